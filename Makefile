@@ -1,0 +1,74 @@
+# Everything lands in this checkout: .venv, ocs-data and the caches. Needs Python >= 3.11 with venv, nothing else.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(if $(shell $(p) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(p))))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install
+export PIP_ROOT_USER_ACTION := ignore
+ARGS ?=
+
+.PHONY: help run test check unit serial format bench fuzz lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/runtime  ## embedded stores, demo data, the server; Ctrl-C stops all (ARGS="--set http.listen=...")
+	@$(BIN)/ocs run --demo $(ARGS)
+
+test: check unit serial  ## everything CI runs
+
+check: .venv/dev  ## format, lint, types, import arrows, rules about the code
+	@$(BIN)/ruff format --check --quiet . || { echo "ruff format: run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -q tests/shape
+
+# Two workers: each has a Valkey and a PostgreSQL of its own. Exit code 5 is "no tests": nothing marked yet, no fault.
+unit: .venv/dev
+	@$(BIN)/pytest -q -n 2 -m "not serial and not fuzz" $(ARGS)
+
+serial: .venv/dev
+	@$(BIN)/pytest -q -m "serial and not fuzz" $(ARGS) || [ $$? -eq 5 ]
+
+format: .venv/dev  ## rewrite the code the way check wants it
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+bench: .venv/dev  ## numbers for the hot functions, beside the last recorded run
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
+	@$(BIN)/pytest -q -m fuzz $(ARGS)
+
+lock: .venv/dev  ## bring requirements/*.txt up to date with pyproject.toml
+	@$(BIN)/python requirements/lock.py $(ARGS)
+
+clean:  ## remove .venv and caches; ocs-data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the virtual environment: made when absent, filled again when a lock changed
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { \
+	  echo "make: no Python 3.11 or newer on PATH (tried python3, python3.11 to python3.14)." >&2; \
+	  echo "      Install one (Debian: apt-get install python3 python3-venv) or run: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || { rm -rf .venv; \
+	  echo "make: $(PYTHON) cannot make a virtual environment: its venv module is missing or incomplete." >&2; \
+	  echo "      Install it (Debian: apt-get install python3-venv) and run make again." >&2; \
+	  exit 1; }
+
+.venv/runtime: .venv/bin/python requirements/runtime.txt requirements/build.txt pyproject.toml
+	@echo "installing into .venv ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: .venv/runtime requirements/dev.txt
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@
