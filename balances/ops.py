@@ -1,0 +1,520 @@
+"""Every structure the live store keeps or exchanges, written once.
+
+A struct is a msgpack array (`array_like`), so Lua sees it as a table indexed from 1 and `lua/*.lua` write
+`LINE.total` where `scripts.py` puts the number. Lua has no nil inside arrays: absent is 0, "" or an empty list,
+and the sentinel NEVER where 0 means something. Lua hands strings back as msgpack text of any octets, so fields that
+carry packed structs are `Raw` (see `blob`). Everything is whole numbers below 2**53 (tariffs/units.py).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Final
+
+import msgspec
+
+from tariffs.units import EXACT_MAX
+
+FORMAT: Final = 1
+"""Version written into every stored blob."""
+
+NEVER: Final = -EXACT_MAX
+"""A threshold that no balance falls below."""
+
+MAIN: Final = 0
+"""Id of the one money bucket that may go below zero, by the account's credit limit and by use that happened."""
+
+LINES_MAX: Final = 32
+BUCKETS_MAX: Final = 64
+ANSWERS_KEPT: Final = 4
+
+
+def blob(raw: msgspec.Raw) -> bytes:
+    """The octets of a msgpack string or binary, whatever they are."""
+    data = memoryview(raw)
+    head = data[0]
+    if 0xA0 <= head <= 0xBF:
+        return bytes(data[1:])
+    return bytes(data[{0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}[head] :])
+
+
+NO_BLOB: Final = msgspec.Raw(b"\xa0")
+
+
+class Phase(IntEnum):
+    """What a request asks of the session. Also the high part of a seen number."""
+
+    START = 1
+    UPDATE = 2
+    STOP = 3
+    EVENT = 4
+    RECORD = 5
+    """Use that has already happened: charged without a grant."""
+
+
+class Action(IntEnum):
+    """What an EVENT asks (RFC 8506 section 8.41)."""
+
+    DEBIT = 0
+    REFUND = 1
+    CHECK = 2
+    PRICE = 3
+
+
+class State(IntFlag):
+    """Reasons an account is suspended; 0 is active."""
+
+    ACTIVE = 0
+    CREDIT = 1
+    """Automatic, below `suspend_below`: cleared by a credit that reaches `resume_at`."""
+    BARRED = 2
+    FRAUD = 4
+    OPERATOR = 8
+    CLOSED = 16
+    GRACE = 32
+
+
+class SessionState(IntEnum):
+    OPEN = 1
+    CLOSED = 2
+    REFUSED = 3
+    """Its INITIAL was refused: nothing is held, a repeat is decided anew."""
+    ABANDONED = 4
+    """Its last hold expired unreported; a report reopens it."""
+
+
+class Flag(IntFlag):
+    """Marks on a usage record: what was unusual."""
+
+    LATE = 1
+    UNMATCHED = 2
+    OVERRUN = 4
+    RENUMBERED = 8
+    CONFLICT = 16
+    EVENT_TIME = 32
+    """The client's Event-Timestamp was out of bounds: arrival time was used."""
+    FREE = 64
+    SUSPENSE = 128
+    """Reported use that was not charged: beyond the bound, or of nobody we know."""
+    REOPENED = 256
+    OTHER_UNIT = 512
+    """Use was reported, but not in the unit that was granted."""
+    ABANDONED = 1024
+    REFUND = 2048
+
+
+class Result(IntEnum):
+    """Why a line, or a request, got what it got. `ocs/charging/outcomes.py` has one row for each."""
+
+    OK = 0
+    CREDIT_LIMIT = 1
+    """Funds do not cover the first block, or the account is suspended for credit."""
+    DENIED = 2
+    """Account barred, closed, or suspended by the operator or for fraud."""
+    NOT_APPLICABLE = 3
+    """The service is not controlled: use it freely."""
+    RATING_FAILED = 4
+    USER_UNKNOWN = 5
+    SESSION_UNKNOWN = 6
+    UNABLE = 7
+    """Request makes no sense in this state (an INITIAL after its TERMINATION)."""
+    REMEMBERED = 8
+    """A repeat whose answer is forgotten: nothing moved now."""
+    NO_GRANT = 9
+    """Settled; no units were asked for."""
+    NOT_FOUND = 10
+    """The original of a refund is not known."""
+    TOO_MUCH = 11
+    """More is refunded than was paid, or an amount passes 2**53."""
+    INVALID = 12
+    STALE_REVISION = 13
+    """If-Match does not name the current revision."""
+
+
+# --- the account ------------------------------------------------------------------------------------------------
+
+
+class Bucket(msgspec.Struct, array_like=True):
+    """One balance. Buckets of an account are kept in the order of payment: priority, soonest expiry, id."""
+
+    id: int
+    kind: int
+    amount: int
+    held: int = 0
+    priority: int = 100
+    from_ms: int = 0
+    until_ms: int = 0
+    """First instant it can no longer pay; 0 for never."""
+    scope: list[str] = []
+    """Services it may pay; empty for all."""
+    name: str = ""
+
+
+class Counter(msgspec.Struct, array_like=True):
+    key: str
+    used: int
+    held: int
+    until_ms: int = 0
+
+
+class Account(msgspec.Struct, array_like=True):
+    """`{s}:acct:<id>`: all that a charge needs of who pays."""
+
+    version: int
+    id: str
+    currency: str
+    rev: int
+    """Revision of the settings (If-Match)."""
+    profile_rev: int
+    """Newest change of a subscriber or assignment of this account that was projected; an older charge is `stale`."""
+    seq: int
+    """Number of the last ledger entry."""
+    clock_ms: int
+    """Latest instant seen: time never runs backwards for an account."""
+    state: int
+    credit_limit: int
+    suspend_below: int
+    resume_at: int
+    next_bucket: int
+    buckets: list[Bucket]
+    counters: list[Counter]
+
+
+# --- the session ------------------------------------------------------------------------------------------------
+
+
+class Take(msgspec.Struct, array_like=True):
+    """An amount of one bucket: held for a line, or debited."""
+
+    bucket: int
+    amount: int
+
+
+class Line(msgspec.Struct, array_like=True):
+    """One rating group + service identifier of a session, or the whole of a single-service one."""
+
+    rating_group: int
+    """-1 for none."""
+    service_id: int
+    unit: int
+    """Kind the line counts in, fixed by its first grant."""
+    total: int = 0
+    """Units used so far."""
+    paid_ahead: int = 0
+    """Units of started blocks that are paid and not used yet."""
+    rest: int = 0
+    """Left over by the rounding of the current run of equal price (tariffs.units.muldiv)."""
+    rest_price: int = 0
+    rest_per: int = 0
+    fee_paid: bool = False
+    debited: int = 0
+    """Money debited so far, micro-units."""
+    granted: int = 0
+    """Units granted and not reported yet."""
+    hold: list[Take] = []
+    ladder: msgspec.Raw = NO_BLOB
+    """The packed `tariffs.ladder.Ladder` the hold was made with: reports are settled by it."""
+    due_ms: int = 0
+    """When the hold expires; 0 when nothing is held."""
+    final: bool = False
+    """A Final-Unit-Indication is outstanding."""
+    touched_ms: int = 0
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """A request answered, so that a repeat is answered the same."""
+
+    key: str
+    fingerprint: str
+    end_to_end: int
+    moved: bool
+    """False for a refusal that changed nothing: it is only replayed for the same End-to-End-Id."""
+    outcome: msgspec.Raw
+
+
+class Session(msgspec.Struct, array_like=True):
+    """Field `<session id>` of the hash `{s}:sess:<account>`."""
+
+    version: int
+    id: str
+    subscriber: str
+    service: str
+    state: int
+    peer: str
+    """Origin-Host of the client: RAR and ASR go to it."""
+    realm: str
+    via: str
+    """Origin-Host of the directly connected peer its last request came through."""
+    opened_ms: int
+    touched_ms: int
+    forget_ms: int
+    """When a closed session is forgotten; 0 while it is open."""
+    seen: list[int]
+    """Numbers charged, as flat intervals low, high, low, high ... of phase * 2**32 + number."""
+    answers: list[Answer]
+    lines: list[Line]
+
+
+# --- a charge ---------------------------------------------------------------------------------------------------
+
+
+class Report(msgspec.Struct, array_like=True):
+    """Use reported for a line, one per tariff period; amounts in each unit, -1 where none was given."""
+
+    money: int
+    octets: int
+    seconds: int
+    units: int
+    at_ms: int
+    """Instant of the use: for seconds, its end."""
+
+
+class Ask(msgspec.Struct, array_like=True):
+    """One line of a request."""
+
+    rating_group: int
+    service_id: int
+    unit: int
+    """Kind to grant in, and to settle in where the line has none yet."""
+    reports: list[Report]
+    asked: int
+    """Units wanted: -1 no grant, 0 the default, else the amount."""
+    default: int
+    minimum: int
+    maximum: int
+    priority: int
+    """Lower is served first when funds are short."""
+    ladder: bytes
+    """Packed Ladder in force now; b"" when the line cannot be rated (`refusal` says why)."""
+    validity_ms: int
+    """Jittered Validity-Time of a grant; the hold lives twice as long."""
+    change_ms: int = 0
+    """Tariff change announced with the grant (Tariff-Time-Change), 0 for none."""
+    free: bool = False
+    """Price 0: granted under credit suspension too."""
+    emergency: bool = False
+    """Never refused."""
+    portal: bool = False
+    """The service's final action keeps a refused user online (REDIRECT, RESTRICT_ACCESS)."""
+    refusal: int = Result.OK
+    """Decided by rating: RATING_FAILED, NOT_APPLICABLE, DENIED; use is settled all the same."""
+    whole: bool = False
+    """An event's line: all of `asked` or nothing."""
+
+
+class Charge(msgspec.Struct, array_like=True):
+    """Input of charge.lua: one credit-control request of one account."""
+
+    account: str
+    subscriber: str
+    session: str
+    """Session-Id, with "|<CC-Sub-Session-Id>" where there is one."""
+    service: str
+    phase: int
+    number: int
+    key: str
+    """Request key inside the session: "<phase>:<number>", with End-to-End-Id for peers that reuse numbers."""
+    countable: bool
+    """The number may be remembered in `Session.seen` (false for peers that reuse numbers)."""
+    fingerprint: str
+    """Hash of the money content: units per line, asks, action."""
+    end_to_end: int
+    resend: bool
+    """The T bit: potentially retransmitted."""
+    now_ms: int
+    event_ms: int
+    profile_rev: int
+    asks: list[Ask]
+    peer: str
+    realm: str
+    via: str
+    action: int = Action.DEBIT
+    overrun_factor: int = 10
+    """Reported use above this many times the grant goes to suspense."""
+    remember_ms: int = 3_600_000
+    """How long a closed session, or an event's answer, is remembered."""
+    flags: int = 0
+    """Flags decided before (EVENT_TIME)."""
+    refund_of: str = ""
+    """REFUND: request key of the original event (session + " " + key)."""
+    original: bytes = b""
+    """REFUND: the original as PostgreSQL has it (packed Once), for when Redis no longer does; else b""."""
+    refund_free: int = 0
+    """REFUND without original: the most the service allows, micro-units (0: not allowed)."""
+
+
+class LineOutcome(msgspec.Struct, array_like=True):
+    rating_group: int
+    service_id: int
+    unit: int
+    result: int
+    granted: int
+    """Units the client may use until it reports, 0 with `result` OK only for NO_GRANT."""
+    validity_ms: int
+    change_ms: int
+    final: bool
+    cost: int
+    """Money debited by this request, micro-units."""
+    debited: int
+    """Money debited by the line so far."""
+    flags: int = 0
+
+
+class Outcome(msgspec.Struct, array_like=True):
+    """What is answered, stored with the request's key; everything an answer needs that is not in the request."""
+
+    result: int
+    lines: list[LineOutcome]
+    cost: int = 0
+    """Money debited by this request."""
+    debited: int = 0
+    """Money debited by the session so far."""
+    balance: int = 0
+    """Own money after the call: settled balance, holds not subtracted."""
+    enough: bool = True
+    """CHECK_BALANCE."""
+    low: bool = False
+    """Settled balance is below `resume_at` (Low-Balance-Indication)."""
+
+
+class Once(msgspec.Struct, array_like=True):
+    """`{s}:once:<account>:<key>`: answer of an event or of a posting, for a limited time."""
+
+    version: int
+    fingerprint: str
+    end_to_end: int
+    outcome: msgspec.Raw
+    takes: list[Take]
+    """What was paid, in the order it was paid."""
+    refunded: int
+    """Of `takes`, counted from the last: how much was given back."""
+    service: str
+    feeds: list[Take | list[int | str]] = []
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """What every script returns: a word of its EXIT line and, for most, a packed outcome."""
+
+    status: str
+    outcome: msgspec.Raw = NO_BLOB
+    sessions: int = 0
+    """Change of the number of open sessions."""
+    holds: int = 0
+    """Change of the number of lines that hold something."""
+    held_micro: int = 0
+    """Change of the money held."""
+
+
+# --- postings ---------------------------------------------------------------------------------------------------
+
+
+class Posting(msgspec.Struct, array_like=True):
+    """One change of one bucket asked by the back office."""
+
+    bucket: int
+    """Id of an existing bucket, or -1 to make a new one."""
+    kind: int
+    amount: int
+    """Signed."""
+    counter_account: str
+    why: str
+    priority: int = 100
+    from_ms: int = 0
+    until_ms: int = 0
+    scope: list[str] = []
+    name: str = ""
+
+
+class Post(msgspec.Struct, array_like=True):
+    """Input of post.lua: top-up, adjustment, refund, fee: all its postings or none, once per key."""
+
+    account: str
+    key: str
+    """"" for none: then nothing protects a repeat."""
+    fingerprint: str
+    now_ms: int
+    postings: list[Posting]
+    own_only: bool
+    """Refuse what free own money (amount - held) does not cover."""
+    remember_ms: int
+    actor: str
+    reason: str
+    reference: str = ""
+
+
+class Posted(msgspec.Struct, array_like=True):
+    """Outcome of post.lua: the entries, in order."""
+
+    result: int
+    entries: list[Entry]
+    balance: int
+    state: int
+
+
+# --- the record -------------------------------------------------------------------------------------------------
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One change of one bucket. `amount` leaves `counter_account` and enters the bucket: both legs in one row."""
+
+    seq: int
+    bucket: int
+    kind: int
+    amount: int
+    after: int
+    counter_account: str
+    why: str
+    line: int = -1
+    """Index of the usage it pays, -1 for none."""
+
+
+class Usage(msgspec.Struct, array_like=True):
+    """One settled piece, event or refusal, also at price 0."""
+
+    rating_group: int
+    service_id: int
+    unit: int
+    used: int
+    """Units reported and charged."""
+    suspense: int
+    """Units reported and not charged."""
+    total: int
+    """Units of the line so far."""
+    cost: int
+    granted: int
+    result: int
+    flags: int
+    tag: str
+    """Tariff and version of the ladder it was charged by."""
+    at_ms: int
+
+
+class Record(msgspec.Struct, array_like=True):
+    """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c` carry the account, session and Once
+    after the call and the rating inputs, packed, "" where there is none: with them the call can be redone."""
+
+    version: int
+    kind: str
+    """charge, post, open, settings, sweep, restore"""
+    account: str
+    currency: str
+    subscriber: str
+    session: str
+    service: str
+    phase: int
+    at_ms: int
+    event_ms: int
+    key: str
+    fingerprint: str
+    end_to_end: int
+    entries: list[Entry]
+    usages: list[Usage]
+    actor: str = ""
+    reason: str = ""
+    reference: str = ""
+    crossings: list[str] = []
+    """"suspend", "resume": once per crossing of a threshold."""
+    nudges: list[str] = []
+    """Sessions whose peer should be sent a RAR now."""
+    once_key: str = ""
+    once_until_ms: int = 0

@@ -1,0 +1,72 @@
+"""Whole-number arithmetic of money and units: the only place where a price is rounded.
+
+Money is a whole number of micro-units (10^-6 of the currency unit); octets, seconds and service-specific
+units are whole. Everything stays below 2**53, the range in which Lua's numbers are exact.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+EXACT_MAX: Final = 2**53 - 1
+"""Largest amount any field may hold; Lua doubles are exact up to here."""
+
+MICRO: Final = 1_000_000
+"""Micro-units in one unit of a currency."""
+
+PER_MAX: Final = 2**26
+"""Largest `per` of a price: remainder times remainder must stay exact in Lua (see `muldiv`)."""
+
+
+class Kind(IntEnum):
+    """What a bucket holds and what a line counts; also the index into a report's used amounts."""
+
+    MONEY = 0
+    OCTETS = 1
+    SECONDS = 2
+    UNITS = 3
+
+
+class Rounding(IntEnum):
+    """Direction of the one rounding of a step's cumulative sum."""
+
+    UP = 0
+    DOWN = 1
+    HALF_UP = 2
+
+
+def blocks_started(units: int, block: int) -> int:
+    """Blocks begun by `units`: a started block is a paid block."""
+    return -(-units // block)
+
+
+def muldiv(a: int, b: int, rest: int, per: int, rounding: int) -> tuple[int, int]:
+    """`(a * b + rest) / per` rounded once: returns (quotient, new rest).
+
+    `rest` is what earlier roundings of the same run left over (in 1/per micro-units, may be negative), so that a
+    sum rounded in parts equals the sum rounded once. Written without a product larger than
+    max(result, per * per), because the Lua twin (lua/lib/amount.lua) has only 53 bits.
+    """
+    whole, part = a // per, a % per
+    many, few = b // per, b % per
+    left = part * few + rest
+    if rounding == Rounding.DOWN:
+        quotient = left // per
+    elif rounding == Rounding.UP:
+        quotient = -(-left // per)
+    else:
+        quotient = (2 * left + per) // (2 * per)
+    return whole * b + part * many + quotient, left - quotient * per
+
+
+def share(amount: int, part: int, whole: int) -> int:
+    """`amount * part / whole` rounded down, with 0 <= part <= whole: a fair share that never adds up to more.
+
+    `whole` is scaled below PER_MAX first (exactness in Lua), so a share may be a hair smaller than the exact one.
+    """
+    while whole > PER_MAX:
+        whole, part = whole // 2, part // 2
+    if whole == 0:
+        return 0
+    return muldiv(amount, part, 0, whole, Rounding.DOWN)[0]
