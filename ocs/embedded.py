@@ -13,13 +13,11 @@ valkey-server, redis-server and postgres are looked for on this machine.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import importlib.util
 import os
 import platform
-import pwd
 import shutil
 import signal
 import socket
@@ -30,8 +28,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, ClassVar, Literal, NoReturn
+from typing import IO, ClassVar, Literal
 from urllib.parse import quote
+
+from ocs.child import namespace, other_user, works, wrap
 
 SOCKET_PATH_MAX = 107  # bytes of sockaddr_un.sun_path, less its NUL
 LOG_BYTES_MAX = 4_000_000  # a log longer than this is put aside as log.old at start
@@ -110,7 +110,7 @@ class Server(ABC):
         with self._open_log() as log:
             log_from = log.tell()
             self._child = subprocess.Popen(
-                _wrap(command, who, self.stop_signal),
+                wrap(command, who, self.stop_signal),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -132,13 +132,11 @@ class Server(ABC):
         path = self.home / "log"
         if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
             path.replace(path.with_name("log.old"))
-        log = path.open("ab")
-        log.seek(0, os.SEEK_END)
-        return log
+        return path.open("ab")
 
     def _log_since(self, offset: int) -> str:
         lines = (self.home / "log").read_bytes()[offset:].decode(errors="replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-15:]) or "  (it wrote nothing)"
+        return "\n".join(lines[-15:]) or "(it wrote nothing)"
 
     def _lock(self, wait_s: float = 15.0) -> int:
         """A lock the child inherits. A predecessor that lost its parent may still be writing its last: wait for it."""
@@ -297,7 +295,7 @@ class EmbeddedPostgres(Server):
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def _settle(self, postgres: Path) -> str:
-        """Make home where a user that PostgreSQL accepts can reach it; says who that is, for `_wrap`."""
+        """Make home where a user that PostgreSQL accepts can reach it; says who that is, for `ocs.child`."""
         self.home.parent.mkdir(parents=True, exist_ok=True)
         if self.home.is_symlink() and not self.home.exists():
             raise EmbeddedError(f"{self.home} leads to {self.home.readlink()}, which is gone")
@@ -305,14 +303,14 @@ class EmbeddedPostgres(Server):
             owner = self.home.stat()
             if os.geteuid() != 0:
                 return "self"
-            return f"user:{owner.st_uid}:{owner.st_gid}" if owner.st_uid else _namespace()
+            return f"user:{owner.st_uid}:{owner.st_gid}" if owner.st_uid else namespace()
         self.home.mkdir(mode=0o700)
         if os.geteuid() != 0:
             return "self"
-        if _works(_namespace(), 'test -x "$0" && test -w "$1"', str(postgres), str(self.home)):
-            return _namespace()
+        if works(namespace(), 'test -x "$0" && test -w "$1"', str(postgres), str(self.home)):
+            return namespace()
         self.home.rmdir()
-        other = _other_user()
+        other = other_user()
         elsewhere = Path(tempfile.mkdtemp(prefix="ocs-postgres-", dir="/var/tmp"))
         os.chown(elsewhere, other.pw_uid, other.pw_gid)
         self.home.symlink_to(elsewhere)
@@ -321,7 +319,7 @@ class EmbeddedPostgres(Server):
 
     def _reachable(self, bin_dir: Path, who: str) -> Path:
         """The binaries, copied home when they lie where this user may not go (a checkout under /root)."""
-        if not who.startswith("user:") or _works(who, '"$0" --version', str(bin_dir / "postgres")):
+        if not who.startswith("user:") or works(who, '"$0" --version', str(bin_dir / "postgres")):
             return bin_dir
         copy = self.home / "server"
         shutil.rmtree(copy, ignore_errors=True)
@@ -335,7 +333,7 @@ class EmbeddedPostgres(Server):
         command = [str(bin_dir / "initdb"), "-D", str(fresh), "-U", USER, "-A", "trust"]
         command += ["-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions"]
         done = subprocess.run(
-            _wrap(command, who, signal.SIGKILL),
+            wrap(command, who, signal.SIGKILL),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd=self.home,
@@ -401,70 +399,3 @@ def _package_dir(name: str) -> Path | None:
 def _environment() -> dict[str, str]:
     """Nothing of the operator's PostgreSQL settings or locale."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-
-
-# ---- becoming the server: this file, run as a script, stands between fork and exec
-
-
-def _wrap(command: list[str], who: str, death_signal: signal.Signals) -> list[str]:
-    """`command` through a small process that makes itself mortal and humble first, then becomes it under the same pid.
-
-    Done after exec and not in a preexec_fn, because Python code between fork and exec may deadlock in a process with
-    threads, and newer Pythons warn of it.
-    """
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal)), who, *command]
-
-
-def _works(who: str, script: str, *arguments: str) -> bool:
-    command = _wrap(["/bin/sh", "-c", script, *arguments], who, signal.SIGKILL)
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
-
-
-def _namespace() -> str:
-    inside = _other_user()  # initdb wants the uid it sees to have a name
-    return f"namespace:{inside.pw_uid}:{inside.pw_gid}"
-
-
-def _other_user() -> pwd.struct_passwd:
-    users = {user.pw_name: user for user in pwd.getpwall() if user.pw_uid != 0}
-    for name in ("postgres", "nobody", *users):
-        if name in users:
-            return users[name]
-    raise EmbeddedError("PostgreSQL will not run as root and this system has no other user")
-
-
-def _become() -> NoReturn:
-    parent, death_signal, who, *command = sys.argv[1:]
-    match who.split(":"):
-        case ["namespace", uid, gid]:
-            _enter_namespace(int(uid), int(gid))
-        case ["user", uid, gid]:
-            os.setgroups([])
-            os.setgid(int(gid))
-            os.setuid(int(uid))
-        case _:
-            pass
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, int(death_signal))  # last: a change of user clears it
-    if os.getppid() != int(parent):
-        sys.exit("the parent is gone already")
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    os.umask(0o077)
-    os.execv(command[0], command)
-
-
-def _enter_namespace(uid: int, gid: int) -> None:
-    """Into a user namespace in which our own uid is called `uid`. Files keep their owner, outside and on disk."""
-    our_uid, our_gid = os.geteuid(), os.getegid()
-    clone_newuser = 0x10000000
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(clone_newuser) != 0:
-        sys.exit(f"user namespaces are refused here: {os.strerror(ctypes.get_errno())}")
-    Path("/proc/self/setgroups").write_text("deny")  # the kernel's condition for the gid map
-    Path("/proc/self/uid_map").write_text(f"{uid} {our_uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{gid} {our_gid} 1")
-
-
-if __name__ == "__main__":
-    _become()

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import redis
 
-from ocs import embedded
+from ocs import child, embedded
 from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey, Server, find_postgres, find_valkey
 
 AS_ROOT = os.geteuid() == 0
@@ -225,8 +225,8 @@ def running(pid: int) -> bool:
 async def test_as_root_without_user_namespaces_another_user_runs_postgres(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(embedded, "_namespace", lambda: "refused")
-    monkeypatch.setattr(embedded, "_works", refuse_namespaces(embedded._works))
+    monkeypatch.setattr(embedded, "namespace", lambda: "refused")
+    monkeypatch.setattr(embedded, "works", refuse_namespaces(child.works))
     postgres.start()
     elsewhere = postgres.home.resolve()
     assert elsewhere.parent == Path("/var/tmp")
