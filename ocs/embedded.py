@@ -70,8 +70,7 @@ class Server(ABC):
         """Shut down in good order; nothing to do when it is not running."""
         if self._child is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._child.send_signal(self.stop_signal)
+        self._child.send_signal(self.stop_signal)
         try:
             self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -81,12 +80,10 @@ class Server(ABC):
 
     def kill(self) -> None:
         """End it as a power failure would (the operating system's own caches survive, though)."""
-        if self._child is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
+        if self._child is not None:
             self._child.kill()
-        self._child.wait()
-        self._forget()
+            self._child.wait()
+            self._forget()
 
     def start(self, timeout_s: float = 300.0) -> str:
         """Start and wait until it answers; returns where. The time is for loading data: a crash is noticed at once."""
@@ -300,6 +297,7 @@ class EmbeddedPostgres(Server):
         if self.home.is_symlink() and not self.home.exists():
             raise EmbeddedError(f"{self.home} leads to {self.home.readlink()}, which is gone")
         if self.home.exists():  # whoever owns it runs it
+            self.home = self.home.resolve()
             owner = self.home.stat()
             if os.geteuid() != 0:
                 return "self"
@@ -314,6 +312,7 @@ class EmbeddedPostgres(Server):
         elsewhere = Path(tempfile.mkdtemp(prefix="ocs-postgres-", dir="/var/tmp"))
         os.chown(elsewhere, other.pw_uid, other.pw_gid)
         self.home.symlink_to(elsewhere)
+        self.home = elsewhere
         sys.stderr.write(f"PostgreSQL will not run as root: its data is in {elsewhere}, as user {other.pw_name}\n")
         return f"user:{other.pw_uid}:{other.pw_gid}"
 

@@ -83,7 +83,7 @@ class LivePostgres(EmbeddedPostgres):
     def destroy(self) -> None:
         self._runner.close()
         self.kill()
-        shutil.rmtree(self.home.resolve(), ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)  # as root it may be far from the data directory
 
     def _sql(self, sql: str, database: str = "postgres") -> None:
         async def run() -> None:

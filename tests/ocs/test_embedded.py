@@ -26,9 +26,8 @@ Make = Callable[..., Server]
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """Short and open to all, so that also another user could reach it."""
+    """Short, and closed to other users, as a checkout under /root is."""
     path = Path(tempfile.mkdtemp(prefix="ocs-e-"))
-    path.chmod(0o755)
     yield path
     shutil.rmtree((path / "postgres").resolve(), ignore_errors=True)
     shutil.rmtree(path, ignore_errors=True)
@@ -230,6 +229,7 @@ async def test_as_root_without_user_namespaces_another_user_runs_postgres(
     postgres.start()
     elsewhere = postgres.home.resolve()
     assert elsewhere.parent == Path("/var/tmp")
+    assert postgres.home == elsewhere
     assert str(elsewhere) in capfd.readouterr().err
     assert Path(f"/proc/{postgres.pid}").stat().st_uid != 0
     await sql(postgres, "CREATE TABLE kept AS SELECT 42 AS n")
