@@ -1,0 +1,498 @@
+"""The configuration: one frozen tree, read once, at the start.
+
+A file in TOML, then the environment (`OCS_A__B`), then `--set a.b=value`: later ones win. Anything unknown, of a wrong
+type or out of range raises `ConfigError`, which names where the value stood, the key and what was expected: a server
+that starts with half of its configuration ignored is worse than one that does not start.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tariffs.units import EXACT_MAX
+
+DEFAULT_FILE = Path("ocs.toml")
+"""Read when it exists and no other is named."""
+
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
+Octets = Annotated[int, Meta(ge=1_024, le=16_777_215)]
+Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text is meant for the operator."""
+
+
+class Secret:
+    """A value that is shown to nobody by accident: `file:PATH`, `env:NAME`, or the text itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        kind, _, where = text.partition(":")
+        if kind == "file":
+            try:
+                return cls(Path(where).read_text(encoding="utf-8").strip())
+            except (OSError, UnicodeDecodeError) as why:
+                raise ValueError(f"a readable file after `file:`, but {why}") from None
+        if kind == "env":
+            if where not in os.environ:
+                raise ValueError(f"an environment variable after `env:`, but {where} is not set")
+            return cls(os.environ[where])
+        return cls(text)
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._value else "Secret('')"
+
+    __str__ = __repr__
+
+
+class Listen(str):
+    """`host:port` to listen on; port 0 lets the system choose. `OFF` is falsy."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        if text in ("", "off"):
+            return cls()
+        host, colon, port = text.rpartition(":")
+        if not colon or not host.strip("[]") or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("`host:port` with a port from 0 to 65535, or `off`")
+        return cls(text)
+
+    @property
+    def host(self) -> str:
+        return self.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+    @property
+    def port(self) -> int:
+        return int(self.rpartition(":")[2])
+
+
+OFF = Listen()
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+# --- protocols ----------------------------------------------------------------------------------------------------
+
+
+class PeerProfile(Part, frozen=True):
+    """What a client does otherwise than the RFC says."""
+
+    reuses_numbers: bool = False
+    """CC-Request-Number does not rise: the request key includes the End-to-End-Identifier."""
+    session_id_not_unique: bool = False
+    """Session-Id is not of RFC form: the session key includes Origin-Host."""
+    ignore_unknown_mandatory: bool = False
+    """Unknown AVPs with the M bit are passed over instead of refused with 5001."""
+    tariff_change: bool = False
+    """Understands Tariff-Time-Change and reports Tariff-Change-Usage; others get a Validity-Time up to the change."""
+
+
+class Peer(Part, frozen=True):
+    """A network element that may connect."""
+
+    origin_host: Name
+    addresses: tuple[str, ...] = ()
+    """Addresses or networks it connects from; empty for any."""
+    tls_subject: str = ""
+    """Name (DNS or common name) its certificate must carry; empty: Origin-Host."""
+    connections: Annotated[int, Meta(ge=1, le=64)] = 8
+    """Connections it may hold at once."""
+    profile: PeerProfile = PeerProfile()
+
+    def __post_init__(self) -> None:
+        networks(self.addresses)
+
+
+class Diameter(Part, frozen=True):
+    listen: Listen = Listen("127.0.0.1:3868")
+    tls_listen: Listen = OFF
+    tls_cert: str = ""
+    """PEM files: our chain, its key, the authorities of the peers."""
+    tls_key: str = ""
+    tls_ca: str = ""
+    origin_host: Name = "ocs.example.net"
+    origin_realm: Name = "example.net"
+    product_name: Annotated[str, Meta(min_length=1, max_length=64)] = "ocs"
+    peers: tuple[Peer, ...] = ()
+    admit_loopback: bool = False
+    """Any peer that connects from this machine is admitted; `--demo` sets it."""
+    peers_max: Count = 1_000
+    """Connections of all peers together."""
+    watchdog_s: Annotated[int, Meta(ge=6, le=3_600)] = 30
+    """Tw of RFC 3539 section 3.4.1, at least 6."""
+    handshake_s: Annotated[int, Meta(ge=1, le=60)] = 5
+    """A connection that has not sent its CER by then is closed."""
+    message_bytes_max: Octets = 65_536
+    in_flight_max: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    """Requests of one worker without an answer; beyond it 3004 (DIAMETER_TOO_BUSY) at once."""
+    peer_in_flight_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    """The same for one connection."""
+    drain_s: Annotated[int, Meta(ge=0, le=300)] = 5
+    """Time for answers under way when we stop."""
+
+    def __post_init__(self) -> None:
+        if self.tls_listen and not (self.tls_cert and self.tls_key and self.tls_ca):
+            raise ValueError("tls_cert, tls_key and tls_ca beside tls_listen")
+        names = [peer.origin_host for peer in self.peers]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"each origin_host in peers[] once, but {', '.join(sorted(twice))} is there twice")
+
+
+class RadiusClient(Part, frozen=True):
+    address: str
+    """Address or network it sends from."""
+    secret: Secret
+    profile: str = ""
+    coa: str = ""
+    """Where CoA and Disconnect go; empty: the client's address, port 3799."""
+    message_authenticator: Literal["require", "check"] = "require"
+
+    def __post_init__(self) -> None:
+        networks((self.address,))
+
+
+class Radius(Part, frozen=True):
+    """Read and checked, not served yet: RADIUS comes after the charging path."""
+
+    auth_listen: Listen = Listen("127.0.0.1:1812")
+    acct_listen: Listen = Listen("127.0.0.1:1813")
+    radsec_listen: Listen = OFF
+    clients: tuple[RadiusClient, ...] = ()
+
+
+class Http(Part, frozen=True):
+    listen: Listen = Listen("127.0.0.1:8080")
+    body_bytes_max: Octets = 1_048_576
+    in_flight_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    """Requests at once; beyond it 503 at once."""
+    store_ms_max: Milliseconds = 3_000
+    """Longest wait for the live store in one request."""
+
+
+class Metrics(Part, frozen=True):
+    listen: Listen = Listen("127.0.0.1:9464")
+
+
+# --- stores -------------------------------------------------------------------------------------------------------
+
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+class Redis(Part, frozen=True):
+    url: Secret = Secret("")
+    """Empty: an embedded Valkey in the data directory."""
+    memory_bytes_max: Annotated[int, Meta(ge=64 << 20, le=1 << 43)] = 1 << 30
+    """Of the embedded one: full, it refuses; it never forgets a balance."""
+
+    def __post_init__(self) -> None:
+        scheme = self.url.reveal().partition("://")[0]
+        if self.url and scheme not in REDIS_SCHEMES:
+            later = " (cluster and sentinel are not served yet)" if scheme.startswith("redis+") else ""
+            raise ValueError(f"url as one of redis://, rediss://, unix://{later}")
+
+
+class Postgres(Part, frozen=True):
+    dsn: Secret = Secret("")
+    """Empty: an embedded PostgreSQL in the data directory."""
+    connections_max: Annotated[int, Meta(ge=2, le=100)] = 8
+    """Of each process that uses it (keeper, api)."""
+
+    def __post_init__(self) -> None:
+        scheme = self.dsn.reveal().partition("://")[0]
+        if self.dsn and scheme not in ("postgres", "postgresql"):
+            raise ValueError("dsn as postgresql://...")
+
+
+class Ledger(Part, frozen=True):
+    """Redis to PostgreSQL."""
+
+    batch_records_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
+    poll_ms: Milliseconds = 200
+    """Longest wait between a record and its copy when there is little to do."""
+    lag_records_max: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 2_000_000
+    """High water of the streams: beyond it new sessions and events are refused, settlement continues."""
+    keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
+    """How long PostgreSQL remembers request keys; entries and usage records stay."""
+
+
+# --- charging -----------------------------------------------------------------------------------------------------
+
+
+class Quota(Part, frozen=True):
+    """What is granted of one unit: when nothing is named, at least, at most."""
+
+    default: Amount
+    minimum: Amount
+    maximum: Amount
+
+    def __post_init__(self) -> None:
+        if not self.minimum <= self.default <= self.maximum:
+            raise ValueError("minimum <= default <= maximum")
+
+
+class OctetQuota(Quota, frozen=True):
+    default: Amount = 10 << 20
+    minimum: Amount = 1 << 20
+    maximum: Amount = 1 << 30
+
+
+class SecondQuota(Quota, frozen=True):
+    default: Amount = 300
+    minimum: Amount = 1
+    maximum: Amount = 7_200
+
+
+class UnitQuota(Quota, frozen=True):
+    default: Amount = 1
+    minimum: Amount = 1
+    maximum: Amount = 1_000
+
+
+class MoneyQuota(Quota, frozen=True):
+    """Micro-units."""
+
+    default: Amount = 1_000_000
+    minimum: Amount = 1
+    maximum: Amount = 100_000_000
+
+
+class Quotas(Part, frozen=True):
+    octets: OctetQuota = OctetQuota()
+    seconds: SecondQuota = SecondQuota()
+    units: UnitQuota = UnitQuota()
+    money: MoneyQuota = MoneyQuota()
+
+
+class ServiceQuota(Part, frozen=True):
+    """What differs for one service (`ocs/charging/services.py` has their names)."""
+
+    validity_s: Seconds | None = None
+    default: Amount | None = None
+    minimum: Amount | None = None
+    maximum: Amount | None = None
+    final_action: Literal["terminate", "redirect", "restrict"] | None = None
+    redirect_url: str | None = None
+    threshold: Annotated[int, Meta(ge=0, le=EXACT_MAX)] | None = None
+    """Ask again when this little of the grant is left."""
+    holding_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
+    """Quota-Holding-Time."""
+
+
+class Charging(Part, frozen=True):
+    validity_s: Seconds = 600
+    validity_jitter: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.1
+    """Part by which a Validity-Time is shortened at random, so that boundaries make no storm."""
+    quota: Quotas = Quotas()
+    services: dict[str, ServiceQuota] = {}
+    overrun_factor: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    """Reported use beyond this many times the grant is not charged but set aside, with an alarm."""
+    identity_order: tuple[str, ...] = ("msisdn", "imsi", "sip", "nai", "private", "username", "mac")
+    """Which identity of a request is looked up first."""
+    remember_s: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3_600
+    """How long answers of a closed session or an event are kept in Redis."""
+    answer_ms_max: Annotated[int, Meta(ge=10, le=60_000)] = 800
+    """An answer not ready by then: silence, and the client repeats."""
+    refund_free_micro: Annotated[int, Meta(ge=0, le=EXACT_MAX)] = 0
+    """Largest refund without its original; 0: none."""
+    profiles_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
+    """Subscribers a worker keeps at hand (about 1 kB each)."""
+
+
+class Log(Part, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    """auto: text on a terminal, else JSON."""
+
+
+class Config(Part, frozen=True):
+    data: Path = Path("ocs-data")
+    demo: bool = False
+    workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    durability: Literal["always", "everysec"] = "always"
+    open_without_postgres: bool = False
+    diameter: Diameter = Diameter()
+    radius: Radius = Radius()
+    http: Http = Http()
+    metrics: Metrics = Metrics()
+    redis: Redis = Redis()
+    postgres: Postgres = Postgres()
+    ledger: Ledger = Ledger()
+    charging: Charging = Charging()
+    log: Log = Log()
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Addresses or networks as written in the file."""
+    found: list[Network] = []
+    for text in texts:
+        try:
+            found.append(ipaddress.ip_network(text, strict=False))
+        except ValueError:
+            raise ValueError(f"an IP address or network, not {text!r}") from None
+    return tuple(found)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def load(
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    environ: Mapping[str, str] | None = None,
+    *,
+    data: Path | None = None,
+    demo: bool = False,
+) -> Config:
+    """The configuration of this start. `overrides` are `a.b=value`; `data` and `demo` are options of their own."""
+    tree: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    if file is None and DEFAULT_FILE.exists():
+        file = DEFAULT_FILE
+    if file is not None:
+        tree = _read_file(file)
+    for name, text in sorted((os.environ if environ is None else environ).items()):
+        if name.startswith("OCS_"):
+            _put(tree, name.removeprefix("OCS_").lower().replace("__", "."), text, origin, f"environment {name}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: expected key=value")
+        _put(tree, key.strip(), text, origin, f"--set {key.strip()}")
+    if data is not None:
+        tree["data"] = str(data)
+    if demo:
+        tree["demo"] = True
+    if tree.get("demo") is True and isinstance(tree.setdefault("diameter", {}), dict):
+        tree["diameter"].setdefault("admit_loopback", True)
+    return _decode(tree, origin, str(file) if file else "defaults")
+
+
+def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Config:
+    try:
+        return msgspec.convert(tree, Config, dec_hook=_hook)
+    except msgspec.ValidationError as why:
+        what, _, path = str(why).partition(" - at `$")
+        key = path.removesuffix("`").removeprefix(".")
+        plain = re.sub(r"\[.*?\]", "", key)
+        where = next((source for known, source in origin.items() if f"{known}.".startswith(f"{plain}.")), file)
+        raise ConfigError(f"{where}: {_explain(tree, key, what.replace('`', ''))}") from None
+
+
+def _explain(tree: dict[str, Any], key: str, what: str) -> str:
+    if unknown := re.search(r"unknown field (.+)", what):
+        return f"{key}.{unknown[1]}: no such key".lstrip(".")
+    if what.startswith("Object missing"):
+        what = f"Expected {what.removeprefix('Object missing required field ')} to be given"
+    elif what.startswith("Invalid enum value"):
+        choices = get_args(functools.reduce(lambda kind, name: get_type_hints(kind)[name], key.split("."), Config))
+        what = f"Expected one of {', '.join(choices)}"
+    elif not what.startswith("Expected"):
+        what = f"Expected {what}"
+    return f"{key or 'the file'}: {what[0].lower()}{what[1:]}{_given(tree, key)}"
+
+
+def _given(tree: dict[str, Any], key: str) -> str:
+    """What stood there instead, unless it could be a secret."""
+    value: Any = tree
+    for name in key.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return ""
+        value = value[name]
+    if isinstance(value, dict | list) or key.rpartition(".")[2] in ("url", "dsn", "secret"):
+        return ""
+    return f", found {value!r}"
+
+
+def _hook(kind: type, value: Any) -> Any:
+    if kind is Secret or kind is Listen:
+        if not isinstance(value, str):
+            raise ValueError(f"text, not {type(value).__name__}")
+        return kind.read(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as why:
+        raise ConfigError(f"{file}: cannot be read: {why.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+        raise ConfigError(f"{file}: not TOML: {why}") from None
+
+
+def _put(tree: dict[str, Any], key: str, text: str, origin: dict[str, str], source: str) -> None:
+    """One value from the command line or environment, in the type its field has."""
+    *parents, last = key.split(".")
+    kind: Any = Config
+    table = tree
+    for name in parents:
+        kind = _field(kind, name, key, source)
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{source}: {key}: {name} is a list; give it whole: {name}=[...]")
+    kind = _field(kind, last, key, source)
+    table[last] = text if _is_text(kind) else _toml_value(text)
+    origin[key] = source
+
+
+def _field(kind: Any, name: str, key: str, source: str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Part):
+        hints = get_type_hints(kind)
+        if name in hints:
+            return hints[name]
+    elif getattr(kind, "__origin__", None) is dict:
+        return get_args(kind)[1]
+    raise ConfigError(f"{source}: {key}: no such key")
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether what was typed is the value as it stands, without quotes."""
+    return any(choice in (str, Secret, Listen, Path) or getattr(choice, "__origin__", None) is Literal
+               for choice in (kind, *get_args(kind)))  # fmt: skip
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
