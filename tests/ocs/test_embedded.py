@@ -18,6 +18,8 @@ import redis
 from ocs import child, embedded
 from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey, Server, find_postgres, find_valkey
 
+pytestmark = pytest.mark.serial
+
 AS_ROOT = os.geteuid() == 0
 SLEEPER = Path("/bin/sleep")
 

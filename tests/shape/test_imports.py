@@ -1,0 +1,89 @@
+"""Who may touch the clock, chance, the loop and the stores. Everyone else takes it as an argument.
+
+The arrows between our own packages are contracts in pyproject.toml (import-linter), which also follow imports through
+other modules. Here is the finer grain: file by file, direct imports only.
+"""
+
+import tomllib
+
+import pytest
+
+from tests.shape.source import PACKAGES, ROOT, covered, files, imports
+
+# Add a file here only with a reason why it cannot be given what it needs.
+WHO_MAY_IMPORT: dict[str, set[str]] = {
+    "redis": {"balances/store.py", "balances/ledger/", "ocs/app.py"},
+    "hiredis": {"balances/wire.py"},
+    "asyncpg": {"balances/ledger/", "balances/migrate.py", "ocs/master/", "ocs/billing/", "ocs/app.py"},
+    "time": {"ocs/net/clock.py", "ocs/embedded.py", "loadtest/"},
+    "datetime": {"tariffs/", "ocs/net/clock.py", "ocs/api/", "ocs/cli/", "ocs/billing/", "loadtest/"},
+    "random": {"loadtest/"},
+    "secrets": {"ocs/app.py", "ocs/api/", "ocs/master/", "ocs/net/", "loadtest/"},
+    "asyncio": {"balances/store.py", "balances/wire.py", "balances/ledger/", "ocs/", "loadtest/"},
+    "uvloop": {"ocs/app.py", "ocs/workers.py", "ocs/cli/", "loadtest/"},
+    "socket": {
+        "balances/wire.py",
+        "ocs/embedded.py",
+        "ocs/app.py",
+        "ocs/workers.py",
+        "ocs/net/",
+        "ocs/cli/",
+        "loadtest/",
+    },
+    "ssl": {
+        "balances/wire.py",
+        "ocs/app.py",
+        "ocs/workers.py",
+        "ocs/net/",
+        "ocs/api/",
+        "ocs/enforcement/",
+        "loadtest/",
+    },
+    "logging": {"ocs/telemetry/"},
+    "structlog": {"ocs/telemetry/"},
+    "prometheus_client": {"ocs/telemetry/"},
+    "starlette": {"ocs/api/"},
+    "uvicorn": {"ocs/app.py", "ocs/api/", "ocs/net/"},
+    "ctypes": {"ocs/child.py"},
+    "subprocess": {"ocs/child.py", "ocs/embedded.py", "ocs/workers.py", "ocs/cli/", "loadtest/"},
+    "pickle": set(),
+    "threading": set(),  # one loop per process; shared state is a race
+    "ocs.app": {"ocs/__main__.py", "ocs/cli/", "ocs/workers.py"},  # only app.py constructs
+}
+
+# Pure whatever the table above says: not even the loop. handle.py awaits, which needs no import.
+PURE = {"protocol/", "tariffs/", "balances/model.py", "balances/ops.py", "balances/keys.py", "ocs/charging/"}
+IMPURE = {
+    "asyncio",
+    "socket",
+    "ssl",
+    "time",
+    "random",
+    "secrets",
+    "threading",
+    "logging",
+    "redis",
+    "hiredis",
+    "asyncpg",
+}
+
+
+@pytest.mark.parametrize("path", files(".py", *PACKAGES))
+def test_who_may_import(path: str) -> None:
+    for line, name in imports(path):
+        for module, places in WHO_MAY_IMPORT.items():
+            if name == module or name.startswith(f"{module}."):
+                assert covered(path, places), f"{path}:{line} imports {name}; allowed: {sorted(places) or 'nobody'}"
+
+
+@pytest.mark.parametrize("path", [path for path in files(".py", *PACKAGES) if covered(path, PURE)])
+def test_the_core_is_pure(path: str) -> None:
+    for line, name in imports(path):
+        assert name.split(".")[0] not in IMPURE, f"{path}:{line} imports {name}"
+
+
+def test_the_model_is_under_contract_once_it_exists() -> None:
+    """import-linter refuses a module that is not there yet, so nobody could list it from the start."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    pure = next(contract for contract in contracts if contract["id"] == "pure")
+    assert ("balances.model" in pure["source_modules"]) == (ROOT / "balances/model.py").exists()
