@@ -1,0 +1,48 @@
+"""A stream of octets cut into messages, by nothing but the Message Length (RFC 6733 section 3)."""
+
+from protocol.diameter.header import SIZE
+from protocol.errors import FrameError
+
+MAX_BYTES = 65_536  # of one message; the 24-bit length would allow 16 MB
+
+
+class FrameBuffer:
+    """Keeps what is not yet a whole message; never holds more than `max_bytes` plus what one feed brought.
+
+    A length below the header or above the limit raises FrameError, which carries the frames before it; the connection
+    must close. A length that is merely no multiple of four can be skipped: that frame is handed on and decoded
+    to 5015.
+    """
+
+    __slots__ = ("_max", "_parts", "_size", "_want")
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max = max_bytes
+        self._parts: list[bytes] = []  # joined once, when the message is whole: no quadratic copying
+        self._size = 0
+        self._want = 4  # octets needed before anything can be done: those with the length, then the whole message
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages completed by this data, in order."""
+        self._parts.append(bytes(data))
+        self._size += len(data)
+        if self._size < self._want:
+            return []
+        data = b"".join(self._parts)
+        frames: list[bytes] = []
+        start, end = 0, len(data)
+        while True:
+            self._want = 4
+            if end - start < 4:
+                break
+            length = int.from_bytes(data[start + 1 : start + 4], "big")
+            if not SIZE <= length <= self._max:
+                raise FrameError(f"Message Length {length} is not between {SIZE} and {self._max}", frames)
+            self._want = length
+            if end - start < length:
+                break
+            frames.append(data[start : start + length])
+            start += length
+        rest = data[start:]
+        self._parts, self._size = [rest] if rest else [], len(rest)
+        return frames
