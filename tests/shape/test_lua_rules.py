@@ -59,7 +59,8 @@ def faults(source: str, name: str, library: dict[str, str]) -> Iterator[str]:
             yield f"line {command.line}: {command.name} after the first write"
     unrecorded = any(line.startswith("RECORD none:") for line in head)  # followed by the reason
     if writes and writes[0].name != "XADD" and not unrecorded:
-        yield f"line {writes[0].line}: the first write is {writes[0].name}, not the XADD of the record (`-- RECORD none: why` if so)"
+        first = writes[0]
+        yield f"line {first.line}: the first write is {first.name}, not the XADD of the record (or say `-- RECORD none: why`)"
     if writes:
         after = "\n".join(code.splitlines()[writes[0].line - first_line + 1 :])
         if len(re.findall(r"\breturn\b", after)) > 1 or re.search(r"\berror\s*\(|\berror_reply\b", after):
