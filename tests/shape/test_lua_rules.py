@@ -60,7 +60,7 @@ def faults(source: str, name: str, library: dict[str, str]) -> Iterator[str]:
     unrecorded = any(line.startswith("RECORD none:") for line in head)  # followed by the reason
     if writes and writes[0].name != "XADD" and not unrecorded:
         first = writes[0]
-        yield f"line {first.line}: the first write is {first.name}, not the XADD of the record (or say `-- RECORD none: why`)"
+        yield f"line {first.line}: the first write is {first.name}, not the record's XADD; or `-- RECORD none: why`"
     if writes:
         after = "\n".join(code.splitlines()[writes[0].line - first_line + 1 :])
         if len(re.findall(r"\breturn\b", after)) > 1 or re.search(r"\berror\s*\(|\berror_reply\b", after):
