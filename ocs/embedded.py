@@ -251,9 +251,8 @@ class EmbeddedPostgres(Server):
         self._sockets = self.home
         self._settings = {
             "unix_socket_permissions": "0700",
+            "dynamic_shared_memory_type": "mmap",  # /dev/shm may be tiny, and keeps what kill -9 left
             "log_checkpoints": "off",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
             **(settings or {}),
         }
 

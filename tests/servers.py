@@ -82,7 +82,7 @@ class LivePostgres(EmbeddedPostgres):
 
     def destroy(self) -> None:
         self._runner.close()
-        self.kill()
+        self.stop()  # not kill: that would leave a segment of System V shared memory behind
         shutil.rmtree(self.home, ignore_errors=True)  # as root it may be far from the data directory
 
     def _sql(self, sql: str, database: str = "postgres") -> None:

@@ -46,7 +46,7 @@ def valkey(data_dir: Path) -> Iterator[EmbeddedValkey]:
 def postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(data_dir)
     yield server
-    server.kill()
+    server.stop()
 
 
 async def sql(server: EmbeddedPostgres, text: str) -> object:
