@@ -72,12 +72,12 @@ class Address(NamedTuple):
         return f"{self.family}:{self.octets.hex()}"
 
 
-def _address(data: bytes) -> Address:
+def address(data: bytes) -> Address:
     # The octets behind the family are not judged: nodes send families we cannot name, and nobody charges by them.
     return Address(int.from_bytes(data[:2], "big"), data[2:])
 
 
-def _address_octets(value: Address) -> bytes:
+def address_octets(value: Address) -> bytes:
     return value.family.to_bytes(2, "big") + value.octets
 
 
@@ -85,12 +85,12 @@ ERA_S = 1 << 32
 UNIX_S = 2_208_988_800  # 1970 in seconds since 1900
 
 
-def _unix(ntp: int) -> int:
+def unix_seconds(ntp: int) -> int:
     # RFC 6733 section 4.3.1: without the top bit it is a time after the overflow in 2036 (RFC 5905 era 1).
     return ntp - UNIX_S if ntp & 0x8000_0000 else ntp + ERA_S - UNIX_S
 
 
-def _ntp(unix: int) -> int:
+def ntp_seconds(unix: int) -> int:
     return (unix + UNIX_S) % ERA_S
 
 
@@ -120,8 +120,8 @@ FLOAT32: Type[float] = Type("Float32", form="f")
 FLOAT64: Type[float] = Type("Float64", form="d")
 ENUMERATED: Type[int] = Type("Enumerated", form="i")  # open: later releases add values, we take any
 APPLICATION_ID: Type[int] = Type("Unsigned32", form="I", pin=EXACT)  # judged together with the header
-TIME: Type[int] = Type("Time", form="I", decode=_unix, encode=_ntp)  # Unix seconds
-ADDRESS: Type[Address] = Type("Address", decode=_address, encode=_address_octets, least=2)
+TIME: Type[int] = Type("Time", form="I", decode=unix_seconds, encode=ntp_seconds)  # Unix seconds
+ADDRESS: Type[Address] = Type("Address", decode=address, encode=address_octets, least=2)
 UTF8STRING: Type[str] = Type("UTF8String", decode=bytes.decode, encode=str.encode, check=_is_utf8, pin=ASCII)
 IDENTITY: Type[str] = Type("DiameterIdentity", decode=bytes.decode, encode=str.encode, check=_is_ascii, pin=ASCII)
 URI: Type[str] = Type("DiameterURI", decode=bytes.decode, encode=str.encode, check=_is_ascii, pin=ASCII)
