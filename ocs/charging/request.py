@@ -8,7 +8,7 @@ from enum import Enum
 import msgspec
 
 from balances.ops import Action, Phase, Result
-from tariffs.rating import Inputs
+from tariffs.inputs import Inputs
 
 
 class Style(Enum):

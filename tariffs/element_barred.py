@@ -1,0 +1,29 @@
+"""barred: not sold; uncontrolled: used without asking again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from tariffs.draft import Draft, Verdict
+
+
+class Barred(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Refused with "service denied" (4010)."""
+
+    key: ClassVar[str] = "barred"
+    base: ClassVar[bool] = True
+
+    def apply(self, draft: Draft) -> None:
+        draft.verdict = Verdict.DENIED
+
+
+class Uncontrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Answered with "credit control not applicable" (4011): the network lets it run and reports nothing."""
+
+    key: ClassVar[str] = "uncontrolled"
+    base: ClassVar[bool] = True
+
+    def apply(self, draft: Draft) -> None:
+        draft.verdict = Verdict.NOT_APPLICABLE

@@ -1,0 +1,38 @@
+"""What rating may look at besides the line itself. Every protocol fills in what it knows."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Facts about a request. Kept on its usage record as a map of those that were given, so that a price can be
+    explained, and history rated again, years later. Texts are "" and numbers None where unknown."""
+
+    service: str
+    """Name of its row in the service table: "data", "voice", "sms"."""
+    service_context: str = ""
+    apn: str = ""
+    """Lower case."""
+    rat_type: int | None = None
+    """3GPP-RAT-Type as the radio access is numbered there: 6 is E-UTRAN."""
+    visited: str = ""
+    """MCC-MNC of the serving network."""
+    location: str = ""
+    """3GPP-User-Location-Info, or an access network text, as hexadecimal or text."""
+    calling: str = ""
+    """Digits, or a SIP user@host, normalised as identities are."""
+    called: str = ""
+    role: int | None = None
+    """Role-Of-Node: 0 originating, 1 terminating, 2 forwarding."""
+    event_type: str = ""
+    """SIP method or event package, kind of message."""
+    media: str = ""
+    charging_characteristics: str = ""
+    node: str = ""
+    """NAS, gateway or content server."""
+    port_type: int | None = None
+    user_time_zone: str = ""
+    """3GPP-MS-TimeZone, hexadecimal."""
+    equipment: str = ""
+    """IMEI(SV) or MAC."""

@@ -1,0 +1,131 @@
+"""How money and quantities are written in tariff documents: "0.0004", "1 MB", "60/1"."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Final, Self
+
+from tariffs.units import EXACT_MAX, MICRO, Kind
+
+DIGITS_MAX: Final = 30
+"""Digits an amount may be written with: more is a slip of the pen, and exact arithmetic on it is not free."""
+
+NAMES: Final[dict[str, tuple[Kind, int]]] = {
+    "octet": (Kind.OCTETS, 1),
+    "octets": (Kind.OCTETS, 1),
+    "B": (Kind.OCTETS, 1),
+    # A megabyte of a data tariff is 1,048,576 octets, by whichever name; a decimal one is "1000000 octets".
+    "KB": (Kind.OCTETS, 2**10),
+    "KiB": (Kind.OCTETS, 2**10),
+    "MB": (Kind.OCTETS, 2**20),
+    "MiB": (Kind.OCTETS, 2**20),
+    "GB": (Kind.OCTETS, 2**30),
+    "GiB": (Kind.OCTETS, 2**30),
+    "s": (Kind.SECONDS, 1),
+    "min": (Kind.SECONDS, 60),
+    "h": (Kind.SECONDS, 3_600),
+    "d": (Kind.SECONDS, 86_400),
+    "unit": (Kind.UNITS, 1),
+    "units": (Kind.UNITS, 1),
+    "message": (Kind.UNITS, 1),
+    "messages": (Kind.UNITS, 1),
+    "event": (Kind.UNITS, 1),
+    "events": (Kind.UNITS, 1),
+}
+"""Every unit a document may name."""
+
+_QUANTITY: Final = re.compile(r"(\d{1,16})?\s*([A-Za-z]+)?", re.ASCII)
+
+
+class Amount(Fraction):
+    """Money in units of the currency, exact, not negative."""
+
+    @classmethod
+    def read(cls, written: object) -> Self:
+        """From a decimal string, or from a TOML or JSON number that was never a binary float."""
+        if isinstance(written, bool) or not isinstance(written, (str, int, Decimal)):
+            raise ValueError(f'expected an amount of money such as "0.05", not {written!r}')
+        try:
+            number = Decimal(written)
+        except InvalidOperation:
+            number = Decimal("NaN")
+        parts = number.as_tuple()
+        if not isinstance(parts.exponent, int):
+            raise ValueError(f'expected an amount of money such as "0.05", not {written!r}')
+        if len(parts.digits) > DIGITS_MAX or not -DIGITS_MAX <= parts.exponent <= DIGITS_MAX:
+            raise ValueError(f"expected an amount of at most {DIGITS_MAX} digits, not {written!r}")
+        if number < 0:
+            raise ValueError(f"expected an amount that is not negative, not {written!r}")
+        return cls(number)
+
+    @property
+    def micro(self) -> int:
+        """As a whole number of micro-units; ValueError where it is none."""
+        micro = self * MICRO
+        if micro.denominator != 1:
+            raise ValueError(f"expected whole micro-units (six decimals), not {float(self):g}")
+        if micro > EXACT_MAX:
+            raise ValueError(f"expected less than 2^53 micro-units ({EXACT_MAX // MICRO}), not {float(self):g}")
+        return int(micro)
+
+
+class Quantity:
+    """A number of octets, seconds or units, at least one."""
+
+    __slots__ = ("amount", "kind")
+
+    def __init__(self, kind: Kind, amount: int) -> None:
+        self.kind, self.amount = kind, amount
+
+    @classmethod
+    def read(cls, written: object) -> Self:
+        """From "1 MB", "60 s", "MB"; a bare number counts units (messages, events)."""
+        if isinstance(written, bool) or not isinstance(written, (str, int)):
+            raise ValueError(f'expected a quantity such as "1 MB", "60 s" or 1, not {written!r}')
+        found = _QUANTITY.fullmatch(str(written).strip())
+        if found is None or not any(found.groups()):
+            raise ValueError(f'expected a quantity such as "1 MB", "60 s" or 1, not {written!r}')
+        count, name = found.groups()
+        if name is not None and name not in NAMES:
+            raise ValueError(f"expected a unit out of {', '.join(NAMES)}, not {name!r}")
+        kind, size = NAMES[name or "unit"]
+        amount = int(count or 1) * size
+        if not 1 <= amount <= EXACT_MAX:
+            raise ValueError(f"expected a quantity from 1 to 2^53, not {written!r}")
+        return cls(kind, amount)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Quantity) and (self.kind, self.amount) == (other.kind, other.amount)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.amount))
+
+    def __repr__(self) -> str:
+        return f"{self.amount} {self.kind.name.lower()}"
+
+
+class Increment:
+    """What use is rounded up to: the first block, and each further one. Bare numbers are seconds, octets or units,
+    whichever the price is for."""
+
+    __slots__ = ("first", "further")
+
+    def __init__(self, first: Quantity, further: Quantity) -> None:
+        self.first, self.further = first, further
+
+    @classmethod
+    def read(cls, written: object) -> Self:
+        """From "60/1" (first/next), "1 MB/100 KB", or one quantity for both."""
+        if isinstance(written, str) and "/" in written:
+            first, _, further = written.partition("/")
+            return cls(Quantity.read(first), Quantity.read(further))
+        both = Quantity.read(written)
+        return cls(both, both)
+
+    def in_unit(self, kind: Kind) -> tuple[int, int]:
+        for quantity in (self.first, self.further):
+            if quantity.kind not in (kind, Kind.UNITS):
+                raise ValueError(f"expected an increment in {kind.name.lower()}, as the price, not {quantity!r}")
+        return self.first.amount, self.further.amount
