@@ -1,0 +1,71 @@
+"""Brings a database up to date: the numbered files of `migrations/`, each once, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+LOCK: Final = 0x0C5_0001
+"""Advisory lock: of several processes started together one migrates, the others wait and find it done."""
+
+
+class Migration(NamedTuple):
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+class MigrationError(Exception):
+    """The database and this version do not fit; the text is meant for the operator."""
+
+
+def migrations() -> list[Migration]:
+    """The steps that come with this version, in order."""
+    found = []
+    for path in files("balances").joinpath("migrations").iterdir():
+        if path.name.endswith(".sql"):
+            found.append(Migration(int(path.name[:3]), path.name, path.read_text(encoding="utf-8")))
+    found.sort()
+    for expected, step in enumerate(found, start=1):
+        if step.number != expected:
+            raise MigrationError(f"migration {step.name}: expected number {expected:03d}")
+    return found
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Apply what is missing; returns the names applied."""
+    pg = await asyncpg.connect(dsn)
+    try:
+        await pg.execute("SELECT pg_advisory_lock($1)", LOCK)
+        return await _migrate(pg, migrations())
+    finally:
+        await pg.close()  # and with it the lock
+
+
+async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
+    await pg.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (number integer PRIMARY KEY, name text NOT NULL, digest text NOT NULL,"
+        " at timestamptz NOT NULL DEFAULT now())"
+    )
+    done = {row["number"]: row for row in await pg.fetch("SELECT number, name, digest FROM migrations")}
+    if done and max(done) > len(steps):
+        raise MigrationError(f"the database is at {done[max(done)]['name']}, which this version does not know")
+    for number, row in done.items():
+        if row["digest"] != steps[number - 1].digest:
+            raise MigrationError(f"{row['name']} was changed after it was applied: add a new step instead")
+    applied = []
+    for step in steps[len(done) :]:
+        async with pg.transaction():
+            await pg.execute(step.sql)
+            await pg.execute(
+                "INSERT INTO migrations (number, name, digest) VALUES ($1, $2, $3)", step.number, step.name, step.digest
+            )
+        applied.append(step.name)
+    return applied
