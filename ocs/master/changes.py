@@ -1,0 +1,45 @@
+"""One writing transaction on the master data: it gets the next change number, and tells the projection when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Pool
+
+CHANNEL: Final = "master"
+"""NOTIFY with the change number, so that the keeper need not wait for its next poll."""
+
+Expect = Callable[[int | None], None]
+"""Given the current version (None: there is none yet), raises when the caller expected another one."""
+
+
+class MasterError(Exception):
+    """What was asked contradicts the master data; the text is meant for the caller."""
+
+
+class NotFound(MasterError):
+    """There is no such thing."""
+
+
+class IdentityTaken(MasterError):
+    """An identity belongs to another subscriber."""
+
+
+class Immutable(MasterError):
+    """What was asked can no longer be changed."""
+
+
+class Unresolved(MasterError):
+    """It names something (an account, a tariff) that does not exist."""
+
+
+@asynccontextmanager
+async def change(pool: Pool) -> AsyncIterator[tuple[Connection, int]]:
+    """A transaction and its number. Writers wait for each other here: see 002_master.sql for why."""
+    async with pool.acquire() as db, db.transaction():
+        number = await db.fetchval("UPDATE master SET change = change + 1 RETURNING change")
+        yield db, number
+        await db.execute("SELECT pg_notify($1, $2)", CHANNEL, str(number))

@@ -1,0 +1,189 @@
+"""Master data into Redis: profiles by identity, and the catalogue of tariffs. Workers read them there.
+
+`project` may run anywhere, any number of times: after every commit in the API process, by the keeper at each NOTIFY and
+each second. It reads what changed since the last time, in the order of change numbers, and writes
+
+1. `profile:<identity>` for each changed identity (or deletes it) and, when a tariff was published, `catalog`;
+2. `projected` := the change number up to which that is complete;
+3. into each account whose subscribers changed, that number as `profile_rev`: a worker that charges by an older profile
+   is told `stale`, and reads again;
+4. `projected:told` := the number up to which accounts were told. The next run starts there, so that a crash in between
+   is made good.
+
+A worker takes `projected`, read together with the profile, for the profile's revision. By the order above it is never
+newer than the profile, and never older than what the account was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from balances import keys
+from ocs.charging.profile import Profile
+from ocs.master import tariffs
+from ocs.master.subscribers import assignments_of
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Pool, Record
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+TOLD: Final = f"{keys.PROJECTED}:told"
+TOKEN: Final = f"{keys.PROJECTED}:run"
+"""Number of the run that may write. A run that was overtaken finds another number and stops (WATCH)."""
+LOCK: Final = 0x6F6373_01
+"""PostgreSQL advisory lock: one run at a time, for economy; right without it, by TOKEN."""
+BATCH: Final = 2_000
+TELL_AT_ONCE: Final = 64
+
+Tell = Callable[[str, int], Awaitable[object]]
+"""Raises an account's `profile_rev`; an account Redis does not have needs no telling."""
+
+CHANGED: Final = """
+    SELECT i.identity, i.change, s.id AS subscriber, s.account, a.currency, a.time_zone,
+        COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
+                  FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs
+    FROM identities i LEFT JOIN subscribers s ON s.id = i.subscriber LEFT JOIN accounts a ON a.id = s.account
+    WHERE (i.change, i.identity) > ($1, $2) ORDER BY i.change, i.identity LIMIT $3
+"""
+
+
+class Overtaken(Exception):
+    """Another run began: whatever this one had in hand may be old."""
+
+
+async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
+    """Bring Redis up to the master data; returns the change number it is complete to."""
+    async with pool.acquire() as db:  # everything on this one connection: runs that wait must not starve the one that runs
+        await db.execute("SELECT pg_advisory_lock($1)", LOCK)
+        try:
+            return await _Run(db, redis, tell, int(await redis.incr(TOKEN))).run()
+        finally:
+            await db.execute("SELECT pg_advisory_unlock($1)", LOCK)
+
+
+class Projector:
+    """Many in one process: whoever asks while a run is under way shares the next one."""
+
+    def __init__(self, pool: Pool, redis: Redis, tell: Tell) -> None:
+        self._project = lambda: project(pool, redis, tell)
+        self._running: asyncio.Task[int] | None = None
+        self._next: asyncio.Task[int] | None = None
+
+    async def project(self) -> int:
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._running))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, running: asyncio.Task[int] | None) -> int:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running, self._next = self._next, None
+        return await self._project()
+
+
+class _Run:
+    def __init__(self, db: Connection, redis: Redis, tell: Tell, token: int) -> None:
+        self.db = db
+        self.redis = redis
+        self.tell = tell
+        self.token = token
+
+    async def run(self) -> int:
+        newest = await self.db.fetchval("SELECT change FROM master")
+        projected, told = await self.redis.mget(keys.PROJECTED, TOLD)
+        done = min(int(projected or 0), int(told or 0))
+        if done > newest:
+            newest = await self._start_anew(done)
+            done = 0
+        elif projected is None:
+            done = 0
+        if done == newest and projected is not None:
+            return done
+        await self._profiles(done)
+        await self._catalog(done)
+        await self._write(lambda pipe: pipe.set(keys.PROJECTED, newest))
+        await self._tell(done, newest)
+        await self._write(lambda pipe: pipe.set(TOLD, newest))
+        return newest
+
+    async def _write(self, *commands: Callable[[Pipeline], object]) -> None:
+        """All commands, or none because another run has begun."""
+        async with self.redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(TOKEN)
+            if int(await pipe.get(TOKEN) or 0) != self.token:
+                raise Overtaken
+            pipe.multi()  # type: ignore[no-untyped-call]
+            for command in commands:
+                command(pipe)
+            await pipe.execute()
+
+    async def _profiles(self, done: int) -> None:
+        """No upper bound: what changes while we read moves ahead of us and is met again."""
+        after: tuple[int, str] = (done, "\U0010ffff")
+        while rows := await self.db.fetch(CHANGED, *after, BATCH):
+            gone = [keys.profile(row['identity']) for row in rows if row["account"] is None]
+            here = {keys.profile(row['identity']): _profile(row) for row in rows if row["account"] is not None}
+            await self._write(
+                *([lambda pipe, gone=gone: pipe.unlink(*gone)] if gone else []),
+                *([lambda pipe, here=here: pipe.mset(here)] if here else []),
+            )
+            after = rows[-1]["change"], rows[-1]["identity"]
+
+    async def _catalog(self, done: int) -> None:
+        changed = await self.db.fetchval("SELECT max(change) FROM tariffs")
+        if changed is None or (changed <= done and await self.redis.exists(keys.CATALOG)):
+            return
+        packed = msgspec.msgpack.encode(await tariffs.page(self.db, "", 1_000_000))
+        await self._write(lambda pipe: pipe.hset(keys.CATALOG, mapping={"version": changed, "documents": packed}))
+
+    async def _tell(self, done: int, newest: int) -> None:
+        after: tuple[int, str] = (done, "\U0010ffff")
+        query = (
+            "SELECT id, members_change FROM accounts WHERE (members_change, id) > ($1, $2)"
+            " ORDER BY members_change, id LIMIT $3"
+        )
+        while rows := await self.db.fetch(query, *after, TELL_AT_ONCE):
+            # A change after `newest` is for the next run, which will have projected it.
+            told = [row for row in rows if row["members_change"] <= newest]
+            await asyncio.gather(*(self.tell(row["id"], row["members_change"]) for row in told))
+            after = rows[-1]["members_change"], rows[-1]["id"]
+
+    async def _start_anew(self, done: int) -> int:
+        """Redis knows changes that PostgreSQL has never heard of (a backup was restored): nothing in it can be trusted.
+
+        Numbers go on above the highest one ever told to an account.
+        """
+        newest = await self.db.fetchval("UPDATE master SET change = $1 RETURNING change", done + 1)
+        await self._write(lambda pipe: pipe.delete(keys.PROJECTED, TOLD))
+        async for found in _batches(self.redis.scan_iter(match=keys.profile("*"), count=BATCH)):
+            await self._write(lambda pipe, found=found: pipe.unlink(*found))
+        return int(newest)
+
+
+def _profile(row: Record) -> bytes:
+    return msgspec.msgpack.encode(
+        Profile(
+            subscriber=row["subscriber"],
+            account=row["account"],
+            rev=row["change"],
+            currency=row["currency"],
+            time_zone=row["time_zone"],
+            assignments=assignments_of(row["tariffs"]),
+        )
+    )
+
+
+async def _batches(found: Any) -> Any:
+    batch: list[bytes] = []
+    async for key in found:
+        batch.append(key)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,163 @@
+"""Subscribers: who uses, known by which identities, priced by which tariffs, paid by which account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ocs.master.changes import Expect, IdentityTaken, NotFound, Unresolved, change
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Pool, Record
+
+IDENTITIES_MAX: Final = 32
+ASSIGNMENTS_MAX: Final = 32
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """A tariff and when it is in force."""
+
+    tariff: str
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+class Subscriber(msgspec.Struct, frozen=True):
+    id: str
+    account: str
+    identities: tuple[str, ...]
+    tariffs: tuple[Assignment, ...]
+    version: int = 0
+    created_ms: int = 0
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What a `put` left, and what it found."""
+
+    now: Subscriber
+    before: Subscriber | None
+    changed: bool
+
+
+FIND: Final = """
+    SELECT s.id, s.account, s.change AS version, (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
+        ARRAY(SELECT identity FROM identities i WHERE i.subscriber = s.id ORDER BY identity) AS identities,
+        COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
+                  FROM assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs
+    FROM subscribers s
+"""
+
+
+def assignments_of(text: str) -> tuple[Assignment, ...]:
+    """As `json_agg(json_build_array(tariff, from_ms, until_ms))` gives them."""
+    return tuple(Assignment(*row) for row in msgspec.json.decode(text))
+
+
+def _subscriber(record: Record) -> Subscriber:
+    return Subscriber(
+        id=record["id"],
+        account=record["account"],
+        identities=tuple(record["identities"]),
+        tariffs=assignments_of(record["tariffs"]),
+        version=record["version"],
+        created_ms=record["created_ms"],
+    )
+
+
+async def get(pool: Pool | Connection, subscriber: str) -> Subscriber | None:
+    record = await pool.fetchrow(f"{FIND} WHERE s.id = $1", subscriber)
+    return _subscriber(record) if record else None
+
+
+async def by_identity(pool: Pool, identity: str) -> Subscriber | None:
+    query = f"{FIND} WHERE s.id = (SELECT subscriber FROM identities WHERE identity = $1)"
+    record = await pool.fetchrow(query, identity)
+    return _subscriber(record) if record else None
+
+
+async def page(pool: Pool, account: str | None, after: str, limit: int) -> Sequence[Subscriber]:
+    query = f"{FIND} WHERE s.id > $1 AND ($3::text IS NULL OR s.account = $3) ORDER BY s.id LIMIT $2"
+    return [_subscriber(record) for record in await pool.fetch(query, after, limit, account)]
+
+
+async def put(pool: Pool, wanted: Subscriber, password: str | None, expect: Expect) -> Saved:
+    """Make the subscriber what is wanted. A password of None is left as it is, "" is taken away."""
+    async with change(pool) as (db, number):
+        before = await get(db, wanted.id)
+        if before is not None and password is None and _content(before) == _content(wanted):
+            return Saved(before, before, changed=False)  # also a repeat whose answer was lost: RFC 9110 section 13.1.1
+        expect(before.version if before else None)
+        await _check_references(db, wanted)
+        await db.execute(
+            "INSERT INTO subscribers (id, account, password, change) VALUES ($1, $2, NULLIF($3, ''), $4)"
+            " ON CONFLICT (id) DO UPDATE SET account = $2, change = $4,"
+            " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END",
+            wanted.id,
+            wanted.account,
+            password,
+            number,
+        )
+        await _set_identities(db, wanted.id, wanted.identities, number)
+        await db.execute("DELETE FROM assignments WHERE subscriber = $1", wanted.id)
+        await db.executemany(
+            "INSERT INTO assignments (subscriber, place, tariff, from_ms, until_ms) VALUES ($1, $2, $3, $4, $5)",
+            [(wanted.id, place, a.tariff, a.from_ms, a.until_ms) for place, a in enumerate(wanted.tariffs)],
+        )
+        await _touch(db, {wanted.account} | ({before.account} if before else set()), number)
+        now = await get(db, wanted.id)
+        assert now is not None
+        return Saved(now, before, changed=True)
+
+
+async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
+    """Forget the subscriber. Its account, with all that was charged, stays."""
+    async with change(pool) as (db, number):
+        before = await get(db, subscriber)
+        if before is None:
+            raise NotFound(f"there is no subscriber {subscriber}")
+        expect(before.version)
+        await _set_identities(db, subscriber, (), number)
+        await db.execute("DELETE FROM subscribers WHERE id = $1", subscriber)
+        await _touch(db, {before.account}, number)
+        return before
+
+
+def _content(subscriber: Subscriber) -> tuple[object, ...]:
+    return subscriber.account, sorted(subscriber.identities), subscriber.tariffs
+
+
+async def _check_references(db: Connection, wanted: Subscriber) -> None:
+    if not await db.fetchval("SELECT true FROM accounts WHERE id = $1", wanted.account):
+        raise Unresolved(f"there is no account {wanted.account}")
+    taken = await db.fetch(
+        "SELECT identity, subscriber FROM identities WHERE identity = ANY($1) AND subscriber <> $2 ORDER BY identity",
+        list(wanted.identities),
+        wanted.id,
+    )
+    if taken:
+        owners = ", ".join(f"{row['identity']} to {row['subscriber']}" for row in taken)
+        raise IdentityTaken(f"an identity belongs to one subscriber at a time: {owners}")
+    tariffs = sorted({assignment.tariff for assignment in wanted.tariffs})
+    known = {row["id"] for row in await db.fetch("SELECT DISTINCT id FROM tariffs WHERE id = ANY($1)", tariffs)}
+    if unknown := [tariff for tariff in tariffs if tariff not in known]:
+        raise Unresolved(f"there is no tariff {', '.join(unknown)}")
+
+
+async def _set_identities(db: Connection, subscriber: str, identities: Sequence[str], number: int) -> None:
+    await db.execute(
+        "UPDATE identities SET subscriber = NULL, change = $3 WHERE subscriber = $1 AND identity <> ALL($2)",
+        subscriber,
+        list(identities),
+        number,
+    )
+    await db.executemany(
+        "INSERT INTO identities (identity, subscriber, change) VALUES ($1, $2, $3)"
+        " ON CONFLICT (identity) DO UPDATE SET subscriber = $2, change = $3",
+        [(identity, subscriber, number) for identity in identities],
+    )
+
+
+async def _touch(db: Connection, accounts: Iterable[str], number: int) -> None:
+    await db.execute("UPDATE accounts SET members_change = $2 WHERE id = ANY($1)", list(accounts), number)
