@@ -4,11 +4,15 @@ The arrows between our own packages are contracts in pyproject.toml (import-lint
 other modules. Here is the finer grain: file by file, direct imports only.
 """
 
+import re
 import tomllib
 
 import pytest
 
-from tests.shape.source import PACKAGES, ROOT, covered, files, imports
+from tests.shape.source import PACKAGES, ROOT, covered, files, imports, text
+
+# What starts, feeds and ends processes: the files directly in ocs/.
+PROCESSES = {path for path in files(".py", "ocs") if path.count("/") == 1} - {"ocs/config.py"}
 
 # Add a file here only with a reason why it cannot be given what it needs.
 WHO_MAY_IMPORT: dict[str, set[str]] = {
@@ -16,39 +20,29 @@ WHO_MAY_IMPORT: dict[str, set[str]] = {
     "hiredis": {"balances/wire.py"},
     "asyncpg": {"balances/ledger/", "balances/migrate.py", "ocs/master/", "ocs/billing/", "ocs/app.py"},
     "time": {"ocs/net/clock.py", "ocs/embedded.py", "loadtest/"},
-    "datetime": {"tariffs/", "ocs/net/clock.py", "ocs/api/", "ocs/cli/", "ocs/billing/", "loadtest/"},
     "random": {"loadtest/"},
     "secrets": {"ocs/app.py", "ocs/api/", "ocs/master/", "ocs/net/", "loadtest/"},
-    "asyncio": {"balances/store.py", "balances/wire.py", "balances/ledger/", "ocs/", "loadtest/"},
-    "uvloop": {"ocs/app.py", "ocs/workers.py", "ocs/cli/", "loadtest/"},
-    "socket": {
+    "asyncio": {
+        "balances/store.py",
         "balances/wire.py",
-        "ocs/embedded.py",
-        "ocs/app.py",
-        "ocs/workers.py",
-        "ocs/net/",
-        "ocs/cli/",
+        "balances/pending.py",
+        "balances/ledger/",
+        "ocs/",
         "loadtest/",
     },
-    "ssl": {
-        "balances/wire.py",
-        "ocs/app.py",
-        "ocs/workers.py",
-        "ocs/net/",
-        "ocs/api/",
-        "ocs/enforcement/",
-        "loadtest/",
-    },
+    "uvloop": {*PROCESSES, "ocs/cli/", "loadtest/"},
+    "socket": {"balances/wire.py", *PROCESSES, "ocs/net/", "ocs/cli/", "loadtest/"},
+    "ssl": {"balances/wire.py", *PROCESSES, "ocs/net/", "ocs/api/", "ocs/enforcement/", "loadtest/"},
     "logging": {"ocs/telemetry/"},
     "structlog": {"ocs/telemetry/"},
     "prometheus_client": {"ocs/telemetry/"},
     "starlette": {"ocs/api/"},
     "uvicorn": {"ocs/app.py", "ocs/api/", "ocs/net/"},
     "ctypes": {"ocs/child.py"},
-    "subprocess": {"ocs/child.py", "ocs/embedded.py", "ocs/workers.py", "ocs/cli/", "loadtest/"},
+    "subprocess": {*PROCESSES, "ocs/cli/", "loadtest/"},
     "pickle": set(),
     "threading": set(),  # one loop per process; shared state is a race
-    "ocs.app": {"ocs/__main__.py", "ocs/cli/", "ocs/workers.py"},  # only app.py constructs
+    "ocs.app": {"ocs/__main__.py", "ocs/cli/", *PROCESSES},  # only app.py constructs
 }
 
 # Pure whatever the table above says: not even the loop.
@@ -67,6 +61,16 @@ IMPURE = {
     "hiredis",
     "asyncpg",
 }
+
+
+CLOCKS = {"ocs/net/clock.py", "loadtest/"}
+
+
+@pytest.mark.parametrize("path", files(".py", *PACKAGES))
+def test_nobody_else_asks_what_time_it_is(path: str) -> None:
+    """`datetime` may be imported anywhere: it converts. Its now() is a clock."""
+    asked = re.findall(r"\b(?:datetime|date)\.(?:now|utcnow|today)\(", text(path))
+    assert asked == [] or covered(path, CLOCKS)
 
 
 @pytest.mark.parametrize("path", files(".py", *PACKAGES))

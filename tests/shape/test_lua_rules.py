@@ -24,9 +24,10 @@ FORBIDDEN = {
     r"\bmath\.random": "chance is passed in",
     r"\bos\.": "time is passed in",
     r"\bloadstring\b|\bsetfenv\b|\brawset\b": "no code from data",
-    r"\bwhile\b|\brepeat\b|\bgoto\b": "loops are bounded: for, over something with a limit",
+    r"\bwhile\b|\brepeat\b|\bgoto\b": "loops are bounded: for, or `-- bounded: by what` on the line",
     r"\bredis\.sha1hex\b": "identity is passed in",
 }
+REFUSALS = {"blocked", "conflict", "empty", "fenced", "full", "moved", "refused", "revision", "stale", "unknown"}
 AMOUNT = f"{LIBRARY}amount.lua"  # where an amount becomes text, and the only place that may know how
 
 
@@ -38,40 +39,66 @@ def faults(source: str, name: str, library: dict[str, str]) -> Iterator[str]:
     for word in ("KEYS", "ARGV", "EXIT"):
         if not any(line.split(" ")[0] == word for line in head):
             yield f"the header has no {word} line"
-    marks = re.findall(rf"^-- ({'|'.join(lua.PARTS)})\b", source, re.M)
-    if marks != list(lua.PARTS):
-        yield f"marked parts are {marks}, not {list(lua.PARTS)}"
+    body = lua.main(source)
+    parts = lua.part_lines(body)
+    if list(parts) != list(lua.PARTS):
+        yield f"the marked parts are {list(parts)}, not {list(lua.PARTS)}"
         return
-    known = lua.functions(source)
-    for used in lua.uses(source):
-        if used not in library:
-            yield f"uses {used}, which is not there"
-        known |= lua.functions(library.get(used, ""))
-    parts = lua.parts(source)
-    for part, allowed in (("read", lua.READS), ("decide", frozenset[str]())):
-        for command in lua.commands(parts[part][1], parts[part][0], known):
-            if command.name not in allowed:
-                yield f"line {command.line}: {command.name} in the {part} part"
-    first_line, code = parts["write"]
-    writes = [*lua.commands(code, first_line, known)]
+
+    known, missing = lua.with_library(source, library)
+    for used in missing:
+        yield f"uses {used}, which is not there"
+    own = lua.functions(source)
+    writers = {function for function, code in own.items() if lua.write_blocks(code)}
+    plain = {function: code for function, code in known.items() if function not in writers}
+    recorded = not re.search(r"\b[Ww]rites? no record\b", " ".join(head))  # a script that needs none says so, and why
+
+    yield from faults_of_reading(lua.only(body, set(parts["read"])), plain)
+    with_writes = {"": body} | {f" of {writer}": own[writer] for writer in sorted(writers)}
+    for where, code in with_writes.items():
+        blocks = lua.write_blocks(code)
+        deciding = set(range(1, len(code.splitlines()))).difference(*blocks, [] if where else parts["read"])
+        yield from faults_of_deciding(lua.only(code, deciding), plain, writers, where)
+        for block in blocks:
+            yield from faults_of_writing(lua.only(code, set(block)), plain, recorded, where)
+
+
+def faults_of_reading(code: str, known: dict[str, str]) -> Iterator[str]:
+    for command in lua.commands(code, known):
+        if command.name not in lua.READS:
+            yield f"line {command.line}: {command.name} in the read part"
+
+
+def faults_of_deciding(code: str, known: dict[str, str], writers: set[str], where: str) -> Iterator[str]:
+    for command in lua.commands(code, known):
+        yield f"line {command.line}{where}: {command.name} in the decide part"
+    for call in re.finditer(r"(return )?\b(\w+)\(", lua.without_comments(code)):
+        if call[2] in writers and not call[1]:
+            yield f"{call[2]} writes, so nothing may follow it: `return {call[2]}(...)`"
+
+
+def faults_of_writing(code: str, known: dict[str, str], recorded: bool, where: str) -> Iterator[str]:
+    writes = [*lua.commands(code, known)]
     for command in writes:
         if command.name not in lua.WRITES:
-            yield f"line {command.line}: {command.name} after the first write"
-    unrecorded = any(line.startswith("RECORD none:") for line in head)  # followed by the reason
-    if writes and writes[0].name != "XADD" and not unrecorded:
-        first = writes[0]
-        yield f"line {first.line}: the first write is {first.name}, not the record's XADD; or `-- RECORD none: why`"
-    if writes:
-        after = "\n".join(code.splitlines()[writes[0].line - first_line + 1 :])
-        if len(re.findall(r"\breturn\b", after)) > 1 or re.search(r"\berror\s*\(|\berror_reply\b", after):
-            yield "more than one way out after the first write"
+            yield f"line {command.line}{where}: {command.name} after the first write"
+    if not writes:
+        return
+    first = writes[0]
+    if recorded and first.name != "XADD":
+        yield f"line {first.line}{where}: the first write is {first.name}, not the XADD of the record"
+    # `if failed then return { failed } end` stays allowed: an XADD that is fenced, or finds no room, wrote nothing.
+    for way_out in re.findall(r"\breturn\b.*|\berror\s*\(.*|\berror_reply\b.*", lua.without_comments(code)):
+        if not way_out.startswith("return") or REFUSALS & set(re.findall(r"'(\w+)'", way_out)):
+            yield f"line {first.line}{where}: refused after the first write: {way_out}"
 
 
 def faults_anywhere(source: str, path: str) -> Iterator[str]:
     """What is wrong in a script or a part of one."""
+    bounded = {number for number, line in enumerate(source.splitlines(), 1) if "-- bounded:" in line}
     for number, line in enumerate(lua.without_comments(source).splitlines(), 1):
         for pattern, why in FORBIDDEN.items():
-            if path != AMOUNT and re.search(pattern, line):
+            if path != AMOUNT and number not in bounded and re.search(pattern, line):
                 yield f"line {number}: {why}"
         for call in re.finditer(r"redis\.p?call\(([^,)]*)(?:,\s*([^,)]*))?", line):
             if not re.fullmatch(r"\s*(['\"])\w+\1\s*", call[1]):
@@ -121,6 +148,14 @@ append(KEYS[2], amount)
 redis.call('SET', KEYS[1], amount)   -- last
 return {'done'}
 """
+WRITER = """\
+local function put()
+  -- write
+  append(KEYS[2], 0)
+  return {'done'}
+end
+
+"""
 RECORD = "local function append(key, amount)\n  return redis.call('XADD', key, '*', 'a', amount)\nend\n"
 
 
@@ -135,14 +170,21 @@ def changed(old: str, new: str) -> str:
         (GOOD, ""),
         (changed("-- credit:", "-- debit:"), "first line"),
         (changed("-- EXIT", "-- exit"), "no EXIT line"),
-        (changed("-- decide\n", ""), "marked parts"),
+        (changed("-- decide\n", ""), "the marked parts are"),
         (changed("lib/record", "lib/other"), "lib/other, which is not there"),
         (changed("local amount =", "redis.call('SET', KEYS[1], 0)\nlocal amount ="), "SET in the decide part"),
         (changed("-- decide", "redis.call('DEL', KEYS[1])\n-- decide"), "DEL in the read part"),
         (changed("return {'done'}", "return redis.call('GET', KEYS[1])"), "GET after the first write"),
         (changed("return a + b", "return redis.call('GET', KEYS[1])"), "GET in the decide part"),
         (changed("append(KEYS[2], amount)\n", ""), "the first write is SET"),
-        (changed("   -- last", "\nif amount then return {'unknown'} end"), "more than one way out"),
+        (changed("append(KEYS[2], amount)", "local failed = append(1)\nif failed then return { failed } end"), ""),
+        (
+            changed("-- decide\n", "-- decide\nif not packed then\n  -- write\n  append(1)\n  return {'done'}\nend\n"),
+            "",
+        ),
+        (changed("local function plus", f"{WRITER}local function plus"), ""),
+        (changed("-- decide\n", "-- decide\nput()\n").replace("-- read", f"{WRITER}-- read"), "nothing may follow"),
+        (changed("   -- last", "\nif amount then return {'unknown'} end"), "refused after the first write"),
         (changed("'GET'", "'TIME'"), "TIME in the read part"),
         (changed("'GET'", "'KEYS'"), "KEYS in the read part"),
         (changed("'GET'", "'RANDOMKEY'"), "RANDOMKEY in the read part"),
