@@ -81,6 +81,8 @@ class SessionState(IntEnum):
     """Its INITIAL was refused: nothing is held, a repeat is decided anew."""
     ABANDONED = 4
     """Its last hold expired unreported; a report reopens it."""
+    UNKNOWN = 5
+    """Only known from a report without an INITIAL: kept so that the report is charged once."""
 
 
 class Flag(IntFlag):
@@ -249,6 +251,8 @@ class Session(msgspec.Struct, array_like=True):
     touched_ms: int
     forget_ms: int
     """When a closed session is forgotten; 0 while it is open."""
+    due_ms: int
+    """Its score in `{s}:due`: no later than the next thing supervision has to do."""
     seen: list[int]
     """Numbers charged, as flat intervals low, high, low, high ... of phase * 2**32 + number."""
     answers: list[Answer]
@@ -329,18 +333,26 @@ class Charge(msgspec.Struct, array_like=True):
     realm: str
     via: str
     action: int = Action.DEBIT
+    once_key: str = ""
+    """EVENT: where its answer is kept (keys.event_key)."""
     overrun_factor: int = 10
     """Reported use above this many times the grant goes to suspense."""
     remember_ms: int = 3_600_000
     """How long a closed session, or an event's answer, is remembered."""
+    idle_ms: int = 172_800_000
+    """How long a session that holds nothing stays open."""
+    single: bool = False
+    """A request without Multiple-Services-Credit-Control: a refused UPDATE ends the session (RFC 8506 table 6)."""
     flags: int = 0
     """Flags decided before (EVENT_TIME)."""
     refund_of: str = ""
-    """REFUND: request key of the original event (session + " " + key)."""
+    """REFUND: once key of the original event (see keys.event_key)."""
     original: bytes = b""
     """REFUND: the original as PostgreSQL has it (packed Once), for when Redis no longer does; else b""."""
     refund_free: int = 0
     """REFUND without original: the most the service allows, micro-units (0: not allowed)."""
+    refund_until_ms: int = 0
+    """REFUND: until when units given back to a bucket that is gone can be used."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True):
@@ -378,31 +390,48 @@ class Outcome(msgspec.Struct, array_like=True):
 
 
 class Once(msgspec.Struct, array_like=True):
-    """`{s}:once:<account>:<key>`: answer of an event or of a posting, for a limited time."""
+    """`{s}:once:<account>:<key>`: the answer of an event or of a posting, for a limited time."""
 
     version: int
     fingerprint: str
     end_to_end: int
+    moved: bool
     outcome: msgspec.Raw
-    takes: list[Take]
-    """What was paid, in the order it was paid."""
-    refunded: int
-    """Of `takes`, counted from the last: how much was given back."""
-    service: str
-    feeds: list[Take | list[int | str]] = []
+    units: int = 0
+    """Units debited and not refunded yet."""
+    cost: int = 0
+    """Money debited and not refunded yet."""
+    takes: list[Paid] = []
+    """What was paid and not refunded yet, in the order it was paid."""
+    feeds: list[Feed] = []
+    """What counters were raised by and not turned back yet."""
 
 
-class Reply(msgspec.Struct, array_like=True):
-    """What every script returns: a word of its EXIT line and, for most, a packed outcome."""
+class Paid(msgspec.Struct, array_like=True):
+    """An amount of one bucket that an event cost."""
+
+    bucket: int
+    amount: int
+    kind: int
+
+
+class Feed(msgspec.Struct, array_like=True):
+    """A counter raised by an event."""
+
+    key: str
+    amount: int
+
+
+# A script returns a Redis array: a word of its EXIT line, then (charge and post) the packed outcome, then the
+# changes it made to the number of open sessions, of lines that hold something, and of the money held.
+class Reply(msgspec.Struct):
+    """What every script returns, decoded."""
 
     status: str
-    outcome: msgspec.Raw = NO_BLOB
+    outcome: bytes = b""
     sessions: int = 0
-    """Change of the number of open sessions."""
     holds: int = 0
-    """Change of the number of lines that hold something."""
     held_micro: int = 0
-    """Change of the money held."""
 
 
 # --- postings ---------------------------------------------------------------------------------------------------
@@ -451,6 +480,52 @@ class Posted(msgspec.Struct, array_like=True):
     state: int
 
 
+class Settings(msgspec.Struct, array_like=True):
+    """Input of settings.lua; None leaves a field as it is."""
+
+    account: str
+    now_ms: int
+    if_rev: int | None
+    credit_limit: int | None = None
+    suspend_below: int | None = None
+    resume_at: int | None = None
+    set_state: int = 0
+    clear_state: int = 0
+    profile_rev: int | None = None
+    actor: str = ""
+    reason: str = ""
+
+
+class Sweep(msgspec.Struct, array_like=True):
+    """Input of sweep.lua: one session, or the account's buckets where `session` is ""."""
+
+    account: str
+    session: str
+    now_ms: int
+    remember_ms: int = 3_600_000
+    idle_ms: int = 172_800_000
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """A packed session or Once to put back, and the instant supervision looks at it or it is forgotten."""
+
+    key: str
+    packed: bytes
+    until_ms: int
+
+
+class Opening(msgspec.Struct, array_like=True):
+    """Input of open.lua: an account as it comes in, with nothing held."""
+
+    account: bytes
+    sessions: list[Kept]
+    onces: list[Kept]
+    now_ms: int
+    kind: str
+    """"open" a new account, "restore" one PostgreSQL knows."""
+    actor: str = ""
+
+
 # --- the record -------------------------------------------------------------------------------------------------
 
 
@@ -490,8 +565,8 @@ class Usage(msgspec.Struct, array_like=True):
 
 
 class Record(msgspec.Struct, array_like=True):
-    """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c` carry the account, session and Once
-    after the call and the rating inputs, packed, "" where there is none: with them the call can be redone."""
+    """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c`, `p` carry the account, session and
+    Once after the call, the rating inputs, and the Once of a refunded event, packed, "" where there is none: with them the call can be redone."""
 
     version: int
     kind: str
@@ -515,6 +590,9 @@ class Record(msgspec.Struct, array_like=True):
     crossings: list[str] = []
     """"suspend", "resume": once per crossing of a threshold."""
     nudges: list[str] = []
-    """Sessions whose peer should be sent a RAR now."""
+    """RARs due now: "holder" the session that holds most and is idle (its money is wanted), "final" every session
+    with a Final-Unit-Indication outstanding (money came in)."""
     once_key: str = ""
     once_until_ms: int = 0
+    refund_of: str = ""
+    """Once key of the event refunded; field `p` of the stream entry is that Once after the refund."""

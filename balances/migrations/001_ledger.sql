@@ -52,6 +52,8 @@ CREATE TABLE calls (
     once_key         text,
     once_state       bytea,                     -- packed ops.Once after the call
     once_until_ms    bigint,
+    refund_of        text,                      -- once_key of the event this call refunded
+    refund_state     bytea,                     -- packed ops.Once of that event after the refund
     PRIMARY KEY (shard, epoch, n)               -- a record copied twice is refused here
 );
 -- Restore: the latest call of an account, and of each of its sessions.
@@ -61,6 +63,7 @@ CREATE INDEX calls_session ON calls (session) WHERE opens;
 -- An event or posting repeated after Redis has forgotten it. Not unique: a refusal is decided anew, and a client that
 -- counts from 1 again is charged as new, both under the same key. `ocs ledger verify` looks for real doubles.
 CREATE INDEX calls_once ON calls (account, once_key) WHERE once_key IS NOT NULL;
+CREATE INDEX calls_refund ON calls (account, refund_of) WHERE refund_of IS NOT NULL;
 -- The daily purge.
 CREATE INDEX calls_at ON calls USING brin (at_ms);
 

@@ -1,0 +1,119 @@
+"""Reads the streams: only from a server whose history is open, and never across a gap without saying so.
+
+Every answer of this module is one atomic look (MULTI): the server's role and history are those at the moment of the
+read, so that a failover between asking and reading cannot pass another server's records off as this one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from balances.keys import ledger_key
+from balances.ledger.record import START, Call, Id, decode, parse_id
+
+
+class Server(NamedTuple):
+    """Who answered."""
+
+    master: bool
+    replid: str
+    published: str
+    """The key `published` of this server: "<replid> <epoch>", "" for none."""
+
+    @property
+    def published_epoch(self) -> int:
+        """Epoch under which this server's own history is open, 0 when it is not."""
+        replid, _, epoch = self.published.partition(" ")
+        return int(epoch) if replid == self.replid and epoch.isdigit() else 0
+
+    @property
+    def latest_epoch(self) -> int:
+        """Epoch that was published here last, for whichever history."""
+        epoch = self.published.partition(" ")[2]
+        return int(epoch) if epoch.isdigit() else 0
+
+
+class Look(NamedTuple):
+    server: Server
+    entries: dict[int, list[Any]]
+    """Undecoded stream entries by shard."""
+
+
+class Reader:
+    """Needs a client made with `protocol=2`; answers are taken as they come, without the client's own decoding."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def server(self) -> Server:
+        return (await self._look([]))[0]
+
+    async def after(self, cursors: Mapping[int, Id], count: int) -> Look:
+        """Up to `count` entries of each shard that come after its cursor."""
+        if not cursors:
+            return Look(await self.server(), {})
+        shards = {ledger_key(shard).encode(): shard for shard in cursors}
+        keys = list(shards)
+        server, replies = await self._look(
+            [[b"XREAD", b"COUNT", count, b"STREAMS", *keys, *(str(cursor) for cursor in cursors.values())]]
+        )
+        return Look(server, {shards[key]: entries for key, entries in replies[0] or []})
+
+    async def heads(self, shards: Iterable[int]) -> tuple[Server, dict[int, Id]]:
+        """The last record of each shard, `START` where there is none."""
+        wanted = list(shards)
+        server, replies = await self._look([[b"XREVRANGE", ledger_key(s), b"+", b"-", b"COUNT", 1] for s in wanted])
+        return server, {s: parse_id(reply[0][0]) if reply else START for s, reply in zip(wanted, replies, strict=True)}
+
+    async def span(self, shard: int, after: Id, head: Id, count: int = 2_000) -> list[Call]:
+        """All records of a shard after one, up to and with another; all from the first when `after` is START."""
+        calls: list[Call] = []
+        at = after
+        while at < head:
+            entries = (await self._send([[b"XRANGE", ledger_key(shard), f"({at}", str(head), b"COUNT", count]]))[0]
+            calls += [decode(entry) for entry in entries]
+            if len(entries) < count:
+                break
+            at = calls[-1].id
+        return calls
+
+    async def has(self, shard: int, wanted: Id) -> bool:
+        """Whether the stream still holds this very record."""
+        return bool((await self._send([[b"XRANGE", ledger_key(shard), str(wanted), str(wanted)]]))[0])
+
+    async def _look(self, commands: list[list[Any]]) -> tuple[Server, list[Any]]:
+        replies = await self._send(
+            [[b"MULTI"], [b"INFO", b"replication"], [b"GET", b"published"], *commands, [b"EXEC"]]
+        )
+        info, published, *rest = replies[-1]
+        return _server(info, published), rest
+
+    async def _send(self, commands: list[list[Any]]) -> list[Any]:
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            replies, error = [], None
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                except Exception as why:  # read all that was asked for: the connection is used again
+                    error = error or why
+                    if not connection.is_connected:
+                        break
+            if error is not None:
+                raise error
+            return replies
+        except BaseException:
+            await connection.disconnect()
+            raise
+        finally:
+            await pool.release(connection)
+
+
+def _server(info: bytes, published: bytes | None) -> Server:
+    fields = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
+    return Server(fields[b"role"] == b"master", fields[b"master_replid"].decode(), (published or b"").decode())

@@ -1,0 +1,194 @@
+"""One entry of a shard's stream, and the rows it becomes. Pure.
+
+A stream entry `<epoch>-<n>` carries packed structs of balances/ops.py in named fields:
+r Record, a Account, s Session, o Once (all after the call), p Once of the event a refund gave back, c rating inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from balances.ops import Phase, Record
+
+
+class Id(NamedTuple):
+    """Names a record inside its shard for ever: the opening it was written under, and its number in it."""
+
+    epoch: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.n}" if self.n >= 0 else "0-0"
+
+
+START: Final = Id(0, -1)
+"""Before every record."""
+
+
+def parse_id(text: bytes) -> Id:
+    epoch, _, n = text.partition(b"-")
+    return Id(int(epoch), int(n))
+
+
+def follows(before: Id, after: Id, opened_epoch: int) -> bool:
+    """Whether nothing can be missing between two records read one after the other.
+
+    Inside an epoch n counts without gap; a new epoch counts from 0. That the end of the older epoch is complete is
+    known only when PostgreSQL itself opened the new one, because an opening copies all there was before.
+    """
+    if after.epoch == before.epoch:
+        return after.n == before.n + 1
+    return after.n == 0 and after.epoch == opened_epoch
+
+
+class SessionHead(msgspec.Struct, array_like=True, gc=False):
+    """The front of ops.Session: what the writer needs, without unpacking its lines."""
+
+    version: int
+    id: str
+    subscriber: str
+    service: str
+    state: int
+    peer: str
+    realm: str
+    via: str
+    opened_ms: int
+    touched_ms: int
+    forget_ms: int
+
+
+class Call(msgspec.Struct, gc=False):
+    """A decoded stream entry."""
+
+    id: Id
+    record: Record
+    packed: bytes
+    account_state: bytes | None
+    session_state: bytes | None
+    once_state: bytes | None
+    refund_state: bytes | None
+    inputs: bytes | None
+
+
+class Undecodable(Exception):
+    """A stream entry that is not one of ours."""
+
+
+_RECORD: Final = msgspec.msgpack.Decoder(Record)
+_SESSION: Final = msgspec.msgpack.Decoder(SessionHead)
+_INPUTS: Final = msgspec.msgpack.Decoder()
+_JSON: Final = msgspec.json.Encoder()
+
+
+def decode(entry: list[Any]) -> Call:
+    """`[id, [field, value, ...]]` as the server sends it."""
+    fields = dict(zip(entry[1][::2], entry[1][1::2], strict=True))
+    get = fields.get
+    try:
+        packed = fields[b"r"]
+        return Call(
+            parse_id(entry[0]),
+            _RECORD.decode(packed),
+            packed,
+            get(b"a") or None,
+            get(b"s") or None,
+            get(b"o") or None,
+            get(b"p") or None,
+            get(b"c") or None,
+        )
+    except (KeyError, ValueError, msgspec.MsgspecError) as why:
+        raise Undecodable(f"stream entry {entry[0]!r}: {why}") from why
+
+
+INDEXED_MAX: Final = 400
+
+
+def fit(text: str) -> str:
+    """A peer's text as PostgreSQL can keep and index it: no NUL, and short enough for a b-tree page.
+
+    One peer with a strange Session-Id must not stop the copying of a shard. Look-ups pass through here too.
+    """
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if len(text) > INDEXED_MAX:
+        text = text[:INDEXED_MAX] + "#" + hashlib.sha256(text.encode()).hexdigest()
+    return text
+
+
+def inputs_json(packed: bytes) -> str:
+    """Rating inputs as jsonb takes them."""
+    try:
+        text = _JSON.encode(_INPUTS.decode(packed)).decode()
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return '{"packed":"' + b64encode(packed).decode() + '"}'
+    return text.replace("\\u0000", "\ufffd") if "\\u0000" in text else text
+
+
+CALL_COLUMNS: Final = (
+    "shard", "epoch", "n", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
+    "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "crossings", "account_state",
+    "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms", "refund_of",
+    "refund_state",
+)  # fmt: skip
+USAGE_COLUMNS: Final = (
+    "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
+    "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
+    "tag", "inputs",
+)  # fmt: skip
+ENTRY_COLUMNS: Final = (
+    "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
+    "at_ms", "request_key", "usage_line", "actor", "reason", "reference",
+)  # fmt: skip
+
+Row = tuple[Any, ...]
+
+
+class Rows(NamedTuple):
+    """What one batch adds to the three tables."""
+
+    calls: list[Row]
+    usages: list[Row]
+    entries: list[Row]
+
+
+def add_rows(rows: Rows, shard: int, call: Call) -> None:
+    """Append the rows of one call, in the order of the columns above."""
+    record = call.record
+    epoch, n = call.id
+    account, session, key = fit(record.account), fit(record.session), fit(record.key)
+    subscriber, service = fit(record.subscriber), fit(record.service)
+    actor, reason, reference = fit(record.actor) or None, fit(record.reason) or None, fit(record.reference) or None
+    until_ms, opens = None, False
+    if call.session_state is not None:
+        head = _SESSION.decode(call.session_state)
+        until_ms = head.forget_ms
+        # An INITIAL begins a session; so does whatever comes first when there was none.
+        opens = record.phase == Phase.START or head.opened_ms == record.at_ms
+    keeps = call.once_state is not None
+    refunds = call.refund_state is not None
+    rows.calls.append((
+        shard, epoch, n, account, session, record.kind, record.phase, subscriber, service, key,
+        fit(record.fingerprint), record.end_to_end, record.at_ms, record.event_ms, actor, reason, reference,
+        record.crossings or None, call.account_state,
+        call.session_state, until_ms, opens, fit(record.once_key) if keeps else None, call.once_state,
+        record.once_until_ms if keeps else None, fit(record.refund_of) if refunds else None,
+        call.refund_state,
+    ))  # fmt: skip
+    if record.usages:
+        inputs = inputs_json(call.inputs) if call.inputs is not None else None
+        for line, usage in enumerate(record.usages):
+            rows.usages.append((
+                account, epoch, n, line, shard, record.currency, subscriber, session, service, key, record.phase,
+                usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
+                usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs,
+            ))  # fmt: skip
+    for entry in record.entries:
+        rows.entries.append((
+            account, entry.seq, shard, epoch, n, entry.bucket, entry.kind, entry.amount, entry.after,
+            record.currency, entry.counter_account, entry.why, record.at_ms, key,
+            entry.line if entry.line >= 0 else None, actor, reason, reference,
+        ))  # fmt: skip

@@ -1,0 +1,648 @@
+-- charge: settle what was used, hold what is asked, debit events; once per request.
+-- KEYS  account sessions due ledger once renumbered original
+-- ARGV  epoch charge context
+-- EXIT  ok again absent stale fenced full refused
+-- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
+-- @use lib/lines
+local charge = cmsgpack.unpack(ARGV[2])
+local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
+
+-- read
+local packed = redis.call('GET', KEYS[1])
+if not packed then return { 'absent' } end
+local stored
+if phase ~= PHASE.EVENT then stored = redis.call('HGET', KEYS[2], session_id) end
+local once, renumbered, original
+if phase == PHASE.EVENT then
+  once = redis.call('GET', KEYS[5])
+  renumbered = once and redis.call('GET', KEYS[6])
+  original = KEYS[7] and redis.call('GET', KEYS[7])
+end
+
+-- decide
+local account = cmsgpack.unpack(packed)
+if account[ACCOUNT.profile_rev] > charge[CHARGE.profile_rev] then return { 'stale' } end
+local now_ms = max(charge[CHARGE.now_ms], account[ACCOUNT.clock_ms])
+account[ACCOUNT.clock_ms] = now_ms
+purse.account, purse.now_ms = account, now_ms
+
+local entries, usages, crossings, nudges = {}, {}, {}, {}
+local outcomes = {}
+local flags = charge[CHARGE.flags]
+local asks = charge[CHARGE.asks]
+local fingerprint, end_to_end = charge[CHARGE.fingerprint], charge[CHARGE.end_to_end]
+local result, moved, cost_all, debited_all, enough = RESULT.OK, false, 0, 0, true
+local balance = 0
+
+-- Seen before? (charging.md section 3.) `known` is a list of ANSWER. Returns the stored outcome, or nil to decide
+-- (anew); the second result says that the repeat contradicts what was answered.
+local function judge(known)
+  local other
+  for _, answer in ipairs(known) do
+    if answer[ANSWER.key] ~= charge[CHARGE.key] then -- another request
+    elseif answer[ANSWER.fingerprint] == fingerprint then
+      if answer[ANSWER.moved] or answer[ANSWER.end_to_end] == end_to_end then return answer[ANSWER.outcome], false end
+      return nil, false
+    elseif not other or answer[ANSWER.end_to_end] == end_to_end then other = answer end
+  end
+  if not other then return nil, false end
+  if charge[CHARGE.resend] or other[ANSWER.end_to_end] == end_to_end then return other[ANSWER.outcome], true end
+  flags = bit.bor(flags, FLAG.RENUMBERED)
+  return nil, false
+end
+
+local function number_seen(session)
+  if not charge[CHARGE.countable] then return false end
+  local number, seen = phase * 4294967296 + charge[CHARGE.number], session[SESSION.seen]
+  for i = 1, #seen, 2 do
+    if number >= seen[i] and number <= seen[i + 1] then return true end
+  end
+  return false
+end
+
+local function remember_number(session)
+  if not charge[CHARGE.countable] or number_seen(session) then return end
+  local number, seen = phase * 4294967296 + charge[CHARGE.number], session[SESSION.seen]
+  local at = 1
+  while at <= #seen and seen[at + 1] < number - 1 do at = at + 2 end -- bounded: by the intervals kept
+  if at <= #seen and seen[at] <= number + 1 then
+    seen[at], seen[at + 1] = min(seen[at], number), max(seen[at + 1], number)
+    if seen[at + 2] and seen[at + 2] <= seen[at + 1] + 1 then
+      seen[at + 1] = seen[at + 3]
+      table.remove(seen, at + 2)
+      table.remove(seen, at + 2)
+    end
+  else
+    table.insert(seen, at, number)
+    table.insert(seen, at + 1, number)
+  end
+end
+
+local blocked = has_state(account, STATE.BARRED + STATE.FRAUD + STATE.OPERATOR + STATE.CLOSED)
+
+-- Why an asking line gets nothing before money is looked at; OK when it may ask.
+local function refusal_of(ask)
+  if ask[ASK.refusal] ~= RESULT.OK then return ask[ASK.refusal] end
+  if ask[ASK.emergency] then return RESULT.OK end
+  if blocked then return RESULT.DENIED end
+  if has_state(account, STATE.CREDIT) and not ask[ASK.free] then return RESULT.CREDIT_LIMIT end
+  return RESULT.OK
+end
+
+local function usage(ask, unit, used, suspense, total, cost, granted, why, marks, tag, at_ms)
+  usages[#usages + 1] = { ask[ASK.rating_group], ask[ASK.service_id], unit, used, suspense, total, cost, granted, why,
+    marks, tag, at_ms }
+end
+
+local function pack_outcome()
+  return cmsgpack.pack({ result, outcomes, cost_all, debited_all, balance, enough,
+    balance < account[ACCOUNT.resume_at] })
+end
+
+local function record_of(once_key, once_until_ms)
+  return { 1, 'charge', account[ACCOUNT.id], account[ACCOUNT.currency], charge[CHARGE.subscriber], session_id,
+    charge[CHARGE.service], phase, now_ms, charge[CHARGE.event_ms], charge[CHARGE.key], fingerprint, end_to_end,
+    entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of] }
+end
+
+-- A conflicting repeat is answered as before and put on record; nothing else moves.
+local function record_conflict(outcome)
+  for _, ask in ipairs(asks) do
+    usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, '', now_ms)
+  end
+  local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
+  if failed then return { failed } end
+  return { 'again', outcome, 0, 0, 0 }
+end
+
+local function fresh(ask)
+  return { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], 0, 0, 0, 0, 0, false, 0, 0, {}, '', 0, false,
+    now_ms }
+end
+
+local function copy(line)
+  local twin = {}
+  for i = 1, #line do twin[i] = line[i] end
+  return twin
+end
+
+local function wanted(ask)
+  local want = ask[ASK.asked]
+  if want == 0 then want = ask[ASK.default] end
+  if ask[ASK.maximum] > 0 then want = min(want, ask[ASK.maximum]) end
+  return want
+end
+
+local function ms_per_unit(unit)
+  return unit == KIND.SECONDS and 1000 or 0
+end
+
+---------------------------------------------------------------------------------------------------- one-time events
+local function debit_event(ask, index)
+  local line, why = fresh(ask), refusal_of(ask)
+  local want, units, cost, takes = wanted(ask), 0, 0, {}
+  local ladder = ladder_of(ask[ASK.ladder])
+  if why == RESULT.OK and ladder then
+    purse_open(OPEN, {})
+    units, cost = climb(ladder, line, want, counter_values(account), charge[CHARGE.event_ms],
+      ms_per_unit(ask[ASK.unit]), true)
+    if not units then return nil end
+    if units == 0 or (ask[ASK.whole] and units < want) then
+      why, units, cost = RESULT.CREDIT_LIMIT, 0, 0
+    else
+      takes = purse_takes()
+      debit(account, entries, takes, 'usage', index)
+    end
+  end
+  local feeds = {}
+  if units > 0 then
+    for _, count in ipairs(ladder[LADDER.counts]) do
+      local amount = count[COUNT.what] == 0 and units or cost
+      feed(account, count[COUNT.key], count[COUNT.until_ms], amount, 0)
+      feeds[#feeds + 1] = { count[COUNT.key], amount }
+    end
+    moved = true
+  end
+  local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
+  usage(ask, ask[ASK.unit], units, 0, units, cost, units, why, marks, ladder and ladder[LADDER.tag] or '',
+    charge[CHARGE.event_ms])
+  outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
+    cost, marks }
+  cost_all, debited_all = cost_all + cost, debited_all + cost
+  return units, cost, takes, feeds
+end
+
+-- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
+local function give_back(id, kind, amount, index)
+  local bucket = bucket_of(account, id)
+  if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
+    if kind == KIND.MONEY then
+      bucket = bucket_of(account, MAIN)
+    else
+      bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, charge[CHARGE.refund_until_ms],
+        { charge[CHARGE.service] }, 'refund' }
+      account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
+      table.insert(account[ACCOUNT.buckets], bucket)
+    end
+  end
+  enter(account, entries, bucket, amount, 'revenue', 'refund', index)
+end
+
+-- Refund a part (money, or units of the original), or all that is left; changes `paid`, a Once.
+local function refund_event(ask, index, paid)
+  local why, units, money = RESULT.OK, 0, 0
+  local asked, is_money = ask[ASK.asked], ask[ASK.unit] == KIND.MONEY
+  if not paid then
+    if is_money and asked > 0 and asked <= charge[CHARGE.refund_free] then
+      give_back(MAIN, KIND.MONEY, asked, index)
+      money = asked
+    else
+      why = RESULT.NOT_FOUND
+    end
+  else
+    local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
+    if asked <= 0 then units = left_units
+    elseif is_money then money = asked
+    else units = asked end
+    if units > left_units or money > left_cost or (left_units == 0 and left_cost == 0) then
+      why, units, money = RESULT.TOO_MUCH, 0, 0
+    else
+      local all = (units > 0 and units == left_units) or (is_money and asked > 0 and money == left_cost)
+      if all then units, money = left_units, left_cost
+      elseif money == 0 then money = share(left_cost, units, left_units) end
+      local due, takes = money, paid[ONCE.takes]
+      for i = #takes, 1, -1 do -- last paid, first given back
+        local take = takes[i]
+        local back
+        if take[PAID.kind] == KIND.MONEY then
+          back = all and take[TAKE.amount] or min(take[TAKE.amount], due)
+          due = due - back
+        else
+          back = all and take[TAKE.amount] or share(take[TAKE.amount], units, left_units)
+        end
+        if back > 0 then give_back(take[PAID.bucket], take[PAID.kind], back, index) end
+        take[TAKE.amount] = take[TAKE.amount] - back
+      end
+      for _, fed in ipairs(paid[ONCE.feeds]) do
+        local back = fed[FEED.amount]
+        if not all and left_units > 0 then back = share(fed[FEED.amount], units, left_units) end
+        if counter_of(account, fed[FEED.key]) then feed(account, fed[FEED.key], 0, -back, 0) end
+        fed[FEED.amount] = fed[FEED.amount] - back
+      end
+      paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
+    end
+  end
+  if why == RESULT.OK then moved = true end
+  local marks = bit.bor(flags, FLAG.REFUND)
+  usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, '', charge[CHARGE.event_ms])
+  outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why,
+    is_money and money or units, 0, 0, false, -money, -money, marks }
+  cost_all, debited_all = cost_all - money, debited_all - money
+end
+
+-- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes.
+local function enquire(ask)
+  local why, units, cost = RESULT.OK, 0, 0
+  local ladder = ladder_of(ask[ASK.ladder])
+  local check = charge[CHARGE.action] == ACTION.CHECK
+  if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
+  if ladder and why == RESULT.OK then
+    purse_open(OPEN, {})
+    units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account), charge[CHARGE.event_ms],
+      ms_per_unit(ask[ASK.unit]), check)
+    if not units then return false end
+    enough = enough and units >= wanted(ask)
+  end
+  if check and refusal_of(ask) ~= RESULT.OK then enough = false end
+  outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
+    cost, flags }
+  cost_all = cost_all + cost
+  return true
+end
+
+-- A command is refused when all its lines are.
+local function command_result()
+  for _, line in ipairs(outcomes) do
+    local why = line[LINEOUTCOME.result]
+    if why == RESULT.OK or why == RESULT.NOT_APPLICABLE or why == RESULT.NO_GRANT then return RESULT.OK end
+  end
+  return outcomes[1] and outcomes[1][LINEOUTCOME.result] or RESULT.OK
+end
+
+if phase == PHASE.EVENT then
+  local action = charge[CHARGE.action]
+  if action == ACTION.CHECK or action == ACTION.PRICE then
+    for _, ask in ipairs(asks) do
+      if not enquire(ask) then return { 'refused' } end
+    end
+    balance = settled(account, now_ms)
+    result = command_result()
+    return { 'ok', pack_outcome(), 0, 0, 0 }
+  end
+  local once_key, slot, known = charge[CHARGE.once_key], KEYS[5], {}
+  if once then
+    local first = cmsgpack.unpack(once)
+    known[1] = { charge[CHARGE.key], first[ONCE.fingerprint], first[ONCE.end_to_end], first[ONCE.moved], first[ONCE.outcome] }
+    if first[ONCE.fingerprint] ~= fingerprint then -- another request under the same number has its own place
+      once_key, slot = once_key .. ' ' .. fingerprint, KEYS[6]
+      if renumbered then
+        local second = cmsgpack.unpack(renumbered)
+        known[2] = { charge[CHARGE.key], second[ONCE.fingerprint], second[ONCE.end_to_end], second[ONCE.moved], second[ONCE.outcome] }
+      end
+    end
+  end
+  local answered, contradicts = judge(known)
+  if contradicts then return record_conflict(answered) end
+  if answered then return { 'again', answered, 0, 0, 0 } end
+  local paid_units, paid_cost, paid_takes, paid_feeds = 0, 0, {}, {}
+  local paid
+  if action == ACTION.REFUND then
+    if original then paid = cmsgpack.unpack(original)
+    elseif charge[CHARGE.original] ~= '' then paid = cmsgpack.unpack(charge[CHARGE.original]) end
+  end
+  for index, ask in ipairs(asks) do
+    if action == ACTION.REFUND then
+      refund_event(ask, index - 1, paid)
+    else
+      local units, cost, takes, feeds = debit_event(ask, index - 1)
+      if not units then return { 'refused' } end
+      paid_units, paid_cost = paid_units + units, paid_cost + cost
+      for _, take in ipairs(takes) do
+        paid_takes[#paid_takes + 1] = { take[1], take[2], bucket_of(account, take[1])[BUCKET.kind] }
+      end
+      for _, fed in ipairs(feeds) do paid_feeds[#paid_feeds + 1] = fed end
+    end
+  end
+  lapse(account, entries, now_ms)
+  balance = watch(account, crossings, now_ms)
+  result = command_result()
+  local outcome = pack_outcome()
+  local answer = cmsgpack.pack({ 1, fingerprint, end_to_end, moved, outcome, paid_units, paid_cost, paid_takes,
+    paid_feeds })
+  table.sort(account[ACCOUNT.buckets], pays_before)
+  local account_packed = cmsgpack.pack(account)
+  local until_ms = now_ms + charge[CHARGE.remember_ms]
+  local original_packed = paid and moved and cmsgpack.pack(paid) or ''
+  -- write
+  local failed = append(KEYS[4], ARGV[1], record_of(once_key, until_ms), 'a', account_packed, 'o', answer, 'c', ARGV[3],
+    'p', original_packed)
+  if failed then return { failed } end
+  redis.call('SET', KEYS[1], account_packed)
+  redis.call('SET', slot, answer, 'PX', charge[CHARGE.remember_ms])
+  if original_packed ~= '' then redis.call('SET', KEYS[7], original_packed, 'PX', charge[CHARGE.remember_ms]) end
+  return { 'ok', outcome, 0, 0, changed.held_micro }
+end
+
+--------------------------------------------------------------------------------------------------------- sessions
+local session = stored and cmsgpack.unpack(stored)
+if session then
+  local outcome, contradicts = judge(session[SESSION.answers])
+  if contradicts then return record_conflict(outcome) end
+  if outcome then return { 'again', outcome, 0, 0, 0 } end
+  if bit.band(flags, FLAG.RENUMBERED) == 0 and number_seen(session) then
+    for _, ask in ipairs(asks) do
+      outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], RESULT.REMEMBERED, 0, 0, 0,
+        false, 0, 0, flags }
+    end
+    result = RESULT.REMEMBERED
+    return { 'again', pack_outcome(), 0, 0, 0 }
+  end
+else
+  session = { 1, session_id, charge[CHARGE.subscriber], charge[CHARGE.service], 0, charge[CHARGE.peer],
+    charge[CHARGE.realm], charge[CHARGE.via], now_ms, now_ms, 0, 0, {}, {}, {} }
+end
+
+-- What the request means in the state the session is in (charging.md section 3, late and odd order).
+local state = session[SESSION.state]
+local was_open = state == SESSIONSTATE.OPEN
+local marks, may_grant, refused_as = 0, false, nil
+if phase == PHASE.START then
+  if state == SESSIONSTATE.CLOSED then refused_as = RESULT.UNABLE
+  else
+    may_grant, state = true, SESSIONSTATE.OPEN
+  end
+elseif state == SESSIONSTATE.OPEN then
+  may_grant = phase == PHASE.UPDATE
+elseif state == SESSIONSTATE.ABANDONED then
+  may_grant, marks = phase == PHASE.UPDATE, FLAG.REOPENED
+  state = SESSIONSTATE.OPEN
+elseif state == SESSIONSTATE.CLOSED then
+  marks = FLAG.LATE
+  if phase == PHASE.UPDATE then result = RESULT.SESSION_UNKNOWN end
+else
+  marks = FLAG.UNMATCHED
+  if state == 0 then state = SESSIONSTATE.UNKNOWN end
+  if not (phase == PHASE.STOP and state == SESSIONSTATE.REFUSED) then result = RESULT.SESSION_UNKNOWN end
+end
+if phase == PHASE.STOP then state = SESSIONSTATE.CLOSED end
+flags = bit.bor(flags, marks)
+
+local lines = session[SESSION.lines]
+
+local function line_for(ask)
+  local only
+  for _, line in ipairs(lines) do
+    if line[LINE.rating_group] == ask[ASK.rating_group] then
+      if line[LINE.service_id] == ask[ASK.service_id] then return line end
+      if ask[ASK.service_id] < 0 and line[LINE.due_ms] > 0 then
+        if only then only = false elseif only == nil then only = line end
+      end
+    end
+  end
+  if only then return only end
+  local line = fresh(ask)
+  lines[#lines + 1] = line
+  return line
+end
+
+-- Pass 1: settle every reported line and release its hold; an INITIAL or TERMINATION releases all of them.
+local touched, owned = {}, {}
+if not refused_as then
+  for index, ask in ipairs(asks) do
+    local line = line_for(ask)
+    touched[index] = line
+    if not owned[line] then
+      local own, granted = release(account, line)
+      owned[line] = { own, granted }
+      if granted > 0 or next(own) then moved = true end
+    end
+  end
+  if phase ~= PHASE.UPDATE then
+    for _, line in ipairs(lines) do
+      if not owned[line] and line[LINE.due_ms] > 0 then
+        release(account, line)
+        moved = true
+      end
+    end
+  end
+end
+
+local settled_cost, settled_usage = {}, {}
+for index, ask in ipairs(asks) do
+  local line = touched[index]
+  settled_cost[index] = 0
+  if line and phase ~= PHASE.START then
+    local own, granted = owned[line][1], owned[line][2]
+    local packed_ladder = line[LINE.ladder] ~= '' and line[LINE.ladder] or ask[ASK.ladder]
+    local ladder = ladder_of(packed_ladder)
+    for _, report in ipairs(ask[ASK.reports]) do
+      local unit = line[LINE.unit]
+      local reported = report[unit + 1]
+      local mark = flags
+      if reported < 0 then
+        reported = 0
+        mark = bit.bor(mark, FLAG.OTHER_UNIT)
+      end
+      local suspense, bound = 0, charge[CHARGE.overrun_factor] * max(granted, 1)
+      if granted == 0 then bound = charge[CHARGE.overrun_factor] * max(ask[ASK.maximum], 1) end
+      if not ladder then bound = 0 end
+      if reported > bound then suspense, reported = reported - bound, bound end
+      if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
+      if reported > granted and marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE then mark = bit.bor(mark, FLAG.OVERRUN) end
+      if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
+      local cost = 0
+      if ladder then
+        cost = settle(account, entries, line, ladder, reported, granted, own, report[REPORT.at_ms], now_ms, 'usage',
+          index - 1)
+        if not cost then return { 'refused' } end
+        granted = max(granted - reported, 0)
+        owned[line][2] = granted
+      end
+      if reported > 0 or suspense > 0 then moved = true end
+      settled_cost[index] = settled_cost[index] + cost
+      usage(ask, unit, reported, suspense, line[LINE.total], cost, 0, RESULT.OK, mark,
+        ladder and ladder[LADDER.tag] or '', report[REPORT.at_ms])
+      settled_usage[index] = usages[#usages]
+    end
+    line[LINE.touched_ms] = now_ms
+    cost_all = cost_all + settled_cost[index]
+  end
+end
+lapse(account, entries, now_ms)
+balance = watch(account, crossings, now_ms)
+
+-- Passes 2 and 3: the minimum for each asking line, in priority then message order; then a fair part of the rest.
+local asking = {}
+for index, ask in ipairs(asks) do
+  local why, line = RESULT.NO_GRANT, touched[index]
+  if refused_as then why = refused_as
+  elseif may_grant and ask[ASK.asked] >= 0 then
+    why = refusal_of(ask)
+    if why == RESULT.OK then
+      asking[#asking + 1] = { index, ask, line, wanted(ask), 0 }
+    end
+  elseif result == RESULT.SESSION_UNKNOWN then
+    why = RESULT.SESSION_UNKNOWN
+  end
+  outcomes[index] = { ask[ASK.rating_group], ask[ASK.service_id], line and line[LINE.unit] or ask[ASK.unit], why, 0, 0, 0,
+    false, settled_cost[index], line and line[LINE.debited] or 0, flags }
+end
+
+local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF = 1, 2, 3, 4, 5, 6, 7
+local short_of_others = false
+
+-- Climb on from where the line's position stands and hold what that takes; `keep` false only measures.
+local function extend(one, units, keep)
+  local ask = one[ASKED]
+  local ladder, unit = one[LADDER_OF], ask[ASK.unit]
+  local position = keep and one[POSITION] or copy(one[POSITION])
+  local covered = climb(ladder, position, units, counter_values(account),
+    charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(unit), ms_per_unit(unit), keep)
+  if not covered then return nil end
+  if keep then
+    one[GOT] = one[GOT] + covered
+    if covered > 0 then
+      hold(account, one[LINE_OF], purse_takes(), covered, ladder, ask[ASK.ladder], now_ms + 2 * ask[ASK.validity_ms])
+    end
+  end
+  return covered
+end
+
+table.sort(asking, function(a, b)
+  if a[ASKED][ASK.priority] ~= b[ASKED][ASK.priority] then return a[ASKED][ASK.priority] < b[ASKED][ASK.priority] end
+  return a[INDEX] < b[INDEX]
+end)
+for _, one in ipairs(asking) do
+  local ask, line = one[ASKED], one[LINE_OF]
+  if line[LINE.unit] ~= ask[ASK.unit] then -- counted in another unit from here on: nothing carries over
+    line[LINE.unit], line[LINE.total], line[LINE.paid_ahead], line[LINE.rest] = ask[ASK.unit], 0, 0, 0
+  end
+  one[POSITION], one[LADDER_OF] = copy(line), cmsgpack.unpack(ask[ASK.ladder])
+  purse_open(OPEN, {})
+  local first = one[WANT]
+  if #asking > 1 then first = min(first, ask[ASK.minimum]) end
+  if not extend(one, first, true) then return { 'refused' } end
+end
+if #asking > 1 then
+  local sums, alone = {}, {}
+  for _, one in ipairs(asking) do
+    local least = min(one[WANT], one[ASKED][ASK.minimum])
+    if one[GOT] >= least and one[GOT] < one[WANT] then
+      purse_open(OPEN, {})
+      if not extend(one, one[WANT] - one[GOT], false) then return { 'refused' } end
+      alone[one] = purse_takes()
+      for _, take in ipairs(alone[one]) do
+        sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
+      end
+    end
+  end
+  local free = {}
+  purse_open(OPEN, {})
+  for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id)), 0) end
+  for _, one in ipairs(asking) do
+    if alone[one] then
+      purse_open(OPEN, {})
+      local caps, scarce = {}, false
+      for _, take in ipairs(alone[one]) do
+        local id = take[TAKE.bucket]
+        caps[id] = take[TAKE.amount]
+        if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
+      end
+      purse.caps = scarce and caps
+      if not extend(one, one[WANT] - one[GOT], true) then return { 'refused' } end
+    end
+  end
+end
+
+-- The last grant says so: what this line and nobody else holds covers no further minimum (RFC 8506 section 5.6).
+for _, one in ipairs(asking) do
+  local index, ask, line = one[INDEX], one[ASKED], one[LINE_OF]
+  local outcome = outcomes[index]
+  outcome[LINEOUTCOME.unit] = ask[ASK.unit]
+  if one[GOT] > 0 then
+    local validity_ms = ask[ASK.validity_ms]
+    local own = {}
+    for _, held in ipairs(line[LINE.hold]) do
+      own[held[TAKE.bucket]] = held[TAKE.amount]
+      local until_ms = bucket_of(account, held[TAKE.bucket])[BUCKET.until_ms]
+      if until_ms > 0 then validity_ms = max(min(validity_ms, until_ms - now_ms), 1000) end
+    end
+    line[LINE.due_ms] = now_ms + 2 * validity_ms
+    purse_open(ALONE, own)
+    local least = max(min(ask[ASK.minimum], wanted(ask)), 1)
+    local further = climb(one[LADDER_OF], copy(one[POSITION]), least, counter_values(account),
+      charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(ask[ASK.unit]), ms_per_unit(ask[ASK.unit]), true)
+    line[LINE.final] = further ~= nil and further < least
+    if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end
+    outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
+    outcome[LINEOUTCOME.change_ms], outcome[LINEOUTCOME.final] = ask[ASK.change_ms], line[LINE.final]
+    moved = true
+  else
+    outcome[LINEOUTCOME.result] = RESULT.CREDIT_LIMIT
+    for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+      if bucket[BUCKET.held] > 0 then short_of_others = true end
+    end
+  end
+  line[LINE.touched_ms] = now_ms
+end
+if short_of_others then nudges[1] = 'holder' end
+
+-- A refusal is on record too, at price 0; a grant stands on the record of the use it follows.
+for index, ask in ipairs(asks) do
+  local outcome = outcomes[index]
+  local why = outcome[LINEOUTCOME.result]
+  if settled_usage[index] then
+    settled_usage[index][USAGE.granted], settled_usage[index][USAGE.result] = outcome[LINEOUTCOME.granted], why
+  elseif why ~= RESULT.OK and why ~= RESULT.NO_GRANT then
+    usage(ask, outcome[LINEOUTCOME.unit], 0, 0, 0, 0, 0, why, flags, '', charge[CHARGE.event_ms])
+  end
+end
+for _, line in ipairs(lines) do debited_all = debited_all + line[LINE.debited] end
+
+if refused_as then
+  result = refused_as
+elseif may_grant and #outcomes > 0 and (phase == PHASE.START or charge[CHARGE.single]) then
+  local why = command_result()
+  if why ~= RESULT.OK then
+    local portal = false
+    for _, ask in ipairs(asks) do portal = portal or ask[ASK.portal] end
+    if not (portal and why == RESULT.CREDIT_LIMIT) then
+      result = why
+      if phase == PHASE.START then state = SESSIONSTATE.REFUSED else state = SESSIONSTATE.CLOSED end
+    end
+  end
+end
+if state == SESSIONSTATE.OPEN and not was_open then moved = true end
+if phase == PHASE.STOP then moved = true end
+
+-- When supervision has to look at the session next.
+local due_ms
+if state == SESSIONSTATE.OPEN then
+  due_ms = now_ms + charge[CHARGE.idle_ms]
+  for _, line in ipairs(lines) do
+    if line[LINE.due_ms] > 0 then due_ms = min(due_ms, line[LINE.due_ms]) end
+  end
+  session[SESSION.forget_ms] = 0
+  session[SESSION.peer], session[SESSION.realm] = charge[CHARGE.peer], charge[CHARGE.realm]
+  session[SESSION.via] = charge[CHARGE.via]
+else
+  if session[SESSION.forget_ms] == 0 or phase == PHASE.STOP then
+    session[SESSION.forget_ms] = now_ms + charge[CHARGE.remember_ms]
+  end
+  due_ms = session[SESSION.forget_ms]
+end
+if was_open and state ~= SESSIONSTATE.OPEN then changed.sessions = -1
+elseif not was_open and state == SESSIONSTATE.OPEN then changed.sessions = 1 end
+local due_sooner = session[SESSION.due_ms] == 0 or due_ms < session[SESSION.due_ms]
+if due_sooner then session[SESSION.due_ms] = due_ms end
+session[SESSION.state], session[SESSION.touched_ms] = state, now_ms
+
+local outcome = pack_outcome()
+local answers = session[SESSION.answers]
+for i = #answers, 1, -1 do -- decided anew: the old refusal is replaced
+  if answers[i][ANSWER.key] == charge[CHARGE.key] and answers[i][ANSWER.fingerprint] == fingerprint then
+    table.remove(answers, i)
+  end
+end
+answers[#answers + 1] = { charge[CHARGE.key], fingerprint, end_to_end, moved, outcome }
+if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
+if moved then remember_number(session) end
+local account_packed, session_packed = cmsgpack.pack(account), cmsgpack.pack(session)
+
+-- write
+local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', account_packed, 's', session_packed, 'c', ARGV[3])
+if failed then return { failed } end
+redis.call('SET', KEYS[1], account_packed)
+redis.call('HSET', KEYS[2], session_id, session_packed)
+if due_sooner then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n' .. session_id, due_ms) end
+return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro }

@@ -1,0 +1,121 @@
+-- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances.model.Books.
+-- @use lib/amount
+local function bucket_of(account, id)
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.id] == id then return bucket end
+  end
+  return nil
+end
+
+local function counter_of(account, key)
+  for _, counter in ipairs(account[ACCOUNT.counters]) do
+    if counter[COUNTER.key] == key then return counter end
+  end
+  return nil
+end
+
+local function feed(account, key, until_ms, used, held)
+  if used == 0 and held == 0 then return end
+  local counter = counter_of(account, key)
+  if not counter then
+    counter = { key, 0, 0, until_ms }
+    local counters = account[ACCOUNT.counters]
+    counters[#counters + 1] = counter
+  end
+  counter[COUNTER.used] = counter[COUNTER.used] + used
+  counter[COUNTER.held] = counter[COUNTER.held] + held
+end
+
+local function counter_values(account)
+  local values = {}
+  for _, counter in ipairs(account[ACCOUNT.counters]) do
+    values[counter[COUNTER.key]] = counter[COUNTER.used] + counter[COUNTER.held]
+  end
+  return values
+end
+
+-- Change a bucket and write the entry that says so: every amount that moves passes here.
+local function enter(account, entries, bucket, amount, counter_account, why, line)
+  if amount == 0 then return end
+  account[ACCOUNT.seq] = account[ACCOUNT.seq] + 1
+  bucket[BUCKET.amount] = bucket[BUCKET.amount] + amount
+  entries[#entries + 1] = { account[ACCOUNT.seq], bucket[BUCKET.id], bucket[BUCKET.kind], amount,
+    bucket[BUCKET.amount], counter_account, why, line }
+end
+
+-- What an expired bucket still has and nobody holds lapses; an expired bucket with nothing left is dropped.
+local function lapse(account, entries, now_ms)
+  local buckets = account[ACCOUNT.buckets]
+  for i = #buckets, 1, -1 do
+    local bucket = buckets[i]
+    if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms then
+      local spare = bucket[BUCKET.amount] - bucket[BUCKET.held]
+      if spare > 0 then enter(account, entries, bucket, -spare, 'expiry', 'expiry', -1) end
+      if bucket[BUCKET.amount] == 0 and bucket[BUCKET.held] == 0 then table.remove(buckets, i) end
+    end
+  end
+  local counters = account[ACCOUNT.counters]
+  for i = #counters, 1, -1 do
+    local counter = counters[i]
+    if counter[COUNTER.until_ms] > 0 and counter[COUNTER.until_ms] <= now_ms and counter[COUNTER.held] == 0 then
+      table.remove(counters, i)
+    end
+  end
+end
+
+-- Settled money: holds not subtracted, credit limit not added (charging.md section 7)
+local function settled(account, now_ms)
+  local sum = 0
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.from_ms] <= now_ms
+        and (bucket[BUCKET.until_ms] == 0 or bucket[BUCKET.until_ms] > now_ms) then
+      sum = sum + bucket[BUCKET.amount]
+    end
+  end
+  return sum
+end
+
+local function has_state(account, bits)
+  return bit.band(account[ACCOUNT.state], bits) ~= 0
+end
+
+-- Suspend or resume for credit; appends the crossing, returns the settled balance.
+local function watch(account, crossings, now_ms)
+  local balance = settled(account, now_ms)
+  if has_state(account, STATE.CREDIT) then
+    if balance >= account[ACCOUNT.resume_at] then
+      account[ACCOUNT.state] = account[ACCOUNT.state] - STATE.CREDIT
+      crossings[#crossings + 1] = 'resume'
+    end
+  elseif balance < account[ACCOUNT.suspend_below] then
+    account[ACCOUNT.state] = account[ACCOUNT.state] + STATE.CREDIT
+    crossings[#crossings + 1] = 'suspend'
+  end
+  return balance
+end
+
+local function pays_before(a, b)
+  if a[BUCKET.priority] ~= b[BUCKET.priority] then return a[BUCKET.priority] < b[BUCKET.priority] end
+  local a_until, b_until = a[BUCKET.until_ms], b[BUCKET.until_ms]
+  if a_until == 0 then a_until = EXACT_MAX end
+  if b_until == 0 then b_until = EXACT_MAX end
+  if a_until ~= b_until then return a_until < b_until end
+  return a[BUCKET.id] < b[BUCKET.id]
+end
+
+-- The first write of every script: an older epoch is refused here, with nothing written (nothing-is-lost.md rule 1).
+-- The rest are further fields of the stream entry (ops.Record says which). Returns false, or why it failed.
+local function append(ledger, epoch, record, ...)
+  local reply = redis.pcall('XADD', ledger, epoch .. '-*', 'r', cmsgpack.pack(record), ...)
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'equal or smaller', 1, true) then return 'fenced' end
+    if string.find(reply.err, 'OOM', 1, true) then return 'full' end
+    error(reply)
+  end
+  return false
+end
+
+-- Supervision looks at a member no later than its score.
+local function watch_until(due, member, at_ms)
+  redis.call('ZADD', due, 'LT', at_ms, member)
+end

@@ -1,0 +1,34 @@
+-- Whole-number arithmetic below 2^53; twin of tariffs/units.py.
+-- fmod is exact, where floor(a / b) and Lua's % are not for large a (they round the quotient first).
+local EXACT_MAX = 9007199254740991
+local PER_MAX = 67108864
+local fmod, min, max = math.fmod, math.min, math.max
+
+local function div(a, b)
+  local r = fmod(a, b)
+  if r < 0 then r = r + b end
+  return (a - r) / b
+end
+
+local function blocks_started(units, block)
+  return -div(-units, block)
+end
+
+-- (a * b + rest) / per, rounded 0 up, 1 down, 2 half up: quotient and new rest
+local function muldiv(a, b, rest, per, rounding)
+  if per == 1 and rest == 0 then return a * b, 0 end
+  local whole, many = div(a, per), div(b, per)
+  local part, few = a - whole * per, b - many * per
+  local left = part * few + rest
+  local quotient
+  if rounding == 1 then quotient = div(left, per)
+  elseif rounding == 0 then quotient = -div(-left, per)
+  else quotient = div(2 * left + per, 2 * per) end
+  return whole * b + part * many + quotient, left - quotient * per
+end
+
+local function share(amount, part, whole)
+  while whole > PER_MAX do whole, part = div(whole, 2), div(part, 2) end -- bounded: 27 halvings
+  if whole == 0 then return 0 end
+  return (muldiv(amount, part, 0, whole, 1))
+end

@@ -1,0 +1,100 @@
+-- The balances a climb may use; twin of balances.model.Purse.
+-- @use lib/amount
+-- What is taken is only noted here; the caller makes it a hold or a debit.
+local OPEN, OWN, ALONE = 1, 2, 3
+local purse = { mode = OPEN, now_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {} }
+
+local function pays(bucket, kind, scope)
+  if bucket[BUCKET.kind] ~= kind then return false end
+  if purse.mode ~= OWN then
+    if bucket[BUCKET.from_ms] > purse.now_ms then return false end
+    if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= purse.now_ms then return false end
+  end
+  local scopes = bucket[BUCKET.scope]
+  if #scopes == 0 then return true end
+  for _, one in ipairs(scopes) do
+    if one == scope then return true end
+  end
+  return false
+end
+
+-- OPEN what nobody holds; OWN what this line held; ALONE what other lines hold too, but for this line's own.
+-- Debt of the main bucket counts against the others: spendable is one sum.
+local function free_of(bucket)
+  local id = bucket[BUCKET.id]
+  local taken = purse.taken[id] or 0
+  if purse.mode == OWN then return (purse.own[id] or 0) - taken end
+  local free = bucket[BUCKET.amount] - taken
+  if purse.mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (purse.own[id] or 0) end
+  if id == MAIN then free = free + purse.account[ACCOUNT.credit_limit] end
+  if purse.caps then free = min(free, (purse.caps[id] or 0) - taken) end
+  return free
+end
+
+local function purse_available(kind, scope)
+  local sum = 0
+  for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+    if pays(bucket, kind, scope) then sum = sum + free_of(bucket) end
+  end
+  return max(sum, 0)
+end
+
+local function note(id, amount)
+  purse.taken[id] = (purse.taken[id] or 0) + amount
+  local journal = purse.journal
+  journal[#journal + 1] = { id, amount }
+end
+
+local function take_free(kind, scope, amount)
+  for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+    if amount == 0 then return 0 end
+    if pays(bucket, kind, scope) then
+      local part = min(free_of(bucket), amount)
+      if part > 0 then
+        note(bucket[BUCKET.id], part)
+        amount = amount - part
+      end
+    end
+  end
+  return amount
+end
+
+local function purse_take(kind, scope, amount)
+  local left = take_free(kind, scope, amount)
+  if left > 0 and purse.mode == OWN then
+    purse.mode = OPEN
+    left = take_free(kind, scope, left)
+    purse.mode = OWN
+  end
+  if left > 0 then note(MAIN, left) end -- use that happened: the main bucket goes below zero
+end
+
+local function purse_mark()
+  return #purse.journal
+end
+
+local function purse_undo(mark)
+  local journal = purse.journal
+  for i = #journal, mark + 1, -1 do
+    purse.taken[journal[i][1]] = purse.taken[journal[i][1]] - journal[i][2]
+    journal[i] = nil
+  end
+end
+
+-- A fresh purse; `own` is what the line held (bucket id -> amount)
+local function purse_open(mode, own)
+  purse.mode, purse.own, purse.taken, purse.journal, purse.caps = mode, own, {}, {}, false
+end
+
+-- What was taken, in the order it was first taken, merged per bucket: list of TAKE
+local function purse_takes()
+  local takes, seen = {}, {}
+  for _, noted in ipairs(purse.journal) do
+    local id = noted[1]
+    if not seen[id] then
+      seen[id] = true
+      if purse.taken[id] > 0 then takes[#takes + 1] = { id, purse.taken[id] } end
+    end
+  end
+  return takes
+end

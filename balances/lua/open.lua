@@ -1,0 +1,35 @@
+-- open: bring an account in, new or restored from PostgreSQL, only if Redis does not have it.
+-- KEYS  account sessions due ledger once...
+-- ARGV  epoch opening
+-- EXIT  ok exists fenced full
+-- Twin: balances.model.Model.open (nothing-is-lost.md rule 8).
+-- @use lib/account
+local opening = cmsgpack.unpack(ARGV[2])
+
+-- read
+if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
+
+-- decide
+local account_packed = opening[OPENING.account]
+local account = cmsgpack.unpack(account_packed)
+local record = { 1, opening[OPENING.kind], account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0,
+  opening[OPENING.now_ms], opening[OPENING.now_ms], '', '', 0, {}, {}, opening[OPENING.actor], '', '', {}, {}, '', 0, '' }
+local due_ms = 0
+for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+  local until_ms = bucket[BUCKET.until_ms]
+  if until_ms > 0 and (due_ms == 0 or until_ms < due_ms) then due_ms = until_ms end
+end
+
+-- write
+local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed)
+if failed then return { failed } end
+redis.call('SET', KEYS[1], account_packed)
+for _, session in ipairs(opening[OPENING.sessions]) do
+  redis.call('HSET', KEYS[2], session[KEPT.key], session[KEPT.packed])
+  redis.call('ZADD', KEYS[3], session[KEPT.until_ms], account[ACCOUNT.id] .. '\n' .. session[KEPT.key])
+end
+for i, once in ipairs(opening[OPENING.onces]) do
+  redis.call('SET', KEYS[4 + i], once[KEPT.packed], 'PX', max(once[KEPT.until_ms] - opening[OPENING.now_ms], 1))
+end
+if due_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', due_ms) end
+return { 'ok', account_packed }

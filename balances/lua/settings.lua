@@ -1,0 +1,47 @@
+-- settings: change an account's versioned fields, or tell it that a subscriber of it changed.
+-- KEYS  account due ledger
+-- ARGV  epoch settings
+-- EXIT  ok revision refused absent fenced full
+-- Twin: balances.model.Model.settings. Fields that are nil stay as they are.
+-- @use lib/account
+local change = cmsgpack.unpack(ARGV[2])
+
+-- read
+local packed = redis.call('GET', KEYS[1])
+if not packed then return { 'absent' } end
+
+-- decide
+local account = cmsgpack.unpack(packed)
+local if_rev = change[SETTINGS.if_rev]
+if if_rev and if_rev ~= account[ACCOUNT.rev] then return { 'revision', packed } end
+local now_ms = max(change[SETTINGS.now_ms], account[ACCOUNT.clock_ms])
+account[ACCOUNT.clock_ms] = now_ms
+local crossings, nudges = {}, {}
+local profile_rev = change[SETTINGS.profile_rev]
+if profile_rev then account[ACCOUNT.profile_rev] = max(account[ACCOUNT.profile_rev], profile_rev) end
+local limit = change[SETTINGS.credit_limit]
+if limit then
+  if limit < account[ACCOUNT.credit_limit] then nudges[1] = 'all' elseif limit > account[ACCOUNT.credit_limit] then
+    nudges[1] = 'final'
+  end
+  account[ACCOUNT.credit_limit] = limit
+end
+account[ACCOUNT.suspend_below] = change[SETTINGS.suspend_below] or account[ACCOUNT.suspend_below]
+account[ACCOUNT.resume_at] = change[SETTINGS.resume_at] or account[ACCOUNT.resume_at]
+if account[ACCOUNT.resume_at] < account[ACCOUNT.suspend_below] then return { 'refused', packed } end
+local before = account[ACCOUNT.state]
+account[ACCOUNT.state] = bit.band(bit.bor(before, change[SETTINGS.set_state]), bit.bnot(change[SETTINGS.clear_state]))
+if account[ACCOUNT.state] ~= before then nudges[1] = 'all' end
+watch(account, crossings, now_ms)
+if limit or change[SETTINGS.suspend_below] or change[SETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
+  account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
+end
+local account_packed = cmsgpack.pack(account)
+local record = { 1, 'settings', account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0, now_ms, now_ms, '', '', 0,
+  {}, {}, change[SETTINGS.actor], change[SETTINGS.reason], '', crossings, nudges, '', 0, '' }
+
+-- write
+local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)
+if failed then return { failed } end
+redis.call('SET', KEYS[1], account_packed)
+return { 'ok', account_packed }
