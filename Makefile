@@ -49,7 +49,7 @@ bench: .venv/dev  ## numbers for the hot functions, beside the last recorded run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
-	@$(BIN)/pytest -q -m fuzz $(ARGS)
+	@$(BIN)/pytest --no-header -m fuzz --hypothesis-profile=fuzz $(ARGS)
 
 lock: .venv/dev  ## bring requirements/*.txt up to date with pyproject.toml
 	@$(BIN)/python requirements/lock.py $(ARGS)

@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ocs.embedded import EmbeddedError
 from tests.servers import LivePostgres, LiveValkey, Servers
+
+# `make test` says the same about the same code every time; `make fuzz` goes looking. No deadlines: machines are shared.
+settings.register_profile("test", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("fuzz", max_examples=5_000, deadline=None, print_blob=True)
+settings.load_profile("test")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
