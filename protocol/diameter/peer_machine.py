@@ -85,6 +85,7 @@ TABLE: dict[tuple[State, Event], tuple[tuple[Do, ...], State]] = {
     (S.ELECTING, E.LOST): ((), S.CLOSED),
     # ---- we dialled
     (S.CONNECTING, E.CONNECTED): ((Do.SEND_CER,), S.WAIT_CEA),
+    (S.CONNECTING, E.YIELDED): ((Do.CLOSE,), S.CLOSED),  # a dial that hangs costs nobody the connection that works
     (S.CONNECTING, E.TIMEOUT): ((Do.CLOSE,), S.CLOSED),
     (S.CONNECTING, E.STOP): ((Do.CLOSE,), S.CLOSED),
     (S.CONNECTING, E.LOST): ((), S.CLOSED),
@@ -129,6 +130,7 @@ TABLE: dict[tuple[State, Event], tuple[tuple[Do, ...], State]] = {
     (S.LEAVING, E.STOP): ((Do.CLOSE,), S.CLOSED),
     (S.LEAVING, E.TIMEOUT): ((Do.CLOSE,), S.CLOSED),
     (S.LEAVING, E.LOST): ((), S.CLOSED),
+    (S.CLOSED, E.LOST): ((), S.CLOSED),
 }
 
 

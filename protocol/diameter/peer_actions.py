@@ -1,0 +1,138 @@
+"""What peers are told about and told to do: identities, timers and the actions a connection gives back."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from protocol.diameter.dictionary.base import DisconnectCause
+from protocol.diameter.types import Address
+
+if TYPE_CHECKING:
+    from protocol.diameter.peer_connection import PeerConnection
+
+
+class Local(NamedTuple):
+    """Who we are. `vendor_specific` are pairs of vendor and auth application: 4 is advertised in both forms, because
+    some clients look at one only."""
+
+    origin_host: str
+    origin_realm: str
+    host_ip_addresses: tuple[Address, ...]
+    product_name: str = "ocs"
+    vendor_id: int = 0
+    origin_state_id: int | None = None
+    auth_applications: tuple[int, ...] = (4,)
+    acct_applications: tuple[int, ...] = ()
+    vendor_specific: tuple[tuple[int, int], ...] = ((10415, 4),)
+    supported_vendors: tuple[int, ...] = (10415,)
+    firmware_revision: int | None = None
+
+    @property
+    def applications(self) -> frozenset[int]:
+        return frozenset((*self.auth_applications, *self.acct_applications, *(app for _, app in self.vendor_specific)))
+
+
+class Peer(NamedTuple):
+    """Who the other side is, as its CER or CEA said. `applications` are those we have in common."""
+
+    origin_host: str
+    origin_realm: str
+    applications: frozenset[int]
+    is_relay: bool
+    origin_state_id: int | None
+    product_name: str | None
+    vendor_id: int | None
+    supported_vendors: tuple[int, ...]
+    host_ip_addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Milliseconds. Twinit of RFC 3539 is 30 s and at least 6 s; the others are local."""
+
+    connect_ms: int = 10_000
+    capabilities_ms: int = 10_000
+    watchdog_ms: int = 30_000
+    disconnect_ms: int = 5_000
+    challenge_ms: int = 2_000  # how long an old connection has to show life when its peer connects again
+
+
+class Send(NamedTuple):
+    connection: "PeerConnection"
+    octets: bytes
+
+
+class Close(NamedTuple):
+    connection: "PeerConnection"
+    why: str
+
+
+class DeliverRequest(NamedTuple):
+    connection: "PeerConnection"
+    frame: bytes
+
+
+class DeliverAnswer(NamedTuple):
+    connection: "PeerConnection"
+    frame: bytes
+    token: Any
+
+
+class PeerUp(NamedTuple):
+    connection: "PeerConnection"
+    peer: Peer
+
+
+class PeerDown(NamedTuple):
+    """Only after a PeerUp. `unanswered`: tokens of our requests that will not be answered any more here."""
+
+    connection: "PeerConnection"
+    peer: Peer
+    unanswered: tuple[Any, ...]
+
+
+class PeerLeaving(NamedTuple):
+    """The peer sent DPR: no new requests to it; those on their way are still answered."""
+
+    connection: "PeerConnection"
+    cause: DisconnectCause | None
+
+
+class Suspect(NamedTuple):
+    """Fail over: send nothing new here, repeat the unanswered elsewhere with the T bit (RFC 3539 section 3.4.1)."""
+
+    connection: "PeerConnection"
+    unanswered: tuple[Any, ...]
+
+
+class Recovered(NamedTuple):
+    connection: "PeerConnection"
+
+
+class Restarted(NamedTuple):
+    """The Origin-State-Id of a host rose: it lost its sessions."""
+
+    connection: "PeerConnection"
+    origin_host: str
+    origin_state_id: int
+
+
+class Dropped(NamedTuple):
+    connection: "PeerConnection"
+    frame: bytes
+    why: str
+
+
+Action = (
+    Send
+    | Close
+    | DeliverRequest
+    | DeliverAnswer
+    | PeerUp
+    | PeerDown
+    | PeerLeaving
+    | Suspect
+    | Recovered
+    | Restarted
+    | Dropped
+)
+Actions = list[Action]
