@@ -1,0 +1,52 @@
+"""A coroutine stepped by hand instead of by a Task: under a microsecond against three to six, and no loop turn lost.
+
+The handler of a request stays a readable coroutine. What it awaits on the hot path is a `Pending` (balances/pending),
+which yields itself here; when its answer is in, it calls the step, which resumes the coroutine. Whatever needs more
+than that wraps itself in a `Later`, a Pending with a Task of its own. Anything else awaited is a programming error.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from balances.pending import Pending
+
+T = TypeVar("T")
+
+
+class UnexpectedAwait(TypeError):
+    """A stepped coroutine awaited something that only a Task can wait for."""
+
+
+class Step(Generic[T]):
+    """Runs `coroutine` to its end; its result goes to `done`, what it raised to `failed`. Both are called once at most,
+    and possibly before the constructor returns. Neither may raise: there is nobody to catch it."""
+
+    __slots__ = ("_coroutine", "_done", "_failed")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        done: Callable[[T], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self._coroutine = coroutine
+        self._done = done
+        self._failed = failed
+        self(None, None)
+
+    def __call__(self, value: Any, error: BaseException | None) -> None:
+        try:
+            pending = self._coroutine.send(value) if error is None else self._coroutine.throw(error)
+        except StopIteration as stop:
+            result = stop.value
+        except Exception as problem:
+            self._failed(problem)
+            return
+        else:
+            if isinstance(pending, Pending):
+                pending.then(self)
+            else:
+                self._coroutine.close()
+                self._failed(UnexpectedAwait(f"awaited {pending!r} where only a Pending can be; wrap it in Later"))
+            return
+        self._done(result)  # outside of the try: what it raises is not the coroutine's

@@ -1,0 +1,190 @@
+"""Every metric is one row here; help text, labels and how processes are summed derive from it.
+
+In a process a metric is a dict of plain ints or an array of buckets, so that counting costs a dict update and no lock.
+`Meter.snapshot()` goes to the supervisor twice a second, which sums the processes at a scrape (exposition.py). Labels
+come from tables of ours (commands, result codes, services), never from a subscriber or a session; should that fail,
+what passes `SERIES_MAX` is counted under the label "other".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+SERIES_MAX: Final = 500
+
+
+class Kind(Enum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Across(Enum):
+    """How the numbers of several processes become one."""
+
+    SUM = "sum"
+    MAX = "max"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    divisor: int = 1
+    """We count whole micro-units and microseconds; Prometheus wants currency units and seconds."""
+    across: Across = Across.SUM
+    outlives: bool = False
+    """A gauge kept as a sum of changes: those of a process that ended still count, as a counter's always do."""
+
+
+def _counter(name: str, text: str, *labels: str, divisor: int = 1) -> Metric:
+    return Metric(name, Kind.COUNTER, text, labels, divisor, outlives=True)
+
+
+def _gauge(name: str, text: str, *labels: str, divisor: int = 1, across: Across = Across.SUM) -> Metric:
+    return Metric(name, Kind.GAUGE, text, labels, divisor, across)
+
+
+def _balance(name: str, text: str, *labels: str, divisor: int = 1) -> Metric:
+    return Metric(name, Kind.GAUGE, text, labels, divisor, outlives=True)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, Kind.HISTOGRAM, text, labels, divisor=1_000_000, outlives=True)
+
+
+# fmt: off
+REQUESTS       = _counter("ocs_requests_total", "Requests answered", "protocol", "command", "type", "result")
+REQUEST_TIME   = _histogram("ocs_request_duration_seconds", "From receipt to answer", "protocol", "command")
+IN_FLIGHT      = _gauge("ocs_requests_in_flight", "Requests without an answer yet", "protocol")
+SILENT         = _counter("ocs_requests_unanswered_total", "Requests left without an answer", "protocol", "why")
+PEERS          = _gauge("ocs_peers_up", "Peers connected and open", "protocol")
+CONNECTIONS    = _counter("ocs_connections_total", "Connections by how they began", "protocol", "outcome")
+DISCONNECTS    = _counter("ocs_disconnects_total", "Connections by how they ended", "protocol", "why")
+DROPPED        = _counter("ocs_messages_dropped_total", "Messages discarded as the protocol says", "protocol", "why")
+PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "result")
+SESSIONS       = _balance("ocs_sessions_open", "Charging sessions open")
+HOLDS          = _balance("ocs_holds", "Session lines that hold something")
+HELD           = _balance("ocs_held_money", "Money held, in units of the accounts' currencies", divisor=1_000_000)
+DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
+RENUMBERED     = _counter("ocs_renumbered_total", "Requests that reused a number for other content", "peer")
+OVERRUN        = _counter("ocs_overrun_total", "Reports above the grant", "service")
+STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
+STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
+LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
+LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest of them", divisor=1_000, across=Across.MAX)
+JOBS           = _gauge("ocs_enforcement_jobs", "Enforcement jobs", "kind", "state")
+VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
+CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
+RESTARTS       = _counter("ocs_process_restarts_total", "Children started again after they ended", "role")
+PROCESSES      = _gauge("ocs_processes", "Children", "role", "state")
+BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", across=Across.MAX)
+# fmt: on
+
+METRICS: tuple[Metric, ...] = (
+    REQUESTS, REQUEST_TIME, IN_FLIGHT, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED, PUSHES,
+    SESSIONS, HOLDS, HELD, DEBITED, RENUMBERED, OVERRUN, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
+    JOBS, VIOLATIONS, CPU, RESTARTS, PROCESSES, BUILD,
+)  # fmt: skip
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+class Counts(dict[tuple[str, ...], int]):
+    """Numbers by label values: `counts["diameter", "CCR", "UPDATE", "2001"] += 1`."""
+
+    def __missing__(self, labels: tuple[str, ...]) -> int:
+        return 0
+
+
+class Histogram:
+    """Durations in two buckets per octave, from a microsecond on; an observation costs a list update."""
+
+    __slots__ = ("buckets", "total_us")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * BUCKETS
+        self.total_us = 0
+
+    def add(self, us: int) -> None:
+        self.total_us += us
+        self.buckets[bucket_of(us)] += 1
+
+
+BUCKETS: Final = 60  # to half an hour; the last takes the rest
+
+
+def bucket_of(us: int) -> int:
+    """Below 2 us is bucket 1; [2, 3) is 2, [3, 4) is 3, [4, 6) is 4, [6, 8) is 5, and so on."""
+    if us < 2:
+        return 1
+    octave = us.bit_length() - 1
+    bucket = octave * 2 | us >> octave - 1 & 1
+    return bucket if bucket < BUCKETS else BUCKETS - 1
+
+
+def upper_us(bucket: int) -> int:
+    """First duration above a bucket."""
+    octave, half = divmod(bucket + 1, 2)
+    return (2 + half << octave) // 2
+
+
+class Series(msgspec.Struct, array_like=True, frozen=True):
+    """One line of a snapshot. `values` is one number, or the buckets of a histogram and then the sum."""
+
+    name: str
+    labels: tuple[str, ...]
+    values: tuple[int, ...]
+
+
+Snapshot = tuple[Series, ...]
+
+
+class Meter:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Metric, Counts] = {}
+        self._histograms: dict[tuple[Metric, tuple[str, ...]], Histogram] = {}
+        self._read: dict[tuple[Metric, tuple[str, ...]], Callable[[], int]] = {}
+
+    def counts(self, metric: Metric) -> Counts:
+        """The numbers of a counter or gauge, to be changed in place."""
+        assert metric.kind is not Kind.HISTOGRAM, metric
+        return self._counts.setdefault(metric, Counts())
+
+    def histogram(self, metric: Metric, *labels: str) -> Histogram:
+        assert metric.kind is Kind.HISTOGRAM, metric
+        assert len(labels) == len(metric.labels), (metric, labels)
+        return self._histograms.setdefault((metric, labels), Histogram())
+
+    def read(self, metric: Metric, *labels: str, by: Callable[[], int]) -> None:
+        """A number that is asked for when a snapshot is taken."""
+        assert len(labels) == len(metric.labels), (metric, labels)
+        self._read[metric, labels] = by
+
+    def snapshot(self) -> Snapshot:
+        found = [
+            Series(metric.name, labels, (value,))
+            for metric, counts in self._counts.items()
+            for labels, value in _bounded(metric, counts)
+        ]
+        found += [
+            Series(metric.name, labels, (*histogram.buckets, histogram.total_us))
+            for (metric, labels), histogram in self._histograms.items()
+        ]
+        found += [Series(metric.name, labels, (by(),)) for (metric, labels), by in self._read.items()]
+        return tuple(found)
+
+
+def _bounded(metric: Metric, counts: Counts) -> Iterable[tuple[tuple[str, ...], int]]:
+    if len(counts) <= SERIES_MAX:
+        return counts.items()
+    items = list(counts.items())
+    rest = sum(value for _, value in items[SERIES_MAX:])
+    return [*items[:SERIES_MAX], (("other",) * len(metric.labels), rest)]
