@@ -1,0 +1,88 @@
+"""One spelling for each identity of a subscriber: what networks send and what operators type meets here."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+
+class IdentityKind(StrEnum):
+    MSISDN = "msisdn"
+    IMSI = "imsi"
+    SIP = "sip"
+    NAI = "nai"
+    PRIVATE = "private"
+    USERNAME = "username"
+    MAC = "mac"
+    SUBSCRIBER = "subscriber"
+    """Our own id of the subscriber: no protocol sends it."""
+
+
+_SEPARATORS: Final = re.compile(r"[\s().\-]")
+
+
+def canonical(identity: str) -> str:
+    """ "msisdn:+49 170 1234567" -> "msisdn:491701234567"; ValueError says what is wrong."""
+    kind, colon, text = identity.partition(":")
+    if not colon or kind not in IdentityKind.__members__.values():
+        raise ValueError(f"expected <kind>:<identity> with a kind out of {', '.join(IdentityKind)}, not {identity!r}")
+    found = spelled(IdentityKind(kind), text)
+    if not found:
+        raise ValueError(f"expected something after {kind!r}:, not {text!r}")
+    return found
+
+
+def spelled(kind: IdentityKind, text: str) -> str:
+    """The one spelling, kind in front; "" where nothing is left of it."""
+    if kind is IdentityKind.MSISDN:
+        return text and (f"msisdn:{text}" if text.isdecimal() and text.isascii() else _number(text))
+    if kind is IdentityKind.SIP:
+        return _uri(text)
+    text = text.strip()
+    if kind is IdentityKind.NAI:
+        text = text.lower()
+    elif kind is IdentityKind.MAC:
+        text = re.sub(r"[:.\-]", "", text).lower()
+    elif "@" in text:  # a user name may depend on its case, a realm never does
+        user, _, realm = text.rpartition("@")
+        text = f"{user}@{realm.lower()}"
+    return text and f"{kind.value}:{text}"
+
+
+def _number(text: str) -> str:
+    """E.164 as gateways send it: "+49170...", "tel:+49-170-...;phone-context=...", a SIP URI in the wrong field."""
+    text = text.strip().lower()
+    if text.startswith(("sip:", "sips:")):
+        return _uri(text)
+    digits = _SEPARATORS.sub("", text.removeprefix("tel:").partition(";")[0]).removeprefix("+")
+    return digits and f"msisdn:{digits}"
+
+
+def _uri(text: str) -> str:
+    """"sip:+4917...@realm;user=phone" -> "sip:4917...@realm"; a tel URI is a number."""
+    text = text.strip().lower()
+    if text.startswith("tel:"):
+        return _number(text)
+    text = text.removeprefix("sips:").removeprefix("sip:")
+    text = text.partition("?")[0].partition(";")[0].removeprefix("+")
+    return text and f"sip:{text}"
+
+
+def number_in(identity: str) -> str:
+    """A SIP address whose user part is a number names that subscriber too; "" for any other."""
+    user, at, _ = identity.removeprefix("sip:").partition("@")
+    return f"msisdn:{user}" if at and user.isdecimal() and user.isascii() and len(user) >= 7 else ""
+
+
+def party(text: str) -> str:
+    """A calling or called party for rating: the digits of a number, or user@host, or the text as it is."""
+    if text.isdecimal():
+        return text
+    lower = text.strip().lower()
+    if lower.startswith("tel:"):
+        return _number(lower).removeprefix("msisdn:")
+    if lower.startswith(("sip:", "sips:")):
+        uri = _uri(lower)
+        return (number_in(uri) or uri).removeprefix("msisdn:").removeprefix("sip:")
+    return lower.removeprefix("+")

@@ -1,0 +1,38 @@
+"""Who a request is about: what the projection of master data keeps in Redis for every identity."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tariffs.catalog import Assignment
+
+
+class Profile(msgspec.Struct, array_like=True, frozen=True):
+    """Value of `profile:<identity>` in Redis, packed as a msgpack array; the same for each identity of a subscriber.
+
+    The projection (`ocs.master.projection`) writes it for every identity, in the spelling of
+    `ocs.charging.identity.canonical`, and for `subscriber:<id>`: requests without a Subscription-Id are found by their
+    session, which knows the subscriber. A field is only ever added at the end, with a default.
+    """
+
+    subscriber: str
+    account: str
+    """Who pays."""
+    rev: int
+    """Change number of the master data this is from; an account that knows of a newer one calls it stale."""
+    currency: str
+    """Of the account, ISO 4217 letters."""
+    time_zone: str
+    assignments: tuple[Assignment, ...]
+    """In order: the first in force whose tariff has a row for a line prices it."""
+    barred: bool = False
+    """The subscriber, not the account, is refused (4010)."""
+    moved_ms: int = 0
+    """When the paying account changed last, 0 for never: open sessions stay with the account they began with, so for
+    a while reports are looked up by session."""
+
+
+NOBODY: Final = Profile("", "", 0, "", "", ())
+"""No subscriber has the identity; kept like a profile, so that knowing this costs nothing either."""
