@@ -48,13 +48,13 @@ CREATE TABLE identities (
 CREATE INDEX identities_subscriber ON identities (subscriber);
 CREATE INDEX identities_change ON identities (change);
 
--- Which tariff prices a subscriber, from when until when (Unix milliseconds, NULL: open), in the order given.
+-- Which tariff prices a subscriber, from when until when (Unix milliseconds, 0: open), in the order given.
 CREATE TABLE assignments (
     subscriber text NOT NULL REFERENCES subscribers (id) ON DELETE CASCADE,
     place      integer NOT NULL,
     tariff     text NOT NULL,
-    from_ms    bigint,
-    until_ms   bigint,
+    from_ms    bigint NOT NULL,
+    until_ms   bigint NOT NULL,
     PRIMARY KEY (subscriber, place)
 );
 CREATE INDEX assignments_tariff ON assignments (tariff);
@@ -65,6 +65,7 @@ CREATE TABLE tariffs (
     version      integer NOT NULL,
     media_type   text NOT NULL,
     document     bytea NOT NULL,
+    valid_from_ms bigint NOT NULL,  -- as the document says; 0: always
     published_at timestamptz NOT NULL DEFAULT now(),
     change       bigint NOT NULL,
     PRIMARY KEY (id, version)

@@ -138,7 +138,7 @@ class _Run:
         changed = await self.db.fetchval("SELECT max(change) FROM tariffs")
         if changed is None or (changed <= done and await self.redis.exists(keys.CATALOG)):
             return
-        packed = msgspec.msgpack.encode(await tariffs.page(self.db, "", 1_000_000))
+        packed = tariffs.pack(await tariffs.in_use(self.db))
         await self._write(lambda pipe: pipe.hset(keys.CATALOG, mapping={"version": changed, "documents": packed}))
 
     async def _tell(self, done: int, newest: int) -> None:

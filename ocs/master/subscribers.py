@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ocs.master.changes import Expect, IdentityTaken, NotFound, Unresolved, change
+from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
-
-IDENTITIES_MAX: Final = 32
-ASSIGNMENTS_MAX: Final = 32
-
-
-class Assignment(msgspec.Struct, frozen=True):
-    """A tariff and when it is in force."""
-
-    tariff: str
-    from_ms: int | None = None
-    until_ms: int | None = None
-
 
 class Subscriber(msgspec.Struct, frozen=True):
     id: str
@@ -52,7 +41,7 @@ FIND: Final = """
 
 def assignments_of(text: str) -> tuple[Assignment, ...]:
     """As `json_agg(json_build_array(tariff, from_ms, until_ms))` gives them."""
-    return tuple(Assignment(*row) for row in msgspec.json.decode(text))
+    return msgspec.json.decode(text, type=tuple[Assignment, ...])
 
 
 def _subscriber(record: Record) -> Subscriber:
