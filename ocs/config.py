@@ -12,13 +12,15 @@ import ipaddress
 import os
 import re
 import tomllib
+import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ocs.charging.services import Services, service_table
 from tariffs.units import EXACT_MAX
 
 DEFAULT_FILE = Path("ocs.toml")
@@ -301,30 +303,24 @@ class Quotas(Part, frozen=True):
     money: MoneyQuota = MoneyQuota()
 
 
-class ServiceQuota(Part, frozen=True):
-    """What differs for one service (`ocs/charging/services.py` has their names)."""
-
-    validity_s: Seconds | None = None
-    default: Amount | None = None
-    minimum: Amount | None = None
-    maximum: Amount | None = None
-    final_action: Literal["terminate", "redirect", "restrict"] | None = None
-    redirect_url: str | None = None
-    threshold: Annotated[int, Meta(ge=0, le=EXACT_MAX)] | None = None
-    """Ask again when this little of the grant is left."""
-    holding_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
-    """Quota-Holding-Time."""
-
-
 class Charging(Part, frozen=True):
     validity_s: Seconds = 600
     validity_jitter: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.1
     """Part by which a Validity-Time is shortened at random, so that boundaries make no storm."""
     quota: Quotas = Quotas()
-    services: dict[str, ServiceQuota] = {}
+    services: dict[str, dict[str, Any]] = {}
+    """What a row of ocs/charging/services.py says otherwise, by its name; a new name is a new row."""
     overrun_factor: Annotated[int, Meta(ge=1, le=1_000)] = 10
     """Reported use beyond this many times the grant is not charged but set aside, with an alarm."""
-    identity_order: tuple[str, ...] = ("msisdn", "imsi", "sip", "nai", "private", "username", "mac")
+    identity_order: tuple[Literal["msisdn", "imsi", "sip", "nai", "private", "username", "mac"], ...] = (
+        "msisdn",
+        "imsi",
+        "sip",
+        "nai",
+        "private",
+        "username",
+        "mac",
+    )
     """Which identity of a request is looked up first."""
     remember_s: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3_600
     """How long answers of a closed session or an event are kept in Redis."""
@@ -334,6 +330,17 @@ class Charging(Part, frozen=True):
     """Largest refund without its original; 0: none."""
     profiles_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
     """Subscribers a worker keeps at hand (about 1 kB each)."""
+
+    def __post_init__(self) -> None:
+        try:
+            self.table()
+        except ValueError as why:
+            raise ValueError(f"services.{why}") from None
+
+    def table(self) -> Services:
+        """The services in force."""
+        defaults = {"validity_s": self.validity_s, "refund_free_micro": self.refund_free_micro}
+        return service_table(defaults | msgspec.to_builtins(self.quota), self.services)
 
 
 class Log(Part, frozen=True):
@@ -409,7 +416,9 @@ def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Confi
     try:
         return msgspec.convert(tree, Config, dec_hook=_hook)
     except msgspec.ValidationError as why:
-        what, _, path = str(why).partition(" - at `$")
+        what, at, path = str(why).rpartition(" - at `$")
+        what = what if at else path
+        path = path if at else ""
         key = path.removesuffix("`").removeprefix(".")
         plain = re.sub(r"\[.*?\]", "", key)
         where = next((source for known, source in origin.items() if f"{known}.".startswith(f"{plain}.")), file)
@@ -417,7 +426,7 @@ def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Confi
 
 
 def _explain(tree: dict[str, Any], key: str, what: str) -> str:
-    if unknown := re.search(r"unknown field (.+)", what):
+    if unknown := re.match(r"Object contains unknown field (.+)", what):
         return f"{key}.{unknown[1]}: no such key".lstrip(".")
     if what.startswith("Object missing"):
         what = f"Expected {what.removeprefix('Object missing required field ')} to be given"
@@ -480,15 +489,17 @@ def _field(kind: Any, name: str, key: str, source: str) -> Any:
         hints = get_type_hints(kind)
         if name in hints:
             return hints[name]
-    elif getattr(kind, "__origin__", None) is dict:
+    elif get_origin(kind) is dict:
         return get_args(kind)[1]
+    elif kind is Any:
+        return Any
     raise ConfigError(f"{source}: {key}: no such key")
 
 
 def _is_text(kind: Any) -> bool:
     """Whether what was typed is the value as it stands, without quotes."""
-    return any(choice in (str, Secret, Listen, Path) or getattr(choice, "__origin__", None) is Literal
-               for choice in (kind, *get_args(kind)))  # fmt: skip
+    choices = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return any(choice in (str, Secret, Listen, Path) or get_origin(choice) is Literal for choice in choices)
 
 
 def _toml_value(text: str) -> Any:

@@ -33,13 +33,17 @@ CREATE TABLE subscribers (
     account    text NOT NULL REFERENCES accounts (id),
     -- For RADIUS. CHAP needs it as it is: who may read this table may read it.
     password   text,
+    barred     boolean NOT NULL,
+    -- When it got another account: sessions that were open then are settled where they began.
+    moved_ms   bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     change     bigint NOT NULL
 );
 CREATE INDEX subscribers_account ON subscribers (account);
 
 -- An identity belongs to one subscriber at a time. A row without one is the trace of a removed identity: it tells the
--- projection to delete it in Redis, in the same feed and by the same number as everything else.
+-- projection to delete it in Redis, in the same feed and by the same number as everything else. Every subscriber also
+-- has `subscriber:<id>`, which no network sends.
 CREATE TABLE identities (
     identity   text PRIMARY KEY,
     subscriber text REFERENCES subscribers (id),
@@ -65,7 +69,7 @@ CREATE TABLE tariffs (
     version      integer NOT NULL,
     media_type   text NOT NULL,
     document     bytea NOT NULL,
-    valid_from_ms bigint NOT NULL,  -- as the document says; 0: always
+    valid_from_ms bigint NOT NULL,      -- as the document says; 0: always
     published_at timestamptz NOT NULL DEFAULT now(),
     change       bigint NOT NULL,
     PRIMARY KEY (id, version)

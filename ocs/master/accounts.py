@@ -56,7 +56,8 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
     """The account, and whether this call made it: of two that create the same, both find it afterwards."""
     async with change(pool) as (db, number):
         made = await db.fetchrow(
-            "INSERT INTO accounts (id, currency, time_zone, credit_limit, suspend_below, resume_at, change, members_change)"
+            "INSERT INTO accounts"
+            " (id, currency, time_zone, credit_limit, suspend_below, resume_at, change, members_change)"
             f" VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
             wanted.id,
             wanted.currency,
@@ -82,7 +83,8 @@ async def set_time_zone(pool: Pool, account: str, time_zone: str) -> None:
             number,
         )
         await db.execute(
-            "UPDATE identities SET change = $2 FROM subscribers s WHERE s.account = $1 AND identities.subscriber = s.id",
+            "UPDATE identities SET change = $2 FROM subscribers s"
+            " WHERE s.account = $1 AND identities.subscriber = s.id",
             account,
             number,
         )

@@ -1,4 +1,4 @@
-"""One writing transaction on the master data: it gets the next change number, and tells the projection when it is over."""
+"""One writing transaction on the master data: it gets the next change number, and tells the projection when done."""
 
 from __future__ import annotations
 

@@ -17,12 +17,13 @@ newer than the profile, and never older than what the account was told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from balances import keys
+from balances import keys, ops
 from ocs.charging.profile import Profile
 from ocs.master import tariffs
 from ocs.master.subscribers import assignments_of
@@ -30,7 +31,8 @@ from ocs.master.subscribers import assignments_of
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
     from redis.asyncio import Redis
-    from redis.asyncio.client import Pipeline
+
+    from balances.store import Store
 
 TOLD: Final = f"{keys.PROJECTED}:told"
 TOKEN: Final = f"{keys.PROJECTED}:run"
@@ -44,12 +46,30 @@ Tell = Callable[[str, int], Awaitable[object]]
 """Raises an account's `profile_rev`; an account Redis does not have needs no telling."""
 
 CHANGED: Final = """
-    SELECT i.identity, i.change, s.id AS subscriber, s.account, a.currency, a.time_zone,
+    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, a.currency, a.time_zone,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
                   FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs
     FROM identities i LEFT JOIN subscribers s ON s.id = i.subscriber LEFT JOIN accounts a ON a.id = s.account
     WHERE (i.change, i.identity) > ($1, $2) ORDER BY i.change, i.identity LIMIT $3
 """
+
+
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
+def teller(store: Store, now_ms: Callable[[], int]) -> Tell:
+    """By the account's script."""
+
+    async def tell(account: str, change: int) -> None:
+        reply = await store.settings(ops.Settings(account, now_ms(), None, profile_rev=change)).wait()
+        if reply.status not in ("ok", "absent"):
+            raise NotTold(f"account {account}: {reply.status}")
+
+    return tell
+
+
+class NotTold(Exception):
+    """An account could not be told; the next run tries again."""
 
 
 class Overtaken(Exception):
@@ -58,7 +78,8 @@ class Overtaken(Exception):
 
 async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
     """Bring Redis up to the master data; returns the change number it is complete to."""
-    async with pool.acquire() as db:  # everything on this one connection: runs that wait must not starve the one that runs
+    # Everything on one connection: those that wait for their turn must not keep the one that runs from a second.
+    async with pool.acquire() as db:
         await db.execute("SELECT pg_advisory_lock($1)", LOCK)
         try:
             return await _Run(db, redis, tell, int(await redis.incr(TOKEN))).run()
@@ -70,7 +91,7 @@ class Projector:
     """Many in one process: whoever asks while a run is under way shares the next one."""
 
     def __init__(self, pool: Pool, redis: Redis, tell: Tell) -> None:
-        self._project = lambda: project(pool, redis, tell)
+        self._project = partial(project, pool, redis, tell)
         self._running: asyncio.Task[int] | None = None
         self._next: asyncio.Task[int] | None = None
 
@@ -89,49 +110,53 @@ class Projector:
 class _Run:
     def __init__(self, db: Connection, redis: Redis, tell: Tell, token: int) -> None:
         self.db = db
-        self.redis = redis
+        self.redis: Any = redis  # its types know neither multi() nor text as a field
         self.tell = tell
         self.token = token
 
     async def run(self) -> int:
-        newest = await self.db.fetchval("SELECT change FROM master")
+        newest: int = await self.db.fetchval("SELECT change FROM master")
         projected, told = await self.redis.mget(keys.PROJECTED, TOLD)
         done = min(int(projected or 0), int(told or 0))
         if done > newest:
             newest = await self._start_anew(done)
             done = 0
-        elif projected is None:
-            done = 0
-        if done == newest and projected is not None:
+        elif done == newest and projected is not None:
             return done
         await self._profiles(done)
         await self._catalog(done)
-        await self._write(lambda pipe: pipe.set(keys.PROJECTED, newest))
+        await self._write({keys.PROJECTED: newest})
         await self._tell(done, newest)
-        await self._write(lambda pipe: pipe.set(TOLD, newest))
+        await self._write({TOLD: newest})
         return newest
 
-    async def _write(self, *commands: Callable[[Pipeline], object]) -> None:
-        """All commands, or none because another run has begun."""
+    async def _write(
+        self,
+        here: Mapping[str, bytes | int] = NOTHING,
+        gone: Sequence[str | bytes] = (),
+        hashes: Mapping[str, Mapping[str, bytes | int]] = NOTHING,
+    ) -> None:
+        """All of it, or nothing because another run has begun."""
         async with self.redis.pipeline(transaction=True) as pipe:
             await pipe.watch(TOKEN)
             if int(await pipe.get(TOKEN) or 0) != self.token:
                 raise Overtaken
-            pipe.multi()  # type: ignore[no-untyped-call]
-            for command in commands:
-                command(pipe)
+            pipe.multi()
+            if here:
+                pipe.mset(here)
+            if gone:
+                pipe.unlink(*gone)
+            for name, fields in hashes.items():
+                pipe.hset(name, mapping=fields)
             await pipe.execute()
 
     async def _profiles(self, done: int) -> None:
         """No upper bound: what changes while we read moves ahead of us and is met again."""
-        after: tuple[int, str] = (done, "\U0010ffff")
+        after: tuple[int, str] = (done + 1, "")
         while rows := await self.db.fetch(CHANGED, *after, BATCH):
-            gone = [keys.profile(row['identity']) for row in rows if row["account"] is None]
-            here = {keys.profile(row['identity']): _profile(row) for row in rows if row["account"] is not None}
-            await self._write(
-                *([lambda pipe, gone=gone: pipe.unlink(*gone)] if gone else []),
-                *([lambda pipe, here=here: pipe.mset(here)] if here else []),
-            )
+            gone = [keys.profile(row["identity"]) for row in rows if row["account"] is None]
+            here = {keys.profile(row["identity"]): _profile(row) for row in rows if row["account"] is not None}
+            await self._write(here, gone)
             after = rows[-1]["change"], rows[-1]["identity"]
 
     async def _catalog(self, done: int) -> None:
@@ -139,10 +164,10 @@ class _Run:
         if changed is None or (changed <= done and await self.redis.exists(keys.CATALOG)):
             return
         packed = tariffs.pack(await tariffs.in_use(self.db))
-        await self._write(lambda pipe: pipe.hset(keys.CATALOG, mapping={"version": changed, "documents": packed}))
+        await self._write(hashes={keys.CATALOG: {"version": changed, "documents": packed}})
 
     async def _tell(self, done: int, newest: int) -> None:
-        after: tuple[int, str] = (done, "\U0010ffff")
+        after: tuple[int, str] = (done + 1, "")
         query = (
             "SELECT id, members_change FROM accounts WHERE (members_change, id) > ($1, $2)"
             " ORDER BY members_change, id LIMIT $3"
@@ -159,9 +184,9 @@ class _Run:
         Numbers go on above the highest one ever told to an account.
         """
         newest = await self.db.fetchval("UPDATE master SET change = $1 RETURNING change", done + 1)
-        await self._write(lambda pipe: pipe.delete(keys.PROJECTED, TOLD))
+        await self._write(gone=[keys.PROJECTED, TOLD])
         async for found in _batches(self.redis.scan_iter(match=keys.profile("*"), count=BATCH)):
-            await self._write(lambda pipe, found=found: pipe.unlink(*found))
+            await self._write(gone=found)
         return int(newest)
 
 
@@ -174,6 +199,8 @@ def _profile(row: Record) -> bytes:
             currency=row["currency"],
             time_zone=row["time_zone"],
             assignments=assignments_of(row["tariffs"]),
+            barred=row["barred"],
+            moved_ms=row["moved_ms"],
         )
     )
 

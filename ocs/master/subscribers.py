@@ -13,11 +13,13 @@ from tariffs.catalog import Assignment
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
 
+
 class Subscriber(msgspec.Struct, frozen=True):
     id: str
     account: str
     identities: tuple[str, ...]
     tariffs: tuple[Assignment, ...]
+    barred: bool = False
     version: int = 0
     created_ms: int = 0
 
@@ -31,8 +33,10 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 FIND: Final = """
-    SELECT s.id, s.account, s.change AS version, (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
-        ARRAY(SELECT identity FROM identities i WHERE i.subscriber = s.id ORDER BY identity) AS identities,
+    SELECT s.id, s.account, s.barred, s.change AS version,
+        (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
+        ARRAY(SELECT identity FROM identities i WHERE i.subscriber = s.id AND identity <> 'subscriber:' || s.id
+              ORDER BY identity) AS identities,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
                   FROM assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs
     FROM subscribers s
@@ -50,6 +54,7 @@ def _subscriber(record: Record) -> Subscriber:
         account=record["account"],
         identities=tuple(record["identities"]),
         tariffs=assignments_of(record["tariffs"]),
+        barred=record["barred"],
         version=record["version"],
         created_ms=record["created_ms"],
     )
@@ -71,7 +76,7 @@ async def page(pool: Pool, account: str | None, after: str, limit: int) -> Seque
     return [_subscriber(record) for record in await pool.fetch(query, after, limit, account)]
 
 
-async def put(pool: Pool, wanted: Subscriber, password: str | None, expect: Expect) -> Saved:
+async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int, expect: Expect) -> Saved:
     """Make the subscriber what is wanted. A password of None is left as it is, "" is taken away."""
     async with change(pool) as (db, number):
         before = await get(db, wanted.id)
@@ -80,15 +85,18 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, expect: Expe
         expect(before.version if before else None)
         await _check_references(db, wanted)
         await db.execute(
-            "INSERT INTO subscribers (id, account, password, change) VALUES ($1, $2, NULLIF($3, ''), $4)"
-            " ON CONFLICT (id) DO UPDATE SET account = $2, change = $4,"
-            " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END",
+            "INSERT INTO subscribers (id, account, password, barred, change) VALUES ($1, $2, NULLIF($3, ''), $4, $5)"
+            " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5,"
+            " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END,"
+            " moved_ms = CASE WHEN subscribers.account = $2 THEN subscribers.moved_ms ELSE $6 END",
             wanted.id,
             wanted.account,
             password,
+            wanted.barred,
             number,
+            now_ms,
         )
-        await _set_identities(db, wanted.id, wanted.identities, number)
+        await _set_identities(db, wanted.id, (*wanted.identities, f"subscriber:{wanted.id}"), number)
         await db.execute("DELETE FROM assignments WHERE subscriber = $1", wanted.id)
         await db.executemany(
             "INSERT INTO assignments (subscriber, place, tariff, from_ms, until_ms) VALUES ($1, $2, $3, $4, $5)",
@@ -114,7 +122,7 @@ async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
 
 
 def _content(subscriber: Subscriber) -> tuple[object, ...]:
-    return subscriber.account, sorted(subscriber.identities), subscriber.tariffs
+    return subscriber.account, sorted(subscriber.identities), subscriber.tariffs, subscriber.barred
 
 
 async def _check_references(db: Connection, wanted: Subscriber) -> None:

@@ -36,7 +36,9 @@ def _document(record: Record) -> Document:
 
 
 async def get(pool: Pool, tariff: str, version: int | None = None) -> Document | None:
-    query = f"SELECT {FIELDS} FROM tariffs WHERE id = $1 AND ($2::integer IS NULL OR version = $2) ORDER BY version DESC"
+    query = (
+        f"SELECT {FIELDS} FROM tariffs WHERE id = $1 AND ($2::integer IS NULL OR version = $2) ORDER BY version DESC"
+    )
     record = await pool.fetchrow(f"{query} LIMIT 1", tariff, version)
     return _document(record) if record else None
 
@@ -79,9 +81,7 @@ async def in_use(db: Connection) -> Sequence[Document]:
 
 def compiled(document: Document) -> Tariff:
     source = f"{document.id}@{document.version}"
-    return load_tariff(
-        document.document, source=source, form=FORMATS[document.media_type], version=document.version
-    )
+    return load_tariff(document.document, source=source, form=FORMATS[document.media_type], version=document.version)
 
 
 def pack(documents: Sequence[Document]) -> bytes:
