@@ -1,0 +1,139 @@
+"""The public HTTP API, as much of it as a stranger needs: a few keep-alive connections and JSON in and out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+ANSWER_S_MAX = 60.0
+HEAD_BYTES_MAX = 65_536
+
+
+class ApiError(Exception):
+    """The API could not be reached or said no; the text is for the user."""
+
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Api:
+    """`async with Api("http://127.0.0.1:8080", token) as api: await api.get("/v1/accounts/x")`"""
+
+    def __init__(self, url: str, token: str, *, connections: int = 16) -> None:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        if parts.scheme != "http" or not parts.hostname:
+            raise ApiError(f"{url!r} is no http:// address")
+        self._host, self._port, self._token = parts.hostname, parts.port or 80, token
+        self._free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None] = asyncio.Queue()
+        for _ in range(connections):
+            self._free.put_nowait(None)  # made when first wanted
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while not self._free.empty():
+            if (pair := self._free.get_nowait()) is not None:
+                pair[1].close()
+
+    async def get(self, *path: str, **query: object) -> Any:
+        reply = await self.call("GET", path, query=query)
+        return self._body(reply, path, {200})
+
+    async def find(self, *path: str) -> Reply | None:
+        """None when there is no such thing."""
+        reply = await self.call("GET", path)
+        if reply.status == 404:
+            return None
+        self._body(reply, path, {200})
+        return reply
+
+    async def put(self, *path: str, body: object, match: str | None = None) -> Any:
+        headers = {} if match is None else {"If-Match": match}
+        return self._body(await self.call("PUT", path, body=body, headers=headers), path, {200, 201, 204})
+
+    async def post(self, *path: str, body: object, key: str | None = None) -> Any:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self._body(await self.call("POST", path, body=body, headers=headers), path, {200, 201, 202})
+
+    async def call(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        query: dict[str, object] | None = None,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        target = "/" + "/".join(quote(part, safe="") for part in path)
+        if query := {name: value for name, value in (query or {}).items() if value is not None}:
+            target += "?" + urlencode(query)
+        content = b"" if body is None else msgspec.json.encode(body)
+        lines = {
+            "Host": f"{self._host}:{self._port}",
+            "Authorization": f"Bearer {self._token}",
+            "Content-Length": str(len(content)),
+            **({"Content-Type": "application/json"} if content else {}),
+            **(headers or {}),
+        }
+        head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        async with self._connection() as (reader, writer):
+            writer.write(head.encode() + b"\r\n" + content)
+            async with asyncio.timeout(ANSWER_S_MAX):
+                return await _reply(reader)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        pair = await self._free.get()
+        try:
+            if pair is None or pair[0].at_eof():
+                pair = await asyncio.open_connection(self._host, self._port, limit=HEAD_BYTES_MAX)
+            yield pair
+        except (OSError, EOFError, TimeoutError, ValueError) as why:
+            if pair is not None:
+                pair[1].close()
+            pair = None
+            raise ApiError(f"http://{self._host}:{self._port}: {type(why).__name__} {why}".rstrip()) from why
+        except BaseException:
+            if pair is not None:
+                pair[1].close()
+            pair = None
+            raise
+        finally:
+            self._free.put_nowait(pair)
+
+    def _body(self, reply: Reply, path: tuple[str, ...], fine: set[int]) -> Any:
+        if reply.status in fine:
+            return reply.body
+        problem = reply.body if isinstance(reply.body, dict) else {}
+        why = problem.get("detail") or problem.get("title") or reply.body
+        raise ApiError(f"/{'/'.join(path)}: {reply.status} {why}", reply.status)
+
+
+async def _reply(reader: asyncio.StreamReader) -> Reply:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    status = int(head[0].split(" ", 2)[1])
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        content = b""
+        while size := int((await reader.readline()).split(b";")[0], 16):
+            content += (await reader.readexactly(size + 2))[:-2]
+        await reader.readline()
+    else:
+        content = await reader.readexactly(int(headers.get("content-length", 0)))
+    if "json" in headers.get("content-type", ""):
+        return Reply(status, headers, msgspec.json.decode(content))
+    return Reply(status, headers, content.decode("utf-8", "replace"))

@@ -1,0 +1,44 @@
+"""What use costs, worked out by the witness itself: whole numbers, no line of it shared with the server.
+
+A started block is a paid block, and what counts is the line's total: however a session is cut into reports, a line
+of `total` units costs `cost(total)`. So a report costs `cost(total now) - cost(total before)`, which is how blocks
+paid ahead carry over from one report to the next.
+"""
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+MICRO = 1_000_000
+
+
+class Price:
+    """`price` (in currency units, as finely as you like) per started block of `block` units."""
+
+    __slots__ = ("_bottom", "_top", "block")
+
+    def __init__(self, price: str, block: int) -> None:
+        micro = Fraction(price) * MICRO
+        if micro < 0 or block <= 0:
+            raise ValueError(f"a price of {price} per {block} is not one")
+        self.block, self._top, self._bottom = block, micro.numerator, micro.denominator
+
+    def cost(self, units: int) -> int:
+        """Micro-units for a line of that many units: rounded once, up, on the sum."""
+        return -(-(-(-units // self.block) * self._top) // self._bottom)
+
+
+def micro(text: str) -> int:
+    """The micro-units of an amount as the API writes it. A digit beyond the sixth is an error, not rounded away."""
+    try:
+        amount = Decimal(text) * MICRO
+    except (InvalidOperation, TypeError):
+        raise ValueError(f"{text!r} is not an amount") from None
+    if not amount.is_finite() or amount != (whole := int(amount)):
+        raise ValueError(f"{text!r} is finer than a micro-unit")
+    return whole
+
+
+def text(amount_micro: int) -> str:
+    """12345678 -> "12.345678"."""
+    whole, rest = divmod(abs(amount_micro), MICRO)
+    return f"{'-' * (amount_micro < 0)}{whole}.{rest:06d}"

@@ -1,0 +1,113 @@
+"""Our own accounts, subscribers and tariff, made through the API. Run twice, it changes nothing the second time."""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+from fractions import Fraction
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from loadtest.api import Api, ApiError, Reply
+from loadtest.pricing import micro, text
+from loadtest.scenario import Scenario
+from loadtest.subscriber import Subscriber, subscriber
+
+T = TypeVar("T")
+
+AT_ONCE = 16
+PER = {"octets": "octets", "seconds": "s", "units": "units"}
+
+
+def tariff(scenario: Scenario) -> dict[str, Any]:
+    """The scenario's price list as a tariff document. Its name is that of its content: two lists never mix."""
+    rows = []
+    for row in sorted(scenario.prices, key=lambda row: row.rating_group is None):  # the first that matches prices a line
+        when: dict[str, object] = {"service": row.service}
+        if row.rating_group is not None:
+            when["rating_group"] = row.rating_group
+        price = {"flat": {"price": row.price, "per": f"{row.block} {PER[row.unit]}"}}
+        free = {"free": {"unit": row.unit}}
+        name = f"{row.service}-{'any' if row.rating_group is None else row.rating_group}"
+        rows.append({"name": name, "when": when, **(price if Fraction(row.price) else free)})
+    content = {"currency": scenario.currency, "rows": rows}
+    return {"tariff": f"load-{zlib.crc32(msgspec.json.encode(content)):08x}", **content}
+
+
+def account_of(scenario: Scenario, index: int) -> str:
+    """The id of account number `index`."""
+    return f"load-{scenario.currency}-{scenario.accounts_shared_by}-{index:07d}"
+
+
+class Provision:
+    """Makes what a scenario needs; `done` and `total` are for whoever shows the progress."""
+
+    def __init__(self, api: Api, scenario: Scenario) -> None:
+        self._api, self._scenario = api, scenario
+        self._tariff = tariff(scenario)
+        self._run = uuid4().hex
+        self.accounts = -(-scenario.subscribers // scenario.accounts_shared_by)
+        self.done, self.total = 0, self.accounts + scenario.subscribers
+
+    async def run(self) -> None:
+        name = self._tariff["tariff"]
+        if await self._api.find("v1", "tariffs", name) is None:
+            await self._api.put("v1", "tariffs", name, body=self._tariff)
+        await in_parallel(self._account, range(self.accounts))
+        shared_by = self._scenario.accounts_shared_by
+        await in_parallel(self._subscriber, (subscriber(n, shared_by) for n in range(self._scenario.subscribers)))
+
+    async def _account(self, index: int) -> None:
+        """There, and filled up to the balance of the scenario."""
+        name, wanted = account_of(self._scenario, index), micro(self._scenario.balance)
+        found = await self._api.find("v1", "accounts", name)
+        if found is None:
+            await self._api.put("v1", "accounts", name, body={"currency": self._scenario.currency})
+            balance = 0
+        else:
+            balance = micro(found.body["balance"])
+        if balance < wanted:
+            body = {"amount": text(wanted - balance), "reference": "load test"}
+            await self._api.post("v1", "accounts", name, "topups", body=body, key=f"load-{self._run}-{index}")
+        self.done += 1
+
+    async def _subscriber(self, who: Subscriber) -> None:
+        name = f"load-{who.index:07d}"
+        msisdn, imsi = (identity.decode() for identity in who.identities)
+        body = {
+            "account": account_of(self._scenario, who.account),
+            "identities": [f"msisdn:{msisdn}", f"imsi:{imsi}"],
+            "tariffs": [{"tariff": self._tariff["tariff"]}],
+        }
+        found = await self._api.find("v1", "subscribers", name)
+        if found is None:
+            await self._api.put("v1", "subscribers", name, body=body)
+        elif not _agrees(found, body):
+            await self._api.put("v1", "subscribers", name, body=body, match=found.headers.get("etag"))
+        self.done += 1
+
+
+def _agrees(found: Reply, wanted: dict[str, Any]) -> bool:
+    tariffs = [one["tariff"] for one in found.body["tariffs"]]
+    same_account = found.body["account"] == wanted["account"]
+    return same_account and tariffs == [wanted["tariffs"][0]["tariff"]]
+
+
+async def in_parallel(work: Callable[[T], Awaitable[None]], items: Iterable[T], at_once: int = AT_ONCE) -> None:
+    """All of them, a few at a time; the first failure ends it."""
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(worker())
+    except ExceptionGroup as failures:
+        for failure in failures.exceptions:
+            if isinstance(failure, ApiError):
+                raise failure from None
+        raise

@@ -1,0 +1,130 @@
+"""What a person sees: a line while it runs, tables at the end. And the same as a tree, for programs."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.audit import Verdict
+from loadtest.client import Counts
+from loadtest.faults import Faults
+from loadtest.pricing import text
+from loadtest.stage import Stats
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
+PLAIN_EVERY = 5  # pages, where the output is a file and a line cannot be rewritten
+
+NAMES = {
+    2001: "success",
+    3002: "unable to deliver",
+    3004: "too busy",
+    4010: "end user service denied",
+    4011: "credit control not applicable",
+    4012: "credit limit reached",
+    5002: "unknown session",
+    5004: "invalid AVP value",
+    5012: "unable to comply",
+    5030: "user unknown",
+    5031: "rating failed",
+}
+
+
+class Line:
+    """The live line. Use as a context; `show` once per page of stats."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._pages = 0
+
+    def __enter__(self) -> "Line":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, what: str) -> None:
+        if self._live is not None:
+            self._live.update(Text(what))
+        elif self._pages % PLAIN_EVERY == 0:
+            self._console.print(what, highlight=False)
+        self._pages += 1
+
+
+def page(elapsed_s: float, stats: Stats, in_flight: int, open_sessions: int) -> str:
+    """One second in one line."""
+    codes: dict[int, int] = {}
+    for (_, code), count in stats.results.items():
+        codes[code] = codes.get(code, 0) + count
+    results = "  ".join(f"{code}: {count}" for code, count in sorted(codes.items()))
+    return (
+        f"{elapsed_s:6.1f} s  {stats.rate:8,.0f}/s  in flight {in_flight:<5} sessions {open_sessions:<6}"
+        f" p50 {stats.ms(50):.2f} ms  p99 {stats.ms(99):.2f} ms  {results}"
+    )
+
+
+def show(console: Console, total: Stats, counts: Counts, faults: Faults | None, cpu_us: float) -> None:
+    """The table of the run."""
+    table = Table(title=f"{total.answered:,} requests answered in {total.seconds:.1f} s: {total.rate:,.0f} per second")
+    for name in ("request", "result", "count", "share"):
+        table.add_column(name, justify="left" if name in ("request", "result") else "right")
+    for (phase, code), count in sorted(total.results.items()):
+        name = phase.name.removesuffix("_REQUEST").lower()
+        table.add_row(name, f"{code} {NAMES.get(code, '')}", f"{count:,}", f"{count / total.answered:.2%}")
+    for code, count in sorted(total.line_results.items()):
+        table.add_row("a line of it", f"{code} {NAMES.get(code, '')}", f"{count:,}", "")
+    console.print(table)
+    latency = Table(title="latency from the planned instant, ms")
+    for percentile in PERCENTILES:
+        latency.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
+    latency.add_row(*(f"{total.ms(percentile):.2f}" for percentile in PERCENTILES))
+    console.print(latency)
+    odd = {
+        "sent again": counts.resent,
+        "second answers": counts.surplus,
+        "connections lost": counts.lost_connections,
+        "answers of another session": counts.misaddressed,
+        "unreadable answers": counts.unreadable,
+        "RAR": counts.reauths,
+        "ASR": counts.aborts,
+        "planted duplicates": faults.duplicates if faults else 0,
+        "planted cuts": faults.cuts if faults else 0,
+        "duplicates answered differently": len(faults.contradictions) if faults else 0,
+    }
+    console.print(", ".join(f"{name} {count:,}" for name, count in odd.items() if count) or "nothing unusual")
+    console.print(f"client CPU {cpu_us:.1f} us per request", highlight=False)
+
+
+def show_verdict(console: Console, verdict: Verdict) -> None:
+    table = Table(title=f"audit of {verdict.accounts:,} accounts")
+    for name in ("due (our own arithmetic)", "debited (accounts)", "entered (ledger)", "still held", "ledger lag"):
+        table.add_column(name, justify="right")
+    sums = (text(amount) for amount in (verdict.due, verdict.debited, verdict.entered, verdict.held))
+    table.add_row(*sums, f"{verdict.lag_s:.1f} s")
+    console.print(table)
+    for fault in verdict.faults:
+        console.print(f"  {fault}", style="red", highlight=False)
+    if verdict.holds:
+        console.print(f"HOLDS: every account agrees to the micro-unit ({verdict.entries:,} entries)", style="bold green")
+    else:
+        what = f"FAILS: {verdict.wrong:,} of {verdict.accounts:,} accounts"
+        console.print(f"{what}, {verdict.doubtful:,} of them for want of answers", style="bold red")
+
+
+def tree(total: Stats, counts: Counts, verdict: Verdict | None, cpu_us: float) -> dict[str, Any]:
+    """For `--json`."""
+    return {
+        "answered": total.answered,
+        "seconds": round(total.seconds, 3),
+        "rate": round(total.rate, 1),
+        "results": {f"{phase.name.lower()} {code}": count for (phase, code), count in sorted(total.results.items())},
+        "latency_ms": {f"p{percentile:g}": total.ms(percentile) for percentile in PERCENTILES},
+        "counts": vars(counts),
+        "client_cpu_us": round(cpu_us, 2),
+        "audit": verdict and {**verdict._asdict(), "holds": verdict.holds},
+    }
