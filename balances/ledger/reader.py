@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from balances.keys import ledger_key
+from balances import keys
 from balances.ledger.record import START, Call, Id, decode, parse_id
 
 
@@ -55,17 +55,17 @@ class Reader:
         """Up to `count` entries of each shard that come after its cursor."""
         if not cursors:
             return Look(await self.server(), {})
-        shards = {ledger_key(shard).encode(): shard for shard in cursors}
-        keys = list(shards)
+        shards = {keys.ledger(shard).encode(): shard for shard in cursors}
+        streams = list(shards)
         server, replies = await self._look(
-            [[b"XREAD", b"COUNT", count, b"STREAMS", *keys, *(str(cursor) for cursor in cursors.values())]]
+            [[b"XREAD", b"COUNT", count, b"STREAMS", *streams, *(str(cursor) for cursor in cursors.values())]]
         )
         return Look(server, {shards[key]: entries for key, entries in replies[0] or []})
 
     async def heads(self, shards: Iterable[int]) -> tuple[Server, dict[int, Id]]:
         """The last record of each shard, `START` where there is none."""
         wanted = list(shards)
-        server, replies = await self._look([[b"XREVRANGE", ledger_key(s), b"+", b"-", b"COUNT", 1] for s in wanted])
+        server, replies = await self._look([[b"XREVRANGE", keys.ledger(s), b"+", b"-", b"COUNT", 1] for s in wanted])
         return server, {s: parse_id(reply[0][0]) if reply else START for s, reply in zip(wanted, replies, strict=True)}
 
     async def span(self, shard: int, after: Id, head: Id, count: int = 2_000) -> list[Call]:
@@ -73,7 +73,7 @@ class Reader:
         calls: list[Call] = []
         at = after
         while at < head:
-            entries = (await self._send([[b"XRANGE", ledger_key(shard), f"({at}", str(head), b"COUNT", count]]))[0]
+            entries = (await self._send([[b"XRANGE", keys.ledger(shard), f"({at}", str(head), b"COUNT", count]]))[0]
             calls += [decode(entry) for entry in entries]
             if len(entries) < count:
                 break
@@ -82,13 +82,16 @@ class Reader:
 
     async def has(self, shard: int, wanted: Id) -> bool:
         """Whether the stream still holds this very record."""
-        return bool((await self._send([[b"XRANGE", ledger_key(shard), str(wanted), str(wanted)]]))[0])
+        return bool((await self._send([[b"XRANGE", keys.ledger(shard), str(wanted), str(wanted)]]))[0])
 
     async def _look(self, commands: list[list[Any]]) -> tuple[Server, list[Any]]:
         replies = await self._send(
-            [[b"MULTI"], [b"INFO", b"replication"], [b"GET", b"published"], *commands, [b"EXEC"]]
+            [[b"MULTI"], [b"INFO", b"replication"], [b"GET", keys.PUBLISHED], *commands, [b"EXEC"]]
         )
         info, published, *rest = replies[-1]
+        for reply in rest:
+            if isinstance(reply, Exception):  # what fails inside EXEC comes back as its place in the answer
+                raise reply
         return _server(info, published), rest
 
     async def _send(self, commands: list[list[Any]]) -> list[Any]:

@@ -1,0 +1,159 @@
+"""Brings an account back from PostgreSQL (nothing-is-lost.md rule 8), and answers what Redis has forgotten.
+
+An account is as it was after its last call, and so is each of its sessions; only holds are not brought back: what was
+granted is charged when it is reported, and nobody waits for money that is held by nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from balances.ledger.record import fit
+from balances.ops import Account, Kept, Once, Opening, Session
+
+GRACE_MS: Final = 1_200_000
+"""Supervision leaves a restored session alone this long: two default Validity-Times. Its client could not report."""
+
+_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+_SESSION: Final = msgspec.msgpack.Decoder(Session)
+_ONCE: Final = msgspec.msgpack.Decoder(Once)
+_ENCODE: Final = msgspec.msgpack.Encoder()
+
+
+class Restored(NamedTuple):
+    account: Account
+    sessions: list[Session]
+    onces: list[tuple[str, Once, int]]
+    """(once key, answer, until when it is kept)."""
+
+
+# The account's distinct sessions by walking the index from one to the next; each is looked at in its last call only.
+# Records of an account are in one shard, so (epoch, n) orders them.
+_STATES: Final = """
+WITH RECURSIVE walk(session) AS (
+    (SELECT session FROM calls WHERE account = $1 ORDER BY session LIMIT 1)
+  UNION ALL
+    SELECT (SELECT session FROM calls WHERE account = $1 AND session > walk.session ORDER BY session LIMIT 1)
+      FROM walk WHERE walk.session IS NOT NULL
+)
+SELECT last.epoch, last.n, last.account_state, state.session_state, state.session_until_ms
+  FROM walk
+ CROSS JOIN LATERAL (SELECT epoch, n, account_state FROM calls
+                      WHERE account = $1 AND calls.session = walk.session AND account_state IS NOT NULL
+                      ORDER BY epoch DESC, n DESC LIMIT 1) last
+  LEFT JOIN LATERAL (SELECT session_state, session_until_ms FROM calls
+                      WHERE account = $1 AND calls.session = walk.session AND session_state IS NOT NULL
+                        AND walk.session <> ''
+                      ORDER BY epoch DESC, n DESC LIMIT 1) state ON true
+ WHERE walk.session IS NOT NULL
+"""
+
+_ONCES: Final = """
+SELECT DISTINCT ON (key) key, state, until_ms FROM (
+    SELECT once_key AS key, once_state AS state, once_until_ms AS until_ms, epoch, n
+      FROM calls WHERE account = $1 AND once_key IS NOT NULL AND once_until_ms > $2
+  UNION ALL
+    SELECT refund_of, refund_state, once_until_ms, epoch, n
+      FROM calls WHERE account = $1 AND refund_of IS NOT NULL AND once_until_ms > $2
+) answers ORDER BY key, epoch DESC, n DESC
+"""
+
+
+async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
+    """What Redis gets back; None when PostgreSQL has no record of the account."""
+    async with pg.acquire() as one, one.transaction(isolation="repeatable_read", readonly=True):
+        rows = await one.fetch(_STATES, fit(account))
+        if not rows:
+            return None
+        onces = await one.fetch(_ONCES, fit(account), now_ms)
+    latest = max(rows, key=lambda row: (row["epoch"], row["n"]))
+    state = _ACCOUNT.decode(latest["account_state"])
+    for bucket in state.buckets:
+        bucket.held = 0
+    for counter in state.counters:
+        counter.held = 0
+    sessions = []
+    for row in rows:
+        if row["session_state"] is None or 0 < row["session_until_ms"] <= now_ms:
+            continue
+        session = _SESSION.decode(row["session_state"])
+        for line in session.lines:
+            line.hold, line.granted, line.due_ms = [], 0, 0
+        session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
+        sessions.append(session)
+    return Restored(
+        state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces]
+    )
+
+
+async def restored_opening(pg: Any, account: str, *, now_ms: int, actor: str = "restore") -> Opening | None:
+    """The same as `store.open` takes it."""
+    found = await restore(pg, account, now_ms=now_ms)
+    if found is None:
+        return None
+    return Opening(
+        account=_ENCODE.encode(found.account),
+        sessions=[Kept(session.id, _ENCODE.encode(session), session.due_ms) for session in found.sessions],
+        onces=[Kept(key, _ENCODE.encode(once), until_ms) for key, once, until_ms in found.onces],
+        now_ms=now_ms,
+        kind="restore",
+        actor=actor,
+    )
+
+
+async def find_session(pg: Any, session: str) -> tuple[str, str] | None:
+    """(account, subscriber) of a session that Redis knows nothing of."""
+    row = await pg.fetchrow(
+        "SELECT account, subscriber FROM calls WHERE session = $1 AND opens ORDER BY epoch DESC, n DESC LIMIT 1",
+        fit(session),
+    )
+    return None if row is None else (row["account"], row["subscriber"])
+
+
+async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:
+    """The packed Once of an event or posting, as long as PostgreSQL has it (30 days), refunds taken off."""
+    packed = await pg.fetchval(
+        "SELECT state FROM (SELECT once_state AS state, epoch, n FROM calls WHERE account = $1 AND once_key = $2"
+        " UNION ALL SELECT refund_state, epoch, n FROM calls WHERE account = $1 AND refund_of = $2) answers"
+        " ORDER BY epoch DESC, n DESC LIMIT 1",
+        fit(account),
+        fit(once_key),
+    )
+    return None if packed is None else bytes(packed)
+
+
+async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
+    """Delete calls older than their use: not the last of an account or of a session that is still known, and none
+    that a stream may still hold (an opening compares those one by one)."""
+    gone = 0
+    for shard, epoch, n in await pool.fetch(
+        "SELECT s.shard, c.epoch, c.n FROM shards s CROSS JOIN LATERAL (SELECT epoch, n FROM calls"
+        " WHERE calls.shard = s.shard AND (calls.epoch, calls.n) < (s.trimmed_epoch, s.trimmed_n)"
+        " ORDER BY epoch DESC, n DESC OFFSET $1 LIMIT 1) c",
+        spare,
+    ):
+        done = await pool.execute(
+            "DELETE FROM calls old WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4"
+            " AND EXISTS (SELECT FROM calls WHERE account = old.account AND session = old.session"
+            " AND (epoch, n) > (old.epoch, old.n))",
+            shard,
+            epoch,
+            n,
+            before_ms,
+        )
+        gone += int(done.split()[1])
+        # The last call of a session goes too when the session is forgotten and the account has a later call.
+        done = await pool.execute(
+            "DELETE FROM calls old WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4"
+            " AND session_until_ms > 0 AND session_until_ms < $4"
+            " AND EXISTS (SELECT FROM calls WHERE account = old.account AND session <> old.session"
+            " AND (epoch, n) > (old.epoch, old.n))",
+            shard,
+            epoch,
+            n,
+            before_ms,
+        )
+        gone += int(done.split()[1])
+    return gone

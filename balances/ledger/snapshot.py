@@ -1,0 +1,116 @@
+"""Closes a gap between PostgreSQL and a stream (nothing-is-lost.md rule 12): accounts as Redis has them now.
+
+What happened inside the gap is gone; what it did to every balance is not. For each account of the shard: one call
+`recovered` with its state and one for each of its sessions, and one entry for each bucket whose balance is not what
+PostgreSQL knows, so that balances and their sum agree again. Numbers of lost entries are skipped, visibly.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from balances import keys
+from balances.ledger.record import Call, Id
+from balances.ledger.writer import RECOVERED, SEQ, Chain, load_chains
+from balances.ops import FORMAT, Account, Entry, Record
+
+
+class Snapshot(NamedTuple):
+    """Accounts of one shard, packed and unpacked, with their sessions."""
+
+    accounts: dict[str, tuple[bytes, Account]]
+    sessions: dict[str, dict[str, bytes]]
+
+    @classmethod
+    async def take(cls, redis: Redis, shard: int) -> Snapshot:
+        prefix = f"{keys.TAGS[shard]}:acct:".encode()
+        accounts, sessions = {}, {}
+        async for key in redis.scan_iter(match=prefix + b"*", count=1_000):
+            packed = await redis.get(key)
+            if packed is None:
+                continue
+            account = key[len(prefix) :].decode()
+            accounts[account] = (packed, _ACCOUNT.decode(packed))
+            fields = await redis.hgetall(keys.sessions(account))
+            sessions[account] = {name.decode(): value for name, value in fields.items()}
+        return cls(accounts, sessions)
+
+
+class Closed(NamedTuple):
+    calls: list[Call]
+    """What to write: the snapshots first, then what the stream still has."""
+    accounts: set[str]
+    """Accounts that went another way than PostgreSQL knows: to be forgotten."""
+    diverged: list[Call]
+    """Their records."""
+
+
+_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+_ENCODE: Final = msgspec.msgpack.Encoder()
+
+
+async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: int) -> Closed:
+    """`calls` is what the stream has after the gap; `epoch` is that of the opening."""
+    chains = await load_chains(pg, snapshot.accounts)
+    later: dict[str, list[Entry]] = {}
+    for call in calls:
+        later.setdefault(call.record.account, []).extend(call.record.entries)
+    snapshots: list[Call] = []
+    diverged = later.keys() - snapshot.accounts.keys()  # forgotten by an opening that was interrupted
+    for name, (packed, account) in snapshot.accounts.items():
+        entries = _difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
+        if entries is None:
+            diverged.add(name)
+            continue
+        states: list[tuple[str, bytes | None]] = [("", None), *snapshot.sessions[name].items()]
+        for session, state in states:
+            record = _record(account, session, entries if not session else [])
+            # Below 0 no stream counts, and an id of this epoch is later than all that was read.
+            at = Id(epoch, -2 - len(snapshots))
+            snapshots.append(Call(at, record, _ENCODE.encode(record), packed, state, None, None, None))
+    return Closed(
+        snapshots + [call for call in calls if call.record.account not in diverged],
+        diverged,
+        [call for call in calls if call.record.account in diverged],
+    )
+
+
+def _difference(account: Account, later: list[Entry], chain: Chain) -> list[Entry] | None:
+    """Entries that lead from what PostgreSQL knows to where the stream goes on; None if nothing can."""
+    seq = later[0].seq - 1 if later else account.seq
+    lost = seq - chain[SEQ]
+    if lost < 0:
+        return None
+    amounts = {bucket.id: bucket.amount for bucket in account.buckets}
+    kinds = {bucket.id: bucket.kind for bucket in account.buckets}
+    for entry in later:
+        amounts[entry.bucket] = amounts.get(entry.bucket, 0) - entry.amount
+        kinds.setdefault(entry.bucket, entry.kind)
+    changed = [
+        (bucket, amounts.get(bucket, 0) - chain.get(bucket, 0), amounts.get(bucket, 0))
+        for bucket in sorted((amounts.keys() | chain.keys()) - {SEQ})
+        if amounts.get(bucket, 0) != chain.get(bucket, 0)
+    ]
+    if lost == 0:
+        return None if changed else []
+    if not changed:  # numbers went by, balances came back to where they were
+        bucket = account.buckets[0].id
+        changed = [(bucket, 0, amounts[bucket])]
+    if len(changed) > lost:
+        return None
+    first = seq - len(changed) + 1
+    return [
+        Entry(first + i, bucket, kinds.get(bucket, 0), amount, after, "suspense", RECOVERED)
+        for i, (bucket, amount, after) in enumerate(changed)
+    ]
+
+
+def _record(account: Account, session: str, entries: list[Entry]) -> Record:
+    at_ms = account.clock_ms
+    return Record(
+        FORMAT, RECOVERED, account.id, account.currency, "", session, "", 0, at_ms, at_ms, "", "", 0, entries, [],
+        actor="opening", reason="the stream no longer has what happened here",
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""One step of the copy from the streams to PostgreSQL (nothing-is-lost.md rules 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+
+from balances import keys
+from balances.ledger.reader import Reader
+from balances.ledger.record import START, Call, Id, Undecodable, decode, follows
+from balances.ledger.writer import Cursors, Part, Pool, Writer, read_cursors
+
+ENTRIES_MAX: Final = 64
+"""Entries of one shard in a step: 256 times this is the most that is in memory at once."""
+
+TRIM_MARGIN: Final = 100
+"""Records kept behind the cursor, so that there is always something to compare heads with."""
+
+
+class NotOpen(Exception):
+    """This server's history is not open, or not any more: an opening is due."""
+
+
+class Gap(Exception):
+    """The stream no longer has the record that comes after the cursor: an opening is due."""
+
+
+class Step(NamedTuple):
+    """What one step did."""
+
+    written: int
+    full: bool
+    """There is more: take the next step at once."""
+    oldest_ms: int
+    """Instant of the oldest record that was waiting; 0 when there was none."""
+    calls: dict[int, list[Call]]
+    cursors: Cursors
+
+
+class Sync:
+    """Any number of these may run on one store; the cursors decide whose step counts."""
+
+    def __init__(self, redis: Redis, pool: Pool, *, alarm: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._pool = pool
+        self._reader = Reader(redis)
+        self.writer = Writer(pool, alarm=alarm)
+
+    async def step(self, seen: Callable[[dict[int, list[Call]]], Any] | None = None) -> Step:
+        """Copy what is there, a bounded amount. `seen` gets the records before they are committed, repeats included.
+
+        CursorMoved: another was first, nothing was written; call again.
+        """
+        cursors = await read_cursors(self._pool)
+        if cursors.opened_epoch != cursors.epoch:
+            raise NotOpen(f"epoch {cursors.epoch} is drawn and not published")
+        server, entries = await self._reader.after(cursors.at, ENTRIES_MAX)
+        if not server.master or server.replid != cursors.replid:
+            raise NotOpen(f"PostgreSQL has history {cursors.replid} open, the server is in {server.replid}")
+        calls: dict[int, list[Call]] = {}
+        parts = []
+        for shard, raw in entries.items():
+            try:
+                found = [decode(entry) for entry in raw]
+            except Undecodable as why:
+                await self.writer.stop(shard, str(why))
+                continue
+            check_gap(shard, cursors.at[shard], found, cursors.opened_epoch)
+            calls[shard] = found
+            parts.append(Part(shard, cursors.at[shard], found[-1].id, found))
+        if seen is not None:
+            seen(calls)
+        written = await self.writer.write(cursors.epoch, parts) if parts else 0
+        return Step(
+            written,
+            any(len(found) == ENTRIES_MAX for found in calls.values()),
+            min((found[0].record.at_ms for found in calls.values()), default=0),
+            calls,
+            cursors,
+        )
+
+    async def trim(self) -> int:
+        """Cut the streams behind the committed cursors; returns how many entries went. Never more than is in
+        PostgreSQL, always leaving the cursor's own record and some before it."""
+        cursors = await read_cursors(self._pool)
+        server = await self._reader.server()
+        if not server.master or server.replid != cursors.replid or cursors.opened_epoch != cursors.epoch:
+            return 0
+        keep = {s: Id(c.epoch, max(c.n - TRIM_MARGIN, 0)) for s, c in cursors.at.items() if c != START}
+        # Known in PostgreSQL before it is done: the purge of old calls leaves whatever a stream may still have.
+        await self._pool.execute(
+            "UPDATE shards SET trimmed_epoch = b.epoch, trimmed_n = b.n"
+            " FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS b(shard, epoch, n)"
+            " WHERE shards.shard = b.shard AND (trimmed_epoch, trimmed_n) < (b.epoch, b.n)",
+            list(keep),
+            [at.epoch for at in keep.values()],
+            [at.n for at in keep.values()],
+        )
+        pipe = self._redis.pipeline(transaction=False)
+        for shard, at in keep.items():
+            pipe.xtrim(keys.ledger(shard), minid=str(at), approximate=True)
+        return sum(await pipe.execute())
+
+
+def check_gap(shard: int, before: Id, calls: list[Call], opened_epoch: int) -> None:
+    """XREAD passes over what was trimmed without a word."""
+    for call in calls:
+        if not follows(before, call.id, opened_epoch):
+            raise Gap(f"shard {shard}: after {before} comes {call.id}")
+        before = call.id

@@ -1,0 +1,254 @@
+"""Puts records into PostgreSQL, each exactly once.
+
+One transaction per batch: move the cursors, if they still are where this batch begins and no newer epoch has been
+drawn; then plain COPY. Cursors first, because the row locks make a second writer wait and then see that it is late,
+before it has sent its rows. Never ON CONFLICT DO NOTHING: after a rollback it would drop real charges. A row that is
+there already means that one of the rules was broken, so that shard stops and a person looks at it; others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+
+from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Call, Id, Rows, add_rows, fit
+from balances.ops import Account
+
+RECOVERED: Final = "recovered"
+"""Kind of the calls that close a gap no stream fills (opening.py); their entries may skip numbers."""
+
+Pool = Any
+"""asyncpg has no types: a Pool here, and the connection it lends."""
+
+
+class Cursors(NamedTuple):
+    """What PostgreSQL says about every shard, read in one statement."""
+
+    epoch: int
+    """Newest epoch drawn."""
+    opened_epoch: int
+    """Newest epoch published for every shard; 0 when they differ."""
+    replid: str
+    at: dict[int, Id]
+    """The cursor of each shard that is copied."""
+    stopped: dict[int, str]
+
+
+class Part(NamedTuple):
+    """Records of one shard that follow each other, beginning after `old`."""
+
+    shard: int
+    old: Id
+    new: Id
+    calls: Sequence[Call]
+
+
+class CursorMoved(Exception):
+    """Another writer was first, or a newer epoch was drawn: read again from PostgreSQL's cursors."""
+
+
+class _Broken(Exception):
+    """A record that contradicts what PostgreSQL has."""
+
+
+_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+Chain = dict[int, int]
+"""Balance after the last entry by bucket, and the last seq under SEQ."""
+SEQ: Final = -1
+
+
+async def read_cursors(pg: Any) -> Cursors:
+    rows = await pg.fetch(
+        "SELECT shard, epoch, opened_epoch, replid, cursor_epoch, cursor_n, stopped FROM shards ORDER BY shard"
+    )
+    opened = {(row["opened_epoch"], row["replid"]) for row in rows}
+    opened_epoch, replid = opened.pop() if len(opened) == 1 else (0, "")
+    return Cursors(
+        max(row["epoch"] for row in rows),
+        opened_epoch,
+        replid,
+        {row["shard"]: Id(row["cursor_epoch"], row["cursor_n"]) for row in rows if not row["stopped"]},
+        {row["shard"]: row["stopped"] for row in rows if row["stopped"]},
+    )
+
+
+class Writer:
+    """Any number of writers may run on the same store at once."""
+
+    def __init__(self, pool: Pool, *, alarm: Callable[[str], None], accounts_max: int = 100_000) -> None:
+        self._pool = pool
+        self._alarm = alarm
+        self._accounts_max = accounts_max
+        # Per shard: the cursor this writer left behind, and the chains of accounts as of then. Another cursor means
+        # another writer was here, and the chains are worth nothing.
+        self._known: dict[int, tuple[Id, dict[str, Chain]]] = {}
+
+    async def write(self, epoch: int, parts: Sequence[Part]) -> int:
+        """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed."""
+        async with self._pool.acquire() as pg:
+            sound = await self._check(pg, parts)
+            try:
+                return await self._commit(pg, epoch, sound)
+            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError):
+                self._forget(sound)
+            written = 0
+            for part in sound:  # find the shard that it was
+                try:
+                    written += await self._commit(pg, epoch, [part])
+                except (
+                    asyncpg.IntegrityConstraintViolationError,
+                    asyncpg.DataError,
+                    asyncpg.ProgramLimitExceededError,
+                ) as why:
+                    await self._stop(pg, part.shard, f"{type(why).__name__}: {why} {why.detail or ''}".strip())
+            self._forget(sound)
+            return written
+
+    async def _commit(self, pg: Any, epoch: int, parts: Sequence[Part]) -> int:
+        if not parts:
+            return 0
+        rows = Rows([], [], [])
+        for part in parts:
+            for call in part.calls:
+                add_rows(rows, part.shard, call)
+        try:
+            async with pg.transaction():
+                await self._move(pg, epoch, parts)
+                await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
+                if rows.usages:
+                    await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
+                if rows.entries:
+                    await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
+        except BaseException:
+            self._forget(parts)
+            raise
+        self._remember(parts)
+        return len(rows.calls)
+
+    async def _move(self, pg: Any, epoch: int, parts: Sequence[Part]) -> None:
+        shards, olds, news = [p.shard for p in parts], [p.old for p in parts], [p.new for p in parts]
+        done = await pg.execute(
+            "WITH mine AS (SELECT shard FROM shards WHERE shard = ANY($1::smallint[]) ORDER BY shard FOR UPDATE)"
+            " UPDATE shards SET cursor_epoch = b.new_epoch, cursor_n = b.new_n"
+            " FROM unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])"
+            " AS b(shard, old_epoch, old_n, new_epoch, new_n), mine"
+            " WHERE shards.shard = b.shard AND mine.shard = b.shard AND shards.cursor_epoch = b.old_epoch"
+            " AND shards.cursor_n = b.old_n AND shards.epoch = $6 AND shards.stopped = ''",
+            shards,
+            [old.epoch for old in olds],
+            [old.n for old in olds],
+            [new.epoch for new in news],
+            [new.n for new in news],
+            epoch,
+        )
+        if done != f"UPDATE {len(parts)}":
+            raise CursorMoved
+
+    # --- account seq + 1, after = previous + amount
+
+    async def _check(self, pg: Any, parts: Sequence[Part]) -> list[Part]:
+        """The parts whose entries continue what PostgreSQL has; the other shards are stopped."""
+        await self._load(pg, parts)
+        sound = []
+        for part in parts:
+            chains = self._known[part.shard][1]
+            try:
+                for call in part.calls:
+                    if call.record.entries:
+                        _extend(chains, call)
+            except _Broken as why:
+                self._forget([part])
+                await self._stop(pg, part.shard, str(why))
+            else:
+                sound.append(part)
+        return sound
+
+    async def _load(self, pg: Any, parts: Sequence[Part]) -> None:
+        missing: dict[str, dict[str, Chain]] = {}
+        for part in parts:
+            known = self._known.get(part.shard)
+            if known is None or known[0] != part.old:
+                known = self._known[part.shard] = (part.old, {})
+            chains = known[1]
+            for call in part.calls:
+                account = call.record.account
+                if call.record.entries and account not in chains:
+                    missing[account] = chains
+                    chains[account] = {SEQ: 0}
+        if not missing:
+            return
+        loaded = await load_chains(pg, missing)
+        for account, chain in loaded.items():
+            missing[account][account] = chain
+
+    def _remember(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            chains = self._known[part.shard][1] if part.shard in self._known else {}
+            if len(chains) > self._accounts_max // 256:
+                chains = {}
+            self._known[part.shard] = (part.new, chains)
+
+    def _forget(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self._known.pop(part.shard, None)
+
+    async def stop(self, shard: int, why: str) -> None:
+        """Copy nothing of this shard any more until a person has looked."""
+        async with self._pool.acquire() as pg:
+            await self._stop(pg, shard, why)
+
+    async def _stop(self, pg: Any, shard: int, why: str) -> None:
+        await pg.execute("UPDATE shards SET stopped = $2 WHERE shard = $1", shard, why)
+        self._alarm(f"ledger: shard {shard} is not copied any more: {why}")
+
+
+async def resume(pg: Any, shard: int) -> None:
+    """Copy a stopped shard again, after a person has looked."""
+    await pg.execute("UPDATE shards SET stopped = '' WHERE shard = $1", shard)
+
+
+def _extend(chains: dict[str, Chain], call: Call) -> None:
+    chain = chains[call.record.account]
+    recovered = call.record.kind == RECOVERED
+    for entry in call.record.entries:
+        if entry.seq != chain[SEQ] + 1 and not (recovered and entry.seq > chain[SEQ]):
+            raise _Broken(f"{call.id}: account {call.record.account} goes from entry {chain[SEQ]} to {entry.seq}")
+        before = chain.get(entry.bucket, 0)
+        if entry.after != before + entry.amount:
+            raise _Broken(
+                f"{call.id}: account {call.record.account} entry {entry.seq}, bucket {entry.bucket}: "
+                f"{before} + {entry.amount} is not {entry.after}"
+            )
+        chain[SEQ] = entry.seq
+        chain[entry.bucket] = entry.after
+
+
+async def load_chains(pg: Any, accounts: Iterable[str]) -> dict[str, Chain]:
+    """Last seq and balances of accounts that have entries."""
+    by_fit = {fit(account): account for account in accounts}
+    rows = await pg.fetch(
+        "SELECT e.account, e.seq, c.account_state FROM unnest($1::text[]) AS want(account)"
+        " CROSS JOIN LATERAL (SELECT * FROM ledger_entries l WHERE l.account = want.account"
+        " ORDER BY l.seq DESC LIMIT 1) e"
+        " LEFT JOIN calls c ON c.shard = e.shard AND c.epoch = e.epoch AND c.n = e.n",
+        list(by_fit),
+    )
+    chains: dict[str, Chain] = {}
+    for account, seq, packed in rows:
+        state = _ACCOUNT.decode(packed) if packed is not None else None
+        if state is not None and state.seq == seq:
+            chain = {bucket.id: bucket.amount for bucket in state.buckets}
+        else:  # that call has been purged
+            chain = dict(
+                await pg.fetch(
+                    "SELECT DISTINCT ON (bucket) bucket, after FROM ledger_entries WHERE account = $1"
+                    " ORDER BY bucket, seq DESC",
+                    account,
+                )
+            )
+        chain[SEQ] = seq
+        chains[by_fit[account]] = chain
+    return chains
