@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from keyword import iskeyword
 from struct import Struct
-from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from protocol.diameter.types import WHOLE, Type
 
@@ -49,7 +49,7 @@ class Avp(Generic[T]):
         self.name, self.code, self.type, self.vendor = name, code, type, vendor
         self.key = vendor << 32 | code
         self.flags = (VENDOR if vendor else 0) | (MANDATORY if m else 0)
-        field = name.replace("3GPP", "tgpp", 1).replace("-", "_").lower()
+        field = name.replace("3GPP", "tgpp", 1).replace("-", "_").replace(".", "_").lower()
         self.field = field + "_" if iskeyword(field) else field
         self.pack: Callable[[T], bytes] = _packer(self)
 
@@ -186,15 +186,14 @@ class Members(Declared):
             )
         self.__dict__ = {**spec.defaults, **fields} if spec.lazy else fields
 
-    def __getattr__(self, name: str) -> Any:
-        # Only reached for what neither the instance nor its class has: a lazy group that was not read yet.
-        unread = self.__dict__.pop("unread", None)
-        if unread is None:
-            raise AttributeError(f"{type(self).__name__} has no {name}")
-        frame, plan = unread
-        self.__dict__.update(self.spec.defaults)
-        plan.fill(self, frame)
-        return getattr(self, name)
+    if not TYPE_CHECKING:  # a checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Only reached for what neither the instance nor its class has: a lazy group that was not read yet.
+            self._fields()
+            if name not in self.__dict__:
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            return self.__dict__[name]
 
     def body(self) -> bytes:
         """All AVPs as octets, in the order of the declaration."""
@@ -204,9 +203,13 @@ class Members(Declared):
         return b"".join([pack(value) for name, pack in order if (value := fields[name]) is not None])
 
     def _fields(self) -> dict[str, Any]:
+        """The instance's own attributes, after reading what was not read yet."""
         fields = self.__dict__
-        if "unread" in fields:
-            self.__getattr__("others")
+        unread = fields.pop("unread", None)
+        if unread is not None:
+            frame, plan = unread
+            fields.update(self.spec.defaults)
+            plan.fill(self, frame)
         return fields
 
     def _content(self) -> dict[str, Any]:

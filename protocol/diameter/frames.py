@@ -22,27 +22,27 @@ class FrameBuffer:
         self._size = 0
         self._want = 4  # octets needed before anything can be done: those with the length, then the whole message
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """The messages completed by this data, in order."""
         self._parts.append(bytes(data))
         self._size += len(data)
         if self._size < self._want:
             return []
-        data = b"".join(self._parts)
+        held = b"".join(self._parts)
         frames: list[bytes] = []
-        start, end = 0, len(data)
+        start, end = 0, len(held)
         while True:
             self._want = 4
             if end - start < 4:
                 break
-            length = int.from_bytes(data[start + 1 : start + 4], "big")
+            length = int.from_bytes(held[start + 1 : start + 4], "big")
             if not SIZE <= length <= self._max:
                 raise FrameError(f"Message Length {length} is not between {SIZE} and {self._max}", frames)
             self._want = length
             if end - start < length:
                 break
-            frames.append(data[start : start + length])
+            frames.append(held[start : start + length])
             start += length
-        rest = data[start:]
+        rest = held[start:]
         self._parts, self._size = [rest] if rest else [], len(rest)
         return frames

@@ -92,8 +92,6 @@ class Walk:
                 raise AvpError(ResultCode.UNABLE_TO_COMPLY, f"more than {MAX_AVPS} AVPs")
             self.mask[start:data] = b"\xff" * (data - start)
             found = Found(key, flags, start, data, start + length, min(start + (length + 3 & ~3), end))
-            if flags & UNKNOWN_FLAGS:
-                self.refuse(ResultCode.INVALID_AVP_BITS, found, f"AVP {code} has unknown flags {flags:#04x}")
             yield found
             start = found.after
 
@@ -102,6 +100,7 @@ class Walk:
         single: dict[str, int] = {}
         several: dict[str, list[int]] = {}
         for found in self.each(start, end):
+            self.flags(found)
             member = spec.by_key.get(found.key)
             if member is None:
                 self.stranger(spec, found)
@@ -172,6 +171,7 @@ class Walk:
         """Into a group nobody reads here, only for unknown AVPs with the M bit (RFC 6733 section 4.4)."""
         self.enter(found)
         for inner in self.each(found.data, found.stop):
+            self.flags(inner)
             self.stranger(NOTHING, inner)
         self.path.pop()
 
@@ -181,6 +181,11 @@ class Walk:
         self.path.append(found)
 
     # ---- what the verdict depended on
+
+    def flags(self, found: Found) -> None:
+        if found.flags & UNKNOWN_FLAGS:
+            why = f"AVP {found.key & 0xFFFFFFFF} has unknown flags {found.flags:#04x}"
+            self.refuse(ResultCode.INVALID_AVP_BITS, found, why)
 
     def judge(self, avp: Avp[Any], found: Found) -> None:
         if avp.type.check is not None:
