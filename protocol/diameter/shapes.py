@@ -122,11 +122,12 @@ class Shapes:
     __slots__ = ("_alike", "_count")
 
     def __init__(self) -> None:
-        self._alike: dict[bytes, list[tuple[int, int, Plan]]] = {}
+        self._alike: dict[tuple[int, bytes, bytes], list[tuple[int, int, Plan]]] = {}
         self._count = 0
 
     def find(self, frame: bytes) -> Plan | None:
-        alike = self._alike.get(frame[:12] + frame[20:28])
+        # The length is compared here: as integers, a longer frame with the same end would look the same.
+        alike = self._alike.get((len(frame), frame[4:12], frame[20:28]))
         if alike is None:
             return None
         number = int.from_bytes(frame, "big")
@@ -141,7 +142,7 @@ class Shapes:
         if self._count >= MAX_SHAPES:
             self._alike.clear()
             self._count = 0
-        alike = self._alike.setdefault(frame[:12] + frame[20:28], [])
+        alike = self._alike.setdefault((len(frame), frame[4:12], frame[20:28]), [])
         bits = int.from_bytes(mask, "big")
         alike.insert(0, (bits, int.from_bytes(frame, "big") & bits, plan))
         self._count += 1
