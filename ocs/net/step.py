@@ -5,7 +5,8 @@ which yields itself here; when its answer is in, it calls the step, which resume
 than that wraps itself in a `Later`, a Pending with a Task of its own. Anything else awaited is a programming error.
 """
 
-from collections.abc import Callable, Coroutine
+from abc import abstractmethod
+from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 from balances.pending import Pending
@@ -18,21 +19,20 @@ class UnexpectedAwait(TypeError):
 
 
 class Step(Generic[T]):
-    """Runs `coroutine` to its end; its result goes to `done`, what it raised to `failed`. Both are called once at most,
-    and possibly before the constructor returns. Neither may raise: there is nobody to catch it."""
+    """Runs `coroutine` to its end, from the constructor on: its result goes to `done`, what it raised to `failed`.
+    One of them is called, once, possibly before the constructor returns. Neither may raise: nobody would catch it."""
 
-    __slots__ = ("_coroutine", "_done", "_failed")
+    __slots__ = ("_coroutine",)
 
-    def __init__(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        done: Callable[[T], object],
-        failed: Callable[[Exception], object],
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
-        self._done = done
-        self._failed = failed
         self(None, None)
+
+    @abstractmethod
+    def done(self, result: T) -> None: ...
+
+    @abstractmethod
+    def failed(self, error: Exception) -> None: ...
 
     def __call__(self, value: Any, error: BaseException | None) -> None:
         try:
@@ -40,13 +40,13 @@ class Step(Generic[T]):
         except StopIteration as stop:
             result = stop.value
         except Exception as problem:
-            self._failed(problem)
+            self.failed(problem)
             return
         else:
             if isinstance(pending, Pending):
                 pending.then(self)
             else:
                 self._coroutine.close()
-                self._failed(UnexpectedAwait(f"awaited {pending!r} where only a Pending can be; wrap it in Later"))
+                self.failed(UnexpectedAwait(f"awaited {pending!r} where only a Pending can be; wrap it in Later"))
             return
-        self._done(result)  # outside of the try: what it raises is not the coroutine's
+        self.done(result)  # outside of the try: what it raises is not the coroutine's

@@ -10,13 +10,19 @@ from balances.pending import Later, Pending
 from ocs.net.step import Step, UnexpectedAwait
 
 
-class Run:
+class Run(Step[Any]):
     """What came of a coroutine."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self.results: list[Any] = []
         self.errors: list[Exception] = []
-        Step(coroutine, self.results.append, self.errors.append)
+        super().__init__(coroutine)
+
+    def done(self, result: Any) -> None:
+        self.results.append(result)
+
+    def failed(self, error: Exception) -> None:
+        self.errors.append(error)
 
 
 async def add(*pendings: Pending[int]) -> int:
@@ -75,13 +81,15 @@ def test_its_own_errors_are_handed_on() -> None:
 
 
 def test_what_done_raises_is_not_the_coroutines() -> None:
-    def done(_: object) -> None:
-        raise ValueError("in done")
+    class Faulty(Run):
+        def done(self, result: Any) -> None:
+            raise ValueError("in done")
 
-    errors: list[Exception] = []
+        def failed(self, error: Exception) -> None:
+            raise AssertionError(error)
+
     with pytest.raises(ValueError, match="in done"):
-        Step(add(), done, errors.append)
-    assert errors == []
+        Faulty(add())
 
 
 async def test_a_slow_path_is_a_task_of_its_own() -> None:

@@ -1,0 +1,215 @@
+"""One transport connection of a peer: octets in, frames through the peer machine, answers out in one write per turn.
+
+What the machine says is done is done here; what a request means is the service's business (credit_control.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ocs.net.clock import monotonic_ms
+from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest
+from protocol.diameter.frames import FrameBuffer
+from protocol.diameter.header import REQUEST
+from protocol.diameter.peer import DeliverRequest, Peer
+from protocol.diameter.peer import PeerConnection as Machine
+from protocol.errors import FrameError, ProtocolError, ResultCode
+
+if TYPE_CHECKING:
+    from ocs.net.diameter import Node
+
+CER: Final = CapabilitiesExchangeRequest.code.to_bytes(3, "big")
+WRITE_HIGH_BYTES: Final = 262_144
+"""What a peer may leave unread before we stop reading from it."""
+LINGER_S: Final = 1.0
+"""A connection that ends waits so long for answers under way."""
+
+
+class Link(asyncio.Protocol):
+    """`machine` is its half of the protocol, `in_flight` its requests without an answer."""
+
+    def __init__(self, node: Node, machine: Machine, number: int, address: str, *, dialled: bool = False) -> None:
+        self.node, self.machine, self.number, self.address = node, machine, number, address
+        self.certified: frozenset[str] | None = None
+        self.in_flight = 0
+        self.peer: Peer | None = None
+        self.peer_host = ""
+        self.admitted = False
+        self.open = False
+        self.gone = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._frames = FrameBuffer(node.message_bytes_max)
+        self._out: list[bytes] = []
+        self._met = dialled  # who dials knows whom
+        self._held: list[bytes] | None = None  # frames behind a CER whose claim is undecided
+        self._tell_alive: Callable[[bool], None] | None = None
+        self._ending = ""
+
+    # ---- the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self.open = True
+        self.node.made(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        broken = None
+        try:
+            frames = self._frames.feed(data)
+        except FrameError as error:
+            broken, frames = error, error.frames
+        if self._tell_alive is not None:
+            self._tell(True)
+        now_ms = monotonic_ms()
+        if self._met and self._held is None:
+            node, received = self.node, self.machine.received
+            for frame in frames:
+                for action in received(frame, now_ms):
+                    if type(action) is DeliverRequest:
+                        node.service(action.frame, self)
+                    else:
+                        node.act(action)
+        else:
+            for frame in frames:
+                self._take(frame, now_ms)
+        if broken is not None:
+            # RFC 6733 section 2.1: the stream cannot be resynchronised.
+            self.node.garbage(self, broken)
+
+    def pause_writing(self) -> None:
+        """The peer does not read its answers: then we do not read its requests."""
+        if self._transport is not None and not self._ending:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._ending and self._held is None:
+            self._transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.open = False
+        self.gone.set()
+        self._transport = None
+        self._out.clear()
+        if self._tell_alive is not None:
+            self._tell(False)
+        self.node.lost(self, error)
+
+    # ---- before it is open
+
+    def _take(self, frame: bytes, now_ms: int) -> None:
+        if self._held is not None:
+            self._held.append(frame)
+        elif not self._met:
+            self._met = True
+            if not self._introduced(frame):
+                self._take(frame, now_ms)
+        else:
+            self.node.act_all(self.machine.received(frame, now_ms), self)
+
+    def _introduced(self, frame: bytes) -> bool:
+        """Whether the frame is a CER that now waits for its claim; all others are the machine's."""
+        if frame[5:8] != CER or not frame[4] & REQUEST:
+            return False
+        try:
+            cer = CapabilitiesExchangeRequest.decode(frame)
+        except ProtocolError:
+            return False
+        self.peer_host = cer.origin_host
+        self.admitted = self.node.admits(self, cer)
+        if not self.admitted:
+            return False
+        self._held = [frame]
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self.node.claim(self)
+        return True
+
+    def decided(self, granted: bool) -> None:
+        """The claim is decided. What came with the CER, or right behind it, is served now, in order."""
+        held, self._held = self._held or [], None
+        if not self.open or not held:
+            return
+        if not granted:
+            self.write(self.node.error(held[0], ResultCode.UNABLE_TO_COMPLY, "connected already, and that answers"))
+            self.finish("a live connection of this peer exists")
+            return
+        now_ms = monotonic_ms()
+        for frame in held:
+            self._take(frame, now_ms)
+        if self._transport is not None and not self._ending:
+            self._transport.resume_reading()
+
+    # ---- answers
+
+    def write(self, octets: bytes) -> None:
+        """Goes out at the end of the loop turn, with whatever else there is."""
+        if self.open:
+            if not self._out:
+                self.node.has_output(self)
+            self._out.append(octets)
+
+    def flush(self) -> None:
+        out, self._out = self._out, []
+        if self._transport is not None and out:
+            self._transport.write(b"".join(out) if len(out) > 1 else out[0])
+
+    def answered(self) -> None:
+        """One of its requests is off our hands."""
+        self.in_flight -= 1
+        if self._ending and self.in_flight == 0:
+            self._close()
+
+    # ---- its end
+
+    def finish(self, why: str) -> None:
+        """Close when the answers under way are out, soon at the latest. Nothing is read any more."""
+        if self._ending or self._transport is None:
+            return
+        self._ending = why
+        self._transport.pause_reading()
+        if self.in_flight:
+            asyncio.get_running_loop().call_later(LINGER_S, self._close)
+        else:
+            self._close()
+
+    @property
+    def ending(self) -> str:
+        return self._ending
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self.flush()
+            self._transport.close()
+            asyncio.get_running_loop().call_later(LINGER_S, self.abort, "")  # should it never read what is left
+
+    def abort(self, why: str) -> None:
+        """Close without waiting for anybody: what is left unsent is lost."""
+        self._ending = self._ending or why
+        if self._transport is not None:
+            self.flush()
+            self._transport.abort()
+
+    # ---- is anybody there?
+
+    def probe(self, octets: bytes, within_s: float, tell: Callable[[bool], None]) -> None:
+        """Send a DWR; anything heard within the time is an answer, silence ends the connection."""
+        if not self.open or self._tell_alive is not None:
+            tell(self.open)
+            return
+        self._tell_alive = tell
+        self.write(octets)
+        asyncio.get_running_loop().call_later(within_s, self._silent, tell)
+
+    def _silent(self, tell: Callable[[bool], None]) -> None:
+        if self._tell_alive is tell:
+            self.abort("silent when its peer connected again")
+            self._tell(False)
+
+    def _tell(self, alive: bool) -> None:
+        tell, self._tell_alive = self._tell_alive, None
+        if tell is not None:
+            tell(alive)

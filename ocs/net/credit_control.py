@@ -1,0 +1,172 @@
+"""Requests of an open connection: credit control goes to charging, everything else is refused by the book.
+
+The order of checks is that of RFC 6733 section 6.1.3 and 7: overload, command and application, grammar, destination,
+then charging. Whatever a peer sends, the result is an answer or, where the design says so, silence; never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from ocs.charging.request import ChargingAnswer, ChargingRequest
+from ocs.net.admission import Admission
+from ocs.net.clock import monotonic_us, now_ms
+from ocs.net.connection import Link
+from ocs.net.diameter import Node
+from ocs.net.step import Step
+from ocs.telemetry import metrics
+from ocs.telemetry.log import Seldom, logger
+from protocol.diameter.dictionary import DICTIONARY
+from protocol.diameter.dictionary.base import SessionTerminationRequest
+from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
+from protocol.errors import ProtocolError, ResultCode
+
+CCR: Final = CreditControlRequest.code.to_bytes(3, "big")
+STR: Final = SessionTerminationRequest.code
+NAMES: Final = {CreditControlRequest.code: "CCR", STR: "STR"}
+TYPES: Final = {1: "INITIAL", 2: "UPDATE", 3: "TERMINATION", 4: "EVENT"}
+
+Handle = Callable[[ChargingRequest, Any, int], Coroutine[Any, Any, ChargingAnswer | None]]
+ToRequest = Callable[[CreditControlRequest, str], ChargingRequest]
+ToAnswer = Callable[[CreditControlRequest, ChargingAnswer], CreditControlAnswer]
+
+
+class CreditControl:
+    """The service of a Node."""
+
+    def __init__(
+        self,
+        node: Node,
+        admission: Admission,
+        shop: object,
+        handle: Handle,
+        to_request: ToRequest,
+        to_answer: ToAnswer,
+    ) -> None:
+        self.node, self.admission, self.shop = node, admission, shop
+        self.handle, self.to_request, self.to_answer = handle, to_request, to_answer
+        self._host, self._realm = node.local.origin_host, node.local.origin_realm
+        self._counts = node.meter.counts(metrics.REQUESTS)
+        self._silent = node.meter.counts(metrics.SILENT)
+        self._violations = node.meter.counts(metrics.VIOLATIONS)
+        self._times = node.meter.histogram(metrics.REQUEST_TIME, "diameter", "CCR")
+        self._keys: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._seldom = Seldom()
+        node.meter.read(metrics.IN_FLIGHT, "diameter", by=lambda: admission.in_flight)
+
+    def __call__(self, frame: bytes, link: Link) -> None:
+        began_us = monotonic_us()
+        admission = self.admission
+        if admission.in_flight >= admission.in_flight_max or link.in_flight >= admission.peer_in_flight_max:
+            self.refuse(frame, link, ResultCode.TOO_BUSY)
+            return
+        try:
+            if frame[5:8] != CCR:
+                self._other(frame, link)
+                return
+            ccr = CreditControlRequest.decode(frame)
+            if ccr.destination_realm != self._realm or ccr.destination_host not in (None, self._host):
+                self._check_destination(ccr)
+            assert link.peer is not None
+            request = self.to_request(ccr, link.peer.origin_host)
+        except ProtocolError as error:
+            self.refuse(frame, link, error)
+        except Exception as bug:  # of ours: the peer is told, and goes on being served
+            self.failed(frame, link, bug)
+        else:
+            admission.in_flight += 1
+            link.in_flight += 1
+            Exchange(self, link, ccr, request, began_us)
+
+    # ---- what is not for charging
+
+    def _other(self, frame: bytes, link: Link) -> None:
+        application = int.from_bytes(frame[8:12], "big")
+        if application not in self.node.local.applications:
+            self.refuse(frame, link, ResultCode.APPLICATION_UNSUPPORTED)
+            return
+        message = DICTIONARY.decode(frame)
+        # RFC 6733 section 8.4: sessions of credit control end with a CCR; a client may say so here as well.
+        result = ResultCode.SUCCESS if message.code == STR else ResultCode.COMMAND_UNSUPPORTED
+        self.refuse(frame, link, result)
+
+    def _check_destination(self, ccr: CreditControlRequest) -> None:
+        """Identities compare without case; behind a relay the realm may be all that is said."""
+        if ccr.destination_realm.lower() != self._realm.lower():
+            raise Refused(ResultCode.REALM_NOT_SERVED, f"realm {ccr.destination_realm} is not served here")
+        if ccr.destination_host is not None and ccr.destination_host.lower() != self._host.lower():
+            raise Refused(ResultCode.UNABLE_TO_DELIVER, f"{ccr.destination_host} is not known here")
+
+    # ---- how it ends
+
+    def refuse(self, frame: bytes, link: Link, error: ProtocolError | ResultCode) -> None:
+        """An answer without charging. The Session-Id, Proxy-Info and ids are the request's."""
+        result = error.result_code if isinstance(error, ProtocolError) else error
+        link.write(self.node.error(frame, error))
+        name = NAMES.get(int.from_bytes(frame[5:8], "big"), "other")
+        self._counts["diameter", name, "", str(int(result))] += 1
+        if isinstance(error, ProtocolError):
+            times = self._seldom.times((link.peer_host, result))
+            if times:
+                logger().warning(
+                    "diameter.refused", peer=link.peer_host, result=int(result), why=error.why, times=times
+                )
+
+    def failed(self, frame: bytes, link: Link, bug: Exception) -> None:
+        """A fault of ours, as 5012: a repeat would run into it again."""
+        self._violations["exception",] += 1
+        times = self._seldom.times(type(bug))
+        if times:
+            logger().error("diameter.failed", peer=link.peer_host, frame=frame.hex(), times=times, exc_info=bug)
+        self.refuse(frame, link, ResultCode.UNABLE_TO_COMPLY)
+
+    def count(self, ccr: CreditControlRequest, result: int, began_us: int) -> None:
+        kind = (ccr.cc_request_type, result)
+        key = self._keys.get(kind)
+        if key is None:
+            key = self._keys[kind] = ("diameter", "CCR", TYPES.get(kind[0], ""), str(int(result)))
+        self._counts[key] += 1
+        self._times.add(monotonic_us() - began_us)
+
+    def silence(self) -> None:
+        self._silent["diameter", "fate unknown"] += 1
+
+
+class Refused(ProtocolError):
+    """Not ours to serve."""
+
+    def __init__(self, result_code: ResultCode, why: str) -> None:
+        super().__init__(why)
+        self.result_code = result_code
+
+
+class Exchange(Step[ChargingAnswer | None]):
+    """One credit-control request until its answer is written."""
+
+    __slots__ = ("_began_us", "_ccr", "_link", "_service")
+
+    def __init__(
+        self, service: CreditControl, link: Link, ccr: CreditControlRequest, request: ChargingRequest, began_us: int
+    ) -> None:
+        self._service, self._link, self._ccr, self._began_us = service, link, ccr, began_us
+        super().__init__(service.handle(request, service.shop, now_ms()))
+
+    def done(self, answer: ChargingAnswer | None) -> None:
+        service, link, ccr = self._service, self._link, self._ccr
+        service.admission.in_flight -= 1
+        if answer is None:  # charging.md section 3: of unknown fate, so the client must repeat
+            service.silence()
+        else:
+            try:
+                cca = service.to_answer(ccr, answer)
+                link.write(cca.answer(ccr))
+                service.count(ccr, cca.result_code, self._began_us)
+            except Exception as bug:
+                service.failed(ccr.frame, link, bug)
+        link.answered()
+
+    def failed(self, error: Exception) -> None:
+        self._service.admission.in_flight -= 1
+        self._service.failed(self._ccr.frame, self._link, error)
+        self._link.answered()

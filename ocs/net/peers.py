@@ -1,0 +1,45 @@
+"""The allow-list: who may be a Diameter peer, from where, with which certificate, and how many times at once."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from ocs.config import Peer, PeerProfile, networks
+
+GUEST_CONNECTIONS: Final = 8
+"""Of a peer that is admitted without being listed."""
+
+
+class Peers:
+    def __init__(self, peers: Iterable[Peer], *, admit_loopback: bool = False) -> None:
+        self._peers = {peer.origin_host.lower(): peer for peer in peers}
+        self._networks = {host: networks(peer.addresses) for host, peer in self._peers.items()}
+        self._admit_loopback = admit_loopback
+
+    def objection(self, origin_host: str, address: str, certified: Collection[str] | None) -> str:
+        """Why this peer is not let in, "" when it is. `certified`: the names in its certificate, None without TLS."""
+        host = origin_host.lower()
+        peer = self._peers.get(host)
+        if peer is None:
+            if self._admit_loopback and ipaddress.ip_address(address).is_loopback and certified is None:
+                return ""
+            return "not in diameter.peers"
+        if self._networks[host] and not any(ipaddress.ip_address(address) in net for net in self._networks[host]):
+            return "not from an address in its diameter.peers entry"
+        if certified is not None:
+            expected = (peer.tls_subject or host).lower()
+            if expected not in certified:
+                return f"its certificate is for {', '.join(sorted(certified)) or 'nobody'}, not for {expected}"
+        return ""
+
+    def several(self, origin_host: str) -> int:
+        """How many connections it may hold at once."""
+        peer = self._peers.get(origin_host.lower())
+        return peer.connections if peer is not None else GUEST_CONNECTIONS
+
+    def profile(self, origin_host: str) -> PeerProfile:
+        """What it does otherwise than the RFC says."""
+        peer = self._peers.get(origin_host.lower())
+        return peer.profile if peer is not None else PeerProfile()

@@ -1,0 +1,123 @@
+"""The supervisor, seen from a child: what to tell it and what it may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from ocs.net.clock import cpu_us
+from ocs.net.control import (
+    AskChildren,
+    Channel,
+    Children,
+    ChildState,
+    Claim,
+    Closed,
+    Connection,
+    Drain,
+    Message,
+    Probe,
+    Probed,
+    Start,
+    Status,
+    Verdict,
+    decode_to_child,
+)
+from ocs.telemetry.metrics import CPU, REQUESTS, Meter
+
+STATUS_S = 0.5
+
+
+class Parent:
+    """`connected`, `probed` and `verdict` are set by who serves connections (a worker); the others leave them."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.meter = Meter()
+        self.draining = asyncio.Event()
+        self.fast = asyncio.Event()
+        self.listener: socket.socket | None = None
+        self.connected: Callable[[socket.socket, Connection], None] = lambda end, _connection: end.close()
+        self.probed: Callable[[int, Callable[[bool], None]], None] = lambda _connection, tell: tell(False)
+        self.verdict: Callable[[int, bool], None] = lambda _connection, _granted: None
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[Start] = self._loop.create_future()
+        self._asked: list[asyncio.Future[list[ChildState]]] = []
+        self._ready, self._reason = False, "starting"
+        self._requests = self.meter.counts(REQUESTS)
+        self._load: list[int] = [0, 0, 0]
+        self._channel = Channel(end, decode_to_child, self._received, self._lost)
+
+    async def start(self) -> Start:
+        """The first message. From then on the supervisor hears of us twice a second."""
+        start = await self._started
+        self.meter.read(CPU, start.role, by=cpu_us)
+        self._beat()
+        return start
+
+    # ---- what we tell
+
+    def report(self, ready: bool, reason: str = "") -> None:
+        """Ready to serve, or why not."""
+        if (ready, reason) != (self._ready, self._reason):
+            self._ready, self._reason = ready, reason
+            self._tell()
+
+    def claim(self, connection: int, origin_host: str, several: int) -> None:
+        """Answered through `verdict`."""
+        self._channel.send(Claim(connection, origin_host, several))
+
+    def closed(self, connection: int) -> None:
+        self._channel.send(Closed(connection))
+
+    async def children(self) -> list[ChildState]:
+        """All children as the supervisor sees them, for /readyz."""
+        asked: asyncio.Future[list[ChildState]] = self._loop.create_future()
+        self._asked.append(asked)
+        self._channel.send(AskChildren())
+        return await asked
+
+    def end(self) -> None:
+        """A last report, so that no count is lost."""
+        self._tell()
+        self._channel.close()
+
+    def _beat(self) -> None:
+        self._load = [*self._load[1:], sum(self._requests.values())]
+        self._tell()
+        self._loop.call_later(STATUS_S, self._beat)
+
+    def _tell(self) -> None:
+        load = self._load[-1] - self._load[0]  # two beats: a second
+        self._channel.send(Status(self._ready, self._reason, load, self.meter.snapshot()))
+
+    # ---- what we are told
+
+    def _received(self, message: Message, carried: socket.socket | None) -> None:
+        match message:
+            case Connection():
+                assert carried is not None
+                self.connected(carried, message)
+            case Verdict(connection=connection, granted=granted):
+                self.verdict(connection, granted)
+            case Probe(claim=claim, connection=connection):
+                self.probed(connection, lambda alive: self._channel.send(Probed(claim, alive)))
+            case Start():
+                self.listener = carried
+                self._started.set_result(message)
+            case Drain(fast=fast):
+                self.draining.set()
+                if fast:
+                    self.fast.set()
+            case Children(children=children):
+                for asked in self._asked:
+                    if not asked.done():
+                        asked.set_result(children)
+                self._asked.clear()
+            case _:
+                raise AssertionError(message)
+
+    def _lost(self) -> None:
+        """Without a supervisor there is no new connection and nobody to restart us: finish and end."""
+        self.draining.set()
+        self.fast.set()

@@ -1,0 +1,305 @@
+"""`ocs run`: the one process that owns the listening sockets, the children, the embedded stores and /metrics.
+
+It does no work of its own beyond that: a request never passes through it, a connection does so once, as a file
+descriptor on its way to the least loaded worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ocs.children import Child
+from ocs.config import Config, Listen, Secret
+from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
+from ocs.net.claims import Claims, Holder
+from ocs.net.clock import cpu_us, monotonic_ms
+from ocs.net.control import (
+    AskChildren,
+    Children,
+    Claim,
+    Closed,
+    Connection,
+    Message,
+    Probe,
+    Probed,
+    Status,
+    Verdict,
+)
+from ocs.net.listeners import CannotListen, accept_some, address_of, bind
+from ocs.telemetry import metrics
+from ocs.telemetry.exposition import Scrape, Sums
+from ocs.telemetry.log import logger, setup
+from ocs.workers import encode_config
+
+TICK_S: Final = 0.5
+FAST_S: Final = 1.0
+"""From the second Ctrl-C to SIGKILL."""
+
+
+class Addresses(NamedTuple):
+    """Where it serves, as `host:port`; "" for what is off."""
+
+    diameter: str
+    diameter_tls: str
+    http: str
+    metrics: str
+
+
+Ready = Callable[[Config, Addresses], Awaitable[None] | None]
+
+
+def run(config: Config, on_ready: Ready | None = None) -> int:
+    """Serves until SIGTERM or Ctrl-C; the exit status. `on_ready` is called once, when all children are ready."""
+    setup(config.log.level, config.log.format, role="supervisor")
+    return asyncio.run(Supervisor(config, on_ready).run())
+
+
+class Supervisor:
+    def __init__(self, config: Config, on_ready: Ready | None = None) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._children: list[Child] = []
+        self._workers: list[Child] = []
+        self._listeners: dict[str, socket.socket] = {}
+        self._last_connection = 0
+        self._claims = Claims(self._probe, self._verdict)
+        self._sums = Sums()
+        self._meter = metrics.Meter()
+        self._stopping = asyncio.Event()
+        self._fast = asyncio.Event()
+        self._was_ready = False
+        # The kernel tells a store of the death of the *thread* that started it: these live as long as we do.
+        self._threads = ThreadPoolExecutor(2, "store")
+        self._stores: list[EmbeddedValkey | EmbeddedPostgres] = []
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        status = 0
+        try:
+            self._bind()
+            await self._start_stores()
+            if not self._stopping.is_set():
+                status = await self._serve()
+        except (CannotListen, EmbeddedError) as why:
+            logger().error("start.failed", why=str(why))
+            status = 1
+        finally:
+            for listener in self._listeners.values():
+                listener.close()
+            await self._stop_stores()
+        return status
+
+    # ---- start
+
+    def _bind(self) -> None:
+        wanted: dict[str, Listen] = {
+            "diameter.listen": self._config.diameter.listen,
+            "diameter.tls_listen": self._config.diameter.tls_listen,
+            "http.listen": self._config.http.listen,
+            "metrics.listen": self._config.metrics.listen,
+        }
+        for key, listen in wanted.items():
+            if listen:
+                self._listeners[key] = bind(key, listen.host, listen.port)
+
+    @property
+    def addresses(self) -> Addresses:
+        keys = ("diameter.listen", "diameter.tls_listen", "http.listen", "metrics.listen")
+        return Addresses(*(address_of(self._listeners[key]) if key in self._listeners else "" for key in keys))
+
+    async def _start_stores(self) -> None:
+        """Embedded ones, unless configured; from here on the configuration names them like any other."""
+        config, loop = self._config, asyncio.get_running_loop()
+        starting: dict[str, asyncio.Future[str]] = {}
+        if not config.redis.url:
+            valkey = EmbeddedValkey(
+                config.data, durability=config.durability, maxmemory_bytes=config.redis.memory_bytes_max
+            )
+            self._stores.append(valkey)
+            starting["redis"] = loop.run_in_executor(self._threads, valkey.start)
+        if not config.postgres.dsn:
+            postgres = EmbeddedPostgres(config.data)
+            self._stores.append(postgres)
+            starting["postgres"] = loop.run_in_executor(self._threads, postgres.start)
+        await asyncio.wait(starting.values()) if starting else None
+        if "redis" in starting:
+            redis = msgspec.structs.replace(config.redis, url=Secret(await starting["redis"]))
+            config = msgspec.structs.replace(config, redis=redis)
+        if "postgres" in starting:
+            postgres_part = msgspec.structs.replace(config.postgres, dsn=Secret(await starting["postgres"]))
+            config = msgspec.structs.replace(config, postgres=postgres_part)
+        self._config = config
+
+    async def _stop_stores(self) -> None:
+        loop = asyncio.get_running_loop()
+        for store in self._stores:
+            try:
+                await loop.run_in_executor(self._threads, store.stop)
+            except EmbeddedError as why:
+                logger().error("store.stop_failed", why=str(why))
+        self._threads.shutdown()
+
+    async def _serve(self) -> int:
+        self._meter.counts(metrics.BUILD)[_version(), platform.python_version()] = 1
+        self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
+        self._new("keeper", 0)
+        self._new("api", 0, self._listeners.get("http.listen"))
+        self._workers = [self._new("worker", number) for number in range(self._config.workers)]
+        for child in self._children:
+            child.start()
+        scrape = None
+        if "metrics.listen" in self._listeners:
+            handler = Scrape(self._sums, before=self._measure).serve
+            scrape = await asyncio.start_server(handler, sock=self._listeners["metrics.listen"])
+        while not self._stopping.is_set():
+            self._tick()
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        await self._drain()
+        if scrape is not None:
+            scrape.close()
+        return 1 if any(child.unfit for child in self._children) else 0
+
+    def _new(self, role: str, number: int, listener: socket.socket | None = None) -> Child:
+        child = Child(role, number, lambda: encode_config(self._config), self._received, self._ended, listener)
+        self._children.append(child)
+        return child
+
+    def _became_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        for key in ("diameter.listen", "diameter.tls_listen"):
+            if key in self._listeners:
+                loop.add_reader(self._listeners[key].fileno(), self._accept, key)
+        logger().info("serving", **{key: where for key, where in self.addresses._asdict().items() if where})
+        if self._on_ready is not None:
+            waiting = self._on_ready(self._config, self.addresses)
+            if waiting is not None:
+                self._announcing = asyncio.ensure_future(waiting)
+
+    # ---- while it serves
+
+    def _tick(self) -> None:
+        self._claims.tick(monotonic_ms())
+        if not self._was_ready and all(child.status.ready for child in self._children):
+            self._was_ready = True
+            self._became_ready()
+        if any(child.unfit for child in self._children):
+            self._stopping.set()
+
+    def _received(self, child: Child, message: Message) -> None:
+        match message:
+            case Status():
+                self._sums.update(child.key, message.metrics)
+            case Claim(connection=connection, origin_host=host, several=several):
+                self._claims.claim(Holder(child, connection), host, several, monotonic_ms())
+            case Probed(claim=claim, alive=alive):
+                self._claims.probed(claim, alive)
+            case Closed(connection=connection):
+                child.connections.discard(connection)
+                self._claims.closed(Holder(child, connection))
+            case AskChildren():
+                child.send(Children([one.state for one in self._children]))
+            case _:
+                logger().error("child.unexpected", child=str(child), message=type(message).__name__)
+
+    def _ended(self, child: Child) -> None:
+        self._claims.ended(child)
+        self._sums.ended(child.key)
+        if not child.draining:
+            self._meter.counts(metrics.RESTARTS)[child.role,] += 1
+
+    def _probe(self, holder: Holder, claim: int) -> None:
+        assert isinstance(holder.child, Child)
+        holder.child.send(Probe(claim, holder.connection))
+
+    def _verdict(self, holder: Holder, granted: bool) -> None:
+        assert isinstance(holder.child, Child)
+        holder.child.send(Verdict(holder.connection, granted))
+
+    def _accept(self, key: str) -> None:
+        """Without a worker connections wait in the backlog: that is shorter than a peer's patience."""
+        if not any(worker.running and not worker.draining for worker in self._workers):
+            return
+        try:
+            accept_some(self._listeners[key], self._hand_tls if key == "diameter.tls_listen" else self._hand)
+        except OSError as why:  # too many open files: those that wait must wait
+            logger().error("accept.failed", why=str(why))
+
+    def _hand(self, connection: socket.socket, host: str, port: int, tls: bool = False) -> None:
+        """To the worker with the fewest connections, then with the least to do; one that is not ready only when none
+        is: it answers 3004, which sends a peer elsewhere faster than silence does."""
+        fit = [worker for worker in self._workers if worker.running and not worker.draining]
+        fit = [worker for worker in fit if worker.status.ready] or fit
+        if not fit or sum(len(worker.connections) for worker in fit) >= self._config.diameter.peers_max:
+            self._meter.counts(metrics.CONNECTIONS)["diameter", "too many"] += 1
+            return
+        worker = min(fit, key=lambda worker: (len(worker.connections), worker.status.load))
+        self._last_connection += 1
+        worker.connections.add(self._last_connection)
+        worker.send(Connection(self._last_connection, host, port, tls), connection)
+
+    def _hand_tls(self, connection: socket.socket, host: str, port: int) -> None:
+        self._hand(connection, host, port, tls=True)
+
+    def _measure(self) -> None:
+        processes = self._meter.counts(metrics.PROCESSES)
+        processes.clear()
+        for child in self._children:
+            processes[child.role, "ready" if child.status.ready else "not ready"] += 1
+        self._sums.update("supervisor", self._meter.snapshot())
+
+    # ---- stop
+
+    def _asked_to_stop(self) -> None:
+        if not self._stopping.is_set():
+            logger().info("stopping", pid=os.getpid())
+            self._stopping.set()
+        else:
+            self._fast.set()
+
+    async def _drain(self) -> None:
+        """Workers one by one, so that peers find another while there is one; then the keeper, which copies the last
+        records, then the API, by which the rest could be watched."""
+        loop = asyncio.get_running_loop()
+        for key in ("diameter.listen", "diameter.tls_listen"):
+            if key in self._listeners:
+                loop.remove_reader(self._listeners[key].fileno())
+        for child in sorted(self._children, key=lambda child: ("worker", "keeper", "api").index(child.role)):
+            await self._drain_one(child)
+
+    async def _drain_one(self, child: Child) -> None:
+        child.drain(fast=self._fast.is_set())
+        gone = asyncio.ensure_future(child.gone.wait())
+        hurry = asyncio.ensure_future(self._fast.wait())
+        patience_s = self._config.diameter.drain_s + 5.0
+        await asyncio.wait((gone, hurry), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if not gone.done():
+            child.drain(fast=True)
+            await asyncio.wait((gone,), timeout=FAST_S)
+        if not gone.done():
+            logger().error("child.killed", child=str(child))
+            child.signal(signal.SIGKILL)
+            await gone
+        hurry.cancel()
+
+
+def _version() -> str:
+    try:
+        return version("ocs")
+    except PackageNotFoundError:
+        return "unknown"
