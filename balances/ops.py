@@ -3,7 +3,7 @@
 A struct is a msgpack array (`array_like`), so Lua sees it as a table indexed from 1 and `lua/*.lua` write
 `LINE.total` where `scripts.py` puts the number. Lua has no nil inside arrays: absent is 0, "" or an empty list,
 and the sentinel NEVER where 0 means something. Lua hands strings back as msgpack text of any octets, so fields that
-carry packed structs are `Raw` (see `blob`). Everything is whole numbers below 2**53 (tariffs/units.py).
+carry packed structs are `Raw` (see `packed` and `blob`). Everything is whole numbers below 2**53 (tariffs/units.py).
 """
 
 from __future__ import annotations
@@ -30,15 +30,25 @@ ANSWERS_KEPT: Final = 4
 
 
 def blob(raw: msgspec.Raw) -> bytes:
-    """The octets of a msgpack string or binary, whatever they are."""
-    data = memoryview(raw)
+    """The octets of a msgpack text, whatever they are."""
+    data = bytes(raw)
     head = data[0]
-    if 0xA0 <= head <= 0xBF:
-        return bytes(data[1:])
-    return bytes(data[{0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}[head] :])
+    return data[1 if head <= 0xBF else {0xD9: 2, 0xDA: 3, 0xDB: 5}[head] :]
 
 
-NO_BLOB: Final = msgspec.Raw(b"\xa0")
+def packed(data: bytes) -> msgspec.Raw:
+    """Octets as msgpack text: Redis' cmsgpack reads no binary type, and takes text for any octets."""
+    size = len(data)
+    if size < 32:
+        return msgspec.Raw(bytes((0xA0 | size,)) + data)
+    if size < 256:
+        return msgspec.Raw(bytes((0xD9, size)) + data)
+    if size < 65536:
+        return msgspec.Raw(b"\xda" + size.to_bytes(2) + data)
+    return msgspec.Raw(b"\xdb" + size.to_bytes(4) + data)
+
+
+NO_BLOB: Final = packed(b"")
 
 
 class Phase(IntEnum):
@@ -288,8 +298,8 @@ class Ask(msgspec.Struct, array_like=True):
     maximum: int
     priority: int
     """Lower is served first when funds are short."""
-    ladder: bytes
-    """Packed Ladder in force now; b"" when the line cannot be rated (`refusal` says why)."""
+    ladder: msgspec.Raw
+    """Packed Ladder in force now; NO_BLOB when the line cannot be rated (`refusal` says why)."""
     validity_ms: int
     """Jittered Validity-Time of a grant; the hold lives twice as long."""
     change_ms: int = 0
@@ -347,8 +357,8 @@ class Charge(msgspec.Struct, array_like=True):
     """Flags decided before (EVENT_TIME)."""
     refund_of: str = ""
     """REFUND: once key of the original event (see keys.event_key)."""
-    original: bytes = b""
-    """REFUND: the original as PostgreSQL has it (packed Once), for when Redis no longer does; else b""."""
+    original: msgspec.Raw = NO_BLOB
+    """REFUND: the original as PostgreSQL has it (packed Once), for when Redis no longer does."""
     refund_free: int = 0
     """REFUND without original: the most the service allows, micro-units (0: not allowed)."""
     refund_until_ms: int = 0
@@ -510,14 +520,14 @@ class Kept(msgspec.Struct, array_like=True):
     """A packed session or Once to put back, and the instant supervision looks at it or it is forgotten."""
 
     key: str
-    packed: bytes
+    packed: msgspec.Raw
     until_ms: int
 
 
 class Opening(msgspec.Struct, array_like=True):
     """Input of open.lua: an account as it comes in, with nothing held."""
 
-    account: bytes
+    account: msgspec.Raw
     sessions: list[Kept]
     onces: list[Kept]
     now_ms: int

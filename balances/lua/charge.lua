@@ -128,7 +128,7 @@ end
 
 local function wanted(ask)
   local want = ask[ASK.asked]
-  if want == 0 then want = ask[ASK.default] end
+  if want <= 0 then want = ask[ASK.default] end
   if ask[ASK.maximum] > 0 then want = min(want, ask[ASK.maximum]) end
   return want
 end
@@ -598,7 +598,15 @@ elseif may_grant and #outcomes > 0 and (phase == PHASE.START or charge[CHARGE.si
     for _, ask in ipairs(asks) do portal = portal or ask[ASK.portal] end
     if not (portal and why == RESULT.CREDIT_LIMIT) then
       result = why
-      if phase == PHASE.START then state = SESSIONSTATE.REFUSED else state = SESSIONSTATE.CLOSED end
+      if phase == PHASE.START then
+        state = SESSIONSTATE.REFUSED
+      else -- a command-level failure releases every hold
+        state = SESSIONSTATE.CLOSED
+        for _, line in ipairs(lines) do
+          if line[LINE.due_ms] > 0 then release(account, line) end
+        end
+        lapse(account, entries, now_ms)
+      end
     end
   end
 end

@@ -1,0 +1,312 @@
+"""The pipelined connection of the hot path: hiredis, one write per loop turn, replies in order.
+
+A connection carries calls only while it holds a pass (nothing-is-lost.md rule 4): the server is a master, its
+replid is the one published as open, and our scripts are loaded. The pass is checked on connect, after any doubt, and
+every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
+the connection is sent once more, with the same key and the then current epoch, and after its deadline it is `Lost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+
+from balances import keys, scripts
+from balances.pending import Pending
+
+CHECK_S: Final = 1.0
+"""How often the pass is checked again: well below half of any failover time."""
+
+Words = tuple[Any, ...]
+
+BUFFER_MAX: Final = 64 * 1024 * 1024
+"""Bytes waiting to be written above which calls are refused: the server does not read."""
+
+
+_pack: Callable[[Words], bytes] = hiredis.pack_command
+
+
+class NotSent(ConnectionError):
+    """The call was certainly not sent: 3004 may be said."""
+
+
+class Lost(ConnectionError):
+    """The call was sent and its fate is not known: say nothing, the client will ask again."""
+
+
+class Address:
+    """A Redis URL: `redis://`, `rediss://` or `unix://`, with user, password and database."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(f"redis.url: {parts.scheme}:// is not one of redis://, rediss://, unix://")
+        self.socket = unquote(parts.path) if parts.scheme == "unix" else None
+        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 6379
+        self.tls = ssl.create_default_context() if parts.scheme == "rediss" else None
+        self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
+        self.database = int(parts.path.strip("/") or 0) if self.socket is None else 0
+
+    def hello(self) -> list[tuple[str, ...]]:
+        """Commands that begin a connection."""
+        commands: list[tuple[str, ...]] = []
+        if self.password:
+            commands.append(("AUTH", self.user or "default", self.password))
+        if self.database:
+            commands.append(("SELECT", str(self.database)))
+        return commands
+
+
+class Call(Pending[Any]):
+    """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
+
+    __slots__ = ("again", "deadline", "decode", "pack", "script")
+
+    def __init__(
+        self,
+        pack: Callable[[bytes], bytes],
+        decode: Callable[[Any], Any] | None,
+        deadline: float,
+        script: str | None,
+    ) -> None:
+        super().__init__()
+        self.pack = pack
+        self.decode = decode
+        self.deadline = deadline
+        self.script = script
+        self.again = False
+
+
+class Link(asyncio.Protocol):
+    """One connection to one server, kept up; see the module.
+
+    now_ms:  the wall clock, to be compared with the server's
+    ungated: take any master for open (tests of the scripts alone)
+    on_check(replies): called with the replies of `extra_checks` after each pass check.
+    """
+
+    def __init__(self, url: str, *, now_ms: Callable[[], int], answer_ms_max: int = 800, ungated: bool = False) -> None:
+        self.address = Address(url)
+        self.answer_s = answer_ms_max / 1000
+        self.epoch: bytes | None = None
+        """Epoch of the pass held, None while there is none."""
+        self.why = "not connected yet"
+        self.extra_checks: list[tuple[str, ...]] = []
+        self.on_check: Callable[[list[Any]], None] | None = None
+        self.clock_offset_ms = 0
+        """Redis TIME minus ours, measured at each check."""
+        self._now_ms = now_ms
+        self._ungated = ungated
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader()
+        self._flying: deque[Call] = deque()
+        self._doubtful: deque[Call] = deque()
+        self._out: list[bytes] = []
+        self._flushing = False
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+        self._checked = asyncio.Event()
+        self._gone: asyncio.Event = asyncio.Event()
+
+    async def start(self, timeout_s: float | None = None) -> None:
+        """Begin to connect, and wait for a pass (at most `timeout_s`; then go on trying)."""
+        self._task = asyncio.create_task(self._keep_up())
+        try:
+            await asyncio.wait_for(self._checked.wait(), timeout_s)
+        except TimeoutError:
+            pass
+
+    async def stop(self) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._transport is not None:
+            self._transport.close()
+        self._drop(NotSent("stopping"))
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def script(self, name: str, names: Iterable[str], args: tuple[bytes, ...], decode: Callable[[Any], Any]) -> Call:
+        """EVALSHA with the epoch of the pass as its first argument."""
+        names = tuple(names)
+        head: Words = ("EVALSHA", scripts.ALL[name].sha, len(names), *names)
+        return self._begin(
+            Call(lambda epoch: _pack((*head, epoch, *args)), decode, self._loop.time() + self.answer_s, name)
+        )
+
+    def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> Call:
+        """Any other command that a repeat does no harm to."""
+        return self._begin(Call(lambda epoch: _pack(words), decode, self._loop.time() + self.answer_s, None))
+
+    def _begin(self, call: Call) -> Call:
+        epoch = self.epoch
+        if epoch is None:
+            call.fail(NotSent(self.why))
+        else:
+            self._send(call, epoch)
+        return call
+
+    def _send(self, call: Call, epoch: bytes) -> None:
+        self._flying.append(call)
+        self._out.append(call.pack(epoch))
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        out, self._out = self._out, []
+        if self._transport is not None and out:
+            self._transport.write(b"".join(out))
+            if self._transport.get_write_buffer_size() > BUFFER_MAX:
+                self._transport.abort()
+
+    # --- replies ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._reader = hiredis.Reader()
+        self._gone.clear()
+
+    def data_received(self, data: bytes) -> None:
+        reader, flying = self._reader, self._flying
+        reader.feed(data)
+        while (reply := reader.gets()) is not False:
+            call = flying.popleft()
+            if isinstance(reply, hiredis.ReplyError):
+                self._refused(call, reply)
+            elif call.decode is not None and not call.settled:
+                call.resolve(call.decode(reply))
+            else:
+                call.resolve(reply)
+
+    def _refused(self, call: Call, error: hiredis.ReplyError) -> None:
+        words = str(error)
+        if call.script is not None and words.startswith("NOSCRIPT"):
+            # Usually a new server behind the same address: not executed, so it may wait for the next check.
+            self._doubt("the server lost our scripts")
+            self._doubtful.append(call)
+        elif words.startswith(("READONLY", "MOVED", "LOADING", "MASTERDOWN")):
+            self._doubt(words)
+            call.fail(NotSent(words))
+        elif words.startswith("OOM"):
+            call.fail(NotSent(words))
+        else:
+            call.fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._doubt("connection to Redis lost")
+        self._doubtful.extend(call for call in self._flying if not call.settled)
+        self._flying.clear()
+        self._out.clear()
+        self._gone.set()
+
+    def _doubt(self, why: str) -> None:
+        self.epoch = None
+        self.why = why
+        self._checked.clear()
+
+    def _drop(self, error: Exception) -> None:
+        for call in (*self._flying, *self._doubtful):
+            call.fail(Lost(str(error)))
+        self._flying.clear()
+        self._doubtful.clear()
+
+    # --- the pass -----------------------------------------------------------------------------------------------
+
+    async def _keep_up(self) -> None:
+        pause = 0.02
+        while not self._closed:
+            try:
+                await self._connect()
+                await self._check(first=True)
+                pause = 0.02
+                while self._transport is not None:
+                    try:
+                        await asyncio.wait_for(self._gone.wait(), CHECK_S if self.epoch else 0.05)
+                    except TimeoutError:
+                        self._expire()
+                        await self._check(first=self.epoch is None)
+            except (OSError, TimeoutError, hiredis.HiredisError) as error:
+                self._doubt(f"Redis cannot be reached: {error}")
+                if self._transport is not None:
+                    self._transport.abort()
+            self._expire()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.5)
+
+    async def _connect(self) -> None:
+        loop, address = self._loop, self.address
+        connect = (
+            loop.create_unix_connection(lambda: self, address.socket)
+            if address.socket is not None
+            else loop.create_connection(lambda: self, address.host, address.port, ssl=address.tls)
+        )
+        await asyncio.wait_for(connect, 5)
+        for words in address.hello():
+            await self._ask(*words)
+
+    async def _ask(self, *words: str | bytes) -> Any:
+        """A command of the check itself, which needs no pass."""
+        if self._transport is None:
+            raise ConnectionError(self.why)
+        call = Call(lambda epoch: _pack(words), None, self._loop.time() + 5, None)
+        self._send(call, b"")
+        return await asyncio.wait_for(call.wait(), 5)
+
+    async def _check(self, *, first: bool) -> None:
+        """Is this the open history? Take or give up the pass accordingly."""
+        began_ms = self._now_ms()
+        info, published, now = await asyncio.gather(
+            self._ask("INFO", "replication"), self._ask("GET", keys.PUBLISHED), self._ask("TIME")
+        )
+        self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
+        facts = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
+        replid, _, epoch = (published or b"").partition(b" ")
+        if facts.get(b"role") != b"master":
+            self._doubt("the server is not a master")
+        elif self._ungated:
+            await self._load()
+            self.epoch = b"0"
+        elif replid != facts[b"master_replid"]:
+            self._doubt("the store is not open: PostgreSQL has to prove it first")
+        elif first or epoch != self.epoch:
+            await self._load()
+            self.epoch = epoch
+        if self.epoch is not None:
+            if self.on_check is not None:
+                self.on_check(await asyncio.gather(*(self._ask(*words) for words in self.extra_checks)))
+            self._checked.set()
+            self._send_again()
+
+    async def _load(self) -> None:
+        await asyncio.gather(*(self._ask("SCRIPT", "LOAD", script.text) for script in scripts.ALL.values()))
+
+    def _send_again(self) -> None:
+        epoch, now = self.epoch, self._loop.time()
+        while self._doubtful and epoch is not None:
+            call = self._doubtful.popleft()
+            if call.settled:
+                continue
+            if call.again or call.deadline < now:
+                call.fail(Lost("reply lost"))
+            else:
+                call.again = True
+                self._send(call, epoch)
+
+    def _expire(self) -> None:
+        """Calls without a reply in time: their fate is unknown. Their replies, if they come, are dropped."""
+        now = self._loop.time()
+        for call in (*self._flying, *self._doubtful):
+            if call.deadline < now and not call.settled:
+                call.fail(Lost("no reply in time"))

@@ -1,0 +1,275 @@
+"""Random interleavings of every operation through Lua and model: same answers, same state, same records.
+
+A failure prints the seed; `pytest -k seed<N>` replays it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from random import Random
+
+import msgspec
+import pytest
+
+from balances import ops
+from balances.ops import Action, Ask, Charge, Phase, Report
+from balances.store import fresh_account
+from tariffs.ladder import Count, Ladder, Step
+from tariffs.units import EXACT_MAX, Kind
+from tests.balances.twins import Twins, check_entries
+from tests.servers import LiveValkey
+
+EDGES = (0, 1, 10**6, 10**14, 10**15 + 1)
+ACCOUNT = "acc"
+START_MS = 1_800_000_000_000
+
+
+@pytest.fixture
+def twins(redis_url: str) -> Iterator[Twins]:
+    twins = Twins(redis_url)
+    yield twins
+    twins.close()
+
+
+def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
+    """Anything rating may build: bundles, bounds of every sort, fees, odd fractions, tier and money counters."""
+    steps = []
+    for _ in range(rng.randrange(3)):
+        if rng.random() < 0.5 and unit != Kind.MONEY:
+            block = rng.choice((1, 7, 60))
+            steps.append(Step(unit, rng.choice(("", "data")), block, block))
+        else:
+            steps.append(
+                Step(
+                    Kind.MONEY,
+                    rng.choice(("", "data")),
+                    rng.choice((1, 10, 60)),
+                    rng.choice((0, 1, 250, 50_000)),
+                    rng.choice((1, 1, 3, 1000)),
+                    rng.randrange(3),
+                    reach=rng.choice((0, 60, 100)),
+                    counter=rng.choice(("", "", "tier", "cap")),
+                    counter_reach=rng.choice((100, 5_000, 100_000)),
+                    until_ms=rng.choice((0, 0, now_ms + rng.randrange(-5_000, 200_000))),
+                    stop=rng.random() < 0.1,
+                )
+            )
+    steps.append(
+        Step(Kind.MONEY, "data", rng.choice((1, 60, 1024)), rng.choice((0, 1, 999, 70_000)), 1, rng.randrange(3))
+    )
+    counts = []
+    if rng.random() < 0.4:
+        counts.append(Count("tier", 0, now_ms + rng.choice((60_000, 10**9))))
+    if rng.random() < 0.3:
+        counts.append(Count("cap", 1, 0))
+    return Ladder(tuple(steps), fee=rng.choice((0, 0, 0, 30_000)), counts=tuple(counts), tag=f"t@{rng.randrange(3)}")
+
+
+class Client:
+    """A gateway that now and then does everything field-notes.md has seen."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.now_ms = START_MS
+        self.numbers: dict[str, int] = {}
+        self.sent: list[Charge] = []
+        self.end_to_end = 0
+        self.posts: list[ops.Post] = []
+        self.bundle_keys = 0
+
+    def tick(self) -> None:
+        self.now_ms += self.rng.choice((0, 1, 1_000, 30_000, 700_000, 4_000_000 if self.rng.random() < 0.1 else 5))
+
+    def ask(self, phase: Phase, action: Action) -> Ask:
+        rng = self.rng
+        unit = rng.choice((Kind.OCTETS, Kind.OCTETS, Kind.SECONDS, Kind.UNITS, Kind.MONEY))
+        reports = []
+        if phase in (Phase.UPDATE, Phase.STOP):
+            for _ in range(rng.choice((0, 1, 1, 1, 2))):
+                used = [rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)]
+                reports.append(Report(*used, self.now_ms))
+        ladder = ops.NO_BLOB
+        if rng.random() < 0.97:
+            ladder = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
+        return Ask(
+            rng.choice((10, 10, 20, -1)),
+            rng.choice((-1, -1, 1)),
+            unit,
+            reports,
+            rng.choice((-1, 0, 0, 1, 60, 100, 5_000)) if phase != Phase.STOP else -1,
+            default=100,
+            minimum=rng.choice((1, 60, 100)),
+            maximum=rng.choice((1_000, 100_000)),
+            priority=rng.randrange(3),
+            ladder=ladder,
+            validity_ms=rng.choice((60_000, 600_000)),
+            change_ms=0,
+            free=rng.random() < 0.05,
+            emergency=rng.random() < 0.02,
+            portal=rng.random() < 0.1,
+            refusal=ops.Result.OK if ladder is not ops.NO_BLOB and rng.random() < 0.97 else ops.Result.RATING_FAILED,
+            whole=rng.random() < 0.5,
+        )
+
+    def charge(self) -> Charge:
+        rng = self.rng
+        if self.sent and rng.random() < 0.2:  # a repeat, faithful or not
+            again = rng.choice(self.sent[-8:])
+            changes: dict[str, object] = {"now_ms": self.now_ms, "resend": rng.random() < 0.5}
+            if rng.random() < 0.4:
+                self.end_to_end += 1
+                changes["end_to_end"] = self.end_to_end
+            if rng.random() < 0.3:
+                changes["fingerprint"] = str(rng.randrange(9))
+            return msgspec.structs.replace(again, **changes)
+        phase = rng.choice((Phase.START, Phase.UPDATE, Phase.UPDATE, Phase.UPDATE, Phase.STOP, Phase.EVENT))
+        action = rng.choice((Action.DEBIT, Action.DEBIT, Action.REFUND, Action.CHECK, Action.PRICE))
+        session = f"gw;{rng.randrange(4)}"
+        if phase == Phase.EVENT:
+            session = f"ev;{rng.randrange(6)}"
+        number = self.numbers.get(session, 0)
+        if rng.random() < 0.9:
+            number += 1
+            self.numbers[session] = number
+        if phase == Phase.START:
+            number = rng.choice((0, 0, 0, number))
+        asks = [self.ask(phase, action) for _ in range(rng.choice((1, 1, 1, 2, 3, 0)))]
+        originals = [sent for sent in self.sent if sent.phase == Phase.EVENT and sent.action == Action.DEBIT]
+        refund_of = rng.choice(originals).once_key if action == Action.REFUND and originals else ""
+        self.end_to_end += 1
+        charge = Charge(
+            account=ACCOUNT,
+            subscriber="sub",
+            session=session,
+            service="data",
+            phase=phase,
+            number=number,
+            key=f"{phase}:{number}",
+            countable=rng.random() < 0.95,
+            fingerprint=hashlib.blake2b(repr(asks).encode(), digest_size=4).hexdigest(),
+            end_to_end=self.end_to_end,
+            resend=rng.random() < 0.1,
+            now_ms=self.now_ms - rng.choice((0, 0, 0, 900)),
+            event_ms=self.now_ms,
+            profile_rev=rng.choice((5, 5, 5, 5, 3)),
+            asks=asks,
+            peer="gw",
+            realm="r",
+            via="dra",
+            action=action,
+            once_key=f"{session} {number}",
+            remember_ms=3_600_000_000,
+            idle_ms=7_200_000,
+            single=rng.random() < 0.2,
+            refund_of=refund_of,
+            refund_free=rng.choice((0, 1_000)),
+            refund_until_ms=self.now_ms + 10_000_000,
+        )
+        self.sent.append(charge)
+        return charge
+
+    def post(self) -> ops.Post:
+        rng = self.rng
+        if self.posts and rng.random() < 0.2:
+            return rng.choice(self.posts)
+        self.bundle_keys += 1
+        postings = []
+        for _ in range(rng.choice((1, 1, 2))):
+            amount = rng.choice((*EDGES, 50_000, 200_000, -10_000, -(10**15)))
+            if rng.random() < 0.5:
+                postings.append(ops.Posting(0, Kind.MONEY, amount, "topup", "topup"))
+            else:
+                until_ms = rng.choice((0, self.now_ms + 100_000, self.now_ms + 10**8))
+                kind = rng.choice(tuple(Kind))
+                postings.append(
+                    ops.Posting(
+                        rng.choice((-1, -1, 1, 2)),
+                        kind,
+                        rng.choice((0, 90, 1_000, 100_000)),
+                        "topup",
+                        "bundle",
+                        rng.choice((10, 100, 200)),
+                        rng.choice((0, self.now_ms + 50_000)),
+                        until_ms,
+                        rng.choice(([], ["data"], ["voice"])),
+                        "b",
+                    )
+                )
+        post = ops.Post(
+            ACCOUNT,
+            rng.choice(("", f"k{self.bundle_keys}")),
+            str(rng.randrange(2)),
+            self.now_ms,
+            postings,
+            rng.random() < 0.3,
+            10**9,
+            "me",
+            "because",
+        )
+        self.posts.append(post)
+        return post
+
+
+def run(twins: Twins, seed: int, steps: int) -> None:
+    rng = Random(seed)
+    client = Client(rng)
+    account = fresh_account(ACCOUNT, "EUR", credit_limit=rng.choice((0, 0, 100_000)))
+    if rng.random() < 0.3:
+        account.suspend_below, account.resume_at = 0, 10_000
+    assert twins.open(account) == "ok"
+    assert twins.open(account) == "exists"
+    for _ in range(steps):
+        client.tick()
+        dice = rng.random()
+        if dice < 0.72:
+            twins.charge(client.charge())
+        elif dice < 0.86:
+            twins.post(client.post())
+        elif dice < 0.9:
+            change = ops.Settings(
+                ACCOUNT,
+                client.now_ms,
+                rng.choice((None, None, 1)),
+                rng.choice((None, 0, 500_000, 10**14)),
+                rng.choice((None, 0, ops.NEVER)),
+                rng.choice((None, 0, 100_000)),
+                rng.choice((0, 0, 0, ops.State.BARRED)),
+                rng.choice((0, ops.State.BARRED)),
+                rng.choice((None, None, 4, 5)),
+            )
+            twins.settings(change)
+        else:
+            due = rng.choice([*twins.model.due, f"{ACCOUNT}\n", f"{ACCOUNT}\ngone"])
+            who, _, session = due.partition("\n")
+            twins.sweep(ops.Sweep(who, session, client.now_ms, 3_600_000, 7_200_000))
+    check_entries(twins.model, ACCOUNT)
+
+
+@pytest.mark.parametrize("seed", range(60), ids=lambda seed: f"seed{seed}")
+def test_lua_and_model_agree(twins: Twins, seed: int) -> None:
+    run(twins, seed, steps=80)
+
+
+@pytest.mark.fuzz
+def test_lua_and_model_agree_for_long(valkey: LiveValkey) -> None:
+    for seed in range(1_000, 3_000):
+        twins = Twins(valkey.fresh())
+        run(twins, seed, steps=150)
+        twins.close()
+
+
+def test_amounts_at_the_edge_are_exact(twins: Twins) -> None:
+    """2**53 - 1 arrives, one more is refused, and nothing is rounded on the way."""
+    assert twins.open(fresh_account(ACCOUNT, "EUR")) == "ok"
+
+    def topup(amount: int, key: str) -> str:
+        posting = ops.Posting(0, Kind.MONEY, amount, "topup", "topup")
+        return twins.post(ops.Post(ACCOUNT, key, "f", START_MS, [posting], False, 10**9, "me", ""))[0]
+
+    assert topup(EXACT_MAX - 1, "a") == "ok"
+    assert topup(1, "b") == "ok"
+    assert topup(1, "c") == "refused"
+    account = twins.account(ACCOUNT)
+    assert account is not None
+    assert account.buckets[0].amount == EXACT_MAX

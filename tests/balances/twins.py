@@ -1,0 +1,188 @@
+"""Lua on a real server and the model side by side: every call goes through both, answers and state are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import redis
+
+from balances import keys, ops, scripts
+from balances.model import Appended, Model
+from balances.store import unpack_ladder
+from tariffs.units import Kind
+
+EPOCH = "7"
+_encode = msgspec.msgpack.encode
+_builtins = msgspec.to_builtins
+
+
+def _outcome(packed: bytes) -> Any:
+    return msgspec.msgpack.decode(packed) if packed else None
+
+
+def _session(session: ops.Session) -> Any:
+    plain = _builtins(msgspec.structs.replace(session, answers=[], lines=[]))
+    answers = [
+        [answer.key, answer.fingerprint, answer.end_to_end, answer.moved, _outcome(ops.blob(answer.outcome))]
+        for answer in session.answers
+    ]
+    lines = []
+    for line in session.lines:
+        packed = ops.blob(line.ladder)
+        fields = msgspec.structs.asdict(line) | {"ladder": _builtins(unpack_ladder(packed)) if packed else None}
+        lines.append(_builtins(fields))
+    return [plain, answers, lines]
+
+
+def _once(once: ops.Once) -> Any:
+    fields = msgspec.structs.asdict(once) | {"outcome": _outcome(ops.blob(once.outcome))}
+    return _builtins(fields)
+
+
+class Twins:
+    """Calls scripts and model alike."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = redis.Redis.from_url(url)
+        self.model = Model()
+        for script in scripts.ALL.values():
+            assert self.redis.script_load(script.text) in (script.sha, script.sha.encode())
+        self.touched: set[str] = set()
+        self._read_to = "-"
+
+    def close(self) -> None:
+        self.redis.close()
+
+    def _call(self, name: str, names: Sequence[str], *args: bytes, with_epoch: bool = True) -> ops.Reply:
+        head = (EPOCH,) if with_epoch else ()
+        raw = self.redis.evalsha(scripts.ALL[name].sha, len(names), *names, *head, *args)
+        return ops.Reply(raw[0].decode(), *raw[1:])
+
+    def _same(self, account: str, lua: ops.Reply, model: ops.Reply, packed: type | None = None) -> ops.Reply:
+        assert lua.status == model.status
+        if packed is not None and model.outcome:
+            assert msgspec.msgpack.decode(lua.outcome, type=packed) == msgspec.msgpack.decode(model.outcome, type=packed)
+        assert (lua.sessions, lua.holds, lua.held_micro) == (model.sessions, model.holds, model.held_micro)
+        self.touched.add(account)
+        self.compare(account)
+        return lua
+
+    def charge(self, charge: ops.Charge) -> tuple[str, ops.Outcome | None]:
+        of = keys.AccountKeys(charge.account)
+        names = [of.account, of.sessions, of.due, of.ledger]
+        if charge.phase == ops.Phase.EVENT:
+            once = keys.once(charge.account, charge.once_key)
+            names += [once, f"{once} {charge.fingerprint}"]
+            names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
+        reply = self._call("charge", names, _encode(charge), b"inputs")
+        self._same(charge.account, reply, self.model.charge(charge, b"inputs"), ops.Outcome)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Outcome) if reply.outcome else None
+
+    def post(self, post: ops.Post) -> tuple[str, ops.Posted | None]:
+        of = keys.AccountKeys(post.account)
+        names = [of.account, keys.once(post.account, post.key), of.due, of.ledger]
+        reply = self._call("post", names, _encode(post))
+        self._same(post.account, reply, self.model.post(post), ops.Posted)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Posted) if reply.outcome else None
+
+    def settings(self, settings: ops.Settings) -> str:
+        of = keys.AccountKeys(settings.account)
+        reply = self._call("settings", [of.account, of.due, of.ledger], _encode(settings))
+        return self._same(settings.account, reply, self.model.settings(settings), ops.Account).status
+
+    def sweep(self, sweep: ops.Sweep) -> str:
+        of = keys.AccountKeys(sweep.account)
+        reply = self._call("sweep", [of.account, of.sessions, of.due, of.ledger], _encode(sweep))
+        return self._same(sweep.account, reply, self.model.sweep(sweep)).status
+
+    def open(self, account: ops.Account, now_ms: int = 0) -> str:
+        opening = ops.Opening(ops.packed(_encode(account)), [], [], now_ms, "open")
+        of = keys.AccountKeys(account.id)
+        reply = self._call("open", [of.account, of.sessions, of.due, of.ledger], _encode(opening))
+        return self._same(account.id, reply, self.model.open(account.id, opening), ops.Account).status
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    def account(self, account: str) -> ops.Account | None:
+        packed = self.redis.get(keys.account(account))
+        return msgspec.msgpack.decode(packed, type=ops.Account) if packed else None
+
+    def sessions(self, account: str) -> dict[str, ops.Session]:
+        stored = self.redis.hgetall(keys.sessions(account))
+        return {key.decode(): msgspec.msgpack.decode(value, type=ops.Session) for key, value in stored.items()}
+
+    def compare(self, account: str) -> None:
+        lua = self.account(account)
+        assert lua == self.model.accounts.get(account)
+        sessions = {key: _session(value) for key, value in self.sessions(account).items()}
+        assert sessions == {key: _session(value) for key, value in self.model.sessions.get(account, {}).items()}
+        due = dict(self.redis.zrange(keys.due(keys.shard_of(account)), 0, -1, withscores=True))
+        assert {member.decode(): int(score) for member, score in due.items()} == self.model.due
+        for (owner, key), once in self.model.onces.items():
+            packed = self.redis.get(keys.once(owner, key))
+            assert packed is not None
+            assert _once(msgspec.msgpack.decode(packed, type=ops.Once)) == _once(once)
+        self._compare_records(account)
+        if lua is not None:
+            check_account(lua, list(self.sessions(account).values()))
+
+    def _compare_records(self, account: str) -> None:
+        shard = keys.shard_of(account)
+        entries = self.redis.xrange(keys.ledger(shard), min=self._read_to)
+        model = self.model.ledger[len(self.model.ledger) - len(entries) :]
+        if entries:
+            self._read_to = f"({entries[-1][0].decode()}"
+        for (_, fields), appended in zip(entries, model, strict=True):
+            self._compare_record(fields, appended)
+        assert self.redis.xlen(keys.ledger(shard)) == len(self.model.ledger)
+
+    def _compare_record(self, fields: dict[bytes, bytes], appended: Appended) -> None:
+        assert msgspec.msgpack.decode(fields[b"r"], type=ops.Record) == appended.record
+        if appended.account is not None:
+            assert msgspec.msgpack.decode(fields[b"a"], type=ops.Account) == appended.account
+        if appended.session is not None:
+            assert _session(msgspec.msgpack.decode(fields[b"s"], type=ops.Session)) == _session(appended.session)
+        if appended.once is not None:
+            assert _once(msgspec.msgpack.decode(fields[b"o"], type=ops.Once)) == _once(appended.once)
+        if appended.original is not None:
+            assert _once(msgspec.msgpack.decode(fields[b"p"], type=ops.Once)) == _once(appended.original)
+
+
+def check_account(account: ops.Account, sessions: list[ops.Session]) -> None:
+    """Invariants of nothing-is-lost: held is the sum of live holds, no bucket but main is overdrawn."""
+    held: dict[int, int] = {}
+    for session in sessions:
+        for line in session.lines:
+            assert (line.due_ms > 0) == (line.granted > 0), line
+            assert session.state == ops.SessionState.OPEN or line.due_ms == 0, session
+            assert line.paid_ahead >= 0
+            for take in line.hold:
+                held[take.bucket] = held.get(take.bucket, 0) + take.amount
+    for bucket in account.buckets:
+        assert bucket.held == held.pop(bucket.id, 0), (account, sessions)
+        assert bucket.held >= 0
+        if bucket.id != ops.MAIN:
+            assert bucket.amount >= bucket.held >= 0, bucket
+        if bucket.kind != Kind.MONEY:
+            assert bucket.amount >= 0
+    assert not held
+
+
+def check_entries(model: Model, account: str) -> None:
+    """Contiguous seq, running balances, opening (0) + sum = balance."""
+    seq, balances = 0, dict[int, int]()
+    for appended in model.ledger:
+        if appended.record.account != account:
+            continue
+        for entry in appended.record.entries:
+            seq += 1
+            assert entry.seq == seq
+            balances[entry.bucket] = balances.get(entry.bucket, 0) + entry.amount
+            assert entry.after == balances[entry.bucket]
+    stored = model.accounts[account]
+    assert stored.seq == seq
+    for bucket in stored.buckets:
+        assert balances.pop(bucket.id, 0) == bucket.amount
+    assert all(balance == 0 for balance in balances.values()), balances
