@@ -60,7 +60,7 @@ def _number(text: str) -> str:
 
 
 def _uri(text: str) -> str:
-    """"sip:+4917...@realm;user=phone" -> "sip:4917...@realm"; a tel URI is a number."""
+    """ "sip:+4917...@realm;user=phone" -> "sip:4917...@realm"; a tel URI is a number."""
     text = text.strip().lower()
     if text.startswith("tel:"):
         return _number(text)

@@ -4,6 +4,7 @@ ChargingAnswer. Spec words stop here (house.md, section 3)."""
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -20,37 +21,46 @@ class Style(Enum):
     """In Multiple-Services-Credit-Control."""
 
 
-class Units(msgspec.Struct, frozen=True):
-    """An amount in each unit; None where none was given. Money in micro-units of `currency`."""
+class Units(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An amount in each unit; None where none was given."""
 
     money: int | None = None
+    """Micro-units."""
     octets: int | None = None
     seconds: int | None = None
     units: int | None = None
-    currency: int | None = None
-    """ISO 4217 number that came with `money`."""
 
 
-class Used(msgspec.Struct, frozen=True):
-    """One reported piece of use."""
+NOTHING: Final = Units()
+
+
+class Period(Enum):
+    """When a piece was used, if the grant had announced a tariff change. In the order of time."""
+
+    BEFORE = 0
+    """Also where nothing is said."""
+    INDETERMINATE = 1
+    AFTER = 2
+
+
+class Used(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Use reported for one period, pieces already summed."""
 
     units: Units
-    after_change: bool | None = None
-    """Tariff-Change-Usage: False before, True after the announced change, None where not said."""
-    indeterminate: bool = False
+    period: Period = Period.BEFORE
 
 
 class Reason(Enum):
     """Why the client reports, as far as charging treats it differently."""
 
-    OTHER = "other"
-    FINAL = "final"
+    OTHER = 0
+    FINAL = 1
     """The service is over: no grant."""
-    IDLE = "idle"
+    IDLE = 2
     """Quota-Holding-Time ran out: release, grant only if asked."""
 
 
-class AskedLine(msgspec.Struct, frozen=True):
+class AskedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One rating group + service identifier, as asked."""
 
     rating_group: int | None
@@ -75,15 +85,17 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     number: int
     end_to_end: int
     resend: bool
-    service_context: str
     identities: tuple[str, ...]
-    """"msisdn:4917...", "imsi:...", "sip:...", "nai:...", "private:...", "username:...": in the order sent."""
+    """As `identity.canonical` spells them, in the order in which they are to be tried."""
     event_ms: int | None
     lines: tuple[AskedLine, ...]
     style: Style
     inputs: Inputs
-    """What rating may look at."""
-    action: Action | None = None
+    """What rating may look at; `inputs.service` names the row of the service table, "" if none matched."""
+    action: Action = Action.DEBIT
+    """Of an EVENT."""
+    currency: int | None = None
+    """ISO 4217 number of the money in it."""
     refund_token: bytes = b""
     wants_cost: bool = False
     """Advice of charge was asked for."""
@@ -95,34 +107,63 @@ class FinalAction(Enum):
     RESTRICT_ACCESS = 2
 
 
+class AddressKind(Enum):
+    IPV4 = 0
+    IPV6 = 1
+    URL = 2
+    SIP = 3
+
+
+class FinalUnit(msgspec.Struct, frozen=True):
+    """What the network does when the last units are used."""
+
+    action: FinalAction = FinalAction.TERMINATE
+    address_kind: AddressKind = AddressKind.URL
+    address: str = ""
+    """Where REDIRECT leads."""
+    filters: tuple[str, ...] = ()
+    """What stays reachable, as IP filter rules..."""
+    filter_ids: tuple[str, ...] = ()
+    """... or by the names of filters the network knows."""
+
+
 class GrantedLine(msgspec.Struct, frozen=True):
     """One line of the answer."""
 
     rating_group: int | None
     service_id: int | None
     result: Result
-    granted: Units | None
-    validity_s: int | None
+    granted: Units | None = None
+    validity_s: int | None = None
     change_ms: int | None = None
     """Tariff-Time-Change."""
-    final: FinalAction | None = None
-    redirect: tuple[int, str] | None = None
-    """Redirect-Address-Type and address."""
-    filters: tuple[str, ...] = ()
-    filter_ids: tuple[str, ...] = ()
+    final: FinalUnit | None = None
     threshold: int | None = None
     """In the unit granted: ask again when this little is left."""
     holding_s: int | None = None
     """Quota-Holding-Time."""
 
 
+class Fault(Enum):
+    """What in the request could not be used; protocols that can, name it in their own words."""
+
+    NONE = 0
+    SERVICE = 1
+    """The service context is not known."""
+    LINE = 2
+    """A rating group or service identifier has no price."""
+    MONEY = 3
+    """An amount in a currency that is not the account's."""
+
+
 class ChargingAnswer(msgspec.Struct, frozen=True):
     """What is answered; `result` is the command's, each line has its own."""
 
     result: Result
-    lines: tuple[GrantedLine, ...]
+    lines: tuple[GrantedLine, ...] = ()
     reason: str = ""
     """A refusal in words (Error-Message)."""
+    fault: Fault = Fault.NONE
     cost_micro: int | None = None
     currency: int | None = None
     """ISO 4217 number for cost and granted money."""
@@ -136,4 +177,9 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     """Direct-Debiting-Failure-Handling."""
     session_failover: int | None = None
     """CC-Session-Failover."""
-    failed_avp: bytes = b""
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """Certainly not executed: the client may repeat it elsewhere at once."""
+
+    reason: str = ""

@@ -1,0 +1,200 @@
+"""One request from the waist to the store and back.
+
+On the hot path there is one await: the charge itself. Everything else that may wait is a road less travelled: a
+profile not at hand, an account Redis does not have, a report that names nobody, an event that may be a month old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Final, Protocol
+
+import msgspec
+
+from balances.keys import AccountKeys
+from balances.ops import Action, Charge, Once, Outcome, Phase, Reply, Result, blob, packed
+from balances.wire import Lost, NotSent
+from ocs.charging.currencies import NUMBERS
+from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_answer, to_charge, to_suspense
+from ocs.charging.outcomes import OUTCOMES
+from ocs.charging.profile import NOBODY, Profile
+from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
+from ocs.charging.services import UNKNOWN, Service
+from ocs.charging.settings import Settings
+from tariffs.catalog import Catalog
+from tariffs.rating import Quote, rate
+from tariffs.units import EXACT_MAX
+
+ATTEMPTS: Final = 4
+"""Of one charge: an account may have to be restored, and a profile reloaded, each of which may happen once more."""
+
+_outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
+_once: Final = msgspec.msgpack.Decoder(Once).decode
+_keys: Final = lru_cache(65_536)(AccountKeys)
+
+
+class Profiles(Protocol):
+    """Profiles at hand, and the rest in Redis."""
+
+    def get(self, identity: str) -> Profile | None:
+        """What is at hand: a profile, NOBODY where it is known that there is none, None where it is not known."""
+
+    def load(self, identity: str) -> Awaitable[Profile]:
+        """Read anew and keep; NOBODY if there is none. NotSent while the projection is not complete."""
+
+
+class Store(Protocol):
+    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Awaitable[Reply]: ...
+
+    def where(self, session: str) -> Awaitable[tuple[str, str] | None]:
+        """(account, subscriber) of a session."""
+
+
+class Shop:
+    """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
+
+    restore(account)           bring an account Redis does not have back from PostgreSQL (SUSPENSE: make it)
+    event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
+    jitter()                   0 to 1000
+    """
+
+    __slots__ = ("catalog", "event_known", "jitter", "profiles", "restore", "settings", "store")
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        profiles: Profiles,
+        store: Store,
+        settings: Settings,
+        restore: Callable[[str], Awaitable[object]],
+        event_known: Callable[[str, str], Awaitable[bytes | None]],
+        jitter: Callable[[], int],
+    ) -> None:
+        self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
+        self.restore, self.event_known, self.jitter = restore, event_known, jitter
+
+
+async def handle(request: ChargingRequest, shop: Shop, *, now_ms: int) -> ChargingAnswer | Busy | None:
+    """The answer; None is silence, so that the client asks again: whether it was charged is not known."""
+    try:
+        service = shop.settings.services.by_name.get(request.inputs.service, UNKNOWN)
+        if request.phase is Phase.START or request.phase is Phase.EVENT:  # what was used is settled all the same
+            if service is UNKNOWN:
+                why = f"no service is configured for the context {request.inputs.service_context!r}"
+                return ChargingAnswer(Result.RATING_FAILED, reason=why, fault=Fault.SERVICE)
+            if request.phase is Phase.EVENT and not service.events:
+                why = f"the service {service.name} takes no one-time events"
+                return ChargingAnswer(Result.UNABLE, reason=why)
+        profile, at = await _subscriber(request, shop, now_ms)
+        if profile is NOBODY:
+            return await _nobody(request, shop, now_ms)
+        if request.currency is not None and profile.currency and request.currency != NUMBERS.get(profile.currency):
+            return ChargingAnswer(Result.INVALID, reason=OUTCOMES[Result.INVALID].words, fault=Fault.MONEY)
+        return await _charge(request, shop, service, profile, at, now_ms)
+    except NotSent as why:
+        return Busy(str(why))
+    except Lost:
+        return None
+
+
+async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile, str]:
+    """Who it is about, and the identity that said so."""
+    reports = request.phase is Phase.UPDATE or request.phase is Phase.STOP
+    named, by = NOBODY, ""
+    for identity in request.identities:
+        profile = shop.profiles.get(identity) or await shop.profiles.load(identity)
+        if profile is not NOBODY:
+            named, by = profile, identity
+            break
+    # Whoever moved lately may have sessions open that the former account pays.
+    moved = bool(named.moved_ms) and now_ms - named.moved_ms < shop.settings.moved_ms
+    if not reports or (named is not NOBODY and not moved):
+        return named, by
+    # It names nobody, or somebody who is gone: the session knows who pays, and settlement always goes there.
+    found = await shop.store.where(session_key(request, shop.settings))
+    if found is None:
+        return named, by
+    account, subscriber = found
+    identity = f"subscriber:{subscriber}"
+    profile = shop.profiles.get(identity) or await shop.profiles.load(identity)
+    if profile is NOBODY:
+        return Profile(subscriber, account, EXACT_MAX, "", "", ()), ""
+    return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), identity
+
+
+async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy:
+    if has_use(request):
+        charge, context = to_suspense(request, shop.settings, now_ms)
+        reply = await shop.store.charge(charge, context, _keys(SUSPENSE))
+        if reply.status == "absent":
+            await shop.restore(SUSPENSE)
+            reply = await shop.store.charge(charge, context, _keys(SUSPENSE))
+        if reply.status not in ("ok", "again"):
+            return Busy(reply.status)
+    known = request.phase is Phase.START or request.phase is Phase.EVENT
+    result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN
+    return ChargingAnswer(result, reason=OUTCOMES[result].words)
+
+
+async def _charge(
+    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, at: str, now_ms: int
+) -> ChargingAnswer | Busy:
+    settings, jitter = shop.settings, shop.jitter()
+    quote = _quote(request, shop, service, profile, now_ms)
+    charge, context = to_charge(request, service, profile, quote, settings, now_ms, jitter)
+    if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
+        known = await _known_event(request, shop, charge)
+        if known is not None:
+            return to_answer(request, service, profile, quote, known, charge)
+    for _ in range(ATTEMPTS):
+        reply = await shop.store.charge(charge, context, _keys(charge.account))  # the only await on the hot path
+        match reply.status:
+            case "ok" | "again":
+                return to_answer(request, service, profile, quote, _outcome(reply.outcome), charge)
+            case "absent":
+                await shop.restore(profile.account)
+            case "stale":
+                account = profile.account
+                profile = await shop.profiles.load(at) if at else profile
+                if profile is NOBODY or (profile.account != account and request.phase in (Phase.UPDATE, Phase.STOP)):
+                    profile = msgspec.structs.replace(profile, account=account)  # gone or moved meanwhile: settle there
+                quote = _quote(request, shop, service, profile, now_ms)
+                charge, context = to_charge(request, service, profile, quote, settings, now_ms, jitter)
+            case "refused":  # an amount would pass 2^53; nothing was written
+                return ChargingAnswer(Result.TOO_MUCH, reason=OUTCOMES[Result.TOO_MUCH].words)
+            case status:  # fenced, full: nothing was written
+                return Busy(f"the store is {status}")
+    return Busy("the account could not be brought in")
+
+
+def _quote(request: ChargingRequest, shop: Shop, service: Service, profile: Profile, now_ms: int) -> Quote:
+    at_ms, _ = event_time(request, shop.settings, now_ms)
+    otherwise = service.rating_group
+    lines = [
+        (otherwise if line.rating_group is None and line.service_id is None else line.rating_group, line.service_id)
+        for line in request.lines
+    ]
+    return rate(shop.catalog, profile.assignments, profile.currency, lines, request.inputs, at_ms)
+
+
+async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:
+    """The answer PostgreSQL remembers, for an event that may be a repeat older than Redis remembers (charging.md
+    section 3); for a refund, its original is brought along too."""
+    if charge.refund_of:
+        original = await shop.event_known(charge.account, charge.refund_of)
+        if original is not None:
+            charge.original = packed(original)
+    if not request.resend and (request.event_ms is None or request.event_ms >= charge.now_ms - charge.remember_ms):
+        return None
+    for key in (charge.once_key, f"{charge.once_key} {charge.fingerprint}"):
+        remembered = await shop.event_known(charge.account, key)
+        if remembered is None:
+            return None
+        once = _once(remembered)
+        if once.end_to_end == charge.end_to_end or (once.moved and once.fingerprint == charge.fingerprint):
+            return _outcome(blob(once.outcome))
+        if once.fingerprint != charge.fingerprint and request.resend:
+            return _outcome(blob(once.outcome))
+    return None

@@ -1,0 +1,194 @@
+"""The service table: one row for each service, found by the Service-Context-Id of a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from ocs.charging.request import FinalAction, FinalUnit
+from tariffs.units import EXACT_MAX, Kind
+
+Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
+Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
+
+REMEMBERED_MAX: Final = 4096
+
+
+class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is granted of one unit: when no amount is named, at least, at most."""
+
+    default: Amount
+    minimum: Amount
+    maximum: Amount
+
+    def __post_init__(self) -> None:
+        if not self.minimum <= self.default <= self.maximum:
+            raise ValueError("expected minimum <= default <= maximum")
+
+
+class CostInfo(Enum):
+    """When Cost-Information is sent."""
+
+    NEVER = "never"
+    ASKED = "asked"
+    ALWAYS = "always"
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One row."""
+
+    name: str
+    """In tariffs, in the scope of balances, on metrics."""
+    contexts: tuple[str, ...] = ()
+    """Ends of the Service-Context-Ids it serves (TS 32.299 section 7.2: operators put their own part in front), or
+    the whole of one with `*` for any run of characters."""
+    unit: Kind
+    """What a line counts in when neither its tariff nor the request says."""
+    octets: Quota = Quota(10 * 2**20, 2**20, 2**30)
+    seconds: Quota = Quota(300, 1, 7_200)
+    units: Quota = Quota(1, 1, 1_000)
+    money: Quota = Quota(1_000_000, 1, 100_000_000)
+    """Micro-units."""
+    validity_s: Seconds = 600
+    priority: Annotated[int, Meta(ge=0, le=1_000)] = 100
+    """Lower is served first when funds are short."""
+    final: FinalUnit = FinalUnit()
+    threshold_percent: Annotated[int, Meta(ge=0, le=90)] = 0
+    """Of the grant: the client asks again when this little is left. 0: when all is used."""
+    holding_s: Annotated[int, Meta(ge=0, le=86_400)] | None = None
+    """Quota-Holding-Time; 0 turns it off at the client, None leaves it to the client."""
+    failure_handling: Annotated[int, Meta(ge=0, le=2)] | None = None
+    """Credit-Control-Failure-Handling: 0 terminate, 1 continue, 2 retry and terminate; None: not sent."""
+    debit_failure_handling: Annotated[int, Meta(ge=0, le=1)] | None = None
+    """Direct-Debiting-Failure-Handling: 0 terminate or buffer, 1 continue; None: not sent."""
+    session_failover: Annotated[int, Meta(ge=0, le=1)] | None = 1
+    """CC-Session-Failover: any worker, on any host of one store, can take a session over."""
+    cost: CostInfo = CostInfo.ASKED
+    low_balance: bool = True
+    """Low-Balance-Indication is sent while the balance is low."""
+    part: bool = False
+    """A direct debit may be served in part; else all or nothing."""
+    refund_free_micro: Annotated[int, Meta(ge=0, le=EXACT_MAX)] = 0
+    """Largest refund whose original is not known; 0: none."""
+    events: bool = True
+    """One-time events are served."""
+    rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
+    """Taken for a line that names neither rating group nor service identifier; None: rated without."""
+
+    def __post_init__(self) -> None:
+        if self.final.action is FinalAction.REDIRECT and not self.final.address:
+            raise ValueError("expected final.address beside the action REDIRECT")
+        if self.holding_s and self.holding_s >= self.validity_s:
+            raise ValueError("expected holding_s < validity_s")
+
+    def quota(self, kind: Kind) -> Quota:
+        return (self.money, self.octets, self.seconds, self.units)[kind]
+
+
+VOICE_QUOTA: Final = Quota(300, 30, 7_200)
+
+# TS 32.299 section 7.1.12: the middle-tier TS of each domain is the last part of its Service-Context-Id.
+SERVICES: Final = (
+    Service(
+        name="data",
+        contexts=("32251@3gpp.org", "32255@3gpp.org", "32252@3gpp.org", "32253@3gpp.org"),
+        unit=Kind.OCTETS,
+        threshold_percent=10,
+    ),
+    Service(
+        name="voice",
+        contexts=("32260@3gpp.org", "32276@3gpp.org", "32275@3gpp.org", "32272@3gpp.org"),
+        unit=Kind.SECONDS,
+        seconds=VOICE_QUOTA,
+        priority=50,
+        cost=CostInfo.ASKED,
+    ),
+    Service(name="sms", contexts=("32274@3gpp.org",), unit=Kind.UNITS, priority=60),
+    Service(name="mms", contexts=("32270@3gpp.org",), unit=Kind.UNITS, priority=70),
+    Service(
+        name="generic",
+        contexts=(
+            "32271@3gpp.org",
+            "32273@3gpp.org",
+            "32277@3gpp.org",
+            "32278@3gpp.org",
+            "32280@3gpp.org",
+            "32281@3gpp.org",
+        ),
+        unit=Kind.UNITS,
+    ),
+)
+
+UNKNOWN: Final = Service(name="unknown", unit=Kind.UNITS)
+"""Settles reports that come under a context nobody serves; grants nothing."""
+
+
+class Services:
+    """The rows in force, by name and by context."""
+
+    def __init__(self, rows: tuple[Service, ...] = SERVICES) -> None:
+        self.rows = rows
+        self.by_name = {row.name: row for row in rows}
+        if len(self.by_name) < len(rows):
+            raise ValueError("two services have the same name")
+        self._patterns = [(_pattern(context), row) for row in rows for context in row.contexts]
+        self._remembered: dict[str, Service | None] = {}
+
+    def of(self, context: str) -> Service | None:
+        """The row for a Service-Context-Id; None: nobody serves it."""
+        try:
+            return self._remembered[context]
+        except KeyError:
+            pass
+        found = next((row for pattern, row in self._patterns if pattern.fullmatch(context)), None)
+        if len(self._remembered) >= REMEMBERED_MAX:  # contexts come from outside
+            self._remembered.clear()
+        self._remembered[context] = found
+        return found
+
+
+def _pattern(context: str) -> re.Pattern[str]:
+    """ "32251@3gpp.org" serves "ext.001.01.8.32251@3gpp.org" and not "132251@3gpp.org"; no letter case."""
+    text = ".*".join(re.escape(part) for part in context.split("*"))
+    return re.compile(text if "*" in context else rf"(?:.*\.)?{text}", re.IGNORECASE | re.DOTALL)
+
+
+def service_table(defaults: Mapping[str, Any] = {}, changes: Mapping[str, Mapping[str, Any]] = {}) -> Services:
+    """The built-in rows with what the configuration says otherwise; ValueError names row, key and what was expected.
+
+    defaults:  fields every row takes: validity_s, octets, seconds, ...
+    changes:   fields by name of the service; a name that is new is a new row, which needs `contexts` and `unit`
+    """
+    rows = {row.name: msgspec.to_builtins(row) for row in SERVICES}
+    for name, change in changes.items():
+        rows.setdefault(name, {"name": name})
+        if "name" in change:
+            raise ValueError(f"{name}.name: a service cannot be renamed")
+    plain = msgspec.to_builtins(Service(name="", unit=Kind.UNITS))
+    made = []
+    for name, row in rows.items():
+        # A default of the configuration yields to what a built-in row says on its own account.
+        own = {"unit", "contexts"}
+        base = {key: value for key, value in row.items() if key in own or value != plain.get(key)}
+        merged = {**dict(defaults), **base, **changes.get(name, {}), "name": name}
+        try:
+            made.append(msgspec.convert(_with_names(merged), Service))
+        except (msgspec.ValidationError, ValueError) as bad:
+            raise ValueError(f"{name}: {bad}") from None
+    return Services(tuple(made))
+
+
+def _with_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Kinds and actions may be written as words."""
+    row = dict(row)
+    if isinstance(row.get("unit"), str):
+        row["unit"] = {kind.name.lower(): int(kind) for kind in Kind}.get(row["unit"], row["unit"])
+    final = row.get("final")
+    if isinstance(final, Mapping) and isinstance(final.get("action"), str):
+        row["final"] = {**final, "action": {a.name.lower(): a.value for a in FinalAction}.get(final["action"], -1)}
+    return row
