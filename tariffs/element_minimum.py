@@ -24,17 +24,15 @@ class Minimum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         draft.need_price()
         least = draft.least = self.charge.micro
         units = spent = 0
-        for index, step in enumerate(draft.steps):
+        for covered, step in enumerate(draft.steps):
             blocks, whole = blocks_within(step, units, least - spent)
             spent, units = spent + price_of_blocks(step, blocks), units + blocks * step.block
-            if not whole:
-                break
-        else:
-            raise AssertionError("the last step of a ladder has no end")
-        if units == 0:
-            return  # the first block alone costs more
-        first = msgspec.structs.replace(step, block=units, price=least, per=1, reach=units)
-        draft.steps[:index] = [first, *self._block_between(step, units, blocks, spent, least)]
+            if whole:
+                continue
+            if units:  # else the first block alone costs more
+                first = msgspec.structs.replace(step, block=units, price=least, per=1, reach=units)
+                draft.steps[:covered] = [first, *self._block_between(step, units, blocks, spent, least)]
+            return
 
     @staticmethod
     def _block_between(step: Step, units: int, blocks: int, spent: int, least: int) -> list[Step]:

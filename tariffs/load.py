@@ -135,7 +135,7 @@ def _convert(value: Any, kind: type[T], source: str, at: str) -> T:
 
 def _read(kind: type, value: Any) -> Any:
     if kind in (Amount, Quantity, Increment):
-        return kind.read(value)  # type: ignore[attr-defined]
+        return kind.read(value)
     raise NotImplementedError(kind)
 
 
