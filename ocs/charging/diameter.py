@@ -17,7 +17,6 @@ from ocs.charging.identity import IdentityKind, number_in, spelled
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import (
     AskedLine,
-    Busy,
     ChargingAnswer,
     ChargingRequest,
     Fault,
@@ -31,7 +30,6 @@ from ocs.charging.request import (
     Used,
 )
 from ocs.charging.settings import Settings
-from protocol.diameter.answers import error_answer
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     CcSessionFailover,
@@ -310,20 +308,6 @@ class Local(msgspec.Struct, frozen=True):
     origin_host: str
     origin_realm: str
     origin_state_id: int | None = None
-
-
-def to_bytes(ccr: CreditControlRequest, answer: ChargingAnswer | Busy, local: Local) -> bytes:
-    """The whole answer, ids and Proxy-Info of the request included. Busy is 3004 with the E bit."""
-    if isinstance(answer, Busy):
-        return error_answer(
-            ccr.frame,
-            ResultCode.TOO_BUSY,
-            origin_host=local.origin_host,
-            origin_realm=local.origin_realm,
-            origin_state_id=local.origin_state_id,
-            why=answer.reason,
-        )
-    return to_cca(ccr, answer, local).answer(ccr)
 
 
 def to_cca(ccr: CreditControlRequest, answer: ChargingAnswer, local: Local) -> CreditControlAnswer:

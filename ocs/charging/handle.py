@@ -6,7 +6,7 @@ profile not at hand, an account Redis does not have, a report that names nobody,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -18,7 +18,7 @@ from balances.wire import Lost, NotSent
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_answer, to_charge, to_suspense
 from ocs.charging.outcomes import OUTCOMES
-from ocs.charging.profile import NOBODY, Profile
+from ocs.charging.profile import Profile
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
 from ocs.charging.settings import Settings
@@ -35,13 +35,14 @@ _keys: Final = lru_cache(65_536)(AccountKeys)
 
 
 class Profiles(Protocol):
-    """Profiles at hand, and the rest in Redis."""
+    """Profiles at hand, and the rest in Redis (`ocs.master.profiles`)."""
 
     def get(self, identity: str) -> Profile | None:
-        """What is at hand: a profile, NOBODY where it is known that there is none, None where it is not known."""
+        """The profile if it is at hand."""
 
-    def load(self, identity: str) -> Awaitable[Profile]:
-        """Read anew and keep; NOBODY if there is none. NotSent while the projection is not complete."""
+    def load(self, identities: Sequence[str]) -> Awaitable[Profile | None]:
+        """Read anew: of the first of these that anybody has; None: nobody has one. A NotSent while the projection of
+        master data is not complete: then it cannot be known."""
 
 
 class Store(Protocol):
@@ -76,7 +77,7 @@ class Shop:
         self.restore, self.event_known, self.jitter = restore, event_known, jitter
 
 
-async def handle(request: ChargingRequest, shop: Shop, *, now_ms: int) -> ChargingAnswer | Busy | None:
+async def handle(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy | None:
     """The answer; None is silence, so that the client asks again: whether it was charged is not known."""
     try:
         service = shop.settings.services.by_name.get(request.inputs.service, UNKNOWN)
@@ -87,41 +88,45 @@ async def handle(request: ChargingRequest, shop: Shop, *, now_ms: int) -> Chargi
             if request.phase is Phase.EVENT and not service.events:
                 why = f"the service {service.name} takes no one-time events"
                 return ChargingAnswer(Result.UNABLE, reason=why)
-        profile, at = await _subscriber(request, shop, now_ms)
-        if profile is NOBODY:
+        profile, names = await _subscriber(request, shop, now_ms)
+        if profile is None:
             return await _nobody(request, shop, now_ms)
         if request.currency is not None and profile.currency and request.currency != NUMBERS.get(profile.currency):
             return ChargingAnswer(Result.INVALID, reason=OUTCOMES[Result.INVALID].words, fault=Fault.MONEY)
-        return await _charge(request, shop, service, profile, at, now_ms)
+        return await _charge(request, shop, service, profile, names, now_ms)
     except NotSent as why:
         return Busy(str(why))
     except Lost:
         return None
 
 
-async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile, str]:
-    """Who it is about, and the identity that said so."""
-    reports = request.phase is Phase.UPDATE or request.phase is Phase.STOP
-    named, by = NOBODY, ""
-    for identity in request.identities:
-        profile = shop.profiles.get(identity) or await shop.profiles.load(identity)
-        if profile is not NOBODY:
-            named, by = profile, identity
+async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile | None, tuple[str, ...]]:
+    """Who it is about, and the identities to ask for again. All identities of a request are of one subscriber, so the
+    first one at hand will do."""
+    profiles, names = shop.profiles, request.identities
+    profile = None
+    for identity in names:
+        profile = profiles.get(identity)
+        if profile is not None:
             break
-    # Whoever moved lately may have sessions open that the former account pays.
-    moved = bool(named.moved_ms) and now_ms - named.moved_ms < shop.settings.moved_ms
-    if not reports or (named is not NOBODY and not moved):
-        return named, by
-    # It names nobody, or somebody who is gone: the session knows who pays, and settlement always goes there.
+    if profile is None and names:
+        profile = await profiles.load(names)
+    if request.phase is not Phase.UPDATE and request.phase is not Phase.STOP:
+        return profile, names
+    if profile is not None and not (profile.moved_ms and now_ms - profile.moved_ms < shop.settings.moved_ms):
+        return profile, names
+    # It names nobody, or somebody who is gone, or who moved to another account: the session knows who pays, and
+    # settlement always goes there.
     found = await shop.store.where(session_key(request, shop.settings))
     if found is None:
-        return named, by
+        return profile, names
     account, subscriber = found
-    identity = f"subscriber:{subscriber}"
-    profile = shop.profiles.get(identity) or await shop.profiles.load(identity)
-    if profile is NOBODY:
-        return Profile(subscriber, account, EXACT_MAX, "", "", ()), ""
-    return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), identity
+    if profile is None or profile.subscriber != subscriber:
+        names = (f"subscriber:{subscriber}",)
+        profile = profiles.get(names[0]) or await profiles.load(names)
+    if profile is None:
+        return Profile(subscriber, account, EXACT_MAX, "", "", ()), ()
+    return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), names
 
 
 async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy:
@@ -139,7 +144,7 @@ async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> Charging
 
 
 async def _charge(
-    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, at: str, now_ms: int
+    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
 ) -> ChargingAnswer | Busy:
     settings, jitter = shop.settings, shop.jitter()
     quote = _quote(request, shop, service, profile, now_ms)
@@ -156,10 +161,10 @@ async def _charge(
             case "absent":
                 await shop.restore(profile.account)
             case "stale":
-                account = profile.account
-                profile = await shop.profiles.load(at) if at else profile
-                if profile is NOBODY or (profile.account != account and request.phase in (Phase.UPDATE, Phase.STOP)):
-                    profile = msgspec.structs.replace(profile, account=account)  # gone or moved meanwhile: settle there
+                newer = await shop.profiles.load(names) if names else None
+                if newer is None and request.phase in (Phase.START, Phase.EVENT):
+                    return await _nobody(request, shop, now_ms)
+                profile = _still_paid(profile, newer, request.phase)
                 quote = _quote(request, shop, service, profile, now_ms)
                 charge, context = to_charge(request, service, profile, quote, settings, now_ms, jitter)
             case "refused":  # an amount would pass 2^53; nothing was written
@@ -167,6 +172,16 @@ async def _charge(
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
     return Busy("the account could not be brought in")
+
+
+def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
+    """The newer profile; but an open session stays with the account it began with, and one whose subscriber is gone is
+    settled all the same."""
+    if newer is None:
+        return msgspec.structs.replace(old, rev=EXACT_MAX, assignments=())
+    if newer.account != old.account and phase in (Phase.UPDATE, Phase.STOP):
+        return msgspec.structs.replace(newer, account=old.account)
+    return newer
 
 
 def _quote(request: ChargingRequest, shop: Shop, service: Service, profile: Profile, now_ms: int) -> Quote:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from tariffs.catalog import Assignment
@@ -32,7 +30,3 @@ class Profile(msgspec.Struct, array_like=True, frozen=True):
     moved_ms: int = 0
     """When the paying account changed last, 0 for never: open sessions stay with the account they began with, so for
     a while reports are looked up by session."""
-
-
-NOBODY: Final = Profile("", "", 0, "", "", ())
-"""No subscriber has the identity; kept like a profile, so that knowing this costs nothing either."""

@@ -180,6 +180,6 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
 
 
 class Busy(msgspec.Struct, frozen=True):
-    """Certainly not executed: the client may repeat it elsewhere at once."""
+    """Certainly not executed: the client may repeat it elsewhere at once (Diameter: 3004 with the E bit)."""
 
     reason: str = ""
