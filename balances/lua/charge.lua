@@ -120,10 +120,10 @@ local function fresh(ask)
     now_ms }
 end
 
-local function copy(line)
-  local twin = {}
-  for i = 1, #line do twin[i] = line[i] end
-  return twin
+-- Where a line stands on its ladder: what a climb moves, without the rest of the line
+local function position_of(line)
+  return { 0, 0, 0, line[LINE.total], line[LINE.paid_ahead], line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per],
+    line[LINE.fee_paid] }
 end
 
 local function wanted(ask)
@@ -137,129 +137,6 @@ local function ms_per_unit(unit)
   return unit == KIND.SECONDS and 1000 or 0
 end
 
----------------------------------------------------------------------------------------------------- one-time events
-local function debit_event(ask, index)
-  local line, why = fresh(ask), refusal_of(ask)
-  local want, units, cost, takes = wanted(ask), 0, 0, {}
-  local ladder = ladder_of(ask[ASK.ladder])
-  if why == RESULT.OK and ladder then
-    purse_open(OPEN, {})
-    units, cost = climb(ladder, line, want, counter_values(account), charge[CHARGE.event_ms],
-      ms_per_unit(ask[ASK.unit]), true)
-    if not units then return nil end
-    if units == 0 or (ask[ASK.whole] and units < want) then
-      why, units, cost = RESULT.CREDIT_LIMIT, 0, 0
-    else
-      takes = purse_takes()
-      debit(account, entries, takes, 'usage', index)
-    end
-  end
-  local feeds = {}
-  if units > 0 then
-    for _, count in ipairs(ladder[LADDER.counts]) do
-      local amount = count[COUNT.what] == 0 and units or cost
-      feed(account, count[COUNT.key], count[COUNT.until_ms], amount, 0)
-      feeds[#feeds + 1] = { count[COUNT.key], amount }
-    end
-    moved = true
-  end
-  local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
-  usage(ask, ask[ASK.unit], units, 0, units, cost, units, why, marks, ladder and ladder[LADDER.tag] or '',
-    charge[CHARGE.event_ms])
-  outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
-    cost, marks }
-  cost_all, debited_all = cost_all + cost, debited_all + cost
-  return units, cost, takes, feeds
-end
-
--- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
-local function give_back(id, kind, amount, index)
-  local bucket = bucket_of(account, id)
-  if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
-    if kind == KIND.MONEY then
-      bucket = bucket_of(account, MAIN)
-    else
-      bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, charge[CHARGE.refund_until_ms],
-        { charge[CHARGE.service] }, 'refund' }
-      account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
-      table.insert(account[ACCOUNT.buckets], bucket)
-    end
-  end
-  enter(account, entries, bucket, amount, 'revenue', 'refund', index)
-end
-
--- Refund a part (money, or units of the original), or all that is left; changes `paid`, a Once.
-local function refund_event(ask, index, paid)
-  local why, units, money = RESULT.OK, 0, 0
-  local asked, is_money = ask[ASK.asked], ask[ASK.unit] == KIND.MONEY
-  if not paid then
-    if is_money and asked > 0 and asked <= charge[CHARGE.refund_free] then
-      give_back(MAIN, KIND.MONEY, asked, index)
-      money = asked
-    else
-      why = RESULT.NOT_FOUND
-    end
-  else
-    local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
-    if asked <= 0 then units = left_units
-    elseif is_money then money = asked
-    else units = asked end
-    if units > left_units or money > left_cost or (left_units == 0 and left_cost == 0) then
-      why, units, money = RESULT.TOO_MUCH, 0, 0
-    else
-      local all = (units > 0 and units == left_units) or (is_money and asked > 0 and money == left_cost)
-      if all then units, money = left_units, left_cost
-      elseif money == 0 then money = share(left_cost, units, left_units) end
-      local due, takes = money, paid[ONCE.takes]
-      for i = #takes, 1, -1 do -- last paid, first given back
-        local take = takes[i]
-        local back
-        if take[PAID.kind] == KIND.MONEY then
-          back = all and take[TAKE.amount] or min(take[TAKE.amount], due)
-          due = due - back
-        else
-          back = all and take[TAKE.amount] or share(take[TAKE.amount], units, left_units)
-        end
-        if back > 0 then give_back(take[PAID.bucket], take[PAID.kind], back, index) end
-        take[TAKE.amount] = take[TAKE.amount] - back
-      end
-      for _, fed in ipairs(paid[ONCE.feeds]) do
-        local back = fed[FEED.amount]
-        if not all and left_units > 0 then back = share(fed[FEED.amount], units, left_units) end
-        if counter_of(account, fed[FEED.key]) then feed(account, fed[FEED.key], 0, -back, 0) end
-        fed[FEED.amount] = fed[FEED.amount] - back
-      end
-      paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
-    end
-  end
-  if why == RESULT.OK then moved = true end
-  local marks = bit.bor(flags, FLAG.REFUND)
-  usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, '', charge[CHARGE.event_ms])
-  outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why,
-    is_money and money or units, 0, 0, false, -money, -money, marks }
-  cost_all, debited_all = cost_all - money, debited_all - money
-end
-
--- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes.
-local function enquire(ask)
-  local why, units, cost = RESULT.OK, 0, 0
-  local ladder = ladder_of(ask[ASK.ladder])
-  local check = charge[CHARGE.action] == ACTION.CHECK
-  if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
-  if ladder and why == RESULT.OK then
-    purse_open(OPEN, {})
-    units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account), charge[CHARGE.event_ms],
-      ms_per_unit(ask[ASK.unit]), check)
-    if not units then return false end
-    enough = enough and units >= wanted(ask)
-  end
-  if check and refusal_of(ask) ~= RESULT.OK then enough = false end
-  outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
-    cost, flags }
-  cost_all = cost_all + cost
-  return true
-end
-
 -- A command is refused when all its lines are.
 local function command_result()
   for _, line in ipairs(outcomes) do
@@ -269,7 +146,130 @@ local function command_result()
   return outcomes[1] and outcomes[1][LINEOUTCOME.result] or RESULT.OK
 end
 
+---------------------------------------------------------------------------------------------------- one-time events
 if phase == PHASE.EVENT then
+  local function debit_event(ask, index)
+    local line, why = fresh(ask), refusal_of(ask)
+    local want, units, cost, takes = wanted(ask), 0, 0, {}
+    local ladder = ladder_of(ask[ASK.ladder])
+    if why == RESULT.OK and ladder then
+      purse_open(OPEN, {})
+      units, cost = climb(ladder, line, want, counter_values(account), charge[CHARGE.event_ms],
+        ms_per_unit(ask[ASK.unit]), true)
+      if not units then return nil end
+      if units == 0 or (ask[ASK.whole] and units < want) then
+        why, units, cost = RESULT.CREDIT_LIMIT, 0, 0
+      else
+        takes = purse_takes()
+        debit(account, entries, takes, 'usage', index)
+      end
+    end
+    local feeds = {}
+    if units > 0 then
+      for _, count in ipairs(ladder[LADDER.counts]) do
+        local amount = count[COUNT.what] == 0 and units or cost
+        feed(account, count[COUNT.key], count[COUNT.until_ms], amount, 0)
+        feeds[#feeds + 1] = { count[COUNT.key], amount }
+      end
+      moved = true
+    end
+    local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
+    usage(ask, ask[ASK.unit], units, 0, units, cost, units, why, marks, ladder and ladder[LADDER.tag] or '',
+      charge[CHARGE.event_ms])
+    outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
+      cost, marks }
+    cost_all, debited_all = cost_all + cost, debited_all + cost
+    return units, cost, takes, feeds
+  end
+
+  -- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
+  local function give_back(id, kind, amount, index)
+    local bucket = bucket_of(account, id)
+    if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
+      if kind == KIND.MONEY then
+        bucket = bucket_of(account, MAIN)
+      else
+        bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, charge[CHARGE.refund_until_ms],
+          { charge[CHARGE.service] }, 'refund' }
+        account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
+        table.insert(account[ACCOUNT.buckets], bucket)
+      end
+    end
+    enter(account, entries, bucket, amount, 'revenue', 'refund', index)
+  end
+
+  -- Refund a part (money, or units of the original), or all that is left; changes `paid`, a Once.
+  local function refund_event(ask, index, paid)
+    local why, units, money = RESULT.OK, 0, 0
+    local asked, is_money = ask[ASK.asked], ask[ASK.unit] == KIND.MONEY
+    if not paid then
+      if is_money and asked > 0 and asked <= charge[CHARGE.refund_free] then
+        give_back(MAIN, KIND.MONEY, asked, index)
+        money = asked
+      else
+        why = RESULT.NOT_FOUND
+      end
+    else
+      local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
+      if asked <= 0 then units = left_units
+      elseif is_money then money = asked
+      else units = asked end
+      if units > left_units or money > left_cost or (left_units == 0 and left_cost == 0) then
+        why, units, money = RESULT.TOO_MUCH, 0, 0
+      else
+        local all = (units > 0 and units == left_units) or (is_money and asked > 0 and money == left_cost)
+        if all then units, money = left_units, left_cost
+        elseif money == 0 then money = share(left_cost, units, left_units) end
+        local due, takes = money, paid[ONCE.takes]
+        for i = #takes, 1, -1 do -- last paid, first given back
+          local take = takes[i]
+          local back
+          if take[PAID.kind] == KIND.MONEY then
+            back = all and take[TAKE.amount] or min(take[TAKE.amount], due)
+            due = due - back
+          else
+            back = all and take[TAKE.amount] or share(take[TAKE.amount], units, left_units)
+          end
+          if back > 0 then give_back(take[PAID.bucket], take[PAID.kind], back, index) end
+          take[TAKE.amount] = take[TAKE.amount] - back
+        end
+        for _, fed in ipairs(paid[ONCE.feeds]) do
+          local back = fed[FEED.amount]
+          if not all and left_units > 0 then back = share(fed[FEED.amount], units, left_units) end
+          if counter_of(account, fed[FEED.key]) then feed(account, fed[FEED.key], 0, -back, 0) end
+          fed[FEED.amount] = fed[FEED.amount] - back
+        end
+        paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
+      end
+    end
+    if why == RESULT.OK then moved = true end
+    local marks = bit.bor(flags, FLAG.REFUND)
+    usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, '', charge[CHARGE.event_ms])
+    outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why,
+      is_money and money or units, 0, 0, false, -money, -money, marks }
+    cost_all, debited_all = cost_all - money, debited_all - money
+  end
+
+  -- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes.
+  local function enquire(ask)
+    local why, units, cost = RESULT.OK, 0, 0
+    local ladder = ladder_of(ask[ASK.ladder])
+    local check = charge[CHARGE.action] == ACTION.CHECK
+    if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
+    if ladder and why == RESULT.OK then
+      purse_open(OPEN, {})
+      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account), charge[CHARGE.event_ms],
+        ms_per_unit(ask[ASK.unit]), check)
+      if not units then return false end
+      enough = enough and units >= wanted(ask)
+    end
+    if check and refusal_of(ask) ~= RESULT.OK then enough = false end
+    outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
+      cost, flags }
+    cost_all = cost_all + cost
+    return true
+  end
+
   local action = charge[CHARGE.action]
   if action == ACTION.CHECK or action == ACTION.PRICE then
     for _, ask in ipairs(asks) do
@@ -485,7 +485,7 @@ local short_of_others = false
 local function extend(one, units, keep)
   local ask = one[ASKED]
   local ladder, unit = one[LADDER_OF], ask[ASK.unit]
-  local position = keep and one[POSITION] or copy(one[POSITION])
+  local position = keep and one[POSITION] or position_of(one[POSITION])
   local covered = climb(ladder, position, units, counter_values(account),
     charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(unit), ms_per_unit(unit), keep)
   if not covered then return nil end
@@ -507,7 +507,7 @@ for _, one in ipairs(asking) do
   if line[LINE.unit] ~= ask[ASK.unit] then -- counted in another unit from here on: nothing carries over
     line[LINE.unit], line[LINE.total], line[LINE.paid_ahead], line[LINE.rest] = ask[ASK.unit], 0, 0, 0
   end
-  one[POSITION], one[LADDER_OF] = copy(line), cmsgpack.unpack(ask[ASK.ladder])
+  one[POSITION], one[LADDER_OF] = position_of(line), cmsgpack.unpack(ask[ASK.ladder])
   purse_open(OPEN, {})
   local first = one[WANT]
   if #asking > 1 then first = min(first, ask[ASK.minimum]) end
@@ -560,7 +560,7 @@ for _, one in ipairs(asking) do
     line[LINE.due_ms] = now_ms + 2 * validity_ms
     purse_open(ALONE, own)
     local least = max(min(ask[ASK.minimum], wanted(ask)), 1)
-    local further = climb(one[LADDER_OF], copy(one[POSITION]), least, counter_values(account),
+    local further = climb(one[LADDER_OF], position_of(one[POSITION]), least, counter_values(account),
       charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(ask[ASK.unit]), ms_per_unit(ask[ASK.unit]), true)
     line[LINE.final] = further ~= nil and further < least
     if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end

@@ -27,7 +27,7 @@ local function feed(account, key, until_ms, used, held)
 end
 
 local function counter_values(account)
-  local values = {}
+  local values = {} -- used + held of each counter
   for _, counter in ipairs(account[ACCOUNT.counters]) do
     values[counter[COUNTER.key]] = counter[COUNTER.used] + counter[COUNTER.held]
   end
