@@ -67,7 +67,7 @@ class Reader:
                 break
         else:
             shape = self._learn(frame, number)
-        values = shape.unpack(frame) + (None,)  # index -1: what is not there
+        values = (*shape.unpack(frame), None)  # index -1: what is not there
         result, request_number, session = shape.command(values)
         return Answer(result, request_number, session, tuple([LineAnswer._make(pick(values)) for pick in shape.lines]))
 
@@ -116,6 +116,8 @@ def _walk(frame: bytes, mask: bytearray, places: list[tuple[int, str]]) -> tuple
     def inside(start: int, end: int, into: dict[str, int]) -> None:
         at = start
         while at < end:
+            if end - at < 8:
+                raise UnreadableError(f"{end - at} octets at {at} are no AVP")
             code, length = int.from_bytes(frame[at : at + 4], "big"), int.from_bytes(frame[at + 5 : at + 8], "big")
             head = 12 if frame[at + 4] & 0x80 else 8
             if not head <= length <= end - at:
@@ -133,8 +135,11 @@ def _walk(frame: bytes, mask: bytearray, places: list[tuple[int, str]]) -> tuple
                 into["session"] = len(places)
                 places.append((data, f"{after - data}s"))
             elif code in NAMES and NAMES[code] not in into:
+                form = FORMS.get(code, "I")
+                if after - data != Struct(">" + form).size:
+                    raise UnreadableError(f"AVP {code} at {at} has {after - data} octets of data")
                 into[NAMES[code]] = len(places)
-                places.append((data, FORMS.get(code, "I")))
+                places.append((data, form))
             at = after + -after % 4
 
     inside(20, len(frame), command)

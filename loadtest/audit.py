@@ -81,7 +81,9 @@ class Audit:
             if amount != debited:
                 notes.append(f"the ledger has {text(amount)} entered, the balance fell by {text(debited)}")
             if not due[index] <= debited <= due[index] + may:
-                notes.append(f"due {text(due[index])}, debited {text(debited)}, off by {debited - due[index]} micro-units")
+                notes.append(
+                    f"due {text(due[index])}, debited {text(debited)}, off by {debited - due[index]} micro-units"
+                )
             if after[index].held and index not in left_open:
                 notes.append(f"{text(after[index].held)} held and no session open")
             in_doubt = index in left_open and not notes

@@ -1,12 +1,13 @@
-"""What networks do to requests, done on purpose. The rule they all keep: a request is sent again only as RFC 6733 section
-5.5.4 allows (T bit, same End-to-End Identifier), so whatever happens, each use must be charged once.
+"""What networks do to requests, done on purpose. The rule they all keep: a request is sent again only as RFC 6733
+section 5.5.4 allows (T bit, same End-to-End Identifier), so whatever happens, each use must be charged once.
 """
 
 import random
 from typing import NamedTuple
 
 from loadtest.answers import Answer
-from loadtest.client import Client, Link, Request
+from loadtest.client import Client
+from loadtest.link import Link, Request
 from loadtest.subscriber import TRANSIENT
 
 

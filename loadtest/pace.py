@@ -23,7 +23,7 @@ def plan(rate: float, pacing: str, rng: random.Random) -> Iterator[float]:
 
 
 class Pacer:
-    """Calls `fire(planned_ns)` at the planned instants; False means "nothing can be sent now", and the instant stays due."""
+    """Calls `fire(planned_ns)` at the planned instants; False: nothing can be sent now, and the instant stays due."""
 
     def __init__(self, instants: Iterator[float], fire: Callable[[int], bool]) -> None:
         self._instants, self._fire = instants, fire

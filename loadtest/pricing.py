@@ -5,10 +5,11 @@ of `total` units costs `cost(total)`. So a report costs `cost(total now) - cost(
 paid ahead carry over from one report to the next.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
 from fractions import Fraction
 
 MICRO = 1_000_000
+AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Price:
@@ -29,13 +30,12 @@ class Price:
 
 def micro(text: str) -> int:
     """The micro-units of an amount as the API writes it. A digit beyond the sixth is an error, not rounded away."""
-    try:
-        amount = Decimal(text) * MICRO
-    except (InvalidOperation, TypeError):
-        raise ValueError(f"{text!r} is not an amount") from None
-    if not amount.is_finite() or amount != (whole := int(amount)):
+    if not AMOUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is not an amount")
+    amount = Fraction(text) * MICRO
+    if amount.denominator != 1:
         raise ValueError(f"{text!r} is finer than a micro-unit")
-    return whole
+    return amount.numerator
 
 
 def text(amount_micro: int) -> str:

@@ -23,7 +23,9 @@ PER = {"octets": "octets", "seconds": "s", "units": "units"}
 def tariff(scenario: Scenario) -> dict[str, Any]:
     """The scenario's price list as a tariff document. Its name is that of its content: two lists never mix."""
     rows = []
-    for row in sorted(scenario.prices, key=lambda row: row.rating_group is None):  # the first that matches prices a line
+    for row in sorted(
+        scenario.prices, key=lambda row: row.rating_group is None
+    ):  # the first that matches prices a line
         when: dict[str, object] = {"service": row.service}
         if row.rating_group is not None:
             when["rating_group"] = row.rating_group
@@ -73,7 +75,7 @@ class Provision:
         self.done += 1
 
     async def _subscriber(self, who: Subscriber) -> None:
-        name = f"load-{who.index:07d}"
+        name = f"load-{who.place:07d}"
         msisdn, imsi = (identity.decode() for identity in who.identities)
         body = {
             "account": account_of(self._scenario, who.account),

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.audit import Verdict
-from loadtest.client import Counts
 from loadtest.faults import Faults
+from loadtest.link import Counts
 from loadtest.pricing import text
 from loadtest.stage import Stats
 
@@ -110,7 +110,9 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
     for fault in verdict.faults:
         console.print(f"  {fault}", style="red", highlight=False)
     if verdict.holds:
-        console.print(f"HOLDS: every account agrees to the micro-unit ({verdict.entries:,} entries)", style="bold green")
+        console.print(
+            f"HOLDS: every account agrees to the micro-unit ({verdict.entries:,} entries)", style="bold green"
+        )
     else:
         what = f"FAILS: {verdict.wrong:,} of {verdict.accounts:,} accounts"
         console.print(f"{what}, {verdict.doubtful:,} of them for want of answers", style="bold red")

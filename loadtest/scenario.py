@@ -19,7 +19,7 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A typing error in a file is an error."""
 
 
-class PriceRow(Strict):
+class PriceRow(Strict, frozen=True):
     """One row of the price list: the tariff the server is given and the witness's own arithmetic, from one line."""
 
     service: Service
@@ -30,7 +30,7 @@ class PriceRow(Strict):
     """None: any rating group without a row of its own, or none."""
 
 
-class Line(Strict):
+class Line(Strict, frozen=True):
     """One rating group of a session. Without a rating group the units stand at command level (single service)."""
 
     unit: Unit
@@ -41,7 +41,7 @@ class Line(Strict):
     """Units asked for; None leaves the amount to the server."""
 
 
-class Play(Strict):
+class Play(Strict, frozen=True):
     """One kind of traffic: sessions of INITIAL, some UPDATEs, TERMINATION; or single events."""
 
     service: Service
@@ -52,7 +52,7 @@ class Play(Strict):
     """A single EVENT_REQUEST (DIRECT_DEBITING) instead of a session."""
 
 
-class Scenario(Strict):
+class Scenario(Strict, frozen=True):
     name: str
     plays: tuple[Play, ...]
     prices: tuple[PriceRow, ...]
@@ -108,7 +108,9 @@ class Scenario(Strict):
 
 def shipped() -> list[str]:
     """Names of the scenarios that come with the package."""
-    return sorted(path.name[:-5] for path in files("loadtest").joinpath("scenarios").iterdir() if path.name[-5:] == ".toml")
+    return sorted(
+        path.name[:-5] for path in files("loadtest").joinpath("scenarios").iterdir() if path.name[-5:] == ".toml"
+    )
 
 
 def load(name: str, **overrides: object) -> Scenario:
@@ -119,7 +121,9 @@ def load(name: str, **overrides: object) -> Scenario:
         tree.update({key: value for key, value in overrides.items() if value is not None})
         return msgspec.convert(tree, Scenario)
     except FileNotFoundError:
-        raise ScenarioError(f"no scenario {name!r}; shipped ones: {', '.join(shipped())}; or the path of a file") from None
+        raise ScenarioError(
+            f"no scenario {name!r}; shipped ones: {', '.join(shipped())}; or the path of a file"
+        ) from None
     except (ValueError, TypeError, OSError) as why:
         raise ScenarioError(f"{place}: {why}") from None
 

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from hdrh.histogram import HdrHistogram
 
 from loadtest.answers import Answer
-from loadtest.client import Client, Link, Request, ids
+from loadtest.client import Client
 from loadtest.faults import Faults
+from loadtest.link import Link, Request
 from loadtest.pace import Pacer, plan
 from loadtest.scenario import Scenario
 from loadtest.subscriber import INITIAL, TRANSIENT, Role, Session, Subscriber, subscriber
-from loadtest.templates import session_id, stamp
+from loadtest.templates import ids, session_id, stamp
 from protocol.diameter.dictionary.credit_control import CcRequestType
 
 LATENCY_US_MAX = 120_000_000
@@ -193,7 +194,7 @@ class Stage:
             asyncio.get_running_loop().call_later(BACK_OFF_S, self._idle.append, (session, link))
         elif session.phase is None:
             self.open.discard(session)
-            self._free.append(session.subscriber.index)
+            self._free.append(session.subscriber.place)
         else:
             self._idle.append((session, link))
         if self._closed_loop and not self._ending:
@@ -204,7 +205,7 @@ class Stage:
         self._turn = (self._turn + 1) % len(links)
         link = links[self._turn]
         role = self.rng.choices(self._roles[link], self._weights)[0]
-        name = session_id(link.origin, self.client.started_s, self.client.next_session())
+        name = session_id(link.origin, self.client.started, self.client.next_session())
         who = self._make(self._free.popleft(), self.scenario.accounts_shared_by)
         session = Session(role, who, name.encode(), updates=self.rng.randint(*role.play.updates))
         self.open.add(session)

@@ -27,7 +27,7 @@ SETTLED = frozenset({2001, 2002, 4010, 4011, 4012, 5002, 5031})
 
 
 class Subscriber(NamedTuple):
-    index: int
+    place: int
     account: int
     """Index of the account that pays."""
     identities: tuple[bytes, bytes]
@@ -38,7 +38,7 @@ def subscriber(index: int, shared_by: int = 1) -> Subscriber:
     """Number `index` of those that `provision.py` makes."""
     msisdn = f"4999{index:08d}"
     imsi = f"00101{msisdn[-10:]}"
-    assert len(msisdn) == len(MSISDN) and len(imsi) == len(IMSI)
+    assert (len(msisdn), len(imsi)) == (len(MSISDN), len(IMSI))
     return Subscriber(index, index // shared_by, (msisdn.encode(), imsi.encode()))
 
 

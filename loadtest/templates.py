@@ -6,6 +6,7 @@ for. So what we send is what the dictionary says, and a mark that moved or stand
 
 from collections.abc import Callable
 from struct import Struct
+from typing import Any, TypeVar
 
 from loadtest.scenario import CONTEXTS, Line, Play
 from protocol.diameter.dictionary.credit_control import (
@@ -27,6 +28,8 @@ from protocol.diameter.dictionary.tgpp_charging import (
 )
 from protocol.diameter.header import RETRANSMITTED
 from protocol.diameter.types import Address
+
+G = TypeVar("G", UsedServiceUnit, RequestedServiceUnit)
 
 APPLICATION = 4
 U32, U64 = Struct(">I").pack, Struct(">Q").pack
@@ -76,6 +79,11 @@ class Template:
         return self._form % (ids, session, U32(number), stamp, *subscriber, *values)
 
 
+def ids(number: int) -> bytes:
+    """Both identifiers of a request on its first way: what is unique to the client is unique to the connection."""
+    return U32(number) * 2
+
+
 def stamp(unix_s: float) -> bytes:
     return U32(int(unix_s) + NTP & 0xFFFFFFFF)
 
@@ -91,7 +99,7 @@ def _message(
     asks = phase is not CcRequestType.TERMINATION_REQUEST
     reports = phase in (CcRequestType.UPDATE_REQUEST, CcRequestType.TERMINATION_REQUEST)
     asked = [_asked(line) if asks else None for line in play.lines]
-    spent = [(UsedServiceUnit(**{FIELD[line.unit]: n}),) if reports else () for line, n in zip(play.lines, used, strict=True)]
+    spent = [(_units(UsedServiceUnit, line, n),) if reports else () for line, n in zip(play.lines, used, strict=True)]
     single = play.lines[0].rating_group is None
     lines = tuple(
         MultipleServicesCreditControl(requested_service_unit=a, used_service_unit=s, rating_group=line.rating_group)
@@ -122,7 +130,12 @@ def _message(
 
 
 def _asked(line: Line) -> RequestedServiceUnit:
-    return RequestedServiceUnit(**({} if line.ask is None else {FIELD[line.unit]: line.ask}))
+    return RequestedServiceUnit() if line.ask is None else _units(RequestedServiceUnit, line, line.ask)
+
+
+def _units(group: type[G], line: Line, amount: int) -> G:
+    members: dict[str, Any] = {FIELD[line.unit]: amount}
+    return group(**members)
 
 
 def _about(play: Play) -> ServiceInformation:

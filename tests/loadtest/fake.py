@@ -54,7 +54,7 @@ class Fake:
         self.sessions: dict[str, str] = {}
         self.answers: dict[tuple[str, int, int], CreditControlAnswer] = {}
         self._silent: set[tuple[str, int, int]] = set()
-        self.requests = self.charges = 0
+        self.requests = self.repeats = self.charges = 0
         self.diameter_port = self.http_port = 0
         self.peers = PeerTable(
             Local("ocs.example.net", "example.net", (Address.of("127.0.0.1"),)),
@@ -86,6 +86,7 @@ class Fake:
 
     def charge(self, ccr: CreditControlRequest) -> bytes | None:
         self.requests += 1
+        self.repeats += ccr.is_retransmitted
         number, kind = self.requests, int(ccr.cc_request_type)
         if number in self.too_busy_at:
             return self._plain(ccr, 3004).answer(ccr)
@@ -120,9 +121,11 @@ class Fake:
             unit = self._unit(identity, service, line.rating_group)
             for used in line.used_service_unit:
                 self._settle(ccr.session_id, account, identity, service, line.rating_group, used)
-            result, grant = None, None
+            result: int | None = None
+            grant: GrantedServiceUnit | None = None
             if line.requested_service_unit is not None:
-                result, grant = 2001, GrantedServiceUnit(**{UNITS[unit]: GRANT[unit]})
+                members: dict[str, Any] = {UNITS[unit]: GRANT[unit]}
+                result, grant = 2001, GrantedServiceUnit(**members)
                 if self._cost(identity, service, line.rating_group, unit, GRANT[unit]) > self.balances[account]:
                     result, grant = 4012, None
             answers.append(
@@ -207,8 +210,8 @@ class Fake:
                 status, answer = self._route(method, target, body, headers)
                 text = json.dumps(answer).encode()
                 etag = f'ETag: "{answer.get("version", 1)}"\r\n' if status == 200 else ""
-                head = f"HTTP/1.1 {status} X\r\n{etag}Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-                writer.write(head.encode() + text)
+                head = f"HTTP/1.1 {status} X\r\n{etag}Content-Type: application/json\r\n"
+                writer.write(f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -258,8 +261,9 @@ class _Diameter(asyncio.Protocol):
         self.fake, self.frames, self.loop = fake, FrameBuffer(), asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport, self.peer = cast(asyncio.Transport, transport), self.fake.peers.accepted(0)
-        self.fake.transports.add(transport)
+        self.transport = cast(asyncio.Transport, transport)
+        self.peer = self.fake.peers.accepted(0)
+        self.fake.transports.add(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fake.transports.discard(self.transport)

@@ -1,0 +1,123 @@
+"""One run from provisioning to verdict."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from rich.console import Console
+
+from loadtest import report
+from loadtest.api import Api
+from loadtest.audit import Audit, Verdict
+from loadtest.client import Client
+from loadtest.faults import Faults, Plan
+from loadtest.link import Target
+from loadtest.provision import Provision, account_of
+from loadtest.scenario import Scenario
+from loadtest.stage import Stage, Stats, calm_collector
+
+
+class Options(NamedTuple):
+    """What the command line says besides the scenario."""
+
+    target: Target
+    http: str
+    token: str
+    provisions: bool = True
+    audits: bool = True
+    saturate: int = 0
+    """In flight, all the time; 0: at the scenario's rate."""
+    faults: Plan = Plan()
+    seed: int = 0
+
+
+class Outcome(NamedTuple):
+    total: Stats
+    stage: Stage
+    verdict: Verdict | None
+    cpu_us: float
+    """Of this process, per request answered while it was measured."""
+
+    @property
+    def is_good(self) -> bool:
+        counts, faults = self.stage.client.counts, self.stage.faults
+        wrong = (self.verdict is not None and not self.verdict.holds) or counts.misaddressed or counts.unreadable
+        return bool(self.total.answered) and not wrong and not (faults and faults.contradictions)
+
+
+async def play(scenario: Scenario, options: Options, console: Console) -> Outcome:
+    """Raises ConnectionError or ApiError when there is no server to play against."""
+    client = Client(options.target, connections=scenario.connections, timeout_s=scenario.timeout_s, seed=options.seed)
+    async with Api(options.http, options.token) as api:
+        await client.start()  # first: a wrong address should not cost a minute of provisioning
+        with report.Line(console) as line:
+            provision = Provision(api, scenario)
+            if options.provisions:
+                progress = lambda: line.show(f"provisioning {provision.done:,} of {provision.total:,}")  # noqa: E731
+                await _watched(provision.run(), progress)
+            audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
+            if options.audits:
+                await _watched(audit.before(), lambda: line.show("reading balances"))
+            stage = Stage(client, scenario, seed=options.seed)
+            stage.faults = Faults(client, options.faults, stage.rng) if any(options.faults) else None
+            total, cpu_us = await _perform(stage, options.saturate, line)
+            verdict = None
+            if options.audits:
+                after = asyncio.ensure_future(audit.after(stage.dues.micro, stage.dues.left_open))
+                await _watched(after, lambda: line.show("auditing"))
+                verdict = after.result()
+        await client.stop()
+    return Outcome(total, stage, verdict, cpu_us)
+
+
+async def _perform(stage: Stage, in_flight: int, line: report.Line) -> tuple[Stats, float]:
+    """The measured part, then the end of every session, which is not measured."""
+    scenario = stage.scenario
+    calm_collector()
+    stage.turn_page()
+    started_s, cpu_s = time.monotonic(), time.process_time()
+
+    def show() -> None:
+        page = stage.turn_page()
+        line.show(report.page(time.monotonic() - started_s, page, stage.client.in_flight, len(stage.open)))
+
+    if in_flight:
+        await _watched(stage.saturate(in_flight, scenario.duration_s), show)
+    else:
+        await _watched(stage.pace(scenario.rate, scenario.pacing, scenario.duration_s), show)
+    stage.turn_page()
+    total, stage.total = stage.total, Stats()
+    total.until_ns = stage.total.since_ns
+    cpu_us = (time.process_time() - cpu_s) / max(1, total.answered) * 1e6
+    await _watched(stage.finish(), show)
+    return total, cpu_us
+
+
+async def _watched(work: Awaitable[object], show: Callable[[], None], every_s: float = 1.0) -> None:
+    """`work`, with something to look at."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=every_s))[0]:
+            show()
+    finally:
+        if not task.done():
+            task.cancel()
+    task.result()
+
+
+def tell(outcome: Outcome, console: Console) -> None:
+    """The tables, and what is wrong in words."""
+    report.show(console, outcome.total, outcome.stage.client.counts, outcome.stage.faults, outcome.cpu_us)
+    for contradiction in (outcome.stage.faults.contradictions if outcome.stage.faults else [])[:10]:
+        console.print(f"  {contradiction}", style="red", highlight=False)
+    if outcome.verdict is not None:
+        report.show_verdict(console, outcome.verdict)
+
+
+def save(outcome: Outcome, path: Path) -> None:
+    """For programs."""
+    tree: dict[str, Any] = report.tree(outcome.total, outcome.stage.client.counts, outcome.verdict, outcome.cpu_us)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({"good": outcome.is_good, **tree})))
