@@ -60,7 +60,7 @@ class Purse:
         taken = self.taken.get(bucket.id, 0)
         own = self.own.get(bucket.id, 0)
         if self.mode == Mode.OWN:
-            return own - taken
+            return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
         free = bucket.amount - taken - (bucket.held if self.mode == Mode.OPEN else own)
         if bucket.id == ops.MAIN:
             free += self.account.credit_limit
@@ -813,32 +813,31 @@ class Model:
         was_open = session.state == SessionState.OPEN
         state, may_grant, refused_as, marks = decision.enter_state(session)
 
-        # Pass 1: settle every reported line and release its hold; an INITIAL or TERMINATION releases all of them.
-        touched: list[Line] = []
+        # Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond
+        # its grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
+        touched = [decision.line_for(session, ask) for ask in charge.asks] if refused_as is None else []
         owned: list[tuple[Line, dict[int, int], int]] = []
-        if refused_as is None:
-            for ask in charge.asks:
-                line = decision.line_for(session, ask)
-                touched.append(line)
-                if not any(known is line for known, _, _ in owned):
-                    own, granted = books.release(line)
-                    owned.append((line, own, granted))
-                    decision.moved |= bool(granted or own)
-            if charge.phase != Phase.UPDATE:
-                for line in session.lines:
-                    if line.due_ms and not any(known is line for known, _, _ in owned):
-                        books.release(line)
-                        decision.moved = True
         decision.last_usage = {}
         for index, ask in enumerate(charge.asks):
             decision.outcomes.append(_outcome(ask, ask.unit, Result.NO_GRANT, decision.flags))
-            if touched and charge.phase != Phase.START:
-                line = touched[index]
+            if not touched:
+                continue
+            line = touched[index]
+            if not any(known is line for known, _, _ in owned):
+                own, granted = books.release(line)
+                owned.append((line, own, granted))
+                decision.moved |= bool(granted or own)
+            if charge.phase != Phase.START:
                 at = next(at for at, (known, _, _) in enumerate(owned) if known is line)
                 _, own, granted = owned[at]
                 left = decision.settle_line(ask, index, line, own, granted, marks)
                 owned[at] = (line, own, left)
                 line.touched_ms = now_ms
+        if refused_as is None and charge.phase != Phase.UPDATE:
+            for line in session.lines:
+                if line.due_ms:
+                    books.release(line)
+                    decision.moved = True
         books.lapse()
         decision.balance = books.watch()
 

@@ -395,32 +395,22 @@ local function line_for(ask)
   return line
 end
 
--- Pass 1: settle every reported line and release its hold; an INITIAL or TERMINATION releases all of them.
+-- Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond its
+-- grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
 local touched, owned = {}, {}
 if not refused_as then
-  for index, ask in ipairs(asks) do
-    local line = line_for(ask)
-    touched[index] = line
-    if not owned[line] then
-      local own, granted = release(account, line)
-      owned[line] = { own, granted }
-      if granted > 0 or next(own) then moved = true end
-    end
-  end
-  if phase ~= PHASE.UPDATE then
-    for _, line in ipairs(lines) do
-      if not owned[line] and line[LINE.due_ms] > 0 then
-        release(account, line)
-        moved = true
-      end
-    end
-  end
+  for index, ask in ipairs(asks) do touched[index] = line_for(ask) end
 end
 
 local settled_cost, settled_usage = {}, {}
 for index, ask in ipairs(asks) do
   local line = touched[index]
   settled_cost[index] = 0
+  if line and not owned[line] then
+    local own, granted = release(account, line)
+    owned[line] = { own, granted }
+    if granted > 0 or next(own) then moved = true end
+  end
   if line and phase ~= PHASE.START then
     local own, granted = owned[line][1], owned[line][2]
     local packed_ladder = line[LINE.ladder] ~= '' and line[LINE.ladder] or ask[ASK.ladder]
@@ -456,6 +446,14 @@ for index, ask in ipairs(asks) do
     end
     line[LINE.touched_ms] = now_ms
     cost_all = cost_all + settled_cost[index]
+  end
+end
+if phase ~= PHASE.UPDATE and not refused_as then
+  for _, line in ipairs(lines) do
+    if line[LINE.due_ms] > 0 then
+      release(account, line)
+      moved = true
+    end
   end
 end
 lapse(account, entries, now_ms)

@@ -23,7 +23,11 @@ end
 local function free_of(bucket)
   local id = bucket[BUCKET.id]
   local taken = purse.taken[id] or 0
-  if purse.mode == OWN then return (purse.own[id] or 0) - taken end
+  if purse.mode == OWN then
+    local own = purse.own[id] or 0
+    if id ~= MAIN then own = min(own, bucket[BUCKET.amount] - bucket[BUCKET.held]) end
+    return own - taken
+  end
   local free = bucket[BUCKET.amount] - taken
   if purse.mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (purse.own[id] or 0) end
   if id == MAIN then free = free + purse.account[ACCOUNT.credit_limit] end
