@@ -1,0 +1,246 @@
+"""What the back office does to accounts: one method each, whatever it is asked through (HTTP now, TMF654 later).
+
+PostgreSQL says which accounts there are; what one has is in Redis. An account Redis lacks is brought in from
+PostgreSQL, by its last record or, when it never had one, as it was created; then the call is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from balances import keys, ops
+from balances.ledger.restore import find_once, find_session
+from balances.store import unpack_account, unpack_posted
+from balances.wire import Lost, NotSent
+from ocs.api.problems import Problem
+from ocs.master import accounts
+from ocs.master.accounts import AccountRow
+from ocs.master.bring_in import bring_in
+from ocs.telemetry.log import logger
+
+if TYPE_CHECKING:
+    from asyncpg import Pool, Record
+    from redis.asyncio import Redis
+
+    from balances.pending import Pending
+    from balances.store import Store
+    from ocs.master.projection import Projector
+
+REMEMBER_MS: Final = 86_400_000
+"""How long Redis remembers an Idempotency-Key; PostgreSQL does so for `ledger.keep_days`."""
+
+LEDGER: Final = """
+    SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,
+        e.actor, e.reason, e.reference,
+        COALESCE(c.session, u.session) AS session, COALESCE(c.service, u.service) AS service,
+        COALESCE(c.subscriber, u.subscriber) AS subscriber
+    FROM ledger_entries e LEFT JOIN calls c USING (shard, epoch, n)
+        LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
+    WHERE e.account = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3
+"""
+
+BY_HAND: Final = ops.State.OPERATOR | ops.State.BARRED | ops.State.FRAUD
+
+
+class Receipt(Protocol):
+    """What became of a request to a network element."""
+
+    @property
+    def result(self) -> int | str: ...
+    @property
+    def host(self) -> str: ...
+
+
+Push = Callable[[str, ops.Session], Awaitable[Receipt]]
+"""`rar` or `asr`, and the session it is about."""
+
+
+class Desk:
+    def __init__(
+        self,
+        pool: Pool,
+        redis: Redis,
+        store: Store,
+        projector: Projector,
+        now_ms: Callable[[], int],
+        *,
+        push: Push,
+        processes: Callable[[], Awaitable[dict[str, str]]],
+        store_ms_max: int = 3_000,
+    ) -> None:
+        self.pool = pool
+        self.redis = redis
+        self.store = store
+        self.projector = projector
+        self.now_ms = now_ms
+        self.push = push
+        self._processes = processes
+        self._wait_s_max = store_ms_max / 1_000
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- accounts
+
+    async def row(self, account: str) -> AccountRow:
+        row = await accounts.get(self.pool, account)
+        if row is None:
+            raise Problem("not-found", f"there is no account {account}")
+        return row
+
+    async def read(self, row: AccountRow) -> tuple[ops.Account, list[ops.Session]]:
+        for _ in range(2):
+            found: tuple[ops.Account, list[ops.Session]] | None = await self._bounded(self.store.read(row.id))
+            if found is not None:
+                return found
+            await self._bring_in(row.id)
+        raise Problem("store-unavailable", "the account goes as soon as it comes: the store is being opened")
+
+    async def create(self, wanted: AccountRow) -> tuple[AccountRow, bool]:
+        row, made = await accounts.create(self.pool, wanted)
+        if made:
+            await self._bring_in(row.id)
+        return row, made
+
+    async def _bring_in(self, account: str) -> None:
+        """Into Redis, if it is not there (nothing-is-lost.md rule 8)."""
+        status = await self._bounded(bring_in(self.pool, self.redis, self.store, account, self.now_ms()))
+        if status not in ("ok", "exists"):
+            raise Problem("store-unavailable", f"the account is not in the live store, which says: {status}")
+
+    async def settings(self, row: AccountRow, wanted: ops.Settings) -> ops.Account:
+        reply = await self._present(row, lambda: self.store.settings(wanted))
+        if reply.status == "refused":
+            raise Problem("invalid", "resume_at: not below suspend_below, or the account would never be at rest")
+        account = unpack_account(reply.outcome)
+        if reply.status == "revision":
+            raise Problem("version-conflict", f"its version is {account.rev} now: read it again", version=account.rev)
+        return account
+
+    # ---- postings
+
+    async def post(self, row: AccountRow, wanted: ops.Post, check: Callable[[], None] | None = None) -> ops.Posted:
+        """Once per key. `check` may refuse what is no longer possible, but never a repeat of what was done."""
+        known = await self._recall(row.id, wanted.key)
+        if known is not None:
+            if known.fingerprint != wanted.fingerprint:
+                raise _key_reused()
+            return unpack_posted(ops.blob(known.outcome))
+        if check is not None:
+            check()
+        reply = await self._present(row, lambda: self.store.post(wanted))
+        if reply.status == "conflict":
+            raise _key_reused()
+        posted = unpack_posted(reply.outcome)
+        if reply.status == "refused":
+            raise _refusal(ops.Result(posted.result), wanted)
+        return posted
+
+    async def _recall(self, account: str, key: str) -> ops.Once | None:
+        """The answer to this key, if there was one; the script looks in Redis again, PostgreSQL remembers longer."""
+        packed: Any = await self.redis.get(keys.once(account, key)) or await find_once(self.pool, account, key)
+        return msgspec.msgpack.decode(packed, type=ops.Once) if packed is not None else None
+
+    async def ledger(self, account: str, after_seq: int, limit: int) -> Sequence[Record]:
+        entries: Sequence[Record] = await self.pool.fetch(LEDGER, account, after_seq, limit)
+        return entries
+
+    # ---- sessions
+
+    async def session(self, session: str) -> tuple[ops.Account, ops.Session]:
+        found = await self._bounded(self.store.where(session).wait()) or await find_session(self.pool, session)
+        if found is not None:
+            account, sessions = await self.read(await self.row(found[0]))
+            for one in sessions:
+                if one.id == session:
+                    return account, one
+        raise Problem("not-found", f"there is no session {session}: not open, and not closed within the hour")
+
+    def nudge(self, account: str, subscriber: str) -> None:
+        """The subscriber has left the account: have its sessions report and ask anew. In the background."""
+        task = asyncio.create_task(self._nudge(account, subscriber))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _nudge(self, account: str, subscriber: str) -> None:
+        try:
+            found = await self._bounded(self.store.read(account))
+            for session in found[1] if found else ():
+                if session.subscriber == subscriber and session.state == ops.SessionState.OPEN:
+                    await self.push("rar", session)
+        except Exception as why:
+            logger().warning("nudge.failed", account=account, why=repr(why))
+
+    # ---- ourselves
+
+    async def checks(self) -> dict[str, str]:
+        """`ok` or what is wrong, by what was looked at."""
+        checks = {"redis": "ok" if self.store.link.epoch is not None else self.store.link.why}
+        try:
+            await asyncio.wait_for(self.pool.fetchval("SELECT 1"), self._wait_s_max)
+            checks["postgres"] = "ok"
+        except Exception as why:
+            checks["postgres"] = f"does not answer: {type(why).__name__}"
+        return checks | await self._processes()
+
+    # ---- master data
+
+    async def publish(self) -> None:
+        """Master data was changed and committed: let Redis know at once. If that fails, the keeper does it later."""
+        try:
+            await asyncio.wait_for(self.projector.project(), self._wait_s_max)
+        except Exception as why:
+            logger().warning("projection.later", why=repr(why))
+
+    # ---- calls
+
+    async def _present(self, row: AccountRow, call: Callable[[], Pending[ops.Reply]]) -> ops.Reply:
+        """Call; when Redis does not have the account, bring it in and call again."""
+        reply = await self._call(call)
+        if reply.status == "absent":
+            await self._bring_in(row.id)
+            reply = await self._call(call)
+        if reply.status == "absent":
+            raise Problem("store-unavailable", "the account goes as soon as it comes: the store is being opened")
+        return reply
+
+    async def _call(self, call: Callable[[], Pending[ops.Reply]]) -> ops.Reply:
+        reply: ops.Reply = await self._bounded(call().wait())
+        if reply.status == "full":
+            raise Problem("store-unavailable", "the live store is full")
+        if reply.status == "fenced":
+            raise Problem("store-unavailable", "the live store is being opened anew")
+        return reply
+
+    async def _bounded(self, call: Awaitable[Any]) -> Any:
+        try:
+            return await asyncio.wait_for(call, self._wait_s_max)
+        except NotSent as why:
+            raise Problem("store-unavailable", f"the live store is shut: {why}") from None
+        except (Lost, TimeoutError):
+            raise Problem("fate-unknown", "the live store did not answer: it may have been done, or not") from None
+
+
+def _key_reused() -> Problem:
+    return Problem("key-reused", "the same Idempotency-Key came with another body or path: use a new key")
+
+
+def _refusal(result: ops.Result, wanted: ops.Post) -> Problem:
+    match result:
+        case ops.Result.CREDIT_LIMIT:
+            return Problem("insufficient-funds", "what is not held does not cover it")
+        case ops.Result.NOT_FOUND:
+            return Problem("not-found", f"there is no bucket {', '.join(str(p.bucket) for p in wanted.postings)}")
+        case _:
+            return Problem("no-room", "it would pass 2^53, or the account has as many buckets as it may have")
+
+
+def settled(account: ops.Account, now_ms: int) -> Sequence[ops.Bucket]:
+    """Money buckets that count towards the balance now."""
+    return [
+        bucket
+        for bucket in account.buckets
+        if bucket.kind == 0 and bucket.from_ms <= now_ms and (bucket.until_ms == 0 or bucket.until_ms > now_ms)
+    ]

@@ -1,0 +1,47 @@
+"""/docs: the operations for a reader, in one page that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+from ocs.api.operation import Operation
+from ocs.api.problems import PROBLEMS, TYPE
+
+STYLE: Final = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+code{font:14px/1.5 ui-monospace,monospace} td{padding:.25rem .75rem .25rem 0;vertical-align:top}
+b{display:inline-block;min-width:4rem} small{color:#555}
+@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}small{color:#999}a{color:#8bf}}
+"""
+
+
+def page(operations: Sequence[Operation]) -> str:
+    rows = "".join(
+        f"<tr><td><code><b>{operation.method}</b>{escape(operation.path.replace(':path', ''))}</code></td>"
+        f"<td>{escape(operation.summary)}<br><small>{escape(_needs(operation))}</small></td></tr>"
+        for operation in operations
+    )
+    problems = "".join(
+        f"<tr><td><code>{TYPE}{kind}</code></td><td>{row.status}</td><td>{escape(row.title)}</td></tr>"
+        for kind, row in PROBLEMS.items()
+    )
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>ocs API</title>"
+        f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>"
+        '<h1>ocs API</h1><p>JSON. Money is decimal strings (<code>"12.345678"</code>), times are RFC 3339. Send'
+        " <code>Authorization: Bearer &lt;token&gt;</code>; the token of the first start is in"
+        " <code>&lt;data&gt;/admin.token</code>. All types: <a href=/openapi.json>/openapi.json</a> (OpenAPI 3.1).</p>"
+        f"<table>{rows}</table><h2>Refusals</h2><p>RFC 9457 problem details; <code>type</code> never changes.</p>"
+        f"<table>{problems}</table></html>"
+    )
+
+
+def _needs(operation: Operation) -> str:
+    needs = [
+        ("Idempotency-Key", operation.keyed),
+        ("If-Match to change what exists", operation.conditional),
+        ("no token", operation.open),
+    ]
+    return " · ".join([*(name for name, needed in needs if needed), *filter(None, [operation.description])])

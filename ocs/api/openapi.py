@@ -1,0 +1,132 @@
+"""/openapi.json, made from the operations and their types; nothing is written twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from ocs.api.operation import Operation
+from ocs.api.problems import PROBLEMS, ProblemDetails
+
+REF: Final = "#/components/schemas/{name}"
+EVERYWHERE: Final = ("malformed", "invalid", "too-large", "busy", "store-unavailable", "internal")
+
+KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "Yours, one for each thing to be done. The same key and body again give the same answer, and"
+    " nothing is done twice; remembered 30 days.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+}
+IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETag of what you read, or `*`. Needed to change what exists.",
+    "schema": {"type": "string"},
+}
+ETAG: Final = {"ETag": {"description": "For If-Match", "schema": {"type": "string"}}}
+
+
+def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
+    answers = [kind for kind in (operation.answer for operation in operations) if kind not in (None, str)]
+    types = [*answers, *(operation.body for operation in operations if operation.body not in (None, bytes))]
+    _, schemas = msgspec.json.schema_components([*dict.fromkeys(types), ProblemDetails], ref_template=REF)
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        path = operation.path.replace(":path}", "}")
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ocs",
+            "version": version,
+            "description": "Accounts, subscribers, tariffs and sessions of an online charging server. Money is decimal"
+            " strings, times are RFC 3339, refusals are RFC 9457 problem details with a stable `type`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": operation.handle.__name__,
+        "summary": operation.summary,
+        "tags": [operation.path.split("/")[2] if operation.path.startswith("/v1/") else "server"],
+        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
+        "responses": _responses(operation),
+    }
+    if operation.description:
+        made["description"] = operation.description
+    if operation.keyed:
+        made["parameters"].append(KEY)
+    if operation.conditional:
+        made["parameters"].append(IF_MATCH)
+    if operation.body is bytes:
+        content: dict[str, Any] = {"application/toml": {"schema": {"type": "string"}}}
+        content["application/json"] = {"schema": {"type": "object"}}
+        made["requestBody"] = {"required": True, "content": content}
+    elif operation.body is not None:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(operation.body)}}}
+    if operation.open:
+        made["security"] = []
+    return made
+
+
+def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
+    for name, kind in re.findall(r"\{(\w+)(:path)?\}", path):
+        rule = {"minLength": 1, "maxLength": 512} if kind else {"pattern": "^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$"}
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **rule}}
+
+
+def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    if operation.query is None:
+        return
+    _, (found,) = _one(operation.query)
+    for name, rule in found["properties"].items():
+        required = name in found.get("required", ())
+        rule = {key: value for key, value in rule.items() if not (key == "default" and value is None)}
+        yield {"name": name, "in": "query", "required": required, "schema": rule}
+
+
+def _one(kind: Any) -> tuple[str, list[dict[str, Any]]]:
+    _, schemas = msgspec.json.schema_components([kind], ref_template=REF)
+    return kind.__name__, [schemas[kind.__name__]]
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    (made,), _ = msgspec.json.schema_components([kind], ref_template=REF)
+    return made
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for status in (operation.status, *operation.also):
+        answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+        if operation.answer is not None and status != 204:
+            media = "text/html" if operation.answer is str else "application/json"
+            schema = {"type": "string"} if operation.answer is str else _schema(operation.answer)
+            answer["content"] = {media: {"schema": schema}}
+        if operation.conditional and status != 204:
+            answer["headers"] = ETAG
+        made[str(status)] = answer
+    kinds = [*operation.problems, *EVERYWHERE, *(() if operation.open else ("unauthorized",))]
+    for kind in kinds:
+        row = PROBLEMS[kind]
+        known = made.setdefault(
+            str(row.status),
+            {"description": "", "content": {"application/problem+json": {"schema": _schema(ProblemDetails)}}},
+        )
+        known["description"] = ", ".join(filter(None, [known["description"], f"{kind}: {row.title}"]))
+    return dict(sorted(made.items()))

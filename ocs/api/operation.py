@@ -1,0 +1,195 @@
+"""One row for each operation: path, types, what it needs. Routing, decoding and OpenAPI all follow from the row."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ocs.api.problems import Problem
+
+if TYPE_CHECKING:
+    from ocs.api.desk import Desk
+
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}")
+KEY: Final = re.compile(r"[!-~]{1,128}")
+ETAG: Final = re.compile(r'"(\d{1,18})"')
+
+
+class Reply(Struct, frozen=True):
+    """An answer that is more than its body."""
+
+    value: Any
+    status: int = 200
+    version: int | None = None
+    """Sent as ETag."""
+    headers: dict[str, str] = {}
+
+
+class Call(Struct, frozen=True):
+    """A request, decoded and authorised."""
+
+    desk: Desk
+    caller: str
+    path: dict[str, str]
+    query: Any
+    body: Any
+    key: str
+    """Idempotency-Key, scoped to the caller."""
+    fingerprint: str
+    """Of what was asked with it."""
+    precondition: Precondition
+    media_type: str
+
+
+class Operation(Struct, frozen=True):
+    method: str
+    path: str
+    """As starlette writes it: `/v1/sessions/{id:path}`."""
+    handle: Callable[[Call], Awaitable[Reply]]
+    summary: str
+    answer: Any = None
+    status: int = 200
+    also: tuple[int, ...] = ()
+    """Other statuses with the same answer."""
+    body: Any = None
+    """A Struct, or `bytes` for a body the handler reads itself."""
+    query: type[Struct] | None = None
+    keyed: bool = False
+    """Moves money: Idempotency-Key."""
+    conditional: bool = False
+    """An update: If-Match."""
+    open: bool = False
+    """Needs no token."""
+    problems: tuple[str, ...] = ()
+    """Besides those any operation may answer."""
+    description: str = ""
+
+
+class Precondition(Struct, frozen=True):
+    """If-Match and If-None-Match (RFC 9110 section 13.1)."""
+
+    match: frozenset[int] | None = None
+    """None: not sent."""
+    any: bool = False
+    none: bool = False
+
+    @classmethod
+    def read(cls, if_match: str | None, if_none_match: str | None) -> Precondition:
+        if if_none_match not in (None, "*"):
+            raise Problem("malformed", "If-None-Match: only `*` (create, never update) is understood")
+        if if_match is None:
+            return cls(none=if_none_match == "*")
+        if if_match.strip() == "*":
+            return cls(any=True)
+        found = [ETAG.fullmatch(tag.strip()) for tag in if_match.split(",")]
+        if not all(found):
+            raise Problem("malformed", 'If-Match: expected an ETag as it was given: "5"')
+        return cls(frozenset(int(tag[1]) for tag in found if tag))
+
+    def check(self, version: int | None) -> None:
+        """Whether what has this version (None: is not there) may be written."""
+        if self.none and version is not None:
+            raise Problem("version-conflict", "it exists already", version=version)
+        if version is None and (self.any or self.match is not None):
+            raise Problem("version-conflict", "it does not exist")
+        if self.match is not None and version not in self.match:
+            raise Problem("version-conflict", f"its version is {version} now: read it again", version=version)
+        if version is not None and self.match is None and not self.any:
+            raise Problem("version-required", f"it exists, in version {version}: send If-Match", version=version)
+
+
+async def perform(operation: Operation, desk: Desk, caller: str, request: Request) -> Response:
+    headers = request.headers
+    path = {name: _checked(name, value) for name, value in request.path_params.items()}
+    query = _query(operation.query, request)
+    raw = await request.body() if operation.body is not None else b""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    key, fingerprint = _key(operation, caller, path, headers.getlist("idempotency-key"), raw)
+    reply = await operation.handle(
+        Call(
+            desk=desk,
+            caller=caller,
+            path=path,
+            query=query,
+            body=_body(operation.body, raw, media_type),
+            key=key,
+            fingerprint=fingerprint,
+            precondition=Precondition.read(headers.get("if-match"), headers.get("if-none-match")),
+            media_type=media_type,
+        )
+    )
+    extra = dict(reply.headers)
+    if reply.version is not None:
+        extra["ETag"] = f'"{reply.version}"'
+    content = b"" if reply.value is None else msgspec.json.encode(reply.value)
+    return Response(content, reply.status, extra, media_type="application/json" if content else None)
+
+
+def _checked(name: str, value: str) -> str:
+    if name == "id" and not ID.fullmatch(value):
+        raise Problem("invalid", f"id: up to 64 letters, digits and ._:@+- , found {value[:80]!r}")
+    if len(value) > 512 or any(character < " " for character in value):
+        raise Problem("invalid", f"{name}: not a name")
+    return value
+
+
+def _query(kind: type[Struct] | None, request: Request) -> Any:
+    given = dict(request.query_params)
+    if len(given) != len(request.query_params.multi_items()):
+        raise Problem("invalid", "a query parameter is given twice")
+    if kind is None:
+        if given:
+            raise Problem("invalid", f"no query parameters here, found {', '.join(given)}")
+        return None
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as why:
+        raise Problem("invalid", f"query: {readable(why)}") from None
+
+
+def _body(kind: Any, raw: bytes, media_type: str) -> Any:
+    if kind is None or kind is bytes:
+        return raw
+    if media_type not in ("application/json", ""):
+        raise Problem("media-type", f"expected application/json, found {media_type}")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as why:
+        raise Problem("invalid", readable(why)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+        raise Problem("malformed", f"not JSON: {why}") from None
+
+
+def readable(why: msgspec.ValidationError) -> str:
+    """`amount: expected str, got int` out of "Expected `str`, got `int` - at `$.amount`"."""
+    what, _, path = str(why).partition(" - at `$")
+    field = path.removesuffix("`").removeprefix(".")
+    what = what.replace("`", "")
+    return f"{field}: {what[0].lower()}{what[1:]}" if field else what
+
+
+def _key(operation: Operation, caller: str, path: dict[str, str], keys: list[str], raw: bytes) -> tuple[str, str]:
+    """The key as it is stored with the account, and a hash of what it was used for."""
+    if not operation.keyed:
+        return "", ""
+    if len(keys) != 1:
+        raise Problem("key-required", "send one Idempotency-Key, such as a UUID, and the same again when you repeat")
+    if not KEY.fullmatch(keys[0]):
+        raise Problem("invalid", "Idempotency-Key: 1 to 128 visible ASCII characters")
+    about = hashlib.sha256(f"{operation.method} {operation.path} {sorted(path.items())}\n".encode() + canonical(raw))
+    return f"http:{caller}:{keys[0]}", about.hexdigest()
+
+
+def canonical(raw: bytes) -> bytes:
+    """The same JSON, whatever the blanks and the order of its fields."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return raw  # refused a moment later

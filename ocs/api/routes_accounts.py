@@ -1,0 +1,334 @@
+"""Accounts, what is posted to them, and their ledger."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Meta, Struct
+
+from balances import ops
+from ocs.api import schema
+from ocs.api.desk import BY_HAND, REMEMBER_MS
+from ocs.api.operation import Call, Operation, Reply
+from ocs.api.problems import Problem
+from ocs.api.texts import count_of, micro_of, ms_of, time_of
+from ocs.api.views import KINDS, account_view, posted_view, quantity
+from ocs.charging.currencies import NUMBERS
+from ocs.master import accounts
+from ocs.master.accounts import AccountRow, check_currency
+from tariffs.units import Kind
+
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+KIND_OF: Final = {name: kind for kind, name in KINDS.items()}
+REASONS: Final = {"operator": ops.State.OPERATOR, "barred": ops.State.BARRED, "fraud": ops.State.FRAUD}
+BONUS_PRIORITY: Final = 50
+
+
+class Page(Struct, frozen=True, forbid_unknown_fields=True):
+    after: Annotated[str, Meta(max_length=64)] = ""
+    limit: Limit = 100
+
+
+class LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    after_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    limit: Limit = 100
+
+
+@cache
+def _zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError with an odd text; a directory is an OSError
+        return False
+    except KeyError:
+        return False
+    return True
+
+
+async def put_account(call: Call) -> Reply:
+    body: schema.AccountPut = call.body
+    account = call.path["id"]
+    if body.time_zone is not None and not (len(body.time_zone) <= 64 and _zone(body.time_zone)):
+        raise Problem("invalid", f"time_zone: expected a name such as Europe/Berlin, found {body.time_zone!r}")
+    wanted = _settings(body, account, call)
+    row = await accounts.get(call.desk.pool, account)
+    if row is None:
+        call.precondition.check(None)
+        row, made = await call.desk.create(_new(body, account, wanted))
+        if made:
+            if body.state not in (None, "active"):
+                await call.desk.settings(row, wanted)
+            return await _shown(call, row, status=201)
+    return await _update(call, row, body, wanted)
+
+
+def _new(body: schema.AccountPut, account: str, wanted: ops.Settings) -> AccountRow:
+    if body.currency not in NUMBERS:
+        raise Problem("invalid", f"currency: expected an ISO 4217 code such as EUR, found {body.currency}")
+    below = ops.NEVER if wanted.suspend_below is None else wanted.suspend_below
+    resume = below if wanted.resume_at is None else wanted.resume_at
+    if resume < below:
+        raise Problem("invalid", "resume_at: not below suspend_below, or the account would never be at rest")
+    return AccountRow(
+        id=account,
+        currency=body.currency,
+        time_zone=body.time_zone or "UTC",
+        credit_limit=wanted.credit_limit or 0,
+        suspend_below=below,
+        resume_at=resume,
+    )
+
+
+def _settings(body: schema.AccountPut, account: str, call: Call) -> ops.Settings:
+    wanted = ops.Settings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
+    if body.credit_limit is not None:
+        wanted.credit_limit = micro_of(body.credit_limit, "credit_limit")
+        if wanted.credit_limit < 0:
+            raise Problem("invalid", "credit_limit: not below zero")
+    if body.suspend_below is not None:
+        wanted.suspend_below = micro_of(body.suspend_below, "suspend_below")
+    if body.resume_at is not None:
+        wanted.resume_at = micro_of(body.resume_at, "resume_at")
+    match body.state:
+        case "active":
+            wanted.clear_state = BY_HAND | ops.State.CLOSED
+        case "suspended":
+            wanted.set_state = REASONS[body.suspend_for]
+        case "closed":
+            wanted.set_state = ops.State.CLOSED
+    return wanted
+
+
+async def _update(call: Call, row: AccountRow, body: schema.AccountPut, wanted: ops.Settings) -> Reply:
+    check_currency(row, body.currency)
+    now, _ = await call.desk.read(row)
+    zone_changes = body.time_zone not in (None, row.time_zone)
+    if wanted.suspend_below is not None and wanted.resume_at is None and now.resume_at < wanted.suspend_below:
+        wanted.resume_at = wanted.suspend_below
+    if not zone_changes and not _changes(now, wanted):
+        return await _shown(call, row)
+    call.precondition.check(now.rev)
+    wanted.if_rev = now.rev  # as it was when we looked: the script compares again
+    await call.desk.settings(row, wanted)
+    if zone_changes:
+        assert body.time_zone is not None
+        await accounts.set_time_zone(call.desk.pool, row.id, body.time_zone)
+        await call.desk.publish()
+        row = await call.desk.row(row.id)
+    return await _shown(call, row)
+
+
+def _changes(now: ops.Account, wanted: ops.Settings) -> bool:
+    return (
+        any(
+            value is not None and value != getattr(now, name)
+            for name, value in (
+                ("credit_limit", wanted.credit_limit),
+                ("suspend_below", wanted.suspend_below),
+                ("resume_at", wanted.resume_at),
+            )
+        )
+        or (now.state | wanted.set_state) & ~wanted.clear_state != now.state
+    )
+
+
+async def get_account(call: Call) -> Reply:
+    return await _shown(call, await call.desk.row(call.path["id"]))
+
+
+async def _shown(call: Call, row: AccountRow, status: int = 200) -> Reply:
+    account, _ = await call.desk.read(row)
+    return Reply(account_view(row, account, call.desk.now_ms()), status, version=account.rev)
+
+
+async def list_accounts(call: Call) -> Reply:
+    query: Page = call.query
+    rows = await accounts.page(call.desk.pool, query.after, query.limit)
+    items = [schema.AccountRef(row.id, row.currency, row.time_zone, time_of(row.created_ms)) for row in rows]
+    return Reply(schema.AccountPage(items, items[-1].id if len(items) == query.limit else None))
+
+
+# --- postings -----------------------------------------------------------------------------------------------------
+
+
+def _amount(text: str, kind: int, *, positive: bool) -> int:
+    amount = micro_of(text, "amount") if kind == Kind.MONEY else count_of(text, "amount")
+    if amount == 0 or (positive and amount < 0):
+        raise Problem("invalid", f"amount: {'more than' if positive else 'other than'} zero, found {text}")
+    return amount
+
+
+async def top_up(call: Call) -> Reply:
+    body: schema.TopUp = call.body
+    kind = KIND_OF[body.kind]
+    from_ms = ms_of(body.valid_from, "valid_from") or 0
+    until_ms = ms_of(body.valid_until, "valid_until") or 0
+    if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
+        raise Problem("invalid", "valid_until: after valid_from, both after 1970")
+    plain = kind == Kind.MONEY and not (from_ms or until_ms or body.scope or body.name or body.priority is not None)
+    posting = ops.Posting(
+        bucket=ops.MAIN if plain else -1,
+        kind=kind,
+        amount=_amount(body.amount, kind, positive=True),
+        counter_account="top-up",
+        why="top-up",
+        priority=BONUS_PRIORITY if body.priority is None else body.priority,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        scope=body.scope,
+        name=body.name,
+    )
+    row = await call.desk.row(call.path["id"])
+    account, _ = await call.desk.read(row)
+
+    def check() -> None:
+        if until_ms and until_ms <= call.desk.now_ms():
+            raise Problem("invalid", f"valid_until: in the future, found {body.valid_until}")
+        if account.state & ops.State.CLOSED:
+            raise Problem("account-closed", "open it again (state: active) before money goes there")
+
+    return await _post(call, row, posting, "top-up", body.reference, own_only=False, check=check)
+
+
+async def adjust(call: Call) -> Reply:
+    body: schema.Adjustment = call.body
+    row = await call.desk.row(call.path["id"])
+    account, _ = await call.desk.read(row)
+    bucket = next((bucket for bucket in account.buckets if bucket.id == body.bucket), None)
+    kind = bucket.kind if bucket else Kind.MONEY
+    amount = _amount(body.amount, kind, positive=False)
+
+    def check() -> None:
+        if bucket is None:
+            raise Problem("not-found", f"account {row.id} has no bucket {body.bucket}")
+
+    posting = ops.Posting(body.bucket, kind, amount, counter_account="adjustment", why="adjustment")
+    return await _post(call, row, posting, body.reason, body.reference, own_only=False, check=check)
+
+
+async def refund(call: Call) -> Reply:
+    body: schema.Refund = call.body
+    row = await call.desk.row(call.path["id"])
+    amount = _amount(body.amount, Kind.MONEY, positive=True)
+    posting = ops.Posting(ops.MAIN, Kind.MONEY, amount, counter_account="revenue", why="refund")
+    return await _post(call, row, posting, body.reason, body.reference, own_only=False)
+
+
+async def _post(
+    call: Call, row: AccountRow, posting: ops.Posting, reason: str, reference: str, *, own_only: bool, check: Any = None
+) -> Reply:
+    posted = await call.desk.post(
+        row,
+        ops.Post(
+            account=row.id,
+            key=call.key,
+            fingerprint=call.fingerprint,
+            now_ms=call.desk.now_ms(),
+            postings=[posting],
+            own_only=own_only,
+            remember_ms=REMEMBER_MS,
+            actor=call.caller,
+            reason=reason,
+            reference=reference,
+        ),
+        check,
+    )
+    return Reply(posted_view(row.id, call.key.split(":", 2)[2], posted), 201)
+
+
+async def list_ledger(call: Call) -> Reply:
+    query: LedgerQuery = call.query
+    row = await call.desk.row(call.path["id"])
+    found = await call.desk.ledger(row.id, query.after_seq, query.limit)
+    items = [
+        schema.LedgerEntry(
+            seq=entry["seq"],
+            time=time_of(entry["at_ms"]),
+            bucket=entry["bucket"],
+            kind=KINDS[entry["kind"]],
+            amount=quantity(entry["kind"], entry["amount"]),
+            balance_after=quantity(entry["kind"], entry["after"]),
+            counter_account=entry["counter_account"],
+            why=entry["why"],
+            session=entry["session"] or "",
+            service=entry["service"] or "",
+            subscriber=entry["subscriber"] or "",
+            actor=entry["actor"] or "",
+            reason=entry["reason"] or "",
+            reference=entry["reference"] or "",
+        )
+        for entry in found
+    ]
+    return Reply(schema.LedgerPage(items, items[-1].seq if len(items) == query.limit else None))
+
+
+MOVES: Final = ("key-required", "key-reused", "not-found", "insufficient-funds", "no-room", "fate-unknown")
+UPDATES: Final = ("version-conflict", "version-required")
+
+OPERATIONS: Final = (
+    Operation(
+        "PUT",
+        "/v1/accounts/{id}",
+        put_account,
+        "Create an account, or change its settings",
+        answer=schema.Account,
+        also=(201,),
+        body=schema.AccountPut,
+        conditional=True,
+        problems=(*UPDATES, "immutable", "fate-unknown"),
+    ),
+    Operation(
+        "GET",
+        "/v1/accounts/{id}",
+        get_account,
+        "An account with its state and balances",
+        answer=schema.Account,
+        problems=("not-found",),
+    ),
+    Operation("GET", "/v1/accounts", list_accounts, "All accounts", answer=schema.AccountPage, query=Page),
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/topups",
+        top_up,
+        "Top up: the main balance, or a new bucket that is limited in time or scope",
+        answer=schema.Posted,
+        status=201,
+        body=schema.TopUp,
+        keyed=True,
+        problems=(*MOVES, "account-closed"),
+    ),
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/adjustments",
+        adjust,
+        "Correct a balance, up or down",
+        answer=schema.Posted,
+        status=201,
+        body=schema.Adjustment,
+        keyed=True,
+        problems=MOVES,
+    ),
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/refunds",
+        refund,
+        "Give back money that was charged",
+        answer=schema.Posted,
+        status=201,
+        body=schema.Refund,
+        keyed=True,
+        problems=MOVES,
+    ),
+    Operation(
+        "GET",
+        "/v1/accounts/{id}/ledger",
+        list_ledger,
+        "Every change of every bucket, oldest first",
+        answer=schema.LedgerPage,
+        query=LedgerQuery,
+        problems=("not-found",),
+        description="From PostgreSQL, which follows within a second.",
+    ),
+)

@@ -1,0 +1,139 @@
+"""Subscribers and their identities."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from ocs.api import schema
+from ocs.api.operation import Call, Operation, Reply
+from ocs.api.problems import Problem
+from ocs.api.texts import ms_of
+from ocs.api.views import subscriber_view
+from ocs.charging.identity import canonical
+from ocs.master import subscribers
+from ocs.master.subscribers import Subscriber
+from tariffs.catalog import Assignment
+
+
+class Find(Struct, frozen=True, forbid_unknown_fields=True):
+    identity: Annotated[str, Meta(max_length=255)] | None = None
+    account: Annotated[str, Meta(max_length=64)] | None = None
+    after: Annotated[str, Meta(max_length=64)] = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+def identity_of(text: str) -> str:
+    """In the one spelling everything is found by."""
+    try:
+        identity = canonical(text)
+    except ValueError as why:
+        raise Problem("invalid", f"identities: {why}") from None
+    kind, _, value = identity.partition(":")
+    if kind == "subscriber":
+        raise Problem("invalid", "identities: `subscriber:` is our own, every subscriber has it")
+    if len(identity) > 255 or any(character < " " for character in identity):
+        raise Problem("invalid", "identities: too long, or with control characters")
+    if kind in ("msisdn", "imsi") and not (value.isascii() and value.isdecimal() and 3 <= len(value) <= 18):
+        raise Problem("invalid", f"identities: {kind} has 3 to 18 digits, found {text!r}")
+    return identity
+
+
+def _assignment(number: int, written: schema.Assignment) -> Assignment:
+    from_ms = ms_of(written.from_, f"tariffs[{number}].from") or 0
+    until_ms = ms_of(written.until, f"tariffs[{number}].until") or 0
+    if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
+        raise Problem("invalid", f"tariffs[{number}].until: after `from`, both after 1970")
+    return Assignment(written.tariff, from_ms, until_ms)
+
+
+async def put_subscriber(call: Call) -> Reply:
+    body: schema.SubscriberPut = call.body
+    saved = await subscribers.put(
+        call.desk.pool,
+        Subscriber(
+            id=call.path["id"],
+            account=body.account,
+            identities=tuple(dict.fromkeys(identity_of(text) for text in body.identities)),
+            tariffs=tuple(_assignment(number, written) for number, written in enumerate(body.tariffs)),
+            barred=body.barred,
+        ),
+        body.password,
+        call.desk.now_ms(),
+        call.precondition.check,
+    )
+    if saved.changed:
+        await call.desk.publish()
+        if saved.before is not None and saved.before.account != saved.now.account:
+            call.desk.nudge(saved.before.account, saved.now.id)
+    return Reply(subscriber_view(saved.now), 200 if saved.before else 201, version=saved.now.version)
+
+
+async def get_subscriber(call: Call) -> Reply:
+    found = await subscribers.get(call.desk.pool, call.path["id"])
+    if found is None:
+        raise Problem("not-found", f"there is no subscriber {call.path['id']}")
+    return Reply(subscriber_view(found), version=found.version)
+
+
+async def find_subscribers(call: Call) -> Reply:
+    query: Find = call.query
+    if query.identity is not None:
+        found = await subscribers.by_identity(call.desk.pool, identity_of(query.identity))
+        here = found is not None and query.account in (None, found.account)
+        return Reply(schema.SubscriberPage([subscriber_view(found)] if found and here else [], None))
+    rows = await subscribers.page(call.desk.pool, query.account, query.after, query.limit)
+    items = [subscriber_view(row) for row in rows]
+    return Reply(schema.SubscriberPage(items, items[-1].id if len(items) == query.limit else None))
+
+
+async def delete_subscriber(call: Call) -> Reply:
+    gone = await subscribers.delete(call.desk.pool, call.path["id"], call.precondition.check)
+    await call.desk.publish()
+    call.desk.nudge(gone.account, gone.id)
+    return Reply(None, 204)
+
+
+UPDATES: Final = ("version-conflict", "version-required")
+
+OPERATIONS: Final = (
+    Operation(
+        "PUT",
+        "/v1/subscribers/{id}",
+        put_subscriber,
+        "Create a subscriber, or replace what is known of one",
+        answer=schema.Subscriber,
+        also=(201,),
+        body=schema.SubscriberPut,
+        conditional=True,
+        problems=(*UPDATES, "identity-taken", "unresolved"),
+        description="Effective on every worker within a second. Open sessions of one that moves to another account"
+        " are asked to report (RAR); what they used is settled where they began.",
+    ),
+    Operation(
+        "GET",
+        "/v1/subscribers/{id}",
+        get_subscriber,
+        "A subscriber",
+        answer=schema.Subscriber,
+        problems=("not-found",),
+    ),
+    Operation(
+        "GET",
+        "/v1/subscribers",
+        find_subscribers,
+        "Subscribers: the one with an identity, those of an account, or all",
+        answer=schema.SubscriberPage,
+        query=Find,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/subscribers/{id}",
+        delete_subscriber,
+        "Forget a subscriber; its account, with all that was charged, stays",
+        status=204,
+        conditional=True,
+        problems=(*UPDATES, "not-found"),
+    ),
+)

@@ -1,0 +1,296 @@
+"""What the API takes and gives. OpenAPI is made from these (openapi.py), so a description stands with its field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from ocs.api.texts import Money, Quantity, Time
+
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$", examples=["family-1"])]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["EUR"])]
+Identity = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=255,
+        description="`msisdn:` and `imsi:` with digits, `sip:`, `nai:`, `private:`, `username:`, `mac:`",
+        examples=["msisdn:491700000001"],
+    ),
+]
+Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Reason = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Kind = Literal["money", "octets", "seconds", "units"]
+
+
+class Input(Struct, frozen=True, forbid_unknown_fields=True):
+    """A body; a field that is not known is refused, because it was meant to do something."""
+
+
+# --- accounts -----------------------------------------------------------------------------------------------------
+
+
+class AccountPut(Input, frozen=True):
+    """An account. What is left out of an update stays as it is."""
+
+    currency: Currency
+    credit_limit: Money | None = None
+    """How far below zero the main balance may go; new: 0."""
+    suspend_below: Money | None = None
+    """Suspended for credit below this settled balance; "" in the answer: never."""
+    resume_at: Money | None = None
+    """Resumed from this settled balance on; new: as suspend_below."""
+    time_zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] | None = None
+    """In which tariffs without a zone of their own see the time; new: UTC."""
+    state: Literal["active", "suspended", "closed"] | None = None
+    suspend_for: Literal["operator", "barred", "fraud"] = "operator"
+    """Why, when state is suspended."""
+
+
+class Bucket(Struct, frozen=True):
+    id: int
+    kind: Kind
+    amount: Quantity
+    held: Quantity
+    """Of `amount`, set aside for grants under way."""
+    priority: int
+    valid_from: Time | None
+    valid_until: Time | None
+    scope: list[str]
+    """Services it may pay; empty: all."""
+    name: str
+    main: bool
+    """The one money bucket that may go below zero."""
+
+
+class Counter(Struct, frozen=True):
+    key: str
+    used: int
+    held: int
+    until: Time | None
+
+
+class Account(Struct, frozen=True):
+    id: str
+    currency: str
+    time_zone: str
+    state: Literal["active", "suspended", "grace", "closed"]
+    suspended_for: list[Literal["credit", "barred", "fraud", "operator"]]
+    balance: Money
+    """Settled: holds not subtracted, credit limit not added."""
+    held: Money
+    available: Money
+    """What can still be granted: balance - held + credit limit, of buckets every service may use."""
+    credit_limit: Money
+    suspend_below: Money | None
+    resume_at: Money | None
+    buckets: list[Bucket]
+    counters: list[Counter]
+    seq: int
+    """Number of the last ledger entry."""
+    rev: int
+    """Revision of the settings: the ETag."""
+    created: Time
+
+
+class AccountRef(Struct, frozen=True):
+    id: str
+    currency: str
+    time_zone: str
+    created: Time
+
+
+class AccountPage(Struct, frozen=True):
+    items: list[AccountRef]
+    next: str | None
+    """Give it as `after` for the next page; null at the end."""
+
+
+# --- postings -----------------------------------------------------------------------------------------------------
+
+
+class TopUp(Input, frozen=True):
+    amount: Quantity
+    kind: Kind = "money"
+    valid_from: Time | None = None
+    valid_until: Time | None = None
+    scope: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=16)] = []
+    """Services it may pay; empty: all."""
+    priority: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    """Lower pays first; bonuses and bundles 50, the main balance 100."""
+    name: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f]*$")] = ""
+    reference: Text = ""
+
+
+class Adjustment(Input, frozen=True):
+    amount: Quantity
+    """Below zero to take away."""
+    reason: Reason
+    bucket: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    """0 is the main balance."""
+    reference: Text = ""
+
+
+class Refund(Input, frozen=True):
+    amount: Money
+    reason: Reason
+    reference: Text = ""
+
+
+class PostedEntry(Struct, frozen=True):
+    seq: int
+    bucket: int
+    kind: Kind
+    amount: Quantity
+    balance_after: Quantity
+    """Of the bucket."""
+    counter_account: str
+    why: str
+
+
+class Posted(Struct, frozen=True):
+    account: str
+    key: str
+    """The Idempotency-Key."""
+    entries: list[PostedEntry]
+    balance: Money
+    """Settled money of the account afterwards."""
+    state: Literal["active", "suspended", "grace", "closed"]
+
+
+class LedgerEntry(Struct, frozen=True):
+    seq: int
+    time: Time
+    bucket: int
+    kind: Kind
+    amount: Quantity
+    balance_after: Quantity
+    counter_account: str
+    why: str
+    session: str
+    service: str
+    subscriber: str
+    actor: str
+    reason: str
+    reference: str
+
+
+class LedgerPage(Struct, frozen=True):
+    items: list[LedgerEntry]
+    next_after_seq: int | None
+    """Give it as `after_seq` for the next page; null at the end."""
+
+
+# --- subscribers --------------------------------------------------------------------------------------------------
+
+
+class Assignment(Input, frozen=True, rename={"from_": "from"}):
+    """A tariff, and from when until when it is in force; without bounds: always. The first that has a price counts."""
+
+    tariff: Id
+    from_: Time | None = None
+    until: Time | None = None
+
+
+class SubscriberPut(Input, frozen=True):
+    account: Id
+    identities: Annotated[list[Identity], Meta(max_length=32)]
+    tariffs: Annotated[list[Assignment], Meta(max_length=32)]
+    password: Annotated[str, Meta(max_length=128)] | None = None
+    """For RADIUS; never shown. Left out: stays as it is; "": none."""
+    barred: bool = False
+    """Refused (4010), whatever its account has; what it used is still settled."""
+
+
+class Subscriber(Struct, frozen=True):
+    id: str
+    account: str
+    identities: list[str]
+    tariffs: list[Assignment]
+    barred: bool
+    version: int
+    """The ETag."""
+    created: Time
+
+
+class SubscriberPage(Struct, frozen=True):
+    items: list[Subscriber]
+    next: str | None
+
+
+# --- tariffs ------------------------------------------------------------------------------------------------------
+
+
+class Tariff(Struct, frozen=True):
+    id: str
+    version: int
+    """The ETag."""
+    media_type: str
+    document: str
+    published: Time
+
+
+class TariffRef(Struct, frozen=True):
+    id: str
+    version: int
+    published: Time
+
+
+class TariffPage(Struct, frozen=True):
+    items: list[TariffRef]
+    next: str | None
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+class SessionLine(Struct, frozen=True):
+    rating_group: int | None
+    service_identifier: int | None
+    unit: Kind
+    used: int
+    granted: int
+    """Granted and not reported yet."""
+    debited: Money
+    held: Money
+    """Money held for it; unit buckets are not counted here."""
+    hold_expires: Time | None
+    final: bool
+    """Told the network that these are the last units."""
+    tariff: str
+
+
+class Session(Struct, frozen=True):
+    id: str
+    account: str
+    subscriber: str
+    service: str
+    state: Literal["open", "closed", "refused", "abandoned", "unknown"]
+    peer: str
+    realm: str
+    via: str
+    opened: Time
+    touched: Time
+    lines: list[SessionLine]
+
+
+class SessionPage(Struct, frozen=True):
+    items: list[Session]
+
+
+class Push(Struct, frozen=True):
+    """What became of a request sent to a network element."""
+
+    session: str
+    result: str
+    """A Result-Code, `no-route` or `timeout`."""
+    host: str
+
+
+# --- the server ---------------------------------------------------------------------------------------------------
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]

@@ -1,0 +1,218 @@
+"""The HTTP server: everything around an operation (who, how large, how many at once, what went wrong)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Message, Receive, Scope, Send
+
+from ocs.api import routes_accounts, routes_server, routes_sessions, routes_subscribers, routes_tariffs
+from ocs.api.auth import Callers
+from ocs.api.desk import Desk
+from ocs.api.docs import page
+from ocs.api.openapi import openapi
+from ocs.api.operation import Operation, perform
+from ocs.api.problems import Problem
+from ocs.config import Http
+from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
+from ocs.telemetry.log import logger
+
+OPERATIONS: Final[Sequence[Operation]] = (
+    *routes_accounts.OPERATIONS,
+    *routes_subscribers.OPERATIONS,
+    *routes_tariffs.OPERATIONS,
+    *routes_sessions.OPERATIONS,
+    *routes_server.OPERATIONS,
+)
+
+KINDS: Final[dict[type[MasterError], str]] = {
+    NotFound: "not-found",
+    IdentityTaken: "identity-taken",
+    Immutable: "immutable",
+    Unresolved: "unresolved",
+}
+ANONYMOUS: Final = ""
+
+
+def our_version() -> str:
+    try:
+        return version("ocs")
+    except PackageNotFoundError:
+        return "0"
+
+
+def application(desk: Desk, callers: Callers, http: Http) -> _Limits:
+    """The ASGI application; `desk` is what it works on."""
+    document = msgspec.json.encode(openapi(OPERATIONS, our_version()))
+    readable = page(OPERATIONS)
+
+    async def serve_document(_request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    async def serve_page(_request: Request) -> Response:
+        return Response(readable, media_type="text/html")
+
+    paths: dict[str, list[Operation]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, []).append(operation)
+    routes: list[BaseRoute] = [Route("/openapi.json", serve_document), Route("/docs", serve_page)]
+    for path, operations in paths.items():
+        methods = {operation.method: operation for operation in operations}
+        routes.append(Route(path, _endpoint(desk, callers, methods), methods=list(methods)))
+    app = Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _http_problem, Problem: _problem},
+    )
+    return _Limits(app, http)
+
+
+def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        operation = methods["GET" if request.method == "HEAD" else request.method]
+        try:
+            caller = ANONYMOUS if operation.open else callers.caller(request.headers.get("authorization"))
+            return await perform(operation, desk, caller, request)
+        except Problem as problem:
+            return answer(request, problem)
+        except MasterError as why:
+            return answer(request, Problem(KINDS[type(why)], str(why)))
+        except ClientDisconnect:
+            raise
+        except (OSError, ConnectionError, TimeoutError) as why:  # PostgreSQL or Redis
+            logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))
+            return answer(request, Problem("store-unavailable", "a store does not answer; try again"))
+        except Exception as why:
+            if _is_store_trouble(why):
+                logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))
+                return answer(request, Problem("store-unavailable", "a store does not answer; try again"))
+            logger().exception("api.failed", operation=operation.handle.__name__)
+            return answer(request, Problem("internal", "it is in the log; nothing about you is wrong"))
+
+    return endpoint
+
+
+def _is_store_trouble(why: Exception) -> bool:
+    """Faults of the connection, by the names the two clients give them."""
+    names = {base.__name__ for base in type(why).__mro__}
+    if type(why).__module__.startswith("redis"):
+        return bool(names & {"ConnectionError", "TimeoutError"})
+    return bool(
+        names & {"InterfaceError", "PostgresConnectionError", "OperatorInterventionError", "InsufficientResourcesError"}
+    )
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    headers = {}
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if problem.status == 503:
+        headers["Retry-After"] = "1"
+    return Response(problem.body(request.url.path), problem.status, headers, media_type="application/problem+json")
+
+
+async def _problem(request: Request, why: Exception) -> Response:
+    assert isinstance(why, Problem)
+    return answer(request, why)
+
+
+async def _http_problem(request: Request, why: Exception) -> Response:
+    """What starlette itself refuses: paths and methods that are not there."""
+    assert isinstance(why, HTTPException)
+    kind = {404: "not-found", 405: "method-not-allowed"}.get(why.status_code, "malformed")
+    made = answer(request, Problem(kind, f"{request.method} {request.url.path}: see /docs"))
+    made.headers.update(why.headers or {})
+    return made
+
+
+class _Limits:
+    """The bounds of a request before anything is read: how many at once, how large."""
+
+    def __init__(self, app: Starlette, http: Http) -> None:
+        self._app = app
+        self._http = http
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        problem = self._refusal(scope)
+        if problem is not None:
+            await answer(Request(scope), problem)(scope, receive, send)
+            return
+        self._in_flight += 1
+        try:
+            await self._app(scope, _Counted(receive, self._http.body_bytes_max), send)
+        finally:
+            self._in_flight -= 1
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if self._in_flight >= self._http.in_flight_max and scope["path"] not in ("/healthz", "/readyz"):
+            return Problem("busy", f"{self._in_flight} requests are being served; try again")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._http.body_bytes_max:
+            return too_large(self._http.body_bytes_max)
+        return None
+
+
+def too_large(most: int) -> Problem:
+    return Problem("too-large", f"a body has at most {most} bytes")
+
+
+class _Counted:
+    """A body that says nothing of its length (chunked) is counted as it comes."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._left = most
+        self._most = most
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise too_large(self._most)
+        return message
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve on a socket that listens already, for as long as the block lasts; then finish what is under way."""
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=32_768,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process, not to the HTTP server in it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield

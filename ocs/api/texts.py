@@ -1,0 +1,92 @@
+"""Money and instants as the API writes them: decimal strings and RFC 3339, exact both ways."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from ocs.api.problems import Problem
+from tariffs.units import EXACT_MAX, MICRO
+
+MONEY: Final = r"^-?[0-9]{1,10}(\.[0-9]{1,6})?$"
+
+Money = Annotated[
+    str,
+    Meta(
+        pattern=MONEY,
+        max_length=18,
+        description="Money as a decimal string, at most six decimals, less than 2^53 micro-units either way",
+        examples=["12.345678", "-5", "20.00"],
+    ),
+]
+Quantity = Annotated[
+    str,
+    Meta(
+        pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,6})?$",
+        max_length=24,
+        description="Money as a decimal string, or a whole number of octets, seconds or units",
+        examples=["10.00", "1073741824"],
+    ),
+]
+Time = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$",
+        max_length=40,
+        description="An instant, RFC 3339 with its offset; kept to the millisecond",
+        examples=["2026-03-29T02:00:00+02:00"],
+    ),
+]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FRACTION: Final = re.compile(r"\.(\d+)")
+
+
+def micro_of(text: str, field: str) -> int:
+    """Whole micro-units, or a problem that names the field."""
+    sign = -1 if text.startswith("-") else 1
+    whole, _, fraction = text.removeprefix("-").partition(".")
+    amount = sign * (int(whole) * MICRO + int(fraction.ljust(6, "0") or 0))
+    if abs(amount) > EXACT_MAX:
+        raise Problem("invalid", f"{field}: at most {money(EXACT_MAX)} either way, found {text}")
+    return amount
+
+
+def count_of(text: str, field: str) -> int:
+    """Octets, seconds or units."""
+    if "." in text:
+        raise Problem("invalid", f"{field}: a whole number where it is not money, found {text}")
+    if abs(int(text)) > EXACT_MAX:
+        raise Problem("invalid", f"{field}: less than 2^53 either way, found {text}")
+    return int(text)
+
+
+def money(micro: int) -> str:
+    """Two decimals at least, six at most."""
+    whole, fraction = divmod(abs(micro), MICRO)
+    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micro < 0 else ''}{whole}.{decimals}"
+
+
+def ms_of(text: str | None, field: str) -> int | None:
+    """Unix milliseconds of an RFC 3339 instant; finer digits are cut."""
+    if text is None:
+        return None
+    plain = _FRACTION.sub(lambda found: f".{found[1][:6].ljust(6, '0')}", text.upper().replace(" ", "T"))
+    try:
+        instant = datetime.fromisoformat(plain)
+        return (instant - EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        raise Problem("invalid", f"{field}: not an instant that exists: {text}") from None
+
+
+def time_of(ms: int) -> str:
+    instant = EPOCH + timedelta(milliseconds=ms)
+    return instant.isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")
+
+
+def time_or_none(ms: int) -> str | None:
+    return time_of(ms) if ms else None

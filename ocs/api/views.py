@@ -1,0 +1,186 @@
+"""Structures of the stores as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from balances import ops
+from balances.store import unpack_ladder
+from ocs.api import schema
+from ocs.api.desk import settled
+from ocs.api.texts import money, time_of, time_or_none
+from ocs.master.accounts import AccountRow
+from ocs.master.subscribers import Subscriber
+from ocs.master.tariffs import Document
+from tariffs.units import Kind
+
+KINDS: dict[int, schema.Kind] = {
+    Kind.MONEY: "money",
+    Kind.OCTETS: "octets",
+    Kind.SECONDS: "seconds",
+    Kind.UNITS: "units",
+}
+STATES: dict[int, Literal["open", "closed", "refused", "abandoned", "unknown"]] = {
+    ops.SessionState.OPEN: "open",
+    ops.SessionState.CLOSED: "closed",
+    ops.SessionState.REFUSED: "refused",
+    ops.SessionState.ABANDONED: "abandoned",
+    ops.SessionState.UNKNOWN: "unknown",
+}
+
+
+def quantity(kind: int, amount: int) -> str:
+    return money(amount) if kind == Kind.MONEY else str(amount)
+
+
+def threshold(micro: int) -> str | None:
+    return None if micro == ops.NEVER else money(micro)
+
+
+def state_of(state: int) -> Literal["active", "suspended", "grace", "closed"]:
+    if state & ops.State.CLOSED:
+        return "closed"
+    if suspended_for(state):
+        return "suspended"
+    return "grace" if state & ops.State.GRACE else "active"
+
+
+def suspended_for(state: int) -> list[Literal["credit", "barred", "fraud", "operator"]]:
+    reasons: list[tuple[ops.State, Literal["credit", "barred", "fraud", "operator"]]] = [
+        (ops.State.CREDIT, "credit"),
+        (ops.State.BARRED, "barred"),
+        (ops.State.FRAUD, "fraud"),
+        (ops.State.OPERATOR, "operator"),
+    ]
+    return [name for bit, name in reasons if state & bit]
+
+
+def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.Account:
+    own = settled(account, now_ms)
+    anywhere = [bucket for bucket in own if not bucket.scope]
+    available = sum(bucket.amount - bucket.held for bucket in anywhere) + account.credit_limit
+    return schema.Account(
+        id=account.id,
+        currency=account.currency,
+        time_zone=row.time_zone,
+        state=state_of(account.state),
+        suspended_for=suspended_for(account.state),
+        balance=money(sum(bucket.amount for bucket in own)),
+        held=money(sum(bucket.held for bucket in account.buckets if bucket.kind == Kind.MONEY)),
+        available=money(available),
+        credit_limit=money(account.credit_limit),
+        suspend_below=threshold(account.suspend_below),
+        resume_at=threshold(account.resume_at),
+        buckets=[_bucket(bucket) for bucket in account.buckets],
+        counters=[
+            schema.Counter(key=counter.key, used=counter.used, held=counter.held, until=time_or_none(counter.until_ms))
+            for counter in account.counters
+        ],
+        seq=account.seq,
+        rev=account.rev,
+        created=time_of(row.created_ms),
+    )
+
+
+def _bucket(bucket: ops.Bucket) -> schema.Bucket:
+    return schema.Bucket(
+        id=bucket.id,
+        kind=KINDS[bucket.kind],
+        amount=quantity(bucket.kind, bucket.amount),
+        held=quantity(bucket.kind, bucket.held),
+        priority=bucket.priority,
+        valid_from=time_or_none(bucket.from_ms),
+        valid_until=time_or_none(bucket.until_ms),
+        scope=bucket.scope,
+        name=bucket.name,
+        main=bucket.id == ops.MAIN,
+    )
+
+
+def posted_view(account: str, key: str, posted: ops.Posted) -> schema.Posted:
+    return schema.Posted(
+        account=account,
+        key=key,
+        entries=[
+            schema.PostedEntry(
+                seq=entry.seq,
+                bucket=entry.bucket,
+                kind=KINDS[entry.kind],
+                amount=quantity(entry.kind, entry.amount),
+                balance_after=quantity(entry.kind, entry.after),
+                counter_account=entry.counter_account,
+                why=entry.why,
+            )
+            for entry in posted.entries
+        ],
+        balance=money(posted.balance),
+        state=state_of(posted.state),
+    )
+
+
+def subscriber_view(subscriber: Subscriber) -> schema.Subscriber:
+    return schema.Subscriber(
+        id=subscriber.id,
+        account=subscriber.account,
+        identities=list(subscriber.identities),
+        tariffs=[
+            schema.Assignment(
+                tariff=assignment.tariff,
+                from_=time_or_none(assignment.from_ms),
+                until=time_or_none(assignment.until_ms),
+            )
+            for assignment in subscriber.tariffs
+        ],
+        barred=subscriber.barred,
+        version=subscriber.version,
+        created=time_of(subscriber.created_ms),
+    )
+
+
+def tariff_view(document: Document) -> schema.Tariff:
+    return schema.Tariff(
+        id=document.id,
+        version=document.version,
+        media_type=document.media_type,
+        document=document.document.decode(),
+        published=time_of(document.published_ms),
+    )
+
+
+def session_view(account: ops.Account, session: ops.Session) -> schema.Session:
+    money_buckets = {bucket.id for bucket in account.buckets if bucket.kind == Kind.MONEY}
+    return schema.Session(
+        id=session.id,
+        account=account.id,
+        subscriber=session.subscriber,
+        service=session.service,
+        state=STATES[session.state],
+        peer=session.peer,
+        realm=session.realm,
+        via=session.via,
+        opened=time_of(session.opened_ms),
+        touched=time_of(session.touched_ms),
+        lines=[_line(line, money_buckets) for line in session.lines],
+    )
+
+
+def _line(line: ops.Line, money_buckets: set[int]) -> schema.SessionLine:
+    return schema.SessionLine(
+        rating_group=None if line.rating_group < 0 else line.rating_group,
+        service_identifier=None if line.service_id < 0 else line.service_id,
+        unit=KINDS[line.unit],
+        used=line.total,
+        granted=line.granted,
+        debited=money(line.debited),
+        held=money(sum(take.amount for take in line.hold if take.bucket in money_buckets)),
+        hold_expires=time_or_none(line.due_ms),
+        final=line.final,
+        tariff=_tag(line.ladder),
+    )
+
+
+def _tag(ladder: msgspec.Raw) -> str:
+    packed = ops.blob(ladder)
+    return unpack_ladder(packed).tag if packed else ""

@@ -1,0 +1,55 @@
+"""An account PostgreSQL knows and Redis lacks, brought into Redis: by its last record, or as it was created."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from balances import keys, ops
+from balances.ledger.restore import Restored, restore
+from balances.store import fresh_account, pack
+from ocs.charging.decide import SUSPENSE
+from ocs.master import accounts
+from ocs.master.accounts import AccountRow
+
+if TYPE_CHECKING:
+    from asyncpg import Pool
+    from redis.asyncio import Redis
+
+    from balances.store import Store
+
+
+async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms: int) -> str | None:
+    """`ok`, `exists` or why not, as open.lua says; None: PostgreSQL does not know the account."""
+    row = await accounts.get(pool, account)
+    found = await restore(pool, account, now_ms=now_ms)
+    kind = "restore"
+    if found is None:
+        if row is None and account == SUSPENSE:
+            row = AccountRow(SUSPENSE, currency="XXX", time_zone="UTC")  # nobody's use is in no currency
+        if row is None:
+            return None
+        found, kind = Restored(fresh(row), [], []), "open"
+    # What was projected while the account was away was told to nobody: profiles older than that are stale.
+    found.account.profile_rev = max(found.account.profile_rev, int(await redis.get(keys.PROJECTED) or 0))
+    opening = ops.Opening(
+        account=ops.packed(pack(found.account)),
+        sessions=[ops.Kept(session.id, ops.packed(pack(session)), session.due_ms) for session in found.sessions],
+        onces=[ops.Kept(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in found.onces],
+        now_ms=now_ms,
+        kind=kind,
+        actor=kind,
+    )
+    return (await store.open(account, opening).wait()).status
+
+
+def fresh(row: AccountRow) -> ops.Account:
+    """An account nobody has used yet."""
+    return fresh_account(
+        row.id,
+        row.currency,
+        clock_ms=row.created_ms,
+        state=ops.State.CREDIT if row.suspend_below > 0 else ops.State.ACTIVE,
+        credit_limit=row.credit_limit,
+        suspend_below=row.suspend_below,
+        resume_at=row.resume_at,
+    )

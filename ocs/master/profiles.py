@@ -1,0 +1,89 @@
+"""What a worker knows about subscribers: profiles at hand, bounded, and the way to one that is not.
+
+What is at hand may be old: an account that was told of a newer change answers `stale`, and the worker loads again.
+That nobody has an identity is not kept: who was unknown a moment ago may have been created since.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from balances import keys
+from balances.pending import Pending
+from balances.wire import NotSent
+from ocs.charging.profile import Profile
+
+_decode: Final = msgspec.msgpack.Decoder(Profile).decode
+
+
+class Redis(Protocol):
+    """`balances.wire.Link`."""
+
+    def command(self, *words: str) -> Pending[Any]: ...
+
+
+class Profiles:
+    def __init__(self, redis: Redis, kept_max: int = 50_000) -> None:
+        self._redis = redis
+        self._kept_max = kept_max
+        self._kept: OrderedDict[str, Profile] = OrderedDict()
+
+    def get(self, identity: str) -> Profile | None:
+        """The profile if it is at hand."""
+        found = self._kept.get(identity)
+        if found is not None:
+            self._kept.move_to_end(identity)
+        return found
+
+    def load(self, identities: Sequence[str]) -> Pending[Profile | None]:
+        """Of the first of these that anybody has, from Redis, and kept; None: nobody has one. NotSent: the master data
+        is not in Redis yet, so that cannot be known."""
+        loaded = Pending[Profile | None]()
+        words = [keys.profile(identity) for identity in identities]
+        self._redis.command("MGET", *words, keys.PROJECTED).then(
+            lambda values, error: self._loaded(identities, loaded, values, error)
+        )
+        return loaded
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _loaded(
+        self,
+        identities: Sequence[str],
+        loaded: Pending[Profile | None],
+        values: Sequence[bytes | None],
+        error: BaseException | None,
+    ) -> None:
+        if error is not None:
+            loaded.fail(error)
+            return
+        *packed, projected = values
+        for identity, one in zip(identities, packed, strict=True):
+            if one is not None:
+                try:
+                    # Read at one instant, so every change up to `projected` is in it (projection.py). Without that
+                    # mark a projection is under way: what is there may be used, who is not there is not nobody.
+                    found = _decode(one)
+                    found = msgspec.structs.replace(found, rev=max(found.rev, int(projected or 0)))
+                except (msgspec.MsgspecError, ValueError) as why:
+                    loaded.fail(NotSent(f"a profile in Redis cannot be read: {why}"))
+                    return
+                self._keep(identity, found)
+                loaded.resolve(found)
+                return
+            self._kept.pop(identity, None)
+        if projected is None:
+            loaded.fail(NotSent("the master data is not in Redis yet"))
+        else:
+            loaded.resolve(None)
+
+    def _keep(self, identity: str, profile: Profile) -> None:
+        self._kept[identity] = profile
+        self._kept.move_to_end(identity)
+        if len(self._kept) > self._kept_max:
+            self._kept.popitem(last=False)

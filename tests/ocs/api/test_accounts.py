@@ -1,0 +1,236 @@
+"""Accounts: settings with If-Match, money that moves exactly once, the ledger."""
+
+from typing import Any
+
+import pytest
+
+from balances import keys
+from tests.ocs.office import Office
+
+
+async def test_an_account_begins_empty(desk: Office) -> None:
+    made = await desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "5.5", "time_zone": "Europe/Berlin"})
+    assert made.status_code == 201
+    shown = made.json()
+    assert {name: shown[name] for name in ("id", "currency", "time_zone", "state", "balance", "available")} == {
+        "id": "a1",
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "state": "active",
+        "balance": "0.00",
+        "available": "5.50",
+    }
+    assert [(bucket["id"], bucket["kind"], bucket["main"]) for bucket in shown["buckets"]] == [(0, "money", True)]
+    assert (shown["suspend_below"], shown["resume_at"]) == (None, None)
+    again = await desk.call("GET", "/v1/accounts/a1")
+    assert again.json() == shown
+    assert again.headers["etag"] == f'"{shown["rev"]}"'
+
+
+async def test_settings_change_by_if_match(desk: Office) -> None:
+    rev = (await desk.account())["rev"]
+    change = {"currency": "EUR", "credit_limit": "10", "suspend_below": "1.00"}
+    unconditional = await desk.call("PUT", "/v1/accounts/a1", change)
+    assert (unconditional.status_code, unconditional.json()["type"]) == (428, "urn:ocs:problem:version-required")
+    stale = await desk.call("PUT", "/v1/accounts/a1", change, if_match=f'"{rev + 7}"')
+    assert (stale.status_code, stale.json()["version"]) == (412, rev)
+    done = await desk.call("PUT", "/v1/accounts/a1", change, if_match=f'"{rev}"')
+    assert done.status_code == 200
+    assert done.json()["credit_limit"] == "10.00"
+    assert (done.json()["suspend_below"], done.json()["resume_at"]) == ("1.00", "1.00")
+    assert (done.json()["state"], done.json()["suspended_for"]) == ("suspended", ["credit"])
+    repeat = await desk.call("PUT", "/v1/accounts/a1", change)
+    assert (repeat.status_code, repeat.json()["rev"]) == (200, done.json()["rev"])
+    topped = await desk.top_up("1.00")
+    assert topped.json()["state"] == "active"
+
+
+async def test_suspended_and_back_by_hand(desk: Office) -> None:
+    await desk.account(state="suspended", suspend_for="fraud")
+    shown = (await desk.call("GET", "/v1/accounts/a1")).json()
+    assert (shown["state"], shown["suspended_for"]) == ("suspended", ["fraud"])
+    active = await desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "state": "active"}, if_match="*")
+    assert active.json()["state"] == "active"
+    closed = await desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "state": "closed"}, if_match="*")
+    assert closed.json()["state"] == "closed"
+    assert (await desk.top_up("1")).json()["type"] == "urn:ocs:problem:account-closed"
+
+
+async def test_money_moves_once_for_a_key(desk: Office) -> None:
+    await desk.account()
+    first = await desk.top_up("20.00", key="k1", reference="till 7")
+    assert first.status_code == 201
+    assert first.json()["entries"] == [
+        {
+            "seq": 1,
+            "bucket": 0,
+            "kind": "money",
+            "amount": "20.00",
+            "balance_after": "20.00",
+            "counter_account": "top-up",
+            "why": "top-up",
+        }
+    ]
+    again = await desk.top_up("20.00", key="k1", reference="till 7")
+    assert (again.status_code, again.json()) == (201, first.json())
+    other = await desk.top_up("20.01", key="k1", reference="till 7")
+    assert (other.status_code, other.json()["type"]) == (409, "urn:ocs:problem:key-reused")
+    adjusted = await desk.call(
+        "POST", "/v1/accounts/a1/adjustments", {"amount": "20.00", "reason": "x"}, idempotency_key="k1"
+    )
+    assert adjusted.status_code == 409
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+    await desk.account("a2")
+    assert (await desk.top_up("20.00", "a2", key="k1")).status_code == 201  # keys are scoped to the account
+
+
+async def test_postgres_remembers_a_key_that_redis_forgot(desk: Office) -> None:
+    await desk.account()
+    first = await desk.top_up("20.00", key="k1")
+    await desk.sync()
+    assert await desk.redis.delete(keys.once("a1", "http:admin:k1")) == 1
+    again = await desk.top_up("20.00", key="k1")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert (await desk.top_up("21.00", key="k1")).status_code == 409
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+
+
+async def test_no_key_no_money(desk: Office) -> None:
+    await desk.account()
+    refused = await desk.call("POST", "/v1/accounts/a1/topups", {"amount": "1"})
+    assert (refused.status_code, refused.json()["type"]) == (400, "urn:ocs:problem:key-required")
+
+
+async def test_a_bundle_is_a_bucket_of_its_own(desk: Office) -> None:
+    await desk.account()
+    made = await desk.top_up(
+        "1073741824", kind="octets", valid_until="2030-01-01T00:00:00+01:00", scope=["data"], name="1 GB"
+    )
+    assert made.status_code == 201
+    bucket = (await desk.call("GET", "/v1/accounts/a1")).json()["buckets"][0]
+    assert bucket == {
+        "id": 1,
+        "kind": "octets",
+        "amount": "1073741824",
+        "held": "0",
+        "priority": 50,
+        "valid_from": None,
+        "valid_until": "2029-12-31T23:00:00Z",
+        "scope": ["data"],
+        "name": "1 GB",
+        "main": False,
+    }
+    past = await desk.top_up("1", kind="octets", valid_until="2020-01-01T00:00:00Z")
+    assert past.status_code == 422
+
+
+async def test_a_repeat_is_answered_even_when_its_bundle_has_expired(desk: Office) -> None:
+    await desk.account()
+    until = {"kind": "seconds", "valid_until": "2030-01-01T00:00:00Z"}
+    first = await desk.top_up("60", key="k1", **until)
+    desk.ahead_ms = 10 * 365 * 86_400_000
+    assert (await desk.top_up("60", key="k1", **until)).json() == first.json()
+    assert (await desk.top_up("60", key="k2", **until)).status_code == 422
+
+
+async def test_adjustment_and_refund(desk: Office) -> None:
+    await desk.account()
+    await desk.top_up("10")
+    down = await desk.call(
+        "POST", "/v1/accounts/a1/adjustments", {"amount": "-3.000001", "reason": "error"}, idempotency_key="k1"
+    )
+    assert (down.status_code, down.json()["balance"]) == (201, "6.999999")
+    up = await desk.call(
+        "POST", "/v1/accounts/a1/refunds", {"amount": "1", "reason": "call dropped"}, idempotency_key="k2"
+    )
+    assert (up.status_code, up.json()["balance"]) == (201, "7.999999")
+    nowhere = await desk.call(
+        "POST", "/v1/accounts/a1/adjustments", {"amount": "1", "reason": "x", "bucket": 9}, idempotency_key="k3"
+    )
+    assert nowhere.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"amount": 1}, "amount"),
+        ({"amount": "1.0000001"}, "amount"),
+        ({"amount": "0"}, "amount"),
+        ({"amount": "-1"}, "amount"),
+        ({"amount": "9999999999"}, "amount"),
+        ({"amount": "1e3"}, "amount"),
+        ({"amount": "1.5", "kind": "octets"}, "amount"),
+        ({"amount": "1", "kind": "beans"}, "kind"),
+        ({"amount": "1", "amuont": "2"}, "amuont"),
+        ({"amount": "1", "valid_until": "tomorrow"}, "valid_until"),
+        ({"amount": "1", "valid_until": "2030-13-01T00:00:00Z"}, "valid_until"),
+        ({}, "amount"),
+        ([], "array"),
+    ],
+)
+async def test_a_refusal_names_the_field(desk: Office, body: Any, names: str) -> None:
+    await desk.account()
+    refused = await desk.call("POST", "/v1/accounts/a1/topups", body, idempotency_key="k")
+    assert refused.status_code == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert names in refused.json()["detail"]
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["seq"] == 0
+
+
+async def test_the_ledger_lists_every_entry(desk: Office) -> None:
+    await desk.account()
+    for number in range(5):
+        await desk.top_up("1", key=f"k{number}", reference=f"r{number}")
+    await desk.sync()
+    first = (await desk.call("GET", "/v1/accounts/a1/ledger?limit=3")).json()
+    rest = (await desk.call("GET", f"/v1/accounts/a1/ledger?after_seq={first['next_after_seq']}")).json()
+    assert [entry["seq"] for entry in first["items"] + rest["items"]] == [1, 2, 3, 4, 5]
+    assert rest["next_after_seq"] is None
+    last = rest["items"][-1]
+    assert (last["amount"], last["balance_after"], last["why"], last["actor"], last["reference"]) == (
+        "1.00",
+        "5.00",
+        "top-up",
+        "admin",
+        "r4",
+    )
+
+
+async def test_an_account_that_redis_lost_is_brought_back(desk: Office) -> None:
+    await desk.account("a1", credit_limit="3")
+    await desk.top_up("20.00", key="k1")
+    await desk.account("a2", credit_limit="4")
+    await desk.sync()
+    for account in ("a1", "a2"):
+        assert await desk.redis.delete(keys.account(account)) == 1
+    shown = (await desk.call("GET", "/v1/accounts/a1")).json()
+    assert (shown["balance"], shown["credit_limit"]) == ("20.00", "3.00")
+    assert (await desk.call("GET", "/v1/accounts/a2")).json()["available"] == "4.00"
+    assert await desk.redis.delete(keys.account("a1")) == 1
+    assert (await desk.top_up("1")).json()["balance"] == "21.00"
+
+
+async def test_an_account_whose_creation_was_cut_short(desk: Office) -> None:
+    """The row is in PostgreSQL, Redis and the ledger have never heard of it: the next who asks completes it."""
+    await desk.pool.execute(
+        "INSERT INTO accounts (id, currency, time_zone, credit_limit, change, members_change)"
+        " VALUES ('a1', 'EUR', 'UTC', 7000000, 0, 0)"
+    )
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["available"] == "7.00"
+
+
+async def test_the_currency_stays(desk: Office) -> None:
+    await desk.account()
+    refused = await desk.call("PUT", "/v1/accounts/a1", {"currency": "USD"}, if_match="*")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:ocs:problem:immutable")
+    assert (await desk.call("PUT", "/v1/accounts/a9", {"currency": "QQQ"})).status_code == 422
+    assert (await desk.call("PUT", "/v1/accounts/a9", {"currency": "EUR", "time_zone": "Mars"})).status_code == 422
+
+
+async def test_accounts_by_page(desk: Office) -> None:
+    for number in range(5):
+        await desk.account(f"a{number}")
+    first = (await desk.call("GET", "/v1/accounts?limit=3")).json()
+    rest = (await desk.call("GET", f"/v1/accounts?limit=3&after={first['next']}")).json()
+    assert [item["id"] for item in first["items"] + rest["items"]] == ["a0", "a1", "a2", "a3", "a4"]
+    assert rest["next"] is None
