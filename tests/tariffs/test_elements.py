@@ -1,0 +1,252 @@
+"""What each element does to a price, as tables."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tariffs.draft import Verdict
+from tariffs.elements import BASES, ELEMENTS
+from tariffs.ladder import price_of
+from tariffs.units import Kind
+from tests.tariffs.tables import check, ladder, rated
+
+
+def test_every_started_megabyte() -> None:
+    check(
+        'flat = { price = "0.01", per = "1 MB" }',
+        """
+        use          cost
+        1 octets     0.01      # a started block is a paid block
+        1 MB         0.01
+        1048577      0.02
+        10 MB        0.10
+        1 GB        10.24
+        """,
+    )
+
+
+def test_60_60_by_the_minute() -> None:
+    check(
+        'flat = { price = "0.05", per = "1 min" }',
+        """
+        use       cost
+        1 s       0.05
+        60 s      0.05
+        61 s      0.10
+        120 s     0.10
+        """,
+    )
+
+
+def test_60_1_first_minute_whole_then_by_the_second() -> None:
+    check(
+        'flat = { price = "0.06", per = "1 min", increment = "60/1" }',
+        """
+        use       cost
+        1 s       0.06
+        60 s      0.06
+        61 s      0.061
+        90 s      0.09
+        """,
+    )
+
+
+def test_30_6() -> None:
+    check(
+        'flat = { price = "0.10", per = "1 min", increment = "30/6" }',
+        """
+        use       cost
+        7 s       0.05
+        30 s      0.05
+        31 s      0.06
+        36 s      0.06
+        37 s      0.07
+        """,
+    )
+
+
+def test_1_1_with_a_price_that_is_no_whole_number() -> None:
+    # 0.05 a minute is 833 1/3 micro-units a second: the sum is rounded, not the second.
+    check(
+        'flat = { price = "0.05", per = "1 min", increment = "1/1" }',
+        """
+        use       cost
+        1 s       0.000834
+        2 s       0.001667
+        3 s       0.0025
+        60 s      0.05
+        """,
+    )
+
+
+def test_finer_than_a_micro_unit() -> None:
+    check(
+        'flat = { price = "0.0004", per = "1 MB", increment = "1 KB" }',
+        """
+        use         cost
+        1 KB        0.000001
+        5 KB        0.000002
+        1024 KB     0.0004
+        """,
+    )
+
+
+@pytest.mark.parametrize(("rounding", "micro"), [("up", 834), ("down", 833), ("half_up", 833)])
+def test_rounding_has_a_direction(rounding: str, micro: int) -> None:
+    found = ladder(f'flat = {{ price = "0.05", per = "1 min", increment = "1", rounding = "{rounding}" }}')
+    assert price_of(found, 1) == micro
+
+
+def test_messages() -> None:
+    check(
+        'flat = { price = "0.07", per = "1 message" }',
+        """
+        use    cost
+        1      0.07
+        3      0.21
+        """,
+    )
+
+
+def test_set_up_fee_comes_with_the_first_second() -> None:
+    check(
+        """
+        flat  = { price = "0.05", per = "1 min" }
+        setup = { fee = "0.10" }
+        """,
+        """
+        use       cost
+        1 s       0.15
+        60 s      0.15
+        61 s      0.20
+        """,
+    )
+
+
+def test_minimum_charge() -> None:
+    check(
+        """
+        flat    = { price = "0.05", per = "1 min" }
+        minimum = { charge = "0.12" }
+        """,
+        """
+        use       cost
+        1 s       0.12
+        120 s     0.12     # two minutes would be 0.10
+        121 s     0.15     # and three 0.15
+        180 s     0.15
+        181 s     0.20
+        """,
+    )
+
+
+def test_minimum_charge_below_the_first_block_says_nothing() -> None:
+    check(
+        """
+        flat    = { price = "0.05", per = "1 min" }
+        minimum = { charge = "0.04" }
+        """,
+        """
+        use      cost
+        1 s      0.05
+        61 s     0.10
+        """,
+    )
+
+
+def test_maximum_charge_then_free() -> None:
+    check(
+        """
+        flat    = { price = "0.05", per = "1 min" }
+        maximum = { charge = "0.12" }
+        """,
+        """
+        use        cost
+        60 s       0.05
+        120 s      0.10
+        121 s      0.12    # the block that reaches it costs what is left
+        180 s      0.12
+        """,
+    )
+    assert price_of(ladder('flat = { price = "0.05", per = "1 min" }\nmaximum = { charge = "0.12" }'), 10**9) == 120_000
+
+
+def test_maximum_charge_then_the_end() -> None:
+    found = ladder('flat = { price = "0.05", per = "1 min" }\nmaximum = { charge = "0.10", then = "end" }')
+    assert [step.stop for step in found.steps] == [False, True]
+    assert price_of(found, 120) == price_of(found, 10**6) == 100_000  # use that happened there costs nothing more
+
+
+def test_all_together() -> None:
+    check(
+        """
+        flat    = { price = "0.09", per = "1 min", increment = "60/1" }
+        setup   = { fee = "0.05" }
+        minimum = { charge = "0.10" }
+        maximum = { charge = "0.30" }
+        """,
+        """
+        use       cost
+        1 s       0.15
+        66 s      0.15
+        67 s      0.1505
+        68 s      0.152
+        200 s     0.35
+        201 s     0.35
+        """,
+    )
+
+
+def test_free_is_granted_and_counted() -> None:
+    found = rated("[[rows]]\nfree = true")
+    assert (found.verdict, found.free, found.emergency, found.unit) == (Verdict.PRICED, True, False, None)
+    assert found.ladder is not None
+    assert price_of(found.ladder, 2**40) == 0
+    assert rated('[[rows]]\nfree = { unit = "seconds", emergency = true }').unit == Kind.SECONDS
+
+
+@pytest.mark.parametrize(("element", "verdict"), [("barred", Verdict.DENIED), ("uncontrolled", Verdict.NOT_APPLICABLE)])
+def test_not_priced(element: str, verdict: Verdict) -> None:
+    found = rated(f"[[rows]]\n{element} = true")
+    assert (found.verdict, found.ladder, found.packed) == (verdict, None, b"")
+
+
+def test_order_in_the_document_does_not_matter() -> None:
+    one = 'flat = { price = "0.05", per = "1 min" }\nminimum = { charge = "0.10" }\nsetup = { fee = "0.01" }'
+    other = "\n".join(reversed(one.splitlines()))
+    assert ladder(one) == ladder(other)
+
+
+def test_every_element_is_in_the_readme() -> None:
+    from importlib.resources import files
+
+    text = (files("tariffs") / "README.md").read_text()
+    for key in ELEMENTS:
+        assert f"| `{key}` |" in text, key
+    assert set(BASES) == {"barred", "uncontrolled", "free", "flat"}
+
+
+FIRST = st.integers(1, 120)
+PRICES = st.integers(1, 500_000)
+
+
+@given(PRICES, FIRST, FIRST, st.integers(0, 300_000), st.integers(0, 3_000_000), st.integers(0, 5_000))
+def test_minimum_and_maximum_bound_the_price(
+    price: int, first: int, further: int, least: int, more: int, seconds: int
+) -> None:
+    """Within a micro-unit for each of the steps, each of which is rounded once."""
+    money = [f"{amount // 10**6}.{amount % 10**6:06}" for amount in (price, least, least + more)]
+    found = ladder(
+        f'flat = {{ price = "{money[0]}", per = "1 min", increment = "{first}/{further}" }}\n'
+        f'minimum = {{ charge = "{money[1]}" }}\nmaximum = {{ charge = "{money[2]}" }}'
+    )
+    exact = Fraction(0)
+    if seconds:
+        blocks = max(-(-(seconds - first) // further), 0)
+        plain = Fraction(price * (first + blocks * further), 60)
+        exact = min(max(plain, Fraction(least)), Fraction(least + more))
+    assert abs(price_of(found, seconds, ms_per_unit=1000) - exact) <= 3

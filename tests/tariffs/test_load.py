@@ -1,0 +1,132 @@
+"""A document that is refused is told where and what was expected."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import pytest
+
+from tariffs.catalog import Tariff
+from tariffs.ladder import price_of
+from tariffs.load import TariffError, load_tariff
+from tests.tariffs.tables import ladder
+
+HEAD = 'tariff = "t"\ncurrency = "EUR"\n'
+FLAT = 'flat = { price = "0.05", per = "1 min" }'
+
+
+def load(text: str) -> Tariff:
+    return load_tariff(text, source="t.toml")
+
+
+REFUSED = [
+    # what is written, where it is wrong, what is said
+    ("tariff = ", "", "is not TOML"),
+    ('currency = "EUR"', "", "missing required field `tariff`"),
+    ('tariff = "t"\ncurrency = "eur"\n[[rows]]\nfree = true', "currency", 'three capital letters such as "EUR"'),
+    ('tariff = "a b"\ncurrency = "EUR"\n[[rows]]\nfree = true', "tariff", "expected an id of letters"),
+    (HEAD + "rows = []", "rows", "expected 1 to"),
+    (HEAD + "colour = 1\n[[rows]]\nfree = true", "", "unknown field `colour`"),
+    (HEAD + "valid_from = 2030-01-01T00:00:00\n[[rows]]\nfree = true", "valid_from", "a time with its zone"),
+    (HEAD + "[[rows]]\nfree = true\nflatt = 1", "rows[1].flatt", "unknown key; expected one of"),
+    (HEAD + "[[rows]]\nname = 'x'", "rows[1]", "exactly one of barred, uncontrolled, free, flat, not none"),
+    (HEAD + f"[[rows]]\nfree = true\n{FLAT}", "rows[1]", "not free and flat"),
+    (HEAD + "[[rows]]\nfree = true\n[[rows]]\nflat = { per = 1 }", "rows[2].flat", "missing required field `price`"),
+    (HEAD + "[[rows]]\nflat = { price = '0.1', per = 1, pre = 2 }", "rows[1].flat", "unknown field `pre`"),
+    (HEAD + "[[rows]]\nflat = { price = 'ten', per = 1 }", "rows[1].flat.price", 'an amount of money such as "0.05"'),
+    (HEAD + "[[rows]]\nflat = { price = '-1', per = 1 }", "rows[1].flat.price", "not negative"),
+    (HEAD + "[[rows]]\nflat = { price = 'NaN', per = 1 }", "rows[1].flat.price", "an amount of money"),
+    (HEAD + "[[rows]]\nflat = { price = true, per = 1 }", "rows[1].flat.price", "an amount of money"),
+    (HEAD + f"[[rows]]\nflat = {{ price = '1e{99}', per = 1 }}", "rows[1].flat.price", "at most 30 digits"),
+    (HEAD + "[[rows]]\nflat = { price = '1', per = '3 parsec' }", "rows[1].flat.per", "a unit out of octet"),
+    (HEAD + "[[rows]]\nflat = { price = '1', per = '0 s' }", "rows[1].flat.per", "from 1 to 2^53"),
+    (HEAD + "[[rows]]\nflat = { price = '1', per = '' }", "rows[1].flat.per", 'such as "1 MB"'),
+    (
+        HEAD + "[[rows]]\nflat = { price = '1', per = '1 s', increment = '1 MB' }",
+        "rows[1].flat",
+        "expected an increment in seconds",
+    ),
+    (HEAD + "[[rows]]\nflat = { price = '1', per = 1, rounding = 'off' }", "rows[1].flat.rounding", "invalid enum"),
+    (HEAD + "[[rows]]\nflat = { price = '1', per = '1 octet' }", "rows[1].flat", "stays below 2^53"),
+    (HEAD + "[[rows]]\nflat = { price = '9999999999', per = 1 }", "rows[1].flat", "stays below 2^53"),
+    (
+        HEAD + "[[rows]]\nflat = { price = '0.01', per = '100000007 octets', increment = '1' }",
+        "rows[1].flat",
+        "cannot be computed exactly",
+    ),
+    (HEAD + f"[[rows]]\n{FLAT}\nsetup = {{ fee = '0.0000001' }}", "rows[1].setup", "whole micro-units"),
+    (HEAD + f"[[rows]]\n{FLAT}\nsetup = {{ fee = '9999999999' }}", "rows[1].setup", "less than 2^53"),
+    (HEAD + "[[rows]]\nfree = true\nsetup = { fee = '1' }", "rows[1].setup", "expected a price in the same row"),
+    (HEAD + "[[rows]]\nbarred = true\nminimum = { charge = '1' }", "rows[1].minimum", "expected a price"),
+    (
+        HEAD + f"[[rows]]\n{FLAT}\nminimum = {{ charge = '2' }}\nmaximum = {{ charge = '1' }}",
+        "rows[1].maximum",
+        "not below the minimum charge",
+    ),
+    (
+        HEAD + "[[rows]]\nflat = { price = 0, per = 1 }\nmaximum = { charge = '1' }",
+        "rows[1].maximum",
+        "is never reached",
+    ),
+    (HEAD + f"[[rows]]\nwhen = {{ serivce = 'data' }}\n{FLAT}", "rows[1].when", "unknown field `serivce`"),
+    (HEAD + f"[[rows]]\nwhen = {{ rating_group = 'all' }}\n{FLAT}", "rows[1].when", 'a number or "none"'),
+    (HEAD + f"[[rows]]\nwhen = {{ rat_type = 'LTE' }}\n{FLAT}", "rows[1].when.rat_type", "expected `int | array`"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "why"), REFUSED)
+def test_refused(text: str, key: str, why: str) -> None:
+    with pytest.raises(TariffError) as refused:
+        load(text)
+    assert refused.value.key == key
+    assert why in refused.value.why
+    assert str(refused.value).startswith("t.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "expected an object"),
+        ('{"tariff": "t", "tariff": "u"}', "given twice"),
+        ('{"tariff": NaN}', "NaN is no number"),
+        ("[" * 100_000, "nested"),
+        ("{", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b" " * (8 * 2**20 + 1), "expected at most"),
+    ],
+)
+def test_refused_json(text: str | bytes, why: str) -> None:
+    with pytest.raises(TariffError, match=why):
+        load_tariff(text, source="t.json")
+
+
+def test_money_is_read_exactly_however_it_is_written() -> None:
+    prices = ['"0.0004"', "0.0004", '"4e-4"', "0.00040"]
+    found = {ladder(f'flat = {{ price = {price}, per = "1 MB" }}').steps for price in prices}
+    assert len(found) == 1
+    (steps,) = found
+    assert (steps[0].price, steps[0].per) == (400, 1)
+
+
+def test_toml_and_json_are_the_same_document() -> None:
+    document = {"tariff": "t", "currency": "EUR", "rows": [{"flat": {"price": "0.05", "per": "1 min"}}]}
+    both = [load(HEAD + f"[[rows]]\n{FLAT}"), load_tariff(json.dumps(document), source="t.json")]
+    ladders = [one.rows[0].rate("voice", "tag").ladder for one in both]
+    assert ladders[0] == ladders[1]
+
+
+@pytest.mark.parametrize("name", [file.name for file in (files("tariffs") / "examples").iterdir()])
+def test_examples_load(name: str) -> None:
+    load_tariff((files("tariffs") / "examples" / name).read_text(), source=name)
+
+
+def test_valid_from_is_an_instant() -> None:
+    found = load(HEAD + "valid_from = 2024-01-01T00:00:00.250+01:00\n[[rows]]\nfree = true")
+    assert found.from_ms == 1_704_063_600_250
+
+
+def test_large_use_stays_exact() -> None:
+    """The dearest price that is taken, for a terabyte."""
+    found = ladder('flat = { price = "8191", per = "1 MB" }')
+    assert price_of(found, 2**40) == 8191 * 10**6 * 2**20 < 2**53

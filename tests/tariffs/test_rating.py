@@ -1,0 +1,147 @@
+"""Which row prices a line: order, conditions, versions, assignments."""
+
+from __future__ import annotations
+
+import pytest
+
+from tariffs.catalog import REMEMBERED_MAX, Assignment, Catalog, Rated
+from tariffs.draft import Verdict
+from tariffs.inputs import Inputs
+from tariffs.ladder import check_ladder
+from tariffs.load import load_tariff
+from tariffs.rating import rate
+from tests.tariffs.tables import tariff
+
+ROWS = """
+[[rows]]
+name = "free"
+when = { service = "data", rating_group = [0, 99] }
+free = true
+[[rows]]
+name = "chat"
+when = { service = "data", service_id = 7 }
+free = true
+[[rows]]
+name = "abroad"
+when = { service = "data", visited = ["310*", "20404"] }
+flat = { price = "1", per = "1 MB" }
+[[rows]]
+name = "slow"
+when = { service = "data", rat_type = 2, apn = "internet" }
+flat = { price = "0.005", per = "1 MB" }
+[[rows]]
+name = "unnamed"
+when = { service = "data", rating_group = "none" }
+flat = { price = "0.02", per = "1 MB" }
+[[rows]]
+name = "data"
+when = { service = "data" }
+flat = { price = "0.01", per = "1 MB" }
+[[rows]]
+name = "home"
+when = { service = ["voice", "sms"], called = "49*", role = 0 }
+flat = { price = "0.01", per = 1 }
+"""
+
+WHICH = """
+service  rating_group  service_id  facts                                row
+data     0             -           -                                    free
+data     99            -           visited=31026                        free       # the first row that matches
+data     10            7           -                                    chat
+data     10            -           visited=310260                       abroad
+data     10            -           visited=20404                        abroad
+data     10            -           visited=20408                        data
+data     10            -           rat_type=2,apn=internet              slow
+data     10            -           rat_type=2,apn=ims                   data       # all conditions must hold
+data     10            -           apn=internet                         data
+data     -             -           -                                    unnamed
+voice    -             -           called=491701,role=0                 home
+sms      5             -           called=491701,role=0                 home
+sms      5             -           called=331701,role=0                 -
+voice    -             -           called=491701,role=1                 -
+voice    -             -           -                                    -
+"""
+
+
+def ask(catalog: Catalog, service: str, group: int | None, sid: int | None, at_ms: int = 0, **facts: object) -> Rated:
+    inputs = Inputs(service, **facts)  # type: ignore[arg-type]
+    names = sorted(catalog.tariffs)
+    return rate(catalog, [Assignment(name) for name in names], "EUR", [(group, sid)], inputs, at_ms)[0]
+
+
+@pytest.mark.parametrize("line", [line for line in WHICH.strip().splitlines()[1:]])
+def test_which_row(line: str) -> None:
+    service, group, sid, facts, row = line.partition("#")[0].split()
+    given: dict[str, object] = {}
+    if facts != "-":
+        given = dict(fact.split("=") for fact in facts.split(","))
+    for number in ("rat_type", "role"):
+        if number in given:
+            given[number] = int(str(given[number]))
+    catalog = Catalog([tariff(ROWS)])
+    for _ in range(2):  # the second time it is remembered
+        found = ask(catalog, service, None if group == "-" else int(group), None if sid == "-" else int(sid), **given)
+        assert found.verdict is (Verdict.RATING_FAILED if row == "-" else Verdict.PRICED)
+        assert found.why == ("no row of the subscriber's tariffs matches" if row == "-" else f"t@1:{row}")
+
+
+def test_a_price_is_a_packed_ladder_made_once() -> None:
+    catalog = Catalog([tariff(ROWS)])
+    one, other = ask(catalog, "data", 10, None), ask(catalog, "data", 10, None)
+    assert one is other
+    assert one.packed
+    assert one.ladder is not None
+    check_ladder(one.ladder)
+    assert one.ladder.tag == "t@1:data"
+    assert {step.scope for step in one.ladder.steps} == {"data"}
+
+
+def test_rating_groups_from_outside_do_not_fill_memory() -> None:
+    one = tariff(ROWS)
+    for group in range(REMEMBERED_MAX + 10):
+        one.find(group, None, Inputs("data"))
+    assert len(one._remembered) <= REMEMBERED_MAX
+
+
+def versions() -> Catalog:
+    def version(number: int, price: str, valid_from: str) -> object:
+        head = f"valid_from = {valid_from}T00:00:00Z" if valid_from else ""
+        text = f'tariff = "t"\ncurrency = "EUR"\n{head}\n[[rows]]\nflat = {{ price = "{price}", per = 1 }}'
+        return load_tariff(text, source="t.toml", version=number)
+
+    return Catalog([version(1, "1", ""), version(2, "2", "1970-01-02"), version(3, "3", "1970-01-02")])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("at_ms", "tag"), [(0, "t@1:1"), (86_399_999, "t@1:1"), (86_400_000, "t@3:1")])
+def test_the_version_in_force(at_ms: int, tag: str) -> None:
+    assert ask(versions(), "sms", None, None, at_ms).why == tag
+
+
+def test_assignments_are_tried_in_order_and_windows_are_half_open() -> None:
+    texts = {
+        "promo": '[[rows]]\nwhen = { service = "data" }\nfree = true',
+        "base": '[[rows]]\nflat = { price = "1", per = 1 }',
+    }
+    catalog = Catalog(
+        load_tariff(f'tariff = "{name}"\ncurrency = "EUR"\n{rows}', source=name) for name, rows in texts.items()
+    )
+    chain = [Assignment("promo", 100, 200), Assignment("base", 50)]
+
+    def which(service: str, at_ms: int) -> str:
+        return rate(catalog, chain, "EUR", [(1, None)], Inputs(service), at_ms)[0].why.partition("@")[0]
+
+    assert which("data", 49) == "no tariff of the subscriber is in force"
+    assert which("data", 99) == "base"
+    assert which("data", 100) == which("data", 199) == "promo"
+    assert which("data", 200) == "base"
+    assert which("sms", 150) == "base"  # promo has no row for it: the next tariff is asked
+
+
+def test_unknown_tariffs_and_foreign_currencies_do_not_price() -> None:
+    catalog = Catalog([tariff(ROWS)])
+    lines, inputs = [(0, None), (1, None)], Inputs("data")
+    assert {r.verdict for r in rate(catalog, [Assignment("gone")], "EUR", lines, inputs, 0)} == {Verdict.RATING_FAILED}
+    assert {r.why for r in rate(catalog, [Assignment("t")], "USD", lines, inputs, 0)} == {
+        "the tariff's currency is not the account's"
+    }
+    assert len(rate(catalog, [], "EUR", lines, inputs, 0)) == 2
