@@ -18,12 +18,13 @@ is written to PostgreSQL as Redis has it, the difference of each bucket as an en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
-from balances import keys
+from balances import keys, scripts
 from balances.ledger.reader import Reader, Server
 from balances.ledger.record import START, Call, Id, Undecodable, fit, follows
 from balances.ledger.snapshot import Snapshot, close_gap
@@ -35,9 +36,6 @@ LOCK: Final = 0x0C5_0002
 
 PART_CALLS: Final = 5_000
 FORGET_AT_ONCE: Final = 500
-
-Forget = Callable[[str, str], Awaitable[bool]]
-"""`forget(account, head)`: remove an account from Redis if its shard's last record is still `head`; False if not."""
 
 Alarm = Callable[[str], None]
 
@@ -61,33 +59,33 @@ class Opening:
     """Everything one run of the rule needs."""
 
     def __init__(
-        self, redis: Redis, pool: Pool, writer: Writer, forget: Forget, *, alarm: Alarm, config_epoch: int = 0
+        self, redis: Redis, pool: Pool, writer: Writer, *, alarm: Alarm, config_epoch: int = 0
     ) -> None:
         self._redis = redis
         self._pool = pool
         self._reader = Reader(redis)
         self._writer = writer
-        self._forget = forget
         self._alarm = alarm
         self._config_epoch = config_epoch
         self._copied = self._orphaned = self._recovered = 0
         self._forgotten: set[str] = set()
 
-    async def run(self, now_s: int) -> Opened:
-        """Open all shards. NotOpen or CursorMoved: somebody else was faster or wrote meanwhile; look again."""
+    async def run(self, now_s: int, *, anew: bool = False) -> Opened:
+        """Open all shards; `anew` also when they are open (a Gap was found). NotOpen or CursorMoved: somebody else was
+        faster or wrote meanwhile; look again."""
         async with self._pool.acquire() as pg:
             await pg.execute("SELECT pg_advisory_lock($1)", LOCK)
             try:
-                return await self._run(now_s)
+                return await self._run(now_s, anew)
             finally:
                 await pg.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
-    async def _run(self, now_s: int) -> Opened:
+    async def _run(self, now_s: int, anew: bool) -> Opened:
         before = await read_cursors(self._pool)
         server, heads = await self._reader.heads(range(keys.SHARDS))
         if not server.master:
             raise NotOpen("the server is a replica")
-        if is_open(before, server):
+        if not anew and is_open(before, server):
             return Opened(before.epoch, before.replid, 0, frozenset(), 0, 0)
         epoch = await self._draw(max(max(heads.values()).epoch, server.latest_epoch, now_s))
         # Heads and cursors as they are from now on: no older epoch commits any more.
@@ -195,7 +193,7 @@ class Opening:
         wanted = sorted(account for account in accounts if account)
         for start in range(0, len(wanted), FORGET_AT_ONCE):
             some = wanted[start : start + FORGET_AT_ONCE]
-            if not all(await asyncio.gather(*(self._forget(account, str(head)) for account in some))):
+            if not all(await asyncio.gather(*(forget(self._redis, account, head) for account in some))):
                 raise CursorMoved  # the head moved: an old pass was still in use; look again
             self._forgotten.update(some)
         # The answer of an event that was taken back must not be given again.
@@ -221,18 +219,29 @@ def is_open(cursors: Cursors, server: Server) -> bool:
     )
 
 
-# Only a newer epoch replaces what is published.
-_MIRROR: Final = """#!lua flags=allow-oom
-local at = tonumber(string.match(redis.call('GET', KEYS[1]) or '', ' (%d+)$') or '0')
-if at >= tonumber(ARGV[2]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
-return 1
-"""
-
-
 async def mirror(redis: Redis, replid: str, epoch: int) -> bool:
-    """Tell the workers, through the key they check their passes against."""
-    return bool(await redis.eval(_MIRROR, 1, keys.PUBLISHED, replid, str(epoch)))
+    """Tell the workers, through the key they check their passes against. Only a newer epoch replaces an older one."""
+    async with redis.pipeline(transaction=True) as pipe:
+        while True:
+            try:
+                await pipe.watch(keys.PUBLISHED)
+                there = (await pipe.get(keys.PUBLISHED) or b"").partition(b" ")[2]
+                if there.isdigit() and int(there) >= epoch:
+                    return False
+                pipe.multi()
+                pipe.set(keys.PUBLISHED, f"{replid} {epoch}")
+                await pipe.execute()
+                return True
+            except WatchError:
+                continue
+
+
+async def forget(redis: Redis, account: str, head: Id) -> bool:
+    """Remove an account from Redis if its shard's last record is still `head`."""
+    of = keys.AccountKeys(account)
+    script = redis.register_script(scripts.ALL["forget"].text)
+    status = (await script([of.account, of.sessions, of.ledger], ["" if head == START else str(head)]))[0]
+    return bool(status == b"ok")
 
 
 async def open_without_postgres(redis: Redis, now_s: int) -> int:
@@ -247,7 +256,7 @@ async def open_without_postgres(redis: Redis, now_s: int) -> int:
     return epoch
 
 
-async def accounts_of(redis: Redis, shard: int) -> Any:
+async def accounts_of(redis: Redis, shard: int) -> AsyncIterator[str]:
     """Ids of the accounts Redis has in a shard."""
     prefix = f"{keys.TAGS[shard]}:acct:".encode()
     async for key in redis.scan_iter(match=prefix + b"*", count=1_000):

@@ -83,9 +83,7 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
             line.hold, line.granted, line.due_ms = [], 0, 0
         session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
         sessions.append(session)
-    return Restored(
-        state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces]
-    )
+    return Restored(state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces])
 
 
 async def restored_opening(pg: Any, account: str, *, now_ms: int, actor: str = "restore") -> Opening | None:

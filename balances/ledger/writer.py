@@ -50,8 +50,17 @@ class CursorMoved(Exception):
     """Another writer was first, or a newer epoch was drawn: read again from PostgreSQL's cursors."""
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """A record that contradicts what PostgreSQL has."""
+
+
+_REFUSALS: Final = (
+    Broken,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+)
+"""Repeating it would not help: the shard stops."""
 
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
@@ -89,43 +98,40 @@ class Writer:
     async def write(self, epoch: int, parts: Sequence[Part]) -> int:
         """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed."""
         async with self._pool.acquire() as pg:
-            sound = await self._check(pg, parts)
             try:
-                return await self._commit(pg, epoch, sound)
-            except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.ProgramLimitExceededError):
-                self._forget(sound)
-            written = 0
-            for part in sound:  # find the shard that it was
+                return await self._commit(pg, epoch, parts)
+            except _REFUSALS:
+                written = 0
+            for part in parts:  # find the shard that it was
                 try:
                     written += await self._commit(pg, epoch, [part])
-                except (
-                    asyncpg.IntegrityConstraintViolationError,
-                    asyncpg.DataError,
-                    asyncpg.ProgramLimitExceededError,
-                ) as why:
-                    await self._stop(pg, part.shard, f"{type(why).__name__}: {why} {why.detail or ''}".strip())
-            self._forget(sound)
+                except _REFUSALS as why:
+                    detail = getattr(why, "detail", None) or ""
+                    await self._stop(pg, part.shard, f"{type(why).__name__}: {why} {detail}".strip())
             return written
 
     async def _commit(self, pg: Any, epoch: int, parts: Sequence[Part]) -> int:
-        if not parts:
-            return 0
-        rows = Rows([], [], [])
-        for part in parts:
-            for call in part.calls:
-                add_rows(rows, part.shard, call)
         try:
             async with pg.transaction():
                 await self._move(pg, epoch, parts)
+                # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
+                await self._check(pg, parts)
+                rows = Rows([], [], [])
+                for part in parts:
+                    for call in part.calls:
+                        add_rows(rows, part.shard, call)
                 await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
                 if rows.usages:
                     await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
                 if rows.entries:
                     await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
         except BaseException:
-            self._forget(parts)
+            for part in parts:
+                self._known.pop(part.shard, None)
             raise
-        self._remember(parts)
+        for part in parts:
+            chains = self._known[part.shard][1]
+            self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
         return len(rows.calls)
 
     async def _move(self, pg: Any, epoch: int, parts: Sequence[Part]) -> None:
@@ -149,22 +155,13 @@ class Writer:
 
     # --- account seq + 1, after = previous + amount
 
-    async def _check(self, pg: Any, parts: Sequence[Part]) -> list[Part]:
-        """The parts whose entries continue what PostgreSQL has; the other shards are stopped."""
+    async def _check(self, pg: Any, parts: Sequence[Part]) -> None:
         await self._load(pg, parts)
-        sound = []
         for part in parts:
             chains = self._known[part.shard][1]
-            try:
-                for call in part.calls:
-                    if call.record.entries:
-                        _extend(chains, call)
-            except _Broken as why:
-                self._forget([part])
-                await self._stop(pg, part.shard, str(why))
-            else:
-                sound.append(part)
-        return sound
+            for call in part.calls:
+                if call.record.entries:
+                    _extend(chains, call)
 
     async def _load(self, pg: Any, parts: Sequence[Part]) -> None:
         missing: dict[str, dict[str, Chain]] = {}
@@ -183,17 +180,6 @@ class Writer:
         loaded = await load_chains(pg, missing)
         for account, chain in loaded.items():
             missing[account][account] = chain
-
-    def _remember(self, parts: Iterable[Part]) -> None:
-        for part in parts:
-            chains = self._known[part.shard][1] if part.shard in self._known else {}
-            if len(chains) > self._accounts_max // 256:
-                chains = {}
-            self._known[part.shard] = (part.new, chains)
-
-    def _forget(self, parts: Iterable[Part]) -> None:
-        for part in parts:
-            self._known.pop(part.shard, None)
 
     async def stop(self, shard: int, why: str) -> None:
         """Copy nothing of this shard any more until a person has looked."""
@@ -215,10 +201,10 @@ def _extend(chains: dict[str, Chain], call: Call) -> None:
     recovered = call.record.kind == RECOVERED
     for entry in call.record.entries:
         if entry.seq != chain[SEQ] + 1 and not (recovered and entry.seq > chain[SEQ]):
-            raise _Broken(f"{call.id}: account {call.record.account} goes from entry {chain[SEQ]} to {entry.seq}")
+            raise Broken(f"{call.id}: account {call.record.account} goes from entry {chain[SEQ]} to {entry.seq}")
         before = chain.get(entry.bucket, 0)
         if entry.after != before + entry.amount:
-            raise _Broken(
+            raise Broken(
                 f"{call.id}: account {call.record.account} entry {entry.seq}, bucket {entry.bucket}: "
                 f"{before} + {entry.amount} is not {entry.after}"
             )

@@ -1,0 +1,401 @@
+"""Openings (nothing-is-lost.md rules 5, 11, 12) against real servers that go back, apart and away."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from balances import keys, ops
+from balances.ledger.opening import Opening, Refused, check_store, is_open, mirror, open_without_postgres
+from balances.ledger.reader import Reader
+from balances.ledger.restore import find_once, find_session, purge, restore, restored_opening
+from balances.ledger.sync import Gap, NotOpen, Sync
+from balances.ledger.writer import CursorMoved, read_cursors
+from tests.balances.ledger.books import NOW_MS, Books, close, connect, session_of, unpack_account
+from tests.servers import Servers
+
+ACCOUNTS = [f"acct-{i}" for i in range(12)]
+ONCE = ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
+
+
+async def copied(books: Books) -> None:
+    while (await books.sync.step()).written:
+        pass
+
+
+async def put_back(books: Books, dump: dict[bytes, bytes]) -> None:
+    """An older state of the whole server, under a new history, as a restart from an older AOF gives."""
+    await books.redis.flushall()
+    for key, value in dump.items():
+        await books.redis.restore(key, 0, value)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+
+
+async def dumped(books: Books) -> dict[bytes, bytes]:
+    return {key: await books.redis.dump(key) async for key in books.redis.scan_iter()}
+
+
+async def test_the_first_opening(books: Books) -> None:
+    await check_store(books.pool)
+    opened = await books.open(now_s=1_000)
+    assert (opened.epoch, opened.copied, opened.forgotten) == (1_001, 0, frozenset())
+    server = await Reader(books.redis).server()
+    assert server.published_epoch == 1_001
+    assert is_open(await read_cursors(books.pool), server)
+    again = await books.open(now_s=5_000)
+    assert again.epoch == 1_001  # open already
+
+
+async def test_a_restart_gives_a_new_history_and_epoch(servers: Servers) -> None:
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    first = await books.open()
+    await books.move("alice", 5)
+    await books.redis.aclose()
+    servers.valkey.restart()
+    with pytest.raises(NotOpen):
+        await books.sync.step()
+    second = await books.open()
+    assert second.replid != first.replid
+    assert (second.epoch, second.copied, second.forgotten) == (1_002, 1, frozenset())
+    await books.move("alice", 6)
+    await copied(books)
+    assert await books.balance("alice") == 11
+    await close(books)
+
+
+async def test_records_nobody_copied_are_copied_by_the_opening(books: Books) -> None:
+    await books.open()
+    for name in ACCOUNTS:
+        await books.move(name, 5)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    opened = await books.open()
+    assert opened.copied == len(ACCOUNTS)
+    assert {await books.balance(name) for name in ACCOUNTS} == {5}
+
+
+async def test_an_older_state_put_back(books: Books) -> None:
+    """head < cursor: what only PostgreSQL has is forgotten in Redis, and nothing is executed again."""
+    await books.open()
+    for name in ACCOUNTS:
+        await books.move(name, 5)
+    await copied(books)
+    old = await dumped(books)
+    for name in ACCOUNTS[:3]:
+        await books.move(name, 7)
+    await copied(books)
+    await put_back(books, old)
+    opened = await books.open()
+    assert opened.forgotten == frozenset(ACCOUNTS[:3])
+    assert (opened.orphaned, opened.recovered) == (0, 0)
+    for name in ACCOUNTS[:3]:
+        assert await books.account(name) is None
+        back = await restored_opening(books.pool, name, now_ms=NOW_MS)
+        assert back is not None
+        await books.redis.set(keys.account(name), back.account)
+    for name in ACCOUNTS:
+        await books.move(name, 1)
+    await copied(books)
+    assert [await books.balance(name) for name in ACCOUNTS] == [13] * 3 + [6] * 9
+    assert books.alarms == []
+
+
+async def test_older_states_again_before_anything_was_written(books: Books) -> None:
+    await books.open()
+    await books.move("alice", 5)
+    await copied(books)
+    old = await dumped(books)
+    await books.move("alice", 7)
+    await copied(books)
+    for _ in range(2):
+        await put_back(books, old)
+        assert (await books.open()).forgotten == frozenset({"alice"})
+
+
+async def test_what_only_redis_has_is_listed_and_taken_back(books: Books) -> None:
+    """An old master comes back with a branch of its own, while PostgreSQL followed the new one."""
+    await books.open()
+    for name in ("alice", "bob"):
+        await books.move(name, 5)
+    await copied(books)
+    fork = await dumped(books)
+    await books.move("alice", 100, once=("e 1", ONCE))
+    branch = await dumped(books)
+    await put_back(books, fork)
+    await books.open()
+    await books.move("bob", 2)
+    if keys.shard_of("alice") == keys.shard_of("bob"):
+        pytest.skip("the names were to be in different shards")
+    await books.move("alice", 1)
+    await copied(books)
+    await put_back(books, branch)
+    opened = await books.open()
+    assert opened.orphaned == 1
+    assert opened.forgotten == frozenset({"alice", "bob"})
+    row = await books.pool.fetchrow("SELECT * FROM orphaned")
+    assert row["account"] == "alice"
+    assert await books.redis.exists(keys.once("alice", "e 1")) == 0
+    await put_back(books, branch)
+    assert (await books.open()).orphaned == 1
+    assert await books.count("orphaned") == 1  # listed once
+    assert await books.balance("alice") == 6
+
+
+async def test_an_empty_redis_is_opened_and_restored_from_postgres(books: Books) -> None:
+    await books.open()
+    for name in ACCOUNTS:
+        await books.move(name, 5)
+    await copied(books)
+    await books.redis.flushall()
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    opened = await books.open()
+    assert (opened.forgotten, opened.orphaned) == (frozenset(), 0)
+    back = await restore(books.pool, "acct-1", now_ms=NOW_MS)
+    assert back is not None
+    assert (back.account.seq, back.account.buckets[0].amount) == (1, 5)
+
+
+async def test_a_stream_lost_with_its_accounts_left(books: Books) -> None:
+    await books.open()
+    await books.move("alice", 5)
+    await copied(books)
+    await books.redis.delete(keys.ledger(keys.shard_of("alice")))
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    assert (await books.open()).forgotten == frozenset({"alice"})
+    assert await books.account("alice") is None
+
+
+async def test_a_head_that_moves_during_the_opening_starts_it_again(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await books.open()
+    await books.move("alice", 5)
+    await copied(books)
+    old = await dumped(books)
+    await books.move("alice", 7)
+    await copied(books)
+    await put_back(books, old)
+    span = Reader.span
+
+    async def and_somebody_writes(self: Reader, *arguments: Any) -> Any:
+        found = await span(self, *arguments)
+        await books.move("alice", 1)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reader, "span", and_somebody_writes)
+        with pytest.raises(CursorMoved):
+            await books.open()
+    assert await books.account("alice") is not None
+    assert not is_open(await read_cursors(books.pool), await Reader(books.redis).server())
+
+
+async def test_an_older_opening_cannot_publish_or_commit(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = Opening._publish
+
+    async def overtaken(self: Opening, epoch: int, replid: str) -> None:
+        await books.pool.execute("UPDATE shards SET epoch = epoch + 1")
+        await publish(self, epoch, replid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Opening, "_publish", overtaken)
+        with pytest.raises(CursorMoved):
+            await books.open()
+    assert (await Reader(books.redis).server()).published == ""
+
+
+async def test_only_a_newer_epoch_replaces_the_published_one(books: Books) -> None:
+    assert await mirror(books.redis, "abc", 7)
+    assert not await mirror(books.redis, "def", 7)
+    assert await mirror(books.redis, "def", 8)
+    assert await books.redis.get(keys.PUBLISHED) == b"def 8"
+
+
+async def test_an_older_failover_epoch_is_refused(books: Books) -> None:
+    opening = Opening(books.redis, books.pool, books.sync.writer, alarm=books.alarms.append, config_epoch=3)
+    await opening.run(1_000)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    with pytest.raises(Refused):
+        await books.open()
+
+
+async def test_two_openers_at_once(books: Books) -> None:
+    await books.open()
+    for name in ACCOUNTS:
+        await books.move(name, 5)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    openers = [
+        Opening(books.redis, books.pool, Sync(books.redis, books.pool, alarm=books.alarms.append).writer, alarm=print)
+        for _ in range(3)
+    ]
+    opened = await asyncio.gather(*(opener.run(1_000) for opener in openers))
+    assert len({one.epoch for one in opened}) == 1  # the lock: the others found it open
+    assert sum(one.copied for one in opened) == len(ACCOUNTS)
+
+
+async def test_postgres_away_while_shards_are_open(servers: Servers) -> None:
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    await books.open()
+    await books.move("alice", 5)
+    servers.postgres.stop()
+    for _ in range(3):
+        await books.move("alice", 1)  # the charging path needs Redis alone
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await books.sync.step()
+    assert (await Reader(books.redis).server()).published_epoch == books.epoch
+    servers.postgres.start()
+    written = 0
+    for _ in range(50):
+        try:
+            written += (await books.sync.step()).written
+            break
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await asyncio.sleep(0.1)
+    assert written == 4
+    assert await books.balance("alice") == 8
+    await close(books)
+
+
+async def test_open_without_postgres_is_proved_later(books: Books) -> None:
+    """Redis restarts while PostgreSQL is away, on complete data: nothing is lost."""
+    await books.open()
+    await books.move("alice", 5)
+    await copied(books)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    books.epoch = await open_without_postgres(books.redis, 2_000)
+    await books.move("alice", 6)
+    opened = await books.open(now_s=2_000)
+    assert (opened.copied, opened.orphaned, opened.recovered) == (1, 0, 0)
+    assert await books.balance("alice") == 11
+
+
+async def test_open_without_postgres_on_a_redis_that_had_gone_back(books: Books) -> None:
+    """What was granted on the strength of old balances is taken back, listed, alarmed."""
+    await books.open()
+    await books.move("alice", 5)
+    await copied(books)
+    old = await dumped(books)
+    await books.move("alice", 7)
+    await copied(books)
+    await put_back(books, old)
+    books.epoch = await open_without_postgres(books.redis, 2_000)
+    await books.move("alice", 100)
+    opened = await books.open(now_s=2_000)
+    assert (opened.recovered, opened.orphaned, opened.forgotten) == (1, 1, frozenset({"alice"}))
+    assert await books.balance("alice") == 12
+    assert await books.account("alice") is None
+    assert len(books.alarms) == 2
+
+
+async def test_postgres_restored_from_a_backup_that_the_stream_still_fills(books: Books) -> None:
+    await books.open()
+    await books.move("alice", 5)
+    await copied(books)
+    backup = await tables(books)
+    await books.move("alice", 6)
+    await copied(books)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    await books.open()
+    await books.move("alice", 7)
+    await copied(books)
+    await tables(books, backup)
+    opened = await books.open()
+    assert (opened.copied, opened.recovered) == (2, 0)
+    assert await books.balance("alice") == 18
+
+
+async def test_postgres_restored_from_a_backup_older_than_the_last_trim(books: Books) -> None:
+    await books.open()
+    names = ["alice", "bob", "carol"]
+    await books.move("alice", 5, session=session_of("s;1"))
+    await copied(books)
+    backup = await tables(books)
+    for _ in range(2):
+        await books.move("alice", 10)
+    await copied(books)
+    await books.redis.xtrim(keys.ledger(keys.shard_of("alice")), maxlen=1, approximate=False)
+    await books.move("alice", 100)
+    await tables(books, backup)
+    with pytest.raises(Gap):
+        await books.sync.step()
+    opened = await books.open(anew=True)
+    assert opened.recovered == 1
+    assert "taken from Redis" in books.alarms[0]
+    entries = await books.pool.fetch("SELECT * FROM ledger_entries WHERE account = 'alice' ORDER BY seq")
+    assert [(row["seq"], row["amount"], row["after"], row["why"]) for row in entries] == [
+        (1, 5, 5, "use"),
+        (2, 10, 15, "recovered"),
+        (3, 10, 25, "use"),
+        (4, 100, 125, "use"),
+    ]
+    back = await restore(books.pool, "alice", now_ms=NOW_MS)
+    assert back is not None
+    assert back.account.buckets[0].amount == 125
+    assert [session.id for session in back.sessions] == ["s;1"]
+    for name in names:
+        await books.move(name, 1)
+    await copied(books)
+    assert await books.balance("alice") == 126
+
+
+async def tables(books: Books, old: dict[str, list[Any]] | None = None) -> dict[str, list[Any]]:
+    """All rows of the ledger; put back when given."""
+    names = ("shards", "calls", "usage_records", "ledger_entries")
+    if old is not None:
+        for name in names:
+            await books.pool.execute(f"TRUNCATE {name}")
+            await books.pool.copy_records_to_table(name, records=old[name])
+    return {name: [tuple(row) for row in await books.pool.fetch(f"SELECT * FROM {name}")] for name in names}
+
+
+async def test_restore_equals_the_state_but_for_holds(books: Books) -> None:
+    await books.open()
+    await books.move("alice", 1_000, once=("e 1", ONCE))
+    await books.move("alice", -7, session=session_of("open;1", held=50))
+    await books.move("alice", -7, session=session_of("closed;1", forget_ms=NOW_MS + 10))
+    await books.move("alice", 0, session=session_of("forgotten;1", forget_ms=NOW_MS))
+    await books.move("alice", -3)
+    await copied(books)
+    packed = await books.redis.get(keys.account("alice"))
+    state = unpack_account(packed)
+    state.buckets[0].held = 0
+    back = await restore(books.pool, "alice", now_ms=NOW_MS)
+    assert back is not None
+    assert back.account == state
+    sessions = {session.id: session for session in back.sessions}
+    assert sessions.keys() == {"open;1", "closed;1"}
+    line = sessions["open;1"].lines[0]
+    assert (line.total, line.debited, line.granted, line.hold, line.due_ms) == (5, 7, 0, [], 0)
+    assert [answer.key for answer in sessions["open;1"].answers] == ["1:0"]
+    assert sessions["open;1"].due_ms > NOW_MS
+    assert [(key, until) for key, _, until in back.onces] == [("e 1", NOW_MS + 3_600_000)]
+    assert await restore(books.pool, "nobody", now_ms=NOW_MS) is None
+    assert await find_session(books.pool, "open;1") == ("alice", "sub")
+    assert await find_session(books.pool, "other") is None
+    assert await find_once(books.pool, "alice", "e 1") is not None
+
+
+async def test_the_purge_keeps_what_a_restore_needs(books: Books) -> None:
+    await books.open()
+    for _ in range(20):
+        await books.move("alice", 1, session=session_of("open;1"))
+        await books.move("alice", 1, session=session_of("closed;1", forget_ms=NOW_MS + 10))
+    await copied(books)
+    for _ in range(150):
+        await books.move("alice", 0)
+    await copied(books)
+    before = await restore(books.pool, "alice", now_ms=NOW_MS + 20)
+    await books.sync.trim()
+    assert await purge(books.pool, before_ms=NOW_MS + 1_000, spare=5) > 30
+    assert await restore(books.pool, "alice", now_ms=NOW_MS + 20) == before
+    await books.move("alice", 1)
+    fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    assert (await fresh.step()).written == 1
+    assert books.alarms == []
+
+
+async def test_another_number_of_shards_is_refused(books: Books) -> None:
+    await books.pool.execute("UPDATE store SET shards = 128")
+    with pytest.raises(Refused):
+        await check_store(books.pool)
