@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from ocs.net.clock import monotonic_ms
+from ocs.net.clock import monotonic_ms, monotonic_us, now_ms
 from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.header import REQUEST
@@ -34,6 +34,7 @@ class Link(asyncio.Protocol):
         self.node, self.machine, self.number, self.address = node, machine, number, address
         self.certified: frozenset[str] | None = None
         self.in_flight = 0
+        self.heard_us = self.heard_at_ms = 0  # when the octets now served arrived, on the running and the wall clock
         self.peer: Peer | None = None
         self.peer_host = ""
         self.admitted = False
@@ -50,8 +51,7 @@ class Link(asyncio.Protocol):
     # ---- the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's are not instances of it
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self.open = True
         self.node.made(self, transport)
@@ -64,18 +64,20 @@ class Link(asyncio.Protocol):
             broken, frames = error, error.frames
         if self._tell_alive is not None:
             self._tell(True)
-        now_ms = monotonic_ms()
+        self.heard_us = monotonic_us()
+        self.heard_at_ms = now_ms()
+        ms = self.heard_us // 1_000
         if self._met and self._held is None:
             node, received = self.node, self.machine.received
             for frame in frames:
-                for action in received(frame, now_ms):
+                for action in received(frame, ms):
                     if type(action) is DeliverRequest:
                         node.service(action.frame, self)
                     else:
                         node.act(action)
         else:
             for frame in frames:
-                self._take(frame, now_ms)
+                self._take(frame, ms)
         if broken is not None:
             # RFC 6733 section 2.1: the stream cannot be resynchronised.
             self.node.garbage(self, broken)
@@ -100,15 +102,15 @@ class Link(asyncio.Protocol):
 
     # ---- before it is open
 
-    def _take(self, frame: bytes, now_ms: int) -> None:
+    def _take(self, frame: bytes, ms: int) -> None:
         if self._held is not None:
             self._held.append(frame)
         elif not self._met:
             self._met = True
             if not self._introduced(frame):
-                self._take(frame, now_ms)
+                self._take(frame, ms)
         else:
-            self.node.act_all(self.machine.received(frame, now_ms), self)
+            self.node.act_all(self.machine.received(frame, ms), self)
 
     def _introduced(self, frame: bytes) -> bool:
         """Whether the frame is a CER that now waits for its claim; all others are the machine's."""
@@ -137,9 +139,8 @@ class Link(asyncio.Protocol):
             self.write(self.node.error(held[0], ResultCode.UNABLE_TO_COMPLY, "connected already, and that answers"))
             self.finish("a live connection of this peer exists")
             return
-        now_ms = monotonic_ms()
         for frame in held:
-            self._take(frame, now_ms)
+            self._take(frame, monotonic_ms())
         if self._transport is not None and not self._ending:
             self._transport.resume_reading()
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ocs.charging.request import ChargingAnswer, ChargingRequest
+from ocs.charging.diameter import Local, to_cca, to_request
+from ocs.charging.handle import Shop, handle
+from ocs.charging.outcomes import DIAMETER
+from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.settings import Settings
 from ocs.net.admission import Admission
-from ocs.net.clock import monotonic_us, now_ms
+from ocs.net.clock import monotonic_us
 from ocs.net.connection import Link
 from ocs.net.diameter import Node
 from ocs.net.step import Step
@@ -27,9 +31,9 @@ STR: Final = SessionTerminationRequest.code
 NAMES: Final = {CreditControlRequest.code: "CCR", STR: "STR"}
 TYPES: Final = {1: "INITIAL", 2: "UPDATE", 3: "TERMINATION", 4: "EVENT"}
 
-Handle = Callable[[ChargingRequest, Any, int], Coroutine[Any, Any, ChargingAnswer | None]]
-ToRequest = Callable[[CreditControlRequest, str], ChargingRequest]
-ToAnswer = Callable[[CreditControlRequest, ChargingAnswer], CreditControlAnswer]
+BUSY: Final = 999
+
+Answer = ChargingAnswer | Busy
 
 
 class CreditControl:
@@ -39,24 +43,26 @@ class CreditControl:
         self,
         node: Node,
         admission: Admission,
-        shop: object,
-        handle: Handle,
-        to_request: ToRequest,
-        to_answer: ToAnswer,
+        shop: Shop,
+        *,
+        handle: Callable[..., Coroutine[Any, Any, Answer | None]] = handle,
+        to_request: Callable[[CreditControlRequest, str, Settings], ChargingRequest] = to_request,
+        to_cca: Callable[[CreditControlRequest, ChargingAnswer, Local], CreditControlAnswer] = to_cca,
     ) -> None:
-        self.node, self.admission, self.shop = node, admission, shop
-        self.handle, self.to_request, self.to_answer = handle, to_request, to_answer
+        self.node, self.admission, self.shop, self.settings = node, admission, shop, shop.settings
+        self.handle, self.to_request, self.to_cca = handle, to_request, to_cca
+        local = node.local
+        self.local = Local(local.origin_host, local.origin_realm, local.origin_state_id)
         self._host, self._realm = node.local.origin_host, node.local.origin_realm
         self._counts = node.meter.counts(metrics.REQUESTS)
         self._silent = node.meter.counts(metrics.SILENT)
         self._violations = node.meter.counts(metrics.VIOLATIONS)
         self._times = node.meter.histogram(metrics.REQUEST_TIME, "diameter", "CCR")
-        self._keys: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._keys: dict[int, tuple[str, ...]] = {}
         self._seldom = Seldom()
         node.meter.read(metrics.IN_FLIGHT, "diameter", by=lambda: admission.in_flight)
 
     def __call__(self, frame: bytes, link: Link) -> None:
-        began_us = monotonic_us()
         admission = self.admission
         if admission.in_flight >= admission.in_flight_max or link.in_flight >= admission.peer_in_flight_max:
             self.refuse(frame, link, ResultCode.TOO_BUSY)
@@ -69,7 +75,7 @@ class CreditControl:
             if ccr.destination_realm != self._realm or ccr.destination_host not in (None, self._host):
                 self._check_destination(ccr)
             assert link.peer is not None
-            request = self.to_request(ccr, link.peer.origin_host)
+            request = self.to_request(ccr, link.peer.origin_host, self.settings)
         except ProtocolError as error:
             self.refuse(frame, link, error)
         except Exception as bug:  # of ours: the peer is told, and goes on being served
@@ -77,7 +83,7 @@ class CreditControl:
         else:
             admission.in_flight += 1
             link.in_flight += 1
-            Exchange(self, link, ccr, request, began_us)
+            Exchange(self, link, ccr, request)
 
     # ---- what is not for charging
 
@@ -121,13 +127,15 @@ class CreditControl:
             logger().error("diameter.failed", peer=link.peer_host, frame=frame.hex(), times=times, exc_info=bug)
         self.refuse(frame, link, ResultCode.UNABLE_TO_COMPLY)
 
-    def count(self, ccr: CreditControlRequest, result: int, began_us: int) -> None:
-        kind = (ccr.cc_request_type, result)
+    def count(self, ccr: CreditControlRequest, answer: Answer, heard_us: int) -> None:
+        # A number and not a pair of enumeration members: those hash in Python.
+        kind = ccr.cc_request_type * 1_000 + (BUSY if isinstance(answer, Busy) else answer.result)
         key = self._keys.get(kind)
         if key is None:
-            key = self._keys[kind] = ("diameter", "CCR", TYPES.get(kind[0], ""), str(int(result)))
+            result = ResultCode.TOO_BUSY if isinstance(answer, Busy) else DIAMETER[answer.result]
+            key = self._keys[kind] = ("diameter", "CCR", TYPES.get(ccr.cc_request_type, ""), str(int(result)))
         self._counts[key] += 1
-        self._times.add(monotonic_us() - began_us)
+        self._times.add(monotonic_us() - heard_us)
 
     def silence(self) -> None:
         self._silent["diameter", "fate unknown"] += 1
@@ -141,27 +149,27 @@ class Refused(ProtocolError):
         self.result_code = result_code
 
 
-class Exchange(Step[ChargingAnswer | None]):
+class Exchange(Step[Answer | None]):
     """One credit-control request until its answer is written."""
 
-    __slots__ = ("_began_us", "_ccr", "_link", "_service")
+    __slots__ = ("_ccr", "_heard_us", "_link", "_service")
 
-    def __init__(
-        self, service: CreditControl, link: Link, ccr: CreditControlRequest, request: ChargingRequest, began_us: int
-    ) -> None:
-        self._service, self._link, self._ccr, self._began_us = service, link, ccr, began_us
-        super().__init__(service.handle(request, service.shop, now_ms()))
+    def __init__(self, service: CreditControl, link: Link, ccr: CreditControlRequest, request: ChargingRequest) -> None:
+        self._service, self._link, self._ccr, self._heard_us = service, link, ccr, link.heard_us
+        super().__init__(service.handle(request, service.shop, link.heard_at_ms))
 
-    def done(self, answer: ChargingAnswer | None) -> None:
+    def done(self, answer: Answer | None) -> None:
         service, link, ccr = self._service, self._link, self._ccr
         service.admission.in_flight -= 1
         if answer is None:  # charging.md section 3: of unknown fate, so the client must repeat
             service.silence()
         else:
             try:
-                cca = service.to_answer(ccr, answer)
-                link.write(cca.answer(ccr))
-                service.count(ccr, cca.result_code, self._began_us)
+                if isinstance(answer, Busy):  # certainly not charged: its sender may try another server
+                    link.write(service.node.error(ccr.frame, ResultCode.TOO_BUSY, answer.reason))
+                else:
+                    link.write(service.to_cca(ccr, answer, service.local).answer(ccr))
+                service.count(ccr, answer, self._heard_us)
             except Exception as bug:
                 service.failed(ccr.frame, link, bug)
         link.answered()

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
-from balances.ops import Phase, Result
+from balances.ops import Result
 from balances.pending import Pending
-from ocs.charging.request import ChargingAnswer, ChargingRequest
+from ocs.charging.handle import Shop
+from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.settings import Settings
 from ocs.config import Peer
 from ocs.net.admission import Admission
 from ocs.net.claims import Claims, Holder
@@ -26,7 +29,7 @@ from protocol.diameter.dictionary.base import (
     DisconnectCause,
     DisconnectPeerRequest,
 )
-from protocol.diameter.dictionary.credit_control import CcRequestType, CreditControlAnswer, CreditControlRequest
+from protocol.diameter.dictionary.credit_control import CcRequestType, CreditControlRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.message import Command
 from protocol.diameter.peer import Local, Timers
@@ -39,6 +42,7 @@ LISTED = (
     Peer(origin_host="two.example.net", connections=2),
     Peer(origin_host="far.example.net", addresses=("203.0.113.0/24",)),
 )
+SHOP = cast(Shop, SimpleNamespace(settings=Settings()))
 FAST = Timers(capabilities_ms=600, watchdog_ms=30_000, disconnect_ms=600)
 
 
@@ -50,9 +54,9 @@ class Stub:
         self.hold = False
         self.waiting: list[Pending[Any]] = []
         self.raises: Exception | None = None
-        self.answer: ChargingAnswer | None = ChargingAnswer(Result.OK, ())
+        self.answer: ChargingAnswer | Busy | None = ChargingAnswer(Result.OK, ())
 
-    async def handle(self, request: ChargingRequest, _shop: object, now_ms: int) -> ChargingAnswer | None:
+    async def handle(self, request: ChargingRequest, _shop: object, now_ms: int) -> ChargingAnswer | Busy | None:
         assert now_ms > 1_700_000_000_000
         self.requests.append(cast(CreditControlRequest, request))
         if self.raises is not None:
@@ -62,21 +66,9 @@ class Stub:
             await self.waiting[-1]
         return self.answer
 
-    def to_request(self, ccr: CreditControlRequest, via: str) -> ChargingRequest:
+    def to_request(self, ccr: CreditControlRequest, via: str, _settings: Settings) -> ChargingRequest:
         assert via
-        assert Phase(ccr.cc_request_type) in Phase
         return cast(ChargingRequest, ccr)
-
-    def to_answer(self, ccr: CreditControlRequest, answer: ChargingAnswer) -> CreditControlAnswer:
-        return CreditControlAnswer(
-            session_id=ccr.session_id,
-            result_code=ResultCode.SUCCESS,
-            origin_host=LOCAL.origin_host,
-            origin_realm=LOCAL.origin_realm,
-            auth_application_id=4,
-            cc_request_type=ccr.cc_request_type,
-            cc_request_number=ccr.cc_request_number,
-        )
 
 
 class World:
@@ -112,7 +104,13 @@ class World:
             Peers(LISTED, admit_loopback=True),
             self.meter,
             Arbiter(),
-            lambda node: CreditControl(node, self.admission, None, stub.handle, stub.to_request, stub.to_answer),
+            lambda node: CreditControl(
+                node,
+                self.admission,
+                SHOP,
+                handle=stub.handle,
+                to_request=stub.to_request,
+            ),
             timers=timers,
             message_bytes_max=message_bytes_max,
         )
