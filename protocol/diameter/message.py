@@ -139,12 +139,13 @@ class Dictionary:
         self._error_answer = error_answer
         for module in modules:
             for declared in vars(module).values():
-                self._add(declared)
+                self.add(declared)
 
-    def _add(self, declared: Any) -> None:
+    def add(self, declared: Any) -> None:
+        """An AVP, a command, or a tuple of them; anything else a module holds is passed over."""
         if isinstance(declared, tuple):
             for one in declared:
-                self._add(one)
+                self.add(one)
         elif isinstance(declared, Avp):
             if self.known.setdefault(declared.key, declared) is not declared:
                 raise TypeError(f"{declared} is also declared as {self.known[declared.key]}")

@@ -21,7 +21,7 @@ Make = tuple[type | None, tuple[str, ...], Pick]  # class, field names, values; 
 
 new: Callable[[type], Any] = object.__new__
 
-MAX_SHAPES = 1024  # remembered per command, about 6 kB each; when full, all are forgotten and the live ones return
+MAX_SHAPES = 1024  # in each of two generations of a command, about 8 kB each
 MAX_ALIKE = 8  # shapes that agree in length, command and first AVP
 MAX_OCTETS = 4096  # longer messages are rare and always walked
 
@@ -116,35 +116,48 @@ class Draft:
         return Plan("".join(self.layout), self.converts, self.lazies, made, tuple(fields), picked)
 
 
-class Shapes:
-    """The shapes of one command seen so far. Bounded, and only a memory: forgetting costs time, nothing else."""
+Key = tuple[int, bytes, bytes]  # length, flags to application, header of the first AVP
+Shape = tuple[int, int, Plan]  # mask, skeleton
 
-    __slots__ = ("_alike", "_count")
+
+class Shapes:
+    """The shapes of one command seen lately. Bounded, and only a memory: forgetting costs time, nothing else.
+
+    Two generations: what is asked for moves to the young one; when that is full, the old one is forgotten.
+    """
+
+    __slots__ = ("_count", "_old", "_young")
 
     def __init__(self) -> None:
-        self._alike: dict[tuple[int, bytes, bytes], list[tuple[int, int, Plan]]] = {}
+        self._young: dict[Key, list[Shape]] = {}
+        self._old: dict[Key, list[Shape]] = {}
         self._count = 0
 
     def find(self, frame: bytes) -> Plan | None:
         # The length is compared here: as integers, a longer frame with the same end would look the same.
-        alike = self._alike.get((len(frame), frame[4:12], frame[20:28]))
-        if alike is None:
-            return None
-        number = int.from_bytes(frame, "big")
-        for mask, skeleton, plan in alike:
-            if number & mask == skeleton:
-                return plan
+        key = (len(frame), frame[4:12], frame[20:28])
+        number = 0
+        for generation in self._young, self._old:
+            if key in generation:
+                number = number or int.from_bytes(frame, "big")
+                for shape in generation[key]:
+                    if number & shape[0] == shape[1]:
+                        if generation is self._old:
+                            self._keep(key, shape)
+                        return shape[2]
         return None
 
     def learn(self, frame: bytes, mask: bytes, plan: Plan) -> None:
-        if len(frame) > MAX_OCTETS:
-            return
+        if len(frame) <= MAX_OCTETS:
+            bits = int.from_bytes(mask, "big")
+            key = (len(frame), frame[4:12], frame[20:28])
+            self._keep(key, (bits, int.from_bytes(frame, "big") & bits, plan))
+
+    def _keep(self, key: Key, shape: Shape) -> None:
         if self._count >= MAX_SHAPES:
-            self._alike.clear()
-            self._count = 0
-        alike = self._alike.setdefault((len(frame), frame[4:12], frame[20:28]), [])
-        bits = int.from_bytes(mask, "big")
-        alike.insert(0, (bits, int.from_bytes(frame, "big") & bits, plan))
+            self._old, self._young, self._count = self._young, {}, 0
+        alike = self._young.setdefault(key, [])
+        alike.insert(0, shape)
         self._count += 1
         if len(alike) > MAX_ALIKE:
             alike.pop()

@@ -91,7 +91,7 @@ def classes(draw: st.DrawFn, base: type = Group, depth: int = 0) -> tuple[type, 
 def test_random_dictionaries_round_trip(data: st.DataObject) -> None:
     command, fill = data.draw(classes(base=Command))
     known = Dictionary()
-    known._add(command)
+    known.add(command)
     seen: list[type] = [command]
     while seen:  # the AVPs of all its groups are known
         for member in seen.pop().spec.members.values():  # type: ignore[attr-defined]
@@ -233,11 +233,19 @@ def test_shapes_are_forgotten_when_there_are_too_many() -> None:
         frame = number.to_bytes(12, "big") + bytes(16)
         shapes.learn(frame, b"\xff" * len(frame), plan)  # type: ignore[arg-type]
         assert shapes.find(frame) is plan
-        assert shapes._count == sum(map(len, shapes._alike.values())) <= MAX_SHAPES
+        assert shapes._count == sum(map(len, shapes._young.values())) <= MAX_SHAPES
+        assert sum(map(len, shapes._old.values())) <= MAX_SHAPES
+    kept = b"kept" + bytes(24)
+    for number in range(3 * MAX_SHAPES):  # what is asked for stays, whatever else comes by
+        if number == 0:
+            shapes.learn(kept, b"\xff" * len(kept), plan)  # type: ignore[arg-type]
+        frame = number.to_bytes(12, "big") + bytes(18)
+        shapes.learn(frame, b"\xff" * len(frame), plan)  # type: ignore[arg-type]
+        assert shapes.find(kept) is plan
     for number in range(3 * MAX_ALIKE):
         frame = bytes(24) + number.to_bytes(4, "big") + b"tail"
         shapes.learn(frame[:20] + bytes(8) + frame[24:], b"\xff" * 32, plan)  # type: ignore[arg-type]
-        assert max(map(len, shapes._alike.values())) <= MAX_ALIKE
+        assert max(map(len, shapes._young.values())) <= MAX_ALIKE
     for frame in lengths(60):
         assert verdict(frame) == verdict(frame)
 
