@@ -19,6 +19,7 @@ from loadtest.provision import in_parallel
 LAG_S_MAX = 30.0
 """How long the ledger may be behind before the audit takes it as lost."""
 NOTES_MAX = 20
+PAGE = 1_000
 
 
 class State(NamedTuple):
@@ -121,7 +122,7 @@ class Audit:
         balances: dict[object, int] = {}
         notes: list[str] = []
         while seq < after.seq:
-            page = await self._api.get("v1", "accounts", self._accounts[index], "ledger", after_seq=seq)
+            page = await self._api.get("v1", "accounts", self._accounts[index], "ledger", after_seq=seq, limit=PAGE)
             if not page["items"]:
                 self._lag_s = max(self._lag_s, time.monotonic() - started)
                 if time.monotonic() - started > LAG_S_MAX:
