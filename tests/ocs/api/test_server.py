@@ -1,0 +1,99 @@
+"""Around the operations: tokens, sizes, what is not there, and whether we say how we are."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ocs.api.auth import Callers, EmptyToken, token_of
+from ocs.api.problems import PROBLEMS, Problem
+from ocs.api.server import OPERATIONS
+from tests.ocs.office import TOKEN, Office
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
+async def test_without_the_token_nothing(desk: Office, header: str) -> None:
+    refused = await desk.client.get("/v1/accounts", headers={"authorization": header} if header else {})
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert refused.json()["type"] == "urn:ocs:problem:unauthorized"
+
+
+async def test_what_needs_no_token(desk: Office) -> None:
+    for path in ("/healthz", "/readyz", "/docs", "/openapi.json"):
+        assert (await desk.client.get(path)).status_code == 200, path
+
+
+async def test_what_is_not_there(desk: Office) -> None:
+    nowhere = await desk.call("GET", "/v1/nothing")
+    assert (nowhere.status_code, nowhere.json()["type"]) == (404, "urn:ocs:problem:not-found")
+    wrong = await desk.call("DELETE", "/v1/accounts/a1")
+    assert (wrong.status_code, wrong.json()["type"]) == (405, "urn:ocs:problem:method-not-allowed")
+    assert "PUT" in wrong.headers["allow"]
+    assert (await desk.call("GET", "/v1/accounts?limi=3")).status_code == 422
+    assert (await desk.call("GET", "/v1/accounts?limit=0")).status_code == 422
+    assert (await desk.call("GET", "/v1/accounts?limit=1&limit=2")).status_code == 422
+    assert (await desk.call("GET", "/v1/accounts/%0Ax")).status_code in (404, 422)
+    assert (await desk.call("PUT", "/v1/accounts/" + "a" * 65, {"currency": "EUR"})).status_code == 422
+
+
+async def test_bodies_have_an_end(desk: Office) -> None:
+    large = await desk.call("PUT", "/v1/accounts/a1", b"{" + b" " * 100_000 + b"}")
+    assert (large.status_code, large.json()["type"]) == (413, "urn:ocs:problem:too-large")
+
+    async def drip() -> object:
+        for _ in range(200):
+            yield b" " * 1_000
+
+    chunked = await desk.client.put(
+        "/v1/accounts/a1",
+        content=drip(),  # type: ignore[arg-type]
+        headers={"authorization": f"Bearer {TOKEN}", "content-type": "application/json"},
+    )
+    assert chunked.status_code == 413
+    for body in (b"", b"{", b"\xff", b'{"currency": "EUR"} x', b"nul"):
+        refused = await desk.call("PUT", "/v1/accounts/a1", body)
+        assert (refused.status_code, refused.json()["type"]) == (400, "urn:ocs:problem:malformed"), body[:20]
+    assert (await desk.call("PUT", "/v1/accounts/a1", "x", content_type="text/plain")).status_code == 415
+
+
+async def test_readyz_tells_what_is_wrong(desk: Office) -> None:
+    well = await desk.client.get("/readyz")
+    assert well.json() == {"status": "ok", "checks": {"redis": "ok", "postgres": "ok"}}
+    await desk.pool.close()
+    ill = await desk.client.get("/readyz")
+    assert (ill.status_code, ill.json()["status"]) == (503, "unavailable")
+    assert (await desk.client.get("/healthz")).status_code == 200
+    away = await desk.call("GET", "/v1/accounts")
+    assert (away.status_code, away.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")
+
+
+def test_the_token_is_for_its_owner(tmp_path: Path) -> None:
+    token = token_of(tmp_path / "data")
+    path = tmp_path / "data" / "admin.token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(token) >= 32
+    assert token_of(tmp_path / "data") == token
+    assert Callers({token: "admin"}).caller(f"bearer {token}") == "admin"
+    with pytest.raises(Problem):
+        Callers({token: "admin"}).caller(None)
+    path.write_text("\n")
+    with pytest.raises(EmptyToken):
+        token_of(tmp_path / "data")
+    os.unlink(path)
+
+
+def test_every_problem_an_operation_names_exists() -> None:
+    for operation in OPERATIONS:
+        assert set(operation.problems) <= set(PROBLEMS), operation.path
+
+
+async def test_openapi_has_every_operation(desk: Office) -> None:
+    document = (await desk.client.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    listed = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert listed == {(o.method.lower(), o.path.replace(":path", "")) for o in OPERATIONS}
+    ids = [method["operationId"] for methods in document["paths"].values() for method in methods.values()]
+    assert len(ids) == len(set(ids))
+    page = (await desk.client.get("/docs")).text
+    assert all(operation.summary in page for operation in OPERATIONS)

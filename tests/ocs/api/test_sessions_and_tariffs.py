@@ -1,0 +1,96 @@
+"""Tariffs that are checked before they are published; sessions as supervision sees them."""
+
+from urllib.parse import quote
+
+import pytest
+
+from balances import keys
+from balances.store import pack
+from ocs.master.tariffs import unpack_catalog
+from tests.ocs.api.test_subscribers import open_session
+from tests.ocs.office import FLAT, Office
+
+TOML = {"content_type": "application/toml"}
+
+
+async def test_a_tariff_is_published_in_versions(desk: Office) -> None:
+    made = await desk.call("PUT", "/v1/tariffs/flat", FLAT, **TOML)
+    assert (made.status_code, made.json()["version"], made.headers["etag"]) == (201, 1, '"1"')
+    again = await desk.call("PUT", "/v1/tariffs/flat", FLAT, **TOML)
+    assert (again.status_code, again.json()["version"]) == (200, 1)
+    dearer = FLAT.replace("0.01", "0.02")
+    assert (await desk.call("PUT", "/v1/tariffs/flat", dearer, **TOML)).status_code == 428
+    second = await desk.call("PUT", "/v1/tariffs/flat", dearer, if_match='"1"', **TOML)
+    assert (second.status_code, second.json()["version"]) == (200, 2)
+    assert (await desk.call("GET", "/v1/tariffs/flat?version=1")).json()["document"] == FLAT
+    assert (await desk.call("GET", "/v1/tariffs")).json()["items"][0]["version"] == 2
+    assert (await desk.call("GET", "/v1/tariffs/flat?version=3")).status_code == 404
+
+
+async def test_the_catalogue_has_what_still_prices_something(desk: Office) -> None:
+    later = 'valid_from = 2030-01-01T00:00:00Z\n' + FLAT
+    await desk.call("PUT", "/v1/tariffs/flat", FLAT, **TOML)
+    await desk.call("PUT", "/v1/tariffs/flat", FLAT.replace("0.01", "0.02"), if_match="*", **TOML)
+    await desk.call("PUT", "/v1/tariffs/flat", later, if_match="*", **TOML)
+    version, packed = await desk.redis.hmget(keys.CATALOG, "version", "documents")  # type: ignore[misc]
+    catalog = unpack_catalog(int(version), packed)
+    now, then = catalog.in_force("flat", 1_800_000_000_000), catalog.in_force("flat", 1_900_000_000_000)
+    assert now is not None
+    assert then is not None
+    assert (now.version, then.version) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        ("", "tariff"),
+        ("tariff = ", "TOML"),
+        (FLAT.replace('"flat"', '"other"'), "other"),
+        (FLAT.replace("flat =", "flatt ="), "flatt"),
+        (FLAT.replace('"0.01"', '"-1"'), "flat"),
+        (b"\xff\xfe", "TOML"),
+    ],
+)
+async def test_a_bad_document_is_refused_by_its_key(desk: Office, document: str, names: str) -> None:
+    refused = await desk.call("PUT", "/v1/tariffs/flat", document, **TOML)
+    assert refused.status_code == 422
+    assert names in refused.json()["detail"]
+    assert (await desk.call("GET", "/v1/tariffs/flat")).status_code == 404
+
+
+async def test_tariffs_in_json_and_in_nothing_else(desk: Office) -> None:
+    row = {"when": {"service": "data"}, "flat": {"price": "0.01", "per": "1 MB"}}
+    made = await desk.call("PUT", "/v1/tariffs/j", {"tariff": "j", "currency": "EUR", "rows": [row]})
+    assert made.status_code == 201
+    assert (await desk.call("PUT", "/v1/tariffs/j", FLAT, content_type="text/yaml")).status_code == 415
+
+
+async def test_sessions(desk: Office) -> None:
+    await desk.account()
+    session = open_session("pgw.example.net;1;2/3", "s1")
+    await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))  # type: ignore[misc]
+    await desk.redis.set(keys.where(session.id), "a1\ns1")
+    listed = (await desk.call("GET", "/v1/sessions?account=a1")).json()["items"]
+    path = f"/v1/sessions/{quote(session.id, safe='')}"
+    shown = (await desk.call("GET", path)).json()
+    assert listed == [shown]
+    assert shown["lines"] == [
+        {
+            "rating_group": 10,
+            "service_identifier": None,
+            "unit": "octets",
+            "used": 5_000_000,
+            "granted": 10_000_000,
+            "debited": "0.05",
+            "held": "0.10",
+            "hold_expires": "2023-11-14T22:33:20Z",
+            "final": False,
+            "tariff": "",
+        }
+    ]
+    pushed = await desk.call("POST", f"{path}/reauthorize")
+    assert pushed.json() == {"session": session.id, "result": "2001", "host": "pgw.example.net"}
+    await desk.call("POST", f"{path}/abort")
+    assert desk.pushed == [("rar", session.id), ("asr", session.id)]
+    assert (await desk.call("GET", "/v1/sessions/nobody")).status_code == 404
+    assert (await desk.call("GET", "/v1/sessions")).status_code == 422

@@ -1,0 +1,186 @@
+"""Subscribers through the API: identities are unique, changes reach Redis before the answer does."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from balances import keys, ops
+from balances.store import pack, unpack_account
+from ocs.charging.profile import Profile
+from tariffs.catalog import Assignment
+from tests.ocs.office import Office
+
+
+async def profile(desk: Office, identity: str) -> Profile | None:
+    packed = await desk.redis.get(keys.profile(identity))
+    return None if packed is None else msgspec.msgpack.decode(packed, type=Profile)
+
+
+@pytest.fixture
+async def desk(desk: Office) -> Office:
+    await desk.account("a1", time_zone="Europe/Berlin")
+    await desk.account("a2")
+    await desk.tariff()
+    return desk
+
+
+async def test_a_subscriber_is_found_by_every_identity(desk: Office) -> None:
+    made = await desk.subscriber("s1", "a1", "msisdn:+49 170 1", "imsi:001011700000001", "sip:+491701@Example.net")
+    assert (made.status_code, made.json()["identities"]) == (
+        201,
+        ["imsi:001011700000001", "msisdn:491701", "sip:491701@example.net"],
+    )
+    for identity in ("msisdn:491701", "imsi:001011700000001", "sip:491701@example.net", "subscriber:s1"):
+        found = await profile(desk, identity)
+        assert found is not None, identity
+        assert (found.subscriber, found.account, found.currency, found.time_zone, found.assignments) == (
+            "s1",
+            "a1",
+            "EUR",
+            "Europe/Berlin",
+            (Assignment("flat"),),
+        )
+    found_by = (await desk.call("GET", "/v1/subscribers?identity=msisdn:%2B491701")).json()["items"]
+    assert [item["id"] for item in found_by] == ["s1"]
+    assert (await desk.call("GET", "/v1/subscribers?identity=msisdn:499")).json()["items"] == []
+
+
+async def test_an_identity_belongs_to_one(desk: Office) -> None:
+    await desk.subscriber("s1", "a1", "msisdn:491701")
+    taken = await desk.subscriber("s2", "a1", "msisdn:491701", "msisdn:491702")
+    assert (taken.status_code, taken.json()["type"]) == (409, "urn:ocs:problem:identity-taken")
+    assert "msisdn:491701 to s1" in taken.json()["detail"]
+    assert await profile(desk, "msisdn:491702") is None
+    given_up = await desk.call(
+        "PUT", "/v1/subscribers/s1", {"account": "a1", "identities": [], "tariffs": []}, if_match="*"
+    )
+    assert given_up.status_code == 200
+    assert await profile(desk, "msisdn:491701") is None
+    assert (await desk.subscriber("s2", "a1", "msisdn:491701")).status_code == 201
+    assert (await profile(desk, "msisdn:491701")).subscriber == "s2"  # type: ignore[union-attr]
+
+
+async def test_of_two_at_once_one_gets_the_identity(desk: Office) -> None:
+    both = await asyncio.gather(*(desk.subscriber(f"s{n}", "a1", "msisdn:491701") for n in range(8)))
+    assert sorted(answer.status_code for answer in both) == [201] + [409] * 7
+
+
+async def test_what_it_names_must_exist(desk: Office) -> None:
+    nowhere = await desk.subscriber("s1", "a9", "msisdn:491701")
+    assert (nowhere.status_code, nowhere.json()["type"]) == (422, "urn:ocs:problem:unresolved")
+    tariff = await desk.subscriber("s1", "a1", "msisdn:491701", tariffs=[{"tariff": "none"}])
+    assert tariff.status_code == 422
+    assert "none" in tariff.json()["detail"]
+
+
+@pytest.mark.parametrize("identity", ["491701", "msisdn:", "phone:491701", "msisdn:12ab", "subscriber:s9", "imsi:1"])
+async def test_identities_that_are_none(desk: Office, identity: str) -> None:
+    refused = await desk.subscriber("s1", "a1", identity)
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:ocs:problem:invalid")
+
+
+async def test_versions(desk: Office) -> None:
+    made = await desk.subscriber("s1", "a1", "msisdn:491701")
+    again = await desk.subscriber("s1", "a1", "msisdn:491701")
+    assert (again.status_code, again.headers["etag"]) == (200, made.headers["etag"])
+    blind = await desk.subscriber("s1", "a1", "msisdn:491702")
+    assert blind.status_code == 428
+    body = {"account": "a1", "identities": ["msisdn:491702"], "tariffs": [{"tariff": "flat"}]}
+    changed = await desk.call("PUT", "/v1/subscribers/s1", body, if_match=made.headers["etag"])
+    assert changed.status_code == 200
+    late = body | {"barred": True}
+    assert (await desk.call("PUT", "/v1/subscribers/s1", late, if_match=made.headers["etag"])).status_code == 412
+    assert (await desk.call("PUT", "/v1/subscribers/s1", late, if_none_match="*")).status_code == 412
+    assert (await desk.call("DELETE", "/v1/subscribers/s1")).status_code == 428
+    gone = await desk.call("DELETE", "/v1/subscribers/s1", if_match=changed.headers["etag"])
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert (await desk.call("GET", "/v1/subscribers/s1")).status_code == 404
+    for identity in ("msisdn:491701", "msisdn:491702", "subscriber:s1"):
+        assert await profile(desk, identity) is None
+
+
+async def test_the_account_is_told_of_a_change(desk: Office) -> None:
+    await desk.subscriber("s1", "a1", "msisdn:491701")
+    before = [unpack_account(await desk.redis.get(keys.account(a))).profile_rev for a in ("a1", "a2")]
+    body = {"account": "a2", "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
+    await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
+    after = [unpack_account(await desk.redis.get(keys.account(a))).profile_rev for a in ("a1", "a2")]
+    found = await profile(desk, "msisdn:491701")
+    assert found is not None
+    assert after == [found.rev, found.rev]
+    assert before[0] < after[0]
+    assert found.moved_ms > 0
+
+
+async def test_sessions_of_one_who_moves_are_asked_to_report(desk: Office) -> None:
+    await desk.subscriber("s1", "a1", "msisdn:491701")
+    for number, subscriber in enumerate(("s1", "s1", "s2")):
+        session = open_session(f"gw;{number}", subscriber)
+        await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))  # type: ignore[misc]
+    body = {"account": "a2", "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
+    await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
+    await asyncio.sleep(0.05)
+    assert sorted(desk.pushed) == [("rar", "gw;0"), ("rar", "gw;1")]
+
+
+async def test_a_new_time_zone_reaches_the_profiles(desk: Office) -> None:
+    await desk.subscriber("s1", "a2", "msisdn:491701")
+    changed = await desk.call("PUT", "/v1/accounts/a2", {"currency": "EUR", "time_zone": "Asia/Tokyo"}, if_match="*")
+    assert changed.json()["time_zone"] == "Asia/Tokyo"
+    assert (await profile(desk, "msisdn:491701")).time_zone == "Asia/Tokyo"  # type: ignore[union-attr]
+
+
+async def test_dates_of_tariffs(desk: Office) -> None:
+    tariffs = [{"tariff": "flat", "from": "2030-01-01T00:00:00+01:00", "until": "2031-01-01T00:00:00Z"}]
+    made = await desk.subscriber("s1", "a1", "msisdn:491701", tariffs=tariffs)
+    assert made.json()["tariffs"] == [
+        {"tariff": "flat", "from": "2029-12-31T23:00:00Z", "until": "2031-01-01T00:00:00Z"}
+    ]
+    found = await profile(desk, "msisdn:491701")
+    assert found is not None
+    assert found.assignments == (Assignment("flat", 1893452400000, 1924992000000),)
+    backwards = [{"tariff": "flat", "from": "2031-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z"}]
+    assert (await desk.subscriber("s2", "a1", "msisdn:491702", tariffs=backwards)).status_code == 422
+
+
+async def test_the_password_is_never_shown(desk: Office) -> None:
+    made = await desk.subscriber("s1", "a1", "username:joe", password="open sesame")
+    assert "sesame" not in made.text
+    assert await desk.pool.fetchval("SELECT password FROM subscribers") == "open sesame"
+    body = {"account": "a1", "identities": ["username:joe"], "tariffs": []}
+    await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
+    assert await desk.pool.fetchval("SELECT password FROM subscribers") == "open sesame"
+    await desk.call("PUT", "/v1/subscribers/s1", body | {"password": ""}, if_match="*")
+    assert await desk.pool.fetchval("SELECT password FROM subscribers") is None
+
+
+def open_session(session: str, subscriber: str) -> ops.Session:
+    return ops.Session(
+        version=ops.FORMAT,
+        id=session,
+        subscriber=subscriber,
+        service="data",
+        state=ops.SessionState.OPEN,
+        peer="pgw.example.net",
+        realm="example.net",
+        via="dra.example.net",
+        opened_ms=1_700_000_000_000,
+        touched_ms=1_700_000_060_000,
+        forget_ms=0,
+        due_ms=1_700_000_600_000,
+        seen=[],
+        answers=[],
+        lines=[
+            ops.Line(
+                rating_group=10,
+                service_id=-1,
+                unit=1,
+                total=5_000_000,
+                debited=50_000,
+                granted=10_000_000,
+                hold=[ops.Take(0, 100_000)],
+                due_ms=1_700_001_200_000,
+            )
+        ],
+    )
