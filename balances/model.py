@@ -15,7 +15,7 @@ import msgspec
 
 from balances import keys, ops
 from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Result, SessionState, State, Take
-from balances.store import fresh_account, unpack_ladder, unpack_outcome
+from balances.store import fresh_account, unpack_answer, unpack_ladder, unpack_outcome
 from tariffs.ladder import COUNT_UNITS, Ladder, Position, climb
 from tariffs.units import EXACT_MAX, Kind, share
 
@@ -781,7 +781,7 @@ class Model:
         session = copy.deepcopy(self.sessions.get(charge.account, {}).get(charge.session))
         number = charge.phase * 2**32 + charge.number
         if session is not None:
-            outcome, contradicts = decision.judge(session.answers)
+            outcome, contradicts = decision.judge(unpack_answer(answer) for answer in session.answers)
             if outcome is not None:
                 return (
                     self._conflict(decision, charge, context, outcome) if contradicts else ops.Reply("again", outcome)
@@ -912,11 +912,12 @@ class Model:
         session.state, session.touched_ms = state, now_ms
         packed = _encode(decision.outcome())
         session.answers = [
-            answer for answer in session.answers if (answer.key, answer.fingerprint) != (charge.key, charge.fingerprint)
+            kept
+            for kept in session.answers
+            if ((answer := unpack_answer(kept)).key, answer.fingerprint) != (charge.key, charge.fingerprint)
         ]
-        session.answers.append(
-            ops.Answer(charge.key, charge.fingerprint, charge.end_to_end, decision.moved, ops.packed(packed))
-        )
+        answer = ops.Answer(charge.key, charge.fingerprint, charge.end_to_end, decision.moved, ops.packed(packed))
+        session.answers.append(ops.packed(_encode(answer)))
         del session.answers[: -ops.ANSWERS_KEPT]
         if decision.moved and charge.countable:
             remember_number(session.seen, number)

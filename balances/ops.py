@@ -265,7 +265,8 @@ class Session(msgspec.Struct, array_like=True):
     """Its score in `{s}:due`: no later than the next thing supervision has to do."""
     seen: list[int]
     """Numbers charged, as flat intervals low, high, low, high ... of phase * 2**32 + number."""
-    answers: list[Answer]
+    answers: list[msgspec.Raw]
+    """The last ANSWERS_KEPT, each a packed `Answer`: opaque, because a request looks into the one of its own key only."""
     lines: list[Line]
 
 

@@ -15,6 +15,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _account: Final = msgspec.msgpack.Decoder(ops.Account).decode
 _session: Final = msgspec.msgpack.Decoder(ops.Session).decode
 _outcome: Final = msgspec.msgpack.Decoder(ops.Outcome).decode
+_answer: Final = msgspec.msgpack.Decoder(ops.Answer).decode
 _posted: Final = msgspec.msgpack.Decoder(ops.Posted).decode
 _ladder: Final = msgspec.msgpack.Decoder(Ladder).decode
 
@@ -30,6 +31,11 @@ def unpack_session(packed: bytes) -> ops.Session:
 def unpack_outcome(packed: bytes) -> ops.Outcome:
     """The answer of a charge, also one stored long ago."""
     return _outcome(packed)
+
+
+def unpack_answer(raw: msgspec.Raw) -> ops.Answer:
+    """One of `Session.answers`."""
+    return _answer(ops.blob(raw))
 
 
 def unpack_posted(packed: bytes) -> ops.Posted:

@@ -336,7 +336,11 @@ end
 --------------------------------------------------------------------------------------------------------- sessions
 local session = stored and cmsgpack.unpack(stored)
 if session then
-  local outcome, contradicts = judge(session[SESSION.answers])
+  local same_key = {}
+  for _, answer in ipairs(session[SESSION.answers]) do
+    if string.find(answer, charge[CHARGE.key], 1, true) then same_key[#same_key + 1] = cmsgpack.unpack(answer) end
+  end
+  local outcome, contradicts = judge(same_key)
   if contradicts then return record_conflict(outcome) end
   if outcome then return { 'again', outcome, 0, 0, 0 } end
   if bit.band(flags, FLAG.RENUMBERED) == 0 and number_seen(session) then
@@ -505,7 +509,7 @@ for _, one in ipairs(asking) do
   if line[LINE.unit] ~= ask[ASK.unit] then -- counted in another unit from here on: nothing carries over
     line[LINE.unit], line[LINE.total], line[LINE.paid_ahead], line[LINE.rest] = ask[ASK.unit], 0, 0, 0
   end
-  one[POSITION], one[LADDER_OF] = position_of(line), cmsgpack.unpack(ask[ASK.ladder])
+  one[POSITION], one[LADDER_OF] = position_of(line), ladder_of(ask[ASK.ladder])
   purse_open(OPEN, {})
   local first = one[WANT]
   if #asking > 1 then first = min(first, ask[ASK.minimum]) end
@@ -635,12 +639,13 @@ session[SESSION.state], session[SESSION.touched_ms] = state, now_ms
 
 local outcome = pack_outcome()
 local answers = session[SESSION.answers]
-for i = #answers, 1, -1 do -- decided anew: the old refusal is replaced
-  if answers[i][ANSWER.key] == charge[CHARGE.key] and answers[i][ANSWER.fingerprint] == fingerprint then
-    table.remove(answers, i)
+for i = #answers, 1, -1 do
+  if string.find(answers[i], fingerprint, 1, true) then -- decided anew: the old refusal is replaced
+    local old = cmsgpack.unpack(answers[i])
+    if old[ANSWER.key] == charge[CHARGE.key] and old[ANSWER.fingerprint] == fingerprint then table.remove(answers, i) end
   end
 end
-answers[#answers + 1] = { charge[CHARGE.key], fingerprint, end_to_end, moved, outcome }
+answers[#answers + 1] = cmsgpack.pack({ charge[CHARGE.key], fingerprint, end_to_end, moved, outcome })
 if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
 if moved then remember_number(session) end
 local account_packed, session_packed = cmsgpack.pack(account), cmsgpack.pack(session)

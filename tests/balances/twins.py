@@ -10,7 +10,7 @@ import redis
 
 from balances import keys, ops, scripts
 from balances.model import Appended, Model
-from balances.store import unpack_ladder
+from balances.store import unpack_answer, unpack_ladder
 from tariffs.units import Kind
 
 EPOCH = "7"
@@ -26,7 +26,7 @@ def _session(session: ops.Session) -> Any:
     plain = _builtins(msgspec.structs.replace(session, answers=[], lines=[]))
     answers = [
         [answer.key, answer.fingerprint, answer.end_to_end, answer.moved, _outcome(ops.blob(answer.outcome))]
-        for answer in session.answers
+        for answer in map(unpack_answer, session.answers)
     ]
     lines = []
     for line in session.lines:
@@ -63,7 +63,9 @@ class Twins:
     def _same(self, account: str, lua: ops.Reply, model: ops.Reply, packed: type | None = None) -> ops.Reply:
         assert lua.status == model.status
         if packed is not None and model.outcome:
-            assert msgspec.msgpack.decode(lua.outcome, type=packed) == msgspec.msgpack.decode(model.outcome, type=packed)
+            assert msgspec.msgpack.decode(lua.outcome, type=packed) == msgspec.msgpack.decode(
+                model.outcome, type=packed
+            )
         assert (lua.sessions, lua.holds, lua.held_micro) == (model.sessions, model.holds, model.held_micro)
         self.touched.add(account)
         self.compare(account)

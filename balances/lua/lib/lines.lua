@@ -3,9 +3,15 @@
 -- @use lib/account
 local changed = { sessions = 0, holds = 0, held_micro = 0 }
 
+local ladders = {} -- unpacked once: the ladder of a hold is mostly the one in force
 local function ladder_of(packed)
   if packed == '' then return nil end
-  return cmsgpack.unpack(packed)
+  local ladder = ladders[packed]
+  if not ladder then
+    ladder = cmsgpack.unpack(packed)
+    ladders[packed] = ladder
+  end
+  return ladder
 end
 
 -- Give the hold back; returns what it was (bucket id -> amount) and the units granted.
