@@ -25,6 +25,7 @@ UNKNOWN_FLAGS = 0x1F  # reserved bits; 0x20 was the P bit of RFC 3588 and is ign
 HEADER = Struct(">II")  # code, flags << 24 | length
 PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length modulo four
 
+MAX_WAYS = 256  # combinations of fields remembered per class
 MAX_TEXTS = 4096  # encoded identities kept; the set of hosts and realms of a network is small
 
 
@@ -117,7 +118,18 @@ def many(avp: Avp[T]) -> tuple[T, ...]:
 class Spec:
     """What a class of members amounts to; read by `walk.py` (decoding) and `Members.body` (encoding)."""
 
-    __slots__ = ("by_key", "cls", "defaults", "forbidden", "lazy", "lenient", "members", "orders", "required")
+    __slots__ = (
+        "by_key",
+        "checked",
+        "cls",
+        "defaults",
+        "forbidden",
+        "lazy",
+        "lenient",
+        "members",
+        "orders",
+        "required",
+    )
 
     def __init__(self, cls: type[Any], members: dict[str, Member], lenient: bool, lazy: bool) -> None:
         self.cls, self.members, self.lenient, self.lazy = cls, members, lenient, lazy
@@ -127,12 +139,22 @@ class Spec:
         self.required = {name for name, member in members.items() if member.required}
         self.defaults = {name: member.default for name, member in members.items()} | {"others": ()}
         self.forbidden: frozenset[int] = frozenset()
+        self.checked: set[tuple[str, ...]] = set()
         self.orders: dict[tuple[str, ...], list[tuple[str, Callable[[Any], bytes]]]] = {}
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """TypeError unless an object can be made with these. Right ones are remembered, as they come again."""
+        unknown, missing = set(names) - self.defaults.keys(), self.required - set(names)
+        if unknown or missing:
+            raise TypeError(f"{self.cls.__name__}: unknown {sorted(unknown)}, missing {sorted(missing)}")
+        if len(self.checked) >= MAX_WAYS:
+            self.checked.clear()
+        self.checked.add(names)
 
     def order(self, present: tuple[str, ...]) -> list[tuple[str, Callable[[Any], bytes]]]:
         """The present members in the order of the declaration, with how each is packed. Remembered: a server builds
         its answers in a handful of ways, and asking only for what is there halves the cost of encoding."""
-        if len(self.orders) >= 256:
+        if len(self.orders) >= MAX_WAYS:
             self.orders.clear()
         found: list[tuple[str, Callable[[Any], bytes]]] = [
             (name, member.pack if member.many else member.avp.pack)
@@ -178,12 +200,8 @@ class Members(Declared):
 
     def __init__(self, **fields: Any) -> None:
         spec = self.spec
-        names = fields.keys()
-        if not names <= spec.defaults.keys() or not spec.required <= names:
-            raise TypeError(
-                f"{type(self).__name__}: unknown {sorted(names - spec.defaults.keys())},"
-                f" missing {sorted(spec.required - names)}"
-            )
+        if tuple(fields) not in spec.checked:
+            spec.check(tuple(fields))
         self.__dict__ = {**spec.defaults, **fields} if spec.lazy else fields
 
     if not TYPE_CHECKING:  # a checker would take any name for an attribute

@@ -8,7 +8,7 @@ differ. `walk.py` therefore leaves two things behind for each message it accepte
              and the top bit of text octets (all clear = ASCII, hence legal UTF-8)
 
 A frame whose octets under the mask equal the skeleton would be walked the same way to the same verdict. One AND and one
-compare of big integers say so (0.5 us for 460 octets where the walk takes 50).
+compare of big integers say so: 1 us for 460 octets, where the walk takes 90.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,8 @@ class Plan:
         self.names, self.pick = names, pick
 
     def fill(self, target: Any, frame: bytes) -> None:
-        """Give the target the fields this frame has for it."""
+        """Give the target the fields this frame has for it. The zips are not strict: names and picked values are two
+        columns of one dict of `Draft`, and asking again costs a fifth of the time."""
         values: list[Any] = list(self.unpack(frame))
         for slot, convert in self.converts:
             values[slot] = convert(values[slot])
@@ -71,9 +72,9 @@ class Plan:
                 values.append(pick(values))
             else:
                 group = new(made)
-                group.__dict__.update(zip(names, pick(values), strict=True))
+                group.__dict__.update(zip(names, pick(values)))  # noqa: B905
                 values.append(group)
-        target.__dict__.update(zip(self.names, self.pick(values), strict=True))
+        target.__dict__.update(zip(self.names, self.pick(values)))  # noqa: B905
 
 
 class Draft:
