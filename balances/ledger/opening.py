@@ -21,15 +21,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from balances import keys, scripts
-from balances.ledger.reader import Reader, Server
+from balances.ledger.reader import Client, Reader, Server
 from balances.ledger.record import START, Call, Id, Undecodable, fit, follows
 from balances.ledger.snapshot import Snapshot, close_gap
 from balances.ledger.sync import NotOpen
-from balances.ledger.writer import Cursors, CursorMoved, Part, Pool, Writer, read_cursors
+from balances.ledger.writer import CursorMoved, Cursors, Part, Pool, Writer, read_cursors
 
 LOCK: Final = 0x0C5_0002
 """Advisory lock. It saves work when two open at once; the rules hold without it."""
@@ -58,9 +57,7 @@ class Opened(NamedTuple):
 class Opening:
     """Everything one run of the rule needs."""
 
-    def __init__(
-        self, redis: Redis, pool: Pool, writer: Writer, *, alarm: Alarm, config_epoch: int = 0
-    ) -> None:
+    def __init__(self, redis: Client, pool: Pool, writer: Writer, *, alarm: Alarm, config_epoch: int = 0) -> None:
         self._redis = redis
         self._pool = pool
         self._reader = Reader(redis)
@@ -184,7 +181,8 @@ class Opening:
         self._orphaned += len(calls)
         self._alarm(f"opening: shard {shard}: {len(calls)} records from {calls[0].id} on never reached PostgreSQL")
         await self._pool.executemany(
-            "INSERT INTO orphaned (shard, epoch, n, account, record, opened_epoch) SELECT $1::smallint, $2::bigint, $3::bigint, $4::text, $5::bytea, $6::bigint"
+            "INSERT INTO orphaned (shard, epoch, n, account, record, opened_epoch)"
+            " SELECT $1::smallint, $2::bigint, $3::bigint, $4::text, $5::bytea, $6::bigint"
             " WHERE NOT EXISTS (SELECT FROM orphaned WHERE shard = $1 AND epoch = $2 AND n = $3)",
             [(shard, *call.id, fit(call.record.account), call.packed, epoch) for call in calls],
         )
@@ -219,7 +217,7 @@ def is_open(cursors: Cursors, server: Server) -> bool:
     )
 
 
-async def mirror(redis: Redis, replid: str, epoch: int) -> bool:
+async def mirror(redis: Client, replid: str, epoch: int) -> bool:
     """Tell the workers, through the key they check their passes against. Only a newer epoch replaces an older one."""
     async with redis.pipeline(transaction=True) as pipe:
         while True:
@@ -236,7 +234,7 @@ async def mirror(redis: Redis, replid: str, epoch: int) -> bool:
                 continue
 
 
-async def forget(redis: Redis, account: str, head: Id) -> bool:
+async def forget(redis: Client, account: str, head: Id) -> bool:
     """Remove an account from Redis if its shard's last record is still `head`."""
     of = keys.AccountKeys(account)
     script = redis.register_script(scripts.ALL["forget"].text)
@@ -244,7 +242,7 @@ async def forget(redis: Redis, account: str, head: Id) -> bool:
     return bool(status == b"ok")
 
 
-async def open_without_postgres(redis: Redis, now_s: int) -> int:
+async def open_without_postgres(redis: Client, now_s: int) -> int:
     """Rule 11, only where the operator chose availability over proof: what this Redis lacks of PostgreSQL's record is
     found, listed and taken back by the opening that follows when PostgreSQL is there again."""
     reader = Reader(redis)
@@ -256,7 +254,7 @@ async def open_without_postgres(redis: Redis, now_s: int) -> int:
     return epoch
 
 
-async def accounts_of(redis: Redis, shard: int) -> AsyncIterator[str]:
+async def accounts_of(redis: Client, shard: int) -> AsyncIterator[str]:
     """Ids of the accounts Redis has in a shard."""
     prefix = f"{keys.TAGS[shard]}:acct:".encode()
     async for key in redis.scan_iter(match=prefix + b"*", count=1_000):

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances.ledger.record import fit
-from balances.ops import Account, Kept, Once, Opening, Session
+from balances.ops import Account, Once, Session
 
 GRACE_MS: Final = 1_200_000
 """Supervision leaves a restored session alone this long: two default Validity-Times. Its client could not report."""
@@ -19,7 +19,6 @@ GRACE_MS: Final = 1_200_000
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
 _ONCE: Final = msgspec.msgpack.Decoder(Once)
-_ENCODE: Final = msgspec.msgpack.Encoder()
 
 
 class Restored(NamedTuple):
@@ -84,21 +83,6 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
         session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
         sessions.append(session)
     return Restored(state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces])
-
-
-async def restored_opening(pg: Any, account: str, *, now_ms: int, actor: str = "restore") -> Opening | None:
-    """The same as `store.open` takes it."""
-    found = await restore(pg, account, now_ms=now_ms)
-    if found is None:
-        return None
-    return Opening(
-        account=_ENCODE.encode(found.account),
-        sessions=[Kept(session.id, _ENCODE.encode(session), session.due_ms) for session in found.sessions],
-        onces=[Kept(key, _ENCODE.encode(once), until_ms) for key, once, until_ms in found.onces],
-        now_ms=now_ms,
-        kind="restore",
-        actor=actor,
-    )
 
 
 async def find_session(pg: Any, session: str) -> tuple[str, str] | None:

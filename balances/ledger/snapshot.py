@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import msgspec
-from redis.asyncio import Redis
 
 from balances import keys
+from balances.ledger.reader import Client
 from balances.ledger.record import Call, Id
 from balances.ledger.writer import RECOVERED, SEQ, Chain, load_chains
 from balances.ops import FORMAT, Account, Entry, Record
@@ -25,7 +25,7 @@ class Snapshot(NamedTuple):
     sessions: dict[str, dict[str, bytes]]
 
     @classmethod
-    async def take(cls, redis: Redis, shard: int) -> Snapshot:
+    async def take(cls, redis: Client, shard: int) -> Snapshot:
         prefix = f"{keys.TAGS[shard]}:acct:".encode()
         accounts, sessions = {}, {}
         async for key in redis.scan_iter(match=prefix + b"*", count=1_000):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from redis.asyncio import Redis
-
 from balances import keys
-from balances.ledger.reader import Reader
+from balances.ledger.reader import Client, Reader
 from balances.ledger.record import START, Call, Id, Undecodable, decode, follows
 from balances.ledger.writer import Cursors, Part, Pool, Writer, read_cursors
 
@@ -42,7 +40,7 @@ class Step(NamedTuple):
 class Sync:
     """Any number of these may run on one store; the cursors decide whose step counts."""
 
-    def __init__(self, redis: Redis, pool: Pool, *, alarm: Callable[[str], None]) -> None:
+    def __init__(self, redis: Client, pool: Pool, *, alarm: Callable[[str], None]) -> None:
         self._redis = redis
         self._pool = pool
         self._reader = Reader(redis)

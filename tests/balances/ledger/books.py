@@ -6,9 +6,9 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from redis.asyncio import Redis
 
 from balances import keys, ops
+from balances.ledger import reader
 from balances.ledger.opening import Opened, Opening
 from balances.ledger.sync import Sync
 from balances.store import fresh_account
@@ -34,7 +34,7 @@ def session_of(session: str, *, held: int = 0, forget_ms: int = 0, opened_ms: in
 class Books:
     """One Redis and one PostgreSQL."""
 
-    def __init__(self, redis: Redis, pool: Any) -> None:
+    def __init__(self, redis: reader.Client, pool: Any) -> None:
         self.redis, self.pool = redis, pool
         self.alarms: list[str] = []
         self.sync = Sync(redis, pool, alarm=self.alarms.append)
@@ -105,7 +105,7 @@ class Books:
 
 
 async def connect(redis_url: str, pg_dsn: str) -> Books:
-    return Books(Redis.from_url(redis_url, protocol=2), await asyncpg.create_pool(pg_dsn, min_size=1, max_size=8))
+    return Books(reader.connect(redis_url), await asyncpg.create_pool(pg_dsn, min_size=1, max_size=8))
 
 
 async def close(books: Books) -> None:

@@ -10,10 +10,10 @@ import pytest
 from balances import keys, ops
 from balances.ledger.opening import Opening, Refused, check_store, is_open, mirror, open_without_postgres
 from balances.ledger.reader import Reader
-from balances.ledger.restore import find_once, find_session, purge, restore, restored_opening
+from balances.ledger.restore import find_once, find_session, purge, restore
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, read_cursors
-from tests.balances.ledger.books import NOW_MS, Books, close, connect, session_of, unpack_account
+from tests.balances.ledger.books import NOW_MS, Books, close, connect, pack, session_of, unpack_account
 from tests.servers import Servers
 
 ACCOUNTS = [f"acct-{i}" for i in range(12)]
@@ -91,9 +91,9 @@ async def test_an_older_state_put_back(books: Books) -> None:
     assert (opened.orphaned, opened.recovered) == (0, 0)
     for name in ACCOUNTS[:3]:
         assert await books.account(name) is None
-        back = await restored_opening(books.pool, name, now_ms=NOW_MS)
+        back = await restore(books.pool, name, now_ms=NOW_MS)
         assert back is not None
-        await books.redis.set(keys.account(name), back.account)
+        await books.redis.set(keys.account(name), pack(back.account))
     for name in ACCOUNTS:
         await books.move(name, 1)
     await copied(books)
