@@ -287,6 +287,9 @@ class Node:
 
     # ---- requests of ours
 
+    def is_connected(self, host: str) -> bool:
+        return bool(self._table.usable(host))
+
     def request(self, host: str, message: Command, answered: Answered) -> bool:
         """Sends it to the directly connected peer `host`; False when it is not connected here. Of several connections
         the newest is taken: an older one may be the dead half of a client that came back."""

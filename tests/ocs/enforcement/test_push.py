@@ -1,0 +1,130 @@
+"""RAR and ASR from whoever asks to the network element and back, through a real Redis."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from balances import ops
+from ocs.enforcement.push import Receipt, push
+from ocs.net.push import Pushes, on_the_wire
+from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
+from protocol.diameter.dictionary.credit_control import ReAuthRequest
+from tests.ocs.net.world import World, until, world
+
+
+def session(identity: str = "pgw.example.net;1;1", peer: str = "pgw.example.net", via: str = "") -> ops.Session:
+    return ops.Session(
+        version=1, id=identity, subscriber="s", service="data", state=ops.SessionState.OPEN, peer=peer,
+        realm="example.net", via=via or peer, opened_ms=0, touched_ms=0, forget_ms=0, due_ms=0, seen=[], answers=[],
+        lines=[],
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def listening(redis_url: str, nodes: int = 1) -> AsyncIterator[tuple[World, Redis]]:
+    async with world(nodes=nodes) as w, contextlib.AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(Redis.from_url(redis_url))
+        tasks = []
+        for node in w.nodes:
+            own = await stack.enter_async_context(Redis.from_url(redis_url))
+            tasks.append(asyncio.ensure_future(Pushes(node, own, (OSError, RedisError)).run()))
+        async with asyncio.timeout(5):
+            while (await redis.pubsub_numsub("push"))[0][1] < nodes:
+                await asyncio.sleep(0.01)
+        yield w, redis
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_rar_and_its_answer(redis_url: str) -> None:
+    async with listening(redis_url, nodes=2) as (w, redis):
+        w.next_node = 1
+        client = await (await w.client()).open()
+        asking = asyncio.ensure_future(push(redis, "rar", session("pgw.example.net;1;1|7"), rating_group=10))
+        rar = await client.message()
+        assert isinstance(rar, ReAuthRequest)
+        assert (rar.session_id, rar.cc_sub_session_id, rar.rating_group) == ("pgw.example.net;1;1", 7, 10)
+        assert rar.destination_host == "pgw.example.net"
+        client.send(
+            ReAuthAnswer(session_id=rar.session_id, result_code=2002, origin_host="p", origin_realm="x").answer(rar)
+        )
+        receipt = await asking
+        assert (receipt.result, receipt.host) == (2002, "pgw.example.net")
+        assert w.count("ocs_pushes_total", "rar", "2002") == 1
+
+
+async def test_asr_behind_a_relay(redis_url: str) -> None:
+    async with listening(redis_url) as (w, redis):
+        relay = await (await w.client()).open("relay.example.net")
+        asking = asyncio.ensure_future(push(redis, "asr", session(peer="far.net", via="relay.example.net")))
+        asr = await relay.message()
+        assert isinstance(asr, AbortSessionRequest)
+        assert (asr.destination_host, asr.destination_realm) == ("far.net", "example.net")
+        relay.send(
+            AbortSessionAnswer(session_id=asr.session_id, result_code=5002, origin_host="p", origin_realm="x").answer(
+                asr
+            )
+        )
+        assert (await asking).result == 5002
+
+
+async def test_nobody_has_a_connection(redis_url: str) -> None:
+    async with listening(redis_url, nodes=3) as (_, redis):
+        async with asyncio.timeout(2):
+            assert (await push(redis, "rar", session())).result == "no-route"
+
+
+async def test_nobody_listens(redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as redis, asyncio.timeout(2):
+        assert (await push(redis, "rar", session())).result == "no-route"
+
+
+async def test_several_connections_of_one_peer_get_one_request(redis_url: str) -> None:
+    async with listening(redis_url, nodes=2) as (w, redis):
+        one = await (await w.client()).open("two.example.net")
+        w.next_node = 1
+        other = await (await w.client()).open("two.example.net")
+        asking = asyncio.ensure_future(push(redis, "rar", session(peer="two.example.net")))
+        heard = [asyncio.ensure_future(client.message()) for client in (one, other)]
+        done, silent = await asyncio.wait(heard, timeout=0.5)
+        assert len(done) == 1
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
+        one.end()
+        other.end()
+        assert (await asking).result == "timeout"  # the connection went, the answer with it
+
+
+async def test_redis_restarts(redis_url: str, valkey: object) -> None:
+    async with listening(redis_url) as (w, redis):
+        client = await (await w.client()).open()
+        await redis.client_kill_filter(_type="pubsub")
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            while (await redis.pubsub_numsub("push"))[0][1] < 1:
+                await asyncio.sleep(0.05)
+        asking = asyncio.ensure_future(push(redis, "rar", session()))
+        assert isinstance(await client.message(), ReAuthRequest)
+        client.end()
+        assert isinstance(await asking, Receipt)
+        await until(lambda: w.count("ocs_peers_up", "diameter") == 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "wire"),
+    [
+        ("a;1;2", ("a;1;2", None)),
+        ("a;1;2|0", ("a;1;2", 0)),
+        ("a;1;2|x", ("a;1;2|x", None)),
+        ("call@host\tgw.net", ("call@host", None)),
+        ("call@host|3\tgw.net", ("call@host", 3)),
+    ],
+)
+def test_keys_become_what_the_client_knows(key: str, wire: tuple[str, int | None]) -> None:
+    assert on_the_wire(key) == wire
