@@ -154,7 +154,7 @@ if phase == PHASE.EVENT then
     local ladder = ladder_of(ask[ASK.ladder])
     if why == RESULT.OK and ladder then
       purse_open(OPEN, {})
-      units, cost = climb(ladder, line, want, counter_values(account), charge[CHARGE.event_ms],
+      units, cost = climb(ladder, line, want, counter_values(account, ladder), charge[CHARGE.event_ms],
         ms_per_unit(ask[ASK.unit]), true)
       if not units then return nil end
       if units == 0 or (ask[ASK.whole] and units < want) then
@@ -258,7 +258,7 @@ if phase == PHASE.EVENT then
     if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
     if ladder and why == RESULT.OK then
       purse_open(OPEN, {})
-      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account), charge[CHARGE.event_ms],
+      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder), charge[CHARGE.event_ms],
         ms_per_unit(ask[ASK.unit]), check)
       if not units then return false end
       enough = enough and units >= wanted(ask)
@@ -488,7 +488,7 @@ local function extend(one, units, keep)
   local ask = one[ASKED]
   local ladder, unit = one[LADDER_OF], ask[ASK.unit]
   local position = keep and one[POSITION] or position_of(one[POSITION])
-  local covered = climb(ladder, position, units, counter_values(account),
+  local covered = climb(ladder, position, units, counter_values(account, ladder),
     charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(unit), ms_per_unit(unit), keep)
   if not covered then return nil end
   if keep then
@@ -562,7 +562,7 @@ for _, one in ipairs(asking) do
     line[LINE.due_ms] = now_ms + 2 * validity_ms
     purse_open(ALONE, own)
     local least = max(min(ask[ASK.minimum], wanted(ask)), 1)
-    local further = climb(one[LADDER_OF], position_of(one[POSITION]), least, counter_values(account),
+    local further = climb(one[LADDER_OF], position_of(one[POSITION]), least, counter_values(account, one[LADDER_OF]),
       charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(ask[ASK.unit]), ms_per_unit(ask[ASK.unit]), true)
     line[LINE.final] = further ~= nil and further < least
     if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end

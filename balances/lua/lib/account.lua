@@ -26,8 +26,11 @@ local function feed(account, key, until_ms, used, held)
   counter[COUNTER.held] = counter[COUNTER.held] + held
 end
 
-local function counter_values(account)
-  local values = {} -- used + held of each counter
+-- used + held of each counter, as a climb of this ladder begins
+local NONE = {}
+local function counter_values(account, ladder)
+  if #account[ACCOUNT.counters] == 0 and #ladder[LADDER.counts] == 0 then return NONE end
+  local values = {}
   for _, counter in ipairs(account[ACCOUNT.counters]) do
     values[counter[COUNTER.key]] = counter[COUNTER.used] + counter[COUNTER.held]
   end

@@ -80,7 +80,7 @@ local function settle(account, entries, line, ladder, used, granted, own, at_ms,
   local from_ms = at_ms - used * ms
   local within = min(used, granted)
   purse_open(OWN, own)
-  local values = counter_values(account)
+  local values = counter_values(account, ladder)
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false)
   if not covered then return nil end
   if used > within then

@@ -45,8 +45,9 @@ end
 
 local function note(id, amount)
   purse.taken[id] = (purse.taken[id] or 0) + amount
-  local journal = purse.journal
-  journal[#journal + 1] = { id, amount }
+  local journal = purse.journal -- flat: id, amount, id, amount ...
+  local n = #journal
+  journal[n + 1], journal[n + 2] = id, amount
 end
 
 local function take_free(kind, scope, amount)
@@ -79,9 +80,9 @@ end
 
 local function purse_undo(mark)
   local journal = purse.journal
-  for i = #journal, mark + 1, -1 do
-    purse.taken[journal[i][1]] = purse.taken[journal[i][1]] - journal[i][2]
-    journal[i] = nil
+  for i = #journal, mark + 2, -2 do
+    purse.taken[journal[i - 1]] = purse.taken[journal[i - 1]] - journal[i]
+    journal[i], journal[i - 1] = nil, nil
   end
 end
 
@@ -92,9 +93,14 @@ end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE
 local function purse_takes()
-  local takes, seen = {}, {}
-  for _, noted in ipairs(purse.journal) do
-    local id = noted[1]
+  local journal, takes = purse.journal, {}
+  if #journal == 2 then
+    if journal[2] > 0 then takes[1] = { journal[1], journal[2] } end
+    return takes
+  end
+  local seen = {}
+  for i = 1, #journal, 2 do
+    local id = journal[i]
     if not seen[id] then
       seen[id] = true
       if purse.taken[id] > 0 then takes[#takes + 1] = { id, purse.taken[id] } end
