@@ -1,0 +1,54 @@
+"""`make bench` = `python -m tests.bench`: the whole server beside its yardsticks; `micro` for the hot functions alone.
+
+Numbers to compare, not to assert: the machine is shared, so each is printed beside the aim, a yardstick of the same
+minute and the last recorded run.
+"""
+
+import argparse
+import asyncio
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from tests.bench import micro, results, whole
+
+
+def main() -> None:
+    """Exit code 0 unless something could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["all", "whole", "micro"], default="all")
+    parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
+    parser.add_argument("--subscribers", default="1000", metavar="N[,N]", help="1000,200000 shows whether cost is flat")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--in-flight", type=int, default=128)
+    parser.add_argument(
+        "--save", action="store_true", help=f"keep as {results.LAST.name}, what later runs are compared with"
+    )
+    options = parser.parse_args()
+    console = Console(width=140)
+    found: dict[str, Any] = {}
+    if options.what in ("all", "micro"):
+        found["micro"] = uvloop.run(micro.measure())
+    if options.what in ("all", "whole"):
+        found["whole"] = uvloop.run(_whole(options))
+    results.show(console, found)
+    if options.save:
+        results.save(found)
+
+
+async def _whole(options: argparse.Namespace) -> dict[str, Any]:
+    durabilities = ["always", "everysec"] if options.durability == "both" else [options.durability]
+    length = whole.Length(options.seconds, options.seconds, options.in_flight)
+    found: dict[str, Any] = {}
+    for durability in durabilities:
+        yard = await whole.yard(durability, length)
+        for subscribers in map(int, options.subscribers.split(",")):
+            await asyncio.sleep(0.5)
+            one = await whole.measure(durability, subscribers, length)
+            found[f"{durability} {subscribers}"] = results.row(one, yard)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Tables for people, and the last recorded run to compare with."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import processes
+from tests.bench.whole import Whole, Yard
+
+LAST = Path(__file__).with_name("last.json")
+
+# issue: the full path with ledger sync running, CCR-U with one line; the Erlang peer takes 345 us and 5,300 CCR/s
+AIMS = {"CCR/s": ">= 12000", "worker us": "<= 60", "redis us": "<= 40", "p99 at 5000/s ms": "<= 3 x echo"}
+
+
+def row(whole: Whole, yard: Yard) -> dict[str, float | str]:
+    """One run in named numbers."""
+    found: dict[str, float | str] = {"CCR/s": round(whole.ccr_s), "client us": round(whole.client_us, 1)}
+    roles = {role: whole.cpu_us[role] for role in processes.ROLES if role in whole.cpu_us}
+    found |= {f"{role} us": round(spent, 1) for role, spent in roles.items()}
+    found["server us"] = round(sum(roles.values()), 1)
+    found["plain EVALSHA us"] = round(yard.redis_us, 1)
+    found["redis / plain EVALSHA"] = round(whole.cpu_us.get("redis", 0.0) / yard.redis_us, 2)
+    for ours, script, echo in zip(whole.latency, yard.evalsha, yard.echo, strict=True):
+        rate = f"at {ours.rate}/s"
+        found[f"p50 {rate} ms"] = round(ours.p50_ms, 2)
+        found[f"p99 {rate} ms"] = round(ours.p99_ms, 2)
+        found[f"EVALSHA p99 {rate} ms"] = round(script.p99_ms, 2)
+        found[f"echo p50 {rate} ms"] = round(echo.p50_ms, 2)
+        found[f"echo p99 {rate} ms"] = round(echo.p99_ms, 2)
+        found[f"p99 / echo {rate}"] = round(ours.p99_ms / echo.p99_ms, 1)
+        if ours.reached < 0.97 * ours.rate:
+            found[f"reached {rate}"] = round(ours.reached)
+    found["ledger lag s"] = round(whole.lag_s, 1)
+    found["audit"] = "holds" if whole.holds else "FAILS"
+    return found
+
+
+def show(console: Console, found: dict[str, Any]) -> None:
+    """Each number beside its aim and the last recorded one."""
+    last = _last()
+    here = processes.machine()
+    was = last.get("machine", {})
+    same = "" if was == here else f"; last run: {was.get('cores')} cores, {was.get('cpu')}" if was else ""
+    console.print(f"{here['cores']} cores, {here['cpu']}{same}", highlight=False)
+    if "whole" in found:
+        columns = found["whole"]
+        table = Table(title="the whole server (CPU in us per CCR, at saturation)")
+        table.add_column("")
+        for name in columns:
+            table.add_column(f"{name} subscribers", justify="right")
+        table.add_column("aim")
+        for key in dict.fromkeys(key for column in columns.values() for key in column):
+            cells = [
+                _cell(column.get(key), last.get("whole", {}).get(name, {}).get(key)) for name, column in columns.items()
+            ]
+            table.add_row(key, *cells, AIMS.get(key, ""))
+        console.print(table)
+    if "micro" in found:
+        table = Table(title="alone, us per call (best of several)")
+        for name in ("", "us"):
+            table.add_column(name, justify="right" if name else "left")
+        for key, spent in found["micro"].items():
+            table.add_row(key, _cell(spent, last.get("micro", {}).get(key)))
+        console.print(table)
+
+
+def save(found: dict[str, Any]) -> None:
+    """Only what was measured this time is replaced."""
+    tree = _last() | {"machine": processes.machine()} | found
+    LAST.write_bytes(msgspec.json.format(msgspec.json.encode(tree)) + b"\n")
+
+
+def _last() -> dict[str, Any]:
+    return msgspec.json.decode(LAST.read_bytes(), type=dict[str, Any]) if LAST.exists() else {}
+
+
+def _cell(now: object, before: object) -> str:
+    text = "" if now is None else f"{now:,}" if isinstance(now, int | float) else str(now)
+    return text if before is None or before == now else f"{text}  (was {before})"

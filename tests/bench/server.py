@@ -1,0 +1,88 @@
+"""The real server as a child: `ocs run` in a directory of its own, on ports nobody uses."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest.api import Api, ApiError
+
+START_S_MAX = 60.0
+STOP_S_MAX = 30.0
+
+
+class Server(NamedTuple):
+    pid: int
+    diameter_port: int
+    http_port: int
+    data: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def token(self) -> str:
+        return (self.data / "admin.token").read_text().strip()
+
+
+@contextlib.asynccontextmanager
+async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Server]:
+    """`ocs run` with these `--set`s until it is ready; stopped in good order afterwards."""
+    home = data or Path(tempfile.mkdtemp(prefix="ocs-bench-"))
+    diameter, http, metrics = free_ports(3)
+    listens = [
+        f"diameter.listen=127.0.0.1:{diameter}",
+        "diameter.admit_loopback=true",
+        f"http.listen=127.0.0.1:{http}",
+        f"metrics.listen=127.0.0.1:{metrics}",
+        "radius.auth_listen=off",
+        "radius.acct_listen=off",
+        "log.level=warning",
+    ]
+    arguments = [word for setting in [*listens, *settings] for word in ("--set", setting)]
+    with (home / "log").open("wb") as log:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ocs", "run", "--data", str(home / "data"), *arguments, stdout=log, stderr=log
+        )
+    server = Server(child.pid, diameter, http, home / "data")
+    try:
+        await _ready(server, child, home / "log")
+        yield server
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(child.wait(), STOP_S_MAX)
+            except TimeoutError:
+                child.kill()
+                await child.wait()
+        if data is None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+async def _ready(server: Server, child: asyncio.subprocess.Process, log: Path) -> None:
+    async with Api(server.url, "", connections=1) as api:
+        for _ in range(int(START_S_MAX / 0.1)):
+            if child.returncode is not None:
+                break
+            with contextlib.suppress(ApiError):
+                if (await api.call("GET", ("readyz",))).status == 200:
+                    return
+            await asyncio.sleep(0.1)
+    raise SystemExit(f"the server did not get ready:\n{log.read_text()[-4_000:]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Nobody listens there now; the server binds them in a moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

@@ -1,0 +1,122 @@
+"""The whole server: CPU per CCR by process at saturation, then latency at fixed rates, each beside its yardsticks."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest.api import Api
+from loadtest.audit import Audit
+from loadtest.client import Client
+from loadtest.link import Target
+from loadtest.provision import Provision, account_of
+from loadtest.scenario import load
+from loadtest.stage import Stage, Stats, calm_collector
+from ocs.embedded import Durability
+from tests.bench import yardsticks
+from tests.bench.processes import cpu_s
+from tests.bench.server import running
+
+RATES = (1_000, 5_000)
+WARM_S = 3.0
+
+
+class Length(NamedTuple):
+    """How long things are measured."""
+
+    saturate_s: float = 10.0
+    pace_s: float = 10.0
+    in_flight: int = 128
+
+
+class Latency(NamedTuple):
+    rate: int
+    p50_ms: float
+    p99_ms: float
+    reached: float
+    """Answers per second; less than `rate` says that it did not keep up."""
+
+
+class Whole(NamedTuple):
+    durability: Durability
+    subscribers: int
+    ccr_s: float
+    client_us: float
+    cpu_us: dict[str, float]
+    """By role, per CCR."""
+    latency: list[Latency]
+    holds: bool
+    """The audit's verdict on all of it."""
+    lag_s: float
+
+
+class Yard(NamedTuple):
+    durability: Durability
+    evalsha_s: float
+    redis_us: float
+    evalsha: list[Latency]
+    echo: list[Latency]
+
+
+async def measure(durability: Durability, subscribers: int, length: Length) -> Whole:
+    """One server, one client, one table."""
+    scenario = load("data", subscribers=subscribers, sessions=min(subscribers, 2_000))
+    async with running(f"durability={durability}") as server:
+        async with Api(server.url, server.token) as api:
+            provision = Provision(api, scenario)
+            await provision.run()
+            audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
+            await audit.before()
+            client = Client(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=5)
+            await client.start()
+            stage = Stage(client, scenario, seed=1)
+            calm_collector()
+            ccr_s, client_us, cpu_us = await _saturated(stage, server.pid, length)
+            latency = [await _paced(stage, rate, length.pace_s) for rate in RATES]
+            await stage.finish()
+            verdict = await audit.after(stage.dues.micro, stage.dues.left_open)
+            await client.stop()
+    for fault in verdict.faults:
+        print(fault)
+    return Whole(durability, subscribers, ccr_s, client_us, cpu_us, latency, verdict.holds, verdict.lag_s)
+
+
+async def _saturated(stage: Stage, pid: int, length: Length) -> tuple[float, float, dict[str, float]]:
+    """CCR per second, CPU of ours per CCR, CPU of the server's processes per CCR."""
+    await stage.saturate(length.in_flight, WARM_S)
+    stage.turn_page()
+    before, client_s = cpu_s(pid), time.process_time()
+    await stage.saturate(length.in_flight, length.saturate_s)
+    after, client_s = cpu_s(pid), time.process_time() - client_s
+    page = stage.turn_page()
+    await stage.client.quiet(5.0)
+    count = max(1, page.answered)
+    spent = {role: round((after[role] - before[role]) / count * 1e6, 2) for role in after}
+    return page.rate, client_s / count * 1e6, spent
+
+
+async def _paced(stage: Stage, rate: int, seconds: float) -> Latency:
+    await stage.pace(rate, "poisson", 1.0)
+    stage.turn_page()
+    await stage.pace(rate, "poisson", seconds)
+    page: Stats = stage.turn_page()
+    await stage.client.quiet(5.0)
+    return Latency(rate, page.ms(50), page.ms(99), page.rate)
+
+
+async def yard(durability: Durability, length: Length) -> Yard:
+    """What the machine can do in the same minute."""
+    home = Path(tempfile.mkdtemp(prefix="ocs-yard-"))
+    try:
+        async with yardsticks.evalsha(home, durability) as (pipe, spent_s):
+            await pipe.saturate(length.in_flight, 1.0)
+            before = spent_s()
+            count, seconds = await pipe.saturate(length.in_flight, length.saturate_s / 2)
+            redis_us = (spent_s() - before) / count * 1e6
+            scripts = [Latency(rate, *await pipe.pace(rate, length.pace_s / 2), rate) for rate in RATES]
+        async with yardsticks.echo() as pipe:
+            echoes = [Latency(rate, *await pipe.pace(rate, length.pace_s / 2), rate) for rate in RATES]
+        return Yard(durability, count / seconds, redis_us, scripts, echoes)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
