@@ -7,15 +7,20 @@ read, so that a failover between asking and reading cannot pass another server's
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from balances import keys
 from balances.ledger.record import START, Call, Id, decode, parse_id
 
 Client = Any
 """redis.asyncio.Redis, for everything but the hot path (wire.py); its types do not know that replies are bytes."""
+
+
+STORE_AWAY: Final[tuple[type[Exception], ...]] = (RedisError, OSError)
+"""Redis cannot be asked now; later it can."""
 
 
 def connect(url: str) -> Client:

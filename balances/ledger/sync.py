@@ -102,6 +102,17 @@ class Sync:
         return sum(await pipe.execute())
 
 
+def calls_of(entries: dict[int, list[Any]]) -> dict[int, list[Call]]:
+    """What can be decoded of a look at the streams."""
+    calls = {}
+    for shard, raw in entries.items():
+        try:
+            calls[shard] = [decode(entry) for entry in raw]
+        except Undecodable:
+            continue
+    return calls
+
+
 def check_gap(shard: int, before: Id, calls: list[Call], opened_epoch: int) -> None:
     """XREAD passes over what was trimmed without a word."""
     for call in calls:

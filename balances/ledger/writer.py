@@ -24,6 +24,16 @@ Pool = Any
 """asyncpg has no types: a Pool here, and the connection it lends."""
 
 
+AWAY: Final[tuple[type[Exception], ...]] = (
+    OSError,  # a connection that ended, a timeout
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""PostgreSQL cannot be asked now; later it can."""
+
+
 class Cursors(NamedTuple):
     """What PostgreSQL says about every shard, read in one statement."""
 

@@ -43,7 +43,7 @@ async def fill(books: Books, accounts: int, records: int) -> None:
         session = session_of(f"pgw1.example.net;1700000000;{i};1", held=10_000, opened_ms=NOW_MS - 1)
         session.lines.append(ops.Line(20, -1, 1, ladder=ladder))
         session.lines[0].ladder = ladder
-        session.answers = [ops.Answer(f"2:{n}", "f" * 16, n, True, outcome) for n in range(4)]
+        session.answers = [msgspec.Raw(pack(ops.Answer(f"2:{n}", "f" * 16, n, True, outcome))) for n in range(4)]
         states[name] = (account, session, pack(session))
     names = list(states)
     pipe = books.redis.pipeline(transaction=False)

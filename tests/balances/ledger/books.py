@@ -25,7 +25,7 @@ def session_of(session: str, *, held: int = 0, forget_ms: int = 0, opened_ms: in
     if held:
         line.hold, line.due_ms = [ops.Take(ops.MAIN, held)], NOW_MS + 1_200_000
     state = ops.SessionState.CLOSED if forget_ms else ops.SessionState.OPEN
-    answer = ops.Answer("1:0", "f", 1, True, msgspec.Raw(b"\xa2ok"))
+    answer = msgspec.Raw(pack(ops.Answer("1:0", "f", 1, True, msgspec.Raw(b"\xa2ok"))))
     return ops.Session(
         1, session, "sub", "data", state, "pgw", "realm", "pgw", opened_ms, NOW_MS, forget_ms, 0, [], [answer], [line]
     )  # fmt: skip

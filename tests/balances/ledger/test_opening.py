@@ -367,7 +367,7 @@ async def test_restore_equals_the_state_but_for_holds(books: Books) -> None:
     assert sessions.keys() == {"open;1", "closed;1"}
     line = sessions["open;1"].lines[0]
     assert (line.total, line.debited, line.granted, line.hold, line.due_ms) == (5, 7, 0, [], 0)
-    assert [answer.key for answer in sessions["open;1"].answers] == ["1:0"]
+    assert len(sessions["open;1"].answers) == 1
     assert sessions["open;1"].due_ms > NOW_MS
     assert [(key, until) for key, _, until in back.onces] == [("e 1", NOW_MS + 3_600_000)]
     assert await restore(books.pool, "nobody", now_ms=NOW_MS) is None

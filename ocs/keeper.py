@@ -1,0 +1,342 @@
+"""The keeper process: opens shards, copies the streams to PostgreSQL, sweeps what is due, passes nudges on.
+
+None of it is on the way of a request: while the keeper is down open shards charge on, and what it then does late it
+does the same. Several keepers on one store, on several hosts, are safe; leases keep them from doing the same work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from balances import keys, ops
+from balances.ledger.opening import Opened, Opening, is_open, open_without_postgres
+from balances.ledger.reader import STORE_AWAY, Client, Reader
+from balances.ledger.record import START, Call, Id
+from balances.ledger.restore import purge
+from balances.ledger.supervision import Due, Supervision
+from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
+from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
+from balances.pending import Pending
+
+SWEEP_SHARD_MAX: Final = 50
+SWEEP_MAX: Final = 4_000
+"""Members looked at in one sweep; more than that at once means that a clock jumped, or that everybody went silent."""
+
+GROUPS: Final = 8
+"""Leases of the sweep: each covers every eighth shard."""
+
+LEASE_MS: Final = 5_000
+NOTICED_MS: Final = 5_000
+"""An absence shorter than this extends no deadline: a restart is quicker."""
+
+KEPT_MS: Final = 30 * 86_400_000
+"""How long PostgreSQL answers for requests that were seen before."""
+
+
+LATER: Final[tuple[type[Exception], ...]] = (*STORE_AWAY, *AWAY, NotOpen, Gap, CursorMoved)
+"""What a keeper that stops leaves to the next one."""
+
+
+class Stats(msgspec.Struct):
+    """Numbers of this keeper, for whoever measures."""
+
+    lag_entries: int = 0
+    lag_ms: int = 0
+    """Age of the oldest record that is not in PostgreSQL; 0 when all are."""
+    copied: int = 0
+    conflicts: int = 0
+    """Steps another keeper was faster with."""
+    stopped: int = 0
+    """Shards that are not copied until a person has looked."""
+    openings: int = 0
+    forgotten: int = 0
+    orphaned: int = 0
+    recovered: int = 0
+    swept: int = 0
+    """Holds, sessions and buckets that time ended."""
+    sweep_lag_ms: int = 0
+    nudged: int = 0
+    trimmed: int = 0
+    restored: int = 0
+    alarms: int = 0
+
+
+class Store(Protocol):
+    """What of balances.store.Store is needed here."""
+
+    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
+
+
+class Log(Protocol):
+    def info(self, event: str, **fields: object) -> object: ...
+    def warning(self, event: str, **fields: object) -> object: ...
+    def error(self, event: str, **fields: object) -> object: ...
+
+
+Hook = Callable[[], Awaitable[object]]
+
+
+async def nothing() -> None:
+    """A hook nobody hung anything on."""
+
+
+class Keeper:
+    """
+    project:   brings the projection of master data up to date; called every second while shards are open
+    bring_in:  restores one account into Redis if it is absent
+    """
+
+    def __init__(
+        self,
+        redis: Client,
+        pool: Pool,
+        store: Store,
+        log: Log,
+        *,
+        now_ms: Callable[[], int],
+        token: str,
+        project: Hook = nothing,
+        bring_in: Callable[[str], Awaitable[object]] | None = None,
+        validity_ms: int = 600_000,
+        without_postgres: bool = False,
+    ) -> None:
+        self.stats = Stats()
+        self.why = "shards are not open yet"
+        """Why no request can be charged; "" when all is well."""
+        self._redis = redis
+        self._pool = pool
+        self._store = store
+        self._log = log
+        self._now_ms = now_ms
+        self._project = project
+        self._bring_in = bring_in
+        self._grace_ms = 2 * validity_ms
+        self._without_postgres = without_postgres
+        self._reader = Reader(redis)
+        self._sync = Sync(redis, pool, alarm=self._alarm)
+        self._supervision = Supervision(redis, token)
+        self._anew = False
+        """A gap was found: open the shards anew."""
+        self._nudged: dict[int, Id] = {}
+        """Last record of each shard whose nudges were passed on."""
+        self._nudges: asyncio.Queue[tuple[int, Call]] = asyncio.Queue(10_000)
+        self._absent: set[str] = set()
+        """Accounts an opening removed from Redis, to be brought back without waiting for their next request."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Try to open the shards, then keep at it in the background."""
+        await self._once("opening", self._open)
+        for name, work, every_s in (
+            ("opening", self._open, 1.0),
+            ("copy", self._copy, 0.05),
+            ("sweep", self._sweep, 1.0),
+            ("nudge", self._pass_nudges, 0.0),
+            ("measure", self._measure, 1.0),
+            ("trim", self._trim, 5.0),
+            ("projection", self._project_if_open, 1.0),
+            ("walk", self._walk, 1.0),
+            ("purge", self._purge, 3_600.0),
+        ):
+            self._tasks.append(asyncio.create_task(self._again(name, work, every_s), name=f"keeper-{name}"))
+
+    async def stop(self, drain_s: float = 5.0) -> None:
+        """Copy what is there, then stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._supervision.alive(self._now_ms())
+                for lease in ("copy", *(f"sweep:{group}" for group in range(GROUPS))):
+                    await self._supervision.release(lease)
+                while (await self._sync.step()).written:
+                    pass
+        except LATER as why:
+            self._log.info("keeper.copy_left", why=repr(why))
+
+    async def _again(self, name: str, work: Hook, every_s: float) -> None:
+        while True:
+            await self._once(name, work)
+            await asyncio.sleep(every_s)
+
+    async def _once(self, name: str, work: Hook) -> None:
+        """One turn; whatever goes wrong in it is told and does not end the others."""
+        try:
+            await work()
+        except (*STORE_AWAY, *AWAY) as why:
+            self._log.warning("keeper.store_away", work=name, why=repr(why))
+            await asyncio.sleep(0.5)
+        except CursorMoved:
+            self.stats.conflicts += 1
+        except NotOpen as why:
+            self._log.info("keeper.not_open", work=name, why=str(why))
+            await asyncio.sleep(0.2)
+        except Exception as why:
+            self._alarm(f"{name}: {why!r}")
+            await asyncio.sleep(0.5)
+
+    def _alarm(self, text: str) -> None:
+        self.stats.alarms += 1
+        self._log.error("keeper.alarm", what=text)
+
+    # --- opening
+
+    async def _open(self) -> None:
+        server = await self._reader.server()
+        if not server.master:
+            self.why = "the live store is a replica"
+            return
+        try:
+            cursors = await read_cursors(self._pool)
+        except AWAY:
+            if server.published_epoch:  # rule 11: open shards charge on
+                self.why = ""
+            elif self._without_postgres:
+                epoch = await open_without_postgres(self._redis, self._now_ms() // 1_000)
+                self._alarm(f"shards were opened without PostgreSQL, under epoch {epoch}")
+                self.why = ""
+            else:
+                self.why = "shards cannot be opened without PostgreSQL"
+            raise
+        if is_open(cursors, server) and not self._anew:
+            self.why = ""
+            return
+        self.why = "shards are being opened"
+        self._log.info("keeper.opening", replid=server.replid, published=server.published, epoch=cursors.epoch)
+        opening = Opening(self._redis, self._pool, self._sync.writer, alarm=self._alarm)
+        opened = await opening.run(self._now_ms() // 1_000, anew=self._anew)
+        self._anew = False
+        await self._opened(opened)
+        self.why = ""
+
+    async def _opened(self, opened: Opened) -> None:
+        away_ms = await self._supervision.came_back(self._now_ms(), grace_ms=self._grace_ms, noticed_ms=NOTICED_MS)
+        self.stats.openings += 1
+        self.stats.copied += opened.copied
+        self.stats.forgotten += len(opened.forgotten)
+        self.stats.orphaned += opened.orphaned
+        self.stats.recovered += opened.recovered
+        self._absent |= opened.forgotten
+        self._log.info(
+            "keeper.opened",
+            epoch=opened.epoch,
+            copied=opened.copied,
+            forgotten=len(opened.forgotten),
+            orphaned=opened.orphaned,
+            recovered=opened.recovered,
+            away_ms=away_ms,
+        )
+
+    # --- copy
+
+    async def _copy(self) -> None:
+        if not await self._supervision.lease("copy", LEASE_MS):
+            return
+        try:
+            while (step := await self._sync.step(self._see)).written:
+                self.stats.copied += step.written
+                self.stats.lag_ms = max(self._now_ms() - step.oldest_ms, 0)
+                if not step.full:
+                    return
+            self.stats.lag_ms = 0
+            self.stats.stopped = len(step.cursors.stopped)
+        except Gap as why:
+            self._alarm(f"copy: {why}: the shards are opened anew")
+            self._anew = True
+        except AWAY:
+            await self._read_on()
+            raise
+
+    async def _read_on(self) -> None:
+        """PostgreSQL is away: nudges still go out."""
+        if self.why or not self._nudged:
+            return
+        look = await self._reader.after({s: self._nudged.get(s, START) for s in self._nudged}, 16)
+        if look.server.published_epoch:
+            self._see(calls_of(look.entries))
+
+    def _see(self, calls: dict[int, list[Call]]) -> None:
+        for shard, found in calls.items():
+            seen = self._nudged.get(shard, START)
+            for call in found:
+                if call.record.nudges and call.id > seen and not self._nudges.full():
+                    self._nudges.put_nowait((shard, call))
+            self._nudged[shard] = max(seen, found[-1].id)
+
+    async def _pass_nudges(self) -> None:
+        shard, call = await self._nudges.get()
+        record = call.record
+        self.stats.nudged += await self._supervision.nudge(
+            record.account, record.nudges, but=record.session, key=f"{shard}:{call.id}"
+        )
+
+    async def _measure(self) -> None:
+        if self.why:
+            return
+        cursors = await read_cursors(self._pool)
+        _, heads = await self._reader.heads(range(keys.SHARDS))
+        self.stats.lag_entries = sum(
+            head.n - cursor.n if head.epoch == cursor.epoch else head.n + 1
+            for shard, cursor in cursors.at.items()
+            if (head := heads[shard]) > cursor
+        )
+
+    async def _trim(self) -> None:
+        if not self.why:
+            self.stats.trimmed += await self._sync.trim()
+
+    async def _purge(self) -> None:
+        if not self.why:
+            await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
+
+    # --- supervision
+
+    async def _sweep(self) -> None:
+        """What is due, a bounded amount. Sessions whose client could not report while we were away get that much
+        longer: for two Validity-Times after an opening only what is overdue by more than the absence is ended."""
+        if self.why:
+            return
+        now_ms = min(self._now_ms(), await self._supervision.time_ms())
+        extended_ms = await self._supervision.alive(now_ms)
+        looked_at = 0
+        for group in range(GROUPS):
+            if not await self._supervision.lease(f"sweep:{group}", LEASE_MS):
+                continue
+            due = await self._supervision.due(range(group, keys.SHARDS, GROUPS), now_ms, SWEEP_SHARD_MAX)
+            due = [one for one in due if not one.session or one.at_ms <= now_ms - extended_ms]
+            looked_at += len(due)
+            self.stats.sweep_lag_ms = max((now_ms - one.at_ms for one in due), default=0)
+            for start in range(0, len(due), 200):
+                some = due[start : start + 200]
+                await asyncio.gather(*(self._sweep_one(one, now_ms, extended_ms) for one in some))
+            if looked_at >= SWEEP_MAX:
+                self._alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
+                return
+
+    async def _sweep_one(self, one: Due, now_ms: int, extended_ms: int) -> None:
+        at_ms = now_ms - extended_ms if one.session else now_ms
+        reply = await self._store.sweep(ops.Sweep(one.account, one.session, at_ms)).wait()
+        if reply.status == "ok":
+            self.stats.swept += 1
+        if reply.status in ("ok", "gone") and one.session:
+            await self._supervision.forget_where(one.account, [one.session])
+
+    # --- hooks
+
+    async def _project_if_open(self) -> None:
+        if not self.why:
+            await self._project()
+
+    async def _walk(self) -> None:
+        """Bring accounts back that an opening removed, some at a time; requests bring theirs sooner."""
+        if self.why or self._bring_in is None:
+            return
+        for account in list(self._absent)[:200]:
+            await self._bring_in(account)
+            self._absent.discard(account)
+            self.stats.restored += 1

@@ -1,0 +1,261 @@
+"""The keeper against real servers: it opens, copies, sweeps, nudges, and comes back from what it loses."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from balances import keys
+from balances.ledger.reader import Reader
+from balances.ledger.supervision import Push, nudged
+from balances.store import Store
+from balances.wire import Link
+from ocs.keeper import Keeper
+from ocs.net.clock import now_ms
+from ocs.telemetry.log import logger
+from tests.balances.ledger.books import NOW_MS, Books, close, connect, session_of
+from tests.servers import Servers
+
+
+class Both:
+    """A keeper, and the books of one who looks over its shoulder."""
+
+    def __init__(self, books: Books, keeper: Keeper, link: Link) -> None:
+        self.books, self.keeper, self.link = books, keeper, link
+
+    async def until(self, check: Callable[[], Any], wait_s: float = 10.0) -> None:
+        async with asyncio.timeout(wait_s):
+            while True:
+                found = check()
+                if found if isinstance(found, bool) else await found:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def opened(self) -> None:
+        """Use the epoch that is open, as a worker would."""
+        self.books.epoch = (await Reader(self.books.redis).server()).published_epoch
+
+
+@contextlib.asynccontextmanager
+async def keeping(servers: Servers, **settings: Any) -> AsyncIterator[Both]:
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    link = Link(servers.redis_url, now_ms=now_ms)
+    await link.start(0.05)
+    keeper = Keeper(books.redis, books.pool, Store(link), logger(), now_ms=now_ms, token=str(id(link)), **settings)
+    await keeper.start()
+    both = Both(books, keeper, link)
+    await both.until(lambda: keeper.why == "")
+    await both.opened()
+    try:
+        yield both
+    finally:
+        await keeper.stop()
+        await link.stop()
+        await close(books)
+
+
+async def test_it_opens_copies_and_measures(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        for i in range(200):
+            await both.books.move(f"acct-{i % 7}", 1)
+        await both.until(lambda: both.keeper.stats.copied == 200)
+        assert await both.books.count("ledger_entries") == 200
+        await both.until(lambda: both.keeper.stats.lag_entries == 0 == both.keeper.stats.lag_ms)
+        assert (both.keeper.stats.openings, both.keeper.stats.alarms) == (1, 0)
+
+
+async def test_two_keepers_on_one_store(servers: Servers) -> None:
+    async with keeping(servers) as one, keeping(servers) as other:
+        for i in range(300):
+            await one.books.move(f"acct-{i % 7}", 1)
+        await one.until(lambda: one.keeper.stats.copied + other.keeper.stats.copied == 300)
+        assert await one.books.count("calls") == 300
+        assert one.keeper.stats.openings + other.keeper.stats.openings == 1
+        await one.keeper.stop()
+        await other.books.move("acct-1", 1)
+        await other.until(lambda: one.keeper.stats.copied + other.keeper.stats.copied == 301)
+        assert one.keeper.stats.alarms + other.keeper.stats.alarms == 0
+
+
+async def test_the_live_store_restarts(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        servers.valkey.restart()
+        await both.until(lambda: both.keeper.stats.openings == 2)
+        await both.until(lambda: both.keeper.why == "")
+        await both.opened()
+        await both.books.move("alice", 6)
+        await both.until(lambda: both.books.count("calls"), 5)
+        await both.until(lambda: both.keeper.stats.copied == 2)
+        assert await both.books.balance("alice") == 11
+
+
+async def test_a_wiped_store_under_the_same_history(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        await both.books.redis.flushall()
+        await both.until(lambda: both.keeper.stats.openings == 2)
+        assert both.keeper.stats.alarms == 0
+
+
+async def test_postgres_goes_and_comes(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        servers.postgres.stop()
+        heard = both.books.redis.pubsub()
+        await heard.subscribe(keys.PUSH)
+        line = session_of("s;1", held=5)
+        line.lines[0].final = True
+        await both.books.move("alice", -1, session=line)
+        await both.books.move("alice", 50, nudges=["final"])
+        pushes = [push async for push in listen(heard, 1)]  # nudges do not wait for PostgreSQL
+        assert [(push.kind, push.session, push.peer) for push in pushes] == [("rar", "s;1", "pgw")]
+        assert both.keeper.why == ""
+        await heard.aclose()
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.copied == 3, 30)
+        assert await both.books.balance("alice") == 54
+        assert both.keeper.stats.alarms == 0
+
+
+async def listen(pubsub: Any, count: int) -> AsyncIterator[Push]:
+    async with asyncio.timeout(10):
+        async for message in pubsub.listen():
+            if message["type"] == "message":
+                yield msgspec.msgpack.decode(message["data"], type=Push)
+                count -= 1
+                if not count:
+                    return
+
+
+async def test_a_restart_of_redis_without_postgres_stays_shut(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        servers.postgres.stop()
+        servers.valkey.restart()
+        await both.until(lambda: "without PostgreSQL" in both.keeper.why)
+        assert (await Reader(both.books.redis).server()).published_epoch == 0
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.openings == 2, 30)
+
+
+async def test_unless_the_operator_chose_otherwise(servers: Servers) -> None:
+    async with keeping(servers, without_postgres=True) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        servers.postgres.stop()
+        servers.valkey.restart()
+        await both.until(lambda: both.keeper.stats.alarms == 1)
+        await both.until(lambda: both.keeper.why == "")
+        await both.opened()
+        await both.books.move("alice", 6)
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.openings == 2, 30)
+        await both.until(lambda: both.keeper.stats.copied == 2)
+        assert await both.books.balance("alice") == 11
+        assert (both.keeper.stats.orphaned, both.keeper.stats.alarms) == (0, 1)
+
+
+async def test_a_gap_is_closed_by_a_new_opening(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        stream = keys.ledger(keys.shard_of("alice"))
+        async with both.books.redis.pipeline(transaction=True) as pipe:  # what no keeper would do
+            record = (await both.books.redis.xrange(stream))[0][1]
+            pipe.xadd(stream, record, id=f"{both.books.epoch}-7")
+            pipe.xtrim(stream, maxlen=1, approximate=False)
+            await pipe.execute()
+        await both.until(lambda: both.keeper.stats.openings == 2)
+        assert both.keeper.stats.recovered == 1
+
+
+async def open_session(both: Both, account: str, session: str, due_ms: int) -> None:
+    """A session with a hold that expires at `due_ms`, as charge.lua leaves it."""
+    state = session_of(session, held=50)
+    state.lines[0].due_ms, state.due_ms, state.touched_ms = due_ms, due_ms, due_ms
+    await both.books.move(account, 1_000)
+    await both.books.move(account, 0, session=state, at_ms=due_ms)
+    await both.books.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, session): due_ms})
+    await both.books.redis.set(keys.where(session), f"{account}\nsub")
+
+
+async def test_what_is_due_is_swept(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await open_session(both, "alice", "s;1", now_ms() - 10)
+        await open_session(both, "bob", "s;2", now_ms() + 60_000)
+        await both.until(lambda: both.keeper.stats.swept == 1)
+        alice, bob = await both.books.account("alice"), await both.books.account("bob")
+        assert alice is not None
+        assert bob is not None
+        assert (alice.buckets[0].held, bob.buckets[0].held) == (0, 50)
+        assert await both.books.redis.exists(keys.where("s;1"))  # known for another hour
+
+
+async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        closed = session_of("s;1", forget_ms=now_ms() - 1)
+        await both.books.move("alice", 5, session=closed)
+        due = keys.due(keys.shard_of("alice"))
+        await both.books.redis.set(keys.where("s;1"), "alice\nsub")
+        await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
+        await both.until(lambda: gone(both, keys.where("s;1"), keys.sessions("alice"), due))
+
+
+async def gone(both: Both, *names: str) -> bool:
+    return not await both.books.redis.exists(*names)
+
+
+async def test_an_absence_extends_deadlines(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await both.books.redis.set("keeper:alive", now_ms() - 600_000)
+    await prepare_absence(servers, away_ms=600_000)
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await open_session(both, "alice", "s;1", now_ms() - 300_000)
+        await open_session(both, "bob", "s;2", now_ms() - 700_000)
+        await both.until(lambda: both.keeper.stats.swept == 1)
+        await asyncio.sleep(1.5)
+        alice, bob = await both.books.account("alice"), await both.books.account("bob")
+        assert alice is not None
+        assert bob is not None
+        assert (alice.buckets[0].held, bob.buckets[0].held) == (50, 0)
+
+
+async def prepare_absence(servers: Servers, *, away_ms: int) -> None:
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    await books.redis.set("keeper:alive", now_ms() - away_ms)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    await close(books)
+
+
+async def test_accounts_an_opening_removed_come_back_by_themselves(servers: Servers) -> None:
+    back = []
+
+    async def bring_in(account: str) -> None:
+        back.append(account)
+
+    async with keeping(servers, bring_in=bring_in) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        await both.books.redis.delete(keys.ledger(keys.shard_of("alice")))
+        await both.books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+        await both.until(lambda: back == ["alice"])
+
+
+def test_whom_a_nudge_means() -> None:
+    idle, busy, told = session_of("idle", held=5), session_of("busy", held=50), session_of("told", held=1)
+    closed = session_of("closed", held=500, forget_ms=NOW_MS)
+    told.lines[0].final = True
+    closed.lines[0].final = True
+    sessions = [idle, busy, told, closed]
+    assert [one.id for one in nudged(sessions, ["holder"])] == ["busy"]
+    assert [one.id for one in nudged(sessions, ["final"])] == ["told"]
+    assert [one.id for one in nudged(sessions, ["final", "holder"])] == ["told", "busy"]
+    assert nudged([closed, session_of("free")], ["holder", "final"]) == []
