@@ -228,15 +228,20 @@ def _by_period(pieces: list[tuple[Period, Units]]) -> tuple[Used, ...]:
 
 
 def _sum(one: Units, other: Units) -> Units:
-    def add(a: int | None, b: int | None) -> int | None:
-        return b if a is None else a if b is None else a + b
-
     return Units(
-        add(one.money, other.money),
-        add(one.octets, other.octets),
-        add(one.seconds, other.seconds),
-        add(one.units, other.units),
+        _add(one.money, other.money),
+        _add(one.octets, other.octets),
+        _add(one.seconds, other.seconds),
+        _add(one.units, other.units),
     )
+
+
+def _add(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    if one + other > EXACT_MAX:
+        raise AvpError(ResultCode.INVALID_AVP_VALUE, "amounts that add up to more than 2^53")
+    return one + other
 
 
 def _units(group: UsedServiceUnit | RequestedServiceUnit) -> Units:

@@ -22,12 +22,15 @@ from ocs.charging.profile import Profile
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
 from ocs.charging.settings import Settings
-from tariffs.catalog import Catalog
+from tariffs.catalog import Catalog, Rated
+from tariffs.draft import Verdict
 from tariffs.rating import Quote, rate
 from tariffs.units import EXACT_MAX
 
 ATTEMPTS: Final = 4
 """Of one charge: an account may have to be restored, and a profile reloaded, each of which may happen once more."""
+
+UNSERVED: Final = Rated(Verdict.RATING_FAILED, why="no service is configured for the context")
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
 _once: Final = msgspec.msgpack.Decoder(Once).decode
@@ -171,7 +174,7 @@ async def _charge(
                 return ChargingAnswer(Result.TOO_MUCH, reason=OUTCOMES[Result.TOO_MUCH].words)
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
-    return Busy("the account could not be brought in")
+    return Busy("the account is away, or changes faster than it can be read")
 
 
 def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
@@ -185,6 +188,8 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
 
 
 def _quote(request: ChargingRequest, shop: Shop, service: Service, profile: Profile, now_ms: int) -> Quote:
+    if service is UNKNOWN:
+        return [UNSERVED] * len(request.lines)
     at_ms, _ = event_time(request, shop.settings, now_ms)
     otherwise = service.rating_group
     lines = [

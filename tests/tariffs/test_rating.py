@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tariffs.catalog import REMEMBERED_MAX, Assignment, Catalog, Rated
@@ -63,16 +65,16 @@ voice    -             -           -                                    -
 """
 
 
-def ask(catalog: Catalog, service: str, group: int | None, sid: int | None, at_ms: int = 0, **facts: object) -> Rated:
-    inputs = Inputs(service, **facts)  # type: ignore[arg-type]
+def ask(catalog: Catalog, service: str, group: int | None, sid: int | None, at_ms: int = 0, **facts: Any) -> Rated:
+    inputs = Inputs(service, **facts)
     names = sorted(catalog.tariffs)
     return rate(catalog, [Assignment(name) for name in names], "EUR", [(group, sid)], inputs, at_ms)[0]
 
 
-@pytest.mark.parametrize("line", [line for line in WHICH.strip().splitlines()[1:]])
+@pytest.mark.parametrize("line", WHICH.strip().splitlines()[1:])
 def test_which_row(line: str) -> None:
     service, group, sid, facts, row = line.partition("#")[0].split()
-    given: dict[str, object] = {}
+    given: dict[str, Any] = {}
     if facts != "-":
         given = dict(fact.split("=") for fact in facts.split(","))
     for number in ("rat_type", "role"):

@@ -1,0 +1,100 @@
+"""Which row serves a context, and rows as the configuration wants them."""
+
+from __future__ import annotations
+
+import pytest
+
+from balances.ops import Result
+from ocs.charging.outcomes import DIAMETER, OUTCOMES
+from ocs.charging.request import FinalAction
+from ocs.charging.services import REMEMBERED_MAX, SERVICES, Services, service_table
+from tariffs.units import Kind
+
+CONTEXTS = """
+32251@3gpp.org                       data
+ext.01.001.8.32251@3gpp.org          data
+8.32251@3GPP.ORG                     data
+32255@3gpp.org                       data
+ext.01.001.8.32260@3gpp.org          voice
+10.32276@3gpp.org                    voice
+10.32275@3gpp.org                    voice
+32274@3gpp.org                       sms
+6.32270@3gpp.org                     mms
+32271@3gpp.org                       generic
+132251@3gpp.org                      -
+32251@3gpp.org.example               -
+context@vendor.com                   -
+-                                    -
+"""
+
+
+@pytest.mark.parametrize("line", CONTEXTS.strip().splitlines())
+def test_the_tail_of_the_context_says_which(line: str) -> None:
+    context, name = line.split()
+    found = Services().of(context)
+    assert (found.name if found else "-") == name
+
+
+def test_vendors_have_their_own_contexts() -> None:
+    table = service_table(
+        changes={"iot": {"contexts": ["*@vendor.com"], "unit": "octets"}, "sms": {"contexts": ["x@y"]}}
+    )
+    iot, sms = table.of("context@vendor.com"), table.of("x@y")
+    assert iot is not None
+    assert sms is not None
+    assert (iot.name, iot.unit, sms.name) == ("iot", Kind.OCTETS, "sms")
+
+
+def test_contexts_from_outside_do_not_fill_memory() -> None:
+    table = Services()
+    for number in range(REMEMBERED_MAX + 10):
+        table.of(f"{number}@nowhere")
+    assert len(table._remembered) <= REMEMBERED_MAX
+
+
+def test_configuration_wins_over_defaults_and_defaults_over_nothing_a_row_says() -> None:
+    quota = {"default": 60, "minimum": 30, "maximum": 600}
+    table = service_table(
+        {"validity_s": 300, "seconds": quota},
+        {"data": {"validity_s": 900, "final": {"action": "redirect", "address": "http://topup.example.net"}}},
+    )
+    data, voice, sms = table.by_name["data"], table.by_name["voice"], table.by_name["sms"]
+    assert (data.validity_s, voice.validity_s, sms.validity_s) == (900, 300, 300)
+    assert data.final.action is FinalAction.REDIRECT
+    assert sms.seconds.default == 60
+    assert voice.seconds == next(row for row in SERVICES if row.name == "voice").seconds  # it has its own
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"data": {"validty_s": 1}}, "data: Object contains unknown field `validty_s`"),
+        ({"data": {"validity_s": 0}}, "data: Expected `int` >= 1"),
+        ({"data": {"final": {"action": "redirect"}}}, "data: expected final.address"),
+        ({"data": {"final": {"action": "explode"}}}, "data: Invalid enum value"),
+        ({"data": {"octets": {"default": 1, "minimum": 2, "maximum": 3}}}, "minimum <= default <= maximum"),
+        ({"data": {"holding_s": 600}}, "holding_s < validity_s"),
+        ({"data": {"unit": "parsec"}}, "data: "),
+        ({"data": {"name": "x"}}, "data.name: a service cannot be renamed"),
+        ({"new": {"contexts": ["a@b"]}}, "new: Object missing required field `unit`"),
+    ],
+)
+def test_what_is_wrong_is_named(changes: dict[str, dict[str, object]], why: str) -> None:
+    with pytest.raises(ValueError, match=why.replace("[", r"\[")):
+        service_table(changes=changes)
+
+
+def test_every_row_can_grant_what_it_wants_to() -> None:
+    for row in SERVICES:
+        for kind in Kind:
+            quota = row.quota(kind)
+            assert quota.minimum <= quota.default <= quota.maximum
+        assert row.holding_s is None or row.holding_s < row.validity_s
+
+
+def test_every_result_has_its_row() -> None:
+    assert set(OUTCOMES) == set(Result)
+    told_apart = [Result.USER_UNKNOWN, Result.DENIED, Result.NOT_APPLICABLE, Result.CREDIT_LIMIT, Result.RATING_FAILED]
+    told_apart += [Result.SESSION_UNKNOWN, Result.UNABLE]
+    assert [DIAMETER[result] for result in told_apart] == [5030, 4010, 4011, 4012, 5031, 5002, 5012]
+    assert all(row.words or DIAMETER[result] == 2001 for result, row in OUTCOMES.items())  # a refusal says why

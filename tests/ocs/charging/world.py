@@ -1,0 +1,161 @@
+"""The whole path from the octets of a CCR to those of its CCA, with the readable model in place of the live store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import msgspec
+
+from balances import ops
+from balances.keys import AccountKeys
+from balances.model import Model
+from balances.pending import Pending
+from balances.store import fresh_account
+from balances.wire import Lost, NotSent
+from ocs.charging.diameter import to_request
+from ocs.charging.handle import Shop, handle
+from ocs.charging.profile import Profile
+from ocs.charging.request import Busy, ChargingAnswer
+from ocs.charging.services import service_table
+from ocs.charging.settings import Regular, Settings
+from protocol.diameter.dictionary.credit_control import CreditControlRequest
+from tariffs.catalog import Assignment, Catalog
+from tariffs.load import load_tariff
+from tests.ocs.charging.wire import cca, ccr
+
+T = TypeVar("T")
+
+NOW_MS = 1_700_000_000_000
+EURO = 1_000_000
+
+
+def ready(value: T) -> Pending[T]:
+    pending: Pending[T] = Pending()
+    pending.resolve(value)
+    return pending
+
+
+def failed(error: Exception) -> Pending[Any]:
+    pending: Pending[Any] = Pending()
+    pending.fail(error)
+    return pending
+
+
+class World:
+    """Store, profiles and look-ups of a worker, by hand. `seen` tells in words what the slow paths did."""
+
+    def __init__(self, *documents: str, services: dict[str, dict[str, Any]] | None = None, **clients: Regular) -> None:
+        texts = documents or ((files("tariffs") / "examples" / "demo.toml").read_text(),)
+        self.model = Model()
+        self.catalog = Catalog(load_tariff(text, source="tariff.toml") for text in texts)
+        self.known: dict[str, Profile] = {}
+        self.at_hand: dict[str, Profile] = {}
+        self.onces: dict[tuple[str, str], bytes] = {}
+        self.absent: dict[str, ops.Account] = {}
+        self.wheres: dict[str, tuple[str, str]] = {}
+        self.broken: Exception | None = None
+        self.statuses: list[str] = []
+        self.seen: list[str] = []
+        self.charged: list[ops.Charge] = []
+        self.now_ms = NOW_MS
+        settings = Settings(
+            services=service_table({}, services or {}),
+            clients={name.replace("_", "."): client for name, client in clients.items()},
+        )
+        self.shop = Shop(
+            catalog=self.catalog,
+            profiles=self,
+            store=self,
+            settings=settings,
+            restore=self._restore,
+            event_known=self._event_known,
+            jitter=lambda: 0,
+        )
+        self.subscriber("msisdn:491700000001")
+
+    def subscriber(self, identity: str, *, balance: int = 20 * EURO, account: str = "a1", **fields: Any) -> None:
+        tariffs = tuple(Assignment(name) for name in self.catalog.tariffs)
+        given: dict[str, Any] = {
+            "rev": 1,
+            "currency": "EUR",
+            "time_zone": "Europe/Berlin",
+            "assignments": tariffs,
+        } | fields
+        profile = Profile(subscriber="s1", account=account, **given)
+        for name in (identity, "subscriber:s1"):
+            self.known[name] = self.at_hand[name] = profile
+        self.account(account, balance)
+
+    def account(self, name: str, balance: int, **fields: int) -> None:
+        account = fresh_account(name, "EUR", **fields)
+        account.buckets[0].amount = balance
+        self.model.accounts[name] = account
+
+    def balance(self, account: str = "a1") -> int:
+        return self.model.accounts[account].buckets[0].amount
+
+    def held(self, account: str = "a1") -> int:
+        return self.model.accounts[account].buckets[0].held
+
+    # ---- what a Shop is made of
+
+    def get(self, identity: str) -> Profile | None:
+        return self.at_hand.get(identity)
+
+    def load(self, identities: Sequence[str]) -> Pending[Profile | None]:
+        self.seen.append(f"load {' '.join(identities)}")
+        found = next((identity for identity in identities if identity in self.known), None)
+        if found is not None:
+            self.at_hand[found] = self.known[found]
+        return ready(self.known[found] if found else None)
+
+    def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Pending[ops.Reply]:
+        if self.broken is not None:
+            return failed(self.broken)
+        if self.statuses:
+            return ready(ops.Reply(self.statuses.pop(0)))
+        assert of is None or of.account.endswith(charge.account)
+        sent = msgspec.msgpack.decode(msgspec.msgpack.encode(charge), type=ops.Charge)  # as the script reads it
+        self.charged.append(sent)
+        if charge.phase == ops.Phase.START:
+            self.wheres[charge.session] = charge.account, charge.subscriber
+        return ready(self.model.charge(sent, context))
+
+    def where(self, session: str) -> Pending[tuple[str, str] | None]:
+        self.seen.append("where")
+        return ready(self.wheres.get(session))
+
+    def _restore(self, account: str) -> Pending[None]:
+        self.seen.append(f"restore {account}")
+        if account in self.absent:
+            self.model.accounts[account] = self.absent.pop(account)
+        elif account not in self.model.accounts:
+            self.model.accounts[account] = fresh_account(account, "XXX")
+        return ready(None)
+
+    def _event_known(self, account: str, key: str) -> Pending[bytes | None]:
+        self.seen.append("event_known")
+        return ready(self.onces.get((account, key)))
+
+    # ---- traffic
+
+    def answer(self, asked: CreditControlRequest, via: str = "gw.example.net") -> ChargingAnswer | Busy | None:
+        coroutine = handle(to_request(asked, via, self.shop.settings), self.shop, self.now_ms)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            found: ChargingAnswer | Busy | None = stop.value
+            return found
+        raise AssertionError("everything was ready, and it waited")
+
+    def send(self, *args: Any, **fields: Any) -> Any:
+        """The CCA as the client decodes it."""
+        asked = ccr(*args, **fields)
+        answer = self.answer(asked)
+        assert isinstance(answer, ChargingAnswer), answer
+        return cca(asked, answer)
+
+
+NOT_SENT, LOST = NotSent("no pass"), Lost("cut")
