@@ -11,7 +11,10 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
+from ocs.embedded import Durability
 from tests.bench import micro, results, whole
+
+DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
 
 def main() -> None:
@@ -22,9 +25,7 @@ def main() -> None:
     parser.add_argument("--subscribers", default="1000", metavar="N[,N]", help="1000,200000 shows whether cost is flat")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--in-flight", type=int, default=128)
-    parser.add_argument(
-        "--save", action="store_true", help=f"keep as {results.LAST.name}, what later runs are compared with"
-    )
+    parser.add_argument("--save", action="store_true", help="later runs are compared with this one")
     options = parser.parse_args()
     console = Console(width=140)
     found: dict[str, Any] = {}
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 async def _whole(options: argparse.Namespace) -> dict[str, Any]:
-    durabilities = ["always", "everysec"] if options.durability == "both" else [options.durability]
+    durabilities: list[Durability] = [one for one in DURABILITIES if options.durability in (one, "both")]
     length = whole.Length(options.seconds, options.seconds, options.in_flight)
     found: dict[str, Any] = {}
     for durability in durabilities:

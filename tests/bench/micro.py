@@ -52,8 +52,8 @@ class Ready:
         self.value = value
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        yield from ()
         return self.value
-        yield
 
 
 class World:

@@ -1,16 +1,16 @@
 """CPU time of the server's processes, by what they do, from /proc."""
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 ROLES = ("worker", "keeper", "api", "supervisor", "redis", "postgres")
 
 
-def cpu_s(root: int) -> Counter[str]:
+def cpu_s(root: int) -> dict[str, float]:
     """Seconds of CPU by role of a process and all below it, children that ended included."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for pid in [root, *below(root)]:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -54,9 +54,8 @@ def show(console: Console, found: dict[str, Any]) -> None:
             table.add_column(f"{name} subscribers", justify="right")
         table.add_column("aim")
         for key in dict.fromkeys(key for column in columns.values() for key in column):
-            cells = [
-                _cell(column.get(key), last.get("whole", {}).get(name, {}).get(key)) for name, column in columns.items()
-            ]
+            before = last.get("whole", {})
+            cells = [_cell(column.get(key), before.get(name, {}).get(key)) for name, column in columns.items()]
             table.add_row(key, *cells, AIMS.get(key, ""))
         console.print(table)
     if "micro" in found:

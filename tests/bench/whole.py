@@ -92,7 +92,7 @@ async def _saturated(stage: Stage, pid: int, length: Length) -> tuple[float, flo
     page = stage.turn_page()
     await stage.client.quiet(5.0)
     count = max(1, page.answered)
-    spent = {role: round((after[role] - before[role]) / count * 1e6, 2) for role in after}
+    spent = {role: round((after[role] - before.get(role, 0.0)) / count * 1e6, 2) for role in after}
     return page.rate, client_s / count * 1e6, spent
 
 

@@ -164,8 +164,18 @@ def _calls(sha: str) -> Iterator[bytes]:
     record, numbers = b"r" * 300, random.Random(1)
     while True:
         name = f"{{{numbers.randrange(ACCOUNTS):05d}}}"
-        words = ("EVALSHA", sha, "3", f"{name}a", f"{name}s", "{00000}l", "session", record, str(STREAM_MAX))
-        yield hiredis.pack_command(words)
+        words: tuple[str | bytes, ...] = (
+            "EVALSHA",
+            sha,
+            "3",
+            f"{name}a",
+            f"{name}s",
+            "{00000}l",
+            "session",
+            record,
+            str(STREAM_MAX),
+        )
+        yield hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says: of one word
 
 
 class _Echo(asyncio.Protocol):
