@@ -218,6 +218,7 @@ class Line(msgspec.Struct, array_like=True):
     """Left over by the rounding of the current run of equal price (tariffs.units.muldiv)."""
     rest_price: int = 0
     rest_per: int = 0
+    rest_rounding: int = 0
     fee_paid: bool = False
     debited: int = 0
     """Money debited so far, micro-units."""

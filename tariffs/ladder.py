@@ -80,6 +80,7 @@ class Position(Protocol):
     rest: int
     rest_price: int
     rest_per: int
+    rest_rounding: int
     fee_paid: bool
 
 
@@ -134,9 +135,9 @@ def climb(
     if need == 0:
         line.total, line.paid_ahead = start + units, line.paid_ahead - ahead
         return Climbed(units, 0)
-    rest, rest_price, rest_per = line.rest, line.rest_price, line.rest_per
+    rest, same = line.rest, (line.rest_price, line.rest_per, line.rest_rounding)  # of the run of equal price
     open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
-    safe = (purse.mark(), at, cost, rest, rest_price, rest_per)  # where no block was open
+    safe = (purse.mark(), at, cost, rest, same)  # where no block was open
     if ladder.fee and not line.fee_paid:
         scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
         if grant and purse.available(Kind.MONEY, scope) < ladder.fee:
@@ -154,7 +155,8 @@ def climb(
         blocks = blocks_started(room, step.block)
         available = purse.available(step.kind, step.scope)
         if step.kind == Kind.MONEY:
-            run = rest if rest_price == step.price and rest_per == step.per else 0
+            priced = (step.price, step.per, step.rounding)
+            run = rest if same == priced else 0
             amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
             short = grant and amount > available
             if short:
@@ -163,7 +165,7 @@ def climb(
             if blocks:
                 purse.take(step.kind, step.scope, amount)
                 cost += amount
-                rest, rest_price, rest_per = left, step.price, step.per
+                rest, same = left, priced
         else:
             amount = step.price * blocks
             short = amount > available
@@ -175,7 +177,7 @@ def climb(
         covered = blocks * step.block
         at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
         if open_units == 0:
-            safe = (purse.mark(), at, cost, rest, rest_price, rest_per)
+            safe = (purse.mark(), at, cost, rest, same)
         if need == 0 or (short and step.kind == Kind.MONEY):
             break
         part = available - amount if short else 0
@@ -185,11 +187,12 @@ def climb(
             at, need, open_units = at + covered, max(need, step.block) - covered, step.block - covered
 
     if grant and open_units:
-        mark, at, cost, rest, rest_price, rest_per = safe
+        mark, at, cost, rest, same = safe
         purse.undo(mark)
     if at > ahead:
         line.fee_paid = True
-    line.rest, line.rest_price, line.rest_per = rest, rest_price, rest_per
+    line.rest = rest
+    line.rest_price, line.rest_per, line.rest_rounding = same
     line.total, line.paid_ahead = start + min(units, at), max(at - units, 0)
     return Climbed(min(units, at), cost)
 
@@ -267,6 +270,7 @@ class Start(msgspec.Struct):
     rest: int = 0
     rest_price: int = 0
     rest_per: int = 0
+    rest_rounding: int = 0
     fee_paid: bool = False
 
 

@@ -116,14 +116,14 @@ local function record_conflict(outcome)
 end
 
 local function fresh(ask)
-  return { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], 0, 0, 0, 0, 0, false, 0, 0, {}, '', 0, false,
+  return { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], 0, 0, 0, 0, 0, 0, false, 0, 0, {}, '', 0, false,
     now_ms }
 end
 
 -- Where a line stands on its ladder: what a climb moves, without the rest of the line
 local function position_of(line)
   return { 0, 0, 0, line[LINE.total], line[LINE.paid_ahead], line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per],
-    line[LINE.fee_paid] }
+    line[LINE.rest_rounding], line[LINE.fee_paid] }
 end
 
 local function wanted(ask)

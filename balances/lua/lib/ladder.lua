@@ -46,10 +46,11 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
     line[LINE.total], line[LINE.paid_ahead] = start + units, line[LINE.paid_ahead] - ahead
     return units, 0
   end
-  local rest, rest_price, rest_per = line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per]
+  local rest, rest_price, rest_per, rest_rounding =
+    line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding]
   local open_units = 0
   local safe_mark, safe_at, safe_cost = purse_mark(), at, cost
-  local safe_rest, safe_price, safe_per = rest, rest_price, rest_per
+  local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
   local steps = ladder[LADDER.steps]
   if ladder[LADDER.fee] > 0 and not line[LINE.fee_paid] then
     local scope
@@ -73,20 +74,20 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
       local available = purse_available(kind, scope)
       local amount, left, short
       if kind == KIND.MONEY then
-        local price, per = step[STEP.price], step[STEP.per]
+        local price, per, rounding = step[STEP.price], step[STEP.per], step[STEP.rounding]
         local run = 0
-        if rest_price == price and rest_per == per then run = rest end
-        amount, left = muldiv(price, blocks, run, per, step[STEP.rounding])
+        if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
+        amount, left = muldiv(price, blocks, run, per, rounding)
         short = grant and amount > available
         if short then
           blocks = affordable(step, available, run)
-          amount, left = muldiv(price, blocks, run, per, step[STEP.rounding])
+          amount, left = muldiv(price, blocks, run, per, rounding)
         end
         if amount > EXACT_MAX then return nil end
         if blocks > 0 then
           purse_take(kind, scope, amount)
           cost = cost + amount
-          rest, rest_price, rest_per = left, price, per
+          rest, rest_price, rest_per, rest_rounding = left, price, per, rounding
         end
       else
         amount = step[STEP.price] * blocks
@@ -101,7 +102,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
       at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
       if open_units == 0 then
         safe_mark, safe_at, safe_cost = purse_mark(), at, cost
-        safe_rest, safe_price, safe_per = rest, rest_price, rest_per
+        safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
       end
       if need == 0 or (short and kind == KIND.MONEY) then break end
       local part = short and available - amount or 0
@@ -115,10 +116,12 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
 
   if grant and open_units > 0 then
     purse_undo(safe_mark)
-    at, cost, rest, rest_price, rest_per = safe_at, safe_cost, safe_rest, safe_price, safe_per
+    at, cost, rest = safe_at, safe_cost, safe_rest
+    rest_price, rest_per, rest_rounding = safe_price, safe_per, safe_rounding
   end
   if at > ahead then line[LINE.fee_paid] = true end
-  line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per] = rest, rest_price, rest_per
+  line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] =
+    rest, rest_price, rest_per, rest_rounding
   line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
   return min(units, at), cost
 end
