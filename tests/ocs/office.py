@@ -40,7 +40,7 @@ class Office:
     """`call(...)` is an HTTP request of the admin; `sync()` copies the streams to PostgreSQL."""
 
     def __init__(self, redis: Redis, pool: Any, link: Link) -> None:
-        self.redis = redis
+        self.redis: Any = redis
         self.pool = pool
         self.link = link
         self.store = Store(link)
@@ -75,9 +75,7 @@ class Office:
 
     async def top_up(self, amount: str, account: str = "a1", key: str = "", **more: Any) -> httpx.Response:
         key = key or str(uuid.uuid4())
-        return await self.call(
-            "POST", f"/v1/accounts/{account}/topups", {"amount": amount} | more, idempotency_key=key
-        )
+        return await self.call("POST", f"/v1/accounts/{account}/topups", {"amount": amount} | more, idempotency_key=key)
 
     async def tariff(self, text: str = FLAT, tariff: str = "flat") -> None:
         made = await self.call("PUT", f"/v1/tariffs/{tariff}", text, content_type="application/toml", if_match="*")

@@ -9,7 +9,9 @@ from tests.ocs.office import Office
 
 
 async def test_an_account_begins_empty(desk: Office) -> None:
-    made = await desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "5.5", "time_zone": "Europe/Berlin"})
+    made = await desk.call(
+        "PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "5.5", "time_zone": "Europe/Berlin"}
+    )
     assert made.status_code == 201
     shown = made.json()
     assert {name: shown[name] for name in ("id", "currency", "time_zone", "state", "balance", "available")} == {

@@ -1,6 +1,5 @@
 """Around the operations: tokens, sizes, what is not there, and whether we say how we are."""
 
-import os
 import stat
 from pathlib import Path
 
@@ -80,7 +79,6 @@ def test_the_token_is_for_its_owner(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(EmptyToken):
         token_of(tmp_path / "data")
-    os.unlink(path)
 
 
 def test_every_problem_an_operation_names_exists() -> None:

@@ -28,11 +28,11 @@ async def test_a_tariff_is_published_in_versions(desk: Office) -> None:
 
 
 async def test_the_catalogue_has_what_still_prices_something(desk: Office) -> None:
-    later = 'valid_from = 2030-01-01T00:00:00Z\n' + FLAT
+    later = "valid_from = 2030-01-01T00:00:00Z\n" + FLAT
     await desk.call("PUT", "/v1/tariffs/flat", FLAT, **TOML)
     await desk.call("PUT", "/v1/tariffs/flat", FLAT.replace("0.01", "0.02"), if_match="*", **TOML)
     await desk.call("PUT", "/v1/tariffs/flat", later, if_match="*", **TOML)
-    version, packed = await desk.redis.hmget(keys.CATALOG, "version", "documents")  # type: ignore[misc]
+    version, packed = await desk.redis.hmget(keys.CATALOG, "version", "documents")
     catalog = unpack_catalog(int(version), packed)
     now, then = catalog.in_force("flat", 1_800_000_000_000), catalog.in_force("flat", 1_900_000_000_000)
     assert now is not None
@@ -68,7 +68,7 @@ async def test_tariffs_in_json_and_in_nothing_else(desk: Office) -> None:
 async def test_sessions(desk: Office) -> None:
     await desk.account()
     session = open_session("pgw.example.net;1;2/3", "s1")
-    await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))  # type: ignore[misc]
+    await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))
     await desk.redis.set(keys.where(session.id), "a1\ns1")
     listed = (await desk.call("GET", "/v1/sessions?account=a1")).json()["items"]
     path = f"/v1/sessions/{quote(session.id, safe='')}"

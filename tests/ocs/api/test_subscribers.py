@@ -117,7 +117,7 @@ async def test_sessions_of_one_who_moves_are_asked_to_report(desk: Office) -> No
     await desk.subscriber("s1", "a1", "msisdn:491701")
     for number, subscriber in enumerate(("s1", "s1", "s2")):
         session = open_session(f"gw;{number}", subscriber)
-        await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))  # type: ignore[misc]
+        await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))
     body = {"account": "a2", "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
     await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
     await asyncio.sleep(0.05)

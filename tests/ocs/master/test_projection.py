@@ -57,7 +57,7 @@ async def test_changes_and_removals_follow(desk: Office) -> None:
     await put(desk, "s1", "a2", "msisdn:491")
     await put(desk, "s2", "a2", "msisdn:492", "imsi:001")
     number = await run(desk)
-    assert await accounts_of(desk) == {name: "a2" for name in BEFORE}
+    assert await accounts_of(desk) == dict.fromkeys(BEFORE, "a2")
     assert await desk.redis.mget(keys.PROJECTED, TOLD) == [str(number).encode()] * 2
     assert await run(desk) == number
 
@@ -67,7 +67,7 @@ async def test_all_of_it_comes_back_when_redis_lost_it(desk: Office) -> None:
     await desk.redis.flushall()
     await run_without_pass(desk)
     assert await accounts_of(desk) == BEFORE
-    assert await desk.redis.hexists(keys.CATALOG, "documents")  # type: ignore[misc]
+    assert await desk.redis.hexists(keys.CATALOG, "documents")
 
 
 async def run_without_pass(desk: Office) -> None:
@@ -101,10 +101,10 @@ async def test_a_run_that_was_overtaken_writes_nothing(desk: Office) -> None:
         await desk.redis.incr(TOKEN)  # another begins, because this one's connection to PostgreSQL seemed dead
         return await at_the_door(*names)
 
-    desk.redis.mget = mget  # type: ignore[assignment,method-assign]
+    desk.redis.mget = mget
     with pytest.raises(Overtaken):
         await run(desk)
-    desk.redis.mget = at_the_door  # type: ignore[method-assign]
+    desk.redis.mget = at_the_door
     assert await accounts_of(desk) == BEFORE
     await run(desk)
     assert (await accounts_of(desk))["msisdn:491"] == "a2"

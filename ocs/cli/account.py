@@ -1,0 +1,138 @@
+"""`ocs account ...`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.remote import Remote, remote
+
+NAME = click.argument("name", metavar="ACCOUNT")
+KEY = click.option("--key", help="Idempotency-Key: the same again does nothing twice (default: a new one).")
+
+
+@click.group()
+def account() -> None:
+    """Accounts: balances, settings, top-ups."""
+
+
+def account_table(found: Any) -> None:
+    money = found["currency"]
+    facts(
+        f"account {found['id']}",
+        [
+            ("state", found["state"]),
+            ("suspended for", found["suspended_for"]),
+            ("balance", f"{found['balance']} {money}"),
+            ("held", f"{found['held']} {money}"),
+            ("available", f"{found['available']} {money}"),
+            ("credit limit", f"{found['credit_limit']} {money}"),
+            ("suspend below", found["suspend_below"]),
+            ("resume at", found["resume_at"]),
+            ("time zone", found["time_zone"]),
+            ("revision", found["rev"]),
+        ],
+    )
+    columns = ("id", "name", "kind", "amount", "held", "priority", "valid until", "pays")
+    lines = [
+        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], b["valid_until"], b["scope"] or "all")
+        for b in found["buckets"]
+    ]
+    rows("buckets", columns, lines, right=("amount", "held", "priority"))
+
+
+def posted_table(done: Any) -> None:
+    columns = ("seq", "bucket", "kind", "amount", "after", "why")
+    lines = [(e["seq"], e["bucket"], e["kind"], e["amount"], e["balance_after"], e["why"]) for e in done["entries"]]
+    rows(f"account {done['account']}: balance {done['balance']}, {done['state']}", columns, lines)
+
+
+@account.command("list")
+@json_option
+@remote
+def list_accounts(server: Remote, as_json: bool) -> None:
+    """All accounts."""
+    found: dict[str, Any] = {"items": [], "next": ""}
+    while found["next"] is not None:
+        page = server.get("accounts", after=found["next"] or None, limit=1000)
+        found = {"items": found["items"] + page["items"], "next": page["next"]}
+
+    def table(answer: Any) -> None:
+        columns = ("id", "currency", "time zone", "created")
+        rows("accounts", columns, [(a["id"], a["currency"], a["time_zone"], a["created"]) for a in answer["items"]])
+
+    show(found, as_json, table)
+
+
+@account.command("show")
+@NAME
+@json_option
+@remote
+def show_account(server: Remote, name: str, as_json: bool) -> None:
+    """State and balances."""
+    show(server.get("accounts", name), as_json, account_table)
+
+
+@account.command("set")
+@NAME
+@click.option("--currency", help="ISO 4217; needed for a new account.")
+@click.option("--credit-limit", metavar="MONEY")
+@click.option("--suspend-below", metavar="MONEY")
+@click.option("--resume-at", metavar="MONEY")
+@click.option("--time-zone", metavar="ZONE")
+@click.option("--state", type=click.Choice(["active", "suspended", "closed"]))
+@click.option("--suspend-for", type=click.Choice(["operator", "barred", "fraud"]))
+@json_option
+@remote
+def set_account(server: Remote, name: str, as_json: bool, **settings: str | None) -> None:
+    """Create an account, or change its settings."""
+    body = {key: value for key, value in settings.items() if value is not None}
+    if "currency" not in body:
+        body["currency"] = server.get("accounts", name)["currency"]
+    show(server.put("accounts", name, body=body), as_json, account_table)
+
+
+@account.command("topup")
+@NAME
+@click.argument("amount")
+@click.option("--kind", type=click.Choice(["money", "octets", "seconds", "units"]), default="money")
+@click.option("--valid-until", metavar="TIME", help="RFC 3339: 2030-01-01T00:00:00+01:00")
+@click.option("--scope", multiple=True, metavar="SERVICE", help="Services it may pay; more than once for several.")
+@click.option("--name", "bucket_name", default="", help="What the bucket is called.")
+@click.option("--reference", default="")
+@KEY
+@json_option
+@remote
+def top_up(
+    server: Remote,
+    name: str,
+    amount: str,
+    kind: str,
+    valid_until: str | None,
+    scope: tuple[str, ...],
+    bucket_name: str,
+    reference: str,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Add money, or a bundle that is limited in time or to some services."""
+    body: dict[str, Any] = {"amount": amount, "kind": kind, "reference": reference}
+    optional = {"valid_until": valid_until, "scope": list(scope), "name": bucket_name}
+    body |= {field: value for field, value in optional.items() if value}
+    show(server.post("accounts", name, "topups", body=body, key=key), as_json, posted_table)
+
+
+@account.command("adjust", context_settings={"ignore_unknown_options": True})  # -5 is an amount
+@NAME
+@click.argument("amount")
+@click.option("--reason", required=True)
+@click.option("--bucket", type=int, default=0, help="Default: the main balance.")
+@KEY
+@json_option
+@remote
+def adjust(server: Remote, name: str, amount: str, reason: str, bucket: int, key: str | None, as_json: bool) -> None:
+    """Correct a balance, up or down."""
+    body = {"amount": amount, "reason": reason, "bucket": bucket}
+    show(server.post("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)

@@ -1,0 +1,68 @@
+"""What `ocs check` looks at: everything a start needs, without starting."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from balances.wire import Link
+from ocs.config import Config
+from ocs.embedded import EmbeddedError, find_postgres, find_valkey
+from ocs.master.reach import postgres_trouble
+from ocs.net.clock import now_ms
+
+WAIT_S = 5.0
+
+
+async def checks(config: Config) -> list[tuple[str, str]]:
+    """What was looked at, and what is wrong with it ("" for nothing)."""
+    return [check async for check in _checks(config)]
+
+
+async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
+    yield "configuration", ""
+    yield f"data directory {config.data}", _directory(config.data)
+    if config.redis.url:
+        yield "redis.url", await _redis(config.redis.url.reveal())
+    else:
+        yield "redis (embedded)", _missing(find_valkey)
+    if config.postgres.dsn:
+        yield "postgres.dsn", await postgres_trouble(config.postgres.dsn.reveal(), WAIT_S)
+    else:
+        yield "postgres (embedded)", _missing(find_postgres)
+    for name in ("tls_cert", "tls_key", "tls_ca"):
+        path = getattr(config.diameter, name)
+        if path:
+            yield f"diameter.{name}", "" if os.access(path, os.R_OK) else f"{path} cannot be read"
+
+
+def _directory(data: Path) -> str:
+    """Writable, or it can be made."""
+    place = data.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is not a directory"
+    return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written"
+
+
+def _missing(find: object) -> str:
+    assert callable(find)
+    try:
+        find()
+    except EmbeddedError as why:
+        return str(why)
+    return ""
+
+
+async def _redis(url: str) -> str:
+    """Ungated: whether its history is open is for the keeper to see to."""
+    try:
+        link = Link(url, now_ms=now_ms, ungated=True)
+    except ValueError as why:
+        return str(why)
+    await link.start(WAIT_S)
+    trouble = "" if link.epoch is not None else link.why
+    await link.stop()
+    return trouble

@@ -1,0 +1,127 @@
+"""The HTTP API from the command line, with what the standard library has."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WAIT_S: Final = 30
+
+
+class Refused(click.ClickException):
+    """What the server said no to, or that there is none: exit code 1."""
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Remote:
+    """One server and the token for it."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = urlsplit(url)
+        if self._url.scheme not in ("http", "https") or not self._url.hostname:
+            raise Refused(f"{url}: expected http://host:port")
+        self._token = token
+
+    def get(self, *path: str, **query: Any) -> Any:
+        return self.ask("GET", *path, query=query)[0]
+
+    def put(self, *path: str, body: Any, media_type: str = "application/json") -> Any:
+        """Create or change: with the version that is there now, so that nothing unseen is overwritten."""
+        try:
+            headers = {"If-Match": self.ask("GET", *path)[1]}
+        except Refused as why:
+            if not why.kind.endswith(":not-found"):
+                raise
+            headers = {"If-None-Match": "*"}
+        return self.ask("PUT", *path, body=body, headers=headers, media_type=media_type)[0]
+
+    def post(self, *path: str, body: Any = None, key: str | None = None) -> Any:
+        key = key or os.urandom(16).hex()
+        return self.ask("POST", *path, body=body, headers={"Idempotency-Key": key})[0]
+
+    def delete(self, *path: str) -> None:
+        self.ask("DELETE", *path, headers={"If-Match": self.ask("GET", *path)[1]})
+
+    def ask(
+        self,
+        method: str,
+        *path: str,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
+    ) -> tuple[Any, str]:
+        """The answer and its ETag."""
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection  # not for --help: it imports ssl
+
+        target = "/v1/" + "/".join(quote(part, safe="") for part in path)
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        if given:
+            target += "?" + urlencode(given)
+        sent = {"Authorization": f"Bearer {self._token}", "Content-Type": media_type, **(headers or {})}
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
+        connection = kind(self._url.hostname or "", self._url.port, timeout=WAIT_S)
+        try:
+            connection.request(method, target, content, sent)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, HTTPException) as why:
+            raise Refused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise _refusal(answer.status, text)
+        return (json.loads(text) if text else None), answer.headers.get("ETag", "")
+
+
+def _refusal(status: int, text: bytes) -> Refused:
+    try:
+        problem = json.loads(text)
+        return Refused(f"{problem['title']}: {problem['detail']}", problem["type"])
+    except (ValueError, KeyError, TypeError):
+        return Refused(f"the server answered {status}: {text[:200].decode(errors='replace')}")
+
+
+def remote(command: F) -> F:
+    """Options that say which server; the command's first argument becomes the `Remote`."""
+
+    def connected(url: str | None, config: Path | None, data: Path | None, **arguments: Any) -> Any:
+        return command(_connect(url, config, data), **arguments)
+
+    connected.__doc__, connected.__name__ = command.__doc__, command.__name__
+    # Options that were declared below this decorator.
+    connected.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option("--data", type=click.Path(path_type=Path), help="Data directory with the token (ocs-data)."),
+        click.option("--config", type=click.Path(path_type=Path), help="Configuration that says where it is."),
+        click.option("--url", help="The server (default: as configured, http://127.0.0.1:8080)."),
+    ):
+        connected = option(connected)
+    return connected  # type: ignore[return-value]
+
+
+def _connect(url: str | None, file: Path | None, data: Path | None) -> Remote:
+    from ocs.config import ConfigError, load
+
+    try:
+        config = load(file, data=data)
+    except ConfigError as why:
+        raise Refused(str(why)) from None
+    token = config.data / "admin.token"
+    try:
+        secret = token.read_text(encoding="ascii").strip()
+    except OSError as why:
+        raise Refused(f"{token}: {why.strerror}; name the data directory of the server with --data") from None
+    return Remote(url or f"http://{config.http.listen}", secret)

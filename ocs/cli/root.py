@@ -1,0 +1,46 @@
+"""The commands, each imported only when it is asked for: `--help` must not wait for a server's libraries."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("ocs.cli.serve:run", "Serve: all roles in one go, stores embedded unless configured."),
+    "check": ("ocs.cli.serve:check", "Validate the configuration and reach the stores; say what is wrong."),
+    "account": ("ocs.cli.account:account", "Accounts: balances, settings, top-ups."),
+    "subscriber": ("ocs.cli.subscriber:subscriber", "Subscribers and their identities."),
+    "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
+    "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
+    "ledger": ("ocs.cli.ledger:ledger", "The ledger: entries of an account, and its proof."),
+}
+
+
+class Lazy(click.Group):
+    """A group that knows the names and first lines of its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ocs", prog_name="ocs")
+def cli() -> None:
+    """An open online charging server.
+
+    `ocs run --demo` serves with demo data. The other commands operate a running server through its HTTP API.
+    """

@@ -1,0 +1,85 @@
+"""`ocs run` and `ocs check`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ocs.config import Config
+    from ocs.supervisor import Addresses
+
+
+def options(command: Any) -> Any:
+    for option in (
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key: http.listen=off"),
+        click.option("--demo", is_flag=True, help="Load demo subscribers; admit any peer of this machine."),
+        click.option("--data", type=click.Path(path_type=Path), help="Where everything is kept (ocs-data)."),
+        click.option("--config", type=click.Path(path_type=Path), help="TOML file (ocs.toml, if it is there)."),
+    ):
+        command = option(command)
+    return command
+
+
+def configured(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> Config:
+    from ocs.config import ConfigError, load
+
+    try:
+        return load(config, settings, data=data, demo=demo)
+    except ConfigError as why:
+        raise click.ClickException(str(why)) from None
+
+
+@click.command()
+@options
+def run(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> None:
+    """Serve: all roles in one go, stores embedded unless configured. Ctrl-C stops all of it cleanly."""
+    from ocs import supervisor
+    from ocs.api.auth import EmptyToken, token_of
+
+    found = configured(config, data, demo, settings)
+    try:
+        token_of(found.data)
+    except (OSError, EmptyToken) as why:
+        raise click.ClickException(f"data directory {found.data}: {why}") from None
+    sys.exit(supervisor.run(found, announce))
+
+
+async def announce(config: Config, addresses: Addresses) -> None:
+    """Once everything is up: where it is, for the person at the terminal."""
+    from ocs import demo
+
+    where = [
+        ("Diameter", addresses.diameter),
+        ("Diameter, TLS", addresses.diameter_tls),
+        ("HTTP API", addresses.http and f"http://{addresses.http}/v1    (docs: http://{addresses.http}/docs)"),
+        ("metrics", addresses.metrics and f"http://{addresses.metrics}/metrics"),
+        ("API token", str(config.data / "admin.token")),
+    ]
+    lines = ["", "ocs is up", *(f"  {name:<14} {address}" for name, address in where if address)]
+    if config.demo and addresses.http:
+        try:
+            await asyncio.to_thread(demo.load, config, addresses.http)
+            lines += ["", *demo.lines(config, addresses.http)]
+        except click.ClickException as why:
+            lines += ["", f"the demo data could not be loaded: {why.message}"]
+    click.echo("\n".join([*lines, ""]))
+
+
+@click.command()
+@options
+def check(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> None:
+    """Validate the configuration and reach the stores; say what is wrong."""
+    from ocs.cli.checks import checks
+
+    found = configured(config, data, demo, settings)
+    wrong = 0
+    for name, trouble in asyncio.run(checks(found)):
+        click.echo(f"{name}: {trouble or 'ok'}", err=bool(trouble))
+        wrong += bool(trouble)
+    if wrong:
+        raise click.ClickException(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong")

@@ -1,0 +1,103 @@
+"""`ocs subscriber ...`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.remote import Refused, Remote, remote
+
+NAME = click.argument("name", metavar="SUBSCRIBER")
+
+
+@click.group()
+def subscriber() -> None:
+    """Subscribers and their identities."""
+
+
+def _tariffs(found: Any) -> list[str]:
+    return [
+        t["tariff"] + (f" from {t['from']}" if t["from"] else "") + (f" until {t['until']}" if t["until"] else "")
+        for t in found["tariffs"]
+    ]
+
+
+def subscriber_table(found: Any) -> None:
+    facts(
+        f"subscriber {found['id']}",
+        [
+            ("account", found["account"]),
+            ("identities", found["identities"]),
+            ("tariffs", _tariffs(found)),
+            ("barred", "yes" if found["barred"] else ""),
+            ("version", found["version"]),
+        ],
+    )
+
+
+def subscribers_table(found: Any) -> None:
+    columns = ("id", "account", "identities", "tariffs")
+    rows("subscribers", columns, [(s["id"], s["account"], s["identities"], _tariffs(s)) for s in found["items"]])
+
+
+@subscriber.command("list")
+@click.option("--account")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--after", help="Where the page before ended.")
+@json_option
+@remote
+def list_subscribers(server: Remote, account: str | None, limit: int, after: str | None, as_json: bool) -> None:
+    """Subscribers, all or of one account."""
+    show(server.get("subscribers", account=account, limit=limit, after=after), as_json, subscribers_table)
+
+
+@subscriber.command("show")
+@NAME
+@json_option
+@remote
+def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
+    """A subscriber, by its id or by an identity (msisdn:4917...)."""
+    if name.partition(":")[0] in ("msisdn", "imsi", "sip", "nai", "private", "username", "mac"):
+        found = server.get("subscribers", identity=name)["items"]
+        if not found:
+            raise Refused(f"nobody has the identity {name}")
+        show(found[0], as_json, subscriber_table)
+    else:
+        show(server.get("subscribers", name), as_json, subscriber_table)
+
+
+@subscriber.command("set")
+@NAME
+@click.option("--account", required=True)
+@click.option("--identity", "identities", multiple=True, metavar="KIND:IDENTITY", help="All it has: msisdn:4917...")
+@click.option("--tariff", "tariffs", multiple=True, help="In order: the first that has a price counts.")
+@click.option("--barred", is_flag=True)
+@json_option
+@remote
+def set_subscriber(
+    server: Remote,
+    name: str,
+    account: str,
+    identities: tuple[str, ...],
+    tariffs: tuple[str, ...],
+    barred: bool,
+    as_json: bool,
+) -> None:
+    """Create a subscriber, or replace what is known of one."""
+    body = {
+        "account": account,
+        "identities": identities,
+        "tariffs": [{"tariff": tariff} for tariff in tariffs],
+        "barred": barred,
+    }
+    show(server.put("subscribers", name, body=body), as_json, subscriber_table)
+
+
+@subscriber.command("delete")
+@NAME
+@remote
+def delete_subscriber(server: Remote, name: str) -> None:
+    """Forget a subscriber; its account stays."""
+    server.delete("subscribers", name)

@@ -1,0 +1,43 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ocs.api.auth import Callers, token_of
+from ocs.api.server import application, serving
+from ocs.cli.root import cli
+from ocs.config import Http
+from tests.ocs.office import Office, office
+from tests.servers import Servers
+
+Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+async def desk(servers: Servers) -> AsyncIterator[Office]:
+    async with office(servers) as made:
+        yield made
+
+
+@pytest.fixture
+async def address(desk: Office, tmp_path: Path) -> AsyncIterator[str]:
+    """Of a server that listens, with its token in `tmp_path`."""
+    app = application(desk.desk, Callers({token_of(tmp_path): "admin"}), Http())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with serving(app, listener):
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def ocs(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`await ocs("account", "show", "a1")`."""
+    monkeypatch.chdir(tmp_path)
+
+    async def run(*words: str) -> Result:
+        where = ["--url", f"http://{address}", "--data", str(tmp_path)]
+        return await asyncio.to_thread(CliRunner().invoke, cli, [*words[:2], *where, *words[2:]])
+
+    return run
