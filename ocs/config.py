@@ -7,7 +7,6 @@ that starts with half of its configuration ignored is worse than one that does n
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import os
 import re
@@ -136,6 +135,8 @@ class Peer(Part, frozen=True):
     """Name (DNS or common name) its certificate must carry; empty: Origin-Host."""
     connections: Annotated[int, Meta(ge=1, le=64)] = 8
     """Connections it may hold at once."""
+    connect: Listen = OFF
+    """`host:port` we connect to, and again when the connection ends; `off`: it connects to us."""
     profile: PeerProfile = PeerProfile()
 
     def __post_init__(self) -> None:
@@ -431,11 +432,19 @@ def _explain(tree: dict[str, Any], key: str, what: str) -> str:
     if what.startswith("Object missing"):
         what = f"Expected {what.removeprefix('Object missing required field ')} to be given"
     elif what.startswith("Invalid enum value"):
-        choices = get_args(functools.reduce(lambda kind, name: get_type_hints(kind)[name], key.split("."), Config))
-        what = f"Expected one of {', '.join(choices)}"
+        what = f"Expected one of {', '.join(get_args(_kind_at(key)))}"
     elif not what.startswith("Expected"):
         what = f"Expected {what}"
     return f"{key or 'the file'}: {what[0].lower()}{what[1:]}{_given(tree, key)}"
+
+
+def _kind_at(key: str) -> Any:
+    """The type of `a.b[0].c`."""
+    kind: Any = Config
+    for name, index in re.findall(r"(\w+)(\[.*?\])?", key):
+        kind = get_type_hints(kind)[name]
+        kind = get_args(kind)[0] if index else kind
+    return kind
 
 
 def _given(tree: dict[str, Any], key: str) -> str:

@@ -1,0 +1,167 @@
+"""The configuration: what is wrong stops the start and says where; secrets stay secret."""
+
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from ocs.config import OFF, Config, ConfigError, Listen, Part, Secret, load
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
+
+
+def from_file(text: str, path: Path, **more: Any) -> Config:
+    file = path / "my.toml"
+    file.write_text(text)
+    return load(file, environ={}, **more)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    found = load(environ={})
+    assert (found.diameter.listen.host, found.diameter.listen.port) == ("127.0.0.1", 3868)
+    assert (found.http.listen, found.metrics.listen) == ("127.0.0.1:8080", "127.0.0.1:9464")
+    assert (found.radius.auth_listen, found.radius.acct_listen) == ("127.0.0.1:1812", "127.0.0.1:1813")
+    assert not found.diameter.tls_listen
+    assert (found.diameter.origin_host, found.diameter.origin_realm) == ("ocs.example.net", "example.net")
+    assert (found.durability, found.open_without_postgres, found.charging.validity_s) == ("always", False, 600)
+    assert found.data == Path("ocs-data")
+    assert not found.redis.url
+    assert not found.diameter.admit_loopback
+
+
+def test_demo_admits_this_machine_unless_told_otherwise() -> None:
+    assert load(environ={}, demo=True).diameter.admit_loopback
+    assert not load(environ={}, demo=True, overrides=["diameter.admit_loopback=false"]).diameter.admit_loopback
+
+
+def test_the_later_wins(tmp_path: Path) -> None:
+    text = 'workers = 2\n[http]\nlisten = "127.0.0.1:1"\n[diameter]\nwatchdog_s = 7\n'
+    (tmp_path / "my.toml").write_text(text)
+    environ = {"OCS_HTTP__LISTEN": "127.0.0.1:2", "OCS_WORKERS": "3", "HOME": "/"}
+    found = load(tmp_path / "my.toml", ["workers=4"], environ)
+    assert (found.workers, found.http.listen.port, found.diameter.watchdog_s) == (4, 2, 7)
+
+
+def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
+    found = load(
+        environ={},
+        overrides=[
+            "diameter.origin_host=12.34",
+            "http.listen=[::1]:0",
+            "metrics.listen=off",
+            "charging.validity_jitter=0.25",
+            'diameter.peers=[{origin_host="pgw", addresses=["10.0.0.0/8"], profile={tariff_change=true}}]',
+            "charging.quota.octets.default=2000000",
+            'charging.services.data.final={action="redirect", address="http://x"}',
+        ],
+    )
+    assert found.diameter.origin_host == "12.34"
+    assert (found.http.listen.host, found.http.listen.port) == ("::1", 0)
+    assert found.metrics.listen == OFF
+    assert found.diameter.peers[0].profile.tariff_change
+    assert found.charging.table().by_name["data"].octets.default == 2_000_000
+    assert found.charging.table().by_name["data"].final.address == "http://x"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("workers=0", "--set workers: workers: expected int >= 1, found 0"),
+        ("workers=many", "--set workers: workers: expected int, got str, found 'many'"),
+        ("workerz=1", "--set workerz: workerz: no such key"),
+        ("http.listens=1", "--set http.listens: http.listens: no such key"),
+        ("workers", "--set workers: expected key=value"),
+        ("http=5", "--set http: http: expected object, got int, found 5"),
+        ("http.listen=localhost", "http.listen: expected host:port with a port from 0 to 65535, or off"),
+        ("http.listen=:80", "http.listen: expected host:port"),
+        ("http.listen=a:65536", "http.listen: expected host:port"),
+        ("diameter.watchdog_s=5", "diameter.watchdog_s: expected int >= 6, found 5"),
+        ("diameter.origin_host=a b", "diameter.origin_host: expected str matching regex"),
+        ("diameter.tls_listen=0.0.0.0:5658", "diameter: expected tls_cert, tls_key and tls_ca beside tls_listen"),
+        ('diameter.peers=[{origin_hos="a"}]', "diameter.peers[0].origin_hos: no such key"),
+        ("diameter.peers=[{}]", "diameter.peers[0]: expected origin_host to be given"),
+        ('diameter.peers=[{origin_host="a"},{origin_host="a"}]', "diameter: expected each origin_host in peers[] once"),
+        ('diameter.peers=[{origin_host="a",addresses=["x"]}]', "diameter.peers[0]: expected an IP address or network"),
+        ("log.level=loud", "log.level: expected one of debug, info, warning, error, found 'loud'"),
+        ("charging.quota.octets.minimum=99999999", "charging.quota.octets: expected minimum <= default <= maximum"),
+        ("charging.services.data.validity=1", "services.data: "),
+        ("charging.identity_order=['fax']", "charging.identity_order[0]: expected one of msisdn, imsi,"),
+        ('radius.clients=[{address="::1",secret="x",message_authenticator="no"}]', "expected one of require, check"),
+        ("redis.url=http://x", "redis: expected url as one of redis://, rediss://, unix://"),
+        ("redis.url=redis+cluster://x", "not served yet"),
+        ("postgres.dsn=mysql://x", "postgres: expected dsn as postgresql://"),
+        ("postgres.dsn=env:NOT_SET", "postgres.dsn: expected an environment variable after env:, but NOT_SET is not"),
+        ("postgres.dsn=file:/nowhere", "postgres.dsn: expected a readable file after file:"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(environ={}, overrides=[override])
+    assert says in str(refused.value)
+
+
+def test_a_fault_in_the_file_names_the_file(tmp_path: Path) -> None:
+    for text, says in (
+        ("[diameter]\nwatchdog_s = 1", "my.toml: diameter.watchdog_s: expected int >= 6, found 1"),
+        ("[diamter]", "my.toml: diamter: no such key"),
+        ("workers = ", "my.toml: not TOML"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(says)):
+            from_file(text, tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "nowhere.toml", environ={})
+    with pytest.raises(ConfigError, match=re.escape("environment OCS_HTTP__LISTENS: http.listens: no such key")):
+        load(environ={"OCS_HTTP__LISTENS": "x"})
+
+
+def test_secrets_are_followed_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("redis://:swordfish@h/0\n")
+    monkeypatch.setenv("MY_DSN", "postgresql://u:swordfish@h/x")
+    found = load(environ={}, overrides=[f"redis.url=file:{tmp_path / 'secret'}", "postgres.dsn=env:MY_DSN"])
+    assert found.redis.url.reveal() == "redis://:swordfish@h/0"
+    assert found.postgres.dsn.reveal() == "postgresql://u:swordfish@h/x"
+    assert "swordfish" not in f"{found} {found.redis.url} {found.postgres!r}"
+    with pytest.raises(ConfigError) as refused:
+        load(environ={}, overrides=["redis.url=http://:swordfish@h"])
+    assert "swordfish" not in str(refused.value)
+    client = 'radius.clients=[{address="10.0.0.1",secret=5}]'
+    with pytest.raises(ConfigError, match="secret: expected text, not int"):
+        load(environ={}, overrides=[client])
+
+
+def test_it_travels_to_other_processes() -> None:
+    found = load(environ={}, overrides=["redis.url=redis://h", "http.listen=127.0.0.1:0"], demo=True)
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_listen() -> None:
+    assert (Listen("a:1").host, Listen("a:1").port, bool(Listen("a:1")), bool(OFF)) == ("a", 1, True, False)
+    assert Secret("x") == Secret("x")
+    assert Secret("x") != Secret("y")
+
+
+def leaves(kind: Any, prefix: str = "") -> Iterator[str]:
+    for name, hint in get_type_hints(kind).items():
+        parts = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, Part)]
+        if parts and name != "profile":
+            yield from leaves(parts[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_the_example_has_every_key_with_its_default(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    commented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+    found = from_file(commented, tmp_path, overrides=["workers=1"])
+    assert found == load(environ={}, overrides=["workers=1"])
+    assert load(EXAMPLE, ["workers=1"], environ={}) == found
+    everything = re.sub(r"^## ?(\[|\w+ = )", r"\1", commented, flags=re.MULTILINE)
+    everything = everything.replace("file:/run/secrets/nas", "secret")
+    with_examples = from_file(everything, tmp_path)
+    assert [peer.origin_host for peer in with_examples.diameter.peers] == ["pgw1.example.net"]
+    assert "tv" in with_examples.charging.table().by_name
+    missing = [key for key in leaves(Config) if not re.search(rf"\b{key.rpartition('.')[2]} = ", text)]
+    assert missing == ["charging.services"]
