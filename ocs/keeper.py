@@ -16,7 +16,7 @@ from balances import keys, ops
 from balances.ledger.opening import Opened, Opening, is_open, open_without_postgres
 from balances.ledger.reader import STORE_AWAY, Client, Reader
 from balances.ledger.record import START, Call, Id
-from balances.ledger.restore import purge
+from balances.ledger.restore import purge, rebuild
 from balances.ledger.supervision import Due, Supervision
 from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
@@ -124,8 +124,8 @@ class Keeper:
         self._nudged: dict[int, Id] = {}
         """Last record of each shard whose nudges were passed on."""
         self._nudges: asyncio.Queue[tuple[int, Call]] = asyncio.Queue(10_000)
-        self._absent: set[str] = set()
-        """Accounts an opening removed from Redis, to be brought back without waiting for their next request."""
+        self._walk_due = False
+        """An opening may have left accounts to PostgreSQL alone."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -221,7 +221,7 @@ class Keeper:
         self.stats.forgotten += len(opened.forgotten)
         self.stats.orphaned += opened.orphaned
         self.stats.recovered += opened.recovered
-        self._absent |= opened.forgotten
+        self._walk_due = True
         self._log.info(
             "keeper.opened",
             epoch=opened.epoch,
@@ -333,10 +333,13 @@ class Keeper:
             await self._project()
 
     async def _walk(self) -> None:
-        """Bring accounts back that an opening removed, some at a time; requests bring theirs sooner."""
-        if self.why or self._bring_in is None:
+        """After an opening, bring back what only PostgreSQL has; requests bring theirs sooner."""
+        if self.why or self._bring_in is None or not self._walk_due:
             return
-        for account in list(self._absent)[:200]:
-            await self._bring_in(account)
-            self._absent.discard(account)
-            self.stats.restored += 1
+        self._walk_due = False
+        try:
+            async for restored in rebuild(self._redis, self._pool, self._bring_in):
+                self.stats.restored += restored
+        except LATER:
+            self._walk_due = True
+            raise

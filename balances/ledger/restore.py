@@ -6,10 +6,14 @@ granted is charged when it is reported, and nobody waits for money that is held 
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from balances import keys
+from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.ops import Account, Once, Session
 
@@ -83,6 +87,39 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
         session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
         sessions.append(session)
     return Restored(state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces])
+
+
+_WALK: Final = """
+WITH RECURSIVE walk(account, nth) AS (
+    (SELECT account, 1 FROM calls WHERE account > $1 ORDER BY account LIMIT 1)
+  UNION ALL
+    SELECT (SELECT account FROM calls WHERE account > walk.account ORDER BY account LIMIT 1), nth + 1
+      FROM walk WHERE walk.account IS NOT NULL AND nth < $2
+)
+SELECT account FROM walk WHERE account IS NOT NULL
+"""
+
+
+async def known_accounts(pg: Any, at_once: int) -> AsyncIterator[list[str]]:
+    """Every account PostgreSQL can restore, in order, some at a time: a step from one to the next in the index."""
+    last = ""
+    while found := [row["account"] for row in await pg.fetch(_WALK, last, at_once)]:
+        yield found
+        last = found[-1]
+
+
+async def rebuild(
+    redis: Client, pg: Any, bring_in: Callable[[str], Awaitable[object]], *, at_once: int = 200
+) -> AsyncIterator[int]:
+    """Bring every account into Redis that only PostgreSQL has; yields how many, some at a time. Requests are served
+    meanwhile and bring theirs sooner."""
+    async for accounts in known_accounts(pg, at_once):
+        pipe = redis.pipeline(transaction=False)
+        for account in accounts:
+            pipe.exists(keys.account(account))
+        absent = [account for account, there in zip(accounts, await pipe.execute(), strict=True) if not there]
+        await asyncio.gather(*(bring_in(account) for account in absent))
+        yield len(absent)
 
 
 async def find_session(pg: Any, session: str) -> tuple[str, str] | None:

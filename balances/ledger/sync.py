@@ -10,7 +10,7 @@ from balances.ledger.reader import Client, Reader
 from balances.ledger.record import START, Call, Id, Undecodable, decode, follows
 from balances.ledger.writer import Cursors, Part, Pool, Writer, read_cursors
 
-ENTRIES_MAX: Final = 16
+ENTRIES_MAX: Final = 32
 """Entries of one shard in a step: 256 times this is the most that is in memory at once."""
 
 TRIM_MARGIN: Final = 100

@@ -247,6 +247,7 @@ async def test_accounts_an_opening_removed_come_back_by_themselves(servers: Serv
         await both.books.redis.delete(keys.ledger(keys.shard_of("alice")))
         await both.books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
         await both.until(lambda: back == ["alice"])
+        await both.until(lambda: both.keeper.stats.restored == 1)
 
 
 def test_whom_a_nudge_means() -> None:

@@ -1,0 +1,261 @@
+"""`ocs ledger verify`: the proof that nothing was lost (charging.md section 10).
+
+- entries of an account are numbered 1, 2, 3 ... and each says the balance that its amount leads to;
+- Redis = PostgreSQL = the sum of all entries, for every bucket;
+- what a bucket or a counter holds is what the account's own sessions hold of it;
+- sums per currency are conserved, `transit` nets to zero, no event was charged twice under one key.
+
+It runs beside traffic: an account is read at one instant, entries are compared up to the number it had then, and one
+that PostgreSQL does not have yet is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter as Tally
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from balances import keys
+from balances.ledger.reader import Client
+from balances.ledger.record import fit
+from balances.ledger.restore import known_accounts
+from balances.ledger.writer import RECOVERED, Pool
+from balances.ops import NO_BLOB, Account, Session, blob
+from tariffs.ladder import COUNT_UNITS, Ladder
+from tariffs.units import Kind
+
+AT_ONCE: Final = 500
+FINDINGS_MAX: Final = 1_000
+
+_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+_SESSION: Final = msgspec.msgpack.Decoder(Session)
+_LADDER: Final = msgspec.msgpack.Decoder(Ladder)
+
+
+class Finding(NamedTuple):
+    what: str
+    account: str
+    detail: str
+
+
+class Report(msgspec.Struct):
+    accounts: int = 0
+    """Compared with Redis."""
+    absent: int = 0
+    """Known to PostgreSQL alone: they come back when they are needed."""
+    entries: int = 0
+    recovered: int = 0
+    """Entries that stand for what a backup lost."""
+    orphaned: int = 0
+    """Records that never reached PostgreSQL and were taken back."""
+    sums: dict[str, dict[str, int]] = {}
+    """Per currency (or unit), what came from (negative) and went to each counter account."""
+    findings: list[Finding] = []
+
+    @property
+    def sound(self) -> bool:
+        return not self.findings
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.sound else 1
+
+    def lines(self) -> list[str]:
+        """For people."""
+        text = [
+            f"{self.accounts} accounts in Redis compared with {self.entries} entries in PostgreSQL; "
+            f"{self.absent} accounts in PostgreSQL alone"
+        ]
+        for currency, books in sorted(self.sums.items()):
+            text.append(f"{currency}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
+        if self.recovered:
+            text.append(f"{self.recovered} entries stand for what a restored backup had lost")
+        if self.orphaned:
+            text.append(f"{self.orphaned} records were taken back at openings (table orphaned)")
+        text += [f"WRONG {found.what}: {found.account}: {found.detail}" for found in self.findings]
+        text.append("sound" if self.sound else f"{len(self.findings)} findings")
+        return text
+
+    def found(self, what: str, account: str, detail: str) -> None:
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(Finding(what, account, detail))
+
+
+async def verify(redis: Client, pool: Pool, *, patience_s: float = 10.0) -> Report:
+    """Look at everything; `patience_s` is how long an entry may be on its way to PostgreSQL."""
+    report = Report(findings=[], sums={})
+    await _whole(pool, report)
+    async for accounts in known_accounts(pool, AT_ONCE):
+        await _entries(pool, accounts, report)
+        there = await redis.exists(*(keys.account(account) for account in accounts))
+        report.absent += len(accounts) - int(there)
+    async for accounts in _in_redis(redis):
+        await _compare_patiently(redis, pool, accounts, report, patience_s)
+    return report
+
+
+# --- PostgreSQL alone
+
+
+async def _whole(pool: Pool, report: Report) -> None:
+    for row in await pool.fetch("SELECT shard, stopped FROM shards WHERE stopped <> ''"):
+        report.found("stopped", f"shard {row['shard']}", row["stopped"])
+    report.orphaned = await pool.fetchval("SELECT count(*) FROM orphaned")
+    for kind, currency, amount in await pool.fetch(
+        "SELECT kind, currency, sum(amount)::bigint FROM ledger_legs GROUP BY kind, currency HAVING sum(amount) <> 0"
+    ):
+        report.found("sum", f"{currency} {Kind(kind).name}", f"all legs together make {amount}, not 0")
+    for kind, currency, book, amount in await pool.fetch(
+        "SELECT kind, currency, book, sum(amount)::bigint FROM ledger_legs WHERE leg = 'counter' GROUP BY 1, 2, 3"
+    ):
+        name = currency if kind == Kind.MONEY else Kind(kind).name.lower()
+        books = report.sums.setdefault(name, {})
+        books[book] = books.get(book, 0) + amount
+        if book == "transit" and amount:
+            report.found("transit", currency, f"{amount} left one account and reached no other")
+    for account, key, times in await pool.fetch(
+        "SELECT account, once_key, count(*) FROM calls c WHERE once_key IS NOT NULL AND EXISTS (SELECT FROM"
+        " ledger_entries e WHERE e.account = c.account AND e.epoch = c.epoch AND e.n = c.n)"
+        " GROUP BY account, once_key, fingerprint HAVING count(*) > 1"
+    ):
+        report.found("double", account, f"{key} was charged {times} times")
+
+
+async def _entries(pool: Pool, accounts: list[str], report: Report) -> None:
+    rows = await pool.fetch(
+        "SELECT account, seq, bucket, amount, after, why, before, last_seq FROM ("
+        " SELECT account, seq, bucket, amount, after, why,"
+        " lag(after, 1, 0::bigint) OVER (PARTITION BY account, bucket ORDER BY seq) AS before,"
+        " lag(seq, 1, 0::bigint) OVER (PARTITION BY account ORDER BY seq) AS last_seq"
+        " FROM ledger_entries WHERE account = ANY($1)) e"
+        " WHERE (seq <> last_seq + 1 AND why <> $2) OR after <> before + amount",
+        accounts,
+        RECOVERED,
+    )
+    for row in rows:
+        if row["seq"] != row["last_seq"] + 1 and row["why"] != RECOVERED:
+            report.found("seq", row["account"], f"entry {row['last_seq']} is followed by {row['seq']}")
+        if row["after"] != row["before"] + row["amount"]:
+            report.found(
+                "balance",
+                row["account"],
+                f"entry {row['seq']}, bucket {row['bucket']}: {row['before']} + {row['amount']} is not {row['after']}",
+            )
+    count, recovered, currencies = await pool.fetchrow(
+        "SELECT count(*), count(*) FILTER (WHERE why = $2),"
+        " array_agg(DISTINCT account || ' ' || currency) FROM ledger_entries WHERE account = ANY($1)",
+        accounts,
+        RECOVERED,
+    )
+    report.entries += count
+    report.recovered += recovered
+    for account, many in Tally(one.rpartition(" ")[0] for one in currencies or ()).items():
+        if many > 1:
+            report.found("currency", account, f"its entries are in {many} currencies")
+
+
+# --- Redis against PostgreSQL
+
+
+class _Seen(NamedTuple):
+    account: Account
+    sessions: list[Session]
+
+
+async def _in_redis(redis: Client) -> AsyncIterator[list[str]]:
+    some: list[str] = []
+    async for key in redis.scan_iter(match="{s*}:acct:*", count=1_000):
+        some.append(key.decode().split(":acct:", 1)[1])
+        if len(some) == AT_ONCE:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], report: Report, patience_s: float) -> None:
+    report.accounts += len(accounts)
+    left, waited_s = await _read(redis, accounts), 0.0
+    for one in left:
+        _holds(one, report)
+    while left:  # the same look at Redis, until PostgreSQL has come as far
+        behind = await _compare(pool, left, report)
+        if behind and waited_s >= patience_s:
+            for one, seq in behind:
+                at = f"Redis is at entry {one.account.seq}, PostgreSQL at {seq}"
+                report.found("behind", one.account.id, at)
+            return
+        left = [one for one, _ in behind]
+        if left:
+            await asyncio.sleep(0.25)
+            waited_s += 0.25
+
+
+async def _compare(pool: Pool, accounts: list[_Seen], report: Report) -> list[tuple[_Seen, int]]:
+    """Those PostgreSQL does not have all entries of yet, with the last it has."""
+    seen = {fit(one.account.id): one for one in accounts}
+    sums: dict[str, dict[int, int]] = {account: {} for account in seen}
+    last = dict.fromkeys(seen, 0)
+    for account, bucket, amount, seq in await pool.fetch(
+        "SELECT e.account, e.bucket, sum(e.amount)::bigint, max(e.seq) FROM unnest($1::text[], $2::bigint[])"
+        " AS at(account, seq) JOIN ledger_entries e ON e.account = at.account AND e.seq <= at.seq GROUP BY 1, 2",
+        list(seen),
+        [one.account.seq for one in seen.values()],
+    ):
+        sums[account][bucket] = amount
+        last[account] = max(last[account], seq)
+    behind = []
+    for account, one in seen.items():
+        if last[account] < one.account.seq:
+            behind.append((one, last[account]))
+            continue
+        amounts = {bucket.id: bucket.amount for bucket in one.account.buckets}
+        for bucket in sorted(amounts.keys() | sums[account].keys()):
+            here, there = amounts.get(bucket, 0), sums[account].get(bucket, 0)
+            if here != there:
+                detail = f"bucket {bucket} has {here} in Redis, its entries make {there}"
+                report.found("amount", one.account.id, detail)
+    return behind
+
+
+async def _read(redis: Client, accounts: list[str]) -> list[_Seen]:
+    """Each account with its sessions, as of one instant of its own."""
+    pipe = redis.pipeline(transaction=True)
+    for account in accounts:
+        pipe.get(keys.account(account))
+        pipe.hvals(keys.sessions(account))
+    replies = await pipe.execute()
+    return [
+        _Seen(_ACCOUNT.decode(packed), [_SESSION.decode(one) for one in sessions])
+        for packed, sessions in zip(replies[::2], replies[1::2], strict=True)
+        if packed is not None
+    ]
+
+
+def _holds(seen: _Seen, report: Report) -> None:
+    """`held` recomputed from the account's own sessions."""
+    account = seen.account
+    buckets: Tally[int] = Tally()
+    counters: Tally[str] = Tally()
+    kinds = {bucket.id: bucket.kind for bucket in account.buckets}
+    for session in seen.sessions:
+        for line in session.lines:
+            money = 0
+            for take in line.hold:
+                buckets[take.bucket] += take.amount
+                money += take.amount if kinds.get(take.bucket) == Kind.MONEY else 0
+            if (line.granted or money) and line.ladder != NO_BLOB:
+                for count in _LADDER.decode(blob(line.ladder)).counts:
+                    counters[count.key] += line.granted if count.what == COUNT_UNITS else money
+    for bucket in account.buckets:
+        if bucket.held != buckets.pop(bucket.id, 0):
+            report.found("held", account.id, f"bucket {bucket.id} says {bucket.held}, its sessions hold otherwise")
+    for counter in account.counters:
+        if counter.held != counters.pop(counter.key, 0):
+            report.found("held", account.id, f"counter {counter.key} says {counter.held}, its sessions say otherwise")
+    for name, amount in [*buckets.items(), *counters.items()]:
+        if amount:
+            report.found("held", account.id, f"sessions hold {amount} of {name}, which the account does not have")

@@ -1,0 +1,127 @@
+"""`ocs ledger verify` finds each thing that can be wrong, and nothing else, also beside traffic."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from balances import keys, ops
+from balances.ledger.restore import rebuild
+from balances.ledger.verify import verify
+from tariffs.ladder import Count, Ladder, Step
+from tests.balances.ledger.books import Books, pack, session_of
+
+LADDER = Ladder((Step(price=1),), counts=(Count("month", 0), Count("spent", 1)))
+
+
+def counted(session: str) -> ops.Session:
+    state = session_of(session, held=50)
+    state.lines[0].ladder = ops.packed(pack(LADDER))
+    return state
+
+
+async def filled(books: Books) -> None:
+    await books.open()
+    for name in ("alice", "bob"):
+        await books.move(name, 1_000)
+        await books.move(name, -7, session=counted(f"{name};1"))
+        await change(books, name, lambda account: account.counters.extend(
+            [ops.Counter("month", 5, 100), ops.Counter("spent", 5, 50)]))  # fmt: skip
+    while (await books.sync.step()).written:
+        pass
+
+
+async def change(books: Books, name: str, how: Any) -> None:
+    """What nothing but a fault does."""
+    account = await books.account(name)
+    assert account is not None
+    how(account)
+    await books.redis.set(keys.account(name), pack(account))
+
+
+async def test_a_sound_store(books: Books) -> None:
+    await filled(books)
+    report = await verify(books.redis, books.pool)
+    assert report.findings == []
+    assert (report.accounts, report.entries, report.absent, report.exit_code) == (2, 4, 0, 0)
+    assert report.sums == {"EUR": {"revenue": -1_986}}
+    assert report.lines()[-1] == "sound"
+
+
+async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: Books) -> None:
+    await filled(books)
+    await books.redis.delete(keys.account("alice"), keys.sessions("alice"))
+    report = await verify(books.redis, books.pool)
+    assert (report.findings, report.absent) == ([], 1)
+    brought = []
+
+    async def bring_in(account: str) -> None:
+        brought.append(account)
+
+    assert [count async for count in rebuild(books.redis, books.pool, bring_in)] == [1]
+    assert brought == ["alice"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("DELETE FROM ledger_entries WHERE account = 'alice' AND seq = 1", {"seq", "balance", "amount"}),
+        ("UPDATE ledger_entries SET amount = 999 WHERE account = 'alice' AND seq = 1", {"balance", "amount"}),
+        ("UPDATE ledger_entries SET currency = 'USD' WHERE account = 'alice' AND seq = 1", {"currency"}),
+        ("UPDATE ledger_entries SET counter_account = 'transit' WHERE account = 'alice' AND seq = 1", {"transit"}),
+        ("DELETE FROM ledger_entries WHERE account = 'alice' AND seq = 2", {"behind"}),
+        ("UPDATE shards SET stopped = 'why' WHERE shard = 7", {"stopped"}),
+        ("UPDATE calls SET once_key = 'e 1' WHERE account = 'alice'", {"double"}),
+    ],
+)
+async def test_a_fault_in_postgres(books: Books, sql: str, what: set[str]) -> None:
+    await filled(books)
+    await books.pool.execute(sql)
+    report = await verify(books.redis, books.pool, patience_s=0)
+    assert {found.what for found in report.findings} == what
+    assert report.exit_code == 1
+    assert report.lines()[-1] == f"{len(report.findings)} findings"
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        (lambda account: setattr(account.buckets[0], "amount", 992), {"amount"}),
+        (lambda account: setattr(account.buckets[0], "held", 49), {"held"}),
+        (lambda account: setattr(account.counters[0], "held", 99), {"held"}),
+        (lambda account: setattr(account.counters[1], "held", 51), {"held"}),
+        (lambda account: setattr(account, "counters", []), {"held"}),
+        (lambda account: setattr(account, "seq", 3), {"behind"}),
+        (lambda account: account.buckets.append(ops.Bucket(9, 1, 5)), {"amount"}),
+    ],
+)
+async def test_a_fault_in_redis(books: Books, how: Any, what: set[str]) -> None:
+    await filled(books)
+    await change(books, "bob", how)
+    report = await verify(books.redis, books.pool, patience_s=0)
+    assert {found.what for found in report.findings} == what
+    assert {found.account for found in report.findings} == {"bob"}
+
+
+async def test_it_waits_for_what_is_on_its_way(books: Books) -> None:
+    await filled(books)
+    stop = False
+
+    async def traffic() -> None:
+        while not stop:
+            await books.move("alice", 1)
+            await asyncio.sleep(0.001)
+            await books.move("bob", 0, session=counted("bob;1"))
+
+    async def copying() -> None:
+        while not stop:
+            await books.sync.step()
+            await asyncio.sleep(0.1)
+
+    tasks = [asyncio.create_task(traffic()), asyncio.create_task(copying())]
+    for _ in range(5):
+        assert (await verify(books.redis, books.pool)).findings == []
+    stop = True
+    await asyncio.gather(*tasks)
+    assert msgspec.msgpack.decode(await books.redis.get(keys.account("alice")), type=ops.Account).seq > 10
