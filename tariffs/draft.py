@@ -55,7 +55,7 @@ class Draft:
 
 def price_per_block(price: Amount, per_units: int, block: int, kind: Kind) -> tuple[int, int]:
     """The price of `block` units as micro-units per a number of blocks, exact and reduced."""
-    exact = price * MICRO * block / per_units
+    exact = Fraction(price * MICRO * block, per_units)
     micro, per = exact.numerator, exact.denominator
     if Fraction(micro * LARGEST_USE[kind], per * block) > EXACT_MAX:
         raise ValueError(

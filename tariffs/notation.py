@@ -65,9 +65,9 @@ class Amount(Fraction):
         """As a whole number of micro-units; ValueError where it is none."""
         micro = self * MICRO
         if micro.denominator != 1:
-            raise ValueError(f"expected whole micro-units (six decimals), not {float(self):g}")
+            raise ValueError(f"expected whole micro-units (six decimals), not {self} units")
         if micro > EXACT_MAX:
-            raise ValueError(f"expected less than 2^53 micro-units ({EXACT_MAX // MICRO}), not {float(self):g}")
+            raise ValueError(f"expected less than 2^53 micro-units ({EXACT_MAX // MICRO} units), not {self}")
         return int(micro)
 
 

@@ -13,21 +13,18 @@ import msgspec
 
 from balances.ops import LINES_MAX, Action, Phase, Result
 from ocs.charging.diameter_facts import inputs_of
+from ocs.charging.diameter_lines import MICRO_EXPONENT, currency_of, lines_of, money_in, single_line
 from ocs.charging.identity import IdentityKind, number_in, spelled
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import (
-    AskedLine,
     ChargingAnswer,
     ChargingRequest,
     Fault,
     FinalAction,
     FinalUnit,
     GrantedLine,
-    Period,
-    Reason,
     Style,
     Units,
-    Used,
 )
 from ocs.charging.settings import Settings
 from protocol.diameter.dictionary.credit_control import (
@@ -45,27 +42,20 @@ from protocol.diameter.dictionary.credit_control import (
     MultipleServicesCreditControl,
     RedirectAddressType,
     RedirectServer,
-    RequestedServiceUnit,
     SubscriptionIdType,
-    TariffChangeUsage,
     UnitValue,
-    UsedServiceUnit,
 )
 from protocol.diameter.dictionary.credit_values import (
     CC_MONEY,
-    CC_TOTAL_OCTETS,
     RATING_GROUP,
     SERVICE_CONTEXT_ID,
     SERVICE_IDENTIFIER,
 )
 from protocol.diameter.dictionary.tgpp_charging import REFUND_INFORMATION
 from protocol.errors import AvpError, ResultCode
-from tariffs.units import EXACT_MAX
 
 PHASES: Final = {1: Phase.START, 2: Phase.UPDATE, 3: Phase.STOP, 4: Phase.EVENT}
 ACTIONS: Final = {action.value: action for action in Action}
-PERIODS: Final = {0: Period.BEFORE, 1: Period.AFTER, 2: Period.INDETERMINATE}
-REASONS: Final = {2: Reason.FINAL, 1: Reason.IDLE}
 KINDS: Final = {
     SubscriptionIdType.END_USER_E164: IdentityKind.MSISDN,
     SubscriptionIdType.END_USER_IMSI: IdentityKind.IMSI,
@@ -81,8 +71,6 @@ EXTENSIONS: Final = (
     ("subscription_id_private", IdentityKind.PRIVATE),
 )
 
-MSI_SUPPORTED: Final = 1
-MICRO_EXPONENT: Final = -6
 U32_MAX: Final = 2**32 - 1
 
 
@@ -97,7 +85,7 @@ def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> Charg
     phase = PHASES[ccr.cc_request_type]
     service = settings.services.of(ccr.service_context_id)
     mscc = ccr.multiple_services_credit_control
-    lines = _lines(mscc) if mscc else _single_line(ccr, phase)
+    lines = lines_of(mscc) if mscc else single_line(ccr, phase)
     if len(lines) > LINES_MAX:
         raise AvpError(ResultCode.UNABLE_TO_COMPLY, f"{len(lines)} lines; at most {LINES_MAX} are served at once")
     event_s = ccr.event_timestamp
@@ -118,7 +106,7 @@ def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> Charg
         inputs=inputs_of(ccr, service.name if service else ""),
         # Some clients send Requested-Action in I, U and T: it means nothing there (RFC 8506 section 8.41).
         action=ACTIONS[ccr.requested_action or 0] if phase is Phase.EVENT else Action.DEBIT,
-        currency=_currency(ccr),
+        currency=currency_of(ccr),
         refund_token=_refund_token(ccr) if phase is Phase.EVENT else b"",
         wants_cost=bool(ccr.aoc_request_type),
     )
@@ -149,148 +137,6 @@ def _identities(ccr: CreditControlRequest, settings: Settings) -> tuple[str, ...
             rank = {kind: place for place, kind in enumerate(order)}
             found.sort(key=lambda identity: rank.get(identity.partition(":")[0], len(rank)))
     return tuple(filter(None, found))
-
-
-def _lines(groups: tuple[MultipleServicesCreditControl, ...]) -> tuple[AskedLine, ...]:
-    """One line for each rating group + service identifier; several groups of the same are one line."""
-    if len(groups) == 1:
-        return (_line(groups[0]),)
-    merged: dict[tuple[int | None, int | None], AskedLine] = {}
-    for group in groups:
-        line = _line(group)
-        key = line.rating_group, line.service_id
-        before = merged.get(key)
-        merged[key] = line if before is None else _merge(before, line)
-    return tuple(merged.values())
-
-
-def _line(group: MultipleServicesCreditControl) -> AskedLine:
-    used: tuple[Used, ...] = ()
-    reasons = group.reporting_reason
-    if group.used_service_unit:
-        used = _used(group.used_service_unit, group.tariff_change_usage)
-        if not reasons:  # beside the use or inside it: field-notes.md
-            reasons = tuple(u.reporting_reason for u in group.used_service_unit if u.reporting_reason is not None)
-    reason = Reason.OTHER
-    for number in reasons:
-        if number in REASONS and reason is not Reason.FINAL:
-            reason = REASONS[number]
-    services = group.service_identifier
-    requested = group.requested_service_unit
-    return AskedLine(
-        group.rating_group,
-        services[0] if services else None,
-        None if requested is None else _units(requested),
-        used,
-        reason,
-    )
-
-
-def _merge(one: AskedLine, other: AskedLine) -> AskedLine:
-    requested = one.requested if other.requested is None else other.requested
-    if one.requested is not None and other.requested is not None:
-        requested = _sum(one.requested, other.requested)
-    reason = max(one.reason, other.reason, key=lambda reason: reason is Reason.FINAL)
-    used = _by_period([(each.period, each.units) for each in one.used + other.used])
-    return AskedLine(one.rating_group, one.service_id, requested, used, reason)
-
-
-def _single_line(ccr: CreditControlRequest, phase: Phase) -> tuple[AskedLine, ...]:
-    """A CCR without Multiple-Services-Credit-Control is one line, unless it names no unit at all: a session that asks
-    when its traffic starts (RFC 8506 section 5.1.2), a report without use, a bare TERMINATION."""
-    requested = ccr.requested_service_unit
-    used = _used(ccr.used_service_unit, None) if ccr.used_service_unit else ()
-    if requested is None and not used:
-        asks_later = ccr.multiple_services_indicator == MSI_SUPPORTED
-        if phase is Phase.STOP or phase is Phase.UPDATE or (phase is Phase.START and asks_later):
-            return ()
-    return (AskedLine(None, ccr.service_identifier, None if requested is None else _units(requested), used),)
-
-
-def _used(pieces: tuple[UsedServiceUnit, ...], outer: TariffChangeUsage | None) -> tuple[Used, ...]:
-    """All pieces of one period summed. Tariff-Change-Usage stands in the piece or around it."""
-    if len(pieces) == 1:
-        change = outer if pieces[0].tariff_change_usage is None else pieces[0].tariff_change_usage
-        return (Used(_units(pieces[0]), Period.BEFORE if change is None else PERIODS[change]),)
-    found = []
-    for piece in pieces:
-        change = outer if piece.tariff_change_usage is None else piece.tariff_change_usage
-        found.append((Period.BEFORE if change is None else PERIODS[change], _units(piece)))
-    return _by_period(found)
-
-
-def _by_period(pieces: list[tuple[Period, Units]]) -> tuple[Used, ...]:
-    sums: dict[Period, Units] = {}
-    for period, units in pieces:
-        before = sums.get(period)
-        sums[period] = units if before is None else _sum(before, units)
-    return tuple(Used(sums[period], period) for period in Period if period in sums)
-
-
-def _sum(one: Units, other: Units) -> Units:
-    return Units(
-        _add(one.money, other.money),
-        _add(one.octets, other.octets),
-        _add(one.seconds, other.seconds),
-        _add(one.units, other.units),
-    )
-
-
-def _add(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    if one + other > EXACT_MAX:
-        raise AvpError(ResultCode.INVALID_AVP_VALUE, "amounts that add up to more than 2^53")
-    return one + other
-
-
-def _units(group: UsedServiceUnit | RequestedServiceUnit) -> Units:
-    octets = group.cc_total_octets
-    if octets is None:  # both directions are the total, which is the charged figure where both are given
-        received, sent = group.cc_input_octets, group.cc_output_octets
-        if received is not None or sent is not None:
-            octets = (received or 0) + (sent or 0)
-    units = group.cc_service_specific_units
-    if (octets is not None and octets > EXACT_MAX) or (units is not None and units > EXACT_MAX):
-        failed = CC_TOTAL_OCTETS.pack(group.cc_total_octets) if group.cc_total_octets else b""
-        raise AvpError(ResultCode.INVALID_AVP_VALUE, "more than 2^53 units", failed)
-    money = group.cc_money
-    return Units(None if money is None else _micro(money), octets, group.cc_time, units)
-
-
-def _micro(money: CcMoney) -> int:
-    """Digits * 10^exponent in micro-units. Negative, or finer than these: 5004 (charging.md section 2)."""
-    digits, exponent = money.unit_value.value_digits, (money.unit_value.exponent or 0) - MICRO_EXPONENT
-    if digits == 0:
-        return 0
-    if digits > 0 and -18 <= exponent <= 15:  # Value-Digits has at most 19 digits, 2^53 has 16
-        micro, rest = divmod(digits * _ten(exponent), _ten(-exponent))
-        if not rest and micro <= EXACT_MAX:
-            return micro
-    why = f"money of {digits}E{exponent + MICRO_EXPONENT}: negative, finer than a micro-unit, or too large"
-    raise AvpError(ResultCode.INVALID_AVP_VALUE, why, CC_MONEY.pack(money))
-
-
-def _ten(exponent: int) -> int:
-    return int(10 ** max(exponent, 0))
-
-
-def _money_in(ccr: CreditControlRequest) -> list[CcMoney]:
-    groups: list[Any] = [ccr.requested_service_unit, *ccr.used_service_unit]
-    for line in ccr.multiple_services_credit_control:
-        groups += (line.requested_service_unit, *line.used_service_unit)
-    return [group.cc_money for group in groups if group is not None and group.cc_money is not None]
-
-
-def _currency(ccr: CreditControlRequest) -> int | None:
-    found: int | None = None
-    for money in _money_in(ccr):
-        if money.currency_code is not None:
-            if found is not None and found != money.currency_code:
-                why = f"currencies {found} and {money.currency_code} in one request"
-                raise AvpError(ResultCode.INVALID_AVP_VALUE, why, CC_MONEY.pack(money))
-            found = money.currency_code
-    return found
 
 
 def _refund_token(ccr: CreditControlRequest) -> bytes:
@@ -448,7 +294,7 @@ def _final_unit(final: FinalUnit) -> FinalUnitIndication:
 def _failed(ccr: CreditControlRequest, answer: ChargingAnswer) -> tuple[bytes, ...]:
     """Failed-AVP: copies of what could not be used (RFC 8506 section 9.1 demands it with 5031)."""
     if answer.fault is Fault.MONEY:
-        return tuple(CC_MONEY.pack(money) for money in _money_in(ccr)[:1])
+        return tuple(CC_MONEY.pack(money) for money in money_in(ccr)[:1])
     if answer.fault is Fault.LINE:
         for line in answer.lines:
             if line.result is Result.RATING_FAILED:

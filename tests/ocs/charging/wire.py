@@ -74,3 +74,8 @@ def cca(asked: CreditControlRequest, answer: ChargingAnswer) -> CreditControlAns
     decoded = DICTIONARY.decode(to_cca(asked, answer, LOCAL).answer(asked))
     assert isinstance(decoded, CreditControlAnswer)
     return decoded
+
+
+def codes(answer: Any) -> list[int]:
+    """Command level first, then line by line."""
+    return [answer.result_code, *(line.result_code for line in answer.multiple_services_credit_control)]
