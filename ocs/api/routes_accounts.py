@@ -27,7 +27,7 @@ BONUS_PRIORITY: Final = 50
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
-    after: Annotated[str, Meta(max_length=64)] = ""
+    after: schema.After = ""
     limit: Limit = 100
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from ocs.api import schema
 from ocs.api.operation import Call, Operation, Reply
@@ -12,7 +12,7 @@ from ocs.api.views import session_view
 
 
 class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
-    account: Annotated[str, Meta(min_length=1, max_length=64)]
+    account: schema.Id
 
 
 async def list_sessions(call: Call) -> Reply:

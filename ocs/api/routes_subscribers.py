@@ -19,8 +19,8 @@ from tariffs.catalog import Assignment
 
 class Find(Struct, frozen=True, forbid_unknown_fields=True):
     identity: Annotated[str, Meta(max_length=255)] | None = None
-    account: Annotated[str, Meta(max_length=64)] | None = None
-    after: Annotated[str, Meta(max_length=64)] = ""
+    account: schema.Id | None = None
+    after: schema.After = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 

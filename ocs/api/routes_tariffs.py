@@ -21,7 +21,7 @@ class Version(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
-    after: Annotated[str, Meta(max_length=64)] = ""
+    after: schema.After = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 

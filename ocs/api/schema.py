@@ -19,6 +19,7 @@ Identity = Annotated[
         examples=["msisdn:491700000001"],
     ),
 ]
+After = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@+-]{0,64}$", description="Where the page before ended")]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 Reason = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 Kind = Literal["money", "octets", "seconds", "units"]
@@ -115,7 +116,7 @@ class TopUp(Input, frozen=True):
     kind: Kind = "money"
     valid_from: Time | None = None
     valid_until: Time | None = None
-    scope: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=16)] = []
+    scope: Annotated[list[Annotated[str, Meta(pattern=r"^[!-~]{1,64}$")]], Meta(max_length=16)] = []
     """Services it may pay; empty: all."""
     priority: Annotated[int, Meta(ge=0, le=1000)] | None = None
     """Lower pays first; bonuses and bundles 50, the main balance 100."""
@@ -197,7 +198,7 @@ class SubscriberPut(Input, frozen=True):
     account: Id
     identities: Annotated[list[Identity], Meta(max_length=32)]
     tariffs: Annotated[list[Assignment], Meta(max_length=32)]
-    password: Annotated[str, Meta(max_length=128)] | None = None
+    password: Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f]*$")] | None = None
     """For RADIUS; never shown. Left out: stays as it is; "": none."""
     barred: bool = False
     """Refused (4010), whatever its account has; what it used is still settled."""
