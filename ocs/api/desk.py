@@ -7,13 +7,16 @@ PostgreSQL, by its last record or, when it never had one, as it was created; the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from balances import keys, ops
-from balances.ledger.restore import find_once, find_session
+from balances.ledger.restore import find_once, find_session, rebuild
+from balances.ledger.verify import Report, verify
 from balances.store import unpack_account, unpack_posted
 from balances.wire import Lost, NotSent
 from ocs.api.problems import Problem
@@ -81,6 +84,7 @@ class Desk:
         self._processes = processes
         self._wait_s_max = store_ms_max / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
+        self._whole = asyncio.Lock()
 
     # ---- accounts
 
@@ -172,6 +176,25 @@ class Desk:
                     await self.push("rar", session)
         except Exception as why:
             logger().warning("nudge.failed", account=account, why=repr(why))
+
+    # ---- the whole ledger
+
+    async def verify(self) -> Report:
+        async with self._alone():
+            return await verify(self.redis, self.pool)
+
+    async def rebuild(self) -> int:
+        async with self._alone():
+            one = partial(bring_in, self.pool, self.redis, self.store, now_ms=self.now_ms())
+            return sum([count async for count in rebuild(self.redis, self.pool, one, at_once=50)])
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """These look at every account: one is enough."""
+        if self._whole.locked():
+            raise Problem("conflict", "the whole ledger is being looked at already: wait for that")
+        async with self._whole:
+            yield
 
     # ---- ourselves
 

@@ -289,6 +289,38 @@ class Push(Struct, frozen=True):
     host: str
 
 
+# --- the ledger ---------------------------------------------------------------------------------------------------
+
+
+class Finding(Struct, frozen=True):
+    what: str
+    account: str
+    detail: str
+
+
+class Proof(Struct, frozen=True):
+    """What `ocs ledger verify` found."""
+
+    sound: bool
+    accounts: int
+    """Compared with Redis."""
+    absent: int
+    """Only in PostgreSQL: they come back when they are needed."""
+    entries: int
+    recovered: int
+    """Entries that stand for what a restored backup had lost."""
+    orphaned: int
+    """Records that never reached PostgreSQL and were taken back."""
+    sums: dict[str, dict[str, Quantity]]
+    """Per currency or unit: what came from (below zero) and went to each counter account."""
+    findings: list[Finding]
+
+
+class Rebuilt(Struct, frozen=True):
+    accounts: int
+    """Brought into Redis, which did not have them."""
+
+
 # --- the server ---------------------------------------------------------------------------------------------------
 
 

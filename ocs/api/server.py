@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from ocs.api import routes_accounts, routes_server, routes_sessions, routes_subscribers, routes_tariffs
+from ocs.api import routes_accounts, routes_ledger, routes_server, routes_sessions, routes_subscribers, routes_tariffs
 from ocs.api.auth import Callers
 from ocs.api.desk import Desk
 from ocs.api.docs import page
@@ -34,6 +34,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_subscribers.OPERATIONS,
     *routes_tariffs.OPERATIONS,
     *routes_sessions.OPERATIONS,
+    *routes_ledger.OPERATIONS,
     *routes_server.OPERATIONS,
 )
 

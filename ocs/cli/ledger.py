@@ -7,12 +7,49 @@ from typing import Any
 import click
 
 from ocs.cli.output import json_option, rows, show
-from ocs.cli.remote import Remote, remote
+from ocs.cli.remote import Refused, Remote, remote
+
+LONG_S = 3_600
 
 
 @click.group()
 def ledger() -> None:
     """The ledger: entries of an account, and its proof."""
+
+
+@ledger.command("verify")
+@json_option
+@remote
+def verify(server: Remote, as_json: bool) -> None:
+    """Prove that nothing was lost: every entry, every balance, every hold, all sums."""
+
+    def text(proof: Any) -> None:
+        click.echo(
+            f"{proof['accounts']} accounts in Redis compared with {proof['entries']} entries in PostgreSQL;"
+            f" {proof['absent']} accounts in PostgreSQL alone"
+        )
+        for currency, books in sorted(proof["sums"].items()):
+            click.echo(f"{currency}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
+        if proof["recovered"] or proof["orphaned"]:
+            click.echo(f"{proof['recovered']} entries recovered, {proof['orphaned']} records orphaned")
+        if proof["sound"]:
+            click.echo("sound")
+
+    proof = server.post("ledger", "verify", wait_s=LONG_S)
+    show(proof, as_json, text)
+    if not proof["sound"]:
+        for found in proof["findings"]:
+            click.echo(f"WRONG {found['what']}: {found['account']}: {found['detail']}", err=True)
+        raise Refused(f"{len(proof['findings'])} findings")
+
+
+@ledger.command("rebuild")
+@json_option
+@remote
+def rebuild(server: Remote, as_json: bool) -> None:
+    """Bring every account into Redis that only PostgreSQL has; they would also come one by one, when needed."""
+    done = server.post("ledger", "rebuild", wait_s=LONG_S)
+    show(done, as_json, lambda answer: click.echo(f"{answer['accounts']} accounts brought in"))
 
 
 @ledger.command("show")

@@ -46,9 +46,9 @@ class Remote:
             headers = {"If-None-Match": "*"}
         return self.ask("PUT", *path, body=body, headers=headers, media_type=media_type)[0]
 
-    def post(self, *path: str, body: Any = None, key: str | None = None) -> Any:
+    def post(self, *path: str, body: Any = None, key: str | None = None, wait_s: float = WAIT_S) -> Any:
         key = key or os.urandom(16).hex()
-        return self.ask("POST", *path, body=body, headers={"Idempotency-Key": key})[0]
+        return self.ask("POST", *path, body=body, headers={"Idempotency-Key": key}, wait_s=wait_s)[0]
 
     def delete(self, *path: str) -> None:
         self.ask("DELETE", *path, headers={"If-Match": self.ask("GET", *path)[1]})
@@ -61,6 +61,7 @@ class Remote:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/json",
+        wait_s: float = WAIT_S,
     ) -> tuple[Any, str]:
         """The answer and its ETag."""
         from http.client import HTTPConnection, HTTPException, HTTPSConnection  # not for --help: it imports ssl
@@ -72,7 +73,7 @@ class Remote:
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": media_type, **(headers or {})}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-        connection = kind(self._url.hostname or "", self._url.port, timeout=WAIT_S)
+        connection = kind(self._url.hostname or "", self._url.port, timeout=wait_s)
         try:
             connection.request(method, target, content, sent)
             answer = connection.getresponse()
