@@ -12,7 +12,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
@@ -172,8 +172,7 @@ class Link(asyncio.Protocol):
     # --- replies ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own are not of that class
         self._reader = hiredis.Reader()
         self._gone.clear()
 
@@ -259,7 +258,7 @@ class Link(asyncio.Protocol):
     async def _ask(self, *words: str | bytes) -> Any:
         """A command of the check itself, which needs no pass."""
         if self._transport is None:
-            raise ConnectionError(self.why)
+            raise ConnectionError("connection lost")
         call = Call(lambda epoch: _pack(words), None, self._loop.time() + 5, None)
         self._send(call, b"")
         return await asyncio.wait_for(call.wait(), 5)
