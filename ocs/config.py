@@ -244,18 +244,6 @@ class Postgres(Part, frozen=True):
             raise ValueError("dsn as postgresql://...")
 
 
-class Ledger(Part, frozen=True):
-    """Redis to PostgreSQL."""
-
-    batch_records_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
-    poll_ms: Milliseconds = 200
-    """Longest wait between a record and its copy when there is little to do."""
-    lag_records_max: Annotated[int, Meta(ge=1_000, le=1_000_000_000)] = 2_000_000
-    """High water of the streams: beyond it new sessions and events are refused, settlement continues."""
-    keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
-    """How long PostgreSQL remembers request keys; entries and usage records stay."""
-
-
 # --- charging -----------------------------------------------------------------------------------------------------
 
 
@@ -362,7 +350,6 @@ class Config(Part, frozen=True):
     metrics: Metrics = Metrics()
     redis: Redis = Redis()
     postgres: Postgres = Postgres()
-    ledger: Ledger = Ledger()
     charging: Charging = Charging()
     log: Log = Log()
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ocs.master.projection import Projector
 
 REMEMBER_MS: Final = 86_400_000
-"""How long Redis remembers an Idempotency-Key; PostgreSQL does so for `ledger.keep_days`."""
+"""How long Redis remembers an Idempotency-Key; PostgreSQL does so for 30 days."""
 
 LEDGER: Final = """
     SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ocs.api import routes_accounts, routes_ledger, routes_server, routes_sessions, routes_subscribers, routes_tariffs
 from ocs.api.auth import Callers
@@ -27,7 +28,9 @@ from ocs.api.operation import Operation, perform
 from ocs.api.problems import Problem
 from ocs.config import Http
 from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
+from ocs.net.clock import monotonic_us
 from ocs.telemetry.log import logger
+from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Meter
 
 OPERATIONS: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
@@ -45,6 +48,10 @@ KINDS: Final[dict[type[MasterError], str]] = {
     Unresolved: "unresolved",
 }
 ANONYMOUS: Final = ""
+HEAD_BYTES_MAX: Final = 65_536
+CONNECTIONS_MAX: Final = 1_000
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def our_version() -> str:
@@ -54,8 +61,9 @@ def our_version() -> str:
         return "0"
 
 
-def application(desk: Desk, callers: Callers, http: Http) -> _Limits:
-    """The ASGI application; `desk` is what it works on."""
+def application(desk: Desk, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
+    """The ASGI application; `desk` is what it works on, `meter` counts requests by operation."""
+    meter = meter or Meter()
     document = msgspec.json.encode(openapi(OPERATIONS, our_version()))
     readable = page(OPERATIONS)
 
@@ -71,7 +79,7 @@ def application(desk: Desk, callers: Callers, http: Http) -> _Limits:
     routes: list[BaseRoute] = [Route("/openapi.json", serve_document), Route("/docs", serve_page)]
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
-        routes.append(Route(path, _endpoint(desk, callers, methods), methods=list(methods)))
+        routes.append(Route(path, _counted(_endpoint(desk, callers, methods), methods, meter), methods=list(methods)))
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _http_problem, Problem: _problem},
@@ -79,7 +87,7 @@ def application(desk: Desk, callers: Callers, http: Http) -> _Limits:
     return _Limits(app, http)
 
 
-def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
@@ -102,6 +110,22 @@ def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Ca
             return answer(request, Problem("internal", "it is in the log; nothing about you is wrong"))
 
     return endpoint
+
+
+def _counted(endpoint: Endpoint, methods: dict[str, Operation], meter: Meter) -> Endpoint:
+    requests = meter.counts(REQUESTS)
+    commands = {method: operation.handle.__name__ for method, operation in methods.items()}
+    times = {method: meter.histogram(REQUEST_TIME, "http", command) for method, command in commands.items()}
+
+    async def counted(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        began_us = monotonic_us()
+        answered = await endpoint(request)
+        requests["http", commands[method], method, str(answered.status_code)] += 1
+        times[method].add(monotonic_us() - began_us)
+        return answered
+
+    return counted
 
 
 def _is_store_trouble(why: Exception) -> bool:
@@ -200,7 +224,8 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=32_768,
+        http=_Protocol,
+        limit_concurrency=CONNECTIONS_MAX,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))
@@ -209,6 +234,28 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await task
+
+
+class _Protocol(HttpToolsProtocol):
+    """The parser itself would take a head without end."""
+
+    _in_head = True
+    _head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.transport.abort()
 
 
 class _Server(uvicorn.Server):

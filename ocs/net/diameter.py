@@ -327,6 +327,11 @@ class Node:
                     link.abort("drained")
         self._ticker.cancel()
 
+    def abort(self) -> None:
+        """End what a drain still waits for."""
+        for link in list(self._links.values()):
+            link.abort("drained in a hurry")
+
     def _say(self, event: str, kind: Any, **fields: Any) -> None:
         times = self._seldom.times((event, kind))
         if times:

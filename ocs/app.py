@@ -1,0 +1,305 @@
+"""The one place where the objects of a process are built, started and stopped: worker, keeper, api.
+
+Each is a coroutine over the configuration and the supervisor (`Parent`) that serves until it is told to drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from balances import keys
+from balances.migrate import migrate
+from balances.store import Store
+from balances.wire import Link
+from ocs.charging.handle import Shop
+from ocs.charging.settings import Settings
+from ocs.config import Config
+from ocs.enforcement.push import push
+from ocs.keeper import Keeper
+from ocs.master.bring_in import bring_in
+from ocs.master.profiles import Profiles
+from ocs.master.projection import Projector, teller
+from ocs.master.tariffs import unpack_catalog
+from ocs.net.admission import Admission
+from ocs.net.clock import now_ms
+from ocs.net.control import Connection
+from ocs.net.credit_control import CreditControl
+from ocs.net.diameter import Node
+from ocs.net.peers import Peers
+from ocs.net.push import Pushes
+from ocs.net.tls import server_context
+from ocs.parent import Parent
+from ocs.rescue import Rescue
+from ocs.telemetry import metrics
+from ocs.telemetry.log import logger
+from protocol.diameter.peer import Local, Timers
+from protocol.diameter.types import Address
+from tariffs.catalog import Catalog
+
+Redis = redis.asyncio.Redis
+
+TROUBLE: Final = (OSError, RedisError)
+LOOK_S: Final = 0.25
+"""How often a process looks whether it is ready."""
+CLOCK_MS_MAX: Final = 2_000
+"""A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
+IPV4, IPV6 = 1, 2
+
+
+# ---- worker
+
+
+async def worker(config: Config, parent: Parent) -> None:
+    async with live_store(config) as (redis, store), lasting_store(config, 2) as pool:
+        shop = build_shop(config, redis, store, pool)
+        shelf = Shelf(store.link, shop)
+        node = build_node(config, parent, shop)
+        tls = None
+        if config.diameter.tls_listen:
+            tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
+        adopting: set[asyncio.Task[Any]] = set()
+
+        def connected(end: socket.socket, connection: Connection) -> None:
+            task = asyncio.ensure_future(
+                node.adopt(end, connection.id, connection.host, tls if connection.tls else None)
+            )
+            adopting.add(task)
+            task.add_done_callback(adopting.discard)
+
+        parent.connected, parent.verdict, parent.probed = connected, node.verdict, node.probed
+        pushes = asyncio.ensure_future(Pushes(node, redis, TROUBLE).run())
+        for peer in config.diameter.peers:
+            if peer.connect:
+                node.dial(peer.connect.host, peer.connect.port, peer.origin_host)
+        while not await told_to_drain(parent):
+            why = not_ready(store.link) or shelf.why
+            parent.report(not why, why)
+        parent.report(False, "draining")
+        await drain(node, config.diameter.drain_s, parent)
+        pushes.cancel()
+        await asyncio.gather(pushes, return_exceptions=True)
+
+
+# ---- keeper
+
+
+async def keeper(config: Config, parent: Parent) -> None:
+    """Opens and copies; see ocs/keeper.py."""
+    dsn = config.postgres.dsn.reveal()
+    applied = await migrate(dsn)
+    if applied:
+        logger().info("migrated", applied=applied)
+    async with (
+        live_store(config) as (redis, store),
+        lasting_store(config, config.postgres.connections_max) as pool,
+    ):
+        projector = Projector(pool, redis, teller(store, now_ms))
+        it = Keeper(
+            redis,
+            pool,
+            store,
+            logger(),
+            now_ms=now_ms,
+            token=secrets.token_hex(8),
+            project=projector.project,
+            bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
+            validity_ms=config.charging.validity_s * 1_000,
+            without_postgres=config.open_without_postgres,
+        )
+        lag_entries, lag_ms = parent.meter.counts(metrics.LAG_ENTRIES), parent.meter.counts(metrics.LAG_SECONDS)
+        alarms = parent.meter.counts(metrics.VIOLATIONS)
+        await it.start()
+        while not await told_to_drain(parent):
+            lag_entries[()], lag_ms[()] = it.stats.lag_entries, it.stats.lag_ms
+            alarms["keeper",] = it.stats.alarms
+            parent.report(not it.why, it.why)
+        parent.report(False, "draining")
+        await it.stop()
+
+
+# ---- api
+
+
+async def api(config: Config, parent: Parent) -> None:
+    """The HTTP server; see ocs/api."""
+    # Here and not above: a worker does without an HTTP server and its dictionaries.
+    from ocs.api.auth import Callers, token_of
+    from ocs.api.desk import Desk
+    from ocs.api.server import application, serving
+
+    await migrate(config.postgres.dsn.reveal())
+    async with (
+        live_store(config) as (redis, store),
+        lasting_store(config, config.postgres.connections_max) as pool,
+    ):
+        desk = Desk(
+            pool,
+            redis,
+            store,
+            Projector(pool, redis, teller(store, now_ms)),
+            now_ms,
+            push=lambda kind, session: push(redis, kind, session),
+            processes=lambda: others(parent),
+            store_ms_max=config.http.store_ms_max,
+        )
+        callers = Callers({token_of(config.data): "admin"})
+        if parent.listener is None:  # http.listen is off
+            await parent.draining.wait()
+            return
+        async with serving(application(desk, callers, config.http), parent.listener):
+            while not await told_to_drain(parent):
+                parent.report(True)
+        parent.report(False, "draining")
+
+
+async def others(parent: Parent) -> dict[str, str]:
+    """`ok` or what is wrong of each other process, by role and number, as /readyz says it."""
+    return {
+        f"{child.role} {child.number}": "ok" if child.ready else child.reason
+        for child in await parent.children()
+        if child.role != "api"
+    }
+
+
+# ---- what they are made of
+
+
+async def drain(node: Node, patience_s: float, parent: Parent) -> None:
+    draining = asyncio.ensure_future(node.drain(patience_s))
+    hurry = asyncio.ensure_future(parent.fast.wait())
+    await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+    node.abort()
+    await draining
+    hurry.cancel()
+
+
+async def told_to_drain(parent: Parent) -> bool:
+    """Waits for it a moment."""
+    try:
+        async with asyncio.timeout(LOOK_S):
+            await parent.draining.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def not_ready(link: Link) -> str:
+    """Why the live store cannot be called from here, "" when it can."""
+    if link.epoch is None:
+        return link.why
+    if abs(link.clock_offset_ms) > CLOCK_MS_MAX:
+        return f"our clock is {-link.clock_offset_ms} ms ahead of Redis"
+    return ""
+
+
+@contextlib.asynccontextmanager
+async def live_store(config: Config) -> AsyncIterator[tuple[Redis, Store]]:
+    """The live store: a client for everything slow, and the connection of the hot path."""
+    url = config.redis.url.reveal()
+    link = Link(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
+    async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
+        await link.start(0)
+        try:
+            yield redis, Store(link)
+        finally:
+            await link.stop()
+
+
+@contextlib.asynccontextmanager
+async def lasting_store(config: Config, connections_max: int) -> AsyncIterator[Any]:
+    """A pool that connects when it is asked something: a worker starts and serves without PostgreSQL."""
+    async with asyncpg.create_pool(config.postgres.dsn.reveal(), min_size=0, max_size=connections_max) as pool:
+        yield pool
+
+
+def build_shop(config: Config, redis: Redis, store: Store, pool: Any) -> Shop:
+    rescue = Rescue(pool, redis, store, now_ms, TROUBLE)
+    charging = config.charging
+    return Shop(
+        catalog=Catalog([], 0),
+        profiles=Profiles(store.link, charging.profiles_max),
+        store=store,
+        settings=Settings(
+            services=charging.table(),
+            clients={peer.origin_host: peer.profile for peer in config.diameter.peers},
+            identity_order=charging.identity_order,
+            jitter_permille=int(charging.validity_jitter * 1_000),
+            overrun_factor=charging.overrun_factor,
+            remember_ms=charging.remember_s * 1_000,
+        ),
+        restore=rescue.restore,
+        event_known=rescue.event_known,
+        jitter=lambda: secrets.randbelow(1_001),
+    )
+
+
+class Shelf:
+    """The published tariffs, looked at with each check of the pass and taken over when their version is new."""
+
+    def __init__(self, link: Link, shop: Shop) -> None:
+        self.why = "tariffs are not loaded yet"
+        self._link, self._shop = link, shop
+        self._version: bytes | None = None
+        link.extra_checks = [("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED)]
+        link.on_check = self._checked
+
+    def _checked(self, replies: list[Any]) -> None:
+        version, projected = replies
+        if version is None and projected:
+            self.why = ""  # master data is complete, and there is no tariff in it
+        elif version is None:
+            self.why = "master data is not in Redis yet"
+        elif version != self._version:
+            self._link.command("HMGET", keys.CATALOG, "version", "documents").then(self._read)
+
+    def _read(self, reply: list[bytes | None], error: BaseException | None) -> None:
+        if error is not None or reply[0] is None or reply[1] is None:
+            return
+        self._version = reply[0]
+        try:
+            self._shop.catalog = unpack_catalog(int(reply[0]), reply[1])
+        except Exception as why:  # of a newer version of ours: the old tariffs serve on
+            logger().error("tariffs.not_understood", version=int(reply[0]), why=str(why))
+            self.why = self.why and f"tariffs cannot be read: {why}"
+        else:
+            self.why = ""
+            logger().info("tariffs.loaded", version=int(reply[0]))
+
+
+def build_node(config: Config, parent: Parent, shop: Shop) -> Node:
+    diameter = config.diameter
+    admission = Admission(diameter.in_flight_max, diameter.peer_in_flight_max)
+    return Node(
+        Local(diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name),
+        Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
+        parent.meter,
+        parent,
+        lambda node: CreditControl(node, admission, shop),
+        timers=Timers(
+            capabilities_ms=diameter.handshake_s * 1_000,
+            watchdog_ms=diameter.watchdog_s * 1_000,
+        ),
+        message_bytes_max=diameter.message_bytes_max,
+    )
+
+
+def our_addresses(host: str) -> tuple[Address, ...]:
+    """Host-IP-Address: where we listen, or where the name of this machine leads when that is everywhere."""
+    try:
+        found = {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
+        if any(address.is_unspecified for address in found):
+            found = {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        found = set()
+    addresses = sorted(found, key=str) or [ipaddress.ip_address("127.0.0.1")]
+    return tuple(Address(IPV4 if one.version == 4 else IPV6, one.packed) for one in addresses)

@@ -1,0 +1,71 @@
+"""What a worker asks PostgreSQL: an account Redis lacks, an event older than Redis remembers. The slow paths of
+charging, each as a Pending; when PostgreSQL does not answer they fail with NotSent, so that the client is told 3004.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from balances import ops
+from balances.ledger.restore import find_once
+from balances.ledger.writer import AWAY
+from balances.pending import Later, Pending
+from balances.store import Store, fresh_account, pack
+from balances.wire import NotSent
+from ocs.charging.decide import SUSPENSE
+from ocs.master.bring_in import bring_in
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+ASK_S: Final = 5.0
+AT_ONCE_MAX: Final = 200
+"""Accounts being brought in; a Redis that came back empty meets all subscribers at once."""
+
+
+class Rescue:
+    def __init__(
+        self,
+        pool: Any,
+        redis: Redis,
+        store: Store,
+        now_ms: Callable[[], int],
+        trouble: tuple[type[Exception], ...],
+    ) -> None:
+        self._pool, self._redis, self._store, self._now_ms = pool, redis, store, now_ms
+        self._trouble: tuple[type[Exception], ...] = (*trouble, *AWAY, TimeoutError)
+        self._coming: dict[str, asyncio.Task[None]] = {}
+
+    def restore(self, account: str) -> Pending[None]:
+        """Bring it into Redis; requests of the same account wait for the same attempt."""
+        return Later(self._restore(account))
+
+    def event_known(self, account: str, key: str) -> Pending[bytes | None]:
+        return Later(self._asked(find_once(self._pool, account, key)))
+
+    async def _restore(self, account: str) -> None:
+        coming = self._coming.get(account)
+        if coming is None:
+            if len(self._coming) >= AT_ONCE_MAX:
+                raise NotSent("too many accounts are being restored")
+            coming = self._coming[account] = asyncio.ensure_future(self._bring_in(account))
+            coming.add_done_callback(lambda _task: self._coming.pop(account, None))
+        await asyncio.shield(coming)
+
+    async def _bring_in(self, account: str) -> None:
+        status = await self._asked(bring_in(self._pool, self._redis, self._store, account, self._now_ms()))
+        if status is None and account == SUSPENSE:
+            made = fresh_account(account, "XXX")
+            now_ms = self._now_ms()
+            opening = ops.Opening(account=pack(made), sessions=[], onces=[], now_ms=now_ms, kind="open", actor="open")
+            status = (await self._store.open(account, opening).wait()).status
+        if status not in ("ok", "exists"):
+            raise NotSent(f"the account cannot be brought in: {status or 'PostgreSQL does not know it'}")
+
+    async def _asked(self, question: Any) -> Any:
+        try:
+            return await asyncio.wait_for(question, ASK_S)
+        except self._trouble as why:
+            raise NotSent(f"PostgreSQL cannot be asked: {why!r}") from None
