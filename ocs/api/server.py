@@ -240,22 +240,24 @@ class _Protocol(HttpToolsProtocol):
     """The parser itself would take a head without end."""
 
     _in_head = True
+    _ended = False
+    """A head or a message ended in the octets at hand."""
     _head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._ended = False, True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head, self._ended = True, True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        self._ended = False
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self.transport.abort()
+        self._head_bytes = self._head_bytes + len(data) if self._in_head and not self._ended else 0
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self.transport.abort()
 
 
 class _Server(uvicorn.Server):

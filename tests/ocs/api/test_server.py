@@ -1,13 +1,20 @@
 """Around the operations: tokens, sizes, what is not there, and whether we say how we are."""
 
+import asyncio
+import contextlib
+import socket
 import stat
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from ocs.api.auth import Callers, EmptyToken, token_of
 from ocs.api.problems import PROBLEMS, Problem
-from ocs.api.server import OPERATIONS
+from ocs.api.server import OPERATIONS, application, serving
+from ocs.config import Http
+from ocs.telemetry.metrics import REQUESTS, Meter
 from tests.ocs.office import TOKEN, Office
 
 
@@ -95,3 +102,47 @@ async def test_openapi_has_every_operation(desk: Office) -> None:
     assert len(ids) == len(set(ids))
     page = (await desk.client.get("/docs")).text
     assert all(operation.summary in page for operation in OPERATIONS)
+
+
+async def test_a_head_has_an_end(desk: Office) -> None:
+    app = application(desk.desk, Callers({TOKEN: "admin"}), Http())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with serving(app, listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 3)  # several in one segment
+            for _ in range(3):
+                assert (await reader.readuntil(b"{}}")).startswith(b"HTTP/1.1 200")
+            head = (
+                f"PUT /v1/accounts/a1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 90000\r\n"
+            )
+            writer.write(head.encode() + b"\r\n" + b" " * 90_000)  # a body may be longer than a head
+            assert (await reader.readuntil(b'a1"}')).startswith(b"HTTP/1.1 400")
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"GET /healthz HTTP/1.1\r\nx: ")
+                for _ in range(100):
+                    writer.write(b"a" * 1_000)
+                    await writer.drain()
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+
+
+async def test_requests_are_counted(desk: Office) -> None:
+    meter = Meter()
+    app: Any = application(desk.desk, Callers({TOKEN: "admin"}), Http(), meter)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ocs") as client:
+        await client.get("/v1/accounts/a1")
+        await client.get("/v1/accounts/a1", headers={"authorization": f"Bearer {TOKEN}"})
+    assert meter.counts(REQUESTS) == {
+        ("http", "get_account", "GET", "401"): 1,
+        ("http", "get_account", "GET", "404"): 1,
+    }
+
+
+async def test_too_many_at_once(desk: Office) -> None:
+    app: Any = application(desk.desk, Callers({TOKEN: "admin"}), Http(in_flight_max=1))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ocs") as client:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        both = await asyncio.gather(*(client.get("/v1/accounts", headers=headers) for _ in range(5)))
+    assert sorted(answer.status_code for answer in both) == [200, 503, 503, 503, 503]
+    busy = next(answer for answer in both if answer.status_code == 503)
+    assert (busy.json()["type"], busy.headers["retry-after"]) == ("urn:ocs:problem:busy", "1")
