@@ -13,7 +13,7 @@ from tests.bench.whole import Whole, Yard
 LAST = Path(__file__).with_name("last.json")
 
 # issue: the full path with ledger sync running, CCR-U with one line; the Erlang peer takes 345 us and 5,300 CCR/s
-AIMS = {"CCR/s": ">= 12000", "worker us": "<= 60", "redis us": "<= 40", "p99 at 5000/s ms": "<= 3 x echo"}
+AIMS = {"CCR/s": ">= 12000", "worker us": "<= 60", "redis us": "<= 40", "p99 / echo p99 at 5000/s": "<= 3"}
 
 
 def row(whole: Whole, yard: Yard) -> dict[str, float | str]:
@@ -31,7 +31,7 @@ def row(whole: Whole, yard: Yard) -> dict[str, float | str]:
         found[f"EVALSHA p99 {rate} ms"] = round(script.p99_ms, 2)
         found[f"echo p50 {rate} ms"] = round(echo.p50_ms, 2)
         found[f"echo p99 {rate} ms"] = round(echo.p99_ms, 2)
-        found[f"p99 / echo {rate}"] = round(ours.p99_ms / echo.p99_ms, 1)
+        found[f"p99 / echo p99 {rate}"] = round(ours.p99_ms / echo.p99_ms, 1)
         if ours.reached < 0.97 * ours.rate:
             found[f"reached {rate}"] = round(ours.reached)
     found["ledger lag s"] = round(whole.lag_s, 1)

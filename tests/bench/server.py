@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.api import Api, ApiError
+from tests.bench import processes
 
 START_S_MAX = 60.0
 STOP_S_MAX = 30.0
@@ -21,11 +23,23 @@ class Server(NamedTuple):
     pid: int
     diameter_port: int
     http_port: int
+    metrics_port: int
     data: Path
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
+
+    async def cpu_s(self) -> dict[str, float]:
+        """Seconds of CPU by role: stores and supervisor from /proc, the other children as they count themselves. They
+        report twice a second, so this is right when nothing has happened for longer than that."""
+        found = processes.cpu_s(self.pid)
+        found.pop("python", None)
+        async with Api(f"http://127.0.0.1:{self.metrics_port}", "", connections=1) as api:
+            text = str((await api.call("GET", ("metrics",))).body)
+        for role, seconds in re.findall(r'^ocs_cpu_seconds_total\{role="(\w+)"\} (\S+)$', text, re.MULTILINE):
+            found[role] = max(found.get(role, 0.0), float(seconds))
+        return found
 
     @property
     def token(self) -> str:
@@ -51,7 +65,7 @@ async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Ser
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ocs", "run", "--data", str(home / "data"), *arguments, stdout=log, stderr=log
         )
-    server = Server(child.pid, diameter, http, home / "data")
+    server = Server(child.pid, diameter, http, metrics, home / "data")
     try:
         await _ready(server, child, home / "log")
         yield server

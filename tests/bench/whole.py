@@ -1,5 +1,6 @@
 """The whole server: CPU per CCR by process at saturation, then latency at fixed rates, each beside its yardsticks."""
 
+import asyncio
 import shutil
 import tempfile
 import time
@@ -15,11 +16,11 @@ from loadtest.scenario import load
 from loadtest.stage import Stage, Stats, calm_collector
 from ocs.embedded import Durability
 from tests.bench import yardsticks
-from tests.bench.processes import cpu_s
-from tests.bench.server import running
+from tests.bench.server import Server, running
 
 RATES = (1_000, 5_000)
 WARM_S = 3.0
+SETTLE_S = 2.0  # until the children have reported and the ledger is copied
 
 
 class Length(NamedTuple):
@@ -72,7 +73,7 @@ async def measure(durability: Durability, subscribers: int, length: Length) -> W
             await client.start()
             stage = Stage(client, scenario, seed=1)
             calm_collector()
-            ccr_s, client_us, cpu_us = await _saturated(stage, server.pid, length)
+            ccr_s, client_us, cpu_us = await _saturated(stage, server, length)
             latency = [await _paced(stage, rate, length.pace_s) for rate in RATES]
             await stage.finish()
             verdict = await audit.after(stage.dues.micro, stage.dues.left_open)
@@ -82,18 +83,24 @@ async def measure(durability: Durability, subscribers: int, length: Length) -> W
     return Whole(durability, subscribers, ccr_s, client_us, cpu_us, latency, verdict.holds, verdict.lag_s)
 
 
-async def _saturated(stage: Stage, pid: int, length: Length) -> tuple[float, float, dict[str, float]]:
-    """CCR per second, CPU of ours per CCR, CPU of the server's processes per CCR."""
+async def _saturated(stage: Stage, server: Server, length: Length) -> tuple[float, float, dict[str, float]]:
+    """CCR per second, CPU of ours per CCR, CPU of the server's processes per CCR, the copy to PostgreSQL included."""
     await stage.saturate(length.in_flight, WARM_S)
+    await _idle(stage)
+    before, client_s = await server.cpu_s(), time.process_time()
     stage.turn_page()
-    before, client_s = cpu_s(pid), time.process_time()
     await stage.saturate(length.in_flight, length.saturate_s)
-    after, client_s = cpu_s(pid), time.process_time() - client_s
-    page = stage.turn_page()
-    await stage.client.quiet(5.0)
-    count = max(1, page.answered)
-    spent = {role: round((after[role] - before.get(role, 0.0)) / count * 1e6, 2) for role in after}
+    page, client_s = stage.turn_page(), time.process_time() - client_s
+    await _idle(stage)
+    after, rest = await server.cpu_s(), stage.turn_page()
+    count = max(1, page.answered + rest.answered)
+    spent = {role: (after[role] - before.get(role, 0.0)) / count * 1e6 for role in after}
     return page.rate, client_s / count * 1e6, spent
+
+
+async def _idle(stage: Stage) -> None:
+    await stage.client.quiet(5.0)
+    await asyncio.sleep(SETTLE_S)
 
 
 async def _paced(stage: Stage, rate: int, seconds: float) -> Latency:

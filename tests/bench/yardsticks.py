@@ -19,7 +19,6 @@ from typing import cast
 
 import hiredis
 import redis
-import uvloop
 from hdrh.histogram import HdrHistogram
 
 from loadtest.pace import Pacer, plan
@@ -110,7 +109,7 @@ class Pipe(asyncio.Protocol):
 @contextlib.asynccontextmanager
 async def echo() -> AsyncIterator[Pipe]:
     """A connection to an echo server in a process of its own."""
-    child = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, str(Path(__file__).with_name("echo.py"))], stdout=subprocess.PIPE)
     assert child.stdout is not None
     port = int(child.stdout.readline())
     rest = 0
@@ -127,7 +126,7 @@ async def echo() -> AsyncIterator[Pipe]:
     finally:
         pipe.close()
         child.kill()
-        child.wait()
+        child.communicate()
 
 
 @contextlib.asynccontextmanager
@@ -176,21 +175,3 @@ def _calls(sha: str) -> Iterator[bytes]:
             str(STREAM_MAX),
         )
         yield hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says: of one word
-
-
-class _Echo(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
-
-
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Echo, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-if __name__ == "__main__":
-    uvloop.run(_serve())
