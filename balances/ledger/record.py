@@ -129,7 +129,7 @@ def inputs_json(packed: bytes) -> str:
 
 
 CALL_COLUMNS: Final = (
-    "shard", "epoch", "n", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
+    "shard", "epoch", "n", "position", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
     "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "crossings", "account_state",
     "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms", "refund_of",
     "refund_state",
@@ -155,7 +155,7 @@ class Rows(NamedTuple):
     entries: list[Row]
 
 
-def add_rows(rows: Rows, shard: int, call: Call) -> None:
+def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
     """Append the rows of one call, in the order of the columns above."""
     record = call.record
     epoch, n = call.id
@@ -171,7 +171,7 @@ def add_rows(rows: Rows, shard: int, call: Call) -> None:
     keeps = call.once_state is not None
     refunds = call.refund_state is not None
     rows.calls.append((
-        shard, epoch, n, account, session, record.kind, record.phase, subscriber, service, key,
+        shard, epoch, n, position, account, session, record.kind, record.phase, subscriber, service, key,
         fit(record.fingerprint), record.end_to_end, record.at_ms, record.event_ms, actor, reason, reference,
         record.crossings or None, call.account_state,
         call.session_state, until_ms, opens, fit(record.once_key) if keeps else None, call.once_state,

@@ -33,7 +33,7 @@ class Restored(NamedTuple):
 
 
 # The account's distinct sessions by walking the index from one to the next; each is looked at in its last call only.
-# Records of an account are in one shard, so (epoch, n) orders them.
+# Calls of an account are in one shard, so `position` orders them.
 _STATES: Final = """
 WITH RECURSIVE walk(session) AS (
     (SELECT session FROM calls WHERE account = $1 ORDER BY session LIMIT 1)
@@ -41,26 +41,26 @@ WITH RECURSIVE walk(session) AS (
     SELECT (SELECT session FROM calls WHERE account = $1 AND session > walk.session ORDER BY session LIMIT 1)
       FROM walk WHERE walk.session IS NOT NULL
 )
-SELECT last.epoch, last.n, last.account_state, state.session_state, state.session_until_ms
+SELECT last.position, last.account_state, state.session_state, state.session_until_ms
   FROM walk
- CROSS JOIN LATERAL (SELECT epoch, n, account_state FROM calls
+ CROSS JOIN LATERAL (SELECT position, account_state FROM calls
                       WHERE account = $1 AND calls.session = walk.session AND account_state IS NOT NULL
-                      ORDER BY epoch DESC, n DESC LIMIT 1) last
+                      ORDER BY position DESC LIMIT 1) last
   LEFT JOIN LATERAL (SELECT session_state, session_until_ms FROM calls
                       WHERE account = $1 AND calls.session = walk.session AND session_state IS NOT NULL
                         AND walk.session <> ''
-                      ORDER BY epoch DESC, n DESC LIMIT 1) state ON true
+                      ORDER BY position DESC LIMIT 1) state ON true
  WHERE walk.session IS NOT NULL
 """
 
 _ONCES: Final = """
 SELECT DISTINCT ON (key) key, state, until_ms FROM (
-    SELECT once_key AS key, once_state AS state, once_until_ms AS until_ms, epoch, n
+    SELECT once_key AS key, once_state AS state, once_until_ms AS until_ms, position
       FROM calls WHERE account = $1 AND once_key IS NOT NULL AND once_until_ms > $2
   UNION ALL
-    SELECT refund_of, refund_state, once_until_ms, epoch, n
+    SELECT refund_of, refund_state, once_until_ms, position
       FROM calls WHERE account = $1 AND refund_of IS NOT NULL AND once_until_ms > $2
-) answers ORDER BY key, epoch DESC, n DESC
+) answers ORDER BY key, position DESC
 """
 
 
@@ -71,7 +71,7 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
         if not rows:
             return None
         onces = await one.fetch(_ONCES, fit(account), now_ms)
-    latest = max(rows, key=lambda row: (row["epoch"], row["n"]))
+    latest = max(rows, key=lambda row: row["position"])
     state = _ACCOUNT.decode(latest["account_state"])
     for bucket in state.buckets:
         bucket.held = 0
@@ -125,7 +125,7 @@ async def rebuild(
 async def find_session(pg: Any, session: str) -> tuple[str, str] | None:
     """(account, subscriber) of a session that Redis knows nothing of."""
     row = await pg.fetchrow(
-        "SELECT account, subscriber FROM calls WHERE session = $1 AND opens ORDER BY epoch DESC, n DESC LIMIT 1",
+        "SELECT account, subscriber FROM calls WHERE session = $1 AND opens ORDER BY at_ms DESC LIMIT 1",
         fit(session),
     )
     return None if row is None else (row["account"], row["subscriber"])
@@ -134,9 +134,9 @@ async def find_session(pg: Any, session: str) -> tuple[str, str] | None:
 async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:
     """The packed Once of an event or posting, as long as PostgreSQL has it (30 days), refunds taken off."""
     packed = await pg.fetchval(
-        "SELECT state FROM (SELECT once_state AS state, epoch, n FROM calls WHERE account = $1 AND once_key = $2"
-        " UNION ALL SELECT refund_state, epoch, n FROM calls WHERE account = $1 AND refund_of = $2) answers"
-        " ORDER BY epoch DESC, n DESC LIMIT 1",
+        "SELECT state FROM (SELECT once_state AS state, position FROM calls WHERE account = $1 AND once_key = $2"
+        " UNION ALL SELECT refund_state, position FROM calls WHERE account = $1 AND refund_of = $2) answers"
+        " ORDER BY position DESC LIMIT 1",
         fit(account),
         fit(once_key),
     )
@@ -156,7 +156,7 @@ async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
         done = await pool.execute(
             "DELETE FROM calls old WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4"
             " AND EXISTS (SELECT FROM calls WHERE account = old.account AND session = old.session"
-            " AND (epoch, n) > (old.epoch, old.n))",
+            " AND position > old.position)",
             shard,
             epoch,
             n,
@@ -168,7 +168,7 @@ async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
             "DELETE FROM calls old WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4"
             " AND session_until_ms > 0 AND session_until_ms < $4"
             " AND EXISTS (SELECT FROM calls WHERE account = old.account AND session <> old.session"
-            " AND (epoch, n) > (old.epoch, old.n))",
+            " AND position > old.position)",
             shard,
             epoch,
             n,

@@ -59,7 +59,7 @@ async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: in
     for call in calls:
         later.setdefault(call.record.account, []).extend(call.record.entries)
     snapshots: list[Call] = []
-    diverged = later.keys() - snapshot.accounts.keys()  # forgotten by an opening that was interrupted
+    diverged = later.keys() - snapshot.accounts.keys() - {""}  # forgotten by an opening that was interrupted
     for name, (packed, account) in snapshot.accounts.items():
         entries = _difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
         if entries is None:

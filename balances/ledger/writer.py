@@ -123,13 +123,13 @@ class Writer:
     async def _commit(self, pg: Any, epoch: int, parts: Sequence[Part]) -> int:
         try:
             async with pg.transaction():
-                await self._move(pg, epoch, parts)
+                positions = await self._move(pg, epoch, parts)
                 # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
                 await self._check(pg, parts)
                 rows = Rows([], [], [])
                 for part in parts:
-                    for call in part.calls:
-                        add_rows(rows, part.shard, call)
+                    for position, call in enumerate(part.calls, positions[part.shard]):
+                        add_rows(rows, part.shard, position, call)
                 await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
                 if rows.usages:
                     await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
@@ -144,24 +144,30 @@ class Writer:
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
         return len(rows.calls)
 
-    async def _move(self, pg: Any, epoch: int, parts: Sequence[Part]) -> None:
+    async def _move(self, pg: Any, epoch: int, parts: Sequence[Part]) -> dict[int, int]:
+        """Move the cursors; returns the position each part's first call takes."""
         shards, olds, news = [p.shard for p in parts], [p.old for p in parts], [p.new for p in parts]
-        done = await pg.execute(
+        moved = await pg.fetch(
             "WITH mine AS (SELECT shard FROM shards WHERE shard = ANY($1::smallint[]) ORDER BY shard FOR UPDATE)"
-            " UPDATE shards SET cursor_epoch = b.new_epoch, cursor_n = b.new_n"
-            " FROM unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])"
-            " AS b(shard, old_epoch, old_n, new_epoch, new_n), mine"
+            " UPDATE shards SET cursor_epoch = b.new_epoch, cursor_n = b.new_n,"
+            " position = position + b.calls"
+            " FROM unnest($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+            " $6::bigint[])"
+            " AS b(shard, old_epoch, old_n, new_epoch, new_n, calls), mine"
             " WHERE shards.shard = b.shard AND mine.shard = b.shard AND shards.cursor_epoch = b.old_epoch"
-            " AND shards.cursor_n = b.old_n AND shards.epoch = $6 AND shards.stopped = ''",
+            " AND shards.cursor_n = b.old_n AND shards.epoch = $7 AND shards.stopped = ''"
+            " RETURNING shards.shard, position - b.calls",
             shards,
             [old.epoch for old in olds],
             [old.n for old in olds],
             [new.epoch for new in news],
             [new.n for new in news],
+            [len(part.calls) for part in parts],
             epoch,
         )
-        if done != f"UPDATE {len(parts)}":
+        if len(moved) != len(parts):
             raise CursorMoved
+        return dict(moved)
 
     # --- account seq + 1, after = previous + amount
 
