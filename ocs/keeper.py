@@ -127,6 +127,7 @@ class Keeper:
         self._walk_due = False
         """An opening may have left accounts to PostgreSQL alone."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     async def start(self) -> None:
         """Try to open the shards, then keep at it in the background."""
@@ -146,6 +147,7 @@ class Keeper:
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Copy what is there, then stop."""
+        self._stopping = True  # a cancellation can get lost inside a client; the flag cannot
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -160,7 +162,7 @@ class Keeper:
             self._log.info("keeper.copy_left", why=repr(why))
 
     async def _again(self, name: str, work: Hook, every_s: float) -> None:
-        while True:
+        while not self._stopping:
             await self._once(name, work)
             await asyncio.sleep(every_s)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from ocs.net.clock import cpu_us
 from ocs.net.control import (
@@ -26,7 +28,9 @@ from ocs.net.control import (
 )
 from ocs.telemetry.metrics import CPU, REQUESTS, Meter
 
-STATUS_S = 0.5
+STATUS_S: Final = 0.5
+ALONE_S: Final = 10.0
+"""How long we finish things after the supervisor died."""
 
 
 class Parent:
@@ -121,3 +125,4 @@ class Parent:
         """Without a supervisor there is no new connection and nobody to restart us: finish and end."""
         self.draining.set()
         self.fast.set()
+        self._loop.call_later(ALONE_S, os._exit, 1)  # nobody else would end what hangs

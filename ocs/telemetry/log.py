@@ -22,7 +22,12 @@ def setup(level: str, style: Literal["auto", "json", "text"], **fields: str | in
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if text else "iso", utc=not text, key="at")
     if text:
         last: list[structlog.typing.Processor] = [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="at", pad_event_to=24)
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                timestamp_key="at",
+                pad_event_to=24,
+                exception_formatter=structlog.dev.plain_traceback,  # others show locals, and with them secrets
+            )
         ]
         factory: Callable[..., Any] = structlog.PrintLoggerFactory(sys.stderr)
     else:
