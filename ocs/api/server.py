@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import uvicorn
@@ -47,6 +46,9 @@ KINDS: Final[dict[type[MasterError], str]] = {
     Immutable: "immutable",
     Unresolved: "unresolved",
 }
+if TYPE_CHECKING:
+    import socket
+
 ANONYMOUS: Final = ""
 HEAD_BYTES_MAX: Final = 65_536
 CONNECTIONS_MAX: Final = 1_000

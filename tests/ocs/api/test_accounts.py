@@ -1,5 +1,6 @@
 """Accounts: settings with If-Match, money that moves exactly once, the ledger."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -95,6 +96,29 @@ async def test_postgres_remembers_a_key_that_redis_forgot(desk: Office) -> None:
     assert (again.status_code, again.json()) == (201, first.json())
     assert (await desk.top_up("21.00", key="k1")).status_code == 409
     assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+
+
+async def test_the_same_key_many_times_at_once(desk: Office) -> None:
+    await desk.account()
+    answers = await asyncio.gather(*(desk.top_up("20.00", key="k1") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+
+
+async def test_of_two_changes_at_once_one_is_refused(desk: Office) -> None:
+    rev = (await desk.account())["rev"]
+    bodies = [{"currency": "EUR", "credit_limit": str(limit)} for limit in range(1, 9)]
+    answers = await asyncio.gather(*(desk.call("PUT", "/v1/accounts/a1", body, if_match=f'"{rev}"') for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+
+
+async def test_an_account_created_by_many_at_once(desk: Office) -> None:
+    answers = await asyncio.gather(
+        *(desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "5"}) for _ in range(10))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
+    assert {answer.json()["available"] for answer in answers} == {"5.00"}
 
 
 async def test_no_key_no_money(desk: Office) -> None:
