@@ -59,7 +59,9 @@ class Rescue:
         if status is None and account == SUSPENSE:
             made = fresh_account(account, "XXX")
             now_ms = self._now_ms()
-            opening = ops.Opening(account=pack(made), sessions=[], onces=[], now_ms=now_ms, kind="open", actor="open")
+            opening = ops.Opening(
+                account=ops.packed(pack(made)), sessions=[], onces=[], now_ms=now_ms, kind="open", actor="open"
+            )
             status = (await self._store.open(account, opening).wait()).status
         if status not in ("ok", "exists"):
             raise NotSent(f"the account cannot be brought in: {status or 'PostgreSQL does not know it'}")

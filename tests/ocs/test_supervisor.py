@@ -1,0 +1,265 @@
+"""The whole server as its operator meets it: `ocs run`, real processes, embedded stores."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from protocol.diameter.dictionary import DICTIONARY
+from protocol.diameter.dictionary.base import (
+    CapabilitiesExchangeAnswer,
+    DisconnectPeerAnswer,
+    DisconnectPeerRequest,
+)
+from protocol.diameter.dictionary.credit_control import (
+    CcRequestType,
+    CreditControlAnswer,
+    MultipleServicesCreditControl,
+    RequestedServiceUnit,
+    SubscriptionId,
+    SubscriptionIdType,
+    UsedServiceUnit,
+)
+from protocol.diameter.message import Command
+from tests.ocs.net.world import Client, ccr, cer
+from tests.servers import ROOT
+
+pytestmark = pytest.mark.serial
+
+READY_S = 60
+
+
+class Server:
+    def __init__(self, data: Path, *settings: str) -> None:
+        self.data, self.log = data, data / "run.log"
+        everywhere = ("diameter.listen", "http.listen", "metrics.listen")
+        chosen = [f"{key}=127.0.0.1:0" for key in everywhere if not any(one.startswith(key) for one in settings)]
+        command = [sys.executable, "-m", "ocs", "run", "--demo", "--data", str(data)]
+        for setting in (*chosen, "log.format=json", "workers=2", *settings):
+            command += ["--set", setting]
+        data.mkdir(exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=data, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+            )  # fmt: skip
+
+    def address(self, name: str) -> tuple[str, int]:
+        """Where it serves, once it does."""
+        found = re.search(rf'"event":"serving".*"{name}":"([^"]+):(\d+)"', self.text)
+        assert found, self.text
+        return found[1], int(found[2])
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def ready(self) -> "Server":
+        # The demo data is loaded through the HTTP API when all processes are ready.
+        self.wait(lambda: "ocs is up" in self.text and "could not be loaded" not in self.text)
+        return self
+
+    def wait(self, condition: Callable[[], object], seconds: float = READY_S) -> None:
+        until = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.text
+            assert time.monotonic() < until, self.text
+            time.sleep(0.05)
+
+    def metrics(self) -> str:
+        host, port = self.address("metrics")
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics") as answer:
+            return str(answer.read().decode())
+
+    def metric(self, name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (.*)$", self.metrics(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def descendants(self) -> list[int]:
+        found: list[int] = []
+        parents = [self.process.pid]
+        while parents:
+            parent = parents.pop()
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+                for thread in Path(f"/proc/{parent}/task").iterdir():
+                    children += (thread / "children").read_text().split()
+                new = {int(child) for child in children} - set(found)
+                found += new
+                parents += new
+        return found
+
+    def workers(self) -> list[int]:
+        return [pid for pid in self.descendants() if b"ocs.workers" in cmdline(pid)]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    children: list[int] = []
+    try:
+        yield server.ready()
+        children = server.descendants()
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+        if server.process.poll() is None:
+            server.process.kill()
+    assert not [pid for pid in children if alive(pid)]
+
+
+SUBSCRIPTION = SubscriptionId(
+    subscription_id_type=SubscriptionIdType.END_USER_E164, subscription_id_data="491700000001"
+)
+
+
+def request(kind: CcRequestType, number: int, used: int | None = None, session: str = "pgw.example.net;9;9") -> bytes:
+    line = MultipleServicesCreditControl(
+        rating_group=10,
+        requested_service_unit=None if kind == CcRequestType.TERMINATION_REQUEST else RequestedServiceUnit(),
+        used_service_unit=() if used is None else (UsedServiceUnit(cc_total_octets=used),),
+    )
+    return ccr(
+        number, session=session, cc_request_type=kind, subscription_id=(SUBSCRIPTION,),
+        multiple_services_credit_control=(line,),
+    )  # fmt: skip
+
+
+async def connected(server: Server, host: str = "pgw.example.net") -> Client:
+    client = await Client.connect(server.address("diameter")[1])
+    return await client.open(host)
+
+
+async def answer(client: Client) -> CreditControlAnswer:
+    message: Command = await client.message(timeout_s=10)
+    assert isinstance(message, CreditControlAnswer), message
+    return message
+
+
+async def test_a_day_in_the_life(server: Server) -> None:
+    """A session is charged; a worker dies and nothing of what was counted is lost; the end is an orderly one."""
+    client = await connected(server)
+    client.send(request(CcRequestType.INITIAL_REQUEST, 0))
+    first = await answer(client)
+    assert first.result_code == 2001
+    granted = first.multiple_services_credit_control[0].granted_service_unit
+    assert granted is not None
+    assert granted.cc_total_octets
+    client.send(request(CcRequestType.UPDATE_REQUEST, 1, used=1_048_576))
+    assert (await answer(client)).result_code == 2001
+    name = 'ocs_requests_total{command="CCR",protocol="diameter",result="2001",type="INITIAL"}'
+    server.wait(lambda: server.metric(name) == 1.0, 5)
+    assert server.metric('ocs_peers_up{protocol="diameter"}') == 1.0
+
+    workers = server.workers()
+    assert len(workers) == 4  # two workers, keeper, api
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    assert await client.frame() == b""
+    await client.gone()
+    server.wait(lambda: server.metric('ocs_processes{role="worker",state="ready"}') == 2.0, 20)
+    assert server.metric(name) == 1.0
+    assert server.metric('ocs_process_restarts_total{role="worker"}') == 2.0
+
+    client = await connected(server)
+    client.send(request(CcRequestType.TERMINATION_REQUEST, 2, used=1))
+    assert (await answer(client)).result_code == 2001
+    client.send(request(CcRequestType.TERMINATION_REQUEST, 2, used=1))  # the same again: the same answer
+    assert (await answer(client)).result_code == 2001
+
+    server.process.send_signal(signal.SIGTERM)
+    parting = await client.message()
+    assert isinstance(parting, DisconnectPeerRequest)
+    dpa = DisconnectPeerAnswer(result_code=2001, origin_host="pgw.example.net", origin_realm="example.net")
+    client.send(dpa.answer(parting))
+    await client.closed()
+    await client.gone()
+    assert await asyncio.to_thread(server.process.wait, 20) == 0
+    assert '"level":"error"' not in server.text.replace('"event":"child.ended"', "").split('"stopping"')[1]
+
+
+async def test_connections_are_spread_and_counted(server: Server) -> None:
+    clients = [await connected(server, f"peer-{number}.example.net") for number in range(4)]
+    per_worker = [len(established(pid, server.address("diameter")[1])) for pid in server.workers()]
+    assert sorted(per_worker) == [0, 0, 2, 2]  # keeper and api have none
+    server.wait(lambda: server.metric('ocs_peers_up{protocol="diameter"}') == 4.0, 5)
+    for client in clients:
+        await client.gone()
+    server.wait(lambda: server.metric('ocs_peers_up{protocol="diameter"}') == 0.0, 5)
+
+
+def established(pid: int, port: int) -> list[str]:
+    """Inodes of this process's connections to our port."""
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    wanted = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"}
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(fd.readlink()) in wanted:
+                found.append(str(fd.readlink()))
+    return found
+
+
+def test_nothing_survives_kill_minus_nine(tmp_path: Path) -> None:
+    server = Server(tmp_path).ready()
+    children = server.descendants()
+    assert len(children) >= 6
+    server.process.kill()
+    server.process.wait()
+    until = time.monotonic() + 15
+    while left := [pid for pid in children if alive(pid)]:
+        assert time.monotonic() < until, [cmdline(pid) for pid in left]
+        time.sleep(0.1)
+
+
+def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        server = Server(tmp_path, f"diameter.listen=127.0.0.1:{port}")
+        assert server.process.wait(20) == 1
+        assert f"diameter.listen: cannot listen on 127.0.0.1:{port}: the port is taken" in server.text
+        assert "Traceback" not in server.text
+        assert not (tmp_path / "valkey").exists()  # nothing was started for nothing
+
+
+def test_the_second_interrupt_is_faster(tmp_path: Path) -> None:
+    server = Server(tmp_path, "diameter.drain_s=60").ready()
+    client = socket.create_connection(server.address("diameter"))
+    client.sendall(cer())
+    assert isinstance(DICTIONARY.decode(client.recv(4_096)), CapabilitiesExchangeAnswer)
+    server.process.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert server.process.poll() is None  # waits for a DPA that does not come
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(20) == 0
+    assert time.monotonic() - began < 10
+    client.close()
