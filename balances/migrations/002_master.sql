@@ -26,7 +26,7 @@ CREATE TABLE accounts (
     -- Last change of a subscriber of this account, also of one that moved away: charges that know less are `stale`.
     members_change bigint NOT NULL
 );
-CREATE INDEX accounts_members_change ON accounts (members_change);
+CREATE INDEX accounts_members_change ON accounts (members_change, id);
 
 CREATE TABLE subscribers (
     id         text PRIMARY KEY,
@@ -50,7 +50,7 @@ CREATE TABLE identities (
     change     bigint NOT NULL
 );
 CREATE INDEX identities_subscriber ON identities (subscriber);
-CREATE INDEX identities_change ON identities (change);
+CREATE INDEX identities_change ON identities (change, identity);
 
 -- Which tariff prices a subscriber, from when until when (Unix milliseconds, 0: open), in the order given.
 CREATE TABLE assignments (

@@ -98,7 +98,7 @@ class Office:
 @contextlib.asynccontextmanager
 async def office(servers: Servers) -> AsyncIterator[Office]:
     redis = Redis.from_url(servers.redis_url, protocol=2)
-    pool = await asyncpg.create_pool(servers.pg_dsn, min_size=1, max_size=4)
+    pool = await asyncpg.create_pool(servers.pg_dsn, min_size=0, max_size=4)
     opening = Sync(redis, pool, alarm=print)
     await Opening(redis, pool, opening.writer, alarm=print).run(now_ms() // 1000)
     link = Link(servers.redis_url, now_ms=now_ms)
