@@ -21,7 +21,7 @@ WHO_MAY_IMPORT: dict[str, set[str]] = {
     "asyncpg": {"balances/ledger/", "balances/migrate.py", "ocs/master/", "ocs/billing/", "ocs/app.py"},
     "time": {"ocs/net/clock.py", "ocs/embedded.py", "loadtest/"},
     "random": {"loadtest/"},
-    "secrets": {"ocs/app.py", "ocs/api/", "ocs/master/", "ocs/net/", "loadtest/"},
+    "secrets": {"ocs/app.py", "ocs/api/", "ocs/enforcement/", "ocs/master/", "ocs/net/", "loadtest/"},
     "asyncio": {
         "balances/store.py",
         "balances/wire.py",

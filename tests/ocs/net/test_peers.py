@@ -1,0 +1,168 @@
+"""Peers over real sockets: second connections, requests of ours, watchdog, drain, dialling."""
+
+import asyncio
+
+from ocs.net.diameter import Node
+from protocol.diameter.dictionary.base import (
+    CapabilitiesExchangeAnswer,
+    DeviceWatchdogAnswer,
+    DeviceWatchdogRequest,
+    DisconnectCause,
+    DisconnectPeerAnswer,
+    DisconnectPeerRequest,
+    ReAuthAnswer,
+    ReAuthRequestType,
+)
+from protocol.diameter.dictionary.credit_control import CreditControlAnswer, ReAuthRequest
+from protocol.diameter.peer import Timers
+from protocol.errors import ResultCode
+from tests.ocs.net.world import LOCAL, Client, ccr, cer, dwr, until, world
+
+# ---- the second connection of a peer
+
+
+async def test_a_client_that_crashed_comes_back_at_once() -> None:
+    async with world(nodes=2) as w:
+        old = await (await w.client()).open("one.example.net")
+        w.next_node = 1  # the new one lands on another worker
+        new = await w.client()
+        new.send(cer("one.example.net"), ccr(0))
+        assert isinstance(await old.message(), DeviceWatchdogRequest)  # to which it says nothing
+        assert isinstance(await new.message(timeout_s=4), CapabilitiesExchangeAnswer)
+        assert isinstance(await new.message(), CreditControlAnswer)
+        await old.closed()
+
+
+async def test_the_old_connection_is_alive() -> None:
+    async with world(nodes=2) as w:
+        old = await (await w.client()).open("one.example.net")
+        w.next_node = 1
+        new = await w.client()
+        new.send(cer("one.example.net"), ccr(0))
+        assert isinstance(await old.message(), DeviceWatchdogRequest)
+        old.send(dwr())  # anything heard is life
+        assert isinstance(await old.message(), DeviceWatchdogAnswer)
+        refusal = await new.frame()
+        assert ResultCode.UNABLE_TO_COMPLY.to_bytes(4, "big") in refusal
+        await new.closed()
+        assert not w.stub.requests
+        old.send(ccr(1))
+        assert isinstance(await old.message(), CreditControlAnswer)
+
+
+async def test_the_old_connection_closes_itself() -> None:
+    async with world() as w:
+        old = await (await w.client()).open("one.example.net")
+        old.end()
+        new = await w.client()
+        await new.open("one.example.net")
+
+
+async def test_several_connections_of_a_peer() -> None:
+    async with world() as w:
+        one, two = await (await w.client()).open("two.example.net"), await (await w.client()).open("two.example.net")
+        one.send(ccr(0))
+        two.send(ccr(1))
+        answer = await one.message()
+        assert isinstance(answer, CreditControlAnswer)
+        assert answer.cc_request_number == 0  # on the connection it was asked on
+        assert isinstance(await two.message(), CreditControlAnswer)
+
+
+# ---- our own requests
+
+
+def rar(session: str = "s;1;1") -> ReAuthRequest:
+    return ReAuthRequest(
+        session_id=session, origin_host=LOCAL.origin_host, origin_realm=LOCAL.origin_realm,
+        destination_realm="example.net", destination_host="pgw.example.net", auth_application_id=4,
+        re_auth_request_type=ReAuthRequestType.AUTHORIZE_ONLY,
+    )  # fmt: skip
+
+
+async def test_a_request_of_ours_and_its_answer() -> None:
+    async with world() as w:
+        client = await (await w.client()).open()
+        heard: list[bytes | None] = []
+        assert not w.nodes[0].request("nobody.example.net", rar(), heard.append)
+        assert w.nodes[0].request("PGW.example.net", rar(), heard.append)
+        request = await client.message()
+        assert isinstance(request, ReAuthRequest)
+        answer = ReAuthAnswer(session_id="s;1;1", result_code=2001, origin_host="pgw", origin_realm="x")
+        client.send(answer.answer(request))
+        await until(lambda: len(heard) == 1)
+        assert heard[0] is not None
+        assert ReAuthAnswer.decode(heard[0]).result_code == 2001
+
+
+async def test_a_request_of_ours_whose_peer_goes() -> None:
+    async with world() as w:
+        client = await (await w.client()).open()
+        heard: list[bytes | None] = []
+        assert w.nodes[0].request("pgw.example.net", rar(), heard.append)
+        await client.message()
+        client.end()
+        await until(lambda: heard == [None])
+
+
+# ---- watchdog and end
+
+
+async def test_we_watch_too() -> None:
+    async with world(timers=Timers(watchdog_ms=2_100)) as w:  # less jitter: from 0.1 to 4.1 s
+        client = await (await w.client()).open()
+        assert isinstance(await client.message(timeout_s=5), DeviceWatchdogRequest)
+
+
+async def test_drain_answers_what_is_under_way() -> None:
+    async with world() as w:
+        client = await (await w.client()).open()
+        w.stub.hold = True
+        client.send(ccr(0))
+        await until(lambda: len(w.stub.waiting) == 1)
+        draining = asyncio.ensure_future(w.nodes[0].drain(3.0))
+        request = await client.message()
+        assert isinstance(request, DisconnectPeerRequest)
+        assert request.disconnect_cause == DisconnectCause.REBOOTING
+        client.send(ccr(1))  # it crossed our DPR
+        await until(lambda: len(w.stub.waiting) == 2)
+        answer = DisconnectPeerAnswer(result_code=2001, origin_host="pgw.example.net", origin_realm="example.net")
+        client.send(answer.answer(request))
+        await asyncio.sleep(0.05)
+        for pending in w.stub.waiting:
+            pending.resolve(None)
+        assert [type(await client.message()) for _ in range(2)] == [CreditControlAnswer] * 2
+        await client.closed()
+        await draining
+
+
+async def test_drain_does_not_wait_for_ever() -> None:
+    async with world() as w:
+        client = await (await w.client()).open()
+        w.stub.hold = True
+        client.send(ccr(0))
+        await until(lambda: len(w.stub.waiting) == 1)
+        async with asyncio.timeout(1):
+            await w.nodes[0].drain(0.1)
+
+
+# ---- we connect
+
+
+async def test_we_dial() -> None:
+    heard: asyncio.Queue[Client] = asyncio.Queue()
+    server = await asyncio.start_server(lambda reader, writer: heard.put_nowait(Client(reader, writer)), "127.0.0.1", 0)
+    async with world() as w:
+        node: Node = w.nodes[0]
+        node.dial("127.0.0.1", server.sockets[0].getsockname()[1], "dra.example.net")
+        dra = await heard.get()
+        request = await dra.message()
+        answer = CapabilitiesExchangeAnswer(
+            result_code=2001, origin_host="dra.example.net", origin_realm="example.net", vendor_id=0,
+            product_name="dra", auth_application_id=(0xFFFFFFFF,),
+        )  # fmt: skip
+        dra.send(answer.answer(request), ccr(0))
+        assert isinstance(await dra.message(), CreditControlAnswer)
+        assert w.count("ocs_peers_up", "diameter") == 1
+        await dra.gone()
+    server.close()
