@@ -69,6 +69,10 @@ async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Ser
     try:
         await _ready(server, child, home / "log")
         yield server
+        if child.returncode is not None:
+            raise SystemExit(f"the server ended meanwhile:\n{_tail(home / 'log')}")
+    except ApiError as why:
+        raise SystemExit(f"{why}\n{_tail(home / 'log')}") from None
     finally:
         if child.returncode is None:
             child.send_signal(signal.SIGTERM)
@@ -90,7 +94,11 @@ async def _ready(server: Server, child: asyncio.subprocess.Process, log: Path) -
                 if (await api.call("GET", ("readyz",))).status == 200:
                     return
             await asyncio.sleep(0.1)
-    raise SystemExit(f"the server did not get ready:\n{log.read_text()[-4_000:]}")
+    raise SystemExit(f"the server did not get ready:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text()[-4_000:]
 
 
 def free_ports(count: int) -> list[int]:
