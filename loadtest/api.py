@@ -99,7 +99,10 @@ class Api:
     async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         pair = await self._free.get()
         try:
-            if pair is None or pair[0].at_eof():
+            if pair is not None and pair[0].at_eof():
+                pair[1].close()
+                pair = None
+            if pair is None:
                 pair = await asyncio.open_connection(self._host, self._port, limit=HEAD_BYTES_MAX)
             yield pair
         except (OSError, EOFError, TimeoutError, ValueError) as why:

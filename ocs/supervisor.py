@@ -44,6 +44,8 @@ from ocs.workers import encode_config
 TICK_S: Final = 0.5
 FAST_S: Final = 1.0
 """From the second Ctrl-C to SIGKILL."""
+REVIVE_S: Final = 2.0
+"""Between attempts to start a store that died."""
 
 
 class Addresses(NamedTuple):
@@ -81,6 +83,7 @@ class Supervisor:
         # The kernel tells a store of the death of the *thread* that started it: these live as long as we do.
         self._threads = ThreadPoolExecutor(2, "store")
         self._stores: list[EmbeddedValkey | EmbeddedPostgres] = []
+        self._reviving: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -142,8 +145,29 @@ class Supervisor:
             config = msgspec.structs.replace(config, postgres=postgres_part)
         self._config = config
 
+    def _mind_stores(self) -> None:
+        """An embedded store that died is started again on its data; what it may answer then is the keeper's to prove."""
+        if not self._reviving:
+            for store in self._stores:
+                if not store.alive:
+                    task = asyncio.ensure_future(self._revive(store))
+                    self._reviving.add(task)
+                    task.add_done_callback(self._reviving.discard)
+
+    async def _revive(self, store: EmbeddedValkey | EmbeddedPostgres) -> None:
+        name = type(store).__name__.removeprefix("Embedded").lower()
+        logger().error("store.died", store=name)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, _start_again, store)
+        except EmbeddedError as why:
+            logger().error("store.not_restarted", store=name, why=str(why))
+            await asyncio.sleep(REVIVE_S)
+        else:
+            logger().warning("store.restarted", store=name)
+
     async def _stop_stores(self) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.gather(*self._reviving)
         for store in self._stores:
             try:
                 await loop.run_in_executor(self._threads, store.stop)
@@ -195,6 +219,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._claims.tick(monotonic_ms())
+        self._mind_stores()
         if not self._was_ready and all(child.status.ready for child in self._children):
             self._was_ready = True
             self._became_ready()
@@ -296,6 +321,11 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             await gone
         hurry.cancel()
+
+
+def _start_again(store: EmbeddedValkey | EmbeddedPostgres) -> None:
+    store.kill()  # and what is left of it: its lock, its other processes
+    store.start()
 
 
 def _version() -> str:

@@ -1,0 +1,153 @@
+"""kill -9 of each process under load, durability `always`: every answer holds, nothing twice, nothing lost.
+
+The witness is the load simulator: it knows the wire and the HTTP API, keeps every request until it is answered, sends
+what is unanswered again with the T bit, prices by itself what was acknowledged, and compares account, ledger and its
+own sum to the micro-unit. Then `ocs ledger verify` proves the books from the inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from loadtest.api import Api
+from loadtest.audit import Audit
+from loadtest.client import Client
+from loadtest.link import Target
+from loadtest.provision import Provision, account_of
+from loadtest.scenario import load
+from loadtest.stage import Stage
+from tests.bench.server import Server, running
+
+pytestmark = pytest.mark.serial
+
+RATE = 150
+SUBSCRIBERS = 120
+
+
+def children(server: Server, *words: str) -> list[int]:
+    """Processes of this server whose command line has all these words, oldest first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, ValueError):
+                continue
+            if parent == server.pid and all(word in line for word in words):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+async def until_ready(server: Server, wait_s: float = 40.0) -> None:
+    async with Api(server.url, server.token) as api:
+        async with asyncio.timeout(wait_s):
+            while (await api.call("GET", ("readyz",))).status != 200:
+                await asyncio.sleep(0.2)
+
+
+async def verify(server: Server) -> None:
+    """`ocs ledger verify` says that the books are right."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ocs", "ledger", "verify", "--url", server.url),
+        *("--data", str(server.data)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await child.communicate()
+    assert child.returncode == 0, said.decode()
+
+
+@contextlib.asynccontextmanager
+async def witnessed(server: Server) -> AsyncIterator[Stage]:
+    """A stage to play on; afterwards every session is ended, the audit holds and the books are proved."""
+    scenario = load("mixed", subscribers=SUBSCRIBERS, rate=RATE, timeout_s=3.0)
+    client = Client(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=3.0, record=True)
+    await client.start()
+    async with Api(server.url, server.token) as api:
+        await Provision(api, scenario).run()
+        audit = Audit(api, [account_of(scenario, index) for index in range(SUBSCRIBERS)])
+        await audit.before()
+        stage = Stage(client, scenario, seed=7)
+        yield stage
+        await until_ready(server)
+        await stage.finish(60.0)
+        assert not client.unanswered
+        verdict = await audit.after(stage.dues.micro, stage.dues.left_open)
+        assert verdict.holds, verdict
+        assert verdict.held == 0
+        assert verdict.debited > 0
+    await client.stop()
+    await verify(server)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+async def a_worker(server: Server) -> None:
+    kill(children(server, "ocs.workers")[-1])
+
+
+async def the_keeper(server: Server) -> None:
+    kill(children(server, "ocs.workers")[0])
+
+
+async def redis(server: Server) -> None:
+    (pid,) = children(server, "valkey-server") or children(server, "redis-server")
+    kill(pid)
+
+
+async def postgres(server: Server) -> None:
+    (pid,) = children(server, "postgres")
+    kill(pid)
+
+
+async def everything(server: Server) -> None:
+    """One after the other, each while the one before is still coming back."""
+    for disaster in (a_worker, redis, postgres):
+        await disaster(server)
+        await asyncio.sleep(1.5)
+
+
+@pytest.mark.parametrize("disaster", [the_keeper, everything])
+async def test_nothing_is_lost_and_nothing_is_charged_twice(disaster: Callable[[Server], Awaitable[None]]) -> None:
+    async with running("durability=always") as server, witnessed(server) as stage:
+        load_on = asyncio.ensure_future(stage.pace(RATE, "poisson", 9.0))
+        await asyncio.sleep(2.0)
+        before = len(stage.client.answered or ())
+        await disaster(server)
+        await load_on
+        await until_ready(server)
+        await stage.pace(RATE, "poisson", 2.0)
+        assert len(stage.client.answered or ()) > before + RATE, "the service came back under load"
+
+
+async def test_an_older_append_only_file_is_put_back() -> None:
+    """Redis goes back in time: PostgreSQL knows more, so the accounts that differ are brought back from there. No seq
+    is used again, no entry is lost or repeated (the audit and the proof say so), and sessions that were open go on."""
+    async with running("durability=always") as server, witnessed(server) as stage:
+        await stage.pace(RATE, "poisson", 2.0)
+        (home,) = server.data.rglob("appendonlydir")
+        shutil.copytree(home, server.data / "older")
+        await stage.pace(RATE, "poisson", 3.0)
+        assert await stage.client.quiet(10.0)
+        await asyncio.sleep(1.5)  # until PostgreSQL has it all: what is in neither is what this file cannot bring back
+        open_before = len(stage.open)
+        os.kill(server.pid, signal.SIGSTOP)  # so that it does not start Redis before the file is there
+        await redis(server)
+        shutil.rmtree(home)
+        (server.data / "older").rename(home)
+        os.kill(server.pid, signal.SIGCONT)
+        await until_ready(server)
+        assert open_before > 0
+        await stage.pace(RATE, "poisson", 3.0)
