@@ -146,7 +146,7 @@ class Supervisor:
         self._config = config
 
     def _mind_stores(self) -> None:
-        """An embedded store that died is started again on its data; what it may answer then is the keeper's to prove."""
+        """An embedded store that died starts again on its data; what it may answer then is the keeper's to prove."""
         if not self._reviving:
             for store in self._stores:
                 if not store.alive:
