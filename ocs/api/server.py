@@ -18,6 +18,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from balances.ledger.reader import STORE_AWAY
+from balances.ledger.writer import AWAY
 from ocs.api import routes_accounts, routes_ledger, routes_server, routes_sessions, routes_subscribers, routes_tariffs
 from ocs.api.auth import Callers
 from ocs.api.desk import Desk
@@ -101,9 +103,6 @@ def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> En
             return answer(request, Problem(KINDS[type(why)], str(why)))
         except ClientDisconnect:
             raise
-        except (OSError, ConnectionError, TimeoutError) as why:  # PostgreSQL or Redis
-            logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))
-            return answer(request, Problem("store-unavailable", "a store does not answer; try again"))
         except Exception as why:
             if _is_store_trouble(why):
                 logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))
@@ -131,13 +130,8 @@ def _counted(endpoint: Endpoint, methods: dict[str, Operation], meter: Meter) ->
 
 
 def _is_store_trouble(why: Exception) -> bool:
-    """Faults of the connection, by the names the two clients give them."""
-    names = {base.__name__ for base in type(why).__mro__}
-    if type(why).__module__.startswith("redis"):
-        return bool(names & {"ConnectionError", "TimeoutError"})
-    return bool(
-        names & {"InterfaceError", "PostgresConnectionError", "OperatorInterventionError", "InsufficientResourcesError"}
-    )
+    """A store cannot be asked now. The last: what asyncpg says on a connection that died a moment ago."""
+    return isinstance(why, AWAY + STORE_AWAY) or type(why).__name__ == "InternalClientError"
 
 
 def answer(request: Request, problem: Problem) -> Response:

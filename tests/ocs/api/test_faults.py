@@ -24,7 +24,7 @@ async def until_done(desk: Office, key: str) -> httpx.Response:
 
 async def test_a_store_that_does_not_answer(desk: Office) -> None:
     await desk.account()
-    await desk.redis.execute_command("CLIENT", "PAUSE", 2_500, "WRITE")
+    await desk.redis.execute_command("CLIENT", "PAUSE", 30_000, "WRITE")
     unknown = await desk.top_up("20.00", key="k1")
     assert (unknown.status_code, unknown.json()["type"]) == (504, "urn:ocs:problem:fate-unknown")
     await desk.redis.execute_command("CLIENT", "UNPAUSE")
