@@ -122,6 +122,10 @@ def _pure() -> dict[str, float]:
     def rated() -> Any:
         return rate(world.catalog, profile.assignments, "EUR", lines, request.inputs, world.now_ms)
 
+    def read() -> Any:
+        one = CreditControlRequest.decode(frame)  # a fresh one: what is decoded lazily is paid for here
+        return to_request(one, one.origin_host, world.settings)
+
     quote = rated()
     charge, context = to_charge(request, service, profile, quote, world.settings, world.now_ms, 0)
     reply = model.charge(charge, context)
@@ -163,7 +167,7 @@ def _pure() -> dict[str, float]:
     assert keys.account
     return {
         "decode CCR-U": _best(lambda: CreditControlRequest.decode(frame)),
-        "to_request": _best(lambda: to_request(ccr, ccr.origin_host, world.settings)),
+        "to_request": _best(read) - _best(lambda: CreditControlRequest.decode(frame)),
         "rate": _best(rated),
         "to_charge": _best(lambda: to_charge(request, service, profile, quote, world.settings, world.now_ms, 0)),
         "pack charge": _best(lambda: pack(charge)),
