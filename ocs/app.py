@@ -18,7 +18,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from balances import keys
-from balances.migrate import migrate
+from balances.migrate import MigrationError, migrate
 from balances.store import Store
 from balances.wire import Link
 from ocs.charging.handle import Shop
@@ -30,6 +30,7 @@ from ocs.master.bring_in import bring_in
 from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
 from ocs.master.tariffs import unpack_catalog
+from ocs.metered import MeteredStore
 from ocs.net.admission import Admission
 from ocs.net.clock import now_ms
 from ocs.net.control import Connection
@@ -38,7 +39,7 @@ from ocs.net.diameter import Node
 from ocs.net.peers import Peers
 from ocs.net.push import Pushes
 from ocs.net.tls import server_context
-from ocs.parent import Parent
+from ocs.parent import Parent, Unfit
 from ocs.rescue import Rescue
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
@@ -60,7 +61,7 @@ IPV4, IPV6 = 1, 2
 
 
 async def worker(config: Config, parent: Parent) -> None:
-    async with live_store(config) as (redis, store), lasting_store(config, 2) as pool:
+    async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
         shop = build_shop(config, redis, store, pool)
         shelf = Shelf(store.link, shop)
         node = build_node(config, parent, shop)
@@ -95,12 +96,9 @@ async def worker(config: Config, parent: Parent) -> None:
 
 async def keeper(config: Config, parent: Parent) -> None:
     """Opens and copies; see ocs/keeper.py."""
-    dsn = config.postgres.dsn.reveal()
-    applied = await migrate(dsn)
-    if applied:
-        logger().info("migrated", applied=applied)
+    await migrated(config)
     async with (
-        live_store(config) as (redis, store),
+        live_store(config, parent) as (redis, store),
         lasting_store(config, config.postgres.connections_max) as pool,
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
@@ -117,11 +115,13 @@ async def keeper(config: Config, parent: Parent) -> None:
             without_postgres=config.open_without_postgres,
         )
         lag_entries, lag_ms = parent.meter.counts(metrics.LAG_ENTRIES), parent.meter.counts(metrics.LAG_SECONDS)
-        alarms = parent.meter.counts(metrics.VIOLATIONS)
+        alarms, debited = parent.meter.counts(metrics.VIOLATIONS), parent.meter.counts(metrics.DEBITED)
         await it.start()
         while not await told_to_drain(parent):
             lag_entries[()], lag_ms[()] = it.stats.lag_entries, it.stats.lag_ms
             alarms["keeper",] = it.stats.alarms
+            for of, micro in it.stats.debited.items():
+                debited[of] = micro
             parent.report(not it.why, it.why)
         parent.report(False, "draining")
         await it.stop()
@@ -137,9 +137,9 @@ async def api(config: Config, parent: Parent) -> None:
     from ocs.api.desk import Desk
     from ocs.api.server import application, serving
 
-    await migrate(config.postgres.dsn.reveal())
+    await migrated(config)
     async with (
-        live_store(config) as (redis, store),
+        live_store(config, parent) as (redis, store),
         lasting_store(config, config.postgres.connections_max) as pool,
     ):
         desk = Desk(
@@ -183,6 +183,16 @@ async def drain(node: Node, patience_s: float, parent: Parent) -> None:
     hurry.cancel()
 
 
+async def migrated(config: Config) -> None:
+    """The database brought up to date, by whichever process is first."""
+    try:
+        applied = await migrate(config.postgres.dsn.reveal())
+    except MigrationError as why:
+        raise Unfit(str(why)) from None
+    if applied:
+        logger().info("migrated", applied=applied)
+
+
 async def told_to_drain(parent: Parent) -> bool:
     """Waits for it a moment."""
     try:
@@ -203,14 +213,14 @@ def not_ready(link: Link) -> str:
 
 
 @contextlib.asynccontextmanager
-async def live_store(config: Config) -> AsyncIterator[tuple[Redis, Store]]:
+async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redis, Store]]:
     """The live store: a client for everything slow, and the connection of the hot path."""
     url = config.redis.url.reveal()
     link = Link(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
     async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
         await link.start(0)
         try:
-            yield redis, Store(link)
+            yield redis, MeteredStore(link, parent.meter)
         finally:
             await link.stop()
 

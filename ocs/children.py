@@ -55,6 +55,8 @@ class Child:
         self.incarnation = 0
         self.status = Status(False, "starting", 0, ())
         self.connections: set[int] = set()
+        self.was_ready = False
+        """In this incarnation: before, it could not even refuse a request."""
         self.draining = False
         self.unfit = False
         self.gone = asyncio.Event()
@@ -93,6 +95,7 @@ class Child:
                 start_new_session=True,
             )
         self.incarnation += 1
+        self.was_ready = False
         self._started_ms = monotonic_ms()
         self.status = Status(False, "starting", 0, ())
         self.gone.clear()
@@ -115,6 +118,7 @@ class Child:
     def _hear(self, message: Message, _carried: socket.socket | None) -> None:
         if isinstance(message, Status):
             self.status = message
+            self.was_ready = self.was_ready or message.ready
         self._received(self, message)
 
     def _lost(self) -> None:

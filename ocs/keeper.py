@@ -63,6 +63,8 @@ class Stats(msgspec.Struct):
     trimmed: int = 0
     restored: int = 0
     alarms: int = 0
+    debited: dict[tuple[str, str], int] = {}
+    """Micro-units by service and currency, as the records say; refunds are not taken off."""
 
 
 class Store(Protocol):
@@ -266,8 +268,15 @@ class Keeper:
         for shard, found in calls.items():
             seen = self._nudged.get(shard, START)
             for call in found:
-                if call.record.nudges and call.id > seen and not self._nudges.full():
+                if call.id <= seen:
+                    continue
+                record = call.record
+                if record.nudges and not self._nudges.full():
                     self._nudges.put_nowait((shard, call))
+                cost = sum(usage.cost for usage in record.usages)
+                if cost > 0:
+                    of = (record.service, record.currency)
+                    self.stats.debited[of] = self.stats.debited.get(of, 0) + cost
             self._nudged[shard] = max(seen, found[-1].id)
 
     async def _pass_nudges(self) -> None:

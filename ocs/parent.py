@@ -33,6 +33,10 @@ ALONE_S: Final = 10.0
 """How long we finish things after the supervisor died."""
 
 
+class Unfit(Exception):
+    """No restart helps; the text is meant for the operator."""
+
+
 class Parent:
     """`connected`, `probed` and `verdict` are set by who serves connections (a worker); the others leave them."""
 

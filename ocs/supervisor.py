@@ -36,12 +36,15 @@ from ocs.net.control import (
     Verdict,
 )
 from ocs.net.listeners import CannotListen, accept_some, address_of, bind
+from ocs.net.tls import server_context
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import Scrape, Sums
 from ocs.telemetry.log import logger, setup
 from ocs.workers import encode_config
 
 TICK_S: Final = 0.5
+KEEPER_S: Final = 30.0
+"""For the keeper's last copy to PostgreSQL."""
 FAST_S: Final = 1.0
 """From the second Ctrl-C to SIGKILL."""
 REVIVE_S: Final = 2.0
@@ -80,6 +83,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._fast = asyncio.Event()
         self._was_ready = False
+        self._paused: set[str] = set()
         # The kernel tells a store of the death of the *thread* that started it: these live as long as we do.
         self._threads = ThreadPoolExecutor(2, "store")
         self._stores: list[EmbeddedValkey | EmbeddedPostgres] = []
@@ -113,6 +117,8 @@ class Supervisor:
             "http.listen": self._config.http.listen,
             "metrics.listen": self._config.metrics.listen,
         }
+        if self._config.diameter.tls_listen:  # each worker reads them for itself; what is wrong is said here and once
+            server_context(self._config.diameter.tls_cert, self._config.diameter.tls_key, self._config.diameter.tls_ca)
         for key, listen in wanted.items():
             if listen:
                 self._listeners[key] = bind(key, listen.host, listen.port)
@@ -219,6 +225,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._claims.tick(monotonic_ms())
+        self._resume()
         self._mind_stores()
         if not self._was_ready and all(child.status.ready for child in self._children):
             self._was_ready = True
@@ -257,18 +264,31 @@ class Supervisor:
         holder.child.send(Verdict(holder.connection, granted))
 
     def _accept(self, key: str) -> None:
-        """Without a worker connections wait in the backlog: that is shorter than a peer's patience."""
-        if not any(worker.running and not worker.draining for worker in self._workers):
+        """While no worker can take them, connections wait in the backlog: that is shorter than a peer's patience."""
+        if not self._fit():
+            asyncio.get_running_loop().remove_reader(self._listeners[key].fileno())
+            self._paused.add(key)
             return
         try:
             accept_some(self._listeners[key], self._hand_tls if key == "diameter.tls_listen" else self._hand)
         except OSError as why:  # too many open files: those that wait must wait
             logger().error("accept.failed", why=str(why))
+            asyncio.get_running_loop().remove_reader(self._listeners[key].fileno())
+            self._paused.add(key)
+
+    def _resume(self) -> None:
+        if self._paused and self._fit():
+            for key in self._paused:
+                asyncio.get_running_loop().add_reader(self._listeners[key].fileno(), self._accept, key)
+            self._paused.clear()
+
+    def _fit(self) -> list[Child]:
+        return [worker for worker in self._workers if worker.running and worker.was_ready and not worker.draining]
 
     def _hand(self, connection: socket.socket, host: str, port: int, tls: bool = False) -> None:
         """To the worker with the fewest connections, then with the least to do; one that is not ready only when none
         is: it answers 3004, which sends a peer elsewhere faster than silence does."""
-        fit = [worker for worker in self._workers if worker.running and not worker.draining]
+        fit = self._fit()
         fit = [worker for worker in fit if worker.status.ready] or fit
         if not fit or sum(len(worker.connections) for worker in fit) >= self._config.diameter.peers_max:
             self._meter.counts(metrics.CONNECTIONS)["diameter", "too many"] += 1
@@ -304,6 +324,7 @@ class Supervisor:
         for key in ("diameter.listen", "diameter.tls_listen"):
             if key in self._listeners:
                 loop.remove_reader(self._listeners[key].fileno())
+        self._paused.clear()
         for child in sorted(self._children, key=lambda child: ("worker", "keeper", "api").index(child.role)):
             await self._drain_one(child)
 
@@ -311,7 +332,7 @@ class Supervisor:
         child.drain(fast=self._fast.is_set())
         gone = asyncio.ensure_future(child.gone.wait())
         hurry = asyncio.ensure_future(self._fast.wait())
-        patience_s = self._config.diameter.drain_s + 5.0
+        patience_s = self._config.diameter.drain_s + (KEEPER_S if child.role == "keeper" else 5.0)
         await asyncio.wait((gone, hurry), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         if not gone.done():
             child.drain(fast=True)

@@ -42,7 +42,7 @@ def _typed(kind: type, value: str) -> Any:
 
 async def serve(end: socket.socket) -> int:
     """Imports only what the role needs: a worker knows no PostgreSQL, the keeper no HTTP."""
-    from ocs.parent import Parent
+    from ocs.parent import Parent, Unfit
     from ocs.telemetry.log import logger, setup
 
     parent = Parent(end)
@@ -61,6 +61,9 @@ async def serve(end: socket.socket) -> int:
             case role:
                 raise AssertionError(role)
         await run(config, parent)
+    except Unfit as why:
+        logger().error("child.unfit", role=start.role, why=str(why))
+        return UNFIT
     except Exception:
         logger().exception("child.failed", role=start.role)
         return 1

@@ -255,7 +255,9 @@ class Node:
                 for token in unanswered:
                     token(None)
             case PeerLeaving(cause=cause):
-                logger().info("diameter.peer_leaving", peer=link.peer_host, cause=cause.name if cause else "")
+                logger().info(
+                    "diameter.peer_leaving", peer=link.peer_host, cause=cause.name if cause is not None else ""
+                )
             case Suspect():
                 logger().warning("diameter.peer_suspect", peer=link.peer_host, address=link.address)
             case Recovered():

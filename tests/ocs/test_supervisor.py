@@ -179,6 +179,10 @@ async def test_a_day_in_the_life(server: Server) -> None:
     server.wait(lambda: server.metric(name) == 1.0, 5)
     assert server.metric('ocs_peers_up{protocol="diameter"}') == 1.0
 
+    assert server.metric("ocs_sessions_open") == 1.0
+    assert server.metric('ocs_store_call_duration_seconds_count{call="charge"}') == 2.0
+    server.wait(lambda: server.metric('ocs_debited_money_total{currency="EUR",service="data"}') == 0.01, 5)
+
     workers = server.workers()
     assert len(workers) == 4  # two workers, keeper, api
     for pid in workers:

@@ -1,0 +1,95 @@
+"""Diameter over TLS: both sides are certified, and the certificate is for who the peer says to be."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ocs.net.listeners import CannotListen
+from ocs.net.tls import certified_names, server_context
+from protocol.diameter.dictionary.base import CapabilitiesExchangeAnswer, ErrorAnswer
+from protocol.diameter.dictionary.credit_control import CreditControlAnswer
+from protocol.errors import ResultCode
+from tests.ocs.net.test_strangers import certify, needs
+from tests.ocs.net.world import Client, World, ccr, cer, until, world
+
+pytestmark = needs("openssl")
+
+
+@contextlib.asynccontextmanager
+async def tls_world(folder: Path) -> AsyncIterator[World]:
+    for name in ("ocs", "one", "two", "stranger"):
+        certify(folder, f"{name}.example.net", f"{name}-")
+    (folder / "ca.pem").write_text("".join((folder / f"{name}-cert.pem").read_text() for name in ("one", "two")))
+    context = server_context(*(str(folder / name) for name in ("ocs-cert.pem", "ocs-key.pem", "ca.pem")))
+    async with world() as w:
+
+        async def take(end: socket.socket, address: str) -> None:
+            link = await w.nodes[0].adopt(end, len(w.links) + 1, address, context)
+            if link is not None:
+                w.links.append(link)
+
+        w.take = take  # type: ignore[method-assign]
+        yield w
+
+
+async def connect(w: World, folder: Path, name: str | None) -> Client:
+    context = ssl.create_default_context(cafile=str(folder / "ocs-cert.pem"))
+    if name is not None:
+        context.load_cert_chain(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
+    reader, writer = await asyncio.open_connection("127.0.0.1", w.port, ssl=context, server_hostname="ocs.example.net")
+    client = Client(reader, writer)
+    w.clients.append(client)
+    return client
+
+
+async def test_a_certified_peer(tmp_path: Path) -> None:
+    async with tls_world(tmp_path) as w:
+        client = await connect(w, tmp_path, "one")
+        client.send(cer("one.example.net"), ccr(0))
+        assert isinstance(await client.message(), CapabilitiesExchangeAnswer)
+        assert isinstance(await client.message(), CreditControlAnswer)
+
+
+async def test_a_certificate_of_somebody_else(tmp_path: Path) -> None:
+    async with tls_world(tmp_path) as w:
+        client = await connect(w, tmp_path, "two")
+        client.send(cer("one.example.net"))
+        answer = await client.message()
+        assert isinstance(answer, ErrorAnswer)
+        assert answer.result_code == ResultCode.UNKNOWN_PEER
+
+
+@pytest.mark.parametrize("name", [None, "stranger"])
+async def test_without_a_certificate_we_trust(tmp_path: Path, name: str | None) -> None:
+    async with tls_world(tmp_path) as w:
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            client = await connect(w, tmp_path, name)  # TLS 1.3 tells the client late
+            client.send(cer("one.example.net"))
+            assert await client.frame() == b""
+        await until(lambda: w.count("ocs_connections_total", "diameter", "tls failed") == 1)
+
+
+async def test_plain_octets_on_the_tls_port(tmp_path: Path) -> None:
+    async with tls_world(tmp_path) as w:
+        client = await w.client()
+        client.send(cer("one.example.net"))
+        await until(lambda: w.count("ocs_connections_total", "diameter", "tls failed") == 1)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CannotListen, match="tls_cert"):
+        server_context(str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "c"))
+
+
+def test_names() -> None:
+    certificate = {
+        "subject": ((("commonName", "PGW.example.net"),),),
+        "subjectAltName": (("DNS", "pgw.Example.net"), ("DNS", "alias"), ("IP Address", "1.2.3.4")),
+    }
+    assert certified_names(certificate) == {"pgw.example.net", "alias"}
+    assert certified_names(None) == frozenset()
