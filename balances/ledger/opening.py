@@ -40,6 +40,9 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 PART_CALLS: Final = 5_000
 FORGET_AT_ONCE: Final = 500
 
+MARK: Final = "opening"
+"""Kind of the record an opening writes where Redis went back or a gap was closed."""
+
 Alarm = Callable[[str], None]
 
 
@@ -95,7 +98,7 @@ class Opening:
         self._same(server, now_server)
         for shard, cursor in cursors.at.items():
             if heads[shard] < cursor:
-                await self._step_back(epoch, shard, heads[shard])
+                await self._step_back(epoch, shard, cursor, heads[shard])
             elif heads[shard] > cursor:
                 await self._catch_up(epoch, shard, cursor, heads[shard], before.opened_epoch)
         self._same(server, await self._reader.server())
@@ -139,7 +142,10 @@ class Opening:
         """A new epoch that PostgreSQL did not open itself is complete only if the record before it is still there."""
         before, there = cursor, False
         for call in calls:
-            if not follows(before, call.id, opened_epoch):
+            if call.record.kind == MARK:
+                if call.record.reference != str(before):
+                    return True
+            elif not follows(before, call.id, opened_epoch):
                 begins = call.id.n == 0 and call.id.epoch > before.epoch
                 if not (begins and (there or await self._reader.has(shard, before))):
                     return True
@@ -156,12 +162,14 @@ class Opening:
         await self._forget_all(shard, head, closed.accounts, closed.diverged)
         # Forgetting leaves no trace in the stream. A mark after it tells a Redis that has forgotten from one that
         # is put back to just before; without it both have the same head (found by tests/sim/shard_model.py).
-        mark = await self._mark(epoch, shard, head)
+        mark = await self._mark(epoch, shard, head, head)
         await self._writer.write(epoch, [Part(shard, cursor, mark.id, [*closed.calls, mark])])
 
-    async def _mark(self, epoch: int, shard: int, head: Id) -> Call:
+    async def _mark(self, epoch: int, shard: int, head: Id, after: Id) -> Call:
+        """`after` is the record that must be the last one known for nothing to be missing before the mark: the head
+        where Redis has all, the cursor where it went back."""
         at_ms = int((await self._redis.time())[0]) * 1_000
-        record = Record(FORMAT, "opening", "", "", "", "", "", 0, at_ms, at_ms, "", "", 0, [], [])
+        record = Record(FORMAT, MARK, "", "", "", "", "", 0, at_ms, at_ms, "", "", 0, [], [], reference=str(after))
         mark = Call(Id(epoch, 0), record, _pack(record), None, None, None, None, None)
         stream = keys.ledger(shard)
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -176,7 +184,7 @@ class Opening:
                 raise CursorMoved from None
         return mark
 
-    async def _step_back(self, epoch: int, shard: int, head: Id) -> None:
+    async def _step_back(self, epoch: int, shard: int, cursor: Id, head: Id) -> None:
         """Rule 5c. Ids are compared one by one: a head may belong to a branch that PostgreSQL never saw."""
         try:
             here = {call.id: call for call in await self._reader.span(shard, START, head)}
@@ -190,7 +198,7 @@ class Opening:
                     "SELECT epoch, n, account FROM calls WHERE shard = $1 AND (epoch, n) >= ($2, $3)", shard, *min(here)
                 )
             }
-            only_here = [call for at, call in here.items() if at not in there]
+            only_here = [call for at, call in here.items() if at not in there and call.record.kind != MARK]
             accounts = {call.record.account for call in only_here}
             # A snapshot (n below 0) is in no stream: Redis contains it when it went on after it.
             accounts |= {acct for at, acct in there.items() if (at not in here if at.n >= 0 else at > head)}
@@ -198,6 +206,8 @@ class Opening:
             only_here, accounts = [], {account async for account in accounts_of(self._redis, shard)}
         await self._orphan(epoch, shard, only_here)
         await self._forget_all(shard, head, accounts, only_here)
+        # A PostgreSQL restored from a backup must not take this stream for complete across the place.
+        await self._mark(epoch, shard, head, cursor)
 
     async def _orphan(self, epoch: int, shard: int, calls: list[Call]) -> None:
         if not calls:
@@ -276,6 +286,12 @@ async def open_without_postgres(redis: Client, now_s: int) -> int:
     epoch = 1 + max(max(heads.values()).epoch, server.latest_epoch, now_s)
     await mirror(redis, server.replid, epoch)
     return epoch
+
+
+async def void(pool: Pool) -> None:
+    """After PostgreSQL was restored from a backup: no history is open any more, whatever the backup says; the keeper
+    opens anew (rule 12). Stop all keepers and workers first."""
+    await pool.execute("UPDATE shards SET opened_epoch = 0, replid = ''")
 
 
 async def accounts_of(redis: Client, shard: int) -> AsyncIterator[str]:

@@ -57,20 +57,29 @@ async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: in
     chains = await load_chains(pg, snapshot.accounts)
     later: dict[str, list[Entry]] = {}
     for call in calls:
-        later.setdefault(call.record.account, []).extend(call.record.entries)
+        entries = later.setdefault(call.record.account, [])
+        for entry in call.record.entries:
+            # A stream of a Redis that had gone back itself may lack some in the middle: what still follows each other
+            # is kept, the rest is in the difference.
+            if entries and entry.seq != entries[-1].seq + 1:
+                entries.clear()
+            entries.append(entry)
     snapshots: list[Call] = []
     diverged = later.keys() - snapshot.accounts.keys() - {""}  # forgotten by an opening that was interrupted
     for name, (packed, account) in snapshot.accounts.items():
-        entries = _difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
-        if entries is None:
+        difference = _difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
+        if difference is None:
             diverged.add(name)
             continue
         states: list[tuple[str, bytes | None]] = [("", None), *snapshot.sessions[name].items()]
         for session, state in states:
-            record = _record(account, session, entries if not session else [])
-            # Below 0 no stream counts, and an id of this epoch is later than all that was read.
+            record = _record(account, session, difference if not session else [])
+            # Below 0 no stream counts; `position` puts it before what is copied after it.
             at = Id(epoch, -2 - len(snapshots))
             snapshots.append(Call(at, record, _ENCODE.encode(record), packed, state, None, None, None))
+    for call in calls:
+        kept = later[call.record.account]
+        call.record.entries = [entry for entry in call.record.entries if entry.seq >= kept[0].seq]
     return Closed(
         snapshots + [call for call in calls if call.record.account not in diverged],
         diverged,

@@ -84,7 +84,7 @@ class Report(msgspec.Struct):
             self.findings.append(Finding(what, account, detail))
 
 
-async def verify(redis: Client, pool: Pool, *, patience_s: float = 10.0) -> Report:
+async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> Report:
     """Look at everything; `patience_s` is how long an entry may be on its way to PostgreSQL."""
     report = Report(findings=[], sums={})
     await _whole(pool, report)
@@ -176,9 +176,9 @@ async def _in_redis(redis: Client) -> AsyncIterator[list[str]]:
         yield some
 
 
-async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], report: Report, patience_s: float) -> None:
+async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], report: Report, patience_s: int) -> None:
     report.accounts += len(accounts)
-    left, waited_s = await _read(redis, accounts), 0.0
+    left, waited_s = await _read(redis, accounts), 0
     for one in left:
         _holds(one, report)
     while left:  # the same look at Redis, until PostgreSQL has come as far
@@ -190,8 +190,8 @@ async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], rep
             return
         left = [one for one, _ in behind]
         if left:
-            await asyncio.sleep(0.25)
-            waited_s += 0.25
+            await asyncio.sleep(1)
+            waited_s += 1
 
 
 async def _compare(pool: Pool, accounts: list[_Seen], report: Report) -> list[tuple[_Seen, int]]:

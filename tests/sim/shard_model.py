@@ -13,129 +13,24 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-ACCOUNTS = ("a", "b", "c")
-
-RULES = {
-    "pass": "a worker calls only a server whose history is published (rule 4)",
-    "fence": "a record of an older epoch than the head's is refused (rule 1)",
-    "config_epoch": "an older failover epoch is not opened (rule 5a)",
-    "forget": "what only one side has is forgotten (rule 5c)",
-    "forget_compare": "... only while the head has not moved (rule 5c)",
-    "publish_compare": "publish only the newest epoch (rule 5d)",
-    "copy_published": "copy only from a published server (rule 6)",
-    "copy_epoch": "commit only under the newest epoch (rule 6)",
-    "copy_cursor": "commit only where the cursor still is (rule 6)",
-    "trim_cursor": "trim only behind the committed cursor (rule 7)",
-    "gap": "a trimmed gap is seen (rule 7)",
-    "repeat": "the same request key, the same answer (rule 9)",
-    "mark": "a gap that was closed is marked in the stream (rule 12)",
-    "void": "PostgreSQL restored from a backup: everything is opened anew (rule 12)",
-}
+from tests.sim.shard_faults import Faults
+from tests.sim.shard_parts import (
+    ACCOUNTS,
+    RULES,
+    START,
+    Actor,
+    Broken,
+    Id,
+    Postgres,
+    Record,
+    Server,
+    State,
+    continues,
+)
 
 
-class Id(NamedTuple):
-    epoch: int
-    n: int
-
-
-START = Id(0, -1)
-
-
-class State(NamedTuple):
-    """An account: entries so far, and the requests they stand for."""
-
-    seq: int = 0
-    done: frozenset[int] = frozenset()
-
-
-class Record(NamedTuple):
-    at: Id
-    account: str
-    request: int
-    after: State
-    recovered: bool = False
-
-
-class Broken(Exception):
-    """Money was lost or made."""
-
-
-class Image(NamedTuple):
-    """All a server keeps: what a replica receives, what an AOF holds."""
-
-    log: tuple[Record, ...] = ()
-    accounts: tuple[tuple[str, State], ...] = ()
-    published: tuple[int, int] = (0, 0)
-
-
-@dataclass
-class Server:
-    name: str
-    replid: int = 0
-    config_epoch: int = 0
-    master: bool = False
-    log: list[Record] = field(default_factory=list)
-    accounts: dict[str, State] = field(default_factory=dict)
-    published: tuple[int, int] = (0, 0)
-    past: list[Image] = field(default_factory=lambda: [Image()])
-
-    @property
-    def head(self) -> Id:
-        return self.log[-1].at if self.log else START
-
-    @property
-    def pass_epoch(self) -> int:
-        return self.published[1] if self.published[0] == self.replid else 0
-
-    def image(self) -> Image:
-        return Image(tuple(self.log), tuple(self.accounts.items()), self.published)
-
-    def keep(self) -> None:
-        self.past = [*self.past[-11:], self.image()]
-
-    def become(self, image: Image) -> None:
-        self.log, self.accounts, self.published = list(image.log), dict(image.accounts), image.published
-
-
-@dataclass
-class Postgres:
-    rows: list[Record] = field(default_factory=list)
-    cursor: Id = START
-    epoch: int = 0
-    opened: tuple[int, int] = (0, 0)
-    """History and epoch that are published."""
-    config_epoch: int = 0
-
-    def copy(self) -> Postgres:
-        return Postgres(list(self.rows), self.cursor, self.epoch, self.opened, self.config_epoch)
-
-    def account(self, name: str) -> State:
-        mine = [row for row in self.rows if row.account == name]
-        return mine[-1].after if mine else State()  # in the order of `position`, not of ids: see calls.position
-
-    def last_seq(self, name: str) -> int:
-        return max((row.after.seq for row in self.rows if row.account == name and row.request), default=0)
-
-
-@dataclass
-class Actor:
-    """A process: what it has read and not acted on yet."""
-
-    step: int = 0
-    server: Server | None = None
-    replid: int = 0
-    epoch: int = 0
-    opened_before: int = 0
-    cursor: Id = START
-    head: Id = START
-    records: list[Record] = field(default_factory=list)
-
-
-class World:
+class World(Faults):
     def __init__(self, seed: int, off: frozenset[str] = frozenset()) -> None:
         self.random = random.Random(seed)
         self.off = off
@@ -161,13 +56,6 @@ class World:
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def masters(self) -> list[Server]:
-        return [server for server in self.servers if server.master]
-
-    def new_history(self, server: Server) -> None:
-        self.replids += 1
-        server.replid = self.replids
-
     # --- workers: one Lua call is one step
 
     def connect(self, worker: Actor) -> None:
@@ -177,13 +65,6 @@ class World:
             worker.server = self.random.choice(masters)
             worker.replid = worker.server.replid
             worker.epoch = worker.server.pass_epoch if self.rule("pass") else self.pg.epoch
-
-    def cut(self) -> None:
-        """Connections end with a server's history, or at the next pass check, before anything is called."""
-        for worker in self.workers:
-            server = worker.server
-            if server is not None and (not server.master or server.replid != worker.replid) and self.rule("pass"):
-                worker.server = None
 
     def call(self, worker: Actor, request: int = 0) -> None:
         server = worker.server
@@ -308,7 +189,10 @@ class World:
         """Opening._gap."""
         before, there, ids = opener.cursor, False, {record.at for record in server.log}
         for record in opener.records:
-            if not continues(before, [record], opener.opened_before):
+            if record.ref is not None:
+                if record.ref != before:
+                    return False
+            elif not continues(before, [record], opener.opened_before):
                 begins = record.at.n == 0 and record.at.epoch > before.epoch
                 if not (begins and (there or before in ids)):
                     return False
@@ -330,9 +214,11 @@ class World:
         else:
             accounts = set(server.accounts)
         self.forget(opener, server, accounts)
+        if self.rule("mark") and opener.step:
+            self.mark(opener, server, opener.cursor)
 
     def forget(self, opener: Actor, server: Server, accounts: set[str]) -> None:
-        if server.head != opener.head and self.rule("forget_compare"):
+        if server.head.epoch >= opener.epoch or (server.head != opener.head and self.rule("forget_compare")):
             opener.step = 0
             return
         for account in accounts:
@@ -347,11 +233,15 @@ class World:
             return
         self.gap_seen = False
         first: dict[str, int] = {}
+        last: dict[str, int] = {}
 
         for record in opener.records:
             if record.request:
-                first.setdefault(record.account, record.after.seq)
-        snapshots, diverged = [], {record.account for record in opener.records} - server.accounts.keys() - {""}
+                if record.after.seq != last.get(record.account, -1) + 1:
+                    first[record.account] = record.after.seq  # where what still follows each other begins
+                last[record.account] = record.after.seq
+        snapshots: list[Record] = []
+        diverged = {record.account for record in opener.records} - server.accounts.keys() - {""}
         for account, state in server.accounts.items():
             seq, known = first.get(account, state.seq + 1) - 1, self.pg.last_seq(account)
             if seq < known:
@@ -363,14 +253,21 @@ class World:
                 gap_end = State(seq, state.done)
                 snapshots.append(Record(Id(opener.epoch, len(snapshots) - 99), account, -1, gap_end, recovered=True))
             snapshots.append(Record(Id(opener.epoch, len(snapshots) - 99), account, 0, state, recovered=True))
-        opener.records = snapshots + [record for record in opener.records if record.account not in diverged]
+        opener.records = snapshots + [
+            record if record.after.seq >= first.get(record.account, 0) else record._replace(request=0)
+            for record in opener.records
+            if record.account not in diverged
+        ]
         self.forget(opener, server, diverged)
         if self.rule("mark"):
-            mark = Record(Id(opener.epoch, 0), "", 0, State())
-            server.log.append(mark)
-            server.keep()
-            opener.records.append(mark)
-            opener.head = mark.at
+            opener.records.append(self.mark(opener, server, opener.head))
+            opener.head = server.head
+
+    def mark(self, opener: Actor, server: Server, ref: Id) -> Record:
+        mark = Record(Id(opener.epoch, 0), "", 0, State(), ref=ref)
+        server.log.append(mark)
+        server.keep()
+        return mark
 
     def open_publish(self, opener: Actor) -> None:
         opener.step = 0
@@ -404,78 +301,6 @@ class World:
             trimmer.server.log = [record for record in trimmer.server.log if record.at >= keep]
             trimmer.server.keep()
             self.count("trimmed")
-
-    # --- what goes wrong
-
-    def fail(self) -> None:
-        kinds: list[Callable[[], None]] = [
-            self.replicate, self.replicate, self.fail_over, self.rejoin, self.go_back, self.go_back, self.wipe,
-            self.back_up, self.restore_backup,
-        ]  # fmt: skip
-        self.random.choice(kinds)()
-        self.cut()
-
-    def other(self, server: Server) -> Server:
-        return self.servers[1 - self.servers.index(server)]
-
-    def replicate(self) -> None:
-        for server in self.masters():
-            replica = self.other(server)
-            if not replica.master:
-                replica.become(self.random.choice(server.past))
-                replica.config_epoch = server.config_epoch
-                replica.past = [replica.image()]
-
-    def fail_over(self) -> None:
-        """The replica becomes master; the old one lives on in its partition for a while."""
-        masters = self.masters()
-        if len(masters) == 1:
-            replica = self.other(masters[0])
-            replica.master, replica.config_epoch = True, masters[0].config_epoch + 1
-            self.new_history(replica)
-            self.count("failed over")
-
-    def rejoin(self) -> None:
-        masters = self.masters()
-        if len(masters) == 2:
-            old = min(masters, key=lambda server: server.config_epoch)
-            old.master = False
-            old.become(self.other(old).image())
-            old.config_epoch = self.other(old).config_epoch
-            old.past = [old.image()]
-
-    def go_back(self) -> None:
-        """A restart, from an AOF that may lack the end."""
-        if self.masters():
-            server = self.random.choice(self.masters())
-            kept = self.random.randrange(len(server.past))
-            server.become(server.past[kept])
-            server.past = server.past[: kept + 1]
-            self.new_history(server)
-
-    def wipe(self) -> None:
-        if len(self.masters()) == 1 and self.random.random() < 0.5:
-            server = self.masters()[0]
-            server.become(Image())
-            server.past = [Image()]
-            self.new_history(server)
-
-    def back_up(self) -> None:
-        self.backups = [*self.backups[-3:], self.pg.copy()]
-
-    def restore_backup(self) -> None:
-        """The operator stops everything, restores, and has everything opened anew (rule 12)."""
-        if len(self.masters()) == 1 and self.backups and self.random.random() < 0.3:
-            self.pg = self.random.choice(self.backups).copy()
-            self.count("PostgreSQL went back")
-            if self.rule("void"):
-                self.pg.opened = (0, 0)
-                for server in self.servers:
-                    server.published = (0, server.published[1])
-                    server.past = [image._replace(published=(0, image.published[1])) for image in server.past]
-                for actor in (*self.workers, *self.copiers, *self.openers, self.trimmer):
-                    actor.server, actor.step, actor.records = None, 0, []
-                self.pg.config_epoch = max(server.config_epoch for server in self.masters())
 
     # --- a run
 
@@ -534,16 +359,6 @@ class World:
             rows = [row for row in self.pg.rows if row.account == account and row.request > 0]
             if len({row.request for row in rows}) != len(rows):
                 raise Broken(f"account {account}: a request was charged twice")
-
-
-def continues(before: Id, records: list[Record], opened_epoch: int) -> bool:
-    """balances.ledger.record.follows, for a row of them."""
-    for record in records:
-        at = record.at
-        if not (at.n == before.n + 1 if at.epoch == before.epoch else at.n == 0 and at.epoch == opened_epoch):
-            return False
-        before = at
-    return True
 
 
 def run(seed: int, off: frozenset[str] = frozenset(), steps: int = 150) -> dict[str, int]:

@@ -139,8 +139,8 @@ async def test_rows_already_there_under_a_right_looking_cursor_stop_the_shard(bo
     await books.move("alice", 5)
     await books.pool.execute(
         "INSERT INTO calls (shard, epoch, n, position, account, session, kind, phase, subscriber, service, request_key,"
-        " fingerprint, end_to_end, at_ms, event_ms, opens) SELECT shard, $1, 0, 0, '', '', '', 0, '', '', '', '', 0, 0, 0,"
-        " false FROM shards",
+        " fingerprint, end_to_end, at_ms, event_ms, opens)"
+        " SELECT shard, $1, 0, 0, '', '', '', 0, '', '', '', '', 0, 0, 0, false FROM shards",
         books.epoch,
     )
     assert (await books.sync.step()).written == 0

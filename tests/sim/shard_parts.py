@@ -1,0 +1,135 @@
+"""What the walk of shard_model.py is made of: servers and what they keep, PostgreSQL, and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+ACCOUNTS = ("a", "b", "c")
+
+RULES = {
+    "pass": "a worker calls only a server whose history is published (rule 4)",
+    "fence": "a record of an older epoch than the head's is refused (rule 1)",
+    "config_epoch": "an older failover epoch is not opened (rule 5a)",
+    "forget": "what only one side has is forgotten (rule 5c)",
+    "forget_compare": "... only while the head has not moved (rule 5c)",
+    "publish_compare": "publish only the newest epoch (rule 5d)",
+    "copy_published": "copy only from a published server (rule 6)",
+    "copy_epoch": "commit only under the newest epoch (rule 6)",
+    "copy_cursor": "commit only where the cursor still is (rule 6)",
+    "trim_cursor": "trim only behind the committed cursor (rule 7)",
+    "gap": "a trimmed gap is seen (rule 7)",
+    "repeat": "the same request key, the same answer (rule 9)",
+    "mark": "where Redis went back, or a gap was closed, a mark follows in the stream",
+    "void": "PostgreSQL restored from a backup: everything is opened anew (rule 12)",
+}
+
+
+class Id(NamedTuple):
+    epoch: int
+    n: int
+
+
+START = Id(0, -1)
+
+
+class State(NamedTuple):
+    """An account: entries so far, and the requests they stand for."""
+
+    seq: int = 0
+    done: frozenset[int] = frozenset()
+
+
+class Record(NamedTuple):
+    at: Id
+    account: str
+    request: int
+    after: State
+    recovered: bool = False
+    ref: Id | None = None
+    """Of a mark: the record it comes after, for those who have that as their last."""
+
+
+class Broken(Exception):
+    """Money was lost or made."""
+
+
+class Image(NamedTuple):
+    """All a server keeps: what a replica receives, what an AOF holds."""
+
+    log: tuple[Record, ...] = ()
+    accounts: tuple[tuple[str, State], ...] = ()
+    published: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class Server:
+    name: str
+    replid: int = 0
+    config_epoch: int = 0
+    master: bool = False
+    log: list[Record] = field(default_factory=list)
+    accounts: dict[str, State] = field(default_factory=dict)
+    published: tuple[int, int] = (0, 0)
+    past: list[Image] = field(default_factory=lambda: [Image()])
+
+    @property
+    def head(self) -> Id:
+        return self.log[-1].at if self.log else START
+
+    @property
+    def pass_epoch(self) -> int:
+        return self.published[1] if self.published[0] == self.replid else 0
+
+    def image(self) -> Image:
+        return Image(tuple(self.log), tuple(self.accounts.items()), self.published)
+
+    def keep(self) -> None:
+        self.past = [*self.past[-11:], self.image()]
+
+    def become(self, image: Image) -> None:
+        self.log, self.accounts, self.published = list(image.log), dict(image.accounts), image.published
+
+
+@dataclass
+class Postgres:
+    rows: list[Record] = field(default_factory=list)
+    cursor: Id = START
+    epoch: int = 0
+    opened: tuple[int, int] = (0, 0)
+    """History and epoch that are published."""
+    config_epoch: int = 0
+
+    def copy(self) -> Postgres:
+        return Postgres(list(self.rows), self.cursor, self.epoch, self.opened, self.config_epoch)
+
+    def account(self, name: str) -> State:
+        mine = [row for row in self.rows if row.account == name]
+        return mine[-1].after if mine else State()  # in the order of `position`, not of ids: see calls.position
+
+    def last_seq(self, name: str) -> int:
+        return max((row.after.seq for row in self.rows if row.account == name and row.request), default=0)
+
+
+@dataclass
+class Actor:
+    """A process: what it has read and not acted on yet."""
+
+    step: int = 0
+    server: Server | None = None
+    replid: int = 0
+    epoch: int = 0
+    opened_before: int = 0
+    cursor: Id = START
+    head: Id = START
+    records: list[Record] = field(default_factory=list)
+
+
+def continues(before: Id, records: list[Record], opened_epoch: int) -> bool:
+    """balances.ledger.record.follows, for a row of them."""
+    for record in records:
+        at = record.at
+        if not (at.n == before.n + 1 if at.epoch == before.epoch else at.n == 0 and at.epoch == opened_epoch):
+            return False
+        before = at
+    return True
