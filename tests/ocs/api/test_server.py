@@ -17,12 +17,14 @@ from ocs.config import Http
 from ocs.telemetry.metrics import REQUESTS, Meter
 from tests.ocs.office import TOKEN, Office
 
+NO_TOKEN = ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"]
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
-async def test_without_the_token_nothing(desk: Office, header: str) -> None:
-    refused = await desk.client.get("/v1/accounts", headers={"authorization": header} if header else {})
-    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
-    assert refused.json()["type"] == "urn:ocs:problem:unauthorized"
+
+async def test_without_the_token_nothing(desk: Office) -> None:
+    for header in NO_TOKEN:
+        refused = await desk.client.get("/v1/accounts", headers={"authorization": header} if header else {})
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert refused.json()["type"] == "urn:ocs:problem:unauthorized"
 
 
 async def test_what_needs_no_token(desk: Office) -> None:

@@ -74,10 +74,13 @@ async def test_what_it_names_must_exist(desk: Office) -> None:
     assert "none" in tariff.json()["detail"]
 
 
-@pytest.mark.parametrize("identity", ["491701", "msisdn:", "phone:491701", "msisdn:12ab", "subscriber:s9", "imsi:1"])
-async def test_identities_that_are_none(desk: Office, identity: str) -> None:
-    refused = await desk.subscriber("s1", "a1", identity)
-    assert (refused.status_code, refused.json()["type"]) == (422, "urn:ocs:problem:invalid")
+NONE = ["491701", "msisdn:", "phone:491701", "msisdn:12ab", "subscriber:s9", "imsi:1"]
+
+
+async def test_identities_that_are_none(desk: Office) -> None:
+    for identity in NONE:
+        refused = await desk.subscriber("s1", "a1", identity)
+        assert (refused.status_code, refused.json()["type"]) == (422, "urn:ocs:problem:invalid")
 
 
 async def test_versions(desk: Office) -> None:
