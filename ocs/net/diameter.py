@@ -39,7 +39,6 @@ from protocol.diameter.peer import (
     Timers,
 )
 from protocol.diameter.peer import PeerConnection as Machine
-from protocol.diameter.peer_machine import State
 from protocol.errors import FrameError, ProtocolError, ResultCode
 
 TICK_S: Final = 0.25
@@ -93,6 +92,7 @@ class Node:
         self._dirty: list[Link] = []
         self._loop = asyncio.get_running_loop()
         self._last_dialled = 0
+        self._wanted: dict[int, asyncio.Future[bool]] = {}
         self._dialling: set[asyncio.Task[None]] = set()
         self._seldom = Seldom()
         self._emptied = asyncio.Event()
@@ -128,20 +128,32 @@ class Node:
         task.add_done_callback(self._dialling.discard)
 
     async def _keep_dialled(self, host: str, port: int, origin_host: str) -> None:
+        """Every worker tries; the arbiter lets in as many as the peer may have connections."""
         while not self._draining:
-            self._last_dialled -= 1  # the arbiter's numbers are positive
-            machine = self._table.dial(origin_host, monotonic_ms())
-            link = Link(self, machine, self._last_dialled, host, dialled=True)
-            link.peer_host = origin_host
-            try:
-                await self._loop.create_connection(lambda link=link: link, host, port)  # type: ignore[misc]
-            except OSError as why:
-                machine.lost(monotonic_ms())
-                self._say("diameter.not_connected", (host, port), peer=origin_host, address=host, why=str(why))
-            else:
-                self.act_all(machine.connected(monotonic_ms()), link)
-                await link.gone.wait()
+            self._last_dialled -= 1  # the arbiter's own numbers are positive
+            number = self._last_dialled
+            verdict = self._wanted[number] = self._loop.create_future()
+            self._arbiter.claim(number, origin_host, self.peers.several(origin_host))
+            if await verdict:
+                link = await self._dial_once(host, port, origin_host, number)
+                if link is not None:
+                    await link.gone.wait()
+                else:
+                    self._arbiter.closed(number)
             await asyncio.sleep(REDIAL_S)
+
+    async def _dial_once(self, host: str, port: int, origin_host: str, number: int) -> Link | None:
+        machine = self._table.dial(origin_host, monotonic_ms())
+        link = Link(self, machine, number, host, dialled=True)
+        link.peer_host = origin_host
+        try:
+            await self._loop.create_connection(lambda: link, host, port)
+        except OSError as why:
+            machine.lost(monotonic_ms())
+            self._say("diameter.not_connected", (host, port), peer=origin_host, address=host, why=str(why))
+            return None
+        self.act_all(machine.connected(monotonic_ms()), link)
+        return link
 
     def made(self, link: Link, transport: asyncio.Transport) -> None:
         end = transport.get_extra_info("socket")
@@ -184,24 +196,26 @@ class Node:
         return not why
 
     def claim(self, link: Link) -> None:
-        if link.machine.state is State.WAIT_CER:  # it has said its CER in time; what takes time now is the other one
-            link.machine.due_ms = monotonic_ms() + 2 * HUNG_MS
+        # It has said its CER in time; what takes time now is the other one.
+        link.machine.due_ms = monotonic_ms() + 2 * HUNG_MS
         self._arbiter.claim(link.number, link.peer_host, self.peers.several(link.peer_host))
 
     def verdict(self, number: int, granted: bool) -> None:
         """The arbiter's answer to a claim."""
+        wanted = self._wanted.pop(number, None)
+        if wanted is not None:
+            if not wanted.done():  # cancelled: we drain
+                wanted.set_result(granted)
+            return
         link = self._by_number.get(number)
         if link is None:
             return
         if not granted:
             self._connections["diameter", "connected already"] += 1
             logger().warning("diameter.second_connection", peer=link.peer_host, address=link.address)
-        if number < 0 and not granted:
-            self.act_all(link.machine.stop(DisconnectCause.DO_NOT_WANT_TO_TALK_TO_YOU, monotonic_ms()), link)
-        elif number >= 0:
-            self._asking = link
-            link.decided(granted)
-            self._asking = None
+        self._asking = link
+        link.decided(granted)
+        self._asking = None
 
     def probed(self, number: int, tell: Callable[[bool], None]) -> None:
         """Somebody else says to be that peer: is it still there?"""
@@ -249,8 +263,6 @@ class Node:
                 logger().info(
                     "diameter.peer_up", peer=peer.origin_host, address=link.address, product=peer.product_name
                 )
-                if link.number < 0:
-                    self.claim(link)
             case PeerDown(unanswered=unanswered):
                 for token in unanswered:
                     token(None)

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from ocs.net.diameter import Node
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,
     DeviceWatchdogAnswer,
@@ -149,20 +148,51 @@ async def test_drain_does_not_wait_for_ever() -> None:
 # ---- we connect
 
 
-async def test_we_dial() -> None:
-    heard: asyncio.Queue[Client] = asyncio.Queue()
-    server = await asyncio.start_server(lambda reader, writer: heard.put_nowait(Client(reader, writer)), "127.0.0.1", 0)
-    async with world() as w:
-        node: Node = w.nodes[0]
-        node.dial("127.0.0.1", server.sockets[0].getsockname()[1], "dra.example.net")
-        dra = await heard.get()
-        request = await dra.message()
+class Listening:
+    """A relay that others dial."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Client] = asyncio.Queue()
+
+    async def __aenter__(self) -> "Listening":
+        self.server = await asyncio.start_server(
+            lambda reader, writer: self.heard.put_nowait(Client(reader, writer)), "127.0.0.1", 0
+        )
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+
+    async def greeted(self, host: str) -> Client:
+        client = await self.heard.get()
+        request = await client.message()
         answer = CapabilitiesExchangeAnswer(
-            result_code=2001, origin_host="dra.example.net", origin_realm="example.net", vendor_id=0,
+            result_code=2001, origin_host=host, origin_realm="example.net", vendor_id=0,
             product_name="dra", auth_application_id=(0xFFFFFFFF,),
         )  # fmt: skip
-        dra.send(answer.answer(request), ccr(0))
-        assert isinstance(await dra.message(), CreditControlAnswer)
+        client.send(answer.answer(request), ccr(0))
+        assert isinstance(await client.message(), CreditControlAnswer)
+        return client
+
+
+async def test_we_dial() -> None:
+    async with Listening() as relay, world() as w:
+        w.nodes[0].dial("127.0.0.1", relay.port, "dra.example.net")
+        client = await relay.greeted("dra.example.net")
         assert w.count("ocs_peers_up", "diameter") == 1
-        await dra.gone()
-    server.close()
+        await client.gone()
+
+
+async def test_workers_dial_no_more_often_than_the_peer_may_have_connections() -> None:
+    async with Listening() as relay, world(nodes=2) as w:
+        w.nodes[0].dial("127.0.0.1", relay.port, "one.example.net")
+        client = await relay.greeted("one.example.net")
+        w.nodes[1].dial("127.0.0.1", relay.port, "one.example.net")
+        dwr = await client.message()
+        assert isinstance(dwr, DeviceWatchdogRequest)
+        dwa = DeviceWatchdogAnswer(result_code=2001, origin_host="one.example.net", origin_realm="example.net")
+        client.send(dwa.answer(dwr))
+        await asyncio.sleep(0.1)
+        assert relay.heard.empty()
+        await client.gone()
