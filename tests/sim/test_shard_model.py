@@ -15,15 +15,16 @@ def test_the_rules_hold() -> None:
         assert counts[what] > 20, what  # a walk that meets nothing proves nothing
 
 
-# Rules whose loss this world cannot show: XADD refuses older ids only in a race of two workers that both hold a pass
-# (fence); a copier's own checks catch what an overtaken opener publishes (publish_compare); mark and void matter in
-# the third disaster in a row.
-QUIET = {"fence", "publish_compare", "mark", "void"}
+# Rules whose loss this world does not show by itself, because another rule catches it: a race of two workers that both
+# hold a pass (fence), what an overtaken opener publishes (publish_compare), what was written while accounts were
+# forgotten (forget_compare: the mark makes it a gap). Without `mark` one walk in 50,000 breaks; `void` is for two
+# masters and a backup at once, which no walk here has.
+QUIET = {"fence", "publish_compare", "forget_compare", "mark", "void"}
 
 
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - QUIET))
 def test_without_one_of_them_money_is_lost(rule: str) -> None:
-    for seed in range(6_000):
+    for seed in range(3_000):
         try:
             run(seed, frozenset({rule}))
         except Broken:
