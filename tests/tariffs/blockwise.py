@@ -1,0 +1,168 @@
+"""The price of a quantity, slowly and obviously: block by block, in exact fractions.
+
+Written from charging.md section 4 and the words at the top of tariffs/ladder.py, to disagree with `climb`. A block is
+priced where it begins, by the first step none of whose bounds is reached there; a run of blocks of equal price is
+rounded once, on its sum; what a bundle cannot cover of a block is the next step's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from tariffs.ladder import COUNT_UNITS, Ladder, Step
+from tariffs.units import Kind, Rounding
+
+
+class Purse:
+    """Buckets as (kind, scope, amount); the last is main money, which takes what nobody covers."""
+
+    def __init__(self, buckets: Sequence[tuple[int, str, int]]) -> None:
+        self.payers = [(kind, scope) for kind, scope, _ in buckets]
+        self.balances = [amount for _, _, amount in buckets]
+        self.journal: list[tuple[int, int]] = []
+
+    def copy(self) -> Purse:
+        copied = Purse([])
+        copied.payers, copied.balances, copied.journal = self.payers, self.balances[:], self.journal[:]
+        return copied
+
+    def _paying(self, kind: int, scope: str) -> list[int]:
+        return [at for at, (k, s) in enumerate(self.payers) if k == kind and s in ("", scope)]
+
+    def available(self, kind: int, scope: str) -> int:
+        return max(sum(self.balances[at] for at in self._paying(kind, scope)), 0)
+
+    def take(self, kind: int, scope: str, amount: int) -> None:
+        assert amount >= 0
+        assert kind == Kind.MONEY or amount <= self.available(kind, scope)
+        for at in self._paying(kind, scope):
+            part = min(max(self.balances[at], 0), amount)
+            self._move(at, part)
+            amount -= part
+        if amount:
+            self._move(len(self.payers) - 1, amount)
+
+    def _move(self, at: int, amount: int) -> None:
+        self.balances[at] -= amount
+        self.journal.append((at, amount))
+
+    def mark(self) -> int:
+        return len(self.journal)
+
+    def undo(self, mark: int) -> None:
+        while len(self.journal) > mark:
+            at, amount = self.journal.pop()
+            self.balances[at] += amount
+
+
+@dataclass
+class Blockwise:
+    """A line that climbs one block at a time."""
+
+    ladder: Ladder
+    purse: Purse
+    counters: dict[str, int]
+    at_ms: int
+    ms_per_unit: int
+    used: int = 0
+    paid_to: int = 0
+    cost: int = 0
+    fee_paid: bool = False
+    run: tuple[int, int, int] | None = None
+    run_exact: Fraction = Fraction(0)
+    run_paid: int = 0
+
+    def use(self, units: int) -> None:
+        """Settle: every unit is charged."""
+        while self.paid_to < self.used + units:
+            assert self._chain(grant=False)
+        self.used += units
+
+    def grant(self, units: int) -> int:
+        """Units covered in whole blocks, at most so many."""
+        while self.paid_to < self.used + units:
+            before = dataclasses.replace(self, purse=self.purse.copy())
+            if not self._chain(grant=True):
+                vars(self).update(vars(before))
+                break
+        return min(self.paid_to - self.used, units)
+
+    def _chain(self, *, grant: bool) -> bool:
+        """The next block, and of the steps behind what its bundle lacks; False when any part is not covered."""
+        owed, first = 1, 0
+        if self.ladder.fee and not self.fee_paid:
+            scope = next(step.scope for step in self.ladder.steps if step.kind == Kind.MONEY)
+            if grant and self.purse.available(Kind.MONEY, scope) < self.ladder.fee:
+                return False
+            self._pay(Kind.MONEY, scope, self.ladder.fee)
+            self.fee_paid = True
+        while owed > 0:
+            at = next(at for at in range(first, len(self.ladder.steps)) if not self._over(self.ladder.steps[at]))
+            step = self.ladder.steps[at]
+            if grant and step.stop:
+                return False
+            available = self.purse.available(step.kind, step.scope)
+            if step.kind == Kind.MONEY:
+                amount = self._next_amount(step)
+                if grant and amount > available:
+                    return False
+                self._pay(step.kind, step.scope, amount)
+                covered = step.block
+                owed -= covered
+            elif available >= step.price:
+                self._pay(step.kind, step.scope, step.price)
+                covered = step.block
+                owed -= covered
+            else:
+                covered, first = available * step.block // step.price, at + 1
+                if covered:
+                    self._pay(step.kind, step.scope, available)
+                    owed = max(owed, step.block) - covered
+            self.paid_to += covered
+        return True
+
+    def _over(self, step: Step) -> bool:
+        at = self.paid_to
+        if step.reach and at >= step.reach:
+            return True
+        if step.until_ms and self.at_ms + at * self.ms_per_unit >= step.until_ms:
+            return True
+        if not step.counter:
+            return False
+        value = self.counters.get(step.counter, 0)
+        for count in self.ladder.counts:
+            if count.key == step.counter:
+                value += at if count.what == COUNT_UNITS else self.cost
+        return value >= step.counter_reach
+
+    def _next_amount(self, step: Step) -> int:
+        priced = (step.price, step.per, step.rounding)
+        if self.run != priced:
+            self.run, self.run_exact, self.run_paid = priced, Fraction(0), 0
+        self.run_exact += Fraction(step.price, step.per)
+        amount = rounded(self.run_exact, step.rounding) - self.run_paid
+        self.run_paid += amount
+        return amount
+
+    def _pay(self, kind: int, scope: str, amount: int) -> None:
+        self.purse.take(kind, scope, amount)
+        if kind == Kind.MONEY:
+            self.cost += amount
+
+
+def rounded(exact: Fraction, rounding: int) -> int:
+    if rounding == Rounding.UP:
+        return ceil(exact)
+    return floor(exact if rounding == Rounding.DOWN else exact + Fraction(1, 2))
+
+
+def counted(ladder: Ladder, counters: Mapping[str, int], units: int, cost: int) -> dict[str, int]:
+    """The counters after so many units that cost so much."""
+    after = dict(counters)
+    for count in ladder.counts:
+        after[count.key] = after.get(count.key, 0) + (units if count.what == COUNT_UNITS else cost)
+    return after
