@@ -7,680 +7,18 @@ random interleavings through both and compares answers and state after every ste
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from enum import IntEnum
-from typing import Any
 
 import msgspec
 
 from balances import keys, ops
-from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Result, SessionState, State, Take
-from balances.store import fresh_account, unpack_answer, unpack_ladder, unpack_outcome
-from tariffs.ladder import COUNT_UNITS, Ladder, Position, climb
-from tariffs.units import EXACT_MAX, Kind, share
+from balances.books import Books, Refused
+from balances.decision import Decision, line_outcome, remember_number, wanted
+from balances.granting import Asking, Granting
+from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
+from balances.packing import unpack_answer, unpack_ladder
+from tariffs.units import EXACT_MAX
 
 _encode = msgspec.msgpack.encode
-
-
-class Mode(IntEnum):
-    OPEN = 1
-    """What nobody holds."""
-    OWN = 2
-    """What this line held."""
-    ALONE = 3
-    """What others hold too, but for this line's own: is there money at all?"""
-
-
-class Refused(Exception):
-    """A price passes 2**53: nothing is done."""
-
-
-class Purse:
-    """The balances a climb may use; what is taken is only noted."""
-
-    def __init__(self, account: ops.Account, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
-        self.account = account
-        self.now_ms = now_ms
-        self.mode = mode
-        self.own = own
-        self.caps: dict[int, int] | None = None
-        self.taken: dict[int, int] = {}
-        self._journal: list[tuple[int, int]] = []
-
-    def _paying(self, kind: int, scope: str) -> list[ops.Bucket]:
-        return [
-            bucket
-            for bucket in self.account.buckets
-            if bucket.kind == kind
-            and (not bucket.scope or scope in bucket.scope)
-            and (self.mode == Mode.OWN or (bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms))
-        ]
-
-    def free_of(self, bucket: ops.Bucket) -> int:
-        taken = self.taken.get(bucket.id, 0)
-        own = self.own.get(bucket.id, 0)
-        if self.mode == Mode.OWN:
-            return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
-        free = bucket.amount - taken - (bucket.held if self.mode == Mode.OPEN else own)
-        if bucket.id == ops.MAIN:
-            free += self.account.credit_limit
-        if self.caps is not None:
-            free = min(free, self.caps.get(bucket.id, 0) - taken)
-        return free
-
-    def available(self, kind: int, scope: str) -> int:
-        return max(sum(self.free_of(bucket) for bucket in self._paying(kind, scope)), 0)
-
-    def _take_free(self, kind: int, scope: str, amount: int) -> int:
-        for bucket in self._paying(kind, scope):
-            part = min(self.free_of(bucket), amount)
-            if part > 0:
-                self._note(bucket.id, part)
-                amount -= part
-        return amount
-
-    def take(self, kind: int, scope: str, amount: int) -> None:
-        if amount > EXACT_MAX:
-            raise Refused
-        left = self._take_free(kind, scope, amount)
-        if left and self.mode == Mode.OWN:
-            self.mode = Mode.OPEN
-            left = self._take_free(kind, scope, left)
-            self.mode = Mode.OWN
-        if left:
-            self._note(ops.MAIN, left)
-
-    def _note(self, bucket: int, amount: int) -> None:
-        self.taken[bucket] = self.taken.get(bucket, 0) + amount
-        self._journal.append((bucket, amount))
-
-    def mark(self) -> int:
-        return len(self._journal)
-
-    def undo(self, mark: int) -> None:
-        for bucket, amount in self._journal[mark:]:
-            self.taken[bucket] -= amount
-        del self._journal[mark:]
-
-    def takes(self) -> list[Take]:
-        order = dict.fromkeys(bucket for bucket, _ in self._journal)
-        return [Take(bucket, self.taken[bucket]) for bucket in order if self.taken[bucket]]
-
-
-class Books:
-    """One operation on one account: entries, expiry, thresholds, holds."""
-
-    def __init__(self, account: ops.Account, now_ms: int) -> None:
-        self.account = account
-        self.now_ms = account.clock_ms = max(now_ms, account.clock_ms)
-        self.entries: list[ops.Entry] = []
-        self.usages: list[ops.Usage] = []
-        self.crossings: list[str] = []
-        self.nudges: list[str] = []
-        self.sessions = self.holds = self.held_micro = 0
-
-    def bucket(self, bucket_id: int) -> ops.Bucket | None:
-        return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
-
-    def sure_bucket(self, bucket_id: int) -> ops.Bucket:
-        bucket = self.bucket(bucket_id)
-        assert bucket is not None, bucket_id
-        return bucket
-
-    def purse(self, mode: Mode, own: dict[int, int]) -> Purse:
-        return Purse(self.account, self.now_ms, mode, own)
-
-    def counters(self) -> dict[str, int]:
-        return {counter.key: counter.used + counter.held for counter in self.account.counters}
-
-    def feed(self, key: str, until_ms: int, used: int, held: int) -> None:
-        if not used and not held:
-            return
-        counter = next((counter for counter in self.account.counters if counter.key == key), None)
-        if counter is None:
-            counter = ops.Counter(key, 0, 0, until_ms)
-            self.account.counters.append(counter)
-        counter.used += used
-        counter.held += held
-
-    def enter(self, bucket: ops.Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> None:
-        """Every amount that moves passes here."""
-        if not amount:
-            return
-        self.account.seq += 1
-        bucket.amount += amount
-        self.entries.append(
-            ops.Entry(self.account.seq, bucket.id, bucket.kind, amount, bucket.amount, counter_account, why, line)
-        )
-
-    def lapse(self) -> None:
-        """What an expired bucket still has and nobody holds lapses; one with nothing left is dropped."""
-        for bucket in reversed(self.account.buckets[:]):
-            if 0 < bucket.until_ms <= self.now_ms:
-                self.enter(bucket, -max(bucket.amount - bucket.held, 0), "expiry", "expiry")
-                if bucket.amount == 0 and bucket.held == 0:
-                    self.account.buckets.remove(bucket)
-        self.account.counters = [
-            counter for counter in self.account.counters if not 0 < counter.until_ms <= self.now_ms or counter.held
-        ]
-
-    def settled(self) -> int:
-        return sum(
-            bucket.amount
-            for bucket in self.account.buckets
-            if bucket.kind == Kind.MONEY and bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
-        )
-
-    def watch(self) -> int:
-        """Suspend or resume for credit; returns the settled balance."""
-        account, balance = self.account, self.settled()
-        if account.state & State.CREDIT:
-            if balance >= account.resume_at:
-                account.state &= ~State.CREDIT
-                self.crossings.append("resume")
-        elif balance < account.suspend_below:
-            account.state |= State.CREDIT
-            self.crossings.append("suspend")
-        return balance
-
-    def sort(self) -> None:
-        self.account.buckets.sort(key=lambda bucket: (bucket.priority, bucket.until_ms or EXACT_MAX, bucket.id))
-
-    def release(self, line: Line) -> tuple[dict[int, int], int]:
-        """Give a line's hold back; returns what it was and the units granted."""
-        own, granted, money = {take.bucket: take.amount for take in line.hold}, line.granted, 0
-        for take in line.hold:
-            bucket = self.sure_bucket(take.bucket)
-            bucket.held -= take.amount
-            money += take.amount if bucket.kind == Kind.MONEY else 0
-        if granted or money:
-            for count in _ladder(line).counts:
-                self.feed(count.key, count.until_ms, 0, -granted if count.what == COUNT_UNITS else -money)
-        self.holds -= 1 if line.due_ms else 0
-        self.held_micro -= money
-        line.hold, line.granted, line.due_ms, line.final = [], 0, 0, False
-        return own, granted
-
-    def hold(self, line: Line, takes: Iterable[Take], units: int, packed: bytes, due_ms: int) -> None:
-        money = 0
-        held = {take.bucket: take for take in line.hold}
-        for take in takes:
-            bucket = self.sure_bucket(take.bucket)
-            bucket.held += take.amount
-            money += take.amount if bucket.kind == Kind.MONEY else 0
-            if take.bucket in held:
-                held[take.bucket].amount += take.amount
-            else:
-                line.hold.append(take)
-        for count in unpack_ladder(packed).counts:
-            self.feed(count.key, count.until_ms, 0, units if count.what == COUNT_UNITS else money)
-        self.holds += 0 if line.due_ms else 1
-        self.held_micro += money
-        line.granted += units
-        line.ladder, line.due_ms = ops.packed(packed), due_ms
-
-    def debit(self, takes: Iterable[Take], index: int) -> None:
-        for take in takes:
-            self.enter(self.sure_bucket(take.bucket), -take.amount, "revenue", "usage", index)
-
-    def settle(
-        self, line: Line, ladder: Ladder, used: int, granted: int, own: dict[int, int], at_ms: int, index: int
-    ) -> int:
-        """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
-        from whatever is free, and then from the main bucket. Returns the money."""
-        ms = _ms_per_unit(line.unit)
-        from_ms = at_ms - used * ms
-        within = min(used, granted)
-        purse = self.purse(Mode.OWN, own)
-        values = self.counters()
-        cost = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False).cost
-        if used > within:
-            purse.mode = Mode.OPEN
-            for count in ladder.counts:
-                values[count.key] = values.get(count.key, 0) + (within if count.what == COUNT_UNITS else cost)
-            cost += climb(
-                ladder, line, used - within, values, purse, at_ms=from_ms + within * ms, ms_per_unit=ms, grant=False
-            ).cost
-        takes = purse.takes()
-        for take in takes:
-            if take.bucket in own:
-                own[take.bucket] = max(own[take.bucket] - take.amount, 0)
-        self.debit(takes, index)
-        for count in ladder.counts:
-            self.feed(count.key, count.until_ms, used if count.what == COUNT_UNITS else cost, 0)
-        line.debited += cost
-        return cost
-
-
-def _ms_per_unit(unit: int) -> int:
-    return 1000 if unit == Kind.SECONDS else 0
-
-
-def _ladder(line: Line) -> Ladder:
-    return unpack_ladder(ops.blob(line.ladder))
-
-
-def _ladder_of(ask: Ask) -> Ladder | None:
-    packed = ops.blob(ask.ladder)
-    return unpack_ladder(packed) if packed else None
-
-
-def _fresh(ask: Ask, now_ms: int) -> Line:
-    return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms)
-
-
-def _wanted(ask: Ask) -> int:
-    want = ask.asked if ask.asked > 0 else ask.default
-    return min(want, ask.maximum) if ask.maximum else want
-
-
-def _outcome(
-    ask: Ask, unit: int, why: int, flags: int, *, granted: int = 0, cost: int = 0, debited: int = 0
-) -> LineOutcome:
-    return LineOutcome(ask.rating_group, ask.service_id, unit, why, granted, 0, 0, False, cost, debited, flags)
-
-
-class Asking(msgspec.Struct, eq=False):
-    """A line that may be granted units."""
-
-    index: int
-    ask: Ask
-    line: Line
-    want: int
-    position: Line
-    ladder: Ladder
-    got: int = 0
-
-
-class Decision:
-    """One charge being decided."""
-
-    def __init__(self, books: Books, charge: Charge) -> None:
-        self.books = books
-        self.charge = charge
-        self.flags = charge.flags
-        self.outcomes: list[LineOutcome] = []
-        self.result: int = Result.OK
-        self.moved = False
-        self.cost = self.debited = self.balance = 0
-        self.enough = True
-
-    def judge(self, known: Iterable[ops.Answer]) -> tuple[bytes | None, bool]:
-        """(stored outcome or None to decide anew, the repeat contradicts it): charging.md section 3."""
-        charge, other = self.charge, None
-        for answer in known:
-            if answer.key != charge.key:
-                continue
-            if answer.fingerprint == charge.fingerprint:
-                again = answer.moved or answer.end_to_end == charge.end_to_end
-                return ops.blob(answer.outcome) if again else None, False
-            if other is None or answer.end_to_end == charge.end_to_end:
-                other = answer
-        if other is None:
-            return None, False
-        if charge.resend or other.end_to_end == charge.end_to_end:
-            return ops.blob(other.outcome), True
-        self.flags |= Flag.RENUMBERED
-        return None, False
-
-    def refusal(self, ask: Ask) -> int:
-        """Why an asking line gets nothing before money is looked at; OK when it may ask."""
-        state = self.books.account.state
-        if ask.refusal != Result.OK:
-            return ask.refusal
-        if ask.emergency:
-            return Result.OK
-        if state & (State.BARRED | State.FRAUD | State.OPERATOR | State.CLOSED):
-            return Result.DENIED
-        if state & State.CREDIT and not ask.free:
-            return Result.CREDIT_LIMIT
-        return Result.OK
-
-    def usage(self, ask: Ask, unit: int, **fields: Any) -> ops.Usage:
-        known: dict[str, Any] = dict.fromkeys(("used", "suspense", "total", "cost", "granted"), 0)
-        known |= {"result": Result.OK, "flags": self.flags, "tag": "", "at_ms": self.charge.event_ms} | fields
-        usage = ops.Usage(ask.rating_group, ask.service_id, unit, **known)
-        self.books.usages.append(usage)
-        return usage
-
-    def command_result(self) -> int:
-        """A command is refused when all its lines are."""
-        if any(line.result in (Result.OK, Result.NOT_APPLICABLE, Result.NO_GRANT) for line in self.outcomes):
-            return Result.OK
-        return self.outcomes[0].result if self.outcomes else Result.OK
-
-    def outcome(self) -> Outcome:
-        low = self.balance < self.books.account.resume_at
-        return Outcome(self.result, self.outcomes, self.cost, self.debited, self.balance, self.enough, low)
-
-    # --- events -------------------------------------------------------------------------------------------------
-
-    def debit_event(self, ask: Ask, index: int, paid: ops.Once) -> None:
-        books, line, why = self.books, _fresh(ask, self.books.now_ms), self.refusal(ask)
-        want, units, cost, tag = _wanted(ask), 0, 0, ""
-        ladder = _ladder_of(ask)
-        if ladder is not None:
-            tag = ladder.tag
-        if why == Result.OK and ladder is not None:
-            purse = books.purse(Mode.OPEN, {})
-            done = climb(
-                ladder,
-                line,
-                want,
-                books.counters(),
-                purse,
-                at_ms=self.charge.event_ms,
-                ms_per_unit=_ms_per_unit(ask.unit),
-                grant=True,
-            )
-            if done.units == 0 or (ask.whole and done.units < want):
-                why = Result.CREDIT_LIMIT
-            else:
-                units, cost = done.units, done.cost
-                takes = purse.takes()
-                books.debit(takes, index)
-                paid.takes += [
-                    ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
-                ]
-                for count in ladder.counts:
-                    amount = units if count.what == COUNT_UNITS else cost
-                    books.feed(count.key, count.until_ms, amount, 0)
-                    paid.feeds.append(ops.Feed(count.key, amount))
-                self.moved = True
-        marks = self.flags | (Flag.FREE if ask.free else 0)
-        self.usage(ask, ask.unit, used=units, total=units, cost=cost, granted=units, result=why, flags=marks, tag=tag)
-        self.outcomes.append(_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
-        self.cost += cost
-        self.debited += cost
-        paid.units += units
-        paid.cost += cost
-
-    def give_back(self, bucket_id: int, kind: int, amount: int, index: int) -> None:
-        """To the bucket that paid; to main, or to one of its own for a while, when that one is gone."""
-        books, account = self.books, self.books.account
-        bucket = books.bucket(bucket_id)
-        if bucket is None or 0 < bucket.until_ms <= books.now_ms:
-            if kind == Kind.MONEY:
-                bucket = books.sure_bucket(ops.MAIN)
-            else:
-                until_ms = self.charge.refund_until_ms
-                bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, until_ms, [self.charge.service], "refund")
-                account.next_bucket += 1
-                account.buckets.append(bucket)
-        books.enter(bucket, amount, "revenue", "refund", index)
-
-    def refund_event(self, ask: Ask, index: int, paid: ops.Once | None) -> None:
-        """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
-        why, units, money = Result.OK, 0, 0
-        asked, is_money = ask.asked, ask.unit == Kind.MONEY
-        if paid is None:
-            if is_money and 0 < asked <= self.charge.refund_free:
-                self.give_back(ops.MAIN, Kind.MONEY, asked, index)
-                money = asked
-            else:
-                why = Result.NOT_FOUND
-        else:
-            if asked <= 0:
-                units = paid.units
-            elif is_money:
-                money = asked
-            else:
-                units = asked
-            if units > paid.units or money > paid.cost or (paid.units == 0 and paid.cost == 0):
-                why, units, money = Result.TOO_MUCH, 0, 0
-            else:
-                everything = 0 < units == paid.units or (is_money and 0 < asked == paid.cost)
-                if everything:
-                    units, money = paid.units, paid.cost
-                elif money == 0:
-                    money = share(paid.cost, units, paid.units)
-                self._turn_back(paid, units, money, everything, index)
-        self.moved = self.moved or why == Result.OK
-        marks = self.flags | Flag.REFUND
-        self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks)
-        given = money if is_money else units
-        self.outcomes.append(_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
-        self.cost -= money
-        self.debited -= money
-
-    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool, index: int) -> None:
-        due = money
-        for take in reversed(paid.takes):  # last paid, first given back
-            if everything:
-                back = take.amount
-            elif take.kind == Kind.MONEY:
-                back = min(take.amount, due)
-            else:
-                back = share(take.amount, units, paid.units)
-            if take.kind == Kind.MONEY:
-                due -= back
-            if back:
-                self.give_back(take.bucket, take.kind, back, index)
-            take.amount -= back
-        for fed in paid.feeds:
-            back = share(fed.amount, units, paid.units) if not everything and paid.units else fed.amount
-            if any(counter.key == fed.key for counter in self.books.account.counters):
-                self.books.feed(fed.key, 0, -back, 0)
-            fed.amount -= back
-        paid.units -= units
-        paid.cost -= money
-
-    def enquire(self, ask: Ask) -> None:
-        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money."""
-        why, units, cost = ask.refusal, 0, 0
-        check = self.charge.action == Action.CHECK
-        if (ladder := _ladder_of(ask)) is not None and why == Result.OK:
-            done = climb(
-                ladder,
-                _fresh(ask, 0),
-                _wanted(ask),
-                self.books.counters(),
-                self.books.purse(Mode.OPEN, {}),
-                at_ms=self.charge.event_ms,
-                ms_per_unit=_ms_per_unit(ask.unit),
-                grant=check,
-            )
-            units, cost = done.units, done.cost
-            self.enough = self.enough and units >= _wanted(ask)
-        if check and self.refusal(ask) != Result.OK:
-            self.enough = False
-        self.outcomes.append(_outcome(ask, ask.unit, why, self.flags, granted=units, cost=cost, debited=cost))
-        self.cost += cost
-
-    # --- sessions -----------------------------------------------------------------------------------------------
-
-    def enter_state(self, session: ops.Session) -> tuple[int, bool, int | None, int]:
-        """What the request means in the session's state: (new state, may grant, refused as, marks)."""
-        phase, state = self.charge.phase, session.state
-        marks, may_grant = 0, False
-        if phase == Phase.START:
-            if state == SessionState.CLOSED:
-                return state, False, Result.UNABLE, 0
-            state, may_grant = SessionState.OPEN, True
-        elif state == SessionState.OPEN:
-            may_grant = phase == Phase.UPDATE
-        elif state == SessionState.ABANDONED:
-            state, may_grant, marks = SessionState.OPEN, phase == Phase.UPDATE, Flag.REOPENED
-        elif state == SessionState.CLOSED:
-            marks = Flag.LATE
-            if phase == Phase.UPDATE:
-                self.result = Result.SESSION_UNKNOWN
-        else:
-            marks = Flag.UNMATCHED
-            state = state or SessionState.UNKNOWN
-            if not (phase == Phase.STOP and state == SessionState.REFUSED):
-                self.result = Result.SESSION_UNKNOWN
-        if phase == Phase.STOP:
-            state = SessionState.CLOSED
-        self.flags |= marks
-        return state, may_grant, None, marks
-
-    def line_for(self, session: ops.Session, ask: Ask) -> Line:
-        """A report naming only the rating group matches its only live line."""
-        same_group = [line for line in session.lines if line.rating_group == ask.rating_group]
-        for line in same_group:
-            if line.service_id == ask.service_id:
-                return line
-        live = [line for line in same_group if line.due_ms and ask.service_id < 0]
-        if len(live) == 1:
-            return live[0]
-        line = _fresh(ask, self.books.now_ms)
-        session.lines.append(line)
-        return line
-
-    def settle_line(self, ask: Ask, index: int, line: Line, own: dict[int, int], granted: int, marks: int) -> int:
-        """All reports of one line; returns what is left of the grant."""
-        books, charge = self.books, self.charge
-        packed = ops.blob(line.ladder) or ops.blob(ask.ladder)
-        ladder = unpack_ladder(packed) if packed else None
-        for report in ask.reports:
-            reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
-            mark, suspense = self.flags, 0
-            if reported < 0:
-                reported, mark = 0, mark | Flag.OTHER_UNIT
-            bound = charge.overrun_factor * (granted or max(ask.maximum, 1))
-            if ladder is None:
-                bound = 0
-            if reported > bound:
-                suspense, reported = reported - bound, bound
-                mark |= Flag.SUSPENSE
-            if reported > granted and marks not in (Flag.UNMATCHED, Flag.LATE):
-                mark |= Flag.OVERRUN
-            if ask.free:
-                mark |= Flag.FREE
-            cost = 0
-            if ladder is not None:
-                cost = books.settle(line, ladder, reported, granted, own, report.at_ms, index)
-                granted = max(granted - reported, 0)
-            self.moved = self.moved or reported > 0 or suspense > 0
-            self.outcomes[index].cost += cost
-            self.cost += cost
-            self.last_usage[index] = self.usage(
-                ask,
-                line.unit,
-                used=reported,
-                suspense=suspense,
-                total=line.total,
-                cost=cost,
-                flags=mark,
-                tag=ladder.tag if ladder else "",
-                at_ms=report.at_ms,
-            )
-        return granted
-
-    def extend(self, one: Asking, units: int, purse: Purse, *, keep: bool) -> int:
-        """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
-        ask, ms = one.ask, _ms_per_unit(one.ask.unit)
-        position: Position = one.position if keep else copy.copy(one.position)
-        covered = climb(
-            one.ladder,
-            position,
-            units,
-            self.books.counters(),
-            purse,
-            at_ms=self.charge.event_ms + one.got * ms,
-            ms_per_unit=ms,
-            grant=keep,
-        ).units
-        if keep:
-            one.got += covered
-            if covered:
-                due_ms = self.books.now_ms + 2 * ask.validity_ms
-                self.books.hold(one.line, purse.takes(), covered, ops.blob(ask.ladder), due_ms)
-        return covered
-
-    def grant(self, asking: list[Asking]) -> None:
-        """The minimum for each asking line, in priority then message order; then a fair part of the rest."""
-        books = self.books
-        asking.sort(key=lambda one: (one.ask.priority, one.index))
-        for one in asking:
-            ask, line = one.ask, one.line
-            if line.unit != ask.unit:
-                line.unit, line.total, line.paid_ahead, line.rest = ask.unit, 0, 0, 0
-            one.position = copy.copy(line)
-            first = min(one.want, ask.minimum) if len(asking) > 1 else one.want
-            self.extend(one, first, books.purse(Mode.OPEN, {}), keep=True)
-        if len(asking) > 1:
-            self._share_rest([one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want])
-        short_of_others = False
-        for one in asking:
-            if one.got:
-                short_of_others |= self._seal(one)
-            else:
-                self.outcomes[one.index].result = Result.CREDIT_LIMIT
-                short_of_others |= any(bucket.held > 0 for bucket in books.account.buckets)
-            self.outcomes[one.index].unit = one.ask.unit
-            one.line.touched_ms = books.now_ms
-        if short_of_others:
-            books.nudges.append("holder")
-
-    def _share_rest(self, hungry: list[Asking]) -> None:
-        books = self.books
-        alone: list[list[Take]] = []
-        sums: dict[int, int] = {}
-        for one in hungry:
-            purse = books.purse(Mode.OPEN, {})
-            self.extend(one, one.want - one.got, purse, keep=False)
-            alone.append(purse.takes())
-            for take in alone[-1]:
-                sums[take.bucket] = sums.get(take.bucket, 0) + take.amount
-        purse = books.purse(Mode.OPEN, {})
-        free = {bucket: max(purse.free_of(books.sure_bucket(bucket)), 0) for bucket in sums}
-        for one, takes in zip(hungry, alone, strict=True):
-            purse = books.purse(Mode.OPEN, {})
-            if any(sums[take.bucket] > free[take.bucket] for take in takes):
-                purse.caps = {
-                    take.bucket: take.amount
-                    if sums[take.bucket] <= free[take.bucket]
-                    else share(free[take.bucket], take.amount, sums[take.bucket])
-                    for take in takes
-                }
-            self.extend(one, one.want - one.got, purse, keep=True)
-
-    def _seal(self, one: Asking) -> bool:
-        """Validity and the Final-Unit-Indication of a grant; True when it is short only because others hold."""
-        books, ask, line = self.books, one.ask, one.line
-        own = {take.bucket: take.amount for take in line.hold}
-        validity_ms = ask.validity_ms
-        for bucket_id in own:
-            until_ms = books.sure_bucket(bucket_id).until_ms
-            if until_ms:
-                validity_ms = max(min(validity_ms, until_ms - books.now_ms), 1000)
-        line.due_ms = books.now_ms + 2 * validity_ms
-        least = max(min(ask.minimum, one.want), 1)
-        ms = _ms_per_unit(ask.unit)
-        further = climb(
-            one.ladder,
-            copy.copy(one.position),
-            least,
-            books.counters(),
-            books.purse(Mode.ALONE, own),
-            at_ms=self.charge.event_ms + one.got * ms,
-            ms_per_unit=ms,
-            grant=True,
-        ).units
-        line.final = further < least
-        outcome = self.outcomes[one.index]
-        outcome.granted, outcome.validity_ms = one.got, validity_ms
-        outcome.change_ms, outcome.final = ask.change_ms, line.final
-        self.moved = True
-        return one.got < min(one.want, ask.minimum) and not line.final
-
-    last_usage: dict[int, ops.Usage]
-
-
-def remember_number(seen: list[int], number: int) -> None:
-    """Add a number to flat, sorted, disjoint intervals."""
-    at = 0
-    while at < len(seen) and seen[at + 1] < number - 1:
-        at += 2
-    if at < len(seen) and seen[at] <= number + 1:
-        seen[at], seen[at + 1] = min(seen[at], number), max(seen[at + 1], number)
-        if at + 2 < len(seen) and seen[at + 2] <= seen[at + 1] + 1:
-            seen[at + 1] = seen[at + 3]
-            del seen[at + 2 : at + 4]
-    else:
-        seen[at:at] = [number, number]
 
 
 class Appended(msgspec.Struct):
@@ -789,7 +127,9 @@ class Model:
             pairs = zip(session.seen[::2], session.seen[1::2], strict=True)
             seen = charge.countable and any(low <= number <= high for low, high in pairs)
             if seen and not decision.flags & Flag.RENUMBERED:
-                decision.outcomes = [_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in charge.asks]
+                decision.outcomes = [
+                    line_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in charge.asks
+                ]
                 decision.result = Result.REMEMBERED
                 return ops.Reply("again", _encode(decision.outcome()))
         else:
@@ -817,9 +157,8 @@ class Model:
         # its grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
         touched = [decision.line_for(session, ask) for ask in charge.asks] if refused_as is None else []
         owned: list[tuple[Line, dict[int, int], int]] = []
-        decision.last_usage = {}
         for index, ask in enumerate(charge.asks):
-            decision.outcomes.append(_outcome(ask, ask.unit, Result.NO_GRANT, decision.flags))
+            decision.outcomes.append(line_outcome(ask, ask.unit, Result.NO_GRANT, decision.flags))
             if not touched:
                 continue
             line = touched[index]
@@ -853,10 +192,12 @@ class Model:
             if may_grant and ask.asked >= 0:
                 outcome_of.result = decision.refusal(ask)
                 if outcome_of.result == Result.OK:
-                    asking.append(Asking(index, ask, line, _wanted(ask), line, unpack_ladder(ops.blob(ask.ladder))))
+                    asking.append(Asking(index, ask, line, wanted(ask), line, unpack_ladder(ops.blob(ask.ladder))))
             elif decision.result == Result.SESSION_UNKNOWN:
                 outcome_of.result = Result.SESSION_UNKNOWN
-        decision.grant(asking)
+        granting = Granting(books, decision.outcomes, charge.event_ms)
+        granting.grant(asking)
+        decision.moved |= granting.granted
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if index in decision.last_usage:
@@ -971,29 +312,15 @@ class Model:
             return ops.Reply("refused", packed)
         books.sort()
         once = ops.Once(ops.FORMAT, post.fingerprint, 0, True, ops.packed(packed)) if post.key else None
-        record = ops.Record(
-            ops.FORMAT,
+        record = books.record(
             "post",
-            post.account,
-            books.account.currency,
-            "",
-            "",
-            "",
-            0,
-            books.now_ms,
-            books.now_ms,
-            post.key,
-            post.fingerprint,
-            0,
-            books.entries,
-            [],
-            post.actor,
-            post.reason,
-            post.reference,
-            books.crossings,
-            books.nudges,
-            post.key,
-            books.now_ms + post.remember_ms,
+            key=post.key,
+            fingerprint=post.fingerprint,
+            actor=post.actor,
+            reason=post.reason,
+            reference=post.reference,
+            once_key=post.key,
+            once_until_ms=books.now_ms + post.remember_ms,
         )
         self.ledger.append(Appended(record, books.account, None, once))
         self.accounts[post.account] = books.account
@@ -1057,28 +384,7 @@ class Model:
         changed = changed or account.state != stored.state
         if changed or (change.credit_limit, change.suspend_below, change.resume_at) != (None, None, None):
             account.rev += 1
-        record = ops.Record(
-            ops.FORMAT,
-            "settings",
-            account.id,
-            account.currency,
-            "",
-            "",
-            "",
-            0,
-            books.now_ms,
-            books.now_ms,
-            "",
-            "",
-            0,
-            [],
-            [],
-            change.actor,
-            change.reason,
-            "",
-            books.crossings,
-            books.nudges,
-        )
+        record = books.record("settings", actor=change.actor, reason=change.reason)
         self.ledger.append(Appended(record, account))
         self.accounts[account.id] = account
         return ops.Reply("ok", _encode(account))
@@ -1110,27 +416,9 @@ class Model:
                 due_ms = min((b.until_ms for b in account.buckets if b.until_ms > now_ms), default=0)
                 forget = due_ms == 0
         if changed:
-            record = ops.Record(
-                ops.FORMAT,
-                "sweep",
-                account.id,
-                account.currency,
-                session.subscriber if session else "",
-                sweep.session,
-                session.service if session else "",
-                0,
-                now_ms,
-                now_ms,
-                "",
-                "",
-                0,
-                books.entries,
-                books.usages,
-                "",
-                reason,
-                "",
-                books.crossings,
-            )
+            record = books.record("sweep", session=sweep.session, reason=reason, at_ms=now_ms, event_ms=now_ms)
+            if session is not None:
+                record.subscriber, record.service = session.subscriber, session.service
             self.ledger.append(Appended(record, account, session))
             self.accounts[account.id] = account
         if forget:
@@ -1189,18 +477,9 @@ class Model:
             opening.kind,
             account.id,
             account.currency,
-            "",
-            "",
-            "",
-            0,
-            opening.now_ms,
-            opening.now_ms,
-            "",
-            "",
-            0,
-            [],
-            [],
-            opening.actor,
+            at_ms=opening.now_ms,
+            event_ms=opening.now_ms,
+            actor=opening.actor,
         )
         self.ledger.append(Appended(record, account))
         self.accounts[account_id] = account
@@ -1217,31 +496,17 @@ class Model:
 
 
 def _record(books: Books, charge: Charge, once_key: str = "", once_until_ms: int = 0) -> ops.Record:
-    return ops.Record(
-        ops.FORMAT,
+    return books.record(
         "charge",
-        books.account.id,
-        books.account.currency,
-        charge.subscriber,
-        charge.session,
-        charge.service,
-        charge.phase,
-        books.now_ms,
-        charge.event_ms,
-        charge.key,
-        charge.fingerprint,
-        charge.end_to_end,
-        books.entries,
-        books.usages,
-        "",
-        "",
-        "",
-        books.crossings,
-        books.nudges,
-        once_key,
-        once_until_ms,
-        charge.refund_of,
+        subscriber=charge.subscriber,
+        session=charge.session,
+        service=charge.service,
+        phase=charge.phase,
+        event_ms=charge.event_ms,
+        key=charge.key,
+        fingerprint=charge.fingerprint,
+        end_to_end=charge.end_to_end,
+        once_key=once_key,
+        once_until_ms=once_until_ms,
+        refund_of=charge.refund_of,
     )
-
-
-__all__ = ["Model", "Refused", "fresh_account", "unpack_outcome"]

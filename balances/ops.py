@@ -267,7 +267,7 @@ class Session(msgspec.Struct, array_like=True):
     seen: list[int]
     """Numbers charged, as flat intervals low, high, low, high ... of phase * 2**32 + number."""
     answers: list[msgspec.Raw]
-    """The last ANSWERS_KEPT, each a packed `Answer`: opaque, because a request looks into the one of its own key only."""
+    """The last ANSWERS_KEPT, each a packed `Answer`: a request looks into those of its own key only."""
     lines: list[Line]
 
 
@@ -577,25 +577,26 @@ class Usage(msgspec.Struct, array_like=True):
 
 
 class Record(msgspec.Struct, array_like=True):
-    """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c`, `p` carry the account, session and
-    Once after the call, the rating inputs, and the Once of a refunded event, packed, "" where there is none: with them the call can be redone."""
+    """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c`, `p`, absent where there is none, carry
+    the account, session and Once after the call, the rating inputs, and the Once of a refunded event, packed: with them
+    the call can be redone."""
 
     version: int
     kind: str
     """charge, post, open, settings, sweep, restore"""
     account: str
     currency: str
-    subscriber: str
-    session: str
-    service: str
-    phase: int
-    at_ms: int
-    event_ms: int
-    key: str
-    fingerprint: str
-    end_to_end: int
-    entries: list[Entry]
-    usages: list[Usage]
+    subscriber: str = ""
+    session: str = ""
+    service: str = ""
+    phase: int = 0
+    at_ms: int = 0
+    event_ms: int = 0
+    key: str = ""
+    fingerprint: str = ""
+    end_to_end: int = 0
+    entries: list[Entry] = []
+    usages: list[Usage] = []
     actor: str = ""
     reason: str = ""
     reference: str = ""

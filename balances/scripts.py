@@ -88,7 +88,7 @@ def _number(match: re.Match[str]) -> str:
 def load(name: str) -> Script:
     """The script ready to be loaded into a server; ValueError when its header is not what SPECS promises."""
     text = _read(name)
-    header = {word: rest for word, rest in re.findall(r"^-- (KEYS|ARGV|EXIT) +(.+)$", text, re.MULTILINE)}
+    header = dict(re.findall(r"^-- (KEYS|ARGV|EXIT) +(.+)$", text, re.MULTILINE))
     spec = SPECS[name]
     if header != {"KEYS": spec.keys, "ARGV": spec.argv, "EXIT": spec.exits}:
         raise ValueError(f"lua/{name}.lua promises {header}, SPECS says {spec}")

@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import msgspec
+from typing import Any
 
 from balances import keys, ops
+from balances.packing import pack, unpack_account, unpack_session
 from balances.pending import Pending
 from balances.wire import Link
-from tariffs.ladder import Ladder
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_account: Final = msgspec.msgpack.Decoder(ops.Account).decode
-_session: Final = msgspec.msgpack.Decoder(ops.Session).decode
-_outcome: Final = msgspec.msgpack.Decoder(ops.Outcome).decode
-_answer: Final = msgspec.msgpack.Decoder(ops.Answer).decode
-_posted: Final = msgspec.msgpack.Decoder(ops.Posted).decode
-_ladder: Final = msgspec.msgpack.Decoder(Ladder).decode
-
-
-def unpack_account(packed: bytes) -> ops.Account:
-    return _account(packed)
-
-
-def unpack_session(packed: bytes) -> ops.Session:
-    return _session(packed)
-
-
-def unpack_outcome(packed: bytes) -> ops.Outcome:
-    """The answer of a charge, also one stored long ago."""
-    return _outcome(packed)
-
-
-def unpack_answer(raw: msgspec.Raw) -> ops.Answer:
-    """One of `Session.answers`."""
-    return _answer(ops.blob(raw))
-
-
-def unpack_posted(packed: bytes) -> ops.Posted:
-    return _posted(packed)
-
-
-def unpack_ladder(packed: bytes) -> Ladder:
-    return _ladder(packed)
-
-
-def pack(struct: msgspec.Struct) -> bytes:
-    return _encode(struct)
 
 
 def _reply(raw: list[Any]) -> ops.Reply:
@@ -75,39 +35,39 @@ class Store:
             names = (of.account, of.sessions, of.due, of.ledger)
             if charge.phase == ops.Phase.START:  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), f"{charge.account}\n{charge.subscriber}")
-        return self.link.script("charge", names, (_encode(charge), context), _reply)
+        return self.link.script("charge", names, (pack(charge), context), _reply)
 
     def post(self, post: ops.Post) -> Pending[ops.Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
         of = keys.AccountKeys(post.account)
         names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
-        return self.link.script("post", names, (_encode(post),), _reply)
+        return self.link.script("post", names, (pack(post),), _reply)
 
     def settings(self, settings: ops.Settings) -> Pending[ops.Reply]:
         """Change versioned fields. Reply.outcome is the packed Account (`ok`, `revision`, `refused`)."""
         of = keys.AccountKeys(settings.account)
-        return self.link.script("settings", (of.account, of.due, of.ledger), (_encode(settings),), _reply)
+        return self.link.script("settings", (of.account, of.due, of.ledger), (pack(settings),), _reply)
 
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]:
         """What time alone changes, for one member of `due`."""
         of = keys.AccountKeys(sweep.account)
-        return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (_encode(sweep),), _reply)
+        return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (pack(sweep),), _reply)
 
     def open(self, account_id: str, opening: ops.Opening) -> Pending[ops.Reply]:
         """Bring an account in, if it is absent: `ok` or `exists`."""
         of = keys.AccountKeys(account_id)
         onces = (keys.once(account_id, once.key) for once in opening.onces)
         names = (of.account, of.sessions, of.due, of.ledger, *onces)
-        return self.link.script("open", names, (_encode(opening),), _reply)
+        return self.link.script("open", names, (pack(opening),), _reply)
 
     def account(self, account_id: str) -> Pending[ops.Account | None]:
         return self.link.command(
-            "GET", keys.account(account_id), decode=lambda raw: None if raw is None else _account(raw)
+            "GET", keys.account(account_id), decode=lambda raw: None if raw is None else unpack_account(raw)
         )
 
     def session(self, account_id: str, session: str) -> Pending[ops.Session | None]:
         return self.link.command(
-            "HGET", keys.sessions(account_id), session, decode=lambda raw: None if raw is None else _session(raw)
+            "HGET", keys.sessions(account_id), session, decode=lambda raw: None if raw is None else unpack_session(raw)
         )
 
     async def read(self, account_id: str) -> tuple[ops.Account, list[ops.Session]] | None:
@@ -119,7 +79,7 @@ class Store:
         packed, sessions = await both[0].wait(), await both[1].wait()
         if packed is None:
             return None
-        return _account(packed), [_session(one) for one in sessions]
+        return unpack_account(packed), [unpack_session(one) for one in sessions]
 
     def where(self, session: str) -> Pending[tuple[str, str] | None]:
         """(account, subscriber) of a session, for a request that names nobody."""
@@ -131,26 +91,3 @@ def _where(raw: bytes | None) -> tuple[str, str] | None:
         return None
     account, _, subscriber = raw.decode().partition("\n")
     return account, subscriber
-
-
-def fresh_account(account_id: str, currency: str, **fields: int) -> ops.Account:
-    """An account nothing has happened to, with its main money bucket."""
-    account = ops.Account(
-        version=ops.FORMAT,
-        id=account_id,
-        currency=currency,
-        rev=1,
-        profile_rev=0,
-        seq=0,
-        clock_ms=0,
-        state=ops.State.ACTIVE,
-        credit_limit=0,
-        suspend_below=ops.NEVER,
-        resume_at=ops.NEVER,
-        next_bucket=1,
-        buckets=[ops.Bucket(ops.MAIN, 0, 0, name="main")],
-        counters=[],
-    )
-    for name, value in fields.items():
-        setattr(account, name, value)
-    return account

@@ -72,7 +72,7 @@ class Call(Pending[Any]):
         self,
         pack: Callable[[bytes], bytes],
         decode: Callable[[Any], Any] | None,
-        deadline: float,
+        deadline: int,
         script: str | None,
     ) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Link(asyncio.Protocol):
 
     def __init__(self, url: str, *, now_ms: Callable[[], int], answer_ms_max: int = 800, ungated: bool = False) -> None:
         self.address = Address(url)
-        self.answer_s = answer_ms_max / 1000
+        self._answer_ms = answer_ms_max
         self.epoch: bytes | None = None
         """Epoch of the pass held, None while there is none."""
         self.why = "not connected yet"
@@ -138,13 +138,17 @@ class Link(asyncio.Protocol):
         """EVALSHA with the epoch of the pass as its first argument."""
         names = tuple(names)
         head: Words = ("EVALSHA", scripts.ALL[name].sha, len(names), *names)
-        return self._begin(
-            Call(lambda epoch: _pack((*head, epoch, *args)), decode, self._loop.time() + self.answer_s, name)
-        )
+        return self._begin(Call(lambda epoch: _pack((*head, epoch, *args)), decode, self._deadline(), name))
 
     def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> Call:
         """Any other command that a repeat does no harm to."""
-        return self._begin(Call(lambda epoch: _pack(words), decode, self._loop.time() + self.answer_s, None))
+        return self._begin(Call(lambda epoch: _pack(words), decode, self._deadline(), None))
+
+    def _deadline(self) -> int:
+        return self._now_monotonic_ms() + self._answer_ms
+
+    def _now_monotonic_ms(self) -> int:
+        return int(self._loop.time() * 1_000)
 
     def _begin(self, call: Call) -> Call:
         epoch = self.epoch
@@ -224,12 +228,12 @@ class Link(asyncio.Protocol):
     # --- the pass -----------------------------------------------------------------------------------------------
 
     async def _keep_up(self) -> None:
-        pause = 0.02
+        pause_ms = 20
         while not self._closed:
             try:
                 await self._connect()
                 await self._check(first=True)
-                pause = 0.02
+                pause_ms = 20
                 while self._transport is not None:
                     try:
                         await asyncio.wait_for(self._gone.wait(), CHECK_S if self.epoch else 0.05)
@@ -241,8 +245,8 @@ class Link(asyncio.Protocol):
                 if self._transport is not None:
                     self._transport.abort()
             self._expire()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.5)
+            await asyncio.sleep(pause_ms * 0.001)
+            pause_ms = min(pause_ms * 2, 500)
 
     async def _connect(self) -> None:
         loop, address = self._loop, self.address
@@ -259,7 +263,7 @@ class Link(asyncio.Protocol):
         """A command of the check itself, which needs no pass."""
         if self._transport is None:
             raise ConnectionError("connection lost")
-        call = Call(lambda epoch: _pack(words), None, self._loop.time() + 5, None)
+        call = Call(lambda epoch: _pack(words), None, self._now_monotonic_ms() + 5_000, None)
         self._send(call, b"")
         return await asyncio.wait_for(call.wait(), 5)
 
@@ -292,7 +296,7 @@ class Link(asyncio.Protocol):
         await asyncio.gather(*(self._ask("SCRIPT", "LOAD", script.text) for script in scripts.ALL.values()))
 
     def _send_again(self) -> None:
-        epoch, now = self.epoch, self._loop.time()
+        epoch, now = self.epoch, self._now_monotonic_ms()
         while self._doubtful and epoch is not None:
             call = self._doubtful.popleft()
             if call.settled:
@@ -305,7 +309,7 @@ class Link(asyncio.Protocol):
 
     def _expire(self) -> None:
         """Calls without a reply in time: their fate is unknown. Their replies, if they come, are dropped."""
-        now = self._loop.time()
+        now = self._now_monotonic_ms()
         for call in (*self._flying, *self._doubtful):
             if call.deadline < now and not call.settled:
                 call.fail(Lost("no reply in time"))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from balances import ops
 from balances.ledger.restore import find_once
 from balances.ledger.writer import AWAY
+from balances.packing import fresh_account, pack
 from balances.pending import Later, Pending
-from balances.store import Store, fresh_account, pack
+from balances.store import Store
 from balances.wire import NotSent
 from ocs.charging.decide import SUSPENSE
 from ocs.master.bring_in import bring_in

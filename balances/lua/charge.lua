@@ -110,6 +110,7 @@ local function record_conflict(outcome)
   for _, ask in ipairs(asks) do
     usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, '', now_ms)
   end
+  -- write
   local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
   if failed then return { failed } end
   return { 'again', outcome, 0, 0, 0 }

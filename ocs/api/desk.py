@@ -17,7 +17,7 @@ import msgspec
 from balances import keys, ops
 from balances.ledger.restore import find_once, find_session, rebuild
 from balances.ledger.verify import Report, verify
-from balances.store import unpack_account, unpack_posted
+from balances.packing import unpack_account, unpack_posted
 from balances.wire import Lost, NotSent
 from ocs.api.problems import Problem
 from ocs.master import accounts

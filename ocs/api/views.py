@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from balances import ops
-from balances.store import unpack_ladder
+from balances.packing import unpack_ladder
 from ocs.api import schema
 from ocs.api.desk import settled
 from ocs.api.texts import money, time_of, time_or_none

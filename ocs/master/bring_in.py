@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from balances import keys, ops
 from balances.ledger.restore import Restored, restore
-from balances.store import fresh_account, pack
+from balances.packing import fresh_account, pack
 from ocs.charging.decide import SUSPENSE
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow

@@ -14,7 +14,7 @@ import pytest
 
 from balances import ops
 from balances.ops import Action, Ask, Charge, Phase, Report
-from balances.store import fresh_account
+from balances.packing import fresh_account
 from tariffs.ladder import Count, Ladder, Step
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.twins import Twins, check_entries

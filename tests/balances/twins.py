@@ -10,7 +10,7 @@ import redis
 
 from balances import keys, ops, scripts
 from balances.model import Appended, Model
-from balances.store import unpack_answer, unpack_ladder
+from balances.packing import unpack_answer, unpack_ladder
 from tariffs.units import Kind
 
 EPOCH = "7"

@@ -17,7 +17,8 @@ from balances import ops
 from balances.keys import AccountKeys
 from balances.migrate import migrate
 from balances.model import Model
-from balances.store import Store, fresh_account, pack
+from balances.packing import fresh_account, pack
+from balances.store import Store
 from balances.wire import Link
 from loadtest.answers import Reader
 from loadtest.scenario import load

@@ -67,6 +67,7 @@ class Server:
     def ready(self) -> "Server":
         # The demo data is loaded through the HTTP API when all processes are ready.
         self.wait(lambda: "ocs is up" in self.text and "could not be loaded" not in self.text)
+        time.sleep(1.5)  # workers look for new tariffs each second
         return self
 
     def wait(self, condition: Callable[[], object], seconds: float = READY_S) -> None:

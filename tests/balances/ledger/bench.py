@@ -14,7 +14,7 @@ import uvloop
 
 from balances import keys, ops
 from balances.migrate import migrate
-from balances.store import fresh_account
+from balances.packing import fresh_account
 from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.balances.ledger.books import NOW_MS, Books, close, connect, pack, session_of
 

@@ -11,7 +11,7 @@ from balances import keys, ops
 from balances.ledger import reader
 from balances.ledger.opening import Opened, Opening
 from balances.ledger.sync import Sync
-from balances.store import fresh_account
+from balances.packing import fresh_account
 
 pack = msgspec.msgpack.Encoder().encode
 unpack_account = msgspec.msgpack.Decoder(ops.Account).decode

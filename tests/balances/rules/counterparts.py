@@ -14,7 +14,7 @@ import msgspec
 
 from balances import ops
 from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Posting, Report, Result, Usage
-from balances.store import fresh_account
+from balances.packing import fresh_account
 from tariffs.ladder import Count, Ladder, Step
 from tariffs.units import Kind
 from tests.balances.twins import Twins, check_account, check_entries

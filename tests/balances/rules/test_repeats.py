@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balances.ops import Flag, Result
-from balances.store import unpack_answer
+from balances.packing import unpack_answer
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import HOUR, Counterparts, ask, ladder, money, only, use
 

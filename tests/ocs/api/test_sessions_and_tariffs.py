@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from balances import keys
-from balances.store import pack
+from balances.packing import pack
 from ocs.master.tariffs import unpack_catalog
 from tests.ocs.api.test_subscribers import open_session
 from tests.ocs.office import FLAT, Office

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from balances import keys, ops
-from balances.store import pack, unpack_account
+from balances.packing import pack, unpack_account
 from ocs.charging.profile import Profile
 from tariffs.catalog import Assignment
 from tests.ocs.office import Office

@@ -11,8 +11,8 @@ import msgspec
 from balances import ops
 from balances.keys import AccountKeys
 from balances.model import Model
+from balances.packing import fresh_account
 from balances.pending import Pending
-from balances.store import fresh_account
 from balances.wire import Lost, NotSent
 from ocs.charging.diameter import to_request
 from ocs.charging.handle import Shop, handle

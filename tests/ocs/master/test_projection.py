@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from balances import keys
-from balances.store import unpack_account
+from balances.packing import unpack_account
 from balances.wire import NotSent
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers
