@@ -36,6 +36,8 @@ class Purse:
         self.now_ms = now_ms
         self.mode = mode
         self.own = own
+        self.used_ms = 0
+        """When what is settled was used."""
         self.caps: dict[int, int] | None = None
         self.taken: dict[int, int] = {}
         self._journal: list[tuple[int, int]] = []
@@ -123,8 +125,9 @@ class Books:
     def purse(self, mode: Mode, own: dict[int, int]) -> Purse:
         return Purse(self.account, self.now_ms, mode, own)
 
-    def counters(self) -> dict[str, int]:
-        return {counter.key: counter.used + counter.held for counter in self.account.counters}
+    def counters(self, *, with_held: bool) -> dict[str, int]:
+        """As a climb begins: a grant sees what others hold too, use that happened does not."""
+        return {counter.key: counter.used + (counter.held if with_held else 0) for counter in self.account.counters}
 
     def feed(self, key: str, until_ms: int, used: int, held: int) -> None:
         if not used and not held:
@@ -241,7 +244,8 @@ class Books:
         from_ms = at_ms - used * ms
         within = min(used, granted)
         purse = self.purse(Mode.OWN, own)
-        values = self.counters()
+        purse.used_ms = from_ms
+        values = self.counters(with_held=False)
         cost = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False).cost
         if used > within:
             purse.mode = Mode.OPEN

@@ -10,7 +10,7 @@ from balances.books import Books, Mode, ms_per_unit
 from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Result, SessionState, State
 from balances.packing import unpack_ladder
 from tariffs.ladder import COUNT_UNITS, Ladder, climb
-from tariffs.units import Kind, share
+from tariffs.units import EXACT_MAX, Kind, share
 
 
 def asked_ladder(ask: Ask) -> Ladder | None:
@@ -22,8 +22,10 @@ def fresh_line(ask: Ask, now_ms: int) -> Line:
     return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms)
 
 
-def wanted(ask: Ask) -> int:
+def wanted(ask: Ask, *, event: bool = False) -> int:
     want = ask.asked if ask.asked > 0 else ask.default
+    if not event:
+        want = max(want, ask.minimum)
     return min(want, ask.maximum) if ask.maximum else want
 
 
@@ -45,6 +47,7 @@ class Decision:
         self.moved = False
         self.cost = self.debited = self.balance = 0
         self.enough = True
+        self.crowded: list[Line] = []
         self.last_usage: dict[int, ops.Usage] = {}
         """The last usage of each line settled, by index of its ask."""
 
@@ -98,9 +101,9 @@ class Decision:
 
     # --- events -------------------------------------------------------------------------------------------------
 
-    def debit_event(self, ask: Ask, index: int, paid: ops.Once) -> None:
+    def debit_event(self, ask: Ask, paid: ops.Once) -> None:
         books, line, why = self.books, fresh_line(ask, self.books.now_ms), self.refusal(ask)
-        want, units, cost, tag = wanted(ask), 0, 0, ""
+        want, units, cost, tag = wanted(ask, event=True), 0, 0, ""
         ladder = asked_ladder(ask)
         if ladder is not None:
             tag = ladder.tag
@@ -110,7 +113,7 @@ class Decision:
                 ladder,
                 line,
                 want,
-                books.counters(),
+                books.counters(with_held=True),
                 purse,
                 at_ms=self.charge.event_ms,
                 ms_per_unit=ms_per_unit(ask.unit),
@@ -121,7 +124,7 @@ class Decision:
             else:
                 units, cost = done.units, done.cost
                 takes = purse.takes()
-                books.debit(takes, index)
+                books.debit(takes, len(books.usages))
                 paid.takes += [
                     ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
                 ]
@@ -138,7 +141,7 @@ class Decision:
         paid.units += units
         paid.cost += cost
 
-    def give_back(self, bucket_id: int, kind: int, amount: int, index: int) -> None:
+    def give_back(self, bucket_id: int, kind: int, amount: int) -> None:
         """To the bucket that paid; to main, or to one of its own for a while, when that one is gone."""
         books, account = self.books, self.books.account
         bucket = books.bucket(bucket_id)
@@ -150,16 +153,18 @@ class Decision:
                 bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, until_ms, [self.charge.service], "refund")
                 account.next_bucket += 1
                 account.buckets.append(bucket)
-        books.enter(bucket, amount, "revenue", "refund", index)
+        books.enter(bucket, amount, "revenue", "refund", len(books.usages))
 
-    def refund_event(self, ask: Ask, index: int, paid: ops.Once | None) -> None:
+    def refund_event(self, ask: Ask, paid: ops.Once | None) -> None:
         """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
         why, units, money = Result.OK, 0, 0
         asked, is_money = ask.asked, ask.unit == Kind.MONEY
         if paid is None:
-            if is_money and 0 < asked <= self.charge.refund_free:
-                self.give_back(ops.MAIN, Kind.MONEY, asked, index)
-                money = asked
+            worth = asked if is_money else self._worth(ask)
+            if 0 < worth <= self.charge.refund_free:
+                self.give_back(ops.MAIN, Kind.MONEY, worth)
+                money = worth
+                units = 0 if is_money else asked
             else:
                 why = Result.NOT_FOUND
         else:
@@ -177,7 +182,7 @@ class Decision:
                     units, money = paid.units, paid.cost
                 elif money == 0:
                     money = share(paid.cost, units, paid.units)
-                self._turn_back(paid, units, money, everything, index)
+                self._turn_back(paid, units, money, everything)
         self.moved = self.moved or why == Result.OK
         marks = self.flags | Flag.REFUND
         self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks)
@@ -186,7 +191,23 @@ class Decision:
         self.cost -= money
         self.debited -= money
 
-    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool, index: int) -> None:
+    def _worth(self, ask: Ask) -> int:
+        """What the units asked would cost (credit-control.md section 8: RSU money or rated units)."""
+        ladder = asked_ladder(ask)
+        if ladder is None or ask.asked <= 0:
+            return 0
+        return climb(
+            ladder,
+            fresh_line(ask, 0),
+            ask.asked,
+            self.books.counters(with_held=False),
+            self.books.purse(Mode.OPEN, {}),
+            at_ms=self.charge.event_ms,
+            ms_per_unit=ms_per_unit(ask.unit),
+            grant=False,
+        ).cost
+
+    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool) -> None:
         due = money
         for take in reversed(paid.takes):  # last paid, first given back
             if everything:
@@ -198,7 +219,7 @@ class Decision:
             if take.kind == Kind.MONEY:
                 due -= back
             if back:
-                self.give_back(take.bucket, take.kind, back, index)
+                self.give_back(take.bucket, take.kind, back)
             take.amount -= back
         for fed in paid.feeds:
             back = share(fed.amount, units, paid.units) if not everything and paid.units else fed.amount
@@ -216,15 +237,15 @@ class Decision:
             done = climb(
                 ladder,
                 fresh_line(ask, 0),
-                wanted(ask),
-                self.books.counters(),
+                wanted(ask, event=True),
+                self.books.counters(with_held=True),
                 self.books.purse(Mode.OPEN, {}),
                 at_ms=self.charge.event_ms,
                 ms_per_unit=ms_per_unit(ask.unit),
                 grant=check,
             )
             units, cost = done.units, done.cost
-            self.enough = self.enough and units >= wanted(ask)
+            self.enough = self.enough and units >= wanted(ask, event=True)
         if check and self.refusal(ask) != Result.OK:
             self.enough = False
         self.outcomes.append(line_outcome(ask, ask.unit, why, self.flags, granted=units, cost=cost, debited=cost))
@@ -240,6 +261,8 @@ class Decision:
             if state == SessionState.CLOSED:
                 return state, False, Result.UNABLE, 0
             state, may_grant = SessionState.OPEN, True
+        elif phase == Phase.RECORD:  # it has happened: charged in any state, and no session is made of it
+            state = state or SessionState.CLOSED
         elif state == SessionState.OPEN:
             may_grant = phase == Phase.UPDATE
         elif state == SessionState.ABANDONED:
@@ -268,6 +291,13 @@ class Decision:
         if len(live) == 1:
             return live[0]
         line = fresh_line(ask, self.books.now_ms)
+        if len(session.lines) >= ops.SESSION_LINES_MAX:
+            idle = [line for line in session.lines if not line.due_ms]
+            oldest = min(idle, key=lambda line: line.touched_ms, default=None)
+            if oldest is None or oldest.touched_ms == self.books.now_ms:
+                self.crowded.append(line)  # settled, but neither kept nor granted
+                return line
+            session.lines.remove(oldest)
         session.lines.append(line)
         return line
 
@@ -276,24 +306,28 @@ class Decision:
         books, charge = self.books, self.charge
         packed = ops.blob(line.ladder) or ops.blob(ask.ladder)
         ladder = unpack_ladder(packed) if packed else None
+        bound = charge.overrun_factor * (granted or max(ask.maximum, 1))
+        if charge.phase == Phase.RECORD:
+            bound = EXACT_MAX
+        if ladder is None:
+            bound = 0
+        measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
         for report in ask.reports:
             reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
             mark, suspense = self.flags, 0
             if reported < 0:
                 reported, mark = 0, mark | Flag.OTHER_UNIT
-            bound = charge.overrun_factor * (granted or max(ask.maximum, 1))
-            if ladder is None:
-                bound = 0
             if reported > bound:
                 suspense, reported = reported - bound, bound
                 mark |= Flag.SUSPENSE
-            if reported > granted and marks not in (Flag.UNMATCHED, Flag.LATE):
+            bound -= reported
+            if reported > granted and measured:
                 mark |= Flag.OVERRUN
             if ask.free:
                 mark |= Flag.FREE
             cost = 0
             if ladder is not None:
-                cost = books.settle(line, ladder, reported, granted, own, report.at_ms, index)
+                cost = books.settle(line, ladder, reported, granted, own, report.at_ms, len(books.usages))
                 granted = max(granted - reported, 0)
             self.moved = self.moved or reported > 0 or suspense > 0
             self.outcomes[index].cost += cost
@@ -324,3 +358,7 @@ def remember_number(seen: list[int], number: int) -> None:
             del seen[at + 2 : at + 4]
     else:
         seen[at:at] = [number, number]
+        if (
+            len(seen) > 2 * ops.INTERVALS_MAX
+        ):  # the gap longest ago counts as seen: better not charged than charged twice
+            del seen[1:3]

@@ -93,11 +93,11 @@ class Model:
             original = copy.deepcopy(self.onces.get((charge.account, charge.refund_of)))
             if original is None and (given := ops.blob(charge.original)):
                 original = msgspec.msgpack.decode(given, type=ops.Once)
-        for index, ask in enumerate(charge.asks):
+        for ask in charge.asks:
             if charge.action == Action.REFUND:
-                decision.refund_event(ask, index, original)
+                decision.refund_event(ask, original)
             else:
-                decision.debit_event(ask, index, paid)
+                decision.debit_event(ask, paid)
         books.lapse()
         decision.balance = books.watch()
         decision.result = decision.command_result()
@@ -172,7 +172,7 @@ class Model:
                 left = decision.settle_line(ask, index, line, own, granted, marks)
                 owned[at] = (line, own, left)
                 line.touched_ms = now_ms
-        if refused_as is None and charge.phase != Phase.UPDATE:
+        if refused_as is None and charge.phase in (Phase.START, Phase.STOP):
             for line in session.lines:
                 if line.due_ms:
                     books.release(line)
@@ -190,7 +190,8 @@ class Model:
             line = touched[index]
             outcome_of.unit, outcome_of.debited = line.unit, line.debited
             if may_grant and ask.asked >= 0:
-                outcome_of.result = decision.refusal(ask)
+                crowded = any(line is other for other in decision.crowded)
+                outcome_of.result = Result.UNABLE if crowded else decision.refusal(ask)
                 if outcome_of.result == Result.OK:
                     asking.append(Asking(index, ask, line, wanted(ask), line, unpack_ladder(ops.blob(ask.ladder))))
             elif decision.result == Result.SESSION_UNKNOWN:
@@ -198,6 +199,9 @@ class Model:
         granting = Granting(books, decision.outcomes, charge.event_ms)
         granting.grant(asking)
         decision.moved |= granting.granted
+        for index, ask in enumerate(charge.asks):  # the refusal of a portal carries an FUI: a top-up lets its user out
+            if may_grant and ask.portal and decision.outcomes[index].result == Result.CREDIT_LIMIT:
+                touched[index].final = True
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if index in decision.last_usage:
@@ -379,10 +383,12 @@ class Model:
         account.state = (account.state | change.set_state) & ~change.clear_state
         if account.state != stored.state:
             books.nudges = ["all"]
-        changed = account.state != stored.state
         books.watch()
-        changed = changed or account.state != stored.state
-        if changed or (change.credit_limit, change.suspend_below, change.resume_at) != (None, None, None):
+        if account.state != stored.state or (change.credit_limit, change.suspend_below, change.resume_at) != (
+            None,
+            None,
+            None,
+        ):
             account.rev += 1
         record = books.record("settings", actor=change.actor, reason=change.reason)
         self.ledger.append(Appended(record, account))

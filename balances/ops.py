@@ -27,6 +27,10 @@ MAIN: Final = 0
 LINES_MAX: Final = 32
 BUCKETS_MAX: Final = 64
 ANSWERS_KEPT: Final = 4
+SESSION_LINES_MAX: Final = 128
+"""Lines a session keeps: beyond that the one idle for longest makes room, or the new one is refused a grant."""
+INTERVALS_MAX: Final = 64
+"""Intervals of numbers a session remembers."""
 
 
 def blob(raw: msgspec.Raw) -> bytes:

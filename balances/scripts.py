@@ -46,8 +46,12 @@ class Script(msgspec.Struct, frozen=True):
     sha: str
 
 
+PLAIN: Final = ("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "SESSION_LINES_MAX", "INTERVALS_MAX")
+"""Numbers of ops.py that scripts name as they are."""
+
+
 def _numbers() -> dict[str, str]:
-    numbers = {"MAIN": str(ops.MAIN), "BUCKETS_MAX": str(ops.BUCKETS_MAX), "ANSWERS_KEPT": str(ops.ANSWERS_KEPT)}
+    numbers = {name: str(getattr(ops, name)) for name in PLAIN}
     for module in (ops, ladder, units):
         for name, thing in vars(module).items():
             if isinstance(thing, type) and issubclass(thing, msgspec.Struct):
@@ -59,7 +63,7 @@ def _numbers() -> dict[str, str]:
 
 
 NUMBERS: Final = _numbers()
-_NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:MAIN|BUCKETS_MAX|ANSWERS_KEPT)\b")
+_NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:" + "|".join(PLAIN) + r")\b")
 _USE = re.compile(r"^-- @use (\S+)$", re.MULTILINE)
 
 

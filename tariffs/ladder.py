@@ -17,7 +17,6 @@ import msgspec
 
 from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, blocks_started, muldiv
 
-
 STEPS_MAX: Final = 32
 
 COUNT_UNITS: Final = 0
@@ -147,7 +146,9 @@ def climb(
         cost, open_units = ladder.fee, 1  # due with the first unit: without that, not at all
 
     for step in ladder.steps:
-        room = _room(ladder, step, need, start, at, cost, counters, at_ms, ms_per_unit)
+        priced = (step.price, step.per, step.rounding)
+        run = rest if same == priced else 0
+        room = _room(ladder, step, need, start, at, cost, run, counters, at_ms, ms_per_unit)
         if room <= 0:
             continue
         if grant and step.stop:
@@ -155,8 +156,6 @@ def climb(
         blocks = blocks_started(room, step.block)
         available = purse.available(step.kind, step.scope)
         if step.kind == Kind.MONEY:
-            priced = (step.price, step.per, step.rounding)
-            run = rest if same == priced else 0
             amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
             short = grant and amount > available
             if short:
@@ -184,7 +183,8 @@ def climb(
         covered = part * step.block // step.price if part else 0
         if covered:  # the bundle ends inside a block: what is missing of it is rounded anew by the next step
             purse.take(step.kind, step.scope, part)
-            at, need, open_units = at + covered, max(need, step.block) - covered, step.block - covered
+            at, need = at + covered, max(need, step.block) - covered
+            open_units = max(open_units, step.block) - covered
 
     if grant and open_units:
         mark, at, cost, rest, same = safe
@@ -204,6 +204,7 @@ def _room(
     start: int,
     at: int,
     cost: int,
+    run: int,
     counters: Mapping[str, int],
     at_ms: int,
     ms_per_unit: int,
@@ -220,23 +221,19 @@ def _room(
             room = min(room, blocks_started(left_ms, ms_per_unit))
     if step.counter:
         left = step.counter_reach - counters.get(step.counter, 0)
-        for count in ladder.counts:
-            if count.key != step.counter:
-                continue
-            if count.what == COUNT_UNITS:
-                left -= at
-            else:  # the block in which the money counter gets there still belongs to this step
-                left -= cost
-                if left > 0 and step.price:
-                    left = muldiv(left, step.per, 0, step.price, Rounding.UP)[0] * step.block
-                elif left > 0:
-                    left = need
-        room = min(room, left if left > 0 else 0)
+        fed = next((count.what for count in ladder.counts if count.key == step.counter), None)
+        if fed == COUNT_UNITS:
+            room = min(room, left - at)
+        elif left - cost <= 0 if fed == COUNT_MONEY else left <= 0:
+            return 0
+        elif fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
+            # the block whose price, rounded as it will be, brings the counter there still begins in this step
+            room = min(room, (affordable(step, left - cost - 1, run) + 1) * step.block)
     return room
 
 
 def affordable(step: Step, available: int, rest: int) -> int:
-    """The most blocks of a money step whose price, rounded as the step says, is within `available` (inverse of price)."""
+    """The most blocks of a money step whose price, rounded as the step says, is within `available`."""
     if step.price == 0 or available < 0:
         return 0
     slack = (0, step.per - 1, (step.per - 1) // 2)[step.rounding]

@@ -75,6 +75,10 @@ local function remember_number(session)
   else
     table.insert(seen, at, number)
     table.insert(seen, at + 1, number)
+    if #seen > 2 * INTERVALS_MAX then -- the gap longest ago counts as seen: better not charged than charged twice
+      table.remove(seen, 2)
+      table.remove(seen, 2)
+    end
   end
 end
 
@@ -130,6 +134,7 @@ end
 local function wanted(ask)
   local want = ask[ASK.asked]
   if want <= 0 then want = ask[ASK.default] end
+  if phase ~= PHASE.EVENT then want = max(want, ask[ASK.minimum]) end
   if ask[ASK.maximum] > 0 then want = min(want, ask[ASK.maximum]) end
   return want
 end
@@ -149,20 +154,20 @@ end
 
 ---------------------------------------------------------------------------------------------------- one-time events
 if phase == PHASE.EVENT then
-  local function debit_event(ask, index)
+  local function debit_event(ask)
     local line, why = fresh(ask), refusal_of(ask)
     local want, units, cost, takes = wanted(ask), 0, 0, {}
     local ladder = ladder_of(ask[ASK.ladder])
     if why == RESULT.OK and ladder then
       purse_open(OPEN, {})
-      units, cost = climb(ladder, line, want, counter_values(account, ladder), charge[CHARGE.event_ms],
+      units, cost = climb(ladder, line, want, counter_values(account, ladder, true), charge[CHARGE.event_ms],
         ms_per_unit(ask[ASK.unit]), true)
       if not units then return nil end
       if units == 0 or (ask[ASK.whole] and units < want) then
         why, units, cost = RESULT.CREDIT_LIMIT, 0, 0
       else
         takes = purse_takes()
-        debit(account, entries, takes, 'usage', index)
+        debit(account, entries, takes, 'usage', #usages)
       end
     end
     local feeds = {}
@@ -184,7 +189,7 @@ if phase == PHASE.EVENT then
   end
 
   -- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
-  local function give_back(id, kind, amount, index)
+  local function give_back(id, kind, amount)
     local bucket = bucket_of(account, id)
     if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
       if kind == KIND.MONEY then
@@ -196,17 +201,28 @@ if phase == PHASE.EVENT then
         table.insert(account[ACCOUNT.buckets], bucket)
       end
     end
-    enter(account, entries, bucket, amount, 'revenue', 'refund', index)
+    enter(account, entries, bucket, amount, 'revenue', 'refund', #usages)
   end
 
   -- Refund a part (money, or units of the original), or all that is left; changes `paid`, a Once.
-  local function refund_event(ask, index, paid)
+  local function refund_event(ask, paid)
     local why, units, money = RESULT.OK, 0, 0
     local asked, is_money = ask[ASK.asked], ask[ASK.unit] == KIND.MONEY
-    if not paid then
-      if is_money and asked > 0 and asked <= charge[CHARGE.refund_free] then
-        give_back(MAIN, KIND.MONEY, asked, index)
-        money = asked
+    if not paid then -- credit-control.md section 8: RSU money, or what the units asked would cost
+      local worth, ladder = asked, ladder_of(ask[ASK.ladder])
+      if not is_money then
+        worth = 0
+        if ladder and asked > 0 then
+          purse_open(OPEN, {})
+          local priced, cost = climb(ladder, fresh(ask), asked, counter_values(account, ladder, false),
+            charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false)
+          worth = priced and cost or 0
+        end
+      end
+      if worth > 0 and worth <= charge[CHARGE.refund_free] then
+        give_back(MAIN, KIND.MONEY, worth)
+        money = worth
+        if not is_money then units = asked end
       else
         why = RESULT.NOT_FOUND
       end
@@ -231,7 +247,7 @@ if phase == PHASE.EVENT then
           else
             back = all and take[TAKE.amount] or share(take[TAKE.amount], units, left_units)
           end
-          if back > 0 then give_back(take[PAID.bucket], take[PAID.kind], back, index) end
+          if back > 0 then give_back(take[PAID.bucket], take[PAID.kind], back) end
           take[TAKE.amount] = take[TAKE.amount] - back
         end
         for _, fed in ipairs(paid[ONCE.feeds]) do
@@ -259,7 +275,7 @@ if phase == PHASE.EVENT then
     if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
     if ladder and why == RESULT.OK then
       purse_open(OPEN, {})
-      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder), charge[CHARGE.event_ms],
+      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder, true), charge[CHARGE.event_ms],
         ms_per_unit(ask[ASK.unit]), check)
       if not units then return false end
       enough = enough and units >= wanted(ask)
@@ -303,9 +319,9 @@ if phase == PHASE.EVENT then
   end
   for index, ask in ipairs(asks) do
     if action == ACTION.REFUND then
-      refund_event(ask, index - 1, paid)
+      refund_event(ask, paid)
     else
-      local units, cost, takes, feeds = debit_event(ask, index - 1)
+      local units, cost, takes, feeds = debit_event(ask)
       if not units then return { 'refused' } end
       paid_units, paid_cost = paid_units + units, paid_cost + cost
       for _, take in ipairs(takes) do
@@ -366,6 +382,8 @@ if phase == PHASE.START then
   else
     may_grant, state = true, SESSIONSTATE.OPEN
   end
+elseif phase == PHASE.RECORD then -- it has happened: charged in any state, and no session is made of it
+  if state == 0 then state = SESSIONSTATE.CLOSED end
 elseif state == SESSIONSTATE.OPEN then
   may_grant = phase == PHASE.UPDATE
 elseif state == SESSIONSTATE.ABANDONED then
@@ -383,6 +401,7 @@ if phase == PHASE.STOP then state = SESSIONSTATE.CLOSED end
 flags = bit.bor(flags, marks)
 
 local lines = session[SESSION.lines]
+local crowded = {}
 
 local function line_for(ask)
   local only
@@ -396,6 +415,19 @@ local function line_for(ask)
   end
   if only then return only end
   local line = fresh(ask)
+  if #lines >= SESSION_LINES_MAX then -- the one that holds nothing and was not touched for longest makes room
+    local oldest
+    for i, other in ipairs(lines) do
+      if other[LINE.due_ms] == 0 and (not oldest or other[LINE.touched_ms] < lines[oldest][LINE.touched_ms]) then
+        oldest = i
+      end
+    end
+    if not oldest or lines[oldest][LINE.touched_ms] == now_ms then
+      crowded[line] = true -- settled, but neither kept nor granted
+      return line
+    end
+    table.remove(lines, oldest)
+  end
   lines[#lines + 1] = line
   return line
 end
@@ -408,6 +440,7 @@ if not refused_as then
 end
 
 local settled_cost, settled_usage = {}, {}
+local measured = marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE and phase ~= PHASE.RECORD -- there was a grant to go by
 for index, ask in ipairs(asks) do
   local line = touched[index]
   settled_cost[index] = 0
@@ -420,6 +453,10 @@ for index, ask in ipairs(asks) do
     local own, granted = owned[line][1], owned[line][2]
     local packed_ladder = line[LINE.ladder] ~= '' and line[LINE.ladder] or ask[ASK.ladder]
     local ladder = ladder_of(packed_ladder)
+    -- What was reported beyond this goes to suspense; use that is on record already has no grant to be measured by.
+    local bound = charge[CHARGE.overrun_factor] * (granted > 0 and granted or max(ask[ASK.maximum], 1))
+    if phase == PHASE.RECORD then bound = EXACT_MAX end
+    if not ladder then bound = 0 end
     for _, report in ipairs(ask[ASK.reports]) do
       local unit = line[LINE.unit]
       local reported = report[unit + 1]
@@ -428,17 +465,15 @@ for index, ask in ipairs(asks) do
         reported = 0
         mark = bit.bor(mark, FLAG.OTHER_UNIT)
       end
-      local suspense, bound = 0, charge[CHARGE.overrun_factor] * max(granted, 1)
-      if granted == 0 then bound = charge[CHARGE.overrun_factor] * max(ask[ASK.maximum], 1) end
-      if not ladder then bound = 0 end
+      local suspense = 0
       if reported > bound then suspense, reported = reported - bound, bound end
+      bound = bound - reported
       if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
-      if reported > granted and marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE then mark = bit.bor(mark, FLAG.OVERRUN) end
+      if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
       local cost = 0
       if ladder then
-        cost = settle(account, entries, line, ladder, reported, granted, own, report[REPORT.at_ms], now_ms, 'usage',
-          index - 1)
+        cost = settle(account, entries, line, ladder, reported, granted, own, report[REPORT.at_ms], 'usage', #usages)
         if not cost then return { 'refused' } end
         granted = max(granted - reported, 0)
         owned[line][2] = granted
@@ -453,7 +488,7 @@ for index, ask in ipairs(asks) do
     cost_all = cost_all + settled_cost[index]
   end
 end
-if phase ~= PHASE.UPDATE and not refused_as then
+if (phase == PHASE.START or phase == PHASE.STOP) and not refused_as then
   for _, line in ipairs(lines) do
     if line[LINE.due_ms] > 0 then
       release(account, line)
@@ -470,7 +505,7 @@ for index, ask in ipairs(asks) do
   local why, line = RESULT.NO_GRANT, touched[index]
   if refused_as then why = refused_as
   elseif may_grant and ask[ASK.asked] >= 0 then
-    why = refusal_of(ask)
+    why = crowded[line] and RESULT.UNABLE or refusal_of(ask)
     if why == RESULT.OK then
       asking[#asking + 1] = { index, ask, line, wanted(ask), 0 }
     end
@@ -489,7 +524,7 @@ local function extend(one, units, keep)
   local ask = one[ASKED]
   local ladder, unit = one[LADDER_OF], ask[ASK.unit]
   local position = keep and one[POSITION] or position_of(one[POSITION])
-  local covered = climb(ladder, position, units, counter_values(account, ladder),
+  local covered = climb(ladder, position, units, counter_values(account, ladder, true),
     charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(unit), ms_per_unit(unit), keep)
   if not covered then return nil end
   if keep then
@@ -563,7 +598,7 @@ for _, one in ipairs(asking) do
     line[LINE.due_ms] = now_ms + 2 * validity_ms
     purse_open(ALONE, own)
     local least = max(min(ask[ASK.minimum], wanted(ask)), 1)
-    local further = climb(one[LADDER_OF], position_of(one[POSITION]), least, counter_values(account, one[LADDER_OF]),
+    local further = climb(one[LADDER_OF], position_of(one[POSITION]), least, counter_values(account, one[LADDER_OF], true),
       charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(ask[ASK.unit]), ms_per_unit(ask[ASK.unit]), true)
     line[LINE.final] = further ~= nil and further < least
     if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end
@@ -579,6 +614,11 @@ for _, one in ipairs(asking) do
   line[LINE.touched_ms] = now_ms
 end
 if short_of_others then nudges[1] = 'holder' end
+for index, ask in ipairs(asks) do -- the refusal of a portal carries an FUI: a top-up lets its user out
+  if may_grant and ask[ASK.portal] and outcomes[index][LINEOUTCOME.result] == RESULT.CREDIT_LIMIT then
+    touched[index][LINE.final] = true
+  end
+end
 
 -- A refusal is on record too, at price 0; a grant stands on the record of the use it follows.
 for index, ask in ipairs(asks) do

@@ -26,13 +26,13 @@ local function feed(account, key, until_ms, used, held)
   counter[COUNTER.held] = counter[COUNTER.held] + held
 end
 
--- used + held of each counter, as a climb of this ladder begins
+-- Value of each counter as a climb of this ladder begins: a grant sees what others hold too, use that happened does not.
 local NONE = {}
-local function counter_values(account, ladder)
+local function counter_values(account, ladder, with_held)
   if #account[ACCOUNT.counters] == 0 and #ladder[LADDER.counts] == 0 then return NONE end
   local values = {}
   for _, counter in ipairs(account[ACCOUNT.counters]) do
-    values[counter[COUNTER.key]] = counter[COUNTER.used] + counter[COUNTER.held]
+    values[counter[COUNTER.key]] = counter[COUNTER.used] + (with_held and counter[COUNTER.held] or 0)
   end
   return values
 end

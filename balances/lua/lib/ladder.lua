@@ -9,7 +9,7 @@ local function affordable(step, available, rest)
   return max((muldiv(available, per, slack - rest, price, 1)), 0)
 end
 
-local function room_of(ladder, step, need, start, at, cost, counters, at_ms, ms_per_unit)
+local function room_of(ladder, step, need, start, at, cost, run, counters, at_ms, ms_per_unit)
   local room = need
   if step[STEP.reach] > 0 then room = min(room, step[STEP.reach] - start - at) end
   if step[STEP.until_ms] > 0 then
@@ -18,22 +18,20 @@ local function room_of(ladder, step, need, start, at, cost, counters, at_ms, ms_
     if ms_per_unit > 0 then room = min(room, blocks_started(left_ms, ms_per_unit)) end
   end
   if step[STEP.counter] ~= '' then
-    local left = step[STEP.counter_reach] - (counters[step[STEP.counter]] or 0)
+    local left, fed = step[STEP.counter_reach] - (counters[step[STEP.counter]] or 0), nil
     for _, count in ipairs(ladder[LADDER.counts]) do
       if count[COUNT.key] == step[STEP.counter] then
-        if count[COUNT.what] == 0 then
-          left = left - at
-        else
-          left = left - cost
-          if left > 0 and step[STEP.price] > 0 then
-            left = (muldiv(left, step[STEP.per], 0, step[STEP.price], 0)) * step[STEP.block]
-          elseif left > 0 then
-            left = need
-          end
-        end
+        fed = count[COUNT.what]
+        break
       end
     end
-    room = min(room, left > 0 and left or 0)
+    if fed == 0 then
+      room = min(room, left - at)
+    elseif left - (fed == 1 and cost or 0) <= 0 then
+      return 0
+    elseif fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
+      room = min(room, (affordable(step, left - cost - 1, run) + 1) * step[STEP.block])
+    end
   end
   return room
 end
@@ -66,7 +64,11 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
   end
 
   for _, step in ipairs(steps) do
-    local room = room_of(ladder, step, need, start, at, cost, counters, at_ms, ms_per_unit)
+    local run = 0
+    if rest_price == step[STEP.price] and rest_per == step[STEP.per] and rest_rounding == step[STEP.rounding] then
+      run = rest
+    end
+    local room = room_of(ladder, step, need, start, at, cost, run, counters, at_ms, ms_per_unit)
     if room > 0 then
       if grant and step[STEP.stop] then break end
       local kind, scope, block = step[STEP.kind], step[STEP.scope], step[STEP.block]
@@ -75,8 +77,6 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
       local amount, left, short
       if kind == KIND.MONEY then
         local price, per, rounding = step[STEP.price], step[STEP.per], step[STEP.rounding]
-        local run = 0
-        if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
         amount, left = muldiv(price, blocks, run, per, rounding)
         short = grant and amount > available
         if short then
@@ -109,7 +109,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
       covered = part > 0 and div(part * block, step[STEP.price]) or 0
       if covered > 0 then
         purse_take(kind, scope, part)
-        at, need, open_units = at + covered, max(need, block) - covered, block - covered
+        at, need, open_units = at + covered, max(need, block) - covered, max(open_units, block) - covered
       end
     end
   end

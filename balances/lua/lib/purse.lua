@@ -2,13 +2,16 @@
 -- @use lib/amount
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
-local purse = { mode = OPEN, now_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {} }
+local purse = { mode = OPEN, now_ms = 0, used_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {} }
 
 local function pays(bucket, kind, scope)
   if bucket[BUCKET.kind] ~= kind then return false end
-  if purse.mode ~= OWN then
+  local until_ms = bucket[BUCKET.until_ms]
+  if purse.mode == OWN then -- what was held pays use of before the expiry, however late it is reported
+    if until_ms > 0 and until_ms <= purse.used_ms then return false end
+  else
     if bucket[BUCKET.from_ms] > purse.now_ms then return false end
-    if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= purse.now_ms then return false end
+    if until_ms > 0 and until_ms <= purse.now_ms then return false end
   end
   local scopes = bucket[BUCKET.scope]
   if #scopes == 0 then return true end
