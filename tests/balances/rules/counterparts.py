@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from balances import ops
+from balances.keys import event_key
 from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Posting, Report, Result, Usage
 from balances.packing import fresh_account
 from tariffs.ladder import Count, Ladder, Step
@@ -92,38 +93,12 @@ class Counterparts:
     # --- the gateway --------------------------------------------------------------------------------------------
 
     def request(self, phase: Phase, asks: Iterable[Ask], session: str = "gw;1", **others: Any) -> Outcome:
-        asks = list(asks)
         number = others.pop("number", None)
         if number is None:
             number = self._numbers.get(session, -1) + 1
         self._numbers[session] = max(number, self._numbers.get(session, -1))
-        for one in asks:
-            one.reports = [msgspec.structs.replace(r, at_ms=r.at_ms or self.now_ms) for r in one.reports]
-        charge = Charge(
-            account=ACCOUNT,
-            subscriber="sub",
-            session=session,
-            service="data",
-            phase=phase,
-            number=number,
-            key=f"{int(phase)}:{number}",
-            countable=True,
-            fingerprint="",
-            end_to_end=len(self.sent) + 1_000,
-            resend=False,
-            now_ms=self.now_ms,
-            event_ms=self.now_ms,
-            profile_rev=0,
-            asks=asks,
-            peer="gw",
-            realm="r",
-            via="dra",
-            once_key=f"{session} {number}" if phase == Phase.EVENT else "",
-        )
-        for name, value in others.items():
-            setattr(charge, name, value)
-        charge.fingerprint = others.get("fingerprint") or fingerprint(charge)
-        return self.send(charge)
+        charge = charge_of(phase, asks, session=session, number=number, end_to_end=len(self.sent) + 1_000)
+        return self.send(timed(charge, self.now_ms, others))
 
     def send(self, charge: Charge) -> Outcome:
         self.sent.append(charge)
@@ -228,6 +203,44 @@ class Counterparts:
             paid = [-entry.amount for entry in record.entries if entry.line >= 0 and entry.kind == Kind.MONEY]
             assert sum(usage.cost for usage in record.usages) == sum(paid), record
             assert all(entry.counter_account for entry in record.entries), record
+
+
+def charge_of(
+    phase: Phase, asks: Iterable[Ask], *, session: str, number: int, end_to_end: int, account: str = ACCOUNT
+) -> Charge:
+    """A request as `to_charge` makes it of an ordinary client's."""
+    charge = Charge(
+        account=account,
+        subscriber="sub",
+        session=session,
+        service="data",
+        phase=phase,
+        number=number,
+        key=f"{int(phase)}:{number}",
+        countable=True,
+        fingerprint="",
+        end_to_end=end_to_end,
+        resend=False,
+        now_ms=START_MS,
+        event_ms=START_MS,
+        profile_rev=0,
+        asks=list(asks),
+        peer="gw",
+        realm="r",
+        via="dra",
+        once_key=event_key(session, number) if phase == Phase.EVENT else "",
+    )
+    charge.fingerprint = fingerprint(charge)
+    return charge
+
+
+def timed(charge: Charge, now_ms: int, changes: dict[str, Any]) -> Charge:
+    """The request at an instant, and otherwise changed; its reports are of that instant unless they say another."""
+    for one in charge.asks:
+        one.reports = [msgspec.structs.replace(r, at_ms=r.at_ms or now_ms) for r in one.reports]
+    charge = msgspec.structs.replace(charge, **({"now_ms": now_ms, "event_ms": now_ms} | changes))
+    charge.fingerprint = str(changes.get("fingerprint") or fingerprint(charge))
+    return charge
 
 
 def fingerprint(charge: Charge) -> str:
