@@ -48,7 +48,11 @@ class Purse:
             for bucket in self.account.buckets
             if bucket.kind == kind
             and (not bucket.scope or scope in bucket.scope)
-            and (self.mode == Mode.OWN or (bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms))
+            and (
+                not 0 < bucket.until_ms <= self.used_ms
+                if self.mode == Mode.OWN  # what was held pays use of before the expiry, however late it is reported
+                else bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
+            )
         ]
 
     def free_of(self, bucket: ops.Bucket) -> int:

@@ -41,7 +41,7 @@ class Store:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
         of = keys.AccountKeys(post.account)
         names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
-        return self.link.script("post", names, (pack(post),), _reply)
+        return self.link.script("post", names, (pack(post),), _reply, repeatable=post.key != "")
 
     def settings(self, settings: ops.Settings) -> Pending[ops.Reply]:
         """Change versioned fields. Reply.outcome is the packed Account (`ok`, `revision`, `refused`)."""

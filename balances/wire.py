@@ -25,6 +25,9 @@ CHECK_S: Final = 1.0
 
 Words = tuple[Any, ...]
 
+DOUBT_S: Final = 0.05
+"""How often while there is none."""
+
 BUFFER_MAX: Final = 64 * 1024 * 1024
 """Bytes waiting to be written above which calls are refused: the server does not read."""
 
@@ -74,13 +77,15 @@ class Call(Pending[Any]):
         decode: Callable[[Any], Any] | None,
         deadline: int,
         script: str | None,
+        *,
+        repeatable: bool = True,
     ) -> None:
         super().__init__()
         self.pack = pack
         self.decode = decode
         self.deadline = deadline
         self.script = script
-        self.again = False
+        self.again = not repeatable
 
 
 class Link(asyncio.Protocol):
@@ -113,11 +118,12 @@ class Link(asyncio.Protocol):
         self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._checked = asyncio.Event()
-        self._gone: asyncio.Event = asyncio.Event()
+        self._stir = asyncio.Event()
 
     async def start(self, timeout_s: float | None = None) -> None:
         """Begin to connect, and wait for a pass (at most `timeout_s`; then go on trying)."""
         self._task = asyncio.create_task(self._keep_up())
+        self._tick()
         try:
             await asyncio.wait_for(self._checked.wait(), timeout_s)
         except TimeoutError:
@@ -134,11 +140,20 @@ class Link(asyncio.Protocol):
 
     # --- calls --------------------------------------------------------------------------------------------------
 
-    def script(self, name: str, names: Iterable[str], args: tuple[bytes, ...], decode: Callable[[Any], Any]) -> Call:
-        """EVALSHA with the epoch of the pass as its first argument."""
+    def script(
+        self,
+        name: str,
+        names: Iterable[str],
+        args: tuple[bytes, ...],
+        decode: Callable[[Any], Any],
+        *,
+        repeatable: bool = True,
+    ) -> Call:
+        """EVALSHA with the epoch of the pass as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
         head: Words = ("EVALSHA", scripts.ALL[name].sha, len(names), *names)
-        return self._begin(Call(lambda epoch: _pack((*head, epoch, *args)), decode, self._deadline(), name))
+        pack = lambda epoch: _pack((*head, epoch, *args))  # noqa: E731
+        return self._begin(Call(pack, decode, self._deadline(), name, repeatable=repeatable))
 
     def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> Call:
         """Any other command that a repeat does no harm to."""
@@ -178,7 +193,6 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own are not of that class
         self._reader = hiredis.Reader()
-        self._gone.clear()
 
     def data_received(self, data: bytes) -> None:
         reader, flying = self._reader, self._flying
@@ -197,6 +211,7 @@ class Link(asyncio.Protocol):
         if call.script is not None and words.startswith("NOSCRIPT"):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
             self._doubt("the server lost our scripts")
+            call.again = False
             self._doubtful.append(call)
         elif words.startswith(("READONLY", "MOVED", "LOADING", "MASTERDOWN")):
             self._doubt(words)
@@ -212,9 +227,11 @@ class Link(asyncio.Protocol):
         self._doubtful.extend(call for call in self._flying if not call.settled)
         self._flying.clear()
         self._out.clear()
-        self._gone.set()
 
     def _doubt(self, why: str) -> None:
+        """No pass from here on; what had one is checked at once."""
+        if self.epoch is not None or self._transport is None:
+            self._stir.set()
         self.epoch = None
         self.why = why
         self._checked.clear()
@@ -236,9 +253,11 @@ class Link(asyncio.Protocol):
                 pause_ms = 20
                 while self._transport is not None:
                     try:
-                        await asyncio.wait_for(self._gone.wait(), CHECK_S if self.epoch else 0.05)
+                        await asyncio.wait_for(self._stir.wait(), CHECK_S if self.epoch else DOUBT_S)
                     except TimeoutError:
-                        self._expire()
+                        pass
+                    self._stir.clear()
+                    if self._transport is not None:
                         await self._check(first=self.epoch is None)
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
                 self._doubt(f"Redis cannot be reached: {error}")
@@ -306,6 +325,12 @@ class Link(asyncio.Protocol):
             else:
                 call.again = True
                 self._send(call, epoch)
+
+    def _tick(self) -> None:
+        """Beside the checks, which wait for the same server."""
+        self._expire()
+        if not self._closed:
+            self._loop.call_later(0.1, self._tick)
 
     def _expire(self) -> None:
         """Calls without a reply in time: their fate is unknown. Their replies, if they come, are dropped."""

@@ -87,8 +87,11 @@ class Client:
         reports = []
         if phase in (Phase.UPDATE, Phase.STOP):
             for _ in range(rng.choice((0, 1, 1, 1, 2))):
-                used = [rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)]
-                reports.append(Report(*used, self.now_ms))
+                money, octets, seconds, units = (
+                    rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)
+                )
+                at_ms = self.now_ms - rng.choice((0, 0, 500, 40_000))
+                reports.append(Report(money, octets, seconds, units, at_ms))
         ladder = ops.NO_BLOB
         if rng.random() < 0.97:
             ladder = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))

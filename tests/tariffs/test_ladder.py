@@ -304,13 +304,11 @@ TWO_BUNDLES = Case(
 )
 
 
-@pytest.mark.xfail(strict=True, reason="`open_units` of the second bundle overwrites that of the first")
 def test_a_block_that_two_bundles_leave_open_is_not_granted() -> None:
     """`a block of which any part stays uncovered is not granted at all`: 47 + 1 + 7 are not 60."""
     assert Climber(TWO_BUNDLES).climb(81, grant=True) == Climbed(0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="55 units are granted for 35; one used unit costs 60")
 def test_use_of_a_block_that_two_bundles_leave_open_is_covered() -> None:
     """`nothing is granted that is not covered`."""
     held = Climber(TWO_BUNDLES).climb(81, grant=True)
@@ -323,7 +321,6 @@ HALVES = Ladder(
 )
 
 
-@pytest.mark.xfail(strict=True, reason="6 units at once cost 3: the room of a money counter ignores the rounding")
 def test_a_step_that_a_money_counter_ends_is_cut_without_effect() -> None:
     """`Without shared counters ... cutting never changes its price`: the 1/2 of the first block is 1 half up."""
     case = Case(HALVES, [(*MAIN, 0)], {}, 0)
@@ -331,7 +328,6 @@ def test_a_step_that_a_money_counter_ends_is_cut_without_effect() -> None:
     assert settled(case, [6])[0] == 5
 
 
-@pytest.mark.xfail(strict=True, reason="a bundle step's price in units is taken for money: it ends after one block")
 def test_a_bundle_does_not_move_a_money_counter() -> None:
     """A bundle costs no money, so the counter it is bounded by stays where it is."""
     ladder = Ladder(
@@ -340,7 +336,6 @@ def test_a_bundle_does_not_move_a_money_counter() -> None:
     assert settled(Case(ladder, [(Kind.OCTETS, "", 7), (*MAIN, 0)], {}, 0), [4]) == (0, [3, 0])
 
 
-@pytest.mark.xfail(strict=True, reason="a counter the line does not feed is counted down by its units all the same")
 def test_a_counter_the_line_does_not_feed_does_not_move() -> None:
     """`counter_reach: ends when the counter named has this value`; only `counts` are fed."""
     ladder = Ladder((Step(price=1, counter="other", counter_reach=1), Step(price=50)))

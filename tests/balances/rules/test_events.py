@@ -269,7 +269,6 @@ def test_a_refund_without_original_is_limited(opened: Opened, amount: int, balan
     assert (refunded.result == Result.OK, world.money) == (balance > 0, (balance, 0))
 
 
-@pytest.mark.xfail(strict=True, reason="NOT_FOUND: only CC-Money is refunded without original")
 def test_rated_units_are_refunded_without_original(opened: Opened) -> None:
     """`credit account by RSU money or rated units` (credit-control.md section 8)."""
     world = opened()
@@ -344,7 +343,6 @@ def test_an_event_with_reservation_is_a_session(opened: Opened) -> None:
     assert world.money == (999, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="charged, but as an unmatched report: SESSION_UNKNOWN, flagged UNMATCHED")
 def test_recorded_use_is_charged_without_a_grant_once(opened: Opened) -> None:
     """`enters at the same waist as phase RECORD: charged without grant, once`."""
     world = opened(1_000)
@@ -357,7 +355,6 @@ def test_recorded_use_is_charged_without_a_grant_once(opened: Opened) -> None:
     assert world.money == (700, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="charged, but as an unmatched report: SESSION_UNKNOWN, flagged UNMATCHED")
 def test_recorded_use_is_charged_in_any_state_and_below_zero(opened: Opened) -> None:
     """It has happened."""
     world = opened(100)

@@ -34,7 +34,6 @@ def test_a_grant_is_the_least_of_its_bounds(
     assert world.money == (balance, granted)
 
 
-@pytest.mark.xfail(strict=True, reason="10 units are granted: the minimum does not lift what is asked below it")
 def test_a_grant_is_at_least_the_minimum_when_covered(opened: Opened) -> None:
     """`at least the service minimum when covered`."""
     world = opened(1_000)
@@ -239,7 +238,6 @@ def test_a_refused_initial_that_leads_to_the_portal_is_a_success(opened: Opened)
     assert only(world.update(ask())).granted == 100
 
 
-@pytest.mark.xfail(strict=True, reason="a refused portal line has final=False, so supervision.nudged passes it over")
 def test_a_top_up_calls_for_the_sessions_on_the_portal(opened: Opened) -> None:
     """Its refusal carried an FUI: it is outstanding, so that the user is let out of the portal."""
     world = opened()

@@ -199,7 +199,6 @@ def test_the_bound_is_configurable(opened: Opened) -> None:
     assert (world.usage.used, world.usage.suspense) == (300, 200)
 
 
-@pytest.mark.xfail(strict=True, reason="the bound is applied to each report alone: 1,200 of a grant of 100 are charged")
 def test_the_bound_is_of_all_a_line_reports_in_a_request(opened: Opened) -> None:
     """`several MSCCs of one rating group in a CCR are summed first`: the bound is of their sum."""
     world = opened(100_000)
@@ -226,7 +225,6 @@ def paid_for(world: Counterparts) -> list[tuple[int, int]]:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="Entry.line is the index of the ask; a line without a report has no usage")
 def test_an_entry_names_the_usage_it_pays(opened: Opened) -> None:
     """`usage record` of a ledger entry (section 1); Entry.line: index of the usage it pays."""
     world = opened(1_000)
@@ -235,7 +233,6 @@ def test_an_entry_names_the_usage_it_pays(opened: Opened) -> None:
     assert paid_for(world) == [(70, 70)]
 
 
-@pytest.mark.xfail(strict=True, reason="Entry.line is the index of the ask; each of its reports has a usage")
 def test_an_entry_names_the_usage_it_pays_when_a_line_has_two(opened: Opened) -> None:
     """The same with a report for each tariff period."""
     world = opened(1_000)
@@ -314,7 +311,6 @@ def test_use_timed_before_the_expiry_is_paid_from_the_hold(opened: Opened) -> No
     assert (lapsed.bucket, lapsed.amount, lapsed.after, lapsed.counter_account) == (of, -40, 0, "expiry")
 
 
-@pytest.mark.xfail(strict=True, reason="the expired bucket pays use of any time, as long as its hold was not swept")
 def test_use_timed_after_the_expiry_is_not_paid_from_the_bucket(opened: Opened) -> None:
     """It is money's: the bucket was no longer there when it happened."""
     world = opened(1_000)

@@ -68,7 +68,6 @@ def test_units_paid_ahead_are_not_held_again(opened: Opened) -> None:
     assert world.money == (990, 10)
 
 
-@pytest.mark.xfail(strict=True, reason="settled at used + held of the others: each session makes the other one cheaper")
 def test_the_parallel_use_of_a_tier_costs_what_the_counter_costs(opened: Opened) -> None:
     """`With a shared counter ... the price of the counter's total is what is invariant`."""
     by = ladder(money(10, counter="tier", counter_reach=100), money(1), counts=[Count("tier")])

@@ -223,7 +223,6 @@ def test_settings_change_only_the_revision_they_name(opened: Opened) -> None:
     assert world.account.credit_limit == 20
 
 
-@pytest.mark.xfail(strict=True, reason="Lua and model disagree: rev is 1 in Lua and 2 in the model")
 def test_credit_suspension_set_by_hand_follows_the_balance(opened: Opened) -> None:
     """`credit (automatic ...)`: set by hand while the balance is above, it is gone in the same call."""
     world = opened(1_000)
