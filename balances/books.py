@@ -240,7 +240,15 @@ class Books:
             self.enter(self.sure_bucket(take.bucket), -take.amount, "revenue", "usage", index)
 
     def settle(
-        self, line: Line, ladder: Ladder, used: int, granted: int, own: dict[int, int], at_ms: int, index: int
+        self,
+        line: Line,
+        ladder: Ladder,
+        used: int,
+        granted: int,
+        own: dict[int, int],
+        at_ms: int,
+        since_ms: int,
+        index: int,
     ) -> int:
         """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
         from whatever is free, and then from the main bucket. Returns the money."""
@@ -248,7 +256,7 @@ class Books:
         from_ms = at_ms - used * ms
         within = min(used, granted)
         purse = self.purse(Mode.OWN, own)
-        purse.used_ms = from_ms
+        purse.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
         values = self.counters(with_held=False)
         cost = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False).cost
         if used > within:

@@ -47,7 +47,11 @@ class Decision:
         self.moved = False
         self.cost = self.debited = self.balance = 0
         self.enough = True
+        self.refund_until_ms = 0
+        """Expiry of the bucket that units were given back to."""
         self.crowded: list[Line] = []
+        self.since_ms: dict[int, int] = {}
+        """When what a line reports began: its last report or grant."""
         self.last_usage: dict[int, ops.Usage] = {}
         """The last usage of each line settled, by index of its ask."""
 
@@ -143,17 +147,28 @@ class Decision:
 
     def give_back(self, bucket_id: int, kind: int, amount: int) -> None:
         """To the bucket that paid; to main, or to one of its own for a while, when that one is gone."""
-        books, account = self.books, self.books.account
+        books = self.books
         bucket = books.bucket(bucket_id)
         if bucket is None or 0 < bucket.until_ms <= books.now_ms:
             if kind == Kind.MONEY:
                 bucket = books.sure_bucket(ops.MAIN)
             else:
-                until_ms = self.charge.refund_until_ms
-                bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, until_ms, [self.charge.service], "refund")
-                account.next_bucket += 1
-                account.buckets.append(bucket)
+                bucket = self._refund_bucket(kind)
         books.enter(bucket, amount, "revenue", "refund", len(books.usages))
+
+    def _refund_bucket(self, kind: int) -> ops.Bucket:
+        """One for each kind and service, for as long as the last refund into it says."""
+        account, service = self.books.account, self.charge.service
+        for bucket in account.buckets:
+            ours = bucket.name == "refund" and bucket.kind == kind and bucket.scope[:1] == [service]
+            if ours and bucket.until_ms > self.books.now_ms:
+                break
+        else:
+            bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
+            account.next_bucket += 1
+            account.buckets.append(bucket)
+        bucket.until_ms = self.refund_until_ms = max(bucket.until_ms, self.charge.refund_until_ms)
+        return bucket
 
     def refund_event(self, ask: Ask, paid: ops.Once | None) -> None:
         """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
@@ -281,16 +296,22 @@ class Decision:
         self.flags |= marks
         return state, may_grant, None, marks
 
+    def _matched(self, line: Line) -> Line:
+        """A line that is matched makes no room for another one of the same request."""
+        self.since_ms.setdefault(id(line), line.touched_ms)
+        line.touched_ms = self.books.now_ms
+        return line
+
     def line_for(self, session: ops.Session, ask: Ask) -> Line:
         """A report naming only the rating group matches its only live line."""
         same_group = [line for line in session.lines if line.rating_group == ask.rating_group]
         for line in same_group:
             if line.service_id == ask.service_id:
-                return line
+                return self._matched(line)
         live = [line for line in same_group if line.due_ms and ask.service_id < 0]
         if len(live) == 1:
-            return live[0]
-        line = fresh_line(ask, self.books.now_ms)
+            return self._matched(live[0])
+        line = self._matched(fresh_line(ask, self.books.now_ms))
         if len(session.lines) >= ops.SESSION_LINES_MAX:
             idle = [line for line in session.lines if not line.due_ms]
             oldest = min(idle, key=lambda line: line.touched_ms, default=None)
@@ -314,11 +335,15 @@ class Decision:
         measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
         for report in ask.reports:
             reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
-            mark, suspense = self.flags, 0
-            if reported < 0:
+            mark, suspense, unit = self.flags, 0, line.unit
+            if reported < 0:  # not in the unit that was granted: on record, not charged
                 reported, mark = 0, mark | Flag.OTHER_UNIT
+                for other, amount in ((1, report.octets), (2, report.seconds), (3, report.units)):
+                    if amount > 0:
+                        unit, suspense = other, amount
             if reported > bound:
-                suspense, reported = reported - bound, bound
+                suspense, reported = suspense + reported - bound, bound
+            if suspense:
                 mark |= Flag.SUSPENSE
             bound -= reported
             if reported > granted and measured:
@@ -327,14 +352,16 @@ class Decision:
                 mark |= Flag.FREE
             cost = 0
             if ladder is not None:
-                cost = books.settle(line, ladder, reported, granted, own, report.at_ms, len(books.usages))
+                cost = books.settle(
+                    line, ladder, reported, granted, own, report.at_ms, self.since_ms[id(line)], len(books.usages)
+                )
                 granted = max(granted - reported, 0)
             self.moved = self.moved or reported > 0 or suspense > 0
             self.outcomes[index].cost += cost
             self.cost += cost
             self.last_usage[index] = self.usage(
                 ask,
-                line.unit,
+                unit,
                 used=reported,
                 suspense=suspense,
                 total=line.total,

@@ -65,6 +65,11 @@ class Model:
         decision.books = books
         for ask in charge.asks:
             decision.usage(ask, ask.unit, flags=Flag.CONFLICT, at_ms=books.now_ms)
+        return self._record_alone(books, charge, context, outcome)
+
+    def _record_alone(self, books: Books, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
+        """Answered without anything moving, but for the record that it was asked."""
+        stored = self.accounts[charge.account]
         session = self.sessions.get(charge.account, {}).get(charge.session) if charge.phase != Phase.EVENT else None
         self.ledger.append(Appended(_record(books, charge), stored, session, None, context))
         return ops.Reply("again", outcome)
@@ -110,6 +115,8 @@ class Model:
         self.ledger.append(Appended(record, books.account, None, paid, context, refunded))
         self.accounts[charge.account] = books.account
         self.onces[charge.account, once_key] = paid
+        if decision.refund_until_ms:
+            self._watch_until(keys.due_member(charge.account), decision.refund_until_ms)
         if refunded is not None:
             self.onces[charge.account, charge.refund_of] = refunded
         return ops.Reply("ok", packed, 0, 0, books.held_micro)
@@ -131,7 +138,23 @@ class Model:
                     line_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in charge.asks
                 ]
                 decision.result = Result.REMEMBERED
-                return ops.Reply("again", _encode(decision.outcome()))
+                packed = _encode(decision.outcome())
+                for ask in charge.asks:  # no answer is left to compare with: its use is on record, and not charged
+                    for report in ask.reports:
+                        reported = (report.money, report.octets, report.seconds, report.units)[ask.unit]
+                        if reported > 0:
+                            suspect = decision.flags | Flag.SUSPENSE
+                            decision.usage(
+                                ask,
+                                ask.unit,
+                                suspense=reported,
+                                result=Result.REMEMBERED,
+                                flags=suspect,
+                                at_ms=report.at_ms,
+                            )
+                if books.usages:
+                    return self._record_alone(books, charge, context, packed)
+                return ops.Reply("again", packed)
         else:
             session = ops.Session(
                 ops.FORMAT,
@@ -171,7 +194,6 @@ class Model:
                 _, own, granted = owned[at]
                 left = decision.settle_line(ask, index, line, own, granted, marks)
                 owned[at] = (line, own, left)
-                line.touched_ms = now_ms
         if refused_as is None and charge.phase in (Phase.START, Phase.STOP):
             for line in session.lines:
                 if line.due_ms:
@@ -249,6 +271,8 @@ class Model:
         else:
             if session.forget_ms == 0 or charge.phase == Phase.STOP:
                 session.forget_ms = now_ms + charge.remember_ms
+            elif decision.moved:  # remembered for so long after the last that was charged
+                session.forget_ms = max(session.forget_ms, now_ms + charge.remember_ms)
             due_ms = session.forget_ms
         books.sessions = (state == SessionState.OPEN) - was_open
         sooner = session.due_ms == 0 or due_ms < session.due_ms
@@ -414,8 +438,7 @@ class Model:
             due_ms, changed, reason, forget = self._sweep_session(books, sweep, session)
             session.due_ms = due_ms
         if not forget:
-            books.now_ms = now_ms
-            books.lapse()
+            books.lapse()  # at the account's clock: supervision may look back, an account never does
             books.watch()
             changed = changed or bool(books.entries)
             if session is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from ocs.embedded import EmbeddedError
@@ -15,6 +16,13 @@ from tests.servers import LivePostgres, LiveValkey, Servers
 settings.register_profile("test", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("fuzz", max_examples=5_000, deadline=None, print_blob=True)
 settings.load_profile("test")
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a test configured of the log, captured output included, is not the next one's."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -109,15 +109,19 @@ local function record_of(once_key, once_until_ms)
     entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of] }
 end
 
--- A conflicting repeat is answered as before and put on record; nothing else moves.
-local function record_conflict(outcome)
-  for _, ask in ipairs(asks) do
-    usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, '', now_ms)
-  end
+-- Answered without anything moving, but for the record that it was asked.
+local function record_alone(outcome)
   -- write
   local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
   if failed then return { failed } end
   return { 'again', outcome, 0, 0, 0 }
+end
+
+local function record_conflict(outcome)
+  for _, ask in ipairs(asks) do
+    usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, '', now_ms)
+  end
+  return record_alone(outcome)
 end
 
 local function fresh(ask)
@@ -189,16 +193,26 @@ if phase == PHASE.EVENT then
   end
 
   -- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
+  local refund_until_ms = 0
   local function give_back(id, kind, amount)
     local bucket = bucket_of(account, id)
     if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
       if kind == KIND.MONEY then
         bucket = bucket_of(account, MAIN)
       else
-        bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, charge[CHARGE.refund_until_ms],
-          { charge[CHARGE.service] }, 'refund' }
-        account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
-        table.insert(account[ACCOUNT.buckets], bucket)
+        for _, other in ipairs(account[ACCOUNT.buckets]) do
+          if other[BUCKET.name] == 'refund' and other[BUCKET.kind] == kind and other[BUCKET.until_ms] > now_ms
+              and other[BUCKET.scope][1] == charge[CHARGE.service] then
+            bucket = other
+          end
+        end
+        if not bucket or bucket[BUCKET.name] ~= 'refund' then
+          bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, 0, { charge[CHARGE.service] }, 'refund' }
+          account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
+          table.insert(account[ACCOUNT.buckets], bucket)
+        end
+        bucket[BUCKET.until_ms] = max(bucket[BUCKET.until_ms], charge[CHARGE.refund_until_ms])
+        refund_until_ms = bucket[BUCKET.until_ms]
       end
     end
     enter(account, entries, bucket, amount, 'revenue', 'refund', #usages)
@@ -346,6 +360,7 @@ if phase == PHASE.EVENT then
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account_packed)
   redis.call('SET', slot, answer, 'PX', charge[CHARGE.remember_ms])
+  if refund_until_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', refund_until_ms) end
   if original_packed ~= '' then redis.call('SET', KEYS[7], original_packed, 'PX', charge[CHARGE.remember_ms]) end
   return { 'ok', outcome, 0, 0, changed.held_micro }
 end
@@ -366,6 +381,15 @@ if session then
         false, 0, 0, flags }
     end
     result = RESULT.REMEMBERED
+    for _, ask in ipairs(asks) do -- no answer is left to compare with: what it reports is on record, and not charged
+      for _, report in ipairs(ask[ASK.reports]) do
+        local reported = report[ask[ASK.unit] + 1]
+        if reported > 0 then
+          usage(ask, ask[ASK.unit], 0, reported, 0, 0, 0, result, bit.bor(flags, FLAG.SUSPENSE), '', report[REPORT.at_ms])
+        end
+      end
+    end
+    if #usages > 0 then return record_alone(pack_outcome()) end
     return { 'again', pack_outcome(), 0, 0, 0 }
   end
 else
@@ -403,18 +427,27 @@ flags = bit.bor(flags, marks)
 local lines = session[SESSION.lines]
 local crowded = {}
 
+local since = {} -- when what a line reports began: its last report or grant
+
+-- A line that is matched makes no room for another one of the same request.
+local function matched(line)
+  since[line] = since[line] or line[LINE.touched_ms]
+  line[LINE.touched_ms] = now_ms
+  return line
+end
+
 local function line_for(ask)
   local only
   for _, line in ipairs(lines) do
     if line[LINE.rating_group] == ask[ASK.rating_group] then
-      if line[LINE.service_id] == ask[ASK.service_id] then return line end
+      if line[LINE.service_id] == ask[ASK.service_id] then return matched(line) end
       if ask[ASK.service_id] < 0 and line[LINE.due_ms] > 0 then
         if only then only = false elseif only == nil then only = line end
       end
     end
   end
-  if only then return only end
-  local line = fresh(ask)
+  if only then return matched(only) end
+  local line = matched(fresh(ask))
   if #lines >= SESSION_LINES_MAX then -- the one that holds nothing and was not touched for longest makes room
     local oldest
     for i, other in ipairs(lines) do
@@ -461,19 +494,23 @@ for index, ask in ipairs(asks) do
       local unit = line[LINE.unit]
       local reported = report[unit + 1]
       local mark = flags
-      if reported < 0 then
+      local suspense = 0
+      if reported < 0 then -- not in the unit that was granted: on record, not charged
         reported = 0
         mark = bit.bor(mark, FLAG.OTHER_UNIT)
+        for other = KIND.OCTETS, KIND.UNITS do
+          if report[other + 1] > 0 then unit, suspense = other, report[other + 1] end
+        end
       end
-      local suspense = 0
-      if reported > bound then suspense, reported = reported - bound, bound end
+      if reported > bound then suspense, reported = suspense + reported - bound, bound end
       bound = bound - reported
       if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
       if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
       local cost = 0
       if ladder then
-        cost = settle(account, entries, line, ladder, reported, granted, own, report[REPORT.at_ms], 'usage', #usages)
+        cost = settle(account, entries, line, ladder, reported, granted, own, report[REPORT.at_ms], since[line], 'usage',
+          #usages)
         if not cost then return { 'refused' } end
         granted = max(granted - reported, 0)
         owned[line][2] = granted
@@ -484,7 +521,6 @@ for index, ask in ipairs(asks) do
         ladder and ladder[LADDER.tag] or '', report[REPORT.at_ms])
       settled_usage[index] = usages[#usages]
     end
-    line[LINE.touched_ms] = now_ms
     cost_all = cost_all + settled_cost[index]
   end
 end
@@ -669,6 +705,8 @@ if state == SESSIONSTATE.OPEN then
 else
   if session[SESSION.forget_ms] == 0 or phase == PHASE.STOP then
     session[SESSION.forget_ms] = now_ms + charge[CHARGE.remember_ms]
+  elseif moved then -- remembered for so long after the last that was charged
+    session[SESSION.forget_ms] = max(session[SESSION.forget_ms], now_ms + charge[CHARGE.remember_ms])
   end
   due_ms = session[SESSION.forget_ms]
 end

@@ -49,9 +49,10 @@ if not gone and session then
   session[SESSION.due_ms] = due_ms
 end
 if not gone then
-  account[ACCOUNT.clock_ms] = max(account[ACCOUNT.clock_ms], now_ms)
-  lapse(account, entries, now_ms)
-  watch(account, crossings, now_ms)
+  local clock_ms = max(account[ACCOUNT.clock_ms], now_ms) -- supervision may look back, an account never does
+  account[ACCOUNT.clock_ms] = clock_ms
+  lapse(account, entries, clock_ms)
+  watch(account, crossings, clock_ms)
   if #entries > 0 then changed_any = true end
   if not session then
     for _, bucket in ipairs(account[ACCOUNT.buckets]) do

@@ -75,12 +75,12 @@ end
 
 -- Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond from
 -- whatever is free, and then from the main bucket. Returns the money, or nil when a price passes 2^53.
-local function settle(account, entries, line, ladder, used, granted, own, at_ms, why, index)
+local function settle(account, entries, line, ladder, used, granted, own, at_ms, since_ms, why, index)
   local ms = line[LINE.unit] == KIND.SECONDS and 1000 or 0
   local from_ms = at_ms - used * ms
   local within = min(used, granted)
   purse_open(OWN, own)
-  purse.used_ms = from_ms
+  purse.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
   local values = counter_values(account, ladder, false)
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false)
   if not covered then return nil end
