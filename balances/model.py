@@ -65,11 +65,6 @@ class Model:
         decision.books = books
         for ask in charge.asks:
             decision.usage(ask, ask.unit, flags=Flag.CONFLICT, at_ms=books.now_ms)
-        return self._record_alone(books, charge, context, outcome)
-
-    def _record_alone(self, books: Books, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
-        """Answered without anything moving, but for the record that it was asked."""
-        stored = self.accounts[charge.account]
         session = self.sessions.get(charge.account, {}).get(charge.session) if charge.phase != Phase.EVENT else None
         self.ledger.append(Appended(_record(books, charge), stored, session, None, context))
         return ops.Reply("again", outcome)
@@ -138,23 +133,7 @@ class Model:
                     line_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in charge.asks
                 ]
                 decision.result = Result.REMEMBERED
-                packed = _encode(decision.outcome())
-                for ask in charge.asks:  # no answer is left to compare with: its use is on record, and not charged
-                    for report in ask.reports:
-                        reported = (report.money, report.octets, report.seconds, report.units)[ask.unit]
-                        if reported > 0:
-                            suspect = decision.flags | Flag.SUSPENSE
-                            decision.usage(
-                                ask,
-                                ask.unit,
-                                suspense=reported,
-                                result=Result.REMEMBERED,
-                                flags=suspect,
-                                at_ms=report.at_ms,
-                            )
-                if books.usages:
-                    return self._record_alone(books, charge, context, packed)
-                return ops.Reply("again", packed)
+                return ops.Reply("again", _encode(decision.outcome()))
         else:
             session = ops.Session(
                 ops.FORMAT,

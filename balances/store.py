@@ -35,7 +35,8 @@ class Store:
             names = (of.account, of.sessions, of.due, of.ledger)
             if charge.phase == ops.Phase.START:  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), f"{charge.account}\n{charge.subscriber}")
-        return self.link.script("charge", names, (pack(charge), context), _reply)
+        script = "settle" if charge.phase == ops.Phase.STOP else "charge"
+        return self.link.script(script, names, (pack(charge), context), _reply)
 
     def post(self, post: ops.Post) -> Pending[ops.Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
@@ -71,7 +72,7 @@ class Store:
         )
 
     async def read(self, account_id: str) -> tuple[ops.Account, list[ops.Session]] | None:
-        """The account and its sessions, as of one instant; None when Redis does not have it."""
+        """The account and then its sessions, which may have moved on meanwhile; None when Redis does not have it."""
         both = (
             self.link.command("GET", keys.account(account_id)),
             self.link.command("HVALS", keys.sessions(account_id)),

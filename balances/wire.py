@@ -28,6 +28,12 @@ Words = tuple[Any, ...]
 DOUBT_S: Final = 0.05
 """How often while there is none."""
 
+REFUSES: Final = (
+    *("READONLY", "MOVED", "ASK ", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"),
+    *("OOM", "NOREPLICAS", "MISCONF", "BUSY"),
+)
+"""What a server says before it has executed anything: our first write is the record, and it is a denyoom command."""
+
 BUFFER_MAX: Final = 64 * 1024 * 1024
 """Bytes waiting to be written above which calls are refused: the server does not read."""
 
@@ -69,7 +75,7 @@ class Address:
 class Call(Pending[Any]):
     """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
 
-    __slots__ = ("again", "deadline", "decode", "pack", "script")
+    __slots__ = ("again", "deadline", "decode", "pack", "script", "was_cut")
 
     def __init__(
         self,
@@ -86,6 +92,7 @@ class Call(Pending[Any]):
         self.deadline = deadline
         self.script = script
         self.again = not repeatable
+        self.was_cut = False
 
 
 class Link(asyncio.Protocol):
@@ -213,18 +220,21 @@ class Link(asyncio.Protocol):
             self._doubt("the server lost our scripts")
             call.again = False
             self._doubtful.append(call)
-        elif words.startswith(("READONLY", "MOVED", "LOADING", "MASTERDOWN")):
-            self._doubt(words)
-            call.fail(NotSent(words))
-        elif words.startswith("OOM"):
-            call.fail(NotSent(words))
+        elif words.startswith(REFUSES):
+            if not words.startswith(("OOM", "NOREPLICAS", "MISCONF", "BUSY")):
+                self._doubt(words)
+            # Not executed now; but what was cut off once may have been executed then.
+            call.fail(Lost(words) if call.was_cut else NotSent(words))
         else:
             call.fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._doubt("connection to Redis lost")
-        self._doubtful.extend(call for call in self._flying if not call.settled)
+        for call in self._flying:
+            call.was_cut = True
+            if not call.settled:
+                self._doubtful.append(call)
         self._flying.clear()
         self._out.clear()
 

@@ -248,6 +248,7 @@ def build_shop(config: Config, redis: Redis, store: Store, pool: Any) -> Shop:
             remember_ms=charging.remember_s * 1_000,
         ),
         restore=rescue.restore,
+        session_known=rescue.session_known,
         event_known=rescue.event_known,
         jitter=lambda: secrets.randbelow(1_001),
     )

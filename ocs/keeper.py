@@ -324,7 +324,12 @@ class Keeper:
             self.stats.sweep_lag_ms = max((now_ms - one.at_ms for one in due), default=0)
             for start in range(0, len(due), 200):
                 some = due[start : start + 200]
-                await asyncio.gather(*(self._sweep_one(one, now_ms, extended_ms) for one in some))
+                swept = [self._sweep_one(one, now_ms, extended_ms) for one in some]
+                for what in await asyncio.gather(*swept, return_exceptions=True):
+                    if isinstance(what, LATER):
+                        raise what
+                    if isinstance(what, Exception):  # one that cannot be swept must not keep the others' money
+                        self._alarm(f"sweep: {what!r}")
             if looked_at >= SWEEP_MAX:
                 self._alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
                 return

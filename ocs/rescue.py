@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import ops
-from balances.ledger.restore import find_once
+from balances.ledger.restore import find_once, find_session
 from balances.ledger.writer import AWAY
 from balances.packing import fresh_account, pack
 from balances.pending import Later, Pending
@@ -42,6 +42,10 @@ class Rescue:
     def restore(self, account: str) -> Pending[None]:
         """Bring it into Redis; requests of the same account wait for the same attempt."""
         return Later(self._restore(account))
+
+    def session_known(self, session: str) -> Pending[tuple[str, str] | None]:
+        """Redis that came back from PostgreSQL has the session, but not where it is."""
+        return Later(self._asked(find_session(self._pool, session)))
 
     def event_known(self, account: str, key: str) -> Pending[bytes | None]:
         return Later(self._asked(find_once(self._pool, account, key)))

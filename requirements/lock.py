@@ -30,7 +30,7 @@ def main(extra: list[str]) -> None:
         command = [*UV, *FLAGS, *extra, *what, "--output-file", f"requirements/{name}"]
         subprocess.run(command, cwd=ROOT, input=servers, text=True, check=True)
         pinned = [line for line in (HERE / name).read_text().splitlines() if line[:1].isalpha() and "==" in line]
-        print(f"requirements/{name}: {len(pinned)} packages")
+        print(f"requirements/{name}: {len(pinned)} packages")  # noqa: T201  a command
 
 
 if __name__ == "__main__":

@@ -109,19 +109,15 @@ local function record_of(once_key, once_until_ms)
     entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of] }
 end
 
--- Answered without anything moving, but for the record that it was asked.
-local function record_alone(outcome)
-  -- write
-  local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
-  if failed then return { failed } end
-  return { 'again', outcome, 0, 0, 0 }
-end
-
+-- A conflicting repeat is answered as before and put on record; nothing else moves.
 local function record_conflict(outcome)
   for _, ask in ipairs(asks) do
     usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, '', now_ms)
   end
-  return record_alone(outcome)
+  -- write
+  local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
+  if failed then return { failed } end
+  return { 'again', outcome, 0, 0, 0 }
 end
 
 local function fresh(ask)
@@ -381,15 +377,6 @@ if session then
         false, 0, 0, flags }
     end
     result = RESULT.REMEMBERED
-    for _, ask in ipairs(asks) do -- no answer is left to compare with: what it reports is on record, and not charged
-      for _, report in ipairs(ask[ASK.reports]) do
-        local reported = report[ask[ASK.unit] + 1]
-        if reported > 0 then
-          usage(ask, ask[ASK.unit], 0, reported, 0, 0, 0, result, bit.bor(flags, FLAG.SUSPENSE), '', report[REPORT.at_ms])
-        end
-      end
-    end
-    if #usages > 0 then return record_alone(pack_outcome()) end
     return { 'again', pack_outcome(), 0, 0, 0 }
   end
 else

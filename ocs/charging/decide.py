@@ -173,7 +173,7 @@ def _ask(
     validity_ms: int,
 ) -> Ask:
     requested = line.requested
-    is_money = (requested is not None and requested.money is not None) or _is_money_used(line)
+    is_money = requested.money is not None if requested is not None and _names_unit(requested) else _is_money_used(line)
     unit = Kind.MONEY if is_money else rated.unit
     if unit is None:
         unit = _unit_named(requested or NOTHING, service.unit)
@@ -206,6 +206,10 @@ def _ask(
 
 def _is_money_used(line: AskedLine) -> bool:
     return bool(line.used) and all(used.units.money is not None for used in line.used)
+
+
+def _names_unit(units: Units) -> bool:
+    return (units.money, units.octets, units.seconds, units.units) != (None, None, None, None)
 
 
 def _unit_named(requested: Units, otherwise: Kind) -> Kind:
@@ -304,7 +308,8 @@ def to_answer(
     cost = _cost(request, service, outcome)
     token = b""
     if event and request.action is Action.DEBIT and result is Result.OK:
-        token = charge.once_key.encode()
+        renumbered = any(line.flags & Flag.RENUMBERED for line in outcome.lines)  # then its answer has its own place
+        token = (f"{charge.once_key} {charge.fingerprint}" if renumbered else charge.once_key).encode()
     first = phase is Phase.START
     return ChargingAnswer(
         result,

@@ -113,9 +113,7 @@ def _sum(one: Units, other: Units) -> Units:
 def _add(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
-    if one + other > EXACT_MAX:
-        raise AvpError(ResultCode.INVALID_AVP_VALUE, "amounts that add up to more than 2^53")
-    return one + other
+    return min(one + other, EXACT_MAX)
 
 
 def _units(group: UsedServiceUnit | RequestedServiceUnit) -> Units:
@@ -125,6 +123,9 @@ def _units(group: UsedServiceUnit | RequestedServiceUnit) -> Units:
         if received is not None or sent is not None:
             octets = (received or 0) + (sent or 0)
     units = group.cc_service_specific_units
+    if isinstance(group, UsedServiceUnit):  # a counter that ran below zero: charged up to the bound, the rest suspense
+        octets = None if octets is None else min(octets, EXACT_MAX)
+        units = None if units is None else min(units, EXACT_MAX)
     if (octets is not None and octets > EXACT_MAX) or (units is not None and units > EXACT_MAX):
         failed = CC_TOTAL_OCTETS.pack(group.cc_total_octets) if group.cc_total_octets else b""
         raise AvpError(ResultCode.INVALID_AVP_VALUE, "more than 2^53 units", failed)

@@ -59,11 +59,12 @@ class Shop:
     """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
 
     restore(account)           bring an account Redis does not have back from PostgreSQL (SUSPENSE: make it)
+    session_known(session)     (account, subscriber) of a session, from PostgreSQL, or None
     event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
     jitter()                   0 to 1000
     """
 
-    __slots__ = ("catalog", "event_known", "jitter", "profiles", "restore", "settings", "store")
+    __slots__ = ("catalog", "event_known", "jitter", "profiles", "restore", "session_known", "settings", "store")
 
     def __init__(
         self,
@@ -73,11 +74,12 @@ class Shop:
         store: Store,
         settings: Settings,
         restore: Callable[[str], Awaitable[object]],
+        session_known: Callable[[str], Awaitable[tuple[str, str] | None]],
         event_known: Callable[[str, str], Awaitable[bytes | None]],
         jitter: Callable[[], int],
     ) -> None:
         self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
-        self.restore, self.event_known, self.jitter = restore, event_known, jitter
+        self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
 
 
 async def handle(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy | None:
@@ -120,7 +122,8 @@ async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tupl
         return profile, names
     # It names nobody, or somebody who is gone, or who moved to another account: the session knows who pays, and
     # settlement always goes there.
-    found = await shop.store.where(session_key(request, shop.settings))
+    session = session_key(request, shop.settings)
+    found = await shop.store.where(session) or await shop.session_known(session)
     if found is None:
         return profile, names
     account, subscriber = found
@@ -169,7 +172,9 @@ async def _charge(
                     return await _nobody(request, shop, now_ms)
                 profile = _still_paid(profile, newer, request.phase)
                 quote = _quote(request, shop, service, profile, now_ms)
+                original = charge.original
                 charge, context = to_charge(request, service, profile, quote, settings, now_ms, jitter)
+                charge.original = original
             case "refused":  # an amount would pass 2^53; nothing was written
                 return ChargingAnswer(Result.TOO_MUCH, reason=OUTCOMES[Result.TOO_MUCH].words)
             case status:  # fenced, full: nothing was written
@@ -206,7 +211,9 @@ async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> 
         original = await shop.event_known(charge.account, charge.refund_of)
         if original is not None:
             charge.original = packed(original)
-    if not request.resend and (request.event_ms is None or request.event_ms >= charge.now_ms - charge.remember_ms):
+    # A clock that was ahead when the event was first sent must not make its repeat look young.
+    remembered_ms = charge.now_ms - charge.remember_ms + shop.settings.event_ahead_ms
+    if not request.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
         return None
     for key in (charge.once_key, f"{charge.once_key} {charge.fingerprint}"):
         remembered = await shop.event_known(charge.account, key)

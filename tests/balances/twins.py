@@ -45,7 +45,7 @@ class Twins:
     """Calls scripts and model alike."""
 
     def __init__(self, url: str) -> None:
-        self.redis = redis.Redis.from_url(url)
+        self.redis: Any = redis.Redis.from_url(url)
         self.model = Model()
         for script in scripts.ALL.values():
             assert self.redis.script_load(script.text) in (script.sha, script.sha.encode())

@@ -152,6 +152,7 @@ def _pure() -> dict[str, float]:
         store=shelf,  # type: ignore[arg-type]
         settings=world.settings,
         restore=Ready,
+        session_known=lambda session: Ready(None),
         event_known=lambda account, key: Ready(None),
         jitter=lambda: 0,
     )

@@ -246,8 +246,11 @@ def test_more_lines_than_are_served_at_once() -> None:
 
 
 def test_more_octets_than_can_be_counted() -> None:
+    """A counter that ran below zero: charged up to the bound, the rest is suspense; but nobody may ask for that much."""
+    used = request(U, **lines(mscc(1, used={"cc_total_octets": 2**64 - 1}))).lines[0].used
+    assert used[0].units.octets == EXACT_MAX
     with pytest.raises(AvpError) as refused:
-        request(U, **lines(mscc(1, used={"cc_total_octets": 2**53})))
+        request(U, **lines(mscc(1, ask={"cc_total_octets": 2**53})))
     assert refused.value.result_code is ResultCode.INVALID_AVP_VALUE
 
 

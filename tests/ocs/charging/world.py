@@ -70,6 +70,7 @@ class World:
             store=self,
             settings=settings,
             restore=self._restore,
+            session_known=self._session_known,
             event_known=self._event_known,
             jitter=lambda: 0,
         )
@@ -133,6 +134,10 @@ class World:
             self.model.accounts[account] = self.absent.pop(account)
         elif account not in self.model.accounts:
             self.model.accounts[account] = fresh_account(account, "XXX")
+        return ready(None)
+
+    def _session_known(self, session: str) -> Pending[tuple[str, str] | None]:
+        self.seen.append("session_known")
         return ready(None)
 
     def _event_known(self, account: str, key: str) -> Pending[bytes | None]:
