@@ -246,7 +246,7 @@ def test_more_lines_than_are_served_at_once() -> None:
 
 
 def test_more_octets_than_can_be_counted() -> None:
-    """A counter that ran below zero: charged up to the bound, the rest is suspense; but nobody may ask for that much."""
+    """A counter that ran below zero is charged up to the bound, the rest is suspense; nobody may ask for as much."""
     used = request(U, **lines(mscc(1, used={"cc_total_octets": 2**64 - 1}))).lines[0].used
     assert used[0].units.octets == EXACT_MAX
     with pytest.raises(AvpError) as refused:
