@@ -47,11 +47,12 @@ class Books:
 
     async def audit(self, name: str) -> None:
         """Held is the sum of live holds; the records chain up to the account; none was made twice."""
-        sessions = [
-            msgspec.msgpack.decode(packed, type=ops.Session) for packed in await self.client.hvals(keys.sessions(name))
-        ]
-        account = await self.account(name)
-        check_account(account, sessions)
+        pipe = self.client.pipeline(transaction=True)  # of one instant: a call that is Lost may still be executed
+        pipe.get(keys.account(name))
+        pipe.hvals(keys.sessions(name))
+        packed, sessions = await pipe.execute()
+        account = msgspec.msgpack.decode(packed, type=ops.Account)
+        check_account(account, [msgspec.msgpack.decode(one, type=ops.Session) for one in sessions])
         records = [record for _, record in await self.records(name)]
         entries = [entry for record in records for entry in record.entries]
         assert [entry.seq for entry in entries] == [*range(1, account.seq + 1)]

@@ -36,9 +36,11 @@ async def books(redis_url: str) -> AsyncIterator[Books]:
     books = Books(client)
     await books.open(*ACCOUNTS)
     yield books
-    for name in ACCOUNTS:
-        await books.audit(name)
-    await client.aclose()
+    try:
+        for name in ACCOUNTS:
+            await books.audit(name)
+    finally:
+        await client.aclose()
 
 
 @pytest.fixture
