@@ -607,8 +607,8 @@ class Record(msgspec.Struct, array_like=True):
     crossings: list[str] = []
     """"suspend", "resume": once per crossing of a threshold."""
     nudges: list[str] = []
-    """RARs due now: "holder" the session that holds most and is idle (its money is wanted), "final" every session
-    with a Final-Unit-Indication outstanding (money came in)."""
+    """RARs due now: "holder" the session that holds most (its money is wanted), "final" every session with a
+    Final-Unit-Indication outstanding (money came in), "all" every session that holds something (a lower limit)."""
     once_key: str = ""
     once_until_ms: int = 0
     refund_of: str = ""

@@ -118,12 +118,15 @@ class Supervision:
 
 
 def nudged(sessions: list[Session], kinds: Iterable[str]) -> list[Session]:
-    """`holder`: the one that holds most money; `final`: all that were told their grant was the last."""
+    """`holder`: the one that holds most money; `final`: all that were told their grant was the last; `all`: all that
+    hold something (charging.md section 7: a lower limit, a state changed)."""
     alive = [session for session in sessions if session.state == SessionState.OPEN]
     chosen: dict[str, Session] = {}
     for kind in kinds:
         if kind == "final":
             chosen |= {session.id: session for session in alive if any(line.final for line in session.lines)}
+        elif kind == "all":
+            chosen |= {session.id: session for session in alive if any(line.due_ms for line in session.lines)}
         elif kind == "holder":
             holders = [(held(session), session.id, session) for session in alive]
             most = max(holders, default=None, key=lambda one: one[:2])
