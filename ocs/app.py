@@ -116,10 +116,13 @@ async def keeper(config: Config, parent: Parent) -> None:
         )
         lag_entries, lag_ms = parent.meter.counts(metrics.LAG_ENTRIES), parent.meter.counts(metrics.LAG_SECONDS)
         alarms, debited = parent.meter.counts(metrics.VIOLATIONS), parent.meter.counts(metrics.DEBITED)
+        marked = parent.meter.counts(metrics.MARKED)
         await it.start()
         while not await told_to_drain(parent):
             lag_entries[()], lag_ms[()] = it.stats.lag_entries, it.stats.lag_ms
             alarms["keeper",] = it.stats.alarms
+            for mark, count in it.stats.marked.items():
+                marked[mark] = count
             for of, micro in it.stats.debited.items():
                 debited[of] = micro
             parent.report(not it.why, it.why)
@@ -154,7 +157,8 @@ async def api(config: Config, parent: Parent) -> None:
         )
         callers = Callers({token_of(config.data): "admin"})
         if parent.listener is None:  # http.listen is off
-            await parent.draining.wait()
+            while not await told_to_drain(parent):
+                parent.report(True)
             return
         async with serving(application(desk, callers, config.http), parent.listener):
             while not await told_to_drain(parent):

@@ -119,10 +119,6 @@ class PeerProfile(Part, frozen=True):
     """CC-Request-Number does not rise: the request key includes the End-to-End-Identifier."""
     session_id_not_unique: bool = False
     """Session-Id is not of RFC form: the session key includes Origin-Host."""
-    ignore_unknown_mandatory: bool = False
-    """Unknown AVPs with the M bit are passed over instead of refused with 5001."""
-    tariff_change: bool = False
-    """Understands Tariff-Time-Change and reports Tariff-Change-Usage; others get a Validity-Time up to the change."""
 
 
 class Peer(Part, frozen=True):

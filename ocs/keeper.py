@@ -20,6 +20,7 @@ from balances.ledger.restore import purge, rebuild
 from balances.ledger.supervision import Due, Supervision
 from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
+from balances.ops import Flag
 from balances.pending import Pending
 
 SWEEP_SHARD_MAX: Final = 50
@@ -65,6 +66,8 @@ class Stats(msgspec.Struct):
     alarms: int = 0
     debited: dict[tuple[str, str], int] = {}
     """Micro-units by service and currency, as the records say; refunds are not taken off."""
+    marked: dict[tuple[str, str], int] = {}
+    """Usage records by service and mark (ops.Flag)."""
 
 
 class Store(Protocol):
@@ -273,11 +276,28 @@ class Keeper:
                 record = call.record
                 if record.nudges and not self._nudges.full():
                     self._nudges.put_nowait((shard, call))
+                for usage in record.usages:
+                    if usage.flags & ~Flag.FREE:
+                        self._mark(record.service, usage)
                 cost = sum(usage.cost for usage in record.usages)
                 if cost > 0:
                     of = (record.service, record.currency)
                     self.stats.debited[of] = self.stats.debited.get(of, 0) + cost
             self._nudged[shard] = max(seen, found[-1].id)
+
+    def _mark(self, service: str, usage: ops.Usage) -> None:
+        """charging.md section 2: what goes to suspense raises an alarm; the rest of what is unusual is counted."""
+        for flag in Flag(usage.flags & ~Flag.FREE):
+            of = (service, str(flag.name).lower())
+            self.stats.marked[of] = self.stats.marked.get(of, 0) + 1
+        if usage.suspense:
+            self._log.warning(
+                "usage.suspense",
+                service=service,
+                rating_group=usage.rating_group,
+                units=usage.suspense,
+                used=usage.used,
+            )
 
     async def _pass_nudges(self) -> None:
         shard, call = await self._nudges.get()

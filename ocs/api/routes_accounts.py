@@ -91,11 +91,13 @@ def _settings(body: schema.AccountPut, account: str, call: Call) -> ops.Settings
         wanted.suspend_below = micro_of(body.suspend_below, "suspend_below")
     if body.resume_at is not None:
         wanted.resume_at = micro_of(body.resume_at, "resume_at")
+    if body.suspend_for is not None and body.state != "suspended":
+        raise Problem("invalid", "suspend_for: only with state: suspended")
     match body.state:
         case "active":
             wanted.clear_state = BY_HAND | ops.State.CLOSED
         case "suspended":
-            wanted.set_state = REASONS[body.suspend_for]
+            wanted.set_state = REASONS[body.suspend_for or "operator"]
         case "closed":
             wanted.set_state = ops.State.CLOSED
     return wanted

@@ -45,7 +45,7 @@ class AccountPut(Input, frozen=True):
     time_zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] | None = None
     """In which tariffs without a zone of their own see the time; new: UTC."""
     state: Literal["active", "suspended", "closed"] | None = None
-    suspend_for: Literal["operator", "barred", "fraud"] = "operator"
+    suspend_for: Literal["operator", "barred", "fraud"] | None = None
     """Why, when state is suspended."""
 
 

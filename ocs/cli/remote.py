@@ -66,6 +66,8 @@ class Remote:
         """The answer and its ETag."""
         from http.client import HTTPConnection, HTTPException, HTTPSConnection  # not for --help: it imports ssl
 
+        if not all(path):
+            raise Refused("a name may not be empty")
         target = "/v1/" + "/".join(quote(part, safe="") for part in path)
         given = {name: value for name, value in (query or {}).items() if value is not None}
         if given:
@@ -90,7 +92,7 @@ class Remote:
 def _refusal(status: int, text: bytes) -> Refused:
     try:
         problem = json.loads(text)
-        return Refused(f"{problem['title']}: {problem['detail']}", problem["type"])
+        return Refused(problem["detail"] or problem["title"], problem["type"])
     except (ValueError, KeyError, TypeError):
         return Refused(f"the server answered {status}: {text[:200].decode(errors='replace')}")
 

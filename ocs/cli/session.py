@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ocs.cli.output import facts, json_option, rows, show
-from ocs.cli.remote import Remote, remote
+from ocs.cli.remote import Refused, Remote, remote
 
 NAME = click.argument("name", metavar="SESSION")
 
@@ -64,8 +64,12 @@ def show_session(server: Remote, name: str, as_json: bool) -> None:
     show(server.get("sessions", name), as_json, table)
 
 
-def _pushed(answer: Any) -> None:
-    click.echo(f"{answer['session']}: {answer['result']} {answer['host']}".rstrip())
+def _push(server: Remote, name: str, what: str, as_json: bool) -> None:
+    """Shows the receipt; anything but a success of the network element is a failure."""
+    answer = server.post("sessions", name, what)
+    show(answer, as_json, lambda found: click.echo(f"{found['session']}: {found['result']} {found['host']}".rstrip()))
+    if not str(answer["result"]).startswith("2"):
+        raise Refused(f"{name}: the network element did not agree ({answer['result']})")
 
 
 @session.command("reauthorize")
@@ -74,7 +78,7 @@ def _pushed(answer: Any) -> None:
 @remote
 def reauthorize(server: Remote, name: str, as_json: bool) -> None:
     """Ask the network to report now (RAR)."""
-    show(server.post("sessions", name, "reauthorize"), as_json, _pushed)
+    _push(server, name, "reauthorize", as_json)
 
 
 @session.command("abort")
@@ -83,4 +87,4 @@ def reauthorize(server: Remote, name: str, as_json: bool) -> None:
 @remote
 def abort(server: Remote, name: str, as_json: bool) -> None:
     """Ask the network to end it (ASR)."""
-    show(server.post("sessions", name, "abort"), as_json, _pushed)
+    _push(server, name, "abort", as_json)

@@ -70,27 +70,35 @@ def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
 
 @subscriber.command("set")
 @NAME
-@click.option("--account", required=True)
+@click.option("--account")
 @click.option("--identity", "identities", multiple=True, metavar="KIND:IDENTITY", help="All it has: msisdn:4917...")
 @click.option("--tariff", "tariffs", multiple=True, help="In order: the first that has a price counts.")
-@click.option("--barred", is_flag=True)
+@click.option("--barred/--not-barred", default=None)
 @json_option
 @remote
 def set_subscriber(
     server: Remote,
     name: str,
-    account: str,
+    account: str | None,
     identities: tuple[str, ...],
     tariffs: tuple[str, ...],
-    barred: bool,
+    barred: bool | None,
     as_json: bool,
 ) -> None:
-    """Create a subscriber, or replace what is known of one."""
+    """Create a subscriber, or change what is named of one; the rest stays."""
+    try:
+        known = server.get("subscribers", name)
+    except Refused as why:
+        if not why.kind.endswith(":not-found"):
+            raise
+        if account is None:
+            raise click.UsageError("a new subscriber needs --account") from None
+        known = {"account": account, "identities": [], "tariffs": [], "barred": False}
     body = {
-        "account": account,
-        "identities": identities,
-        "tariffs": [{"tariff": tariff} for tariff in tariffs],
-        "barred": barred,
+        "account": account or known["account"],
+        "identities": identities or known["identities"],
+        "tariffs": [{"tariff": tariff} for tariff in tariffs] or known["tariffs"],
+        "barred": known["barred"] if barred is None else barred,
     }
     show(server.put("subscribers", name, body=body), as_json, subscriber_table)
 
@@ -101,3 +109,4 @@ def set_subscriber(
 def delete_subscriber(server: Remote, name: str) -> None:
     """Forget a subscriber; its account stays."""
     server.delete("subscribers", name)
+    click.echo(f"{name} deleted; its account stays")

@@ -72,8 +72,7 @@ SESSIONS       = _balance("ocs_sessions_open", "Charging sessions open")
 HOLDS          = _balance("ocs_holds", "Session lines that hold something")
 HELD           = _balance("ocs_held_money", "Money held, in units of the accounts' currencies", divisor=1_000_000)
 DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
-RENUMBERED     = _counter("ocs_renumbered_total", "Requests that reused a number for other content", "peer")
-OVERRUN        = _counter("ocs_overrun_total", "Reports above the grant", "service")
+MARKED         = _counter("ocs_marked_usage_total", "Usage records that something was unusual about", "service", "mark")
 STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
@@ -88,7 +87,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED, PUSHES,
-    SESSIONS, HOLDS, HELD, DEBITED, RENUMBERED, OVERRUN, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
+    SESSIONS, HOLDS, HELD, DEBITED, MARKED, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     JOBS, VIOLATIONS, CPU, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 

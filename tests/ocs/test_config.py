@@ -53,7 +53,7 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
             "http.listen=[::1]:0",
             "metrics.listen=off",
             "charging.validity_jitter=0.25",
-            'diameter.peers=[{origin_host="pgw", addresses=["10.0.0.0/8"], profile={tariff_change=true}}]',
+            'diameter.peers=[{origin_host="pgw", addresses=["10.0.0.0/8"], profile={reuses_numbers=true}}]',
             "charging.quota.octets.default=2000000",
             'charging.services.data.final={action="redirect", address="http://x"}',
         ],
@@ -61,7 +61,7 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
     assert found.diameter.origin_host == "12.34"
     assert (found.http.listen.host, found.http.listen.port) == ("::1", 0)
     assert found.metrics.listen == OFF
-    assert found.diameter.peers[0].profile.tariff_change
+    assert found.diameter.peers[0].profile.reuses_numbers
     assert found.charging.table().by_name["data"].octets.default == 2_000_000
     assert found.charging.table().by_name["data"].final.address == "http://x"
 

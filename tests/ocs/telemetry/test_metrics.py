@@ -95,12 +95,12 @@ def test_histograms_are_summed_and_cumulative() -> None:
 
 def test_labels_are_bounded() -> None:
     meter = Meter()
-    counts = meter.counts(metrics.RENUMBERED)
+    counts = meter.counts(metrics.MARKED)
     for number in range(metrics.SERIES_MAX + 50):
-        counts[f"peer-{number}",] += 2
-    snapshot = [series for series in meter.snapshot() if series.name == "ocs_renumbered_total"]
+        counts[f"service-{number}", "late"] += 2
+    snapshot = [series for series in meter.snapshot() if series.name == "ocs_marked_usage_total"]
     assert len(snapshot) == metrics.SERIES_MAX + 1
-    assert snapshot[-1].labels == ("other",)
+    assert snapshot[-1].labels == ("other", "other")
     assert sum(series.values[0] for series in snapshot) == (metrics.SERIES_MAX + 50) * 2
 
 
