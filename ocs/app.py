@@ -238,8 +238,8 @@ async def lasting_store(config: Config, connections_max: int) -> AsyncIterator[A
 
 
 def jitter() -> Callable[[], int]:
-    """0 to 1000, evenly: 619 has no factor in common with 1001. What has to differ is one grant from the next, so a walk
-    does as well as chance, without a system call a request."""
+    """0 to 1000, evenly: 619 has no factor in common with 1001. What has to differ is one grant from the next, so a
+    walk does as well as chance, without a system call a request."""
     walk = itertools.count(secrets.randbelow(1_001))
     return lambda: next(walk) * 619 % 1_001
 
