@@ -96,6 +96,8 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
             number,
             now_ms,
         )
+        if await _inherits(db, wanted.identities):  # sessions under that identity may still be another subscriber's
+            await db.execute("UPDATE subscribers SET moved_ms = $2 WHERE id = $1", wanted.id, now_ms)
         await _set_identities(db, wanted.id, (*wanted.identities, f"subscriber:{wanted.id}"), number)
         await db.execute("DELETE FROM assignments WHERE subscriber = $1", wanted.id)
         await db.executemany(
@@ -140,6 +142,12 @@ async def _check_references(db: Connection, wanted: Subscriber) -> None:
     known = {row["id"] for row in await db.fetch("SELECT DISTINCT id FROM tariffs WHERE id = ANY($1)", tariffs)}
     if unknown := [tariff for tariff in tariffs if tariff not in known]:
         raise Unresolved(f"there is no tariff {', '.join(unknown)}")
+
+
+async def _inherits(db: Connection, identities: Sequence[str]) -> bool:
+    """Whether one of these was somebody's and was taken from them."""
+    query = "SELECT EXISTS (SELECT FROM identities WHERE identity = ANY($1) AND subscriber IS NULL)"
+    return bool(await db.fetchval(query, list(identities)))
 
 
 async def _set_identities(db: Connection, subscriber: str, identities: Sequence[str], number: int) -> None:

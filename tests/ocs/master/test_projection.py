@@ -62,6 +62,26 @@ async def test_changes_and_removals_follow(desk: Office) -> None:
     assert await run(desk) == number
 
 
+async def moved(desk: Office, identity: str) -> bool:
+    """Whether workers look where a session is before they believe who its subscriber is."""
+    return msgspec.msgpack.decode(await desk.redis.get(keys.profile(identity)), type=Profile).moved_ms > 0
+
+
+async def test_sessions_of_whoever_had_the_identity_before_stay_theirs(desk: Office) -> None:
+    """charging.md section 5: payer and shard are fixed when the session opens; settlement always goes there."""
+    assert not await moved(desk, "msisdn:491")
+    await put(desk, "s1", "a1", "imsi:001")
+    await put(desk, "s2", "a2", "msisdn:492", "msisdn:491")
+    await put(desk, "s3", "a1", "msisdn:493")
+    await run(desk)
+    assert await moved(desk, "msisdn:491")
+    assert not await moved(desk, "imsi:001")
+    assert not await moved(desk, "msisdn:493")
+    await put(desk, "s3", "a2", "msisdn:493")
+    await run(desk)
+    assert await moved(desk, "msisdn:493")
+
+
 async def test_all_of_it_comes_back_when_redis_lost_it(desk: Office) -> None:
     await desk.tariff()
     await desk.redis.flushall()
