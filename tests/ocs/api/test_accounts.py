@@ -57,6 +57,13 @@ async def test_suspended_and_back_by_hand(desk: Office) -> None:
     assert (await desk.top_up("1")).json()["type"] == "urn:ocs:problem:account-closed"
 
 
+async def test_a_reason_without_a_suspension_is_refused(desk: Office) -> None:
+    await desk.account()
+    body = {"currency": "EUR", "suspend_for": "fraud"}
+    assert (await desk.call("PUT", "/v1/accounts/a1", body, if_match="*")).status_code == 422
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["state"] == "active"
+
+
 async def test_money_moves_once_for_a_key(desk: Office) -> None:
     await desk.account()
     first = await desk.top_up("20.00", key="k1", reference="till 7")

@@ -44,6 +44,11 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
     assert (await ocs("tariff", "show", "flat")).stdout.strip() == FLAT.strip()
     assert "a1" in (await ocs("account", "list")).stdout
     assert (await ocs("session", "list", "a1")).exit_code == 0
+    barred = (await ocs("subscriber", "set", "s1", "--barred", "--json")).stdout  # and what is not named stays
+    assert '"barred": true' in barred
+    assert "msisdn:491702" in barred
+    assert '"tariff": "flat"' in barred
+    assert (await ocs("subscriber", "set", "s9", "--barred")).exit_code == 2
     assert (await ocs("subscriber", "delete", "s1")).exit_code == 0
 
 
