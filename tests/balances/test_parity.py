@@ -12,7 +12,7 @@ from random import Random
 import msgspec
 import pytest
 
-from balances import ops
+from balances import ops, scripts
 from balances.ops import Action, Ask, Charge, Phase, Report
 from balances.packing import fresh_account
 from tariffs.ladder import Count, Ladder, Step
@@ -252,6 +252,18 @@ def run(twins: Twins, seed: int, steps: int) -> None:
 @pytest.mark.parametrize("seed", range(60), ids=lambda seed: f"seed{seed}")
 def test_lua_and_model_agree(twins: Twins, seed: int) -> None:
     run(twins, seed, steps=80)
+
+
+@pytest.mark.parametrize("seed", range(100, 130), ids=lambda seed: f"seed{seed}")
+def test_they_agree_where_a_session_is_full(redis_url: str, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """With room for three lines and three intervals: every request crowds one out, and no hold goes with it."""
+    monkeypatch.setattr(ops, "SESSION_LINES_MAX", 3)
+    monkeypatch.setattr(ops, "INTERVALS_MAX", 3)
+    monkeypatch.setattr(scripts, "NUMBERS", scripts._numbers())
+    monkeypatch.setattr(scripts, "ALL", {name: scripts.load(name) for name in scripts.SPECS})
+    twins = Twins(redis_url)
+    run(twins, seed, steps=80)
+    twins.close()
 
 
 @pytest.mark.fuzz
