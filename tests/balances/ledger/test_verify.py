@@ -111,7 +111,7 @@ async def test_it_waits_for_what_is_on_its_way(books: Books) -> None:
     async def traffic() -> None:
         while not stop:
             await books.move("alice", 1)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.005)
             await books.move("bob", 0, session=counted("bob;1"))
 
     async def copying() -> None:
@@ -121,7 +121,7 @@ async def test_it_waits_for_what_is_on_its_way(books: Books) -> None:
 
     tasks = [asyncio.create_task(traffic()), asyncio.create_task(copying())]
     for _ in range(5):
-        assert (await verify(books.redis, books.pool)).findings == []
+        assert (await verify(books.redis, books.pool, patience_s=60)).findings == []
     stop = True
     await asyncio.gather(*tasks)
     assert msgspec.msgpack.decode(await books.redis.get(keys.account("alice")), type=ops.Account).seq > 10
