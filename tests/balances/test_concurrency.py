@@ -260,6 +260,18 @@ async def test_connections_killed_with_calls_in_flight_lose_nothing(books: Books
     assert len(made) > 50
 
 
+async def test_a_server_that_refuses_before_it_executes_was_not_called(books: Books, worker: Worker) -> None:
+    """`3004 only when the call was certainly not sent`: a replica too few, and the first write is refused."""
+    store = await worker()
+    await send(store, request(Phase.START, ask(asked=100)))
+    await books.client.config_set("min-replicas-to-write", 1)
+    try:
+        assert await ended([store.charge(request(Phase.UPDATE, ask(asked=100, used=1), number=1), b"")]) == ["NotSent"]
+    finally:
+        await books.client.config_set("min-replicas-to-write", 0)
+    assert await books.money("anna") == (1_000_000, 100)
+
+
 async def test_a_call_of_a_server_that_hangs_is_given_up_in_time(books: Books, worker: Worker) -> None:
     """`within the answer deadline; then silence`: 0.8 s, and not as long as the server hangs."""
     store = await worker()

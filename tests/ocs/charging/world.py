@@ -52,6 +52,7 @@ class World:
         self.catalog = Catalog(load_tariff(text, source="tariff.toml") for text in texts)
         self.known: dict[str, Profile] = {}
         self.at_hand: dict[str, Profile] = {}
+        self.sessions_known: dict[str, tuple[str, str]] = {}
         self.onces: dict[tuple[str, str], bytes] = {}
         self.absent: dict[str, ops.Account] = {}
         self.wheres: dict[str, tuple[str, str]] = {}
@@ -138,7 +139,7 @@ class World:
 
     def _session_known(self, session: str) -> Pending[tuple[str, str] | None]:
         self.seen.append("session_known")
-        return ready(None)
+        return ready(self.sessions_known.get(session))
 
     def _event_known(self, account: str, key: str) -> Pending[bytes | None]:
         self.seen.append("event_known")
