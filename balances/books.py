@@ -1,109 +1,19 @@
-"""An account being changed: the purse a climb takes from, entries, holds, expiry, thresholds. Twin of lua/lib."""
+"""An account being changed: entries, holds, counters, expiry, thresholds. Twin of lua/lib."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Any
 
 import msgspec
 
 from balances import ops
-from balances.ops import Line, State, Take
+from balances.ops import Line, State, Take, Window
 from balances.packing import unpack_ladder
-from tariffs.ladder import COUNT_UNITS, Ladder, climb
-from tariffs.units import EXACT_MAX, Kind
-
-
-class Mode(IntEnum):
-    OPEN = 1
-    """What nobody holds."""
-    OWN = 2
-    """What this line held."""
-    ALONE = 3
-    """What others hold too, but for this line's own: is there money at all?"""
-
-
-class Refused(Exception):
-    """A price passes 2**53: nothing is done."""
-
-
-class Purse:
-    """The balances a climb may use; what is taken is only noted."""
-
-    def __init__(self, account: ops.Account, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
-        self.account = account
-        self.now_ms = now_ms
-        self.mode = mode
-        self.own = own
-        self.used_ms = 0
-        """When what is settled was used."""
-        self.caps: dict[int, int] | None = None
-        self.taken: dict[int, int] = {}
-        self._journal: list[tuple[int, int]] = []
-
-    def _paying(self, kind: int, scope: str) -> list[ops.Bucket]:
-        return [
-            bucket
-            for bucket in self.account.buckets
-            if bucket.kind == kind
-            and (not bucket.scope or scope in bucket.scope)
-            and (
-                not 0 < bucket.until_ms <= self.used_ms
-                if self.mode == Mode.OWN  # what was held pays use of before the expiry, however late it is reported
-                else bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
-            )
-        ]
-
-    def free_of(self, bucket: ops.Bucket) -> int:
-        taken = self.taken.get(bucket.id, 0)
-        own = self.own.get(bucket.id, 0)
-        if self.mode == Mode.OWN:
-            return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
-        free = bucket.amount - taken - (bucket.held if self.mode == Mode.OPEN else own)
-        if bucket.id == ops.MAIN:
-            free += self.account.credit_limit
-        if self.caps is not None:
-            free = min(free, self.caps.get(bucket.id, 0) - taken)
-        return free
-
-    def available(self, kind: int, scope: str) -> int:
-        return max(sum(self.free_of(bucket) for bucket in self._paying(kind, scope)), 0)
-
-    def _take_free(self, kind: int, scope: str, amount: int) -> int:
-        for bucket in self._paying(kind, scope):
-            part = min(self.free_of(bucket), amount)
-            if part > 0:
-                self._note(bucket.id, part)
-                amount -= part
-        return amount
-
-    def take(self, kind: int, scope: str, amount: int) -> None:
-        if amount > EXACT_MAX:
-            raise Refused
-        left = self._take_free(kind, scope, amount)
-        if left and self.mode == Mode.OWN:
-            self.mode = Mode.OPEN
-            left = self._take_free(kind, scope, left)
-            self.mode = Mode.OWN
-        if left:
-            self._note(ops.MAIN, left)
-
-    def _note(self, bucket: int, amount: int) -> None:
-        self.taken[bucket] = self.taken.get(bucket, 0) + amount
-        self._journal.append((bucket, amount))
-
-    def mark(self) -> int:
-        return len(self._journal)
-
-    def undo(self, mark: int) -> None:
-        for bucket, amount in self._journal[mark:]:
-            self.taken[bucket] -= amount
-        del self._journal[mark:]
-
-    def takes(self) -> list[Take]:
-        order = dict.fromkeys(bucket for bucket, _ in self._journal)
-        return [Take(bucket, self.taken[bucket]) for bucket in order if self.taken[bucket]]
+from balances.purse import Mode, Purse
+from tariffs.ladder import COUNT_UNITS, Count, Ladder, climb, tier_of
+from tariffs.units import EXACT_MAX, Kind, TooLarge
 
 
 class Books:
@@ -117,6 +27,8 @@ class Books:
         self.crossings: list[str] = []
         self.nudges: list[str] = []
         self.sessions = self.holds = self.held_micro = 0
+        self.begun_ms = 0
+        """Soonest end of a bucket whose validity began now."""
 
     def bucket(self, bucket_id: int) -> ops.Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
@@ -129,17 +41,37 @@ class Books:
     def purse(self, mode: Mode, own: dict[int, int]) -> Purse:
         return Purse(self.account, self.now_ms, mode, own)
 
-    def counters(self, *, with_held: bool) -> dict[str, int]:
-        """As a climb begins: a grant sees what others hold too, use that happened does not."""
-        return {counter.key: counter.used + (counter.held if with_held else 0) for counter in self.account.counters}
+    def counter(self, key: str) -> ops.Counter | None:
+        return next((counter for counter in self.account.counters if counter.key == key), None)
 
-    def feed(self, key: str, until_ms: int, used: int, held: int) -> None:
+    def counters(self, *, with_held: bool, at_ms: int) -> dict[str, int]:
+        """As a climb begins: a grant sees what others hold too, use that happened does not. A window that is over has
+        nothing used in it, or is past every bound."""
+        values = {}
+        for counter in self.account.counters:
+            value = counter.used
+            if counter.window != Window.NONE and 0 < counter.until_ms <= at_ms:
+                value = EXACT_MAX if counter.window == Window.ONCE else 0
+            values[counter.key] = min(value + (counter.held if with_held else 0), EXACT_MAX)
+        return values
+
+    def _counter_made(self, count: Count) -> ops.Counter:
+        counter = self.counter(count.key)
+        if counter is None:
+            window = (Window.ONCE if count.once else Window.RENEWS) if count.window_ms else Window.NONE
+            counter = ops.Counter(count.key, 0, 0, count.until_ms, window, 0, [])
+            self.account.counters.append(counter)
+        return counter
+
+    def feed(self, count: Count, at_ms: int, used: int, held: int) -> None:
+        """Raise a counter. A window begins with its first use, and again with the first one after its end."""
         if not used and not held:
             return
-        counter = next((counter for counter in self.account.counters if counter.key == key), None)
-        if counter is None:
-            counter = ops.Counter(key, 0, 0, until_ms)
-            self.account.counters.append(counter)
+        counter = self._counter_made(count)
+        if counter.window != Window.NONE and (used > 0 or held > 0):
+            if 0 < counter.until_ms <= at_ms and counter.window == Window.RENEWS:
+                counter.used = counter.until_ms = 0
+            counter.until_ms = counter.until_ms or at_ms + count.window_ms
         counter.used += used
         counter.held += held
 
@@ -177,7 +109,12 @@ class Books:
                 if bucket.amount == 0 and bucket.held == 0:
                     self.account.buckets.remove(bucket)
         self.account.counters = [
-            counter for counter in self.account.counters if not 0 < counter.until_ms <= self.now_ms or counter.held
+            counter
+            for counter in self.account.counters
+            if not 0 < counter.until_ms <= self.now_ms
+            or counter.held
+            or counter.sharers
+            or counter.window == Window.ONCE
         ]
 
     def settled(self) -> int:
@@ -202,34 +139,113 @@ class Books:
     def sort(self) -> None:
         self.account.buckets.sort(key=lambda bucket: (bucket.priority, bucket.until_ms or EXACT_MAX, bucket.id))
 
-    def release(self, line: Line) -> tuple[dict[int, int], int]:
-        """Give a line's hold back; returns what it was and the units granted."""
-        own, granted, money = {take.bucket: take.amount for take in line.hold}, line.granted, 0
+    # --- holds. On a tier they belong to its counter: what one line uses changes what the others will cost.
+
+    def _keep_in(self, counter: ops.Counter, bucket: ops.Bucket, amount: int) -> None:
+        bucket.held += amount
+        for take in counter.pool:
+            if take.bucket == bucket.id:
+                take.amount += amount
+                return
+        counter.pool.append(Take(bucket.id, amount))
+
+    def _tier(self, ladder: Ladder | None) -> ops.Counter | None:
+        return self.counter(tier_of(ladder)) if ladder is not None else None
+
+    def take_up(self, line: Line) -> tuple[dict[int, int], int]:
+        """Take the hold of a line up; returns what may pay its use (by bucket) and the units granted. On a tier that is
+        the money of all lines that share it: `put_back` leaves them what they need."""
+        own: dict[int, int] = {}
+        granted, money = line.granted, 0
+        ladder = ladder_of(line) if granted or line.hold else None
+        tiered = ladder is not None and tier_of(ladder) != ""
         for take in line.hold:
             bucket = self.sure_bucket(take.bucket)
-            bucket.held -= take.amount
             money += take.amount if bucket.kind == Kind.MONEY else 0
-        if granted or money:
-            for count in ladder_of(line).counts:
-                self.feed(count.key, count.until_ms, 0, -granted if count.what == COUNT_UNITS else -money)
+            if bucket.kind != Kind.MONEY or not tiered:
+                own[take.bucket] = take.amount
+                bucket.held -= take.amount
+        counter = self._tier(ladder)
+        if counter is not None:
+            for take in counter.pool:
+                own[take.bucket] = take.amount
+                self.sure_bucket(take.bucket).held -= take.amount
+            counter.pool = []
+            counter.sharers -= 1 if line.due_ms else 0
+        for count in ladder.counts if ladder else ():
+            self.feed(count, 0, 0, -granted if count.what == COUNT_UNITS else -money)
         self.holds -= 1 if line.due_ms else 0
         self.held_micro -= money
         line.hold, line.granted, line.due_ms, line.final = [], 0, 0, False
         return own, granted
 
-    def hold(self, line: Line, takes: Iterable[Take], units: int, packed: bytes, due_ms: int) -> None:
-        money = 0
+    def put_back(self, line: Line, own: dict[int, int], unused: int, at_ms: int) -> None:
+        """Give back what is left of `own`. While other lines hold on the same tier, their money stays with its counter:
+        all but what granting the `unused` units again would cost now."""
+        if not own:
+            return
+        packed = ops.blob(line.ladder)
+        ladder = unpack_ladder(packed) if packed else None
+        counter = self._tier(ladder)
+        if ladder is None or counter is None or counter.sharers == 0:
+            return
+        purses = [bucket for bucket in self.account.buckets if bucket.kind == Kind.MONEY]
+        keep = sum(own.get(bucket.id, 0) for bucket in purses)
+        if unused > 0:
+            keep -= self._worth(line, ladder, unused, at_ms)
+        for bucket in purses:
+            part = min(own.get(bucket.id, 0), keep)
+            if part > 0:
+                self._keep_in(counter, bucket, part)
+                keep -= part
+
+    def _worth(self, line: Line, ladder: Ladder, units: int, at_ms: int) -> int:
+        try:
+            return climb(
+                ladder,
+                copy.copy(line),
+                units,
+                self.counters(with_held=True, at_ms=at_ms),
+                self.purse(Mode.ALONE, {}),
+                at_ms=at_ms,
+                ms_per_unit=ms_per_unit(line.unit),
+                grant=False,
+            ).cost
+        except TooLarge:
+            return 0
+
+    def release(self, line: Line, at_ms: int) -> None:
+        own, granted = self.take_up(line)
+        self.put_back(line, own, granted, at_ms)
+
+    def _begin_use(self, bucket: ops.Bucket) -> None:
+        """The validity of a bucket may begin with its first use."""
+        if bucket.window_ms:
+            bucket.until_ms, bucket.window_ms = self.now_ms + bucket.window_ms, 0
+            self.begun_ms = min(self.begun_ms or bucket.until_ms, bucket.until_ms)
+
+    def hold(self, line: Line, takes: Iterable[Take], units: int, packed: bytes, at_ms: int, due_ms: int) -> None:
+        takes, ladder = list(takes), unpack_ladder(packed)
+        money = sum(take.amount for take in takes if self.sure_bucket(take.bucket).kind == Kind.MONEY)
+        counter = None
+        for count in ladder.counts:
+            if count.key == tier_of(ladder):
+                counter = self._counter_made(count)
+            self.feed(count, at_ms, 0, units if count.what == COUNT_UNITS else money)
+        if counter is not None and not line.due_ms:
+            counter.sharers += 1
         held = {take.bucket: take for take in line.hold}
         for take in takes:
             bucket = self.sure_bucket(take.bucket)
-            bucket.held += take.amount
-            money += take.amount if bucket.kind == Kind.MONEY else 0
+            self._begin_use(bucket)
+            if counter is not None and bucket.kind == Kind.MONEY:
+                self._keep_in(counter, bucket, take.amount)
+            else:
+                bucket.held += take.amount
             if take.bucket in held:
                 held[take.bucket].amount += take.amount
             else:
                 line.hold.append(take)
-        for count in unpack_ladder(packed).counts:
-            self.feed(count.key, count.until_ms, 0, units if count.what == COUNT_UNITS else money)
         self.holds += 0 if line.due_ms else 1
         self.held_micro += money
         line.granted += units
@@ -237,7 +253,9 @@ class Books:
 
     def debit(self, takes: Iterable[Take], index: int) -> None:
         for take in takes:
-            self.enter(self.sure_bucket(take.bucket), -take.amount, "revenue", "usage", index)
+            bucket = self.sure_bucket(take.bucket)
+            self._begin_use(bucket)
+            self.enter(bucket, -take.amount, "revenue", "usage", index)
 
     def settle(
         self,
@@ -249,32 +267,45 @@ class Books:
         at_ms: int,
         since_ms: int,
         index: int,
-    ) -> int:
+    ) -> tuple[int, list[Take]]:
         """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
-        from whatever is free, and then from the main bucket. Returns the money."""
+        from whatever is free, and then from the main bucket. Returns the money, and who paid."""
         ms = ms_per_unit(line.unit)
         from_ms = at_ms - used * ms
         within = min(used, granted)
         purse = self.purse(Mode.OWN, own)
         purse.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
-        values = self.counters(with_held=False)
+        values = self.counters(with_held=False, at_ms=from_ms)
         cost = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False).cost
+        takes = purse.takes()
+        for take in takes:
+            if take.bucket in own:
+                own[take.bucket] = max(own[take.bucket] - take.amount, 0)
         if used > within:
-            purse.mode = Mode.OPEN
+            self.put_back(line, own, 0, at_ms)  # others' money on the same tier must not pay it
+            own.clear()
+            purse = self.purse(Mode.OPEN, {})
+            for take in takes:
+                purse.note(take.bucket, take.amount)
             for count in ladder.counts:
                 values[count.key] = values.get(count.key, 0) + (within if count.what == COUNT_UNITS else cost)
             cost += climb(
                 ladder, line, used - within, values, purse, at_ms=from_ms + within * ms, ms_per_unit=ms, grant=False
             ).cost
-        takes = purse.takes()
-        for take in takes:
-            if take.bucket in own:
-                own[take.bucket] = max(own[take.bucket] - take.amount, 0)
+            takes = purse.takes()
         self.debit(takes, index)
         for count in ladder.counts:
-            self.feed(count.key, count.until_ms, used if count.what == COUNT_UNITS else cost, 0)
+            self.feed(count, from_ms, used if count.what == COUNT_UNITS else cost, 0)
         line.debited += cost
-        return cost
+        return cost, takes
+
+    def standing(self, ladder: Ladder | None, at_ms: int) -> list[ops.Feed]:
+        """Counters the steps of a ladder depend on, as they stand: with them its price can be shown later."""
+        found: list[ops.Feed] = []
+        for step in ladder.steps if ladder else ():
+            if step.counter and (not found or found[-1].key != step.counter):
+                found.append(ops.Feed(step.counter, self.counters(with_held=False, at_ms=at_ms).get(step.counter, 0)))
+        return found
 
 
 def ms_per_unit(unit: int) -> int:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
 from balances import ops
-from balances.books import Books, Mode, ms_per_unit
-from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Result, SessionState, State
+from balances.books import Books, ms_per_unit
+from balances.ops import (
+    Ask,
+    Charge,
+    Flag,
+    Line,
+    LineOutcome,
+    Outcome,
+    Period,
+    Phase,
+    Result,
+    SessionState,
+    State,
+)
 from balances.packing import unpack_ladder
-from tariffs.ladder import COUNT_UNITS, Ladder, climb
-from tariffs.units import EXACT_MAX, Kind, share
+from balances.purse import Mode
+from tariffs.ladder import Ladder, climb
+from tariffs.units import EXACT_MAX, TooLarge
 
 
 def asked_ladder(ask: Ask) -> Ladder | None:
@@ -19,7 +33,7 @@ def asked_ladder(ask: Ask) -> Ladder | None:
 
 
 def fresh_line(ask: Ask, now_ms: int) -> Line:
-    return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms)
+    return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms, part=ask.part)
 
 
 def wanted(ask: Ask, *, event: bool = False) -> int:
@@ -32,7 +46,9 @@ def wanted(ask: Ask, *, event: bool = False) -> int:
 def line_outcome(
     ask: Ask, unit: int, why: int, flags: int, *, granted: int = 0, cost: int = 0, debited: int = 0
 ) -> LineOutcome:
-    return LineOutcome(ask.rating_group, ask.service_id, unit, why, granted, 0, 0, False, cost, debited, flags)
+    return LineOutcome(
+        ask.rating_group, ask.service_id, unit, why, granted, 0, 0, False, cost, debited, flags, "", ask.part
+    )
 
 
 class Decision:
@@ -86,10 +102,14 @@ class Decision:
             return Result.CREDIT_LIMIT
         return Result.OK
 
-    def usage(self, ask: Ask, unit: int, **fields: Any) -> ops.Usage:
+    def usage(self, ask: Ask, unit: int, packed: bytes = b"", **fields: Any) -> ops.Usage:
+        """packed: the ladder that priced it"""
         known: dict[str, Any] = dict.fromkeys(("used", "suspense", "total", "cost", "granted"), 0)
-        known |= {"result": Result.OK, "flags": self.flags, "tag": "", "at_ms": self.charge.event_ms} | fields
-        usage = ops.Usage(ask.rating_group, ask.service_id, unit, **known)
+        known |= {"result": Result.OK, "flags": self.flags, "tag": "", "at_ms": self.charge.event_ms, "counters": []}
+        if packed:
+            ladder = unpack_ladder(packed)
+            known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": ops.packed(packed)}
+        usage = ops.Usage(ask.rating_group, ask.service_id, unit, part=ask.part, **(known | fields))
         self.books.usages.append(usage)
         return usage
 
@@ -102,169 +122,6 @@ class Decision:
     def outcome(self) -> Outcome:
         low = self.balance < self.books.account.resume_at
         return Outcome(self.result, self.outcomes, self.cost, self.debited, self.balance, self.enough, low)
-
-    # --- events -------------------------------------------------------------------------------------------------
-
-    def debit_event(self, ask: Ask, paid: ops.Once) -> None:
-        books, line, why = self.books, fresh_line(ask, self.books.now_ms), self.refusal(ask)
-        want, units, cost, tag = wanted(ask, event=True), 0, 0, ""
-        ladder = asked_ladder(ask)
-        if ladder is not None:
-            tag = ladder.tag
-        if why == Result.OK and ladder is not None:
-            purse = books.purse(Mode.OPEN, {})
-            done = climb(
-                ladder,
-                line,
-                want,
-                books.counters(with_held=True),
-                purse,
-                at_ms=self.charge.event_ms,
-                ms_per_unit=ms_per_unit(ask.unit),
-                grant=True,
-            )
-            if done.units == 0 or (ask.whole and done.units < want):
-                why = Result.CREDIT_LIMIT
-            else:
-                units, cost = done.units, done.cost
-                takes = purse.takes()
-                books.debit(takes, len(books.usages))
-                paid.takes += [
-                    ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
-                ]
-                for count in ladder.counts:
-                    amount = units if count.what == COUNT_UNITS else cost
-                    books.feed(count.key, count.until_ms, amount, 0)
-                    paid.feeds.append(ops.Feed(count.key, amount))
-                self.moved = True
-        marks = self.flags | (Flag.FREE if ask.free else 0)
-        self.usage(ask, ask.unit, used=units, total=units, cost=cost, granted=units, result=why, flags=marks, tag=tag)
-        self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
-        self.cost += cost
-        self.debited += cost
-        paid.units += units
-        paid.cost += cost
-
-    def give_back(self, bucket_id: int, kind: int, amount: int) -> None:
-        """To the bucket that paid; to main, or to one of its own for a while, when that one is gone."""
-        books = self.books
-        bucket = books.bucket(bucket_id)
-        if bucket is None or 0 < bucket.until_ms <= books.now_ms:
-            if kind == Kind.MONEY:
-                bucket = books.sure_bucket(ops.MAIN)
-            else:
-                bucket = self._refund_bucket(kind)
-        books.enter(bucket, amount, "revenue", "refund", len(books.usages))
-
-    def _refund_bucket(self, kind: int) -> ops.Bucket:
-        """One for each kind and service, for as long as the last refund into it says."""
-        account, service = self.books.account, self.charge.service
-        for bucket in account.buckets:
-            ours = bucket.name == "refund" and bucket.kind == kind and bucket.scope[:1] == [service]
-            if ours and bucket.until_ms > self.books.now_ms:
-                break
-        else:
-            bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
-            account.next_bucket += 1
-            account.buckets.append(bucket)
-        bucket.until_ms = self.refund_until_ms = max(bucket.until_ms, self.charge.refund_until_ms)
-        return bucket
-
-    def refund_event(self, ask: Ask, paid: ops.Once | None) -> None:
-        """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
-        why, units, money = Result.OK, 0, 0
-        asked, is_money = ask.asked, ask.unit == Kind.MONEY
-        if paid is None:
-            worth = asked if is_money else self._worth(ask)
-            if 0 < worth <= self.charge.refund_free:
-                self.give_back(ops.MAIN, Kind.MONEY, worth)
-                money = worth
-                units = 0 if is_money else asked
-            else:
-                why = Result.NOT_FOUND
-        else:
-            if asked <= 0:
-                units = paid.units
-            elif is_money:
-                money = asked
-            else:
-                units = asked
-            if units > paid.units or money > paid.cost or (paid.units == 0 and paid.cost == 0):
-                why, units, money = Result.TOO_MUCH, 0, 0
-            else:
-                everything = 0 < units == paid.units or (is_money and 0 < asked == paid.cost)
-                if everything:
-                    units, money = paid.units, paid.cost
-                elif money == 0:
-                    money = share(paid.cost, units, paid.units)
-                self._turn_back(paid, units, money, everything)
-        self.moved = self.moved or why == Result.OK
-        marks = self.flags | Flag.REFUND
-        self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks)
-        given = money if is_money else units
-        self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
-        self.cost -= money
-        self.debited -= money
-
-    def _worth(self, ask: Ask) -> int:
-        """What the units asked would cost (credit-control.md section 8: RSU money or rated units)."""
-        ladder = asked_ladder(ask)
-        if ladder is None or ask.asked <= 0:
-            return 0
-        return climb(
-            ladder,
-            fresh_line(ask, 0),
-            ask.asked,
-            self.books.counters(with_held=False),
-            self.books.purse(Mode.OPEN, {}),
-            at_ms=self.charge.event_ms,
-            ms_per_unit=ms_per_unit(ask.unit),
-            grant=False,
-        ).cost
-
-    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool) -> None:
-        due = money
-        for take in reversed(paid.takes):  # last paid, first given back
-            if everything:
-                back = take.amount
-            elif take.kind == Kind.MONEY:
-                back = min(take.amount, due)
-            else:
-                back = share(take.amount, units, paid.units)
-            if take.kind == Kind.MONEY:
-                due -= back
-            if back:
-                self.give_back(take.bucket, take.kind, back)
-            take.amount -= back
-        for fed in paid.feeds:
-            back = share(fed.amount, units, paid.units) if not everything and paid.units else fed.amount
-            if any(counter.key == fed.key for counter in self.books.account.counters):
-                self.books.feed(fed.key, 0, -back, 0)
-            fed.amount -= back
-        paid.units -= units
-        paid.cost -= money
-
-    def enquire(self, ask: Ask) -> None:
-        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money."""
-        why, units, cost = ask.refusal, 0, 0
-        check = self.charge.action == Action.CHECK
-        if (ladder := asked_ladder(ask)) is not None and why == Result.OK:
-            done = climb(
-                ladder,
-                fresh_line(ask, 0),
-                wanted(ask, event=True),
-                self.books.counters(with_held=True),
-                self.books.purse(Mode.OPEN, {}),
-                at_ms=self.charge.event_ms,
-                ms_per_unit=ms_per_unit(ask.unit),
-                grant=check,
-            )
-            units, cost = done.units, done.cost
-            self.enough = self.enough and units >= wanted(ask, event=True)
-        if check and self.refusal(ask) != Result.OK:
-            self.enough = False
-        self.outcomes.append(line_outcome(ask, ask.unit, why, self.flags, granted=units, cost=cost, debited=cost))
-        self.cost += cost
 
     # --- sessions -----------------------------------------------------------------------------------------------
 
@@ -303,12 +160,17 @@ class Decision:
         return line
 
     def line_for(self, session: ops.Session, ask: Ask) -> Line:
-        """A report naming only the rating group matches its only live line."""
-        same_group = [line for line in session.lines if line.rating_group == ask.rating_group]
+        """A report naming only the rating group matches its only live line, unless that is named by another one."""
+        same_group = [line for line in session.lines if line.rating_group == ask.rating_group and line.part == ask.part]
         for line in same_group:
             if line.service_id == ask.service_id:
                 return self._matched(line)
-        live = [line for line in same_group if line.due_ms and ask.service_id < 0]
+        named = {(other.rating_group, other.service_id) for other in self.charge.asks}
+        live = [
+            line
+            for line in same_group
+            if line.due_ms and ask.service_id < 0 and (line.rating_group, line.service_id) not in named
+        ]
         if len(live) == 1:
             return self._matched(live[0])
         line = self._matched(fresh_line(ask, self.books.now_ms))
@@ -322,6 +184,29 @@ class Decision:
         session.lines.append(line)
         return line
 
+    def priced_at(self, line: Line, ladder: Ladder, report: ops.Report, used: int, own: dict[int, int]) -> int:
+        """The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where
+        the client does not know (charging.md section 6)."""
+        at_ms, change_ms = report.at_ms, line.change_ms
+        if not change_ms:
+            return at_ms
+        before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
+        if report.period != Period.INDETERMINATE:
+            return before_ms if report.period == Period.BEFORE else after_ms
+
+        def cost_at(instant_ms: int) -> int:
+            purse = self.books.purse(Mode.OWN, own)
+            purse.used_ms = min(self.since_ms[id(line)], instant_ms)
+            values = self.books.counters(with_held=False, at_ms=instant_ms)
+            try:
+                return climb(
+                    ladder, copy.copy(line), used, values, purse, at_ms=instant_ms, ms_per_unit=0, grant=False
+                ).cost
+            except TooLarge:
+                return EXACT_MAX
+
+        return before_ms if cost_at(before_ms) <= cost_at(after_ms) else after_ms
+
     def settle_line(self, ask: Ask, index: int, line: Line, own: dict[int, int], granted: int, marks: int) -> int:
         """All reports of one line; returns what is left of the grant."""
         books, charge = self.books, self.charge
@@ -333,6 +218,7 @@ class Decision:
         if ladder is None:
             bound = 0
         measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
+        ms = ms_per_unit(line.unit)
         for report in ask.reports:
             reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
             mark, suspense, unit = self.flags, 0, line.unit
@@ -350,10 +236,13 @@ class Decision:
                 mark |= Flag.OVERRUN
             if ask.free:
                 mark |= Flag.FREE
-            cost = 0
+            cost, counters, at_ms = 0, list[ops.Feed](), report.at_ms
             if ladder is not None:
-                cost = books.settle(
-                    line, ladder, reported, granted, own, report.at_ms, self.since_ms[id(line)], len(books.usages)
+                if not ms:
+                    at_ms = self.priced_at(line, ladder, report, reported, own)
+                counters = books.standing(ladder, at_ms - reported * ms)
+                cost, _ = books.settle(
+                    line, ladder, reported, granted, own, at_ms, self.since_ms[id(line)], len(books.usages)
                 )
                 granted = max(granted - reported, 0)
             self.moved = self.moved or reported > 0 or suspense > 0
@@ -362,13 +251,14 @@ class Decision:
             self.last_usage[index] = self.usage(
                 ask,
                 unit,
+                packed,
                 used=reported,
                 suspense=suspense,
                 total=line.total,
                 cost=cost,
                 flags=mark,
-                tag=ladder.tag if ladder else "",
-                at_ms=report.at_ms,
+                at_ms=at_ms,
+                counters=counters,
             )
         return granted
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import copy
 
-import msgspec
-
 from balances import ops
-from balances.books import Books, Mode, Purse, ms_per_unit
+from balances.books import Books, ms_per_unit
 from balances.ops import Ask, Line, LineOutcome, Result, Take
-from tariffs.ladder import Ladder, Position, climb
+from balances.packing import unpack_ladder
+from balances.purse import Mode, Purse
+from tariffs.ladder import climb
 from tariffs.units import share
 
 
-class Asking(msgspec.Struct, eq=False):
+class Asking:
     """A line that may be granted units."""
 
-    index: int
-    ask: Ask
-    line: Line
-    want: int
-    position: Line
-    ladder: Ladder
-    got: int = 0
+    def __init__(self, index: int, ask: Ask, line: Line, want: int) -> None:
+        self.index, self.ask, self.line, self.want = index, ask, line, want
+        self.position = line
+        self.priced_by = unpack_ladder(ops.blob(ask.dearest) or ops.blob(ask.ladder))
+        self.got = 0
+        self.grade: str | None = None
+        """Of what was granted; None before."""
 
 
 class Granting:
@@ -34,27 +34,28 @@ class Granting:
         self._event_ms = event_ms
         self.granted = False
         """Something was."""
+        self._by_index: dict[int, Asking] = {}
 
-    def _extend(self, one: Asking, units: int, purse: Purse, *, keep: bool) -> int:
+    def _extend(self, one: Asking, units: int, purse: Purse, *, keep: bool) -> None:
         """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
-        position: Position = one.position if keep else copy.copy(one.position)
-        covered = climb(
-            one.ladder,
-            position,
+        climbed = climb(
+            one.priced_by,
+            one.position if keep else copy.copy(one.position),
             units,
-            self._books.counters(with_held=True),
+            self._books.counters(with_held=True, at_ms=self._event_ms),
             purse,
             at_ms=self._event_ms + one.got * ms,
             ms_per_unit=ms,
             grant=keep,
-        ).units
-        if keep:
-            one.got += covered
-            if covered:
-                due_ms = self._books.now_ms + 2 * ask.validity_ms
-                self._books.hold(one.line, purse.takes(), covered, ops.blob(ask.ladder), due_ms)
-        return covered
+            grade=one.grade,
+        )
+        if keep and climbed.units:
+            one.got += climbed.units
+            one.grade = one.grade if climbed.grade is None else climbed.grade
+            due_ms = self._books.now_ms + 2 * ask.validity_ms
+            packed = ops.blob(ask.ladder)
+            self._books.hold(one.line, purse.takes(), climbed.units, packed, self._event_ms, due_ms)
 
     def grant(self, asking: list[Asking]) -> None:
         """The minimum for each asking line, in priority then message order; then a fair part of the rest."""
@@ -65,10 +66,12 @@ class Granting:
             if line.unit != ask.unit:
                 line.unit, line.total, line.paid_ahead, line.rest = ask.unit, 0, 0, 0
             one.position = copy.copy(line)
+            one.grade = line.grade if line.paid_ahead else None
             first = min(one.want, ask.minimum) if len(asking) > 1 else one.want
             self._extend(one, first, books.purse(Mode.OPEN, {}), keep=True)
         if len(asking) > 1:
             self._share_rest([one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want])
+        self._all_or_nothing(asking)
         short_of_others = False
         for one in asking:
             if one.got:
@@ -80,6 +83,30 @@ class Granting:
             one.line.touched_ms = books.now_ms
         if short_of_others:
             books.nudges.append("holder")
+
+    def _all_or_nothing(self, asking: list[Asking]) -> None:
+        """Of a line that wants it so, and of two that are charged side by side; and up to the end of a block."""
+        for one in asking:
+            ask = one.ask
+            if ask.whole and one.got < one.want:
+                self._give_up(one)
+            ahead = one.position.paid_ahead
+            if ask.blocks and one.got and ahead and (not ask.maximum or one.got + ahead <= ask.maximum):
+                one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
+                one.got += ahead
+                self._books.hold(one.line, [], ahead, ops.blob(ask.ladder), self._event_ms, one.line.due_ms)
+        self._by_index = {one.index: one for one in asking}
+        for index, other in sorted(self._by_index.items()):
+            partner = self._by_index.get(index - 1)
+            if other.ask.part and partner is not None:
+                if not partner.got and other.got:
+                    self._give_up(other)
+                elif not other.got and partner.got:
+                    self._give_up(partner)
+
+    def _give_up(self, one: Asking) -> None:
+        self._books.release(one.line, self._event_ms)
+        one.got = 0
 
     def _share_rest(self, hungry: list[Asking]) -> None:
         books = self._books
@@ -109,26 +136,45 @@ class Granting:
         books, ask, line = self._books, one.ask, one.line
         own = {take.bucket: take.amount for take in line.hold}
         validity_ms = ask.validity_ms
+        if ask.until_ms:
+            validity_ms = max(min(validity_ms, ask.until_ms - books.now_ms), 1000)
         for bucket_id in own:
             until_ms = books.sure_bucket(bucket_id).until_ms
             if until_ms:
                 validity_ms = max(min(validity_ms, until_ms - books.now_ms), 1000)
         line.due_ms = books.now_ms + 2 * validity_ms
-        least = max(min(ask.minimum, one.want), 1)
-        ms = ms_per_unit(ask.unit)
-        further = climb(
-            one.ladder,
-            copy.copy(one.position),
-            least,
-            books.counters(with_held=True),
-            books.purse(Mode.ALONE, own),
-            at_ms=self._event_ms + one.got * ms,
-            ms_per_unit=ms,
-            grant=True,
-        ).units
+        line.change_ms, line.grade = ask.change_ms, line.grade if one.grade is None else one.grade
+        other = self._partner_of(one)
+        for take in other.line.hold if other else ():
+            own[take.bucket] = own.get(take.bucket, 0) + take.amount
+        purse = books.purse(Mode.ALONE, own)
+        if other is not None:
+            self._further_of(other, purse)  # both go on, or neither
+        further, least = self._further_of(one, purse)
         line.final = further < least
         outcome = self._outcomes[one.index]
         outcome.granted, outcome.validity_ms = one.got, validity_ms
-        outcome.change_ms, outcome.final = ask.change_ms, line.final
+        outcome.change_ms = ask.change_ms if ops.blob(ask.dearest) else 0
+        outcome.final, outcome.grade = line.final, line.grade
         self.granted = True
         return one.got < min(one.want, ask.minimum) and not line.final
+
+    def _partner_of(self, one: Asking) -> Asking | None:
+        other = self._by_index.get(one.index + (-1 if one.ask.part else 1))
+        return other if other is not None and other.got and other.ask.part != one.ask.part else None
+
+    def _further_of(self, one: Asking, purse: Purse) -> tuple[int, int]:
+        """How much of its minimum a line could be granted further, and that minimum."""
+        ask, ms = one.ask, ms_per_unit(one.ask.unit)
+        least = one.want if ask.whole else max(min(ask.minimum, one.want), 1)
+        climbed = climb(
+            one.priced_by,
+            copy.copy(one.position),
+            least,
+            self._books.counters(with_held=True, at_ms=self._event_ms),
+            purse,
+            at_ms=self._event_ms + one.got * ms,
+            ms_per_unit=ms,
+            grant=True,
+        )
+        return climbed.units, least

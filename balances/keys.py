@@ -17,7 +17,7 @@ PROJECTED: Final = "projected"
 """Change number of the master data that is completely projected; absent = "unknown user" may not be said."""
 
 CATALOG: Final = "catalog"
-"""Hash `version`, `documents`: the published tariffs."""
+"""Hash `version`, `documents`, `files`, `rates`: what prices are made of (ocs/master/catalog.py)."""
 
 PUSH: Final = "push"
 """Channel of requests to network elements (RAR, ASR)."""

@@ -11,12 +11,13 @@ import copy
 import msgspec
 
 from balances import keys, ops
-from balances.books import Books, Refused
+from balances.books import Books
 from balances.decision import Decision, line_outcome, remember_number, wanted
+from balances.events import Events
 from balances.granting import Asking, Granting
 from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
-from balances.packing import unpack_answer, unpack_ladder
-from tariffs.units import EXACT_MAX
+from balances.packing import unpack_answer
+from tariffs.units import EXACT_MAX, TooLarge
 
 _encode = msgspec.msgpack.encode
 
@@ -51,12 +52,11 @@ class Model:
         if stored.profile_rev > charge.profile_rev:
             return ops.Reply("stale")
         books = Books(copy.deepcopy(stored), charge.now_ms)
-        decision = Decision(books, charge)
         try:
             if charge.phase == Phase.EVENT:
-                return self._event(books, decision, charge, context)
-            return self._session(books, decision, charge, context)
-        except Refused:
+                return self._event(books, Events(books, charge), charge, context)
+            return self._session(books, Decision(books, charge), charge, context)
+        except TooLarge:
             return ops.Reply("refused")
 
     def _conflict(self, decision: Decision, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
@@ -69,7 +69,7 @@ class Model:
         self.ledger.append(Appended(_record(books, charge), stored, session, None, context))
         return ops.Reply("again", outcome)
 
-    def _event(self, books: Books, decision: Decision, charge: Charge, context: bytes) -> ops.Reply:
+    def _event(self, books: Books, decision: Events, charge: Charge, context: bytes) -> ops.Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
             for ask in charge.asks:
                 decision.enquire(ask)
@@ -110,8 +110,8 @@ class Model:
         self.ledger.append(Appended(record, books.account, None, paid, context, refunded))
         self.accounts[charge.account] = books.account
         self.onces[charge.account, once_key] = paid
-        if decision.refund_until_ms:
-            self._watch_until(keys.due_member(charge.account), decision.refund_until_ms)
+        if bucket_ms := decision.refund_until_ms or books.begun_ms:
+            self._watch_until(keys.due_member(charge.account), bucket_ms)
         if refunded is not None:
             self.onces[charge.account, charge.refund_of] = refunded
         return ops.Reply("ok", packed, 0, 0, books.held_micro)
@@ -158,31 +158,41 @@ class Model:
         # Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond
         # its grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
         touched = [decision.line_for(session, ask) for ask in charge.asks] if refused_as is None else []
-        owned: list[tuple[Line, dict[int, int], int]] = []
+        owned: dict[int, tuple[dict[int, int], int]] = {}
+        opened: Line | None = None
+
+        def close(line: Line) -> None:
+            own, left = owned[id(line)]
+            books.put_back(line, own, left, charge.event_ms)
+            owned[id(line)] = ({}, 0)
+
         for index, ask in enumerate(charge.asks):
             decision.outcomes.append(line_outcome(ask, ask.unit, Result.NO_GRANT, decision.flags))
             if not touched:
                 continue
             line = touched[index]
-            if not any(known is line for known, _, _ in owned):
-                own, granted = books.release(line)
-                owned.append((line, own, granted))
+            if opened is not None and opened is not line:
+                close(opened)
+            opened = line
+            if id(line) not in owned:
+                own, granted = owned[id(line)] = books.take_up(line)
                 decision.moved |= bool(granted or own)
             if charge.phase != Phase.START:
-                at = next(at for at, (known, _, _) in enumerate(owned) if known is line)
-                _, own, granted = owned[at]
-                left = decision.settle_line(ask, index, line, own, granted, marks)
-                owned[at] = (line, own, left)
+                own, granted = owned[id(line)]
+                owned[id(line)] = own, decision.settle_line(ask, index, line, own, granted, marks)
+        if opened is not None:
+            close(opened)
         if refused_as is None and charge.phase in (Phase.START, Phase.STOP):
             for line in session.lines:
                 if line.due_ms:
-                    books.release(line)
+                    books.release(line, charge.event_ms)
                     decision.moved = True
         books.lapse()
         decision.balance = books.watch()
 
         # Passes 2 and 3
         asking: list[Asking] = []
+        asked_for: list[Line] = []
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if refused_as is not None:
@@ -191,10 +201,11 @@ class Model:
             line = touched[index]
             outcome_of.unit, outcome_of.debited = line.unit, line.debited
             if may_grant and ask.asked >= 0:
-                crowded = any(line is other for other in decision.crowded)
-                outcome_of.result = Result.UNABLE if crowded else decision.refusal(ask)
+                odd = any(line is other for other in (*decision.crowded, *asked_for))
+                asked_for.append(line)
+                outcome_of.result = Result.UNABLE if odd else decision.refusal(ask)
                 if outcome_of.result == Result.OK:
-                    asking.append(Asking(index, ask, line, wanted(ask), line, unpack_ladder(ops.blob(ask.ladder))))
+                    asking.append(Asking(index, ask, line, wanted(ask)))
             elif decision.result == Result.SESSION_UNKNOWN:
                 outcome_of.result = Result.SESSION_UNKNOWN
         granting = Granting(books, decision.outcomes, charge.event_ms)
@@ -208,6 +219,9 @@ class Model:
             if index in decision.last_usage:
                 decision.last_usage[index].granted = outcome_of.granted
                 decision.last_usage[index].result = outcome_of.result
+            elif outcome_of.granted:
+                granted, total = outcome_of.granted, touched[index].total
+                decision.usage(ask, outcome_of.unit, ops.blob(ask.ladder), total=total, granted=granted)
             elif outcome_of.result not in (Result.OK, Result.NO_GRANT):
                 decision.usage(ask, outcome_of.unit, result=outcome_of.result)
         decision.debited = sum(line.debited for line in session.lines)
@@ -225,7 +239,7 @@ class Model:
                     state = SessionState.CLOSED
                     for line in session.lines:
                         if line.due_ms:
-                            books.release(line)
+                            books.release(line, charge.event_ms)
                     books.lapse()
         if (state == SessionState.OPEN and not was_open) or charge.phase == Phase.STOP:
             decision.moved = True
@@ -274,6 +288,8 @@ class Model:
         self.sessions.setdefault(charge.account, {})[charge.session] = session
         if sooner:
             self._watch_until(keys.due_member(charge.account, charge.session), due_ms)
+        if books.begun_ms:
+            self._watch_until(keys.due_member(charge.account), books.begun_ms)
         return ops.Reply("ok", packed, books.sessions, books.holds, books.held_micro)
 
     def _watch_until(self, member: str, at_ms: int) -> None:
@@ -308,6 +324,8 @@ class Model:
                 result = Result.TOO_MUCH
             else:
                 books.enter(bucket, posting.amount, posting.counter_account, posting.why)
+                if posting.amount:
+                    books.entries[-1].original, books.entries[-1].terms = posting.original, posting.terms
                 if posting.amount > 0:
                     books.nudges = ["final"]
                 if bucket.until_ms:
@@ -358,6 +376,7 @@ class Model:
             posting.until_ms,
             posting.scope,
             posting.name,
+            posting.window_ms,
         )
         account.next_bucket += 1
         account.buckets.append(bucket)
@@ -448,23 +467,8 @@ class Model:
         due_ms, changed, idle = session.touched_ms + sweep.idle_ms, False, True
         for line in session.lines:
             if 0 < line.due_ms <= now_ms:
-                books.usages.append(
-                    ops.Usage(
-                        line.rating_group,
-                        line.service_id,
-                        line.unit,
-                        0,
-                        0,
-                        line.total,
-                        0,
-                        0,
-                        Result.OK,
-                        Flag.ABANDONED,
-                        "",
-                        now_ms,
-                    )
-                )
-                books.release(line)
+                books.usages.append(_abandoned(line, now_ms))
+                books.release(line, now_ms)
                 changed = True
             elif line.due_ms:
                 idle, due_ms = False, min(due_ms, line.due_ms)
@@ -518,3 +522,8 @@ def _record(books: Books, charge: Charge, once_key: str = "", once_until_ms: int
         once_until_ms=once_until_ms,
         refund_of=charge.refund_of,
     )
+
+
+def _abandoned(line: Line, now_ms: int) -> ops.Usage:
+    of = (line.rating_group, line.service_id, line.unit)
+    return ops.Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, part=line.part)

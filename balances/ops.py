@@ -164,13 +164,42 @@ class Bucket(msgspec.Struct, array_like=True):
     scope: list[str] = []
     """Services it may pay; empty for all."""
     name: str = ""
+    window_ms: int = 0
+    """Its validity begins with its first use and ends so long after; 0: once it has begun, or where it has no such."""
+
+
+class Take(msgspec.Struct, array_like=True):
+    """An amount of one bucket: held for a line, or debited."""
+
+    bucket: int
+    amount: int
+
+
+class Window(IntEnum):
+    """How a counter's time runs."""
+
+    NONE = 0
+    """By the calendar: another key for each period."""
+    RENEWS = 1
+    """From its first use, and from the first one after its end again."""
+    ONCE = 2
+    """From its first use; then it is kept, past every bound."""
 
 
 class Counter(msgspec.Struct, array_like=True):
+    """Use over a period, for tiers and caps."""
+
     key: str
     used: int
     held: int
     until_ms: int = 0
+    """When its period or window ends; 0: never, or a window that has not begun."""
+    window: int = 0
+    """See Window."""
+    sharers: int = 0
+    """Lines with a hold whose price depends on it (tariffs.ladder.tier_of) ..."""
+    pool: list[Take] = []
+    """... and the money they hold together."""
 
 
 class Account(msgspec.Struct, array_like=True):
@@ -197,13 +226,6 @@ class Account(msgspec.Struct, array_like=True):
 
 
 # --- the session ------------------------------------------------------------------------------------------------
-
-
-class Take(msgspec.Struct, array_like=True):
-    """An amount of one bucket: held for a line, or debited."""
-
-    bucket: int
-    amount: int
 
 
 class Line(msgspec.Struct, array_like=True):
@@ -236,6 +258,16 @@ class Line(msgspec.Struct, array_like=True):
     final: bool = False
     """A Final-Unit-Indication is outstanding."""
     touched_ms: int = 0
+    spent: int = 0
+    """Sum of the blocks that money paid, before a minimum or maximum charge..."""
+    charged: int = 0
+    """... and what was due for it, without the set-up fee."""
+    change_ms: int = 0
+    """When the price changes inside the hold's ladder; use is reported before or after it; 0: it does not."""
+    grade: str = ""
+    """Of the last grant."""
+    part: int = 0
+    """1: what is charged beside the line of the same rating group and service identifier, in another unit."""
 
 
 class Answer(msgspec.Struct, array_like=True):
@@ -278,6 +310,15 @@ class Session(msgspec.Struct, array_like=True):
 # --- a charge ---------------------------------------------------------------------------------------------------
 
 
+class Period(IntEnum):
+    """When reported use happened, if the price changed inside the grant (RFC 8506 section 8.27)."""
+
+    BEFORE = 0
+    """Also where nothing is said."""
+    INDETERMINATE = 1
+    AFTER = 2
+
+
 class Report(msgspec.Struct, array_like=True):
     """Use reported for a line, one per tariff period; amounts in each unit, -1 where none was given."""
 
@@ -287,6 +328,7 @@ class Report(msgspec.Struct, array_like=True):
     units: int
     at_ms: int
     """Instant of the use: for seconds, its end."""
+    period: int = Period.BEFORE
 
 
 class Ask(msgspec.Struct, array_like=True):
@@ -309,7 +351,7 @@ class Ask(msgspec.Struct, array_like=True):
     validity_ms: int
     """Jittered Validity-Time of a grant; the hold lives twice as long."""
     change_ms: int = 0
-    """Tariff change announced with the grant (Tariff-Time-Change), 0 for none."""
+    """When the price of volume changes inside the ladder, 0: it does not."""
     free: bool = False
     """Price 0: granted under credit suspension too."""
     emergency: bool = False
@@ -319,7 +361,16 @@ class Ask(msgspec.Struct, array_like=True):
     refusal: int = Result.OK
     """Decided by rating: RATING_FAILED, NOT_APPLICABLE, DENIED; use is settled all the same."""
     whole: bool = False
-    """An event's line: all of `asked` or nothing."""
+    """All that is wanted or nothing."""
+    until_ms: int = 0
+    """No grant is used beyond this instant; 0: no such instant."""
+    dearest: msgspec.Raw = NO_BLOB
+    """A grant that may be used on both sides of `change_ms` holds by this ladder, and the network is told of the change
+    (Tariff-Time-Change); NO_BLOB: none may."""
+    blocks: bool = False
+    """Granted to the end of the last block."""
+    part: int = 0
+    """1: beside the ask before it, in another unit: both are granted, or neither is."""
 
 
 class Charge(msgspec.Struct, array_like=True):
@@ -386,6 +437,9 @@ class LineOutcome(msgspec.Struct, array_like=True):
     debited: int
     """Money debited by the line so far."""
     flags: int = 0
+    grade: str = ""
+    """How what is granted is delivered."""
+    part: int = 0
 
 
 class Outcome(msgspec.Struct, array_like=True):
@@ -421,6 +475,8 @@ class Once(msgspec.Struct, array_like=True):
     """What was paid and not refunded yet, in the order it was paid."""
     feeds: list[Feed] = []
     """What counters were raised by and not turned back yet."""
+    terms: str = ""
+    """Tax and exchange rate it was debited with."""
 
 
 class Paid(msgspec.Struct, array_like=True):
@@ -468,6 +524,11 @@ class Posting(msgspec.Struct, array_like=True):
     until_ms: int = 0
     scope: list[str] = []
     name: str = ""
+    window_ms: int = 0
+    original: int = 0
+    """Number of the entry that it corrects; 0: of none."""
+    terms: str = ""
+    """Tax and exchange rate of what it corrects."""
 
 
 class Post(msgspec.Struct, array_like=True):
@@ -557,6 +618,10 @@ class Entry(msgspec.Struct, array_like=True):
     why: str
     line: int = -1
     """Index of the usage it pays, -1 for none."""
+    original: int = 0
+    """Number of the entry that it corrects; 0: of none."""
+    terms: str = ""
+    """Tax and exchange rate, where no usage says them."""
 
 
 class Usage(msgspec.Struct, array_like=True):
@@ -576,8 +641,15 @@ class Usage(msgspec.Struct, array_like=True):
     result: int
     flags: int
     tag: str
-    """Tariff and version of the ladder it was charged by."""
+    """Tariff, version and rows of the ladder it was charged by."""
     at_ms: int
+    terms: str = ""
+    """Tax and exchange rate in that ladder."""
+    ladder: msgspec.Raw = NO_BLOB
+    """The packed ladder itself: with it the price can be shown for ever, whatever becomes of the tariff."""
+    counters: list[Feed] = []
+    """Counters its steps depend on, as they stood before it."""
+    part: int = 0
 
 
 class Record(msgspec.Struct, array_like=True):

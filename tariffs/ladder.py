@@ -11,11 +11,11 @@ cost less money; `units_for` and `price_of` are inverse; nothing is granted that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, blocks_started, muldiv
+from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, TooLarge, blocks_started, muldiv
 
 STEPS_MAX: Final = 32
 
@@ -49,6 +49,10 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     """Ends at this instant (0: not bounded so)."""
     stop: bool = False
     """Nothing is granted into this step; use that happened there is charged all the same."""
+    grade: str = ""
+    """How the service is delivered here. A grant never runs from one grade into another."""
+    single: bool = False
+    """Each block is paid by one bucket; else by several, in their order."""
 
 
 class Count(msgspec.Struct, array_like=True, frozen=True):
@@ -57,18 +61,35 @@ class Count(msgspec.Struct, array_like=True, frozen=True):
     key: str
     what: int = 0
     until_ms: int = 0
+    """When its period ends; 0: never, or see `window_ms`."""
+    window_ms: int = 0
+    """It lives so long from its first use; 0: not so."""
+    once: bool = False
+    """A window that does not begin again: afterwards the counter is past every bound."""
 
 
 class Ladder(msgspec.Struct, array_like=True, frozen=True):
-    """Steps in order, the fee due with the first unit, the counters fed, and where the price came from."""
+    """Steps in order, what is due besides them, the counters fed, and where the price came from."""
 
     steps: tuple[Step, ...]
     fee: int = 0
     """Set-up fee, micro-units: due with the first unit of the line, once."""
     counts: tuple[Count, ...] = ()
     tag: str = ""
-    """Tariff and version that made this ladder; kept on every usage record."""
+    """Tariff, version and rows that made this ladder; kept on every usage record."""
     version: int = 1
+    fee_waived: bool = False
+    """The fee is due with the first block that money pays instead: never while a bundle does."""
+    least: int = 0
+    """What the blocks of the line that money pays cost together at least, due with the first of them."""
+    most: int = 0
+    """What they cost together at most; 0: no such bound."""
+    most_ends: bool = False
+    """Nothing is granted once `most` is due; else the rest is free."""
+    slack: int = 0
+    """Held on top of every grant: a price that changes inside it is rounded twice."""
+    terms: str = ""
+    """Tax and exchange rate, as they stand on usage records."""
 
 
 class Position(Protocol):
@@ -81,15 +102,22 @@ class Position(Protocol):
     rest_per: int
     rest_rounding: int
     fee_paid: bool
+    spent: int
+    """Sum of the blocks that money paid, before `least` and `most`..."""
+    charged: int
+    """... and what was due for it, without the fee."""
 
 
 class Purse(Protocol):
-    """The balances a climb may use."""
+    """The balances a climb may use. `payer` is one of `payers`, or None for all of them together."""
 
-    def available(self, kind: int, scope: str) -> int:
+    def payers(self, kind: int, scope: str) -> list[int]:
+        """Buckets that may pay, in their order."""
+
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
         """What buckets of this kind can pay now, never below 0."""
 
-    def take(self, kind: int, scope: str, amount: int) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         """Take this much. Beyond `available` only money in a settlement is ever asked for: it becomes debt."""
 
     def mark(self) -> int:
@@ -106,6 +134,25 @@ class Climbed(msgspec.Struct):
     """Line units covered; in a settlement all of them."""
     cost: int
     """Money taken, micro-units, fee included."""
+    grade: str | None = None
+    """Of the first block that was paid; None: none was."""
+
+
+class Rung(NamedTuple):
+    """What a climb covered by one step, for those who want to be told (tariffs/explain.py)."""
+
+    step: int
+    """Index in the ladder; -1: what is due before the first block."""
+    units: int
+    """Of the line, from where the rung begins; whole blocks but for the last of a bundle."""
+    blocks: int
+    amount: int
+    """Price of the blocks: micro-units, or units of the bundle."""
+    due: int
+    """What was taken for them: less or more than `amount` by a minimum or maximum charge, with a fee that waited."""
+
+
+ANYBODY: Final = (None,)
 
 
 def climb(
@@ -118,13 +165,20 @@ def climb(
     at_ms: int,
     ms_per_unit: int,
     grant: bool,
+    grade: str | None = None,
+    trace: list[Rung] | None = None,
 ) -> Climbed:
     """Cover `units` more of the line, moving `line` and taking from `purse`.
 
     units:       line units to cover, from where the line stands
     counters:    value of each counter at the first of these units (grants: used + held)
     at_ms:       instant of the first unit; each unit takes `ms_per_unit` (1000 for seconds, 0 for volume)
-    grant:       stop before what is not covered, at a whole block, and at `stop` steps; otherwise charge it all
+    grant:       stop before what is not covered, at a whole block, at `stop` steps and where the grade changes;
+                 otherwise charge it all
+    grade:       what was granted already is of this grade; None: nothing was
+    trace:       gets the rungs of a settlement
+
+    TooLarge: a price passes 2**53.
 
     A block that a bundle cannot cover whole is its step's last: what is missing of the block goes to the next
     step and is rounded there anew. In a grant, a block of which any part stays uncovered is not granted at all.
@@ -135,66 +189,117 @@ def climb(
         line.total, line.paid_ahead = start + units, line.paid_ahead - ahead
         return Climbed(units, 0)
     rest, same = line.rest, (line.rest_price, line.rest_per, line.rest_rounding)  # of the run of equal price
+    spent, charged, fee_paid = line.spent, line.charged, line.fee_paid
     open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
-    safe = (purse.mark(), at, cost, rest, same)  # where no block was open
-    if ladder.fee and not line.fee_paid:
+    safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)  # where no block was open
+    upfront = (0 if fee_paid or ladder.fee_waived else ladder.fee) + (ladder.slack if grant else 0)
+    if upfront:
         scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
-        if grant and purse.available(Kind.MONEY, scope) < ladder.fee:
+        if grant and purse.available(Kind.MONEY, scope) < upfront:
             line.total, line.paid_ahead = start + at, 0
             return Climbed(at, 0)
-        purse.take(Kind.MONEY, scope, ladder.fee)
-        cost, open_units = ladder.fee, 1  # due with the first unit: without that, not at all
+        purse.take(Kind.MONEY, scope, upfront)
+        cost, open_units = upfront, 1  # due with the first unit: without that, not at all
+        if trace is not None:
+            trace.append(Rung(-1, 0, 0, 0, upfront))
+    fee_paid = fee_paid or not ladder.fee_waived
 
-    for step in ladder.steps:
-        priced = (step.price, step.per, step.rounding)
-        run = rest if same == priced else 0
-        room = _room(ladder, step, need, start, at, cost, run, counters, at_ms, ms_per_unit)
-        if room <= 0:
-            continue
-        if grant and step.stop:
-            break
-        blocks = blocks_started(room, step.block)
-        available = purse.available(step.kind, step.scope)
-        if step.kind == Kind.MONEY:
-            amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
-            short = grant and amount > available
-            if short:
-                blocks = affordable(step, available, run)
+    for number, step in enumerate(ladder.steps):
+        kind, scope, priced = step.kind, step.scope, (step.price, step.per, step.rounding)
+        short = ended = False
+        for payer in _payers(step, purse, grant) if step.single else ANYBODY:
+            run = rest if same == priced else 0
+            room = _room(ladder, step, need, start, at, cost, run, spent, charged, counters, at_ms, ms_per_unit)
+            if room <= 0:
+                short = False
+                break
+            available = purse.available(kind, scope, payer)
+            # A bundle that has nothing left is no change of grade.
+            nothing = kind != Kind.MONEY and (available if step.single else available * step.block) < step.price
+            if grant and (
+                step.stop
+                or (grade is not None and grade != step.grade and open_units == 0 and not nothing)
+                or (ladder.most_ends and spent >= ladder.most)
+            ):
+                ended = True
+                break
+            if grant and ladder.most_ends and kind == Kind.MONEY and step.price:
+                room = min(room, (affordable(step, ladder.most - spent - 1, run) + 1) * step.block)
+            blocks = blocks_started(room, step.block)
+            if kind == Kind.MONEY:
+                fee = 0 if fee_paid else ladder.fee
+                limit = _within(ladder, spent, charged, available - fee)
                 amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
-            if blocks:
-                purse.take(step.kind, step.scope, amount)
-                cost += amount
-                rest, same = left, priced
-        else:
-            amount = step.price * blocks
-            short = amount > available
-            if short:
-                blocks = available // step.price
+                short = (grant or payer is not None) and limit is not None and amount > limit
+                if short and limit is not None:
+                    blocks = affordable(step, limit, run)
+                    amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
+                if amount > EXACT_MAX or (not ladder.most and spent + amount > EXACT_MAX):
+                    raise TooLarge
+                taken = 0
+                if blocks:
+                    bound = ladder.most or EXACT_MAX
+                    spent = max(min(spent + amount, bound), spent)
+                    due = max(min(max(spent, ladder.least), bound), charged)
+                    taken = fee + due - charged
+                    purse.take(kind, scope, taken, payer)
+                    cost, charged, fee_paid = cost + taken, due, True
+                    rest, same = left, priced
+            else:
                 amount = step.price * blocks
-            if blocks:
-                purse.take(step.kind, step.scope, amount)
-        covered = blocks * step.block
-        at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
-        if open_units == 0:
-            safe = (purse.mark(), at, cost, rest, same)
-        if need == 0 or (short and step.kind == Kind.MONEY):
+                short = amount > available
+                if short:
+                    blocks = available // step.price
+                    amount = step.price * blocks
+                taken = amount
+                if blocks:
+                    purse.take(kind, scope, amount, payer)
+            covered = blocks * step.block
+            if trace is not None and blocks:
+                trace.append(Rung(number, covered, blocks, amount, taken))
+            at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
+            if covered and grade is None:
+                grade = step.grade
+            if open_units == 0:
+                safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)
+            if need == 0:
+                ended = True
+                break
+            part = available - amount if short and kind != Kind.MONEY and not step.single else 0
+            covered = part * step.block // step.price if part else 0
+            if covered:  # the bundle ends inside a block: what is missing of it is rounded anew by the next step
+                purse.take(kind, scope, part)
+                at, need = at + covered, max(need, step.block) - covered
+                open_units = max(open_units, step.block) - covered
+                grade = step.grade if grade is None else grade
+                if trace is not None:
+                    trace.append(Rung(number, covered, 0, part, part))
+        if ended or (short and kind == Kind.MONEY):
             break
-        part = available - amount if short else 0
-        covered = part * step.block // step.price if part else 0
-        if covered:  # the bundle ends inside a block: what is missing of it is rounded anew by the next step
-            purse.take(step.kind, step.scope, part)
-            at, need = at + covered, max(need, step.block) - covered
-            open_units = max(open_units, step.block) - covered
 
     if grant and open_units:
-        mark, at, cost, rest, same = safe
+        mark, at, cost, rest, same, spent, charged, fee_paid, grade = safe
         purse.undo(mark)
     if at > ahead:
-        line.fee_paid = True
-    line.rest = rest
+        line.fee_paid = fee_paid
+    line.rest, line.spent, line.charged = rest, spent, charged
     line.rest_price, line.rest_per, line.rest_rounding = same
     line.total, line.paid_ahead = start + min(units, at), max(at - units, 0)
-    return Climbed(min(units, at), cost)
+    return Climbed(min(units, at), cost, grade)
+
+
+def _payers(step: Step, purse: Purse, grant: bool) -> list[int | None]:
+    """One bucket after the other; of use that happened, all of them together owe the rest."""
+    rest = [None] if step.kind == Kind.MONEY and not grant else []
+    return [*purse.payers(step.kind, step.scope), *rest]
+
+
+def _within(ladder: Ladder, spent: int, charged: int, money: int) -> int | None:
+    """What further blocks may come to so that at most `money` is due for them; None: no matter what."""
+    due = charged + money
+    if ladder.most and due >= ladder.most:
+        return None
+    return -1 if due < ladder.least else due - spent
 
 
 def _room(
@@ -205,6 +310,8 @@ def _room(
     at: int,
     cost: int,
     run: int,
+    spent: int,
+    charged: int,
     counters: Mapping[str, int],
     at_ms: int,
     ms_per_unit: int,
@@ -228,7 +335,9 @@ def _room(
             return 0
         elif fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
             # the block whose price, rounded as it will be, brings the counter there still begins in this step
-            room = min(room, (affordable(step, left - cost - 1, run) + 1) * step.block)
+            limit = _within(ladder, spent, charged, left - cost - 1)
+            if limit is not None:
+                room = min(room, (affordable(step, limit, run) + 1) * step.block)
     return room
 
 
@@ -238,61 +347,6 @@ def affordable(step: Step, available: int, rest: int) -> int:
         return 0
     slack = (0, step.per - 1, (step.per - 1) // 2)[step.rounding]
     return max(muldiv(available, step.per, slack - rest, step.price, Rounding.DOWN)[0], 0)
-
-
-class _Open(msgspec.Struct):
-    """A purse that holds `money` and nothing else."""
-
-    money: int
-    taken: int = 0
-
-    def available(self, kind: int, scope: str) -> int:
-        return self.money - self.taken if kind == Kind.MONEY else 0
-
-    def take(self, kind: int, scope: str, amount: int) -> None:
-        self.taken += amount
-
-    def mark(self) -> int:
-        return self.taken
-
-    def undo(self, mark: int) -> None:
-        self.taken = mark
-
-
-class Start(msgspec.Struct):
-    """The position of a line nothing was used of."""
-
-    total: int = 0
-    paid_ahead: int = 0
-    rest: int = 0
-    rest_price: int = 0
-    rest_per: int = 0
-    rest_rounding: int = 0
-    fee_paid: bool = False
-
-
-def price_of(
-    ladder: Ladder, units: int, *, at_ms: int = 0, ms_per_unit: int = 0, counters: Mapping[str, int] | None = None
-) -> int:
-    """Money, in micro-units, that `units` of a fresh line cost when no bundle pays."""
-    return climb(
-        ladder, Start(), units, counters or {}, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False
-    ).cost
-
-
-def units_for(
-    ladder: Ladder,
-    money: int,
-    *,
-    most: int,
-    at_ms: int = 0,
-    ms_per_unit: int = 0,
-    counters: Mapping[str, int] | None = None,
-) -> int:
-    """Units (at most `most`) of a fresh line that `money` covers in whole blocks."""
-    return climb(
-        ladder, Start(), most, counters or {}, _Open(money), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=True
-    ).units
 
 
 def check_ladder(ladder: Ladder) -> None:
@@ -311,3 +365,12 @@ def check_ladder(ladder: Ladder) -> None:
         raise ValueError("the last step is paid with money and has no bound")
     if not 0 <= ladder.fee <= EXACT_MAX:
         raise ValueError(f"set-up fee out of range: {ladder.fee}")
+    if not 0 <= ladder.least <= EXACT_MAX or not 0 <= ladder.most <= EXACT_MAX or 0 < ladder.most < ladder.least:
+        raise ValueError(f"minimum or maximum charge out of range: {ladder.least}, {ladder.most}")
+
+
+def tier_of(ladder: Ladder) -> str:
+    """The counter that both bounds a step and is fed by the line; "" for none. Lines that share one hold their money
+    together (balances/README.md): what one of them uses changes what the others will cost."""
+    fed = {count.key for count in ladder.counts}
+    return next((step.counter for step in ladder.steps if step.counter in fed), "")

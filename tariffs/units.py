@@ -19,6 +19,10 @@ PER_MAX: Final = 2**26
 """Largest `per` of a price: remainder times remainder must stay exact in Lua (see `muldiv`)."""
 
 
+class TooLarge(ArithmeticError):
+    """An amount passes 2**53: nothing is done."""
+
+
 class Kind(IntEnum):
     """What a bucket holds and what a line counts; also the index into a report's used amounts."""
 

@@ -3,7 +3,8 @@
 -- ARGV  epoch charge context
 -- EXIT  ok again absent stale fenced full refused
 -- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
--- @use lib/lines
+-- @use lib/granting
+-- @use lib/repeats
 local charge = cmsgpack.unpack(ARGV[2])
 local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
 
@@ -34,54 +35,6 @@ local fingerprint, end_to_end = charge[CHARGE.fingerprint], charge[CHARGE.end_to
 local result, moved, cost_all, debited_all, enough = RESULT.OK, false, 0, 0, true
 local balance = 0
 
--- Seen before? (charging.md section 3.) `known` is a list of ANSWER. Returns the stored outcome, or nil to decide
--- (anew); the second result says that the repeat contradicts what was answered.
-local function judge(known)
-  local other
-  for _, answer in ipairs(known) do
-    if answer[ANSWER.key] ~= charge[CHARGE.key] then -- another request
-    elseif answer[ANSWER.fingerprint] == fingerprint then
-      if answer[ANSWER.moved] or answer[ANSWER.end_to_end] == end_to_end then return answer[ANSWER.outcome], false end
-      return nil, false
-    elseif not other or answer[ANSWER.end_to_end] == end_to_end then other = answer end
-  end
-  if not other then return nil, false end
-  if charge[CHARGE.resend] or other[ANSWER.end_to_end] == end_to_end then return other[ANSWER.outcome], true end
-  flags = bit.bor(flags, FLAG.RENUMBERED)
-  return nil, false
-end
-
-local function number_seen(session)
-  if not charge[CHARGE.countable] then return false end
-  local number, seen = phase * 4294967296 + charge[CHARGE.number], session[SESSION.seen]
-  for i = 1, #seen, 2 do
-    if number >= seen[i] and number <= seen[i + 1] then return true end
-  end
-  return false
-end
-
-local function remember_number(session)
-  if not charge[CHARGE.countable] or number_seen(session) then return end
-  local number, seen = phase * 4294967296 + charge[CHARGE.number], session[SESSION.seen]
-  local at = 1
-  while at <= #seen and seen[at + 1] < number - 1 do at = at + 2 end -- bounded: by the intervals kept
-  if at <= #seen and seen[at] <= number + 1 then
-    seen[at], seen[at + 1] = min(seen[at], number), max(seen[at + 1], number)
-    if seen[at + 2] and seen[at + 2] <= seen[at + 1] + 1 then
-      seen[at + 1] = seen[at + 3]
-      table.remove(seen, at + 2)
-      table.remove(seen, at + 2)
-    end
-  else
-    table.insert(seen, at, number)
-    table.insert(seen, at + 1, number)
-    if #seen > 2 * INTERVALS_MAX then -- the gap longest ago counts as seen: better not charged than charged twice
-      table.remove(seen, 2)
-      table.remove(seen, 2)
-    end
-  end
-end
-
 local blocked = has_state(account, STATE.BARRED + STATE.FRAUD + STATE.OPERATOR + STATE.CLOSED)
 
 -- Why an asking line gets nothing before money is looked at; OK when it may ask.
@@ -93,9 +46,23 @@ local function refusal_of(ask)
   return RESULT.OK
 end
 
-local function usage(ask, unit, used, suspense, total, cost, granted, why, marks, tag, at_ms)
+-- Counters the steps of a ladder depend on, as they stand: with them its price can be shown later
+local function standing(ladder, at_ms)
+  local found, values = {}, nil
+  for _, step in ipairs(ladder and ladder[LADDER.steps] or NONE) do
+    if step[STEP.counter] ~= '' and (#found == 0 or found[#found][FEED.key] ~= step[STEP.counter]) then
+      values = values or counter_values(account, ladder, false, at_ms)
+      found[#found + 1] = { step[STEP.counter], values[step[STEP.counter]] or 0 }
+    end
+  end
+  return found
+end
+
+local function usage(ask, unit, used, suspense, total, cost, granted, why, marks, at_ms, packed, counters)
+  local ladder = packed and ladder_of(packed)
   usages[#usages + 1] = { ask[ASK.rating_group], ask[ASK.service_id], unit, used, suspense, total, cost, granted, why,
-    marks, tag, at_ms }
+    marks, ladder and ladder[LADDER.tag] or '', at_ms, ladder and ladder[LADDER.terms] or '', packed or '',
+    counters or {}, ask[ASK.part] }
 end
 
 local function pack_outcome()
@@ -112,7 +79,7 @@ end
 -- A conflicting repeat is answered as before and put on record; nothing else moves.
 local function record_conflict(outcome)
   for _, ask in ipairs(asks) do
-    usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, '', now_ms)
+    usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, RESULT.OK, FLAG.CONFLICT, now_ms)
   end
   -- write
   local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
@@ -122,13 +89,12 @@ end
 
 local function fresh(ask)
   return { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], 0, 0, 0, 0, 0, 0, false, 0, 0, {}, '', 0, false,
-    now_ms }
+    now_ms, 0, 0, 0, '', ask[ASK.part] }
 end
 
--- Where a line stands on its ladder: what a climb moves, without the rest of the line
-local function position_of(line)
-  return { 0, 0, 0, line[LINE.total], line[LINE.paid_ahead], line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per],
-    line[LINE.rest_rounding], line[LINE.fee_paid] }
+local function line_outcome(ask, unit, why, granted, cost, debited, marks)
+  return { ask[ASK.rating_group], ask[ASK.service_id], unit, why, granted, 0, 0, false, cost, debited, marks, '',
+    ask[ASK.part] }
 end
 
 local function wanted(ask)
@@ -137,10 +103,6 @@ local function wanted(ask)
   if phase ~= PHASE.EVENT then want = max(want, ask[ASK.minimum]) end
   if ask[ASK.maximum] > 0 then want = min(want, ask[ASK.maximum]) end
   return want
-end
-
-local function ms_per_unit(unit)
-  return unit == KIND.SECONDS and 1000 or 0
 end
 
 -- A command is refused when all its lines are.
@@ -155,37 +117,37 @@ end
 ---------------------------------------------------------------------------------------------------- one-time events
 if phase == PHASE.EVENT then
   local function debit_event(ask)
-    local line, why = fresh(ask), refusal_of(ask)
+    local line, why, event_ms = fresh(ask), refusal_of(ask), charge[CHARGE.event_ms]
     local want, units, cost, takes = wanted(ask), 0, 0, {}
     local ladder = ladder_of(ask[ASK.ladder])
+    local counters = standing(ladder, event_ms)
+    local feeds = {}
     if why == RESULT.OK and ladder then
       purse_open(OPEN, {})
-      units, cost = climb(ladder, line, want, counter_values(account, ladder, true), charge[CHARGE.event_ms],
+      units = climb(ladder, position_of(line), want, counter_values(account, ladder, true, event_ms), event_ms,
         ms_per_unit(ask[ASK.unit]), true)
       if not units then return nil end
       if units == 0 or (ask[ASK.whole] and units < want) then
-        why, units, cost = RESULT.CREDIT_LIMIT, 0, 0
-      else
-        takes = purse_takes()
-        debit(account, entries, takes, 'usage', #usages)
+        why, units = RESULT.CREDIT_LIMIT, 0
+      else -- granted and settled at once: on a tier it costs what comes next, whatever others hold
+        hold(account, line, purse_takes(), units, ladder, ask[ASK.ladder], event_ms, now_ms)
+        local own = take_up(account, line)
+        cost, takes = settle(account, entries, line, ladder, units, units, own, event_ms + units * ms_per_unit(ask[ASK.unit]),
+          now_ms, 'usage', #usages)
+        if not cost then return nil end
+        put_back(account, line, own, 0, event_ms)
+        for _, count in ipairs(ladder[LADDER.counts]) do
+          feeds[#feeds + 1] = { count[COUNT.key], count[COUNT.what] == 0 and units or cost }
+        end
+        moved = true
       end
-    end
-    local feeds = {}
-    if units > 0 then
-      for _, count in ipairs(ladder[LADDER.counts]) do
-        local amount = count[COUNT.what] == 0 and units or cost
-        feed(account, count[COUNT.key], count[COUNT.until_ms], amount, 0)
-        feeds[#feeds + 1] = { count[COUNT.key], amount }
-      end
-      moved = true
     end
     local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
-    usage(ask, ask[ASK.unit], units, 0, units, cost, units, why, marks, ladder and ladder[LADDER.tag] or '',
-      charge[CHARGE.event_ms])
-    outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
-      cost, marks }
+    usage(ask, ask[ASK.unit], units, 0, units, cost, units, why, marks, event_ms, ask[ASK.ladder] ~= '' and ask[ASK.ladder],
+      counters)
+    outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, marks)
     cost_all, debited_all = cost_all + cost, debited_all + cost
-    return units, cost, takes, feeds
+    return units, cost, takes, feeds, ladder and ladder[LADDER.terms] or ''
   end
 
   -- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
@@ -203,7 +165,7 @@ if phase == PHASE.EVENT then
           end
         end
         if not bucket or bucket[BUCKET.name] ~= 'refund' then
-          bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, 0, { charge[CHARGE.service] }, 'refund' }
+          bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, 0, { charge[CHARGE.service] }, 'refund', 0 }
           account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
           table.insert(account[ACCOUNT.buckets], bucket)
         end
@@ -224,8 +186,9 @@ if phase == PHASE.EVENT then
         worth = 0
         if ladder and asked > 0 then
           purse_open(OPEN, {})
-          local priced, cost = climb(ladder, fresh(ask), asked, counter_values(account, ladder, false),
-            charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false)
+          local priced, cost = climb(ladder, fresh(ask), asked,
+            counter_values(account, ladder, false, charge[CHARGE.event_ms]), charge[CHARGE.event_ms],
+            ms_per_unit(ask[ASK.unit]), false)
           worth = priced and cost or 0
         end
       end
@@ -263,7 +226,8 @@ if phase == PHASE.EVENT then
         for _, fed in ipairs(paid[ONCE.feeds]) do
           local back = fed[FEED.amount]
           if not all and left_units > 0 then back = share(fed[FEED.amount], units, left_units) end
-          if counter_of(account, fed[FEED.key]) then feed(account, fed[FEED.key], 0, -back, 0) end
+          local counter = counter_of(account, fed[FEED.key])
+          if counter then counter[COUNTER.used] = counter[COUNTER.used] - back end
           fed[FEED.amount] = fed[FEED.amount] - back
         end
         paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
@@ -271,9 +235,9 @@ if phase == PHASE.EVENT then
     end
     if why == RESULT.OK then moved = true end
     local marks = bit.bor(flags, FLAG.REFUND)
-    usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, '', charge[CHARGE.event_ms])
-    outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why,
-      is_money and money or units, 0, 0, false, -money, -money, marks }
+    usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, charge[CHARGE.event_ms])
+    usages[#usages][USAGE.terms] = paid and paid[ONCE.terms] or ''
+    outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, is_money and money or units, -money, -money, marks)
     cost_all, debited_all = cost_all - money, debited_all - money
   end
 
@@ -285,14 +249,13 @@ if phase == PHASE.EVENT then
     if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
     if ladder and why == RESULT.OK then
       purse_open(OPEN, {})
-      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder, true), charge[CHARGE.event_ms],
-        ms_per_unit(ask[ASK.unit]), check)
+      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder, true, charge[CHARGE.event_ms]),
+        charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check)
       if not units then return false end
       enough = enough and units >= wanted(ask)
     end
     if check and refusal_of(ask) ~= RESULT.OK then enough = false end
-    outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], why, units, 0, 0, false, cost,
-      cost, flags }
+    outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, flags)
     cost_all = cost_all + cost
     return true
   end
@@ -318,10 +281,11 @@ if phase == PHASE.EVENT then
       end
     end
   end
-  local answered, contradicts = judge(known)
+  local answered, contradicts, mark = judge(charge, known)
+  flags = bit.bor(flags, mark)
   if contradicts then return record_conflict(answered) end
   if answered then return { 'again', answered, 0, 0, 0 } end
-  local paid_units, paid_cost, paid_takes, paid_feeds = 0, 0, {}, {}
+  local paid_units, paid_cost, paid_takes, paid_feeds, paid_terms = 0, 0, {}, {}, ''
   local paid
   if action == ACTION.REFUND then
     if original then paid = cmsgpack.unpack(original)
@@ -331,13 +295,14 @@ if phase == PHASE.EVENT then
     if action == ACTION.REFUND then
       refund_event(ask, paid)
     else
-      local units, cost, takes, feeds = debit_event(ask)
+      local units, cost, takes, feeds, terms = debit_event(ask)
       if not units then return { 'refused' } end
       paid_units, paid_cost = paid_units + units, paid_cost + cost
       for _, take in ipairs(takes) do
         paid_takes[#paid_takes + 1] = { take[1], take[2], bucket_of(account, take[1])[BUCKET.kind] }
       end
       for _, fed in ipairs(feeds) do paid_feeds[#paid_feeds + 1] = fed end
+      if paid_terms == '' then paid_terms = terms end
     end
   end
   lapse(account, entries, now_ms)
@@ -345,7 +310,7 @@ if phase == PHASE.EVENT then
   result = command_result()
   local outcome = pack_outcome()
   local answer = cmsgpack.pack({ 1, fingerprint, end_to_end, moved, outcome, paid_units, paid_cost, paid_takes,
-    paid_feeds })
+    paid_feeds, paid_terms })
   table.sort(account[ACCOUNT.buckets], pays_before)
   local account_packed = cmsgpack.pack(account)
   local until_ms = now_ms + charge[CHARGE.remember_ms]
@@ -356,7 +321,8 @@ if phase == PHASE.EVENT then
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account_packed)
   redis.call('SET', slot, answer, 'PX', charge[CHARGE.remember_ms])
-  if refund_until_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', refund_until_ms) end
+  local bucket_ms = refund_until_ms > 0 and refund_until_ms or changed.begun_ms
+  if bucket_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', bucket_ms) end
   if original_packed ~= '' then redis.call('SET', KEYS[7], original_packed, 'PX', charge[CHARGE.remember_ms]) end
   return { 'ok', outcome, 0, 0, changed.held_micro }
 end
@@ -368,13 +334,13 @@ if session then
   for _, answer in ipairs(session[SESSION.answers]) do
     if string.find(answer, charge[CHARGE.key], 1, true) then same_key[#same_key + 1] = cmsgpack.unpack(answer) end
   end
-  local outcome, contradicts = judge(same_key)
+  local outcome, contradicts, mark = judge(charge, same_key)
+  flags = bit.bor(flags, mark)
   if contradicts then return record_conflict(outcome) end
   if outcome then return { 'again', outcome, 0, 0, 0 } end
-  if bit.band(flags, FLAG.RENUMBERED) == 0 and number_seen(session) then
+  if bit.band(flags, FLAG.RENUMBERED) == 0 and number_seen(charge, session) then
     for _, ask in ipairs(asks) do
-      outcomes[#outcomes + 1] = { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], RESULT.REMEMBERED, 0, 0, 0,
-        false, 0, 0, flags }
+      outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], RESULT.REMEMBERED, 0, 0, 0, flags)
     end
     result = RESULT.REMEMBERED
     return { 'again', pack_outcome(), 0, 0, 0 }
@@ -423,12 +389,20 @@ local function matched(line)
   return line
 end
 
+local function is_named(line)
+  for _, ask in ipairs(asks) do
+    if ask[ASK.rating_group] == line[LINE.rating_group] and ask[ASK.service_id] == line[LINE.service_id] then return true end
+  end
+  return false
+end
+
+-- A report naming only the rating group matches its only live line, unless that is named by another one.
 local function line_for(ask)
   local only
   for _, line in ipairs(lines) do
-    if line[LINE.rating_group] == ask[ASK.rating_group] then
+    if line[LINE.rating_group] == ask[ASK.rating_group] and line[LINE.part] == ask[ASK.part] then
       if line[LINE.service_id] == ask[ASK.service_id] then return matched(line) end
-      if ask[ASK.service_id] < 0 and line[LINE.due_ms] > 0 then
+      if ask[ASK.service_id] < 0 and line[LINE.due_ms] > 0 and not is_named(line) then
         if only then only = false elseif only == nil then only = line end
       end
     end
@@ -452,6 +426,23 @@ local function line_for(ask)
   return line
 end
 
+-- The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where the
+-- client does not know (charging.md section 6).
+local function priced_at(line, ladder, report, used, own)
+  local at_ms, change_ms, period = report[REPORT.at_ms], line[LINE.change_ms], report[REPORT.period]
+  if change_ms == 0 then return at_ms end
+  local before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
+  if period == PERIOD.BEFORE then return before_ms elseif period == PERIOD.AFTER then return after_ms end
+  local function cost_at(instant_ms)
+    purse_open(OWN, own)
+    purse.used_ms = min(since[line], instant_ms)
+    local _, cost = climb(ladder, position_of(line), used, counter_values(account, ladder, false, instant_ms), instant_ms,
+      0, false)
+    return cost or EXACT_MAX
+  end
+  return cost_at(before_ms) <= cost_at(after_ms) and before_ms or after_ms
+end
+
 -- Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond its
 -- grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
 local touched, owned = {}, {}
@@ -460,12 +451,19 @@ if not refused_as then
 end
 
 local settled_cost, settled_usage = {}, {}
+local function close(line)
+  put_back(account, line, owned[line][1], owned[line][2], charge[CHARGE.event_ms])
+  owned[line] = { {}, 0 }
+end
+local open_line
 local measured = marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE and phase ~= PHASE.RECORD -- there was a grant to go by
 for index, ask in ipairs(asks) do
   local line = touched[index]
   settled_cost[index] = 0
+  if open_line and open_line ~= line then close(open_line) end
+  open_line = line
   if line and not owned[line] then
-    local own, granted = release(account, line)
+    local own, granted = take_up(account, line)
     owned[line] = { own, granted }
     if granted > 0 or next(own) then moved = true end
   end
@@ -494,27 +492,29 @@ for index, ask in ipairs(asks) do
       if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
       if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
-      local cost = 0
+      local cost, counters, at_ms = 0, nil, report[REPORT.at_ms]
       if ladder then
-        cost = settle(account, entries, line, ladder, reported, granted, own, report[REPORT.at_ms], since[line], 'usage',
-          #usages)
+        if ms_per_unit(line[LINE.unit]) == 0 then at_ms = priced_at(line, ladder, report, reported, own) end
+        counters = standing(ladder, at_ms - reported * ms_per_unit(line[LINE.unit]))
+        cost = settle(account, entries, line, ladder, reported, granted, own, at_ms, since[line], 'usage', #usages)
         if not cost then return { 'refused' } end
         granted = max(granted - reported, 0)
         owned[line][2] = granted
       end
       if reported > 0 or suspense > 0 then moved = true end
       settled_cost[index] = settled_cost[index] + cost
-      usage(ask, unit, reported, suspense, line[LINE.total], cost, 0, RESULT.OK, mark,
-        ladder and ladder[LADDER.tag] or '', report[REPORT.at_ms])
+      usage(ask, unit, reported, suspense, line[LINE.total], cost, 0, RESULT.OK, mark, at_ms, ladder and packed_ladder,
+        counters)
       settled_usage[index] = usages[#usages]
     end
     cost_all = cost_all + settled_cost[index]
   end
 end
+if open_line then close(open_line) end
 if (phase == PHASE.START or phase == PHASE.STOP) and not refused_as then
   for _, line in ipairs(lines) do
     if line[LINE.due_ms] > 0 then
-      release(account, line)
+      release(account, line, charge[CHARGE.event_ms])
       moved = true
     end
   end
@@ -523,119 +523,27 @@ lapse(account, entries, now_ms)
 balance = watch(account, crossings, now_ms)
 
 -- Passes 2 and 3: the minimum for each asking line, in priority then message order; then a fair part of the rest.
-local asking = {}
+local asking, asked_for = {}, {}
 for index, ask in ipairs(asks) do
   local why, line = RESULT.NO_GRANT, touched[index]
   if refused_as then why = refused_as
   elseif may_grant and ask[ASK.asked] >= 0 then
-    why = crowded[line] and RESULT.UNABLE or refusal_of(ask)
+    why = (crowded[line] or asked_for[line]) and RESULT.UNABLE or refusal_of(ask)
+    asked_for[line] = true
     if why == RESULT.OK then
-      asking[#asking + 1] = { index, ask, line, wanted(ask), 0 }
+      asking[#asking + 1] = asking_line(index, ask, line, wanted(ask))
     end
   elseif result == RESULT.SESSION_UNKNOWN then
     why = RESULT.SESSION_UNKNOWN
   end
-  outcomes[index] = { ask[ASK.rating_group], ask[ASK.service_id], line and line[LINE.unit] or ask[ASK.unit], why, 0, 0, 0,
-    false, settled_cost[index], line and line[LINE.debited] or 0, flags }
+  outcomes[index] = line_outcome(ask, line and line[LINE.unit] or ask[ASK.unit], why, 0, settled_cost[index],
+    line and line[LINE.debited] or 0, flags)
 end
 
-local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF = 1, 2, 3, 4, 5, 6, 7
-local short_of_others = false
-
--- Climb on from where the line's position stands and hold what that takes; `keep` false only measures.
-local function extend(one, units, keep)
-  local ask = one[ASKED]
-  local ladder, unit = one[LADDER_OF], ask[ASK.unit]
-  local position = keep and one[POSITION] or position_of(one[POSITION])
-  local covered = climb(ladder, position, units, counter_values(account, ladder, true),
-    charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(unit), ms_per_unit(unit), keep)
-  if not covered then return nil end
-  if keep then
-    one[GOT] = one[GOT] + covered
-    if covered > 0 then
-      hold(account, one[LINE_OF], purse_takes(), covered, ladder, ask[ASK.ladder], now_ms + 2 * ask[ASK.validity_ms])
-    end
-  end
-  return covered
-end
-
-table.sort(asking, function(a, b)
-  if a[ASKED][ASK.priority] ~= b[ASKED][ASK.priority] then return a[ASKED][ASK.priority] < b[ASKED][ASK.priority] end
-  return a[INDEX] < b[INDEX]
-end)
-for _, one in ipairs(asking) do
-  local ask, line = one[ASKED], one[LINE_OF]
-  if line[LINE.unit] ~= ask[ASK.unit] then -- counted in another unit from here on: nothing carries over
-    line[LINE.unit], line[LINE.total], line[LINE.paid_ahead], line[LINE.rest] = ask[ASK.unit], 0, 0, 0
-  end
-  one[POSITION], one[LADDER_OF] = position_of(line), ladder_of(ask[ASK.ladder])
-  purse_open(OPEN, {})
-  local first = one[WANT]
-  if #asking > 1 then first = min(first, ask[ASK.minimum]) end
-  if not extend(one, first, true) then return { 'refused' } end
-end
-if #asking > 1 then
-  local sums, alone = {}, {}
-  for _, one in ipairs(asking) do
-    local least = min(one[WANT], one[ASKED][ASK.minimum])
-    if one[GOT] >= least and one[GOT] < one[WANT] then
-      purse_open(OPEN, {})
-      if not extend(one, one[WANT] - one[GOT], false) then return { 'refused' } end
-      alone[one] = purse_takes()
-      for _, take in ipairs(alone[one]) do
-        sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
-      end
-    end
-  end
-  local free = {}
-  purse_open(OPEN, {})
-  for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id)), 0) end
-  for _, one in ipairs(asking) do
-    if alone[one] then
-      purse_open(OPEN, {})
-      local caps, scarce = {}, false
-      for _, take in ipairs(alone[one]) do
-        local id = take[TAKE.bucket]
-        caps[id] = take[TAKE.amount]
-        if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
-      end
-      purse.caps = scarce and caps
-      if not extend(one, one[WANT] - one[GOT], true) then return { 'refused' } end
-    end
-  end
-end
-
--- The last grant says so: what this line and nobody else holds covers no further minimum (RFC 8506 section 5.6).
-for _, one in ipairs(asking) do
-  local index, ask, line = one[INDEX], one[ASKED], one[LINE_OF]
-  local outcome = outcomes[index]
-  outcome[LINEOUTCOME.unit] = ask[ASK.unit]
-  if one[GOT] > 0 then
-    local validity_ms = ask[ASK.validity_ms]
-    local own = {}
-    for _, held in ipairs(line[LINE.hold]) do
-      own[held[TAKE.bucket]] = held[TAKE.amount]
-      local until_ms = bucket_of(account, held[TAKE.bucket])[BUCKET.until_ms]
-      if until_ms > 0 then validity_ms = max(min(validity_ms, until_ms - now_ms), 1000) end
-    end
-    line[LINE.due_ms] = now_ms + 2 * validity_ms
-    purse_open(ALONE, own)
-    local least = max(min(ask[ASK.minimum], wanted(ask)), 1)
-    local further = climb(one[LADDER_OF], position_of(one[POSITION]), least, counter_values(account, one[LADDER_OF], true),
-      charge[CHARGE.event_ms] + one[GOT] * ms_per_unit(ask[ASK.unit]), ms_per_unit(ask[ASK.unit]), true)
-    line[LINE.final] = further ~= nil and further < least
-    if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end
-    outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
-    outcome[LINEOUTCOME.change_ms], outcome[LINEOUTCOME.final] = ask[ASK.change_ms], line[LINE.final]
-    moved = true
-  else
-    outcome[LINEOUTCOME.result] = RESULT.CREDIT_LIMIT
-    for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-      if bucket[BUCKET.held] > 0 then short_of_others = true end
-    end
-  end
-  line[LINE.touched_ms] = now_ms
-end
+local event_ms = charge[CHARGE.event_ms]
+local granted_any, short_of_others = grant(account, asking, outcomes, event_ms, now_ms)
+if granted_any == nil then return { 'refused' } end
+moved = moved or granted_any
 if short_of_others then nudges[1] = 'holder' end
 for index, ask in ipairs(asks) do -- the refusal of a portal carries an FUI: a top-up lets its user out
   if may_grant and ask[ASK.portal] and outcomes[index][LINEOUTCOME.result] == RESULT.CREDIT_LIMIT then
@@ -643,14 +551,16 @@ for index, ask in ipairs(asks) do -- the refusal of a portal carries an FUI: a t
   end
 end
 
--- A refusal is on record too, at price 0; a grant stands on the record of the use it follows.
+-- A refusal is on record too, at price 0, and so is a grant: on the record of the use it follows, or on one of its own.
 for index, ask in ipairs(asks) do
   local outcome = outcomes[index]
-  local why = outcome[LINEOUTCOME.result]
+  local why, granted = outcome[LINEOUTCOME.result], outcome[LINEOUTCOME.granted]
   if settled_usage[index] then
-    settled_usage[index][USAGE.granted], settled_usage[index][USAGE.result] = outcome[LINEOUTCOME.granted], why
+    settled_usage[index][USAGE.granted], settled_usage[index][USAGE.result] = granted, why
+  elseif granted > 0 then
+    usage(ask, outcome[LINEOUTCOME.unit], 0, 0, touched[index][LINE.total], 0, granted, why, flags, event_ms, ask[ASK.ladder])
   elseif why ~= RESULT.OK and why ~= RESULT.NO_GRANT then
-    usage(ask, outcome[LINEOUTCOME.unit], 0, 0, 0, 0, 0, why, flags, '', charge[CHARGE.event_ms])
+    usage(ask, outcome[LINEOUTCOME.unit], 0, 0, 0, 0, 0, why, flags, event_ms)
   end
 end
 for _, line in ipairs(lines) do debited_all = debited_all + line[LINE.debited] end
@@ -669,7 +579,7 @@ elseif may_grant and #outcomes > 0 and (phase == PHASE.START or charge[CHARGE.si
       else -- a command-level failure releases every hold
         state = SESSIONSTATE.CLOSED
         for _, line in ipairs(lines) do
-          if line[LINE.due_ms] > 0 then release(account, line) end
+          if line[LINE.due_ms] > 0 then release(account, line, event_ms) end
         end
         lapse(account, entries, now_ms)
       end
@@ -713,7 +623,7 @@ for i = #answers, 1, -1 do
 end
 answers[#answers + 1] = cmsgpack.pack({ charge[CHARGE.key], fingerprint, end_to_end, moved, outcome })
 if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
-if moved then remember_number(session) end
+if moved then remember_number(charge, session) end
 local account_packed, session_packed = cmsgpack.pack(account), cmsgpack.pack(session)
 
 -- write
@@ -722,4 +632,5 @@ if failed then return { failed } end
 redis.call('SET', KEYS[1], account_packed)
 redis.call('HSET', KEYS[2], session_id, session_packed)
 if due_sooner then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n' .. session_id, due_ms) end
+if changed.begun_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', changed.begun_ms) end
 return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro }

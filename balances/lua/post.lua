@@ -37,7 +37,8 @@ local function new_bucket(posting)
   end
   if #buckets >= BUCKETS_MAX then return nil end
   local bucket = { account[ACCOUNT.next_bucket], posting[POSTING.kind], 0, 0, posting[POSTING.priority],
-    posting[POSTING.from_ms], posting[POSTING.until_ms], posting[POSTING.scope], posting[POSTING.name] }
+    posting[POSTING.from_ms], posting[POSTING.until_ms], posting[POSTING.scope], posting[POSTING.name],
+    posting[POSTING.window_ms] }
   account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
   buckets[#buckets + 1] = bucket
   return bucket
@@ -57,6 +58,10 @@ for _, posting in ipairs(post[POST.postings]) do
     result = RESULT.TOO_MUCH
   else
     enter(account, entries, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
+    if amount ~= 0 and (posting[POSTING.original] > 0 or posting[POSTING.terms] ~= '') then
+      local entry = entries[#entries]
+      entry[ENTRY.original], entry[ENTRY.terms] = posting[POSTING.original], posting[POSTING.terms]
+    end
     if amount > 0 then nudges[1] = 'final' end
     local until_ms = bucket[BUCKET.until_ms]
     if until_ms > 0 and (next_due == 0 or until_ms < next_due) then next_due = until_ms end
@@ -67,7 +72,7 @@ local outcome = cmsgpack.pack({ result, result == RESULT.OK and entries or {}, b
 if result ~= RESULT.OK then return { 'refused', outcome } end
 table.sort(account[ACCOUNT.buckets], pays_before)
 local account_packed = cmsgpack.pack(account)
-local answer = cmsgpack.pack({ 1, post[POST.fingerprint], 0, true, outcome, 0, 0, {}, {} })
+local answer = cmsgpack.pack({ 1, post[POST.fingerprint], 0, true, outcome, 0, 0, {}, {}, '' })
 local record = { 1, 'post', account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0, now_ms, now_ms,
   post[POST.key], post[POST.fingerprint], 0, entries, {}, post[POST.actor], post[POST.reason], post[POST.reference],
   crossings, nudges, post[POST.key], now_ms + post[POST.remember_ms], '' }

@@ -17,6 +17,7 @@ local stored = session_id ~= '' and redis.call('HGET', KEYS[2], session_id)
 local gone = not packed or (session_id ~= '' and not stored)
 local account = packed and cmsgpack.unpack(packed)
 local session = stored and cmsgpack.unpack(stored)
+purse.account, purse.now_ms = account, account and max(account[ACCOUNT.clock_ms], now_ms)
 local entries, crossings, usages = {}, {}, {}
 local due_ms, changed_any = 0, false
 local reason = 'expired'
@@ -31,8 +32,8 @@ if not gone and session then
     for _, line in ipairs(session[SESSION.lines]) do
       if line[LINE.due_ms] > 0 and line[LINE.due_ms] <= now_ms then
         usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0,
-          0, RESULT.OK, FLAG.ABANDONED, '', now_ms }
-        release(account, line)
+          0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part] }
+        release(account, line, now_ms)
         changed_any = true
       elseif line[LINE.due_ms] > 0 then
         idle = false

@@ -33,12 +33,13 @@ def twins(redis_url: str) -> Iterator[Twins]:
 
 
 def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
-    """Anything rating may build: bundles, bounds of every sort, fees, odd fractions, tier and money counters."""
+    """Anything rating may build: bundles, bounds of every sort, fees, odd fractions, tiers, caps, windows, grades."""
     steps = []
     for _ in range(rng.randrange(3)):
+        single, grade = rng.random() < 0.2, rng.choice(("", "", "", "slow"))
         if rng.random() < 0.5 and unit != Kind.MONEY:
             block = rng.choice((1, 7, 60))
-            steps.append(Step(unit, rng.choice(("", "data")), block, block))
+            steps.append(Step(unit, rng.choice(("", "data")), block, block, grade=grade, single=single))
         else:
             steps.append(
                 Step(
@@ -49,10 +50,12 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
                     rng.choice((1, 1, 3, 1000)),
                     rng.randrange(3),
                     reach=rng.choice((0, 60, 100)),
-                    counter=rng.choice(("", "", "tier", "cap")),
+                    counter=rng.choice(("", "", "tier", "cap", "window", "once")),
                     counter_reach=rng.choice((100, 5_000, 100_000)),
                     until_ms=rng.choice((0, 0, now_ms + rng.randrange(-5_000, 200_000))),
                     stop=rng.random() < 0.1,
+                    grade=grade,
+                    single=single,
                 )
             )
     steps.append(
@@ -63,7 +66,24 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
         counts.append(Count("tier", 0, now_ms + rng.choice((60_000, 10**9))))
     if rng.random() < 0.3:
         counts.append(Count("cap", 1, 0))
-    return Ladder(tuple(steps), fee=rng.choice((0, 0, 0, 30_000)), counts=tuple(counts), tag=f"t@{rng.randrange(3)}")
+    if rng.random() < 0.2:
+        counts.append(Count("window", rng.randrange(2), window_ms=3_000_000))
+    if rng.random() < 0.2:
+        counts.append(Count("once", 0, window_ms=2_000_000, once=True))
+    least = rng.choice((0, 0, 0, 7, 120_000))
+    most = rng.choice((0, 0, least + 1, least + 200_000))
+    return Ladder(
+        tuple(steps),
+        fee=rng.choice((0, 0, 0, 30_000)),
+        counts=tuple(counts),
+        tag=f"t@{rng.randrange(3)}",
+        fee_waived=rng.random() < 0.3,
+        least=least,
+        most=most,
+        most_ends=most > 0 and rng.random() < 0.5,
+        slack=rng.choice((0, 0, 1)),
+        terms=rng.choice(("", "tax=190000")),
+    )
 
 
 class Client:
@@ -91,10 +111,12 @@ class Client:
                     rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)
                 )
                 at_ms = self.now_ms - rng.choice((0, 0, 500, 40_000))
-                reports.append(Report(money, octets, seconds, units, at_ms))
-        ladder = ops.NO_BLOB
+                reports.append(Report(money, octets, seconds, units, at_ms, rng.choice((0, 0, 1, 2))))
+        ladder = dearest = ops.NO_BLOB
         if rng.random() < 0.97:
             ladder = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
+            if rng.random() < 0.2:
+                dearest = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
         return Ask(
             rng.choice((10, 10, 20, -1)),
             rng.choice((-1, -1, 1)),
@@ -107,12 +129,16 @@ class Client:
             priority=rng.randrange(3),
             ladder=ladder,
             validity_ms=rng.choice((60_000, 600_000)),
-            change_ms=0,
+            change_ms=rng.choice((0, self.now_ms + rng.choice((1, 40_000, 400_000)))),
             free=rng.random() < 0.05,
             emergency=rng.random() < 0.02,
             portal=rng.random() < 0.1,
             refusal=ops.Result.OK if ladder is not ops.NO_BLOB and rng.random() < 0.97 else ops.Result.RATING_FAILED,
-            whole=rng.random() < 0.5,
+            whole=rng.random() < (0.5 if phase == Phase.EVENT else 0.1),
+            until_ms=rng.choice((0, 0, self.now_ms + rng.choice((500, 100_000)))),
+            dearest=dearest,
+            blocks=rng.random() < 0.2,
+            part=0,
         )
 
     def charge(self) -> Charge:
@@ -138,6 +164,16 @@ class Client:
         if phase == Phase.START:
             number = rng.choice((0, 0, 0, number))
         asks = [self.ask(phase, action) for _ in range(rng.choice((1, 1, 1, 2, 3, 0)))]
+        if asks and phase != Phase.EVENT and rng.random() < 0.3:  # and what is charged beside one of them
+            place = rng.randrange(len(asks))
+            beside = msgspec.structs.replace(
+                self.ask(phase, action),
+                rating_group=asks[place].rating_group,
+                service_id=asks[place].service_id,
+                asked=asks[place].asked,
+                part=1,
+            )
+            asks.insert(place + 1, beside)
         originals = [sent for sent in self.sent if sent.phase == Phase.EVENT and sent.action == Action.DEBIT]
         refund_of = rng.choice(originals).once_key if action == Action.REFUND and originals else ""
         self.end_to_end += 1
@@ -197,6 +233,7 @@ class Client:
                         until_ms,
                         rng.choice(([], ["data"], ["voice"])),
                         "b",
+                        0 if until_ms else rng.choice((0, 50_000)),
                     )
                 )
         post = ops.Post(

@@ -11,6 +11,7 @@ import redis
 from balances import keys, ops, scripts
 from balances.model import Appended, Model
 from balances.packing import unpack_answer, unpack_ladder
+from tariffs.ladder import tier_of
 from tariffs.units import Kind
 
 EPOCH = "7"
@@ -155,13 +156,35 @@ class Twins:
 def check_account(account: ops.Account, sessions: list[ops.Session]) -> None:
     """Invariants of nothing-is-lost: held is the sum of live holds, no bucket but main is overdrawn."""
     held: dict[int, int] = {}
+    counted: dict[str, int] = {}
+    shared: dict[str, int] = {}
+    kinds = {bucket.id: bucket.kind for bucket in account.buckets}
     for session in sessions:
         for line in session.lines:
             assert (line.due_ms > 0) == (line.granted > 0), line
             assert session.state == ops.SessionState.OPEN or line.due_ms == 0, session
             assert line.paid_ahead >= 0
-            for take in line.hold:
-                held[take.bucket] = held.get(take.bucket, 0) + take.amount
+            if not line.due_ms:
+                assert not line.hold
+                continue
+            ladder = unpack_ladder(ops.blob(line.ladder))
+            money = sum(take.amount for take in line.hold if kinds[take.bucket] == Kind.MONEY)
+            if tier_of(ladder):
+                shared[tier_of(ladder)] = shared.get(tier_of(ladder), 0) + 1
+            for count in ladder.counts:
+                counted[count.key] = counted.get(count.key, 0) + (money if count.what else line.granted)
+            for take in line.hold:  # on a tier money is held by its counter
+                if kinds[take.bucket] != Kind.MONEY or not tier_of(ladder):
+                    held[take.bucket] = held.get(take.bucket, 0) + take.amount
+    for counter in account.counters:
+        assert counter.held == counted.pop(counter.key, 0), (counter, sessions)
+        assert counter.sharers == shared.pop(counter.key, 0)
+        assert counter.sharers or not counter.pool, counter
+        for take in counter.pool:
+            assert kinds[take.bucket] == Kind.MONEY
+            assert take.amount > 0
+            held[take.bucket] = held.get(take.bucket, 0) + take.amount
+    assert not any(counted.values()), counted
     for bucket in account.buckets:
         assert bucket.held == held.pop(bucket.id, 0), (account, sessions)
         assert bucket.held >= 0

@@ -21,30 +21,37 @@ class Purse:
     """Buckets as (kind, scope, amount); the last is main money, which takes what nobody covers."""
 
     def __init__(self, buckets: Sequence[tuple[int, str, int]]) -> None:
-        self.payers = [(kind, scope) for kind, scope, _ in buckets]
+        self.scopes = [(kind, scope) for kind, scope, _ in buckets]
         self.balances = [amount for _, _, amount in buckets]
         self.journal: list[tuple[int, int]] = []
 
     def copy(self) -> Purse:
         copied = Purse([])
-        copied.payers, copied.balances, copied.journal = self.payers, self.balances[:], self.journal[:]
+        copied.scopes, copied.balances, copied.journal = self.scopes, self.balances[:], self.journal[:]
         return copied
 
     def _paying(self, kind: int, scope: str) -> list[int]:
-        return [at for at, (k, s) in enumerate(self.payers) if k == kind and s in ("", scope)]
+        return [at for at, (k, s) in enumerate(self.scopes) if k == kind and s in ("", scope)]
 
-    def available(self, kind: int, scope: str) -> int:
-        return max(sum(self.balances[at] for at in self._paying(kind, scope)), 0)
+    def payers(self, kind: int, scope: str) -> list[int]:
+        return self._paying(kind, scope)
 
-    def take(self, kind: int, scope: str, amount: int) -> None:
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        return max(sum(self.balances[at] for at in self._paying(kind, scope) if payer in (None, at)), 0)
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         assert amount >= 0
+        if payer is not None:
+            assert amount <= self.balances[payer]
+            self._move(payer, amount)
+            return
         assert kind == Kind.MONEY or amount <= self.available(kind, scope)
         for at in self._paying(kind, scope):
             part = min(max(self.balances[at], 0), amount)
             self._move(at, part)
             amount -= part
         if amount:
-            self._move(len(self.payers) - 1, amount)
+            self._move(len(self.scopes) - 1, amount)
 
     def _move(self, at: int, amount: int) -> None:
         self.balances[at] -= amount
@@ -75,55 +82,94 @@ class Blockwise:
     run: tuple[int, int, int] | None = None
     run_exact: Fraction = Fraction(0)
     run_paid: int = 0
+    spent: int = 0
+    charged: int = 0
 
     def use(self, units: int) -> None:
         """Settle: every unit is charged."""
         while self.paid_to < self.used + units:
-            assert self._chain(grant=False)
+            assert self._chain(grant=False) is not None
         self.used += units
 
     def grant(self, units: int) -> int:
-        """Units covered in whole blocks, at most so many."""
+        """Units covered in whole blocks, at most so many, all of one grade."""
+        grade = None
         while self.paid_to < self.used + units:
             before = dataclasses.replace(self, purse=self.purse.copy())
-            if not self._chain(grant=True):
+            of_block = self._chain(grant=True)
+            if of_block is None or grade not in (None, of_block):
                 vars(self).update(vars(before))
                 break
+            grade = of_block
         return min(self.paid_to - self.used, units)
 
-    def _chain(self, *, grant: bool) -> bool:
-        """The next block, and of the steps behind what its bundle lacks; False when any part is not covered."""
-        owed, first = 1, 0
-        if self.ladder.fee and not self.fee_paid:
-            scope = next(step.scope for step in self.ladder.steps if step.kind == Kind.MONEY)
+    def _money_scope(self) -> str:
+        return next(step.scope for step in self.ladder.steps if step.kind == Kind.MONEY)
+
+    def _chain(self, *, grant: bool) -> str | None:
+        """The next block, and of the steps behind what its bundle lacks; its grade, or None when any part is not
+        covered."""
+        owed, first, grade = 1, 0, None
+        if self.ladder.fee and not self.fee_paid and not self.ladder.fee_waived:
+            scope = self._money_scope()
             if grant and self.purse.available(Kind.MONEY, scope) < self.ladder.fee:
-                return False
+                return None
             self._pay(Kind.MONEY, scope, self.ladder.fee)
             self.fee_paid = True
         while owed > 0:
             at = next(at for at in range(first, len(self.ladder.steps)) if not self._over(self.ladder.steps[at]))
             step = self.ladder.steps[at]
-            if grant and step.stop:
-                return False
-            available = self.purse.available(step.kind, step.scope)
-            if step.kind == Kind.MONEY:
-                amount = self._next_amount(step)
-                if grant and amount > available:
-                    return False
-                self._pay(step.kind, step.scope, amount)
-                covered = step.block
-                owed -= covered
-            elif available >= step.price:
-                self._pay(step.kind, step.scope, step.price)
-                covered = step.block
-                owed -= covered
+            if grant and (step.stop or (self.ladder.most_ends and self.spent >= self.ladder.most)):
+                return None
+            covered = self._money_block(step, grant) if step.kind == Kind.MONEY else self._bundle_block(step)
+            if covered is None:
+                return None
+            if covered < step.block:
+                first = at + 1
+                owed = max(owed, step.block) - covered if covered else owed
             else:
-                covered, first = available * step.block // step.price, at + 1
-                if covered:
-                    self._pay(step.kind, step.scope, available)
-                    owed = max(owed, step.block) - covered
+                owed -= covered
+            if covered and grade is None:
+                grade = step.grade
             self.paid_to += covered
-        return True
+        return grade
+
+    def _money_block(self, step: Step, grant: bool) -> int | None:
+        kept = self.run, self.run_exact, self.run_paid
+        spent = self.spent + self._next_amount(step)
+        fee = 0 if self.fee_paid else self.ladder.fee
+        most = self.ladder.most
+        due = max(spent, self.ladder.least)
+        if most:
+            spent, due = max(min(spent, most), self.spent), min(due, most)
+        amount = fee + max(due - self.charged, 0)
+        payer = None
+        if step.single:
+            payers = self.purse.payers(step.kind, step.scope)
+            payer = next((one for one in payers if self.purse.available(step.kind, step.scope, one) >= amount), None)
+        if grant and (amount > self.purse.available(step.kind, step.scope) or (step.single and payer is None)):
+            self.run, self.run_exact, self.run_paid = kept
+            return None
+        self._pay(step.kind, step.scope, amount, payer)
+        self.spent, self.charged, self.fee_paid = spent, max(due, self.charged), True
+        return step.block
+
+    def _bundle_block(self, step: Step) -> int:
+        """Units covered: the whole block, or what is there of it."""
+        available = self.purse.available(step.kind, step.scope)
+        if step.single:
+            payers = self.purse.payers(step.kind, step.scope)
+            able = [one for one in payers if self.purse.available(step.kind, step.scope, one) >= step.price]
+            if able:
+                self._pay(step.kind, step.scope, step.price, able[0])
+            return step.block if able else 0
+        if available >= step.price:
+            self._pay(step.kind, step.scope, step.price)
+            return step.block
+        covered = available * step.block // step.price
+        if covered:
+            self._pay(step.kind, step.scope, available)
+        return covered
 
     def _over(self, step: Step) -> bool:
         at = self.paid_to
@@ -148,8 +194,8 @@ class Blockwise:
         self.run_paid += amount
         return amount
 
-    def _pay(self, kind: int, scope: str, amount: int) -> None:
-        self.purse.take(kind, scope, amount)
+    def _pay(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+        self.purse.take(kind, scope, amount, payer)
         if kind == Kind.MONEY:
             self.cost += amount
 

@@ -14,25 +14,44 @@ local function counter_of(account, key)
   return nil
 end
 
-local function feed(account, key, until_ms, used, held)
-  if used == 0 and held == 0 then return end
-  local counter = counter_of(account, key)
+local function counter_made(account, count)
+  local counter = counter_of(account, count[COUNT.key])
   if not counter then
-    counter = { key, 0, 0, until_ms }
+    local window = count[COUNT.window_ms] > 0 and (count[COUNT.once] and WINDOW.ONCE or WINDOW.RENEWS) or WINDOW.NONE
+    counter = { count[COUNT.key], 0, 0, count[COUNT.until_ms], window, 0, {} }
     local counters = account[ACCOUNT.counters]
     counters[#counters + 1] = counter
+  end
+  return counter
+end
+
+-- Raise a counter. A window begins with its first use, and again with the first one after its end.
+local function feed(account, count, at_ms, used, held)
+  if used == 0 and held == 0 then return end
+  local counter = counter_made(account, count)
+  if counter[COUNTER.window] ~= WINDOW.NONE and (used > 0 or held > 0) then
+    local until_ms = counter[COUNTER.until_ms]
+    if until_ms > 0 and until_ms <= at_ms and counter[COUNTER.window] == WINDOW.RENEWS then
+      counter[COUNTER.used], until_ms = 0, 0
+    end
+    if until_ms == 0 then counter[COUNTER.until_ms] = at_ms + count[COUNT.window_ms] end
   end
   counter[COUNTER.used] = counter[COUNTER.used] + used
   counter[COUNTER.held] = counter[COUNTER.held] + held
 end
 
--- Value of each counter as a climb of this ladder begins: a grant sees what others hold too, use that happened does not.
+-- Value of each counter as a climb of this ladder begins: a grant sees what others hold too, use that happened does
+-- not. A window that is over has nothing used in it, or is past every bound.
 local NONE = {}
-local function counter_values(account, ladder, with_held)
+local function counter_values(account, ladder, with_held, at_ms)
   if #account[ACCOUNT.counters] == 0 and #ladder[LADDER.counts] == 0 then return NONE end
   local values = {}
   for _, counter in ipairs(account[ACCOUNT.counters]) do
-    values[counter[COUNTER.key]] = counter[COUNTER.used] + (with_held and counter[COUNTER.held] or 0)
+    local value, until_ms = counter[COUNTER.used], counter[COUNTER.until_ms]
+    if counter[COUNTER.window] ~= WINDOW.NONE and until_ms > 0 and until_ms <= at_ms then
+      value = counter[COUNTER.window] == WINDOW.ONCE and EXACT_MAX or 0
+    end
+    values[counter[COUNTER.key]] = min(value + (with_held and counter[COUNTER.held] or 0), EXACT_MAX)
   end
   return values
 end
@@ -43,7 +62,7 @@ local function enter(account, entries, bucket, amount, counter_account, why, lin
   account[ACCOUNT.seq] = account[ACCOUNT.seq] + 1
   bucket[BUCKET.amount] = bucket[BUCKET.amount] + amount
   entries[#entries + 1] = { account[ACCOUNT.seq], bucket[BUCKET.id], bucket[BUCKET.kind], amount,
-    bucket[BUCKET.amount], counter_account, why, line }
+    bucket[BUCKET.amount], counter_account, why, line, 0, '' }
 end
 
 -- What an expired bucket still has and nobody holds lapses; an expired bucket with nothing left is dropped.
@@ -60,7 +79,8 @@ local function lapse(account, entries, now_ms)
   local counters = account[ACCOUNT.counters]
   for i = #counters, 1, -1 do
     local counter = counters[i]
-    if counter[COUNTER.until_ms] > 0 and counter[COUNTER.until_ms] <= now_ms and counter[COUNTER.held] == 0 then
+    if counter[COUNTER.until_ms] > 0 and counter[COUNTER.until_ms] <= now_ms and counter[COUNTER.held] == 0
+        and counter[COUNTER.sharers] == 0 and counter[COUNTER.window] ~= WINDOW.ONCE then
       table.remove(counters, i)
     end
   end

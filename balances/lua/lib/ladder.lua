@@ -9,7 +9,15 @@ local function affordable(step, available, rest)
   return max((muldiv(available, per, slack - rest, price, 1)), 0)
 end
 
-local function room_of(ladder, step, need, start, at, cost, run, counters, at_ms, ms_per_unit)
+-- What further blocks may come to so that at most `money` is due for them; false: no matter what
+local function within(ladder, spent, charged, money)
+  local due, most = charged + money, ladder[LADDER.most]
+  if most > 0 and due >= most then return false end
+  if due < ladder[LADDER.least] then return -1 end
+  return due - spent
+end
+
+local function room_of(ladder, step, need, start, at, cost, run, spent, charged, counters, at_ms, ms_per_unit)
   local room = need
   if step[STEP.reach] > 0 then room = min(room, step[STEP.reach] - start - at) end
   if step[STEP.until_ms] > 0 then
@@ -30,14 +38,34 @@ local function room_of(ladder, step, need, start, at, cost, run, counters, at_ms
     elseif left - (fed == 1 and cost or 0) <= 0 then
       return 0
     elseif fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
-      room = min(room, (affordable(step, left - cost - 1, run) + 1) * step[STEP.block])
+      local limit = within(ladder, spent, charged, left - cost - 1)
+      if limit then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
     end
   end
   return room
 end
 
--- line: a table with the fields of LINE; returns units covered and money taken, or nil when a price passes 2^53
-local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
+local ANYBODY = { false }
+local function payers_of(step, grant)
+  local payers = purse_payers(step[STEP.kind], step[STEP.scope])
+  if step[STEP.kind] == KIND.MONEY and not grant then payers[#payers + 1] = false end
+  return payers
+end
+
+-- The counter that both bounds a step and is fed by the line; '' for none
+local function tier_of(ladder)
+  if #ladder[LADDER.counts] == 0 then return '' end
+  for _, step in ipairs(ladder[LADDER.steps]) do
+    for _, count in ipairs(ladder[LADDER.counts]) do
+      if step[STEP.counter] == count[COUNT.key] then return step[STEP.counter] end
+    end
+  end
+  return ''
+end
+
+-- line: a table with the fields of LINE; returns units covered, money taken and the grade of the first block that was
+-- paid (nil: none), or nil when a price passes 2^53
+local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade)
   local ahead = min(units, line[LINE.paid_ahead])
   local start, at, need, cost = line[LINE.total], ahead, units - ahead, 0
   if need == 0 then
@@ -46,82 +74,112 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant)
   end
   local rest, rest_price, rest_per, rest_rounding =
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding]
+  local spent, charged, fee_paid = line[LINE.spent], line[LINE.charged], line[LINE.fee_paid]
   local open_units = 0
   local safe_mark, safe_at, safe_cost = purse_mark(), at, cost
   local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
-  local steps = ladder[LADDER.steps]
-  if ladder[LADDER.fee] > 0 and not line[LINE.fee_paid] then
+  local safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
+  local steps, least, most = ladder[LADDER.steps], ladder[LADDER.least], ladder[LADDER.most]
+  local upfront = grant and ladder[LADDER.slack] or 0
+  if not fee_paid and not ladder[LADDER.fee_waived] then upfront = upfront + ladder[LADDER.fee] end
+  if upfront > 0 then
     local scope
     for _, step in ipairs(steps) do
       if step[STEP.kind] == KIND.MONEY then scope = step[STEP.scope] break end
     end
-    if grant and purse_available(KIND.MONEY, scope) < ladder[LADDER.fee] then
+    if grant and purse_available(KIND.MONEY, scope, false) < upfront then
       line[LINE.total], line[LINE.paid_ahead] = start + at, 0
       return at, 0
     end
-    purse_take(KIND.MONEY, scope, ladder[LADDER.fee])
-    cost, open_units = ladder[LADDER.fee], 1
+    purse_take(KIND.MONEY, scope, upfront, false)
+    cost, open_units = upfront, 1
   end
+  fee_paid = fee_paid or not ladder[LADDER.fee_waived]
 
   for _, step in ipairs(steps) do
-    local run = 0
-    if rest_price == step[STEP.price] and rest_per == step[STEP.per] and rest_rounding == step[STEP.rounding] then
-      run = rest
-    end
-    local room = room_of(ladder, step, need, start, at, cost, run, counters, at_ms, ms_per_unit)
-    if room > 0 then
-      if grant and step[STEP.stop] then break end
-      local kind, scope, block = step[STEP.kind], step[STEP.scope], step[STEP.block]
+    local kind, scope, block, price = step[STEP.kind], step[STEP.scope], step[STEP.block], step[STEP.price]
+    local per, rounding, single = step[STEP.per], step[STEP.rounding], step[STEP.single]
+    local short, ended = false, false
+    for _, payer in ipairs(single and payers_of(step, grant) or ANYBODY) do
+      local run = 0
+      if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
+      local room = room_of(ladder, step, need, start, at, cost, run, spent, charged, counters, at_ms, ms_per_unit)
+      if room <= 0 then
+        short = false
+        break
+      end
+      local available = purse_available(kind, scope, payer)
+      local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
+      if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
+          or (ladder[LADDER.most_ends] and spent >= most)) then
+        ended = true
+        break
+      end
+      if grant and ladder[LADDER.most_ends] and kind == KIND.MONEY and price > 0 then
+        room = min(room, (affordable(step, most - spent - 1, run) + 1) * block)
+      end
       local blocks = blocks_started(room, block)
-      local available = purse_available(kind, scope)
-      local amount, left, short
+      local amount, left
       if kind == KIND.MONEY then
-        local price, per, rounding = step[STEP.price], step[STEP.per], step[STEP.rounding]
+        local fee = fee_paid and 0 or ladder[LADDER.fee]
+        local limit = within(ladder, spent, charged, available - fee)
         amount, left = muldiv(price, blocks, run, per, rounding)
-        short = grant and amount > available
+        short = (grant or payer) and limit and amount > limit
         if short then
-          blocks = affordable(step, available, run)
+          blocks = affordable(step, limit, run)
           amount, left = muldiv(price, blocks, run, per, rounding)
         end
-        if amount > EXACT_MAX then return nil end
+        if amount > EXACT_MAX or (most == 0 and spent + amount > EXACT_MAX) then return nil end
         if blocks > 0 then
-          purse_take(kind, scope, amount)
-          cost = cost + amount
+          local bound = most > 0 and most or EXACT_MAX
+          spent = max(min(spent + amount, bound), spent)
+          local due = max(min(max(spent, least), bound), charged)
+          purse_take(kind, scope, fee + due - charged, payer)
+          cost, charged, fee_paid = cost + fee + due - charged, due, true
           rest, rest_price, rest_per, rest_rounding = left, price, per, rounding
         end
       else
-        amount = step[STEP.price] * blocks
+        amount = price * blocks
         short = amount > available
         if short then
-          blocks = div(available, step[STEP.price])
-          amount = step[STEP.price] * blocks
+          blocks = div(available, price)
+          amount = price * blocks
         end
-        if blocks > 0 then purse_take(kind, scope, amount) end
+        if blocks > 0 then purse_take(kind, scope, amount, payer) end
       end
       local covered = blocks * block
       at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
+      if covered > 0 then grade = grade or step[STEP.grade] end
       if open_units == 0 then
         safe_mark, safe_at, safe_cost = purse_mark(), at, cost
         safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
+        safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
       end
-      if need == 0 or (short and kind == KIND.MONEY) then break end
-      local part = short and available - amount or 0
-      covered = part > 0 and div(part * block, step[STEP.price]) or 0
+      if need == 0 then
+        ended = true
+        break
+      end
+      local part = short and kind ~= KIND.MONEY and not single and available - amount or 0
+      covered = part > 0 and div(part * block, price) or 0
       if covered > 0 then
-        purse_take(kind, scope, part)
+        purse_take(kind, scope, part, false)
         at, need, open_units = at + covered, max(need, block) - covered, max(open_units, block) - covered
+        grade = grade or step[STEP.grade]
       end
     end
+    if ended or (short and kind == KIND.MONEY) then break end
   end
 
   if grant and open_units > 0 then
     purse_undo(safe_mark)
     at, cost, rest = safe_at, safe_cost, safe_rest
     rest_price, rest_per, rest_rounding = safe_price, safe_per, safe_rounding
+    spent, charged, fee_paid, grade = safe_spent, safe_charged, safe_fee_paid, safe_grade
   end
-  if at > ahead then line[LINE.fee_paid] = true end
+  if at > ahead then line[LINE.fee_paid] = fee_paid end
   line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] =
     rest, rest_price, rest_per, rest_rounding
+  line[LINE.spent], line[LINE.charged] = spent, charged
   line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
-  return min(units, at), cost
+  return min(units, at), cost, grade
 end

@@ -1,7 +1,7 @@
 -- Lines of a session: releasing, settling, holding; twin of balances.model.Lines.
 -- @use lib/ladder
 -- @use lib/account
-local changed = { sessions = 0, holds = 0, held_micro = 0 }
+local changed = { sessions = 0, holds = 0, held_micro = 0, begun_ms = 0 } -- begun_ms: a bucket's validity ends then
 
 local ladders = {} -- unpacked once: the ladder of a hold is mostly the one in force
 local function ladder_of(packed)
@@ -14,20 +14,57 @@ local function ladder_of(packed)
   return ladder
 end
 
--- Give the hold back; returns what it was (bucket id -> amount) and the units granted.
-local function release(account, line)
+-- Where a line stands on its ladder: what a climb moves, without the rest of the line
+local function position_of(line)
+  local position = { 0, 0, 0, line[LINE.total], line[LINE.paid_ahead], line[LINE.rest], line[LINE.rest_price],
+    line[LINE.rest_per], line[LINE.rest_rounding], line[LINE.fee_paid] }
+  position[LINE.spent], position[LINE.charged] = line[LINE.spent], line[LINE.charged]
+  return position
+end
+
+local function ms_per_unit(unit)
+  return unit == KIND.SECONDS and 1000 or 0
+end
+
+local function keep_in(counter, bucket, amount)
+  bucket[BUCKET.held] = bucket[BUCKET.held] + amount
+  for _, take in ipairs(counter[COUNTER.pool]) do
+    if take[TAKE.bucket] == bucket[BUCKET.id] then
+      take[TAKE.amount] = take[TAKE.amount] + amount
+      return
+    end
+  end
+  local pool = counter[COUNTER.pool]
+  pool[#pool + 1] = { bucket[BUCKET.id], amount }
+end
+
+-- Take the hold of a line up; returns what may pay its use (bucket id -> amount) and the units granted. On a tier that
+-- is the money of all lines that share it: `put_back` leaves them what they need.
+local function take_up(account, line)
   local own, granted, money = {}, line[LINE.granted], 0
+  local ladder = (granted > 0 or #line[LINE.hold] > 0) and ladder_of(line[LINE.ladder])
+  local tier = ladder and tier_of(ladder) or ''
   for _, take in ipairs(line[LINE.hold]) do
     local bucket = bucket_of(account, take[TAKE.bucket])
-    own[take[TAKE.bucket]] = take[TAKE.amount]
-    bucket[BUCKET.held] = bucket[BUCKET.held] - take[TAKE.amount]
-    if bucket[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
-  end
-  local ladder = (granted > 0 or money > 0) and ladder_of(line[LINE.ladder])
-  if ladder then
-    for _, count in ipairs(ladder[LADDER.counts]) do
-      feed(account, count[COUNT.key], count[COUNT.until_ms], 0, count[COUNT.what] == 0 and -granted or -money)
+    local is_money = bucket[BUCKET.kind] == KIND.MONEY
+    if is_money then money = money + take[TAKE.amount] end
+    if not is_money or tier == '' then
+      own[take[TAKE.bucket]] = take[TAKE.amount]
+      bucket[BUCKET.held] = bucket[BUCKET.held] - take[TAKE.amount]
     end
+  end
+  local counter = tier ~= '' and counter_of(account, tier)
+  if counter then
+    for _, take in ipairs(counter[COUNTER.pool]) do
+      local bucket = bucket_of(account, take[TAKE.bucket])
+      own[take[TAKE.bucket]] = take[TAKE.amount]
+      bucket[BUCKET.held] = bucket[BUCKET.held] - take[TAKE.amount]
+    end
+    counter[COUNTER.pool] = {}
+    if line[LINE.due_ms] > 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] - 1 end
+  end
+  for _, count in ipairs(ladder and ladder[LADDER.counts] or NONE) do
+    feed(account, count, 0, 0, count[COUNT.what] == 0 and -granted or -money)
   end
   if line[LINE.due_ms] > 0 then changed.holds = changed.holds - 1 end
   changed.held_micro = changed.held_micro - money
@@ -35,13 +72,63 @@ local function release(account, line)
   return own, granted
 end
 
-local function hold(account, line, takes, units, ladder, packed, due_ms)
+-- Give back what is left of `own`. While other lines hold on the same tier, their money stays with its counter: all but
+-- what granting the `unused` units again would cost now.
+local function put_back(account, line, own, unused, at_ms)
+  if not next(own) then return end
+  local ladder = ladder_of(line[LINE.ladder])
+  local counter = ladder and counter_of(account, tier_of(ladder))
+  if not counter or counter[COUNTER.sharers] == 0 then return end
+  local keep = 0
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.kind] == KIND.MONEY then keep = keep + (own[bucket[BUCKET.id]] or 0) end
+  end
+  if unused > 0 then
+    purse_open(ALONE, {})
+    local _, cost = climb(ladder, position_of(line), unused, counter_values(account, ladder, true, at_ms), at_ms,
+      ms_per_unit(line[LINE.unit]), false)
+    keep = keep - (cost or 0)
+  end
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    local part = bucket[BUCKET.kind] == KIND.MONEY and min(own[bucket[BUCKET.id]] or 0, keep) or 0
+    if part > 0 then
+      keep_in(counter, bucket, part)
+      keep = keep - part
+    end
+  end
+end
+
+local function release(account, line, at_ms)
+  local own, granted = take_up(account, line)
+  put_back(account, line, own, granted, at_ms)
+end
+
+-- The validity of a bucket may begin with its first use.
+local function begin_use(bucket, at_ms)
+  if bucket[BUCKET.window_ms] > 0 then
+    bucket[BUCKET.until_ms], bucket[BUCKET.window_ms] = at_ms + bucket[BUCKET.window_ms], 0
+    if changed.begun_ms == 0 or bucket[BUCKET.until_ms] < changed.begun_ms then
+      changed.begun_ms = bucket[BUCKET.until_ms]
+    end
+  end
+end
+
+local function hold(account, line, takes, units, ladder, packed, at_ms, due_ms)
   local money = 0
   for _, take in ipairs(takes) do
-    local bucket = bucket_of(account, take[TAKE.bucket])
-    bucket[BUCKET.held] = bucket[BUCKET.held] + take[TAKE.amount]
-    if bucket[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
-    local known = false
+    if bucket_of(account, take[TAKE.bucket])[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
+  end
+  local tier, counter = tier_of(ladder), nil
+  for _, count in ipairs(ladder[LADDER.counts]) do
+    if count[COUNT.key] == tier then counter = counter_made(account, count) end
+    feed(account, count, at_ms, 0, count[COUNT.what] == 0 and units or money)
+  end
+  if counter and line[LINE.due_ms] == 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] + 1 end
+  for _, take in ipairs(takes) do
+    local bucket, known = bucket_of(account, take[TAKE.bucket]), false
+    begin_use(bucket, purse.now_ms)
+    if counter and bucket[BUCKET.kind] == KIND.MONEY then keep_in(counter, bucket, take[TAKE.amount])
+    else bucket[BUCKET.held] = bucket[BUCKET.held] + take[TAKE.amount] end
     for _, held in ipairs(line[LINE.hold]) do
       if held[TAKE.bucket] == take[TAKE.bucket] then
         held[TAKE.amount] = held[TAKE.amount] + take[TAKE.amount]
@@ -52,9 +139,6 @@ local function hold(account, line, takes, units, ladder, packed, due_ms)
       local holds = line[LINE.hold]
       holds[#holds + 1] = { take[TAKE.bucket], take[TAKE.amount] }
     end
-  end
-  for _, count in ipairs(ladder[LADDER.counts]) do
-    feed(account, count[COUNT.key], count[COUNT.until_ms], 0, count[COUNT.what] == 0 and units or money)
   end
   if line[LINE.due_ms] == 0 then changed.holds = changed.holds + 1 end
   changed.held_micro = changed.held_micro + money
@@ -67,41 +151,49 @@ local function debit(account, entries, takes, why, index)
   local money = 0
   for _, take in ipairs(takes) do
     local bucket = bucket_of(account, take[TAKE.bucket])
+    begin_use(bucket, purse.now_ms)
     if bucket[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
     enter(account, entries, bucket, -take[TAKE.amount], 'revenue', why, index)
   end
   return money
 end
 
+local function pay_from(own)
+  local takes = purse_takes()
+  for _, take in ipairs(takes) do
+    local id = take[TAKE.bucket]
+    if own[id] then own[id] = max(own[id] - take[TAKE.amount], 0) end
+  end
+  return takes
+end
+
 -- Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond from
 -- whatever is free, and then from the main bucket. Returns the money, or nil when a price passes 2^53.
 local function settle(account, entries, line, ladder, used, granted, own, at_ms, since_ms, why, index)
-  local ms = line[LINE.unit] == KIND.SECONDS and 1000 or 0
+  local ms = ms_per_unit(line[LINE.unit])
   local from_ms = at_ms - used * ms
   local within = min(used, granted)
   purse_open(OWN, own)
   purse.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
-  local values = counter_values(account, ladder, false)
+  local values = counter_values(account, ladder, false, from_ms)
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false)
   if not covered then return nil end
+  local takes = pay_from(own)
   if used > within then
-    purse.mode = OPEN
+    put_back(account, line, own, 0, at_ms) -- others' money on the same tier must not pay it
+    for id in pairs(own) do own[id] = nil end
+    purse_open(OPEN, {})
+    for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
       values[count[COUNT.key]] = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == 0 and within or cost)
     end
     local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false)
     if not more then return nil end
-    cost = cost + extra
-  end
-  local takes = purse_takes()
-  for _, take in ipairs(takes) do
-    if own[take[TAKE.bucket]] then
-      own[take[TAKE.bucket]] = max(own[take[TAKE.bucket]] - take[TAKE.amount], 0)
-    end
+    cost, takes = cost + extra, purse_takes()
   end
   debit(account, entries, takes, why, index)
   for _, count in ipairs(ladder[LADDER.counts]) do
-    feed(account, count[COUNT.key], count[COUNT.until_ms], count[COUNT.what] == 0 and used or cost, 0)
+    feed(account, count, from_ms, count[COUNT.what] == 0 and used or cost, 0)
   end
   line[LINE.debited] = line[LINE.debited] + cost
   return cost, takes

@@ -38,12 +38,21 @@ local function free_of(bucket)
   return free
 end
 
-local function purse_available(kind, scope)
+-- payer: the id of one bucket, or false for all together
+local function purse_available(kind, scope, payer)
   local sum = 0
   for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
-    if pays(bucket, kind, scope) then sum = sum + free_of(bucket) end
+    if (not payer or bucket[BUCKET.id] == payer) and pays(bucket, kind, scope) then sum = sum + free_of(bucket) end
   end
   return max(sum, 0)
+end
+
+local function purse_payers(kind, scope)
+  local payers = {}
+  for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+    if pays(bucket, kind, scope) then payers[#payers + 1] = bucket[BUCKET.id] end
+  end
+  return payers
 end
 
 local function note(id, amount)
@@ -67,7 +76,8 @@ local function take_free(kind, scope, amount)
   return amount
 end
 
-local function purse_take(kind, scope, amount)
+local function purse_take(kind, scope, amount, payer)
+  if payer then return note(payer, amount) end
   local left = take_free(kind, scope, amount)
   if left > 0 and purse.mode == OWN then
     purse.mode = OPEN

@@ -230,7 +230,7 @@ def test_an_entry_names_the_usage_it_pays(opened: Opened) -> None:
     world = opened(1_000)
     world.start(ask(20, asked=500))
     world.update(ask(10, asked=100), use(70, 20))
-    assert paid_for(world) == [(70, 70)]
+    assert paid_for(world) == [(70, 70), (0, 0)]  # and the grant of the other line is on record
 
 
 def test_an_entry_names_the_usage_it_pays_when_a_line_has_two(opened: Opened) -> None:

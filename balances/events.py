@@ -1,0 +1,186 @@
+"""One-time events: debits, refunds and enquiries. Twin of the parts of lua/charge.lua."""
+
+from __future__ import annotations
+
+import copy
+
+from balances import ops
+from balances.books import ms_per_unit
+from balances.decision import Decision, asked_ladder, fresh_line, line_outcome, wanted
+from balances.ops import Action, Ask, Flag, Result
+from balances.purse import Mode
+from tariffs.ladder import COUNT_UNITS, climb
+from tariffs.units import Kind, share
+
+
+class Events(Decision):
+    """The lines of one event being decided."""
+
+    def debit_event(self, ask: Ask, paid: ops.Once) -> None:
+        books, line, why = self.books, fresh_line(ask, self.books.now_ms), self.refusal(ask)
+        event_ms, ms = self.charge.event_ms, ms_per_unit(ask.unit)
+        want, units, cost = wanted(ask, event=True), 0, 0
+        ladder, packed = asked_ladder(ask), ops.blob(ask.ladder)
+        counters = books.standing(ladder, event_ms)
+        if why == Result.OK and ladder is not None:
+            purse = books.purse(Mode.OPEN, {})
+            values = books.counters(with_held=True, at_ms=event_ms)
+            units = climb(
+                ladder, copy.copy(line), want, values, purse, at_ms=event_ms, ms_per_unit=ms, grant=True
+            ).units
+            if units == 0 or (ask.whole and units < want):
+                why, units = Result.CREDIT_LIMIT, 0
+            else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
+                books.hold(line, purse.takes(), units, packed, event_ms, books.now_ms)
+                own, _ = books.take_up(line)
+                cost, takes = books.settle(
+                    line, ladder, units, units, own, event_ms + units * ms, books.now_ms, len(books.usages)
+                )
+                books.put_back(line, own, 0, event_ms)
+                paid.takes += [
+                    ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
+                ]
+                paid.feeds += [ops.Feed(c.key, units if c.what == COUNT_UNITS else cost) for c in ladder.counts]
+                self.moved = True
+        paid.terms = paid.terms or (ladder.terms if ladder else "")
+        marks = self.flags | (Flag.FREE if ask.free else 0)
+        self.usage(
+            ask,
+            ask.unit,
+            packed,
+            used=units,
+            total=units,
+            cost=cost,
+            granted=units,
+            result=why,
+            flags=marks,
+            counters=counters,
+        )
+        self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
+        self.cost += cost
+        self.debited += cost
+        paid.units += units
+        paid.cost += cost
+
+    def give_back(self, bucket_id: int, kind: int, amount: int) -> None:
+        """To the bucket that paid; to main, or to one of its own for a while, when that one is gone."""
+        books = self.books
+        bucket = books.bucket(bucket_id)
+        if bucket is None or 0 < bucket.until_ms <= books.now_ms:
+            if kind == Kind.MONEY:
+                bucket = books.sure_bucket(ops.MAIN)
+            else:
+                bucket = self._refund_bucket(kind)
+        books.enter(bucket, amount, "revenue", "refund", len(books.usages))
+
+    def _refund_bucket(self, kind: int) -> ops.Bucket:
+        """One for each kind and service, for as long as the last refund into it says."""
+        account, service = self.books.account, self.charge.service
+        for bucket in account.buckets:
+            ours = bucket.name == "refund" and bucket.kind == kind and bucket.scope[:1] == [service]
+            if ours and bucket.until_ms > self.books.now_ms:
+                break
+        else:
+            bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
+            account.next_bucket += 1
+            account.buckets.append(bucket)
+        bucket.until_ms = self.refund_until_ms = max(bucket.until_ms, self.charge.refund_until_ms)
+        return bucket
+
+    def refund_event(self, ask: Ask, paid: ops.Once | None) -> None:
+        """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
+        why, units, money = Result.OK, 0, 0
+        asked, is_money = ask.asked, ask.unit == Kind.MONEY
+        if paid is None:
+            worth = asked if is_money else self._worth(ask)
+            if 0 < worth <= self.charge.refund_free:
+                self.give_back(ops.MAIN, Kind.MONEY, worth)
+                money = worth
+                units = 0 if is_money else asked
+            else:
+                why = Result.NOT_FOUND
+        else:
+            if asked <= 0:
+                units = paid.units
+            elif is_money:
+                money = asked
+            else:
+                units = asked
+            if units > paid.units or money > paid.cost or (paid.units == 0 and paid.cost == 0):
+                why, units, money = Result.TOO_MUCH, 0, 0
+            else:
+                everything = 0 < units == paid.units or (is_money and 0 < asked == paid.cost)
+                if everything:
+                    units, money = paid.units, paid.cost
+                elif money == 0:
+                    money = share(paid.cost, units, paid.units)
+                self._turn_back(paid, units, money, everything)
+        self.moved = self.moved or why == Result.OK
+        marks = self.flags | Flag.REFUND
+        terms = paid.terms if paid else ""
+        self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks, terms=terms)
+        given = money if is_money else units
+        self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
+        self.cost -= money
+        self.debited -= money
+
+    def _worth(self, ask: Ask) -> int:
+        """What the units asked would cost (credit-control.md section 8: RSU money or rated units)."""
+        ladder = asked_ladder(ask)
+        if ladder is None or ask.asked <= 0:
+            return 0
+        return climb(
+            ladder,
+            fresh_line(ask, 0),
+            ask.asked,
+            self.books.counters(with_held=False, at_ms=self.charge.event_ms),
+            self.books.purse(Mode.OPEN, {}),
+            at_ms=self.charge.event_ms,
+            ms_per_unit=ms_per_unit(ask.unit),
+            grant=False,
+        ).cost
+
+    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool) -> None:
+        due = money
+        for take in reversed(paid.takes):  # last paid, first given back
+            if everything:
+                back = take.amount
+            elif take.kind == Kind.MONEY:
+                back = min(take.amount, due)
+            else:
+                back = share(take.amount, units, paid.units)
+            if take.kind == Kind.MONEY:
+                due -= back
+            if back:
+                self.give_back(take.bucket, take.kind, back)
+            take.amount -= back
+        for fed in paid.feeds:
+            back = share(fed.amount, units, paid.units) if not everything and paid.units else fed.amount
+            counter = self.books.counter(fed.key)
+            if counter is not None:
+                counter.used -= back
+            fed.amount -= back
+        paid.units -= units
+        paid.cost -= money
+
+    def enquire(self, ask: Ask) -> None:
+        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money."""
+        why, units, cost = ask.refusal, 0, 0
+        check = self.charge.action == Action.CHECK
+        if (ladder := asked_ladder(ask)) is not None and why == Result.OK:
+            done = climb(
+                ladder,
+                fresh_line(ask, 0),
+                wanted(ask, event=True),
+                self.books.counters(with_held=True, at_ms=self.charge.event_ms),
+                self.books.purse(Mode.OPEN, {}),
+                at_ms=self.charge.event_ms,
+                ms_per_unit=ms_per_unit(ask.unit),
+                grant=check,
+            )
+            units, cost = done.units, done.cost
+            self.enough = self.enough and units >= wanted(ask, event=True)
+        if check and self.refusal(ask) != Result.OK:
+            self.enough = False
+        self.outcomes.append(line_outcome(ask, ask.unit, why, self.flags, granted=units, cost=cost, debited=cost))
+        self.cost += cost

@@ -1,0 +1,165 @@
+-- Who is granted what, when there may not be enough for all; twin of balances/granting.py.
+-- @use lib/lines
+-- A line that may be granted units. PRICED_BY: the ladder that prices the grant; GRADE: of what was granted, nil before
+local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF, PRICED_BY, GRADE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+local function asking_line(index, ask, line, want)
+  return { index, ask, line, want, 0 }
+end
+
+-- Climb on from where the line's position stands and hold what that takes; `keep` false only measures.
+local function extend(account, one, units, keep, event_ms, now_ms)
+  local ask = one[ASKED]
+  local ladder, ms = one[PRICED_BY], ms_per_unit(ask[ASK.unit])
+  local position = keep and one[POSITION] or position_of(one[POSITION])
+  local covered, _, grade = climb(ladder, position, units, counter_values(account, ladder, true, event_ms),
+    event_ms + one[GOT] * ms, ms, keep, one[GRADE])
+  if not covered then return nil end
+  if keep and covered > 0 then
+    one[GOT] = one[GOT] + covered
+    one[GRADE] = grade or one[GRADE]
+    hold(account, one[LINE_OF], purse_takes(), covered, one[LADDER_OF], ask[ASK.ladder], event_ms,
+      now_ms + 2 * ask[ASK.validity_ms])
+  end
+  return covered
+end
+
+-- The minimum for each line, in priority then message order; then a fair part of the rest. False: refused.
+local function share_out(account, asking, event_ms, now_ms)
+  table.sort(asking, function(a, b)
+    if a[ASKED][ASK.priority] ~= b[ASKED][ASK.priority] then return a[ASKED][ASK.priority] < b[ASKED][ASK.priority] end
+    return a[INDEX] < b[INDEX]
+  end)
+  for _, one in ipairs(asking) do
+    local ask, line = one[ASKED], one[LINE_OF]
+    if line[LINE.unit] ~= ask[ASK.unit] then -- counted in another unit from here on: nothing carries over
+      line[LINE.unit], line[LINE.total], line[LINE.paid_ahead], line[LINE.rest] = ask[ASK.unit], 0, 0, 0
+    end
+    one[POSITION], one[LADDER_OF] = position_of(line), ladder_of(ask[ASK.ladder])
+    one[PRICED_BY] = ladder_of(ask[ASK.dearest]) or one[LADDER_OF]
+    one[GRADE] = line[LINE.paid_ahead] > 0 and line[LINE.grade] or nil
+    purse_open(OPEN, {})
+    local first = one[WANT]
+    if #asking > 1 then first = min(first, ask[ASK.minimum]) end
+    if not extend(account, one, first, true, event_ms, now_ms) then return false end
+  end
+  if #asking > 1 then
+    local sums, alone = {}, {}
+    for _, one in ipairs(asking) do
+      local least = min(one[WANT], one[ASKED][ASK.minimum])
+      if one[GOT] >= least and one[GOT] < one[WANT] then
+        purse_open(OPEN, {})
+        if not extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms) then return false end
+        alone[one] = purse_takes()
+        for _, take in ipairs(alone[one]) do
+          sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
+        end
+      end
+    end
+    local free = {}
+    purse_open(OPEN, {})
+    for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id)), 0) end
+    for _, one in ipairs(asking) do
+      if alone[one] then
+        purse_open(OPEN, {})
+        local caps, scarce = {}, false
+        for _, take in ipairs(alone[one]) do
+          local id = take[TAKE.bucket]
+          caps[id] = take[TAKE.amount]
+          if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
+        end
+        purse.caps = scarce and caps
+        if not extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms) then return false end
+      end
+    end
+  end
+  return true
+end
+
+local function give_up(account, one, event_ms)
+  release(account, one[LINE_OF], event_ms)
+  one[GOT] = 0
+end
+
+-- All or nothing: of a line that wants it so, and of two that are charged side by side; and up to the end of a block.
+-- Returns them by index.
+local function round_off(account, asking, event_ms)
+  local beside = {}
+  for _, one in ipairs(asking) do
+    local ask = one[ASKED]
+    if ask[ASK.whole] and one[GOT] < one[WANT] then give_up(account, one, event_ms) end
+    if ask[ASK.blocks] and one[GOT] > 0 then
+      local ahead = one[POSITION][LINE.paid_ahead]
+      if ahead > 0 and (ask[ASK.maximum] == 0 or one[GOT] + ahead <= ask[ASK.maximum]) then
+        one[POSITION][LINE.total], one[POSITION][LINE.paid_ahead] = one[POSITION][LINE.total] + ahead, 0
+        one[GOT] = one[GOT] + ahead
+        hold(account, one[LINE_OF], {}, ahead, one[LADDER_OF], ask[ASK.ladder], event_ms, one[LINE_OF][LINE.due_ms])
+      end
+    end
+    beside[one[INDEX]] = one
+  end
+  for _, other in ipairs(asking) do
+    local one = other[ASKED][ASK.part] == 1 and beside[other[INDEX] - 1]
+    if one and one[GOT] == 0 and other[GOT] > 0 then give_up(account, other, event_ms)
+    elseif one and other[GOT] == 0 and one[GOT] > 0 then give_up(account, one, event_ms) end
+  end
+  return beside
+end
+
+local function partner_of(one, beside)
+  local other = beside[one[INDEX] + (one[ASKED][ASK.part] == 1 and -1 or 1)]
+  return other and other[GOT] > 0 and other[ASKED][ASK.part] ~= one[ASKED][ASK.part] and other or nil
+end
+
+-- How much of its minimum a line could be granted further by the purse that is open, and that minimum.
+local function further_of(account, one, event_ms)
+  local ask, ms = one[ASKED], ms_per_unit(one[ASKED][ASK.unit])
+  local least = ask[ASK.whole] and one[WANT] or max(min(ask[ASK.minimum], one[WANT]), 1)
+  return climb(one[PRICED_BY], position_of(one[POSITION]), least, counter_values(account, one[LADDER_OF], true, event_ms),
+    event_ms + one[GOT] * ms, ms, true), least
+end
+
+-- Grants, written into the outcomes. Returns whether there is any (nil: an amount passes 2^53), and whether one is short
+-- only because others hold the money.
+local function grant(account, asking, outcomes, event_ms, now_ms)
+  if not share_out(account, asking, event_ms, now_ms) then return nil end
+  local beside, granted_any, short_of_others = round_off(account, asking, event_ms), false, false
+  -- The last grant says so: what this line and nobody else holds covers no further minimum (RFC 8506 section 5.6).
+  for _, one in ipairs(asking) do
+    local index, ask, line = one[INDEX], one[ASKED], one[LINE_OF]
+    local outcome = outcomes[index]
+    outcome[LINEOUTCOME.unit] = ask[ASK.unit]
+    if one[GOT] > 0 then
+      local validity_ms = ask[ASK.validity_ms]
+      local own = {}
+      if ask[ASK.until_ms] > 0 then validity_ms = max(min(validity_ms, ask[ASK.until_ms] - now_ms), 1000) end
+      for _, held in ipairs(line[LINE.hold]) do
+        own[held[TAKE.bucket]] = held[TAKE.amount]
+        local until_ms = bucket_of(account, held[TAKE.bucket])[BUCKET.until_ms]
+        if until_ms > 0 then validity_ms = max(min(validity_ms, until_ms - now_ms), 1000) end
+      end
+      line[LINE.due_ms] = now_ms + 2 * validity_ms
+      line[LINE.change_ms], line[LINE.grade] = ask[ASK.change_ms], one[GRADE] or line[LINE.grade]
+      local other = partner_of(one, beside)
+      for _, held in ipairs(other and other[LINE_OF][LINE.hold] or NONE) do
+        own[held[TAKE.bucket]] = (own[held[TAKE.bucket]] or 0) + held[TAKE.amount]
+      end
+      purse_open(ALONE, own)
+      if other then further_of(account, other, event_ms) end -- both go on, or neither
+      local further, least = further_of(account, one, event_ms)
+      line[LINE.final] = further ~= nil and further < least
+      if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end
+      outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
+      outcome[LINEOUTCOME.change_ms] = ask[ASK.dearest] ~= '' and ask[ASK.change_ms] or 0
+      outcome[LINEOUTCOME.final], outcome[LINEOUTCOME.grade] = line[LINE.final], line[LINE.grade]
+      granted_any = true
+    else
+      outcome[LINEOUTCOME.result] = RESULT.CREDIT_LIMIT
+      for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+        if bucket[BUCKET.held] > 0 then short_of_others = true end
+      end
+    end
+    line[LINE.touched_ms] = now_ms
+  end
+  return granted_any, short_of_others
+end

@@ -1,0 +1,104 @@
+"""The balances a climb may use; what is taken is only noted, and the caller makes it a hold or a debit. Twin of
+lua/lib/purse.lua."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from balances import ops
+from balances.ops import Take
+from tariffs.units import EXACT_MAX, TooLarge
+
+
+class Mode(IntEnum):
+    OPEN = 1
+    """What nobody holds."""
+    OWN = 2
+    """What this line held."""
+    ALONE = 3
+    """What others hold too, but for this line's own: is there money at all?"""
+
+
+class Purse:
+    """The balances a climb may use; what is taken is only noted."""
+
+    def __init__(self, account: ops.Account, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
+        self.account = account
+        self.now_ms = now_ms
+        self.mode = mode
+        self.own = own
+        self.used_ms = 0
+        """When what is settled was used."""
+        self.caps: dict[int, int] | None = None
+        self.taken: dict[int, int] = {}
+        self._journal: list[tuple[int, int]] = []
+
+    def _paying(self, kind: int, scope: str) -> list[ops.Bucket]:
+        return [
+            bucket
+            for bucket in self.account.buckets
+            if bucket.kind == kind
+            and (not bucket.scope or scope in bucket.scope)
+            and (
+                not 0 < bucket.until_ms <= self.used_ms
+                if self.mode == Mode.OWN  # what was held pays use of before the expiry, however late it is reported
+                else bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
+            )
+        ]
+
+    def free_of(self, bucket: ops.Bucket) -> int:
+        taken = self.taken.get(bucket.id, 0)
+        own = self.own.get(bucket.id, 0)
+        if self.mode == Mode.OWN:
+            return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
+        free = bucket.amount - taken - (bucket.held if self.mode == Mode.OPEN else own)
+        if bucket.id == ops.MAIN:
+            free += self.account.credit_limit
+        if self.caps is not None:
+            free = min(free, self.caps.get(bucket.id, 0) - taken)
+        return free
+
+    def payers(self, kind: int, scope: str) -> list[int]:
+        return [bucket.id for bucket in self._paying(kind, scope)]
+
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        paying = self._paying(kind, scope)
+        return max(sum(self.free_of(bucket) for bucket in paying if payer in (None, bucket.id)), 0)
+
+    def _take_free(self, kind: int, scope: str, amount: int) -> int:
+        for bucket in self._paying(kind, scope):
+            part = min(self.free_of(bucket), amount)
+            if part > 0:
+                self.note(bucket.id, part)
+                amount -= part
+        return amount
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+        if amount > EXACT_MAX:
+            raise TooLarge
+        if payer is not None:
+            self.note(payer, amount)
+            return
+        left = self._take_free(kind, scope, amount)
+        if left and self.mode == Mode.OWN:
+            self.mode = Mode.OPEN
+            left = self._take_free(kind, scope, left)
+            self.mode = Mode.OWN
+        if left:
+            self.note(ops.MAIN, left)
+
+    def note(self, bucket: int, amount: int) -> None:
+        self.taken[bucket] = self.taken.get(bucket, 0) + amount
+        self._journal.append((bucket, amount))
+
+    def mark(self) -> int:
+        return len(self._journal)
+
+    def undo(self, mark: int) -> None:
+        for bucket, amount in self._journal[mark:]:
+            self.taken[bucket] -= amount
+        del self._journal[mark:]
+
+    def takes(self) -> list[Take]:
+        order = dict.fromkeys(bucket for bucket, _ in self._journal)
+        return [Take(bucket, self.taken[bucket]) for bucket in order if self.taken[bucket]]

@@ -1,0 +1,81 @@
+"""The price of a quantity, and the quantity for a price: a fresh line, and nobody but money to pay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tariffs.ladder import Ladder, Rung, climb
+from tariffs.units import Kind
+
+
+class _Open(msgspec.Struct):
+    """A purse that holds `money` and nothing else."""
+
+    money: int
+    taken: int = 0
+
+    def payers(self, kind: int, scope: str) -> list[int]:
+        return [0] if kind == Kind.MONEY else []
+
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        return max(self.money - self.taken, 0) if kind == Kind.MONEY else 0
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+        self.taken += amount
+
+    def mark(self) -> int:
+        return self.taken
+
+    def undo(self, mark: int) -> None:
+        self.taken = mark
+
+
+class Start(msgspec.Struct):
+    """The position of a line nothing was used of."""
+
+    total: int = 0
+    paid_ahead: int = 0
+    rest: int = 0
+    rest_price: int = 0
+    rest_per: int = 0
+    rest_rounding: int = 0
+    fee_paid: bool = False
+    spent: int = 0
+    charged: int = 0
+
+
+def price_of(
+    ladder: Ladder, units: int, *, at_ms: int = 0, ms_per_unit: int = 0, counters: Mapping[str, int] | None = None
+) -> int:
+    """Money, in micro-units, that `units` of a fresh line cost when no bundle pays."""
+    return climb(
+        ladder, Start(), units, counters or {}, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False
+    ).cost
+
+
+def traced(
+    ladder: Ladder, units: int, counters: Mapping[str, int], *, at_ms: int, ms_per_unit: int
+) -> tuple[int, list[Rung]]:
+    """As `price_of`, with the rungs."""
+    trace: list[Rung] = []
+    climbed = climb(
+        ladder, Start(), units, counters, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False, trace=trace
+    )
+    return climbed.cost, trace
+
+
+def units_for(
+    ladder: Ladder,
+    money: int,
+    *,
+    most: int,
+    at_ms: int = 0,
+    ms_per_unit: int = 0,
+    counters: Mapping[str, int] | None = None,
+) -> int:
+    """Units (at most `most`) of a fresh line that `money` covers in whole blocks."""
+    return climb(
+        ladder, Start(), most, counters or {}, _Open(money), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=True
+    ).units
