@@ -1,18 +1,29 @@
-"""A ladder while the elements of a row build it."""
+"""The price of one row while its elements build it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
 from typing import Final
 
-from tariffs.ladder import Count, Ladder, Step, affordable
-from tariffs.notation import Amount
-from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding, blocks_started, muldiv
+from tariffs.destinations import Entry
+from tariffs.ladder import Step
+from tariffs.notation import Amount, Blocks, Column, Increment, Price
+from tariffs.terms import NO_TERMS, Terms
+from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding
 
 LARGEST_USE: Final = {Kind.OCTETS: 2**40, Kind.SECONDS: 2**26, Kind.UNITS: 2**20}
 """What one line can use at most (a terabyte, two years, a million messages): a price that would pass 2^53
 micro-units there is refused when it is loaded (charging.md section 2)."""
+
+FINEST: Final = (10**6, 10**5, 10**4, 1000, 100, 10, 1)
+"""A price per block that cannot be held exactly is rounded half up to the finest of these parts of a micro-unit that
+can. Only prices that were changed (discount, tax, exchange) ever are: one that is written so is refused."""
+
+ROUNDINGS: Final = {"up": Rounding.UP, "down": Rounding.DOWN, "half_up": Rounding.HALF_UP}
+
+HALF: Final = Fraction(1, 2)
 
 
 class Verdict(Enum):
@@ -21,6 +32,8 @@ class Verdict(Enum):
     PRICED = "priced"
     RATING_FAILED = "rating failed"
     """No tariff in force has a row for it."""
+    NOT_YET = "not yet"
+    """No row of this tariff now, but one later."""
     NOT_APPLICABLE = "not applicable"
     """Used freely and not controlled."""
     DENIED = "denied"
@@ -30,59 +43,82 @@ class Verdict(Enum):
 class Draft:
     """What elements read and change, in the order of `tariffs.elements.Element`."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, entries: Mapping[str, Entry] = {}, terms: Terms = NO_TERMS) -> None:
         self.service = service
-        """Tag of the steps paid with money: what a bucket's scope must contain."""
+        """Tag of the steps: what a bucket's scope must contain."""
+        self.entries = entries
+        """Of the tables of destinations: "to" for the called number, "from" for the calling one."""
+        self.terms = terms
         self.verdict = Verdict.PRICED
         self.unit: Kind | None = None
         """What the line counts in; None: whatever the service counts in."""
         self.steps: list[Step] = []
+        self.beside_unit: Kind | None = None
+        self.beside: list[Step] = []
+        """What is charged besides, in another unit."""
+        self.grade = ""
         self.fee = 0
-        self.counts: tuple[Count, ...] = ()
+        self.fee_waived = False
+        self.least = self.most = 0
+        self.most_ends = False
         self.free = False
         self.emergency = False
-        self.least = 0
-        """Minimum charge, micro-units."""
+        self.grant: tuple[bool, bool, int, int] = (False, False, 0, 0)
+        """See element_grant.py: whole, blocks, minimum, quantum."""
 
     def need_price(self) -> None:
         """For elements that change a price: ValueError where there is none."""
         if not self.steps or self.free:
-            raise ValueError("expected a price in the same row: `flat`")
+            raise ValueError("expected a price in the same row: `flat` or `bundle`")
 
-    def ladder(self, tag: str) -> Ladder:
-        return Ladder(steps=tuple(self.steps), fee=self.fee, counts=self.counts, tag=tag)
+    def _column(self, column: Column) -> str:
+        if column.place == "subscriber":
+            found = self.terms.attributes.get(column.name)
+            if not found:
+                raise ValueError(f"expected the subscriber to have the attribute {column.name}")
+            return found
+        entry = self.entries.get(column.place)
+        if entry is None:
+            raise ValueError(f"expected `{column.place}` among the conditions of the row, for {column!r}")
+        found = entry.columns.get(column.name)
+        if found is None:
+            raise ValueError(f"expected {column.name} in table {entry.table}, prefix {entry.prefix or 'of all'}")
+        return found
+
+    def value(self, price: Price) -> Amount:
+        """As the document says, or the column that it names; ValueError where that is none."""
+        return price.value(self._column)
+
+    def increment(self, blocks: Blocks) -> Increment:
+        return blocks.value(self._column)
+
+    def money(self, price: Price, *, fee: bool = False) -> int:
+        """An amount that is due as such, in micro-units: a fee, a minimum charge."""
+        written = self.value(price)
+        debited, same = self.terms.apply(written, fee=fee, changed=fee)
+        micro = written.micro if same else int(debited * MICRO + HALF)
+        if micro > EXACT_MAX:
+            raise ValueError(f"expected less than 2^53 micro-units, not {debited}")
+        return micro
+
+    def price_per_block(self, price: Price, per_units: int, block: int, kind: Kind) -> tuple[int, int]:
+        """The price of `block` units as micro-units per a number of blocks, reduced."""
+        debited, same = self.terms.apply(self.value(price))
+        exact = Fraction(debited * MICRO * block, per_units)
+        if exact * LARGEST_USE[kind] > EXACT_MAX * block:
+            raise ValueError(
+                f"expected a price that stays below 2^53 micro-units for {LARGEST_USE[kind]} {kind.name.lower()}"
+            )
+        if _representable(exact):
+            return exact.numerator, exact.denominator
+        if same and not isinstance(price.written, Column):
+            raise ValueError(
+                f"expected a price that is a fraction of numbers up to {PER_MAX}: {exact} micro-units for each"
+                f" {block} {kind.name.lower()} cannot be computed exactly"
+            )
+        rounded = next(near for part in FINEST if _representable(near := Fraction(int(exact * part + HALF), part)))
+        return rounded.numerator, rounded.denominator
 
 
-def price_per_block(price: Amount, per_units: int, block: int, kind: Kind) -> tuple[int, int]:
-    """The price of `block` units as micro-units per a number of blocks, exact and reduced."""
-    exact = Fraction(price * MICRO * block, per_units)
-    micro, per = exact.numerator, exact.denominator
-    if Fraction(micro * LARGEST_USE[kind], per * block) > EXACT_MAX:
-        raise ValueError(
-            f"expected a price that stays below 2^53 micro-units for {LARGEST_USE[kind]} {kind.name.lower()}"
-        )
-    if per > PER_MAX or (per > 1 and micro > PER_MAX):
-        raise ValueError(
-            f"expected a price that is a fraction of numbers up to {PER_MAX}: {micro}/{per} micro-units for each"
-            f" {block} {kind.name.lower()} cannot be computed exactly"
-        )
-    return micro, per
-
-
-def price_of_blocks(step: Step, blocks: int) -> int:
-    """What the first `blocks` of a step cost."""
-    return muldiv(step.price, blocks, 0, step.per, step.rounding)[0]
-
-
-def blocks_within(step: Step, start: int, money: int) -> tuple[int, bool]:
-    """Blocks of a step beginning at unit `start` that `money` covers, and whether those are all it has."""
-    total = blocks_started(max(step.reach - start, 0), step.block) if step.reach else None
-    if step.price == 0:
-        if total is None:
-            raise ValueError("is never reached: the last step costs nothing")
-        return total, True
-    covered = affordable(step, money, 0)
-    return (covered, False) if total is None or covered < total else (total, True)
-
-
-ROUNDINGS: Final = {"up": Rounding.UP, "down": Rounding.DOWN, "half_up": Rounding.HALF_UP}
+def _representable(price: Fraction) -> bool:
+    return price.denominator == 1 or max(price.numerator, price.denominator) <= PER_MAX

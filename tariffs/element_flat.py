@@ -1,4 +1,4 @@
-"""flat: so much for each started block of a quantity."""
+"""flat: so much for each started block of a quantity; beside: the same in another unit, together with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tariffs.draft import ROUNDINGS, Draft, price_per_block
+from tariffs.draft import ROUNDINGS, Draft
 from tariffs.ladder import Step
-from tariffs.notation import Amount, Increment, Quantity
-from tariffs.units import Kind
+from tariffs.notation import Blocks, Price, Quantity
 
 
 class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,24 +17,50 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "flat"
     base: ClassVar[bool] = True
 
-    price: Amount
+    price: Price
     """Money for `per`."""
     per: Quantity
     """What the price is for, and the unit the line counts in."""
-    increment: Increment | None = None
+    increment: Blocks | None = None
     """First block and each further block: "60/1"; as large as `per` unless given."""
     rounding: Literal["up", "down", "half_up"] = "up"
     """Of the sum, to whole micro-units."""
+    split: bool = True
+    """A block may be paid by several balances; else by one of them."""
 
     def apply(self, draft: Draft) -> None:
-        kind = draft.unit = self.per.kind
-        first, further = self.increment.in_unit(kind) if self.increment else (self.per.amount, self.per.amount)
-        draft.steps = [self._step(draft, kind, further)]
-        if first != further:
-            draft.steps.insert(0, self._step(draft, kind, first, reach=first))
+        draft.unit = self.per.kind
+        draft.steps = self.steps(draft)
 
-    def _step(self, draft: Draft, kind: Kind, block: int, reach: int = 0) -> Step:
-        price, per = price_per_block(self.price, self.per.amount, block, kind)
+    def steps(self, draft: Draft) -> list[Step]:
+        both = self.per.amount, self.per.amount
+        first, further = draft.increment(self.increment).in_unit(self.per.kind) if self.increment else both
+        if first == further:
+            return [self._step(draft, further)]
+        return [self._step(draft, first, reach=first), self._step(draft, further)]
+
+    def _step(self, draft: Draft, block: int, reach: int = 0) -> Step:
+        price, per = draft.price_per_block(self.price, self.per.amount, block, self.per.kind)
         return Step(
-            scope=draft.service, block=block, price=price, per=per, rounding=ROUNDINGS[self.rounding], reach=reach
+            scope=draft.service,
+            block=block,
+            price=price,
+            per=per,
+            rounding=ROUNDINGS[self.rounding],
+            reach=reach,
+            single=not self.split,
         )
+
+
+class Beside(Flat, frozen=True, forbid_unknown_fields=True):
+    """Time together with volume: the line is granted both and asks again when either is used up."""
+
+    key: ClassVar[str] = "beside"
+    base: ClassVar[bool] = False
+
+    def apply(self, draft: Draft) -> None:
+        draft.need_price()
+        if draft.unit == self.per.kind:
+            raise ValueError(f"expected another unit than that of the price, not {self.per!r}")
+        draft.beside_unit = self.per.kind
+        draft.beside = self.steps(draft)

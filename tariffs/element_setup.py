@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from tariffs.draft import Draft
-from tariffs.notation import Amount
+from tariffs.notation import Price
 
 
 class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,8 +16,10 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "setup"
     base: ClassVar[bool] = False
 
-    fee: Amount
+    fee: Price
+    waived: bool = False
+    """Not due while a bundle pays: only with the first block that money pays."""
 
     def apply(self, draft: Draft) -> None:
         draft.need_price()
-        draft.fee = self.fee.micro
+        draft.fee, draft.fee_waived = draft.money(self.fee, fee=True), self.waived

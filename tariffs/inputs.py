@@ -36,3 +36,9 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
     """3GPP-MS-TimeZone, hexadecimal."""
     equipment: str = ""
     """IMEI(SV) or MAC."""
+    attributes: dict[str, str] = {}
+    """What the master data says of the subscriber: segment, contract, entitlements."""
+    time_zone: str = ""
+    """Of the account."""
+    subscriber: str = ""
+    """Its id, where counters are kept by member."""

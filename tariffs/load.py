@@ -1,150 +1,323 @@
-"""Tariff documents (TOML or JSON) -> compiled tariffs. An error names the document, the key and what was expected."""
+"""Documents -> tariffs: includes joined, names resolved, every row tried out once."""
 
 from __future__ import annotations
 
-import json
-import tomllib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar
+from functools import lru_cache
+from typing import Any, Final
 
-import msgspec
-
-from tariffs.catalog import Match, Row, Tariff
+from tariffs.calendar import Calendar, CompiledBand, compile_bands, zone
+from tariffs.counters import Tally
+from tariffs.destinations import Entry, PrefixTable, read_table
+from tariffs.document import Document, Format, Part, TariffError, convert, form_of, parse
+from tariffs.draft import Draft, Verdict
 from tariffs.elements import BASES, ELEMENTS
-from tariffs.notation import Amount, Increment, Quantity
-
-T = TypeVar("T")
-
-Format = Literal["toml", "json"]
+from tariffs.inputs import Inputs
+from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
+from tariffs.notation import Column, Quantity
+from tariffs.row import Row
+from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
+from tariffs.terms import Terms
 
 ROWS_MAX: Final = 10_000
-OCTETS_MAX: Final = 8 * 2**20
+NAME: Final = re.compile(r"[^\x00-\x1f+:]{1,64}")
+"""Names of rows stand on usage records, joined by "+" after "tariff@version:"."""
 
 
-class TariffError(ValueError):
-    """A document that is refused."""
-
-    def __init__(self, source: str, key: str, why: str) -> None:
-        super().__init__(f"{source}: {key}: {why}" if key else f"{source}: {why}")
-        self.source, self.key, self.why = source, key, why
-
-
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tariff as written."""
-
-    tariff: str
-    """Its id."""
-    currency: str
-    """ISO 4217 letters."""
-    rows: list[dict[str, Any]]
-    """In order: the first that matches a line prices it."""
-    valid_from: datetime | None = None
-    """With its zone; from the beginning of time unless given."""
-    description: str = ""
-
-
-def load_tariff(text: str | bytes, *, source: str, form: Format | None = None, version: int = 1) -> Tariff:
+def load_tariff(
+    text: str | bytes, *, source: str, form: Format | None = None, version: int = 1, files: Mapping[str, bytes] = {}
+) -> Tariff:
     """The compiled tariff, or TariffError.
 
     source:   what errors call the document: its file name or URL
     form:     by the ending of `source` unless given
     version:  number under which it is published
+    files:    what it includes (see `tariffs.document.needs`)
     """
-    form = form or ("json" if source.endswith(".json") else "toml")
-    return compile_tariff(parse(text, source=source, form=form), source=source, version=version)
+    plain = parse(text, source=source, form=form or form_of(source))
+    return compile_tariff(plain, source=source, version=version, files=files)
 
 
-def parse(text: str | bytes, *, source: str, form: Format) -> dict[str, Any]:
-    """The document as plain values; numbers with a fraction are Decimals, never binary floats."""
-    if len(text) > OCTETS_MAX:
-        raise TariffError(source, "", f"expected at most {OCTETS_MAX} octets")
-    try:
-        plain = text if isinstance(text, str) else text.decode()
-        if form == "toml":
-            return tomllib.loads(plain, parse_float=Decimal)
-        document = json.loads(plain, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each)
-    except RecursionError:
-        raise TariffError(source, "", "expected less deeply nested tables") from None
-    except ValueError as bad:  # tomllib, json and UTF-8 errors all say where
-        raise TariffError(source, "", f"is not {form.upper()}: {bad}") from None
-    if not isinstance(document, dict):
-        raise TariffError(source, "", "expected an object")
-    return document
+def compile_tariff(
+    document: dict[str, Any], *, source: str, version: int = 1, files: Mapping[str, bytes] = {}
+) -> Tariff:
+    head = convert(document, Document, source, "")
+    _check_head(head, source)
+    return _Loading(head, source, files).tariff(version)
 
 
-def compile_tariff(document: dict[str, Any], *, source: str, version: int = 1) -> Tariff:
-    head = _convert(document, Document, source, "")
+def _check_head(head: Document, source: str) -> None:
     if not head.tariff or len(head.tariff) > 64 or not all(c.isalnum() or c in "-_." for c in head.tariff):
         raise TariffError(source, "tariff", "expected an id of letters, digits, '-', '_' and '.', at most 64")
     if len(head.currency) != 3 or not (head.currency.isascii() and head.currency.isupper()):
         raise TariffError(source, "currency", f'expected three capital letters such as "EUR", not {head.currency!r}')
-    if not 1 <= len(head.rows) <= ROWS_MAX:
-        raise TariffError(source, "rows", f"expected 1 to {ROWS_MAX} rows, not {len(head.rows)}")
     if head.valid_from is not None and head.valid_from.tzinfo is None:
         raise TariffError(source, "valid_from", "expected a time with its zone: 2030-01-31T00:00:00+01:00")
-    # Whole milliseconds by whole-number arithmetic: timestamp() is a float.
-    since = head.valid_from - datetime(1970, 1, 1, tzinfo=UTC) if head.valid_from else None
-    from_ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000 if since else 0
-    rows = [_row(row, f"rows[{number}]", source) for number, row in enumerate(head.rows, start=1)]
-    return Tariff(head.tariff, version, head.currency, from_ms, rows)
-
-
-def _row(written: dict[str, Any], at: str, source: str) -> Row:
-    known = {"name", "when", *ELEMENTS}
-    for key in written:
-        if key not in known:
-            raise TariffError(source, f"{at}.{key}", f"unknown key; expected one of {', '.join(sorted(known))}")
-    bases = [key for key in BASES if written.get(key, False) is not False]
-    if len(bases) != 1:
-        raise TariffError(
-            source, at, f"expected exactly one of {', '.join(BASES)}, not {' and '.join(bases) or 'none'}"
-        )
-    name = _convert(written.get("name", at[5:-1]), str, source, f"{at}.name")
-    match = _convert(written.get("when", {}), Match, source, f"{at}.when")
-    elements = []
-    for key, element in ELEMENTS.items():
-        value = written.get(key, False)
-        if value is not False:
-            elements.append((key, _convert({} if value is True else value, element, source, f"{at}.{key}")))
-    try:
-        row = Row(name, match, (element for _, element in elements))
-    except ValueError as bad:
-        raise TariffError(source, f"{at}.when", str(bad)) from None
-    _try_out(row, [key for key, _ in elements], at, source)
-    return row
-
-
-def _try_out(row: Row, keys: list[str], at: str, source: str) -> None:
-    """Build its ladder once, growing, so that a fault is found now and laid at the right door."""
-    for count, key in enumerate(keys, start=1):
+    if head.zone != ACCOUNT_ZONE:
         try:
-            Row(row.name, Match(), row.elements[:count]).rate("", "")
+            zone(head.zone)
         except ValueError as bad:
-            raise TariffError(source, f"{at}.{key}", str(bad)) from None
+            raise TariffError(source, "zone", f'{bad}, or "{ACCOUNT_ZONE}"') from None
+    if head.promotion:
+        odd = [key for key in ("rows", "tables", "numbers", "counters", "taxes") if getattr(head, key)]
+        if odd or head.zone != ACCOUNT_ZONE:
+            key = odd[0] if odd else "zone"
+            raise TariffError(source, key, "expected none in a promotion: it changes prices of other tariffs")
 
 
-def _convert(value: Any, kind: type[T], source: str, at: str) -> T:
-    try:
-        return msgspec.convert(value, kind, dec_hook=_read)
-    except msgspec.ValidationError as bad:
-        why, _, path = str(bad).partition(" - at `")
-        key = (at + path.rstrip("`").removeprefix("$")).lstrip(".")
-        raise TariffError(source, key, why[:1].lower() + why[1:]) from None
+@lru_cache(64)
+def _table(name: str, content: bytes, source: str) -> PrefixTable:
+    """Kept, because a tariff is compiled again with each version while its tables stay."""
+    return read_table(name, content, source=source)
 
 
-def _read(kind: type, value: Any) -> Any:
-    if kind in (Amount, Quantity, Increment):
-        return kind.read(value)
-    raise NotImplementedError(kind)
+class _Loading:
+    """One document being compiled, with what it includes."""
+
+    def __init__(self, head: Document, source: str, files: Mapping[str, bytes]) -> None:
+        self._head, self._source, self._files = head, source, files
+        self._parts: list[tuple[str, Part]] = [(source, head)]
+        for number, name in enumerate(head.include):
+            plain = parse(self._file(name, f"include[{number}]"), source=name, form=form_of(name))
+            self._parts.append((name, convert(plain, Part, name, "")))
+
+    def _file(self, name: str, key: str) -> bytes:
+        if name not in self._files:
+            raise TariffError(self._source, key, f"expected a file that is there, not {name!r}")
+        return self._files[name]
+
+    def tariff(self, version: int) -> Tariff:
+        head = self._head
+        self._tables = self._gather_tables()
+        self._bands = self._gather_bands()
+        self._band_bits = {name: 1 << place for place, name in enumerate(self._bands)}
+        self._tallies = self._gather_tallies()
+        numbers = [part.numbers for _, part in self._parts if part.numbers is not None]
+        if len(numbers) > 1:
+            raise TariffError(self._source, "numbers", "expected once, in the document or in a file it includes")
+        # Whole milliseconds by whole-number arithmetic: timestamp() is a float.
+        since = head.valid_from - datetime(1970, 1, 1, tzinfo=UTC) if head.valid_from else None
+        from_ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000 if since else 0
+        return Tariff(
+            Parts(
+                name=head.tariff,
+                version=version,
+                currency=head.currency,
+                from_ms=from_ms,
+                rows=self._gather_rows(),
+                zone=head.zone,
+                bands=self._bands,
+                numbers=numbers[0] if numbers else None,
+                tables=self._tables,
+                tallies=self._tallies,
+                changes=[
+                    (sign, each)
+                    for sign, key in ((1, "surcharges"), (-1, "discounts"))
+                    for each in self._gather_guarded(key)
+                ],
+                taxes=self._gather_guarded("taxes"),
+                promotion=head.promotion,
+            )
+        )
+
+    # --- tables
+
+    def _named(self, key: str) -> Iterable[tuple[str, str, Any]]:
+        """(source, name, value) of all parts; a name may be given once."""
+        seen = set()
+        for source, part in self._parts:
+            for name, value in getattr(part, key).items():
+                if name in seen:
+                    raise TariffError(source, f"{key}.{name}", "expected once: another file has it too")
+                seen.add(name)
+                yield source, name, value
+
+    def _gather_tables(self) -> dict[str, PrefixTable]:
+        tables = {}
+        for source, name, value in self._named("tables"):
+            at = f"tables.{name}"
+            try:
+                if isinstance(value, str):
+                    tables[name] = _table(name, self._file(value, at), value)
+                else:
+                    tables[name] = PrefixTable(name, [Entry(name, prefix, zone, {}) for prefix, zone in value.items()])
+            except TariffError:
+                raise
+            except ValueError as bad:
+                raise TariffError(source, at, str(bad)) from None
+        return tables
+
+    def _gather_bands(self) -> dict[str, CompiledBand]:
+        calendars, bands = {}, {}
+        for source, name, value in self._named("calendars"):
+            try:
+                calendars[name] = Calendar(value)
+            except ValueError as bad:
+                raise TariffError(source, f"calendars.{name}", str(bad)) from None
+        for source, name, band in self._named("bands"):
+            try:
+                (bands[name],) = compile_bands({name: band}, calendars)
+            except ValueError as bad:
+                raise TariffError(source, "bands", str(bad)) from None
+        return bands
+
+    def _gather_tallies(self) -> dict[str, Tally]:
+        tallies = {}
+        for source, name, counter in self._named("counters"):
+            at = f"counters.{name}"
+            if not NAME.fullmatch(name):
+                raise TariffError(source, at, 'expected a name of at most 64 characters, without "+" and ":"')
+            known = set(Inputs.__struct_fields__) | {*LINE_FIELDS}
+            if counter.by and counter.by not in known - {"attributes"}:
+                raise TariffError(source, f"{at}.by", f"expected one of {', '.join(sorted(known))}, not {counter.by!r}")
+            if counter.when.time:
+                raise TariffError(source, f"{at}.when.time", "expected conditions that stay: a line is counted whole")
+            tallies[name] = Tally(name, counter, self._conditions(counter.when, source, f"{at}.when"))
+        return tallies
+
+    def _gather_guarded(self, key: str) -> list[Guarded]:
+        guarded = []
+        for source, part in self._parts:
+            for number, one in enumerate(getattr(part, key), start=1):
+                at = f"{key}[{number}].when"
+                if self._head.promotion and (one.when.from_ or one.when.to):
+                    raise TariffError(source, at, "expected no destinations in a promotion: its tables are not known")
+                if key == "taxes" and one.when.time:
+                    raise TariffError(source, f"{at}.time", "expected conditions that stay during a session")
+                held = self._conditions(one.when, source, at)
+                guarded.append(Guarded(held, self._bits(one.when.time, source, at), one))
+        return guarded
+
+    def _conditions(self, match: Match, source: str, at: str) -> tuple[Condition, ...]:
+        try:
+            return conditions(match, self._tables)
+        except ValueError as bad:
+            raise TariffError(source, at, str(bad)) from None
+
+    def _bits(self, names: str | Sequence[str], source: str, at: str) -> int:
+        bits = 0
+        for name in (names,) if isinstance(names, str) else names:
+            if name not in self._band_bits:
+                known = ", ".join(self._band_bits) or "none is there"
+                raise TariffError(source, f"{at}.time", f"expected a band ({known}), not {name!r}")
+            bits |= self._band_bits[name]
+        return bits
+
+    # --- rows
+
+    def _gather_rows(self) -> list[Row]:
+        rows: list[Row] = []
+        names: set[str] = set()
+        for source, part in self._parts:
+            for number, written in enumerate(part.rows, start=1):
+                rows.append(self._row(written, f"rows[{number}]", source))
+                if rows[-1].name in names:
+                    raise TariffError(source, f"rows[{number}].name", f"expected once, not again {rows[-1].name!r}")
+                names.add(rows[-1].name)
+        if not self._head.promotion and not 1 <= len(rows) <= ROWS_MAX:
+            raise TariffError(self._source, "rows", f"expected 1 to {ROWS_MAX} rows, not {len(rows)}")
+        return rows
+
+    def _row(self, written: dict[str, Any], at: str, source: str) -> Row:
+        known = {"name", "when", "first", "below", *ELEMENTS}
+        for key in written:
+            if key not in known:
+                raise TariffError(source, f"{at}.{key}", f"unknown key; expected one of {', '.join(sorted(known))}")
+        bases = [key for key in BASES if written.get(key, False) is not False]
+        if len(bases) != 1:
+            raise TariffError(
+                source, at, f"expected exactly one of {', '.join(BASES)}, not {' and '.join(bases) or 'none'}"
+            )
+        name = convert(written.get("name", at[5:-1]), str, source, f"{at}.name")
+        if not NAME.fullmatch(name):
+            raise TariffError(source, f"{at}.name", 'expected 1 to 64 characters, without "+" and ":"')
+        match = convert(written.get("when", {}), Match, source, f"{at}.when")
+        elements = {key: _element(key, written[key], f"{at}.{key}", source) for key in ELEMENTS if _given(written, key)}
+        first = convert(written["first"], Quantity, source, f"{at}.first") if "first" in written else None
+        tally, below = self._below(written.get("below"), f"{at}.below", source)
+        try:
+            row = Row(
+                name,
+                self._conditions(match, source, f"{at}.when"),
+                elements.values(),
+                bands=self._bits(match.time, source, f"{at}.when"),
+                first=first.amount if first else 0,
+                tally=tally,
+                below=below,
+            )
+        except TariffError:
+            raise
+        except ValueError as bad:
+            raise TariffError(source, f"{at}.below", str(bad)) from None
+        self._try_out(row, elements, first, at, source)
+        return row
+
+    def _below(self, written: Any, at: str, source: str) -> tuple[Tally | None, object]:
+        if written is None:
+            return None, None
+        if not isinstance(written, dict) or len(written) != 1:
+            raise TariffError(source, at, 'expected one counter and its limit, such as { monthly = "10 GB" }')
+        ((name, limit),) = written.items()
+        if name not in self._tallies:
+            known = ", ".join(self._tallies) or "none is there"
+            raise TariffError(source, at, f"expected a counter ({known}), not {name!r}")
+        if (column := Column.read(limit)) is not None and column.place != "subscriber":
+            raise TariffError(source, at, f"expected a limit, or an attribute such as subscriber.cap, not {limit!r}")
+        return self._tallies[name], limit
+
+    def _try_out(self, row: Row, elements: dict[str, Any], first: Quantity | None, at: str, source: str) -> None:
+        """Build its price for every value its columns may have, growing, so that a fault is found now and laid at the
+        right door."""
+        columns = [column for column in row.columns() if column.place in ENDS]
+        for entries in self._samples(row, columns):
+            draft = Draft("", entries, Terms())
+            for key, element in elements.items():
+                try:
+                    element.apply(draft)
+                except ValueError as bad:
+                    if any(c.place == "subscriber" for c in row.columns()):
+                        return  # whatever an attribute says is met when it is used
+                    raise TariffError(source, f"{at}.{key}", f"{bad}{_where(entries)}") from None
+            if first is not None and draft.unit not in (None, first.kind):
+                raise TariffError(source, f"{at}.first", f"expected a quantity of what the price is for, not {first!r}")
+            if draft.verdict is not Verdict.PRICED and (first or row.tally):
+                raise TariffError(source, at, "expected no limit: nothing is used of what is not sold or not counted")
+
+    def _samples(self, row: Row, columns: list[Column]) -> Iterable[dict[str, Entry]]:
+        """One entry for each set of values that the columns of one end have; both ends are tried on their own."""
+        if not columns:
+            yield {}
+            return
+        ends = {one.fact.partition(" ")[0]: one for one in row.conditions if " " in one.fact}
+        some: dict[str, Entry] = {}
+        for place, condition in ends.items():
+            wanted = [column.name for column in columns if column.place == place]
+            found: dict[Any, Entry] = {}
+            for entry in self._tables[condition.fact.partition(" ")[2]].samples:
+                if condition.holds({condition.fact: entry}):
+                    found.setdefault(tuple([entry.columns.get(name) for name in wanted]), entry)
+            if found:
+                some[place] = next(iter(found.values()))
+            for entry in found.values():
+                yield some | {place: entry}
+        if not some:
+            yield {}
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+def _where(entries: Mapping[str, Entry]) -> str:
+    return "".join(f" ({entry.table}, prefix {entry.prefix or 'of all'})" for entry in entries.values())
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is given twice in one object")
-    return found
+def _given(written: Mapping[str, Any], key: str) -> bool:
+    return written.get(key, False) is not False
+
+
+def _element(key: str, value: Any, at: str, source: str) -> Any:
+    element = ELEMENTS[key]
+    if value is True:
+        value = {}
+    elif not isinstance(value, dict) and hasattr(element, "alone"):
+        value = {element.alone: value}
+    return convert(value, element, source, at)

@@ -1,11 +1,12 @@
-"""How money and quantities are written in tariff documents: "0.0004", "1 MB", "60/1"."""
+"""How money and quantities are written in tariff documents: "0.0004", "1 MB", "60/1", "19" percent, "to.peak"."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Final, Self
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from tariffs.units import EXACT_MAX, MICRO, Kind
 
@@ -37,6 +38,7 @@ NAMES: Final[dict[str, tuple[Kind, int]]] = {
 """Every unit a document may name."""
 
 _QUANTITY: Final = re.compile(r"(\d{1,16})?\s*([A-Za-z]+)?", re.ASCII)
+_COLUMN: Final = re.compile(r"(to|from|subscriber)\.([A-Za-z_][A-Za-z0-9_-]*)", re.ASCII)
 
 
 class Amount(Fraction):
@@ -129,3 +131,73 @@ class Increment:
             if quantity.kind not in (kind, Kind.UNITS):
                 raise ValueError(f"expected an increment in {kind.name.lower()}, as the price, not {quantity!r}")
         return self.first.amount, self.further.amount
+
+
+class Percent(Fraction):
+    """So many hundredths, exact, not negative; at most four decimals, so that a tax is whole parts per million."""
+
+    @classmethod
+    def read(cls, written: object) -> Self:
+        """From "12.5", 12 or a Decimal."""
+        number = Amount.read(written)
+        if number * 10_000 % 1 or number > 1_000:
+            raise ValueError(f"expected a percentage from 0 to 1000 with at most four decimals, not {written!r}")
+        return cls(number)
+
+
+class Column:
+    """A value that stands elsewhere: "to.peak" in the column `peak` of the called number's entry in its table,
+    "subscriber.cap" in an attribute of the subscriber."""
+
+    __slots__ = ("name", "place")
+
+    def __init__(self, place: str, name: str) -> None:
+        self.place, self.name = place, name
+
+    @classmethod
+    def read(cls, written: object) -> Self | None:
+        """None: it is not written as one."""
+        found = _COLUMN.fullmatch(written) if isinstance(written, str) else None
+        return cls(*found.groups()) if found else None
+
+    def __repr__(self) -> str:
+        return f"{self.place}.{self.name}"
+
+
+T = TypeVar("T")
+
+
+class Given(Generic[T]):
+    """A value as written, or the column it stands in."""
+
+    __slots__ = ("written",)
+    kind: ClassVar[Any]
+
+    def __init__(self, written: T | Column) -> None:
+        self.written = written
+
+    @classmethod
+    def read(cls, written: object) -> Self:
+        return cls(Column.read(written) or cls.kind.read(written))
+
+    def value(self, column: Callable[[Column], str]) -> T:
+        """column: what stands in one; ValueError where that is not a value."""
+        if not isinstance(self.written, Column):
+            return self.written
+        try:
+            found: T = self.kind.read(column(self.written))
+        except ValueError as bad:
+            raise ValueError(f"{self.written!r}: {bad}") from None
+        return found
+
+
+class Price(Given[Amount]):
+    kind = Amount
+
+
+class Blocks(Given[Increment]):
+    kind = Increment
+
+
+class Share(Given[Percent]):
+    kind = Percent

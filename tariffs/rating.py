@@ -1,6 +1,6 @@
 """Rating: what do these lines cost, by the tariffs of this subscriber, at this instant?
 
-Pure and total. For a tariff without anything that moves it is a dict look-up of a ladder packed long before.
+Pure and total. For a line whose like was rated before it is a dict look-up of a ladder packed long before.
 """
 
 from __future__ import annotations
@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tariffs.catalog import Assignment, Catalog, Rated
+import msgspec
+
+from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
+from tariffs.making import find, sooner
+from tariffs.tariff import Rated, Tariff
+from tariffs.units import Kind
 
 Quote = list[Rated]
 """One for each line, in their order."""
 
-UNASSIGNED: Final = Rated(Verdict.RATING_FAILED, why="no tariff of the subscriber is in force")
-UNMATCHED: Final = Rated(Verdict.RATING_FAILED, why="no row of the subscriber's tariffs matches")
-OTHER_CURRENCY: Final = Rated(Verdict.RATING_FAILED, why="the tariff's currency is not the account's")
+UNASSIGNED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no tariff of the subscriber is in force")
+UNMATCHED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no row of the subscriber's tariffs matches")
 
 
 def rate(
@@ -27,28 +31,86 @@ def rate(
     lines: Iterable[tuple[int | None, int | None]],
     inputs: Inputs,
     at_ms: int,
+    since_ms: int | None = None,
 ) -> Quote:
     """The first assignment in force whose tariff has a row for a line prices it.
 
-    lines:  (rating group, service identifier) of each
-    at_ms:  instant of the event, by which assignments and versions are chosen
+    lines:     (rating group, service identifier) of each
+    at_ms:     instant of the event, by which assignments and versions are chosen
+    since_ms:  where use by time began, if it may have no ladder of its own and no grant follows
     """
-    chain = []
-    for assignment in assignments:
-        until_ms = assignment.until_ms
-        if assignment.from_ms <= at_ms and (not until_ms or at_ms < until_ms):
-            tariff = catalog.in_force(assignment.tariff, at_ms)
-            if tariff is not None:
-                chain.append(tariff)
+    chain, next_ms = in_force(catalog, assignments, at_ms)
     if not chain:
         return [UNASSIGNED for _ in lines]
     quote = []
-    for rating_group, service_id in lines:
-        for tariff in chain:
-            rated = tariff.find(rating_group, service_id, inputs)
-            if rated is not None:
-                quote.append(rated if tariff.currency == currency else OTHER_CURRENCY)
-                break
-        else:
-            quote.append(UNMATCHED)
+    for line in lines:
+        rated = _line(catalog, chain, currency, line, inputs, at_ms)
+        if since_ms is not None and since_ms < at_ms and rated.unit == Kind.SECONDS:
+            rated = _line(catalog, chain, currency, line, inputs, since_ms, at_ms)
+        quote.append(_cut(rated, next_ms) if next_ms else rated)
     return quote
+
+
+def in_force(catalog: Catalog, assignments: Sequence[Assignment], at_ms: int) -> tuple[list[Tariff], int]:
+    """The tariffs a subscriber has at an instant, in the order in which they are tried, as promotions change them; and
+    when it will be others, 0 where that is not known."""
+    chain: list[Tariff] = []
+    promotions: list[Tariff] = []
+    next_ms = 0
+    for assignment in assignments:
+        from_ms, until_ms = assignment.from_ms, assignment.until_ms
+        if at_ms < from_ms:
+            next_ms = sooner(next_ms, from_ms)
+        elif not until_ms or at_ms < until_ms:
+            tariff, another_ms = catalog.in_force(assignment.tariff, at_ms)
+            if until_ms or another_ms:
+                next_ms = sooner(next_ms, sooner(until_ms, another_ms))
+            if tariff is not None:
+                (promotions if tariff.parts.promotion else chain).append(tariff)
+    if promotions:
+        chain = [catalog.changed(tariff, tuple(promotions)) for tariff in chain]
+    return chain, next_ms
+
+
+def _line(
+    catalog: Catalog,
+    chain: list[Tariff],
+    currency: str,
+    line: tuple[int | None, int | None],
+    inputs: Inputs,
+    at_ms: int,
+    to_ms: int = 0,
+) -> Rated:
+    ahead_ms = 0  # from when on a tariff in front of the one that prices now will
+    for tariff in chain:
+        exchange = None
+        if tariff.currency != currency:
+            exchange = catalog.exchanges.at(tariff.currency, currency, at_ms)
+        rated = find(tariff, line[0], line[1], inputs, at_ms, exchange, to_ms)
+        if rated is None:
+            continue
+        if rated.verdict is Verdict.NOT_YET:
+            ahead_ms = sooner(ahead_ms, rated.cut_ms)
+        elif rated.verdict is Verdict.PRICED and exchange is None and tariff.currency != currency:
+            return _no_exchange(tariff.currency, currency)
+        else:
+            return _cut(rated, ahead_ms) if ahead_ms else rated
+    return UNMATCHED
+
+
+def _no_exchange(of: str, into: str) -> Rated:
+    why = f"no exchange rate from {of} into {into}, the currency of the account"
+    return Rated(verdict=Verdict.RATING_FAILED, why=why)
+
+
+def _cut(rated: Rated, at_ms: int) -> Rated:
+    """Another tariff may price from then on: no grant runs over it."""
+    if rated.cut_ms and rated.cut_ms <= at_ms:
+        return rated
+    keeps = rated.change_ms < at_ms
+    return msgspec.structs.replace(
+        rated,
+        cut_ms=at_ms,
+        change_ms=rated.change_ms if keeps else 0,
+        dearest=rated.dearest if keeps else b"",
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tariffs.catalog import Assignment, Catalog, Rated, Tariff
+from tariffs.catalog import Assignment, Catalog
 from tariffs.inputs import Inputs
-from tariffs.ladder import Ladder, price_of, units_for
+from tariffs.ladder import Ladder
 from tariffs.load import load_tariff
+from tariffs.price import price_of, units_for
 from tariffs.rating import rate
+from tariffs.tariff import Rated, Tariff
 from tariffs.units import EXACT_MAX, MICRO, Kind
 
 SIZES = {"octets": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "s": 1, "min": 60, "": 1}
@@ -46,7 +48,7 @@ def check(elements: str, table: str) -> None:
         units = int(quantity[0].replace("_", "")) * SIZES[quantity[1] if len(quantity) > 1 else ""]
         micro = int(Decimal(cost) * MICRO)
         assert price_of(found, units, ms_per_unit=ms) == micro, line
-        if units and not any(step.stop for step in found.steps):
+        if units and not found.most_ends:
             assert units_for(found, micro, most=units, ms_per_unit=ms) == units, line
             if micro:
                 assert units_for(found, micro - 1, most=units, ms_per_unit=ms) < units, line

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from tariffs.catalog import REMEMBERED_MAX, Assignment, Catalog, Rated
+from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import check_ladder
 from tariffs.load import load_tariff
+from tariffs.making import REMEMBERED_MAX, find
 from tariffs.rating import rate
+from tariffs.tariff import Rated, Tariff
 from tests.tariffs.tables import tariff
 
 ROWS = """
@@ -101,17 +103,17 @@ def test_a_price_is_a_packed_ladder_made_once() -> None:
 def test_rating_groups_from_outside_do_not_fill_memory() -> None:
     one = tariff(ROWS)
     for group in range(REMEMBERED_MAX + 10):
-        one.find(group, None, Inputs("data"))
-    assert len(one._remembered) <= REMEMBERED_MAX
+        find(one, group, None, Inputs("data"))
+    assert len(one.remembered) <= REMEMBERED_MAX
 
 
 def versions() -> Catalog:
-    def version(number: int, price: str, valid_from: str) -> object:
+    def version(number: int, price: str, valid_from: str) -> Tariff:
         head = f"valid_from = {valid_from}T00:00:00Z" if valid_from else ""
         text = f'tariff = "t"\ncurrency = "EUR"\n{head}\n[[rows]]\nflat = {{ price = "{price}", per = 1 }}'
         return load_tariff(text, source="t.toml", version=number)
 
-    return Catalog([version(1, "1", ""), version(2, "2", "1970-01-02"), version(3, "3", "1970-01-02")])  # type: ignore[list-item]
+    return Catalog([version(1, "1", ""), version(2, "2", "1970-01-02"), version(3, "3", "1970-01-02")])
 
 
 @pytest.mark.parametrize(("at_ms", "tag"), [(0, "t@1:1"), (86_399_999, "t@1:1"), (86_400_000, "t@3:1")])
@@ -144,6 +146,6 @@ def test_unknown_tariffs_and_foreign_currencies_do_not_price() -> None:
     lines, inputs = [(0, None), (1, None)], Inputs("data")
     assert {r.verdict for r in rate(catalog, [Assignment("gone")], "EUR", lines, inputs, 0)} == {Verdict.RATING_FAILED}
     assert {r.why for r in rate(catalog, [Assignment("t")], "USD", lines, inputs, 0)} == {
-        "the tariff's currency is not the account's"
+        "no exchange rate from EUR into USD, the currency of the account"
     }
     assert len(rate(catalog, [], "EUR", lines, inputs, 0)) == 2

@@ -7,14 +7,15 @@ from decimal import Decimal
 from importlib.resources import files
 
 from tariffs.inputs import Inputs
-from tariffs.ladder import price_of
 from tariffs.load import load_tariff
+from tariffs.making import find
+from tariffs.price import price_of
 
 
 def test_worked_example() -> None:
     text = (files("tariffs") / "README.md").read_text()
     (document,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    rated = load_tariff(document, source="README.md").find(None, None, Inputs("voice"))
+    rated = find(load_tariff(document, source="README.md"), None, None, Inputs("voice"))
     assert rated is not None
     assert rated.ladder is not None
     rows = re.findall(r"^\| (\d+) \| ([\d.]+) \|", text, re.MULTILINE)

@@ -1,0 +1,126 @@
+"""Tariff documents as written: TOML or JSON into plain values, and those into typed tables. Errors name document, key
+and what was expected."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from tariffs.calendar import Band, Period
+from tariffs.counters import Counter
+from tariffs.destinations import Numbers
+from tariffs.notation import Amount, Blocks, Percent, Price, Quantity, Share
+from tariffs.tariff import ACCOUNT_ZONE
+from tariffs.terms import Change, Tax
+
+T = TypeVar("T")
+
+Format = Literal["toml", "json"]
+
+OCTETS_MAX: Final = 8 * 2**20
+
+
+class TariffError(ValueError):
+    """A document that is refused."""
+
+    def __init__(self, source: str, key: str, why: str) -> None:
+        super().__init__(f"{source}: {key}: {why}" if key else f"{source}: {why}")
+        self.source, self.key, self.why = source, key, why
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What may also stand in a file that a tariff includes."""
+
+    numbers: Numbers | None = None
+    tables: dict[str, str | dict[str, str]] = {}
+    """Name -> file, or prefix -> zone."""
+    calendars: dict[str, str | tuple[str, ...]] = {}
+    bands: dict[str, Band] = {}
+    counters: dict[str, Counter] = {}
+    surcharges: tuple[Change, ...] = ()
+    discounts: tuple[Change, ...] = ()
+    taxes: tuple[Tax, ...] = ()
+    rows: list[dict[str, Any]] = []
+    """In order; see tariffs/load.py."""
+
+
+class Document(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A tariff as written."""
+
+    tariff: str
+    """Its id."""
+    currency: str
+    """ISO 4217 letters."""
+    valid_from: datetime | None = None
+    """With its zone; from the beginning of time unless given."""
+    description: str = ""
+    zone: str = ACCOUNT_ZONE
+    include: tuple[str, ...] = ()
+    promotion: bool = False
+
+
+def form_of(source: str) -> Format:
+    return "json" if source.endswith(".json") else "toml"
+
+
+def parse(text: str | bytes, *, source: str, form: Format) -> dict[str, Any]:
+    """The document as plain values; numbers with a fraction are Decimals, never binary floats."""
+    if len(text) > OCTETS_MAX:
+        raise TariffError(source, "", f"expected at most {OCTETS_MAX} octets")
+    try:
+        plain = text if isinstance(text, str) else text.decode()
+        if form == "toml":
+            return tomllib.loads(plain, parse_float=Decimal)
+        document = json.loads(plain, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each)
+    except RecursionError:
+        raise TariffError(source, "", "expected less deeply nested tables") from None
+    except ValueError as bad:  # tomllib, json and UTF-8 errors all say where
+        raise TariffError(source, "", f"is not {form.upper()}: {bad}") from None
+    if not isinstance(document, dict):
+        raise TariffError(source, "", "expected an object")
+    return document
+
+
+def needs(text: str | bytes, *, source: str, form: Format | None = None) -> list[str]:
+    """The files a document, or a file it includes, names: to be given to `load_tariff`."""
+    written = parse(text, source=source, form=form or form_of(source))
+    tables, include = written.get("tables"), written.get("include")
+    named = [one for one in include if isinstance(one, str)] if isinstance(include, list) else []
+    if isinstance(tables, dict):
+        named += [one for one in tables.values() if isinstance(one, str)]
+    return list(dict.fromkeys(named))
+
+
+def convert(value: Any, kind: type[T], source: str, at: str) -> T:
+    """Typed, or a TariffError that names the key."""
+    try:
+        return msgspec.convert(value, kind, dec_hook=_read)
+    except msgspec.ValidationError as bad:
+        why, _, path = str(bad).partition(" - at `")
+        key = (at + path.rstrip("`").removeprefix("$")).lstrip(".")
+        raise TariffError(source, key, why[:1].lower() + why[1:]) from None
+
+
+NOTATIONS: Final = (Amount, Blocks, Percent, Period, Price, Quantity, Share)
+
+
+def _read(kind: Any, value: Any) -> Any:
+    if kind in NOTATIONS:
+        return kind.read(value)
+    raise NotImplementedError(kind)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice in one object")
+    return found

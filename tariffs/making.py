@@ -1,0 +1,248 @@
+"""Making the ladder of a line: rows that price it now, those of the bands that follow, and where a grant must end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+
+from tariffs.draft import Draft, Verdict
+from tariffs.inputs import Inputs
+from tariffs.ladder import STEPS_MAX, Count, Ladder, Step, check_ladder
+from tariffs.tariff import Chain, Rated, Segment, Tariff
+from tariffs.terms import Exchange
+from tariffs.units import Kind
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+REMEMBERED_MAX: Final = 16_384
+"""Lines a tariff remembers the price of; what it looks at comes from outside, so there must be a limit."""
+
+Drafts = list[Draft]
+"""Of the rows of a chain, in their order."""
+
+
+def find(
+    tariff: Tariff,
+    rating_group: int | None,
+    service_id: int | None,
+    inputs: Inputs,
+    at_ms: int = 0,
+    exchange: Exchange | None = None,
+    to_ms: int = 0,
+) -> Rated | None:
+    """The price of a line from an instant on; None where no row matches, then or later in its time.
+
+    to_ms:  until when use by time is priced, where that is longer than a grant is used
+    """
+    if to_ms and tariff.since_ms(inputs, to_ms) > at_ms:  # rare, and each time another
+        return make(tariff, tariff.view.facts(inputs, rating_group, service_id), inputs, at_ms, exchange, to_ms)
+    look = tariff.look
+    since_ms = tariff.since_ms(inputs, at_ms) if tariff.moves else 0
+    key = (inputs.service, rating_group, service_id, since_ms, exchange, look(inputs) if look else None)
+    try:
+        return tariff.remembered[key]
+    except KeyError:
+        pass
+    rated = make(tariff, tariff.view.facts(inputs, rating_group, service_id), inputs, since_ms, exchange)
+    if len(tariff.remembered) >= REMEMBERED_MAX:
+        tariff.remembered.clear()
+    tariff.remembered[key] = rated
+    return rated
+
+
+def make(
+    tariff: Tariff,
+    facts: Mapping[str, Any],
+    inputs: Inputs,
+    at_ms: int,
+    exchange: Exchange | None = None,
+    to_ms: int = 0,
+) -> Rated | None:
+    """As `find`, computed.
+
+    to_ms:  how long it will be used at least; 0: as long as a grant is
+    """
+    try:
+        return Making(tariff, facts, inputs, at_ms, exchange, to_ms).rated()
+    except ValueError as bad:
+        return Rated(verdict=Verdict.RATING_FAILED, why=f"{tariff.tag}: {bad}")
+
+
+class Making:
+    """One line being rated. ValueError says why a price cannot be computed."""
+
+    def __init__(
+        self,
+        tariff: Tariff,
+        facts: Mapping[str, Any],
+        inputs: Inputs,
+        at_ms: int,
+        exchange: Exchange | None,
+        to_ms: int,
+    ) -> None:
+        self._tariff, self._facts, self._inputs, self._exchange = tariff, facts, inputs, exchange
+        self._at_ms = at_ms
+        self.segments = tariff.timeline(facts, inputs, at_ms, to_ms)
+        self._zone = tariff.schedule(inputs).zone
+
+    def rated(self) -> Rated | None:
+        now, *later = self.segments
+        if not now.chain.rows:
+            until_ms = next((one.until_ms for one, after in pairwise(self.segments) if after.chain.rows), 0)
+            return Rated(verdict=Verdict.NOT_YET, cut_ms=until_ms) if until_ms else None
+        tag = f"{self._tariff.tag}:{'+'.join(row.name for row in now.chain.rows)}"
+        drafts = self._drafts(now.chain)
+        head = drafts[0]
+        if head.verdict is not Verdict.PRICED:
+            return Rated(verdict=head.verdict, why=tag, cut_ms=now.until_ms if later else 0)
+        spans = [(now, drafts)]
+        for segment in later:
+            following = self._drafts(segment.chain)
+            if not _goes_on(drafts, following):
+                break
+            spans.append((segment, following))
+        rated = self._line(spans, tag, beside=False)
+        if head.beside_unit is not None:  # both are granted and reported together: neither runs over a change
+            other = self._line(spans, tag, beside=True)
+            cut_ms = sooner(rated.change_ms or rated.cut_ms, other.change_ms or other.cut_ms)
+            rated = msgspec.structs.replace(rated, dearest=b"", cut_ms=cut_ms, beside=other)
+        return rated
+
+    def _drafts(self, chain: Chain) -> Drafts:
+        terms = self._tariff.terms(chain, self._facts, self._inputs, self._exchange)
+        return [row.draft(self._inputs.service, self._facts, terms) for row in chain.rows]
+
+    def _line(self, spans: Sequence[tuple[Segment, Drafts]], tag: str, *, beside: bool) -> Rated:
+        now, drafts = spans[0]
+        head = drafts[0]
+        unit = _unit(drafts, beside)
+        counts, period_ms = self._counts(unit)
+        parts: list[list[Step]] = []
+        cut_ms = 0
+        # Of volume nobody knows when it was used, so of its price one change at most.
+        for segment, of_segment in spans if unit == Kind.SECONDS else spans[:2]:
+            steps = self._steps(segment.chain, of_segment, beside, segment.until_ms)
+            if parts and (cut_ms == period_ms or sum(map(len, parts)) + len(steps) > STEPS_MAX):
+                break
+            parts.append(steps)
+            cut_ms = sooner(segment.until_ms, period_ms)
+        parts[-1] = _for_good(parts[-1])
+        if len(parts) > 1 and unit != Kind.SECONDS and parts[1] == _for_good(parts[0]):
+            parts.pop(0)
+        change_ms = now.until_ms if len(parts) > 1 and unit != Kind.SECONDS else 0
+        terms = self._tariff.terms(now.chain, self._facts, self._inputs, self._exchange)
+        ladder = Ladder(tuple(step for steps in parts for step in steps), counts=counts, tag=tag, terms=str(terms))
+        if not beside:
+            fee = next((draft for draft in drafts if draft.fee), head)
+            charge = next((draft for draft in drafts if draft.least or draft.most), head)
+            ladder = msgspec.structs.replace(
+                ladder,
+                fee=fee.fee,
+                fee_waived=fee.fee_waived,
+                least=charge.least,
+                most=charge.most,
+                most_ends=charge.most_ends,
+            )
+        check_ladder(ladder)
+        whole, blocks, minimum, quantum = (False, False, 0, 0) if beside else head.grant
+        return Rated(
+            verdict=Verdict.PRICED,
+            unit=unit,
+            ladder=ladder,
+            packed=_pack(ladder),
+            free=head.free and len(drafts) == 1,
+            emergency=head.emergency,
+            why=tag,
+            change_ms=change_ms,
+            dearest=_dearest(ladder, parts) if change_ms else b"",
+            cut_ms=cut_ms,
+            whole=whole,
+            blocks=blocks,
+            minimum=minimum,
+            quantum=quantum,
+        )
+
+    def _counts(self, unit: Kind | None) -> tuple[tuple[Count, ...], int]:
+        """Counters the line feeds, and when the first of their periods ends."""
+        counts, period_ms = [], 0
+        for tally in self._tariff.parts.tallies.values():
+            if tally.fed_by(self._facts, unit):
+                count = tally.count(self._facts, self._zone, self._at_ms)
+                counts.append(count)
+                period_ms = sooner(period_ms, count.until_ms)
+        return tuple(counts), period_ms
+
+    def _steps(self, chain: Chain, drafts: Drafts, beside: bool, until_ms: int) -> list[Step]:
+        """Of one band: its rows one after the other, and the end where the last of them has a limit too."""
+        steps: list[Step] = []
+        for row, draft in zip(chain.rows, drafts, strict=True):
+            if draft.verdict is not Verdict.PRICED:  # after rows with a limit: nothing more is sold
+                steps.append(_end(draft.service, steps, until_ms))
+                return steps
+            if not beside:
+                key = row.tally.count(self._facts, self._zone, self._at_ms).key if row.tally else ""
+                limit = row.limit(self._inputs.attributes) if row.tally else 0
+                steps += row.bounded(draft.steps, key, limit, until_ms)
+            elif draft.beside:  # of the first row that says so, whatever its limits: they are of the other unit
+                return [msgspec.structs.replace(step, until_ms=until_ms) for step in draft.beside]
+        if beside:
+            return [Step(scope=self._inputs.service, until_ms=until_ms)]
+        if not chain.rows[-1].ends:
+            steps.append(_end(self._inputs.service, steps, until_ms))
+        return steps
+
+
+def _for_good(steps: Iterable[Step]) -> list[Step]:
+    return [msgspec.structs.replace(step, until_ms=0) for step in steps]
+
+
+def _end(service: str, steps: Sequence[Step], until_ms: int) -> Step:
+    """Nothing is granted here; use that happens all the same costs what the last step of money costs."""
+    last = next((step for step in reversed(steps) if step.kind == Kind.MONEY), Step(scope=service))
+    return msgspec.structs.replace(last, reach=0, counter="", counter_reach=0, until_ms=until_ms, stop=True)
+
+
+def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:
+    units = {unit for draft in drafts if (unit := draft.beside_unit if beside else draft.unit) is not None}
+    if len(units) > 1:
+        raise ValueError(f"its rows count in {' and '.join(sorted(unit.name.lower() for unit in units))}")
+    return next(iter(units), None)
+
+
+def _goes_on(before: Drafts, after: Drafts) -> bool:
+    """A grant may run from one band into the next: the same kind of service, only its price is another."""
+    if not after or any(draft.verdict is not Verdict.PRICED for draft in (before[0], after[0])):
+        return False
+
+    def same(drafts: Drafts) -> tuple[Any, ...]:
+        charge = next((draft for draft in drafts if draft.least or draft.most), drafts[0])
+        ends = (charge.least, charge.most, charge.most_ends)
+        grades = {draft.grade for draft in drafts}
+        return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, ends, grades
+
+    return same(before) == same(after)
+
+
+def sooner(one_ms: int, other_ms: int) -> int:
+    """0: never."""
+    return min(one_ms or other_ms, other_ms or one_ms)
+
+
+def _dearest(ladder: Ladder, parts: Sequence[Sequence[Step]]) -> bytes:
+    """The ladder of the dearer price of two bands, step by step; b"" where they differ in more than prices, so that it
+    cannot be said which is dearer (charging.md section 6)."""
+    before, after = parts
+    if len(before) != len(after):
+        return b""
+    steps = []
+    for one, other in zip(before, after, strict=True):
+        dearer = one if one.price * other.per >= other.price * one.per else other
+        merged = msgspec.structs.replace(one, price=dearer.price, per=dearer.per, until_ms=0)
+        if msgspec.structs.replace(other, price=dearer.price, per=dearer.per, until_ms=0) != merged:
+            return b""
+        steps.append(merged)
+    slack = int(any(step.per > 1 for step in (*before, *after)))
+    return _pack(msgspec.structs.replace(ladder, steps=tuple(steps), slack=slack))

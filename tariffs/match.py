@@ -1,0 +1,213 @@
+"""Conditions of a row: what a request must look like for the row to price it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from tariffs.destinations import Entry, Numbers, PrefixTable
+from tariffs.inputs import Inputs
+from tariffs.notation import Column
+
+Text = str | tuple[str, ...]
+Number = int | tuple[int, ...]
+Facts = Mapping[str, Any]
+"""Everything a condition may ask of one line, by the name of the fact."""
+
+
+class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """Conditions as written: those given must all hold, each by any of its values. A text ending in `*` holds for all
+    that begins so. `rating_group` and `service_id` may be "none": the line names none."""
+
+    service: Text = ()
+    rating_group: int | str | tuple[int | str, ...] = ()
+    service_id: int | str | tuple[int | str, ...] = ()
+    service_context: Text = ()
+    apn: Text = ()
+    rat_type: Number = ()
+    visited: Text = ()
+    location: Text = ()
+    calling: Text = ()
+    """As `[numbers]` of the tariff makes it."""
+    called: Text = ()
+    from_: Text = ()
+    """Table of destinations, or "table:zone", of the calling number..."""
+    to: Text = ()
+    """... and of the called one."""
+    role: Number = ()
+    event_type: Text = ()
+    media: Text = ()
+    charging_characteristics: Text = ()
+    node: Text = ()
+    port_type: Number = ()
+    equipment: Text = ()
+    user_time_zone: Text = ()
+    subscriber: dict[str, Text] = {}
+    """Attributes of the subscriber; "*" holds for any value given, "" where none is."""
+    time: Text = ()
+    """Bands of the tariff: any of them holds."""
+
+
+LINE_FIELDS: Final = ("rating_group", "service_id")
+ENDS: Final = {"to": "called", "from": "calling"}
+MANY_VALUED: Final = frozenset({"called", "calling", "location", "equipment"})
+"""Facts with more values than can be remembered: what is remembered is which conditions on them hold."""
+
+
+class Condition:
+    """One condition, ready to be asked. `fact` is the name of what it looks at: "apn", "subscriber.segment",
+    "to world" (the entry of the called number in that table)."""
+
+    __slots__ = ("exact", "fact", "prefixes", "wanted")
+
+    def __init__(self, fact: str, values: Iterable[Any]) -> None:
+        self.fact = fact
+        self.wanted = tuple(values)
+        self.exact: set[Any] = set()
+        prefixes = []
+        for value in self.wanted:
+            if fact in LINE_FIELDS and isinstance(value, str):
+                if value != "none":
+                    raise ValueError(f'{fact}: expected a number or "none", not {value!r}')
+                self.exact.add(None)
+            elif isinstance(value, str) and value.endswith("*"):
+                prefixes.append(value[:-1])
+            else:
+                self.exact.add(value)
+        self.prefixes = tuple(prefixes)
+
+    def holds(self, facts: Facts) -> bool:
+        value = facts[self.fact]
+        if isinstance(value, Entry):
+            value = value.zone
+        if not value:  # no entry in the table, no number in the line, no such attribute; or the number 0
+            return value in self.exact
+        return value in self.exact or (bool(self.prefixes) and value.startswith(self.prefixes))
+
+    def __repr__(self) -> str:
+        return f"{self.fact} = {' or '.join('none' if value is None else str(value) for value in self.wanted)}"
+
+
+def conditions(match: Match, tables: Mapping[str, PrefixTable]) -> tuple[Condition, ...]:
+    """All but `time`; ValueError for a table or zone that does not exist."""
+    made = []
+    for field in match.__struct_fields__:
+        wanted = getattr(match, field)
+        if wanted == () or field == "time":
+            continue
+        if field == "subscriber":
+            made += [Condition(f"subscriber.{name}", _several(values)) for name, values in wanted.items()]
+        elif field in ("from_", "to"):
+            made += _zones(field.rstrip("_"), _several(wanted), tables)
+        else:
+            made.append(Condition(field, _several(wanted)))
+    return tuple(made)
+
+
+def _several(values: Any) -> tuple[Any, ...]:
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _zones(end: str, wanted: tuple[str, ...], tables: Mapping[str, PrefixTable]) -> list[Condition]:
+    by_table: dict[str, list[str]] = {}
+    for one in wanted:
+        table, named, zone = one.partition(":")
+        if table not in tables:
+            known = ", ".join(sorted(tables)) or "none is there"
+            raise ValueError(f"{end}: expected a table of destinations ({known}), not {table!r}")
+        zones = tables[table].zones
+        if named and not any(zone == each or (zone.endswith("*") and each.startswith(zone[:-1])) for each in zones):
+            raise ValueError(f"{end}: expected a zone of the table {table}, not {zone!r}")
+        by_table.setdefault(table, []).append(zone if named else "*")
+    if len(by_table) > 1:
+        raise ValueError(f"{end}: expected zones of one table, not of {' and '.join(by_table)}")
+    return [Condition(f"{end} {table}", zones) for table, zones in by_table.items()]
+
+
+class View:
+    """What a tariff looks at: the facts of a line, and the part of them by which its price is remembered."""
+
+    def __init__(
+        self,
+        asked: Iterable[Condition],
+        columns: Iterable[Column],
+        named: Iterable[str],
+        tables: Mapping[str, PrefixTable],
+        numbers: Numbers | None,
+    ) -> None:
+        """
+        asked:    conditions of all rows, discounts, counters and taxes
+        columns:  values that prices take from destinations and attributes
+        named:    facts whose value itself enters a price: parts of a counter's key
+        """
+        conditions, columns = tuple(asked), tuple(columns)
+        by_value = {*named, *(f"subscriber.{one.name}" for one in columns if one.place == "subscriber")}
+        self._tables, self._numbers = tables, numbers
+        self._facts = frozenset({one.fact for one in conditions} | by_value) - {"service", *LINE_FIELDS}
+        self._getters = {fact: self._getter(fact) for fact in self._facts}
+        # What is remembered of a fact with more values than can be, is which conditions on it hold.
+        bits = {fact for fact in self._facts if fact in MANY_VALUED and fact not in by_value}
+        self._simple = sorted(f for f in self._facts - bits if f in Inputs.__struct_fields__ and f not in ENDS.values())
+        self._special = [self._special_key(fact, columns) for fact in sorted(self._facts - bits - {*self._simple})]
+        self._special += [self._bits(fact, [one for one in conditions if one.fact == fact]) for fact in sorted(bits)]
+
+    def _number(self, number: str) -> tuple[str, bool]:
+        return self._numbers.normal(number) if self._numbers is not None and number else (number, False)
+
+    def _getter(self, fact: str) -> Callable[[Inputs], Any]:
+        place, is_zone, table_name = fact.partition(" ")
+        if is_zone:
+            find, field = self._tables[table_name].find, ENDS[place]
+            return lambda inputs: find(*self._number(getattr(inputs, field)))
+        if fact in ENDS.values():
+            return lambda inputs: self._number(getattr(inputs, fact))[0]
+        _, is_attribute, name = fact.partition(".")
+        if is_attribute:
+            return lambda inputs: inputs.attributes.get(name, "")
+        return attrgetter(fact)
+
+    def _special_key(self, fact: str, columns: Iterable[Column]) -> Callable[[Inputs], Any]:
+        """Of a destination only the zone counts, and the columns that prices are taken from."""
+        get, (place, is_zone, _) = self._getters[fact], fact.partition(" ")
+        if not is_zone:
+            return get
+        names = sorted({one.name for one in columns if one.place == place})
+
+        def key(inputs: Inputs) -> Any:
+            entry: Entry | None = get(inputs)
+            if entry is None or not names:
+                return entry and entry.zone
+            return entry.zone, tuple([entry.columns.get(name) for name in names])
+
+        return key
+
+    def _bits(self, fact: str, asked_of: list[Condition]) -> Callable[[Inputs], Any]:
+        get = self._getters[fact]
+
+        def bits(inputs: Inputs) -> Any:
+            value = {fact: get(inputs)}
+            return tuple([one.holds(value) for one in asked_of])
+
+        return bits
+
+    def key(self) -> Callable[[Inputs], Any] | None:
+        """Of two requests with the same key, service, rating group and service identifier the price is the same; None:
+        nothing else is looked at."""
+        simple, special = self._simple, self._special
+        if not simple and not special:
+            return None
+        look: Callable[[Inputs], Any] = attrgetter(*simple) if simple else special[0]
+        if not special:
+            return look
+        if len(special) == 1 and not simple:
+            return special[0]
+        if not simple:
+            return lambda inputs: tuple([get(inputs) for get in special])
+        return lambda inputs: (look(inputs), *[get(inputs) for get in special])
+
+    def facts(self, inputs: Inputs, rating_group: int | None, service_id: int | None) -> dict[str, Any]:
+        found = {fact: get(inputs) for fact, get in self._getters.items()}
+        return found | {"service": inputs.service, "rating_group": rating_group, "service_id": service_id}

@@ -1,0 +1,200 @@
+"""One version of a tariff, compiled: which of its rows price a line, now and later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from tariffs.calendar import CompiledBand, Schedule, zone
+from tariffs.counters import Tally
+from tariffs.destinations import Numbers, PrefixTable
+from tariffs.draft import Verdict
+from tariffs.inputs import Inputs
+from tariffs.ladder import STEPS_MAX, Ladder
+from tariffs.match import Condition, View
+from tariffs.notation import Column
+from tariffs.row import Row
+from tariffs.terms import Change, Exchange, Terms
+from tariffs.units import Kind
+
+HORIZON_MS: Final = 6 * 3_600_000
+"""How far a ladder of time knows the bands beyond their next change: no grant is used for longer."""
+
+ACCOUNT_ZONE: Final = "account"
+
+
+class Rated(msgspec.Struct, frozen=True, kw_only=True):
+    """What rating says of one line. Made once for all lines alike."""
+
+    verdict: Verdict
+    unit: Kind | None = None
+    """What the line counts in; None: whatever its service counts in."""
+    ladder: Ladder | None = None
+    packed: bytes = b""
+    """The ladder, ready for the store; b"" where there is none."""
+    free: bool = False
+    emergency: bool = False
+    why: str = ""
+    """Tariff, version and rows that priced it, or the reason in words that none did."""
+    change_ms: int = 0
+    """The price of volume or pieces changes then, inside the ladder; 0: it does not."""
+    dearest: bytes = b""
+    """A grant that runs over `change_ms` holds by this ladder; b"": none may."""
+    cut_ms: int = 0
+    """No grant of now may be used beyond this instant; 0: no such instant."""
+    whole: bool = False
+    blocks: bool = False
+    minimum: int = 0
+    quantum: int = 0
+    """See element_grant.py."""
+    beside: Rated | None = None
+    """What is charged besides, in another unit."""
+
+
+class Guarded(NamedTuple):
+    """Something that counts where all its conditions hold, and in which bands (0: always)."""
+
+    conditions: tuple[Condition, ...]
+    bands: int
+    what: Any
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        return all(condition.holds(facts) for condition in self.conditions)
+
+
+class Chain(NamedTuple):
+    """What prices a line while the clock shows the same bands."""
+
+    rows: tuple[Row, ...]
+    changes: tuple[tuple[int, Change], ...]
+
+
+class Segment(NamedTuple):
+    chain: Chain
+    until_ms: int
+    """0: for good."""
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tariff is made of."""
+
+    name: str
+    currency: str
+    rows: Sequence[Row] = ()
+    version: int = 1
+    from_ms: int = 0
+    zone: str = ACCOUNT_ZONE
+    """A name, or ACCOUNT_ZONE."""
+    bands: Mapping[str, CompiledBand] = {}
+    numbers: Numbers | None = None
+    tables: Mapping[str, PrefixTable] = {}
+    tallies: Mapping[str, Tally] = {}
+    changes: Sequence[tuple[int, Guarded]] = ()
+    """(+1 surcharge or -1 discount, what), in order of application."""
+    taxes: Sequence[Guarded] = ()
+    promotion: bool = False
+    """It has no rows, and changes what others price."""
+
+
+class Tariff:
+    def __init__(self, parts: Parts, tag: str = "") -> None:
+        """tag: name and version as they stand on usage records, unless it is just these"""
+        self.parts = parts
+        self.name, self.version, self.currency, self.from_ms = parts.name, parts.version, parts.currency, parts.from_ms
+        self.tag = tag or f"{parts.name}@{parts.version}"
+        self.rows = tuple(parts.rows)
+        guarded: list[Any] = [*self.rows, *parts.tallies.values(), *(c for _, c in parts.changes), *parts.taxes]
+        named = {tally.by for tally in parts.tallies.values() if tally.by}
+        columns = [column for row in self.rows for column in row.columns()]
+        columns += [Column("subscriber", one.what.attribute) for _, one in parts.changes if one.what.attribute]
+        self._periods = [tally.period for tally in parts.tallies.values() if tally.moves]
+        self.moves = bool(parts.bands or self._periods)
+        """The clock has a say in its prices."""
+        if self.moves and parts.zone == ACCOUNT_ZONE:
+            named.add("time_zone")
+        asked = (condition for each in guarded for condition in each.conditions)
+        self.view = View(asked, columns, named, parts.tables, parts.numbers)
+        self._schedules: dict[str, Schedule] = {}
+        self._epochs: dict[str, tuple[int, int]] = {}
+        self.look = self.view.key()
+        self.remembered: dict[Any, Rated | None] = {}
+        """Of making.find."""
+
+    def changed_by(self, promotions: Iterable[Tariff]) -> Tariff:
+        """This tariff with the surcharges and discounts of these, after its own of their kind."""
+        bands, changes, tag = dict(self.parts.bands), list(self.parts.changes), self.tag
+        for one in promotions:
+            shift, tag = len(bands), f"{tag}+{one.tag}"
+            bands |= {f"{one.name}/{name}": band for name, band in one.parts.bands.items()}
+            changes += [(sign, each._replace(bands=each.bands << shift)) for sign, each in one.parts.changes]
+        changes.sort(key=lambda one: -one[0])  # surcharges first; each list in its order
+        return Tariff(msgspec.structs.replace(self.parts, bands=bands, changes=changes), tag)
+
+    # --- when
+
+    def schedule(self, inputs: Inputs) -> Schedule:
+        name = self.parts.zone if self.parts.zone != ACCOUNT_ZONE else inputs.time_zone or "UTC"
+        found = self._schedules.get(name)
+        if found is None:
+            found = self._schedules[name] = Schedule(zone(name), tuple(self.parts.bands.values()))
+        return found
+
+    def since_ms(self, inputs: Inputs, at_ms: int) -> int:
+        """Since when nothing that the clock decides was any different."""
+        if not self.moves:
+            return 0
+        name = inputs.time_zone if self.parts.zone == ACCOUNT_ZONE else ""
+        last = self._epochs.get(name)
+        if last is not None and last[0] <= at_ms and (at_ms < last[1] or not last[1]):
+            return last[0]
+        schedule = self.schedule(inputs)
+        from_ms, until_ms, _ = schedule.at(at_ms)
+        for period in self._periods:
+            _, period_from_ms, period_until_ms = period.at(schedule.zone, at_ms)
+            from_ms = max(from_ms, period_from_ms)
+            until_ms = min(until_ms or period_until_ms, period_until_ms or until_ms)
+        self._epochs[name] = from_ms, until_ms
+        return from_ms
+
+    # --- what
+
+    def chain(self, facts: Mapping[str, Any], bands: int) -> Chain:
+        """Rows and changes of price that hold while these bands do."""
+        rows = []
+        for row in self.rows:
+            if (not row.bands or row.bands & bands) and row.holds(facts):
+                rows.append(row)
+                if row.ends:
+                    break
+        changes: list[tuple[int, Change]] = []
+        closed = set()
+        for sign, one in self.parts.changes:
+            key = sign, one.what.fees
+            if key not in closed and (not one.bands or one.bands & bands) and one.holds(facts):
+                changes.append((sign, one.what))
+                if not one.what.stack:
+                    closed.add(key)
+        return Chain(tuple(rows), tuple(changes))
+
+    def timeline(self, facts: Mapping[str, Any], inputs: Inputs, at_ms: int, to_ms: int) -> list[Segment]:
+        """What prices the line from an instant on, one after the other, as far as it matters: beyond `to_ms` for a
+        while."""
+        if not self.parts.bands:
+            return [Segment(self.chain(facts, 0), 0)]
+        schedule = self.schedule(inputs)
+        stretch = schedule.at(at_ms)
+        segments = [Segment(self.chain(facts, stretch.holds), stretch.until_ms)]
+        end_ms = max(stretch.until_ms, to_ms) + HORIZON_MS
+        while stretch.until_ms and stretch.until_ms < end_ms and len(segments) < STEPS_MAX:
+            stretch = schedule.at(stretch.until_ms)
+            chain = self.chain(facts, stretch.holds)
+            if chain == segments[-1].chain:
+                segments.pop()
+            segments.append(Segment(chain, stretch.until_ms))
+        return segments
+
+    def terms(self, chain: Chain, facts: Mapping[str, Any], inputs: Inputs, exchange: Exchange | None) -> Terms:
+        tax = next((one.what for one in self.parts.taxes if one.holds(facts)), None)
+        return Terms(chain.changes, tax, exchange, inputs.attributes)

@@ -1,0 +1,125 @@
+"""What stands between a price as written and what is debited: surcharges and discounts, tax, another currency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+
+from tariffs.match import Match
+from tariffs.notation import Amount, Column, Percent, Share
+from tariffs.units import MICRO
+
+NOTHING_OFF: Final = "0"
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A discount or a surcharge as written; it changes what the one before it left."""
+
+    name: str
+    when: Match = Match()
+    percent: Share | None = None
+    amount: Amount | None = None
+    """For each `per` of the price it changes, or off the set-up fee."""
+    fees: bool = False
+    """It changes the set-up fee and not the price."""
+    stack: bool = True
+    """False: no further one of its list is looked at where this one applies."""
+
+    def __post_init__(self) -> None:
+        if (self.percent is None) == (self.amount is None):
+            raise ValueError("expected either `percent` or `amount`")
+        where = self.percent.written if self.percent is not None else None
+        if isinstance(where, Column) and where.place != "subscriber":
+            raise ValueError(f"expected a percentage, or an attribute such as subscriber.discount, not {where!r}")
+
+    @property
+    def attribute(self) -> str:
+        """The attribute of the subscriber that says how much; "" for none."""
+        where = self.percent.written if self.percent is not None else None
+        return where.name if isinstance(where, Column) else ""
+
+    def apply(self, price: Fraction, sign: int, attributes: Mapping[str, str]) -> Fraction:
+        """A subscriber without the attribute has 0; ValueError for one that has nonsense there."""
+        if self.percent is None:
+            part: Fraction = self.amount or Fraction(0)
+        else:
+            part = price * self.percent.value(lambda column: attributes.get(column.name) or NOTHING_OFF) * ONE_PERCENT
+        return max(price + sign * part, Fraction(0))
+
+
+ONE_PERCENT: Final = Fraction(1, 100)
+
+
+class Tax(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tax scheme as written; the first whose conditions hold counts."""
+
+    name: str
+    percent: Percent
+    included: bool
+    """Prices of the document contain it (what shops show), or it is added to them."""
+    when: Match = Match()
+
+    @property
+    def ppm(self) -> int:
+        """Of the net amount, in parts per million."""
+        return int(self.percent * 10_000)
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One unit of the tariff's currency in the account's, and the day the rate is of."""
+
+    rate: Amount
+    written: str
+    """As it was stored, for the ledger."""
+    day: str
+
+
+class Terms:
+    """Those that hold for one line at one time."""
+
+    __slots__ = ("attributes", "changes", "exchange", "tax")
+
+    def __init__(
+        self,
+        changes: Sequence[tuple[int, Change]] = (),
+        tax: Tax | None = None,
+        exchange: Exchange | None = None,
+        attributes: Mapping[str, str] = {},
+    ) -> None:
+        """changes: (+1 surcharge or -1 discount, what), in order"""
+        self.changes, self.tax, self.exchange, self.attributes = tuple(changes), tax, exchange, attributes
+
+    def trace(self, price: Fraction, *, fee: bool = False, changed: bool = True) -> Iterator[tuple[str, Fraction]]:
+        """The price after each, with its name. `changed` False: surcharges and discounts do not touch it."""
+        if changed:
+            for sign, change in self.changes:
+                if change.fees is fee:
+                    price = change.apply(price, sign, self.attributes)
+                    yield change.name, price
+        if self.tax is not None and not self.tax.included:
+            price += price * Fraction(self.tax.ppm, MICRO)
+            yield self.tax.name, price
+        if self.exchange is not None:
+            price *= self.exchange.rate
+            yield f"exchange rate {self.exchange.written} of {self.exchange.day}", price
+
+    def apply(self, price: Fraction, *, fee: bool = False, changed: bool = True) -> tuple[Fraction, bool]:
+        """What is debited for a price as written, and whether it is the same."""
+        steps = [step for _, step in self.trace(price, fee=fee, changed=changed)]
+        after = steps[-1] if steps else price
+        return after, after == price
+
+    def __str__(self) -> str:
+        """As they stand on usage records (balances/ledger/terms.py reads them): "tax=190000;rate=1.0923"."""
+        parts = []
+        if self.tax is not None:
+            parts.append(f"tax={self.tax.ppm}")
+        if self.exchange is not None:
+            parts.append(f"rate={self.exchange.written}")
+        return ";".join(parts)
+
+
+NO_TERMS: Final = Terms()
