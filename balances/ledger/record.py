@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from balances.ops import Phase, Record
+from balances.ledger import terms
+from balances.ops import Phase, Record, blob
+from tariffs.units import Kind
 
 
 class Id(NamedTuple):
@@ -137,22 +140,31 @@ CALL_COLUMNS: Final = (
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
     "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
-    "tag", "inputs",
+    "tag", "inputs", "part", "terms", "ladder", "counters",
 )  # fmt: skip
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
-    "at_ms", "request_key", "usage_line", "actor", "reason", "reference",
+    "at_ms", "request_key", "usage_line", "actor", "reason", "reference", "net", "tax", "currency_rate",
+    "original_account", "original_seq",
 )  # fmt: skip
 
 Row = tuple[Any, ...]
 
 
 class Rows(NamedTuple):
-    """What one batch adds to the three tables."""
+    """What one batch adds to the tables."""
 
     calls: list[Row]
     usages: list[Row]
     entries: list[Row]
+    ladders: dict[bytes, bytes]
+    """Hash -> packed ladder, as usage records name them."""
+
+
+@lru_cache(16_384)
+def ladder_hash(packed: bytes) -> bytes:
+    """By its content: the same ladder is kept once."""
+    return hashlib.blake2b(packed, digest_size=16).digest()
 
 
 def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
@@ -181,14 +193,29 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
     if record.usages:
         inputs = inputs_json(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):
+            packed = blob(usage.ladder)
+            ladder = ladder_hash(packed) if packed else None
+            if ladder is not None:
+                rows.ladders[ladder] = packed
+            counters = (
+                _JSON.encode({fed.key: fed.amount for fed in usage.counters}).decode() if usage.counters else None
+            )
             rows.usages.append((
                 account, epoch, n, line, shard, record.currency, subscriber, session, service, key, record.phase,
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
-                usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs,
+                usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.part,
+                usage.terms or None, ladder, counters,
             ))  # fmt: skip
     for entry in record.entries:
+        given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms
+        net = tax = rate = None
+        if given and entry.kind == Kind.MONEY:
+            ppm, rate = terms.read(given)
+            tax = terms.tax_in(entry.amount, ppm)
+            net = entry.amount - tax
         rows.entries.append((
             account, entry.seq, shard, epoch, n, entry.bucket, entry.kind, entry.amount, entry.after,
             record.currency, entry.counter_account, entry.why, record.at_ms, key,
-            entry.line if entry.line >= 0 else None, actor, reason, reference,
+            entry.line if entry.line >= 0 else None, actor, reason, reference, net, tax, rate,
+            account if entry.original else None, entry.original or None,
         ))  # fmt: skip

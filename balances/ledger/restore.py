@@ -76,7 +76,8 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
     for bucket in state.buckets:
         bucket.held = 0
     for counter in state.counters:
-        counter.held = 0
+        counter.held = counter.sharers = 0
+        counter.pool = []
     sessions = []
     for row in rows:
         if row["session_state"] is None or 0 < row["session_until_ms"] <= now_ms:

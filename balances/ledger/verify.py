@@ -24,7 +24,7 @@ from balances.ledger.record import fit
 from balances.ledger.restore import known_accounts
 from balances.ledger.writer import RECOVERED, Pool
 from balances.ops import NO_BLOB, Account, Session, blob
-from tariffs.ladder import COUNT_UNITS, Ladder
+from tariffs.ladder import COUNT_UNITS, Ladder, tier_of
 from tariffs.units import Kind
 
 AT_ONCE: Final = 500
@@ -236,20 +236,29 @@ async def _read(redis: Client, accounts: list[str]) -> list[_Seen]:
 
 
 def _holds(seen: _Seen, report: Report) -> None:
-    """`held` recomputed from the account's own sessions."""
+    """`held` recomputed from the account's own sessions. Money of lines that share a tier is held by its counter."""
     account = seen.account
     buckets: Tally[int] = Tally()
     counters: Tally[str] = Tally()
+    sharers: Tally[str] = Tally()
     kinds = {bucket.id: bucket.kind for bucket in account.buckets}
-    for session in seen.sessions:
-        for line in session.lines:
-            money = 0
-            for take in line.hold:
-                buckets[take.bucket] += take.amount
-                money += take.amount if kinds.get(take.bucket) == Kind.MONEY else 0
-            if (line.granted or money) and line.ladder != NO_BLOB:
-                for count in _LADDER.decode(blob(line.ladder)).counts:
-                    counters[count.key] += line.granted if count.what == COUNT_UNITS else money
+    for line in (line for session in seen.sessions for line in session.lines):
+        ladder = _LADDER.decode(blob(line.ladder)) if line.due_ms and line.ladder != NO_BLOB else None
+        tier = tier_of(ladder) if ladder else ""
+        money = 0
+        for take in line.hold:
+            is_money = kinds.get(take.bucket) == Kind.MONEY
+            money += take.amount if is_money else 0
+            buckets[take.bucket] += 0 if is_money and tier else take.amount
+        sharers[tier] += 1 if tier else 0
+        for count in ladder.counts if ladder else ():
+            counters[count.key] += line.granted if count.what == COUNT_UNITS else money
+    for counter in account.counters:
+        for take in counter.pool:
+            buckets[take.bucket] += take.amount
+        if counter.sharers != sharers[counter.key]:
+            detail = f"counter {counter.key} says {counter.sharers} lines share it, its sessions say otherwise"
+            report.found("held", account.id, detail)
     for bucket in account.buckets:
         if bucket.held != buckets.pop(bucket.id, 0):
             report.found("held", account.id, f"bucket {bucket.id} says {bucket.held}, its sessions hold otherwise")

@@ -20,6 +20,8 @@ from balances.ops import Account
 RECOVERED: Final = "recovered"
 """Kind of the calls that close a gap no stream fills (opening.py); their entries may skip numbers."""
 
+LADDERS_MAX: Final = 100_000
+
 Pool = Any
 """asyncpg has no types: a Pool here, and the connection it lends."""
 
@@ -104,6 +106,8 @@ class Writer:
         # Per shard: the cursor this writer left behind, and the chains of accounts as of then. Another cursor means
         # another writer was here, and the chains are worth nothing.
         self._known: dict[int, tuple[Id, dict[str, Chain]]] = {}
+        self._ladders: set[bytes] = set()
+        """Hashes of ladders that are in PostgreSQL."""
 
     async def write(self, epoch: int, parts: Sequence[Part]) -> int:
         """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed."""
@@ -126,11 +130,17 @@ class Writer:
                 positions = await self._move(pg, epoch, parts)
                 # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
                 await self._check(pg, parts)
-                rows = Rows([], [], [])
+                rows = Rows([], [], [], {})
                 for part in parts:
                     for position, call in enumerate(part.calls, positions[part.shard]):
                         add_rows(rows, part.shard, position, call)
                 await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
+                ladders = {key: packed for key, packed in rows.ladders.items() if key not in self._ladders}
+                if ladders:  # named by their content, so that whoever was first wrote the same
+                    await pg.executemany(
+                        "INSERT INTO ladders (hash, packed) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
+                        sorted(ladders.items()),
+                    )
                 if rows.usages:
                     await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
                 if rows.entries:
@@ -139,6 +149,9 @@ class Writer:
             for part in parts:
                 self._known.pop(part.shard, None)
             raise
+        if len(self._ladders) > LADDERS_MAX:
+            self._ladders.clear()
+        self._ladders.update(ladders)
         for part in parts:
             chains = self._known[part.shard][1]
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
