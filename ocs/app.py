@@ -11,7 +11,7 @@ import ipaddress
 import itertools
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -28,9 +28,9 @@ from ocs.config import Config
 from ocs.enforcement.push import push
 from ocs.keeper import Keeper
 from ocs.master.bring_in import bring_in
+from ocs.master.catalog import FIELDS, Compiled, unpack_catalog
 from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
-from ocs.master.tariffs import unpack_catalog
 from ocs.metered import MeteredStore
 from ocs.net.admission import Admission
 from ocs.net.clock import now_ms
@@ -55,6 +55,8 @@ LOOK_S: Final = 0.25
 """How often a process looks whether it is ready."""
 CLOCK_MS_MAX: Final = 2_000
 """A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
+CATALOG_S: Final = 30
+"""Longest wait for the tariffs, with tables of many megabytes."""
 IPV4, IPV6 = 1, 2
 
 
@@ -64,7 +66,7 @@ IPV4, IPV6 = 1, 2
 async def worker(config: Config, parent: Parent) -> None:
     async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
         shop = build_shop(config, redis, store, pool)
-        shelf = Shelf(store.link, shop)
+        shelf = Shelf(store.link, redis, shop)
         node = build_node(config, parent, shop)
         tls = None
         if config.diameter.tls_listen:
@@ -269,10 +271,13 @@ def build_shop(config: Config, redis: Redis, store: Store, pool: Any) -> Shop:
 class Shelf:
     """The published tariffs, looked at with each check of the pass and taken over when their version is new."""
 
-    def __init__(self, link: Link, shop: Shop) -> None:
+    def __init__(self, link: Link, redis: Redis, shop: Shop) -> None:
         self.why = "tariffs are not loaded yet"
-        self._link, self._shop = link, shop
+        self._redis: Any = redis
+        self._shop = shop
         self._version: bytes | None = None
+        self._compiled: Mapping[tuple[str, int], Compiled] = {}
+        self._loading: asyncio.Task[None] | None = None
         link.extra_checks = [("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED)]
         link.on_check = self._checked
 
@@ -282,21 +287,34 @@ class Shelf:
             self.why = ""  # master data is complete, and there is no tariff in it
         elif version is None:
             self.why = "master data is not in Redis yet"
-        elif version != self._version:
-            self._link.command("HMGET", keys.CATALOG, "version", "documents").then(self._read)
+        elif version != self._version and self._loading is None:
+            # One at a time. What is published meanwhile is seen by the next check, and wins.
+            self._loading = asyncio.ensure_future(self._load())
 
-    def _read(self, reply: list[bytes | None], error: BaseException | None) -> None:
-        if error is not None or reply[0] is None or reply[1] is None:
-            return
-        self._version = reply[0]
+    async def _load(self) -> None:
         try:
-            self._shop.catalog = unpack_catalog(int(reply[0]), reply[1])
+            async with asyncio.timeout(CATALOG_S):
+                version, *packed = await self._redis.hmget(keys.CATALOG, "version", *FIELDS)
+            if version is not None:
+                self._version = version
+                await self._take(int(version), packed)
+        except TROUBLE:
+            pass  # Redis is away: the next check tries again
         except Exception as why:  # of a newer version of ours: the old tariffs serve on
-            logger().error("tariffs.not_understood", version=int(reply[0]), why=str(why))
+            logger().error("tariffs.not_understood", why=str(why))
             self.why = self.why and f"tariffs cannot be read: {why}"
-        else:
-            self.why = ""
-            logger().info("tariffs.loaded", version=int(reply[0]))
+        finally:
+            self._loading = None
+
+    async def _take(self, version: int, packed: list[bytes | None]) -> None:
+        # A table of 200,000 prefixes takes a second to compile, in which this loop charges on.
+        loop = asyncio.get_running_loop()
+        unpacked = await loop.run_in_executor(None, unpack_catalog, version, packed, self._compiled)
+        self._shop.catalog, self._compiled = unpacked.catalog, unpacked.compiled
+        self.why = ""
+        for trouble in unpacked.troubles:
+            logger().error("tariff.not_understood", version=version, why=trouble)
+        logger().info("tariffs.loaded", version=version)
 
 
 def build_node(config: Config, parent: Parent, shop: Shop) -> Node:

@@ -11,6 +11,8 @@ import msgspec
 
 from ocs.api.operation import Operation
 from ocs.api.problems import PROBLEMS, ProblemDetails
+from ocs.api.schema import Id
+from ocs.api.schema_tariffs import Day, FileName
 
 REF: Final = "#/components/schemas/{name}"
 EVERYWHERE: Final = ("malformed", "invalid", "too-large", "busy", "store-unavailable", "internal")
@@ -30,6 +32,7 @@ IF_MATCH: Final = {
     "description": "ETag of what you read, or `*`. Needed to change what exists.",
     "schema": {"type": "string"},
 }
+IN_PATHS: Final = {"id": Id, "name": FileName, "day": Day}
 ETAG: Final = {"ETag": {"description": "For If-Match", "schema": {"type": "string"}}}
 
 
@@ -74,8 +77,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.conditional:
         made["parameters"].append(IF_MATCH)
     if operation.body is bytes:
-        content: dict[str, Any] = {"application/toml": {"schema": {"type": "string"}}}
-        content["application/json"] = {"schema": {"type": "object"}}
+        content = {
+            media_type: {"schema": {"type": "object" if media_type == "application/json" else "string"}}
+            for media_type in operation.media_types
+        }
         made["requestBody"] = {"required": True, "content": content}
     elif operation.body is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(operation.body)}}}
@@ -85,9 +90,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
-    for name, kind in re.findall(r"\{(\w+)(:path)?\}", path):
-        rule = {"minLength": 1, "maxLength": 512} if kind else {"pattern": "^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$"}
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **rule}}
+    for name in re.findall(r"\{(\w+)(?::path)?\}", path):
+        rule = _schema(IN_PATHS[name]) if name in IN_PATHS else {"type": "string", "minLength": 1, "maxLength": 512}
+        yield {"name": name, "in": "path", "required": True, "schema": rule}
 
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}")
 KEY: Final = re.compile(r"[!-~]{1,128}")
 ETAG: Final = re.compile(r'"(\d{1,18})"')
+DOCUMENTS_BYTES_MAX: Final = 64 << 20
+"""For tariffs with their files: a price list of the whole world is 8 MB of CSV."""
 
 
 class Reply(Struct, frozen=True):
@@ -60,6 +62,10 @@ class Operation(Struct, frozen=True):
     """Other statuses with the same answer."""
     body: Any = None
     """A Struct, or `bytes` for a body the handler reads itself."""
+    media_types: tuple[str, ...] = ("application/json",)
+    """Of a body that the handler reads itself."""
+    body_bytes_max: int = 0
+    """Where it takes more than `http.body_bytes_max`."""
     query: type[Struct] | None = None
     keyed: bool = False
     """Moves money: Idempotency-Key."""
@@ -118,7 +124,7 @@ async def perform(operation: Operation, desk: Desk, caller: str, request: Reques
             caller=caller,
             path=path,
             query=query,
-            body=_body(operation.body, raw, media_type),
+            body=_body(operation, raw, media_type),
             key=key,
             fingerprint=fingerprint,
             precondition=Precondition.read(headers.get("if-match"), headers.get("if-none-match")),
@@ -154,13 +160,17 @@ def _query(kind: type[Struct] | None, request: Request) -> Any:
         raise Problem("invalid", f"query: {readable(why)}") from None
 
 
-def _body(kind: Any, raw: bytes, media_type: str) -> Any:
-    if kind is None or kind is bytes:
+def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
+    if operation.body is None:
+        return raw
+    if operation.body is bytes:
+        if media_type not in operation.media_types:
+            raise Problem("media-type", f"expected {' or '.join(operation.media_types)}, found {media_type or 'none'}")
         return raw
     if media_type not in ("application/json", ""):
         raise Problem("media-type", f"expected application/json, found {media_type}")
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=operation.body)
     except msgspec.ValidationError as why:
         raise Problem("invalid", readable(why)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:

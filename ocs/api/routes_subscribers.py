@@ -58,6 +58,7 @@ async def put_subscriber(call: Call) -> Reply:
             identities=tuple(dict.fromkeys(identity_of(text) for text in body.identities)),
             tariffs=tuple(_assignment(number, written) for number, written in enumerate(body.tariffs)),
             barred=body.barred,
+            attributes=body.attributes,
         ),
         body.password,
         call.desk.now_ms(),

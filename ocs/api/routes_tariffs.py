@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api import schema_tariffs as shown
+from ocs.api.operation import DOCUMENTS_BYTES_MAX, Call, Operation, Reply
 from ocs.api.problems import Problem
-from ocs.api.texts import time_of
-from ocs.api.views import tariff_view
+from ocs.api.texts import time_of, time_or_none
 from ocs.master import tariffs
-from ocs.master.tariffs import FORMATS
-from tariffs.load import TariffError, load_tariff
+from ocs.master.documents import FORMATS, Document, ExpectEach, NewFile, NewTariff
+from ocs.master.tariffs import Published
+from tariffs.document import TariffError
 
 
 class Version(Struct, frozen=True, forbid_unknown_fields=True):
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    version: shown.Number | None = None
+
+
+class Versions(Struct, frozen=True, forbid_unknown_fields=True):
+    before: shown.Number = 2**31 - 1
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,22 +32,80 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-async def put_tariff(call: Call) -> Reply:
-    tariff = call.path["id"]
-    if call.media_type not in FORMATS:
-        raise Problem("media-type", f"expected {' or '.join(FORMATS)}, found {call.media_type or 'none'}")
-    try:
-        compiled = load_tariff(call.body, source=tariff, form=FORMATS[call.media_type])
-    except TariffError as why:
-        raise Problem("invalid", str(why), key=why.key, why=why.why) from None
-    if compiled.name != tariff:
-        raise Problem("invalid", f"tariff: {tariff}, as in the path, found {compiled.name}", key="tariff")
-    document, new = await tariffs.publish(
-        call.desk.pool, tariff, call.media_type, call.body, compiled.from_ms, call.precondition.check
+def tariff_view(document: Document) -> shown.Tariff:
+    return shown.Tariff(
+        id=document.id,
+        version=document.version,
+        media_type=document.media_type,
+        document=document.document.decode(),
+        published=time_of(document.published_ms),
+        valid_from=time_or_none(document.valid_from_ms),
+        files=document.files,
     )
-    if new:
+
+
+def published_view(published: Published) -> shown.Published:
+    return shown.Published(
+        files=[shown.PublishedFile(file.name, file.version, new) for file, new in published.files],
+        tariffs=[
+            shown.PublishedTariff(one.id, one.version, time_or_none(one.valid_from_ms), new)
+            for one, new in published.tariffs
+        ],
+    )
+
+
+async def publish(call: Call, files: Iterable[NewFile], documents: Iterable[NewTariff]) -> Published:
+    try:
+        published = await tariffs.publish(call.desk.pool, files, documents)
+    except TariffError as why:
+        raise Problem("invalid", str(why), source=why.source, key=why.key, why=why.why) from None
+    if published.changed:
         await call.desk.publish()
-    return Reply(tariff_view(document), 201 if new and document.version == 1 else 200, version=document.version)
+    return published
+
+
+def as_asked(call: Call) -> ExpectEach:
+    """If-Match and If-None-Match, for the one thing a path names."""
+
+    def expect(_name: str, version: int | None) -> None:
+        call.precondition.check(version)
+
+    return expect
+
+
+def as_sent(wanted: int | None) -> ExpectEach:
+    """`if_version` of one thing in a bundle."""
+
+    def expect(name: str, version: int | None) -> None:
+        if wanted is None and version is not None:
+            why = f"{name} exists, in version {version}: send if_version"
+            raise Problem("version-required", why, name=name, version=version)
+        if wanted is not None and wanted != (version or 0):
+            now = f"has version {version} now: read it again" if version else "does not exist"
+            raise Problem("version-conflict", f"{name} {now}", name=name, version=version or 0)
+
+    return expect
+
+
+async def put_tariff(call: Call) -> Reply:
+    name = call.path["id"]
+    new = NewTariff(call.media_type, call.body, as_asked(call), source=name, id=name)
+    published = await publish(call, (), [new])
+    document, made = published.tariffs[0]
+    return Reply(tariff_view(document), 201 if made and document.version == 1 else 200, version=document.version)
+
+
+async def post_tariffs(call: Call) -> Reply:
+    body: shown.Bundle = call.body
+    published = await publish(
+        call,
+        [NewFile(one.name, one.media_type, one.content.encode(), as_sent(one.if_version)) for one in body.files],
+        [
+            NewTariff(one.media_type, one.document.encode(), as_sent(one.if_version), source=f"tariffs[{number}]")
+            for number, one in enumerate(body.tariffs)
+        ],
+    )
+    return Reply(published_view(published))
 
 
 async def get_tariff(call: Call) -> Reply:
@@ -50,12 +115,34 @@ async def get_tariff(call: Call) -> Reply:
     return Reply(tariff_view(document), version=document.version)
 
 
+async def list_tariff_versions(call: Call) -> Reply:
+    query: Versions = call.query
+    found = await tariffs.versions(call.desk.pool, call.path["id"], query.before, query.limit)
+    if not found and query.before == Versions().before:
+        raise Problem("not-found", f"there is no tariff {call.path['id']}")
+    items = [
+        shown.TariffVersion(one.version, time_of(one.published_ms), time_or_none(one.valid_from_ms), one.files)
+        for one in found
+    ]
+    return Reply(shown.TariffVersionPage(items, items[-1].version if len(items) == query.limit else None))
+
+
 async def list_tariffs(call: Call) -> Reply:
     query: Page = call.query
     documents = await tariffs.page(call.desk.pool, query.after, query.limit)
-    items = [schema.TariffRef(one.id, one.version, time_of(one.published_ms)) for one in documents]
-    return Reply(schema.TariffPage(items, items[-1].id if len(items) == query.limit else None))
+    items = [
+        shown.TariffRef(one.id, one.version, time_of(one.published_ms), time_or_none(one.valid_from_ms))
+        for one in documents
+    ]
+    return Reply(shown.TariffPage(items, items[-1].id if len(items) == query.limit else None))
 
+
+UPDATES: Final = ("version-conflict", "version-required", "media-type")
+
+PUBLISHING: Final[dict[str, Any]] = {
+    "body_bytes_max": DOCUMENTS_BYTES_MAX,
+    "problems": UPDATES,
+}
 
 OPERATIONS: Final = (
     Operation(
@@ -63,21 +150,43 @@ OPERATIONS: Final = (
         "/v1/tariffs/{id}",
         put_tariff,
         "Publish the next version of a tariff",
-        answer=schema.Tariff,
+        answer=shown.Tariff,
         also=(201,),
         body=bytes,
+        media_types=tuple(FORMATS),
         conditional=True,
-        problems=("version-conflict", "version-required", "media-type"),
-        description="TOML or JSON, see tariffs/README.md. The same document again is no new version.",
+        description="TOML or JSON, see tariffs/README.md. Files it names must have been published, or come with it by"
+        " POST /v1/tariffs. The same document again is no new version.",
+        **PUBLISHING,
+    ),
+    Operation(
+        "POST",
+        "/v1/tariffs",
+        post_tariffs,
+        "Publish tariffs and the files they name, all of it or nothing",
+        answer=shown.Published,
+        body=shown.Bundle,
+        description="Compiled before anything is published, with the newest versions of files that are not sent. A new"
+        " version of a file makes a new version of every tariff that names it. The same content again is nothing new.",
+        **PUBLISHING,
     ),
     Operation(
         "GET",
         "/v1/tariffs/{id}",
         get_tariff,
         "A tariff, in its latest version or another",
-        answer=schema.Tariff,
+        answer=shown.Tariff,
         query=Version,
         problems=("not-found",),
     ),
-    Operation("GET", "/v1/tariffs", list_tariffs, "All tariffs", answer=schema.TariffPage, query=Page),
+    Operation(
+        "GET",
+        "/v1/tariffs/{id}/versions",
+        list_tariff_versions,
+        "All versions of a tariff, the newest first, with the files each was compiled with",
+        answer=shown.TariffVersionPage,
+        query=Versions,
+        problems=("not-found",),
+    ),
+    Operation("GET", "/v1/tariffs", list_tariffs, "All tariffs", answer=shown.TariffPage, query=Page),
 )

@@ -22,6 +22,10 @@ Identity = Annotated[
 After = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@+-]{0,64}$", description="Where the page before ended")]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 Reason = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+AttributeName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$(?!\n)", examples=["segment"])]
+AttributeValue = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)", examples=["gold"])
+]
 Kind = Literal["money", "octets", "seconds", "units"]
 
 
@@ -202,6 +206,8 @@ class SubscriberPut(Input, frozen=True):
     """For RADIUS; never shown. Left out: stays as it is; "": none."""
     barred: bool = False
     """Refused (4010), whatever its account has; what it used is still settled."""
+    attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=32)] = {}
+    """What tariffs may ask of the subscriber: segment, contract, a price of its own. Left out: none."""
 
 
 class Subscriber(Struct, frozen=True):
@@ -210,6 +216,7 @@ class Subscriber(Struct, frozen=True):
     identities: list[str]
     tariffs: list[Assignment]
     barred: bool
+    attributes: dict[str, str]
     version: int
     """The ETag."""
     created: Time
@@ -217,29 +224,6 @@ class Subscriber(Struct, frozen=True):
 
 class SubscriberPage(Struct, frozen=True):
     items: list[Subscriber]
-    next: str | None
-
-
-# --- tariffs ------------------------------------------------------------------------------------------------------
-
-
-class Tariff(Struct, frozen=True):
-    id: str
-    version: int
-    """The ETag."""
-    media_type: str
-    document: str
-    published: Time
-
-
-class TariffRef(Struct, frozen=True):
-    id: str
-    version: int
-    published: Time
-
-
-class TariffPage(Struct, frozen=True):
-    items: list[TariffRef]
     next: str | None
 
 

@@ -14,13 +14,22 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
-from ocs.api import routes_accounts, routes_ledger, routes_server, routes_sessions, routes_subscribers, routes_tariffs
+from ocs.api import (
+    routes_accounts,
+    routes_ledger,
+    routes_rates,
+    routes_server,
+    routes_sessions,
+    routes_subscribers,
+    routes_tariff_files,
+    routes_tariffs,
+)
 from ocs.api.auth import Callers
 from ocs.api.desk import Desk
 from ocs.api.docs import page
@@ -37,6 +46,8 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
     *routes_subscribers.OPERATIONS,
     *routes_tariffs.OPERATIONS,
+    *routes_tariff_files.OPERATIONS,
+    *routes_rates.OPERATIONS,
     *routes_sessions.OPERATIONS,
     *routes_ledger.OPERATIONS,
     *routes_server.OPERATIONS,
@@ -81,14 +92,17 @@ def application(desk: Desk, callers: Callers, http: Http, meter: Meter | None = 
     for operation in OPERATIONS:
         paths.setdefault(operation.path, []).append(operation)
     routes: list[BaseRoute] = [Route("/openapi.json", serve_document), Route("/docs", serve_page)]
+    large: list[tuple[Route, int]] = []
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
-        routes.append(Route(path, _counted(_endpoint(desk, callers, methods), methods, meter), methods=list(methods)))
+        endpoint = _counted(_endpoint(desk, callers, methods), methods, meter)
+        routes.append(Route(path, endpoint, methods=list(methods)))
+        large += [(Route(path, endpoint, methods=[o.method]), o.body_bytes_max) for o in operations if o.body_bytes_max]
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _http_problem, Problem: _problem},
     )
-    return _Limits(app, http)
+    return _Limits(app, http, large)
 
 
 def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Endpoint:
@@ -160,31 +174,38 @@ async def _http_problem(request: Request, why: Exception) -> Response:
 class _Limits:
     """The bounds of a request before anything is read: how many at once, how large."""
 
-    def __init__(self, app: Starlette, http: Http) -> None:
+    def __init__(self, app: Starlette, http: Http, large: Sequence[tuple[Route, int]]) -> None:
+        """large: what takes larger bodies than others, and how large"""
         self._app = app
         self._http = http
+        self._large = large
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = self._refusal(scope)
+        body_bytes_max = self._body_bytes_max(scope)
+        problem = self._refusal(scope, body_bytes_max)
         if problem is not None:
             await answer(Request(scope), problem)(scope, receive, send)
             return
         self._in_flight += 1
         try:
-            await self._app(scope, _Counted(receive, self._http.body_bytes_max), send)
+            await self._app(scope, _Counted(receive, body_bytes_max), send)
         finally:
             self._in_flight -= 1
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _body_bytes_max(self, scope: Scope) -> int:
+        found = [most for route, most in self._large if route.matches(scope)[0] is Match.FULL]
+        return max(self._http.body_bytes_max, *found) if found else self._http.body_bytes_max
+
+    def _refusal(self, scope: Scope, body_bytes_max: int) -> Problem | None:
         if self._in_flight >= self._http.in_flight_max and scope["path"] not in ("/healthz", "/readyz"):
             return Problem("busy", f"{self._in_flight} requests are being served; try again")
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._http.body_bytes_max:
-            return too_large(self._http.body_bytes_max)
+        if length.isdigit() and int(length) > body_bytes_max:
+            return too_large(body_bytes_max)
         return None
 
 

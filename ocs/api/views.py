@@ -13,7 +13,6 @@ from ocs.api.desk import settled
 from ocs.api.texts import money, time_of, time_or_none
 from ocs.master.accounts import AccountRow
 from ocs.master.subscribers import Subscriber
-from ocs.master.tariffs import Document
 from tariffs.units import Kind
 
 KINDS: dict[int, schema.Kind] = {
@@ -134,18 +133,9 @@ def subscriber_view(subscriber: Subscriber) -> schema.Subscriber:
             for assignment in subscriber.tariffs
         ],
         barred=subscriber.barred,
+        attributes=subscriber.attributes,
         version=subscriber.version,
         created=time_of(subscriber.created_ms),
-    )
-
-
-def tariff_view(document: Document) -> schema.Tariff:
-    return schema.Tariff(
-        id=document.id,
-        version=document.version,
-        media_type=document.media_type,
-        document=document.document.decode(),
-        published=time_of(document.published_ms),
     )
 
 

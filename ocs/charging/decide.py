@@ -1,4 +1,4 @@
-"""What the store is asked for a request, and what its outcome means for the answer. Pure.
+"""What the store is asked for a request. Pure.
 
 The money itself (holds, grants, duplicates, refusals) is decided where the balances are: balances/lua/charge.lua.
 """
@@ -18,40 +18,34 @@ from balances.ops import (
     Ask,
     Charge,
     Flag,
-    LineOutcome,
-    Outcome,
+    Period,
     Phase,
     Report,
     Result,
     packed,
 )
-from ocs.charging.currencies import NUMBERS
-from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.request import (
     NOTHING,
     AskedLine,
-    ChargingAnswer,
     ChargingRequest,
-    Fault,
     FinalAction,
-    GrantedLine,
     Reason,
     Style,
     Units,
 )
-from ocs.charging.services import CostInfo, Service
-from ocs.charging.settings import REGULAR, Settings
-from tariffs.catalog import Rated
+from ocs.charging.services import Service
+from ocs.charging.settings import REGULAR, ClientProfile, Settings
 from tariffs.draft import Verdict
+from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
 from tariffs.rating import Quote
+from tariffs.tariff import Rated
 from tariffs.units import Kind
 
 SUSPENSE: Final = "~suspense"
 """Pseudo account: use that was reported for nobody we know is on its record, visible and not lost."""
 
-RESULTS: Final = tuple(Result)
 FREE_LADDER: Final = msgspec.msgpack.encode(Ladder((Step(),), tag=SUSPENSE))
 REFUSALS: Final = {
     Verdict.PRICED: Result.OK,
@@ -69,9 +63,6 @@ _blob: Final = lru_cache(65_536)(packed)
 def money_ladder(service: str) -> bytes:
     """CC-Money holds and settles money one to one: nothing is rated."""
     return _pack(Ladder((Step(scope=service, price=1),), tag="money"))
-
-
-# ---- to the store
 
 
 def event_time(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[int, int]:
@@ -110,22 +101,27 @@ def to_charge(
     service: Service,
     profile: Profile,
     quote: Quote,
+    inputs: Inputs,
     settings: Settings,
     now_ms: int,
     jitter: int,
 ) -> tuple[Charge, bytes]:
     """The call, and the rating inputs that go on its record.
 
+    inputs:  of the request and of the subscriber
     jitter:  0 to 1000, how much of `settings.jitter_permille` this request's Validity-Times are shortened by
     """
     event_ms, flags = event_time(request, settings, now_ms)
     validity_s = service.validity_s - service.validity_s * settings.jitter_permille * jitter // 1_000_000
     phase, session = request.phase, session_key(request, settings)
-    asks = [
-        _ask(line, rated, request, service, profile, event_ms, max(validity_s, 1) * 1_000)
-        for line, rated in zip(request.lines, quote, strict=True)
-    ]
-    reused = bool(settings.clients) and settings.clients.get(request.peer, REGULAR).reuses_numbers
+    client: ClientProfile = settings.clients.get(request.peer, REGULAR) if settings.clients else REGULAR
+    asks = []
+    for line, rated in zip(request.lines, quote, strict=True):
+        ask = _ask(line, rated, request, service, profile, event_ms, max(validity_s, 1) * 1_000, client.tariff_change)
+        asks.append(ask)
+        if rated.beside is not None and ask.unit != Kind.MONEY:
+            asks.append(_beside(ask, rated.beside, line, request, service))
+    reused = client.reuses_numbers
     key = f"{int(phase)}:{request.number}"
     charge = Charge(
         profile.account,
@@ -160,7 +156,7 @@ def to_charge(
             charge.refund_of = original_key(request, session)
             charge.refund_free = service.refund_free_micro
             charge.refund_until_ms = now_ms + settings.refund_until_ms
-    return charge, _pack(request.inputs)
+    return charge, _pack(inputs)
 
 
 def _ask(
@@ -171,6 +167,7 @@ def _ask(
     profile: Profile,
     event_ms: int,
     validity_ms: int,
+    tells_change: bool,
 ) -> Ask:
     requested = line.requested
     is_money = requested.money is not None if requested is not None and _names_unit(requested) else _is_money_used(line)
@@ -184,11 +181,11 @@ def _ask(
     if profile.barred and not rated.emergency:
         refusal = Result.DENIED
     ladder = money_ladder(service.name) if is_money else rated.packed
-    return Ask(
+    ask = Ask(
         -1 if line.rating_group is None else line.rating_group,
         -1 if line.service_id is None else line.service_id,
         unit,
-        [_report(used.units, event_ms) for used in line.used],
+        [_report(used.units, event_ms, used.period) for used in line.used],
         _asked(line, unit, request),
         quota.default,
         quota.minimum,
@@ -201,6 +198,42 @@ def _ask(
         portal=service.final.action is not FinalAction.TERMINATE,
         refusal=refusal,
         whole=event and not service.part,
+    )
+    if rated.ladder is not None and not is_money:
+        _as_the_tariff_says(ask, rated, tells_change)
+    return ask
+
+
+def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool) -> None:
+    """Where a grant must end, and how much is granted at a time."""
+    if rated.change_ms and tells_change and rated.dearest:
+        ask.change_ms, ask.dearest, ask.until_ms = rated.change_ms, _blob(rated.dearest), rated.cut_ms
+    elif rated.change_ms:  # the client is not told: its grant ends where the price changes
+        ask.change_ms = ask.until_ms = rated.change_ms
+    elif rated.cut_ms:
+        ask.until_ms = rated.cut_ms
+    ask.whole, ask.blocks = ask.whole or rated.whole, rated.blocks
+    if rated.minimum:
+        ask.minimum = min(rated.minimum, ask.maximum or rated.minimum)
+    if rated.quantum and ask.asked >= 0:
+        ask.asked = -(-(ask.asked or ask.default) // rated.quantum) * rated.quantum
+
+
+def _beside(main: Ask, rated: Rated, line: AskedLine, request: ChargingRequest, service: Service) -> Ask:
+    """What is charged beside a line, in another unit: granted and reported together with it."""
+    assert rated.unit is not None
+    quota = service.quota(rated.unit)
+    return msgspec.structs.replace(
+        main,
+        unit=rated.unit,
+        asked=_asked(line, rated.unit, request),
+        default=quota.default,
+        minimum=quota.minimum,
+        maximum=0 if request.phase is Phase.EVENT else quota.maximum,
+        ladder=_blob(rated.packed) if main.refusal is Result.OK else NO_BLOB,
+        change_ms=0,
+        blocks=False,
+        part=1,
     )
 
 
@@ -248,7 +281,7 @@ def _amount(units: Units, kind: Kind) -> int:
     return (units.units if kind == Kind.UNITS else units.money) or 0
 
 
-def _report(units: Units, at_ms: int) -> Report:
+def _report(units: Units, at_ms: int, period: Period) -> Report:
     money, octets, seconds, pieces = units.money, units.octets, units.seconds, units.units
     return Report(
         -1 if money is None else money,
@@ -256,6 +289,7 @@ def _report(units: Units, at_ms: int) -> Report:
         -1 if seconds is None else seconds,
         -1 if pieces is None else pieces,
         at_ms,
+        period,
     )
 
 
@@ -270,121 +304,12 @@ def has_use(request: ChargingRequest) -> bool:
 def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[Charge, bytes]:
     """Use reported for nobody we know: on record at price 0 (charging.md section 5)."""
     nobody = Profile("", SUSPENSE, 2**53 - 1, "XXX", "", ())
-    unpriced = Rated(Verdict.PRICED, packed=FREE_LADDER, free=True)
+    unpriced = Rated(verdict=Verdict.PRICED, packed=FREE_LADDER, free=True)
     service = settings.services.by_name.get(request.inputs.service) or settings.services.rows[0]
-    charge, context = to_charge(request, service, nobody, [unpriced] * len(request.lines), settings, now_ms, 0)
+    charge, context = to_charge(
+        request, service, nobody, [unpriced] * len(request.lines), request.inputs, settings, now_ms, 0
+    )
     charge.flags |= Flag.SUSPENSE
     for ask in charge.asks:
         ask.asked = -1
     return charge, context
-
-
-# ---- from the store
-
-
-def to_answer(
-    request: ChargingRequest, service: Service, profile: Profile, quote: Quote, outcome: Outcome, charge: Charge
-) -> ChargingAnswer:
-    """The store says what becomes of the command; each line has its own result (charging.md section 5)."""
-    result = RESULTS[outcome.result]
-    phase, event = request.phase, request.phase is Phase.EVENT
-    if len(outcome.lines) == len(request.lines):
-        lines = tuple(
-            [
-                _line(line, asked.reason, service, phase)
-                for line, asked in zip(outcome.lines, request.lines, strict=True)
-            ]
-        )
-    elif outcome.lines:  # the stored answer to a request that looked otherwise
-        lines = tuple([_line(line, Reason.FINAL, service, phase) for line in outcome.lines])
-    else:
-        lines = tuple([GrantedLine(asked.rating_group, asked.service_id, result) for asked in request.lines])
-    if result is Result.OK and request.style is Style.COMMAND and lines and lines[0].result is Result.NOT_APPLICABLE:
-        result = Result.NOT_APPLICABLE  # RFC 8506 section 9.1: of the whole session, at command level
-    fault = Fault.NONE
-    for line in lines:
-        if line.result is Result.RATING_FAILED:
-            fault = Fault.LINE if request.inputs.service else Fault.SERVICE
-    cost = _cost(request, service, outcome)
-    token = b""
-    if event and request.action is Action.DEBIT and result is Result.OK:
-        renumbered = any(line.flags & Flag.RENUMBERED for line in outcome.lines)  # then its answer has its own place
-        token = (f"{charge.once_key} {charge.fingerprint}" if renumbered else charge.once_key).encode()
-    first = phase is Phase.START
-    return ChargingAnswer(
-        result,
-        lines,
-        _reason(result, quote),
-        fault,
-        cost,
-        NUMBERS.get(profile.currency),
-        outcome.enough if event and request.action is Action.CHECK else None,
-        outcome.low and service.low_balance,
-        token,
-        service.failure_handling if first else None,
-        service.debit_failure_handling if event else None,
-        service.session_failover if first else None,
-    )
-
-
-def _line(line: LineOutcome, reason: Reason, service: Service, phase: Phase) -> GrantedLine:
-    result = RESULTS[line.result]
-    granted: Units | None = None
-    validity_s = threshold = holding_s = final = None
-    if line.granted > 0:
-        granted = _granted(line.unit, line.granted)
-        if phase is not Phase.EVENT:
-            validity_s = max(line.validity_ms // 1_000, 1)
-            if line.final:
-                final = service.final
-            elif service.threshold_percent:
-                threshold = line.granted * service.threshold_percent // 100 or None
-            if line.unit == Kind.OCTETS or line.unit == Kind.SECONDS:
-                holding_s = service.holding_s
-    elif service.final.action is not FinalAction.TERMINATE and phase in (Phase.START, Phase.UPDATE):
-        # RFC 8506 section 5.6: no units but the portal, and how long the user may stay there; the report that says
-        # "the final action has begun" asks for nothing and is told that too.
-        if result is Result.CREDIT_LIMIT:
-            result, validity_s, final = Result.OK, service.validity_s, service.final
-        elif result is Result.NO_GRANT and reason is Reason.OTHER:
-            validity_s = service.validity_s
-    return GrantedLine(
-        None if line.rating_group < 0 else line.rating_group,
-        None if line.service_id < 0 else line.service_id,
-        result,
-        granted,
-        validity_s,
-        line.change_ms or None,
-        final,
-        threshold,
-        holding_s,
-    )
-
-
-def _granted(unit: int, amount: int) -> Units:
-    if unit == Kind.OCTETS:
-        return Units(octets=amount)
-    if unit == Kind.SECONDS:
-        return Units(seconds=amount)
-    return Units(units=amount) if unit == Kind.UNITS else Units(money=amount)
-
-
-def _cost(request: ChargingRequest, service: Service, outcome: Outcome) -> int | None:
-    """So far in an UPDATE, of all in a TERMINATION, of the event otherwise; reservations never count."""
-    phase = request.phase
-    if phase is Phase.EVENT:
-        if request.action is Action.PRICE:
-            return outcome.cost
-        cost = abs(outcome.cost)
-    elif phase is Phase.START:
-        return None
-    else:
-        cost = outcome.debited
-    wanted = service.cost is CostInfo.ALWAYS or (service.cost is CostInfo.ASKED and request.wants_cost)
-    return cost if wanted else None
-
-
-def _reason(result: Result, quote: Quote) -> str:
-    if result is Result.RATING_FAILED:
-        return next((rated.why for rated in quote if rated.verdict is Verdict.RATING_FAILED), "")
-    return OUTCOMES[result].words

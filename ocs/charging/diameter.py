@@ -19,6 +19,7 @@ from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import (
     ChargingAnswer,
     ChargingRequest,
+    Delivery,
     Fault,
     FinalAction,
     FinalUnit,
@@ -51,7 +52,11 @@ from protocol.diameter.dictionary.credit_values import (
     SERVICE_CONTEXT_ID,
     SERVICE_IDENTIFIER,
 )
-from protocol.diameter.dictionary.tgpp_charging import REFUND_INFORMATION
+from protocol.diameter.dictionary.tgpp_charging import (
+    MAX_REQUESTED_BANDWIDTH_DL,
+    MAX_REQUESTED_BANDWIDTH_UL,
+    REFUND_INFORMATION,
+)
 from protocol.errors import AvpError, ResultCode
 
 PHASES: Final = {1: Phase.START, 2: Phase.UPDATE, 3: Phase.STOP, 4: Phase.EVENT}
@@ -236,6 +241,8 @@ def _answered_line(line: GrantedLine, currency: int | None, token: bytes) -> Mul
         fields["validity_time"] = line.validity_s
     if line.final is not None:
         fields["final_unit_indication"] = _final_unit(line.final)
+    if line.delivery is not None:
+        fields["qos_information"] = _qos(line.delivery)
     if token:
         fields["refund_information"] = token
     return MultipleServicesCreditControl(**fields)
@@ -265,14 +272,21 @@ def _granted(units: Units, change_ms: int | None, currency: int | None) -> Grant
         fields["tariff_time_change"] = change_ms // 1_000
     if units.octets is not None:
         fields["cc_total_octets"] = units.octets
-    elif units.seconds is not None:
+    if units.seconds is not None:
         fields["cc_time"] = min(units.seconds, U32_MAX)
-    elif units.units is not None:
+    if units.units is not None:
         fields["cc_service_specific_units"] = units.units
-    elif units.money is not None:
+    if units.money is not None:
         value = UnitValue(value_digits=units.money, exponent=MICRO_EXPONENT)
         fields["cc_money"] = CcMoney(unit_value=value, currency_code=currency)
     return GrantedServiceUnit(**fields)
+
+
+@lru_cache(256)
+def _qos(delivery: Delivery) -> bytes:
+    """QoS-Information as TS 29.212 section 5.3.16 has it, as far as it is a speed."""
+    parts = ((MAX_REQUESTED_BANDWIDTH_DL, delivery.down_bps), (MAX_REQUESTED_BANDWIDTH_UL, delivery.up_bps))
+    return b"".join(avp.pack(bps) for avp, bps in parts if bps)
 
 
 @lru_cache(256)

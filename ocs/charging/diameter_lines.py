@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from balances.ops import Phase
-from ocs.charging.request import AskedLine, Period, Reason, Units, Used
+from balances.ops import Period, Phase
+from ocs.charging.request import AskedLine, Reason, Units, Used
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     CreditControlRequest,

@@ -15,22 +15,25 @@ import msgspec
 from balances.keys import AccountKeys
 from balances.ops import Action, Charge, Once, Outcome, Phase, Reply, Result, blob, packed
 from balances.wire import Lost, NotSent
+from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
-from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_answer, to_charge, to_suspense
+from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_charge, to_suspense
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
 from ocs.charging.settings import Settings
-from tariffs.catalog import Catalog, Rated
+from tariffs.catalog import Catalog
 from tariffs.draft import Verdict
+from tariffs.inputs import Inputs
 from tariffs.rating import Quote, rate
+from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX
 
 ATTEMPTS: Final = 4
 """Of one charge: an account may have to be restored, and a profile reloaded, each of which may happen once more."""
 
-UNSERVED: Final = Rated(Verdict.RATING_FAILED, why="no service is configured for the context")
+UNSERVED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no service is configured for the context")
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
 _once: Final = msgspec.msgpack.Decoder(Once).decode
@@ -153,8 +156,8 @@ async def _charge(
     request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
 ) -> ChargingAnswer | Busy:
     settings, jitter = shop.settings, shop.jitter()
-    quote = _quote(request, shop, service, profile, now_ms)
-    charge, context = to_charge(request, service, profile, quote, settings, now_ms, jitter)
+    quote, inputs = _quote(request, shop, service, profile, now_ms)
+    charge, context = to_charge(request, service, profile, quote, inputs, settings, now_ms, jitter)
     if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
         known = await _known_event(request, shop, charge)
         if known is not None:
@@ -171,9 +174,9 @@ async def _charge(
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await _nobody(request, shop, now_ms)
                 profile = _still_paid(profile, newer, request.phase)
-                quote = _quote(request, shop, service, profile, now_ms)
+                quote, inputs = _quote(request, shop, service, profile, now_ms)
                 original = charge.original
-                charge, context = to_charge(request, service, profile, quote, settings, now_ms, jitter)
+                charge, context = to_charge(request, service, profile, quote, inputs, settings, now_ms, jitter)
                 charge.original = original
             case "refused":  # an amount would pass 2^53; nothing was written
                 return ChargingAnswer(Result.TOO_MUCH, reason=OUTCOMES[Result.TOO_MUCH].words)
@@ -192,16 +195,28 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
     return newer
 
 
-def _quote(request: ChargingRequest, shop: Shop, service: Service, profile: Profile, now_ms: int) -> Quote:
+def _quote(
+    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, now_ms: int
+) -> tuple[Quote, Inputs]:
+    """The price of each line, and all that rating could look at."""
+    inputs = msgspec.structs.replace(
+        request.inputs,
+        attributes=profile.attributes,
+        time_zone=profile.time_zone,
+        subscriber=profile.subscriber,
+    )
     if service is UNKNOWN:
-        return [UNSERVED] * len(request.lines)
+        return [UNSERVED] * len(request.lines), inputs
     at_ms, _ = event_time(request, shop.settings, now_ms)
     otherwise = service.rating_group
     lines = [
         (otherwise if line.rating_group is None and line.service_id is None else line.rating_group, line.service_id)
         for line in request.lines
     ]
-    return rate(shop.catalog, profile.assignments, profile.currency, lines, request.inputs, at_ms)
+    since_ms = at_ms
+    if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold
+        since_ms -= 1_000 * max([used.units.seconds or 0 for line in request.lines for used in line.used], default=0)
+    return rate(shop.catalog, profile.assignments, profile.currency, lines, inputs, at_ms, since_ms), inputs
 
 
 async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:

@@ -4,11 +4,12 @@ ChargingAnswer. Spec words stop here (house.md, section 3)."""
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
-from balances.ops import Action, Phase, Result
+from balances.ops import Action, Period, Phase, Result
 from tariffs.inputs import Inputs
 
 
@@ -32,15 +33,6 @@ class Units(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NOTHING: Final = Units()
-
-
-class Period(Enum):
-    """When a piece was used, if the grant had announced a tariff change. In the order of time."""
-
-    BEFORE = 0
-    """Also where nothing is said."""
-    INDETERMINATE = 1
-    AFTER = 2
 
 
 class Used(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -127,6 +119,14 @@ class FinalUnit(msgspec.Struct, frozen=True):
     """... or by the names of filters the network knows."""
 
 
+class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a service is delivered at one grade of its price; what is 0 is not sent."""
+
+    down_bps: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """To the subscriber, bits per second."""
+    up_bps: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+
+
 class GrantedLine(msgspec.Struct, frozen=True):
     """One line of the answer."""
 
@@ -142,6 +142,7 @@ class GrantedLine(msgspec.Struct, frozen=True):
     """In the unit granted: ask again when this little is left."""
     holding_s: int | None = None
     """Quota-Holding-Time."""
+    delivery: Delivery | None = None
 
 
 class Fault(Enum):

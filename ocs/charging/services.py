@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from ocs.charging.request import FinalAction, FinalUnit
+from ocs.charging.request import Delivery, FinalAction, FinalUnit
 from tariffs.units import EXACT_MAX, Kind
 
 Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
@@ -77,6 +77,8 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Largest refund whose original is not known; 0: none."""
     events: bool = True
     """One-time events are served."""
+    grades: dict[str, Delivery] = {}
+    """What the network is told for each grade a tariff names (`grade = "night"`)."""
     rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """Taken for a line that names neither rating group nor service identifier; None: rated without."""
 

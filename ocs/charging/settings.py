@@ -17,6 +17,8 @@ class ClientProfile(Protocol):
     def reuses_numbers(self) -> bool: ...
     @property
     def session_id_not_unique(self) -> bool: ...
+    @property
+    def tariff_change(self) -> bool: ...
 
 
 class Regular(msgspec.Struct, frozen=True):
@@ -24,6 +26,7 @@ class Regular(msgspec.Struct, frozen=True):
 
     reuses_numbers: bool = False
     session_id_not_unique: bool = False
+    tariff_change: bool = False
 
 
 REGULAR: Final = Regular()

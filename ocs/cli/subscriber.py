@@ -32,6 +32,7 @@ def subscriber_table(found: Any) -> None:
             ("identities", found["identities"]),
             ("tariffs", _tariffs(found)),
             ("barred", "yes" if found["barred"] else ""),
+            ("attributes", [f"{name}={value}" for name, value in sorted(found["attributes"].items())]),
             ("version", found["version"]),
         ],
     )
@@ -40,6 +41,16 @@ def subscriber_table(found: Any) -> None:
 def subscribers_table(found: Any) -> None:
     columns = ("id", "account", "identities", "tariffs")
     rows("subscribers", columns, [(s["id"], s["account"], s["identities"], _tariffs(s)) for s in found["items"]])
+
+
+def _changed(known: dict[str, str], named: tuple[str, ...]) -> dict[str, str]:
+    wanted = dict(known)
+    for one in named:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise click.UsageError(f"expected an attribute such as segment=gold, not {one}")
+        wanted[name] = value
+    return {name: value for name, value in wanted.items() if value}
 
 
 @subscriber.command("list")
@@ -73,6 +84,7 @@ def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--account")
 @click.option("--identity", "identities", multiple=True, metavar="KIND:IDENTITY", help="All it has: msisdn:4917...")
 @click.option("--tariff", "tariffs", multiple=True, help="In order: the first that has a price counts.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="For tariffs; NAME= removes it.")
 @click.option("--barred/--not-barred", default=None)
 @json_option
 @remote
@@ -82,6 +94,7 @@ def set_subscriber(
     account: str | None,
     identities: tuple[str, ...],
     tariffs: tuple[str, ...],
+    attributes: tuple[str, ...],
     barred: bool | None,
     as_json: bool,
 ) -> None:
@@ -93,12 +106,13 @@ def set_subscriber(
             raise
         if account is None:
             raise click.UsageError("a new subscriber needs --account") from None
-        known = {"account": account, "identities": [], "tariffs": [], "barred": False}
+        known = {"account": account, "identities": [], "tariffs": [], "barred": False, "attributes": {}}
     body = {
         "account": account or known["account"],
         "identities": identities or known["identities"],
         "tariffs": [{"tariff": tariff} for tariff in tariffs] or known["tariffs"],
         "barred": known["barred"] if barred is None else barred,
+        "attributes": _changed(known["attributes"], attributes),
     }
     show(server.put("subscribers", name, body=body), as_json, subscriber_table)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ocs.cli.output import json_option, rows, show
 from ocs.cli.remote import Refused, Remote, remote
-
-if TYPE_CHECKING:
-    from tariffs.catalog import Tariff
+from ocs.cli.tariff_rates import rates
+from ocs.cli.tariff_table import tables
 
 FILES = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+NAME = click.argument("name", metavar="TARIFF")
 
 
 @click.group()
@@ -21,30 +21,27 @@ def tariff() -> None:
     """Tariff documents: check, publish, show."""
 
 
-def _read(file: Path) -> tuple[bytes, Tariff]:
-    from tariffs.load import TariffError, load_tariff
-
-    try:
-        document = file.read_bytes()
-        return document, load_tariff(document, source=str(file))
-    except OSError as why:
-        raise Refused(f"{file}: {why.strerror}") from None
-    except TariffError as why:
-        raise Refused(str(why)) from None
+tariff.add_command(tables)
+tariff.add_command(rates)
 
 
 @tariff.command("validate")
 @FILES
 def validate(files: tuple[Path, ...]) -> None:
-    """Check documents, without a server."""
+    """Check documents and the files they name, without a server."""
+    from ocs.cli.tariff_bundle import read_document
+    from tariffs.document import TariffError
+    from tariffs.load import load_tariff
+
     wrong = 0
     for file in files:
         try:
-            _, found = _read(file)
+            read = read_document(file)
+            found = load_tariff(read.document, source=str(file), files=read.files)
             click.echo(f"{file}: {found.name}, {found.currency}, {len(found.rows)} rows")
-        except Refused as why:
+        except (Refused, TariffError) as why:
             wrong += 1
-            click.echo(why.message, err=True)
+            click.echo(str(why), err=True)
     if wrong:
         raise Refused(f"{wrong} of {len(files)} refused")
 
@@ -53,12 +50,14 @@ def validate(files: tuple[Path, ...]) -> None:
 @FILES
 @remote
 def load(server: Remote, files: tuple[Path, ...]) -> None:
-    """Publish documents; all are checked before the first is sent."""
-    documents = [(file, *_read(file)) for file in files]
-    for file, document, found in documents:
-        media_type = "application/json" if file.suffix == ".json" else "application/toml"
-        done = server.put("tariffs", found.name, body=document, media_type=media_type)
-        click.echo(f"{found.name}: version {done['version']}")
+    """Publish documents and the files they name.
+
+    All of it or nothing. Files are looked for beside the document; those that are not there are the server's.
+    """
+    from ocs.cli.tariff_bundle import files_of, print_published, publish, read_document
+
+    documents = [read_document(file) for file in files]
+    print_published(publish(server, documents, files_of(documents)))
 
 
 @tariff.command("list")
@@ -68,14 +67,14 @@ def list_tariffs(server: Remote, as_json: bool) -> None:
     """All tariffs."""
 
     def table(found: Any) -> None:
-        columns = ("id", "version", "published")
-        rows("tariffs", columns, [(t["id"], t["version"], t["published"]) for t in found["items"]])
+        columns = ("id", "version", "published", "valid from")
+        rows("tariffs", columns, [(t["id"], t["version"], t["published"], _since(t)) for t in found["items"]])
 
     show(server.get("tariffs", limit=1000), as_json, table)
 
 
 @tariff.command("show")
-@click.argument("name", metavar="TARIFF")
+@NAME
 @click.option("--version", type=int)
 @json_option
 @remote
@@ -83,3 +82,30 @@ def show_tariff(server: Remote, name: str, version: int | None, as_json: bool) -
     """The document, as it was published."""
     found = server.get("tariffs", name, version=version)
     show(found, as_json, lambda answer: click.echo(answer["document"]))
+
+
+@tariff.command("versions")
+@NAME
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@json_option
+@remote
+def list_versions(server: Remote, name: str, limit: int, as_json: bool) -> None:
+    """All versions of one, and the files in each."""
+
+    def table(found: Any) -> None:
+        columns = ("version", "published", "valid from", "files")
+        rows(
+            f"versions of {name}",
+            columns,
+            [(v["version"], v["published"], _since(v), _pins(v["files"])) for v in found["items"]],
+        )
+
+    show(server.get("tariffs", name, "versions", limit=limit), as_json, table)
+
+
+def _since(found: Any) -> str:
+    return found["valid_from"] or "always"
+
+
+def _pins(files: dict[str, int]) -> list[str]:
+    return [f"{name} version {version}" for name, version in sorted(files.items())]

@@ -3,7 +3,7 @@
 `project` may run anywhere, any number of times: after every commit in the API process, by the keeper at each NOTIFY and
 each second. It reads what changed since the last time, in the order of change numbers, and writes
 
-1. `profile:<identity>` for each changed identity (or deletes it) and, when a tariff was published, `catalog`;
+1. `profile:<identity>` for each changed identity (or deletes it) and, when a tariff or a rate was, `catalog`;
 2. `projected` := the change number up to which that is complete;
 3. into each account whose subscribers changed, that number as `profile_rev`: a worker that charges by an older profile
    is told `stale`, and reads again;
@@ -25,8 +25,8 @@ import msgspec
 
 from balances import keys, ops
 from ocs.charging.profile import Profile
-from ocs.master import tariffs
-from ocs.master.subscribers import assignments_of
+from ocs.master import catalog
+from ocs.master.subscribers import assignments_of, attributes_of
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
@@ -46,7 +46,8 @@ Tell = Callable[[str, int], Awaitable[object]]
 """Raises an account's `profile_rev`; an account Redis does not have needs no telling."""
 
 CHANGED: Final = """
-    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, a.currency, a.time_zone,
+    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, s.attributes,
+        a.currency, a.time_zone,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
                   FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs
     FROM identities i LEFT JOIN subscribers s ON s.id = i.subscriber LEFT JOIN accounts a ON a.id = s.account
@@ -160,11 +161,10 @@ class _Run:
             after = rows[-1]["change"], rows[-1]["identity"]
 
     async def _catalog(self, done: int) -> None:
-        changed = await self.db.fetchval("SELECT max(change) FROM tariffs")
+        changed = await catalog.changed(self.db)
         if changed is None or (changed <= done and await self.redis.exists(keys.CATALOG)):
             return
-        packed = tariffs.pack(await tariffs.in_use(self.db))
-        await self._write(hashes={keys.CATALOG: {"version": changed, "documents": packed}})
+        await self._write(hashes={keys.CATALOG: {"version": changed, **await catalog.pack(self.db)}})
 
     async def _tell(self, done: int, newest: int) -> None:
         after: tuple[int, str] = (done + 1, "")
@@ -201,6 +201,7 @@ def _profile(row: Record) -> bytes:
             assignments=assignments_of(row["tariffs"]),
             barred=row["barred"],
             moved_ms=row["moved_ms"],
+            attributes=attributes_of(row["attributes"]),
         )
     )
 

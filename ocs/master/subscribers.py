@@ -22,6 +22,8 @@ class Subscriber(msgspec.Struct, frozen=True):
     barred: bool = False
     version: int = 0
     created_ms: int = 0
+    attributes: dict[str, str] = {}
+    """What tariffs may ask of it: name -> value."""
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 FIND: Final = """
-    SELECT s.id, s.account, s.barred, s.change AS version,
+    SELECT s.id, s.account, s.barred, s.attributes, s.change AS version,
         (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
         ARRAY(SELECT identity FROM identities i WHERE i.subscriber = s.id AND identity <> 'subscriber:' || s.id
               ORDER BY identity) AS identities,
@@ -48,6 +50,11 @@ def assignments_of(text: str) -> tuple[Assignment, ...]:
     return msgspec.json.decode(text, type=tuple[Assignment, ...])
 
 
+def attributes_of(text: str) -> dict[str, str]:
+    """As jsonb arrives."""
+    return msgspec.json.decode(text, type=dict[str, str])
+
+
 def _subscriber(record: Record) -> Subscriber:
     return Subscriber(
         id=record["id"],
@@ -57,6 +64,7 @@ def _subscriber(record: Record) -> Subscriber:
         barred=record["barred"],
         version=record["version"],
         created_ms=record["created_ms"],
+        attributes=attributes_of(record["attributes"]),
     )
 
 
@@ -85,8 +93,9 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
         expect(before.version if before else None)
         await _check_references(db, wanted)
         await db.execute(
-            "INSERT INTO subscribers (id, account, password, barred, change) VALUES ($1, $2, NULLIF($3, ''), $4, $5)"
-            " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5,"
+            "INSERT INTO subscribers (id, account, password, barred, change, attributes)"
+            " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $7)"
+            " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5, attributes = $7,"
             " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END,"
             " moved_ms = CASE WHEN subscribers.account = $2 THEN subscribers.moved_ms ELSE $6 END",
             wanted.id,
@@ -95,6 +104,7 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
             wanted.barred,
             number,
             now_ms,
+            msgspec.json.encode(wanted.attributes).decode(),
         )
         if await _inherits(db, wanted.identities):  # sessions under that identity may still be another subscriber's
             await db.execute("UPDATE subscribers SET moved_ms = $2 WHERE id = $1", wanted.id, now_ms)
@@ -124,7 +134,8 @@ async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
 
 
 def _content(subscriber: Subscriber) -> tuple[object, ...]:
-    return subscriber.account, sorted(subscriber.identities), subscriber.tariffs, subscriber.barred
+    identities = sorted(subscriber.identities)
+    return subscriber.account, identities, subscriber.tariffs, subscriber.barred, subscriber.attributes
 
 
 async def _check_references(db: Connection, wanted: Subscriber) -> None:

@@ -1,38 +1,54 @@
-"""Tariff documents: every version that was ever published, as it was published."""
+"""Tariffs and the files they name in PostgreSQL: every version that was ever published, as it was published."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ocs.master.changes import Expect, change
-from tariffs.catalog import Catalog, Tariff
-from tariffs.load import Format, load_tariff
+from ocs.master.changes import change
+from ocs.master.documents import Bundle, Document, Newest, NewFile, NewTariff, Plan, TariffFile, bundle, named_by, plan
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
 
-FORMATS: Final[dict[str, Format]] = {"application/toml": "toml", "application/json": "json"}
-
-
-class Document(msgspec.Struct, frozen=True, array_like=True):
-    """One version of a tariff, as it was sent."""
-
-    id: str
-    version: int
-    media_type: str
-    document: bytes
-    published_ms: int = 0
-
-
-FIELDS: Final = "id, version, media_type, document, (extract(epoch FROM published_at) * 1000)::bigint AS published_ms"
+PUBLISHED: Final = "(extract(epoch FROM published_at) * 1000)::bigint AS published_ms"
+FIELDS: Final = f"id, version, media_type, document, {PUBLISHED}, valid_from_ms, files"
+FILE_FIELDS: Final = f"name, version, media_type, content, {PUBLISHED}"
 LATEST: Final = f"SELECT DISTINCT ON (id) {FIELDS} FROM tariffs"
+LATEST_FILES: Final = f"SELECT DISTINCT ON (name) {FILE_FIELDS} FROM tariff_files"
+
+CHANGE: Final = """
+    SELECT greatest((SELECT max(change) FROM tariffs), (SELECT max(change) FROM tariff_files), 0)
+"""
+"""Of the last publication; greatest() passes over NULL."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What a bundle came to: what was sent first, then the tariffs that got a new version with it; each with whether
+    the version is new."""
+
+    files: Sequence[tuple[TariffFile, bool]]
+    tariffs: Sequence[tuple[Document, bool]]
+
+    @property
+    def changed(self) -> bool:
+        return any(new for _, new in (*self.files, *self.tariffs))
 
 
 def _document(record: Record) -> Document:
-    return Document(**dict(record))
+    values = dict(record)
+    values["files"] = msgspec.json.decode(values["files"], type=dict[str, int])
+    return Document(**values)
+
+
+def _file(record: Record) -> TariffFile:
+    return TariffFile(**dict(record))
+
+
+# --- looking
 
 
 async def get(pool: Pool, tariff: str, version: int | None = None) -> Document | None:
@@ -48,26 +64,29 @@ async def page(pool: Pool, after: str, limit: int) -> Sequence[Document]:
     return [_document(record) for record in records]
 
 
-async def publish(
-    pool: Pool, tariff: str, media_type: str, document: bytes, valid_from_ms: int, expect: Expect
-) -> tuple[Document, bool]:
-    """The next version of the tariff, and whether there is one: the same document again changes nothing."""
-    async with change(pool) as (db, number):
-        latest = await db.fetchrow(f"{LATEST} WHERE id = $1 ORDER BY id, version DESC", tariff)
-        if latest and (latest["media_type"], latest["document"]) == (media_type, document):
-            return _document(latest), False  # also a repeat whose answer was lost: RFC 9110 section 13.1.1
-        expect(latest["version"] if latest else None)
-        record = await db.fetchrow(
-            "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, change)"
-            f" VALUES ($1, $2, $3, $4, $5, $6) RETURNING {FIELDS}",
-            tariff,
-            latest["version"] + 1 if latest else 1,
-            media_type,
-            document,
-            valid_from_ms,
-            number,
-        )
-        return _document(record), True
+async def versions(pool: Pool, tariff: str, before: int, limit: int) -> Sequence[Document]:
+    """The newest first, from the one before `before` on."""
+    query = f"SELECT {FIELDS} FROM tariffs WHERE id = $1 AND version < $2 ORDER BY version DESC LIMIT $3"
+    return [_document(record) for record in await pool.fetch(query, tariff, before, limit)]
+
+
+async def get_file(pool: Pool, name: str, version: int | None = None) -> TariffFile | None:
+    query = (
+        f"SELECT {FILE_FIELDS} FROM tariff_files WHERE name = $1 AND ($2::integer IS NULL OR version = $2)"
+        " ORDER BY version DESC LIMIT 1"
+    )
+    record = await pool.fetchrow(query, name, version)
+    return _file(record) if record else None
+
+
+async def page_files(pool: Pool, after: str, limit: int) -> Sequence[Record]:
+    """Without their content."""
+    query = (
+        f"SELECT DISTINCT ON (name) name, version, media_type, length(content) AS octets, {PUBLISHED} FROM tariff_files"
+        " WHERE name > $1 ORDER BY name, version DESC LIMIT $2"
+    )
+    records: Sequence[Record] = await pool.fetch(query, after, limit)
+    return records
 
 
 async def in_use(db: Connection) -> Sequence[Document]:
@@ -79,17 +98,92 @@ async def in_use(db: Connection) -> Sequence[Document]:
     return [_document(record) for record in await db.fetch(query)]
 
 
-def compiled(document: Document) -> Tariff:
-    source = f"{document.id}@{document.version}"
-    return load_tariff(document.document, source=source, form=FORMATS[document.media_type], version=document.version)
+async def files_of(db: Connection, documents: Iterable[Document]) -> Sequence[TariffFile]:
+    """The versions these were compiled with."""
+    pins = sorted({pin for document in documents for pin in document.files.items()})
+    query = f"SELECT {FILE_FIELDS} FROM tariff_files JOIN unnest($1::text[], $2::integer[]) AS p (name, version)"
+    records = await db.fetch(f"{query} USING (name, version)", [name for name, _ in pins], [v for _, v in pins])
+    return [_file(record) for record in records]
 
 
-def pack(documents: Sequence[Document]) -> bytes:
-    """Field `documents` of the hash `catalog`."""
-    return msgspec.msgpack.encode(documents)
+# --- publishing
 
 
-def unpack_catalog(version: int, packed: bytes) -> Catalog:
-    """What a worker makes of the hash `catalog`; TariffError when this version of ours cannot read a document."""
-    documents = msgspec.msgpack.decode(packed, type=list[Document])
-    return Catalog([compiled(document) for document in documents], version)
+async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Published:
+    """All of it in one transaction, or nothing: TariffError where something does not compile, whatever `expect` raises.
+
+    A new version of a file makes one of every tariff whose newest version names it, compiled with it. The same content
+    as in the newest version is no new one.
+    """
+    sent = await asyncio.to_thread(bundle, files, tariffs)
+    while True:
+        newest = await _newest(pool, sent)
+        # Not in the transaction, where all writers of master data would wait for it: a large table takes seconds.
+        planned = await asyncio.to_thread(plan, sent, newest)
+        if not planned.files and not planned.tariffs:
+            return _published(sent, newest, planned)
+        async with change(pool) as (db, number):
+            if await db.fetchval(CHANGE) == newest.change:  # else it was compiled with what is no longer the newest
+                return _published(sent, newest, await _write(db, planned, number))
+
+
+async def _newest(pool: Pool, sent: Bundle) -> Newest:
+    """As of one instant."""
+    async with pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        last: int = await db.fetchval(CHANGE)
+        query = f"SELECT * FROM ({LATEST} ORDER BY id, version DESC) newest WHERE id = ANY($1) OR files ?| $2"
+        found = await db.fetch(query, list(sent.tariffs), list(sent.files))
+        tariffs = {record["id"]: _document(record) for record in found}
+        named = {*sent.files, *sent.named, *(name for one in tariffs.values() for name in one.files)}
+        files = await _newest_files(db, named)
+        # What they include may name files too; that is as deep as it goes.
+        contents = {name: file.content for name, file in files.items()}
+        contents |= {name: file.content for name, file in sent.files.items()}
+        files |= await _newest_files(db, await asyncio.to_thread(named_by, contents) - named)
+    return Newest(last, files, tariffs)
+
+
+async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, TariffFile]:
+    query = f"{LATEST_FILES} WHERE name = ANY($1) ORDER BY name, version DESC"
+    return {record["name"]: _file(record) for record in await db.fetch(query, list(names))}
+
+
+async def _write(db: Connection, planned: Plan, number: int) -> Plan:
+    """As it is afterwards."""
+    files, tariffs = {}, {}
+    for file in planned.files.values():
+        record = await db.fetchrow(
+            "INSERT INTO tariff_files (name, version, media_type, content, change) VALUES ($1, $2, $3, $4, $5)"
+            f" RETURNING {FILE_FIELDS}",
+            file.name,
+            file.version,
+            file.media_type,
+            file.content,
+            number,
+        )
+        files[file.name] = _file(record)
+    for document in planned.tariffs.values():
+        record = await db.fetchrow(
+            "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, files, change)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {FIELDS}",
+            document.id,
+            document.version,
+            document.media_type,
+            document.document,
+            document.valid_from_ms,
+            msgspec.json.encode(document.files).decode(),
+            number,
+        )
+        tariffs[document.id] = _document(record)
+    return Plan(files, tariffs)
+
+
+def _published(sent: Bundle, newest: Newest, made: Plan) -> Published:
+    def each(names: Iterable[str], before: Any, now: Any) -> list[tuple[Any, bool]]:
+        return [(now.get(name) or before[name], name in now) for name in names]
+
+    followers = [id_ for id_ in made.tariffs if id_ not in sent.tariffs]
+    return Published(
+        each(sent.files, newest.files, made.files),
+        each([*sent.tariffs, *followers], newest.tariffs, made.tariffs),
+    )

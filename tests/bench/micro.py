@@ -24,7 +24,8 @@ from loadtest.answers import Reader
 from loadtest.scenario import load
 from loadtest.subscriber import UPDATE, Role, Session, subscriber
 from loadtest.templates import ids, session_id, stamp
-from ocs.charging.decide import to_answer, to_charge
+from ocs.charging.answer import to_answer
+from ocs.charging.decide import to_charge
 from ocs.charging.diameter import Local, to_cca, to_request
 from ocs.charging.handle import Shop, handle
 from ocs.charging.profile import Profile
@@ -92,7 +93,7 @@ class World:
         profile = self.profiles[number]
         lines = [(line.rating_group, line.service_id) for line in request.lines]
         quote = rate(self.catalog, profile.assignments, "EUR", lines, request.inputs, self.now_ms)
-        return to_charge(request, service, profile, quote, self.settings, self.now_ms, 0)
+        return to_charge(request, service, profile, quote, request.inputs, self.settings, self.now_ms, 0)
 
 
 async def measure() -> dict[str, float]:
@@ -128,7 +129,7 @@ def _pure() -> dict[str, float]:
         return to_request(one, one.origin_host, world.settings)
 
     quote = rated()
-    charge, context = to_charge(request, service, profile, quote, world.settings, world.now_ms, 0)
+    charge, context = to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
     reply = model.charge(charge, context)
     outcome = msgspec.msgpack.decode(reply.outcome, type=ops.Outcome)
     answer = to_answer(request, service, profile, quote, outcome, charge)
@@ -171,7 +172,9 @@ def _pure() -> dict[str, float]:
         "decode CCR-U": _best(lambda: CreditControlRequest.decode(frame)),
         "to_request": _best(read) - _best(lambda: CreditControlRequest.decode(frame)),
         "rate": _best(rated),
-        "to_charge": _best(lambda: to_charge(request, service, profile, quote, world.settings, world.now_ms, 0)),
+        "to_charge": _best(
+            lambda: to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
+        ),
         "pack charge": _best(lambda: pack(charge)),
         "to_answer": _best(lambda: to_answer(request, service, profile, quote, outcome, charge)),
         "to_cca and encode": _best(lambda: to_cca(ccr, answer, LOCAL).answer(ccr)),

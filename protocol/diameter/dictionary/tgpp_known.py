@@ -49,8 +49,6 @@ KNOWN = (
     tgpp("Flow-Status", 511, ENUMERATED),
     tgpp("Flow-Usage", 512, ENUMERATED),
     tgpp("Specific-Action", 513, ENUMERATED),
-    tgpp("Max-Requested-Bandwidth-DL", 515, UNSIGNED32),
-    tgpp("Max-Requested-Bandwidth-UL", 516, UNSIGNED32),
     tgpp("Media-Component-Description", 517, GROUPED),
     tgpp("Media-Component-Number", 518, UNSIGNED32),
     tgpp("Media-Sub-Component", 519, GROUPED),

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from balances import keys
 from balances.packing import pack
-from ocs.master.tariffs import unpack_catalog
+from ocs.master.catalog import FIELDS, unpack_catalog
 from tests.ocs.api.test_subscribers import open_session
 from tests.ocs.office import FLAT, Office
 
@@ -30,9 +30,9 @@ async def test_the_catalogue_has_what_still_prices_something(desk: Office) -> No
     await desk.call("PUT", "/v1/tariffs/flat", FLAT, **TOML)
     await desk.call("PUT", "/v1/tariffs/flat", FLAT.replace("0.01", "0.02"), if_match="*", **TOML)
     await desk.call("PUT", "/v1/tariffs/flat", later, if_match="*", **TOML)
-    version, packed = await desk.redis.hmget(keys.CATALOG, "version", "documents")
-    catalog = unpack_catalog(int(version), packed)
-    now, then = catalog.in_force("flat", 1_800_000_000_000), catalog.in_force("flat", 1_900_000_000_000)
+    version, *packed = await desk.redis.hmget(keys.CATALOG, "version", *FIELDS)
+    catalog = unpack_catalog(int(version), packed).catalog
+    now, then = (catalog.in_force("flat", at_ms)[0] for at_ms in (1_800_000_000_000, 1_900_000_000_000))
     assert now is not None
     assert then is not None
     assert (now.version, then.version) == (2, 3)

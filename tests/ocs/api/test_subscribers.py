@@ -158,6 +158,46 @@ async def test_the_password_is_never_shown(desk: Office) -> None:
     assert await desk.pool.fetchval("SELECT password FROM subscribers") is None
 
 
+async def test_attributes_are_what_was_put_last(desk: Office) -> None:
+    attributes = {"segment": "gold", "minute_price": "0.05", "_x-1": "Ä ö"}
+    made = await desk.subscriber("s1", "a1", "username:joe", attributes=attributes)
+    assert (made.status_code, made.json()["attributes"]) == (201, attributes)
+    assert (await profile(desk, "username:joe")).attributes == attributes  # type: ignore[union-attr]
+    again = await desk.subscriber("s1", "a1", "username:joe", attributes=dict(reversed(attributes.items())))
+    assert (again.status_code, again.headers["etag"]) == (200, made.headers["etag"])
+    changed = attributes | {"segment": "silver"}
+    body = {"account": "a1", "identities": ["username:joe"], "tariffs": [], "attributes": changed}
+    await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
+    assert (await profile(desk, "subscriber:s1")).attributes == changed  # type: ignore[union-attr]
+    del body["attributes"]  # as with tariffs, and not as with the password
+    assert (await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")).json()["attributes"] == {}
+    assert (await profile(desk, "username:joe")).attributes == {}  # type: ignore[union-attr]
+
+
+NO_ATTRIBUTES = [
+    {"1st": "x"},
+    {"a b": "x"},
+    {"": "x"},
+    {"a" * 65: "x"},
+    {"a\n": "x"},
+    {"a": ""},
+    {"a": "x" * 256},
+    {"a": "x\n"},
+    {"a": "\x00"},
+    {"a": "\x7f"},
+    {"a": 1},
+    {f"a{number}": "x" for number in range(33)},
+]
+
+
+async def test_attributes_that_are_none(desk: Office) -> None:
+    for attributes in NO_ATTRIBUTES:
+        refused = await desk.subscriber("s1", "a1", attributes=attributes)
+        assert (refused.status_code, "attributes" in refused.json()["detail"]) == (422, True), attributes
+    most = {"a" * 63 + str(number % 10) + "b" * (number // 10): "x" * 255 for number in range(10)}
+    assert (await desk.subscriber("s1", "a1", attributes=most)).status_code == 201
+
+
 def open_session(session: str, subscriber: str) -> ops.Session:
     return ops.Session(
         version=ops.FORMAT,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balances.ops import Action, Phase
-from ocs.charging.request import AskedLine, Period, Reason, Style, Units, Used
+from balances.ops import Action, Period, Phase
+from ocs.charging.request import AskedLine, Reason, Style, Units, Used
 from ocs.charging.settings import Settings
 from protocol.diameter.dictionary.credit_control import (
     MultipleServicesCreditControl,

@@ -38,6 +38,6 @@ def ocs(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     async def run(*words: str) -> Result:
         where = ["--url", f"http://{address}", "--data", str(tmp_path)]
-        return await asyncio.to_thread(CliRunner().invoke, cli, [*words[:2], *where, *words[2:]])
+        return await asyncio.to_thread(CliRunner().invoke, cli, [*words, *where])
 
     return run

@@ -1,0 +1,89 @@
+"""Exchange rates, for tariffs in another currency than the account's."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from ocs.api import schema_tariffs as shown
+from ocs.api.operation import Call, Operation, Reply
+from ocs.api.problems import Problem
+from ocs.api.schema import Currency
+from ocs.charging.currencies import NUMBERS
+from ocs.master import rates
+
+EPOCH: Final = date(1970, 1, 1)
+
+
+class InForce(Struct, frozen=True, forbid_unknown_fields=True):
+    of: Currency | None = None
+    into: Currency | None = None
+    on: shown.Day | None = None
+    """Today, in UTC."""
+
+
+def _day(text: str, field: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise Problem("invalid", f"{field}: a day such as 2026-03-01, found {text[:40]!r}")
+    return day
+
+
+def _checked(number: int, one: shown.RatePut) -> tuple[str, str, str]:
+    field = f"rates[{number}]"
+    for currency in (one.of, one.into):
+        if currency not in NUMBERS:
+            raise Problem("invalid", f"{field}: {currency} is no currency of ISO 4217")
+    if one.of == one.into:
+        raise Problem("invalid", f"{field}: two currencies, found {one.of} twice")
+    if not one.rate.strip("0."):
+        raise Problem("invalid", f"{field}.rate: more than 0, found {one.rate}")
+    return one.of, one.into, one.rate
+
+
+async def put_exchange_rates(call: Call) -> Reply:
+    body: shown.RatesPut = call.body
+    day = _day(call.path["day"], "day")
+    checked = [_checked(number, one) for number, one in enumerate(body.rates)]
+    if len({one[:2] for one in checked}) < len(checked):
+        raise Problem("invalid", "rates: a pair of currencies is given twice")
+    await rates.put(call.desk.pool, day, checked)
+    await call.desk.publish()
+    items = [shown.ExchangeRate(of, into, rate, day.isoformat()) for of, into, rate in checked]
+    return Reply(shown.ExchangeRates(day.isoformat(), items))
+
+
+async def get_exchange_rates(call: Call) -> Reply:
+    query: InForce = call.query
+    day = _day(query.on, "on") if query.on is not None else EPOCH + timedelta(milliseconds=call.desk.now_ms())
+    found = await rates.in_force(call.desk.pool, day, query.of, query.into)
+    items = [shown.ExchangeRate(of=one.of, into=one.into, rate=one.rate, day=one.day) for one in found]
+    return Reply(shown.ExchangeRates(day.isoformat(), items))
+
+
+OPERATIONS: Final = (
+    Operation(
+        "PUT",
+        "/v1/exchange-rates/{day}",
+        put_exchange_rates,
+        "Set exchange rates of a day",
+        answer=shown.ExchangeRates,
+        body=shown.RatesPut,
+        problems=("media-type",),
+        description="In force from 00:00 UTC of the day (YYYY-MM-DD) until the next day that has a rate of the pair."
+        " Pairs that are not named stay as they are.",
+    ),
+    Operation(
+        "GET",
+        "/v1/exchange-rates",
+        get_exchange_rates,
+        "Exchange rates in force on a day",
+        answer=shown.ExchangeRates,
+        query=InForce,
+    ),
+)

@@ -1,0 +1,152 @@
+"""What the outcome of a charge means for the answer. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from balances.ops import Action, Charge, Flag, LineOutcome, Outcome, Phase, Result
+from ocs.charging.currencies import NUMBERS
+from ocs.charging.outcomes import OUTCOMES
+from ocs.charging.profile import Profile
+from ocs.charging.request import (
+    AskedLine,
+    ChargingAnswer,
+    ChargingRequest,
+    Fault,
+    FinalAction,
+    GrantedLine,
+    Reason,
+    Style,
+    Units,
+)
+from ocs.charging.services import CostInfo, Service
+from tariffs.draft import Verdict
+from tariffs.rating import Quote
+from tariffs.units import Kind
+
+RESULTS: Final = tuple(Result)
+
+
+def to_answer(
+    request: ChargingRequest, service: Service, profile: Profile, quote: Quote, outcome: Outcome, charge: Charge
+) -> ChargingAnswer:
+    """The store says what becomes of the command; each line has its own result (charging.md section 5)."""
+    result = RESULTS[outcome.result]
+    phase, event = request.phase, request.phase is Phase.EVENT
+    if outcome.lines:
+        lines = tuple(_lines(outcome.lines, request.lines, service, phase))
+    else:
+        lines = tuple([GrantedLine(asked.rating_group, asked.service_id, result) for asked in request.lines])
+    if result is Result.OK and request.style is Style.COMMAND and lines and lines[0].result is Result.NOT_APPLICABLE:
+        result = Result.NOT_APPLICABLE  # RFC 8506 section 9.1: of the whole session, at command level
+    fault = Fault.NONE
+    for line in lines:
+        if line.result is Result.RATING_FAILED:
+            fault = Fault.LINE if request.inputs.service else Fault.SERVICE
+    cost = _cost(request, service, outcome)
+    token = b""
+    if event and request.action is Action.DEBIT and result is Result.OK:
+        renumbered = any(line.flags & Flag.RENUMBERED for line in outcome.lines)  # then its answer has its own place
+        token = (f"{charge.once_key} {charge.fingerprint}" if renumbered else charge.once_key).encode()
+    first = phase is Phase.START
+    return ChargingAnswer(
+        result,
+        lines,
+        _reason(result, quote),
+        fault,
+        cost,
+        NUMBERS.get(profile.currency),
+        outcome.enough if event and request.action is Action.CHECK else None,
+        outcome.low and service.low_balance,
+        token,
+        service.failure_handling if first else None,
+        service.debit_failure_handling if event else None,
+        service.session_failover if first else None,
+    )
+
+
+def _lines(
+    outcomes: list[LineOutcome], asked: tuple[AskedLine, ...], service: Service, phase: Phase
+) -> list[GrantedLine]:
+    """What was charged beside a line, in another unit, is answered with it."""
+    pairs: list[tuple[LineOutcome, LineOutcome | None]] = []
+    for outcome in outcomes:
+        if outcome.part:
+            pairs[-1] = pairs[-1][0], outcome
+        else:
+            pairs.append((outcome, None))
+    if len(pairs) != len(asked):  # the stored answer to a request that looked otherwise
+        return [_line(line, beside, Reason.FINAL, service, phase) for line, beside in pairs]
+    return [_line(line, beside, one.reason, service, phase) for (line, beside), one in zip(pairs, asked, strict=True)]
+
+
+def _line(line: LineOutcome, beside: LineOutcome | None, reason: Reason, service: Service, phase: Phase) -> GrantedLine:
+    result = RESULTS[line.result]
+    granted: Units | None = None
+    validity_s = threshold = holding_s = final = delivery = None
+    if line.granted > 0:
+        granted = _granted(line, beside)
+        delivery = service.grades.get(line.grade) if line.grade else None
+        if phase is not Phase.EVENT:
+            validity_ms = min(line.validity_ms, beside.validity_ms) if beside else line.validity_ms
+            validity_s = max(validity_ms // 1_000, 1)
+            if line.final or (beside is not None and beside.final):
+                final = service.final
+            elif service.threshold_percent:
+                threshold = line.granted * service.threshold_percent // 100 or None
+            if line.unit == Kind.OCTETS or line.unit == Kind.SECONDS:
+                holding_s = service.holding_s
+    elif service.final.action is not FinalAction.TERMINATE and phase in (Phase.START, Phase.UPDATE):
+        # RFC 8506 section 5.6: no units but the portal, and how long the user may stay there; the report that says
+        # "the final action has begun" asks for nothing and is told that too.
+        if result is Result.CREDIT_LIMIT:
+            result, validity_s, final = Result.OK, service.validity_s, service.final
+        elif result is Result.NO_GRANT and reason is Reason.OTHER:
+            validity_s = service.validity_s
+    return GrantedLine(
+        None if line.rating_group < 0 else line.rating_group,
+        None if line.service_id < 0 else line.service_id,
+        result,
+        granted,
+        validity_s,
+        line.change_ms or None,
+        final,
+        threshold,
+        holding_s,
+        delivery,
+    )
+
+
+FIELDS: Final = ("money", "octets", "seconds", "units")
+"""Of Units, by Kind."""
+
+
+def _granted(line: LineOutcome, beside: LineOutcome | None) -> Units:
+    if beside is not None:
+        return Units(**{FIELDS[line.unit]: line.granted, FIELDS[beside.unit]: beside.granted})
+    if line.unit == Kind.OCTETS:
+        return Units(octets=line.granted)
+    if line.unit == Kind.SECONDS:
+        return Units(seconds=line.granted)
+    return Units(units=line.granted) if line.unit == Kind.UNITS else Units(money=line.granted)
+
+
+def _cost(request: ChargingRequest, service: Service, outcome: Outcome) -> int | None:
+    """So far in an UPDATE, of all in a TERMINATION, of the event otherwise; reservations never count."""
+    phase = request.phase
+    if phase is Phase.EVENT:
+        if request.action is Action.PRICE:
+            return outcome.cost
+        cost = abs(outcome.cost)
+    elif phase is Phase.START:
+        return None
+    else:
+        cost = outcome.debited
+    wanted = service.cost is CostInfo.ALWAYS or (service.cost is CostInfo.ASKED and request.wants_cost)
+    return cost if wanted else None
+
+
+def _reason(result: Result, quote: Quote) -> str:
+    if result is Result.RATING_FAILED:
+        return next((rated.why for rated in quote if rated.verdict is Verdict.RATING_FAILED), "")
+    return OUTCOMES[result].words

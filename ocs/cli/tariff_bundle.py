@@ -1,0 +1,113 @@
+"""Tariff documents on disk, with the files they name, and the bundle that publishes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from ocs.cli.remote import Refused, Remote
+from ocs.master.documents import FILE_NAME, MEDIA_TYPES
+from tariffs.document import TariffError, form_of, needs, parse
+
+WAIT_S: Final = 600
+"""For the server to compile every tariff that names a large table."""
+
+
+class Read(NamedTuple):
+    """A document, and what of the files it names was beside it."""
+
+    path: Path
+    id: str
+    document: bytes
+    files: Mapping[str, bytes]
+
+
+def read_document(path: Path) -> Read:
+    document = read(path)
+    files: dict[str, bytes] = {}
+    try:
+        written = parse(document, source=str(path), form=form_of(path.name))
+        for name in needs(document, source=str(path)):
+            _add(files, path.parent, name)
+        for name in [name for name in files if not name.endswith(".csv")]:  # what is included may name tables
+            for inner in needs(files[name], source=name):
+                _add(files, path.parent, inner)
+    except TariffError as why:
+        raise Refused(str(why)) from None
+    return Read(path, str(written.get("tariff")), document, files)
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as why:
+        raise Refused(f"{path}: {why.strerror}") from None
+
+
+def _add(files: dict[str, bytes], folder: Path, name: str) -> None:
+    # A name that the server would refuse is not looked for: a document from elsewhere may name "../../secret.toml".
+    if FILE_NAME.fullmatch(name) and (folder / name).exists():
+        files[name] = read(folder / name)
+
+
+def files_of(documents: Iterable[Read]) -> dict[str, bytes]:
+    """Of all these; the server knows one file by a name."""
+    files: dict[str, tuple[bytes, Path]] = {}
+    for one in documents:
+        for name, content in one.files.items():
+            known, other = files.setdefault(name, (content, one.path))
+            if known != content:
+                raise Refused(f"{name}: not the same beside {other} and beside {one.path}")
+    return {name: content for name, (content, _) in files.items()}
+
+
+def publish(server: Remote, documents: Iterable[Read], files: Mapping[str, bytes]) -> Any:
+    """In one bundle, with the versions that are there now, so that nothing unseen is overwritten."""
+    tariffs, names = _versions(server, "tariffs", "id"), _versions(server, "tariff-files", "name")
+    body = {
+        "files": [
+            {
+                "name": name,
+                "media_type": MEDIA_TYPES[name.rpartition(".")[2]],
+                "content": _text(content, name),
+                "if_version": names.get(name, 0),
+            }
+            for name, content in files.items()
+        ],
+        "tariffs": [
+            {
+                "media_type": MEDIA_TYPES[form_of(one.path.name)],
+                "document": _text(one.document, str(one.path)),
+                "if_version": tariffs.get(one.id, 0),
+            }
+            for one in documents
+        ],
+    }
+    return server.post("tariffs", body=body, wait_s=WAIT_S)
+
+
+def _text(content: bytes, source: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as why:
+        raise Refused(f"{source}: expected UTF-8: {why.reason} at octet {why.start}") from None
+
+
+def _versions(server: Remote, path: str, key: str) -> dict[str, int]:
+    """Of all there are."""
+    found: dict[str, int] = {}
+    after: str | None = ""
+    while after is not None:
+        page = server.get(path, limit=1000, after=after)
+        found |= {one[key]: one["version"] for one in page["items"]}
+        after = page["next"]
+    return found
+
+
+def print_published(published: Any) -> None:
+    for key, several in (("name", published["files"]), ("id", published["tariffs"])):
+        for one in several:
+            click.echo(f"{one[key]}: version {one['version']}{'' if one['new'] else ', unchanged'}")

@@ -1,0 +1,210 @@
+"""Tariff documents and the files they name: what one is, and what a bundle of them comes to. Pure: a bundle is read,
+compared and compiled in a thread, away from the loop that serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from tariffs.destinations import read_table
+from tariffs.document import Format, Part, TariffError, convert, form_of, needs, parse
+from tariffs.load import load_tariff
+from tariffs.tariff import Tariff
+
+FORMATS: Final[dict[str, Format]] = {"application/toml": "toml", "application/json": "json"}
+"""Of documents."""
+
+MEDIA_TYPES: Final = {"csv": "text/csv", "toml": "application/toml", "json": "application/json"}
+"""Of files, by the ending of their names."""
+
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A tariff's, as it can stand in a path of the API."""
+
+FILE_NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*\.(csv|toml|json)")
+"""As documents name it; it never leads out of their folder."""
+FILE_NAME_MAX: Final = 128
+
+FROM_MS_MIN: Final = -62_135_596_800_000
+FROM_MS_MAX: Final = 253_402_300_799_999
+"""What can be shown as a date."""
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """One version of a tariff, as it was sent. A field is only ever added at the end, with a default."""
+
+    id: str
+    version: int
+    media_type: str
+    document: bytes
+    published_ms: int = 0
+    valid_from_ms: int = 0
+    """0: always."""
+    files: dict[str, int] = {}
+    """Those it was compiled with: name -> version."""
+
+
+class TariffFile(msgspec.Struct, frozen=True):
+    """One version of a file, as it was sent."""
+
+    name: str
+    version: int
+    media_type: str
+    content: bytes
+    published_ms: int = 0
+
+
+ExpectEach = Callable[[str, int | None], None]
+"""Given a name and its current version (None: there is none yet), raises when the caller expected another one."""
+
+
+class NewFile(msgspec.Struct, frozen=True):
+    """To be published."""
+
+    name: str
+    media_type: str
+    content: bytes
+    expect: ExpectEach
+
+
+class NewTariff(msgspec.Struct, frozen=True):
+    """To be published."""
+
+    media_type: str
+    document: bytes
+    expect: ExpectEach
+    source: str
+    """What errors call it while its id is not known."""
+    id: str = ""
+    """The id it must have; "": the document says which."""
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """To be published together, by name and id."""
+
+    files: Mapping[str, NewFile]
+    tariffs: Mapping[str, NewTariff]
+    named: frozenset[str]
+    """Files that the documents name."""
+
+
+class Newest(msgspec.Struct, frozen=True):
+    """The newest versions of what a bundle has to do with."""
+
+    change: int
+    """Of the last publication."""
+    files: Mapping[str, TariffFile]
+    tariffs: Mapping[str, Document]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The new versions that a bundle makes."""
+
+    files: Mapping[str, TariffFile]
+    tariffs: Mapping[str, Document]
+
+
+def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Bundle:
+    """Looked at, each by itself."""
+    by_name: dict[str, NewFile] = {}
+    for file in files:
+        _check_name(file)
+        if file.name in by_name:
+            raise TariffError(file.name, "", "expected once in a bundle")
+        by_name[file.name] = file
+    by_id: dict[str, NewTariff] = {}
+    named: set[str] = set()
+    for one in tariffs:
+        form = FORMATS[one.media_type]
+        found = parse(one.document, source=one.source, form=form).get("tariff")
+        if not isinstance(found, str) or not ID.fullmatch(found):
+            why = f"expected an id of letters, digits, '-', '_' and '.', at most 64, not {found!r}"
+            raise TariffError(one.source, "tariff", why)
+        if one.id not in ("", found):
+            raise TariffError(one.source, "tariff", f"expected {one.id}, not {found}")
+        if found in by_id:
+            raise TariffError(one.source, "tariff", f"expected once in a bundle, not again {found}")
+        by_id[found] = one
+        named.update(needs(one.document, source=found, form=form))
+    return Bundle(by_name, by_id, frozenset(named))
+
+
+def _check_name(file: NewFile) -> None:
+    name = FILE_NAME.fullmatch(file.name)
+    if name is None or len(file.name) > FILE_NAME_MAX:
+        why = f"expected a name such as prices/world.csv (.csv, .toml or .json; at most {FILE_NAME_MAX} characters)"
+        raise TariffError(file.name[:FILE_NAME_MAX], "name", why)
+    if file.media_type != MEDIA_TYPES[name[1]]:
+        why = f"expected {MEDIA_TYPES[name[1]]}, as its name says, not {file.media_type or 'none'}"
+        raise TariffError(file.name, "media_type", why)
+
+
+def named_by(files: Mapping[str, bytes]) -> set[str]:
+    """Files that these name in turn."""
+    return {name for source, content in files.items() for name in _needs(source, content)}
+
+
+def _needs(name: str, content: bytes) -> list[str]:
+    return [] if name.endswith(".csv") else needs(content, source=name)
+
+
+def plan(sent: Bundle, newest: Newest) -> Plan:
+    """What is new of the bundle, and the tariffs that name a new version of a file, compiled with it; TariffError."""
+    files: dict[str, TariffFile] = {}
+    for name, file in sent.files.items():
+        known = newest.files.get(name)
+        if known is None or known.content != file.content:
+            file.expect(name, known.version if known else None)
+            _check_file(name, file.content)
+            files[name] = TariffFile(name, known.version + 1 if known else 1, file.media_type, file.content)
+    wanted: dict[str, Document] = {}
+    for id_, one in sent.tariffs.items():
+        before = newest.tariffs.get(id_)
+        # The same again is nothing new: also a repeat whose answer was lost (RFC 9110 section 13.1.1).
+        if before is None or (before.media_type, before.document) != (one.media_type, one.document):
+            one.expect(id_, before.version if before else None)
+            wanted[id_] = Document(id_, before.version + 1 if before else 1, one.media_type, one.document)
+    for id_, before in newest.tariffs.items():
+        if id_ not in wanted and not files.keys().isdisjoint(before.files):
+            wanted[id_] = Document(id_, before.version + 1, before.media_type, before.document)
+    there = {**newest.files, **files}
+    return Plan(files, {id_: _pinned(document, there) for id_, document in wanted.items()})
+
+
+def _check_file(name: str, content: bytes) -> None:
+    if not name.endswith(".csv"):
+        convert(parse(content, source=name, form=form_of(name)), Part, name, "")
+        return
+    try:
+        read_table(name, content, source=name)
+    except ValueError as bad:
+        line, _, why = str(bad).removeprefix(f"{name} ").partition(": ")
+        raise TariffError(name, line, why) from None
+
+
+def _pinned(document: Document, files: Mapping[str, TariffFile]) -> Document:
+    """Compiled, with the versions of the files that took."""
+    named = needs(document.document, source=document.id, form=FORMATS[document.media_type])
+    for name in tuple(named):
+        if name in files:
+            named += _needs(name, files[name].content)
+    there = {name: files[name] for name in named if name in files}
+    tariff = compiled(document, {name: file.content for name, file in there.items()}, document.id)
+    if not FROM_MS_MIN <= tariff.from_ms <= FROM_MS_MAX:
+        raise TariffError(document.id, "valid_from", "expected a time in the years 1 to 9999, in UTC")
+    return msgspec.structs.replace(
+        document, valid_from_ms=tariff.from_ms, files={name: file.version for name, file in there.items()}
+    )
+
+
+def compiled(document: Document, files: Mapping[str, bytes], source: str = "") -> Tariff:
+    """source: what errors call it, unless by id and version"""
+    return load_tariff(
+        document.document,
+        source=source or f"{document.id}@{document.version}",
+        form=FORMATS[document.media_type],
+        version=document.version,
+        files=files,
+    )
