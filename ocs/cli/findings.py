@@ -1,0 +1,70 @@
+"""What `ocs tariff validate` prints: documents that are refused, findings of the linter, boundaries to test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from ocs.cli.output import rows
+from ocs.cli.remote import Refused
+from ocs.net.clock import now_ms
+
+if TYPE_CHECKING:
+    from tariffs.tariff import Tariff
+
+Checked = Sequence[tuple[str, "Tariff | str"]]
+"""(file, what was read of it, or why it is refused)."""
+
+
+def report(checked: Checked, *, with_boundaries: bool, as_json: bool, strict: bool) -> None:
+    """Print all of it; Refused where something is wrong: a document, an error, and with `strict` a warning."""
+    answers = [_answer(file, found, with_boundaries) for file, found in checked]
+    if as_json:
+        click.echo(json.dumps({"files": answers}, indent=2, ensure_ascii=False))
+    else:
+        for answer in answers:
+            _print(answer)
+    refused = sum("refused" in answer for answer in answers)
+    found = [finding["severity"] for answer in answers for finding in answer.get("findings", ())]
+    errors, warnings = found.count("error"), found.count("warning")
+    wrong = [f"{refused} of {len(answers)} refused"] if refused else []
+    wrong += [f"{errors} errors"] if errors else []
+    wrong += [f"{warnings} warnings"] if warnings and strict else []
+    if wrong:
+        raise Refused(", ".join(wrong))
+
+
+def _answer(file: str, found: Tariff | str, with_boundaries: bool) -> dict[str, Any]:
+    from tariffs.boundaries import boundaries
+    from tariffs.lint import lint
+
+    if isinstance(found, str):
+        return {"file": file, "refused": found}
+    at_ms = found.from_ms or now_ms()  # what was always valid is looked at from today on
+    answer = {
+        "file": file,
+        "tariff": found.name,
+        "currency": found.currency,
+        "rows": len(found.rows),
+        "findings": msgspec.to_builtins(lint(found, at_ms)),
+    }
+    if with_boundaries:
+        answer["boundaries"] = msgspec.to_builtins(boundaries(found, at_ms))
+    return answer
+
+
+def _print(answer: dict[str, Any]) -> None:
+    if "refused" in answer:
+        click.echo(answer["refused"], err=True)
+        return
+    click.echo(f"{answer['file']}: {answer['tariff']}, {answer['currency']}, {answer['rows']} rows")
+    for one in answer["findings"]:
+        click.echo(f"{answer['file']}: {one['where']}: {one['severity']} {one['rule']}: {one['text']}")
+    if "boundaries" in answer:
+        columns = ("when", "line", "what", "units", "unit", "price", "tag")
+        lines = [tuple(one[column] for column in columns) for one in answer["boundaries"]]
+        rows(f"boundaries of {answer['tariff']}, {answer['currency']}", columns, lines, right=("units", "price"))

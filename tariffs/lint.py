@@ -1,0 +1,96 @@
+"""The linter: what is legal in a tariff and probably not meant.
+
+A document that loads is valid; here it is compared with what a product manager usually wants. Nothing is guessed from
+names: a rule looks at which lines there are (regions.py), which rows price them over two years (walk.py), and what
+these make of a price (making.py). Rules only read; each is a function over a `Case`, written out in the `RULES` of its
+file: lint_rows.py, lint_counters.py, lint_tables.py, lint_time.py, lint_money.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tariffs import lint_counters, lint_money, lint_rows, lint_tables, lint_time
+from tariffs.lint_case import CHAINS_MAX, Case, Finding, Rule
+from tariffs.tariff import Tariff
+
+SEVERITIES: Final = ("error", "warning", "note")
+"""The worst first."""
+
+MEANS: Final = {
+    "gap": "at some time no row matches a line that one matches at other times",
+    "gap-zone": "zones of a table without a row, while others have one",
+    "unpriced": "lines of a service that no row is for",
+    "ends": "all rows of a line have a limit: nothing is granted after the last",
+    "shadowed": "earlier rows without a limit take all lines of a row",
+    "limit-reached": "a row's limit is reached when its turn comes",
+    "limit-never": "a row's limit that one line cannot reach",
+    "never": "a row that no line can match",
+    "impossible": "a value that no line has",
+    "duplicate": "a value that another one of the condition contains",
+    "counter-unread": "a counter no row ends by",
+    "counter-unfed": "a counter no row moves",
+    "counter-elsewhere": "a row ends by a counter that its own lines do not move",
+    "counter-by": "`by` a fact with too many values, one value, or none",
+    "free-uncounted": "free use that no counter of units counts",
+    "change-never": "a surcharge or discount that never applies",
+    "tax-never": "a tax scheme that never counts",
+    "prefix-redundant": "a prefix that says what the next shorter one says",
+    "prefix-unused": "a prefix whose ten continuations are all there",
+    "prefix-outlier": "a price unlike those of the other prefixes of the zone",
+    "table-unused": "a table no condition looks at",
+    "band-never": "a band that does not hold in ten years",
+    "band-always": "a band that always holds",
+    "band-same": "bands that hold at the same times",
+    "band-unused": "a band nothing looks at",
+    "clock-change": "a price that changes inside an hour that is shown twice or never",
+    "valid-from": "the tariff begins in the middle of a band or of a counter's period",
+    "grants-end": "a band change that no grant runs over",
+    "no-dearest": "a band change that no grant runs over, although only the price changes",
+    "rating": "rating fails",
+    "units": "rating fails: rows of one line count in different units",
+    "steps": "rating fails: too many steps",
+    "too-large": "rating fails: amounts of more than 2^53 micro-units",
+    "ignored": "a setting of a later row that only the first one's counts of",
+    "grant-block": "a grant smaller than a block that is paid whole",
+    "grant-quantum": "grants that end inside a paid block",
+    "grant-maximum": "a smallest grant that the maximum charge never lets through",
+    "minimum-large": "a minimum charge that a day of use does not reach",
+    "setup-large": "a set-up fee above the maximum charge",
+    "increment-large": "an increment of more than a hundred times what the price is for",
+    "counter-large": "a counter of money that could pass 2^53 micro-units",
+    "percent-attribute": "a percentage that an attribute may make too large",
+    "discount-large": "a discount that leaves nothing",
+    "capped": "not all lines were looked at",
+}
+"""Rule -> what it finds."""
+
+
+def capped(case: Case) -> Iterator[Finding]:
+    """What could not be looked at whole must not look clean."""
+    if case.capped:
+        text = (
+            f"its conditions cross each other so often that not all lines were looked at (at most {CHAINS_MAX:,} chains"
+        )
+        yield Finding("note", "capped", "rows", f"{text} of rows): gaps and rows never reached may go unsaid")
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    capped,
+    *lint_rows.RULES,
+    *lint_counters.RULES,
+    *lint_tables.RULES,
+    *lint_time.RULES,
+    *lint_money.RULES,
+)
+
+
+def lint(tariff: Tariff, at_ms: int | None = None) -> list[Finding]:
+    """All findings, the worst first.
+
+    at_ms:  from when on two years are looked at; unless given, from when it is valid on
+    """
+    case = Case(tariff, at_ms)
+    found = dict.fromkeys(finding for rule in RULES for finding in rule(case))
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -1,0 +1,186 @@
+"""Counters that nobody reads or nothing feeds; surcharges, discounts and taxes that never apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tariffs.atoms import listed
+from tariffs.counters import Tally
+from tariffs.element_flat import Beside
+from tariffs.element_free import Free
+from tariffs.element_setup import Setup
+from tariffs.lint_case import Case, Finding, Occurs, Rule, element, is_priced, row_name
+from tariffs.match import MANY_VALUED
+from tariffs.regions import Box, Region
+from tariffs.row import Row
+from tariffs.tariff import Guarded
+from tariffs.units import Kind
+
+# --- counters
+
+
+def counters(case: Case) -> Iterator[Finding]:
+    """What is counted and by what."""
+    units = [_units(case, occurs) for occurs in case.chains]
+    for tally in case.parts.tallies.values():
+        where = f'counter "{tally.name}"'
+        read = [row for row in case.tariff.rows if row.tally is tally]
+        if not read:
+            text = "no row reads it with `below`; if another tariff of the account does, fine"
+            yield Finding("note", "counter-unread", where, text)
+        met = [
+            (occurs, of)
+            for occurs, of in zip(case.chains, units, strict=True)
+            if occurs.rows and case.feeds(occurs.region, tally.conditions)
+        ]
+        feeding = [occurs for occurs, of in met if tally.kind in of]
+        if not case.capped and not feeding and not case.parts.promotion:
+            text = _unfed(tally, met)
+            if read:
+                text += f'; the limit of "{read[0].name}" is never reached'
+            yield Finding("warning", "counter-unfed", where, text)
+        elif feeding:
+            yield from _elsewhere(tally, read, feeding, case)
+        yield from _by(tally, where)
+
+
+def _units(case: Case, occurs: Occurs) -> set[Kind]:
+    """What lines of this chain count in, and money where some is due."""
+    try:
+        drafts = case.drafts(occurs)
+    except ValueError:
+        return set(Kind)  # nothing can be said
+    money = any(is_priced(row) or element(row, Setup) is not None for row in occurs.rows)
+    return {draft.unit for draft in drafts if draft.unit is not None} | ({Kind.MONEY} if money else set())
+
+
+def _unfed(tally: Tally, met: list[tuple[Occurs, set[Kind]]]) -> str:
+    counts = tally.kind.name.lower()
+    if not met:
+        return f"no row is for lines that meet its conditions ({', '.join(map(repr, tally.conditions)) or 'none'})"
+    found = {kind.name.lower() for _, of in met for kind in of if kind != Kind.MONEY}
+    if not found:
+        return f"it counts {counts}, but all lines that meet its conditions are free without `unit`, or not sold"
+    return f"it counts {counts}, but lines that meet its conditions count {listed(sorted(found))}"
+
+
+def _elsewhere(tally: Tally, read: list[Row], feeding: list[Occurs], case: Case) -> Iterator[Finding]:
+    for row in read:
+        own = [occurs for occurs in feeding if row in occurs.rows]
+        if not own and row in case.used:
+            text = f'it ends by "{tally.name}", which its own lines do not move'
+            yield Finding("note", "counter-elsewhere", row_name(row), f"{text}; if others are meant to, fine")
+
+
+def _by(tally: Tally, where: str) -> Iterator[Finding]:
+    if not tally.by:
+        return
+    if tally.by in MANY_VALUED:
+        text = f"one counter for each value of {tally.by}: as many as there are, each kept for {tally.period}"
+        yield Finding("warning", "counter-by", where, f"{text}; probably a zone or a service was meant")
+        return
+    own = next((one for one in tally.conditions if one.fact == tally.by and not one.prefixes), None)
+    if own is not None and len(own.exact) == 1:
+        yield Finding(
+            "note", "counter-by", where, f"`by` {tally.by} says nothing: `when` lets one value through ({own!r})"
+        )
+    elif tally.by not in ("subscriber", "service"):
+        text = f"lines that name no {tally.by} share one counter"
+        if not any(one.fact == tally.by for one in tally.conditions):
+            yield Finding(
+                "note", "counter-by", where, f"{text}; if they are not to be counted, name the values in `when`"
+            )
+
+
+def free_rows(case: Case) -> Iterator[Finding]:
+    """Free use that a counter of units would count, if it were said in what."""
+    said = set()
+    tallies = [tally for tally in case.parts.tallies.values() if tally.kind != Kind.MONEY]
+    for occurs in case.chains if tallies else ():
+        free = [row for row in occurs.rows if (one := element(row, Free)) is not None and one.unit is None]
+        if not free or free[0] in said or _units(case, occurs) - {Kind.MONEY}:
+            continue
+        met = [tally for tally in tallies if case.feeds(occurs.region, tally.conditions)]
+        if met:
+            said.add(free[0])
+            names = listed([f'"{tally.name}"' for tally in met])
+            text = f'its use is not counted in {names}: if it should be, say `free = {{ unit = "..." }}`'
+            yield Finding("note", "free-uncounted", row_name(free[0]), text)
+
+
+# --- surcharges, discounts, taxes
+
+
+def changes(case: Case) -> Iterator[Finding]:
+    """Surcharges and discounts that never apply, or never after another that stands alone."""
+    for place, (sign, one) in enumerate(case.parts.changes):
+        where = f'{"surcharge" if sign > 0 else "discount"} "{one.what.name}"'
+        box = case.lines.box(one.conditions)
+        if box is None or (one.bands and not one.bands & ~case.walk.never):
+            yield Finding("warning", "change-never", where, "never applies: its conditions or bands never hold")
+            continue
+        if case.tariff.rows and not case.capped and not _touches(case, one, box):
+            what = "set-up fee" if one.what.fees else "price"
+            text = f"never applies: no row that has a {what} is for its lines"
+            yield Finding("warning", "change-never", where, text)
+            continue
+        alone = [
+            other
+            for other_sign, other in case.parts.changes[:place]
+            if (other_sign, other.what.fees, other.what.stack) == (sign, one.what.fees, False)
+            and _whenever(case, one, other)
+        ]
+        if alone and not case.lines.remains(
+            box, [b for other in alone if (b := case.lines.box(other.conditions)) is not None]
+        ):
+            names = listed([f'"{other.what.name}"' for other in alone])
+            text = f"never applies: {names} above it applies whenever it would, and has `stack = false`"
+            yield Finding("warning", "change-never", where, text)
+
+
+def _touches(case: Case, one: Guarded, box: Box) -> bool:
+    """Some line pays a price that it changes."""
+
+    def changed(row: Row) -> bool:
+        return element(row, Setup) is not None if one.what.fees else is_priced(row) or element(row, Beside) is not None
+
+    return any(
+        case.lines.meet(region.box, box) is not None and _at_some_time(case, one, region, changed)
+        for region in case.lines.regions
+    )
+
+
+def _at_some_time(case: Case, one: Guarded, region: Region, changed: Any) -> bool:
+    return any(map(changed, region.rows)) and any(
+        (not one.bands or one.bands & holds) and any(map(changed, case.chain(region.rows, holds)))
+        for holds in case.walk.first
+    )
+
+
+def _whenever(case: Case, one: Guarded, other: Guarded) -> bool:
+    """At every time at which one holds, the other does."""
+    return all(
+        not other.bands or other.bands & holds for holds in case.walk.first if not one.bands or one.bands & holds
+    )
+
+
+def taxes(case: Case) -> Iterator[Finding]:
+    """Tax schemes that are never the first that holds."""
+    before: list[Box] = []
+    for tax in case.parts.taxes:
+        where, box = f'tax "{tax.what.name}"', case.lines.box(tax.conditions)
+        if box is None:
+            yield Finding("warning", "tax-never", where, "never applies: its conditions never hold")
+            continue
+        if not case.lines.remains(box, before):
+            text = "never applies: those above it hold whenever it does, and the first counts"
+            yield Finding("warning", "tax-never", where, text)
+        elif not case.capped and not any(
+            region.rows and case.lines.meet(region.box, box) is not None for region in case.lines.regions
+        ):
+            yield Finding("warning", "tax-never", where, "never applies: no row is for its lines")
+        before.append(box)
+
+
+RULES: Final[tuple[Rule, ...]] = (counters, free_rows, changes, taxes)

@@ -1,0 +1,370 @@
+"""Money: ladders that cannot be made, amounts that could pass 2^53, settings of a row that fight each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+from tariffs.atoms import listed
+from tariffs.draft import LARGEST_USE, Draft, Verdict
+from tariffs.element_bundle import Bundle
+from tariffs.element_flat import Beside, Flat
+from tariffs.element_maximum import Maximum
+from tariffs.element_minimum import Minimum
+from tariffs.element_setup import Setup
+from tariffs.ladder import STEPS_MAX, Ladder
+from tariffs.lint_case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.match import ENDS
+from tariffs.notation import Amount, Column, Given, Percent
+from tariffs.price import price_of
+from tariffs.regions import Box
+from tariffs.row import Row
+from tariffs.tariff import Guarded
+from tariffs.terms import Change
+from tariffs.units import EXACT_MAX, MICRO, Kind, TooLarge
+from tariffs.wording import amount, money, quantity
+
+RATED_MAX: Final = 2_000
+"""Chains that are rated."""
+
+A_DAY: Final = {Kind.OCTETS: 10 * 2**30, Kind.SECONDS: 86_400, Kind.UNITS: 1_000}
+"""What a line uses in a day at most, for comparison with a minimum charge."""
+
+PERCENT_MAX: Final = 1_000
+"""What an attribute of a subscriber may say; see notation.Percent."""
+
+LINES_MIN: Final = 100
+"""Lines of the largest use that a counter of money should have room for."""
+
+
+# --- ladders
+
+
+def ladders(case: Case) -> Iterator[Finding]:
+    """Chains that cannot be rated."""
+    said = set()
+    for occurs in case.chains[:RATED_MAX]:
+        if not occurs.rows or occurs.rows in said:
+            continue
+        finding = _failing(case, occurs)
+        if finding is not None:
+            said.add(occurs.rows)
+            yield finding
+
+
+def _failing(case: Case, occurs: Occurs) -> Finding | None:
+
+    def finding(rule: str, text: str) -> Finding:
+        where = " + ".join([row_name(occurs.rows[0]), *(f'"{row.name}"' for row in occurs.rows[1:4])])
+        return Finding("error", rule, where, f"rating fails (5031) for {case.of(occurs.region)}: {text}")
+
+    try:
+        drafts = case.drafts(occurs)
+    except ValueError as bad:
+        return finding("rating", str(bad))
+    if drafts[0].verdict is Verdict.PRICED:
+        for units in (_units(occurs.rows, drafts, "unit"), _units(occurs.rows, drafts, "beside_unit")):
+            if len(units) > 1:
+                counted = listed([f'"{row.name}" counts {kind.name.lower()}' for kind, row in units.items()])
+                return finding("units", f"{counted}, and one line can only count one")
+        steps = sum(len(draft.steps) for draft in drafts) + (not occurs.rows[-1].ends)
+        if steps > STEPS_MAX:
+            return finding("steps", f"{len(drafts)} rows make {steps} steps, and a ladder has at most {STEPS_MAX}")
+    rated = case.make(occurs)
+    if rated is not None and rated.verdict is Verdict.RATING_FAILED:
+        return finding("rating", rated.why.partition(": ")[2])
+    return None
+
+
+def _units(rows: tuple[Row, ...], drafts: list[Draft], field: str) -> dict[Kind, Row]:
+    found: dict[Kind, Row] = {}
+    for row, draft in zip(rows, drafts, strict=True):
+        unit = getattr(draft, field)
+        if unit is not None and draft.verdict is Verdict.PRICED:
+            found.setdefault(unit, row)
+    return found
+
+
+# --- settings that fight
+
+
+def ignored(case: Case) -> Iterator[Finding]:
+    """Of the rows that price a line together one says what is due at least and at most, one the fee, and the first how
+    much is granted."""
+    counts: dict[tuple[Row, str], Row | None] = {}
+    for occurs in case.chains:
+        for place, row in enumerate(occurs.rows[:STEPS_MAX]):
+            for keys in (("minimum", "maximum"), ("setup",), ("grant",), ("beside",)):
+                own = [key for key in keys if _has(row, key)]
+                earlier = occurs.rows[:1] if place and keys[0] in ("grant", "beside") else occurs.rows[:place]
+                if keys[0] not in ("grant", "beside"):
+                    earlier = tuple(one for one in earlier if any(_has(one, key) for key in keys))
+                for key in own:
+                    if not earlier:
+                        counts[row, key] = None
+                    else:
+                        counts.setdefault((row, key), earlier[0])
+    for (row, key), by in counts.items():
+        if by is None or _written(row, key) == _written(by, key):
+            continue
+        why = f'"{by.name}" comes first and says what counts' if key != "beside" else f'"{by.name}" comes first'
+        more = _against(row, by) if key == "maximum" else ""
+        yield Finding("warning", "ignored", row_name(row), f"its `{key}` is never looked at: {why}{more}")
+
+
+def _has(row: Row, key: str) -> bool:
+    return any(one.key == key for one in row.elements)
+
+
+def _written(row: Row, key: str) -> list[str]:
+    one = next((one for one in row.elements if one.key == key), None)
+    values = [getattr(one, field) for field in one.__struct_fields__] if one is not None else []
+    return [repr(value.written) if isinstance(value, Given) else repr(value) for value in values]
+
+
+def _against(row: Row, by: Row) -> str:
+    most, least = element(row, Maximum), element(by, Minimum)
+    if least is None or isinstance(most.charge.written, Column) or isinstance(least.charge.written, Column):
+        return ""
+    if most.charge.written >= least.charge.written:
+        return ""
+    return f"; and {amount(most.charge.written)} at most is below {amount(least.charge.written)} at least"
+
+
+def settings(case: Case) -> Iterator[Finding]:
+    """Of one row, by the price it has for the plainest of its lines."""
+    said = set()
+    for occurs in case.chains[:RATED_MAX]:
+        for place, row in enumerate(occurs.rows):
+            if row in said or any(column.place == "subscriber" for column in row.columns()):
+                continue
+            said.add(row)
+            try:
+                draft = case.drafts(occurs._replace(rows=(row,)))[0]
+            except ValueError:
+                continue  # said by `ladders`
+            for rule, text in (*_grants(row, draft), *_charges(row, draft, alone=not place), *_increments(row, draft)):
+                yield Finding("warning", rule, row_name(row), text)
+
+
+def _grants(row: Row, draft: Draft) -> Iterator[tuple[str, str]]:
+    if draft.grant is None or not draft.steps:
+        return
+    block = draft.steps[-1].block
+    _, _, minimum, quantum = draft.grant
+    unit = draft.unit
+    for key, size in (("minimum", minimum), ("quantum", quantum)):
+        if 0 < size < block:
+            text = f"`grant.{key}` of {quantity(unit, size)} is less than one block, which is paid whole"
+            yield "grant-block", f"{text}: probably {quantity(unit, block)} was meant"
+        elif key == "quantum" and size % block:
+            text = (
+                f"`grant.quantum` of {quantity(unit, size)} is no multiple of the increment of {quantity(unit, block)}"
+            )
+            near = -(-size // block) * block
+            yield "grant-quantum", f"{text}: grants end inside a paid block; {quantity(unit, near)} would not"
+    if draft.most_ends and minimum and draft.most:
+        cost = _cost(draft, minimum)
+        if cost is not None and cost > draft.most:
+            text = f"`grant.minimum` of {quantity(unit, minimum)} costs {money(cost)}, and the line ends at"
+            yield "grant-maximum", f"{text} {money(draft.most)}: no whole grant is ever given"
+
+
+def _cost(draft: Draft, units: int) -> int | None:
+    """Of so many units, without fee, minimum and maximum; None where money does not pay or it is too much."""
+    if any(step.kind != Kind.MONEY for step in draft.steps):
+        return None
+    try:
+        return price_of(Ladder(tuple(draft.steps)), units)
+    except TooLarge:
+        return None
+
+
+def _charges(row: Row, draft: Draft, *, alone: bool) -> Iterator[tuple[str, str]]:
+    if draft.fee and draft.most and draft.fee > draft.most:
+        text = f"the set-up fee of {money(draft.fee)} is larger than the maximum charge of {money(draft.most)}"
+        yield "setup-large", f"{text}, which does not contain it: probably not meant"
+    if draft.unit is None or not draft.least or not alone or not row.ends:
+        return
+    day = A_DAY[draft.unit]
+    cost = _cost(draft, day)
+    if cost is not None and draft.least > cost:
+        text = (
+            f"the minimum charge of {money(draft.least)} is more than {quantity(draft.unit, day)} cost, {money(cost)}"
+        )
+        yield "minimum-large", f"{text}: in effect a price for each line; is it in the right unit?"
+
+
+def _increments(row: Row, draft: Draft) -> Iterator[tuple[str, str]]:
+    for one in (element(row, Flat), element(row, Beside), element(row, Bundle)):
+        if one is None or one.increment is None:
+            continue
+        steps = draft.beside if isinstance(one, Beside) else draft.steps
+        block = max((step.block for step in steps), default=0)
+        if block > 100 * one.per.amount:
+            kind = one.per.kind
+            text = (
+                f"the increment of {quantity(kind, block)} is more than 100 times the {quantity(kind, one.per.amount)}"
+            )
+            yield "increment-large", f"{text} that the price is for: is a unit missing, or the wrong one named?"
+
+
+# --- amounts that are too large
+
+
+def amounts(case: Case) -> Iterator[Finding]:
+    """Prices that pass 2^53 for the largest use once surcharges and tax are on them."""
+    worst: dict[Kind, tuple[Fraction, Row]] = {}
+    for row in case.tariff.rows:
+        box = case.lines.boxes[row]
+        if box is None:
+            continue
+        for one in (element(row, Flat), element(row, Beside)):
+            price = _dearest(case, row, one.price.written) if one is not None else None
+            if one is None or price is None:
+                continue
+            kind: Kind = one.per.kind
+            scale = Fraction(MICRO * LARGEST_USE[kind], one.per.amount)
+            what = (
+                f"{amount(price)} for {quantity(kind, one.per.amount)}, and {quantity(kind, LARGEST_USE[kind])} of use"
+            )
+            yield from _too_large(case, row, Charge(box, price, scale, fees=False), what)
+            most = _dearer(case, row, Charge(box, price, scale, fees=False), 0)[0] * scale
+            if kind not in worst or most > worst[kind][0]:
+                worst[kind] = most, row
+        for key, kind_of in (("fee", Setup), ("charge", Minimum), ("charge", Maximum)):
+            setting = element(row, kind_of)
+            price = _dearest(case, row, getattr(setting, key).written) if setting is not None else None
+            if price is not None:
+                fees = True if kind_of is Setup else None
+                what = f"{setting.key} of {amount(price)}"
+                yield from _too_large(case, row, Charge(box, price, Fraction(MICRO), fees), what)
+    yield from _sums(case, worst)
+
+
+class Charge(NamedTuple):
+    """Money as written, of the lines of a box."""
+
+    box: Box
+    price: Fraction
+    scale: Fraction
+    """Micro-units that are due for each unit of it."""
+    fees: bool | None
+    """Which surcharges are on it; None: none."""
+
+
+def _dearest(case: Case, row: Row, written: Amount | Column) -> Fraction | None:
+    """The largest value it has for any line of the row; None where an attribute says it."""
+    if not isinstance(written, Column):
+        return written
+    condition = next((one for one in row.conditions if one.fact.startswith(f"{written.place} ")), None)
+    if written.place not in ENDS or condition is None:
+        return None
+    zones = case.dearest(condition.fact.partition(" ")[2], written.name)
+    wanted = (
+        [zone for zone in zones if condition.holds({condition.fact: zone})] if condition.prefixes else condition.exact
+    )
+    return max((zones[zone] for zone in wanted if zone in zones), default=None)
+
+
+def _too_large(case: Case, row: Row, charge: Charge, what: str) -> Iterator[Finding]:
+    """For a line there is, and for a subscriber there may be."""
+    for attribute in (0, PERCENT_MAX):
+        price, by = _dearer(case, row, charge, attribute)
+        if by and price * charge.scale > EXACT_MAX:
+            text = (
+                f"{what}: with {listed(by)} that passes 2^53 micro-units ({EXACT_MAX // MICRO:,}): rating fails (5031)"
+            )
+            if attribute:
+                text += f" for a subscriber whose attribute says {PERCENT_MAX} percent"
+            yield Finding("warning" if attribute else "error", "too-large", row_name(row), text)
+            return
+
+
+def _dearer(case: Case, row: Row, charge: Charge, attribute: int) -> tuple[Fraction, list[str]]:
+    """What surcharges and a tax make of it, that there is one line for; and their names."""
+    box, price, by = charge.box, charge.price, []
+    times = {holds for holds in case.walk.first if not row.bands or row.bands & holds}
+    for sign, one in case.parts.changes:
+        if sign < 0 or one.what.fees is not charge.fees:
+            continue
+        met, then = _together(case, box, times, one)
+        more = one.what.apply(price, 1, {one.what.attribute: str(attribute)})
+        if met is None or more <= price:
+            continue
+        box, times, price = met, then, more
+        by.append(f'"{one.what.name}"')
+        if not one.what.stack:
+            break
+    taxes = [tax.what for tax in case.parts.taxes if not tax.what.included and _together(case, box, times, tax)[0]]
+    if taxes:
+        tax = max(taxes, key=lambda tax: int(tax.ppm))
+        price += price * Fraction(tax.ppm, MICRO)
+        by.append(f'"{tax.name}"')
+    return price, by
+
+
+def _together(case: Case, box: Box, times: set[int], one: Guarded) -> tuple[Box | None, set[int]]:
+    """The lines and times that are left where this holds too."""
+    other = case.lines.box(one.conditions)
+    then = {holds for holds in times if not one.bands or one.bands & holds}
+    if other is None or not then:
+        return None, set()
+    return case.lines.meet(box, other), then
+
+
+def _sums(case: Case, worst: dict[Kind, tuple[Fraction, Row]]) -> Iterator[Finding]:
+    for tally in case.parts.tallies.values():
+        for most, row in worst.values() if tally.kind == Kind.MONEY else ():
+            many = EXACT_MAX // int(most) if most >= 1 else LINES_MIN
+            if many < LINES_MIN and case.lines.box(tally.conditions) is not None:
+                text = f'{many} lines of the largest use of "{row.name}" in one period ({tally.period})'
+                text += " pass 2^53 micro-units: a shorter period has more room"
+                yield Finding("note", "counter-large", f'counter "{tally.name}"', text)
+                break
+
+
+# --- discounts
+
+
+def discounts(case: Case) -> Iterator[Finding]:
+    """Discounts that leave nothing."""
+    for sign, one in case.parts.changes:
+        change: Change = one.what
+        where = f'{"surcharge" if sign > 0 else "discount"} "{change.name}"'
+        if change.attribute:
+            text = f"subscriber.{change.attribute} may say up to {PERCENT_MAX} percent"
+            more = (
+                ": from 100 on the price is 0"
+                if sign < 0
+                else f": the price would be {PERCENT_MAX // 100 + 1} times as high"
+            )
+            yield Finding("note", "percent-attribute", where, text + more)
+        elif sign < 0 and change.percent is not None and _percent(change) > 100:
+            text = f"{amount(_percent(change))} percent is more than there is: the price is 0"
+            yield Finding("warning", "discount-large", where, f"{text}; 100 would say so")
+        elif sign < 0 and change.amount is not None and not change.fees:
+            yield from _eaten(case, one, where)
+
+
+def _percent(change: Change) -> Percent:
+    assert change.percent is not None
+    assert isinstance(change.percent.written, Percent)
+    return change.percent.written
+
+
+def _eaten(case: Case, one: Guarded, where: str) -> Iterator[Finding]:
+    """An amount that is all of the price of each row it applies to."""
+    box = case.lines.box(one.conditions)
+    met: list[tuple[Row, Any]] = []
+    for row in case.tariff.rows:
+        held, flat = case.lines.boxes[row], element(row, Flat)
+        if flat is not None and box is not None and held is not None and case.lines.meet(box, held) is not None:
+            met.append((row, _dearest(case, row, flat.price.written)))
+    if met and all(price is not None and 0 < price <= one.what.amount for _, price in met):
+        text = f"{amount(one.what.amount)} off leaves nothing of the price of {named_rows([row for row, _ in met[:6]])}"
+        yield Finding("warning", "discount-large", where, f"{text}: amounts are for each `per` of the price")
+
+
+RULES: Final[tuple[Rule, ...]] = (ladders, ignored, settings, amounts, discounts)

@@ -1,0 +1,73 @@
+"""`ocs tariff validate`: what it prints and when it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ocs.cli.root import cli
+
+CLEAN = 'tariff = "flat"\ncurrency = "EUR"\n[[rows]]\nname = "all"\nflat = { price = "0.05", per = "1 min" }\n'
+WARNED = CLEAN + '[[rows]]\nname = "never"\nflat = { price = "0.01", per = "1 min" }\n'
+WRONG = (
+    CLEAN.replace("flat = {", 'first = "1 min"\nflat = {')
+    + '[[rows]]\nname = "mb"\nflat = { price = "1", per = "1 MB" }\n'
+)
+
+SHADOWED = 'row "never": warning shadowed: never reached'
+UNITS = 'row "all" + "mb": error units: rating fails (5031)'
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code", "says", "complains"),
+    [
+        (CLEAN, [], 0, "", ""),
+        (CLEAN, ["--strict"], 0, "", ""),
+        (WARNED, [], 0, SHADOWED, ""),
+        (WARNED, ["--strict"], 1, SHADOWED, "1 warnings"),
+        (WRONG, [], 1, UNITS, "1 errors"),
+        (CLEAN.replace("price", "prize"), [], 1, "", "1 of 1 refused"),
+    ],
+)
+def test_findings(tmp_path: Path, text: str, options: list[str], code: int, says: str, complains: str) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text(text)
+    done = CliRunner().invoke(cli, ["tariff", "validate", str(file), *options])
+    assert done.exit_code == code
+    first, _, rest = done.stdout.partition("\n")
+    assert first in ("", f"{file}: flat, EUR, {text.count('[[rows]]')} rows")
+    assert rest.startswith(f"{file}: {says}" if says else "")
+    assert bool(rest) == bool(says)
+    assert complains in done.stderr
+
+
+def test_one_document_for_programs(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.json"
+    good.write_text(WARNED)
+    bad.write_text("{")
+    done = CliRunner().invoke(cli, ["tariff", "validate", str(good), str(bad), "--json", "--boundaries"])
+    assert (done.exit_code, "1 of 2 refused" in done.stderr) == (1, True)
+    first, second = json.loads(done.stdout)["files"]
+    assert (first["tariff"], first["currency"], first["rows"]) == ("flat", "EUR", 2)
+    (finding,) = first["findings"]
+    assert (finding["severity"], finding["rule"], finding["where"]) == ("warning", "shadowed", 'row "never"')
+    assert [(one["units"], one["price"]) for one in first["boundaries"]] == [
+        (1, "0.05"),
+        (59, "0.05"),
+        (60, "0.05"),
+        (61, "0.1"),
+    ]
+    assert set(first["boundaries"][0]) == {"when", "line", "what", "units", "unit", "price", "tag"}
+    assert second["refused"].startswith(f"{bad}: is not JSON")
+
+
+def test_boundaries_as_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text(CLEAN)
+    done = CliRunner().invoke(cli, ["tariff", "validate", str(file), "--boundaries"])
+    assert done.exit_code == 0
+    assert "boundaries of flat, EUR" in done.stdout
+    assert "one block + 1" in done.stdout
