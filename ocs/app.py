@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import itertools
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import redis.asyncio
 from redis.exceptions import RedisError
 
@@ -53,6 +55,8 @@ Redis = redis.asyncio.Redis
 TROUBLE: Final = (OSError, RedisError)
 LOOK_S: Final = 0.25
 """How often a process looks whether it is ready."""
+EVER_MS: Final = 200 * 365 * 86_400_000
+"""A price may be asked for any time."""
 CLOCK_MS_MAX: Final = 2_000
 """A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
 CATALOG_S: Final = 30
@@ -148,6 +152,9 @@ async def api(config: Config, parent: Parent) -> None:
         live_store(config, parent) as (redis, store),
         lasting_store(config, config.postgres.connections_max) as pool,
     ):
+        shop = build_shop(config, redis, store, pool)
+        shop.settings = msgspec.structs.replace(shop.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
+        Shelf(store.link, redis, shop)
         desk = Desk(
             pool,
             redis,
@@ -156,6 +163,7 @@ async def api(config: Config, parent: Parent) -> None:
             now_ms,
             push=lambda kind, session: push(redis, kind, session),
             processes=lambda: others(parent),
+            shop=shop,
             store_ms_max=config.http.store_ms_max,
         )
         callers = Callers({token_of(config.data): "admin"})
@@ -307,10 +315,16 @@ class Shelf:
             self._loading = None
 
     async def _take(self, version: int, packed: list[bytes | None]) -> None:
-        # A table of 200,000 prefixes takes a second to compile, in which this loop charges on.
+        # A table of 200,000 prefixes takes a second to compile, in which this loop charges on: without stops to collect
+        # garbage, of which there is none among so many new objects, nor later among what stays.
         loop = asyncio.get_running_loop()
-        unpacked = await loop.run_in_executor(None, unpack_catalog, version, packed, self._compiled)
+        gc.disable()
+        try:
+            unpacked = await loop.run_in_executor(None, unpack_catalog, version, packed, self._compiled)
+        finally:
+            gc.enable()
         self._shop.catalog, self._compiled = unpacked.catalog, unpacked.compiled
+        gc.freeze()
         self.why = ""
         for trouble in unpacked.troubles:
             logger().error("tariff.not_understood", version=version, why=trouble)

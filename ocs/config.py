@@ -120,8 +120,8 @@ class PeerProfile(Part, frozen=True):
     session_id_not_unique: bool = False
     """Session-Id is not of RFC form: the session key includes Origin-Host."""
     tariff_change: bool = False
-    """It knows Tariff-Time-Change and reports use before and after it (RFC 8506 section 8.20). Else its grants of volume
-    end where the price changes."""
+    """It knows Tariff-Time-Change and reports use before and after it (RFC 8506 section 8.20). Else its grants of
+    volume end where the price changes."""
 
 
 class Peer(Part, frozen=True):

@@ -24,6 +24,13 @@ WHOLE: Final = "="
 
 _COLUMN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _REQUIRED: Final = ("prefix", "zone")
+_WHOLE: Final = "whole"
+"""Column of CSV that says so instead: a spreadsheet takes "=112" for a formula, and saves 112."""
+_YES: Final = frozenset({"yes", "x", "1", "true"})
+_NO: Final = frozenset({"", "no", "0", "false"})
+
+REST: Final = "*"
+"""Prefix of the entry for all numbers that no other one is for."""
 
 
 def _are_digits(text: str) -> bool:
@@ -38,10 +45,11 @@ class Entry:
 
     def __init__(self, table: str, prefix: str, zone: str, columns: Mapping[str, str]) -> None:
         """
-        prefix:   digits, with or without "+"; "=112": this whole number only; "": all that no other entry is for
+        prefix:   digits, with or without "+"; "=112": this whole number only; "*": all that no other entry is for,
+                  kept as ""
         columns:  those that are given
         """
-        number = prefix.removeprefix(WHOLE)
+        number = "" if prefix == REST else prefix.removeprefix(WHOLE)
         if number.startswith("+") and _are_digits(number[1:]):
             number = number[1:]
         if prefix.startswith(WHOLE):
@@ -127,6 +135,9 @@ class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Dialled before the number within the country; "": nothing."""
     short: int = 6
     """So many digits, dialled with nothing before them, are a short code, which has no place in E.164."""
+    national_digits: tuple[int, ...] = ()
+    """Numbers of so many digits, dialled with nothing before them, are of the country (North America: 10). All others
+    that are no short codes are taken for international ones."""
     keep_national: bool = False
     """The national prefix belongs to the number, as the 0 of Italian ones does ("" is read as "0" then)."""
 
@@ -169,6 +180,8 @@ class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.country + (number if self.keep_national else number[len(national) :]), False
         if abroad and number != abroad:
             return number[len(abroad) :], False
+        if len(number) in self.national_digits:
+            return self.country + number, False
         return number, len(number) <= self.short
 
 
@@ -177,8 +190,8 @@ class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_table(name: str, content: bytes, *, source: str) -> PrefixTable:
     """From CSV: UTF-8, a header with `prefix`, `zone` and further columns, "," or ";" between cells, each row on one
-    line. Several prefixes may stand in a cell; none: this is the row of all other numbers. Blank lines and those that
-    begin with "#" are skipped. ValueError "world.csv line 17: expected ..."."""
+    line. Several prefixes may stand in a cell; "*" is the row of all other numbers; with "yes" in a column `whole` they
+    are whole numbers. Blank lines and those that begin with "#" are skipped. ValueError "world.csv line 17: ..."."""
     reading = _Reading()
     try:
         rows = reading.rows(content)
@@ -193,9 +206,13 @@ def write_table(table: PrefixTable) -> str:
     """CSV that `read_table` reads as the same table, for one that it has read."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_REQUIRED, *table.columns])
-    for entry in table.entries():
-        writer.writerow([entry.prefix, entry.zone, *(entry.columns.get(column, "") for column in table.columns)])
+    entries = table.entries()
+    wholes = any(entry.prefix.startswith(WHOLE) for entry in entries)
+    writer.writerow([*_REQUIRED, *([_WHOLE] if wholes else []), *table.columns])
+    for entry in entries:
+        whole = entry.prefix.startswith(WHOLE)
+        head = [entry.prefix.removeprefix(WHOLE) or REST, entry.zone, *(["yes" if whole else ""] if wholes else [])]
+        writer.writerow([*head, *(entry.columns.get(column, "") for column in table.columns)])
     return text.getvalue()
 
 
@@ -210,7 +227,7 @@ def _columns(header: Sequence[str]) -> list[str]:
             raise ValueError(f"expected a column named with letters, digits, '-' and '_', not {column!r}")
         if header.count(column) > 1:
             raise ValueError(f"expected each column once, not {column!r} twice")
-    return [column for column in header if column not in _REQUIRED]
+    return [column for column in header if column not in (*_REQUIRED, _WHOLE)]
 
 
 class _Reading:
@@ -250,7 +267,7 @@ class _Reading:
         others = [column for column in header if column != "prefix"]
         lines: dict[str, int] = {}
         # A price list has few prices: prefixes of the same zone and prices share them.
-        shared: dict[tuple[str, ...], tuple[str, Mapping[str, str]]] = {}
+        shared: dict[tuple[str, ...], tuple[str, str, Mapping[str, str]]] = {}
         texts: dict[str, str] = {}
         for cells in rows:
             if len(cells) != len(header):
@@ -260,10 +277,18 @@ class _Reading:
                 given = {
                     column: texts.setdefault(cell, cell) for column, cell in zip(others, rest, strict=True) if cell
                 }
-                shared[rest] = given.pop("zone", ""), given
-            zone, columns = shared[rest]
-            for prefix in prefixes.split() or [""]:
-                entry = Entry(name, prefix, zone, columns)
+                shared[rest] = given.pop("zone", ""), given.pop(_WHOLE, "").lower(), given
+            zone, mark, columns = shared[rest]
+            if mark not in _YES | _NO:
+                raise ValueError(f'expected "yes" or nothing in the column {_WHOLE}, not {mark!r}')
+            if not prefixes:
+                raise ValueError(f'expected a prefix, or "{REST}" for all other numbers')
+            for prefix in prefixes.split():
+                if prefix.startswith(WHOLE):
+                    raise ValueError(f'expected "yes" in a column {_WHOLE} for a whole number, not {prefix!r}')
+                if prefix == REST and mark in _YES:
+                    raise ValueError(f"expected a whole number such as 112, not {REST!r}")
+                entry = Entry(name, WHOLE + prefix if mark in _YES else prefix, zone, columns)
                 if entry.prefix in lines:
                     before = lines[entry.prefix]
                     raise ValueError(f"expected each prefix once, but {entry.prefix!r} is on line {before} already")

@@ -63,8 +63,8 @@ class Draft:
         self.most_ends = False
         self.free = False
         self.emergency = False
-        self.grant: tuple[bool, bool, int, int] = (False, False, 0, 0)
-        """See element_grant.py: whole, blocks, minimum, quantum."""
+        self.grant: tuple[bool, bool, int, int] | None = None
+        """See element_grant.py: whole, blocks, minimum, quantum; None: not said."""
 
     def need_price(self) -> None:
         """For elements that change a price: ValueError where there is none."""

@@ -21,7 +21,9 @@ from tariffs.row import Row
 from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
 from tariffs.terms import Terms
 
+NOT_OF_A_PROMOTION: Final = "expected none in a promotion: it changes prices of other tariffs"
 ROWS_MAX: Final = 10_000
+ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 NAME: Final = re.compile(r"[^\x00-\x1f+:]{1,64}")
 """Names of rows stand on usage records, joined by "+" after "tariff@version:"."""
 
@@ -49,7 +51,7 @@ def compile_tariff(
 
 
 def _check_head(head: Document, source: str) -> None:
-    if not head.tariff or len(head.tariff) > 64 or not all(c.isalnum() or c in "-_." for c in head.tariff):
+    if not ID.fullmatch(head.tariff):
         raise TariffError(source, "tariff", "expected an id of letters, digits, '-', '_' and '.', at most 64")
     if len(head.currency) != 3 or not (head.currency.isascii() and head.currency.isupper()):
         raise TariffError(source, "currency", f'expected three capital letters such as "EUR", not {head.currency!r}')
@@ -60,11 +62,8 @@ def _check_head(head: Document, source: str) -> None:
             zone(head.zone)
         except ValueError as bad:
             raise TariffError(source, "zone", f'{bad}, or "{ACCOUNT_ZONE}"') from None
-    if head.promotion:
-        odd = [key for key in ("rows", "tables", "numbers", "counters", "taxes") if getattr(head, key)]
-        if odd or head.zone != ACCOUNT_ZONE:
-            key = odd[0] if odd else "zone"
-            raise TariffError(source, key, "expected none in a promotion: it changes prices of other tariffs")
+    if head.promotion and head.zone != ACCOUNT_ZONE:
+        raise TariffError(source, "zone", NOT_OF_A_PROMOTION)
 
 
 @lru_cache(64)
@@ -82,6 +81,10 @@ class _Loading:
         for number, name in enumerate(head.include):
             plain = parse(self._file(name, f"include[{number}]"), source=name, form=form_of(name))
             self._parts.append((name, convert(plain, Part, name, "")))
+        for name, part in self._parts if head.promotion else ():
+            for key in ("rows", "tables", "numbers", "counters", "taxes"):
+                if getattr(part, key):
+                    raise TariffError(name, key, NOT_OF_A_PROMOTION)
 
     def _file(self, name: str, key: str) -> bytes:
         if name not in self._files:
@@ -272,13 +275,11 @@ class _Loading:
         right door."""
         columns = [column for column in row.columns() if column.place in ENDS]
         for entries in self._samples(row, columns):
-            draft = Draft("", entries, Terms())
+            draft = Draft("", entries, Terms(attributes=_ANY_ATTRIBUTE))
             for key, element in elements.items():
                 try:
                     element.apply(draft)
                 except ValueError as bad:
-                    if any(c.place == "subscriber" for c in row.columns()):
-                        return  # whatever an attribute says is met when it is used
                     raise TariffError(source, f"{at}.{key}", f"{bad}{_where(entries)}") from None
             if first is not None and draft.unit not in (None, first.kind):
                 raise TariffError(source, f"{at}.first", f"expected a quantity of what the price is for, not {first!r}")
@@ -287,23 +288,32 @@ class _Loading:
 
     def _samples(self, row: Row, columns: list[Column]) -> Iterable[dict[str, Entry]]:
         """One entry for each set of values that the columns of one end have; both ends are tried on their own."""
-        if not columns:
-            yield {}
-            return
-        ends = {one.fact.partition(" ")[0]: one for one in row.conditions if " " in one.fact}
-        some: dict[str, Entry] = {}
-        for place, condition in ends.items():
-            wanted = [column.name for column in columns if column.place == place]
-            found: dict[Any, Entry] = {}
-            for entry in self._tables[condition.fact.partition(" ")[2]].samples:
-                if condition.holds({condition.fact: entry}):
-                    found.setdefault(tuple([entry.columns.get(name) for name in wanted]), entry)
-            if found:
-                some[place] = next(iter(found.values()))
-            for entry in found.values():
-                yield some | {place: entry}
+        ends = {one.fact.partition(" ")[0]: one for one in row.conditions if " " in one.fact} if columns else {}
+        found = {place: self._differing(one, place, columns) for place, one in ends.items()}
+        some = {place: entries[0] for place, entries in found.items() if entries}
         if not some:
             yield {}
+        for place, entries in found.items():
+            for entry in entries:
+                yield some | {place: entry}
+
+    def _differing(self, condition: Condition, place: str, columns: Iterable[Column]) -> list[Entry]:
+        wanted = [column.name for column in columns if column.place == place]
+        found: dict[Any, Entry] = {}
+        for entry in self._tables[condition.fact.partition(" ")[2]].samples:
+            if condition.holds({condition.fact: entry}):
+                found.setdefault(tuple([entry.columns.get(name) for name in wanted]), entry)
+        return list(found.values())
+
+
+class _AnyAttribute(dict[str, str]):
+    """What a subscriber may have, while a row is tried: an amount, a quantity and a percentage alike."""
+
+    def get(self, name: str, otherwise: Any = None) -> str:
+        return "1"
+
+
+_ANY_ATTRIBUTE: Final = _AnyAttribute()
 
 
 def _where(entries: Mapping[str, Entry]) -> str:

@@ -105,7 +105,7 @@ class Making:
                 break
             spans.append((segment, following))
         rated = self._line(spans, tag, beside=False)
-        if head.beside_unit is not None:  # both are granted and reported together: neither runs over a change
+        if any(draft.beside for draft in drafts):  # both are granted and reported together: neither runs over a change
             other = self._line(spans, tag, beside=True)
             cut_ms = sooner(rated.change_ms or rated.cut_ms, other.change_ms or other.cut_ms)
             rated = msgspec.structs.replace(rated, dearest=b"", cut_ms=cut_ms, beside=other)
@@ -137,24 +137,25 @@ class Making:
         ladder = Ladder(tuple(step for steps in parts for step in steps), counts=counts, tag=tag, terms=str(terms))
         if not beside:
             fee = next((draft for draft in drafts if draft.fee), head)
-            charge = next((draft for draft in drafts if draft.least or draft.most), head)
+            most = next((draft for draft in drafts if draft.most), head)
             ladder = msgspec.structs.replace(
                 ladder,
                 fee=fee.fee,
                 fee_waived=fee.fee_waived,
-                least=charge.least,
-                most=charge.most,
-                most_ends=charge.most_ends,
+                least=_least(drafts),
+                most=most.most,
+                most_ends=most.most_ends,
             )
         check_ladder(ladder)
-        whole, blocks, minimum, quantum = (False, False, 0, 0) if beside else head.grant
+        said = next((draft.grant for draft in drafts if draft.grant is not None), None)
+        whole, blocks, minimum, quantum = (False, False, 0, 0) if beside or said is None else said
         return Rated(
             verdict=Verdict.PRICED,
             unit=unit,
             ladder=ladder,
             packed=_pack(ladder),
             free=head.free and len(drafts) == 1,
-            emergency=head.emergency,
+            emergency=head.emergency and len(drafts) == 1,
             why=tag,
             change_ms=change_ms,
             dearest=_dearest(ladder, parts) if change_ms else b"",
@@ -212,14 +213,19 @@ def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:
     return next(iter(units), None)
 
 
+def _least(drafts: Iterable[Draft]) -> int:
+    """Of a line: as the first of its rows that has one says. So it is with fees, maxima, grants."""
+    return next((draft.least for draft in drafts if draft.least), 0)
+
+
 def _goes_on(before: Drafts, after: Drafts) -> bool:
     """A grant may run from one band into the next: the same kind of service, only its price is another."""
     if not after or any(draft.verdict is not Verdict.PRICED for draft in (before[0], after[0])):
         return False
 
     def same(drafts: Drafts) -> tuple[Any, ...]:
-        charge = next((draft for draft in drafts if draft.least or draft.most), drafts[0])
-        ends = (charge.least, charge.most, charge.most_ends)
+        most = next((draft for draft in drafts if draft.most), drafts[0])
+        ends = (_least(drafts), most.most, most.most_ends)
         grades = {draft.grade for draft in drafts}
         return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, ends, grades
 

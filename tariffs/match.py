@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Final
@@ -14,6 +15,7 @@ from tariffs.notation import Column
 
 Text = str | tuple[str, ...]
 Number = int | tuple[int, ...]
+Getter = Callable[[Inputs], Any]
 Facts = Mapping[str, Any]
 """Everything a condition may ask of one line, by the name of the fact."""
 
@@ -51,6 +53,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     """Bands of the tariff: any of them holds."""
 
 
+ATTRIBUTE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 LINE_FIELDS: Final = ("rating_group", "service_id")
 ENDS: Final = {"to": "called", "from": "calling"}
 MANY_VALUED: Final = frozenset({"called", "calling", "location", "equipment"})
@@ -99,12 +102,20 @@ def conditions(match: Match, tables: Mapping[str, PrefixTable]) -> tuple[Conditi
         if wanted == () or field == "time":
             continue
         if field == "subscriber":
-            made += [Condition(f"subscriber.{name}", _several(values)) for name, values in wanted.items()]
+            made += [_attribute(name, _several(values)) for name, values in wanted.items()]
         elif field in ("from_", "to"):
             made += _zones(field.rstrip("_"), _several(wanted), tables)
         else:
             made.append(Condition(field, _several(wanted)))
     return tuple(made)
+
+
+def _attribute(name: str, values: tuple[str, ...]) -> Condition:
+    if not ATTRIBUTE.fullmatch(name):
+        raise ValueError(f"subscriber: expected an attribute named with letters, digits, '-' and '_', not {name!r}")
+    if not values:
+        raise ValueError(f'subscriber: expected a value of {name}, "*" for any or "" for none')
+    return Condition(f"subscriber.{name}", values)
 
 
 def _several(values: Any) -> tuple[Any, ...]:
@@ -145,61 +156,23 @@ class View:
         """
         conditions, columns = tuple(asked), tuple(columns)
         by_value = {*named, *(f"subscriber.{one.name}" for one in columns if one.place == "subscriber")}
-        self._tables, self._numbers = tables, numbers
-        self._facts = frozenset({one.fact for one in conditions} | by_value) - {"service", *LINE_FIELDS}
-        self._getters = {fact: self._getter(fact) for fact in self._facts}
+        facts = frozenset({one.fact for one in conditions} | by_value) - {"service", *LINE_FIELDS}
+        self._getters = {fact: _getter(fact, tables, numbers) for fact in facts}
         # What is remembered of a fact with more values than can be, is which conditions on it hold.
-        bits = {fact for fact in self._facts if fact in MANY_VALUED and fact not in by_value}
-        self._simple = sorted(f for f in self._facts - bits if f in Inputs.__struct_fields__ and f not in ENDS.values())
-        self._special = [self._special_key(fact, columns) for fact in sorted(self._facts - bits - {*self._simple})]
-        self._special += [self._bits(fact, [one for one in conditions if one.fact == fact]) for fact in sorted(bits)]
+        bits = {fact for fact in facts if fact in MANY_VALUED and fact not in by_value}
+        self._simple = sorted(f for f in facts - bits if f in Inputs.__struct_fields__ and f not in ENDS.values())
+        special = sorted(facts - bits - {*self._simple})
+        self._special = [_special_key(fact, self._getters[fact], columns) for fact in special]
+        for fact in sorted(bits):
+            self._special.append(_bits(fact, self._getters[fact], [one for one in conditions if one.fact == fact]))
 
-    def _number(self, number: str) -> tuple[str, bool]:
-        return self._numbers.normal(number) if self._numbers is not None and number else (number, False)
-
-    def _getter(self, fact: str) -> Callable[[Inputs], Any]:
-        place, is_zone, table_name = fact.partition(" ")
-        if is_zone:
-            find, field = self._tables[table_name].find, ENDS[place]
-            return lambda inputs: find(*self._number(getattr(inputs, field)))
-        if fact in ENDS.values():
-            return lambda inputs: self._number(getattr(inputs, fact))[0]
-        _, is_attribute, name = fact.partition(".")
-        if is_attribute:
-            return lambda inputs: inputs.attributes.get(name, "")
-        return attrgetter(fact)
-
-    def _special_key(self, fact: str, columns: Iterable[Column]) -> Callable[[Inputs], Any]:
-        """Of a destination only the zone counts, and the columns that prices are taken from."""
-        get, (place, is_zone, _) = self._getters[fact], fact.partition(" ")
-        if not is_zone:
-            return get
-        names = sorted({one.name for one in columns if one.place == place})
-
-        def key(inputs: Inputs) -> Any:
-            entry: Entry | None = get(inputs)
-            if entry is None or not names:
-                return entry and entry.zone
-            return entry.zone, tuple([entry.columns.get(name) for name in names])
-
-        return key
-
-    def _bits(self, fact: str, asked_of: list[Condition]) -> Callable[[Inputs], Any]:
-        get = self._getters[fact]
-
-        def bits(inputs: Inputs) -> Any:
-            value = {fact: get(inputs)}
-            return tuple([one.holds(value) for one in asked_of])
-
-        return bits
-
-    def key(self) -> Callable[[Inputs], Any] | None:
+    def key(self) -> Getter | None:
         """Of two requests with the same key, service, rating group and service identifier the price is the same; None:
         nothing else is looked at."""
         simple, special = self._simple, self._special
         if not simple and not special:
             return None
-        look: Callable[[Inputs], Any] = attrgetter(*simple) if simple else special[0]
+        look: Getter = attrgetter(*simple) if simple else special[0]
         if not special:
             return look
         if len(special) == 1 and not simple:
@@ -211,3 +184,49 @@ class View:
     def facts(self, inputs: Inputs, rating_group: int | None, service_id: int | None) -> dict[str, Any]:
         found = {fact: get(inputs) for fact, get in self._getters.items()}
         return found | {"service": inputs.service, "rating_group": rating_group, "service_id": service_id}
+
+
+# Functions, and not methods: what they are bound to must not refer to them, or a catalogue that was replaced would wait
+# for a collection of garbage that takes long among so many objects.
+
+
+def _getter(fact: str, tables: Mapping[str, PrefixTable], numbers: Numbers | None) -> Getter:
+    normal = numbers.normal if numbers is not None else _as_it_comes
+    place, is_zone, table_name = fact.partition(" ")
+    if is_zone:
+        find, field = tables[table_name].find, ENDS[place]
+        return lambda inputs: find(*normal(getattr(inputs, field)))
+    if fact in ENDS.values():
+        return lambda inputs: normal(getattr(inputs, fact))[0]
+    _, is_attribute, name = fact.partition(".")
+    if is_attribute:
+        return lambda inputs: inputs.attributes.get(name, "")
+    return attrgetter(fact)
+
+
+def _as_it_comes(number: str) -> tuple[str, bool]:
+    return number, False
+
+
+def _special_key(fact: str, get: Getter, columns: Iterable[Column]) -> Getter:
+    """Of a destination only the zone counts, and the columns that prices are taken from."""
+    place, is_zone, _ = fact.partition(" ")
+    if not is_zone:
+        return get
+    names = sorted({one.name for one in columns if one.place == place})
+
+    def key(inputs: Inputs) -> Any:
+        entry: Entry | None = get(inputs)
+        if entry is None or not names:
+            return entry and entry.zone
+        return entry.zone, tuple([entry.columns.get(name) for name in names])
+
+    return key
+
+
+def _bits(fact: str, get: Getter, asked_of: list[Condition]) -> Getter:
+    def bits(inputs: Inputs) -> Any:
+        value = {fact: get(inputs)}
+        return tuple([one.holds(value) for one in asked_of])
+
+    return bits

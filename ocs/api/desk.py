@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from balances.pending import Pending
     from balances.store import Store
+    from ocs.charging.handle import Shop
     from ocs.master.projection import Projector
 
 REMEMBER_MS: Final = 86_400_000
@@ -73,6 +74,7 @@ class Desk:
         *,
         push: Push,
         processes: Callable[[], Awaitable[dict[str, str]]],
+        shop: Shop | None = None,
         store_ms_max: int = 3_000,
     ) -> None:
         self.pool = pool
@@ -81,6 +83,8 @@ class Desk:
         self.projector = projector
         self.now_ms = now_ms
         self.push = push
+        self.shop = shop
+        """What prices are asked with, as a worker asks."""
         self._processes = processes
         self._wait_s_max = store_ms_max / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,13 +158,18 @@ class Desk:
     # ---- sessions
 
     async def session(self, session: str) -> tuple[ops.Account, ops.Session]:
-        found = await self._bounded(self.store.where(session).wait()) or await find_session(self.pool, session)
-        if found is not None:
-            account, sessions = await self.read(await self.row(found[0]))
+        of = await self.where(session)
+        if of is not None:
+            account, sessions = await self.read(await self.row(of))
             for one in sessions:
                 if one.id == session:
                     return account, one
         raise Problem("not-found", f"there is no session {session}: not open, and not closed within the hour")
+
+    async def where(self, session: str) -> str | None:
+        """The account of a session; None where nobody knows it any more."""
+        found = await self._bounded(self.store.where(session).wait()) or await find_session(self.pool, session)
+        return found[0] if found is not None else None
 
     def nudge(self, account: str, subscriber: str) -> None:
         """The subscriber has left the account: have its sessions report and ask anew. In the background."""

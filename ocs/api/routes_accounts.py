@@ -169,7 +169,10 @@ async def top_up(call: Call) -> Reply:
     until_ms = ms_of(body.valid_until, "valid_until") or 0
     if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
         raise Problem("invalid", "valid_until: after valid_from, both after 1970")
-    plain = kind == Kind.MONEY and not (from_ms or until_ms or body.scope or body.name or body.priority is not None)
+    if body.valid_for_s and until_ms:
+        raise Problem("invalid", "valid_for_s: not beside valid_until")
+    special = from_ms or until_ms or body.valid_for_s or body.scope or body.name or body.priority is not None
+    plain = kind == Kind.MONEY and not special
     posting = ops.Posting(
         bucket=ops.MAIN if plain else -1,
         kind=kind,
@@ -181,6 +184,7 @@ async def top_up(call: Call) -> Reply:
         until_ms=until_ms,
         scope=body.scope,
         name=body.name,
+        window_ms=(body.valid_for_s or 0) * 1_000,
     )
     row = await call.desk.row(call.path["id"])
     account, _ = await call.desk.read(row)

@@ -62,6 +62,8 @@ class Bucket(Struct, frozen=True):
     priority: int
     valid_from: Time | None
     valid_until: Time | None
+    valid_for_s: int | None
+    """From its first use, which has not been yet."""
     scope: list[str]
     """Services it may pay; empty: all."""
     name: str
@@ -120,6 +122,8 @@ class TopUp(Input, frozen=True):
     kind: Kind = "money"
     valid_from: Time | None = None
     valid_until: Time | None = None
+    valid_for_s: Annotated[int, Meta(ge=1, le=100 * 366 * 86_400)] | None = None
+    """Its validity begins with its first use and ends so many seconds later; instead of valid_until."""
     scope: Annotated[list[Annotated[str, Meta(pattern=r"^[!-~]{1,64}$")]], Meta(max_length=16)] = []
     """Services it may pay; empty: all."""
     priority: Annotated[int, Meta(ge=0, le=1000)] | None = None

@@ -22,7 +22,9 @@ from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
 from ocs.api import (
     routes_accounts,
+    routes_corrections,
     routes_ledger,
+    routes_prices,
     routes_rates,
     routes_server,
     routes_sessions,
@@ -44,10 +46,12 @@ from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Meter
 
 OPERATIONS: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
+    *routes_corrections.OPERATIONS,
     *routes_subscribers.OPERATIONS,
     *routes_tariffs.OPERATIONS,
     *routes_tariff_files.OPERATIONS,
     *routes_rates.OPERATIONS,
+    *routes_prices.OPERATIONS,
     *routes_sessions.OPERATIONS,
     *routes_ledger.OPERATIONS,
     *routes_server.OPERATIONS,

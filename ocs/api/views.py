@@ -92,6 +92,7 @@ def _bucket(bucket: ops.Bucket) -> schema.Bucket:
         priority=bucket.priority,
         valid_from=time_or_none(bucket.from_ms),
         valid_until=time_or_none(bucket.until_ms),
+        valid_for_s=bucket.window_ms // 1_000 or None,
         scope=bucket.scope,
         name=bucket.name,
         main=bucket.id == ops.MAIN,

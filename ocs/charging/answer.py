@@ -62,6 +62,7 @@ def to_answer(
         service.failure_handling if first else None,
         service.debit_failure_handling if event else None,
         service.session_failover if first else None,
+        quote[0].why if event and request.action is Action.PRICE and quote else "",
     )
 
 

@@ -178,6 +178,8 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     """Direct-Debiting-Failure-Handling."""
     session_failover: int | None = None
     """CC-Session-Failover."""
+    tariff: str = ""
+    """PRICE: tariff, version and rows that say it."""
 
 
 class Busy(msgspec.Struct, frozen=True):

@@ -99,7 +99,9 @@ def set_account(server: Remote, name: str, as_json: bool, **settings: str | None
 @click.argument("amount")
 @click.option("--kind", type=click.Choice(["money", "octets", "seconds", "units"]), default="money")
 @click.option("--valid-until", metavar="TIME", help="RFC 3339: 2030-01-01T00:00:00+01:00")
+@click.option("--valid-for", type=int, metavar="SECONDS", help="From its first use on.")
 @click.option("--scope", multiple=True, metavar="SERVICE", help="Services it may pay; more than once for several.")
+@click.option("--priority", type=int, help="Lower pays first; bundles 50, the main balance 100.")
 @click.option("--name", "bucket_name", default="", help="What the bucket is called.")
 @click.option("--reference", default="")
 @KEY
@@ -111,7 +113,9 @@ def top_up(
     amount: str,
     kind: str,
     valid_until: str | None,
+    valid_for: int | None,
     scope: tuple[str, ...],
+    priority: int | None,
     bucket_name: str,
     reference: str,
     key: str | None,
@@ -119,8 +123,14 @@ def top_up(
 ) -> None:
     """Add money, or a bundle that is limited in time or to some services."""
     body: dict[str, Any] = {"amount": amount, "kind": kind, "reference": reference}
-    optional = {"valid_until": valid_until, "scope": list(scope), "name": bucket_name}
-    body |= {field: value for field, value in optional.items() if value}
+    optional = {
+        "valid_until": valid_until,
+        "valid_for_s": valid_for,
+        "scope": list(scope) or None,
+        "priority": priority,
+        "name": bucket_name or None,
+    }
+    body |= {field: value for field, value in optional.items() if value is not None}
     show(server.post("accounts", name, "topups", body=body, key=key), as_json, posted_table)
 
 

@@ -101,7 +101,7 @@ def remote(command: F) -> F:
     """Options that say which server; the command's first argument becomes the `Remote`."""
 
     def connected(url: str | None, config: Path | None, data: Path | None, **arguments: Any) -> Any:
-        return command(_connect(url, config, data), **arguments)
+        return command(connect(url, config, data), **arguments)
 
     connected.__doc__, connected.__name__ = command.__doc__, command.__name__
     # Options that were declared below this decorator.
@@ -115,7 +115,8 @@ def remote(command: F) -> F:
     return connected  # type: ignore[return-value]
 
 
-def _connect(url: str | None, file: Path | None, data: Path | None) -> Remote:
+def connect(url: str | None, file: Path | None, data: Path | None) -> Remote:
+    """As configured, unless `url` says otherwise."""
     from ocs.config import ConfigError, load
 
     try:

@@ -9,8 +9,11 @@ import click
 
 from ocs.cli.output import json_option, rows, show
 from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.rerate import rerate
+from ocs.cli.tariff_prices import explain, quote
 from ocs.cli.tariff_rates import rates
 from ocs.cli.tariff_table import tables
+from ocs.cli.whatif import whatif
 
 FILES = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 NAME = click.argument("name", metavar="TARIFF")
@@ -23,27 +26,36 @@ def tariff() -> None:
 
 tariff.add_command(tables)
 tariff.add_command(rates)
+tariff.add_command(quote)
+tariff.add_command(explain)
+tariff.add_command(whatif)
+tariff.add_command(rerate)
 
 
 @tariff.command("validate")
 @FILES
-def validate(files: tuple[Path, ...]) -> None:
-    """Check documents and the files they name, without a server."""
+@click.option("--boundaries", is_flag=True, help="Also the events a tester would try, with their prices.")
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@json_option
+def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, as_json: bool) -> None:
+    """Check documents and the files they name, without a server.
+
+    Also says what is legal and probably not meant: notes, warnings, and errors, which fail.
+    """
+    from ocs.cli.findings import report
     from ocs.cli.tariff_bundle import read_document
     from tariffs.document import TariffError
     from tariffs.load import load_tariff
+    from tariffs.tariff import Tariff
 
-    wrong = 0
+    checked: list[tuple[str, Tariff | str]] = []
     for file in files:
         try:
             read = read_document(file)
-            found = load_tariff(read.document, source=str(file), files=read.files)
-            click.echo(f"{file}: {found.name}, {found.currency}, {len(found.rows)} rows")
+            checked.append((str(file), load_tariff(read.document, source=str(file), files=read.files)))
         except (Refused, TariffError) as why:
-            wrong += 1
-            click.echo(str(why), err=True)
-    if wrong:
-        raise Refused(f"{wrong} of {len(files)} refused")
+            checked.append((str(file), str(why)))
+    report(checked, with_boundaries=boundaries, as_json=as_json, strict=strict)
 
 
 @tariff.command("load")

@@ -4,7 +4,7 @@ compared and compiled in a thread, away from the loop that serves."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -97,13 +97,15 @@ class Newest(msgspec.Struct, frozen=True):
     """Of the last publication."""
     files: Mapping[str, TariffFile]
     tariffs: Mapping[str, Document]
+    in_use: Sequence[Document]
+    """All versions that price something at some time and name a file of the bundle, by the time they begin."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """The new versions that a bundle makes."""
 
     files: Mapping[str, TariffFile]
-    tariffs: Mapping[str, Document]
+    tariffs: Sequence[Document]
 
 
 def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Bundle:
@@ -151,7 +153,7 @@ def _needs(name: str, content: bytes) -> list[str]:
 
 
 def plan(sent: Bundle, newest: Newest) -> Plan:
-    """What is new of the bundle, and the tariffs that name a new version of a file, compiled with it; TariffError."""
+    """What is new of the bundle, and of tariffs that name a new version of a file, compiled with it; TariffError."""
     files: dict[str, TariffFile] = {}
     for name, file in sent.files.items():
         known = newest.files.get(name)
@@ -159,18 +161,27 @@ def plan(sent: Bundle, newest: Newest) -> Plan:
             file.expect(name, known.version if known else None)
             _check_file(name, file.content)
             files[name] = TariffFile(name, known.version + 1 if known else 1, file.media_type, file.content)
+    there = {**newest.files, **files}
     wanted: dict[str, Document] = {}
     for id_, one in sent.tariffs.items():
         before = newest.tariffs.get(id_)
         # The same again is nothing new: also a repeat whose answer was lost (RFC 9110 section 13.1.1).
         if before is None or (before.media_type, before.document) != (one.media_type, one.document):
             one.expect(id_, before.version if before else None)
-            wanted[id_] = Document(id_, before.version + 1 if before else 1, one.media_type, one.document)
-    for id_, before in newest.tariffs.items():
-        if id_ not in wanted and not files.keys().isdisjoint(before.files):
-            wanted[id_] = Document(id_, before.version + 1, before.media_type, before.document)
-    there = {**newest.files, **files}
-    return Plan(files, {id_: _pinned(document, there) for id_, document in wanted.items()})
+            wanted[id_] = _pinned(Document(id_, 0, one.media_type, one.document), there)
+    followers = [
+        _pinned(one, there)
+        for one in newest.in_use
+        # What is sent replaces those that begin with it or later.
+        if not files.keys().isdisjoint(one.files)
+        and (one.id not in wanted or one.valid_from_ms < wanted[one.id].valid_from_ms)
+    ]
+    numbers = {id_: document.version for id_, document in newest.tariffs.items()}
+    made = []
+    for document in (*followers, *wanted.values()):
+        number = numbers[document.id] = numbers.get(document.id, 0) + 1
+        made.append(msgspec.structs.replace(document, version=number))
+    return Plan(files, made)
 
 
 def _check_file(name: str, content: bytes) -> None:

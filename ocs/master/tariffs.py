@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -89,13 +89,15 @@ async def page_files(pool: Pool, after: str, limit: int) -> Sequence[Record]:
     return records
 
 
+IN_USE: Final = (
+    f"SELECT {FIELDS} FROM tariffs t WHERE NOT EXISTS (SELECT FROM tariffs l"
+    " WHERE l.id = t.id AND l.version > t.version AND l.valid_from_ms <= t.valid_from_ms)"
+)
+"""Versions that price something at some time: not those a later one replaces from the same instant on."""
+
+
 async def in_use(db: Connection) -> Sequence[Document]:
-    """All versions that price something at some time: not those a later one replaces from the same instant on."""
-    query = (
-        f"SELECT {FIELDS} FROM tariffs t WHERE NOT EXISTS (SELECT FROM tariffs l"
-        " WHERE l.id = t.id AND l.version > t.version AND l.valid_from_ms <= t.valid_from_ms) ORDER BY id, version"
-    )
-    return [_document(record) for record in await db.fetch(query)]
+    return [_document(record) for record in await db.fetch(f"{IN_USE} ORDER BY id, version")]
 
 
 async def files_of(db: Connection, documents: Iterable[Document]) -> Sequence[TariffFile]:
@@ -112,8 +114,8 @@ async def files_of(db: Connection, documents: Iterable[Document]) -> Sequence[Ta
 async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Published:
     """All of it in one transaction, or nothing: TariffError where something does not compile, whatever `expect` raises.
 
-    A new version of a file makes one of every tariff whose newest version names it, compiled with it. The same content
-    as in the newest version is no new one.
+    A new version of a file makes one of every tariff version in use that names it, compiled with it: of the one in
+    force, and of those that are yet to begin. The same content as in the newest version is no new one.
     """
     sent = await asyncio.to_thread(bundle, files, tariffs)
     while True:
@@ -131,16 +133,18 @@ async def _newest(pool: Pool, sent: Bundle) -> Newest:
     """As of one instant."""
     async with pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
         last: int = await db.fetchval(CHANGE)
-        query = f"SELECT * FROM ({LATEST} ORDER BY id, version DESC) newest WHERE id = ANY($1) OR files ?| $2"
-        found = await db.fetch(query, list(sent.tariffs), list(sent.files))
+        used = await db.fetch(f"{IN_USE} AND files ?| $1 ORDER BY id, valid_from_ms, version", list(sent.files))
+        in_use = [_document(record) for record in used]
+        query = f"{LATEST} WHERE id = ANY($1) ORDER BY id, version DESC"
+        found = await db.fetch(query, [*sent.tariffs, *{one.id for one in in_use}])
         tariffs = {record["id"]: _document(record) for record in found}
-        named = {*sent.files, *sent.named, *(name for one in tariffs.values() for name in one.files)}
+        named = {*sent.files, *sent.named, *(name for one in (*tariffs.values(), *in_use) for name in one.files)}
         files = await _newest_files(db, named)
         # What they include may name files too; that is as deep as it goes.
         contents = {name: file.content for name, file in files.items()}
         contents |= {name: file.content for name, file in sent.files.items()}
         files |= await _newest_files(db, await asyncio.to_thread(named_by, contents) - named)
-    return Newest(last, files, tariffs)
+    return Newest(last, files, tariffs, in_use)
 
 
 async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, TariffFile]:
@@ -150,7 +154,8 @@ async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, Tarif
 
 async def _write(db: Connection, planned: Plan, number: int) -> Plan:
     """As it is afterwards."""
-    files, tariffs = {}, {}
+    files: dict[str, TariffFile] = {}
+    tariffs: list[Document] = []
     for file in planned.files.values():
         record = await db.fetchrow(
             "INSERT INTO tariff_files (name, version, media_type, content, change) VALUES ($1, $2, $3, $4, $5)"
@@ -162,7 +167,7 @@ async def _write(db: Connection, planned: Plan, number: int) -> Plan:
             number,
         )
         files[file.name] = _file(record)
-    for document in planned.tariffs.values():
+    for document in planned.tariffs:
         record = await db.fetchrow(
             "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, files, change)"
             f" VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {FIELDS}",
@@ -174,16 +179,14 @@ async def _write(db: Connection, planned: Plan, number: int) -> Plan:
             msgspec.json.encode(document.files).decode(),
             number,
         )
-        tariffs[document.id] = _document(record)
+        tariffs.append(_document(record))
     return Plan(files, tariffs)
 
 
 def _published(sent: Bundle, newest: Newest, made: Plan) -> Published:
-    def each(names: Iterable[str], before: Any, now: Any) -> list[tuple[Any, bool]]:
-        return [(now.get(name) or before[name], name in now) for name in names]
-
-    followers = [id_ for id_ in made.tariffs if id_ not in sent.tariffs]
-    return Published(
-        each(sent.files, newest.files, made.files),
-        each([*sent.tariffs, *followers], newest.tariffs, made.tariffs),
-    )
+    last = {document.id: document for document in made.tariffs}  # of an id, what was sent comes last
+    files = [(made.files.get(name) or newest.files[name], name in made.files) for name in sent.files]
+    named = [(last.get(id_) or newest.tariffs[id_], id_ in last) for id_ in sent.tariffs]
+    told = {(document.id, document.version) for document, _ in named}
+    followers = [(one, True) for one in made.tariffs if (one.id, one.version) not in told]
+    return Published(files, [*named, *followers])

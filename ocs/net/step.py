@@ -5,6 +5,7 @@ which yields itself here; when its answer is in, it calls the step, which resume
 than that wraps itself in a `Later`, a Pending with a Task of its own. Anything else awaited is a programming error.
 """
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
@@ -50,3 +51,28 @@ class Step(Generic[T]):
                 self.failed(UnexpectedAwait(f"awaited {pending!r} where only a Pending can be; wrap it in Later"))
             return
         self.done(result)  # outside of the try: what it raises is not the coroutine's
+
+
+class _Told(Step[T]):
+    """Tells a Future."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], future: asyncio.Future[T]) -> None:
+        self._future = future
+        super().__init__(coroutine)
+
+    def done(self, result: T) -> None:
+        if not self._future.done():
+            self._future.set_result(result)
+
+    def failed(self, error: Exception) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+
+
+async def stepped(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The same, awaited from a Task."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    _Told(coroutine, future)
+    return await future

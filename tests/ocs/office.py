@@ -11,17 +11,27 @@ import httpx
 import msgspec
 from redis.asyncio import Redis
 
-from balances import ops
+from balances import keys, ops
 from balances.ledger.opening import Opening
 from balances.ledger.sync import Sync
+from balances.pending import Pending
 from balances.store import Store
 from balances.wire import Link
 from ocs.api.auth import Callers
 from ocs.api.desk import Desk
 from ocs.api.server import application
+from ocs.charging.diameter import to_request
+from ocs.charging.handle import Shop, handle
+from ocs.charging.request import ChargingAnswer
+from ocs.charging.settings import Settings
 from ocs.config import Http
+from ocs.master.catalog import FIELDS, unpack_catalog
+from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
 from ocs.net.clock import now_ms
+from ocs.net.step import stepped
+from protocol.diameter.dictionary.credit_control import CreditControlRequest
+from tariffs.catalog import Catalog
 from tests.servers import Servers
 
 TOKEN = "test-token"
@@ -47,8 +57,25 @@ class Office:
         self.pushed: list[tuple[str, str]] = []
         self.ahead_ms = 0
         self.projector = Projector(pool, redis, teller(self.store, self.now_ms))
+        self.shop = Shop(
+            catalog=Catalog(),
+            profiles=Profiles(link),
+            store=self.store,
+            settings=Settings(),
+            restore=self._absent,
+            session_known=self._absent,
+            event_known=self._absent,
+            jitter=lambda: 0,
+        )
         self.desk = Desk(
-            pool, redis, self.store, self.projector, self.now_ms, push=self._push, processes=self._processes
+            pool,
+            redis,
+            self.store,
+            self.projector,
+            self.now_ms,
+            push=self._push,
+            processes=self._processes,
+            shop=self.shop,
         )
         app: Any = application(self.desk, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -61,6 +88,20 @@ class Office:
     async def sync(self) -> None:
         while (await self._sync.step()).written:
             pass
+
+    async def charge(self, asked: CreditControlRequest, at_ms: int | None = None) -> ChargingAnswer:
+        """As a worker would, by the tariffs that are published now."""
+        version, *packed = await self.redis.hmget(keys.CATALOG, "version", *FIELDS)
+        self.shop.catalog = unpack_catalog(int(version), packed).catalog
+        request = to_request(asked, "gw.example.net", self.shop.settings)
+        answer = await stepped(handle(request, self.shop, at_ms or self.now_ms()))
+        assert isinstance(answer, ChargingAnswer), answer
+        return answer
+
+    def _absent(self, *asked: object) -> Pending[None]:
+        nothing = Pending[None]()
+        nothing.resolve(None)
+        return nothing
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes | str) or body is None else msgspec.json.encode(body)

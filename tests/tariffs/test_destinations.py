@@ -161,13 +161,13 @@ def test_a_table_as_product_managers_write_it() -> None:
     of = read(
         """
         # Prices of 2026, from "carrier
-        zone ; prefix ; peak ; off-peak
+        zone ; prefix ; whole ; peak ; off-peak
 
-        Germany; 49 +4950 ; 0.01 ; "0.005"
-        Germany mobile;4915 4916 4917;0.05;
-        emergency;=110 =112;;
-        "rest; of the world";;0.50;0.50
-        ;;;
+        Germany; 49 +4950 ; ; 0.01 ; "0.005"
+        Germany mobile;4915 4916 4917;no;0.05;
+        emergency;110 112;Yes;;
+        "rest; of the world";*;;0.50;0.50
+        ;;;;
         """.replace("        ", "")
     )
     assert of.columns == ("peak", "off-peak")
@@ -181,11 +181,13 @@ def test_a_table_as_product_managers_write_it() -> None:
         ("world", "=110", "emergency", {}),
         ("world", "=112", "emergency", {}),
     ]
-    assert write_table(of).splitlines()[:3] == [
-        "prefix,zone,peak,off-peak",
-        ",rest; of the world,0.50,0.50",
-        "49,Germany,0.01,0.005",
+    written = write_table(of).splitlines()
+    assert written[:3] == [
+        "prefix,zone,whole,peak,off-peak",
+        "*,rest; of the world,,0.50,0.50",
+        "49,Germany,,0.01,0.005",
     ]
+    assert written[-1] == "112,emergency,yes,,"
 
 
 def test_a_comment_that_a_spreadsheet_put_in_quotes() -> None:
@@ -210,11 +212,14 @@ REFUSED = [
     (HEAD + "4.9E+11,de,1\n", 2, "expected a prefix such as"),
     (HEAD + "49-50,de,1\n", 2, "expected a prefix such as"),
     (HEAD + "+,de,1\n", 2, "expected a prefix such as"),
-    (HEAD + "49 =,de,1\n", 2, "expected a whole number such as \"=112\", not '='"),
+    (HEAD + "49 =112,de,1\n", 2, "expected \"yes\" in a column whole for a whole number, not '=112'"),
+    ("prefix,zone,whole\n49,de,maybe\n", 2, "expected \"yes\" or nothing in the column whole, not 'maybe'"),
+    ("prefix,zone,whole\n1a b,de,yes\n* 4,de,yes\n", 3, "expected a whole number such as 112, not '*'"),
+    (HEAD + "49,de,1\n,nl,1\n", 3, 'expected a prefix, or "*" for all other numbers'),
     (HEAD + f"{'1' * 25},de,1\n", 2, "expected a prefix of at most 24 digits"),
     (HEAD + "49,de,1\n50,nl,1\n+49,de,1\n", 4, "expected each prefix once, but '49' is on line 2 already"),
     (HEAD + "49 49,de,1\n", 2, "expected each prefix once, but '49' is on line 2 already"),
-    (HEAD + ",de,1\n,nl,1\n", 3, "expected each prefix once, but '' is on line 2 already"),
+    (HEAD + "*,de,1\n*,nl,1\n", 3, "expected each prefix once, but '' is on line 2 already"),
     (HEAD + '49,de,"1\n2"\n', 2, "expected quotes that end on the line they begin on"),
     (HEAD + '49,de,1\n50,de,"1\n', 3, "expected cells as CSV has them, and quotes that end"),
     (HEAD + '49,"de"x,1\n', 2, "expected cells as CSV has them, and quotes that end"),
@@ -245,7 +250,7 @@ def test_entries_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- numbers
 
 GERMANY = Numbers("49")
-AMERICA = Numbers("1", international="011", national="1")
+AMERICA = Numbers("1", international="011", national="1", national_digits=(10,))
 ITALY = Numbers("39", national="", keep_national=True)
 SPAIN = Numbers("34", national="")
 RUSSIA = Numbers("7", international="810", national="8", short=3)
@@ -274,6 +279,7 @@ PLANS = {"Germany": GERMANY, "America": AMERICA, "Italy": ITALY, "Spain": SPAIN,
         America   12125551234       12125551234
         America   01144201234567    44201234567
         America   911               911               short
+        America   2125551234        12125551234
         Italy     0612345678        390612345678
         Italy     +390612345678     390612345678
         Italy     0033123456789     33123456789

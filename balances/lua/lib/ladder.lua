@@ -63,6 +63,46 @@ local function tier_of(ladder)
   return ''
 end
 
+-- One price without bounds, fees and charges, which is most of what there is.
+local function is_plain(ladder)
+  local step = ladder[LADDER.steps][1]
+  return #ladder[LADDER.steps] == 1 and ladder[LADDER.fee] == 0 and ladder[LADDER.most] == 0 and ladder[LADDER.least] == 0
+    and ladder[LADDER.slack] == 0 and not step[STEP.single] and not step[STEP.stop]
+end
+
+-- `climb` of such a ladder, which is what it comes to there
+local function climb_plain(step, line, units, ahead, grant, grade)
+  local need, block = units - ahead, step[STEP.block]
+  local price, per, rounding = step[STEP.price], step[STEP.per], step[STEP.rounding]
+  local start, spent, charged = line[LINE.total], line[LINE.spent], line[LINE.charged]
+  local blocks, run = blocks_started(need, block), 0
+  if line[LINE.rest_price] == price and line[LINE.rest_per] == per and line[LINE.rest_rounding] == rounding then
+    run = line[LINE.rest]
+  end
+  local amount, left = muldiv(price, blocks, run, per, rounding)
+  if grant then
+    if grade and grade ~= step[STEP.grade] then blocks = 0 end
+    local limit = purse_available(KIND.MONEY, step[STEP.scope], false) + charged - spent
+    if blocks > 0 and amount > limit then
+      blocks = affordable(step, limit, run)
+      amount, left = muldiv(price, blocks, run, per, rounding)
+    end
+  end
+  if blocks == 0 then
+    line[LINE.total], line[LINE.paid_ahead] = start + ahead, 0
+    return ahead, 0, grade
+  end
+  if spent + amount > EXACT_MAX then return nil end
+  spent = spent + amount
+  local due = max(spent, charged)
+  purse_take(KIND.MONEY, step[STEP.scope], due - charged, false)
+  line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] = left, price, per, rounding
+  line[LINE.spent], line[LINE.charged], line[LINE.fee_paid] = spent, due, true
+  local at = ahead + blocks * block
+  line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
+  return min(units, at), due - charged, grade or step[STEP.grade]
+end
+
 -- line: a table with the fields of LINE; returns units covered, money taken and the grade of the first block that was
 -- paid (nil: none), or nil when a price passes 2^53
 local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade)
@@ -72,6 +112,8 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
     line[LINE.total], line[LINE.paid_ahead] = start + units, line[LINE.paid_ahead] - ahead
     return units, 0
   end
+  if ladder.plain == nil then ladder.plain = is_plain(ladder) end
+  if ladder.plain then return climb_plain(ladder[LADDER.steps][1], line, units, ahead, grant, grade) end
   local rest, rest_price, rest_per, rest_rounding =
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding]
   local spent, charged, fee_paid = line[LINE.spent], line[LINE.charged], line[LINE.fee_paid]

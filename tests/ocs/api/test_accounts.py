@@ -147,12 +147,22 @@ async def test_a_bundle_is_a_bucket_of_its_own(desk: Office) -> None:
         "priority": 50,
         "valid_from": None,
         "valid_until": "2029-12-31T23:00:00Z",
+        "valid_for_s": None,
         "scope": ["data"],
         "name": "1 GB",
         "main": False,
     }
     past = await desk.top_up("1", kind="octets", valid_until="2020-01-01T00:00:00Z")
     assert past.status_code == 422
+
+
+async def test_a_bundle_may_be_valid_from_its_first_use_on(desk: Office) -> None:
+    await desk.account()
+    assert (await desk.top_up("60", kind="seconds", valid_for_s=86_400)).status_code == 201
+    bucket = (await desk.call("GET", "/v1/accounts/a1")).json()["buckets"][0]
+    assert (bucket["valid_until"], bucket["valid_for_s"]) == (None, 86_400)
+    both = await desk.top_up("60", kind="seconds", valid_for_s=60, valid_until="2030-01-01T00:00:00Z")
+    assert both.status_code == 422
 
 
 async def test_a_repeat_is_answered_even_when_its_bundle_has_expired(desk: Office) -> None:

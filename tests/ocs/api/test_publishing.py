@@ -113,7 +113,7 @@ async def test_an_included_file_may_name_another_table(calls: Office) -> None:
     assert made(await put_file(calls, WORLD + "1,US,1\n", if_match="*")) == {"world.csv": (2, True)}
 
 
-async def test_workers_get_each_version_with_its_files(calls: Office) -> None:
+async def test_a_file_is_followed_by_the_version_in_force_and_by_those_yet_to_begin(calls: Office) -> None:
     later = f"valid_from = 2030-01-01T00:00:00Z\n{CALLS}"
     await calls.call("PUT", "/v1/tariffs/calls", later, if_match="*", **TOML)
     await put_file(calls, WORLD.replace("0.07", "0.09"), if_match="*")
@@ -122,10 +122,14 @@ async def test_workers_get_each_version_with_its_files(calls: Office) -> None:
     now, then = (unpacked.catalog.in_force("calls", at_ms)[0] for at_ms in (1_800_000_000_000, 1_900_000_000_000))
     assert now is not None
     assert then is not None
-    assert (now.version, then.version) == (1, 3)
+    assert (now.version, then.version) == (3, 4)
     prices = [one.parts.tables["world"].find("331") for one in (now, then)]
-    assert [entry.columns["price"] for entry in prices if entry] == ["0.07", "0.09"]
+    assert [entry.columns["price"] for entry in prices if entry] == ["0.09", "0.09"]
     assert unpacked.troubles == []
+    sent = await publish(calls, [file("world.csv", WORLD, 2)], [document(CALLS + "# again", 4)])
+    assert sent.json()["tariffs"] == [  # it begins at once, and replaces all of them
+        {"id": "calls", "version": 5, "valid_from": None, "new": True}
+    ]
 
 
 REFUSED = [

@@ -1,0 +1,99 @@
+"""Differences that a re-rating found: signed entries, each of one usage record, never a second charge."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from balances import ops
+from ocs.api import schema
+from ocs.api.desk import REMEMBER_MS
+from ocs.api.operation import Call, Operation, Reply
+from ocs.api.problems import Problem
+from ocs.api.texts import Money, micro_of
+from ocs.api.views import posted_view
+from tariffs.units import Kind
+
+RATE: Final = r"rate=[0-9]{1,12}(\.[0-9]{1,12})?"
+TERMS: Final = rf"^$|^tax=[0-9]{{1,7}}$|^{RATE}$|^tax=[0-9]{{1,7}};{RATE}$"
+
+Terms = Annotated[
+    str,
+    Meta(
+        pattern=TERMS,
+        description="Tax in parts per million of the net amount and exchange rate, as they stand on the usage record",
+        examples=["tax=190000"],
+    ),
+]
+
+
+class Correction(schema.Input, frozen=True):
+    amount: Money
+    """Above zero is given back to the main balance, below zero is taken from it, also where that makes debt."""
+    reason: schema.Reason
+    reference: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
+    """The usage record: `usage <epoch>-<n>/<line>`."""
+    original_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """Ledger entry that it corrects; 0: the usage cost nothing, so there is none."""
+    terms: Terms = ""
+
+
+async def correct(call: Call) -> Reply:
+    body: Correction = call.body
+    row = await call.desk.row(call.path["id"])
+    amount = micro_of(body.amount, "amount")
+    if not amount:
+        raise Problem("invalid", f"amount: other than zero, found {body.amount}")
+    if not re.fullmatch(TERMS, body.terms):  # `$` alone lets a line end pass, and the copy would stop at it
+        raise Problem("invalid", f"terms: expected tax=190000;rate=1.0923, found {body.terms!r}")
+    if body.original_seq and not await _paid(call, row.id, body.original_seq):
+        raise Problem("unresolved", f"original_seq: account {row.id} has no entry of money {body.original_seq}")
+    posting = ops.Posting(
+        ops.MAIN,
+        Kind.MONEY,
+        amount,
+        counter_account="revenue",
+        why="rerate",
+        original=body.original_seq,
+        terms=body.terms,
+    )
+    posted = await call.desk.post(
+        row,
+        ops.Post(
+            account=row.id,
+            key=call.key,
+            fingerprint=call.fingerprint,
+            now_ms=call.desk.now_ms(),
+            postings=[posting],
+            own_only=False,
+            remember_ms=REMEMBER_MS,
+            actor=call.caller,
+            reason=body.reason,
+            reference=body.reference,
+        ),
+    )
+    return Reply(posted_view(row.id, call.key.split(":", 2)[2], posted), 201)
+
+
+async def _paid(call: Call, account: str, seq: int) -> bool:
+    query = "SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND seq = $2 AND kind = 0)"
+    return bool(await call.desk.pool.fetchval(query, account, seq))
+
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/corrections",
+        correct,
+        "Correct what a usage record has cost",
+        answer=schema.Posted,
+        status=201,
+        body=Correction,
+        keyed=True,
+        problems=("key-required", "key-reused", "not-found", "unresolved", "no-room", "fate-unknown"),
+        description="What `ocs tariff rerate --apply` posts: the difference between what was charged and what should"
+        " have been, as an entry `rerate` against revenue, with the tax of the usage record.",
+    ),
+)

@@ -1,0 +1,231 @@
+"""What something would cost, and why something cost what it did."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from balances.ledger import usage
+from balances.ops import Action, Phase, Result
+from ocs.api import schema_prices as schema
+from ocs.api.explaining import rated_again, told
+from ocs.api.operation import Call, Operation, Reply
+from ocs.api.problems import Problem
+from ocs.api.routes_subscribers import identity_of
+from ocs.api.texts import money, ms_of, time_of
+from ocs.api.views import quantity
+from ocs.charging.handle import Shop, handle
+from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
+from ocs.charging.services import Service
+from ocs.master import accounts, subscribers
+from ocs.master.subscribers import Subscriber
+from ocs.net.step import stepped
+from tariffs.explain import explain, used
+from tariffs.inputs import Inputs
+from tariffs.rating import rate
+from tariffs.units import Kind, TooLarge
+
+FACTS: Final = tuple(
+    field for field in Inputs.__struct_fields__ if field not in ("service", "attributes", "time_zone", "subscriber")
+)
+UNITS: Final[dict[str, Kind]] = {"octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS}
+NAMES: Final[dict[Kind, schema.Unit]] = {Kind.OCTETS: "octets", Kind.SECONDS: "seconds", Kind.UNITS: "units"}
+
+
+class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
+    account: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$")] | None = None
+    """Who paid; looked up unless given, which works for 30 days."""
+
+
+async def _who(call: Call, event: schema.Event) -> Subscriber:
+    if (event.subscriber is None) == (event.identity is None):
+        raise Problem("invalid", "subscriber: expected it, or an identity, and not both")
+    if event.subscriber is not None:
+        found = await subscribers.get(call.desk.pool, event.subscriber)
+    else:
+        found = await subscribers.by_identity(call.desk.pool, identity_of(event.identity or ""))
+    if found is None:
+        raise Problem("not-found", f"there is no subscriber {event.subscriber or event.identity}")
+    return found
+
+
+def _inputs(event: schema.Event) -> Inputs:
+    given = {name: getattr(event, name) for name in FACTS}
+    given["apn"] = event.apn.lower()
+    return Inputs(event.service, **given)
+
+
+def _unit(event: schema.Event, service: Service) -> Kind:
+    return UNITS[event.unit] if event.unit else service.unit
+
+
+def _shop(call: Call) -> Shop:
+    if call.desk.shop is None:
+        raise Problem("store-unavailable", "prices are not served by this process")
+    return call.desk.shop
+
+
+def _service(shop: Shop, event: schema.Event) -> Service:
+    service = shop.settings.services.by_name.get(event.service)
+    if service is None:
+        known = ", ".join(shop.settings.services.by_name)
+        raise Problem("invalid", f"service: expected one of {known}, found {event.service!r}")
+    return service
+
+
+async def quote(call: Call) -> Reply:
+    """A price enquiry, by the way any of them goes (RFC 8506 section 6.1)."""
+    event: schema.Event = call.body
+    shop, who = _shop(call), await _who(call, event)
+    service = _service(shop, event)
+    unit = _unit(event, service)
+    request = ChargingRequest(
+        peer="api",
+        realm="",
+        via="api",
+        session=f"quote;{who.id}",
+        sub_session=None,
+        phase=Phase.EVENT,
+        number=0,
+        end_to_end=0,
+        resend=False,
+        identities=(f"subscriber:{who.id}",),
+        event_ms=ms_of(event.at, "at"),
+        lines=(AskedLine(event.rating_group, event.service_identifier, Units(**{NAMES[unit]: event.amount})),),
+        style=Style.COMMAND,
+        inputs=_inputs(event),
+        action=Action.PRICE,
+    )
+    answer = await stepped(handle(request, shop, call.desk.now_ms()))
+    if answer is None or isinstance(answer, Busy):
+        raise Problem("store-unavailable", answer.reason if answer else "the live store did not answer")
+    result = answer.lines[0].result if answer.lines else answer.result
+    priced = result is Result.OK and answer.cost_micro is not None
+    account = await accounts.get(call.desk.pool, who.account)
+    return Reply(
+        schema.Quote(
+            priced=priced,
+            reason="" if priced else answer.reason or result.name.lower().replace("_", " "),
+            price=money(answer.cost_micro or 0) if priced else None,
+            currency=account.currency if account else "",
+            amount=event.amount,
+            unit=NAMES[unit],
+            tariff=answer.tariff,
+        )
+    )
+
+
+async def explain_event(call: Call) -> Reply:
+    event: schema.Event = call.query
+    shop, who = _shop(call), await _who(call, event)
+    service = _service(shop, event)
+    account = await accounts.get(call.desk.pool, who.account)
+    if account is None:
+        raise Problem("not-found", f"there is no account {who.account}")
+    at_ms = ms_of(event.at, "at") or call.desk.now_ms()
+    inputs = msgspec.structs.replace(
+        _inputs(event), attributes=who.attributes, time_zone=account.time_zone, subscriber=who.id
+    )
+    line = (event.rating_group, event.service_identifier)
+    if line == (None, None):
+        line = (service.rating_group, None)
+    explanation = explain(shop.catalog, who.tariffs, account.currency, line, inputs, at_ms)
+    (rated,) = rate(shop.catalog, who.tariffs, account.currency, [line], inputs, at_ms)
+    price, blocks = None, list[str]()
+    unit = rated.unit if rated.unit is not None else _unit(event, service)
+    if rated.ladder is not None and unit == _unit(event, service):
+        try:
+            cost, blocks = used(rated.ladder, unit, event.amount, {}, at_ms)
+            price = money(cost)
+        except TooLarge:
+            blocks = ["the price would pass 2^53 micro-units"]
+    return Reply(schema.EventExplained(who.id, who.account, account.currency, price, blocks, explanation))
+
+
+async def explain_entry(call: Call) -> Reply:
+    account, seq = call.path["id"], call.path["seq"]
+    if not seq.isdecimal() or len(seq) > 16:
+        raise Problem("invalid", f"seq: a number, found {seq!r}")
+    await call.desk.row(account)
+    entry, piece = await usage.of_entry(call.desk.pool, account, int(seq))
+    if entry is None:
+        raise Problem("not-found", f"account {account} has no entry {seq}")
+    shown, rating, same = None, None, False
+    if piece is not None:
+        pieces = await usage.of_session(call.desk.pool, account, piece.session)
+        reference = f"{piece.epoch}-{piece.n}/{piece.line}"
+        shown = next(one for one in told(pieces) if one.usage == reference)
+        rating, same = await rated_again(call.desk.pool, piece)
+    found = await usage.corrections(call.desk.pool, account, [int(seq)])
+    return Reply(
+        schema.EntryExplained(
+            account=account,
+            seq=int(seq),
+            time=time_of(entry["at_ms"]),
+            amount=quantity(entry["kind"], entry["amount"]),
+            why=entry["why"],
+            counter_account=entry["counter_account"],
+            piece=shown,
+            rating=rating,
+            same_ladder=same,
+            corrections=[one["seq"] for one in found],
+        )
+    )
+
+
+async def explain_session(call: Call) -> Reply:
+    session, query = call.path["session"], call.query
+    account = query.account
+    if account is None:
+        found = await call.desk.where(session)
+        if found is None:
+            raise Problem("not-found", f"there is no session {session} of the last 30 days: say whose, by `account`")
+        account = found
+    pieces = await usage.of_session(call.desk.pool, account, session)
+    if not pieces:
+        raise Problem("not-found", f"account {account} has no records of a session {session}")
+    return Reply(schema.SessionExplained(session, account, money(sum(piece.cost for piece in pieces)), told(pieces)))
+
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/quote",
+        quote,
+        "What a use would cost now: a price enquiry",
+        answer=schema.Quote,
+        body=schema.Event,
+        problems=("not-found",),
+        description="By the same way as Diameter's PRICE_ENQUIRY, with the bundles and counters of the account.",
+    ),
+    Operation(
+        "GET",
+        "/v1/explain/event",
+        explain_event,
+        "Why a use costs what it does, at any time: rows, near misses, time line, discounts, tax, blocks",
+        answer=schema.EventExplained,
+        query=schema.Event,
+        problems=("not-found",),
+        description="By the tariffs published now, and today's assignments and attributes of the subscriber.",
+    ),
+    Operation(
+        "GET",
+        "/v1/explain/accounts/{id}/entries/{seq}",
+        explain_entry,
+        "Why a ledger entry is what it is",
+        answer=schema.EntryExplained,
+        problems=("not-found",),
+        description="From what is stored with it, the same years later.",
+    ),
+    Operation(
+        "GET",
+        "/v1/explain/sessions/{session:path}",
+        explain_session,
+        "What a session cost, piece by piece",
+        answer=schema.SessionExplained,
+        query=OfAccount,
+        problems=("not-found",),
+    ),
+)

@@ -1,0 +1,146 @@
+"""What the API takes and gives about prices: quotes, and why something cost what it did."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from ocs.api.schema import Id, Identity, Input
+from ocs.api.texts import Money, Quantity, Time
+from tariffs.explain import Explanation
+
+Name = Annotated[str, Meta(max_length=64)]
+Fact = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Unit = Literal["octets", "seconds", "units"]
+
+
+class Event(Input, frozen=True, kw_only=True):
+    """A use that may happen, or might have happened."""
+
+    subscriber: Id | None = None
+    """By id..."""
+    identity: Identity | None = None
+    """... or by one of its identities."""
+    service: Annotated[str, Meta(max_length=64, examples=["voice"])]
+    """Name of its row in the service table."""
+    rating_group: Number | None = None
+    service_identifier: Number | None = None
+    amount: Annotated[int, Meta(ge=1, le=2**53 - 1, examples=[180])] = 1
+    unit: Unit | None = None
+    """Of the amount; what the service counts in unless given."""
+    at: Time | None = None
+    """Now unless given."""
+    service_context: Fact = ""
+    apn: Fact = ""
+    rat_type: Number | None = None
+    visited: Fact = ""
+    location: Fact = ""
+    calling: Fact = ""
+    called: Fact = ""
+    role: Number | None = None
+    event_type: Fact = ""
+    media: Fact = ""
+    charging_characteristics: Fact = ""
+    node: Fact = ""
+    port_type: Number | None = None
+    user_time_zone: Fact = ""
+    equipment: Fact = ""
+
+
+class Quote(Struct, frozen=True):
+    """What it would cost now, with the bundles and counters of the account as they are; nothing is touched."""
+
+    priced: bool
+    reason: str
+    """Why it is not."""
+    price: Money | None
+    currency: str
+    amount: int
+    unit: Unit
+    tariff: str
+    """Tariff, version and rows."""
+
+
+class EventExplained(Struct, frozen=True):
+    """Why a use costs what it does. Bundles and counters are not looked at: `price` is what money would pay alone."""
+
+    subscriber: str
+    account: str
+    currency: str
+    price: Money | None
+    blocks: list[str]
+    """How that is climbed."""
+    explanation: Explanation
+
+
+class Payment(Struct, frozen=True):
+    """An entry that a piece led to, in the order in which buckets paid."""
+
+    seq: int
+    bucket: int
+    kind: Literal["money", "octets", "seconds", "units"]
+    amount: Quantity
+    balance_after: Quantity
+    net: Money | None
+    tax: Money | None
+    exchange_rate: str
+    """"" for none."""
+
+
+class PieceExplained(Struct, frozen=True):
+    """A settled piece, grant, event or refusal, from the records kept of it."""
+
+    usage: str
+    """Its reference: "<epoch>-<n>/<line>"."""
+    time: Time
+    phase: Literal["start", "update", "stop", "event", "record"]
+    service: str
+    rating_group: int | None
+    service_identifier: int | None
+    beside: bool
+    """Charged beside the line of the same rating group, in another unit."""
+    unit: Literal["money", "octets", "seconds", "units"]
+    used: int
+    total: int
+    """Of the line, after it."""
+    granted: int
+    result: str
+    flags: list[str]
+    cost: Money
+    tariff: str
+    ladder: list[str]
+    """By which it was priced, as it is kept."""
+    counters: dict[str, int]
+    """That its steps depend on, as they stood before it."""
+    blocks: list[str]
+    """How the cost was climbed."""
+    reproduced: bool
+    """That gives the recorded cost."""
+    paid: list[Payment]
+
+
+class SessionExplained(Struct, frozen=True):
+    session: str
+    account: str
+    cost: Money
+    pieces: list[PieceExplained]
+    """In the order they were charged in."""
+
+
+class EntryExplained(Struct, frozen=True):
+    account: str
+    seq: int
+    time: Time
+    amount: Quantity
+    why: str
+    counter_account: str
+    piece: PieceExplained | None
+    """None: it pays no use."""
+    rating: Explanation | None
+    """Which rows of the tariff price such use, and why the others do not."""
+    same_ladder: bool
+    """The tariff, asked again with what was on record, makes the ladder that is kept."""
+    corrections: list[int]
+    """Numbers of the entries that correct it."""

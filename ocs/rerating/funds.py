@@ -1,0 +1,45 @@
+"""Whose money would not have been enough. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tariffs.units import Kind
+from tariffs.whatif import Entry, Piece, Row
+
+COST, KIND, SEQ = (Piece._fields.index(name) for name in ("cost", "kind", "seq"))
+
+
+class Funds:
+    """Of one account that would have paid more: what it had, as its entries say, less what more it would have paid."""
+
+    def __init__(self, credit_limit: int, balances: dict[int, int]) -> None:
+        """
+        credit_limit:  micro-units, today's
+        balances:      of its buckets of money, before the first piece
+        """
+        self._limit, self._balances = credit_limit, balances
+        self._apart = 0
+        """What more it would have paid up to now."""
+
+    def uncovered(self, row: Row, more: Sequence[Entry], new: int) -> int:
+        """What it could not have paid of this piece: it would have been refused, or cut short. That is not paid later
+        either, so that it does not count against the next piece."""
+        if row[KIND] is not None:
+            for _, bucket, kind, _, after in _entries(row, more):
+                if kind == Kind.MONEY:
+                    self._balances[bucket] = after
+        self._apart += new - row[COST]
+        if self._apart <= 0 or new <= 0:
+            return 0
+        short = self._apart - max(sum(self._balances.values()) + self._limit, 0)
+        if short <= 0:
+            return 0
+        short = min(short, new)
+        self._apart -= short
+        return short
+
+
+def _entries(row: Row, more: Sequence[Entry]) -> Sequence[Any]:
+    return (row[SEQ:], *more)

@@ -1,0 +1,89 @@
+"""A job shared by several processes: each rates the accounts of its part, and what they found is added up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from balances.ledger import history
+from ocs.rerating.job import Done, Failed, Job, Progress, decode_said, encode
+from ocs.rerating.part import work
+from ocs.rerating.places import places_of, with_files
+from ocs.rerating.tally import Tally, merged
+
+CORES: Final = len(os.sched_getaffinity(0))
+
+
+class Broken(Exception):
+    """It could not be done; the text is meant for the operator."""
+
+
+class Ready(NamedTuple):
+    """A job that can be done."""
+
+    job: Job
+    tariff: str
+    """What stands in the place of what priced."""
+    records: int
+    """About so many there are."""
+
+
+async def prepare(job: Job) -> Ready:
+    """Looked at before the work begins; history.Unreachable or NoSuchTariff."""
+    async with history.connect(job.dsn) as pg:
+        if job.written is not None:
+            job = msgspec.structs.replace(job, written=await with_files(pg, job.written))
+        places = await places_of(pg, job)
+        name = (
+            f"{job.stored[0]}@{job.stored[1]}" if job.stored else next(iter(places)) if job.written else "as published"
+        )
+        return Ready(job, name, await history.expected(pg, job.window))
+
+
+async def rate_again(job: Job, said: Callable[[int], None], processes: int = CORES) -> Tally:
+    """`said` is told of records as they are read; history.Unreachable, NoSuchTariff or Broken where it cannot be."""
+    if job.window.account:
+        processes = 1
+    if processes == 1:
+        return merged([await work(job, said)], job.top)
+    windows = [msgspec.structs.replace(job.window, part=part, parts=processes) for part in range(processes)]
+    jobs = [msgspec.structs.replace(job, window=window) for window in windows]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_child(one, said)) for one in jobs]
+    except* Broken as several:
+        raise several.exceptions[0] from None
+    return merged([task.result() for task in tasks], job.top)
+
+
+async def _child(job: Job, said: Callable[[int], None]) -> Tally:
+    """A fresh interpreter. What it is to do comes through a pipe: the DSN may hold a password."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ocs.rerating.part", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        child.stdin.write(encode(job))
+        child.stdin.close()
+        while True:
+            size = int.from_bytes(await child.stdout.readexactly(4))
+            match decode_said(await child.stdout.readexactly(size)):
+                case Progress(records=records):
+                    said(records)
+                case Done(tally=tally):
+                    return tally
+                case Failed(why=why):
+                    raise Broken(why)
+    except asyncio.IncompleteReadError:
+        raise Broken(f"a process ended with {await child.wait()} before it was done") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()

@@ -1,0 +1,95 @@
+"""How the recorded use of a line was climbed, piece by piece, by the ladders that are kept with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from tariffs.ladder import Ladder, Rung, climb
+from tariffs.price import Start
+from tariffs.units import EXACT_MAX, Kind, TooLarge
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A settled piece of one line."""
+
+    unit: int
+    used: int
+    total: int
+    """Of the line after it."""
+    at_ms: int
+    """For seconds the end of the use."""
+    cost: int
+    ladder: Ladder | None
+    counters: Mapping[str, int]
+    units_paid: Sequence[tuple[int, int, int]] = ()
+    """What buckets of units paid: (kind, bucket, amount)."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How it was climbed; `cost` is what that makes, and differs from the record where earlier pieces are missing."""
+
+    rungs: list[Rung]
+    cost: int
+
+
+class _Paid:
+    """The units that buckets paid, and any amount of money."""
+
+    def __init__(self, units_paid: Iterable[tuple[int, int, int]]) -> None:
+        self._left: dict[tuple[int, int], int] = {}
+        for kind, bucket, amount in units_paid:
+            self._left[kind, bucket] = self._left.get((kind, bucket), 0) + amount
+
+    def payers(self, kind: int, scope: str) -> list[int]:
+        return [bucket for of, bucket in self._left if of == kind]
+
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        if kind == Kind.MONEY:
+            return EXACT_MAX
+        return sum(left for (of, bucket), left in self._left.items() if of == kind and payer in (None, bucket))
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+        for key, left in self._left.items():
+            part = min(left, amount) if key[0] == kind and payer in (None, key[1]) else 0
+            self._left[key] = left - part
+            amount -= part
+
+    def mark(self) -> int:
+        return 0
+
+    def undo(self, mark: int) -> None:
+        """Only grants are undone."""
+
+
+def tell(pieces: Iterable[Recorded]) -> list[Told]:
+    """Of all pieces of a line, in the order they were charged in."""
+    position, told = Start(), []
+    for piece in pieces:
+        if position.total != piece.total - piece.used:  # another session of the same name, or one half forgotten
+            position = Start(total=piece.total - piece.used)
+        told.append(_one(piece, position))
+    return told
+
+
+def _one(piece: Recorded, position: Start) -> Told:
+    if piece.ladder is None:
+        position.total += piece.used
+        return Told([], 0)
+    ms, rungs = (1_000 if piece.unit == Kind.SECONDS else 0), list[Rung]()
+    try:
+        climbed = climb(
+            piece.ladder,
+            position,
+            piece.used,
+            piece.counters,
+            _Paid(piece.units_paid),
+            at_ms=piece.at_ms - piece.used * ms,
+            ms_per_unit=ms,
+            grant=False,
+            trace=rungs,
+        )
+    except TooLarge:
+        return Told([], 0)
+    return Told(rungs, climbed.cost)

@@ -1,0 +1,115 @@
+"""Prices, quantities, instants and steps in words, for people. Exact: what is rounded for reading says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from tariffs.ladder import Ladder, Rung, Step
+from tariffs.units import MICRO, Kind, Rounding
+
+DIGITS: Final = 12
+"""Decimals shown of an amount that has no end."""
+
+SIZES: Final = {
+    Kind.OCTETS: ((2**30, "GB"), (2**20, "MB"), (2**10, "KB"), (1, "octets")),
+    Kind.SECONDS: ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")),
+    Kind.UNITS: ((1, "units"),),
+}
+DIRECTIONS: Final = {Rounding.UP: "up", Rounding.DOWN: "down", Rounding.HALF_UP: "half up"}
+
+
+def amount(exact: Fraction) -> str:
+    """ "0.0015", or "0.000833333333..." """
+    scaled = exact.numerator * 10**DIGITS // exact.denominator
+    whole = f"{scaled // 10**DIGITS}.{scaled % 10**DIGITS:0{DIGITS}}"
+    if Fraction(whole) == exact:
+        plain = whole.rstrip("0").rstrip(".")
+        return plain or "0"
+    return f"{whole}..."
+
+
+def money(micro: int) -> str:
+    return amount(Fraction(micro, MICRO))
+
+
+def quantity(kind: int | None, units: int) -> str:
+    """ "3 MB", "61 s": in the largest unit of which it is a whole number, unless that is one nobody would say."""
+    for size, name in SIZES.get(Kind(kind), ()) if kind is not None and kind != Kind.MONEY else ():
+        if units and units % size == 0 and ((size > 1 and units // size <= 9_999) or size == 1):
+            if kind == Kind.SECONDS and size == 60 and units // size < 2:
+                continue
+            return f"{units // size} {name}"
+    return f"{units} {Kind(kind).name.lower() if kind is not None else 'units'}"
+
+
+def instant(at_ms: int, zone: ZoneInfo) -> str:
+    seconds, rest = divmod(at_ms, 1_000)
+    text = datetime.fromtimestamp(seconds, zone).isoformat(sep=" ", timespec="seconds")
+    return f"{text[:19]}.{rest:03}{text[19:]}" if rest else text
+
+
+def step(step: Step, unit: int | None, zone: ZoneInfo) -> str:
+    """What a step costs, who pays it and where it ends."""
+    block = quantity(unit, step.block)
+    if step.kind == Kind.MONEY:
+        price = amount(Fraction(step.price, step.per * MICRO))
+        text = f"{price} for each {block} begun"
+        if step.per > 1:
+            text += f", the sum rounded {DIRECTIONS[Rounding(step.rounding)]}"
+    else:
+        text = f"{quantity(step.kind, step.price)} of a bundle for each {block} begun"
+    if step.single:
+        text += ", each by one balance"
+    ends = []
+    if step.reach:
+        ends.append(f"up to {quantity(unit, step.reach)} of the line")
+    if step.counter:
+        ends.append(f"while {step.counter} is below {step.counter_reach}")
+    if step.until_ms:
+        ends.append(f"until {instant(step.until_ms, zone)}")
+    if step.stop:
+        ends.append("but nothing is granted here")
+    if step.grade:
+        ends.append(f"delivered as {step.grade}")
+    return ", ".join([text, *ends])
+
+
+def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo) -> list[str]:
+    """All that is due, in order."""
+    text = []
+    if ladder.fee:
+        when = "block that money pays" if ladder.fee_waived else "unit"
+        text.append(f"set-up fee {money(ladder.fee)} with the first {when}")
+    text += [f"{place}. {step(one, unit, zone)}" for place, one in enumerate(ladder.steps, start=1)]
+    if ladder.least:
+        text.append(f"what money pays costs at least {money(ladder.least)}")
+    if ladder.most:
+        then = "then nothing more is granted" if ladder.most_ends else "then it is free"
+        text.append(f"what money pays costs at most {money(ladder.most)}, {then}")
+    text += [f"counts into {count.key}" for count in ladder.counts]
+    if ladder.terms:
+        text.append(f"contains {ladder.terms.replace(';', ', ').replace('tax=', 'tax in parts per million: ')}")
+    return text
+
+
+def rungs(ladder: Ladder, unit: int | None, trace: Sequence[Rung]) -> list[str]:
+    """How a use was climbed."""
+    text = []
+    for rung in trace:
+        if rung.step < 0:
+            text.append(f"set-up fee: {money(rung.due)}")
+            continue
+        of = ladder.steps[rung.step]
+        covered = quantity(unit, rung.units)
+        if of.kind != Kind.MONEY:
+            text.append(f"step {rung.step + 1}: {covered}, paid with {quantity(of.kind, rung.due)} of bundles")
+            continue
+        price = amount(Fraction(of.price, of.per * MICRO))
+        blocks = "1 block" if rung.blocks == 1 else f"{rung.blocks} blocks"
+        line = f"step {rung.step + 1}: {covered} in {blocks} at {price} = {money(rung.amount)}"
+        text.append(line if rung.due == rung.amount else f"{line}, of which {money(rung.due)} is due")
+    return text

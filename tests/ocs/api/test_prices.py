@@ -1,0 +1,188 @@
+"""Quotes and explanations, from charges that were really made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
+from tests.ocs.office import Office
+
+CALLS = """
+tariff = "calls"
+currency = "EUR"
+zone = "Europe/Berlin"
+[numbers]
+country = "49"
+[tables.world]
+"49" = "home"
+"33" = "France"
+[bands.peak]
+hours = "08:00-20:00"
+[[discounts]]
+name = "gold"
+when = { subscriber = { segment = "gold" } }
+percent = 50
+[[taxes]]
+name = "VAT"
+percent = 19
+included = true
+[[rows]]
+name = "included"
+when = { service = "voice", to = "world:home" }
+bundle = { per = "1 min" }
+[[rows]]
+name = "day"
+when = { service = "voice", to = "world:home", time = "peak" }
+flat = { price = "0.20", per = "1 min" }
+[[rows]]
+name = "night"
+when = { service = "voice", to = "world:home" }
+flat = { price = "0.10", per = "1 min" }
+[[rows]]
+name = "abroad"
+when = { service = "voice", to = "world" }
+flat = { price = "0.50", per = "1 min" }
+setup = { fee = "0.10" }
+"""
+NOON = "2026-11-24T12:00:00+01:00"
+
+
+@pytest.fixture
+async def open_office(desk: Office) -> Office:
+    await desk.account()
+    await desk.top_up("10.00")
+    await desk.tariff(CALLS, "calls")
+    made = await desk.subscriber(
+        "s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "calls"}], attributes={"segment": "gold"}
+    )
+    assert made.status_code == 201, made.text
+    return desk
+
+
+async def asked(office: Office, path: str, **query: Any) -> dict[str, Any]:
+    from urllib.parse import urlencode
+
+    found = await office.call("GET", f"{path}?{urlencode(query)}" if query else path)
+    assert found.status_code == 200, found.text
+    return dict(found.json())
+
+
+async def test_a_quote_asks_like_the_network_and_touches_nothing(open_office: Office) -> None:
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
+    body = {"subscriber": "s1", "service": "voice", "called": "0033123", "amount": 61, "at": NOON}
+    found = await open_office.call("POST", "/v1/quote", body)
+    assert found.json() == {
+        "priced": True,
+        "reason": "",
+        "price": "0.60",
+        "currency": "EUR",
+        "amount": 61,
+        "unit": "seconds",
+        "tariff": "calls@1:abroad",
+    }
+    await open_office.top_up("60", kind="seconds", scope=["voice"])
+    home = await open_office.call("POST", "/v1/quote", body | {"called": "030123"})
+    assert home.json()["price"] == "0.10"  # a minute is in the bundle, the next one half price
+    entries = (await open_office.call("GET", "/v1/accounts/a1")).json()
+    assert (entries["balance"], entries["held"]) == ("10.00", "0.00")
+
+
+async def test_a_quote_says_why_there_is_no_price(open_office: Office) -> None:
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
+    body = {"subscriber": "s1", "service": "voice", "called": "0044123"}
+    found = await open_office.call("POST", "/v1/quote", body)
+    assert (found.json()["priced"], found.json()["price"]) == (False, None)
+    assert found.json()["reason"] == "no row of the subscriber's tariffs matches"
+    wrong = await open_office.call("POST", "/v1/quote", body | {"service": "fax"})
+    assert wrong.status_code == 422
+    assert "expected one of data, voice" in wrong.json()["detail"]
+    nobody = await open_office.call("POST", "/v1/quote", {"service": "voice"})
+    assert nobody.status_code == 422
+
+
+async def test_why_a_use_would_cost_what_it_does(open_office: Office) -> None:
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
+    found = await asked(
+        open_office, "/v1/explain/event", subscriber="s1", service="voice", called="+4930123", amount=61, at=NOON
+    )
+    assert found["price"] == "0.20"
+    told = found["explanation"]
+    assert told["why"] == "calls@1:included+day"
+    assert [(row["row"], row["fate"]) for row in told["rows"]] == [
+        ("included", "prices"),
+        ("day", "prices"),
+        ("night", "not asked"),
+        ("abroad", "not asked"),
+    ]
+    assert told["prices"][0]["changes"] == [["gold", "0.1"]]
+    assert told["timeline"][0]["until"] == "2026-11-24 20:00:00+01:00"
+    assert found["blocks"] == ["step 2: 2 min in 2 blocks at 0.1 = 0.2"]
+    night = await asked(
+        open_office, "/v1/explain/event", subscriber="s1", service="voice", called="+4930123", at="2026-11-24T22:00:00Z"
+    )
+    lost = {row["row"]: row["why"] for row in night["explanation"]["rows"] if row["fate"] == "lost"}
+    assert lost == {"day": "its time is peak, and no band holds"}
+
+
+async def test_why_an_entry_is_what_it_is(open_office: Office) -> None:
+    await open_office.top_up("90", kind="seconds", scope=["voice"])
+    information = called("tel:+4930123")
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))
+    await open_office.charge(
+        ccr(T, service_context_id=VOICE, cc_request_number=1, **lines(mscc(None, used={"cc_time": 150})), **information)
+    )
+    await open_office.sync()
+    ledger = (await open_office.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    seq = next(entry["seq"] for entry in ledger if entry["why"] == "usage" and entry["kind"] == "money")
+    found = await asked(open_office, f"/v1/explain/accounts/a1/entries/{seq}")
+    piece = found["piece"]
+    assert piece["reproduced"]
+    assert found["same_ladder"]
+    assert [paid["kind"] for paid in piece["paid"]] == ["seconds", "money"]
+    assert piece["paid"][0]["amount"] == "-90"
+    money = piece["paid"][1]
+    net = {"-0.10": ("-0.084034", "-0.015966"), "-0.05": ("-0.042017", "-0.007983")}[money["amount"]]
+    assert (money["net"], money["tax"]) == net  # by night or by day
+    assert piece["blocks"][0] == "step 1: 60 s, paid with 60 s of bundles"
+    assert found["rating"]["why"].startswith("calls@1:included+")
+    assert found["rating"]["facts"]["to world"] == "home (prefix 49)"
+
+    session = await asked(open_office, "/v1/explain/sessions/gw.example.net;1700000000;1")
+    assert session["cost"] == money["amount"].removeprefix("-")
+    assert [(one["phase"], one["granted"] > 0, one["used"]) for one in session["pieces"]] == [
+        ("start", True, 0),
+        ("stop", False, 150),
+    ]
+
+
+async def test_an_entry_of_a_top_up_pays_no_use(open_office: Office) -> None:
+    await open_office.sync()
+    found = await asked(open_office, "/v1/explain/accounts/a1/entries/1")
+    assert (found["why"], found["piece"], found["rating"]) == ("top-up", None, None)
+    assert (await open_office.call("GET", "/v1/explain/accounts/a1/entries/99")).status_code == 404
+    assert (await open_office.call("GET", "/v1/explain/sessions/nobody")).status_code == 404
+    assert (await open_office.call("GET", "/v1/explain/accounts/a1/entries/x")).status_code == 422
+
+
+async def test_the_explanation_stays_when_the_tariff_changes(open_office: Office) -> None:
+    information = called("tel:+33123456")
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))
+    await open_office.charge(
+        ccr(U, service_context_id=VOICE, cc_request_number=1, **lines(mscc(None, used={"cc_time": 60})), **information)
+    )
+    await open_office.sync()
+    await open_office.tariff(CALLS.replace('"0.50"', '"0.90"'), "calls")
+    ledger = (await open_office.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    found = await asked(open_office, f"/v1/explain/accounts/a1/entries/{ledger[-1]['seq']}")
+    assert found["amount"] == "-0.35"  # half of 0.50, and the whole fee: discounts of fees are told apart
+    assert found["piece"]["blocks"] == ["set-up fee: 0.1", "step 1: 60 s in 1 block at 0.25 = 0.25"]
+    assert found["rating"]["why"] == "calls@1:abroad"
+    assert found["same_ladder"]
+
+
+def called(number: str) -> dict[str, Any]:
+    from protocol.diameter.dictionary.tgpp_charging import ImsInformation, ServiceInformation
+
+    return {"service_information": ServiceInformation(ims_information=ImsInformation(called_party_address=number))}

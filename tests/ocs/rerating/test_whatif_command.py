@@ -1,0 +1,81 @@
+"""`ocs tariff whatif`, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+
+from ocs.cli.history import progress
+from ocs.cli.root import cli
+from ocs.config import load
+from ocs.rerating.reach import NotRunning, dsn_of, embedded_dsn
+from tests.ocs.rerating.conftest import Run
+from tests.ocs.rerating.network import Network
+from tests.ocs.rerating.test_history import FLAT, customer, session
+from tests.tariffs.traffic import MB
+
+
+async def test_table_json_and_page(network: Network, run: Run) -> None:
+    await customer(network)
+    await session(network, 2 * MB, MB)
+    await network.desk.sync()
+    Path("draft.toml").write_text(FLAT.replace("0.01", "0.02"))
+    shown = await run("whatif", "--tariff", "draft.toml", "--html", "report.html")
+    assert shown.exit_code == 0, shown.output
+    for text in ("revenue in EUR", "0.03", "0.06", "100.00", "s1", "bear in mind", "report.html"):
+        assert text in shown.stdout, text
+    assert shown.stderr == ""  # no progress bar where nobody looks
+    assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
+    found = json.loads((await run("whatif", "--tariff", "draft.toml", "--json")).stdout)
+    assert (found["tariff"], found["records"], found["pieces"]["again"]) == ("flat", 3, 2)
+    assert found["currencies"]["EUR"]["revenue"]["change"] == "0.03"
+    assert found["currencies"]["EUR"]["dearer"][0]["subscriber"] == "s1"
+    only = json.loads((await run("whatif", "--tariff", "draft.toml", "--json", "--service", "voice")).stdout)
+    assert only["currencies"] == {}
+
+
+def test_progress_is_shown_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress("rating again", 10) as said:
+        said(4)
+    shown = capsys.readouterr()
+    assert (shown.out, "rating again" in shown.err) == ("", True)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("command", ["whatif", "rerate"])
+def test_help_comes_at_once(command: str) -> None:
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "ocs", "tariff", command, "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(once() for _ in range(3)) < 0.150
+
+
+def test_without_a_server(tmp_path: Path) -> None:
+    (tmp_path / "draft.toml").write_text(FLAT)
+    words = ["tariff", "whatif", "--tariff", str(tmp_path / "draft.toml"), "--from", "2026-01-01", "--to", "2026-02-01"]
+    done = CliRunner().invoke(cli, [*words, "--data", str(tmp_path)])
+    assert (done.exit_code, "ocs run" in done.stderr) == (1, True)
+    away = CliRunner().invoke(cli, [*words, "--set", "postgres.dsn=postgresql://u:secret@127.0.0.1:1/x"])
+    assert (away.exit_code, "cannot be reached" in away.stderr, "secret" in away.output) == (1, True, False)
+
+
+async def test_the_embedded_one_is_found_by_its_lock(pg_dsn: str, server_dir: Path, tmp_path: Path) -> None:
+    pg = await asyncpg.connect(embedded_dsn(server_dir))
+    assert await pg.fetchval("SELECT 1") == 1
+    await pg.close()
+    with pytest.raises(NotRunning):
+        embedded_dsn(tmp_path)
+    assert dsn_of(load(None, ["postgres.dsn=postgresql://x/y"], {})) == "postgresql://x/y"
