@@ -15,6 +15,11 @@ LAST = Path(__file__).with_name("last.json")
 # issue: the full path with ledger sync running, CCR-U with one line; the Erlang peer takes 345 us and 5,300 CCR/s
 AIMS = {"CCR/s": ">= 12000", "worker us": "<= 60", "redis us": "<= 40", "p99 / echo p99 at 5000/s": "<= 3"}
 
+TITLES = {
+    "micro": "alone, us per call (best of several)",
+    "rerating": "history rated again (aim: >= 50000 records/s on two cores; CPU in us)",
+}
+
 
 def row(whole: Whole, yard: Yard) -> dict[str, float | str]:
     """One run in named numbers."""
@@ -58,13 +63,14 @@ def show(console: Console, found: dict[str, Any]) -> None:
             cells = [_cell(column.get(key), before.get(name, {}).get(key)) for name, column in columns.items()]
             table.add_row(key, *cells, AIMS.get(key, ""))
         console.print(table)
-    if "micro" in found:
-        table = Table(title="alone, us per call (best of several)")
-        for name in ("", "us"):
-            table.add_column(name, justify="right" if name else "left")
-        for key, spent in found["micro"].items():
-            table.add_row(key, _cell(spent, last.get("micro", {}).get(key)))
-        console.print(table)
+    for what, title in TITLES.items():
+        if what in found:
+            table = Table(title=title)
+            table.add_column("")
+            table.add_column("", justify="right")
+            for key, value in found[what].items():
+                table.add_row(key, _cell(value, last.get(what, {}).get(key)))
+            console.print(table)
 
 
 def save(found: dict[str, Any]) -> None:

@@ -1,0 +1,342 @@
+"""An oracle of prices: slow, obvious, and written from tariffs/README.md and design/charging.md alone.
+
+It never makes a ladder. It goes through a session second by second (time) or block by block (volume, pieces), asks at
+the begin of each block which row prices it, and adds up exact fractions. Where the specification leaves a choice, a
+sentence that begins with "Choice:" says what was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from tests.tariffs.oracle_account import Account, Assigned, Piece
+from tests.tariffs.oracle_clock import is_window, length_ms, period_of
+from tests.tariffs.oracle_document import Document, Facts, Row, as_fine_as_fits, increment, quantity, whole
+
+MICRO = 1_000_000
+
+
+class NoPrice(Exception):
+    """Nothing prices the line: rating failed."""
+
+
+@dataclass
+class Line:
+    """How far a line is."""
+
+    used: int = 0
+    paid: int = 0
+    """Units up to here are in blocks that are paid."""
+    done: int = 0
+    """Sum of the runs before this one, each rounded once."""
+    run: Fraction = Fraction(0)
+    run_of: tuple[Fraction, str] | None = None
+    """Choice: paid blocks of one price, rounded in one direction, that follow each other are one run."""
+    charged: int = 0
+    """What money paid, the set-up fee not counted."""
+    fee: int = 0
+    fee_done: bool = False
+
+    @property
+    def cost(self) -> int:
+        """Everything that was debited of money."""
+        return self.charged + self.fee
+
+    def worth(self) -> int:
+        """The prices of the blocks so far, without minimum and maximum."""
+        return self.done + (whole(self.run, self.run_of[1]) if self.run_of else 0)
+
+
+@dataclass
+class Begin:
+    """Where a block begins, and what is in force there."""
+
+    document: Document
+    promotions: list[Document]
+    at_ms: int
+    rows: list[Row]
+    """Those that match, from the top."""
+    many: int
+    """Units reported, that may be gone through in one go where they are free."""
+
+
+class Oracle:
+    """What one line of a subscriber costs."""
+
+    def __init__(
+        self,
+        documents: Iterable[Document],
+        assigned: list[Assigned],
+        account: Account,
+        facts: Facts,
+        unit: str,
+        *,
+        exchange: Mapping[tuple[str, str], list[tuple[int, str]]] | None = None,
+        beside: bool = False,
+    ) -> None:
+        """
+        unit:      what is reported: "seconds", "octets" or "units"
+        exchange:  rates of a pair of currencies, each from an instant on
+        beside:    it is what is charged besides, in its own unit
+        """
+        self.documents, self.assigned, self.account, self.facts = list(documents), assigned, account, facts
+        self.unit, self.exchange, self.base = unit, exchange or {}, "beside" if beside else "flat"
+        self.line = Line()
+
+    def begin_with(self, levels: Mapping[str, int], at_ms: int) -> None:
+        """Where counters stand at the begin, by their names."""
+        document, _ = self.tariff_at(at_ms)
+        for name in document.counters:
+            self.account.counters[self._key(document, name, at_ms, begin=True)] = levels[name]
+
+    # ------------------------------------------------------------ the walk
+
+    def use(self, pieces: Iterable[Piece]) -> int:
+        """Use all this; returns what money paid for it."""
+        before = self.line.cost
+        for piece in pieces:
+            if self.unit == "seconds":
+                for second in range(piece.units):
+                    self._second(piece.at_ms + 1_000 * second)
+            else:
+                self._volume(piece)
+        return self.line.cost - before
+
+    def _second(self, at_ms: int) -> None:
+        if self.line.used >= self.line.paid:
+            self._begin(at_ms, 1)
+        self.line.used += 1
+        self._count_units(1, at_ms)
+
+    def _volume(self, piece: Piece) -> None:
+        left = piece.units
+        while left:
+            if self.line.used >= self.line.paid:
+                self._begin(piece.at_ms, left)
+            part = min(left, self.line.paid - self.line.used)
+            self.line.used += part
+            self._count_units(part, piece.at_ms)
+            left -= part
+
+    def _begin(self, at_ms: int, many: int) -> None:
+        """A unit is used that is not paid yet: a block begins. A bundle that covers a part of one leaves the rest to
+        the next row, which rounds it anew, and so on until the whole of that block is paid."""
+        until = self.line.paid + 1
+        unit_ms = 1_000 if self.unit == "seconds" else 0
+        document, promotions = self.tariff_at(at_ms)
+        while self.line.paid < until:
+            then_ms = at_ms + (self.line.paid - self.line.used) * unit_ms
+            rows = document.matching(self.facts, then_ms)
+            if self.base == "beside":
+                rows = [row for row in rows if "beside" in row]
+            until = max(until, self._pay_block(Begin(document, promotions, then_ms, rows, many)))
+
+    # ------------------------------------------------------------ which row prices it
+
+    def tariff_at(self, at_ms: int) -> tuple[Document, list[Document]]:
+        """The first tariff with a row for the line, and the promotions assigned."""
+        chain: list[Document] = []
+        promotions: list[Document] = []
+        for one in self.assigned:
+            if at_ms >= one.from_ms and (at_ms < one.until_ms or not one.until_ms):
+                newest = self._version(one.tariff, at_ms)
+                if newest is not None:
+                    (promotions if newest.promotion else chain).append(newest)
+        for document in chain:
+            document.read_clock(self.facts)
+            if document.matching(self.facts, at_ms):
+                return document, promotions
+        raise NoPrice
+
+    def _version(self, name: str, at_ms: int) -> Document | None:
+        """The newest that is already valid."""
+        valid = [one for one in self.documents if one.name == name and (one.from_ms is None or one.from_ms <= at_ms)]
+        return max(valid, key=lambda one: (one.from_ms or 0, one.version), default=None)
+
+    def _pay_block(self, begin: Begin) -> int:
+        """Pay one block; returns up to where it reaches, which is more than is paid if a bundle ends in it.
+
+        Rows from the top: each one that matches prices until its limit is reached, the first without a limit is the
+        last. If all have one, further use costs what the last one costs.
+        """
+        self._fee(begin, money=False)
+        for row in begin.rows:
+            room = self._room(begin, row)
+            if room == 0:
+                continue
+            if "bundle" not in row:
+                return self._pay_priced(begin, row, begin.many if room is None else min(begin.many, room))
+            covered, block = self._pay_bundle(begin.document, row)
+            if covered:
+                first, self.line.paid = self.line.paid, self.line.paid + covered
+                return first + block
+        # Choice: a bundle with nothing left has no price of its own, so the last one is the last that has a price.
+        for row in reversed(begin.rows):
+            if "bundle" not in row:
+                return self._pay_priced(begin, row, begin.many)
+        self.line.paid += begin.many  # units are never owed
+        return self.line.paid
+
+    def _pay_priced(self, begin: Begin, row: Row, alike: int) -> int:
+        """`alike`: so many units, if they are free, are all the same."""
+        if "free" in row:
+            self.line.paid += 1 if self.unit == "seconds" else alike
+            return self.line.paid
+        self._fee(begin, money=True)
+        return self._pay_money(begin, row)
+
+    def _room(self, begin: Begin, row: Row) -> int | None:
+        """Units, at most, until a limit of the row is reached: 0 if it is, None where it has none."""
+        rooms: list[int] = []
+        if "first" in row:
+            rooms.append(max(quantity(row["first"])[1] - self.line.paid, 0))
+        for name, written in row.get("below", {}).items():
+            counter = begin.document.counters[name]
+            limit = begin.document.given(written, row, self.facts)
+            value = self._value(begin.document, name, begin.at_ms)
+            if counter["counts"] == "money":
+                rooms.append(10**18 if value < Fraction(limit) * MICRO else 0)
+            else:
+                if self._fed(begin.document, counter, begin.at_ms):
+                    value += self.line.paid - self.line.used
+                rooms.append(max(quantity(limit)[1] - value, 0))
+        return min(rooms) if rooms else None
+
+    def _of_line(self, begin: Begin, key: str) -> Row | None:
+        """Choice: set-up fee, minimum and maximum are of the line: those of the first row from the top that has one
+        and whose limit is not reached."""
+        if self.base == "beside":
+            return None
+        able = [row for row in begin.rows if self._room(begin, row) != 0]
+        if all("bundle" in row for row in able):
+            able += [row for row in begin.rows if "bundle" not in row][-1:] or begin.rows[-1:]
+        return next((row for row in able if key in row), None)
+
+    # ------------------------------------------------------------ counters
+
+    def _fed(self, document: Document, counter: dict[str, Any], at_ms: int) -> bool:
+        """Does the line meet its conditions?"""
+        same = counter["counts"] in ("money", self.unit)
+        return same and document.holds(counter.get("when", {}), self.facts, at_ms)
+
+    def _key(self, document: Document, name: str, at_ms: int, *, begin: bool) -> tuple[str, str, str]:
+        """Where it counts at this instant. `begin`: and it is used now, so a window begins if none runs."""
+        counter = document.counters[name]
+        by = counter.get("by", "")
+        value = str(self.facts.get(by)) if by else ""
+        period = counter["period"]
+        if not is_window(period):
+            return name, period_of(period, at_ms, self.facts.zone), value
+        since_ms = self.account.windows.get((name, value))
+        again = "once" not in period
+        runs = since_ms is not None and (not again or at_ms < since_ms + length_ms(period))
+        if begin and not runs:
+            since_ms, runs = at_ms, True
+            self.account.windows[name, value] = at_ms
+        return name, f"since {since_ms}" if runs else "not yet", value
+
+    def _value(self, document: Document, name: str, at_ms: int) -> int:
+        return self.account.counters.get(self._key(document, name, at_ms, begin=False), 0)
+
+    def _raise(self, document: Document, what: str, amount: int, at_ms: int) -> None:
+        for name, counter in document.counters.items():
+            if amount and counter["counts"] == what and self._fed(document, counter, at_ms):
+                key = self._key(document, name, at_ms, begin=True)
+                self.account.counters[key] = self.account.counters.get(key, 0) + amount
+
+    def _count_units(self, units: int, at_ms: int) -> None:
+        """Whichever row prices them."""
+        document, _ = self.tariff_at(at_ms)
+        self._raise(document, self.unit, units, at_ms)
+
+    # ------------------------------------------------------------ who pays
+
+    def _pay_bundle(self, document: Document, row: Row) -> tuple[int, int]:
+        """Units of the line that are covered, and the size of the block."""
+        bundle = row["bundle"]
+        per_kind, per = quantity(bundle["per"])
+        first, further = increment(document.given(bundle.get("increment", per), row, self.facts), per_kind)
+        block = first if self.line.paid < first else further
+        kind, takes = bundle.get("of", per_kind), bundle.get("takes", per)
+        scope = bundle.get("scope", self.facts.service)
+        cost = Fraction(takes * block, per)
+        assert cost.denominator == 1, "a block takes whole units"
+        if bundle.get("split", True) is False:
+            left = self.account.pay_by_one(kind, scope, int(cost))
+            return 0 if left else block, block
+        part = min(Fraction(self.account.has(kind, scope)) / cost, Fraction(1))
+        covered = int(part * block)
+        self.account.pay(kind, scope, -(-takes * covered // per))
+        return covered, block
+
+    def _pay_money(self, begin: Begin, row: Row) -> int:
+        written = row[self.base]
+        per_kind, per = quantity(written["per"])
+        first, further = increment(begin.document.given(written.get("increment", per), row, self.facts), per_kind)
+        # Choice: the first increment is that of the line, not of each row or band.
+        block = first if self.line.paid < first else further
+        price = self._final(begin, row, written["price"], fees=False) * block / per
+        self._add(as_fine_as_fits(price), written.get("rounding", "up"))
+
+        line, least, most = self.line, self._bound(begin, "minimum"), self._bound(begin, "maximum")
+        if most is not None and line.worth() > most:  # use that happened is never priced again
+            line.done, line.run, line.run_of = max(most, line.charged), Fraction(0), None
+        due = max(line.charged, line.worth(), least or 0)
+        more, line.charged = due - line.charged, due
+        self.account.pay_money(self.facts.service, more, split=written.get("split", True))
+        self._raise(begin.document, "money", more, begin.at_ms)
+        line.paid += block
+        return line.paid
+
+    def _add(self, price: Fraction, rounding: str) -> None:
+        """One more block of this price: a run of equal blocks is rounded once, on its sum."""
+        line = self.line
+        if line.run_of != (price, rounding):
+            line.done, line.run, line.run_of = line.worth(), Fraction(0), (price, rounding)
+        line.run += price
+
+    def _fee(self, begin: Begin, *, money: bool) -> None:
+        """Due with the first unit of the line, once; if waived, only with the first block that money pays."""
+        if self.line.fee_done:
+            return
+        row = self._of_line(begin, "setup")
+        waived = row is not None and row["setup"].get("waived", False)
+        if waived is not money:
+            return
+        self.line.fee_done = True
+        if row is not None:
+            # Choice: finer than a micro-unit it is rounded half up; the specification names no direction.
+            self.line.fee = whole(self._final(begin, row, row["setup"]["fee"], fees=True), "half_up")
+            self.account.pay_money(self.facts.service, self.line.fee)
+            self._raise(begin.document, "money", self.line.fee, begin.at_ms)
+
+    # ------------------------------------------------------------ from what is written to what is debited
+
+    def _final(self, begin: Begin, row: Row, written: Any, *, fees: bool) -> Fraction:
+        """In micro-units: surcharges, discounts, tax, exchange rate, each exact."""
+        price = Fraction(begin.document.given(written, row, self.facts))
+        price = begin.document.changed(price, self.facts, begin.at_ms, begin.promotions, fees=fees)
+        return self._debited(begin, price)
+
+    def _bound(self, begin: Begin, key: str) -> int | None:
+        """Minimum and maximum are as written. Choice: but with the tax, in the account's money, rounded half up."""
+        row = self._of_line(begin, key)
+        if row is None:
+            return None
+        return whole(
+            self._debited(begin, Fraction(begin.document.given(row[key]["charge"], row, self.facts))), "half_up"
+        )
+
+    def _debited(self, begin: Begin, amount: Fraction) -> Fraction:
+        """With tax, in micro-units of the account's currency."""
+        amount = begin.document.taxed(amount, self.facts, begin.at_ms)
+        pair = (begin.document.currency, self.account.currency)
+        if pair[0] != pair[1]:
+            stored = [rate for from_ms, rate in self.exchange.get(pair, []) if from_ms <= begin.at_ms]
+            if not stored:
+                raise NoPrice
+            amount *= Fraction(stored[-1])
+        return amount * MICRO

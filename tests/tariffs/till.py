@@ -1,0 +1,166 @@
+"""The real thing, driven as a server would drive it: `rate`, then `climb` with a small purse, then the counters.
+
+It is what tests/tariffs/oracle.py is compared with. It knows nothing of what a tariff says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tariffs.catalog import Assignment, Catalog
+from tariffs.inputs import Inputs
+from tariffs.ladder import COUNT_MONEY, Count, climb
+from tariffs.price import Start
+from tariffs.rating import rate
+from tariffs.tariff import Rated
+from tariffs.units import Kind
+from tests.tariffs.oracle_account import Account, Bucket, Piece
+
+KINDS = {"money": Kind.MONEY, "octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS}
+SECOND_MS = 1_000
+
+
+class Purse:
+    """Buckets in their order. Money that nobody has is owed by the main balance, the last one without scope."""
+
+    def __init__(self, buckets: list[Bucket]) -> None:
+        self._buckets = buckets
+        self._taken: list[tuple[int, int]] = []
+
+    def payers(self, kind: int, scope: str) -> list[int]:
+        """Which buckets may pay."""
+        return [
+            place
+            for place, bucket in enumerate(self._buckets)
+            if KINDS[bucket.kind] == kind and (not bucket.scope or scope in bucket.scope)
+        ]
+
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        """What they can pay now."""
+        asked = self.payers(kind, scope) if payer is None else [payer]
+        return sum(max(self._buckets[place].amount, 0) for place in asked)
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+        """From one of them, or from all in order."""
+        for place in self.payers(kind, scope) if payer is None else [payer]:
+            part = min(max(self._buckets[place].amount, 0), amount)
+            self._move(place, part)
+            amount -= part
+        if amount:
+            assert kind == Kind.MONEY, "units that nobody has"
+            main = [place for place in self.payers(kind, scope) if not self._buckets[place].scope]
+            self._move(main[-1], amount)
+
+    def _move(self, place: int, amount: int) -> None:
+        self._buckets[place].amount -= amount
+        self._taken.append((place, amount))
+
+    def mark(self) -> int:
+        """How much was taken so far."""
+        return len(self._taken)
+
+    def undo(self, mark: int) -> None:
+        """Give back what was taken since."""
+        while len(self._taken) > mark:
+            place, amount = self._taken.pop()
+            self._buckets[place].amount += amount
+
+
+@dataclass
+class Till:
+    """One line of one account."""
+
+    catalog: Catalog
+    assignments: Sequence[Assignment]
+    inputs: Inputs
+    account: Account
+    group: int | None = None
+    service_id: int | None = None
+    beside: bool = False
+    """It is the line charged besides."""
+    counters: dict[str, int] = field(default_factory=dict)
+    since_ms: dict[str, int] = field(default_factory=dict)
+    """When the windows of counters began."""
+    line: Start = field(default_factory=Start)
+
+    def rated(self, at_ms: int, since_ms: int | None = None) -> Rated:
+        """What rating says at this instant."""
+        lines = [(self.group, self.service_id)]
+        currency = self.account.currency
+        (found,) = rate(self.catalog, self.assignments, currency, lines, self.inputs, at_ms, since_ms)
+        if self.beside:
+            assert found.beside is not None, found.why
+            return found.beside
+        return found
+
+    def begin_with(self, levels: Mapping[str, int], at_ms: int) -> None:
+        """Where counters stand at the begin, by their names."""
+        ladder = self.rated(at_ms).ladder
+        assert ladder is not None
+        for key in {count.key for count in ladder.counts} | {step.counter for step in ladder.steps if step.counter}:
+            self.counters[key] = levels[key.partition(":")[0]]
+
+    def use(self, pieces: Iterable[Piece]) -> int:
+        """Rated anew at the begin of each piece, as a server does that grants until the next report."""
+        return sum(self.use_by_one([piece]) for piece in pieces)
+
+    def use_by_one(self, pieces: Iterable[Piece]) -> int:
+        """All pieces by the ladder of the first one's begin, for as long as it says that a grant may run."""
+        cost, rated = 0, None
+        for piece in pieces:
+            at_ms, left = piece.at_ms, piece.units
+            while left:
+                if rated is None or 0 < rated.cut_ms <= at_ms:
+                    rated = self.rated(at_ms)
+                part = left
+                if rated.unit == Kind.SECONDS and rated.cut_ms:
+                    part = min(left, -(-(rated.cut_ms - at_ms) // SECOND_MS))
+                cost += self.climb(rated, Piece(at_ms, part))
+                at_ms, left = at_ms + part * SECOND_MS, left - part
+        return cost
+
+    def record(self, piece: Piece) -> int:
+        """Use by time that has already happened: by one ladder, rated when it was over."""
+        return self.climb(self.rated(piece.at_ms + piece.units * SECOND_MS, piece.at_ms), piece)
+
+    def climb(self, rated: Rated, piece: Piece) -> int:
+        """Settle one piece, and raise the counters it feeds."""
+        ladder = rated.ladder
+        assert ladder is not None, rated.why
+        ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
+        values = self.counters | {count.key: self._value(count, piece.at_ms) for count in ladder.counts}
+        purse = Purse(self.account.buckets)
+        done = climb(ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=False)
+        assert done.units == piece.units
+        for count in ladder.counts:
+            more = done.cost if count.what == COUNT_MONEY else done.units
+            if more:
+                if count.window_ms and not self._runs(count, piece.at_ms):
+                    self.since_ms[count.key] = piece.at_ms
+                self.counters[count.key] = values[count.key] + more
+        return done.cost
+
+    def _runs(self, count: Count, at_ms: int) -> bool:
+        since_ms = self.since_ms.get(count.key)
+        return since_ms is not None and (count.once or at_ms < since_ms + count.window_ms)
+
+    def _value(self, count: Count, at_ms: int) -> int:
+        if count.window_ms and not self._runs(count, at_ms):
+            return 0
+        return self.counters.get(count.key, 0)
+
+    def grade(self, at_ms: int, units: int) -> str | None:
+        """How the network would be told to deliver so many units."""
+        rated = self.rated(at_ms)
+        assert rated.ladder is not None, rated.why
+        ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
+        purse = Purse([Bucket("money", 10**12)])
+        return climb(rated.ladder, Start(), units, {}, purse, at_ms=at_ms, ms_per_unit=ms, grant=True).grade
+
+    def levels(self) -> dict[str, list[int]]:
+        """What counters have, by their names, whatever the period."""
+        found: dict[str, list[int]] = {}
+        for key, value in self.counters.items():
+            found.setdefault(key.partition(":")[0], []).append(value)
+        return {name: sorted(value for value in values if value) for name, values in found.items()}
