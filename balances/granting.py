@@ -119,7 +119,7 @@ class Granting:
             for take in alone[-1]:
                 sums[take.bucket] = sums.get(take.bucket, 0) + take.amount
         purse = books.purse(Mode.OPEN, {})
-        free = {bucket: max(purse.free_of(books.sure_bucket(bucket)), 0) for bucket in sums}
+        free = {bucket: max(purse.free_of(books.sure_bucket(bucket), Mode.OPEN), 0) for bucket in sums}
         for one, takes in zip(hungry, alone, strict=True):
             purse = books.purse(Mode.OPEN, {})
             if any(sums[take.bucket] > free[take.bucket] for take in takes):

@@ -4,6 +4,7 @@ lua/lib/purse.lua."""
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final, NamedTuple
 
 from balances import ops
 from balances.ops import Take
@@ -17,6 +18,18 @@ class Mode(IntEnum):
     """What this line held."""
     ALONE = 3
     """What others hold too, but for this line's own: is there money at all?"""
+
+
+ENDLESS: Final = 1 << 128
+"""More than any price; `math.huge` in Lua."""
+
+
+class Payer(NamedTuple):
+    """A bucket that pays alone."""
+
+    bucket: int
+    mode: Mode | None
+    """What of it; None: it owes what the others do not cover."""
 
 
 class Purse:
@@ -33,7 +46,7 @@ class Purse:
         self.taken: dict[int, int] = {}
         self._journal: list[tuple[int, int]] = []
 
-    def _paying(self, kind: int, scope: str) -> list[ops.Bucket]:
+    def _paying(self, kind: int, scope: str, mode: Mode) -> list[ops.Bucket]:
         return [
             bucket
             for bucket in self.account.buckets
@@ -41,49 +54,53 @@ class Purse:
             and (not bucket.scope or scope in bucket.scope)
             and (
                 not 0 < bucket.until_ms <= self.used_ms
-                if self.mode == Mode.OWN  # what was held pays use of before the expiry, however late it is reported
+                if mode == Mode.OWN  # what was held pays use of before the expiry, however late it is reported
                 else bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
             )
         ]
 
-    def free_of(self, bucket: ops.Bucket) -> int:
+    def free_of(self, bucket: ops.Bucket, mode: Mode) -> int:
         taken = self.taken.get(bucket.id, 0)
         own = self.own.get(bucket.id, 0)
-        if self.mode == Mode.OWN:
+        if mode == Mode.OWN:
             return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
-        free = bucket.amount - taken - (bucket.held if self.mode == Mode.OPEN else own)
+        free = bucket.amount - taken - (bucket.held if mode == Mode.OPEN else own)
         if bucket.id == ops.MAIN:
             free += self.account.credit_limit
         if self.caps is not None:
             free = min(free, self.caps.get(bucket.id, 0) - taken)
         return free
 
-    def payers(self, kind: int, scope: str) -> list[int]:
-        return [bucket.id for bucket in self._paying(kind, scope)]
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[Payer]:
+        """Of what was held and is not enough, those that have something free, and then the debtor."""
+        modes = (Mode.OWN, Mode.OPEN) if owing and self.mode == Mode.OWN else (self.mode,)
+        payers = [Payer(bucket.id, mode) for mode in modes for bucket in self._paying(kind, scope, mode)]
+        return [*payers, Payer(ops.MAIN, None)] if owing else payers
 
-    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
-        paying = self._paying(kind, scope)
-        return max(sum(self.free_of(bucket) for bucket in paying if payer in (None, bucket.id)), 0)
+    def available(self, kind: int, scope: str, payer: Payer | None = None) -> int:
+        mode = payer.mode if payer is not None else self.mode
+        if mode is None:
+            return ENDLESS
+        paying = self._paying(kind, scope, mode)
+        return max(sum(self.free_of(one, mode) for one in paying if payer is None or payer.bucket == one.id), 0)
 
-    def _take_free(self, kind: int, scope: str, amount: int) -> int:
-        for bucket in self._paying(kind, scope):
-            part = min(self.free_of(bucket), amount)
+    def _take_free(self, kind: int, scope: str, amount: int, mode: Mode) -> int:
+        for bucket in self._paying(kind, scope, mode):
+            part = min(self.free_of(bucket, mode), amount)
             if part > 0:
                 self.note(bucket.id, part)
                 amount -= part
         return amount
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: Payer | None = None) -> None:
         if amount > EXACT_MAX:
             raise TooLarge
         if payer is not None:
-            self.note(payer, amount)
+            self.note(payer.bucket, amount)
             return
-        left = self._take_free(kind, scope, amount)
+        left = self._take_free(kind, scope, amount, self.mode)
         if left and self.mode == Mode.OWN:
-            self.mode = Mode.OPEN
-            left = self._take_free(kind, scope, left)
-            self.mode = Mode.OWN
+            left = self._take_free(kind, scope, left, Mode.OPEN)
         if left:
             self.note(ops.MAIN, left)
 

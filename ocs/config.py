@@ -30,7 +30,7 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
 Octets = Annotated[int, Meta(ge=1_024, le=16_777_215)]
 Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[!-~]+$(?!\n)")]
 
 
 class ConfigError(Exception):

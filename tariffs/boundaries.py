@@ -177,15 +177,12 @@ class _Events:
         if ladder is None or kind is None:
             return
         most = HORIZON_MS // SECOND_MS if kind == Kind.SECONDS and self._case.walk.bands else LARGEST_USE[kind]
+        dues = ladder.dues_of(ladder.steps[0])
         for bound, last, beyond in (
-            (ladder.least, "minimum charge: the last unit it covers", "minimum charge: one more"),
-            (
-                ladder.most - 1 if ladder.most else 0,
-                "maximum charge: the last unit before it",
-                "maximum charge: reached",
-            ),
+            (dues.least, "minimum charge: the last unit it covers", "minimum charge: one more"),
+            (dues.most - 1 if dues.most else 0, "maximum charge: the last unit before it", "maximum charge: reached"),
         ):
-            due = ladder.fee + bound
+            due = dues.fee + bound
             if bound:
                 units = self._last(rated, due, most)
                 if 0 < units < most:

@@ -30,11 +30,14 @@ class Exchanges:
 
     def at(self, of: str, into: str, at_ms: int) -> Exchange | None:
         """The rate in force; None where there is none yet."""
-        instants = self._from_ms.get((of, into))
-        if instants is None:
-            return None
-        place = bisect_right(instants, at_ms)
+        place = bisect_right(self._from_ms.get((of, into), []), at_ms)
         return self._rates[of, into][place - 1][1] if place else None
+
+    def another_ms(self, of: str, into: str, at_ms: int) -> int:
+        """When there will be another rate; 0 where that is not known."""
+        instants = self._from_ms.get((of, into), [])
+        place = bisect_right(instants, at_ms)
+        return instants[place] if place < len(instants) else 0
 
 
 class Catalog:

@@ -45,9 +45,11 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         first = further = self.per.amount
         if self.increment is not None:
             first, further = draft.increment(self.increment).in_unit(kind)
+        if first != further and not self.split:
+            raise ValueError("expected blocks of one size where `split` is false: one balance pays each of them")
         if max(first, further) > PER_MAX:
             raise ValueError(f"expected blocks of at most {PER_MAX} {kind.name.lower()}: give an `increment`")
         scope = self.scope or draft.service
         draft.steps = [Step(paid_in, scope, further, self.takes or further, single=not self.split)]
         if first != further:
-            draft.steps.insert(0, Step(paid_in, scope, first, first, reach=first, single=not self.split))
+            draft.steps.insert(0, Step(paid_in, scope, first, first, reach=first))

@@ -10,8 +10,8 @@ cost less money; `units_for` and `price_of` are inverse; nothing is granted that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -53,6 +53,27 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     """How the service is delivered here. A grant never runs from one grade into another."""
     single: bool = False
     """Each block is paid by one bucket; else by several, in their order."""
+    dues: int = 0
+    """Which of the ladder's `dues`, counted from 1, hold for a line here; 0: none."""
+
+
+class Dues(msgspec.Struct, array_like=True, frozen=True):
+    """What is due of a line besides the price of its blocks, by the step it is at. A block without a price is not paid
+    by money: it makes none of this due but a fee that is not `waived`."""
+
+    fee: int = 0
+    """Set-up fee, micro-units: due with the first unit of the line, once."""
+    waived: bool = False
+    """The fee is due with the first block that money pays instead: never while a bundle does."""
+    least: int = 0
+    """What the blocks of the line that money pays cost together at least, due with the first of them."""
+    most: int = 0
+    """What they cost together at most; 0: no such bound."""
+    ends: bool = False
+    """Nothing is granted once `most` is due; else the rest is free."""
+
+
+NOTHING_DUE: Final = Dues()
 
 
 class Count(msgspec.Struct, array_like=True, frozen=True):
@@ -72,24 +93,18 @@ class Ladder(msgspec.Struct, array_like=True, frozen=True):
     """Steps in order, what is due besides them, the counters fed, and where the price came from."""
 
     steps: tuple[Step, ...]
-    fee: int = 0
-    """Set-up fee, micro-units: due with the first unit of the line, once."""
+    dues: tuple[Dues, ...] = ()
     counts: tuple[Count, ...] = ()
     tag: str = ""
     """Tariff, version and rows that made this ladder; kept on every usage record."""
     version: int = 1
-    fee_waived: bool = False
-    """The fee is due with the first block that money pays instead: never while a bundle does."""
-    least: int = 0
-    """What the blocks of the line that money pays cost together at least, due with the first of them."""
-    most: int = 0
-    """What they cost together at most; 0: no such bound."""
-    most_ends: bool = False
-    """Nothing is granted once `most` is due; else the rest is free."""
     slack: int = 0
     """Held on top of every grant: a price that changes inside it is rounded twice."""
     terms: str = ""
     """Tax and exchange rate, as they stand on usage records."""
+
+    def dues_of(self, step: Step) -> Dues:
+        return self.dues[step.dues - 1] if step.dues else NOTHING_DUE
 
 
 class Position(Protocol):
@@ -103,7 +118,7 @@ class Position(Protocol):
     rest_rounding: int
     fee_paid: bool
     spent: int
-    """Sum of the blocks that money paid, before `least` and `most`..."""
+    """Sum of the blocks that money paid, before `least`..."""
     charged: int
     """... and what was due for it, without the fee."""
 
@@ -111,13 +126,13 @@ class Position(Protocol):
 class Purse(Protocol):
     """The balances a climb may use. `payer` is one of `payers`, or None for all of them together."""
 
-    def payers(self, kind: int, scope: str) -> list[int]:
-        """Buckets that may pay, in their order."""
+    def payers(self, kind: int, scope: str, *, owing: bool) -> Sequence[Any]:
+        """Those that may pay alone, in their order. `owing`: the last of them owes whatever the others do not cover."""
 
-    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+    def available(self, kind: int, scope: str, payer: Any = None) -> int:
         """What buckets of this kind can pay now, never below 0."""
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: Any = None) -> None:
         """Take this much. Beyond `available` only money in a settlement is ever asked for: it becomes debt."""
 
     def mark(self) -> int:
@@ -142,7 +157,7 @@ class Rung(NamedTuple):
     """What a climb covered by one step, for those who want to be told (tariffs/explain.py)."""
 
     step: int
-    """Index in the ladder; -1: what is due before the first block."""
+    """Index in the ladder; -1: what is due before a block."""
     units: int
     """Of the line, from where the rung begins; whole blocks but for the last of a bundle."""
     blocks: int
@@ -192,68 +207,73 @@ def climb(
     spent, charged, fee_paid = line.spent, line.charged, line.fee_paid
     open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
     safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)  # where no block was open
-    upfront = (0 if fee_paid or ladder.fee_waived else ladder.fee) + (ladder.slack if grant else 0)
-    if upfront:
-        scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
-        if grant and purse.available(Kind.MONEY, scope) < upfront:
-            line.total, line.paid_ahead = start + at, 0
-            return Climbed(at, 0)
-        purse.take(Kind.MONEY, scope, upfront)
-        cost, open_units = upfront, 1  # due with the first unit: without that, not at all
-        if trace is not None:
-            trace.append(Rung(-1, 0, 0, 0, upfront))
-    fee_paid = fee_paid or not ladder.fee_waived
+    slack = ladder.slack if grant else 0
 
     for number, step in enumerate(ladder.steps):
-        kind, scope, priced = step.kind, step.scope, (step.price, step.per, step.rounding)
+        kind, scope, priced, dues = step.kind, step.scope, (step.price, step.per, step.rounding), ladder.dues_of(step)
         short = ended = False
-        for payer in _payers(step, purse, grant) if step.single else ANYBODY:
-            run = rest if same == priced else 0
-            room = _room(ladder, step, need, start, at, cost, run, spent, charged, counters, at_ms, ms_per_unit)
+        owing = kind == Kind.MONEY and not grant
+        for payer in purse.payers(kind, scope, owing=owing) if step.single else ANYBODY:
+            run, fee, short = rest if same == priced else 0, 0 if fee_paid else dues.fee, False
+            room = _room(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
             if room <= 0:
-                short = False
                 break
             available = purse.available(kind, scope, payer)
-            # A bundle that has nothing left is no change of grade.
+            # A bundle that has nothing left is no change of grade, and has no say in what is due.
             nothing = kind != Kind.MONEY and (available if step.single else available * step.block) < step.price
             if grant and (
                 step.stop
                 or (grade is not None and grade != step.grade and open_units == 0 and not nothing)
-                or (ladder.most_ends and spent >= ladder.most)
+                or (dues.ends and spent >= dues.most)
             ):
                 ended = True
                 break
-            if grant and ladder.most_ends and kind == Kind.MONEY and step.price:
-                room = min(room, (affordable(step, ladder.most - spent - 1, run) + 1) * step.block)
+            upfront = 0 if nothing else slack + (0 if dues.waived else fee)
+            if upfront:  # due with the first unit: without that, not at all
+                money_scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
+                if grant and purse.available(Kind.MONEY, money_scope) < upfront:
+                    ended = True
+                    break
+                purse.take(Kind.MONEY, money_scope, upfront)
+                cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
+                fee = fee if dues.waived else 0
+                available = purse.available(kind, scope, payer)
+                if trace is not None:
+                    trace.append(Rung(-1, 0, 0, 0, upfront))
+                room = _room(
+                    ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit
+                )
+            fee_paid = fee_paid or not (dues.waived or nothing)
+            if room <= 0:  # the fee alone brought a counter there
+                break
             blocks = blocks_started(room, step.block)
-            if kind == Kind.MONEY:
-                fee = 0 if fee_paid else ladder.fee
-                limit = _within(ladder, spent, charged, available - fee)
+            amount = taken = 0
+            if kind != Kind.MONEY:
+                short = step.price * blocks > available
+                if short:
+                    blocks = available // step.price
+                amount = taken = step.price * blocks
+                if blocks:
+                    purse.take(kind, scope, amount, payer)
+            elif step.price:
+                if grant and dues.ends:
+                    blocks = min(blocks, affordable(step, dues.most - spent - 1, run) + 1)
+                limit = _within(dues, spent, charged, available - fee)
                 amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
                 short = (grant or payer is not None) and limit is not None and amount > limit
                 if short and limit is not None:
                     blocks = affordable(step, limit, run)
                     amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
-                if amount > EXACT_MAX or (not ladder.most and spent + amount > EXACT_MAX):
+                if amount > EXACT_MAX or (not dues.most and spent + amount > EXACT_MAX):
                     raise TooLarge
-                taken = 0
                 if blocks:
-                    bound = ladder.most or EXACT_MAX
+                    bound = dues.most or EXACT_MAX
                     spent = max(min(spent + amount, bound), spent)
-                    due = max(min(max(spent, ladder.least), bound), charged)
+                    due = max(min(max(spent, dues.least), bound), charged)
                     taken = fee + due - charged
                     purse.take(kind, scope, taken, payer)
                     cost, charged, fee_paid = cost + taken, due, True
                     rest, same = left, priced
-            else:
-                amount = step.price * blocks
-                short = amount > available
-                if short:
-                    blocks = available // step.price
-                    amount = step.price * blocks
-                taken = amount
-                if blocks:
-                    purse.take(kind, scope, amount, payer)
             covered = blocks * step.block
             if trace is not None and blocks:
                 trace.append(Rung(number, covered, blocks, amount, taken))
@@ -288,18 +308,12 @@ def climb(
     return Climbed(min(units, at), cost, grade)
 
 
-def _payers(step: Step, purse: Purse, grant: bool) -> list[int | None]:
-    """One bucket after the other; of use that happened, all of them together owe the rest."""
-    rest = [None] if step.kind == Kind.MONEY and not grant else []
-    return [*purse.payers(step.kind, step.scope), *rest]
-
-
-def _within(ladder: Ladder, spent: int, charged: int, money: int) -> int | None:
+def _within(dues: Dues, spent: int, charged: int, money: int) -> int | None:
     """What further blocks may come to so that at most `money` is due for them; None: no matter what."""
     due = charged + money
-    if ladder.most and due >= ladder.most:
+    if dues.most and due >= dues.most:
         return None
-    return -1 if due < ladder.least else due - spent
+    return -1 if due < dues.least else due - spent
 
 
 def _room(
@@ -309,6 +323,7 @@ def _room(
     start: int,
     at: int,
     cost: int,
+    fee: int,
     run: int,
     spent: int,
     charged: int,
@@ -335,7 +350,7 @@ def _room(
             return 0
         elif fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
             # the block whose price, rounded as it will be, brings the counter there still begins in this step
-            limit = _within(ladder, spent, charged, left - cost - 1)
+            limit = _within(ladder.dues_of(step), spent, charged, left - cost - fee - 1)
             if limit is not None:
                 room = min(room, (affordable(step, limit, run) + 1) * step.block)
     return room
@@ -360,13 +375,16 @@ def check_ladder(ladder: Ladder) -> None:
             raise ValueError(f"a price of more than {PER_MAX} micro-units per {step.per} blocks: reduce the fraction")
         if step.kind != Kind.MONEY and (step.per != 1 or not 1 <= step.price <= PER_MAX or step.block > PER_MAX):
             raise ValueError(f"a bundle step has a whole price of at least 1 for each block: {step}")
+        if not 0 <= step.dues <= len(ladder.dues):
+            raise ValueError(f"dues that the ladder does not have: {step}")
     last = ladder.steps[-1]
     if last.kind != Kind.MONEY or last.reach or last.counter or last.until_ms:
         raise ValueError("the last step is paid with money and has no bound")
-    if not 0 <= ladder.fee <= EXACT_MAX:
-        raise ValueError(f"set-up fee out of range: {ladder.fee}")
-    if not 0 <= ladder.least <= EXACT_MAX or not 0 <= ladder.most <= EXACT_MAX or 0 < ladder.most < ladder.least:
-        raise ValueError(f"minimum or maximum charge out of range: {ladder.least}, {ladder.most}")
+    for dues in ladder.dues:
+        if not all(0 <= amount <= EXACT_MAX for amount in (dues.fee, dues.least, dues.most)):
+            raise ValueError(f"set-up fee, minimum or maximum charge out of range: {dues}")
+        if 0 < dues.most < dues.least or (dues.ends and not dues.most):
+            raise ValueError(f"maximum charge out of range: {dues}")
 
 
 def tier_of(ladder: Ladder) -> str:

@@ -195,7 +195,6 @@ def _reasons(case: Case, region: Region, before: tuple[Row, ...], after: tuple[R
             drafts = case.drafts(Occurs(region, rows, case.walk.spans[0]))
         except ValueError:
             return []
-        charge = next((draft for draft in drafts if draft.least or draft.most), drafts[0])
         priced = [draft for draft in drafts if draft.verdict is Verdict.PRICED]
         sides.append(
             {
@@ -203,7 +202,6 @@ def _reasons(case: Case, region: Region, before: tuple[Row, ...], after: tuple[R
                 "the unit": {draft.unit for draft in priced if draft.unit is not None},
                 "the unit beside": {draft.beside_unit for draft in priced if draft.beside_unit is not None},
                 "whether it is free": drafts[0].free and len(drafts) == 1,
-                "the minimum or maximum charge": (charge.least, charge.most, charge.most_ends),
                 "the grade": {draft.grade for draft in drafts},
             }
         )

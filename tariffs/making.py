@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import msgspec
 
 from tariffs.draft import Draft, Verdict
 from tariffs.inputs import Inputs
-from tariffs.ladder import STEPS_MAX, Count, Ladder, Step, check_ladder
+from tariffs.ladder import NOTHING_DUE, STEPS_MAX, Count, Dues, Ladder, Step, check_ladder
 from tariffs.tariff import Chain, Rated, Segment, Tariff
 from tariffs.terms import Exchange
 from tariffs.units import Kind
@@ -119,12 +119,13 @@ class Making:
         now, drafts = spans[0]
         head = drafts[0]
         unit = _unit(drafts, beside)
+        dues: list[Dues] = []
         counts, period_ms = self._counts(unit)
         parts: list[list[Step]] = []
         cut_ms = 0
         # Of volume nobody knows when it was used, so of its price one change at most.
         for segment, of_segment in spans if unit == Kind.SECONDS else spans[:2]:
-            steps = self._steps(segment.chain, of_segment, beside, segment.until_ms)
+            steps = self._steps(segment, of_segment, beside, dues)
             if parts and (cut_ms == period_ms or sum(map(len, parts)) + len(steps) > STEPS_MAX):
                 break
             parts.append(steps)
@@ -134,18 +135,8 @@ class Making:
             parts.pop(0)
         change_ms = now.until_ms if len(parts) > 1 and unit != Kind.SECONDS else 0
         terms = self._tariff.terms(now.chain, self._facts, self._inputs, self._exchange)
-        ladder = Ladder(tuple(step for steps in parts for step in steps), counts=counts, tag=tag, terms=str(terms))
-        if not beside:
-            fee = next((draft for draft in drafts if draft.fee), head)
-            most = next((draft for draft in drafts if draft.most), head)
-            ladder = msgspec.structs.replace(
-                ladder,
-                fee=fee.fee,
-                fee_waived=fee.fee_waived,
-                least=_least(drafts),
-                most=most.most,
-                most_ends=most.most_ends,
-            )
+        steps = [step for part in parts for step in part]
+        ladder = Ladder(tuple(steps), tuple(dues), counts, tag, terms=str(terms))
         check_ladder(ladder)
         said = next((draft.grant for draft in drafts if draft.grant is not None), None)
         whole, blocks, minimum, quantum = (False, False, 0, 0) if beside or said is None else said
@@ -176,34 +167,51 @@ class Making:
                 period_ms = sooner(period_ms, count.until_ms)
         return tuple(counts), period_ms
 
-    def _steps(self, chain: Chain, drafts: Drafts, beside: bool, until_ms: int) -> list[Step]:
-        """Of one band: its rows one after the other, and the end where the last of them has a limit too."""
+    def _steps(self, segment: Segment, drafts: Drafts, beside: bool, dues: list[Dues]) -> list[Step]:
+        """Of one band: its rows one after the other, and the end where the last of them has a limit too. What is due
+        besides is added to `dues`."""
+        chain, until_ms = segment
+        if beside:  # of the first row that says so, whatever its limits: they are of the other unit
+            found = next((draft.beside for draft in drafts if draft.beside), [Step(scope=self._inputs.service)])
+            return [msgspec.structs.replace(step, until_ms=until_ms) for step in found]
+        sold = [draft for draft in drafts if draft.verdict is Verdict.PRICED]
         steps: list[Step] = []
-        for row, draft in zip(chain.rows, drafts, strict=True):
-            if draft.verdict is not Verdict.PRICED:  # after rows with a limit: nothing more is sold
-                steps.append(_end(draft.service, steps, until_ms))
-                return steps
-            if not beside:
-                key = row.tally.count(self._facts, self._zone, self._at_ms).key if row.tally else ""
-                limit = row.limit(self._inputs.attributes) if row.tally else 0
-                steps += row.bounded(draft.steps, key, limit, until_ms)
-            elif draft.beside:  # of the first row that says so, whatever its limits: they are of the other unit
-                return [msgspec.structs.replace(step, until_ms=until_ms) for step in draft.beside]
-        if beside:
-            return [Step(scope=self._inputs.service, until_ms=until_ms)]
-        if not chain.rows[-1].ends:
-            steps.append(_end(self._inputs.service, steps, until_ms))
+        for place, (row, draft) in enumerate(zip(chain.rows, sold, strict=False)):
+            key = row.tally.count(self._facts, self._zone, self._at_ms).key if row.tally else ""
+            limit = row.limit(self._inputs.attributes) if row.tally else 0
+            steps += row.bounded(draft.steps, key, limit, until_ms, _noted(dues, sold[place:]))
+        if not chain.rows[-1].ends or len(sold) < len(drafts):
+            steps += self._end(sold, until_ms, dues)
         return steps
+
+    def _end(self, drafts: Drafts, until_ms: int, dues: list[Dues]) -> Iterator[Step]:
+        """Nothing is granted here; use that happens all the same costs what the last row that has a price makes it."""
+        last = next((draft for draft in reversed(drafts) if _paid_by_money(draft)), drafts[-1])
+        steps = _paid_by_money(last) or [Step(scope=self._inputs.service)]
+        for step in steps:
+            yield msgspec.structs.replace(step, until_ms=until_ms, stop=True, dues=_noted(dues, [last]))
 
 
 def _for_good(steps: Iterable[Step]) -> list[Step]:
     return [msgspec.structs.replace(step, until_ms=0) for step in steps]
 
 
-def _end(service: str, steps: Sequence[Step], until_ms: int) -> Step:
-    """Nothing is granted here; use that happens all the same costs what the last step of money costs."""
-    last = next((step for step in reversed(steps) if step.kind == Kind.MONEY), Step(scope=service))
-    return msgspec.structs.replace(last, reach=0, counter="", counter_reach=0, until_ms=until_ms, stop=True)
+def _paid_by_money(draft: Draft) -> list[Step]:
+    return [step for step in draft.steps if step.kind == Kind.MONEY]
+
+
+def _noted(dues: list[Dues], drafts: Drafts) -> int:
+    """The number of what is due of a line at the first of these rows: each as the first that has one says. (A row at
+    its limit says no more.)"""
+    fee = next((draft for draft in drafts if draft.fee), drafts[0])
+    least = next((draft.least for draft in drafts if draft.least), 0)
+    most = next((draft for draft in drafts if draft.most), drafts[0])
+    found = Dues(fee.fee, fee.fee_waived, least, most.most, most.most_ends)
+    if found == NOTHING_DUE:
+        return 0
+    if found not in dues:
+        dues.append(found)
+    return dues.index(found) + 1
 
 
 def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:
@@ -213,21 +221,14 @@ def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:
     return next(iter(units), None)
 
 
-def _least(drafts: Iterable[Draft]) -> int:
-    """Of a line: as the first of its rows that has one says. So it is with fees, maxima, grants."""
-    return next((draft.least for draft in drafts if draft.least), 0)
-
-
 def _goes_on(before: Drafts, after: Drafts) -> bool:
     """A grant may run from one band into the next: the same kind of service, only its price is another."""
     if not after or any(draft.verdict is not Verdict.PRICED for draft in (before[0], after[0])):
         return False
 
     def same(drafts: Drafts) -> tuple[Any, ...]:
-        most = next((draft for draft in drafts if draft.most), drafts[0])
-        ends = (_least(drafts), most.most, most.most_ends)
         grades = {draft.grade for draft in drafts}
-        return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, ends, grades
+        return _unit(drafts, False), _unit(drafts, True), drafts[0].free and len(drafts) == 1, grades
 
     return same(before) == same(after)
 

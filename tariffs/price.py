@@ -16,13 +16,13 @@ class _Open(msgspec.Struct):
     money: int
     taken: int = 0
 
-    def payers(self, kind: int, scope: str) -> list[int]:
-        return [0] if kind == Kind.MONEY else []
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[None]:
+        return [None] if kind == Kind.MONEY else []
 
-    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+    def available(self, kind: int, scope: str, payer: None = None) -> int:
         return max(self.money - self.taken, 0) if kind == Kind.MONEY else 0
 
-    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+    def take(self, kind: int, scope: str, amount: int, payer: None = None) -> None:
         self.taken += amount
 
     def mark(self) -> int:

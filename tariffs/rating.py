@@ -83,18 +83,20 @@ def _line(
 ) -> Rated:
     ahead_ms = 0  # from when on a tariff in front of the one that prices now will
     for tariff in chain:
-        exchange = None
+        exchange, another_ms, pair = None, 0, (tariff.currency, currency)
         if tariff.currency != currency:
-            exchange = catalog.exchanges.at(tariff.currency, currency, at_ms)
+            exchange = catalog.exchanges.at(*pair, at_ms)
+            another_ms = catalog.exchanges.another_ms(*pair, at_ms)
         rated = find(tariff, line[0], line[1], inputs, at_ms, exchange, to_ms)
         if rated is None:
             continue
         if rated.verdict is Verdict.NOT_YET:
             ahead_ms = sooner(ahead_ms, rated.cut_ms)
         elif rated.verdict is Verdict.PRICED and exchange is None and tariff.currency != currency:
-            return _no_exchange(tariff.currency, currency)
+            return _no_exchange(*pair)
         else:
-            return _cut(rated, ahead_ms) if ahead_ms else rated
+            until_ms = sooner(ahead_ms, another_ms)
+            return _cut(rated, until_ms) if until_ms else rated
     return UNMATCHED
 
 
@@ -104,7 +106,7 @@ def _no_exchange(of: str, into: str) -> Rated:
 
 
 def _cut(rated: Rated, at_ms: int) -> Rated:
-    """Another tariff may price from then on: no grant runs over it."""
+    """Another tariff or rate of exchange may price from then on: no grant runs over it."""
     if rated.cut_ms and rated.cut_ms <= at_ms:
         return rated
     keeps = rated.change_ms < at_ms

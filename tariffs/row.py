@@ -81,10 +81,10 @@ class Row:
             element.apply(draft)
         return draft
 
-    def bounded(self, steps: Iterable[Step], counter: str, limit: int, until_ms: int) -> Iterator[Step]:
+    def bounded(self, steps: Iterable[Step], counter: str, limit: int, until_ms: int, dues: int) -> Iterator[Step]:
         """Steps within its limits, and before `until_ms` (0: for good)."""
         for step in steps:
             reach = min(step.reach or self.first, self.first or step.reach)
             yield msgspec.structs.replace(
-                step, reach=reach, counter=counter, counter_reach=limit if counter else 0, until_ms=until_ms
+                step, reach=reach, counter=counter, counter_reach=limit if counter else 0, until_ms=until_ms, dues=dues
             )

@@ -42,8 +42,8 @@ class _Paid:
         for kind, bucket, amount in units_paid:
             self._left[kind, bucket] = self._left.get((kind, bucket), 0) + amount
 
-    def payers(self, kind: int, scope: str) -> list[int]:
-        return [bucket for of, bucket in self._left if of == kind]
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[int | None]:
+        return [None] if owing else [bucket for of, bucket in self._left if of == kind]
 
     def available(self, kind: int, scope: str, payer: int | None = None) -> int:
         if kind == Kind.MONEY:

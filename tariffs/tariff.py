@@ -123,12 +123,17 @@ class Tariff:
         """Of making.find."""
 
     def changed_by(self, promotions: Iterable[Tariff]) -> Tariff:
-        """This tariff with the surcharges and discounts of these, after its own of their kind."""
+        """This tariff with the surcharges and discounts of these, after its own of their kind; amounts in another
+        currency change nothing."""
         bands, changes, tag = dict(self.parts.bands), list(self.parts.changes), self.tag
         for one in promotions:
             shift, tag = len(bands), f"{tag}+{one.tag}"
             bands |= {f"{one.name}/{name}": band for name, band in one.parts.bands.items()}
-            changes += [(sign, each._replace(bands=each.bands << shift)) for sign, each in one.parts.changes]
+            changes += [
+                (sign, each._replace(bands=each.bands << shift))
+                for sign, each in one.parts.changes
+                if each.what.amount is None or one.currency == self.currency
+            ]
         changes.sort(key=lambda one: -one[0])  # surcharges first; each list in its order
         return Tariff(msgspec.structs.replace(self.parts, bands=bands, changes=changes), tag)
 

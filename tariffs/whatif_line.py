@@ -32,8 +32,8 @@ class Purse:
     def add(self, kind: int, bucket: int, units: int) -> None:
         self._left[kind, bucket] = self._left.get((kind, bucket), 0) + units
 
-    def payers(self, kind: int, scope: str) -> list[int]:
-        return [bucket for of, bucket in self._left if of == kind]
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[int | None]:
+        return [None] if owing else [bucket for of, bucket in self._left if of == kind]
 
     def available(self, kind: int, scope: str, payer: int | None = None) -> int:
         if kind == Kind.MONEY or self._endless:

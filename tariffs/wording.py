@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from tariffs.ladder import Ladder, Rung, Step
+from tariffs.ladder import Dues, Ladder, Rung, Step
 from tariffs.units import MICRO, Kind, Rounding
 
 DIGITS: Final = 12
@@ -78,18 +78,23 @@ def step(step: Step, unit: int | None, zone: ZoneInfo) -> str:
     return ", ".join([text, *ends])
 
 
+def dues(due: Dues) -> Iterator[str]:
+    """What is due besides the steps."""
+    if due.fee:
+        yield f"set-up fee {money(due.fee)} with the first {'block that money pays' if due.waived else 'unit'}"
+    if due.least:
+        yield f"what money pays costs at least {money(due.least)}"
+    if due.most:
+        then = "then nothing more is granted" if due.ends else "then it is free"
+        yield f"what money pays costs at most {money(due.most)}, {then}"
+
+
 def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo) -> list[str]:
     """All that is due, in order."""
-    text = []
-    if ladder.fee:
-        when = "block that money pays" if ladder.fee_waived else "unit"
-        text.append(f"set-up fee {money(ladder.fee)} with the first {when}")
-    text += [f"{place}. {step(one, unit, zone)}" for place, one in enumerate(ladder.steps, start=1)]
-    if ladder.least:
-        text.append(f"what money pays costs at least {money(ladder.least)}")
-    if ladder.most:
-        then = "then nothing more is granted" if ladder.most_ends else "then it is free"
-        text.append(f"what money pays costs at most {money(ladder.most)}, {then}")
+    text = [f"{place}. {step(one, unit, zone)}" for place, one in enumerate(ladder.steps, start=1)]
+    for number, due in enumerate(ladder.dues, start=1):
+        at = [str(place) for place, one in enumerate(ladder.steps, start=1) if one.dues == number]
+        text += [f"{what} ({'step' if len(at) == 1 else 'steps'} {', '.join(at)})" for what in dues(due)]
     text += [f"counts into {count.key}" for count in ladder.counts]
     if ladder.terms:
         text.append(f"contains {ladder.terms.replace(';', ', ').replace('tax=', 'tax in parts per million: ')}")

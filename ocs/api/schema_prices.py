@@ -11,7 +11,7 @@ from ocs.api.texts import Money, Quantity, Time
 from tariffs.explain import Explanation
 
 Name = Annotated[str, Meta(max_length=64)]
-Fact = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Fact = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
 Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Unit = Literal["octets", "seconds", "units"]
 

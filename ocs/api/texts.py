@@ -11,7 +11,7 @@ from msgspec import Meta
 from ocs.api.problems import Problem
 from tariffs.units import EXACT_MAX, MICRO
 
-MONEY: Final = r"^-?[0-9]{1,10}(\.[0-9]{1,6})?$"
+MONEY: Final = r"^-?[0-9]{1,10}(\.[0-9]{1,6})?$(?!\n)"
 
 Money = Annotated[
     str,
@@ -25,7 +25,7 @@ Money = Annotated[
 Quantity = Annotated[
     str,
     Meta(
-        pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,6})?$",
+        pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,6})?$(?!\n)",
         max_length=24,
         description="Money as a decimal string, or a whole number of octets, seconds or units",
         examples=["10.00", "1073741824"],
@@ -34,7 +34,7 @@ Quantity = Annotated[
 Time = Annotated[
     str,
     Meta(
-        pattern=r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$",
+        pattern=r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$(?!\n)",
         max_length=40,
         description="An instant, RFC 3339 with its offset; kept to the millisecond",
         examples=["2026-03-29T02:00:00+02:00"],

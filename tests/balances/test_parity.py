@@ -15,7 +15,7 @@ import pytest
 from balances import ops, scripts
 from balances.ops import Action, Ask, Charge, Phase, Report
 from balances.packing import fresh_account
-from tariffs.ladder import Count, Ladder, Step
+from tariffs.ladder import Count, Dues, Ladder, Step
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.twins import Twins, check_entries
 from tests.servers import LiveValkey
@@ -30,6 +30,12 @@ def twins(redis_url: str) -> Iterator[Twins]:
     twins = Twins(redis_url)
     yield twins
     twins.close()
+
+
+def random_dues(rng: Random) -> Dues:
+    least = rng.choice((0, 0, 0, 7, 120_000))
+    most = rng.choice((0, 0, least + 1, least + 200_000))
+    return Dues(rng.choice((0, 0, 30_000)), rng.random() < 0.3, least, most, most > 0 and rng.random() < 0.5)
 
 
 def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
@@ -70,17 +76,12 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
         counts.append(Count("window", rng.randrange(2), window_ms=3_000_000))
     if rng.random() < 0.2:
         counts.append(Count("once", 0, window_ms=2_000_000, once=True))
-    least = rng.choice((0, 0, 0, 7, 120_000))
-    most = rng.choice((0, 0, least + 1, least + 200_000))
+    dues = [random_dues(rng) for _ in range(rng.choice((0, 0, 1, 2)))]
     return Ladder(
-        tuple(steps),
-        fee=rng.choice((0, 0, 0, 30_000)),
-        counts=tuple(counts),
+        tuple(msgspec.structs.replace(step, dues=rng.randint(0, len(dues))) for step in steps),
+        tuple(dues),
+        tuple(counts),
         tag=f"t@{rng.randrange(3)}",
-        fee_waived=rng.random() < 0.3,
-        least=least,
-        most=most,
-        most_ends=most > 0 and rng.random() < 0.5,
         slack=rng.choice((0, 0, 1)),
         terms=rng.choice(("", "tax=190000")),
     )

@@ -16,6 +16,8 @@ from math import ceil, floor
 from tariffs.ladder import COUNT_UNITS, Ladder, Step
 from tariffs.units import Kind, Rounding
 
+DEBTOR = -1
+
 
 class Purse:
     """Buckets as (kind, scope, amount); the last is main money, which takes what nobody covers."""
@@ -33,14 +35,19 @@ class Purse:
     def _paying(self, kind: int, scope: str) -> list[int]:
         return [at for at, (k, s) in enumerate(self.scopes) if k == kind and s in ("", scope)]
 
-    def payers(self, kind: int, scope: str) -> list[int]:
-        return self._paying(kind, scope)
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[int]:
+        return [*self._paying(kind, scope), DEBTOR] if owing else self._paying(kind, scope)
 
     def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        if payer == DEBTOR:
+            return 10**18
         return max(sum(self.balances[at] for at in self._paying(kind, scope) if payer in (None, at)), 0)
 
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         assert amount >= 0
+        if payer == DEBTOR:
+            self._move(len(self.scopes) - 1, amount)
+            return
         if payer is not None:
             assert amount <= self.balances[payer]
             self._move(payer, amount)
@@ -110,17 +117,21 @@ class Blockwise:
         """The next block, and of the steps behind what its bundle lacks; its grade, or None when any part is not
         covered."""
         owed, first, grade = 1, 0, None
-        if self.ladder.fee and not self.fee_paid and not self.ladder.fee_waived:
-            scope = self._money_scope()
-            if grant and self.purse.available(Kind.MONEY, scope) < self.ladder.fee:
-                return None
-            self._pay(Kind.MONEY, scope, self.ladder.fee)
-            self.fee_paid = True
         while owed > 0:
             at = next(at for at in range(first, len(self.ladder.steps)) if not self._over(self.ladder.steps[at]))
             step = self.ladder.steps[at]
-            if grant and (step.stop or (self.ladder.most_ends and self.spent >= self.ladder.most)):
+            dues = self.ladder.dues_of(step)
+            if step.kind != Kind.MONEY and self._bundled(step) == 0:
+                first = at + 1
+                continue
+            if grant and (step.stop or (dues.ends and self.spent >= dues.most)):
                 return None
+            if not self.fee_paid and not dues.waived:
+                if grant and self.purse.available(Kind.MONEY, self._money_scope()) < dues.fee:
+                    return None
+                self._pay(Kind.MONEY, self._money_scope(), dues.fee)
+                self.fee_paid = True
+                continue  # the fee may have brought a counter to its bound
             covered = self._money_block(step, grant) if step.kind == Kind.MONEY else self._bundle_block(step)
             if covered is None:
                 return None
@@ -135,17 +146,19 @@ class Blockwise:
         return grade
 
     def _money_block(self, step: Step, grant: bool) -> int | None:
+        if step.price == 0:  # nobody pays it
+            return step.block
         kept = self.run, self.run_exact, self.run_paid
+        dues = self.ladder.dues_of(step)
         spent = self.spent + self._next_amount(step)
-        fee = 0 if self.fee_paid else self.ladder.fee
-        most = self.ladder.most
-        due = max(spent, self.ladder.least)
-        if most:
-            spent, due = max(min(spent, most), self.spent), min(due, most)
+        fee = 0 if self.fee_paid else dues.fee
+        due = max(spent, dues.least)
+        if dues.most:
+            spent, due = max(min(spent, dues.most), self.spent), min(due, dues.most)
         amount = fee + max(due - self.charged, 0)
         payer = None
         if step.single:
-            payers = self.purse.payers(step.kind, step.scope)
+            payers = self.purse.payers(step.kind, step.scope, owing=not grant)
             payer = next((one for one in payers if self.purse.available(step.kind, step.scope, one) >= amount), None)
         if grant and (amount > self.purse.available(step.kind, step.scope) or (step.single and payer is None)):
             self.run, self.run_exact, self.run_paid = kept
@@ -154,21 +167,22 @@ class Blockwise:
         self.spent, self.charged, self.fee_paid = spent, max(due, self.charged), True
         return step.block
 
+    def _bundled(self, step: Step) -> int:
+        """Units that a bundle can cover of its next block."""
+        if not step.single:
+            return min(self.purse.available(step.kind, step.scope) * step.block // step.price, step.block)
+        payers = self.purse.payers(step.kind, step.scope, owing=False)
+        return step.block * any(self.purse.available(step.kind, step.scope, one) >= step.price for one in payers)
+
     def _bundle_block(self, step: Step) -> int:
         """Units covered: the whole block, or what is there of it."""
-        available = self.purse.available(step.kind, step.scope)
-        if step.single:
-            payers = self.purse.payers(step.kind, step.scope)
-            able = [one for one in payers if self.purse.available(step.kind, step.scope, one) >= step.price]
-            if able:
-                self._pay(step.kind, step.scope, step.price, able[0])
-            return step.block if able else 0
-        if available >= step.price:
-            self._pay(step.kind, step.scope, step.price)
-            return step.block
-        covered = available * step.block // step.price
-        if covered:
-            self._pay(step.kind, step.scope, available)
+        covered = self._bundled(step)
+        payers = self.purse.payers(step.kind, step.scope, owing=False) if step.single else [None]
+        payer = next(
+            one for one in payers if self.purse.available(step.kind, step.scope, one) >= step.price * step.single
+        )
+        amount = step.price if covered == step.block else self.purse.available(step.kind, step.scope)
+        self._pay(step.kind, step.scope, amount, payer)
         return covered
 
     def _over(self, step: Step) -> bool:

@@ -163,29 +163,34 @@ class Oracle:
         last. If all have one, further use costs what the last one costs.
         """
         self._fee(begin, money=False)
-        for row in begin.rows:
-            room = self._room(begin, row)
-            if room == 0:
-                continue
-            if "bundle" not in row:
-                return self._pay_priced(begin, row, begin.many if room is None else min(begin.many, room))
+        row = self._pricing(begin)  # once more: the fee may have brought a counter to a limit
+        if row is None or not self._able(begin, row):
+            if row is None:
+                self.line.paid += begin.many  # units are never owed
+                return self.line.paid
+            return self._pay_priced(begin, row, begin.many)
+        if "bundle" in row:
             covered, block = self._pay_bundle(begin.document, row)
-            if covered:
-                first, self.line.paid = self.line.paid, self.line.paid + covered
-                return first + block
-        # Choice: a bundle with nothing left has no price of its own, so the last one is the last that has a price.
-        for row in reversed(begin.rows):
-            if "bundle" not in row:
-                return self._pay_priced(begin, row, begin.many)
-        self.line.paid += begin.many  # units are never owed
-        return self.line.paid
+            first, self.line.paid = self.line.paid, self.line.paid + covered
+            return first + block
+        room = self._room(begin, row)
+        return self._pay_priced(begin, row, begin.many if room is None else min(begin.many, room))
+
+    def _able(self, begin: Begin, row: Row) -> bool:
+        """Is its limit not reached? Units of a bundle are one."""
+        return self._room(begin, row) != 0 and ("bundle" not in row or self._bundled(begin.document, row)[0] > 0)
+
+    def _pricing(self, begin: Begin) -> Row | None:
+        """The row that prices the next block: the first whose limit is not reached, else the last one that has a price.
+        Choice: a bundle with nothing left has no price of its own."""
+        able = (row for row in begin.rows if self._able(begin, row))
+        return next(able, None) or next((row for row in reversed(begin.rows) if "bundle" not in row), None)
 
     def _pay_priced(self, begin: Begin, row: Row, alike: int) -> int:
         """`alike`: so many units, if they are free, are all the same."""
         if "free" in row:
             self.line.paid += 1 if self.unit == "seconds" else alike
             return self.line.paid
-        self._fee(begin, money=True)
         return self._pay_money(begin, row)
 
     def _room(self, begin: Begin, row: Row) -> int | None:
@@ -206,14 +211,16 @@ class Oracle:
         return min(rooms) if rooms else None
 
     def _of_line(self, begin: Begin, key: str) -> Row | None:
-        """Choice: set-up fee, minimum and maximum are of the line: those of the first row from the top that has one
-        and whose limit is not reached."""
+        """A set-up fee, minimum or maximum is, "at each block, of the row that prices it and those below, the first
+        that says one"."""
         if self.base == "beside":
             return None
-        able = [row for row in begin.rows if self._room(begin, row) != 0]
-        if all("bundle" in row for row in able):
-            able += [row for row in begin.rows if "bundle" not in row][-1:] or begin.rows[-1:]
-        return next((row for row in able if key in row), None)
+        pricing = self._pricing(begin)
+        if pricing is None:  # choice: then it is as the last row says
+            pricing = begin.rows[-1]
+        elif not self._able(begin, pricing):
+            return pricing if key in pricing else None
+        return next((row for row in begin.rows[begin.rows.index(pricing) :] if key in row), None)
 
     # ------------------------------------------------------------ counters
 
@@ -254,8 +261,8 @@ class Oracle:
 
     # ------------------------------------------------------------ who pays
 
-    def _pay_bundle(self, document: Document, row: Row) -> tuple[int, int]:
-        """Units of the line that are covered, and the size of the block."""
+    def _bundled(self, document: Document, row: Row) -> tuple[int, int, int]:
+        """Units of the line that it can cover of the next block, the size of that, and what is taken for it."""
         bundle = row["bundle"]
         per_kind, per = quantity(bundle["per"])
         first, further = increment(document.given(bundle.get("increment", per), row, self.facts), per_kind)
@@ -265,11 +272,21 @@ class Oracle:
         cost = Fraction(takes * block, per)
         assert cost.denominator == 1, "a block takes whole units"
         if bundle.get("split", True) is False:
-            left = self.account.pay_by_one(kind, scope, int(cost))
-            return 0 if left else block, block
+            able = self.account.has_one(kind, scope, int(cost))
+            return block if able else 0, block, int(cost)
         part = min(Fraction(self.account.has(kind, scope)) / cost, Fraction(1))
         covered = int(part * block)
-        self.account.pay(kind, scope, -(-takes * covered // per))
+        return covered, block, -(-takes * covered // per)
+
+    def _pay_bundle(self, document: Document, row: Row) -> tuple[int, int]:
+        """Units of the line that are covered, and the size of the block."""
+        covered, block, taken = self._bundled(document, row)
+        bundle = row["bundle"]
+        kind, scope = bundle.get("of", quantity(bundle["per"])[0]), bundle.get("scope", self.facts.service)
+        if bundle.get("split", True) is False:
+            self.account.pay_by_one(kind, scope, taken)
+        else:
+            self.account.pay(kind, scope, taken)
         return covered, block
 
     def _pay_money(self, begin: Begin, row: Row) -> int:
@@ -279,9 +296,14 @@ class Oracle:
         # Choice: the first increment is that of the line, not of each row or band.
         block = first if self.line.paid < first else further
         price = self._final(begin, row, written["price"], fees=False) * block / per
+        line = self.line
+        if price == 0:  # "A block that costs nothing is not paid with money"
+            line.paid += block
+            return line.paid
+        self._fee(begin, money=True)
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
-        line, least, most = self.line, self._bound(begin, "minimum"), self._bound(begin, "maximum")
+        least, most = self._bound(begin, "minimum"), self._bound(begin, "maximum")
         if most is not None and line.worth() > most:  # use that happened is never priced again
             line.done, line.run, line.run_of = max(most, line.charged), Fraction(0), None
         due = max(line.charged, line.worth(), least or 0)

@@ -43,6 +43,10 @@ class Account:
                 amount -= part
         return amount
 
+    def has_one(self, kind: str, scope: str, amount: int) -> bool:
+        """Is there a bucket that covers it alone?"""
+        return any(bucket.pays(kind, scope) and bucket.amount >= amount for bucket in self.buckets)
+
     def pay_by_one(self, kind: str, scope: str, amount: int) -> int:
         """By the first bucket that covers it alone; all of it is left if there is none."""
         for bucket in self.buckets:

@@ -213,6 +213,8 @@ class Document:
                         continue
                     if not document.holds(one.get("when", {}), facts, at_ms):
                         continue
+                    if "amount" in one and document.currency != self.currency:
+                        continue
                     if "percent" in one:
                         percent = document.given(one["percent"], {}, facts)
                         price += sign * price * Fraction(percent or 0) / 100

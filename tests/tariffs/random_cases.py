@@ -60,10 +60,6 @@ class Case:
     beside: bool = False
     """It is the time that is charged besides."""
 
-    def __repr__(self) -> str:
-        numbered = "\n".join(f"# version {at}\n{text}" for at, text in enumerate(self.texts, 1))
-        return f"\n{numbered}# { ({key: value for key, value in vars(self).items() if key != 'texts'}) }\n"
-
     @property
     def start_ms(self) -> int:
         """When it begins."""

@@ -1,6 +1,6 @@
 """Random tariffs, as documents.
 
-They are kept to what the specification gives one price. `leave_out` names what is left out, and why.
+They are kept to what the specification gives one price.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 Table = dict[str, Any]
 
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "America/St_Johns", "UTC"]
-MONEY = ["0.05", "0.06", "0.09", "0.01", "0.0004", "1", "0.123457", "0.000001", "0"]
 SERVICES = {"seconds": "voice", "octets": "data", "units": "sms"}
 PERS = {
     "seconds": ["1 min", "1 s", "7 s", "1 h"],
@@ -49,6 +48,10 @@ def world(unit: str) -> dict[str, bytes]:
 
 class Raw(str):
     """Text that stands in TOML as it is."""
+
+
+MONEY = ["0.05", "0.06", "0.09", "0.01", "0.0004", "1", "0.123457", "0.000001", "0", Raw("0.07"), Raw("1e-3"), 2]
+"""Text, or numbers, which are read exactly, too."""
 
 
 def toml(value: Any) -> str:
@@ -168,7 +171,7 @@ def bundle(draw: st.DrawFn, unit: str) -> Table:
         found["increment"] = one_of(draw, INCREMENTS[unit])
     if chance(draw, 4):
         found["scope"] = "gift"
-    if chance(draw, 2):
+    if "/" not in found.get("increment", "") and chance(draw, 2):
         found["split"] = False
     return found
 
@@ -205,25 +208,6 @@ def row(draw: st.DrawFn, unit: str, named: Table, counters: Table, *, beside: bo
     return found | {"flat": flat(draw, unit, when)}
 
 
-def leave_out(rows: list[Table], counters: Table) -> None:
-    """What test_prices_in_doubt.py says of the code, or where the specification says too little."""
-    limited = any("first" in one or "below" in one for one in rows)
-    free = any("free" in one for one in rows)
-    capped = any(counters[name]["counts"] == "money" for one in rows for name in one.get("below", {}))
-    for one in rows:
-        if limited and free:  # a free row is taken for one that money pays, a row at its limit for one that prices
-            one.pop("minimum", None)
-            one.pop("setup", None)
-        if "setup" in one and (free or capped or "flat" not in rows[-1] or "when" in rows[-1]):
-            one["setup"].pop("waived", None)  # free rows again; a cap does not see a fee that is waived
-        if "bundle" in one:
-            first, _, further = str(one["bundle"].get("increment", "")).partition("/")
-            if further not in ("", first):  # with `split = false` the first increment is lost
-                one["bundle"].pop("split", None)
-        if "flat" in one and not {"when", "first", "below", "bundle"}.isdisjoint(rows[-1]):
-            one["flat"].pop("increment", None)  # after the last limit the first increment is lost
-
-
 @st.composite
 def documents(
     draw: st.DrawFn, name: str, unit: str, *, letter: str = "c", beside: bool = False, whole: bool = False
@@ -251,23 +235,18 @@ def documents(
     found |= {"numbers": {"country": "49"}, "tables": {"world": "world.csv"}, "bands": named, "counters": counters}
     found["surcharges"] = draw(changes(2, named, "s"))
     found["discounts"] = draw(changes(2, named, "d"))
-    if chance(draw, 2):
-        tax: Table = {"name": "vat", "percent": one_of(draw, [19, "7.7"]), "included": chance(draw, 2)}
-        if chance(draw, 4):
+    taxes: list[Table] = []
+    for at in range(draw(st.integers(0, 2))):
+        tax: Table = {"name": f"t{at}", "percent": one_of(draw, [19, "7.7", Raw("2.5")]), "included": chance(draw, 2)}
+        if chance(draw, 3):
             tax["when"] = {"subscriber": {"segment": "gold"}}
-        found["taxes"] = [tax]
+        taxes.append(tax)
+    found["taxes"] = taxes
     many = draw(st.integers(1, 4))
     rows = [row(draw, unit, named, counters, beside=beside, always=whole and at == many - 1) for at in range(many)]
-    # Fees, minimum and maximum are of the line: where rows follow each other in one band all have the same.
-    apart = not any("first" in one or "below" in one or "bundle" in one for one in rows)
-    same = charges(draw)
     for one in rows:
-        mine = charges(draw) if apart else {key: dict(value) for key, value in same.items()}
-        if "flat" in one:
-            one |= mine
-        elif "bundle" in one and "setup" in mine:
-            one["setup"] = mine["setup"]
-    leave_out(rows, counters)
+        if "free" not in one:
+            one |= charges(draw)
     found["rows"] = rows
     return found
 

@@ -48,9 +48,9 @@ def check(elements: str, table: str) -> None:
         units = int(quantity[0].replace("_", "")) * SIZES[quantity[1] if len(quantity) > 1 else ""]
         micro = int(Decimal(cost) * MICRO)
         assert price_of(found, units, ms_per_unit=ms) == micro, line
-        if units and not found.most_ends:
+        if units and not any(dues.ends for dues in found.dues):
             assert units_for(found, micro, most=units, ms_per_unit=ms) == units, line
             if micro:
                 assert units_for(found, micro - 1, most=units, ms_per_unit=ms) < units, line
     assert price_of(found, 0) == 0  # nothing used, nothing owed: set-up fee and minimum come with the first unit
-    assert found.fee <= EXACT_MAX
+    assert all(dues.fee <= EXACT_MAX for dues in found.dues)

@@ -15,6 +15,7 @@ from tariffs.ladder import (
     COUNT_UNITS,
     Climbed,
     Count,
+    Dues,
     Ladder,
     Step,
     affordable,
@@ -86,6 +87,14 @@ def bundle_step(draw: st.DrawFn) -> Step:
 
 
 @st.composite
+def some_dues(draw: st.DrawFn, *, ends: bool) -> Dues:
+    least = draw(st.sampled_from([0, 0, 0, 3, 70]))
+    most = draw(st.sampled_from([0, 0, 0, least + 1, least + 100]))
+    waived = draw(st.booleans())
+    return Dues(draw(st.sampled_from([0, 0, 25])), waived, least, most, ends and most > 0 and draw(st.booleans()))
+
+
+@st.composite
 def cases(
     draw: st.DrawFn,
     *,
@@ -108,17 +117,9 @@ def cases(
     ]
     if not stops:
         steps = [msgspec.structs.replace(step, stop=False, grade="") for step in steps]
-    least = 0 if single else draw(st.sampled_from([0, 0, 0, 3, 70]))
-    most = 0 if single else draw(st.sampled_from([0, 0, 0, least + 1, least + 100]))
-    ladder = Ladder(
-        tuple(steps),
-        0 if single else draw(st.sampled_from([0, 0, 25])),
-        tuple(Count(key, what) for key, what in counts),
-        fee_waived=draw(st.booleans()),
-        least=least,
-        most=most,
-        most_ends=stops and most > 0 and draw(st.booleans()),
-    )
+    dues = () if single else draw(st.lists(some_dues(ends=stops), max_size=2).map(tuple))
+    steps = [msgspec.structs.replace(step, dues=draw(st.integers(0, len(dues)))) for step in steps]
+    ladder = Ladder(tuple(steps), dues, tuple(Count(key, what) for key, what in counts))
     check_ladder(ladder)
     units = st.tuples(st.sampled_from([int(Kind.OCTETS), int(Kind.SECONDS)]), SCOPES, st.integers(0, 200))
     bonus = st.tuples(st.just(int(Kind.MONEY)), SCOPES, st.integers(0, 200))
@@ -378,7 +379,7 @@ def test_whole_blocks_before_one_that_is_not_covered_stay_granted() -> None:
 
 
 def test_a_waived_fee_waits_for_the_first_block_of_money() -> None:
-    ladder = Ladder((Step(Kind.OCTETS, "", 1, 1), Step(price=2)), fee=25, fee_waived=True)
+    ladder = Ladder((Step(Kind.OCTETS, "", 1, 1, dues=1), Step(price=2, dues=1)), (Dues(25, waived=True),))
     case = Case(ladder, [(Kind.OCTETS, "", 3), (*MAIN, 0)], {}, 0)
     assert [settled(case, cuts)[0] for cuts in ([3], [2, 1], [4], [3, 1], [1, 2, 1, 1])] == [0, 0, 27, 27, 29]
 
@@ -393,7 +394,7 @@ def test_an_empty_bundle_of_another_grade_does_not_end_a_grant() -> None:
 @pytest.mark.parametrize(("least", "most", "units", "cost"), [(0, 0, 30, 40), (15, 0, 30, 45), (0, 5, 30, 5)])
 def test_a_cap_counts_what_is_due_and_not_what_blocks_cost(least: int, most: int, units: int, cost: int) -> None:
     """Ten units of 1 until the cap has 10, then 1.5 each; a minimum of 15 has it full at once, a maximum of 5 never."""
-    steps = (Step(price=1, counter="cap", counter_reach=10), Step(price=3, per=2))
-    ladder = Ladder(steps, counts=(Count("cap", COUNT_MONEY),), least=least, most=most)
+    steps = (Step(price=1, counter="cap", counter_reach=10, dues=1), Step(price=3, per=2, dues=1))
+    ladder = Ladder(steps, (Dues(least=least, most=most),), (Count("cap", COUNT_MONEY),))
     assert settled(Case(ladder, [(*MAIN, 0)], {}, 0), [units])[0] == cost
     assert settled(Case(ladder, [(*MAIN, 0)], {}, 0), [1] * units)[0] == cost

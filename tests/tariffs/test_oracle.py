@@ -1,8 +1,6 @@
 """Prices of random tariffs against an oracle that was written from the specification alone.
 
-`make test` runs some hundred cases of each property, always the same; `pytest -m fuzz` goes looking for more. What the
-random tariffs leave out, because the code is known to differ or the specification to say too little, is in
-`random_tariffs.leave_out` and in test_prices_in_doubt.py.
+`make test` runs some hundred cases of each property, always the same; `pytest -m fuzz` goes looking for more.
 """
 
 from __future__ import annotations
@@ -161,6 +159,24 @@ def test_more_never_costs_less(case: Case, shares: list[int]) -> None:
         cost = case.till(catalog).use([Piece(case.start_ms, max(case.total * share // 100, 1))])
         assert cost >= before
         before = cost
+
+
+@some(200)
+@given(cases(), st.sampled_from([0, 1, 50_000, 99_999, 123_456, 700_000, 3_000_000]))
+def test_what_is_granted_is_covered(case: Case, money: int) -> None:
+    """ "Never grant a block that is not covered": what was granted costs, when it is used, what was held for it, to the
+    micro-unit, and leaves no debt; half of it costs no more."""
+    catalog = catalog_of(case)
+    tills = [case.till(catalog) for _ in range(3)]
+    for till in tills:
+        till.account.buckets[-1].amount = money
+    rated = tills[0].rated(case.start_ms)
+    granted = tills[0].grant(rated, Piece(case.start_ms, tills[0].within(rated, Piece(case.start_ms, case.total))))
+    assert min(tills[0].account.balances()) >= 0
+    if granted.units:
+        assert tills[1].climb(rated, Piece(case.start_ms, granted.units)) == granted.cost
+        assert tills[1].account.balances() == tills[0].account.balances()
+        assert tills[2].climb(rated, Piece(case.start_ms, -(-granted.units // 2))) <= granted.cost
 
 
 @contextmanager

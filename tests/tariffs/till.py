@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tariffs.catalog import Assignment, Catalog
 from tariffs.inputs import Inputs
-from tariffs.ladder import COUNT_MONEY, Count, climb
+from tariffs.ladder import COUNT_MONEY, Climbed, Count, climb
 from tariffs.price import Start
 from tariffs.rating import rate
 from tariffs.tariff import Rated
@@ -19,6 +19,7 @@ from tests.tariffs.oracle_account import Account, Bucket, Piece
 
 KINDS = {"money": Kind.MONEY, "octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS}
 SECOND_MS = 1_000
+DEBTOR = -1
 
 
 class Purse:
@@ -28,22 +29,26 @@ class Purse:
         self._buckets = buckets
         self._taken: list[tuple[int, int]] = []
 
-    def payers(self, kind: int, scope: str) -> list[int]:
+    def payers(self, kind: int, scope: str, *, owing: bool = False) -> list[int]:
         """Which buckets may pay."""
-        return [
+        places = [
             place
             for place, bucket in enumerate(self._buckets)
             if KINDS[bucket.kind] == kind and (not bucket.scope or scope in bucket.scope)
         ]
+        return [*places, DEBTOR] if owing else places
 
     def available(self, kind: int, scope: str, payer: int | None = None) -> int:
         """What they can pay now."""
+        if payer == DEBTOR:
+            return 10**18
         asked = self.payers(kind, scope) if payer is None else [payer]
         return sum(max(self._buckets[place].amount, 0) for place in asked)
 
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         """From one of them, or from all in order."""
-        for place in self.payers(kind, scope) if payer is None else [payer]:
+        asked = [] if payer == DEBTOR else self.payers(kind, scope) if payer is None else [payer]
+        for place in asked:
             part = min(max(self._buckets[place].amount, 0), amount)
             self._move(place, part)
             amount -= part
@@ -113,12 +118,16 @@ class Till:
             while left:
                 if rated is None or 0 < rated.cut_ms <= at_ms:
                     rated = self.rated(at_ms)
-                part = left
-                if rated.unit == Kind.SECONDS and rated.cut_ms:
-                    part = min(left, -(-(rated.cut_ms - at_ms) // SECOND_MS))
+                part = self.within(rated, Piece(at_ms, left))
                 cost += self.climb(rated, Piece(at_ms, part))
                 at_ms, left = at_ms + part * SECOND_MS, left - part
         return cost
+
+    def within(self, rated: Rated, piece: Piece) -> int:
+        """How much of it begins before no grant runs on."""
+        if rated.unit != Kind.SECONDS or not rated.cut_ms:
+            return piece.units
+        return min(piece.units, -(-(rated.cut_ms - piece.at_ms) // SECOND_MS))
 
     def record(self, piece: Piece) -> int:
         """Use by time that has already happened: by one ladder, rated when it was over."""
@@ -150,13 +159,13 @@ class Till:
             return 0
         return self.counters.get(count.key, 0)
 
-    def grade(self, at_ms: int, units: int) -> str | None:
-        """How the network would be told to deliver so many units."""
-        rated = self.rated(at_ms)
+    def grant(self, rated: Rated, piece: Piece) -> Climbed:
+        """As much of it as the account covers; taken from its buckets."""
         assert rated.ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
-        purse = Purse([Bucket("money", 10**12)])
-        return climb(rated.ladder, Start(), units, {}, purse, at_ms=at_ms, ms_per_unit=ms, grant=True).grade
+        values = self.counters | {count.key: self._value(count, piece.at_ms) for count in rated.ladder.counts}
+        purse = Purse(self.account.buckets)
+        return climb(rated.ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=True)
 
     def levels(self) -> dict[str, list[int]]:
         """What counters have, by their names, whatever the period."""

@@ -58,7 +58,7 @@ local function share_out(account, asking, event_ms, now_ms)
     end
     local free = {}
     purse_open(OPEN, {})
-    for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id)), 0) end
+    for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id), OPEN), 0) end
     for _, one in ipairs(asking) do
       if alone[one] then
         purse_open(OPEN, {})

@@ -10,14 +10,19 @@ local function affordable(step, available, rest)
 end
 
 -- What further blocks may come to so that at most `money` is due for them; false: no matter what
-local function within(ladder, spent, charged, money)
-  local due, most = charged + money, ladder[LADDER.most]
+local function within(dues, spent, charged, money)
+  local due, most = charged + money, dues[DUES.most]
   if most > 0 and due >= most then return false end
-  if due < ladder[LADDER.least] then return -1 end
+  if due < dues[DUES.least] then return -1 end
   return due - spent
 end
 
-local function room_of(ladder, step, need, start, at, cost, run, spent, charged, counters, at_ms, ms_per_unit)
+local NOTHING_DUE = { 0, false, 0, 0, false }
+local function dues_of(ladder, step)
+  return ladder[LADDER.dues][step[STEP.dues]] or NOTHING_DUE
+end
+
+local function room_of(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
   local room = need
   if step[STEP.reach] > 0 then room = min(room, step[STEP.reach] - start - at) end
   if step[STEP.until_ms] > 0 then
@@ -38,7 +43,7 @@ local function room_of(ladder, step, need, start, at, cost, run, spent, charged,
     elseif left - (fed == 1 and cost or 0) <= 0 then
       return 0
     elseif fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
-      local limit = within(ladder, spent, charged, left - cost - 1)
+      local limit = within(dues_of(ladder, step), spent, charged, left - cost - fee - 1)
       if limit then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
     end
   end
@@ -46,11 +51,6 @@ local function room_of(ladder, step, need, start, at, cost, run, spent, charged,
 end
 
 local ANYBODY = { false }
-local function payers_of(step, grant)
-  local payers = purse_payers(step[STEP.kind], step[STEP.scope])
-  if step[STEP.kind] == KIND.MONEY and not grant then payers[#payers + 1] = false end
-  return payers
-end
 
 -- The counter that both bounds a step and is fed by the line; '' for none
 local function tier_of(ladder)
@@ -66,8 +66,8 @@ end
 -- One price without bounds, fees and charges, which is most of what there is.
 local function is_plain(ladder)
   local step = ladder[LADDER.steps][1]
-  return #ladder[LADDER.steps] == 1 and ladder[LADDER.fee] == 0 and ladder[LADDER.most] == 0 and ladder[LADDER.least] == 0
-    and ladder[LADDER.slack] == 0 and not step[STEP.single] and not step[STEP.stop]
+  return #ladder[LADDER.steps] == 1 and #ladder[LADDER.dues] == 0 and ladder[LADDER.slack] == 0
+    and not step[STEP.single] and not step[STEP.stop]
 end
 
 -- `climb` of such a ladder, which is what it comes to there
@@ -83,7 +83,7 @@ local function climb_plain(step, line, units, ahead, grant, grade)
   if grant then
     if grade and grade ~= step[STEP.grade] then blocks = 0 end
     local limit = purse_available(KIND.MONEY, step[STEP.scope], false) + charged - spent
-    if blocks > 0 and amount > limit then
+    if blocks > 0 and price > 0 and amount > limit then
       blocks = affordable(step, limit, run)
       amount, left = muldiv(price, blocks, run, per, rounding)
     end
@@ -96,7 +96,9 @@ local function climb_plain(step, line, units, ahead, grant, grade)
   spent = spent + amount
   local due = max(spent, charged)
   purse_take(KIND.MONEY, step[STEP.scope], due - charged, false)
-  line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] = left, price, per, rounding
+  if price > 0 then
+    line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] = left, price, per, rounding
+  end
   line[LINE.spent], line[LINE.charged], line[LINE.fee_paid] = spent, due, true
   local at = ahead + blocks * block
   line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
@@ -121,50 +123,53 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
   local safe_mark, safe_at, safe_cost = purse_mark(), at, cost
   local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
   local safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
-  local steps, least, most = ladder[LADDER.steps], ladder[LADDER.least], ladder[LADDER.most]
-  local upfront = grant and ladder[LADDER.slack] or 0
-  if not fee_paid and not ladder[LADDER.fee_waived] then upfront = upfront + ladder[LADDER.fee] end
-  if upfront > 0 then
-    local scope
-    for _, step in ipairs(steps) do
-      if step[STEP.kind] == KIND.MONEY then scope = step[STEP.scope] break end
-    end
-    if grant and purse_available(KIND.MONEY, scope, false) < upfront then
-      line[LINE.total], line[LINE.paid_ahead] = start + at, 0
-      return at, 0
-    end
-    purse_take(KIND.MONEY, scope, upfront, false)
-    cost, open_units = upfront, 1
-  end
-  fee_paid = fee_paid or not ladder[LADDER.fee_waived]
+  local steps, slack = ladder[LADDER.steps], grant and ladder[LADDER.slack] or 0
 
   for _, step in ipairs(steps) do
     local kind, scope, block, price = step[STEP.kind], step[STEP.scope], step[STEP.block], step[STEP.price]
-    local per, rounding, single = step[STEP.per], step[STEP.rounding], step[STEP.single]
-    local short, ended = false, false
-    for _, payer in ipairs(single and payers_of(step, grant) or ANYBODY) do
-      local run = 0
+    local per, rounding, single, dues = step[STEP.per], step[STEP.rounding], step[STEP.single], dues_of(ladder, step)
+    local short, ended, waived = false, false, dues[DUES.waived]
+    for _, payer in ipairs(single and purse_payers(kind, scope, kind == KIND.MONEY and not grant) or ANYBODY) do
+      local run, fee = 0, fee_paid and 0 or dues[DUES.fee]
       if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
-      local room = room_of(ladder, step, need, start, at, cost, run, spent, charged, counters, at_ms, ms_per_unit)
-      if room <= 0 then
-        short = false
-        break
-      end
+      short = false
+      local room = room_of(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+      if room <= 0 then break end
       local available = purse_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
       if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
-          or (ladder[LADDER.most_ends] and spent >= most)) then
+          or (dues[DUES.ends] and spent >= dues[DUES.most])) then
         ended = true
         break
       end
-      if grant and ladder[LADDER.most_ends] and kind == KIND.MONEY and price > 0 then
-        room = min(room, (affordable(step, most - spent - 1, run) + 1) * block)
+      local upfront = nothing and 0 or slack + (waived and 0 or fee)
+      if upfront > 0 then
+        local money_scope
+        for _, one in ipairs(steps) do
+          if one[STEP.kind] == KIND.MONEY then money_scope = one[STEP.scope] break end
+        end
+        if grant and purse_available(KIND.MONEY, money_scope, false) < upfront then
+          ended = true
+          break
+        end
+        purse_take(KIND.MONEY, money_scope, upfront, false)
+        cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
+        fee = waived and fee or 0
+        available = purse_available(kind, scope, payer)
+        room = room_of(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       end
-      local blocks = blocks_started(room, block)
-      local amount, left
-      if kind == KIND.MONEY then
-        local fee = fee_paid and 0 or ladder[LADDER.fee]
-        local limit = within(ladder, spent, charged, available - fee)
+      fee_paid = fee_paid or not (waived or nothing)
+      if room <= 0 then break end
+      local blocks, amount = blocks_started(room, block), 0
+      if kind ~= KIND.MONEY then
+        short = price * blocks > available
+        if short then blocks = div(available, price) end
+        amount = price * blocks
+        if blocks > 0 then purse_take(kind, scope, amount, payer) end
+      elseif price > 0 then
+        local most, left = dues[DUES.most], nil
+        if grant and dues[DUES.ends] then blocks = min(blocks, affordable(step, most - spent - 1, run) + 1) end
+        local limit = within(dues, spent, charged, available - fee)
         amount, left = muldiv(price, blocks, run, per, rounding)
         short = (grant or payer) and limit and amount > limit
         if short then
@@ -175,19 +180,11 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         if blocks > 0 then
           local bound = most > 0 and most or EXACT_MAX
           spent = max(min(spent + amount, bound), spent)
-          local due = max(min(max(spent, least), bound), charged)
+          local due = max(min(max(spent, dues[DUES.least]), bound), charged)
           purse_take(kind, scope, fee + due - charged, payer)
           cost, charged, fee_paid = cost + fee + due - charged, due, true
           rest, rest_price, rest_per, rest_rounding = left, price, per, rounding
         end
-      else
-        amount = price * blocks
-        short = amount > available
-        if short then
-          blocks = div(available, price)
-          amount = price * blocks
-        end
-        if blocks > 0 then purse_take(kind, scope, amount, payer) end
       end
       local covered = blocks * block
       at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)

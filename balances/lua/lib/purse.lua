@@ -4,10 +4,10 @@
 local OPEN, OWN, ALONE = 1, 2, 3
 local purse = { mode = OPEN, now_ms = 0, used_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {} }
 
-local function pays(bucket, kind, scope)
+local function pays(bucket, kind, scope, mode)
   if bucket[BUCKET.kind] ~= kind then return false end
   local until_ms = bucket[BUCKET.until_ms]
-  if purse.mode == OWN then -- what was held pays use of before the expiry, however late it is reported
+  if mode == OWN then -- what was held pays use of before the expiry, however late it is reported
     if until_ms > 0 and until_ms <= purse.used_ms then return false end
   else
     if bucket[BUCKET.from_ms] > purse.now_ms then return false end
@@ -23,35 +23,42 @@ end
 
 -- OPEN what nobody holds; OWN what this line held; ALONE what other lines hold too, but for this line's own.
 -- Debt of the main bucket counts against the others: spendable is one sum.
-local function free_of(bucket)
+local function free_of(bucket, mode)
   local id = bucket[BUCKET.id]
   local taken = purse.taken[id] or 0
-  if purse.mode == OWN then
+  if mode == OWN then
     local own = purse.own[id] or 0
     if id ~= MAIN then own = min(own, bucket[BUCKET.amount] - bucket[BUCKET.held]) end
     return own - taken
   end
   local free = bucket[BUCKET.amount] - taken
-  if purse.mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (purse.own[id] or 0) end
+  if mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (purse.own[id] or 0) end
   if id == MAIN then free = free + purse.account[ACCOUNT.credit_limit] end
   if purse.caps then free = min(free, (purse.caps[id] or 0) - taken) end
   return free
 end
 
--- payer: the id of one bucket, or false for all together
+-- payer: one of purse_payers, or false for all together
 local function purse_available(kind, scope, payer)
-  local sum = 0
+  if payer and payer.owes then return math.huge end
+  local sum, mode = 0, payer and payer.mode or purse.mode
   for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
-    if (not payer or bucket[BUCKET.id] == payer) and pays(bucket, kind, scope) then sum = sum + free_of(bucket) end
+    if (not payer or bucket[BUCKET.id] == payer.id) and pays(bucket, kind, scope, mode) then
+      sum = sum + free_of(bucket, mode)
+    end
   end
   return max(sum, 0)
 end
 
-local function purse_payers(kind, scope)
+-- Those that may pay alone; of what was held and is not enough, those that have something free, and then the debtor
+local function purse_payers(kind, scope, owing)
   local payers = {}
-  for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
-    if pays(bucket, kind, scope) then payers[#payers + 1] = bucket[BUCKET.id] end
+  for _, mode in ipairs(owing and purse.mode == OWN and { OWN, OPEN } or { purse.mode }) do
+    for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+      if pays(bucket, kind, scope, mode) then payers[#payers + 1] = { id = bucket[BUCKET.id], mode = mode } end
+    end
   end
+  if owing then payers[#payers + 1] = { id = MAIN, owes = true } end
   return payers
 end
 
@@ -62,11 +69,11 @@ local function note(id, amount)
   journal[n + 1], journal[n + 2] = id, amount
 end
 
-local function take_free(kind, scope, amount)
+local function take_free(kind, scope, amount, mode)
   for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
     if amount == 0 then return 0 end
-    if pays(bucket, kind, scope) then
-      local part = min(free_of(bucket), amount)
+    if pays(bucket, kind, scope, mode) then
+      local part = min(free_of(bucket, mode), amount)
       if part > 0 then
         note(bucket[BUCKET.id], part)
         amount = amount - part
@@ -77,13 +84,9 @@ local function take_free(kind, scope, amount)
 end
 
 local function purse_take(kind, scope, amount, payer)
-  if payer then return note(payer, amount) end
-  local left = take_free(kind, scope, amount)
-  if left > 0 and purse.mode == OWN then
-    purse.mode = OPEN
-    left = take_free(kind, scope, left)
-    purse.mode = OWN
-  end
+  if payer then return note(payer.id, amount) end
+  local left = take_free(kind, scope, amount, purse.mode)
+  if left > 0 and purse.mode == OWN then left = take_free(kind, scope, left, OPEN) end
   if left > 0 then note(MAIN, left) end -- use that happened: the main bucket goes below zero
 end
 

@@ -16,7 +16,7 @@ from balances import ops
 from balances.keys import event_key
 from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Posting, Report, Result, Usage
 from balances.packing import fresh_account
-from tariffs.ladder import Count, Ladder, Step
+from tariffs.ladder import Count, Dues, Ladder, Step
 from tariffs.units import Kind
 from tests.balances.twins import Twins, check_account, check_entries
 
@@ -36,7 +36,8 @@ def bundle(kind: int, block: int = 1) -> Step:
 
 
 def ladder(*steps: Step, fee: int = 0, counts: Sequence[Count] = (), tag: str = "t@1") -> Ladder:
-    return Ladder(steps, fee, tuple(counts), tag)
+    dues = (Dues(fee),) if fee else ()
+    return Ladder(tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps), dues, tuple(counts), tag)
 
 
 FLAT = ladder(money(1))
