@@ -91,10 +91,12 @@ def dues(due: Dues) -> Iterator[str]:
 
 def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo) -> list[str]:
     """All that is due, in order."""
-    text = [f"{place}. {step(one, unit, zone)}" for place, one in enumerate(ladder.steps, start=1)]
+    text = []
     for number, due in enumerate(ladder.dues, start=1):
         at = [str(place) for place, one in enumerate(ladder.steps, start=1) if one.dues == number]
-        text += [f"{what} ({'step' if len(at) == 1 else 'steps'} {', '.join(at)})" for what in dues(due)]
+        where = f", from step {at[0]} to {at[-1]}" if len(at) < len(ladder.steps) else ""
+        text += [f"{what}{where}" for what in dues(due)]
+    text += [f"{place}. {step(one, unit, zone)}" for place, one in enumerate(ladder.steps, start=1)]
     text += [f"counts into {count.key}" for count in ladder.counts]
     if ladder.terms:
         text.append(f"contains {ladder.terms.replace(';', ', ').replace('tax=', 'tax in parts per million: ')}")

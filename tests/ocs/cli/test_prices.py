@@ -68,7 +68,7 @@ async def test_why_a_use_would_cost_so_much(ocs: Run, called: Office) -> None:
         "  day: flat.price per 60 s 0.1",
         "  day: setup.fee 0.02",
         "ladder, in seconds:",
-        "  set-up fee 0.02 with the first unit",
+        "  set-up fee 0.02 with the first unit, from step 1 to 2",
         "  1. 0.1 for each 60 s begun, up to 60 s of the line, until 2026-11-24 20:00:00+01:00",
         "  2. 0.001666666666... for each 1 s begun, the sum rounded up, until 2026-11-24 20:00:00+01:00",
         "  3. 0.05 for each 60 s begun",

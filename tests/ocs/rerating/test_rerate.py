@@ -59,7 +59,7 @@ async def test_a_dry_run_lists_what_is_posted_and_twice_posts_once(network: Netw
     assert (await asked(run, "--tariff", "draft.toml", "--apply"))["corrections"] == []
     assert await balance(network) == before + Decimal("0.01")
     await sound(network)
-    entries = await network.desk.pool.fetch("SELECT * FROM ledger_entries WHERE why = 'rerate' ORDER BY seq")
+    entries = await network.desk.pool.fetch("SELECT * FROM ledger_entries WHERE why = 'rerate' ORDER BY amount")
     assert [entry["amount"] for entry in entries] == [4_000, 6_000]
     for entry, correction in zip(entries, dry["corrections"], strict=True):
         assert entry["reference"] == correction["reference"]
