@@ -39,8 +39,8 @@ def report(checked: Checked, *, with_boundaries: bool, as_json: bool, strict: bo
 
 
 def _answer(file: str, found: Tariff | str, with_boundaries: bool) -> dict[str, Any]:
-    from tariffs.boundaries import boundaries
-    from tariffs.lint import lint
+    from tariffs.lint.boundaries import boundaries
+    from tariffs.lint.linter import lint
 
     if isinstance(found, str):
         return {"file": file, "refused": found}

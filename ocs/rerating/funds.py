@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tariffs.units import Kind
-from tariffs.whatif import Entry, Piece, Row
+from tariffs.whatif.replay import Entry, Piece, Row
 
 COST, KIND, SEQ = (Piece._fields.index(name) for name in ("cost", "kind", "seq"))
 

@@ -15,9 +15,9 @@ from ocs.rerating.places import NoSuchTariff, exchanges_of, places_of, versions
 from ocs.rerating.reckoning import Reckoning
 from ocs.rerating.tally import Tally
 from tariffs.tariff import Tariff
-from tariffs.whatif import Charged, Piece, Replay, Result, Wanted
-from tariffs.whatif_line import Grant
-from tariffs.whatif_prices import Ladders, Prices, Version
+from tariffs.whatif.line import Grant
+from tariffs.whatif.prices import Ladders, Prices, Version
+from tariffs.whatif.replay import Charged, Piece, Replay, Result, Wanted
 
 ACCOUNT, EPOCH, N, SHARD, TAG, LADDER, COST = (
     Piece._fields.index(name) for name in ("account", "epoch", "n", "shard", "tag", "ladder", "cost")

@@ -17,7 +17,7 @@ from tariffs.load import load_tariff
 from tariffs.notation import Amount
 from tariffs.tariff import Tariff
 from tariffs.terms import Exchange
-from tariffs.whatif_prices import Version
+from tariffs.whatif.prices import Version
 
 if TYPE_CHECKING:
     from asyncpg import Connection

@@ -9,7 +9,7 @@ from typing import Final
 from ocs.rerating.job import Job
 from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, merge_each, most
 from tariffs.units import Kind
-from tariffs.whatif import AGAIN, NOT_SOLD, SAME, Entry, Piece, Result, Row
+from tariffs.whatif.replay import AGAIN, NOT_SOLD, SAME, Entry, Piece, Result, Row
 
 DAY_MS: Final = 86_400_000
 NO_MONEY: Final = "no money"

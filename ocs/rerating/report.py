@@ -9,7 +9,7 @@ from typing import Any, Final
 from ocs.api.texts import money, time_of
 from ocs.rerating.job import Job
 from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, changes_of
-from tariffs.whatif import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID
+from tariffs.whatif.replay import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID
 
 DAY_MS: Final = 86_400_000
 HOWS: Final = {KEPT: "kept", SAME: "same", AGAIN: "again", NOT_SOLD: "not_sold", UNSAID: "not_said"}

@@ -31,7 +31,7 @@ from tariffs.ladder import climb
 from tariffs.load import load_tariff
 from tariffs.price import Start
 from tariffs.rating import rate
-from tariffs.whatif_line import MONEY_ONLY
+from tariffs.whatif.line import MONEY_ONLY
 from tests.bench.processes import TICKS
 
 ACCOUNTS = 4_000

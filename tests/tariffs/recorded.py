@@ -13,8 +13,8 @@ from balances.ledger.record import Call as Copied
 from balances.model import Model
 from tariffs.catalog import Exchanges
 from tariffs.tariff import Tariff
-from tariffs.whatif import Call, Charged, Piece, Replay, Result
-from tariffs.whatif_prices import Ladders, Prices
+from tariffs.whatif.prices import Ladders, Prices
+from tariffs.whatif.replay import Call, Charged, Piece, Replay, Result
 
 pack = msgspec.msgpack.encode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tariffs.boundaries import BOUNDARIES_MAX, boundaries
+from tariffs.lint.boundaries import BOUNDARIES_MAX, boundaries
 from tariffs.load import load_tariff
 
 AT_MS = 1_774_656_000_000

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tariffs.atoms import OTHER, listed
-from tariffs.boundaries import boundaries
 from tariffs.inputs import Inputs
-from tariffs.lint import MEANS, SEVERITIES, lint
-from tariffs.lint_case import Case, Finding
+from tariffs.lint.atoms import OTHER, listed
+from tariffs.lint.boundaries import boundaries
+from tariffs.lint.case import Case, Finding
+from tariffs.lint.linter import MEANS, SEVERITIES, lint
+from tariffs.lint.regions import Region
 from tariffs.load import load_tariff
-from tariffs.regions import Region
 from tariffs.tariff import Tariff
 
 AT_MS = 1_772_323_200_000

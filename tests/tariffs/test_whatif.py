@@ -12,13 +12,13 @@ import pytest
 from balances import ops
 from balances.ledger import history
 from protocol.diameter.dictionary.credit_control import RequestedServiceUnit
-from tariffs import whatif
 from tariffs.catalog import Assignment
 from tariffs.load import load_tariff
 from tariffs.tariff import Tariff
-from tariffs.whatif import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID, Piece, Replay, Result
-from tariffs.whatif_line import Grant
-from tariffs.whatif_prices import Ladders, Prices, versions_of
+from tariffs.whatif import replay as engine
+from tariffs.whatif.line import Grant
+from tariffs.whatif.prices import Ladders, Prices, versions_of
+from tariffs.whatif.replay import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID, Piece, Replay, Result
 from tests.ocs.charging.wire import DATA, SMS, VOICE, E, I, T, U, lines, mscc
 from tests.ocs.charging.world import World
 from tests.tariffs.recorded import exchanges_none, instants_of, recorded, replay
@@ -50,7 +50,7 @@ def again(world: World, text: str, *stored: Tariff, **how: Any) -> list[Result]:
 
 def costs(results: Sequence[Result]) -> list[tuple[int, int]]:
     """(recorded, new)"""
-    return [(row[whatif.COST], new) for row, _, new, _, _ in results]
+    return [(row[engine.COST], new) for row, _, new, _, _ in results]
 
 
 def session(world: World, *used: int, name: str = "gw.example.net;1;1", context: str = DATA, **fields: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_draft_equal_to_the_tariff_changes_nothing_for_anybody(seed: int) -> N
     results = replay(pieces, ladders, draft(text), instants=instants_of(traffic.world.model))
     assert len(results) > 10
     for row, _, new, how, _ in results:
-        assert (new, how) == (row[whatif.COST], SAME), row
+        assert (new, how) == (row[engine.COST], SAME), row
 
 
 @pytest.mark.parametrize("seed", range(100, 108))
@@ -89,7 +89,7 @@ def test_nor_where_nobody_remembers_when_a_call_was_made(seed: int) -> None:
     traffic = Traffic(rng, text, told=False)
     traffic.run(80)
     pieces, ladders = recorded(traffic.world.model)
-    changed = [row for row, _, new, _, _ in replay(pieces, ladders, draft(text)) if new != row[whatif.COST]]
+    changed = [row for row, _, new, _, _ in replay(pieces, ladders, draft(text)) if new != row[engine.COST]]
     assert changed == []
 
 
@@ -105,7 +105,7 @@ def test_what_would_have_been_charged_is_what_charging_charges(seed: int) -> Non
     charged.run(60)
     wanted.send_again(charged.sent)
     pieces, ladders = recorded(charged.world.model)
-    expected = {row[:4]: row[whatif.COST] for row, _ in recorded(wanted.world.model)[0]}
+    expected = {row[:4]: row[engine.COST] for row, _ in recorded(wanted.world.model)[0]}
     for row, _, new, _, why in replay(pieces, ladders, draft(other), instants=instants_of(charged.world.model)):
         assert why == ""
         assert new == expected[tuple(row[:4])], row
@@ -199,7 +199,7 @@ percent = 50
 def test_promotions_of_the_record_are_applied_and_can_be_the_draft() -> None:
     world = World(FLAT, PROMOTION)
     session(world, MB)
-    assert recorded(world.model)[0][-1][0][whatif.TAG] == "t@1+april@1:1"
+    assert recorded(world.model)[0][-1][0][engine.TAG] == "t@1+april@1:1"
     promotion, flat = draft(PROMOTION, 1), draft(FLAT, 1)
     assert costs(again(world, FLAT.replace("0.01", "0.05"), promotion)) == [(5_000, 25_000)]
     assert costs(again(world, FLAT, promotion)) == [(5_000, 5_000)]
@@ -263,7 +263,7 @@ def test_of_which_event_may_be_said_by_the_call() -> None:
     assert costs(Replay(prices, known).run(pieces)) == [(70_000, 100_000), (-70_000, -70_000)]
     event, refund = ((row[0], row[1], row[2]) for row, _ in pieces)
     replaying = Replay(prices, known)
-    assert [row[whatif.COST] for row in replaying.wants(pieces).originals] == [-70_000]
+    assert [row[engine.COST] for row in replaying.wants(pieces).originals] == [-70_000]
     assert costs(replaying.run(pieces, originals={refund: event})) == [(70_000, 100_000), (-70_000, -100_000)]
 
 
@@ -282,9 +282,9 @@ def test_counters_begin_where_the_records_say_and_unknown_ones_at_0() -> None:
     session(world, MB)
     session(world, MB, MB, name="gw.example.net;2;1")
     pieces, ladders = recorded(world.model)
-    assert [row[whatif.COST] for row, _ in pieces if row[whatif.USED]] == [40_000, 40_000, 10_000]
+    assert [row[engine.COST] for row, _ in pieces if row[engine.USED]] == [40_000, 40_000, 10_000]
     dear = draft(TIER.replace("0.04", "0.05"))
-    first = next(place for place, (row, _) in enumerate(pieces) if row[whatif.SESSION].endswith("2;1"))
+    first = next(place for place, (row, _) in enumerate(pieces) if row[engine.SESSION].endswith("2;1"))
     assert costs(replay(pieces[first:], ladders, dear)) == [(40_000, 50_000), (10_000, 10_000)]
     renamed = draft(TIER.replace("month ", "other ").replace("counters.month", "counters.other"))
     assert costs(replay(pieces[first:], ladders, renamed)) == [(40_000, 40_000), (10_000, 40_000)]
@@ -307,7 +307,7 @@ def test_units_of_a_bundle_are_there_as_far_as_they_paid_for_the_line() -> None:
     world.model.accounts["a1"].buckets.insert(0, ops.Bucket(7, 1, 2 * MB, priority=50))
     session(world, 1, MB, MB, MB)
     pieces, ladders = recorded(world.model)
-    assert [row[whatif.COST] for row, _ in pieces] == [0, 0, 0, 10_000, 10_000]
+    assert [row[engine.COST] for row, _ in pieces] == [0, 0, 0, 10_000, 10_000]
     assert costs(replay(pieces, ladders, draft(BUNDLE)))[-1] == (10_000, 10_000)
     finer = BUNDLE.replace('bundle = { per = "1 MB" }', 'bundle = { per = "1 KB" }').replace("0.01", "0.03")
     assert [new for _, new in costs(replay(pieces, ladders, draft(finer)))] == [0, 0, 30_000, 30_000]
@@ -330,9 +330,9 @@ def test_a_line_that_had_begun_is_placed_and_its_grant_looked_up() -> None:
     ((line, row),) = late.wants(pieces[2:]).grants.items()
     assert line == ("a1", "gw.example.net;1;1", 10, -1, 0)
     before = pieces[1][0]
-    assert row[whatif.N] == before[whatif.N] + 1
+    assert row[engine.N] == before[engine.N] + 1
     grant = Grant(*(before[place] for place in (
-        whatif.AT_MS, whatif.GROUP, whatif.SERVICE_ID, whatif.INPUTS, whatif.LADDER, whatif.UNIT)))  # fmt: skip
+        engine.AT_MS, engine.GROUP, engine.SERVICE_ID, engine.INPUTS, engine.LADDER, engine.UNIT)))  # fmt: skip
     assert costs(late.run(pieces[2:], {line: grant})) == [(0, 0), (10_000, 30_000)]
     assert late.estimated == 1
     assert not any(late.wants(pieces[3:]))
@@ -363,8 +363,8 @@ def test_pieces_are_what_is_read() -> None:
 
 def test_numbers_are_those_of_the_balances() -> None:
     phases = ops.Phase.UPDATE, ops.Phase.STOP, ops.Phase.EVENT, ops.Phase.RECORD
-    assert phases == (whatif.UPDATE, whatif.STOP, whatif.EVENT, whatif.RECORD)
-    assert ops.Result(whatif.CREDIT_LIMIT) is ops.Result.CREDIT_LIMIT
+    assert phases == (engine.UPDATE, engine.STOP, engine.EVENT, engine.RECORD)
+    assert ops.Result(engine.CREDIT_LIMIT) is ops.Result.CREDIT_LIMIT
 
 
 def test_a_ladder_that_cannot_be_read_is_none() -> None:

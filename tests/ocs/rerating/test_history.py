@@ -103,7 +103,7 @@ async def test_ended_sessions_may_be_forgotten(network: Network, monkeypatch: py
     text = random_tariff(Random(8))
     await network.traffic(8, text, steps=120)
     monkeypatch.setattr("balances.ledger.history.ROWS", 5)
-    monkeypatch.setattr("tariffs.whatif.LINES_MAX", 1)
+    monkeypatch.setattr("tariffs.whatif.replay.LINES_MAX", 1)
     tally = await network.again(text)
     assert (tally.hows[1] > 40, tally.hows[2:]) == (True, [0, 0, 0])
 

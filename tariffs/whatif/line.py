@@ -11,7 +11,7 @@ import msgspec
 from tariffs.ladder import COUNT_UNITS, Count, Ladder, climb
 from tariffs.price import Start
 from tariffs.units import EXACT_MAX, Kind, TooLarge, share
-from tariffs.whatif_prices import Known
+from tariffs.whatif.prices import Known
 
 SKIPPED_MAX: Final = 256
 """Uses a line keeps until its position is wanted."""

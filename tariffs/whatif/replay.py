@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tariffs.units import Kind, TooLarge
-from tariffs.whatif_line import Counters, Events, Grant, Line, Use
-from tariffs.whatif_prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices
+from tariffs.whatif.line import Counters, Events, Grant, Line, Use
+from tariffs.whatif.prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices
 
 UPDATE, STOP, EVENT, RECORD = 2, 3, 4, 5
 """Phases, as in balances.ops."""

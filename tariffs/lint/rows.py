@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tariffs.atoms import impossible, listed
 from tariffs.draft import LARGEST_USE
 from tariffs.element_bundle import Bundle
-from tariffs.lint_case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.atoms import impossible, listed
+from tariffs.lint.case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.regions import WORK_MAX, Region
 from tariffs.match import ENDS, Condition
 from tariffs.notation import Column
-from tariffs.regions import WORK_MAX, Region
 from tariffs.row import Row
 from tariffs.units import Kind
 from tariffs.wording import money, quantity

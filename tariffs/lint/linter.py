@@ -3,7 +3,7 @@
 A document that loads is valid; here it is compared with what a product manager usually wants. Nothing is guessed from
 names: a rule looks at which lines there are (regions.py), which rows price them over two years (walk.py), and what
 these make of a price (making.py). Rules only read; each is a function over a `Case`, written out in the `RULES` of its
-file: lint_rows.py, lint_counters.py, lint_tables.py, lint_time.py, lint_money.py.
+file: rows.py, counters.py, tables.py, times.py, money.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tariffs import lint_counters, lint_money, lint_rows, lint_tables, lint_time
-from tariffs.lint_case import CHAINS_MAX, Case, Finding, Rule
+from tariffs.lint import counters, money, rows, tables, times
+from tariffs.lint.case import CHAINS_MAX, Case, Finding, Rule
 from tariffs.tariff import Tariff
 
 SEVERITIES: Final = ("error", "warning", "note")
@@ -78,11 +78,11 @@ def capped(case: Case) -> Iterator[Finding]:
 
 RULES: Final[tuple[Rule, ...]] = (
     capped,
-    *lint_rows.RULES,
-    *lint_counters.RULES,
-    *lint_tables.RULES,
-    *lint_time.RULES,
-    *lint_money.RULES,
+    *rows.RULES,
+    *counters.RULES,
+    *tables.RULES,
+    *times.RULES,
+    *money.RULES,
 )
 
 

@@ -14,13 +14,13 @@ import msgspec
 from tariffs.draft import LARGEST_USE, Verdict
 from tariffs.element_bundle import Bundle
 from tariffs.ladder import Ladder, Step
-from tariffs.lint_case import Case, Occurs, element
+from tariffs.lint.case import Case, Occurs, element
+from tariffs.lint.regions import Region
+from tariffs.lint.walk import DAY_MS
 from tariffs.price import price_of
-from tariffs.regions import Region
 from tariffs.row import Row
 from tariffs.tariff import HORIZON_MS, Rated, Tariff
 from tariffs.units import Kind, TooLarge
-from tariffs.walk import DAY_MS
 from tariffs.wording import money, quantity
 
 BOUNDARIES_MAX: Final = 2_000

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from tariffs.atoms import listed
 from tariffs.draft import LARGEST_USE, Draft, Verdict
 from tariffs.element_bundle import Bundle
 from tariffs.element_flat import Beside, Flat
@@ -14,11 +13,12 @@ from tariffs.element_maximum import Maximum
 from tariffs.element_minimum import Minimum
 from tariffs.element_setup import Setup
 from tariffs.ladder import STEPS_MAX, Ladder
-from tariffs.lint_case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.atoms import listed
+from tariffs.lint.case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.regions import Box
 from tariffs.match import ENDS
 from tariffs.notation import Amount, Column, Given, Percent
 from tariffs.price import price_of
-from tariffs.regions import Box
 from tariffs.row import Row
 from tariffs.tariff import Guarded
 from tariffs.terms import Change

@@ -1,7 +1,7 @@
 """Which lines there are, as far as the conditions of a tariff tell them apart, and which rows match them.
 
 The one idea: a row is a box: a set of atoms (atoms.py) in each dimension. Boxes are intersected and subtracted exactly.
-Time is not among the facts here: tariffs/lint_case.py lays the bands over these regions.
+Time is not among the facts here: case.py lays the bands over these regions.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from tariffs.atoms import OTHER, dimensions, named, never_used
 from tariffs.destinations import Entry
+from tariffs.lint.atoms import OTHER, dimensions, named, never_used
 from tariffs.match import Condition
 from tariffs.row import Row
 from tariffs.tariff import Tariff

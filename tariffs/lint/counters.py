@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tariffs.atoms import listed
 from tariffs.counters import Tally
 from tariffs.element_flat import Beside
 from tariffs.element_free import Free
 from tariffs.element_setup import Setup
-from tariffs.lint_case import Case, Finding, Occurs, Rule, element, is_priced, row_name
+from tariffs.lint.atoms import listed
+from tariffs.lint.case import Case, Finding, Occurs, Rule, element, is_priced, row_name
+from tariffs.lint.regions import Box, Region
 from tariffs.match import MANY_VALUED
-from tariffs.regions import Box, Region
 from tariffs.row import Row
 from tariffs.tariff import Guarded
 from tariffs.units import Kind

@@ -13,14 +13,14 @@ from tariffs.draft import Draft
 from tariffs.element_flat import Flat
 from tariffs.inputs import Inputs
 from tariffs.ladder import Step
+from tariffs.lint.regions import Lines, Region
+from tariffs.lint.walk import Walk
 from tariffs.making import make
 from tariffs.notation import Amount, Blocks, Column, Given, Price
-from tariffs.regions import Lines, Region
 from tariffs.row import Row
 from tariffs.tariff import Rated, Tariff
 from tariffs.terms import Terms
 from tariffs.units import Kind
-from tariffs.walk import Walk
 from tariffs.wording import money, quantity
 
 Severity = Literal["error", "warning", "note"]

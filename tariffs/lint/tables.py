@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tariffs.destinations import WHOLE, Entry
-from tariffs.lint_case import Case, Finding, Rule, Severity
+from tariffs.lint.case import Case, Finding, Rule, Severity
 from tariffs.match import ENDS
 from tariffs.notation import Amount
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tariffs.atoms import listed
 from tariffs.calendar import DAY_S
 from tariffs.draft import Draft, Verdict
-from tariffs.lint_case import Case, Finding, Occurs, Rule, named_rows, price_text
-from tariffs.regions import Region
+from tariffs.lint.atoms import listed
+from tariffs.lint.case import Case, Finding, Occurs, Rule, named_rows, price_text
+from tariffs.lint.regions import Region
 from tariffs.row import Row
 from tariffs.units import Kind
 
@@ -165,7 +165,7 @@ def _change(
 ) -> Iterator[Finding]:
     rated = case.make_at(region, at_ms - 1_000)
     if rated is None or rated.verdict is Verdict.RATING_FAILED:
-        return  # said by lint_money.rating
+        return  # said by money.rating
     where = f"{_row_names(before)} to {_row_names(after)}"
     when = f"{case.of(region)}, first at {case.walk.when(at_ms)}"
     reasons = _reasons(case, region, before, after)
