@@ -12,6 +12,7 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.rating import rate
+from tariffs.tariff import Tariff
 
 PREFIXES: Final = 200_000
 NOW_MS: Final = 1_795_546_000_000
@@ -88,10 +89,12 @@ def measure() -> dict[str, float]:
     numbers = [f"00{rng.randrange(10**9, 10**12)}" for _ in range(5_000)]
     digits = cycle([number[2:] for number in numbers])
     calls = cycle([Inputs("voice", called=number) for number in numbers])
+    rated_anew = _rating(voice, lambda: next(calls), forgetful=True)
     data = Inputs("data", apn="internet", rat_type=6)
     found = {
         "rate: flat data": _best(_rating(load_tariff(FLAT, source="t.toml"), lambda: data)),
         f"rate: voice, {PREFIXES:,} prefixes, three bands": _best(_rating(voice, lambda: next(calls))),
+        "rate: voice, its ladder made anew": _best(rated_anew, 1_000),
         "rate: bundle and tier": _best(_rating(load_tariff(BUNDLE, source="t.toml"), lambda: data)),
         f"find a prefix among {PREFIXES:,}": _best(lambda: find(next(digits))),
         f"load {PREFIXES:,} prefixes, ms": load_ms,
@@ -99,9 +102,14 @@ def measure() -> dict[str, float]:
     return {name: round(spent, 2) for name, spent in found.items()}
 
 
-def _rating(tariff: object, inputs: Callable[[], Inputs]) -> Callable[[], object]:
-    catalog, chain, lines = Catalog([tariff]), [Assignment("t")], [(None, None)]  # type: ignore[list-item]
-    return lambda: rate(catalog, chain, "EUR", lines, inputs(), NOW_MS)
+def _rating(tariff: Tariff, inputs: Callable[[], Inputs], *, forgetful: bool = False) -> Callable[[], object]:
+    catalog, chain, lines = Catalog([tariff]), [Assignment("t")], [(None, None)]
+
+    def anew() -> object:
+        tariff.remembered.clear()
+        return rate(catalog, chain, "EUR", lines, inputs(), NOW_MS)
+
+    return anew if forgetful else lambda: rate(catalog, chain, "EUR", lines, inputs(), NOW_MS)
 
 
 def _best(call: Callable[[], object], repeat: int = 5_000) -> float:

@@ -17,6 +17,7 @@ AIMS = {"CCR/s": ">= 12000", "worker us": "<= 60", "redis us": "<= 40", "p99 / e
 
 TITLES = {
     "micro": "alone, us per call (best of several)",
+    "rating": "a price found, us per line (aim: <= 15 remembered; the load of a table in ms)",
     "rerating": "history rated again (aim: >= 50000 records/s on two cores; CPU in us)",
 }
 
