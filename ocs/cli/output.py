@@ -27,32 +27,36 @@ def show(answer: Any, as_json: bool, *tables: Callable[[Any], None]) -> None:
 def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
     """A table; columns named in `right` hold amounts."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for line in lines:
         table.add_row(*(Text(_text(value)) for value in line))  # Text: what comes from outside is not markup
-    Console(width=None if _terminal() else 200).print(table)
+    _print(title, table)
 
 
 def facts(title: str, pairs: Iterable[tuple[str, object]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    table = Table(box=None, show_header=False)
     for name, value in pairs:
         if value not in (None, "", []):
             table.add_row(name, Text(_text(value)))
-    Console(width=None if _terminal() else 200).print(table)
+    _print(title, table)
 
 
-def _terminal() -> bool:
-    return sys.stdout.isatty()
+def _print(title: str, table: Any) -> None:
+    """The title is a line of its own: that of a table is folded to its width."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(Text(title, style="italic"))
+    console.print(table)
 
 
 def _text(value: object) -> str:

@@ -57,6 +57,9 @@ def _tables(found: Any) -> None:
             ("cannot be said", f"{pieces['not_said']:,}"),
         ],
     )
+    if pieces["kept"] and pieces["kept"] == sum(pieces.values()):
+        click.echo(f"Nothing was priced by {found['tariff']} then: name the tariff it would replace with --instead-of.")
+        return
     for currency, of in found["currencies"].items():
         lines = [(name, f"{one['pieces']:,}", *_sums(one)) for name, one in of["services"].items()]
         lines.append(("all", f"{of['revenue']['pieces']:,}", *_sums(of["revenue"])))

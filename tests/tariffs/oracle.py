@@ -162,7 +162,7 @@ class Oracle:
         Rows from the top: each one that matches prices until its limit is reached, the first without a limit is the
         last. If all have one, further use costs what the last one costs.
         """
-        self._fee(begin, money=False)
+        self.account.pay_money(self.facts.service, self._fee(begin, money=False))
         row = self._pricing(begin)  # once more: the fee may have brought a counter to a limit
         if row is None or not self._able(begin, row):
             if row is None:
@@ -300,7 +300,7 @@ class Oracle:
         if price == 0:  # "A block that costs nothing is not paid with money"
             line.paid += block
             return line.paid
-        self._fee(begin, money=True)
+        fee = self._fee(begin, money=True)
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
         least, most = self._bound(begin, "minimum"), self._bound(begin, "maximum")
@@ -308,7 +308,8 @@ class Oracle:
             line.done, line.run, line.run_of = max(most, line.charged), Fraction(0), None
         due = max(line.charged, line.worth(), least or 0)
         more, line.charged = due - line.charged, due
-        self.account.pay_money(self.facts.service, more, split=written.get("split", True))
+        # Choice: a fee that is waived is paid together with the block it comes with, also where that is paid by one.
+        self.account.pay_money(self.facts.service, more + fee, split=written.get("split", True))
         self._raise(begin.document, "money", more, begin.at_ms)
         line.paid += block
         return line.paid
@@ -320,20 +321,21 @@ class Oracle:
             line.done, line.run, line.run_of = line.worth(), Fraction(0), (price, rounding)
         line.run += price
 
-    def _fee(self, begin: Begin, *, money: bool) -> None:
-        """Due with the first unit of the line, once; if waived, only with the first block that money pays."""
+    def _fee(self, begin: Begin, *, money: bool) -> int:
+        """Due with the first unit of the line, once; if waived, only with the first block that money pays. What is due
+        of it now."""
         if self.line.fee_done:
-            return
+            return 0
         row = self._of_line(begin, "setup")
         waived = row is not None and row["setup"].get("waived", False)
         if waived is not money:
-            return
+            return 0
         self.line.fee_done = True
         if row is not None:
             # Choice: finer than a micro-unit it is rounded half up; the specification names no direction.
             self.line.fee = whole(self._final(begin, row, row["setup"]["fee"], fees=True), "half_up")
-            self.account.pay_money(self.facts.service, self.line.fee)
             self._raise(begin.document, "money", self.line.fee, begin.at_ms)
+        return self.line.fee
 
     # ------------------------------------------------------------ from what is written to what is debited
 

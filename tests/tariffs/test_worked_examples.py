@@ -110,6 +110,24 @@ def test_the_day_with_23_hours() -> None:
     )
 
 
+def test_bands_that_begin_or_end_in_the_hour_that_is_skipped() -> None:
+    Customer(NIGHT.replace("02:00-03:00", "02:30-03:30")).check(
+        """
+        start                       use       price
+        2026-03-29T01:59:00         120 s     0.11    # at 03:00 it is between 02:30 and 03:30
+        2026-03-29T01:29:00         60 s      0.10
+        2026-03-29T03:29:00         120 s     0.11
+        """
+    )
+    Customer(NIGHT.replace("02:00-03:00", "01:30-02:30")).check(
+        """
+        start                       use       price
+        2026-03-29T01:29:00         120 s     0.11
+        2026-03-29T01:59:00         120 s     0.11    # and at 03:00 after 02:30
+        """
+    )
+
+
 def test_the_day_with_25_hours() -> None:
     # On 25 October 2026 the clock goes from 03:00 back to 02:00: the cheap hour is shown twice.
     Customer(NIGHT).check(

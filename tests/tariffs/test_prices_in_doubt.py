@@ -1,0 +1,88 @@
+"""Where the code and the specification do not agree, made small. test_edges_of_prices.py has what is mended.
+
+Each is expected to fail; strict, so that whoever mends it finds the mark and takes it away.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tariffs.ladder import Ladder
+from tariffs.price import price_of
+from tests.tariffs.customers import Customer, ms_of
+from tests.tariffs.oracle_account import Account, Bucket, Piece
+
+WRONG = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the code differs from the specification; see the docstring"
+)
+
+
+@WRONG
+def test_a_call_that_is_over_counts_in_both_months() -> None:
+    """ "`period`: day, week, month": seven minutes over the end of March cost 0.34 when they are granted, three of
+    March and four of April. Recorded when they are over, by the one ladder that `rate(..., since_ms=)` makes, all of
+    them are counted in March, and cost 0.52."""
+    customer = Customer(
+        """
+        [counters.m]
+        counts = "seconds"
+        period = "month"
+        [[rows]]
+        below = { m = "2 min" }
+        flat = { price = "0.01", per = "1 min" }
+        [[rows]]
+        flat = { price = "0.10", per = "1 min" }
+        """
+    )
+    call = Piece(ms_of("2026-03-31T23:57:00"), 420)
+    if customer.till({}).use([call]) != 340_000:
+        pytest.fail("that is another fault")
+    assert Customer(customer.documents).till({}).record(call) == 340_000
+
+
+@WRONG
+@pytest.mark.parametrize("dues", ['setup = { fee = "0.05" }', 'minimum = { charge = "0.30" }'])
+def test_the_dearest_hold_has_the_fee_and_the_minimum_of_the_band_to_come(dues: str) -> None:
+    """ "Volume grant over a boundary: hold the dearest band's price for the whole grant". A KB costs 0.06 by day and
+    0.05 by night, where a set-up fee or a minimum is due as well: 0.06 is held for what may cost 0.10 or 0.30."""
+    customer = Customer(
+        f"""
+        [bands.night]
+        hours = "20:00-06:00"
+        [[rows]]
+        when = {{ time = "night" }}
+        flat = {{ price = "0.05", per = "1 KB" }}
+        {dues}
+        [[rows]]
+        flat = {{ price = "0.06", per = "1 KB" }}
+        """,
+        "data",
+    )
+    day = customer.till({}).rated(ms_of("2026-03-02T19:59:00"))
+    night = customer.till({}).rated(day.change_ms)
+    if day.change_ms != ms_of("2026-03-02T20:00:00") or day.ladder is None or night.ladder is None:
+        pytest.fail("that is another fault")
+    held = msgspec.msgpack.decode(day.dearest, type=Ladder) if day.dearest else day.ladder
+    assert price_of(held, 1) >= price_of(night.ladder, 1)
+
+
+@WRONG
+def test_who_pays_a_block_does_not_depend_on_the_cut() -> None:
+    """ "`split = false`: each block is paid by one", in the order of the buckets. The minimum of 0.10 is more than the
+    bonus has; the third message, of 0.05, the bonus can pay. It does in a report of its own, not in one with others."""
+    customer = Customer(
+        """
+        [[rows]]
+        flat = { price = "0.05", per = "1 message", split = false }
+        minimum = { charge = "0.10" }
+        """,
+        "sms",
+    )
+    left = []
+    for pieces in ([Piece(0, 1), Piece(0, 1), Piece(0, 1)], [Piece(0, 3)]):
+        till = customer.till({})
+        till.account = Account("EUR", [Bucket("money", 90_000), Bucket("money", 1_000_000)])
+        assert till.use(pieces) == 150_000
+        left.append(till.account.balances())
+    assert left == [[40_000, 900_000]] * 2
