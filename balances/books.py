@@ -111,11 +111,12 @@ class Books:
         self.account.counters = [
             counter
             for counter in self.account.counters
-            if not 0 < counter.until_ms <= self.now_ms
-            or counter.held
-            or counter.sharers
-            or counter.window == Window.ONCE
+            if not self._is_over(counter) or counter.held or counter.sharers or counter.window == Window.ONCE
         ]
+
+    def _is_over(self, counter: ops.Counter) -> bool:
+        kept_ms = ops.COUNTER_KEPT_MS if counter.window == Window.NONE else 0
+        return counter.until_ms > 0 and counter.until_ms + kept_ms <= self.now_ms
 
     def settled(self) -> int:
         return sum(

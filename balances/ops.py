@@ -27,6 +27,8 @@ MAIN: Final = 0
 LINES_MAX: Final = 32
 BUCKETS_MAX: Final = 64
 ANSWERS_KEPT: Final = 4
+COUNTER_KEPT_MS: Final = 2 * 86_400_000
+"""How long a counter outlives its period: use of that period that is reported late must find it as it stood."""
 SESSION_LINES_MAX: Final = 128
 """Lines a session keeps: beyond that the one idle for longest makes room, or the new one is refused a grant."""
 INTERVALS_MAX: Final = 64

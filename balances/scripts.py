@@ -46,7 +46,7 @@ class Script(msgspec.Struct, frozen=True):
     sha: str
 
 
-PLAIN: Final = ("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "SESSION_LINES_MAX", "INTERVALS_MAX")
+PLAIN: Final = ("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "COUNTER_KEPT_MS", "SESSION_LINES_MAX", "INTERVALS_MAX")
 """Numbers of ops.py that scripts name as they are."""
 
 

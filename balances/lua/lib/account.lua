@@ -79,7 +79,8 @@ local function lapse(account, entries, now_ms)
   local counters = account[ACCOUNT.counters]
   for i = #counters, 1, -1 do
     local counter = counters[i]
-    if counter[COUNTER.until_ms] > 0 and counter[COUNTER.until_ms] <= now_ms and counter[COUNTER.held] == 0
+    local kept_ms = counter[COUNTER.window] == WINDOW.NONE and COUNTER_KEPT_MS or 0
+    if counter[COUNTER.until_ms] > 0 and counter[COUNTER.until_ms] + kept_ms <= now_ms and counter[COUNTER.held] == 0
         and counter[COUNTER.sharers] == 0 and counter[COUNTER.window] ~= WINDOW.ONCE then
       table.remove(counters, i)
     end

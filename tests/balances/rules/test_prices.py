@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from balances import ops
 from balances.ops import Flag, Phase, Result
 from tariffs.ladder import Count, Ladder
 from tariffs.units import Kind, Rounding
@@ -81,6 +82,25 @@ def test_the_parallel_use_of_a_tier_costs_what_the_counter_costs(opened: Opened)
         world.stop(use(0, by=by), session=session)
     assert world.counter("tier") == (250, 0)
     assert world.money == (10_000 - 100 * 10 - 150, 0)
+
+
+def test_use_of_a_period_that_is_over_finds_its_counter(opened: Opened) -> None:
+    """What is reported late, and held by nobody any more, is priced by the period in which it was used."""
+    world = opened(10_000)
+    midnight_ms = world.now_ms + HOUR
+    count = Count("day:1", until_ms=midnight_ms)
+    by = ladder(money(10, counter="day:1", counter_reach=100), money(1), counts=[count])
+    world.start(ask(by=by))
+    world.update(ask(used=100, by=by))
+    world.wait(2 * HOUR)
+    world.sweep()
+    world.topup(1)
+    world.start(ask(by=by), session="late")
+    world.stop(use(50, by=by), session="late")
+    assert world.money[0] == 10_001 - 1_000 - 50
+    world.wait(ops.COUNTER_KEPT_MS)
+    world.topup(1)
+    assert world.counter("day:1") == (0, 0)
 
 
 # --- the ladder of the hold -------------------------------------------------------------------------------------
