@@ -167,6 +167,50 @@ def test_a_monthly_cost_cap_then_free() -> None:
     )
 
 
+def test_a_cap_that_is_reached_to_the_cent() -> None:
+    Customer(
+        """
+        [counters.spent]
+        counts = "money"
+        period = "month"
+        [[rows]]
+        when = { called = "0900*" }
+        flat = { price = "0.10", per = "1 min" }
+        [[rows]]
+        name = "free as long as less than 0.20 was spent"
+        when = { called = "0800*" }
+        below = { spent = "0.20" }
+        free = { unit = "seconds" }
+        [[rows]]
+        below = { spent = "0.20" }
+        flat = { price = "0.05", per = "1 min" }
+        [[rows]]
+        flat = { price = "0.01", per = "1 min" }
+        """
+    ).story(
+        """
+        start                  use      price    called
+        2026-03-02T12:00:00    60 s     0.10     0900123
+        2026-03-02T13:00:00    60 s     0        0800123
+        2026-03-02T14:00:00    300 s    0.13     030123     # two minutes to 0.20, three at 0.01
+        2026-03-02T15:00:00    60 s     0.01     0800123
+        2026-04-01T00:00:00    360 s    0.22     030123     # four, and two
+        2026-04-01T01:00:00    60 s     0.01     0800123
+        """
+    )
+    exactly = (
+        '[counters.s]\ncounts = "money"\nperiod = "day"\n'
+        + """
+        [[rows]]
+        below = { s = "0.20" }
+        flat = { price = "0.10", per = "1 min" }
+        [[rows]]
+        free = { unit = "seconds" }
+    """
+    )
+    Customer(exactly).check("start use price\n2026-03-02T12:00:00 120 s 0.20\n2026-03-02T12:00:00 600 s 0.20")
+
+
 def test_a_cost_cap_in_each_call_then_free_or_the_end() -> None:
     capped = '[[rows]]\nflat = { price = "0.09", per = "1 min" }\nmaximum = { charge = "0.20", then = "%s" }'
     for then in ("free", "end"):
