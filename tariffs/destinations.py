@@ -107,7 +107,8 @@ class PrefixTable:
         return [self._entries[prefix] for prefix in sorted(self._entries)]
 
     def find(self, number: str, short: bool = False) -> Entry | None:
-        """Of this whole number, else the longest prefix; None where there is none.
+        """Of this whole number, else the longest prefix, else the row of all other numbers; None where there is none,
+        and for what is no number.
 
         short:  it is a short code and not the begin of any number: only whole numbers are looked at
         """
@@ -121,7 +122,8 @@ class PrefixTable:
                 entry = get(number[:length])
                 if entry is not None:
                     return entry
-        return self._rest
+            return self._rest
+        return None
 
 
 class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -49,7 +49,7 @@ class PriceMade(msgspec.Struct, frozen=True):
     """Name and the price after it, in order: surcharges, discounts, tax, exchange."""
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     """What prices the line for a while."""
 
     from_: str

@@ -205,7 +205,7 @@ def _getter(fact: str, tables: Mapping[str, PrefixTable], numbers: Numbers | Non
 
 
 def _as_it_comes(number: str) -> tuple[str, bool]:
-    return number, False
+    return number.removeprefix("+"), False
 
 
 def _special_key(fact: str, get: Getter, columns: Iterable[Column]) -> Getter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,14 +18,17 @@ from ocs.api.routes_subscribers import identity_of
 from ocs.api.texts import money, ms_of, time_of
 from ocs.api.views import quantity
 from ocs.charging.handle import Shop, handle
+from ocs.charging.identity import party
 from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
 from ocs.charging.services import Service
 from ocs.master import accounts, subscribers
 from ocs.master.subscribers import Subscriber
 from ocs.net.step import stepped
+from tariffs.catalog import Assignment, Catalog
 from tariffs.explain import explain, used
 from tariffs.inputs import Inputs
 from tariffs.rating import rate
+from tariffs.tariff import Rated
 from tariffs.units import Kind, TooLarge
 
 FACTS: Final = tuple(
@@ -53,7 +57,7 @@ async def _who(call: Call, event: schema.Event) -> Subscriber:
 
 def _inputs(event: schema.Event) -> Inputs:
     given = {name: getattr(event, name) for name in FACTS}
-    given["apn"] = event.apn.lower()
+    given |= {"apn": event.apn.lower(), "calling": party(event.calling), "called": party(event.called)}
     return Inputs(event.service, **given)
 
 
@@ -93,7 +97,7 @@ async def quote(call: Call) -> Reply:
         resend=False,
         identities=(f"subscriber:{who.id}",),
         event_ms=ms_of(event.at, "at"),
-        lines=(AskedLine(event.rating_group, event.service_identifier, Units(**{NAMES[unit]: event.amount})),),
+        lines=(AskedLine(event.rating_group, event.service_id, Units(**{NAMES[unit]: event.amount})),),
         style=Style.COMMAND,
         inputs=_inputs(event),
         action=Action.PRICE,
@@ -101,47 +105,72 @@ async def quote(call: Call) -> Reply:
     answer = await stepped(handle(request, shop, call.desk.now_ms()))
     if answer is None or isinstance(answer, Busy):
         raise Problem("store-unavailable", answer.reason if answer else "the live store did not answer")
+    asked = await _asked(call, event, who, service)
+    _same_unit(asked.rated(), unit)
     result = answer.lines[0].result if answer.lines else answer.result
     priced = result is Result.OK and answer.cost_micro is not None
-    account = await accounts.get(call.desk.pool, who.account)
     return Reply(
         schema.Quote(
             priced=priced,
             reason="" if priced else answer.reason or result.name.lower().replace("_", " "),
             price=money(answer.cost_micro or 0) if priced else None,
-            currency=account.currency if account else "",
+            currency=asked.currency,
             amount=event.amount,
             unit=NAMES[unit],
-            tariff=answer.tariff,
+            tariff=answer.tariff if priced else "",
         )
     )
+
+
+class Asked(NamedTuple):
+    """What is rated, without the balances."""
+
+    catalog: Catalog
+    tariffs: Sequence[Assignment]
+    currency: str
+    line: tuple[int | None, int | None]
+    inputs: Inputs
+    at_ms: int
+
+    def rated(self) -> Rated:
+        return rate(self.catalog, self.tariffs, self.currency, [self.line], self.inputs, self.at_ms)[0]
+
+
+async def _asked(call: Call, event: schema.Event, who: Subscriber, service: Service) -> Asked:
+    account = await accounts.get(call.desk.pool, who.account)
+    if account is None:
+        raise Problem("not-found", f"there is no account {who.account}")
+    inputs = msgspec.structs.replace(
+        _inputs(event), attributes=who.attributes, time_zone=account.time_zone, subscriber=who.id
+    )
+    line = (event.rating_group, event.service_id)
+    if line == (None, None):
+        line = (service.rating_group, None)
+    at_ms = ms_of(event.at, "at") or call.desk.now_ms()
+    return Asked(_shop(call).catalog, who.tariffs, account.currency, line, inputs, at_ms)
+
+
+def _same_unit(rated: Rated, unit: Kind) -> None:
+    if rated.unit not in (None, unit):
+        raise Problem("invalid", f"unit: {rated.why} prices {NAMES[rated.unit]}, not {NAMES[unit]}")
 
 
 async def explain_event(call: Call) -> Reply:
     event: schema.Event = call.query
     shop, who = _shop(call), await _who(call, event)
     service = _service(shop, event)
-    account = await accounts.get(call.desk.pool, who.account)
-    if account is None:
-        raise Problem("not-found", f"there is no account {who.account}")
-    at_ms = ms_of(event.at, "at") or call.desk.now_ms()
-    inputs = msgspec.structs.replace(
-        _inputs(event), attributes=who.attributes, time_zone=account.time_zone, subscriber=who.id
-    )
-    line = (event.rating_group, event.service_identifier)
-    if line == (None, None):
-        line = (service.rating_group, None)
-    explanation = explain(shop.catalog, who.tariffs, account.currency, line, inputs, at_ms)
-    (rated,) = rate(shop.catalog, who.tariffs, account.currency, [line], inputs, at_ms)
+    unit, asked = _unit(event, service), await _asked(call, event, who, service)
+    rated = asked.rated()
+    _same_unit(rated, unit)
+    explanation = explain(asked.catalog, asked.tariffs, asked.currency, asked.line, asked.inputs, asked.at_ms)
     price, blocks = None, list[str]()
-    unit = rated.unit if rated.unit is not None else _unit(event, service)
-    if rated.ladder is not None and unit == _unit(event, service):
+    if rated.ladder is not None:
         try:
-            cost, blocks = used(rated.ladder, unit, event.amount, {}, at_ms)
+            cost, blocks = used(rated.ladder, unit, event.amount, {}, asked.at_ms)
             price = money(cost)
         except TooLarge:
             blocks = ["the price would pass 2^53 micro-units"]
-    return Reply(schema.EventExplained(who.id, who.account, account.currency, price, blocks, explanation))
+    return Reply(schema.EventExplained(who.id, who.account, asked.currency, price, blocks, explanation))
 
 
 async def explain_entry(call: Call) -> Reply:

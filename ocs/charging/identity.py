@@ -76,13 +76,22 @@ def number_in(identity: str) -> str:
 
 
 def party(text: str) -> str:
-    """A calling or called party for rating: the digits of a number, or user@host, or the text as it is."""
+    """A calling or called party for rating: the digits of a number as they were dialled, with "+" where a country code
+    comes first; or user@host, or the text as it is. Tariffs read it (`[numbers]`)."""
     if text.isdecimal():
         return text
     lower = text.strip().lower()
-    if lower.startswith("tel:"):
-        return _number(lower).removeprefix("msisdn:")
-    if lower.startswith(("sip:", "sips:")):
-        uri = _uri(lower)
-        return (number_in(uri) or uri).removeprefix("msisdn:").removeprefix("sip:")
-    return lower.removeprefix("+")
+    uri = _URI.match(lower)
+    if uri is None:
+        return _dialled(lower) or lower
+    address = lower[uri.end() :].partition("?")[0].partition(";")[0]
+    return _dialled(address.partition("@")[0]) or address
+
+
+_URI: Final = re.compile("tel:|sips?:")
+
+
+def _dialled(text: str) -> str:
+    """ "+49 (30) 123-4" -> "+49301234"; "" for what is no number."""
+    digits = _SEPARATORS.sub("", text)
+    return digits if digits.isascii() and digits.removeprefix("+").isdecimal() else ""

@@ -12,7 +12,7 @@ from ocs.cli.remote import Remote, remote
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NUMBERS = ("rating_group", "service_identifier", "rat_type", "role", "port_type")
+NUMBERS = ("rating_group", "service_id", "rat_type", "role", "port_type")
 
 
 def _event(command: F) -> F:

@@ -300,10 +300,10 @@ class Oracle:
         if price == 0:  # "A block that costs nothing is not paid with money"
             line.paid += block
             return line.paid
+        least, most = self._bound(begin, "minimum"), self._bound(begin, "maximum")
         fee = self._fee(begin, money=True)
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
-        least, most = self._bound(begin, "minimum"), self._bound(begin, "maximum")
         if most is not None and line.worth() > most:  # use that happened is never priced again
             line.done, line.run, line.run_of = max(most, line.charged), Fraction(0), None
         due = max(line.charged, line.worth(), least or 0)

@@ -49,8 +49,9 @@ def looked_up(prefixes: set[str], number: str, short: bool) -> str | None:
         return f"={number}"
     if short:
         return None
-    digits = bool(number) and set(number) <= set("0123456789")
-    fitting = [one for one in prefixes if not one.startswith("=") and (not one or (digits and number.startswith(one)))]
+    if not number or not set(number) <= set("0123456789"):
+        return None
+    fitting = [one for one in prefixes if not one.startswith("=") and number.startswith(one)]
     return max(fitting, key=len, default=None)
 
 
@@ -75,10 +76,10 @@ def test_the_longest_prefix_counts(prefixes: set[str], number: str, short: bool)
         ("112", True, "=112"),
         ("4917", True, None),  # a short code is not the begin of a number
         ("info@example.org", False, "=info@example.org"),
-        ("49170@example.org", False, ""),  # no number, so no prefix: the row for all others
-        ("+4917012345", False, ""),
-        ("٤٩", False, ""),
-        ("", False, ""),
+        ("49170@example.org", False, None),  # no number, so not even the row for all others
+        ("+4917012345", False, None),
+        ("٤٩", False, None),
+        ("", False, None),
     ],
 )
 def test_which_entry_is_found(number: str, short: bool, prefix: str | None) -> None:

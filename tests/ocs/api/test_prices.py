@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -62,8 +63,6 @@ async def open_office(desk: Office) -> Office:
 
 
 async def asked(office: Office, path: str, **query: Any) -> dict[str, Any]:
-    from urllib.parse import urlencode
-
     found = await office.call("GET", f"{path}?{urlencode(query)}" if query else path)
     assert found.status_code == 200, found.text
     return dict(found.json())
@@ -180,6 +179,50 @@ async def test_the_explanation_stays_when_the_tariff_changes(open_office: Office
     assert found["piece"]["blocks"] == ["set-up fee: 0.1", "step 1: 60 s in 1 block at 0.25 = 0.25"]
     assert found["rating"]["why"] == "calls@1:abroad"
     assert found["same_ladder"]
+
+
+NUMBERS = """
+tariff = "calls"
+currency = "EUR"
+numbers = { country = "1", international = "011", national = "1", national_digits = [12] }
+tables.world = { "1" = "home", "49" = "Germany" }
+[[rows]]
+when = { service = "voice", to = "world:home" }
+flat = { price = "0.01", per = "1 min" }
+[[rows]]
+when = { service = "voice", to = "world:Germany" }
+flat = { price = "0.50", per = "1 min" }
+"""
+
+
+@pytest.mark.parametrize(
+    "number", ["+493012345678", "tel:+49-3012345678", "sip:+493012345678@ims.example.net;user=phone"]
+)
+async def test_a_number_is_read_alike_by_the_network_and_by_a_quote(open_office: Office, number: str) -> None:
+    """The "+" says that a country code comes first, whatever numbers of as many digits are without it."""
+    await open_office.tariff(NUMBERS, "calls")
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **called(number)))
+    await open_office.charge(
+        ccr(
+            U,
+            service_context_id=VOICE,
+            cc_request_number=1,
+            **lines(mscc(None, used={"cc_time": 60})),
+            **called(number),
+        )
+    )
+    assert (await open_office.call("GET", "/v1/accounts/a1")).json()["balance"] == "9.50"
+    found = await open_office.call("POST", "/v1/quote", {"subscriber": "s1", "service": "voice", "called": number})
+    assert found.json()["price"] == "0.50"
+
+
+async def test_an_amount_in_another_unit_has_no_price(open_office: Office) -> None:
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
+    body = {"subscriber": "s1", "service": "voice", "called": "0033123456", "amount": 100, "unit": "octets", "at": NOON}
+    refused = await open_office.call("POST", "/v1/quote", body)
+    assert (refused.status_code, "prices seconds, not octets" in refused.text) == (422, True)
+    refused = await open_office.call("GET", f"/v1/explain/event?{urlencode(body)}")
+    assert (refused.status_code, "prices seconds, not octets" in refused.text) == (422, True)
 
 
 def called(number: str) -> dict[str, Any]:

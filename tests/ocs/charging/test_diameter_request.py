@@ -300,7 +300,7 @@ def test_facts_of_a_call() -> None:
         ims_visited_network_identifier="ims.mnc001.mcc262.3gppnetwork.org",
     )
     found = request(service_context_id=VOICE, service_information=ServiceInformation(ims_information=ims)).inputs
-    assert (found.role, found.calling, found.called, found.event_type) == (0, "491700000001", "49301234", "INVITE")
+    assert (found.role, found.calling, found.called, found.event_type) == (0, "+491700000001", "+49301234", "INVITE")
     assert found.visited == "ims.mnc001.mcc262.3gppnetwork.org"
 
 
@@ -308,7 +308,7 @@ def test_facts_of_a_message() -> None:
     to = RecipientInfo(recipient_address=(RecipientAddress(address_type=1, address_data="+49170999"),))
     sms = SmsInformation(recipient_info=(to,), sm_message_type=0)
     found = request(service_context_id=SMS, service_information=ServiceInformation(sms_information=sms)).inputs
-    assert (found.service, found.called, found.event_type) == ("sms", "49170999", "0")
+    assert (found.service, found.called, found.event_type) == ("sms", "+49170999", "0")
 
 
 def test_facts_are_kept_as_a_map_of_what_was_given() -> None:
