@@ -4,10 +4,11 @@ lua/lib/purse.lua."""
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from balances import ops
 from balances.ops import Take
+from tariffs.ladder import ENDLESS
 from tariffs.units import EXACT_MAX, TooLarge
 
 
@@ -18,10 +19,6 @@ class Mode(IntEnum):
     """What this line held."""
     ALONE = 3
     """What others hold too, but for this line's own: is there money at all?"""
-
-
-ENDLESS: Final = 1 << 128
-"""More than any price; `math.huge` in Lua."""
 
 
 class Payer(NamedTuple):

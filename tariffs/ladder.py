@@ -19,6 +19,9 @@ from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, TooLarge, blocks_s
 
 STEPS_MAX: Final = 32
 
+ENDLESS: Final = 1 << 128
+"""More than any amount: what has no bound. `math.huge` in Lua."""
+
 COUNT_UNITS: Final = 0
 COUNT_MONEY: Final = 1
 
@@ -214,8 +217,10 @@ def climb(
         short = ended = False
         owing = kind == Kind.MONEY and not grant
         for payer in purse.payers(kind, scope, owing=owing) if step.single else ANYBODY:
-            run, fee, short = rest if same == priced else 0, 0 if fee_paid else dues.fee, False
-            room = _room(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+            run, short = rest if same == priced else 0, False
+            left = _left(ladder, step, cost, counters)
+            fee = 0 if fee_paid else min(dues.fee, left)
+            room = _room(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
             if room <= 0:
                 break
             available = purse.available(kind, scope, payer)
@@ -236,12 +241,12 @@ def climb(
                     break
                 purse.take(Kind.MONEY, money_scope, upfront)
                 cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
-                fee = fee if dues.waived else 0
+                left, fee = left - upfront, fee if dues.waived else 0
                 available = purse.available(kind, scope, payer)
                 if trace is not None:
                     trace.append(Rung(-1, 0, 0, 0, upfront))
                 room = _room(
-                    ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit
+                    ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit
                 )
             fee_paid = fee_paid or not (dues.waived or nothing)
             if room <= 0:  # the fee alone brought a counter there
@@ -258,22 +263,22 @@ def climb(
             elif step.price:
                 if grant and dues.ends:
                     blocks = min(blocks, affordable(step, dues.most - spent - 1, run) + 1)
-                limit = _within(dues, spent, charged, available - fee)
-                amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
-                short = (grant or payer is not None) and limit is not None and amount > limit
-                if short and limit is not None:
+                most = min(dues.most or ENDLESS, charged + left - fee)
+                limit = _within(dues.least, most, spent, charged, available - fee)
+                amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
+                short = (grant or payer is not None) and amount > limit
+                if short:
                     blocks = affordable(step, limit, run)
-                    amount, left = muldiv(step.price, blocks, run, step.per, step.rounding)
-                if amount > EXACT_MAX or (not dues.most and spent + amount > EXACT_MAX):
+                    amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
+                if amount > EXACT_MAX or min(spent + amount, most) > EXACT_MAX:
                     raise TooLarge
                 if blocks:
-                    bound = dues.most or EXACT_MAX
-                    spent = max(min(spent + amount, bound), spent)
-                    due = max(min(max(spent, dues.least), bound), charged)
+                    spent = max(min(spent + amount, most), spent)
+                    due = max(min(max(spent, dues.least), most), charged)
                     taken = fee + due - charged
                     purse.take(kind, scope, taken, payer)
                     cost, charged, fee_paid = cost + taken, due, True
-                    rest, same = left, priced
+                    rest, same = over, priced
             covered = blocks * step.block
             if trace is not None and blocks:
                 trace.append(Rung(number, covered, blocks, amount, taken))
@@ -308,12 +313,24 @@ def climb(
     return Climbed(min(units, at), cost, grade)
 
 
-def _within(dues: Dues, spent: int, charged: int, money: int) -> int | None:
-    """What further blocks may come to so that at most `money` is due for them; None: no matter what."""
+def _left(ladder: Ladder, step: Step, cost: int, counters: Mapping[str, int]) -> int:
+    """Money that brings the counter of the step to its bound, after `cost`: no more is ever due in the step."""
+    if step.counter and _fed(ladder, step.counter) == COUNT_MONEY:
+        return step.counter_reach - counters.get(step.counter, 0) - cost
+    return ENDLESS
+
+
+def _fed(ladder: Ladder, counter: str) -> int | None:
+    """What the line feeds it with; None: it does not."""
+    return next((count.what for count in ladder.counts if count.key == counter), None)
+
+
+def _within(least: int, most: int, spent: int, charged: int, money: int) -> int:
+    """What further blocks may come to so that at most `money` is due for them."""
     due = charged + money
-    if dues.most and due >= dues.most:
-        return None
-    return -1 if due < dues.least else due - spent
+    if due >= most:
+        return ENDLESS
+    return -1 if due < least else due - spent
 
 
 def _room(
@@ -322,7 +339,7 @@ def _room(
     need: int,
     start: int,
     at: int,
-    cost: int,
+    left: int,
     fee: int,
     run: int,
     spent: int,
@@ -342,17 +359,16 @@ def _room(
         if ms_per_unit:
             room = min(room, blocks_started(left_ms, ms_per_unit))
     if step.counter:
-        left = step.counter_reach - counters.get(step.counter, 0)
-        fed = next((count.what for count in ladder.counts if count.key == step.counter), None)
+        fed, value = _fed(ladder, step.counter), counters.get(step.counter, 0)
         if fed == COUNT_UNITS:
-            room = min(room, left - at)
-        elif left - cost <= 0 if fed == COUNT_MONEY else left <= 0:
+            return min(room, step.counter_reach - value - at)
+        if left <= 0 or value >= step.counter_reach:
             return 0
-        elif fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
-            # the block whose price, rounded as it will be, brings the counter there still begins in this step
-            limit = _within(ladder.dues_of(step), spent, charged, left - cost - fee - 1)
-            if limit is not None:
-                room = min(room, (affordable(step, limit, run) + 1) * step.block)
+        if fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
+            # the block whose price, rounded as it will be, brings the counter there is the last one of this step
+            dues = ladder.dues_of(step)
+            limit = _within(dues.least, dues.most or ENDLESS, spent, charged, left - fee - 1)
+            room = min(room, (affordable(step, limit, run) + 1) * step.block)
     return room
 
 

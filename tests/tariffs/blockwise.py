@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from tariffs.ladder import COUNT_UNITS, Ladder, Step
+from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, ENDLESS, Ladder, Step
 from tariffs.units import Kind, Rounding
 
 DEBTOR = -1
@@ -127,9 +127,10 @@ class Blockwise:
             if grant and (step.stop or (dues.ends and self.spent >= dues.most)):
                 return None
             if not self.fee_paid and not dues.waived:
-                if grant and self.purse.available(Kind.MONEY, self._money_scope()) < dues.fee:
+                fee = min(dues.fee, self._left(step))
+                if grant and self.purse.available(Kind.MONEY, self._money_scope()) < fee:
                     return None
-                self._pay(Kind.MONEY, self._money_scope(), dues.fee)
+                self._pay(Kind.MONEY, self._money_scope(), fee)
                 self.fee_paid = True
                 continue  # the fee may have brought a counter to its bound
             covered = self._money_block(step, grant) if step.kind == Kind.MONEY else self._bundle_block(step)
@@ -151,10 +152,10 @@ class Blockwise:
         kept = self.run, self.run_exact, self.run_paid
         dues = self.ladder.dues_of(step)
         spent = self.spent + self._next_amount(step)
-        fee = 0 if self.fee_paid else dues.fee
-        due = max(spent, dues.least)
-        if dues.most:
-            spent, due = max(min(spent, dues.most), self.spent), min(due, dues.most)
+        left = self._left(step)
+        fee = 0 if self.fee_paid else min(dues.fee, left)
+        most = min(dues.most or ENDLESS, self.charged + left - fee)
+        spent, due = max(min(spent, most), self.spent), min(max(spent, dues.least), most)
         amount = fee + max(due - self.charged, 0)
         payer = None
         if step.single:
@@ -166,6 +167,12 @@ class Blockwise:
         self._pay(step.kind, step.scope, amount, payer)
         self.spent, self.charged, self.fee_paid = spent, max(due, self.charged), True
         return step.block
+
+    def _left(self, step: Step) -> int:
+        """Money until the counter of the step is at its bound: no more is ever due in it."""
+        if not any(count.key == step.counter and count.what == COUNT_MONEY for count in self.ladder.counts):
+            return ENDLESS
+        return step.counter_reach - self.counters.get(step.counter, 0) - self.cost
 
     def _bundled(self, step: Step) -> int:
         """Units that a bundle can cover of its next block."""

@@ -132,7 +132,8 @@ class Oracle:
             rows = document.matching(self.facts, then_ms)
             if self.base == "beside":
                 rows = [row for row in rows if "beside" in row]
-            until = max(until, self._pay_block(Begin(document, promotions, then_ms, rows, many)))
+            left = max(many - (self.line.paid - self.line.used), 1)
+            until = max(until, self._pay_block(Begin(document, promotions, then_ms, rows, left)))
 
     # ------------------------------------------------------------ which row prices it
 
@@ -209,6 +210,18 @@ class Oracle:
                     value += self.line.paid - self.line.used
                 rooms.append(max(quantity(limit)[1] - value, 0))
         return min(rooms) if rooms else None
+
+    def _left(self, begin: Begin) -> int | None:
+        """Money until the counter by which the pricing row ends is there, if the line moves it."""
+        row = self._pricing(begin)
+        if row is None or not self._able(begin, row):
+            return None
+        for name, written in row.get("below", {}).items():
+            counter = begin.document.counters[name]
+            if counter["counts"] == "money" and self._fed(begin.document, counter, begin.at_ms):
+                limit = Fraction(begin.document.given(written, row, self.facts)) * MICRO
+                return int(limit) - self._value(begin.document, name, begin.at_ms)
+        return None
 
     def _of_line(self, begin: Begin, key: str) -> Row | None:
         """A set-up fee, minimum or maximum is, "at each block, of the row that prices it and those below, the first
@@ -300,8 +313,11 @@ class Oracle:
         if price == 0:  # "A block that costs nothing is not paid with money"
             line.paid += block
             return line.paid
-        least, most = self._bound(begin, "minimum"), self._bound(begin, "maximum")
+        least, most, left = self._bound(begin, "minimum"), self._bound(begin, "maximum"), self._left(begin)
         fee = self._fee(begin, money=True)
+        if left is not None:  # "the block that reaches the limit costs what is left, and so does a fee"
+            bound = line.charged + left - fee
+            least, most = min(least or 0, bound), bound if most is None else min(most, bound)
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
         if most is not None and line.worth() > most:  # use that happened is never priced again
@@ -334,6 +350,8 @@ class Oracle:
         if row is not None:
             # Choice: finer than a micro-unit it is rounded half up; the specification names no direction.
             self.line.fee = whole(self._final(begin, row, row["setup"]["fee"], fees=True), "half_up")
+            if (left := self._left(begin)) is not None:
+                self.line.fee = min(self.line.fee, left)
             self._raise(begin.document, "money", self.line.fee, begin.at_ms)
         return self.line.fee
 

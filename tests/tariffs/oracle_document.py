@@ -234,11 +234,11 @@ class Document:
 
 def as_fine_as_fits(price: Fraction) -> Fraction:
     """Finer than can be held exactly is rounded half up to 10^-6 of a micro-unit, or as fine as fits."""
-    places = 6
-    while price.denominator > 1 and max(price.denominator, price.numerator) > LARGEST:
-        price = Fraction(whole(price * 10**places, "half_up"), 10**places)
+    held, places = price, 6
+    while held.denominator > 1 and max(held.denominator, held.numerator) > LARGEST:
+        held = Fraction(whole(price * 10**places, "half_up"), 10**places)
         places -= 1
-    return price
+    return held
 
 
 def whole(amount: Fraction, rounding: str) -> int:

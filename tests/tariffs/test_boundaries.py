@@ -77,7 +77,7 @@ def test_tiers() -> None:
         4194304  5   "monthly" has 1 GB - 1 after 3 MB: one block more
         4194304  7   "monthly" has 1 GB after 3 MB: one block more
         4194304  7   "monthly" has 1 GB + 1 after 3 MB: one block more
-        4194304  7   "spent" has 8.999999 after 3 MB: one block more
+        4194304  3.000001  "spent" has 8.999999 after 3 MB: one block more
         4194304  11  "spent" has 9 after 3 MB: one block more
         4194304  11  "spent" has 9.000001 after 3 MB: one block more
         """,

@@ -79,7 +79,7 @@ def test_after_the_cap_nothing_is_due() -> None:
     ).story(
         """
         start                  use      price
-        2026-03-02T12:00:00    120 s    0.23
+        2026-03-02T12:00:00    120 s    0.20
         2026-03-02T13:00:00    60 s     0
         """
     )
@@ -111,7 +111,7 @@ def test_the_fee_of_the_tier_that_prices() -> None:
 
 
 def test_a_cap_counts_a_fee_that_is_waived_at_once() -> None:
-    """ "However it is cut, the same". The fee of 0.10 fills the cap of 0.05, so that the second minute costs 0.20."""
+    """ "However it is cut, the same". Half of the fee of 0.10 fills the cap, so that the second minute costs 0.20."""
     document = (
         CAP
         + """
@@ -126,7 +126,7 @@ def test_a_cap_counts_a_fee_that_is_waived_at_once() -> None:
     start_ms = ms_of("2026-03-02T12:00:00")
     two, one = Customer(document), Customer(document)
     cut = two.till({}).use([Piece(start_ms, 60), Piece(start_ms + 60_000, 60)])
-    assert one.till({}).use([Piece(start_ms, 120)]) == cut == 310_000
+    assert one.till({}).use([Piece(start_ms, 120)]) == cut == 250_000
 
 
 def test_blocks_that_one_bucket_pays_are_of_one_size() -> None:

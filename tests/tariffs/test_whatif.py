@@ -296,7 +296,7 @@ def test_a_cap_on_money_is_reached_sooner_when_prices_rise() -> None:
     session(world, MB, MB, MB)
     session(world, MB, name="gw.example.net;2;1")
     found = costs(again(world, cap.replace('"0.04"', '"0.06"')))
-    assert found == [(40_000, 60_000), (40_000, 60_000), (0, 0), (0, 0)]
+    assert found == [(40_000, 60_000), (40_000, 20_000), (0, 0), (0, 0)]
 
 
 BUNDLE = FLAT.replace("[[rows]]", '[[rows]]\nwhen = { service = "data" }\nbundle = { per = "1 MB" }\n[[rows]]', 1)

@@ -160,7 +160,7 @@ def test_a_monthly_cost_cap_then_free() -> None:
         """
         start                  use      price
         2026-03-02T12:00:00    120 s    0.18
-        2026-03-02T13:00:00    600 s    0.09    # the block that begins below the cap is paid
+        2026-03-02T13:00:00    600 s    0.02    # the block that reaches the cap costs what is left
         2026-03-31T23:59:00    60 s     0
         2026-04-01T00:00:00    60 s     0.09
         """

@@ -365,8 +365,8 @@ def test_a_limit_agreed_with_the_customer() -> None:
         """
         start                  use       price    subscriber.cap    subscriber.minutes
         2026-03-02T12:00:00    600 s     0.90     -                 -
-        2026-03-02T12:00:00    600 s     0.27     0.20              -
+        2026-03-02T12:00:00    600 s     0.20     0.20              -
         2026-03-02T12:00:00    600 s     0.72     -                 2_min
-        2026-03-02T12:00:00    1200 s    0.27     0.20              10_min
+        2026-03-02T12:00:00    1200 s    0.20     0.20              10_min
         """
     )

@@ -9,11 +9,13 @@ local function affordable(step, available, rest)
   return max((muldiv(available, per, slack - rest, price, 1)), 0)
 end
 
--- What further blocks may come to so that at most `money` is due for them; false: no matter what
-local function within(dues, spent, charged, money)
-  local due, most = charged + money, dues[DUES.most]
-  if most > 0 and due >= most then return false end
-  if due < dues[DUES.least] then return -1 end
+local ENDLESS = math.huge
+
+-- What further blocks may come to so that at most `money` is due for them
+local function within(least, most, spent, charged, money)
+  local due = charged + money
+  if due >= most then return ENDLESS end
+  if due < least then return -1 end
   return due - spent
 end
 
@@ -22,7 +24,27 @@ local function dues_of(ladder, step)
   return ladder[LADDER.dues][step[STEP.dues]] or NOTHING_DUE
 end
 
-local function room_of(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+local function most_of(dues)
+  return dues[DUES.most] > 0 and dues[DUES.most] or ENDLESS
+end
+
+-- What the line feeds a counter with; nil: it does not
+local function fed_with(ladder, counter)
+  for _, count in ipairs(ladder[LADDER.counts]) do
+    if count[COUNT.key] == counter then return count[COUNT.what] end
+  end
+end
+
+-- Money that brings the counter of the step to its bound, after `cost`: no more is ever due in the step
+local function left_of(ladder, step, cost, counters)
+  local counter = step[STEP.counter]
+  if counter ~= '' and fed_with(ladder, counter) == 1 then
+    return step[STEP.counter_reach] - (counters[counter] or 0) - cost
+  end
+  return ENDLESS
+end
+
+local function room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
   local room = need
   if step[STEP.reach] > 0 then room = min(room, step[STEP.reach] - start - at) end
   if step[STEP.until_ms] > 0 then
@@ -31,20 +53,14 @@ local function room_of(ladder, step, need, start, at, cost, fee, run, spent, cha
     if ms_per_unit > 0 then room = min(room, blocks_started(left_ms, ms_per_unit)) end
   end
   if step[STEP.counter] ~= '' then
-    local left, fed = step[STEP.counter_reach] - (counters[step[STEP.counter]] or 0), nil
-    for _, count in ipairs(ladder[LADDER.counts]) do
-      if count[COUNT.key] == step[STEP.counter] then
-        fed = count[COUNT.what]
-        break
-      end
-    end
-    if fed == 0 then
-      room = min(room, left - at)
-    elseif left - (fed == 1 and cost or 0) <= 0 then
-      return 0
-    elseif fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
-      local limit = within(dues_of(ladder, step), spent, charged, left - cost - fee - 1)
-      if limit then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
+    local counter, reach = step[STEP.counter], step[STEP.counter_reach]
+    local fed, value = fed_with(ladder, counter), counters[counter] or 0
+    if fed == 0 then return min(room, reach - value - at) end
+    if left <= 0 or value >= reach then return 0 end
+    if fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
+      local dues = dues_of(ladder, step)
+      local limit = within(dues[DUES.least], most_of(dues), spent, charged, left - fee - 1)
+      if limit < ENDLESS then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
     end
   end
   return room
@@ -130,10 +146,11 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
     local per, rounding, single, dues = step[STEP.per], step[STEP.rounding], step[STEP.single], dues_of(ladder, step)
     local short, ended, waived = false, false, dues[DUES.waived]
     for _, payer in ipairs(single and purse_payers(kind, scope, kind == KIND.MONEY and not grant) or ANYBODY) do
-      local run, fee = 0, fee_paid and 0 or dues[DUES.fee]
+      local run, left = 0, left_of(ladder, step, cost, counters)
+      local fee = fee_paid and 0 or min(dues[DUES.fee], left)
       if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
       short = false
-      local room = room_of(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+      local room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       if room <= 0 then break end
       local available = purse_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
@@ -154,9 +171,9 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         end
         purse_take(KIND.MONEY, money_scope, upfront, false)
         cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
-        fee = waived and fee or 0
+        left, fee = left - upfront, waived and fee or 0
         available = purse_available(kind, scope, payer)
-        room = room_of(ladder, step, need, start, at, cost, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+        room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       end
       fee_paid = fee_paid or not (waived or nothing)
       if room <= 0 then break end
@@ -167,23 +184,24 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         amount = price * blocks
         if blocks > 0 then purse_take(kind, scope, amount, payer) end
       elseif price > 0 then
-        local most, left = dues[DUES.most], nil
-        if grant and dues[DUES.ends] then blocks = min(blocks, affordable(step, most - spent - 1, run) + 1) end
-        local limit = within(dues, spent, charged, available - fee)
-        amount, left = muldiv(price, blocks, run, per, rounding)
-        short = (grant or payer) and limit and amount > limit
+        if grant and dues[DUES.ends] then
+          blocks = min(blocks, affordable(step, dues[DUES.most] - spent - 1, run) + 1)
+        end
+        local most, over = min(most_of(dues), charged + left - fee), nil
+        local limit = within(dues[DUES.least], most, spent, charged, available - fee)
+        amount, over = muldiv(price, blocks, run, per, rounding)
+        short = (grant or payer) and amount > limit
         if short then
           blocks = affordable(step, limit, run)
-          amount, left = muldiv(price, blocks, run, per, rounding)
+          amount, over = muldiv(price, blocks, run, per, rounding)
         end
-        if amount > EXACT_MAX or (most == 0 and spent + amount > EXACT_MAX) then return nil end
+        if amount > EXACT_MAX or min(spent + amount, most) > EXACT_MAX then return nil end
         if blocks > 0 then
-          local bound = most > 0 and most or EXACT_MAX
-          spent = max(min(spent + amount, bound), spent)
-          local due = max(min(max(spent, dues[DUES.least]), bound), charged)
+          spent = max(min(spent + amount, most), spent)
+          local due = max(min(max(spent, dues[DUES.least]), most), charged)
           purse_take(kind, scope, fee + due - charged, payer)
           cost, charged, fee_paid = cost + fee + due - charged, due, true
-          rest, rest_price, rest_per, rest_rounding = left, price, per, rounding
+          rest, rest_price, rest_per, rest_rounding = over, price, per, rounding
         end
       end
       local covered = blocks * block

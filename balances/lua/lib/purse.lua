@@ -40,7 +40,7 @@ end
 
 -- payer: one of purse_payers, or false for all together
 local function purse_available(kind, scope, payer)
-  if payer and payer.owes then return math.huge end
+  if payer and payer.owes then return math.huge end -- ENDLESS of lib/ladder
   local sum, mode = 0, payer and payer.mode or purse.mode
   for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
     if (not payer or bucket[BUCKET.id] == payer.id) and pays(bucket, kind, scope, mode) then
