@@ -12,7 +12,8 @@ from balances import ops
 from balances.ops import Line, State, Take, Window
 from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse
-from tariffs.ladder import COUNT_UNITS, Count, Ladder, climb, tier_of
+from tariffs.climb import climb
+from tariffs.ladder import COUNT_UNITS, Count, Ladder, tier_of
 from tariffs.units import EXACT_MAX, Kind, TooLarge
 
 

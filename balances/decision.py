@@ -23,7 +23,8 @@ from balances.ops import (
 )
 from balances.packing import unpack_ladder
 from balances.purse import Mode
-from tariffs.ladder import Ladder, climb
+from tariffs.climb import climb
+from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, TooLarge
 
 

@@ -9,7 +9,8 @@ from balances.books import ms_per_unit
 from balances.decision import Decision, asked_ladder, fresh_line, line_outcome, wanted
 from balances.ops import Action, Ask, Flag, Result
 from balances.purse import Mode
-from tariffs.ladder import COUNT_UNITS, climb
+from tariffs.climb import climb
+from tariffs.ladder import COUNT_UNITS
 from tariffs.units import Kind, share
 
 

@@ -9,7 +9,7 @@ from balances.books import Books, ms_per_unit
 from balances.ops import Ask, Line, LineOutcome, Result, Take
 from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse
-from tariffs.ladder import climb
+from tariffs.climb import climb
 from tariffs.units import share
 
 

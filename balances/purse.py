@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from balances import ops
 from balances.ops import Take
-from tariffs.ladder import ENDLESS
+from tariffs.climb import ENDLESS
 from tariffs.units import EXACT_MAX, TooLarge
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tariffs.ladder import Ladder, Rung, climb
+from tariffs.climb import Rung, climb
+from tariffs.ladder import Ladder
 from tariffs.units import Kind
 
 

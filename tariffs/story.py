@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from tariffs.ladder import Ladder, Rung, climb
+from tariffs.climb import Rung, climb
+from tariffs.ladder import Ladder
 from tariffs.price import Start
 from tariffs.units import EXACT_MAX, Kind, TooLarge
 

@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from tariffs.ladder import Dues, Ladder, Rung, Step
+from tariffs.climb import Rung
+from tariffs.ladder import Dues, Ladder, Step
 from tariffs.units import MICRO, Kind, Rounding
 
 DIGITS: Final = 12

@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tariffs.ladder import COUNT_UNITS, Count, Ladder, climb
+from tariffs.climb import climb
+from tariffs.ladder import COUNT_UNITS, Count, Ladder
 from tariffs.price import Start
 from tariffs.units import EXACT_MAX, Kind, TooLarge, share
 from tariffs.whatif.prices import Known

@@ -26,8 +26,8 @@ from ocs.embedded import EmbeddedPostgres
 from ocs.rerating.job import Job, Written
 from ocs.rerating.run import CORES, rate_again
 from tariffs.catalog import Assignment, Catalog
+from tariffs.climb import climb
 from tariffs.inputs import Inputs
-from tariffs.ladder import climb
 from tariffs.load import load_tariff
 from tariffs.price import Start
 from tariffs.rating import rate

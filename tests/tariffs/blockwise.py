@@ -1,6 +1,6 @@
 """The price of a quantity, slowly and obviously: block by block, in exact fractions.
 
-Written from charging.md section 4 and the words at the top of tariffs/ladder.py, to disagree with `climb`. A block is
+Written from charging.md section 4 and the words at the top of tariffs/climb.py, to disagree with `climb`. A block is
 priced where it begins, by the first step none of whose bounds is reached there; a run of blocks of equal price is
 rounded once, on its sum; what a bundle cannot cover of a block is the next step's.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, ENDLESS, Ladder, Step
+from tariffs.climb import ENDLESS
+from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Ladder, Step
 from tariffs.units import Kind, Rounding
 
 DEBTOR = -1

@@ -230,3 +230,24 @@ def test_an_amount_of_a_promotion_changes_prices_in_its_currency() -> None:
     for currency, price in prices.items():
         tariff = f'currency = "{currency}"\n[[rows]]\nflat = {{ price = "0.10", per = "1 min" }}'
         assert Customer([tariff, promotion], rates={("USD", "EUR"): "0.90"}).till({}).use([Piece(0, 60)]) == price
+
+
+@pytest.mark.parametrize("dues", ['setup = { fee = "0.05" }', 'minimum = { charge = "0.30" }'])
+def test_no_grant_runs_into_a_band_with_dues_of_its_own(dues: str) -> None:
+    """ "Volume grant over a boundary: hold the dearest band's price for the whole grant". A KB costs 0.06 by day and
+    0.05 by night, where a set-up fee or a minimum is due as well: no price covers both, and a grant ends at eight."""
+    customer = Customer(
+        f"""
+        [bands.night]
+        hours = "20:00-06:00"
+        [[rows]]
+        when = {{ time = "night" }}
+        flat = {{ price = "0.05", per = "1 KB" }}
+        {dues}
+        [[rows]]
+        flat = {{ price = "0.06", per = "1 KB" }}
+        """,
+        "data",
+    )
+    day = customer.till({}).rated(ms_of("2026-03-02T19:59:00"))
+    assert (day.change_ms, day.dearest) == (ms_of("2026-03-02T20:00:00"), b"")

@@ -1,4 +1,4 @@
-"""Laws of the ladder (charging.md section 4, and the words at the top of tariffs/ladder.py), on random ladders."""
+"""Laws of the ladder (charging.md section 4, and the words at the top of tariffs/climb.py), on random ladders."""
 
 from __future__ import annotations
 
@@ -10,18 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tariffs.ladder import (
-    COUNT_MONEY,
-    COUNT_UNITS,
-    Climbed,
-    Count,
-    Dues,
-    Ladder,
-    Step,
-    affordable,
-    check_ladder,
-    climb,
-)
+from tariffs.climb import Climbed, affordable, climb
+from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Count, Dues, Ladder, Step, check_ladder
 from tariffs.price import Start, price_of, units_for
 from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, TooLarge, muldiv
 from tests.tariffs.blockwise import Blockwise, Purse, counted, rounded

@@ -5,11 +5,8 @@ Each is expected to fail; strict, so that whoever mends it finds the mark and ta
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from tariffs.ladder import Ladder
-from tariffs.price import price_of
 from tests.tariffs.customers import Customer, ms_of
 from tests.tariffs.oracle_account import Account, Bucket, Piece
 
@@ -39,32 +36,6 @@ def test_a_call_that_is_over_counts_in_both_months() -> None:
     if customer.till({}).use([call]) != 340_000:
         pytest.fail("that is another fault")
     assert Customer(customer.documents).till({}).record(call) == 340_000
-
-
-@WRONG
-@pytest.mark.parametrize("dues", ['setup = { fee = "0.05" }', 'minimum = { charge = "0.30" }'])
-def test_the_dearest_hold_has_the_fee_and_the_minimum_of_the_band_to_come(dues: str) -> None:
-    """ "Volume grant over a boundary: hold the dearest band's price for the whole grant". A KB costs 0.06 by day and
-    0.05 by night, where a set-up fee or a minimum is due as well: 0.06 is held for what may cost 0.10 or 0.30."""
-    customer = Customer(
-        f"""
-        [bands.night]
-        hours = "20:00-06:00"
-        [[rows]]
-        when = {{ time = "night" }}
-        flat = {{ price = "0.05", per = "1 KB" }}
-        {dues}
-        [[rows]]
-        flat = {{ price = "0.06", per = "1 KB" }}
-        """,
-        "data",
-    )
-    day = customer.till({}).rated(ms_of("2026-03-02T19:59:00"))
-    night = customer.till({}).rated(day.change_ms)
-    if day.change_ms != ms_of("2026-03-02T20:00:00") or day.ladder is None or night.ladder is None:
-        pytest.fail("that is another fault")
-    held = msgspec.msgpack.decode(day.dearest, type=Ladder) if day.dearest else day.ladder
-    assert price_of(held, 1) >= price_of(night.ladder, 1)
 
 
 @WRONG

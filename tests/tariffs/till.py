@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tariffs.catalog import Assignment, Catalog
+from tariffs.climb import Climbed, climb
 from tariffs.inputs import Inputs
-from tariffs.ladder import COUNT_MONEY, Climbed, Count, climb
+from tariffs.ladder import COUNT_MONEY, Count
 from tariffs.price import Start
 from tariffs.rating import rate
 from tariffs.tariff import Rated

@@ -1,4 +1,4 @@
--- Climbing a ladder; twin of tariffs/ladder.py, where every rule is explained.
+-- Climbing a ladder; twin of tariffs/climb.py, where every rule is explained.
 -- @use lib/purse
 
 local function affordable(step, available, rest)

@@ -1,0 +1,290 @@
+"""How a line climbs a ladder: the price of what it uses, paid from the balances in hand.
+
+`balances/lua/lib/ladder.lua` is its twin, statement by statement.
+
+Laws (tests/tariffs/test_ladder.py): however a use is cut into reports, its price is the same; more units never
+cost less money; `units_for` and `price_of` are inverse; nothing is granted that is not covered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Ladder, Step
+from tariffs.units import EXACT_MAX, Kind, Rounding, TooLarge, blocks_started, muldiv
+
+ENDLESS: Final = 1 << 128
+"""More than any amount: what has no bound. `math.huge` in Lua."""
+
+
+class Position(Protocol):
+    """Where a line stands on its ladder; `balances.ops.Line` is one."""
+
+    total: int
+    paid_ahead: int
+    rest: int
+    rest_price: int
+    rest_per: int
+    rest_rounding: int
+    fee_paid: bool
+    spent: int
+    """Sum of the blocks that money paid, before `least`..."""
+    charged: int
+    """... and what was due for it, without the fee."""
+
+
+class Purse(Protocol):
+    """The balances a climb may use. `payer` is one of `payers`, or None for all of them together."""
+
+    def payers(self, kind: int, scope: str, *, owing: bool) -> Sequence[Any]:
+        """Those that may pay alone, in their order. `owing`: the last of them owes whatever the others do not cover."""
+
+    def available(self, kind: int, scope: str, payer: Any = None) -> int:
+        """What buckets of this kind can pay now, never below 0."""
+
+    def take(self, kind: int, scope: str, amount: int, payer: Any = None) -> None:
+        """Take this much. Beyond `available` only money in a settlement is ever asked for: it becomes debt."""
+
+    def mark(self) -> int:
+        """A point to return to."""
+
+    def undo(self, mark: int) -> None:
+        """Give back all that was taken since `mark`."""
+
+
+class Climbed(msgspec.Struct):
+    """Result of a climb."""
+
+    units: int
+    """Line units covered; in a settlement all of them."""
+    cost: int
+    """Money taken, micro-units, fee included."""
+    grade: str | None = None
+    """Of the first block that was paid; None: none was."""
+
+
+class Rung(NamedTuple):
+    """What a climb covered by one step, for those who want to be told (tariffs/explain.py)."""
+
+    step: int
+    """Index in the ladder; -1: what is due before a block."""
+    units: int
+    """Of the line, from where the rung begins; whole blocks but for the last of a bundle."""
+    blocks: int
+    amount: int
+    """Price of the blocks: micro-units, or units of the bundle."""
+    due: int
+    """What was taken for them: less or more than `amount` by a minimum or maximum charge, with a fee that waited."""
+
+
+ANYBODY: Final = (None,)
+
+
+def climb(
+    ladder: Ladder,
+    line: Position,
+    units: int,
+    counters: Mapping[str, int],
+    purse: Purse,
+    *,
+    at_ms: int,
+    ms_per_unit: int,
+    grant: bool,
+    grade: str | None = None,
+    trace: list[Rung] | None = None,
+) -> Climbed:
+    """Cover `units` more of the line, moving `line` and taking from `purse`.
+
+    units:       line units to cover, from where the line stands
+    counters:    value of each counter at the first of these units (grants: used + held)
+    at_ms:       instant of the first unit; each unit takes `ms_per_unit` (1000 for seconds, 0 for volume)
+    grant:       stop before what is not covered, at a whole block, at `stop` steps and where the grade changes;
+                 otherwise charge it all
+    grade:       what was granted already is of this grade; None: nothing was
+    trace:       gets the rungs of a settlement
+
+    TooLarge: a price passes 2**53.
+
+    A block that a bundle cannot cover whole is its step's last: what is missing of the block goes to the next
+    step and is rounded there anew. In a grant, a block of which any part stays uncovered is not granted at all.
+    """
+    ahead = min(units, line.paid_ahead)
+    start, at, need, cost = line.total, ahead, units - ahead, 0  # the next block begins at start + at
+    if need == 0:
+        line.total, line.paid_ahead = start + units, line.paid_ahead - ahead
+        return Climbed(units, 0)
+    rest, same = line.rest, (line.rest_price, line.rest_per, line.rest_rounding)  # of the run of equal price
+    spent, charged, fee_paid = line.spent, line.charged, line.fee_paid
+    open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
+    safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)  # where no block was open
+    slack = ladder.slack if grant else 0
+
+    for number, step in enumerate(ladder.steps):
+        kind, scope, priced, dues = step.kind, step.scope, (step.price, step.per, step.rounding), ladder.dues_of(step)
+        short = ended = False
+        owing = kind == Kind.MONEY and not grant
+        for payer in purse.payers(kind, scope, owing=owing) if step.single else ANYBODY:
+            run, short = rest if same == priced else 0, False
+            left = _left(ladder, step, cost, counters)
+            fee = 0 if fee_paid else min(dues.fee, left)
+            room = _room(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+            if room <= 0:
+                break
+            available = purse.available(kind, scope, payer)
+            # A bundle that has nothing left is no change of grade, and has no say in what is due.
+            nothing = kind != Kind.MONEY and (available if step.single else available * step.block) < step.price
+            if grant and (
+                step.stop
+                or (grade is not None and grade != step.grade and open_units == 0 and not nothing)
+                or (dues.ends and spent >= dues.most)
+            ):
+                ended = True
+                break
+            upfront = 0 if nothing else slack + (0 if dues.waived else fee)
+            if upfront:  # due with the first unit: without that, not at all
+                money_scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
+                if grant and purse.available(Kind.MONEY, money_scope) < upfront:
+                    ended = True
+                    break
+                purse.take(Kind.MONEY, money_scope, upfront)
+                cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
+                left, fee = left - upfront, fee if dues.waived else 0
+                available = purse.available(kind, scope, payer)
+                if trace is not None:
+                    trace.append(Rung(-1, 0, 0, 0, upfront))
+                room = _room(
+                    ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit
+                )
+            fee_paid = fee_paid or not (dues.waived or nothing)
+            if room <= 0:  # the fee alone brought a counter there
+                break
+            blocks = blocks_started(room, step.block)
+            amount = taken = 0
+            if kind != Kind.MONEY:
+                short = step.price * blocks > available
+                if short:
+                    blocks = available // step.price
+                amount = taken = step.price * blocks
+                if blocks:
+                    purse.take(kind, scope, amount, payer)
+            elif step.price:
+                if grant and dues.ends:
+                    blocks = min(blocks, affordable(step, dues.most - spent - 1, run) + 1)
+                most = min(dues.most or ENDLESS, charged + left - fee)
+                limit = _within(dues.least, most, spent, charged, available - fee)
+                amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
+                short = (grant or payer is not None) and amount > limit
+                if short:
+                    blocks = affordable(step, limit, run)
+                    amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
+                if amount > EXACT_MAX or min(spent + amount, most) > EXACT_MAX:
+                    raise TooLarge
+                if blocks:
+                    spent = max(min(spent + amount, most), spent)
+                    due = max(min(max(spent, dues.least), most), charged)
+                    taken = fee + due - charged
+                    purse.take(kind, scope, taken, payer)
+                    cost, charged, fee_paid = cost + taken, due, True
+                    rest, same = over, priced
+            covered = blocks * step.block
+            if trace is not None and blocks:
+                trace.append(Rung(number, covered, blocks, amount, taken))
+            at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
+            if covered and grade is None:
+                grade = step.grade
+            if open_units == 0:
+                safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)
+            if need == 0:
+                ended = True
+                break
+            part = available - amount if short and kind != Kind.MONEY and not step.single else 0
+            covered = part * step.block // step.price if part else 0
+            if covered:  # the bundle ends inside a block: what is missing of it is rounded anew by the next step
+                purse.take(kind, scope, part)
+                at, need = at + covered, max(need, step.block) - covered
+                open_units = max(open_units, step.block) - covered
+                grade = step.grade if grade is None else grade
+                if trace is not None:
+                    trace.append(Rung(number, covered, 0, part, part))
+        if ended or (short and kind == Kind.MONEY):
+            break
+
+    if grant and open_units:
+        mark, at, cost, rest, same, spent, charged, fee_paid, grade = safe
+        purse.undo(mark)
+    if at > ahead:
+        line.fee_paid = fee_paid
+    line.rest, line.spent, line.charged = rest, spent, charged
+    line.rest_price, line.rest_per, line.rest_rounding = same
+    line.total, line.paid_ahead = start + min(units, at), max(at - units, 0)
+    return Climbed(min(units, at), cost, grade)
+
+
+def _left(ladder: Ladder, step: Step, cost: int, counters: Mapping[str, int]) -> int:
+    """Money that brings the counter of the step to its bound, after `cost`: no more is ever due in the step."""
+    if step.counter and _fed(ladder, step.counter) == COUNT_MONEY:
+        return step.counter_reach - counters.get(step.counter, 0) - cost
+    return ENDLESS
+
+
+def _fed(ladder: Ladder, counter: str) -> int | None:
+    """What the line feeds it with; None: it does not."""
+    return next((count.what for count in ladder.counts if count.key == counter), None)
+
+
+def _within(least: int, most: int, spent: int, charged: int, money: int) -> int:
+    """What further blocks may come to so that at most `money` is due for them."""
+    due = charged + money
+    if due >= most:
+        return ENDLESS
+    return -1 if due < least else due - spent
+
+
+def _room(
+    ladder: Ladder,
+    step: Step,
+    need: int,
+    start: int,
+    at: int,
+    left: int,
+    fee: int,
+    run: int,
+    spent: int,
+    charged: int,
+    counters: Mapping[str, int],
+    at_ms: int,
+    ms_per_unit: int,
+) -> int:
+    """How many of `need` units begin before the step ends, or a number <= 0."""
+    room = need
+    if step.reach:
+        room = min(room, step.reach - start - at)
+    if step.until_ms:
+        left_ms = step.until_ms - at_ms - at * ms_per_unit
+        if left_ms <= 0:
+            return 0
+        if ms_per_unit:
+            room = min(room, blocks_started(left_ms, ms_per_unit))
+    if step.counter:
+        fed, value = _fed(ladder, step.counter), counters.get(step.counter, 0)
+        if fed == COUNT_UNITS:
+            return min(room, step.counter_reach - value - at)
+        if left <= 0 or value >= step.counter_reach:
+            return 0
+        if fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
+            # the block whose price, rounded as it will be, brings the counter there is the last one of this step
+            dues = ladder.dues_of(step)
+            limit = _within(dues.least, dues.most or ENDLESS, spent, charged, left - fee - 1)
+            room = min(room, (affordable(step, limit, run) + 1) * step.block)
+    return room
+
+
+def affordable(step: Step, available: int, rest: int) -> int:
+    """The most blocks of a money step whose price, rounded as the step says, is within `available`."""
+    if step.price == 0 or available < 0:
+        return 0
+    slack = (0, step.per - 1, (step.per - 1) // 2)[step.rounding]
+    return max(muldiv(available, step.per, slack - rest, step.price, Rounding.DOWN)[0], 0)
