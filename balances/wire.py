@@ -20,8 +20,9 @@ import hiredis
 from balances import keys, scripts
 from balances.pending import Pending
 
-CHECK_S: Final = 1.0
-"""How often the pass is checked again: well below half of any failover time."""
+CHECK_S: Final = 0.5
+"""How often the pass is checked again: well below half of any failover time, and of the second in which a tariff
+that is published is in force (`on_check`)."""
 
 Words = tuple[Any, ...]
 

@@ -154,7 +154,7 @@ async def api(config: Config, parent: Parent) -> None:
     ):
         shop = build_shop(config, redis, store, pool)
         shop.settings = msgspec.structs.replace(shop.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
-        Shelf(store.link, redis, shop)
+        shelf = Shelf(store.link, redis, shop)
         desk = Desk(
             pool,
             redis,
@@ -164,6 +164,7 @@ async def api(config: Config, parent: Parent) -> None:
             push=lambda kind, session: push(redis, kind, session),
             processes=lambda: others(parent),
             shop=shop,
+            newest=shelf.newest,
             store_ms_max=config.http.store_ms_max,
         )
         callers = Callers({token_of(config.data): "admin"})
@@ -298,6 +299,14 @@ class Shelf:
         elif version != self._version and self._loading is None:
             # One at a time. What is published meanwhile is seen by the next check, and wins.
             self._loading = asyncio.ensure_future(self._load())
+
+    async def newest(self) -> None:
+        """Take over what is published by now: for those who would rather wait than be told the price of before."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+        if await self._redis.hget(keys.CATALOG, "version") != self._version:
+            self._loading = self._loading or asyncio.ensure_future(self._load())
+            await asyncio.wait([self._loading])
 
     async def _load(self) -> None:
         try:

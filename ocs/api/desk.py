@@ -75,6 +75,7 @@ class Desk:
         push: Push,
         processes: Callable[[], Awaitable[dict[str, str]]],
         shop: Shop | None = None,
+        newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
     ) -> None:
         self.pool = pool
@@ -83,12 +84,19 @@ class Desk:
         self.projector = projector
         self.now_ms = now_ms
         self.push = push
-        self.shop = shop
-        """What prices are asked with, as a worker asks."""
+        self._shop, self._newest = shop, newest
         self._processes = processes
         self._wait_s_max = store_ms_max / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
         self._whole = asyncio.Lock()
+
+    async def shop(self) -> Shop:
+        """What prices are asked with, as a worker asks, by the tariffs that are published now."""
+        if self._shop is None:
+            raise Problem("store-unavailable", "prices are not served by this process")
+        if self._newest is not None:
+            await self._newest()
+        return self._shop
 
     # ---- accounts
 

@@ -65,12 +65,6 @@ def _unit(event: schema.Event, service: Service) -> Kind:
     return UNITS[event.unit] if event.unit else service.unit
 
 
-def _shop(call: Call) -> Shop:
-    if call.desk.shop is None:
-        raise Problem("store-unavailable", "prices are not served by this process")
-    return call.desk.shop
-
-
 def _service(shop: Shop, event: schema.Event) -> Service:
     service = shop.settings.services.by_name.get(event.service)
     if service is None:
@@ -82,7 +76,7 @@ def _service(shop: Shop, event: schema.Event) -> Service:
 async def quote(call: Call) -> Reply:
     """A price enquiry, by the way any of them goes (RFC 8506 section 6.1)."""
     event: schema.Event = call.body
-    shop, who = _shop(call), await _who(call, event)
+    shop, who = await call.desk.shop(), await _who(call, event)
     service = _service(shop, event)
     unit = _unit(event, service)
     request = ChargingRequest(
@@ -105,7 +99,7 @@ async def quote(call: Call) -> Reply:
     answer = await stepped(handle(request, shop, call.desk.now_ms()))
     if answer is None or isinstance(answer, Busy):
         raise Problem("store-unavailable", answer.reason if answer else "the live store did not answer")
-    asked = await _asked(call, event, who, service)
+    asked = await _asked(call, shop.catalog, event, who, service)
     _same_unit(asked.rated(), unit)
     result = answer.lines[0].result if answer.lines else answer.result
     priced = result is Result.OK and answer.cost_micro is not None
@@ -136,7 +130,7 @@ class Asked(NamedTuple):
         return rate(self.catalog, self.tariffs, self.currency, [self.line], self.inputs, self.at_ms)[0]
 
 
-async def _asked(call: Call, event: schema.Event, who: Subscriber, service: Service) -> Asked:
+async def _asked(call: Call, catalog: Catalog, event: schema.Event, who: Subscriber, service: Service) -> Asked:
     account = await accounts.get(call.desk.pool, who.account)
     if account is None:
         raise Problem("not-found", f"there is no account {who.account}")
@@ -147,7 +141,7 @@ async def _asked(call: Call, event: schema.Event, who: Subscriber, service: Serv
     if line == (None, None):
         line = (service.rating_group, None)
     at_ms = ms_of(event.at, "at") or call.desk.now_ms()
-    return Asked(_shop(call).catalog, who.tariffs, account.currency, line, inputs, at_ms)
+    return Asked(catalog, who.tariffs, account.currency, line, inputs, at_ms)
 
 
 def _same_unit(rated: Rated, unit: Kind) -> None:
@@ -157,9 +151,9 @@ def _same_unit(rated: Rated, unit: Kind) -> None:
 
 async def explain_event(call: Call) -> Reply:
     event: schema.Event = call.query
-    shop, who = _shop(call), await _who(call, event)
+    shop, who = await call.desk.shop(), await _who(call, event)
     service = _service(shop, event)
-    unit, asked = _unit(event, service), await _asked(call, event, who, service)
+    unit, asked = _unit(event, service), await _asked(call, shop.catalog, event, who, service)
     rated = asked.rated()
     _same_unit(rated, unit)
     explanation = explain(asked.catalog, asked.tariffs, asked.currency, asked.line, asked.inputs, asked.at_ms)

@@ -91,3 +91,24 @@ async def test_what_it_cannot_read_changes_nothing(servers: Servers) -> None:
         await desk.redis.hset(keys.CATALOG, mapping={"version": 100, "documents": b"\xc1"})
         await worker.settled()
         assert (worker.shelf.why, worker.shop.catalog) == ("", served)
+
+
+async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.1)
+        return unpack_catalog(*arguments)
+
+    monkeypatch.setattr("ocs.app.unpack_catalog", slow)
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await worker.shelf.newest()
+        assert worker.versions == {}
+        await desk.tariff()
+        await worker.check()
+        await asyncio.sleep(0.05)  # the first is being compiled
+        await desk.tariff(FLAT.replace("0.01", "0.02"))
+        await asyncio.gather(worker.shelf.newest(), worker.shelf.newest())
+        assert worker.versions == {"flat": 2}
+        await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
+        await worker.shelf.newest()  # what cannot be read does not keep anybody
+        assert worker.versions == {"flat": 2}
