@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,11 +20,9 @@ USAGE: Final = f"""
     SELECT {FIELDS} FROM usage_records u LEFT JOIN ladders l ON l.hash = u.ladder
     WHERE u.account = $1 AND u.session = $2 ORDER BY u.epoch, u.n, u.line
 """
-OF_ENTRY: Final = f"""
-    SELECT {FIELDS} FROM ledger_entries e JOIN usage_records u
-        ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
-        LEFT JOIN ladders l ON l.hash = u.ladder
-    WHERE e.account = $1 AND e.seq = $2
+ONE: Final = f"""
+    SELECT {FIELDS} FROM usage_records u LEFT JOIN ladders l ON l.hash = u.ladder
+    WHERE u.account = $1 AND u.epoch = $2 AND u.n = $3 AND u.line = $4
 """
 ENTRIES: Final = """
     SELECT e.epoch, e.n, e.usage_line, e.seq, e.bucket, e.kind, e.amount, e.after, e.why, e.net, e.tax, e.currency_rate,
@@ -33,9 +32,11 @@ ENTRIES: Final = """
 """
 ENTRY: Final = "SELECT * FROM ledger_entries WHERE account = $1 AND seq = $2"
 CORRECTIONS: Final = """
-    SELECT seq, amount, why, reason, at_ms FROM ledger_entries WHERE original_account = $1 AND original_seq = ANY($2)
-    ORDER BY seq
+    SELECT seq, at_ms, amount, reason, reference FROM ledger_entries
+    WHERE account = $1 AND reference = ANY($2) AND why = 'rerate' ORDER BY seq
 """
+TAKEN_BACK: Final = "SELECT seq FROM ledger_entries WHERE original_account = $1 AND original_seq = $2 ORDER BY seq"
+REFERENCE: Final = re.compile(r"usage (\d{1,18})-(\d{1,18})/(\d{1,4})")
 
 
 class Paid(msgspec.Struct, frozen=True):
@@ -52,6 +53,17 @@ class Paid(msgspec.Struct, frozen=True):
     tax: int | None
     rate: str
     """Exchange rate; "" for none."""
+
+
+class Correction(msgspec.Struct, frozen=True):
+    """An entry that a later rating led to."""
+
+    seq: int
+    at_ms: int
+    amount: int
+    """Signed: above 0 was given back."""
+    reason: str
+    reference: str
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -86,6 +98,7 @@ class Piece(msgspec.Struct, frozen=True):
     """Packed."""
     currency: str
     paid: tuple[Paid, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
 
 async def of_session(pool: Pool, account: str, session: str) -> list[Piece]:
@@ -94,18 +107,20 @@ async def of_session(pool: Pool, account: str, session: str) -> list[Piece]:
 
 
 async def of_entry(pool: Pool, account: str, seq: int) -> tuple[Mapping[str, Any] | None, Piece | None]:
-    """An entry, and the usage record it pays; None where there is none."""
+    """An entry, and the usage record it pays or corrects; None where there is none."""
     entry = await pool.fetchrow(ENTRY, fit(account), seq)
     if entry is None:
         return None, None
-    pieces = await _with_entries(pool, account, await pool.fetch(OF_ENTRY, fit(account), seq))
+    key = [entry["epoch"], entry["n"], entry["usage_line"]]
+    if entry["why"] == "rerate" and (named := REFERENCE.fullmatch(entry["reference"] or "")):
+        key = [int(number) for number in named.groups()]
+    pieces = await _with_entries(pool, account, await pool.fetch(ONE, fit(account), *key))
     return entry, pieces[0] if pieces else None
 
 
-async def corrections(pool: Pool, account: str, seqs: Sequence[int]) -> Sequence[Mapping[str, Any]]:
-    """Entries that correct these."""
-    rows: Sequence[Mapping[str, Any]] = await pool.fetch(CORRECTIONS, fit(account), list(seqs))
-    return rows
+async def taken_back(pool: Pool, account: str, seq: int) -> list[int]:
+    """Numbers of the entries that correct or refund an entry."""
+    return [row["seq"] for row in await pool.fetch(TAKEN_BACK, fit(account), seq)]
 
 
 async def _with_entries(pool: Pool, account: str, rows: Sequence[Mapping[str, Any]]) -> list[Piece]:
@@ -125,9 +140,20 @@ async def _with_entries(pool: Pool, account: str, rows: Sequence[Mapping[str, An
                 "" if row["currency_rate"] is None else str(row["currency_rate"]),
             )
             paid.setdefault((row["epoch"], row["n"], row["usage_line"]), []).append(entry)
+    corrected: dict[str, list[Correction]] = {}
+    names = [reference_of(row["epoch"], row["n"], row["line"]) for row in rows]
+    for row in await pool.fetch(CORRECTIONS, fit(account), names):
+        corrected.setdefault(row["reference"], []).append(Correction(*row))
     pieces = []
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         values = dict(row)
         values["counters"] = msgspec.json.decode(values["counters"], type=dict[str, int]) if values["counters"] else {}
-        pieces.append(Piece(**values, paid=tuple(paid.get((row["epoch"], row["n"], row["line"]), ()))))
+        values["paid"] = tuple(paid.get((row["epoch"], row["n"], row["line"]), ()))
+        values["corrections"] = tuple(corrected.get(name, ()))
+        pieces.append(Piece(**values))
     return pieces
+
+
+def reference_of(epoch: int, n: int, line: int) -> str:
+    """How a usage record is named where it is corrected."""
+    return f"usage {epoch}-{n}/{line}"

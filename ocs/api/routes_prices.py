@@ -181,7 +181,6 @@ async def explain_entry(call: Call) -> Reply:
         reference = f"{piece.epoch}-{piece.n}/{piece.line}"
         shown = next(one for one in told(pieces) if one.usage == reference)
         rating, same = await rated_again(call.desk.pool, piece)
-    found = await usage.corrections(call.desk.pool, account, [int(seq)])
     return Reply(
         schema.EntryExplained(
             account=account,
@@ -190,10 +189,11 @@ async def explain_entry(call: Call) -> Reply:
             amount=quantity(entry["kind"], entry["amount"]),
             why=entry["why"],
             counter_account=entry["counter_account"],
+            reason=entry["reason"] or "",
             piece=shown,
             rating=rating,
             same_ladder=same,
-            corrections=[one["seq"] for one in found],
+            corrections=await usage.taken_back(call.desk.pool, account, int(seq)),
         )
     )
 
@@ -209,7 +209,9 @@ async def explain_session(call: Call) -> Reply:
     pieces = await usage.of_session(call.desk.pool, account, session)
     if not pieces:
         raise Problem("not-found", f"account {account} has no records of a session {session}")
-    return Reply(schema.SessionExplained(session, account, money(sum(piece.cost for piece in pieces)), told(pieces)))
+    cost = sum(piece.cost for piece in pieces)
+    corrected = sum(one.amount for piece in pieces for one in piece.corrections)
+    return Reply(schema.SessionExplained(session, account, money(cost), money(corrected), told(pieces)))
 
 
 OPERATIONS: Final = (

@@ -89,6 +89,16 @@ class Payment(Struct, frozen=True):
     """"" for none."""
 
 
+class Correction(Struct, frozen=True):
+    """An entry that a later rating led to."""
+
+    seq: int
+    time: Time
+    amount: Money
+    """Above zero was given back, below zero was taken."""
+    reason: str
+
+
 class PieceExplained(Struct, frozen=True):
     """A settled piece, grant, event or refusal, from the records kept of it."""
 
@@ -119,12 +129,15 @@ class PieceExplained(Struct, frozen=True):
     reproduced: bool
     """That gives the recorded cost."""
     paid: list[Payment]
+    corrections: list[Correction]
 
 
 class SessionExplained(Struct, frozen=True):
     session: str
     account: str
     cost: Money
+    corrected: Money
+    """What corrections gave back, or below zero took, since."""
     pieces: list[PieceExplained]
     """In the order they were charged in."""
 
@@ -136,11 +149,13 @@ class EntryExplained(Struct, frozen=True):
     amount: Quantity
     why: str
     counter_account: str
+    reason: str
+    """Why whoever made it did so; "" for what use costs."""
     piece: PieceExplained | None
-    """None: it pays no use."""
+    """The use that it pays or corrects; None: there is none."""
     rating: Explanation | None
     """Which rows of the tariff price such use, and why the others do not."""
     same_ladder: bool
     """The tariff, asked again with what was on record, makes the ladder that is kept."""
     corrections: list[int]
-    """Numbers of the entries that correct it."""
+    """Numbers of the entries that correct or refund it."""

@@ -62,7 +62,7 @@ def show_ledger(server: Remote, account: str, after_seq: int, limit: int, as_jso
     """Every change of every bucket, oldest first."""
 
     def table(found: Any) -> None:
-        columns = ("seq", "time", "bucket", "amount", "after", "why", "service", "session", "reference")
+        columns = ("seq", "time", "bucket", "amount", "after", "why", "service", "session", "reference", "reason")
         lines = [
             (
                 e["seq"],
@@ -74,6 +74,7 @@ def show_ledger(server: Remote, account: str, after_seq: int, limit: int, as_jso
                 e["service"],
                 e["session"],
                 e["reference"],
+                e["reason"],
             )
             for e in found["items"]
         ]

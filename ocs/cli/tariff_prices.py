@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
@@ -125,11 +126,14 @@ def explain_entry(server: Remote, account: str, seq: int, as_json: bool) -> None
     """A ledger entry of ACCOUNT, by its number, from what is stored with it."""
 
     def told(found: Any) -> None:
-        what = f"entry {found['seq']} of {found['account']}: {found['amount']} ({found['why']}), {found['time']}"
+        why = f"{found['why']}: {found['reason']}" if found["reason"] else found["why"]
+        what = f"entry {found['seq']} of {found['account']}: {found['amount']} ({why}), {found['time']}"
         click.echo(f"{what}, against {found['counter_account']}")
         if found["piece"] is None:
             click.echo("it pays no use")
             return
+        if any(one["seq"] == found["seq"] for one in found["piece"]["corrections"]):
+            click.echo("it corrects:")
         _piece(found["piece"])
         if found["corrections"]:
             click.echo(f"corrected by {', '.join(map(str, found['corrections']))}")
@@ -150,7 +154,8 @@ def explain_session(server: Remote, session: str, account: str | None, as_json: 
     """All a session cost, piece by piece."""
 
     def told(found: Any) -> None:
-        click.echo(f"session {found['session']} of {found['account']}: {found['cost']}")
+        corrected = f", corrected by {found['corrected']} since" if Decimal(found["corrected"]) else ""
+        click.echo(f"session {found['session']} of {found['account']}: {found['cost']}{corrected}")
         for piece in found["pieces"]:
             _piece(piece)
 
@@ -187,6 +192,8 @@ def _piece(piece: Any) -> None:
         of_kind = "" if paid["kind"] == "money" else f" {paid['kind']}"
         after = f"bucket {paid['bucket']}: {paid['amount']}{of_kind}, leaves {paid['balance_after']}"
         click.echo(f"  entry {paid['seq']}: {after}{tax}{rate}")
+    for one in piece["corrections"]:
+        click.echo(f"  entry {one['seq']} corrects it by {one['amount']} ({one['reason']}), {one['time']}")
 
 
 def _indented(lines: Iterable[str], by: str = "  ") -> None:

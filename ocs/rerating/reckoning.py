@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from balances.ledger import usage
 from ocs.rerating.job import Job
 from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, merge_each, most
 from tariffs.units import Kind
@@ -171,8 +172,7 @@ class Reckoning:
 
 
 def reference_of(row: Row) -> str:
-    """How a usage record is named."""
-    return f"usage {row[1]}-{row[2]}/{row[3]}"
+    return usage.reference_of(row[1], row[2], row[3])
 
 
 def _paid_by(row: Row, more: Sequence[Entry]) -> int:

@@ -165,6 +165,34 @@ async def test_an_entry_of_a_top_up_pays_no_use(open_office: Office) -> None:
     assert (await open_office.call("GET", "/v1/explain/accounts/a1/entries/x")).status_code == 422
 
 
+async def test_what_was_corrected_says_so(open_office: Office) -> None:
+    information = called("tel:+33123456")
+    await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))
+    await open_office.charge(
+        ccr(T, service_context_id=VOICE, cc_request_number=1, **lines(mscc(None, used={"cc_time": 60})), **information)
+    )
+    await open_office.sync()
+    seq = (await open_office.call("GET", "/v1/accounts/a1/ledger")).json()["items"][-1]["seq"]
+    usage = (await asked(open_office, f"/v1/explain/accounts/a1/entries/{seq}"))["piece"]["usage"]
+    body = {"amount": "0.10", "reason": "dearer by mistake", "reference": f"usage {usage}", "original_seq": seq}
+    done = await open_office.call("POST", "/v1/accounts/a1/corrections", body, idempotency_key="k1")
+    assert done.status_code == 201, done.text
+    await open_office.sync()
+    corrected = await asked(open_office, f"/v1/explain/accounts/a1/entries/{seq}")
+    (correction,) = corrected["piece"]["corrections"]
+    assert corrected["corrections"] == [correction["seq"]]
+    assert (correction["amount"], correction["reason"]) == ("0.10", "dearer by mistake")
+    entry = await asked(open_office, f"/v1/explain/accounts/a1/entries/{correction['seq']}")
+    assert (entry["why"], entry["reason"], entry["piece"]) == ("rerate", "dearer by mistake", corrected["piece"])
+    session = await asked(open_office, "/v1/explain/sessions/gw.example.net;1700000000;1")
+    assert (session["cost"], session["corrected"]) == ("0.35", "0.10")
+    assert session["pieces"][-1] == corrected["piece"]
+    body |= {"reference": "by letter", "original_seq": 0}  # of no usage record
+    await open_office.call("POST", "/v1/accounts/a1/corrections", body, idempotency_key="k2")
+    await open_office.sync()
+    assert (await asked(open_office, f"/v1/explain/accounts/a1/entries/{correction['seq'] + 1}"))["piece"] is None
+
+
 async def test_the_explanation_stays_when_the_tariff_changes(open_office: Office) -> None:
     information = called("tel:+33123456")
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))

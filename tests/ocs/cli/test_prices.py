@@ -95,3 +95,20 @@ async def test_why_a_session_and_its_entry_cost_so_much(ocs: Run, called: Office
     assert json.loads((await ocs("tariff", "explain", "entry", "a1", seq, "--json")).stdout)["piece"]["reproduced"]
     gone = await ocs("tariff", "explain", "entry", "a1", "99")
     assert (gone.exit_code, gone.stderr) == (1, "Error: account a1 has no entry 99\n")
+
+
+async def test_a_correction_is_told(ocs: Run, called: Office) -> None:
+    ledger = json.loads((await ocs("ledger", "show", "a1", "--json")).stdout)["items"]
+    seq = next(entry["seq"] for entry in ledger if entry["why"] == "usage")
+    usage = json.loads((await ocs("tariff", "explain", "entry", "a1", str(seq), "--json")).stdout)["piece"]["usage"]
+    body = {"amount": "0.02", "reason": "dearer by mistake", "reference": f"usage {usage}", "original_seq": seq}
+    done = await called.call("POST", "/v1/accounts/a1/corrections", body, idempotency_key="k1")
+    await called.sync()
+    (posted,) = done.json()["entries"]
+    session = (await ocs("tariff", "explain", "session", "gw.example.net;1700000000;1")).stdout
+    assert ", corrected by 0.02 since\n" in session
+    assert f"  entry {posted['seq']} corrects it by 0.02 (dearer by mistake), " in session
+    entry = (await ocs("tariff", "explain", "entry", "a1", str(posted["seq"]))).stdout
+    assert entry.startswith(f"entry {posted['seq']} of a1: 0.02 (rerate: dearer by mistake), ")
+    assert "it corrects:\n" in entry
+    assert "dearer by mistake" in (await ocs("ledger", "show", "a1")).stdout
