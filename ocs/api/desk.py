@@ -39,7 +39,7 @@ REMEMBER_MS: Final = 86_400_000
 
 LEDGER: Final = """
     SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,
-        e.actor, e.reason, e.reference,
+        e.actor, e.reason, e.reference, e.net, e.tax, e.currency_rate, e.original_seq,
         COALESCE(c.session, u.session) AS session, COALESCE(c.service, u.service) AS service,
         COALESCE(c.subscriber, u.subscriber) AS subscriber
     FROM ledger_entries e LEFT JOIN calls c USING (shard, epoch, n)

@@ -13,7 +13,7 @@ from ocs.api import schema
 from ocs.api.desk import BY_HAND, REMEMBER_MS
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
-from ocs.api.texts import count_of, micro_of, ms_of, time_of
+from ocs.api.texts import count_of, micro_of, money, ms_of, time_of
 from ocs.api.views import KINDS, account_view, posted_view, quantity
 from ocs.charging.currencies import NUMBERS
 from ocs.master import accounts
@@ -264,6 +264,10 @@ async def list_ledger(call: Call) -> Reply:
             actor=entry["actor"] or "",
             reason=entry["reason"] or "",
             reference=entry["reference"] or "",
+            net=None if entry["net"] is None else money(entry["net"]),
+            tax=None if entry["tax"] is None else money(entry["tax"]),
+            exchange_rate="" if entry["currency_rate"] is None else str(entry["currency_rate"]),
+            original_seq=entry["original_seq"] or None,
         )
         for entry in found
     ]

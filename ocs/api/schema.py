@@ -183,6 +183,13 @@ class LedgerEntry(Struct, frozen=True):
     actor: str
     reason: str
     reference: str
+    net: Money | None
+    tax: Money | None
+    """Of `amount`; null where its tariff says nothing of tax."""
+    exchange_rate: str
+    """By which a price in another currency came to `amount`; "" for none."""
+    original_seq: int | None
+    """The entry that this one corrects or refunds."""
 
 
 class LedgerPage(Struct, frozen=True):

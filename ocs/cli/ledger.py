@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -10,6 +10,11 @@ from ocs.cli.output import json_option, rows, show
 from ocs.cli.remote import Refused, Remote, remote
 
 LONG_S = 3_600
+
+ENTRY: Final = (
+    *("seq", "time", "bucket", "amount", "tax", "balance_after", "why"),
+    *("service", "session", "reference", "reason"),
+)
 
 
 @click.group()
@@ -62,23 +67,9 @@ def show_ledger(server: Remote, account: str, after_seq: int, limit: int, as_jso
     """Every change of every bucket, oldest first."""
 
     def table(found: Any) -> None:
-        columns = ("seq", "time", "bucket", "amount", "after", "why", "service", "session", "reference", "reason")
-        lines = [
-            (
-                e["seq"],
-                e["time"],
-                e["bucket"],
-                e["amount"],
-                e["balance_after"],
-                e["why"],
-                e["service"],
-                e["session"],
-                e["reference"],
-                e["reason"],
-            )
-            for e in found["items"]
-        ]
-        rows(f"ledger of {account}", columns, lines, right=("seq", "amount", "after"))
+        lines = [[entry[name] for name in ENTRY] for entry in found["items"]]
+        columns = [name.removeprefix("balance_") for name in ENTRY]
+        rows(f"ledger of {account}", columns, lines, right=("seq", "amount", "tax", "after"))
         if found["next_after_seq"]:
             click.echo(f"more: --after-seq {found['next_after_seq']}")
 

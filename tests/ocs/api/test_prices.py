@@ -145,6 +145,9 @@ async def test_why_an_entry_is_what_it_is(open_office: Office) -> None:
     net = {"-0.10": ("-0.084034", "-0.015966"), "-0.05": ("-0.042017", "-0.007983")}[money["amount"]]
     assert (money["net"], money["tax"]) == net  # by night or by day
     assert piece["blocks"][0] == "step 1: 60 s, paid with 60 s of bundles"
+    entry = next(entry for entry in ledger if entry["seq"] == seq)
+    assert (entry["net"], entry["tax"], entry["exchange_rate"], entry["original_seq"]) == (*net, "", None)
+    assert [one["tax"] for one in ledger if one["why"] == "top-up"] == [None, None]
     assert found["rating"]["why"].startswith("calls@1:included+")
     assert found["rating"]["facts"]["to world"] == "home (prefix 49)"
 
@@ -182,6 +185,8 @@ async def test_what_was_corrected_says_so(open_office: Office) -> None:
     (correction,) = corrected["piece"]["corrections"]
     assert corrected["corrections"] == [correction["seq"]]
     assert (correction["amount"], correction["reason"]) == ("0.10", "dearer by mistake")
+    listed = (await open_office.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    assert [(one["seq"], one["original_seq"]) for one in listed[-2:]] == [(seq, None), (correction["seq"], seq)]
     entry = await asked(open_office, f"/v1/explain/accounts/a1/entries/{correction['seq']}")
     assert (entry["why"], entry["reason"], entry["piece"]) == ("rerate", "dearer by mistake", corrected["piece"])
     session = await asked(open_office, "/v1/explain/sessions/gw.example.net;1700000000;1")
