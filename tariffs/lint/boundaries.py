@@ -16,7 +16,6 @@ from tariffs.element_bundle import Bundle
 from tariffs.ladder import Ladder, Step
 from tariffs.lint.case import Case, Occurs, element
 from tariffs.lint.regions import Region
-from tariffs.lint.walk import DAY_MS
 from tariffs.price import price_of
 from tariffs.row import Row
 from tariffs.tariff import HORIZON_MS, Rated, Tariff
@@ -25,7 +24,7 @@ from tariffs.wording import money, quantity
 
 BOUNDARIES_MAX: Final = 2_000
 CHANGES_MAX: Final = 32
-"""Band changes, within a week, at which each line is tried."""
+"""Band changes at which each line is tried."""
 
 BY_BUNDLE: Final = "paid by the bundle"
 SECOND_MS: Final = 1_000
@@ -242,11 +241,11 @@ def _refusal(rated: Rated | None) -> str:
 def _band_changes(case: Case) -> Iterator[Boundary]:
     """The last second before and the first after, of each line whose price may be another then."""
     said = set()
-    for before, after in case.walk.changes(case.walk.from_ms + 7 * DAY_MS)[:CHANGES_MAX]:
+    for before, after in islice(case.walk.changes(), CHANGES_MAX):
         for region in case.lines.regions:
             facts = case.lines.facts(region.box)
             chains = case.tariff.chain(facts, before.holds), case.tariff.chain(facts, after.holds)
-            key = region.service, after.from_ms, chains[0].rows, chains[1].rows
+            key = region.service, chains[0].rows, chains[1].rows
             if chains[0] == chains[1] or key in said:
                 continue
             said.add(key)
@@ -274,3 +273,5 @@ def _clock_change(case: Case) -> Iterator[Boundary]:
             rows = case.chain(region.rows, case.walk.schedule.at(at_ms).holds)
             events = _Events(case, region, rows, at_ms)
             yield events.event(f"{text} the clock is {moved}: one block", events.block())
+            if more:
+                yield events.event(f"{text} the clock is {moved}: one block + 1", events.block() + 1)

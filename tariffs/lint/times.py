@@ -146,13 +146,10 @@ def grants(case: Case) -> Iterator[Finding]:
     """Band changes at which grants end, whatever the network knows of them."""
     if not case.walk.bands:
         return
-    pairs = {
-        (one.holds, other.holds): (one, other)
-        for one, other in reversed(case.walk.changes(case.walk.spans[-1].from_ms))
-    }
+    changes = list(case.walk.changes())
     said: set[tuple[tuple[Row, ...], tuple[Row, ...]]] = set()
     for region in case.lines.regions:
-        for one, other in pairs.values():
+        for one, other in changes:
             before, after = case.chain(region.rows, one.holds), case.chain(region.rows, other.holds)
             if before == after or not before or not after or (before, after) in said or len(said) > PAIRS_MAX:
                 continue

@@ -77,9 +77,13 @@ class Walk:
         today = _EPOCH + self.from_ms // DAY_MS
         return next((day for day in range(today - 1, today + NEVER_DAYS) if band.on(date.fromordinal(day))), None)
 
-    def changes(self, until_ms: int) -> list[tuple[Stretch, Stretch]]:
-        """Stretches that follow each other and differ, the second of which begins before this instant."""
-        return [(one, other) for one, other in pairwise(self.spans) if other.from_ms < until_ms]
+    def changes(self) -> Iterator[tuple[Stretch, Stretch]]:
+        """Stretches that follow each other, the first two of each such pair: a holiday a year ahead is among them."""
+        seen = set()
+        for one, other in pairwise(self.spans):
+            if (one.holds, other.holds) not in seen:
+                seen.add((one.holds, other.holds))
+                yield one, other
 
     def folds(self) -> Iterator[Fold]:
         """Where the clock is moved, within the two years. They lie half a year apart, so days are looked at."""

@@ -188,19 +188,35 @@ def test_the_clock_is_put_forward() -> None:
     check(
         BANDS,
         """
-        60   0.06    one second before late changes: one block
-        61   0.065   one second before late changes: one block + 1
         60   0.06    one second before the clock is put forward: one block
+        61   0.065   one second before the clock is put forward: one block + 1
         """,
         "sun 2026-03-29 01:59:59+01:00",
     )
     check(
         BANDS,
-        """
-        60   0.3   first second after late changes: one block
-        60   0.3   first second after the clock is put forward: one block
-        """,
+        "60 0.3 first second after the clock is put forward: one block",
         "sun 2026-03-29 03:00:00+02:00 voice: first second after",
+    )
+
+
+def test_a_holiday_months_ahead() -> None:
+    check(
+        """
+        zone = "Europe/Berlin"
+        bands.peak = { days = "mon-fri", hours = "08:00-20:00" }
+        bands.feast = { dates = ["2026-12-25"] }
+        rows = [
+            { when = { service = "voice", time = "feast" }, flat = { price = "0.06", per = "1 min" } },
+            { when = { service = "voice", time = "peak" }, flat = { price = "0.60", per = "1 min" } },
+            { when = { service = "voice" }, flat = { price = "0.30", per = "1 min" } },
+        ]
+        """,
+        """
+        60   0.3    one second before feast changes: one block
+        61   0.36   one second before feast changes: one block + 1
+        """,
+        "2026-12-24 23:59:59",
     )
 
 
