@@ -20,6 +20,7 @@ from balances.wire import Link
 from ocs.api.auth import Callers
 from ocs.api.desk import Desk
 from ocs.api.server import application
+from ocs.app import EVER_MS
 from ocs.charging.diameter import to_request
 from ocs.charging.handle import Shop, handle
 from ocs.charging.request import ChargingAnswer
@@ -61,7 +62,7 @@ class Office:
             catalog=Catalog(),
             profiles=Profiles(link),
             store=self.store,
-            settings=Settings(),
+            settings=Settings(event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS),
             restore=self._absent,
             session_known=self._absent,
             event_known=self._absent,
@@ -76,6 +77,7 @@ class Office:
             push=self._push,
             processes=self._processes,
             shop=self.shop,
+            newest=self._newest,
         )
         app: Any = application(self.desk, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -91,12 +93,16 @@ class Office:
 
     async def charge(self, asked: CreditControlRequest, at_ms: int | None = None) -> ChargingAnswer:
         """As a worker would, by the tariffs that are published now."""
-        version, *packed = await self.redis.hmget(keys.CATALOG, "version", *FIELDS)
-        self.shop.catalog = unpack_catalog(int(version), packed).catalog
+        await self._newest()
         request = to_request(asked, "gw.example.net", self.shop.settings)
         answer = await stepped(handle(request, self.shop, at_ms or self.now_ms()))
         assert isinstance(answer, ChargingAnswer), answer
         return answer
+
+    async def _newest(self) -> None:
+        version, *packed = await self.redis.hmget(keys.CATALOG, "version", *FIELDS)
+        if version is not None:
+            self.shop.catalog = unpack_catalog(int(version), packed).catalog
 
     def _absent(self, *asked: object) -> Pending[None]:
         nothing = Pending[None]()
