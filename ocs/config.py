@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ocs.charging.services import Services, service_table
+from ocs.patterns import in_words, looks
 from tariffs.units import EXACT_MAX
 
 DEFAULT_FILE = Path("ocs.toml")
@@ -30,7 +31,7 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
 Octets = Annotated[int, Meta(ge=1_024, le=16_777_215)]
 Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[!-~]+$(?!\n)")]
+Name = Annotated[str, looks("[!-~]+", "a name without blanks, in ASCII", min_length=1, max_length=255)]
 
 
 class ConfigError(Exception):
@@ -409,7 +410,7 @@ def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Confi
         key = path.removesuffix("`").removeprefix(".")
         plain = re.sub(r"\[.*?\]", "", key)
         where = next((source for known, source in origin.items() if f"{known}.".startswith(f"{plain}.")), file)
-        raise ConfigError(f"{where}: {_explain(tree, key, what.replace('`', ''))}") from None
+        raise ConfigError(f"{where}: {_explain(tree, key, in_words(what).replace('`', ''))}") from None
 
 
 def _explain(tree: dict[str, Any], key: str, what: str) -> str:

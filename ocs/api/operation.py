@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ocs.api.problems import Problem
+from ocs.patterns import in_words
 
 if TYPE_CHECKING:
     from ocs.api.desk import Desk
@@ -179,8 +180,9 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
 
 def readable(why: msgspec.ValidationError) -> str:
     """`amount: expected str, got int` out of "Expected `str`, got `int` - at `$.amount`"."""
-    what, _, path = str(why).partition(" - at `$")
-    field = path.removesuffix("`").removeprefix(".")
+    what, _, path = in_words(str(why)).partition(" - at `")
+    key, _, field = path.removesuffix("`").partition("$")
+    field = ("a name in " if key else "") + field.removeprefix(".")
     what = what.replace("`", "")
     return f"{field}: {what[0].lower()}{what[1:]}" if field else what
 

@@ -13,16 +13,18 @@ from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
 from ocs.api.texts import Money, micro_of
 from ocs.api.views import posted_view
+from ocs.patterns import looks
 from tariffs.units import Kind
 
 RATE: Final = r"rate=[0-9]{1,12}(\.[0-9]{1,12})?"
-TERMS: Final = rf"^(tax=[0-9]{{1,7}}|{RATE}|tax=[0-9]{{1,7}};{RATE})?$(?!\n)"
+TERMS: Final = rf"(tax=[0-9]{{1,7}}|{RATE}|tax=[0-9]{{1,7}};{RATE})?"
 """Checked strictly: the writer of the ledger could not store another, and would stand."""
 
 Terms = Annotated[
     str,
-    Meta(
-        pattern=TERMS,
+    looks(
+        TERMS,
+        '"tax=190000", "rate=0.9231", both with a ";" between them, or ""',
         description="Tax in parts per million of the net amount and exchange rate, as they stand on the usage record",
         examples=["tax=190000"],
     ),
@@ -33,7 +35,7 @@ class Correction(schema.Input, frozen=True):
     amount: Money
     """Above zero is given back to the main balance, below zero is taken from it, also where that makes debt."""
     reason: schema.Reason
-    reference: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$(?!\n)")]
+    reference: Annotated[str, looks(r"[^\x00-\x1f]+", schema.ONE_LINE, min_length=1, max_length=255)]
     """The usage record: `usage <epoch>-<n>/<line>`."""
     original_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
     """Ledger entry that it corrects; 0: the usage cost nothing, so there is none."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from balances.ledger import usage
 from balances.ops import Action, Phase, Result
@@ -15,6 +15,7 @@ from ocs.api.explaining import rated_again, told
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
 from ocs.api.routes_subscribers import identity_of
+from ocs.api.schema import Id
 from ocs.api.texts import money, ms_of, time_of
 from ocs.api.views import quantity
 from ocs.charging.handle import Shop, handle
@@ -39,7 +40,7 @@ NAMES: Final[dict[Kind, schema.Unit]] = {Kind.OCTETS: "octets", Kind.SECONDS: "s
 
 
 class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
-    account: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$")] | None = None
+    account: Id | None = None
     """Who paid; looked up unless given, which works for 30 days."""
 
 

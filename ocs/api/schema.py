@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from ocs.api.texts import Money, Quantity, Time
+from ocs.patterns import looks
 
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}$(?!\n)", examples=["family-1"])]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217", examples=["EUR"])]
+ONE_LINE: Final = "a text without line breaks and other control characters"
+
+Id = Annotated[
+    str,
+    looks(
+        r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}",
+        "an id of 1 to 64 letters, digits and . _ : @ + -, which begins with a letter or a digit",
+        examples=["family-1"],
+    ),
+]
+Currency = Annotated[
+    str, looks("[A-Z]{3}", 'three capital letters such as "EUR"', description="ISO 4217", examples=["EUR"])
+]
 Identity = Annotated[
     str,
     Meta(
@@ -19,13 +31,24 @@ Identity = Annotated[
         examples=["msisdn:491700000001"],
     ),
 ]
-After = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:@+-]{0,64}$(?!\n)", description="Where the page before ended")]
-Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
-Reason = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
-AttributeName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$(?!\n)", examples=["segment"])]
-AttributeValue = Annotated[
-    str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)", examples=["gold"])
+After = Annotated[
+    str,
+    looks("[A-Za-z0-9._:@+-]{0,64}", '"next" of the page before', description="Where the page before ended"),
 ]
+Text = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=255)]
+Reason = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, min_length=1, max_length=255)]
+AttributeName = Annotated[
+    str,
+    looks(
+        "[A-Za-z_][A-Za-z0-9_-]{0,63}",
+        "a name of 1 to 64 letters, digits, - and _, which begins with a letter or _",
+        examples=["segment"],
+    ),
+]
+AttributeValue = Annotated[
+    str, looks(r"[^\x00-\x1f\x7f-\x9f]*", ONE_LINE, min_length=1, max_length=255, examples=["gold"])
+]
+Tag = Annotated[str, looks("[!-~]{1,64}", "1 to 64 visible ASCII characters without blanks")]
 Kind = Literal["money", "octets", "seconds", "units"]
 
 
@@ -124,11 +147,11 @@ class TopUp(Input, frozen=True):
     valid_until: Time | None = None
     valid_for_s: Annotated[int, Meta(ge=1, le=100 * 366 * 86_400)] | None = None
     """Its validity begins with its first use and ends so many seconds later; instead of valid_until."""
-    scope: Annotated[list[Annotated[str, Meta(pattern=r"^[!-~]{1,64}$(?!\n)")]], Meta(max_length=16)] = []
+    scope: Annotated[list[Tag], Meta(max_length=16)] = []
     """Services it may pay; empty: all."""
     priority: Annotated[int, Meta(ge=0, le=1000)] | None = None
     """Lower pays first; bonuses and bundles 50, the main balance 100."""
-    name: Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f]*$(?!\n)")] = ""
+    name: Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=64)] = ""
     reference: Text = ""
 
 
@@ -213,7 +236,7 @@ class SubscriberPut(Input, frozen=True):
     account: Id
     identities: Annotated[list[Identity], Meta(max_length=32)]
     tariffs: Annotated[list[Assignment], Meta(max_length=32)]
-    password: Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f]*$(?!\n)")] | None = None
+    password: Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=128)] | None = None
     """For RADIUS; never shown. Left out: stays as it is; "": none."""
     barred: bool = False
     """Refused (4010), whatever its account has; what it used is still settled."""

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from ocs.api.schema import Id, Identity, Input
+from ocs.api.schema import Id, Identity, Input, Text
 from ocs.api.texts import Money, Quantity, Time
 from tariffs.explain import Explanation
 
 Name = Annotated[str, Meta(max_length=64)]
-Fact = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
+Fact = Text
 Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Unit = Literal["octets", "seconds", "units"]
 

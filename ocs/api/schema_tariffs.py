@@ -9,26 +9,35 @@ from msgspec import Meta, Struct
 from ocs.api.schema import Currency, Input
 from ocs.api.texts import Time
 from ocs.master.documents import FILE_NAME, FILE_NAME_MAX
+from ocs.patterns import looks
 
 FileName = Annotated[
     str,
-    Meta(
-        pattern=rf"^{FILE_NAME.pattern}$(?!\n)",
+    looks(
+        FILE_NAME.pattern,
+        'a name such as "prices/world.csv", which ends in .csv, .toml or .json',
         max_length=FILE_NAME_MAX,
         description="As documents name it",
         examples=["world.csv"],
     ),
 ]
-AfterFile = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]{0,128}$(?!\n)", description="Where the page before ended")]
+AfterFile = Annotated[
+    str,
+    looks("[A-Za-z0-9._/-]{0,128}", '"next" of the page before', description="Where the page before ended"),
+]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 IfVersion = Annotated[
     int, Meta(ge=0, le=2**31 - 1, description="The version it has now; 0: it does not exist. Needed to change it.")
 ]
-Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$(?!\n)", description="From 00:00 UTC on", examples=["2026-03-01"])]
+Day = Annotated[
+    str,
+    looks(r"\d{4}-\d\d-\d\d", "a day such as 2026-03-01", description="From 00:00 UTC on", examples=["2026-03-01"]),
+]
 Rate = Annotated[
     str,
-    Meta(
-        pattern=r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$(?!\n)",
+    looks(
+        r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?",
+        'a rate such as "0.9231", with at most twelve digits on each side of the point',
         description="More than 0, at most twelve decimals",
         examples=["0.9231"],
     ),

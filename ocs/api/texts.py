@@ -6,17 +6,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from msgspec import Meta
-
 from ocs.api.problems import Problem
+from ocs.patterns import looks
 from tariffs.units import EXACT_MAX, MICRO
-
-MONEY: Final = r"^-?[0-9]{1,10}(\.[0-9]{1,6})?$(?!\n)"
 
 Money = Annotated[
     str,
-    Meta(
-        pattern=MONEY,
+    looks(
+        r"-?[0-9]{1,10}(\.[0-9]{1,6})?",
+        'an amount such as "12.50": digits, at most ten before the point and six after it',
         max_length=18,
         description="Money as a decimal string, at most six decimals, less than 2^53 micro-units either way",
         examples=["12.345678", "-5", "20.00"],
@@ -24,8 +22,9 @@ Money = Annotated[
 ]
 Quantity = Annotated[
     str,
-    Meta(
-        pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,6})?$(?!\n)",
+    looks(
+        r"-?[0-9]{1,16}(\.[0-9]{1,6})?",
+        'an amount of money such as "12.50", or a whole number of octets, seconds or units',
         max_length=24,
         description="Money as a decimal string, or a whole number of octets, seconds or units",
         examples=["10.00", "1073741824"],
@@ -33,8 +32,9 @@ Quantity = Annotated[
 ]
 Time = Annotated[
     str,
-    Meta(
-        pattern=r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$(?!\n)",
+    looks(
+        r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
+        "an instant with its offset, such as 2026-03-29T02:00:00+02:00",
         max_length=40,
         description="An instant, RFC 3339 with its offset; kept to the millisecond",
         examples=["2026-03-29T02:00:00+02:00"],

@@ -1,0 +1,24 @@
+"""How a text must look: a pattern for programs, and the words that people are told instead of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Meta
+
+_WORDS: Final[dict[str, str]] = {}
+"""What msgspec says was expected -> what we say."""
+
+
+def looks(pattern: str, words: str, **more: Any) -> Meta:
+    """For Annotated[str, ...]: all of it matches `pattern`; refused as "expected <words>"."""
+    whole = rf"^{pattern}$(?!\n)"  # "$" alone also stands before a last line break
+    _WORDS[f"`str` matching regex {whole!r}"] = words
+    return Meta(pattern=whole, **more)
+
+
+def in_words(refusal: str) -> str:
+    """What msgspec says, for people."""
+    for shown, words in _WORDS.items():
+        refusal = refusal.replace(shown, words)
+    return refusal
