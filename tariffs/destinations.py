@@ -61,7 +61,7 @@ class Entry:
         elif len(number) > PREFIX_DIGITS_MAX:
             raise ValueError(f"expected a prefix of at most {PREFIX_DIGITS_MAX} digits, not {prefix!r}")
         if not zone:
-            raise ValueError("expected a zone, not an empty one")
+            raise ValueError(f"expected a zone for the prefix {prefix!r}, not an empty one")
         self.table, self.prefix, self.zone, self.columns = table, number, zone, columns
 
     def __repr__(self) -> str:
@@ -204,6 +204,16 @@ def read_table(name: str, content: bytes, *, source: str) -> PrefixTable:
         raise ValueError(f"{source} line {reading.line}: {bad}") from None
 
 
+def line_of(entry: Entry, content: bytes) -> int:
+    """Where it stands in the CSV it was read from. Looked for when it is asked, which is when something is wrong there:
+    a line for each of a million entries would be kept for nothing."""
+    reading = _Reading()
+    rows = reading.rows(content)
+    entries = reading.entries(entry.table, rows, next(rows))
+    next(one for one in entries if one.prefix == entry.prefix)
+    return reading.line
+
+
 def write_table(table: PrefixTable) -> str:
     """CSV that `read_table` reads as the same table, for one that it has read."""
     text = StringIO()
@@ -273,7 +283,7 @@ class _Reading:
         texts: dict[str, str] = {}
         for cells in rows:
             if len(cells) != len(header):
-                raise ValueError(f"expected {len(header)} cells, as in the header, not {len(cells)}")
+                raise ValueError(f"expected {len(header)} cells ({', '.join(header)}), not {len(cells)}")
             prefixes, rest = cells.pop(prefix_at), tuple(cells)
             if rest not in shared:
                 given = {

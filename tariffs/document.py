@@ -4,9 +4,12 @@ and what was expected."""
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -23,6 +26,11 @@ T = TypeVar("T")
 Format = Literal["toml", "json"]
 
 OCTETS_MAX: Final = 8 * 2**20
+
+UNNAMED: Final = "[...]"
+"""msgspec's word for any key of a dict."""
+PLACES_MAX: Final = 1_000
+"""That are tried to say which it is."""
 
 
 class TariffError(ValueError):
@@ -101,9 +109,44 @@ def convert(value: Any, kind: type[T], source: str, at: str) -> T:
     try:
         return msgspec.convert(value, kind, dec_hook=_read)
     except msgspec.ValidationError as bad:
-        why, _, path = str(bad).partition(" - at `")
-        key = (at + path.rstrip("`").removeprefix("$")).lstrip(".")
-        raise TariffError(source, key, why[:1].lower() + why[1:]) from None
+        why, path = _parted(bad)
+        tokens = re.findall(r"\.\w+|\[.*?\]", path)
+        places = islice(_places(value, tokens), PLACES_MAX) if UNNAMED in tokens else ()
+        named = next((place for place, alone in places if _refused_at(alone, kind) == path), path)
+        raise TariffError(source, (at + named).lstrip("."), why[:1].lower() + why[1:]) from None
+
+
+def _parted(bad: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong, and where."""
+    why, _, path = str(bad).partition(" - at `")
+    return why, path.rstrip("`").removeprefix("$")
+
+
+def _refused_at(value: Any, kind: Any) -> str:
+    try:
+        msgspec.convert(value, kind, dec_hook=_read)
+    except msgspec.ValidationError as bad:
+        return _parted(bad)[1]
+    return ""
+
+
+def _places(value: Any, tokens: list[str]) -> Iterator[tuple[str, Any]]:
+    """Each place that a path with nameless keys may mean, and the value without the others."""
+    if not tokens:
+        yield "", value
+        return
+    token, *rest = tokens
+    if token == UNNAMED:
+        for name, inner in value.items():
+            for place, alone in _places(inner, rest):
+                yield f".{name}{place}", {name: alone}
+    elif token.startswith("."):
+        for place, alone in _places(value[token[1:]], rest):
+            yield token + place, value | {token[1:]: alone}
+    else:
+        number = int(token[1:-1])
+        for place, alone in _places(value[number], rest):
+            yield token + place, [*value[:number], alone, *value[number + 1 :]]
 
 
 NOTATIONS: Final = (Amount, Blocks, Percent, Period, Price, Quantity, Share)

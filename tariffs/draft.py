@@ -9,9 +9,10 @@ from typing import Final
 
 from tariffs.destinations import Entry
 from tariffs.ladder import Step
-from tariffs.notation import Amount, Blocks, Column, Increment, Price
+from tariffs.notation import LARGEST, Amount, Blocks, Column, Price, laid_at
 from tariffs.terms import NO_TERMS, Terms
 from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding
+from tariffs.wording import amount, quantity
 
 LARGEST_USE: Final = {Kind.OCTETS: 2**40, Kind.SECONDS: 2**26, Kind.UNITS: 2**20}
 """What one line can use at most (a terabyte, two years, a million messages): a price that would pass 2^53
@@ -82,33 +83,41 @@ class Draft:
             raise ValueError(f"expected `{column.place}` among the conditions of the row, for {column!r}")
         found = entry.columns.get(column.name)
         if found is None:
-            raise ValueError(f"expected {column.name} in table {entry.table}, prefix {entry.prefix or 'of all'}")
+            raise ValueError(f"expected something in the column {column.name}, not an empty cell")
         return found
 
     def value(self, price: Price) -> Amount:
         """As the document says, or the column that it names; ValueError where that is none."""
         return price.value(self._column)
 
-    def increment(self, blocks: Blocks) -> Increment:
-        return blocks.value(self._column)
+    def increment(self, blocks: Blocks, kind: Kind) -> tuple[int, int]:
+        """The first block and each further one, in units of this kind."""
+        found = blocks.value(self._column)
+        with laid_at(blocks.written):
+            return found.in_unit(kind)
 
     def money(self, price: Price, *, fee: bool = False) -> int:
         """An amount that is due as such, in micro-units: a fee, a minimum charge."""
         written = self.value(price)
         debited, same = self.terms.apply(written, fee=fee, changed=fee)
-        micro = written.micro if same else int(debited * MICRO + HALF)
-        if micro > EXACT_MAX:
-            raise ValueError(f"expected less than 2^53 micro-units, not {debited}")
+        with laid_at(price.written):
+            micro = written.micro if same else int(debited * MICRO + HALF)
+            if micro > EXACT_MAX:
+                raise ValueError(f"expected at most {LARGEST}, not {amount(debited)}")
         return micro
 
     def price_per_block(self, price: Price, per_units: int, block: int, kind: Kind) -> tuple[int, int]:
         """The price of `block` units as micro-units per a number of blocks, reduced."""
         debited, same = self.terms.apply(self.value(price))
         exact = Fraction(debited * MICRO * block, per_units)
-        if exact * LARGEST_USE[kind] > EXACT_MAX * block:
-            raise ValueError(
-                f"expected a price that stays below 2^53 micro-units for {LARGEST_USE[kind]} {kind.name.lower()}"
-            )
+        use = LARGEST_USE[kind]
+        if exact * use > EXACT_MAX * block:
+            largest = Fraction(EXACT_MAX * per_units // use, MICRO)
+            with laid_at(price.written):
+                raise ValueError(
+                    f"expected at most {amount(largest)} for {quantity(kind, per_units)}, not {amount(debited)}:"
+                    f" {quantity(kind, use)} of use must stay below 2^53 micro-units"
+                )
         if _representable(exact):
             return exact.numerator, exact.denominator
         if same and not isinstance(price.written, Column):

@@ -44,7 +44,7 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("expected either `takes` or `increment`")
         first = further = self.per.amount
         if self.increment is not None:
-            first, further = draft.increment(self.increment).in_unit(kind)
+            first, further = draft.increment(self.increment, kind)
         if first != further and not self.split:
             raise ValueError("expected blocks of one size where `split` is false: one balance pays each of them")
         if max(first, further) > PER_MAX:

@@ -34,7 +34,7 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def steps(self, draft: Draft) -> list[Step]:
         both = self.per.amount, self.per.amount
-        first, further = draft.increment(self.increment).in_unit(self.per.kind) if self.increment else both
+        first, further = draft.increment(self.increment, self.per.kind) if self.increment else both
         if first == further:
             return [self._step(draft, further)]
         return [self._step(draft, first, reach=first), self._step(draft, further)]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tariffs.calendar import Calendar, CompiledBand, compile_bands, zone
 from tariffs.counters import Tally
-from tariffs.destinations import Entry, PrefixTable, read_table
+from tariffs.destinations import Entry, PrefixTable, line_of, read_table
 from tariffs.document import Document, Format, Part, TariffError, convert, form_of, parse
 from tariffs.draft import Draft, Verdict
 from tariffs.elements import BASES, ELEMENTS
@@ -139,11 +139,13 @@ class _Loading:
 
     def _gather_tables(self) -> dict[str, PrefixTable]:
         tables = {}
+        self._written_in: dict[str, str] = {}
         for source, name, value in self._named("tables"):
             at = f"tables.{name}"
             try:
                 if isinstance(value, str):
                     tables[name] = _table(name, self._file(value, at), value)
+                    self._written_in[name] = value
                 else:
                     tables[name] = PrefixTable(name, [Entry(name, prefix, zone, {}) for prefix, zone in value.items()])
             except TariffError:
@@ -265,7 +267,8 @@ class _Loading:
         ((name, limit),) = written.items()
         if name not in self._tallies:
             known = ", ".join(self._tallies) or "none is there"
-            raise TariffError(source, at, f"expected a counter ({known}), not {name!r}")
+            why = f"expected a counter ({known}), not {name!r}: declare [counters.{name}]"
+            raise TariffError(source, at, why)
         if (column := Column.read(limit)) is not None and column.place != "subscriber":
             raise TariffError(source, at, f"expected a limit, or an attribute such as subscriber.cap, not {limit!r}")
         return self._tallies[name], limit
@@ -274,17 +277,37 @@ class _Loading:
         """Build its price for every value its columns may have, growing, so that a fault is found now and laid at the
         right door."""
         columns = [column for column in row.columns() if column.place in ENDS]
+        self._check_columns(row, columns, at, source)
         for entries in self._samples(row, columns):
             draft = Draft("", entries, Terms(attributes=_ANY_ATTRIBUTE))
             for key, element in elements.items():
                 try:
                     element.apply(draft)
                 except ValueError as bad:
-                    raise TariffError(source, f"{at}.{key}", f"{bad}{_where(entries)}") from None
+                    raise TariffError(source, f"{at}.{key}", f"{bad}{self._where(entries)}") from None
             if first is not None and draft.unit not in (None, first.kind):
                 raise TariffError(source, f"{at}.first", f"expected a quantity of what the price is for, not {first!r}")
             if draft.verdict is not Verdict.PRICED and (first or row.tally):
                 raise TariffError(source, at, "expected no limit: nothing is used of what is not sold or not counted")
+
+    def _check_columns(self, row: Row, columns: Iterable[Column], at: str, source: str) -> None:
+        of = {place: table for one in row.conditions for place, _, table in [one.fact.partition(" ")] if table}
+        for column in columns:
+            if column.place in of and column.name not in (there := self._tables[of[column.place]].columns):
+                table = self._written_in.get(of[column.place], f"tables.{of[column.place]}")
+                known = ", ".join(["prefix", "zone", *there])
+                raise TariffError(
+                    source, at, f"{column!r}: expected a column of {table} ({known}), not {column.name!r}"
+                )
+
+    def _where(self, entries: Mapping[str, Entry]) -> str:
+        """Where these stand: "world.csv line 7"."""
+        found = []
+        for entry in entries.values():
+            file = self._written_in.get(entry.table)
+            line = f"{file} line {line_of(entry, self._files[file])}, " if file else f"{entry.table}, "
+            found.append(f" ({line}prefix {entry.prefix or 'of all'})")
+        return "".join(found)
 
     def _samples(self, row: Row, columns: list[Column]) -> Iterable[dict[str, Entry]]:
         """One entry for each set of values that the columns of one end have; both ends are tried on their own."""
@@ -314,10 +337,6 @@ class _AnyAttribute(dict[str, str]):
 
 
 _ANY_ATTRIBUTE: Final = _AnyAttribute()
-
-
-def _where(entries: Mapping[str, Entry]) -> str:
-    return "".join(f" ({entry.table}, prefix {entry.prefix or 'of all'})" for entry in entries.values())
 
 
 def _given(written: Mapping[str, Any], key: str) -> bool:

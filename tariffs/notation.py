@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from tariffs.units import EXACT_MAX, MICRO, Kind
+
+LARGEST: Final = f"{EXACT_MAX // MICRO}.{EXACT_MAX % MICRO} (2^53 micro-units)"
+"""Of all amounts of money."""
 
 DIGITS_MAX: Final = 30
 """Digits an amount may be written with: more is a slip of the pen, and exact arithmetic on it is not free."""
@@ -69,7 +73,7 @@ class Amount(Fraction):
         if micro.denominator != 1:
             raise ValueError(f"expected whole micro-units (six decimals), not {self} units")
         if micro > EXACT_MAX:
-            raise ValueError(f"expected less than 2^53 micro-units ({EXACT_MAX // MICRO} units), not {self}")
+            raise ValueError(f"expected at most {LARGEST}, not {self}")
         return int(micro)
 
 
@@ -139,8 +143,11 @@ class Percent(Fraction):
     @classmethod
     def read(cls, written: object) -> Self:
         """From "12.5", 12 or a Decimal."""
-        number = Amount.read(written)
-        if number * 10_000 % 1 or number > 1_000:
+        try:
+            number = Amount.read(written)
+        except ValueError:
+            number = None
+        if number is None or number * 10_000 % 1 or number > 1_000:
             raise ValueError(f"expected a percentage from 0 to 1000 with at most four decimals, not {written!r}")
         return cls(number)
 
@@ -164,6 +171,17 @@ class Column:
         return f"{self.place}.{self.name}"
 
 
+@contextmanager
+def laid_at(written: object) -> Iterator[None]:
+    """A ValueError about what is written names the column it stands in."""
+    try:
+        yield
+    except ValueError as bad:
+        if not isinstance(written, Column):
+            raise
+        raise ValueError(f"{written!r}: {bad}") from None
+
+
 T = TypeVar("T")
 
 
@@ -184,10 +202,8 @@ class Given(Generic[T]):
         """column: what stands in one; ValueError where that is not a value."""
         if not isinstance(self.written, Column):
             return self.written
-        try:
+        with laid_at(self.written):
             found: T = self.kind.read(column(self.written))
-        except ValueError as bad:
-            raise ValueError(f"{self.written!r}: {bad}") from None
         return found
 
 

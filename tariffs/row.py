@@ -13,7 +13,7 @@ from tariffs.draft import Draft
 from tariffs.element_bundle import Bundle
 from tariffs.ladder import Step
 from tariffs.match import ENDS, Condition, Facts
-from tariffs.notation import Column, Given
+from tariffs.notation import Column, Given, laid_at
 from tariffs.terms import Terms
 
 
@@ -68,7 +68,8 @@ class Row:
         written = attributes.get(self.below.name)
         if not written or self.tally is None:
             raise ValueError(f"expected the subscriber to have the attribute {self.below.name}")
-        return self.tally.limit(written)
+        with laid_at(self.below):
+            return self.tally.limit(written)
 
     def entries(self, facts: Facts) -> Mapping[str, Entry]:
         """Of the tables it asks, by "to" and "from"."""

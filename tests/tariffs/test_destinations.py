@@ -206,9 +206,9 @@ REFUSED = [
     ("prefix,zone,2nd\n", 1, "expected a column named with letters, digits, '-' and '_', not '2nd'"),
     ("prefix,zone,\n", 1, "expected a column named with letters, digits, '-' and '_', not ''"),
     ("prefix,zone,peak,peak\n", 1, "expected each column once, not 'peak' twice"),
-    (HEAD + "49,de,1\n\n#\n50,de\n", 5, "expected 3 cells, as in the header, not 2"),
-    (HEAD + "49,de,0,05\n", 2, "expected 3 cells, as in the header, not 4"),
-    (HEAD + "49,,1\n", 2, "expected a zone, not an empty one"),
+    (HEAD + "49,de,1\n\n#\n50,de\n", 5, "expected 3 cells (prefix, zone, peak), not 2"),
+    (HEAD + "49,de,0,05\n", 2, "expected 3 cells (prefix, zone, peak), not 4"),
+    (HEAD + "49,,1\n", 2, "expected a zone for the prefix '49', not an empty one"),
     (HEAD + "49a,de,1\n", 2, 'expected a prefix such as "49", "+49" or "=112" (a whole number), not \'49a\''),
     (HEAD + "4.9E+11,de,1\n", 2, "expected a prefix such as"),
     (HEAD + "49-50,de,1\n", 2, "expected a prefix such as"),
@@ -241,7 +241,7 @@ def test_entries_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         table("4 9")
     with refuses("expected a whole number such as \"=112\", not '=1 2'"):
         table("=1 2")
-    with refuses("expected a zone, not an empty one"):
+    with refuses("expected a zone for the prefix '49', not an empty one"):
         Entry("world", "49", "", {})
     monkeypatch.setattr("tariffs.destinations.ENTRIES_MAX", 2)
     with refuses("expected at most 2 prefixes, not 3"):

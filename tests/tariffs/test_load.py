@@ -53,15 +53,15 @@ REFUSED = [
         "expected an increment in seconds",
     ),
     (HEAD + "[[rows]]\nflat = { price = '1', per = 1, rounding = 'off' }", "rows[1].flat.rounding", "invalid enum"),
-    (HEAD + "[[rows]]\nflat = { price = '1', per = '1 octet' }", "rows[1].flat", "stays below 2^53"),
-    (HEAD + "[[rows]]\nflat = { price = '9999999999', per = 1 }", "rows[1].flat", "stays below 2^53"),
+    (HEAD + "[[rows]]\nflat = { price = '1', per = '1 octet' }", "rows[1].flat", "at most 0.008191 for 1 octet"),
+    (HEAD + "[[rows]]\nflat = { price = '9999999999', per = 1 }", "rows[1].flat", "at most 8589.934591 for 1 unit"),
     (
         HEAD + "[[rows]]\nflat = { price = '0.01', per = '100000007 octets', increment = '1' }",
         "rows[1].flat",
         "cannot be computed exactly",
     ),
     (HEAD + f"[[rows]]\n{FLAT}\nsetup = {{ fee = '0.0000001' }}", "rows[1].setup", "whole micro-units"),
-    (HEAD + f"[[rows]]\n{FLAT}\nsetup = {{ fee = '9999999999' }}", "rows[1].setup", "less than 2^53"),
+    (HEAD + f"[[rows]]\n{FLAT}\nsetup = {{ fee = '9999999999' }}", "rows[1].setup", "at most 9007199254.740991"),
     (HEAD + "[[rows]]\nfree = true\nsetup = { fee = '1' }", "rows[1].setup", "expected a price in the same row"),
     (HEAD + "[[rows]]\nbarred = true\nminimum = { charge = '1' }", "rows[1].minimum", "expected a price"),
     (
@@ -82,6 +82,52 @@ REFUSED = [
     ),
     (HEAD + f"[[rows]]\nwhen = {{ rat_type = 'LTE' }}\n{FLAT}", "rows[1].when.rat_type", "expected `int | array`"),
 ]
+
+
+WORLD = f"[[rows]]\nwhen = {{ to = 'world' }}\n{FLAT.replace('0.05', 'to.price')}"
+PRICED = HEAD + "tables.world = 'world.csv'\n" + WORLD
+BELOW = f"[[rows]]\nbelow = {{ monthly = '1 GB' }}\n{FLAT}"
+COUNTER = "counters.daily = { counts = 'money', period = 'day' }\n"
+
+REFUSED += [
+    (HEAD + BELOW, "rows[1].below", "a counter (none is there), not 'monthly': declare [counters.monthly]"),
+    (HEAD + COUNTER + BELOW, "rows[1].below", "a counter (daily), not 'monthly': declare [counters.monthly]"),
+    (HEAD + COUNTER.replace("money", "euro") + BELOW, "counters.daily.counts", "'euro'"),
+    (HEAD + "tables = { a = { 1 = 'x' }, b = { 1 = 'x', 2 = 3 } }", "tables.b.2", "expected `str`"),
+    (
+        HEAD + "[[discounts]]\nname = 'd'\nwhen = { subscriber = { plan = 1 } }\npercent = 5",
+        "discounts[0].when.subscriber.plan",
+        "expected `str",
+    ),
+    (HEAD + "[[discounts]]\nname = 'd'\npercent = 'ten'", "discounts[0].percent", "expected a percentage from 0 to"),
+    (HEAD + "tables.world = { 49 = '' }\n" + WORLD, "tables.world", "a zone for the prefix '49'"),
+    (
+        HEAD + "tables.world = { 49 = 'home' }\n" + WORLD,
+        "rows[1]",
+        "to.price: expected a column of tables.world (prefix, zone), not 'price'",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("prefix,zone,peak\n49,home,1", "to.price: expected a column of world.csv (prefix, zone, peak), not 'price'"),
+        (
+            "prefix,zone,price\n1,us,1\n\n49,home,",
+            "something in the column price, not an empty cell (world.csv line 4,",
+        ),
+        ("# July\nprefix,zone,price\n49,home,x", "'x' (world.csv line 3, prefix 49)"),
+        ("prefix;zone;price\n49;home;0,05", "not '0,05' (world.csv line 2, prefix 49)"),
+        ("prefix,zone,price\n49,home,99999", "at most 8053.063679 for 60 s, not 99999: "),
+        ("prefix,zone,price\n49,home,0,05", "world.csv line 2: expected 3 cells (prefix, zone, price), not 4"),
+        ("prefix,zone,price\n49,,1", "world.csv line 2: expected a zone for the prefix '49'"),
+    ],
+)
+def test_a_table_says_where(written: str, why: str) -> None:
+    with pytest.raises(TariffError) as refused:
+        load_tariff(PRICED, source="t.toml", files={"world.csv": written.encode()})
+    assert why in refused.value.why
 
 
 @pytest.mark.parametrize(("text", "key", "why"), REFUSED)

@@ -14,7 +14,7 @@ from tariffs.load import load_tariff
 from tariffs.making import REMEMBERED_MAX, find
 from tariffs.rating import rate
 from tariffs.tariff import Rated, Tariff
-from tests.tariffs.tables import tariff
+from tests.tariffs.tables import rated, tariff
 
 ROWS = """
 [[rows]]
@@ -149,3 +149,40 @@ def test_unknown_tariffs_and_foreign_currencies_do_not_price() -> None:
         "no exchange rate from EUR into USD, the currency of the account"
     }
     assert len(rate(catalog, [], "EUR", lines, inputs, 0)) == 2
+
+
+OFF = '[[discounts]]\nname = "d"\npercent = "subscriber.off"\n[[rows]]\nflat = { price = "1", per = "1 min" }'
+CAP = """
+counters.month = { counts = "octets", period = "month" }
+[[rows]]
+below = { month = "subscriber.cap" }
+flat = { price = "1", per = "1 MB" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("rows", "attribute", "text", "why"),
+    [
+        (OFF, "off", "ten", "a percentage from 0 to 1000 with at most four decimals, not 'ten'"),
+        (OFF, "off", "2000", "a percentage from 0 to 1000 with at most four decimals, not '2000'"),
+        ('[[rows]]\nflat = { price = "subscriber.p", per = "1 min" }', "p", "1,50", "an amount of money such as"),
+        ('[[rows]]\nflat = { price = "subscriber.p", per = "1 min" }', "p", "99999", "at most 8053.063679 for 60 s"),
+        (
+            '[[rows]]\nflat = { price = 1, per = "1 min" }\nsetup = { fee = "subscriber.fee" }',
+            "fee",
+            "9999999999",
+            "at most 9007199254.740991 (2^53 micro-units), not 9999999999",
+        ),
+        (
+            '[[rows]]\nflat = { price = 1, per = "1 min", increment = "subscriber.steps" }',
+            "steps",
+            "1 MB",
+            "an increment in seconds",
+        ),
+        (CAP, "cap", "lots", "a unit out of octet"),
+    ],
+)
+def test_an_attribute_that_says_no_price(rows: str, attribute: str, text: str, why: str) -> None:
+    found = rated(rows, "voice", attributes={attribute: text})
+    assert found.verdict is Verdict.RATING_FAILED
+    assert found.why.startswith(f"t@1: subscriber.{attribute}: expected {why}")
