@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,9 +20,15 @@ Checked = Sequence[tuple[str, "Tariff | str"]]
 """(file, what was read of it, or why it is refused)."""
 
 
-def report(checked: Checked, *, with_boundaries: bool, as_json: bool, strict: bool) -> None:
-    """Print all of it; Refused where something is wrong: a document, an error, and with `strict` a warning."""
-    answers = [_answer(file, found, with_boundaries) for file, found in checked]
+def report(checked: Checked, services: Collection[str], *, with_boundaries: bool, as_json: bool, strict: bool) -> None:
+    """Print all of it; Refused where something is wrong: a document, an error, and with `strict` a warning.
+
+    services:  those that are configured
+    """
+    from ocs.cli.fitting import twins
+
+    same = dict(twins((file, found.name) for file, found in checked if not isinstance(found, str)))
+    answers = [_answer(file, found, services, same.get(file), with_boundaries) for file, found in checked]
     if as_json:
         click.echo(json.dumps({"files": answers}, indent=2, ensure_ascii=False))
     else:
@@ -38,19 +44,25 @@ def report(checked: Checked, *, with_boundaries: bool, as_json: bool, strict: bo
         raise Refused(", ".join(wrong))
 
 
-def _answer(file: str, found: Tariff | str, with_boundaries: bool) -> dict[str, Any]:
+def _answer(
+    file: str, found: Tariff | str, services: Collection[str], twin: str | None, with_boundaries: bool
+) -> dict[str, Any]:
+    from ocs.cli.fitting import misfits
     from tariffs.lint.boundaries import boundaries
-    from tariffs.lint.linter import lint
+    from tariffs.lint.case import Finding
+    from tariffs.lint.linter import lint, worst_first
 
     if isinstance(found, str):
         return {"file": file, "refused": found}
     at_ms = found.from_ms or now_ms()  # what was always valid is looked at from today on
+    here = [Finding("warning", "same-id", "tariff", twin)] if twin else []
+    findings = worst_first([*here, *misfits(found, services), *lint(found, at_ms)])
     answer = {
         "file": file,
         "tariff": found.name,
         "currency": found.currency,
         "rows": len(found.rows),
-        "findings": msgspec.to_builtins(lint(found, at_ms)),
+        "findings": msgspec.to_builtins(findings),
     }
     if with_boundaries:
         answer["boundaries"] = msgspec.to_builtins(boundaries(found, at_ms))

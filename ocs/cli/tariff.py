@@ -36,18 +36,25 @@ tariff.add_command(rerate)
 @FILES
 @click.option("--boundaries", is_flag=True, help="Also the events a tester would try, with their prices.")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration that says which services there are.")
 @json_option
-def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, as_json: bool) -> None:
+def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Path | None, as_json: bool) -> None:
     """Check documents and the files they name, without a server.
 
     Also says what is legal and probably not meant: notes, warnings, and errors, which fail.
     """
     from ocs.cli.findings import report
     from ocs.cli.tariff_bundle import read_document
+    from ocs.config import ConfigError
+    from ocs.config import load as configured
     from tariffs.document import TariffError
     from tariffs.load import load_tariff
     from tariffs.tariff import Tariff
 
+    try:
+        services = configured(config).charging.table().by_name.keys()
+    except ConfigError as why:
+        raise Refused(str(why)) from None
     checked: list[tuple[str, Tariff | str]] = []
     for file in files:
         try:
@@ -55,7 +62,7 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, as_json: b
             checked.append((str(file), load_tariff(read.document, source=str(file), files=read.files)))
         except (Refused, TariffError) as why:
             checked.append((str(file), str(why)))
-    report(checked, with_boundaries=boundaries, as_json=as_json, strict=strict)
+    report(checked, services, with_boundaries=boundaries, as_json=as_json, strict=strict)
 
 
 @tariff.command("load")
@@ -66,10 +73,14 @@ def load(server: Remote, files: tuple[Path, ...]) -> None:
 
     All of it or nothing. Files are looked for beside the document; those that are not there are the server's.
     """
+    from ocs.cli.fitting import twins
     from ocs.cli.tariff_bundle import files_of, print_published, publish, read_document
 
     documents = [read_document(file) for file in files]
-    print_published(publish(server, documents, files_of(documents)))
+    beside = files_of(documents)
+    for file, twin in twins((str(one.path), one.id) for one in documents):
+        raise Refused(f"{file}: {twin}")
+    print_published(publish(server, documents, beside))
 
 
 @tariff.command("list")

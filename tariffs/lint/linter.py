@@ -8,7 +8,7 @@ file: rows.py, counters.py, tables.py, times.py, money.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tariffs.lint import counters, money, rows, tables, times
@@ -92,5 +92,8 @@ def lint(tariff: Tariff, at_ms: int | None = None) -> list[Finding]:
     at_ms:  from when on two years are looked at; unless given, from when it is valid on
     """
     case = Case(tariff, at_ms)
-    found = dict.fromkeys(finding for rule in RULES for finding in rule(case))
-    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+    return worst_first(dict.fromkeys(finding for rule in RULES for finding in rule(case)))
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

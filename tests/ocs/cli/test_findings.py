@@ -71,3 +71,38 @@ def test_boundaries_as_a_table(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "boundaries of flat, EUR" in done.stdout
     assert "one block + 1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "says"),
+    [
+        ("voice", "", []),
+        ("voi*", "", []),
+        ("voise", "", ['(data, voice, sms, mms, generic): did you mean "voice"?']),
+        ("tv", "", ["a new one is declared by [charging.services.tv]"]),
+        ("tv", '[charging.services.tv]\ncontexts = ["tv@example.net"]\nunit = "seconds"\n', []),
+    ],
+)
+def test_services_that_nobody_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, config: str, says: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.toml").write_text(CLEAN + f'when = {{ service = "{name}" }}\n')
+    (tmp_path / "other.toml").write_text(config)
+    words = ["tariff", "validate", "t.toml", "--config", "other.toml"]
+    done = CliRunner().invoke(cli, words)
+    found = [line for line in done.stdout.splitlines() if "service-unknown" in line]
+    assert (done.exit_code, len(found)) == (0, len(says)), done.output
+    for line, text in zip(found, says, strict=True):
+        assert line.startswith(f't.toml: row "all": warning service-unknown: no service "{name}" is configured')
+        assert line.endswith(text)
+    assert CliRunner().invoke(cli, [*words, "--strict"]).exit_code == len(says)
+
+
+def test_two_documents_with_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text(CLEAN)
+    done = CliRunner().invoke(cli, ["tariff", "validate", "a.toml", "b.toml"])
+    assert "b.toml: tariff: warning same-id: a.toml has the id 'flat' too" in done.stdout
+    assert "same-id" not in CliRunner().invoke(cli, ["tariff", "validate", "a.toml", "a.toml"]).stdout

@@ -56,6 +56,16 @@ async def test_a_document_brings_its_files(ocs: Run, tmp_path: Path) -> None:
     assert "world.csv" in (await ocs("tariff", "table", "list")).stdout
 
 
+async def test_two_documents_of_one_id_are_not_loaded_together(ocs: Run, tmp_path: Path) -> None:
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text(FLAT)
+    done = await ocs("tariff", "load", "a.toml", "b.toml")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: b.toml: a.toml has the id 'flat' too: loaded together, they are refused\n",
+    )
+
+
 async def test_what_is_not_beside_the_document_is_the_servers(ocs: Run, tmp_path: Path) -> None:
     write(tmp_path / "all")
     (tmp_path / "calls.toml").write_text(CALLS)
