@@ -115,6 +115,19 @@ def rate_again(job: Job, processes: int | None) -> tuple[Ready, Tally]:
         raise Refused(str(why)) from None
 
 
+def hints(found: Any) -> Iterator[str]:
+    """Why nothing may have come of it: options that match nothing."""
+    if not found["records"]:
+        only = " and ".join(f"{key} {value}" for key, value in found["only"].items())
+        of = f" of {only}: the name must be as records have it" if only else ""
+        yield f"There is no usage record from {found['from']} until before {found['to']}{of}."
+        return
+    by = ", ".join(found["priced_by"]) or "none"
+    for name in found["instead_of"]:
+        if name not in found["priced_by"]:
+            yield f"--instead-of {name}: it priced nothing then; these did: {by}."
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """On a terminal; elsewhere nothing is said."""

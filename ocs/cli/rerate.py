@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ocs.cli.history import history_options, job_of, progress, rate_again
+from ocs.cli.history import hints, history_options, job_of, progress, rate_again
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Refused, Remote, connect
 
@@ -136,10 +136,13 @@ def _tables(found: Any, top: int) -> None:
         f"rated again by {found['tariff']}: {found['from']} to {found['to']}",
         [
             ("usage records", f"{found['records']:,}"),
+            ("without use", f"{found['unused']:,}"),
             ("corrections", f"{count:,}"),
             *((f"sum in {currency}", amount) for currency, amount in found["sums"].items()),
         ],
     )
+    for hint in hints(found):
+        click.echo(hint)
     columns = ("time", "account", "subscriber", "service", "reference", "recorded", "corrected", "target", "amount")
     if count:
         lines = [[one[key] for key in columns] for one in found["corrections"][:top]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ocs.cli.history import history_options, job_of, rate_again
+from ocs.cli.history import hints, history_options, job_of, rate_again
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Refused
 
@@ -50,6 +50,7 @@ def _tables(found: Any) -> None:
         f"what if {found['tariff']}: {found['from']} to {found['to']}",
         [
             ("usage records", f"{found['records']:,}"),
+            ("without use, not rated", f"{found['unused']:,}"),
             ("rated again", f"{pieces['again']:,}"),
             ("by the same price", f"{pieces['same']:,}"),
             ("by tariffs that stay", f"{pieces['kept']:,}"),
@@ -57,6 +58,8 @@ def _tables(found: Any) -> None:
             ("cannot be said", f"{pieces['not_said']:,}"),
         ],
     )
+    for hint in hints(found):
+        click.echo(hint)
     if pieces["kept"] and pieces["kept"] == sum(pieces.values()):
         click.echo(f"Nothing was priced by {found['tariff']} then: name the tariff it would replace with --instead-of.")
         return

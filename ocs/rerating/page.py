@@ -30,7 +30,8 @@ def page(found: dict[str, Any]) -> str:
     title = f"What if {found['tariff']}: {found['from'][:10]} to {found['to'][:10]}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{found['records']:,} usage records from {found['from']} until before {found['to']}{_only(found)}.</p>",
+        f"<p>{found['records']:,} usage records from {found['from']} until before {found['to']}{_only(found)};"
+        f" {found['unused']:,} of them are grants without use.</p>",
     ]
     for currency, of in found["currencies"].items():
         parts += _money(currency, of)

@@ -8,8 +8,9 @@ from typing import Final
 
 from balances.ledger import usage
 from ocs.rerating.job import Job
-from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, merge_each, most
+from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, add_each, merge_each, most
 from tariffs.units import Kind
+from tariffs.whatif.prices import versions_of
 from tariffs.whatif.replay import AGAIN, NOT_SOLD, SAME, Entry, Piece, Result, Row
 
 DAY_MS: Final = 86_400_000
@@ -20,6 +21,7 @@ MAIN: Final = 0
 _AT: Final = {name: place for place, name in enumerate(Piece._fields)}
 ACCOUNT, SUBSCRIBER, CURRENCY = _AT["account"], _AT["subscriber"], _AT["currency"]
 SERVICE, AT_MS, COST, SEQ = _AT["service"], _AT["at_ms"], _AT["cost"], _AT["seq"]
+TAG: Final = _AT["tag"]
 
 Corrected = Mapping[tuple[str, str], tuple[int, int]]
 """(account, reference) -> what came back, and how often."""
@@ -31,6 +33,7 @@ class Reckoning:
     def __init__(self, job: Job) -> None:
         self._top, self._correct = job.top, job.correct
         self._tally = Tally()
+        self._tags: dict[str, int] = {}
         self._changes: dict[str, array[int]] = {}
         self._begin("", "")
 
@@ -48,6 +51,9 @@ class Reckoning:
         self._begin("", "")
         for currency, changes in self._changes.items():
             self._tally.money[currency].changes = changes.tobytes()
+        for tag, pieces in self._tags.items():
+            add_each(self._tally.priced_by, {name: pieces for name, _ in versions_of(tag)})
+        self._tags.clear()
         return self._tally
 
     def add(self, records: int, results: Sequence[Result], uncovered: Mapping[int, int], corrected: Corrected) -> None:
@@ -72,6 +78,8 @@ class Reckoning:
             elif self._correct and after != before:
                 self._correction(result, reference_of(row), 0, 0)
             hows[how] += 1
+            tag = row[TAG]
+            self._tags[tag] = self._tags.get(tag, 0) + 1
             short = uncovered.get(place, 0) if uncovered else 0
             not_sold = 1 if how == NOT_SOLD else 0
             if how >= NOT_SOLD:

@@ -17,6 +17,10 @@ PERCENTILES: Final = (1, 10, 50, 90, 99)
 BINS_MAX: Final = 12
 """On each side of no change."""
 
+OF_BOTH: Final = (
+    "from", "to", "tariff", "instead_of", "only", "records", "unused", "priced_by", "pieces", "reasons",
+)  # fmt: skip
+
 LIMITS: Final = (
     "The use is as it was: nobody is assumed to use more or less, or to be granted otherwise, because of a price.",
     "A piece is rated again where the record says that one of these tariffs priced it. Who had which tariff at another"
@@ -46,6 +50,8 @@ def report(job: Job, tariff: str, tally: Tally) -> dict[str, Any]:
         "instead_of": list(job.instead_of),
         "only": {name: one for name in ("account", "subscriber", "service") if (one := getattr(window, name))},
         "records": tally.records,
+        "unused": tally.records - sum(tally.hows),
+        "priced_by": _most_first(tally.priced_by),
         "pieces": {HOWS[how]: count for how, count in enumerate(tally.hows)},
         "currencies": {currency: _money(of) for currency, of in sorted(tally.money.items())},
         "refused": {
@@ -62,9 +68,7 @@ def corrections(job: Job, tariff: str, tally: Tally) -> dict[str, Any]:
     """Of a re-rating: what is to be posted."""
     whole = report(job, tariff, tally)
     return {
-        **{
-            name: whole[name] for name in ("from", "to", "tariff", "instead_of", "only", "records", "pieces", "reasons")
-        },
+        **{name: whole[name] for name in OF_BOTH},
         "sums": {currency: money(of.corrected) for currency, of in sorted(tally.money.items())},
         "corrections": [_correction(one) for one in tally.corrections],
     }
@@ -75,11 +79,11 @@ def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def percent(change: int, of: int) -> str | None:
-    """With two decimals, cut; None: of nothing."""
+    """With two decimals, rounded half up; None: of nothing."""
     if not of:
         return None
-    hundredths = abs(change) * 10_000 // abs(of)
-    return f"{'-' if (change < 0) != (of < 0) and change else ''}{hundredths // 100}.{hundredths % 100:02d}"
+    hundredths = (2 * abs(change) * 10_000 + abs(of)) // (2 * abs(of))
+    return f"{'-' if (change < 0) != (of < 0) and hundredths else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
 def _sums(sums: Sums) -> dict[str, Any]:

@@ -107,6 +107,8 @@ class Tally(msgspec.Struct):
     records: int = 0
     """Read; those that are grants alone included."""
     hows: list[int] = msgspec.field(default_factory=lambda: [0] * HOWS)
+    priced_by: dict[str, int] = {}
+    """Pieces by the tariff that has priced them, promotions included."""
     estimated: int = 0
     """Lines whose position was estimated."""
     money: dict[str, Money] = {}
@@ -132,10 +134,9 @@ def merged(parts: Iterable[Tally], top: int) -> Tally:
         whole.records += part.records
         whole.estimated += part.estimated
         whole.hows = [one + other for one, other in zip(whole.hows, part.hows, strict=True)]
-        for why, count in part.whys.items():
-            whole.whys[why] = whole.whys.get(why, 0) + count
-        for why, count in part.refused_sessions.items():
-            whole.refused_sessions[why] = whole.refused_sessions.get(why, 0) + count
+        add_each(whole.priced_by, part.priced_by)
+        add_each(whole.whys, part.whys)
+        add_each(whole.refused_sessions, part.refused_sessions)
         whole.refusals += part.refusals
         whole.corrections += part.corrections
         for currency, money in part.money.items():
@@ -155,6 +156,11 @@ def _merge(into: Money, part: Money, top: int) -> None:
     into.changes += part.changes
     into.dearer = most([*into.dearer, *part.dearer], top, 1)
     into.cheaper = most([*into.cheaper, *part.cheaper], top, -1)
+
+
+def add_each(mine: dict[str, int], theirs: Mapping[str, int]) -> None:
+    for key, count in theirs.items():
+        mine[key] = mine.get(key, 0) + count
 
 
 def merge_each(mine: dict[Any, Sums], theirs: Mapping[Any, Sums]) -> None:

@@ -320,6 +320,6 @@ def test_a_histogram_counts_everybody_once(seed: int) -> None:
 
 
 def test_percent() -> None:
-    assert [percent(*of) for of in ((1, 3), (-1, 3), (0, 3), (5, 0), (-2, -4), (1, -4))] == [
-        "33.33", "-33.33", "0.00", None, "50.00", "-25.00",
+    assert [percent(*of) for of in ((1, 3), (-2, 3), (0, 3), (5, 0), (-2, -4), (1, -4), (1, 20_000), (-1, 20_001))] == [
+        "33.33", "-66.67", "0.00", None, "50.00", "-25.00", "0.01", "0.00",
     ]  # fmt: skip

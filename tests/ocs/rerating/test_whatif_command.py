@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,9 @@ async def test_table_json_and_page(network: Network, run: Run) -> None:
     found = json.loads((await run("whatif", "--tariff", "draft.toml", "--json")).stdout)
     assert (found["tariff"], found["records"], found["pieces"]["again"]) == ("flat", 3, 2)
     assert found["currencies"]["EUR"]["revenue"]["change"] == "0.03"
+    assert found["unused"] + sum(found["pieces"].values()) == found["records"]
+    assert (found["unused"], found["priced_by"]) == (1, {"flat": 2})
+    assert re.search(r"without use, not rated +1 *\n", shown.stdout)
     assert found["currencies"]["EUR"]["dearer"][0]["subscriber"] == "s1"
     only = json.loads((await run("whatif", "--tariff", "draft.toml", "--json", "--service", "voice")).stdout)
     assert only["currencies"] == {}
@@ -43,6 +47,24 @@ async def test_table_json_and_page(network: Network, run: Run) -> None:
     assert (nothing.exit_code, "Nothing was priced by other" in nothing.stdout) == (0, True)
     instead = await run("whatif", "--tariff", "draft.toml", "--instead-of", "flat")
     assert ("revenue in EUR" in instead.stdout, "Nothing was" in instead.stdout) == (True, False)
+
+
+async def test_options_that_match_nothing(network: Network, run: Run) -> None:
+    await customer(network)
+    await session(network, 2 * MB, MB)
+    await network.desk.sync()
+    Path("draft.toml").write_text(FLAT)
+    for command in ("whatif", "rerate"):
+        for option, what in (("--account", "account"), ("--subscriber", "subscriber"), ("--service", "service")):
+            nobody = await run(command, "--tariff", "draft.toml", option, "nobody")
+            assert (nobody.exit_code, "There is no usage record from 2020-01-01T00:00:00Z" in nobody.stdout) == (
+                0,
+                True,
+            )
+            assert f"of {what} nobody: the name must be as records have it" in nobody.stdout
+        instead = await run(command, "--tariff", "draft.toml", "--instead-of", "flatt", "--instead-of", "flat")
+        assert "--instead-of flatt: it priced nothing then; these did: flat." in instead.stdout
+        assert "--instead-of flat:" not in instead.stdout
 
 
 def test_progress_is_shown_where_somebody_looks(
