@@ -17,7 +17,7 @@ from tariffs.elements import BASES, ELEMENTS
 from tariffs.inputs import Inputs
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
 from tariffs.notation import Column, Quantity
-from tariffs.row import Row
+from tariffs.row import Row, columns_of
 from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
 from tariffs.terms import Terms
 
@@ -277,7 +277,7 @@ class _Loading:
         """Build its price for every value its columns may have, growing, so that a fault is found now and laid at the
         right door."""
         columns = [column for column in row.columns() if column.place in ENDS]
-        self._check_columns(row, columns, at, source)
+        self._check_columns(row, elements, at, source)
         for entries in self._samples(row, columns):
             draft = Draft("", entries, Terms(attributes=_ANY_ATTRIBUTE))
             for key, element in elements.items():
@@ -290,15 +290,16 @@ class _Loading:
             if draft.verdict is not Verdict.PRICED and (first or row.tally):
                 raise TariffError(source, at, "expected no limit: nothing is used of what is not sold or not counted")
 
-    def _check_columns(self, row: Row, columns: Iterable[Column], at: str, source: str) -> None:
+    def _check_columns(self, row: Row, elements: dict[str, Any], at: str, source: str) -> None:
         of = {place: table for one in row.conditions for place, _, table in [one.fact.partition(" ")] if table}
-        for column in columns:
-            if column.place in of and column.name not in (there := self._tables[of[column.place]].columns):
-                table = self._written_in.get(of[column.place], f"tables.{of[column.place]}")
-                known = ", ".join(["prefix", "zone", *there])
-                raise TariffError(
-                    source, at, f"{column!r}: expected a column of {table} ({known}), not {column.name!r}"
-                )
+        for key, element in elements.items():
+            for column in columns_of(element):
+                table = of.get(column.place)
+                if table is None or column.name in self._tables[table].columns:
+                    continue
+                known = ", ".join(["prefix", "zone", *self._tables[table].columns])
+                why = f"expected a column of {self._written_in.get(table, f'tables.{table}')} ({known})"
+                raise TariffError(source, f"{at}.{key}", f"{column!r}: {why}, not {column.name!r}")
 
     def _where(self, entries: Mapping[str, Entry]) -> str:
         """Where these stand: "world.csv line 7"."""

@@ -17,6 +17,13 @@ from tariffs.notation import Column, Given, laid_at
 from tariffs.terms import Terms
 
 
+def columns_of(element: Any) -> Iterator[Column]:
+    for field in element.__struct_fields__:
+        value = getattr(element, field)
+        if isinstance(value, Given) and isinstance(value.written, Column):
+            yield value.written
+
+
 class Row:
     """Rows that match a line are taken from the top: each prices until its limit is reached (`first`, `below`, the
     units of a bundle), and the first one without a limit is the last."""
@@ -53,10 +60,7 @@ class Row:
         if isinstance(self.below, Column):
             yield self.below
         for element in self.elements:
-            for field in element.__struct_fields__:
-                value = getattr(element, field)
-                if isinstance(value, Given) and isinstance(value.written, Column):
-                    yield value.written
+            yield from columns_of(element)
 
     def holds(self, facts: Facts) -> bool:
         return all(condition.holds(facts) for condition in self.conditions)

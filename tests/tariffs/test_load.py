@@ -103,7 +103,7 @@ REFUSED += [
     (HEAD + "tables.world = { 49 = '' }\n" + WORLD, "tables.world", "a zone for the prefix '49'"),
     (
         HEAD + "tables.world = { 49 = 'home' }\n" + WORLD,
-        "rows[1]",
+        "rows[1].flat",
         "to.price: expected a column of tables.world (prefix, zone), not 'price'",
     ),
 ]
