@@ -20,7 +20,7 @@ from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder
 from tariffs.making import Making
 from tariffs.match import Condition
-from tariffs.notation import Price, Quantity
+from tariffs.notation import Column, Price, Quantity
 from tariffs.price import traced
 from tariffs.rating import in_force, rate
 from tariffs.row import Row
@@ -119,12 +119,11 @@ def explain(
     told: _Told | None = None
     for tariff in chain:
         exchange = catalog.exchanges.at(tariff.currency, currency, at_ms) if tariff.currency != currency else None
-        one = _Told(tariff, line, inputs, at_ms, exchange)
+        one = _Told(tariff, line, inputs, at_ms, currency, exchange)
         fates += one.fates(priced=told.tariff.tag if told else "")
         if told is None and one.chain.rows:
             told = one
     of = told.zone if told else zone(inputs.time_zone or "UTC")
-    ladder = rated.ladder
     return Explanation(
         at=wording.instant(at_ms, of),
         zone=of.key,
@@ -135,14 +134,16 @@ def explain(
         rows=fates,
         timeline=list(told.timeline()) if told else [],
         prices=list(told.prices()) if told else [],
-        ladder=wording.ladder(ladder, rated.unit, of) if ladder else [],
-        beside=_beside(rated.beside, of),
+        ladder=_ladder(rated, of, currency),
+        beside=_ladder(rated.beside, of, currency),
         grant=list(_grant(rated, of)),
     )
 
 
-def _beside(rated: Rated | None, of: ZoneInfo) -> list[str]:
-    return wording.ladder(rated.ladder, rated.unit, of) if rated is not None and rated.ladder is not None else []
+def _ladder(rated: Rated | None, of: ZoneInfo, currency: str) -> list[str]:
+    if rated is None or rated.ladder is None:
+        return []
+    return wording.ladder(rated.ladder, rated.unit, of, currency)
 
 
 def _grant(rated: Rated, of: ZoneInfo) -> Iterator[str]:
@@ -181,8 +182,10 @@ class _Told:
         line: tuple[int | None, int | None],
         inputs: Inputs,
         at_ms: int,
+        currency: str,
         exchange: Exchange | None,
     ) -> None:
+        self._currency = currency
         self.tariff, self._inputs, self._exchange, self._at_ms = tariff, inputs, exchange, at_ms
         self._facts = tariff.view.facts(inputs, *line)
         schedule = tariff.schedule(inputs)
@@ -229,12 +232,16 @@ class _Told:
     def _limit(self, row: Row) -> str:
         limits = []
         if row.first:
-            limits.append(f"the first {row.first} units of the line")
+            kind = next((one.per.kind for one in row.elements if hasattr(one, "per")), None)
+            limits.append(f"the first {wording.quantity(kind, row.first)} of the line")
         if row.tally is not None:
-            limits.append(f"while {row.tally.name} is below {row.below!r}")
+            limits.append(f"while {row.tally.name} is below {self._below(row.below, row.tally.kind)}")
         if not row.ends and not limits:
             limits.append("as long as there are units in the bundle")
         return ", ".join(limits)
+
+    def _below(self, below: int | Column, kind: Kind) -> str:
+        return repr(below) if isinstance(below, Column) else wording.limit(kind, below, self._currency)
 
     def timeline(self) -> Iterator[Span]:
         making = Making(self.tariff, self._facts, self._inputs, self._at_ms, self._exchange, 0)

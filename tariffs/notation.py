@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from tariffs.units import EXACT_MAX, MICRO, Kind
+from tariffs.wording import quantity
 
 LARGEST: Final = f"{EXACT_MAX // MICRO}.{EXACT_MAX % MICRO} (2^53 micro-units)"
 """Of all amounts of money."""
@@ -109,7 +110,7 @@ class Quantity:
         return hash((self.kind, self.amount))
 
     def __repr__(self) -> str:
-        return f"{self.amount} {self.kind.name.lower()}"
+        return quantity(self.kind, self.amount)
 
 
 class Increment:
@@ -131,9 +132,9 @@ class Increment:
         return cls(both, both)
 
     def in_unit(self, kind: Kind) -> tuple[int, int]:
-        for quantity in (self.first, self.further):
-            if quantity.kind not in (kind, Kind.UNITS):
-                raise ValueError(f"expected an increment in {kind.name.lower()}, as the price, not {quantity!r}")
+        for one in (self.first, self.further):
+            if one.kind not in (kind, Kind.UNITS):
+                raise ValueError(f"expected an increment in {kind.name.lower()}, as the price, not {one!r}")
         return self.first.amount, self.further.amount
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tariffs.climb import Rung
-from tariffs.ladder import Dues, Ladder, Step
+from tariffs.ladder import COUNT_MONEY, Dues, Ladder, Step
 from tariffs.units import MICRO, Kind, Rounding
 
 DIGITS: Final = 12
@@ -37,14 +37,24 @@ def money(micro: int) -> str:
     return amount(Fraction(micro, MICRO))
 
 
+def counted(count: int, name: str) -> str:
+    """ "1 octet", "2 octets": of a name that stands for several."""
+    return f"{count} {name.removesuffix('s') if count == 1 and name != 's' else name}"
+
+
 def quantity(kind: int | None, units: int) -> str:
     """ "3 MB", "61 s": in the largest unit of which it is a whole number, unless that is one nobody would say."""
     for size, name in SIZES.get(Kind(kind), ()) if kind is not None and kind != Kind.MONEY else ():
         if units and units % size == 0 and ((size > 1 and units // size <= 9_999) or size == 1):
             if kind == Kind.SECONDS and size == 60 and units // size < 2:
                 continue
-            return f"{units // size} {name}"
-    return f"{units} {Kind(kind).name.lower() if kind is not None else 'units'}"
+            return counted(units // size, name)
+    return counted(units, Kind(kind).name.lower() if kind is not None else "units")
+
+
+def limit(kind: int | None, value: int, currency: str) -> str:
+    """Of a counter."""
+    return f"{money(value)} {currency}" if kind == Kind.MONEY else quantity(kind, value)
 
 
 def instant(at_ms: int, zone: ZoneInfo) -> str:
@@ -53,8 +63,11 @@ def instant(at_ms: int, zone: ZoneInfo) -> str:
     return f"{text[:19]}.{rest:03}{text[19:]}" if rest else text
 
 
-def step(step: Step, unit: int | None, zone: ZoneInfo) -> str:
-    """What a step costs, who pays it and where it ends."""
+def step(step: Step, unit: int | None, zone: ZoneInfo, below: str) -> str:
+    """What a step costs, who pays it and where it ends.
+
+    below:  the limit of its counter
+    """
     block = quantity(unit, step.block)
     if step.kind == Kind.MONEY:
         price = amount(Fraction(step.price, step.per * MICRO))
@@ -69,7 +82,7 @@ def step(step: Step, unit: int | None, zone: ZoneInfo) -> str:
     if step.reach:
         ends.append(f"up to {quantity(unit, step.reach)} of the line")
     if step.counter:
-        ends.append(f"while {step.counter} is below {step.counter_reach}")
+        ends.append(f"while {step.counter} is below {below}")
     if step.until_ms:
         ends.append(f"until {instant(step.until_ms, zone)}")
     if step.stop:
@@ -90,14 +103,22 @@ def dues(due: Dues) -> Iterator[str]:
         yield f"what money pays costs at most {money(due.most)}, {then}"
 
 
-def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo) -> list[str]:
-    """All that is due, in order."""
+def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> list[str]:
+    """All that is due, in order.
+
+    currency:  the account's
+    """
     text = []
+    kinds = {count.key: Kind.MONEY if count.what == COUNT_MONEY else unit for count in ladder.counts}
     for number, due in enumerate(ladder.dues, start=1):
         at = [str(place) for place, one in enumerate(ladder.steps, start=1) if one.dues == number]
         where = f", from step {at[0]} to {at[-1]}" if len(at) < len(ladder.steps) else ""
         text += [f"{what}{where}" for what in dues(due)]
-    text += [f"{place}. {step(one, unit, zone)}" for place, one in enumerate(ladder.steps, start=1)]
+    for place, one in enumerate(ladder.steps, start=1):
+        # What a counter counts that the line does not move is not kept with it.
+        known = one.counter in kinds
+        below = limit(kinds[one.counter], one.counter_reach, currency) if known else str(one.counter_reach)
+        text.append(f"{place}. {step(one, unit, zone, below)}")
     text += [f"counts into {count.key}" for count in ladder.counts]
     if ladder.terms:
         text.append(f"contains {ladder.terms.replace(';', ', ').replace('tax=', 'tax in parts per million: ')}")

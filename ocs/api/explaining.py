@@ -85,7 +85,9 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
         flags=[str(flag.name).lower().replace("_", " ") for flag in Flag if piece.flags & flag],
         cost=money(piece.cost),
         tariff=piece.tag,
-        ladder=wording.ladder(ladder, piece.unit, zone(_inputs(piece).time_zone or "UTC")) if ladder else [],
+        ladder=wording.ladder(ladder, piece.unit, zone(_inputs(piece).time_zone or "UTC"), piece.currency)
+        if ladder
+        else [],
         counters=piece.counters,
         blocks=wording.rungs(ladder, piece.unit, rungs) if ladder else [],
         reproduced=story is None or story.cost == piece.cost,

@@ -77,8 +77,11 @@ def quote(
     """What a use by SUBSCRIBER (an id, or msisdn:49170...) would cost: a price enquiry, it touches nothing."""
 
     def told(found: Any) -> None:
+        from tariffs.wording import counted
+
         if found["priced"]:
-            text = f"{found['price']} {found['currency']} for {found['amount']} {found['unit']}, by {found['tariff']}"
+            use = counted(found["amount"], found["unit"])
+            text = f"{found['price']} {found['currency']} for {use}, by {found['tariff']}"
         else:
             text = f"no price: {found['reason']}"
         click.echo(text)
@@ -163,12 +166,14 @@ def explain_session(server: Remote, session: str, account: str | None, as_json: 
 
 
 def _piece(piece: Any) -> None:
+    from tariffs.wording import counted
+
     line = ", ".join(
         f"{name} {value}"
         for name, value in (("group", piece["rating_group"]), ("service", piece["service_identifier"]))
         if value is not None
     )
-    used = f"{piece['used']} {piece['unit']} used" if piece["used"] else "nothing used"
+    used = f"{counted(piece['used'], piece['unit'])} used" if piece["used"] else "nothing used"
     granted = f", {piece['granted']} granted" if piece["granted"] else ""
     flags = f" [{', '.join(piece['flags'])}]" if piece["flags"] else ""
     of = f" ({line})" if line else ""

@@ -112,3 +112,8 @@ async def test_a_correction_is_told(ocs: Run, called: Office) -> None:
     assert entry.startswith(f"entry {posted['seq']} of a1: 0.02 (rerate: dearer by mistake), ")
     assert "it corrects:\n" in entry
     assert "dearer by mistake" in (await ocs("ledger", "show", "a1")).stdout
+
+
+async def test_one_second_is_singular(ocs: Run, called: Office) -> None:
+    asked = ("tariff", "quote", "s1", "--service", "voice", "--amount", "1 s", "--at", "2026-11-24T12:00:00+01:00")
+    assert " for 1 second, by " in (await ocs(*asked)).stdout

@@ -1,0 +1,77 @@
+"""Explanations, as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tariffs import wording
+from tariffs.catalog import Assignment, Catalog
+from tariffs.explain import Explanation, explain
+from tariffs.inputs import Inputs
+from tariffs.notation import Quantity
+from tariffs.units import Kind
+from tests.tariffs.tables import tariff
+
+
+def explained(rows: str, **facts: object) -> Explanation:
+    inputs = Inputs("data", **facts)  # type: ignore[arg-type]
+    return explain(Catalog([tariff(rows)]), [Assignment("t")], "EUR", (None, None), inputs, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "units", "words"),
+    [
+        (Kind.OCTETS, 1, "1 octet"),
+        (Kind.OCTETS, 2, "2 octets"),
+        (Kind.OCTETS, 0, "0 octets"),
+        (Kind.UNITS, 1, "1 unit"),
+        (Kind.UNITS, 100, "100 units"),
+        (Kind.SECONDS, 1, "1 s"),
+        (None, 1, "1 unit"),
+    ],
+)
+def test_one_is_singular(kind: Kind | None, units: int, words: str) -> None:
+    assert wording.quantity(kind, units) == words
+    assert kind is None or not units or repr(Quantity(kind, units)) == words
+
+
+@pytest.mark.parametrize(
+    ("counts", "below", "words"),
+    [
+        ("money", "9.99", "9.99 EUR"),
+        ("octets", "10 MB", "10 MB"),
+        ("octets", "1 octet", "1 octet"),
+    ],
+)
+def test_a_limit_is_said_in_what_its_counter_counts(counts: str, below: str, words: str) -> None:
+    found = explained(f"""
+        counters.c = {{ counts = "{counts}", period = "ever" }}
+        rows = [{{ below = {{ c = "{below}" }}, flat = {{ price = "0.001", per = "1 octet" }} }}, {{ free = true }}]
+    """)
+    assert found.rows[0].why == f"while c is below {words}"
+    assert found.ladder[0] == f"1. 0.001 for each 1 octet begun, while c is below {words}"
+
+
+def test_a_limit_that_an_attribute_says() -> None:
+    found = explained(
+        """
+        counters.c = { counts = "money", period = "ever" }
+        rows = [{ below = { c = "subscriber.cap" }, flat = { price = "0.01", per = 1 } }, { free = true }]
+        """,
+        attributes={"cap": "5"},
+    )
+    assert found.rows[0].why == "while c is below subscriber.cap"
+    assert "while c is below 5 EUR" in found.ladder[0]
+
+
+def test_a_limit_of_what_the_line_does_not_move() -> None:
+    found = explained("""
+        counters.c = { counts = "money", period = "ever", when = { service = "voice" } }
+        rows = [{ below = { c = "9.99" }, flat = { price = "0.01", per = 1 } }, { free = true }]
+    """)
+    assert found.rows[0].why == "while c is below 9.99 EUR"
+
+
+def test_the_beginning_of_a_line() -> None:
+    found = explained('rows = [{ first = "2 min", flat = { price = "0.01", per = "1 s" } }, { free = true }]')
+    assert found.rows[0].why == "the first 2 min of the line"
