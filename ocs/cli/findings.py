@@ -26,6 +26,7 @@ def report(checked: Checked, services: Collection[str], *, with_boundaries: bool
     services:  those that are configured
     """
     from ocs.cli.fitting import twins
+    from tariffs.wording import counted
 
     same = dict(twins((file, found.name) for file, found in checked if not isinstance(found, str)))
     answers = [_answer(file, found, services, same.get(file), with_boundaries) for file, found in checked]
@@ -38,8 +39,8 @@ def report(checked: Checked, services: Collection[str], *, with_boundaries: bool
     found = [finding["severity"] for answer in answers for finding in answer.get("findings", ())]
     errors, warnings = found.count("error"), found.count("warning")
     wrong = [f"{refused} of {len(answers)} refused"] if refused else []
-    wrong += [f"{errors} errors"] if errors else []
-    wrong += [f"{warnings} warnings"] if warnings and strict else []
+    wrong += [counted(errors, "errors")] if errors else []
+    wrong += [counted(warnings, "warnings")] if warnings and strict else []
     if wrong:
         raise Refused(", ".join(wrong))
 
@@ -70,10 +71,12 @@ def _answer(
 
 
 def _print(answer: dict[str, Any]) -> None:
+    from tariffs.wording import counted
+
     if "refused" in answer:
         click.echo(answer["refused"], err=True)
         return
-    click.echo(f"{answer['file']}: {answer['tariff']}, {answer['currency']}, {answer['rows']} rows")
+    click.echo(f"{answer['file']}: {answer['tariff']}, {answer['currency']}, {counted(answer['rows'], 'rows')}")
     for one in answer["findings"]:
         click.echo(f"{answer['file']}: {one['where']}: {one['severity']} {one['rule']}: {one['text']}")
     if "boundaries" in answer:

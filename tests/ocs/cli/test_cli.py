@@ -109,7 +109,7 @@ def test_tariffs_are_validated_without_a_server(tmp_path: Path) -> None:
     good.write_text(FLAT)
     bad.write_text(FLAT.replace("price", "prize"))
     done = CliRunner().invoke(cli, ["tariff", "validate", str(good)])
-    assert (done.exit_code, done.stdout) == (0, f"{good}: flat, EUR, 1 rows\n")
+    assert (done.exit_code, done.stdout) == (0, f"{good}: flat, EUR, 1 row\n")
     refused = CliRunner().invoke(cli, ["tariff", "validate", str(good), str(bad)])
     assert refused.exit_code == 1
     assert "bad.toml: rows[1].flat" in refused.stderr

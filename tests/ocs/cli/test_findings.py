@@ -27,8 +27,8 @@ UNITS = 'row "all" + "mb": error units: rating fails (5031)'
         (CLEAN, [], 0, "", ""),
         (CLEAN, ["--strict"], 0, "", ""),
         (WARNED, [], 0, SHADOWED, ""),
-        (WARNED, ["--strict"], 1, SHADOWED, "1 warnings"),
-        (WRONG, [], 1, UNITS, "1 errors"),
+        (WARNED, ["--strict"], 1, SHADOWED, "1 warning"),
+        (WRONG, [], 1, UNITS, "1 error"),
         (CLEAN.replace("price", "prize"), [], 1, "", "1 of 1 refused"),
     ],
 )
@@ -38,10 +38,10 @@ def test_findings(tmp_path: Path, text: str, options: list[str], code: int, says
     done = CliRunner().invoke(cli, ["tariff", "validate", str(file), *options])
     assert done.exit_code == code
     first, _, rest = done.stdout.partition("\n")
-    assert first in ("", f"{file}: flat, EUR, {text.count('[[rows]]')} rows")
+    assert first in ("", f"{file}: flat, EUR, {'2 rows' if text.count('[[rows]]') == 2 else '1 row'}")
     assert rest.startswith(f"{file}: {says}" if says else "")
     assert bool(rest) == bool(says)
-    assert complains in done.stderr
+    assert done.stderr.endswith(f"{complains}\n" if complains else "")
 
 
 def test_one_document_for_programs(tmp_path: Path) -> None:

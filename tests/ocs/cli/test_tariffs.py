@@ -141,7 +141,7 @@ def test_includes_are_resolved_from_disk(tmp_path: Path) -> None:
     write(tmp_path, **{"stray.toml": CALLS.replace("parts/common", "../stray")})
     (tmp_path / "secret.toml").write_text("x")
     done = CliRunner().invoke(cli, ["tariff", "validate", str(tmp_path / "calls.toml")])
-    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"{tmp_path}/calls.toml: calls, EUR, 1 rows")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"{tmp_path}/calls.toml: calls, EUR, 1 row")
     (tmp_path / "world.csv").write_text(WORLD.replace("0.07", "cheap"))
     refused = CliRunner().invoke(cli, ["tariff", "validate", str(tmp_path / "calls.toml")])
     assert (refused.exit_code, "cheap" in refused.stderr) == (1, True)
