@@ -45,15 +45,17 @@ class Books:
     def counter(self, key: str) -> ops.Counter | None:
         return next((counter for counter in self.account.counters if counter.key == key), None)
 
-    def counters(self, *, with_held: bool, at_ms: int) -> dict[str, int]:
-        """As a climb begins: a grant sees what others hold too, use that happened does not. A window that is over has
-        nothing used in it, or is past every bound."""
+    def counters(self, ladder: Ladder | None, *, with_held: bool, at_ms: int) -> dict[str, int]:
+        """As a climb begins: a grant sees what others hold too, but for caps; use that happened does not. A window that
+        is over has nothing used in it, or is past every bound."""
         values = {}
+        caps = {count.key for count in ladder.counts if count.cap} if ladder else ()
         for counter in self.account.counters:
             value = counter.used
             if counter.window != Window.NONE and 0 < counter.until_ms <= at_ms:
                 value = EXACT_MAX if counter.window == Window.ONCE else 0
-            values[counter.key] = min(value + (counter.held if with_held else 0), EXACT_MAX)
+            held = counter.held if with_held and counter.key not in caps else 0
+            values[counter.key] = min(value + held, EXACT_MAX)
         return values
 
     def _counter_made(self, count: Count) -> ops.Counter:
@@ -110,14 +112,15 @@ class Books:
                 if bucket.amount == 0 and bucket.held == 0:
                     self.account.buckets.remove(bucket)
         self.account.counters = [
-            counter
-            for counter in self.account.counters
-            if not self._is_over(counter) or counter.held or counter.sharers or counter.window == Window.ONCE
+            counter for counter in self.account.counters if counter.held or counter.sharers or self._says(counter)
         ]
 
-    def _is_over(self, counter: ops.Counter) -> bool:
+    def _says(self, counter: ops.Counter) -> bool:
+        """It is another than one that is not there. A window in which nothing was used has not begun."""
+        if not counter.used or counter.window == Window.ONCE or not counter.until_ms:
+            return counter.used != 0
         kept_ms = ops.COUNTER_KEPT_MS if counter.window == Window.NONE else 0
-        return counter.until_ms > 0 and counter.until_ms + kept_ms <= self.now_ms
+        return counter.until_ms + kept_ms > self.now_ms
 
     def settled(self) -> int:
         return sum(
@@ -207,7 +210,7 @@ class Books:
                 ladder,
                 copy.copy(line),
                 units,
-                self.counters(with_held=True, at_ms=at_ms),
+                self.counters(ladder, with_held=True, at_ms=at_ms),
                 self.purse(Mode.ALONE, {}),
                 at_ms=at_ms,
                 ms_per_unit=ms_per_unit(line.unit),
@@ -277,7 +280,7 @@ class Books:
         within = min(used, granted)
         purse = self.purse(Mode.OWN, own)
         purse.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
-        values = self.counters(with_held=False, at_ms=from_ms)
+        values = self.counters(ladder, with_held=False, at_ms=from_ms)
         cost = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False).cost
         takes = purse.takes()
         for take in takes:
@@ -306,7 +309,8 @@ class Books:
         found: list[ops.Feed] = []
         for step in ladder.steps if ladder else ():
             if step.counter and (not found or found[-1].key != step.counter):
-                found.append(ops.Feed(step.counter, self.counters(with_held=False, at_ms=at_ms).get(step.counter, 0)))
+                values = self.counters(ladder, with_held=False, at_ms=at_ms)
+                found.append(ops.Feed(step.counter, values.get(step.counter, 0)))
         return found
 
 

@@ -198,7 +198,7 @@ class Decision:
         def cost_at(instant_ms: int) -> int:
             purse = self.books.purse(Mode.OWN, own)
             purse.used_ms = min(self.since_ms[id(line)], instant_ms)
-            values = self.books.counters(with_held=False, at_ms=instant_ms)
+            values = self.books.counters(ladder, with_held=False, at_ms=instant_ms)
             try:
                 return climb(
                     ladder, copy.copy(line), used, values, purse, at_ms=instant_ms, ms_per_unit=0, grant=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from balances import ops
 from balances.books import ms_per_unit
@@ -17,15 +18,37 @@ from tariffs.units import Kind, share
 class Events(Decision):
     """The lines of one event being decided."""
 
-    def debit_event(self, ask: Ask, paid: ops.Once) -> None:
-        books, line, why = self.books, fresh_line(ask, self.books.now_ms), self.refusal(ask)
+    def debit(self, asks: Sequence[Ask], paid: ops.Once) -> None:
+        """Of two parts that are charged side by side both are paid, or neither is."""
+        refusals = [self.refusal(ask) for ask in asks]
+        for index, ask in enumerate(asks):
+            if ask.part and refusals[index - 1 : index + 1] == [Result.OK] * 2 and not self._pays(asks[index - 1], ask):
+                refusals[index - 1 : index + 1] = [Result.CREDIT_LIMIT] * 2
+        for ask, why in zip(asks, refusals, strict=True):
+            self._debit_one(ask, why, paid)
+
+    def _pays(self, *asks: Ask) -> bool:
+        """There is money for all of them."""
+        purse, event_ms = self.books.purse(Mode.OPEN, {}), self.charge.event_ms
+        for ask in asks:
+            want, ladder = wanted(ask, event=True), asked_ladder(ask)
+            if ladder is not None:
+                line, values = fresh_line(ask, 0), self.books.counters(ladder, with_held=True, at_ms=event_ms)
+                ms = ms_per_unit(ask.unit)
+                units = climb(ladder, line, want, values, purse, at_ms=event_ms, ms_per_unit=ms, grant=True).units
+                if units == 0 or (ask.whole and units < want):
+                    return False
+        return True
+
+    def _debit_one(self, ask: Ask, why: int, paid: ops.Once) -> None:
+        books, line = self.books, fresh_line(ask, self.books.now_ms)
         event_ms, ms = self.charge.event_ms, ms_per_unit(ask.unit)
         want, units, cost = wanted(ask, event=True), 0, 0
         ladder, packed = asked_ladder(ask), ops.blob(ask.ladder)
         counters = books.standing(ladder, event_ms)
         if why == Result.OK and ladder is not None:
             purse = books.purse(Mode.OPEN, {})
-            values = books.counters(with_held=True, at_ms=event_ms)
+            values = books.counters(ladder, with_held=True, at_ms=event_ms)
             units = climb(
                 ladder, copy.copy(line), want, values, purse, at_ms=event_ms, ms_per_unit=ms, grant=True
             ).units
@@ -41,7 +64,10 @@ class Events(Decision):
                 paid.takes += [
                     ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
                 ]
-                paid.feeds += [ops.Feed(c.key, units if c.what == COUNT_UNITS else cost) for c in ladder.counts]
+                for count in ladder.counts:
+                    raised = units if count.what == COUNT_UNITS else cost
+                    if raised and (counter := books.counter(count.key)):
+                        paid.feeds.append(ops.Feed(count.key, raised, count.what, counter.until_ms))
                 self.moved = True
         paid.terms = paid.terms or (ladder.terms if ladder else "")
         marks = self.flags | (Flag.FREE if ask.free else 0)
@@ -110,7 +136,8 @@ class Events(Decision):
             if units > paid.units or money > paid.cost or (paid.units == 0 and paid.cost == 0):
                 why, units, money = Result.TOO_MUCH, 0, 0
             else:
-                everything = 0 < units == paid.units or (is_money and 0 < asked == paid.cost)
+                bundled = any(take.amount and take.kind != Kind.MONEY for take in paid.takes)
+                everything = 0 < units == paid.units or (is_money and 0 < asked == paid.cost and not bundled)
                 if everything:
                     units, money = paid.units, paid.cost
                 elif money == 0:
@@ -118,7 +145,8 @@ class Events(Decision):
                 self._turn_back(paid, units, money, everything)
         self.moved = self.moved or why == Result.OK
         marks = self.flags | Flag.REFUND
-        terms = paid.terms if paid else ""
+        ladder = asked_ladder(ask) if paid is None and not is_money else None
+        terms = paid.terms if paid else ladder.terms if ladder else ""
         self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks, terms=terms)
         given = money if is_money else units
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
@@ -134,7 +162,7 @@ class Events(Decision):
             ladder,
             fresh_line(ask, 0),
             ask.asked,
-            self.books.counters(with_held=False, at_ms=self.charge.event_ms),
+            self.books.counters(ladder, with_held=False, at_ms=self.charge.event_ms),
             self.books.purse(Mode.OPEN, {}),
             at_ms=self.charge.event_ms,
             ms_per_unit=ms_per_unit(ask.unit),
@@ -156,9 +184,10 @@ class Events(Decision):
                 self.give_back(take.bucket, take.kind, back)
             take.amount -= back
         for fed in paid.feeds:
-            back = share(fed.amount, units, paid.units) if not everything and paid.units else fed.amount
+            part, whole = (units, paid.units) if fed.what == COUNT_UNITS else (money, paid.cost)
+            back = fed.amount if everything else share(fed.amount, part, whole)
             counter = self.books.counter(fed.key)
-            if counter is not None:
+            if counter is not None and counter.until_ms == fed.until_ms:  # else of another time: nothing to turn back
                 counter.used -= back
             fed.amount -= back
         paid.units -= units
@@ -173,7 +202,7 @@ class Events(Decision):
                 ladder,
                 fresh_line(ask, 0),
                 wanted(ask, event=True),
-                self.books.counters(with_held=True, at_ms=self.charge.event_ms),
+                self.books.counters(ladder, with_held=True, at_ms=self.charge.event_ms),
                 self.books.purse(Mode.OPEN, {}),
                 at_ms=self.charge.event_ms,
                 ms_per_unit=ms_per_unit(ask.unit),

@@ -10,7 +10,7 @@ from balances.ops import Ask, Line, LineOutcome, Result, Take
 from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse
 from tariffs.climb import climb
-from tariffs.units import share
+from tariffs.units import Kind, share
 
 
 class Asking:
@@ -43,7 +43,7 @@ class Granting:
             one.priced_by,
             one.position if keep else copy.copy(one.position),
             units,
-            self._books.counters(with_held=True, at_ms=self._event_ms),
+            self._books.counters(one.priced_by, with_held=True, at_ms=self._event_ms),
             purse,
             at_ms=self._event_ms + one.got * ms,
             ms_per_unit=ms,
@@ -138,6 +138,10 @@ class Granting:
         validity_ms = ask.validity_ms
         if ask.until_ms:
             validity_ms = max(min(validity_ms, ask.until_ms - books.now_ms), 1000)
+        if ask.unit == Kind.SECONDS and any(
+            0 < step.until_ms < books.now_ms + validity_ms for step in one.priced_by.steps
+        ):  # held is what it costs from now on: used later, more of it would be of the next band
+            validity_ms = min(validity_ms, one.got * 1000)
         for bucket_id in own:
             until_ms = books.sure_bucket(bucket_id).until_ms
             if until_ms:
@@ -171,7 +175,7 @@ class Granting:
             one.priced_by,
             copy.copy(one.position),
             least,
-            self._books.counters(with_held=True, at_ms=self._event_ms),
+            self._books.counters(one.priced_by, with_held=True, at_ms=self._event_ms),
             purse,
             at_ms=self._event_ms + one.got * ms,
             ms_per_unit=ms,

@@ -93,11 +93,11 @@ class Model:
             original = copy.deepcopy(self.onces.get((charge.account, charge.refund_of)))
             if original is None and (given := ops.blob(charge.original)):
                 original = msgspec.msgpack.decode(given, type=ops.Once)
-        for ask in charge.asks:
-            if charge.action == Action.REFUND:
+        if charge.action == Action.REFUND:
+            for ask in charge.asks:
                 decision.refund_event(ask, original)
-            else:
-                decision.debit_event(ask, paid)
+        else:
+            decision.debit(charge.asks, paid)
         books.lapse()
         decision.balance = books.watch()
         decision.result = decision.command_result()

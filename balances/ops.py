@@ -27,8 +27,9 @@ MAIN: Final = 0
 LINES_MAX: Final = 32
 BUCKETS_MAX: Final = 64
 ANSWERS_KEPT: Final = 4
-COUNTER_KEPT_MS: Final = 2 * 86_400_000
-"""How long a counter outlives its period: use of that period that is reported late must find it as it stood."""
+COUNTER_KEPT_MS: Final = 7 * 86_400_000 + 300_000
+"""How long a counter outlives its period: use of that period that is reported late must find it as it stood, as late as
+is believed (`event_behind_ms` of ocs/charging/settings.py)."""
 SESSION_LINES_MAX: Final = 128
 """Lines a session keeps: beyond that the one idle for longest makes room, or the new one is refused a grant."""
 INTERVALS_MAX: Final = 64
@@ -490,10 +491,14 @@ class Paid(msgspec.Struct, array_like=True):
 
 
 class Feed(msgspec.Struct, array_like=True):
-    """A counter raised by an event."""
+    """A counter raised by an event, or as it stood before use."""
 
     key: str
     amount: int
+    what: int = 0
+    """COUNT_UNITS or COUNT_MONEY."""
+    until_ms: int = 0
+    """End of the period or window it was raised in."""
 
 
 # A script returns a Redis array: a word of its EXIT line, then (charge and post) the packed outcome, then the

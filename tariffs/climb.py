@@ -127,7 +127,7 @@ def climb(
         short = ended = False
         owing = kind == Kind.MONEY and not grant
         for payer in purse.payers(kind, scope, owing=owing) if step.single else ANYBODY:
-            run, short = rest if same == priced else 0, False
+            run, short, ended = rest if same == priced else 0, False, False
             left = _left(ladder, step, cost, counters)
             fee = 0 if fee_paid else min(dues.fee, left)
             room = _room(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
@@ -143,15 +143,15 @@ def climb(
             ):
                 ended = True
                 break
-            upfront = 0 if nothing else slack + (0 if dues.waived else fee)
+            upfront = 0 if nothing or dues.waived else fee
             if upfront:  # due with the first unit: without that, not at all
                 money_scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
                 if grant and purse.available(Kind.MONEY, money_scope) < upfront:
                     ended = True
                     break
                 purse.take(Kind.MONEY, money_scope, upfront)
-                cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
-                left, fee = left - upfront, fee if dues.waived else 0
+                cost, open_units = cost + upfront, max(open_units, 1)
+                left, fee = left - upfront, 0
                 available = purse.available(kind, scope, payer)
                 if trace is not None:
                     trace.append(Rung(-1, 0, 0, 0, upfront))
@@ -172,9 +172,12 @@ def climb(
                     purse.take(kind, scope, amount, payer)
             elif step.price:
                 if grant and dues.ends:
-                    blocks = min(blocks, affordable(step, dues.most - spent - 1, run) + 1)
+                    last = affordable(step, dues.most - spent - 1, run) + 1
+                    blocks, ended = min(blocks, last), blocks > last
+                if grant and payer is not None:  # what the others owe is not there to be spent
+                    available = min(available, purse.available(kind, scope))
                 most = min(dues.most or ENDLESS, charged + left - fee)
-                limit = _within(dues.least, most, spent, charged, available - fee)
+                limit = _within(dues.least, most, spent, charged, available - fee - slack)
                 amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
                 short = (grant or payer is not None) and amount > limit
                 if short:
@@ -185,9 +188,9 @@ def climb(
                 if blocks:
                     spent = max(min(spent + amount, most), spent)
                     due = max(min(max(spent, dues.least), most), charged)
-                    taken = fee + due - charged
+                    taken = fee + slack + due - charged
                     purse.take(kind, scope, taken, payer)
-                    cost, charged, fee_paid = cost + taken, due, True
+                    cost, charged, fee_paid, slack = cost + taken, due, True, 0
                     rest, same = over, priced
             covered = blocks * step.block
             if trace is not None and blocks:

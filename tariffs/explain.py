@@ -119,7 +119,7 @@ def explain(
     told: _Told | None = None
     for tariff in chain:
         exchange = catalog.exchanges.at(tariff.currency, currency, at_ms) if tariff.currency != currency else None
-        one = _Told(tariff, line, inputs, at_ms, currency, exchange)
+        one = _Told(tariff, line, inputs, at_ms, exchange)
         fates += one.fates(priced=told.tariff.tag if told else "")
         if told is None and one.chain.rows:
             told = one
@@ -182,10 +182,8 @@ class _Told:
         line: tuple[int | None, int | None],
         inputs: Inputs,
         at_ms: int,
-        currency: str,
         exchange: Exchange | None,
     ) -> None:
-        self._currency = currency
         self.tariff, self._inputs, self._exchange, self._at_ms = tariff, inputs, exchange, at_ms
         self._facts = tariff.view.facts(inputs, *line)
         schedule = tariff.schedule(inputs)
@@ -241,7 +239,7 @@ class _Told:
         return ", ".join(limits)
 
     def _below(self, below: int | Column, kind: Kind) -> str:
-        return repr(below) if isinstance(below, Column) else wording.limit(kind, below, self._currency)
+        return repr(below) if isinstance(below, Column) else wording.limit(kind, below, self.tariff.currency)
 
     def timeline(self) -> Iterator[Span]:
         making = Making(self.tariff, self._facts, self._inputs, self._at_ms, self._exchange, 0)

@@ -82,6 +82,8 @@ class Count(msgspec.Struct, array_like=True, frozen=True):
     """It lives so long from its first use; 0: not so."""
     once: bool = False
     """A window that does not begin again: afterwards the counter is past every bound."""
+    cap: bool = False
+    """Of money, and past its bounds the line costs less: what others hold, and may give back, makes nothing cheaper."""
 
 
 class Ladder(msgspec.Struct, array_like=True, frozen=True):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any, Final
 
 import msgspec
 
-from tariffs.draft import Draft, Verdict
+from tariffs.draft import HALF, Draft, Verdict
 from tariffs.inputs import Inputs
-from tariffs.ladder import NOTHING_DUE, STEPS_MAX, Count, Dues, Ladder, Step, check_ladder
+from tariffs.ladder import COUNT_MONEY, NOTHING_DUE, STEPS_MAX, Count, Dues, Ladder, Step, check_ladder
+from tariffs.row import Row
 from tariffs.tariff import Chain, Rated, Segment, Tariff
 from tariffs.terms import Exchange
-from tariffs.units import Kind
+from tariffs.units import EXACT_MAX, Kind
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -134,6 +135,7 @@ class Making:
         if len(parts) > 1 and unit != Kind.SECONDS and parts[1] == _for_good(parts[0]):
             parts.pop(0)
         change_ms = now.until_ms if len(parts) > 1 and unit != Kind.SECONDS else 0
+        counts = tuple(msgspec.structs.replace(one, cap=_is_cap(one, parts, dues)) for one in counts)
         terms = self._tariff.terms(now.chain, self._facts, self._inputs, self._exchange)
         steps = [step for part in parts for step in part]
         ladder = Ladder(tuple(steps), tuple(dues), counts, tag, terms=str(terms))
@@ -178,11 +180,20 @@ class Making:
         steps: list[Step] = []
         for place, (row, draft) in enumerate(zip(chain.rows, sold, strict=False)):
             key = row.tally.count(self._facts, self._zone, self._at_ms).key if row.tally else ""
-            limit = row.limit(self._inputs.attributes) if row.tally else 0
+            limit = self._limit(row)
             steps += row.bounded(draft.steps, key, limit, until_ms, _noted(dues, sold[place:]))
         if not chain.rows[-1].ends or len(sold) < len(drafts):
             steps += self._end(sold, until_ms, dues)
         return steps
+
+    def _limit(self, row: Row) -> int:
+        """Of its counter, which counts money of the account; 0: it has none."""
+        if row.tally is None:
+            return 0
+        limit = row.limit(self._inputs.attributes)
+        if row.tally.kind is not Kind.MONEY or self._exchange is None:
+            return limit
+        return min(int(limit * self._exchange.rate + HALF), EXACT_MAX)
 
     def _end(self, drafts: Drafts, until_ms: int, dues: list[Dues]) -> Iterator[Step]:
         """Nothing is granted here; use that happens all the same costs what the last row that has a price makes it."""
@@ -212,6 +223,23 @@ def _noted(dues: list[Dues], drafts: Drafts) -> int:
     if found not in dues:
         dues.append(found)
     return dues.index(found) + 1
+
+
+def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[Dues]) -> bool:
+    def no_dearer(one: Step, other: Step) -> bool:
+        before, after = (dues[step.dues - 1] if step.dues else NOTHING_DUE for step in (one, other))
+        return (
+            other.kind == Kind.MONEY
+            and not other.stop
+            and other.price * one.per * one.block <= one.price * other.per * other.block
+            and after.fee <= before.fee
+            and after.least <= before.least
+        )
+
+    if count.what != COUNT_MONEY:
+        return False
+    bounded = [list(dropwhile(lambda step: step.counter != count.key, steps)) for steps in parts]
+    return any(bounded) and all(no_dearer(one, other) for steps in bounded for one, other in pairwise(steps))
 
 
 def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:

@@ -31,22 +31,22 @@ def rate(
     lines: Iterable[tuple[int | None, int | None]],
     inputs: Inputs,
     at_ms: int,
-    since_ms: int | None = None,
+    since_ms: Sequence[int] = (),
 ) -> Quote:
     """The first assignment in force whose tariff has a row for a line prices it.
 
     lines:     (rating group, service identifier) of each
     at_ms:     instant of the event, by which assignments and versions are chosen
-    since_ms:  where use by time began, if it may have no ladder of its own and no grant follows
+    since_ms:  of each line where its use by time began, if it may have no ladder of its own and no grant follows
     """
     chain, next_ms = in_force(catalog, assignments, at_ms)
     if not chain:
         return [UNASSIGNED for _ in lines]
     quote = []
-    for line in lines:
+    for place, line in enumerate(lines):
         rated = _line(catalog, chain, currency, line, inputs, at_ms)
-        if since_ms is not None and since_ms < at_ms and rated.unit == Kind.SECONDS:
-            rated = _line(catalog, chain, currency, line, inputs, since_ms, at_ms)
+        if since_ms and since_ms[place] < at_ms and rated.unit == Kind.SECONDS:
+            rated = _line(catalog, chain, currency, line, inputs, since_ms[place], at_ms)
         quote.append(_cut(rated, next_ms) if next_ms else rated)
     return quote
 

@@ -4,6 +4,7 @@
 -- EXIT  ok again absent stale fenced full refused
 -- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
 -- @use lib/granting
+-- @use lib/refund
 -- @use lib/repeats
 local charge = cmsgpack.unpack(ARGV[2])
 local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
@@ -116,8 +117,24 @@ end
 
 ---------------------------------------------------------------------------------------------------- one-time events
 if phase == PHASE.EVENT then
-  local function debit_event(ask)
-    local line, why, event_ms = fresh(ask), refusal_of(ask), charge[CHARGE.event_ms]
+  -- There is money for both of two parts that are charged side by side; nil: a price passes 2^53
+  local function pays(main, other)
+    local event_ms = charge[CHARGE.event_ms]
+    purse_open(OPEN, {})
+    for _, ask in ipairs({ main, other }) do
+      local want, ladder = wanted(ask), ladder_of(ask[ASK.ladder])
+      if ladder then
+        local units = climb(ladder, fresh(ask), want, counter_values(account, ladder, true, event_ms), event_ms,
+          ms_per_unit(ask[ASK.unit]), true)
+        if not units then return nil end
+        if units == 0 or (ask[ASK.whole] and units < want) then return false end
+      end
+    end
+    return true
+  end
+
+  local function debit_event(ask, why)
+    local line, event_ms = fresh(ask), charge[CHARGE.event_ms]
     local want, units, cost, takes = wanted(ask), 0, 0, {}
     local ladder = ladder_of(ask[ASK.ladder])
     local counters = standing(ladder, event_ms)
@@ -137,7 +154,10 @@ if phase == PHASE.EVENT then
         if not cost then return nil end
         put_back(account, line, own, 0, event_ms)
         for _, count in ipairs(ladder[LADDER.counts]) do
-          feeds[#feeds + 1] = { count[COUNT.key], count[COUNT.what] == 0 and units or cost }
+          local raised, counter = count[COUNT.what] == 0 and units or cost, counter_of(account, count[COUNT.key])
+          if raised > 0 and counter then
+            feeds[#feeds + 1] = { count[COUNT.key], raised, count[COUNT.what], counter[COUNTER.until_ms] }
+          end
         end
         moved = true
       end
@@ -150,31 +170,7 @@ if phase == PHASE.EVENT then
     return units, cost, takes, feeds, ladder and ladder[LADDER.terms] or ''
   end
 
-  -- Give back to the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone.
   local refund_until_ms = 0
-  local function give_back(id, kind, amount)
-    local bucket = bucket_of(account, id)
-    if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
-      if kind == KIND.MONEY then
-        bucket = bucket_of(account, MAIN)
-      else
-        for _, other in ipairs(account[ACCOUNT.buckets]) do
-          if other[BUCKET.name] == 'refund' and other[BUCKET.kind] == kind and other[BUCKET.until_ms] > now_ms
-              and other[BUCKET.scope][1] == charge[CHARGE.service] then
-            bucket = other
-          end
-        end
-        if not bucket or bucket[BUCKET.name] ~= 'refund' then
-          bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, 0, { charge[CHARGE.service] }, 'refund', 0 }
-          account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
-          table.insert(account[ACCOUNT.buckets], bucket)
-        end
-        bucket[BUCKET.until_ms] = max(bucket[BUCKET.until_ms], charge[CHARGE.refund_until_ms])
-        refund_until_ms = bucket[BUCKET.until_ms]
-      end
-    end
-    enter(account, entries, bucket, amount, 'revenue', 'refund', #usages)
-  end
 
   -- Refund a part (money, or units of the original), or all that is left; changes `paid`, a Once.
   local function refund_event(ask, paid)
@@ -193,7 +189,7 @@ if phase == PHASE.EVENT then
         end
       end
       if worth > 0 and worth <= charge[CHARGE.refund_free] then
-        give_back(MAIN, KIND.MONEY, worth)
+        give_back(account, entries, charge, MAIN, KIND.MONEY, worth, #usages)
         money = worth
         if not is_money then units = asked end
       else
@@ -207,36 +203,17 @@ if phase == PHASE.EVENT then
       if units > left_units or money > left_cost or (left_units == 0 and left_cost == 0) then
         why, units, money = RESULT.TOO_MUCH, 0, 0
       else
-        local all = (units > 0 and units == left_units) or (is_money and asked > 0 and money == left_cost)
+        local all = is_all(paid, units, money, is_money and asked > 0)
         if all then units, money = left_units, left_cost
         elseif money == 0 then money = share(left_cost, units, left_units) end
-        local due, takes = money, paid[ONCE.takes]
-        for i = #takes, 1, -1 do -- last paid, first given back
-          local take = takes[i]
-          local back
-          if take[PAID.kind] == KIND.MONEY then
-            back = all and take[TAKE.amount] or min(take[TAKE.amount], due)
-            due = due - back
-          else
-            back = all and take[TAKE.amount] or share(take[TAKE.amount], units, left_units)
-          end
-          if back > 0 then give_back(take[PAID.bucket], take[PAID.kind], back) end
-          take[TAKE.amount] = take[TAKE.amount] - back
-        end
-        for _, fed in ipairs(paid[ONCE.feeds]) do
-          local back = fed[FEED.amount]
-          if not all and left_units > 0 then back = share(fed[FEED.amount], units, left_units) end
-          local counter = counter_of(account, fed[FEED.key])
-          if counter then counter[COUNTER.used] = counter[COUNTER.used] - back end
-          fed[FEED.amount] = fed[FEED.amount] - back
-        end
-        paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
+        refund_until_ms = max(refund_until_ms, turn_back(account, entries, charge, paid, units, money, all, #usages))
       end
     end
     if why == RESULT.OK then moved = true end
     local marks = bit.bor(flags, FLAG.REFUND)
     usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, charge[CHARGE.event_ms])
-    usages[#usages][USAGE.terms] = paid and paid[ONCE.terms] or ''
+    local ladder = not paid and not is_money and ladder_of(ask[ASK.ladder])
+    usages[#usages][USAGE.terms] = paid and paid[ONCE.terms] or ladder and ladder[LADDER.terms] or ''
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, is_money and money or units, -money, -money, marks)
     cost_all, debited_all = cost_all - money, debited_all - money
   end
@@ -291,11 +268,21 @@ if phase == PHASE.EVENT then
     if original then paid = cmsgpack.unpack(original)
     elseif charge[CHARGE.original] ~= '' then paid = cmsgpack.unpack(charge[CHARGE.original]) end
   end
+  local refusals = {}
+  for index, ask in ipairs(asks) do
+    refusals[index] = refusal_of(ask)
+    if action ~= ACTION.REFUND and ask[ASK.part] == 1 and index > 1 and refusals[index] == RESULT.OK
+        and refusals[index - 1] == RESULT.OK then
+      local paying = pays(asks[index - 1], ask)
+      if paying == nil then return { 'refused' } end
+      if not paying then refusals[index - 1], refusals[index] = RESULT.CREDIT_LIMIT, RESULT.CREDIT_LIMIT end
+    end
+  end
   for index, ask in ipairs(asks) do
     if action == ACTION.REFUND then
       refund_event(ask, paid)
     else
-      local units, cost, takes, feeds, terms = debit_event(ask)
+      local units, cost, takes, feeds, terms = debit_event(ask, refusals[index])
       if not units then return { 'refused' } end
       paid_units, paid_cost = paid_units + units, paid_cost + cost
       for _, take in ipairs(takes) do

@@ -39,6 +39,7 @@ from ocs.charging.settings import REGULAR, ClientProfile, Settings
 from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
+from tariffs.making import sooner
 from tariffs.rating import Quote
 from tariffs.tariff import Rated
 from tariffs.units import Kind
@@ -200,19 +201,21 @@ def _ask(
         whole=event and not service.part,
     )
     if rated.ladder is not None and not is_money:
-        _as_the_tariff_says(ask, rated, tells_change)
+        _as_the_tariff_says(ask, rated, tells_change, event)
     return ask
 
 
-def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool) -> None:
+def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool) -> None:
     """Where a grant must end, and how much is granted at a time."""
     if rated.change_ms and tells_change and rated.dearest:
         ask.change_ms, ask.dearest, ask.until_ms = rated.change_ms, _blob(rated.dearest), rated.cut_ms
     elif rated.change_ms:  # the client is not told: its grant ends where the price changes
-        ask.change_ms = ask.until_ms = rated.change_ms
+        ask.change_ms, ask.until_ms = rated.change_ms, sooner(rated.change_ms, rated.cut_ms)
     elif rated.cut_ms:
         ask.until_ms = rated.cut_ms
     ask.whole, ask.blocks = ask.whole or rated.whole, rated.blocks
+    if event:  # a price for what was asked, not a part of something larger
+        return
     if rated.minimum:
         ask.minimum = min(rated.minimum, ask.maximum or rated.minimum)
     if rated.quantum and ask.asked >= 0:

@@ -213,9 +213,11 @@ def _quote(
         (otherwise if line.rating_group is None and line.service_id is None else line.rating_group, line.service_id)
         for line in request.lines
     ]
-    since_ms = at_ms
+    since_ms: list[int] = []
     if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold
-        since_ms -= 1_000 * max([used.units.seconds or 0 for line in request.lines for used in line.used], default=0)
+        since_ms = [
+            at_ms - 1_000 * max([used.units.seconds or 0 for used in line.used], default=0) for line in request.lines
+        ]
     return rate(shop.catalog, profile.assignments, profile.currency, lines, inputs, at_ms, since_ms), inputs
 
 

@@ -71,7 +71,7 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
     if rng.random() < 0.4:
         counts.append(Count("tier", 0, now_ms + rng.choice((60_000, 10**9))))
     if rng.random() < 0.3:
-        counts.append(Count("cap", 1, 0))
+        counts.append(Count("cap", 1, 0, cap=rng.random() < 0.7))
     if rng.random() < 0.2:
         counts.append(Count("window", rng.randrange(2), window_ms=3_000_000))
     if rng.random() < 0.2:

@@ -204,7 +204,7 @@ class Oracle:
             limit = begin.document.given(written, row, self.facts)
             value = self._value(begin.document, name, begin.at_ms)
             if counter["counts"] == "money":
-                rooms.append(10**18 if value < Fraction(limit) * MICRO else 0)
+                rooms.append(10**18 if value < self._money_limit(begin, limit) else 0)
             else:
                 if self._fed(begin.document, counter, begin.at_ms):
                     value += self.line.paid - self.line.used
@@ -219,9 +219,13 @@ class Oracle:
         for name, written in row.get("below", {}).items():
             counter = begin.document.counters[name]
             if counter["counts"] == "money" and self._fed(begin.document, counter, begin.at_ms):
-                limit = Fraction(begin.document.given(written, row, self.facts)) * MICRO
-                return int(limit) - self._value(begin.document, name, begin.at_ms)
+                limit = self._money_limit(begin, begin.document.given(written, row, self.facts))
+                return limit - self._value(begin.document, name, begin.at_ms)
         return None
+
+    def _money_limit(self, begin: Begin, written: Any) -> int:
+        """Counters of money count the account's. Choice: exchanged as prices are, rounded half up; without tax."""
+        return whole(self._exchanged(begin, Fraction(written)) * MICRO, "half_up")
 
     def _of_line(self, begin: Begin, key: str) -> Row | None:
         """A set-up fee, minimum or maximum is, "at each block, of the row that prices it and those below, the first
@@ -374,11 +378,13 @@ class Oracle:
 
     def _debited(self, begin: Begin, amount: Fraction) -> Fraction:
         """With tax, in micro-units of the account's currency."""
-        amount = begin.document.taxed(amount, self.facts, begin.at_ms)
+        return self._exchanged(begin, begin.document.taxed(amount, self.facts, begin.at_ms)) * MICRO
+
+    def _exchanged(self, begin: Begin, amount: Fraction) -> Fraction:
         pair = (begin.document.currency, self.account.currency)
         if pair[0] != pair[1]:
             stored = [rate for from_ms, rate in self.exchange.get(pair, []) if from_ms <= begin.at_ms]
             if not stored:
                 raise NoPrice
             amount *= Fraction(stored[-1])
-        return amount * MICRO
+        return amount

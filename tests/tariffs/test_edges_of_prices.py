@@ -194,6 +194,17 @@ def test_the_rate_of_the_day() -> None:
     assert customer.till({}).use([Piece(start_ms, 240)]) == cut == 370_000
 
 
+def test_a_cap_in_the_currency_of_the_tariff() -> None:
+    """One dollar a month is 0.90 of the account's euros."""
+    customer = Customer(
+        f'currency = "USD"\n{CAP}[[rows]]\nbelow = {{ m = "1.00" }}\nflat = {{ price = "0.10", per = "1 min" }}\n'
+        "[[rows]]\nfree = true",
+        rates={("USD", "EUR"): "0.90"},
+    )
+    start_ms = ms_of("2026-03-02T12:00:00")
+    assert customer.till({}).use([Piece(start_ms, 540), Piece(start_ms + 540_000, 540)]) == 900_000
+
+
 def test_a_column_of_the_called_number_where_the_calling_one_is_asked_too() -> None:
     """ "Where a price stands, a column of the destination may stand": refused when it is loaded, "expected `to` among
     the conditions of the row", although it is."""

@@ -93,8 +93,8 @@ class Till:
     def rated(self, at_ms: int, since_ms: int | None = None) -> Rated:
         """What rating says at this instant."""
         lines = [(self.group, self.service_id)]
-        currency = self.account.currency
-        (found,) = rate(self.catalog, self.assignments, currency, lines, self.inputs, at_ms, since_ms)
+        currency, since = self.account.currency, () if since_ms is None else (since_ms,)
+        (found,) = rate(self.catalog, self.assignments, currency, lines, self.inputs, at_ms, since)
         if self.beside:
             assert found.beside is not None, found.why
             return found.beside

@@ -40,9 +40,16 @@ local function feed(account, count, at_ms, used, held)
   counter[COUNTER.held] = counter[COUNTER.held] + held
 end
 
--- Value of each counter as a climb of this ladder begins: a grant sees what others hold too, use that happened does
--- not. A window that is over has nothing used in it, or is past every bound.
+-- Value of each counter as a climb of this ladder begins: a grant sees what others hold too, but for caps; use that
+-- happened does not. A window that is over has nothing used in it, or is past every bound.
 local NONE = {}
+local function is_cap(ladder, key)
+  for _, count in ipairs(ladder[LADDER.counts]) do
+    if count[COUNT.cap] and count[COUNT.key] == key then return true end
+  end
+  return false
+end
+
 local function counter_values(account, ladder, with_held, at_ms)
   if #account[ACCOUNT.counters] == 0 and #ladder[LADDER.counts] == 0 then return NONE end
   local values = {}
@@ -51,7 +58,9 @@ local function counter_values(account, ladder, with_held, at_ms)
     if counter[COUNTER.window] ~= WINDOW.NONE and until_ms > 0 and until_ms <= at_ms then
       value = counter[COUNTER.window] == WINDOW.ONCE and EXACT_MAX or 0
     end
-    values[counter[COUNTER.key]] = min(value + (with_held and counter[COUNTER.held] or 0), EXACT_MAX)
+    local held = with_held and counter[COUNTER.held] or 0
+    if held > 0 and is_cap(ladder, counter[COUNTER.key]) then held = 0 end
+    values[counter[COUNTER.key]] = min(value + held, EXACT_MAX)
   end
   return values
 end
@@ -79,10 +88,13 @@ local function lapse(account, entries, now_ms)
   local counters = account[ACCOUNT.counters]
   for i = #counters, 1, -1 do
     local counter = counters[i]
-    local kept_ms = counter[COUNTER.window] == WINDOW.NONE and COUNTER_KEPT_MS or 0
-    if counter[COUNTER.until_ms] > 0 and counter[COUNTER.until_ms] + kept_ms <= now_ms and counter[COUNTER.held] == 0
-        and counter[COUNTER.sharers] == 0 and counter[COUNTER.window] ~= WINDOW.ONCE then
-      table.remove(counters, i)
+    if counter[COUNTER.held] == 0 and counter[COUNTER.sharers] == 0 then
+      -- it says no more than one that is not there; a window in which nothing was used has not begun
+      local kept_ms = counter[COUNTER.window] == WINDOW.NONE and COUNTER_KEPT_MS or 0
+      if counter[COUNTER.used] == 0 or (counter[COUNTER.window] ~= WINDOW.ONCE and counter[COUNTER.until_ms] > 0
+          and counter[COUNTER.until_ms] + kept_ms <= now_ms) then
+        table.remove(counters, i)
+      end
     end
   end
 end

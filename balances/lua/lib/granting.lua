@@ -115,7 +115,7 @@ end
 local function further_of(account, one, event_ms)
   local ask, ms = one[ASKED], ms_per_unit(one[ASKED][ASK.unit])
   local least = ask[ASK.whole] and one[WANT] or max(min(ask[ASK.minimum], one[WANT]), 1)
-  return climb(one[PRICED_BY], position_of(one[POSITION]), least, counter_values(account, one[LADDER_OF], true, event_ms),
+  return climb(one[PRICED_BY], position_of(one[POSITION]), least, counter_values(account, one[PRICED_BY], true, event_ms),
     event_ms + one[GOT] * ms, ms, true), least
 end
 
@@ -133,6 +133,16 @@ local function grant(account, asking, outcomes, event_ms, now_ms)
       local validity_ms = ask[ASK.validity_ms]
       local own = {}
       if ask[ASK.until_ms] > 0 then validity_ms = max(min(validity_ms, ask[ASK.until_ms] - now_ms), 1000) end
+      if ask[ASK.unit] == KIND.SECONDS then
+        for _, step in ipairs(one[PRICED_BY][LADDER.steps]) do
+          local until_ms = step[STEP.until_ms]
+          if until_ms > 0 and until_ms < now_ms + validity_ms then
+            -- held is what it costs from now on: used later, more of it would be of the next band
+            validity_ms = min(validity_ms, one[GOT] * 1000)
+            break
+          end
+        end
+      end
       for _, held in ipairs(line[LINE.hold]) do
         own[held[TAKE.bucket]] = held[TAKE.amount]
         local until_ms = bucket_of(account, held[TAKE.bucket])[BUCKET.until_ms]

@@ -149,7 +149,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
       local run, left = 0, left_of(ladder, step, cost, counters)
       local fee = fee_paid and 0 or min(dues[DUES.fee], left)
       if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
-      short = false
+      short, ended = false, false
       local room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       if room <= 0 then break end
       local available = purse_available(kind, scope, payer)
@@ -159,7 +159,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         ended = true
         break
       end
-      local upfront = nothing and 0 or slack + (waived and 0 or fee)
+      local upfront = (nothing or waived) and 0 or fee
       if upfront > 0 then
         local money_scope
         for _, one in ipairs(steps) do
@@ -170,8 +170,8 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
           break
         end
         purse_take(KIND.MONEY, money_scope, upfront, false)
-        cost, slack, open_units = cost + upfront, 0, max(open_units, 1)
-        left, fee = left - upfront, waived and fee or 0
+        cost, open_units = cost + upfront, max(open_units, 1)
+        left, fee = left - upfront, 0
         available = purse_available(kind, scope, payer)
         room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       end
@@ -185,10 +185,13 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         if blocks > 0 then purse_take(kind, scope, amount, payer) end
       elseif price > 0 then
         if grant and dues[DUES.ends] then
-          blocks = min(blocks, affordable(step, dues[DUES.most] - spent - 1, run) + 1)
+          local last = affordable(step, dues[DUES.most] - spent - 1, run) + 1
+          ended = blocks > last
+          blocks = min(blocks, last)
         end
+        if grant and payer then available = min(available, purse_available(kind, scope, false)) end
         local most, over = min(most_of(dues), charged + left - fee), nil
-        local limit = within(dues[DUES.least], most, spent, charged, available - fee)
+        local limit = within(dues[DUES.least], most, spent, charged, available - fee - slack)
         amount, over = muldiv(price, blocks, run, per, rounding)
         short = (grant or payer) and amount > limit
         if short then
@@ -199,8 +202,9 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         if blocks > 0 then
           spent = max(min(spent + amount, most), spent)
           local due = max(min(max(spent, dues[DUES.least]), most), charged)
-          purse_take(kind, scope, fee + due - charged, payer)
-          cost, charged, fee_paid = cost + fee + due - charged, due, true
+          local taken = fee + slack + due - charged
+          purse_take(kind, scope, taken, payer)
+          cost, charged, fee_paid, slack = cost + taken, due, true, 0
           rest, rest_price, rest_per, rest_rounding = over, price, per, rounding
         end
       end

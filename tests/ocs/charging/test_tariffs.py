@@ -7,14 +7,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pytest
 
 from balances import ops
 from balances.ops import Phase
 from ocs.charging.settings import Regular
-from protocol.diameter.dictionary.credit_control import RequestedAction, TariffChangeUsage
+from protocol.diameter.dictionary.credit_control import RequestedAction, RequestedServiceUnit, TariffChangeUsage
 from protocol.diameter.dictionary.tgpp_charging import MAX_REQUESTED_BANDWIDTH_DL, MAX_REQUESTED_BANDWIDTH_UL
 from tariffs.units import Kind
-from tests.ocs.charging.wire import VOICE, E, I, T, U, codes, lines, mscc
+from tests.ocs.charging.wire import SMS, VOICE, E, I, T, U, codes, lines, mscc
 from tests.ocs.charging.world import World
 
 MB = 2**20
@@ -294,3 +295,57 @@ def test_validity_of_a_bucket_may_begin_with_its_first_use() -> None:
     assert (bucket.until_ms, bucket.window_ms) == (world.now_ms + 3_600_000, 0)
     assert world.model.due["a1\n"] == bucket.until_ms
     assert world.model.ledger[-1].record.phase == Phase.START
+
+
+@pytest.mark.parametrize("grant", ["", 'grant = { quantum = "5 messages", minimum = "5 messages" }'])
+def test_an_event_is_what_was_asked_whatever_is_granted_at_a_time(grant: str) -> None:
+    rows = f'[[rows]]\nwhen = {{ service = "sms" }}\nflat = {{ price = "0.10", per = "1 message" }}\n{grant}'
+    world = world_at("2026-11-24 12:00:00", rows)
+    asked = RequestedServiceUnit(cc_service_specific_units=2)
+    debit, refund = RequestedAction.DIRECT_DEBITING, RequestedAction.REFUND_ACCOUNT
+    world.send(E, service_context_id=SMS, requested_action=debit, requested_service_unit=asked)
+    assert spent(world) == "0.20"
+    one = RequestedServiceUnit(cc_service_specific_units=1)
+    world.send(E, service_context_id=SMS, cc_request_number=1, requested_action=refund, requested_service_unit=one)
+    assert spent(world) == "0.10"
+    world.send(E, service_context_id=SMS, cc_request_number=2, requested_action=refund)
+    assert spent(world) == "0.00"
+
+
+def test_each_line_of_a_report_that_has_no_grant_is_priced_from_its_own_beginning() -> None:
+    rows = """
+        [counters.m]
+        counts = "seconds"
+        period = "month"
+        by = "rating_group"
+        [[rows]]
+        below = { m = "1 min" }
+        free = { unit = "seconds" }
+        [[rows]]
+        flat = { price = "0.10", per = "1 min" }
+        """
+    world = world_at("2026-12-01 00:30:00", rows)
+    long, short = mscc(10, used={"cc_time": 3_600}), mscc(20, used={"cc_time": 60})
+    world.send(T, service_context_id=VOICE, cc_request_number=1, **lines(long, short))
+    assert [one.key for one in world.model.accounts["a1"].counters] == ["m:2026-11:10", "m:2026-12:20"]
+
+
+def test_a_cap_of_a_tariff_is_one_for_the_balances() -> None:
+    """And a limit after which nothing is granted, or which is dearer, is none: what others hold counts."""
+    for then, is_cap in (("free = true", True), ("", False), ('flat = { price = "0.20", per = "1 MB" }', False)):
+        after = f"[[rows]]\n{then}" if then else ""
+        rows = f"""
+            [counters.spent]
+            counts = "money"
+            period = "month"
+            [[rows]]
+            below = {{ spent = "1.00" }}
+            flat = {{ price = "0.10", per = "1 MB" }}
+            {after}
+            """
+        world = world_at("2026-11-24 12:00:00", rows)
+        world.send(I, **lines(mscc(10, ask={"cc_total_octets": 8 * MB})))
+        second = world.send(I, session_id="gw.example.net;2", **lines(mscc(10, ask={"cc_total_octets": 8 * MB})))
+        (line,) = second.multiple_services_credit_control
+        assert line.granted_service_unit.cc_total_octets == (8 if is_cap or then else 2) * MB
+        assert world.held() == (1_600_000 if is_cap else 2_200_000 if then else 1_000_000)

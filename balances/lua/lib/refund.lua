@@ -1,0 +1,72 @@
+-- Giving back what an event cost; twin of the parts of balances/events.py.
+-- @use lib/lines
+
+-- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns the end of that
+-- one, or 0.
+local function give_back(account, entries, charge, id, kind, amount, line)
+  local bucket, until_ms, now_ms = bucket_of(account, id), 0, account[ACCOUNT.clock_ms]
+  if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
+    if kind == KIND.MONEY then
+      bucket = bucket_of(account, MAIN)
+    else
+      bucket = nil
+      for _, other in ipairs(account[ACCOUNT.buckets]) do
+        if other[BUCKET.name] == 'refund' and other[BUCKET.kind] == kind and other[BUCKET.until_ms] > now_ms
+            and other[BUCKET.scope][1] == charge[CHARGE.service] then
+          bucket = other
+          break
+        end
+      end
+      if not bucket then
+        bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, 0, { charge[CHARGE.service] }, 'refund', 0 }
+        account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
+        table.insert(account[ACCOUNT.buckets], bucket)
+      end
+      until_ms = max(bucket[BUCKET.until_ms], charge[CHARGE.refund_until_ms])
+      bucket[BUCKET.until_ms] = until_ms
+    end
+  end
+  enter(account, entries, bucket, amount, 'revenue', 'refund', line)
+  return until_ms
+end
+
+-- Money alone is all of it only where no bundle has paid.
+local function is_all(paid, units, money, is_money)
+  if not is_money then return units > 0 and units == paid[ONCE.units] end
+  for _, take in ipairs(paid[ONCE.takes]) do
+    if take[TAKE.amount] > 0 and take[PAID.kind] ~= KIND.MONEY then return false end
+  end
+  return money > 0 and money == paid[ONCE.cost]
+end
+
+-- Units and money of what an event paid and raised; changes `paid`, a Once. Returns the end of a bucket made for it, or 0.
+local function turn_back(account, entries, charge, paid, units, money, all, line)
+  local due, takes, until_ms = money, paid[ONCE.takes], 0
+  local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
+  for i = #takes, 1, -1 do -- last paid, first given back
+    local take = takes[i]
+    local back = take[TAKE.amount]
+    if take[PAID.kind] == KIND.MONEY then
+      if not all then back = min(back, due) end
+      due = due - back
+    elseif not all then
+      back = share(back, units, left_units)
+    end
+    if back > 0 then
+      until_ms = max(until_ms, give_back(account, entries, charge, take[PAID.bucket], take[PAID.kind], back, line))
+    end
+    take[TAKE.amount] = take[TAKE.amount] - back
+  end
+  for _, fed in ipairs(paid[ONCE.feeds]) do
+    local part, whole = units, left_units
+    if fed[FEED.what] == 1 then part, whole = money, left_cost end
+    local back = all and fed[FEED.amount] or share(fed[FEED.amount], part, whole)
+    local counter = counter_of(account, fed[FEED.key])
+    if counter and counter[COUNTER.until_ms] == fed[FEED.until_ms] then -- else of another time: nothing to turn back
+      counter[COUNTER.used] = counter[COUNTER.used] - back
+    end
+    fed[FEED.amount] = fed[FEED.amount] - back
+  end
+  paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
+  return until_ms
+end
