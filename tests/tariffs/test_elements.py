@@ -215,6 +215,29 @@ def test_not_priced(element: str, verdict: Verdict) -> None:
     assert (found.verdict, found.ladder, found.packed) == (verdict, None, b"")
 
 
+LATER = """
+[[rows]]
+first = "1 min"
+free = { unit = "seconds", emergency = true }
+[[rows]]
+flat = { price = "0.10", per = "1 min" }
+beside = { price = "0.02", per = "1 MB" }
+grant = { whole = true, quantum = "1 min" }
+"""
+
+
+def test_what_a_later_row_of_the_line_says_holds_from_the_beginning() -> None:
+    """Units that are charged side by side are granted together, so that both are from the first on; a line that costs
+    something later is not granted as one that is free."""
+    found = rated(LATER, "voice")
+    assert (found.free, found.emergency, found.whole, found.quantum) == (False, False, True, 60)
+    assert found.beside is not None
+    assert found.beside.ladder is not None
+    assert (found.beside.unit, price_of(found.beside.ladder, 3 * 2**20)) == (Kind.OCTETS, 60_000)
+    grants = LATER.replace("free =", "grant = { blocks = true }\nfree =")
+    assert (rated(grants, "voice").blocks, rated(grants, "voice").whole) == (True, False)
+
+
 def test_order_in_the_document_does_not_matter() -> None:
     one = 'flat = { price = "0.05", per = "1 min" }\nminimum = { charge = "0.10" }\nsetup = { fee = "0.01" }'
     other = "\n".join(reversed(one.splitlines()))
