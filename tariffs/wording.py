@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
@@ -109,20 +109,30 @@ def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> l
     currency:  the account's
     """
     text = []
-    kinds = {count.key: Kind.MONEY if count.what == COUNT_MONEY else unit for count in ladder.counts}
     for number, due in enumerate(ladder.dues, start=1):
         at = [str(place) for place, one in enumerate(ladder.steps, start=1) if one.dues == number]
         where = f", from step {at[0]} to {at[-1]}" if len(at) < len(ladder.steps) else ""
         text += [f"{what}{where}" for what in dues(due)]
     for place, one in enumerate(ladder.steps, start=1):
-        # What a counter counts that the line does not move is not kept with it.
-        known = one.counter in kinds
-        below = limit(kinds[one.counter], one.counter_reach, currency) if known else str(one.counter_reach)
+        below = level(ladder, unit, one.counter, one.counter_reach, currency)
         text.append(f"{place}. {step(one, unit, zone, below)}")
     text += [f"counts into {count.key}" for count in ladder.counts]
     if ladder.terms:
         text.append(f"contains {ladder.terms.replace(';', ', ').replace('tax=', 'tax in parts per million: ')}")
     return text
+
+
+def level(ladder: Ladder, unit: int | None, counter: str, value: int, currency: str) -> str:
+    """What a counter has; a bare number where the line does not move it, because what it counts is not kept then."""
+    what = next((count.what for count in ladder.counts if count.key == counter), None)
+    if what is None:
+        return str(value)
+    return limit(Kind.MONEY if what == COUNT_MONEY else unit, value, currency)
+
+
+def stood(ladder: Ladder, unit: int | None, counters: Mapping[str, int], currency: str) -> list[str]:
+    """Counters before a use."""
+    return [f"{key} stood at {level(ladder, unit, key, value, currency)}" for key, value in counters.items()]
 
 
 def rungs(ladder: Ladder, unit: int | None, trace: Sequence[Rung]) -> list[str]:

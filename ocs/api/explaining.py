@@ -89,6 +89,7 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
         if ladder
         else [],
         counters=piece.counters,
+        stood=wording.stood(ladder, piece.unit, piece.counters, piece.currency) if ladder else [],
         blocks=wording.rungs(ladder, piece.unit, rungs) if ladder else [],
         reproduced=story is None or story.cost == piece.cost,
         paid=[

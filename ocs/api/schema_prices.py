@@ -124,6 +124,8 @@ class PieceExplained(Struct, frozen=True):
     """By which it was priced, as it is kept."""
     counters: dict[str, int]
     """That its steps depend on, as they stood before it."""
+    stood: list[str]
+    """The same in words."""
     blocks: list[str]
     """How the cost was climbed."""
     reproduced: bool

@@ -187,7 +187,7 @@ def _piece(piece: Any) -> None:
     click.echo(f"  by {piece['tariff']}:")
     _indented(piece["ladder"], "    ")
     if piece["counters"]:
-        _indented([f"{key} stood at {value}" for key, value in piece["counters"].items()])
+        _indented(piece["stood"])
     if piece["blocks"]:
         click.echo("  climbed:" if piece["reproduced"] else "  climbed, as far as the records kept say:")
         _indented(piece["blocks"], "    ")

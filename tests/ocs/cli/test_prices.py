@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.ocs.charging.wire import VOICE, I, T, ccr, lines, mscc
+from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
 from tests.ocs.cli.conftest import Run
 from tests.ocs.office import Office
 
@@ -117,3 +117,33 @@ async def test_a_correction_is_told(ocs: Run, called: Office) -> None:
 async def test_one_second_is_singular(ocs: Run, called: Office) -> None:
     asked = ("tariff", "quote", "s1", "--service", "voice", "--amount", "1 s", "--at", "2026-11-24T12:00:00+01:00")
     assert " for 1 second, by " in (await ocs(*asked)).stdout
+
+
+CAPPED = """
+tariff = "capped"
+currency = "EUR"
+[counters.spent]
+counts = "money"
+period = "ever"
+[[rows]]
+below = { spent = "5.00" }
+flat = { price = "0.10", per = "1 min" }
+[[rows]]
+free = true
+"""
+
+
+async def test_counters_are_told_as_what_they_count(ocs: Run, desk: Office) -> None:
+    await desk.account()
+    await desk.top_up("10.00")
+    await desk.tariff(CAPPED, "capped")
+    await desk.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "capped"}])
+    await desk.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
+    for number in (1, 2):
+        used = lines(mscc(None, ask={}, used={"cc_time": 60}))
+        await desk.charge(ccr(U, service_context_id=VOICE, cc_request_number=number, **used))
+    await desk.sync()
+    told = (await ocs("tariff", "explain", "session", "gw.example.net;1700000000;1")).stdout
+    assert "  spent stood at 0 EUR\n" in told
+    assert "  spent stood at 0.1 EUR\n" in told
+    assert "while spent is below 5 EUR" in told
