@@ -112,11 +112,11 @@ class Books:
                 if bucket.amount == 0 and bucket.held == 0:
                     self.account.buckets.remove(bucket)
         self.account.counters = [
-            counter for counter in self.account.counters if counter.held or counter.sharers or self._says(counter)
+            counter for counter in self.account.counters if counter.held or counter.sharers or self._lasts(counter)
         ]
 
-    def _says(self, counter: ops.Counter) -> bool:
-        """It is another than one that is not there. A window in which nothing was used has not begun."""
+    def _lasts(self, counter: ops.Counter) -> bool:
+        """Nobody holds by it, and still it says more than none would. A window in which nothing was used has not begun."""
         if not counter.used or counter.window == Window.ONCE or not counter.until_ms:
             return counter.used != 0
         kept_ms = ops.COUNTER_KEPT_MS if counter.window == Window.NONE else 0

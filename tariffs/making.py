@@ -226,6 +226,8 @@ def _noted(dues: list[Dues], drafts: Drafts) -> int:
 
 
 def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[Dues]) -> bool:
+    """Past its bounds nothing costs more than before them, and no grant ends there."""
+
     def no_dearer(one: Step, other: Step) -> bool:
         before, after = (dues[step.dues - 1] if step.dues else NOTHING_DUE for step in (one, other))
         return (
