@@ -116,7 +116,7 @@ class Books:
         ]
 
     def _lasts(self, counter: ops.Counter) -> bool:
-        """Nobody holds by it, and still it says more than none would. A window in which nothing was used has not begun."""
+        """It says more than one that is not there. A window in which nothing was used has not begun."""
         if not counter.used or counter.window == Window.ONCE or not counter.until_ms:
             return counter.used != 0
         kept_ms = ops.COUNTER_KEPT_MS if counter.window == Window.NONE else 0
