@@ -45,18 +45,26 @@ class Books:
     def counter(self, key: str) -> ops.Counter | None:
         return next((counter for counter in self.account.counters if counter.key == key), None)
 
-    def counters(self, ladder: Ladder | None, *, with_held: bool, at_ms: int) -> dict[str, int]:
-        """As a climb begins: a grant sees what others hold too, but for caps; use that happened does not. A window that
-        is over has nothing used in it, or is past every bound."""
+    def counters(
+        self, ladder: Ladder | None, *, with_held: bool, at_ms: int, line: Line | None = None
+    ) -> dict[str, int]:
+        """As a climb begins: a grant sees what is held too, but under a cap only what its own `line` holds; use that
+        happened does not. A window that is over has nothing used in it, or is past every bound."""
         values = {}
         caps = {count.key for count in ladder.counts if count.cap} if ladder else ()
         for counter in self.account.counters:
             value = counter.used
             if counter.window != Window.NONE and 0 < counter.until_ms <= at_ms:
                 value = EXACT_MAX if counter.window == Window.ONCE else 0
-            held = counter.held if with_held and counter.key not in caps else 0
+            held = counter.held if with_held else 0
+            if held and counter.key in caps:
+                held = self._money_held(line)
             values[counter.key] = min(value + held, EXACT_MAX)
         return values
+
+    def _money_held(self, line: Line | None) -> int:
+        takes = line.hold if line is not None else []
+        return sum(take.amount for take in takes if self.sure_bucket(take.bucket).kind == Kind.MONEY)
 
     def _counter_made(self, count: Count) -> ops.Counter:
         counter = self.counter(count.key)

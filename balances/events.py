@@ -9,7 +9,7 @@ from balances import ops
 from balances.books import ms_per_unit
 from balances.decision import Decision, asked_ladder, fresh_line, line_outcome, wanted
 from balances.ops import Action, Ask, Flag, Result
-from balances.purse import Mode
+from balances.purse import Mode, Purse
 from tariffs.climb import climb
 from tariffs.ladder import COUNT_UNITS
 from tariffs.units import Kind, share
@@ -86,7 +86,7 @@ class Events(Decision):
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
         self.cost += cost
         self.debited += cost
-        paid.units += units
+        paid.units += 0 if ask.part else units  # what is charged beside a line goes back with it
         paid.cost += cost
 
     def give_back(self, bucket_id: int, kind: int, amount: int) -> None:
@@ -193,8 +193,8 @@ class Events(Decision):
         paid.units -= units
         paid.cost -= money
 
-    def enquire(self, ask: Ask) -> None:
-        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money."""
+    def enquire(self, ask: Ask, purse: Purse) -> None:
+        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money. One purse for all lines."""
         why, units, cost = ask.refusal, 0, 0
         check = self.charge.action == Action.CHECK
         if (ladder := asked_ladder(ask)) is not None and why == Result.OK:
@@ -203,7 +203,7 @@ class Events(Decision):
                 fresh_line(ask, 0),
                 wanted(ask, event=True),
                 self.books.counters(ladder, with_held=True, at_ms=self.charge.event_ms),
-                self.books.purse(Mode.OPEN, {}),
+                purse,
                 at_ms=self.charge.event_ms,
                 ms_per_unit=ms_per_unit(ask.unit),
                 grant=check,

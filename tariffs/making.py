@@ -127,10 +127,11 @@ class Making:
         # Of volume nobody knows when it was used, so of its price one change at most.
         for segment, of_segment in spans if unit == Kind.SECONDS else spans[:2]:
             steps = self._steps(segment, of_segment, beside, dues)
-            if parts and (cut_ms == period_ms or sum(map(len, parts)) + len(steps) > STEPS_MAX):
+            over = unit != Kind.SECONDS and cut_ms == period_ms
+            if parts and (over or sum(map(len, parts)) + len(steps) > STEPS_MAX):
                 break
             parts.append(steps)
-            cut_ms = sooner(segment.until_ms, period_ms)
+            cut_ms = sooner(segment.until_ms, period_ms)  # use by time that is reported late goes on by the bands
         parts[-1] = _for_good(parts[-1])
         if len(parts) > 1 and unit != Kind.SECONDS and parts[1] == _for_good(parts[0]):
             parts.pop(0)
@@ -231,11 +232,12 @@ def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[Dues])
     def no_dearer(one: Step, other: Step) -> bool:
         before, after = (dues[step.dues - 1] if step.dues else NOTHING_DUE for step in (one, other))
         return (
-            other.kind == Kind.MONEY
+            one.kind == other.kind == Kind.MONEY
             and not other.stop
             and other.price * one.per * one.block <= one.price * other.per * other.block
             and after.fee <= before.fee
             and after.least <= before.least
+            and (before.most == 0 or 0 < after.most <= before.most)
         )
 
     if count.what != COUNT_MONEY:

@@ -45,10 +45,19 @@ def rate(
     quote = []
     for place, line in enumerate(lines):
         rated = _line(catalog, chain, currency, line, inputs, at_ms)
-        if since_ms and since_ms[place] < at_ms and rated.unit == Kind.SECONDS:
-            rated = _line(catalog, chain, currency, line, inputs, since_ms[place], at_ms)
+        if since_ms and since_ms[place] < at_ms:
+            rated = since_it_began(rated, _line(catalog, chain, currency, line, inputs, since_ms[place], at_ms))
         quote.append(_cut(rated, next_ms) if next_ms else rated)
     return quote
+
+
+def since_it_began(now: Rated, began: Rated) -> Rated:
+    """What counts time is priced from where its use began, other units as of now."""
+    if now.unit == Kind.SECONDS:
+        return began
+    if now.beside is not None and now.beside.unit == Kind.SECONDS:
+        return msgspec.structs.replace(now, beside=began.beside)
+    return now
 
 
 def in_force(catalog: Catalog, assignments: Sequence[Assignment], at_ms: int) -> tuple[list[Tariff], int]:
@@ -65,8 +74,9 @@ def in_force(catalog: Catalog, assignments: Sequence[Assignment], at_ms: int) ->
             tariff, another_ms = catalog.in_force(assignment.tariff, at_ms)
             if until_ms or another_ms:
                 next_ms = sooner(next_ms, sooner(until_ms, another_ms))
-            if tariff is not None:
-                (promotions if tariff.parts.promotion else chain).append(tariff)
+            kind = promotions if tariff is not None and tariff.parts.promotion else chain
+            if tariff is not None and tariff not in kind:  # assigned twice it is not twice as cheap
+                kind.append(tariff)
     if promotions:
         chain = [catalog.changed(tariff, tuple(promotions)) for tariff in chain]
     return chain, next_ms

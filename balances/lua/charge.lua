@@ -218,14 +218,13 @@ if phase == PHASE.EVENT then
     cost_all, debited_all = cost_all - money, debited_all - money
   end
 
-  -- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes.
+  -- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes. One purse for all lines.
   local function enquire(ask)
     local why, units, cost = RESULT.OK, 0, 0
     local ladder = ladder_of(ask[ASK.ladder])
     local check = charge[CHARGE.action] == ACTION.CHECK
     if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
     if ladder and why == RESULT.OK then
-      purse_open(OPEN, {})
       units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder, true, charge[CHARGE.event_ms]),
         charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check)
       if not units then return false end
@@ -239,6 +238,7 @@ if phase == PHASE.EVENT then
 
   local action = charge[CHARGE.action]
   if action == ACTION.CHECK or action == ACTION.PRICE then
+    purse_open(OPEN, {})
     for _, ask in ipairs(asks) do
       if not enquire(ask) then return { 'refused' } end
     end
@@ -284,7 +284,8 @@ if phase == PHASE.EVENT then
     else
       local units, cost, takes, feeds, terms = debit_event(ask, refusals[index])
       if not units then return { 'refused' } end
-      paid_units, paid_cost = paid_units + units, paid_cost + cost
+      if ask[ASK.part] == 0 then paid_units = paid_units + units end -- what is charged beside goes back with it
+      paid_cost = paid_cost + cost
       for _, take in ipairs(takes) do
         paid_takes[#paid_takes + 1] = { take[1], take[2], bucket_of(account, take[1])[BUCKET.kind] }
       end

@@ -120,7 +120,7 @@ def to_charge(
     for line, rated in zip(request.lines, quote, strict=True):
         ask = _ask(line, rated, request, service, profile, event_ms, max(validity_s, 1) * 1_000, client.tariff_change)
         asks.append(ask)
-        if rated.beside is not None and ask.unit != Kind.MONEY:
+        if rated.beside is not None and ask.unit != Kind.MONEY and _asks_beside(line, rated.beside, request):
             asks.append(_beside(ask, rated.beside, line, request, service))
     reused = client.reuses_numbers
     key = f"{int(phase)}:{request.number}"
@@ -222,6 +222,14 @@ def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool)
         ask.asked = -(-(ask.asked or ask.default) // rated.quantum) * rated.quantum
 
 
+def _asks_beside(line: AskedLine, rated: Rated, request: ChargingRequest) -> bool:
+    """An event is charged beside for what it names, and what was charged beside is refunded with the line."""
+    if request.phase is not Phase.EVENT:
+        return True
+    assert rated.unit is not None
+    return request.action is not Action.REFUND and _amount(line.requested or NOTHING, rated.unit) > 0
+
+
 def _beside(main: Ask, rated: Rated, line: AskedLine, request: ChargingRequest, service: Service) -> Ask:
     """What is charged beside a line, in another unit: granted and reported together with it."""
     assert rated.unit is not None
@@ -234,7 +242,8 @@ def _beside(main: Ask, rated: Rated, line: AskedLine, request: ChargingRequest, 
         minimum=quota.minimum,
         maximum=0 if request.phase is Phase.EVENT else quota.maximum,
         ladder=_blob(rated.packed) if main.refusal is Result.OK else NO_BLOB,
-        change_ms=0,
+        change_ms=rated.change_ms,
+        dearest=NO_BLOB,
         blocks=False,
         part=1,
     )

@@ -47,7 +47,9 @@ class Known:
 
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
-        self.plain = _encode(msgspec.structs.replace(ladder, tag=""))
+        # What it costs: not who made it, nor what the store is told of caps.
+        counts = tuple(msgspec.structs.replace(count, cap=False) for count in ladder.counts)
+        self.plain = _encode(msgspec.structs.replace(ladder, tag="", counts=counts))
         """Two ladders with the same octets here price alike, whichever tariffs they are of."""
         self.counts: tuple[Count, ...] = ladder.counts
         self.asks = tuple(dict.fromkeys(step.counter for step in ladder.steps if step.counter))
@@ -197,10 +199,11 @@ class PriceList:
         """Of use that had no ladder of its own when it was reported, at `at_ms`: of time, since its begin."""
         pair = self.price(currency, group, service_id, inputs, at_ms)
         tariff = self._in_force(at_ms)
-        if pair[0].unit != Kind.SECONDS or since_ms >= at_ms or tariff is None:
+        if all(one.unit != Kind.SECONDS for one in pair) or since_ms >= at_ms or tariff is None:
             return pair
         exchange = None if tariff.currency == currency else self._exchanges.at(tariff.currency, currency, since_ms)
-        return self._find(tariff, exchange, currency, group, service_id, inputs, since_ms, at_ms)
+        began = self._find(tariff, exchange, currency, group, service_id, inputs, since_ms, at_ms)
+        return began if pair[0].unit == Kind.SECONDS else (pair[0], began[1])
 
     def _in_force(self, at_ms: int) -> Tariff | None:
         for from_ms, tariff in self._versions:

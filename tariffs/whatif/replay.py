@@ -273,7 +273,7 @@ class Replay:
             line.skip(by, use)
             new, how = cost, SAME
         else:
-            change_ms = priced.change_ms if line.grant is not None and not row[PART] else 0
+            change_ms = priced.change_ms if line.grant is not None else 0
             if 0 < change_ms <= at_ms and (known is None or change_ms not in known.untils):
                 # No client was told of that change: use without a word about it counts before (charging.md section 6).
                 use = use._replace(from_ms=change_ms - 1)

@@ -186,3 +186,29 @@ def test_an_attribute_that_says_no_price(rows: str, attribute: str, text: str, w
     found = rated(rows, "voice", attributes={attribute: text})
     assert found.verdict is Verdict.RATING_FAILED
     assert found.why.startswith(f"t@1: subscriber.{attribute}: expected {why}")
+
+
+def test_a_promotion_that_is_assigned_twice_counts_once() -> None:
+    def promotion(name: str, percent: int, hours: str) -> Tariff:
+        text = f"""
+            tariff = "{name}"
+            currency = "EUR"
+            promotion = true
+            bands.now = {{ hours = "{hours}" }}
+            [[discounts]]
+            name = "{name}"
+            when = {{ time = "now" }}
+            percent = {percent}
+            """
+        return load_tariff(text, source=name)
+
+    catalog = Catalog([
+        tariff('[[rows]]\nflat = { price = "1", per = "1 min" }'),
+        promotion("evening", 50, "18:00-20:00"),
+        promotion("morning", 10, "10:00-11:00"),
+    ])  # fmt: skip
+    names = ("t", "evening", "evening", "morning")
+    at_ms = 10 * 3_600_000 + 1_800_000
+    found = rate(catalog, [Assignment(name) for name in names], "EUR", [(None, None)], Inputs("voice"), at_ms)[0]
+    assert found.ladder is not None
+    assert (found.ladder.steps[0].price, found.why) == (900_000, "t@1+evening@1+morning@1:1")

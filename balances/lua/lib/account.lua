@@ -40,9 +40,17 @@ local function feed(account, count, at_ms, used, held)
   counter[COUNTER.held] = counter[COUNTER.held] + held
 end
 
--- Value of each counter as a climb of this ladder begins: a grant sees what others hold too, but for caps; use that
--- happened does not. A window that is over has nothing used in it, or is past every bound.
+-- Value of each counter as a climb of this ladder begins: a grant sees what is held too, but under a cap only what its
+-- own line holds; use that happened does not. A window that is over has nothing used in it, or is past every bound.
 local NONE = {}
+local function money_held(account, line)
+  local sum = 0
+  for _, take in ipairs(line and line[LINE.hold] or NONE) do
+    if bucket_of(account, take[TAKE.bucket])[BUCKET.kind] == KIND.MONEY then sum = sum + take[TAKE.amount] end
+  end
+  return sum
+end
+
 local function is_cap(ladder, key)
   for _, count in ipairs(ladder[LADDER.counts]) do
     if count[COUNT.cap] and count[COUNT.key] == key then return true end
@@ -50,7 +58,7 @@ local function is_cap(ladder, key)
   return false
 end
 
-local function counter_values(account, ladder, with_held, at_ms)
+local function counter_values(account, ladder, with_held, at_ms, line)
   if #account[ACCOUNT.counters] == 0 and #ladder[LADDER.counts] == 0 then return NONE end
   local values = {}
   for _, counter in ipairs(account[ACCOUNT.counters]) do
@@ -59,7 +67,7 @@ local function counter_values(account, ladder, with_held, at_ms)
       value = counter[COUNTER.window] == WINDOW.ONCE and EXACT_MAX or 0
     end
     local held = with_held and counter[COUNTER.held] or 0
-    if held > 0 and is_cap(ladder, counter[COUNTER.key]) then held = 0 end
+    if held > 0 and is_cap(ladder, counter[COUNTER.key]) then held = money_held(account, line) end
     values[counter[COUNTER.key]] = min(value + held, EXACT_MAX)
   end
   return values

@@ -12,7 +12,7 @@ local function extend(account, one, units, keep, event_ms, now_ms)
   local ask = one[ASKED]
   local ladder, ms = one[PRICED_BY], ms_per_unit(ask[ASK.unit])
   local position = keep and one[POSITION] or position_of(one[POSITION])
-  local covered, _, grade = climb(ladder, position, units, counter_values(account, ladder, true, event_ms),
+  local covered, _, grade = climb(ladder, position, units, counter_values(account, ladder, true, event_ms, one[LINE_OF]),
     event_ms + one[GOT] * ms, ms, keep, one[GRADE])
   if not covered then return nil end
   if keep and covered > 0 then
@@ -115,8 +115,8 @@ end
 local function further_of(account, one, event_ms)
   local ask, ms = one[ASKED], ms_per_unit(one[ASKED][ASK.unit])
   local least = ask[ASK.whole] and one[WANT] or max(min(ask[ASK.minimum], one[WANT]), 1)
-  return climb(one[PRICED_BY], position_of(one[POSITION]), least, counter_values(account, one[PRICED_BY], true, event_ms),
-    event_ms + one[GOT] * ms, ms, true), least
+  local values = counter_values(account, one[PRICED_BY], true, event_ms, one[LINE_OF])
+  return climb(one[PRICED_BY], position_of(one[POSITION]), least, values, event_ms + one[GOT] * ms, ms, true), least
 end
 
 -- Grants, written into the outcomes. Returns whether there is any (nil: an amount passes 2^53), and whether one is short

@@ -222,3 +222,25 @@ def test_a_window_begins_when_something_is_used(opened: Opened, once: bool) -> N
     world.start(ask(asked=10, by=by), session="after")
     world.stop(use(10, by=by), session="after")
     assert world.usage.cost == (10 if once else 0)
+
+
+def test_what_a_line_holds_itself_fills_its_cap(opened: Opened) -> None:
+    """All of the cap is held: what follows is free, so that this is no last grant."""
+    world = opened(100)
+    outcome = world.start(ask(asked=100, minimum=20, by=CAP))
+    assert (grants(outcome), only(outcome).final) == ([100], False)
+    world.stop(use(0, by=CAP))
+    outcome = world.start(ask(asked=150, minimum=40, by=CAP), ask(20, 10, by=ladder(money(0))), session="two lines")
+    assert (grants(outcome), [line.final for line in outcome.lines], world.money[1]) == ([150, 10], [False, False], 100)
+
+
+def test_enquiries_of_several_lines_are_of_one_balance(opened: Opened) -> None:
+    world = opened(100)
+    lines = [ask(asked=60, whole=True), ask(20, 60, whole=True)]
+    assert not world.event(*lines, action=Action.CHECK).enough
+    world.topup(20)
+    assert world.event(*lines, action=Action.CHECK, number=1).enough
+    world.grant_bucket(Kind.UNITS, 60)
+    by = ladder(bundle(Kind.UNITS), money(1))
+    lines = [ask(asked=60, by=by, unit=Kind.UNITS), ask(20, 60, by=by, unit=Kind.UNITS)]
+    assert [line.cost for line in world.event(*lines, action=Action.PRICE, number=2).lines] == [0, 60]

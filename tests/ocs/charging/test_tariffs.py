@@ -349,3 +349,70 @@ def test_a_cap_of_a_tariff_is_one_for_the_balances() -> None:
         (line,) = second.multiple_services_credit_control
         assert line.granted_service_unit.cc_total_octets == (8 if is_cap or then else 2) * MB
         assert world.held() == (1_600_000 if is_cap else 2_200_000 if then else 1_000_000)
+
+
+BESIDE = '[[rows]]\nflat = { price = "0.01", per = "1 MB" }\nbeside = { price = "0.02", per = "1 min" }'
+
+
+def test_an_event_is_charged_beside_for_what_it_names_and_refunded_in_parts_of_the_whole() -> None:
+    world = world_at("2026-11-24 12:00:00", BESIDE)
+    debit, refund = RequestedAction.DIRECT_DEBITING, RequestedAction.REFUND_ACCOUNT
+    both = {"cc_total_octets": 5 * MB, "cc_time": 180}
+    world.send(E, requested_action=debit, **lines(mscc(10, ask=both)))
+    assert spent(world) == "0.11"
+    world.send(E, cc_request_number=1, requested_action=refund, **lines(mscc(10, ask={"cc_total_octets": MB})))
+    assert world.balance() == 20_000_000 - 110_000 + 22_000
+    rest = world.send(E, cc_request_number=2, requested_action=refund, **lines(mscc(10, ask={})))
+    assert (rest.result_code, spent(world)) == (2001, "0.00")
+    assert [usage.result for usage in world.model.ledger[-1].record.usages] == [ops.Result.OK]
+    world.send(E, cc_request_number=3, requested_action=debit, **lines(mscc(10, ask={"cc_total_octets": 5 * MB})))
+    assert spent(world) == "0.05"
+
+
+def test_volume_beside_counts_before_a_change_like_any_other() -> None:
+    rows = """
+        [bands.peak]
+        hours = "08:00-20:00"
+        [[rows]]
+        when = { time = "peak" }
+        flat = { price = "0.10", per = "1 min" }
+        beside = { price = "0.20", per = "1 MB" }
+        [[rows]]
+        flat = { price = "0.10", per = "1 min" }
+        beside = { price = "0.01", per = "1 MB" }
+        """
+    for start, cost in (("07:58:00", "0.25"), ("19:58:00", "1.20")):
+        world = world_at(f"2026-11-25 {start}", rows)
+        world.send(I, service_context_id=VOICE, **lines(mscc(10, ask={})))
+        later(world, 123)
+        used = {"cc_time": 120, "cc_total_octets": 5 * MB}
+        world.send(T, service_context_id=VOICE, **lines(mscc(10, used=used)))
+        assert spent(world) == cost
+
+
+def test_time_beside_that_has_no_grant_is_priced_from_its_beginning() -> None:
+    rows = PEAK.replace(
+        'flat = { price = "PEAK"', 'flat = { price = "0.01", per = "1 MB" }\nbeside = { price = "0.10"'
+    ).replace('flat = { price = "OFF"', 'flat = { price = "0.01", per = "1 MB" }\nbeside = { price = "0.05"')
+    world = world_at("2026-11-25 20:30:00", rows.replace("UNIT", "1 min"))
+    world.send(T, **lines(mscc(10, used={"cc_total_octets": 0, "cc_time": 3_600})))
+    assert spent(world) == "4.50"
+
+
+def test_bands_go_on_after_a_period_of_a_counter_ends_with_one() -> None:
+    """Friday 23:50 to Saturday 00:20: ten minutes at 0.10 and twenty at 0.01, whatever is counted by the day."""
+    rows = """
+        [counters.today]
+        counts = "seconds"
+        period = "day"
+        [bands.weekend]
+        days = ["sat", "sun"]
+        [[rows]]
+        when = { time = "weekend" }
+        flat = { price = "0.01", per = "1 min" }
+        [[rows]]
+        flat = { price = "0.10", per = "1 min" }
+        """
+    world = world_at("2026-11-28 00:20:00", rows)
+    world.send(T, service_context_id=VOICE, **lines(mscc(None, used={"cc_time": 1_800})))
+    assert spent(world) == "1.20"
