@@ -193,8 +193,13 @@ class Events(Decision):
         paid.units -= units
         paid.cost -= money
 
-    def enquire(self, ask: Ask, purse: Purse) -> None:
+    def enquire(self, asks: Sequence[Ask]) -> None:
         """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money. One purse for all lines."""
+        purse = self.books.purse(Mode.OPEN, {})
+        for ask in asks:
+            self._enquire_one(ask, purse)
+
+    def _enquire_one(self, ask: Ask, purse: Purse) -> None:
         why, units, cost = ask.refusal, 0, 0
         check = self.charge.action == Action.CHECK
         if (ladder := asked_ladder(ask)) is not None and why == Result.OK:

@@ -17,7 +17,6 @@ from balances.events import Events
 from balances.granting import Asking, Granting
 from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
 from balances.packing import unpack_answer
-from balances.purse import Mode
 from tariffs.units import EXACT_MAX, TooLarge
 
 _encode = msgspec.msgpack.encode
@@ -72,9 +71,7 @@ class Model:
 
     def _event(self, books: Books, decision: Events, charge: Charge, context: bytes) -> ops.Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
-            purse = books.purse(Mode.OPEN, {})
-            for ask in charge.asks:
-                decision.enquire(ask, purse)
+            decision.enquire(charge.asks)
             decision.balance = books.settled()
             decision.result = decision.command_result()
             return ops.Reply("ok", _encode(decision.outcome()))
