@@ -195,7 +195,7 @@ async def top_up(call: Call) -> Reply:
         if account.state & ops.State.CLOSED:
             raise Problem("account-closed", "open it again (state: active) before money goes there")
 
-    return await _post(call, row, posting, "top-up", body.reference, own_only=False, check=check)
+    return await post_one(call, row, posting, "top-up", body.reference, own_only=False, check=check)
 
 
 async def adjust(call: Call) -> Reply:
@@ -211,7 +211,7 @@ async def adjust(call: Call) -> Reply:
             raise Problem("not-found", f"account {row.id} has no bucket {body.bucket}")
 
     posting = ops.Posting(body.bucket, kind, amount, counter_account="adjustment", why="adjustment")
-    return await _post(call, row, posting, body.reason, body.reference, own_only=False, check=check)
+    return await post_one(call, row, posting, body.reason, body.reference, own_only=False, check=check)
 
 
 async def refund(call: Call) -> Reply:
@@ -219,12 +219,13 @@ async def refund(call: Call) -> Reply:
     row = await call.desk.row(call.path["id"])
     amount = _amount(body.amount, Kind.MONEY, positive=True)
     posting = ops.Posting(ops.MAIN, Kind.MONEY, amount, counter_account="revenue", why="refund")
-    return await _post(call, row, posting, body.reason, body.reference, own_only=False)
+    return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 
 
-async def _post(
+async def post_one(
     call: Call, row: AccountRow, posting: ops.Posting, reason: str, reference: str, *, own_only: bool, check: Any = None
 ) -> Reply:
+    """One posting, once for the key of the call, and what became of it."""
     posted = await call.desk.post(
         row,
         ops.Post(

@@ -8,11 +8,10 @@ from msgspec import Meta
 
 from balances import ops
 from ocs.api import schema
-from ocs.api.desk import REMEMBER_MS
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
+from ocs.api.routes_accounts import post_one
 from ocs.api.texts import Money, micro_of
-from ocs.api.views import posted_view
 from ocs.patterns import looks
 from tariffs.units import Kind
 
@@ -59,22 +58,7 @@ async def correct(call: Call) -> Reply:
         original=body.original_seq,
         terms=body.terms,
     )
-    posted = await call.desk.post(
-        row,
-        ops.Post(
-            account=row.id,
-            key=call.key,
-            fingerprint=call.fingerprint,
-            now_ms=call.desk.now_ms(),
-            postings=[posting],
-            own_only=False,
-            remember_ms=REMEMBER_MS,
-            actor=call.caller,
-            reason=body.reason,
-            reference=body.reference,
-        ),
-    )
-    return Reply(posted_view(row.id, call.key.split(":", 2)[2], posted), 201)
+    return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 
 
 async def _paid(call: Call, account: str, seq: int) -> bool:
