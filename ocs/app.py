@@ -53,6 +53,8 @@ from tariffs.catalog import Catalog
 Redis = redis.asyncio.Redis
 
 TROUBLE: Final = (OSError, RedisError)
+NEWEST_S: Final = 1.0
+"""How long whoever wants the newest tariffs waits for Redis to name them."""
 LOOK_S: Final = 0.25
 """How often a process looks whether it is ready."""
 EVER_MS: Final = 200 * 365 * 86_400_000
@@ -304,7 +306,12 @@ class Shelf:
         """Take over what is published by now: for those who would rather wait than be told the price of before."""
         if self._loading is not None:
             await asyncio.wait([self._loading])
-        if await self._redis.hget(keys.CATALOG, "version") != self._version:
+        try:
+            async with asyncio.timeout(NEWEST_S):
+                version = await self._redis.hget(keys.CATALOG, "version")
+        except TROUBLE:
+            return  # whoever goes on to the store is told there
+        if version != self._version:
             self._loading = self._loading or asyncio.ensure_future(self._load())
             await asyncio.wait([self._loading])
 

@@ -112,3 +112,22 @@ async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatc
         await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
         await worker.shelf.newest()  # what cannot be read does not keep anybody
         assert worker.versions == {"flat": 2}
+
+
+@pytest.mark.parametrize("away", [ConnectionError("away"), TimeoutError()])
+async def test_what_is_there_serves_on_when_redis_is_away(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, away: Exception
+) -> None:
+    async def fails(*words: str) -> Any:
+        if isinstance(away, TimeoutError):
+            await asyncio.sleep(3_600)
+        raise away
+
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await desk.tariff()
+        await worker.shelf.newest()
+        monkeypatch.setattr(worker.shelf, "_redis", SimpleNamespace(hget=fails))
+        monkeypatch.setattr("ocs.app.NEWEST_S", 0.05)
+        await worker.shelf.newest()
+        assert worker.versions == {"flat": 1}

@@ -11,7 +11,7 @@ from balances import ops
 from balances.keys import event_key
 from balances.ops import Action, Outcome, Phase, Result
 from tariffs.ladder import Count, Dues, Ladder, Step
-from tariffs.units import Kind
+from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import (
     HOUR,
@@ -244,3 +244,23 @@ def test_enquiries_of_several_lines_are_of_one_balance(opened: Opened) -> None:
     by = ladder(bundle(Kind.UNITS), money(1))
     lines = [ask(asked=60, by=by, unit=Kind.UNITS), ask(20, 60, by=by, unit=Kind.UNITS)]
     assert [line.cost for line in world.event(*lines, action=Action.PRICE, number=2).lines] == [0, 60]
+
+
+@pytest.mark.parametrize("balance", [0, 1, EXACT_MAX])
+@pytest.mark.parametrize("reach", [1, EXACT_MAX])
+@pytest.mark.parametrize("price", [1, EXACT_MAX])
+def test_caps_at_the_ends_of_what_can_be_counted(opened: Opened, balance: int, reach: int, price: int) -> None:
+    """The twins agree, what is held covers what is charged, and no more than the cap is ever due."""
+    world = opened(balance)
+    steps = (money(price, counter="spent", counter_reach=reach, dues=1), money(0))
+    by = Ladder(steps, (Dues(fee=1),), (SPENT,), tag="t@1")
+    for session in ("a", "b"):
+        world.start(ask(asked=2, by=by), session=session)
+    for session in ("a", "b"):
+        granted = world.line(session=session).granted
+        world.stop(use(granted, by=by), session=session)
+        world.repeat()
+    assert 0 <= world.money[0] == balance - world.counter("spent")[0]
+    assert world.counter("spent")[0] <= reach
+    assert world.money[1] == 0
+    world.audit()
