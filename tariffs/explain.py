@@ -38,6 +38,14 @@ class RowFate(msgspec.Struct, frozen=True):
     why: str
 
 
+class PriceChange(msgspec.Struct, frozen=True):
+    """What a surcharge, discount, tax or exchange made of a price."""
+
+    name: str
+    price: str
+    """After it."""
+
+
 class PriceMade(msgspec.Struct, frozen=True):
     """A price of a row, from what is written to what is debited."""
 
@@ -45,8 +53,8 @@ class PriceMade(msgspec.Struct, frozen=True):
     what: str
     """Element and field: "flat.price", "setup.fee"."""
     written: str
-    changes: list[tuple[str, str]]
-    """Name and the price after it, in order: surcharges, discounts, tax, exchange."""
+    changes: list[PriceChange]
+    """In order: surcharges, discounts, tax, exchange."""
 
 
 class Span(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -88,7 +96,7 @@ class Explanation(msgspec.Struct, frozen=True):
         spans = [f"{s.from_} to {s.until or 'ever'}: {'+'.join(s.rows) or 'no row'}" for s in self.timeline]
         yield from _section("time line", spans)
         made = [
-            f"{p.row}: {p.what} {p.written}" + "".join(f" -> {after} ({name})" for name, after in p.changes)
+            f"{p.row}: {p.what} {p.written}" + "".join(f" -> {one.price} ({one.name})" for one in p.changes)
             for p in self.prices
         ]
         yield from _section("prices", made)
@@ -268,7 +276,7 @@ class _Told:
         try:
             written = draft.value(price)
             steps = self._terms.trace(written, fee=fee, changed=fee or per is not None)
-            changes = [(name, wording.amount(after)) for name, after in steps]
+            changes = [PriceChange(name, wording.amount(after)) for name, after in steps]
         except ValueError as bad:
             return PriceMade(row.name, f"{element.key}.{field}", str(bad), [])
         what = f"{element.key}.{field}" + (f" per {_per(per)}" if isinstance(per, Quantity) else "")

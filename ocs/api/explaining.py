@@ -106,7 +106,8 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
             for paid in piece.paid
         ],
         corrections=[
-            schema.Correction(one.seq, time_of(one.at_ms), money(one.amount), one.reason) for one in piece.corrections
+            schema.CorrectionExplained(one.seq, time_of(one.at_ms), money(one.amount), one.reason)
+            for one in piece.corrections
         ],
     )
 

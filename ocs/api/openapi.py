@@ -37,9 +37,7 @@ ETAG: Final = {"ETag": {"description": "For If-Match", "schema": {"type": "strin
 
 
 def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
-    answers = [kind for kind in (operation.answer for operation in operations) if kind not in (None, str)]
-    types = [*answers, *(operation.body for operation in operations if operation.body not in (None, bytes))]
-    _, schemas = msgspec.json.schema_components([*dict.fromkeys(types), ProblemDetails], ref_template=REF)
+    schemas = _components(operations)
     paths: dict[str, Any] = {}
     for operation in operations:
         path = operation.path.replace(":path}", "}")
@@ -60,6 +58,17 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _components(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The schema of each type that is taken or given, by its name."""
+    answers = [kind for kind in (operation.answer for operation in operations) if kind not in (None, str)]
+    bodies = [operation.body for operation in operations if operation.body not in (None, bytes)]
+    _, schemas = msgspec.json.schema_components([*dict.fromkeys([*answers, *bodies]), ProblemDetails], ref_template=REF)
+    twice = [name for name in schemas if "." in name]  # msgspec tells two types of one name apart by their modules
+    if twice:
+        raise ValueError(f"two types of the API have one name: {', '.join(twice)}")
+    return schemas
 
 
 def _operation(operation: Operation) -> dict[str, Any]:

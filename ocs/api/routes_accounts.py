@@ -85,8 +85,6 @@ def _settings(body: schema.AccountPut, account: str, call: Call) -> ops.Settings
     wanted = ops.Settings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
     if body.credit_limit is not None:
         wanted.credit_limit = micro_of(body.credit_limit, "credit_limit")
-        if wanted.credit_limit < 0:
-            raise Problem("invalid", "credit_limit: not below zero")
     if body.suspend_below is not None:
         wanted.suspend_below = micro_of(body.suspend_below, "suspend_below")
     if body.resume_at is not None:
@@ -155,11 +153,8 @@ async def list_accounts(call: Call) -> Reply:
 # --- postings -----------------------------------------------------------------------------------------------------
 
 
-def _amount(text: str, kind: int, *, positive: bool) -> int:
-    amount = micro_of(text, "amount") if kind == Kind.MONEY else count_of(text, "amount")
-    if amount == 0 or (positive and amount < 0):
-        raise Problem("invalid", f"amount: {'more than' if positive else 'other than'} zero, found {text}")
-    return amount
+def _amount(text: str, kind: int) -> int:
+    return micro_of(text, "amount") if kind == Kind.MONEY else count_of(text, "amount")
 
 
 async def top_up(call: Call) -> Reply:
@@ -176,7 +171,7 @@ async def top_up(call: Call) -> Reply:
     posting = ops.Posting(
         bucket=ops.MAIN if plain else -1,
         kind=kind,
-        amount=_amount(body.amount, kind, positive=True),
+        amount=_amount(body.amount, kind),
         counter_account="top-up",
         why="top-up",
         priority=BONUS_PRIORITY if body.priority is None else body.priority,
@@ -204,7 +199,7 @@ async def adjust(call: Call) -> Reply:
     account, _ = await call.desk.read(row)
     bucket = next((bucket for bucket in account.buckets if bucket.id == body.bucket), None)
     kind = bucket.kind if bucket else Kind.MONEY
-    amount = _amount(body.amount, kind, positive=False)
+    amount = _amount(body.amount, kind)
 
     def check() -> None:
         if bucket is None:
@@ -217,7 +212,7 @@ async def adjust(call: Call) -> Reply:
 async def refund(call: Call) -> Reply:
     body: schema.Refund = call.body
     row = await call.desk.row(call.path["id"])
-    amount = _amount(body.amount, Kind.MONEY, positive=True)
+    amount = _amount(body.amount, Kind.MONEY)
     posting = ops.Posting(ops.MAIN, Kind.MONEY, amount, counter_account="revenue", why="refund")
     return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 

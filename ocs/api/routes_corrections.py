@@ -11,7 +11,7 @@ from ocs.api import schema
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
 from ocs.api.routes_accounts import post_one
-from ocs.api.texts import Money, micro_of
+from ocs.api.texts import MoneyNotZero, micro_of
 from ocs.patterns import looks
 from tariffs.units import Kind
 
@@ -31,7 +31,7 @@ Terms = Annotated[
 
 
 class Correction(schema.Input, frozen=True):
-    amount: Money
+    amount: MoneyNotZero
     """Above zero is given back to the main balance, below zero is taken from it, also where that makes debt."""
     reason: schema.Reason
     reference: Annotated[str, looks(r"[^\x00-\x1f]+", schema.ONE_LINE, min_length=1, max_length=255)]
@@ -45,8 +45,6 @@ async def correct(call: Call) -> Reply:
     body: Correction = call.body
     row = await call.desk.row(call.path["id"])
     amount = micro_of(body.amount, "amount")
-    if not amount:
-        raise Problem("invalid", f"amount: other than zero, found {body.amount}")
     if body.original_seq and not await _paid(call, row.id, body.original_seq):
         raise Problem("unresolved", f"original_seq: account {row.id} has no entry of money {body.original_seq}")
     posting = ops.Posting(

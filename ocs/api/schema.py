@@ -6,7 +6,16 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from ocs.api.texts import Money, Quantity, Time
+from ocs.api.texts import (
+    Money,
+    MoneyAboveZero,
+    MoneyFromZero,
+    Quantity,
+    QuantityAboveZero,
+    QuantityNotZero,
+    Time,
+)
+from ocs.charging.identity import KINDS
 from ocs.patterns import looks
 
 ONE_LINE: Final = "a text without line breaks and other control characters"
@@ -24,8 +33,9 @@ Currency = Annotated[
 ]
 Identity = Annotated[
     str,
-    Meta(
-        min_length=3,
+    looks(
+        rf"({'|'.join(KINDS)}):[^\x00-\x1f]+",
+        f"an identity: {', '.join(f'{kind}:' for kind in KINDS)} and what is behind it",
         max_length=255,
         description="`msisdn:` and `imsi:` with digits, `sip:`, `nai:`, `private:`, `username:`, `mac:`",
         examples=["msisdn:491700000001"],
@@ -63,7 +73,7 @@ class AccountPut(Input, frozen=True):
     """An account. What is left out of an update stays as it is."""
 
     currency: Currency
-    credit_limit: Money | None = None
+    credit_limit: MoneyFromZero | None = None
     """How far below zero the main balance may go; new: 0."""
     suspend_below: Money | None = None
     """Suspended for credit below this settled balance; "" in the answer: never."""
@@ -141,7 +151,7 @@ class AccountPage(Struct, frozen=True):
 
 
 class TopUp(Input, frozen=True):
-    amount: Quantity
+    amount: QuantityAboveZero
     kind: Kind = "money"
     valid_from: Time | None = None
     valid_until: Time | None = None
@@ -156,7 +166,7 @@ class TopUp(Input, frozen=True):
 
 
 class Adjustment(Input, frozen=True):
-    amount: Quantity
+    amount: QuantityNotZero
     """Below zero to take away."""
     reason: Reason
     bucket: Annotated[int, Meta(ge=0, le=2**31)] = 0
@@ -165,7 +175,7 @@ class Adjustment(Input, frozen=True):
 
 
 class Refund(Input, frozen=True):
-    amount: Money
+    amount: MoneyAboveZero
     reason: Reason
     reference: Text = ""
 

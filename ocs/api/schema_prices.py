@@ -89,7 +89,7 @@ class Payment(Struct, frozen=True):
     """"" for none."""
 
 
-class Correction(Struct, frozen=True):
+class CorrectionExplained(Struct, frozen=True):
     """An entry that a later rating led to."""
 
     seq: int
@@ -131,7 +131,7 @@ class PieceExplained(Struct, frozen=True):
     reproduced: bool
     """That gives the recorded cost."""
     paid: list[Payment]
-    corrections: list[Correction]
+    corrections: list[CorrectionExplained]
 
 
 class SessionExplained(Struct, frozen=True):

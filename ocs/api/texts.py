@@ -6,29 +6,39 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
+from msgspec import Meta
+
 from ocs.api.problems import Problem
 from ocs.patterns import looks
 from tariffs.units import EXACT_MAX, MICRO
 
-Money = Annotated[
-    str,
-    looks(
-        r"-?[0-9]{1,10}(\.[0-9]{1,6})?",
-        'an amount such as "12.50": digits, at most ten before the point and six after it',
-        max_length=18,
-        description="Money as a decimal string, at most six decimals, less than 2^53 micro-units either way",
-        examples=["12.345678", "-5", "20.00"],
-    ),
+_MONEY: Final = r"[0-9]{1,10}(\.[0-9]{1,6})?"
+_MONEY_IN_WORDS: Final = 'an amount such as "12.50": digits, at most ten before the point and six after it'
+_NOT_ZERO: Final = r"(?=.*[1-9])"
+_QUANTITY: Final = r"[0-9]{1,16}(\.[0-9]{1,6})?"
+_QUANTITY_IN_WORDS: Final = 'an amount of money such as "12.50", or a whole number of octets, seconds or units'
+
+
+def _money(pattern: str, words: str, *examples: str) -> Meta:
+    text = "Money as a decimal string, at most six decimals, less than 2^53 micro-units either way"
+    return looks(pattern, words, max_length=18, description=text, examples=list(examples))
+
+
+def _quantity(pattern: str, words: str, *examples: str) -> Meta:
+    text = "Money as a decimal string, or a whole number of octets, seconds or units"
+    return looks(pattern, words, max_length=24, description=text, examples=list(examples))
+
+
+Money = Annotated[str, _money(f"-?{_MONEY}", _MONEY_IN_WORDS, "12.345678", "-5", "20.00")]
+MoneyFromZero = Annotated[str, _money(_MONEY, f"{_MONEY_IN_WORDS}, not below zero", "20.00")]
+MoneyAboveZero = Annotated[str, _money(_NOT_ZERO + _MONEY, f"{_MONEY_IN_WORDS}, more than zero", "20.00")]
+MoneyNotZero = Annotated[str, _money(f"-?{_NOT_ZERO}{_MONEY}", f"{_MONEY_IN_WORDS}, other than zero", "-5.00")]
+Quantity = Annotated[str, _quantity(f"-?{_QUANTITY}", _QUANTITY_IN_WORDS, "10.00", "1073741824")]
+QuantityAboveZero = Annotated[
+    str, _quantity(_NOT_ZERO + _QUANTITY, f"{_QUANTITY_IN_WORDS}, more than zero", "10.00", "1073741824")
 ]
-Quantity = Annotated[
-    str,
-    looks(
-        r"-?[0-9]{1,16}(\.[0-9]{1,6})?",
-        'an amount of money such as "12.50", or a whole number of octets, seconds or units',
-        max_length=24,
-        description="Money as a decimal string, or a whole number of octets, seconds or units",
-        examples=["10.00", "1073741824"],
-    ),
+QuantityNotZero = Annotated[
+    str, _quantity(f"-?{_NOT_ZERO}{_QUANTITY}", f"{_QUANTITY_IN_WORDS}, other than zero", "-5.00", "1073741824")
 ]
 Time = Annotated[
     str,

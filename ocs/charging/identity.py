@@ -19,6 +19,9 @@ class IdentityKind(StrEnum):
     """Our own id of the subscriber: no protocol sends it."""
 
 
+KINDS: Final = tuple(kind.value for kind in IdentityKind if kind is not IdentityKind.SUBSCRIBER)
+"""Those that a protocol sends and an operator gives."""
+
 _SEPARATORS: Final = re.compile(r"[\s().\-]")
 
 

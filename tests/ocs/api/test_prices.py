@@ -115,7 +115,7 @@ async def test_why_a_use_would_cost_what_it_does(open_office: Office) -> None:
         ("night", "not asked"),
         ("abroad", "not asked"),
     ]
-    assert told["prices"][0]["changes"] == [["gold", "0.1"]]
+    assert told["prices"][0]["changes"] == [{"name": "gold", "price": "0.1"}]
     assert told["timeline"][0]["until"] == "2026-11-24 20:00:00+01:00"
     assert found["blocks"] == ["step 2: 2 min in 2 blocks at 0.1 = 0.2"]
     night = await asked(

@@ -1,0 +1,94 @@
+"""/openapi.json as others read it: a generator that is not ours, and rules that generators stumble over."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocs.api.openapi import openapi
+from ocs.api.operation import Operation
+from ocs.api.server import OPERATIONS
+
+DOCUMENT = json.loads(msgspec.json.encode(openapi(OPERATIONS, "1")))
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+
+
+def every(node: Any) -> Any:
+    """All objects in it."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from every(child)
+
+
+def test_what_is_referred_to_is_there() -> None:
+    referred = {node["$ref"].rpartition("/")[2] for node in every(DOCUMENT) if isinstance(node.get("$ref"), str)}
+    assert referred <= set(SCHEMAS)
+
+
+def test_types_have_names_for_readers_and_no_modules_of_ours() -> None:
+    assert [name for name in SCHEMAS if not re.fullmatch("[A-Z][A-Za-z]+", name)] == []
+    assert [name for name in SCHEMAS if re.search(r"\bocs\.|routes_|schema_", json.dumps(SCHEMAS[name]))] == []
+
+
+def test_two_types_of_one_name_are_refused() -> None:
+    async def handle(_call: Any) -> Any: ...
+
+    one, other = (msgspec.defstruct("Thing", [(field, int)], module=f"of.{field}") for field in ("a", "b"))
+    rows = [Operation("GET", f"/v1/{kind.__module__}", handle, "x", answer=kind) for kind in (one, other)]
+    with pytest.raises(ValueError, match="two types of the API have one name: of.a.Thing, of.b.Thing"):
+        openapi(rows, "1")
+
+
+def test_lists_are_of_one_type() -> None:
+    """`prefixItems` with `items: false` is JSON Schema, and no generator of clients takes it."""
+    assert [node for node in every(SCHEMAS) if "prefixItems" in node] == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "good", "bad"),
+    [
+        ("TopUp", "amount", ["0.01", "1073741824"], ["0", "0.00", "-1", "1e3"]),
+        ("Adjustment", "amount", ["-0.01", "5"], ["0", "-0.00"]),
+        ("Correction", "amount", ["-0.01", "5"], ["0.000000"]),
+        ("AccountPut", "credit_limit", ["0", "50.00"], ["-0.01"]),
+    ],
+)
+def test_what_the_server_enforces_is_written_there(schema: str, field: str, good: list[str], bad: list[str]) -> None:
+    rule = SCHEMAS[schema]["properties"][field]
+    pattern = (rule.get("anyOf") or [rule])[0]["pattern"]
+    assert all(re.search(pattern, text) for text in good)
+    assert not any(re.search(pattern, text) for text in bad)
+
+
+def test_an_identity_has_one_of_the_kinds() -> None:
+    pattern = SCHEMAS["SubscriberPut"]["properties"]["identities"]["items"]["pattern"]
+    assert re.search(pattern, "msisdn:491700000001")
+    assert not re.search(pattern, "subscriber:x")
+    assert not re.search(pattern, "491700000001")
+
+
+def test_a_generator_makes_a_client_of_it(tmp_path: Path) -> None:
+    written = tmp_path / "openapi.json"
+    written.write_text(json.dumps(DOCUMENT))
+    command = ["-m", "openapi_python_client", "generate", "--path", str(written), "--meta", "none"]
+    made = subprocess.run(
+        [sys.executable, *command, "--output-path", str(tmp_path / "client")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(Path(sys.executable).parent), "HOME": str(tmp_path)},
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    # Texts in TOML and CSV are what it does not send; the same operations take JSON, or are called plainly.
+    refused = [line for line in made.stdout.splitlines() if "Unsupported" in line or "Error" in line]
+    assert set(refused) <= {"Unsupported content type application/toml", "Unsupported content type text/csv"}, (
+        made.stdout
+    )
+    operations = {path.stem for path in (tmp_path / "client" / "api").glob("*/*.py")}
+    assert {"top_up", "get_account", "put_subscriber", "quote", "list_sessions"} <= operations
