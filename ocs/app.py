@@ -13,6 +13,7 @@ import itertools
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -125,15 +126,20 @@ async def keeper(config: Config, parent: Parent) -> None:
         )
         lag_entries, lag_ms = parent.meter.counts(metrics.LAG_ENTRIES), parent.meter.counts(metrics.LAG_SECONDS)
         alarms, debited = parent.meter.counts(metrics.VIOLATIONS), parent.meter.counts(metrics.DEBITED)
-        marked = parent.meter.counts(metrics.MARKED)
+        marked, posted = parent.meter.counts(metrics.MARKED), parent.meter.counts(metrics.POSTED)
+        for gauge, field in (
+            (metrics.STORE_MEMORY, "memory_bytes"),
+            (metrics.STORE_LIMIT, "memory_limit_bytes"),
+            (metrics.STREAM_LENGTH, "stream_entries"),
+        ):
+            parent.meter.read(gauge, by=partial(getattr, it.stats, field))
         await it.start()
         while not await told_to_drain(parent):
             lag_entries[()], lag_ms[()] = it.stats.lag_entries, it.stats.lag_ms
             alarms["keeper",] = it.stats.alarms
-            for mark, count in it.stats.marked.items():
-                marked[mark] = count
-            for of, micro in it.stats.debited.items():
-                debited[of] = micro
+            marked.update(it.stats.marked)
+            debited.update(it.stats.debited)
+            posted.update(it.stats.posted)
             parent.report(not it.why, it.why)
         parent.report(False, "draining")
         await it.stop()
@@ -174,7 +180,7 @@ async def api(config: Config, parent: Parent) -> None:
             while not await told_to_drain(parent):
                 parent.report(True)
             return
-        async with serving(application(desk, callers, config.http), parent.listener):
+        async with serving(application(desk, callers, config.http, parent.meter), parent.listener):
             while not await told_to_drain(parent):
                 parent.report(True)
         parent.report(False, "draining")

@@ -22,6 +22,7 @@ from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
 from balances.ops import Flag
 from balances.pending import Pending
+from tariffs.units import Kind
 
 SWEEP_SHARD_MAX: Final = 50
 SWEEP_MAX: Final = 4_000
@@ -64,9 +65,16 @@ class Stats(msgspec.Struct):
     trimmed: int = 0
     restored: int = 0
     alarms: int = 0
-    debited: dict[tuple[str, str], int] = {}
+    debited: dict[tuple[str, ...], int] = {}
     """Micro-units by service and currency, as the records say; refunds are not taken off."""
-    marked: dict[tuple[str, str], int] = {}
+    posted: dict[tuple[str, ...], int] = {}
+    """Micro-units by why, "in" or "out", and currency: what changed balances otherwise than use."""
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
+    """Of the live store: what it uses, and its maxmemory (0: none)."""
+    stream_entries: int = 0
+    """Records in all streams; those that are copied are trimmed a little later."""
+    marked: dict[tuple[str, ...], int] = {}
     """Usage records by service and mark (ops.Flag)."""
 
 
@@ -143,6 +151,7 @@ class Keeper:
             ("sweep", self._sweep, 1.0),
             ("nudge", self._pass_nudges, 0.0),
             ("measure", self._measure, 1.0),
+            ("store", self._measure_store, 5.0),
             ("trim", self._trim, 5.0),
             ("projection", self._project_if_open, 1.0),
             ("walk", self._walk, 1.0),
@@ -279,6 +288,10 @@ class Keeper:
                 for usage in record.usages:
                     if usage.flags & ~Flag.FREE:
                         self._mark(record.service, usage)
+                for entry in record.entries:
+                    if entry.kind == Kind.MONEY and entry.why != "usage":
+                        what = (entry.why, "in" if entry.amount > 0 else "out", record.currency)
+                        self.stats.posted[what] = self.stats.posted.get(what, 0) + abs(entry.amount)
                 cost = sum(usage.cost for usage in record.usages)
                 if cost > 0:
                     of = (record.service, record.currency)
@@ -316,6 +329,10 @@ class Keeper:
             for shard, cursor in cursors.at.items()
             if (head := heads[shard]) > cursor
         )
+
+    async def _measure_store(self) -> None:
+        stats = self.stats
+        stats.memory_bytes, stats.memory_limit_bytes, stats.stream_entries = await self._reader.room()
 
     async def _trim(self) -> None:
         if not self.why:

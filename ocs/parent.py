@@ -26,7 +26,8 @@ from ocs.net.control import (
     Verdict,
     decode_to_child,
 )
-from ocs.telemetry.metrics import CPU, REQUESTS, Meter
+from ocs.telemetry.metrics import CPU, MEMORY, OPEN_FILES, REQUESTS, Meter
+from ocs.telemetry.process import open_files, resident_bytes
 
 STATUS_S: Final = 0.5
 ALONE_S: Final = 10.0
@@ -60,6 +61,8 @@ class Parent:
         """The first message. From then on the supervisor hears of us twice a second."""
         start = await self._started
         self.meter.read(CPU, start.role, by=cpu_us)
+        self.meter.read(MEMORY, start.role, by=resident_bytes)
+        self.meter.read(OPEN_FILES, start.role, by=open_files)
         self._beat()
         return start
 

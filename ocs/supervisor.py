@@ -40,6 +40,7 @@ from ocs.net.tls import server_context
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import Scrape, Sums
 from ocs.telemetry.log import logger, setup
+from ocs.telemetry.process import open_files, resident_bytes
 from ocs.workers import encode_config
 
 TICK_S: Final = 0.5
@@ -184,6 +185,8 @@ class Supervisor:
     async def _serve(self) -> int:
         self._meter.counts(metrics.BUILD)[_version(), platform.python_version()] = 1
         self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
+        self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
+        self._meter.read(metrics.OPEN_FILES, "supervisor", by=open_files)
         self._new("keeper", 0)
         self._new("api", 0, self._listeners.get("http.listen"))
         self._workers = [self._new("worker", number) for number in range(self._config.workers)]

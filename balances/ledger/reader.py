@@ -54,6 +54,14 @@ class Look(NamedTuple):
     """Undecoded stream entries by shard."""
 
 
+class Room(NamedTuple):
+    used_bytes: int
+    limit_bytes: int
+    """maxmemory; 0: none."""
+    entries: int
+    """In all streams."""
+
+
 class Reader:
     """Answers are taken as they come, without the client's own decoding: a third of the cost (see bench.py)."""
 
@@ -79,6 +87,14 @@ class Reader:
         wanted = list(shards)
         server, replies = await self._look([[b"XREVRANGE", keys.ledger(s), b"+", b"-", b"COUNT", 1] for s in wanted])
         return server, {s: parse_id(reply[0][0]) if reply else START for s, reply in zip(wanted, replies, strict=True)}
+
+    async def room(self) -> Room:
+        """How much there is in the server, and how much there may be."""
+        memory, *lengths = await self._send(
+            [[b"INFO", b"memory"], *([b"XLEN", keys.ledger(shard)] for shard in range(keys.SHARDS))]
+        )
+        fields = _fields(memory)
+        return Room(int(fields[b"used_memory"]), int(fields[b"maxmemory"]), sum(lengths))
 
     async def span(self, shard: int, after: Id, head: Id, count: int = 2_000) -> list[Call]:
         """All records of a shard after one, up to and with another; all from the first when `after` is START."""
@@ -130,5 +146,9 @@ class Reader:
 
 
 def _server(info: bytes, published: bytes | None) -> Server:
-    fields = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
+    fields = _fields(info)
     return Server(fields[b"role"] == b"master", fields[b"master_replid"].decode(), (published or b"").decode())
+
+
+def _fields(info: bytes) -> dict[bytes, bytes]:
+    return dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)

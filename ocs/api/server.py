@@ -42,7 +42,7 @@ from ocs.config import Http
 from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
 from ocs.net.clock import monotonic_us
 from ocs.telemetry.log import logger
-from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Meter
+from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Counts, Meter
 
 OPERATIONS: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
@@ -102,11 +102,18 @@ def application(desk: Desk, callers: Callers, http: Http, meter: Meter | None = 
         endpoint = _counted(_endpoint(desk, callers, methods), methods, meter)
         routes.append(Route(path, endpoint, methods=list(methods)))
         large += [(Route(path, endpoint, methods=[o.method]), o.body_bytes_max) for o in operations if o.body_bytes_max]
+    requests = meter.counts(REQUESTS)
+
+    async def http_problem(request: Request, why: Exception) -> Response:
+        made = await _http_problem(request, why)
+        requests["http", "none", "", str(made.status_code)] += 1
+        return made
+
     app = Starlette(
         routes=routes,
-        exception_handlers={HTTPException: _http_problem, Problem: _problem},
+        exception_handlers={HTTPException: http_problem, Problem: _problem},
     )
-    return _Limits(app, http, large)
+    return _Limits(app, http, large, requests)
 
 
 def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Endpoint:
@@ -178,8 +185,9 @@ async def _http_problem(request: Request, why: Exception) -> Response:
 class _Limits:
     """The bounds of a request before anything is read: how many at once, how large."""
 
-    def __init__(self, app: Starlette, http: Http, large: Sequence[tuple[Route, int]]) -> None:
+    def __init__(self, app: Starlette, http: Http, large: Sequence[tuple[Route, int]], requests: Counts) -> None:
         """large: what takes larger bodies than others, and how large"""
+        self._requests = requests
         self._app = app
         self._http = http
         self._large = large
@@ -192,6 +200,7 @@ class _Limits:
         body_bytes_max = self._body_bytes_max(scope)
         problem = self._refusal(scope, body_bytes_max)
         if problem is not None:
+            self._requests["http", "none", "", str(problem.status)] += 1
             await answer(Request(scope), problem)(scope, receive, send)
             return
         self._in_flight += 1

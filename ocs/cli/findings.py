@@ -6,10 +6,9 @@ import json
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
-from ocs.cli.output import rows
+from ocs.cli.output import rows, say
 from ocs.cli.remote import Refused
 from ocs.net.clock import now_ms
 
@@ -31,7 +30,7 @@ def report(checked: Checked, services: Collection[str], *, with_boundaries: bool
     same = dict(twins((file, found.name) for file, found in checked if not isinstance(found, str)))
     answers = [_answer(file, found, services, same.get(file), with_boundaries) for file, found in checked]
     if as_json:
-        click.echo(json.dumps({"files": answers}, indent=2, ensure_ascii=False))
+        say(json.dumps({"files": answers}, indent=2, ensure_ascii=False))
     else:
         for answer in answers:
             _print(answer)
@@ -74,11 +73,11 @@ def _print(answer: dict[str, Any]) -> None:
     from tariffs.wording import counted
 
     if "refused" in answer:
-        click.echo(answer["refused"], err=True)
+        say(answer["refused"], err=True)
         return
-    click.echo(f"{answer['file']}: {answer['tariff']}, {answer['currency']}, {counted(answer['rows'], 'rows')}")
+    say(f"{answer['file']}: {answer['tariff']}, {answer['currency']}, {counted(answer['rows'], 'rows')}")
     for one in answer["findings"]:
-        click.echo(f"{answer['file']}: {one['where']}: {one['severity']} {one['rule']}: {one['text']}")
+        say(f"{answer['file']}: {one['where']}: {one['severity']} {one['rule']}: {one['text']}")
     if "boundaries" in answer:
         columns = ("when", "line", "what", "units", "unit", "price", "tag")
         lines = [tuple(one[column] for column in columns) for one in answer["boundaries"]]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from ocs.cli.output import json_option, rows, show
+from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
 LONG_S = 3_600
@@ -29,22 +29,22 @@ def verify(server: Remote, as_json: bool) -> None:
     """Prove that nothing was lost: every entry, every balance, every hold, all sums."""
 
     def text(proof: Any) -> None:
-        click.echo(
+        say(
             f"{proof['accounts']} accounts in Redis compared with {proof['entries']} entries in PostgreSQL;"
             f" {proof['absent']} accounts in PostgreSQL alone"
         )
         for currency, books in sorted(proof["sums"].items()):
-            click.echo(f"{currency}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
+            say(f"{currency}: " + ", ".join(f"{book} {amount}" for book, amount in sorted(books.items())))
         if proof["recovered"] or proof["orphaned"]:
-            click.echo(f"{proof['recovered']} entries recovered, {proof['orphaned']} records orphaned")
+            say(f"{proof['recovered']} entries recovered, {proof['orphaned']} records orphaned")
         if proof["sound"]:
-            click.echo("sound")
+            say("sound")
 
     proof = server.post("ledger", "verify", wait_s=LONG_S)
     show(proof, as_json, text)
     if not proof["sound"]:
         for found in proof["findings"]:
-            click.echo(f"WRONG {found['what']}: {found['account']}: {found['detail']}", err=True)
+            say(f"WRONG {found['what']}: {found['account']}: {found['detail']}", err=True)
         raise Refused(f"{len(proof['findings'])} findings")
 
 
@@ -54,7 +54,7 @@ def verify(server: Remote, as_json: bool) -> None:
 def rebuild(server: Remote, as_json: bool) -> None:
     """Bring every account into Redis that only PostgreSQL has; they would also come one by one, when needed."""
     done = server.post("ledger", "rebuild", wait_s=LONG_S)
-    show(done, as_json, lambda answer: click.echo(f"{answer['accounts']} accounts brought in"))
+    show(done, as_json, lambda answer: say(f"{answer['accounts']} accounts brought in"))
 
 
 @ledger.command("show")
@@ -71,6 +71,6 @@ def show_ledger(server: Remote, account: str, after_seq: int, limit: int, as_jso
         columns = [name.removeprefix("balance_") for name in ENTRY]
         rows(f"ledger of {account}", columns, lines, right=("seq", "amount", "tax", "after"))
         if found["next_after_seq"]:
-            click.echo(f"more: --after-seq {found['next_after_seq']}")
+            say(f"more: --after-seq {found['next_after_seq']}")
 
     show(server.get("accounts", account, "ledger", after_seq=after_seq, limit=limit), as_json, table)

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that change the direction of text: a Session-Id may hold any of them, and a terminal
+would obey."""
+
+
+def visible(text: str) -> str:
+    """Text from outside as a terminal may show it; line breaks and tabs stay."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def say(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """A line for the terminal: the only way anything gets there."""
+    click.echo(visible(text), nl=nl, err=err)
 
 
 def json_option(command: F) -> F:
@@ -18,7 +34,7 @@ def json_option(command: F) -> F:
 
 def show(answer: Any, as_json: bool, *tables: Callable[[Any], None]) -> None:
     if as_json:
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        say(json.dumps(answer, indent=2, ensure_ascii=False))  # JSON spells what is not visible the same way
         return
     for table in tables:
         table(answer)
@@ -55,7 +71,7 @@ def _print(title: str, table: Any) -> None:
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(Text(title, style="italic"))
+    console.print(Text(visible(title), style="italic"))
     console.print(table)
 
 
@@ -64,4 +80,4 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, list):
         return ", ".join(map(_text, value))
-    return str(value)
+    return visible(str(value)).replace("\n", "\\n").replace("\t", "\\t")

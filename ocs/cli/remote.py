@@ -11,6 +11,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from ocs.cli.output import visible
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 WAIT_S: Final = 30
@@ -20,7 +22,7 @@ class Refused(click.ClickException):
     """What the server said no to, or that there is none: exit code 1."""
 
     def __init__(self, text: str, kind: str = "") -> None:
-        super().__init__(text)
+        super().__init__(visible(text))
         self.kind = kind
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ocs.cli.history import hints, history_options, job_of, progress, rate_again
-from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, connect
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def rerate(
     show(found, as_json, lambda answer: _tables(answer, top))
     if failed:
         for trouble in failed[:top]:
-            click.echo(trouble, err=True)
+            say(trouble, err=True)
         raise Refused(f"{len(failed)} of {len(tally.corrections)} corrections were not posted")
 
 
@@ -142,7 +142,7 @@ def _tables(found: Any, top: int) -> None:
         ],
     )
     for hint in hints(found):
-        click.echo(hint)
+        say(hint)
     columns = ("time", "account", "subscriber", "service", "reference", "recorded", "corrected", "target", "amount")
     if count:
         lines = [[one[key] for key in columns] for one in found["corrections"][:top]]
@@ -153,8 +153,8 @@ def _tables(found: Any, top: int) -> None:
             right=columns[5:],
         )
     for why, pieces in found["reasons"].items():
-        click.echo(f"{pieces:,} pieces are not corrected: {why}")
+        say(f"{pieces:,} pieces are not corrected: {why}")
     if found["applied"]:
-        click.echo(f"{count - len(found['failed']):,} posted")
+        say(f"{count - len(found['failed']):,} posted")
     elif count:
-        click.echo("nothing was posted: that is what --apply does")
+        say("nothing was posted: that is what --apply does")

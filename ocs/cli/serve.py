@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocs.cli.output import say
+
 if TYPE_CHECKING:
     from ocs.config import Config
     from ocs.supervisor import Addresses
@@ -67,7 +69,7 @@ async def announce(config: Config, addresses: Addresses) -> None:
             lines += ["", *demo.lines(config, addresses.http)]
         except click.ClickException as why:
             lines += ["", f"the demo data could not be loaded: {why.message}"]
-    click.echo("\n".join([*lines, ""]))
+    say("\n".join([*lines, ""]))
 
 
 @click.command()
@@ -79,7 +81,7 @@ def check(config: Path | None, data: Path | None, demo: bool, settings: tuple[st
     found = configured(config, data, demo, settings)
     wrong = 0
     for name, trouble in asyncio.run(checks(found)):
-        click.echo(f"{name}: {trouble or 'ok'}", err=bool(trouble))
+        say(f"{name}: {trouble or 'ok'}", err=bool(trouble))
         wrong += bool(trouble)
     if wrong:
         raise click.ClickException(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong")

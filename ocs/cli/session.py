@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
 NAME = click.argument("name", metavar="SESSION")
@@ -67,7 +67,7 @@ def show_session(server: Remote, name: str, as_json: bool) -> None:
 def _push(server: Remote, name: str, what: str, as_json: bool) -> None:
     """Shows the receipt; anything but a success of the network element is a failure."""
     answer = server.post("sessions", name, what)
-    show(answer, as_json, lambda found: click.echo(f"{found['session']}: {found['result']} {found['host']}".rstrip()))
+    show(answer, as_json, lambda found: say(f"{found['session']}: {found['result']} {found['host']}".rstrip()))
     if not str(answer["result"]).startswith("2"):
         raise Refused(f"{name}: the network element did not agree ({answer['result']})")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
 NAME = click.argument("name", metavar="SUBSCRIBER")
@@ -123,4 +123,4 @@ def set_subscriber(
 def delete_subscriber(server: Remote, name: str) -> None:
     """Forget a subscriber; its account stays."""
     server.delete("subscribers", name)
-    click.echo(f"{name} deleted; its account stays")
+    say(f"{name} deleted; its account stays")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ocs.cli.output import json_option, rows, show
+from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 from ocs.cli.rerate import rerate
 from ocs.cli.tariff_prices import explain, quote
@@ -104,7 +104,7 @@ def list_tariffs(server: Remote, as_json: bool) -> None:
 def show_tariff(server: Remote, name: str, version: int | None, as_json: bool) -> None:
     """The document, as it was published."""
     found = server.get("tariffs", name, version=version)
-    show(found, as_json, lambda answer: click.echo(answer["document"]))
+    show(found, as_json, lambda answer: say(answer["document"]))
 
 
 @tariff.command("versions")

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import click
-
+from ocs.cli.output import say
 from ocs.cli.remote import Refused, Remote
 from ocs.master.documents import FILE_NAME, MEDIA_TYPES
 from tariffs.document import TariffError, form_of, needs, parse
@@ -110,4 +109,4 @@ def _versions(server: Remote, path: str, key: str) -> dict[str, int]:
 def print_published(published: Any) -> None:
     for key, several in (("name", published["files"]), ("id", published["tariffs"])):
         for one in several:
-            click.echo(f"{one[key]}: version {one['version']}{'' if one['new'] else ', unchanged'}")
+            say(f"{one[key]}: version {one['version']}{'' if one['new'] else ', unchanged'}")

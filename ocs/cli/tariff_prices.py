@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ocs.cli.output import json_option, show
+from ocs.cli.output import json_option, say, show
 from ocs.cli.remote import Remote, remote
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -84,7 +84,7 @@ def quote(
             text = f"{found['price']} {found['currency']} for {use}, by {found['tariff']}"
         else:
             text = f"no price: {found['reason']}"
-        click.echo(text)
+        say(text)
 
     show(server.ask("POST", "quote", body=_asked(subscriber, service, amount, at, facts))[0], as_json, told)
 
@@ -111,9 +111,9 @@ def explain_event(
 
     def told(found: Any) -> None:
         for line in _explanation(found["explanation"]):
-            click.echo(line)
+            say(line)
         if found["blocks"]:
-            click.echo(f"{amount}, if money pays it all: {found['price']} {found['currency']}")
+            say(f"{amount}, if money pays it all: {found['price']} {found['currency']}")
             _indented(found["blocks"])
 
     asked = _asked(subscriber, service, amount, at, facts)
@@ -131,18 +131,18 @@ def explain_entry(server: Remote, account: str, seq: int, as_json: bool) -> None
     def told(found: Any) -> None:
         why = f"{found['why']}: {found['reason']}" if found["reason"] else found["why"]
         what = f"entry {found['seq']} of {found['account']}: {found['amount']} ({why}), {found['time']}"
-        click.echo(f"{what}, against {found['counter_account']}")
+        say(f"{what}, against {found['counter_account']}")
         if found["piece"] is None:
-            click.echo("it pays no use")
+            say("it pays no use")
             return
         if any(one["seq"] == found["seq"] for one in found["piece"]["corrections"]):
-            click.echo("it corrects:")
+            say("it corrects:")
         _piece(found["piece"])
         if found["corrections"]:
-            click.echo(f"corrected by {', '.join(map(str, found['corrections']))}")
+            say(f"corrected by {', '.join(map(str, found['corrections']))}")
         if found["rating"] is not None:
             same = "the same ladder" if found["same_ladder"] else "another ladder now than the one that is kept"
-            click.echo(f"asked again, the tariff makes {same}:")
+            say(f"asked again, the tariff makes {same}:")
             _indented(_explanation(found["rating"]))
 
     show(server.get("explain", "accounts", account, "entries", str(seq)), as_json, told)
@@ -158,7 +158,7 @@ def explain_session(server: Remote, session: str, account: str | None, as_json: 
 
     def told(found: Any) -> None:
         corrected = f", corrected by {found['corrected']} since" if Decimal(found["corrected"]) else ""
-        click.echo(f"session {found['session']} of {found['account']}: {found['cost']}{corrected}")
+        say(f"session {found['session']} of {found['account']}: {found['cost']}{corrected}")
         for piece in found["pieces"]:
             _piece(piece)
 
@@ -177,33 +177,31 @@ def _piece(piece: Any) -> None:
     granted = f", {piece['granted']} granted" if piece["granted"] else ""
     flags = f" [{', '.join(piece['flags'])}]" if piece["flags"] else ""
     of = f" ({line})" if line else ""
-    click.echo(
-        f"{piece['time']} {piece['phase']} {piece['service']}{of}: {used}{granted}, costs {piece['cost']}{flags}"
-    )
+    say(f"{piece['time']} {piece['phase']} {piece['service']}{of}: {used}{granted}, costs {piece['cost']}{flags}")
     if piece["result"] not in ("ok", "no grant"):
-        click.echo(f"  {piece['result']}")
+        say(f"  {piece['result']}")
     if not piece["ladder"]:
         return
-    click.echo(f"  by {piece['tariff']}:")
+    say(f"  by {piece['tariff']}:")
     _indented(piece["ladder"], "    ")
     if piece["counters"]:
         _indented(piece["stood"])
     if piece["blocks"]:
-        click.echo("  climbed:" if piece["reproduced"] else "  climbed, as far as the records kept say:")
+        say("  climbed:" if piece["reproduced"] else "  climbed, as far as the records kept say:")
         _indented(piece["blocks"], "    ")
     for paid in piece["paid"]:
         tax = f", net {paid['net']} and tax {paid['tax']}" if paid["tax"] is not None else ""
         rate = f", exchanged at {paid['exchange_rate']}" if paid["exchange_rate"] else ""
         of_kind = "" if paid["kind"] == "money" else f" {paid['kind']}"
         after = f"bucket {paid['bucket']}: {paid['amount']}{of_kind}, leaves {paid['balance_after']}"
-        click.echo(f"  entry {paid['seq']}: {after}{tax}{rate}")
+        say(f"  entry {paid['seq']}: {after}{tax}{rate}")
     for one in piece["corrections"]:
-        click.echo(f"  entry {one['seq']} corrects it by {one['amount']} ({one['reason']}), {one['time']}")
+        say(f"  entry {one['seq']} corrects it by {one['amount']} ({one['reason']}), {one['time']}")
 
 
 def _indented(lines: Iterable[str], by: str = "  ") -> None:
     for line in lines:
-        click.echo(by + line)
+        say(by + line)
 
 
 def _explanation(told: Any) -> Iterable[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ocs.cli.output import json_option, rows, show
+from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
 NAME = click.argument("name", metavar="NAME")
@@ -47,7 +47,7 @@ def export(server: Remote, name: str, version: int | None, output: Path | None) 
         except ValueError as why:
             raise Refused(str(why)) from None
     if output is None:
-        click.echo(found, nl=False)
+        say(found, nl=False)
         return
     try:
         output.write_text(found, encoding="utf-8", newline="")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ocs.cli.history import hints, history_options, job_of, rate_again
-from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused
 
 SUMS = ("before", "after", "change", "%", "not sold")
@@ -37,7 +37,7 @@ def whatif(draft: Path, html: Path | None, top: int, processes: int | None, as_j
             raise Refused(f"{html}: {why.strerror}") from None
     show(found, as_json, _tables)
     if html is not None and not as_json:
-        click.echo(f"report with plots: {html}")
+        say(f"report with plots: {html}")
 
 
 def _sums(of: Any) -> tuple[object, ...]:
@@ -59,9 +59,9 @@ def _tables(found: Any) -> None:
         ],
     )
     for hint in hints(found):
-        click.echo(hint)
+        say(hint)
     if pieces["kept"] and pieces["kept"] == sum(pieces.values()):
-        click.echo(f"Nothing was priced by {found['tariff']} then: name the tariff it would replace with --instead-of.")
+        say(f"Nothing was priced by {found['tariff']} then: name the tariff it would replace with --instead-of.")
         return
     for currency, of in found["currencies"].items():
         lines = [(name, f"{one['pieces']:,}", *_sums(one)) for name, one in of["services"].items()]
@@ -92,5 +92,5 @@ def _tables(found: Any) -> None:
         title = f"{refused['sessions']:,} sessions would have been refused, or cut short; the first ones"
         rows(title, columns, first, right=columns[5:])
     for why, count in found["reasons"].items():
-        click.echo(f"{count:,} pieces: {why}")
-    click.echo("\n".join(["", "bear in mind:", *(f"- {one}" for one in found["limits"])]))
+        say(f"{count:,} pieces: {why}")
+    say("\n".join(["", "bear in mind:", *(f"- {one}" for one in found["limits"])]))

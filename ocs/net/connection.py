@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from ocs.net.clock import monotonic_ms, monotonic_us, now_ms
+from ocs.net.peers import GUEST
 from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.header import REQUEST
@@ -37,6 +38,8 @@ class Link(asyncio.Protocol):
         self.heard_us = self.heard_at_ms = 0  # when the octets now served arrived, on the running and the wall clock
         self.peer: Peer | None = None
         self.peer_host = ""
+        self.peer_name = GUEST
+        """Of a configured peer, for what is counted."""
         self.admitted = False
         self.open = False
         self.gone = asyncio.Event()

@@ -31,6 +31,7 @@ STR: Final = SessionTerminationRequest.code
 NAMES: Final = {CreditControlRequest.code: "CCR", STR: "STR"}
 TYPES: Final = {1: "INITIAL", 2: "UPDATE", 3: "TERMINATION", 4: "EVENT"}
 
+CODES: Final = {result: str(code) for result, code in DIAMETER.items()}
 BUSY: Final = 999
 
 Answer = ChargingAnswer | Busy
@@ -57,7 +58,10 @@ class CreditControl:
         self._counts = node.meter.counts(metrics.REQUESTS)
         self._silent = node.meter.counts(metrics.SILENT)
         self._violations = node.meter.counts(metrics.VIOLATIONS)
-        self._times = node.meter.histogram(metrics.REQUEST_TIME, "diameter", "CCR")
+        self.times = node.meter.histogram(metrics.REQUEST_TIME, "diameter", "CCR")
+        self._by_peer = node.meter.counts(metrics.PEER_REQUESTS)
+        self._lines = node.meter.counts(metrics.LINES)
+        self._finals = node.meter.counts(metrics.FINAL_UNITS)
         self._keys: dict[int, tuple[str, ...]] = {}
         self._seldom = Seldom()
         node.meter.read(metrics.IN_FLIGHT, "diameter", by=lambda: admission.in_flight)
@@ -112,6 +116,7 @@ class CreditControl:
         link.write(self.node.error(frame, error))
         name = NAMES.get(int.from_bytes(frame[5:8], "big"), "other")
         self._counts["diameter", name, "", str(int(result))] += 1
+        self._by_peer[link.peer_name, str(int(result))] += 1
         if isinstance(error, ProtocolError):
             times = self._seldom.times((link.peer_host, result))
             if times:
@@ -127,7 +132,7 @@ class CreditControl:
             logger().error("diameter.failed", peer=link.peer_host, frame=frame.hex(), times=times, exc_info=bug)
         self.refuse(frame, link, ResultCode.UNABLE_TO_COMPLY)
 
-    def count(self, ccr: CreditControlRequest, answer: Answer, heard_us: int) -> None:
+    def count(self, ccr: CreditControlRequest, answer: Answer, link: Link, service: str) -> None:
         # A number and not a pair of enumeration members: those hash in Python.
         kind = ccr.cc_request_type * 1_000 + (BUSY if isinstance(answer, Busy) else answer.result)
         key = self._keys.get(kind)
@@ -135,7 +140,12 @@ class CreditControl:
             result = ResultCode.TOO_BUSY if isinstance(answer, Busy) else DIAMETER[answer.result]
             key = self._keys[kind] = ("diameter", "CCR", TYPES.get(ccr.cc_request_type, ""), str(int(result)))
         self._counts[key] += 1
-        self._times.add(monotonic_us() - heard_us)
+        self._by_peer[link.peer_name, key[3]] += 1
+        if isinstance(answer, ChargingAnswer):
+            for line in answer.lines:
+                self._lines["diameter", service, CODES[line.result]] += 1
+                if line.final is not None:
+                    self._finals["diameter", service, line.final.action.name.lower()] += 1
 
     def silence(self) -> None:
         self._silent["diameter", "fate unknown"] += 1
@@ -152,10 +162,11 @@ class Refused(ProtocolError):
 class Exchange(Step[Answer | None]):
     """One credit-control request until its answer is written."""
 
-    __slots__ = ("_ccr", "_heard_us", "_link", "_service")
+    __slots__ = ("_ccr", "_heard_us", "_link", "_of", "_service")
 
     def __init__(self, service: CreditControl, link: Link, ccr: CreditControlRequest, request: ChargingRequest) -> None:
         self._service, self._link, self._ccr, self._heard_us = service, link, ccr, link.heard_us
+        self._of = request.inputs.service or "none"
         super().__init__(service.handle(request, service.shop, link.heard_at_ms))
 
     def done(self, answer: Answer | None) -> None:
@@ -169,7 +180,8 @@ class Exchange(Step[Answer | None]):
                     link.write(service.node.error(ccr.frame, ResultCode.TOO_BUSY, answer.reason))
                 else:
                     link.write(service.to_cca(ccr, answer, service.local).answer(ccr))
-                service.count(ccr, answer, self._heard_us)
+                service.count(ccr, answer, link, self._of)
+                service.times.add(monotonic_us() - self._heard_us)
             except Exception as bug:
                 service.failed(ccr.frame, link, bug)
         link.answered()

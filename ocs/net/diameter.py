@@ -100,6 +100,9 @@ class Node:
         self._connections = meter.counts(metrics.CONNECTIONS)
         self._disconnects = meter.counts(metrics.DISCONNECTS)
         self._dropped = meter.counts(metrics.DROPPED)
+        self._peer_connections = meter.counts(metrics.PEER_UP)
+        for name in peers.names:  # one that is down is a 0, not a gap
+            self._peer_connections[name,] = 0
         meter.read(metrics.PEERS, "diameter", by=lambda: sum(link.peer is not None for link in self._links.values()))
         self.service = service(self)
         self._tick()
@@ -171,11 +174,12 @@ class Node:
         self._links.pop(link.machine, None)
         self._by_number.pop(link.number, None)
         self._arbiter.closed(link.number)
-        why = link.ending or (type(error).__name__ if error is not None else "closed by the peer")
+        why = link.ending or ("connection broken" if error is not None else "closed by the peer")
         self._disconnects["diameter", why] += 1
         if link.peer is not None:
             logger().info("diameter.peer_down", peer=link.peer.origin_host, address=link.address, why=why)
             link.peer = None
+            self._peer_connections[link.peer_name,] -= 1
         if not self._links:
             self._emptied.set()
 
@@ -250,7 +254,12 @@ class Node:
         match action:
             case Send(octets=octets):
                 link.write(octets)
-            case Close(why=why):
+            case Close(why=why, detail=detail):
+                if detail:
+                    self._say(
+                        "diameter.not_agreed", (link.peer_host, why),
+                        peer=link.peer_host, address=link.address, why=why, detail=detail,
+                    )  # fmt: skip
                 link.finish(why)
             case DeliverRequest(frame=frame):
                 self.service(frame, link)
@@ -259,6 +268,8 @@ class Node:
             case PeerUp(peer=peer):
                 link.peer = peer
                 link.peer_host = peer.origin_host
+                link.peer_name = self.peers.name(peer.origin_host)
+                self._peer_connections[link.peer_name,] += 1
                 self._connections["diameter", "open"] += 1
                 logger().info(
                     "diameter.peer_up", peer=peer.origin_host, address=link.address, product=peer.product_name
@@ -278,7 +289,7 @@ class Node:
                 logger().info("diameter.peer_restarted", peer=host)
                 self._restarted(host)
             case Dropped(why=why):
-                self._dropped["diameter", "answer to nothing" if "hop-by-hop" in why else why] += 1
+                self._dropped["diameter", why] += 1
 
     def error(self, request: bytes, error: ProtocolError | ResultCode, why: str = "") -> bytes:
         local = self.local

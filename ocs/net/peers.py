@@ -12,6 +12,9 @@ GUEST_CONNECTIONS: Final = 8
 """Of a peer that is admitted without being listed."""
 
 
+GUEST: Final = "guest"
+
+
 class Peers:
     def __init__(self, peers: Iterable[Peer], *, admit_loopback: bool = False) -> None:
         self._peers = {peer.origin_host.lower(): peer for peer in peers}
@@ -38,6 +41,16 @@ class Peers:
         """How many connections it may hold at once."""
         peer = self._peers.get(origin_host.lower())
         return peer.connections if peer is not None else GUEST_CONNECTIONS
+
+    @property
+    def names(self) -> list[str]:
+        """Of the configured ones, as they are configured."""
+        return [peer.origin_host for peer in self._peers.values()]
+
+    def name(self, origin_host: str) -> str:
+        """As it is configured, GUEST for one that is not: what a peer says of itself names no series of ours."""
+        peer = self._peers.get(origin_host.lower())
+        return peer.origin_host if peer is not None else GUEST
 
     def profile(self, origin_host: str) -> PeerProfile:
         """What it does otherwise than the RFC says."""

@@ -67,28 +67,39 @@ PEERS          = _gauge("ocs_peers_up", "Peers connected and open", "protocol")
 CONNECTIONS    = _counter("ocs_connections_total", "Connections by how they began", "protocol", "outcome")
 DISCONNECTS    = _counter("ocs_disconnects_total", "Connections by how they ended", "protocol", "why")
 DROPPED        = _counter("ocs_messages_dropped_total", "Messages discarded as the protocol says", "protocol", "why")
+PEER_UP        = _gauge("ocs_peer_connections", "Open connections of a configured peer; of all others: guest", "peer")
+PEER_REQUESTS  = _counter("ocs_peer_requests_total", "Requests answered on the connections of a peer", "peer", "result")
+LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
+FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
 PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "result")
 SESSIONS       = _balance("ocs_sessions_open", "Charging sessions open")
 HOLDS          = _balance("ocs_holds", "Session lines that hold something")
 HELD           = _balance("ocs_held_money", "Money held, in units of the accounts' currencies", divisor=1_000_000)
 DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
+POSTED         = _counter("ocs_posted_money_total", "Money posted", "why", "direction", "currency", divisor=1_000_000)
 MARKED         = _counter("ocs_marked_usage_total", "Usage records that something was unusual about", "service", "mark")
 STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
 LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest of them", divisor=1_000, across=Across.MAX)
+STORE_MEMORY   = _gauge("ocs_store_memory_bytes", "Memory of the live store", across=Across.MAX)
+STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none", across=Across.MAX)
+STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
 JOBS           = _gauge("ocs_enforcement_jobs", "Enforcement jobs", "kind", "state")
 VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
+MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
+OPEN_FILES     = _gauge("ocs_process_open_fds", "Open file descriptors", "role")
 RESTARTS       = _counter("ocs_process_restarts_total", "Children started again after they ended", "role")
 PROCESSES      = _gauge("ocs_processes", "Children", "role", "state")
 BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", across=Across.MAX)
 # fmt: on
 
 METRICS: tuple[Metric, ...] = (
-    REQUESTS, REQUEST_TIME, IN_FLIGHT, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED, PUSHES,
-    SESSIONS, HOLDS, HELD, DEBITED, MARKED, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
-    JOBS, VIOLATIONS, CPU, RESTARTS, PROCESSES, BUILD,
+    REQUESTS, REQUEST_TIME, IN_FLIGHT, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
+    PEER_UP, PEER_REQUESTS, LINES, FINAL_UNITS, PUSHES,
+    SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
+    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 
 BY_NAME = {metric.name: metric for metric in METRICS}

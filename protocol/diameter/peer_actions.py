@@ -62,8 +62,11 @@ class Send(NamedTuple):
 
 
 class Close(NamedTuple):
+    """`why` comes from our own tables and can be counted; `detail` may quote what the peer sent, for a log."""
+
     connection: "PeerConnection"
     why: str
+    detail: str = ""
 
 
 class DeliverRequest(NamedTuple):
@@ -117,6 +120,8 @@ class Restarted(NamedTuple):
 
 
 class Dropped(NamedTuple):
+    """`why` as in Close."""
+
     connection: "PeerConnection"
     frame: bytes
     why: str

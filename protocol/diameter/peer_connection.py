@@ -182,7 +182,7 @@ class PeerConnection:
         if found is None:
             actions.append(Dropped(self, frame, f"{event.value} while {self.state.value}"))
             return
-        why = f"{event.value} while {self.state.value}" + (f": {self._wrong}" if self._wrong is not None else "")
+        why = f"{event.value} while {self.state.value}"
         todo, after = found
         before, self.state = self.state, after
         for do in todo:
@@ -201,7 +201,7 @@ class PeerConnection:
                 if hop_by_hop in self._pending:
                     actions.append(DeliverAnswer(self, frame, self._pending.pop(hop_by_hop)))
                 else:  # section 6.2.1: an answer to nothing is dropped
-                    actions.append(Dropped(self, frame, f"no request of ours has hop-by-hop id {hop_by_hop}"))
+                    actions.append(Dropped(self, frame, "answer to nothing"))
             case Do.SEND_CER:
                 cer = CapabilitiesExchangeRequest(**table.capabilities)
                 actions.append(Send(self, self._own(cer)))
@@ -232,7 +232,7 @@ class PeerConnection:
                 actions.append(PeerUp(self, self.peer))
                 self._note_origin_state(self.peer.origin_state_id, actions)
             case Do.CLOSE:
-                actions.append(Close(self, why))
+                actions.append(Close(self, why, "" if self._wrong is None else str(self._wrong)))
             case Do.HOLD_CER:
                 pass  # judged and remembered already
 

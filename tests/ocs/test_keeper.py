@@ -66,6 +66,20 @@ async def test_it_opens_copies_and_measures(servers: Servers) -> None:
         assert (both.keeper.stats.openings, both.keeper.stats.alarms) == (1, 0)
 
 
+async def test_it_counts_the_money_that_is_posted_and_the_room_there_is(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        stats = both.keeper.stats
+        await both.books.move("acct-1", 20_000_000)
+        await both.books.move("acct-1", -500_000)
+        await both.until(lambda: stats.copied >= 2 and stats.stream_entries > 0)
+        assert {(direction, currency): micro for (_, direction, currency), micro in stats.posted.items()} == {
+            ("in", "EUR"): 20_000_000,
+            ("out", "EUR"): 500_000,
+        }
+        assert stats.memory_bytes > 0
+        assert stats.memory_limit_bytes >= 0
+
+
 async def test_two_keepers_on_one_store(servers: Servers) -> None:
     async with keeping(servers) as one, keeping(servers) as other:
         for i in range(300):

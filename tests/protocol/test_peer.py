@@ -342,4 +342,4 @@ def test_no_frame_whatever_disturbs_a_state(state: State) -> None:
         connection._cer = cer()
         connection._plain = False
         for action in connection.received(frame, world.now):
-            assert not isinstance(action, Dropped) or " while " in action.why or "hop-by-hop" in action.why
+            assert not isinstance(action, Dropped) or " while " in action.why or action.why == "answer to nothing"

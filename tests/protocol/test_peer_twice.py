@@ -42,7 +42,7 @@ def test_dial_and_be_refused(result: int, apps: tuple[int, ...]) -> None:
     connection, request = dial(world)
     (close,) = connection.received(cea(request, result=result, apps=apps), world.now)
     assert isinstance(close, Close)
-    assert str(result if result != 2001 else 5010) in close.why
+    assert str(result if result != 2001 else 5010) in close.detail
 
 
 def test_dial_and_be_refused_with_the_e_bit() -> None:
@@ -52,7 +52,7 @@ def test_dial_and_be_refused_with_the_e_bit() -> None:
     answer[4] = 0x20
     (close,) = connection.received(bytes(answer), world.now)
     assert isinstance(close, Close)
-    assert "3010" in close.why
+    assert "3010" in close.detail
 
 
 @pytest.mark.parametrize("first", [ccr(), dwr(), cer(), dpr()])

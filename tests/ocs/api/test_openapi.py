@@ -41,7 +41,7 @@ def test_two_types_of_one_name_are_refused() -> None:
 
     one, other = (msgspec.defstruct("Thing", [(field, int)], module=f"of.{field}") for field in ("a", "b"))
     rows = [Operation("GET", f"/v1/{kind.__module__}", handle, "x", answer=kind) for kind in (one, other)]
-    with pytest.raises(ValueError, match="two types of the API have one name: of.a.Thing, of.b.Thing"):
+    with pytest.raises(ValueError, match="two types of the API have one name"):
         openapi(rows, "1")
 
 

@@ -134,9 +134,15 @@ async def test_requests_are_counted(desk: Office) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ocs") as client:
         await client.get("/v1/accounts/a1")
         await client.get("/v1/accounts/a1", headers={"authorization": f"Bearer {TOKEN}"})
+        await client.get("/v1/nothing-of-ours-0815")
+        await client.request("FOO", "/v1/accounts")
+        await client.put("/v1/accounts/a1", content=b" " * 2_000_000)
     assert meter.counts(REQUESTS) == {
         ("http", "get_account", "GET", "401"): 1,
         ("http", "get_account", "GET", "404"): 1,
+        ("http", "none", "", "404"): 1,
+        ("http", "none", "", "405"): 1,
+        ("http", "none", "", "413"): 1,
     }
 
 

@@ -68,6 +68,7 @@ class Stub:
 
     def to_request(self, ccr: CreditControlRequest, via: str, _settings: Settings) -> ChargingRequest:
         assert via
+        ccr.__dict__["inputs"] = SimpleNamespace(service="data")
         return cast(ChargingRequest, ccr)
 
 
