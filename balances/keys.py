@@ -1,8 +1,14 @@
-"""The only place a Redis key is spelled. `{s012}` is the hash tag of a shard: all keys of one call share it."""
+"""The only place a key is spelled, and read again. `{s012}` is the hash tag of a shard: all keys of one call share it.
+
+Session-Ids, Origin-Hosts and Idempotency-Keys are whatever their sender likes. In a key each stands as a `part`, in
+which the characters that separate parts do not occur, so no text can imitate the parts of another key: "%", "|", blanks
+and control characters are written as "%" and two hexadecimal digits. A usual Session-Id is its own key.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 from zlib import crc32
 
 SHARDS: Final = 256
@@ -23,6 +29,96 @@ PUSH: Final = "push"
 """Channel of requests to network elements (RAR, ASR)."""
 
 
+_SEPARATING: Final = re.compile(r"[%|\x00-\x20\x7f-\xa0]")
+_WRITTEN: Final = re.compile(r"%([0-9A-F]{2})")
+
+
+def part(text: str) -> str:
+    """A text as it stands in a key, without separators; `text_of` reads it."""
+    return _SEPARATING.sub(lambda found: f"%{ord(found.group()):02X}", text)
+
+
+def text_of(written: str) -> str:
+    """The text a part was made of. ValueError: no `part` was written like this."""
+    text = _WRITTEN.sub(lambda found: chr(int(found.group(1), 16)), written)
+    if part(text) != written:
+        raise ValueError(f"{written!r} is not a part of a key")
+    return text
+
+
+# --- sessions
+
+
+class SessionName(NamedTuple):
+    """What a session is called on the wire."""
+
+    session_id: str
+    sub_session: int | None = None
+    """CC-Sub-Session-Id."""
+    origin_host: str | None = None
+    """Of the client, where its Session-Ids are not unique without (charging.md section 3)."""
+
+
+def session_key(session_id: str, sub_session: int | None = None, origin_host: str | None = None) -> str:
+    """What a session is called with us: `<Session-Id>[|<CC-Sub-Session-Id>[|<Origin-Host>]]`, each a part."""
+    if sub_session is None and origin_host is None:
+        return part(session_id)
+    sub = "" if sub_session is None else f"|{sub_session}"
+    return part(session_id) + (sub if origin_host is None else f"{sub or '|'}|{part(origin_host)}")
+
+
+def session_name(key: str) -> SessionName:
+    """The inverse of `session_key`. ValueError: it made no such key."""
+    first, *more = key.split("|")
+    sub = int(more[0]) if more and more[0].isascii() and more[0].isdecimal() else None
+    name = SessionName(text_of(first), sub, text_of(more[1]) if len(more) > 1 else None)
+    if session_key(*name) != key:
+        raise ValueError(f"{key!r} is not the key of a session")
+    return name
+
+
+def session_keys_of(text: str) -> list[str]:
+    """Keys a person may mean: the key itself, or a Session-Id as it is on the wire."""
+    try:
+        session_name(text)
+    except ValueError:
+        return [part(text)]
+    return list(dict.fromkeys((text, part(text))))
+
+
+# --- what is done once
+
+
+def event_key(session: str, number: int, end_to_end: int | None = None) -> str:
+    """Once key of an event. end_to_end: of a client that uses numbers again."""
+    key = f"event {session} {number}"
+    return key if end_to_end is None else f"{key}:{end_to_end}"
+
+
+def renumbered(event: str, fingerprint: str) -> str:
+    """Once key of another event under the key of a first one."""
+    return f"{event} {fingerprint}"
+
+
+def refund_key(token: bytes) -> str:
+    """Once key that a Refund-Information from the wire names: that of an event, never of anything else."""
+    text = token.decode("utf-8", "replace")
+    return text if text.startswith("event ") else f"token {part(text)}"  # not one of ours: there is none
+
+
+def request_key(caller: str, idempotency_key: str) -> str:
+    """Once key of a request over HTTP: Idempotency-Keys are scoped to their caller."""
+    return f"http {part(caller)} {part(idempotency_key)}"
+
+
+def idempotency_key(key: str) -> str:
+    """As the caller sent it; the inverse of `request_key`."""
+    return text_of(key.rpartition(" ")[2])
+
+
+# --- in Redis
+
+
 def shard_of(account: str) -> int:
     return crc32(account.encode()) % SHARDS
 
@@ -36,7 +132,7 @@ def sessions(account_id: str) -> str:
 
 
 def once(account_id: str, key: str) -> str:
-    return f"{TAGS[shard_of(account_id)]}:once:{account_id}:{key}"
+    return f"{TAGS[shard_of(account_id)]}:once:{part(account_id)} {key}"
 
 
 def due(shard: int) -> str:
@@ -44,8 +140,14 @@ def due(shard: int) -> str:
 
 
 def due_member(account_id: str, session: str = "") -> str:
-    """Member of `due`: a session, or the account itself for its buckets."""
+    """Member of `due`: a session, or the account itself for its buckets. No key of a session has a line break."""
     return f"{account_id}\n{session}"
+
+
+def due_parts(member: str) -> tuple[str, str]:
+    """(account, session) of a member of `due`."""
+    account_id, _, session = member.rpartition("\n")
+    return account_id, session
 
 
 def ledger(shard: int) -> str:
@@ -57,13 +159,19 @@ def where(session: str) -> str:
     return f"where:{session}"
 
 
+def place(account_id: str, subscriber: str) -> str:
+    """Value of `where`."""
+    return f"{part(account_id)} {part(subscriber)}"
+
+
+def place_parts(value: str) -> tuple[str, str]:
+    """(account, subscriber)"""
+    account_id, _, subscriber = value.partition(" ")
+    return text_of(account_id), text_of(subscriber)
+
+
 def profile(identity: str) -> str:
     return f"profile:{identity}"
-
-
-def event_key(session: str, number: int) -> str:
-    """Once key of an event."""
-    return f"{session} {number}"
 
 
 class AccountKeys:

@@ -78,7 +78,7 @@ class Model:
         first = self.onces.get((charge.account, charge.once_key))
         once_key, known = charge.once_key, [first] if first else []
         if first and first.fingerprint != charge.fingerprint:
-            once_key += f" {charge.fingerprint}"
+            once_key = keys.renumbered(once_key, charge.fingerprint)
             second = self.onces.get((charge.account, once_key))
             known += [second] if second else []
         outcome, contradicts = decision.judge(

@@ -28,13 +28,13 @@ class Store:
         names: tuple[str, ...]
         if charge.phase == ops.Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
-            names = (of.account, of.sessions, of.due, of.ledger, once, f"{once} {charge.fingerprint}")
+            names = (of.account, of.sessions, of.due, of.ledger, once, keys.renumbered(once, charge.fingerprint))
             if charge.refund_of:
                 names = (*names, keys.once(charge.account, charge.refund_of))
         else:
             names = (of.account, of.sessions, of.due, of.ledger)
             if charge.phase == ops.Phase.START:  # in the same write, before it: a later request may name nobody
-                self.link.command("SET", keys.where(charge.session), f"{charge.account}\n{charge.subscriber}")
+                self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         script = "settle" if charge.phase == ops.Phase.STOP else "charge"
         return self.link.script(script, names, (pack(charge), context), _reply)
 
@@ -88,7 +88,4 @@ class Store:
 
 
 def _where(raw: bytes | None) -> tuple[str, str] | None:
-    if raw is None:
-        return None
-    account, _, subscriber = raw.decode().partition("\n")
-    return account, subscriber
+    return None if raw is None else keys.place_parts(raw.decode())

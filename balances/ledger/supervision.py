@@ -78,8 +78,7 @@ class Supervision:
         found = []
         for members in await pipe.execute():
             for member, score in members:
-                account, _, session = member.decode().partition("\n")
-                found.append(Due(account, session, int(score)))
+                found.append(Due(*keys.due_parts(member.decode()), int(score)))
         return found
 
     async def forget_where(self, account: str, sessions: list[str]) -> None:

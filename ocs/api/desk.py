@@ -166,12 +166,14 @@ class Desk:
     # ---- sessions
 
     async def session(self, session: str) -> tuple[ops.Account, ops.Session]:
-        of = await self.where(session)
-        if of is not None:
-            account, sessions = await self.read(await self.row(of))
-            for one in sessions:
-                if one.id == session:
-                    return account, one
+        """By its key, or by its Session-Id as the network says it."""
+        for key in keys.session_keys_of(session):
+            of = await self.where(key)
+            if of is not None:
+                account, sessions = await self.read(await self.row(of))
+                for one in sessions:
+                    if one.id == key:
+                        return account, one
         raise Problem("not-found", f"there is no session {session}: not open, and not closed within the hour")
 
     async def where(self, session: str) -> str | None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from balances.keys import request_key
 from ocs.api.problems import Problem
 from ocs.patterns import in_words
 
@@ -142,6 +143,8 @@ async def perform(operation: Operation, desk: Desk, caller: str, request: Reques
 def _checked(name: str, value: str) -> str:
     if name == "id" and not ID.fullmatch(value):
         raise Problem("invalid", f"id: up to 64 letters, digits and ._:@+- , found {value[:80]!r}")
+    if name == "session":  # a network element's own text
+        return value
     if len(value) > 512 or any(character < " " for character in value):
         raise Problem("invalid", f"{name}: not a name")
     return value
@@ -196,7 +199,7 @@ def _key(operation: Operation, caller: str, path: dict[str, str], keys: list[str
     if not KEY.fullmatch(keys[0]):
         raise Problem("invalid", "Idempotency-Key: 1 to 128 visible ASCII characters")
     about = hashlib.sha256(f"{operation.method} {operation.path} {sorted(path.items())}\n".encode() + canonical(raw))
-    return f"http:{caller}:{keys[0]}", about.hexdigest()
+    return request_key(caller, keys[0]), about.hexdigest()
 
 
 def canonical(raw: bytes) -> bytes:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
-from balances import ops
+from balances import keys, ops
 from ocs.api import schema
 from ocs.api.desk import BY_HAND, REMEMBER_MS
 from ocs.api.operation import Call, Operation, Reply
@@ -237,7 +237,7 @@ async def post_one(
         ),
         check,
     )
-    return Reply(posted_view(row.id, call.key.split(":", 2)[2], posted), 201)
+    return Reply(posted_view(row.id, keys.idempotency_key(call.key), posted), 201)
 
 
 async def list_ledger(call: Call) -> Reply:

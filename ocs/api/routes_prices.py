@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from balances.keys import session_keys_of
 from balances.ledger import usage
 from balances.ops import Action, Phase, Result
 from ocs.api import schema_prices as schema
@@ -200,16 +201,17 @@ async def explain_entry(call: Call) -> Reply:
 
 
 async def explain_session(call: Call) -> Reply:
-    session, query = call.path["session"], call.query
-    account = query.account
+    named, query = call.path["session"], call.query
+    account, pieces, session = query.account, list[usage.Piece](), named
+    for session in session_keys_of(named):
+        account = query.account or await call.desk.where(session)
+        pieces = await usage.of_session(call.desk.pool, account, session) if account is not None else []
+        if pieces:
+            break
     if account is None:
-        found = await call.desk.where(session)
-        if found is None:
-            raise Problem("not-found", f"there is no session {session} of the last 30 days: say whose, by `account`")
-        account = found
-    pieces = await usage.of_session(call.desk.pool, account, session)
+        raise Problem("not-found", f"there is no session {named} of the last 30 days: say whose, by `account`")
     if not pieces:
-        raise Problem("not-found", f"account {account} has no records of a session {session}")
+        raise Problem("not-found", f"account {account} has no records of a session {named}")
     cost = sum(piece.cost for piece in pieces)
     corrected = sum(one.amount for piece in pieces for one in piece.corrections)
     return Reply(schema.SessionExplained(session, account, money(cost), money(corrected), told(pieces)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from balances.keys import renumbered as renumbered_key
 from balances.ops import Action, Charge, Flag, LineOutcome, Outcome, Phase, Result
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.outcomes import OUTCOMES
@@ -47,7 +48,7 @@ def to_answer(
     token = b""
     if event and request.action is Action.DEBIT and result is Result.OK:
         renumbered = any(line.flags & Flag.RENUMBERED for line in outcome.lines)  # then its answer has its own place
-        token = (f"{charge.once_key} {charge.fingerprint}" if renumbered else charge.once_key).encode()
+        token = (renumbered_key(charge.once_key, charge.fingerprint) if renumbered else charge.once_key).encode()
     first = phase is Phase.START
     return ChargingAnswer(
         result,

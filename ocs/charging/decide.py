@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from balances.keys import event_key
+from balances import keys
 from balances.ops import (
     NO_BLOB,
     Action,
@@ -84,17 +84,13 @@ def fingerprint(request: ChargingRequest) -> str:
 
 def session_key(request: ChargingRequest, settings: Settings) -> str:
     """Session-Id with CC-Sub-Session-Id; with Origin-Host where the client's Session-Ids are not unique."""
-    session = request.session
-    if request.sub_session is not None:
-        session = f"{session}|{request.sub_session}"
-    if settings.clients and settings.clients.get(request.peer, REGULAR).session_id_not_unique:
-        session = f"{session}\t{request.peer}"
-    return session
+    not_unique = settings.clients and settings.clients.get(request.peer, REGULAR).session_id_not_unique
+    return keys.session_key(request.session, request.sub_session, request.peer if not_unique else None)
 
 
 def original_key(request: ChargingRequest, session: str) -> str:
     """Once key of what a refund gives back: our token from the debit, else the first event of the same session."""
-    return request.refund_token.decode("utf-8", "replace") if request.refund_token else event_key(session, 0)
+    return keys.refund_key(request.refund_token) if request.refund_token else keys.event_key(session, 0)
 
 
 def to_charge(
@@ -151,8 +147,7 @@ def to_charge(
         flags=flags,
     )
     if phase is Phase.EVENT:
-        once_key = event_key(session, request.number)
-        charge.once_key = f"{once_key}:{request.end_to_end}" if reused else once_key
+        charge.once_key = keys.event_key(session, request.number, request.end_to_end if reused else None)
         if request.action is Action.REFUND:
             charge.refund_of = original_key(request, session)
             charge.refund_free = service.refund_free_micro

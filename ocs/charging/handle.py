@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from balances.keys import AccountKeys
+from balances.keys import AccountKeys, renumbered
 from balances.ops import Action, Charge, Once, Outcome, Phase, Reply, Result, blob, packed
 from balances.wire import Lost, NotSent
 from ocs.charging.answer import to_answer
@@ -232,7 +232,7 @@ async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> 
     remembered_ms = charge.now_ms - charge.remember_ms + shop.settings.event_ahead_ms
     if not request.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
         return None
-    for key in (charge.once_key, f"{charge.once_key} {charge.fingerprint}"):
+    for key in (charge.once_key, renumbered(charge.once_key, charge.fingerprint)):
         remembered = await shop.event_known(charge.account, key)
         if remembered is None:
             return None

@@ -99,10 +99,10 @@ class Pushes:
 
     def _message(self, push: Push) -> Command:
         local = self._node.local
-        session, sub_session = on_the_wire(push.session)
+        name = keys.session_name(push.session)
         if push.kind == "asr":
             return AbortSessionRequest(
-                session_id=session,
+                session_id=name.session_id,
                 origin_host=local.origin_host,
                 origin_realm=local.origin_realm,
                 destination_realm=push.realm,
@@ -110,23 +110,16 @@ class Pushes:
                 auth_application_id=APPLICATION,
             )
         return ReAuthRequest(
-            session_id=session,
+            session_id=name.session_id,
             origin_host=local.origin_host,
             origin_realm=local.origin_realm,
             destination_realm=push.realm,
             destination_host=push.peer,
             auth_application_id=APPLICATION,
             re_auth_request_type=ReAuthRequestType.AUTHORIZE_ONLY,
-            cc_sub_session_id=sub_session,
+            cc_sub_session_id=name.sub_session,
             rating_group=push.rating_group,
         )
-
-
-def on_the_wire(session: str) -> tuple[str, int | None]:
-    """Session-Id and CC-Sub-Session-Id of what ocs.charging.decide.session_key made of them."""
-    session = session.partition("\t")[0]
-    head, bar, tail = session.rpartition("|")
-    return (head, int(tail)) if bar and tail.isascii() and tail.isdigit() else (session, None)
 
 
 def _result(frame: bytes | None) -> int | str:

@@ -12,7 +12,7 @@ from random import Random
 import msgspec
 import pytest
 
-from balances import ops, scripts
+from balances import keys, ops, scripts
 from balances.ops import Action, Ask, Charge, Phase, Report
 from balances.packing import fresh_account
 from tariffs.ladder import Count, Dues, Ladder, Step
@@ -198,7 +198,7 @@ class Client:
             realm="r",
             via="dra",
             action=action,
-            once_key=f"{session} {number}",
+            once_key=keys.event_key(session, number),
             remember_ms=3_600_000_000,
             idle_ms=7_200_000,
             single=rng.random() < 0.2,

@@ -77,7 +77,7 @@ class Twins:
         names = [of.account, of.sessions, of.due, of.ledger]
         if charge.phase == ops.Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
-            names += [once, f"{once} {charge.fingerprint}"]
+            names += [once, keys.renumbered(once, charge.fingerprint)]
             names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
         reply = self._call("charge", names, _encode(charge), b"inputs")
         self._same(charge.account, reply, self.model.charge(charge, b"inputs"), ops.Outcome)

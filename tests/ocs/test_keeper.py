@@ -194,7 +194,7 @@ async def open_session(both: Both, account: str, session: str, due_ms: int) -> N
     await both.books.move(account, 1_000)
     await both.books.move(account, 0, session=state, at_ms=due_ms)
     await both.books.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, session): due_ms})
-    await both.books.redis.set(keys.where(session), f"{account}\nsub")
+    await both.books.redis.set(keys.where(session), keys.place(account, "sub"))
 
 
 async def test_what_is_due_is_swept(servers: Servers) -> None:
@@ -216,7 +216,7 @@ async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Server
         closed = session_of("s;1", forget_ms=now_ms() - 1)
         await both.books.move("alice", 5, session=closed)
         due = keys.due(keys.shard_of("alice"))
-        await both.books.redis.set(keys.where("s;1"), "alice\nsub")
+        await both.books.redis.set(keys.where("s;1"), keys.place("alice", "sub"))
         await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
         await both.until(lambda: gone(both, keys.where("s;1"), keys.sessions("alice"), due))
 

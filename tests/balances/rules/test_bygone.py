@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balances import ops
+from balances.keys import event_key
 from balances.ops import Action
 from tariffs.units import Kind
 from tests.balances.rules.counterparts import ACCOUNT, HOUR, Counterparts, ask, bundle, ladder, money, use
@@ -109,7 +110,7 @@ def test_refunds_into_a_bucket_that_is_gone_share_one(rich: Counterparts) -> Non
     for number in range(1, 6):
         until_ms = rich.now_ms + HOUR
         one = ask(10, 1, unit=Kind.UNITS)
-        rich.event(one, action=Action.REFUND, number=number, refund_of="sms;1 0", refund_until_ms=until_ms)
+        rich.event(one, action=Action.REFUND, number=number, refund_of=event_key("sms;1", 0), refund_until_ms=until_ms)
     account = rich.twins.account(ACCOUNT)
     assert account is not None
     assert [bucket.amount for bucket in account.buckets if bucket.name == "refund"] == [5]

@@ -96,7 +96,7 @@ async def test_postgres_remembers_a_key_that_redis_forgot(desk: Office) -> None:
     await desk.account()
     first = await desk.top_up("20.00", key="k1")
     await desk.sync()
-    assert await desk.redis.delete(keys.once("a1", "http:admin:k1")) == 1
+    assert await desk.redis.delete(keys.once("a1", keys.request_key("admin", "k1"))) == 1
     again = await desk.top_up("20.00", key="k1")
     assert (again.status_code, again.json()) == (201, first.json())
     assert (await desk.top_up("21.00", key="k1")).status_code == 409

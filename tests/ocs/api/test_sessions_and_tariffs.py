@@ -67,7 +67,7 @@ async def test_sessions(desk: Office) -> None:
     await desk.account()
     session = open_session("pgw.example.net;1;2/3", "s1")
     await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))
-    await desk.redis.set(keys.where(session.id), "a1\ns1")
+    await desk.redis.set(keys.where(session.id), keys.place("a1", "s1"))
     listed = (await desk.call("GET", "/v1/sessions?account=a1")).json()["items"]
     path = f"/v1/sessions/{quote(session.id, safe='')}"
     shown = (await desk.call("GET", path)).json()

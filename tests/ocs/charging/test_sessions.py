@@ -199,13 +199,13 @@ def test_clients_that_reuse_numbers() -> None:
     world.send(I, **lines(mscc(10, ask={})))
     assert (world.charged[-1].key, world.charged[-1].countable) == ("1:0:2", False)
     world.send(E, requested_action=DEBIT)
-    assert world.charged[-1].once_key == f"{event_key('gw.example.net;1700000000;1', 0)}:2"
+    assert world.charged[-1].once_key == event_key("gw.example.net;1700000000;1", 0, 2)
 
 
 def test_clients_whose_session_ids_are_not_unique() -> None:
     world = World(gw_example_net=Regular(session_id_not_unique=True))
     world.send(I, **lines(mscc(10, ask={})))
-    assert world.charged[-1].session == "gw.example.net;1700000000;1\tgw.example.net"
+    assert world.charged[-1].session == "gw.example.net;1700000000;1||gw.example.net"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from balances import ops
 from ocs.enforcement.push import Receipt, push
-from ocs.net.push import Pushes, on_the_wire
+from ocs.net.push import Pushes
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
 from protocol.diameter.dictionary.credit_control import ReAuthRequest
 from tests.ocs.net.world import World, until, world
@@ -114,17 +113,3 @@ async def test_redis_restarts(redis_url: str, valkey: object) -> None:
         client.end()
         assert isinstance(await asking, Receipt)
         await until(lambda: w.count("ocs_peers_up", "diameter") == 0)
-
-
-@pytest.mark.parametrize(
-    ("key", "wire"),
-    [
-        ("a;1;2", ("a;1;2", None)),
-        ("a;1;2|0", ("a;1;2", 0)),
-        ("a;1;2|x", ("a;1;2|x", None)),
-        ("call@host\tgw.net", ("call@host", None)),
-        ("call@host|3\tgw.net", ("call@host", 3)),
-    ],
-)
-def test_keys_become_what_the_client_knows(key: str, wire: tuple[str, int | None]) -> None:
-    assert on_the_wire(key) == wire
