@@ -14,13 +14,14 @@ import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
 from ocs.charging.services import Services, service_table
 from ocs.patterns import in_words, looks
+from ocs.values import EMBEDDED, EMPTY, Listen, Secret, missing_in
 from tariffs.units import EXACT_MAX
 
 DEFAULT_FILE = Path("ocs.toml")
@@ -36,69 +37,6 @@ Name = Annotated[str, looks("[!-~]+", "a name without blanks, in ASCII", min_len
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text is meant for the operator."""
-
-
-class Secret:
-    """A value that is shown to nobody by accident: `file:PATH`, `env:NAME`, or the text itself."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        kind, _, where = text.partition(":")
-        if kind == "file":
-            try:
-                return cls(Path(where).read_text(encoding="utf-8").strip())
-            except (OSError, UnicodeDecodeError) as why:
-                raise ValueError(f"a readable file after `file:`, but {why}") from None
-        if kind == "env":
-            if where not in os.environ:
-                raise ValueError(f"an environment variable after `env:`, but {where} is not set")
-            return cls(os.environ[where])
-        return cls(text)
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret('***')" if self._value else "Secret('')"
-
-    __str__ = __repr__
-
-
-class Listen(str):
-    """`host:port` to listen on; port 0 lets the system choose. `OFF` is falsy."""
-
-    __slots__ = ()
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        if text in ("", "off"):
-            return cls()
-        host, colon, port = text.rpartition(":")
-        if not colon or not host.strip("[]") or not port.isdecimal() or int(port) > 65_535:
-            raise ValueError("`host:port` with a port from 0 to 65535, or `off`")
-        return cls(text)
-
-    @property
-    def host(self) -> str:
-        return self.rpartition(":")[0].removeprefix("[").removesuffix("]")
-
-    @property
-    def port(self) -> int:
-        return int(self.rpartition(":")[2])
 
 
 OFF = Listen()
@@ -220,28 +158,46 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Redis(Part, frozen=True):
-    url: Secret = Secret("")
-    """Empty: an embedded Valkey in the data directory."""
+    url: Secret = Secret(EMBEDDED)
+    """`embedded`: a Valkey of ours in the data directory."""
     memory_bytes_max: Annotated[int, Meta(ge=64 << 20, le=1 << 43)] = 1 << 30
     """Of the embedded one: full, it refuses; it never forgets a balance."""
 
     def __post_init__(self) -> None:
+        if self.embedded:
+            return
         scheme = self.url.reveal().partition("://")[0]
-        if self.url and scheme not in REDIS_SCHEMES:
+        if scheme not in REDIS_SCHEMES:
             later = " (cluster and sentinel are not served yet)" if scheme.startswith("redis+") else ""
-            raise ValueError(f"url as one of redis://, rediss://, unix://{later}")
+            raise ValueError(f"url as one of redis://, rediss://, unix://{later}, or `embedded`")
+        missing = missing_in(self.url.reveal())
+        if missing:
+            raise ValueError(f"url with {missing}")
+
+    @property
+    def embedded(self) -> bool:
+        return self.url.reveal() == EMBEDDED
 
 
 class Postgres(Part, frozen=True):
-    dsn: Secret = Secret("")
-    """Empty: an embedded PostgreSQL in the data directory."""
+    dsn: Secret = Secret(EMBEDDED)
+    """`embedded`: a PostgreSQL of ours in the data directory."""
     connections_max: Annotated[int, Meta(ge=2, le=100)] = 8
     """Of each process that uses it (keeper, api)."""
 
     def __post_init__(self) -> None:
+        if self.embedded:
+            return
         scheme = self.dsn.reveal().partition("://")[0]
-        if self.dsn and scheme not in ("postgres", "postgresql"):
-            raise ValueError("dsn as postgresql://...")
+        if scheme not in ("postgres", "postgresql"):
+            raise ValueError("dsn as postgresql://..., or `embedded`")
+        missing = missing_in(self.dsn.reveal())
+        if missing:
+            raise ValueError(f"dsn with {missing}")
+
+    @property
+    def embedded(self) -> bool:
+        return self.dsn.reveal() == EMBEDDED
 
 
 # --- charging -----------------------------------------------------------------------------------------------------
@@ -400,7 +356,23 @@ def load(
     return _decode(tree, origin, str(file) if file else "defaults")
 
 
+def _empty(value: Any, key: str = "") -> str | None:
+    """The key of an empty text that was given, None where there is none. It would mean a default nobody asked for."""
+    if isinstance(value, str):
+        return key if not value.strip() else None
+    if isinstance(value, dict):
+        found = (_empty(inner, f"{key}.{name}" if key else name) for name, inner in value.items())
+    elif isinstance(value, list):
+        found = (_empty(inner, f"{key}[{place}]") for place, inner in enumerate(value))
+    else:
+        return None
+    return next((one for one in found if one is not None), None)
+
+
 def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Config:
+    empty = _empty(tree)
+    if empty is not None:
+        raise ConfigError(f"{_source(origin, empty, file)}: {empty}: expected {EMPTY}")
     try:
         return msgspec.convert(tree, Config, dec_hook=_hook)
     except msgspec.ValidationError as why:
@@ -408,9 +380,15 @@ def _decode(tree: dict[str, Any], origin: Mapping[str, str], file: str) -> Confi
         what = what if at else path
         path = path if at else ""
         key = path.removesuffix("`").removeprefix(".")
-        plain = re.sub(r"\[.*?\]", "", key)
-        where = next((source for known, source in origin.items() if f"{known}.".startswith(f"{plain}.")), file)
-        raise ConfigError(f"{where}: {_explain(tree, key, in_words(what).replace('`', ''))}") from None
+        raise ConfigError(
+            f"{_source(origin, key, file)}: {_explain(tree, key, in_words(what).replace('`', ''))}"
+        ) from None
+
+
+def _source(origin: Mapping[str, str], key: str, file: str) -> str:
+    """Where the value of a key stood."""
+    plain = re.sub(r"\[.*?\]", "", key)
+    return next((source for known, source in origin.items() if f"{known}.".startswith(f"{plain}.")), file)
 
 
 def _explain(tree: dict[str, Any], key: str, what: str) -> str:

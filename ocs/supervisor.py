@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ocs.children import Child
-from ocs.config import Config, Listen, Secret
+from ocs.config import Config
 from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
 from ocs.net.claims import Claims, Holder
 from ocs.net.clock import cpu_us, monotonic_ms
@@ -41,6 +41,7 @@ from ocs.telemetry import metrics
 from ocs.telemetry.exposition import Scrape, Sums
 from ocs.telemetry.log import logger, setup
 from ocs.telemetry.process import open_files, resident_bytes
+from ocs.values import Listen, Secret
 from ocs.workers import encode_config
 
 TICK_S: Final = 0.5
@@ -133,13 +134,13 @@ class Supervisor:
         """Embedded ones, unless configured; from here on the configuration names them like any other."""
         config, loop = self._config, asyncio.get_running_loop()
         starting: dict[str, asyncio.Future[str]] = {}
-        if not config.redis.url:
+        if config.redis.embedded:
             valkey = EmbeddedValkey(
                 config.data, durability=config.durability, maxmemory_bytes=config.redis.memory_bytes_max
             )
             self._stores.append(valkey)
             starting["redis"] = loop.run_in_executor(self._threads, valkey.start)
-        if not config.postgres.dsn:
+        if config.postgres.embedded:
             postgres = EmbeddedPostgres(config.data)
             self._stores.append(postgres)
             starting["postgres"] = loop.run_in_executor(self._threads, postgres.start)

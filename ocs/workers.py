@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ocs.config import Config, Listen, Secret
+from ocs.config import Config
+from ocs.values import Listen, Secret
 
 UNFIT = 78  # children.UNFIT, which needs none of our imports
 

@@ -23,11 +23,11 @@ async def checks(config: Config) -> list[tuple[str, str]]:
 async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     yield "configuration", ""
     yield f"data directory {config.data}", _directory(config.data)
-    if config.redis.url:
+    if not config.redis.embedded:
         yield "redis.url", await _redis(config.redis.url.reveal())
     else:
         yield "redis (embedded)", _missing(find_valkey)
-    if config.postgres.dsn:
+    if not config.postgres.embedded:
         yield "postgres.dsn", await postgres_trouble(config.postgres.dsn.reveal(), WAIT_S)
     else:
         yield "postgres (embedded)", _missing(find_postgres)

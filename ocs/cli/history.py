@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ocs.cli.given import PATH, given
 from ocs.cli.remote import Refused
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ def history_options(command: F) -> F:
     """Which records, and where they are."""
     for option in (
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key of the configuration."),
-        click.option("--data", type=click.Path(path_type=Path), help="Data directory of the server (ocs-data)."),
-        click.option("--config", type=click.Path(path_type=Path), help="Configuration that says where PostgreSQL is."),
+        click.option("--data", type=PATH, help="Data directory of the server (ocs-data)."),
+        click.option("--config", type=PATH, help="Configuration that says where PostgreSQL is."),
         click.option("--processes", type=click.IntRange(1, 64), help="Default: as many as there are cores."),
-        click.option("--service", default="", help="Only this service."),
-        click.option("--subscriber", default="", help="Only this subscriber."),
-        click.option("--account", default="", help="Only this account."),
+        click.option("--service", default="", callback=given, help="Only this service."),
+        click.option("--subscriber", default="", callback=given, help="Only this subscriber."),
+        click.option("--account", default="", callback=given, help="Only this account."),
         click.option("--instead-of", multiple=True, metavar="ID", help="Also what this tariff priced; repeatable."),
         click.option("--to", "until", required=True, metavar="TIME", help="Until before this instant."),
         click.option("--from", "since", required=True, metavar="TIME", help="2026-03-01 (UTC), or RFC 3339."),

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from ocs.cli.given import PATH, given
 from ocs.cli.output import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,9 +110,9 @@ def remote(command: F) -> F:
     # Options that were declared below this decorator.
     connected.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in (
-        click.option("--data", type=click.Path(path_type=Path), help="Data directory with the token (ocs-data)."),
-        click.option("--config", type=click.Path(path_type=Path), help="Configuration that says where it is."),
-        click.option("--url", help="The server (default: as configured, http://127.0.0.1:8080)."),
+        click.option("--data", type=PATH, help="Data directory with the token (ocs-data)."),
+        click.option("--config", type=PATH, help="Configuration that says where it is."),
+        click.option("--url", callback=given, help="The server (default: as configured, http://127.0.0.1:8080)."),
     ):
         connected = option(connected)
     return connected  # type: ignore[return-value]

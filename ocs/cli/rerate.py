@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ocs.cli.given import PATH, given
 from ocs.cli.history import hints, history_options, job_of, progress, rate_again
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, connect
@@ -22,12 +23,12 @@ IN_FLIGHT: Final = 16
 
 
 @click.command("rerate")
-@click.option("--tariff", type=click.Path(path_type=Path), help="By this document: TOML or JSON.")
+@click.option("--tariff", type=PATH, help="By this document: TOML or JSON.")
 @click.option("--version", "stored", metavar="ID@N", help="By this published version.")
 @history_options
 @click.option("--apply", is_flag=True, help="Post the differences; otherwise they are only listed.")
 @click.option("--reason", default=REASON, show_default=True, help="Stands in the ledger with each correction.")
-@click.option("--url", help="The server (default: as configured, http://127.0.0.1:8080).")
+@click.option("--url", callback=given, help="The server (default: as configured, http://127.0.0.1:8080).")
 @click.option("--top", type=click.IntRange(0, 1_000_000), default=20, show_default=True, help="Length of the list.")
 @json_option
 def rerate(

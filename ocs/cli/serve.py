@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocs.cli.given import PATH
 from ocs.cli.output import say
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def options(command: Any) -> Any:
     for option in (
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key: http.listen=off"),
         click.option("--demo", is_flag=True, help="Load demo subscribers; admit any peer of this machine."),
-        click.option("--data", type=click.Path(path_type=Path), help="Where everything is kept (ocs-data)."),
-        click.option("--config", type=click.Path(path_type=Path), help="TOML file (ocs.toml, if it is there)."),
+        click.option("--data", type=PATH, help="Where everything is kept (ocs-data)."),
+        click.option("--config", type=PATH, help="TOML file (ocs.toml, if it is there)."),
     ):
         command = option(command)
     return command

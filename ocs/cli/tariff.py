@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ocs.cli.given import PATH
 from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 from ocs.cli.rerate import rerate
@@ -15,7 +16,7 @@ from ocs.cli.tariff_rates import rates
 from ocs.cli.tariff_table import tables
 from ocs.cli.whatif import whatif
 
-FILES = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+FILES = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
 NAME = click.argument("name", metavar="TARIFF")
 
 
@@ -36,7 +37,7 @@ tariff.add_command(rerate)
 @FILES
 @click.option("--boundaries", is_flag=True, help="Also the events a tester would try, with their prices.")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
-@click.option("--config", type=click.Path(path_type=Path), help="Configuration that says which services there are.")
+@click.option("--config", type=PATH, help="Configuration that says which services there are.")
 @json_option
 def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Path | None, as_json: bool) -> None:
     """Check documents and the files they name, without a server.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ocs.cli.given import PATH
 from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
@@ -34,7 +35,7 @@ def list_files(server: Remote, as_json: bool) -> None:
 @tables.command("export")
 @NAME
 @click.option("--version", type=int)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Into this file.")
+@click.option("-o", "--output", type=PATH, help="Into this file.")
 @remote
 def export(server: Remote, name: str, version: int | None, output: Path | None) -> None:
     """A table as CSV, by prefix; other files as they are."""
@@ -56,7 +57,7 @@ def export(server: Remote, name: str, version: int | None, output: Path | None) 
 
 
 @tables.command("import")
-@click.argument("file", metavar="FILE.csv", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE.csv", type=PATH)
 @click.option("--as", "name", metavar="NAME", help="What tariffs call it; default: the name of the file.")
 @remote
 def import_table(server: Remote, file: Path, name: str | None) -> None:

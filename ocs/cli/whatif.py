@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ocs.cli.given import PATH
 from ocs.cli.history import hints, history_options, job_of, rate_again
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused
@@ -15,9 +16,9 @@ SUMS = ("before", "after", "change", "%", "not sold")
 
 
 @click.command("whatif")
-@click.option("--tariff", "draft", required=True, type=click.Path(path_type=Path), help="The draft: TOML or JSON.")
+@click.option("--tariff", "draft", required=True, type=PATH, help="The draft: TOML or JSON.")
 @history_options
-@click.option("--html", type=click.Path(path_type=Path), help="Write a report with plots into this file.")
+@click.option("--html", type=PATH, help="Write a report with plots into this file.")
 @click.option("--top", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Length of the lists.")
 @json_option
 def whatif(draft: Path, html: Path | None, top: int, processes: int | None, as_json: bool, **which: Any) -> None:

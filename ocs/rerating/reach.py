@@ -19,7 +19,7 @@ class NotRunning(Exception):
 
 
 def dsn_of(config: Config) -> str:
-    return config.postgres.dsn.reveal() if config.postgres.dsn else embedded_dsn(config.data)
+    return embedded_dsn(config.data) if config.postgres.embedded else config.postgres.dsn.reveal()
 
 
 def embedded_dsn(data: Path) -> str:

@@ -8,7 +8,8 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from ocs.config import OFF, Config, ConfigError, Listen, Part, Secret, load
+from ocs.config import OFF, Config, ConfigError, Part, load
+from ocs.values import Listen, Secret
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
 
@@ -28,7 +29,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (found.diameter.origin_host, found.diameter.origin_realm) == ("ocs.example.net", "example.net")
     assert (found.durability, found.open_without_postgres, found.charging.validity_s) == ("always", False, 600)
     assert found.data == Path("ocs-data")
-    assert not found.redis.url
+    assert found.redis.embedded
+    assert found.postgres.embedded
     assert not found.diameter.admit_loopback
 
 
@@ -95,6 +97,10 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("postgres.dsn=mysql://x", "postgres: expected dsn as postgresql://"),
         ("postgres.dsn=env:NOT_SET", "postgres.dsn: expected an environment variable after env:, but NOT_SET is not"),
         ("postgres.dsn=file:/nowhere", "postgres.dsn: expected a readable file after file:"),
+        ("redis.url=redis://:6379/0", "redis: expected url with a host"),
+        ("redis.url=redis://:@h/0", "redis: expected url with the password"),
+        ("redis.url=unix://", "redis: expected url with the path of its socket"),
+        ("postgres.dsn=postgresql://ocs@/ocs", "postgres: expected dsn with a host"),
     ],
 )
 def test_what_is_wrong_is_named(override: str, says: str) -> None:
@@ -165,3 +171,54 @@ def test_the_example_has_every_key_with_its_default(tmp_path: Path) -> None:
     assert "tv" in with_examples.charging.table().by_name
     missing = [key for key in leaves(Config) if not re.search(rf"\b{key.rpartition('.')[2]} = ", text)]
     assert missing == ["charging.services"]
+
+
+@pytest.mark.parametrize("key", ["redis.url", "postgres.dsn"])
+def test_an_empty_secret_is_an_error_and_never_an_embedded_store(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").write_text(" \n")
+    monkeypatch.setenv("E", "")
+    monkeypatch.setenv("BLANK", " ")
+    monkeypatch.delenv("UNSET", raising=False)
+    name = f"OCS_{key.upper().replace('.', '__')}"
+    for value, says in (
+        ("env:E", "E is empty"),
+        ("env:BLANK", "BLANK is empty"),
+        ("env:UNSET", "UNSET is not set"),
+        ("env:", "is not set"),
+        (f"file:{tmp_path / 'empty'}", "is empty"),
+        ("", "leave the key out"),
+    ):
+        for given in ({"overrides": [f"{key}={value}"]}, {"environ": {name: value}}):
+            with pytest.raises(ConfigError, match=rf"{re.escape(key)}: expected .*{says}"):
+                load(**{"environ": {}, **given})  # type: ignore[arg-type]
+        table, _, last = key.partition(".")
+        with pytest.raises(ConfigError, match=rf"my.toml: {re.escape(key)}: expected .*{says}"):
+            from_file(f'[{table}]\n{last} = "{value}"\n', tmp_path)
+    assert load(environ={}, overrides=[f"{key}=embedded"]) == load(environ={})
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("data=", "data"),
+        ("http.listen=", "http.listen"),
+        ("log.level=", "log.level"),
+        ("diameter.tls_ca= ", "diameter.tls_ca"),
+        ('diameter.peers=[{origin_host="a", tls_subject=""}]', "diameter.peers[0].tls_subject"),
+        ('diameter.peers=[{origin_host="a", addresses=[""]}]', "diameter.peers[0].addresses[0]"),
+        ('radius.clients=[{address="::1", secret=""}]', "radius.clients[0].secret"),
+        ('charging.services.data.final={action="redirect", address=""}', "charging.services.data.final.address"),
+    ],
+)
+def test_an_empty_text_is_never_a_default(override: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f": {key}: expected a value, but it is empty")):
+        load(environ={}, overrides=[override])
+
+
+def test_addresses_of_stores_as_people_write_them() -> None:
+    for url in ("redis://h", "rediss://u:p@h:1/2", "unix:///run/valkey.sock", "redis://[::1]:6379/0"):
+        assert load(environ={}, overrides=[f"redis.url={url}"]).redis.url.reveal() == url
+    for dsn in ("postgresql://h/x", "postgres://u:p@h:1/x", "postgresql://u@/x?host=%2Frun%2Fpg&port=5432"):
+        assert load(environ={}, overrides=[f"postgres.dsn={dsn}"]).postgres.dsn.reveal() == dsn

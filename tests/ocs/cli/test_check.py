@@ -1,5 +1,6 @@
 """`ocs check` on stores that are there."""
 
+import pytest
 from click.testing import CliRunner
 
 from ocs.cli.root import cli
@@ -11,3 +12,19 @@ def test_stores_that_answer(servers: Servers, tmp_path: str) -> None:
     done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there])
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.count(": ok") == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "--data", ""],
+        ["run", "--config", ""],
+        ["ledger", "verify", "--url", ""],
+        ["ledger", "verify", "--data", ""],
+        ["tariff", "whatif", "--from", "2026-01-01", "--to", "2026-02-01", "--tariff", "x.toml", "--account", ""],
+    ],
+)
+def test_an_option_given_empty_is_not_one_left_out(words: list[str]) -> None:
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2
+    assert "it is empty: leave the option out" in done.stderr

@@ -1,0 +1,35 @@
+"""Options that may be left out but not be given empty: `--data "$DATA"` with a variable nobody set would mean the
+directory we stand in, `--account "$ACCOUNT"` every account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+EMPTY: Final = "it is empty: leave the option out for its default"
+
+
+class GivenPath(click.Path):
+    """A path that says something."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail(EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH: Final = GivenPath()
+
+
+def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Callback of an option with a text."""
+    left_out = ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT
+    if isinstance(value, str) and not value.strip() and not left_out:
+        raise click.BadParameter(EMPTY, ctx, param)
+    return value
