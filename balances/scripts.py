@@ -110,4 +110,4 @@ def allowing_oom(script: Script, name: str) -> Script:
 
 ALL: Final = {name: load(name) for name in SPECS}
 ALL["settle"] = allowing_oom(ALL["charge"], "settle")
-"""`charge` for requests that end a session: they hold nothing new."""
+"""`charge` for requests that report what was used: they are settled although memory is full."""

@@ -35,7 +35,8 @@ class Store:
             names = (of.account, of.sessions, of.due, of.ledger)
             if charge.phase == ops.Phase.START:  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
-        script = "settle" if charge.phase == ops.Phase.STOP else "charge"
+        new = charge.phase == ops.Phase.START or charge.phase == ops.Phase.EVENT
+        script = "charge" if new else "settle"  # what was used is settled although memory is full
         return self.link.script(script, names, (pack(charge), context), _reply)
 
     def post(self, post: ops.Post) -> Pending[ops.Reply]:

@@ -3,7 +3,8 @@
 A connection carries calls only while it holds a pass (nothing-is-lost.md rule 4): the server is a master, its
 replid is the one published as open, and our scripts are loaded. The pass is checked on connect, after any doubt, and
 every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
-the connection is sent once more, with the same key and the then current epoch, and after its deadline it is `Lost`.
+the connection is sent once more, with the same key and the then current epoch, unless its deadline has passed: then it
+is `Lost`. A reply that is only late is still waited for: its sender may want it (charging.md 11).
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ REFUSES: Final = (
     *("OOM", "NOREPLICAS", "MISCONF", "BUSY"),
 )
 """What a server says before it has executed anything: our first write is the record, and it is a denyoom command."""
+
+LATE_MS: Final = 10_000
+"""A reply that has not come by then is wanted by nobody."""
 
 BUFFER_MAX: Final = 64 * 1024 * 1024
 """Bytes waiting to be written above which calls are refused: the server does not read."""
@@ -76,13 +80,14 @@ class Address:
 class Call(Pending[Any]):
     """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
 
-    __slots__ = ("again", "deadline", "decode", "pack", "script", "was_cut")
+    __slots__ = ("again", "deadline", "decode", "pack", "script", "sent_ms", "wanted_until", "was_cut")
 
     def __init__(
         self,
         pack: Callable[[bytes], bytes],
         decode: Callable[[Any], Any] | None,
-        deadline: int,
+        sent_ms: int,
+        within_ms: int,
         script: str | None,
         *,
         repeatable: bool = True,
@@ -90,7 +95,10 @@ class Call(Pending[Any]):
         super().__init__()
         self.pack = pack
         self.decode = decode
-        self.deadline = deadline
+        self.sent_ms = sent_ms
+        self.deadline = sent_ms + within_ms
+        """Until then it may be sent again."""
+        self.wanted_until = sent_ms + max(within_ms, LATE_MS)
         self.script = script
         self.again = not repeatable
         self.was_cut = False
@@ -161,14 +169,15 @@ class Link(asyncio.Protocol):
         names = tuple(names)
         head: Words = ("EVALSHA", scripts.ALL[name].sha, len(names), *names)
         pack = lambda epoch: _pack((*head, epoch, *args))  # noqa: E731
-        return self._begin(Call(pack, decode, self._deadline(), name, repeatable=repeatable))
+        return self._begin(Call(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, repeatable=repeatable))
 
     def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> Call:
         """Any other command that a repeat does no harm to."""
-        return self._begin(Call(lambda epoch: _pack(words), decode, self._deadline(), None))
+        return self._begin(Call(lambda epoch: _pack(words), decode, self._now_monotonic_ms(), self._answer_ms, None))
 
-    def _deadline(self) -> int:
-        return self._now_monotonic_ms() + self._answer_ms
+    def oldest_us(self) -> int:
+        """How long the call that was sent first of those without a reply has been waiting."""
+        return (self._now_monotonic_ms() - self._flying[0].sent_ms) * 1_000 if self._flying else 0
 
     def _now_monotonic_ms(self) -> int:
         return int(self._loop.time() * 1_000)
@@ -293,7 +302,7 @@ class Link(asyncio.Protocol):
         """A command of the check itself, which needs no pass."""
         if self._transport is None:
             raise ConnectionError("connection lost")
-        call = Call(lambda epoch: _pack(words), None, self._now_monotonic_ms() + 5_000, None)
+        call = Call(lambda epoch: _pack(words), None, self._now_monotonic_ms(), 5_000, None)
         self._send(call, b"")
         return await asyncio.wait_for(call.wait(), 5)
 
@@ -346,6 +355,9 @@ class Link(asyncio.Protocol):
     def _expire(self) -> None:
         """Calls without a reply in time: their fate is unknown. Their replies, if they come, are dropped."""
         now = self._now_monotonic_ms()
-        for call in (*self._flying, *self._doubtful):
+        for call in self._doubtful:
             if call.deadline < now and not call.settled:
+                call.fail(Lost("the connection was cut, and there was no other in time"))
+        for call in self._flying:
+            if call.wanted_until < now and not call.settled:
                 call.fail(Lost("no reply in time"))

@@ -64,6 +64,8 @@ CLOCK_MS_MAX: Final = 2_000
 """A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
 CATALOG_S: Final = 30
 """Longest wait for the tariffs, with tables of many megabytes."""
+HIGH_WATER_PERCENT: Final = 90
+"""Of the live store's memory: beyond it nothing new is begun, and what is left is for settlement (charging.md 11)."""
 IPV4, IPV6 = 1, 2
 
 
@@ -73,8 +75,9 @@ IPV4, IPV6 = 1, 2
 async def worker(config: Config, parent: Parent) -> None:
     async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
         shop = build_shop(config, redis, store, pool)
-        shelf = Shelf(store.link, redis, shop)
-        node = build_node(config, parent, shop)
+        admission = build_admission(config, store)
+        shelf = Shelf(store.link, redis, shop, admission)
+        node = build_node(config, parent, shop, admission)
         tls = None
         if config.diameter.tls_listen:
             tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
@@ -237,7 +240,7 @@ def not_ready(link: Link) -> str:
 
 
 @contextlib.asynccontextmanager
-async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redis, Store]]:
+async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redis, MeteredStore]]:
     """The live store: a client for everything slow, and the connection of the hot path."""
     url = config.redis.url.reveal()
     link = Link(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
@@ -288,18 +291,22 @@ def build_shop(config: Config, redis: Redis, store: Store, pool: Any) -> Shop:
 class Shelf:
     """The published tariffs, looked at with each check of the pass and taken over when their version is new."""
 
-    def __init__(self, link: Link, redis: Redis, shop: Shop) -> None:
+    def __init__(self, link: Link, redis: Redis, shop: Shop, admission: Admission | None = None) -> None:
+        """admission: is told when the memory of the store is nearly used up"""
         self.why = "tariffs are not loaded yet"
+        self._admission = admission
         self._redis: Any = redis
         self._shop = shop
         self._version: bytes | None = None
         self._compiled: Mapping[tuple[str, int], Compiled] = {}
         self._loading: asyncio.Task[None] | None = None
-        link.extra_checks = [("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED)]
+        link.extra_checks = [("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED), ("INFO", "memory")]
         link.on_check = self._checked
 
     def _checked(self, replies: list[Any]) -> None:
-        version, projected = replies
+        version, projected, memory = replies
+        if self._admission is not None:
+            self._admission.store_is_full = used_percent(memory) >= HIGH_WATER_PERCENT
         if version is None and projected:
             self.why = ""  # master data is complete, and there is no tariff in it
         elif version is None:
@@ -353,9 +360,26 @@ class Shelf:
         logger().info("tariffs.loaded", version=version)
 
 
-def build_node(config: Config, parent: Parent, shop: Shop) -> Node:
+def used_percent(memory: bytes) -> int:
+    """How full the live store is, by its INFO of memory; 0 where it has no bound."""
+    facts = dict(line.split(b":", 1) for line in memory.split(b"\r\n") if b":" in line)
+    most = int(facts.get(b"maxmemory", 0))
+    return int(facts[b"used_memory"]) * 100 // most if most else 0
+
+
+def build_admission(config: Config, store: MeteredStore) -> Admission:
     diameter = config.diameter
-    admission = Admission(diameter.in_flight_max, diameter.peer_in_flight_max)
+    return Admission(
+        diameter.in_flight_max,
+        diameter.peer_in_flight_max,
+        wait_us=config.charging.answer_ms_max * 1_000 // 2,
+        waits=store.waits,
+        oldest_us=store.link.oldest_us,
+    )
+
+
+def build_node(config: Config, parent: Parent, shop: Shop, admission: Admission) -> Node:
+    diameter = config.diameter
     return Node(
         Local(diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name),
         Peers(diameter.peers, admit_loopback=diameter.admit_loopback),

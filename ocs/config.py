@@ -102,7 +102,7 @@ class Diameter(Part, frozen=True):
     """A connection that has not sent its CER by then is closed."""
     message_bytes_max: Octets = 65_536
     in_flight_max: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
-    """Requests of one worker without an answer; beyond it 3004 (DIAMETER_TOO_BUSY) at once."""
+    """Requests of one worker without an answer, at most: less when the store does not answer that many in time."""
     peer_in_flight_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     """The same for one connection."""
     drain_s: Annotated[int, Meta(ge=0, le=300)] = 5
@@ -270,7 +270,8 @@ class Charging(Part, frozen=True):
     remember_s: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3_600
     """How long answers of a closed session or an event are kept in Redis."""
     answer_ms_max: Annotated[int, Meta(ge=10, le=60_000)] = 800
-    """An answer not ready by then: silence, and the client repeats."""
+    """In which an answer is due: admission aims at half of it, and a call whose reply was lost is sent again until
+    then. A late answer goes out all the same."""
     refund_free_micro: Annotated[int, Meta(ge=0, le=EXACT_MAX)] = 0
     """Largest refund without its original; 0: none."""
     profiles_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000

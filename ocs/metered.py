@@ -10,6 +10,7 @@ from balances.keys import AccountKeys
 from balances.pending import Pending
 from balances.store import Store
 from balances.wire import Call, Link
+from ocs.net.admission import Waits
 from ocs.net.clock import monotonic_us
 from ocs.telemetry import metrics
 
@@ -17,6 +18,8 @@ from ocs.telemetry import metrics
 class MeteredStore(Store):
     def __init__(self, link: Link, meter: metrics.Meter) -> None:
         super().__init__(link)
+        self.waits = Waits()
+        """Of charges."""
         self._sessions = meter.counts(metrics.SESSIONS)
         self._holds = meter.counts(metrics.HOLDS)
         self._held = meter.counts(metrics.HELD)
@@ -25,7 +28,7 @@ class MeteredStore(Store):
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")
 
     def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Pending[ops.Reply]:
-        return self._metered(super().charge(charge, context, of), self._charge_time)
+        return self._metered(super().charge(charge, context, of), self._charge_time, self.waits)
 
     def post(self, post: ops.Post) -> Pending[ops.Reply]:
         return self._metered(super().post(post), self._post_time)
@@ -33,7 +36,9 @@ class MeteredStore(Store):
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]:
         return self._metered(super().sweep(sweep), self._sweep_time)
 
-    def _metered(self, call: Pending[ops.Reply], times: metrics.Histogram) -> Pending[ops.Reply]:
+    def _metered(
+        self, call: Pending[ops.Reply], times: metrics.Histogram, waits: Waits | None = None
+    ) -> Pending[ops.Reply]:
         """Counts where the reply is decoded, so that nothing is made for it but one closure."""
         assert isinstance(call, Call)
         decode: Callable[[Any], ops.Reply] | None = call.decode
@@ -41,7 +46,11 @@ class MeteredStore(Store):
         began_us = monotonic_us()
 
         def decoded(raw: Any) -> ops.Reply:
-            times.add(monotonic_us() - began_us)
+            waited_us = monotonic_us() - began_us
+            times.add(waited_us)
+            if waits is not None:
+                waits.answers += 1
+                waits.waited_us += waited_us
             reply = decode(raw)
             if reply.sessions or reply.holds or reply.held_micro:
                 self._sessions[()] += reply.sessions

@@ -55,6 +55,7 @@ class Catalog:
             for name, each in versions.items()
         }
         self._changed: dict[tuple[Tariff, ...], Tariff] = {}
+        self._emergencies: dict[str, bool] = {}
 
     def in_force(self, name: str, at_ms: int) -> tuple[Tariff | None, int]:
         """The version that counts at an instant, and when another one will; 0: none that is published yet."""
@@ -71,4 +72,12 @@ class Catalog:
         found = self._changed.get(key)
         if found is None:
             found = self._changed[key] = tariff.changed_by(promotions)
+        return found
+
+    def has_emergencies(self, service: str) -> bool:
+        """Whether there is a row for emergencies that may price a line of this service."""
+        found = self._emergencies.get(service)
+        if found is None:
+            rows = (row for versions in self.tariffs.values() for tariff in versions for row in tariff.rows)
+            found = self._emergencies[service] = any(row.is_for_emergencies(service) for row in rows)
         return found

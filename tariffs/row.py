@@ -11,6 +11,7 @@ from tariffs.counters import Tally
 from tariffs.destinations import Entry
 from tariffs.draft import Draft
 from tariffs.element_bundle import Bundle
+from tariffs.element_free import Free
 from tariffs.ladder import Step
 from tariffs.match import ENDS, Condition, Facts
 from tariffs.notation import Column, Given, laid_at
@@ -64,6 +65,13 @@ class Row:
 
     def holds(self, facts: Facts) -> bool:
         return all(condition.holds(facts) for condition in self.conditions)
+
+    def is_for_emergencies(self, service: str) -> bool:
+        """Whether it prices emergencies, of this service as far as it says."""
+        said = {"service": service}
+        return any(isinstance(element, Free) and element.emergency for element in self.elements) and all(
+            condition.holds(said) for condition in self.conditions if condition.fact in said
+        )
 
     def limit(self, attributes: Mapping[str, str]) -> int:
         """Of its counter; ValueError where an attribute does not say one."""

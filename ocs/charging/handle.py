@@ -85,8 +85,11 @@ class Shop:
         self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
 
 
-async def handle(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy | None:
-    """The answer; None is silence, so that the client asks again: whether it was charged is not known."""
+async def handle(
+    request: ChargingRequest, shop: Shop, now_ms: int, *, urgent_only: bool = False
+) -> ChargingAnswer | Busy | None:
+    """The answer; None is silence, so that the client asks again: whether it was charged is not known. `urgent_only`:
+    there is too much to do, and only an emergency is served (charging.md 11)."""
     try:
         service = shop.settings.services.by_name.get(request.inputs.service, UNKNOWN)
         if request.phase is Phase.START or request.phase is Phase.EVENT:  # what was used is settled all the same
@@ -101,6 +104,10 @@ async def handle(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingA
             return await _nobody(request, shop, now_ms)
         if request.currency is not None and profile.currency and request.currency != NUMBERS.get(profile.currency):
             return ChargingAnswer(Result.INVALID, reason=OUTCOMES[Result.INVALID].words, fault=Fault.MONEY)
+        if urgent_only:
+            quote, _ = _quote(request, shop, service, profile, now_ms)
+            if not any(rated.emergency for rated in quote):
+                return Busy("too much is outstanding")
         return await _charge(request, shop, service, profile, names, now_ms)
     except NotSent as why:
         return Busy(str(why))

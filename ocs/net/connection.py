@@ -6,6 +6,7 @@ What the machine says is done is done here; what a request means is the service'
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -48,6 +49,9 @@ class Link(asyncio.Protocol):
         self._out: list[bytes] = []
         self._met = dialled  # who dials knows whom
         self._held: list[bytes] | None = None  # frames behind a CER whose claim is undecided
+        self.waiting: deque[bytes] = deque()
+        """Requests that were read and are neither served nor refused yet; while there are any, no more are read."""
+        self._unread = False  # the peer does not read its answers
         self._tell_alive: Callable[[bool], None] | None = None
         self._ending = ""
 
@@ -87,11 +91,29 @@ class Link(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: then we do not read its requests."""
+        self._unread = True
         if self._transport is not None and not self._ending:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._transport is not None and not self._ending and self._held is None:
+        self._unread = False
+        self._read_on()
+
+    def wait(self, frame: bytes) -> None:
+        """More than is taken on or may be refused now: kept until its turn, and the peer waits too."""
+        self.waiting.append(frame)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def waited(self) -> None:
+        """All that waited is off our hands."""
+        self._read_on()
+        if self._ending and not self.in_flight:
+            self._close()
+
+    def _read_on(self) -> None:
+        held_up = self._ending or self._unread or self._held is not None or self.waiting
+        if self._transport is not None and not held_up:
             self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -99,6 +121,7 @@ class Link(asyncio.Protocol):
         self.gone.set()
         self._transport = None
         self._out.clear()
+        self.waiting.clear()
         if self._tell_alive is not None:
             self._tell(False)
         self.node.lost(self, error)
@@ -144,8 +167,7 @@ class Link(asyncio.Protocol):
             return
         for frame in held:
             self._take(frame, monotonic_ms())
-        if self._transport is not None and not self._ending:
-            self._transport.resume_reading()
+        self._read_on()
 
     # ---- answers
 
@@ -164,7 +186,7 @@ class Link(asyncio.Protocol):
     def answered(self) -> None:
         """One of its requests is off our hands."""
         self.in_flight -= 1
-        if self._ending and self.in_flight == 0:
+        if self._ending and self.in_flight == 0 and not self.waiting:
             self._close()
 
     # ---- its end
@@ -175,7 +197,7 @@ class Link(asyncio.Protocol):
             return
         self._ending = why
         self._transport.pause_reading()
-        if self.in_flight:
+        if self.in_flight or self.waiting:
             asyncio.get_running_loop().call_later(LINGER_S, self._close)
         else:
             self._close()

@@ -1,11 +1,15 @@
 """Requests of an open connection: credit control goes to charging, everything else is refused by the book.
 
 The order of checks is that of RFC 6733 section 6.1.3 and 7: overload, command and application, grammar, destination,
-then charging. Whatever a peer sends, the result is an answer or, where the design says so, silence; never an exception.
+then charging. Under overload (charging.md 11) what is not taken on is refused at once, as long as refusals take no more
+than their part of the CPU; beyond that it waits in its link, which is not read from meanwhile, and gets its turn.
+Whatever a peer sends, the result is an answer or, where the design says so, silence; never an exception.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -24,6 +28,8 @@ from ocs.telemetry.log import Seldom, logger
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import SessionTerminationRequest
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
+from protocol.diameter.dictionary.credit_values import CC_REQUEST_TYPE, SERVICE_CONTEXT_ID
+from protocol.diameter.peek import first, first_number
 from protocol.errors import ProtocolError, ResultCode
 
 CCR: Final = CreditControlRequest.code.to_bytes(3, "big")
@@ -32,6 +38,13 @@ NAMES: Final = {CreditControlRequest.code: "CCR", STR: "STR"}
 TYPES: Final = {1: "INITIAL", 2: "UPDATE", 3: "TERMINATION", 4: "EVENT"}
 
 CODES: Final = {result: str(code) for result, code in DIAMETER.items()}
+REPORTS: Final = frozenset({2, 3})
+"""Request types that report what an open session used."""
+TURN_S: Final = 0.01
+"""How often those that wait are looked at again."""
+WANTED_US: Final = 10_000_000
+"""An answer that is later than this is wanted by nobody (charging.md 11)."""
+
 BUSY: Final = 999
 
 Answer = ChargingAnswer | Busy
@@ -64,13 +77,79 @@ class CreditControl:
         self._finals = node.meter.counts(metrics.FINAL_UNITS)
         self._keys: dict[int, tuple[str, ...]] = {}
         self._seldom = Seldom()
+        self._turns: deque[Link] = deque()
+        """Connections with requests that wait."""
+        self._turning: asyncio.Handle | None = None
         node.meter.read(metrics.IN_FLIGHT, "diameter", by=lambda: admission.in_flight)
+        node.meter.read(metrics.ADMISSION, "diameter", by=lambda: admission.limit.now)
 
     def __call__(self, frame: bytes, link: Link) -> None:
         admission = self.admission
-        if admission.in_flight >= admission.in_flight_max or link.in_flight >= admission.peer_in_flight_max:
+        admission.step(link.heard_us)
+        free = admission.in_flight < admission.free_below and link.in_flight < admission.peer_free_below
+        if free and not link.waiting:
+            self._serve(frame, link)
+        elif link.waiting or not self._passed(frame, link):
+            self._wait(frame, link)
+
+    # ---- under overload
+
+    def _passed(self, frame: bytes, link: Link) -> bool:
+        """Whether it is off our hands, served or refused; else it has to wait."""
+        report = frame[5:8] == CCR and first_number(frame, CC_REQUEST_TYPE.code) in REPORTS
+        if self.admission.admits(report, link.in_flight):
+            self._serve(frame, link)
+            return True
+        began_us = monotonic_us()
+        if not self.admission.refusing.affords(began_us):
+            return False
+        if not report and self._may_be_urgent(frame):
+            self._serve(frame, link, urgent_only=True)
+        else:
             self.refuse(frame, link, ResultCode.TOO_BUSY)
-            return
+        self.admission.refusing.spend(monotonic_us() - began_us)
+        return True
+
+    def _may_be_urgent(self, frame: bytes) -> bool:
+        """Whether only rating can tell that it is no emergency, which is never refused."""
+        context = first(frame, SERVICE_CONTEXT_ID.code)
+        service = self.settings.services.of(context.decode(errors="replace"))
+        return service is not None and self.shop.catalog.has_emergencies(service.name)
+
+    def _wait(self, frame: bytes, link: Link) -> None:
+        if not link.waiting:
+            self._turns.append(link)
+        link.wait(frame)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if self._turning is None:
+            self._turning = asyncio.get_running_loop().call_later(TURN_S, self._turn)
+
+    def _turn(self) -> None:
+        """One request of each connection after the other, for as long as any is served or refused."""
+        self._turning = None
+        self.admission.step(monotonic_us())
+        turns, stuck = self._turns, 0
+        while stuck < len(turns):
+            link = turns.popleft()
+            if link.waiting and not self._passed(link.waiting[0], link):
+                stuck += 1
+                turns.append(link)
+                continue
+            stuck = 0
+            if link.waiting:
+                link.waiting.popleft()
+            if link.waiting:
+                turns.append(link)
+            else:
+                link.waited()
+        if turns:
+            self._turn_soon()
+
+    # ---- one request
+
+    def _serve(self, frame: bytes, link: Link, *, urgent_only: bool = False) -> None:
         try:
             if frame[5:8] != CCR:
                 self._other(frame, link)
@@ -85,9 +164,15 @@ class CreditControl:
         except Exception as bug:  # of ours: the peer is told, and goes on being served
             self.failed(frame, link, bug)
         else:
-            admission.in_flight += 1
+            report = ccr.cc_request_type in REPORTS
+            self.admission.take(report)
             link.in_flight += 1
-            Exchange(self, link, ccr, request)
+            handled = (
+                self.handle(request, self.shop, link.heard_at_ms, urgent_only=True)
+                if urgent_only
+                else self.handle(request, self.shop, link.heard_at_ms)
+            )
+            Exchange(self, link, ccr, request, report, handled)
 
     # ---- what is not for charging
 
@@ -147,8 +232,8 @@ class CreditControl:
                 if line.final is not None:
                     self._finals["diameter", service, line.final.action.name.lower()] += 1
 
-    def silence(self) -> None:
-        self._silent["diameter", "fate unknown"] += 1
+    def silence(self, why: str) -> None:
+        self._silent["diameter", why] += 1
 
 
 class Refused(ProtocolError):
@@ -162,18 +247,29 @@ class Refused(ProtocolError):
 class Exchange(Step[Answer | None]):
     """One credit-control request until its answer is written."""
 
-    __slots__ = ("_ccr", "_heard_us", "_link", "_of", "_service")
+    __slots__ = ("_ccr", "_heard_us", "_link", "_of", "_report", "_service")
 
-    def __init__(self, service: CreditControl, link: Link, ccr: CreditControlRequest, request: ChargingRequest) -> None:
-        self._service, self._link, self._ccr, self._heard_us = service, link, ccr, link.heard_us
+    def __init__(
+        self,
+        service: CreditControl,
+        link: Link,
+        ccr: CreditControlRequest,
+        request: ChargingRequest,
+        report: bool,
+        handled: Coroutine[Any, Any, Answer | None],
+    ) -> None:
+        self._service, self._link, self._ccr, self._report = service, link, ccr, report
+        self._heard_us = link.heard_us
         self._of = request.inputs.service or "none"
-        super().__init__(service.handle(request, service.shop, link.heard_at_ms))
+        super().__init__(handled)
 
     def done(self, answer: Answer | None) -> None:
         service, link, ccr = self._service, self._link, self._ccr
-        service.admission.in_flight -= 1
+        service.admission.off(self._report)
         if answer is None:  # charging.md section 3: of unknown fate, so the client must repeat
-            service.silence()
+            service.silence("fate unknown")
+        elif monotonic_us() - self._heard_us > WANTED_US:
+            service.silence("too late")
         else:
             try:
                 if isinstance(answer, Busy):  # certainly not charged: its sender may try another server
@@ -187,6 +283,6 @@ class Exchange(Step[Answer | None]):
         link.answered()
 
     def failed(self, error: Exception) -> None:
-        self._service.admission.in_flight -= 1
+        self._service.admission.off(self._report)
         self._service.failed(self._ccr.frame, self._link, error)
         self._link.answered()

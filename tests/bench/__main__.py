@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 
 from ocs.embedded import Durability
-from tests.bench import micro, rating, rerating, results, whole
+from tests.bench import micro, overload, rating, rerating, results, whole
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
@@ -20,7 +20,9 @@ DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 def main() -> None:
     """Exit code 0 unless something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["all", "whole", "micro", "rating", "rerating"], default="all")
+    parser.add_argument(
+        "what", nargs="?", choices=["all", "whole", "micro", "rating", "rerating", "overload"], default="all"
+    )
     parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
     parser.add_argument("--subscribers", default="1000", metavar="N[,N]", help="1000,200000 shows whether cost is flat")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
@@ -37,6 +39,8 @@ def main() -> None:
         found["rerating"] = asyncio.run(rerating.measure())
     if options.what in ("all", "whole"):
         found["whole"] = uvloop.run(_whole(options))
+    if options.what in ("all", "overload"):
+        found["overload"] = overload.rows(uvloop.run(overload.measure("always", options.seconds)))
     results.show(console, found)
     if options.save:
         results.save(found)

@@ -18,6 +18,7 @@ AIMS = {"CCR/s": ">= 12000", "worker us": "<= 60", "redis us": "<= 40", "p99 / e
 TITLES = {
     "micro": "alone, us per call (best of several)",
     "rating": "a price found, us per line (aim: <= 15 remembered; the load of a table in ms)",
+    "overload": "more outstanding than it can answer (aim: goodput >= 90 % of the best at each, nobody never answered)",
     "rerating": "history rated again (aim: >= 50000 records/s on two cores; CPU in us)",
 }
 

@@ -35,11 +35,19 @@ class Server(NamedTuple):
         report twice a second, so this is right when nothing has happened for longer than that."""
         found = processes.cpu_s(self.pid)
         found.pop("python", None)
-        async with Api(f"http://127.0.0.1:{self.metrics_port}", "", connections=1) as api:
-            text = str((await api.call("GET", ("metrics",))).body)
+        text = await self._metrics()
         for role, seconds in re.findall(r'^ocs_cpu_seconds_total\{role="(\w+)"\} (\S+)$', text, re.MULTILINE):
             found[role] = max(found.get(role, 0.0), float(seconds))
         return found
+
+    async def gauge(self, name: str) -> float:
+        """The sum over its labels."""
+        found = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", await self._metrics(), re.MULTILINE)
+        return sum(map(float, found))
+
+    async def _metrics(self) -> str:
+        async with Api(f"http://127.0.0.1:{self.metrics_port}", "", connections=1) as api:
+            return str((await api.call("GET", ("metrics",))).body)
 
     @property
     def token(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 from balances import keys
 from ocs.app import Shelf
 from ocs.master.catalog import unpack_catalog
+from ocs.net.admission import Admission
 from tariffs.catalog import Catalog
 from tests.ocs.office import FLAT, Office, office
 from tests.servers import Servers
@@ -22,10 +23,12 @@ class Worker:
         self.redis = desk.redis
         self.link = cast(Any, SimpleNamespace())
         self.shop = cast(Any, SimpleNamespace(catalog=Catalog()))
-        self.shelf = Shelf(self.link, desk.redis, self.shop)
+        self.admission = Admission(100, 100)
+        self.memory = b""
+        self.shelf = Shelf(self.link, desk.redis, self.shop, self.admission)
 
     async def check(self) -> None:
-        replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED)]
+        replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]
         self.link.on_check(replies)
 
     async def settled(self) -> None:
@@ -55,6 +58,16 @@ async def test_it_follows_what_is_published(servers: Servers) -> None:
         await worker.settled()
         assert worker.shop.catalog.tariffs["flat"] == first.tariffs["flat"]  # the same, not compiled again
         assert worker.shop.catalog.exchanges.at("USD", "EUR", 1_800_000_000_000) is not None
+
+
+async def test_a_store_that_is_nearly_full_is_told_to_admission(servers: Servers) -> None:
+    """`Stream high-water: new sessions and events refused, settlement continues` (charging.md 11)."""
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        for used, most, full in ((899, 1_000, False), (900, 1_000, True), (899, 1_000, False), (10**12, 0, False)):
+            worker.memory = b"# Memory\r\nused_memory:%d\r\nmaxmemory:%d\r\n" % (used, most)
+            await worker.settled()
+            assert worker.admission.store_is_full is full
 
 
 async def test_the_loop_goes_on_and_the_newest_wins(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

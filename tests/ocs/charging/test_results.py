@@ -8,6 +8,7 @@ import pytest
 
 from balances import ops
 from balances.ops import Flag
+from ocs.charging.request import Busy, ChargingAnswer
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
     FinalUnitAction,
@@ -21,7 +22,7 @@ from protocol.diameter.dictionary.credit_values import (
     SERVICE_IDENTIFIER,
 )
 from protocol.diameter.dictionary.tgpp_charging import ImsInformation, ServiceInformation
-from tests.ocs.charging.wire import IMSI, VOICE, E, I, T, U, codes, lines, mscc
+from tests.ocs.charging.wire import IMSI, VOICE, E, I, T, U, ccr, codes, lines, mscc
 from tests.ocs.charging.world import EURO, World
 
 MB = 2**20
@@ -218,3 +219,18 @@ def test_emergency_is_never_refused() -> None:
     called = ServiceInformation(ims_information=ImsInformation(called_party_address="tel:112"))
     answer = world.send(I, service_context_id=VOICE, service_information=called)
     assert (answer.result_code, answer.granted_service_unit.cc_time) == (2001, 300)
+
+
+def test_under_overload_only_an_emergency_is_served() -> None:
+    """`New sessions and events are refused first ...; emergency never` (charging.md 11)."""
+    world = World()
+    world.subscriber("msisdn:491700000001")
+    for number, served in (("tel:112", True), ("tel:491700000002", False)):
+        called = ServiceInformation(ims_information=ImsInformation(called_party_address=number))
+        asked = ccr(I, service_context_id=VOICE, service_information=called)
+        answer = world.answer(asked, urgent_only=True)
+        assert isinstance(answer, ChargingAnswer if served else Busy)
+    assert len(world.charged) == 1
+    catalog = world.shop.catalog
+    assert catalog.has_emergencies("voice")
+    assert not catalog.has_emergencies("data")

@@ -147,8 +147,11 @@ class World:
 
     # ---- traffic
 
-    def answer(self, asked: CreditControlRequest, via: str = "gw.example.net") -> ChargingAnswer | Busy | None:
-        coroutine = handle(to_request(asked, via, self.shop.settings), self.shop, self.now_ms)
+    def answer(
+        self, asked: CreditControlRequest, via: str = "gw.example.net", *, urgent_only: bool = False
+    ) -> ChargingAnswer | Busy | None:
+        request = to_request(asked, via, self.shop.settings)
+        coroutine = handle(request, self.shop, self.now_ms, urgent_only=urgent_only)
         try:
             coroutine.send(None)
         except StopIteration as stop:

@@ -257,7 +257,8 @@ async def test_a_store_that_did_not_take_it() -> None:
 
 async def test_beyond_the_bound_it_is_too_busy_at_once() -> None:
     async with world() as w:
-        w.admission.in_flight_max = 5
+        w.admission.limit.now = w.admission.limit.most = 5
+        w.admission.free_below = 4
         w.stub.hold = True
         client = await (await w.client()).open()
         client.send(*(ccr(number) for number in range(8)), dwr())
@@ -275,7 +276,7 @@ async def test_beyond_the_bound_it_is_too_busy_at_once() -> None:
 
 async def test_one_peer_cannot_take_everything() -> None:
     async with world() as w:
-        w.admission.peer_in_flight_max = 2
+        w.admission.peer_in_flight_max = w.admission.peer_free_below = 2
         w.stub.hold = True
         greedy, modest = await (await w.client()).open("a.net"), await (await w.client()).open("b.net")
         greedy.send(*(ccr(number) for number in range(5)))
@@ -288,7 +289,6 @@ async def test_one_peer_cannot_take_everything() -> None:
 async def test_who_does_not_read_is_not_read_from() -> None:
     async with world() as w:
         client = await (await w.client()).open()
-        w.admission.in_flight_max = 10**9
         request = ccr(0)
         sent = 0
         try:

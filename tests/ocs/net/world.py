@@ -35,6 +35,7 @@ from protocol.diameter.message import Command
 from protocol.diameter.peer import Local, Timers
 from protocol.diameter.types import Address
 from protocol.errors import ResultCode
+from tariffs.catalog import Catalog
 
 LOCAL = Local("ocs.example.net", "example.net", (Address(1, b"\x7f\0\0\1"),), origin_state_id=7)
 LISTED = (
@@ -42,7 +43,7 @@ LISTED = (
     Peer(origin_host="two.example.net", connections=2),
     Peer(origin_host="far.example.net", addresses=("203.0.113.0/24",)),
 )
-SHOP = cast(Shop, SimpleNamespace(settings=Settings()))
+SHOP = cast(Shop, SimpleNamespace(settings=Settings(), catalog=Catalog()))
 FAST = Timers(capabilities_ms=600, watchdog_ms=30_000, disconnect_ms=600)
 
 
@@ -56,7 +57,9 @@ class Stub:
         self.raises: Exception | None = None
         self.answer: ChargingAnswer | Busy | None = ChargingAnswer(Result.OK, ())
 
-    async def handle(self, request: ChargingRequest, _shop: object, now_ms: int) -> ChargingAnswer | Busy | None:
+    async def handle(
+        self, request: ChargingRequest, _shop: object, now_ms: int, *, urgent_only: bool = False
+    ) -> ChargingAnswer | Busy | None:
         assert now_ms > 1_700_000_000_000
         self.requests.append(cast(CreditControlRequest, request))
         if self.raises is not None:
