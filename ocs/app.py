@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ipaddress
 import itertools
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ import msgspec
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from balances import keys
 from balances.migrate import MigrationError, migrate
 from balances.store import Store
 from balances.wire import Link
@@ -31,7 +29,6 @@ from ocs.config import Config
 from ocs.enforcement.push import push
 from ocs.keeper import Keeper
 from ocs.master.bring_in import bring_in
-from ocs.master.catalog import FIELDS, Compiled, unpack_catalog
 from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
 from ocs.metered import MeteredStore
@@ -45,6 +42,7 @@ from ocs.net.push import Pushes
 from ocs.net.tls import server_context
 from ocs.parent import Parent, Unfit
 from ocs.rescue import Rescue
+from ocs.shelf import Shelf
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
 from protocol.diameter.peer import Local, Timers
@@ -54,18 +52,12 @@ from tariffs.catalog import Catalog
 Redis = redis.asyncio.Redis
 
 TROUBLE: Final = (OSError, RedisError)
-NEWEST_S: Final = 1.0
-"""How long whoever wants the newest tariffs waits for Redis to name them."""
 LOOK_S: Final = 0.25
 """How often a process looks whether it is ready."""
 EVER_MS: Final = 200 * 365 * 86_400_000
 """A price may be asked for any time."""
 CLOCK_MS_MAX: Final = 2_000
 """A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
-CATALOG_S: Final = 30
-"""Longest wait for the tariffs, with tables of many megabytes."""
-HIGH_WATER_PERCENT: Final = 90
-"""Of the live store's memory: beyond it nothing new is begun, and what is left is for settlement (charging.md 11)."""
 IPV4, IPV6 = 1, 2
 
 
@@ -76,7 +68,7 @@ async def worker(config: Config, parent: Parent) -> None:
     async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
         shop = build_shop(config, redis, store, pool)
         admission = build_admission(config, store)
-        shelf = Shelf(store.link, redis, shop, admission)
+        shelf = Shelf(store.link, redis, shop, TROUBLE, admission)
         node = build_node(config, parent, shop, admission)
         tls = None
         if config.diameter.tls_listen:
@@ -165,7 +157,7 @@ async def api(config: Config, parent: Parent) -> None:
     ):
         shop = build_shop(config, redis, store, pool)
         shop.settings = msgspec.structs.replace(shop.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
-        shelf = Shelf(store.link, redis, shop)
+        shelf = Shelf(store.link, redis, shop, TROUBLE)
         desk = Desk(
             pool,
             redis,
@@ -286,85 +278,6 @@ def build_shop(config: Config, redis: Redis, store: Store, pool: Any) -> Shop:
         event_known=rescue.event_known,
         jitter=jitter(),
     )
-
-
-class Shelf:
-    """The published tariffs, looked at with each check of the pass and taken over when their version is new."""
-
-    def __init__(self, link: Link, redis: Redis, shop: Shop, admission: Admission | None = None) -> None:
-        """admission: is told when the memory of the store is nearly used up"""
-        self.why = "tariffs are not loaded yet"
-        self._admission = admission
-        self._redis: Any = redis
-        self._shop = shop
-        self._version: bytes | None = None
-        self._compiled: Mapping[tuple[str, int], Compiled] = {}
-        self._loading: asyncio.Task[None] | None = None
-        link.extra_checks = [("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED), ("INFO", "memory")]
-        link.on_check = self._checked
-
-    def _checked(self, replies: list[Any]) -> None:
-        version, projected, memory = replies
-        if self._admission is not None:
-            self._admission.store_is_full = used_percent(memory) >= HIGH_WATER_PERCENT
-        if version is None and projected:
-            self.why = ""  # master data is complete, and there is no tariff in it
-        elif version is None:
-            self.why = "master data is not in Redis yet"
-        elif version != self._version and self._loading is None:
-            # One at a time. What is published meanwhile is seen by the next check, and wins.
-            self._loading = asyncio.ensure_future(self._load())
-
-    async def newest(self) -> None:
-        """Take over what is published by now: for those who would rather wait than be told the price of before."""
-        if self._loading is not None:
-            await asyncio.wait([self._loading])
-        try:
-            async with asyncio.timeout(NEWEST_S):
-                version = await self._redis.hget(keys.CATALOG, "version")
-        except TROUBLE:
-            return  # whoever goes on to the store is told there
-        if version != self._version:
-            self._loading = self._loading or asyncio.ensure_future(self._load())
-            await asyncio.wait([self._loading])
-
-    async def _load(self) -> None:
-        try:
-            async with asyncio.timeout(CATALOG_S):
-                version, *packed = await self._redis.hmget(keys.CATALOG, "version", *FIELDS)
-            if version is not None:
-                self._version = version
-                await self._take(int(version), packed)
-        except TROUBLE:
-            pass  # Redis is away: the next check tries again
-        except Exception as why:  # of a newer version of ours: the old tariffs serve on
-            logger().error("tariffs.not_understood", why=str(why))
-            self.why = self.why and f"tariffs cannot be read: {why}"
-        finally:
-            self._loading = None
-
-    async def _take(self, version: int, packed: list[bytes | None]) -> None:
-        # A table of 200,000 prefixes takes a second to compile, in which this loop charges on: without stops to collect
-        # garbage, of which there is none among so many new objects, nor later among what stays.
-        loop = asyncio.get_running_loop()
-        gc.disable()
-        try:
-            unpacked = await loop.run_in_executor(None, unpack_catalog, version, packed, self._compiled)
-        finally:
-            gc.enable()
-        self._shop.catalog, self._compiled = unpacked.catalog, unpacked.compiled
-        gc.freeze()
-        self.why = ""
-        for trouble in unpacked.troubles:
-            logger().error("tariff.not_understood", version=version, why=trouble)
-        logger().info("tariffs.loaded", version=version)
-
-
-def used_percent(memory: bytes) -> int:
-    """How full the live store is, by its INFO of memory; 0 where it has no bound."""
-    facts = dict(line.split(b":", 1) for line in memory.split(b"\r\n") if b":" in line)
-    most = int(facts.get(b"maxmemory", 0))
-    return int(facts[b"used_memory"]) * 100 // most if most else 0
 
 
 def build_admission(config: Config, store: MeteredStore) -> Admission:

@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 
 from balances import keys
-from ocs.app import Shelf
+from ocs.app import TROUBLE
 from ocs.master.catalog import unpack_catalog
 from ocs.net.admission import Admission
+from ocs.shelf import Shelf
 from tariffs.catalog import Catalog
 from tests.ocs.office import FLAT, Office, office
 from tests.servers import Servers
@@ -25,7 +26,7 @@ class Worker:
         self.shop = cast(Any, SimpleNamespace(catalog=Catalog()))
         self.admission = Admission(100, 100)
         self.memory = b""
-        self.shelf = Shelf(self.link, desk.redis, self.shop, self.admission)
+        self.shelf = Shelf(self.link, desk.redis, self.shop, TROUBLE, self.admission)
 
     async def check(self) -> None:
         replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]
@@ -75,7 +76,7 @@ async def test_the_loop_goes_on_and_the_newest_wins(servers: Servers, monkeypatc
         time.sleep(0.2)
         return unpack_catalog(*arguments)
 
-    monkeypatch.setattr("ocs.app.unpack_catalog", slow)
+    monkeypatch.setattr("ocs.shelf.unpack_catalog", slow)
     async with office(servers) as desk:
         worker = Worker(desk)
         await desk.tariff()
@@ -111,7 +112,7 @@ async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatc
         time.sleep(0.1)
         return unpack_catalog(*arguments)
 
-    monkeypatch.setattr("ocs.app.unpack_catalog", slow)
+    monkeypatch.setattr("ocs.shelf.unpack_catalog", slow)
     async with office(servers) as desk:
         worker = Worker(desk)
         await worker.shelf.newest()
@@ -141,6 +142,6 @@ async def test_what_is_there_serves_on_when_redis_is_away(
         await desk.tariff()
         await worker.shelf.newest()
         monkeypatch.setattr(worker.shelf, "_redis", SimpleNamespace(hget=fails))
-        monkeypatch.setattr("ocs.app.NEWEST_S", 0.05)
+        monkeypatch.setattr("ocs.shelf.NEWEST_S", 0.05)
         await worker.shelf.newest()
         assert worker.versions == {"flat": 1}
