@@ -11,10 +11,10 @@ import msgspec
 from balances import ops
 from balances.ops import Line, State, Take, Window
 from balances.packing import unpack_ladder
-from balances.purse import Mode, Purse
+from balances.purse import Mode, Purse, credit_of
 from tariffs.climb import climb
 from tariffs.ladder import COUNT_UNITS, Count, Ladder, tier_of
-from tariffs.units import EXACT_MAX, Kind, TooLarge
+from tariffs.units import EXACT_MAX, Kind
 
 
 class Books:
@@ -23,6 +23,7 @@ class Books:
     def __init__(self, account: ops.Account, now_ms: int) -> None:
         self.account = account
         self.now_ms = account.clock_ms = max(now_ms, account.clock_ms)
+        self._limit = credit_of(account)
         self.entries: list[ops.Entry] = []
         self.usages: list[ops.Usage] = []
         self.crossings: list[str] = []
@@ -40,7 +41,7 @@ class Books:
         return bucket
 
     def purse(self, mode: Mode, own: dict[int, int]) -> Purse:
-        return Purse(self.account, self.now_ms, mode, own)
+        return Purse(self.account, self._limit, self.now_ms, mode, own)
 
     def counter(self, key: str) -> ops.Counter | None:
         return next((counter for counter in self.account.counters if counter.key == key), None)
@@ -83,7 +84,7 @@ class Books:
             if 0 < counter.until_ms <= at_ms and counter.window == Window.RENEWS:
                 counter.used = counter.until_ms = 0
             counter.until_ms = counter.until_ms or at_ms + count.window_ms
-        counter.used += used
+        counter.used = min(counter.used + used, EXACT_MAX)  # past every bound it says no more
         counter.held += held
 
     def enter(self, bucket: ops.Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> None:
@@ -95,6 +96,24 @@ class Books:
         self.entries.append(
             ops.Entry(self.account.seq, bucket.id, bucket.kind, amount, bucket.amount, counter_account, why, line)
         )
+
+    def room_in(self, bucket: ops.Bucket) -> int:
+        """The most that may still come into it: what the account has of a kind stays below 2**53 together."""
+        others = (other for other in self.account.buckets if other is not bucket and other.kind == bucket.kind)
+        return EXACT_MAX - sum(max(other.amount, 0) for other in others) - bucket.amount
+
+    def payable(self, line: Line) -> int:
+        """Money that a line may still be charged: neither the debt of the account nor what the line has paid passes
+        2**53 (charging.md section 2)."""
+        return min(EXACT_MAX, self.sure_bucket(ops.MAIN).amount + EXACT_MAX, EXACT_MAX - line.debited)
+
+    def countable(self, ladder: Ladder, units: int) -> int:
+        """How many of `units` can be held: the counters they feed stay below 2**53."""
+        for count in ladder.counts:
+            counter = self.counter(count.key) if count.what == COUNT_UNITS else None
+            if counter is not None:
+                units = min(units, EXACT_MAX - counter.held)
+        return units
 
     def record(self, kind: str, **fields: Any) -> ops.Record:
         """What this operation did, so far."""
@@ -213,19 +232,17 @@ class Books:
                 keep -= part
 
     def _worth(self, line: Line, ladder: Ladder, units: int, at_ms: int) -> int:
-        try:
-            return climb(
-                ladder,
-                copy.copy(line),
-                units,
-                self.counters(ladder, with_held=True, at_ms=at_ms),
-                self.purse(Mode.ALONE, {}),
-                at_ms=at_ms,
-                ms_per_unit=ms_per_unit(line.unit),
-                grant=False,
-            ).cost
-        except TooLarge:
-            return 0
+        return climb(
+            ladder,
+            copy.copy(line),
+            units,
+            self.counters(ladder, with_held=True, at_ms=at_ms),
+            self.purse(Mode.ALONE, {}),
+            at_ms=at_ms,
+            ms_per_unit=ms_per_unit(line.unit),
+            grant=False,
+            most=EXACT_MAX,
+        ).cost
 
     def release(self, line: Line, at_ms: int) -> None:
         own, granted = self.take_up(line)
@@ -280,37 +297,50 @@ class Books:
         at_ms: int,
         since_ms: int,
         index: int,
-    ) -> tuple[int, list[Take]]:
+    ) -> tuple[int, list[Take], int]:
         """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
-        from whatever is free, and then from the main bucket. Returns the money, and who paid."""
+        from whatever is free, and then from the main bucket. Returns the money, who paid, and the units charged: fewer
+        where an amount would pass 2**53 (charging.md section 2)."""
         ms = ms_per_unit(line.unit)
         from_ms = at_ms - used * ms
         within = min(used, granted)
         purse = self.purse(Mode.OWN, own)
         purse.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
         values = self.counters(ladder, with_held=False, at_ms=from_ms)
-        cost = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False).cost
+        most = self.payable(line)
+        done = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False, most=most)
+        cost, covered = done.cost, done.units
         takes = purse.takes()
         for take in takes:
             if take.bucket in own:
                 own[take.bucket] = max(own[take.bucket] - take.amount, 0)
-        if used > within:
+        if used > within and covered == within:
             self.put_back(line, own, 0, at_ms)  # others' money on the same tier must not pay it
             own.clear()
             purse = self.purse(Mode.OPEN, {})
             for take in takes:
                 purse.note(take.bucket, take.amount)
             for count in ladder.counts:
-                values[count.key] = values.get(count.key, 0) + (within if count.what == COUNT_UNITS else cost)
-            cost += climb(
-                ladder, line, used - within, values, purse, at_ms=from_ms + within * ms, ms_per_unit=ms, grant=False
-            ).cost
+                value = values.get(count.key, 0) + (within if count.what == COUNT_UNITS else cost)
+                values[count.key] = min(value, EXACT_MAX)
+            done = climb(
+                ladder,
+                line,
+                used - within,
+                values,
+                purse,
+                at_ms=from_ms + within * ms,
+                ms_per_unit=ms,
+                grant=False,
+                most=most - cost,
+            )
+            cost, covered = cost + done.cost, covered + done.units
             takes = purse.takes()
         self.debit(takes, index)
         for count in ladder.counts:
-            self.feed(count, from_ms, used if count.what == COUNT_UNITS else cost, 0)
+            self.feed(count, from_ms, covered if count.what == COUNT_UNITS else cost, 0)
         line.debited += cost
-        return cost, takes
+        return cost, takes, covered
 
     def standing(self, ladder: Ladder | None, at_ms: int) -> list[ops.Feed]:
         """Counters the steps of a ladder depend on, as they stand: with them its price can be shown later."""

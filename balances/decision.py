@@ -25,7 +25,7 @@ from balances.packing import unpack_ladder
 from balances.purse import Mode
 from tariffs.climb import climb
 from tariffs.ladder import Ladder
-from tariffs.units import EXACT_MAX, TooLarge
+from tariffs.units import EXACT_MAX
 
 
 def asked_ladder(ask: Ask) -> Ladder | None:
@@ -38,6 +38,8 @@ def fresh_line(ask: Ask, now_ms: int) -> Line:
 
 
 def wanted(ask: Ask, *, event: bool = False) -> int:
+    if event and ask.asked < 0:  # an amount of zero was named
+        return 0
     want = ask.asked if ask.asked > 0 else ask.default
     if not event:
         want = max(want, ask.minimum)
@@ -199,12 +201,18 @@ class Decision:
             purse = self.books.purse(Mode.OWN, own)
             purse.used_ms = min(self.since_ms[id(line)], instant_ms)
             values = self.books.counters(ladder, with_held=False, at_ms=instant_ms)
-            try:
-                return climb(
-                    ladder, copy.copy(line), used, values, purse, at_ms=instant_ms, ms_per_unit=0, grant=False
-                ).cost
-            except TooLarge:
-                return EXACT_MAX
+            done = climb(
+                ladder,
+                copy.copy(line),
+                used,
+                values,
+                purse,
+                at_ms=instant_ms,
+                ms_per_unit=0,
+                grant=False,
+                most=EXACT_MAX,
+            )
+            return done.cost if done.units == used else EXACT_MAX
 
         return before_ms if cost_at(before_ms) <= cost_at(after_ms) else after_ms
 
@@ -213,7 +221,8 @@ class Decision:
         books, charge = self.books, self.charge
         packed = ops.blob(line.ladder) or ops.blob(ask.ladder)
         ladder = unpack_ladder(packed) if packed else None
-        bound = charge.overrun_factor * (granted or max(ask.maximum, 1))
+        factor, quota = charge.overrun_factor, ask.maximum or ask.default
+        bound = min(max(factor * granted, quota) if granted else factor * quota, EXACT_MAX)
         if charge.phase == Phase.RECORD:
             bound = EXACT_MAX
         if ladder is None:
@@ -230,8 +239,6 @@ class Decision:
                         unit, suspense = other, amount
             if reported > bound:
                 suspense, reported = suspense + reported - bound, bound
-            if suspense:
-                mark |= Flag.SUSPENSE
             bound -= reported
             if reported > granted and measured:
                 mark |= Flag.OVERRUN
@@ -242,13 +249,16 @@ class Decision:
                 if not ms:
                     at_ms = self.priced_at(line, ladder, report, reported, own)
                 counters = books.standing(ladder, at_ms - reported * ms)
-                cost, _ = books.settle(
+                cost, _, charged = books.settle(
                     line, ladder, reported, granted, own, at_ms, self.since_ms[id(line)], len(books.usages)
                 )
                 granted = max(granted - reported, 0)
+                suspense, reported = suspense + reported - charged, charged
+            if suspense:
+                mark |= Flag.SUSPENSE
             self.moved = self.moved or reported > 0 or suspense > 0
             self.outcomes[index].cost += cost
-            self.cost += cost
+            self.cost = min(self.cost + cost, EXACT_MAX)
             self.last_usage[index] = self.usage(
                 ask,
                 unit,

@@ -12,7 +12,7 @@ from balances.ops import Action, Ask, Flag, Result
 from balances.purse import Mode, Purse
 from tariffs.climb import climb
 from tariffs.ladder import COUNT_UNITS
-from tariffs.units import Kind, share
+from tariffs.units import EXACT_MAX, Kind, share
 
 
 class Events(Decision):
@@ -43,23 +43,33 @@ class Events(Decision):
     def _debit_one(self, ask: Ask, why: int, paid: ops.Once) -> None:
         books, line = self.books, fresh_line(ask, self.books.now_ms)
         event_ms, ms = self.charge.event_ms, ms_per_unit(ask.unit)
-        want, units, cost = wanted(ask, event=True), 0, 0
+        want, units, suspense, cost = wanted(ask, event=True), 0, 0, 0
         ladder, packed = asked_ladder(ask), ops.blob(ask.ladder)
         counters = books.standing(ladder, event_ms)
-        if why == Result.OK and ladder is not None:
-            purse = books.purse(Mode.OPEN, {})
-            values = books.counters(ladder, with_held=True, at_ms=event_ms)
+        if why == Result.OK and want == 0:  # costs nothing, and is on record (charging.md section 9)
+            self.moved = True
+        elif why == Result.OK and ladder is not None:
             units = climb(
-                ladder, copy.copy(line), want, values, purse, at_ms=event_ms, ms_per_unit=ms, grant=True
+                ladder,
+                copy.copy(line),
+                books.countable(ladder, want),
+                books.counters(ladder, with_held=True, at_ms=event_ms),
+                purse := books.purse(Mode.OPEN, {}),
+                at_ms=event_ms,
+                ms_per_unit=ms,
+                grant=True,
+                most=books.payable(line),
             ).units
             if units == 0 or (ask.whole and units < want):
                 why, units = Result.CREDIT_LIMIT, 0
             else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
                 books.hold(line, purse.takes(), units, packed, event_ms, books.now_ms)
                 own, _ = books.take_up(line)
-                cost, takes = books.settle(
+                granted = units
+                cost, takes, units = books.settle(
                     line, ladder, units, units, own, event_ms + units * ms, books.now_ms, len(books.usages)
                 )
+                suspense = granted - units
                 books.put_back(line, own, 0, event_ms)
                 paid.takes += [
                     ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
@@ -70,12 +80,13 @@ class Events(Decision):
                         paid.feeds.append(ops.Feed(count.key, raised, count.what, counter.until_ms))
                 self.moved = True
         paid.terms = paid.terms or (ladder.terms if ladder else "")
-        marks = self.flags | (Flag.FREE if ask.free else 0)
+        marks = self.flags | (Flag.FREE if ask.free else 0) | (Flag.SUSPENSE if suspense else 0)
         self.usage(
             ask,
             ask.unit,
             packed,
             used=units,
+            suspense=suspense,
             total=units,
             cost=cost,
             granted=units,
@@ -84,13 +95,15 @@ class Events(Decision):
             counters=counters,
         )
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
-        self.cost += cost
+        self.cost = min(self.cost + cost, EXACT_MAX)
         self.debited += cost
-        paid.units += 0 if ask.part else units  # what is charged beside a line goes back with it
+        if not ask.part:  # what is charged beside a line goes back with it
+            paid.units = min(paid.units + units, EXACT_MAX)
         paid.cost += cost
 
-    def give_back(self, bucket_id: int, kind: int, amount: int) -> None:
-        """To the bucket that paid; to main, or to one of its own for a while, when that one is gone."""
+    def give_back(self, bucket_id: int, kind: int, amount: int) -> int:
+        """To the bucket that paid; to main, or to one of its own for a while, when that one is gone. Returns how much
+        could not be given, because 2**53 would be passed."""
         books = self.books
         bucket = books.bucket(bucket_id)
         if bucket is None or 0 < bucket.until_ms <= books.now_ms:
@@ -98,7 +111,9 @@ class Events(Decision):
                 bucket = books.sure_bucket(ops.MAIN)
             else:
                 bucket = self._refund_bucket(kind)
-        books.enter(bucket, amount, "revenue", "refund", len(books.usages))
+        given = min(amount, books.room_in(bucket))
+        books.enter(bucket, given, "revenue", "refund", len(books.usages))
+        return amount - given
 
     def _refund_bucket(self, kind: int) -> ops.Bucket:
         """One for each kind and service, for as long as the last refund into it says."""
@@ -117,17 +132,20 @@ class Events(Decision):
     def refund_event(self, ask: Ask, paid: ops.Once | None) -> None:
         """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
         why, units, money = Result.OK, 0, 0
+        kept: list[tuple[int, int]] = []  # kind and amount that no bucket had room for
         asked, is_money = ask.asked, ask.unit == Kind.MONEY
-        if paid is None:
+        if paid is not None and asked < 0:
+            pass  # nothing was asked back: on record
+        elif paid is None:
             worth = asked if is_money else self._worth(ask)
             if 0 < worth <= self.charge.refund_free:
-                self.give_back(ops.MAIN, Kind.MONEY, worth)
+                kept.append((Kind.MONEY, self.give_back(ops.MAIN, Kind.MONEY, worth)))
                 money = worth
                 units = 0 if is_money else asked
             else:
                 why = Result.NOT_FOUND
         else:
-            if asked <= 0:
+            if asked == 0:
                 units = paid.units
             elif is_money:
                 money = asked
@@ -142,12 +160,16 @@ class Events(Decision):
                     units, money = paid.units, paid.cost
                 elif money == 0:
                     money = share(paid.cost, units, paid.units)
-                self._turn_back(paid, units, money, everything)
+                kept = self._turn_back(paid, units, money, everything)
         self.moved = self.moved or why == Result.OK
         marks = self.flags | Flag.REFUND
+        money -= sum(amount for kind, amount in kept if kind == Kind.MONEY)
         ladder = asked_ladder(ask) if paid is None and not is_money else None
         terms = paid.terms if paid else ladder.terms if ladder else ""
         self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks, terms=terms)
+        for kind, amount in kept:  # given up to 2**53, the rest is owed (charging.md section 2)
+            if amount:
+                self.usage(ask, kind, suspense=-amount, result=why, flags=marks | Flag.SUSPENSE)
         given = money if is_money else units
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
         self.cost -= money
@@ -158,7 +180,7 @@ class Events(Decision):
         ladder = asked_ladder(ask)
         if ladder is None or ask.asked <= 0:
             return 0
-        return climb(
+        done = climb(
             ladder,
             fresh_line(ask, 0),
             ask.asked,
@@ -167,10 +189,13 @@ class Events(Decision):
             at_ms=self.charge.event_ms,
             ms_per_unit=ms_per_unit(ask.unit),
             grant=False,
-        ).cost
+            most=EXACT_MAX,
+        )
+        return done.cost if done.units == ask.asked else 0
 
-    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool) -> None:
-        due = money
+    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool) -> list[tuple[int, int]]:
+        """Returns kinds and amounts that no bucket had room for."""
+        due, kept = money, list[tuple[int, int]]()
         for take in reversed(paid.takes):  # last paid, first given back
             if everything:
                 back = take.amount
@@ -181,7 +206,7 @@ class Events(Decision):
             if take.kind == Kind.MONEY:
                 due -= back
             if back:
-                self.give_back(take.bucket, take.kind, back)
+                kept.append((take.kind, self.give_back(take.bucket, take.kind, back)))
             take.amount -= back
         for fed in paid.feeds:
             part, whole = (units, paid.units) if fed.what == COUNT_UNITS else (money, paid.cost)
@@ -192,6 +217,7 @@ class Events(Decision):
             fed.amount -= back
         paid.units -= units
         paid.cost -= money
+        return kept
 
     def enquire(self, asks: Sequence[Ask]) -> None:
         """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money. One purse for all lines."""
@@ -212,10 +238,14 @@ class Events(Decision):
                 at_ms=self.charge.event_ms,
                 ms_per_unit=ms_per_unit(ask.unit),
                 grant=check,
+                most=None if check else EXACT_MAX,
             )
             units, cost = done.units, done.cost
-            self.enough = self.enough and units >= wanted(ask, event=True)
+            covered = units >= wanted(ask, event=True)
+            self.enough = self.enough and covered
+            if not covered and not check:  # a price beyond 2**53
+                why, units, cost = Result.TOO_MUCH, 0, 0
         if check and self.refusal(ask) != Result.OK:
             self.enough = False
         self.outcomes.append(line_outcome(ask, ask.unit, why, self.flags, granted=units, cost=cost, debited=cost))
-        self.cost += cost
+        self.cost = min(self.cost + cost, EXACT_MAX)

@@ -19,6 +19,7 @@ class Asking:
     def __init__(self, index: int, ask: Ask, line: Line, want: int) -> None:
         self.index, self.ask, self.line, self.want = index, ask, line, want
         self.position = line
+        self.ladder = unpack_ladder(ops.blob(ask.ladder))
         self.priced_by = unpack_ladder(ops.blob(ask.dearest) or ops.blob(ask.ladder))
         self.got = 0
         self.grade: str | None = None
@@ -39,6 +40,7 @@ class Granting:
     def _extend(self, one: Asking, units: int, purse: Purse, *, keep: bool) -> None:
         """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
+        units = self._books.countable(one.ladder, units)
         climbed = climb(
             one.priced_by,
             one.position if keep else copy.copy(one.position),
@@ -91,7 +93,8 @@ class Granting:
             if ask.whole and one.got < one.want:
                 self._give_up(one)
             ahead = one.position.paid_ahead
-            if ask.blocks and one.got and ahead and (not ask.maximum or one.got + ahead <= ask.maximum):
+            counted = self._books.countable(one.ladder, ahead) == ahead
+            if ask.blocks and one.got and ahead and counted and (not ask.maximum or one.got + ahead <= ask.maximum):
                 one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
                 one.got += ahead
                 self._books.hold(one.line, [], ahead, ops.blob(ask.ladder), self._event_ms, one.line.due_ms)

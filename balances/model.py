@@ -17,7 +17,7 @@ from balances.events import Events
 from balances.granting import Asking, Granting
 from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
 from balances.packing import unpack_answer
-from tariffs.units import EXACT_MAX, TooLarge
+from tariffs.units import EXACT_MAX
 
 _encode = msgspec.msgpack.encode
 
@@ -52,12 +52,9 @@ class Model:
         if stored.profile_rev > charge.profile_rev:
             return ops.Reply("stale")
         books = Books(copy.deepcopy(stored), charge.now_ms)
-        try:
-            if charge.phase == Phase.EVENT:
-                return self._event(books, Events(books, charge), charge, context)
-            return self._session(books, Decision(books, charge), charge, context)
-        except TooLarge:
-            return ops.Reply("refused")
+        if charge.phase == Phase.EVENT:
+            return self._event(books, Events(books, charge), charge, context)
+        return self._session(books, Decision(books, charge), charge, context)
 
     def _conflict(self, decision: Decision, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
         stored = self.accounts[charge.account]
@@ -223,7 +220,7 @@ class Model:
                 decision.usage(ask, outcome_of.unit, ops.blob(ask.ladder), total=total, granted=granted)
             elif outcome_of.result not in (Result.OK, Result.NO_GRANT):
                 decision.usage(ask, outcome_of.unit, result=outcome_of.result)
-        decision.debited = sum(line.debited for line in session.lines)
+        decision.debited = min(sum(line.debited for line in session.lines), EXACT_MAX)
 
         if refused_as is not None:
             decision.result = refused_as
@@ -319,7 +316,7 @@ class Model:
                 and bucket.amount - bucket.held + posting.amount < 0
             ):
                 result = Result.CREDIT_LIMIT
-            elif abs(bucket.amount + posting.amount) > EXACT_MAX:
+            elif posting.amount > books.room_in(bucket) or bucket.amount + posting.amount < -EXACT_MAX:
                 result = Result.TOO_MUCH
             else:
                 books.enter(bucket, posting.amount, posting.counter_account, posting.why)
@@ -399,7 +396,8 @@ class Model:
             account.suspend_below = change.suspend_below
         if change.resume_at is not None:
             account.resume_at = change.resume_at
-        if account.resume_at < account.suspend_below:
+        amounts = (account.credit_limit, account.suspend_below, account.resume_at)
+        if account.resume_at < account.suspend_below or any(abs(amount) > EXACT_MAX for amount in amounts):
             return ops.Reply("refused", _encode(stored))
         account.state = (account.state | change.set_state) & ~change.clear_state
         if account.state != stored.state:

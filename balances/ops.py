@@ -114,7 +114,8 @@ class Flag(IntFlag):
     """The client's Event-Timestamp was out of bounds: arrival time was used."""
     FREE = 64
     SUSPENSE = 128
-    """Reported use that was not charged: beyond the bound, or of nobody we know."""
+    """Reported use that was not charged: beyond the bound, beyond 2**53, or of nobody we know; of a refund what no
+    bucket had room for."""
     REOPENED = 256
     OTHER_UNIT = 512
     """Use was reported, but not in the unit that was granted."""
@@ -144,7 +145,7 @@ class Result(IntEnum):
     NOT_FOUND = 10
     """The original of a refund is not known."""
     TOO_MUCH = 11
-    """More is refunded than was paid, or an amount passes 2**53."""
+    """More is refunded than was paid, or an amount of the back office or a price asked for would pass 2**53."""
     INVALID = 12
     STALE_REVISION = 13
     """If-Match does not name the current revision."""
@@ -343,7 +344,8 @@ class Ask(msgspec.Struct, array_like=True):
     """Kind to grant in, and to settle in where the line has none yet."""
     reports: list[Report]
     asked: int
-    """Units wanted: -1 no grant, 0 the default, else the amount."""
+    """Units wanted: -1 no grant, 0 the default, else the amount. Of an event: -1 for zero, which costs nothing.
+    Of a refund: 0 all that is left."""
     default: int
     minimum: int
     maximum: int
@@ -406,7 +408,7 @@ class Charge(msgspec.Struct, array_like=True):
     once_key: str = ""
     """EVENT: where its answer is kept (keys.event_key)."""
     overrun_factor: int = 10
-    """Reported use above this many times the grant goes to suspense."""
+    """Reported use above this many times the grant, or above the maximum if that is more, goes to suspense."""
     remember_ms: int = 3_600_000
     """How long a closed session, or an event's answer, is remembered."""
     idle_ms: int = 172_800_000
@@ -640,7 +642,7 @@ class Usage(msgspec.Struct, array_like=True):
     used: int
     """Units reported and charged."""
     suspense: int
-    """Units reported and not charged."""
+    """Units reported and not charged; below zero: refunded and not given back."""
     total: int
     """Units of the line so far."""
     cost: int

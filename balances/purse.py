@@ -9,7 +9,7 @@ from typing import NamedTuple
 from balances import ops
 from balances.ops import Take
 from tariffs.climb import ENDLESS
-from tariffs.units import EXACT_MAX, TooLarge
+from tariffs.units import EXACT_MAX, Kind
 
 
 class Mode(IntEnum):
@@ -29,11 +29,19 @@ class Payer(NamedTuple):
     """What of it; None: it owes what the others do not cover."""
 
 
+def credit_of(account: ops.Account) -> int:
+    """The credit limit as far as it can be counted: with all the money below 2**53, and so is what is held."""
+    has = sum(bucket.amount for bucket in account.buckets if bucket.kind == Kind.MONEY and bucket.amount > 0)
+    return min(account.credit_limit, EXACT_MAX - has)
+
+
 class Purse:
     """The balances a climb may use; what is taken is only noted."""
 
-    def __init__(self, account: ops.Account, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
+    def __init__(self, account: ops.Account, limit: int, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
         self.account = account
+        self.limit = limit
+        """Credit that may be given; see `credit_of`."""
         self.now_ms = now_ms
         self.mode = mode
         self.own = own
@@ -63,7 +71,7 @@ class Purse:
             return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
         free = bucket.amount - taken - (bucket.held if mode == Mode.OPEN else own)
         if bucket.id == ops.MAIN:
-            free += self.account.credit_limit
+            free += self.limit
         if self.caps is not None:
             free = min(free, self.caps.get(bucket.id, 0) - taken)
         return free
@@ -79,7 +87,8 @@ class Purse:
         if mode is None:
             return ENDLESS
         paying = self._paying(kind, scope, mode)
-        return max(sum(self.free_of(one, mode) for one in paying if payer is None or payer.bucket == one.id), 0)
+        free = sum(self.free_of(one, mode) for one in paying if payer is None or payer.bucket == one.id)
+        return min(max(free, 0), EXACT_MAX)
 
     def _take_free(self, kind: int, scope: str, amount: int, mode: Mode) -> int:
         for bucket in self._paying(kind, scope, mode):
@@ -90,8 +99,6 @@ class Purse:
         return amount
 
     def take(self, kind: int, scope: str, amount: int, payer: Payer | None = None) -> None:
-        if amount > EXACT_MAX:
-            raise TooLarge
         if payer is not None:
             self.note(payer.bucket, amount)
             return

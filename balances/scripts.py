@@ -30,7 +30,7 @@ SPECS: Final = {
     "charge": Spec(
         "account sessions due ledger once renumbered original",
         "epoch charge context",
-        "ok again absent stale fenced full refused",
+        "ok again absent stale fenced full",
     ),
     "post": Spec("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "settings": Spec("account due ledger", "epoch settings", "ok revision refused absent fenced full"),

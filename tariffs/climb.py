@@ -95,6 +95,7 @@ def climb(
     grant: bool,
     grade: str | None = None,
     trace: list[Rung] | None = None,
+    most: int | None = None,
 ) -> Climbed:
     """Cover `units` more of the line, moving `line` and taking from `purse`.
 
@@ -105,8 +106,10 @@ def climb(
                  otherwise charge it all
     grade:       what was granted already is of this grade; None: nothing was
     trace:       gets the rungs of a settlement
+    most:        money that may be taken; a settlement ends, like a grant, where that or 2**53 would be passed
+                 (charging.md section 2), and says how much it covered
 
-    TooLarge: a price passes 2**53.
+    TooLarge: a settlement without `most` cannot be covered whole below 2**53.
 
     A block that a bundle cannot cover whole is its step's last: what is missing of the block goes to the next
     step and is rounded there anew. In a grant, a block of which any part stays uncovered is not granted at all.
@@ -121,6 +124,7 @@ def climb(
     open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
     safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)  # where no block was open
     slack = ladder.slack if grant else 0
+    payable = (ENDLESS if grant else EXACT_MAX) if most is None else most
 
     for number, step in enumerate(ladder.steps):
         kind, scope, priced, dues = step.kind, step.scope, (step.price, step.per, step.rounding), ladder.dues_of(step)
@@ -146,7 +150,7 @@ def climb(
             upfront = 0 if nothing or dues.waived else fee
             if upfront:  # due with the first unit: without that, not at all
                 money_scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
-                if grant and purse.available(Kind.MONEY, money_scope) < upfront:
+                if payable - cost < upfront or (grant and purse.available(Kind.MONEY, money_scope) < upfront):
                     ended = True
                     break
                 purse.take(Kind.MONEY, money_scope, upfront)
@@ -162,6 +166,9 @@ def climb(
             if room <= 0:  # the fee alone brought a counter there
                 break
             blocks = blocks_started(room, step.block)
+            full = start + at + blocks * step.block > EXACT_MAX
+            if full:  # no line counts further than that
+                blocks = (EXACT_MAX - start - at) // step.block
             amount = taken = 0
             if kind != Kind.MONEY:
                 short = step.price * blocks > available
@@ -176,21 +183,24 @@ def climb(
                     blocks, ended = min(blocks, last), blocks > last
                 if grant and payer is not None:  # what the others owe is not there to be spent
                     available = min(available, purse.available(kind, scope))
-                most = min(dues.most or ENDLESS, charged + left - fee)
-                limit = _within(dues.least, most, spent, charged, available - fee - slack)
+                elif not grant and payer is None:  # what nobody has becomes debt
+                    available = ENDLESS
+                available = min(available, payable - cost)
+                plateau = min(dues.most or ENDLESS, charged + left - fee)
+                spare = 0 if charged >= plateau else slack  # nothing more is due there, whatever the price becomes
+                limit = _within(dues.least, plateau, spent, charged, available - fee - spare)
+                limit = min(limit, EXACT_MAX if plateau <= EXACT_MAX else EXACT_MAX - spent)
                 amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
-                short = (grant or payer is not None) and amount > limit
+                short = amount > limit
                 if short:
                     blocks = affordable(step, limit, run)
                     amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
-                if amount > EXACT_MAX or min(spent + amount, most) > EXACT_MAX:
-                    raise TooLarge
                 if blocks:
-                    spent = max(min(spent + amount, most), spent)
-                    due = max(min(max(spent, dues.least), most), charged)
-                    taken = fee + slack + due - charged
+                    spent = max(min(spent + amount, plateau), spent)
+                    due = max(min(max(spent, dues.least), plateau), charged)
+                    taken = fee + spare + due - charged
                     purse.take(kind, scope, taken, payer)
-                    cost, charged, fee_paid, slack = cost + taken, due, True, 0
+                    cost, charged, fee_paid, slack = cost + taken, due, True, slack - spare
                     rest, same = over, priced
             covered = blocks * step.block
             if trace is not None and blocks:
@@ -200,7 +210,7 @@ def climb(
                 grade = step.grade
             if open_units == 0:
                 safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)
-            if need == 0:
+            if need == 0 or full:
                 ended = True
                 break
             part = available - amount if short and kind != Kind.MONEY and not step.single else 0
@@ -215,6 +225,8 @@ def climb(
         if ended or (short and kind == Kind.MONEY):
             break
 
+    if at < units and not grant and most is None:
+        raise TooLarge
     if grant and open_units:
         mark, at, cost, rest, same, spent, charged, fee_paid, grade = safe
         purse.undo(mark)

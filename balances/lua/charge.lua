@@ -1,7 +1,7 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account sessions due ledger once renumbered original
 -- ARGV  epoch charge context
--- EXIT  ok again absent stale fenced full refused
+-- EXIT  ok again absent stale fenced full
 -- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
 -- @use lib/granting
 -- @use lib/refund
@@ -26,7 +26,7 @@ local account = cmsgpack.unpack(packed)
 if account[ACCOUNT.profile_rev] > charge[CHARGE.profile_rev] then return { 'stale' } end
 local now_ms = max(charge[CHARGE.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
-purse.account, purse.now_ms = account, now_ms
+purse_of(account, now_ms)
 
 local entries, usages, crossings, nudges = {}, {}, {}, {}
 local outcomes = {}
@@ -100,6 +100,7 @@ end
 
 local function wanted(ask)
   local want = ask[ASK.asked]
+  if phase == PHASE.EVENT and want < 0 then return 0 end -- an amount of zero was named
   if want <= 0 then want = ask[ASK.default] end
   if phase ~= PHASE.EVENT then want = max(want, ask[ASK.minimum]) end
   if ask[ASK.maximum] > 0 then want = min(want, ask[ASK.maximum]) end
@@ -117,7 +118,7 @@ end
 
 ---------------------------------------------------------------------------------------------------- one-time events
 if phase == PHASE.EVENT then
-  -- There is money for both of two parts that are charged side by side; nil: a price passes 2^53
+  -- There is money for both of two parts that are charged side by side
   local function pays(main, other)
     local event_ms = charge[CHARGE.event_ms]
     purse_open(OPEN, {})
@@ -126,7 +127,6 @@ if phase == PHASE.EVENT then
       if ladder then
         local units = climb(ladder, fresh(ask), want, counter_values(account, ladder, true, event_ms), event_ms,
           ms_per_unit(ask[ASK.unit]), true)
-        if not units then return nil end
         if units == 0 or (ask[ASK.whole] and units < want) then return false end
       end
     end
@@ -135,23 +135,25 @@ if phase == PHASE.EVENT then
 
   local function debit_event(ask, why)
     local line, event_ms = fresh(ask), charge[CHARGE.event_ms]
-    local want, units, cost, takes = wanted(ask), 0, 0, {}
+    local want, units, suspense, cost, takes = wanted(ask), 0, 0, 0, {}
     local ladder = ladder_of(ask[ASK.ladder])
     local counters = standing(ladder, event_ms)
     local feeds = {}
-    if why == RESULT.OK and ladder then
+    if why == RESULT.OK and want == 0 then moved = true -- costs nothing, and is on record (charging.md section 9)
+    elseif why == RESULT.OK and ladder then
       purse_open(OPEN, {})
-      units = climb(ladder, position_of(line), want, counter_values(account, ladder, true, event_ms), event_ms,
-        ms_per_unit(ask[ASK.unit]), true)
-      if not units then return nil end
+      units = climb(ladder, position_of(line), countable(account, ladder, want),
+        counter_values(account, ladder, true, event_ms), event_ms, ms_per_unit(ask[ASK.unit]), true, nil,
+        payable(account, line))
       if units == 0 or (ask[ASK.whole] and units < want) then
         why, units = RESULT.CREDIT_LIMIT, 0
       else -- granted and settled at once: on a tier it costs what comes next, whatever others hold
         hold(account, line, purse_takes(), units, ladder, ask[ASK.ladder], event_ms, now_ms)
         local own = take_up(account, line)
-        cost, takes = settle(account, entries, line, ladder, units, units, own, event_ms + units * ms_per_unit(ask[ASK.unit]),
-          now_ms, 'usage', #usages)
-        if not cost then return nil end
+        local granted = units
+        cost, takes, units = settle(account, entries, line, ladder, units, units, own,
+          event_ms + units * ms_per_unit(ask[ASK.unit]), now_ms, 'usage', #usages)
+        suspense = granted - units
         put_back(account, line, own, 0, event_ms)
         for _, count in ipairs(ladder[LADDER.counts]) do
           local raised, counter = count[COUNT.what] == 0 and units or cost, counter_of(account, count[COUNT.key])
@@ -163,7 +165,8 @@ if phase == PHASE.EVENT then
       end
     end
     local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
-    usage(ask, ask[ASK.unit], units, 0, units, cost, units, why, marks, event_ms, ask[ASK.ladder] ~= '' and ask[ASK.ladder],
+    if suspense > 0 then marks = bit.bor(marks, FLAG.SUSPENSE) end
+    usage(ask, ask[ASK.unit], units, suspense, units, cost, units, why, marks, event_ms, ask[ASK.ladder] ~= '' and ask[ASK.ladder],
       counters)
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, marks)
     cost_all, debited_all = cost_all + cost, debited_all + cost
@@ -174,9 +177,10 @@ if phase == PHASE.EVENT then
 
   -- Refund a part (money, or units of the original), or all that is left; changes `paid`, a Once.
   local function refund_event(ask, paid)
-    local why, units, money = RESULT.OK, 0, 0
+    local why, units, money, kept = RESULT.OK, 0, 0, {} -- kept: kind and amount that no bucket had room for
     local asked, is_money = ask[ASK.asked], ask[ASK.unit] == KIND.MONEY
-    if not paid then -- credit-control.md section 8: RSU money, or what the units asked would cost
+    if paid and asked < 0 then -- nothing was asked back: on record
+    elseif not paid then -- credit-control.md section 8: RSU money, or what the units asked would cost
       local worth, ladder = asked, ladder_of(ask[ASK.ladder])
       if not is_money then
         worth = 0
@@ -185,11 +189,11 @@ if phase == PHASE.EVENT then
           local priced, cost = climb(ladder, fresh(ask), asked,
             counter_values(account, ladder, false, charge[CHARGE.event_ms]), charge[CHARGE.event_ms],
             ms_per_unit(ask[ASK.unit]), false)
-          worth = priced and cost or 0
+          worth = priced == asked and cost or 0
         end
       end
       if worth > 0 and worth <= charge[CHARGE.refund_free] then
-        give_back(account, entries, charge, MAIN, KIND.MONEY, worth, #usages)
+        kept[1] = { KIND.MONEY, worth - give_back(account, entries, charge, MAIN, KIND.MONEY, worth, #usages) }
         money = worth
         if not is_money then units = asked end
       else
@@ -197,7 +201,7 @@ if phase == PHASE.EVENT then
       end
     else
       local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
-      if asked <= 0 then units = left_units
+      if asked == 0 then units = left_units
       elseif is_money then money = asked
       else units = asked end
       if units > left_units or money > left_cost or (left_units == 0 and left_cost == 0) then
@@ -206,14 +210,23 @@ if phase == PHASE.EVENT then
         local all = is_all(paid, units, money, is_money and asked > 0)
         if all then units, money = left_units, left_cost
         elseif money == 0 then money = share(left_cost, units, left_units) end
-        refund_until_ms = max(refund_until_ms, turn_back(account, entries, charge, paid, units, money, all, #usages))
+        refund_until_ms = max(refund_until_ms,
+          turn_back(account, entries, charge, paid, units, money, all, #usages, kept))
       end
     end
     if why == RESULT.OK then moved = true end
     local marks = bit.bor(flags, FLAG.REFUND)
+    for _, rest in ipairs(kept) do
+      if rest[1] == KIND.MONEY then money = money - rest[2] end
+    end
     usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, charge[CHARGE.event_ms])
     local ladder = not paid and not is_money and ladder_of(ask[ASK.ladder])
     usages[#usages][USAGE.terms] = paid and paid[ONCE.terms] or ladder and ladder[LADDER.terms] or ''
+    for _, rest in ipairs(kept) do -- given up to 2^53, the rest is owed (charging.md section 2)
+      if rest[2] > 0 then
+        usage(ask, rest[1], 0, -rest[2], 0, 0, 0, why, bit.bor(marks, FLAG.SUSPENSE), charge[CHARGE.event_ms])
+      end
+    end
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, is_money and money or units, -money, -money, marks)
     cost_all, debited_all = cost_all - money, debited_all - money
   end
@@ -227,21 +240,19 @@ if phase == PHASE.EVENT then
     if ladder and why == RESULT.OK then
       units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder, true, charge[CHARGE.event_ms]),
         charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check)
-      if not units then return false end
-      enough = enough and units >= wanted(ask)
+      local covered = units >= wanted(ask)
+      enough = enough and covered
+      if not covered and not check then why, units, cost = RESULT.TOO_MUCH, 0, 0 end -- a price beyond 2^53
     end
     if check and refusal_of(ask) ~= RESULT.OK then enough = false end
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, flags)
-    cost_all = cost_all + cost
-    return true
+    cost_all = min(cost_all + cost, EXACT_MAX)
   end
 
   local action = charge[CHARGE.action]
   if action == ACTION.CHECK or action == ACTION.PRICE then
     purse_open(OPEN, {})
-    for _, ask in ipairs(asks) do
-      if not enquire(ask) then return { 'refused' } end
-    end
+    for _, ask in ipairs(asks) do enquire(ask) end
     balance = settled(account, now_ms)
     result = command_result()
     return { 'ok', pack_outcome(), 0, 0, 0 }
@@ -273,9 +284,7 @@ if phase == PHASE.EVENT then
     refusals[index] = refusal_of(ask)
     if action ~= ACTION.REFUND and ask[ASK.part] == 1 and index > 1 and refusals[index] == RESULT.OK
         and refusals[index - 1] == RESULT.OK then
-      local paying = pays(asks[index - 1], ask)
-      if paying == nil then return { 'refused' } end
-      if not paying then refusals[index - 1], refusals[index] = RESULT.CREDIT_LIMIT, RESULT.CREDIT_LIMIT end
+      if not pays(asks[index - 1], ask) then refusals[index - 1], refusals[index] = RESULT.CREDIT_LIMIT, RESULT.CREDIT_LIMIT end
     end
   end
   for index, ask in ipairs(asks) do
@@ -283,8 +292,7 @@ if phase == PHASE.EVENT then
       refund_event(ask, paid)
     else
       local units, cost, takes, feeds, terms = debit_event(ask, refusals[index])
-      if not units then return { 'refused' } end
-      if ask[ASK.part] == 0 then paid_units = paid_units + units end -- what is charged beside goes back with it
+      if ask[ASK.part] == 0 then paid_units = min(paid_units + units, EXACT_MAX) end -- what is charged beside goes back with it
       paid_cost = paid_cost + cost
       for _, take in ipairs(takes) do
         paid_takes[#paid_takes + 1] = { take[1], take[2], bucket_of(account, take[1])[BUCKET.kind] }
@@ -424,9 +432,9 @@ local function priced_at(line, ladder, report, used, own)
   local function cost_at(instant_ms)
     purse_open(OWN, own)
     purse.used_ms = min(since[line], instant_ms)
-    local _, cost = climb(ladder, position_of(line), used, counter_values(account, ladder, false, instant_ms), instant_ms,
-      0, false)
-    return cost or EXACT_MAX
+    local covered, cost = climb(ladder, position_of(line), used, counter_values(account, ladder, false, instant_ms),
+      instant_ms, 0, false)
+    return covered == used and cost or EXACT_MAX
   end
   return cost_at(before_ms) <= cost_at(after_ms) and before_ms or after_ms
 end
@@ -460,10 +468,12 @@ for index, ask in ipairs(asks) do
     local packed_ladder = line[LINE.ladder] ~= '' and line[LINE.ladder] or ask[ASK.ladder]
     local ladder = ladder_of(packed_ladder)
     -- What was reported beyond this goes to suspense; use that is on record already has no grant to be measured by.
-    local bound = charge[CHARGE.overrun_factor] * (granted > 0 and granted or max(ask[ASK.maximum], 1))
+    local factor, quota = charge[CHARGE.overrun_factor], ask[ASK.maximum] > 0 and ask[ASK.maximum] or ask[ASK.default]
+    local bound = min(granted > 0 and max(factor * granted, quota) or factor * quota, EXACT_MAX)
     if phase == PHASE.RECORD then bound = EXACT_MAX end
     if not ladder then bound = 0 end
     for _, report in ipairs(ask[ASK.reports]) do
+      local _
       local unit = line[LINE.unit]
       local reported = report[unit + 1]
       local mark = flags
@@ -477,25 +487,26 @@ for index, ask in ipairs(asks) do
       end
       if reported > bound then suspense, reported = suspense + reported - bound, bound end
       bound = bound - reported
-      if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
       if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
       local cost, counters, at_ms = 0, nil, report[REPORT.at_ms]
       if ladder then
         if ms_per_unit(line[LINE.unit]) == 0 then at_ms = priced_at(line, ladder, report, reported, own) end
         counters = standing(ladder, at_ms - reported * ms_per_unit(line[LINE.unit]))
-        cost = settle(account, entries, line, ladder, reported, granted, own, at_ms, since[line], 'usage', #usages)
-        if not cost then return { 'refused' } end
+        local charged
+        cost, _, charged = settle(account, entries, line, ladder, reported, granted, own, at_ms, since[line], 'usage', #usages)
         granted = max(granted - reported, 0)
         owned[line][2] = granted
+        suspense, reported = suspense + reported - charged, charged
       end
+      if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
       if reported > 0 or suspense > 0 then moved = true end
       settled_cost[index] = settled_cost[index] + cost
       usage(ask, unit, reported, suspense, line[LINE.total], cost, 0, RESULT.OK, mark, at_ms, ladder and packed_ladder,
         counters)
       settled_usage[index] = usages[#usages]
     end
-    cost_all = cost_all + settled_cost[index]
+    cost_all = min(cost_all + settled_cost[index], EXACT_MAX)
   end
 end
 if open_line then close(open_line) end
@@ -530,7 +541,6 @@ end
 
 local event_ms = charge[CHARGE.event_ms]
 local granted_any, short_of_others = grant(account, asking, outcomes, event_ms, now_ms)
-if granted_any == nil then return { 'refused' } end
 moved = moved or granted_any
 if short_of_others then nudges[1] = 'holder' end
 for index, ask in ipairs(asks) do -- the refusal of a portal carries an FUI: a top-up lets its user out
@@ -551,7 +561,7 @@ for index, ask in ipairs(asks) do
     usage(ask, outcome[LINEOUTCOME.unit], 0, 0, 0, 0, 0, why, flags, event_ms)
   end
 end
-for _, line in ipairs(lines) do debited_all = debited_all + line[LINE.debited] end
+for _, line in ipairs(lines) do debited_all = min(debited_all + line[LINE.debited], EXACT_MAX) end
 
 if refused_as then
   result = refused_as

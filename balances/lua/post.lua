@@ -54,7 +54,7 @@ for _, posting in ipairs(post[POST.postings]) do
   elseif amount < 0 and (post[POST.own_only] or bucket[BUCKET.id] ~= MAIN)
       and bucket[BUCKET.amount] - bucket[BUCKET.held] + amount < 0 then
     result = RESULT.CREDIT_LIMIT
-  elseif math.abs(bucket[BUCKET.amount] + amount) > EXACT_MAX then
+  elseif amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then
     result = RESULT.TOO_MUCH
   else
     enter(account, entries, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)

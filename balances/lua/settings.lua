@@ -28,6 +28,9 @@ if limit then
 end
 account[ACCOUNT.suspend_below] = change[SETTINGS.suspend_below] or account[ACCOUNT.suspend_below]
 account[ACCOUNT.resume_at] = change[SETTINGS.resume_at] or account[ACCOUNT.resume_at]
+for _, amount in ipairs({ account[ACCOUNT.credit_limit], account[ACCOUNT.suspend_below], account[ACCOUNT.resume_at] }) do
+  if amount < -EXACT_MAX or amount > EXACT_MAX then return { 'refused', packed } end
+end
 if account[ACCOUNT.resume_at] < account[ACCOUNT.suspend_below] then return { 'refused', packed } end
 local before = account[ACCOUNT.state]
 account[ACCOUNT.state] = bit.band(bit.bor(before, change[SETTINGS.set_state]), bit.bnot(change[SETTINGS.clear_state]))

@@ -17,7 +17,7 @@ local stored = session_id ~= '' and redis.call('HGET', KEYS[2], session_id)
 local gone = not packed or (session_id ~= '' and not stored)
 local account = packed and cmsgpack.unpack(packed)
 local session = stored and cmsgpack.unpack(stored)
-purse.account, purse.now_ms = account, account and max(account[ACCOUNT.clock_ms], now_ms)
+if account then purse_of(account, max(account[ACCOUNT.clock_ms], now_ms)) end
 local entries, crossings, usages = {}, {}, {}
 local due_ms, changed_any = 0, false
 local reason = 'expired'

@@ -27,7 +27,7 @@ class Event(Input, frozen=True, kw_only=True):
     """Name of its row in the service table."""
     rating_group: Number | None = None
     service_id: Number | None = None
-    amount: Annotated[int, Meta(ge=1, le=2**53 - 1, examples=[180])] = 1
+    amount: Annotated[int, Meta(ge=0, le=2**53 - 1, examples=[180])] = 1
     unit: Unit | None = None
     """Of the amount; what the service counts in unless given."""
     at: Time | None = None

@@ -261,7 +261,7 @@ def _unit_named(requested: Units, otherwise: Kind) -> Kind:
 
 
 def _asked(line: AskedLine, unit: Kind, request: ChargingRequest) -> int:
-    """-1 no grant, 0 as much as we like, else so much (charging.md section 5, RSU)."""
+    """-1 no grant, 0 as much as we like, else so much (charging.md section 5, RSU); of an event -1 for zero."""
     requested = line.requested
     match request.phase:
         case Phase.START:
@@ -271,21 +271,22 @@ def _asked(line: AskedLine, unit: Kind, request: ChargingRequest) -> int:
                 return -1
             wanted = requested
         case Phase.EVENT:
-            amount = _amount(requested or NOTHING, unit)
-            # An empty request is for one unit; a refund without an amount is for all that is left.
-            return amount if amount or request.action is Action.REFUND else 1
+            amount = _named(requested or NOTHING, unit)
+            if amount is None:  # one unit (charging.md section 9), or all that is left to be refunded
+                return 0 if request.action is Action.REFUND else 1
+            return amount or -1
         case _:
             return -1
     # Another unit than the tariff's: the amount says nothing, the wish stands.
     return _amount(wanted, unit)
 
 
+def _named(units: Units, kind: Kind) -> int | None:
+    return (units.money, units.octets, units.seconds, units.units)[kind]
+
+
 def _amount(units: Units, kind: Kind) -> int:
-    if kind == Kind.OCTETS:
-        return units.octets or 0
-    if kind == Kind.SECONDS:
-        return units.seconds or 0
-    return (units.units if kind == Kind.UNITS else units.money) or 0
+    return _named(units, kind) or 0
 
 
 def _report(units: Units, at_ms: int, period: Period) -> Report:

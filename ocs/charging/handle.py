@@ -185,8 +185,6 @@ async def _charge(
                 original = charge.original
                 charge, context = to_charge(request, service, profile, quote, inputs, settings, now_ms, jitter)
                 charge.original = original
-            case "refused":  # an amount would pass 2^53; nothing was written
-                return ChargingAnswer(Result.TOO_MUCH, reason=OUTCOMES[Result.TOO_MUCH].words)
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
     return Busy("the account is away, or changes faster than it can be read")

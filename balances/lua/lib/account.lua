@@ -36,7 +36,7 @@ local function feed(account, count, at_ms, used, held)
     end
     if until_ms == 0 then counter[COUNTER.until_ms] = at_ms + count[COUNT.window_ms] end
   end
-  counter[COUNTER.used] = counter[COUNTER.used] + used
+  counter[COUNTER.used] = min(counter[COUNTER.used] + used, EXACT_MAX) -- past every bound it says no more
   counter[COUNTER.held] = counter[COUNTER.held] + held
 end
 
@@ -80,6 +80,17 @@ local function enter(account, entries, bucket, amount, counter_account, why, lin
   bucket[BUCKET.amount] = bucket[BUCKET.amount] + amount
   entries[#entries + 1] = { account[ACCOUNT.seq], bucket[BUCKET.id], bucket[BUCKET.kind], amount,
     bucket[BUCKET.amount], counter_account, why, line, 0, '' }
+end
+
+-- The most that may still come into a bucket: what the account has of a kind stays below 2^53 together.
+local function room_in(account, bucket)
+  local others = 0
+  for _, other in ipairs(account[ACCOUNT.buckets]) do
+    if other ~= bucket and other[BUCKET.kind] == bucket[BUCKET.kind] and other[BUCKET.amount] > 0 then
+      others = others + other[BUCKET.amount]
+    end
+  end
+  return EXACT_MAX - others - bucket[BUCKET.amount]
 end
 
 -- What an expired bucket still has and nobody holds lapses; an expired bucket with nothing left is dropped.

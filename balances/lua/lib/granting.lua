@@ -12,9 +12,9 @@ local function extend(account, one, units, keep, event_ms, now_ms)
   local ask = one[ASKED]
   local ladder, ms = one[PRICED_BY], ms_per_unit(ask[ASK.unit])
   local position = keep and one[POSITION] or position_of(one[POSITION])
+  units = countable(account, one[LADDER_OF], units)
   local covered, _, grade = climb(ladder, position, units, counter_values(account, ladder, true, event_ms, one[LINE_OF]),
     event_ms + one[GOT] * ms, ms, keep, one[GRADE])
-  if not covered then return nil end
   if keep and covered > 0 then
     one[GOT] = one[GOT] + covered
     one[GRADE] = grade or one[GRADE]
@@ -24,7 +24,7 @@ local function extend(account, one, units, keep, event_ms, now_ms)
   return covered
 end
 
--- The minimum for each line, in priority then message order; then a fair part of the rest. False: refused.
+-- The minimum for each line, in priority then message order; then a fair part of the rest.
 local function share_out(account, asking, event_ms, now_ms)
   table.sort(asking, function(a, b)
     if a[ASKED][ASK.priority] ~= b[ASKED][ASK.priority] then return a[ASKED][ASK.priority] < b[ASKED][ASK.priority] end
@@ -41,7 +41,7 @@ local function share_out(account, asking, event_ms, now_ms)
     purse_open(OPEN, {})
     local first = one[WANT]
     if #asking > 1 then first = min(first, ask[ASK.minimum]) end
-    if not extend(account, one, first, true, event_ms, now_ms) then return false end
+    extend(account, one, first, true, event_ms, now_ms)
   end
   if #asking > 1 then
     local sums, alone = {}, {}
@@ -49,7 +49,7 @@ local function share_out(account, asking, event_ms, now_ms)
       local least = min(one[WANT], one[ASKED][ASK.minimum])
       if one[GOT] >= least and one[GOT] < one[WANT] then
         purse_open(OPEN, {})
-        if not extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms) then return false end
+        extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms)
         alone[one] = purse_takes()
         for _, take in ipairs(alone[one]) do
           sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
@@ -69,11 +69,10 @@ local function share_out(account, asking, event_ms, now_ms)
           if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
         end
         purse.caps = scarce and caps
-        if not extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms) then return false end
+        extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
       end
     end
   end
-  return true
 end
 
 local function give_up(account, one, event_ms)
@@ -90,7 +89,8 @@ local function round_off(account, asking, event_ms)
     if ask[ASK.whole] and one[GOT] < one[WANT] then give_up(account, one, event_ms) end
     if ask[ASK.blocks] and one[GOT] > 0 then
       local ahead = one[POSITION][LINE.paid_ahead]
-      if ahead > 0 and (ask[ASK.maximum] == 0 or one[GOT] + ahead <= ask[ASK.maximum]) then
+      if ahead > 0 and (ask[ASK.maximum] == 0 or one[GOT] + ahead <= ask[ASK.maximum])
+          and countable(account, one[LADDER_OF], ahead) == ahead then
         one[POSITION][LINE.total], one[POSITION][LINE.paid_ahead] = one[POSITION][LINE.total] + ahead, 0
         one[GOT] = one[GOT] + ahead
         hold(account, one[LINE_OF], {}, ahead, one[LADDER_OF], ask[ASK.ladder], event_ms, one[LINE_OF][LINE.due_ms])
@@ -119,10 +119,10 @@ local function further_of(account, one, event_ms)
   return climb(one[PRICED_BY], position_of(one[POSITION]), least, values, event_ms + one[GOT] * ms, ms, true), least
 end
 
--- Grants, written into the outcomes. Returns whether there is any (nil: an amount passes 2^53), and whether one is short
--- only because others hold the money.
+-- Grants, written into the outcomes. Returns whether there is any, and whether one is short only because others hold the
+-- money.
 local function grant(account, asking, outcomes, event_ms, now_ms)
-  if not share_out(account, asking, event_ms, now_ms) then return nil end
+  share_out(account, asking, event_ms, now_ms)
   local beside, granted_any, short_of_others = round_off(account, asking, event_ms), false, false
   -- The last grant says so: what this line and nobody else holds covers no further minimum (RFC 8506 section 5.6).
   for _, one in ipairs(asking) do
@@ -157,7 +157,7 @@ local function grant(account, asking, outcomes, event_ms, now_ms)
       purse_open(ALONE, own)
       if other then further_of(account, other, event_ms) end -- both go on, or neither
       local further, least = further_of(account, one, event_ms)
-      line[LINE.final] = further ~= nil and further < least
+      line[LINE.final] = further < least
       if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end
       outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
       outcome[LINEOUTCOME.change_ms] = ask[ASK.dearest] ~= '' and ask[ASK.change_ms] or 0

@@ -87,7 +87,7 @@ local function is_plain(ladder)
 end
 
 -- `climb` of such a ladder, which is what it comes to there
-local function climb_plain(step, line, units, ahead, grant, grade)
+local function climb_plain(step, line, units, ahead, grant, grade, most)
   local need, block = units - ahead, step[STEP.block]
   local price, per, rounding = step[STEP.price], step[STEP.per], step[STEP.rounding]
   local start, spent, charged = line[LINE.total], line[LINE.spent], line[LINE.charged]
@@ -95,20 +95,22 @@ local function climb_plain(step, line, units, ahead, grant, grade)
   if line[LINE.rest_price] == price and line[LINE.rest_per] == per and line[LINE.rest_rounding] == rounding then
     run = line[LINE.rest]
   end
+  if start + ahead + blocks * block > EXACT_MAX then blocks = div(EXACT_MAX - start - ahead, block) end
   local amount, left = muldiv(price, blocks, run, per, rounding)
+  local available = most or grant and ENDLESS or EXACT_MAX
   if grant then
     if grade and grade ~= step[STEP.grade] then blocks = 0 end
-    local limit = purse_available(KIND.MONEY, step[STEP.scope], false) + charged - spent
-    if blocks > 0 and price > 0 and amount > limit then
-      blocks = affordable(step, limit, run)
-      amount, left = muldiv(price, blocks, run, per, rounding)
-    end
+    available = min(available, purse_available(KIND.MONEY, step[STEP.scope], false))
+  end
+  local limit = min(available + charged, EXACT_MAX) - spent
+  if blocks > 0 and price > 0 and amount > limit then
+    blocks = affordable(step, limit, run)
+    amount, left = muldiv(price, blocks, run, per, rounding)
   end
   if blocks == 0 then
     line[LINE.total], line[LINE.paid_ahead] = start + ahead, 0
     return ahead, 0, grade
   end
-  if spent + amount > EXACT_MAX then return nil end
   spent = spent + amount
   local due = max(spent, charged)
   purse_take(KIND.MONEY, step[STEP.scope], due - charged, false)
@@ -121,9 +123,9 @@ local function climb_plain(step, line, units, ahead, grant, grade)
   return min(units, at), due - charged, grade or step[STEP.grade]
 end
 
--- line: a table with the fields of LINE; returns units covered, money taken and the grade of the first block that was
--- paid (nil: none), or nil when a price passes 2^53
-local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade)
+-- line: a table with the fields of LINE; most: money that may be taken, or nil; returns units covered, money taken and
+-- the grade of the first block that was paid (nil: none)
+local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, most)
   local ahead = min(units, line[LINE.paid_ahead])
   local start, at, need, cost = line[LINE.total], ahead, units - ahead, 0
   if need == 0 then
@@ -131,7 +133,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
     return units, 0
   end
   if ladder.plain == nil then ladder.plain = is_plain(ladder) end
-  if ladder.plain then return climb_plain(ladder[LADDER.steps][1], line, units, ahead, grant, grade) end
+  if ladder.plain then return climb_plain(ladder[LADDER.steps][1], line, units, ahead, grant, grade, most) end
   local rest, rest_price, rest_per, rest_rounding =
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding]
   local spent, charged, fee_paid = line[LINE.spent], line[LINE.charged], line[LINE.fee_paid]
@@ -140,6 +142,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
   local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
   local safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
   local steps, slack = ladder[LADDER.steps], grant and ladder[LADDER.slack] or 0
+  local payable = most or grant and ENDLESS or EXACT_MAX
 
   for _, step in ipairs(steps) do
     local kind, scope, block, price = step[STEP.kind], step[STEP.scope], step[STEP.block], step[STEP.price]
@@ -165,7 +168,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         for _, one in ipairs(steps) do
           if one[STEP.kind] == KIND.MONEY then money_scope = one[STEP.scope] break end
         end
-        if grant and purse_available(KIND.MONEY, money_scope, false) < upfront then
+        if payable - cost < upfront or (grant and purse_available(KIND.MONEY, money_scope, false) < upfront) then
           ended = true
           break
         end
@@ -178,6 +181,8 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
       fee_paid = fee_paid or not (waived or nothing)
       if room <= 0 then break end
       local blocks, amount = blocks_started(room, block), 0
+      local full = start + at + blocks * block > EXACT_MAX -- no line counts further than that
+      if full then blocks = div(EXACT_MAX - start - at, block) end
       if kind ~= KIND.MONEY then
         short = price * blocks > available
         if short then blocks = div(available, price) end
@@ -189,22 +194,25 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
           ended = blocks > last
           blocks = min(blocks, last)
         end
-        if grant and payer then available = min(available, purse_available(kind, scope, false)) end
-        local most, over = min(most_of(dues), charged + left - fee), nil
-        local limit = within(dues[DUES.least], most, spent, charged, available - fee - slack)
+        if grant and payer then available = min(available, purse_available(kind, scope, false))
+        elseif not grant and not payer then available = ENDLESS end
+        available = min(available, payable - cost)
+        local plateau, over = min(most_of(dues), charged + left - fee), nil
+        local spare = charged >= plateau and 0 or slack -- nothing more is due there, whatever the price becomes
+        local limit = within(dues[DUES.least], plateau, spent, charged, available - fee - spare)
+        limit = min(limit, plateau <= EXACT_MAX and EXACT_MAX or EXACT_MAX - spent)
         amount, over = muldiv(price, blocks, run, per, rounding)
-        short = (grant or payer) and amount > limit
+        short = amount > limit
         if short then
           blocks = affordable(step, limit, run)
           amount, over = muldiv(price, blocks, run, per, rounding)
         end
-        if amount > EXACT_MAX or min(spent + amount, most) > EXACT_MAX then return nil end
         if blocks > 0 then
-          spent = max(min(spent + amount, most), spent)
-          local due = max(min(max(spent, dues[DUES.least]), most), charged)
-          local taken = fee + slack + due - charged
+          spent = max(min(spent + amount, plateau), spent)
+          local due = max(min(max(spent, dues[DUES.least]), plateau), charged)
+          local taken = fee + spare + due - charged
           purse_take(kind, scope, taken, payer)
-          cost, charged, fee_paid, slack = cost + taken, due, true, 0
+          cost, charged, fee_paid, slack = cost + taken, due, true, slack - spare
           rest, rest_price, rest_per, rest_rounding = over, price, per, rounding
         end
       end
@@ -216,7 +224,7 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
         safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
         safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
       end
-      if need == 0 then
+      if need == 0 or full then
         ended = true
         break
       end

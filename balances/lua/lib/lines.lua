@@ -87,7 +87,7 @@ local function put_back(account, line, own, unused, at_ms)
     purse_open(ALONE, {})
     local _, cost = climb(ladder, position_of(line), unused, counter_values(account, ladder, true, at_ms), at_ms,
       ms_per_unit(line[LINE.unit]), false)
-    keep = keep - (cost or 0)
+    keep = keep - cost
   end
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local part = bucket[BUCKET.kind] == KIND.MONEY and min(own[bucket[BUCKET.id]] or 0, keep) or 0
@@ -167,8 +167,23 @@ local function pay_from(own)
   return takes
 end
 
+-- Money that a line may still be charged: neither the debt of the account nor what the line has paid passes 2^53
+local function payable(account, line)
+  return min(EXACT_MAX, bucket_of(account, MAIN)[BUCKET.amount] + EXACT_MAX, EXACT_MAX - line[LINE.debited])
+end
+
+-- How many of `units` can be held: the counters they feed stay below 2^53
+local function countable(account, ladder, units)
+  for _, count in ipairs(ladder[LADDER.counts]) do
+    local counter = count[COUNT.what] == 0 and counter_of(account, count[COUNT.key])
+    if counter then units = min(units, EXACT_MAX - counter[COUNTER.held]) end
+  end
+  return units
+end
+
 -- Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond from
--- whatever is free, and then from the main bucket. Returns the money, or nil when a price passes 2^53.
+-- whatever is free, and then from the main bucket. Returns the money, who paid, and the units charged: fewer where an
+-- amount would pass 2^53 (charging.md section 2).
 local function settle(account, entries, line, ladder, used, granted, own, at_ms, since_ms, why, index)
   local ms = ms_per_unit(line[LINE.unit])
   local from_ms = at_ms - used * ms
@@ -176,25 +191,25 @@ local function settle(account, entries, line, ladder, used, granted, own, at_ms,
   purse_open(OWN, own)
   purse.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
   local values = counter_values(account, ladder, false, from_ms)
-  local covered, cost = climb(ladder, line, within, values, from_ms, ms, false)
-  if not covered then return nil end
+  local most = payable(account, line)
+  local covered, cost = climb(ladder, line, within, values, from_ms, ms, false, nil, most)
   local takes = pay_from(own)
-  if used > within then
+  if used > within and covered == within then
     put_back(account, line, own, 0, at_ms) -- others' money on the same tier must not pay it
     for id in pairs(own) do own[id] = nil end
     purse_open(OPEN, {})
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
-      values[count[COUNT.key]] = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == 0 and within or cost)
+      local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == 0 and within or cost)
+      values[count[COUNT.key]] = min(value, EXACT_MAX)
     end
-    local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false)
-    if not more then return nil end
-    cost, takes = cost + extra, purse_takes()
+    local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil, most - cost)
+    covered, cost, takes = covered + more, cost + extra, purse_takes()
   end
   debit(account, entries, takes, why, index)
   for _, count in ipairs(ladder[LADDER.counts]) do
-    feed(account, count, from_ms, count[COUNT.what] == 0 and used or cost, 0)
+    feed(account, count, from_ms, count[COUNT.what] == 0 and covered or cost, 0)
   end
   line[LINE.debited] = line[LINE.debited] + cost
-  return cost, takes
+  return cost, takes, covered
 end

@@ -2,7 +2,19 @@
 -- @use lib/amount
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
-local purse = { mode = OPEN, now_ms = 0, used_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {} }
+local purse = { mode = OPEN, now_ms = 0, used_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {},
+  limit = 0 }
+
+-- A purse of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
+-- 2^53, and so does what is held.
+local function purse_of(account, now_ms)
+  local has = 0
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
+  end
+  purse.account, purse.now_ms = account, now_ms
+  purse.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
+end
 
 local function pays(bucket, kind, scope, mode)
   if bucket[BUCKET.kind] ~= kind then return false end
@@ -33,7 +45,7 @@ local function free_of(bucket, mode)
   end
   local free = bucket[BUCKET.amount] - taken
   if mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (purse.own[id] or 0) end
-  if id == MAIN then free = free + purse.account[ACCOUNT.credit_limit] end
+  if id == MAIN then free = free + purse.limit end
   if purse.caps then free = min(free, (purse.caps[id] or 0) - taken) end
   return free
 end
@@ -47,7 +59,7 @@ local function purse_available(kind, scope, payer)
       sum = sum + free_of(bucket, mode)
     end
   end
-  return max(sum, 0)
+  return min(max(sum, 0), EXACT_MAX)
 end
 
 -- Those that may pay alone; of what was held and is not enough, those that have something free, and then the debtor

@@ -1,8 +1,8 @@
 -- Giving back what an event cost; twin of the parts of balances/events.py.
 -- @use lib/lines
 
--- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns the end of that
--- one, or 0.
+-- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns how much was
+-- given, less than `amount` where 2^53 would be passed, and the end of the bucket made for it, or 0.
 local function give_back(account, entries, charge, id, kind, amount, line)
   local bucket, until_ms, now_ms = bucket_of(account, id), 0, account[ACCOUNT.clock_ms]
   if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
@@ -26,8 +26,9 @@ local function give_back(account, entries, charge, id, kind, amount, line)
       bucket[BUCKET.until_ms] = until_ms
     end
   end
-  enter(account, entries, bucket, amount, 'revenue', 'refund', line)
-  return until_ms
+  local given = min(amount, room_in(account, bucket))
+  enter(account, entries, bucket, given, 'revenue', 'refund', line)
+  return given, until_ms
 end
 
 -- Money alone is all of it only where no bundle has paid.
@@ -39,8 +40,9 @@ local function is_all(paid, units, money, is_money)
   return money > 0 and money == paid[ONCE.cost]
 end
 
--- Units and money of what an event paid and raised; changes `paid`, a Once. Returns the end of a bucket made for it, or 0.
-local function turn_back(account, entries, charge, paid, units, money, all, line)
+-- Units and money of what an event paid and raised; changes `paid`, a Once; adds to `kept` what could not be given.
+-- Returns the end of a bucket made for it, or 0.
+local function turn_back(account, entries, charge, paid, units, money, all, line, kept)
   local due, takes, until_ms = money, paid[ONCE.takes], 0
   local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
   for i = #takes, 1, -1 do -- last paid, first given back
@@ -53,7 +55,9 @@ local function turn_back(account, entries, charge, paid, units, money, all, line
       back = share(back, units, left_units)
     end
     if back > 0 then
-      until_ms = max(until_ms, give_back(account, entries, charge, take[PAID.bucket], take[PAID.kind], back, line))
+      local given, made_ms = give_back(account, entries, charge, take[PAID.bucket], take[PAID.kind], back, line)
+      kept[#kept + 1] = { take[PAID.kind], back - given }
+      until_ms = max(until_ms, made_ms)
     end
     take[TAKE.amount] = take[TAKE.amount] - back
   end

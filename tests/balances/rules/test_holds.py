@@ -185,7 +185,7 @@ def test_use_above_ten_times_the_grant_goes_to_suspense(opened: Opened, used: in
     """`charged up to that bound, the rest goes to suspense with an alarm; the session goes on` (section 2)."""
     world = opened(100_000)
     world.start(ask(asked=100))
-    assert only(world.update(ask(asked=100, used=used))).granted == 100
+    assert only(world.update(ask(asked=100, used=used, maximum=500))).granted == 100
     assert (world.usage.used, world.usage.suspense) == (charged, suspense)
     assert world.flagged(Flag.SUSPENSE) == (suspense > 0)
     assert world.money == (100_000 - charged, 100)
@@ -195,7 +195,7 @@ def test_the_bound_is_configurable(opened: Opened) -> None:
     """`10 x the grant (configurable)`."""
     world = opened(100_000)
     world.start(ask(asked=100))
-    world.update(use(500), overrun_factor=3)
+    world.update(use(500, maximum=200), overrun_factor=3)
     assert (world.usage.used, world.usage.suspense) == (300, 200)
 
 
@@ -203,7 +203,7 @@ def test_the_bound_is_of_all_a_line_reports_in_a_request(opened: Opened) -> None
     """`several MSCCs of one rating group in a CCR are summed first`: the bound is of their sum."""
     world = opened(100_000)
     world.start(ask(asked=100))
-    world.update(use([600, 600]))
+    world.update(use([600, 600], maximum=500))
     assert sum(usage.used for usage in world.records[-1].usages) == 1_000
     assert sum(usage.suspense for usage in world.records[-1].usages) == 200
 

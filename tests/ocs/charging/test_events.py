@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from protocol.diameter.dictionary.credit_control import (
+    CcMoney,
     CheckBalanceResult,
     RequestedAction,
     RequestedServiceUnit,
     UnitValue,
 )
-from tests.ocs.charging.wire import SMS, E, codes, lines, mscc
+from tests.ocs.charging.wire import DATA, SMS, VOICE, E, codes, lines, mscc
 from tests.ocs.charging.world import EURO, World
 
 DEBIT, REFUND, CHECK, PRICE = RequestedAction
@@ -67,6 +72,50 @@ def test_check_balance_and_price_enquiry_move_nothing() -> None:
     assert price.cost_information.unit_value == UnitValue(value_digits=70_000_000, exponent=-6)
     assert price.cost_information.currency_code == 978
     assert (world.balance(), world.held(), world.model.ledger) == (20 * EURO, 0, [])
+
+
+NOTHING_NAMED: list[tuple[str, dict[str, Any], int]] = [
+    (SMS, {"cc_service_specific_units": 0}, 70_000),
+    (DATA, {"cc_total_octets": 0}, 10_000),
+    (VOICE, {"cc_time": 0}, 50_000),
+    (SMS, {"cc_money": CcMoney(unit_value=UnitValue(value_digits=0, exponent=-2), currency_code=978)}, 70_000),
+]
+
+
+@pytest.mark.parametrize("action", [DEBIT, CHECK, PRICE])
+@pytest.mark.parametrize(("context", "amount", "one"), NOTHING_NAMED, ids=["units", "octets", "seconds", "money"])
+def test_an_amount_of_zero_costs_nothing(
+    context: str, amount: dict[str, Any], one: int, action: RequestedAction
+) -> None:
+    """And is on record when it is debited; only where no amount is named it is one unit (charging.md section 9)."""
+    world = World()
+    nothing = {"requested_action": action, "service_context_id": context}
+    named = {"requested_service_unit": RequestedServiceUnit(**amount)}
+    answer = world.send(E, **nothing, **named)
+    assert (answer.result_code, world.balance()) == (2001, 20 * EURO)
+    if action is CHECK:
+        assert answer.check_balance_result == CheckBalanceResult.ENOUGH_CREDIT
+    elif action is PRICE:
+        assert answer.cost_information.unit_value.value_digits == 0
+    else:
+        [usage] = world.model.ledger[-1].record.usages
+        assert (usage.used, usage.cost, usage.result) == (0, 0, 0)
+        again = world.send(E, **nothing, **named)
+        assert (again.result_code, len(world.model.ledger)) == (2001, 1)
+        world.send(E, **nothing, cc_request_number=1, requested_service_unit=RequestedServiceUnit())
+        assert world.balance() == 20 * EURO - one
+
+
+def test_a_refund_of_zero_gives_nothing_back() -> None:
+    world = World()
+    world.send(E, service_context_id=SMS, requested_action=DEBIT)
+    for number, amount in enumerate(({"cc_service_specific_units": 0}, NOTHING_NAMED[3][1]), 1):
+        back = {"requested_action": REFUND, "service_context_id": SMS, "cc_request_number": number}
+        answer = world.send(E, **back, requested_service_unit=RequestedServiceUnit(**amount))
+        assert (answer.result_code, world.balance()) == (2001, 20 * EURO - 70_000)
+        assert len(world.model.ledger) == number + 1
+    world.send(E, requested_action=REFUND, service_context_id=SMS, cc_request_number=3)
+    assert world.balance() == 20 * EURO
 
 
 def test_a_service_may_take_no_events() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from balances.ops import Result
-from ocs.charging.request import Busy, ChargingAnswer
+from ocs.charging.request import Busy
 from protocol.diameter.dictionary.credit_control import (
     RequestedAction,
     RequestedServiceUnit,
@@ -98,14 +97,6 @@ def test_an_account_that_never_comes_in() -> None:
     world = World()
     world.statuses = ["absent"] * 9
     assert isinstance(world.answer(ccr(I)), Busy)
-
-
-def test_an_amount_beyond_all_bounds() -> None:
-    world = World()
-    world.statuses = ["refused"]
-    answer = world.answer(ccr(I))
-    assert isinstance(answer, ChargingAnswer)
-    assert answer.result is Result.TOO_MUCH
 
 
 def remembered(world: World) -> None:
