@@ -17,8 +17,6 @@ from loadtest.subscriber import Subscriber, subscriber
 T = TypeVar("T")
 
 AT_ONCE = 16
-IN_FORCE_S = 1.0
-"""By then every worker has a tariff that was published."""
 PER = {"octets": "octets", "seconds": "s", "units": "units"}
 
 
@@ -56,15 +54,11 @@ class Provision:
 
     async def run(self) -> None:
         name = self._tariff["tariff"]
-        in_force = None
         if await self._api.find("v1", "tariffs", name) is None:
             await self._api.put("v1", "tariffs", name, body=self._tariff)
-            in_force = asyncio.create_task(asyncio.sleep(IN_FORCE_S))
         await in_parallel(self._account, range(self.accounts))
         shared_by = self._scenario.accounts_shared_by
         await in_parallel(self._subscriber, (subscriber(n, shared_by) for n in range(self._scenario.subscribers)))
-        if in_force is not None:
-            await in_force
 
     async def _account(self, index: int) -> None:
         """There, and filled up to the balance of the scenario."""

@@ -68,7 +68,7 @@ async def worker(config: Config, parent: Parent) -> None:
     async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
         shop = build_shop(config, redis, store, pool)
         admission = build_admission(config, store)
-        shelf = Shelf(store.link, redis, shop, TROUBLE, admission)
+        shelf = Shelf(store.link, redis, shop, TROUBLE, admission, in_force=parent.prices_by)
         node = build_node(config, parent, shop, admission)
         tls = None
         if config.diameter.tls_listen:
@@ -166,6 +166,7 @@ async def api(config: Config, parent: Parent) -> None:
             now_ms,
             push=lambda kind, session: push(redis, kind, session),
             processes=lambda: others(parent),
+            priced_by=lambda: priced_by(parent),
             shop=shop,
             newest=shelf.newest,
             store_ms_max=config.http.store_ms_max,
@@ -188,6 +189,12 @@ async def others(parent: Parent) -> dict[str, str]:
         for child in await parent.children()
         if child.role != "api"
     }
+
+
+async def priced_by(parent: Parent) -> int:
+    """The oldest version of the tariffs that a worker of this host prices by; 0: none of them prices."""
+    workers = [child for child in await parent.children() if child.role == "worker" and child.ready]
+    return min((worker.catalog for worker in workers), default=0)
 
 
 # ---- what they are made of

@@ -82,7 +82,8 @@ class Child:
     @property
     def state(self) -> ChildState:
         pid = self._process.pid if self._process is not None else 0
-        return ChildState(self.role, self.number, pid, self.status.ready, self.status.reason)
+        status = self.status
+        return ChildState(self.role, self.number, pid, status.ready, status.reason, status.catalog)
 
     def start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

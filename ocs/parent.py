@@ -52,7 +52,7 @@ class Parent:
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[Start] = self._loop.create_future()
         self._asked: list[asyncio.Future[list[ChildState]]] = []
-        self._ready, self._reason = False, "starting"
+        self._ready, self._reason, self._catalog = False, "starting", 0
         self._requests = self.meter.counts(REQUESTS)
         self._load: list[int] = [0, 0, 0]
         self._channel = Channel(end, decode_to_child, self._received, self._lost)
@@ -73,6 +73,11 @@ class Parent:
         if (ready, reason) != (self._ready, self._reason):
             self._ready, self._reason = ready, reason
             self._tell()
+
+    def prices_by(self, catalog: int) -> None:
+        """The version of the tariffs that is in force here from now on."""
+        self._catalog = catalog
+        self._tell()
 
     def claim(self, connection: int, origin_host: str, several: int) -> None:
         """Answered through `verdict`."""
@@ -100,7 +105,7 @@ class Parent:
 
     def _tell(self) -> None:
         load = self._load[-1] - self._load[0]  # two beats: a second
-        self._channel.send(Status(self._ready, self._reason, load, self.meter.snapshot()))
+        self._channel.send(Status(self._ready, self._reason, load, self.meter.snapshot(), self._catalog))
 
     # ---- what we are told
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import keys
@@ -35,13 +35,15 @@ class Shelf:
         shop: Shop,
         trouble: tuple[type[Exception], ...],
         admission: Admission | None = None,
+        in_force: Callable[[int], None] = lambda _version: None,
     ) -> None:
         """
         trouble:    what is raised while Redis is away
         admission:  is told when the memory of the store is nearly used up
+        in_force:   is told each version from which on this process prices
         """
         self.why = "tariffs are not loaded yet"
-        self._admission = admission
+        self._admission, self._in_force = admission, in_force
         self._redis: Any = redis
         self._trouble = trouble
         self._shop = shop
@@ -103,6 +105,7 @@ class Shelf:
         self._shop.catalog, self._compiled = unpacked.catalog, unpacked.compiled
         gc.freeze()
         self.why = ""
+        self._in_force(version)
         for trouble in unpacked.troubles:
             logger().error("tariff.not_understood", version=version, why=trouble)
         logger().info("tariffs.loaded", version=version)

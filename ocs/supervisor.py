@@ -26,6 +26,7 @@ from ocs.net.clock import cpu_us, monotonic_ms
 from ocs.net.control import (
     AskChildren,
     Children,
+    ChildState,
     Claim,
     Closed,
     Connection,
@@ -62,7 +63,7 @@ class Addresses(NamedTuple):
     metrics: str
 
 
-Ready = Callable[[Config, Addresses], Awaitable[None] | None]
+Ready = Callable[[Config, Addresses], Awaitable[None]]
 
 
 def run(config: Config, on_ready: Ready | None = None) -> int:
@@ -85,6 +86,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._fast = asyncio.Event()
         self._was_ready = False
+        self._announced = False
         self._paused: set[str] = set()
         # The kernel tells a store of the death of the *thread* that started it: these live as long as we do.
         self._threads = ThreadPoolExecutor(2, "store")
@@ -95,6 +97,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._asked_to_stop)
+        # A terminal that closes, or `systemctl reload`, must not stop a charging server.
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         status = 0
         try:
             self._bind()
@@ -214,16 +218,20 @@ class Supervisor:
         self._children.append(child)
         return child
 
-    def _became_ready(self) -> None:
+    async def _became_ready(self) -> None:
+        """What is loaded at the start is in force before a network element is let in, and before we say to be ready."""
         loop = asyncio.get_running_loop()
-        for key in ("diameter.listen", "diameter.tls_listen"):
-            if key in self._listeners:
-                loop.add_reader(self._listeners[key].fileno(), self._accept, key)
         logger().info("serving", **{key: where for key, where in self.addresses._asdict().items() if where})
         if self._on_ready is not None:
-            waiting = self._on_ready(self._config, self.addresses)
-            if waiting is not None:
-                self._announcing = asyncio.ensure_future(waiting)
+            try:
+                await self._on_ready(self._config, self.addresses)
+            except Exception:
+                logger().exception("start.not_announced")
+        self._announced = True
+        if not self._stopping.is_set():
+            for key in ("diameter.listen", "diameter.tls_listen"):
+                if key in self._listeners:
+                    loop.add_reader(self._listeners[key].fileno(), self._accept, key)
 
     # ---- while it serves
 
@@ -233,7 +241,7 @@ class Supervisor:
         self._mind_stores()
         if not self._was_ready and all(child.status.ready for child in self._children):
             self._was_ready = True
-            self._became_ready()
+            self._announcing = asyncio.ensure_future(self._became_ready())
         if any(child.unfit for child in self._children):
             self._stopping.set()
 
@@ -249,9 +257,15 @@ class Supervisor:
                 child.connections.discard(connection)
                 self._claims.closed(Holder(child, connection))
             case AskChildren():
-                child.send(Children([one.state for one in self._children]))
+                child.send(Children([self._state, *(one.state for one in self._children)]))
             case _:
                 logger().error("child.unexpected", child=str(child), message=type(message).__name__)
+
+    @property
+    def _state(self) -> ChildState:
+        """Of ourselves, as of a child."""
+        reason = "" if self._announced else "what is loaded at the start is not in force yet"
+        return ChildState("supervisor", 0, os.getpid(), self._announced, reason)
 
     def _ended(self, child: Child) -> None:
         self._claims.ended(child)
@@ -320,6 +334,9 @@ class Supervisor:
             self._stopping.set()
         else:
             self._fast.set()
+
+    def _asked_to_reload(self) -> None:
+        logger().warning("reload.ignored", why="the configuration is read once; restart to change it")
 
     async def _drain(self) -> None:
         """Workers one by one, so that peers find another while there is one; then the keeper, which copies the last

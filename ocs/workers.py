@@ -76,7 +76,8 @@ async def serve(end: socket.socket) -> int:
 def main(arguments: list[str]) -> int:
     import uvloop
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's
+    for number in (signal.SIGINT, signal.SIGHUP):  # both are the supervisor's
+        signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(arguments[0])) as end:
         return uvloop.run(serve(end))
 

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
 from balances import keys, ops
+from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import find_once, find_session, rebuild
 from balances.ledger.verify import Report, verify
 from balances.packing import unpack_account, unpack_posted
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 REMEMBER_MS: Final = 86_400_000
 """How long Redis remembers an Idempotency-Key; PostgreSQL does so for 30 days."""
+
+IN_FORCE_S: Final = 5.0
+"""How long a publication waits for the workers, which look twice a second."""
+LOOK_S: Final = 0.05
 
 LEDGER: Final = """
     SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,
@@ -74,6 +79,7 @@ class Desk:
         *,
         push: Push,
         processes: Callable[[], Awaitable[dict[str, str]]],
+        priced_by: Callable[[], Awaitable[int]] | None = None,
         shop: Shop | None = None,
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
@@ -85,7 +91,7 @@ class Desk:
         self.now_ms = now_ms
         self.push = push
         self._shop, self._newest = shop, newest
-        self._processes = processes
+        self._processes, self._priced_by = processes, priced_by
         self._wait_s_max = store_ms_max / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
         self._whole = asyncio.Lock()
@@ -235,6 +241,22 @@ class Desk:
             await asyncio.wait_for(self.projector.project(), self._wait_s_max)
         except Exception as why:
             logger().warning("projection.later", why=repr(why))
+
+    async def in_force_ms(self) -> int | None:
+        """Waits until every worker of this host prices by what is published now, and says when that was; None when it
+        is not so within IN_FORCE_S: they may be busy with a large table, or down."""
+        if self._priced_by is None:
+            return None
+        try:
+            async with asyncio.timeout(IN_FORCE_S):
+                published = int(await cast("Any", self.redis).hget(keys.CATALOG, "version") or 0)
+                while await self._priced_by() < published:  # noqa: ASYNC110  other processes set no event of ours
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            return None
+        except STORE_AWAY:
+            return None
+        return self.now_ms()
 
     # ---- calls
 

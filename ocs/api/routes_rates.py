@@ -11,6 +11,7 @@ from ocs.api import schema_tariffs as shown
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
 from ocs.api.schema import Currency
+from ocs.api.texts import time_or_none
 from ocs.charging.currencies import NUMBERS
 from ocs.master import rates
 
@@ -55,7 +56,8 @@ async def put_exchange_rates(call: Call) -> Reply:
     await rates.put(call.desk.pool, day, checked)
     await call.desk.publish()
     items = [shown.ExchangeRate(of, into, rate, day.isoformat()) for of, into, rate in checked]
-    return Reply(shown.ExchangeRates(day.isoformat(), items))
+    in_force = time_or_none(await call.desk.in_force_ms() or 0)
+    return Reply(shown.ExchangeRatesInForce(day.isoformat(), items, in_force=in_force))
 
 
 async def get_exchange_rates(call: Call) -> Reply:
@@ -72,7 +74,7 @@ OPERATIONS: Final = (
         "/v1/exchange-rates/{day}",
         put_exchange_rates,
         "Set exchange rates of a day",
-        answer=shown.ExchangeRates,
+        answer=shown.ExchangeRatesInForce,
         body=shown.RatesPut,
         problems=("media-type",),
         description="In force from 00:00 UTC of the day (YYYY-MM-DD) until the next day that has a rate of the pair."

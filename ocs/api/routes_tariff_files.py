@@ -23,7 +23,8 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
 async def put_tariff_file(call: Call) -> Reply:
     published = await publish(call, [NewFile(call.path["name"], call.media_type, call.body, as_asked(call))], ())
     file, made = published.files[0]
-    return Reply(published_view(published), 201 if made and file.version == 1 else 200, version=file.version)
+    view = published_view(published, await call.desk.in_force_ms())
+    return Reply(view, 201 if made and file.version == 1 else 200, version=file.version)
 
 
 async def get_tariff_file(call: Call) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Meta, Struct
 
 from ocs.api import schema
@@ -44,8 +45,9 @@ def tariff_view(document: Document) -> shown.Tariff:
     )
 
 
-def published_view(published: Published) -> shown.Published:
+def published_view(published: Published, in_force_ms: int | None) -> shown.Published:
     return shown.Published(
+        in_force=time_or_none(in_force_ms or 0),
         files=[shown.PublishedFile(file.name, file.version, new) for file, new in published.files],
         tariffs=[
             shown.PublishedTariff(one.id, one.version, time_or_none(one.valid_from_ms), new)
@@ -92,7 +94,10 @@ async def put_tariff(call: Call) -> Reply:
     new = NewTariff(call.media_type, call.body, as_asked(call), source=name, id=name)
     published = await publish(call, (), [new])
     document, made = published.tariffs[0]
-    return Reply(tariff_view(document), 201 if made and document.version == 1 else 200, version=document.version)
+    view = msgspec.structs.asdict(tariff_view(document))
+    view["in_force"] = time_or_none(await call.desk.in_force_ms() or 0)
+    status = 201 if made and document.version == 1 else 200
+    return Reply(shown.TariffInForce(**view), status, version=document.version)
 
 
 async def post_tariffs(call: Call) -> Reply:
@@ -105,7 +110,7 @@ async def post_tariffs(call: Call) -> Reply:
             for number, one in enumerate(body.tariffs)
         ],
     )
-    return Reply(published_view(published))
+    return Reply(published_view(published, await call.desk.in_force_ms()))
 
 
 async def get_tariff(call: Call) -> Reply:
@@ -150,13 +155,14 @@ OPERATIONS: Final = (
         "/v1/tariffs/{id}",
         put_tariff,
         "Publish the next version of a tariff",
-        answer=shown.Tariff,
+        answer=shown.TariffInForce,
         also=(201,),
         body=bytes,
         media_types=tuple(FORMATS),
         conditional=True,
         description="TOML or JSON, see tariffs/README.md. Files it names must have been published, or come with it by"
-        " POST /v1/tariffs. The same document again is no new version.",
+        " POST /v1/tariffs. The same document again is no new version. The answer waits a few seconds"
+        " until all workers price by it, and says since when they do (`in_force`).",
         **PUBLISHING,
     ),
     Operation(

@@ -59,6 +59,13 @@ class Tariff(Struct, frozen=True):
     """Those it was compiled with, and their versions."""
 
 
+class TariffInForce(Tariff, frozen=True, kw_only=True):
+    """A tariff that was published."""
+
+    in_force: Time | None
+    """Since when every worker of this server prices by it; null: not yet when this was said."""
+
+
 class TariffRef(Struct, frozen=True):
     id: str
     version: int
@@ -155,6 +162,8 @@ class Published(Struct, frozen=True):
 
     files: list[PublishedFile]
     tariffs: list[PublishedTariff]
+    in_force: Time | None
+    """Since when every worker of this server prices by them; null: not yet when this was said."""
 
 
 # --- exchange rates -----------------------------------------------------------------------------------------------
@@ -185,3 +194,10 @@ class ExchangeRates(Struct, frozen=True):
 
     on: str
     items: list[ExchangeRate]
+
+
+class ExchangeRatesInForce(ExchangeRates, frozen=True, kw_only=True):
+    """Rates that were set."""
+
+    in_force: Time | None
+    """Since when every worker of this server exchanges by them; null: not yet when this was said."""

@@ -87,6 +87,8 @@ class Status(Message, frozen=True):
     load: int
     """Requests in the last second."""
     metrics: Snapshot
+    catalog: int = 0
+    """Version of the tariffs it prices by; 0: none yet, or it does not price."""
 
 
 class Claim(Message, frozen=True):
@@ -118,6 +120,7 @@ class ChildState(msgspec.Struct, array_like=True, frozen=True):
     pid: int
     ready: bool
     reason: str
+    catalog: int = 0
 
 
 ToChild = Start | Connection | Probe | Verdict | Drain | Children

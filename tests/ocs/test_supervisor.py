@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,7 +68,6 @@ class Server:
     def ready(self) -> "Server":
         # The demo data is loaded through the HTTP API when all processes are ready.
         self.wait(lambda: "ocs is up" in self.text and "could not be loaded" not in self.text)
-        time.sleep(1.5)  # workers look for new tariffs each second
         return self
 
     def wait(self, condition: Callable[[], object], seconds: float = READY_S) -> None:
@@ -208,6 +208,46 @@ async def test_a_day_in_the_life(server: Server) -> None:
     await client.gone()
     assert await asyncio.to_thread(server.process.wait, 20) == 0
     assert '"level":"error"' not in server.text.replace('"event":"child.ended"', "").split('"stopping"')[1]
+
+
+async def test_it_is_up_when_the_tariffs_are_in_force(tmp_path: Path) -> None:
+    """Not a moment before: `ocs is up`, /readyz and the Diameter port all wait for the demo's tariffs."""
+    server = Server(tmp_path)
+    try:
+        server.wait(lambda: "ocs is up" in server.text)
+        assert readyz(server) == 200
+        for number in range(6):  # on both workers
+            client = await connected(server, f"peer-{number}.example.net")
+            client.send(request(CcRequestType.INITIAL_REQUEST, 0, session=f"peer;{number}"))
+            assert (await answer(client)).result_code == 2001
+            await client.gone()
+        server.wait(
+            lambda: server.metric('ocs_requests_total{command="readyz",protocol="http",result="200",type="GET"}')
+        )
+        assert server.metric('ocs_process_resident_memory_bytes{role="worker"}') > 10_000_000
+        assert server.metric('ocs_process_open_fds{role="supervisor"}') > 5
+        server.wait(lambda: server.metric("ocs_store_memory_bytes") > 0)
+    finally:
+        assert server.stop() == 0
+
+
+def test_hang_up_does_not_stop_it(server: Server) -> None:
+    children = server.descendants()
+    server.process.send_signal(signal.SIGHUP)
+    for pid in server.workers():
+        os.kill(pid, signal.SIGHUP)
+    server.wait(lambda: '"event":"reload.ignored"' in server.text)
+    assert readyz(server) == 200
+    assert server.descendants() == children
+
+
+def readyz(server: Server) -> int:
+    host, port = server.address("http")
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return int(refused.code)
 
 
 async def test_connections_are_spread_and_counted(server: Server) -> None:
