@@ -14,6 +14,7 @@ from balances import keys, ops
 from balances.books import Books
 from balances.decision import Decision, line_outcome, remember_number, wanted
 from balances.events import Events
+from balances.facts import merge
 from balances.granting import Asking, Granting
 from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
 from balances.packing import unpack_answer
@@ -148,6 +149,10 @@ class Model:
                 [],
                 [],
             )
+        known = merge(ops.blob(session.facts), ops.blob(charge.told))
+        if known != ops.blob(charge.facts):
+            return ops.Reply("facts", ops.blob(session.facts))
+        session.facts = ops.packed(known)
         was_open = session.state == SessionState.OPEN
         state, may_grant, refused_as, marks = decision.enter_state(session)
 

@@ -34,6 +34,10 @@ SESSION_LINES_MAX: Final = 128
 """Lines a session keeps: beyond that the one idle for longest makes room, or the new one is refused a grant."""
 INTERVALS_MAX: Final = 64
 """Intervals of numbers a session remembers."""
+FACTS_MAX: Final = 4_096
+"""Octets of facts a session keeps (charging.md 5)."""
+WHOLE: Final = -2
+"""In the place of a line: all lines of a session."""
 
 
 def blob(raw: msgspec.Raw) -> bytes:
@@ -309,6 +313,8 @@ class Session(msgspec.Struct, array_like=True):
     answers: list[msgspec.Raw]
     """The last ANSWERS_KEPT, each a packed `Answer`: a request looks into those of its own key only."""
     lines: list[Line]
+    facts: msgspec.Raw = NO_BLOB
+    """What its requests told that prices depend on, the last one told of each (balances/facts.py)."""
 
 
 # --- a charge ---------------------------------------------------------------------------------------------------
@@ -425,6 +431,11 @@ class Charge(msgspec.Struct, array_like=True):
     """REFUND without original: the most the service allows, micro-units (0: not allowed)."""
     refund_until_ms: int = 0
     """REFUND: until when units given back to a bucket that is gone can be used."""
+    told: msgspec.Raw = NO_BLOB
+    """Facts that this request of a session tells (balances/facts.py)..."""
+    facts: msgspec.Raw = NO_BLOB
+    """... and those it was rated by. If these are not what the session told before, with `told`, nothing is done, and
+    the reply `facts` brings what the session told: it is to be rated again."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True):

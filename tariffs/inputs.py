@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 
@@ -42,3 +44,15 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the account."""
     subscriber: str = ""
     """Its id, where counters are kept by member."""
+    lines: tuple[tuple[int, int, dict[str, int | str]], ...] = ()
+    """Facts told of single lines, which count there instead of those above: rating group, service identifier (-1 for
+    none), facts. Each line is rated, and put on record, with its own in their place and none here."""
+
+
+TOLD: Final = (
+    "apn", "rat_type", "visited", "location", "calling", "called", "role", "event_type", "media",
+    "charging_characteristics", "node", "port_type", "user_time_zone", "equipment",
+)  # fmt: skip
+"""Facts that requests tell, and that are remembered of a session when a later one does not (charging.md section 5), by
+number: sessions are stored with these numbers, so a new one is only ever added at the end. The others are told by every
+request, or come from the master data."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from balances.facts import of_line
 from balances.ledger import terms
 from balances.ops import Phase, Record, blob
 from tariffs.units import Kind
@@ -85,6 +87,7 @@ _RECORD: Final = msgspec.msgpack.Decoder(Record)
 _SESSION: Final = msgspec.msgpack.Decoder(SessionHead)
 _INPUTS: Final = msgspec.msgpack.Decoder()
 _JSON: Final = msgspec.json.Encoder()
+_pack: Final = msgspec.msgpack.Encoder().encode
 
 
 def decode(entry: list[Any]) -> Call:
@@ -129,6 +132,20 @@ def inputs_json(packed: bytes) -> str:
     except (msgspec.MsgspecError, TypeError, ValueError):
         return '{"packed":"' + b64encode(packed).decode() + '"}'
     return text.replace("\\u0000", "\ufffd") if "\\u0000" in text else text
+
+
+def inputs_by_line(packed: bytes) -> Callable[[int, int], str]:
+    """(rating group, service identifier) -> rating inputs of that line, as jsonb takes them."""
+    if b"\xa5lines" not in packed:
+        text = inputs_json(packed)
+        return lambda group, service_id: text
+    try:
+        inputs = _INPUTS.decode(packed)
+        lines = msgspec.convert(inputs.pop("lines", []), list[tuple[int, int, dict[str, int | str]]])
+    except (msgspec.MsgspecError, AttributeError):
+        text = inputs_json(packed)
+        return lambda group, service_id: text
+    return lambda group, service_id: inputs_json(_pack(inputs | of_line(lines, group, service_id)))
 
 
 CALL_COLUMNS: Final = (
@@ -191,8 +208,9 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
         call.refund_state,
     ))  # fmt: skip
     if record.usages:
-        inputs = inputs_json(call.inputs) if call.inputs is not None else None
+        inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):
+            inputs = inputs_of(usage.rating_group, usage.service_id) if inputs_of is not None else None
             packed = blob(usage.ladder)
             ladder = ladder_hash(packed) if packed else None
             if ladder is not None:

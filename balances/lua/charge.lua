@@ -1,11 +1,12 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account sessions due ledger once renumbered original
 -- ARGV  epoch charge context
--- EXIT  ok again absent stale fenced full
+-- EXIT  ok again absent stale facts fenced full
 -- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
 -- @use lib/granting
 -- @use lib/refund
 -- @use lib/repeats
+-- @use lib/facts
 local charge = cmsgpack.unpack(ARGV[2])
 local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
 
@@ -343,8 +344,14 @@ if session then
   end
 else
   session = { 1, session_id, charge[CHARGE.subscriber], charge[CHARGE.service], 0, charge[CHARGE.peer],
-    charge[CHARGE.realm], charge[CHARGE.via], now_ms, now_ms, 0, 0, {}, {}, {} }
+    charge[CHARGE.realm], charge[CHARGE.via], now_ms, now_ms, 0, 0, {}, {}, {}, '' }
 end
+
+-- What a request does not tell is the last one told in its session: if it was not rated by that, it is to be rated again
+-- (charging.md 5).
+local facts = facts_merged(session[SESSION.facts], charge[CHARGE.told])
+if facts ~= charge[CHARGE.facts] then return { 'facts', session[SESSION.facts] } end
+session[SESSION.facts] = facts
 
 -- What the request means in the state the session is in (charging.md section 3, late and odd order).
 local state = session[SESSION.state]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from balances.ops import LINES_MAX, Action, Phase, Result
-from ocs.charging.diameter_facts import inputs_of
+from ocs.charging.diameter_facts import inputs_of, line_facts
 from ocs.charging.diameter_lines import MICRO_EXPONENT, currency_of, lines_of, money_in, single_line
 from ocs.charging.identity import IdentityKind, number_in, spelled
 from ocs.charging.outcomes import DIAMETER
@@ -114,6 +114,7 @@ def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> Charg
         currency=currency_of(ccr),
         refund_token=_refund_token(ccr) if phase is Phase.EVENT else b"",
         wants_cost=bool(ccr.aoc_request_type),
+        line_facts=line_facts(mscc),
     )
 
 

@@ -12,14 +12,16 @@ from typing import Final, Protocol
 
 import msgspec
 
+from balances.facts import of_line
 from balances.keys import AccountKeys, renumbered
-from balances.ops import Action, Charge, Once, Outcome, Phase, Reply, Result, blob, packed
+from balances.ops import NO_BLOB, Action, Charge, Once, Outcome, Phase, Reply, Result, blob, packed
 from balances.wire import Lost, NotSent
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_charge, to_suspense
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
+from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
 from ocs.charging.settings import Settings
@@ -61,13 +63,16 @@ class Store(Protocol):
 class Shop:
     """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
 
+    facts                      what sessions told before, as far as this worker knows
     restore(account)           bring an account Redis does not have back from PostgreSQL (SUSPENSE: make it)
     session_known(session)     (account, subscriber) of a session, from PostgreSQL, or None
     event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
     jitter()                   0 to 1000
     """
 
-    __slots__ = ("catalog", "event_known", "jitter", "profiles", "restore", "session_known", "settings", "store")
+    __slots__ = (
+        "catalog", "event_known", "facts", "jitter", "profiles", "restore", "session_known", "settings", "store",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class Shop:
     ) -> None:
         self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
         self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
+        self.facts = Remembered()
 
 
 async def handle(
@@ -105,7 +111,7 @@ async def handle(
         if request.currency is not None and profile.currency and request.currency != NUMBERS.get(profile.currency):
             return ChargingAnswer(Result.INVALID, reason=OUTCOMES[Result.INVALID].words, fault=Fault.MONEY)
         if urgent_only:
-            quote, _ = _quote(request, shop, service, profile, now_ms)
+            quote, _ = _quote(request, shop, service, profile, _facts(request, shop)[1], now_ms)
             if not any(rated.emergency for rated in quote):
                 return Busy("too much is outstanding")
         return await _charge(request, shop, service, profile, names, now_ms)
@@ -162,17 +168,29 @@ async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> Charging
 async def _charge(
     request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
 ) -> ChargingAnswer | Busy:
-    settings, jitter = shop.settings, shop.jitter()
-    quote, inputs = _quote(request, shop, service, profile, now_ms)
-    charge, context = to_charge(request, service, profile, quote, inputs, settings, now_ms, jitter)
+    jitter, original = shop.jitter(), NO_BLOB
+    told, facts = _facts(request, shop)
+
+    def rated() -> tuple[Quote, Charge, bytes]:
+        quote, inputs = _quote(request, shop, service, profile, facts, now_ms)
+        charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
+        charge.told, charge.facts, charge.original = packed(told.packed), packed(facts.packed), original
+        return quote, charge, context
+
+    quote, charge, context = rated()
     if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
         known = await _known_event(request, shop, charge)
+        original = charge.original
         if known is not None:
             return to_answer(request, service, profile, quote, known, charge)
     for _ in range(ATTEMPTS):
         reply = await shop.store.charge(charge, context, _keys(charge.account))  # the only await on the hot path
         match reply.status:
-            case "ok" | "again":
+            case "ok" | "again" as done:
+                if done == "ok" and request.phase is Phase.STOP:
+                    shop.facts.forget(charge.session)
+                elif done == "ok" and request.phase is not Phase.EVENT:
+                    shop.facts.keep(charge.session, facts)
                 return to_answer(request, service, profile, quote, _outcome(reply.outcome), charge)
             case "absent":
                 await shop.restore(profile.account)
@@ -181,13 +199,21 @@ async def _charge(
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await _nobody(request, shop, now_ms)
                 profile = _still_paid(profile, newer, request.phase)
-                quote, inputs = _quote(request, shop, service, profile, now_ms)
-                original = charge.original
-                charge, context = to_charge(request, service, profile, quote, inputs, settings, now_ms, jitter)
-                charge.original = original
+                quote, charge, context = rated()
+            case "facts":  # the session told more than this worker knew: nothing was written
+                facts = merged(unpacked(reply.outcome), told)
+                quote, charge, context = rated()
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
     return Busy("the account is away, or changes faster than it can be read")
+
+
+def _facts(request: ChargingRequest, shop: Shop) -> tuple[Facts, Facts]:
+    """What a request tells, and with it what its session told before, as far as this worker knows."""
+    told = told_by(request)
+    if request.phase is Phase.START or request.phase is Phase.EVENT:
+        return told, told
+    return told, merged(shop.facts.get(session_key(request, shop.settings)), told)
 
 
 def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
@@ -201,7 +227,7 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
 
 
 def _quote(
-    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, now_ms: int
+    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, facts: Facts, now_ms: int
 ) -> tuple[Quote, Inputs]:
     """The price of each line, and all that rating could look at."""
     inputs = msgspec.structs.replace(
@@ -209,6 +235,8 @@ def _quote(
         attributes=profile.attributes,
         time_zone=profile.time_zone,
         subscriber=profile.subscriber,
+        lines=facts.lines,
+        **facts.whole,
     )
     if service is UNKNOWN:
         return [UNSERVED] * len(request.lines), inputs
@@ -223,7 +251,17 @@ def _quote(
         since_ms = [
             at_ms - 1_000 * max([used.units.seconds or 0 for used in line.used], default=0) for line in request.lines
         ]
-    return rate(shop.catalog, profile.assignments, profile.currency, lines, inputs, at_ms, since_ms), inputs
+    catalog, assignments, currency = shop.catalog, profile.assignments, profile.currency
+    if not inputs.lines:
+        return rate(catalog, assignments, currency, lines, inputs, at_ms, since_ms), inputs
+    quote: Quote = []
+    for place, asked in enumerate(request.lines):
+        group = -1 if asked.rating_group is None else asked.rating_group
+        told = of_line(inputs.lines, group, -1 if asked.service_id is None else asked.service_id)
+        own: Inputs = msgspec.structs.replace(inputs, lines=(), **told)
+        one = slice(place, place + 1)
+        quote += rate(catalog, assignments, currency, lines[one], own, at_ms, since_ms[one])
+    return quote, inputs
 
 
 async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:

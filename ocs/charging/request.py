@@ -3,6 +3,7 @@ ChargingAnswer. Spec words stop here (house.md, section 3)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, Final
 
@@ -91,6 +92,8 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     refund_token: bytes = b""
     wants_cost: bool = False
     """Advice of charge was asked for."""
+    line_facts: Mapping[tuple[int | None, int | None], Mapping[str, int | str]] = {}
+    """Inputs that are told of single lines, by rating group and service identifier."""
 
 
 class FinalAction(Enum):

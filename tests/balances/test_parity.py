@@ -12,7 +12,7 @@ from random import Random
 import msgspec
 import pytest
 
-from balances import keys, ops, scripts
+from balances import facts, keys, ops, scripts
 from balances.ops import Action, Ask, Charge, Phase, Report
 from balances.packing import fresh_account
 from tariffs.ladder import Count, Dues, Ladder, Step
@@ -87,6 +87,18 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
     )
 
 
+def random_facts(rng: Random) -> list[facts.Fact]:
+    """In their order: numbers and texts of every size that is packed in another way, of the session and of lines."""
+    found: dict[tuple[int, int, int], facts.Fact] = {}
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 5, 20))):
+        line = rng.choice(((ops.WHOLE, ops.WHOLE), (ops.WHOLE, ops.WHOLE), (-1, -1), (10, -1), (2**32 - 1, 40_000)))
+        number = rng.randrange(14)
+        text = rng.choice(("", "a", "é", "\0|\t'", "x")) * rng.choice((1, 31, 32, 85, 256))
+        value = rng.choice((0, -1, -200, 6, 127, 128, 70_000, 2**31, text.encode()[:256].decode(errors="ignore")))
+        found[*line, number] = (*line, number, value)
+    return [fact for _, fact in sorted(found.items())]
+
+
 class Client:
     """A gateway that now and then does everything field-notes.md has seen."""
 
@@ -97,6 +109,8 @@ class Client:
         self.sent: list[Charge] = []
         self.end_to_end = 0
         self.posts: list[ops.Post] = []
+        self.known: dict[str, bytes] = {}
+        """What a worker believes of the facts of a session."""
         self.bundle_keys = 0
 
     def tick(self) -> None:
@@ -206,6 +220,11 @@ class Client:
             refund_free=rng.choice((0, 1_000)),
             refund_until_ms=self.now_ms + 10_000_000,
         )
+        if phase != Phase.EVENT and rng.random() < 0.7:
+            told = facts.pack(random_facts(rng))
+            known = rng.choice((facts.merge(self.known.get(session, b""), told), told))
+            self.known[session] = known
+            charge.told, charge.facts = ops.packed(told), ops.packed(known)
         self.sent.append(charge)
         return charge
 

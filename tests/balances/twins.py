@@ -9,6 +9,7 @@ import msgspec
 import redis
 
 from balances import keys, ops, scripts
+from balances.facts import merge
 from balances.model import Appended, Model
 from balances.packing import unpack_answer, unpack_ladder
 from tariffs.ladder import tier_of
@@ -24,7 +25,8 @@ def _outcome(packed: bytes) -> Any:
 
 
 def _session(session: ops.Session) -> Any:
-    plain = _builtins(msgspec.structs.replace(session, answers=[], lines=[]))
+    apart = ("answers", "lines", "facts")
+    plain = _builtins({name: value for name, value in msgspec.structs.asdict(session).items() if name not in apart})
     answers = [
         [answer.key, answer.fingerprint, answer.end_to_end, answer.moved, _outcome(ops.blob(answer.outcome))]
         for answer in map(unpack_answer, session.answers)
@@ -34,7 +36,7 @@ def _session(session: ops.Session) -> Any:
         packed = ops.blob(line.ladder)
         fields = msgspec.structs.asdict(line) | {"ladder": _builtins(unpack_ladder(packed)) if packed else None}
         lines.append(_builtins(fields))
-    return [plain, answers, lines]
+    return [plain, answers, lines, ops.blob(session.facts)]
 
 
 def _once(once: ops.Once) -> Any:
@@ -80,7 +82,13 @@ class Twins:
             names += [once, keys.renumbered(once, charge.fingerprint)]
             names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
         reply = self._call("charge", names, _encode(charge), b"inputs")
-        self._same(charge.account, reply, self.model.charge(charge, b"inputs"), ops.Outcome)
+        model = self.model.charge(charge, b"inputs")
+        if model.status == "facts":  # to be rated again, by what the session told
+            assert reply == model
+            self._same(charge.account, reply, model)
+            known = ops.packed(merge(reply.outcome, ops.blob(charge.told)))
+            return self.charge(msgspec.structs.replace(charge, facts=known))
+        self._same(charge.account, reply, model, ops.Outcome)
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Outcome) if reply.outcome else None
 
     def post(self, post: ops.Post) -> tuple[str, ops.Posted | None]:

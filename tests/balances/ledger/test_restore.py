@@ -2,7 +2,7 @@
 
 import msgspec
 
-from balances import keys, ops
+from balances import facts, keys, ops
 from balances.ledger.restore import find_once, find_session, purge, restore
 from balances.ledger.sync import Sync
 from tests.balances.ledger.books import NOW_MS, Books, session_of, unpack_account
@@ -18,7 +18,9 @@ async def copied(books: Books) -> None:
 async def test_restore_equals_the_state_but_for_holds(books: Books) -> None:
     await books.open()
     await books.move("alice", 1_000, once=("e 1", ONCE))
-    await books.move("alice", -7, session=session_of("open;1", held=50))
+    told = session_of("open;1", held=50)
+    told.facts = ops.packed(facts.pack([(ops.WHOLE, ops.WHOLE, 2, "20801")]))
+    await books.move("alice", -7, session=told)
     await books.move("alice", -7, session=session_of("closed;1", forget_ms=NOW_MS + 10))
     await books.move("alice", 0, session=session_of("forgotten;1", forget_ms=NOW_MS))
     await books.move("alice", -3)
@@ -35,6 +37,7 @@ async def test_restore_equals_the_state_but_for_holds(books: Books) -> None:
     assert (line.total, line.debited, line.granted, line.hold, line.due_ms) == (5, 7, 0, [], 0)
     assert len(sessions["open;1"].answers) == 1
     assert sessions["open;1"].due_ms > NOW_MS
+    assert ops.blob(sessions["open;1"].facts) == ops.blob(told.facts)
     assert [(key, until) for key, _, until in back.onces] == [("e 1", NOW_MS + 3_600_000)]
     assert await restore(books.pool, "nobody", now_ms=NOW_MS) is None
     assert await find_session(books.pool, "open;1") == ("alice", "sub")

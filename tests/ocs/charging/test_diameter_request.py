@@ -301,7 +301,7 @@ def test_facts_of_a_call() -> None:
     )
     found = request(service_context_id=VOICE, service_information=ServiceInformation(ims_information=ims)).inputs
     assert (found.role, found.calling, found.called, found.event_type) == (0, "+491700000001", "+49301234", "INVITE")
-    assert found.visited == "ims.mnc001.mcc262.3gppnetwork.org"
+    assert found.visited == "26201"
 
 
 def test_facts_of_a_message() -> None:

@@ -1,0 +1,109 @@
+"""What a session told before: facts that a request leaves out are the last ones told (charging.md section 5). Pure.
+
+They are stored with the session, so any worker finds them there. A worker remembers those of the sessions it served
+lately, and rates by that; where the store knows otherwise it says so, and the request is rated again.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from balances import facts
+from balances.ops import WHOLE, Phase
+from ocs.charging.request import ChargingRequest
+from tariffs.inputs import TOLD, Inputs
+
+FACT_MAX: Final = 256
+"""Octets of one fact; what is longer is cut before anything looks at it."""
+SESSIONS_MAX: Final = 65_536
+"""Sessions a worker remembers, about 500 octets each; one it forgot costs one more call."""
+
+_values: Final = attrgetter(*TOLD)
+_NUMBERS: Final = {name: number for number, name in enumerate(TOLD)}
+_SILENT: Final = _values(Inputs(""))
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """Of one session; packed for the store, and ready for rating."""
+
+    packed: bytes = b""
+    whole: dict[str, int | str] = {}
+    lines: tuple[tuple[int, int, dict[str, int | str]], ...] = ()
+    """See Inputs.lines."""
+
+
+NO_FACTS: Final = Facts()
+
+
+def made_of(listed: list[facts.Fact], packed: bytes) -> Facts:
+    whole: dict[str, Any] = {}
+    lines: dict[tuple[int, int], dict[str, Any]] = {}
+    for group, service_id, number, value in listed:
+        if number < len(TOLD):  # a newer version of ours may have told more
+            into = whole if group == WHOLE else lines.setdefault((group, service_id), {})
+            into[TOLD[number]] = value
+    return Facts(packed, whole, tuple((*line, told) for line, told in lines.items()))
+
+
+def unpacked(packed: bytes) -> Facts:
+    return made_of(facts.unpack(packed), packed) if packed else NO_FACTS
+
+
+def told_by(request: ChargingRequest) -> Facts:
+    """What this request tells itself. One-time events are no session: nothing is remembered of them."""
+    values = _values(request.inputs)
+    if request.phase is Phase.EVENT or (values == _SILENT and not request.line_facts):
+        return NO_FACTS
+    listed: list[facts.Fact] = [
+        (WHOLE, WHOLE, number, _cut(value)) for number, value in enumerate(values) if value is not None and value != ""
+    ]
+    if request.line_facts:
+        lines: list[facts.Fact] = [
+            (-1 if group is None else group, -1 if service_id is None else service_id, _NUMBERS[name], _cut(value))
+            for (group, service_id), told in request.line_facts.items()
+            for name, value in told.items()
+        ]
+        listed += sorted(lines)
+    packed = facts.pack(listed)
+    return made_of(facts.unpack(packed) if request.line_facts else listed, packed)
+
+
+def _cut(value: int | str) -> int | str:
+    if isinstance(value, str) and len(value) * 4 > FACT_MAX:
+        return value.encode()[:FACT_MAX].decode(errors="ignore")
+    return value
+
+
+def merged(known: Facts, told: Facts) -> Facts:
+    """What is known once this was told."""
+    packed = facts.merge(known.packed, told.packed)
+    if packed == known.packed:
+        return known
+    return told if packed == told.packed else unpacked(packed)
+
+
+class Remembered:
+    """Facts of the sessions served last, by session key. A hint: the store knows."""
+
+    __slots__ = ("_facts", "_most")
+
+    def __init__(self, most: int = SESSIONS_MAX) -> None:
+        self._facts: dict[str, Facts] = {}
+        self._most = most
+
+    def get(self, session: str) -> Facts:
+        return self._facts.get(session, NO_FACTS)
+
+    def keep(self, session: str, known: Facts) -> None:
+        """In the place of what was known; sessions that told nothing need no room."""
+        self._facts.pop(session, None)
+        if known.packed:
+            self._facts[session] = known
+            if len(self._facts) > self._most:
+                del self._facts[next(iter(self._facts))]
+
+    def forget(self, session: str) -> None:
+        self._facts.pop(session, None)
