@@ -16,6 +16,7 @@ from ocs.api.texts import time_of, time_or_none
 from ocs.master import tariffs
 from ocs.master.documents import FORMATS, Document, ExpectEach, NewFile, NewTariff
 from ocs.master.tariffs import Published
+from ocs.telemetry.log import logger
 from tariffs.document import TariffError
 
 
@@ -50,7 +51,13 @@ def published_view(published: Published, in_force_ms: int | None) -> shown.Publi
         in_force=time_or_none(in_force_ms or 0),
         files=[shown.PublishedFile(file.name, file.version, new) for file, new in published.files],
         tariffs=[
-            shown.PublishedTariff(one.id, one.version, time_or_none(one.valid_from_ms), new)
+            shown.PublishedTariff(
+                one.id,
+                one.version,
+                time_or_none(one.valid_from_ms),
+                new,
+                list(published.warnings.get((one.id, one.version), ())),
+            )
             for one, new in published.tariffs
         ],
     )
@@ -61,6 +68,9 @@ async def publish(call: Call, files: Iterable[NewFile], documents: Iterable[NewT
         published = await tariffs.publish(call.desk.pool, files, documents)
     except TariffError as why:
         raise Problem("invalid", str(why), source=why.source, key=why.key, why=why.why) from None
+    for (tariff, version), warnings in published.warnings.items():
+        for warning in warnings:
+            logger().warning("tariff.doubtful", tariff=tariff, version=version, why=warning)
     if published.changed:
         await call.desk.publish()
     return published
@@ -96,6 +106,7 @@ async def put_tariff(call: Call) -> Reply:
     document, made = published.tariffs[0]
     view = msgspec.structs.asdict(tariff_view(document))
     view["in_force"] = time_or_none(await call.desk.in_force_ms() or 0)
+    view["warnings"] = list(published.warnings.get((document.id, document.version), ()) if made else ())
     status = 201 if made and document.version == 1 else 200
     return Reply(shown.TariffInForce(**view), status, version=document.version)
 

@@ -64,6 +64,8 @@ class TariffInForce(Tariff, frozen=True, kw_only=True):
 
     in_force: Time | None
     """Since when every worker of this server prices by it; null: not yet when this was said."""
+    warnings: list[str]
+    """Rows of a new version that never price."""
 
 
 class TariffRef(Struct, frozen=True):
@@ -154,6 +156,8 @@ class PublishedTariff(Struct, frozen=True):
     version: int
     valid_from: Time | None
     new: bool
+    warnings: list[str]
+    """Rows of a new version that never price."""
 
 
 class Published(Struct, frozen=True):

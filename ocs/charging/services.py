@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Final
 
@@ -133,12 +133,15 @@ UNKNOWN: Final = Service(name="unknown", unit=Kind.UNITS)
 class Services:
     """The rows in force, by name and by context."""
 
-    def __init__(self, rows: tuple[Service, ...] = SERVICES) -> None:
+    def __init__(self, rows: tuple[Service, ...] = SERVICES, own: Mapping[str, str] = {}) -> None:
+        """own: contexts of the configuration -> name of their row; they are looked at before the built-in ones"""
         self.rows = rows
         self.by_name = {row.name: row for row in rows}
         if len(self.by_name) < len(rows):
             raise ValueError("two services have the same name")
-        self._patterns = [(_pattern(context), row) for row in rows for context in row.contexts]
+        first = [(context, self.by_name[name]) for context, name in own.items()]
+        rest = [(context, row) for row in rows for context in row.contexts if context not in own]
+        self._patterns = [(_pattern(context), row) for context, row in (*first, *rest)]
         self._remembered: dict[str, Service | None] = {}
 
     def of(self, context: str) -> Service | None:
@@ -164,25 +167,51 @@ def service_table(defaults: Mapping[str, Any] = {}, changes: Mapping[str, Mappin
     """The built-in rows with what the configuration says otherwise; ValueError names row, key and what was expected.
 
     defaults:  fields every row takes: validity_s, octets, seconds, ...
-    changes:   fields by name of the service; a name that is new is a new row, which needs `contexts` and `unit`
+    changes:   fields by name of the service; a name that is new is a new row, which needs `contexts` and `unit`.
+               `contexts` are added to the built-in ones, `contexts_only` take their place
     """
     rows = {row.name: msgspec.to_builtins(row) for row in SERVICES}
-    for name, change in changes.items():
-        rows.setdefault(name, {"name": name})
+    said = {name: dict(change) for name, change in changes.items()}
+    written: dict[str, str] = {}
+    for name, change in said.items():
+        row = rows.setdefault(name, {"name": name})
         if "name" in change:
             raise ValueError(f"{name}.name: a service cannot be renamed")
+        for context in _contexts(name, change, row.get("contexts", ())):
+            if written.setdefault(context, name) != name:
+                raise ValueError(f"{name}.contexts: {context!r} is one of {written[context]} already")
     plain = msgspec.to_builtins(Service(name="", unit=Kind.UNITS))
     made = []
     for name, row in rows.items():
         # A default of the configuration yields to what a built-in row says on its own account.
         own = {"unit", "contexts"}
         base = {key: value for key, value in row.items() if key in own or value != plain.get(key)}
-        merged = {**dict(defaults), **base, **changes.get(name, {}), "name": name}
+        merged = {**dict(defaults), **base, **said.get(name, {}), "name": name}
         try:
             made.append(msgspec.convert(_with_names(merged), Service))
         except (msgspec.ValidationError, ValueError) as bad:
             raise ValueError(f"{name}: {bad}") from None
-    return Services(tuple(made))
+    return Services(tuple(made), written)
+
+
+def _contexts(name: str, change: dict[str, Any], built_in: Sequence[str]) -> list[str]:
+    """Contexts that the configuration gives a row. Puts all that it has into `change`."""
+    given = {key: change.pop(key) for key in ("contexts", "contexts_only") if key in change}
+    for key, contexts in given.items():
+        if not isinstance(contexts, list | tuple) or not all(isinstance(one, str) and one for one in contexts):
+            raise ValueError(f'{name}.{key}: expected a list of contexts such as ["32251@3gpp.org"], not {contexts!r}')
+    if len(given) > 1:
+        raise ValueError(f"{name}: expected either `contexts`, which adds to the built-in ones, or `contexts_only`")
+    (contexts,) = given.values() or ([],)
+    if given:
+        kept = () if "contexts_only" in given else built_in
+        change["contexts"] = [*dict.fromkeys((*kept, *contexts))]
+    return list(contexts)
+
+
+def unserved(table: Services) -> list[str]:
+    """Built-in contexts that no row serves any more, because the configuration named others in their place."""
+    return [context for row in SERVICES for context in row.contexts if table.of(context) is None]
 
 
 def _with_names(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from balances.wire import Link
+from ocs.charging.services import unserved
 from ocs.config import Config
 from ocs.embedded import EmbeddedError, find_postgres, find_valkey
 from ocs.master.reach import postgres_trouble
@@ -22,6 +23,8 @@ async def checks(config: Config) -> list[tuple[str, str]]:
 
 async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     yield "configuration", ""
+    if gone := unserved(config.charging.table()):
+        yield f"charging.services (built-in contexts that nobody serves now: {', '.join(gone)})", ""
     yield f"data directory {config.data}", _directory(config.data)
     if not config.redis.embedded:
         yield "redis.url", await _redis(config.redis.url.reveal())

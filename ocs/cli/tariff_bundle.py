@@ -110,3 +110,5 @@ def print_published(published: Any) -> None:
     for key, several in (("name", published["files"]), ("id", published["tariffs"])):
         for one in several:
             say(f"{one[key]}: version {one['version']}{'' if one['new'] else ', unchanged'}")
+            for warning in one.get("warnings", ()):
+                say(f"{one[key]}: warning: {warning}", err=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tariffs.destinations import read_table
 from tariffs.document import Format, Part, TariffError, convert, form_of, needs, parse
+from tariffs.lint.linter import never_price
 from tariffs.load import load_tariff
 from tariffs.tariff import Tariff
 
@@ -90,6 +91,10 @@ class Bundle(msgspec.Struct, frozen=True):
     """Files that the documents name."""
 
 
+Warnings = Mapping[tuple[str, int], tuple[str, ...]]
+"""What is legal in a new version and hardly meant, by id and version: its rows that never price."""
+
+
 class Newest(msgspec.Struct, frozen=True):
     """The newest versions of what a bundle has to do with."""
 
@@ -99,6 +104,7 @@ class Newest(msgspec.Struct, frozen=True):
     tariffs: Mapping[str, Document]
     in_use: Sequence[Document]
     """All versions that price something at some time and name a file of the bundle, by the time they begin."""
+    now_ms: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -106,6 +112,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     files: Mapping[str, TariffFile]
     tariffs: Sequence[Document]
+    warnings: Warnings = {}
 
 
 def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Bundle:
@@ -162,26 +169,28 @@ def plan(sent: Bundle, newest: Newest) -> Plan:
             _check_file(name, file.content)
             files[name] = TariffFile(name, known.version + 1 if known else 1, file.media_type, file.content)
     there = {**newest.files, **files}
-    wanted: dict[str, Document] = {}
+    wanted: dict[str, Pinned] = {}
     for id_, one in sent.tariffs.items():
         before = newest.tariffs.get(id_)
         # The same again is nothing new: also a repeat whose answer was lost (RFC 9110 section 13.1.1).
         if before is None or (before.media_type, before.document) != (one.media_type, one.document):
             one.expect(id_, before.version if before else None)
-            wanted[id_] = _pinned(Document(id_, 0, one.media_type, one.document), there)
+            wanted[id_] = _pinned(Document(id_, 0, one.media_type, one.document), there, newest.now_ms)
     followers = [
-        _pinned(one, there)
+        _pinned(one, there, newest.now_ms)
         for one in newest.in_use
         # What is sent replaces those that begin with it or later.
         if not files.keys().isdisjoint(one.files)
-        and (one.id not in wanted or one.valid_from_ms < wanted[one.id].valid_from_ms)
+        and (one.id not in wanted or one.valid_from_ms < wanted[one.id].document.valid_from_ms)
     ]
     numbers = {id_: document.version for id_, document in newest.tariffs.items()}
-    made = []
-    for document in (*followers, *wanted.values()):
+    made, warnings = [], {}
+    for document, found in (*followers, *wanted.values()):
         number = numbers[document.id] = numbers.get(document.id, 0) + 1
         made.append(msgspec.structs.replace(document, version=number))
-    return Plan(files, made)
+        if found:
+            warnings[document.id, number] = found
+    return Plan(files, made, warnings)
 
 
 def _check_file(name: str, content: bytes) -> None:
@@ -195,7 +204,12 @@ def _check_file(name: str, content: bytes) -> None:
         raise TariffError(name, line, why) from None
 
 
-def _pinned(document: Document, files: Mapping[str, TariffFile]) -> Document:
+class Pinned(NamedTuple):
+    document: Document
+    warnings: tuple[str, ...]
+
+
+def _pinned(document: Document, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
     """Compiled, with the versions of the files that took."""
     named = needs(document.document, source=document.id, form=FORMATS[document.media_type])
     for name in tuple(named):
@@ -205,8 +219,11 @@ def _pinned(document: Document, files: Mapping[str, TariffFile]) -> Document:
     tariff = compiled(document, {name: file.content for name, file in there.items()}, document.id)
     if not FROM_MS_MIN <= tariff.from_ms <= FROM_MS_MAX:
         raise TariffError(document.id, "valid_from", "expected a time in the years 1 to 9999, in UTC")
-    return msgspec.structs.replace(
-        document, valid_from_ms=tariff.from_ms, files={name: file.version for name, file in there.items()}
+    pinned = {name: file.version for name, file in there.items()}
+    found = never_price(tariff, max(tariff.from_ms, now_ms))
+    return Pinned(
+        msgspec.structs.replace(document, valid_from_ms=tariff.from_ms, files=pinned),
+        tuple([f"{one.where}: {one.text}" for one in found]),
     )
 
 

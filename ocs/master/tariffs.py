@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ocs.master.changes import change
-from ocs.master.documents import Bundle, Document, Newest, NewFile, NewTariff, Plan, TariffFile, bundle, named_by, plan
+from ocs.master.documents import (
+    Bundle,
+    Document,
+    Newest,
+    NewFile,
+    NewTariff,
+    Plan,
+    TariffFile,
+    Warnings,
+    bundle,
+    named_by,
+    plan,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
@@ -32,6 +44,8 @@ class Published(msgspec.Struct, frozen=True):
 
     files: Sequence[tuple[TariffFile, bool]]
     tariffs: Sequence[tuple[Document, bool]]
+    warnings: Warnings = {}
+    """Of new versions."""
 
     @property
     def changed(self) -> bool:
@@ -144,7 +158,8 @@ async def _newest(pool: Pool, sent: Bundle) -> Newest:
         contents = {name: file.content for name, file in files.items()}
         contents |= {name: file.content for name, file in sent.files.items()}
         files |= await _newest_files(db, await asyncio.to_thread(named_by, contents) - named)
-    return Newest(last, files, tariffs, in_use)
+        now_ms: int = await db.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+    return Newest(last, files, tariffs, in_use, now_ms)
 
 
 async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, TariffFile]:
@@ -180,7 +195,7 @@ async def _write(db: Connection, planned: Plan, number: int) -> Plan:
             number,
         )
         tariffs.append(_document(record))
-    return Plan(files, tariffs)
+    return Plan(files, tariffs, planned.warnings)
 
 
 def _published(sent: Bundle, newest: Newest, made: Plan) -> Published:
@@ -189,4 +204,4 @@ def _published(sent: Bundle, newest: Newest, made: Plan) -> Published:
     named = [(last.get(id_) or newest.tariffs[id_], id_ in last) for id_ in sent.tariffs]
     told = {(document.id, document.version) for document, _ in named}
     followers = [(one, True) for one in made.tariffs if (one.id, one.version) not in told]
-    return Published(files, [*named, *followers])
+    return Published(files, [*named, *followers], made.warnings)

@@ -95,5 +95,15 @@ def lint(tariff: Tariff, at_ms: int | None = None) -> list[Finding]:
     return worst_first(dict.fromkeys(finding for rule in RULES for finding in rule(case)))
 
 
+NEVER_PRICE: Final[tuple[Rule, ...]] = (rows.never, rows.shadowed)
+
+
+def never_price(tariff: Tariff, at_ms: int) -> list[Finding]:
+    """Rows that price no line, and values no line has: what whoever publishes a tariff is told, without the rest."""
+    case = Case(tariff, at_ms)
+    found = dict.fromkeys(finding for rule in NEVER_PRICE for finding in rule(case))
+    return [finding for finding in found if finding.severity != "note"]
+
+
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

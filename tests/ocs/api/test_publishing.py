@@ -1,10 +1,12 @@
 """Tariffs with the files they name: published together or not at all, pinned, compiled again with each new one."""
 
 import asyncio
+from importlib import resources
 from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from balances import keys
 from ocs.master.catalog import FIELDS, Unpacked, unpack_catalog
@@ -128,7 +130,7 @@ async def test_a_file_is_followed_by_the_version_in_force_and_by_those_yet_to_be
     assert unpacked.troubles == []
     sent = await publish(calls, [file("world.csv", WORLD, 2)], [document(CALLS + "# again", 4)])
     assert sent.json()["tariffs"] == [  # it begins at once, and replaces all of them
-        {"id": "calls", "version": 5, "valid_from": None, "new": True}
+        {"id": "calls", "version": 5, "valid_from": None, "new": True, "warnings": []}
     ]
 
 
@@ -236,3 +238,40 @@ async def test_text_of_any_script_comes_back(desk: Office) -> None:
     assert (await put_file(desk, WORLD.encode("utf-16"), "x.csv")).status_code == 422  # type: ignore[arg-type]
     assert (await put_file(desk, "", "x.csv")).status_code == 422
     assert (await put_file(desk, WORLD, "x.csv", content_type="text/plain")).status_code == 415
+
+
+LATE_ROW = """
+[[rows]]
+name = "roaming"
+when = { service = "data", visited = "208*" }
+flat = { price = "1.00", per = "1 MB" }
+"""
+
+
+async def test_rows_that_never_price_are_told_and_logged(desk: Office) -> None:
+    demo = (resources.files("tariffs") / "examples" / "demo.toml").read_text()
+    clean = await publish(desk, [], [document(demo)])
+    assert [one["warnings"] for one in clean.json()["tariffs"]] == [[]]
+    with capture_logs() as logged:
+        again = await publish(desk, [], [document(demo + LATE_ROW, if_version=1)])
+    (told,) = again.json()["tariffs"][0]["warnings"]
+    assert told.startswith('row "roaming": never reached: "internet" above it has no limit and takes all its lines')
+    assert [(one["event"], one["tariff"], one["version"], one["why"]) for one in logged] == [
+        ("tariff.doubtful", "demo", 2, told)
+    ]
+    put = await desk.call("PUT", "/v1/tariffs/demo", demo + LATE_ROW + "# more\n", if_match='"2"', **TOML)
+    assert (put.status_code, put.json()["warnings"]) == (200, [told])
+    same = await desk.call("PUT", "/v1/tariffs/demo", demo + LATE_ROW + "# more\n", if_match='"3"', **TOML)
+    assert (same.status_code, same.json()["warnings"]) == (200, [])  # nothing was published
+
+
+async def test_a_new_table_may_make_rows_of_a_tariff_never_price(calls: Office) -> None:
+    rows = 'tariff = "t"\ncurrency = "EUR"\n[tables]\nworld = "w.csv"\n[[rows]]\nname = "de"\n'
+    rows += 'when = { to = "world:Germany" }\nflat = { price = "1", per = "1 min" }\n[[rows]]\nname = "rest"\n'
+    rows += 'flat = { price = "1", per = "1 min" }\n'
+    table = "prefix,zone\n49,Germany\n"
+    assert (await publish(calls, [file("w.csv", table)], [document(rows)])).json()["tariffs"][0]["warnings"] == []
+    table += "".join(f"49{digit},Elsewhere\n" for digit in range(10))
+    found = await publish(calls, [file("w.csv", table, 1)], [])
+    (follower,) = found.json()["tariffs"]
+    assert "de" in follower["warnings"][0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from balances.ops import Result
 from ocs.charging.outcomes import DIAMETER, OUTCOMES
 from ocs.charging.request import FinalAction
-from ocs.charging.services import REMEMBERED_MAX, SERVICES, Services, service_table
+from ocs.charging.services import REMEMBERED_MAX, SERVICES, Services, service_table, unserved
 from tariffs.units import Kind
 
 CONTEXTS = """
@@ -45,6 +47,36 @@ def test_vendors_have_their_own_contexts() -> None:
     assert (iot.name, iot.unit, sms.name) == ("iot", Kind.OCTETS, "sms")
 
 
+def served(changes: dict[str, dict[str, Any]], *contexts: str) -> list[str]:
+    table = service_table(changes=changes)
+    return [found.name if (found := table.of(context)) else "-" for context in contexts]
+
+
+def test_contexts_are_added_and_only_what_says_so_takes_their_place() -> None:
+    asked = ("1.32251@3gpp.org", "gy@vendor.example")
+    assert served({"data": {"contexts": ["gy@vendor.example"]}}, *asked) == ["data", "data"]
+    assert served({"data": {"contexts_only": ["gy@vendor.example"]}}, *asked) == ["-", "data"]
+    assert served({"data": {"contexts_only": []}}, *asked) == ["-", "-"]
+    assert served({"tv": {"contexts_only": ["gy@vendor.example"], "unit": "units"}}, *asked) == ["data", "tv"]
+
+
+def test_the_configuration_can_move_a_context() -> None:
+    volte: dict[str, Any] = {"contexts": ["32260@3gpp.org"], "unit": "seconds"}
+    assert served({"volte": volte}, "8.32260@3gpp.org", "8.32276@3gpp.org") == ["volte", "voice"]
+
+
+def test_built_in_contexts_that_nobody_serves_are_named() -> None:
+    assert unserved(service_table()) == []
+    assert unserved(service_table(changes={"data": {"contexts": ["x@y"]}})) == []
+    gone = unserved(service_table(changes={"sms": {"contexts_only": ["x@y"]}}))
+    assert gone == ["32274@3gpp.org"]
+    moved: dict[str, dict[str, Any]] = {
+        "sms": {"contexts_only": ["x@y"]},
+        "text": {"contexts": ["32274@3gpp.org"], "unit": "units"},
+    }
+    assert unserved(service_table(changes=moved)) == []
+
+
 def test_contexts_from_outside_do_not_fill_memory() -> None:
     table = Services()
     for number in range(REMEMBERED_MAX + 10):
@@ -76,6 +108,10 @@ def test_configuration_wins_over_defaults_and_defaults_over_nothing_a_row_says()
         ({"data": {"holding_s": 600}}, "holding_s < validity_s"),
         ({"data": {"unit": "parsec"}}, "data: "),
         ({"data": {"name": "x"}}, "data.name: a service cannot be renamed"),
+        ({"data": {"contexts": "a@b"}}, 'data.contexts: expected a list of contexts such as ["32251@3gpp.org"]'),
+        ({"data": {"contexts": [""]}}, "data.contexts: expected a list"),
+        ({"data": {"contexts": ["a@b"], "contexts_only": ["a@b"]}}, "data: expected either `contexts`"),
+        ({"data": {"contexts": ["a@b"]}, "sms": {"contexts": ["a@b"]}}, "sms.contexts: 'a@b' is one of data already"),
         ({"new": {"contexts": ["a@b"]}}, "new: Object missing required field `unit`"),
     ],
 )

@@ -56,6 +56,15 @@ async def test_a_document_brings_its_files(ocs: Run, tmp_path: Path) -> None:
     assert "world.csv" in (await ocs("tariff", "table", "list")).stdout
 
 
+async def test_rows_that_never_price_are_told(ocs: Run, tmp_path: Path) -> None:
+    late = '[[rows]]\nname = "late"\nwhen = { service = "data", apn = "x" }\nflat = { price = "1", per = "1 min" }\n'
+    (tmp_path / "flat.toml").write_text(FLAT + late)
+    done = await ocs("tariff", "load", "flat.toml")
+    assert done.exit_code == 0
+    assert done.stdout.endswith("flat: version 1\n")  # the server of this test logs to the same place
+    assert done.stderr.startswith('flat: warning: row "late": never reached: ')
+
+
 async def test_two_documents_of_one_id_are_not_loaded_together(ocs: Run, tmp_path: Path) -> None:
     for name in ("a.toml", "b.toml"):
         (tmp_path / name).write_text(FLAT)
