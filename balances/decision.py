@@ -20,6 +20,7 @@ from balances.ops import (
     Result,
     SessionState,
     State,
+    Suspense,
 )
 from balances.packing import unpack_ladder
 from balances.purse import Mode
@@ -225,20 +226,23 @@ class Decision:
         bound = min(max(factor * granted, quota) if granted else factor * quota, EXACT_MAX)
         if charge.phase == Phase.RECORD:
             bound = EXACT_MAX
-        if ladder is None:
+        if ladder is None or ask.set_aside:
             bound = 0
         measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
         ms = ms_per_unit(line.unit)
         for report in ask.reports:
             reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
-            mark, suspense, unit = self.flags, 0, line.unit
+            mark, suspense, unit, why = self.flags, 0, line.unit, ask.set_aside
             if reported < 0:  # not in the unit that was granted: on record, not charged
                 reported, mark = 0, mark | Flag.OTHER_UNIT
                 for other, amount in ((1, report.octets), (2, report.seconds), (3, report.units)):
                     if amount > 0:
                         unit, suspense = other, amount
+                if suspense:
+                    why = why or Suspense.OTHER_UNIT
             if reported > bound:
                 suspense, reported = suspense + reported - bound, bound
+                why = why or (Suspense.OVER_BOUND if ladder is not None else Suspense.NO_PRICE)
             bound -= reported
             if reported > granted and measured:
                 mark |= Flag.OVERRUN
@@ -253,10 +257,11 @@ class Decision:
                     line, ladder, reported, granted, own, at_ms, self.since_ms[id(line)], len(books.usages)
                 )
                 granted = max(granted - reported, 0)
-                suspense, reported = suspense + reported - charged, charged
-            if suspense:
+                if charged < reported:
+                    suspense, reported, why = suspense + reported - charged, charged, why or Suspense.TOO_LARGE
+            if why:
                 mark |= Flag.SUSPENSE
-            self.moved = self.moved or reported > 0 or suspense > 0
+            self.moved = self.moved or reported > 0 or why != Suspense.NONE
             self.outcomes[index].cost += cost
             self.cost = min(self.cost + cost, EXACT_MAX)
             self.last_usage[index] = self.usage(
@@ -270,6 +275,7 @@ class Decision:
                 flags=mark,
                 at_ms=at_ms,
                 counters=counters,
+                set_aside=why,
             )
         return granted
 

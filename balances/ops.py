@@ -127,6 +127,31 @@ class Flag(IntFlag):
     REFUND = 2048
 
 
+class Suspense(IntEnum):
+    """Why reported use was set aside instead of charged (charging.md section 2)."""
+
+    NONE = 0
+    OVER_BOUND = 1
+    """More than one report is believed to have used: beyond the bound of the grant."""
+    OTHER_UNIT = 2
+    """In another unit than the one that was granted."""
+    NO_PRICE = 3
+    """Nothing prices it."""
+    TOO_LARGE = 4
+    """An amount, its price or a balance would pass 2**53."""
+    UNUSABLE = 5
+    """An amount nobody can use: negative, or of another currency. What is known of it is set aside, 0 if nothing is."""
+    NOBODY = 6
+    """Of nobody known."""
+    TOO_MANY_LINES = 7
+    """In more lines than one request may have."""
+
+    @property
+    def word(self) -> str:
+        """As people and programs are told it: `over-bound`; "" for NONE."""
+        return self.name.lower().replace("_", "-") if self else ""
+
+
 class Result(IntEnum):
     """Why a line, or a request, got what it got. `ocs/charging/outcomes.py` has one row for each."""
 
@@ -382,6 +407,8 @@ class Ask(msgspec.Struct, array_like=True):
     """Granted to the end of the last block."""
     part: int = 0
     """1: beside the ask before it, in another unit: both are granted, or neither is."""
+    set_aside: int = Suspense.NONE
+    """Not NONE: what this line reports is not charged, for this reason; its hold is released all the same."""
 
 
 class Charge(msgspec.Struct, array_like=True):
@@ -670,6 +697,8 @@ class Usage(msgspec.Struct, array_like=True):
     counters: list[Feed] = []
     """Counters its steps depend on, as they stood before it."""
     part: int = 0
+    set_aside: int = Suspense.NONE
+    """Why `suspense` was not charged. What is not NONE is in the list of suspense."""
 
 
 class Record(msgspec.Struct, array_like=True):

@@ -287,7 +287,7 @@ class Keeper:
                     self._nudges.put_nowait((shard, call))
                 for usage in record.usages:
                     if usage.flags & ~Flag.FREE:
-                        self._mark(record.service, usage)
+                        self._mark(record, usage)
                 for entry in record.entries:
                     if entry.kind == Kind.MONEY and entry.why != "usage":
                         what = (entry.why, "in" if entry.amount > 0 else "out", record.currency)
@@ -298,17 +298,21 @@ class Keeper:
                     self.stats.debited[of] = self.stats.debited.get(of, 0) + cost
             self._nudged[shard] = max(seen, found[-1].id)
 
-    def _mark(self, service: str, usage: ops.Usage) -> None:
+    def _mark(self, record: ops.Record, usage: ops.Usage) -> None:
         """charging.md section 2: what goes to suspense raises an alarm; the rest of what is unusual is counted."""
         for flag in Flag(usage.flags & ~Flag.FREE):
-            of = (service, str(flag.name).lower())
+            of = (record.service, str(flag.name).lower())
             self.stats.marked[of] = self.stats.marked.get(of, 0) + 1
-        if usage.suspense:
+        if usage.set_aside:
             self._log.warning(
                 "usage.suspense",
-                service=service,
+                account=record.account,
+                session=record.session,
+                service=record.service,
                 rating_group=usage.rating_group,
-                units=usage.suspense,
+                why=ops.Suspense(usage.set_aside).word,
+                unit=Kind(usage.unit).name.lower(),
+                amount=usage.suspense,
                 used=usage.used,
             )
 

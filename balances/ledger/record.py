@@ -157,7 +157,7 @@ CALL_COLUMNS: Final = (
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
     "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
-    "tag", "inputs", "part", "terms", "ladder", "counters",
+    "tag", "inputs", "part", "terms", "ladder", "counters", "set_aside",
 )  # fmt: skip
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
@@ -222,7 +222,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
                 account, epoch, n, line, shard, record.currency, subscriber, session, service, key, record.phase,
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
                 usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.part,
-                usage.terms or None, ladder, counters,
+                usage.terms or None, ladder, counters, usage.set_aside,
             ))  # fmt: skip
     for entry in record.entries:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms

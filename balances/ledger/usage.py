@@ -14,7 +14,7 @@ from balances.ledger.writer import Pool
 FIELDS: Final = """
     u.epoch, u.n, u.line, u.subscriber, u.session, u.service, u.request_key, u.phase, u.at_ms, u.rating_group,
     u.service_id, u.part, u.unit, u.used, u.suspense, u.total, u.cost, u.granted, u.result, u.flags, u.tag,
-    COALESCE(u.terms, '') AS terms, u.inputs, u.counters, l.packed AS ladder, u.currency
+    COALESCE(u.terms, '') AS terms, u.inputs, u.counters, l.packed AS ladder, u.currency, u.set_aside
 """
 USAGE: Final = f"""
     SELECT {FIELDS} FROM usage_records u LEFT JOIN ladders l ON l.hash = u.ladder
@@ -97,6 +97,8 @@ class Piece(msgspec.Struct, frozen=True):
     ladder: bytes | None
     """Packed."""
     currency: str
+    set_aside: int
+    """ops.Suspense: why `suspense` was not charged."""
     paid: tuple[Paid, ...] = ()
     corrections: tuple[Correction, ...] = ()
 

@@ -64,7 +64,7 @@ local function usage(ask, unit, used, suspense, total, cost, granted, why, marks
   local ladder = packed and ladder_of(packed)
   usages[#usages + 1] = { ask[ASK.rating_group], ask[ASK.service_id], unit, used, suspense, total, cost, granted, why,
     marks, ladder and ladder[LADDER.tag] or '', at_ms, ladder and ladder[LADDER.terms] or '', packed or '',
-    counters or {}, ask[ASK.part] }
+    counters or {}, ask[ASK.part], SUSPENSE.NONE }
 end
 
 local function pack_outcome()
@@ -478,21 +478,25 @@ for index, ask in ipairs(asks) do
     local factor, quota = charge[CHARGE.overrun_factor], ask[ASK.maximum] > 0 and ask[ASK.maximum] or ask[ASK.default]
     local bound = min(granted > 0 and max(factor * granted, quota) or factor * quota, EXACT_MAX)
     if phase == PHASE.RECORD then bound = EXACT_MAX end
-    if not ladder then bound = 0 end
+    if not ladder or ask[ASK.set_aside] ~= SUSPENSE.NONE then bound = 0 end
     for _, report in ipairs(ask[ASK.reports]) do
       local _
       local unit = line[LINE.unit]
       local reported = report[unit + 1]
       local mark = flags
-      local suspense = 0
+      local suspense, why = 0, ask[ASK.set_aside]
       if reported < 0 then -- not in the unit that was granted: on record, not charged
         reported = 0
         mark = bit.bor(mark, FLAG.OTHER_UNIT)
         for other = KIND.OCTETS, KIND.UNITS do
           if report[other + 1] > 0 then unit, suspense = other, report[other + 1] end
         end
+        if suspense > 0 and why == SUSPENSE.NONE then why = SUSPENSE.OTHER_UNIT end
       end
-      if reported > bound then suspense, reported = suspense + reported - bound, bound end
+      if reported > bound then
+        suspense, reported = suspense + reported - bound, bound
+        if why == SUSPENSE.NONE then why = ladder and SUSPENSE.OVER_BOUND or SUSPENSE.NO_PRICE end
+      end
       bound = bound - reported
       if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
@@ -504,13 +508,17 @@ for index, ask in ipairs(asks) do
         cost, _, charged = settle(account, entries, line, ladder, reported, granted, own, at_ms, since[line], 'usage', #usages)
         granted = max(granted - reported, 0)
         owned[line][2] = granted
-        suspense, reported = suspense + reported - charged, charged
+        if charged < reported then
+          suspense, reported = suspense + reported - charged, charged
+          if why == SUSPENSE.NONE then why = SUSPENSE.TOO_LARGE end
+        end
       end
-      if suspense > 0 then mark = bit.bor(mark, FLAG.SUSPENSE) end
-      if reported > 0 or suspense > 0 then moved = true end
+      if why ~= SUSPENSE.NONE then mark = bit.bor(mark, FLAG.SUSPENSE) end
+      if reported > 0 or why ~= SUSPENSE.NONE then moved = true end
       settled_cost[index] = settled_cost[index] + cost
       usage(ask, unit, reported, suspense, line[LINE.total], cost, 0, RESULT.OK, mark, at_ms, ladder and packed_ladder,
         counters)
+      usages[#usages][USAGE.set_aside] = why
       settled_usage[index] = usages[#usages]
     end
     cost_all = min(cost_all + settled_cost[index], EXACT_MAX)

@@ -32,7 +32,7 @@ if not gone and session then
     for _, line in ipairs(session[SESSION.lines]) do
       if line[LINE.due_ms] > 0 and line[LINE.due_ms] <= now_ms then
         usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0,
-          0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part] }
+          0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part], SUSPENSE.NONE }
         release(account, line, now_ms)
         changed_any = true
       elseif line[LINE.due_ms] > 0 then

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from balances.ledger.usage import Piece
-from balances.ops import Flag, Phase, Result
+from balances.ops import Flag, Phase, Result, Suspense
 from balances.packing import unpack_ladder
 from ocs.api import schema_prices as schema
 from ocs.api.texts import money, time_of
@@ -79,6 +79,8 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
         beside=bool(piece.part),
         unit=KINDS[piece.unit],
         used=piece.used,
+        set_aside=quantity(piece.unit, piece.suspense),
+        set_aside_for=Suspense(piece.set_aside).word or None,
         total=piece.total,
         granted=piece.granted,
         result=Result(piece.result).name.lower().replace("_", " "),

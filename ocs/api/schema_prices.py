@@ -113,6 +113,10 @@ class PieceExplained(Struct, frozen=True):
     """Charged beside the line of the same rating group, in another unit."""
     unit: Literal["money", "octets", "seconds", "units"]
     used: int
+    set_aside: Quantity
+    """Reported and not charged, in `unit`: it is in the list of suspense."""
+    set_aside_for: str | None
+    """Why; null where nothing was."""
     total: int
     """Of the line, after it."""
     granted: int

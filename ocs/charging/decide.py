@@ -22,6 +22,7 @@ from balances.ops import (
     Phase,
     Report,
     Result,
+    Suspense,
     packed,
 )
 from ocs.charging.profile import Profile
@@ -310,14 +311,15 @@ def has_use(request: ChargingRequest) -> bool:
 
 
 def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[Charge, bytes]:
-    """Use reported for nobody we know: on record at price 0 (charging.md section 5)."""
+    """Use reported for nobody we know: on record, set aside (charging.md section 5)."""
     nobody = Profile("", SUSPENSE, 2**53 - 1, "XXX", "", ())
     unpriced = Rated(verdict=Verdict.PRICED, packed=FREE_LADDER, free=True)
     service = settings.services.by_name.get(request.inputs.service) or settings.services.rows[0]
     charge, context = to_charge(
         request, service, nobody, [unpriced] * len(request.lines), request.inputs, settings, now_ms, 0
     )
-    charge.flags |= Flag.SUSPENSE
     for ask in charge.asks:
         ask.asked = -1
+        if any(max(report.money, report.octets, report.seconds, report.units) > 0 for report in ask.reports):
+            ask.set_aside = Suspense.NOBODY
     return charge, context

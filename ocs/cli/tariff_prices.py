@@ -178,6 +178,8 @@ def _piece(piece: Any) -> None:
     flags = f" [{', '.join(piece['flags'])}]" if piece["flags"] else ""
     of = f" ({line})" if line else ""
     say(f"{piece['time']} {piece['phase']} {piece['service']}{of}: {used}{granted}, costs {piece['cost']}{flags}")
+    if piece["set_aside_for"]:
+        say(f"  set aside, not charged: {piece['set_aside']} {piece['unit']} ({piece['set_aside_for']})")
     if piece["result"] not in ("ok", "no grant"):
         say(f"  {piece['result']}")
     if not piece["ladder"]:

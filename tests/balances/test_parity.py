@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from balances import facts, keys, ops, scripts
-from balances.ops import Action, Ask, Charge, Phase, Report
+from balances.ops import Action, Ask, Charge, Phase, Report, Suspense
 from balances.packing import fresh_account
 from tariffs.ladder import Count, Dues, Ladder, Step
 from tariffs.units import EXACT_MAX, Kind
@@ -154,6 +154,7 @@ class Client:
             dearest=dearest,
             blocks=rng.random() < 0.2,
             part=0,
+            set_aside=rng.choice([*Suspense]) if rng.random() < 0.05 else Suspense.NONE,
         )
 
     def charge(self) -> Charge:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import Flag, Result, SessionState
+from balances.ops import Flag, Result, SessionState, Suspense
 from tariffs.ladder import Count
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
@@ -188,7 +188,27 @@ def test_use_above_ten_times_the_grant_goes_to_suspense(opened: Opened, used: in
     assert only(world.update(ask(asked=100, used=used, maximum=500))).granted == 100
     assert (world.usage.used, world.usage.suspense) == (charged, suspense)
     assert world.flagged(Flag.SUSPENSE) == (suspense > 0)
+    assert world.usage.set_aside == (Suspense.OVER_BOUND if suspense else Suspense.NONE)
     assert world.money == (100_000 - charged, 100)
+
+
+@pytest.mark.parametrize("reported", [0, 40, 5_000])
+def test_use_that_cannot_be_used_is_set_aside_and_its_hold_released(opened: Opened, reported: int) -> None:
+    """`that line's use goes to suspense, its hold is released`, the other lines are settled (section 2)."""
+    world = opened(1_000)
+    world.start(ask(10, asked=100), ask(20, asked=100))
+    world.stop(use(reported, 10, set_aside=Suspense.UNUSABLE), use(30, 20))
+    aside, charged = world.records[-1].usages
+    assert (aside.used, aside.suspense, aside.set_aside, aside.cost) == (0, reported, Suspense.UNUSABLE, 0)
+    assert (charged.used, charged.suspense, charged.set_aside, charged.cost) == (30, 0, Suspense.NONE, 30)
+    assert world.money == (970, 0)
+
+
+def test_use_in_another_unit_is_set_aside_as_what_it_was(opened: Opened) -> None:
+    world = opened(1_000)
+    world.start(ask(asked=100))
+    world.update(use(40, unit=Kind.SECONDS))
+    assert (world.usage.unit, world.usage.suspense, world.usage.set_aside) == (Kind.SECONDS, 40, Suspense.OTHER_UNIT)
 
 
 def test_the_bound_is_configurable(opened: Opened) -> None:

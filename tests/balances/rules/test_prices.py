@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balances import ops
-from balances.ops import Flag, Phase, Result
+from balances.ops import Flag, Phase, Result, Suspense
 from tariffs.ladder import Count, Ladder
 from tariffs.units import Kind, Rounding
 from tests.balances.rules.conftest import Opened
@@ -151,6 +151,7 @@ def test_use_that_no_ladder_was_ever_known_for_is_not_lost(opened: Opened) -> No
     world.update(ask(20, -1, used=40, by=None))
     assert (world.usage.suspense, world.usage.used, world.usage.cost) == (40, 0, 0)
     assert world.flagged(Flag.SUSPENSE)
+    assert world.usage.set_aside == Suspense.NO_PRICE
     assert world.money == (1_000, 100)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from balances import ops
-from balances.ops import Flag
+from balances.ops import Flag, Suspense
 from ocs.charging.request import Busy, ChargingAnswer
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
@@ -166,14 +166,10 @@ def test_use_reported_for_nobody_is_on_record() -> None:
     assert answer.result_code == 5002
     assert world.seen == ["load imsi:001010000000001", "where", "session_known", "restore ~suspense"]
     (charge,) = world.charged[-1:]
-    assert (charge.account, bool(charge.flags & Flag.SUSPENSE), charge.asks[0].reports[0].octets) == (
-        "~suspense",
-        True,
-        5 * MB,
-    )
+    assert (charge.account, charge.asks[0].reports[0].octets) == ("~suspense", 5 * MB)
     (usage,) = world.model.ledger[-1].record.usages
-    assert usage.cost == 0
-    assert usage.used + usage.suspense == 5 * MB
+    assert (usage.used, usage.suspense, usage.cost) == (0, 5 * MB, 0)
+    assert (usage.flags & Flag.SUSPENSE, usage.set_aside) == (Flag.SUSPENSE, Suspense.NOBODY)
 
 
 def test_a_session_never_seen_is_charged_and_5002() -> None:
