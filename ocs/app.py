@@ -122,6 +122,7 @@ async def keeper(config: Config, parent: Parent) -> None:
         lag_entries, lag_ms = parent.meter.counts(metrics.LAG_ENTRIES), parent.meter.counts(metrics.LAG_SECONDS)
         alarms, debited = parent.meter.counts(metrics.VIOLATIONS), parent.meter.counts(metrics.DEBITED)
         marked, posted = parent.meter.counts(metrics.MARKED), parent.meter.counts(metrics.POSTED)
+        set_aside = parent.meter.counts(metrics.SET_ASIDE)
         for gauge, field in (
             (metrics.STORE_MEMORY, "memory_bytes"),
             (metrics.STORE_LIMIT, "memory_limit_bytes"),
@@ -135,6 +136,7 @@ async def keeper(config: Config, parent: Parent) -> None:
             marked.update(it.stats.marked)
             debited.update(it.stats.debited)
             posted.update(it.stats.posted)
+            set_aside.update(it.stats.set_aside)
             parent.report(not it.why, it.why)
         parent.report(False, "draining")
         await it.stop()

@@ -20,9 +20,8 @@ from balances.ledger.restore import purge, rebuild
 from balances.ledger.supervision import Due, Supervision
 from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
-from balances.ops import Flag
 from balances.pending import Pending
-from tariffs.units import Kind
+from ocs.counting import count
 
 SWEEP_SHARD_MAX: Final = 50
 SWEEP_MAX: Final = 4_000
@@ -76,6 +75,8 @@ class Stats(msgspec.Struct):
     """Records in all streams; those that are copied are trimmed a little later."""
     marked: dict[tuple[str, ...], int] = {}
     """Usage records by service and mark (ops.Flag)."""
+    set_aside: dict[tuple[str, ...], int] = {}
+    """Those that were not charged, by service and reason (ops.Suspense)."""
 
 
 class Store(Protocol):
@@ -285,36 +286,8 @@ class Keeper:
                 record = call.record
                 if record.nudges and not self._nudges.full():
                     self._nudges.put_nowait((shard, call))
-                for usage in record.usages:
-                    if usage.flags & ~Flag.FREE:
-                        self._mark(record, usage)
-                for entry in record.entries:
-                    if entry.kind == Kind.MONEY and entry.why != "usage":
-                        what = (entry.why, "in" if entry.amount > 0 else "out", record.currency)
-                        self.stats.posted[what] = self.stats.posted.get(what, 0) + abs(entry.amount)
-                cost = sum(usage.cost for usage in record.usages)
-                if cost > 0:
-                    of = (record.service, record.currency)
-                    self.stats.debited[of] = self.stats.debited.get(of, 0) + cost
+                count(record, self.stats, self._log)
             self._nudged[shard] = max(seen, found[-1].id)
-
-    def _mark(self, record: ops.Record, usage: ops.Usage) -> None:
-        """charging.md section 2: what goes to suspense raises an alarm; the rest of what is unusual is counted."""
-        for flag in Flag(usage.flags & ~Flag.FREE):
-            of = (record.service, str(flag.name).lower())
-            self.stats.marked[of] = self.stats.marked.get(of, 0) + 1
-        if usage.set_aside:
-            self._log.warning(
-                "usage.suspense",
-                account=record.account,
-                session=record.session,
-                service=record.service,
-                rating_group=usage.rating_group,
-                why=ops.Suspense(usage.set_aside).word,
-                unit=Kind(usage.unit).name.lower(),
-                amount=usage.suspense,
-                used=usage.used,
-            )
 
     async def _pass_nudges(self) -> None:
         shard, call = await self._nudges.get()

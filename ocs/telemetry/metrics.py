@@ -79,6 +79,7 @@ HELD           = _balance("ocs_held_money", "Money held, in units of the account
 DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
 POSTED         = _counter("ocs_posted_money_total", "Money posted", "why", "direction", "currency", divisor=1_000_000)
 MARKED         = _counter("ocs_marked_usage_total", "Usage records that something was unusual about", "service", "mark")
+SET_ASIDE      = _counter("ocs_suspense_total", "Usage records of use that was not charged", "service", "why")
 STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
@@ -99,7 +100,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, LINES, FINAL_UNITS, PUSHES,
-    SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
+    SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 
