@@ -28,6 +28,7 @@ from ocs.charging.settings import Settings
 from ocs.config import Config
 from ocs.enforcement.push import push
 from ocs.keeper import Keeper
+from ocs.lasting import Lasting
 from ocs.master.bring_in import bring_in
 from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
@@ -58,6 +59,10 @@ EVER_MS: Final = 200 * 365 * 86_400_000
 """A price may be asked for any time."""
 CLOCK_MS_MAX: Final = 2_000
 """A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
+CLOSE_S: Final = 2.0
+"""For questions to PostgreSQL that are under way when a process ends."""
+QUESTION_PERCENT: Final = 75
+"""Part of the time in which an answer is due that one question to PostgreSQL may take: the charge comes after it."""
 IPV4, IPV6 = 1, 2
 
 
@@ -66,7 +71,9 @@ IPV4, IPV6 = 1, 2
 
 async def worker(config: Config, parent: Parent) -> None:
     async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
-        shop = build_shop(config, redis, store, pool)
+        due_s = config.charging.answer_ms_max / 1_000
+        lasting = Lasting(pool, within_s=due_s * QUESTION_PERCENT / 100)
+        shop = build_shop(config, redis, store, lasting, due_s)
         admission = build_admission(config, store)
         shelf = Shelf(store.link, redis, shop, TROUBLE, admission, in_force=parent.prices_by)
         node = build_node(config, parent, shop, admission)
@@ -157,14 +164,15 @@ async def api(config: Config, parent: Parent) -> None:
         live_store(config, parent) as (redis, store),
         lasting_store(config, config.postgres.connections_max) as pool,
     ):
-        shop = build_shop(config, redis, store, pool)
+        lasting = Lasting(pool, within_s=config.http.store_ms_max / 1_000)
+        shop = build_shop(config, redis, store, lasting, config.http.store_ms_max / 1_000)
         shop.settings = msgspec.structs.replace(shop.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
         shelf = Shelf(store.link, redis, shop, TROUBLE)
         desk = Desk(
-            pool,
+            lasting,
             redis,
             store,
-            Projector(pool, redis, teller(store, now_ms)),
+            Projector(lasting, redis, teller(store, now_ms)),
             now_ms,
             push=lambda kind, session: push(redis, kind, session),
             processes=lambda: others(parent),
@@ -256,8 +264,14 @@ async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redi
 @contextlib.asynccontextmanager
 async def lasting_store(config: Config, connections_max: int) -> AsyncIterator[Any]:
     """A pool that connects when it is asked something: a worker starts and serves without PostgreSQL."""
-    async with asyncpg.create_pool(config.postgres.dsn.reveal(), min_size=0, max_size=connections_max) as pool:
+    pool = await asyncpg.create_pool(config.postgres.dsn.reveal(), min_size=0, max_size=connections_max)
+    try:
         yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), CLOSE_S)
+        except TimeoutError:
+            pool.terminate()  # it hangs: there is nothing to wait for
 
 
 def jitter() -> Callable[[], int]:
@@ -267,8 +281,9 @@ def jitter() -> Callable[[], int]:
     return lambda: next(walk) * 619 % 1_001
 
 
-def build_shop(config: Config, redis: Redis, store: Store, pool: Any) -> Shop:
-    rescue = Rescue(pool, redis, store, now_ms, TROUBLE)
+def build_shop(config: Config, redis: Redis, store: Store, lasting: Lasting, within_s: float) -> Shop:
+    """within_s: how long one slow path may take"""
+    rescue = Rescue(lasting, redis, store, now_ms, TROUBLE, within_s)
     charging = config.charging
     return Shop(
         catalog=Catalog([], 0),

@@ -145,7 +145,7 @@ class Http(Part, frozen=True):
     in_flight_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """Requests at once; beyond it 503 at once."""
     store_ms_max: Milliseconds = 3_000
-    """Longest wait for the live store in one request."""
+    """Longest wait for a store, for each thing asked of it."""
 
 
 class Metrics(Part, frozen=True):

@@ -1,5 +1,6 @@
 """What a worker asks PostgreSQL: an account Redis lacks, an event older than Redis remembers. The slow paths of
-charging, each as a Pending; when PostgreSQL does not answer they fail with NotSent, so that the client is told 3004.
+charging, each as a Pending; when PostgreSQL does not answer they fail with NotSent, so that the client is told 3004
+while it still waits (ocs/lasting.py).
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from balances.pending import Later, Pending
 from balances.store import Store
 from balances.wire import NotSent
 from ocs.charging.decide import SUSPENSE
+from ocs.lasting import Away, Lasting
 from ocs.master.bring_in import bring_in
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-ASK_S: Final = 5.0
 AT_ONCE_MAX: Final = 200
 """Accounts being brought in; a Redis that came back empty meets all subscribers at once."""
 
@@ -29,13 +30,16 @@ AT_ONCE_MAX: Final = 200
 class Rescue:
     def __init__(
         self,
-        pool: Any,
+        pool: Lasting,
         redis: Redis,
         store: Store,
         now_ms: Callable[[], int],
         trouble: tuple[type[Exception], ...],
+        within_s: float,
     ) -> None:
+        """within_s: for one slow path, longer than `pool` takes for one question: the client waits for it"""
         self._pool, self._redis, self._store, self._now_ms = pool, redis, store, now_ms
+        self._within_s = within_s
         self._trouble: tuple[type[Exception], ...] = (*trouble, *AWAY, TimeoutError)
         self._coming: dict[str, asyncio.Task[None]] = {}
 
@@ -73,6 +77,9 @@ class Rescue:
 
     async def _asked(self, question: Any) -> Any:
         try:
-            return await asyncio.wait_for(question, ASK_S)
+            async with asyncio.timeout(self._within_s):
+                return await question
+        except Away as why:
+            raise NotSent(str(why)) from None
         except self._trouble as why:
             raise NotSent(f"PostgreSQL cannot be asked: {why!r}") from None

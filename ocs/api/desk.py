@@ -21,13 +21,14 @@ from balances.ledger.verify import Report, verify
 from balances.packing import unpack_account, unpack_posted
 from balances.wire import Lost, NotSent
 from ocs.api.problems import Problem
+from ocs.lasting import Away, Lasting, within
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
 from ocs.master.bring_in import bring_in
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
-    from asyncpg import Pool, Record
+    from asyncpg import Record
     from redis.asyncio import Redis
 
     from balances.pending import Pending
@@ -71,7 +72,7 @@ Push = Callable[[str, ops.Session], Awaitable[Receipt]]
 class Desk:
     def __init__(
         self,
-        pool: Pool,
+        pool: Lasting,
         redis: Redis,
         store: Store,
         projector: Projector,
@@ -84,7 +85,8 @@ class Desk:
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
     ) -> None:
-        self.pool = pool
+        self.pool: Any = pool
+        """Of PostgreSQL; raises Away where that does not answer in time."""
         self.redis = redis
         self.store = store
         self.projector = projector
@@ -107,7 +109,14 @@ class Desk:
     # ---- accounts
 
     async def row(self, account: str) -> AccountRow:
-        row = await accounts.get(self.pool, account)
+        """From PostgreSQL; while that does not answer, what Redis knows of it: then zone and age are not known."""
+        try:
+            row = await accounts.get(self.pool, account)
+        except Away:
+            found = await self._bounded(self.store.account(account).wait())
+            if found is None:
+                raise
+            return AccountRow(account, found.currency, time_zone="")
         if row is None:
             raise Problem("not-found", f"there is no account {account}")
         return row
@@ -162,7 +171,8 @@ class Desk:
 
     async def _recall(self, account: str, key: str) -> ops.Once | None:
         """The answer to this key, if there was one; the script looks in Redis again, PostgreSQL remembers longer."""
-        packed: Any = await self.redis.get(keys.once(account, key)) or await find_once(self.pool, account, key)
+        packed: Any = await self._bounded(self.redis.get(keys.once(account, key)))
+        packed = packed or await find_once(self.pool, account, key)
         return msgspec.msgpack.decode(packed, type=ops.Once) if packed is not None else None
 
     async def ledger(self, account: str, after_seq: int, limit: int) -> Sequence[Record]:
@@ -206,12 +216,12 @@ class Desk:
 
     async def verify(self) -> Report:
         async with self._alone():
-            return await verify(self.redis, self.pool)
+            return await verify(self.redis, self.pool.patient)
 
     async def rebuild(self) -> int:
         async with self._alone():
-            one = partial(bring_in, self.pool, self.redis, self.store, now_ms=self.now_ms())
-            return sum([count async for count in rebuild(self.redis, self.pool, one, at_once=50)])
+            one = partial(bring_in, self.pool.patient, self.redis, self.store, now_ms=self.now_ms())
+            return sum([count async for count in rebuild(self.redis, self.pool.patient, one, at_once=50)])
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -227,7 +237,7 @@ class Desk:
         """`ok` or what is wrong, by what was looked at."""
         checks = {"redis": "ok" if self.store.link.epoch is not None else self.store.link.why}
         try:
-            await asyncio.wait_for(self.pool.fetchval("SELECT 1"), self._wait_s_max)
+            await self.pool.fetchval("SELECT 1")
             checks["postgres"] = "ok"
         except Exception as why:
             checks["postgres"] = f"does not answer: {type(why).__name__}"
@@ -238,7 +248,7 @@ class Desk:
     async def publish(self) -> None:
         """Master data was changed and committed: let Redis know at once. If that fails, the keeper does it later."""
         try:
-            await asyncio.wait_for(self.projector.project(), self._wait_s_max)
+            await within(self._wait_s_max, self.projector.project())
         except Exception as why:
             logger().warning("projection.later", why=repr(why))
 

@@ -114,7 +114,8 @@ class Counter(Struct, frozen=True):
 class Account(Struct, frozen=True):
     id: str
     currency: str
-    time_zone: str
+    time_zone: str | None
+    """null while PostgreSQL, which alone knows it, does not answer."""
     state: Literal["active", "suspended", "grace", "closed"]
     suspended_for: list[Literal["credit", "barred", "fraud", "operator"]]
     balance: Money
@@ -131,7 +132,8 @@ class Account(Struct, frozen=True):
     """Number of the last ledger entry."""
     rev: int
     """Revision of the settings: the ETag."""
-    created: Time
+    created: Time | None
+    """null likewise."""
 
 
 class AccountRef(Struct, frozen=True):

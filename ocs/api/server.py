@@ -39,6 +39,7 @@ from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
 from ocs.api.problems import Problem
 from ocs.config import Http
+from ocs.lasting import Away
 from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
 from ocs.net.clock import monotonic_us
 from ocs.telemetry.log import logger
@@ -128,6 +129,8 @@ def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> En
             return answer(request, Problem(KINDS[type(why)], str(why)))
         except ClientDisconnect:
             raise
+        except Away as why:
+            return answer(request, Problem("store-unavailable", f"{why}; try again"))
         except Exception as why:
             if _is_store_trouble(why):
                 logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))

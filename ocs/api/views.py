@@ -63,7 +63,7 @@ def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.A
     return schema.Account(
         id=account.id,
         currency=account.currency,
-        time_zone=row.time_zone,
+        time_zone=row.time_zone or None,
         state=state_of(account.state),
         suspended_for=suspended_for(account.state),
         balance=money(sum(bucket.amount for bucket in own)),
@@ -79,7 +79,7 @@ def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.A
         ],
         seq=account.seq,
         rev=account.rev,
-        created=time_of(row.created_ms),
+        created=time_or_none(row.created_ms),
     )
 
 

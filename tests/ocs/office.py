@@ -26,6 +26,7 @@ from ocs.charging.handle import Shop, handle
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.settings import Settings
 from ocs.config import Http
+from ocs.lasting import Lasting
 from ocs.master.catalog import FIELDS, unpack_catalog
 from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
@@ -69,7 +70,7 @@ class Office:
             jitter=lambda: 0,
         )
         self.desk = Desk(
-            pool,
+            Lasting(pool, within_s=3.0),
             redis,
             self.store,
             self.projector,
