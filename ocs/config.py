@@ -14,7 +14,7 @@ import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -51,6 +51,10 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True):
 # --- protocols ----------------------------------------------------------------------------------------------------
 
 
+VENDORS: Final = {"cisco": 9, "nokia": 94, "ericsson": 193, "huawei": 2011, "starent": 8164, "verizon": 12951}
+"""Numbers of vendors (IANA enterprise numbers) whose gateways send AVPs of their own, by names for `ignore_vendors`."""
+
+
 class PeerProfile(Part, frozen=True):
     """What a client does otherwise than the RFC says."""
 
@@ -61,6 +65,19 @@ class PeerProfile(Part, frozen=True):
     tariff_change: bool = False
     """It knows Tariff-Time-Change and reports use before and after it (RFC 8506 section 8.20). Else its grants of
     volume end where the price changes."""
+    ignore_vendors: tuple[Annotated[int, Meta(ge=1, le=2**32 - 1)] | str, ...] = ()
+    """Vendors whose AVPs we do not know are passed over, although the M bit says that they must be known (else 5001,
+    RFC 6733 section 4.1): on connections of this peer, whoever sends over them."""
+
+    def __post_init__(self) -> None:
+        for one in self.ignore_vendors:
+            if isinstance(one, str) and one not in VENDORS:
+                raise ValueError(f"ignore_vendors to be numbers or names of {', '.join(VENDORS)}, not {one!r}")
+
+    @property
+    def ignored(self) -> frozenset[int]:
+        """Numbers of `ignore_vendors`."""
+        return frozenset(VENDORS[one] if isinstance(one, str) else one for one in self.ignore_vendors)
 
 
 class Peer(Part, frozen=True):

@@ -96,3 +96,12 @@ class AvpError(ProtocolError):
         super().__init__(why)
         self.result_code = result_code
         self.failed_avp = failed_avp
+
+
+class UnknownAvp(AvpError):
+    """An AVP that we do not know and must (RFC 6733 section 4.1)."""
+
+    def __init__(self, code: int, vendor: int, failed_avp: bytes) -> None:
+        why = f"AVP {code}{f' of vendor {vendor}' if vendor else ''} is not known and has the M bit"
+        super().__init__(ResultCode.AVP_UNSUPPORTED, why, failed_avp)
+        self.code, self.vendor = code, vendor

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ocs.net.clock import monotonic_ms, monotonic_us, now_ms
 from ocs.net.peers import GUEST
-from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest
+from protocol.diameter.dictionary.base import ORIGIN_HOST, CapabilitiesExchangeRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.header import REQUEST
+from protocol.diameter.peek import first
 from protocol.diameter.peer import DeliverRequest, Peer
 from protocol.diameter.peer import PeerConnection as Machine
 from protocol.errors import FrameError, ProtocolError, ResultCode
@@ -142,8 +143,10 @@ class Link(asyncio.Protocol):
         """Whether the frame is a CER that now waits for its claim; all others are the machine's."""
         if frame[5:8] != CER or not frame[4] & REQUEST:
             return False
+        host = first(frame, ORIGIN_HOST.code).decode(errors="replace")
+        self.machine.ignored = self.node.peers.profile(host).ignored
         try:
-            cer = CapabilitiesExchangeRequest.decode(frame)
+            cer = CapabilitiesExchangeRequest.decode(frame, self.machine.ignored)
         except ProtocolError:
             return False
         self.peer_host = cer.origin_host

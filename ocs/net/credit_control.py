@@ -30,7 +30,7 @@ from protocol.diameter.dictionary.base import SessionTerminationRequest
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
 from protocol.diameter.dictionary.credit_values import CC_REQUEST_TYPE, SERVICE_CONTEXT_ID
 from protocol.diameter.peek import first, first_number
-from protocol.errors import ProtocolError, ResultCode
+from protocol.errors import ProtocolError, ResultCode, UnknownAvp
 
 CCR: Final = CreditControlRequest.code.to_bytes(3, "big")
 STR: Final = SessionTerminationRequest.code
@@ -46,6 +46,9 @@ WANTED_US: Final = 10_000_000
 """An answer that is later than this is wanted by nobody (charging.md 11)."""
 
 BUSY: Final = 999
+
+PASS_OVER: Final = "diameter.peers[].profile.ignore_vendors = [{vendor}]"
+"""What lets an unknown AVP of a vendor pass: the first thing to be known when a new gateway is refused."""
 
 Answer = ChargingAnswer | Busy
 
@@ -154,7 +157,7 @@ class CreditControl:
             if frame[5:8] != CCR:
                 self._other(frame, link)
                 return
-            ccr = CreditControlRequest.decode(frame)
+            ccr = CreditControlRequest.decode(frame, link.machine.ignored)
             if ccr.destination_realm != self._realm or ccr.destination_host not in (None, self._host):
                 self._check_destination(ccr)
             assert link.peer is not None
@@ -181,7 +184,7 @@ class CreditControl:
         if application not in self.node.local.applications:
             self.refuse(frame, link, ResultCode.APPLICATION_UNSUPPORTED)
             return
-        message = DICTIONARY.decode(frame)
+        message = DICTIONARY.decode(frame, link.machine.ignored)
         # RFC 6733 section 8.4: sessions of credit control end with a CCR; a client may say so here as well.
         result = ResultCode.SUCCESS if message.code == STR else ResultCode.COMMAND_UNSUPPORTED
         self.refuse(frame, link, result)
@@ -203,10 +206,14 @@ class CreditControl:
         self._counts["diameter", name, "", str(int(result))] += 1
         self._by_peer[link.peer_name, str(int(result))] += 1
         if isinstance(error, ProtocolError):
-            times = self._seldom.times((link.peer_host, result))
+            about: dict[str, object] = {}
+            if isinstance(error, UnknownAvp) and error.vendor:
+                about = {"avp": error.code, "vendor": error.vendor, "setting": PASS_OVER.format(vendor=error.vendor)}
+            # Of each vendor once: two that send strange AVPs over one connection need two entries.
+            times = self._seldom.times((link.peer_host, result, about.get("vendor")))
             if times:
                 logger().warning(
-                    "diameter.refused", peer=link.peer_host, result=int(result), why=error.why, times=times
+                    "diameter.refused", peer=link.peer_host, result=int(result), why=error.why, **about, times=times
                 )
 
     def failed(self, frame: bytes, link: Link, bug: Exception) -> None:

@@ -147,6 +147,7 @@ class Node:
 
     async def _dial_once(self, host: str, port: int, origin_host: str, number: int) -> Link | None:
         machine = self._table.dial(origin_host, monotonic_ms())
+        machine.ignored = self.peers.profile(origin_host).ignored
         link = Link(self, machine, number, host, dialled=True)
         link.peer_host = origin_host
         try:

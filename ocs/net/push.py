@@ -91,7 +91,7 @@ class Pushes:
         elif self._node.request(host, self._message(push), answered):
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    result = _result(await answer)
+                    result = _result(await answer, self._node.peers.profile(host).ignored)
             except TimeoutError:
                 result = TIMEOUT
         self._counts[push.kind, str(result)] += 1
@@ -122,11 +122,11 @@ class Pushes:
         )
 
 
-def _result(frame: bytes | None) -> int | str:
+def _result(frame: bytes | None, ignored: frozenset[int]) -> int | str:
     if frame is None:  # the connection ended
         return TIMEOUT
     try:
-        answer = DICTIONARY.decode(frame)
+        answer = DICTIONARY.decode(frame, ignored)
     except ProtocolError as error:
         return int(error.result_code)
     code: int | None = getattr(answer, "result_code", None)

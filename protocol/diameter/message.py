@@ -15,7 +15,7 @@ from protocol.diameter.header import (
     with_header,
 )
 from protocol.diameter.shapes import Shapes
-from protocol.diameter.walk import Known, Walk
+from protocol.diameter.walk import NOBODY, Known, Vendors, Walk
 from protocol.errors import HeaderError, ResultCode
 
 G = TypeVar("G", bound=Group)
@@ -38,11 +38,14 @@ class Command(Members):
     forbidden: ClassVar[tuple[Avp[Any], ...]] = ()
     known: ClassVar[Known] = {}
     shapes: ClassVar[Shapes]
+    tolerant: ClassVar[dict[Vendors, Shapes]]
+    """Of messages judged with vendors whose unknown AVPs are passed over: what these let through, others must not."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.spec.forbidden = frozenset(avp.key for avp in cls.forbidden)
         cls.shapes = Shapes()
+        cls.tolerant = {}
 
     @property
     def is_retransmitted(self) -> bool:
@@ -54,27 +57,39 @@ class Command(Members):
         return bool(self.flags & PROXIABLE)
 
     @classmethod
-    def decode(cls, frame: bytes) -> Self:
-        """The message, or ProtocolError. The verdict is complete when this returns."""
-        plan = cls.shapes.find(frame)
+    def decode(cls, frame: bytes, ignored: Vendors = NOBODY) -> Self:
+        """The message, or ProtocolError. The verdict is complete when this returns.
+
+        ignored: vendors whose AVPs we do not know are passed over, although they have the M bit
+        """
+        shapes = cls._shapes(ignored) if ignored else cls.shapes
+        plan = shapes.find(frame)
         if plan is None:
-            return cls._walk(frame)
+            return cls._walk(frame, ignored)
         message = cls.__new__(cls)
         message.__dict__["frame"] = frame
         plan.fill(message, frame)
         return message
 
     @classmethod
-    def _walk(cls, frame: bytes) -> Self:
+    def _shapes(cls, ignored: Vendors) -> Shapes:
+        found = cls.tolerant.get(ignored)
+        if found is None:
+            found = cls.tolerant[ignored] = Shapes()
+        return found
+
+    @classmethod
+    def _walk(cls, frame: bytes, ignored: Vendors = NOBODY) -> Self:
         cls._check_header(frame)
-        walk = Walk(frame, cls.known)
+        walk = Walk(frame, cls.known, ignored)
         plan = walk.message(cls.spec)
         message = cls.__new__(cls)
         message.__dict__["frame"] = frame
         plan.fill(message, frame)
         message.check()
         if walk.learnable:
-            cls.shapes.learn(frame, bytes(walk.mask), plan)
+            shapes = cls._shapes(ignored) if ignored else cls.shapes
+            shapes.learn(frame, bytes(walk.mask), plan)
         return message
 
     def check(self) -> None:
@@ -154,7 +169,7 @@ class Dictionary:
             if declared.code:
                 self.commands[declared.code, declared.request] = declared
 
-    def decode(self, frame: bytes) -> Command:
+    def decode(self, frame: bytes, ignored: Vendors = NOBODY) -> Command:
         """The typed message of whatever command this is. An answer with the E bit has the grammar of errors instead of
         its command's (RFC 6733 section 7.2)."""
         cls = self.commands.get((int.from_bytes(frame[5:8], "big"), frame[4:5] >= b"\x80"))
@@ -163,7 +178,7 @@ class Dictionary:
             if header.is_request or not header.flags & ERROR or self._error_answer is None:
                 raise HeaderError(ResultCode.COMMAND_UNSUPPORTED, f"command {header.command} is not known")
             cls = self._error_answer
-        return cls.decode(frame)
+        return cls.decode(frame, ignored)
 
     def decode_group(self, cls: type[G], octets: bytes) -> G:
         """The group whose AVP data these octets are, or AvpError."""

@@ -31,6 +31,7 @@ from protocol.diameter.peer_actions import (
     Suspect,
 )
 from protocol.diameter.peer_machine import TABLE, WATCHDOG, Care, Do, Event, Sign, State, Watch
+from protocol.diameter.walk import NOBODY, Vendors
 from protocol.errors import ProtocolError, ResultCode
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class PeerConnection:
         self.rival: PeerConnection | None = None  # ELECTING: whom we wait for
         self.challenger: PeerConnection | None = None  # the other side of `rival`
         self._plain = False  # open and nothing special: requests take the short way
+        self.ignored: Vendors = NOBODY
+        """Vendors whose AVPs we do not know are passed over in what this peer sends."""
         self._is_up = False
         self._heard_ms = self._armed_ms = 0
         self._watchdogs = 0  # NumDWA of RFC 3539
@@ -142,7 +145,7 @@ class PeerConnection:
         """RFC 6733 section 5.3. What is wrong is kept for REFUSE_CER."""
         table = self.table
         try:
-            cer = CapabilitiesExchangeRequest.decode(frame)
+            cer = CapabilitiesExchangeRequest.decode(frame, self.ignored)
         except ProtocolError as error:
             self._wrong = error
             return Event.BAD_CER
@@ -161,7 +164,7 @@ class PeerConnection:
 
     def _judge_cea(self, frame: bytes) -> Event:
         try:
-            cea = DICTIONARY.decode(frame)
+            cea = DICTIONARY.decode(frame, self.ignored)
         except ProtocolError as error:
             self._wrong = error
             return Event.BAD_CEA
@@ -207,7 +210,7 @@ class PeerConnection:
                 actions.append(Send(self, self._own(cer)))
             case Do.SEND_CEA:
                 cea = CapabilitiesExchangeAnswer(result_code=ResultCode.SUCCESS, **table.capabilities)
-                actions.append(Send(self, cea.answer(CapabilitiesExchangeRequest.decode(self._cer))))
+                actions.append(Send(self, cea.answer(CapabilitiesExchangeRequest.decode(self._cer, self.ignored))))
             case Do.REFUSE_CER:
                 actions.append(Send(self, self._refusal(frame)))
             case Do.REPEATED_CER:
@@ -337,14 +340,14 @@ class PeerConnection:
         if isinstance(wrong, ResultCode) and wrong is not ResultCode.UNKNOWN_PEER:
             # Section 5.3: the whole CEA, so that the other side sees what we would have had.
             cea = CapabilitiesExchangeAnswer(result_code=wrong, **self.table.capabilities)
-            return cea.answer(CapabilitiesExchangeRequest.decode(frame))
+            return cea.answer(CapabilitiesExchangeRequest.decode(frame, self.ignored))
         assert isinstance(wrong, (ProtocolError, ResultCode))
         return self.table.error(frame, wrong)
 
     def _answer_watchdog(self, frame: bytes, actions: Actions) -> None:
         local = self.table.local
         try:
-            dwr = DeviceWatchdogRequest.decode(frame)
+            dwr = DeviceWatchdogRequest.decode(frame, self.ignored)
         except ProtocolError as error:
             actions.append(Send(self, self.table.error(frame, error)))
             return
@@ -361,7 +364,7 @@ class PeerConnection:
         local = self.table.local
         cause: DisconnectCause | None = None
         try:
-            dpr = DisconnectPeerRequest.decode(frame)
+            dpr = DisconnectPeerRequest.decode(frame, self.ignored)
         except ProtocolError as error:  # it leaves all the same
             actions.append(Send(self, self.table.error(frame, error)))
         else:

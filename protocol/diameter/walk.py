@@ -4,7 +4,8 @@ Faults and their codes (RFC 6733 section 7.1.5 unless said otherwise):
 
   5014  an AVP Length that does not fit: below its header, beyond its group or message, not the size of its type
   3009  reserved flag bits of an AVP set (section 4.1)
-  5001  an AVP we do not know with the M bit, at any depth of what we know; an unknown group is not looked into
+  5001  an AVP we do not know with the M bit, at any depth of what we know, unless its vendor is one whose own AVPs are
+        passed over; an unknown group is not looked into
   5008  an AVP the command forbids
   5009  more than one where one is allowed: the first surplus instance
   5004  not the text, the enumeration or the application it should be
@@ -22,11 +23,13 @@ from protocol.diameter.avp import HEADER, MANDATORY, PADDING, UNKNOWN_FLAGS, VEN
 from protocol.diameter.header import ERROR, REQUEST, SIZE
 from protocol.diameter.shapes import Draft, Plan
 from protocol.diameter.types import ASCII, GROUPED, WHOLE, tolerant_text
-from protocol.errors import AvpError, ResultCode
+from protocol.errors import AvpError, ResultCode, UnknownAvp
 
 MAX_DEPTH = 16
 MAX_AVPS = 4096
 Known = dict[int, Avp[Any]]
+Vendors = frozenset[int]
+NOBODY: Vendors = frozenset()
 
 
 class Found(NamedTuple):
@@ -48,8 +51,9 @@ class Walk:
     """The walk over one frame. `mask` has every bit set that the verdict depended on; `learnable` is False when it
     depended on something a mask cannot say."""
 
-    def __init__(self, frame: bytes, known: Known) -> None:
-        self.frame, self.known = frame, known
+    def __init__(self, frame: bytes, known: Known, ignored: Vendors = NOBODY) -> None:
+        """ignored: vendors whose unknown AVPs are passed over, with the M bit too"""
+        self.frame, self.known, self.ignored = frame, known, ignored
         self.mask = bytearray(len(frame))
         self.learnable = True
         self.count = 0
@@ -167,9 +171,9 @@ class Walk:
             self.refuse(ResultCode.AVP_NOT_ALLOWED, found, f"{self.known[found.key]} is not allowed here")
         avp = self.known.get(found.key)
         if avp is None:
-            if found.flags & MANDATORY:
-                code, vendor = found.key & 0xFFFFFFFF, found.key >> 32
-                self.refuse(ResultCode.AVP_UNSUPPORTED, found, f"AVP {code}/{vendor} is not known and has the M bit")
+            vendor = found.key >> 32
+            if found.flags & MANDATORY and vendor not in self.ignored:
+                raise UnknownAvp(found.key & 0xFFFFFFFF, vendor, self.failed(self.received(found)))
         elif avp.type is GROUPED or avp.type.group is not None:
             self.known_group(found)
 
@@ -209,8 +213,11 @@ class Walk:
 
     def refuse(self, result_code: ResultCode, found: Found, why: str) -> NoReturn:
         """The AVP as it was received, in the hierarchy of its groups."""
+        raise self.error(result_code, self.received(found), why)
+
+    def received(self, found: Found) -> bytes:
         avp = self.frame[found.start : found.stop]
-        raise self.error(result_code, avp + PADDING[len(avp) & 3], why)
+        return avp + PADDING[len(avp) & 3]
 
     def refuse_flags(self, found: Found) -> NoReturn:
         why = f"AVP {found.key & 0xFFFFFFFF} has unknown flags {found.flags:#04x}"
@@ -227,9 +234,13 @@ class Walk:
         raise self.error(ResultCode.INVALID_AVP_LENGTH, wrap(code, flags, vendor, payload), why)
 
     def error(self, result_code: ResultCode, failed: bytes, why: str) -> AvpError:
+        return AvpError(result_code, why, self.failed(failed))
+
+    def failed(self, avp: bytes) -> bytes:
+        """In the hierarchy of its groups."""
         for group in reversed(self.path):
-            failed = wrap(group.key & 0xFFFFFFFF, group.flags, group.key >> 32, failed)
-        return AvpError(result_code, why, failed)
+            avp = wrap(group.key & 0xFFFFFFFF, group.flags, group.key >> 32, avp)
+        return avp
 
 
 NOTHING = Spec(object, {}, lenient=True, lazy=False)

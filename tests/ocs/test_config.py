@@ -87,6 +87,11 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("diameter.peers=[{}]", "diameter.peers[0]: expected origin_host to be given"),
         ('diameter.peers=[{origin_host="a"},{origin_host="a"}]', "diameter: expected each origin_host in peers[] once"),
         ('diameter.peers=[{origin_host="a",addresses=["x"]}]', "diameter.peers[0]: expected an IP address or network"),
+        (
+            'diameter.peers=[{origin_host="a",profile={ignore_vendors=["acme"]}}]',
+            "peers[0].profile: expected ignore_vendors to be numbers or names of cisco, nokia, ericsson,",
+        ),
+        ('diameter.peers=[{origin_host="a",profile={ignore_vendors=[0]}}]', "profile.ignore_vendors[0]: expected int"),
         ("log.level=loud", "log.level: expected one of debug, info, warning, error, found 'loud'"),
         ("charging.quota.octets.minimum=99999999", "charging.quota.octets: expected minimum <= default <= maximum"),
         ("charging.services.data.validity=1", "services.data: "),

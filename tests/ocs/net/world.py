@@ -12,7 +12,7 @@ from balances.pending import Pending
 from ocs.charging.handle import Shop
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.settings import Settings
-from ocs.config import Peer
+from ocs.config import Peer, PeerProfile
 from ocs.net.admission import Admission
 from ocs.net.claims import Claims, Holder
 from ocs.net.clock import monotonic_ms
@@ -42,6 +42,7 @@ LISTED = (
     Peer(origin_host="one.example.net", connections=1),
     Peer(origin_host="two.example.net", connections=2),
     Peer(origin_host="far.example.net", addresses=("203.0.113.0/24",)),
+    Peer(origin_host="strange.example.net", profile=PeerProfile(ignore_vendors=("huawei", 4242))),
 )
 SHOP = cast(Shop, SimpleNamespace(settings=Settings(), catalog=Catalog()))
 FAST = Timers(capabilities_ms=600, watchdog_ms=30_000, disconnect_ms=600)
