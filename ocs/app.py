@@ -70,7 +70,7 @@ IPV4, IPV6 = 1, 2
 
 
 async def worker(config: Config, parent: Parent) -> None:
-    async with live_store(config, parent) as (redis, store), lasting_store(config, 2) as pool:
+    async with live_store(config, parent) as (redis, store), lasting_store(config, parent, 2) as pool:
         due_s = config.charging.answer_ms_max / 1_000
         lasting = Lasting(pool, within_s=due_s * QUESTION_PERCENT / 100)
         shop = build_shop(config, redis, store, lasting, due_s)
@@ -108,10 +108,9 @@ async def worker(config: Config, parent: Parent) -> None:
 
 async def keeper(config: Config, parent: Parent) -> None:
     """Opens and copies; see ocs/keeper.py."""
-    await migrated(config)
     async with (
         live_store(config, parent) as (redis, store),
-        lasting_store(config, config.postgres.connections_max) as pool,
+        lasting_store(config, parent, config.postgres.connections_max) as pool,
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
         it = Keeper(
@@ -159,10 +158,9 @@ async def api(config: Config, parent: Parent) -> None:
     from ocs.api.desk import Desk
     from ocs.api.server import application, serving
 
-    await migrated(config)
     async with (
         live_store(config, parent) as (redis, store),
-        lasting_store(config, config.postgres.connections_max) as pool,
+        lasting_store(config, parent, config.postgres.connections_max) as pool,
     ):
         lasting = Lasting(pool, within_s=config.http.store_ms_max / 1_000)
         shop = build_shop(config, redis, store, lasting, config.http.store_ms_max / 1_000)
@@ -219,22 +217,14 @@ async def drain(node: Node, patience_s: float, parent: Parent) -> None:
     hurry.cancel()
 
 
-async def migrated(config: Config) -> None:
-    """The database brought up to date, by whichever process is first."""
-    try:
-        applied = await migrate(config.postgres.dsn.reveal())
-    except MigrationError as why:
-        raise Unfit(str(why)) from None
-    if applied:
-        logger().info("migrated", applied=applied)
-
-
 async def told_to_drain(parent: Parent) -> bool:
-    """Waits for it a moment."""
+    """Waits for it a moment. Unfit when no restart can help this process."""
     try:
         async with asyncio.timeout(LOOK_S):
             await parent.draining.wait()
     except TimeoutError:
+        if parent.why_unfit:
+            raise Unfit(parent.why_unfit) from None
         return False
     return True
 
@@ -262,9 +252,25 @@ async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redi
 
 
 @contextlib.asynccontextmanager
-async def lasting_store(config: Config, connections_max: int) -> AsyncIterator[Any]:
-    """A pool that connects when it is asked something: a worker starts and serves without PostgreSQL."""
-    pool = await asyncpg.create_pool(config.postgres.dsn.reveal(), min_size=0, max_size=connections_max)
+async def lasting_store(config: Config, parent: Parent, connections_max: int) -> AsyncIterator[Any]:
+    """A pool that connects when it is asked something: every process starts and serves without PostgreSQL. The first
+    connection brings the database up to date; whichever process is first does it for all."""
+    dsn = config.postgres.dsn.reveal()
+    up_to_date = False
+
+    async def check(_connection: Any) -> None:
+        nonlocal up_to_date
+        if not up_to_date:
+            try:
+                applied = await migrate(dsn)
+            except MigrationError as why:
+                parent.unfit(str(why))
+                raise
+            if applied:
+                logger().info("migrated", applied=applied)
+            up_to_date = True
+
+    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=connections_max, init=check)
     try:
         yield pool
     finally:

@@ -14,7 +14,7 @@ import msgspec
 
 from balances import keys, ops
 from balances.ledger.opening import Opened, Opening, is_open, open_without_postgres
-from balances.ledger.reader import STORE_AWAY, Client, Reader
+from balances.ledger.reader import STORE_AWAY, Client, Reader, of_redis
 from balances.ledger.record import START, Call, Id
 from balances.ledger.restore import purge, rebuild
 from balances.ledger.supervision import Due, Supervision
@@ -22,6 +22,7 @@ from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
 from balances.pending import Pending
 from ocs.counting import count
+from ocs.telemetry.log import Seldom
 
 SWEEP_SHARD_MAX: Final = 50
 SWEEP_MAX: Final = 4_000
@@ -133,6 +134,7 @@ class Keeper:
         self._reader = Reader(redis)
         self._sync = Sync(redis, pool, alarm=self._alarm)
         self._supervision = Supervision(redis, token)
+        self._seldom = Seldom(burst=2)
         self._anew = False
         """A gap was found: open the shards anew."""
         self._nudged: dict[int, Id] = {}
@@ -186,7 +188,11 @@ class Keeper:
         try:
             await work()
         except (*STORE_AWAY, *AWAY) as why:
-            self._log.warning("keeper.store_away", work=name, why=repr(why))
+            times = self._seldom.times((name, type(why)))
+            if times:
+                store = "redis" if of_redis(why) else "postgres"
+                text = str(why) or type(why).__name__
+                self._log.warning("keeper.store_away", store=store, work=name, why=text, times=times)
             await asyncio.sleep(0.5)
         except CursorMoved:
             self.stats.conflicts += 1
@@ -210,7 +216,7 @@ class Keeper:
             return
         try:
             cursors = await read_cursors(self._pool)
-        except AWAY:
+        except AWAY as why:
             if server.published_epoch:  # rule 11: open shards charge on
                 self.why = ""
             elif self._without_postgres:
@@ -218,7 +224,7 @@ class Keeper:
                 self._alarm(f"shards were opened without PostgreSQL, under epoch {epoch}")
                 self.why = ""
             else:
-                self.why = "shards cannot be opened without PostgreSQL"
+                self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
             raise
         if is_open(cursors, server) and not self._anew:
             self.why = ""

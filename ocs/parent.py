@@ -45,6 +45,7 @@ class Parent:
         self.meter = Meter()
         self.draining = asyncio.Event()
         self.fast = asyncio.Event()
+        self.why_unfit = ""
         self.listener: socket.socket | None = None
         self.connected: Callable[[socket.socket, Connection], None] = lambda end, _connection: end.close()
         self.probed: Callable[[int, Callable[[bool], None]], None] = lambda _connection, tell: tell(False)
@@ -78,6 +79,10 @@ class Parent:
         """The version of the tariffs that is in force here from now on."""
         self._catalog = catalog
         self._tell()
+
+    def unfit(self, why: str) -> None:
+        """No restart helps: this process is to end, with a text for the operator."""
+        self.why_unfit = why
 
     def claim(self, connection: int, origin_host: str, several: int) -> None:
         """Answered through `verdict`."""

@@ -102,6 +102,7 @@ class Supervisor:
         status = 0
         try:
             self._bind()
+            logger().info("listening", **self._where)
             await self._start_stores()
             if not self._stopping.is_set():
                 status = await self._serve()
@@ -134,6 +135,10 @@ class Supervisor:
         keys = ("diameter.listen", "diameter.tls_listen", "http.listen", "metrics.listen")
         return Addresses(*(address_of(self._listeners[key]) if key in self._listeners else "" for key in keys))
 
+    @property
+    def _where(self) -> dict[str, str]:
+        return {key: where for key, where in self.addresses._asdict().items() if where}
+
     async def _start_stores(self) -> None:
         """Embedded ones, unless configured; from here on the configuration names them like any other."""
         config, loop = self._config, asyncio.get_running_loop()
@@ -149,6 +154,9 @@ class Supervisor:
             self._stores.append(postgres)
             starting["postgres"] = loop.run_in_executor(self._threads, postgres.start)
         await asyncio.wait(starting.values()) if starting else None
+        troubles = [why for start in starting.values() if (why := start.exception()) is not None]
+        if troubles:
+            raise EmbeddedError("; ".join(str(why) for why in troubles)) from troubles[0]
         if "redis" in starting:
             redis = msgspec.structs.replace(config.redis, url=Secret(await starting["redis"]))
             config = msgspec.structs.replace(config, redis=redis)
@@ -221,7 +229,7 @@ class Supervisor:
     async def _became_ready(self) -> None:
         """What is loaded at the start is in force before a network element is let in, and before we say to be ready."""
         loop = asyncio.get_running_loop()
-        logger().info("serving", **{key: where for key, where in self.addresses._asdict().items() if where})
+        logger().info("serving", **self._where)
         if self._on_ready is not None:
             try:
                 await self._on_ready(self._config, self.addresses)

@@ -23,6 +23,11 @@ STORE_AWAY: Final[tuple[type[Exception], ...]] = (RedisError, OSError)
 """Redis cannot be asked now; later it can."""
 
 
+def of_redis(why: Exception) -> bool:
+    """Its client raised it, and not that of PostgreSQL."""
+    return isinstance(why, RedisError)
+
+
 def connect(url: str) -> Client:
     return Redis.from_url(url, protocol=2)
 

@@ -32,6 +32,8 @@ AWAY: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password, which a person may mend while we wait
+    asyncpg.InvalidCatalogNameError,  # no such database, yet
 )
 """PostgreSQL cannot be asked now; later it can."""
 

@@ -128,7 +128,7 @@ def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> En
         except MasterError as why:
             return answer(request, Problem(KINDS[type(why)], str(why)))
         except ClientDisconnect:
-            raise
+            return Response(status_code=400)  # nobody is there to read it
         except Away as why:
             return answer(request, Problem("store-unavailable", f"{why}; try again"))
         except Exception as why:

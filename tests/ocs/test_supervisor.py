@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -58,6 +59,12 @@ class Server:
     def address(self, name: str) -> tuple[str, int]:
         """Where it serves, once it does."""
         found = re.search(rf'"event":"serving".*"{name}":"([^"]+):(\d+)"', self.text)
+        assert found, self.text
+        return found[1], int(found[2])
+
+    def listening(self, name: str) -> tuple[str, int]:
+        """Where it listens, whether it serves or not."""
+        found = re.search(rf'"event":"listening".*"{name}":"([^"]+):(\d+)"', self.text)
         assert found, self.text
         return found[1], int(found[2])
 
@@ -292,6 +299,42 @@ def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
         assert f"diameter.listen: cannot listen on 127.0.0.1:{port}: the port is taken" in server.text
         assert "Traceback" not in server.text
         assert not (tmp_path / "valkey").exists()  # nothing was started for nothing
+
+
+def test_without_postgres_it_says_so_and_waits(tmp_path: Path) -> None:
+    server = Server(tmp_path, "postgres.dsn=postgresql://u:secret@127.0.0.1:1/x")
+    try:
+        server.wait(lambda: '"event":"keeper.store_away"' in server.text)
+        host, port = server.listening("http")
+
+        def reason() -> str:
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://{host}:{port}/readyz")
+            return str(json.loads(refused.value.read())["checks"].get("keeper 0"))
+
+        server.wait(lambda: reason().startswith("shards cannot be opened without PostgreSQL: "))
+        assert urllib.request.urlopen(f"http://{host}:{port}/healthz").status == 200
+    finally:
+        assert server.stop() == 0
+    assert "Traceback" not in server.text
+    assert "secret" not in server.text
+    assert '"event":"child.ended"' not in server.text  # nothing is started again and again
+
+
+def test_a_second_start_on_one_data_directory_is_a_sentence(server: Server) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "ocs", "run", "--data", str(server.data)]
+        + [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "is in use by another running server" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert readyz(server) == 200
 
 
 def test_the_second_interrupt_is_faster(tmp_path: Path) -> None:

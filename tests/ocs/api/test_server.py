@@ -128,6 +128,27 @@ async def test_a_head_has_an_end(desk: Office) -> None:
             writer.close()
 
 
+async def test_a_client_that_leaves_in_mid_body_is_no_news(
+    desk: Office, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = application(desk.desk, Callers({TOKEN: "admin"}), Http())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with serving(app, listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            head = "PUT /v1/accounts/a1 HTTP/1.1\r\nHost: ocs\r\nContent-Type: application/json\r\n"
+            writer.write(f"{head}Authorization: Bearer {TOKEN}\r\nContent-Length: 100\r\n\r\n{{".encode())
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+            await asyncio.sleep(0.1)  # whatever it says of that, it says at once
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: ocs\r\nConnection: close\r\n\r\n")
+            assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200")
+            writer.close()
+    said = caplog.text + capsys.readouterr().err
+    assert "Traceback" not in said
+
+
 async def test_requests_are_counted(desk: Office) -> None:
     meter = Meter()
     app: Any = application(desk.desk, Callers({TOKEN: "admin"}), Http(), meter)
