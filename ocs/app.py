@@ -34,7 +34,7 @@ from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
 from ocs.metered import MeteredStore
 from ocs.net.admission import Admission
-from ocs.net.clock import now_ms
+from ocs.net.clock import now_ms, skew
 from ocs.net.control import Connection
 from ocs.net.credit_control import CreditControl
 from ocs.net.diameter import Node
@@ -57,8 +57,6 @@ LOOK_S: Final = 0.25
 """How often a process looks whether it is ready."""
 EVER_MS: Final = 200 * 365 * 86_400_000
 """A price may be asked for any time."""
-CLOCK_MS_MAX: Final = 2_000
-"""A clock further off Redis than this must not date charges (nothing-is-lost.md)."""
 CLOSE_S: Final = 2.0
 """For questions to PostgreSQL that are under way when a process ends."""
 QUESTION_PERCENT: Final = 75
@@ -233,9 +231,7 @@ def not_ready(link: Link) -> str:
     """Why the live store cannot be called from here, "" when it can."""
     if link.epoch is None:
         return link.why
-    if abs(link.clock_offset_ms) > CLOCK_MS_MAX:
-        return f"our clock is {-link.clock_offset_ms} ms ahead of Redis"
-    return ""
+    return skew("the live store", link.clock_offset_ms)
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ import msgspec
 
 from ocs.children import Child
 from ocs.config import Config
+from ocs.data_lock import InUse, serving
 from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
 from ocs.net.claims import Claims, Holder
 from ocs.net.clock import cpu_us, monotonic_ms
@@ -36,13 +37,13 @@ from ocs.net.control import (
     Status,
     Verdict,
 )
-from ocs.net.listeners import CannotListen, accept_some, address_of, bind
+from ocs.net.listeners import CannotListen, accept_some, address_of, bind, listeners
 from ocs.net.tls import server_context
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import Scrape, Sums
 from ocs.telemetry.log import logger, setup
 from ocs.telemetry.process import open_files, resident_bytes
-from ocs.values import Listen, Secret
+from ocs.values import Secret
 from ocs.workers import encode_config
 
 TICK_S: Final = 0.5
@@ -99,6 +100,14 @@ class Supervisor:
             loop.add_signal_handler(number, self._asked_to_stop)
         # A terminal that closes, or `systemctl reload`, must not stop a charging server.
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        try:
+            with serving(self._config.data):
+                return await self._start()
+        except (InUse, OSError) as why:
+            logger().error("start.failed", why=str(why))
+            return 1
+
+    async def _start(self) -> int:
         status = 0
         try:
             self._bind()
@@ -118,15 +127,9 @@ class Supervisor:
     # ---- start
 
     def _bind(self) -> None:
-        wanted: dict[str, Listen] = {
-            "diameter.listen": self._config.diameter.listen,
-            "diameter.tls_listen": self._config.diameter.tls_listen,
-            "http.listen": self._config.http.listen,
-            "metrics.listen": self._config.metrics.listen,
-        }
         if self._config.diameter.tls_listen:  # each worker reads them for itself; what is wrong is said here and once
             server_context(self._config.diameter.tls_cert, self._config.diameter.tls_key, self._config.diameter.tls_ca)
-        for key, listen in wanted.items():
+        for key, listen in listeners(self._config).items():
             if listen:
                 self._listeners[key] = bind(key, listen.host, listen.port)
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from balances.wire import Link
 from ocs.charging.services import unserved
 from ocs.config import Config
+from ocs.data_lock import is_served
 from ocs.embedded import EmbeddedError, find_postgres, find_valkey
 from ocs.master.reach import postgres_trouble
-from ocs.net.clock import now_ms
+from ocs.net.clock import now_ms, skew
+from ocs.net.listeners import CannotListen, bind, listeners
+from ocs.net.tls import server_context
+from ocs.values import Listen
 
 WAIT_S = 5.0
 
@@ -34,10 +38,12 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
         yield "postgres.dsn", await postgres_trouble(config.postgres.dsn.reveal(), WAIT_S)
     else:
         yield "postgres (embedded)", _missing(find_postgres)
-    for name in ("tls_cert", "tls_key", "tls_ca"):
-        path = getattr(config.diameter, name)
-        if path:
-            yield f"diameter.{name}", "" if os.access(path, os.R_OK) else f"{path} cannot be read"
+    if config.diameter.tls_listen:
+        yield "diameter.tls_cert, tls_key, tls_ca", _certificates(config)
+    served = is_served(config.data)
+    for key, listen in listeners(config).items():
+        if listen:
+            yield f"{key} {listen}{', held by the server that runs here' if served else ''}", _port(key, listen, served)
 
 
 def _directory(data: Path) -> str:
@@ -48,6 +54,26 @@ def _directory(data: Path) -> str:
     if not place.is_dir():
         return f"{place} is not a directory"
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written"
+
+
+def _certificates(config: Config) -> str:
+    diameter = config.diameter
+    try:
+        server_context(diameter.tls_cert, diameter.tls_key, diameter.tls_ca)
+    except CannotListen as why:
+        return str(why)
+    return ""
+
+
+def _port(key: str, listen: Listen, served: bool) -> str:
+    """Whether it can be listened on. A server that runs on this data directory holds its own ports."""
+    if served:
+        return ""
+    try:
+        bind(key, listen.host, listen.port).close()
+    except CannotListen as why:
+        return str(why).removeprefix(f"{key}: ")
+    return ""
 
 
 def _missing(find: object) -> str:
@@ -66,6 +92,6 @@ async def _redis(url: str) -> str:
     except ValueError as why:
         return str(why)
     await link.start(WAIT_S)
-    trouble = "" if link.epoch is not None else link.why
+    trouble = link.why if link.epoch is None else skew("the live store", link.clock_offset_ms)
     await link.stop()
     return trouble

@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 
 from balances.migrate import migrations
+from ocs.net.clock import now_ms, skew
 
 VERSION_MIN: Final = 15
 
@@ -21,6 +22,10 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
         version = pg.get_server_version()
         if version.major < VERSION_MIN:
             return f"PostgreSQL {version.major} is too old: {VERSION_MIN} or newer"
+        began_ms = now_ms()
+        theirs_ms: int = await pg.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        if trouble := skew("PostgreSQL", theirs_ms - (began_ms + now_ms()) // 2):
+            return trouble
         if await pg.fetchval("SELECT to_regclass('migrations')"):
             applied = await pg.fetchval("SELECT max(number) FROM migrations") or 0
             if applied > len(migrations()):

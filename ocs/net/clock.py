@@ -1,6 +1,21 @@
 """The only file that reads a clock. Everyone else is given the time, in the unit its name says."""
 
 import time
+from typing import Final
+
+SKEW_MS_MAX: Final = 2_000
+"""A clock further off those of the stores than this must not date charges (nothing-is-lost.md)."""
+
+
+def skew(whose: str, offset_ms: int) -> str:
+    """What is wrong with our clock beside another one, "" for nothing.
+
+    offset_ms:  the other one less ours
+    """
+    if abs(offset_ms) <= SKEW_MS_MAX:
+        return ""
+    which = "behind" if offset_ms > 0 else "ahead of"
+    return f"our clock is {abs(offset_ms)} ms {which} that of {whose}; at most {SKEW_MS_MAX} are allowed"
 
 
 def now_ms() -> int:

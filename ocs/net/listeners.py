@@ -5,13 +5,27 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ocs.config import Config
+    from ocs.values import Listen
 
 BACKLOG: Final = 1_024
 
 
 class CannotListen(Exception):
     """The text is meant for the operator."""
+
+
+def listeners(config: Config) -> dict[str, Listen]:
+    """What is listened on, by configuration key; falsy where it is off."""
+    return {
+        "diameter.listen": config.diameter.listen,
+        "diameter.tls_listen": config.diameter.tls_listen,
+        "http.listen": config.http.listen,
+        "metrics.listen": config.metrics.listen,
+    }
 
 
 def bind(key: str, host: str, port: int) -> socket.socket:

@@ -16,12 +16,22 @@ def server_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
     try:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as why:
-        raise CannotListen(f"diameter.tls_cert, diameter.tls_key: {cert}, {key}: {why}") from None
+        raise CannotListen(f"diameter.tls_cert, diameter.tls_key: {cert}, {key}: {_words(why)}") from None
     try:
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as why:
-        raise CannotListen(f"diameter.tls_ca: {ca}: {why}") from None
+        raise CannotListen(f"diameter.tls_ca: {ca}: {_words(why)}") from None
     return context
+
+
+def _words(why: OSError) -> str:
+    """What OpenSSL means."""
+    reason = getattr(why, "reason", None)
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the certificate"
+    if reason in ("NO_START_LINE", "NO_CERTIFICATE_OR_CRL_FOUND", "BAD_BASE64_DECODE") or "PEM lib" in str(why):
+        return "expected PEM, which begins with a line such as -----BEGIN CERTIFICATE-----"
+    return why.strerror or str(why)
 
 
 def certified_names(certificate: dict[str, Any] | None) -> frozenset[str]:

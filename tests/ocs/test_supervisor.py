@@ -332,7 +332,7 @@ def test_a_second_start_on_one_data_directory_is_a_sentence(server: Server) -> N
         check=False,
     )
     assert second.returncode == 1
-    assert "is in use by another running server" in second.stderr
+    assert f"is in use by another running server (process {server.process.pid})" in second.stderr
     assert "Traceback" not in second.stderr
     assert readyz(server) == 200
 

@@ -1,19 +1,72 @@
 """`ocs check` on stores that are there."""
 
+import re
+import shutil
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ocs.cli.root import cli
+from ocs.data_lock import serving
+from ocs.net.clock import now_ms
 from tests.servers import Servers
+
+FREE = [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")]
 
 
 def test_stores_that_answer(servers: Servers, tmp_path: str) -> None:
     there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
-    done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there])
+    done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE])
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.count(": ok") == 4
+    assert done.stdout.count(": ok") == 7
+
+
+def test_ports_that_are_taken(servers: Servers, tmp_path: Path) -> None:
+    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = [*FREE, f"--set=diameter.listen=127.0.0.1:{port}"]
+        done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *taken])
+        assert done.exit_code == 1
+        assert f"diameter.listen 127.0.0.1:{port}: cannot listen on 127.0.0.1:{port}: the port is taken" in done.stderr
+        with serving(tmp_path):  # the server that is checked runs: the ports are its own
+            done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *taken])
+            assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_a_clock_that_is_off(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    for module in ("ocs.cli.checks", "ocs.master.reach"):
+        monkeypatch.setattr(f"{module}.now_ms", lambda: now_ms() - 60_000)
+    done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE])
+    assert done.exit_code == 1
+    for whose in ("the live store", "PostgreSQL"):
+        assert re.search(rf"our clock is (59|60)\d\d\d ms behind that of {whose};", done.stderr)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
+def test_a_key_of_another_certificate(servers: Servers, tmp_path: Path) -> None:
+    for name in ("ours", "other"):
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    (tmp_path / "no.pem").write_text("nothing of the kind")
+    for cert, key, said in (
+        ("ours.pem", "ours.key", ""),
+        ("ours.pem", "other.key", "the key is not that of the certificate"),
+        ("no.pem", "ours.key", "expected PEM"),
+        ("gone.pem", "ours.key", "No such file"),
+    ):
+        files = {"tls_cert": cert, "tls_key": key, "tls_ca": "ours.pem"}
+        tls = [f"--set=diameter.{name}={tmp_path / file}" for name, file in files.items()]
+        tls.append("--set=diameter.tls_listen=127.0.0.1:0")
+        done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE, *tls])
+        assert done.exit_code == (1 if said else 0), done.stderr
+        assert said in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -37,6 +90,8 @@ def test_built_in_contexts_that_nobody_serves(servers: Servers, tmp_path: Path) 
     there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
     for key, said in (("contexts_only", 1), ("contexts", 0)):
         config.write_text(f'[charging.services.sms]\n{key} = ["sms@vendor.example"]\n')
-        done = CliRunner().invoke(cli, ["check", "--config", str(config), "--data", str(tmp_path / "data"), *there])
+        done = CliRunner().invoke(
+            cli, ["check", "--config", str(config), "--data", str(tmp_path / "data"), *there, *FREE]
+        )
         assert (done.exit_code, done.stderr) == (0, "")
         assert done.stdout.count("nobody serves now: 32274@3gpp.org") == said

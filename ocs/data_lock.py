@@ -1,0 +1,56 @@
+"""One server for one data directory: a lock on `run.lock` in it, with the number of the process that holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+NAME: Final = "run.lock"
+
+
+class InUse(Exception):
+    """The text is meant for the operator."""
+
+
+@contextlib.contextmanager
+def serving(data: Path) -> Iterator[None]:
+    """Holds the directory for as long as the block lasts; InUse when somebody else does. The kernel lets go of it when
+    the process ends, however it ends."""
+    data.mkdir(parents=True, exist_ok=True)
+    handle = os.open(data / NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"the data directory {data} is in use by another running server{_process(data)}") from None
+        os.truncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_served(data: Path) -> bool:
+    """Whether a server runs on it now."""
+    try:
+        handle = os.open(data / NAME, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _process(data: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return f" (process {int((data / NAME).read_text())})"
+    return ""
