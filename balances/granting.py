@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 
 from balances import ops
-from balances.books import Books, ms_per_unit
+from balances.books import Books, ladder_of, ms_per_unit
 from balances.ops import Ask, Line, LineOutcome, Result, Take
 from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse
 from tariffs.climb import climb
+from tariffs.ladder import tier_of
 from tariffs.units import Kind, share
 
 
@@ -29,8 +30,10 @@ class Asking:
 class Granting:
     """Grants of one request, written into its outcomes."""
 
-    def __init__(self, books: Books, outcomes: list[LineOutcome], event_ms: int) -> None:
+    def __init__(self, books: Books, lines: list[Line], outcomes: list[LineOutcome], event_ms: int) -> None:
+        """lines: all of the session"""
         self._books = books
+        self._lines = lines
         self._outcomes = outcomes
         self._event_ms = event_ms
         self.granted = False
@@ -74,6 +77,7 @@ class Granting:
         if len(asking) > 1:
             self._share_rest([one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want])
         self._all_or_nothing(asking)
+        self._take_rests(asking)
         short_of_others = False
         for one in asking:
             if one.got:
@@ -106,6 +110,37 @@ class Granting:
                     self._give_up(other)
                 elif not other.got and partner.got:
                     self._give_up(partner)
+
+    def _take_rests(self, asking: list[Asking]) -> None:
+        """A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else
+        could use it: so nothing is left that buys blocks and cannot be had (charging.md section 5)."""
+        books = self._books
+        for one in asking:
+            ask, others = one.ask, [other for other in asking if other is not one]
+            alone = one.got and not ask.whole and self._partner_of(one) is None
+            if not alone or ask.unit not in (Kind.OCTETS, Kind.SECONDS) or any(o.got < o.want for o in others):
+                continue
+            rest = self._covered(one, ask.minimum, books.purse(Mode.OPEN, {}), one.grade)
+            within = min(rest, ask.maximum - one.got) if ask.maximum else rest
+            if within > 0 and rest < ask.minimum and not self._others_hold():
+                self._extend(one, within, books.purse(Mode.OPEN, {}), keep=True)
+
+    def _others_hold(self) -> bool:
+        """Another session of the account holds something. On a tier money is held by the counter: there its sharers are
+        counted."""
+        books, mine, sharing = self._books, dict[int, int](), dict[str, int]()
+        for line in self._lines:
+            tier = tier_of(ladder_of(line)) if line.due_ms else ""
+            sharing[tier] = sharing.get(tier, 0) + 1
+            for take in line.hold:
+                if not tier or books.sure_bucket(take.bucket).kind != Kind.MONEY:
+                    mine[take.bucket] = mine.get(take.bucket, 0) + take.amount
+        for counter in books.account.counters:
+            if counter.sharers > sharing.get(counter.key, 0):
+                return True
+            for take in counter.pool:
+                mine[take.bucket] = mine.get(take.bucket, 0) + take.amount
+        return any(bucket.held > mine.get(bucket.id, 0) for bucket in books.account.buckets)
 
     def _give_up(self, one: Asking) -> None:
         self._books.release(one.line, self._event_ms)
@@ -171,17 +206,22 @@ class Granting:
         return other if other is not None and other.got and other.ask.part != one.ask.part else None
 
     def _further_of(self, one: Asking, purse: Purse) -> tuple[int, int]:
-        """How much of its minimum a line could be granted further, and that minimum."""
-        ask, ms = one.ask, ms_per_unit(one.ask.unit)
-        least = one.want if ask.whole else max(min(ask.minimum, one.want), 1)
-        climbed = climb(
+        """How much of the least that could be granted further is covered, and that least: one unit, which takes a
+        block, or all that is wanted of what is served whole."""
+        least = one.want if one.ask.whole else 1
+        return self._covered(one, least, purse, None), least
+
+    def _covered(self, one: Asking, units: int, purse: Purse, grade: str | None) -> int:
+        """How many further units of a line the purse covers."""
+        ms = ms_per_unit(one.ask.unit)
+        return climb(
             one.priced_by,
             copy.copy(one.position),
-            least,
+            units,
             self._books.counters(one.priced_by, with_held=True, at_ms=self._event_ms, line=one.line),
             purse,
             at_ms=self._event_ms + one.got * ms,
             ms_per_unit=ms,
             grant=True,
-        )
-        return climbed.units, least
+            grade=grade,
+        ).units

@@ -209,7 +209,7 @@ class Model:
                     asking.append(Asking(index, ask, line, wanted(ask)))
             elif decision.result == Result.SESSION_UNKNOWN:
                 outcome_of.result = Result.SESSION_UNKNOWN
-        granting = Granting(books, decision.outcomes, charge.event_ms)
+        granting = Granting(books, session.lines, decision.outcomes, charge.event_ms)
         granting.grant(asking)
         decision.moved |= granting.granted
         for index, ask in enumerate(charge.asks):  # the refusal of a portal carries an FUI: a top-up lets its user out

@@ -555,7 +555,7 @@ for index, ask in ipairs(asks) do
 end
 
 local event_ms = charge[CHARGE.event_ms]
-local granted_any, short_of_others = grant(account, asking, outcomes, event_ms, now_ms)
+local granted_any, short_of_others = grant(account, lines, asking, outcomes, event_ms, now_ms)
 moved = moved or granted_any
 if short_of_others then nudges[1] = 'holder' end
 for index, ask in ipairs(asks) do -- the refusal of a portal carries an FUI: a top-up lets its user out

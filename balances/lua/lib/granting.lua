@@ -111,20 +111,73 @@ local function partner_of(one, beside)
   return other and other[GOT] > 0 and other[ASKED][ASK.part] ~= one[ASKED][ASK.part] and other or nil
 end
 
--- How much of its minimum a line could be granted further by the purse that is open, and that minimum.
-local function further_of(account, one, event_ms)
-  local ask, ms = one[ASKED], ms_per_unit(one[ASKED][ASK.unit])
-  local least = ask[ASK.whole] and one[WANT] or max(min(ask[ASK.minimum], one[WANT]), 1)
+-- Another session of the account holds something. On a tier money is held by the counter: there its sharers are counted.
+local function others_hold(account, lines)
+  local mine, sharing = {}, {}
+  for _, line in ipairs(lines) do
+    local tier = line[LINE.due_ms] > 0 and tier_of(ladder_of(line[LINE.ladder])) or ''
+    sharing[tier] = (sharing[tier] or 0) + 1
+    for _, take in ipairs(line[LINE.hold]) do
+      local id = take[TAKE.bucket]
+      if tier == '' or bucket_of(account, id)[BUCKET.kind] ~= KIND.MONEY then mine[id] = (mine[id] or 0) + take[TAKE.amount] end
+    end
+  end
+  for _, counter in ipairs(account[ACCOUNT.counters]) do
+    if counter[COUNTER.sharers] > (sharing[counter[COUNTER.key]] or 0) then return true end
+    for _, take in ipairs(counter[COUNTER.pool]) do
+      mine[take[TAKE.bucket]] = (mine[take[TAKE.bucket]] or 0) + take[TAKE.amount]
+    end
+  end
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.held] > (mine[bucket[BUCKET.id]] or 0) then return true end
+  end
+  return false
+end
+
+-- How many further units of a line the purse that is open covers.
+local function covered_of(account, one, units, event_ms, grade)
+  local ms = ms_per_unit(one[ASKED][ASK.unit])
   local values = counter_values(account, one[PRICED_BY], true, event_ms, one[LINE_OF])
-  return climb(one[PRICED_BY], position_of(one[POSITION]), least, values, event_ms + one[GOT] * ms, ms, true), least
+  return (climb(one[PRICED_BY], position_of(one[POSITION]), units, values, event_ms + one[GOT] * ms, ms, true, grade))
+end
+
+-- A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else could use
+-- it: so nothing is left that buys blocks and cannot be had (charging.md section 5).
+local function take_rests(account, lines, asking, beside, event_ms, now_ms)
+  local short, shorts = nil, 0
+  for _, one in ipairs(asking) do
+    if one[GOT] < one[WANT] then short, shorts = one, shorts + 1 end
+  end
+  for _, one in ipairs(asking) do
+    local ask, least = one[ASKED], one[ASKED][ASK.minimum]
+    if one[GOT] > 0 and (ask[ASK.unit] == KIND.OCTETS or ask[ASK.unit] == KIND.SECONDS) and not ask[ASK.whole]
+        and (shorts == 0 or (shorts == 1 and short == one)) and not partner_of(one, beside) then
+      purse_open(OPEN, {})
+      local rest = covered_of(account, one, least, event_ms, one[GRADE])
+      local within = ask[ASK.maximum] > 0 and min(rest, ask[ASK.maximum] - one[GOT]) or rest
+      if within > 0 and rest < least and not others_hold(account, lines) then
+        purse_open(OPEN, {})
+        extend(account, one, within, true, event_ms, now_ms)
+      end
+      if short == one and one[GOT] >= one[WANT] then shorts = shorts - 1 end
+    end
+  end
+end
+
+-- How much of the least that could be granted further is covered by the purse that is open, and that least: one unit,
+-- which takes a block, or all that is wanted of what is served whole.
+local function further_of(account, one, event_ms)
+  local least = one[ASKED][ASK.whole] and one[WANT] or 1
+  return covered_of(account, one, least, event_ms), least
 end
 
 -- Grants, written into the outcomes. Returns whether there is any, and whether one is short only because others hold the
 -- money.
-local function grant(account, asking, outcomes, event_ms, now_ms)
+local function grant(account, lines, asking, outcomes, event_ms, now_ms)
   share_out(account, asking, event_ms, now_ms)
   local beside, granted_any, short_of_others = round_off(account, asking, event_ms), false, false
-  -- The last grant says so: what this line and nobody else holds covers no further minimum (RFC 8506 section 5.6).
+  take_rests(account, lines, asking, beside, event_ms, now_ms)
+  -- The last grant says so: what this line and nobody else holds covers no further block (RFC 8506 section 5.6).
   for _, one in ipairs(asking) do
     local index, ask, line = one[INDEX], one[ASKED], one[LINE_OF]
     local outcome = outcomes[index]
