@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from balances import ops
 from balances.books import ms_per_unit
 from balances.decision import Decision, asked_ladder, fresh_line, line_outcome, wanted
-from balances.ops import Action, Ask, Flag, Result
+from balances.ops import Action, Ask, Flag, Result, Suspense
 from balances.purse import Mode, Purse
 from tariffs.climb import climb
 from tariffs.ladder import COUNT_UNITS
@@ -93,6 +93,7 @@ class Events(Decision):
             result=why,
             flags=marks,
             counters=counters,
+            set_aside=Suspense.TOO_LARGE if suspense else Suspense.NONE,
         )
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
         self.cost = min(self.cost + cost, EXACT_MAX)
@@ -169,7 +170,8 @@ class Events(Decision):
         self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks, terms=terms)
         for kind, amount in kept:  # given up to 2**53, the rest is owed (charging.md section 2)
             if amount:
-                self.usage(ask, kind, suspense=-amount, result=why, flags=marks | Flag.SUSPENSE)
+                flags, reason = marks | Flag.SUSPENSE, Suspense.TOO_LARGE
+                self.usage(ask, kind, suspense=-amount, result=why, flags=flags, set_aside=reason)
         given = money if is_money else units
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
         self.cost -= money

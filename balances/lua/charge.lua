@@ -169,6 +169,7 @@ if phase == PHASE.EVENT then
     if suspense > 0 then marks = bit.bor(marks, FLAG.SUSPENSE) end
     usage(ask, ask[ASK.unit], units, suspense, units, cost, units, why, marks, event_ms, ask[ASK.ladder] ~= '' and ask[ASK.ladder],
       counters)
+    if suspense > 0 then usages[#usages][USAGE.set_aside] = SUSPENSE.TOO_LARGE end
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, marks)
     cost_all, debited_all = cost_all + cost, debited_all + cost
     return units, cost, takes, feeds, ladder and ladder[LADDER.terms] or ''
@@ -226,6 +227,7 @@ if phase == PHASE.EVENT then
     for _, rest in ipairs(kept) do -- given up to 2^53, the rest is owed (charging.md section 2)
       if rest[2] > 0 then
         usage(ask, rest[1], 0, -rest[2], 0, 0, 0, why, bit.bor(marks, FLAG.SUSPENSE), charge[CHARGE.event_ms])
+        usages[#usages][USAGE.set_aside] = SUSPENSE.TOO_LARGE
       end
     end
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, is_money and money or units, -money, -money, marks)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from balances.keys import event_key
-from balances.ops import Action, Flag, Outcome, Phase, Posting, Result, Usage
+from balances.ops import Action, Flag, Outcome, Phase, Posting, Result, Suspense, Usage
 from tariffs.ladder import Count, Dues, Ladder
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
@@ -23,7 +23,7 @@ SMS = ladder(money(70_000))
 def set_aside(world: Counterparts) -> list[tuple[int, int, int]]:
     """Unit, what was charged and what was set aside, of each usage of the last record that set something aside."""
     found = [usage for usage in world.records[-1].usages if usage.suspense]
-    assert all(usage.flags & Flag.SUSPENSE for usage in found)
+    assert all(usage.flags & Flag.SUSPENSE and usage.set_aside == Suspense.TOO_LARGE for usage in found)
     return [(usage.unit, usage.used, usage.suspense) for usage in found]
 
 
