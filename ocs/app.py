@@ -12,7 +12,6 @@ import itertools
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -28,6 +27,7 @@ from ocs.charging.settings import Settings
 from ocs.config import Config
 from ocs.enforcement.push import push
 from ocs.keeper import Keeper
+from ocs.keeper_metrics import kept_counts
 from ocs.lasting import Lasting
 from ocs.master.bring_in import bring_in
 from ocs.master.profiles import Profiles
@@ -44,8 +44,8 @@ from ocs.net.tls import server_context
 from ocs.parent import Parent, Unfit
 from ocs.rescue import Rescue
 from ocs.shelf import Shelf
-from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
+from ocs.watch import stopped_text
 from protocol.diameter.peer import Local, Timers
 from protocol.diameter.types import Address
 from tariffs.catalog import Catalog
@@ -121,27 +121,17 @@ async def keeper(config: Config, parent: Parent) -> None:
             project=projector.project,
             bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
             validity_ms=config.charging.validity_s * 1_000,
+            alarm_ms=config.ledger.alarm_s * 1_000,
             without_postgres=config.open_without_postgres,
         )
-        lag_entries, lag_ms = parent.meter.counts(metrics.LAG_ENTRIES), parent.meter.counts(metrics.LAG_SECONDS)
-        alarms, debited = parent.meter.counts(metrics.VIOLATIONS), parent.meter.counts(metrics.DEBITED)
-        marked, posted = parent.meter.counts(metrics.MARKED), parent.meter.counts(metrics.POSTED)
-        set_aside = parent.meter.counts(metrics.SET_ASIDE)
-        for gauge, field in (
-            (metrics.STORE_MEMORY, "memory_bytes"),
-            (metrics.STORE_LIMIT, "memory_limit_bytes"),
-            (metrics.STREAM_LENGTH, "stream_entries"),
-        ):
-            parent.meter.read(gauge, by=partial(getattr, it.stats, field))
+        tell = kept_counts(it, parent.meter)
         await it.start()
         while not await told_to_drain(parent):
-            lag_entries[()], lag_ms[()] = it.stats.lag_entries, it.stats.lag_ms
-            alarms["keeper",] = it.stats.alarms
-            marked.update(it.stats.marked)
-            debited.update(it.stats.debited)
-            posted.update(it.stats.posted)
-            set_aside.update(it.stats.set_aside)
-            parent.report(not it.why, it.why)
+            tell()
+            # Stopped shards are charged on: what they ask for is a person, not another server.
+            stopped = stopped_text(it.watch.now.stopped)
+            degraded = "degraded: " if config.ledger.when_stopped == "degraded" else ""
+            parent.report(not it.why, it.why or (stopped and degraded + stopped))
         parent.report(False, "draining")
         await it.stop()
 
@@ -191,7 +181,7 @@ async def api(config: Config, parent: Parent) -> None:
 async def others(parent: Parent) -> dict[str, str]:
     """`ok` or what is wrong of each other process, by role and number, as /readyz says it."""
     return {
-        f"{child.role} {child.number}": "ok" if child.ready else child.reason
+        f"{child.role} {child.number}": child.reason or ("ok" if child.ready else "not ready")
         for child in await parent.children()
         if child.role != "api"
     }

@@ -306,6 +306,13 @@ class Charging(Part, frozen=True):
         return service_table(defaults | msgspec.to_builtins(self.quota), self.services)
 
 
+class Ledger(Part, frozen=True):
+    when_stopped: Literal["unready", "degraded"] = "unready"
+    """What /readyz says while a shard is not copied until a person has looked; charging goes on."""
+    alarm_s: Seconds = 60
+    """How often an alarm about what lasts is repeated."""
+
+
 class Log(Part, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
@@ -325,6 +332,7 @@ class Config(Part, frozen=True):
     redis: Redis = Redis()
     postgres: Postgres = Postgres()
     charging: Charging = Charging()
+    ledger: Ledger = Ledger()
     log: Log = Log()
 
 

@@ -23,6 +23,8 @@ from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
 from balances.pending import Pending
 from ocs.counting import count
 from ocs.telemetry.log import Seldom
+from ocs.totals import Totals
+from ocs.watch import Log, Standing, Watch
 
 SWEEP_SHARD_MAX: Final = 50
 SWEEP_MAX: Final = 4_000
@@ -46,14 +48,9 @@ LATER: Final[tuple[type[Exception], ...]] = (*STORE_AWAY, *AWAY, NotOpen, Gap, C
 class Stats(msgspec.Struct):
     """Numbers of this keeper, for whoever measures."""
 
-    lag_entries: int = 0
-    lag_ms: int = 0
-    """Age of the oldest record that is not in PostgreSQL; 0 when all are."""
     copied: int = 0
     conflicts: int = 0
     """Steps another keeper was faster with."""
-    stopped: int = 0
-    """Shards that are not copied until a person has looked."""
     openings: int = 0
     forgotten: int = 0
     orphaned: int = 0
@@ -86,12 +83,6 @@ class Store(Protocol):
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
 
 
-class Log(Protocol):
-    def info(self, event: str, **fields: object) -> object: ...
-    def warning(self, event: str, **fields: object) -> object: ...
-    def error(self, event: str, **fields: object) -> object: ...
-
-
 Hook = Callable[[], Awaitable[object]]
 
 
@@ -117,6 +108,7 @@ class Keeper:
         project: Hook = nothing,
         bring_in: Callable[[str], Awaitable[object]] | None = None,
         validity_ms: int = 600_000,
+        alarm_ms: int = 60_000,
         without_postgres: bool = False,
     ) -> None:
         self.stats = Stats()
@@ -132,6 +124,9 @@ class Keeper:
         self._grace_ms = 2 * validity_ms
         self._without_postgres = without_postgres
         self._reader = Reader(redis)
+        self.standing = Standing(log, now_ms, alarm_ms)
+        self.watch = Watch(redis, pool, self.standing, now_ms)
+        self.totals = Totals(redis)
         self._sync = Sync(redis, pool, alarm=self._alarm)
         self._supervision = Supervision(redis, token)
         self._seldom = Seldom(burst=2)
@@ -263,11 +258,8 @@ class Keeper:
         try:
             while (step := await self._sync.step(self._see)).written:
                 self.stats.copied += step.written
-                self.stats.lag_ms = max(self._now_ms() - step.oldest_ms, 0)
                 if not step.full:
                     return
-            self.stats.lag_ms = 0
-            self.stats.stopped = len(step.cursors.stopped)
         except Gap as why:
             self._alarm(f"copy: {why}: the shards are opened anew")
             self._anew = True
@@ -305,13 +297,13 @@ class Keeper:
     async def _measure(self) -> None:
         if self.why:
             return
-        cursors = await read_cursors(self._pool)
-        _, heads = await self._reader.heads(range(keys.SHARDS))
-        self.stats.lag_entries = sum(
-            head.n - cursor.n if head.epoch == cursor.epoch else head.n + 1
-            for shard, cursor in cursors.at.items()
-            if (head := heads[shard]) > cursor
-        )
+        try:
+            await self.watch.measure()
+        finally:
+            if not await self._supervision.lease("totals", LEASE_MS):
+                self.totals.forget()
+            elif self.watch.heads:
+                await self.totals.walk(self.watch.heads)
 
     async def _measure_store(self) -> None:
         stats = self.stats

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import ops
-from balances.ledger.restore import find_once, find_session
+from balances.ledger.restore import Quarantined, find_once, find_session
 from balances.ledger.writer import AWAY
 from balances.packing import fresh_account, pack
 from balances.pending import Later, Pending
@@ -79,6 +79,8 @@ class Rescue:
         try:
             async with asyncio.timeout(self._within_s):
                 return await question
+        except Quarantined as account:
+            raise NotSent(f"account {account} is in quarantine") from None
         except Away as why:
             raise NotSent(str(why)) from None
         except self._trouble as why:

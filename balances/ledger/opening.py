@@ -99,7 +99,7 @@ class Opening:
         for shard, cursor in cursors.at.items():
             if heads[shard] < cursor:
                 await self._step_back(epoch, shard, cursor, heads[shard])
-            elif heads[shard] > cursor:
+            elif heads[shard] > cursor and shard not in cursors.stopped:
                 await self._catch_up(epoch, shard, cursor, heads[shard], before.opened_epoch)
         self._same(server, await self._reader.server())
         await self._publish(epoch, server.replid)
@@ -190,12 +190,16 @@ class Opening:
             here = {call.id: call for call in await self._reader.span(shard, START, head)}
         except Undecodable as why:
             await self._writer.stop(shard, str(why))
-            return
+            here = {}
         if here:
             there = {
                 Id(epoch, n): account
                 for epoch, n, account in await self._pool.fetch(
-                    "SELECT epoch, n, account FROM calls WHERE shard = $1 AND (epoch, n) >= ($2, $3)", shard, *min(here)
+                    "SELECT epoch, n, account FROM calls WHERE shard = $1 AND (epoch, n) >= ($2, $3)"
+                    " UNION ALL SELECT epoch, n, account FROM quarantined"
+                    " WHERE shard = $1 AND (epoch, n) >= ($2, $3) AND settled_at IS NULL",
+                    shard,
+                    *min(here),
                 )
             }
             only_here = [call for at, call in here.items() if at not in there and call.record.kind != MARK]

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from balances import keys
-from balances.ledger.record import START, Call, Id, decode, parse_id
+from balances.ledger.record import START, Call, Id, Undecodable, decode, parse_id
 
 Client = Any
 """redis.asyncio.Redis, for everything but the hot path (wire.py); its types do not know that replies are bytes."""
@@ -67,6 +67,13 @@ class Room(NamedTuple):
     """In all streams."""
 
 
+class Lag(NamedTuple):
+    entries: int
+    """Records after the cursors."""
+    oldest_ms: int
+    """Instant of the oldest of them that says one, 0 where none does."""
+
+
 class Reader:
     """Answers are taken as they come, without the client's own decoding: a third of the cost (see bench.py)."""
 
@@ -113,6 +120,23 @@ class Reader:
             at = calls[-1].id
         return calls
 
+    async def lag(self, cursors: Mapping[int, Id], heads: Mapping[int, Id]) -> Lag:
+        """What comes after the cursors, counted in the streams. Inside an epoch n counts; where the head is of another
+        one, all that the stream has is counted, less what it keeps behind the cursor."""
+        behind = {shard: cursor for shard, cursor in cursors.items() if heads[shard] > cursor}
+        other = [shard for shard, cursor in behind.items() if heads[shard].epoch != cursor.epoch]
+        commands: list[list[Any]] = []
+        for shard, cursor in behind.items():
+            commands.append([b"XRANGE", keys.ledger(shard), f"({cursor}", b"+", b"COUNT", 1])
+        for shard in other:
+            commands.append([b"XLEN", keys.ledger(shard)])
+            commands.append([b"XRANGE", keys.ledger(shard), b"-", str(behind[shard])])
+        replies = await self._send(commands) if commands else []
+        counted = replies[len(behind) :]
+        entries = sum(heads[shard].n - cursor.n for shard, cursor in behind.items() if shard not in other)
+        entries += sum(length - len(kept) for length, kept in zip(counted[::2], counted[1::2], strict=True))
+        return Lag(entries, min(filter(None, map(_instant, replies[: len(behind)])), default=0))
+
     async def has(self, shard: int, wanted: Id) -> bool:
         """Whether the stream still holds this very record."""
         return bool((await self._send([[b"XRANGE", keys.ledger(shard), str(wanted), str(wanted)]]))[0])
@@ -148,6 +172,14 @@ class Reader:
             raise
         finally:
             await pool.release(connection)
+
+
+def _instant(reply: list[Any]) -> int:
+    """Of the first record in a reply; 0 where there is none, or none that can be read."""
+    try:
+        return decode(reply[0]).record.at_ms if reply else 0
+    except Undecodable:
+        return 0
 
 
 def _server(info: bytes, published: bytes | None) -> Server:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ import msgspec
 
 from balances.facts import of_line
 from balances.ledger import terms
-from balances.ops import Phase, Record, blob
+from balances.ops import FORMAT, Account, Once, Phase, Record, blob
 from tariffs.units import Kind
 
 
@@ -77,37 +77,75 @@ class Call(msgspec.Struct, gc=False):
     once_state: bytes | None
     refund_state: bytes | None
     inputs: bytes | None
+    fields: list[bytes] = []
+    """The entry as it stood in the stream: name, value, name, value ..."""
+    broken: str = ""
+    """Why it cannot be copied, "" when it can. Then only `record.account` and what else can be read is right."""
+
+    def raw(self) -> list[bytes]:
+        """The whole entry; what an opening wrote for an account (snapshot.py) stood in no stream."""
+        if self.fields:
+            return self.fields
+        named = (self.packed, self.account_state, self.session_state, self.once_state, self.refund_state, self.inputs)
+        return [part for name, value in zip(b"rasopc", named, strict=True) if value for part in (bytes((name,)), value)]
 
 
 class Undecodable(Exception):
-    """A stream entry that is not one of ours."""
+    """A stream entry that does not even say which account it is of."""
 
+
+BROKEN: Final = "broken"
+"""Kind of what stands for a record that cannot be read."""
 
 _RECORD: Final = msgspec.msgpack.Decoder(Record)
-_SESSION: Final = msgspec.msgpack.Decoder(SessionHead)
-_INPUTS: Final = msgspec.msgpack.Decoder()
+_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+_ONCE: Final = msgspec.msgpack.Decoder(Once)
+_ANY: Final = msgspec.msgpack.Decoder()
+session_head: Final = msgspec.msgpack.Decoder(SessionHead).decode
 _JSON: Final = msgspec.json.Encoder()
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 def decode(entry: list[Any]) -> Call:
-    """`[id, [field, value, ...]]` as the server sends it."""
-    fields = dict(zip(entry[1][::2], entry[1][1::2], strict=True))
+    """`[id, [field, value, ...]]` as the server sends it. What cannot be read is still a call, `broken`, of the account
+    that it names; Undecodable when it names none."""
+    at, raw = entry
+    fields = dict(zip(raw[::2], raw[1::2], strict=False))
     get = fields.get
+    packed = get(b"r", b"")
+    account, session = get(b"a") or None, get(b"s") or None
+    once, refund = get(b"o") or None, get(b"p") or None
+    broken = ""
     try:
-        packed = fields[b"r"]
-        return Call(
-            parse_id(entry[0]),
-            _RECORD.decode(packed),
-            packed,
-            get(b"a") or None,
-            get(b"s") or None,
-            get(b"o") or None,
-            get(b"p") or None,
-            get(b"c") or None,
-        )
-    except (KeyError, ValueError, msgspec.MsgspecError) as why:
-        raise Undecodable(f"stream entry {entry[0]!r}: {why}") from why
+        record = _RECORD.decode(packed)
+        # Whatever a restore will read has to be readable.
+        if account is not None and _ACCOUNT.decode(account).id != record.account:
+            broken = "the account after it is another one than its own"
+        if session is not None:
+            session_head(session)
+        if once is not None:
+            _ONCE.decode(once)
+        if refund is not None:
+            _ONCE.decode(refund)
+    except (ValueError, msgspec.MsgspecError) as why:
+        broken = f"it cannot be read: {why}"
+        record = Record(FORMAT, BROKEN, named_account(fields), "")
+        if not record.account:
+            raise Undecodable(f"stream entry {at.decode(errors='replace')} cannot be read: {why}") from why
+    return Call(parse_id(at), record, packed, account, session, once, refund, get(b"c") or None, raw, broken)
+
+
+def named_account(fields: Mapping[bytes, bytes]) -> str:
+    """Whose an entry is that cannot be read as a whole, "" when it does not say: the record names the account in its
+    third place, the state after it in its second."""
+    for name, place in ((b"r", 2), (b"a", 1)):
+        try:
+            found = _ANY.decode(fields[name])[place]
+        except (KeyError, IndexError, TypeError, ValueError, msgspec.MsgspecError):
+            continue
+        if isinstance(found, str) and found:
+            return found
+    return ""
 
 
 INDEXED_MAX: Final = 400
@@ -128,7 +166,7 @@ def fit(text: str) -> str:
 def inputs_json(packed: bytes) -> str:
     """Rating inputs as jsonb takes them."""
     try:
-        text = _JSON.encode(_INPUTS.decode(packed)).decode()
+        text = _JSON.encode(_ANY.decode(packed)).decode()
     except (msgspec.MsgspecError, TypeError, ValueError):
         return '{"packed":"' + b64encode(packed).decode() + '"}'
     return text.replace("\\u0000", "\ufffd") if "\\u0000" in text else text
@@ -140,7 +178,7 @@ def inputs_by_line(packed: bytes) -> Callable[[int, int], str]:
         text = inputs_json(packed)
         return lambda group, service_id: text
     try:
-        inputs = _INPUTS.decode(packed)
+        inputs = _ANY.decode(packed)
         lines = msgspec.convert(inputs.pop("lines", []), list[tuple[int, int, dict[str, int | str]]])
     except (msgspec.MsgspecError, AttributeError):
         text = inputs_json(packed)
@@ -193,7 +231,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
     actor, reason, reference = fit(record.actor) or None, fit(record.reason) or None, fit(record.reference) or None
     until_ms, opens = None, False
     if call.session_state is not None:
-        head = _SESSION.decode(call.session_state)
+        head = session_head(call.session_state)
         until_ms = head.forget_ms
         # An INITIAL begins a session; so does whatever comes first when there was none.
         opens = record.phase == Phase.START or head.opened_ms == record.at_ms

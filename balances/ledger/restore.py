@@ -25,6 +25,10 @@ _SESSION: Final = msgspec.msgpack.Decoder(Session)
 _ONCE: Final = msgspec.msgpack.Decoder(Once)
 
 
+class Quarantined(Exception):
+    """PostgreSQL does not know what the account is now: its records wait for a person (quarantine.py)."""
+
+
 class Restored(NamedTuple):
     account: Account
     sessions: list[Session]
@@ -65,8 +69,9 @@ SELECT DISTINCT ON (key) key, state, until_ms FROM (
 
 
 async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
-    """What Redis gets back; None when PostgreSQL has no record of the account."""
+    """What Redis gets back; None when PostgreSQL has no record of the account. Quarantined: nothing may come back."""
     async with pg.acquire() as one, one.transaction(isolation="repeatable_read", readonly=True):
+        await sound(one, account)
         rows = await one.fetch(_STATES, fit(account))
         if not rows:
             return None
@@ -88,6 +93,14 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
         session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
         sessions.append(session)
     return Restored(state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces])
+
+
+async def sound(pg: Any, account: str) -> None:
+    """Raises Quarantined where PostgreSQL lacks what the account did last."""
+    if await pg.fetchval(
+        "SELECT EXISTS (SELECT FROM quarantined WHERE settled_at IS NULL AND account = $1)", fit(account)
+    ):
+        raise Quarantined(account)
 
 
 _WALK: Final = """
@@ -133,7 +146,9 @@ async def find_session(pg: Any, session: str) -> tuple[str, str] | None:
 
 
 async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:
-    """The packed Once of an event or posting, as long as PostgreSQL has it (30 days), refunds taken off."""
+    """The packed Once of an event or posting, as long as PostgreSQL has it (30 days), refunds taken off. Quarantined:
+    it may be among what is not known yet."""
+    await sound(pg, account)
     packed = await pg.fetchval(
         "SELECT state FROM (SELECT once_state AS state, position FROM calls WHERE account = $1 AND once_key = $2"
         " UNION ALL SELECT refund_state, position FROM calls WHERE account = $1 AND refund_of = $2) answers"

@@ -67,13 +67,13 @@ async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: in
     snapshots: list[Call] = []
     diverged = later.keys() - snapshot.accounts.keys() - {""}  # forgotten by an opening that was interrupted
     for name, (packed, account) in snapshot.accounts.items():
-        difference = _difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
-        if difference is None:
+        missing = difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
+        if missing is None:
             diverged.add(name)
             continue
         states: list[tuple[str, bytes | None]] = [("", None), *snapshot.sessions[name].items()]
         for session, state in states:
-            record = _record(account, session, difference if not session else [])
+            record = _record(account, session, missing if not session else [])
             # Below 0 no stream counts; `position` puts it before what is copied after it.
             at = Id(epoch, -2 - len(snapshots))
             snapshots.append(Call(at, record, _ENCODE.encode(record), packed, state, None, None, None))
@@ -87,7 +87,7 @@ async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: in
     )
 
 
-def _difference(account: Account, later: list[Entry], chain: Chain) -> list[Entry] | None:
+def difference(account: Account, later: list[Entry], chain: Chain) -> list[Entry] | None:
     """Entries that lead from what PostgreSQL knows to where the stream goes on; None if nothing can."""
     seq = later[0].seq - 1 if later else account.seq
     lost = seq - chain[SEQ]

@@ -31,8 +31,6 @@ class Step(NamedTuple):
     written: int
     full: bool
     """There is more: take the next step at once."""
-    oldest_ms: int
-    """Instant of the oldest record that was waiting; 0 when there was none."""
     calls: dict[int, list[Call]]
     cursors: Cursors
 
@@ -54,16 +52,15 @@ class Sync:
         cursors = await read_cursors(self._pool)
         if cursors.opened_epoch != cursors.epoch:
             raise NotOpen(f"epoch {cursors.epoch} is drawn and not published")
-        server, entries = await self._reader.after(cursors.at, ENTRIES_MAX)
+        server, entries = await self._reader.after(cursors.copied, ENTRIES_MAX)
         if not server.master or server.replid != cursors.replid:
             raise NotOpen(f"PostgreSQL has history {cursors.replid} open, the server is in {server.replid}")
         calls: dict[int, list[Call]] = {}
         parts = []
         for shard, raw in entries.items():
-            try:
-                found = [decode(entry) for entry in raw]
-            except Undecodable as why:
-                await self.writer.stop(shard, str(why))
+            found, why = decoded(raw)
+            if not found:
+                await self.writer.stop(shard, why)
                 continue
             check_gap(shard, cursors.at[shard], found, cursors.opened_epoch)
             calls[shard] = found
@@ -74,7 +71,6 @@ class Sync:
         return Step(
             written,
             any(len(found) == ENTRIES_MAX for found in calls.values()),
-            min((found[0].record.at_ms for found in calls.values()), default=0),
             calls,
             cursors,
         )
@@ -86,7 +82,7 @@ class Sync:
         server = await self._reader.server()
         if not server.master or server.replid != cursors.replid or cursors.opened_epoch != cursors.epoch:
             return 0
-        keep = {s: Id(c.epoch, max(c.n - TRIM_MARGIN, 0)) for s, c in cursors.at.items() if c != START}
+        keep = {s: Id(c.epoch, max(c.n - TRIM_MARGIN, 0)) for s, c in cursors.copied.items() if c != START}
         # Known in PostgreSQL before it is done: the purge of old calls leaves whatever a stream may still have.
         await self._pool.execute(
             "UPDATE shards SET trimmed_epoch = b.epoch, trimmed_n = b.n"
@@ -102,15 +98,22 @@ class Sync:
         return sum(await pipe.execute())
 
 
+def decoded(raw: list[Any]) -> tuple[list[Call], str]:
+    """The calls up to the first entry that names no account, and what is wrong with that one: nobody can know whose
+    later records do not follow, so the shard goes no further than here."""
+    calls: list[Call] = []
+    for entry in raw:
+        try:
+            calls.append(decode(entry))
+        except Undecodable as why:
+            return calls, str(why)
+    return calls, ""
+
+
 def calls_of(entries: dict[int, list[Any]]) -> dict[int, list[Call]]:
     """What can be decoded of a look at the streams."""
-    calls = {}
-    for shard, raw in entries.items():
-        try:
-            calls[shard] = [decode(entry) for entry in raw]
-        except Undecodable:
-            continue
-    return calls
+    found = {shard: decoded(raw)[0] for shard, raw in entries.items()}
+    return {shard: calls for shard, calls in found.items() if calls}
 
 
 def check_gap(shard: int, before: Id, calls: list[Call], opened_epoch: int) -> None:

@@ -3,6 +3,7 @@
 - entries of an account are numbered 1, 2, 3 ... and each says the balance that its amount leads to;
 - Redis = PostgreSQL = the sum of all entries, for every bucket;
 - what a bucket or a counter holds is what the account's own sessions hold of it;
+- no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
 - sums per currency are conserved, `transit` nets to zero, no event was charged twice under one key.
 
 It runs beside traffic: an account is read at one instant, entries are compared up to the number it had then, and one
@@ -19,6 +20,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from balances import keys
+from balances.ledger.quarantine import held
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.ledger.restore import known_accounts
@@ -51,6 +53,8 @@ class Report(msgspec.Struct):
     """Entries that stand for what a backup lost."""
     orphaned: int = 0
     """Records that never reached PostgreSQL and were taken back."""
+    quarantined: set[str] = set()
+    """Accounts whose records wait for a person."""
     sums: dict[str, dict[str, int]] = {}
     """Per currency (or unit), what came from (negative) and went to each counter account."""
     findings: list[Finding] = []
@@ -103,6 +107,9 @@ async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> Report:
 async def _whole(pool: Pool, report: Report) -> None:
     for row in await pool.fetch("SELECT shard, stopped FROM shards WHERE stopped <> ''"):
         report.found("stopped", f"shard {row['shard']}", row["stopped"])
+    for one in await held(pool):
+        report.quarantined.add(one.account)
+        report.found("quarantined", one.account, f"{one.records} records from {one.first} on: {one.why}")
     report.orphaned = await pool.fetchval("SELECT count(*) FROM orphaned")
     for kind, currency, amount in await pool.fetch(
         "SELECT kind, currency, sum(amount)::bigint FROM ledger_legs GROUP BY kind, currency HAVING sum(amount) <> 0"
@@ -181,6 +188,7 @@ async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], rep
     left, waited_s = await _read(redis, accounts), 0
     for one in left:
         _holds(one, report)
+    left = [one for one in left if fit(one.account.id) not in report.quarantined]
     while left:  # the same look at Redis, until PostgreSQL has come as far
         behind = await _compare(pool, left, report)
         if behind and waited_s >= patience_s:

@@ -4,18 +4,23 @@ One transaction per batch: move the cursors, if they still are where this batch 
 drawn; then plain COPY. Cursors first, because the row locks make a second writer wait and then see that it is late,
 before it has sent its rows. Never ON CONFLICT DO NOTHING: after a rollback it would drop real charges. A row that is
 there already means that one of the rules was broken, so that shard stops and a person looks at it; others go on.
+
+A record that cannot be copied, because it cannot be read or contradicts what PostgreSQL has of its account, stops that
+account and no other: it goes raw into `quarantined`, in the transaction that moves the cursor, and so do the account's
+later ones, until a person decides (quarantine.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
 import msgspec
 
-from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Call, Id, Rows, add_rows, fit
+from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Call, Id, Row, Rows, add_rows, fit
 from balances.ops import Account
+from tariffs.units import EXACT_MAX
 
 RECOVERED: Final = "recovered"
 """Kind of the calls that close a gap no stream fills (opening.py); their entries may skip numbers."""
@@ -47,8 +52,14 @@ class Cursors(NamedTuple):
     """Newest epoch published for every shard; 0 when they differ."""
     replid: str
     at: dict[int, Id]
-    """The cursor of each shard that is copied."""
+    """The cursor of each shard."""
     stopped: dict[int, str]
+    """Shards that are not copied until a person has looked, and why."""
+
+    @property
+    def copied(self) -> dict[int, Id]:
+        """The cursors of the shards that are copied."""
+        return {shard: at for shard, at in self.at.items() if shard not in self.stopped}
 
 
 class Part(NamedTuple):
@@ -64,20 +75,28 @@ class CursorMoved(Exception):
     """Another writer was first, or a newer epoch was drawn: read again from PostgreSQL's cursors."""
 
 
-class Broken(Exception):
-    """A record that contradicts what PostgreSQL has."""
+class Duplicate(Exception):
+    """A record that is in PostgreSQL already stands after the cursor."""
 
 
-_REFUSALS: Final = (
-    Broken,
+REFUSALS: Final = (
+    Duplicate,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.DataError,
     asyncpg.ProgramLimitExceededError,
+    OverflowError,  # the client's own: a number no column of that type has
+    ValueError,
+    TypeError,
 )
-"""Repeating it would not help: the shard stops."""
+"""Repeating it would not help."""
 
+_SAME_RECORD: Final = frozenset({"calls_pkey", "usage_records_pkey", "quarantined_pkey"})
+"""Constraints that only the same (shard, epoch, n) can violate."""
+
+QUARANTINED_COLUMNS: Final = ("shard", "epoch", "n", "position", "account", "why", "entry")
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+pack_raw: Final = msgspec.msgpack.Encoder().encode
 Chain = dict[int, int]
 """Balance after the last entry by bucket, and the last seq under SEQ."""
 SEQ: Final = -1
@@ -93,7 +112,7 @@ async def read_cursors(pg: Any) -> Cursors:
         max(row["epoch"] for row in rows),
         opened_epoch,
         replid,
-        {row["shard"]: Id(row["cursor_epoch"], row["cursor_n"]) for row in rows if not row["stopped"]},
+        {row["shard"]: Id(row["cursor_epoch"], row["cursor_n"]) for row in rows},
         {row["shard"]: row["stopped"] for row in rows if row["stopped"]},
     )
 
@@ -116,48 +135,64 @@ class Writer:
         async with self._pool.acquire() as pg:
             try:
                 return await self._commit(pg, epoch, parts)
-            except _REFUSALS:
-                written = 0
-            for part in parts:  # find the shard that it was
-                try:
-                    written += await self._commit(pg, epoch, [part])
-                except _REFUSALS as why:
-                    detail = getattr(why, "detail", None) or ""
-                    await self._stop(pg, part.shard, f"{type(why).__name__}: {why} {detail}".strip())
-            return written
+            except REFUSALS:
+                return sum([await self._write_one(pg, epoch, part) for part in parts])  # find the one it was
+
+    async def _write_one(self, pg: Any, epoch: int, part: Part) -> int:
+        try:
+            return await self._commit(pg, epoch, [part])
+        except REFUSALS as why:
+            first = why
+        if not is_duplicate(first):
+            held = await held_accounts(pg, {call.record.account for call in part.calls})
+            await mark_refused(pg, part.shard, [call for call in part.calls if call.record.account not in held])
+            try:
+                return await self._commit(pg, epoch, [part])
+            except REFUSALS as why:
+                first = why
+        await self._stop(pg, part.shard, described(first))
+        return 0
 
     async def _commit(self, pg: Any, epoch: int, parts: Sequence[Part]) -> int:
         try:
             async with pg.transaction():
                 positions = await self._move(pg, epoch, parts)
                 # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
-                await self._check(pg, parts)
+                held = await held_accounts(pg, {call.record.account for part in parts for call in part.calls})
+                await self._load(pg, parts, held)
                 rows = Rows([], [], [], {})
+                raw: list[Row] = []
                 for part in parts:
+                    chains = self._known[part.shard][1]
                     for position, call in enumerate(part.calls, positions[part.shard]):
-                        add_rows(rows, part.shard, position, call)
-                await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
-                ladders = {key: packed for key, packed in rows.ladders.items() if key not in self._ladders}
-                if ladders:  # named by their content, so that whoever was first wrote the same
-                    await pg.executemany(
-                        "INSERT INTO ladders (hash, packed) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
-                        sorted(ladders.items()),
-                    )
-                if rows.usages:
-                    await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
-                if rows.entries:
-                    await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
+                        account, why = call.record.account, ""
+                        if account not in held:
+                            why = refusal(rows, position, part.shard, call, chains)
+                            if not why:
+                                continue
+                            held.add(account)
+                            chains.pop(account, None)
+                            if not account:  # a mark of an opening
+                                raise Duplicate(f"{call.id}: {why}")
+                        raw.append((part.shard, *call.id, position, fit(account), why, pack_raw(call.raw())))
+                await put(pg, rows, self._ladders)
+                if raw:
+                    await _none_twice(pg, raw)
+                    await pg.copy_records_to_table("quarantined", records=raw, columns=QUARANTINED_COLUMNS)
         except BaseException:
             for part in parts:
                 self._known.pop(part.shard, None)
             raise
+        for shard, first_epoch, n, _, account, why, _ in raw:
+            if why:
+                self._alarm(f"ledger: account {account} is quarantined: shard {shard}, {first_epoch}-{n}: {why}")
         if len(self._ladders) > LADDERS_MAX:
             self._ladders.clear()
-        self._ladders.update(ladders)
+        self._ladders.update(rows.ladders)
         for part in parts:
             chains = self._known[part.shard][1]
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
-        return len(rows.calls)
+        return len(rows.calls) + len(raw)
 
     async def _move(self, pg: Any, epoch: int, parts: Sequence[Part]) -> dict[int, int]:
         """Move the cursors; returns the position each part's first call takes."""
@@ -184,17 +219,7 @@ class Writer:
             raise CursorMoved
         return dict(moved)
 
-    # --- account seq + 1, after = previous + amount
-
-    async def _check(self, pg: Any, parts: Sequence[Part]) -> None:
-        await self._load(pg, parts)
-        for part in parts:
-            chains = self._known[part.shard][1]
-            for call in part.calls:
-                if call.record.entries:
-                    _extend(chains, call)
-
-    async def _load(self, pg: Any, parts: Sequence[Part]) -> None:
+    async def _load(self, pg: Any, parts: Sequence[Part], held: set[str]) -> None:
         missing: dict[str, dict[str, Chain]] = {}
         for part in parts:
             known = self._known.get(part.shard)
@@ -203,7 +228,7 @@ class Writer:
             chains = known[1]
             for call in part.calls:
                 account = call.record.account
-                if call.record.entries and account not in chains:
+                if call.record.entries and account not in chains and account not in held:
                     missing[account] = chains
                     chains[account] = {SEQ: 0}
         if not missing:
@@ -222,25 +247,118 @@ class Writer:
         self._alarm(f"ledger: shard {shard} is not copied any more: {why}")
 
 
-async def resume(pg: Any, shard: int) -> None:
-    """Copy a stopped shard again, after a person has looked."""
-    await pg.execute("UPDATE shards SET stopped = '' WHERE shard = $1", shard)
+# --- one record
 
 
-def _extend(chains: dict[str, Chain], call: Call) -> None:
+def refusal(rows: Rows, position: int, shard: int, call: Call, chains: dict[str, Chain]) -> str:
+    """Add a record's rows and continue its account's chain; or why that cannot be, "" when it can."""
+    if call.broken:
+        return call.broken
+    made = Rows([], [], [], rows.ladders)
+    why = _past_exact(call) or _refusal(made, position, shard, call) or _extend(chains, call)
+    if not why:
+        rows.calls.extend(made.calls)
+        rows.usages.extend(made.usages)
+        rows.entries.extend(made.entries)
+    return why
+
+
+def _refusal(rows: Rows, position: int, shard: int, call: Call) -> str:
+    try:
+        add_rows(rows, shard, position, call)
+    except Exception as why:  # whatever it is, it is of this record, and must not keep the others
+        return f"no rows can be made of it: {why!r}"
+    return ""
+
+
+def _past_exact(call: Call) -> str:
+    """charging.md section 2: no amount passes 2^53."""
+    for entry in call.record.entries:
+        if max(abs(entry.amount), abs(entry.after)) > EXACT_MAX:
+            return f"entry {entry.seq}: {entry.amount}, balance {entry.after}: beyond 2^53"
+    for usage in call.record.usages:
+        if max(abs(usage.cost), usage.used, usage.suspense, usage.total, usage.granted) > EXACT_MAX:
+            return f"use of rating group {usage.rating_group} beyond 2^53"
+    return ""
+
+
+def _extend(chains: dict[str, Chain], call: Call) -> str:
+    """Account seq + 1, after = previous + amount; or what does not continue."""
+    if not call.record.entries:
+        return ""
     chain = chains[call.record.account]
     recovered = call.record.kind == RECOVERED
     for entry in call.record.entries:
         if entry.seq != chain[SEQ] + 1 and not (recovered and entry.seq > chain[SEQ]):
-            raise Broken(f"{call.id}: account {call.record.account} goes from entry {chain[SEQ]} to {entry.seq}")
+            return f"entry {chain[SEQ]} of the account is followed by {entry.seq}"
         before = chain.get(entry.bucket, 0)
         if entry.after != before + entry.amount:
-            raise Broken(
-                f"{call.id}: account {call.record.account} entry {entry.seq}, bucket {entry.bucket}: "
-                f"{before} + {entry.amount} is not {entry.after}"
-            )
+            return f"entry {entry.seq}, bucket {entry.bucket}: {before} + {entry.amount} is not {entry.after}"
         chain[SEQ] = entry.seq
         chain[entry.bucket] = entry.after
+    return ""
+
+
+async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> None:
+    """Plain COPY of the rows, in the caller's transaction."""
+    await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
+    ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
+    if ladders:  # named by their content, so that whoever was first wrote the same
+        await pg.executemany(
+            "INSERT INTO ladders (hash, packed) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING", sorted(ladders.items())
+        )
+    if rows.usages:
+        await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
+    if rows.entries:
+        await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
+
+
+async def mark_refused(pg: Any, shard: int, calls: Sequence[Call]) -> None:
+    """Try records one by one, keep nothing of it, and mark those that PostgreSQL itself refuses."""
+    for call in calls:
+        rows = Rows([], [], [], {})
+        if call.broken or _refusal(rows, 0, shard, call):
+            continue
+        trial = pg.transaction()
+        await trial.start()
+        try:
+            await put(pg, rows)
+        except REFUSALS as why:
+            call.broken = described(why)
+        finally:
+            await trial.rollback()
+
+
+async def held_accounts(pg: Any, accounts: Collection[str]) -> set[str]:
+    """Which of these are in quarantine."""
+    by_fit = {fit(account): account for account in accounts}
+    rows = await pg.fetch(
+        "SELECT DISTINCT account FROM quarantined WHERE settled_at IS NULL AND account = ANY($1)", list(by_fit)
+    )
+    return {by_fit[row["account"]] for row in rows}
+
+
+async def _none_twice(pg: Any, raw: Sequence[Row]) -> None:
+    """What is quarantined is in no other table yet: COPY sees to the rest."""
+    twice = await pg.fetchrow(
+        "SELECT shard, epoch, n FROM calls JOIN unnest($1::smallint[], $2::bigint[], $3::bigint[])"
+        " AS raw(shard, epoch, n) USING (shard, epoch, n) LIMIT 1",
+        [row[0] for row in raw],
+        [row[1] for row in raw],
+        [row[2] for row in raw],
+    )
+    if twice is not None:
+        raise Duplicate(f"shard {twice['shard']}: {twice['epoch']}-{twice['n']} is in PostgreSQL already")
+
+
+def is_duplicate(why: Exception) -> bool:
+    """Whether a rule of the copy itself was broken, and not a record."""
+    return isinstance(why, Duplicate) or getattr(why, "constraint_name", None) in _SAME_RECORD
+
+
+def described(why: Exception) -> str:
+    detail = getattr(why, "detail", None) or ""
+    return f"{type(why).__name__}: {why} {detail}".strip()
 
 
 async def load_chains(pg: Any, accounts: Iterable[str]) -> dict[str, Chain]:

@@ -16,7 +16,7 @@ import msgspec
 
 from balances import keys, ops
 from balances.ledger.reader import STORE_AWAY
-from balances.ledger.restore import find_once, find_session, rebuild
+from balances.ledger.restore import Quarantined, find_once, find_session, rebuild
 from balances.ledger.verify import Report, verify
 from balances.packing import unpack_account, unpack_posted
 from balances.wire import Lost, NotSent
@@ -138,6 +138,8 @@ class Desk:
     async def _bring_in(self, account: str) -> None:
         """Into Redis, if it is not there (nothing-is-lost.md rule 8)."""
         status = await self._bounded(bring_in(self.pool, self.redis, self.store, account, self.now_ms()))
+        if status == "quarantined":
+            raise in_quarantine(account)
         if status not in ("ok", "exists"):
             raise Problem("store-unavailable", f"the account is not in the live store, which says: {status}")
 
@@ -172,7 +174,10 @@ class Desk:
     async def _recall(self, account: str, key: str) -> ops.Once | None:
         """The answer to this key, if there was one; the script looks in Redis again, PostgreSQL remembers longer."""
         packed: Any = await self._bounded(self.redis.get(keys.once(account, key)))
-        packed = packed or await find_once(self.pool, account, key)
+        try:
+            packed = packed or await find_once(self.pool, account, key)
+        except Quarantined:
+            raise in_quarantine(account) from None
         return msgspec.msgpack.decode(packed, type=ops.Once) if packed is not None else None
 
     async def ledger(self, account: str, after_seq: int, limit: int) -> Sequence[Record]:
@@ -295,6 +300,10 @@ class Desk:
             raise Problem("store-unavailable", f"the live store is shut: {why}") from None
         except (Lost, TimeoutError):
             raise Problem("fate-unknown", "the live store did not answer: it may have been done, or not") from None
+
+
+def in_quarantine(account: str) -> Problem:
+    return Problem("store-unavailable", f"account {account} is in quarantine: see `ocs ledger quarantine list`")
 
 
 def _key_reused() -> Problem:

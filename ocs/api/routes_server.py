@@ -15,8 +15,9 @@ async def healthz(_call: Call) -> Reply:
 
 async def readyz(call: Call) -> Reply:
     checks = await call.desk.checks()
-    well = all(state == "ok" for state in checks.values())
-    return Reply(schema.Health("ok" if well else "unavailable", checks), 200 if well else 503)
+    if not all(state == "ok" or state.startswith("degraded: ") for state in checks.values()):
+        return Reply(schema.Health("unavailable", checks), 503)
+    return Reply(schema.Health("ok" if set(checks.values()) <= {"ok"} else "degraded", checks))
 
 
 OPERATIONS: Final = (

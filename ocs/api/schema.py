@@ -355,5 +355,5 @@ class Rebuilt(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
     checks: dict[str, str]

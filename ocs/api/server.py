@@ -22,6 +22,7 @@ from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
 from ocs.api import (
     routes_accounts,
+    routes_copy,
     routes_corrections,
     routes_ledger,
     routes_prices,
@@ -55,6 +56,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_prices.OPERATIONS,
     *routes_sessions.OPERATIONS,
     *routes_ledger.OPERATIONS,
+    *routes_copy.OPERATIONS,
     *routes_server.OPERATIONS,
 )
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from ocs.cli.ledger_copy import quarantine, resume, status
 from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
@@ -20,6 +21,11 @@ ENTRY: Final = (
 @click.group()
 def ledger() -> None:
     """The ledger: entries of an account, and its proof."""
+
+
+ledger.add_command(status)
+ledger.add_command(resume)
+ledger.add_command(quarantine)
 
 
 @ledger.command("verify")

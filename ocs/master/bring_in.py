@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from balances import keys, ops
-from balances.ledger.restore import Restored, restore
+from balances.ledger.restore import Quarantined, Restored, restore
 from balances.packing import fresh_account, pack
 from ocs.charging.decide import SUSPENSE
 from ocs.master import accounts
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms: int) -> str | None:
-    """`ok`, `exists` or why not, as open.lua says; None: PostgreSQL does not know the account."""
+    """`ok`, `exists` or why not, as open.lua says, or `quarantined`; None: PostgreSQL does not know the account."""
     row = await accounts.get(pool, account)
-    found = await restore(pool, account, now_ms=now_ms)
+    try:
+        found = await restore(pool, account, now_ms=now_ms)
+    except Quarantined:
+        return "quarantined"
     kind = "restore"
     if found is None:
         if row is None and account == SUSPENSE:

@@ -39,7 +39,7 @@ class Metric(msgspec.Struct, frozen=True):
     """We count whole micro-units and microseconds; Prometheus wants currency units and seconds."""
     across: Across = Across.SUM
     outlives: bool = False
-    """A gauge kept as a sum of changes: those of a process that ended still count, as a counter's always do."""
+    """What a process that ended had counted still counts."""
 
 
 def _counter(name: str, text: str, *labels: str, divisor: int = 1) -> Metric:
@@ -48,10 +48,6 @@ def _counter(name: str, text: str, *labels: str, divisor: int = 1) -> Metric:
 
 def _gauge(name: str, text: str, *labels: str, divisor: int = 1, across: Across = Across.SUM) -> Metric:
     return Metric(name, Kind.GAUGE, text, labels, divisor, across)
-
-
-def _balance(name: str, text: str, *labels: str, divisor: int = 1) -> Metric:
-    return Metric(name, Kind.GAUGE, text, labels, divisor, outlives=True)
 
 
 def _histogram(name: str, text: str, *labels: str) -> Metric:
@@ -73,9 +69,9 @@ PEER_REQUESTS  = _counter("ocs_peer_requests_total", "Requests answered on the c
 LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
 FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
 PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "result")
-SESSIONS       = _balance("ocs_sessions_open", "Charging sessions open")
-HOLDS          = _balance("ocs_holds", "Session lines that hold something")
-HELD           = _balance("ocs_held_money", "Money held, in units of the accounts' currencies", divisor=1_000_000)
+SESSIONS       = _gauge("ocs_sessions_open", "Charging sessions open, as the store has them")
+HOLDS          = _gauge("ocs_holds", "Session lines that hold something, as the store has them")
+HELD           = _gauge("ocs_held_money", "Money held, as the store has it", "currency", divisor=1_000_000)
 DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service", "currency", divisor=1_000_000)
 POSTED         = _counter("ocs_posted_money_total", "Money posted", "why", "direction", "currency", divisor=1_000_000)
 MARKED         = _counter("ocs_marked_usage_total", "Usage records that something was unusual about", "service", "mark")
@@ -84,6 +80,8 @@ STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the 
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
 LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest of them", divisor=1_000, across=Across.MAX)
+STOPPED        = _gauge("ocs_ledger_stopped_shards", "Shards not copied to PostgreSQL until a person has looked")
+QUARANTINED    = _gauge("ocs_ledger_quarantined_accounts", "Accounts not copied until a person has looked")
 STORE_MEMORY   = _gauge("ocs_store_memory_bytes", "Memory of the live store", across=Across.MAX)
 STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none", across=Across.MAX)
 STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
@@ -101,7 +99,8 @@ METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, LINES, FINAL_UNITS, PUSHES,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
-    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES, RESTARTS, PROCESSES, BUILD,
+    STOPPED, QUARANTINED, STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
+    RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 
 BY_NAME = {metric.name: metric for metric in METRICS}

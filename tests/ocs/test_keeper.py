@@ -62,7 +62,7 @@ async def test_it_opens_copies_and_measures(servers: Servers) -> None:
             await both.books.move(f"acct-{i % 7}", 1)
         await both.until(lambda: both.keeper.stats.copied == 200)
         assert await both.books.count("ledger_entries") == 200
-        await both.until(lambda: both.keeper.stats.lag_entries == 0 == both.keeper.stats.lag_ms)
+        await both.until(lambda: both.keeper.watch.now.lag_entries == 0 == both.keeper.watch.now.lag_ms)
         assert (both.keeper.stats.openings, both.keeper.stats.alarms) == (1, 0)
 
 

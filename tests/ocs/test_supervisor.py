@@ -15,8 +15,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from ocs.rerating.reach import embedded_dsn
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,
@@ -199,12 +201,17 @@ async def test_a_day_in_the_life(server: Server) -> None:
     server.wait(lambda: server.metric('ocs_process_restarts_total{role="worker"}') == 2.0, 30)
     server.wait(lambda: server.metric('ocs_processes{role="worker",state="ready"}') == 2.0, 30)
     assert server.metric(name) == 1.0
+    # What is open and held is in the store: it is not forgotten with those who counted it.
+    server.wait(lambda: server.metric('ocs_held_money{currency="EUR"}') > 0.0, 30)
+    assert (server.metric("ocs_sessions_open"), server.metric("ocs_holds")) == (1.0, 1.0)
 
     client = await connected(server)
     client.send(request(CcRequestType.TERMINATION_REQUEST, 2, used=1))
     assert (await answer(client)).result_code == 2001
     client.send(request(CcRequestType.TERMINATION_REQUEST, 2, used=1))  # the same again: the same answer
     assert (await answer(client)).result_code == 2001
+    server.wait(lambda: server.metric("ocs_sessions_open") == 0.0 == server.metric("ocs_holds"), 30)
+    assert server.metric('ocs_held_money{currency="EUR"}') == 0.0
 
     server.process.send_signal(signal.SIGTERM)
     parting = await client.message()
@@ -350,3 +357,43 @@ def test_the_second_interrupt_is_faster(tmp_path: Path) -> None:
     assert server.process.wait(20) == 0
     assert time.monotonic() - began < 10
     client.close()
+
+
+def health(server: Server) -> tuple[int, dict[str, object]]:
+    host, port = server.address("http")
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.loads(refused.read())
+
+
+@pytest.mark.parametrize(
+    ("setting", "status", "word"), [("unready", 503, "unavailable"), ("degraded", 200, "degraded")]
+)
+async def test_a_stopped_shard_is_seen_from_outside(tmp_path: Path, setting: str, status: int, word: str) -> None:
+    server = Server(tmp_path, f"ledger.when_stopped={setting}", "ledger.alarm_s=1").ready()
+    try:
+        pg = await asyncpg.connect(embedded_dsn(tmp_path))
+        await pg.execute("UPDATE shards SET stopped = 'for the test' WHERE shard = 7")
+        await pg.close()
+        server.wait(lambda: server.metric("ocs_ledger_stopped_shards") == 1.0, 30)
+        server.wait(lambda: health(server)[0] == status, 30)
+        server.wait(lambda: health(server)[1]["status"] == word, 30)
+        assert "7 (for the test)" in str(health(server)[1]["checks"])
+        server.wait(lambda: server.text.count("keeper.standing_alarm") >= 2, 30)
+        client = await connected(server)  # it is charged on
+        client.send(request(CcRequestType.INITIAL_REQUEST, 0))
+        assert (await answer(client)).result_code == 2001
+        await client.gone()
+        host, port = server.address("http")
+        done = subprocess.run(
+            [sys.executable, "-m", "ocs", "ledger", "resume", "7", "--reason", "looked at it",
+             "--url", f"http://{host}:{port}", "--data", str(tmp_path)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        server.wait(lambda: health(server)[1]["status"] == "ok", 30)
+        server.wait(lambda: server.metric("ocs_ledger_stopped_shards") == 0.0, 30)
+    finally:
+        server.stop()

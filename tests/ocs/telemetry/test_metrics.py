@@ -52,8 +52,6 @@ def test_processes_are_summed_and_counts_outlive_them() -> None:
     other.read(metrics.PEERS, "diameter", by=lambda: 5)
     one.counts(metrics.LAG_SECONDS)[()] = 1_500
     other.counts(metrics.LAG_SECONDS)[()] = 700
-    one.counts(metrics.SESSIONS)[()] += 10
-    other.counts(metrics.SESSIONS)[()] -= 3
     sums.update("one", one.snapshot())
     sums.update("other", other.snapshot())
     requests = ("ocs_requests_total", labels(protocol="diameter", command="CCR", type="UPDATE", result="2001"))
@@ -61,14 +59,12 @@ def test_processes_are_summed_and_counts_outlive_them() -> None:
     assert found[requests] == 7
     assert found["ocs_peers_up", labels(protocol="diameter")] == 7
     assert found["ocs_ledger_lag_seconds", labels()] == 1.5
-    assert found["ocs_sessions_open", labels()] == 7
 
     sums.ended("one")
     found = read(sums)
     assert found[requests] == 7
     assert found["ocs_peers_up", labels(protocol="diameter")] == 5
     assert found["ocs_ledger_lag_seconds", labels()] == 0.7
-    assert found["ocs_sessions_open", labels()] == 7
 
 
 def test_histograms_are_summed_and_cumulative() -> None:

@@ -1,0 +1,101 @@
+"""What the API says about the copy of the live store to PostgreSQL, and takes about records that cannot be copied."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from ocs.api.schema import Id, Input, Reason
+from ocs.api.texts import Quantity, Time
+
+
+class Shard(Struct, frozen=True):
+    """How far the records of one shard are in PostgreSQL."""
+
+    shard: int
+    cursor: str
+    """The last record in PostgreSQL."""
+    head: str
+    """The last record in the live store."""
+    lag: int
+    """Records in between."""
+    stopped: str
+    """Why it is not copied any more until a person has looked; "" while it is."""
+
+
+class HeldAccount(Struct, frozen=True):
+    """An account in quarantine: not copied, not restored."""
+
+    account: str
+    shard: int
+    records: int
+    first: str
+    """The record that cannot be copied; all later ones of the account follow it."""
+    why: str
+    since: Time
+
+
+class LedgerStatus(Struct, frozen=True):
+    lag_entries: int
+    oldest: Time
+    """Instant of the oldest record that is not in PostgreSQL, "" when all are."""
+    stopped: int
+    """Shards."""
+    shards: list[Shard]
+    """All of them."""
+    quarantined: list[HeldAccount]
+
+
+class KeptEntry(Struct, frozen=True):
+    seq: int
+    bucket: int
+    amount: Quantity
+    balance_after: Quantity
+
+
+class KeptRecord(Struct, frozen=True):
+    """A record in quarantine, as far as it can be read."""
+
+    id: str
+    kind: str
+    """"broken" where it cannot be read."""
+    time: Time
+    session: str
+    why: str
+    """"" where it only follows one that is broken."""
+    entries: list[KeptEntry]
+
+
+class Quarantine(Struct, frozen=True):
+    items: list[HeldAccount]
+
+
+class KeptRecords(Struct, frozen=True):
+    items: list[KeptRecord]
+
+
+class Decision(Input, frozen=True):
+    """Stands beside the records for ever."""
+
+    reason: Reason
+
+
+class Resume(Input, frozen=True):
+    reason: Reason
+    account: Id | None = None
+    """Whose the record is that stopped the shard, where it names nobody: it is quarantined under this name."""
+
+
+class SettledRecords(Struct, frozen=True):
+    account: str
+    replayed: int
+    """Records copied as they are."""
+    recovered: int
+    """Records of which only the difference is posted."""
+    dropped: bool
+    """The live store had gone another way: the account comes back from PostgreSQL."""
+
+
+class Resumed(Struct, frozen=True):
+    shard: Annotated[int, Meta(ge=0)]

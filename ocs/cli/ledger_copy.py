@@ -1,0 +1,106 @@
+"""`ocs ledger status`, `resume`, `quarantine`: the copy to PostgreSQL, and a person's word about what stopped it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from ocs.cli.output import json_option, rows, say, show
+from ocs.cli.remote import Remote, remote
+
+REASON = click.option("--reason", required=True, help="Why, in words that stand beside it for ever.")
+HELD: Final = ("account", "shard", "records", "first", "since", "why")
+
+
+@click.command("status")
+@click.option("--all", "every", is_flag=True, help="Also shards of which PostgreSQL has everything.")
+@json_option
+@remote
+def status(server: Remote, every: bool, as_json: bool) -> None:
+    """How far PostgreSQL is behind the live store, what is stopped, who is in quarantine."""
+
+    def table(found: Any) -> None:
+        oldest = f", the oldest of {found['oldest']}" if found["oldest"] else ""
+        say(f"{found['lag_entries']} records are not in PostgreSQL yet{oldest}")
+        shown = [one for one in found["shards"] if every or one["lag"] or one["stopped"]]
+        if shown:
+            columns = ("shard", "cursor", "head", "lag", "stopped")
+            rows("shards", columns, [[one[name] for name in columns] for one in shown], right=("shard", "lag"))
+        if found["quarantined"]:
+            held(found["quarantined"])
+
+    show(server.get("ledger", "status"), as_json, table)
+
+
+@click.command("resume")
+@click.argument("shard", type=click.IntRange(min=0))
+@click.option("--account", help="Whose the record is that stopped it, where it names nobody.")
+@REASON
+@json_option
+@remote
+def resume(server: Remote, shard: int, account: str | None, reason: str, as_json: bool) -> None:
+    """Copy a stopped shard again, after you have looked."""
+    body = {"reason": reason, **({"account": account} if account is not None else {})}
+    done = server.post("ledger", "shards", str(shard), "resume", body=body)
+    show(done, as_json, lambda answer: say(f"shard {answer['shard']} is copied again"))
+
+
+@click.group("quarantine")
+def quarantine() -> None:
+    """Accounts whose records cannot be copied; nothing of them is lost, and none is restored until you decide."""
+
+
+@quarantine.command("list")
+@click.argument("account", required=False)
+@json_option
+@remote
+def list_quarantine(server: Remote, account: str | None, as_json: bool) -> None:
+    """Accounts in quarantine, or the records of one of them."""
+
+    def records(found: Any) -> None:
+        columns = ("id", "kind", "time", "session", "entries", "why")
+        lines = []
+        for one in found["items"]:
+            entries = [
+                f"{e['seq']}: {e['amount']} in bucket {e['bucket']} = {e['balance_after']}" for e in one["entries"]
+            ]
+            lines.append([entries if name == "entries" else one[name] for name in columns])
+        rows(f"records of {account}", columns, lines)
+
+    if account is None:
+        show(server.get("ledger", "quarantine"), as_json, lambda found: held(found["items"]))
+    else:
+        show(server.get("ledger", "quarantine", account), as_json, records)
+
+
+def held(accounts: Any) -> None:
+    rows("in quarantine", HELD, [[one[name] for name in HELD] for one in accounts], right=("shard", "records"))
+
+
+@quarantine.command("replay")
+@click.argument("account")
+@REASON
+@json_option
+@remote
+def replay(server: Remote, account: str, reason: str, as_json: bool) -> None:
+    """The cause is mended: copy the account's records as they are, all or none."""
+    done = server.post("ledger", "quarantine", account, "replay", body={"reason": reason})
+    show(done, as_json, settled)
+
+
+@quarantine.command("confirm")
+@click.argument("account")
+@REASON
+@json_option
+@remote
+def confirm(server: Remote, account: str, reason: str, as_json: bool) -> None:
+    """They stay broken: post what they did to the balances as `recovered`."""
+    done = server.post("ledger", "quarantine", account, "confirm", body={"reason": reason})
+    show(done, as_json, settled)
+
+
+def settled(done: Any) -> None:
+    say(f"{done['account']}: {done['replayed']} records replayed, {done['recovered']} recovered")
+    if done["dropped"]:
+        say("the live store had gone another way: the account comes back from PostgreSQL")

@@ -1,0 +1,44 @@
+"""What a keeper tells the metrics, twice a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ocs.keeper import Keeper
+from ocs.telemetry import metrics
+
+
+def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
+    """To be called whenever the numbers are wanted."""
+    lag_entries, lag_ms = meter.counts(metrics.LAG_ENTRIES), meter.counts(metrics.LAG_SECONDS)
+    stopped, quarantined = meter.counts(metrics.STOPPED), meter.counts(metrics.QUARANTINED)
+    sessions, holds, held = (meter.counts(metric) for metric in (metrics.SESSIONS, metrics.HOLDS, metrics.HELD))
+    alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
+    marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
+    set_aside = meter.counts(metrics.SET_ASIDE)
+    for gauge, field in (
+        (metrics.STORE_MEMORY, "memory_bytes"),
+        (metrics.STORE_LIMIT, "memory_limit_bytes"),
+        (metrics.STREAM_LENGTH, "stream_entries"),
+    ):
+        meter.read(gauge, by=partial(getattr, it.stats, field))
+
+    def tell() -> None:
+        now, totals = it.watch.now, it.totals
+        lag_entries[()], lag_ms[()] = now.lag_entries, now.lag_ms
+        stopped[()], quarantined[()] = len(now.stopped), now.quarantined
+        alarms["keeper",] = it.stats.alarms
+        debited.update(it.stats.debited)
+        marked.update(it.stats.marked)
+        posted.update(it.stats.posted)
+        set_aside.update(it.stats.set_aside)
+        if totals.complete:
+            sessions[()], holds[()] = totals.sessions, totals.holds
+            held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more
+            held.update({(currency,): micro for currency, micro in totals.held_micro.items()})
+        else:  # another keeper counts them
+            for counts in (sessions, holds, held):
+                counts.clear()
+
+    return tell
