@@ -55,6 +55,11 @@ def line_outcome(
     )
 
 
+def has_use(ask: Ask) -> bool:
+    amounts = (max(report.money, report.octets, report.seconds, report.units) for report in ask.reports)
+    return ask.set_aside != Suspense.NONE or any(amount > 0 for amount in amounts)
+
+
 class Decision:
     """One charge being decided."""
 
@@ -62,6 +67,7 @@ class Decision:
         self.books = books
         self.charge = charge
         self.flags = charge.flags
+        self.mark: int = 0
         self.outcomes: list[LineOutcome] = []
         self.result: int = Result.OK
         self.moved = False
@@ -76,14 +82,19 @@ class Decision:
         """The last usage of each line settled, by index of its ask."""
 
     def judge(self, known: Iterable[ops.Answer]) -> tuple[bytes | None, bool]:
-        """(stored outcome or None to decide anew, the repeat contradicts it): charging.md section 3."""
+        """(stored outcome or None to decide anew, the repeat contradicts it): charging.md section 3. `mark` becomes
+        what is unusual about the repeat."""
         charge, other = self.charge, None
         for answer in known:
             if answer.key != charge.key:
                 continue
             if answer.fingerprint == charge.fingerprint:
-                again = answer.moved or answer.end_to_end == charge.end_to_end
-                return ops.blob(answer.outcome) if again else None, False
+                if answer.end_to_end == charge.end_to_end:
+                    return ops.blob(answer.outcome), False
+                if not answer.moved:
+                    return None, False
+                self.mark = 0 if charge.resend else Flag.EQUAL
+                return ops.blob(answer.outcome), False
             if other is None or answer.end_to_end == charge.end_to_end:
                 other = answer
         if other is None:
@@ -134,8 +145,11 @@ class Decision:
         phase, state = self.charge.phase, session.state
         marks, may_grant = 0, False
         if phase == Phase.START:
+            if any(has_use(ask) for ask in self.charge.asks):  # it is charged, once under the key of the INITIAL
+                marks = Flag.UNMATCHED
+                self.flags |= marks
             if state == SessionState.CLOSED:
-                return state, False, Result.UNABLE, 0
+                return state, False, Result.UNABLE, marks
             state, may_grant = SessionState.OPEN, True
         elif phase == Phase.RECORD:  # it has happened: charged in any state, and no session is made of it
             state = state or SessionState.CLOSED
@@ -278,21 +292,3 @@ class Decision:
                 set_aside=why,
             )
         return granted
-
-
-def remember_number(seen: list[int], number: int) -> None:
-    """Add a number to flat, sorted, disjoint intervals."""
-    at = 0
-    while at < len(seen) and seen[at + 1] < number - 1:
-        at += 2
-    if at < len(seen) and seen[at] <= number + 1:
-        seen[at], seen[at + 1] = min(seen[at], number), max(seen[at + 1], number)
-        if at + 2 < len(seen) and seen[at + 2] <= seen[at + 1] + 1:
-            seen[at + 1] = seen[at + 3]
-            del seen[at + 2 : at + 4]
-    else:
-        seen[at:at] = [number, number]
-        if (
-            len(seen) > 2 * ops.INTERVALS_MAX
-        ):  # the gap longest ago counts as seen: better not charged than charged twice
-            del seen[1:3]

@@ -10,14 +10,14 @@ import copy
 
 import msgspec
 
-from balances import keys, ops
+from balances import keys, ops, repeats
 from balances.books import Books
-from balances.decision import Decision, line_outcome, remember_number, wanted
+from balances.decision import Decision, has_use, line_outcome, wanted
 from balances.events import Events
 from balances.facts import merge
 from balances.granting import Asking, Granting
 from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
-from balances.packing import unpack_answer
+from balances.repeats import abandoned
 from tariffs.units import EXACT_MAX
 
 _encode = msgspec.msgpack.encode
@@ -64,8 +64,9 @@ class Model:
         for ask in charge.asks:
             decision.usage(ask, ask.unit, flags=Flag.CONFLICT, at_ms=books.now_ms)
         session = self.sessions.get(charge.account, {}).get(charge.session) if charge.phase != Phase.EVENT else None
-        self.ledger.append(Appended(_record(books, charge), stored, session, None, context))
-        return ops.Reply("again", outcome)
+        record = _record(books, charge, incarnation=session.incarnation if session is not None else 0)
+        self.ledger.append(Appended(record, stored, session, None, context))
+        return ops.Reply("again", outcome, marks=Flag.CONFLICT)
 
     def _event(self, books: Books, decision: Events, charge: Charge, context: bytes) -> ops.Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
@@ -83,7 +84,9 @@ class Model:
             ops.Answer(charge.key, one.fingerprint, one.end_to_end, one.moved, one.outcome) for one in known
         )
         if outcome is not None:
-            return self._conflict(decision, charge, context, outcome) if contradicts else ops.Reply("again", outcome)
+            if contradicts:
+                return self._conflict(decision, charge, context, outcome)
+            return ops.Reply("again", outcome, marks=decision.mark)
         paid = ops.Once(ops.FORMAT, charge.fingerprint, charge.end_to_end, False, ops.NO_BLOB, takes=[], feeds=[])
         original = None
         if charge.action == Action.REFUND:
@@ -111,54 +114,53 @@ class Model:
             self._watch_until(keys.due_member(charge.account), bucket_ms)
         if refunded is not None:
             self.onces[charge.account, charge.refund_of] = refunded
-        return ops.Reply("ok", packed, 0, 0, books.held_micro)
+        return ops.Reply("ok", packed, 0, 0, books.held_micro, decision.flags)
 
     def _session(self, books: Books, decision: Decision, charge: Charge, context: bytes) -> ops.Reply:
         now_ms = books.now_ms
         session = copy.deepcopy(self.sessions.get(charge.account, {}).get(charge.session))
-        number = charge.phase * 2**32 + charge.number
+        was_open = session is not None and session.state == SessionState.OPEN
         if session is not None:
-            outcome, contradicts = decision.judge(unpack_answer(answer) for answer in session.answers)
+            known, same = repeats.known_answers(charge, session)
+            former = None if same else repeats.former_answer(charge, session, now_ms)
+            new, anew = repeats.is_new(charge, session, now_ms), repeats.holds_again(charge, session, now_ms)
+            outcome, contradicts = None, False
+            if former is not None:
+                outcome, contradicts = ops.blob(former.outcome), former.fingerprint != charge.fingerprint
+            elif not new and not anew:
+                outcome, contradicts = decision.judge(known)
             if outcome is not None:
-                return (
-                    self._conflict(decision, charge, context, outcome) if contradicts else ops.Reply("again", outcome)
-                )
-            pairs = zip(session.seen[::2], session.seen[1::2], strict=True)
-            seen = charge.countable and any(low <= number <= high for low, high in pairs)
-            if seen and not decision.flags & Flag.RENUMBERED:
+                if contradicts:
+                    return self._conflict(decision, charge, context, outcome)
+                return ops.Reply("again", outcome, marks=decision.mark)
+            if new:
+                session = repeats.ended(books, charge, session)
+                decision.flags |= Flag.REUSED
+            elif not anew and not decision.flags & Flag.RENUMBERED and repeats.number_seen(charge, session):
                 decision.outcomes = [
                     line_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in charge.asks
                 ]
                 decision.result = Result.REMEMBERED
                 return ops.Reply("again", _encode(decision.outcome()))
+            if session.subscriber != charge.subscriber:
+                if charge.phase != Phase.START or ops.blob(session.initial):
+                    return ops.Reply("other", session.subscriber.encode())
+                session.subscriber = charge.subscriber
+        elif charge.seek:
+            return ops.Reply("elsewhere")
         else:
-            session = ops.Session(
-                ops.FORMAT,
-                charge.session,
-                charge.subscriber,
-                charge.service,
-                0,
-                charge.peer,
-                charge.realm,
-                charge.via,
-                now_ms,
-                now_ms,
-                0,
-                0,
-                [],
-                [],
-                [],
-            )
-        known = merge(ops.blob(session.facts), ops.blob(charge.told))
-        if known != ops.blob(charge.facts):
+            session = repeats.fresh_session(charge, now_ms)
+        facts = merge(ops.blob(session.facts), ops.blob(charge.told))
+        if facts != ops.blob(charge.facts):
             return ops.Reply("facts", ops.blob(session.facts))
-        session.facts = ops.packed(known)
-        was_open = session.state == SessionState.OPEN
+        session.facts = ops.packed(facts)
         state, may_grant, refused_as, marks = decision.enter_state(session)
 
         # Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond
         # its grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
-        touched = [decision.line_for(session, ask) for ask in charge.asks] if refused_as is None else []
+        touched = [
+            decision.line_for(session, ask) if refused_as is None or has_use(ask) else None for ask in charge.asks
+        ]
         owned: dict[int, tuple[dict[int, int], int]] = {}
         opened: Line | None = None
 
@@ -169,16 +171,16 @@ class Model:
 
         for index, ask in enumerate(charge.asks):
             decision.outcomes.append(line_outcome(ask, ask.unit, Result.NO_GRANT, decision.flags))
-            if not touched:
-                continue
             line = touched[index]
+            if line is None:
+                continue
             if opened is not None and opened is not line:
                 close(opened)
             opened = line
             if id(line) not in owned:
                 own, granted = owned[id(line)] = books.take_up(line)
                 decision.moved |= bool(granted or own)
-            if charge.phase != Phase.START:
+            if charge.phase != Phase.START or has_use(ask):
                 own, granted = owned[id(line)]
                 owned[id(line)] = own, decision.settle_line(ask, index, line, own, granted, marks)
         if opened is not None:
@@ -195,12 +197,12 @@ class Model:
         asking: list[Asking] = []
         asked_for: list[Line] = []
         for index, ask in enumerate(charge.asks):
-            outcome_of = decision.outcomes[index]
-            if refused_as is not None:
-                outcome_of.result = refused_as
+            outcome_of, line = decision.outcomes[index], touched[index]
+            if line is not None:
+                outcome_of.unit, outcome_of.debited = line.unit, line.debited
+            if refused_as is not None or line is None:
+                outcome_of.result = refused_as or Result.UNABLE
                 continue
-            line = touched[index]
-            outcome_of.unit, outcome_of.debited = line.unit, line.debited
             if may_grant and ask.asked >= 0:
                 odd = any(line is other for other in (*decision.crowded, *asked_for))
                 asked_for.append(line)
@@ -213,15 +215,17 @@ class Model:
         granting.grant(asking)
         decision.moved |= granting.granted
         for index, ask in enumerate(charge.asks):  # the refusal of a portal carries an FUI: a top-up lets its user out
-            if may_grant and ask.portal and decision.outcomes[index].result == Result.CREDIT_LIMIT:
-                touched[index].final = True
+            held_by = touched[index]
+            if may_grant and held_by and ask.portal and decision.outcomes[index].result == Result.CREDIT_LIMIT:
+                held_by.final = True
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if index in decision.last_usage:
                 decision.last_usage[index].granted = outcome_of.granted
                 decision.last_usage[index].result = outcome_of.result
             elif outcome_of.granted:
-                granted, total = outcome_of.granted, touched[index].total
+                granted, of = outcome_of.granted, touched[index]
+                total = of.total if of else 0
                 decision.usage(ask, outcome_of.unit, ops.blob(ask.ladder), total=total, granted=granted)
             elif outcome_of.result not in (Result.OK, Result.NO_GRANT):
                 decision.usage(ask, outcome_of.unit, result=outcome_of.result)
@@ -244,7 +248,8 @@ class Model:
                     books.lapse()
         if (state == SessionState.OPEN and not was_open) or charge.phase == Phase.STOP:
             decision.moved = True
-        return self._keep(books, decision, charge, context, session, state, was_open, number)
+        late = refused_as is not None
+        return self._keep(books, decision, charge, context, session, state, was_open, late=late)
 
     def _keep(
         self,
@@ -255,7 +260,8 @@ class Model:
         session: ops.Session,
         state: int,
         was_open: bool,
-        number: int,
+        *,
+        late: bool,
     ) -> ops.Reply:
         now_ms = books.now_ms
         if state == SessionState.OPEN:
@@ -274,24 +280,16 @@ class Model:
             session.due_ms = due_ms
         session.state, session.touched_ms = state, now_ms
         packed = _encode(decision.outcome())
-        session.answers = [
-            kept
-            for kept in session.answers
-            if ((answer := unpack_answer(kept)).key, answer.fingerprint) != (charge.key, charge.fingerprint)
-        ]
-        answer = ops.Answer(charge.key, charge.fingerprint, charge.end_to_end, decision.moved, ops.packed(packed))
-        session.answers.append(ops.packed(_encode(answer)))
-        del session.answers[: -ops.ANSWERS_KEPT]
-        if decision.moved and charge.countable:
-            remember_number(session.seen, number)
-        self.ledger.append(Appended(_record(books, charge), books.account, session, None, context))
+        repeats.remember(session, charge, packed, now_ms, moved=decision.moved, late=late)
+        record = _record(books, charge, incarnation=session.incarnation)
+        self.ledger.append(Appended(record, books.account, session, None, context))
         self.accounts[charge.account] = books.account
         self.sessions.setdefault(charge.account, {})[charge.session] = session
         if sooner:
             self._watch_until(keys.due_member(charge.account, charge.session), due_ms)
         if books.begun_ms:
             self._watch_until(keys.due_member(charge.account), books.begun_ms)
-        return ops.Reply("ok", packed, books.sessions, books.holds, books.held_micro)
+        return ops.Reply("ok", packed, books.sessions, books.holds, books.held_micro, decision.flags)
 
     def _watch_until(self, member: str, at_ms: int) -> None:
         self.due[member] = min(self.due.get(member, at_ms), at_ms)
@@ -448,6 +446,7 @@ class Model:
             record = books.record("sweep", session=sweep.session, reason=reason, at_ms=now_ms, event_ms=now_ms)
             if session is not None:
                 record.subscriber, record.service = session.subscriber, session.service
+                record.incarnation = session.incarnation
             self.ledger.append(Appended(record, account, session))
             self.accounts[account.id] = account
         if forget:
@@ -469,7 +468,7 @@ class Model:
         due_ms, changed, idle = session.touched_ms + sweep.idle_ms, False, True
         for line in session.lines:
             if 0 < line.due_ms <= now_ms:
-                books.usages.append(_abandoned(line, now_ms))
+                books.usages.append(abandoned(line, now_ms))
                 books.release(line, now_ms)
                 changed = True
             elif line.due_ms:
@@ -509,7 +508,9 @@ class Model:
         return ops.Reply("ok", ops.blob(opening.account))
 
 
-def _record(books: Books, charge: Charge, once_key: str = "", once_until_ms: int = 0) -> ops.Record:
+def _record(
+    books: Books, charge: Charge, once_key: str = "", once_until_ms: int = 0, *, incarnation: int = 0
+) -> ops.Record:
     return books.record(
         "charge",
         subscriber=charge.subscriber,
@@ -523,9 +524,5 @@ def _record(books: Books, charge: Charge, once_key: str = "", once_until_ms: int
         once_key=once_key,
         once_until_ms=once_until_ms,
         refund_of=charge.refund_of,
+        incarnation=incarnation,
     )
-
-
-def _abandoned(line: Line, now_ms: int) -> ops.Usage:
-    of = (line.rating_group, line.service_id, line.unit)
-    return ops.Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, part=line.part)

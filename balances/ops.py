@@ -27,6 +27,10 @@ MAIN: Final = 0
 LINES_MAX: Final = 32
 BUCKETS_MAX: Final = 64
 ANSWERS_KEPT: Final = 4
+FORMER_KEPT: Final = 10
+"""Answers of earlier incarnations a session keeps: of the last one its INITIAL's and four more, and as many before."""
+SAME_MS: Final = 240_000
+"""So long after an answer the same End-to-End-Id means the same request (RFC 6733 section 3)."""
 COUNTER_KEPT_MS: Final = 7 * 86_400_000 + 300_000
 """How long a counter outlives its period: use of that period that is reported late must find it as it stood, as late as
 is believed (`event_behind_ms` of ocs/charging/settings.py)."""
@@ -125,6 +129,12 @@ class Flag(IntFlag):
     """Use was reported, but not in the unit that was granted."""
     ABANDONED = 1024
     REFUND = 2048
+    REUSED = 4096
+    """An INITIAL that used a Session-Id again: a new incarnation."""
+    OTHER_SUBSCRIBER = 8192
+    """The request named somebody else than the session was opened for, who pays all the same."""
+    EQUAL = 16384
+    """On no record: a request with a new End-to-End-Id and T clear that got the answer of an equal one before."""
 
 
 class Suspense(IntEnum):
@@ -312,6 +322,7 @@ class Answer(msgspec.Struct, array_like=True):
     moved: bool
     """False for a refusal that changed nothing: it is only replayed for the same End-to-End-Id."""
     outcome: msgspec.Raw
+    at_ms: int = 0
 
 
 class Session(msgspec.Struct, array_like=True):
@@ -340,6 +351,14 @@ class Session(msgspec.Struct, array_like=True):
     lines: list[Line]
     facts: msgspec.Raw = NO_BLOB
     """What its requests told that prices depend on, the last one told of each (balances/facts.py)."""
+    incarnation: int = 1
+    """How often the Session-Id was begun (charging.md section 3). All but `id` and `former` begins anew with it."""
+    initial: msgspec.Raw = NO_BLOB
+    """The packed `Answer` of the INITIAL, kept for as long as the session; NO_BLOB before there was one."""
+    reported: bool = False
+    """Something came after the INITIAL."""
+    former: list[msgspec.Raw] = []
+    """Packed answers of earlier incarnations, the newest first."""
 
 
 # --- a charge ---------------------------------------------------------------------------------------------------
@@ -463,6 +482,8 @@ class Charge(msgspec.Struct, array_like=True):
     facts: msgspec.Raw = NO_BLOB
     """... and those it was rated by. If these are not what the session told before, with `told`, nothing is done, and
     the reply `facts` brings what the session told: it is to be rated again."""
+    seek: bool = False
+    """UPDATE, STOP: where the account does not have the session nothing is written: the answer is `elsewhere`."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True):
@@ -551,6 +572,8 @@ class Reply(msgspec.Struct):
     sessions: int = 0
     holds: int = 0
     held_micro: int = 0
+    marks: int = 0
+    """charge: what was unusual about the request (Flag), to be counted for its sender."""
 
 
 # --- postings ---------------------------------------------------------------------------------------------------
@@ -734,3 +757,5 @@ class Record(msgspec.Struct, array_like=True):
     once_until_ms: int = 0
     refund_of: str = ""
     """Once key of the event refunded; field `p` of the stream entry is that Once after the refund."""
+    incarnation: int = 0
+    """Of the session; 0 where there is none."""

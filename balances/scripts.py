@@ -30,7 +30,7 @@ SPECS: Final = {
     "charge": Spec(
         "account sessions due ledger once renumbered original",
         "epoch charge context",
-        "ok again absent stale facts fenced full",
+        "ok again absent stale facts fenced full elsewhere other",
     ),
     "post": Spec("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "settings": Spec("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
@@ -47,9 +47,9 @@ class Script(msgspec.Struct, frozen=True):
 
 
 PLAIN: Final = (
-    "MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "COUNTER_KEPT_MS", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX",
-    "WHOLE",
-)  # fmt: skip
+    *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
+    *("SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "WHOLE"),
+)
 """Numbers of ops.py that scripts name as they are."""
 
 

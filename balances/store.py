@@ -33,7 +33,9 @@ class Store:
                 names = (*names, keys.once(charge.account, charge.refund_of))
         else:
             names = (of.account, of.sessions, of.due, of.ledger)
-            if charge.phase == ops.Phase.START:  # in the same write, before it: a later request may name nobody
+            if (
+                charge.phase == ops.Phase.START and charge.subscriber
+            ):  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         new = charge.phase == ops.Phase.START or charge.phase == ops.Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
@@ -82,6 +84,11 @@ class Store:
         if packed is None:
             return None
         return unpack_account(packed), [unpack_session(one) for one in sessions]
+
+    @property
+    def opened_ms(self) -> int:
+        """When the store was opened last: an epoch is no less than the second it began in."""
+        return int(self.link.epoch or 0) * 1_000
 
     def where(self, session: str) -> Pending[tuple[str, str] | None]:
         """(account, subscriber) of a session, for a request that names nobody."""

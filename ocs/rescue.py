@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import ops
-from balances.ledger.restore import Quarantined, find_once, find_session
+from balances.ledger.restore import Quarantined, find_once, find_request, find_session
 from balances.ledger.writer import AWAY
 from balances.packing import fresh_account, pack
 from balances.pending import Later, Pending
@@ -50,6 +50,10 @@ class Rescue:
     def session_known(self, session: str) -> Pending[tuple[str, str] | None]:
         """Redis that came back from PostgreSQL has the session, but not where it is."""
         return Later(self._asked(find_session(self._pool, session)))
+
+    def request_known(self, charge: ops.Charge) -> Pending[bytes | None]:
+        """What a request of a session was answered that Redis has forgotten."""
+        return Later(self._asked(find_request(self._pool, charge)))
 
     def event_known(self, account: str, key: str) -> Pending[bytes | None]:
         return Later(self._asked(find_once(self._pool, account, key)))

@@ -16,7 +16,7 @@ import msgspec
 
 from balances.facts import of_line
 from balances.ledger import terms
-from balances.ops import FORMAT, Account, Once, Phase, Record, blob
+from balances.ops import FORMAT, Account, Flag, Once, Phase, Record, Usage, blob
 from tariffs.units import Kind
 
 
@@ -190,12 +190,12 @@ CALL_COLUMNS: Final = (
     "shard", "epoch", "n", "position", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
     "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "crossings", "account_state",
     "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms", "refund_of",
-    "refund_state",
+    "refund_state", "incarnation",
 )  # fmt: skip
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
     "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
-    "tag", "inputs", "part", "terms", "ladder", "counters", "set_aside",
+    "tag", "inputs", "part", "terms", "ladder", "counters", "set_aside", "incarnation",
 )  # fmt: skip
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
@@ -222,6 +222,12 @@ def ladder_hash(packed: bytes) -> bytes:
     return hashlib.blake2b(packed, digest_size=16).digest()
 
 
+def _incarnation(record: Record, usage: Usage) -> int:
+    """What an INITIAL found held when it began the session again is of the one before."""
+    ended = record.kind == "charge" and usage.flags & Flag.ABANDONED
+    return record.incarnation - 1 if ended else record.incarnation
+
+
 def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
     """Append the rows of one call, in the order of the columns above."""
     record = call.record
@@ -243,7 +249,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
         record.crossings or None, call.account_state,
         call.session_state, until_ms, opens, fit(record.once_key) if keeps else None, call.once_state,
         record.once_until_ms if keeps else None, fit(record.refund_of) if refunds else None,
-        call.refund_state,
+        call.refund_state, record.incarnation,
     ))  # fmt: skip
     if record.usages:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
@@ -260,7 +266,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
                 account, epoch, n, line, shard, record.currency, subscriber, session, service, key, record.phase,
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
                 usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.part,
-                usage.terms or None, ladder, counters, usage.set_aside,
+                usage.terms or None, ladder, counters, usage.set_aside, _incarnation(record, usage),
             ))  # fmt: skip
     for entry in record.entries:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms

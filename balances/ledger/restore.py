@@ -15,7 +15,8 @@ import msgspec
 from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
-from balances.ops import Account, Once, Session
+from balances.ops import Account, Charge, Once, Session, blob
+from balances.packing import unpack_answer
 
 GRACE_MS: Final = 1_200_000
 """Supervision leaves a restored session alone this long: two default Validity-Times. Its client could not report."""
@@ -143,6 +144,30 @@ async def find_session(pg: Any, session: str) -> tuple[str, str] | None:
         fit(session),
     )
     return None if row is None else (row["account"], row["subscriber"])
+
+
+async def find_request(pg: Any, charge: Charge) -> bytes | None:
+    """The packed Outcome a request of a session was answered with, for 30 days; None when it is another request
+    (charging.md section 3)."""
+    row = await pg.fetchrow(
+        "SELECT fingerprint, end_to_end, session_state FROM calls WHERE account = $1 AND session = $2"
+        " AND request_key = $3 AND session_state IS NOT NULL ORDER BY end_to_end = $4 DESC, position DESC LIMIT 1",
+        fit(charge.account),
+        fit(charge.session),
+        fit(charge.key),
+        charge.end_to_end,
+    )
+    if row is None:
+        return None
+    same = row["end_to_end"] == charge.end_to_end or row["fingerprint"] == fit(charge.fingerprint)
+    if not same and not charge.resend:
+        return None
+    session = _SESSION.decode(row["session_state"])
+    kept = [*reversed(session.answers), session.initial, *session.former]
+    for answer in (unpack_answer(one) for one in kept if blob(one)):
+        if (answer.key, answer.fingerprint) == (charge.key, row["fingerprint"]):
+            return blob(answer.outcome)
+    return None
 
 
 async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:

@@ -40,6 +40,8 @@ class Push(msgspec.Struct, omit_defaults=True):
     realm: str
     via: str
     rating_group: int | None = None
+    incarnation: int = 0
+    """Of the session: what comes back is about this one."""
 
 
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
@@ -82,13 +84,17 @@ class Supervision:
         return found
 
     async def forget_where(self, account: str, sessions: list[str]) -> None:
-        """Remove `where:` of those sessions that are gone."""
-        if not sessions:
-            return
-        there = await self._redis.hmget(keys.sessions(account), sessions)
-        gone = [keys.where(session) for session, state in zip(sessions, there, strict=True) if state is None]
-        if gone:
-            await self._redis.delete(*gone)
+        """Remove `where:` of those sessions that are gone, unless another account has them by now."""
+        for session in sessions:
+            key = keys.where(session)
+            place = await self._redis.get(key)
+            if place is None or keys.place_parts(place.decode())[0] != account:
+                continue
+            if await self._redis.hexists(keys.sessions(account), session):
+                continue
+            await self._redis.delete(key)
+            if await self._redis.hexists(keys.sessions(account), session):  # begun again at this very moment
+                await self._redis.set(key, place, nx=True)
 
     async def came_back(self, now_ms: int, *, grace_ms: int, noticed_ms: int) -> int:
         """At an opening: how long nobody was at work. Deadlines are extended by it for `grace_ms`."""
@@ -112,6 +118,7 @@ class Supervision:
         chosen = nudged([session for session in sessions if session.id != but], kinds)
         for session in chosen:
             push = Push(f"{key}:{session.id}", "rar", session.id, session.peer, session.realm, session.via)
+            push.incarnation = session.incarnation
             await self._redis.publish(keys.PUSH, _ENCODE.encode(push))
         return len(chosen)
 

@@ -14,7 +14,8 @@ from balances.ledger.writer import Pool
 FIELDS: Final = """
     u.epoch, u.n, u.line, u.subscriber, u.session, u.service, u.request_key, u.phase, u.at_ms, u.rating_group,
     u.service_id, u.part, u.unit, u.used, u.suspense, u.total, u.cost, u.granted, u.result, u.flags, u.tag,
-    COALESCE(u.terms, '') AS terms, u.inputs, u.counters, l.packed AS ladder, u.currency, u.set_aside
+    COALESCE(u.terms, '') AS terms, u.inputs, u.counters, l.packed AS ladder, u.currency, u.set_aside,
+    u.incarnation
 """
 USAGE: Final = f"""
     SELECT {FIELDS} FROM usage_records u LEFT JOIN ladders l ON l.hash = u.ladder
@@ -99,6 +100,8 @@ class Piece(msgspec.Struct, frozen=True):
     currency: str
     set_aside: int
     """ops.Suspense: why `suspense` was not charged."""
+    incarnation: int = 0
+    """How often the Session-Id was begun; 0: no session."""
     paid: tuple[Paid, ...] = ()
     corrections: tuple[Correction, ...] = ()
 

@@ -1,7 +1,8 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account sessions due ledger once renumbered original
 -- ARGV  epoch charge context
--- EXIT  ok again absent stale facts fenced full
+-- EXIT  ok again absent stale facts fenced full elsewhere other
+-- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
 -- @use lib/granting
 -- @use lib/refund
@@ -36,6 +37,7 @@ local asks = charge[CHARGE.asks]
 local fingerprint, end_to_end = charge[CHARGE.fingerprint], charge[CHARGE.end_to_end]
 local result, moved, cost_all, debited_all, enough = RESULT.OK, false, 0, 0, true
 local balance = 0
+local incarnation = 0 -- of the session
 
 local blocked = has_state(account, STATE.BARRED + STATE.FRAUD + STATE.OPERATOR + STATE.CLOSED)
 
@@ -75,7 +77,7 @@ end
 local function record_of(once_key, once_until_ms)
   return { 1, 'charge', account[ACCOUNT.id], account[ACCOUNT.currency], charge[CHARGE.subscriber], session_id,
     charge[CHARGE.service], phase, now_ms, charge[CHARGE.event_ms], charge[CHARGE.key], fingerprint, end_to_end,
-    entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of] }
+    entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of], incarnation }
 end
 
 -- A conflicting repeat is answered as before and put on record; nothing else moves.
@@ -86,7 +88,7 @@ local function record_conflict(outcome)
   -- write
   local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', packed, 's', stored or '', 'c', ARGV[3])
   if failed then return { failed } end
-  return { 'again', outcome, 0, 0, 0 }
+  return { 'again', outcome, 0, 0, 0, FLAG.CONFLICT }
 end
 
 local function fresh(ask)
@@ -106,6 +108,16 @@ local function wanted(ask)
   if phase ~= PHASE.EVENT then want = max(want, ask[ASK.minimum]) end
   if ask[ASK.maximum] > 0 then want = min(want, ask[ASK.maximum]) end
   return want
+end
+
+local function has_use(ask)
+  if ask[ASK.set_aside] ~= SUSPENSE.NONE then return true end
+  for _, report in ipairs(ask[ASK.reports]) do
+    for unit = KIND.MONEY, KIND.UNITS do
+      if report[unit + 1] > 0 then return true end
+    end
+  end
+  return false
 end
 
 -- A command is refused when all its lines are.
@@ -275,7 +287,7 @@ if phase == PHASE.EVENT then
   local answered, contradicts, mark = judge(charge, known)
   flags = bit.bor(flags, mark)
   if contradicts then return record_conflict(answered) end
-  if answered then return { 'again', answered, 0, 0, 0 } end
+  if answered then return { 'again', answered, 0, 0, 0, mark } end
   local paid_units, paid_cost, paid_takes, paid_feeds, paid_terms = 0, 0, {}, {}, ''
   local paid
   if action == ACTION.REFUND then
@@ -323,30 +335,59 @@ if phase == PHASE.EVENT then
   local bucket_ms = refund_until_ms > 0 and refund_until_ms or changed.begun_ms
   if bucket_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', bucket_ms) end
   if original_packed ~= '' then redis.call('SET', KEYS[7], original_packed, 'PX', charge[CHARGE.remember_ms]) end
-  return { 'ok', outcome, 0, 0, changed.held_micro }
+  return { 'ok', outcome, 0, 0, changed.held_micro, flags }
 end
 
 --------------------------------------------------------------------------------------------------------- sessions
-local session = stored and cmsgpack.unpack(stored)
-if session then
-  local same_key = {}
-  for _, answer in ipairs(session[SESSION.answers]) do
-    if string.find(answer, charge[CHARGE.key], 1, true) then same_key[#same_key + 1] = cmsgpack.unpack(answer) end
+local function fresh_session(times, former)
+  return { 1, session_id, charge[CHARGE.subscriber], charge[CHARGE.service], 0, charge[CHARGE.peer],
+    charge[CHARGE.realm], charge[CHARGE.via], now_ms, now_ms, 0, 0, {}, {}, {}, '', times, '', false, former }
+end
+
+-- The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers.
+local function ended(session)
+  for _, line in ipairs(session[SESSION.lines]) do
+    if line[LINE.due_ms] > 0 then
+      usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0, 0,
+        RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part], SUSPENSE.NONE }
+      release(account, line, charge[CHARGE.event_ms])
+    end
   end
-  local outcome, contradicts, mark = judge(charge, same_key)
+  return fresh_session(session[SESSION.incarnation] + 1, former_of(session))
+end
+
+local session = stored and cmsgpack.unpack(stored)
+local was_open = session and session[SESSION.state] == SESSIONSTATE.OPEN
+if session then
+  incarnation = session[SESSION.incarnation]
+  local known, same = known_answers(charge, session)
+  local outcome, contradicts, mark
+  local former = not same and former_answer(charge, session, now_ms)
+  local new, anew = is_new(charge, session, now_ms), holds_again(charge, session, now_ms)
+  if former then outcome, contradicts, mark = former[ANSWER.outcome], former[ANSWER.fingerprint] ~= fingerprint, 0
+  elseif new or anew then mark = 0
+  else outcome, contradicts, mark = judge(charge, known) end
   flags = bit.bor(flags, mark)
   if contradicts then return record_conflict(outcome) end
-  if outcome then return { 'again', outcome, 0, 0, 0 } end
-  if bit.band(flags, FLAG.RENUMBERED) == 0 and number_seen(charge, session) then
+  if outcome then return { 'again', outcome, 0, 0, 0, mark } end
+  if new then
+    session, flags = ended(session), bit.bor(flags, FLAG.REUSED)
+    incarnation = session[SESSION.incarnation]
+  elseif not anew and bit.band(flags, FLAG.RENUMBERED) == 0 and number_seen(charge, session) then
     for _, ask in ipairs(asks) do
       outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], RESULT.REMEMBERED, 0, 0, 0, flags)
     end
     result = RESULT.REMEMBERED
-    return { 'again', pack_outcome(), 0, 0, 0 }
+    return { 'again', pack_outcome(), 0, 0, 0, 0 }
+  end
+  if session[SESSION.subscriber] ~= charge[CHARGE.subscriber] then
+    local opens = phase == PHASE.START and session[SESSION.initial] == ''
+    if not opens then return { 'other', session[SESSION.subscriber] } end -- payer and subscriber are those of the opening
+    session[SESSION.subscriber] = charge[CHARGE.subscriber]
   end
 else
-  session = { 1, session_id, charge[CHARGE.subscriber], charge[CHARGE.service], 0, charge[CHARGE.peer],
-    charge[CHARGE.realm], charge[CHARGE.via], now_ms, now_ms, 0, 0, {}, {}, {}, '' }
+  if charge[CHARGE.seek] then return { 'elsewhere' } end
+  session, incarnation = fresh_session(1, {}), 1
 end
 
 -- What a request does not tell is the last one told in its session: if it was not rated by that, it is to be rated again
@@ -357,9 +398,11 @@ session[SESSION.facts] = facts
 
 -- What the request means in the state the session is in (charging.md section 3, late and odd order).
 local state = session[SESSION.state]
-local was_open = state == SESSIONSTATE.OPEN
 local marks, may_grant, refused_as = 0, false, nil
 if phase == PHASE.START then
+  for _, ask in ipairs(asks) do -- use inside an INITIAL is charged, once under its key
+    if has_use(ask) then marks = FLAG.UNMATCHED end
+  end
   if state == SESSIONSTATE.CLOSED then refused_as = RESULT.UNABLE
   else
     may_grant, state = true, SESSIONSTATE.OPEN
@@ -451,8 +494,8 @@ end
 -- Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond its
 -- grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
 local touched, owned = {}, {}
-if not refused_as then
-  for index, ask in ipairs(asks) do touched[index] = line_for(ask) end
+for index, ask in ipairs(asks) do
+  if not refused_as or has_use(ask) then touched[index] = line_for(ask) end
 end
 
 local settled_cost, settled_usage = {}, {}
@@ -472,7 +515,7 @@ for index, ask in ipairs(asks) do
     owned[line] = { own, granted }
     if granted > 0 or next(own) then moved = true end
   end
-  if line and phase ~= PHASE.START then
+  if line and (phase ~= PHASE.START or has_use(ask)) then
     local own, granted = owned[line][1], owned[line][2]
     local packed_ladder = line[LINE.ladder] ~= '' and line[LINE.ladder] or ask[ASK.ladder]
     local ladder = ladder_of(packed_ladder)
@@ -629,15 +672,20 @@ if due_sooner then session[SESSION.due_ms] = due_ms end
 session[SESSION.state], session[SESSION.touched_ms] = state, now_ms
 
 local outcome = pack_outcome()
-local answers = session[SESSION.answers]
-for i = #answers, 1, -1 do
-  if string.find(answers[i], fingerprint, 1, true) then -- decided anew: the old refusal is replaced
-    local old = cmsgpack.unpack(answers[i])
-    if old[ANSWER.key] == charge[CHARGE.key] and old[ANSWER.fingerprint] == fingerprint then table.remove(answers, i) end
+local answer = cmsgpack.pack({ charge[CHARGE.key], fingerprint, end_to_end, moved, outcome, now_ms })
+if phase == PHASE.START and not refused_as then session[SESSION.initial] = answer
+else
+  local answers = session[SESSION.answers]
+  for i = #answers, 1, -1 do
+    if string.find(answers[i], fingerprint, 1, true) then -- decided anew: the old refusal is replaced
+      local old = cmsgpack.unpack(answers[i])
+      if old[ANSWER.key] == charge[CHARGE.key] and old[ANSWER.fingerprint] == fingerprint then table.remove(answers, i) end
+    end
   end
+  answers[#answers + 1] = answer
+  if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
 end
-answers[#answers + 1] = cmsgpack.pack({ charge[CHARGE.key], fingerprint, end_to_end, moved, outcome })
-if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
+if phase ~= PHASE.START then session[SESSION.reported] = true end
 if moved then remember_number(charge, session) end
 local account_packed, session_packed = cmsgpack.pack(account), cmsgpack.pack(session)
 
@@ -648,4 +696,4 @@ redis.call('SET', KEYS[1], account_packed)
 redis.call('HSET', KEYS[2], session_id, session_packed)
 if due_sooner then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n' .. session_id, due_ms) end
 if changed.begun_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', changed.begun_ms) end
-return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro }
+return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro, flags }

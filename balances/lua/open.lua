@@ -13,7 +13,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
 local account_packed = opening[OPENING.account]
 local account = cmsgpack.unpack(account_packed)
 local record = { 1, opening[OPENING.kind], account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0,
-  opening[OPENING.now_ms], opening[OPENING.now_ms], '', '', 0, {}, {}, opening[OPENING.actor], '', '', {}, {}, '', 0, '' }
+  opening[OPENING.now_ms], opening[OPENING.now_ms], '', '', 0, {}, {}, opening[OPENING.actor], '', '', {}, {}, '', 0, '', 0 }
 local due_ms = 0
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   local until_ms = bucket[BUCKET.until_ms]

@@ -70,7 +70,7 @@ if changed_any then
   local account_packed = cmsgpack.pack(account)
   local record = { 1, 'sweep', account[ACCOUNT.id], account[ACCOUNT.currency], session and session[SESSION.subscriber] or '',
     session_id, session and session[SESSION.service] or '', 0, now_ms, now_ms, '', '', 0, entries, usages, '', reason, '',
-    crossings, {}, '', 0, '' }
+    crossings, {}, '', 0, '', session and session[SESSION.incarnation] or 0 }
   local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed, 's', session_packed)
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account_packed)

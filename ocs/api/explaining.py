@@ -43,13 +43,13 @@ PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] 
 
 def told(pieces: Sequence[Piece]) -> list[schema.PieceExplained]:
     """All pieces of a session, line by line, in their order."""
-    lines: dict[tuple[int, int, int], list[Piece]] = {}
+    lines: dict[tuple[int, int, int, int], list[Piece]] = {}
     for piece in pieces:
         if piece.used > 0:
             key = (
-                (-1, -1, piece.line)
+                (-1, -1, -1, piece.line)
                 if piece.phase == Phase.EVENT
-                else (piece.rating_group, piece.service_id, piece.part)
+                else (piece.incarnation, piece.rating_group, piece.service_id, piece.part)
             )
             lines.setdefault(key, []).append(piece)
     stories: dict[tuple[int, int, int], Told] = {}
@@ -72,6 +72,7 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
     return schema.PieceExplained(
         usage=f"{piece.epoch}-{piece.n}/{piece.line}",
         time=time_of(piece.at_ms),
+        incarnation=piece.incarnation,
         phase=PHASES[piece.phase],
         service=piece.service,
         rating_group=None if piece.rating_group < 0 else piece.rating_group,

@@ -255,6 +255,7 @@ async def list_ledger(call: Call) -> Reply:
             counter_account=entry["counter_account"],
             why=entry["why"],
             session=entry["session"] or "",
+            incarnation=entry["incarnation"] or 0,
             service=entry["service"] or "",
             subscriber=entry["subscriber"] or "",
             actor=entry["actor"] or "",

@@ -34,7 +34,9 @@ from tariffs.tariff import Rated
 from tariffs.units import Kind, TooLarge
 
 FACTS: Final = tuple(
-    field for field in Inputs.__struct_fields__ if field not in ("service", "attributes", "time_zone", "subscriber")
+    field
+    for field in Inputs.__struct_fields__
+    if field not in ("service", "attributes", "time_zone", "subscriber", "lines")
 )
 UNITS: Final[dict[str, Kind]] = {"octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS}
 NAMES: Final[dict[Kind, schema.Unit]] = {Kind.OCTETS: "octets", Kind.SECONDS: "seconds", Kind.UNITS: "units"}

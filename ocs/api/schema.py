@@ -213,6 +213,8 @@ class LedgerEntry(Struct, frozen=True):
     counter_account: str
     why: str
     session: str
+    incarnation: int
+    """How often its Session-Id was begun; 0: no session."""
     service: str
     subscriber: str
     actor: str
@@ -294,6 +296,12 @@ class SessionLine(Struct, frozen=True):
 
 class Session(Struct, frozen=True):
     id: str
+    """Names it in this API."""
+    session_id: str
+    """As the network says it."""
+    sub_session_id: int | None
+    incarnation: int
+    """How often the Session-Id was begun: a client may use it again."""
     account: str
     subscriber: str
     service: str

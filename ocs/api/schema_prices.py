@@ -105,6 +105,8 @@ class PieceExplained(Struct, frozen=True):
     usage: str
     """Its reference: "<epoch>-<n>/<line>"."""
     time: Time
+    incarnation: int
+    """How often its Session-Id was begun; 0: no session."""
     phase: Literal["start", "update", "stop", "event", "record"]
     service: str
     rating_group: int | None

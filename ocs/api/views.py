@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from balances import ops
+from balances import keys, ops
 from balances.packing import unpack_ladder
 from ocs.api import schema
 from ocs.api.desk import settled
@@ -142,8 +142,12 @@ def subscriber_view(subscriber: Subscriber) -> schema.Subscriber:
 
 def session_view(account: ops.Account, session: ops.Session) -> schema.Session:
     money_buckets = {bucket.id for bucket in account.buckets if bucket.kind == Kind.MONEY}
+    name = keys.session_name(session.id)
     return schema.Session(
         id=session.id,
+        session_id=name.session_id,
+        sub_session_id=name.sub_session,
+        incarnation=session.incarnation,
         account=account.id,
         subscriber=session.subscriber,
         service=session.service,

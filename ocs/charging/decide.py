@@ -146,6 +146,7 @@ def to_charge(
         idle_ms=settings.idle_ms,
         single=request.style is Style.COMMAND,
         flags=flags,
+        seek=phase is Phase.UPDATE or phase is Phase.STOP,
     )
     if phase is Phase.EVENT:
         charge.once_key = keys.event_key(session, request.number, request.end_to_end if reused else None)
@@ -318,6 +319,7 @@ def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tu
     charge, context = to_charge(
         request, service, nobody, [unpriced] * len(request.lines), request.inputs, settings, now_ms, 0
     )
+    charge.seek = False
     for ask in charge.asks:
         ask.asked = -1
         if any(max(report.money, report.octets, report.seconds, report.units) > 0 for report in ask.reports):

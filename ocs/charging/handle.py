@@ -14,7 +14,7 @@ import msgspec
 
 from balances.facts import of_line
 from balances.keys import AccountKeys, renumbered
-from balances.ops import NO_BLOB, Action, Charge, Once, Outcome, Phase, Reply, Result, blob, packed
+from balances.ops import NO_BLOB, Action, Charge, Flag, Once, Outcome, Phase, Reply, Result, blob, packed
 from balances.wire import Lost, NotSent
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
@@ -32,8 +32,8 @@ from tariffs.rating import Quote, rate
 from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX
 
-ATTEMPTS: Final = 4
-"""Of one charge: an account may have to be restored, and a profile reloaded, each of which may happen once more."""
+ATTEMPTS: Final = 6
+"""Of one charge: an account may have to be restored, a profile reloaded, a session sought, and some of it again."""
 
 UNSERVED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no service is configured for the context")
 
@@ -48,6 +48,9 @@ class Profiles(Protocol):
     def get(self, identity: str) -> Profile | None:
         """The profile if it is at hand."""
 
+    def of(self, identities: tuple[str, ...]) -> Profile | None:
+        """Of the first of these that anybody has, if that is at hand."""
+
     def load(self, identities: Sequence[str]) -> Awaitable[Profile | None]:
         """Read anew: of the first of these that anybody has; None: nobody has one. A NotSent while the projection of
         master data is not complete: then it cannot be known."""
@@ -59,6 +62,10 @@ class Store(Protocol):
     def where(self, session: str) -> Awaitable[tuple[str, str] | None]:
         """(account, subscriber) of a session."""
 
+    @property
+    def opened_ms(self) -> int:
+        """When the store was opened last."""
+
 
 class Shop:
     """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
@@ -66,13 +73,15 @@ class Shop:
     facts                      what sessions told before, as far as this worker knows
     restore(account)           bring an account Redis does not have back from PostgreSQL (SUSPENSE: make it)
     session_known(session)     (account, subscriber) of a session, from PostgreSQL, or None
+    request_known(charge)      the packed Outcome PostgreSQL remembers of a request of a session, or None
     event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
     jitter()                   0 to 1000
     """
 
     __slots__ = (
-        "catalog", "event_known", "facts", "jitter", "profiles", "restore", "session_known", "settings", "store",
-    )  # fmt: skip
+        *("catalog", "event_known", "facts", "jitter", "profiles", "request_known", "restore", "session_known"),
+        *("settings", "store"),
+    )
 
     def __init__(
         self,
@@ -83,11 +92,13 @@ class Shop:
         settings: Settings,
         restore: Callable[[str], Awaitable[object]],
         session_known: Callable[[str], Awaitable[tuple[str, str] | None]],
+        request_known: Callable[[Charge], Awaitable[bytes | None]],
         event_known: Callable[[str, str], Awaitable[bytes | None]],
         jitter: Callable[[], int],
     ) -> None:
         self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
         self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
+        self.request_known = request_known
         self.facts = Remembered()
 
 
@@ -98,7 +109,8 @@ async def handle(
     there is too much to do, and only an emergency is served (charging.md 11)."""
     try:
         service = shop.settings.services.by_name.get(request.inputs.service, UNKNOWN)
-        if request.phase is Phase.START or request.phase is Phase.EVENT:  # what was used is settled all the same
+        if request.phase is Phase.EVENT or (request.phase is Phase.START and not has_use(request)):
+            # What was used is settled all the same.
             if service is UNKNOWN:
                 why = f"no service is configured for the context {request.inputs.service_context!r}"
                 return ChargingAnswer(Result.RATING_FAILED, reason=why, fault=Fault.SERVICE)
@@ -122,30 +134,36 @@ async def handle(
 
 
 async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile | None, tuple[str, ...]]:
-    """Who it is about, and the identities to ask for again. All identities of a request are of one subscriber, so the
-    first one at hand will do."""
-    profiles, names = shop.profiles, request.identities
-    profile = None
-    for identity in names:
-        profile = profiles.get(identity)
-        if profile is not None:
-            break
-    if profile is None and names:
-        profile = await profiles.load(names)
-    if request.phase is not Phase.UPDATE and request.phase is not Phase.STOP:
-        return profile, names
-    if profile is not None and not (profile.moved_ms and now_ms - profile.moved_ms < shop.settings.moved_ms):
-        return profile, names
-    # It names nobody, or somebody who is gone, or who moved to another account: the session knows who pays, and
-    # settlement always goes there.
-    session = session_key(request, shop.settings)
-    found = await shop.store.where(session) or await shop.session_known(session)
-    if found is None:
-        return profile, names
-    account, subscriber = found
-    if profile is None or profile.subscriber != subscriber:
-        names = (f"subscriber:{subscriber}",)
-        profile = profiles.get(names[0]) or await profiles.load(names)
+    """Who it is about, and the identities to ask for again: the first of them that anybody has says it."""
+    names = request.identities
+    profile = (shop.profiles.of(names) or await shop.profiles.load(names)) if names else None
+    if profile is None and request.phase in (Phase.UPDATE, Phase.STOP):
+        found = await _opening(request, shop, session_key(request, shop.settings), now_ms)
+        if found is not None:
+            return await _payer(shop, *found)
+    return profile, names
+
+
+async def _opening(
+    request: ChargingRequest, shop: Shop, session: str, now_ms: int, but: str = ""
+) -> tuple[str, str] | None:
+    """(account, subscriber) that a session was opened for, where that is not the account `but`, which does not have it.
+    PostgreSQL is asked only for what Redis may not know (charging.md 5)."""
+    place = await shop.store.where(session)
+    if place is not None and place[0] != but:
+        return place
+    remembered_ms = now_ms - shop.settings.remember_ms + shop.settings.event_ahead_ms
+    old = request.event_ms is not None and request.event_ms < remembered_ms
+    if request.resend or old or shop.store.opened_ms > now_ms - shop.settings.remember_ms:
+        return await shop.session_known(session)
+    return None
+
+
+async def _payer(shop: Shop, account: str, subscriber: str) -> tuple[Profile, tuple[str, ...]]:
+    """The subscriber of an open session, with the account that pays for it, and its name; settled without a price where
+    the subscriber is gone."""
+    names = (f"subscriber:{subscriber}",)
+    profile = shop.profiles.get(names[0]) or await shop.profiles.load(names)
     if profile is None:
         return Profile(subscriber, account, EXACT_MAX, "", "", ()), ()
     return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), names
@@ -168,13 +186,15 @@ async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> Charging
 async def _charge(
     request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
 ) -> ChargingAnswer | Busy:
-    jitter, original = shop.jitter(), NO_BLOB
+    jitter, original, flags, seek, named = shop.jitter(), NO_BLOB, 0, True, profile.subscriber
     told, facts = _facts(request, shop)
 
     def rated() -> tuple[Quote, Charge, bytes]:
         quote, inputs = _quote(request, shop, service, profile, facts, now_ms)
         charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
         charge.told, charge.facts, charge.original = packed(told.packed), packed(facts.packed), original
+        charge.flags |= flags
+        charge.seek = charge.seek and seek
         return quote, charge, context
 
     quote, charge, context = rated()
@@ -191,20 +211,34 @@ async def _charge(
                     shop.facts.forget(charge.session)
                 elif done == "ok" and request.phase is not Phase.EVENT:
                     shop.facts.keep(charge.session, facts)
-                return to_answer(request, service, profile, quote, _outcome(reply.outcome), charge)
+                answer = to_answer(request, service, profile, quote, _outcome(reply.outcome), charge)
+                return msgspec.structs.replace(answer, marks=reply.marks) if reply.marks else answer
             case "absent":
-                await shop.restore(profile.account)
+                await shop.restore(charge.account)
+                continue
             case "stale":
                 newer = await shop.profiles.load(names) if names else None
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await _nobody(request, shop, now_ms)
                 profile = _still_paid(profile, newer, request.phase)
-                quote, charge, context = rated()
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
-                quote, charge, context = rated()
+            case "elsewhere":  # nothing was written; settlement goes to where the session was opened
+                found = await _opening(request, shop, charge.session, now_ms, charge.account)
+                if found is None or found[0] == charge.account:
+                    answered = await shop.request_known(charge) if found is not None else None
+                    if answered is not None:
+                        return to_answer(request, service, profile, quote, _outcome(answered), charge)
+                    charge.seek = seek = False
+                    continue
+                profile, names = await _payer(shop, *found)
+                flags |= 0 if profile.subscriber == named else Flag.OTHER_SUBSCRIBER
+            case "other":  # nothing was written; it was opened for another subscriber of the account
+                profile, names = await _payer(shop, charge.account, reply.outcome.decode())
+                flags |= Flag.OTHER_SUBSCRIBER
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
+        quote, charge, context = rated()
     return Busy("the account is away, or changes faster than it can be read")
 
 

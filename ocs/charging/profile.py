@@ -28,7 +28,6 @@ class Profile(msgspec.Struct, array_like=True, frozen=True):
     barred: bool = False
     """The subscriber, not the account, is refused (4010)."""
     moved_ms: int = 0
-    """When the paying account changed last, 0 for never: open sessions stay with the account they began with, so for
-    a while reports are looked up by session."""
+    """When the paying account changed last, 0 for never: open sessions stay with the account they began with."""
     attributes: dict[str, str] = {}
     """What tariffs may ask of the subscriber: segment, contract, entitlements."""

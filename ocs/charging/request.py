@@ -183,6 +183,8 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     """CC-Session-Failover."""
     tariff: str = ""
     """PRICE: tariff, version and rows that say it."""
+    marks: int = 0
+    """What was unusual about the request (balances.ops.Flag), to be counted for its sender."""
 
 
 class Busy(msgspec.Struct, frozen=True):

@@ -49,5 +49,3 @@ class Settings(msgspec.Struct, frozen=True):
     """... and this much behind (charging.md section 6)."""
     refund_until_ms: int = 30 * 86_400_000
     """How long units can be used that a refund gives back to a bucket that is gone."""
-    moved_ms: int = 3 * 86_400_000
-    """How long after a change of account reports are looked up by session."""

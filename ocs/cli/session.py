@@ -42,7 +42,7 @@ def show_session(server: Remote, name: str, as_json: bool) -> None:
     """A session, with what each line used and holds."""
 
     def table(found: Any) -> None:
-        names = ("account", "subscriber", "service", "state", "peer", "via", "opened", "touched")
+        names = ("account", "subscriber", "service", "state", "incarnation", "peer", "via", "opened", "touched")
         facts(f"session {found['id']}", [(name, found[name]) for name in names])
         columns = ("group", "service", "unit", "used", "granted", "debited", "held", "until", "tariff")
         lines = [

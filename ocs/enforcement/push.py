@@ -45,6 +45,7 @@ def receipts(push: str) -> str:
 async def push(redis: Redis, kind: str, session: Session, rating_group: int | None = None) -> Receipt:
     """`rar` or `asr` for that session, and what became of it."""
     asked = Push(secrets.token_hex(8), kind, session.id, session.peer, session.realm, session.via, rating_group)
+    asked.incarnation = session.incarnation
     async with redis.pubsub() as heard:
         await heard.subscribe(receipts(asked.id))
         workers = await redis.publish(keys.PUSH, msgspec.msgpack.encode(asked))

@@ -42,6 +42,12 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         kind=kind,
         actor=kind,
     )
+    if found.sessions:  # before they are there, so that whoever finds a session finds where it is
+        pipe = redis.pipeline(transaction=False)
+        for session in found.sessions:
+            if session.subscriber:
+                pipe.set(keys.where(session.id), keys.place(account, session.subscriber), nx=session.forget_ms > 0)
+        await pipe.execute()
     return (await store.open(account, opening).wait()).status
 
 

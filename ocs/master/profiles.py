@@ -30,14 +30,20 @@ class Profiles:
     def __init__(self, redis: Redis, kept_max: int = 50_000) -> None:
         self._redis = redis
         self._kept_max = kept_max
-        self._kept: OrderedDict[str, Profile] = OrderedDict()
+        self._kept: OrderedDict[str | tuple[str, ...], Profile] = OrderedDict()
 
-    def get(self, identity: str) -> Profile | None:
-        """The profile if it is at hand."""
+    def get(self, identity: str | tuple[str, ...]) -> Profile | None:
+        """The profile if it is at hand, by an identity or by all that a request named."""
         found = self._kept.get(identity)
         if found is not None:
             self._kept.move_to_end(identity)
         return found
+
+    def of(self, identities: tuple[str, ...]) -> Profile | None:
+        """The profile of the first of these that anybody has, if it is at hand. Two of them may be of two subscribers:
+        who pays must not depend on which of them is at hand."""
+        first = self.get(identities[0])
+        return first if first is not None or len(identities) == 1 else self.get(identities)
 
     def load(self, identities: Sequence[str]) -> Pending[Profile | None]:
         """Of the first of these that anybody has, from Redis, and kept; None: nobody has one. NotSent: the master data
@@ -74,15 +80,18 @@ class Profiles:
                     loaded.fail(NotSent(f"a profile in Redis cannot be read: {why}"))
                     return
                 self._keep(identity, found)
+                if identity != identities[0]:
+                    self._keep(tuple(identities), found)
                 loaded.resolve(found)
                 return
             self._kept.pop(identity, None)
+        self._kept.pop(tuple(identities), None)
         if projected is None:
             loaded.fail(NotSent("the master data is not in Redis yet"))
         else:
             loaded.resolve(None)
 
-    def _keep(self, identity: str, profile: Profile) -> None:
+    def _keep(self, identity: str | tuple[str, ...], profile: Profile) -> None:
         self._kept[identity] = profile
         self._kept.move_to_end(identity)
         if len(self._kept) > self._kept_max:

@@ -63,6 +63,8 @@ class Piece(NamedTuple):
     """JSON: those its steps depend on, as they stood before it."""
     inputs: str | None
     """JSON of tariffs.inputs.Inputs."""
+    incarnation: int
+    """How often the Session-Id was begun."""
     seq: int | None
     """Number of the entry in the account; None: nothing was paid."""
     bucket: int | None
@@ -76,6 +78,7 @@ class Piece(NamedTuple):
 _AT: Final = {name: place for place, name in enumerate(Piece._fields)}
 ACCOUNT, EPOCH, N = _AT["account"], _AT["epoch"], _AT["n"]
 CURRENCY, SESSION, PHASE, AT_MS = _AT["currency"], _AT["session"], _AT["phase"], _AT["at_ms"]
+INCARNATION = _AT["incarnation"]
 GROUP, SERVICE_ID, PART, UNIT = _AT["rating_group"], _AT["service_id"], _AT["part"], _AT["unit"]
 USED, SUSPENSE, TOTAL, COST, GRANTED = _AT["used"], _AT["suspense"], _AT["total"], _AT["cost"], _AT["granted"]
 RESULT, TAG, LADDER, COUNTERS, INPUTS = _AT["result"], _AT["tag"], _AT["ladder"], _AT["counters"], _AT["inputs"]
@@ -87,8 +90,8 @@ Entry = Sequence[Any]
 """The last five fields of a Piece: a further entry that pays it."""
 Charged = tuple[Row, Sequence[Entry]]
 
-LineKey = tuple[str, str, int, int, int]
-"""Account, session, rating group, service identifier, part."""
+LineKey = tuple[str, str, int, int, int, int]
+"""Account, session, incarnation, rating group, service identifier, part."""
 Call = tuple[str, int, int]
 """Account, epoch, n."""
 
@@ -136,8 +139,8 @@ class Replay:
 
     def _begin(self, account: str) -> None:
         self._account = account
-        self._lines: dict[tuple[str, int, int, int], Line] = {}
-        self._groups: dict[tuple[str, int, int], list[Line]] = {}
+        self._lines: dict[tuple[str, int, int, int, int], Line] = {}
+        self._groups: dict[tuple[str, int, int, int], list[Line]] = {}
         self._counters = Counters()
         self._events = Events()
 
@@ -152,7 +155,7 @@ class Replay:
             if used < 0 or row[COST] < 0:
                 wanted.originals.append(row)
             elif phase in (UPDATE, STOP) or row[GRANTED]:
-                key = (row[SESSION], row[GROUP], row[SERVICE_ID], row[PART])
+                key = (row[SESSION], row[INCARNATION], row[GROUP], row[SERVICE_ID], row[PART])
                 if used and key not in granted:
                     granted.add(key)
                     if self._replaced(row[TAG]):
@@ -211,17 +214,17 @@ class Replay:
         """Lines of sessions that have ended: a late report is one of a line that began before."""
         self._lines = {key: line for key, line in self._lines.items() if not line.ended}
         self._groups = {}
-        for (session, group, _, part), line in self._lines.items():
-            self._groups.setdefault((session, group, part), []).append(line)
+        for (session, incarnation, group, _, part), line in self._lines.items():
+            self._groups.setdefault((session, incarnation, group, part), []).append(line)
 
     # --- sessions
 
     def _line(self, row: Row, grants: Mapping[LineKey, Grant]) -> Line:
-        session, group, service_id, part = row[SESSION], row[GROUP], row[SERVICE_ID], row[PART]
-        key = (session, group, service_id, part)
+        of, group, service_id, part = (row[SESSION], row[INCARNATION]), row[GROUP], row[SERVICE_ID], row[PART]
+        key = (*of, group, service_id, part)
         line = self._lines.get(key)
         if line is None:
-            beside = self._groups.setdefault((session, group, part), [])
+            beside = self._groups.setdefault((*of, group, part), [])
             if service_id < 0:  # a report naming only the rating group is of its only live line
                 stands = row[TOTAL] - row[USED]
                 live = [one for one in beside if one.grant is not None and one.total == stands]

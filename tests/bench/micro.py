@@ -139,7 +139,9 @@ def _pure() -> dict[str, float]:
     head, when, keys = ids(1), stamp(0), AccountKeys("a-0000000")
 
     class Shelf:
-        def get(self, identity: str) -> Profile:
+        opened_ms = 0
+
+        def of(self, identities: tuple[str, ...]) -> Profile:
             return profile
 
         def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Ready:
@@ -154,6 +156,7 @@ def _pure() -> dict[str, float]:
         settings=world.settings,
         restore=Ready,
         session_known=lambda session: Ready(None),
+        request_known=lambda charge: Ready(None),
         event_known=lambda account, key: Ready(None),
         jitter=lambda: 0,
     )

@@ -103,7 +103,14 @@ class Fill:
         account = f"a-{number:07d}"
         self.subscriber = f"s-{number:07d}"
         self.named = {"account": account, "epoch": 1, "shard": keys.shard_of(account), "currency": "EUR"}
-        self.named |= {"subscriber": self.subscriber, "flags": 0, "suspense": 0, "service_id": -1, "part": 0}
+        self.named |= {
+            "subscriber": self.subscriber,
+            "flags": 0,
+            "suspense": 0,
+            "service_id": -1,
+            "part": 0,
+            "incarnation": 1,
+        }
         self.seq, self.balance, self.month = 1, 20_000_000, 0
         self.n += 1
         call = dict.fromkeys(CALL_COLUMNS) | self.named | {"n": self.n, "position": self.n, "session": ""}

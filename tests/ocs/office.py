@@ -66,6 +66,7 @@ class Office:
             settings=Settings(event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS),
             restore=self._absent,
             session_known=self._absent,
+            request_known=self._absent,
             event_known=self._absent,
             jitter=lambda: 0,
         )

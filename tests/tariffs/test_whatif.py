@@ -328,7 +328,7 @@ def test_a_line_that_had_begun_is_placed_and_its_grant_looked_up() -> None:
     prices = Prices({"t": (draft(FLAT.replace("0.01", "0.03")),)}, {}, exchanges_none(), {})
     late = Replay(prices, known)
     ((line, row),) = late.wants(pieces[2:]).grants.items()
-    assert line == ("a1", "gw.example.net;1;1", 10, -1, 0)
+    assert line == ("a1", "gw.example.net;1;1", 1, 10, -1, 0)
     before = pieces[1][0]
     assert row[engine.N] == before[engine.N] + 1
     grant = Grant(*(before[place] for place in (

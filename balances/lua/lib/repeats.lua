@@ -10,13 +10,69 @@ local function judge(charge, known)
   for _, answer in ipairs(known) do
     if answer[ANSWER.key] ~= charge[CHARGE.key] then -- another request
     elseif answer[ANSWER.fingerprint] == fingerprint then
-      if answer[ANSWER.moved] or answer[ANSWER.end_to_end] == end_to_end then return answer[ANSWER.outcome], false, 0 end
-      return nil, false, 0
+      if answer[ANSWER.end_to_end] == end_to_end then return answer[ANSWER.outcome], false, 0 end
+      if not answer[ANSWER.moved] then return nil, false, 0 end
+      return answer[ANSWER.outcome], false, charge[CHARGE.resend] and 0 or FLAG.EQUAL
     elseif not other or answer[ANSWER.end_to_end] == end_to_end then other = answer end
   end
   if not other then return nil, false, 0 end
-  if charge[CHARGE.resend] or other[ANSWER.end_to_end] == end_to_end then return other[ANSWER.outcome], true, 0 end
+  if charge[CHARGE.resend] or other[ANSWER.end_to_end] == end_to_end then
+    return other[ANSWER.outcome], true, FLAG.CONFLICT
+  end
   return nil, false, FLAG.RENUMBERED
+end
+
+-- The answers of this incarnation under the key of the request, and whether one was to its End-to-End-Id.
+local function known_answers(charge, session)
+  local key, known, same = charge[CHARGE.key], {}, false
+  local function look(packed)
+    if not string.find(packed, key, 1, true) then return end -- unpack few: the key stands in it as it is
+    local answer = cmsgpack.unpack(packed)
+    known[#known + 1] = answer
+    same = same or (answer[ANSWER.key] == key and answer[ANSWER.end_to_end] == charge[CHARGE.end_to_end])
+  end
+  if charge[CHARGE.phase] == PHASE.START then look(session[SESSION.initial]) end
+  for _, packed in ipairs(session[SESSION.answers]) do look(packed) end
+  return known, same
+end
+
+local function is_same(charge, answer, now_ms)
+  return answer[ANSWER.end_to_end] == charge[CHARGE.end_to_end]
+    and (charge[CHARGE.resend] or now_ms - answer[ANSWER.at_ms] <= SAME_MS)
+end
+
+-- What a repeat was answered in an earlier incarnation, nil when it is none (charging.md section 3, incarnations).
+local function former_answer(charge, session, now_ms)
+  for _, packed in ipairs(session[SESSION.former]) do
+    local answer = cmsgpack.unpack(packed)
+    if answer[ANSWER.key] == charge[CHARGE.key] and is_same(charge, answer, now_ms) then return answer end
+  end
+  return nil
+end
+
+-- An INITIAL that is no repeat of the last one begins a new incarnation once something came after that, or for somebody
+-- else (charging.md section 3, incarnations).
+local function is_new(charge, session, now_ms)
+  if charge[CHARGE.phase] ~= PHASE.START or charge[CHARGE.resend] or session[SESSION.initial] == '' then return false end
+  if is_same(charge, cmsgpack.unpack(session[SESSION.initial]), now_ms) then return false end
+  return session[SESSION.reported] or session[SESSION.subscriber] ~= charge[CHARGE.subscriber]
+end
+
+-- Before any use it only replaces what is held, and so does an equal one when that has expired.
+local function holds_again(charge, session, now_ms)
+  return charge[CHARGE.phase] == PHASE.START and not charge[CHARGE.resend] and session[SESSION.initial] ~= ''
+    and session[SESSION.state] == SESSIONSTATE.ABANDONED and not session[SESSION.reported]
+    and not is_same(charge, cmsgpack.unpack(session[SESSION.initial]), now_ms)
+end
+
+-- The answers of an incarnation that ends, before those of earlier ones.
+local function former_of(session)
+  local former = { session[SESSION.initial] }
+  for i = #session[SESSION.answers], 1, -1 do former[#former + 1] = session[SESSION.answers][i] end
+  for _, packed in ipairs(session[SESSION.former]) do
+    if #former < FORMER_KEPT then former[#former + 1] = packed end
+  end
+  return former
 end
 
 local function number_seen(charge, session)

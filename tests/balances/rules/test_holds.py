@@ -75,7 +75,7 @@ def test_parallel_sessions_are_never_granted_the_same_money(opened: Opened) -> N
     assert granted == [300, 300, 300, 100, 0, 0]
     assert world.money == (1_000, 1_000)
     for i in range(6):
-        world.stop(use(granted[i]), session=f"s{i}")
+        world.stop(use(granted[i]), session=f"s{i}", subscriber=f"sub{i}")
     assert world.money == (0, 0)
 
 

@@ -35,12 +35,12 @@ def test_a_late_initial_after_the_termination_holds_nothing(opened: Opened) -> N
     assert world.money == (970, 0)
 
 
-def test_an_initial_after_an_ordinary_termination_holds_nothing(opened: Opened) -> None:
-    """The same when the session was closed in good order and its INITIAL comes under another number."""
+def test_a_retransmitted_initial_after_an_ordinary_termination_holds_nothing(opened: Opened) -> None:
+    """`Only an I of a session whose T came first is late`, but with T set it begins nothing anew either."""
     world = opened(1_000)
     world.start()
     world.stop(use(30))
-    assert world.start(number=5).result == Result.UNABLE
+    assert world.start(number=5, resend=True).result == Result.UNABLE
     assert world.money == (970, 0)
 
 
@@ -83,7 +83,7 @@ def test_a_termination_of_a_refused_session_succeeds(opened: Opened) -> None:
     assert world.start().result == Result.CREDIT_LIMIT
     assert world.stop().result == Result.OK
     world.topup(1_000)
-    assert world.repeat(world.sent[0], end_to_end=7).result == Result.UNABLE
+    assert world.repeat(world.sent[0], end_to_end=7, resend=True).result == Result.UNABLE
     assert world.money == (1_000, 0)
 
 
@@ -123,13 +123,13 @@ def test_another_initial_may_have_the_money_the_first_one_held(opened: Opened) -
     assert world.money == (1_000, 800)
 
 
-def test_an_initial_after_its_updates_keeps_what_was_used(opened: Opened) -> None:
-    """`settles nothing`, and forgets nothing: the price of the line goes on."""
+def test_an_initial_after_its_updates_begins_the_session_again(opened: Opened) -> None:
+    """A new incarnation: its lines begin anew, what was used before is settled."""
     world = opened(1_000)
     world.start()
     world.update(ask(used=70))
     world.start(ask(asked=50), number=9)
-    assert world.stop(use(5)).debited == 75
+    assert world.stop(use(5)).debited == 5
     assert world.money == (925, 0)
 
 

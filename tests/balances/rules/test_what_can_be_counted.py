@@ -236,12 +236,13 @@ def test_nothing_ever_passes_it_and_no_use_is_lost(opened: Opened, seed: int) ->
     every report is charged or set aside to the last unit, and nothing is refused that reports."""
     rng = Random(seed)
     world = opened(0, credit_limit=rng.choice((0, 1, EXACT_MAX)))
+    counts = Count("c", rng.randrange(2))  # units or money: one thing a counter
     for turn in range(40):
         price, block = max(at_the_ends(rng), 1), max(at_the_ends(rng), 1)
         by = Ladder(
             (money(0, block, counter="c", counter_reach=at_the_ends(rng), dues=1), money(price, block, dues=1)),
             (Dues(fee=rng.choice((0, at_the_ends(rng))), most=rng.choice((0, 0, 0, at_the_ends(rng)))),),
-            (Count("c", rng.randrange(2)),),
+            (counts,),
         )
         session, used = f"s{rng.randrange(4)}", at_the_ends(rng)
         match rng.randrange(6):

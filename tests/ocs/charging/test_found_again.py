@@ -26,8 +26,9 @@ def answered(world: World, request: Any) -> Any:
 
 
 def test_a_session_of_a_store_that_came_back_is_found_in_postgres() -> None:
-    """nothing-is-lost.md rule 8: the account and its sessions are restored, `where:` is not."""
+    """nothing-is-lost.md rule 8: until the account is restored, and `where:` with it."""
     world = World()
+    world.opened_ms = world.now_ms - 1_000
     world.send(I, **lines(mscc(10, ask={})))
     world.sessions_known, world.wheres = dict(world.wheres), {}
     report = lines(mscc(10, ask={}, used={"cc_total_octets": MB}))

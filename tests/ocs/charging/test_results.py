@@ -164,7 +164,7 @@ def test_use_reported_for_nobody_is_on_record() -> None:
     world = World()
     answer = world.send(T, subscription_id=(IMSI,), **lines(mscc(10, used={"cc_total_octets": 5 * MB})))
     assert answer.result_code == 5002
-    assert world.seen == ["load imsi:001010000000001", "where", "session_known", "restore ~suspense"]
+    assert world.seen == ["load imsi:001010000000001", "where", "restore ~suspense"]
     (charge,) = world.charged[-1:]
     assert (charge.account, charge.asks[0].reports[0].octets) == ("~suspense", 5 * MB)
     (usage,) = world.model.ledger[-1].record.usages

@@ -61,6 +61,8 @@ class World:
         self.seen: list[str] = []
         self.charged: list[ops.Charge] = []
         self.now_ms = NOW_MS
+        self.opened_ms = 0
+        self.requests_known: dict[tuple[str, str], bytes] = {}
         settings = Settings(
             services=service_table({}, services or {}),
             clients={name.replace("_", "."): client for name, client in clients.items()},
@@ -72,6 +74,7 @@ class World:
             settings=settings,
             restore=self._restore,
             session_known=self._session_known,
+            request_known=self._request_known,
             event_known=self._event_known,
             jitter=lambda: 0,
         )
@@ -105,6 +108,10 @@ class World:
 
     def get(self, identity: str) -> Profile | None:
         return self.at_hand.get(identity)
+
+    def of(self, identities: tuple[str, ...]) -> Profile | None:
+        first = next((identity for identity in identities if identity in self.known), None)
+        return self.at_hand.get(first) if first else None
 
     def load(self, identities: Sequence[str]) -> Pending[Profile | None]:
         self.seen.append(f"load {' '.join(identities)}")
@@ -140,6 +147,10 @@ class World:
     def _session_known(self, session: str) -> Pending[tuple[str, str] | None]:
         self.seen.append("session_known")
         return ready(self.sessions_known.get(session))
+
+    def _request_known(self, charge: ops.Charge) -> Pending[bytes | None]:
+        self.seen.append("request_known")
+        return ready(self.requests_known.get((charge.session, charge.key)))
 
     def _event_known(self, account: str, key: str) -> Pending[bytes | None]:
         self.seen.append("event_known")

@@ -27,7 +27,7 @@ from tests.tariffs.traffic import Traffic
 DAY_MS = 86_400_000
 
 
-async def nothing(*_: str) -> None:
+async def nothing(*_: object) -> None:
     return None
 
 
@@ -49,6 +49,7 @@ class Network:
             settings=Settings(services=service_table({}, {})),
             restore=nothing,
             session_known=nothing,
+            request_known=nothing,
             event_known=nothing,
             jitter=lambda: 0,
         )

@@ -1,0 +1,120 @@
+"""What was seen before: answers that repeats get again, numbers that were charged, incarnations of a session. Twin of
+lua/lib/repeats.lua (charging.md section 3)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from balances import ops
+from balances.books import Books
+from balances.ops import Charge, Flag, Line, Phase, Result, Session, SessionState
+from balances.packing import unpack_answer
+
+_encode = msgspec.msgpack.encode
+
+
+def fresh_session(charge: Charge, now_ms: int) -> Session:
+    of = (charge.session, charge.subscriber, charge.service, 0, charge.peer, charge.realm, charge.via)
+    return Session(ops.FORMAT, *of, now_ms, now_ms, 0, 0, [], [], [], former=[])
+
+
+def abandoned(line: Line, now_ms: int) -> ops.Usage:
+    of = (line.rating_group, line.service_id, line.unit)
+    return ops.Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, part=line.part)
+
+
+def known_answers(charge: Charge, session: Session) -> tuple[list[ops.Answer], bool]:
+    """The answers of this incarnation under the key of the request, and whether one was to its End-to-End-Id."""
+    packed = [session.initial] if charge.phase == Phase.START and ops.blob(session.initial) else []
+    known = [answer for answer in map(unpack_answer, packed + session.answers) if answer.key == charge.key]
+    return known, any(answer.end_to_end == charge.end_to_end for answer in known)
+
+
+def _is_same(charge: Charge, answer: ops.Answer, now_ms: int) -> bool:
+    return answer.end_to_end == charge.end_to_end and (charge.resend or now_ms - answer.at_ms <= ops.SAME_MS)
+
+
+def former_answer(charge: Charge, session: Session, now_ms: int) -> ops.Answer | None:
+    """What a repeat was answered in an earlier incarnation, None when it is none: within four minutes the End-to-End-Id
+    says so, and with T for as long as the answer is kept."""
+    for answer in map(unpack_answer, session.former):
+        if answer.key == charge.key and _is_same(charge, answer, now_ms):
+            return answer
+    return None
+
+
+def _is_another(charge: Charge, session: Session, now_ms: int) -> bool:
+    """An INITIAL that is no repeat of the last one."""
+    if charge.phase != Phase.START or charge.resend or not ops.blob(session.initial):
+        return False
+    return not _is_same(charge, unpack_answer(session.initial), now_ms)
+
+
+def is_new(charge: Charge, session: Session, now_ms: int) -> bool:
+    """It begins a new incarnation once something came after the last one, or for somebody else."""
+    another = _is_another(charge, session, now_ms)
+    return another and (session.reported or session.subscriber != charge.subscriber)
+
+
+def holds_again(charge: Charge, session: Session, now_ms: int) -> bool:
+    """Before any use it only replaces what is held, and so does an equal one when that has expired."""
+    idle = session.state == SessionState.ABANDONED and not session.reported
+    return idle and _is_another(charge, session, now_ms)
+
+
+def ended(books: Books, charge: Charge, session: Session) -> Session:
+    """The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers."""
+    for line in session.lines:
+        if line.due_ms:
+            books.usages.append(abandoned(line, books.now_ms))
+            books.release(line, charge.event_ms)
+    begun = fresh_session(charge, books.now_ms)
+    begun.incarnation = session.incarnation + 1
+    begun.former = [session.initial, *reversed(session.answers), *session.former][: ops.FORMER_KEPT]
+    return begun
+
+
+def remember(session: Session, charge: Charge, outcome: bytes, now_ms: int, *, moved: bool, late: bool) -> None:
+    """Keep the answer and the number. late: an INITIAL after its TERMINATION, which begins nothing."""
+    of = (charge.key, charge.fingerprint, charge.end_to_end, moved, ops.packed(outcome), now_ms)
+    answer = ops.packed(_encode(ops.Answer(*of)))
+    if charge.phase == Phase.START and not late:
+        session.initial = answer
+    else:
+        session.answers = [
+            kept
+            for kept in session.answers
+            if ((one := unpack_answer(kept)).key, one.fingerprint) != (charge.key, charge.fingerprint)
+        ]
+        session.answers.append(answer)
+        del session.answers[: -ops.ANSWERS_KEPT]
+    session.reported |= charge.phase != Phase.START
+    if moved and charge.countable:
+        remember_number(session.seen, _number(charge))
+
+
+def _number(charge: Charge) -> int:
+    return charge.phase * 2**32 + charge.number
+
+
+def number_seen(charge: Charge, session: Session) -> bool:
+    pairs = zip(session.seen[::2], session.seen[1::2], strict=True)
+    return charge.countable and any(low <= _number(charge) <= high for low, high in pairs)
+
+
+def remember_number(seen: list[int], number: int) -> None:
+    """Add a number to flat, sorted, disjoint intervals."""
+    at = 0
+    while at < len(seen) and seen[at + 1] < number - 1:
+        at += 2
+    if at < len(seen) and seen[at] <= number + 1:
+        seen[at], seen[at + 1] = min(seen[at], number), max(seen[at + 1], number)
+        if at + 2 < len(seen) and seen[at + 2] <= seen[at + 1] + 1:
+            seen[at + 1] = seen[at + 3]
+            del seen[at + 2 : at + 4]
+    else:
+        seen[at:at] = [number, number]
+        if (
+            len(seen) > 2 * ops.INTERVALS_MAX
+        ):  # the gap longest ago counts as seen: better not charged than charged twice
+            del seen[1:3]
