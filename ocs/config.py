@@ -24,6 +24,9 @@ from ocs.patterns import in_words, looks
 from ocs.values import EMBEDDED, EMPTY, Listen, Secret, missing_in
 from tariffs.units import EXACT_MAX
 
+OF_COMMANDS = ("OCS_URL", "OCS_TOKEN", "OCS_TOKEN_FILE")
+"""In the environment: which server the other commands talk to (ocs/cli/remote.py). No keys of the configuration."""
+
 DEFAULT_FILE = Path("ocs.toml")
 """Read when it exists and no other is named."""
 
@@ -366,7 +369,7 @@ def load(
     if file is not None:
         tree = _read_file(file)
     for name, text in sorted((os.environ if environ is None else environ).items()):
-        if name.startswith("OCS_"):
+        if name.startswith("OCS_") and name not in OF_COMMANDS:
             _put(tree, name.removeprefix("OCS_").lower().replace("__", "."), text, origin, f"environment {name}")
     for override in overrides:
         key, equals, text = override.partition("=")

@@ -50,8 +50,25 @@ LEDGER: Final = """
         COALESCE(c.subscriber, u.subscriber) AS subscriber, COALESCE(c.incarnation, u.incarnation) AS incarnation
     FROM ledger_entries e LEFT JOIN calls c USING (shard, epoch, n)
         LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
-    WHERE e.account = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3
+    WHERE e.account = $1 AND e.seq > $2 AND e.seq < $3 AND ($4::bigint IS NULL OR e.at_ms >= $4)
+        AND ($5::bigint IS NULL OR e.at_ms < $5) AND ($6::int IS NULL OR e.kind = $6)
+        AND ($7::text IS NULL OR e.why = $7)
+    ORDER BY e.seq {order} LIMIT $8
 """
+
+
+class Entries(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries of an account are wanted; None: any."""
+
+    after_seq: int
+    before_seq: int
+    from_ms: int | None
+    until_ms: int | None
+    kind: int | None
+    why: str | None
+    newest_first: bool
+    limit: int
+
 
 BY_HAND: Final = ops.State.OPERATOR | ops.State.BARRED | ops.State.FRAUD
 
@@ -180,8 +197,18 @@ class Desk:
             raise in_quarantine(account) from None
         return msgspec.msgpack.decode(packed, type=ops.Once) if packed is not None else None
 
-    async def ledger(self, account: str, after_seq: int, limit: int) -> Sequence[Record]:
-        entries: Sequence[Record] = await self.pool.fetch(LEDGER, account, after_seq, limit)
+    async def ledger(self, account: str, wanted: Entries) -> Sequence[Record]:
+        entries: Sequence[Record] = await self.pool.fetch(
+            LEDGER.format(order="DESC" if wanted.newest_first else "ASC"),
+            account,
+            wanted.after_seq,
+            wanted.before_seq,
+            wanted.from_ms,
+            wanted.until_ms,
+            wanted.kind,
+            wanted.why,
+            wanted.limit,
+        )
         return entries
 
     # ---- sessions

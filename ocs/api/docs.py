@@ -33,6 +33,10 @@ def page(operations: Sequence[Operation]) -> str:
         '<h1>ocs API</h1><p>JSON. Money is decimal strings (<code>"12.345678"</code>), times are RFC 3339. Send'
         " <code>Authorization: Bearer &lt;token&gt;</code>; the token of the first start is in"
         " <code>&lt;data&gt;/admin.token</code>. All types: <a href=/openapi.json>/openapi.json</a> (OpenAPI 3.1).</p>"
+        "<p>With curl: <code>curl -H \"Authorization: Bearer $(cat ocs-data/admin.token)\" -H 'Idempotency-Key: 1'"
+        ' -d \'{"amount": "5.00"}\' http://127.0.0.1:8080/v1/accounts/demo-1/topups</code>. JSON needs no content type;'
+        " documents of tariffs and tables do: <code>-H 'Content-Type: application/toml'"
+        " --data-binary @file.toml</code>.</p>"
         f"<table>{rows}</table><h2>Refusals</h2><p>RFC 9457 problem details; <code>type</code> never changes.</p>"
         f"<table>{problems}</table></html>"
     )

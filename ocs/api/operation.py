@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}")
 KEY: Final = re.compile(r"[!-~]{1,128}")
 ETAG: Final = re.compile(r'"(\d{1,18})"')
+CURL: Final = "application/x-www-form-urlencoded"
+"""What `curl -d` says of any body: where only JSON is taken it is read as that."""
 DOCUMENTS_BYTES_MAX: Final = 64 << 20
 """For tariffs with their files: a price list of the whole world is 8 MB of CSV."""
 
@@ -169,9 +171,11 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
         return raw
     if operation.body is bytes:
         if media_type not in operation.media_types:
-            raise Problem("media-type", f"expected {' or '.join(operation.media_types)}, found {media_type or 'none'}")
+            expected = " or ".join(operation.media_types)
+            how = f"; with curl: -H 'Content-Type: {operation.media_types[0]}'" if media_type in ("", CURL) else ""
+            raise Problem("media-type", f"expected {expected}, found {media_type or 'none'}{how}")
         return raw
-    if media_type not in ("application/json", ""):
+    if media_type not in ("application/json", CURL, ""):
         raise Problem("media-type", f"expected application/json, found {media_type}")
     try:
         return msgspec.json.decode(raw, type=operation.body)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import Meta, Struct
 
 from balances import keys, ops
 from ocs.api import schema
-from ocs.api.desk import BY_HAND, REMEMBER_MS
+from ocs.api.desk import BY_HAND, REMEMBER_MS, Entries
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
-from ocs.api.texts import count_of, micro_of, money, ms_of, time_of
+from ocs.api.texts import Time, count_of, micro_of, money, ms_of, time_of
 from ocs.api.views import KINDS, account_view, posted_view, quantity
 from ocs.charging.currencies import NUMBERS
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow, check_currency
+from ocs.patterns import looks
 from tariffs.units import Kind
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
@@ -33,6 +35,16 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
 
 class LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
     after_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    before_seq: Annotated[int, Meta(ge=1, le=2**53)] = 2**53
+    order: Literal["oldest", "newest"] = "oldest"
+    """Which comes first."""
+    from_: Annotated[Time | None, Meta(description="Entries of this instant and later")] = msgspec.field(
+        default=None, name="from"
+    )
+    until: Annotated[Time | None, Meta(description="Entries before this instant")] = None
+    kind: schema.Kind | None = None
+    """Of the bucket."""
+    why: Annotated[str, looks("[a-z-]{1,32}", "why entries were made, such as usage or top-up")] | None = None
     limit: Limit = 100
 
 
@@ -243,7 +255,20 @@ async def post_one(
 async def list_ledger(call: Call) -> Reply:
     query: LedgerQuery = call.query
     row = await call.desk.row(call.path["id"])
-    found = await call.desk.ledger(row.id, query.after_seq, query.limit)
+    newest = query.order == "newest"
+    found = await call.desk.ledger(
+        row.id,
+        Entries(
+            after_seq=query.after_seq,
+            before_seq=query.before_seq,
+            from_ms=ms_of(query.from_, "from"),
+            until_ms=ms_of(query.until, "until"),
+            kind=None if query.kind is None else KIND_OF[query.kind],
+            why=query.why,
+            newest_first=newest,
+            limit=query.limit,
+        ),
+    )
     items = [
         schema.LedgerEntry(
             seq=entry["seq"],
@@ -268,7 +293,8 @@ async def list_ledger(call: Call) -> Reply:
         )
         for entry in found
     ]
-    return Reply(schema.LedgerPage(items, items[-1].seq if len(items) == query.limit else None))
+    more = items[-1].seq if len(items) == query.limit else None
+    return Reply(schema.LedgerPage(items, None if newest else more, more if newest else None))
 
 
 MOVES: Final = ("key-required", "key-reused", "not-found", "insufficient-funds", "no-room", "fate-unknown")
@@ -332,7 +358,7 @@ OPERATIONS: Final = (
         "GET",
         "/v1/accounts/{id}/ledger",
         list_ledger,
-        "Every change of every bucket, oldest first",
+        "Every change of every bucket, oldest or newest first, of a time, a kind or a reason",
         answer=schema.LedgerPage,
         query=LedgerQuery,
         problems=("not-found",),

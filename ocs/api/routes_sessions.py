@@ -2,23 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Final
+import base64
+import binascii
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from balances.ledger.live_sessions import START, Place, by_due
 from ocs.api import schema
 from ocs.api.operation import Call, Operation, Reply
+from ocs.api.problems import Problem
 from ocs.api.views import session_view
+from ocs.patterns import looks
+
+LOOKED_AT_MAX: Final = 2_000
+"""Sessions read for one page, whether they are of the peer and state that is wanted or not."""
 
 
-class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
-    account: schema.Id
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    account: schema.Id | None = None
+    """All of this account; without it, of all accounts, those that hold for longest without a report first."""
+    peer: schema.Text | None = None
+    """Origin-Host of the client."""
+    state: Literal["open", "closed", "refused", "abandoned", "unknown", "any"] | None = None
+    """Without an account `open` unless given; of an account `any`."""
+    after: Annotated[str, looks("[A-Za-z0-9_=-]{0,2000}", '"next" of the page before')] = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
 async def list_sessions(call: Call) -> Reply:
-    account, sessions = await call.desk.read(await call.desk.row(call.query.account))
-    views = [session_view(account, session) for session in sessions]
-    return Reply(schema.SessionPage(sorted(views, key=lambda view: view.opened)))
+    wanted: Wanted = call.query
+    state = wanted.state or ("any" if wanted.account else "open")
+
+    def fits(view: schema.Session) -> bool:
+        return state in ("any", view.state) and wanted.peer in (None, view.peer)
+
+    if wanted.account is not None:
+        account, sessions = await call.desk.read(await call.desk.row(wanted.account))
+        views = [view for session in sessions if fits(view := session_view(account, session))]
+        return Reply(schema.SessionPage(sorted(views, key=lambda view: view.opened), None))
+    views, looked_at = [], 0
+    async for found in by_due(call.desk.redis, _place(wanted.after)):
+        view = session_view(found.account, found.session)
+        if fits(view):
+            views.append(view)
+        looked_at += 1
+        if len(views) == wanted.limit or looked_at == LOOKED_AT_MAX:
+            return Reply(schema.SessionPage(views, _cursor(found.place)))
+    return Reply(schema.SessionPage(views, None))
+
+
+def _cursor(place: Place) -> str:
+    return base64.urlsafe_b64encode(f"{place.due_ms} {place.member}".encode()).decode()
+
+
+def _place(cursor: str) -> Place:
+    if not cursor:
+        return START
+    try:
+        due_ms, _, member = base64.urlsafe_b64decode(cursor).decode().partition(" ")
+        return Place(int(due_ms), member)
+    except (ValueError, binascii.Error):
+        raise Problem("invalid", 'after: expected "next" of the page before') from None
 
 
 async def get_session(call: Call) -> Reply:
@@ -47,10 +92,12 @@ OPERATIONS: Final = (
         "GET",
         "/v1/sessions",
         list_sessions,
-        "Sessions of an account: open ones, and closed ones for an hour",
+        "Sessions of an account, open ones and closed ones for an hour; or open sessions of all accounts",
         answer=schema.SessionPage,
-        query=OfAccount,
+        query=Wanted,
         problems=("not-found",),
+        description="Without an account those that hold for longest without a report come first. A page looks at"
+        f" {LOOKED_AT_MAX:,} sessions at most: it may be short, or empty, and still have a `next`.",
     ),
     Operation(
         "POST",

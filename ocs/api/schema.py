@@ -233,6 +233,8 @@ class LedgerPage(Struct, frozen=True):
     items: list[LedgerEntry]
     next_after_seq: int | None
     """Give it as `after_seq` for the next page; null at the end."""
+    next_before_seq: int | None
+    """The same as `before_seq`, where the newest come first."""
 
 
 # --- subscribers --------------------------------------------------------------------------------------------------
@@ -316,6 +318,8 @@ class Session(Struct, frozen=True):
 
 class SessionPage(Struct, frozen=True):
     items: list[Session]
+    next: str | None
+    """Give it as `after` for the next page; null at the end."""
 
 
 class Push(Struct, frozen=True):

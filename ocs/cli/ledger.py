@@ -65,11 +65,17 @@ def rebuild(server: Remote, as_json: bool) -> None:
 
 @ledger.command("show")
 @click.argument("account")
+@click.option("--newest", is_flag=True, help="The newest first.")
 @click.option("--after-seq", type=click.IntRange(min=0), default=0)
+@click.option("--before-seq", type=click.IntRange(min=1))
+@click.option("--from", "from_", help="From this instant on: 2026-03-01T00:00:00Z")
+@click.option("--until", help="Before this instant.")
+@click.option("--kind", type=click.Choice(["money", "octets", "seconds", "units"]), help="Of the bucket.")
+@click.option("--why", help="usage, top-up, adjustment, ...")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @json_option
 @remote
-def show_ledger(server: Remote, account: str, after_seq: int, limit: int, as_json: bool) -> None:
+def show_ledger(server: Remote, account: str, newest: bool, as_json: bool, **wanted: Any) -> None:
     """Every change of every bucket, oldest first."""
 
     def table(found: Any) -> None:
@@ -78,5 +84,9 @@ def show_ledger(server: Remote, account: str, after_seq: int, limit: int, as_jso
         rows(f"ledger of {account}", columns, lines, right=("seq", "amount", "tax", "after"))
         if found["next_after_seq"]:
             say(f"more: --after-seq {found['next_after_seq']}")
+        if found["next_before_seq"]:
+            say(f"more: --newest --before-seq {found['next_before_seq']}")
 
-    show(server.get("accounts", account, "ledger", after_seq=after_seq, limit=limit), as_json, table)
+    wanted["from"] = wanted.pop("from_")
+    order = "newest" if newest else "oldest"
+    show(server.get("accounts", account, "ledger", order=order, **wanted), as_json, table)

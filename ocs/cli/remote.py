@@ -103,8 +103,15 @@ def _refusal(status: int, text: bytes) -> Refused:
 def remote(command: F) -> F:
     """Options that say which server; the command's first argument becomes the `Remote`."""
 
-    def connected(url: str | None, config: Path | None, data: Path | None, **arguments: Any) -> Any:
-        return command(connect(url, config, data), **arguments)
+    def connected(
+        url: str | None,
+        token: str | None,
+        token_file: Path | None,
+        config: Path | None,
+        data: Path | None,
+        **arguments: Any,
+    ) -> Any:
+        return command(connect(url, config, data, token, token_file), **arguments)
 
     connected.__doc__, connected.__name__ = command.__doc__, command.__name__
     # Options that were declared below this decorator.
@@ -112,23 +119,50 @@ def remote(command: F) -> F:
     for option in (
         click.option("--data", type=PATH, help="Data directory with the token (ocs-data)."),
         click.option("--config", type=PATH, help="Configuration that says where it is."),
-        click.option("--url", callback=given, help="The server (default: as configured, http://127.0.0.1:8080)."),
+        click.option("--token-file", type=PATH, help="File with the API token; else OCS_TOKEN_FILE."),
+        click.option(
+            "--token",
+            callback=given,
+            help="The API token itself (others on this machine can see it); else OCS_TOKEN.",
+        ),
+        click.option(
+            "--url", callback=given, help="The server; else OCS_URL, else as configured (http://127.0.0.1:8080)."
+        ),
     ):
         connected = option(connected)
     return connected  # type: ignore[return-value]
 
 
-def connect(url: str | None, file: Path | None, data: Path | None) -> Remote:
-    """As configured, unless `url` says otherwise."""
-    from ocs.config import ConfigError, load
+def connect(
+    url: str | None, file: Path | None, data: Path | None, token: str | None = None, token_file: Path | None = None
+) -> Remote:
+    """The server and the token for it: as an option says, else the environment, else what is configured here. From
+    another machine, url and token are all that is needed."""
+    from ocs.config import Config, ConfigError, load
 
+    def config() -> Config:
+        try:
+            return load(file, data=data)
+        except ConfigError as why:
+            raise Refused(str(why)) from None
+
+    url = url or os.environ.get("OCS_URL")
+    if token is None and token_file is None and data is None:
+        token = os.environ.get("OCS_TOKEN")
+        if token is None and "OCS_TOKEN_FILE" in os.environ:
+            token_file = Path(os.environ["OCS_TOKEN_FILE"])
+    if token is None:
+        token = _token_in(token_file or config().data / "admin.token")
+    if not token.strip() or not token.isascii() or not token.isprintable():
+        raise Refused("the token: expected visible ASCII characters")
+    return Remote(url or f"http://{config().http.listen}", token.strip())
+
+
+def _token_in(file: Path) -> str:
     try:
-        config = load(file, data=data)
-    except ConfigError as why:
-        raise Refused(str(why)) from None
-    token = config.data / "admin.token"
-    try:
-        secret = token.read_text(encoding="ascii").strip()
+        return file.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        raise Refused(f"{file}: not a token") from None
     except OSError as why:
-        raise Refused(f"{token}: {why.strerror}; name the data directory of the server with --data") from None
-    return Remote(url or f"http://{config.http.listen}", secret)
+        others = "say where the token is: --token-file, OCS_TOKEN, or --data with the data directory of the server"
+        raise Refused(f"{file}: {why.strerror}; {others}") from None

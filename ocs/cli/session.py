@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -18,20 +19,32 @@ def session() -> None:
 
 
 @session.command("list")
-@click.argument("account")
+@click.argument("account", required=False)
+@click.option("--peer", help="Those of this client (Origin-Host).")
+@click.option("--state", type=click.Choice(["open", "closed", "refused", "abandoned", "unknown", "any"]))
+@click.option("--after", help="`next` of the page before.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @json_option
 @remote
-def list_sessions(server: Remote, account: str, as_json: bool) -> None:
-    """Sessions of an account: open ones, and closed ones for an hour."""
+def list_sessions(server: Remote, account: str | None, as_json: bool, **wanted: Any) -> None:
+    """Sessions of an account: open ones, and closed ones for an hour. Without an account: open sessions of all, those
+    that hold for longest without a report first."""
 
     def table(found: Any) -> None:
-        columns = ("id", "state", "subscriber", "service", "opened", "lines")
-        lines = [
-            (s["id"], s["state"], s["subscriber"], s["service"], s["opened"], len(s["lines"])) for s in found["items"]
-        ]
-        rows(f"sessions of {account}", columns, lines, right=("lines",))
+        columns = ("id", "account", "state", "peer", "service", "opened", "touched", "held", "until")
+        rows(f"sessions of {account or 'all accounts'}", columns, map(_row, found["items"]), right=("held",))
+        if found["next"]:
+            say(f"more: --after {found['next']}")
 
-    show(server.get("sessions", account=account), as_json, table)
+    show(server.get("sessions", account=account, **wanted), as_json, table)
+
+
+def _row(session: Any) -> tuple[object, ...]:
+    lines = [line for line in session["lines"] if line["hold_expires"]]
+    held = sum((Decimal(line["held"]) for line in lines), Decimal(0))
+    until = min((line["hold_expires"] for line in lines), default=None)
+    names = ("id", "account", "state", "peer", "service", "opened", "touched")
+    return (*(session[name] for name in names), held if lines else "-", until)
 
 
 @session.command("show")

@@ -275,3 +275,15 @@ async def test_accounts_by_page(desk: Office) -> None:
     rest = (await desk.call("GET", f"/v1/accounts?limit=3&after={first['next']}")).json()
     assert [item["id"] for item in first["items"] + rest["items"]] == ["a0", "a1", "a2", "a3", "a4"]
     assert rest["next"] is None
+
+
+async def test_what_curl_sends_without_a_content_type(desk: Office) -> None:
+    await desk.account()
+    curl = {"content_type": "application/x-www-form-urlencoded", "idempotency_key": "c1"}
+    made = await desk.call("POST", "/v1/accounts/a1/topups", {"amount": "5.00"}, **curl)
+    assert (made.status_code, made.json()["balance"]) == (201, "5.00")
+    form = await desk.call("POST", "/v1/accounts/a1/topups", b"amount=5.00", **curl | {"idempotency_key": "c2"})
+    assert (form.status_code, form.json()["type"]) == (400, "urn:ocs:problem:malformed")
+    tariff = await desk.call("PUT", "/v1/tariffs/t", b"tariff = 't'", content_type=curl["content_type"])
+    assert tariff.status_code == 415
+    assert "-H 'Content-Type: application/toml'" in tariff.json()["detail"]

@@ -1,8 +1,12 @@
 """Tariffs that are checked before they are published; sessions as supervision sees them."""
 
+from typing import Any
 from urllib.parse import quote
 
-from balances import keys
+import msgspec
+import pytest
+
+from balances import keys, ops
 from balances.packing import pack
 from ocs.master.catalog import FIELDS, unpack_catalog
 from tests.ocs.api.test_subscribers import open_session
@@ -91,4 +95,55 @@ async def test_sessions(desk: Office) -> None:
     await desk.call("POST", f"{path}/abort")
     assert desk.pushed == [("rar", session.id), ("asr", session.id)]
     assert (await desk.call("GET", "/v1/sessions/nobody")).status_code == 404
-    assert (await desk.call("GET", "/v1/sessions")).status_code == 422
+
+
+async def put_session(desk: Office, account: str, name: str, due_ms: int, **fields: Any) -> None:
+    session = msgspec.structs.replace(open_session(name, "s1"), due_ms=due_ms, **fields)
+    await desk.redis.hset(keys.sessions(account), name, pack(session))
+    await desk.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, name): due_ms})
+
+
+async def test_sessions_of_all_accounts_the_oldest_hold_first(desk: Office) -> None:
+    for account in ("a1", "a2", "a3"):
+        await desk.account(account)
+    names = [f"gw;{number:03d}" for number in range(90)]
+    for number, name in enumerate(names):  # many of one instant, and more of a shard than is read at a time
+        await put_session(desk, f"a{number % 3 + 1}", name, 1_700_000_000_000 + number // 40)
+    await put_session(desk, "a1", "gone", 1_600_000_000_000, state=ops.SessionState.CLOSED)
+    found: list[str] = []
+    after: str | None = ""
+    pages = 0
+    while after is not None:
+        page = (await desk.call("GET", f"/v1/sessions?limit=7&after={after}")).json()
+        found += [session["id"] for session in page["items"]]
+        after, pages = page["next"], pages + 1
+    assert sorted(found) == names
+    assert [int(name[3:]) // 40 for name in found] == sorted(number // 40 for number in range(90))
+    assert pages == 13
+    closed = (await desk.call("GET", "/v1/sessions?state=closed")).json()["items"]
+    assert [session["id"] for session in closed] == ["gone"]
+
+
+async def test_sessions_of_a_peer(desk: Office) -> None:
+    await desk.account()
+    await put_session(desk, "a1", "gw;1", 1, peer="one.example.net")
+    await put_session(desk, "a1", "gw;2", 2, peer="two.example.net")
+    for path in ("/v1/sessions?peer=two.example.net", "/v1/sessions?account=a1&peer=two.example.net"):
+        page = (await desk.call("GET", path)).json()
+        assert ([session["id"] for session in page["items"]], page["next"]) == (["gw;2"], None)
+    for after in ("x", "%3D%3D%3D", "bm8gbnVtYmVy"):
+        assert (await desk.call("GET", f"/v1/sessions?after={after}")).status_code == 422, after
+
+
+async def test_a_page_looks_at_a_bounded_number(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocs.api.routes_sessions.LOOKED_AT_MAX", 10)
+    await desk.account()
+    for number in range(25):
+        await put_session(desk, "a1", f"gw;{number:02d}", number, peer="last" if number == 24 else "other")
+    pages: list[list[str]] = []
+    after: str | None = ""
+    while after is not None:
+        page = (await desk.call("GET", f"/v1/sessions?peer=last&after={after}")).json()
+        pages.append([session["id"] for session in page["items"]])
+        after = page["next"]
+    assert pages == [[], [], ["gw;24"]]

@@ -1,5 +1,6 @@
 """The command line against a server that listens: what it does, prints, and exits with."""
 
+import asyncio
 import json
 import resource
 import subprocess
@@ -10,9 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from balances import keys
+from balances.packing import pack
 from ocs import demo
+from ocs.api.texts import time_of
 from ocs.cli.remote import Remote
 from ocs.cli.root import COMMANDS, cli
+from tests.ocs.api.test_subscribers import open_session
 from tests.ocs.cli.conftest import Run
 from tests.ocs.office import FLAT, Office
 
@@ -50,6 +54,80 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
     assert '"tariff": "flat"' in barred
     assert (await ocs("subscriber", "set", "s9", "--barred")).exit_code == 2
     assert (await ocs("subscriber", "delete", "s1")).exit_code == 0
+
+
+async def test_from_another_machine(
+    address: str, desk: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the server's is at hand but its address and the token."""
+    await desk.account()
+    token = (tmp_path / "admin.token").read_text().strip()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "secret").write_text(token + "\n")
+    url = f"http://{address}"
+    right: list[tuple[list[str], dict[str, str]]] = [
+        (["--url", url, "--token", token], {}),
+        (["--url", url, "--token-file", "secret"], {}),
+        ([], {"OCS_URL": url, "OCS_TOKEN": token}),
+        ([], {"OCS_URL": url, "OCS_TOKEN_FILE": "secret"}),
+        (["--token", token], {"OCS_URL": url, "OCS_TOKEN": "wrong"}),  # an option wins
+        (["--data", str(tmp_path)], {"OCS_URL": url, "OCS_TOKEN": "wrong"}),
+    ]
+    wrong: list[tuple[list[str], dict[str, str], str]] = [
+        (["--url", url], {}, "say where the token is: --token-file, OCS_TOKEN"),
+        (["--url", url, "--token-file", "nowhere"], {}, "nowhere: No such file"),
+        (["--url", url, "--token", "guess"], {}, "Authorization"),
+        (["--url", url], {"OCS_TOKEN": ""}, "the token: expected"),
+    ]
+    for words, environ in right:
+        done = await asyncio.to_thread(CliRunner(env=environ).invoke, cli, ["account", "show", "a1", *words])
+        assert done.exit_code == 0, (words, environ, done.output)
+        assert token not in done.output
+    for words, environ, said in wrong:
+        done = await asyncio.to_thread(CliRunner(env=environ).invoke, cli, ["account", "show", "a1", *words])
+        assert done.exit_code == 1, (words, environ, done.output)
+        assert said in done.stderr
+
+
+async def test_sessions_of_all(ocs: Run, desk: Office) -> None:
+    await desk.account()
+    for name in ("gw;1", "gw;2\x1b[31m"):
+        session = open_session(name, "s1")
+        await desk.redis.hset(keys.sessions("a1"), name, pack(session))
+        await desk.redis.zadd(keys.due(keys.shard_of("a1")), {keys.due_member("a1", name): 5})
+    listed = await ocs("session", "list", "--limit", "1")
+    assert "gw;1" in listed.stdout
+    after = listed.stdout.rpartition("--after ")[2].strip()
+    second = (await ocs("session", "list", "--after", after)).stdout
+    assert "gw;2\\u001b[31m" in second
+    assert "0.10" in second
+    assert "gw;1" not in second
+
+
+async def test_the_ledger_newest_first_by_time_and_kind(ocs: Run, desk: Office) -> None:
+    await ocs("account", "set", "a1", "--currency", "EUR")
+    await ocs("account", "topup", "a1", "1")
+    await ocs("account", "topup", "a1", "5000", "--kind", "octets")
+    desk.ahead_ms = 86_400_000
+    await ocs("account", "adjust", "a1", "-0.25", "--reason", "later")
+    await desk.sync()
+
+    async def seqs(*words: str) -> list[int]:
+        shown = await ocs("ledger", "show", "a1", "--json", *words)
+        assert shown.exit_code == 0, shown.output
+        return [entry["seq"] for entry in json.loads(shown.stdout)["items"]]
+
+    assert await seqs() == [1, 2, 3]
+    assert await seqs("--newest") == [3, 2, 1]
+    assert await seqs("--newest", "--before-seq", "3") == [2, 1]
+    assert "more: --newest --before-seq 2" in (await ocs("ledger", "show", "a1", "--newest", "--limit", "2")).stdout
+    assert await seqs("--kind", "octets") == [2]
+    assert await seqs("--why", "adjustment") == [3]
+    noon = time_of(desk.now_ms() - 3_600_000)
+    assert await seqs("--from", noon) == [3]
+    assert await seqs("--until", noon, "--kind", "money") == [1]
 
 
 async def test_the_ledger(ocs: Run, desk: Office) -> None:
