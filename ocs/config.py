@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from msgspec import Meta, Struct
 from ocs.charging.services import Services, service_table
 from ocs.patterns import in_words, looks
 from ocs.values import EMBEDDED, EMPTY, Listen, Secret, missing_in
+from tariffs import toml
 from tariffs.units import EXACT_MAX
 
 OF_COMMANDS = ("OCS_URL", "OCS_TOKEN", "OCS_TOKEN_FILE")
@@ -465,10 +465,10 @@ def _hook(kind: type, value: Any) -> Any:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return toml.parse(file.read_text(encoding="utf-8"))
     except OSError as why:
         raise ConfigError(f"{file}: cannot be read: {why.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+    except ValueError as why:
         raise ConfigError(f"{file}: not TOML: {why}") from None
 
 
@@ -507,6 +507,6 @@ def _is_text(kind: Any) -> bool:
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return toml.parse(f"value = {text}")["value"]
+    except ValueError:
         return text

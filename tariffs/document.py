@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from tariffs import toml
 from tariffs.calendar import Band, Period
 from tariffs.counters import Counter
 from tariffs.destinations import Numbers
@@ -83,7 +83,7 @@ def parse(text: str | bytes, *, source: str, form: Format) -> dict[str, Any]:
     try:
         plain = text if isinstance(text, str) else text.decode()
         if form == "toml":
-            return tomllib.loads(plain, parse_float=Decimal)
+            return toml.parse(plain, parse_float=Decimal)
         document = json.loads(plain, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each)
     except RecursionError:
         raise TariffError(source, "", "expected less deeply nested tables") from None
