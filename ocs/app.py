@@ -172,7 +172,7 @@ async def api(config: Config, parent: Parent) -> None:
             while not await told_to_drain(parent):
                 parent.report(True)
             return
-        async with serving(application(desk, callers, config.http, parent.meter), parent.listener):
+        async with serving(application(desk, callers, config.http, parent.meter), parent.listener, config.http):
             while not await told_to_drain(parent):
                 parent.report(True)
         parent.report(False, "draining")

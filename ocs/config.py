@@ -163,7 +163,15 @@ class Http(Part, frozen=True):
     listen: Listen = Listen("127.0.0.1:8080")
     body_bytes_max: Octets = 1_048_576
     in_flight_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
-    """Requests at once; beyond it 503 at once."""
+    """Requests at once; beyond it 503 at once, but for /healthz and /readyz."""
+    connections_max: Annotated[int, Meta(ge=10, le=100_000)] = 1_000
+    """Connections; for one more, the one that has been silent for longest is closed."""
+    address_connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    """The same for those of one address."""
+    head_s: Annotated[int, Meta(ge=1, le=600)] = 10
+    """A head that is not complete by then ends the connection."""
+    body_s: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    """A body likewise."""
     store_ms_max: Milliseconds = 3_000
     """Longest wait for a store, for each thing asked of it."""
 

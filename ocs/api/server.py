@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import uvicorn
@@ -43,6 +44,7 @@ from ocs.config import Http
 from ocs.lasting import Away
 from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
 from ocs.net.clock import monotonic_us
+from ocs.net.room import Room
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Counts, Meter
 
@@ -71,7 +73,6 @@ if TYPE_CHECKING:
 
 ANONYMOUS: Final = ""
 HEAD_BYTES_MAX: Final = 65_536
-CONNECTIONS_MAX: Final = 1_000
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -248,8 +249,12 @@ class _Counted:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
+async def serving(app: Any, listener: socket.socket, http: Http | None = None) -> AsyncIterator[None]:
     """Serve on a socket that listens already, for as long as the block lasts; then finish what is under way."""
+    http = http or Http()
+    room = Room[_Protocol](
+        most=http.connections_max, silent_max=http.connections_max, of_address=http.address_connections_max
+    )
     config = uvicorn.Config(
         app,
         loop="none",
@@ -259,8 +264,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=5,
-        http=_Protocol,
-        limit_concurrency=CONNECTIONS_MAX,
+        http=cast(type[_Protocol], partial(_Protocol, room, http)),
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))
@@ -272,20 +276,47 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
 
 
 class _Protocol(HttpToolsProtocol):
-    """The parser itself would take a head without end."""
+    """The parser itself would take a head without end, wait for one for ever, and keep as many connections as come."""
 
     _in_head = True
     _ended = False
     """A head or a message ended in the octets at hand."""
     _head_bytes = 0
+    _limit: asyncio.TimerHandle | None = None
+
+    def __init__(self, room: Room[_Protocol], http: Http, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._room, self._http = room, http
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        goes = self._room.enter(self, self.client[0] if self.client else "")
+        if goes is not None:
+            goes.transport.abort()
+        self._within(self._http.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._room.leave(self)
+        self._within(None)
+        super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         self._in_head, self._ended = False, True
+        self._room.speaks(self)
+        self._within(self._http.body_s)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head, self._ended = True, True
+        self._within(None)
         super().on_message_complete()
+        if self.cycle.response_complete:  # refused before it was all here
+            self._room.is_silent(self)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_head and not self.pipeline:
+            self._room.is_silent(self)
 
     def data_received(self, data: bytes) -> None:
         self._ended = False
@@ -293,6 +324,18 @@ class _Protocol(HttpToolsProtocol):
         self._head_bytes = self._head_bytes + len(data) if self._in_head and not self._ended else 0
         if self._head_bytes > HEAD_BYTES_MAX:
             self.transport.abort()
+        elif self._head_bytes and self._limit is None:  # the next head has begun
+            self._within(self._http.head_s)
+
+    def _within(self, seconds: float | None) -> None:
+        """What has begun must be here by then."""
+        if self._limit is not None:
+            self._limit.cancel()
+        self._limit = None if seconds is None else self.loop.call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        self._limit = None
+        self.transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
@@ -106,6 +107,10 @@ def _cumulated(buckets: list[int], divisor: int) -> list[tuple[str, float]]:
     return [*shown, ("+Inf", so_far)]
 
 
+SCRAPES_MAX: Final = 32
+"""Connections at once."""
+
+
 class Scrape:
     """`GET /metrics` and nothing else, on an asyncio server."""
 
@@ -113,8 +118,12 @@ class Scrape:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(sums)
         self._before = before
+        self._writers: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._writers) >= SCRAPES_MAX:  # whoever has said nothing for longest makes room
+            next(iter(self._writers)).transport.abort()
+        self._writers[writer] = None
         try:
             async with asyncio.timeout(10):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -123,6 +132,7 @@ class Scrape:
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
+            self._writers.pop(writer, None)
             writer.close()
 
     def answer(self, head: str) -> bytes:
