@@ -7,6 +7,7 @@ from typing import Any
 
 from ocs.charging.identity import party
 from ocs.charging.networks import in_text, of_location
+from ocs.charging.request import LineFacts
 from protocol.diameter.avp import VENDOR
 from protocol.diameter.dictionary.credit_control import CreditControlRequest, MultipleServicesCreditControl
 from protocol.diameter.dictionary.nasreq import CALLED_STATION_ID
@@ -48,13 +49,10 @@ def inputs_of(ccr: CreditControlRequest, service: str) -> Inputs:
     return Inputs(service, ccr.service_context_id, **facts)
 
 
-LineFacts = dict[tuple[int | None, int | None], Facts]
-
-
 def line_facts(groups: tuple[MultipleServicesCreditControl, ...]) -> LineFacts:
     """What Multiple-Services-Credit-Control groups tell of their own lines, by rating group and service identifier; of
     two groups of one line the last one counts."""
-    found: LineFacts = {}
+    found: dict[tuple[int | None, int | None], Facts] = {}
     for group in groups:
         if group.tgpp_rat_type is None and not group.others:
             continue

@@ -123,7 +123,7 @@ async def handle(
         if request.currency is not None and profile.currency and request.currency != NUMBERS.get(profile.currency):
             return ChargingAnswer(Result.INVALID, reason=OUTCOMES[Result.INVALID].words, fault=Fault.MONEY)
         if urgent_only:
-            quote, _ = _quote(request, shop, service, profile, _facts(request, shop)[1], now_ms)
+            quote, _ = _quote(request, shop, service, profile, *_facts(request, shop), now_ms)
             if not any(rated.emergency for rated in quote):
                 return Busy("too much is outstanding")
         return await _charge(request, shop, service, profile, names, now_ms)
@@ -190,9 +190,9 @@ async def _charge(
     told, facts = _facts(request, shop)
 
     def rated() -> tuple[Quote, Charge, bytes]:
-        quote, inputs = _quote(request, shop, service, profile, facts, now_ms)
+        quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms)
         charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
-        charge.told, charge.facts, charge.original = packed(told.packed), packed(facts.packed), original
+        charge.told, charge.facts, charge.original = told.raw, facts.raw, original
         charge.flags |= flags
         charge.seek = charge.seek and seek
         return quote, charge, context
@@ -261,7 +261,7 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
 
 
 def _quote(
-    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, facts: Facts, now_ms: int
+    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, told: Facts, facts: Facts, now_ms: int
 ) -> tuple[Quote, Inputs]:
     """The price of each line, and all that rating could look at."""
     inputs = msgspec.structs.replace(
@@ -270,7 +270,7 @@ def _quote(
         time_zone=profile.time_zone,
         subscriber=profile.subscriber,
         lines=facts.lines,
-        **facts.whole,
+        **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
     )
     if service is UNKNOWN:
         return [UNSERVED] * len(request.lines), inputs
@@ -291,8 +291,8 @@ def _quote(
     quote: Quote = []
     for place, asked in enumerate(request.lines):
         group = -1 if asked.rating_group is None else asked.rating_group
-        told = of_line(inputs.lines, group, -1 if asked.service_id is None else asked.service_id)
-        own: Inputs = msgspec.structs.replace(inputs, lines=(), **told)
+        of_line_told = of_line(inputs.lines, group, -1 if asked.service_id is None else asked.service_id)
+        own: Inputs = msgspec.structs.replace(inputs, lines=(), **of_line_told)
         one = slice(place, place + 1)
         quote += rate(catalog, assignments, currency, lines[one], own, at_ms, since_ms[one])
     return quote, inputs

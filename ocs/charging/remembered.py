@@ -6,14 +6,16 @@ lately, and rates by that; where the store knows otherwise it says so, and the r
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
 from balances import facts
-from balances.ops import WHOLE, Phase
-from ocs.charging.request import ChargingRequest
+from balances.ops import NO_BLOB, WHOLE, Phase
+from balances.ops import packed as raw
+from ocs.charging.request import ChargingRequest, LineFacts
 from tariffs.inputs import TOLD, Inputs
 
 FACT_MAX: Final = 256
@@ -30,45 +32,59 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """Of one session; packed for the store, and ready for rating."""
 
     packed: bytes = b""
+    raw: msgspec.Raw = NO_BLOB
+    """The same as a field of a charge."""
     whole: dict[str, int | str] = {}
     lines: tuple[tuple[int, int, dict[str, int | str]], ...] = ()
     """See Inputs.lines."""
+    cut: bool = False
+    """One that is told now was too long."""
 
 
 NO_FACTS: Final = Facts()
 
 
-def made_of(listed: list[facts.Fact], packed: bytes) -> Facts:
+def _made_of(listed: list[facts.Fact], packed: bytes, *, cut: bool = False) -> Facts:
     whole: dict[str, Any] = {}
     lines: dict[tuple[int, int], dict[str, Any]] = {}
     for group, service_id, number, value in listed:
         if number < len(TOLD):  # a newer version of ours may have told more
             into = whole if group == WHOLE else lines.setdefault((group, service_id), {})
             into[TOLD[number]] = value
-    return Facts(packed, whole, tuple((*line, told) for line, told in lines.items()))
+    return Facts(packed, raw(packed), whole, tuple((*line, told) for line, told in lines.items()), cut)
 
 
 def unpacked(packed: bytes) -> Facts:
-    return made_of(facts.unpack(packed), packed) if packed else NO_FACTS
+    return _made_of(facts.unpack(packed), packed) if packed else NO_FACTS
 
 
 def told_by(request: ChargingRequest) -> Facts:
     """What this request tells itself. One-time events are no session: nothing is remembered of them."""
-    values = _values(request.inputs)
-    if request.phase is Phase.EVENT or (values == _SILENT and not request.line_facts):
+    if request.phase is Phase.EVENT:
         return NO_FACTS
+    values = _values(request.inputs)
+    if request.line_facts:
+        return _with_lines(_told_of_all(values), request.line_facts)
+    return NO_FACTS if values == _SILENT else _told_of_all(values)
+
+
+@lru_cache(16_384)
+def _told_of_all(values: tuple[int | str | None, ...]) -> Facts:
+    """Most clients tell the same again and again."""
     listed: list[facts.Fact] = [
         (WHOLE, WHOLE, number, _cut(value)) for number, value in enumerate(values) if value is not None and value != ""
     ]
-    if request.line_facts:
-        lines: list[facts.Fact] = [
-            (-1 if group is None else group, -1 if service_id is None else service_id, _NUMBERS[name], _cut(value))
-            for (group, service_id), told in request.line_facts.items()
-            for name, value in told.items()
-        ]
-        listed += sorted(lines)
-    packed = facts.pack(listed)
-    return made_of(facts.unpack(packed) if request.line_facts else listed, packed)
+    return _made_of(listed, facts.pack(listed), cut=any(values[number] != value for _, _, number, value in listed))
+
+
+def _with_lines(told: Facts, line_facts: LineFacts) -> Facts:
+    listed: list[facts.Fact] = [
+        (-1 if group is None else group, -1 if service_id is None else service_id, _NUMBERS[name], _cut(value))
+        for (group, service_id), of_line in line_facts.items()
+        for name, value in of_line.items()
+    ]
+    packed = facts.pack([*facts.unpack(told.packed), *sorted(listed)])
+    return _made_of(facts.unpack(packed), packed, cut=told.cut)
 
 
 def _cut(value: int | str) -> int | str:

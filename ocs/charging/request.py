@@ -64,6 +64,10 @@ class AskedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: Reason = Reason.OTHER
 
 
+LineFacts = Mapping[tuple[int | None, int | None], Mapping[str, int | str]]
+"""Facts by name, by rating group and service identifier."""
+
+
 class ChargingRequest(msgspec.Struct, frozen=True):
     """One request of a network element."""
 
@@ -92,8 +96,8 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     refund_token: bytes = b""
     wants_cost: bool = False
     """Advice of charge was asked for."""
-    line_facts: Mapping[tuple[int | None, int | None], Mapping[str, int | str]] = {}
-    """Inputs that are told of single lines, by rating group and service identifier."""
+    line_facts: LineFacts = {}
+    """Inputs that are told of single lines."""
 
 
 class FinalAction(Enum):
