@@ -44,9 +44,6 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the account."""
     subscriber: str = ""
     """Its id, where counters are kept by member."""
-    lines: tuple[tuple[int, int, dict[str, int | str]], ...] = ()
-    """Facts told of single lines, which count there instead of those above: rating group, service identifier (-1 for
-    none), facts. Each line is rated, and put on record, with its own in their place and none here."""
 
 
 TOLD: Final = (

@@ -21,7 +21,7 @@ from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_charge, to_suspense
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
-from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked
+from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked, with_lines
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
 from ocs.charging.settings import Settings
@@ -195,7 +195,7 @@ async def _charge(
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original
         charge.flags |= flags
         charge.seek = charge.seek and seek
-        return quote, charge, context
+        return quote, charge, with_lines(context, facts.lines) if facts.lines else context
 
     quote, charge, context = rated()
     if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
@@ -269,7 +269,6 @@ def _quote(
         attributes=profile.attributes,
         time_zone=profile.time_zone,
         subscriber=profile.subscriber,
-        lines=facts.lines,
         **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
     )
     if service is UNKNOWN:
@@ -286,13 +285,13 @@ def _quote(
             at_ms - 1_000 * max([used.units.seconds or 0 for used in line.used], default=0) for line in request.lines
         ]
     catalog, assignments, currency = shop.catalog, profile.assignments, profile.currency
-    if not inputs.lines:
+    if not facts.lines:
         return rate(catalog, assignments, currency, lines, inputs, at_ms, since_ms), inputs
     quote: Quote = []
     for place, asked in enumerate(request.lines):
         group = -1 if asked.rating_group is None else asked.rating_group
-        of_line_told = of_line(inputs.lines, group, -1 if asked.service_id is None else asked.service_id)
-        own: Inputs = msgspec.structs.replace(inputs, lines=(), **of_line_told)
+        of_line_told = of_line(facts.lines, group, -1 if asked.service_id is None else asked.service_id)
+        own: Inputs = msgspec.structs.replace(inputs, **of_line_told)
         one = slice(place, place + 1)
         quote += rate(catalog, assignments, currency, lines[one], own, at_ms, since_ms[one])
     return quote, inputs

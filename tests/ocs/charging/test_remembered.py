@@ -259,7 +259,8 @@ def test_records_carry_the_facts_of_session_and_line() -> None:
     rows = Rows([], [], [], {})
     add_rows(rows, 0, 0, Call(Id(1, 0), appended.record, b"", None, None, None, None, appended.context))
     found = [msgspec.json.decode(row[23], type=Inputs) for row in rows.usages]
-    assert [(one.apn, one.rat_type, one.lines) for one in found] == [("internet", 6, ()), ("internet", 1, ())]
+    assert [(one.apn, one.rat_type) for one in found] == [("internet", 6), ("internet", 1)]
+    assert all("lines" not in msgspec.json.decode(row[23]) for row in rows.usages)
     assert spent(world) == EURO + 10_000
 
 
@@ -328,7 +329,7 @@ def test_the_end_of_a_session_is_forgotten() -> None:
 
 def test_every_fact_rating_can_look_at_is_told_or_known() -> None:
     """A new one is remembered, or said here not to be: by number, so the order never changes."""
-    ours = {"service", "service_context", "attributes", "time_zone", "subscriber", "lines"}
+    ours = {"service", "service_context", "attributes", "time_zone", "subscriber"}
     assert {*TOLD} | ours == {*Inputs.__struct_fields__}
     told_elsewhere = {"rating_group", "service_id", "from_", "to", "time", "subscriber", "service", "service_context"}
     assert {*Match.__struct_fields__} - told_elsewhere == {*TOLD}
