@@ -25,6 +25,9 @@ PROJECTED: Final = "projected"
 CATALOG: Final = "catalog"
 """Hash `version`, `documents`, `files`, `rates`: what prices are made of (ocs/master/catalog.py)."""
 
+REMARKS: Final = "peer-remarks"
+"""Hash `<peer> <mark>` -> how often: what was unusual about the requests of each configured peer (`remark`)."""
+
 PUSH: Final = "push"
 """Channel of requests to network elements (RAR, ASR)."""
 
@@ -168,6 +171,17 @@ def place_parts(value: str) -> tuple[str, str]:
     """(account, subscriber)"""
     account_id, _, subscriber = value.partition(" ")
     return text_of(account_id), text_of(subscriber)
+
+
+def remark(peer: str, mark: str) -> str:
+    """Field of REMARKS."""
+    return f"{part(peer)} {mark}"
+
+
+def remark_parts(field: str) -> tuple[str, str]:
+    """(peer, mark)"""
+    peer, _, mark = field.partition(" ")
+    return text_of(peer), mark
 
 
 def profile(identity: str) -> str:

@@ -85,6 +85,19 @@ class Store:
             return None
         return unpack_account(packed), [unpack_session(one) for one in sessions]
 
+    def remark(self, peer: str, mark: str) -> Pending[Any]:
+        """Count what was unusual about a request, for the API. Nobody waits for it. peer: a configured one."""
+        return self.link.command("HINCRBY", keys.REMARKS, keys.remark(peer, mark), 1)
+
+    async def remarks(self) -> dict[str, dict[str, int]]:
+        """By peer: mark -> how often."""
+        raw = await self.link.command("HGETALL", keys.REMARKS).wait()
+        found: dict[str, dict[str, int]] = {}
+        for field, times in zip(raw[::2], raw[1::2], strict=True):
+            peer, mark = keys.remark_parts(field.decode())
+            found.setdefault(peer, {})[mark] = int(times)
+        return found
+
     @property
     def opened_ms(self) -> int:
         """When the store was opened last: an epoch is no less than the second it began in."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from balances.pending import Pending
     from balances.store import Store
     from ocs.charging.handle import Shop
+    from ocs.charging.settings import ClientProfile
     from ocs.master.projection import Projector
 
 REMEMBER_MS: Final = 86_400_000
@@ -243,6 +244,18 @@ class Desk:
                     await self.push("rar", session)
         except Exception as why:
             logger().warning("nudge.failed", account=account, why=repr(why))
+
+    # ---- peers
+
+    @property
+    def clients(self) -> Mapping[str, ClientProfile]:
+        """Configured peers, by Origin-Host."""
+        return self._shop.settings.clients if self._shop is not None else {}
+
+    async def remarks(self) -> dict[str, dict[str, int]]:
+        """What was unusual about the requests of each peer."""
+        found: dict[str, dict[str, int]] = await self._bounded(self.store.remarks())
+        return found
 
     # ---- the whole ledger
 

@@ -322,6 +322,21 @@ class SessionPage(Struct, frozen=True):
     """Give it as `after` for the next page; null at the end."""
 
 
+class Peer(Struct, frozen=True):
+    name: str
+    """Its Origin-Host; `guest` for all that are not configured."""
+    configured: bool
+    reuses_numbers: bool
+    session_id_not_unique: bool
+    tariff_change: bool
+    marks: dict[str, int]
+    """What was unusual about its requests, and how often since the store was set up."""
+
+
+class PeerPage(Struct, frozen=True):
+    items: list[Peer]
+
+
 class Push(Struct, frozen=True):
     """What became of a request sent to a network element."""
 

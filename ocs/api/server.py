@@ -26,6 +26,7 @@ from ocs.api import (
     routes_copy,
     routes_corrections,
     routes_ledger,
+    routes_peers,
     routes_prices,
     routes_rates,
     routes_server,
@@ -58,6 +59,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_prices.OPERATIONS,
     *routes_sessions.OPERATIONS,
     *routes_ledger.OPERATIONS,
+    *routes_peers.OPERATIONS,
     *routes_copy.OPERATIONS,
     *routes_server.OPERATIONS,
 )

@@ -62,6 +62,9 @@ class Store(Protocol):
     def where(self, session: str) -> Awaitable[tuple[str, str] | None]:
         """(account, subscriber) of a session."""
 
+    def remark(self, peer: str, mark: str) -> object:
+        """Count what was unusual about a request of a peer."""
+
     @property
     def opened_ms(self) -> int:
         """When the store was opened last."""

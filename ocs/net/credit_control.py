@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from balances.ops import Flag
 from ocs.charging.diameter import Local, to_cca, to_request
 from ocs.charging.handle import Shop, handle
 from ocs.charging.outcomes import DIAMETER
@@ -22,9 +23,10 @@ from ocs.net.admission import Admission
 from ocs.net.clock import monotonic_us
 from ocs.net.connection import Link
 from ocs.net.diameter import Node
+from ocs.net.peers import GUEST
 from ocs.net.step import Step
 from ocs.telemetry import metrics
-from ocs.telemetry.log import Seldom, logger
+from ocs.telemetry.log import Periodic, Seldom, logger
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import SessionTerminationRequest
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
@@ -46,6 +48,18 @@ WANTED_US: Final = 10_000_000
 """An answer that is later than this is wanted by nobody (charging.md 11)."""
 
 BUSY: Final = 999
+
+EVENT: Final = 4
+UNUSUAL: Final = (
+    Flag.LATE | Flag.UNMATCHED | Flag.RENUMBERED | Flag.CONFLICT | Flag.REUSED | Flag.OTHER_SUBSCRIBER | Flag.EQUAL
+)
+"""What is counted for the sender of a request (charging.md section 3)."""
+TOLD_MS: Final = 600_000
+"""How often it is told of a peer that equal events of it are charged once."""
+ADVICE: Final = (
+    "events with the Session-Id, number and content of an earlier one are charged once; if each of them is an event of"
+    " its own, set reuses_numbers in the profile of this peer"
+)
 
 PASS_OVER: Final = "diameter.peers[].profile.ignore_vendors = [{vendor}]"
 """What lets an unknown AVP of a vendor pass: the first thing to be known when a new gateway is refused."""
@@ -78,6 +92,8 @@ class CreditControl:
         self._by_peer = node.meter.counts(metrics.PEER_REQUESTS)
         self._lines = node.meter.counts(metrics.LINES)
         self._finals = node.meter.counts(metrics.FINAL_UNITS)
+        self._peer_marks = node.meter.counts(metrics.PEER_MARKS)
+        self._periodic = Periodic(TOLD_MS)
         self._keys: dict[int, tuple[str, ...]] = {}
         self._seldom = Seldom()
         self._turns: deque[Link] = deque()
@@ -234,10 +250,26 @@ class CreditControl:
         self._counts[key] += 1
         self._by_peer[link.peer_name, key[3]] += 1
         if isinstance(answer, ChargingAnswer):
+            if answer.marks:
+                self._remark(ccr, answer.marks, link)
             for line in answer.lines:
                 self._lines["diameter", service, CODES[line.result]] += 1
                 if line.final is not None:
                     self._finals["diameter", service, line.final.action.name.lower()] += 1
+
+    def _remark(self, ccr: CreditControlRequest, marks: int, link: Link) -> None:
+        """Count what was unusual for the peer that is configured: the client, else who it came through."""
+        peer = self.node.peers.name(ccr.origin_host)
+        if peer == GUEST:
+            peer = link.peer_name
+        for flag in Flag(marks) & UNUSUAL:
+            mark = str(flag.name).lower()
+            self._peer_marks[peer, mark] += 1
+            self.shop.store.remark(peer, mark)
+        if marks & Flag.EQUAL and ccr.cc_request_type == EVENT:
+            times = self._periodic.times(peer, link.heard_at_ms)
+            if times:
+                logger().warning("peer.equal_events", peer=peer, host=ccr.origin_host, times=times, advice=ADVICE)
 
     def silence(self, why: str) -> None:
         self._silent["diameter", why] += 1

@@ -74,3 +74,22 @@ class Seldom:
             kind = None
         count = self._seen[kind] = self._seen.get(kind, 0) + 1
         return count if count <= self._burst or str(count).strip("0") == "1" else 0
+
+
+class Periodic:
+    """Lets one line of a kind through in each interval, with the number since the one before. Kinds come from tables
+    of ours."""
+
+    def __init__(self, every_ms: int) -> None:
+        self._every_ms = every_ms
+        self._told: dict[object, tuple[int, int]] = {}
+        """When it was told last, and how often it was seen since."""
+
+    def times(self, kind: object, now_ms: int) -> int:
+        """How often this kind was seen since it was told last, or 0 when it is not to be told now."""
+        told_ms, since = self._told.get(kind, (now_ms - self._every_ms, 0))
+        if now_ms - told_ms < self._every_ms:
+            self._told[kind] = told_ms, since + 1
+            return 0
+        self._told[kind] = now_ms, 0
+        return since + 1

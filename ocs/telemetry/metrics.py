@@ -66,6 +66,7 @@ DISCONNECTS    = _counter("ocs_disconnects_total", "Connections by how they ende
 DROPPED        = _counter("ocs_messages_dropped_total", "Messages discarded as the protocol says", "protocol", "why")
 PEER_UP        = _gauge("ocs_peer_connections", "Open connections of a configured peer; of all others: guest", "peer")
 PEER_REQUESTS  = _counter("ocs_peer_requests_total", "Requests answered on the connections of a peer", "peer", "result")
+PEER_MARKS     = _counter("ocs_peer_marks_total", "Requests of a peer that something was unusual about", "peer", "mark")
 LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
 FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
 PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "result")
@@ -97,7 +98,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
-    PEER_UP, PEER_REQUESTS, LINES, FINAL_UNITS, PUSHES,
+    PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, PUSHES,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
     RESTARTS, PROCESSES, BUILD,

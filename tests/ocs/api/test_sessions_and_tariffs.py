@@ -8,6 +8,7 @@ import pytest
 
 from balances import keys, ops
 from balances.packing import pack
+from ocs.charging.settings import Regular
 from ocs.master.catalog import FIELDS, unpack_catalog
 from tests.ocs.api.test_subscribers import open_session
 from tests.ocs.office import FLAT, Office
@@ -147,3 +148,39 @@ async def test_a_page_looks_at_a_bounded_number(desk: Office, monkeypatch: pytes
         pages.append([session["id"] for session in page["items"]])
         after = page["next"]
     assert pages == [[], [], ["gw;24"]]
+
+
+@pytest.mark.parametrize("session_id", ["X|7", "a b\tc", "50%", "nul\0", "line\nbreak", "host;1;2/3"])
+async def test_a_session_is_found_by_the_name_it_has_on_the_wire(desk: Office, session_id: str) -> None:
+    """And by the key that a list says; X|7 is not the sub-session 7 of X."""
+    await desk.account()
+    named = {}
+    for sub in (None, 7):
+        session = open_session(keys.session_key(session_id, sub), "s1")
+        await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))
+        await desk.redis.set(keys.where(session.id), keys.place("a1", "s1"))
+        named[session.id] = (session_id, sub)
+    other = open_session(keys.session_key("X", 7), "s1")
+    await desk.redis.hset(keys.sessions("a1"), other.id, pack(other))
+    await desk.redis.set(keys.where(other.id), keys.place("a1", "s1"))
+    listed = (await desk.call("GET", "/v1/sessions?account=a1")).json()["items"]
+    assert {one["id"]: (one["session_id"], one["sub_session_id"]) for one in listed} == named | {other.id: ("X", 7)}
+    for key in named:
+        shown = (await desk.call("GET", f"/v1/sessions/{quote(key, safe='')}")).json()
+        assert (shown["session_id"], shown["sub_session_id"], shown["incarnation"]) == (*named[key], 1)
+    if session_id not in ("X|7", "line\nbreak"):  # the key of the other one; what no path of HTTP carries
+        shown = (await desk.call("GET", f"/v1/sessions/{quote(session_id, safe='')}")).json()
+        assert shown["session_id"] == session_id
+
+
+async def test_peers_say_what_was_unusual_about_their_requests(desk: Office) -> None:
+    clients = {"smsc.example.net": Regular(), "pgw.example.net": Regular(reuses_numbers=True)}
+    desk.shop.settings = msgspec.structs.replace(desk.shop.settings, clients=clients)
+    for peer in ("smsc.example.net", "smsc.example.net", "guest"):
+        await desk.store.remark(peer, "equal").wait()
+    peers = (await desk.call("GET", "/v1/peers")).json()["items"]
+    assert [(one["name"], one["configured"], one["reuses_numbers"], one["marks"]) for one in peers] == [
+        ("guest", False, False, {"equal": 1}),
+        ("pgw.example.net", True, True, {}),
+        ("smsc.example.net", True, False, {"equal": 2}),
+    ]

@@ -10,15 +10,24 @@ import pytest
 
 from balances import ops
 from balances.ops import Flag, Result, SessionState
+from ocs.charging.diameter import to_request
 from ocs.charging.request import Busy, ChargingAnswer
-from protocol.diameter.dictionary.credit_control import CcRequestType, SubscriptionId, SubscriptionIdType
-from tests.ocs.charging.wire import IMSI, MSISDN, I, T, U, ccr, codes, lines, mscc
+from ocs.charging.settings import Regular
+from protocol.diameter.dictionary.credit_control import (
+    CcRequestType,
+    RequestedAction,
+    SubscriptionId,
+    SubscriptionIdType,
+)
+from tests.ocs.charging.test_found_again import answered
+from tests.ocs.charging.wire import IMSI, MSISDN, SMS, E, I, T, U, ccr, codes, lines, mscc
 from tests.ocs.charging.world import EURO, LOST, NOT_SENT, World, failed
 
 MB = 2**20
 SESSION = "gw.example.net;1700000000;1"
 OTHER = SubscriptionId(subscription_id_type=SubscriptionIdType.END_USER_E164, subscription_id_data="491700000009")
 COST = 10_000
+DEBIT = RequestedAction.DIRECT_DEBITING
 
 
 @pytest.fixture
@@ -217,3 +226,24 @@ def test_an_answer_says_what_was_unusual_about_its_request(two: World) -> None:
     assert isinstance(answer, ChargingAnswer)
     assert (answer.result, answer.marks) == (Result.OK, Flag.REUSED)
     assert two.model.sessions["a1"][SESSION].incarnation == 2
+
+
+def test_equal_events_under_new_end_to_end_ids_are_charged_once_and_said_so() -> None:
+    """Three equal SMS under one Session-Id and number, T clear: one debit, and the second and third are marked; with
+    `reuses_numbers` each is an event of its own."""
+    for world, debits in ((World(), 1), (World(gw_example_net=Regular(reuses_numbers=True)), 3)):
+        marks = []
+        for end_to_end in (11, 12, 13):
+            sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.shop.settings)
+            answer = answered(world, msgspec.structs.replace(sms, end_to_end=end_to_end))
+            assert answer.result is Result.OK
+            marks.append(answer.marks)
+        assert world.balance() == 20 * EURO - debits * 70_000
+        assert marks == ([0, Flag.EQUAL, Flag.EQUAL] if debits == 1 else [0, 0, 0])
+
+
+def test_an_equal_event_that_is_sent_again_is_nothing_unusual() -> None:
+    world = World()
+    for changes in ({}, {}, {"resend": True, "end_to_end": 9}):
+        sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.shop.settings)
+        assert answered(world, msgspec.structs.replace(sms, **changes)).marks == 0

@@ -132,6 +132,9 @@ class World:
             self.wheres[charge.session] = charge.account, charge.subscriber
         return ready(self.model.charge(sent, context))
 
+    def remark(self, peer: str, mark: str) -> None:
+        self.seen.append(f"remark {peer} {mark}")
+
     def where(self, session: str) -> Pending[tuple[str, str] | None]:
         self.seen.append("where")
         return ready(self.wheres.get(session))

@@ -1,10 +1,15 @@
 """What is counted of a connection: labels are names of ours, whatever a peer calls itself or sends."""
 
 import struct
+from typing import Any
 
-from balances.ops import Result
+from structlog.testing import capture_logs
+
+from balances.ops import Flag, Result
 from ocs.charging.request import ChargingAnswer, FinalUnit, GrantedLine, Units
-from tests.ocs.net.world import ccr, cer, until, world
+from ocs.telemetry.log import Periodic
+from protocol.diameter.dictionary.credit_control import CcRequestType, RequestedAction
+from tests.ocs.net.world import REMARKS, ccr, cer, until, world
 
 OURS = set(" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_")
 
@@ -63,3 +68,33 @@ async def test_lines_have_results_of_their_own_and_final_units_are_counted() -> 
         assert w.count("ocs_lines_total", "diameter", "data", "2001") == 1
         assert w.count("ocs_lines_total", "diameter", "data", "4012") == 1
         assert w.count("ocs_final_units_total", "diameter", "data", "terminate") == 1
+
+
+async def test_what_is_unusual_about_requests_is_counted_for_their_peer() -> None:
+    """Equal events are told once in an interval, with the advice; labels are configured names, whoever asks."""
+    async with world() as w:
+        REMARKS.clear()
+        w.stub.answer = ChargingAnswer(Result.OK, marks=int(Flag.EQUAL | Flag.FREE))
+        event: dict[str, Any] = {
+            "cc_request_type": CcRequestType.EVENT_REQUEST,
+            "requested_action": RequestedAction.DIRECT_DEBITING,
+        }
+        with capture_logs() as logged:
+            for host in ("one.example.net", "somebody.example.net"):
+                client = await (await w.client()).open(host)
+                for number in range(3):
+                    client.send(ccr(number, origin_host=host, **event))
+                    await client.message()
+        assert w.count("ocs_peer_marks_total", "one.example.net", "equal") == 3
+        assert w.count("ocs_peer_marks_total", "guest", "equal") == 3
+        assert REMARKS == [("one.example.net", "equal")] * 3 + [("guest", "equal")] * 3
+        lines = [line for line in logged if line["event"] == "peer.equal_events"]
+        assert [(line["peer"], line["times"]) for line in lines] == [("one.example.net", 1), ("guest", 1)]
+        assert all("reuses_numbers" in line["advice"] for line in lines)
+
+
+def test_what_is_told_once_in_an_interval_says_how_often_it_was_seen() -> None:
+    periodic = Periodic(1_000)
+    seen = [periodic.times("a", at_ms) for at_ms in (5_000, 5_001, 5_999, 6_000, 6_001, 7_000)]
+    assert seen == [1, 0, 0, 3, 0, 2]
+    assert periodic.times("b", 7_000) == 1

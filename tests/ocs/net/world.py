@@ -44,7 +44,10 @@ LISTED = (
     Peer(origin_host="far.example.net", addresses=("203.0.113.0/24",)),
     Peer(origin_host="strange.example.net", profile=PeerProfile(ignore_vendors=("huawei", 4242))),
 )
-SHOP = cast(Shop, SimpleNamespace(settings=Settings(), catalog=Catalog()))
+REMARKS: list[tuple[str, str]] = []
+"""What the store was told of peers."""
+STORE = SimpleNamespace(remark=lambda peer, mark: REMARKS.append((peer, mark)))
+SHOP = cast(Shop, SimpleNamespace(settings=Settings(), catalog=Catalog(), store=STORE))
 FAST = Timers(capabilities_ms=600, watchdog_ms=30_000, disconnect_ms=600)
 
 
