@@ -179,6 +179,10 @@ class Decision:
 
     def line_for(self, session: ops.Session, ask: Ask) -> Line:
         """A report naming only the rating group matches its only live line, unless that is named by another one."""
+        if ask.set_aside == Suspense.TOO_MANY_LINES:
+            line = self._matched(fresh_line(ask, self.books.now_ms))
+            self.crowded.append(line)
+            return line
         same_group = [line for line in session.lines if line.rating_group == ask.rating_group and line.part == ask.part]
         for line in same_group:
             if line.service_id == ask.service_id:
@@ -246,10 +250,10 @@ class Decision:
         ms = ms_per_unit(line.unit)
         for report in ask.reports:
             reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
-            mark, suspense, unit, why = self.flags, 0, line.unit, ask.set_aside
+            mark, suspense, unit, why = self.flags | ask.flags, 0, line.unit, ask.set_aside
             if reported < 0:  # not in the unit that was granted: on record, not charged
                 reported, mark = 0, mark | Flag.OTHER_UNIT
-                for other, amount in ((1, report.octets), (2, report.seconds), (3, report.units)):
+                for other, amount in enumerate((report.money, report.octets, report.seconds, report.units)):
                     if amount > 0:
                         unit, suspense = other, amount
                 if suspense:

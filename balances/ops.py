@@ -25,6 +25,9 @@ MAIN: Final = 0
 """Id of the one money bucket that may go below zero, by the account's credit limit and by use that happened."""
 
 LINES_MAX: Final = 32
+"""Lines of a request that are granted something, the first ones ..."""
+LINES_SETTLED_MAX: Final = 128
+"""... and those whose use is charged; the use of the rest is set aside."""
 BUCKETS_MAX: Final = 64
 ANSWERS_KEPT: Final = 4
 FORMER_KEPT: Final = 10
@@ -135,6 +138,8 @@ class Flag(IntFlag):
     """The request named somebody else than the session was opened for, who pays all the same."""
     EQUAL = 16384
     """On no record: a request with a new End-to-End-Id and T clear that got the answer of an equal one before."""
+    ROUNDED = 32768
+    """Reported money finer than a micro-unit, rounded as the service says."""
 
 
 class Suspense(IntEnum):
@@ -427,7 +432,10 @@ class Ask(msgspec.Struct, array_like=True):
     part: int = 0
     """1: beside the ask before it, in another unit: both are granted, or neither is."""
     set_aside: int = Suspense.NONE
-    """Not NONE: what this line reports is not charged, for this reason; its hold is released all the same."""
+    """Not NONE: what this line reports is not charged, for this reason; its hold is released all the same. One of
+    TOO_MANY_LINES is no line of the session."""
+    flags: int = 0
+    """Marks of what it reports (Flag), decided before."""
 
 
 class Charge(msgspec.Struct, array_like=True):

@@ -446,6 +446,11 @@ end
 
 -- A report naming only the rating group matches its only live line, unless that is named by another one.
 local function line_for(ask)
+  if ask[ASK.set_aside] == SUSPENSE.TOO_MANY_LINES then
+    local line = matched(fresh(ask))
+    crowded[line] = true
+    return line
+  end
   local only
   for _, line in ipairs(lines) do
     if line[LINE.rating_group] == ask[ASK.rating_group] and line[LINE.part] == ask[ASK.part] then
@@ -528,12 +533,12 @@ for index, ask in ipairs(asks) do
       local _
       local unit = line[LINE.unit]
       local reported = report[unit + 1]
-      local mark = flags
+      local mark = bit.bor(flags, ask[ASK.flags])
       local suspense, why = 0, ask[ASK.set_aside]
       if reported < 0 then -- not in the unit that was granted: on record, not charged
         reported = 0
         mark = bit.bor(mark, FLAG.OTHER_UNIT)
-        for other = KIND.OCTETS, KIND.UNITS do
+        for other = KIND.MONEY, KIND.UNITS do
           if report[other + 1] > 0 then unit, suspense = other, report[other + 1] end
         end
         if suspense > 0 and why == SUSPENSE.NONE then why = SUSPENSE.OTHER_UNIT end

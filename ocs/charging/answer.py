@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from balances.keys import renumbered as renumbered_key
-from balances.ops import Action, Charge, Flag, LineOutcome, Outcome, Phase, Result
+from balances.ops import LINES_SETTLED_MAX, Action, Charge, Flag, LineOutcome, Outcome, Phase, Result
 from ocs.charging.currencies import NUMBERS
+from ocs.charging.decide import is_unusable
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.request import (
@@ -40,6 +43,8 @@ def to_answer(
         lines = tuple([GrantedLine(asked.rating_group, asked.service_id, result) for asked in request.lines])
     if result is Result.OK and request.style is Style.COMMAND and lines and lines[0].result is Result.NOT_APPLICABLE:
         result = Result.NOT_APPLICABLE  # RFC 8506 section 9.1: of the whole session, at command level
+    if result is Result.OK and request.style is Style.COMMAND and lines and lines[0].result is Result.INVALID:
+        result = Result.INVALID
     fault = Fault.NONE
     for line in lines:
         if line.result is Result.RATING_FAILED:
@@ -79,7 +84,15 @@ def _lines(
             pairs.append((outcome, None))
     if len(pairs) != len(asked):  # the stored answer to a request that looked otherwise
         return [_line(line, beside, Reason.FINAL, service, phase) for line, beside in pairs]
-    return [_line(line, beside, one.reason, service, phase) for (line, beside), one in zip(pairs, asked, strict=True)]
+    lines = [_line(line, beside, one.reason, service, phase) for (line, beside), one in zip(pairs, asked, strict=True)]
+    for place, one in enumerate(asked):  # told also where nothing was wanted: what they report was set aside
+        if one.wish is None and one.use is None and place < LINES_SETTLED_MAX:
+            continue
+        if place >= LINES_SETTLED_MAX:
+            lines[place] = msgspec.structs.replace(lines[place], result=Result.UNABLE)
+        elif is_unusable(one):
+            lines[place] = msgspec.structs.replace(lines[place], result=Result.INVALID)
+    return lines
 
 
 def _line(line: LineOutcome, beside: LineOutcome | None, reason: Reason, service: Service, phase: Phase) -> GrantedLine:

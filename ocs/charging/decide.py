@@ -13,6 +13,8 @@ import msgspec
 
 from balances import keys
 from balances.ops import (
+    LINES_MAX,
+    LINES_SETTLED_MAX,
     NO_BLOB,
     Action,
     Ask,
@@ -31,6 +33,7 @@ from ocs.charging.request import (
     AskedLine,
     ChargingRequest,
     FinalAction,
+    Money,
     Reason,
     Style,
     Units,
@@ -43,7 +46,7 @@ from tariffs.ladder import Ladder, Step
 from tariffs.making import sooner
 from tariffs.rating import Quote
 from tariffs.tariff import Rated
-from tariffs.units import Kind
+from tariffs.units import EXACT_MAX, Kind
 
 SUSPENSE: Final = "~suspense"
 """Pseudo account: use that was reported for nobody we know is on its record, visible and not lost."""
@@ -114,8 +117,12 @@ def to_charge(
     phase, session = request.phase, session_key(request, settings)
     client: ClientProfile = settings.clients.get(request.peer, REGULAR) if settings.clients else REGULAR
     asks = []
-    for line, rated in zip(request.lines, quote, strict=True):
+    for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):
         ask = _ask(line, rated, request, service, profile, event_ms, max(validity_s, 1) * 1_000, client.tariff_change)
+        if line.wish is not None or line.use is not None:
+            _mind_money(ask, line)
+        if place >= LINES_MAX:
+            _is_too_many(ask, place)
         asks.append(ask)
         if rated.beside is not None and ask.unit != Kind.MONEY and _asks_beside(line, rated.beside, request):
             asks.append(_beside(ask, rated.beside, line, request, service))
@@ -167,7 +174,7 @@ def _ask(
     validity_ms: int,
     tells_change: bool,
 ) -> Ask:
-    requested = line.requested
+    requested = None if line.wish is not None and line.wish.unusable else line.requested
     is_money = requested.money is not None if requested is not None and _names_unit(requested) else _is_money_used(line)
     unit = Kind.MONEY if is_money else rated.unit
     if unit is None:
@@ -202,6 +209,46 @@ def _ask(
     return ask
 
 
+def _mind_money(ask: Ask, line: AskedLine) -> None:
+    """Money that cannot be used refuses its line; all that is reported with such is set aside (charging.md 2)."""
+    if is_unusable(line):
+        ask.refusal = Result.INVALID
+    if line.use is not None:
+        ask.set_aside = Suspense.UNUSABLE if line.use.unusable else Suspense.NONE
+        ask.flags = Flag.ROUNDED if line.use.rounded else 0
+
+
+def is_unusable(line: AskedLine) -> bool:
+    return any(money is not None and money.unusable for money in (line.wish, line.use))
+
+
+def in_currency(request: ChargingRequest, currency: int | None) -> ChargingRequest:
+    """The request, with money of another currency than this one marked as unusable."""
+
+    def checked(money: Money | None) -> Money | None:
+        if money is None or all(code == currency for code in money.currencies):
+            return money
+        return msgspec.structs.replace(money, unusable=True)
+
+    lines = [msgspec.structs.replace(one, wish=checked(one.wish), use=checked(one.use)) for one in request.lines]
+    return msgspec.structs.replace(request, lines=tuple(lines))
+
+
+def _is_too_many(ask: Ask, place: int) -> None:
+    """Nothing is granted to it, and the use of the very last ones is only set aside: work is bounded."""
+    if ask.refusal == Result.OK:
+        ask.refusal = Result.UNABLE
+    if place >= LINES_SETTLED_MAX:
+        ask.refusal, ask.set_aside, ask.ladder = Result.UNABLE, Suspense.TOO_MANY_LINES, NO_BLOB
+        ask.reports = [report for report in ask.reports if max(_amounts(report)) > 0]
+        if ask.reports:
+            ask.unit = next(kind for kind, amount in enumerate(_amounts(ask.reports[0])) if amount > 0)
+
+
+def _amounts(report: Report) -> tuple[int, int, int, int]:
+    return report.money, report.octets, report.seconds, report.units
+
+
 def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool) -> None:
     """Where a grant must end, and how much is granted at a time."""
     if rated.change_ms and tells_change and rated.dearest:
@@ -216,7 +263,8 @@ def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool)
     if rated.minimum:
         ask.minimum = min(rated.minimum, ask.maximum or rated.minimum)
     if rated.quantum and ask.asked >= 0:
-        ask.asked = -(-(ask.asked or ask.default) // rated.quantum) * rated.quantum
+        wanted = -(-(ask.asked or ask.default) // rated.quantum) * rated.quantum
+        ask.asked = min(wanted, EXACT_MAX - EXACT_MAX % rated.quantum)
 
 
 def _asks_beside(line: AskedLine, rated: Rated, request: ChargingRequest) -> bool:
@@ -322,6 +370,6 @@ def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tu
     charge.seek = False
     for ask in charge.asks:
         ask.asked = -1
-        if any(max(report.money, report.octets, report.seconds, report.units) > 0 for report in ask.reports):
+        if any(max(_amounts(report)) > 0 for report in ask.reports):
             ask.set_aside = Suspense.NOBODY
     return charge, context

@@ -11,12 +11,20 @@ from typing import Any, Final
 
 import msgspec
 
-from balances.ops import LINES_MAX, Action, Phase, Result
+from balances.ops import Action, Phase, Result
 from ocs.charging.diameter_facts import inputs_of, line_facts
-from ocs.charging.diameter_lines import MICRO_EXPONENT, currency_of, lines_of, money_in, single_line
+from ocs.charging.diameter_lines import (
+    MICRO_EXPONENT,
+    Reading,
+    lines_of,
+    money_in,
+    says_use,
+    single_line,
+)
 from ocs.charging.identity import IdentityKind, number_in, spelled
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import (
+    AskedLine,
     ChargingAnswer,
     ChargingRequest,
     Delivery,
@@ -49,6 +57,7 @@ from protocol.diameter.dictionary.credit_control import (
 from protocol.diameter.dictionary.credit_values import (
     CC_MONEY,
     RATING_GROUP,
+    REQUESTED_ACTION,
     SERVICE_CONTEXT_ID,
     SERVICE_IDENTIFIER,
 )
@@ -58,6 +67,7 @@ from protocol.diameter.dictionary.tgpp_charging import (
     REFUND_INFORMATION,
 )
 from protocol.errors import AvpError, ResultCode
+from tariffs.units import Rounding
 
 PHASES: Final = {1: Phase.START, 2: Phase.UPDATE, 3: Phase.STOP, 4: Phase.EVENT}
 ACTIONS: Final = {action.value: action for action in Action}
@@ -83,16 +93,16 @@ U32_MAX: Final = 2**32 - 1
 
 
 def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> ChargingRequest:
-    """The request in our words. AvpError: 5004 for money that cannot be used, 5012 for too many lines.
+    """The request in our words. AvpError 5004: money, a period or an action that cannot be used, in a request that
+    reports nothing.
 
     via:  Origin-Host of the directly connected peer; behind a relay it is not the client's
     """
     phase = PHASES[ccr.cc_request_type]
     service = settings.services.of(ccr.service_context_id)
     mscc = ccr.multiple_services_credit_control
-    lines = lines_of(mscc) if mscc else single_line(ccr, phase)
-    if len(lines) > LINES_MAX:
-        raise AvpError(ResultCode.UNABLE_TO_COMPLY, f"{len(lines)} lines; at most {LINES_MAX} are served at once")
+    reading = Reading(phase, says_use(ccr, phase), service.rounding if service else Rounding.UP)
+    lines = lines_of(mscc, reading) if mscc else single_line(ccr, reading)
     event_s = ccr.event_timestamp
     return ChargingRequest(
         peer=ccr.origin_host,
@@ -110,12 +120,28 @@ def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> Charg
         style=Style.LINES if mscc else Style.COMMAND,
         inputs=inputs_of(ccr, service.name if service else ""),
         # Some clients send Requested-Action in I, U and T: it means nothing there (RFC 8506 section 8.41).
-        action=ACTIONS[ccr.requested_action or 0] if phase is Phase.EVENT else Action.DEBIT,
-        currency=currency_of(ccr),
+        action=_action(ccr) if phase is Phase.EVENT else Action.DEBIT,
+        currency=_currency(lines),
         refund_token=_refund_token(ccr) if phase is Phase.EVENT else b"",
         wants_cost=bool(ccr.aoc_request_type),
         line_facts=line_facts(mscc),
     )
+
+
+def _currency(lines: tuple[AskedLine, ...]) -> int | None:
+    for line in lines:
+        for money in (line.wish, line.use):
+            if money is not None and money.currencies:
+                return money.currencies[0]
+    return None
+
+
+def _action(ccr: CreditControlRequest) -> Action:
+    number = ccr.requested_action or 0
+    if number not in ACTIONS:
+        why = f"{number} is no Requested-Action"
+        raise AvpError(ResultCode.INVALID_AVP_VALUE, why, REQUESTED_ACTION.pack(number))
+    return ACTIONS[number]
 
 
 def _identities(ccr: CreditControlRequest, settings: Settings) -> tuple[str, ...]:
@@ -309,7 +335,8 @@ def _final_unit(final: FinalUnit) -> FinalUnitIndication:
 def _failed(ccr: CreditControlRequest, answer: ChargingAnswer) -> tuple[bytes, ...]:
     """Failed-AVP: copies of what could not be used (RFC 8506 section 9.1 demands it with 5031)."""
     if answer.fault is Fault.MONEY:
-        return tuple(CC_MONEY.pack(money) for money in money_in(ccr)[:1])
+        found = [money for money in money_in(ccr) if money.currency_code not in (None, answer.currency)]
+        return tuple(CC_MONEY.pack(money) for money in found[:1])
     if answer.fault is Fault.LINE:
         for line in answer.lines:
             if line.result is Result.RATING_FAILED:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
 
 from balances.ops import Period, Phase
-from ocs.charging.request import AskedLine, Reason, Units, Used
+from ocs.charging.request import AskedLine, Money, Reason, Units, Used
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     CreditControlRequest,
     MultipleServicesCreditControl,
     RequestedServiceUnit,
-    TariffChangeUsage,
     UsedServiceUnit,
 )
 from protocol.diameter.dictionary.credit_values import CC_MONEY, CC_TOTAL_OCTETS
 from protocol.errors import AvpError, ResultCode
-from tariffs.units import EXACT_MAX
+from tariffs.units import EXACT_MAX, Rounding
 
 PERIODS: Final = {0: Period.BEFORE, 1: Period.AFTER, 2: Period.INDETERMINATE}
 REASONS: Final = {2: Reason.FINAL, 1: Reason.IDLE}
@@ -25,24 +25,47 @@ MSI_SUPPORTED: Final = 1
 MICRO_EXPONENT: Final = -6
 
 
-def lines_of(groups: tuple[MultipleServicesCreditControl, ...]) -> tuple[AskedLine, ...]:
+class Reading(NamedTuple):
+    """How the amounts of a request are read."""
+
+    phase: Phase
+    reports: bool
+    """It says what was used: then nothing in it refuses that (charging.md section 2)."""
+    rounding: Rounding
+    """Of reported money finer than a micro-unit."""
+
+
+class Amounts(NamedTuple):
+    units: Units
+    money: Money | None = None
+    """What was odd about its money."""
+
+
+def says_use(ccr: CreditControlRequest, phase: Phase) -> bool:
+    if phase is not Phase.START:
+        return phase is not Phase.EVENT
+    return bool(ccr.used_service_unit) or any(g.used_service_unit for g in ccr.multiple_services_credit_control)
+
+
+def lines_of(groups: tuple[MultipleServicesCreditControl, ...], reading: Reading) -> tuple[AskedLine, ...]:
     """One line for each rating group + service identifier; several groups of the same are one line."""
     if len(groups) == 1:
-        return (_line(groups[0]),)
+        return (_line(groups[0], reading),)
     merged: dict[tuple[int | None, int | None], AskedLine] = {}
     for group in groups:
-        line = _line(group)
+        line = _line(group, reading)
         key = line.rating_group, line.service_id
         before = merged.get(key)
         merged[key] = line if before is None else _merge(before, line)
     return tuple(merged.values())
 
 
-def _line(group: MultipleServicesCreditControl) -> AskedLine:
+def _line(group: MultipleServicesCreditControl, reading: Reading) -> AskedLine:
     used: tuple[Used, ...] = ()
+    use: Money | None = None
     reasons = group.reporting_reason
     if group.used_service_unit:
-        used = _used(group.used_service_unit, group.tariff_change_usage)
+        used, use = _used(group.used_service_unit, group.tariff_change_usage, reading)
         if not reasons:  # beside the use or inside it: field-notes.md
             reasons = tuple(u.reporting_reason for u in group.used_service_unit if u.reporting_reason is not None)
     reason = Reason.OTHER
@@ -50,14 +73,9 @@ def _line(group: MultipleServicesCreditControl) -> AskedLine:
         if number in REASONS and reason is not Reason.FINAL:
             reason = REASONS[number]
     services = group.service_identifier
-    requested = group.requested_service_unit
-    return AskedLine(
-        group.rating_group,
-        services[0] if services else None,
-        None if requested is None else _units(requested),
-        used,
-        reason,
-    )
+    requested, wish = _wish(group.requested_service_unit, reading)
+    service_id = services[0] if services else None
+    return AskedLine(group.rating_group, service_id, requested, used, reason, wish, use)
 
 
 def _merge(one: AskedLine, other: AskedLine) -> AskedLine:
@@ -66,31 +84,48 @@ def _merge(one: AskedLine, other: AskedLine) -> AskedLine:
         requested = _sum(one.requested, other.requested)
     reason = max(one.reason, other.reason, key=lambda reason: reason is Reason.FINAL)
     used = _by_period([(each.period, each.units) for each in one.used + other.used])
-    return AskedLine(one.rating_group, one.service_id, requested, used, reason)
+    wish, use = _both(one.wish, other.wish), _both(one.use, other.use)
+    return AskedLine(one.rating_group, one.service_id, requested, used, reason, wish, use)
 
 
-def single_line(ccr: CreditControlRequest, phase: Phase) -> tuple[AskedLine, ...]:
+def _both(one: Money | None, other: Money | None) -> Money | None:
+    if one is None or other is None:
+        return other if one is None else one
+    currencies = tuple(dict.fromkeys(one.currencies + other.currencies))
+    return Money(currencies, one.unusable or other.unusable, one.rounded or other.rounded)
+
+
+def single_line(ccr: CreditControlRequest, reading: Reading) -> tuple[AskedLine, ...]:
     """A CCR without Multiple-Services-Credit-Control is one line, unless it names no unit at all: a session that asks
     when its traffic starts (RFC 8506 section 5.1.2), a report without use, a bare TERMINATION."""
-    requested = ccr.requested_service_unit
-    used = _used(ccr.used_service_unit, None) if ccr.used_service_unit else ()
+    phase = reading.phase
+    requested, wish = _wish(ccr.requested_service_unit, reading)
+    used, use = _used(ccr.used_service_unit, None, reading) if ccr.used_service_unit else ((), None)
     if requested is None and not used:
         asks_later = ccr.multiple_services_indicator == MSI_SUPPORTED
         if phase is Phase.STOP or phase is Phase.UPDATE or (phase is Phase.START and asks_later):
             return ()
-    return (AskedLine(None, ccr.service_identifier, None if requested is None else _units(requested), used),)
+    return (AskedLine(None, ccr.service_identifier, requested, used, wish=wish, use=use),)
 
 
-def _used(pieces: tuple[UsedServiceUnit, ...], outer: TariffChangeUsage | None) -> tuple[Used, ...]:
+def _used(
+    pieces: tuple[UsedServiceUnit, ...], outer: int | None, reading: Reading
+) -> tuple[tuple[Used, ...], Money | None]:
     """All pieces of one period summed. Tariff-Change-Usage stands in the piece or around it."""
-    if len(pieces) == 1:
-        change = outer if pieces[0].tariff_change_usage is None else pieces[0].tariff_change_usage
-        return (Used(_units(pieces[0]), Period.BEFORE if change is None else PERIODS[change]),)
-    found = []
+    found, money = [], None
     for piece in pieces:
         change = outer if piece.tariff_change_usage is None else piece.tariff_change_usage
-        found.append((Period.BEFORE if change is None else PERIODS[change], _units(piece)))
-    return _by_period(found)
+        amounts = _units(piece, reading)
+        found.append((_period(change), amounts.units))
+        money = _both(money, amounts.money)
+    if len(found) == 1:
+        return (Used(found[0][1], found[0][0]),), money
+    return _by_period(found), money
+
+
+def _period(change: int | None) -> Period:
+    """A value nobody knows says nothing; the use is charged all the same."""
+    return Period.BEFORE if change is None else PERIODS.get(change, Period.BEFORE)
 
 
 def _by_period(pieces: list[tuple[Period, Units]]) -> tuple[Used, ...]:
@@ -116,34 +151,60 @@ def _add(one: int | None, other: int | None) -> int | None:
     return min(one + other, EXACT_MAX)
 
 
-def _units(group: UsedServiceUnit | RequestedServiceUnit) -> Units:
+def _wish(group: RequestedServiceUnit | None, reading: Reading) -> tuple[Units | None, Money | None]:
+    """In a TERMINATION it is not read at all."""
+    if group is None or reading.phase is Phase.STOP:
+        return None, None
+    return _units(group, reading)
+
+
+def _units(group: UsedServiceUnit | RequestedServiceUnit, reading: Reading) -> Amounts:
+    """More than can be counted is a large wish, and a report of as much as can be. An event is debited what it names:
+    of that it would be another amount, so it is refused."""
     octets = group.cc_total_octets
     if octets is None:  # both directions are the total, which is the charged figure where both are given
         received, sent = group.cc_input_octets, group.cc_output_octets
         if received is not None or sent is not None:
             octets = (received or 0) + (sent or 0)
     units = group.cc_service_specific_units
-    if isinstance(group, UsedServiceUnit):  # a counter that ran below zero: charged up to the bound, the rest suspense
+    if (octets is not None and octets > EXACT_MAX) or (units is not None and units > EXACT_MAX):
+        if reading.phase is Phase.EVENT:
+            failed = CC_TOTAL_OCTETS.pack(group.cc_total_octets) if group.cc_total_octets else b""
+            raise AvpError(ResultCode.INVALID_AVP_VALUE, "more than 2^53 units", failed)
         octets = None if octets is None else min(octets, EXACT_MAX)
         units = None if units is None else min(units, EXACT_MAX)
-    if (octets is not None and octets > EXACT_MAX) or (units is not None and units > EXACT_MAX):
-        failed = CC_TOTAL_OCTETS.pack(group.cc_total_octets) if group.cc_total_octets else b""
-        raise AvpError(ResultCode.INVALID_AVP_VALUE, "more than 2^53 units", failed)
-    money = group.cc_money
-    return Units(None if money is None else _micro(money), octets, group.cc_time, units)
+    if group.cc_money is None:
+        return Amounts(Units(None, octets, group.cc_time, units))
+    micro, money = _micro(group.cc_money, reading, used=isinstance(group, UsedServiceUnit))
+    return Amounts(Units(micro, octets, group.cc_time, units), money)
 
 
-def _micro(money: CcMoney) -> int:
-    """Digits * 10^exponent in micro-units. Negative, or finer than these: 5004 (charging.md section 2)."""
-    digits, exponent = money.unit_value.value_digits, (money.unit_value.exponent or 0) - MICRO_EXPONENT
-    if digits == 0:
-        return 0
-    if digits > 0 and -18 <= exponent <= 15:  # Value-Digits has at most 19 digits, 2^53 has 16
-        micro, rest = divmod(digits * _ten(exponent), _ten(-exponent))
-        if not rest and micro <= EXACT_MAX:
-            return micro
-    why = f"money of {digits}E{exponent + MICRO_EXPONENT}: negative, finer than a micro-unit, or too large"
-    raise AvpError(ResultCode.INVALID_AVP_VALUE, why, CC_MONEY.pack(money))
+def _micro(given: CcMoney, reading: Reading, *, used: bool) -> tuple[int, Money | None]:
+    """Digits * 10^exponent in micro-units, and what is odd about it (charging.md section 2). AvpError 5004: it is
+    negative or finer than a micro-unit, or an event names more than can be counted."""
+    digits, exponent = given.unit_value.value_digits, (given.unit_value.exponent or 0) - MICRO_EXPONENT
+    micro, rest = _counted(abs(digits), exponent)
+    large, fine = micro > EXACT_MAX, rest > 0
+    unusable = digits < 0 or (fine and not used) or (large and reading.phase is Phase.EVENT)
+    if unusable and not reading.reports:
+        why = f"money of {digits}E{exponent + MICRO_EXPONENT}: negative, finer than a micro-unit, or too large"
+        raise AvpError(ResultCode.INVALID_AVP_VALUE, why, CC_MONEY.pack(given))
+    if fine and (reading.rounding is Rounding.UP or (reading.rounding is Rounding.HALF_UP and 2 * rest >= 1)):
+        micro += 1
+    code = given.currency_code
+    if code is None and not unusable and not fine:
+        return min(micro, EXACT_MAX), None
+    return min(micro, EXACT_MAX), Money(() if code is None else (code,), unusable, fine)
+
+
+def _counted(digits: int, exponent: int) -> tuple[int, Fraction]:
+    """Whole micro-units, and what is left of one. Value-Digits has at most 19 digits, 2^53 has 16."""
+    if digits == 0 or exponent > 16:
+        return (EXACT_MAX + 1 if digits else 0), Fraction(0)
+    if exponent >= 0:
+        return digits * _ten(exponent), Fraction(0)
+    whole = _ten(min(-exponent, 20))
+    return digits // whole, Fraction(digits % whole, whole)
 
 
 def _ten(exponent: int) -> int:
@@ -155,14 +216,3 @@ def money_in(ccr: CreditControlRequest) -> list[CcMoney]:
     for line in ccr.multiple_services_credit_control:
         groups += (line.requested_service_unit, *line.used_service_unit)
     return [group.cc_money for group in groups if group is not None and group.cc_money is not None]
-
-
-def currency_of(ccr: CreditControlRequest) -> int | None:
-    found: int | None = None
-    for money in money_in(ccr):
-        if money.currency_code is not None:
-            if found is not None and found != money.currency_code:
-                why = f"currencies {found} and {money.currency_code} in one request"
-                raise AvpError(ResultCode.INVALID_AVP_VALUE, why, CC_MONEY.pack(money))
-            found = money.currency_code
-    return found

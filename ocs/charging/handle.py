@@ -14,11 +14,33 @@ import msgspec
 
 from balances.facts import of_line
 from balances.keys import AccountKeys, renumbered
-from balances.ops import NO_BLOB, Action, Charge, Flag, Once, Outcome, Phase, Reply, Result, blob, packed
+from balances.ops import (
+    LINES_SETTLED_MAX,
+    NO_BLOB,
+    Action,
+    Charge,
+    Flag,
+    Once,
+    Outcome,
+    Phase,
+    Reply,
+    Result,
+    blob,
+    packed,
+)
 from balances.wire import Lost, NotSent
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
-from ocs.charging.decide import SUSPENSE, event_time, has_use, session_key, to_charge, to_suspense
+from ocs.charging.decide import (
+    SUSPENSE,
+    event_time,
+    has_use,
+    in_currency,
+    is_unusable,
+    session_key,
+    to_charge,
+    to_suspense,
+)
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked, with_lines
@@ -123,8 +145,12 @@ async def handle(
         profile, names = await _subscriber(request, shop, now_ms)
         if profile is None:
             return await _nobody(request, shop, now_ms)
-        if request.currency is not None and profile.currency and request.currency != NUMBERS.get(profile.currency):
-            return ChargingAnswer(Result.INVALID, reason=OUTCOMES[Result.INVALID].words, fault=Fault.MONEY)
+        if request.currency is not None and profile.currency:
+            currency = NUMBERS.get(profile.currency)
+            request = in_currency(request, currency)
+            if not request.reports() and any(map(is_unusable, request.lines)):
+                why = OUTCOMES[Result.INVALID].words
+                return ChargingAnswer(Result.INVALID, reason=why, fault=Fault.MONEY, currency=currency)
         if urgent_only:
             quote, _ = _quote(request, shop, service, profile, *_facts(request, shop), now_ms)
             if not any(rated.emergency for rated in quote):
@@ -276,28 +302,28 @@ def _quote(
     )
     if service is UNKNOWN:
         return [UNSERVED] * len(request.lines), inputs
+    priced = request.lines[:LINES_SETTLED_MAX]
+    too_many = [UNSERVED] * (len(request.lines) - len(priced))
     at_ms, _ = event_time(request, shop.settings, now_ms)
     otherwise = service.rating_group
     lines = [
         (otherwise if line.rating_group is None and line.service_id is None else line.rating_group, line.service_id)
-        for line in request.lines
+        for line in priced
     ]
     since_ms: list[int] = []
     if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold
-        since_ms = [
-            at_ms - 1_000 * max([used.units.seconds or 0 for used in line.used], default=0) for line in request.lines
-        ]
+        since_ms = [at_ms - 1_000 * max([used.units.seconds or 0 for used in line.used], default=0) for line in priced]
     catalog, assignments, currency = shop.catalog, profile.assignments, profile.currency
     if not facts.lines:
-        return rate(catalog, assignments, currency, lines, inputs, at_ms, since_ms), inputs
+        return rate(catalog, assignments, currency, lines, inputs, at_ms, since_ms) + too_many, inputs
     quote: Quote = []
-    for place, asked in enumerate(request.lines):
+    for place, asked in enumerate(priced):
         group = -1 if asked.rating_group is None else asked.rating_group
         of_line_told = of_line(facts.lines, group, -1 if asked.service_id is None else asked.service_id)
         own: Inputs = msgspec.structs.replace(inputs, **of_line_told)
         one = slice(place, place + 1)
         quote += rate(catalog, assignments, currency, lines[one], own, at_ms, since_ms[one])
-    return quote, inputs
+    return quote + too_many, inputs
 
 
 async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:

@@ -53,6 +53,17 @@ class Reason(Enum):
     """Quota-Holding-Time ran out: release, grant only if asked."""
 
 
+class Money(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an amount of money said besides its micro-units."""
+
+    currencies: tuple[int, ...] = ()
+    """ISO 4217 numbers it named."""
+    unusable: bool = False
+    """Negative, of another currency, or, where it is wanted, too fine: the line is refused (5004)."""
+    rounded: bool = False
+    """Finer than a micro-unit."""
+
+
 class AskedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One rating group + service identifier, as asked."""
 
@@ -62,6 +73,10 @@ class AskedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: nothing wanted. All fields None: wanted, amount and unit are ours to choose."""
     used: tuple[Used, ...] = ()
     reason: Reason = Reason.OTHER
+    wish: Money | None = None
+    """What was odd about the money wanted; None: nothing ..."""
+    use: Money | None = None
+    """... and about the money reported."""
 
 
 LineFacts = Mapping[tuple[int | None, int | None], Mapping[str, int | str]]
@@ -70,6 +85,10 @@ LineFacts = Mapping[tuple[int | None, int | None], Mapping[str, int | str]]
 
 class ChargingRequest(msgspec.Struct, frozen=True):
     """One request of a network element."""
+
+    def reports(self) -> bool:
+        """It says what was used: nothing in it refuses that (charging.md section 2)."""
+        return self.phase is not Phase.EVENT and (self.phase is not Phase.START or any(one.used for one in self.lines))
 
     peer: str
     """Origin-Host of the client."""
@@ -92,7 +111,7 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     action: Action = Action.DEBIT
     """Of an EVENT."""
     currency: int | None = None
-    """ISO 4217 number of the money in it."""
+    """ISO 4217 number of the first money in it that names one."""
     refund_token: bytes = b""
     wants_cost: bool = False
     """Advice of charge was asked for."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from ocs.charging.request import Delivery, FinalAction, FinalUnit
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, Kind, Rounding
 
 Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
@@ -79,6 +79,8 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """One-time events are served."""
     grades: dict[str, Delivery] = {}
     """What the network is told for each grade a tariff names (`grade = "night"`)."""
+    rounding: Rounding = Rounding.UP
+    """Of reported money that is finer than a micro-unit: "up", "down" or "half_up"."""
     rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """Taken for a line that names neither rating group nor service identifier; None: rated without."""
 
@@ -219,6 +221,8 @@ def _with_names(row: dict[str, Any]) -> dict[str, Any]:
     row = dict(row)
     if isinstance(row.get("unit"), str):
         row["unit"] = {kind.name.lower(): int(kind) for kind in Kind}.get(row["unit"], row["unit"])
+    if isinstance(row.get("rounding"), str):
+        row["rounding"] = {one.name.lower(): int(one) for one in Rounding}.get(row["rounding"], row["rounding"])
     final = row.get("final")
     if isinstance(final, Mapping) and isinstance(final.get("action"), str):
         row["final"] = {**final, "action": {a.name.lower(): a.value for a in FinalAction}.get(final["action"], -1)}

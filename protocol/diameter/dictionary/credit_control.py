@@ -135,7 +135,7 @@ APPLICATION = 4
 
 class UsedServiceUnit(Group):
     reporting_reason: int | None = opt(REPORTING_REASON)
-    tariff_change_usage: TariffChangeUsage | None = opt(TARIFF_CHANGE_USAGE)
+    tariff_change_usage: int | None = opt(TARIFF_CHANGE_USAGE)
     cc_time: int | None = opt(CC_TIME)
     cc_money: CcMoney | None = opt(CC_MONEY)
     cc_total_octets: int | None = opt(CC_TOTAL_OCTETS)
@@ -152,7 +152,7 @@ class MultipleServicesCreditControl(Group):
     granted_service_unit: GrantedServiceUnit | None = opt(GRANTED_SERVICE_UNIT)
     requested_service_unit: RequestedServiceUnit | None = opt(REQUESTED_SERVICE_UNIT)
     used_service_unit: tuple[UsedServiceUnit, ...] = many(USED_SERVICE_UNIT)
-    tariff_change_usage: TariffChangeUsage | None = opt(TARIFF_CHANGE_USAGE)
+    tariff_change_usage: int | None = opt(TARIFF_CHANGE_USAGE)
     service_identifier: tuple[int, ...] = many(SERVICE_IDENTIFIER)
     rating_group: int | None = opt(RATING_GROUP)
     g_s_u_pool_reference: tuple[GSUPoolReference, ...] = many(G_S_U_POOL_REFERENCE)
@@ -210,7 +210,7 @@ class CreditControlRequest(Command):
     service_identifier: int | None = opt(SERVICE_IDENTIFIER)
     termination_cause: int | None = opt(TERMINATION_CAUSE)
     requested_service_unit: RequestedServiceUnit | None = opt(REQUESTED_SERVICE_UNIT)
-    requested_action: RequestedAction | None = opt(REQUESTED_ACTION)
+    requested_action: int | None = opt(REQUESTED_ACTION)
     used_service_unit: tuple[UsedServiceUnit, ...] = many(USED_SERVICE_UNIT)
     aoc_request_type: int | None = opt(AOC_REQUEST_TYPE)
     multiple_services_indicator: int | None = opt(MULTIPLE_SERVICES_INDICATOR)

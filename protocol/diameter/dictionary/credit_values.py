@@ -135,7 +135,7 @@ EXPONENT = Avp("Exponent", 429, INTEGER32)
 RATING_GROUP = Avp("Rating-Group", 432, UNSIGNED32)
 REDIRECT_ADDRESS_TYPE = Avp("Redirect-Address-Type", 433, enumerated(RedirectAddressType))
 REDIRECT_SERVER_ADDRESS = Avp("Redirect-Server-Address", 435, UTF8STRING)
-REQUESTED_ACTION = Avp("Requested-Action", 436, enumerated(RequestedAction))
+REQUESTED_ACTION = Avp("Requested-Action", 436, ENUMERATED)  # says something in an EVENT only: charging judges it
 RESTRICTION_FILTER_RULE = Avp("Restriction-Filter-Rule", 438, IP_FILTER_RULE)
 SERVICE_IDENTIFIER = Avp("Service-Identifier", 439, UNSIGNED32)
 SERVICE_PARAMETER_TYPE = Avp("Service-Parameter-Type", 441, UNSIGNED32, m=False)
@@ -146,9 +146,9 @@ VALIDITY_TIME = Avp("Validity-Time", 448, UNSIGNED32)
 FINAL_UNIT_ACTION = Avp("Final-Unit-Action", 449, enumerated(FinalUnitAction))
 SUBSCRIPTION_ID_TYPE = Avp("Subscription-Id-Type", 450, ENUMERATED)
 TARIFF_TIME_CHANGE = Avp("Tariff-Time-Change", 451, TIME)
-TARIFF_CHANGE_USAGE = Avp("Tariff-Change-Usage", 452, enumerated(TariffChangeUsage))
+TARIFF_CHANGE_USAGE = Avp("Tariff-Change-Usage", 452, ENUMERATED)  # of use, which is not refused for it
 G_S_U_POOL_IDENTIFIER = Avp("G-S-U-Pool-Identifier", 453, UNSIGNED32)
-CC_UNIT_TYPE = Avp("CC-Unit-Type", 454, enumerated(CcUnitType))
+CC_UNIT_TYPE = Avp("CC-Unit-Type", 454, ENUMERATED)
 MULTIPLE_SERVICES_INDICATOR = Avp("Multiple-Services-Indicator", 455, ENUMERATED)
 USER_EQUIPMENT_INFO_TYPE = Avp("User-Equipment-Info-Type", 459, ENUMERATED, m=False)
 USER_EQUIPMENT_INFO_VALUE = Avp("User-Equipment-Info-Value", 460, OCTET_STRING, m=False)
@@ -256,7 +256,7 @@ QOS_FINAL_UNIT_INDICATION = Avp("QoS-Final-Unit-Indication", 669, grouped(QosFin
 
 class GSUPoolReference(Group):
     g_s_u_pool_identifier: int = req(G_S_U_POOL_IDENTIFIER)
-    cc_unit_type: CcUnitType = req(CC_UNIT_TYPE)
+    cc_unit_type: int = req(CC_UNIT_TYPE)
     unit_value: UnitValue = req(UNIT_VALUE)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ocs.charging.request import Units
+from ocs.charging.request import Money, Units
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     RequestedServiceUnit,
@@ -13,7 +15,7 @@ from protocol.diameter.dictionary.credit_control import (
 from protocol.diameter.dictionary.credit_values import CC_MONEY
 from protocol.errors import AvpError, ResultCode
 from tariffs.units import EXACT_MAX
-from tests.ocs.charging.wire import lines, mscc, request
+from tests.ocs.charging.wire import E, I, lines, mscc, request
 
 
 def money(digits: int, exponent: int | None = None, currency: int | None = 978) -> CcMoney:
@@ -40,20 +42,32 @@ def test_money_in_micro_units(digits: int, exponent: int | None, micro: int) -> 
     assert found.currency == 978
 
 
+TOO_LARGE = [(10, 9), (1, 2**31 - 1), (EXACT_MAX + 1, -6), (2**63 - 1, 0)]
+
+
+@pytest.mark.parametrize(("digits", "exponent"), TOO_LARGE)
+def test_a_wish_too_large_is_a_large_wish(digits: int, exponent: int) -> None:
+    found = request(requested_service_unit=RequestedServiceUnit(cc_money=money(digits, exponent)))
+    assert found.lines[0].requested == Units(money=EXACT_MAX)
+
+
 @pytest.mark.parametrize(
-    ("digits", "exponent"),
-    [(-1, 0), (1, -7), (15, -7), (10, 9), (1, 2**31 - 1), (1, -(2**31)), (EXACT_MAX + 1, -6), (2**63 - 1, 0)],
+    ("kind", "digits", "exponent"),
+    [(I, -1, 0), (I, 1, -7), (I, 15, -7), (I, 1, -(2**31)), (E, -1, 0), (E, 1, -7), *((E, *one) for one in TOO_LARGE)],
 )
-def test_money_that_is_negative_too_fine_or_too_large(digits: int, exponent: int) -> None:
+def test_money_that_is_negative_or_too_fine_or_an_event_too_large(kind: Any, digits: int, exponent: int) -> None:
+    asked = RequestedServiceUnit(cc_money=money(digits, exponent))
     with pytest.raises(AvpError) as refused:
-        request(requested_service_unit=RequestedServiceUnit(cc_money=money(digits, exponent)))
+        request(kind, requested_action=0, requested_service_unit=asked)
     assert refused.value.result_code is ResultCode.INVALID_AVP_VALUE
     assert refused.value.failed_avp == CC_MONEY.pack(money(digits, exponent))
 
 
 def test_money_in_two_currencies() -> None:
+    """Each line has its own: which of them is the account's is known later."""
     two = lines(mscc(1, ask={"cc_money": money(1)}), mscc(2, ask={"cc_money": money(1, currency=840)}))
-    with pytest.raises(AvpError) as refused:
-        request(**two)
-    assert refused.value.failed_avp == CC_MONEY.pack(money(1, currency=840))
+    found = request(**two)
+    assert [line.wish for line in found.lines] == [Money((978,)), Money((840,))]
+    one = lines(mscc(1, ask={"cc_money": money(1)}), mscc(1, ask={"cc_money": money(1, currency=840)}))
+    assert [line.wish for line in request(**one).lines] == [Money((978, 840))]
     assert request(**lines(mscc(1, ask={"cc_money": money(1, currency=None)}))).currency is None
