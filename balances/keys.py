@@ -19,6 +19,9 @@ TAGS: Final = tuple(f"{{s{shard:03}}}" for shard in range(SHARDS))
 PUBLISHED: Final = "published"
 """`<replid> <epoch>`: which history of the server is open, mirrored from PostgreSQL."""
 
+INSTALLATION: Final = "installation"
+"""Id of the installation whose store this is, the same as in PostgreSQL."""
+
 PROJECTED: Final = "projected"
 """Change number of the master data that is completely projected; absent = "unknown user" may not be said."""
 

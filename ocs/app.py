@@ -12,6 +12,7 @@ import itertools
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -44,8 +45,10 @@ from ocs.net.tls import server_context
 from ocs.parent import Parent, Unfit
 from ocs.rescue import Rescue
 from ocs.shelf import Shelf
+from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
 from ocs.watch import stopped_text
+from ocs.witness import Witness, witnessing
 from protocol.diameter.peer import Local, Timers
 from protocol.diameter.types import Address
 from tariffs.catalog import Catalog
@@ -68,7 +71,11 @@ IPV4, IPV6 = 1, 2
 
 
 async def worker(config: Config, parent: Parent) -> None:
-    async with live_store(config, parent) as (redis, store), lasting_store(config, parent, 2) as pool:
+    async with (
+        live_store(config, parent) as (redis, store),
+        lasting_store(config, parent, 2) as pool,
+        witnessed(store, pool),
+    ):
         due_s = config.charging.answer_ms_max / 1_000
         lasting = Lasting(pool, within_s=due_s * QUESTION_PERCENT / 100)
         shop = build_shop(config, redis, store, lasting, due_s)
@@ -122,12 +129,16 @@ async def keeper(config: Config, parent: Parent) -> None:
             bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
             validity_ms=config.charging.validity_s * 1_000,
             alarm_ms=config.ledger.alarm_s * 1_000,
+            durability=config.durability,
+            accept_risks=config.redis.accept_risks,
             without_postgres=config.open_without_postgres,
         )
         tell = kept_counts(it, parent.meter)
         await it.start()
         while not await told_to_drain(parent):
             tell()
+            if it.refused:
+                parent.unfit(it.refused)
             # Stopped shards are charged on: what they ask for is a person, not another server.
             stopped = stopped_text(it.watch.now.stopped)
             degraded = "degraded: " if config.ledger.when_stopped == "degraded" else ""
@@ -149,6 +160,7 @@ async def api(config: Config, parent: Parent) -> None:
     async with (
         live_store(config, parent) as (redis, store),
         lasting_store(config, parent, config.postgres.connections_max) as pool,
+        witnessed(store, pool),
     ):
         lasting = Lasting(pool, within_s=config.http.store_ms_max / 1_000)
         shop = build_shop(config, redis, store, lasting, config.http.store_ms_max / 1_000)
@@ -232,9 +244,25 @@ async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redi
     async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
         await link.start(0)
         try:
-            yield redis, MeteredStore(link, parent.meter)
+            yield redis, MeteredStore(link, parent.meter, Witness(logger(), partial(_count_lost, parent)))
         finally:
             await link.stop()
+
+
+def _count_lost(parent: Parent, count: int) -> None:
+    parent.meter.counts(metrics.LOST_ANSWERS)[()] += count
+
+
+@contextlib.asynccontextmanager
+async def witnessed(store: MeteredStore, pool: Any) -> AsyncIterator[None]:
+    """What was answered is compared with PostgreSQL whenever the live store came back, while the block lasts."""
+    assert store.witness is not None
+    looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epoch))
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from ocs.charging.services import Services, service_table
 from ocs.patterns import in_words, looks
-from ocs.values import EMBEDDED, EMPTY, Listen, Secret, missing_in
+from ocs.values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, missing_in
 from tariffs import toml
 from tariffs.units import EXACT_MAX
 
@@ -190,6 +190,8 @@ class Redis(Part, frozen=True):
     """`embedded`: a Valkey of ours in the data directory."""
     memory_bytes_max: Annotated[int, Meta(ge=64 << 20, le=1 << 43)] = 1 << 30
     """Of the embedded one: full, it refuses; it never forgets a balance."""
+    accept_risks: tuple[StoreRisk, ...] = ()
+    """Settings of the store that lose money and are wanted all the same; each is an alarm for as long as it lasts."""
 
     def __post_init__(self) -> None:
         if self.embedded:

@@ -7,7 +7,7 @@ does the same. Several keepers on one store, on several hosts, are safe; leases 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
 from balances.pending import Pending
 from ocs.counting import count
+from ocs.guard import Guard
 from ocs.telemetry.log import Seldom
 from ocs.totals import Totals
 from ocs.watch import Log, Standing, Watch
@@ -109,6 +110,9 @@ class Keeper:
         bring_in: Callable[[str], Awaitable[object]] | None = None,
         validity_ms: int = 600_000,
         alarm_ms: int = 60_000,
+        durability: str = "everysec",
+        accept_risks: Collection[str] = (),
+        guard_s: float = 5.0,
         without_postgres: bool = False,
     ) -> None:
         self.stats = Stats()
@@ -127,6 +131,11 @@ class Keeper:
         self.standing = Standing(log, now_ms, alarm_ms)
         self.watch = Watch(redis, pool, self.standing, now_ms)
         self.totals = Totals(redis)
+        self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)
+        self._guard_s = guard_s
+        self.refused = ""
+        """Why this store may not be used at all: no time mends that."""
+        self._opened_once = False
         self._sync = Sync(redis, pool, alarm=self._alarm)
         self._supervision = Supervision(redis, token)
         self._seldom = Seldom(burst=2)
@@ -150,6 +159,7 @@ class Keeper:
             ("nudge", self._pass_nudges, 0.0),
             ("measure", self._measure, 1.0),
             ("store", self._measure_store, 5.0),
+            ("guard", self.guard.look, self._guard_s),
             ("trim", self._trim, 5.0),
             ("projection", self._project_if_open, 1.0),
             ("walk", self._walk, 1.0),
@@ -222,7 +232,13 @@ class Keeper:
                 self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
             raise
         if is_open(cursors, server) and not self._anew:
-            self.why = ""
+            self.why, self._opened_once = "", True
+            return
+        self.why = await self.guard.claim()
+        if not self._opened_once:  # later it is too late to refuse what was charged already: then there is an alarm
+            await self.guard.look()
+            self.why = self.refused = self.guard.refused
+        if self.why:
             return
         self.why = "shards are being opened"
         self._log.info("keeper.opening", replid=server.replid, published=server.published, epoch=cursors.epoch)
@@ -230,7 +246,7 @@ class Keeper:
         opened = await opening.run(self._now_ms() // 1_000, anew=self._anew)
         self._anew = False
         await self._opened(opened)
-        self.why = ""
+        self.why, self._opened_once = "", True
 
     async def _opened(self, opened: Opened) -> None:
         away_ms = await self._supervision.came_back(self._now_ms(), grace_ms=self._grace_ms, noticed_ms=NOTICED_MS)

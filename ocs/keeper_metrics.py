@@ -17,6 +17,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
     set_aside = meter.counts(metrics.SET_ASIDE)
+    risks = meter.counts(metrics.STORE_RISKS)
     for gauge, field in (
         (metrics.STORE_MEMORY, "memory_bytes"),
         (metrics.STORE_LIMIT, "memory_limit_bytes"),
@@ -28,6 +29,8 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         now, totals = it.watch.now, it.totals
         lag_entries[()], lag_ms[()] = now.lag_entries, now.lag_ms
         stopped[()], quarantined[()] = len(now.stopped), now.quarantined
+        risks.update(dict.fromkeys(risks, 0))
+        risks.update({(risk.name,): 1 for risk in it.guard.found})
         alarms["keeper",] = it.stats.alarms
         debited.update(it.stats.debited)
         marked.update(it.stats.marked)

@@ -13,11 +13,13 @@ from balances.wire import Call, Link
 from ocs.net.admission import Waits
 from ocs.net.clock import monotonic_us
 from ocs.telemetry import metrics
+from ocs.witness import Answered, Witness
 
 
 class MeteredStore(Store):
-    def __init__(self, link: Link, meter: metrics.Meter) -> None:
+    def __init__(self, link: Link, meter: metrics.Meter, witness: Witness | None = None) -> None:
         super().__init__(link)
+        self.witness = witness
         self.waits = Waits()
         """Of charges."""
         self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
@@ -25,10 +27,11 @@ class MeteredStore(Store):
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")
 
     def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Pending[ops.Reply]:
-        return self._metered(super().charge(charge, context, of), self._charge_time, self.waits)
+        call = self._metered(super().charge(charge, context, of), self._charge_time, self.waits)
+        return call if charge.action >= ops.Action.CHECK else self._witnessed(call, charge, charge.session)
 
     def post(self, post: ops.Post) -> Pending[ops.Reply]:
-        return self._metered(super().post(post), self._post_time)
+        return self._witnessed(self._metered(super().post(post), self._post_time), post, "")
 
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]:
         return self._metered(super().sweep(sweep), self._sweep_time)
@@ -49,6 +52,29 @@ class MeteredStore(Store):
                 waits.answers += 1
                 waits.waited_us += waited_us
             return decode(raw)
+
+        call.decode = decoded
+        return call
+
+    def _witnessed(self, call: Pending[ops.Reply], asked: ops.Charge | ops.Post, session: str) -> Pending[ops.Reply]:
+        """What was done is kept in mind for a while: if the live store forgets it, only we know."""
+        witness = self.witness
+        if witness is None or not asked.key:
+            return call
+        assert isinstance(call, Call)
+        decode = call.decode
+        assert decode is not None
+
+        def decoded(raw: Any) -> ops.Reply:
+            reply: ops.Reply = decode(raw)
+            if reply.status == "ok":
+                witness.answers.append(
+                    Answered(
+                        self.link.epoch or b"0", asked.account, session, asked.key, asked.now_ms, reply.outcome,
+                        isinstance(asked, ops.Post),
+                    )
+                )  # fmt: skip
+            return reply
 
         call.decode = decoded
         return call

@@ -22,6 +22,7 @@ from ocs.children import Child
 from ocs.config import Config
 from ocs.data_lock import InUse, serving
 from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
+from ocs.guard import refused_at_start
 from ocs.net.claims import Claims, Holder
 from ocs.net.clock import cpu_us, monotonic_ms
 from ocs.net.control import (
@@ -113,7 +114,11 @@ class Supervisor:
             self._bind()
             logger().info("listening", **self._where)
             await self._start_stores()
-            if not self._stopping.is_set():
+            risky = await refused_at_start(self._config)
+            if risky:
+                logger().error("start.failed", why=risky)
+                status = 1
+            elif not self._stopping.is_set():
                 status = await self._serve()
         except (CannotListen, EmbeddedError) as why:
             logger().error("start.failed", why=str(why))

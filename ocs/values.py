@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 EMPTY: Final = "a value, but it is empty: leave the key out for its default"
+StoreRisk = Literal[
+    "eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen"
+]
+"""As balances/ledger/risks.py names them."""
+
 EMBEDDED: Final = "embedded"
 """As a store's address: our own server in the data directory."""
 

@@ -3,6 +3,7 @@
 - entries of an account are numbered 1, 2, 3 ... and each says the balance that its amount leads to;
 - Redis = PostgreSQL = the sum of all entries, for every bucket;
 - what a bucket or a counter holds is what the account's own sessions hold of it;
+- no answer was acknowledged that no store knows (those the processes remembered when the live store came back);
 - no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
 - sums per currency are conserved, `transit` nets to zero, no event was charged twice under one key.
 
@@ -110,6 +111,11 @@ async def _whole(pool: Pool, report: Report) -> None:
     for one in await held(pool):
         report.quarantined.add(one.account)
         report.found("quarantined", one.account, f"{one.records} records from {one.first} on: {one.why}")
+    for account, currency, count, cost in await pool.fetch(
+        "SELECT account, currency, count(*), sum(cost)::bigint FROM lost_answers WHERE accepted_at IS NULL"
+        " GROUP BY account, currency ORDER BY account"
+    ):
+        report.found("lost", account, f"{count} answers were acknowledged and are in no store: {cost} micro {currency}")
     report.orphaned = await pool.fetchval("SELECT count(*) FROM orphaned")
     for kind, currency, amount in await pool.fetch(
         "SELECT kind, currency, sum(amount)::bigint FROM ledger_legs GROUP BY kind, currency HAVING sum(amount) <> 0"

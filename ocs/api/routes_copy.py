@@ -12,9 +12,10 @@ from balances.ledger.writer import read_cursors
 from ocs.api import schema_ledger as schema
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
-from ocs.api.texts import time_of
+from ocs.api.texts import money, time_of
 from ocs.api.views import quantity
 from ocs.telemetry.log import logger
+from ocs.witness import accept_lost, lost_answers
 
 
 async def ledger_status(call: Call) -> Reply:
@@ -35,6 +36,7 @@ async def ledger_status(call: Call) -> Reply:
             stopped=len(cursors.stopped),
             shards=shards,
             quarantined=[_held(one) for one in await quarantine.held(desk.pool)],
+            lost_answers=await desk.pool.fetchval("SELECT count(*) FROM lost_answers WHERE accepted_at IS NULL"),
         )
     )
 
@@ -52,6 +54,28 @@ async def resume_shard(call: Call) -> Reply:
         raise Problem("conflict", str(why)) from None
     logger().warning("ledger.resumed", shard=int(number), account=account, by=call.caller, reason=reason)
     return Reply(schema.Resumed(int(number)))
+
+
+async def list_lost(call: Call) -> Reply:
+    items = [
+        schema.LostAnswer(
+            account=row["account"],
+            session=row["session"],
+            request_key=row["request_key"],
+            time=time_of(row["at_ms"]),
+            currency=row["currency"],
+            cost=money(row["cost"]),
+            found=time_of(row["found_ms"]),
+        )
+        for row in await lost_answers(call.desk.pool)
+    ]
+    return Reply(schema.LostAnswers(items))
+
+
+async def accept_lost_answers(call: Call) -> Reply:
+    count = await accept_lost(call.desk.pool, actor=call.caller, reason=call.body.reason)
+    logger().warning("ledger.lost_accepted", count=count, by=call.caller, reason=call.body.reason)
+    return Reply(schema.Accepted(count))
 
 
 async def list_quarantine(call: Call) -> Reply:
@@ -119,6 +143,21 @@ OPERATIONS: Final = (
         body=schema.Resume,
         answer=schema.Resumed,
         problems=("not-found", "conflict"),
+    ),
+    Operation(
+        "GET",
+        "/v1/ledger/lost",
+        list_lost,
+        "Answers that were acknowledged and are in no store since the live one came back",
+        answer=schema.LostAnswers,
+    ),
+    Operation(
+        "POST",
+        "/v1/ledger/lost/accept",
+        accept_lost_answers,
+        "A person has taken note of them: they are no finding of the proof any more",
+        body=schema.Decision,
+        answer=schema.Accepted,
     ),
     Operation(
         "GET",

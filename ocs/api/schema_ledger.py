@@ -45,6 +45,29 @@ class LedgerStatus(Struct, frozen=True):
     shards: list[Shard]
     """All of them."""
     quarantined: list[HeldAccount]
+    lost_answers: int
+    """Acknowledged, and in no store since the live one came back: see /v1/ledger/lost."""
+
+
+class LostAnswer(Struct, frozen=True):
+    """It was acknowledged, and no store knows it any more."""
+
+    account: str
+    session: str
+    request_key: str
+    time: Time
+    currency: str
+    cost: Quantity
+    """What it took from the account; below zero: gave it."""
+    found: Time
+
+
+class LostAnswers(Struct, frozen=True):
+    items: list[LostAnswer]
+
+
+class Accepted(Struct, frozen=True):
+    answers: int
 
 
 class KeptEntry(Struct, frozen=True):

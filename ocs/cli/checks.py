@@ -11,6 +11,7 @@ from ocs.charging.services import unserved
 from ocs.config import Config
 from ocs.data_lock import is_served
 from ocs.embedded import EmbeddedError, find_postgres, find_valkey
+from ocs.guard import store_troubles
 from ocs.master.reach import postgres_trouble
 from ocs.net.clock import now_ms, skew
 from ocs.net.listeners import CannotListen, bind, listeners
@@ -31,7 +32,11 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
         yield f"charging.services (built-in contexts that nobody serves now: {', '.join(gone)})", ""
     yield f"data directory {config.data}", _directory(config.data)
     if not config.redis.embedded:
-        yield "redis.url", await _redis(config.redis.url.reveal())
+        trouble = await _redis(config.redis.url.reveal())
+        yield "redis.url", trouble
+        if not trouble:
+            for name, text in await store_troubles(config):
+                yield name, text
     else:
         yield "redis (embedded)", _missing(find_valkey)
     if not config.postgres.embedded:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from ocs.cli.ledger_copy import quarantine, resume, status
+from ocs.cli.ledger_copy import lost, quarantine, resume, status
 from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
@@ -25,6 +25,7 @@ def ledger() -> None:
 
 ledger.add_command(status)
 ledger.add_command(resume)
+ledger.add_command(lost)
 ledger.add_command(quarantine)
 
 

@@ -29,6 +29,8 @@ def status(server: Remote, every: bool, as_json: bool) -> None:
             rows("shards", columns, [[one[name] for name in columns] for one in shown], right=("shard", "lag"))
         if found["quarantined"]:
             held(found["quarantined"])
+        if found["lost_answers"]:
+            say(f"{found['lost_answers']} acknowledged answers are in no store: `ocs ledger lost`")
 
     show(server.get("ledger", "status"), as_json, table)
 
@@ -44,6 +46,27 @@ def resume(server: Remote, shard: int, account: str | None, reason: str, as_json
     body = {"reason": reason, **({"account": account} if account is not None else {})}
     done = server.post("ledger", "shards", str(shard), "resume", body=body)
     show(done, as_json, lambda answer: say(f"shard {answer['shard']} is copied again"))
+
+
+@click.command("lost")
+@click.option("--accept", is_flag=True, help="You have taken note of them, and of why: with --reason.")
+@click.option("--reason", help="Stands beside them for ever.")
+@json_option
+@remote
+def lost(server: Remote, accept: bool, reason: str | None, as_json: bool) -> None:
+    """Answers that were acknowledged and are in no store since the live one came back."""
+    if accept != (reason is not None):
+        raise click.UsageError("--accept and --reason belong together")
+    if accept:
+        done = server.post("ledger", "lost", "accept", body={"reason": reason})
+        show(done, as_json, lambda answer: say(f"{answer['answers']} taken note of"))
+        return
+    columns = ("account", "session", "request_key", "time", "currency", "cost", "found")
+
+    def table(found: Any) -> None:
+        rows("lost answers", columns, [[one[name] for name in columns] for one in found["items"]], right=("cost",))
+
+    show(server.get("ledger", "lost"), as_json, table)
 
 
 @click.group("quarantine")

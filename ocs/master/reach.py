@@ -6,6 +6,7 @@ from typing import Final
 
 import asyncpg
 
+from balances.ledger.risks import installation
 from balances.migrate import migrations
 from ocs.net.clock import now_ms, skew
 
@@ -31,5 +32,19 @@ async def postgres_trouble(dsn: str, wait_s: float) -> str:
             if applied > len(migrations()):
                 return f"it is at migration {applied}, which this version does not know"
         return ""
+    finally:
+        await pg.close()
+
+
+async def installation_at(dsn: str, wait_s: float) -> str | None:
+    """The id of the installation whose database it is; None where it has none yet, or cannot be asked."""
+    try:
+        pg = await asyncpg.connect(dsn, timeout=wait_s)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+    try:
+        return await installation(pg)
+    except asyncpg.PostgresError:  # no such table, or column: the next start makes them
+        return None
     finally:
         await pg.close()

@@ -83,6 +83,8 @@ LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store tha
 LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest of them", divisor=1_000, across=Across.MAX)
 STOPPED        = _gauge("ocs_ledger_stopped_shards", "Shards not copied to PostgreSQL until a person has looked")
 QUARANTINED    = _gauge("ocs_ledger_quarantined_accounts", "Accounts not copied until a person has looked")
+STORE_RISKS    = _gauge("ocs_store_risks", "Settings of the live store that may lose money", "risk", across=Across.MAX)
+LOST_ANSWERS   = _counter("ocs_lost_answers_total", "Answers acknowledged that no store knows any more")
 STORE_MEMORY   = _gauge("ocs_store_memory_bytes", "Memory of the live store", across=Across.MAX)
 STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none", across=Across.MAX)
 STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
@@ -100,7 +102,8 @@ METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, PUSHES,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
-    STOPPED, QUARANTINED, STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
+    STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
+    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
     RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 

@@ -111,5 +111,22 @@ async def test_a_stopped_shard(ocs: Run, desk: Office) -> None:
     assert (await ocs("ledger", "resume", "256", "--reason", "x")).exit_code == 1
 
 
+async def test_a_person_takes_note(ocs: Run, desk: Office) -> None:
+    await desk.account("a1")
+    await desk.sync()
+    await desk.pool.execute(
+        "INSERT INTO lost_answers (account, session, request_key, at_ms, epoch, currency, cost)"
+        " VALUES ('a1', 's;1', '2:1', 1000, 5, 'EUR', 160000)"
+    )
+    assert json.loads((await ocs("ledger", "status", "--json")).stdout)["lost_answers"] == 1
+    assert "1 acknowledged answers" in (await ocs("ledger", "status")).stdout
+    assert "0.16" in (await ocs("ledger", "lost")).stdout
+    assert "WRONG lost: a1: 1 answers" in (await ocs("ledger", "verify")).stderr
+    assert (await ocs("ledger", "lost", "--accept")).exit_code == 2
+    assert "1 taken note of" in (await ocs("ledger", "lost", "--accept", "--reason", "credited by hand")).stdout
+    assert (await ocs("ledger", "verify")).exit_code == 0
+    assert json.loads((await ocs("ledger", "lost", "--json")).stdout)["items"] == []
+
+
 async def _epoch(desk: Office) -> int:
     return (await read_cursors(desk.pool)).epoch

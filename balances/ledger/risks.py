@@ -1,0 +1,108 @@
+"""Settings of a live store that lose money, each with its name and one sentence.
+
+What a store forgets, evicts or has not on disk yet is missed by nobody until the books are compared. So a start is
+refused, unless the operator accepts a risk by its name (`redis.accept_risks`), which then is a standing alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from balances import keys
+from balances.ledger.reader import Client, Reader, connect
+
+Name = Literal["eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen"]
+
+SETTINGS: Final = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
+
+
+class Risk(NamedTuple):
+    name: Name
+    text: str
+    """What is so, and what comes of it."""
+
+
+async def risks_at(url: str, durability: str) -> list[Risk]:
+    """Of the store at an address. STORE_AWAY when it cannot be asked."""
+    redis = connect(url)
+    try:
+        return await risks_of(redis, durability)
+    finally:
+        await redis.aclose()
+
+
+async def risks_of(redis: Client, durability: str) -> list[Risk]:
+    """Of a store we are connected to. durability: what is promised, `always` or `everysec`."""
+    found = []
+    if not (await Reader(redis).server()).master:
+        found.append(Risk("replica", "it is a replica: it takes no writes, and what it has may be old"))
+    try:
+        settings = {name: await _setting(redis, name) for name in SETTINGS}
+    except ResponseError as why:
+        return [
+            *found,
+            Risk("unseen", f"CONFIG GET is refused ({why}): whether it keeps what it is given is not known"),
+        ]
+    return [*found, *judge(settings, durability)]
+
+
+async def _setting(redis: Client, name: str) -> str:
+    value: Any = (await redis.config_get(name)).get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def judge(settings: Mapping[str, str], durability: str) -> list[Risk]:
+    """What of these settings loses money."""
+    found = []
+    if settings["maxmemory-policy"] != "noeviction":
+        found.append(
+            Risk(
+                "eviction",
+                f"maxmemory-policy is {settings['maxmemory-policy']}: full, it throws balances and holds away",
+            )
+        )
+    if settings["maxmemory"] == "0":
+        found.append(Risk("maxmemory", "maxmemory is 0: it grows until the system kills it, in the middle of anything"))
+    if settings["appendonly"] != "yes":
+        if settings["save"].strip():
+            lost = "what came after its last snapshot is lost when it ends"
+            found.append(Risk("appendonly", f"appendonly is {settings['appendonly']}: {lost}"))
+        else:
+            found.append(Risk("persistence", "it has no append-only file and no snapshots: all is lost when it ends"))
+    elif settings["appendfsync"] == "no" or (settings["appendfsync"] != "always" and durability != "everysec"):
+        lost = "what was acknowledged last is lost when it is killed"
+        found.append(
+            Risk(
+                "appendfsync",
+                f"appendfsync is {settings['appendfsync']}, weaker than durability = {durability}: {lost}",
+            )
+        )
+    elif settings["no-appendfsync-on-rewrite"] == "yes":
+        lost = "while its file is rewritten nothing is on disk that is acknowledged"
+        found.append(Risk("appendfsync", f"no-appendfsync-on-rewrite is yes: {lost}"))
+    return found
+
+
+async def other_installation(redis: Client, ours: str) -> Risk | None:
+    """Whether the store belongs to another installation than this PostgreSQL, whose id is `ours`. One that belongs to
+    nobody is ours from here on."""
+    if await redis.set(keys.INSTALLATION, ours, nx=True):
+        return None
+    return foreign(await redis.get(keys.INSTALLATION), ours)
+
+
+def foreign(theirs: bytes | None, ours: str) -> Risk | None:
+    """As far as the ids say."""
+    if theirs is None or theirs.decode() == ours:
+        return None
+    return Risk(
+        "installation", f"it holds the balances of installation {theirs.decode()}, PostgreSQL is that of {ours}"
+    )
+
+
+async def installation(pg: Any) -> str:
+    """The id that this PostgreSQL was given when its tables were made; a backup has the same."""
+    return str(await pg.fetchval("SELECT installation FROM store"))
