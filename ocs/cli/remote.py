@@ -146,16 +146,24 @@ def connect(
         except ConfigError as why:
             raise Refused(str(why)) from None
 
-    url = url or os.environ.get("OCS_URL")
+    url = url or _environment("OCS_URL")
     if token is None and token_file is None and data is None:
-        token = os.environ.get("OCS_TOKEN")
-        if token is None and "OCS_TOKEN_FILE" in os.environ:
-            token_file = Path(os.environ["OCS_TOKEN_FILE"])
+        token = _environment("OCS_TOKEN")
+        place = _environment("OCS_TOKEN_FILE") if token is None else None
+        token_file = Path(place) if place is not None else None
     if token is None:
         token = _token_in(token_file or config().data / "admin.token")
     if not token.strip() or not token.isascii() or not token.isprintable():
         raise Refused("the token: expected visible ASCII characters")
     return Remote(url or f"http://{config().http.listen}", token.strip())
+
+
+def _environment(name: str) -> str | None:
+    """An empty one is a mistake: it would mean another server, or another token, than was meant."""
+    value = os.environ.get(name)
+    if value is not None and not value.strip():
+        raise Refused(f"{name} is empty: unset it for the default")
+    return value
 
 
 def _token_in(file: Path) -> str:

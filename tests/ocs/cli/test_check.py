@@ -17,15 +17,21 @@ from tests.servers import Servers
 FREE = [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")]
 
 
+def stores(servers: Servers) -> list[str]:
+    """The test's own, whose file is synced each second."""
+    settings = (f"redis.url={servers.redis_url}", f"postgres.dsn={servers.pg_dsn}", "durability=everysec")
+    return [f"--set={setting}" for setting in settings]
+
+
 def test_stores_that_answer(servers: Servers, tmp_path: str) -> None:
-    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    there = stores(servers)
     done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE])
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.count(": ok") == 7
+    assert done.stdout.count(": ok") == 8
 
 
 def test_ports_that_are_taken(servers: Servers, tmp_path: Path) -> None:
-    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    there = stores(servers)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         taken = [*FREE, f"--set=diameter.listen=127.0.0.1:{port}"]
@@ -38,7 +44,7 @@ def test_ports_that_are_taken(servers: Servers, tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_off(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    there = stores(servers)
     for module in ("ocs.cli.checks", "ocs.master.reach"):
         monkeypatch.setattr(f"{module}.now_ms", lambda: now_ms() - 60_000)
     done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE])
@@ -53,7 +59,7 @@ def test_a_key_of_another_certificate(servers: Servers, tmp_path: Path) -> None:
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         command += ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    there = stores(servers)
     (tmp_path / "no.pem").write_text("nothing of the kind")
     for cert, key, said in (
         ("ours.pem", "ours.key", ""),
@@ -87,7 +93,7 @@ def test_an_option_given_empty_is_not_one_left_out(words: list[str]) -> None:
 
 def test_built_in_contexts_that_nobody_serves(servers: Servers, tmp_path: Path) -> None:
     config = tmp_path / "ocs.toml"
-    there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
+    there = stores(servers)
     for key, said in (("contexts_only", 1), ("contexts", 0)):
         config.write_text(f'[charging.services.sms]\n{key} = ["sms@vendor.example"]\n')
         done = CliRunner().invoke(
@@ -95,3 +101,10 @@ def test_built_in_contexts_that_nobody_serves(servers: Servers, tmp_path: Path) 
         )
         assert (done.exit_code, done.stderr) == (0, "")
         assert done.stdout.count("nobody serves now: 32274@3gpp.org") == said
+
+
+@pytest.mark.parametrize("name", ["OCS_URL", "OCS_TOKEN", "OCS_TOKEN_FILE"])
+def test_an_empty_variable_is_not_an_unset_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "")
+    done = CliRunner().invoke(cli, ["ledger", "status"])
+    assert (done.exit_code, f"{name} is empty" in done.stderr) == (1, True)
