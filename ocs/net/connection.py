@@ -28,6 +28,9 @@ WRITE_HIGH_BYTES: Final = 262_144
 """What a peer may leave unread before we stop reading from it."""
 LINGER_S: Final = 1.0
 """A connection that ends waits so long for answers under way."""
+CLOSED_BY_PEER: Final = "closed by the peer"
+HALF_OPEN_S: Final = 10.0
+"""One whose client has said all it has to say, but still listens: an answer later than that is of no use to it."""
 
 
 class Link(asyncio.Protocol):
@@ -55,6 +58,8 @@ class Link(asyncio.Protocol):
         self._unread = False  # the peer does not read its answers
         self._tell_alive: Callable[[bool], None] | None = None
         self._ending = ""
+        self._linger_s = LINGER_S
+        self._said_all = False  # the peer shut its write side
 
     # ---- the transport
 
@@ -89,6 +94,14 @@ class Link(asyncio.Protocol):
         if broken is not None:
             # RFC 6733 section 2.1: the stream cannot be resynchronised.
             self.node.garbage(self, broken)
+
+    def eof_received(self) -> bool:
+        """The peer has shut its write side and may still wait for its answers (field-notes.md): the connection ends
+        behind them. True: the transport stays open for writing. Over TLS it does not, whatever is said here."""
+        self._said_all = True
+        if self._held is None:  # else when its claim is decided and what it sent is served
+            self.finish(CLOSED_BY_PEER, HALF_OPEN_S)
+        return self._transport is not None and not self._transport.is_closing()
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: then we do not read its requests."""
@@ -170,6 +183,8 @@ class Link(asyncio.Protocol):
             return
         for frame in held:
             self._take(frame, monotonic_ms())
+        if self._said_all:
+            self.finish(CLOSED_BY_PEER, HALF_OPEN_S)
         self._read_on()
 
     # ---- answers
@@ -194,14 +209,15 @@ class Link(asyncio.Protocol):
 
     # ---- its end
 
-    def finish(self, why: str) -> None:
-        """Close when the answers under way are out, soon at the latest. Nothing is read any more."""
+    def finish(self, why: str, linger_s: float = LINGER_S) -> None:
+        """Close when the answers under way are out, after `linger_s` at the latest. Nothing is read any more."""
         if self._ending or self._transport is None:
             return
         self._ending = why
+        self._linger_s = linger_s
         self._transport.pause_reading()
         if self.in_flight or self.waiting:
-            asyncio.get_running_loop().call_later(LINGER_S, self._close)
+            asyncio.get_running_loop().call_later(linger_s, self._close)
         else:
             self._close()
 
@@ -213,7 +229,8 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self.flush()
             self._transport.close()
-            asyncio.get_running_loop().call_later(LINGER_S, self.abort, "")  # should it never read what is left
+            # should it never read what is left
+            asyncio.get_running_loop().call_later(self._linger_s, self.abort, "")
 
     def abort(self, why: str) -> None:
         """Close without waiting for anybody: what is left unsent is lost."""
@@ -226,8 +243,8 @@ class Link(asyncio.Protocol):
 
     def probe(self, octets: bytes, within_s: float, tell: Callable[[bool], None]) -> None:
         """Send a DWR; anything heard within the time is an answer, silence ends the connection."""
-        if not self.open or self._tell_alive is not None:
-            tell(self.open)
+        if not self.open or self._ending or self._tell_alive is not None:
+            tell(self.open and not self._ending)  # one that ends is in nobody's way
             return
         self._tell_alive = tell
         self.write(octets)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from ocs.net.claims import HUNG_MS, PROBE_MS
 from ocs.net.clock import monotonic_ms, now_ms
-from ocs.net.connection import Link
+from ocs.net.connection import CLOSED_BY_PEER, Link
 from ocs.net.peers import Peers
 from ocs.net.tls import certified_names
 from ocs.telemetry import metrics
@@ -175,7 +175,7 @@ class Node:
         self._links.pop(link.machine, None)
         self._by_number.pop(link.number, None)
         self._arbiter.closed(link.number)
-        why = link.ending or ("connection broken" if error is not None else "closed by the peer")
+        why = link.ending or ("connection broken" if error is not None else CLOSED_BY_PEER)
         self._disconnects["diameter", why] += 1
         if link.peer is not None:
             logger().info("diameter.peer_down", peer=link.peer.origin_host, address=link.address, why=why)
@@ -314,12 +314,12 @@ class Node:
     # ---- requests of ours
 
     def is_connected(self, host: str) -> bool:
-        return bool(self._table.usable(host))
+        return bool(self._usable(host))
 
     def request(self, host: str, message: Command, answered: Answered) -> bool:
         """Sends it to the directly connected peer `host`; False when it is not connected here. Of several connections
         the newest is taken: an older one may be the dead half of a client that came back."""
-        usable = [self._links[machine] for machine in self._table.usable(host) if machine in self._links]
+        usable = self._usable(host)
         if not usable:
             return False
         link = max(usable, key=lambda link: abs(link.number))
@@ -329,6 +329,11 @@ class Node:
             return False
         self.act_all(actions, link)
         return True
+
+    def _usable(self, host: str) -> list[Link]:
+        """Where an answer can come back from: not where nothing is read any more."""
+        links = (self._links.get(machine) for machine in self._table.usable(host))
+        return [link for link in links if link is not None and not link.ending]
 
     # ---- time and the end
 

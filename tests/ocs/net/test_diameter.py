@@ -252,6 +252,75 @@ async def test_a_store_that_did_not_take_it() -> None:
         assert w.count("ocs_requests_total", "diameter", "CCR", "UPDATE", "3004") == 1
 
 
+# ---- a client that has said all it has to say
+
+
+async def test_a_half_closed_client_gets_its_answers() -> None:
+    """field-notes.md: a client may shut down its write side and wait for the answer. Then the connection ends."""
+    async with world() as w:
+        w.stub.hold = True
+        client = await (await w.client()).open()
+        client.send(*(ccr(number) for number in range(3)), dwr())
+        client.writer.write_eof()
+        assert isinstance(await client.message(), DeviceWatchdogAnswer)
+        await until(lambda: len(w.stub.waiting) == 3)
+        await until(lambda: not w.nodes[0].is_connected("pgw.example.net"))  # no RAR goes where nothing is heard
+        for pending in (w.stub.waiting[1], w.stub.waiting[0], w.stub.waiting[2]):
+            pending.resolve(None)
+        numbers = [(await client.message()).cc_request_number for _ in range(3)]  # type: ignore[attr-defined]
+        assert numbers == [1, 0, 2]
+        await client.closed()
+        await until(lambda: w.count("ocs_disconnects_total", "diameter", "closed by the peer") == 1)
+        assert w.admission.in_flight == 0
+
+
+async def test_a_client_that_says_everything_at_once_and_shuts_its_side() -> None:
+    """The end comes while its CER is still being decided on."""
+    async with world() as w:
+        client = await w.client()
+        client.send(cer(), ccr(0), ccr(1))
+        client.writer.write_eof()
+        assert isinstance(await client.message(), CapabilitiesExchangeAnswer)
+        assert isinstance(await client.message(), CreditControlAnswer)
+        assert isinstance(await client.message(), CreditControlAnswer)
+        await client.closed()
+
+
+@pytest.mark.parametrize("octets", [b"", ccr(0)[:30]])
+async def test_a_half_closed_client_that_waits_for_nothing(octets: bytes) -> None:
+    async with world() as w:
+        client = await (await w.client()).open()
+        client.send(octets)
+        client.writer.write_eof()
+        await client.closed()
+        await until(lambda: w.count("ocs_peers_up", "diameter") == 0)
+
+
+async def test_a_half_closed_client_waits_for_an_answer_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocs.net.connection.HALF_OPEN_S", 0.05)
+    async with world() as w:
+        w.stub.hold = True
+        client = await (await w.client()).open()
+        client.send(ccr(0))
+        client.writer.write_eof()
+        await client.closed()
+        w.stub.waiting[0].resolve(None)
+        assert w.admission.in_flight == 0
+
+
+async def test_who_comes_back_is_not_kept_waiting_by_its_half_closed_connection() -> None:
+    async with world() as w:
+        w.stub.hold = True
+        old = await (await w.client()).open("one.example.net")  # may have one connection
+        old.send(ccr(0))
+        old.writer.write_eof()
+        await until(lambda: not w.nodes[0].is_connected("one.example.net"))
+        async with asyncio.timeout(1):  # a probe that is silent takes two seconds
+            await (await w.client()).open("one.example.net")
+        w.stub.waiting[0].resolve(None)
+        assert isinstance(await old.message(), CreditControlAnswer)
+
+
 # ---- load
 
 
