@@ -28,6 +28,7 @@ class Books:
         self.usages: list[ops.Usage] = []
         self.crossings: list[str] = []
         self.nudges: list[str] = []
+        self.short: list[ops.Short] = []
         self.sessions = self.holds = self.held_micro = 0
         self.begun_ms = 0
         """Soonest end of a bucket whose validity began now."""
@@ -128,6 +129,7 @@ class Books:
             usages=self.usages,
             crossings=self.crossings,
             nudges=self.nudges,
+            short=self.short,
         )
         return msgspec.structs.replace(record, **fields)
 

@@ -78,17 +78,25 @@ class Granting:
             self._share_rest([one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want])
         self._all_or_nothing(asking)
         self._take_rests(asking)
-        short_of_others = False
         for one in asking:
-            if one.got:
-                short_of_others |= self._seal(one)
-            else:
+            if not one.got:
                 self._outcomes[one.index].result = Result.CREDIT_LIMIT
-                short_of_others |= any(bucket.held > 0 for bucket in books.account.buckets)
+            if not one.got or self._seal(one):
+                self._note_short(one)
             self._outcomes[one.index].unit = one.ask.unit
             one.line.touched_ms = books.now_ms
-        if short_of_others:
+        if books.short:
             books.nudges.append("holder")
+
+    def _note_short(self, one: Asking) -> None:
+        """Buckets that could pay this line, of which something is held (charging.md section 5: whom RAR goes to)."""
+        books = self._books
+        purse = books.purse(Mode.OPEN, {})
+        paying = [bucket for step in one.priced_by.steps for bucket in purse.paying(step.kind, step.scope, Mode.OPEN)]
+        for bucket in books.account.buckets:
+            short = ops.Short(bucket.id, bucket.kind)
+            if bucket.held > 0 and bucket in paying and short not in books.short:
+                books.short.append(short)
 
     def _all_or_nothing(self, asking: list[Asking]) -> None:
         """Of a line that wants it so, and of two that are charged side by side; and up to the end of a block."""

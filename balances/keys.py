@@ -35,6 +35,22 @@ PUSH: Final = "push"
 """Channel of requests to network elements (RAR, ASR)."""
 
 
+ORIGINS: Final = "origins"
+"""Sorted set: the highest Origin-State-Id of each host, in lower case."""
+
+ORIGINS_ENDED: Final = "origins:ended"
+"""Sorted set: the value below which the sessions of a host are ended already."""
+
+ORIGINS_DOUBTED: Final = "origins:doubted"
+"""Set: hosts that said a lower value after a higher one. A person who knows better takes them out."""
+
+ORIGINS_CHANGES: Final = "origins:changes"
+"""Raised with each change of the three."""
+
+ORIGINS_WALK: Final = "origins:walk"
+"""How far the ending is (ocs/enforcement/restarts.py)."""
+
+
 _SEPARATING: Final = re.compile(r"[%|\x00-\x20\x7f-\xa0]")
 _WRITTEN: Final = re.compile(r"%([0-9A-F]{2})")
 

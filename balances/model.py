@@ -98,6 +98,8 @@ class Model:
                 decision.refund_event(ask, original)
         else:
             decision.debit(charge.asks, paid)
+        if charge.action == Action.REFUND and decision.moved:
+            books.nudges = ["final"]
         books.lapse()
         decision.balance = books.watch()
         decision.result = decision.command_result()
@@ -214,10 +216,10 @@ class Model:
         granting = Granting(books, session.lines, decision.outcomes, charge.event_ms)
         granting.grant(asking)
         decision.moved |= granting.granted
-        for index, ask in enumerate(charge.asks):  # the refusal of a portal carries an FUI: a top-up lets its user out
-            held_by = touched[index]
-            if may_grant and held_by and ask.portal and decision.outcomes[index].result == Result.CREDIT_LIMIT:
-                held_by.final = True
+        for index, outcome_of in enumerate(decision.outcomes):  # refused for what may change: told when it does
+            waits = touched[index]
+            if may_grant and waits and outcome_of.result in (Result.CREDIT_LIMIT, Result.DENIED):
+                waits.final = True
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if index in decision.last_usage:
@@ -267,6 +269,8 @@ class Model:
         if state == SessionState.OPEN:
             due_ms = min([now_ms + charge.idle_ms, *(line.due_ms for line in session.lines if line.due_ms)])
             session.forget_ms = 0
+            if charge.origin_state or session.peer != charge.peer:
+                session.origin_state = charge.origin_state
             session.peer, session.realm, session.via = charge.peer, charge.realm, charge.via
         else:
             if session.forget_ms == 0 or charge.phase == Phase.STOP:
@@ -278,7 +282,8 @@ class Model:
         sooner = session.due_ms == 0 or due_ms < session.due_ms
         if sooner:
             session.due_ms = due_ms
-        session.state, session.touched_ms = state, now_ms
+        session.state = state
+        session.touched_ms = max(now_ms, session.touched_ms + 1)  # names this touch: no other one has it
         packed = _encode(decision.outcome())
         repeats.remember(session, charge, packed, now_ms, moved=decision.moved, late=late)
         record = _record(books, charge, incarnation=session.incarnation)
@@ -389,11 +394,13 @@ class Model:
             return ops.Reply("revision", _encode(stored))
         books = Books(copy.deepcopy(stored), change.now_ms)
         account = books.account
-        if change.profile_rev is not None:
-            account.profile_rev = max(account.profile_rev, change.profile_rev)
+        due: set[str] = set()
+        if change.profile_rev is not None and change.profile_rev > account.profile_rev:
+            due |= {"members", "final"}  # a member may be served no more, or again, or at another price
+            account.profile_rev = change.profile_rev
         if change.credit_limit is not None:
             if change.credit_limit != account.credit_limit:
-                books.nudges = ["all" if change.credit_limit < account.credit_limit else "final"]
+                due.add("all" if change.credit_limit < account.credit_limit else "final")
             account.credit_limit = change.credit_limit
         if change.suspend_below is not None:
             account.suspend_below = change.suspend_below
@@ -403,9 +410,14 @@ class Model:
         if account.resume_at < account.suspend_below or any(abs(amount) > EXACT_MAX for amount in amounts):
             return ops.Reply("refused", _encode(stored))
         account.state = (account.state | change.set_state) & ~change.clear_state
-        if account.state != stored.state:
-            books.nudges = ["all"]
+        if account.state & ~stored.state:
+            due.add("all")
+        if stored.state & ~account.state:
+            due.add("final")
         books.watch()
+        if "resume" in books.crossings:
+            due.add("final")
+        books.nudges = [kind for kind in ("members", "final", "all") if kind in due]
         if account.state != stored.state or (change.credit_limit, change.suspend_below, change.resume_at) != (
             None,
             None,
@@ -447,6 +459,8 @@ class Model:
             if session is not None:
                 record.subscriber, record.service = session.subscriber, session.service
                 record.incarnation = session.incarnation
+            if books.holds:  # others may have waited for what was held
+                record.nudges = ["final"]
             self.ledger.append(Appended(record, account, session))
             self.accounts[account.id] = account
         if forget:
@@ -466,14 +480,15 @@ class Model:
         if session.state != SessionState.OPEN:
             return session.forget_ms, False, "expired", session.forget_ms <= now_ms
         due_ms, changed, idle = session.touched_ms + sweep.idle_ms, False, True
+        ends = session.touched_ms == sweep.touched_ms
         for line in session.lines:
-            if 0 < line.due_ms <= now_ms:
+            if line.due_ms and (ends or line.due_ms <= now_ms):
                 books.usages.append(abandoned(line, now_ms))
                 books.release(line, now_ms)
                 changed = True
             elif line.due_ms:
                 idle, due_ms = False, min(due_ms, line.due_ms)
-        if idle and (changed or due_ms <= now_ms):
+        if idle and (changed or ends or due_ms <= now_ms):
             session.state = SessionState.ABANDONED
             session.forget_ms = now_ms + sweep.remember_ms
             books.sessions = -1

@@ -304,7 +304,8 @@ class Line(msgspec.Struct, array_like=True):
     due_ms: int = 0
     """When the hold expires; 0 when nothing is held."""
     final: bool = False
-    """A Final-Unit-Indication is outstanding."""
+    """Waits for money: a Final-Unit-Indication is outstanding, or the last answer refused the line for credit or for a
+    suspension (charging.md section 5: whom RAR goes to)."""
     touched_ms: int = 0
     spent: int = 0
     """Sum of the blocks that money paid, before a minimum or maximum charge..."""
@@ -364,6 +365,8 @@ class Session(msgspec.Struct, array_like=True):
     """Something came after the INITIAL."""
     former: list[msgspec.Raw] = []
     """Packed answers of earlier incarnations, the newest first."""
+    origin_state: int = 0
+    """Origin-State-Id of `peer` when it last asked something of the session; 0: it said none."""
 
 
 # --- a charge ---------------------------------------------------------------------------------------------------
@@ -492,6 +495,8 @@ class Charge(msgspec.Struct, array_like=True):
     the reply `facts` brings what the session told: it is to be rated again."""
     seek: bool = False
     """UPDATE, STOP: where the account does not have the session nothing is written: the answer is `elsewhere`."""
+    origin_state: int = 0
+    """Origin-State-Id of `peer`; 0: it said none."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True):
@@ -659,6 +664,9 @@ class Sweep(msgspec.Struct, array_like=True):
     now_ms: int
     remember_ms: int = 3_600_000
     idle_ms: int = 172_800_000
+    touched_ms: int = 0
+    """End the session now, abandoned and with its holds released, if it was last touched at this instant: its client
+    does not know it any more. 0: only what is due."""
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -700,6 +708,13 @@ class Entry(msgspec.Struct, array_like=True):
     """Number of the entry that it corrects; 0: of none."""
     terms: str = ""
     """Tax and exchange rate, where no usage says them."""
+
+
+class Short(msgspec.Struct, array_like=True, frozen=True):
+    """A bucket that could have paid, if others did not hold it."""
+
+    bucket: int
+    kind: int
 
 
 class Usage(msgspec.Struct, array_like=True):
@@ -759,11 +774,14 @@ class Record(msgspec.Struct, array_like=True):
     crossings: list[str] = []
     """"suspend", "resume": once per crossing of a threshold."""
     nudges: list[str] = []
-    """RARs due now: "holder" the session that holds most (its money is wanted), "final" every session with a
-    Final-Unit-Indication outstanding (money came in), "all" every session that holds something (a lower limit)."""
+    """RARs due now: "holder" the session that holds most of what is `short`, "final" every session that waits for money
+    (some came in, or room), "all" every session that holds something (a lower limit), "members" those of subscribers
+    the account serves no more."""
     once_key: str = ""
     once_until_ms: int = 0
     refund_of: str = ""
     """Once key of the event refunded; field `p` of the stream entry is that Once after the refund."""
     incarnation: int = 0
     """Of the session; 0 where there is none."""
+    short: list[Short] = []
+    """What a line was refused, or granted little of, because others hold it."""

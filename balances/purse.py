@@ -51,7 +51,7 @@ class Purse:
         self.taken: dict[int, int] = {}
         self._journal: list[tuple[int, int]] = []
 
-    def _paying(self, kind: int, scope: str, mode: Mode) -> list[ops.Bucket]:
+    def paying(self, kind: int, scope: str, mode: Mode) -> list[ops.Bucket]:
         return [
             bucket
             for bucket in self.account.buckets
@@ -79,19 +79,19 @@ class Purse:
     def payers(self, kind: int, scope: str, *, owing: bool) -> list[Payer]:
         """Of what was held and is not enough, those that have something free, and then the debtor."""
         modes = (Mode.OWN, Mode.OPEN) if owing and self.mode == Mode.OWN else (self.mode,)
-        payers = [Payer(bucket.id, mode) for mode in modes for bucket in self._paying(kind, scope, mode)]
+        payers = [Payer(bucket.id, mode) for mode in modes for bucket in self.paying(kind, scope, mode)]
         return [*payers, Payer(ops.MAIN, None)] if owing else payers
 
     def available(self, kind: int, scope: str, payer: Payer | None = None) -> int:
         mode = payer.mode if payer is not None else self.mode
         if mode is None:
             return ENDLESS
-        paying = self._paying(kind, scope, mode)
+        paying = self.paying(kind, scope, mode)
         free = sum(self.free_of(one, mode) for one in paying if payer is None or payer.bucket == one.id)
         return min(max(free, 0), EXACT_MAX)
 
     def _take_free(self, kind: int, scope: str, amount: int, mode: Mode) -> int:
-        for bucket in self._paying(kind, scope, mode):
+        for bucket in self.paying(kind, scope, mode):
             part = min(self.free_of(bucket, mode), amount)
             if part > 0:
                 self.note(bucket.id, part)

@@ -15,7 +15,7 @@ _encode = msgspec.msgpack.encode
 
 def fresh_session(charge: Charge, now_ms: int) -> Session:
     of = (charge.session, charge.subscriber, charge.service, 0, charge.peer, charge.realm, charge.via)
-    return Session(ops.FORMAT, *of, now_ms, now_ms, 0, 0, [], [], [], former=[])
+    return Session(ops.FORMAT, *of, now_ms, 0, 0, 0, [], [], [], former=[], origin_state=charge.origin_state)
 
 
 def abandoned(line: Line, now_ms: int) -> ops.Usage:
@@ -69,7 +69,7 @@ def ended(books: Books, charge: Charge, session: Session) -> Session:
             books.usages.append(abandoned(line, books.now_ms))
             books.release(line, charge.event_ms)
     begun = fresh_session(charge, books.now_ms)
-    begun.incarnation = session.incarnation + 1
+    begun.incarnation, begun.touched_ms = session.incarnation + 1, session.touched_ms
     begun.former = [session.initial, *reversed(session.answers), *session.former][: ops.FORMER_KEPT]
     return begun
 

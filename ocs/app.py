@@ -26,19 +26,21 @@ from balances.wire import Link
 from ocs.charging.handle import Shop
 from ocs.charging.settings import Settings
 from ocs.config import Config
-from ocs.enforcement.push import push
+from ocs.enforcement.push import Pusher
 from ocs.keeper import Keeper
 from ocs.keeper_metrics import kept_counts
 from ocs.lasting import Lasting
 from ocs.master.bring_in import bring_in
 from ocs.master.profiles import Profiles
 from ocs.master.projection import Projector, teller
+from ocs.master.subscribers import served
 from ocs.metered import MeteredStore
 from ocs.net.admission import Admission
 from ocs.net.clock import now_ms, skew
 from ocs.net.control import Connection
 from ocs.net.credit_control import CreditControl
 from ocs.net.diameter import Node
+from ocs.net.origins import Origins
 from ocs.net.peers import Peers
 from ocs.net.push import Pushes
 from ocs.net.tls import server_context
@@ -81,7 +83,8 @@ async def worker(config: Config, parent: Parent) -> None:
         shop = build_shop(config, redis, store, lasting, due_s)
         admission = build_admission(config, store)
         shelf = Shelf(store.link, redis, shop, TROUBLE, admission, in_force=parent.prices_by)
-        node = build_node(config, parent, shop, admission)
+        origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
+        node = build_node(config, parent, shop, admission, origins)
         tls = None
         if config.diameter.tls_listen:
             tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
@@ -102,6 +105,7 @@ async def worker(config: Config, parent: Parent) -> None:
         while not await told_to_drain(parent):
             why = not_ready(store.link) or shelf.why
             parent.report(not why, why)
+            origins.look()
         parent.report(False, "draining")
         await drain(node, config.diameter.drain_s, parent)
         pushes.cancel()
@@ -118,6 +122,7 @@ async def keeper(config: Config, parent: Parent) -> None:
         lasting_store(config, parent, config.postgres.connections_max) as pool,
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
+        peers = Peers(config.diameter.peers)
         it = Keeper(
             redis,
             pool,
@@ -127,6 +132,9 @@ async def keeper(config: Config, parent: Parent) -> None:
             token=secrets.token_hex(8),
             project=projector.project,
             bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
+            served=lambda account, asked: served(pool, account, asked),
+            label=peers.name,
+            ignores_origin_state=peers.ignores_origin_state,
             validity_ms=config.charging.validity_s * 1_000,
             alarm_ms=config.ledger.alarm_s * 1_000,
             durability=config.durability,
@@ -161,6 +169,7 @@ async def api(config: Config, parent: Parent) -> None:
         live_store(config, parent) as (redis, store),
         lasting_store(config, parent, config.postgres.connections_max) as pool,
         witnessed(store, pool),
+        Pusher(redis, TROUBLE).running() as pusher,
     ):
         lasting = Lasting(pool, within_s=config.http.store_ms_max / 1_000)
         shop = build_shop(config, redis, store, lasting, config.http.store_ms_max / 1_000)
@@ -172,7 +181,7 @@ async def api(config: Config, parent: Parent) -> None:
             store,
             Projector(lasting, redis, teller(store, now_ms)),
             now_ms,
-            push=lambda kind, session: push(redis, kind, session),
+            push=pusher.push,
             processes=lambda: others(parent),
             priced_by=lambda: priced_by(parent),
             shop=shop,
@@ -336,19 +345,20 @@ def build_admission(config: Config, store: MeteredStore) -> Admission:
     )
 
 
-def build_node(config: Config, parent: Parent, shop: Shop, admission: Admission) -> Node:
+def build_node(config: Config, parent: Parent, shop: Shop, admission: Admission, origins: Origins) -> Node:
     diameter = config.diameter
     return Node(
         Local(diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name),
         Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
         parent.meter,
         parent,
-        lambda node: CreditControl(node, admission, shop),
+        lambda node: CreditControl(node, admission, shop, origins),
         timers=Timers(
             capabilities_ms=diameter.handshake_s * 1_000,
             watchdog_ms=diameter.watchdog_s * 1_000,
         ),
         message_bytes_max=diameter.message_bytes_max,
+        origin_state=origins.note,
     )
 
 

@@ -68,6 +68,9 @@ class PeerProfile(Part, frozen=True):
     tariff_change: bool = False
     """It knows Tariff-Time-Change and reports use before and after it (RFC 8506 section 8.20). Else its grants of
     volume end where the price changes."""
+    origin_state: Literal["believe", "ignore"] = "believe"
+    """A raised Origin-State-Id says that it restarted and lost its sessions; `ignore`: it says nothing, for instance
+    because several processes use this Origin-Host."""
     ignore_vendors: tuple[Annotated[int, Meta(ge=1, le=2**32 - 1)] | str, ...] = ()
     """Vendors whose AVPs we do not know are passed over, although the M bit says that they must be known (else 5001,
     RFC 6733 section 4.1): on connections of this peer, whoever sends over them."""

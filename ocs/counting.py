@@ -1,8 +1,11 @@
-"""What records of the streams say, added up for whoever measures; what went to suspense is told one by one."""
+"""What a keeper did, and what records of the streams say, added up for whoever measures; what went to suspense is told
+one by one."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+import msgspec
 
 from balances.ops import Flag, Record, Suspense
 from tariffs.units import Kind
@@ -10,20 +13,48 @@ from tariffs.units import Kind
 Counts = dict[tuple[str, ...], int]
 
 
-class Tallies(Protocol):
-    """Of `ocs.keeper.Stats`, what is counted here."""
+class Stats(msgspec.Struct):
+    """Numbers of this keeper, for whoever measures."""
 
-    debited: Counts
-    posted: Counts
-    marked: Counts
-    set_aside: Counts
+    copied: int = 0
+    conflicts: int = 0
+    """Steps another keeper was faster with."""
+    openings: int = 0
+    forgotten: int = 0
+    orphaned: int = 0
+    recovered: int = 0
+    swept: int = 0
+    """Holds, sessions and buckets that time ended."""
+    sweep_lag_ms: int = 0
+    nudged: int = 0
+    """Sessions asked to report."""
+    unknown: int = 0
+    """Sessions that were ended because their client did not know them any more."""
+    lost: int = 0
+    """Sessions that were ended because their host restarted."""
+    trimmed: int = 0
+    restored: int = 0
+    alarms: int = 0
+    debited: Counts = {}
+    """Micro-units by service and currency, as the records say; refunds are not taken off."""
+    posted: Counts = {}
+    """Micro-units by why, "in" or "out", and currency: what changed balances otherwise than use."""
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
+    """Of the live store: what it uses, and its maxmemory (0: none)."""
+    stream_entries: int = 0
+    """Records in all streams; those that are copied are trimmed a little later."""
+    marked: Counts = {}
+    """Usage records by service and mark (ops.Flag)."""
+    set_aside: Counts = {}
+    """Those that were not charged, by service and reason (ops.Suspense)."""
 
 
 class Log(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
-def count(record: Record, tallies: Tallies, log: Log) -> None:
+def count(record: Record, tallies: Stats, log: Log) -> None:
     """Once for each record."""
     for usage in record.usages:
         for flag in Flag(usage.flags & ~Flag.FREE):

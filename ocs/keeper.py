@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-import msgspec
-
 from balances import keys, ops
 from balances.ledger.opening import Opened, Opening, is_open, open_without_postgres
 from balances.ledger.reader import STORE_AWAY, Client, Reader, of_redis
@@ -21,7 +19,10 @@ from balances.ledger.supervision import Due, Supervision
 from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
 from balances.pending import Pending
-from ocs.counting import count
+from ocs.counting import Stats, count
+from ocs.enforcement.push import Pusher
+from ocs.enforcement.restarts import Restarts
+from ocs.enforcement.telling import Telling
 from ocs.guard import Guard
 from ocs.telemetry.log import Seldom
 from ocs.totals import Totals
@@ -46,41 +47,10 @@ LATER: Final[tuple[type[Exception], ...]] = (*STORE_AWAY, *AWAY, NotOpen, Gap, C
 """What a keeper that stops leaves to the next one."""
 
 
-class Stats(msgspec.Struct):
-    """Numbers of this keeper, for whoever measures."""
-
-    copied: int = 0
-    conflicts: int = 0
-    """Steps another keeper was faster with."""
-    openings: int = 0
-    forgotten: int = 0
-    orphaned: int = 0
-    recovered: int = 0
-    swept: int = 0
-    """Holds, sessions and buckets that time ended."""
-    sweep_lag_ms: int = 0
-    nudged: int = 0
-    trimmed: int = 0
-    restored: int = 0
-    alarms: int = 0
-    debited: dict[tuple[str, ...], int] = {}
-    """Micro-units by service and currency, as the records say; refunds are not taken off."""
-    posted: dict[tuple[str, ...], int] = {}
-    """Micro-units by why, "in" or "out", and currency: what changed balances otherwise than use."""
-    memory_bytes: int = 0
-    memory_limit_bytes: int = 0
-    """Of the live store: what it uses, and its maxmemory (0: none)."""
-    stream_entries: int = 0
-    """Records in all streams; those that are copied are trimmed a little later."""
-    marked: dict[tuple[str, ...], int] = {}
-    """Usage records by service and mark (ops.Flag)."""
-    set_aside: dict[tuple[str, ...], int] = {}
-    """Those that were not charged, by service and reason (ops.Suspense)."""
-
-
 class Store(Protocol):
     """What of balances.store.Store is needed here."""
 
+    def session(self, account_id: str, session: str) -> Pending[ops.Session | None]: ...
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
 
 
@@ -91,10 +61,17 @@ async def nothing() -> None:
     """A hook nobody hung anything on."""
 
 
+async def all_served(_account: str, subscribers: Collection[str]) -> Collection[str]:
+    return subscribers
+
+
 class Keeper:
     """
     project:   brings the projection of master data up to date; called every second while shards are open
     bring_in:  restores one account into Redis if it is absent
+    served:    which of these subscribers an account serves (ocs.master.subscribers)
+    label:     a peer by a name of a bounded set
+    ignores_origin_state:  of a host whose Origin-State-Id says nothing
     """
 
     def __init__(
@@ -108,6 +85,9 @@ class Keeper:
         token: str,
         project: Hook = nothing,
         bring_in: Callable[[str], Awaitable[object]] | None = None,
+        served: Callable[[str, Collection[str]], Awaitable[Collection[str]]] = all_served,
+        label: Callable[[str], str] = lambda _origin_host: "other",
+        ignores_origin_state: Callable[[str], bool] = lambda _origin_host: False,
         validity_ms: int = 600_000,
         alarm_ms: int = 60_000,
         durability: str = "everysec",
@@ -141,9 +121,20 @@ class Keeper:
         self._seldom = Seldom(burst=2)
         self._anew = False
         """A gap was found: open the shards anew."""
-        self._nudged: dict[int, Id] = {}
+        self._seen: dict[int, Id] = {}
         """Last record of each shard whose nudges were passed on."""
-        self._nudges: asyncio.Queue[tuple[int, Call]] = asyncio.Queue(10_000)
+        self._pusher = Pusher(redis, STORE_AWAY)
+        self.telling = Telling(
+            store,
+            self._pusher.push,
+            self._supervision.sessions,
+            served,
+            log,
+            now_ms=now_ms,
+            trouble=(*STORE_AWAY, *AWAY),
+            label=label,
+        )
+        self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=self._alarm)
         self._walk_due = False
         """An opening may have left accounts to PostgreSQL alone."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -156,7 +147,9 @@ class Keeper:
             ("opening", self._open, 1.0),
             ("copy", self._copy, 0.05),
             ("sweep", self._sweep, 1.0),
-            ("nudge", self._pass_nudges, 0.0),
+            ("tell", self._tell, 0.0),
+            ("restarts", self._end_lost, 0.5),
+            ("receipts", self._pusher.listen, 0.0),
             ("measure", self._measure, 1.0),
             ("store", self._measure_store, 5.0),
             ("guard", self.guard.look, self._guard_s),
@@ -173,10 +166,11 @@ class Keeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.telling.stop()
         try:
             async with asyncio.timeout(drain_s):
                 await self._supervision.alive(self._now_ms())
-                for lease in ("copy", *(f"sweep:{group}" for group in range(GROUPS))):
+                for lease in ("copy", "restarts", *(f"sweep:{group}" for group in range(GROUPS))):
                     await self._supervision.release(lease)
                 while (await self._sync.step()).written:
                     pass
@@ -284,31 +278,27 @@ class Keeper:
             raise
 
     async def _read_on(self) -> None:
-        """PostgreSQL is away: nudges still go out."""
-        if self.why or not self._nudged:
+        """PostgreSQL is away: what sessions are to be told still goes out."""
+        if self.why or not self._seen:
             return
-        look = await self._reader.after({s: self._nudged.get(s, START) for s in self._nudged}, 16)
+        look = await self._reader.after({s: self._seen.get(s, START) for s in self._seen}, 16)
         if look.server.published_epoch:
             self._see(calls_of(look.entries))
 
     def _see(self, calls: dict[int, list[Call]]) -> None:
         for shard, found in calls.items():
-            seen = self._nudged.get(shard, START)
+            seen = self._seen.get(shard, START)
             for call in found:
                 if call.id <= seen:
                     continue
                 record = call.record
-                if record.nudges and not self._nudges.full():
-                    self._nudges.put_nowait((shard, call))
+                self.telling.want(record)
                 count(record, self.stats, self._log)
-            self._nudged[shard] = max(seen, found[-1].id)
+            self._seen[shard] = max(seen, found[-1].id)
 
-    async def _pass_nudges(self) -> None:
-        shard, call = await self._nudges.get()
-        record = call.record
-        self.stats.nudged += await self._supervision.nudge(
-            record.account, record.nudges, but=record.session, key=f"{shard}:{call.id}"
-        )
+    async def _tell(self) -> None:
+        await self.telling.step()
+        self.stats.nudged, self.stats.unknown = self.telling.asked, self.telling.ended
 
     async def _measure(self) -> None:
         if self.why:
@@ -369,6 +359,13 @@ class Keeper:
             self.stats.swept += 1
         if reply.status in ("ok", "gone") and one.session:
             await self._supervision.forget_where(one.account, [one.session])
+
+    async def _end_lost(self) -> None:
+        """Sessions of hosts that restarted, a shard at a time."""
+        while not self.why and await self._supervision.lease("restarts", LEASE_MS):
+            if await self._restarts.step() is None:
+                return
+            self.stats.lost = self._restarts.ended
 
     # --- hooks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ocs.enforcement.push import NO_ROUTE
 from ocs.keeper import Keeper
 from ocs.telemetry import metrics
 
@@ -16,7 +17,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     sessions, holds, held = (meter.counts(metric) for metric in (metrics.SESSIONS, metrics.HOLDS, metrics.HELD))
     alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
-    set_aside = meter.counts(metrics.SET_ASIDE)
+    set_aside, pushes = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.PUSHES)
     risks = meter.counts(metrics.STORE_RISKS)
     for gauge, field in (
         (metrics.STORE_MEMORY, "memory_bytes"),
@@ -36,6 +37,8 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         marked.update(it.stats.marked)
         posted.update(it.stats.posted)
         set_aside.update(it.stats.set_aside)
+        for peer, count in it.telling.unreached.items():  # those that are sent are counted where they are
+            pushes["rar", peer, NO_ROUTE] = count
         if totals.complete:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more

@@ -6,14 +6,14 @@ same shard do each thing once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client
-from balances.ops import Session, SessionState
+from balances.ops import Record, Session, SessionState, Short
 
 ALIVE: Final = "keeper:alive"
 """Instant until which some keeper was at work: a Redis that comes back knows how long nobody could report."""
@@ -45,7 +45,6 @@ class Push(msgspec.Struct, omit_defaults=True):
 
 
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
-_ENCODE: Final = msgspec.msgpack.Encoder()
 
 
 class Supervision:
@@ -112,35 +111,58 @@ class Supervision:
         pipe.get(GRACE)
         return int((await pipe.execute())[1] or 0)
 
-    async def nudge(self, account: str, kinds: Iterable[str], *, but: str, key: str) -> int:
-        """Publish RARs for the sessions that `kinds` of ops.Record.nudges mean; a repeat does no harm."""
-        sessions = [_SESSION.decode(packed) for packed in await self._redis.hvals(keys.sessions(account))]
-        chosen = nudged([session for session in sessions if session.id != but], kinds)
-        for session in chosen:
-            push = Push(f"{key}:{session.id}", "rar", session.id, session.peer, session.realm, session.via)
-            push.incarnation = session.incarnation
-            await self._redis.publish(keys.PUSH, _ENCODE.encode(push))
-        return len(chosen)
+    async def sessions(self, account: str) -> list[Session]:
+        """All of an account, closed ones included."""
+        return [_SESSION.decode(packed) for packed in await self._redis.hvals(keys.sessions(account))]
 
 
-def nudged(sessions: list[Session], kinds: Iterable[str]) -> list[Session]:
-    """`holder`: the one that holds most money; `final`: all that were told their grant was the last; `all`: all that
-    hold something (charging.md section 7: a lower limit, a state changed)."""
-    alive = [session for session in sessions if session.state == SessionState.OPEN]
+class Cause(NamedTuple):
+    """Why sessions of an account may have to report, as one or several of its records say (ops.Record.nudges)."""
+
+    kinds: frozenset[str]
+    short: frozenset[Short]
+    but: frozenset[str]
+    """Sessions that lack what is short: they are not asked for it."""
+
+    @classmethod
+    def of(cls, record: Record) -> Cause:
+        short = frozenset(record.short if "holder" in record.nudges else ())
+        kinds = frozenset((*record.nudges, *(["final"] if "resume" in record.crossings else [])))
+        return cls(kinds, short, frozenset((record.session,)) if short else frozenset())
+
+    def joined(self, other: Cause) -> Cause:
+        return Cause(self.kinds | other.kinds, self.short | other.short, self.but | other.but)
+
+
+def nudged(sessions: list[Session], kinds: Collection[str], gone: Collection[str] = ()) -> list[Session]:
+    """`final`: all that wait for money or room; `all`: all that hold something (charging.md section 7: a lower limit, a
+    state changed); `members`: all of the subscribers in `gone`, whom the account serves no more (section 5)."""
+    return [
+        session
+        for session in sessions
+        if session.state == SessionState.OPEN
+        and (
+            ("final" in kinds and any(line.final for line in session.lines))
+            or ("all" in kinds and any(line.due_ms for line in session.lines))
+            or ("members" in kinds and session.subscriber in gone)
+        )
+    ]
+
+
+def holders(sessions: list[Session], short: Collection[Short], *, but: Collection[str] = ()) -> list[Session]:
+    """Whom to ask for what is short (charging.md section 5): of each unit the session that holds most of those buckets;
+    of equal ones the one that has been silent for longest."""
     chosen: dict[str, Session] = {}
-    for kind in kinds:
-        if kind == "final":
-            chosen |= {session.id: session for session in alive if any(line.final for line in session.lines)}
-        elif kind == "all":
-            chosen |= {session.id: session for session in alive if any(line.due_ms for line in session.lines)}
-        elif kind == "holder":
-            holders = [(held(session), session.id, session) for session in alive]
-            most = max(holders, default=None, key=lambda one: one[:2])
-            if most is not None and most[0] > 0:
-                chosen[most[1]] = most[2]
+    for kind in sorted({one.kind for one in short}):
+        buckets = {one.bucket for one in short if one.kind == kind}
+        found = [
+            (held, -session.touched_ms, session.id, session)
+            for session in sessions
+            if session.state == SessionState.OPEN
+            and session.id not in but
+            and (held := sum(t.amount for line in session.lines for t in line.hold if t.bucket in buckets))
+        ]
+        if found:
+            most = max(found, key=lambda one: one[:3])[-1]
+            chosen[most.id] = most
     return list(chosen.values())
-
-
-def held(session: Session) -> int:
-    """All that its lines hold. Units and money are added up: which is worth more is not known here."""
-    return sum(take.amount for line in session.lines for take in line.hold)

@@ -30,7 +30,7 @@ local now_ms = max(charge[CHARGE.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
 purse_of(account, now_ms)
 
-local entries, usages, crossings, nudges = {}, {}, {}, {}
+local entries, usages, crossings, nudges, short = {}, {}, {}, {}, {}
 local outcomes = {}
 local flags = charge[CHARGE.flags]
 local asks = charge[CHARGE.asks]
@@ -77,7 +77,8 @@ end
 local function record_of(once_key, once_until_ms)
   return { 1, 'charge', account[ACCOUNT.id], account[ACCOUNT.currency], charge[CHARGE.subscriber], session_id,
     charge[CHARGE.service], phase, now_ms, charge[CHARGE.event_ms], charge[CHARGE.key], fingerprint, end_to_end,
-    entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of], incarnation }
+    entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of], incarnation,
+    short }
 end
 
 -- A conflicting repeat is answered as before and put on record; nothing else moves.
@@ -316,6 +317,7 @@ if phase == PHASE.EVENT then
       if paid_terms == '' then paid_terms = terms end
     end
   end
+  if action == ACTION.REFUND and moved then nudges[1] = 'final' end
   lapse(account, entries, now_ms)
   balance = watch(account, crossings, now_ms)
   result = command_result()
@@ -341,7 +343,8 @@ end
 --------------------------------------------------------------------------------------------------------- sessions
 local function fresh_session(times, former)
   return { 1, session_id, charge[CHARGE.subscriber], charge[CHARGE.service], 0, charge[CHARGE.peer],
-    charge[CHARGE.realm], charge[CHARGE.via], now_ms, now_ms, 0, 0, {}, {}, {}, '', times, '', false, former }
+    charge[CHARGE.realm], charge[CHARGE.via], now_ms, 0, 0, 0, {}, {}, {}, '', times, '', false, former,
+    charge[CHARGE.origin_state] }
 end
 
 -- The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers.
@@ -353,7 +356,9 @@ local function ended(session)
       release(account, line, charge[CHARGE.event_ms])
     end
   end
-  return fresh_session(session[SESSION.incarnation] + 1, former_of(session))
+  local begun = fresh_session(session[SESSION.incarnation] + 1, former_of(session))
+  begun[SESSION.touched_ms] = session[SESSION.touched_ms]
+  return begun
 end
 
 local session = stored and cmsgpack.unpack(stored)
@@ -605,13 +610,13 @@ for index, ask in ipairs(asks) do
 end
 
 local event_ms = charge[CHARGE.event_ms]
-local granted_any, short_of_others = grant(account, lines, asking, outcomes, event_ms, now_ms)
-moved = moved or granted_any
-if short_of_others then nudges[1] = 'holder' end
-for index, ask in ipairs(asks) do -- the refusal of a portal carries an FUI: a top-up lets its user out
-  if may_grant and ask[ASK.portal] and outcomes[index][LINEOUTCOME.result] == RESULT.CREDIT_LIMIT then
-    touched[index][LINE.final] = true
-  end
+local granted_any, lacking = grant(account, lines, asking, outcomes, event_ms, now_ms)
+moved, short = moved or granted_any, lacking
+if #short > 0 then nudges[1] = 'holder' end
+for index, outcome in ipairs(outcomes) do -- refused for what may change: its session is told when it does
+  local why = outcome[LINEOUTCOME.result]
+  local waits = may_grant and (why == RESULT.CREDIT_LIMIT or why == RESULT.DENIED)
+  if waits and touched[index] then touched[index][LINE.final] = true end
 end
 
 -- A refusal is on record too, at price 0, and so is a grant: on the record of the use it follows, or on one of its own.
@@ -660,6 +665,9 @@ if state == SESSIONSTATE.OPEN then
     if line[LINE.due_ms] > 0 then due_ms = min(due_ms, line[LINE.due_ms]) end
   end
   session[SESSION.forget_ms] = 0
+  if charge[CHARGE.origin_state] > 0 or session[SESSION.peer] ~= charge[CHARGE.peer] then
+    session[SESSION.origin_state] = charge[CHARGE.origin_state]
+  end
   session[SESSION.peer], session[SESSION.realm] = charge[CHARGE.peer], charge[CHARGE.realm]
   session[SESSION.via] = charge[CHARGE.via]
 else
@@ -674,7 +682,8 @@ if was_open and state ~= SESSIONSTATE.OPEN then changed.sessions = -1
 elseif not was_open and state == SESSIONSTATE.OPEN then changed.sessions = 1 end
 local due_sooner = session[SESSION.due_ms] == 0 or due_ms < session[SESSION.due_ms]
 if due_sooner then session[SESSION.due_ms] = due_ms end
-session[SESSION.state], session[SESSION.touched_ms] = state, now_ms
+session[SESSION.state] = state
+session[SESSION.touched_ms] = max(now_ms, session[SESSION.touched_ms] + 1) -- names this touch: no other one has it
 
 local outcome = pack_outcome()
 local answer = cmsgpack.pack({ charge[CHARGE.key], fingerprint, end_to_end, moved, outcome, now_ms })

@@ -16,14 +16,16 @@ local if_rev = change[SETTINGS.if_rev]
 if if_rev and if_rev ~= account[ACCOUNT.rev] then return { 'revision', packed } end
 local now_ms = max(change[SETTINGS.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
-local crossings, nudges = {}, {}
+local crossings, nudges, due = {}, {}, {}
 local profile_rev = change[SETTINGS.profile_rev]
-if profile_rev then account[ACCOUNT.profile_rev] = max(account[ACCOUNT.profile_rev], profile_rev) end
+if profile_rev and profile_rev > account[ACCOUNT.profile_rev] then
+  due.members, due.final = true, true -- a member may be served no more, or again, or at another price
+  account[ACCOUNT.profile_rev] = profile_rev
+end
 local limit = change[SETTINGS.credit_limit]
 if limit then
-  if limit < account[ACCOUNT.credit_limit] then nudges[1] = 'all' elseif limit > account[ACCOUNT.credit_limit] then
-    nudges[1] = 'final'
-  end
+  if limit < account[ACCOUNT.credit_limit] then due.all = true end
+  if limit > account[ACCOUNT.credit_limit] then due.final = true end
   account[ACCOUNT.credit_limit] = limit
 end
 account[ACCOUNT.suspend_below] = change[SETTINGS.suspend_below] or account[ACCOUNT.suspend_below]
@@ -34,8 +36,13 @@ end
 if account[ACCOUNT.resume_at] < account[ACCOUNT.suspend_below] then return { 'refused', packed } end
 local before = account[ACCOUNT.state]
 account[ACCOUNT.state] = bit.band(bit.bor(before, change[SETTINGS.set_state]), bit.bnot(change[SETTINGS.clear_state]))
-if account[ACCOUNT.state] ~= before then nudges[1] = 'all' end
+if bit.band(account[ACCOUNT.state], bit.bnot(before)) ~= 0 then due.all = true end
+if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true end
 watch(account, crossings, now_ms)
+if crossings[1] == 'resume' then due.final = true end
+for _, kind in ipairs({ 'members', 'final', 'all' }) do
+  if due[kind] then nudges[#nudges + 1] = kind end
+end
 if limit or change[SETTINGS.suspend_below] or change[SETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
 end

@@ -27,10 +27,10 @@ if not gone and session then
     due_ms = session[SESSION.forget_ms]
     gone = due_ms <= now_ms
   else
-    local idle = true
+    local idle, ends = true, session[SESSION.touched_ms] == sweep[SWEEP.touched_ms]
     due_ms = session[SESSION.touched_ms] + sweep[SWEEP.idle_ms]
     for _, line in ipairs(session[SESSION.lines]) do
-      if line[LINE.due_ms] > 0 and line[LINE.due_ms] <= now_ms then
+      if line[LINE.due_ms] > 0 and (ends or line[LINE.due_ms] <= now_ms) then
         usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0,
           0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part], SUSPENSE.NONE }
         release(account, line, now_ms)
@@ -40,7 +40,7 @@ if not gone and session then
         due_ms = min(due_ms, line[LINE.due_ms])
       end
     end
-    if idle and (changed_any or due_ms <= now_ms) then
+    if idle and (changed_any or ends or due_ms <= now_ms) then
       session[SESSION.state] = SESSIONSTATE.ABANDONED
       session[SESSION.forget_ms] = now_ms + sweep[SWEEP.remember_ms]
       due_ms, changed_any, reason = session[SESSION.forget_ms], true, 'abandoned'
@@ -68,9 +68,10 @@ local session_packed = session and cmsgpack.pack(session) or ''
 -- write
 if changed_any then
   local account_packed = cmsgpack.pack(account)
+  local nudges = changed.holds ~= 0 and { 'final' } or {} -- others may have waited for what was held
   local record = { 1, 'sweep', account[ACCOUNT.id], account[ACCOUNT.currency], session and session[SESSION.subscriber] or '',
     session_id, session and session[SESSION.service] or '', 0, now_ms, now_ms, '', '', 0, entries, usages, '', reason, '',
-    crossings, {}, '', 0, '', session and session[SESSION.incarnation] or 0 }
+    crossings, nudges, '', 0, '', session and session[SESSION.incarnation] or 0 }
   local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed, 's', session_packed)
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account_packed)

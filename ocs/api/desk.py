@@ -113,7 +113,6 @@ class Desk:
         self._shop, self._newest = shop, newest
         self._processes, self._priced_by = processes, priced_by
         self._wait_s_max = store_ms_max / 1_000
-        self._tasks: set[asyncio.Task[None]] = set()
         self._whole = asyncio.Lock()
 
     async def shop(self) -> Shop:
@@ -229,21 +228,6 @@ class Desk:
         """The account of a session; None where nobody knows it any more."""
         found = await self._bounded(self.store.where(session).wait()) or await find_session(self.pool, session)
         return found[0] if found is not None else None
-
-    def nudge(self, account: str, subscriber: str) -> None:
-        """The subscriber has left the account: have its sessions report and ask anew. In the background."""
-        task = asyncio.create_task(self._nudge(account, subscriber))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _nudge(self, account: str, subscriber: str) -> None:
-        try:
-            found = await self._bounded(self.store.read(account))
-            for session in found[1] if found else ():
-                if session.subscriber == subscriber and session.state == ops.SessionState.OPEN:
-                    await self.push("rar", session)
-        except Exception as why:
-            logger().warning("nudge.failed", account=account, why=repr(why))
 
     # ---- peers
 

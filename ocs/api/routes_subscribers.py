@@ -66,8 +66,6 @@ async def put_subscriber(call: Call) -> Reply:
     )
     if saved.changed:
         await call.desk.publish()
-        if saved.before is not None and saved.before.account != saved.now.account:
-            call.desk.nudge(saved.before.account, saved.now.id)
     return Reply(subscriber_view(saved.now), 200 if saved.before else 201, version=saved.now.version)
 
 
@@ -90,9 +88,8 @@ async def find_subscribers(call: Call) -> Reply:
 
 
 async def delete_subscriber(call: Call) -> Reply:
-    gone = await subscribers.delete(call.desk.pool, call.path["id"], call.precondition.check)
+    await subscribers.delete(call.desk.pool, call.path["id"], call.precondition.check)
     await call.desk.publish()
-    call.desk.nudge(gone.account, gone.id)
     return Reply(None, 204)
 
 
@@ -109,8 +106,8 @@ OPERATIONS: Final = (
         body=schema.SubscriberPut,
         conditional=True,
         problems=(*UPDATES, "identity-taken", "unresolved"),
-        description="Effective on every worker within a second. Open sessions of one that moves to another account"
-        " are asked to report (RAR); what they used is settled where they began.",
+        description="Effective on every worker within a second. Open sessions of one that is barred, deleted or moves"
+        " to another account are asked to report (RAR); what they used is settled where they began.",
     ),
     Operation(
         "GET",

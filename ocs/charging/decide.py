@@ -154,6 +154,7 @@ def to_charge(
         single=request.style is Style.COMMAND,
         flags=flags,
         seek=phase is Phase.UPDATE or phase is Phase.STOP,
+        origin_state=request.origin_state,
     )
     if phase is Phase.EVENT:
         charge.once_key = keys.event_key(session, request.number, request.end_to_end if reused else None)

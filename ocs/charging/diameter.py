@@ -125,6 +125,7 @@ def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> Charg
         refund_token=_refund_token(ccr) if phase is Phase.EVENT else b"",
         wants_cost=bool(ccr.aoc_request_type),
         line_facts=line_facts(mscc),
+        origin_state=ccr.origin_state_id or 0,
     )
 
 

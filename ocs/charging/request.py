@@ -117,6 +117,8 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     """Advice of charge was asked for."""
     line_facts: LineFacts = {}
     """Inputs that are told of single lines."""
+    origin_state: int = 0
+    """Rises when `peer` restarts and loses its sessions; 0: it does not say."""
 
 
 class FinalAction(Enum):

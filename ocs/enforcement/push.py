@@ -7,7 +7,9 @@ A repeat does no harm: RAR makes a client report, ASR ends what is ended already
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 ANSWER_S: Final = 10.0
 """How long a worker waits for the RAA or ASA."""
 WAIT_S: Final = ANSWER_S + 2.0
+AGAIN_S: Final = 0.5
 
 NO_ROUTE: Final = "no-route"
 TIMEOUT: Final = "timeout"
@@ -34,7 +37,12 @@ class Receipt(msgspec.Struct, frozen=True):
     result: int | str
     """Result-Code, `no-route` or `timeout`."""
     host: str = ""
-    """Who answered."""
+    """The peer it was sent to."""
+    by: str = ""
+    """Origin-Host of the answer: the client's, or that of a relay which could not deliver."""
+
+
+_receipt: Final = msgspec.msgpack.Decoder(Receipt).decode
 
 
 def receipts(push: str) -> str:
@@ -42,23 +50,84 @@ def receipts(push: str) -> str:
     return f"{keys.PUSH}:{push}"
 
 
-async def push(redis: Redis, kind: str, session: Session, rating_group: int | None = None) -> Receipt:
-    """`rar` or `asr` for that session, and what became of it."""
-    asked = Push(secrets.token_hex(8), kind, session.id, session.peer, session.realm, session.via, rating_group)
-    asked.incarnation = session.incarnation
-    async with redis.pubsub() as heard:
-        await heard.subscribe(receipts(asked.id))
-        workers = await redis.publish(keys.PUSH, msgspec.msgpack.encode(asked))
+class _Asked:
+    """A request under way: how many workers were asked (None: not known yet), how many have no connection."""
+
+    def __init__(self) -> None:
+        self.receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self.workers: int | None = None
+        self.refusals = 0
+
+    def settle(self, receipt: Receipt) -> None:
+        if not self.receipt.done():
+            self.receipt.set_result(receipt)
+
+
+class Pusher:
+    """Any number of requests at once, the receipts of all of them over one connection to Redis.
+
+    trouble:  what the client raises when Redis is away; receipts lost meanwhile are `timeout`
+    """
+
+    def __init__(self, redis: Redis, trouble: tuple[type[Exception], ...]) -> None:
+        self._redis, self._trouble = redis, trouble
+        self._name, self._number = secrets.token_hex(8), 0
+        self._asked: dict[str, _Asked] = {}
+        self._listening = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Pusher]:
+        task = asyncio.create_task(self.listen())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def push(self, kind: str, session: Session, rating_group: int | None = None) -> Receipt:
+        """`rar` or `asr` for that session, and what became of it. Raises what Redis raises."""
+        self._number += 1
+        name = f"{self._name}.{self._number}"
+        asked = self._asked[name] = _Asked()
+        wanted = Push(name, kind, session.id, session.peer, session.realm, session.via, rating_group)
+        wanted.incarnation = session.incarnation
         try:
             async with asyncio.timeout(WAIT_S):
-                while workers > 0:
-                    message = await heard.get_message(ignore_subscribe_messages=True, timeout=WAIT_S)
-                    if message is None:
-                        continue
-                    receipt = msgspec.msgpack.decode(message["data"], type=Receipt)
-                    if receipt.result != NO_ROUTE:
-                        return receipt
-                    workers -= 1
+                await self._listening.wait()
+                asked.workers = await self._redis.publish(keys.PUSH, msgspec.msgpack.encode(wanted))
+                self._judge(name, asked)
+                return await asked.receipt
         except TimeoutError:
-            return Receipt(asked.id, TIMEOUT)
-    return Receipt(asked.id, NO_ROUTE)
+            return Receipt(name, TIMEOUT)
+        finally:
+            del self._asked[name]
+
+    async def listen(self) -> None:
+        """Until it is cancelled, through every failure of Redis."""
+        while True:
+            try:
+                async with self._redis.pubsub() as heard:
+                    await heard.psubscribe(receipts(f"{self._name}.*"))
+                    async for message in heard.listen():
+                        if message["type"] == "psubscribe":
+                            self._listening.set()
+                        elif message["type"] == "pmessage":
+                            self._heard(_receipt(message["data"]))
+            except self._trouble:
+                self._listening.clear()
+            await asyncio.sleep(AGAIN_S)
+
+    def _heard(self, receipt: Receipt) -> None:
+        asked = self._asked.get(receipt.id)
+        if asked is None:
+            return
+        if receipt.result == NO_ROUTE:
+            asked.refusals += 1
+            self._judge(receipt.id, asked)
+        else:
+            asked.settle(receipt)
+
+    @staticmethod
+    def _judge(name: str, asked: _Asked) -> None:
+        if asked.workers is not None and asked.refusals >= asked.workers:
+            asked.settle(Receipt(name, NO_ROUTE))

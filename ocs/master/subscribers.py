@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -77,6 +77,12 @@ async def by_identity(pool: Pool, identity: str) -> Subscriber | None:
     query = f"{FIND} WHERE s.id = (SELECT subscriber FROM identities WHERE identity = $1)"
     record = await pool.fetchrow(query, identity)
     return _subscriber(record) if record else None
+
+
+async def served(pool: Pool, account: str, subscribers: Collection[str]) -> set[str]:
+    """Which of these the account serves: neither barred nor deleted nor moved to another one."""
+    query = "SELECT id FROM subscribers WHERE id = ANY($1) AND account = $2 AND NOT barred"
+    return {row["id"] for row in await pool.fetch(query, list(subscribers), account)}
 
 
 async def page(pool: Pool, account: str | None, after: str, limit: int) -> Sequence[Subscriber]:

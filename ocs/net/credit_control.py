@@ -23,6 +23,7 @@ from ocs.net.admission import Admission
 from ocs.net.clock import monotonic_us
 from ocs.net.connection import Link
 from ocs.net.diameter import Node
+from ocs.net.origins import Origins
 from ocs.net.peers import GUEST
 from ocs.net.step import Step
 from ocs.telemetry import metrics
@@ -75,12 +76,14 @@ class CreditControl:
         node: Node,
         admission: Admission,
         shop: Shop,
+        origins: Origins,
         *,
         handle: Callable[..., Coroutine[Any, Any, Answer | None]] = handle,
         to_request: Callable[[CreditControlRequest, str, Settings], ChargingRequest] = to_request,
         to_cca: Callable[[CreditControlRequest, ChargingAnswer, Local], CreditControlAnswer] = to_cca,
     ) -> None:
         self.node, self.admission, self.shop, self.settings = node, admission, shop, shop.settings
+        self.origins = origins
         self.handle, self.to_request, self.to_cca = handle, to_request, to_cca
         local = node.local
         self.local = Local(local.origin_host, local.origin_realm, local.origin_state_id)
@@ -177,6 +180,9 @@ class CreditControl:
             if ccr.destination_realm != self._realm or ccr.destination_host not in (None, self._host):
                 self._check_destination(ccr)
             assert link.peer is not None
+            origin_state = ccr.origin_state_id
+            if origin_state and self.origins.heard.get(ccr.origin_host) != origin_state and not ccr.is_retransmitted:
+                self.origins.note(ccr.origin_host, origin_state)  # a repeat may be from before the restart
             request = self.to_request(ccr, link.peer.origin_host, self.settings)
         except ProtocolError as error:
             self.refuse(frame, link, error)

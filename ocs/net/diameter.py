@@ -71,11 +71,11 @@ class Node:
         *,
         timers: Timers | None = None,
         message_bytes_max: int = MAX_BYTES,
-        restarted: Callable[[str], None] = lambda _origin_host: None,
+        origin_state: Callable[[str, int], None] = lambda _origin_host, _value: None,
     ) -> None:
         self.local, self.peers, self.meter, self.message_bytes_max = local, peers, meter, message_bytes_max
         self._arbiter = arbiter
-        self._restarted = restarted
+        self._origin_state = origin_state
         self._timers = timers or Timers()
         self._table = PeerTable(
             local,
@@ -275,6 +275,7 @@ class Node:
                 logger().info(
                     "diameter.peer_up", peer=peer.origin_host, address=link.address, product=peer.product_name
                 )
+                self._origin_state(peer.origin_host, peer.origin_state_id or 0)
             case PeerDown(unanswered=unanswered):
                 for token in unanswered:
                     token(None)
@@ -286,9 +287,9 @@ class Node:
                 logger().warning("diameter.peer_suspect", peer=link.peer_host, address=link.address)
             case Recovered():
                 logger().info("diameter.peer_recovered", peer=link.peer_host, address=link.address)
-            case Restarted(origin_host=host):
+            case Restarted(origin_host=host, origin_state_id=value):
                 logger().info("diameter.peer_restarted", peer=host)
-                self._restarted(host)
+                self._origin_state(host, value)
             case Dropped(why=why):
                 self._dropped["diameter", why] += 1
 

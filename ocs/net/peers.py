@@ -52,6 +52,9 @@ class Peers:
         peer = self._peers.get(origin_host.lower())
         return peer.origin_host if peer is not None else GUEST
 
+    def ignores_origin_state(self, origin_host: str) -> bool:
+        return self.profile(origin_host).origin_state == "ignore"
+
     def profile(self, origin_host: str) -> PeerProfile:
         """What it does otherwise than the RFC says."""
         peer = self._peers.get(origin_host.lower())

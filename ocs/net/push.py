@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 RETRY_S: Final = 0.5
+_CODES: Final = frozenset(int(code) for code in ResultCode)
 AT_ONCE_MAX: Final = 1_000
 """Requests without an answer; those beyond it are answered `timeout` at once."""
 
@@ -86,16 +87,17 @@ class Pushes:
                 answer.set_result(frame)
 
         result: int | str = NO_ROUTE
+        by = ""
         if len(self._waiting) > AT_ONCE_MAX:
             result = TIMEOUT
         elif self._node.request(host, self._message(push), answered):
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    result = _result(await answer, self._node.peers.profile(host).ignored)
+                    result, by = _result(await answer, self._node.peers.profile(host).ignored)
             except TimeoutError:
                 result = TIMEOUT
-        self._counts[push.kind, str(result)] += 1
-        return Receipt(push.id, result, host)
+        self._counts[push.kind, self._node.peers.name(push.peer), _result_label(result)] += 1
+        return Receipt(push.id, result, host, by)
 
     def _message(self, push: Push) -> Command:
         local = self._node.local
@@ -122,15 +124,21 @@ class Pushes:
         )
 
 
-def _result(frame: bytes | None, ignored: frozenset[int]) -> int | str:
+def _result(frame: bytes | None, ignored: frozenset[int]) -> tuple[int | str, str]:
+    """What came of it, and the Origin-Host that says so."""
     if frame is None:  # the connection ended
-        return TIMEOUT
+        return TIMEOUT, ""
     try:
         answer = DICTIONARY.decode(frame, ignored)
     except ProtocolError as error:
-        return int(error.result_code)
+        return int(error.result_code), ""
     code: int | None = getattr(answer, "result_code", None)
     experimental = getattr(answer, "experimental_result", None)
     if code is None and experimental is not None:
         code = experimental.experimental_result_code
-    return int(code if code is not None else ResultCode.UNABLE_TO_COMPLY)
+    return int(code if code is not None else ResultCode.UNABLE_TO_COMPLY), getattr(answer, "origin_host", None) or ""
+
+
+def _result_label(result: int | str) -> str:
+    """Result-Codes we know; a peer may say anything."""
+    return str(result) if isinstance(result, str) or result in _CODES else "other"

@@ -69,7 +69,7 @@ PEER_REQUESTS  = _counter("ocs_peer_requests_total", "Requests answered on the c
 PEER_MARKS     = _counter("ocs_peer_marks_total", "Requests of a peer that something was unusual about", "peer", "mark")
 LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
 FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
-PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "result")
+PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "peer", "result")
 SESSIONS       = _gauge("ocs_sessions_open", "Charging sessions open, as the store has them")
 HOLDS          = _gauge("ocs_holds", "Session lines that hold something, as the store has them")
 HELD           = _gauge("ocs_held_money", "Money held, as the store has it", "currency", divisor=1_000_000)

@@ -209,7 +209,7 @@ class Client:
             event_ms=self.now_ms,
             profile_rev=rng.choice((5, 5, 5, 5, 3)),
             asks=asks,
-            peer="gw",
+            peer=rng.choice(("gw", "gw", "other gw")),
             realm="r",
             via="dra",
             action=action,
@@ -220,6 +220,7 @@ class Client:
             refund_of=refund_of,
             refund_free=rng.choice((0, 1_000)),
             refund_until_ms=self.now_ms + 10_000_000,
+            origin_state=rng.choice((0, 5, 6)),
         )
         if phase != Phase.EVENT and rng.random() < 0.7:
             told = facts.pack(random_facts(rng))
@@ -303,7 +304,9 @@ def run(twins: Twins, seed: int, steps: int) -> None:
         else:
             due = rng.choice([*twins.model.due, f"{ACCOUNT}\n", f"{ACCOUNT}\ngone"])
             who, _, session = due.partition("\n")
-            twins.sweep(ops.Sweep(who, session, client.now_ms, 3_600_000, 7_200_000))
+            known = twins.model.sessions.get(who, {}).get(session)
+            touched_ms = known.touched_ms - rng.choice((0, 0, 1)) if known and rng.random() < 0.3 else 0
+            twins.sweep(ops.Sweep(who, session, client.now_ms, 3_600_000, 7_200_000, touched_ms))
     check_entries(twins.model, ACCOUNT)
 
 

@@ -9,13 +9,13 @@ import msgspec
 
 from balances import keys
 from balances.ledger.reader import Reader
-from balances.ledger.supervision import Push, nudged
+from balances.ledger.supervision import Push
 from balances.store import Store
 from balances.wire import Link
 from ocs.keeper import Keeper
 from ocs.net.clock import now_ms
 from ocs.telemetry.log import logger
-from tests.balances.ledger.books import NOW_MS, Books, close, connect, session_of
+from tests.balances.ledger.books import Books, close, connect, session_of
 from tests.servers import Servers
 
 
@@ -263,15 +263,3 @@ async def test_accounts_an_opening_removed_come_back_by_themselves(servers: Serv
         await both.books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
         await both.until(lambda: back == ["alice"])
         await both.until(lambda: both.keeper.stats.restored == 1)
-
-
-def test_whom_a_nudge_means() -> None:
-    idle, busy, told = session_of("idle", held=5), session_of("busy", held=50), session_of("told", held=1)
-    closed = session_of("closed", held=500, forget_ms=NOW_MS)
-    told.lines[0].final = True
-    closed.lines[0].final = True
-    sessions = [idle, busy, told, closed]
-    assert [one.id for one in nudged(sessions, ["holder"])] == ["busy"]
-    assert [one.id for one in nudged(sessions, ["final"])] == ["told"]
-    assert [one.id for one in nudged(sessions, ["final", "holder"])] == ["told", "busy"]
-    assert nudged([closed, session_of("free")], ["holder", "final"]) == []

@@ -171,11 +171,24 @@ local function further_of(account, one, event_ms)
   return covered_of(account, one, least, event_ms), least
 end
 
--- Grants, written into the outcomes. Returns whether there is any, and whether one is short only because others hold the
--- money.
+-- Buckets that could pay this line, of which something is held (charging.md 5: whom RAR goes to)
+local function note_short(account, one, short)
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    local noted = bucket[BUCKET.held] <= 0
+    for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
+    for _, step in ipairs(one[PRICED_BY][LADDER.steps]) do
+      if not noted and pays(bucket, step[STEP.kind], step[STEP.scope], OPEN) then
+        short[#short + 1], noted = { bucket[BUCKET.id], bucket[BUCKET.kind] }, true
+      end
+    end
+  end
+end
+
+-- Grants, written into the outcomes. Returns whether there is any, and of what a line is
+-- short only because others hold it.
 local function grant(account, lines, asking, outcomes, event_ms, now_ms)
   share_out(account, asking, event_ms, now_ms)
-  local beside, granted_any, short_of_others = round_off(account, asking, event_ms), false, false
+  local beside, granted_any, short = round_off(account, asking, event_ms), false, {}
   take_rests(account, lines, asking, beside, event_ms, now_ms)
   -- The last grant says so: what this line and nobody else holds covers no further block (RFC 8506 section 5.6).
   for _, one in ipairs(asking) do
@@ -211,18 +224,16 @@ local function grant(account, lines, asking, outcomes, event_ms, now_ms)
       if other then further_of(account, other, event_ms) end -- both go on, or neither
       local further, least = further_of(account, one, event_ms)
       line[LINE.final] = further < least
-      if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then short_of_others = true end
+      if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then note_short(account, one, short) end
       outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
       outcome[LINEOUTCOME.change_ms] = ask[ASK.dearest] ~= '' and ask[ASK.change_ms] or 0
       outcome[LINEOUTCOME.final], outcome[LINEOUTCOME.grade] = line[LINE.final], line[LINE.grade]
       granted_any = true
     else
       outcome[LINEOUTCOME.result] = RESULT.CREDIT_LIMIT
-      for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-        if bucket[BUCKET.held] > 0 then short_of_others = true end
-      end
+      note_short(account, one, short)
     end
     line[LINE.touched_ms] = now_ms
   end
-  return granted_any, short_of_others
+  return granted_any, short
 end

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from balances.ledger.supervision import nudged
-from balances.ops import Line, Session, SessionState, Take
+from balances.ledger.supervision import Cause, holders, nudged
+from balances.ops import Line, Record, Session, SessionState, Short, Take
 
 
-def session(name: str, *, held: int = 0, final: bool = False, state: int = SessionState.OPEN) -> Session:
-    hold = [Take(0, held)] if held else []
+def session(
+    name: str,
+    *,
+    held: int = 0,
+    final: bool = False,
+    state: int = SessionState.OPEN,
+    bucket: int = 0,
+    touched_ms: int = 0,
+    subscriber: str = "s",
+) -> Session:
+    hold = [Take(bucket, held)] if held else []
     line = Line(10, -1, 1, hold=hold, due_ms=1 if held else 0, final=final)
-    return Session(1, name, "s", "data", state, "gw", "r", "gw", 0, 0, 0, 0, [], [], [line])
+    return Session(1, name, subscriber, "data", state, "gw", "r", "gw", 0, touched_ms, 0, 0, [], [], [line])
 
 
 SESSIONS = [
@@ -25,9 +34,52 @@ def names(*kinds: str) -> set[str]:
     return {one.id for one in nudged(SESSIONS, kinds)}
 
 
+MONEY, OCTETS, OTHER_MONEY = Short(0, 0), Short(7, 1), Short(8, 0)
+
+
+def asked(sessions: list[Session], *short: Short, but: tuple[str, ...] = ()) -> list[str]:
+    return [one.id for one in holders(sessions, short, but=but)]
+
+
 def test_money_is_wanted_of_who_holds_most() -> None:
-    """charging.md section 5: `RAR to the largest idle holder`."""
-    assert names("holder") == {"rich"}
+    """charging.md section 5: `RAR to the largest idle holder`; the one that lacks it is not idle."""
+    assert asked(SESSIONS, MONEY) == ["rich"]
+    assert asked(SESSIONS, MONEY, but=("rich",)) == ["poor"]
+
+
+def test_of_what_is_short_that_bucket_and_that_unit() -> None:
+    """Five million octets of a bundle are not more than one cent: who holds no money has none to give."""
+    sessions = [
+        session("octets", held=5_000_000, bucket=7),
+        session("money", held=1),
+        session("bonus", held=9, bucket=8),
+    ]
+    assert asked(sessions, MONEY) == ["money"]
+    assert asked(sessions, OCTETS) == ["octets"]
+    assert asked(sessions, MONEY, OTHER_MONEY) == ["bonus"]
+    assert asked(sessions, MONEY, OCTETS) == ["money", "octets"]
+    assert asked(sessions, Short(9, 2)) == asked(sessions) == []
+
+
+def test_of_equal_holders_the_one_that_is_silent_for_longest() -> None:
+    assert asked([session("now", held=5, touched_ms=9), session("long ago", held=5, touched_ms=1)], MONEY) == [
+        "long ago"
+    ]
+
+
+def test_members_that_are_served_no_more() -> None:
+    both = [session("kept", held=1, subscriber="a"), session("barred", subscriber="b")]
+    assert [one.id for one in nudged(both, ["members"], {"b"})] == ["barred"]
+    assert nudged(both, ["members"]) == []
+
+
+def test_what_a_record_gives_reason_to() -> None:
+    refused = Record(1, "charge", "acc", "EUR", session="c", nudges=["holder"], short=[MONEY])
+    resumed = Record(1, "post", "acc", "EUR", session="", crossings=["resume"])
+    assert Cause.of(refused) == Cause(frozenset({"holder"}), frozenset({MONEY}), frozenset({"c"}))
+    assert Cause.of(resumed).kinds == {"final"}
+    joined = Cause.of(refused).joined(Cause.of(resumed))
+    assert joined == Cause(frozenset({"holder", "final"}), frozenset({MONEY}), frozenset({"c"}))
 
 
 def test_money_came_in_for_those_who_were_told_it_was_the_last() -> None:
@@ -41,6 +93,5 @@ def test_a_lower_limit_asks_all_that_hold_something() -> None:
 
 
 def test_kinds_add_up_and_nobody_is_asked_twice() -> None:
-    assert names("holder", "all", "final") == {"poor", "rich", "last", "portal"}
-    assert names("holder", "holder") == {"rich"}
-    assert nudged([], ["holder", "all"]) == []
+    assert names("all", "final") == {"poor", "rich", "last", "portal"}
+    assert nudged([], ["all"]) == []

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from balances import keys, ops
-from balances.packing import pack, unpack_account
+from balances.packing import unpack_account
 from ocs.charging.profile import Profile
+from ocs.master.subscribers import served
 from tariffs.catalog import Assignment
 from tests.ocs.office import Office
 
@@ -116,15 +117,21 @@ async def test_the_account_is_told_of_a_change(desk: Office) -> None:
     assert found.moved_ms > 0
 
 
-async def test_sessions_of_one_who_moves_are_asked_to_report(desk: Office) -> None:
+@pytest.mark.parametrize("how", ["moved", "barred", "deleted"])
+async def test_the_account_of_one_who_is_served_no_more_is_told(desk: Office, how: str) -> None:
+    """charging.md section 5: then the keeper asks the sessions of those who are not served any more to report."""
     await desk.subscriber("s1", "a1", "msisdn:491701")
-    for number, subscriber in enumerate(("s1", "s1", "s2")):
-        session = open_session(f"gw;{number}", subscriber)
-        await desk.redis.hset(keys.sessions("a1"), session.id, pack(session))
-    body = {"account": "a2", "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
-    await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
-    await asyncio.sleep(0.05)
-    assert sorted(desk.pushed) == [("rar", "gw;0"), ("rar", "gw;1")]
+    await desk.subscriber("s2", "a1", "msisdn:491702")
+    assert await served(desk.pool, "a1", ["s1", "s2", "s3"]) == {"s1", "s2"}
+    body = {"account": "a2" if how == "moved" else "a1", "identities": ["msisdn:491701"], "barred": how == "barred"}
+    if how == "deleted":
+        await desk.call("DELETE", "/v1/subscribers/s1", if_match="*")
+    else:
+        await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
+    [(_, last)] = await desk.redis.xrevrange(keys.ledger(keys.shard_of("a1")), count=1)
+    record = msgspec.msgpack.decode(last[b"r"], type=ops.Record)
+    assert (record.account, record.nudges) == ("a1", ["members", "final"])
+    assert await served(desk.pool, "a1", ["s1", "s2", "s3"]) == {"s2"}
 
 
 async def test_a_new_time_zone_reaches_the_profiles(desk: Office) -> None:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from balances import ops
-from ocs.enforcement.push import Receipt, push
+from ocs.enforcement.push import Pusher, Receipt
 from ocs.net.push import Pushes
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
 from protocol.diameter.dictionary.credit_control import ReAuthRequest
@@ -21,6 +21,11 @@ def session(identity: str = "pgw.example.net;1;1", peer: str = "pgw.example.net"
         realm="example.net", via=via or peer, opened_ms=0, touched_ms=0, forget_ms=0, due_ms=0, seen=[], answers=[],
         lines=[],
     )  # fmt: skip
+
+
+async def push(redis: Redis, kind: str, of: ops.Session, rating_group: int | None = None) -> Receipt:
+    async with Pusher(redis, (OSError, RedisError)).running() as pusher:
+        return await pusher.push(kind, of, rating_group)
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +58,8 @@ async def test_rar_and_its_answer(redis_url: str) -> None:
             ReAuthAnswer(session_id=rar.session_id, result_code=2002, origin_host="p", origin_realm="x").answer(rar)
         )
         receipt = await asking
-        assert (receipt.result, receipt.host) == (2002, "pgw.example.net")
-        assert w.count("ocs_pushes_total", "rar", "2002") == 1
+        assert (receipt.result, receipt.host, receipt.by) == (2002, "pgw.example.net", "p")
+        assert w.count("ocs_pushes_total", "rar", "guest", "2002") == 1
 
 
 async def test_asr_behind_a_relay(redis_url: str) -> None:
@@ -69,7 +74,27 @@ async def test_asr_behind_a_relay(redis_url: str) -> None:
                 asr
             )
         )
-        assert (await asking).result == 5002
+        receipt = await asking
+        assert (receipt.result, receipt.host, receipt.by) == (5002, "relay.example.net", "p")
+
+
+async def test_many_at_once_over_one_connection(redis_url: str) -> None:
+    """And what is counted of them has bounded labels: listed peers by name, Result-Codes we know."""
+    async with listening(redis_url) as (w, redis), Pusher(redis, (OSError, RedisError)).running() as pusher:
+        client = await (await w.client()).open("one.example.net")
+        of = [session(f"one;1;{number}", peer="one.example.net") for number in range(50)]
+        asking = [asyncio.ensure_future(pusher.push("rar", one)) for one in of]
+        asking.append(asyncio.ensure_future(pusher.push("rar", session(peer="nobody.net"))))
+        for _ in of:
+            rar = await client.message()
+            assert isinstance(rar, ReAuthRequest)
+            code = 2001 if rar.session_id.endswith("7") else 4_000_000_123
+            answer = ReAuthAnswer(session_id=rar.session_id, result_code=code, origin_host="p", origin_realm="x")
+            client.send(answer.answer(rar))
+        results = [(await one).result for one in asking]
+        assert results == [2001 if number % 10 == 7 else 4_000_000_123 for number in range(50)] + ["no-route"]
+        assert w.count("ocs_pushes_total", "rar", "one.example.net", "2001") == 5
+        assert w.count("ocs_pushes_total", "rar", "one.example.net", "other") == 45
 
 
 async def test_nobody_has_a_connection(redis_url: str) -> None:

@@ -21,6 +21,7 @@ from ocs.charging.request import ChargingAnswer, GrantedLine, Units
 from ocs.net.admission import Admission
 from ocs.net.credit_control import CreditControl
 from ocs.net.diameter import Node
+from ocs.net.origins import Origins
 from ocs.net.peers import Peers
 from ocs.telemetry.log import setup
 from ocs.telemetry.metrics import Meter
@@ -121,13 +122,21 @@ class Silent:
     def closed(self, connection: int) -> None: ...
 
 
+class Nowhere:
+    """A live store that is told nothing here: no request says an Origin-State-Id."""
+
+    def command(self, *words: str | bytes | int) -> Pending[Any]:
+        return Pending()
+
+
 async def serve_node(end: socket.socket, handle: Any) -> None:
     arbiter = Silent()
     admission = Admission(2_000, 1_000)
     node = arbiter.node = Node(
         LOCAL, Peers((), admit_loopback=True), Meter(), arbiter,
         lambda node: CreditControl(
-            node, admission, SHOP, handle=handle, to_request=lambda ccr, via, settings: ccr,  # type: ignore[arg-type,return-value]
+            node, admission, SHOP, Origins(Nowhere(), lambda _host: False),
+            handle=handle, to_request=lambda ccr, via, settings: ccr,  # type: ignore[arg-type,return-value]
             to_cca=Fixed(),  # type: ignore[arg-type]
         ),
     )  # fmt: skip

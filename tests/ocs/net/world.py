@@ -19,6 +19,7 @@ from ocs.net.clock import monotonic_ms
 from ocs.net.connection import Link
 from ocs.net.credit_control import CreditControl
 from ocs.net.diameter import Node
+from ocs.net.origins import Origins
 from ocs.net.peers import Peers
 from ocs.telemetry.metrics import Meter
 from protocol.diameter.dictionary import DICTIONARY
@@ -91,6 +92,17 @@ class World:
         self.clients: list[Client] = []
         self._number = 0
         self.claims = Claims(self._probe, self._verdict)
+        self.told: list[tuple[str | bytes | int, ...]] = []
+        """Commands to the live store."""
+        self.replies: dict[str, Any] = {}
+        """By the first word; None for all others."""
+        self.origins = Origins(self, lambda host: host == "ignored.example.net")
+
+    def command(self, *words: str | bytes | int) -> Pending[Any]:
+        self.told.append(words)
+        pending = Pending[Any]()
+        pending.resolve(self.replies.get(str(words[0])))
+        return pending
 
     def add_node(self, timers: Timers = FAST, message_bytes_max: int = 65_536) -> Node:
         index = len(self.nodes)
@@ -116,11 +128,13 @@ class World:
                 node,
                 self.admission,
                 SHOP,
+                self.origins,
                 handle=stub.handle,
                 to_request=stub.to_request,
             ),
             timers=timers,
             message_bytes_max=message_bytes_max,
+            origin_state=self.origins.note,
         )
         self.nodes.append(node)
         return node

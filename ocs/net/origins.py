@@ -1,0 +1,76 @@
+"""Origin-State-Id: which hosts lost their sessions (RFC 6733 section 8.16; charging.md section 8).
+
+The highest value of each host is in the store, for a client may come back to any worker, and behind a relay it has no
+connection of its own. A worker keeps the last value it heard of each host: only another one costs a call. What is to be
+done about it is the keeper's (ocs/keeper.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from balances import keys
+from balances.pending import Pending
+
+HOSTS_MAX: Final = 16_384
+"""Of how many hosts the value is kept; those beyond are served like hosts that do not say one."""
+
+
+class Link(Protocol):
+    """What of balances.wire.Link is needed here."""
+
+    def command(self, *words: str | bytes | int) -> Pending[Any]: ...
+
+
+class Origins:
+    """
+    ignores:  whether nothing is to be made of what this host says (profile `origin_state = "ignore"`)
+    """
+
+    def __init__(self, link: Link, ignores: Callable[[str], bool]) -> None:
+        self.heard: dict[str, int] = {}
+        """Last value by Origin-Host, as spelled; a host with another value is to be noted."""
+        self._link, self._ignores = link, ignores
+        self._changes: bytes | None = None
+        self._is_full = False
+
+    def note(self, origin_host: str, value: int) -> None:
+        """This host says so now. 0 says nothing."""
+        if len(self.heard) >= HOSTS_MAX:
+            self.heard.clear()
+        self.heard[origin_host] = value  # before the store has it: the next requests of this turn need not ask too
+        if not value or self._ignores(origin_host):
+            return
+        host, command = origin_host.lower(), self._link.command
+        if not self._is_full:
+            command("ZADD", keys.ORIGINS_ENDED, "NX", value, host)  # of its first value there is nothing to end
+        only = ("XX",) if self._is_full else ()
+
+        def rose(changed: Any, _error: BaseException | None) -> None:
+            if changed:
+                command("INCR", keys.ORIGINS_CHANGES)
+
+        def compared(highest: Any, error: BaseException | None) -> None:
+            if error is not None:
+                self.heard.pop(origin_host, None)  # with the next request
+            elif highest is not None and int(highest) > value:
+                command("SADD", keys.ORIGINS_DOUBTED, host).then(rose)
+
+        command("ZADD", keys.ORIGINS, *only, "GT", "CH", value, host).then(rose)
+        command("ZSCORE", keys.ORIGINS, host).then(compared)
+
+    def look(self) -> None:
+        """Called again and again: when any worker has heard something new, what all hosts say is compared anew. Two
+        processes behind one Origin-Host may be on two workers, each of which hears one value only."""
+
+        def changed(changes: Any, error: BaseException | None) -> None:
+            if error is None and changes != self._changes:
+                self._changes = changes
+                self.heard.clear()
+
+        def counted(count: Any, error: BaseException | None) -> None:
+            self._is_full = error is None and count >= HOSTS_MAX
+
+        self._link.command("GET", keys.ORIGINS_CHANGES).then(changed)
+        self._link.command("ZCARD", keys.ORIGINS).then(counted)
