@@ -18,7 +18,7 @@ LONGEST = {
     "balances/ops.py": 790,  # a table: every structure of the live store, once; it grows with what is stored
     "balances/lua/charge.lua": 720,  # one story that cannot be told in two calls
     "balances/model.py": 560,  # the twins of all scripts, one after the other
-    "ocs/config.py": 540,  # a table: every key, once
+    "ocs/config.py": 535,  # a table: every key, once
 }
 SLACK = 40  # a record this far above the truth is lowered, so that what was won is kept
 
