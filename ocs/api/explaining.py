@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from balances.ledger import history
+from balances.ledger.record import ladder_hash
 from balances.ledger.usage import Piece
 from balances.ops import Flag, Phase, Result, Suspense
 from balances.packing import unpack_ladder
@@ -31,6 +33,8 @@ from tariffs.units import Kind
 
 if TYPE_CHECKING:
     from asyncpg import Pool
+
+_JSON: Final = msgspec.json.Decoder(Inputs)
 
 PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] = {
     Phase.START: "start",
@@ -118,16 +122,16 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
 def _inputs(piece: Piece) -> Inputs:
     if piece.inputs is None:
         return Inputs(piece.service)
-    return msgspec.json.decode(piece.inputs, type=Inputs)
+    return _JSON.decode(piece.inputs)
 
 
-async def rated_again(pool: Pool, piece: Piece) -> tuple[Explanation | None, bool]:
+async def rated_again(pool: Pool, account: str, piece: Piece) -> tuple[Explanation | None, bool]:
     """By the versions that its tag names, with the facts and at the time on record; and whether they make the ladder
     that is kept. None: no tariff priced it."""
     versions = await _versions(pool, piece.tag)
     if not versions:
         return None, False
-    inputs, chain = _inputs(piece), [Assignment(one.name) for one in versions]
+    inputs, chain = await _rated_with(pool, account, piece), [Assignment(one.name) for one in versions]
     catalog = Catalog(versions, exchanges=_exchanges(piece, versions))
     line = (
         None if piece.rating_group < 0 else piece.rating_group,
@@ -152,6 +156,18 @@ def _alike(one: Ladder, other: Ladder) -> bool:
         for ladder in (one, other)
     ]
     return bare[0] == bare[1]
+
+
+async def _rated_with(pool: Pool, account: str, piece: Piece) -> Inputs:
+    """What the ladder of a piece was made from: a report is settled by the ladder of the grant before it, and may tell
+    what counts from the next one on."""
+    if piece.ladder and piece.used and piece.phase in (Phase.UPDATE, Phase.STOP):
+        line = (piece.incarnation, piece.rating_group, piece.service_id, piece.part)
+        found = await history.grants(pool, [(account, piece.epoch, piece.n, piece.session, *line)])
+        _, _, _, inputs, ladder, _ = found.get(0, (None,) * 6)
+        if inputs is not None and ladder == ladder_hash(piece.ladder):
+            return _JSON.decode(inputs)
+    return _inputs(piece)
 
 
 async def _versions(pool: Pool, tag: str) -> list[Tariff]:

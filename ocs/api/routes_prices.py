@@ -184,7 +184,7 @@ async def explain_entry(call: Call) -> Reply:
         pieces = await usage.of_session(call.desk.pool, account, piece.session)
         reference = f"{piece.epoch}-{piece.n}/{piece.line}"
         shown = next(one for one in told(pieces) if one.usage == reference)
-        rating, same = await rated_again(call.desk.pool, piece)
+        rating, same = await rated_again(call.desk.pool, account, piece)
     return Reply(
         schema.EntryExplained(
             account=account,
