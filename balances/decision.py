@@ -121,6 +121,7 @@ class Decision:
         """packed: the ladder that priced it"""
         known: dict[str, Any] = dict.fromkeys(("used", "suspense", "total", "cost", "granted"), 0)
         known |= {"result": Result.OK, "flags": self.flags, "tag": "", "at_ms": self.charge.event_ms, "counters": []}
+        known["set_aside"] = Suspense.TOO_LARGE if fields.get("suspense") else Suspense.NONE
         if packed:
             ladder = unpack_ladder(packed)
             known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": ops.packed(packed)}

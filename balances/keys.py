@@ -8,6 +8,7 @@ and control characters are written as "%" and two hexadecimal digits. A usual Se
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -138,6 +139,16 @@ def idempotency_key(key: str) -> str:
     return text_of(key.rpartition(" ")[2])
 
 
+def suspense_key(suspense_id: str) -> str:
+    """Once key of the entry that charges what was set aside: each is charged once, whoever posts it."""
+    return f"suspense {suspense_id}"
+
+
+def suspense_id(key: str) -> str | None:
+    """The inverse of `suspense_key`; None: it made no such key."""
+    return key.removeprefix("suspense ") if key.startswith("suspense ") else None
+
+
 # --- in Redis
 
 
@@ -205,6 +216,28 @@ def remark_parts(field: str) -> tuple[str, str]:
 
 def profile(identity: str) -> str:
     return f"profile:{identity}"
+
+
+@cache
+def _nobodies() -> tuple[str, ...]:
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < SHARDS:
+        name = f"~suspense.{number}"
+        found.setdefault(shard_of(name), name)
+        number += 1
+    return tuple(found[shard] for shard in range(SHARDS))
+
+
+def nobody(session: str) -> str:
+    """The account that use of nobody known is put on record under: each shard has one, so that a flood of unknown
+    users is spread. Redis keeps no state of it."""
+    return _nobodies()[crc32(session.encode()) % SHARDS]
+
+
+def is_nobody(account_id: str) -> bool:
+    """Ids of accounts begin with a letter or a digit."""
+    return account_id.startswith("~")
 
 
 class AccountKeys:

@@ -299,6 +299,10 @@ class Model:
     def _watch_until(self, member: str, at_ms: int) -> None:
         self.due[member] = min(self.due.get(member, at_ms), at_ms)
 
+    def aside(self, record: ops.Record, context: bytes = b"") -> ops.Reply:
+        self.ledger.append(Appended(record, context=context))
+        return ops.Reply("ok")
+
     # --- the back office ----------------------------------------------------------------------------------------
 
     def post(self, post: ops.Post) -> ops.Reply:

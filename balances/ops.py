@@ -24,6 +24,9 @@ NEVER: Final = -EXACT_MAX
 MAIN: Final = 0
 """Id of the one money bucket that may go below zero, by the account's credit limit and by use that happened."""
 
+ASIDE: Final = "aside"
+"""Kind of the records that only set use aside."""
+
 LINES_MAX: Final = 32
 """Lines of a request that are granted something, the first ones ..."""
 LINES_SETTLED_MAX: Final = 128
@@ -39,6 +42,8 @@ COUNTER_KEPT_MS: Final = 7 * 86_400_000 + 300_000
 is believed (`event_behind_ms` of ocs/charging/settings.py)."""
 SESSION_LINES_MAX: Final = 128
 """Lines a session keeps: beyond that the one idle for longest makes room, or the new one is refused a grant."""
+ASIDE_WAITING_MAX: Final = 4_000
+"""Records of a shard that may wait to be copied before use of nobody known is turned away (3004)."""
 INTERVALS_MAX: Final = 64
 """Intervals of numbers a session remembers."""
 FACTS_MAX: Final = 4_096

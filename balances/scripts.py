@@ -33,6 +33,7 @@ SPECS: Final = {
         "ok again absent stale facts fenced full elsewhere other",
     ),
     "post": Spec("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
+    "aside": Spec("ledger", "epoch record context", "ok fenced full"),
     "settings": Spec("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
     "sweep": Spec("account sessions due ledger", "epoch sweep", "ok later gone absent fenced full"),
     "open": Spec("account sessions due ledger once...", "epoch opening", "ok exists fenced full"),
@@ -47,7 +48,7 @@ class Script(msgspec.Struct, frozen=True):
 
 
 PLAIN: Final = (
-    *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
+    *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "ASIDE_WAITING_MAX", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
     *("SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "WHOLE"),
 )
 """Numbers of ops.py that scripts name as they are."""

@@ -41,6 +41,11 @@ class Store:
         script = "charge" if new else "settle"  # what was used is settled although memory is full
         return self.link.script(script, names, (pack(charge), context), _reply)
 
+    def aside(self, record: ops.Record, context: bytes) -> Pending[ops.Reply]:
+        """Put use that is not charged on record, of `keys.nobody(session)`; a repeat is found when it is copied."""
+        ledger = keys.ledger(keys.shard_of(record.account))
+        return self.link.script("aside", (ledger,), (pack(record), context), _reply)
+
     def post(self, post: ops.Post) -> Pending[ops.Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
         of = keys.AccountKeys(post.account)

@@ -24,6 +24,7 @@ from ocs.enforcement.push import Pusher
 from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.telling import Telling
 from ocs.guard import Guard
+from ocs.settling import finish
 from ocs.telemetry.log import Seldom
 from ocs.totals import Totals
 from ocs.watch import Log, Standing, Watch
@@ -52,6 +53,7 @@ class Store(Protocol):
 
     def session(self, account_id: str, session: str) -> Pending[ops.Session | None]: ...
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
+    def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
 
 
 Hook = Callable[[], Awaitable[object]]
@@ -157,6 +159,7 @@ class Keeper:
             ("projection", self._project_if_open, 1.0),
             ("walk", self._walk, 1.0),
             ("purge", self._purge, 3_600.0),
+            ("settle", self._settle, 5.0),
         ):
             self._tasks.append(asyncio.create_task(self._again(name, work, every_s), name=f"keeper-{name}"))
 
@@ -322,6 +325,10 @@ class Keeper:
     async def _purge(self) -> None:
         if not self.why:
             await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
+
+    async def _settle(self) -> None:
+        if not self.why:
+            await finish(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
 
     # --- supervision
 

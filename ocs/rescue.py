@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from balances import ops
 from balances.ledger.restore import Quarantined, find_once, find_request, find_session
 from balances.ledger.writer import AWAY
-from balances.packing import fresh_account, pack
 from balances.pending import Later, Pending
 from balances.store import Store
 from balances.wire import NotSent
-from ocs.charging.decide import SUSPENSE
 from ocs.lasting import Away, Lasting
 from ocs.master.bring_in import bring_in
 
@@ -69,13 +67,6 @@ class Rescue:
 
     async def _bring_in(self, account: str) -> None:
         status = await self._asked(bring_in(self._pool, self._redis, self._store, account, self._now_ms()))
-        if status is None and account == SUSPENSE:
-            made = fresh_account(account, "XXX")
-            now_ms = self._now_ms()
-            opening = ops.Opening(
-                account=ops.packed(pack(made)), sessions=[], onces=[], now_ms=now_ms, kind="open", actor="open"
-            )
-            status = (await self._store.open(account, opening).wait()).status
         if status not in ("ok", "exists"):
             raise NotSent(f"the account cannot be brought in: {status or 'PostgreSQL does not know it'}")
 

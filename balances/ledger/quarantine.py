@@ -18,8 +18,21 @@ import msgspec
 
 from balances import keys
 from balances.ledger.opening import forget
+from balances.ledger.put import put
 from balances.ledger.reader import Client, Reader
-from balances.ledger.record import BROKEN, Call, Id, Rows, Undecodable, decode, fit, follows, parse_id, session_head
+from balances.ledger.record import (
+    BROKEN,
+    Call,
+    Id,
+    Rows,
+    Undecodable,
+    decode,
+    fit,
+    follows,
+    no_rows,
+    parse_id,
+    session_head,
+)
 from balances.ledger.snapshot import difference
 from balances.ledger.writer import (
     QUARANTINED_COLUMNS,
@@ -32,7 +45,6 @@ from balances.ledger.writer import (
     load_chains,
     mark_refused,
     pack_raw,
-    put,
     refusal,
 )
 from balances.ops import FORMAT, Account, Entry, Record
@@ -118,7 +130,7 @@ async def replay(pool: Pool, account: str, *, actor: str, reason: str) -> Settle
         shard, calls = await _taken(pg, account)
         chains = await load_chains(pg, [account])
         chains.setdefault(account, {SEQ: 0})
-        rows = Rows([], [], [], {})
+        rows = no_rows()
         for position, call in calls:
             why = refusal(rows, position, shard, call, chains)
             if why:
@@ -148,7 +160,7 @@ async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str
     await mark_refused(pg, shard, [call for _, call in calls])
     chains = await load_chains(pg, [account])
     chain = chains.setdefault(account, {SEQ: 0})
-    rows = Rows([], [], [], {})
+    rows = no_rows()
     recovered, agrees = 0, True
     for position, call in calls:
         before = dict(chain)

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances.facts import of_line
+from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
-from balances.ops import FORMAT, Account, Flag, Once, Phase, Record, Usage, blob
+from balances.ops import ASIDE, FORMAT, Account, Flag, Once, Phase, Record, Usage, blob
 from tariffs.units import Kind
 
 
@@ -214,6 +215,20 @@ class Rows(NamedTuple):
     entries: list[Row]
     ladders: dict[bytes, bytes]
     """Hash -> packed ladder, as usage records name them."""
+    suspense: list[Row]
+    """Columns of balances.ledger.suspense."""
+    settled: list[Row]
+    """Of that list, what was charged: id, payer, money, entry, who, why, when."""
+
+
+def no_rows() -> Rows:
+    """To begin with."""
+    return Rows([], [], [], {}, [], [])
+
+
+def without_usages(call: Call) -> Call:
+    """A call whose usage is on record already."""
+    return msgspec.structs.replace(call, record=msgspec.structs.replace(call.record, usages=[]))
 
 
 @lru_cache(16_384)
@@ -241,6 +256,8 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
         until_ms = head.forget_ms
         # An INITIAL begins a session; so does whatever comes first when there was none.
         opens = record.phase == Phase.START or head.opened_ms == record.at_ms
+    elif record.kind == ASIDE:  # no session is made of it: nothing keeps it from the purge
+        until_ms = record.at_ms
     keeps = call.once_state is not None
     refunds = call.refund_state is not None
     rows.calls.append((
@@ -268,6 +285,12 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
                 usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.part,
                 usage.terms or None, ladder, counters, usage.set_aside, _incarnation(record, usage),
             ))  # fmt: skip
+            if usage.set_aside:
+                rows.suspense.append((
+                    f"{shard}-{epoch}-{n}-{line}", None if is_nobody(account) else account,
+                    subscriber, session, service, key, usage.rating_group, usage.service_id, usage.unit,
+                    usage.suspense, record.currency, usage.set_aside, usage.at_ms, usage.at_ms, inputs,
+                ))  # fmt: skip
     for entry in record.entries:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms
         net = tax = rate = None
@@ -281,3 +304,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
             entry.line if entry.line >= 0 else None, actor, reason, reference, net, tax, rate,
             account if entry.original else None, entry.original or None,
         ))  # fmt: skip
+    if record.kind == "post" and (settled := suspense_id(record.key)) is not None:
+        rows.settled.extend(
+            (settled, account, -entry.amount, entry.seq, actor, reason, record.at_ms) for entry in record.entries[:1]
+        )

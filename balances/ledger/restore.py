@@ -119,7 +119,7 @@ async def known_accounts(pg: Any, at_once: int) -> AsyncIterator[list[str]]:
     """Every account PostgreSQL can restore, in order, some at a time: a step from one to the next in the index."""
     last = ""
     while found := [row["account"] for row in await pg.fetch(_WALK, last, at_once)]:
-        yield found
+        yield [account for account in found if not keys.is_nobody(account)]
         last = found[-1]
 
 

@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import msgspec
 
-from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Call, Id, Row, Rows, add_rows, fit
+from balances.ledger import suspense
+from balances.ledger.put import put
+from balances.ledger.record import Call, Id, Row, Rows, add_rows, fit, no_rows, without_usages
 from balances.ops import Account
 from tariffs.units import EXACT_MAX
 
@@ -160,14 +162,17 @@ class Writer:
                 # From here on these shards stand still in PostgreSQL: what is looked up belongs to `part.old`.
                 held = await held_accounts(pg, {call.record.account for part in parts for call in part.calls})
                 await self._load(pg, parts, held)
-                rows = Rows([], [], [], {})
+                rows = no_rows()
                 raw: list[Row] = []
+                again = await suspense.repeats(pg, (call for part in parts for call in part.calls))
                 for part in parts:
                     chains = self._known[part.shard][1]
                     for position, call in enumerate(part.calls, positions[part.shard]):
                         account, why = call.record.account, ""
                         if account not in held:
-                            why = refusal(rows, position, part.shard, call, chains)
+                            why = refusal(
+                                rows, position, part.shard, without_usages(call) if id(call) in again else call, chains
+                            )
                             if not why:
                                 continue
                             held.add(account)
@@ -254,12 +259,14 @@ def refusal(rows: Rows, position: int, shard: int, call: Call, chains: dict[str,
     """Add a record's rows and continue its account's chain; or why that cannot be, "" when it can."""
     if call.broken:
         return call.broken
-    made = Rows([], [], [], rows.ladders)
+    made = no_rows()._replace(ladders=rows.ladders)
     why = _past_exact(call) or _refusal(made, position, shard, call) or _extend(chains, call)
     if not why:
         rows.calls.extend(made.calls)
         rows.usages.extend(made.usages)
         rows.entries.extend(made.entries)
+        rows.suspense.extend(made.suspense)
+        rows.settled.extend(made.settled)
     return why
 
 
@@ -299,24 +306,10 @@ def _extend(chains: dict[str, Chain], call: Call) -> str:
     return ""
 
 
-async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> None:
-    """Plain COPY of the rows, in the caller's transaction."""
-    await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
-    ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
-    if ladders:  # named by their content, so that whoever was first wrote the same
-        await pg.executemany(
-            "INSERT INTO ladders (hash, packed) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING", sorted(ladders.items())
-        )
-    if rows.usages:
-        await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
-    if rows.entries:
-        await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
-
-
 async def mark_refused(pg: Any, shard: int, calls: Sequence[Call]) -> None:
     """Try records one by one, keep nothing of it, and mark those that PostgreSQL itself refuses."""
     for call in calls:
-        rows = Rows([], [], [], {})
+        rows = no_rows()
         if call.broken or _refusal(rows, 0, shard, call):
             continue
         trial = pg.transaction()

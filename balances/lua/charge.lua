@@ -66,7 +66,7 @@ local function usage(ask, unit, used, suspense, total, cost, granted, why, marks
   local ladder = packed and ladder_of(packed)
   usages[#usages + 1] = { ask[ASK.rating_group], ask[ASK.service_id], unit, used, suspense, total, cost, granted, why,
     marks, ladder and ladder[LADDER.tag] or '', at_ms, ladder and ladder[LADDER.terms] or '', packed or '',
-    counters or {}, ask[ASK.part], SUSPENSE.NONE }
+    counters or {}, ask[ASK.part], suspense ~= 0 and SUSPENSE.TOO_LARGE or SUSPENSE.NONE }
 end
 
 local function pack_outcome()

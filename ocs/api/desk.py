@@ -176,13 +176,13 @@ class Desk:
         known = await self._recall(row.id, wanted.key)
         if known is not None:
             if known.fingerprint != wanted.fingerprint:
-                raise _key_reused()
+                raise key_reused()
             return unpack_posted(ops.blob(known.outcome))
         if check is not None:
             check()
         reply = await self._present(row, lambda: self.store.post(wanted))
         if reply.status == "conflict":
-            raise _key_reused()
+            raise key_reused()
         posted = unpack_posted(reply.outcome)
         if reply.status == "refused":
             raise _refusal(ops.Result(posted.result), wanted)
@@ -330,7 +330,7 @@ def in_quarantine(account: str) -> Problem:
     return Problem("store-unavailable", f"account {account} is in quarantine: see `ocs ledger quarantine list`")
 
 
-def _key_reused() -> Problem:
+def key_reused() -> Problem:
     return Problem("key-reused", "the same Idempotency-Key came with another body or path: use a new key")
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from balances.keys import session_keys_of
-from balances.ledger import usage
+from balances.ledger import suspense, usage
 from balances.ops import Action, Phase, Result
 from ocs.api import schema_prices as schema
 from ocs.api.explaining import rated_again, told
@@ -18,7 +18,7 @@ from ocs.api.problems import Problem
 from ocs.api.routes_subscribers import identity_of
 from ocs.api.schema import Id
 from ocs.api.texts import money, ms_of, time_of
-from ocs.api.views import quantity
+from ocs.api.views import quantity, suspense_view
 from ocs.charging.handle import Shop, handle
 from ocs.charging.identity import party
 from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
@@ -216,7 +216,8 @@ async def explain_session(call: Call) -> Reply:
         raise Problem("not-found", f"account {account} has no records of a session {named}")
     cost = sum(piece.cost for piece in pieces)
     corrected = sum(one.amount for piece in pieces for one in piece.corrections)
-    return Reply(schema.SessionExplained(session, account, money(cost), money(corrected), told(pieces)))
+    aside = [suspense_view(row) for row in await suspense.of_session(call.desk.pool, account, session)]
+    return Reply(schema.SessionExplained(session, account, money(cost), money(corrected), told(pieces), aside))
 
 
 OPERATIONS: Final = (

@@ -8,11 +8,13 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from balances.ledger import suspense
 from balances.ledger.live_sessions import START, Place, by_due
 from ocs.api import schema
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
 from ocs.api.views import session_view
+from ocs.lasting import Away
 from ocs.patterns import looks
 
 LOOKED_AT_MAX: Final = 2_000
@@ -68,7 +70,11 @@ def _place(cursor: str) -> Place:
 
 async def get_session(call: Call) -> Reply:
     account, session = await call.desk.session(call.path["session"])
-    return Reply(session_view(account, session))
+    try:
+        aside = await suspense.of_session(call.desk.pool, account.id, session.id)
+    except Away:  # the session itself is in Redis
+        aside = None
+    return Reply(session_view(account, session, aside))
 
 
 async def reauthorize(call: Call) -> Reply:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from ocs.api.schema_suspense import SuspenseItem
 from ocs.api.texts import (
     Money,
     MoneyAboveZero,
@@ -314,6 +315,8 @@ class Session(Struct, frozen=True):
     opened: Time
     touched: Time
     lines: list[SessionLine]
+    suspense: list[SuspenseItem] | None = None
+    """What it reported and was not charged; null in lists, and while PostgreSQL does not answer."""
 
 
 class SessionPage(Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ocs.api.schema import Id, Identity, Input, Text
+from ocs.api.schema_suspense import SuspenseItem
 from ocs.api.texts import Money, Quantity, Time
 from tariffs.explain import Explanation
 
@@ -148,6 +149,8 @@ class SessionExplained(Struct, frozen=True):
     """What corrections gave back, or below zero took, since."""
     pieces: list[PieceExplained]
     """In the order they were charged in."""
+    suspense: list[SuspenseItem]
+    """What of it was not charged, and what became of that."""
 
 
 class EntryExplained(Struct, frozen=True):

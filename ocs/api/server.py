@@ -32,6 +32,7 @@ from ocs.api import (
     routes_server,
     routes_sessions,
     routes_subscribers,
+    routes_suspense,
     routes_tariff_files,
     routes_tariffs,
 )
@@ -58,6 +59,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_rates.OPERATIONS,
     *routes_prices.OPERATIONS,
     *routes_sessions.OPERATIONS,
+    *routes_suspense.OPERATIONS,
     *routes_ledger.OPERATIONS,
     *routes_peers.OPERATIONS,
     *routes_copy.OPERATIONS,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from balances import keys, ops
 from balances.packing import unpack_ladder
-from ocs.api import schema
+from ocs.api import schema, schema_suspense
 from ocs.api.desk import settled
 from ocs.api.texts import money, time_of, time_or_none
 from ocs.master.accounts import AccountRow
@@ -140,7 +141,37 @@ def subscriber_view(subscriber: Subscriber) -> schema.Subscriber:
     )
 
 
-def session_view(account: ops.Account, session: ops.Session) -> schema.Session:
+def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
+    settled = None
+    if row["state"] != "open":
+        charged = None if row["charge"] is None else money(row["charge"])
+        settled = schema_suspense.Settled(
+            row["payer"], charged, row["seq"], row["decided_by"], row["reason"], time_of(row["decided_ms"])
+        )
+    return schema_suspense.SuspenseItem(
+        id=row["id"],
+        account=row["account"],
+        subscriber=row["subscriber"],
+        session=row["session"],
+        request=row["request_key"],
+        service=row["service"],
+        rating_group=None if row["rating_group"] < 0 else row["rating_group"],
+        service_identifier=None if row["service_id"] < 0 else row["service_id"],
+        unit=KINDS[row["unit"]],
+        amount=quantity(row["unit"], int(row["amount"])),
+        currency=row["currency"] if row["unit"] == Kind.MONEY and row["currency"] != "XXX" else None,
+        reason=ops.Suspense(row["set_aside"]).word,
+        reports=row["reports"],
+        time=time_of(row["at_ms"]),
+        last=time_of(row["last_ms"]),
+        state=row["state"],
+        settled=settled,
+    )
+
+
+def session_view(
+    account: ops.Account, session: ops.Session, suspense: Sequence[Mapping[str, Any]] | None = None
+) -> schema.Session:
     money_buckets = {bucket.id for bucket in account.buckets if bucket.kind == Kind.MONEY}
     name = keys.session_name(session.id)
     return schema.Session(
@@ -158,6 +189,7 @@ def session_view(account: ops.Account, session: ops.Session) -> schema.Session:
         opened=time_of(session.opened_ms),
         touched=time_of(session.touched_ms),
         lines=[_line(line, money_buckets) for line in session.lines],
+        suspense=None if suspense is None else [suspense_view(row) for row in suspense],
     )
 
 

@@ -24,3 +24,5 @@ NUMBERS: Final[dict[str, int]] = {
         """.split()
     )
 }
+
+CODES: Final = {number: code for code, number in NUMBERS.items()}

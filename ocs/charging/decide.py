@@ -48,10 +48,6 @@ from tariffs.rating import Quote
 from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX, Kind
 
-SUSPENSE: Final = "~suspense"
-"""Pseudo account: use that was reported for nobody we know is on its record, visible and not lost."""
-
-FREE_LADDER: Final = msgspec.msgpack.encode(Ladder((Step(),), tag=SUSPENSE))
 REFUSALS: Final = {
     Verdict.PRICED: Result.OK,
     Verdict.RATING_FAILED: Result.RATING_FAILED,
@@ -358,19 +354,3 @@ def has_use(request: ChargingRequest) -> bool:
         for line in request.lines
         for used in line.used
     )
-
-
-def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[Charge, bytes]:
-    """Use reported for nobody we know: on record, set aside (charging.md section 5)."""
-    nobody = Profile("", SUSPENSE, 2**53 - 1, "XXX", "", ())
-    unpriced = Rated(verdict=Verdict.PRICED, packed=FREE_LADDER, free=True)
-    service = settings.services.by_name.get(request.inputs.service) or settings.services.rows[0]
-    charge, context = to_charge(
-        request, service, nobody, [unpriced] * len(request.lines), request.inputs, settings, now_ms, 0
-    )
-    charge.seek = False
-    for ask in charge.asks:
-        ask.asked = -1
-        if any(max(_amounts(report)) > 0 for report in ask.reports):
-            ask.set_aside = Suspense.NOBODY
-    return charge, context

@@ -23,6 +23,7 @@ from balances.ops import (
     Once,
     Outcome,
     Phase,
+    Record,
     Reply,
     Result,
     blob,
@@ -32,15 +33,14 @@ from balances.wire import Lost, NotSent
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import (
-    SUSPENSE,
     event_time,
     has_use,
     in_currency,
     is_unusable,
     session_key,
     to_charge,
-    to_suspense,
 )
+from ocs.charging.nobody import to_suspense
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked, with_lines
@@ -81,6 +81,8 @@ class Profiles(Protocol):
 class Store(Protocol):
     def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Awaitable[Reply]: ...
 
+    def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
+
     def where(self, session: str) -> Awaitable[tuple[str, str] | None]:
         """(account, subscriber) of a session."""
 
@@ -96,7 +98,7 @@ class Shop:
     """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
 
     facts                      what sessions told before, as far as this worker knows
-    restore(account)           bring an account Redis does not have back from PostgreSQL (SUSPENSE: make it)
+    restore(account)           bring an account Redis does not have back from PostgreSQL
     session_known(session)     (account, subscriber) of a session, from PostgreSQL, or None
     request_known(charge)      the packed Outcome PostgreSQL remembers of a request of a session, or None
     event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
@@ -200,13 +202,10 @@ async def _payer(shop: Shop, account: str, subscriber: str) -> tuple[Profile, tu
 
 async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy:
     if has_use(request):
-        charge, context = to_suspense(request, shop.settings, now_ms)
-        reply = await shop.store.charge(charge, context, _keys(SUSPENSE))
-        if reply.status == "absent":
-            await shop.restore(SUSPENSE)
-            reply = await shop.store.charge(charge, context, _keys(SUSPENSE))
-        if reply.status not in ("ok", "again"):
-            return Busy(reply.status)
+        record, context = to_suspense(request, shop.settings, now_ms)
+        reply = await shop.store.aside(record, context)
+        if reply.status != "ok":
+            return Busy(f"the store is {reply.status}")
     known = request.phase is Phase.START or request.phase is Phase.EVENT
     result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN
     return ChargingAnswer(result, reason=OUTCOMES[result].words)

@@ -73,6 +73,8 @@ def show_session(server: Remote, name: str, as_json: bool) -> None:
             for line in found["lines"]
         ]
         rows("lines", columns, lines, right=("used", "granted", "debited", "held"))
+        for one in found["suspense"] or ():
+            say(f"not charged: {one['amount']} {one['unit']}, {one['reason']} (suspense {one['id']}, {one['state']})")
 
     show(server.get("sessions", name), as_json, table)
 

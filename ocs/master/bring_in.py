@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from balances import keys, ops
 from balances.ledger.restore import Quarantined, Restored, restore
 from balances.packing import fresh_account, pack
-from ocs.charging.decide import SUSPENSE
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
 
@@ -27,8 +26,6 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         return "quarantined"
     kind = "restore"
     if found is None:
-        if row is None and account == SUSPENSE:
-            row = AccountRow(SUSPENSE, currency="XXX", time_zone="UTC")  # nobody's use is in no currency
         if row is None:
             return None
         found, kind = Restored(fresh(row), [], []), "open"

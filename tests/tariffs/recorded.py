@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from balances import keys
-from balances.ledger.record import ENTRY_COLUMNS, USAGE_COLUMNS, Id, Rows, add_rows
+from balances.ledger.record import ENTRY_COLUMNS, USAGE_COLUMNS, Id, add_rows, no_rows
 from balances.ledger.record import Call as Copied
 from balances.model import Model
 from tariffs.catalog import Exchanges
@@ -21,7 +21,7 @@ pack = msgspec.msgpack.encode
 
 def recorded(model: Model) -> tuple[list[Charged], dict[bytes, bytes]]:
     """Pieces by account and in order, and the ladders."""
-    rows = Rows([], [], [], {})
+    rows = no_rows()
     for n, one in enumerate(model.ledger):
         call = Copied(Id(1, n), one.record, pack(one.record), None, None, None, None, one.context or None)
         add_rows(rows, keys.shard_of(one.record.account), n, call)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from balances import ops
-from balances.ledger.record import Call, Id, Rows, add_rows
+from balances.ledger.record import Call, Id, add_rows, no_rows
 from ocs.charging import remembered
 from ocs.charging.handle import Shop
 from ocs.charging.remembered import Remembered, unpacked
@@ -256,7 +256,7 @@ def test_records_carry_the_facts_of_session_and_line() -> None:
     both = (mscc(10, ask=amount, used=amount), mscc(20, ask=amount, used=amount))
     world.send(U, cc_request_number=1, **lines(*both))
     appended = world.model.ledger[-1]
-    rows = Rows([], [], [], {})
+    rows = no_rows()
     add_rows(rows, 0, 0, Call(Id(1, 0), appended.record, b"", None, None, None, None, appended.context))
     found = [msgspec.json.decode(row[23], type=Inputs) for row in rows.usages]
     assert [(one.apn, one.rat_type) for one in found] == [("internet", 6), ("internet", 1)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from balances import ops
+from balances import keys, ops
 from balances.ops import Flag, Suspense
 from ocs.charging.request import Busy, ChargingAnswer
 from protocol.diameter.dictionary.credit_control import (
@@ -22,6 +22,7 @@ from protocol.diameter.dictionary.credit_values import (
     SERVICE_IDENTIFIER,
 )
 from protocol.diameter.dictionary.tgpp_charging import ImsInformation, ServiceInformation
+from tariffs.units import Kind
 from tests.ocs.charging.wire import IMSI, VOICE, E, I, T, U, ccr, codes, lines, mscc
 from tests.ocs.charging.world import EURO, World
 
@@ -164,11 +165,16 @@ def test_use_reported_for_nobody_is_on_record() -> None:
     world = World()
     answer = world.send(T, subscription_id=(IMSI,), **lines(mscc(10, used={"cc_total_octets": 5 * MB})))
     assert answer.result_code == 5002
-    assert world.seen == ["load imsi:001010000000001", "where", "restore ~suspense"]
-    (charge,) = world.charged[-1:]
-    assert (charge.account, charge.asks[0].reports[0].octets) == ("~suspense", 5 * MB)
-    (usage,) = world.model.ledger[-1].record.usages
-    assert (usage.used, usage.suspense, usage.cost) == (0, 5 * MB, 0)
+    assert world.seen == ["load imsi:001010000000001", "where"]
+    record = world.model.ledger[-1].record
+    (usage,) = record.usages
+    assert (record.kind, record.account, record.session) == (
+        ops.ASIDE,
+        keys.nobody(record.session),
+        "gw.example.net;1700000000;1",
+    )
+    assert (usage.unit, usage.used, usage.suspense, usage.cost) == (Kind.OCTETS, 0, 5 * MB, 0)
+    assert not world.model.accounts.keys() - {"a1"}
     assert (usage.flags & Flag.SUSPENSE, usage.set_aside) == (Flag.SUSPENSE, Suspense.NOBODY)
 
 

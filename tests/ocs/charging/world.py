@@ -135,6 +135,11 @@ class World:
     def remark(self, peer: str, mark: str) -> None:
         self.seen.append(f"remark {peer} {mark}")
 
+    def aside(self, record: ops.Record, context: bytes) -> Pending[ops.Reply]:
+        if self.broken is not None:
+            return failed(self.broken)
+        return ready(self.model.aside(record, context))
+
     def where(self, session: str) -> Pending[tuple[str, str] | None]:
         self.seen.append("where")
         return ready(self.wheres.get(session))
@@ -143,8 +148,6 @@ class World:
         self.seen.append(f"restore {account}")
         if account in self.absent:
             self.model.accounts[account] = self.absent.pop(account)
-        elif account not in self.model.accounts:
-            self.model.accounts[account] = fresh_account(account, "XXX")
         return ready(None)
 
     def _session_known(self, session: str) -> Pending[tuple[str, str] | None]:

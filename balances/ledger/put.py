@@ -1,0 +1,24 @@
+"""The rows of records, into their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from balances.ledger import suspense
+from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Rows
+
+
+async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> None:
+    """Plain COPY of the rows, in the caller's transaction."""
+    await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
+    ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
+    if ladders:  # named by their content, so that whoever was first wrote the same
+        await pg.executemany(
+            "INSERT INTO ladders (hash, packed) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING", sorted(ladders.items())
+        )
+    if rows.usages:
+        await pg.copy_records_to_table("usage_records", records=rows.usages, columns=USAGE_COLUMNS)
+    if rows.entries:
+        await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
+    await suspense.write(pg, rows.suspense, rows.settled)

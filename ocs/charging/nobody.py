@@ -1,0 +1,79 @@
+"""Use reported for nobody we know: put on record, and nothing else is kept of it (charging.md section 2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from balances import keys
+from balances.ops import ASIDE, FORMAT, Flag, Phase, Record, Result, Suspense, Usage
+from ocs.charging.currencies import CODES
+from ocs.charging.decide import event_time, fingerprint, session_key
+from ocs.charging.request import ChargingRequest, Units
+from ocs.charging.settings import REGULAR, ClientProfile, Settings
+from tariffs.units import Kind
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+
+def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[Record, bytes]:
+    """The record, and the rating inputs that go with it."""
+    event_ms, flags = event_time(request, settings, now_ms)
+    session = session_key(request, settings)
+    service = settings.services.by_name.get(request.inputs.service) or settings.services.rows[0]
+    client: ClientProfile = settings.clients.get(request.peer, REGULAR) if settings.clients else REGULAR
+    key = f"{int(request.phase)}:{request.number}"
+    known = request.phase is Phase.START or request.phase is Phase.EVENT
+    result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN
+    usages = []
+    for line in request.lines:
+        for used in line.used:
+            unit, amount = _most_telling(used.units, service.unit)
+            if amount > 0:
+                usage = Usage(
+                    -1 if line.rating_group is None else line.rating_group,
+                    -1 if line.service_id is None else line.service_id,
+                    unit,
+                    used=0,
+                    suspense=amount,
+                    total=0,
+                    cost=0,
+                    granted=0,
+                    result=result,
+                    flags=flags | Flag.SUSPENSE,
+                    tag="",
+                    at_ms=event_ms,
+                    set_aside=Suspense.NOBODY,
+                )
+                usages.append(usage)
+    record = Record(
+        FORMAT,
+        ASIDE,
+        keys.nobody(session),
+        "XXX" if request.currency is None else CODES.get(request.currency, "XXX"),
+        session=session,
+        service=service.name,
+        phase=request.phase,
+        at_ms=now_ms,
+        event_ms=event_ms,
+        key=f"{key}:{request.end_to_end}" if client.reuses_numbers else key,
+        fingerprint=fingerprint(request),
+        end_to_end=request.end_to_end,
+        usages=usages,
+    )
+    return record, _pack(request.inputs)
+
+
+def _most_telling(units: Units, counted: Kind) -> tuple[Kind, int]:
+    """The unit that the service counts in, else the first that anything is reported in."""
+    amounts = {
+        Kind.MONEY: units.money,
+        Kind.OCTETS: units.octets,
+        Kind.SECONDS: units.seconds,
+        Kind.UNITS: units.units,
+    }
+    for kind in (counted, *amounts):
+        if (amount := amounts[kind] or 0) > 0:
+            return kind, amount
+    return counted, 0

@@ -1,0 +1,34 @@
+"""Decisions about suspense that somebody took and did not live to carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from balances import ops
+from balances.ledger import suspense
+from balances.ledger.writer import Pool
+from balances.pending import Pending
+
+UNFINISHED_MS: Final = 10_000
+"""One whose entry is not copied after so long is posted again."""
+
+
+class Store(Protocol):
+    def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
+
+
+class Log(Protocol):
+    def warning(self, event: str, **fields: object) -> object: ...
+
+
+async def finish(
+    pool: Pool, store: Store, log: Log, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
+) -> None:
+    """Post their entries; the key of the row makes each one (nothing-is-lost.md rule 10)."""
+    for row in await suspense.unfinished(pool, now_ms - UNFINISHED_MS):
+        reply = await store.post(suspense.post_of(row, now_ms)).wait()
+        if reply.status == "absent" and bring_in is not None:
+            await bring_in(row["payer"])
+        elif reply.status not in ("ok", "again"):
+            log.warning("suspense.unsettled", suspense=row["id"], account=row["payer"], why=reply.status)
