@@ -258,7 +258,7 @@ class Decision:
                     if amount > 0:
                         unit, suspense = other, amount
                 if suspense:
-                    why = why or Suspense.OTHER_UNIT
+                    why = why or (Suspense.OTHER_UNIT if ladder is not None else Suspense.NO_PRICE)
             if reported > bound:
                 suspense, reported = suspense + reported - bound, bound
                 why = why or (Suspense.OVER_BOUND if ladder is not None else Suspense.NO_PRICE)

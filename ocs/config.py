@@ -289,7 +289,7 @@ class Charging(Part, frozen=True):
     services: dict[str, dict[str, Any]] = {}
     """What a row of ocs/charging/services.py says otherwise, by its name; a new name is a new row."""
     overrun_factor: Annotated[int, Meta(ge=1, le=1_000)] = 10
-    """Reported use beyond this many times the grant is not charged but set aside, with an alarm."""
+    """Reported use beyond this many times the grant (the maximum quota, if more) is set aside, with an alarm."""
     identity_order: tuple[Literal["msisdn", "imsi", "sip", "nai", "private", "username", "mac"], ...] = (
         "msisdn",
         "imsi",

@@ -546,7 +546,7 @@ for index, ask in ipairs(asks) do
         for other = KIND.MONEY, KIND.UNITS do
           if report[other + 1] > 0 then unit, suspense = other, report[other + 1] end
         end
-        if suspense > 0 and why == SUSPENSE.NONE then why = SUSPENSE.OTHER_UNIT end
+        if suspense > 0 and why == SUSPENSE.NONE then why = ladder and SUSPENSE.OTHER_UNIT or SUSPENSE.NO_PRICE end
       end
       if reported > bound then
         suspense, reported = suspense + reported - bound, bound

@@ -341,7 +341,8 @@ def _refusal(result: ops.Result, wanted: ops.Post) -> Problem:
         case ops.Result.NOT_FOUND:
             return Problem("not-found", f"there is no bucket {', '.join(str(p.bucket) for p in wanted.postings)}")
         case _:
-            return Problem("no-room", "it would pass 2^53, or the account has as many buckets as it may have")
+            why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
+            return Problem("no-room", why)
 
 
 def settled(account: ops.Account, now_ms: int) -> Sequence[ops.Bucket]:

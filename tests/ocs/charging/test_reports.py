@@ -231,3 +231,13 @@ def test_an_event_of_many_lines_debits_the_first() -> None:
     answer = world.send(E, requested_action=0, **many(33, ask={"cc_total_octets": MEGABYTE}))
     assert codes(answer) == [2001, *[2001] * 32, 5012]
     assert world.balance() == 20 * EURO - 32 * 10_000
+
+
+def test_use_in_an_initial_under_a_context_nobody_serves_is_on_record() -> None:
+    """It cannot be priced, and is not lost."""
+    world = World()
+    line = mscc(10, ask={}, used={"cc_total_octets": MEGABYTE})
+    answer = world.send(I, service_context_id="nobody@example.net", **lines(line))
+    assert codes(answer) == [5031, 5031]
+    [usage] = usages(world)
+    assert (usage.suspense, usage.set_aside) == (MEGABYTE, Suspense.NO_PRICE)
