@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from ocs.charging.identity import party
 from ocs.charging.networks import in_text, of_location
 from ocs.charging.request import LineFacts
 from protocol.diameter.avp import VENDOR
 from protocol.diameter.dictionary.credit_control import CreditControlRequest, MultipleServicesCreditControl
+from protocol.diameter.dictionary.credit_values import UserEquipmentInfo
 from protocol.diameter.dictionary.nasreq import CALLED_STATION_ID
 from protocol.diameter.dictionary.tgpp_charging import (
     TGPP_CHARGING_CHARACTERISTICS,
@@ -34,6 +35,8 @@ def inputs_of(ccr: CreditControlRequest, service: str) -> Inputs:
     facts: Facts = {}
     if ccr.others:
         _loose(ccr.others, facts)
+    if ccr.user_equipment_info is not None:
+        _equipment(ccr.user_equipment_info, facts)
     information = ccr.service_information
     if information is not None:
         if information.others:
@@ -73,6 +76,25 @@ def _visited_from(location: str) -> str:
         return of_location(bytes.fromhex(location))
     except ValueError:
         return ""  # an access network in words
+
+
+def _equipment(info: UserEquipmentInfo, facts: Facts) -> None:
+    """Of a phone the digits of its IMEI(SV), of other equipment the hexadecimal digits of its address. They come as
+    text, or as octets: of an IMEI two digits in each, the first one low (TS 29.061 section 16.4.7.2)."""
+    value = info.user_equipment_info_value
+    if not value:
+        return
+    plain = value.translate(None, b" .:-")
+    if len(plain) >= TEXT_MIN and plain.isalnum():
+        facts["equipment"] = plain.decode().lower()
+    elif info.user_equipment_info_type:
+        facts["equipment"] = value.hex()
+    else:
+        facts["equipment"] = "".join([f"{octet & 15:x}{octet >> 4:x}" for octet in value]).rstrip("f")
+
+
+TEXT_MIN: Final = 12
+"""An address in text has at least so many digits, in octets at most eight of these."""
 
 
 def _rat_type(octets: bytes) -> int:
@@ -120,6 +142,8 @@ def _packet_switched(ps: PsInformation, facts: Facts) -> None:
         facts["user_time_zone"] = ps.tgpp_ms_timezone.hex()
     if ps.node_id is not None:
         facts["node"] = ps.node_id
+    if ps.user_equipment_info is not None:
+        _equipment(ps.user_equipment_info, facts)
 
 
 def _ims(ims: ImsInformation, facts: Facts) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ocs.charging.networks import in_text, of_location
 from protocol.diameter.avp import Avp
+from protocol.diameter.dictionary.credit_values import UserEquipmentInfo
 from protocol.diameter.dictionary.nasreq import CALLED_STATION_ID
 from protocol.diameter.dictionary.tgpp_charging import (
     TGPP_RAT_TYPE,
@@ -159,3 +160,21 @@ def test_facts_inside_the_line() -> None:
     inside = (at_command(TGPP_USER_LOCATION_INFO, ULI),)
     asked = request(**lines(mscc(10, ask={}, service_identifier=(7,), others=inside)))
     assert asked.line_facts == {(10, 7): {"location": ULI.hex(), "visited": "20801"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "equipment"),
+    [
+        (0, b"3534900698733190", "3534900698733190"),
+        (0, b"35-349006-987331-90", "3534900698733190"),
+        (0, bytes.fromhex("5343096089371309"), "3534900698733190"),
+        (0, bytes.fromhex("53430960893713f9"), "353490069873319"),
+        (1, bytes.fromhex("00112233aabb"), "00112233aabb"),
+        (1, b"00:11:22:33:AA:BB", "00112233aabb"),
+        (0, b"", ""),
+    ],
+)
+def test_equipment_as_text_or_octets(kind: int, value: bytes, equipment: str) -> None:
+    info = UserEquipmentInfo(user_equipment_info_type=kind, user_equipment_info_value=value)
+    assert found(user_equipment_info=info).equipment == equipment
+    assert found(service_information=ps(user_equipment_info=info)).equipment == equipment

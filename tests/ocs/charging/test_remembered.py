@@ -13,6 +13,7 @@ from ocs.charging import remembered
 from ocs.charging.handle import Shop
 from ocs.charging.remembered import Remembered, unpacked
 from protocol.diameter.dictionary.credit_control import RequestedServiceUnit, UsedServiceUnit
+from protocol.diameter.dictionary.credit_values import UserEquipmentInfo
 from protocol.diameter.dictionary.tgpp_charging import (
     EventType,
     ImsInformation,
@@ -165,6 +166,7 @@ def test_a_call_priced_by_destination_goes_on() -> None:
     assert spent(world) == 2 * 600_000
 
 
+PHONE = UserEquipmentInfo(user_equipment_info_type=0, user_equipment_info_value=b"3534900698733190")
 KINDS = [
     ('apn = "mms"', "data", ps(called_station_id="MMS")),
     ("rat_type = 6", "data", ps(tgpp_rat_type=b"\x06")),
@@ -174,6 +176,7 @@ KINDS = [
     ('charging_characteristics = "0a00"', "data", ps(tgpp_charging_characteristics="0A00")),
     ('user_time_zone = "8001"', "data", ps(tgpp_ms_timezone=b"\x80\x01")),
     ('node = "pgw7"', "data", ps(node_id="pgw7")),
+    ('equipment = "3534*"', "data", {"user_equipment_info": PHONE}),
     ('called = "33*"', "voice", ims(called_party_address="tel:+33123")),
     ('calling = "33*"', "voice", ims(calling_party_address=("tel:+33123",))),
     ("role = 1", "voice", ims(role_of_node=1)),
