@@ -12,16 +12,14 @@ import platform
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple
-
-import msgspec
 
 from ocs.children import Child
 from ocs.config import Config
 from ocs.data_lock import InUse, serving
-from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
+from ocs.embedded import EmbeddedError
+from ocs.embedded_stores import EmbeddedStores
 from ocs.guard import refused_at_start
 from ocs.net.claims import Claims, Holder
 from ocs.net.clock import cpu_us, monotonic_ms
@@ -43,8 +41,7 @@ from ocs.net.tls import server_context
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import Scrape, Sums
 from ocs.telemetry.log import logger, setup
-from ocs.telemetry.process import open_files, resident_bytes
-from ocs.values import Secret
+from ocs.telemetry.process import disk_free_bytes, open_files, resident_bytes
 from ocs.workers import encode_config
 
 TICK_S: Final = 0.5
@@ -52,8 +49,6 @@ KEEPER_S: Final = 30.0
 """For the keeper's last copy to PostgreSQL."""
 FAST_S: Final = 1.0
 """From the second Ctrl-C to SIGKILL."""
-REVIVE_S: Final = 2.0
-"""Between attempts to start a store that died."""
 
 
 class Addresses(NamedTuple):
@@ -90,10 +85,7 @@ class Supervisor:
         self._was_ready = False
         self._announced = False
         self._paused: set[str] = set()
-        # The kernel tells a store of the death of the *thread* that started it: these live as long as we do.
-        self._threads = ThreadPoolExecutor(2, "store")
-        self._stores: list[EmbeddedValkey | EmbeddedPostgres] = []
-        self._reviving: set[asyncio.Task[None]] = set()
+        self._stores = EmbeddedStores()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -113,7 +105,7 @@ class Supervisor:
         try:
             self._bind()
             logger().info("listening", **self._where)
-            await self._start_stores()
+            self._config = await self._stores.start(self._config)
             risky = await refused_at_start(self._config)
             if risky:
                 logger().error("start.failed", why=risky)
@@ -126,7 +118,7 @@ class Supervisor:
         finally:
             for listener in self._listeners.values():
                 listener.close()
-            await self._stop_stores()
+            await self._stores.stop()
         return status
 
     # ---- start
@@ -147,67 +139,12 @@ class Supervisor:
     def _where(self) -> dict[str, str]:
         return {key: where for key, where in self.addresses._asdict().items() if where}
 
-    async def _start_stores(self) -> None:
-        """Embedded ones, unless configured; from here on the configuration names them like any other."""
-        config, loop = self._config, asyncio.get_running_loop()
-        starting: dict[str, asyncio.Future[str]] = {}
-        if config.redis.embedded:
-            valkey = EmbeddedValkey(
-                config.data, durability=config.durability, maxmemory_bytes=config.redis.memory_bytes_max
-            )
-            self._stores.append(valkey)
-            starting["redis"] = loop.run_in_executor(self._threads, valkey.start)
-        if config.postgres.embedded:
-            postgres = EmbeddedPostgres(config.data)
-            self._stores.append(postgres)
-            starting["postgres"] = loop.run_in_executor(self._threads, postgres.start)
-        await asyncio.wait(starting.values()) if starting else None
-        troubles = [why for start in starting.values() if (why := start.exception()) is not None]
-        if troubles:
-            raise EmbeddedError("; ".join(str(why) for why in troubles)) from troubles[0]
-        if "redis" in starting:
-            redis = msgspec.structs.replace(config.redis, url=Secret(await starting["redis"]))
-            config = msgspec.structs.replace(config, redis=redis)
-        if "postgres" in starting:
-            postgres_part = msgspec.structs.replace(config.postgres, dsn=Secret(await starting["postgres"]))
-            config = msgspec.structs.replace(config, postgres=postgres_part)
-        self._config = config
-
-    def _mind_stores(self) -> None:
-        """An embedded store that died starts again on its data; what it may answer then is the keeper's to prove."""
-        if not self._reviving:
-            for store in self._stores:
-                if not store.alive:
-                    task = asyncio.ensure_future(self._revive(store))
-                    self._reviving.add(task)
-                    task.add_done_callback(self._reviving.discard)
-
-    async def _revive(self, store: EmbeddedValkey | EmbeddedPostgres) -> None:
-        name = type(store).__name__.removeprefix("Embedded").lower()
-        logger().error("store.died", store=name)
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, _start_again, store)
-        except EmbeddedError as why:
-            logger().error("store.not_restarted", store=name, why=str(why))
-            await asyncio.sleep(REVIVE_S)
-        else:
-            logger().warning("store.restarted", store=name)
-
-    async def _stop_stores(self) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*self._reviving)
-        for store in self._stores:
-            try:
-                await loop.run_in_executor(self._threads, store.stop)
-            except EmbeddedError as why:
-                logger().error("store.stop_failed", why=str(why))
-        self._threads.shutdown()
-
     async def _serve(self) -> int:
         self._meter.counts(metrics.BUILD)[_version(), platform.python_version()] = 1
         self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
         self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
         self._meter.read(metrics.OPEN_FILES, "supervisor", by=open_files)
+        self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
         self._new("keeper", 0)
         self._new("api", 0, self._listeners.get("http.listen"))
         self._workers = [self._new("worker", number) for number in range(self._config.workers)]
@@ -254,7 +191,7 @@ class Supervisor:
     def _tick(self) -> None:
         self._claims.tick(monotonic_ms())
         self._resume()
-        self._mind_stores()
+        self._stores.mind()
         if not self._was_ready and all(child.status.ready for child in self._children):
             self._was_ready = True
             self._announcing = asyncio.ensure_future(self._became_ready())
@@ -280,8 +217,10 @@ class Supervisor:
     @property
     def _state(self) -> ChildState:
         """Of ourselves, as of a child."""
-        reason = "" if self._announced else "what is loaded at the start is not in force yet"
-        return ChildState("supervisor", 0, os.getpid(), self._announced, reason)
+        reason = self._stores.trouble
+        if not self._announced:
+            reason = reason or "what is loaded at the start is not in force yet"
+        return ChildState("supervisor", 0, os.getpid(), not reason, reason)
 
     def _ended(self, child: Child) -> None:
         self._claims.ended(child)
@@ -379,11 +318,6 @@ class Supervisor:
             child.signal(signal.SIGKILL)
             await gone
         hurry.cancel()
-
-
-def _start_again(store: EmbeddedValkey | EmbeddedPostgres) -> None:
-    store.kill()  # and what is left of it: its lock, its other processes
-    store.start()
 
 
 def _version() -> str:

@@ -93,6 +93,7 @@ VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed;
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
 MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
 OPEN_FILES     = _gauge("ocs_process_open_fds", "Open file descriptors", "role")
+DISK_FREE      = _gauge("ocs_disk_free_bytes", "Left for the data directory", across=Across.MAX)
 RESTARTS       = _counter("ocs_process_restarts_total", "Children started again after they ended", "role")
 PROCESSES      = _gauge("ocs_processes", "Children", "role", "state")
 BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", across=Across.MAX)
@@ -104,7 +105,7 @@ METRICS: tuple[Metric, ...] = (
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
-    RESTARTS, PROCESSES, BUILD,
+    DISK_FREE, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -1,8 +1,9 @@
-"""What the kernel says of this process."""
+"""What the kernel says of this process, and of the room on its disk."""
 
 from __future__ import annotations
 
 import resource
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -23,5 +24,13 @@ def open_files() -> int:
     """Open file descriptors; 0 where the kernel does not say."""
     try:
         return sum(1 for _ in _FILES.iterdir()) - 1  # without the one that lists them
+    except OSError:
+        return 0
+
+
+def disk_free_bytes(directory: Path) -> int:
+    """What can still be written there; 0 where it is gone."""
+    try:
+        return shutil.disk_usage(directory).free
     except OSError:
         return 0

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -36,99 +35,9 @@ from protocol.diameter.dictionary.credit_control import (
 )
 from protocol.diameter.message import Command
 from tests.ocs.net.world import Client, ccr, cer
-from tests.servers import ROOT
+from tests.ocs.running import Server, alive, cmdline, readyz
 
 pytestmark = pytest.mark.serial
-
-READY_S = 60
-
-
-class Server:
-    def __init__(self, data: Path, *settings: str) -> None:
-        self.data, self.log = data, data / "run.log"
-        everywhere = ("diameter.listen", "http.listen", "metrics.listen")
-        chosen = [f"{key}=127.0.0.1:0" for key in everywhere if not any(one.startswith(key) for one in settings)]
-        command = [sys.executable, "-m", "ocs", "run", "--demo", "--data", str(data)]
-        for setting in (*chosen, "log.format=json", "workers=2", *settings):
-            command += ["--set", setting]
-        data.mkdir(exist_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=data, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-            )  # fmt: skip
-
-    def address(self, name: str) -> tuple[str, int]:
-        """Where it serves, once it does."""
-        found = re.search(rf'"event":"serving".*"{name}":"([^"]+):(\d+)"', self.text)
-        assert found, self.text
-        return found[1], int(found[2])
-
-    def listening(self, name: str) -> tuple[str, int]:
-        """Where it listens, whether it serves or not."""
-        found = re.search(rf'"event":"listening".*"{name}":"([^"]+):(\d+)"', self.text)
-        assert found, self.text
-        return found[1], int(found[2])
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def ready(self) -> "Server":
-        # The demo data is loaded through the HTTP API when all processes are ready.
-        self.wait(lambda: "ocs is up" in self.text and "could not be loaded" not in self.text)
-        return self
-
-    def wait(self, condition: Callable[[], object], seconds: float = READY_S) -> None:
-        until = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, self.text
-            assert time.monotonic() < until, self.text
-            time.sleep(0.05)
-
-    def metrics(self) -> str:
-        host, port = self.address("metrics")
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics") as answer:
-            return str(answer.read().decode())
-
-    def metric(self, name: str) -> float:
-        found = re.search(rf"^{re.escape(name)} (.*)$", self.metrics(), re.MULTILINE)
-        return float(found[1]) if found else 0.0
-
-    def descendants(self) -> list[int]:
-        found: list[int] = []
-        parents = [self.process.pid]
-        while parents:
-            parent = parents.pop()
-            with contextlib.suppress(OSError):
-                children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-                for thread in Path(f"/proc/{parent}/task").iterdir():
-                    children += (thread / "children").read_text().split()
-                new = {int(child) for child in children} - set(found)
-                found += new
-                parents += new
-        return found
-
-    def workers(self) -> list[int]:
-        return [pid for pid in self.descendants() if b"ocs.workers" in cmdline(pid)]
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-
-def cmdline(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def alive(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 @pytest.fixture
@@ -255,15 +164,6 @@ def test_hang_up_does_not_stop_it(server: Server) -> None:
     assert server.descendants() == children
 
 
-def readyz(server: Server) -> int:
-    host, port = server.address("http")
-    try:
-        with urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as refused:
-        return int(refused.code)
-
-
 async def test_connections_are_spread_and_counted(server: Server) -> None:
     clients = [await connected(server, f"peer-{number}.example.net") for number in range(4)]
     per_worker = [len(established(pid, server.address("diameter")[1])) for pid in server.workers()]
@@ -296,52 +196,6 @@ def test_nothing_survives_kill_minus_nine(tmp_path: Path) -> None:
     while left := [pid for pid in children if alive(pid)]:
         assert time.monotonic() < until, [cmdline(pid) for pid in left]
         time.sleep(0.1)
-
-
-def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        server = Server(tmp_path, f"diameter.listen=127.0.0.1:{port}")
-        assert server.process.wait(20) == 1
-        assert f"diameter.listen: cannot listen on 127.0.0.1:{port}: the port is taken" in server.text
-        assert "Traceback" not in server.text
-        assert not (tmp_path / "valkey").exists()  # nothing was started for nothing
-
-
-def test_without_postgres_it_says_so_and_waits(tmp_path: Path) -> None:
-    server = Server(tmp_path, "postgres.dsn=postgresql://u:secret@127.0.0.1:1/x")
-    try:
-        server.wait(lambda: '"event":"keeper.store_away"' in server.text)
-        host, port = server.listening("http")
-
-        def reason() -> str:
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"http://{host}:{port}/readyz")
-            return str(json.loads(refused.value.read())["checks"].get("keeper 0"))
-
-        server.wait(lambda: reason().startswith("shards cannot be opened without PostgreSQL: "))
-        assert urllib.request.urlopen(f"http://{host}:{port}/healthz").status == 200
-    finally:
-        assert server.stop() == 0
-    assert "Traceback" not in server.text
-    assert "secret" not in server.text
-    assert '"event":"child.ended"' not in server.text  # nothing is started again and again
-
-
-def test_a_second_start_on_one_data_directory_is_a_sentence(server: Server) -> None:
-    second = subprocess.run(
-        [sys.executable, "-m", "ocs", "run", "--data", str(server.data)]
-        + [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert f"is in use by another running server (process {server.process.pid})" in second.stderr
-    assert "Traceback" not in second.stderr
-    assert readyz(server) == 200
 
 
 def test_the_second_interrupt_is_faster(tmp_path: Path) -> None:
