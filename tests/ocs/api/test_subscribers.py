@@ -123,11 +123,15 @@ async def test_the_account_of_one_who_is_served_no_more_is_told(desk: Office, ho
     await desk.subscriber("s1", "a1", "msisdn:491701")
     await desk.subscriber("s2", "a1", "msisdn:491702")
     assert await served(desk.pool, "a1", ["s1", "s2", "s3"]) == {"s1", "s2"}
-    body = {"account": "a2" if how == "moved" else "a1", "identities": ["msisdn:491701"], "barred": how == "barred"}
+    before = await desk.redis.xlen(keys.ledger(keys.shard_of("a1")))
+    account = "a2" if how == "moved" else "a1"
+    body: dict[str, object] = {"account": account, "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
+    body["barred"] = how == "barred"
     if how == "deleted":
         await desk.call("DELETE", "/v1/subscribers/s1", if_match="*")
     else:
         await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
+    assert await desk.redis.xlen(keys.ledger(keys.shard_of("a1"))) == before + 1
     [(_, last)] = await desk.redis.xrevrange(keys.ledger(keys.shard_of("a1")), count=1)
     record = msgspec.msgpack.decode(last[b"r"], type=ops.Record)
     assert (record.account, record.nudges) == ("a1", ["members", "final"])
