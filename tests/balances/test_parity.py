@@ -155,6 +155,7 @@ class Client:
             blocks=rng.random() < 0.2,
             part=0,
             set_aside=rng.choice([*Suspense]) if rng.random() < 0.05 else Suspense.NONE,
+            flags=rng.choice((0, 0, ops.Flag.ROUNDED)),
         )
 
     def charge(self) -> Charge:

@@ -138,6 +138,16 @@ def test_session_totals_say_no_more_than_that(opened: Opened) -> None:
     assert world.money == (0, 0)
 
 
+def test_what_a_line_has_paid_is_counted_as_far_as_there_are_numbers(opened: Opened) -> None:
+    world = opened()
+    by = ladder(money(2**51))
+    for _ in range(5):
+        world.topup(2**51)
+        world.request(Phase.RECORD, [use(1, by=by)])
+    assert (world.line().debited, world.money) == (3 * 2**51, (2 * 2**51, 0))
+    assert set_aside(world) == [(Kind.OCTETS, 0, 1)]
+
+
 def test_credit_is_given_as_far_as_it_can_be_counted(opened: Opened) -> None:
     """A limit as large as there is, and money besides: what is held is exact, and all of it can be charged."""
     world = opened(5, credit_limit=EXACT_MAX)

@@ -81,6 +81,8 @@ async def test_a_quote_asks_like_the_network_and_touches_nothing(open_office: Of
         "unit": "seconds",
         "tariff": "calls@1:abroad",
     }
+    nothing = await open_office.call("POST", "/v1/quote", body | {"amount": 0})
+    assert (nothing.json()["priced"], nothing.json()["price"]) == (True, "0.00")
     await open_office.top_up("60", kind="seconds", scope=["voice"])
     home = await open_office.call("POST", "/v1/quote", body | {"called": "030123"})
     assert home.json()["price"] == "0.10"  # a minute is in the bundle, the next one half price
