@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import msgspec
 
@@ -73,6 +74,13 @@ class Catalog:
         if found is None:
             found = self._changed[key] = tariff.changed_by(promotions)
         return found
+
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """Tags of their own that bundles ask buckets for, beside the names of services."""
+        rows = (row for versions in self.tariffs.values() for tariff in versions for row in tariff.rows)
+        tags = (getattr(element, "scope", "") for row in rows for element in row.elements)
+        return frozenset(tag for tag in tags if tag)
 
     def has_emergencies(self, service: str) -> bool:
         """Whether there is a row for emergencies that may price a line of this service."""

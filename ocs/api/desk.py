@@ -123,6 +123,17 @@ class Desk:
             await self._newest()
         return self._shop
 
+    async def check_scope(self, scope: Sequence[str]) -> None:
+        """A bucket pays a service, or what a published tariff asks for by a tag; another could pay nothing."""
+        if not scope:
+            return
+        shop = await self.shop()
+        services = shop.settings.services.by_name
+        for tag in scope:
+            if tag not in services and tag not in shop.catalog.scopes:
+                known = ", ".join([*services, *sorted(shop.catalog.scopes - services.keys())])
+                raise Problem("invalid", f"scope: expected some of {known}, found {tag!r}")
+
     # ---- accounts
 
     async def row(self, account: str) -> AccountRow:
@@ -171,7 +182,9 @@ class Desk:
 
     # ---- postings
 
-    async def post(self, row: AccountRow, wanted: ops.Post, check: Callable[[], None] | None = None) -> ops.Posted:
+    async def post(
+        self, row: AccountRow, wanted: ops.Post, check: Callable[[], Awaitable[None]] | None = None
+    ) -> ops.Posted:
         """Once per key. `check` may refuse what is no longer possible, but never a repeat of what was done."""
         known = await self._recall(row.id, wanted.key)
         if known is not None:
@@ -179,7 +192,7 @@ class Desk:
                 raise key_reused()
             return unpack_posted(ops.blob(known.outcome))
         if check is not None:
-            check()
+            await check()
         reply = await self._present(row, lambda: self.store.post(wanted))
         if reply.status == "conflict":
             raise key_reused()

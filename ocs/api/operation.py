@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from balances.keys import request_key
 from ocs.api.problems import Problem
+from ocs.members import Twice, each_once
 from ocs.patterns import in_words
 
 if TYPE_CHECKING:
@@ -178,11 +179,15 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
     if media_type not in ("application/json", CURL, ""):
         raise Problem("media-type", f"expected application/json, found {media_type}")
     try:
-        return msgspec.json.decode(raw, type=operation.body)
+        body = msgspec.json.decode(raw, type=operation.body)
+        each_once(raw)
     except msgspec.ValidationError as why:
         raise Problem("invalid", readable(why)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
         raise Problem("malformed", f"not JSON: {why}") from None
+    except Twice as why:
+        raise Problem("malformed", str(why)) from None
+    return body
 
 
 def readable(why: msgspec.ValidationError) -> str:

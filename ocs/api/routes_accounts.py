@@ -196,7 +196,8 @@ async def top_up(call: Call) -> Reply:
     row = await call.desk.row(call.path["id"])
     account, _ = await call.desk.read(row)
 
-    def check() -> None:
+    async def check() -> None:
+        await call.desk.check_scope(body.scope)
         if until_ms and until_ms <= call.desk.now_ms():
             raise Problem("invalid", f"valid_until: in the future, found {body.valid_until}")
         if account.state & ops.State.CLOSED:
@@ -213,7 +214,7 @@ async def adjust(call: Call) -> Reply:
     kind = bucket.kind if bucket else Kind.MONEY
     amount = _amount(body.amount, kind)
 
-    def check() -> None:
+    async def check() -> None:
         if bucket is None:
             raise Problem("not-found", f"account {row.id} has no bucket {body.bucket}")
 

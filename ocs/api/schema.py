@@ -47,6 +47,15 @@ After = Annotated[
     looks("[A-Za-z0-9._:@+-]{0,64}", '"next" of the page before', description="Where the page before ended"),
 ]
 Text = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=255)]
+Reference = Annotated[
+    str,
+    looks(
+        r"[^\x00-\x1f]*",
+        ONE_LINE,
+        max_length=255,
+        description="Yours, kept and shown. It is not a key: repeats are known by their Idempotency-Key alone",
+    ),
+]
 Reason = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, min_length=1, max_length=255)]
 AttributeName = Annotated[
     str,
@@ -165,7 +174,7 @@ class TopUp(Input, frozen=True):
     priority: Annotated[int, Meta(ge=0, le=1000)] | None = None
     """Lower pays first; bonuses and bundles 50, the main balance 100."""
     name: Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=64)] = ""
-    reference: Text = ""
+    reference: Reference = ""
 
 
 class Adjustment(Input, frozen=True):
@@ -174,13 +183,13 @@ class Adjustment(Input, frozen=True):
     reason: Reason
     bucket: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """0 is the main balance."""
-    reference: Text = ""
+    reference: Reference = ""
 
 
 class Refund(Input, frozen=True):
     amount: MoneyAboveZero
     reason: Reason
-    reference: Text = ""
+    reference: Reference = ""
 
 
 class PostedEntry(Struct, frozen=True):

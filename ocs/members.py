@@ -1,0 +1,23 @@
+"""JSON objects that name a member twice: which of the two was meant cannot be known (RFC 8259 section 4)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class Twice(Exception):
+    """The text names the member."""
+
+
+def each_once(text: bytes) -> None:
+    """Twice where an object has a name more than once, however it is written. `text` is JSON."""
+    json.loads(text, object_pairs_hook=_pairs, parse_float=str, parse_int=str)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> None:
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            raise Twice(f"{name[:80]}: given twice in one object")
+        names.add(name)

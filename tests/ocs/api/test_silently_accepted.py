@@ -1,0 +1,79 @@
+"""What could never have an effect, or not the one that was meant, is refused and not stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ocs.office import Office
+
+TAGGED = """
+tariff = "tagged"
+currency = "EUR"
+[[rows]]
+name = "pass"
+when = { service = "data" }
+bundle = { per = "1 MB", scope = "weekend-pass" }
+[[rows]]
+name = "rest"
+when = { service = "data" }
+flat = { price = "0.01", per = "1 MB" }
+"""
+
+
+async def test_a_bucket_for_no_configured_service_is_refused(desk: Office) -> None:
+    await desk.account()
+    refused = await desk.top_up("5.00", scope=["voice", "dta"])
+    assert refused.status_code == 422
+    assert "scope: expected some of " in refused.json()["detail"]
+    assert "voice" in refused.json()["detail"]
+    assert "found 'dta'" in refused.json()["detail"]
+    account = (await desk.call("GET", "/v1/accounts/a1")).json()
+    assert (account["balance"], len(account["buckets"])) == ("0.00", 1)
+    assert (await desk.top_up("5.00", scope=["voice", "data"])).status_code == 201
+
+
+async def test_a_bucket_for_the_tag_of_a_published_tariff_is_not(desk: Office) -> None:
+    await desk.account()
+    assert (await desk.top_up("1000", kind="octets", scope=["weekend-pass"])).status_code == 422
+    await desk.tariff(TAGGED, "tagged")
+    assert (await desk.top_up("1000", kind="octets", scope=["weekend-pass"])).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"amount": "1.00", "amount": "100.00"}',
+        '{"amount": "1.00", "\\u0061mount": "100.00"}',
+        '{"amount": "1.00", "scope": [], "scope": ["data"]}',
+    ],
+)
+async def test_a_member_given_twice_is_refused_by_name(desk: Office, body: str) -> None:
+    await desk.account()
+    answer = await desk.call("POST", "/v1/accounts/a1/topups", body, idempotency_key="k1")
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:ocs:problem:malformed")
+    assert answer.json()["detail"].split(":")[0] in ("amount", "scope")
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "0.00"
+
+
+async def test_also_deep_inside(desk: Office) -> None:
+    await desk.account()
+    body = '{"account": "a1", "identities": ["msisdn:4917"], "tariffs": [{"tariff": "a", "tariff": "b"}]}'
+    answer = await desk.call("PUT", "/v1/subscribers/s1", body)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "tariff: given twice in one object")
+
+
+async def test_and_in_tariffs(desk: Office) -> None:
+    body = '{"tariff": "t", "currency": "EUR", "currency": "USD", "rows": []}'
+    answer = await desk.call("PUT", "/v1/tariffs/t", body, content_type="application/json")
+    assert answer.status_code == 422
+    assert "given twice" in answer.text
+
+
+async def test_a_reference_is_no_key(desk: Office) -> None:
+    """It says so where it is described; the same one again is another posting."""
+    await desk.account()
+    for _ in range(2):
+        assert (await desk.top_up("1.00", reference="invoice 7")).status_code == 201
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "2.00"
+    described = (await desk.client.get("/openapi.json")).json()["components"]["schemas"]["TopUp"]["properties"]
+    assert "not a key" in str(described["reference"])
