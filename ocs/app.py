@@ -329,6 +329,7 @@ def build_shop(config: Config, redis: Redis, store: Store, lasting: Lasting, wit
         restore=rescue.restore,
         session_known=rescue.session_known,
         request_known=rescue.request_known,
+        refundable=rescue.refundable,
         event_known=rescue.event_known,
         jitter=jitter(),
     )

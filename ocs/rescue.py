@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import ops
-from balances.ledger.restore import Quarantined, find_once, find_request, find_session
+from balances.ledger.restore import Quarantined, find_once, find_refundable, find_request, find_session
 from balances.ledger.writer import AWAY
 from balances.pending import Later, Pending
 from balances.store import Store
@@ -48,6 +48,10 @@ class Rescue:
     def session_known(self, session: str) -> Pending[tuple[str, str] | None]:
         """Redis that came back from PostgreSQL has the session, but not where it is."""
         return Later(self._asked(find_session(self._pool, session)))
+
+    def refundable(self, charge: ops.Charge) -> Pending[tuple[str, bytes] | None]:
+        """The newest event of its session that is not wholly refunded: once key and packed Once."""
+        return Later(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
 
     def request_known(self, charge: ops.Charge) -> Pending[bytes | None]:
         """What a request of a session was answered that Redis has forgotten."""

@@ -184,6 +184,30 @@ async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:
     return None if packed is None else bytes(packed)
 
 
+_REFUNDABLE: Final = """
+SELECT debit.key, (SELECT state FROM (
+           SELECT once_state AS state, position FROM calls WHERE account = $1 AND once_key = debit.key
+         UNION ALL
+           SELECT refund_state, position FROM calls WHERE account = $1 AND refund_of = debit.key) states
+        ORDER BY position DESC LIMIT 1)
+  FROM (SELECT once_key AS key, max(position) AS at FROM calls
+         WHERE account = $1 AND session = $2
+           AND (once_key = $3 OR starts_with(once_key, $3 || ':') OR starts_with(once_key, $3 || ' '))
+         GROUP BY once_key) debit
+ ORDER BY debit.at DESC LIMIT 50
+"""
+
+
+async def find_refundable(pg: Any, account: str, session: str, event: str) -> tuple[str, bytes] | None:
+    """(once key, packed Once) of the newest event of a session that is not wholly refunded: a client that uses numbers
+    again has several under the key `event` (charging.md section 3, incarnations)."""
+    for key, state in await pg.fetch(_REFUNDABLE, fit(account), fit(session), fit(event)):
+        once = _ONCE.decode(state)
+        if once.units > 0 or once.cost > 0:
+            return key, bytes(state)
+    return None
+
+
 async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
     """Delete calls older than their use: not the last of an account or of a session that is still known, and none
     that a stream may still hold (an opening compares those one by one)."""

@@ -102,12 +102,13 @@ class Shop:
     session_known(session)     (account, subscriber) of a session, from PostgreSQL, or None
     request_known(charge)      the packed Outcome PostgreSQL remembers of a request of a session, or None
     event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
+    refundable(charge)         once key and Once of the newest event of its session that is not wholly refunded, or None
     jitter()                   0 to 1000
     """
 
     __slots__ = (
-        *("catalog", "event_known", "facts", "jitter", "profiles", "request_known", "restore", "session_known"),
-        *("settings", "store"),
+        *("catalog", "event_known", "facts", "jitter", "profiles", "refundable", "request_known", "restore"),
+        *("session_known", "settings", "store"),
     )
 
     def __init__(
@@ -122,10 +123,11 @@ class Shop:
         request_known: Callable[[Charge], Awaitable[bytes | None]],
         event_known: Callable[[str, str], Awaitable[bytes | None]],
         jitter: Callable[[], int],
+        refundable: Callable[[Charge], Awaitable[tuple[str, bytes] | None]] | None = None,
     ) -> None:
         self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
         self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
-        self.request_known = request_known
+        self.request_known, self.refundable = request_known, refundable
         self.facts = Remembered()
 
 
@@ -215,12 +217,14 @@ async def _charge(
     request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
 ) -> ChargingAnswer | Busy:
     jitter, original, flags, seek, named = shop.jitter(), NO_BLOB, 0, True, profile.subscriber
+    refund_of = ""
     told, facts = _facts(request, shop)
 
     def rated() -> tuple[Quote, Charge, bytes]:
         quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms)
         charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original
+        charge.refund_of = refund_of or charge.refund_of
         charge.flags |= flags
         charge.seek = charge.seek and seek
         return quote, charge, with_lines(context, facts.lines) if facts.lines else context
@@ -228,7 +232,7 @@ async def _charge(
     quote, charge, context = rated()
     if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
         known = await _known_event(request, shop, charge)
-        original = charge.original
+        original, refund_of = charge.original, charge.refund_of
         if known is not None:
             return to_answer(request, service, profile, quote, known, charge)
     for _ in range(ATTEMPTS):
@@ -328,7 +332,11 @@ def _quote(
 async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:
     """The answer PostgreSQL remembers, for an event that may be a repeat older than Redis remembers (charging.md
     section 3); for a refund, its original is brought along too."""
-    if charge.refund_of:
+    if charge.refund_of and not request.refund_token and shop.refundable is not None:
+        newest = await shop.refundable(charge)
+        if newest is not None:
+            charge.refund_of, charge.original = newest[0], packed(newest[1])
+    elif charge.refund_of:
         original = await shop.event_known(charge.account, charge.refund_of)
         if original is not None:
             charge.original = packed(original)

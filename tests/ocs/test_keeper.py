@@ -222,6 +222,19 @@ async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Server
         await both.until(lambda: gone(both, keys.where("s;1"), keys.sessions("alice"), due))
 
 
+async def test_where_a_session_is_outlives_it_when_another_account_has_it(servers: Servers) -> None:
+    """The Session-Id was used again for somebody else: what is swept here must not hide it there."""
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await both.books.move("alice", 5, session=session_of("s;1", forget_ms=now_ms() - 1))
+        await both.books.move("bob", 5, session=session_of("s;1"))
+        await both.books.redis.set(keys.where("s;1"), keys.place("bob", "sub"))
+        due = keys.due(keys.shard_of("alice"))
+        await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
+        await both.until(lambda: gone(both, keys.sessions("alice"), due))
+        assert await both.books.redis.get(keys.where("s;1")) == keys.place("bob", "sub").encode()
+
+
 async def gone(both: Both, *names: str) -> bool:
     return not await both.books.redis.exists(*names)
 

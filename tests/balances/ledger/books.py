@@ -77,6 +77,7 @@ class Books:
             "2:1", "f", 7, entries, [usage], nudges=nudges or [],
             once_key=once[0] if once else "", once_until_ms=NOW_MS + 3_600_000 if once else 0,
         )  # fmt: skip
+        record.session = fields.pop("session_name", record.session)
         for field, value in fields.items():
             setattr(record, field, value)
         entry = {"r": pack(record), "a": pack(account), "c": pack({"tariff": "data", "zone": "home\0"})}

@@ -3,9 +3,10 @@
 import msgspec
 
 from balances import facts, keys, ops
-from balances.ledger.restore import find_once, find_session, purge, restore
+from balances.ledger.restore import find_once, find_refundable, find_request, find_session, purge, restore
 from balances.ledger.sync import Sync
 from tests.balances.ledger.books import NOW_MS, Books, session_of, unpack_account
+from tests.balances.rules.counterparts import charge_of, use
 
 ONCE = ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
 
@@ -62,3 +63,83 @@ async def test_the_purge_keeps_what_a_restore_needs(books: Books) -> None:
     fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
     assert (await fresh.step()).written == 1
     assert books.alarms == []
+
+
+def answered(key: str, fingerprint: str, end_to_end: int, outcome: bytes) -> msgspec.Raw:
+    answer = ops.Answer(key, fingerprint, end_to_end, True, ops.packed(outcome), NOW_MS)
+    return ops.packed(msgspec.msgpack.encode(answer))
+
+
+async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books: Books) -> None:
+    """And what PostgreSQL keeps of each says which it was of."""
+    await books.open()
+    one = session_of("gw;1")
+    await books.move("alice", -7, session=one, incarnation=1)
+    two = msgspec.structs.replace(one, incarnation=2, initial=answered("1:0", "f", 9, b"i"), reported=True)
+    two.former = [answered("1:0", "f", 3, b"a"), answered("3:1", "f", 4, b"b")]
+    await books.move("alice", -3, session=two, incarnation=2)
+    await copied(books)
+    back = await restore(books.pool, "alice", now_ms=NOW_MS)
+    assert back is not None
+    [session] = back.sessions
+    assert (session.incarnation, session.reported) == (2, True)
+    assert [ops.blob(raw) for raw in (session.initial, *session.former)] == [
+        ops.blob(raw) for raw in (two.initial, *two.former)
+    ]
+    for table in ("calls", "usage_records"):
+        rows = await books.pool.fetch(f"SELECT incarnation FROM {table} ORDER BY n")
+        assert [row["incarnation"] for row in rows] == [1, 2]
+
+
+async def test_what_an_initial_found_held_is_of_the_incarnation_before(books: Books) -> None:
+    await books.open()
+    of = [ops.Usage(10, -1, 1, 0, 0, 5, 0, 0, 0, flags, "", NOW_MS) for flags in (ops.Flag.ABANDONED, ops.Flag.REUSED)]
+    await books.move("alice", 0, session=session_of("gw;1"), incarnation=2, usages=of)
+    await copied(books)
+    rows = await books.pool.fetch("SELECT incarnation FROM usage_records ORDER BY line")
+    assert [row["incarnation"] for row in rows] == [1, 2]
+
+
+async def test_a_request_that_redis_forgot_is_known_by_its_key(books: Books) -> None:
+    await books.open()
+    session = session_of("gw;1", forget_ms=NOW_MS)
+    session.answers = [answered("3:1", "f", 7, b"first")]
+    await books.move("alice", -7, session=session, key="3:1", fingerprint="f", end_to_end=7)
+    await copied(books)
+    asked = charge_of(ops.Phase.STOP, [use(5)], session="gw;1", number=1, end_to_end=7, account="alice")
+    for changes, found in (
+        ({"fingerprint": "f"}, b"first"),
+        ({"fingerprint": "f", "end_to_end": 8}, b"first"),
+        ({"fingerprint": "g"}, b"first"),  # the same End-to-End-Id: it contradicts what was charged
+        ({"fingerprint": "g", "end_to_end": 8, "resend": True}, b"first"),
+        ({"fingerprint": "g", "end_to_end": 8}, None),
+        ({"key": "3:2"}, None),
+        ({"session": "gw;2"}, None),
+        ({"account": "bob"}, None),
+    ):
+        assert await find_request(books.pool, msgspec.structs.replace(asked, **changes)) == found
+
+
+async def test_a_refund_by_session_is_of_the_newest_event_with_something_left(books: Books) -> None:
+    """A client that uses numbers again has several events under one Session-Id and number."""
+    await books.open()
+    first, second = keys.event_key("sms;1", 0, 11), keys.event_key("sms;1", 0, 12)
+    for key in (first, second):
+        once = ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), units=1, cost=70_000)
+        await books.move("alice", -70_000, once=(key, once), session_name="sms;1")
+    others = [keys.event_key("sms;1", 1), keys.event_key("sms;10", 0), keys.event_key("sms;2", 0)]
+    for key in others:
+        await books.move("alice", -1, once=(key, ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), cost=1)))
+    await copied(books)
+    found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))
+    assert found is not None
+    assert found[0] == second
+    await books.pool.execute(
+        "UPDATE calls SET once_state = $1 WHERE once_key = $2",
+        msgspec.msgpack.encode(ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))),
+        second,
+    )
+    found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))
+    assert found is not None
+    assert found[0] == first
+    assert await find_refundable(books.pool, "alice", "sms;3", keys.event_key("sms;3", 0)) is None

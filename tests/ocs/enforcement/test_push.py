@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from balances import ops
+from balances import keys, ops
 from ocs.enforcement.push import Pusher, Receipt
 from ocs.net.push import Pushes
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
@@ -138,3 +138,18 @@ async def test_redis_restarts(redis_url: str, valkey: object) -> None:
         client.end()
         assert isinstance(await asking, Receipt)
         await until(lambda: w.count("ocs_peers_up", "diameter") == 0)
+
+
+async def test_rar_names_the_session_as_the_network_does(redis_url: str) -> None:
+    """A Session-Id with `|` is no sub-session."""
+    async with listening(redis_url) as (w, redis):
+        client = await (await w.client()).open()
+        for name in (keys.SessionName("X|7"), keys.SessionName("X", 7), keys.SessionName("a b\t%", 1, "gw")):
+            asking = asyncio.ensure_future(push(redis, "rar", session(keys.session_key(*name))))
+            rar = await client.message()
+            assert isinstance(rar, ReAuthRequest)
+            assert (rar.session_id, rar.cc_sub_session_id) == name[:2]
+            client.send(
+                ReAuthAnswer(session_id=rar.session_id, result_code=2002, origin_host="p", origin_realm="x").answer(rar)
+            )
+            await asking
