@@ -120,7 +120,7 @@ class Client:
         rng = self.rng
         unit = rng.choice((Kind.OCTETS, Kind.OCTETS, Kind.SECONDS, Kind.UNITS, Kind.MONEY))
         reports = []
-        if phase in (Phase.UPDATE, Phase.STOP):
+        if phase in (Phase.UPDATE, Phase.STOP) or (phase == Phase.START and rng.random() < 0.1):
             for _ in range(rng.choice((0, 1, 1, 1, 2))):
                 money, octets, seconds, units = (
                     rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)
@@ -196,7 +196,7 @@ class Client:
         self.end_to_end += 1
         charge = Charge(
             account=ACCOUNT,
-            subscriber="sub",
+            subscriber=rng.choice(("sub",) * 30 + ("other",)),
             session=session,
             service="data",
             phase=phase,
@@ -222,6 +222,7 @@ class Client:
             refund_free=rng.choice((0, 1_000)),
             refund_until_ms=self.now_ms + 10_000_000,
             origin_state=rng.choice((0, 5, 6)),
+            seek=phase in (Phase.UPDATE, Phase.STOP) and rng.random() < 0.5,
         )
         if phase != Phase.EVENT and rng.random() < 0.7:
             told = facts.pack(random_facts(rng))

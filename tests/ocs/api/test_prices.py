@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from balances import keys
+from balances.ops import Result
 from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
 from tests.ocs.office import Office
 
@@ -159,6 +161,42 @@ async def test_why_an_entry_is_what_it_is(open_office: Office) -> None:
         ("start", True, 0),
         ("stop", False, 150),
     ]
+
+
+async def test_a_session_id_used_again_is_told_apart(open_office: Office) -> None:
+    """Each incarnation begins anew, with its fee; and an account that Redis lost comes back with the newest one,
+    where it is, and what it was granted."""
+    name, now_ms = "gw.example.net;1700000000;1", open_office.now_ms()
+    information = called("tel:+33123")
+    said = {"service_context_id": VOICE, **information}
+    for times in range(3):
+        at_ms = now_ms + times * 300_000
+        await open_office.charge(ccr(I, **said, **lines(mscc(None, ask={}))), at_ms)
+        if times < 2:
+            report = lines(mscc(None, used={"cc_time": 30}))
+            await open_office.charge(ccr(T, cc_request_number=1, **said, **report), at_ms + 30_000)
+    await open_office.sync()
+    found = await asked(open_office, f"/v1/explain/sessions/{name}")
+    assert [(one["incarnation"], one["phase"], one["used"], one["cost"]) for one in found["pieces"]] == [
+        *((1, "start", 0, "0.00"), (1, "stop", 30, "0.35")),
+        *((2, "start", 0, "0.00"), (2, "stop", 30, "0.35")),
+        (3, "start", 0, "0.00"),
+    ]
+    assert all(one["reproduced"] for one in found["pieces"])
+    assert found["pieces"][2]["flags"] == ["reused"]
+    ledger = (await open_office.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    assert {entry["incarnation"] for entry in ledger if entry["session"]} == {1, 2}
+
+    await open_office.redis.delete(keys.account("a1"), keys.sessions("a1"), keys.where(name))
+    shown = await asked(open_office, f"/v1/sessions/{name}")
+    assert (shown["incarnation"], shown["state"]) == (3, "open")
+    assert await open_office.redis.get(keys.where(name)) == keys.place("a1", "s1").encode()
+    report = lines(mscc(None, used={"cc_time": 30}))
+    nobody = ccr(T, cc_request_number=1, service_context_id=VOICE, subscription_id=None, **report)
+    answer = await open_office.charge(nobody, now_ms + 700_000)
+    assert answer.result is Result.OK
+    account = (await open_office.call("GET", "/v1/accounts/a1")).json()
+    assert account["available"] == "8.95"
 
 
 async def test_an_entry_of_a_top_up_pays_no_use(open_office: Office) -> None:
