@@ -302,7 +302,7 @@ class SessionLine(Struct, frozen=True):
     """Money held for it; unit buckets are not counted here."""
     hold_expires: Time | None
     final: bool
-    """Told the network that these are the last units."""
+    """Waits for money: the network was told that these are the last units, or was refused."""
     tariff: str
 
 
