@@ -98,6 +98,7 @@ async def worker(config: Config, parent: Parent) -> None:
             task.add_done_callback(adopting.discard)
 
         parent.connected, parent.verdict, parent.probed = connected, node.verdict, node.probed
+        parent.dismissed = node.dismiss
         pushes = asyncio.ensure_future(Pushes(node, redis, TROUBLE).run())
         for peer in config.diameter.peers:
             if peer.connect:

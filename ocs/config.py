@@ -119,10 +119,14 @@ class Diameter(Part, frozen=True):
     """Any peer that connects from this machine is admitted; `--demo` sets it."""
     peers_max: Count = 1_000
     """Connections of all peers together."""
+    strangers_max: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Connections that have not sent their CER; for one more, the one that has been silent for longest is closed."""
+    address_strangers_max: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    """The same for those of one address."""
     watchdog_s: Annotated[int, Meta(ge=6, le=3_600)] = 30
     """Tw of RFC 3539 section 3.4.1, at least 6."""
     handshake_s: Annotated[int, Meta(ge=1, le=60)] = 5
-    """A connection that has not sent its CER by then is closed."""
+    """A connection that has not sent its CER by then is closed, TLS included."""
     message_bytes_max: Octets = 65_536
     in_flight_max: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     """Requests of one worker without an answer, at most: less when the store does not answer that many in time."""

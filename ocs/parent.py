@@ -17,6 +17,7 @@ from ocs.net.control import (
     Claim,
     Closed,
     Connection,
+    Dismiss,
     Drain,
     Message,
     Probe,
@@ -39,7 +40,8 @@ class Unfit(Exception):
 
 
 class Parent:
-    """`connected`, `probed` and `verdict` are set by who serves connections (a worker); the others leave them."""
+    """`connected`, `dismissed`, `probed` and `verdict` are set by who serves connections, a worker; others
+    leave them."""
 
     def __init__(self, end: socket.socket) -> None:
         self.meter = Meter()
@@ -49,6 +51,7 @@ class Parent:
         self.listener: socket.socket | None = None
         self.connected: Callable[[socket.socket, Connection], None] = lambda end, _connection: end.close()
         self.probed: Callable[[int, Callable[[bool], None]], None] = lambda _connection, tell: tell(False)
+        self.dismissed: Callable[[int], None] = lambda _connection: None
         self.verdict: Callable[[int, bool], None] = lambda _connection, _granted: None
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[Start] = self._loop.create_future()
@@ -121,6 +124,8 @@ class Parent:
                 self.connected(carried, message)
             case Verdict(connection=connection, granted=granted):
                 self.verdict(connection, granted)
+            case Dismiss(connection=connection):
+                self.dismissed(connection)
             case Probe(claim=claim, connection=connection):
                 self.probed(connection, lambda alive: self._channel.send(Probed(claim, alive)))
             case Start():

@@ -29,15 +29,15 @@ from ocs.net.control import (
     ChildState,
     Claim,
     Closed,
-    Connection,
     Message,
     Probe,
     Probed,
     Status,
     Verdict,
 )
-from ocs.net.listeners import CannotListen, accept_some, address_of, bind, listeners
+from ocs.net.listeners import CannotListen, address_of, bind, listeners
 from ocs.net.tls import server_context
+from ocs.reception import Reception
 from ocs.telemetry import metrics
 from ocs.telemetry.exposition import Scrape, Sums
 from ocs.telemetry.log import logger, setup
@@ -76,7 +76,6 @@ class Supervisor:
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._listeners: dict[str, socket.socket] = {}
-        self._last_connection = 0
         self._claims = Claims(self._probe, self._verdict)
         self._sums = Sums()
         self._meter = metrics.Meter()
@@ -84,7 +83,6 @@ class Supervisor:
         self._fast = asyncio.Event()
         self._was_ready = False
         self._announced = False
-        self._paused: set[str] = set()
         self._stores = EmbeddedStores()
 
     async def run(self) -> int:
@@ -140,6 +138,7 @@ class Supervisor:
         return {key: where for key, where in self.addresses._asdict().items() if where}
 
     async def _serve(self) -> int:
+        self._reception = Reception(self._config.diameter, self._listeners, self._workers, self._meter)
         self._meter.counts(metrics.BUILD)[_version(), platform.python_version()] = 1
         self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
         self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
@@ -147,7 +146,7 @@ class Supervisor:
         self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
         self._new("keeper", 0)
         self._new("api", 0, self._listeners.get("http.listen"))
-        self._workers = [self._new("worker", number) for number in range(self._config.workers)]
+        self._workers += [self._new("worker", number) for number in range(self._config.workers)]
         for child in self._children:
             child.start()
         scrape = None
@@ -173,7 +172,6 @@ class Supervisor:
 
     async def _became_ready(self) -> None:
         """What is loaded at the start is in force before a network element is let in, and before we say to be ready."""
-        loop = asyncio.get_running_loop()
         logger().info("serving", **self._where)
         if self._on_ready is not None:
             try:
@@ -182,15 +180,13 @@ class Supervisor:
                 logger().exception("start.not_announced")
         self._announced = True
         if not self._stopping.is_set():
-            for key in ("diameter.listen", "diameter.tls_listen"):
-                if key in self._listeners:
-                    loop.add_reader(self._listeners[key].fileno(), self._accept, key)
+            self._reception.open()
 
     # ---- while it serves
 
     def _tick(self) -> None:
         self._claims.tick(monotonic_ms())
-        self._resume()
+        self._reception.resume()
         self._stores.mind()
         if not self._was_ready and all(child.status.ready for child in self._children):
             self._was_ready = True
@@ -203,11 +199,13 @@ class Supervisor:
             case Status():
                 self._sums.update(child.key, message.metrics)
             case Claim(connection=connection, origin_host=host, several=several):
+                self._reception.known((connection,))
                 self._claims.claim(Holder(child, connection), host, several, monotonic_ms())
             case Probed(claim=claim, alive=alive):
                 self._claims.probed(claim, alive)
             case Closed(connection=connection):
                 child.connections.discard(connection)
+                self._reception.known((connection,))
                 self._claims.closed(Holder(child, connection))
             case AskChildren():
                 child.send(Children([self._state, *(one.state for one in self._children)]))
@@ -224,6 +222,7 @@ class Supervisor:
 
     def _ended(self, child: Child) -> None:
         self._claims.ended(child)
+        self._reception.known(child.connections)
         self._sums.ended(child.key)
         if not child.draining:
             self._meter.counts(metrics.RESTARTS)[child.role,] += 1
@@ -235,44 +234,6 @@ class Supervisor:
     def _verdict(self, holder: Holder, granted: bool) -> None:
         assert isinstance(holder.child, Child)
         holder.child.send(Verdict(holder.connection, granted))
-
-    def _accept(self, key: str) -> None:
-        """While no worker can take them, connections wait in the backlog: that is shorter than a peer's patience."""
-        if not self._fit():
-            asyncio.get_running_loop().remove_reader(self._listeners[key].fileno())
-            self._paused.add(key)
-            return
-        try:
-            accept_some(self._listeners[key], self._hand_tls if key == "diameter.tls_listen" else self._hand)
-        except OSError as why:  # too many open files: those that wait must wait
-            logger().error("accept.failed", why=str(why))
-            asyncio.get_running_loop().remove_reader(self._listeners[key].fileno())
-            self._paused.add(key)
-
-    def _resume(self) -> None:
-        if self._paused and self._fit():
-            for key in self._paused:
-                asyncio.get_running_loop().add_reader(self._listeners[key].fileno(), self._accept, key)
-            self._paused.clear()
-
-    def _fit(self) -> list[Child]:
-        return [worker for worker in self._workers if worker.running and worker.was_ready and not worker.draining]
-
-    def _hand(self, connection: socket.socket, host: str, port: int, tls: bool = False) -> None:
-        """To the worker with the fewest connections, then with the least to do; one that is not ready only when none
-        is: it answers 3004, which sends a peer elsewhere faster than silence does."""
-        fit = self._fit()
-        fit = [worker for worker in fit if worker.status.ready] or fit
-        if not fit or sum(len(worker.connections) for worker in fit) >= self._config.diameter.peers_max:
-            self._meter.counts(metrics.CONNECTIONS)["diameter", "too many"] += 1
-            return
-        worker = min(fit, key=lambda worker: (len(worker.connections), worker.status.load))
-        self._last_connection += 1
-        worker.connections.add(self._last_connection)
-        worker.send(Connection(self._last_connection, host, port, tls), connection)
-
-    def _hand_tls(self, connection: socket.socket, host: str, port: int) -> None:
-        self._hand(connection, host, port, tls=True)
 
     def _measure(self) -> None:
         processes = self._meter.counts(metrics.PROCESSES)
@@ -296,11 +257,7 @@ class Supervisor:
     async def _drain(self) -> None:
         """Workers one by one, so that peers find another while there is one; then the keeper, which copies the last
         records, then the API, by which the rest could be watched."""
-        loop = asyncio.get_running_loop()
-        for key in ("diameter.listen", "diameter.tls_listen"):
-            if key in self._listeners:
-                loop.remove_reader(self._listeners[key].fileno())
-        self._paused.clear()
+        self._reception.close()
         for child in sorted(self._children, key=lambda child: ("worker", "keeper", "api").index(child.role)):
             await self._drain_one(child)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CER: Final = CapabilitiesExchangeRequest.code.to_bytes(3, "big")
 WRITE_HIGH_BYTES: Final = 262_144
 """What a peer may leave unread before we stop reading from it."""
+SKIP_BYTES_MAX: Final = 4 << 20
+"""A message that is longer than we read, and not than this, is refused by itself; a longer one ends the connection."""
 LINGER_S: Final = 1.0
 """A connection that ends waits so long for answers under way."""
 CLOSED_BY_PEER: Final = "closed by the peer"
@@ -49,7 +51,7 @@ class Link(asyncio.Protocol):
         self.open = False
         self.gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
-        self._frames = FrameBuffer(node.message_bytes_max)
+        self._frames = FrameBuffer(node.message_bytes_max, SKIP_BYTES_MAX)
         self._out: list[bytes] = []
         self._met = dialled  # who dials knows whom
         self._held: list[bytes] | None = None  # frames behind a CER whose claim is undecided

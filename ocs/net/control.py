@@ -49,6 +49,12 @@ class Connection(Message, frozen=True):
     tls: bool = False
 
 
+class Dismiss(Message, frozen=True):
+    """Close this connection unless it has said who it is: there are too many that have not."""
+
+    connection: int
+
+
 class Probe(Message, frozen=True):
     """Somebody else says to be this peer: is the connection alive? Answer with Probed."""
 
@@ -123,7 +129,7 @@ class ChildState(msgspec.Struct, array_like=True, frozen=True):
     catalog: int = 0
 
 
-ToChild = Start | Connection | Probe | Verdict | Drain | Children
+ToChild = Start | Connection | Dismiss | Probe | Verdict | Drain | Children
 ToSupervisor = Status | Claim | Probed | Closed | AskChildren
 
 

@@ -14,7 +14,7 @@ from ocs.net.claims import HUNG_MS, PROBE_MS
 from ocs.net.clock import monotonic_ms, now_ms
 from ocs.net.connection import CLOSED_BY_PEER, Link
 from ocs.net.peers import Peers
-from ocs.net.tls import certified_names
+from ocs.net.tls import certified_names, plainly
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Seldom, logger
 from protocol.diameter.answers import error_answer
@@ -94,6 +94,7 @@ class Node:
         self._last_dialled = 0
         self._wanted: dict[int, asyncio.Future[bool]] = {}
         self._dialling: set[asyncio.Task[None]] = set()
+        self._adopting: dict[int, asyncio.Task[Any]] = {}
         self._seldom = Seldom()
         self._emptied = asyncio.Event()
         self._draining = False
@@ -114,15 +115,31 @@ class Node:
     ) -> Link | None:
         """Serve a connection that was accepted elsewhere. `number` is its name at the arbiter."""
         link = Link(self, self._table.accepted(monotonic_ms()), number, address)
+        task = asyncio.current_task()
+        assert task is not None
+        self._adopting[number] = task
         try:
-            await self._loop.connect_accepted_socket(lambda: link, end, ssl=tls, ssl_handshake_timeout=None)
-        except (OSError, ssl.SSLError) as why:
-            self._connections["diameter", "tls failed" if tls else "failed"] += 1
-            self._say("diameter.not_connected", address, address=address, why=str(why))
+            handshake_s = self._timers.capabilities_ms / 1_000 if tls is not None else None
+            await self._loop.connect_accepted_socket(lambda: link, end, ssl=tls, ssl_handshake_timeout=handshake_s)
+        except (OSError, asyncio.CancelledError) as why:
+            dismissed = isinstance(why, asyncio.CancelledError)
+            self._connections["diameter", "made room" if dismissed else "tls failed" if tls else "failed"] += 1
+            if not dismissed:
+                self._say("diameter.not_connected", address, address=address, why=plainly(why))
             link.machine.lost(monotonic_ms())
             self._arbiter.closed(number)
             return None
+        finally:
+            del self._adopting[number]
         return link
+
+    def dismiss(self, number: int) -> None:
+        """There are too many connections that have not said who they are: this one ends if it has not yet."""
+        link = self._by_number.get(number)
+        if link is not None and not link.admitted:
+            link.abort("made room for another")
+        elif link is None and number in self._adopting:
+            self._adopting[number].cancel()
 
     def dial(self, host: str, port: int, origin_host: str) -> None:
         """Connect, and again whenever the connection ends, until we drain."""

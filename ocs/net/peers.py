@@ -37,6 +37,13 @@ class Peers:
                 return f"its certificate is for {', '.join(sorted(certified)) or 'nobody'}, not for {expected}"
         return ""
 
+    def may_come_from(self, address: str) -> bool:
+        """Whether any peer connects from there, as far as an address can tell."""
+        one = ipaddress.ip_address(address)
+        if self._admit_loopback and one.is_loopback:
+            return True
+        return any(not networks or any(one in network for network in networks) for networks in self._networks.values())
+
     def several(self, origin_host: str) -> int:
         """How many connections it may hold at once."""
         peer = self._peers.get(origin_host.lower())

@@ -18,10 +18,12 @@ class Room(Generic[T]):
     most:       silent and speaking connections together; 0: no such bound
     silent_max: of those that have not said what they want
     of_address: of one address, silent and speaking; 0: no such bound
+    silent_of_address: of one address, silent; 0: no such bound
     """
 
-    def __init__(self, *, most: int = 0, silent_max: int, of_address: int = 0) -> None:
-        self._most, self._silent_max, self._of_address = most, silent_max, of_address
+    def __init__(self, *, most: int = 0, silent_max: int, of_address: int = 0, silent_of_address: int = 0) -> None:
+        self._most, self._silent_max = most, silent_max
+        self._of_address, self._silent_of_address = of_address, silent_of_address
         self._address: dict[T, str] = {}
         self._counts: Counter[str] = Counter()
         self._silent: dict[T, None] = {}  # in the order in which they fell silent
@@ -37,7 +39,10 @@ class Room(Generic[T]):
     def enter(self, one: T, address: str) -> T | None:
         """It comes in and is silent. Who has to go for it: another one, itself where all others speak, or None."""
         goes: T | None = None
-        if self._of_address and self._counts[address] >= self._of_address:
+        silent_here = len(self._silent_of.get(address, ()))
+        if self._silent_of_address and silent_here >= self._silent_of_address:
+            goes = next(iter(self._silent_of[address]))
+        elif self._of_address and self._counts[address] >= self._of_address:
             goes = next(iter(self._silent_of.get(address, ())), one)
         elif len(self._silent) >= self._silent_max or (self._most and len(self._address) >= self._most):
             goes = next(iter(self._silent), one)

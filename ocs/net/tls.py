@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from ocs.net.listeners import CannotListen
 
@@ -35,10 +35,39 @@ def _words(why: OSError) -> str:
 
 
 def certified_names(certificate: dict[str, Any] | None) -> frozenset[str]:
-    """DNS names and common name of a verified certificate, lower case."""
+    """DNS names of a verified certificate, lower case; its common name only where it has no alternative names at all
+    (RFC 6125 section 6.4.4)."""
     if not certificate:
         return frozenset()
-    names = {value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
-    for part in certificate.get("subject", ()):
-        names |= {value for kind, value in part if kind == "commonName"}
+    alternative = certificate.get("subjectAltName", ())
+    names = {value for kind, value in alternative if kind == "DNS"}
+    if not alternative:
+        names = {value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"}
     return frozenset(name.lower() for name in names)
+
+
+PLAINLY: Final = {
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: plain Diameter belongs to diameter.listen",
+    "UNKNOWN_PROTOCOL": "it does not speak TLS: plain Diameter belongs to diameter.listen",
+    "HTTP_REQUEST": "it speaks HTTP",
+    "UNSUPPORTED_PROTOCOL": "it speaks no TLS newer than 1.1",
+    "NO_SHARED_CIPHER": "it has no cipher in common with us",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust who issued our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired, it says",
+    "UNEXPECTED_EOF_WHILE_READING": "it closed the connection during the TLS handshake",
+}
+
+
+def plainly(why: BaseException) -> str:
+    """Why a connection did not come about, for people."""
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {why.verify_message}"
+    if isinstance(why, ssl.SSLError):
+        return PLAINLY.get(why.reason or "", f"TLS failed: {why.reason or why}")
+    if isinstance(why, TimeoutError) or "handshake is taking longer" in str(why):
+        return "the TLS handshake took too long"
+    if isinstance(why, ConnectionResetError | ConnectionAbortedError | BrokenPipeError) or not str(why):
+        return "it closed the connection during the handshake"
+    return str(why)

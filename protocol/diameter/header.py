@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 REQUEST, PROXIABLE, ERROR, RETRANSMITTED = 0x80, 0x40, 0x20, 0x10
 SIZE = 20
+VERSION = 1
 LAYOUT = Struct(">IIIII")  # version << 24 | length, flags << 24 | command, application, hop-by-hop, end-to-end
 
 

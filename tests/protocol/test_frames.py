@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.diameter.frames import FrameBuffer
-from protocol.errors import FrameError, ResultCode
+from protocol.diameter.dictionary.credit_control import CreditControlRequest
+from protocol.diameter.frames import HEAD_BYTES, FrameBuffer
+from protocol.errors import FrameError, ProtocolError, ResultCode
 from tests.protocol.messages import CCR_I, CCR_U, cer, dwr
 
 
@@ -58,6 +59,23 @@ def test_the_limit_is_a_limit() -> None:
     assert feed(CCR_I, max_bytes=len(CCR_I)) == [CCR_I]
     with pytest.raises(FrameError):
         feed(CCR_I, max_bytes=len(CCR_I) - 1)
+
+
+def test_a_message_that_is_too_long_is_skipped() -> None:
+    """Its beginning is handed on, and what follows is read as ever."""
+    long = CCR_I[:1] + (100_000).to_bytes(3, "big") + CCR_I[4:] + bytes(100_000 - len(CCR_I))
+    wire = CCR_U + long + dwr() + long + CCR_I
+    want = [CCR_U, long[:HEAD_BYTES], dwr(), long[:HEAD_BYTES], CCR_I]
+    for step in (1, 7, 4_096, 65_536, 100_000, len(wire)):
+        buffer = FrameBuffer(65_536, 200_000)
+        assert [f for i in range(0, len(wire), step) for f in buffer.feed(wire[i : i + step])] == want, step
+    with pytest.raises(ProtocolError) as caught:
+        CreditControlRequest.decode(long[:HEAD_BYTES])
+    assert caught.value.result_code is ResultCode.INVALID_MESSAGE_LENGTH
+    with pytest.raises(FrameError):
+        FrameBuffer(65_536, 99_999).feed(long)
+    with pytest.raises(FrameError):
+        FrameBuffer(65_536, 200_000).feed(b"G" + long[1:])  # that is no Diameter
 
 
 def test_octet_by_octet_is_not_quadratic() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from ocs.config import Peer
+from ocs.net.peers import Peers
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,
     DeviceWatchdogAnswer,
@@ -196,3 +198,31 @@ async def test_workers_dial_no_more_often_than_the_peer_may_have_connections() -
         await asyncio.sleep(0.1)
         assert relay.heard.empty()
         await client.gone()
+
+
+# ---- who may connect at all
+
+
+def test_where_a_peer_may_come_from() -> None:
+    """`connections of addresses no peer has are closed at accept`"""
+    far = Peer(origin_host="far.net", addresses=("203.0.113.0/24", "2001:db8::/32"))
+    anywhere = Peer(origin_host="any.net")
+    assert not Peers(()).may_come_from("127.0.0.1")
+    assert Peers((), admit_loopback=True).may_come_from("127.0.0.1")
+    assert Peers((), admit_loopback=True).may_come_from("::1")
+    assert not Peers((), admit_loopback=True).may_come_from("10.0.0.1")
+    assert Peers((far,)).may_come_from("203.0.113.9")
+    assert Peers((far,)).may_come_from("2001:db8::9")
+    assert not Peers((far,)).may_come_from("203.0.114.9")
+    assert Peers((far, anywhere)).may_come_from("203.0.114.9")
+
+
+async def test_who_has_not_said_who_it_is_makes_room() -> None:
+    async with world() as w:
+        silent, known = await w.client(), await (await w.client()).open()
+        await until(lambda: len(w.links) == 2)
+        for number in (1, 2, 3):
+            w.nodes[0].dismiss(number)
+        await silent.closed()
+        known.send(ccr(0))
+        assert isinstance(await known.message(), CreditControlAnswer)

@@ -42,3 +42,11 @@ def test_nothing_is_left_of_those_who_left() -> None:
         room.leave(number)
         room.is_silent(number)
     assert (len(room), room.silent, room._counts, room._silent_of) == (0, 0, {}, {})
+
+
+def test_those_of_one_address_that_say_nothing() -> None:
+    room = Room[int](silent_max=100, silent_of_address=2)
+    assert [room.enter(number, "a") for number in (1, 2, 3)] == [None, None, 1]
+    room.speaks(2)
+    assert [room.enter(number, "a") for number in (4, 5)] == [None, 3]
+    assert room.enter(6, "b") is None

@@ -13,6 +13,7 @@ from ocs.net.listeners import CannotListen
 from ocs.net.tls import certified_names, server_context
 from protocol.diameter.dictionary.base import CapabilitiesExchangeAnswer, ErrorAnswer
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer
+from protocol.diameter.peer import Timers
 from protocol.errors import ResultCode
 from tests.ocs.net.test_strangers import certify, needs
 from tests.ocs.net.world import Client, World, ccr, cer, until, world
@@ -74,11 +75,42 @@ async def test_without_a_certificate_we_trust(tmp_path: Path, name: str | None) 
         await until(lambda: w.count("ocs_connections_total", "diameter", "tls failed") == 1)
 
 
-async def test_plain_octets_on_the_tls_port(tmp_path: Path) -> None:
+async def test_plain_octets_on_the_tls_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`Plain Diameter on the TLS port, or a FIN in the handshake, logs an empty or cryptic reason`"""
     async with tls_world(tmp_path) as w:
         client = await w.client()
         client.send(cer("one.example.net"))
         await until(lambda: w.count("ocs_connections_total", "diameter", "tls failed") == 1)
+    assert "it does not speak TLS" in capsys.readouterr().out
+
+
+async def test_the_end_of_the_connection_in_the_handshake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with tls_world(tmp_path) as w:
+        client = await w.client()
+        client.send(b"\x16\x03\x01")
+        client.end()
+        await until(lambda: w.count("ocs_connections_total", "diameter", "tls failed") == 1)
+    assert "it closed the connection during the" in capsys.readouterr().out
+
+
+async def test_the_handshake_has_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`handshake_s does not cover TLS (60 s)`; here it is 0.6 s"""
+    async with tls_world(tmp_path) as w:
+        client = await w.client()
+        client.send(b"\x16\x03\x01")
+        await client.closed(timeout_s=20)
+        await until(lambda: w.count("ocs_connections_total", "diameter", "tls failed") == 1)
+    assert "the TLS handshake took too long" in capsys.readouterr().out
+
+
+async def test_who_makes_room_may_be_in_the_handshake(tmp_path: Path) -> None:
+    async with tls_world(tmp_path) as w:
+        w.nodes[0]._timers = Timers(capabilities_ms=60_000)
+        client = await w.client()
+        await until(lambda: bool(w.nodes[0]._adopting))
+        w.nodes[0].dismiss(1)
+        await client.closed(timeout_s=20)
+        assert w.count("ocs_connections_total", "diameter", "made room") == 1
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -92,4 +124,9 @@ def test_names() -> None:
         "subjectAltName": (("DNS", "pgw.Example.net"), ("DNS", "alias"), ("IP Address", "1.2.3.4")),
     }
     assert certified_names(certificate) == {"pgw.example.net", "alias"}
+    subject = {"subject": ((("commonName", "PGW.example.net"),),)}
+    assert certified_names(subject) == {"pgw.example.net"}
+    # RFC 6125 section 6.4.4: the common name counts only where there is no alternative name at all
+    assert certified_names(subject | {"subjectAltName": (("DNS", "alias"),)}) == {"alias"}
+    assert certified_names(subject | {"subjectAltName": (("IP Address", "1.2.3.4"),)}) == frozenset()
     assert certified_names(None) == frozenset()
