@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import msgspec
@@ -328,6 +329,49 @@ def test_the_end_of_a_session_is_forgotten() -> None:
     assert world.shop.facts.get(session).whole == {"visited": "20801"}
     world.send(T, cc_request_number=1, **lines(mscc(10, used={"cc_total_octets": MB})))
     assert world.shop.facts.get(session).packed == b""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whoever_serves_and_whatever_is_told_the_last_told_counts(seed: int) -> None:
+    """The rule itself: of each fact the last one told in the session; use is priced by what was known at its grant. Any
+    of three workers serves, some forget, the account goes away and comes back."""
+    rng = Random(seed)
+    world = World(by('visited = "208*", rat_type = 6'))
+    world.account("a1", 20 * EURO * 10)
+    workers = [Remembered(rng.choice((1, 8))) for _ in range(3)]
+    known: dict[str, dict[str, Any]] = {}
+    granted: dict[str, int] = {}
+    number, due = dict[str, int](), 0
+    for _ in range(30):
+        world.shop.facts = rng.choice(workers)
+        session = f"gw.example.net;1700000000;{rng.randrange(3)}"
+        first = session not in known
+        told: dict[str, Any] = {}
+        if rng.random() < 0.5:
+            told |= {"tgpp_sgsn_mcc_mnc": rng.choice(("20801", "20802", "26201"))}
+        if rng.random() < 0.5:
+            told |= {"tgpp_rat_type": bytes((rng.choice((1, 6)),))}
+        if rng.random() < 0.3:
+            told |= {"called_station_id": rng.choice(("internet", "ims"))}
+        facts = known.setdefault(session, {})
+        facts |= told
+        if not first:
+            due += granted[session]
+        dear = facts.get("tgpp_sgsn_mcc_mnc", "").startswith("208") and facts.get("tgpp_rat_type") == b"\x06"
+        granted[session] = EURO if dear else 10_000
+        amount = {"cc_total_octets": MB}
+        line = mscc(10, ask=amount) if first else mscc(10, ask=amount, used=amount)
+        number[session] = number.get(session, -1) + 1
+        calls = len(world.charged)
+        told_now = ps(**told) if told else {}
+        answer = world.send(
+            I if first else U, session_id=session, cc_request_number=number[session], **lines(line), **told_now
+        )
+        assert codes(answer) == [2001, 2001]
+        assert len(world.charged) - calls <= 2
+        assert 20 * EURO * 10 - world.balance() == due
+        if rng.random() < 0.1:
+            put_away_and_back(world)
 
 
 def test_every_fact_rating_can_look_at_is_told_or_known() -> None:
