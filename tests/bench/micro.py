@@ -29,6 +29,8 @@ from ocs.charging.decide import to_charge
 from ocs.charging.diameter import Local, to_cca, to_request
 from ocs.charging.handle import Shop, handle
 from ocs.charging.profile import Profile
+from ocs.charging.remembered import NO_FACTS, merged, told_by
+from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import Settings
 from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
@@ -74,6 +76,7 @@ class World:
         self.profiles = [self.profile(n) for n in range(ACCOUNTS)]
         self.now_ms = time.time_ns() // 1_000_000
         self._number = 0
+        self.facts = [NO_FACTS] * ACCOUNTS
 
     def profile(self, number: int) -> Profile:
         return Profile(f"s-{number:07d}", f"a-{number:07d}", 1, "EUR", "UTC", (Assignment("demo"),))
@@ -93,7 +96,14 @@ class World:
         profile = self.profiles[number]
         lines = [(line.rating_group, line.service_id) for line in request.lines]
         quote = rate(self.catalog, profile.assignments, "EUR", lines, request.inputs, self.now_ms)
-        return to_charge(request, service, profile, quote, request.inputs, self.settings, self.now_ms, 0)
+        charge, context = to_charge(request, service, profile, quote, request.inputs, self.settings, self.now_ms, 0)
+        self.tell(number, request, charge)
+        return charge, context
+
+    def tell(self, number: int, request: ChargingRequest, charge: ops.Charge) -> None:
+        """The facts of a session, as a worker that knows it sends them."""
+        facts = self.facts[number] = merged(self.facts[number], told_by(request))
+        charge.told, charge.facts = told_by(request).raw, facts.raw
 
 
 async def measure() -> dict[str, float]:
@@ -130,6 +140,7 @@ def _pure() -> dict[str, float]:
 
     quote = rated()
     charge, context = to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
+    world.tell(0, request, charge)
     reply = model.charge(charge, context)
     outcome = msgspec.msgpack.decode(reply.outcome, type=ops.Outcome)
     answer = to_answer(request, service, profile, quote, outcome, charge)
