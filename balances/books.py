@@ -12,7 +12,8 @@ from balances import ops
 from balances.ops import Line, State, Take, Window
 from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse, credit_of
-from tariffs.climb import climb
+from balances.spans import Price, climb_on, ms_per_unit
+from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import COUNT_UNITS, Count, Ladder, tier_of
 from tariffs.units import EXACT_MAX, Kind
 
@@ -32,6 +33,8 @@ class Books:
         self.sessions = self.holds = self.held_micro = 0
         self.begun_ms = 0
         """Soonest end of a bucket whose validity began now."""
+        self.cuts = 0
+        """How often use by time was cut."""
 
     def bucket(self, bucket_id: int) -> ops.Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
@@ -226,24 +229,18 @@ class Books:
         purses = [bucket for bucket in self.account.buckets if bucket.kind == Kind.MONEY]
         keep = sum(own.get(bucket.id, 0) for bucket in purses)
         if unused > 0:
-            keep -= self._worth(line, ladder, unused, at_ms)
+            keep -= self._worth(line, unused, at_ms)
         for bucket in purses:
             part = min(own.get(bucket.id, 0), keep)
             if part > 0:
                 self._keep_in(counter, bucket, part)
                 keep -= part
 
-    def _worth(self, line: Line, ladder: Ladder, units: int, at_ms: int) -> int:
-        return climb(
-            ladder,
-            copy.copy(line),
-            units,
-            self.counters(ladder, with_held=True, at_ms=at_ms),
-            self.purse(Mode.ALONE, {}),
-            at_ms=at_ms,
-            ms_per_unit=ms_per_unit(line.unit),
-            grant=False,
-            most=EXACT_MAX,
+    def _worth(self, line: Line, units: int, at_ms: int) -> int:
+        price, purse = Price(ops.blob(line.ladder)), self.purse(Mode.ALONE, {})
+        position = copy.copy(line)
+        return climb_on(
+            self, price, position, units, purse, at_ms=at_ms, unit=line.unit, grant=False, most=EXACT_MAX
         ).cost
 
     def release(self, line: Line, at_ms: int) -> None:
@@ -289,6 +286,16 @@ class Books:
             self._begin_use(bucket)
             self.enter(bucket, -take.amount, "revenue", "usage", index)
 
+    def leave_tier(self, line: Line, own: dict[int, int], unused: int, at_ms: int) -> bool:
+        """Use by time goes on where the ladder of its hold does not price it. On a tier the hold is of that ladder's
+        counter: what it has left for the `unused` units is free again. Returns whether it was left."""
+        packed = ops.blob(line.ladder)
+        if not packed or tier_of(unpack_ladder(packed)) == "":
+            return False
+        self.put_back(line, own, unused, at_ms)
+        own.clear()
+        return True
+
     def settle(
         self,
         line: Line,
@@ -301,13 +308,15 @@ class Books:
         index: int,
     ) -> tuple[int, list[Take], int]:
         """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
-        from whatever is free, and then from the main bucket. Returns the money, who paid, and the units charged: fewer
-        where an amount would pass 2**53 (charging.md section 2)."""
+        from whatever is free, and then from the main bucket. Of time they are a piece in which nothing changes
+        (balances/spans.py). Returns the money, who paid, and the units charged: fewer where an amount would pass 2**53
+        (charging.md section 2)."""
         ms = ms_per_unit(line.unit)
         from_ms = at_ms - used * ms
         within = min(used, granted)
         purse = self.purse(Mode.OWN, own)
         purse.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
+        lapse_ahead(line, purse.used_ms)
         values = self.counters(ladder, with_held=False, at_ms=from_ms)
         most = self.payable(line)
         done = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False, most=most)
@@ -320,6 +329,7 @@ class Books:
             self.put_back(line, own, 0, at_ms)  # others' money on the same tier must not pay it
             own.clear()
             purse = self.purse(Mode.OPEN, {})
+            purse.used_ms = from_ms if ms else 0
             for take in takes:
                 purse.note(take.bucket, take.amount)
             for count in ladder.counts:
@@ -352,10 +362,6 @@ class Books:
                 values = self.counters(ladder, with_held=False, at_ms=at_ms)
                 found.append(ops.Feed(step.counter, values.get(step.counter, 0)))
         return found
-
-
-def ms_per_unit(unit: int) -> int:
-    return 1000 if unit == Kind.SECONDS else 0
 
 
 def ladder_of(line: Line) -> Ladder:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from balances import ops
-from balances.books import Books, ms_per_unit
+from balances.books import Books
 from balances.ops import (
     Ask,
     Charge,
@@ -24,9 +24,10 @@ from balances.ops import (
 )
 from balances.packing import unpack_ladder
 from balances.purse import Mode
-from tariffs.climb import climb
+from balances.spans import Price, before_change, ms_per_unit
+from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Ladder
-from tariffs.units import EXACT_MAX
+from tariffs.units import EXACT_MAX, Kind
 
 
 def asked_ladder(ask: Ask) -> Ladder | None:
@@ -220,10 +221,11 @@ class Decision:
         def cost_at(instant_ms: int) -> int:
             purse = self.books.purse(Mode.OWN, own)
             purse.used_ms = min(self.since_ms[id(line)], instant_ms)
-            values = self.books.counters(ladder, with_held=False, at_ms=instant_ms)
+            values, position = self.books.counters(ladder, with_held=False, at_ms=instant_ms), copy.copy(line)
+            lapse_ahead(position, purse.used_ms)
             done = climb(
                 ladder,
-                copy.copy(line),
+                position,
                 used,
                 values,
                 purse,
@@ -236,17 +238,42 @@ class Decision:
 
         return before_ms if cost_at(before_ms) <= cost_at(after_ms) else after_ms
 
+    def price_of(self, ask: Ask, line: Line, from_ms: int) -> Price:
+        """What settles a line: the ladder of its hold, or else the one that came with the request; of use by time until
+        when, and what comes then. One that comes with a request for a grant is of that alone."""
+        if held := ops.blob(line.ladder):
+            return Price(held, line.reach_ms, ask.later)
+        packed = ops.blob(ask.ladder)
+        is_of_grant = self.charge.phase in (Phase.START, Phase.UPDATE) and packed
+        return Price(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
+
+    def bound(self, ask: Ask, granted: int) -> int:
+        """What is reported beyond this goes to suspense; use that is on record already has no grant to go by."""
+        if self.charge.phase == Phase.RECORD:
+            return EXACT_MAX
+        factor, quota = self.charge.overrun_factor, ask.maximum or ask.default
+        return min(max(factor * granted, quota) if granted else factor * quota, EXACT_MAX)
+
+    def longer(self, touched: list[Line | None]) -> int:
+        """From when on reported use by time has no price yet, 0: all of it has. It is rated, and the request comes
+        again."""
+        missing: list[int] = []
+        for ask, line in zip(self.charge.asks, touched, strict=True):
+            if line is None or line.unit != Kind.SECONDS or ask.set_aside:
+                continue
+            for report in ask.reports:
+                seconds = min(max(report.seconds, 0), self.bound(ask, line.granted))
+                from_ms = report.at_ms - seconds * 1_000
+                price = self.price_of(ask, line, from_ms)
+                if seconds and price.ladder:
+                    missing.append(price.unknown_from(from_ms, report.at_ms))
+        return min((one for one in missing if one), default=0)
+
     def settle_line(self, ask: Ask, index: int, line: Line, own: dict[int, int], granted: int, marks: int) -> int:
         """All reports of one line; returns what is left of the grant."""
         books, charge = self.books, self.charge
-        packed = ops.blob(line.ladder) or ops.blob(ask.ladder)
-        ladder = unpack_ladder(packed) if packed else None
-        factor, quota = charge.overrun_factor, ask.maximum or ask.default
-        bound = min(max(factor * granted, quota) if granted else factor * quota, EXACT_MAX)
-        if charge.phase == Phase.RECORD:
-            bound = EXACT_MAX
-        if ladder is None or ask.set_aside:
-            bound = 0
+        ladder = unpack_ladder(packed) if (packed := self.price_of(ask, line, 0).ladder) else None
+        bound = 0 if ladder is None or ask.set_aside else self.bound(ask, granted)
         measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
         ms = ms_per_unit(line.unit)
         for report in ask.reports:
@@ -267,33 +294,50 @@ class Decision:
                 mark |= Flag.OVERRUN
             if ask.free:
                 mark |= Flag.FREE
-            cost, counters, at_ms = 0, list[ops.Feed](), report.at_ms
-            if ladder is not None:
-                if not ms:
-                    at_ms = self.priced_at(line, ladder, report, reported, own)
-                counters = books.standing(ladder, at_ms - reported * ms)
-                cost, _, charged = books.settle(
-                    line, ladder, reported, granted, own, at_ms, self.since_ms[id(line)], len(books.usages)
+            at_ms = report.at_ms
+            if ladder is not None and not ms:
+                at_ms = self.priced_at(line, ladder, report, reported, own)
+            from_ms = at_ms - reported * ms
+            price, left = self.price_of(ask, line, from_ms), reported
+            packed, before, going = price.ladder, price.ladder, True
+            while going:  # piece by piece, each as if it had been reported by itself
+                part, cost, charged, counters = left, 0, 0, list[ops.Feed]()
+                if ms and left:
+                    packed, until_ms = price.at(from_ms)
+                    if packed != before and books.leave_tier(line, own, granted, from_ms):
+                        granted = 0
+                    part = before_change(books, unpack_ladder(packed), line, left, from_ms, until_ms, ms)
+                    books.cuts += part < left
+                    if books.cuts > ops.CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
+                        part = 0
+                if ladder is not None:
+                    by, since_ms = unpack_ladder(packed), self.since_ms[id(line)]
+                    counters, end_ms = books.standing(by, from_ms), from_ms + part * ms
+                    cost, _, charged = books.settle(line, by, part, granted, own, end_ms, since_ms, len(books.usages))
+                    granted, from_ms, before = max(granted - part, 0), from_ms + charged * ms, packed
+                left -= charged
+                going = 0 < part == charged and left > 0
+                if left and not going:  # it is set aside
+                    suspense, why = (
+                        suspense + left,
+                        why or (Suspense.TOO_LARGE if charged < part else Suspense.NO_PRICE),
+                    )
+                if why and not going:
+                    mark |= Flag.SUSPENSE
+                self.moved = self.moved or charged > 0 or (why != Suspense.NONE and not going)
+                self.outcomes[index].cost += cost
+                self.cost = min(self.cost + cost, EXACT_MAX)
+                self.last_usage[index] = self.usage(
+                    ask,
+                    unit,
+                    packed,
+                    used=charged,
+                    suspense=0 if going else suspense,
+                    set_aside=Suspense.NONE if going else why,
+                    total=line.total,
+                    cost=cost,
+                    flags=mark,
+                    at_ms=from_ms if ms else at_ms,
+                    counters=counters,
                 )
-                granted = max(granted - reported, 0)
-                if charged < reported:
-                    suspense, reported, why = suspense + reported - charged, charged, why or Suspense.TOO_LARGE
-            if why:
-                mark |= Flag.SUSPENSE
-            self.moved = self.moved or reported > 0 or why != Suspense.NONE
-            self.outcomes[index].cost += cost
-            self.cost = min(self.cost + cost, EXACT_MAX)
-            self.last_usage[index] = self.usage(
-                ask,
-                unit,
-                packed,
-                used=reported,
-                suspense=suspense,
-                total=line.total,
-                cost=cost,
-                flags=mark,
-                at_ms=at_ms,
-                counters=counters,
-                set_aside=why,
-            )
         return granted

@@ -6,17 +6,31 @@ import copy
 from collections.abc import Sequence
 
 from balances import ops
-from balances.books import ms_per_unit
 from balances.decision import Decision, asked_ladder, fresh_line, line_outcome, wanted
-from balances.ops import Action, Ask, Flag, Result, Suspense
+from balances.ops import Action, Ask, Flag, Line, Result, Suspense
+from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse
-from tariffs.climb import climb
+from balances.spans import Price, before_change, climb_on, ms_per_unit
 from tariffs.ladder import COUNT_UNITS
 from tariffs.units import EXACT_MAX, Kind, share
 
 
+def asked_price(ask: Ask) -> Price:
+    return Price(ops.blob(ask.ladder), ask.until_ms, ask.later)
+
+
 class Events(Decision):
     """The lines of one event being decided."""
+
+    def event_longer(self) -> int:
+        """From when on use by time has no price yet; 0: all of it has."""
+        at_ms = self.charge.event_ms
+        for ask in self.charge.asks:
+            if ask.unit == Kind.SECONDS and ops.blob(ask.ladder):
+                missing_ms = asked_price(ask).unknown_from(at_ms, at_ms + wanted(ask, event=True) * 1_000)
+                if missing_ms:
+                    return missing_ms
+        return 0
 
     def debit(self, asks: Sequence[Ask], paid: ops.Once) -> None:
         """Of two parts that are charged side by side both are paid, or neither is."""
@@ -33,30 +47,31 @@ class Events(Decision):
         for ask in asks:
             want, ladder = wanted(ask, event=True), asked_ladder(ask)
             if ladder is not None:
-                line, values = fresh_line(ask, 0), self.books.counters(ladder, with_held=True, at_ms=event_ms)
-                ms = ms_per_unit(ask.unit)
-                units = climb(ladder, line, want, values, purse, at_ms=event_ms, ms_per_unit=ms, grant=True).units
+                line, price = fresh_line(ask, 0), asked_price(ask)
+                units = climb_on(self.books, price, line, want, purse, at_ms=event_ms, unit=ask.unit, grant=True).units
                 if units == 0 or (ask.whole and units < want):
                     return False
         return True
 
     def _debit_one(self, ask: Ask, why: int, paid: ops.Once) -> None:
         books, line = self.books, fresh_line(ask, self.books.now_ms)
-        event_ms, ms = self.charge.event_ms, ms_per_unit(ask.unit)
-        want, units, suspense, cost = wanted(ask, event=True), 0, 0, 0
+        event_ms = self.charge.event_ms
+        want, units, cost = wanted(ask, event=True), 0, 0
         ladder, packed = asked_ladder(ask), ops.blob(ask.ladder)
-        counters = books.standing(ladder, event_ms)
+        price, marks = asked_price(ask), self.flags | (Flag.FREE if ask.free else 0)
+        paid.terms = paid.terms or (ladder.terms if ladder else "")
         if why == Result.OK and want == 0:  # costs nothing, and is on record (charging.md section 9)
             self.moved = True
         elif why == Result.OK and ladder is not None:
-            units = climb(
-                ladder,
+            purse = books.purse(Mode.OPEN, {})
+            units = climb_on(
+                books,
+                price,
                 copy.copy(line),
                 books.countable(ladder, want),
-                books.counters(ladder, with_held=True, at_ms=event_ms),
-                purse := books.purse(Mode.OPEN, {}),
+                purse,
                 at_ms=event_ms,
-                ms_per_unit=ms,
+                unit=ask.unit,
                 grant=True,
                 most=books.payable(line),
             ).units
@@ -65,42 +80,60 @@ class Events(Decision):
             else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
                 books.hold(line, purse.takes(), units, packed, event_ms, books.now_ms)
                 own, _ = books.take_up(line)
-                granted = units
-                cost, takes, units = books.settle(
-                    line, ladder, units, units, own, event_ms + units * ms, books.now_ms, len(books.usages)
-                )
-                suspense = granted - units
-                books.put_back(line, own, 0, event_ms)
-                paid.takes += [
-                    ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
-                ]
-                for count in ladder.counts:
-                    raised = units if count.what == COUNT_UNITS else cost
-                    if raised and (counter := books.counter(count.key)):
-                        paid.feeds.append(ops.Feed(count.key, raised, count.what, counter.until_ms))
+                cost = self._settle(ask, line, price, units, own, marks, paid)
+                units = line.total
                 self.moved = True
-        paid.terms = paid.terms or (ladder.terms if ladder else "")
-        marks = self.flags | (Flag.FREE if ask.free else 0) | (Flag.SUSPENSE if suspense else 0)
-        self.usage(
-            ask,
-            ask.unit,
-            packed,
-            used=units,
-            suspense=suspense,
-            total=units,
-            cost=cost,
-            granted=units,
-            result=why,
-            flags=marks,
-            counters=counters,
-            set_aside=Suspense.TOO_LARGE if suspense else Suspense.NONE,
-        )
+        if not line.total:
+            counters = books.standing(ladder, event_ms)
+            self.usage(ask, ask.unit, packed, result=why, flags=marks, counters=counters)
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
         self.cost = min(self.cost + cost, EXACT_MAX)
         self.debited += cost
         if not ask.part:  # what is charged beside a line goes back with it
             paid.units = min(paid.units + units, EXACT_MAX)
         paid.cost += cost
+
+    def _settle(
+        self, ask: Ask, line: Line, price: Price, units: int, own: dict[int, int], marks: int, paid: ops.Once
+    ) -> int:
+        """All that was granted, piece by piece; returns the money."""
+        books, ms, at_ms, packed = self.books, ms_per_unit(ask.unit), self.charge.event_ms, price.ladder
+        granted, cost, suspense = units, 0, 0
+        while line.total + suspense < units:
+            before, until_ms, left = packed, 0, units - line.total
+            if ms:
+                packed, until_ms = price.at(at_ms)
+            if packed != before and books.leave_tier(line, own, left, at_ms):
+                granted = 0
+            ladder = unpack_ladder(packed)
+            part = before_change(books, ladder, line, left, at_ms, until_ms, ms) if ms else left
+            counters, end_ms = books.standing(ladder, at_ms), at_ms + part * ms
+            money, takes, charged = books.settle(
+                line, ladder, part, min(granted, part), own, end_ms, books.now_ms, len(books.usages)
+            )
+            at_ms, granted, cost = at_ms + charged * ms, max(granted - part, 0), cost + money
+            suspense = left - charged if charged < part else 0
+            self.usage(
+                ask,
+                ask.unit,
+                packed,
+                used=charged,
+                suspense=suspense,
+                total=line.total,
+                cost=money,
+                granted=charged,
+                flags=marks | (Flag.SUSPENSE if suspense else 0),
+                set_aside=Suspense.TOO_LARGE if suspense else Suspense.NONE,
+                at_ms=at_ms,
+                counters=counters,
+            )
+            paid.takes += [ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes]
+            for count in ladder.counts:
+                raised = charged if count.what == COUNT_UNITS else money
+                if raised and (counter := books.counter(count.key)):
+                    paid.feeds.append(ops.Feed(count.key, raised, count.what, counter.until_ms))
+        books.put_back(line, own, 0, at_ms)
+        return cost
 
     def give_back(self, bucket_id: int, kind: int, amount: int) -> int:
         """To the bucket that paid; to main, or to one of its own for a while, when that one is gone. Returns how much
@@ -182,15 +215,16 @@ class Events(Decision):
         ladder = asked_ladder(ask)
         if ladder is None or ask.asked <= 0:
             return 0
-        done = climb(
-            ladder,
+        done = climb_on(
+            self.books,
+            asked_price(ask),
             fresh_line(ask, 0),
             ask.asked,
-            self.books.counters(ladder, with_held=False, at_ms=self.charge.event_ms),
             self.books.purse(Mode.OPEN, {}),
             at_ms=self.charge.event_ms,
-            ms_per_unit=ms_per_unit(ask.unit),
+            unit=ask.unit,
             grant=False,
+            with_held=False,
             most=EXACT_MAX,
         )
         return done.cost if done.units == ask.asked else 0
@@ -230,15 +264,15 @@ class Events(Decision):
     def _enquire_one(self, ask: Ask, purse: Purse) -> None:
         why, units, cost = ask.refusal, 0, 0
         check = self.charge.action == Action.CHECK
-        if (ladder := asked_ladder(ask)) is not None and why == Result.OK:
-            done = climb(
-                ladder,
+        if asked_ladder(ask) is not None and why == Result.OK:
+            done = climb_on(
+                self.books,
+                asked_price(ask),
                 fresh_line(ask, 0),
                 wanted(ask, event=True),
-                self.books.counters(ladder, with_held=True, at_ms=self.charge.event_ms),
                 purse,
                 at_ms=self.charge.event_ms,
-                ms_per_unit=ms_per_unit(ask.unit),
+                unit=ask.unit,
                 grant=check,
                 most=None if check else EXACT_MAX,
             )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 
 from balances import ops
-from balances.books import Books, ladder_of, ms_per_unit
+from balances.books import Books, ladder_of
 from balances.ops import Ask, Line, LineOutcome, Result, Take
 from balances.packing import unpack_ladder
 from balances.purse import Mode, Purse
-from tariffs.climb import climb
+from balances.spans import Price, climb_on, ms_per_unit
+from tariffs.climb import lapse_ahead
 from tariffs.ladder import tier_of
-from tariffs.units import Kind, share
+from tariffs.units import EXACT_MAX, Kind, share
 
 
 class Asking:
@@ -21,7 +22,7 @@ class Asking:
         self.index, self.ask, self.line, self.want = index, ask, line, want
         self.position = line
         self.ladder = unpack_ladder(ops.blob(ask.ladder))
-        self.priced_by = unpack_ladder(ops.blob(ask.dearest) or ops.blob(ask.ladder))
+        self.priced_by = Price(ops.blob(ask.dearest) or ops.blob(ask.ladder))
         self.got = 0
         self.grade: str | None = None
         """Of what was granted; None before."""
@@ -44,16 +45,18 @@ class Granting:
         """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
         units = self._books.countable(one.ladder, units)
-        climbed = climb(
+        climbed = climb_on(
+            self._books,
             one.priced_by,
             one.position if keep else copy.copy(one.position),
             units,
-            self._books.counters(one.priced_by, with_held=True, at_ms=self._event_ms, line=one.line),
             purse,
             at_ms=self._event_ms + one.got * ms,
-            ms_per_unit=ms,
+            unit=ask.unit,
             grant=keep,
+            of_line=one.line,
             grade=one.grade,
+            most=None if keep else EXACT_MAX,
         )
         if keep and climbed.units:
             one.got += climbed.units
@@ -61,6 +64,7 @@ class Granting:
             due_ms = self._books.now_ms + 2 * ask.validity_ms
             packed = ops.blob(ask.ladder)
             self._books.hold(one.line, purse.takes(), climbed.units, packed, self._event_ms, due_ms)
+            one.line.reach_ms = ask.until_ms if ms else 0
 
     def grant(self, asking: list[Asking]) -> None:
         """The minimum for each asking line, in priority then message order; then a fair part of the rest."""
@@ -69,9 +73,10 @@ class Granting:
         for one in asking:
             ask, line = one.ask, one.line
             if line.unit != ask.unit:
-                line.unit, line.total, line.paid_ahead, line.rest = ask.unit, 0, 0, 0
+                line.unit, line.total, line.paid_ahead, line.rest, line.ahead_ms = ask.unit, 0, 0, 0, 0
             one.position = copy.copy(line)
-            one.grade = line.grade if line.paid_ahead else None
+            lapse_ahead(one.position, self._event_ms)
+            one.grade = line.grade if one.position.paid_ahead else None
             first = min(one.want, ask.minimum) if len(asking) > 1 else one.want
             self._extend(one, first, books.purse(Mode.OPEN, {}), keep=True)
         if len(asking) > 1:
@@ -92,7 +97,11 @@ class Granting:
         """Buckets that could pay this line, of which something is held (charging.md section 5: whom RAR goes to)."""
         books = self._books
         purse = books.purse(Mode.OPEN, {})
-        paying = [bucket for step in one.priced_by.steps for bucket in purse.paying(step.kind, step.scope, Mode.OPEN)]
+        paying = [
+            bucket
+            for step in unpack_ladder(one.priced_by.ladder).steps
+            for bucket in purse.paying(step.kind, step.scope, Mode.OPEN)
+        ]
         for bucket in books.account.buckets:
             short = ops.Short(bucket.id, bucket.kind)
             if bucket.held > 0 and bucket in paying and short not in books.short:
@@ -185,7 +194,7 @@ class Granting:
         if ask.until_ms:
             validity_ms = max(min(validity_ms, ask.until_ms - books.now_ms), 1000)
         if ask.unit == Kind.SECONDS and any(
-            0 < step.until_ms < books.now_ms + validity_ms for step in one.priced_by.steps
+            0 < step.until_ms < books.now_ms + validity_ms for step in unpack_ladder(one.priced_by.ladder).steps
         ):  # held is what it costs from now on: used later, more of it would be of the next band
             validity_ms = min(validity_ms, one.got * 1000)
         for bucket_id in own:
@@ -222,14 +231,15 @@ class Granting:
     def _covered(self, one: Asking, units: int, purse: Purse, grade: str | None) -> int:
         """How many further units of a line the purse covers."""
         ms = ms_per_unit(one.ask.unit)
-        return climb(
+        return climb_on(
+            self._books,
             one.priced_by,
             copy.copy(one.position),
             units,
-            self._books.counters(one.priced_by, with_held=True, at_ms=self._event_ms, line=one.line),
             purse,
             at_ms=self._event_ms + one.got * ms,
-            ms_per_unit=ms,
+            unit=one.ask.unit,
             grant=True,
+            of_line=one.line,
             grade=grade,
         ).units

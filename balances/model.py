@@ -70,6 +70,8 @@ class Model:
 
     def _event(self, books: Books, decision: Events, charge: Charge, context: bytes) -> ops.Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
+            if missing_ms := decision.event_longer():
+                return _longer(missing_ms)
             decision.enquire(charge.asks)
             decision.balance = books.settled()
             decision.result = decision.command_result()
@@ -87,6 +89,8 @@ class Model:
             if contradicts:
                 return self._conflict(decision, charge, context, outcome)
             return ops.Reply("again", outcome, marks=decision.mark)
+        if missing_ms := decision.event_longer():
+            return _longer(missing_ms)
         paid = ops.Once(ops.FORMAT, charge.fingerprint, charge.end_to_end, False, ops.NO_BLOB, takes=[], feeds=[])
         original = None
         if charge.action == Action.REFUND:
@@ -163,6 +167,8 @@ class Model:
         touched = [
             decision.line_for(session, ask) if refused_as is None or has_use(ask) else None for ask in charge.asks
         ]
+        if missing_ms := decision.longer(touched):
+            return _longer(missing_ms)
         owned: dict[int, tuple[dict[int, int], int]] = {}
         opened: Line | None = None
 
@@ -525,6 +531,11 @@ class Model:
         if expiries:
             self._watch_until(keys.due_member(account_id), min(expiries))
         return ops.Reply("ok", ops.blob(opening.account))
+
+
+def _longer(missing_ms: int) -> ops.Reply:
+    """Nothing was written: the use that is reported has to be rated from there on first."""
+    return ops.Reply("longer", b"%d" % missing_ms)
 
 
 def _record(

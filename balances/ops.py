@@ -322,6 +322,10 @@ class Line(msgspec.Struct, array_like=True):
     """Of the last grant."""
     part: int = 0
     """1: what is charged beside the line of the same rating group and service identifier, in another unit."""
+    ahead_ms: int = 0
+    """When `paid_ahead` lapses, used up or not; 0: never."""
+    reach_ms: int = 0
+    """Use by time from then on is not priced by `ladder`; 0: all of it is."""
 
 
 class Answer(msgspec.Struct, array_like=True):
@@ -398,6 +402,18 @@ class Report(msgspec.Struct, array_like=True):
     period: int = Period.BEFORE
 
 
+class Later(msgspec.Struct, array_like=True):
+    """What prices use by time from an instant on."""
+
+    from_ms: int
+    ladder: msgspec.Raw
+    """Packed Ladder; NO_BLOB: nothing of its own, the one before goes on."""
+
+
+CUTS_MAX: Final = 64
+"""Pieces that use by time is cut into in one call. What is left then has no price."""
+
+
 class Ask(msgspec.Struct, array_like=True):
     """One line of a request."""
 
@@ -431,7 +447,7 @@ class Ask(msgspec.Struct, array_like=True):
     whole: bool = False
     """All that is wanted or nothing."""
     until_ms: int = 0
-    """No grant is used beyond this instant; 0: no such instant."""
+    """No grant is used beyond this instant, from which on `ladder` does not price use by time; 0: no such instant."""
     dearest: msgspec.Raw = NO_BLOB
     """A grant that may be used on both sides of `change_ms` holds by this ladder, and the network is told of the change
     (Tariff-Time-Change); NO_BLOB: none may."""
@@ -444,6 +460,10 @@ class Ask(msgspec.Struct, array_like=True):
     TOO_MANY_LINES is no line of the session."""
     flags: int = 0
     """Marks of what it reports (Flag), decided before."""
+    later: list[Later] = []
+    """What prices use by time after the ladder it began with, in order."""
+    known_ms: int = 0
+    """How far `later` knows; use from then on has no price. 0: to the end of what is used."""
 
 
 class Charge(msgspec.Struct, array_like=True):

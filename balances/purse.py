@@ -46,22 +46,28 @@ class Purse:
         self.mode = mode
         self.own = own
         self.used_ms = 0
-        """When what is settled was used."""
+        """When the first unit of the climb is used."""
         self.caps: dict[int, int] | None = None
         self.taken: dict[int, int] = {}
         self._journal: list[tuple[int, int]] = []
+
+    def end_of(self, bucket: ops.Bucket) -> int:
+        """From when on it no longer pays, 0: never. Its validity may begin with its first use."""
+        return self.now_ms + bucket.window_ms if bucket.window_ms else bucket.until_ms
+
+    def _is_valid(self, bucket: ops.Bucket, mode: Mode) -> bool:
+        """What was held pays use of before the expiry, however late it is reported; use that is to come is paid by what
+        is valid then."""
+        at_ms = max(self.used_ms, self.now_ms)
+        if mode == Mode.OWN:
+            return not 0 < self.end_of(bucket) <= self.used_ms
+        return bucket.from_ms <= at_ms and not 0 < self.end_of(bucket) <= at_ms
 
     def paying(self, kind: int, scope: str, mode: Mode) -> list[ops.Bucket]:
         return [
             bucket
             for bucket in self.account.buckets
-            if bucket.kind == kind
-            and (not bucket.scope or scope in bucket.scope)
-            and (
-                not 0 < bucket.until_ms <= self.used_ms
-                if mode == Mode.OWN  # what was held pays use of before the expiry, however late it is reported
-                else bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
-            )
+            if bucket.kind == kind and (not bucket.scope or scope in bucket.scope) and self._is_valid(bucket, mode)
         ]
 
     def free_of(self, bucket: ops.Bucket, mode: Mode) -> int:

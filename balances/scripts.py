@@ -30,7 +30,7 @@ SPECS: Final = {
     "charge": Spec(
         "account sessions due ledger once renumbered original",
         "epoch charge context",
-        "ok again absent stale facts fenced full elsewhere other",
+        "ok again absent stale facts longer fenced full elsewhere other",
     ),
     "post": Spec("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "aside": Spec("ledger", "epoch record context", "ok fenced full"),
@@ -49,7 +49,7 @@ class Script(msgspec.Struct, frozen=True):
 
 PLAIN: Final = (
     *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "ASIDE_WAITING_MAX", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
-    *("SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "WHOLE"),
+    *("CUTS_MAX", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "WHOLE"),
 )
 """Numbers of ops.py that scripts name as they are."""
 

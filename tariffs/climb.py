@@ -34,6 +34,8 @@ class Position(Protocol):
     """Sum of the blocks that money paid, before `least`..."""
     charged: int
     """... and what was due for it, without the fee."""
+    ahead_ms: int
+    """When what is paid ahead lapses; 0: never."""
 
 
 class Purse(Protocol):
@@ -83,6 +85,12 @@ class Rung(NamedTuple):
 ANYBODY: Final = (None,)
 
 
+def lapse_ahead(line: Position, at_ms: int) -> None:
+    """What was paid ahead of a block that ends with its period is nothing any more from then on."""
+    if 0 < line.ahead_ms <= at_ms:
+        line.paid_ahead = line.ahead_ms = 0
+
+
 def climb(
     ladder: Ladder,
     line: Position,
@@ -122,8 +130,8 @@ def climb(
     rest, same = line.rest, (line.rest_price, line.rest_per, line.rest_rounding)  # of the run of equal price
     spent, charged, fee_paid = line.spent, line.charged, line.fee_paid
     open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
-    safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)  # where no block was open
-    slack = ladder.slack if grant else 0
+    ahead_ms, slack = line.ahead_ms, ladder.slack if grant else 0
+    safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)  # where no block was open
     payable = (ENDLESS if grant else EXACT_MAX) if most is None else most
 
     for number, step in enumerate(ladder.steps):
@@ -206,10 +214,10 @@ def climb(
             if trace is not None and blocks:
                 trace.append(Rung(number, covered, blocks, amount, taken))
             at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
-            if covered and grade is None:
-                grade = step.grade
+            if covered:
+                grade, ahead_ms = step.grade if grade is None else grade, step.ends_ms
             if open_units == 0:
-                safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade)
+                safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)
             if need == 0 or full:
                 ended = True
                 break
@@ -228,11 +236,11 @@ def climb(
     if at < units and not grant and most is None:
         raise TooLarge
     if grant and open_units:
-        mark, at, cost, rest, same, spent, charged, fee_paid, grade = safe
+        mark, at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms = safe
         purse.undo(mark)
     if at > ahead:
         line.fee_paid = fee_paid
-    line.rest, line.spent, line.charged = rest, spent, charged
+    line.rest, line.spent, line.charged, line.ahead_ms = rest, spent, charged, ahead_ms
     line.rest_price, line.rest_per, line.rest_rounding = same
     line.total, line.paid_ahead = start + min(units, at), max(at - units, 0)
     return Climbed(min(units, at), cost, grade)

@@ -5,7 +5,7 @@ Pure: from the same tariff, facts and instant it says the same years later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -17,14 +17,14 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.destinations import Entry
 from tariffs.draft import Draft
 from tariffs.inputs import Inputs
-from tariffs.ladder import Ladder
+from tariffs.ladder import COUNT_UNITS
 from tariffs.making import Making
 from tariffs.match import Condition
 from tariffs.notation import Column, Price, Quantity
-from tariffs.price import traced
+from tariffs.price import Start, traced
 from tariffs.rating import in_force, rate
 from tariffs.row import Row
-from tariffs.tariff import Chain, Rated, Tariff
+from tariffs.tariff import Chain, Later, Rated, Tariff
 from tariffs.terms import Exchange, Terms
 from tariffs.units import Kind
 
@@ -297,10 +297,28 @@ def _wanted(value: Any) -> str:
     return "none" if value in (None, "") else str(value)
 
 
-def used(ladder: Ladder, unit: Kind, units: int, counters: Mapping[str, int], at_ms: int) -> tuple[int, list[str]]:
-    """What a fresh line costs if money pays it all, and how that is climbed.
+def used(rated: Rated, unit: Kind, units: int, at_ms: int) -> tuple[int, list[str]]:
+    """What a fresh line costs if money pays it all and nothing was counted before, and how that is climbed.
+    ValueError where part of it has no price.
 
+    rated:  over all its time (`rating.rate` with `spans`)
     at_ms:  instant of the first unit
     """
-    cost, trace = traced(ladder, units, counters, at_ms=at_ms, ms_per_unit=1_000 if unit == Kind.SECONDS else 0)
-    return cost, wording.rungs(ladder, unit, trace)
+    ms = 1_000 if unit == Kind.SECONDS else 0
+    end_ms, line, counters = at_ms + units * ms, Start(), dict[str, int]()
+    told: list[str] = []
+    later = [Later(at_ms, rated), *(rated.later if ms else ())]
+    if rated.known_ms and ms:
+        raise ValueError("it is longer than can be rated at once")
+    cost, ends = 0, [one.from_ms for one in later[1:]]
+    for one, until_ms in zip(later, [*ends, end_ms], strict=True):
+        part = min(-(-(until_ms - at_ms) // ms) if ms else units, units - line.total)
+        ladder = one.rated.ladder
+        if ladder is None or one.rated.unit not in (None, unit):
+            raise ValueError(f"a part of it is not sold: {one.rated.why}")
+        paid, trace = traced(ladder, part, counters, at_ms=at_ms, ms_per_unit=ms, line=line)
+        for count in ladder.counts:
+            counters[count.key] = counters.get(count.key, 0) + (part if count.what == COUNT_UNITS else paid)
+        told += wording.rungs(ladder, unit, trace)
+        cost, at_ms = cost + paid, at_ms + part * ms
+    return cost, told

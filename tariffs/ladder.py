@@ -50,6 +50,8 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     """Each block is paid by one bucket; else by several, in their order."""
     dues: int = 0
     """Which of the ladder's `dues`, counted from 1, hold for a line here; 0: none."""
+    ends_ms: int = 0
+    """What is paid ahead of a block here lapses then, used up or not (0: never)."""
 
 
 class Dues(msgspec.Struct, array_like=True, frozen=True):

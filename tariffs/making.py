@@ -32,14 +32,8 @@ def find(
     inputs: Inputs,
     at_ms: int = 0,
     exchange: Exchange | None = None,
-    to_ms: int = 0,
 ) -> Rated | None:
-    """The price of a line from an instant on; None where no row matches, then or later in its time.
-
-    to_ms:  until when use by time is priced, where that is longer than a grant is used
-    """
-    if to_ms and tariff.since_ms(inputs, to_ms) > at_ms:  # rare, and each time another
-        return make(tariff, tariff.view.facts(inputs, rating_group, service_id), inputs, at_ms, exchange, to_ms)
+    """The price of a line from an instant on; None where no row matches, then or later in its time."""
     look = tariff.look
     since_ms = tariff.since_ms(inputs, at_ms) if tariff.moves else 0
     key = (inputs.service, rating_group, service_id, since_ms, exchange, look(inputs) if look else None)

@@ -45,6 +45,7 @@ class Start(msgspec.Struct):
     fee_paid: bool = False
     spent: int = 0
     charged: int = 0
+    ahead_ms: int = 0
 
 
 def price_of(
@@ -57,12 +58,26 @@ def price_of(
 
 
 def traced(
-    ladder: Ladder, units: int, counters: Mapping[str, int], *, at_ms: int, ms_per_unit: int
+    ladder: Ladder,
+    units: int,
+    counters: Mapping[str, int],
+    *,
+    at_ms: int,
+    ms_per_unit: int,
+    line: Start | None = None,
 ) -> tuple[int, list[Rung]]:
-    """As `price_of`, with the rungs."""
+    """As `price_of`, with the rungs; from where `line` stands, which is moved."""
     trace: list[Rung] = []
     climbed = climb(
-        ladder, Start(), units, counters, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False, trace=trace
+        ladder,
+        line or Start(),
+        units,
+        counters,
+        _Open(0),
+        at_ms=at_ms,
+        ms_per_unit=ms_per_unit,
+        grant=False,
+        trace=trace,
     )
     return climbed.cost, trace
 

@@ -14,13 +14,19 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
 from tariffs.making import find, sooner
-from tariffs.tariff import Rated, Tariff
+from tariffs.tariff import Later, Rated, Tariff
 from tariffs.units import Kind
 
 Quote = list[Rated]
 """One for each line, in their order."""
 
 UNASSIGNED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no tariff of the subscriber is in force")
+BY_TIME: Final = (Kind.SECONDS, None)
+"""Units of lines that may count time."""
+
+PIECES_MAX: Final = 64
+"""Of use by time: more of it is not rated at once."""
+
 UNMATCHED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no row of the subscriber's tariffs matches")
 
 
@@ -31,33 +37,96 @@ def rate(
     lines: Iterable[tuple[int | None, int | None]],
     inputs: Inputs,
     at_ms: int,
-    since_ms: Sequence[int] = (),
+    spans: Sequence[tuple[int, int]] = (),
 ) -> Quote:
     """The first assignment in force whose tariff has a row for a line prices it.
 
-    lines:     (rating group, service identifier) of each
-    at_ms:     instant of the event, by which assignments and versions are chosen
-    since_ms:  of each line where its use by time began, if it may have no ladder of its own and no grant follows
+    lines:   (rating group, service identifier) of each
+    at_ms:   instant of the event, by which assignments and versions are chosen
+    spans:   of each line when its use by time begins and ends, if that is known and no grant follows: it is priced from
+             there, by what is in force at each instant
     """
+    quote = _at(catalog, assignments, currency, lines, inputs, at_ms)
+    for place, (line, span) in enumerate(zip(lines, spans, strict=True) if spans else ()):
+        quote[place] = _over(catalog, assignments, currency, line, inputs, at_ms, quote[place], *span)
+    return quote
+
+
+def _at(
+    catalog: Catalog,
+    assignments: Sequence[Assignment],
+    currency: str,
+    lines: Iterable[tuple[int | None, int | None]],
+    inputs: Inputs,
+    at_ms: int,
+) -> Quote:
     chain, next_ms = in_force(catalog, assignments, at_ms)
     if not chain:
-        return [UNASSIGNED for _ in lines]
+        return [_cut(UNASSIGNED, next_ms) if next_ms else UNASSIGNED for _ in lines]
     quote = []
-    for place, line in enumerate(lines):
+    for line in lines:
         rated = _line(catalog, chain, currency, line, inputs, at_ms)
-        if since_ms and since_ms[place] < at_ms:
-            rated = since_it_began(rated, _line(catalog, chain, currency, line, inputs, since_ms[place], at_ms))
         quote.append(_cut(rated, next_ms) if next_ms else rated)
     return quote
 
 
-def since_it_began(now: Rated, began: Rated) -> Rated:
-    """What counts time is priced from where its use began, other units as of now."""
-    if now.unit == Kind.SECONDS:
-        return began
-    if now.beside is not None and now.beside.unit == Kind.SECONDS:
-        return msgspec.structs.replace(now, beside=began.beside)
-    return now
+def _over(
+    catalog: Catalog,
+    assignments: Sequence[Assignment],
+    currency: str,
+    line: tuple[int | None, int | None],
+    inputs: Inputs,
+    at_ms: int,
+    now: Rated,
+    from_ms: int,
+    to_ms: int,
+) -> Rated:
+    """As rated now, but what counts time from when its use began on, and to its end."""
+    first = now.unit in BY_TIME
+    counted = now if first else now.beside
+    if counted is None or counted.unit not in BY_TIME or from_ms >= to_ms:
+        return now
+    if from_ms == at_ms and not 0 < now.cut_ms < to_ms:
+        return now
+    (began,) = _at(catalog, assignments, currency, [line], inputs, from_ms)
+    part = began if first else began.beside
+    if part is None or part.unit not in BY_TIME:
+        return now
+    if 0 < began.cut_ms < to_ms:
+        later, known_ms = goes_on(catalog, assignments, currency, line, inputs, began.cut_ms, to_ms)
+        part = msgspec.structs.replace(part, cut_ms=began.cut_ms, later=later, known_ms=known_ms)
+    return part if first else msgspec.structs.replace(now, beside=part)
+
+
+def goes_on(
+    catalog: Catalog,
+    assignments: Sequence[Assignment],
+    currency: str,
+    line: tuple[int | None, int | None],
+    inputs: Inputs,
+    from_ms: int,
+    to_ms: int,
+) -> tuple[tuple[Later, ...], int]:
+    """What prices use by time between two instants, each piece until the next one's begin: no ladder knows more than
+    some bands, nor what comes after the end of a counter's period or of a version. And how far that reaches, 0: to the
+    end."""
+    pieces: list[Later] = []
+    while from_ms < to_ms and len(pieces) < PIECES_MAX:
+        (rated,) = _at(catalog, assignments, currency, [line], inputs, from_ms)
+        pieces.append(Later(from_ms, rated))
+        if rated.cut_ms <= from_ms:
+            return tuple(pieces), 0
+        from_ms = rated.cut_ms
+    return tuple(pieces), from_ms if from_ms < to_ms else 0
+
+
+def going_on(rated: Rated, more: tuple[tuple[Later, ...], int]) -> Rated:
+    """With what prices use by time that goes on, whatever prices the line now."""
+    later, known_ms = more
+    beside = rated.beside
+    if beside is not None:
+        beside = msgspec.structs.replace(beside, later=later, known_ms=known_ms)
+    return msgspec.structs.replace(rated, later=later, known_ms=known_ms, beside=beside)
 
 
 def in_force(catalog: Catalog, assignments: Sequence[Assignment], at_ms: int) -> tuple[list[Tariff], int]:
@@ -89,7 +158,6 @@ def _line(
     line: tuple[int | None, int | None],
     inputs: Inputs,
     at_ms: int,
-    to_ms: int = 0,
 ) -> Rated:
     ahead_ms = 0  # from when on a tariff in front of the one that prices now will
     for tariff in chain:
@@ -97,7 +165,7 @@ def _line(
         if tariff.currency != currency:
             exchange = catalog.exchanges.at(*pair, at_ms)
             another_ms = catalog.exchanges.another_ms(*pair, at_ms)
-        rated = find(tariff, line[0], line[1], inputs, at_ms, exchange, to_ms)
+        rated = find(tariff, line[0], line[1], inputs, at_ms, exchange)
         if rated is None:
             continue
         if rated.verdict is Verdict.NOT_YET:
@@ -107,7 +175,7 @@ def _line(
         else:
             until_ms = sooner(ahead_ms, another_ms)
             return _cut(rated, until_ms) if until_ms else rated
-    return UNMATCHED
+    return _cut(UNMATCHED, ahead_ms) if ahead_ms else UNMATCHED
 
 
 def _no_exchange(of: str, into: str) -> Rated:

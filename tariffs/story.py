@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from tariffs.climb import Rung, climb
+from tariffs.climb import Rung, climb, lapse_ahead
 from tariffs.ladder import Ladder
 from tariffs.price import Start
 from tariffs.units import EXACT_MAX, Kind, TooLarge
@@ -66,10 +66,13 @@ class _Paid:
 
 def tell(pieces: Iterable[Recorded]) -> list[Told]:
     """Of all pieces of a line, in the order they were charged in."""
-    position, told = Start(), []
+    position, told, since_ms = Start(), [], 0
     for piece in pieces:
         if position.total != piece.total - piece.used:  # another session of the same name, or one half forgotten
             position = Start(total=piece.total - piece.used)
+        # Volume: some time since the report before.
+        lapse_ahead(position, piece.at_ms - piece.used * 1_000 if piece.unit == Kind.SECONDS else since_ms)
+        since_ms = piece.at_ms
         told.append(_one(piece, position))
     return told
 

@@ -51,6 +51,17 @@ class Rated(msgspec.Struct, frozen=True, kw_only=True):
     """See element_grant.py."""
     beside: Rated | None = None
     """What is charged besides, in another unit."""
+    later: tuple[Later, ...] = ()
+    """What prices use by time from `cut_ms` on, where it lasts longer."""
+    known_ms: int = 0
+    """How far `later` knows; 0: to the end of the use."""
+
+
+class Later(NamedTuple):
+    """What prices use by time from an instant on."""
+
+    from_ms: int
+    rated: Rated
 
 
 class Guarded(NamedTuple):

@@ -1,8 +1,9 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account sessions due ledger once renumbered original
 -- ARGV  epoch charge context
--- EXIT  ok again absent stale facts fenced full elsewhere other
+-- EXIT  ok again absent stale facts longer fenced full elsewhere other
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
+-- `longer`: use by time has no price from the instant on that is the outcome.
 -- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
 -- @use lib/granting
 -- @use lib/refund
@@ -94,7 +95,7 @@ end
 
 local function fresh(ask)
   return { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], 0, 0, 0, 0, 0, 0, false, 0, 0, {}, '', 0, false,
-    now_ms, 0, 0, 0, '', ask[ASK.part] }
+    now_ms, 0, 0, 0, '', ask[ASK.part], 0, 0 }
 end
 
 local function line_outcome(ask, unit, why, granted, cost, debited, marks)
@@ -139,8 +140,8 @@ if phase == PHASE.EVENT then
     for _, ask in ipairs({ main, other }) do
       local want, ladder = wanted(ask), ladder_of(ask[ASK.ladder])
       if ladder then
-        local units = climb(ladder, fresh(ask), want, counter_values(account, ladder, true, event_ms), event_ms,
-          ms_per_unit(ask[ASK.unit]), true)
+        local units = climb_on(account, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh(ask), want, true, nil,
+          event_ms, ms_per_unit(ask[ASK.unit]), true)
         if units == 0 or (ask[ASK.whole] and units < want) then return false end
       end
     end
@@ -149,43 +150,55 @@ if phase == PHASE.EVENT then
 
   local function debit_event(ask, why)
     local line, event_ms = fresh(ask), charge[CHARGE.event_ms]
-    local want, units, suspense, cost, takes = wanted(ask), 0, 0, 0, {}
-    local ladder = ladder_of(ask[ASK.ladder])
-    local counters = standing(ladder, event_ms)
+    local want, units, cost, takes, ms = wanted(ask), 0, 0, {}, ms_per_unit(ask[ASK.unit])
+    local packed, reach_ms, later = ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later]
+    local ladder = ladder_of(packed)
+    local terms = ladder and ladder[LADDER.terms] or ''
+    local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
     local feeds = {}
     if why == RESULT.OK and want == 0 then moved = true -- costs nothing, and is on record (charging.md section 9)
     elseif why == RESULT.OK and ladder then
       purse_open(OPEN, {})
-      units = climb(ladder, position_of(line), countable(account, ladder, want),
-        counter_values(account, ladder, true, event_ms), event_ms, ms_per_unit(ask[ASK.unit]), true, nil,
-        payable(account, line))
+      units = climb_on(account, packed, reach_ms, later, position_of(line), countable(account, ladder, want), true, nil,
+        event_ms, ms, true, nil, payable(account, line))
       if units == 0 or (ask[ASK.whole] and units < want) then
         why, units = RESULT.CREDIT_LIMIT, 0
       else -- granted and settled at once: on a tier it costs what comes next, whatever others hold
-        hold(account, line, purse_takes(), units, ladder, ask[ASK.ladder], event_ms, now_ms)
+        hold(account, line, purse_takes(), units, ladder, packed, event_ms, now_ms)
         local own = take_up(account, line)
-        local granted = units
-        cost, takes, units = settle(account, entries, line, ladder, units, units, own,
-          event_ms + units * ms_per_unit(ask[ASK.unit]), now_ms, 'usage', #usages)
-        suspense = granted - units
-        put_back(account, line, own, 0, event_ms)
-        for _, count in ipairs(ladder[LADDER.counts]) do
-          local raised, counter = count[COUNT.what] == 0 and units or cost, counter_of(account, count[COUNT.key])
-          if raised > 0 and counter then
-            feeds[#feeds + 1] = { count[COUNT.key], raised, count[COUNT.what], counter[COUNTER.until_ms] }
+        local from_ms, granted, suspense = event_ms, units, 0
+        while line[LINE.total] + suspense < units do -- bounded: climb_on went the same way
+          local until_ms, before, left = 0, packed, units - line[LINE.total]
+          if ms > 0 then packed, until_ms = price_at(packed, reach_ms, later, from_ms) end
+          if packed ~= before and leave_tier(account, line, own, left, from_ms) then granted = 0 end
+          ladder = ladder_of(packed)
+          local part = ms > 0 and before_change(account, ladder, line, left, from_ms, until_ms, ms) or left
+          local counters = standing(ladder, from_ms)
+          local paid, taken, charged = settle(account, entries, line, ladder, part, min(granted, part), own,
+            from_ms + part * ms, now_ms, 'usage', #usages)
+          from_ms, granted, cost = from_ms + charged * ms, max(granted - part, 0), cost + paid
+          if charged < part then suspense = left - charged end
+          usage(ask, ask[ASK.unit], charged, suspense, line[LINE.total], paid, charged, why,
+            suspense > 0 and bit.bor(marks, FLAG.SUSPENSE) or marks, from_ms, packed, counters)
+          if suspense > 0 then usages[#usages][USAGE.set_aside] = SUSPENSE.TOO_LARGE end
+          for _, take in ipairs(taken) do takes[#takes + 1] = take end
+          for _, count in ipairs(ladder[LADDER.counts]) do
+            local raised, counter = count[COUNT.what] == 0 and charged or paid, counter_of(account, count[COUNT.key])
+            if raised > 0 and counter then
+              feeds[#feeds + 1] = { count[COUNT.key], raised, count[COUNT.what], counter[COUNTER.until_ms] }
+            end
           end
         end
+        put_back(account, line, own, 0, from_ms)
         moved = true
       end
     end
-    local marks = ask[ASK.free] and bit.bor(flags, FLAG.FREE) or flags
-    if suspense > 0 then marks = bit.bor(marks, FLAG.SUSPENSE) end
-    usage(ask, ask[ASK.unit], units, suspense, units, cost, units, why, marks, event_ms, ask[ASK.ladder] ~= '' and ask[ASK.ladder],
-      counters)
-    if suspense > 0 then usages[#usages][USAGE.set_aside] = SUSPENSE.TOO_LARGE end
+    if line[LINE.total] == 0 then
+      usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, why, marks, event_ms, packed ~= '' and packed, standing(ladder, event_ms))
+    end
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, marks)
     cost_all, debited_all = cost_all + cost, debited_all + cost
-    return units, cost, takes, feeds, ladder and ladder[LADDER.terms] or ''
+    return units, cost, takes, feeds, terms
   end
 
   local refund_until_ms = 0
@@ -201,9 +214,8 @@ if phase == PHASE.EVENT then
         worth = 0
         if ladder and asked > 0 then
           purse_open(OPEN, {})
-          local priced, cost = climb(ladder, fresh(ask), asked,
-            counter_values(account, ladder, false, charge[CHARGE.event_ms]), charge[CHARGE.event_ms],
-            ms_per_unit(ask[ASK.unit]), false)
+          local priced, cost = climb_on(account, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh(ask), asked,
+            false, nil, charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false)
           worth = priced == asked and cost or 0
         end
       end
@@ -254,8 +266,8 @@ if phase == PHASE.EVENT then
     local check = charge[CHARGE.action] == ACTION.CHECK
     if ask[ASK.refusal] ~= RESULT.OK then why = ask[ASK.refusal] end
     if ladder and why == RESULT.OK then
-      units, cost = climb(ladder, fresh(ask), wanted(ask), counter_values(account, ladder, true, charge[CHARGE.event_ms]),
-        charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check)
+      units, cost = climb_on(account, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh(ask), wanted(ask), true,
+        nil, charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), check)
       local covered = units >= wanted(ask)
       enough = enough and covered
       if not covered and not check then why, units, cost = RESULT.TOO_MUCH, 0, 0 end -- a price beyond 2^53
@@ -265,8 +277,21 @@ if phase == PHASE.EVENT then
     cost_all = min(cost_all + cost, EXACT_MAX)
   end
 
+  local function event_longer() -- see `longer` below
+    local event_ms = charge[CHARGE.event_ms]
+    for _, ask in ipairs(asks) do
+      if ask[ASK.unit] == KIND.SECONDS and ask[ASK.ladder] ~= '' then
+        local to_ms = event_ms + wanted(ask) * ms_per_unit(ask[ASK.unit])
+        local missing_ms = unknown_from(ask[ASK.until_ms], ask[ASK.later], event_ms, to_ms)
+        if missing_ms > 0 then return string.format('%d', missing_ms) end
+      end
+    end
+  end
+
   local action = charge[CHARGE.action]
   if action == ACTION.CHECK or action == ACTION.PRICE then
+    local missing = event_longer()
+    if missing then return { 'longer', missing, 0, 0, 0 } end
     purse_open(OPEN, {})
     for _, ask in ipairs(asks) do enquire(ask) end
     balance = settled(account, now_ms)
@@ -289,6 +314,8 @@ if phase == PHASE.EVENT then
   flags = bit.bor(flags, mark)
   if contradicts then return record_conflict(answered) end
   if answered then return { 'again', answered, 0, 0, 0, mark } end
+  local missing = event_longer()
+  if missing then return { 'longer', missing, 0, 0, 0 } end
   local paid_units, paid_cost, paid_takes, paid_feeds, paid_terms = 0, 0, {}, {}, ''
   local paid
   if action == ACTION.REFUND then
@@ -494,8 +521,10 @@ local function priced_at(line, ladder, report, used, own)
   local function cost_at(instant_ms)
     purse_open(OWN, own)
     purse.used_ms = min(since[line], instant_ms)
-    local covered, cost = climb(ladder, position_of(line), used, counter_values(account, ladder, false, instant_ms),
-      instant_ms, 0, false)
+    local position = position_of(line)
+    lapse_ahead(position, purse.used_ms)
+    local covered, cost = climb(ladder, position, used, counter_values(account, ladder, false, instant_ms), instant_ms, 0,
+      false)
     return covered == used and cost or EXACT_MAX
   end
   return cost_at(before_ms) <= cost_at(after_ms) and before_ms or after_ms
@@ -507,6 +536,37 @@ local touched, owned = {}, {}
 for index, ask in ipairs(asks) do
   if not refused_as or has_use(ask) then touched[index] = line_for(ask) end
 end
+
+-- What settles a line: the ladder of its hold, or else the one that came with the request; of use by time until when, and
+-- what comes then. One that comes with a request for a grant is of that alone.
+local function settled_by(ask, line, from_ms)
+  if line[LINE.ladder] ~= '' then return line[LINE.ladder], line[LINE.reach_ms] end
+  local is_of_grant = (phase == PHASE.START or phase == PHASE.UPDATE) and ask[ASK.ladder] ~= ''
+  return ask[ASK.ladder], is_of_grant and from_ms or ask[ASK.until_ms]
+end
+
+-- What was reported beyond this goes to suspense; use that is on record already has no grant to be measured by.
+local function bound_of(ask, granted)
+  if phase == PHASE.RECORD then return EXACT_MAX end
+  local factor, quota = charge[CHARGE.overrun_factor], ask[ASK.maximum] > 0 and ask[ASK.maximum] or ask[ASK.default]
+  return min(granted > 0 and max(factor * granted, quota) or factor * quota, EXACT_MAX)
+end
+
+-- Use by time beyond that is rated first, and the request comes again: nothing was written yet.
+local longer_ms = 0
+for index, ask in ipairs(asks) do
+  local line = touched[index]
+  if line and line[LINE.unit] == KIND.SECONDS and ask[ASK.set_aside] == SUSPENSE.NONE then
+    for _, report in ipairs(ask[ASK.reports]) do
+      local to_ms, seconds = report[REPORT.at_ms], min(max(report[REPORT.seconds], 0), bound_of(ask, line[LINE.granted]))
+      local from_ms = to_ms - seconds * 1000
+      local packed, reach_ms = settled_by(ask, line, from_ms)
+      local missing_ms = packed ~= '' and seconds > 0 and unknown_from(reach_ms, ask[ASK.later], from_ms, to_ms) or 0
+      if missing_ms > 0 and (longer_ms == 0 or missing_ms < longer_ms) then longer_ms = missing_ms end
+    end
+  end
+end
+if longer_ms > 0 then return { 'longer', string.format('%d', longer_ms), 0, 0, 0 } end
 
 local settled_cost, settled_usage = {}, {}
 local function close(line)
@@ -527,13 +587,8 @@ for index, ask in ipairs(asks) do
   end
   if line and (phase ~= PHASE.START or has_use(ask)) then
     local own, granted = owned[line][1], owned[line][2]
-    local packed_ladder = line[LINE.ladder] ~= '' and line[LINE.ladder] or ask[ASK.ladder]
-    local ladder = ladder_of(packed_ladder)
-    -- What was reported beyond this goes to suspense; use that is on record already has no grant to be measured by.
-    local factor, quota = charge[CHARGE.overrun_factor], ask[ASK.maximum] > 0 and ask[ASK.maximum] or ask[ASK.default]
-    local bound = min(granted > 0 and max(factor * granted, quota) or factor * quota, EXACT_MAX)
-    if phase == PHASE.RECORD then bound = EXACT_MAX end
-    if not ladder or ask[ASK.set_aside] ~= SUSPENSE.NONE then bound = 0 end
+    local ladder = ladder_of((settled_by(ask, line, 0)))
+    local bound = ladder and ask[ASK.set_aside] == SUSPENSE.NONE and bound_of(ask, granted) or 0
     for _, report in ipairs(ask[ASK.reports]) do
       local _
       local unit = line[LINE.unit]
@@ -555,26 +610,43 @@ for index, ask in ipairs(asks) do
       bound = bound - reported
       if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
-      local cost, counters, at_ms = 0, nil, report[REPORT.at_ms]
-      if ladder then
-        if ms_per_unit(line[LINE.unit]) == 0 then at_ms = priced_at(line, ladder, report, reported, own) end
-        counters = standing(ladder, at_ms - reported * ms_per_unit(line[LINE.unit]))
-        local charged
-        cost, _, charged = settle(account, entries, line, ladder, reported, granted, own, at_ms, since[line], 'usage', #usages)
-        granted = max(granted - reported, 0)
-        owned[line][2] = granted
-        if charged < reported then
-          suspense, reported = suspense + reported - charged, charged
-          if why == SUSPENSE.NONE then why = SUSPENSE.TOO_LARGE end
+      local at_ms, ms = report[REPORT.at_ms], ms_per_unit(line[LINE.unit])
+      if ladder and ms == 0 then at_ms = priced_at(line, ladder, report, reported, own) end
+      local from_ms = at_ms - reported * ms
+      local packed, reach_ms = settled_by(ask, line, from_ms)
+      local later, known_ms, left, going = ask[ASK.later], ask[ASK.known_ms], reported, true
+      while going do -- bounded: CUTS_MAX; piece by piece, each as if it had been reported by itself
+        local part, until_ms, before, cost, charged, counters = left, 0, packed, 0, 0, nil
+        if ms > 0 and left > 0 then
+          packed, until_ms = price_at(packed, reach_ms, later, from_ms)
+          if packed ~= before and leave_tier(account, line, own, granted, from_ms) then granted = 0 end
+          part = before_change(account, ladder_of(packed), line, left, from_ms, until_ms, ms)
+          if part < left then cuts = cuts + 1 end
+          if cuts > CUTS_MAX or (known_ms > 0 and from_ms >= known_ms) then part = 0 end -- what is left has no price
         end
+        if ladder then
+          local by = ladder_of(packed)
+          counters = standing(by, from_ms)
+          cost, _, charged = settle(account, entries, line, by, part, granted, own, from_ms + part * ms, since[line], 'usage',
+            #usages)
+          granted = max(granted - part, 0)
+          owned[line][2] = granted
+          from_ms = from_ms + charged * ms
+        end
+        left = left - charged
+        going = part > 0 and charged == part and left > 0
+        if left > 0 and not going then -- it is set aside
+          suspense = suspense + left
+          if why == SUSPENSE.NONE then why = charged < part and SUSPENSE.TOO_LARGE or SUSPENSE.NO_PRICE end
+        end
+        if why ~= SUSPENSE.NONE and not going then mark = bit.bor(mark, FLAG.SUSPENSE) end
+        settled_cost[index] = settled_cost[index] + cost
+        usage(ask, unit, charged, going and 0 or suspense, line[LINE.total], cost, 0, RESULT.OK, mark,
+          ms > 0 and from_ms or at_ms, ladder and packed, counters)
+        usages[#usages][USAGE.set_aside] = going and SUSPENSE.NONE or why
+        settled_usage[index] = usages[#usages]
       end
-      if why ~= SUSPENSE.NONE then mark = bit.bor(mark, FLAG.SUSPENSE) end
       if reported > 0 or why ~= SUSPENSE.NONE then moved = true end
-      settled_cost[index] = settled_cost[index] + cost
-      usage(ask, unit, reported, suspense, line[LINE.total], cost, 0, RESULT.OK, mark, at_ms, ladder and packed_ladder,
-        counters)
-      usages[#usages][USAGE.set_aside] = why
-      settled_usage[index] = usages[#usages]
     end
     cost_all = min(cost_all + settled_cost[index], EXACT_MAX)
   end

@@ -47,14 +47,12 @@ PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] 
 
 def told(pieces: Sequence[Piece]) -> list[schema.PieceExplained]:
     """All pieces of a session, line by line, in their order."""
-    lines: dict[tuple[int, int, int, int], list[Piece]] = {}
+    lines: dict[tuple[int, ...], list[Piece]] = {}
     for piece in pieces:
         if piece.used > 0:
-            key = (
-                (-1, -1, -1, piece.line)
-                if piece.phase == Phase.EVENT
-                else (piece.incarnation, piece.rating_group, piece.service_id, piece.part)
-            )
+            key: tuple[int, ...] = piece.incarnation, piece.rating_group, piece.service_id, piece.part
+            if piece.phase == Phase.EVENT:
+                key = piece.epoch, piece.n, *key
             lines.setdefault(key, []).append(piece)
     stories: dict[tuple[int, int, int], Told] = {}
     for line in lines.values():

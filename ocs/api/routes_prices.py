@@ -19,7 +19,7 @@ from ocs.api.routes_subscribers import identity_of
 from ocs.api.schema import Id
 from ocs.api.texts import money, ms_of, time_of
 from ocs.api.views import quantity, suspense_view
-from ocs.charging.handle import Shop, handle
+from ocs.charging.handle import SECONDS_MAX, Shop, handle
 from ocs.charging.identity import party
 from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
 from ocs.charging.services import Service
@@ -130,8 +130,10 @@ class Asked(NamedTuple):
     inputs: Inputs
     at_ms: int
 
-    def rated(self) -> Rated:
-        return rate(self.catalog, self.tariffs, self.currency, [self.line], self.inputs, self.at_ms)[0]
+    def rated(self, seconds: int = 0) -> Rated:
+        """seconds: over so much use by time, where it is that"""
+        spans = [(self.at_ms, self.at_ms + min(seconds, SECONDS_MAX) * 1_000)]
+        return rate(self.catalog, self.tariffs, self.currency, [self.line], self.inputs, self.at_ms, spans)[0]
 
 
 async def _asked(call: Call, catalog: Catalog, event: schema.Event, who: Subscriber, service: Service) -> Asked:
@@ -164,8 +166,10 @@ async def explain_event(call: Call) -> Reply:
     price, blocks = None, list[str]()
     if rated.ladder is not None:
         try:
-            cost, blocks = used(rated.ladder, unit, event.amount, {}, asked.at_ms)
+            cost, blocks = used(asked.rated(event.amount), unit, event.amount, asked.at_ms)
             price = money(cost)
+        except ValueError as why:
+            blocks = [str(why)]
         except TooLarge:
             blocks = ["the price would pass 2^53 micro-units"]
     return Reply(schema.EventExplained(who.id, who.account, asked.currency, price, blocks, explanation))

@@ -44,18 +44,21 @@ from ocs.charging.nobody import to_suspense
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked, with_lines
-from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Fault
+from ocs.charging.request import AskedLine, Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
 from ocs.charging.settings import Settings
 from tariffs.catalog import Catalog
 from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
-from tariffs.rating import Quote, rate
-from tariffs.tariff import Rated
+from tariffs.rating import Quote, goes_on, going_on, rate
+from tariffs.tariff import Later, Rated
 from tariffs.units import EXACT_MAX
 
 ATTEMPTS: Final = 6
 """Of one charge: an account may have to be restored, a profile reloaded, a session sought, and some of it again."""
+
+SECONDS_MAX: Final = 2**32
+"""Of one use by time that is looked at: CC-Time has no more."""
 
 UNSERVED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no service is configured for the context")
 
@@ -219,9 +222,10 @@ async def _charge(
     jitter, original, flags, seek, named = shop.jitter(), NO_BLOB, 0, True, profile.subscriber
     refund_of = ""
     told, facts = _facts(request, shop)
+    longer_ms = 0
 
     def rated() -> tuple[Quote, Charge, bytes]:
-        quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms)
+        quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms, longer_ms)
         charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original
         charge.refund_of = refund_of or charge.refund_of
@@ -255,6 +259,8 @@ async def _charge(
                 profile = _still_paid(profile, newer, request.phase)
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
+            case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written
+                longer_ms = int(reply.outcome)
             case "elsewhere":  # nothing was written; settlement goes to where the session was opened
                 found = await _opening(request, shop, charge.session, now_ms, charge.account)
                 if found is None or found[0] == charge.account:
@@ -293,9 +299,19 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
 
 
 def _quote(
-    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, told: Facts, facts: Facts, now_ms: int
+    request: ChargingRequest,
+    shop: Shop,
+    service: Service,
+    profile: Profile,
+    told: Facts,
+    facts: Facts,
+    now_ms: int,
+    longer_ms: int = 0,
 ) -> tuple[Quote, Inputs]:
-    """The price of each line, and all that rating could look at."""
+    """The price of each line, and all that rating could look at.
+
+    longer_ms:  use by time that is reported has no price yet from then on
+    """
     inputs = msgspec.structs.replace(
         request.inputs,
         attributes=profile.attributes,
@@ -304,7 +320,8 @@ def _quote(
         **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
     )
     if service is UNKNOWN:
-        return [UNSERVED] * len(request.lines), inputs
+        later = (Later(longer_ms, UNSERVED),) if longer_ms else ()
+        return [going_on(UNSERVED, (later, 0))] * len(request.lines), inputs
     priced = request.lines[:LINES_SETTLED_MAX]
     too_many = [UNSERVED] * (len(request.lines) - len(priced))
     at_ms, _ = event_time(request, shop.settings, now_ms)
@@ -313,20 +330,33 @@ def _quote(
         (otherwise if line.rating_group is None and line.service_id is None else line.rating_group, line.service_id)
         for line in priced
     ]
-    since_ms: list[int] = []
+    spans: list[tuple[int, int]] = []
     if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold
-        since_ms = [at_ms - 1_000 * max([used.units.seconds or 0 for used in line.used], default=0) for line in priced]
-    catalog, assignments, currency = shop.catalog, profile.assignments, profile.currency
-    if not facts.lines:
-        return rate(catalog, assignments, currency, lines, inputs, at_ms, since_ms) + too_many, inputs
+        spans = [(at_ms - 1_000 * _seconds_used(line), at_ms) for line in priced]
+    elif request.phase is Phase.EVENT:
+        spans = [(at_ms, at_ms + 1_000 * _seconds_asked(line)) for line in priced]
+    rates = shop.catalog, profile.assignments, profile.currency
+    if not facts.lines and not longer_ms:
+        return rate(*rates, lines, inputs, at_ms, spans) + too_many, inputs
     quote: Quote = []
-    for place, asked in enumerate(priced):
+    for place, (asked, line) in enumerate(zip(priced, lines, strict=True)):
         group = -1 if asked.rating_group is None else asked.rating_group
         of_line_told = of_line(facts.lines, group, -1 if asked.service_id is None else asked.service_id)
         own: Inputs = msgspec.structs.replace(inputs, **of_line_told)
-        one = slice(place, place + 1)
-        quote += rate(catalog, assignments, currency, lines[one], own, at_ms, since_ms[one])
+        (rated,) = rate(*rates, [line], own, at_ms, spans[place : place + 1])
+        if longer_ms and _seconds_used(asked):
+            rated = going_on(rated, goes_on(*rates, line, own, longer_ms, at_ms))
+        quote.append(rated)
     return quote + too_many, inputs
+
+
+def _seconds_used(line: AskedLine) -> int:
+    return min(sum(used.units.seconds or 0 for used in line.used), SECONDS_MAX)
+
+
+def _seconds_asked(line: AskedLine) -> int:
+    seconds = line.requested.seconds if line.requested is not None else None
+    return min(seconds or 1, SECONDS_MAX)
 
 
 async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:

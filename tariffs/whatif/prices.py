@@ -94,6 +94,8 @@ class Priced(NamedTuple):
     """Where it is priced."""
     change_ms: int = 0
     """The price of volume changes then; 0: it does not."""
+    cut_ms: int = 0
+    """Use by time is priced by another ladder from then on; 0: by this one."""
 
 
 Pair = tuple[Priced, Priced]
@@ -118,7 +120,7 @@ def _priced(rated: Rated | None) -> Priced:
         return NO_ROW
     match rated.verdict:
         case Verdict.PRICED if rated.ladder is not None:
-            return Priced(PRICED, "", rated.unit, Known(rated.ladder), rated.change_ms)
+            return Priced(PRICED, "", rated.unit, Known(rated.ladder), rated.change_ms, rated.cut_ms)
         case Verdict.NOT_APPLICABLE:
             return Priced(NOT_CONTROLLED)
         case Verdict.DENIED:
@@ -198,12 +200,16 @@ class PriceList:
     ) -> Pair:
         """Of use that had no ladder of its own when it was reported, at `at_ms`: of time, since its begin."""
         pair = self.price(currency, group, service_id, inputs, at_ms)
-        tariff = self._in_force(at_ms)
+        tariff = self._in_force(since_ms)
         if all(one.unit != Kind.SECONDS for one in pair) or since_ms >= at_ms or tariff is None:
             return pair
         exchange = None if tariff.currency == currency else self._exchanges.at(tariff.currency, currency, since_ms)
-        began = self._find(tariff, exchange, currency, group, service_id, inputs, since_ms, at_ms)
+        began = self._find(tariff, exchange, currency, group, service_id, inputs, since_ms)
         return began if pair[0].unit == Kind.SECONDS else (pair[0], began[1])
+
+    def another_ms(self, at_ms: int) -> int:
+        """When another version will be in force; 0: never."""
+        return min((from_ms for from_ms, _ in self._versions if from_ms > at_ms), default=0)
 
     def _in_force(self, at_ms: int) -> Tariff | None:
         for from_ms, tariff in self._versions:
@@ -236,7 +242,6 @@ class PriceList:
         service_id: int,
         inputs: str | None,
         at_ms: int,
-        to_ms: int = 0,
     ) -> Pair:
         read = self._read(inputs)
         if read is None:
@@ -244,7 +249,7 @@ class PriceList:
         named = (None if group < 0 else group), (None if service_id < 0 else service_id)
         if named == (None, None):
             named = self._default_groups.get(read.service), None
-        pair = pair_of(find(tariff, *named, read, at_ms, exchange, to_ms))
+        pair = pair_of(find(tariff, *named, read, at_ms, exchange))
         if pair[0].how == PRICED and exchange is None and tariff.currency != currency:
             none = Priced(REFUSED, f"no exchange rate from {tariff.currency} into {currency}")
             return none, none

@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from tariffs.units import Kind, TooLarge
+from tariffs.making import sooner
+from tariffs.units import EXACT_MAX, Kind, TooLarge
 from tariffs.whatif.line import Counters, Events, Grant, Line, Use
 from tariffs.whatif.prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices
 
 UPDATE, STOP, EVENT, RECORD = 2, 3, 4, 5
 """Phases, as in balances.ops."""
-LATE: Final = frozenset({STOP, RECORD})
 """STOP and RECORD: no grant follows, so that time without a ladder of its own is priced since its begin."""
 CREDIT_LIMIT: Final = 1
 """Result of a grant that was not covered."""
@@ -143,6 +143,8 @@ class Replay:
         self._groups: dict[tuple[str, int, int, int], list[Line]] = {}
         self._counters = Counters()
         self._events = Events()
+        self._piece_of: tuple[Any, Line] = None, Line()
+        """The line of the event under way."""
 
     def wants(self, pieces: Iterable[Charged]) -> Wanted:
         """What it takes to run these; all versions that their tags need are stored."""
@@ -271,6 +273,8 @@ class Replay:
         counters = self._counters
         if use.counters:
             counters.stood(use.counters, by.windows)
+        if ms and (made_ms := _before(priced, places, use.from_ms)) < use.from_ms + used * ms:
+            return self._pieces(row, more, line, known, use, places, priced, made_ms)
         same = known is not None and known.plain == by.plain
         if same and not line.differs and not (by.asks and counters.differ(by)):
             line.skip(by, use)
@@ -292,6 +296,39 @@ class Replay:
             counters.fed(known, used, cost, by, new, use.from_ms, granted_ms)
         return row, more, new, how, ""
 
+    def _pieces(
+        self,
+        row: Row,
+        more: Sequence[Entry],
+        line: Line,
+        known: Known | None,
+        use: Use,
+        places: PriceList,
+        priced: Priced,
+        until_ms: int,
+    ) -> Result:
+        """Of use by time in which the price would have changed, piece by piece; where it would have none, the one
+        before goes on."""
+        counters, by, part, new = self._counters, priced.known, row[PART], 0
+        at_ms, left, before = use.from_ms, use.units, row[COST]
+        assert by is not None
+        while left:
+            units = min(-(-(until_ms - at_ms) // 1_000), left)
+            one = use._replace(units=units, from_ms=at_ms, paid=use.paid if left == use.units else NO_UNITS)
+            try:
+                cost = line.climb(by, one, counters.values(by, at_ms))
+            except TooLarge:
+                return self._unsaid(row, more, line, known, use, TOO_LARGE)
+            counters.fed(known, units, before if left == use.units else 0, by, cost, at_ms, at_ms)
+            at_ms, left, new = at_ms + units * 1_000, left - units, new + cost
+            pair = places.price(row[CURRENCY], row[GROUP], row[SERVICE_ID], row[INPUTS], at_ms)
+            following = _counted(pair[part], row[UNIT])
+            by, until_ms = following.known or by, _before(following, places, at_ms)
+        if line.estimated:
+            line.estimated = False
+            self.estimated += 1
+        return row, more, new, AGAIN, ""
+
     def _unsaid(
         self, row: Row, more: Sequence[Entry], line: Line, known: Known | None, use: Use, priced: Priced
     ) -> Result:
@@ -303,13 +340,15 @@ class Replay:
         currency, part, at_ms, grant = row[CURRENCY], row[PART], row[AT_MS], line.grant
         if grant is None:
             group, service_id, inputs = row[GROUP], row[SERVICE_ID], row[INPUTS]
-            if row[PHASE] in LATE:
-                since_ms = at_ms - 1_000 * (row[USED] + row[SUSPENSE])
-                pair = places.price_late(currency, group, service_id, inputs, at_ms, since_ms)
-            else:
-                pair = places.price(currency, group, service_id, inputs, at_ms)
+            since_ms = at_ms - 1_000 * row[USED]
+            pair = places.price_late(currency, group, service_id, inputs, at_ms, since_ms)
             return _counted(pair[part], row[UNIT])
         priced = _by(places, currency, grant, grant.at_ms)[part]
+        if row[UNIT] == Kind.SECONDS and priced.known is not None:
+            from_ms = at_ms - 1_000 * row[USED]
+            if from_ms >= _before(priced, places, grant.at_ms):  # a piece of what went on after its ladder
+                goes_on = _by(places, currency, grant, from_ms)[part]
+                priced = goes_on if goes_on.known is not None else priced
         if known is not None and (priced.known is None or priced.known.plain != known.plain):
             before = self._ladders.get(grant.ladder) if grant.unit != Kind.SECONDS else None
             others = []
@@ -331,6 +370,13 @@ class Replay:
 
     # --- events
 
+    def _event_line(self, row: Row) -> Line:
+        """A line of one event: its pieces follow each other."""
+        key = (row[ACCOUNT], row[EPOCH], row[N], row[GROUP], row[SERVICE_ID], row[PART])
+        if self._piece_of[0] != key:
+            self._piece_of = key, Line()
+        return self._piece_of[1]
+
     def _event(self, row: Row, more: Sequence[Entry]) -> Result:
         used, cost, at_ms = row[USED], row[COST], row[AT_MS]
         try:
@@ -339,20 +385,24 @@ class Replay:
             return row, more, cost, UNSAID, NOT_STORED.why
         if places is None:
             return row, more, cost, KEPT, ""
+        ms = 1_000 if row[UNIT] == Kind.SECONDS else 0
+        at_ms -= used * ms
         pair = places.price(row[CURRENCY], row[GROUP], row[SERVICE_ID], row[INPUTS], at_ms)
         priced, known = _counted(pair[row[PART]], row[UNIT]), self._ladders.get(row[LADDER])
         new, how, by = cost, UNSAID, priced.known
+        line = self._event_line(row)
         if by is not None:
-            ms = 1_000 if row[UNIT] == Kind.SECONDS else 0
             use = Use(used, at_ms, ms, row[COUNTERS], _units_paid(row, more))
             counters = self._counters
             if use.counters:
                 counters.stood(use.counters, by.windows)
-            if known is not None and known.plain == by.plain and not (by.asks and counters.differ(by)):
+            same = known is not None and known.plain == by.plain and not (by.asks and counters.differ(by))
+            if same and not line.differs:
+                line.skip(by, use)
                 how = SAME
             else:
                 try:
-                    new, how = Line().climb(by, use, counters.values(by, at_ms)), AGAIN
+                    new, how = line.climb(by, use, counters.values(by, at_ms)), AGAIN
                 except TooLarge:
                     priced = TOO_LARGE
             if by.counts or (known is not None and known.counts):
@@ -375,6 +425,11 @@ class Replay:
 
 def _by(places: PriceList, currency: str, grant: Grant, at_ms: int) -> Pair:
     return places.price(currency, grant.rating_group, grant.service_id, grant.inputs, at_ms)
+
+
+def _before(priced: Priced, places: PriceList, at_ms: int) -> int:
+    """Until when use by time is priced by this, made at an instant."""
+    return sooner(priced.cut_ms, places.another_ms(at_ms)) or EXACT_MAX
 
 
 def _counted(priced: Priced, unit: int) -> Priced:

@@ -156,7 +156,25 @@ class Client:
             part=0,
             set_aside=rng.choice([*Suspense]) if rng.random() < 0.05 else Suspense.NONE,
             flags=rng.choice((0, 0, ops.Flag.ROUNDED)),
+            later=self.later(unit) if rng.random() < 0.3 else [],
+            known_ms=rng.choice((0, 0, 0, self.now_ms + rng.choice((-30_000, 50_000)))),
         )
+
+    def later(self, unit: int) -> list[ops.Later]:
+        """What prices use by time afterwards, from some time before on."""
+        at_ms, later = self.now_ms - self.rng.choice((0, 10**6, 10**9)), []
+        for _ in range(self.rng.randrange(1, 4)):
+            packed = msgspec.msgpack.encode(random_ladder(self.rng, unit, self.now_ms))
+            later.append(ops.Later(at_ms, self.rng.choice((ops.NO_BLOB, ops.packed(packed), ops.packed(packed)))))
+            at_ms += self.rng.choice((30_000, 1_000_000))
+        return later
+
+    def rated(self, charge: Charge, from_ms: int) -> Charge:
+        """Again, with what prices its use by time from then on."""
+        for ask in charge.asks:
+            if ask.unit == Kind.SECONDS or not ask.later or ask.later[0].from_ms > from_ms:
+                ask.later = [ops.Later(from_ms, ops.NO_BLOB), *(one for one in ask.later if one.from_ms > from_ms)]
+        return charge
 
     def charge(self) -> Charge:
         rng = self.rng
@@ -287,7 +305,10 @@ def run(twins: Twins, seed: int, steps: int) -> None:
         client.tick()
         dice = rng.random()
         if dice < 0.72:
-            twins.charge(client.charge())
+            charge = client.charge()
+            for _ in range(len(charge.asks) + 1):
+                if twins.charge(charge)[0] == "longer":
+                    charge = client.rated(charge, twins.missing_ms)
         elif dice < 0.86:
             twins.post(client.post())
         elif dice < 0.9:

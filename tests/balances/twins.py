@@ -54,6 +54,8 @@ class Twins:
         for script in scripts.ALL.values():
             assert self.redis.script_load(script.text) in (script.sha, script.sha.encode())
         self.touched: set[str] = set()
+        self.missing_ms = 0
+        """From when on use by time has no price, where the last charge said so."""
         self._read_to = "-"
 
     def close(self) -> None:
@@ -66,7 +68,9 @@ class Twins:
 
     def _same(self, account: str, lua: ops.Reply, model: ops.Reply, packed: type | None = None) -> ops.Reply:
         assert lua.status == model.status
-        if packed is not None and model.outcome:
+        if lua.status == "longer":
+            assert lua.outcome == model.outcome
+        elif packed is not None and model.outcome:
             assert msgspec.msgpack.decode(lua.outcome, type=packed) == msgspec.msgpack.decode(
                 model.outcome, type=packed
             )
@@ -95,6 +99,9 @@ class Twins:
             self._same(charge.account, reply, model)
             return reply.status, None
         self._same(charge.account, reply, model, ops.Outcome)
+        if reply.status == "longer":
+            self.missing_ms = int(reply.outcome)
+            return reply.status, None
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Outcome) if reply.outcome else None
 
     def post(self, post: ops.Post) -> tuple[str, ops.Posted | None]:

@@ -262,3 +262,23 @@ def test_no_grant_runs_into_a_band_with_dues_of_its_own(dues: str) -> None:
     )
     day = customer.till({}).rated(ms_of("2026-03-02T19:59:00"))
     assert (day.change_ms, day.dearest) == (ms_of("2026-03-02T20:00:00"), b"")
+
+
+def test_a_call_that_is_over_counts_in_both_months() -> None:
+    """ "`period`: day, week, month": seven minutes over the end of March cost 0.34 when they are granted, three of
+    March and four of April, and recorded when they are over just so."""
+    customer = Customer(
+        """
+        [counters.m]
+        counts = "seconds"
+        period = "month"
+        [[rows]]
+        below = { m = "2 min" }
+        flat = { price = "0.01", per = "1 min" }
+        [[rows]]
+        flat = { price = "0.10", per = "1 min" }
+        """
+    )
+    call = Piece(ms_of("2026-03-31T23:57:00"), 420)
+    assert customer.till({}).use([call]) == 340_000
+    assert Customer(customer.documents).till({}).record(call) == 340_000

@@ -137,18 +137,27 @@ def test_volume_and_pieces_cost_the_same_however_they_are_cut(case: Case, sizes:
 
 
 @some(250)
-@given(cases(("seconds",), alone=True))
-def test_time_that_is_over_costs_the_same(case: Case) -> None:
-    """ "Use that has already happened enters at the same waist as phase RECORD: charged without grant, once.": one
-    ladder, made when it was over, has the price of the whole; where it says that it holds so long, for at the end of a
-    counter's period, say, it does not (test_prices_in_doubt.py)."""
-    catalog, oracle = catalog_of(case), case.oracle()
+@given(cases(("seconds",)), st.sampled_from([1, 1, 1, 1, 1, 1, 1, 20]))
+def test_time_that_is_over_costs_the_same(case: Case, longer: int) -> None:
+    """ "Use that has already happened enters at the same waist as phase RECORD: charged without grant, once.": rated
+    when it is over, it costs what it would have cost step by step, over bands, periods and versions."""
+    check_time_that_is_over(case, longer)
+
+
+@pytest.mark.fuzz
+@some(3_000)
+@given(cases(("seconds",)), st.sampled_from([1, 1, 1, 1, 1, 1, 1, 20]))
+def test_time_that_is_over_costs_the_same_of_many(case: Case, longer: int) -> None:
+    """As above."""
+    check_time_that_is_over(case, longer)
+
+
+def check_time_that_is_over(case: Case, longer: int) -> None:
+    """longer:  so many times as long"""
+    catalog, oracle, whole = catalog_of(case), case.oracle(), Piece(case.start_ms, case.total * longer)
     till = case.till(catalog)
-    end_ms = case.start_ms + case.total * SECOND_MS
-    cut_ms = till.rated(end_ms, case.start_ms).cut_ms
-    assume(not cut_ms or cut_ms >= end_ms)
-    want = oracle.use(case.pieces)
-    same(oracle, till, want, till.record(Piece(case.start_ms, case.total)))
+    want = oracle.use([whole])
+    same(oracle, till, want, till.record(whole))
 
 
 # ---------------------------------------------------------------- laws

@@ -7,35 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tariffs.customers import Customer, ms_of
+from tests.tariffs.customers import Customer
 from tests.tariffs.oracle_account import Account, Bucket, Piece
 
 WRONG = pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="the code differs from the specification; see the docstring"
 )
-
-
-@WRONG
-def test_a_call_that_is_over_counts_in_both_months() -> None:
-    """ "`period`: day, week, month": seven minutes over the end of March cost 0.34 when they are granted, three of
-    March and four of April. Recorded when they are over, by the one ladder that `rate(..., since_ms=)` makes, all of
-    them are counted in March, and cost 0.52."""
-    customer = Customer(
-        """
-        [counters.m]
-        counts = "seconds"
-        period = "month"
-        [[rows]]
-        below = { m = "2 min" }
-        flat = { price = "0.01", per = "1 min" }
-        [[rows]]
-        flat = { price = "0.10", per = "1 min" }
-        """
-    )
-    call = Piece(ms_of("2026-03-31T23:57:00"), 420)
-    if customer.till({}).use([call]) != 340_000:
-        pytest.fail("that is another fault")
-    assert Customer(customer.documents).till({}).record(call) == 340_000
 
 
 @WRONG

@@ -93,8 +93,8 @@ class Till:
     def rated(self, at_ms: int, since_ms: int | None = None) -> Rated:
         """What rating says at this instant."""
         lines = [(self.group, self.service_id)]
-        currency, since = self.account.currency, () if since_ms is None else (since_ms,)
-        (found,) = rate(self.catalog, self.assignments, currency, lines, self.inputs, at_ms, since)
+        currency, spans = self.account.currency, () if since_ms is None else ((since_ms, at_ms),)
+        (found,) = rate(self.catalog, self.assignments, currency, lines, self.inputs, at_ms, spans)
         if self.beside:
             assert found.beside is not None, found.why
             return found.beside
@@ -131,8 +131,19 @@ class Till:
         return min(piece.units, -(-(rated.cut_ms - piece.at_ms) // SECOND_MS))
 
     def record(self, piece: Piece) -> int:
-        """Use by time that has already happened: by one ladder, rated when it was over."""
-        return self.climb(self.rated(piece.at_ms + piece.units * SECOND_MS, piece.at_ms), piece)
+        """Use by time that has already happened, rated when it was over: by one ladder after the other."""
+        end_ms, cost = piece.at_ms + piece.units * SECOND_MS, 0
+        rated = self.rated(end_ms, piece.at_ms)
+        assert not rated.known_ms
+        later = [(from_ms, one.beside if self.beside else one) for from_ms, one in rated.later]
+        at_ms = piece.at_ms
+        for until_ms, following in [*later, (end_ms, None)]:
+            units = -(-(until_ms - at_ms) // SECOND_MS)
+            if units > 0:
+                cost += self.climb(rated, Piece(at_ms, units))
+                at_ms += units * SECOND_MS
+            rated = following or rated
+        return cost
 
     def climb(self, rated: Rated, piece: Piece) -> int:
         """Settle one piece, and raise the counters it feeds."""

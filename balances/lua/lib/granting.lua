@@ -10,16 +10,17 @@ end
 -- Climb on from where the line's position stands and hold what that takes; `keep` false only measures.
 local function extend(account, one, units, keep, event_ms, now_ms)
   local ask = one[ASKED]
-  local ladder, ms = one[PRICED_BY], ms_per_unit(ask[ASK.unit])
+  local ms = ms_per_unit(ask[ASK.unit])
   local position = keep and one[POSITION] or position_of(one[POSITION])
   units = countable(account, one[LADDER_OF], units)
-  local covered, _, grade = climb(ladder, position, units, counter_values(account, ladder, true, event_ms, one[LINE_OF]),
+  local covered, _, grade = climb_on(account, one[PRICED_BY], 0, NONE, position, units, true, one[LINE_OF],
     event_ms + one[GOT] * ms, ms, keep, one[GRADE])
   if keep and covered > 0 then
     one[GOT] = one[GOT] + covered
     one[GRADE] = grade or one[GRADE]
     hold(account, one[LINE_OF], purse_takes(), covered, one[LADDER_OF], ask[ASK.ladder], event_ms,
       now_ms + 2 * ask[ASK.validity_ms])
+    one[LINE_OF][LINE.reach_ms] = ms > 0 and ask[ASK.until_ms] or 0
   end
   return covered
 end
@@ -34,10 +35,12 @@ local function share_out(account, asking, event_ms, now_ms)
     local ask, line = one[ASKED], one[LINE_OF]
     if line[LINE.unit] ~= ask[ASK.unit] then -- counted in another unit from here on: nothing carries over
       line[LINE.unit], line[LINE.total], line[LINE.paid_ahead], line[LINE.rest] = ask[ASK.unit], 0, 0, 0
+      line[LINE.ahead_ms] = 0
     end
     one[POSITION], one[LADDER_OF] = position_of(line), ladder_of(ask[ASK.ladder])
-    one[PRICED_BY] = ladder_of(ask[ASK.dearest]) or one[LADDER_OF]
-    one[GRADE] = line[LINE.paid_ahead] > 0 and line[LINE.grade] or nil
+    one[PRICED_BY] = ask[ASK.dearest] ~= '' and ask[ASK.dearest] or ask[ASK.ladder]
+    lapse_ahead(one[POSITION], event_ms)
+    one[GRADE] = one[POSITION][LINE.paid_ahead] > 0 and line[LINE.grade] or nil
     purse_open(OPEN, {})
     local first = one[WANT]
     if #asking > 1 then first = min(first, ask[ASK.minimum]) end
@@ -137,8 +140,8 @@ end
 -- How many further units of a line the purse that is open covers.
 local function covered_of(account, one, units, event_ms, grade)
   local ms = ms_per_unit(one[ASKED][ASK.unit])
-  local values = counter_values(account, one[PRICED_BY], true, event_ms, one[LINE_OF])
-  return (climb(one[PRICED_BY], position_of(one[POSITION]), units, values, event_ms + one[GOT] * ms, ms, true, grade))
+  return (climb_on(account, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
+    event_ms + one[GOT] * ms, ms, true, grade))
 end
 
 -- A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else could use
@@ -176,7 +179,7 @@ local function note_short(account, one, short)
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local noted = bucket[BUCKET.held] <= 0
     for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
-    for _, step in ipairs(one[PRICED_BY][LADDER.steps]) do
+    for _, step in ipairs(ladder_of(one[PRICED_BY])[LADDER.steps]) do
       if not noted and pays(bucket, step[STEP.kind], step[STEP.scope], OPEN) then
         short[#short + 1], noted = { bucket[BUCKET.id], bucket[BUCKET.kind] }, true
       end
@@ -200,7 +203,7 @@ local function grant(account, lines, asking, outcomes, event_ms, now_ms)
       local own = {}
       if ask[ASK.until_ms] > 0 then validity_ms = max(min(validity_ms, ask[ASK.until_ms] - now_ms), 1000) end
       if ask[ASK.unit] == KIND.SECONDS then
-        for _, step in ipairs(one[PRICED_BY][LADDER.steps]) do
+        for _, step in ipairs(ladder_of(one[PRICED_BY])[LADDER.steps]) do
           local until_ms = step[STEP.until_ms]
           if until_ms > 0 and until_ms < now_ms + validity_ms then
             -- held is what it costs from now on: used later, more of it would be of the next band

@@ -83,7 +83,13 @@ end
 local function is_plain(ladder)
   local step = ladder[LADDER.steps][1]
   return #ladder[LADDER.steps] == 1 and #ladder[LADDER.dues] == 0 and ladder[LADDER.slack] == 0
-    and not step[STEP.single] and not step[STEP.stop]
+    and not step[STEP.single] and not step[STEP.stop] and step[STEP.ends_ms] == 0
+end
+
+-- What was paid ahead of a block that ends with its period is nothing any more from then on
+local function lapse_ahead(line, at_ms)
+  local ahead_ms = line[LINE.ahead_ms]
+  if ahead_ms > 0 and ahead_ms <= at_ms then line[LINE.paid_ahead], line[LINE.ahead_ms] = 0, 0 end
 end
 
 -- `climb` of such a ladder, which is what it comes to there
@@ -117,7 +123,7 @@ local function climb_plain(step, line, units, ahead, grant, grade, most)
   if price > 0 then
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] = left, price, per, rounding
   end
-  line[LINE.spent], line[LINE.charged], line[LINE.fee_paid] = spent, due, true
+  line[LINE.spent], line[LINE.charged], line[LINE.fee_paid], line[LINE.ahead_ms] = spent, due, true, 0
   local at = ahead + blocks * block
   line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
   return min(units, at), due - charged, grade or step[STEP.grade]
@@ -137,7 +143,8 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
   local rest, rest_price, rest_per, rest_rounding =
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding]
   local spent, charged, fee_paid = line[LINE.spent], line[LINE.charged], line[LINE.fee_paid]
-  local open_units = 0
+  local open_units, ahead_ms = 0, line[LINE.ahead_ms]
+  local safe_ahead_ms = ahead_ms
   local safe_mark, safe_at, safe_cost = purse_mark(), at, cost
   local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
   local safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
@@ -218,8 +225,9 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
       end
       local covered = blocks * block
       at, need, open_units = at + covered, max(need - covered, 0), max(open_units - covered, 0)
-      if covered > 0 then grade = grade or step[STEP.grade] end
+      if covered > 0 then grade, ahead_ms = grade or step[STEP.grade], step[STEP.ends_ms] end
       if open_units == 0 then
+        safe_ahead_ms = ahead_ms
         safe_mark, safe_at, safe_cost = purse_mark(), at, cost
         safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
         safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
@@ -244,11 +252,12 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
     at, cost, rest = safe_at, safe_cost, safe_rest
     rest_price, rest_per, rest_rounding = safe_price, safe_per, safe_rounding
     spent, charged, fee_paid, grade = safe_spent, safe_charged, safe_fee_paid, safe_grade
+    ahead_ms = safe_ahead_ms
   end
   if at > ahead then line[LINE.fee_paid] = fee_paid end
   line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] =
     rest, rest_price, rest_per, rest_rounding
-  line[LINE.spent], line[LINE.charged] = spent, charged
+  line[LINE.spent], line[LINE.charged], line[LINE.ahead_ms] = spent, charged, ahead_ms
   line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
   return min(units, at), cost, grade
 end

@@ -1,29 +1,14 @@
 -- Lines of a session: releasing, settling, holding; twin of balances.model.Lines.
--- @use lib/ladder
--- @use lib/account
+-- @use lib/spans
 local changed = { sessions = 0, holds = 0, held_micro = 0, begun_ms = 0 } -- begun_ms: a bucket's validity ends then
-
-local ladders = {} -- unpacked once: the ladder of a hold is mostly the one in force
-local function ladder_of(packed)
-  if packed == '' then return nil end
-  local ladder = ladders[packed]
-  if not ladder then
-    ladder = cmsgpack.unpack(packed)
-    ladders[packed] = ladder
-  end
-  return ladder
-end
 
 -- Where a line stands on its ladder: what a climb moves, without the rest of the line
 local function position_of(line)
   local position = { 0, 0, 0, line[LINE.total], line[LINE.paid_ahead], line[LINE.rest], line[LINE.rest_price],
     line[LINE.rest_per], line[LINE.rest_rounding], line[LINE.fee_paid] }
-  position[LINE.spent], position[LINE.charged] = line[LINE.spent], line[LINE.charged]
+  position[LINE.spent], position[LINE.charged], position[LINE.ahead_ms] =
+    line[LINE.spent], line[LINE.charged], line[LINE.ahead_ms]
   return position
-end
-
-local function ms_per_unit(unit)
-  return unit == KIND.SECONDS and 1000 or 0
 end
 
 local function keep_in(counter, bucket, amount)
@@ -85,7 +70,7 @@ local function put_back(account, line, own, unused, at_ms)
   end
   if unused > 0 then
     purse_open(ALONE, {})
-    local _, cost = climb(ladder, position_of(line), unused, counter_values(account, ladder, true, at_ms), at_ms,
+    local _, cost = climb_on(account, line[LINE.ladder], 0, NONE, position_of(line), unused, true, nil, at_ms,
       ms_per_unit(line[LINE.unit]), false)
     keep = keep - cost
   end
@@ -181,15 +166,26 @@ local function countable(account, ladder, units)
   return units
 end
 
+-- Use by time goes on where the ladder of its hold does not price it. On a tier the hold is of that ladder's counter: what
+-- it has left for the `unused` units is free again. Returns whether it was left.
+local function leave_tier(account, line, own, unused, at_ms)
+  local ladder = ladder_of(line[LINE.ladder])
+  if not ladder or tier_of(ladder) == '' then return false end
+  put_back(account, line, own, unused, at_ms)
+  for id in pairs(own) do own[id] = nil end
+  return true
+end
+
 -- Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond from
--- whatever is free, and then from the main bucket. Returns the money, who paid, and the units charged: fewer where an
--- amount would pass 2^53 (charging.md section 2).
+-- whatever is free, and then from the main bucket. Of time they are a piece in which nothing changes (lib/spans). Returns
+-- the money, who paid, and the units charged: fewer where an amount would pass 2^53 (charging.md section 2).
 local function settle(account, entries, line, ladder, used, granted, own, at_ms, since_ms, why, index)
   local ms = ms_per_unit(line[LINE.unit])
   local from_ms = at_ms - used * ms
   local within = min(used, granted)
   purse_open(OWN, own)
   purse.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
+  lapse_ahead(line, purse.used_ms)
   local values = counter_values(account, ladder, false, from_ms)
   local most = payable(account, line)
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false, nil, most)
@@ -198,6 +194,7 @@ local function settle(account, entries, line, ladder, used, granted, own, at_ms,
     put_back(account, line, own, 0, at_ms) -- others' money on the same tier must not pay it
     for id in pairs(own) do own[id] = nil end
     purse_open(OPEN, {})
+    purse.used_ms = ms > 0 and from_ms or 0
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
       local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == 0 and within or cost)

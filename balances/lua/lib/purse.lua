@@ -16,15 +16,18 @@ local function purse_of(account, now_ms)
   purse.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 
+-- From when on it no longer pays, 0: never. Its validity may begin with its first use.
+local function end_of(bucket)
+  return bucket[BUCKET.window_ms] > 0 and purse.now_ms + bucket[BUCKET.window_ms] or bucket[BUCKET.until_ms]
+end
+
+-- used_ms: when the first unit of the climb is used. What was held pays use of before the expiry, however late it is
+-- reported; use that is to come is paid by what is valid then.
 local function pays(bucket, kind, scope, mode)
   if bucket[BUCKET.kind] ~= kind then return false end
-  local until_ms = bucket[BUCKET.until_ms]
-  if mode == OWN then -- what was held pays use of before the expiry, however late it is reported
-    if until_ms > 0 and until_ms <= purse.used_ms then return false end
-  else
-    if bucket[BUCKET.from_ms] > purse.now_ms then return false end
-    if until_ms > 0 and until_ms <= purse.now_ms then return false end
-  end
+  local until_ms, at_ms = end_of(bucket), max(purse.used_ms, purse.now_ms)
+  if bucket[BUCKET.from_ms] > at_ms and mode ~= OWN then return false end
+  if until_ms > 0 and until_ms <= (mode == OWN and purse.used_ms or at_ms) then return false end
   local scopes = bucket[BUCKET.scope]
   if #scopes == 0 then return true end
   for _, one in ipairs(scopes) do
@@ -116,7 +119,7 @@ end
 
 -- A fresh purse; `own` is what the line held (bucket id -> amount)
 local function purse_open(mode, own)
-  purse.mode, purse.own, purse.taken, purse.journal, purse.caps = mode, own, {}, {}, false
+  purse.mode, purse.own, purse.taken, purse.journal, purse.caps, purse.used_ms = mode, own, {}, {}, false, 0
 end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE

@@ -302,3 +302,34 @@ def called(number: str) -> dict[str, Any]:
     from protocol.diameter.dictionary.tgpp_charging import ImsInformation, ServiceInformation
 
     return {"service_information": ServiceInformation(ims_information=ImsInformation(called_party_address=number))}
+
+
+async def test_a_use_longer_than_one_ladder_knows_is_priced_to_its_end(desk: Office) -> None:
+    """One hour of day, seven of night, four of day: 6.00 + 4.20 + 24.00, by the quote and by the explanation; and what
+    was charged is explained piece by piece."""
+    await desk.account()
+    await desk.top_up("50.00")
+    await desk.tariff(
+        """
+        tariff = "night"
+        currency = "EUR"
+        zone = "Europe/Berlin"
+        bands.night = { hours = "20:00-03:00" }
+        [[rows]]
+        name = "night"
+        when = { service = "voice", time = "night" }
+        flat = { price = "0.01", per = "1 min" }
+        [[rows]]
+        name = "day"
+        when = { service = "voice" }
+        flat = { price = "0.10", per = "1 min" }
+        """,
+        "night",
+    )
+    await desk.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "night"}])
+    await desk.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
+    event = {"subscriber": "s1", "service": "voice", "amount": 12 * 3_600, "at": "2026-11-24T19:00:00+01:00"}
+    found = await desk.call("POST", "/v1/quote", event)
+    assert found.json()["price"] == "34.20"
+    explained = await asked(desk, "/v1/explain/event", **event)
+    assert explained["price"] == "34.20"

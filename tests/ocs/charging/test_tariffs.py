@@ -289,7 +289,8 @@ def test_each_line_of_a_report_that_has_no_grant_is_priced_from_its_own_beginnin
     world = world_at("2026-12-01 00:30:00", rows)
     long, short = mscc(10, used={"cc_time": 3_600}), mscc(20, used={"cc_time": 60})
     world.send(T, service_context_id=VOICE, cc_request_number=1, **lines(long, short))
-    assert [one.key for one in world.model.accounts["a1"].counters] == ["m:2026-11:10", "m:2026-12:20"]
+    counted = {one.key: one.used for one in world.model.accounts["a1"].counters}
+    assert counted == {"m:2026-11:10": 1_800, "m:2026-12:10": 1_800, "m:2026-12:20": 60}
 
 
 def test_a_cap_of_a_tariff_is_one_for_the_balances() -> None:

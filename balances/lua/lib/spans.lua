@@ -1,0 +1,132 @@
+-- Use by time, cut where something else prices, pays or counts; twin of balances/spans.py.
+-- @use lib/ladder
+-- @use lib/account
+local ladders = {} -- unpacked once: the ladder of a hold is mostly the one in force
+local function ladder_of(packed)
+  if packed == '' then return nil end
+  local ladder = ladders[packed]
+  if not ladder then
+    ladder = cmsgpack.unpack(packed)
+    ladders[packed] = ladder
+  end
+  return ladder
+end
+
+local function ms_per_unit(unit)
+  return unit == KIND.SECONDS and 1000 or 0
+end
+
+local cuts = 0 -- bounded by CUTS_MAX
+
+-- From when on use that ends at `to_ms` is not priced by what is at hand, 0: it is. `reach_ms`: of its first ladder
+local function unknown_from(reach_ms, later, from_ms, to_ms)
+  if reach_ms == 0 or to_ms <= reach_ms then return 0 end
+  local missing_ms = max(reach_ms, from_ms)
+  return later[1] and later[1][LATER.from_ms] <= missing_ms and 0 or missing_ms
+end
+
+-- The packed ladder that prices use by time from an instant on, and until when; 0: for good
+local function price_at(packed, reach_ms, later, at_ms)
+  if reach_ms == 0 or at_ms < reach_ms then return packed, reach_ms end
+  local until_ms = 0
+  for _, one in ipairs(later) do
+    if one[LATER.from_ms] > at_ms then
+      until_ms = one[LATER.from_ms]
+      break
+    end
+    if one[LATER.ladder] ~= '' then packed = one[LATER.ladder] end
+  end
+  return packed, until_ms
+end
+
+local function may_pay(ladder, bucket)
+  for _, step in ipairs(ladder[LADDER.steps]) do
+    if step[STEP.kind] == bucket[BUCKET.kind] then
+      local scopes = bucket[BUCKET.scope]
+      if #scopes == 0 then return true end
+      for _, one in ipairs(scopes) do
+        if one == step[STEP.scope] then return true end
+      end
+    end
+  end
+  return false
+end
+
+local function asks_counter(ladder, key)
+  if fed_with(ladder, key) then return true end
+  for _, step in ipairs(ladder[LADDER.steps]) do
+    if step[STEP.counter] == key then return true end
+  end
+  return false
+end
+
+-- How many of `units`, used from an instant on, begin before something else prices, pays or counts: another ladder (from
+-- `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends with its
+-- period. To the second: what changes between two of them counts from the next one on (charging.md 5, 6).
+local function before_change(account, ladder, line, units, at_ms, until_ms, ms)
+  local to_ms = at_ms + units * ms
+  local function change(ms_then)
+    if ms_then > at_ms and ms_then < to_ms then to_ms = ms_then end
+  end
+  change(until_ms)
+  if line[LINE.paid_ahead] > 0 then change(line[LINE.ahead_ms]) end
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    local begin_ms, end_ms = bucket[BUCKET.from_ms], end_of(bucket)
+    if (begin_ms > purse.now_ms or end_ms > 0) and may_pay(ladder, bucket) then
+      if begin_ms > purse.now_ms then change(begin_ms) end
+      change(end_ms)
+    end
+  end
+  for _, counter in ipairs(account[ACCOUNT.counters]) do
+    if counter[COUNTER.window] ~= WINDOW.NONE and asks_counter(ladder, counter[COUNTER.key]) then
+      change(counter[COUNTER.until_ms])
+    end
+  end
+  for _, count in ipairs(ladder[LADDER.counts]) do
+    if count[COUNT.window_ms] > 0 then
+      local counter = counter_of(account, count[COUNT.key])
+      local end_ms = counter and counter[COUNTER.until_ms] or 0
+      if end_ms == 0 or (end_ms <= at_ms and not count[COUNT.once]) then change(at_ms + count[COUNT.window_ms]) end
+    end
+  end
+  return blocks_started(to_ms - at_ms, ms)
+end
+
+-- `climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees are
+-- raised for that alone. with_held, of_line: see counter_values
+local function climb_on(account, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
+  local ladder = ladder_of(packed)
+  purse.used_ms = ms > 0 and at_ms or 0
+  lapse_ahead(line, at_ms)
+  if ms == 0 then
+    local values = counter_values(account, ladder, with_held, at_ms, of_line)
+    return climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
+  end
+  local covered, cost, kept = 0, 0, account[ACCOUNT.counters]
+  while true do -- bounded: CUTS_MAX
+    local until_ms
+    packed, until_ms = price_at(packed, reach_ms, later, at_ms)
+    ladder = ladder_of(packed)
+    local part = before_change(account, ladder, line, units - covered, at_ms, until_ms, ms)
+    local values = counter_values(account, ladder, with_held, at_ms, of_line)
+    local got, paid, found = climb(ladder, line, part, values, at_ms, ms, grant, grade, most and most - cost)
+    covered, cost, grade = covered + got, cost + paid, found or grade
+    if got < part or covered == units or cuts >= CUTS_MAX then break end
+    cuts = cuts + 1
+    if account[ACCOUNT.counters] == kept then
+      local copies = {}
+      for i, counter in ipairs(kept) do
+        copies[i] = { unpack(counter) }
+      end
+      account[ACCOUNT.counters] = copies
+    end
+    for _, count in ipairs(ladder[LADDER.counts]) do
+      feed(account, count, at_ms, count[COUNT.what] == 0 and got or paid, 0)
+    end
+    at_ms = at_ms + got * ms
+    purse.used_ms = at_ms
+    lapse_ahead(line, at_ms)
+  end
+  account[ACCOUNT.counters] = kept
+  return covered, cost, grade
+end

@@ -1,0 +1,140 @@
+"""Use by time, cut where something else prices, pays or counts. Twin of lua/lib/spans.lua.
+
+A ladder knows the bands of a while. Where use goes on beyond that, over a new version of the tariff or the end of a
+counter's period, `Ask.later` says what prices it there; a bucket pays only blocks that begin while it is valid. So use
+is settled piece by piece, each as if it had been reported by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from balances import ops
+from balances.ops import Later, Line, Window
+from balances.packing import unpack_ladder
+from balances.purse import Purse
+from tariffs.climb import Climbed, climb, lapse_ahead
+from tariffs.ladder import COUNT_UNITS, Ladder, Step
+from tariffs.units import Kind, blocks_started
+
+if TYPE_CHECKING:
+    from balances.books import Books
+
+
+def ms_per_unit(unit: int) -> int:
+    return 1000 if unit == Kind.SECONDS else 0
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What prices use: a packed ladder, until when it does (0: for good), and what comes after it."""
+
+    ladder: bytes
+    reach_ms: int = 0
+    later: Sequence[Later] = ()
+
+    def unknown_from(self, from_ms: int, to_ms: int) -> int:
+        """From when on use that ends at `to_ms` is not priced by what is at hand, 0: it is."""
+        if self.reach_ms == 0 or to_ms <= self.reach_ms:
+            return 0
+        missing_ms = max(self.reach_ms, from_ms)
+        return 0 if self.later and self.later[0].from_ms <= missing_ms else missing_ms
+
+    def at(self, at_ms: int) -> tuple[bytes, int]:
+        """The packed ladder that prices use by time from an instant on, and until when; 0: for good."""
+        if self.reach_ms == 0 or at_ms < self.reach_ms:
+            return self.ladder, self.reach_ms
+        packed = self.ladder
+        for one in self.later:
+            if one.from_ms > at_ms:
+                return packed, one.from_ms
+            packed = ops.blob(one.ladder) or packed
+        return packed, 0
+
+
+def before_change(books: Books, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int) -> int:
+    """How many of `units`, used from an instant on, begin before something else prices, pays or counts: another ladder
+    (from `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends
+    with its period. To the second: what changes between two of them counts from the next one on (charging.md 5, 6)."""
+    account, now_ms = books.account, books.now_ms
+    changes = [until_ms, line.ahead_ms if line.paid_ahead else 0]
+    for bucket in account.buckets:
+        if any(step.kind == bucket.kind and _in_scope(step, bucket) for step in ladder.steps):
+            changes.append(bucket.from_ms if bucket.from_ms > now_ms else 0)
+            changes.append(now_ms + bucket.window_ms if bucket.window_ms else bucket.until_ms)
+    asked = {count.key for count in ladder.counts} | {step.counter for step in ladder.steps if step.counter}
+    changes += [one.until_ms for one in account.counters if one.window != Window.NONE and one.key in asked]
+    for count in ladder.counts:
+        if count.window_ms:
+            counter = books.counter(count.key)
+            end_ms = counter.until_ms if counter is not None else 0
+            if end_ms == 0 or (end_ms <= at_ms and not count.once):
+                changes.append(at_ms + count.window_ms)
+    to_ms = min([at_ms + units * ms, *(change_ms for change_ms in changes if change_ms > at_ms)])
+    return blocks_started(to_ms - at_ms, ms)
+
+
+def _in_scope(step: Step, bucket: ops.Bucket) -> bool:
+    return not bucket.scope or step.scope in bucket.scope
+
+
+def climb_on(
+    books: Books,
+    price: Price,
+    line: Line,
+    units: int,
+    purse: Purse,
+    *,
+    at_ms: int,
+    unit: int,
+    grant: bool,
+    with_held: bool = True,
+    of_line: Line | None = None,
+    grade: str | None = None,
+    most: int | None = None,
+) -> Climbed:
+    """`climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees
+    are raised for that alone. with_held, of_line: see Books.counters"""
+    account, ms = books.account, ms_per_unit(unit)
+    kept, packed = account.counters, price.ladder
+    climbed = Climbed(0, 0, grade)
+    try:
+        while True:
+            until_ms = 0
+            purse.used_ms = at_ms if ms else 0
+            lapse_ahead(line, at_ms)
+            if ms:
+                packed, until_ms = price.at(at_ms)
+            ladder = unpack_ladder(packed)
+            left = units - climbed.units
+            part = before_change(books, ladder, line, left, at_ms, until_ms, ms) if ms else left
+            values = books.counters(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
+            grade = climbed.grade
+            one = climb(
+                ladder,
+                line,
+                part,
+                values,
+                purse,
+                at_ms=at_ms,
+                ms_per_unit=ms,
+                grant=grant,
+                grade=grade,
+                most=None if most is None else most - climbed.cost,
+            )
+            climbed.units += one.units
+            climbed.cost += one.cost
+            climbed.grade = grade if one.grade is None else one.grade
+            if one.units < part or climbed.units == units or books.cuts >= ops.CUTS_MAX:
+                return climbed
+            books.cuts += 1
+            if account.counters is kept:
+                account.counters = copy.deepcopy(kept)
+            for count in ladder.counts:
+                books.feed(count, at_ms, one.units if count.what == COUNT_UNITS else one.cost, 0)
+            at_ms += one.units * ms
+    finally:
+        account.counters = kept
