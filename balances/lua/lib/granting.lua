@@ -1,9 +1,12 @@
 -- Who is granted what, when there may not be enough for all; twin of balances/granting.py.
 -- @use lib/lines
+local asking_line, grant
+do -- what only a grant uses is named here: a script has room for 200 names
+
 -- A line that may be granted units. PRICED_BY: the ladder that prices the grant; GRADE: of what was granted, nil before
 local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF, PRICED_BY, GRADE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
-local function asking_line(index, ask, line, want)
+function asking_line(index, ask, line, want)
   return { index, ask, line, want, 0 }
 end
 
@@ -176,6 +179,7 @@ end
 
 -- Buckets that could pay this line, of which something is held (charging.md 5: whom RAR goes to)
 local function note_short(account, one, short)
+  purse.used_ms = 0
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local noted = bucket[BUCKET.held] <= 0
     for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
@@ -189,7 +193,7 @@ end
 
 -- Grants, written into the outcomes. Returns whether there is any, and of what a line is
 -- short only because others hold it.
-local function grant(account, lines, asking, outcomes, event_ms, now_ms)
+function grant(account, lines, asking, outcomes, event_ms, now_ms)
   share_out(account, asking, event_ms, now_ms)
   local beside, granted_any, short = round_off(account, asking, event_ms), false, {}
   take_rests(account, lines, asking, beside, event_ms, now_ms)
@@ -239,4 +243,6 @@ local function grant(account, lines, asking, outcomes, event_ms, now_ms)
     line[LINE.touched_ms] = now_ms
   end
   return granted_any, short
+end
+
 end

@@ -1,5 +1,9 @@
 -- Climbing a ladder; twin of tariffs/climb.py, where every rule is explained.
 -- @use lib/purse
+local ENDLESS = math.huge
+
+local fed_with, tier_of, lapse_ahead, climb
+do -- what only a climb uses is named here: a script has room for 200 names
 
 local function affordable(step, available, rest)
   local price, per, rounding = step[STEP.price], step[STEP.per], step[STEP.rounding]
@@ -8,8 +12,6 @@ local function affordable(step, available, rest)
   if rounding == 1 then slack = per - 1 elseif rounding == 2 then slack = div(per - 1, 2) end
   return max((muldiv(available, per, slack - rest, price, 1)), 0)
 end
-
-local ENDLESS = math.huge
 
 -- What further blocks may come to so that at most `money` is due for them
 local function within(least, most, spent, charged, money)
@@ -29,7 +31,7 @@ local function most_of(dues)
 end
 
 -- What the line feeds a counter with; nil: it does not
-local function fed_with(ladder, counter)
+function fed_with(ladder, counter)
   for _, count in ipairs(ladder[LADDER.counts]) do
     if count[COUNT.key] == counter then return count[COUNT.what] end
   end
@@ -69,7 +71,7 @@ end
 local ANYBODY = { false }
 
 -- The counter that both bounds a step and is fed by the line; '' for none
-local function tier_of(ladder)
+function tier_of(ladder)
   if #ladder[LADDER.counts] == 0 then return '' end
   for _, step in ipairs(ladder[LADDER.steps]) do
     for _, count in ipairs(ladder[LADDER.counts]) do
@@ -87,7 +89,7 @@ local function is_plain(ladder)
 end
 
 -- What was paid ahead of a block that ends with its period is nothing any more from then on
-local function lapse_ahead(line, at_ms)
+function lapse_ahead(line, at_ms)
   local ahead_ms = line[LINE.ahead_ms]
   if ahead_ms > 0 and ahead_ms <= at_ms then line[LINE.paid_ahead], line[LINE.ahead_ms] = 0, 0 end
 end
@@ -131,7 +133,7 @@ end
 
 -- line: a table with the fields of LINE; most: money that may be taken, or nil; returns units covered, money taken and
 -- the grade of the first block that was paid (nil: none)
-local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, most)
+function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, most)
   local ahead = min(units, line[LINE.paid_ahead])
   local start, at, need, cost = line[LINE.total], ahead, units - ahead, 0
   if need == 0 then
@@ -260,4 +262,6 @@ local function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, g
   line[LINE.spent], line[LINE.charged], line[LINE.ahead_ms] = spent, charged, ahead_ms
   line[LINE.total], line[LINE.paid_ahead] = start + min(units, at), max(at - units, 0)
   return min(units, at), cost, grade
+end
+
 end

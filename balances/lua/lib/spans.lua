@@ -39,6 +39,9 @@ local function price_at(packed, reach_ms, later, at_ms)
   return packed, until_ms
 end
 
+local before_change
+do
+
 local function may_pay(ladder, bucket)
   for _, step in ipairs(ladder[LADDER.steps]) do
     if step[STEP.kind] == bucket[BUCKET.kind] then
@@ -63,7 +66,7 @@ end
 -- How many of `units`, used from an instant on, begin before something else prices, pays or counts: another ladder (from
 -- `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends with its
 -- period. To the second: what changes between two of them counts from the next one on (charging.md 5, 6).
-local function before_change(account, ladder, line, units, at_ms, until_ms, ms)
+function before_change(account, ladder, line, units, at_ms, until_ms, ms)
   local to_ms = at_ms + units * ms
   local function change(ms_then)
     if ms_then > at_ms and ms_then < to_ms then to_ms = ms_then end
@@ -90,6 +93,8 @@ local function before_change(account, ladder, line, units, at_ms, until_ms, ms)
     end
   end
   return blocks_started(to_ms - at_ms, ms)
+end
+
 end
 
 -- `climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees are
