@@ -171,12 +171,15 @@ async def _worth(call: Call, body: Settlement, row: Mapping[str, Any], currency:
     if line == (None, None) and service is not None:
         line = (service.rating_group, None)
     inputs = msgspec.json.decode(row["inputs"], type=Inputs) if row["inputs"] else Inputs(row["service"])
-    at_ms = row["at_ms"] - (amount * 1_000 if unit == Kind.SECONDS else 0)
-    (rated,) = rate(shop.catalog, who.tariffs, currency, [(line[0], line[1])], inputs, max(at_ms, 0))
+    at_ms = max(row["at_ms"] - (amount * 1_000 if unit == Kind.SECONDS else 0), 0)
+    spans = [(at_ms, row["at_ms"])]
+    (rated,) = rate(shop.catalog, who.tariffs, currency, [(line[0], line[1])], inputs, at_ms, spans)
     if rated.ladder is None or rated.unit != unit:
         raise Problem("invalid", f"amount: say it, no tariff prices {KINDS[unit]} of it ({rated.why})")
     try:
-        return used(rated.ladder, unit, amount, {}, max(at_ms, 0))[0]
+        return used(rated, unit, amount, at_ms)[0]
+    except ValueError as why:
+        raise Problem("invalid", f"amount: say it, {why}") from None
     except TooLarge:
         raise Problem("invalid", "amount: say it, by the tariff it would pass 2^53") from None
 
