@@ -5,7 +5,6 @@ The money itself (holds, grants, duplicates, refusals) is decided where the bala
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -21,14 +20,13 @@ from balances.ops import (
     Ask,
     Charge,
     Flag,
-    Later,
     Period,
     Phase,
     Report,
     Result,
     Suspense,
-    packed,
 )
+from ocs.charging.lasting import blobbed, ends_of, later_of, sold_to_the_end
 from ocs.charging.profile import Profile
 from ocs.charging.request import (
     NOTHING,
@@ -39,7 +37,6 @@ from ocs.charging.request import (
     Reason,
     Style,
     Units,
-    Used,
 )
 from ocs.charging.services import Service
 from ocs.charging.settings import REGULAR, ClientProfile, Settings
@@ -47,7 +44,7 @@ from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
 from tariffs.making import sooner
-from tariffs.rating import BY_TIME, Quote
+from tariffs.rating import Quote
 from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX, Kind
 
@@ -59,8 +56,6 @@ REFUSALS: Final = {
 }
 
 _pack: Final = msgspec.msgpack.Encoder().encode
-_blob: Final = lru_cache(65_536)(packed)
-"""Ladders are few and each is one object of the catalog: wrapping them again is a look-up."""
 
 
 @lru_cache(1_024)
@@ -187,8 +182,8 @@ def _ask(
         refusal = Result.DENIED
     ladder = money_ladder(service.name) if is_money else rated.packed
     if event and refusal is Result.OK and rated.later and unit == Kind.SECONDS:
-        refusal = _sold_to_the_end(rated)
-    ends_ms = _ends(line.used, event_ms) if unit == Kind.SECONDS else [event_ms] * len(line.used)
+        refusal = sold_to_the_end(rated, REFUSALS)
+    ends_ms = ends_of(line.used, event_ms) if unit == Kind.SECONDS else [event_ms] * len(line.used)
     ask = Ask(
         -1 if line.rating_group is None else line.rating_group,
         -1 if line.service_id is None else line.service_id,
@@ -199,7 +194,7 @@ def _ask(
         quota.minimum,
         0 if event else quota.maximum,  # an event is a price for all that was asked, or nothing
         service.priority,
-        _blob(ladder) if refusal is Result.OK else NO_BLOB,
+        blobbed(ladder) if refusal is Result.OK else NO_BLOB,
         validity_ms,
         free=rated.free and not is_money,
         emergency=rated.emergency,
@@ -210,7 +205,7 @@ def _ask(
     if rated.ladder is not None and not is_money:
         _as_the_tariff_says(ask, rated, tells_change, event)
     if rated.later:
-        ask.later, ask.known_ms = _later(rated, beside=False), rated.known_ms
+        ask.later, ask.known_ms = later_of(rated, beside=False), rated.known_ms
     return ask
 
 
@@ -254,46 +249,10 @@ def _amounts(report: Report) -> tuple[int, int, int, int]:
     return report.money, report.octets, report.seconds, report.units
 
 
-def _ends(used: Sequence[Used], event_ms: int) -> list[int]:
-    """Of use by time, one period after the other, the last of which ends with the report."""
-    ends_ms = []
-    for one in reversed(used):
-        ends_ms.append(event_ms)
-        event_ms -= 1_000 * (one.units.seconds or 0)
-    return ends_ms[::-1]
-
-
-def _sold_to_the_end(rated: Rated) -> Result:
-    """A price for all that was asked, or none: part of it is not sold, or is longer than is rated at once."""
-    if rated.known_ms:
-        return Result.RATING_FAILED
-    for _, later in rated.later:
-        if later.verdict is Verdict.PRICED and later.unit not in BY_TIME:
-            return Result.RATING_FAILED
-        if later.verdict not in (Verdict.PRICED, Verdict.NOT_APPLICABLE):
-            return REFUSALS.get(later.verdict, Result.RATING_FAILED)
-    return Result.OK
-
-
-def _later(rated: Rated, *, beside: bool) -> list[Later]:
-    """Where it has no price of its own the one before goes on (charging.md 4), and where use is not controlled it is
-    free. The last one says how far it is known."""
-    found = []
-    for from_ms, one in rated.later:
-        part = one.beside if beside else one
-        ladder = NO_BLOB
-        if part is not None and part.unit in BY_TIME and part.packed:
-            ladder = _blob(part.packed)
-        elif one.verdict is Verdict.NOT_APPLICABLE and not beside:
-            ladder = _blob(_pack(Ladder((Step(),), tag=one.why)))
-        found.append(Later(from_ms, ladder))
-    return [*found, Later(rated.known_ms, NO_BLOB)] if rated.known_ms else found
-
-
 def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool) -> None:
     """Where a grant must end, and how much is granted at a time."""
     if rated.change_ms and tells_change and rated.dearest:
-        ask.change_ms, ask.dearest, ask.until_ms = rated.change_ms, _blob(rated.dearest), rated.cut_ms
+        ask.change_ms, ask.dearest, ask.until_ms = rated.change_ms, blobbed(rated.dearest), rated.cut_ms
     elif rated.change_ms:  # the client is not told: its grant ends where the price changes
         ask.change_ms, ask.until_ms = rated.change_ms, sooner(rated.change_ms, rated.cut_ms)
     elif rated.cut_ms:
@@ -327,9 +286,9 @@ def _beside(main: Ask, rated: Rated, line: AskedLine, request: ChargingRequest, 
         default=quota.default,
         minimum=quota.minimum,
         maximum=0 if request.phase is Phase.EVENT else quota.maximum,
-        ladder=_blob(rated.packed) if main.refusal is Result.OK else NO_BLOB,
+        ladder=blobbed(rated.packed) if main.refusal is Result.OK else NO_BLOB,
         change_ms=rated.change_ms,
-        later=_later(rated, beside=True),
+        later=later_of(rated, beside=True),
         known_ms=rated.known_ms,
         dearest=NO_BLOB,
         blocks=False,

@@ -1,0 +1,56 @@
+"""Use by time that lasts: when each part of it ended, and what prices it after the first ladder. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from balances.ops import NO_BLOB, Later, Result, packed
+from ocs.charging.request import Used
+from tariffs.draft import Verdict
+from tariffs.ladder import Ladder, Step
+from tariffs.rating import BY_TIME
+from tariffs.tariff import Rated
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+blobbed: Final = lru_cache(65_536)(packed)
+"""Ladders are few and each is one object of the catalog: wrapping them again is a look-up."""
+
+
+def ends_of(used: Sequence[Used], event_ms: int) -> list[int]:
+    """Of use by time, one period after the other, the last of which ends with the report."""
+    ends_ms = []
+    for one in reversed(used):
+        ends_ms.append(event_ms)
+        event_ms -= 1_000 * (one.units.seconds or 0)
+    return ends_ms[::-1]
+
+
+def sold_to_the_end(rated: Rated, refusals: Mapping[Verdict, Result]) -> Result:
+    """A price for all that was asked, or none: part of it is not sold, or is longer than is rated at once."""
+    if rated.known_ms:
+        return Result.RATING_FAILED
+    for _, later in rated.later:
+        if later.verdict is Verdict.PRICED and later.unit not in BY_TIME:
+            return Result.RATING_FAILED
+        if later.verdict not in (Verdict.PRICED, Verdict.NOT_APPLICABLE):
+            return refusals.get(later.verdict, Result.RATING_FAILED)
+    return Result.OK
+
+
+def later_of(rated: Rated, *, beside: bool) -> list[Later]:
+    """Where it has no price of its own the one before goes on (charging.md 4), and where use is not controlled it is
+    free. The last one says how far it is known."""
+    found = []
+    for from_ms, one in rated.later:
+        part = one.beside if beside else one
+        ladder = NO_BLOB
+        if part is not None and part.unit in BY_TIME and part.packed:
+            ladder = blobbed(part.packed)
+        elif one.verdict is Verdict.NOT_APPLICABLE and not beside:
+            ladder = blobbed(_pack(Ladder((Step(),), tag=one.why)))
+        found.append(Later(from_ms, ladder))
+    return [*found, Later(rated.known_ms, NO_BLOB)] if rated.known_ms else found
