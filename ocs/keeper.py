@@ -253,6 +253,9 @@ class Keeper:
         self.stats.orphaned += opened.orphaned
         self.stats.recovered += opened.recovered
         self._walk_due = True
+        if opened.went_back:  # what came after the last copy, only those know who gave the answers (ocs/witness.py)
+            accounts = len(opened.forgotten)
+            self._log.warning("keeper.store_came_back_older", shards=opened.went_back, from_postgres=accounts)
         self._log.info(
             "keeper.opened",
             epoch=opened.epoch,

@@ -59,6 +59,8 @@ class Opened(NamedTuple):
     orphaned: int
     recovered: int
     """Shards with a gap that no stream filled."""
+    went_back: int = 0
+    """Shards of which the live store came back older than what PostgreSQL has."""
 
 
 class Opening:
@@ -71,7 +73,7 @@ class Opening:
         self._writer = writer
         self._alarm = alarm
         self._config_epoch = config_epoch
-        self._copied = self._orphaned = self._recovered = 0
+        self._copied = self._orphaned = self._recovered = self._went_back = 0
         self._forgotten: set[str] = set()
 
     async def run(self, now_s: int, *, anew: bool = False) -> Opened:
@@ -98,12 +100,21 @@ class Opening:
         self._same(server, now_server)
         for shard, cursor in cursors.at.items():
             if heads[shard] < cursor:
+                self._went_back += 1
                 await self._step_back(epoch, shard, cursor, heads[shard])
             elif heads[shard] > cursor and shard not in cursors.stopped:
                 await self._catch_up(epoch, shard, cursor, heads[shard], before.opened_epoch)
         self._same(server, await self._reader.server())
         await self._publish(epoch, server.replid)
-        return Opened(epoch, server.replid, self._copied, frozenset(self._forgotten), self._orphaned, self._recovered)
+        return Opened(
+            epoch,
+            server.replid,
+            self._copied,
+            frozenset(self._forgotten),
+            self._orphaned,
+            self._recovered,
+            self._went_back,
+        )
 
     async def _draw(self, at_least: int) -> int:
         async with self._pool.acquire() as pg, pg.transaction():

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from balances import keys
 from balances.ledger.reader import Reader
@@ -111,8 +112,11 @@ async def test_a_wiped_store_under_the_same_history(servers: Servers) -> None:
     async with keeping(servers) as both:
         await both.books.move("alice", 5)
         await both.until(lambda: both.keeper.stats.copied == 1)
-        await both.books.redis.flushall()
-        await both.until(lambda: both.keeper.stats.openings == 2)
+        with structlog.testing.capture_logs() as logs:
+            await both.books.redis.flushall()
+            await both.until(lambda: both.keeper.stats.openings == 2)
+        older = [line for line in logs if line["event"] == "keeper.store_came_back_older"]
+        assert [line["shards"] for line in older] == [1]
         assert both.keeper.stats.alarms == 0
 
 

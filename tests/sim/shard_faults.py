@@ -93,6 +93,8 @@ class Faults:
             self.new_history(server)
 
     def back_up(self) -> None:
+        if not self.pg.rows:
+            return  # an empty PostgreSQL beside a Redis whose whole stream was trimmed proves nothing, and is no backup
         self.backups = [*self.backups[-3:], self.pg.copy()]
 
     def restore_backup(self) -> None:

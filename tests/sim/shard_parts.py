@@ -20,6 +20,8 @@ RULES = {
     "trim_cursor": "trim only behind the committed cursor (rule 7)",
     "gap": "a trimmed gap is seen (rule 7)",
     "repeat": "the same request key, the same answer (rule 9)",
+    "quarantine": "a broken record is kept, and the later ones of its account behind it: none is skipped (rule 6)",
+    "held_shut": "an account in quarantine is not restored (rule 6)",
     "mark": "where Redis went back, or a gap was closed, a mark follows in the stream",
     "void": "PostgreSQL restored from a backup: everything is opened anew (rule 12)",
 }
@@ -46,6 +48,8 @@ class Record(NamedTuple):
     request: int
     after: State
     recovered: bool = False
+    broken: bool = False
+    """It cannot be copied."""
     ref: Id | None = None
     """Of a mark: the record it comes after, for those who have that as their last."""
 
@@ -99,9 +103,31 @@ class Postgres:
     opened: tuple[int, int] = (0, 0)
     """History and epoch that are published."""
     config_epoch: int = 0
+    held: dict[str, list[Record]] = field(default_factory=dict)
+    """Accounts in quarantine, with their records in order."""
 
     def copy(self) -> Postgres:
-        return Postgres(list(self.rows), self.cursor, self.epoch, self.opened, self.config_epoch)
+        held = {account: list(records) for account, records in self.held.items()}
+        return Postgres(list(self.rows), self.cursor, self.epoch, self.opened, self.config_epoch, held)
+
+    def known(self) -> dict[Id, str]:
+        """Whose each record is that is here, in the rows or in quarantine."""
+        every = [*self.rows, *(record for records in self.held.values() for record in records)]
+        return {record.at: record.account for record in every}
+
+    def continues(self, record: Record) -> bool:
+        """Whether an entry follows the last one of its account."""
+        last = self.last_seq(record.account)
+        return not record.request or record.after.seq == last + 1 or (record.recovered and record.after.seq > last)
+
+    def confirm(self) -> int:
+        """A person takes the state each broken record left behind for right (balances.ledger.quarantine)."""
+        for records in self.held.values():
+            for record in records:
+                sound = self.continues(record) and not record.broken
+                self.rows.append(record if sound else record._replace(broken=False, recovered=True))
+        done, self.held = len(self.held), {}
+        return done
 
     def account(self, name: str) -> State:
         mine = [row for row in self.rows if row.account == name]
