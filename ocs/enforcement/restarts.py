@@ -117,9 +117,9 @@ class Restarts:
         cursor = 0
         while True:
             cursor, found = await self._redis.zscan(keys.due(shard), cursor, count=AT_ONCE)
-            members = [member.decode().partition("\n") for member, _ in found]
+            members = [keys.due_parts(member.decode()) for member, _ in found]
             for start in range(0, len(members), AT_ONCE):
-                yield [(account, session) for account, _, session in members[start : start + AT_ONCE] if session]
+                yield [(account, session) for account, session in members[start : start + AT_ONCE] if session]
             if not cursor:
                 return
 
