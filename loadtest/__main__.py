@@ -22,7 +22,7 @@ def main() -> None:
             print(f"{name:10} {scenarios.load(name).about}")
         return
     host, colon, port = options.diameter.rpartition(":")
-    if not colon or not port.isdecimal():
+    if not colon or not (port.isascii() and port.isdecimal()):
         parser.error(f"--diameter {options.diameter}: expected HOST:PORT")
     try:
         scenario = scenarios.load(

@@ -12,6 +12,7 @@ _WORDS: Final[dict[str, str]] = {}
 
 def looks(pattern: str, words: str, **more: Any) -> Meta:
     """For Annotated[str, ...]: all of it matches `pattern`; refused as "expected <words>"."""
+    pattern = pattern.replace(r"\d", "[0-9]")  # "\d" takes the digits of every script
     whole = rf"^{pattern}$(?!\n)"  # "$" alone also stands before a last line break
     _WORDS[f"`str` matching regex {whole!r}"] = words
     return Meta(pattern=whole, **more)

@@ -72,7 +72,7 @@ class Listen(str):
         if text == "off":
             return cls()
         host, colon, port = text.rpartition(":")
-        if not colon or not host.strip("[]") or not port.isdecimal() or int(port) > 65_535:
+        if not colon or not host.strip("[]") or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
             raise ValueError("`host:port` with a port from 0 to 65535, or `off`")
         return cls(text)
 

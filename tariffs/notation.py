@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
@@ -42,6 +42,8 @@ NAMES: Final[dict[str, tuple[Kind, int]]] = {
 }
 """Every unit a document may name."""
 
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""Decimal takes more for a number: "1_000", and the digits of every script."""
 _QUANTITY: Final = re.compile(r"(\d{1,16})?\s*([A-Za-z]+)?", re.ASCII)
 _COLUMN: Final = re.compile(r"(to|from|subscriber)\.([A-Za-z_][A-Za-z0-9_-]*)", re.ASCII)
 
@@ -54,10 +56,8 @@ class Amount(Fraction):
         """From a decimal string, or from a TOML or JSON number that was never a binary float."""
         if isinstance(written, bool) or not isinstance(written, (str, int, Decimal)):
             raise ValueError(f'expected an amount of money such as "0.05", not {written!r}')
-        try:
-            number = Decimal(written)
-        except InvalidOperation:
-            number = Decimal("NaN")
+        is_number = not isinstance(written, str) or _NUMBER.fullmatch(written.strip())
+        number = Decimal(written if is_number else "NaN")
         parts = number.as_tuple()
         if not isinstance(parts.exponent, int):
             raise ValueError(f'expected an amount of money such as "0.05", not {written!r}')

@@ -43,7 +43,7 @@ async def ledger_status(call: Call) -> Reply:
 
 async def resume_shard(call: Call) -> Reply:
     number = call.path["shard"]
-    if not number.isdecimal() or int(number) >= keys.SHARDS:
+    if not (number.isascii() and number.isdecimal()) or int(number) >= keys.SHARDS:
         raise Problem("not-found", f"there is no shard {number}")
     account, reason = call.body.account or "", call.body.reason
     try:

@@ -177,7 +177,7 @@ async def explain_event(call: Call) -> Reply:
 
 async def explain_entry(call: Call) -> Reply:
     account, seq = call.path["id"], call.path["seq"]
-    if not seq.isdecimal() or len(seq) > 16:
+    if not (seq.isascii() and seq.isdecimal()) or len(seq) > 16:
         raise Problem("invalid", f"seq: a number, found {seq!r}")
     await call.desk.row(account)
     entry, piece = await usage.of_entry(call.desk.pool, account, int(seq))

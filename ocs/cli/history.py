@@ -83,7 +83,7 @@ def job_of(
         written = Written(read.document, form_of(tariff.name), str(tariff), dict(read.files))
     if stored is not None:
         name, _, number = stored.rpartition("@")
-        if not name or not number.isdecimal():
+        if not name or not (number.isascii() and number.isdecimal()):
             raise click.UsageError(f"--version: expected a tariff and its version, such as data@3, not {stored}")
         version = name, int(number)
     try:

@@ -55,7 +55,7 @@ def _asked(subscriber: str, service: str, amount: str, at: str | None, facts: It
         name, equals, value = fact.partition("=")
         if not equals:
             raise click.BadParameter(f"expected NAME=VALUE, not {fact!r}", param_hint="--fact")
-        if name in NUMBERS and not value.isdecimal():
+        if name in NUMBERS and not (value.isascii() and value.isdecimal()):
             raise click.BadParameter(f"expected a number for {name}, not {value!r}", param_hint="--fact")
         asked[name] = int(value) if name in NUMBERS else value
     return asked

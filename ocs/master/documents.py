@@ -4,7 +4,7 @@ compared and compiled in a thread, away from the loop that serves."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -105,6 +105,8 @@ class Newest(msgspec.Struct, frozen=True):
     in_use: Sequence[Document]
     """All versions that price something at some time and name a file of the bundle, by the time they begin."""
     now_ms: int = 0
+    standing: Sequence[Document] = ()
+    """All versions of the bundle's tariffs that price something at some time."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -186,11 +188,25 @@ def plan(sent: Bundle, newest: Newest) -> Plan:
     numbers = {id_: document.version for id_, document in newest.tariffs.items()}
     made, warnings = [], {}
     for document, found in (*followers, *wanted.values()):
+        if document.version == 0:  # sent, and no follower of a file
+            found = (*found, *_hidden(document, newest.standing, now_ms=newest.now_ms))
         number = numbers[document.id] = numbers.get(document.id, 0) + 1
         made.append(msgspec.structs.replace(document, version=number))
         if found:
             warnings[document.id, number] = found
     return Plan(files, made, warnings)
+
+
+def _hidden(document: Document, standing: Iterable[Document], *, now_ms: int) -> Iterator[str]:
+    """The newest version that is valid counts, and newest is what was published last: one that begins earlier takes the
+    place of those that begin later."""
+    for one in standing:
+        if one.id == document.id and one.valid_from_ms > document.valid_from_ms:
+            begins = "in force" if one.valid_from_ms <= now_ms else "to come"
+            yield (
+                f"version {one.version}, {begins}, is valid from later on and was published before: this one takes its"
+                " place; publish it once more to keep it"
+            )
 
 
 def _check_file(name: str, content: bytes) -> None:

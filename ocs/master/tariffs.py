@@ -149,6 +149,7 @@ async def _newest(pool: Pool, sent: Bundle) -> Newest:
         last: int = await db.fetchval(CHANGE)
         used = await db.fetch(f"{IN_USE} AND files ?| $1 ORDER BY id, valid_from_ms, version", list(sent.files))
         in_use = [_document(record) for record in used]
+        stand = await db.fetch(f"{IN_USE} AND id = ANY($1) ORDER BY id, version", list(sent.tariffs))
         query = f"{LATEST} WHERE id = ANY($1) ORDER BY id, version DESC"
         found = await db.fetch(query, [*sent.tariffs, *{one.id for one in in_use}])
         tariffs = {record["id"]: _document(record) for record in found}
@@ -159,7 +160,7 @@ async def _newest(pool: Pool, sent: Bundle) -> Newest:
         contents |= {name: file.content for name, file in sent.files.items()}
         files |= await _newest_files(db, await asyncio.to_thread(named_by, contents) - named)
         now_ms: int = await db.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
-    return Newest(last, files, tariffs, in_use, now_ms)
+    return Newest(last, files, tariffs, in_use, now_ms, [_document(record) for record in stand])
 
 
 async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, TariffFile]:

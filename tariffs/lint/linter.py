@@ -36,6 +36,7 @@ MEANS: Final = {
     "free-uncounted": "free use that no counter of units counts",
     "change-never": "a surcharge or discount that never applies",
     "tax-never": "a tax scheme that never counts",
+    "prefix-dialled": "a prefix as it is dialled, where numbers are in the form of E.164",
     "prefix-redundant": "a prefix that says what the next shorter one says",
     "prefix-unused": "a prefix whose ten continuations are all there",
     "prefix-outlier": "a price unlike those of the other prefixes of the zone",
@@ -95,7 +96,7 @@ def lint(tariff: Tariff, at_ms: int | None = None) -> list[Finding]:
     return worst_first(dict.fromkeys(finding for rule in RULES for finding in rule(case)))
 
 
-NEVER_PRICE: Final[tuple[Rule, ...]] = (rows.never, rows.shadowed)
+NEVER_PRICE: Final[tuple[Rule, ...]] = (rows.never, rows.shadowed, tables.dialled)
 
 
 def never_price(tariff: Tariff, at_ms: int) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tariffs.destinations import WHOLE, Entry
+from tariffs.destinations import WHOLE, Entry, Numbers
 from tariffs.lint.case import Case, Finding, Rule, Severity
 from tariffs.match import ENDS
 from tariffs.notation import Amount
@@ -40,6 +40,27 @@ def _nested(entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
         if above:
             yield entry, above[-1]
         above.append(entry)
+
+
+def dialled(case: Case) -> Iterator[Finding]:
+    """Prefixes as they are dialled, where numbers are looked up in the form of E.164: no country code begins with 0."""
+    numbers = case.parts.numbers
+    if numbers is None:
+        return
+    for name, entries in case.lines.entries.items():
+        lines = (
+            (entry.prefix, f"never matches: numbers are in the form of E.164 here; meant {meant!r}?")
+            for entry in entries
+            if entry.prefix.startswith("0") and (meant := _normal(entry.prefix, numbers)) != entry.prefix
+        )
+        yield from _some("warning", "prefix-dialled", name, lines)
+
+
+def _normal(prefix: str, numbers: Numbers) -> str:
+    """Of numbers that begin so and go on, the begin."""
+    more = "1" * 12
+    normal, _ = numbers.normal(prefix + more)
+    return normal.removesuffix(more) or prefix
 
 
 def unused(case: Case) -> Iterator[Finding]:
@@ -118,4 +139,4 @@ def unasked(case: Case) -> Iterator[Finding]:
             yield Finding("note", "table-unused", name, "no condition looks at this table")
 
 
-RULES: Final[tuple[Rule, ...]] = (redundant, unused, outliers, unasked)
+RULES: Final[tuple[Rule, ...]] = (dialled, redundant, unused, outliers, unasked)

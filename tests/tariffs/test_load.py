@@ -224,3 +224,21 @@ def test_a_tariff_that_was_replaced_is_gone_at_once() -> None:
         assert seen() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("written", ["1_000", "٠.٠٥", "０.０５", "1 000", "1,5", "0x10", "inf", "nan", "", "."])
+def test_only_digits_of_0_to_9_are_a_price(written: str) -> None:
+    """Decimal takes underscores and the digits of every script; in a table, in an attribute and here they are slips."""
+    text = f'tariff = "t"\ncurrency = "EUR"\n[[rows]]\nflat = {{ price = "{written}", per = "1 min" }}'
+    with pytest.raises(TariffError, match="expected an amount of money"):
+        load_tariff(text, source="t.toml")
+    table = f"prefix,zone,price\n49,home,{written.replace(',', '.')}_\n".encode()
+    text = 'tariff = "t"\ncurrency = "EUR"\ntables.w = "w.csv"\n[[rows]]\nwhen = { to = "w" }\n'
+    with pytest.raises(TariffError, match="expected an amount of money"):
+        load_tariff(text + 'flat = { price = "to.price", per = "1 min" }', source="t.toml", files={"w.csv": table})
+
+
+@pytest.mark.parametrize("written", ["1000", "0.05", ".05", "5.", "1e-3", " 0.05 ", "+0.05"])
+def test_numbers_as_people_write_them(written: str) -> None:
+    text = f'tariff = "t"\ncurrency = "EUR"\n[[rows]]\nflat = {{ price = "{written}", per = "1 min" }}'
+    load_tariff(text, source="t.toml")

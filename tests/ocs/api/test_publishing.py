@@ -129,9 +129,9 @@ async def test_a_file_is_followed_by_the_version_in_force_and_by_those_yet_to_be
     assert [entry.columns["price"] for entry in prices if entry] == ["0.09", "0.09"]
     assert unpacked.troubles == []
     sent = await publish(calls, [file("world.csv", WORLD, 2)], [document(CALLS + "# again", 4)])
-    assert sent.json()["tariffs"] == [  # it begins at once, and replaces all of them
-        {"id": "calls", "version": 5, "valid_from": None, "new": True, "warnings": []}
-    ]
+    (made_last,) = sent.json()["tariffs"]  # it begins at once, and replaces all of them, which is told
+    assert [told.partition(",")[0] for told in made_last.pop("warnings")] == ["version 4"]
+    assert made_last == {"id": "calls", "version": 5, "valid_from": None, "new": True}
 
 
 REFUSED = [
@@ -275,3 +275,14 @@ async def test_a_new_table_may_make_rows_of_a_tariff_never_price(calls: Office) 
     found = await publish(calls, [file("w.csv", table, 1)], [])
     (follower,) = found.json()["tariffs"]
     assert "de" in follower["warnings"][0]
+
+
+async def test_an_older_version_corrected_last_says_what_it_hides(desk: Office) -> None:
+    """The newest that is valid counts, and newest is what was published last."""
+    old, new = (FLAT.replace("\n", f"\nvalid_from = {day}T00:00:00Z\n", 1) for day in ("2026-01-01", "2026-03-01"))
+    assert (await desk.call("PUT", "/v1/tariffs/flat", old, **TOML)).json()["warnings"] == []
+    assert (await desk.call("PUT", "/v1/tariffs/flat", new, if_match='"1"', **TOML)).json()["warnings"] == []
+    put = await desk.call("PUT", "/v1/tariffs/flat", old + "# corrected\n", if_match='"2"', **TOML)
+    (told,) = put.json()["warnings"]
+    assert told.startswith("version 2, ")
+    assert "this one takes its place; publish it once more to keep it" in told
