@@ -332,6 +332,11 @@ class Model:
                 posting.amount < 0
                 and (post.own_only or bucket.id != ops.MAIN)
                 and bucket.amount - bucket.held + posting.amount < 0
+            ) or (
+                posting.amount < 0
+                and post.keeps_held
+                and bucket.id == ops.MAIN
+                and bucket.amount - bucket.held + books.account.credit_limit + posting.amount < 0
             ):
                 result = Result.CREDIT_LIMIT
             elif posting.amount > books.room_in(bucket) or bucket.amount + posting.amount < -EXACT_MAX:

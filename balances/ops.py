@@ -654,6 +654,8 @@ class Post(msgspec.Struct, array_like=True):
     actor: str
     reason: str
     reference: str = ""
+    keeps_held: bool = False
+    """Refuse to take from the main bucket what is held: it and the credit limit would not cover that any more."""
 
 
 class Posted(msgspec.Struct, array_like=True):

@@ -188,6 +188,7 @@ async def api(config: Config, parent: Parent) -> None:
             shop=shop,
             newest=shelf.newest,
             store_ms_max=config.http.store_ms_max,
+            adjustments=config.adjustments,
         )
         callers = Callers({token_of(config.data): "admin"})
         if parent.listener is None:  # http.listen is off

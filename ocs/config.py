@@ -183,6 +183,16 @@ class Http(Part, frozen=True):
     """Longest wait for a store, for each thing asked of it."""
 
 
+class Adjustments(Part, frozen=True):
+    """Balances changed over HTTP without an original. Names are those of callers."""
+
+    limit: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")] = "1000.00"
+    """The most money that one may give or take."""
+    callers: tuple[str, ...] = ("admin",)
+    force: tuple[str, ...] = ("admin",)
+    """Who may take what is held."""
+
+
 class Metrics(Part, frozen=True):
     listen: Listen = Listen("127.0.0.1:9464")
 
@@ -348,6 +358,7 @@ class Config(Part, frozen=True):
     diameter: Diameter = Diameter()
     radius: Radius = Radius()
     http: Http = Http()
+    adjustments: Adjustments = Adjustments()
     metrics: Metrics = Metrics()
     redis: Redis = Redis()
     postgres: Postgres = Postgres()

@@ -54,6 +54,9 @@ for _, posting in ipairs(post[POST.postings]) do
   elseif amount < 0 and (post[POST.own_only] or bucket[BUCKET.id] ~= MAIN)
       and bucket[BUCKET.amount] - bucket[BUCKET.held] + amount < 0 then
     result = RESULT.CREDIT_LIMIT
+  elseif amount < 0 and post[POST.keeps_held] and bucket[BUCKET.id] == MAIN
+      and bucket[BUCKET.amount] - bucket[BUCKET.held] + account[ACCOUNT.credit_limit] + amount < 0 then
+    result = RESULT.CREDIT_LIMIT
   elseif amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then
     result = RESULT.TOO_MUCH
   else

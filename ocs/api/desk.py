@@ -21,6 +21,7 @@ from balances.ledger.verify import Report, verify
 from balances.packing import unpack_account, unpack_posted
 from balances.wire import Lost, NotSent
 from ocs.api.problems import Problem
+from ocs.config import Adjustments
 from ocs.lasting import Away, Lasting, within
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
@@ -102,7 +103,9 @@ class Desk:
         shop: Shop | None = None,
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
+        adjustments: Adjustments = Adjustments(),  # noqa: B008
     ) -> None:
+        self.adjustments = adjustments
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""
         self.redis = redis
@@ -200,6 +203,13 @@ class Desk:
         if reply.status == "refused":
             raise _refusal(ops.Result(posted.result), wanted)
         return posted
+
+    async def charge(self, row: AccountRow, wanted: ops.Charge) -> bytes:
+        """A refund of an event, as from the network; the packed outcome."""
+        reply = await self._present(row, lambda: self.store.charge(wanted, b""))
+        if reply.status not in ("ok", "again"):
+            raise Problem("store-unavailable", f"the live store says: {reply.status}")
+        return reply.outcome
 
     async def _recall(self, account: str, key: str) -> ops.Once | None:
         """The answer to this key, if there was one; the script looks in Redis again, PostgreSQL remembers longer."""

@@ -18,6 +18,7 @@ PROBLEMS: Final[dict[str, Row]] = {
     "malformed": Row(400, "The request cannot be read"),
     "key-required": Row(400, "A POST that moves money needs an Idempotency-Key"),
     "unauthorized": Row(401, "A bearer token is required"),
+    "forbidden": Row(403, "The caller may not do this"),
     "not-found": Row(404, "There is no such thing"),
     "method-not-allowed": Row(405, "Not done this way"),
     "conflict": Row(409, "The request contradicts what is there"),

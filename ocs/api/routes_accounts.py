@@ -214,24 +214,34 @@ async def adjust(call: Call) -> Reply:
     kind = bucket.kind if bucket else Kind.MONEY
     amount = _amount(body.amount, kind)
 
+    rules = call.desk.adjustments
+    if call.caller not in rules.callers:
+        raise Problem("forbidden", f"{call.caller} adjusts no balances (adjustments.callers)")
+    if body.force and call.caller not in rules.force:
+        raise Problem("forbidden", f"force: {call.caller} takes nothing that is held (adjustments.force)")
+
     async def check() -> None:
         if bucket is None:
             raise Problem("not-found", f"account {row.id} has no bucket {body.bucket}")
+        if kind == Kind.MONEY and abs(amount) > micro_of(rules.limit, "adjustments.limit"):
+            raise Problem("invalid", f"amount: at most {rules.limit} at a time (adjustments.limit)")
 
     posting = ops.Posting(body.bucket, kind, amount, counter_account="adjustment", why="adjustment")
-    return await post_one(call, row, posting, body.reason, body.reference, own_only=False, check=check)
-
-
-async def refund(call: Call) -> Reply:
-    body: schema.Refund = call.body
-    row = await call.desk.row(call.path["id"])
-    amount = _amount(body.amount, Kind.MONEY)
-    posting = ops.Posting(ops.MAIN, Kind.MONEY, amount, counter_account="revenue", why="refund")
-    return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
+    return await post_one(
+        call, row, posting, body.reason, body.reference, own_only=False, check=check, keeps_held=not body.force
+    )
 
 
 async def post_one(
-    call: Call, row: AccountRow, posting: ops.Posting, reason: str, reference: str, *, own_only: bool, check: Any = None
+    call: Call,
+    row: AccountRow,
+    posting: ops.Posting,
+    reason: str,
+    reference: str,
+    *,
+    own_only: bool,
+    check: Any = None,
+    keeps_held: bool = False,
 ) -> Reply:
     """One posting, once for the key of the call, and what became of it."""
     posted = await call.desk.post(
@@ -247,6 +257,7 @@ async def post_one(
             actor=call.caller,
             reason=reason,
             reference=reference,
+            keeps_held=keeps_held,
         ),
         check,
     )
@@ -341,17 +352,6 @@ OPERATIONS: Final = (
         answer=schema.Posted,
         status=201,
         body=schema.Adjustment,
-        keyed=True,
-        problems=MOVES,
-    ),
-    Operation(
-        "POST",
-        "/v1/accounts/{id}/refunds",
-        refund,
-        "Give back money that was charged",
-        answer=schema.Posted,
-        status=201,
-        body=schema.Refund,
         keyed=True,
         problems=MOVES,
     ),

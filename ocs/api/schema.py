@@ -9,7 +9,6 @@ from msgspec import Meta, Struct
 from ocs.api.schema_suspense import SuspenseItem
 from ocs.api.texts import (
     Money,
-    MoneyAboveZero,
     MoneyFromZero,
     Quantity,
     QuantityAboveZero,
@@ -184,12 +183,8 @@ class Adjustment(Input, frozen=True):
     bucket: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """0 is the main balance."""
     reference: Reference = ""
-
-
-class Refund(Input, frozen=True):
-    amount: MoneyAboveZero
-    reason: Reason
-    reference: Reference = ""
+    force: bool = False
+    """Take what is held too; for callers that `adjustments.force` names."""
 
 
 class PostedEntry(Struct, frozen=True):

@@ -29,6 +29,7 @@ from ocs.api import (
     routes_peers,
     routes_prices,
     routes_rates,
+    routes_refunds,
     routes_server,
     routes_sessions,
     routes_subscribers,
@@ -53,6 +54,7 @@ from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Counts, Meter
 OPERATIONS: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
     *routes_corrections.OPERATIONS,
+    *routes_refunds.OPERATIONS,
     *routes_subscribers.OPERATIONS,
     *routes_tariffs.OPERATIONS,
     *routes_tariff_files.OPERATIONS,

@@ -139,10 +139,13 @@ def top_up(
 @click.argument("amount")
 @click.option("--reason", required=True)
 @click.option("--bucket", type=int, default=0, help="Default: the main balance.")
+@click.option("--force", is_flag=True, help="Take what is held too.")
 @KEY
 @json_option
 @remote
-def adjust(server: Remote, name: str, amount: str, reason: str, bucket: int, key: str | None, as_json: bool) -> None:
+def adjust(
+    server: Remote, name: str, amount: str, reason: str, bucket: int, force: bool, key: str | None, as_json: bool
+) -> None:
     """Correct a balance, up or down."""
-    body = {"amount": amount, "reason": reason, "bucket": bucket}
+    body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force}
     show(server.post("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)

@@ -19,7 +19,7 @@ LONGEST = {
     "balances/lua/charge.lua": 800,  # one story that cannot be told in two calls
     "balances/model.py": 560,  # the twins of all scripts, one after the other
     "tariffs/whatif/replay.py": 450,  # one story: how each kind of recorded piece is rated again
-    "ocs/config.py": 535,  # a table: every key, once
+    "ocs/config.py": 550,  # a table: every key, once
 }
 SLACK = 40  # a record this far above the truth is lowered, so that what was won is kept
 

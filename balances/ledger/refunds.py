@@ -1,0 +1,116 @@
+"""How much of what was paid a refund may still give back: an entry, or a session, never more than it cost.
+
+A refund is granted here before it is posted, one after the other for each account. What was granted and not posted
+counts all the same: its caller repeats it under the same key, and nobody else gets it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from balances.ledger.record import fit
+
+
+class Refused(Exception):
+    """It is more than is left, or of nothing that was paid; the text is meant for the caller."""
+
+
+class Source(NamedTuple):
+    """What is given back: an entry, or what a session has cost."""
+
+    session: str = ""
+    incarnation: int = 0
+    seq: int | None = None
+
+
+_ENTRY = """
+    SELECT e.amount, e.kind, e.why, u.session, u.incarnation, u.phase FROM ledger_entries e
+      LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
+     WHERE e.account = $1 AND e.seq = $2
+"""
+# Debits of a session by incarnation, newest first, with what corrections gave back or took.
+_PAID = """
+    SELECT u.incarnation, -sum(e.amount + COALESCE((SELECT sum(c.amount) FROM ledger_entries c
+             WHERE c.original_account = e.account AND c.original_seq = e.seq AND c.why = 'rerate'), 0))::bigint AS paid
+      FROM usage_records u JOIN ledger_entries e
+        ON e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line AND e.kind = 0
+     WHERE u.account = $1 AND u.session = $2 AND u.phase <> 4 GROUP BY u.incarnation ORDER BY u.incarnation DESC
+"""
+_OF_SESSION = """
+    SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3
+"""
+_OF_ENTRY = "SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND seq = $2"
+
+
+async def grant(
+    pool: Any, account: str, request: str, fingerprint: str, amount: int, *, seq: int | None, sessions: list[str]
+) -> Source | None:
+    """What may be posted now; None: the request was granted before, with another content. Refused: why not.
+
+    sessions:  keys of the session that is meant, where no entry is
+    """
+    async with pool.acquire() as pg, pg.transaction():
+        await pg.execute("SELECT pg_advisory_xact_lock(hashtextextended('refund ' || $1, 0))", account)
+        known = await pg.fetchrow(
+            "SELECT session, incarnation, seq, fingerprint FROM refunds WHERE account = $1 AND request = $2",
+            account,
+            request,
+        )
+        if known is not None:
+            same = known["fingerprint"] == fingerprint
+            return Source(known["session"], known["incarnation"], known["seq"]) if same else None
+        source = (
+            await _entry(pg, account, seq, amount) if seq is not None else await _session(pg, account, sessions, amount)
+        )
+        await pg.execute(
+            "INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            account,
+            request,
+            fingerprint,
+            *source,
+            amount,
+        )
+        return source
+
+
+async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
+    row = await pg.fetchrow(_ENTRY, account, seq)
+    if row is None:
+        raise Refused(f"entry: account {account} has no entry {seq}")
+    if row["kind"] != 0 or row["amount"] >= 0 or row["why"] not in ("usage", "fee", "suspense"):
+        raise Refused(f"entry: nothing was charged by entry {seq}")
+    if row["phase"] == 4:
+        raise Refused("entry: it is of a one-time event: name that, by event")
+    left = -row["amount"] - await pg.fetchval(_OF_ENTRY, account, seq)
+    source = Source(seq=seq)
+    if row["session"] is not None:
+        source = Source(row["session"], row["incarnation"], seq)
+        left = min(left, await _left(pg, account, source.session, source.incarnation))
+    if amount > left:
+        raise Refused(f"amount: of entry {seq} {_money(left)} is left")
+    return source
+
+
+async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> Source:
+    """The newest incarnation that is not wholly refunded (charging.md section 3)."""
+    for session in map(fit, sessions):
+        paid = await pg.fetch(_PAID, account, session)
+        for incarnation, cost in paid:
+            left = cost - await pg.fetchval(_OF_SESSION, account, session, incarnation)
+            if left > 0:
+                if amount > left:
+                    raise Refused(f"amount: of the session {_money(left)} is left")
+                return Source(session, incarnation)
+        if paid:
+            raise Refused("session: all it cost is given back")
+    raise Refused(f"session: account {account} was charged for no such session")
+
+
+async def _left(pg: Any, account: str, session: str, incarnation: int) -> int:
+    paid = {row["incarnation"]: row["paid"] for row in await pg.fetch(_PAID, account, session)}
+    return int(paid.get(incarnation, 0) - await pg.fetchval(_OF_SESSION, account, session, incarnation))
+
+
+def _money(micro: int) -> str:
+    return f"{max(micro, 0) // 1_000_000}.{max(micro, 0) % 1_000_000:06d}"
