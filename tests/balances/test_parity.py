@@ -288,6 +288,7 @@ class Client:
             10**9,
             "me",
             "because",
+            keeps_held=rng.random() < 0.3,
         )
         self.posts.append(post)
         return post
