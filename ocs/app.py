@@ -43,7 +43,7 @@ from ocs.net.diameter import Node
 from ocs.net.origins import Origins
 from ocs.net.peers import Peers
 from ocs.net.push import Pushes
-from ocs.net.tls import server_context
+from ocs.net.tls import client_context, server_context
 from ocs.parent import Parent, Unfit
 from ocs.rescue import Rescue
 from ocs.shelf import Shelf
@@ -102,7 +102,9 @@ async def worker(config: Config, parent: Parent) -> None:
         pushes = asyncio.ensure_future(Pushes(node, redis, TROUBLE).run())
         for peer in config.diameter.peers:
             if peer.connect:
-                node.dial(peer.connect.host, peer.connect.port, peer.origin_host)
+                files = config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca
+                by = client_context(*files) if peer.connect_tls else None
+                node.dial(peer.connect.host, peer.connect.port, peer.origin_host, by)
         while not await told_to_drain(parent):
             why = not_ready(store.link) or shelf.why
             parent.report(not why, why)

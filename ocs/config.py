@@ -98,6 +98,8 @@ class Peer(Part, frozen=True):
     """Connections it may hold at once."""
     connect: Listen = OFF
     """`host:port` we connect to, and again when the connection ends; `off`: it connects to us."""
+    connect_tls: bool = False
+    """There by TLS from the first octet, with `diameter.tls_cert`, `tls_key` and `tls_ca`."""
     profile: PeerProfile = PeerProfile()
 
     def __post_init__(self) -> None:
@@ -136,12 +138,16 @@ class Diameter(Part, frozen=True):
     """Time for answers under way when we stop."""
 
     def __post_init__(self) -> None:
-        if self.tls_listen and not (self.tls_cert and self.tls_key and self.tls_ca):
-            raise ValueError("tls_cert, tls_key and tls_ca beside tls_listen")
+        if self.speaks_tls and not (self.tls_cert and self.tls_key and self.tls_ca):
+            raise ValueError("tls_cert, tls_key and tls_ca beside tls_listen or a peer's connect_tls")
         names = [peer.origin_host for peer in self.peers]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"each origin_host in peers[] once, but {', '.join(sorted(twice))} is there twice")
+
+    @property
+    def speaks_tls(self) -> bool:
+        return bool(self.tls_listen) or any(peer.connect and peer.connect_tls for peer in self.peers)
 
 
 class RadiusClient(Part, frozen=True):

@@ -122,7 +122,7 @@ class Supervisor:
     # ---- start
 
     def _bind(self) -> None:
-        if self._config.diameter.tls_listen:  # each worker reads them for itself; what is wrong is said here and once
+        if self._config.diameter.speaks_tls:  # each worker reads them for itself; what is wrong is said here and once
             server_context(self._config.diameter.tls_cert, self._config.diameter.tls_key, self._config.diameter.tls_ca)
         for key, listen in listeners(self._config).items():
             if listen:

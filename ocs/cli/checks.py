@@ -43,7 +43,7 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
         yield "postgres.dsn", await postgres_trouble(config.postgres.dsn.reveal(), WAIT_S)
     else:
         yield "postgres (embedded)", _missing(find_postgres)
-    if config.diameter.tls_listen:
+    if config.diameter.speaks_tls:
         yield "diameter.tls_cert, tls_key, tls_ca", _certificates(config)
     served = is_served(config.data)
     for key, listen in listeners(config).items():

@@ -141,13 +141,13 @@ class Node:
         elif link is None and number in self._adopting:
             self._adopting[number].cancel()
 
-    def dial(self, host: str, port: int, origin_host: str) -> None:
+    def dial(self, host: str, port: int, origin_host: str, tls: ssl.SSLContext | None = None) -> None:
         """Connect, and again whenever the connection ends, until we drain."""
-        task = self._loop.create_task(self._keep_dialled(host, port, origin_host))
+        task = self._loop.create_task(self._keep_dialled(host, port, origin_host, tls))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
 
-    async def _keep_dialled(self, host: str, port: int, origin_host: str) -> None:
+    async def _keep_dialled(self, host: str, port: int, origin_host: str, tls: ssl.SSLContext | None) -> None:
         """Every worker tries; the arbiter lets in as many as the peer may have connections."""
         while not self._draining:
             self._last_dialled -= 1  # the arbiter's own numbers are positive
@@ -155,24 +155,33 @@ class Node:
             verdict = self._wanted[number] = self._loop.create_future()
             self._arbiter.claim(number, origin_host, self.peers.several(origin_host))
             if await verdict:
-                link = await self._dial_once(host, port, origin_host, number)
+                link = await self._dial_once(host, port, origin_host, number, tls)
                 if link is not None:
                     await link.gone.wait()
                 else:
                     self._arbiter.closed(number)
             await asyncio.sleep(REDIAL_S)
 
-    async def _dial_once(self, host: str, port: int, origin_host: str, number: int) -> Link | None:
+    async def _dial_once(
+        self, host: str, port: int, origin_host: str, number: int, tls: ssl.SSLContext | None
+    ) -> Link | None:
         machine = self._table.dial(origin_host, monotonic_ms())
         machine.ignored = self.peers.profile(origin_host).ignored
         link = Link(self, machine, number, host, dialled=True)
         link.peer_host = origin_host
         try:
-            await self._loop.create_connection(lambda: link, host, port)
+            handshake_s = self._timers.capabilities_ms / 1_000
+            by: dict[str, Any] = {"ssl": tls, "server_hostname": origin_host, "ssl_handshake_timeout": handshake_s}
+            await self._loop.create_connection(lambda: link, host, port, **(by if tls else {}))
         except OSError as why:
             machine.lost(monotonic_ms())
-            self._say("diameter.not_connected", (host, port), peer=origin_host, address=host, why=str(why))
+            self._say("diameter.not_connected", (host, port), peer=origin_host, address=host, why=plainly(why))
             return None
+        misnamed = self.peers.misnamed(origin_host, link.certified)
+        if misnamed:
+            self._say("diameter.not_connected", (host, port), peer=origin_host, address=host, why=misnamed)
+            link.abort("its certificate is for somebody else")
+            return link
         self.act_all(machine.connected(monotonic_ms()), link)
         return link
 

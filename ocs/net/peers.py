@@ -31,11 +31,15 @@ class Peers:
             return "not in diameter.peers"
         if self._networks[host] and not any(ipaddress.ip_address(address) in net for net in self._networks[host]):
             return "not from an address in its diameter.peers entry"
-        if certified is not None:
-            expected = (peer.tls_subject or host).lower()
-            if expected not in certified:
-                return f"its certificate is for {', '.join(sorted(certified)) or 'nobody'}, not for {expected}"
-        return ""
+        return self.misnamed(origin_host, certified)
+
+    def misnamed(self, origin_host: str, certified: Collection[str] | None) -> str:
+        """Why its certificate is not for this peer, "" when it is, or when there is no TLS."""
+        peer = self._peers.get(origin_host.lower())
+        expected = (peer.tls_subject if peer is not None and peer.tls_subject else origin_host).lower()
+        if certified is None or expected in certified:
+            return ""
+        return f"its certificate is for {', '.join(sorted(certified)) or 'nobody'}, not for {expected}"
 
     def may_come_from(self, address: str) -> bool:
         """Whether any peer connects from there, as far as an address can tell."""

@@ -34,6 +34,21 @@ def _words(why: OSError) -> str:
     return why.strerror or str(why)
 
 
+def client_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
+    """The same where we connect. Whose certificate it is, is compared by the caller: a peer's name need not be that of
+    the host we connect to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(cert, key)
+        context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError) as why:
+        raise CannotListen(f"diameter.tls_cert, tls_key, tls_ca: {cert}, {key}, {ca}: {why}") from None
+    return context
+
+
 def certified_names(certificate: dict[str, Any] | None) -> frozenset[str]:
     """DNS names of a verified certificate, lower case; its common name only where it has no alternative names at all
     (RFC 6125 section 6.4.4)."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ocs.net.listeners import CannotListen
-from ocs.net.tls import certified_names, server_context
-from protocol.diameter.dictionary.base import CapabilitiesExchangeAnswer, ErrorAnswer
+from ocs.net.tls import certified_names, client_context, server_context
+from protocol.diameter.dictionary.base import CapabilitiesExchangeAnswer, CapabilitiesExchangeRequest, ErrorAnswer
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer
 from protocol.diameter.peer import Timers
 from protocol.errors import ResultCode
@@ -130,3 +130,31 @@ def test_names() -> None:
     assert certified_names(subject | {"subjectAltName": (("DNS", "alias"),)}) == {"alias"}
     assert certified_names(subject | {"subjectAltName": (("IP Address", "1.2.3.4"),)}) == frozenset()
     assert certified_names(None) == frozenset()
+
+
+@pytest.mark.parametrize(("name", "accepted"), [("one", True), ("two", False), ("stranger", False)])
+async def test_where_we_connect_the_peer_shows_its_name(
+    tmp_path: Path, name: str, accepted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`connect= dials without TLS although the README says initiator too`"""
+    async with tls_world(tmp_path) as w:
+        ours, key, ca = (str(tmp_path / one) for one in ("ocs-cert.pem", "ocs-key.pem", "ca.pem"))
+        theirs = server_context(str(tmp_path / f"{name}-cert.pem"), str(tmp_path / f"{name}-key.pem"), ours)
+        met: asyncio.Queue[Client] = asyncio.Queue()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            met.put_nowait(Client(reader, writer))
+
+        peer = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=theirs)
+        w.nodes[0].dial("127.0.0.1", peer.sockets[0].getsockname()[1], "one.example.net", client_context(ours, key, ca))
+        if accepted:
+            client = await asyncio.wait_for(met.get(), 20)
+            asked = await client.message(timeout_s=20)
+            assert isinstance(asked, CapabilitiesExchangeRequest)
+            await client.gone()
+        else:
+            await until(lambda: "diameter.not_connected" in capsys.readouterr().out, 20)
+            while not met.empty():
+                client = met.get_nowait()
+                assert await client.frame(timeout_s=20) == b""  # not even a CER
+        peer.close()
