@@ -62,6 +62,8 @@ class Draft:
         self.fee_waived = False
         self.least = self.most = 0
         self.most_ends = False
+        self.per_period = False
+        """Blocks end with the period of the row's counter."""
         self.free = False
         self.emergency = False
         self.grant: tuple[bool, bool, int, int] | None = None

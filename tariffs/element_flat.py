@@ -27,9 +27,12 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the sum, to whole micro-units."""
     split: bool = True
     """A block may be paid by several balances; else by one of them."""
+    per_period: bool = False
+    """What is paid of a block and not used lapses with the period of the counter in `below`."""
 
     def apply(self, draft: Draft) -> None:
         draft.unit = self.per.kind
+        draft.per_period = self.per_period
         draft.steps = self.steps(draft)
 
     def steps(self, draft: Draft) -> list[Step]:
@@ -60,6 +63,8 @@ class Beside(Flat, frozen=True, forbid_unknown_fields=True):
 
     def apply(self, draft: Draft) -> None:
         draft.need_price()
+        if self.per_period:
+            raise ValueError("expected `per_period` in `flat`: limits of the row do not bound what is charged besides")
         if draft.unit == self.per.kind:
             raise ValueError(f"expected another unit than that of the price, not {self.per!r}")
         draft.beside_unit = self.per.kind

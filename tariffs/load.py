@@ -257,6 +257,10 @@ class _Loading:
         except ValueError as bad:
             raise TariffError(source, f"{at}.below", str(bad)) from None
         self._try_out(row, elements, first, at, source)
+        flat = elements.get("flat")
+        if flat is not None and flat.per_period and (tally is None or not tally.moves):
+            why = "expected a row `below` a counter of a day, week, month or year, with which its blocks end"
+            raise TariffError(source, f"{at}.flat.per_period", why)
         return row
 
     def _below(self, written: Any, at: str, source: str) -> tuple[Tally | None, object]:

@@ -174,9 +174,11 @@ class Making:
         sold = [draft for draft in drafts if draft.verdict is Verdict.PRICED]
         steps: list[Step] = []
         for place, (row, draft) in enumerate(zip(chain.rows, sold, strict=False)):
-            key = row.tally.count(self._facts, self._zone, self._at_ms).key if row.tally else ""
+            count = row.tally.count(self._facts, self._zone, self._at_ms) if row.tally else None
+            ends_ms = count.until_ms if count is not None and draft.per_period else 0
             limit = self._limit(row)
-            steps += row.bounded(draft.steps, key, limit, until_ms, _noted(dues, sold[place:]))
+            due = _noted(dues, sold[place:])
+            steps += row.bounded(draft.steps, count.key if count else "", limit, until_ms, due, ends_ms)
         if not chain.rows[-1].ends or len(sold) < len(drafts):
             steps += self._end(sold, until_ms, dues)
         return steps

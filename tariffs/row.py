@@ -94,10 +94,18 @@ class Row:
             element.apply(draft)
         return draft
 
-    def bounded(self, steps: Iterable[Step], counter: str, limit: int, until_ms: int, dues: int) -> Iterator[Step]:
-        """Steps within its limits, and before `until_ms` (0: for good)."""
+    def bounded(
+        self, steps: Iterable[Step], counter: str, limit: int, until_ms: int, dues: int, ends_ms: int
+    ) -> Iterator[Step]:
+        """Steps within its limits, and before `until_ms` (0: for good); their blocks end at `ends_ms` (0: never)."""
         for step in steps:
             reach = min(step.reach or self.first, self.first or step.reach)
             yield msgspec.structs.replace(
-                step, reach=reach, counter=counter, counter_reach=limit if counter else 0, until_ms=until_ms, dues=dues
+                step,
+                reach=reach,
+                counter=counter,
+                counter_reach=limit if counter else 0,
+                until_ms=until_ms,
+                dues=dues,
+                ends_ms=ends_ms,
             )

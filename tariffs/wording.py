@@ -87,6 +87,8 @@ def step(step: Step, unit: int | None, zone: ZoneInfo, below: str) -> str:
         ends.append(f"until {instant(step.until_ms, zone)}")
     if step.stop:
         ends.append("but nothing is granted here")
+    if step.ends_ms:
+        ends.append(f"what is left of a block lapses at {instant(step.ends_ms, zone)}")
     if step.grade:
         ends.append(f"delivered as {step.grade}")
     return ", ".join([text, *ends])

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tariffs.counters import Tally
-from tariffs.element_flat import Beside
-from tariffs.element_free import Free
+from tariffs.element_flat import Beside, Flat
+from tariffs.element_free import UNITS, Free
 from tariffs.element_setup import Setup
 from tariffs.lint.atoms import listed
 from tariffs.lint.case import Case, Finding, Occurs, Rule, element, is_priced, row_name
@@ -109,6 +109,50 @@ def free_rows(case: Case) -> Iterator[Finding]:
             yield Finding("note", "free-uncounted", row_name(free[0]), text)
 
 
+def outliving(case: Case) -> Iterator[Finding]:
+    """Blocks bought under the bound of a period that are used in the next one."""
+    said = set()
+    for occurs in case.chains:
+        for place, row in enumerate(occurs.rows):
+            flat, tally = element(row, Flat), row.tally
+            if flat is None or flat.per_period or tally is None or row in said or not isinstance(row.below, int):
+                continue
+            if not tally.moves and not tally.period.window_ms:
+                continue
+            try:
+                step = case.drafts(occurs)[place].steps[-1]
+            except ValueError:
+                continue  # said by `ladders`
+            size = step.price if tally.kind == Kind.MONEY else step.block * step.per
+            if size < row.below * step.per or step.block == 1:  # nothing is left of a block of one
+                continue
+            said.add(row)
+            text = (
+                f'one block reaches the limit of "{tally.name}", and what is left of it is used in the next period too'
+            )
+            meant = ": if it should end with its own, say `per_period = true` in `flat`" if tally.moves else ""
+            yield Finding("warning", "block-outlives", row_name(row), text + meant)
+
+
+def free_counted(case: Case) -> Iterator[Finding]:
+    """Free use that moves the counter by which another row ends, for lines of another kind."""
+    for tally in case.parts.tallies.values():
+        read = [row for row in case.tariff.rows if row.tally is tally and row in case.used]
+        for occurs in case.chains if read else ():
+            free = next((row for row in occurs.rows if element(row, Free) is not None), None)
+            if (
+                free is None
+                or tally.kind is not UNITS.get(element(free, Free).unit or "")
+                or not case.feeds(occurs.region, tally.conditions)
+            ):
+                continue
+            if any(row in occurs.rows for row in read):
+                continue
+            text = f'its free use counts in "{tally.name}", by which "{read[0].name}" ends: if it should not, say so in'
+            yield Finding("note", "free-counted", row_name(free), f"{text} `when` of the counter")
+            break
+
+
 # --- surcharges, discounts, taxes
 
 
@@ -183,4 +227,4 @@ def taxes(case: Case) -> Iterator[Finding]:
         before.append(box)
 
 
-RULES: Final[tuple[Rule, ...]] = (counters, free_rows, changes, taxes)
+RULES: Final[tuple[Rule, ...]] = (counters, free_rows, free_counted, outliving, changes, taxes)

@@ -34,6 +34,8 @@ MEANS: Final = {
     "counter-elsewhere": "a row ends by a counter that its own lines do not move",
     "counter-by": "`by` a fact with too many values, one value, or none",
     "free-uncounted": "free use that no counter of units counts",
+    "free-counted": "free use that moves the counter by which another row ends",
+    "block-outlives": "a block bought under a period's bound that is used in the next one",
     "change-never": "a surcharge or discount that never applies",
     "tax-never": "a tax scheme that never counts",
     "prefix-dialled": "a prefix as it is dialled, where numbers are in the form of E.164",

@@ -11,6 +11,7 @@ from balances import ops
 from balances.ops import Flag
 from protocol.diameter.dictionary.credit_control import RequestedAction, RequestedServiceUnit
 from tariffs.catalog import Assignment, Catalog
+from tariffs.document import TariffError
 from tariffs.load import load_tariff
 from tariffs.units import Kind
 from tests.ocs.charging.test_tariffs import berlin, later, spent, tariff, world_at
@@ -289,3 +290,39 @@ def test_two_periods_of_time_in_one_report() -> None:
     used = [{"cc_time": 600, "tariff_change_usage": 0}, {"cc_time": 600, "tariff_change_usage": 1}]
     call(world, T, 1, used=used)
     assert spent(world) == "1.10"
+
+
+# --- blocks that end with their period
+
+
+@pytest.mark.parametrize(("per_period", "cost"), [("", "5.00"), (", per_period = true", "10.00")])
+def test_a_pass_of_a_day(per_period: str, cost: str) -> None:
+    """5.00 for 500 MB, a day; 1 MB on the first day and 200 MB on the second, in one session."""
+    rows = f"""
+    counters.passes = {{ counts = "money", period = "day" }}
+    [[rows]]
+    below = {{ passes = "5.00" }}
+    flat = {{ price = "5.00", per = "500 MB"{per_period} }}
+    [[rows]]
+    flat = {{ price = "1.00", per = "1 MB" }}
+    """
+    mb = 2**20
+    world = world_at("2026-03-02T23:50:00", rows)
+    world.send(I, **lines(mscc(10, ask={"cc_total_octets": mb})))
+    later(world, 600)
+    used = {"cc_total_octets": mb}
+    world.send(U, cc_request_number=1, **lines(mscc(10, used=used, ask={"cc_total_octets": 200 * mb})))
+    assert spent(world) == "5.00"
+    later(world, 600)
+    world.send(T, cc_request_number=2, **lines(mscc(10, used={"cc_total_octets": 200 * mb})))
+    assert (spent(world), world.held()) == (cost, 0)
+
+
+def test_blocks_end_with_a_period_of_the_calendar() -> None:
+    for rows in (
+        '[[rows]]\nflat = { price = "5", per = "500 MB", per_period = true }',
+        'counters.c = { counts = "money", period = "24 h" }\n[[rows]]\nbelow = { c = "5" }\n'
+        'flat = { price = "5", per = "500 MB", per_period = true }',
+    ):
+        with pytest.raises(TariffError, match="below` a counter of a day, week, month or year"):
+            load_tariff(tariff(rows), source="t.toml")
