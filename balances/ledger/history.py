@@ -117,6 +117,18 @@ def _asked(window: Window) -> tuple[Any, ...]:
     return window.from_ms, window.to_ms, window.account, window.subscriber, window.service
 
 
+async def set_aside(pg: Any, window: Window) -> int:
+    """Usage records of which something was not charged: nothing priced it, so nothing is rated again."""
+    return int(
+        await pg.fetchval(
+            "SELECT count(*) FROM usage_records u WHERE u.at_ms >= $1::bigint AND u.at_ms < $2::bigint"
+            " AND u.set_aside <> 0 AND ($3::text = '' OR u.account = $3) AND ($4::text = '' OR u.subscriber = $4)"
+            " AND ($5::text = '' OR u.service = $5)",
+            *_asked(window),
+        )
+    )
+
+
 async def expected(pg: Any, window: Window) -> int:
     """About how many usage records all parts have: what the planner believes."""
     query = f"EXPLAIN (FORMAT JSON) SELECT FROM usage_records u WHERE {_WHERE}"

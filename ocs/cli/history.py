@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ocs.cli.given import PATH, given
+from ocs.cli.output import say
 from ocs.cli.remote import Refused
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def rate_again(job: Job, processes: int | None) -> tuple[Ready, Tally]:
 
     async def run() -> tuple[Ready, Tally]:
         ready = await prepare(job)
+        if ready.set_aside:
+            say(f"{ready.set_aside} usage records have use that was not charged: see `ocs suspense list`", err=True)
         with progress("rating again", ready.records) as said:
             return ready, await work(ready.job, said, processes or CORES)
 

@@ -32,6 +32,8 @@ class Ready(NamedTuple):
     """What stands in the place of what priced."""
     records: int
     """About so many there are."""
+    set_aside: int = 0
+    """Of so many something was not charged: that is settled in the list of suspense."""
 
 
 async def prepare(job: Job) -> Ready:
@@ -43,7 +45,7 @@ async def prepare(job: Job) -> Ready:
         name = (
             f"{job.stored[0]}@{job.stored[1]}" if job.stored else next(iter(places)) if job.written else "as published"
         )
-        return Ready(job, name, await history.expected(pg, job.window))
+        return Ready(job, name, await history.expected(pg, job.window), await history.set_aside(pg, job.window))
 
 
 async def rate_again(job: Job, said: Callable[[int], None], processes: int = CORES) -> Tally:

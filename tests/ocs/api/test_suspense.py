@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from balances import keys
-from balances.ledger import suspense
+from balances.ledger import history, suspense
 from balances.ledger.verify import verify
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
 from tests.ocs.office import Office
+from tests.servers import Servers
 
 MB, GB = 2**20, 2**30
 SESSION = "gw;9;1"
@@ -240,3 +241,10 @@ async def test_pages_follow_each_other(desk: Office) -> None:
         seen += [one["session"] for one in page["items"]]
         after = page["next"]
     assert sorted(seen) == [f"gw;{number}" for number in range(5)]
+
+
+async def test_rating_history_again_counts_it(overrun: Office, servers: Servers) -> None:
+    """What was not charged has no ladder to be rated by again, and is not passed over without a word."""
+    async with history.connect(servers.pg_dsn) as pg:
+        assert await history.set_aside(pg, history.Window(0, 2**50)) == 1
+        assert await history.set_aside(pg, history.Window(0, 2**50, account="a2")) == 0
