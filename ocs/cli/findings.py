@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +19,12 @@ Checked = Sequence[tuple[str, "Tariff | str"]]
 """(file, what was read of it, or why it is refused)."""
 
 
-def report(checked: Checked, services: Collection[str], *, with_boundaries: bool, as_json: bool, strict: bool) -> None:
+def report(
+    checked: Checked, services: Mapping[str, Collection[str]], *, with_boundaries: bool, as_json: bool, strict: bool
+) -> None:
     """Print all of it; Refused where something is wrong: a document, an error, and with `strict` a warning.
 
-    services:  those that are configured
+    services:  those that are configured, with their grades
     """
     from ocs.cli.fitting import twins
     from tariffs.wording import counted
@@ -45,7 +47,7 @@ def report(checked: Checked, services: Collection[str], *, with_boundaries: bool
 
 
 def _answer(
-    file: str, found: Tariff | str, services: Collection[str], twin: str | None, with_boundaries: bool
+    file: str, found: Tariff | str, services: Mapping[str, Collection[str]], twin: str | None, with_boundaries: bool
 ) -> dict[str, Any]:
     from ocs.cli.fitting import misfits
     from tariffs.lint.boundaries import boundaries

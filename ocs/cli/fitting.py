@@ -3,7 +3,7 @@ other documents that are given with them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from tariffs.lint.case import Finding
@@ -22,8 +22,12 @@ def twins(ids: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield file, f"{first[name]} has the id {name!r} too: loaded together, they are refused"
 
 
-def misfits(tariff: Tariff, services: Collection[str]) -> Iterator[Finding]:
-    """Conditions on services that nobody configured."""
+def misfits(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    """Conditions on services that nobody configured, and grades that none of its services has.
+
+    services:  those that are configured, with their grades
+    """
+    yield from _ungraded(tariff, services)
     parts = tariff.parts
     places: list[tuple[str, Iterable[Condition]]] = [
         *((f'row "{row.name}"', row.conditions) for row in tariff.rows),
@@ -39,6 +43,18 @@ def misfits(tariff: Tariff, services: Collection[str]) -> Iterator[Finding]:
             for wanted in condition.wanted if condition.fact == "service" else ():
                 if not any(Condition("service", [wanted]).holds({"service": known}) for known in services):
                     yield Finding("warning", "service-unknown", where, _unknown(wanted, services))
+
+
+def _ungraded(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+    for row in tariff.rows:
+        grade = next((one.name for one in row.elements if one.key == "grade"), "")
+        asked = [one for one in row.conditions if one.fact == "service"]
+        of = [name for name in services if all(one.holds({"service": name}) for one in asked)]
+        if grade and not any(grade in services[name] for name in of):
+            where = of[0] if len(of) == 1 else "<name>"
+            text = f'no service of its lines has a grade "{grade}", so the network is told nothing'
+            text += f": declare [charging.services.{where}.grades.{grade}]"
+            yield Finding("warning", "grade-unknown", f'row "{row.name}"', text)
 
 
 def _unknown(wanted: str, services: Collection[str]) -> str:

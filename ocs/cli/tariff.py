@@ -53,7 +53,8 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
     from tariffs.tariff import Tariff
 
     try:
-        services = configured(config).charging.table().by_name.keys()
+        known = configured(config).charging.table().by_name
+        services = {name: service.grades for name, service in known.items()}
     except ConfigError as why:
         raise Refused(str(why)) from None
     checked: list[tuple[str, Tariff | str]] = []

@@ -106,3 +106,14 @@ def test_two_documents_with_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     done = CliRunner().invoke(cli, ["tariff", "validate", "a.toml", "b.toml"])
     assert "b.toml: tariff: warning same-id: a.toml has the id 'flat' too" in done.stdout
     assert "same-id" not in CliRunner().invoke(cli, ["tariff", "validate", "a.toml", "a.toml"]).stdout
+
+
+@pytest.mark.parametrize("config", ["", "[charging.services.data.grades.slow]\ndown_bps = 64000\n"])
+def test_a_grade_that_no_configuration_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.toml").write_text(CLEAN + 'when = { service = "data" }\ngrade = "slow"\n')
+    (tmp_path / "other.toml").write_text(config)
+    done = CliRunner().invoke(cli, ["tariff", "validate", "t.toml", "--config", "other.toml"])
+    found = [line for line in done.stdout.splitlines() if "grade-unknown" in line]
+    assert (done.exit_code, len(found)) == (0, 0 if config else 1), done.output
+    assert config or 'no service of its lines has a grade "slow"' in found[0]
