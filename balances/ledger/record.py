@@ -7,6 +7,7 @@ r Record, a Account, s Session, o Once (all after the call), p Once of the event
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -167,10 +168,19 @@ def fit(text: str) -> str:
 def inputs_json(packed: bytes) -> str:
     """Rating inputs as jsonb takes them."""
     try:
-        text = _JSON.encode(_ANY.decode(packed)).decode()
+        return _as_jsonb(_ANY.decode(packed))
     except (msgspec.MsgspecError, TypeError, ValueError):
         return '{"packed":"' + b64encode(packed).decode() + '"}'
-    return text.replace("\\u0000", "\ufffd") if "\\u0000" in text else text
+
+
+_NUL: Final = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+"""As JSON writes it. The six characters `\\u0000` of a peer's text are no NUL: their backslash is written as two."""
+
+
+def _as_jsonb(value: Any) -> str:
+    """JSON without NUL, for which jsonb has no room."""
+    text = _JSON.encode(value).decode()
+    return _NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text
 
 
 def inputs_by_line(packed: bytes) -> Callable[[int, int], str]:
@@ -276,9 +286,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
             ladder = ladder_hash(packed) if packed else None
             if ladder is not None:
                 rows.ladders[ladder] = packed
-            counters = (
-                _JSON.encode({fed.key: fed.amount for fed in usage.counters}).decode() if usage.counters else None
-            )
+            counters = _as_jsonb({fed.key: fed.amount for fed in usage.counters}) if usage.counters else None
             rows.usages.append((
                 account, epoch, n, line, shard, record.currency, subscriber, session, service, key, record.phase,
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -59,6 +60,8 @@ class Books:
         once: tuple[str, ops.Once] | None = None,
         nudges: list[str] | None = None,
         at_ms: int = NOW_MS,
+        inputs: dict[str, Any] | None = None,
+        counters: Sequence[ops.Feed] = (),
         **fields: Any,
     ) -> str:
         """One call: `amount` enters the main bucket, paying one usage; 0 for no entry. Returns the record's id."""
@@ -71,7 +74,7 @@ class Books:
             entries = [ops.Entry(account.seq, 0, 0, amount, main.amount, "revenue", "use", 0)]
         if session is not None:
             main.held = sum(take.amount for line in session.lines for take in line.hold)
-        usage = ops.Usage(10, -1, 1, 100, 0, 100, -amount, 1000, 0, 0, "data@1", at_ms)
+        usage = ops.Usage(10, -1, 1, 100, 0, 100, -amount, 1000, 0, 0, "data@1", at_ms, counters=list(counters))
         record = ops.Record(
             1, "charge", name, "EUR", "sub", session.id if session else "", "data", ops.Phase.UPDATE, at_ms, at_ms,
             "2:1", "f", 7, entries, [usage], nudges=nudges or [],
@@ -80,7 +83,7 @@ class Books:
         record.session = fields.pop("session_name", record.session)
         for field, value in fields.items():
             setattr(record, field, value)
-        entry = {"r": pack(record), "a": pack(account), "c": pack({"tariff": "data", "zone": "home\0"})}
+        entry = {"r": pack(record), "a": pack(account), "c": pack(inputs or {"tariff": "data", "zone": "home\0"})}
         if session is not None:
             entry["s"] = pack(session)
         if once is not None:

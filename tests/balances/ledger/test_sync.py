@@ -1,6 +1,7 @@
 """The copy from the streams to PostgreSQL: each record exactly once, whatever happens in between."""
 
 import asyncio
+import json
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ from balances.ledger.quarantine import resume
 from balances.ledger.record import Id, fit, follows, inputs_json
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, Part, read_cursors
+from balances.ops import Feed
 from tests.balances.ledger.books import Books, session_of
 
 ACCOUNTS = [f"acct-{i}" for i in range(20)]
@@ -207,6 +209,22 @@ async def test_strange_text_does_not_stop_a_shard(books: Books) -> None:
     assert (await books.sync.step()).written == 2
     assert await books.count("calls") == 2
     assert books.alarms == []
+
+
+async def test_what_looks_like_nul_in_json_stops_no_account(books: Books) -> None:
+    """jsonb takes no NUL; six characters that only look like the escape of one are a text like any other."""
+    texts = ["\\u0000", "\\\\u0000", "\0", "\\\0", "\0\0", "a\\u0000\0\\"]
+    await books.open()
+    for text in texts:
+        await books.move("alice", 5, inputs={"apn": text}, counters=[Feed(f"by-apn:2026-07:{text}", 7)])
+    assert (await books.sync.step()).written == len(texts)
+    assert books.alarms == []
+    assert await books.count("quarantined") == 0
+    rows = await books.pool.fetch("SELECT inputs ->> 'apn' AS apn, counters::text FROM usage_records ORDER BY n")
+    assert [row["apn"] for row in rows] == [text.replace("\0", "\ufffd") for text in texts]
+    assert [json.loads(row["counters"]) for row in rows] == [
+        {f"by-apn:2026-07:{text}".replace("\0", "\ufffd"): 7} for text in texts
+    ]
 
 
 def test_order_of_ids() -> None:
