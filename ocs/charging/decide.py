@@ -39,7 +39,7 @@ from ocs.charging.request import (
     Units,
 )
 from ocs.charging.services import Service
-from ocs.charging.settings import REGULAR, ClientProfile, Settings
+from ocs.charging.settings import Settings
 from tariffs.draft import Verdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
@@ -82,8 +82,8 @@ def fingerprint(request: ChargingRequest) -> str:
 
 def session_key(request: ChargingRequest, settings: Settings) -> str:
     """Session-Id with CC-Sub-Session-Id; with Origin-Host where the client's Session-Ids are not unique."""
-    not_unique = settings.clients and settings.clients.get(request.peer, REGULAR).session_id_not_unique
-    return keys.session_key(request.session, request.sub_session, request.peer if not_unique else None)
+    host = request.peer.lower() if settings.client(request.peer).session_id_not_unique else None
+    return keys.session_key(request.session, request.sub_session, host)
 
 
 def original_key(request: ChargingRequest, session: str) -> str:
@@ -109,7 +109,7 @@ def to_charge(
     event_ms, flags = event_time(request, settings, now_ms)
     validity_s = service.validity_s - service.validity_s * settings.jitter_permille * jitter // 1_000_000
     phase, session = request.phase, session_key(request, settings)
-    client: ClientProfile = settings.clients.get(request.peer, REGULAR) if settings.clients else REGULAR
+    client = settings.client(request.peer)
     asks = []
     for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):
         ask = _ask(line, rated, request, service, profile, event_ms, max(validity_s, 1) * 1_000, client.tariff_change)

@@ -11,7 +11,7 @@ from balances.ops import ASIDE, FORMAT, Flag, Phase, Record, Result, Suspense, U
 from ocs.charging.currencies import CODES
 from ocs.charging.decide import event_time, fingerprint, session_key
 from ocs.charging.request import ChargingRequest, Units
-from ocs.charging.settings import REGULAR, ClientProfile, Settings
+from ocs.charging.settings import Settings
 from tariffs.units import Kind
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -22,7 +22,7 @@ def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tu
     event_ms, flags = event_time(request, settings, now_ms)
     session = session_key(request, settings)
     service = settings.services.by_name.get(request.inputs.service) or settings.services.rows[0]
-    client: ClientProfile = settings.clients.get(request.peer, REGULAR) if settings.clients else REGULAR
+    client = settings.client(request.peer)
     key = f"{int(request.phase)}:{request.number}"
     known = request.phase is Phase.START or request.phase is Phase.EVENT
     result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN

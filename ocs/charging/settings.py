@@ -35,7 +35,7 @@ REGULAR: Final = Regular()
 class Settings(msgspec.Struct, frozen=True):
     services: Services = msgspec.field(default_factory=Services)
     clients: Mapping[str, ClientProfile] = {}
-    """By Origin-Host of the client."""
+    """By Origin-Host of the client, as it is configured."""
     identity_order: tuple[str, ...] = ()
     """Kinds of identity, the one to be tried first in front; those not named follow in the order sent."""
     jitter_permille: int = 100
@@ -49,3 +49,13 @@ class Settings(msgspec.Struct, frozen=True):
     """... and this much behind (charging.md section 6)."""
     refund_until_ms: int = 30 * 86_400_000
     """How long units can be used that a refund gives back to a bucket that is gone."""
+    by_host: dict[str, ClientProfile] = {}
+    """`clients` by Origin-Host in lower case; made here."""
+
+    def __post_init__(self) -> None:
+        by_host = {host.lower(): profile for host, profile in self.clients.items()}
+        msgspec.structs.force_setattr(self, "by_host", by_host)
+
+    def client(self, origin_host: str) -> ClientProfile:
+        """The profile of a client. Identities compare without letter case (RFC 6733 section 4.3.1)."""
+        return self.by_host.get(origin_host.lower(), REGULAR) if self.by_host else REGULAR

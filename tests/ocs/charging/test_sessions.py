@@ -7,7 +7,7 @@ import pytest
 from balances.keys import event_key
 from balances.ops import Flag
 from ocs.charging.request import ChargingAnswer
-from ocs.charging.settings import Regular
+from ocs.charging.settings import Regular, Settings
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     RequestedAction,
@@ -206,6 +206,17 @@ def test_clients_whose_session_ids_are_not_unique() -> None:
     world = World(gw_example_net=Regular(session_id_not_unique=True))
     world.send(I, **lines(mscc(10, ask={})))
     assert world.charged[-1].session == "gw.example.net;1700000000;1||gw.example.net"
+
+
+def test_a_profile_is_found_in_whatever_letter_case_the_client_says_its_name() -> None:
+    profile = Regular(reuses_numbers=True, session_id_not_unique=True)
+    world = World(gw_example_net=profile)
+    world.send(I, origin_host="GW.Example.NET", **lines(mscc(10, ask={})))
+    assert world.charged[-1].session == "gw.example.net;1700000000;1||gw.example.net"
+    assert not world.charged[-1].countable
+    spelled = Settings(clients={"GW.example.net": profile})
+    assert spelled.client("gw.EXAMPLE.net") is profile
+    assert spelled.client("other.example.net") == Regular()
 
 
 @pytest.mark.parametrize(
