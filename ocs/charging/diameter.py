@@ -36,6 +36,7 @@ from ocs.charging.request import (
     Units,
 )
 from ocs.charging.settings import Settings
+from protocol.diameter.avp import VENDOR
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     CcSessionFailover,
@@ -177,8 +178,8 @@ def _refund_token(ccr: CreditControlRequest) -> bytes:
     for line in ccr.multiple_services_credit_control:
         if line.refund_information is not None:
             return line.refund_information
-    for avp in ccr.others:
-        if avp[:4] == REFUND_INFORMATION.code.to_bytes(4, "big") and avp[4] & 0x80 and len(avp) > 12:
+    for avp in ccr.others:  # of 3GPP: that code of another vendor is something else
+        if avp[4] & VENDOR and avp[8:12] + avp[:4] == REFUND_INFORMATION.key.to_bytes(8) and len(avp) > 12:
             return avp[12 : int.from_bytes(avp[5:8], "big")]
     return b""
 

@@ -253,6 +253,14 @@ def test_refund_information_in_the_line_or_beside() -> None:
     assert request(E, requested_action=RequestedAction.DIRECT_DEBITING).refund_token == b""
 
 
+def test_the_same_code_of_another_vendor_is_no_refund_information() -> None:
+    avp = bytearray(REFUND_INFORMATION.pack(b"token"))
+    avp[8:12] = (9).to_bytes(4, "big")
+    avp[4] &= 0xBF  # not mandatory
+    asked = request(E, requested_action=RequestedAction.REFUND_ACCOUNT, others=(bytes(avp),))
+    assert asked.refund_token == b""
+
+
 # ---- what rating may look at
 
 
