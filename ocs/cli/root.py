@@ -14,7 +14,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "subscriber": ("ocs.cli.subscriber:subscriber", "Subscribers and their identities."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
-    "suspense": ("ocs.cli.suspense:suspense", "Use that was not charged: charge it or write it off."),
+    "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),
     "ledger": ("ocs.cli.ledger:ledger", "The ledger: entries of an account, and its proof."),
 }
 
