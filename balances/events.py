@@ -211,7 +211,7 @@ class Events(Decision):
         self.debited -= money
 
     def _worth(self, ask: Ask) -> int:
-        """What the units asked would cost (credit-control.md section 8: RSU money or rated units)."""
+        """What the units asked would cost (RFC 8506 section 6.4: RSU money or rated units)."""
         ladder = asked_ladder(ask)
         if ladder is None or ask.asked <= 0:
             return 0

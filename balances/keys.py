@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 SHARDS: Final = 256
-"""Fixed when a store is created and compared with PostgreSQL at every start (nothing-is-lost.md)."""
+"""Fixed when a store is created and compared with PostgreSQL at every start (durability.md)."""
 
 TAGS: Final = tuple(f"{{s{shard:03}}}" for shard in range(SHARDS))
 

@@ -1,6 +1,6 @@
 """The pipelined connection of the hot path: hiredis, one write per loop turn, replies in order.
 
-A connection carries calls only while it holds a pass (nothing-is-lost.md rule 4): the server is a master, its
+A connection carries calls only while it holds a pass (durability.md rule 4): the server is a master, its
 replid is the one published as open, and our scripts are loaded. The pass is checked on connect, after any doubt, and
 every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
 the connection is sent once more, with the same key and the then current epoch, unless its deadline has passed: then it

@@ -25,7 +25,7 @@ class Log(Protocol):
 async def finish(
     pool: Pool, store: Store, log: Log, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
 ) -> None:
-    """Post their entries; the key of the row makes each one (nothing-is-lost.md rule 10)."""
+    """Post their entries; the key of the row makes each one (durability.md rule 10)."""
     for row in await suspense.unfinished(pool, now_ms - UNFINISHED_MS):
         reply = await store.post(suspense.post_of(row, now_ms)).wait()
         if reply.status == "absent" and bring_in is not None:

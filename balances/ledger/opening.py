@@ -1,4 +1,4 @@
-"""Opens the shards of a server for charging (nothing-is-lost.md rules 5, 11 and 12).
+"""Opens the shards of a server for charging (durability.md rules 5, 11 and 12).
 
 Whenever a server's history (master_replid) is not published with the newest epoch, in this order:
 

@@ -1,4 +1,4 @@
-"""What a person does about a record that could not be copied (nothing-is-lost.md rule 6).
+"""What a person does about a record that could not be copied (durability.md rule 6).
 
 The account's records stand raw and in order in `quarantined`, while others are copied on. Until they are settled
 PostgreSQL does not know what the account is: it is not restored, and whoever asks is told 3004. Two ways out:

@@ -1,4 +1,4 @@
-"""Brings an account back from PostgreSQL (nothing-is-lost.md rule 8), and answers what Redis has forgotten.
+"""Brings an account back from PostgreSQL (durability.md rule 8), and answers what Redis has forgotten.
 
 An account is as it was after its last call, and so is each of its sessions; only holds are not brought back: what was
 granted is charged when it is reported, and nobody waits for money that is held by nothing.

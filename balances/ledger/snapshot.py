@@ -1,4 +1,4 @@
-"""Closes a gap between PostgreSQL and a stream (nothing-is-lost.md rule 12): accounts as Redis has them now.
+"""Closes a gap between PostgreSQL and a stream (durability.md rule 12): accounts as Redis has them now.
 
 What happened inside the gap is gone; what it did to every balance is not. For each account of the shard: one call
 `recovered` with its state and one for each of its sessions, and one entry for each bucket whose balance is not what

@@ -2,7 +2,7 @@
 
 The list follows the streams: a row comes in the transaction that copies its usage record, and becomes `charged` in the
 one that copies its entry. What a person decides is written here first; the entry is an effect elsewhere that carries
-the key of the row (nothing-is-lost.md rule 10), so that whoever finds it undone may do it again.
+the key of the row (durability.md rule 10), so that whoever finds it undone may do it again.
 """
 
 from __future__ import annotations

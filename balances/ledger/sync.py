@@ -1,4 +1,4 @@
-"""One step of the copy from the streams to PostgreSQL (nothing-is-lost.md rules 6 and 7)."""
+"""One step of the copy from the streams to PostgreSQL (durability.md rules 6 and 7)."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ if phase == PHASE.EVENT then
     local why, units, money, kept = RESULT.OK, 0, 0, {} -- kept: kind and amount that no bucket had room for
     local asked, is_money = ask[ASK.asked], ask[ASK.unit] == KIND.MONEY
     if paid and asked < 0 then -- nothing was asked back: on record
-    elseif not paid then -- credit-control.md section 8: RSU money, or what the units asked would cost
+    elseif not paid then -- RFC 8506 section 6.4: RSU money, or what the units asked would cost
       local worth, ladder = asked, ladder_of(ask[ASK.ladder])
       if not is_money then
         worth = 0

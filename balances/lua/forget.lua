@@ -1,4 +1,4 @@
--- forget: at an opening, drop an account of which only one side has every record (nothing-is-lost.md rule 5c).
+-- forget: at an opening, drop an account of which only one side has every record (durability.md rule 5c).
 -- KEYS  account sessions ledger
 -- ARGV  head
 -- EXIT  ok moved

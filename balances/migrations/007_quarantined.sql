@@ -1,4 +1,4 @@
--- Records that cannot be copied, and the later ones of their accounts (nothing-is-lost.md rule 6). Written in the
+-- Records that cannot be copied, and the later ones of their accounts (durability.md rule 6). Written in the
 -- transaction that moves the cursor, so that none is skipped. A person replays them or confirms the difference; what was
 -- decided stays here.
 CREATE TABLE quarantined (

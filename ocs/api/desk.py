@@ -167,7 +167,7 @@ class Desk:
         return row, made
 
     async def _bring_in(self, account: str) -> None:
-        """Into Redis, if it is not there (nothing-is-lost.md rule 8)."""
+        """Into Redis, if it is not there (durability.md rule 8)."""
         status = await self._bounded(bring_in(self.pool, self.redis, self.store, account, self.now_ms()))
         if status == "quarantined":
             raise in_quarantine(account)

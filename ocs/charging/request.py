@@ -1,5 +1,5 @@
 """The waist between protocols and charging: every protocol becomes a ChargingRequest and is answered from a
-ChargingAnswer. Spec words stop here (house.md, section 3)."""
+ChargingAnswer. Spec words stop here (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 the answers (charging.md section 5).
 
 A record says what happened to its account (ops.Record.nudges). Whom that concerns is looked up here, and read once more
-before each attempt; attempts for one session are serial (nothing-is-lost.md rule 10).
+before each attempt; attempts for one session are serial (durability.md rule 10).
 """
 
 from __future__ import annotations

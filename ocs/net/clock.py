@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 SKEW_MS_MAX: Final = 2_000
-"""A clock further off those of the stores than this must not date charges (nothing-is-lost.md)."""
+"""A clock further off those of the stores than this must not date charges (durability.md)."""
 
 
 def skew(whose: str, offset_ms: int) -> str:

@@ -1,4 +1,4 @@
-"""Two workers on one store: each call's effect once, whatever happens to the connection (nothing-is-lost.md 4, 9, 1).
+"""Two workers on one store: each call's effect once, whatever happens to the connection (durability.md 4, 9, 1).
 
 Scripts and state are real; where a reply has to be lost, a `Tap` between worker and server loses it.
 """

@@ -1,4 +1,4 @@
-"""The rules of nothing-is-lost.md as a random walk: `python -m tests.sim.shard_model [runs] [rule to switch off ...]`.
+"""The rules of durability.md as a random walk: `python -m tests.sim.shard_model [runs] [rule to switch off ...]`.
 
 One shard with several accounts on two servers (failover, split brain, older AOF, wiped), one PostgreSQL (restored from
 backups), workers, copiers, openers, trimmers and restorers, each of which may be interrupted between any two steps.

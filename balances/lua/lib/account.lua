@@ -158,7 +158,7 @@ local function pays_before(a, b)
   return a[BUCKET.id] < b[BUCKET.id]
 end
 
--- The first write of every script: an older epoch is refused here, with nothing written (nothing-is-lost.md rule 1).
+-- The first write of every script: an older epoch is refused here, with nothing written (durability.md rule 1).
 -- The rest are further fields of the stream entry (ops.Record says which). Returns false, or why it failed.
 local function append(ledger, epoch, record, ...)
   local reply = redis.pcall('XADD', ledger, epoch .. '-*', 'r', cmsgpack.pack(record), ...)

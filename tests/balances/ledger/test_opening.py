@@ -1,4 +1,4 @@
-"""Openings (nothing-is-lost.md rules 5, 11, 12) against real servers that go back, apart and away."""
+"""Openings (durability.md rules 5, 11, 12) against real servers that go back, apart and away."""
 
 import asyncio
 from typing import Any

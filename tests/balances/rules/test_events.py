@@ -270,7 +270,7 @@ def test_a_refund_without_original_is_limited(opened: Opened, amount: int, balan
 
 
 def test_rated_units_are_refunded_without_original(opened: Opened) -> None:
-    """`credit account by RSU money or rated units` (credit-control.md section 8)."""
+    """`credit account by RSU money or rated units`."""
     world = opened()
     assert refund(world, 50, of="gone 1", refund_free=50, unit=Kind.OCTETS).result == Result.OK
     assert world.money == (50, 0)
@@ -317,7 +317,7 @@ def test_check_balance_looks_anew_each_time(opened: Opened) -> None:
 
 
 def test_price_enquiry_touches_nothing(opened: Opened) -> None:
-    """`PRICE_ENQUIRY touches nothing`: `price only, balance not looked at` (credit-control.md section 8)."""
+    """`PRICE_ENQUIRY touches nothing`: `price only, balance not looked at`."""
     world = opened()
     before = (world.account, len(world.records), world.twins.sessions("acc"))
     priced = world.event(ask(asked=100, maximum=0, by=ladder(money(7), fee=50)), action=Action.PRICE)

@@ -180,7 +180,7 @@ def test_a_top_up_calls_for_the_sessions_on_the_portal(opened: Opened) -> None:
 
 
 def test_an_initial_with_nothing_to_ask_opens_the_session(opened: Opened) -> None:
-    """INITIAL may carry no MSCC at all: 2001, quota is asked for later (credit-control.md section 6)."""
+    """INITIAL may carry no MSCC at all: 2001, quota is asked for later."""
     world = opened()
     assert world.request(Phase.START, []).result == Result.OK
     assert world.session().state == SessionState.OPEN

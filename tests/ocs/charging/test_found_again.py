@@ -26,7 +26,7 @@ def answered(world: World, request: Any) -> Any:
 
 
 def test_a_session_of_a_store_that_came_back_is_found_in_postgres() -> None:
-    """nothing-is-lost.md rule 8: until the account is restored, and `where:` with it."""
+    """durability.md rule 8: until the account is restored, and `where:` with it."""
     world = World()
     world.opened_ms = world.now_ms - 1_000
     world.send(I, **lines(mscc(10, ask={})))
