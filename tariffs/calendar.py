@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import Final, NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import Meta
 
 from tariffs.notation import Quantity
 from tariffs.units import Kind
 
 T = TypeVar("T")
-Text = str | tuple[str, ...]
+Text = str | Annotated[tuple[str, ...], Meta(min_length=1)]
+"""An empty list is refused: taken for one that was not given, it would make the band hold at all times."""
 
 DAY_S: Final = 86_400
 WINDOW_MS_MAX: Final = 36_500 * DAY_S * 1_000

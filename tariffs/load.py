@@ -162,6 +162,8 @@ class _Loading:
             except ValueError as bad:
                 raise TariffError(source, f"calendars.{name}", str(bad)) from None
         for source, name, band in self._named("bands"):
+            if "/" in name:  # Tariff.changed_by: "promotion/band" is that of a promotion
+                raise TariffError(source, f"bands.{name}", 'expected a name without "/"')
             try:
                 (bands[name],) = compile_bands({name: band}, calendars)
             except ValueError as bad:

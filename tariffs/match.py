@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from tariffs.destinations import Entry, Numbers, PrefixTable
 from tariffs.inputs import Inputs
 from tariffs.notation import Column
 
-Text = str | tuple[str, ...]
-Number = int | tuple[int, ...]
+# An empty list is refused: taken for a condition that was not given, it would make the row price every line.
+SOME: Final = Meta(min_length=1)
+Text = str | Annotated[tuple[str, ...], SOME]
+Number = int | Annotated[tuple[int, ...], SOME]
+Named = int | str | Annotated[tuple[int | str, ...], SOME]
 Getter = Callable[[Inputs], Any]
 Facts = Mapping[str, Any]
 """Everything a condition may ask of one line, by the name of the fact."""
@@ -25,8 +29,8 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     that begins so. `rating_group` and `service_id` may be "none": the line names none."""
 
     service: Text = ()
-    rating_group: int | str | tuple[int | str, ...] = ()
-    service_id: int | str | tuple[int | str, ...] = ()
+    rating_group: Named = ()
+    service_id: Named = ()
     service_context: Text = ()
     apn: Text = ()
     rat_type: Number = ()
@@ -47,7 +51,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     port_type: Number = ()
     equipment: Text = ()
     user_time_zone: Text = ()
-    subscriber: dict[str, Text] = {}
+    subscriber: dict[str, str | tuple[str, ...]] = {}
     """Attributes of the subscriber; "*" holds for any value given, "" where none is."""
     time: Text = ()
     """Bands of the tariff: any of them holds."""

@@ -84,6 +84,23 @@ REFUSED = [
 ]
 
 
+REFUSED += [  # a list that is empty is no condition that is left out
+    (HEAD + f"[[rows]]\nwhen = {{ {key} = [] }}\n{FLAT}", f"rows[1].when.{key}", "length >= 1")
+    for key in ("apn", "rat_type", "rating_group", "to", "time")
+]
+REFUSED += [
+    (HEAD + f"bands.night = {{ {key} = [] }}\n[[rows]]\n{FLAT}", f"bands.night.{key}", "length >= 1")
+    for key in ("days", "hours", "except")
+]
+REFUSED += [
+    (
+        HEAD + f"[[discounts]]\nname = 'd'\npercent = 5\nwhen = {{ visited = [] }}\n[[rows]]\n{FLAT}",
+        "discounts[0].when.visited",
+        "length",
+    ),
+    (HEAD + f"bands.'p/night' = {{ hours = '22:00-24:00' }}\n[[rows]]\n{FLAT}", "bands.p/night", 'without "/"'),
+]
+
 WORLD = f"[[rows]]\nwhen = {{ to = 'world' }}\n{FLAT.replace('0.05', 'to.price')}"
 PRICED = HEAD + "tables.world = 'world.csv'\n" + WORLD
 BELOW = f"[[rows]]\nbelow = {{ monthly = '1 GB' }}\n{FLAT}"
