@@ -162,9 +162,22 @@ def _query(kind: type[Struct] | None, request: Request) -> Any:
             raise Problem("invalid", f"no query parameters here, found {', '.join(given)}")
         return None
     try:
-        return msgspec.convert(given, kind, strict=False)
+        query = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as why:
         raise Problem("invalid", f"query: {readable(why)}") from None
+    for field, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+        if name in given:
+            _check_literal(name, given[name], getattr(query, field))
+    return query
+
+
+def _check_literal(name: str, text: str, value: Any) -> None:
+    """msgspec reads "1e2" and "5.0" as numbers, and "null" as if nothing was said."""
+    if value is None:
+        raise Problem("invalid", f"{name}: expected a value, or leave it out")
+    if isinstance(value, int) and msgspec.json.encode(value).decode() != text:
+        expected = "true or false" if isinstance(value, bool) else "a whole number in digits"
+        raise Problem("invalid", f"{name}: expected {expected}, found {text[:40]!r}")
 
 
 def _body(operation: Operation, raw: bytes, media_type: str) -> Any:

@@ -21,6 +21,7 @@ from ocs.api.texts import money, ms_of, time_of
 from ocs.api.views import quantity, suspense_view
 from ocs.charging.handle import SECONDS_MAX, Shop, handle
 from ocs.charging.identity import party
+from ocs.charging.networks import in_text
 from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
 from ocs.charging.services import Service
 from ocs.master import accounts, subscribers
@@ -62,6 +63,8 @@ async def _who(call: Call, event: schema.Event) -> Subscriber:
 def _inputs(event: schema.Event) -> Inputs:
     given = {name: getattr(event, name) for name in FACTS}
     given |= {"apn": event.apn.lower(), "calling": party(event.calling), "called": party(event.called)}
+    given["visited"] = in_text(event.visited) or event.visited
+    given |= {name: given[name].lower() for name in ("charging_characteristics", "user_time_zone", "equipment")}
     return Inputs(event.service, **given)
 
 

@@ -289,6 +289,28 @@ async def test_a_number_is_read_alike_by_the_network_and_by_a_quote(open_office:
     assert found.json()["price"] == "0.50"
 
 
+async def test_facts_are_read_as_the_network_says_them(open_office: Office) -> None:
+    """A quote for the same place and equipment, however they are written, has the price of a charge."""
+    await open_office.tariff(
+        """
+tariff = "calls"
+currency = "EUR"
+[[rows]]
+when = { service = "data", visited = "26201", equipment = "0a0b0c0d0e0f", charging_characteristics = "0a00" }
+flat = { price = "1.00", per = "1 MB" }
+[[rows]]
+when = { service = "data" }
+flat = { price = "0.01", per = "1 MB" }
+""",
+        "calls",
+    )
+    said = {"subscriber": "s1", "service": "data", "amount": 1, "unit": "octets"}
+    for visited in ("26201", "262-01", "ims.mnc001.mcc262.3gppnetwork.org"):
+        facts = {"visited": visited, "equipment": "0A0B0C0D0E0F", "charging_characteristics": "0A00"}
+        answer = await open_office.call("POST", "/v1/quote", said | facts)
+        assert answer.json()["price"] == "1.00", visited
+
+
 async def test_an_amount_in_another_unit_has_no_price(open_office: Office) -> None:
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
     body = {"subscriber": "s1", "service": "voice", "called": "0033123456", "amount": 100, "unit": "octets", "at": NOON}

@@ -77,3 +77,32 @@ async def test_a_reference_is_no_key(desk: Office) -> None:
     assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "2.00"
     described = (await desk.client.get("/openapi.json")).json()["components"]["schemas"]["TopUp"]["properties"]
     assert "not a key" in str(described["reference"])
+
+
+async def test_a_tariff_in_a_currency_nobody_has_is_refused(desk: Office) -> None:
+    answer = await desk.call("PUT", "/v1/tariffs/tagged", TAGGED.replace("EUR", "EUA"), content_type="application/toml")
+    assert answer.status_code == 422
+    assert "currency: expected an ISO 4217 code such as EUR, not EUA" in answer.json()["detail"]
+
+
+async def test_an_empty_list_of_conditions_prices_nobody_by_accident(desk: Office) -> None:
+    text = TAGGED.replace('{ service = "data" }', "{ service = [] }", 1)
+    answer = await desk.call("PUT", "/v1/tariffs/tagged", text, content_type="application/toml")
+    assert answer.status_code == 422
+    assert answer.json()["key"] == "rows[1].when.service"
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("limit=1e2", "limit: expected a whole number in digits, found '1e2'"),
+        ("limit=5.0", "limit: expected a whole number in digits, found '5.0'"),
+        ("rating_group=null", "rating_group: expected a value, or leave it out"),
+    ],
+)
+async def test_a_parameter_is_what_it_says(desk: Office, query: str, why: str) -> None:
+    path = "/v1/explain/event" if "rating" in query else "/v1/accounts"
+    asked = f"{path}?{query}" + ("&service=data&subscriber=s1" if "rating" in query else "")
+    answer = await desk.call("GET", asked)
+    assert (answer.status_code, answer.json()["detail"]) == (422, why)
+    assert (await desk.call("GET", "/v1/accounts?limit=5")).status_code == 200
