@@ -12,7 +12,7 @@ from balances.ledger.writer import read_cursors
 from ocs.api import schema_ledger as schema
 from ocs.api.operation import Call, Operation, Reply
 from ocs.api.problems import Problem
-from ocs.api.texts import money, time_of
+from ocs.api.texts import money, time_of, time_or_none
 from ocs.api.views import quantity
 from ocs.telemetry.log import logger
 from ocs.witness import accept_lost, lost_answers
@@ -32,7 +32,7 @@ async def ledger_status(call: Call) -> Reply:
     return Reply(
         schema.LedgerStatus(
             lag_entries=whole.entries,
-            oldest=time_of(whole.oldest_ms) if whole.oldest_ms else "",
+            oldest=time_or_none(whole.oldest_ms),
             stopped=len(cursors.stopped),
             shards=shards,
             quarantined=[_held(one) for one in await quarantine.held(desk.pool)],
@@ -123,8 +123,7 @@ def _kept(one: Kept) -> schema.KeptRecord:
         schema.KeptEntry(entry.seq, entry.bucket, quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after))
         for entry in one.entries
     ]
-    at = time_of(one.at_ms) if one.at_ms else ""
-    return schema.KeptRecord(one.id, one.kind, at, one.session, one.why, entries)
+    return schema.KeptRecord(one.id, one.kind, time_or_none(one.at_ms), one.session, one.why, entries)
 
 
 OPERATIONS: Final = (

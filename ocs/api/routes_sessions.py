@@ -23,7 +23,8 @@ LOOKED_AT_MAX: Final = 2_000
 
 class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     account: schema.Id | None = None
-    """All of this account; without it, of all accounts, those that hold for longest without a report first."""
+    """All of this account, the oldest first; without it, of all accounts, those that hold for longest without a report
+    first."""
     peer: schema.Text | None = None
     """Origin-Host of the client."""
     state: Literal["open", "closed", "refused", "abandoned", "unknown", "any"] | None = None
@@ -35,14 +36,19 @@ class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
 async def list_sessions(call: Call) -> Reply:
     wanted: Wanted = call.query
     state = wanted.state or ("any" if wanted.account else "open")
+    peer = wanted.peer.lower() if wanted.peer is not None else None  # identities compare without letter case
 
     def fits(view: schema.Session) -> bool:
-        return state in ("any", view.state) and wanted.peer in (None, view.peer)
+        return state in ("any", view.state) and peer in (None, view.peer.lower())
 
     if wanted.account is not None:
         account, sessions = await call.desk.read(await call.desk.row(wanted.account))
-        views = [view for session in sessions if fits(view := session_view(account, session))]
-        return Reply(schema.SessionPage(sorted(views, key=lambda view: view.opened), None))
+        after = _place(wanted.after)
+        placed = sorted((Place(session.opened_ms, session.id), session) for session in sessions)
+        here = [(place, view) for place, one in placed if place > after and fits(view := session_view(account, one))]
+        page = here[: wanted.limit]
+        following = _cursor(page[-1][0]) if len(here) > len(page) else None
+        return Reply(schema.SessionPage([view for _, view in page], following))
     views, looked_at = [], 0
     async for found in by_due(call.desk.redis, _place(wanted.after)):
         view = session_view(found.account, found.session)

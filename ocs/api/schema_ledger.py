@@ -38,8 +38,8 @@ class HeldAccount(Struct, frozen=True):
 
 class LedgerStatus(Struct, frozen=True):
     lag_entries: int
-    oldest: Time
-    """Instant of the oldest record that is not in PostgreSQL, "" when all are."""
+    oldest: Time | None
+    """Instant of the oldest record that is not in PostgreSQL, null when all are."""
     stopped: int
     """Shards."""
     shards: list[Shard]
@@ -83,7 +83,8 @@ class KeptRecord(Struct, frozen=True):
     id: str
     kind: str
     """"broken" where it cannot be read."""
-    time: Time
+    time: Time | None
+    """null where it cannot be read."""
     session: str
     why: str
     """"" where it only follows one that is broken."""

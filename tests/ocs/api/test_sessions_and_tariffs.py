@@ -130,11 +130,26 @@ async def test_sessions_of_a_peer(desk: Office) -> None:
     await desk.account()
     await put_session(desk, "a1", "gw;1", 1, peer="one.example.net")
     await put_session(desk, "a1", "gw;2", 2, peer="two.example.net")
-    for path in ("/v1/sessions?peer=two.example.net", "/v1/sessions?account=a1&peer=two.example.net"):
+    for path in ("/v1/sessions?peer=two.example.net", "/v1/sessions?account=a1&peer=Two.Example.net"):
         page = (await desk.call("GET", path)).json()
         assert ([session["id"] for session in page["items"]], page["next"]) == (["gw;2"], None)
     for after in ("x", "%3D%3D%3D", "bm8gbnVtYmVy"):
         assert (await desk.call("GET", f"/v1/sessions?after={after}")).status_code == 422, after
+
+
+async def test_sessions_of_an_account_come_in_pages_too(desk: Office) -> None:
+    """`limit` and `after` are not passed over where an account is named."""
+    await desk.account()
+    for number in range(7):
+        await put_session(desk, "a1", f"gw;{number}", number, opened_ms=1_700_000_000_000 - number // 2)
+    found: list[str] = []
+    after: str | None = ""
+    pages = 0
+    while after is not None:
+        page = (await desk.call("GET", f"/v1/sessions?account=a1&limit=3&after={after}")).json()
+        found += [session["id"] for session in page["items"]]
+        after, pages = page["next"], pages + 1
+    assert (found, pages) == ([f"gw;{number}" for number in (6, 4, 5, 2, 3, 0, 1)], 3)
 
 
 async def test_a_page_looks_at_a_bounded_number(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
