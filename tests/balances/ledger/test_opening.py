@@ -37,6 +37,13 @@ async def dumped(books: Books) -> dict[bytes, bytes]:
     return {key: await books.redis.dump(key) async for key in books.redis.scan_iter()}
 
 
+async def test_an_opening_has_the_shards_counted(books: Books) -> None:
+    """PostgreSQL plans the cursors' move by how many rows it knows of."""
+    await books.open()
+    rows = await books.pool.fetchval("SELECT reltuples FROM pg_class WHERE relname = 'shards'")
+    assert rows == keys.SHARDS
+
+
 async def test_the_first_opening(books: Books) -> None:
     await check_store(books.pool)
     opened = await books.open(now_s=1_000)
