@@ -7,7 +7,6 @@ that starts with half of its configuration ignored is worse than one that does n
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import types
@@ -20,7 +19,7 @@ from msgspec import Meta, Struct
 
 from ocs.charging.services import Services, service_table
 from ocs.patterns import in_words, looks
-from ocs.values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, missing_in
+from ocs.values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, misread_in, missing_in, networks
 from tariffs import toml
 from tariffs.units import EXACT_MAX
 
@@ -43,8 +42,6 @@ class ConfigError(Exception):
 
 
 OFF = Listen()
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +101,10 @@ class Peer(Part, frozen=True):
 
     def __post_init__(self) -> None:
         networks(self.addresses)
+        if self.connect_tls and not self.connect:
+            raise ValueError("connect beside connect_tls")
+        if self.connect and not self.connect.port:
+            raise ValueError("connect with a port from 1 to 65535")
 
 
 class Diameter(Part, frozen=True):
@@ -140,7 +141,7 @@ class Diameter(Part, frozen=True):
     def __post_init__(self) -> None:
         if self.speaks_tls and not (self.tls_cert and self.tls_key and self.tls_ca):
             raise ValueError("tls_cert, tls_key and tls_ca beside tls_listen or a peer's connect_tls")
-        names = [peer.origin_host for peer in self.peers]
+        names = [peer.origin_host.lower() for peer in self.peers]  # compared without letter case
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"each origin_host in peers[] once, but {', '.join(sorted(twice))} is there twice")
@@ -223,9 +224,9 @@ class Redis(Part, frozen=True):
         if scheme not in REDIS_SCHEMES:
             later = " (cluster and sentinel are not served yet)" if scheme.startswith("redis+") else ""
             raise ValueError(f"url as one of redis://, rediss://, unix://{later}, or `embedded`")
-        missing = missing_in(self.url.reveal())
-        if missing:
-            raise ValueError(f"url with {missing}")
+        wrong = missing_in(self.url.reveal()) or misread_in(self.url.reveal())
+        if wrong:
+            raise ValueError(f"url with {wrong}")
 
     @property
     def embedded(self) -> bool:
@@ -371,17 +372,6 @@ class Config(Part, frozen=True):
     charging: Charging = Charging()
     ledger: Ledger = Ledger()
     log: Log = Log()
-
-
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Addresses or networks as written in the file."""
-    found: list[Network] = []
-    for text in texts:
-        try:
-            found.append(ipaddress.ip_network(text, strict=False))
-        except ValueError:
-            raise ValueError(f"an IP address or network, not {text!r}") from None
-    return tuple(found)
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -541,6 +531,7 @@ def _is_text(kind: Any) -> bool:
 
 def _toml_value(text: str) -> Any:
     try:
-        return toml.parse(f"value = {text}")["value"]
+        found = toml.parse(f"value = {text}")
     except ValueError:
         return text
+    return found["value"] if len(found) == 1 else text  # a line break brings no further keys

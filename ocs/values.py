@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -85,6 +87,18 @@ class Listen(str):
         return int(self.rpartition(":")[2])
 
 
+def misread_in(url: str) -> str:
+    """What of the address of a live store its clients would read differently, "" for nothing: they must not end up in
+    two databases of one server."""
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        return f"nothing behind its path, not {(parts.query or parts.fragment).partition('=')[0]!r}"
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
+        return f"the number of a database, not {database!r}"
+    return ""
+
+
 def missing_in(url: str) -> str:
     """What a store's address lacks, "" for nothing. A client fills in a place of its own: a variable that was empty
     when the address was put together would lead to another store, or to this one without its password."""
@@ -98,3 +112,20 @@ def missing_in(url: str) -> str:
     if not parts.hostname and not queried:
         return "a host"
     return "the password that its `:` promises" if parts.password == "" else ""
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Addresses or networks as written in the file."""
+    found: list[Network] = []
+    for text in texts:
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"an IP address or network, not {text!r}") from None
+        if ipaddress.ip_interface(text).ip != network.network_address:  # one host is meant, or all of these
+            raise ValueError(f"{text.partition('/')[0]} alone or the network {network}, not {text!r}")
+        found.append(network)
+    return tuple(found)

@@ -134,7 +134,7 @@ class AddressKind(Enum):
     SIP = 3
 
 
-class FinalUnit(msgspec.Struct, frozen=True):
+class FinalUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the network does when the last units are used."""
 
     action: FinalAction = FinalAction.TERMINATE

@@ -87,6 +87,10 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         if self.final.action is FinalAction.REDIRECT and not self.final.address:
             raise ValueError("expected final.address beside the action REDIRECT")
+        if self.final.action is FinalAction.TERMINATE and self.final != FinalUnit():
+            raise ValueError("expected final.action, redirect or restrict_access: terminate has nothing beside it")
+        if self.final.action is FinalAction.RESTRICT_ACCESS and self.final.address:
+            raise ValueError("expected no final.address beside the action RESTRICT_ACCESS")
         if self.holding_s and self.holding_s >= self.validity_s:
             raise ValueError("expected holding_s < validity_s")
 
@@ -175,13 +179,16 @@ def service_table(defaults: Mapping[str, Any] = {}, changes: Mapping[str, Mappin
     rows = {row.name: msgspec.to_builtins(row) for row in SERVICES}
     said = {name: dict(change) for name, change in changes.items()}
     written: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for name, change in said.items():
         row = rows.setdefault(name, {"name": name})
         if "name" in change:
             raise ValueError(f"{name}.name: a service cannot be renamed")
         for context in _contexts(name, change, row.get("contexts", ())):
-            if written.setdefault(context, name) != name:
-                raise ValueError(f"{name}.contexts: {context!r} is one of {written[context]} already")
+            owner = owners.setdefault(context.lower(), name)  # contexts match without letter case
+            if owner != name:
+                raise ValueError(f"{name}.contexts: {context!r} is one of {owner} already")
+            written[context] = name
     plain = msgspec.to_builtins(Service(name="", unit=Kind.UNITS))
     made = []
     for name, row in rows.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from balances.wire import Link
 from ocs.charging.services import unserved
+from ocs.cli.effects import without_effect
 from ocs.config import Config
 from ocs.data_lock import is_served
 from ocs.embedded import EmbeddedError, find_postgres, find_valkey
@@ -30,6 +31,8 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     yield "configuration", ""
     if gone := unserved(config.charging.table()):
         yield f"charging.services (built-in contexts that nobody serves now: {', '.join(gone)})", ""
+    for text in without_effect(config):
+        yield f"configuration, without effect: {text}", ""
     yield f"data directory {config.data}", _directory(config.data)
     if not config.redis.embedded:
         trouble = await _redis(config.redis.url.reveal())

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from ocs.cli.given import PATH, given
-from ocs.cli.output import visible
+from ocs.visible import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -43,8 +43,11 @@ def run(config: Path | None, data: Path | None, demo: bool, settings: tuple[str,
     """Serve: all roles in one go, stores embedded unless configured. Ctrl-C stops all of it cleanly."""
     from ocs import supervisor
     from ocs.api.auth import EmptyToken, token_of
+    from ocs.cli.effects import without_effect
 
     found = configured(config, data, demo, settings)
+    for text in without_effect(found):
+        say(f"without effect: {text}", err=True)
     try:
         token_of(found.data)
     except (OSError, EmptyToken) as why:

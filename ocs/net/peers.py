@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from ocs.config import Peer, PeerProfile, networks
+from ocs.config import Peer, PeerProfile
+from ocs.values import networks
 
 GUEST_CONNECTIONS: Final = 8
 """Of a peer that is admitted without being listed."""

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
+from ocs.visible import visible
+
 Log = structlog.typing.FilteringBoundLogger
 
 
@@ -22,12 +24,13 @@ def setup(level: str, style: Literal["auto", "json", "text"], **fields: str | in
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if text else "iso", utc=not text, key="at")
     if text:
         last: list[structlog.typing.Processor] = [
+            _visibly,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 timestamp_key="at",
                 pad_event_to=24,
                 exception_formatter=structlog.dev.plain_traceback,  # others show locals, and with them secrets
-            )
+            ),
         ]
         factory: Callable[..., Any] = structlog.PrintLoggerFactory(sys.stderr)
     else:
@@ -53,6 +56,11 @@ def logger() -> Log:
 
 def _fixed(fields: dict[str, str | int]) -> structlog.typing.Processor:
     return lambda _logger, _method, event: {**event, **fields}
+
+
+def _visibly(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Peers name themselves and their sessions as they like, and a terminal obeys what it is shown."""
+    return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _to_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> bytes:

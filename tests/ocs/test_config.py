@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from ocs.cli.effects import without_effect
 from ocs.config import OFF, Config, ConfigError, Part, load
 from ocs.values import Listen, Secret
 
@@ -106,6 +107,19 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("redis.url=redis://:@h/0", "redis: expected url with the password"),
         ("redis.url=unix://", "redis: expected url with the path of its socket"),
         ("postgres.dsn=postgresql://ocs@/ocs", "postgres: expected dsn with a host"),
+        ("redis.url=redis://h/0?db=3", "redis: expected url with nothing behind its path, not 'db'"),
+        ("redis.url=unix:///run/valkey.sock?db=2", "redis: expected url with nothing behind its path, not 'db'"),
+        ("redis.url=redis://h/ocs", "redis: expected url with the number of a database, not 'ocs'"),
+        ('diameter.peers=[{origin_host="a"},{origin_host="A"}]', "diameter: expected each origin_host in peers[] once"),
+        (
+            'diameter.peers=[{origin_host="a",addresses=["10.20.30.40/8"]}]',
+            "expected 10.20.30.40 alone or the network 10.0.0.0/8, not '10.20.30.40/8'",
+        ),
+        (
+            'diameter.peers=[{origin_host="a",connect_tls=true}]',
+            "diameter.peers[0]: expected connect beside connect_tls",
+        ),
+        ("workers=2\ndemo=true", "workers: expected int, got str, found '2\\ndemo=true'"),
     ],
 )
 def test_what_is_wrong_is_named(override: str, says: str) -> None:
@@ -220,6 +234,18 @@ def test_an_empty_secret_is_an_error_and_never_an_embedded_store(
 def test_an_empty_text_is_never_a_default(override: str, key: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f": {key}: expected a value, but it is empty")):
         load(environ={}, overrides=[override])
+
+
+def test_what_has_no_effect_is_told() -> None:
+    def told(*overrides: str) -> list[str]:
+        return [text.partition(":")[0] for text in without_effect(load(environ={}, overrides=overrides))]
+
+    assert told() == told("redis.memory_bytes_max=100000000", "radius.auth_listen=127.0.0.1:1812") == []
+    assert told('radius.clients=[{address="10.0.0.0/8",secret="x"}]') == ["radius"]
+    assert told("redis.url=redis://h", "redis.memory_bytes_max=100000000") == ["redis.memory_bytes_max"]
+    assert told("diameter.tls_cert=a", "diameter.tls_key=b") == ["diameter.tls_cert, tls_key"]
+    tls = [f"diameter.tls_{name}=x" for name in ("cert", "key", "ca")]
+    assert told("diameter.tls_listen=127.0.0.1:0", *tls) == []
 
 
 def test_addresses_of_stores_as_people_write_them() -> None:

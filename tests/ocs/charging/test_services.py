@@ -104,6 +104,13 @@ def test_configuration_wins_over_defaults_and_defaults_over_nothing_a_row_says()
         ({"data": {"validity_s": 0}}, "data: Expected `int` >= 1"),
         ({"data": {"final": {"action": "redirect"}}}, "data: expected final.address"),
         ({"data": {"final": {"action": "explode"}}}, "data: Invalid enum value"),
+        (
+            {"data": {"final": {"action": "restrict_access", "filter": ["x"]}}},
+            "data: Object contains unknown field `filter`",
+        ),
+        ({"data": {"final": {"address": "http://x"}}}, "data: expected final.action, redirect or restrict_access"),
+        ({"data": {"final": {"action": "restrict_access", "address": "http://x"}}}, "data: expected no final.address"),
+        ({"data": {"contexts": ["a@B"]}, "sms": {"contexts": ["A@b"]}}, "sms.contexts: 'A@b' is one of data already"),
         ({"data": {"octets": {"default": 1, "minimum": 2, "maximum": 3}}}, "minimum <= default <= maximum"),
         ({"data": {"holding_s": 600}}, "holding_s < validity_s"),
         ({"data": {"unit": "parsec"}}, "data: "),

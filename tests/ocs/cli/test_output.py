@@ -7,8 +7,9 @@ import click
 from click.testing import CliRunner
 
 from ocs.cli import output
-from ocs.cli.output import rows, say, show, visible
+from ocs.cli.output import rows, say, show
 from ocs.cli.remote import Refused
+from ocs.visible import visible
 
 EVIL = "gx;1\x1b]0;owned\x07\x9b31m\x7f\u202etxt\r"
 

@@ -1,6 +1,7 @@
 """Log lines: events with fields, JSON for machines."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -42,6 +43,15 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     setup("debug", "text", role="worker")
     logger().warning("diameter.refused", why="unknown peer")
     assert "diameter.refused" in capsys.readouterr().err
+
+
+def test_text_of_a_peer_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    setup("info", "text")
+    logger().warning("diameter.refused", peer="a\x1b[31mred", why="\x9b2Jb", session="x\n12:00 [error] forged", n=1)
+    shown = capsys.readouterr().err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+    assert "\\u001b[31mred" in shown
+    assert len(shown.splitlines()) == 1
 
 
 def test_what_happens_often_is_written_seldom() -> None:

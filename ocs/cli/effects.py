@@ -1,0 +1,17 @@
+"""Configuration that is given and does nothing: `ocs run` and `ocs check` say so."""
+
+from __future__ import annotations
+
+from ocs.config import Config, Radius, Redis
+
+
+def without_effect(config: Config) -> list[str]:
+    """In words."""
+    found = []
+    if config.radius != Radius():
+        found.append("radius: read and checked, but not served yet")
+    if not config.diameter.speaks_tls and (config.diameter.tls_cert or config.diameter.tls_key):
+        found.append("diameter.tls_cert, tls_key: neither tls_listen nor a peer's connect_tls is set: all is plain")
+    if not config.redis.embedded and config.redis.memory_bytes_max != Redis().memory_bytes_max:
+        found.append("redis.memory_bytes_max: only of the embedded store; redis.url has a maxmemory of its own")
+    return found
