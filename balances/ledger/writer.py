@@ -36,6 +36,7 @@ Pool = Any
 AWAY: Final[tuple[type[Exception], ...]] = (
     OSError,  # a connection that ended, a timeout
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the driver says of a connection that ended in the middle of a statement
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

@@ -292,7 +292,7 @@ class Desk:
             await self.pool.fetchval("SELECT 1")
             checks["postgres"] = "ok"
         except Exception as why:
-            checks["postgres"] = f"does not answer: {type(why).__name__}"
+            checks["postgres"] = str(why) or type(why).__name__
         return checks | await self._processes()
 
     # ---- master data

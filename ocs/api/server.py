@@ -167,8 +167,8 @@ def _counted(endpoint: Endpoint, methods: dict[str, Operation], meter: Meter) ->
 
 
 def _is_store_trouble(why: Exception) -> bool:
-    """A store cannot be asked now. The last: what asyncpg says on a connection that died a moment ago."""
-    return isinstance(why, AWAY + STORE_AWAY) or type(why).__name__ == "InternalClientError"
+    """A store cannot be asked now."""
+    return isinstance(why, AWAY + STORE_AWAY)
 
 
 def answer(request: Request, problem: Problem) -> Response:
@@ -189,7 +189,8 @@ async def _http_problem(request: Request, why: Exception) -> Response:
     """What starlette itself refuses: paths and methods that are not there."""
     assert isinstance(why, HTTPException)
     kind = {404: "not-found", 405: "method-not-allowed"}.get(why.status_code, "malformed")
-    made = answer(request, Problem(kind, f"{request.method} {request.url.path}: see /docs"))
+    known = {404: "there is no such path", 405: "the path is there, the method is not"}.get(why.status_code, why.detail)
+    made = answer(request, Problem(kind, f"{request.method} {request.url.path}: {known}: see /docs"))
     made.headers.update(why.headers or {})
     return made
 

@@ -53,6 +53,20 @@ async def answers_again(lasting: Lasting) -> None:
                 await asyncio.sleep(0.05)
 
 
+async def test_a_connection_that_ended_in_the_middle_of_a_statement(pool: Any) -> None:
+    """What the driver then says of itself is no fault of the question."""
+
+    async def question() -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+
+    lasting = Lasting(pool, within_s=1)
+    try:
+        with pytest.raises(Away, match="PostgreSQL cannot be reached: cannot switch"):
+            await lasting.ask(question())
+    finally:
+        await lasting.close()
+
+
 async def test_a_question_has_a_bound_and_the_next_ones_do_not_wait(pool: Any, postgres: LivePostgres) -> None:
     lasting = Lasting(pool, within_s=0.3)
     try:
