@@ -335,7 +335,7 @@ class Charging(Part, frozen=True):
         try:
             self.table()
         except ValueError as why:
-            raise ValueError(f"services.{why}") from None
+            raise ValueError(f"services.{why}") from None  # which says the key below that too
 
     def table(self) -> Services:
         """The services in force."""
@@ -451,6 +451,8 @@ def _explain(tree: dict[str, Any], key: str, what: str) -> str:
         what = f"Expected {what.removeprefix('Object missing required field ')} to be given"
     elif what.startswith("Invalid enum value"):
         what = f"Expected one of {', '.join(get_args(_kind_at(key)))}"
+    elif inner := re.match(r"([\w.\[\]]+): (.+)", what, re.DOTALL):  # of a part of it, which says itself what it is
+        return f"{key}.{inner[1]}: {inner[2]}".lstrip(".")
     elif not what.startswith("Expected"):
         what = f"Expected {what}"
     return f"{key or 'the file'}: {what[0].lower()}{what[1:]}{_given(tree, key)}"

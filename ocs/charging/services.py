@@ -86,11 +86,11 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def __post_init__(self) -> None:
         if self.final.action is FinalAction.REDIRECT and not self.final.address:
-            raise ValueError("expected final.address beside the action REDIRECT")
+            raise ValueError("expected final.address beside the action redirect")
         if self.final.action is FinalAction.TERMINATE and self.final != FinalUnit():
             raise ValueError("expected final.action, redirect or restrict_access: terminate has nothing beside it")
         if self.final.action is FinalAction.RESTRICT_ACCESS and self.final.address:
-            raise ValueError("expected no final.address beside the action RESTRICT_ACCESS")
+            raise ValueError("expected no final.address beside the action restrict_access")
         if self.holding_s and self.holding_s >= self.validity_s:
             raise ValueError("expected holding_s < validity_s")
 
@@ -199,7 +199,7 @@ def service_table(defaults: Mapping[str, Any] = {}, changes: Mapping[str, Mappin
         try:
             made.append(msgspec.convert(_with_names(merged), Service))
         except (msgspec.ValidationError, ValueError) as bad:
-            raise ValueError(f"{name}: {bad}") from None
+            raise ValueError(f"{name}{_place(str(bad))}") from None
     return Services(tuple(made), written)
 
 
@@ -226,11 +226,30 @@ def unserved(table: Services) -> list[str]:
 def _with_names(row: dict[str, Any]) -> dict[str, Any]:
     """Kinds and actions may be written as words."""
     row = dict(row)
-    if isinstance(row.get("unit"), str):
-        row["unit"] = {kind.name.lower(): int(kind) for kind in Kind}.get(row["unit"], row["unit"])
-    if isinstance(row.get("rounding"), str):
-        row["rounding"] = {one.name.lower(): int(one) for one in Rounding}.get(row["rounding"], row["rounding"])
+    for key, kind in (("unit", Kind), ("rounding", Rounding)):
+        if isinstance(row.get(key), str):
+            row[key] = _number(key, row[key], kind)
     final = row.get("final")
     if isinstance(final, Mapping) and isinstance(final.get("action"), str):
-        row["final"] = {**final, "action": {a.name.lower(): a.value for a in FinalAction}.get(final["action"], -1)}
+        row["final"] = {**final, "action": _number("final.action", final["action"], FinalAction)}
     return row
+
+
+def _number(key: str, word: str, kind: type[Enum]) -> Any:
+    words = {one.name.lower(): one.value for one in kind}
+    if word not in words:
+        raise ValueError(f"{key}: expected one of {', '.join(words)}, found {word!r}")
+    return words[word]
+
+
+def _place(refusal: str) -> str:
+    """ ".key: what was expected", from what msgspec or a row says of one row."""
+    what, _, path = refusal.rpartition(" - at `$")
+    what, path = (what, path.removesuffix("`")) if what else (refusal, "")
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", what):
+        return f"{path}: expected {missing[1]} to be given"
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", what):
+        return f"{path}.{unknown[1]}: no such key"
+    if re.match(r"[a-z_.]+: ", what):
+        return f".{what}"
+    return f"{path}: {what[0].lower()}{what[1:]}".replace("`", "")
