@@ -48,6 +48,9 @@ class Callers:
             for digest, caller in self._callers:
                 if hmac.compare_digest(digest, given):
                     return caller
+            raise Problem(
+                "unauthorized", f"the token is not the one of this server: that is in its <data>/{TOKEN_FILE}"
+            )
         raise Problem("unauthorized", f"send `Authorization: Bearer <token>`; the token is in <data>/{TOKEN_FILE}")
 
 

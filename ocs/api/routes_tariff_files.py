@@ -30,7 +30,8 @@ async def put_tariff_file(call: Call) -> Reply:
 async def get_tariff_file(call: Call) -> Reply:
     file = await tariffs.get_file(call.desk.pool, call.path["name"], call.query.version)
     if file is None:
-        raise Problem("not-found", f"there is no file {call.path['name']} in this version")
+        of = "" if call.query.version is None else f" in version {call.query.version}"
+        raise Problem("not-found", f"there is no file {call.path['name']}{of}")
     view = shown.TariffFile(file.name, file.version, file.media_type, file.content.decode(), time_of(file.published_ms))
     return Reply(view, version=file.version)
 

@@ -127,7 +127,8 @@ async def post_tariffs(call: Call) -> Reply:
 async def get_tariff(call: Call) -> Reply:
     document = await tariffs.get(call.desk.pool, call.path["id"], call.query.version)
     if document is None:
-        raise Problem("not-found", f"there is no tariff {call.path['id']} in this version")
+        of = "" if call.query.version is None else f" in version {call.query.version}"
+        raise Problem("not-found", f"there is no tariff {call.path['id']}{of}")
     return Reply(tariff_view(document), version=document.version)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from ocs.cli.given import key_option
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, remote
 
 NAME = click.argument("name", metavar="ACCOUNT")
-KEY = click.option("--key", help="Idempotency-Key: the same again does nothing twice (default: a new one).")
 
 
 @click.group()
@@ -37,10 +37,17 @@ def account_table(found: Any) -> None:
     )
     columns = ("id", "name", "kind", "amount", "held", "priority", "valid until", "pays")
     lines = [
-        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], b["valid_until"], b["scope"] or "all")
+        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], _valid_until(b), b["scope"] or "all")
         for b in found["buckets"]
     ]
     rows("buckets", columns, lines, right=("amount", "held", "priority"))
+
+
+def _valid_until(bucket: Any) -> str | None:
+    """How long a bucket pays that nobody has used yet is known, and not until when."""
+    if bucket["valid_until"] is None and bucket["valid_for_s"] is not None:
+        return f"{bucket['valid_for_s']} s from its first use"
+    return bucket["valid_until"]  # type: ignore[no-any-return]
 
 
 def posted_table(done: Any) -> None:
@@ -94,7 +101,7 @@ def set_account(server: Remote, name: str, as_json: bool, **settings: str | None
     show(server.put("accounts", name, body=body), as_json, account_table)
 
 
-@account.command("topup")
+@account.command("topup", context_settings={"ignore_unknown_options": True})  # of -5 the server says what is wrong
 @NAME
 @click.argument("amount")
 @click.option("--kind", type=click.Choice(["money", "octets", "seconds", "units"]), default="money")
@@ -104,7 +111,7 @@ def set_account(server: Remote, name: str, as_json: bool, **settings: str | None
 @click.option("--priority", type=int, help="Lower pays first; bundles 50, the main balance 100.")
 @click.option("--name", "bucket_name", default="", help="What the bucket is called.")
 @click.option("--reference", default="")
-@KEY
+@key_option
 @json_option
 @remote
 def top_up(
@@ -140,7 +147,7 @@ def top_up(
 @click.option("--reason", required=True)
 @click.option("--bucket", type=int, default=0, help="Default: the main balance.")
 @click.option("--force", is_flag=True, help="Take what is held too.")
-@KEY
+@key_option
 @json_option
 @remote
 def adjust(

@@ -3,11 +3,14 @@ directory we stand in, `--account "$ACCOUNT"` every account."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 EMPTY: Final = "it is empty: leave the option out for its default"
 
@@ -25,6 +28,12 @@ class GivenPath(click.Path):
 
 
 PATH: Final = GivenPath()
+
+
+def key_option(command: F) -> F:
+    """An empty key would be a new one each time: what is meant to happen once would happen twice."""
+    said = "Idempotency-Key: the same again does nothing twice (default: a new one)."
+    return click.option("--key", callback=given, help=said)(command)
 
 
 def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -30,11 +30,12 @@ class Refused(click.ClickException):
 class Remote:
     """One server and the token for it."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, source: str = "") -> None:
+        """source:  where the token was found, for people whom the server refuses"""
         self._url = urlsplit(url)
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
             raise Refused(f"{url}: expected http://host:port")
-        self._token = token
+        self._token, self._source = token, source
 
     def get(self, *path: str, **query: Any) -> Any:
         return self.ask("GET", *path, query=query)[0]
@@ -87,6 +88,11 @@ class Remote:
             raise Refused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
         finally:
             connection.close()
+        if answer.status == 401 and self._source:
+            raise Refused(
+                f"the server at {self._url.geturl()} does not know the token from {self._source}: it knows the one in"
+                f" admin.token of its own data directory"
+            )
         if answer.status >= 400:
             raise _refusal(answer.status, text)
         return (json.loads(text) if text else None), answer.headers.get("ETag", "")
@@ -147,15 +153,17 @@ def connect(
             raise Refused(str(why)) from None
 
     url = url or _environment("OCS_URL")
+    source = "--token"
     if token is None and token_file is None and data is None:
-        token = _environment("OCS_TOKEN")
+        token, source = _environment("OCS_TOKEN"), "OCS_TOKEN"
         place = _environment("OCS_TOKEN_FILE") if token is None else None
         token_file = Path(place) if place is not None else None
     if token is None:
-        token = _token_in(token_file or config().data / "admin.token")
+        kept = token_file or config().data / "admin.token"
+        token, source = _token_in(kept), str(kept)
     if not token.strip() or not token.isascii() or not token.isprintable():
         raise Refused("the token: expected visible ASCII characters")
-    return Remote(url or f"http://{config().http.listen}", token.strip())
+    return Remote(url or f"http://{config().http.listen}", token.strip(), source)
 
 
 def _environment(name: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ocs.cli.given import given
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
@@ -19,8 +20,8 @@ def session() -> None:
 
 
 @session.command("list")
-@click.argument("account", required=False)
-@click.option("--peer", help="Those of this client (Origin-Host).")
+@click.argument("account", required=False, callback=given)
+@click.option("--peer", callback=given, help="Those of this client (Origin-Host).")
 @click.option("--state", type=click.Choice(["open", "closed", "refused", "abandoned", "unknown", "any"]))
 @click.option("--after", help="`next` of the page before.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)

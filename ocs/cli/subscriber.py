@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ocs.cli.given import given
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Refused, Remote, remote
 
@@ -41,6 +42,8 @@ def subscriber_table(found: Any) -> None:
 def subscribers_table(found: Any) -> None:
     columns = ("id", "account", "identities", "tariffs")
     rows("subscribers", columns, [(s["id"], s["account"], s["identities"], _tariffs(s)) for s in found["items"]])
+    if found["next"]:
+        say(f"more: --after {found['next']}")
 
 
 def _changed(known: dict[str, str], named: tuple[str, ...]) -> dict[str, str]:
@@ -54,7 +57,7 @@ def _changed(known: dict[str, str], named: tuple[str, ...]) -> dict[str, str]:
 
 
 @subscriber.command("list")
-@click.option("--account")
+@click.option("--account", callback=given)
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--after", help="Where the page before ended.")
 @json_option

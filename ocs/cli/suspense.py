@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import click
 
+from ocs.cli.given import given, key_option
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Remote, remote
 
 ID = click.argument("name", metavar="ID")
-KEY = click.option("--key", help="Idempotency-Key: the same again does nothing twice (default: a new one).")
 WHY = click.option("--reason", required=True, help="Kept with the decision.")
 REASONS: Final = ("over-bound", "other-unit", "no-price", "too-large", "unusable", "nobody", "too-many-lines")
 
@@ -21,8 +21,8 @@ def suspense() -> None:
 
 
 @suspense.command("list")
-@click.option("--account", help="Whose use it was, or who was charged.")
-@click.option("--session")
+@click.option("--account", callback=given, help="Whose use it was, or who was charged.")
+@click.option("--session", callback=given)
 @click.option("--reason", type=click.Choice(REASONS))
 @click.option("--state", type=click.Choice(["open", "charging", "charged", "written-off"]), help="Default: all.")
 @click.option("--from", "from_", metavar="TIME")
@@ -97,7 +97,7 @@ def show_suspense(server: Remote, name: str, as_json: bool) -> None:
 @WHY
 @click.option("--account", help="Who pays, where nobody is known to have used it.")
 @click.option("--expected", metavar="AMOUNT", help="Refuse if it is not of this amount any more.")
-@KEY
+@key_option
 @json_option
 @remote
 def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: str | None) -> None:
@@ -110,7 +110,7 @@ def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: st
 @ID
 @WHY
 @click.option("--expected", metavar="AMOUNT", help="Refuse if it is not of this amount any more.")
-@KEY
+@key_option
 @json_option
 @remote
 def write_off(server: Remote, name: str, key: str | None, as_json: bool, **body: str | None) -> None:

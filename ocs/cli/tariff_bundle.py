@@ -36,7 +36,9 @@ def read_document(path: Path) -> Read:
                 _add(files, path.parent, inner)
     except TariffError as why:
         raise Refused(str(why)) from None
-    return Read(path, str(written.get("tariff")), document, files)
+    if "tariff" not in written:
+        raise Refused(f'{path}: expected its id to be given, such as tariff = "basic"')
+    return Read(path, str(written["tariff"]), document, files)
 
 
 def read(path: Path) -> bytes:

@@ -66,6 +66,7 @@ async def test_from_another_machine(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     (elsewhere / "secret").write_text(token + "\n")
+    (elsewhere / "other").write_text("guess\n")
     url = f"http://{address}"
     right: list[tuple[list[str], dict[str, str]]] = [
         (["--url", url, "--token", token], {}),
@@ -78,8 +79,10 @@ async def test_from_another_machine(
     wrong: list[tuple[list[str], dict[str, str], str]] = [
         (["--url", url], {}, "say where the token is: --token-file, OCS_TOKEN"),
         (["--url", url, "--token-file", "nowhere"], {}, "nowhere: No such file"),
-        (["--url", url, "--token", "guess"], {}, "Authorization"),
-        (["--url", url], {"OCS_TOKEN": ""}, "OCS_TOKEN is empty"),
+        (["--url", url, "--token", "guess"], {}, f"the server at {url} does not know the token from --token"),
+        (["--url", url], {"OCS_TOKEN": "guess"}, "does not know the token from OCS_TOKEN"),
+        (["--url", url], {"OCS_TOKEN_FILE": "other"}, "does not know the token from other"),
+        (["--url", url], {"OCS_TOKEN": ""}, "OCS_TOKEN is empty: unset it"),
     ]
     for words, environ in right:
         done = await asyncio.to_thread(CliRunner(env=environ).invoke, cli, ["account", "show", "a1", *words])
@@ -89,6 +92,46 @@ async def test_from_another_machine(
         done = await asyncio.to_thread(CliRunner(env=environ).invoke, cli, ["account", "show", "a1", *words])
         assert done.exit_code == 1, (words, environ, done.output)
         assert said in done.stderr
+
+
+async def test_subscribers_page_by_page(ocs: Run, desk: Office) -> None:
+    await desk.account()
+    for name in ("s1", "s2"):
+        await ocs("subscriber", "set", name, "--account", "a1")
+    first = await ocs("subscriber", "list", "--limit", "1")
+    assert "more: --after s1\n" in first.stdout
+    second = await ocs("subscriber", "list", "--limit", "2", "--after", "s1")
+    assert "s2" in second.stdout
+    assert "more: " not in second.stdout
+
+
+async def test_a_top_up_that_would_be_another(ocs: Run, desk: Office) -> None:
+    await desk.account()
+    before = (await ocs("account", "show", "a1")).output
+    for words, code, said in (
+        (("-5",), 1, "more than zero"),
+        (("5", "--key", ""), 2, "it is empty"),  # of a variable nobody set: each time it would be a new key
+    ):
+        done = await ocs("account", "topup", "a1", *words)
+        assert (done.exit_code, said in done.stderr) == (code, True), done.output
+    assert (await ocs("account", "show", "a1")).output == before
+    await ocs("account", "topup", "a1", "60", "--kind", "seconds", "--valid-for", "3600")
+    assert "3600 s from its first use" in (await ocs("account", "show", "a1")).output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("subscriber", "list", "--account", ""),
+        ("session", "list", ""),
+        ("session", "list", "--peer", ""),
+        ("suspense", "list", "--account", ""),
+        ("suspense", "list", "--session", ""),
+    ],
+)
+def test_a_filter_given_empty_is_not_all_of_them(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, words)
+    assert (done.exit_code, "it is empty" in done.stderr) == (2, True), done.output
 
 
 async def test_sessions_of_all(ocs: Run, desk: Office) -> None:
@@ -258,4 +301,5 @@ def test_check_names_what_cannot_be_reached(tmp_path: Path) -> None:
     assert "redis.url: Redis cannot be reached" in done.stderr
     assert "postgres.dsn: cannot be reached" in done.stderr
     assert "secret" not in done.output
-    assert CliRunner().invoke(cli, ["check", "--data", str(tmp_path)]).exit_code == 0
+    listeners = [f"--set={one}.listen=127.0.0.1:0" for one in ("diameter", "http", "metrics")]
+    assert CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *listeners]).exit_code == 0
