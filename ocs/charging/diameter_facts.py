@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ocs.charging.identity import party
-from ocs.charging.networks import in_text, of_location
+from ocs.charging.networks import in_text, is_network_provided, of_location
 from ocs.charging.request import LineFacts
 from protocol.diameter.avp import VENDOR
 from protocol.diameter.dictionary.credit_control import CreditControlRequest, MultipleServicesCreditControl
@@ -159,7 +159,7 @@ def _ims(ims: ImsInformation, facts: Facts) -> None:
     if ims.access_network_information:
         access = [one.decode("utf-8", "backslashreplace") for one in ims.access_network_information]
         facts["location"] = access[0]
-        access.sort(key=lambda one: "network-provided" not in one)  # what the network says, before what the phone says
+        access.sort(key=lambda one: not is_network_provided(one))  # what the network says, before what the phone says
         if visited := next(filter(None, map(in_text, access)), ""):
             facts["visited"] = visited
     if ims.ims_visited_network_identifier:

@@ -67,9 +67,15 @@ def _uri(text: str) -> str:
     text = text.strip().lower()
     if text.startswith("tel:"):
         return _number(text)
-    text = text.removeprefix("sips:").removeprefix("sip:")
-    text = text.partition("?")[0].partition(";")[0].removeprefix("+")
+    text = _address(text.removeprefix("sips:").removeprefix("sip:")).removeprefix("+")
     return text and f"sip:{text}"
+
+
+def _address(uri: str) -> str:
+    """What a URI without its scheme names: user@host, without headers and parameters. A user that is a number may have
+    parameters of its own ("+4917...;npdi@host", RFC 3261 section 19.1.6)."""
+    user, at, host = uri.partition("?")[0].partition("@")
+    return user.partition(";")[0] + at + host.partition(";")[0]
 
 
 def number_in(identity: str) -> str:
@@ -87,7 +93,7 @@ def party(text: str) -> str:
     uri = _URI.match(lower)
     if uri is None:
         return _dialled(lower) or lower
-    address = lower[uri.end() :].partition("?")[0].partition(";")[0]
+    address = _address(lower[uri.end() :])
     return _dialled(address.partition("@")[0]) or address
 
 

@@ -21,6 +21,7 @@ _HOST: Final = re.compile(r"\bmnc([0-9]{2,3})\.mcc([0-9]{3})\b", re.ASCII | re.I
 _CELL: Final = re.compile(
     r'\b(?:cgi-3gpp|utran-cell-id-3gpp|utran-sai-3gpp)\s*=\s*"?([0-9]{5}[0-9a-f]+)', re.ASCII | re.IGNORECASE
 )
+_QUOTED: Final = re.compile(r'"[^"]*"?')
 _TWO: Final = frozenset((13, 16, 20))
 _THREE: Final = frozenset((14, 17, 21))
 """Lengths of a cell in text, by the digits of its MNC: MCC and MNC, then an area of four hexadecimal digits and a cell
@@ -45,6 +46,12 @@ def in_text(text: str) -> str:
         short = len(digits) in _TWO or (len(digits) not in _THREE and digits[:3] not in THREE_DIGITS)
         return digits[:5] if short or not digits[:6].isdecimal() else digits[:6]
     return ""
+
+
+def is_network_provided(access: str) -> bool:
+    """Whether the network says so in P-Access-Network-Info, and not the phone. It takes that parameter out of what
+    phones say (TS 24.229 section 5.2.6.3), but not out of their quoted texts."""
+    return "network-provided" in [part.strip().lower() for part in _QUOTED.sub("", access).split(";")]
 
 
 def of_location(location: bytes) -> str:

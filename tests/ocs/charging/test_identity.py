@@ -17,6 +17,8 @@ imsi      001010000000001                                         imsi:001010000
 sip       sip:+491700000001@Example.NET;user=phone                sip:491700000001@example.net
 sip       SIPS:Alice@example.net?subject=x                        sip:alice@example.net
 sip       alice@example.net                                       sip:alice@example.net
+sip       sip:+491700000001;npdi;rn=+4917@Example.net;user=phone?x=@  sip:491700000001@example.net
+sip       sip:alice@example.net;maddr=bob@example.org             sip:alice@example.net
 sip       tel:+491700000001                                       msisdn:491700000001
 nai       Alice@Example.net                                       nai:alice@example.net
 private   001010000000001@IMS.mnc001.example               private:001010000000001@ims.mnc001.example
@@ -63,6 +65,7 @@ def test_a_number_inside_a_sip_address() -> None:
         ("", ""),
         ("+", "+"),
         ("sip:Bob@example.net", "bob@example.net"),
+        ("sip:Bob;x=1@example.net;user=ip", "bob@example.net"),
         ("urn:service:sos", "urn:service:sos"),
     ],
 )

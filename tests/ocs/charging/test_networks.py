@@ -118,6 +118,11 @@ def test_of_a_call() -> None:
     assert call(access_network_information=(cell,)) == "20801"
     ours = b"3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=26201a1b2012345f;network-provided"
     assert call(access_network_information=(cell, ours)) == "26201"
+    phone = b'IEEE-802.11;x="a;network-provided;b";utran-cell-id-3gpp=310410a1b2012345f'
+    assert (
+        call(access_network_information=(phone, ours)) == "26201"
+    )  # what a phone only quotes, the network did not say
+    assert call(access_network_information=(b'IEEE-802.11;x="network-provided', ours)) == "26201"
     host = "ims.mnc001.mcc262.3gppnetwork.org"
     assert call(access_network_information=(cell,), ims_visited_network_identifier=host) == "26201"
     named = call(access_network_information=(cell,), ims_visited_network_identifier="visited.example.net")
