@@ -25,11 +25,14 @@ COLUMNS: Final = (
     "currency", "set_aside", "at_ms", "last_ms", "inputs",
 )  # fmt: skip
 AMOUNT: Final = COLUMNS.index("amount")
+UNIT: Final = COLUMNS.index("unit")
+CURRENCY: Final = COLUMNS.index("currency")
 
 _ADD: Final = f"""
     INSERT INTO suspense AS s ({", ".join(COLUMNS)}, reports) VALUES
         ($1, NULL, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    ON CONFLICT (session, service, rating_group, service_id, unit) WHERE account IS NULL AND state = 'open'
+    ON CONFLICT (session, service, rating_group, service_id, unit, (CASE WHEN unit = 0 THEN currency ELSE '' END))
+        WHERE account IS NULL AND state = 'open'
     DO UPDATE SET amount = s.amount + EXCLUDED.amount, reports = s.reports + EXCLUDED.reports,
         last_ms = greatest(s.last_ms, EXCLUDED.last_ms)
 """
@@ -80,7 +83,8 @@ async def write(pg: Any, rows: Sequence[Row], settled: Sequence[Row]) -> None:
     nobodys: dict[Row, list[Any]] = {}
     for row in rows:
         if row[1] is None:
-            line = (row[3], row[4], row[6], row[7], row[8])
+            currency = row[CURRENCY] if row[UNIT] == Kind.MONEY else ""  # else it says nothing
+            line = (row[3], row[4], row[6], row[7], row[UNIT], currency)
             sum_ = nobodys.setdefault(line, [*row, 0])
             if sum_[-1]:
                 sum_[AMOUNT] += row[AMOUNT]

@@ -11,6 +11,7 @@ from balances.ops import ASIDE, FORMAT, Flag, Phase, Record, Result, Suspense, U
 from ocs.charging.currencies import CODES
 from ocs.charging.decide import event_time, fingerprint, session_key
 from ocs.charging.request import ChargingRequest, Units
+from ocs.charging.services import UNKNOWN
 from ocs.charging.settings import Settings
 from tariffs.units import Kind
 
@@ -21,7 +22,7 @@ def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tu
     """The record, and the rating inputs that go with it."""
     event_ms, flags = event_time(request, settings, now_ms)
     session = session_key(request, settings)
-    service = settings.services.by_name.get(request.inputs.service) or settings.services.rows[0]
+    service = settings.services.by_name.get(request.inputs.service, UNKNOWN)
     client = settings.client(request.peer)
     key = f"{int(request.phase)}:{request.number}"
     known = request.phase is Phase.START or request.phase is Phase.EVENT

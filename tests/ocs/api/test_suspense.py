@@ -11,6 +11,7 @@ import pytest
 from balances import keys
 from balances.ledger import history, suspense
 from balances.ledger.verify import verify
+from protocol.diameter.dictionary.credit_control import CcMoney, UnitValue
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
 from tests.ocs.office import Office
 from tests.servers import Servers
@@ -167,6 +168,23 @@ async def test_what_makes_no_sense_is_refused(overrun: Office, body: dict[str, A
     (one,) = await listed(overrun)
     assert (await settle(overrun, one["id"], "k1", **body)).status_code == status
     assert [found["state"] for found in await listed(overrun)] == ["open"]
+
+
+async def test_money_of_two_currencies_of_nobody_is_no_sum(desk: Office) -> None:
+    """Nor is use under a context that nobody serves that of another service."""
+    for number, (code, digits) in enumerate([(978, 5), (840, 7), (978, 2)], start=1):
+        money = {"cc_money": CcMoney(unit_value=UnitValue(value_digits=digits), currency_code=code)}
+        asked = lines(mscc(10, used=money))
+        await desk.charge(ccr(U, cc_request_number=number, session_id="gw;ghost", **asked, **NOBODY))
+    used = lines(mscc(10, used={"cc_total_octets": 5 * MB}))
+    asked = {**used, **NOBODY, "service_context_id": "99999@example.net"}
+    await desk.charge(ccr(U, cc_request_number=4, session_id="gw;ghost", **asked))
+    found = sorted((one["service"], one["unit"], one["currency"] or "", one["amount"]) for one in await listed(desk))
+    assert found == [
+        ("data", "money", "EUR", "7.00"),
+        ("data", "money", "USD", "7.00"),
+        ("unknown", "octets", "", str(5 * MB)),
+    ]
 
 
 async def test_use_of_nobody_known_is_one_row_that_grows(desk: Office) -> None:
