@@ -61,6 +61,17 @@ def has_use(ask: Ask) -> bool:
     return ask.set_aside != Suspense.NONE or any(amount > 0 for amount in amounts)
 
 
+def in_other_units(ask: Ask, report: ops.Report, beside: Line | None) -> list[tuple[int, int]]:
+    """What a report of the line names in other units than it counts in. All of it is set aside, once: with the line,
+    and not what is charged beside it, nor again there (charging.md section 2: nothing reported is lost)."""
+    if ask.part == 1:
+        return []
+    amounts = (report.money, report.octets, report.seconds, report.units)
+    return [
+        (unit, amount) for unit, amount in enumerate(amounts) if amount > 0 and (beside is None or beside.unit != unit)
+    ]
+
+
 class Decision:
     """One charge being decided."""
 
@@ -269,8 +280,14 @@ class Decision:
                     missing.append(price.unknown_from(from_ms, report.at_ms))
         return min((one for one in missing if one), default=0)
 
-    def settle_line(self, ask: Ask, index: int, line: Line, own: dict[int, int], granted: int, marks: int) -> int:
-        """All reports of one line; returns what is left of the grant."""
+    def settle_line(
+        self, index: int, line: Line, beside: Line | None, own: dict[int, int], granted: int, marks: int
+    ) -> int:
+        """All reports of one line; returns what is left of the grant.
+
+        beside:  the line that counts the same reports in another unit
+        """
+        ask = self.charge.asks[index]
         books, charge = self.books, self.charge
         ladder = unpack_ladder(packed) if (packed := self.price_of(ask, line, 0).ladder) else None
         bound = 0 if ladder is None or ask.set_aside else self.bound(ask, granted)
@@ -280,12 +297,16 @@ class Decision:
             reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
             mark, suspense, unit, why = self.flags | ask.flags, 0, line.unit, ask.set_aside
             if reported < 0:  # not in the unit that was granted: on record, not charged
-                reported, mark = 0, mark | Flag.OTHER_UNIT
-                for other, amount in enumerate((report.money, report.octets, report.seconds, report.units)):
-                    if amount > 0:
-                        unit, suspense = other, amount
-                if suspense:
+                reported = 0
+                if ask.part == 0:
+                    mark |= Flag.OTHER_UNIT
+                others = in_other_units(ask, report, beside)
+                if others:
                     why = why or (Suspense.OTHER_UNIT if ladder is not None else Suspense.NO_PRICE)
+                    unit, suspense = others.pop()
+                for other, amount in others:
+                    marked, at_ms = mark | Flag.SUSPENSE, report.at_ms
+                    self.usage(ask, other, suspense=amount, set_aside=why, total=line.total, flags=marked, at_ms=at_ms)
             if reported > bound:
                 suspense, reported = suspense + reported - bound, bound
                 why = why or (Suspense.OVER_BOUND if ladder is not None else Suspense.NO_PRICE)

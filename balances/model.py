@@ -190,7 +190,9 @@ class Model:
                 decision.moved |= bool(granted or own)
             if charge.phase != Phase.START or has_use(ask):
                 own, granted = owned[id(line)]
-                owned[id(line)] = own, decision.settle_line(ask, index, line, own, granted, marks)
+                follows = charge.asks[index + 1 : index + 2]
+                beside = touched[index + 1] if follows and follows[0].part == 1 else None
+                owned[id(line)] = own, decision.settle_line(index, line, beside, own, granted, marks)
         if opened is not None:
             close(opened)
         if refused_as is None and charge.phase in (Phase.START, Phase.STOP):

@@ -597,11 +597,18 @@ for index, ask in ipairs(asks) do
       local suspense, why = 0, ask[ASK.set_aside]
       if reported < 0 then -- not in the unit that was granted: on record, not charged
         reported = 0
-        mark = bit.bor(mark, FLAG.OTHER_UNIT)
-        for other = KIND.MONEY, KIND.UNITS do
-          if report[other + 1] > 0 then unit, suspense = other, report[other + 1] end
+        if ask[ASK.part] == 0 then mark = bit.bor(mark, FLAG.OTHER_UNIT) end
+        local next_ask = asks[index + 1]
+        local others = in_other_units(ask, report, next_ask and next_ask[ASK.part] == 1 and touched[index + 1])
+        if #others > 0 and why == SUSPENSE.NONE then why = ladder and SUSPENSE.OTHER_UNIT or SUSPENSE.NO_PRICE end
+        for place, other in ipairs(others) do
+          if place == #others then unit, suspense = other[1], other[2]
+          else
+            usage(ask, other[1], 0, other[2], line[LINE.total], 0, 0, RESULT.OK, bit.bor(mark, FLAG.SUSPENSE),
+              report[REPORT.at_ms])
+            usages[#usages][USAGE.set_aside] = why
+          end
         end
-        if suspense > 0 and why == SUSPENSE.NONE then why = ladder and SUSPENSE.OTHER_UNIT or SUSPENSE.NO_PRICE end
       end
       if reported > bound then
         suspense, reported = suspense + reported - bound, bound

@@ -189,7 +189,7 @@ class Desk:
         self, row: AccountRow, wanted: ops.Post, check: Callable[[], Awaitable[None]] | None = None
     ) -> ops.Posted:
         """Once per key. `check` may refuse what is no longer possible, but never a repeat of what was done."""
-        known = await self._recall(row.id, wanted.key)
+        known = await self.recall(row.id, wanted.key)
         if known is not None:
             if known.fingerprint != wanted.fingerprint:
                 raise key_reused()
@@ -205,14 +205,16 @@ class Desk:
         return posted
 
     async def charge(self, row: AccountRow, wanted: ops.Charge) -> bytes:
-        """A refund of an event, as from the network; the packed outcome."""
+        """A refund of an event, as from the network, once per key; the packed outcome."""
         reply = await self._present(row, lambda: self.store.charge(wanted, b""))
         if reply.status not in ("ok", "again"):
             raise Problem("store-unavailable", f"the live store says: {reply.status}")
+        if reply.marks & ops.Flag.CONFLICT:
+            raise key_reused()
         return reply.outcome
 
-    async def _recall(self, account: str, key: str) -> ops.Once | None:
-        """The answer to this key, if there was one; the script looks in Redis again, PostgreSQL remembers longer."""
+    async def recall(self, account: str, key: str) -> ops.Once | None:
+        """What was done under this once key; the script looks in Redis again, PostgreSQL remembers longer."""
         packed: Any = await self._bounded(self.redis.get(keys.once(account, key)))
         try:
             packed = packed or await find_once(self.pool, account, key)

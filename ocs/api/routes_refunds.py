@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from balances import keys, ops
 from balances.ledger import refunds
-from balances.ledger.restore import find_once
+from balances.ledger.restore import find_refundable
+from balances.packing import pack
 from ocs.api import schema
 from ocs.api.desk import key_reused, settled
 from ocs.api.operation import Call, Operation, Reply
@@ -48,8 +49,11 @@ async def refund(call: Call) -> Reply:
         raise Problem("invalid", "expected one of entry, session and event; without an original it is an adjustment")
     row = await call.desk.row(call.path["id"])
     amount = micro_of(body.amount, "amount")
+    done = await call.desk.recall(row.id, call.key)
+    if done is not None and done.fingerprint != call.fingerprint:  # before anything is granted to it
+        raise key_reused()
     if body.event is not None:
-        return await _of_event(call, row, body.event, amount)
+        return await _of_event(call, row, body.event, amount, done)
     try:
         source = await refunds.grant(
             call.desk.pool,
@@ -68,21 +72,11 @@ async def refund(call: Call) -> Reply:
     return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 
 
-async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int) -> Reply:
+async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int, done: ops.Once | None) -> Reply:
     """By the way of REFUND_ACCOUNT, so that parts given back by either add up."""
     now_ms, desk = call.desk.now_ms(), call.desk
-    done = await find_once(desk.pool, row.id, call.key)
-    once = msgspec.msgpack.decode(done, type=ops.Once) if done is not None else None
-    if once is not None and once.fingerprint != call.fingerprint:
-        raise key_reused()
-    for session in keys.session_keys_of(event.session):
-        key = keys.event_key(session, event.number)
-        original = await find_once(desk.pool, row.id, key)
-        if original is not None:
-            break
-    else:
-        raise Problem("unresolved", f"event: account {row.id} was charged for no such event in the last 30 days")
-    if once is None:
+    if done is None:
+        session, key, original = await _original(call, row, event)
         ask = ops.Ask(-1, -1, Kind.MONEY, [], amount, 0, 0, 0, 0, ops.NO_BLOB, 0)
         charge = ops.Charge(
             *(row.id, "", session, "", ops.Phase.EVENT, event.number, call.key, False, call.fingerprint, 0, False),
@@ -94,7 +88,7 @@ async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int) ->
         )
         outcome = msgspec.msgpack.decode(await desk.charge(row, charge), type=ops.Outcome)
     else:
-        outcome = msgspec.msgpack.decode(ops.blob(once.outcome), type=ops.Outcome)
+        outcome = msgspec.msgpack.decode(ops.blob(done.outcome), type=ops.Outcome)
     if outcome.lines[0].result != ops.Result.OK:
         raise Problem("unresolved", "amount: more than is left of the event")
     account, _ = await desk.read(row)
@@ -102,6 +96,25 @@ async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int) ->
     return Reply(
         schema.Posted(row.id, keys.idempotency_key(call.key), [], money(balance), state_of(account.state)), 201
     )
+
+
+async def _original(call: Call, row: AccountRow, event: OneTime) -> tuple[str, str, bytes]:
+    """Session, once key and packed Once of the event; of several under its number the newest with something left, as
+    for REFUND_ACCOUNT by Session-Id."""
+    spent: tuple[str, str, bytes] | None = None
+    for session in keys.session_keys_of(event.session):
+        key = keys.event_key(session, event.number)
+        once = await call.desk.recall(row.id, key)
+        if once is not None and (once.units > 0 or once.cost > 0):
+            return session, key, pack(once)
+        found = await find_refundable(call.desk.pool, row.id, session, key)
+        if found is not None:
+            return session, *found
+        if once is not None:
+            spent = session, key, pack(once)
+    if spent is not None:
+        return spent
+    raise Problem("unresolved", f"event: account {row.id} was charged for no such event in the last 30 days")
 
 
 OPERATIONS: Final = (

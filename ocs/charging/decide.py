@@ -118,8 +118,9 @@ def to_charge(
         if place >= LINES_MAX:
             _is_too_many(ask, place)
         asks.append(ask)
-        if rated.beside is not None and ask.unit != Kind.MONEY and _asks_beside(line, rated.beside, request):
-            asks.append(_beside(ask, rated.beside, line, request, service))
+        beside = rated.beside
+        if beside is not None and ask.unit not in (Kind.MONEY, beside.unit) and _asks_beside(line, beside, request):
+            asks.append(_beside(ask, beside, line, request, service))
     reused = client.reuses_numbers
     key = f"{int(phase)}:{request.number}"
     charge = Charge(

@@ -30,8 +30,7 @@ def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tu
     usages = []
     for line in request.lines:
         for used in line.used:
-            unit, amount = _most_telling(used.units, service.unit)
-            if amount > 0:
+            for unit, amount in _telling(used.units, service.unit):
                 usage = Usage(
                     -1 if line.rating_group is None else line.rating_group,
                     -1 if line.service_id is None else line.service_id,
@@ -66,15 +65,13 @@ def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tu
     return record, _pack(request.inputs)
 
 
-def _most_telling(units: Units, counted: Kind) -> tuple[Kind, int]:
-    """The unit that the service counts in, else the first that anything is reported in."""
+def _telling(units: Units, counted: Kind) -> list[tuple[Kind, int]]:
+    """In the unit that the service counts in, else in all that anything is reported in."""
     amounts = {
         Kind.MONEY: units.money,
         Kind.OCTETS: units.octets,
         Kind.SECONDS: units.seconds,
         Kind.UNITS: units.units,
     }
-    for kind in (counted, *amounts):
-        if (amount := amounts[kind] or 0) > 0:
-            return kind, amount
-    return counted, 0
+    kinds = (counted,) if amounts[counted] else amounts
+    return [(kind, amount) for kind in kinds if (amount := amounts[kind] or 0) > 0]

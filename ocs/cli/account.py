@@ -156,3 +156,40 @@ def adjust(
     """Correct a balance, up or down."""
     body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force}
     show(server.post("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
+
+
+@account.command("refund")
+@NAME
+@click.argument("amount")
+@click.option("--reason", required=True)
+@click.option("--entry", type=int, metavar="SEQ", help="Of this entry of the ledger.")
+@click.option("--session", metavar="SESSION-ID", help="Of this session, its newest incarnation with something left.")
+@click.option("--event", metavar="SESSION-ID", help="Of the one-time event in this session.")
+@click.option("--number", type=int, metavar="N", help="CC-Request-Number of the event (default: 0).")
+@click.option("--reference", default="", help="For your books; not a key.")
+@key_option
+@json_option
+@remote
+def refund(
+    server: Remote,
+    name: str,
+    amount: str,
+    reason: str,
+    entry: int | None,
+    session: str | None,
+    event: str | None,
+    number: int | None,
+    reference: str,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Give AMOUNT back of what an entry, a session or an event cost; never more than that. Anything else: adjust."""
+    if [entry, session, event].count(None) != 2:
+        raise click.UsageError("one of --entry, --session and --event says what is given back")
+    if number is not None and event is None:
+        raise click.UsageError("--number: only with --event")
+    of = {"session": event, "number": number or 0} if event is not None else None
+    named = {"entry": entry, "session": session, "event": of}
+    body: dict[str, Any] = {"amount": amount, "reason": reason, "reference": reference}
+    body |= {field: value for field, value in named.items() if value is not None}
+    show(server.post("accounts", name, "refunds", body=body, key=key), as_json, posted_table)

@@ -178,6 +178,20 @@ def test_use_reported_for_nobody_is_on_record() -> None:
     assert (usage.flags & Flag.SUSPENSE, usage.set_aside) == (Flag.SUSPENSE, Suspense.NOBODY)
 
 
+@pytest.mark.parametrize(
+    ("used", "aside"),
+    [
+        ({"cc_total_octets": 5 * MB, "cc_time": 60}, {(Kind.OCTETS, 5 * MB)}),  # the same use, told in two units
+        ({"cc_time": 60, "cc_service_specific_units": 3}, {(Kind.SECONDS, 60), (Kind.UNITS, 3)}),
+    ],
+    ids=["with the unit of the service", "without"],
+)
+def test_all_that_is_reported_for_nobody_is_on_record(used: dict[str, int], aside: set[tuple[Kind, int]]) -> None:
+    world = World()
+    world.send(T, subscription_id=(IMSI,), **lines(mscc(10, used=used)))
+    assert {(usage.unit, usage.suspense) for usage in world.model.ledger[-1].record.usages} == aside
+
+
 def test_a_session_never_seen_is_charged_and_5002() -> None:
     world = World()
     answer = world.send(T, **lines(mscc(10, used={"cc_total_octets": MB})))
