@@ -15,6 +15,7 @@ from balances.store import Store
 from balances.wire import Link
 from ocs.keeper import Keeper
 from ocs.net.clock import now_ms
+from ocs.settling import UNFINISHED_MS
 from ocs.telemetry.log import logger
 from tests.balances.ledger.books import Books, close, connect, session_of
 from tests.servers import Servers
@@ -280,3 +281,23 @@ async def test_accounts_an_opening_removed_come_back_by_themselves(servers: Serv
         await both.books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
         await both.until(lambda: back == ["alice"])
         await both.until(lambda: both.keeper.stats.restored == 1)
+
+
+async def test_a_decision_about_suspense_that_nobody_finished_is_carried_out_once(servers: Servers) -> None:
+    """Whoever decided it died before its entry was posted."""
+    async with keeping(servers) as both:
+        await both.books.move("alice", 1_000)
+        await both.books.pool.execute(
+            "INSERT INTO suspense (id, subscriber, session, service, request_key, rating_group, service_id, unit,"
+            " amount, currency, set_aside, at_ms, last_ms, state, payer, charge, decided_by, decided_ms, reason)"
+            " VALUES ('1', '', 's;1', 'data', '', 1, 1, 1, 1, 'EUR', 1, 1, 1, 'charging', 'alice', 250, 'eve', $1, '')",
+            now_ms() - UNFINISHED_MS - 1,
+        )
+
+        async def charged() -> bool:
+            return bool(await both.books.pool.fetchval("SELECT state = 'charged' FROM suspense"))
+
+        await both.until(charged, 60)
+        await both.keeper._settle()
+        assert await both.books.balance("alice") == 750
+        assert both.keeper.stats.alarms == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from balances import keys
 from balances.ledger.verify import verify
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import CreditControlRequest, RequestedAction
@@ -165,6 +166,11 @@ class Clerk:
             self.take(amount, of)
             self.balance += amount
 
+    async def forget(self) -> None:
+        """The live store remembers an event for an hour, PostgreSQL longer."""
+        await self.desk.sync()
+        await self.desk.redis.delete(keys.once("a1", keys.event_key(EVENT, 0)))
+
     async def by_the_network(self) -> None:
         """Some MB of the event: what they cost, as far as it is not given back already."""
         before, self.requests = await self.money(), self.requests + 1
@@ -201,6 +207,7 @@ async def test_parts_never_exceed_what_was_paid(desk: Office, seed: int) -> None
                 clerk.at_once,
                 clerk.by_the_network,
                 clerk.finish,
+                clerk.forget,
                 desk.sync,
             )
         )()
