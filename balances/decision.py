@@ -190,24 +190,50 @@ class Decision:
         line.touched_ms = self.books.now_ms
         return line
 
+    def _known_line(self, session: ops.Session, ask: Ask, part: int) -> Line | None:
+        """A report naming only the rating group matches its only live line, or its only one when none is live, unless
+        that is named by another one: a hold that expired, or was not restored, does not make a new line of it."""
+        same_group = [line for line in session.lines if line.rating_group == ask.rating_group and line.part == part]
+        for line in same_group:
+            if line.service_id == ask.service_id:
+                return line
+        if ask.service_id >= 0:
+            return None
+        named = {(other.rating_group, other.service_id) for other in self.charge.asks}
+        unnamed = [line for line in same_group if (line.rating_group, line.service_id) not in named]
+        found = [line for line in unnamed if line.due_ms] or (unnamed if ask.reports else [])
+        return found[0] if len(found) == 1 else None
+
+    def with_beside(self, session: ops.Session) -> None:
+        """What is settled beside a line is what was granted beside it, whatever the tariff says now (charging.md 4): a
+        line that was granted with something beside it is settled with that, one that was granted alone with nothing."""
+        told, found = self.charge.asks, list[Ask]()
+        for index, ask in enumerate(told):
+            after = told[index + 1] if index + 1 < len(told) and told[index + 1].part else None
+            main = self._known_line(session, ask, 0)
+            found.append(ask)
+            if ask.part or ask.set_aside == Suspense.TOO_MANY_LINES or main is None or not ops.blob(main.ladder):
+                continue
+            other = self._known_line(session, ask, 1)
+            if after is not None and (other is None or not ops.blob(other.ladder)):
+                after.reports = []
+            elif after is None and other is not None and ops.blob(other.ladder):
+                beside = copy.copy(ask)
+                beside.unit, beside.part, beside.asked, beside.ladder = other.unit, 1, -1, ops.NO_BLOB
+                if other.granted:  # not those of another unit
+                    beside.default = beside.maximum = other.granted
+                other.reach_ms = beside.known_ms = 0  # what would come later is not known any more
+                found.append(beside)
+        self.charge.asks = found
+
     def line_for(self, session: ops.Session, ask: Ask) -> Line:
-        """A report naming only the rating group matches its only live line, unless that is named by another one."""
+        """The line of the session that it is about; a new one where there is none."""
         if ask.set_aside == Suspense.TOO_MANY_LINES:
             line = self._matched(fresh_line(ask, self.books.now_ms))
             self.crowded.append(line)
             return line
-        same_group = [line for line in session.lines if line.rating_group == ask.rating_group and line.part == ask.part]
-        for line in same_group:
-            if line.service_id == ask.service_id:
-                return self._matched(line)
-        named = {(other.rating_group, other.service_id) for other in self.charge.asks}
-        live = [
-            line
-            for line in same_group
-            if line.due_ms and ask.service_id < 0 and (line.rating_group, line.service_id) not in named
-        ]
-        if len(live) == 1:
-            return self._matched(live[0])
+        if known := self._known_line(session, ask, ask.part):
+            return self._matched(known)
         line = self._matched(fresh_line(ask, self.books.now_ms))
         if len(session.lines) >= ops.SESSION_LINES_MAX:
             idle = [line for line in session.lines if not line.due_ms]

@@ -49,7 +49,7 @@ class Events(Decision):
             if ladder is not None:
                 line, price = fresh_line(ask, 0), asked_price(ask)
                 units = climb_on(self.books, price, line, want, purse, at_ms=event_ms, unit=ask.unit, grant=True).units
-                if units == 0 or (ask.whole and units < want):
+                if want and (units == 0 or (ask.whole and units < want)):
                     return False
         return True
 

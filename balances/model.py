@@ -161,6 +161,9 @@ class Model:
             return ops.Reply("facts", ops.blob(session.facts))
         session.facts = ops.packed(facts)
         state, may_grant, refused_as, marks = decision.enter_state(session)
+        if charge.phase in (Phase.UPDATE, Phase.STOP):
+            charge = decision.charge = msgspec.structs.replace(charge, asks=[copy.copy(ask) for ask in charge.asks])
+            decision.with_beside(session)
 
         # Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond
         # its grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds.
@@ -228,6 +231,11 @@ class Model:
             waits = touched[index]
             if may_grant and waits and outcome_of.result in (Result.CREDIT_LIMIT, Result.DENIED):
                 waits.final = True
+            if outcome_of.part and outcome_of.result == Result.NO_GRANT:  # refused with its line, or that goes on alone
+                main = decision.outcomes[index - 1]
+                outcome_of.result = main.result
+                if waits and main.granted and not waits.due_ms:
+                    waits.ladder = ops.NO_BLOB
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if index in decision.last_usage:

@@ -9,6 +9,7 @@
 -- @use lib/refund
 -- @use lib/repeats
 -- @use lib/facts
+-- @use lib/matching
 local charge = cmsgpack.unpack(ARGV[2])
 local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
 
@@ -142,7 +143,7 @@ if phase == PHASE.EVENT then
       if ladder then
         local units = climb_on(account, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh(ask), want, true, nil,
           event_ms, ms_per_unit(ask[ASK.unit]), true)
-        if units == 0 or (ask[ASK.whole] and units < want) then return false end
+        if want > 0 and (units == 0 or (ask[ASK.whole] and units < want)) then return false end
       end
     end
     return true
@@ -469,30 +470,16 @@ local function matched(line)
   return line
 end
 
-local function is_named(line)
-  for _, ask in ipairs(asks) do
-    if ask[ASK.rating_group] == line[LINE.rating_group] and ask[ASK.service_id] == line[LINE.service_id] then return true end
-  end
-  return false
-end
+if phase == PHASE.UPDATE or phase == PHASE.STOP then asks = with_beside(asks, lines) end
 
--- A report naming only the rating group matches its only live line, unless that is named by another one.
 local function line_for(ask)
   if ask[ASK.set_aside] == SUSPENSE.TOO_MANY_LINES then
     local line = matched(fresh(ask))
     crowded[line] = true
     return line
   end
-  local only
-  for _, line in ipairs(lines) do
-    if line[LINE.rating_group] == ask[ASK.rating_group] and line[LINE.part] == ask[ASK.part] then
-      if line[LINE.service_id] == ask[ASK.service_id] then return matched(line) end
-      if ask[ASK.service_id] < 0 and line[LINE.due_ms] > 0 and not is_named(line) then
-        if only then only = false elseif only == nil then only = line end
-      end
-    end
-  end
-  if only then return matched(only) end
+  local known = known_line(asks, lines, ask, ask[ASK.part])
+  if known then return matched(known) end
   local line = matched(fresh(ask))
   if #lines >= SESSION_LINES_MAX then -- the one that holds nothing and was not touched for longest makes room
     local oldest
@@ -696,6 +683,11 @@ for index, outcome in ipairs(outcomes) do -- refused for what may change: its se
   local why = outcome[LINEOUTCOME.result]
   local waits = may_grant and (why == RESULT.CREDIT_LIMIT or why == RESULT.DENIED)
   if waits and touched[index] then touched[index][LINE.final] = true end
+  if outcome[LINEOUTCOME.part] == 1 and why == RESULT.NO_GRANT then -- it is refused with its line, or that goes on alone
+    outcome[LINEOUTCOME.result] = outcomes[index - 1][LINEOUTCOME.result]
+    local line = touched[index]
+    if outcomes[index - 1][LINEOUTCOME.granted] > 0 and line[LINE.due_ms] == 0 then line[LINE.ladder] = '' end
+  end
 end
 
 -- A refusal is on record too, at price 0, and so is a grant: on the record of the use it follows, or on one of its own.

@@ -79,7 +79,7 @@ def _lines(
     pairs: list[tuple[LineOutcome, LineOutcome | None]] = []
     for outcome in outcomes:
         if outcome.part:
-            pairs[-1] = pairs[-1][0], outcome
+            pairs[-1] = pairs[-1][0], outcome if outcome.granted else None
         else:
             pairs.append((outcome, None))
     if len(pairs) != len(asked):  # the stored answer to a request that looked otherwise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balances import ops
-from balances.ops import Flag, Phase, Result, Suspense
+from balances.ops import Flag, Phase, Result, SessionState, Suspense
 from tariffs.ladder import Count, Ladder
 from tariffs.units import Kind, Rounding
 from tests.balances.rules.conftest import Opened
@@ -324,6 +324,32 @@ def test_a_report_naming_only_the_rating_group_matches_its_only_live_line(opened
     assert world.money == (990, 20)
     world.stop(use(30, by=BLOCKS))
     assert world.money == (990, 0)
+
+
+def test_it_matches_its_only_line_also_when_the_hold_of_that_has_expired(opened: Opened) -> None:
+    """The line goes on as it was: what it has paid ahead and its fee are not paid again (`once per line`)."""
+    by = ladder(money(10, 60), fee=25)
+    world = opened(1_000)
+    world.start(ask(10, asked=100, service_id=3, by=by, validity_ms=MINUTE))
+    world.update(ask(10, asked=100, used=30, by=by, validity_ms=MINUTE))
+    assert world.money[0] == 1_000 - 25 - 10
+    world.wait(10 * MINUTE)
+    assert world.sweep() == "ok"
+    assert world.session().state == SessionState.ABANDONED
+    world.update(ask(10, asked=100, used=30, by=by))
+    assert world.money[0] == 1_000 - 25 - 10
+    assert len(world.session().lines) == 1
+    world.stop(use(60, by=by))
+    assert world.money == (1_000 - 25 - 20, 0)
+
+
+def test_of_several_lines_without_a_hold_it_matches_none(opened: Opened) -> None:
+    world = opened(1_000)
+    world.start(ask(10, asked=100, service_id=3), ask(10, asked=100, service_id=4))
+    world.update(use(10, service_id=3), use(20, service_id=4))
+    world.stop(use(30))
+    assert world.money == (940, 0)
+    assert [line.total for line in world.session().lines] == [10, 20, 30]
 
 
 def test_two_reports_of_one_line_are_one_use(opened: Opened) -> None:
