@@ -34,6 +34,7 @@ from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import (
     event_time,
+    fingerprint,
     has_use,
     in_currency,
     is_unusable,
@@ -152,12 +153,9 @@ async def handle(
         profile, names = await _subscriber(request, shop, now_ms)
         if profile is None:
             return await _nobody(request, shop, now_ms)
-        if request.currency is not None and profile.currency:
-            currency = NUMBERS.get(profile.currency)
-            request = in_currency(request, currency)
-            if not request.reports() and any(map(is_unusable, request.lines)):
-                why = OUTCOMES[Result.INVALID].words
-                return ChargingAnswer(Result.INVALID, reason=why, fault=Fault.MONEY, currency=currency)
+        if not request.reports() and any(map(is_unusable, _counted(request, profile).lines)):
+            why, currency = OUTCOMES[Result.INVALID].words, NUMBERS.get(profile.currency)
+            return ChargingAnswer(Result.INVALID, reason=why, fault=Fault.MONEY, currency=currency)
         if urgent_only:
             quote, _ = _quote(request, shop, service, profile, *_facts(request, shop), now_ms)
             if not any(rated.emergency for rated in quote):
@@ -220,17 +218,21 @@ async def _charge(
     request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
 ) -> ChargingAnswer | Busy:
     jitter, original, flags, seek, named = shop.jitter(), NO_BLOB, 0, True, profile.subscriber
-    refund_of = ""
+    refund_of, asked = "", request
     told, facts = _facts(request, shop)
     longer_ms = 0
 
     def rated() -> tuple[Quote, Charge, bytes]:
+        nonlocal request
+        request = _counted(asked, profile)  # whoever pays: as the account of that one counts
         quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms, longer_ms)
         charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original
         charge.refund_of = refund_of or charge.refund_of
         charge.flags |= flags
         charge.seek = charge.seek and seek
+        if request is not asked:
+            charge.fingerprint = fingerprint(asked)
         return quote, charge, with_lines(context, facts.lines) if facts.lines else context
 
     quote, charge, context = rated()
@@ -278,6 +280,13 @@ async def _charge(
                 return Busy(f"the store is {status}")
         quote, charge, context = rated()
     return Busy("the account is away, or changes faster than it can be read")
+
+
+def _counted(request: ChargingRequest, profile: Profile) -> ChargingRequest:
+    """The request as the account of this profile reads its money."""
+    if request.currency is None or not profile.currency:
+        return request
+    return in_currency(request, NUMBERS.get(profile.currency))
 
 
 def _facts(request: ChargingRequest, shop: Shop) -> tuple[Facts, Facts]:

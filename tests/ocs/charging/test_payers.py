@@ -14,10 +14,12 @@ from ocs.charging.diameter import to_request
 from ocs.charging.request import Busy, ChargingAnswer
 from ocs.charging.settings import Regular
 from protocol.diameter.dictionary.credit_control import (
+    CcMoney,
     CcRequestType,
     RequestedAction,
     SubscriptionId,
     SubscriptionIdType,
+    UnitValue,
 )
 from tests.ocs.charging.test_found_again import answered
 from tests.ocs.charging.wire import IMSI, MSISDN, SMS, E, I, T, U, ccr, codes, lines, mscc
@@ -247,3 +249,27 @@ def test_an_equal_event_that_is_sent_again_is_nothing_unusual() -> None:
     for changes in ({}, {}, {"resend": True, "end_to_end": 9}):
         sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.shop.settings)
         assert answered(world, msgspec.structs.replace(sms, **changes)).marks == 0
+
+
+@pytest.mark.parametrize(("opened", "named", "usable"), [("USD", "EUR", False), ("EUR", "USD", True)])
+def test_money_is_of_the_currency_of_who_pays(two: World, opened: str, named: str, usable: bool) -> None:
+    """charging.md 2: an amount of another currency than the account's is set aside, its hold is released."""
+    for name in ("msisdn:491700000001", "subscriber:s1", "msisdn:491700000009", "subscriber:s2"):
+        currency = opened if name in ("msisdn:491700000001", "subscriber:s1") else named
+        two.known[name] = two.at_hand[name] = msgspec.structs.replace(two.known[name], currency=currency)
+    two.model.accounts["a1"].currency, two.model.accounts["a2"].currency = opened, named
+    two.send(I, **lines(mscc(10, ask=cents(500, 840 if opened == "USD" else 978))))
+    assert two.held("a1") == 5 * EURO
+    asked = {"cc_request_number": 1, "subscription_id": (OTHER,), **lines(mscc(10, used=cents(300, 978)))}
+    answer = two.send(T, **asked)
+    assert codes(answer) == ([2001, 2001] if usable else [2001, 5004])
+    assert (two.balance("a1"), two.held("a1")) == ((17 if usable else 20) * EURO, 0)
+    _, used = usage(two)
+    assert (used.suspense, used.set_aside) == ((0, 0) if usable else (3 * EURO, ops.Suspense.UNUSABLE))
+    again = two.send(T, flags=0xD0, **asked)  # a repeat says the same, whoever was read first
+    assert (codes(again), two.balance("a1")) == (codes(answer), (17 if usable else 20) * EURO)
+
+
+def cents(amount: int, currency: int) -> dict[str, Any]:
+    value = UnitValue(value_digits=amount, exponent=-2)
+    return {"cc_money": CcMoney(unit_value=value, currency_code=currency)}
