@@ -18,7 +18,7 @@ import msgspec
 from balances.facts import of_line
 from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
-from balances.ops import ASIDE, FORMAT, Account, Flag, Once, Phase, Record, Usage, blob
+from balances.ops import FORMAT, Account, Flag, Once, Phase, Record, Usage, blob
 from tariffs.units import Kind
 
 
@@ -266,8 +266,8 @@ def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
         until_ms = head.forget_ms
         # An INITIAL begins a session; so does whatever comes first when there was none.
         opens = record.phase == Phase.START or head.opened_ms == record.at_ms
-    elif record.kind == ASIDE:  # no session is made of it: nothing keeps it from the purge
-        until_ms = record.at_ms
+    elif record.session:  # an event, or use of nobody known: no session is made of it, nothing keeps it from the purge
+        until_ms = max(record.at_ms, record.once_until_ms)
     keeps = call.once_state is not None
     refunds = call.refund_state is not None
     rows.calls.append((

@@ -65,6 +65,24 @@ async def test_the_purge_keeps_what_a_restore_needs(books: Books) -> None:
     assert books.alarms == []
 
 
+async def test_the_purge_takes_events_that_have_a_session_id_each(books: Books) -> None:
+    """Each SMS has a Session-Id of its own, so none of them is followed by another call of its session; they are kept no
+    longer than others (`Kept 30 days`), and neither are refused repeats, which leave no answer."""
+    await books.open()
+    for number in range(120):
+        once = (f"event sms;{number} 0", ONCE) if number % 2 else None
+        await books.move("alice", -1, once=once, session_name=f"sms;{number}", phase=ops.Phase.EVENT)
+    await books.move("alice", 0)
+    await copied(books)
+    for _ in range(150):
+        await books.move("alice", 0)
+    await copied(books)
+    await books.sync.trim()
+    assert await purge(books.pool, before_ms=NOW_MS + 3_600_001, spare=5) > 0
+    left = await books.pool.fetch("SELECT session, n FROM calls WHERE session <> '' ORDER BY n")
+    assert left == []
+
+
 def answered(key: str, fingerprint: str, end_to_end: int, outcome: bytes) -> msgspec.Raw:
     answer = ops.Answer(key, fingerprint, end_to_end, True, ops.packed(outcome), NOW_MS)
     return ops.packed(msgspec.msgpack.encode(answer))
