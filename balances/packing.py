@@ -12,7 +12,6 @@ from tariffs.ladder import Ladder
 _encode: Final = msgspec.msgpack.Encoder().encode
 _account: Final = msgspec.msgpack.Decoder(ops.Account).decode
 _session: Final = msgspec.msgpack.Decoder(ops.Session).decode
-_outcome: Final = msgspec.msgpack.Decoder(ops.Outcome).decode
 _answer: Final = msgspec.msgpack.Decoder(ops.Answer).decode
 _posted: Final = msgspec.msgpack.Decoder(ops.Posted).decode
 _ladder: Final = msgspec.msgpack.Decoder(Ladder).decode
@@ -24,11 +23,6 @@ def unpack_account(packed: bytes) -> ops.Account:
 
 def unpack_session(packed: bytes) -> ops.Session:
     return _session(packed)
-
-
-def unpack_outcome(packed: bytes) -> ops.Outcome:
-    """The answer of a charge, also one stored long ago."""
-    return _outcome(packed)
 
 
 def unpack_answer(raw: msgspec.Raw) -> ops.Answer:

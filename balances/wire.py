@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
@@ -122,6 +122,8 @@ class Link(asyncio.Protocol):
         self.on_check: Callable[[list[Any]], None] | None = None
         self.clock_offset_ms = 0
         """Redis TIME minus ours, measured at each check."""
+        self.lost: Counter[str] = Counter()
+        """Calls of unknown fate, by script."""
         self._now_ms = now_ms
         self._ungated = ungated
         self._loop = asyncio.get_running_loop()
@@ -234,9 +236,17 @@ class Link(asyncio.Protocol):
             if not words.startswith(("OOM", "NOREPLICAS", "MISCONF", "BUSY")):
                 self._doubt(words)
             # Not executed now; but what was cut off once may have been executed then.
-            call.fail(Lost(words) if call.was_cut else NotSent(words))
+            if call.was_cut:
+                self._lose(call, words)
+            else:
+                call.fail(NotSent(words))
         else:
             call.fail(error)
+
+    def _lose(self, call: Call, why: str) -> None:
+        if not call.settled:
+            self.lost[call.script or "command"] += 1
+            call.fail(Lost(why))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -258,7 +268,7 @@ class Link(asyncio.Protocol):
 
     def _drop(self, error: Exception) -> None:
         for call in (*self._flying, *self._doubtful):
-            call.fail(Lost(str(error)))
+            self._lose(call, str(error))
         self._flying.clear()
         self._doubtful.clear()
 
@@ -341,7 +351,7 @@ class Link(asyncio.Protocol):
             if call.settled:
                 continue
             if call.again or call.deadline < now:
-                call.fail(Lost("reply lost"))
+                self._lose(call, "reply lost")
             else:
                 call.again = True
                 self._send(call, epoch)
@@ -357,7 +367,7 @@ class Link(asyncio.Protocol):
         now = self._now_monotonic_ms()
         for call in self._doubtful:
             if call.deadline < now and not call.settled:
-                call.fail(Lost("the connection was cut, and there was no other in time"))
+                self._lose(call, "the connection was cut, and there was no other in time")
         for call in self._flying:
             if call.wanted_until < now and not call.settled:
-                call.fail(Lost("no reply in time"))
+                self._lose(call, "no reply in time")

@@ -3,7 +3,7 @@ one by one."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -11,6 +11,13 @@ from balances.ops import Flag, Record, Suspense
 from tariffs.units import Kind
 
 Counts = dict[tuple[str, ...], int]
+
+
+KEPT: Final = (
+    "copied", "conflicts", "openings", "forgotten", "orphaned", "recovered", "swept", "nudged", "dropped", "unknown",
+    "lost", "trimmed", "restored",
+)  # fmt: skip
+"""Those of Stats that are a metric under their own name."""
 
 
 class Stats(msgspec.Struct):
@@ -26,8 +33,11 @@ class Stats(msgspec.Struct):
     swept: int = 0
     """Holds, sessions and buckets that time ended."""
     sweep_lag_ms: int = 0
+    """Of the last sweep: how long what it found had been due."""
     nudged: int = 0
     """Sessions asked to report."""
+    dropped: int = 0
+    """Sessions that were not asked, and accounts not looked at, for want of room."""
     unknown: int = 0
     """Sessions that were ended because their client did not know them any more."""
     lost: int = 0

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from balances import keys, ops
-from balances.ledger.opening import Opened, Opening, is_open, open_without_postgres
+from balances.ledger.opening import Opened, Opening, is_open, misfit, open_without_postgres
 from balances.ledger.reader import STORE_AWAY, Client, Reader, of_redis
 from balances.ledger.record import START, Call, Id
 from balances.ledger.restore import purge, rebuild
@@ -25,11 +25,13 @@ from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.telling import Telling
 from ocs.guard import Guard
 from ocs.settling import finish
-from ocs.telemetry.log import Seldom
+from ocs.telemetry.log import Periodic, Seldom
 from ocs.totals import Totals
 from ocs.watch import Log, Standing, Watch
 
 SWEEP_SHARD_MAX: Final = 50
+PUT_OFF_MS: Final = 60_000
+"""Until then a member that could not be swept is not due: 50 such members would keep those behind them for ever."""
 SWEEP_MAX: Final = 4_000
 """Members looked at in one sweep; more than that at once means that a clock jumped, or that everybody went silent."""
 
@@ -121,6 +123,7 @@ class Keeper:
         self._sync = Sync(redis, pool, alarm=self._alarm)
         self._supervision = Supervision(redis, token)
         self._seldom = Seldom(burst=2)
+        self._failures = Periodic(alarm_ms)
         self._anew = False
         """A gap was found: open the shards anew."""
         self._seen: dict[int, Id] = {}
@@ -202,8 +205,14 @@ class Keeper:
             self._log.info("keeper.not_open", work=name, why=str(why))
             await asyncio.sleep(0.2)
         except Exception as why:
-            self._alarm(f"{name}: {why!r}")
+            self._failed(name, why)
             await asyncio.sleep(0.5)
+
+    def _failed(self, name: str, why: Exception) -> None:
+        """Work that cannot be done now is tried again and again: told once an interval, with how often."""
+        times = self._failures.times((name, type(why)), self._now_ms())
+        if times:
+            self._alarm(f"{name}: {why!r}" + (f" ({times} times)" if times > 1 else ""))
 
     def _alarm(self, text: str) -> None:
         self.stats.alarms += 1
@@ -228,6 +237,9 @@ class Keeper:
             else:
                 self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
             raise
+        if not self._opened_once and (wrong := await misfit(self._pool)):
+            self.why = self.refused = wrong
+            return
         if is_open(cursors, server) and not self._anew:
             self.why, self._opened_once = "", True
             return
@@ -304,7 +316,8 @@ class Keeper:
 
     async def _tell(self) -> None:
         await self.telling.step()
-        self.stats.nudged, self.stats.unknown = self.telling.asked, self.telling.ended
+        stats, telling = self.stats, self.telling
+        stats.nudged, stats.unknown, stats.dropped = telling.asked, telling.ended, telling.dropped
 
     async def _measure(self) -> None:
         if self.why:
@@ -342,32 +355,34 @@ class Keeper:
             return
         now_ms = min(self._now_ms(), await self._supervision.time_ms())
         extended_ms = await self._supervision.alive(now_ms)
-        looked_at = 0
+        looked_at = lag_ms = 0
         for group in range(GROUPS):
             if not await self._supervision.lease(f"sweep:{group}", LEASE_MS):
                 continue
             due = await self._supervision.due(range(group, keys.SHARDS, GROUPS), now_ms, SWEEP_SHARD_MAX)
             due = [one for one in due if not one.session or one.at_ms <= now_ms - extended_ms]
             looked_at += len(due)
-            self.stats.sweep_lag_ms = max((now_ms - one.at_ms for one in due), default=0)
+            lag_ms = max((lag_ms, *(now_ms - one.at_ms for one in due)))
             for start in range(0, len(due), 200):
                 some = due[start : start + 200]
                 swept = [self._sweep_one(one, now_ms, extended_ms) for one in some]
-                for what in await asyncio.gather(*swept, return_exceptions=True):
+                for one, what in zip(some, await asyncio.gather(*swept, return_exceptions=True), strict=True):
                     if isinstance(what, LATER):
                         raise what
                     if isinstance(what, Exception):  # one that cannot be swept must not keep the others' money
-                        self._alarm(f"sweep: {what!r}")
+                        self._failed("sweep", what)
+                        await self._supervision.put_off(one, now_ms + PUT_OFF_MS)
             if looked_at >= SWEEP_MAX:
                 self._alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
-                return
+                break
+        self.stats.sweep_lag_ms = lag_ms
 
     async def _sweep_one(self, one: Due, now_ms: int, extended_ms: int) -> None:
         at_ms = now_ms - extended_ms if one.session else now_ms
         reply = await self._store.sweep(ops.Sweep(one.account, one.session, at_ms)).wait()
         if reply.status == "ok":
             self.stats.swept += 1
-        if reply.status in ("ok", "gone") and one.session:
+        if reply.status in ("ok", "gone", "absent") and one.session:
             await self._supervision.forget_where(one.account, [one.session])
 
     async def _end_lost(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ocs.counting import KEPT
 from ocs.enforcement.push import NO_ROUTE
 from ocs.keeper import Keeper
 from ocs.telemetry import metrics
@@ -23,8 +24,11 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         (metrics.STORE_MEMORY, "memory_bytes"),
         (metrics.STORE_LIMIT, "memory_limit_bytes"),
         (metrics.STREAM_LENGTH, "stream_entries"),
+        (metrics.SWEEP_LAG, "sweep_lag_ms"),
     ):
         meter.read(gauge, by=partial(getattr, it.stats, field))
+    for what in KEPT:
+        meter.read(metrics.KEPT, what, by=partial(getattr, it.stats, what))
 
     def tell() -> None:
         now, totals = it.watch.now, it.totals

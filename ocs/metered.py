@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from balances import ops
+from balances import ops, scripts
 from balances.keys import AccountKeys
 from balances.pending import Pending
 from balances.store import Store
@@ -22,6 +23,8 @@ class MeteredStore(Store):
         self.witness = witness
         self.waits = Waits()
         """Of charges."""
+        for script in scripts.ALL:
+            meter.read(metrics.STORE_LOST, script, by=partial(link.lost.__getitem__, script))
         self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
         self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")

@@ -306,12 +306,6 @@ async def open_without_postgres(redis: Client, now_s: int) -> int:
     return epoch
 
 
-async def void(pool: Pool) -> None:
-    """After PostgreSQL was restored from a backup: no history is open any more, whatever the backup says; the keeper
-    opens anew (rule 12). Stop all keepers and workers first."""
-    await pool.execute("UPDATE shards SET opened_epoch = 0, replid = ''")
-
-
 async def accounts_of(redis: Client, shard: int) -> AsyncIterator[str]:
     """Ids of the accounts Redis has in a shard."""
     prefix = f"{keys.TAGS[shard]}:acct:".encode()
@@ -319,10 +313,12 @@ async def accounts_of(redis: Client, shard: int) -> AsyncIterator[str]:
         yield key[len(prefix) :].decode()
 
 
-async def check_store(pool: Pool) -> None:
-    """The number of shards is fixed when a store is created: another one would look for accounts in wrong places."""
+async def misfit(pool: Pool) -> str:
+    """Why this version may not work with that PostgreSQL at all, "" when it may. The number of shards is fixed when a
+    store is created: another one would look for accounts in wrong places."""
     shards, store_format = await pool.fetchrow("SELECT shards, format FROM store")
     if shards != keys.SHARDS:
-        raise Refused(f"this store has {shards} shards, this version works with {keys.SHARDS}")
-    if store_format != 1:
-        raise Refused(f"this store has format {store_format}, this version reads format 1")
+        return f"this store has {shards} shards, this version works with {keys.SHARDS}"
+    if store_format != FORMAT:
+        return f"this store has format {store_format}, this version reads format {FORMAT}"
+    return ""

@@ -82,6 +82,15 @@ class Supervision:
                 found.append(Due(*keys.due_parts(member.decode()), int(score)))
         return found
 
+    async def put_off(self, one: Due, until_ms: int) -> None:
+        """Look at it again only then."""
+        await self._redis.zadd(
+            keys.due(keys.shard_of(one.account)),
+            {keys.due_member(one.account, one.session): until_ms},
+            xx=True,
+            gt=True,
+        )
+
     async def forget_where(self, account: str, sessions: list[str]) -> None:
         """Remove `where:` of those sessions that are gone, unless another account has them by now."""
         for session in sessions:

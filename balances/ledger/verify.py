@@ -64,10 +64,6 @@ class Report(msgspec.Struct):
     def sound(self) -> bool:
         return not self.findings
 
-    @property
-    def exit_code(self) -> int:
-        return 0 if self.sound else 1
-
     def lines(self) -> list[str]:
         """For people."""
         text = [

@@ -54,10 +54,6 @@ def logger() -> Log:
     return log
 
 
-def _fixed(fields: dict[str, str | int]) -> structlog.typing.Processor:
-    return lambda _logger, _method, event: {**event, **fields}
-
-
 def _visibly(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Peers name themselves and their sessions as they like, and a terminal obeys what it is shown."""
     return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}

@@ -88,7 +88,8 @@ LOST_ANSWERS   = _counter("ocs_lost_answers_total", "Answers acknowledged that n
 STORE_MEMORY   = _gauge("ocs_store_memory_bytes", "Memory of the live store", across=Across.MAX)
 STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none", across=Across.MAX)
 STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
-JOBS           = _gauge("ocs_enforcement_jobs", "Enforcement jobs", "kind", "state")
+KEPT           = _counter("ocs_keeper_total", "What keepers did, by what (ocs/counting.py)", "what")
+SWEEP_LAG      = _gauge("ocs_sweep_lag_seconds", "Age of what is due to end", divisor=1_000, across=Across.MAX)
 VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
 MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
@@ -104,7 +105,7 @@ METRICS: tuple[Metric, ...] = (
     PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, PUSHES,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
-    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, JOBS, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
+    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
     DISK_FREE, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 

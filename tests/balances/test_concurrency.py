@@ -217,6 +217,7 @@ async def test_a_call_is_sent_no_third_time(books: Books, worker: Worker, tap: t
     store = await worker(tap[1])
     tap[0].lose = 2
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["Lost"]
+    assert store.link.lost == {"charge": 1}
     assert tap[0].seen == 2
     assert await books.money("anna") == (1_000_000, 100)
     await reconnected(store)

@@ -13,10 +13,13 @@ from balances.ledger.reader import Reader
 from balances.ledger.supervision import Push
 from balances.store import Store
 from balances.wire import Link
-from ocs.keeper import Keeper
+from ocs.counting import Stats
+from ocs.keeper import PUT_OFF_MS, SWEEP_SHARD_MAX, Keeper
+from ocs.keeper_metrics import kept_counts
 from ocs.net.clock import now_ms
 from ocs.settling import UNFINISHED_MS
 from ocs.telemetry.log import logger
+from ocs.telemetry.metrics import Meter
 from tests.balances.ledger.books import Books, close, connect, session_of
 from tests.servers import Servers
 
@@ -214,6 +217,46 @@ async def test_what_is_due_is_swept(servers: Servers) -> None:
         assert bob is not None
         assert (alice.buckets[0].held, bob.buckets[0].held) == (0, 50)
         assert await both.books.redis.exists(keys.where("s;1"))  # known for another hour
+
+
+async def test_what_cannot_be_swept_keeps_nobody_behind_it_and_fills_no_log(servers: Servers) -> None:
+    """A sweep looks at a bounded number of each shard, soonest first."""
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        due = keys.due(keys.shard_of("alice"))
+        broken = [f"broken;{number}" for number in range(SWEEP_SHARD_MAX)]
+        await both.books.redis.hset(keys.sessions("alice"), mapping=dict.fromkeys(broken, b"\xc1"))
+        await both.books.redis.zadd(due, {keys.due_member("alice", name): 1 for name in broken})
+        await open_session(both, "alice", "s;1", now_ms() - 10)
+        await both.until(lambda: both.keeper.stats.swept == 1)
+        assert both.keeper.stats.alarms <= 2  # one of the sweep, one of the walk that measures
+        assert both.keeper.stats.sweep_lag_ms > 0
+        assert await both.books.redis.zcount(due, now_ms() + PUT_OFF_MS // 2, "+inf") >= SWEEP_SHARD_MAX
+
+
+async def test_a_store_of_another_size_is_never_opened(servers: Servers) -> None:
+    """`256 shards, fixed when the store is created, kept in PostgreSQL and compared at start` (nothing-is-lost.md)."""
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    await books.pool.execute("UPDATE store SET shards = 512")
+    try:
+        async with keeping(servers, wait=False) as both:
+            await both.until(lambda: both.keeper.refused == "this store has 512 shards, this version works with 256")
+            assert (both.keeper.why, both.keeper.stats.openings) == (both.keeper.refused, 0)
+    finally:
+        await books.pool.execute("UPDATE store SET shards = 256")
+        await close(books)
+
+
+async def test_all_that_a_keeper_counts_is_a_metric(servers: Servers) -> None:
+    async with keeping(servers, wait=False) as both:
+        meter = Meter()
+        kept_counts(both.keeper, meter)()
+        numbers = [field for field, kind in Stats.__annotations__.items() if kind == "int"]
+        for place, field in enumerate(numbers, 1_000):
+            setattr(both.keeper.stats, field, place)
+        kept_counts(both.keeper, meter)()
+        told = {series.values[0] for series in meter.snapshot()}
+        assert {field for place, field in enumerate(numbers, 1_000) if place not in told} == set()
 
 
 async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Servers) -> None:

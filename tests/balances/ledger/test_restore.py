@@ -66,8 +66,8 @@ async def test_the_purge_keeps_what_a_restore_needs(books: Books) -> None:
 
 
 async def test_the_purge_takes_events_that_have_a_session_id_each(books: Books) -> None:
-    """Each SMS has a Session-Id of its own, so none of them is followed by another call of its session; they are kept no
-    longer than others (`Kept 30 days`), and neither are refused repeats, which leave no answer."""
+    """Each SMS has a Session-Id of its own, so none of them is followed by another call of its session; they are kept
+    no longer than others (`Kept 30 days`), and neither are refused repeats, which leave no answer."""
     await books.open()
     for number in range(120):
         once = (f"event sms;{number} 0", ONCE) if number % 2 else None
