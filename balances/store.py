@@ -41,6 +41,22 @@ class Store:
         script = "charge" if new else "settle"  # what was used is settled although memory is full
         return self.link.script(script, names, (pack(charge), context), _reply)
 
+    def not_opened(self, account: str, session: str, subscriber: str) -> None:
+        """An INITIAL came to nothing, for good: what says where its session is goes too, unless a repeat has opened it
+        meanwhile. Nobody waits for it."""
+        where, hash_ = keys.where(session), keys.sessions(account)
+
+        def looked(there: Any, error: BaseException | None) -> None:
+            if error is None and not there:
+                self.link.command("DEL", where)
+                self.link.command("HEXISTS", hash_, session).then(looked_again)
+
+        def looked_again(there: Any, _error: BaseException | None) -> None:
+            if there:
+                self.link.command("SET", where, keys.place(account, subscriber), "NX")
+
+        self.link.command("HEXISTS", hash_, session).then(looked)
+
     def aside(self, record: ops.Record, context: bytes) -> Pending[ops.Reply]:
         """Put use that is not charged on record, of `keys.nobody(session)`; a repeat is found when it is copied."""
         ledger = keys.ledger(keys.shard_of(record.account))

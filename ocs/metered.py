@@ -23,7 +23,7 @@ class MeteredStore(Store):
         self.witness = witness
         self.waits = Waits()
         """Of charges."""
-        for script in scripts.ALL:
+        for script in (*scripts.ALL, "command"):
             meter.read(metrics.STORE_LOST, script, by=partial(link.lost.__getitem__, script))
         self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
         self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")

@@ -87,6 +87,9 @@ class Store(Protocol):
 
     def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
 
+    def not_opened(self, account: str, session: str, subscriber: str) -> None:
+        """An INITIAL was not charged after all: forget where its session would have been."""
+
     def where(self, session: str) -> Awaitable[tuple[str, str] | None]:
         """(account, subscriber) of a session."""
 
@@ -160,11 +163,22 @@ async def handle(
             quote, _ = _quote(request, shop, service, profile, *_facts(request, shop), now_ms)
             if not any(rated.emergency for rated in quote):
                 return Busy("too much is outstanding")
-        return await _charge(request, shop, service, profile, names, now_ms)
+        answer: ChargingAnswer | Busy | None = None
+        try:
+            answer = await _charge(request, shop, service, profile, names, now_ms)
+        finally:
+            if request.phase is Phase.START and _came_to_nothing(answer):
+                shop.store.not_opened(profile.account, session_key(request, shop.settings), profile.subscriber)
+        return answer
     except NotSent as why:
         return Busy(str(why))
     except Lost:
         return None
+
+
+def _came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
+    """Whether no session is known to have been made, so that nothing would ever remove what says where it is."""
+    return not isinstance(answer, ChargingAnswer) or answer.result is Result.USER_UNKNOWN
 
 
 async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile | None, tuple[str, ...]]:

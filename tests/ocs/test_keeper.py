@@ -248,7 +248,7 @@ async def test_a_store_of_another_size_is_never_opened(servers: Servers) -> None
 
 
 async def test_all_that_a_keeper_counts_is_a_metric(servers: Servers) -> None:
-    async with keeping(servers, wait=False) as both:
+    async with keeping(servers) as both:
         meter = Meter()
         kept_counts(both.keeper, meter)()
         numbers = [field for field, kind in Stats.__annotations__.items() if kind == "int"]

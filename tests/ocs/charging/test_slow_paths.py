@@ -24,6 +24,19 @@ def test_on_the_hot_path_nothing_else_is_asked() -> None:
     assert world.seen == []
 
 
+@pytest.mark.parametrize("status", ["full", "fenced"])
+def test_an_initial_that_comes_to_nothing_leaves_no_trace_of_where_it_is(status: str) -> None:
+    """Only the sweep of a session removes its `where:`; for what was never a session it would stay for ever."""
+    world = World()
+    world.answer(ccr(I, session_id="open", **lines(mscc(10, ask={}))))
+    world.after = [status]
+    assert isinstance(world.answer(ccr(I, session_id="new", **lines(mscc(10, ask={})))), Busy)
+    assert set(world.wheres) == {"open"}
+    world.after = [status]
+    assert isinstance(world.answer(ccr(I, session_id="open", **lines(mscc(10, ask={})))), Busy)
+    assert set(world.wheres) == {"open"}  # the session that is there keeps its own
+
+
 def test_a_profile_not_at_hand_is_loaded_by_all_names_at_once() -> None:
     world = World()
     world.at_hand.clear()

@@ -58,6 +58,8 @@ class World:
         self.wheres: dict[str, tuple[str, str]] = {}
         self.broken: Exception | None = None
         self.statuses: list[str] = []
+        self.after: list[str] = []
+        """What the script itself answers next, once the call has been sent."""
         self.seen: list[str] = []
         self.charged: list[ops.Charge] = []
         self.now_ms = NOW_MS
@@ -130,7 +132,13 @@ class World:
         self.charged.append(sent)
         if charge.phase == ops.Phase.START:
             self.wheres[charge.session] = charge.account, charge.subscriber
+        if self.after:
+            return ready(ops.Reply(self.after.pop(0)))
         return ready(self.model.charge(sent, context))
+
+    def not_opened(self, account: str, session: str, subscriber: str) -> None:
+        if session not in self.model.sessions.get(account, {}):
+            self.wheres.pop(session, None)
 
     def remark(self, peer: str, mark: str) -> None:
         self.seen.append(f"remark {peer} {mark}")
