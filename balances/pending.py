@@ -7,8 +7,8 @@ callback: a third of the cost of a Task and a Future (measured, design notes). F
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from typing import Any, Final, Generic, TypeVar, cast
 
 T = TypeVar("T")
 Callback = Callable[[Any, BaseException | None], None]
@@ -62,6 +62,22 @@ class Pending(Generic[T]):
         if self._error is not None:
             raise self._error
         return cast(T, self._value)
+
+
+CANCEL_S: Final = 0.5
+
+
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them and wait until they are done. A cancellation can get lost inside a client (redis, asyncpg) that is in
+    the middle of a connect: whoever only waits for a task that never ends waits for ever, so it is cancelled again."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=CANCEL_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # seen
 
 
 class Later(Pending[T]):

@@ -21,6 +21,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from balances.migrate import MigrationError, migrate
+from balances.pending import ended
 from balances.store import Store
 from balances.wire import Link
 from ocs.charging.handle import Shop
@@ -111,8 +112,7 @@ async def worker(config: Config, parent: Parent) -> None:
             origins.look()
         parent.report(False, "draining")
         await drain(node, config.diameter.drain_s, parent)
-        pushes.cancel()
-        await asyncio.gather(pushes, return_exceptions=True)
+        await ended((pushes,))
 
 
 # ---- keeper
@@ -274,8 +274,7 @@ async def witnessed(store: MeteredStore, pool: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        await ended((looking,))
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from balances.ledger.restore import purge, rebuild
 from balances.ledger.supervision import Due, Supervision
 from balances.ledger.sync import Gap, NotOpen, Sync, calls_of
 from balances.ledger.writer import AWAY, CursorMoved, Pool, read_cursors
-from balances.pending import Pending
+from balances.pending import Pending, ended
 from ocs.counting import Stats, count
 from ocs.enforcement.push import Pusher
 from ocs.enforcement.restarts import Restarts
@@ -168,10 +168,8 @@ class Keeper:
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Copy what is there, then stop."""
-        self._stopping = True  # a cancellation can get lost inside a client; the flag cannot
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = True
+        await ended(self._tasks)
         await self.telling.stop()
         try:
             async with asyncio.timeout(drain_s):

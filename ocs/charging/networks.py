@@ -33,10 +33,18 @@ def network(mcc: str, mnc: str) -> str:
     return mcc + (mnc[1:] if len(mnc) == 3 and mnc[0] == "0" and mcc not in THREE_DIGITS else mnc)
 
 
-@lru_cache(8_192)
+TEXT_MAX: Final = 512
+"""Characters of a text that is looked at: what comes from outside may be as long as a message."""
+
+
 def in_text(text: str) -> str:
     """Of "26201", "262-01", "ims.mnc001.mcc262.3gppnetwork.org", "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=262011a2b..."; ""
     where the text names no network."""
+    return _in_text(text if len(text) <= TEXT_MAX else text[:TEXT_MAX])
+
+
+@lru_cache(8_192)
+def _in_text(text: str) -> str:
     if _DIGITS.fullmatch(text):
         return network(text[:3], text[3:].removeprefix("-"))
     if host := _HOST.search(text):

@@ -21,13 +21,15 @@ from tariffs.inputs import TOLD, Inputs
 FACT_MAX: Final = 256
 """Octets of one fact; what is longer is cut before anything looks at it."""
 SESSIONS_MAX: Final = 65_536
-"""Sessions a worker remembers, about 500 octets each; one it forgot costs one more call."""
+"""Sessions a worker remembers, about 500 octets each; one it forgot costs one more call..."""
+KEY_MAX: Final = 512
+"""... and so does one with a longer Session-Id: it may be as long as a message."""
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
-_values: Final = attrgetter(*TOLD)
+values_of: Final = attrgetter(*TOLD)
 _NUMBERS: Final = {name: number for number, name in enumerate(TOLD)}
-_SILENT: Final = _values(Inputs(""))
+_SILENT: Final = values_of(Inputs(""))
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
@@ -64,10 +66,16 @@ def told_by(request: ChargingRequest) -> Facts:
     """What this request tells itself. One-time events are no session: nothing is remembered of them."""
     if request.phase is Phase.EVENT:
         return NO_FACTS
-    values = _values(request.inputs)
+    values = values_of(request.inputs)
     if request.line_facts:
-        return _with_lines(_told_of_all(values), request.line_facts)
-    return NO_FACTS if values == _SILENT else _told_of_all(values)
+        return _with_lines(of_all(values), request.line_facts)
+    return NO_FACTS if values == _SILENT else of_all(values)
+
+
+def of_all(values: tuple[int | str | None, ...]) -> Facts:
+    """Kept only where no text is long: each may be as long as a message."""
+    short = all(len(value) <= FACT_MAX for value in values if type(value) is str)
+    return _told_of_all(values) if short else _told_of_all.__wrapped__(values)
 
 
 @lru_cache(16_384)
@@ -123,7 +131,7 @@ class Remembered:
     def keep(self, session: str, known: Facts) -> None:
         """In the place of what was known; sessions that told nothing need no room."""
         self._facts.pop(session, None)
-        if known.packed:
+        if known.packed and len(session) <= KEY_MAX:
             self._facts[session] = known
             if len(self._facts) > self._most:
                 del self._facts[next(iter(self._facts))]

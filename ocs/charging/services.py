@@ -17,6 +17,8 @@ Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
 
 REMEMBERED_MAX: Final = 4096
+CONTEXT_MAX: Final = 256
+"""Characters of a Service-Context-Id that is remembered: those that come from outside may be as long as a message."""
 
 
 class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,9 +159,10 @@ class Services:
         except KeyError:
             pass
         found = next((row for pattern, row in self._patterns if pattern.fullmatch(context)), None)
-        if len(self._remembered) >= REMEMBERED_MAX:  # contexts come from outside
-            self._remembered.clear()
-        self._remembered[context] = found
+        if len(context) <= CONTEXT_MAX:
+            if len(self._remembered) >= REMEMBERED_MAX:  # contexts come from outside
+                self._remembered.clear()
+            self._remembered[context] = found
         return found
 
 

@@ -17,6 +17,7 @@ import msgspec
 from balances import keys
 from balances.ledger.supervision import Push
 from balances.ops import Session
+from balances.pending import ended
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -81,8 +82,7 @@ class Pusher:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended((task,))
 
     async def push(self, kind: str, session: Session, rating_group: int | None = None) -> Receipt:
         """`rar` or `asr` for that session, and what became of it. Raises what Redis raises."""

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from balances import ops
 from balances.ledger.supervision import Cause, holders, nudged
-from balances.pending import Pending
+from balances.pending import Pending, ended
 from ocs.enforcement.push import NO_ROUTE, TIMEOUT, Receipt
 from ocs.telemetry.log import Seldom
 
@@ -89,10 +89,7 @@ class Telling:
         self._seldom = Seldom()
 
     async def stop(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(self._tasks)
 
     def want(self, record: ops.Record) -> None:
         """What that record gives reason to. Of one account it adds up until somebody gets to it."""

@@ -17,6 +17,10 @@ HOSTS_MAX: Final = 16_384
 """Of how many hosts the value is kept; those beyond are served like hosts that do not say one."""
 
 
+HOST_MAX: Final = 255
+"""Octets of a host's name (RFC 1035); what is longer is no host, and would lie in the live store for ever."""
+
+
 class Link(Protocol):
     """What of balances.wire.Link is needed here."""
 
@@ -37,6 +41,8 @@ class Origins:
 
     def note(self, origin_host: str, value: int) -> None:
         """This host says so now. 0 says nothing."""
+        if len(origin_host) > HOST_MAX:
+            return
         if len(self.heard) >= HOSTS_MAX:
             self.heard.clear()
         self.heard[origin_host] = value  # before the store has it: the next requests of this turn need not ask too

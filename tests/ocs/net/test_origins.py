@@ -136,3 +136,13 @@ async def eventually(look: Any, wanted: object) -> None:
     async with asyncio.timeout(10):
         while await look() != wanted:
             await asyncio.sleep(0.01)
+
+
+async def test_what_is_longer_than_a_name_of_a_host_is_not_kept() -> None:
+    """In the live store it would lie for ever."""
+    async with world() as w:
+        client = await (await w.client()).open()
+        await answered(client, ccr(0, origin_state_id=4, origin_host="x" * 256))
+        assert told(w) == []
+        await answered(client, ccr(1, origin_state_id=4, origin_host="x" * 255))
+        assert told(w) == [(4, "x" * 255)]
