@@ -236,7 +236,7 @@ async def test_what_cannot_be_swept_keeps_nobody_behind_it_and_fills_no_log(serv
 
 
 async def test_a_store_of_another_size_is_never_opened(servers: Servers) -> None:
-    """`256 shards, fixed when the store is created, kept in PostgreSQL and compared at start` (nothing-is-lost.md)."""
+    """256 shards are fixed when a store is created: with another number accounts would be looked for in wrong places."""
     books = await connect(servers.redis_url, servers.pg_dsn)
     await books.pool.execute("UPDATE store SET shards = 512")
     try:
