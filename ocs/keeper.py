@@ -22,7 +22,8 @@ from balances.pending import Pending, ended
 from ocs.counting import Stats, count
 from ocs.enforcement.push import Pusher
 from ocs.enforcement.restarts import Restarts
-from ocs.enforcement.telling import Telling
+from ocs.enforcement.telling import Store as Told
+from ocs.enforcement.telling import Telling, all_served
 from ocs.guard import Guard
 from ocs.settling import finish
 from ocs.telemetry.log import Periodic, Seldom
@@ -30,8 +31,6 @@ from ocs.totals import Totals
 from ocs.watch import Log, Standing, Watch
 
 SWEEP_SHARD_MAX: Final = 50
-PUT_OFF_MS: Final = 60_000
-"""Until then a member that could not be swept is not due: 50 such members would keep those behind them for ever."""
 SWEEP_MAX: Final = 4_000
 """Members looked at in one sweep; more than that at once means that a clock jumped, or that everybody went silent."""
 
@@ -50,11 +49,9 @@ LATER: Final[tuple[type[Exception], ...]] = (*STORE_AWAY, *AWAY, NotOpen, Gap, C
 """What a keeper that stops leaves to the next one."""
 
 
-class Store(Protocol):
+class Store(Told, Protocol):
     """What of balances.store.Store is needed here."""
 
-    def session(self, account_id: str, session: str) -> Pending[ops.Session | None]: ...
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
     def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
 
 
@@ -63,10 +60,6 @@ Hook = Callable[[], Awaitable[object]]
 
 async def nothing() -> None:
     """A hook nobody hung anything on."""
-
-
-async def all_served(_account: str, subscribers: Collection[str]) -> Collection[str]:
-    return subscribers
 
 
 class Keeper:
@@ -122,8 +115,7 @@ class Keeper:
         self._opened_once = False
         self._sync = Sync(redis, pool, alarm=self._alarm)
         self._supervision = Supervision(redis, token)
-        self._seldom = Seldom(burst=2)
-        self._failures = Periodic(alarm_ms)
+        self._seldom, self._failures = Seldom(burst=2), Periodic(alarm_ms)
         self._anew = False
         """A gap was found: open the shards anew."""
         self._seen: dict[int, Id] = {}
@@ -208,8 +200,7 @@ class Keeper:
 
     def _failed(self, name: str, why: Exception) -> None:
         """Work that cannot be done now is tried again and again: told once an interval, with how often."""
-        times = self._failures.times((name, type(why)), self._now_ms())
-        if times:
+        if times := self._failures.times((name, type(why)), self._now_ms()):
             self._alarm(f"{name}: {why!r}" + (f" ({times} times)" if times > 1 else ""))
 
     def _alarm(self, text: str) -> None:
@@ -314,8 +305,8 @@ class Keeper:
 
     async def _tell(self) -> None:
         await self.telling.step()
-        stats, telling = self.stats, self.telling
-        stats.nudged, stats.unknown, stats.dropped = telling.asked, telling.ended, telling.dropped
+        self.stats.nudged, self.stats.unknown = self.telling.asked, self.telling.ended
+        self.stats.dropped = self.telling.dropped
 
     async def _measure(self) -> None:
         if self.why:
@@ -369,7 +360,7 @@ class Keeper:
                         raise what
                     if isinstance(what, Exception):  # one that cannot be swept must not keep the others' money
                         self._failed("sweep", what)
-                        await self._supervision.put_off(one, now_ms + PUT_OFF_MS)
+                        await self._supervision.put_off(one, now_ms)
             if looked_at >= SWEEP_MAX:
                 self._alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
                 break

@@ -22,6 +22,9 @@ GRACE: Final = "keeper:grace"
 """Milliseconds by which deadlines are extended, kept for as long as they are."""
 
 
+PUT_OFF_MS: Final = 60_000
+
+
 class Due(NamedTuple):
     account: str
     session: str
@@ -82,8 +85,10 @@ class Supervision:
                 found.append(Due(*keys.due_parts(member.decode()), int(score)))
         return found
 
-    async def put_off(self, one: Due, until_ms: int) -> None:
-        """Look at it again only then."""
+    async def put_off(self, one: Due, now_ms: int) -> None:
+        """It could not be swept: look at it again later. A sweep takes the first of each shard, so a few that stay
+        would keep all behind them for ever."""
+        until_ms = now_ms + PUT_OFF_MS
         await self._redis.zadd(
             keys.due(keys.shard_of(one.account)),
             {keys.due_member(one.account, one.session): until_ms},

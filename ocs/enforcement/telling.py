@@ -47,6 +47,11 @@ class Log(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
+async def all_served(_account: str, subscribers: Collection[str]) -> Collection[str]:
+    """Where nobody says otherwise."""
+    return subscribers
+
+
 class Telling:
     """
     push:      sends a RAR and waits for what becomes of it

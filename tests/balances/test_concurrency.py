@@ -116,20 +116,6 @@ async def test_a_posting_sent_by_two_workers_at_once_is_made_once(books: Books, 
     assert await books.money("anna") == (1_000_050, 0)
 
 
-async def test_what_was_not_opened_leaves_nothing_that_says_where_it_is(books: Books, worker: Worker) -> None:
-    """A session that is there, or that a repeat opened meanwhile, keeps it."""
-    store = await worker()
-    opened = request(Phase.START, ask(asked=100))
-    await send(store, opened)
-    await store.link.command("SET", keys.where("other"), keys.place("anna", opened.subscriber)).wait()
-    for session in (opened.session, "other"):
-        store.not_opened("anna", session, opened.subscriber)
-    async with asyncio.timeout(5):
-        while await store.where("other").wait() is not None:
-            await asyncio.sleep(0.005)
-    assert await store.where(opened.session).wait() == ("anna", opened.subscriber)
-
-
 async def test_sessions_of_many_accounts_through_two_workers_come_out_even(books: Books, worker: Worker) -> None:
     """Every request of every session by any worker: what was used is what was paid, and nothing stays held."""
     stores, rng, used = [await worker(), await worker()], Random(5), dict.fromkeys(ACCOUNTS, 0)

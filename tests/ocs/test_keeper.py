@@ -10,12 +10,12 @@ import structlog
 
 from balances import keys
 from balances.ledger.reader import Reader
-from balances.ledger.supervision import Push
+from balances.ledger.supervision import PUT_OFF_MS, Push
 from balances.pending import ended
 from balances.store import Store
 from balances.wire import Link
 from ocs.counting import Stats
-from ocs.keeper import PUT_OFF_MS, SWEEP_SHARD_MAX, Keeper
+from ocs.keeper import SWEEP_SHARD_MAX, Keeper
 from ocs.keeper_metrics import kept_counts
 from ocs.net.clock import now_ms
 from ocs.settling import UNFINISHED_MS
@@ -236,7 +236,7 @@ async def test_what_cannot_be_swept_keeps_nobody_behind_it_and_fills_no_log(serv
 
 
 async def test_a_store_of_another_size_is_never_opened(servers: Servers) -> None:
-    """256 shards are fixed when a store is created: with another number accounts would be looked for in wrong places."""
+    """256 shards are fixed when a store is created: with another number none is found."""
     books = await connect(servers.redis_url, servers.pg_dsn)
     await books.pool.execute("UPDATE store SET shards = 512")
     try:
