@@ -41,7 +41,7 @@ from ocs.charging.decide import (
     session_key,
     to_charge,
 )
-from ocs.charging.nobody import to_suspense
+from ocs.charging.nobody import answer_nobody, came_to_nothing
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked, with_lines
@@ -155,7 +155,7 @@ async def handle(
                 return ChargingAnswer(Result.UNABLE, reason=why)
         profile, names = await _subscriber(request, shop, now_ms)
         if profile is None:
-            return await _nobody(request, shop, now_ms)
+            return await answer_nobody(request, shop.store, shop.settings, now_ms)
         if not request.reports() and any(map(is_unusable, _counted(request, profile).lines)):
             why, currency = OUTCOMES[Result.INVALID].words, NUMBERS.get(profile.currency)
             return ChargingAnswer(Result.INVALID, reason=why, fault=Fault.MONEY, currency=currency)
@@ -167,18 +167,13 @@ async def handle(
         try:
             answer = await _charge(request, shop, service, profile, names, now_ms)
         finally:
-            if request.phase is Phase.START and _came_to_nothing(answer):
+            if request.phase is Phase.START and came_to_nothing(answer):
                 shop.store.not_opened(profile.account, session_key(request, shop.settings), profile.subscriber)
         return answer
     except NotSent as why:
         return Busy(str(why))
     except Lost:
         return None
-
-
-def _came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
-    """Whether no session is known to have been made, so that nothing would ever remove what says where it is."""
-    return not isinstance(answer, ChargingAnswer) or answer.result is Result.USER_UNKNOWN
 
 
 async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile | None, tuple[str, ...]]:
@@ -215,17 +210,6 @@ async def _payer(shop: Shop, account: str, subscriber: str) -> tuple[Profile, tu
     if profile is None:
         return Profile(subscriber, account, EXACT_MAX, "", "", ()), ()
     return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), names
-
-
-async def _nobody(request: ChargingRequest, shop: Shop, now_ms: int) -> ChargingAnswer | Busy:
-    if has_use(request):
-        record, context = to_suspense(request, shop.settings, now_ms)
-        reply = await shop.store.aside(record, context)
-        if reply.status != "ok":
-            return Busy(f"the store is {reply.status}")
-    known = request.phase is Phase.START or request.phase is Phase.EVENT
-    result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN
-    return ChargingAnswer(result, reason=OUTCOMES[result].words)
 
 
 async def _charge(
@@ -271,7 +255,7 @@ async def _charge(
             case "stale":
                 newer = await shop.profiles.load(names) if names else None
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
-                    return await _nobody(request, shop, now_ms)
+                    return await answer_nobody(request, shop.store, shop.settings, now_ms)
                 profile = _still_paid(profile, newer, request.phase)
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, Protocol
 
 import msgspec
 
 from balances import keys
-from balances.ops import ASIDE, FORMAT, Flag, Phase, Record, Result, Suspense, Usage
+from balances.ops import ASIDE, FORMAT, Flag, Phase, Record, Reply, Result, Suspense, Usage
 from ocs.charging.currencies import CODES
-from ocs.charging.decide import event_time, fingerprint, session_key
-from ocs.charging.request import ChargingRequest, Units
+from ocs.charging.decide import event_time, fingerprint, has_use, session_key
+from ocs.charging.outcomes import OUTCOMES
+from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Units
 from ocs.charging.services import UNKNOWN
 from ocs.charging.settings import Settings
 from tariffs.units import Kind
 
 _pack: Final = msgspec.msgpack.Encoder().encode
+
+
+class Store(Protocol):
+    def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
+
+
+async def answer_nobody(
+    request: ChargingRequest, store: Store, settings: Settings, now_ms: int
+) -> ChargingAnswer | Busy:
+    """What nobody known has used is put on record, then they are told that they are not known."""
+    if has_use(request):
+        record, context = to_suspense(request, settings, now_ms)
+        reply = await store.aside(record, context)
+        if reply.status != "ok":
+            return Busy(f"the store is {reply.status}")
+    known = request.phase is Phase.START or request.phase is Phase.EVENT
+    result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN
+    return ChargingAnswer(result, reason=OUTCOMES[result].words)
+
+
+def came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
+    """Whether an INITIAL is not known to have made a session: nothing would ever remove what says where that is."""
+    return not isinstance(answer, ChargingAnswer) or answer.result is Result.USER_UNKNOWN
 
 
 def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[Record, bytes]:
