@@ -570,4 +570,7 @@ def _record(
         once_until_ms=once_until_ms,
         refund_of=charge.refund_of,
         incarnation=incarnation,
+        actor=charge.actor,
+        reason=charge.reason,
+        reference=charge.reference,
     )

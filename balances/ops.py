@@ -522,6 +522,12 @@ class Charge(msgspec.Struct, array_like=True):
     """UPDATE, STOP: where the account does not have the session nothing is written: the answer is `elsewhere`."""
     origin_state: int = 0
     """Origin-State-Id of `peer`; 0: it said none."""
+    actor: str = ""
+    """Of the back office: who gives it back, ..."""
+    reason: str = ""
+    """... why, ..."""
+    reference: str = ""
+    """... and what they call it."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True):

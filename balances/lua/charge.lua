@@ -79,8 +79,8 @@ end
 local function record_of(once_key, once_until_ms)
   return { 1, 'charge', account[ACCOUNT.id], account[ACCOUNT.currency], charge[CHARGE.subscriber], session_id,
     charge[CHARGE.service], phase, now_ms, charge[CHARGE.event_ms], charge[CHARGE.key], fingerprint, end_to_end,
-    entries, usages, '', '', '', crossings, nudges, once_key, once_until_ms, charge[CHARGE.refund_of], incarnation,
-    short }
+    entries, usages, charge[CHARGE.actor], charge[CHARGE.reason], charge[CHARGE.reference], crossings, nudges, once_key,
+    once_until_ms, charge[CHARGE.refund_of], incarnation, short }
 end
 
 -- A conflicting repeat is answered as before and put on record; nothing else moves.

@@ -85,6 +85,9 @@ async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int, do
             once_key=call.key,
             refund_of=key,
             original=ops.packed(original),
+            actor=call.caller,
+            reason=call.body.reason,
+            reference=call.body.reference,
         )
         outcome = msgspec.msgpack.decode(await desk.charge(row, charge), type=ops.Outcome)
     else:

@@ -240,6 +240,9 @@ class Client:
             refund_free=rng.choice((0, 1_000)),
             refund_until_ms=self.now_ms + 10_000_000,
             origin_state=rng.choice((0, 5, 6)),
+            actor=rng.choice(("", "admin")),
+            reason=rng.choice(("", "call dropped")),
+            reference=rng.choice(("", "ticket 7")),
             seek=phase in (Phase.UPDATE, Phase.STOP) and rng.random() < 0.5,
         )
         if phase != Phase.EVENT and rng.random() < 0.7:

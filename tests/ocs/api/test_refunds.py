@@ -110,6 +110,22 @@ async def test_an_event_adds_up_with_what_the_network_gives_back(charged: Office
     assert (await refund(charged, "k5", "0.01", entry=spent)).status_code == 422
 
 
+async def test_who_gave_an_event_back_and_why_stands_in_the_ledger(charged: Office) -> None:
+    sms = {"session_id": "sms;1", **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))}
+    await charged.charge(ccr(E, requested_action=RequestedAction.DIRECT_DEBITING, **sms))
+    await charged.sync()
+    said: dict[str, Any] = {"event": {"session": "sms;1"}, "reference": "ticket 7"}
+    assert (await refund(charged, "k1", "0.03", **said)).status_code == 201
+    # Before PostgreSQL has it, too, another body is not answered as if it had been done.
+    again = await refund(charged, "k1", "0.02", **said)
+    assert (again.status_code, again.json()["type"]) == (409, "urn:ocs:problem:key-reused")
+    assert (await refund(charged, "k1", "0.03", **said)).status_code == 201
+    assert await balance(charged) == "0.95"
+    await charged.sync()
+    (entry,) = (await charged.call("GET", "/v1/accounts/a1/ledger?why=refund")).json()["items"]
+    assert (entry["actor"], entry["reason"], entry["reference"]) == ("admin", "call dropped", "ticket 7")
+
+
 # --- adjustments
 
 
