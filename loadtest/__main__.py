@@ -59,7 +59,8 @@ def main() -> None:
             faults=Plan(options.duplicate, options.cut),
             seed=options.seed,
         )
-        console.print(f"{scenario.name}: {scenario.about}", highlight=False)
+        pace = f"{options.saturate} in flight" if options.saturate else f"{scenario.rate:g} requests a second"
+        console.print(f"{scenario.name}: {scenario.about}; {pace}", highlight=False)
         outcome = uvloop.run(run.play(scenario, choices, console))
         run.tell(outcome, console)
         if options.json:

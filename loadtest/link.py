@@ -71,6 +71,8 @@ class Counts:
 
     def __init__(self) -> None:
         self.sent = self.answered = self.resent = self.lost_connections = 0
+        self.ended_connections = 0
+        """By the server, in order: it stops."""
         self.surplus = 0
         """Answers to nothing we wait for: second answers to what was sent twice."""
         self.misaddressed = 0
@@ -244,6 +246,8 @@ class Link(asyncio.Protocol):
                     self._resend(list(self.waiting))
                     self.owner.link_is_up()
                 case PeerDown() | PeerLeaving():
+                    if isinstance(action, PeerLeaving):
+                        self.owner.counts.ended_connections += 1
                     self.is_open = False  # what waits goes out on the next connection
                 case DeliverRequest(frame=frame):
                     self._pushed(frame)

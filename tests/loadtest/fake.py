@@ -11,6 +11,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, cast
 
+from protocol.diameter.dictionary.base import DisconnectCause
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
     CreditControlAnswer,
@@ -65,6 +66,7 @@ class Fake:
             end_to_end=1,
         )
         self.transports: set[asyncio.Transport] = set()
+        self.links: list[_Diameter] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Fake"]:
@@ -81,6 +83,11 @@ class Fake:
             for transport in self.transports:
                 transport.abort()
             await asyncio.sleep(0)
+
+    def leave(self) -> None:
+        """DPR on every connection: it is stopped in order."""
+        for link in self.links:
+            link.leave()
 
     # ---- charging
 
@@ -264,10 +271,14 @@ class _Diameter(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.peer = self.fake.peers.accepted(0)
         self.fake.transports.add(self.transport)
+        self.fake.links.append(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fake.transports.discard(self.transport)
         self._act(self.peer.lost(0))
+
+    def leave(self) -> None:
+        self._act(self.peer.stop(DisconnectCause.REBOOTING, 0))
 
     def data_received(self, data: bytes) -> None:
         for frame in self.frames.feed(data):

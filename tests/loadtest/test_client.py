@@ -76,6 +76,18 @@ async def test_what_is_unanswered_goes_out_again_after_a_cut(fake: Fake) -> None
     await client.stop()
 
 
+async def test_a_server_that_stops_is_told(fake: Fake) -> None:
+    await ready(fake)
+    client = Client(Target("127.0.0.1", fake.diameter_port))
+    await client.start()
+    fake.leave()
+    async with asyncio.timeout(10):
+        while not client.counts.ended_connections:
+            await asyncio.sleep(0.01)
+    assert client.counts.lost_connections == 0
+    await client.stop()
+
+
 async def test_a_server_that_says_nothing_is_asked_again(fake: Fake) -> None:
     await ready(fake)
     client = Client(Target("127.0.0.1", fake.diameter_port), timeout_s=0.2)
