@@ -160,6 +160,9 @@ async def test_the_api_answers_while_it_hangs_and_serves_what_redis_has(servers:
                 assert (refused.status_code, refused.json()["type"]) == (503, HELD)
                 assert refused.headers["retry-after"]
                 assert "PostgreSQL" in refused.json()["detail"]
+                for whole in ("verify", "rebuild"):  # what looks at every account has no bound once it began
+                    assert (await desk.call("POST", f"/v1/ledger/{whole}")).status_code == 503, whole
+                assert (await desk.desk.checks())["postgres"] == "PostgreSQL does not answer"
                 for path in ("/v1/subscribers", "/v1/accounts/a1/ledger", "/v1/accounts/a2"):
                     assert (await desk.call("GET", path)).status_code == 503, path
                 shown = (await desk.call("GET", "/v1/accounts/a1")).json()
