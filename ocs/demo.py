@@ -99,7 +99,8 @@ def lines(config: Config, address: str) -> list[str]:
     """What a visitor wants to know."""
     token = config.data / "admin.token"
     return [
-        f"demo subscribers, realm {REALM}, EUR (also imsi 00101 + last 10 digits, sip:+<msisdn>@{REALM}):",
+        f"demo subscribers as they begin, realm {REALM}, EUR",
+        f"(also imsi 00101 + last 10 digits, sip:+<msisdn>@{REALM}):",
         *(f"  msisdn {person.msisdn}   account {person.account:<12} {person.about}" for person in PEOPLE),
         "",
         "try:",

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from msgspec import Meta
 
-_WORDS: Final[dict[str, str]] = {}
+_WORDS: Final[dict[str, str]] = {
+    f"Expected `str`, got `{number}`": "Expected a text in quotes, got a number" for number in ("int", "float")
+}  # money as a JSON number, mostly
 """What msgspec says was expected -> what we say."""
 
 

@@ -88,7 +88,7 @@ async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
         source = Source(row["session"], row["incarnation"], seq)
         left = min(left, await _left(pg, account, source.session, source.incarnation))
     if amount > left:
-        raise Refused(f"amount: of entry {seq} {_money(left)} is left")
+        raise Refused(f"amount: no more than {_money(left)} is left to give back of entry {seq}")
     return source
 
 
@@ -100,7 +100,7 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> S
             left = cost - await pg.fetchval(_OF_SESSION, account, session, incarnation)
             if left > 0:
                 if amount > left:
-                    raise Refused(f"amount: of the session {_money(left)} is left")
+                    raise Refused(f"amount: no more than {_money(left)} is left to give back of the session")
                 return Source(session, incarnation)
         if paid:
             raise Refused("session: all it cost is given back")

@@ -204,7 +204,7 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
 
 
 def readable(why: msgspec.ValidationError) -> str:
-    """`amount: expected str, got int` out of "Expected `str`, got `int` - at `$.amount`"."""
+    """`limit: expected int, got str` out of "Expected `int`, got `str` - at `$.limit`"."""
     what, _, path = in_words(str(why)).partition(" - at `")
     key, _, field = path.removesuffix("`").partition("$")
     field = ("a name in " if key else "") + field.removeprefix(".")

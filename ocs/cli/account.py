@@ -8,7 +8,7 @@ import click
 
 from ocs.cli.given import key_option
 from ocs.cli.output import facts, json_option, rows, show
-from ocs.cli.remote import Remote, remote
+from ocs.cli.remote import Refused, Remote, remote
 
 NAME = click.argument("name", metavar="ACCOUNT")
 
@@ -97,7 +97,12 @@ def set_account(server: Remote, name: str, as_json: bool, **settings: str | None
     """Create an account, or change its settings."""
     body = {key: value for key, value in settings.items() if value is not None}
     if "currency" not in body:
-        body["currency"] = server.get("accounts", name)["currency"]
+        try:
+            body["currency"] = server.get("accounts", name)["currency"]
+        except Refused as why:
+            if not why.kind.endswith(":not-found"):
+                raise
+            raise click.UsageError(f"{why.message}: a new one needs --currency") from None
     show(server.put("accounts", name, body=body), as_json, account_table)
 
 
@@ -138,7 +143,7 @@ def top_up(
         "name": bucket_name or None,
     }
     body |= {field: value for field, value in optional.items() if value is not None}
-    show(server.post("accounts", name, "topups", body=body, key=key), as_json, posted_table)
+    show(server.post_once("accounts", name, "topups", body=body, key=key), as_json, posted_table)
 
 
 @account.command("adjust", context_settings={"ignore_unknown_options": True})  # -5 is an amount
@@ -155,7 +160,7 @@ def adjust(
 ) -> None:
     """Correct a balance, up or down."""
     body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force}
-    show(server.post("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
+    show(server.post_once("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
 
 
 @account.command("refund")
@@ -192,4 +197,4 @@ def refund(
     named = {"entry": entry, "session": session, "event": of}
     body: dict[str, Any] = {"amount": amount, "reason": reason, "reference": reference}
     body |= {field: value for field, value in named.items() if value is not None}
-    show(server.post("accounts", name, "refunds", body=body, key=key), as_json, posted_table)
+    show(server.post_once("accounts", name, "refunds", body=body, key=key), as_json, posted_table)

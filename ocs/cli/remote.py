@@ -22,9 +22,10 @@ WAIT_S: Final = 30
 class Refused(click.ClickException):
     """What the server said no to, or that there is none: exit code 1."""
 
-    def __init__(self, text: str, kind: str = "") -> None:
+    def __init__(self, text: str, kind: str = "", unsure: bool = False) -> None:
+        """unsure:  it may have been done all the same"""
         super().__init__(visible(text))
-        self.kind = kind
+        self.kind, self.unsure = kind, unsure
 
 
 class Remote:
@@ -53,6 +54,17 @@ class Remote:
     def post(self, *path: str, body: Any = None, key: str | None = None, wait_s: float = WAIT_S) -> Any:
         key = key or os.urandom(16).hex()
         return self.ask("POST", *path, body=body, headers={"Idempotency-Key": key}, wait_s=wait_s)[0]
+
+    def post_once(self, *path: str, body: Any, key: str | None) -> Any:
+        """A POST of a command with --key: where nobody knows whether it was done, it is told with the key that it had,
+        so that a repetition cannot do it twice."""
+        key = key or os.urandom(16).hex()
+        try:
+            return self.post(*path, body=body, key=key)
+        except Refused as why:
+            if not why.unsure:
+                raise
+            raise Refused(f"{why.message}; once, however often it is repeated, with --key {key}", why.kind) from None
 
     def delete(self, *path: str) -> None:
         self.ask("DELETE", *path, headers={"If-Match": self.ask("GET", *path)[1]})
@@ -85,7 +97,8 @@ class Remote:
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, HTTPException) as why:
-            raise Refused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
+            trouble = f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)"
+            raise Refused(trouble, unsure=not isinstance(why, ConnectionRefusedError)) from None
         finally:
             connection.close()
         if answer.status == 401 and self._source:
@@ -101,9 +114,9 @@ class Remote:
 def _refusal(status: int, text: bytes) -> Refused:
     try:
         problem = json.loads(text)
-        return Refused(problem["detail"] or problem["title"], problem["type"])
+        return Refused(problem["detail"] or problem["title"], problem["type"], unsure=status >= 500)
     except (ValueError, KeyError, TypeError):
-        return Refused(f"the server answered {status}: {text[:200].decode(errors='replace')}")
+        return Refused(f"the server answered {status}: {text[:200].decode(errors='replace')}", unsure=status >= 500)
 
 
 def remote(command: F) -> F:

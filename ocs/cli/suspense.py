@@ -103,7 +103,7 @@ def show_suspense(server: Remote, name: str, as_json: bool) -> None:
 def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: str | None) -> None:
     """Charge AMOUNT for all of it; without one by the tariff in force when it was used."""
     given = {field: value for field, value in body.items() if value is not None}
-    show(server.post("suspense", name, "settle", body={"action": "charge"} | given, key=key), as_json, _table)
+    show(server.post_once("suspense", name, "settle", body={"action": "charge"} | given, key=key), as_json, _table)
 
 
 @suspense.command("write-off")
@@ -116,4 +116,4 @@ def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: st
 def write_off(server: Remote, name: str, key: str | None, as_json: bool, **body: str | None) -> None:
     """It will not be charged."""
     given = {field: value for field, value in body.items() if value is not None}
-    show(server.post("suspense", name, "settle", body={"action": "write-off"} | given, key=key), as_json, _table)
+    show(server.post_once("suspense", name, "settle", body={"action": "write-off"} | given, key=key), as_json, _table)

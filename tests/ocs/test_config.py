@@ -135,6 +135,7 @@ def test_a_fault_in_the_file_names_the_file(tmp_path: Path) -> None:
     for text, says in (
         ("[diameter]\nwatchdog_s = 1", "my.toml: diameter.watchdog_s: expected int >= 6, found 1"),
         ("[diamter]", "my.toml: diamter: no such key"),
+        ("[adjustments]\nlimit = 5", "my.toml: adjustments.limit: expected a text in quotes, got a number, found 5"),
         ("workers = ", "my.toml: not TOML"),
     ):
         with pytest.raises(ConfigError, match=re.escape(says)):

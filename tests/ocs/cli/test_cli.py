@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -92,6 +93,23 @@ async def test_from_another_machine(
         done = await asyncio.to_thread(CliRunner(env=environ).invoke, cli, ["account", "show", "a1", *words])
         assert done.exit_code == 1, (words, environ, done.output)
         assert said in done.stderr
+
+
+async def test_a_top_up_of_unknown_fate_is_repeated_with_its_key(ocs: Run, desk: Office) -> None:
+    await desk.account()
+    await desk.redis.execute_command("CLIENT", "PAUSE", 30_000, "WRITE")
+    unknown = await ocs("account", "topup", "a1", "20")
+    await desk.redis.execute_command("CLIENT", "UNPAUSE")
+    key = re.search(r"with --key ([0-9a-f]{32})$", unknown.stderr.strip())
+    assert key is not None, unknown.stderr
+    for _ in range(2):
+        assert (await ocs("account", "topup", "a1", "20", "--key", key[1])).exit_code == 0
+    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+
+
+async def test_a_new_account_needs_its_currency(ocs: Run) -> None:
+    done = await ocs("account", "set", "a9", "--credit-limit", "5")
+    assert (done.exit_code, "a new one needs --currency" in done.stderr) == (2, True), done.output
 
 
 async def test_subscribers_page_by_page(ocs: Run, desk: Office) -> None:
