@@ -373,6 +373,14 @@ class Config(Part, frozen=True):
     ledger: Ledger = Ledger()
     log: Log = Log()
 
+    def __post_init__(self) -> None:
+        diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
+        listeners = {**diameter, "http.listen": self.http.listen, "metrics.listen": self.metrics.listen}
+        taken: dict[str, str] = {}
+        for name, address in listeners.items():
+            if address and address.port and taken.setdefault(address, name) != name:
+                raise ValueError(f"{name}: expected an address of its own, but {address} is {taken[address]} too")
+
 
 # --- reading ------------------------------------------------------------------------------------------------------
 

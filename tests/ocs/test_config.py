@@ -93,6 +93,10 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
             "peers[0].profile: expected ignore_vendors to be numbers or names of cisco, nokia, ericsson,",
         ),
         ('diameter.peers=[{origin_host="a",profile={ignore_vendors=[0]}}]', "profile.ignore_vendors[0]: expected int"),
+        (
+            "http.listen=127.0.0.1:9464",
+            "metrics.listen: expected an address of its own, but 127.0.0.1:9464 is http.listen",
+        ),
         ("log.level=loud", "log.level: expected one of debug, info, warning, error, found 'loud'"),
         ("charging.quota.octets.minimum=99999999", "charging.quota.octets: expected minimum <= default <= maximum"),
         ("charging.services.data.validity=1", ": charging.services.data.validity: no such key"),
