@@ -63,7 +63,7 @@ def test_use() -> None:
 
 def test_short_message() -> None:
     request = CreditControlRequest.decode(CCR_E)
-    assert request.requested_action is RequestedAction.DIRECT_DEBITING
+    assert request.requested_action == RequestedAction.DIRECT_DEBITING
     assert request.service_information is not None
     sms = request.service_information.sms_information
     assert sms is not None
