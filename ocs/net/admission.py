@@ -55,8 +55,8 @@ class Limit:
 
     def step(self, now_us: int, answers: int, waited_us: int, oldest_us: int) -> None:
         """answers, waited_us: since the last step; oldest_us: how long the oldest call has been waiting by now."""
-        passed_us, self._at_us = now_us - self._at_us, now_us
-        if passed_us <= 0:
+        passed_us, self._at_us = now_us - (self._at_us or now_us), now_us
+        if passed_us <= 0:  # nothing was measured before the first step
             return
         self._rate += (answers / passed_us - self._rate) * min(1.0, passed_us / RATE_US)
         waits_us = max(waited_us // answers if answers else 0, oldest_us)
@@ -79,9 +79,8 @@ class Allowance:
 
     def affords(self, now_us: int) -> bool:
         """Whether another one may be refused now."""
-        if now_us > self._at_us:
-            saved = self.left_us + (now_us - self._at_us) * REFUSING_PERCENT / 100
-            self.left_us, self._at_us = min(saved, float(REFUSING_US_MAX)), now_us
+        saved = max(0, now_us - (self._at_us or now_us)) * REFUSING_PERCENT / 100  # from the first time it was asked
+        self.left_us, self._at_us = min(self.left_us + saved, float(REFUSING_US_MAX)), max(now_us, self._at_us)
         return self.left_us > 0
 
     def spend(self, us: int) -> None:

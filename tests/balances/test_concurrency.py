@@ -87,7 +87,7 @@ async def ended(pending: Iterable[Pending[Any]]) -> list[str]:
 
 async def reconnected(store: Store) -> None:
     """Wait for a pass."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while store.link.epoch is None:
             await asyncio.sleep(0.005)
 

@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 
-from ocs.net.admission import LIMIT_MIN, REFUSING_US_MAX, Admission, Allowance, Waits
+from ocs.net.admission import LIMIT_FIRST, LIMIT_MIN, REFUSING_US_MAX, Admission, Allowance, Limit, Waits
 
 DEADLINE_US = 800_000
 SECOND = 1_000_000
@@ -186,3 +186,15 @@ def test_an_idle_time_saves_up_for_a_burst_and_no_more() -> None:
     allowance.spend(REFUSING_US_MAX)
     assert not allowance.affords(3_600 * SECOND)
     assert allowance.affords(3_600 * SECOND + 1)
+
+
+def test_the_time_before_the_first_question_saves_nothing() -> None:
+    """The clock counts from the start of the machine: weeks of it are no allowance, and no rate of nothing."""
+    weeks_us = 10**13
+    refusing = Allowance()
+    refusing.spend(10**9)
+    assert not refusing.affords(weeks_us)
+    assert not refusing.affords(weeks_us + 10**9)
+    limit = Limit(4_000, 400_000)
+    limit.step(weeks_us, 100, 100 * 500_000, 0)
+    assert limit.now == LIMIT_FIRST

@@ -140,7 +140,7 @@ async def test_the_first_message_is_a_cer_or_the_end() -> None:
 async def test_silence_before_the_cer_is_the_end_too() -> None:
     async with world() as w:
         client = await w.client()
-        await client.closed(timeout_s=2.0)
+        await client.closed(timeout_s=30)
 
 
 def changed(frame: bytes, start: int, octets: bytes) -> bytes:

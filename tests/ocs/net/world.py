@@ -204,7 +204,7 @@ class Client:
     def send(self, *octets: bytes) -> None:
         self.writer.write(b"".join(octets))
 
-    async def frame(self, timeout_s: float = 3.0) -> bytes:
+    async def frame(self, timeout_s: float = 30.0) -> bytes:
         """The next frame, b"" at the end of the connection."""
         async with asyncio.timeout(timeout_s):
             while not self._frames:
@@ -217,12 +217,12 @@ class Client:
                 self._frames += self._buffer.feed(data)
         return self._frames.pop(0)
 
-    async def message(self, timeout_s: float = 3.0) -> Command:
+    async def message(self, timeout_s: float = 30.0) -> Command:
         frame = await self.frame(timeout_s)
         assert frame, "the connection was closed"
         return DICTIONARY.decode(frame)
 
-    async def closed(self, timeout_s: float = 3.0) -> None:
+    async def closed(self, timeout_s: float = 30.0) -> None:
         frame = await self.frame(timeout_s)
         assert frame == b"", DICTIONARY.decode(frame)
 
@@ -285,7 +285,7 @@ def dpr(origin_host: str = "pgw.example.net") -> bytes:
     return message.encode(hop_by_hop=6, end_to_end=6)
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 3.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.002)
