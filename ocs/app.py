@@ -28,8 +28,8 @@ from ocs.charging.handle import Shop
 from ocs.charging.settings import Settings
 from ocs.config import Config
 from ocs.enforcement.push import Pusher
-from ocs.keeper import Keeper
-from ocs.keeper_metrics import kept_counts
+from ocs.keeper.keeper import Keeper
+from ocs.keeper.metrics import kept_counts
 from ocs.lasting import Lasting
 from ocs.master.bring_in import bring_in
 from ocs.master.profiles import Profiles
@@ -119,7 +119,7 @@ async def worker(config: Config, parent: Parent) -> None:
 
 
 async def keeper(config: Config, parent: Parent) -> None:
-    """Opens and copies; see ocs/keeper.py."""
+    """Opens and copies; see ocs/keeper/keeper.py."""
     async with (
         live_store(config, parent) as (redis, store),
         lasting_store(config, parent, config.postgres.connections_max) as pool,

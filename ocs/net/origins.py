@@ -2,7 +2,7 @@
 
 The highest value of each host is in the store, for a client may come back to any worker, and behind a relay it has no
 connection of its own. A worker keeps the last value it heard of each host: only another one costs a call. What is to be
-done about it is the keeper's (ocs/keeper.py).
+done about it is the keeper's (ocs/keeper/).
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from balances.pending import ended
 from balances.store import Store
 from balances.wire import Link
 from ocs.counting import Stats
-from ocs.keeper import SWEEP_SHARD_MAX, Keeper
-from ocs.keeper_metrics import kept_counts
+from ocs.keeper.expire import SWEEP_SHARD_MAX
+from ocs.keeper.keeper import Keeper
+from ocs.keeper.metrics import kept_counts
 from ocs.net.clock import now_ms
 from ocs.settling import UNFINISHED_MS
 from ocs.telemetry.log import logger

@@ -7,7 +7,7 @@ from functools import partial
 
 from ocs.counting import KEPT
 from ocs.enforcement.push import NO_ROUTE
-from ocs.keeper import Keeper
+from ocs.keeper.keeper import Keeper
 from ocs.telemetry import metrics
 
 

@@ -1,0 +1,84 @@
+"""Ends what time ends: holds, sessions, buckets, a bounded amount at a time (durability.md, "Around it")."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from balances import keys, ops
+from balances.ledger.supervision import Due, Supervision
+from balances.pending import Pending
+from ocs.counting import Stats
+from ocs.keeper.opening import Opener
+from ocs.keeper.rounds import LATER, Rounds
+
+SWEEP_SHARD_MAX: Final = 50
+SWEEP_MAX: Final = 4_000
+"""Members looked at in one sweep; more than that at once means that a clock jumped, or that everybody went silent."""
+
+GROUPS: Final = 8
+"""Leases of the sweep: each covers every eighth shard."""
+
+LEASE_MS: Final = 5_000
+
+
+class SweepStore(Protocol):
+    """What of balances.store.Store is needed here."""
+
+    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
+
+
+class Expirer:
+    def __init__(
+        self,
+        store: SweepStore,
+        supervision: Supervision,
+        opener: Opener,
+        rounds: Rounds,
+        stats: Stats,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._store, self._supervision, self._opener = store, supervision, opener
+        self._rounds, self._stats, self._now_ms = rounds, stats, now_ms
+
+    async def expire(self) -> None:
+        """What is due, a bounded amount. Sessions whose client could not report while we were away get that much
+        longer: for two Validity-Times after an opening only what is overdue by more than the absence is ended."""
+        if self._opener.why:
+            return
+        now_ms = min(self._now_ms(), await self._supervision.time_ms())
+        extended_ms = await self._supervision.alive(now_ms)
+        looked_at = lag_ms = 0
+        for group in range(GROUPS):
+            if not await self._supervision.lease(f"sweep:{group}", LEASE_MS):
+                continue
+            due = await self._supervision.due(range(group, keys.SHARDS, GROUPS), now_ms, SWEEP_SHARD_MAX)
+            due = [one for one in due if not one.session or one.at_ms <= now_ms - extended_ms]
+            looked_at += len(due)
+            lag_ms = max((lag_ms, *(now_ms - one.at_ms for one in due)))
+            await self._end(due, now_ms, extended_ms)
+            if looked_at >= SWEEP_MAX:
+                self._rounds.alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
+                break
+        self._stats.sweep_lag_ms = lag_ms
+
+    async def _end(self, due: list[Due], now_ms: int, extended_ms: int) -> None:
+        for start in range(0, len(due), 200):
+            some = due[start : start + 200]
+            swept = [self._end_one(one, now_ms, extended_ms) for one in some]
+            for one, what in zip(some, await asyncio.gather(*swept, return_exceptions=True), strict=True):
+                if isinstance(what, LATER):
+                    raise what
+                if isinstance(what, Exception):  # one that cannot be swept must not keep the others' money
+                    self._rounds.failed("sweep", what)
+                    await self._supervision.put_off(one, now_ms)
+
+    async def _end_one(self, one: Due, now_ms: int, extended_ms: int) -> None:
+        at_ms = now_ms - extended_ms if one.session else now_ms
+        reply = await self._store.sweep(ops.Sweep(one.account, one.session, at_ms)).wait()
+        if reply.status == "ok":
+            self._stats.swept += 1
+        if reply.status in ("ok", "gone", "absent") and one.session:
+            await self._supervision.forget_where(one.account, [one.session])

@@ -1,0 +1,196 @@
+"""The keeper process: opens shards, copies the streams to PostgreSQL, ends what is due, has sessions asked to report.
+
+None of it is on the way of a request: while the keeper is down open shards charge on, and what it then does late it
+does the same. Several keepers on one store, on several hosts, are safe; leases keep them from doing the same work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, Protocol
+
+from balances import ops
+from balances.ledger.reader import STORE_AWAY, Client, Reader
+from balances.ledger.restore import purge
+from balances.ledger.supervision import Supervision
+from balances.ledger.sync import Sync
+from balances.ledger.writer import AWAY, Pool
+from balances.pending import Pending
+from ocs.counting import Stats
+from ocs.enforcement.push import Pusher
+from ocs.enforcement.restarts import Restarts
+from ocs.enforcement.telling import Store as Told
+from ocs.enforcement.telling import Telling, all_served
+from ocs.guard import Guard
+from ocs.keeper.copy import Copier
+from ocs.keeper.expire import GROUPS, LEASE_MS, Expirer
+from ocs.keeper.opening import Opener
+from ocs.keeper.reauthorize import Reauthorizer
+from ocs.keeper.rounds import LATER, Rounds, Work, nothing
+from ocs.settling import finish
+from ocs.totals import Totals
+from ocs.watch import Log, Standing, Watch
+
+KEPT_MS: Final = 30 * 86_400_000
+"""How long PostgreSQL answers for requests that were seen before."""
+
+
+class KeeperStore(Told, Protocol):
+    """What of balances.store.Store is needed here."""
+
+    def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
+
+
+class Keeper:
+    """
+    project:   brings the projection of master data up to date; called every second while shards are open
+    bring_in:  restores one account into Redis if it is absent
+    served:    which of these subscribers an account serves (ocs.master.subscribers)
+    label:     a peer by a name of a bounded set
+    ignores_origin_state:  of a host whose Origin-State-Id says nothing
+    """
+
+    def __init__(
+        self,
+        redis: Client,
+        pool: Pool,
+        store: KeeperStore,
+        log: Log,
+        *,
+        now_ms: Callable[[], int],
+        token: str,
+        project: Work = nothing,
+        bring_in: Callable[[str], Awaitable[object]] | None = None,
+        served: Callable[[str, Collection[str]], Awaitable[Collection[str]]] = all_served,
+        label: Callable[[str], str] = lambda _origin_host: "other",
+        ignores_origin_state: Callable[[str], bool] = lambda _origin_host: False,
+        validity_ms: int = 600_000,
+        alarm_ms: int = 60_000,
+        durability: str = "everysec",
+        accept_risks: Collection[str] = (),
+        guard_s: float = 5.0,
+        without_postgres: bool = False,
+    ) -> None:
+        self.stats = stats = Stats()
+        self._pool, self._store, self._log, self._now_ms = pool, store, log, now_ms
+        self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
+        self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
+        self._reader = Reader(redis)
+        self._supervision = supervision = Supervision(redis, token)
+        self.standing = Standing(log, now_ms, alarm_ms)
+        self.watch = Watch(redis, pool, self.standing, now_ms)
+        self.totals = Totals(redis)
+        self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)
+        sync = Sync(redis, pool, alarm=rounds.alarm)
+        self._opener = opener = Opener(
+            redis,
+            pool,
+            sync.writer,
+            supervision,
+            self.guard,
+            stats,
+            log,
+            now_ms=now_ms,
+            alarm=rounds.alarm,
+            bring_in=bring_in,
+            grace_ms=2 * validity_ms,
+            without_postgres=without_postgres,
+        )
+        self._pusher = Pusher(redis, STORE_AWAY)
+        self.telling = Telling(
+            store,
+            self._pusher.push,
+            supervision.sessions,
+            served,
+            log,
+            now_ms=now_ms,
+            trouble=(*STORE_AWAY, *AWAY),
+            label=label,
+        )
+        self._reauthorizer = Reauthorizer(self._reader, self.telling, stats, log)
+        self._copier = Copier(sync, supervision, opener, self._reauthorizer, stats, alarm=rounds.alarm)
+        self._expirer = Expirer(store, supervision, opener, rounds, stats, now_ms=now_ms)
+        self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
+
+    @property
+    def why(self) -> str:
+        """Why no request can be charged; "" when all is well."""
+        return self._opener.why
+
+    @property
+    def refused(self) -> str:
+        """Why this store may not be used at all: no time mends that."""
+        return self._opener.refused
+
+    async def start(self) -> None:
+        """Try to open the shards, then keep at it in the background."""
+        await self._rounds.once("opening", self._opener.open)
+        for name, work, every_s in (
+            ("opening", self._opener.open, 1.0),
+            ("copy", self._copier.copy, 0.05),
+            ("sweep", self._expirer.expire, 1.0),
+            ("tell", self._reauthorizer.tell, 0.0),
+            ("restarts", self._end_lost, 0.5),
+            ("receipts", self._pusher.listen, 0.0),
+            ("measure", self._measure, 1.0),
+            ("store", self._measure_store, 5.0),
+            ("guard", self.guard.look, self._guard_s),
+            ("trim", self._copier.trim, 5.0),
+            ("projection", self._project_if_open, 1.0),
+            ("walk", self._opener.walk, 1.0),
+            ("purge", self._purge, 3_600.0),
+            ("settle", self._settle, 5.0),
+        ):
+            self._rounds.begin(name, work, every_s)
+
+    async def stop(self, drain_s: float = 5.0) -> None:
+        """Copy what is there, then stop."""
+        await self._rounds.stop()
+        await self.telling.stop()
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._supervision.alive(self._now_ms())
+                for lease in ("copy", "restarts", *(f"sweep:{group}" for group in range(GROUPS))):
+                    await self._supervision.release(lease)
+                await self._copier.last()
+        except LATER as why:
+            self._log.info("keeper.copy_left", why=repr(why))
+
+    # --- what is measured
+
+    async def _measure(self) -> None:
+        if self.why:
+            return
+        try:
+            await self.watch.measure()
+        finally:
+            if not await self._supervision.lease("totals", LEASE_MS):
+                self.totals.forget()
+            elif self.watch.heads:
+                await self.totals.walk(self.watch.heads)
+
+    async def _measure_store(self) -> None:
+        stats = self.stats
+        stats.memory_bytes, stats.memory_limit_bytes, stats.stream_entries = await self._reader.room()
+
+    # --- what is done while shards are open
+
+    async def _end_lost(self) -> None:
+        """Sessions of hosts that restarted, a shard at a time."""
+        while not self.why and await self._supervision.lease("restarts", LEASE_MS):
+            if await self._restarts.step() is None:
+                return
+            self.stats.lost = self._restarts.ended
+
+    async def _project_if_open(self) -> None:
+        if not self.why:
+            await self._project()
+
+    async def _purge(self) -> None:
+        if not self.why:
+            await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
+
+    async def _settle(self) -> None:
+        if not self.why:
+            await finish(self._pool, self._store, self._log, self._now_ms(), self._bring_in)

@@ -1,0 +1,131 @@
+"""Opens the shards: proves that the live store contains what PostgreSQL has, whenever its history is not the open one
+(durability.md rule 5), and brings back afterwards what only PostgreSQL has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from balances.ledger.opening import Opened, Opening, is_open, misfit, open_without_postgres
+from balances.ledger.reader import Client, Reader
+from balances.ledger.restore import rebuild
+from balances.ledger.supervision import Supervision
+from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
+from ocs.counting import Stats
+from ocs.guard import Guard
+from ocs.keeper.rounds import LATER
+from ocs.watch import Log
+
+NOTICED_MS: Final = 5_000
+"""An absence shorter than this extends no deadline: a restart is quicker."""
+
+
+class Opener:
+    """
+    bring_in:  restores one account into the live store if it is absent
+    grace_ms:  how long deadlines stay extended after an absence
+    """
+
+    def __init__(
+        self,
+        redis: Client,
+        pool: Pool,
+        writer: Writer,
+        supervision: Supervision,
+        guard: Guard,
+        stats: Stats,
+        log: Log,
+        *,
+        now_ms: Callable[[], int],
+        alarm: Callable[[str], None],
+        bring_in: Callable[[str], Awaitable[object]] | None,
+        grace_ms: int,
+        without_postgres: bool,
+    ) -> None:
+        self.why = "shards are not open yet"
+        """Why no request can be charged; "" when all is well."""
+        self.refused = ""
+        """Why this store may not be used at all: no time mends that."""
+        self.anew = False
+        """A gap was found: open the shards anew."""
+        self._redis, self._pool, self._writer = redis, pool, writer
+        self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
+        self._now_ms, self._alarm, self._bring_in = now_ms, alarm, bring_in
+        self._grace_ms, self._without_postgres = grace_ms, without_postgres
+        self._reader = Reader(redis)
+        self._opened_once = False
+        self._walk_due = False
+        """An opening may have left accounts to PostgreSQL alone."""
+
+    async def open(self) -> None:
+        """Look whether the shards are open, and open them where they are not and may be."""
+        server = await self._reader.server()
+        if not server.master:
+            self.why = "the live store is a replica"
+            return
+        try:
+            cursors = await read_cursors(self._pool)
+        except AWAY as why:
+            if server.published_epoch:  # rule 11: open shards charge on
+                self.why = ""
+            elif self._without_postgres:
+                epoch = await open_without_postgres(self._redis, self._now_ms() // 1_000)
+                self._alarm(f"shards were opened without PostgreSQL, under epoch {epoch}")
+                self.why = ""
+            else:
+                self.why = f"shards cannot be opened without PostgreSQL: {str(why) or type(why).__name__}"
+            raise
+        if not self._opened_once and (wrong := await misfit(self._pool)):
+            self.why = self.refused = wrong
+            return
+        if is_open(cursors, server) and not self.anew:
+            self.why, self._opened_once = "", True
+            return
+        self.why = await self._guard.claim()
+        if not self._opened_once:  # later it is too late to refuse what was charged already: then there is an alarm
+            await self._guard.look()
+            self.why = self.refused = self._guard.refused
+        if self.why:
+            return
+        self.why = "shards are being opened"
+        self._log.info("keeper.opening", replid=server.replid, published=server.published, epoch=cursors.epoch)
+        opening = Opening(self._redis, self._pool, self._writer, alarm=self._alarm)
+        opened = await opening.run(self._now_ms() // 1_000, anew=self.anew)
+        self.anew = False
+        await self._opened(opened)
+        self.why, self._opened_once = "", True
+
+    async def _opened(self, opened: Opened) -> None:
+        away_ms = await self._supervision.came_back(self._now_ms(), grace_ms=self._grace_ms, noticed_ms=NOTICED_MS)
+        stats = self._stats
+        stats.openings += 1
+        stats.copied += opened.copied
+        stats.forgotten += len(opened.forgotten)
+        stats.orphaned += opened.orphaned
+        stats.recovered += opened.recovered
+        self._walk_due = True
+        if opened.went_back:  # what came after the last copy, only those know who gave the answers (ocs/witness.py)
+            accounts = len(opened.forgotten)
+            self._log.warning("keeper.store_came_back_older", shards=opened.went_back, from_postgres=accounts)
+        self._log.info(
+            "keeper.opened",
+            epoch=opened.epoch,
+            copied=opened.copied,
+            forgotten=len(opened.forgotten),
+            orphaned=opened.orphaned,
+            recovered=opened.recovered,
+            away_ms=away_ms,
+        )
+
+    async def walk(self) -> None:
+        """After an opening, bring back what only PostgreSQL has; requests bring theirs sooner."""
+        if self.why or self._bring_in is None or not self._walk_due:
+            return
+        self._walk_due = False
+        try:
+            async for restored in rebuild(self._redis, self._pool, self._bring_in):
+                self._stats.restored += restored
+        except LATER:
+            self._walk_due = True
+            raise

@@ -1,0 +1,77 @@
+"""Work that is done again and again: each at its pace, through whatever goes wrong in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from balances.ledger.reader import STORE_AWAY, of_redis
+from balances.ledger.sync import Gap, NotOpen
+from balances.ledger.writer import AWAY, CursorMoved
+from balances.pending import ended
+from ocs.counting import Stats
+from ocs.telemetry.log import Periodic, Seldom
+from ocs.watch import Log
+
+Work = Callable[[], Awaitable[object]]
+
+LATER: Final[tuple[type[Exception], ...]] = (*STORE_AWAY, *AWAY, NotOpen, Gap, CursorMoved)
+"""What can be done later, by the same keeper or by another one."""
+
+
+async def nothing() -> None:
+    """Where there is no work."""
+
+
+class Rounds:
+    """One task for each kind of work; `stats` counts what went wrong, the log names it."""
+
+    def __init__(self, stats: Stats, log: Log, now_ms: Callable[[], int], alarm_ms: int) -> None:
+        self._stats, self._log, self._now_ms = stats, log, now_ms
+        self._seldom, self._failures = Seldom(burst=2), Periodic(alarm_ms)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def begin(self, name: str, work: Work, every_s: float) -> None:
+        """Do this work, then wait so long, until `stop`."""
+        self._tasks.append(asyncio.create_task(self._again(name, work, every_s), name=f"keeper-{name}"))
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await ended(self._tasks)
+
+    async def once(self, name: str, work: Work) -> None:
+        """One turn; whatever goes wrong in it is told and does not end the others."""
+        try:
+            await work()
+        except (*STORE_AWAY, *AWAY) as why:
+            times = self._seldom.times((name, type(why)))
+            if times:
+                store = "redis" if of_redis(why) else "postgres"
+                text = str(why) or type(why).__name__
+                self._log.warning("keeper.store_away", store=store, work=name, why=text, times=times)
+            await asyncio.sleep(0.5)
+        except CursorMoved:
+            self._stats.conflicts += 1
+        except NotOpen as why:
+            self._log.info("keeper.not_open", work=name, why=str(why))
+            await asyncio.sleep(0.2)
+        except Exception as why:
+            self.failed(name, why)
+            await asyncio.sleep(0.5)
+
+    def failed(self, name: str, why: Exception) -> None:
+        """Work that cannot be done now is tried again and again: told once an interval, with how often."""
+        if times := self._failures.times((name, type(why)), self._now_ms()):
+            self.alarm(f"{name}: {why!r}" + (f" ({times} times)" if times > 1 else ""))
+
+    def alarm(self, text: str) -> None:
+        """A person has to look."""
+        self._stats.alarms += 1
+        self._log.error("keeper.alarm", what=text)
+
+    async def _again(self, name: str, work: Work, every_s: float) -> None:
+        while not self._stopping:
+            await self.once(name, work)
+            await asyncio.sleep(every_s)
