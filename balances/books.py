@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 
 from balances import ops
-from balances.ops import Line, State, Take, Window
+from balances.ops import CounterWindow, Line, SuspendReasons, Take
 from balances.packing import unpack_ladder
-from balances.purse import Mode, Purse, credit_of
-from balances.spans import Price, climb_on, ms_per_unit
+from balances.purse import AccountFunds, Mode, credit_of
+from balances.spans import PriceSpan, climb_on, ms_per_unit
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import COUNT_UNITS, Count, Ladder, tier_of
 from tariffs.units import EXACT_MAX, Kind
 
 
-class Books:
+class AccountChange:
     """One operation on one account: entries, expiry, thresholds, holds."""
 
     def __init__(self, account: ops.Account, now_ms: int) -> None:
@@ -44,8 +44,8 @@ class Books:
         assert bucket is not None, bucket_id
         return bucket
 
-    def purse(self, mode: Mode, own: dict[int, int]) -> Purse:
-        return Purse(self.account, self._limit, self.now_ms, mode, own)
+    def purse(self, mode: Mode, own: dict[int, int]) -> AccountFunds:
+        return AccountFunds(self.account, self._limit, self.now_ms, mode, own)
 
     def counter(self, key: str) -> ops.Counter | None:
         return next((counter for counter in self.account.counters if counter.key == key), None)
@@ -59,8 +59,8 @@ class Books:
         caps = {count.key for count in ladder.counts if count.cap} if ladder else ()
         for counter in self.account.counters:
             value = counter.used
-            if counter.window != Window.NONE and 0 < counter.until_ms <= at_ms:
-                value = EXACT_MAX if counter.window == Window.ONCE else 0
+            if counter.window != CounterWindow.NONE and 0 < counter.until_ms <= at_ms:
+                value = EXACT_MAX if counter.window == CounterWindow.ONCE else 0
             held = counter.held if with_held else 0
             if held and counter.key in caps:
                 held = self._money_held(line)
@@ -74,7 +74,9 @@ class Books:
     def _counter_made(self, count: Count) -> ops.Counter:
         counter = self.counter(count.key)
         if counter is None:
-            window = (Window.ONCE if count.once else Window.RENEWS) if count.window_ms else Window.NONE
+            window = (
+                (CounterWindow.ONCE if count.once else CounterWindow.RENEWS) if count.window_ms else CounterWindow.NONE
+            )
             counter = ops.Counter(count.key, 0, 0, count.until_ms, window, 0, [])
             self.account.counters.append(counter)
         return counter
@@ -84,8 +86,8 @@ class Books:
         if not used and not held:
             return
         counter = self._counter_made(count)
-        if counter.window != Window.NONE and (used > 0 or held > 0):
-            if 0 < counter.until_ms <= at_ms and counter.window == Window.RENEWS:
+        if counter.window != CounterWindow.NONE and (used > 0 or held > 0):
+            if 0 < counter.until_ms <= at_ms and counter.window == CounterWindow.RENEWS:
                 counter.used = counter.until_ms = 0
             counter.until_ms = counter.until_ms or at_ms + count.window_ms
         counter.used = min(counter.used + used, EXACT_MAX)  # past every bound it says no more
@@ -149,9 +151,9 @@ class Books:
 
     def _lasts(self, counter: ops.Counter) -> bool:
         """It says more than one that is not there. A window in which nothing was used has not begun."""
-        if not counter.used or counter.window == Window.ONCE or not counter.until_ms:
+        if not counter.used or counter.window == CounterWindow.ONCE or not counter.until_ms:
             return counter.used != 0
-        kept_ms = ops.COUNTER_KEPT_MS if counter.window == Window.NONE else 0
+        kept_ms = ops.COUNTER_KEPT_MS if counter.window == CounterWindow.NONE else 0
         return counter.until_ms + kept_ms > self.now_ms
 
     def settled(self) -> int:
@@ -164,12 +166,12 @@ class Books:
     def watch(self) -> int:
         """Suspend or resume for credit; returns the settled balance."""
         account, balance = self.account, self.settled()
-        if account.state & State.CREDIT:
+        if account.state & SuspendReasons.CREDIT:
             if balance >= account.resume_at:
-                account.state &= ~State.CREDIT
+                account.state &= ~SuspendReasons.CREDIT
                 self.crossings.append("resume")
         elif balance < account.suspend_below:
-            account.state |= State.CREDIT
+            account.state |= SuspendReasons.CREDIT
             self.crossings.append("suspend")
         return balance
 
@@ -237,7 +239,7 @@ class Books:
                 keep -= part
 
     def _worth(self, line: Line, units: int, at_ms: int) -> int:
-        price, purse = Price(ops.blob(line.ladder)), self.purse(Mode.ALONE, {})
+        price, purse = PriceSpan(ops.blob(line.ladder)), self.purse(Mode.ALONE, {})
         position = copy.copy(line)
         return climb_on(
             self, price, position, units, purse, at_ms=at_ms, unit=line.unit, grant=False, most=EXACT_MAX

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from balances import ops
-from balances.books import Books
+from balances.books import AccountChange
 from balances.ops import (
     Ask,
     Charge,
@@ -15,16 +15,16 @@ from balances.ops import (
     Line,
     LineOutcome,
     Outcome,
-    Period,
     Phase,
+    ReportPeriod,
     Result,
     SessionState,
-    State,
+    SuspendReasons,
     Suspense,
 )
 from balances.packing import unpack_ladder
 from balances.purse import Mode
-from balances.spans import Price, before_change, ms_per_unit
+from balances.spans import PriceSpan, before_change, ms_per_unit
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
@@ -61,7 +61,7 @@ def has_use(ask: Ask) -> bool:
     return ask.set_aside != Suspense.NONE or any(amount > 0 for amount in amounts)
 
 
-def in_other_units(ask: Ask, report: ops.Report, beside: Line | None) -> list[tuple[int, int]]:
+def in_other_units(ask: Ask, report: ops.UsageReport, beside: Line | None) -> list[tuple[int, int]]:
     """What a report of the line names in other units than it counts in. All of it is set aside, once: with the line,
     and not what is charged beside it, nor again there (charging.md section 2: nothing reported is lost)."""
     if ask.part == 1:
@@ -72,10 +72,10 @@ def in_other_units(ask: Ask, report: ops.Report, beside: Line | None) -> list[tu
     ]
 
 
-class Decision:
+class ChargeDecision:
     """One charge being decided."""
 
-    def __init__(self, books: Books, charge: Charge) -> None:
+    def __init__(self, books: AccountChange, charge: Charge) -> None:
         self.books = books
         self.charge = charge
         self.flags = charge.flags
@@ -123,9 +123,9 @@ class Decision:
             return ask.refusal
         if ask.emergency:
             return Result.OK
-        if state & (State.BARRED | State.FRAUD | State.OPERATOR | State.CLOSED):
+        if state & (SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED):
             return Result.DENIED
-        if state & State.CREDIT and not ask.free:
+        if state & SuspendReasons.CREDIT and not ask.free:
             return Result.CREDIT_LIMIT
         return Result.OK
 
@@ -245,15 +245,15 @@ class Decision:
         session.lines.append(line)
         return line
 
-    def priced_at(self, line: Line, ladder: Ladder, report: ops.Report, used: int, own: dict[int, int]) -> int:
+    def priced_at(self, line: Line, ladder: Ladder, report: ops.UsageReport, used: int, own: dict[int, int]) -> int:
         """The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where
         the client does not know (charging.md section 6)."""
         at_ms, change_ms = report.at_ms, line.change_ms
         if not change_ms:
             return at_ms
         before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
-        if report.period != Period.INDETERMINATE:
-            return before_ms if report.period == Period.BEFORE else after_ms
+        if report.period != ReportPeriod.INDETERMINATE:
+            return before_ms if report.period == ReportPeriod.BEFORE else after_ms
 
         def cost_at(instant_ms: int) -> int:
             purse = self.books.purse(Mode.OWN, own)
@@ -275,14 +275,14 @@ class Decision:
 
         return before_ms if cost_at(before_ms) <= cost_at(after_ms) else after_ms
 
-    def price_of(self, ask: Ask, line: Line, from_ms: int) -> Price:
+    def price_of(self, ask: Ask, line: Line, from_ms: int) -> PriceSpan:
         """What settles a line: the ladder of its hold, or else the one that came with the request; of use by time until
         when, and what comes then. One that comes with a request for a grant is of that alone."""
         if held := ops.blob(line.ladder):
-            return Price(held, line.reach_ms, ask.later)
+            return PriceSpan(held, line.reach_ms, ask.later)
         packed = ops.blob(ask.ladder)
         is_of_grant = self.charge.phase in (Phase.START, Phase.UPDATE) and packed
-        return Price(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
+        return PriceSpan(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
 
     def bound(self, ask: Ask, granted: int) -> int:
         """What is reported beyond this goes to suspense; use that is on record already has no grant to go by."""

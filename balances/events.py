@@ -6,20 +6,20 @@ import copy
 from collections.abc import Sequence
 
 from balances import ops
-from balances.decision import Decision, asked_ladder, fresh_line, line_outcome, wanted
+from balances.decision import ChargeDecision, asked_ladder, fresh_line, line_outcome, wanted
 from balances.ops import Action, Ask, Flag, Line, Result, Suspense
 from balances.packing import unpack_ladder
-from balances.purse import Mode, Purse
-from balances.spans import Price, before_change, climb_on, ms_per_unit
+from balances.purse import AccountFunds, Mode
+from balances.spans import PriceSpan, before_change, climb_on, ms_per_unit
 from tariffs.ladder import COUNT_UNITS
 from tariffs.units import EXACT_MAX, Kind, share
 
 
-def asked_price(ask: Ask) -> Price:
-    return Price(ops.blob(ask.ladder), ask.until_ms, ask.later)
+def asked_price(ask: Ask) -> PriceSpan:
+    return PriceSpan(ops.blob(ask.ladder), ask.until_ms, ask.later)
 
 
-class Events(Decision):
+class EventLines(ChargeDecision):
     """The lines of one event being decided."""
 
     def event_longer(self) -> int:
@@ -32,7 +32,7 @@ class Events(Decision):
                     return missing_ms
         return 0
 
-    def debit(self, asks: Sequence[Ask], paid: ops.Once) -> None:
+    def debit(self, asks: Sequence[Ask], paid: ops.IdempotencyRecord) -> None:
         """Of two parts that are charged side by side both are paid, or neither is."""
         refusals = [self.refusal(ask) for ask in asks]
         for index, ask in enumerate(asks):
@@ -53,7 +53,7 @@ class Events(Decision):
                     return False
         return True
 
-    def _debit_one(self, ask: Ask, why: int, paid: ops.Once) -> None:
+    def _debit_one(self, ask: Ask, why: int, paid: ops.IdempotencyRecord) -> None:
         books, line = self.books, fresh_line(ask, self.books.now_ms)
         event_ms = self.charge.event_ms
         want, units, cost = wanted(ask, event=True), 0, 0
@@ -94,7 +94,14 @@ class Events(Decision):
         paid.cost += cost
 
     def _settle(
-        self, ask: Ask, line: Line, price: Price, units: int, own: dict[int, int], marks: int, paid: ops.Once
+        self,
+        ask: Ask,
+        line: Line,
+        price: PriceSpan,
+        units: int,
+        own: dict[int, int],
+        marks: int,
+        paid: ops.IdempotencyRecord,
     ) -> int:
         """All that was granted, piece by piece; returns the money."""
         books, ms, at_ms, packed = self.books, ms_per_unit(ask.unit), self.charge.event_ms, price.ladder
@@ -127,7 +134,9 @@ class Events(Decision):
                 at_ms=at_ms,
                 counters=counters,
             )
-            paid.takes += [ops.Paid(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes]
+            paid.takes += [
+                ops.PaidAmount(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
+            ]
             for count in ladder.counts:
                 raised = charged if count.what == COUNT_UNITS else money
                 if raised and (counter := books.counter(count.key)):
@@ -163,7 +172,7 @@ class Events(Decision):
         bucket.until_ms = self.refund_until_ms = max(bucket.until_ms, self.charge.refund_until_ms)
         return bucket
 
-    def refund_event(self, ask: Ask, paid: ops.Once | None) -> None:
+    def refund_event(self, ask: Ask, paid: ops.IdempotencyRecord | None) -> None:
         """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
         why, units, money = Result.OK, 0, 0
         kept: list[tuple[int, int]] = []  # kind and amount that no bucket had room for
@@ -229,7 +238,9 @@ class Events(Decision):
         )
         return done.cost if done.units == ask.asked else 0
 
-    def _turn_back(self, paid: ops.Once, units: int, money: int, everything: bool) -> list[tuple[int, int]]:
+    def _turn_back(
+        self, paid: ops.IdempotencyRecord, units: int, money: int, everything: bool
+    ) -> list[tuple[int, int]]:
         """Returns kinds and amounts that no bucket had room for."""
         due, kept = money, list[tuple[int, int]]()
         for take in reversed(paid.takes):  # last paid, first given back
@@ -261,7 +272,7 @@ class Events(Decision):
         for ask in asks:
             self._enquire_one(ask, purse)
 
-    def _enquire_one(self, ask: Ask, purse: Purse) -> None:
+    def _enquire_one(self, ask: Ask, purse: AccountFunds) -> None:
         why, units, cost = ask.refusal, 0, 0
         check = self.charge.action == Action.CHECK
         if asked_ladder(ask) is not None and why == Result.OK:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 
 from balances import ops
-from balances.books import Books, ladder_of
+from balances.books import AccountChange, ladder_of
 from balances.ops import Ask, Line, LineOutcome, Result, Take
 from balances.packing import unpack_ladder
-from balances.purse import Mode, Purse
-from balances.spans import Price, climb_on, ms_per_unit
+from balances.purse import AccountFunds, Mode
+from balances.spans import PriceSpan, climb_on, ms_per_unit
 from tariffs.climb import lapse_ahead
 from tariffs.ladder import tier_of
 from tariffs.units import EXACT_MAX, Kind, share
@@ -22,7 +22,7 @@ class Asking:
         self.index, self.ask, self.line, self.want = index, ask, line, want
         self.position = line
         self.ladder = unpack_ladder(ops.blob(ask.ladder))
-        self.priced_by = Price(ops.blob(ask.dearest) or ops.blob(ask.ladder))
+        self.priced_by = PriceSpan(ops.blob(ask.dearest) or ops.blob(ask.ladder))
         self.got = 0
         self.grade: str | None = None
         """Of what was granted; None before."""
@@ -31,7 +31,7 @@ class Asking:
 class Granting:
     """Grants of one request, written into its outcomes."""
 
-    def __init__(self, books: Books, lines: list[Line], outcomes: list[LineOutcome], event_ms: int) -> None:
+    def __init__(self, books: AccountChange, lines: list[Line], outcomes: list[LineOutcome], event_ms: int) -> None:
         """lines: all of the session"""
         self._books = books
         self._lines = lines
@@ -41,7 +41,7 @@ class Granting:
         """Something was."""
         self._by_index: dict[int, Asking] = {}
 
-    def _extend(self, one: Asking, units: int, purse: Purse, *, keep: bool) -> None:
+    def _extend(self, one: Asking, units: int, purse: AccountFunds, *, keep: bool) -> None:
         """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
         units = self._books.countable(one.ladder, units)
@@ -222,13 +222,13 @@ class Granting:
         other = self._by_index.get(one.index + (-1 if one.ask.part else 1))
         return other if other is not None and other.got and other.ask.part != one.ask.part else None
 
-    def _further_of(self, one: Asking, purse: Purse) -> tuple[int, int]:
+    def _further_of(self, one: Asking, purse: AccountFunds) -> tuple[int, int]:
         """How much of the least that could be granted further is covered, and that least: one unit, which takes a
         block, or all that is wanted of what is served whole."""
         least = one.want if one.ask.whole else 1
         return self._covered(one, least, purse, None), least
 
-    def _covered(self, one: Asking, units: int, purse: Purse, grade: str | None) -> int:
+    def _covered(self, one: Asking, units: int, purse: AccountFunds, grade: str | None) -> int:
         """How many further units of a line the purse covers."""
         ms = ms_per_unit(one.ask.unit)
         return climb_on(

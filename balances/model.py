@@ -11,9 +11,9 @@ import copy
 import msgspec
 
 from balances import keys, ops, repeats
-from balances.books import Books
-from balances.decision import Decision, has_use, line_outcome, wanted
-from balances.events import Events
+from balances.books import AccountChange
+from balances.decision import ChargeDecision, has_use, line_outcome, wanted
+from balances.events import EventLines
 from balances.facts import merge
 from balances.granting import Asking, Granting
 from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
@@ -29,9 +29,9 @@ class Appended(msgspec.Struct):
     record: ops.Record
     account: ops.Account | None = None
     session: ops.Session | None = None
-    once: ops.Once | None = None
+    once: ops.IdempotencyRecord | None = None
     context: bytes = b""
-    original: ops.Once | None = None
+    original: ops.IdempotencyRecord | None = None
 
 
 class Model:
@@ -40,7 +40,7 @@ class Model:
     def __init__(self) -> None:
         self.accounts: dict[str, ops.Account] = {}
         self.sessions: dict[str, dict[str, ops.Session]] = {}
-        self.onces: dict[tuple[str, str], ops.Once] = {}
+        self.onces: dict[tuple[str, str], ops.IdempotencyRecord] = {}
         self.due: dict[str, int] = {}
         self.ledger: list[Appended] = []
 
@@ -52,14 +52,14 @@ class Model:
             return ops.Reply("absent")
         if stored.profile_rev > charge.profile_rev:
             return ops.Reply("stale")
-        books = Books(copy.deepcopy(stored), charge.now_ms)
+        books = AccountChange(copy.deepcopy(stored), charge.now_ms)
         if charge.phase == Phase.EVENT:
-            return self._event(books, Events(books, charge), charge, context)
-        return self._session(books, Decision(books, charge), charge, context)
+            return self._event(books, EventLines(books, charge), charge, context)
+        return self._session(books, ChargeDecision(books, charge), charge, context)
 
-    def _conflict(self, decision: Decision, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
+    def _conflict(self, decision: ChargeDecision, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
         stored = self.accounts[charge.account]
-        books = Books(copy.deepcopy(stored), charge.now_ms)
+        books = AccountChange(copy.deepcopy(stored), charge.now_ms)
         decision.books = books
         for ask in charge.asks:
             decision.usage(ask, ask.unit, flags=Flag.CONFLICT, at_ms=books.now_ms)
@@ -68,7 +68,7 @@ class Model:
         self.ledger.append(Appended(record, stored, session, None, context))
         return ops.Reply("again", outcome, marks=Flag.CONFLICT)
 
-    def _event(self, books: Books, decision: Events, charge: Charge, context: bytes) -> ops.Reply:
+    def _event(self, books: AccountChange, decision: EventLines, charge: Charge, context: bytes) -> ops.Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
             if missing_ms := decision.event_longer():
                 return _longer(missing_ms)
@@ -91,12 +91,14 @@ class Model:
             return ops.Reply("again", outcome, marks=decision.mark)
         if missing_ms := decision.event_longer():
             return _longer(missing_ms)
-        paid = ops.Once(ops.FORMAT, charge.fingerprint, charge.end_to_end, False, ops.NO_BLOB, takes=[], feeds=[])
+        paid = ops.IdempotencyRecord(
+            ops.FORMAT, charge.fingerprint, charge.end_to_end, False, ops.NO_BLOB, takes=[], feeds=[]
+        )
         original = None
         if charge.action == Action.REFUND:
             original = copy.deepcopy(self.onces.get((charge.account, charge.refund_of)))
             if original is None and (given := ops.blob(charge.original)):
-                original = msgspec.msgpack.decode(given, type=ops.Once)
+                original = msgspec.msgpack.decode(given, type=ops.IdempotencyRecord)
         if charge.action == Action.REFUND:
             for ask in charge.asks:
                 decision.refund_event(ask, original)
@@ -122,7 +124,7 @@ class Model:
             self.onces[charge.account, charge.refund_of] = refunded
         return ops.Reply("ok", packed, 0, 0, books.held_micro, decision.flags)
 
-    def _session(self, books: Books, decision: Decision, charge: Charge, context: bytes) -> ops.Reply:
+    def _session(self, books: AccountChange, decision: ChargeDecision, charge: Charge, context: bytes) -> ops.Reply:
         now_ms = books.now_ms
         session = copy.deepcopy(self.sessions.get(charge.account, {}).get(charge.session))
         was_open = session is not None and session.state == SessionState.OPEN
@@ -271,8 +273,8 @@ class Model:
 
     def _keep(
         self,
-        books: Books,
-        decision: Decision,
+        books: AccountChange,
+        decision: ChargeDecision,
         charge: Charge,
         context: bytes,
         session: ops.Session,
@@ -329,7 +331,7 @@ class Model:
         if known is not None:
             same = known.fingerprint == post.fingerprint
             return ops.Reply("again", ops.blob(known.outcome)) if same else ops.Reply("conflict")
-        books = Books(copy.deepcopy(stored), post.now_ms)
+        books = AccountChange(copy.deepcopy(stored), post.now_ms)
         books.lapse()
         result, next_due = Result.OK, 0
         for posting in post.postings:
@@ -361,11 +363,11 @@ class Model:
                     next_due = min(next_due or bucket.until_ms, bucket.until_ms)
         balance = books.watch()
         entries = books.entries if result == Result.OK else []
-        packed = _encode(ops.Posted(result, entries, balance, books.account.state))
+        packed = _encode(ops.PostingOutcome(result, entries, balance, books.account.state))
         if result != Result.OK:
             return ops.Reply("refused", packed)
         books.sort()
-        once = ops.Once(ops.FORMAT, post.fingerprint, 0, True, ops.packed(packed)) if post.key else None
+        once = ops.IdempotencyRecord(ops.FORMAT, post.fingerprint, 0, True, ops.packed(packed)) if post.key else None
         record = books.record(
             "post",
             key=post.key,
@@ -385,7 +387,7 @@ class Model:
         return ops.Reply("ok", packed)
 
     @staticmethod
-    def _new_bucket(books: Books, posting: ops.Posting) -> ops.Bucket | None:
+    def _new_bucket(books: AccountChange, posting: ops.Posting) -> ops.Bucket | None:
         """In the place of an empty one where the account is full; None when there is none."""
         account = books.account
         if len(account.buckets) >= ops.BUCKETS_MAX:
@@ -411,13 +413,13 @@ class Model:
         account.buckets.append(bucket)
         return bucket
 
-    def settings(self, change: ops.Settings) -> ops.Reply:
+    def settings(self, change: ops.AccountSettings) -> ops.Reply:
         stored = self.accounts.get(change.account)
         if stored is None:
             return ops.Reply("absent")
         if change.if_rev is not None and change.if_rev != stored.rev:
             return ops.Reply("revision", _encode(stored))
-        books = Books(copy.deepcopy(stored), change.now_ms)
+        books = AccountChange(copy.deepcopy(stored), change.now_ms)
         account = books.account
         due: set[str] = set()
         if change.profile_rev is not None and change.profile_rev > account.profile_rev:
@@ -466,7 +468,7 @@ class Model:
                 self.sessions.get(sweep.account, {}).pop(sweep.session, None)
             return ops.Reply("gone" if stored is not None else "absent")
         account = copy.deepcopy(stored)
-        books = Books(account, sweep.now_ms)
+        books = AccountChange(account, sweep.now_ms)
         now_ms = sweep.now_ms
         due_ms, changed, reason, forget = 0, False, "expired", False
         if session is not None:
@@ -499,7 +501,7 @@ class Model:
         return ops.Reply("ok" if changed else "later", b"", books.sessions, books.holds, books.held_micro)
 
     @staticmethod
-    def _sweep_session(books: Books, sweep: ops.Sweep, session: ops.Session) -> tuple[int, bool, str, bool]:
+    def _sweep_session(books: AccountChange, sweep: ops.Sweep, session: ops.Session) -> tuple[int, bool, str, bool]:
         """(next due, something changed, reason, forget it)"""
         now_ms = sweep.now_ms
         if session.state != SessionState.OPEN:
@@ -520,7 +522,7 @@ class Model:
             return session.forget_ms, True, "abandoned", False
         return due_ms, changed, "expired", False
 
-    def open(self, account_id: str, opening: ops.Opening) -> ops.Reply:
+    def open(self, account_id: str, opening: ops.AccountOpening) -> ops.Reply:
         """Bring an account in, new or restored, only if it is absent."""
         if account_id in self.accounts:
             return ops.Reply("exists")
@@ -541,7 +543,7 @@ class Model:
             self.sessions.setdefault(account_id, {})[kept.key] = session
             self.due[keys.due_member(account_id, kept.key)] = kept.until_ms
         for kept in opening.onces:
-            self.onces[account_id, kept.key] = msgspec.msgpack.decode(ops.blob(kept.packed), type=ops.Once)
+            self.onces[account_id, kept.key] = msgspec.msgpack.decode(ops.blob(kept.packed), type=ops.IdempotencyRecord)
         expiries = [bucket.until_ms for bucket in account.buckets if bucket.until_ms]
         if expiries:
             self._watch_until(keys.due_member(account_id), min(expiries))
@@ -554,7 +556,7 @@ def _longer(missing_ms: int) -> ops.Reply:
 
 
 def _record(
-    books: Books, charge: Charge, once_key: str = "", once_until_ms: int = 0, *, incarnation: int = 0
+    books: AccountChange, charge: Charge, once_key: str = "", once_until_ms: int = 0, *, incarnation: int = 0
 ) -> ops.Record:
     return books.record(
         "charge",

@@ -94,7 +94,7 @@ class Action(IntEnum):
     PRICE = 3
 
 
-class State(IntFlag):
+class SuspendReasons(IntFlag):
     """Reasons an account is suspended; 0 is active."""
 
     ACTIVE = 0
@@ -228,7 +228,7 @@ class Take(msgspec.Struct, array_like=True):
     amount: int
 
 
-class Window(IntEnum):
+class CounterWindow(IntEnum):
     """How a counter's time runs."""
 
     NONE = 0
@@ -381,7 +381,7 @@ class Session(msgspec.Struct, array_like=True):
 # --- a charge ---------------------------------------------------------------------------------------------------
 
 
-class Period(IntEnum):
+class ReportPeriod(IntEnum):
     """When reported use happened, if the price changed inside the grant (RFC 8506 section 8.27)."""
 
     BEFORE = 0
@@ -390,7 +390,7 @@ class Period(IntEnum):
     AFTER = 2
 
 
-class Report(msgspec.Struct, array_like=True):
+class UsageReport(msgspec.Struct, array_like=True):
     """Use reported for a line, one per tariff period; amounts in each unit, -1 where none was given."""
 
     money: int
@@ -399,10 +399,10 @@ class Report(msgspec.Struct, array_like=True):
     units: int
     at_ms: int
     """Instant of the use: for seconds, its end."""
-    period: int = Period.BEFORE
+    period: int = ReportPeriod.BEFORE
 
 
-class Later(msgspec.Struct, array_like=True):
+class NextPrice(msgspec.Struct, array_like=True):
     """What prices use by time from an instant on."""
 
     from_ms: int
@@ -421,7 +421,7 @@ class Ask(msgspec.Struct, array_like=True):
     service_id: int
     unit: int
     """Kind to grant in, and to settle in where the line has none yet."""
-    reports: list[Report]
+    reports: list[UsageReport]
     asked: int
     """Units wanted: -1 no grant, 0 the default, else the amount. Of an event: -1 for zero, which costs nothing.
     Of a refund: 0 all that is left."""
@@ -460,7 +460,7 @@ class Ask(msgspec.Struct, array_like=True):
     TOO_MANY_LINES is no line of the session."""
     flags: int = 0
     """Marks of what it reports (Flag), decided before."""
-    later: list[Later] = []
+    later: list[NextPrice] = []
     """What prices use by time after the ladder it began with, in order."""
     known_ms: int = 0
     """How far `later` knows; use from then on has no price. 0: to the end of what is used."""
@@ -567,7 +567,7 @@ class Outcome(msgspec.Struct, array_like=True):
     """Settled balance is below `resume_at` (Low-Balance-Indication)."""
 
 
-class Once(msgspec.Struct, array_like=True):
+class IdempotencyRecord(msgspec.Struct, array_like=True):
     """`{s}:once:<account>:<key>`: the answer of an event or of a posting, for a limited time."""
 
     version: int
@@ -579,7 +579,7 @@ class Once(msgspec.Struct, array_like=True):
     """Units debited and not refunded yet."""
     cost: int = 0
     """Money debited and not refunded yet."""
-    takes: list[Paid] = []
+    takes: list[PaidAmount] = []
     """What was paid and not refunded yet, in the order it was paid."""
     feeds: list[Feed] = []
     """What counters were raised by and not turned back yet."""
@@ -587,7 +587,7 @@ class Once(msgspec.Struct, array_like=True):
     """Tax and exchange rate it was debited with."""
 
 
-class Paid(msgspec.Struct, array_like=True):
+class PaidAmount(msgspec.Struct, array_like=True):
     """An amount of one bucket that an event cost."""
 
     bucket: int
@@ -664,7 +664,7 @@ class Post(msgspec.Struct, array_like=True):
     """Refuse to take from the main bucket what is held: it and the credit limit would not cover that any more."""
 
 
-class Posted(msgspec.Struct, array_like=True):
+class PostingOutcome(msgspec.Struct, array_like=True):
     """Outcome of post.lua: the entries, in order."""
 
     result: int
@@ -673,7 +673,7 @@ class Posted(msgspec.Struct, array_like=True):
     state: int
 
 
-class Settings(msgspec.Struct, array_like=True):
+class AccountSettings(msgspec.Struct, array_like=True):
     """Input of settings.lua; None leaves a field as it is."""
 
     account: str
@@ -702,7 +702,7 @@ class Sweep(msgspec.Struct, array_like=True):
     does not know it any more. 0: only what is due."""
 
 
-class Kept(msgspec.Struct, array_like=True):
+class RestoredKey(msgspec.Struct, array_like=True):
     """A packed session or Once to put back, and the instant supervision looks at it or it is forgotten."""
 
     key: str
@@ -710,12 +710,12 @@ class Kept(msgspec.Struct, array_like=True):
     until_ms: int
 
 
-class Opening(msgspec.Struct, array_like=True):
+class AccountOpening(msgspec.Struct, array_like=True):
     """Input of open.lua: an account as it comes in, with nothing held."""
 
     account: msgspec.Raw
-    sessions: list[Kept]
-    onces: list[Kept]
+    sessions: list[RestoredKey]
+    onces: list[RestoredKey]
     now_ms: int
     kind: str
     """"open" a new account, "restore" one PostgreSQL knows."""

@@ -13,7 +13,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _account: Final = msgspec.msgpack.Decoder(ops.Account).decode
 _session: Final = msgspec.msgpack.Decoder(ops.Session).decode
 _answer: Final = msgspec.msgpack.Decoder(ops.Answer).decode
-_posted: Final = msgspec.msgpack.Decoder(ops.Posted).decode
+_posted: Final = msgspec.msgpack.Decoder(ops.PostingOutcome).decode
 _ladder: Final = msgspec.msgpack.Decoder(Ladder).decode
 
 
@@ -30,7 +30,7 @@ def unpack_answer(raw: msgspec.Raw) -> ops.Answer:
     return _answer(ops.blob(raw))
 
 
-def unpack_posted(packed: bytes) -> ops.Posted:
+def unpack_posted(packed: bytes) -> ops.PostingOutcome:
     return _posted(packed)
 
 
@@ -52,7 +52,7 @@ def fresh_account(account_id: str, currency: str, **fields: int) -> ops.Account:
         profile_rev=0,
         seq=0,
         clock_ms=0,
-        state=ops.State.ACTIVE,
+        state=ops.SuspendReasons.ACTIVE,
         credit_limit=0,
         suspend_below=ops.NEVER,
         resume_at=ops.NEVER,

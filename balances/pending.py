@@ -80,7 +80,7 @@ async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
                 task.exception()  # seen
 
 
-class Later(Pending[T]):
+class SlowPath(Pending[T]):
     """A coroutine run as a Task, for the slow paths of a stepped coroutine."""
 
     __slots__ = ("_task",)

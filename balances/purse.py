@@ -35,7 +35,7 @@ def credit_of(account: ops.Account) -> int:
     return min(account.credit_limit, EXACT_MAX - has)
 
 
-class Purse:
+class AccountFunds:
     """The balances a climb may use; what is taken is only noted."""
 
     def __init__(self, account: ops.Account, limit: int, now_ms: int, mode: Mode, own: dict[int, int]) -> None:

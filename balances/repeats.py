@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from balances import ops
-from balances.books import Books
+from balances.books import AccountChange
 from balances.ops import Charge, Flag, Line, Phase, Result, Session, SessionState
 from balances.packing import unpack_answer
 
@@ -62,7 +62,7 @@ def holds_again(charge: Charge, session: Session, now_ms: int) -> bool:
     return idle and _is_another(charge, session, now_ms)
 
 
-def ended(books: Books, charge: Charge, session: Session) -> Session:
+def ended(books: AccountChange, charge: Charge, session: Session) -> Session:
     """The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers."""
     for line in session.lines:
         if line.due_ms:

@@ -18,7 +18,7 @@ from balances import ops
 from tariffs import ladder, units
 
 
-class Spec(msgspec.Struct, frozen=True):
+class ScriptHeader(msgspec.Struct, frozen=True):
     """What a script promises in its header."""
 
     keys: str
@@ -27,17 +27,17 @@ class Spec(msgspec.Struct, frozen=True):
 
 
 SPECS: Final = {
-    "charge": Spec(
+    "charge": ScriptHeader(
         "account sessions due ledger once renumbered original",
         "epoch charge context",
         "ok again absent stale facts longer fenced full elsewhere other",
     ),
-    "post": Spec("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
-    "aside": Spec("ledger", "epoch record context", "ok fenced full"),
-    "settings": Spec("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
-    "sweep": Spec("account sessions due ledger", "epoch sweep", "ok later gone absent fenced full"),
-    "open": Spec("account sessions due ledger once...", "epoch opening", "ok exists fenced full"),
-    "forget": Spec("account sessions ledger", "head", "ok moved"),
+    "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
+    "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),
+    "settings": ScriptHeader("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
+    "sweep": ScriptHeader("account sessions due ledger", "epoch sweep", "ok later gone absent fenced full"),
+    "open": ScriptHeader("account sessions due ledger once...", "epoch opening", "ok exists fenced full"),
+    "forget": ScriptHeader("account sessions ledger", "head", "ok moved"),
 }
 
 

@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from balances import ops
-from balances.ops import Later, Line, Window
+from balances.ops import CounterWindow, Line, NextPrice
 from balances.packing import unpack_ladder
-from balances.purse import Purse
+from balances.purse import AccountFunds
 from tariffs.climb import Climbed, climb, lapse_ahead
 from tariffs.ladder import COUNT_UNITS, Ladder, Step
 from tariffs.units import Kind, blocks_started
 
 if TYPE_CHECKING:
-    from balances.books import Books
+    from balances.books import AccountChange
 
 
 def ms_per_unit(unit: int) -> int:
     return 1000 if unit == Kind.SECONDS else 0
 
 
-class Price(msgspec.Struct, frozen=True):
+class PriceSpan(msgspec.Struct, frozen=True):
     """What prices use: a packed ladder, until when it does (0: for good), and what comes after it."""
 
     ladder: bytes
     reach_ms: int = 0
-    later: Sequence[Later] = ()
+    later: Sequence[NextPrice] = ()
 
     def unknown_from(self, from_ms: int, to_ms: int) -> int:
         """From when on use that ends at `to_ms` is not priced by what is at hand, 0: it is."""
@@ -55,7 +55,9 @@ class Price(msgspec.Struct, frozen=True):
         return packed, 0
 
 
-def before_change(books: Books, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int) -> int:
+def before_change(
+    books: AccountChange, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int
+) -> int:
     """How many of `units`, used from an instant on, begin before something else prices, pays or counts: another ladder
     (from `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends
     with its period. To the second: what changes between two of them counts from the next one on (charging.md 5, 6)."""
@@ -66,7 +68,7 @@ def before_change(books: Books, ladder: Ladder, line: Line, units: int, at_ms: i
             changes.append(bucket.from_ms if bucket.from_ms > now_ms else 0)
             changes.append(now_ms + bucket.window_ms if bucket.window_ms else bucket.until_ms)
     asked = {count.key for count in ladder.counts} | {step.counter for step in ladder.steps if step.counter}
-    changes += [one.until_ms for one in account.counters if one.window != Window.NONE and one.key in asked]
+    changes += [one.until_ms for one in account.counters if one.window != CounterWindow.NONE and one.key in asked]
     for count in ladder.counts:
         if count.window_ms:
             counter = books.counter(count.key)
@@ -82,11 +84,11 @@ def _in_scope(step: Step, bucket: ops.Bucket) -> bool:
 
 
 def climb_on(
-    books: Books,
-    price: Price,
+    books: AccountChange,
+    price: PriceSpan,
     line: Line,
     units: int,
-    purse: Purse,
+    purse: AccountFunds,
     *,
     at_ms: int,
     unit: int,

@@ -7,7 +7,7 @@ from typing import Any
 from balances import keys, ops
 from balances.packing import pack, unpack_account, unpack_session
 from balances.pending import Pending
-from balances.wire import Link
+from balances.wire import RedisConnection
 
 
 def _reply(raw: list[Any]) -> ops.Reply:
@@ -16,10 +16,10 @@ def _reply(raw: list[Any]) -> ops.Reply:
 
 
 class Store:
-    """Balance operations over one `Link`. Every method returns at once; the Pending fails with `wire.NotSent` when
-    the call was certainly not sent and with `wire.Lost` when its fate is unknown."""
+    """Balance operations over one `RedisConnection`. Every method returns at once; the Pending
+    fails with `wire.NotSent` when the call was certainly not sent and with `wire.Lost` when its fate is unknown."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: RedisConnection) -> None:
         self.link = link
 
     def charge(self, charge: ops.Charge, context: bytes, of: keys.AccountKeys | None = None) -> Pending[ops.Reply]:
@@ -68,7 +68,7 @@ class Store:
         names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
         return self.link.script("post", names, (pack(post),), _reply, repeatable=post.key != "")
 
-    def settings(self, settings: ops.Settings) -> Pending[ops.Reply]:
+    def settings(self, settings: ops.AccountSettings) -> Pending[ops.Reply]:
         """Change versioned fields. Reply.outcome is the packed Account (`ok`, `revision`, `refused`)."""
         of = keys.AccountKeys(settings.account)
         return self.link.script("settings", (of.account, of.due, of.ledger), (pack(settings),), _reply)
@@ -78,7 +78,7 @@ class Store:
         of = keys.AccountKeys(sweep.account)
         return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (pack(sweep),), _reply)
 
-    def open(self, account_id: str, opening: ops.Opening) -> Pending[ops.Reply]:
+    def open(self, account_id: str, opening: ops.AccountOpening) -> Pending[ops.Reply]:
         """Bring an account in, if it is absent: `ok` or `exists`."""
         of = keys.AccountKeys(account_id)
         onces = (keys.once(account_id, once.key) for once in opening.onces)

@@ -54,7 +54,7 @@ class Lost(ConnectionError):
     """The call was sent and its fate is not known: say nothing, the client will ask again."""
 
 
-class Address:
+class RedisAddress:
     """A Redis URL: `redis://`, `rediss://` or `unix://`, with user, password and database."""
 
     def __init__(self, url: str) -> None:
@@ -77,7 +77,7 @@ class Address:
         return commands
 
 
-class Call(Pending[Any]):
+class RedisCall(Pending[Any]):
     """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
 
     __slots__ = ("again", "deadline", "decode", "pack", "script", "sent_ms", "wanted_until", "was_cut")
@@ -104,7 +104,7 @@ class Call(Pending[Any]):
         self.was_cut = False
 
 
-class Link(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """One connection to one server, kept up; see the module.
 
     now_ms:  the wall clock, to be compared with the server's
@@ -113,7 +113,7 @@ class Link(asyncio.Protocol):
     """
 
     def __init__(self, url: str, *, now_ms: Callable[[], int], answer_ms_max: int = 800, ungated: bool = False) -> None:
-        self.address = Address(url)
+        self.address = RedisAddress(url)
         self._answer_ms = answer_ms_max
         self.epoch: bytes | None = None
         """Epoch of the pass held, None while there is none."""
@@ -129,8 +129,8 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
-        self._flying: deque[Call] = deque()
-        self._doubtful: deque[Call] = deque()
+        self._flying: deque[RedisCall] = deque()
+        self._doubtful: deque[RedisCall] = deque()
         self._out: list[bytes] = []
         self._flushing = False
         self._closed = False
@@ -166,16 +166,20 @@ class Link(asyncio.Protocol):
         decode: Callable[[Any], Any],
         *,
         repeatable: bool = True,
-    ) -> Call:
+    ) -> RedisCall:
         """EVALSHA with the epoch of the pass as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
         head: Words = ("EVALSHA", scripts.ALL[name].sha, len(names), *names)
         pack = lambda epoch: _pack((*head, epoch, *args))  # noqa: E731
-        return self._begin(Call(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, repeatable=repeatable))
+        return self._begin(
+            RedisCall(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, repeatable=repeatable)
+        )
 
-    def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> Call:
+    def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> RedisCall:
         """Any other command that a repeat does no harm to."""
-        return self._begin(Call(lambda epoch: _pack(words), decode, self._now_monotonic_ms(), self._answer_ms, None))
+        return self._begin(
+            RedisCall(lambda epoch: _pack(words), decode, self._now_monotonic_ms(), self._answer_ms, None)
+        )
 
     def oldest_us(self) -> int:
         """How long the call that was sent first of those without a reply has been waiting."""
@@ -184,7 +188,7 @@ class Link(asyncio.Protocol):
     def _now_monotonic_ms(self) -> int:
         return int(self._loop.time() * 1_000)
 
-    def _begin(self, call: Call) -> Call:
+    def _begin(self, call: RedisCall) -> RedisCall:
         epoch = self.epoch
         if epoch is None:
             call.fail(NotSent(self.why))
@@ -192,7 +196,7 @@ class Link(asyncio.Protocol):
             self._send(call, epoch)
         return call
 
-    def _send(self, call: Call, epoch: bytes) -> None:
+    def _send(self, call: RedisCall, epoch: bytes) -> None:
         self._flying.append(call)
         self._out.append(call.pack(epoch))
         if not self._flushing:
@@ -225,7 +229,7 @@ class Link(asyncio.Protocol):
             else:
                 call.resolve(reply)
 
-    def _refused(self, call: Call, error: hiredis.ReplyError) -> None:
+    def _refused(self, call: RedisCall, error: hiredis.ReplyError) -> None:
         words = str(error)
         if call.script is not None and words.startswith("NOSCRIPT"):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
@@ -243,7 +247,7 @@ class Link(asyncio.Protocol):
         else:
             call.fail(error)
 
-    def _lose(self, call: Call, why: str) -> None:
+    def _lose(self, call: RedisCall, why: str) -> None:
         if not call.settled:
             self.lost[call.script or "command"] += 1
             call.fail(Lost(why))
@@ -312,7 +316,7 @@ class Link(asyncio.Protocol):
         """A command of the check itself, which needs no pass."""
         if self._transport is None:
             raise ConnectionError("connection lost")
-        call = Call(lambda epoch: _pack(words), None, self._now_monotonic_ms(), 5_000, None)
+        call = RedisCall(lambda epoch: _pack(words), None, self._now_monotonic_ms(), 5_000, None)
         self._send(call, b"")
         return await asyncio.wait_for(call.wait(), 5)
 

@@ -43,7 +43,7 @@ def main() -> None:
 
     from loadtest import run
     from loadtest.api import ApiError
-    from loadtest.faults import Plan
+    from loadtest.faults import FaultPlan
     from loadtest.link import Target
 
     console = Console()
@@ -56,7 +56,7 @@ def main() -> None:
             provisions=options.provisions,
             audits=options.audits,
             saturate=options.saturate,
-            faults=Plan(options.duplicate, options.cut),
+            faults=FaultPlan(options.duplicate, options.cut),
             seed=options.seed,
         )
         pace = f"{options.saturate} in flight" if options.saturate else f"{scenario.rate:g} requests a second"

@@ -33,7 +33,7 @@ class LineAnswer(NamedTuple):
         return next((n for n in (self.octets, self.seconds, self.units) if n is not None), 0)
 
 
-class Answer(NamedTuple):
+class LoadAnswer(NamedTuple):
     result: int
     number: int
     session: bytes
@@ -53,14 +53,14 @@ class _Shape(NamedTuple):
     lines: list[Callable[[tuple[Any, ...]], tuple[Any, ...]]]
 
 
-class Reader:
+class AnswerReader:
     """`read(frame)`; keeps the shapes it has seen."""
 
     def __init__(self) -> None:
         self._shapes: dict[int, list[_Shape]] = {}
         self._known = 0
 
-    def read(self, frame: bytes) -> Answer:
+    def read(self, frame: bytes) -> LoadAnswer:
         number = int.from_bytes(frame, "big")
         for shape in self._shapes.get(len(frame), ()):
             if number & shape.mask == shape.headers:
@@ -69,7 +69,9 @@ class Reader:
             shape = self._learn(frame, number)
         values = (*shape.unpack(frame), None)  # index -1: what is not there
         result, request_number, session = shape.command(values)
-        return Answer(result, request_number, session, tuple([LineAnswer._make(pick(values)) for pick in shape.lines]))
+        return LoadAnswer(
+            result, request_number, session, tuple([LineAnswer._make(pick(values)) for pick in shape.lines])
+        )
 
     def _learn(self, frame: bytes, number: int) -> _Shape:
         mask = bytearray(len(frame))

@@ -21,7 +21,7 @@ class ApiError(Exception):
         self.status = status
 
 
-class Reply(NamedTuple):
+class HttpReply(NamedTuple):
     status: int
     headers: dict[str, str]
     body: Any
@@ -53,7 +53,7 @@ class Api:
         reply = await self.call("GET", path, query=query)
         return self._body(reply, path, {200})
 
-    async def find(self, *path: str) -> Reply | None:
+    async def find(self, *path: str) -> HttpReply | None:
         """None when there is no such thing."""
         reply = await self.call("GET", path)
         if reply.status == 404:
@@ -77,7 +77,7 @@ class Api:
         query: dict[str, object] | None = None,
         body: object = None,
         headers: dict[str, str] | None = None,
-    ) -> Reply:
+    ) -> HttpReply:
         target = "/" + "/".join(quote(part, safe="") for part in path)
         if query := {name: value for name, value in (query or {}).items() if value is not None}:
             target += "?" + urlencode(query)
@@ -118,7 +118,7 @@ class Api:
         finally:
             self._free.put_nowait(pair)
 
-    def _body(self, reply: Reply, path: tuple[str, ...], fine: set[int]) -> Any:
+    def _body(self, reply: HttpReply, path: tuple[str, ...], fine: set[int]) -> Any:
         if reply.status in fine:
             return reply.body
         problem = reply.body if isinstance(reply.body, dict) else {}
@@ -126,7 +126,7 @@ class Api:
         raise ApiError(f"/{'/'.join(path)}: {reply.status} {why}", reply.status)
 
 
-async def _reply(reader: asyncio.StreamReader) -> Reply:
+async def _reply(reader: asyncio.StreamReader) -> HttpReply:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     status = int(head[0].split(" ", 2)[1])
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
@@ -138,5 +138,5 @@ async def _reply(reader: asyncio.StreamReader) -> Reply:
     else:
         content = await reader.readexactly(int(headers.get("content-length", 0)))
     if "json" in headers.get("content-type", ""):
-        return Reply(status, headers, msgspec.json.decode(content))
-    return Reply(status, headers, content.decode("utf-8", "replace"))
+        return HttpReply(status, headers, msgspec.json.decode(content))
+    return HttpReply(status, headers, content.decode("utf-8", "replace"))

@@ -22,13 +22,13 @@ NOTES_MAX = 20
 PAGE = 1_000
 
 
-class State(NamedTuple):
+class AuditState(NamedTuple):
     balance: int
     held: int
     seq: int
 
 
-class Verdict(NamedTuple):
+class AuditVerdict(NamedTuple):
     accounts: int
     due: int
     debited: int
@@ -53,13 +53,13 @@ class Audit:
 
     def __init__(self, api: Api, accounts: Sequence[str]) -> None:
         self._api, self._accounts = api, accounts
-        self._before: list[State] = []
+        self._before: list[AuditState] = []
         self._lag_s = 0.0
 
     async def before(self) -> None:
         self._before = await self._states()
 
-    async def after(self, due: Sequence[int], left_open: dict[int, list[int]]) -> Verdict:
+    async def after(self, due: Sequence[int], left_open: dict[int, list[int]]) -> AuditVerdict:
         """`due`: micro-units by account; `left_open`: what could not be ended (stage.Dues)."""
         after = await self._states()
         faults: list[str] = []
@@ -93,7 +93,7 @@ class Audit:
             if notes:
                 wrong, doubtful = wrong + 1, doubtful + in_doubt
                 faults += [f"{name}: {note}" for note in notes]
-        return Verdict(
+        return AuditVerdict(
             accounts=len(self._accounts),
             due=sum(due),
             debited=sum(state.balance for state in self._before) - sum(state.balance for state in after),
@@ -106,17 +106,17 @@ class Audit:
             lag_s=self._lag_s,
         )
 
-    async def _states(self) -> list[State]:
-        states: dict[int, State] = {}
+    async def _states(self) -> list[AuditState]:
+        states: dict[int, AuditState] = {}
 
         async def one(index: int) -> None:
             body = await self._api.get("v1", "accounts", self._accounts[index])
-            states[index] = State(micro(body["balance"]), micro(body["held"]), int(body["seq"]))
+            states[index] = AuditState(micro(body["balance"]), micro(body["held"]), int(body["seq"]))
 
         await in_parallel(one, range(len(self._accounts)))
         return [states[index] for index in range(len(self._accounts))]
 
-    async def _entered(self, index: int, after: State, started: float) -> tuple[int, int, list[str]]:
+    async def _entered(self, index: int, after: AuditState, started: float) -> tuple[int, int, list[str]]:
         """Micro-units the ledger took away since `before`, the number of entries, and what is odd about them."""
         seq, total, count = self._before[index].seq, 0, 0
         balances: dict[object, int] = {}

@@ -15,16 +15,16 @@ import random
 import time
 from collections.abc import Callable
 
-from loadtest.answers import Answer, Reader
-from loadtest.link import Counts, Link, Request, Target
-from loadtest.subscriber import Session
+from loadtest.answers import AnswerReader, LoadAnswer
+from loadtest.link import LoadConnection, Request, Target, WireCounts
+from loadtest.subscriber import LoadSession
 from loadtest.templates import again, ids, stamp
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 
 SWEEP_S = 0.25  # how often the unanswered are looked at
 
 
-class Client:
+class LoadClient:
     """Several connections and what waits on them. `record` keeps every answered request in `answered`, for drills."""
 
     def __init__(
@@ -32,14 +32,14 @@ class Client:
     ) -> None:
         self.target, self.timeout_s = target, timeout_s
         self.rng = random.Random(seed)
-        self.reader = Reader()
-        self.counts = Counts()
+        self.reader = AnswerReader()
+        self.counts = WireCounts()
         self.answered: list[Request] | None = [] if record else None
-        self.pushed: Callable[[Command], None] = lambda message: None
+        self.pushed: Callable[[DiameterCommand], None] = lambda message: None
         """Called with every RAR and ASR."""
         self.started = time.time_ns() // 1_000_000 & 0xFFFFFFFF
         """The high 32 bits of our Session-Ids (RFC 6733 section 8.8): milliseconds, for two runs may share a second."""
-        self.links = [Link(self, f"{n}.{target.origin}") for n in range(1, connections + 1)]
+        self.links = [LoadConnection(self, f"{n}.{target.origin}") for n in range(1, connections + 1)]
         # RFC 6733 section 3: the high 12 bits from the clock, so that a restarted client does not repeat itself soon.
         self._number = int(time.time()) << 20 & 0xFFFFFFFF
         self._sessions = 0
@@ -93,15 +93,15 @@ class Client:
         self._sessions += 1
         return self._sessions
 
-    def send(self, link: Link, request: Request, number: int) -> None:
+    def send(self, link: LoadConnection, request: Request, number: int) -> None:
         """`number` is the Hop-by-Hop Identifier the frame was made with."""
         link.send(request, number)
 
-    def ask(self, link: Link, session: Session) -> "asyncio.Future[Answer]":
+    def ask(self, link: LoadConnection, session: LoadSession) -> "asyncio.Future[LoadAnswer]":
         """The session's next request, for drills: awaited, and the session has taken note when the answer is there."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[LoadAnswer] = asyncio.get_running_loop().create_future()
 
-        def done(request: Request, answer: Answer, now_ns: int) -> None:
+        def done(request: Request, answer: LoadAnswer, now_ns: int) -> None:
             session.answered(answer)
             if not future.done():
                 future.set_result(answer)
@@ -111,7 +111,7 @@ class Client:
         self.send(link, Request(frame, session.id, done, time.monotonic_ns()), number)
         return future
 
-    def repeat(self, link: Link, request: Request) -> Request:
+    def repeat(self, link: LoadConnection, request: Request) -> Request:
         """The same request once more while the first may still be on its way: T bit, same End-to-End Identifier."""
         number = self.next_number()
         copy = Request(again(request.frame, number), request.session, _nobody, request.planned_ns)
@@ -129,5 +129,5 @@ class Client:
                 link.sweep(now_ns)
 
 
-def _nobody(request: Request, answer: Answer, now_ns: int) -> None:
+def _nobody(request: Request, answer: LoadAnswer, now_ns: int) -> None:
     """Nobody waits for this one."""

@@ -5,30 +5,30 @@ section 5.5.4 allows (T bit, same End-to-End Identifier), so whatever happens, e
 import random
 from typing import NamedTuple
 
-from loadtest.answers import Answer
-from loadtest.client import Client
-from loadtest.link import Link, Request
+from loadtest.answers import LoadAnswer
+from loadtest.client import LoadClient
+from loadtest.link import LoadConnection, Request
 from loadtest.subscriber import TRANSIENT
 
 
-class Plan(NamedTuple):
+class FaultPlan(NamedTuple):
     duplicate: float = 0.0
     """Share of requests sent a second time at once."""
     cut_every_s: float = 0.0
     """On average; 0: never. All connections are cut, what was unanswered is sent again on the new ones."""
 
 
-class Faults:
+class PlantedFaults:
     """Plants faults and remembers the pairs of which both answers must be the same."""
 
-    def __init__(self, client: Client, plan: Plan, rng: random.Random) -> None:
+    def __init__(self, client: LoadClient, plan: FaultPlan, rng: random.Random) -> None:
         self._client, self._plan, self._rng = client, plan, rng
         self.duplicates = self.cuts = 0
         self.contradictions: list[str] = []
         self._pairs: list[tuple[Request, Request]] = []
         self._next_cut_ns = 0
 
-    def after_send(self, link: Link, request: Request, now_ns: int) -> None:
+    def after_send(self, link: LoadConnection, request: Request, now_ns: int) -> None:
         """Called with every request that has just gone out."""
         if self._plan.duplicate and self._rng.random() < self._plan.duplicate:
             self.duplicates += 1
@@ -57,6 +57,6 @@ class Faults:
         self._next_cut_ns = now_ns + int(self._rng.expovariate(1 / self._plan.cut_every_s) * 1e9)
 
 
-def _same(first: Answer, second: Answer) -> bool:
+def _same(first: LoadAnswer, second: LoadAnswer) -> bool:
     # "Not now" says nothing about the request; which of the two was told so is chance.
     return first == second or first.result in TRANSIENT or second.result in TRANSIENT

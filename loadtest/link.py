@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
-from loadtest.answers import Answer, Reader, UnreadableError
+from loadtest.answers import AnswerReader, LoadAnswer, UnreadableError
 from loadtest.templates import APPLICATION, again
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import (
@@ -21,12 +21,12 @@ from protocol.diameter.dictionary.base import (
 )
 from protocol.diameter.dictionary.credit_control import ReAuthRequest
 from protocol.diameter.frames import FrameBuffer
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.peer import (
     Action,
     Close,
     DeliverRequest,
-    Local,
+    LocalPeer,
     PeerConnection,
     PeerDown,
     PeerLeaving,
@@ -35,7 +35,7 @@ from protocol.diameter.peer import (
     Send,
     Timers,
 )
-from protocol.diameter.types import Address
+from protocol.diameter.types import HostAddress
 from protocol.errors import FrameError, ResultCode
 
 CCA = (272).to_bytes(3, "big")
@@ -59,14 +59,14 @@ class Request:
         self.frame, self.session, self.done, self.planned_ns = frame, session, done, planned_ns
         self.sent_ns = 0
         self.tries = 0
-        self.answer: Answer | None = None
+        self.answer: LoadAnswer | None = None
 
 
-Done = Callable[[Request, Answer, int], None]
+Done = Callable[[Request, LoadAnswer, int], None]
 """Called with the first answer and the monotonic nanosecond it came in."""
 
 
-class Counts:
+class WireCounts:
     """What went over the wires, and what should not have happened."""
 
     def __init__(self) -> None:
@@ -87,17 +87,17 @@ class Owner(Protocol):
     target: Target
     timeout_s: float
     rng: random.Random
-    reader: Reader
-    counts: Counts
+    reader: AnswerReader
+    counts: WireCounts
     answered: list[Request] | None
-    pushed: Callable[[Command], None]
+    pushed: Callable[[DiameterCommand], None]
 
     def next_number(self) -> int: ...
 
     def link_is_up(self) -> None: ...
 
 
-class Link(asyncio.Protocol):
+class LoadConnection(asyncio.Protocol):
     """One connection to the server and the requests that wait on it; comes back up by itself."""
 
     def __init__(self, owner: "Owner", origin: str) -> None:
@@ -112,10 +112,10 @@ class Link(asyncio.Protocol):
         self._pause_s = RECONNECT_S_MIN
         self._ended = False
         self._dialling: asyncio.Task[None] | None = None
-        local = Local(
+        local = LocalPeer(
             origin_host=origin,
             origin_realm=owner.target.realm,
-            host_ip_addresses=(Address.of("127.0.0.1"),),
+            host_ip_addresses=(HostAddress.of("127.0.0.1"),),
             product_name="ocs-load",
             auth_applications=(APPLICATION,),
         )

@@ -12,7 +12,7 @@ MICRO = 1_000_000
 AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-class Price:
+class LoadPrice:
     """`price` (in currency units, as finely as you like) per started block of `block` units."""
 
     __slots__ = ("_bottom", "_top", "block")

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import msgspec
 
-from loadtest.api import Api, ApiError, Reply
+from loadtest.api import Api, ApiError, HttpReply
 from loadtest.pricing import micro, text
 from loadtest.scenario import Scenario
-from loadtest.subscriber import Subscriber, subscriber
+from loadtest.subscriber import LoadSubscriber, subscriber
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Provision:
             await self._api.post("v1", "accounts", name, "topups", body=body, key=f"load-{self._run}-{index}")
         self.done += 1
 
-    async def _subscriber(self, who: Subscriber) -> None:
+    async def _subscriber(self, who: LoadSubscriber) -> None:
         name = f"load-{who.place:07d}"
         msisdn, imsi = (identity.decode() for identity in who.identities)
         body = {
@@ -90,7 +90,7 @@ class Provision:
         self.done += 1
 
 
-def _agrees(found: Reply, wanted: dict[str, Any]) -> bool:
+def _agrees(found: HttpReply, wanted: dict[str, Any]) -> bool:
     tariffs = [one["tariff"] for one in found.body["tariffs"]]
     same_account = found.body["account"] == wanted["account"]
     return same_account and tariffs == [wanted["tariffs"][0]["tariff"]]

@@ -7,11 +7,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.audit import Verdict
-from loadtest.faults import Faults
-from loadtest.link import Counts
+from loadtest.audit import AuditVerdict
+from loadtest.faults import PlantedFaults
+from loadtest.link import WireCounts
 from loadtest.pricing import text
-from loadtest.stage import Stats
+from loadtest.stage import StageStats
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 PLAIN_EVERY = 5  # pages, where the output is a file and a line cannot be rewritten
@@ -31,7 +31,7 @@ NAMES = {
 }
 
 
-class Line:
+class LiveReport:
     """The live line. Use as a context; `show` once per page of stats."""
 
     def __init__(self, console: Console) -> None:
@@ -39,7 +39,7 @@ class Line:
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._pages = 0
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "LiveReport":
         if self._live is not None:
             self._live.start()
         return self
@@ -56,7 +56,7 @@ class Line:
         self._pages += 1
 
 
-def page(elapsed_s: float, stats: Stats, in_flight: int, open_sessions: int) -> str:
+def page(elapsed_s: float, stats: StageStats, in_flight: int, open_sessions: int) -> str:
     """One second in one line."""
     codes: dict[int, int] = {}
     for (_, code), count in stats.results.items():
@@ -68,7 +68,7 @@ def page(elapsed_s: float, stats: Stats, in_flight: int, open_sessions: int) -> 
     )
 
 
-def show(console: Console, total: Stats, counts: Counts, faults: Faults | None, cpu_us: float) -> None:
+def show(console: Console, total: StageStats, counts: WireCounts, faults: PlantedFaults | None, cpu_us: float) -> None:
     """The table of the run."""
     table = Table(title=f"{total.answered:,} requests answered in {total.seconds:.1f} s: {total.rate:,.0f} per second")
     for name in ("request", "result", "count", "share"):
@@ -101,7 +101,7 @@ def show(console: Console, total: Stats, counts: Counts, faults: Faults | None, 
     console.print(f"client CPU {cpu_us:.1f} us per request", highlight=False)
 
 
-def show_verdict(console: Console, verdict: Verdict) -> None:
+def show_verdict(console: Console, verdict: AuditVerdict) -> None:
     table = Table(title=f"audit of {verdict.accounts:,} accounts")
     for name in ("due (our own arithmetic)", "debited (accounts)", "entered (ledger)", "still held", "ledger lag"):
         table.add_column(name, justify="right")
@@ -119,7 +119,7 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"{what}, {verdict.doubtful:,} of them for want of answers", style="bold red")
 
 
-def tree(total: Stats, counts: Counts, verdict: Verdict | None, cpu_us: float) -> dict[str, Any]:
+def tree(total: StageStats, counts: WireCounts, verdict: AuditVerdict | None, cpu_us: float) -> dict[str, Any]:
     """For `--json`."""
     return {
         "answered": total.answered,

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from loadtest import report
 from loadtest.api import Api
-from loadtest.audit import Audit, Verdict
-from loadtest.client import Client
-from loadtest.faults import Faults, Plan
+from loadtest.audit import Audit, AuditVerdict
+from loadtest.client import LoadClient
+from loadtest.faults import FaultPlan, PlantedFaults
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
 from loadtest.scenario import Scenario
-from loadtest.stage import Stage, Stats, calm_collector
+from loadtest.stage import Stage, StageStats, calm_collector
 
 SUCCESS = 2001
 
@@ -32,14 +32,14 @@ class Options(NamedTuple):
     audits: bool = True
     saturate: int = 0
     """In flight, all the time; 0: at the scenario's rate."""
-    faults: Plan = Plan()
+    faults: FaultPlan = FaultPlan()
     seed: int = 0
 
 
-class Outcome(NamedTuple):
-    total: Stats
+class RunOutcome(NamedTuple):
+    total: StageStats
     stage: Stage
-    verdict: Verdict | None
+    verdict: AuditVerdict | None
     cpu_us: float
     """Of this process, per request answered while it was measured."""
 
@@ -51,12 +51,14 @@ class Outcome(NamedTuple):
         return served and not wrong and not (faults and faults.contradictions)
 
 
-async def play(scenario: Scenario, options: Options, console: Console) -> Outcome:
+async def play(scenario: Scenario, options: Options, console: Console) -> RunOutcome:
     """Raises ConnectionError or ApiError when there is no server to play against."""
-    client = Client(options.target, connections=scenario.connections, timeout_s=scenario.timeout_s, seed=options.seed)
+    client = LoadClient(
+        options.target, connections=scenario.connections, timeout_s=scenario.timeout_s, seed=options.seed
+    )
     async with Api(options.http, options.token) as api:
         await client.start()  # first: a wrong address should not cost a minute of provisioning
-        with report.Line(console) as line:
+        with report.LiveReport(console) as line:
             provision = Provision(api, scenario)
             if options.provisions:
                 progress = lambda: line.show(f"provisioning {provision.done:,} of {provision.total:,}")  # noqa: E731
@@ -65,7 +67,7 @@ async def play(scenario: Scenario, options: Options, console: Console) -> Outcom
             if options.audits:
                 await _watched(audit.before(), lambda: line.show("reading balances"))
             stage = Stage(client, scenario, seed=options.seed)
-            stage.faults = Faults(client, options.faults, stage.rng) if any(options.faults) else None
+            stage.faults = PlantedFaults(client, options.faults, stage.rng) if any(options.faults) else None
             total, cpu_us = await _perform(stage, options.saturate, line)
             verdict = None
             if options.audits:
@@ -73,10 +75,10 @@ async def play(scenario: Scenario, options: Options, console: Console) -> Outcom
                 await _watched(after, lambda: line.show("auditing"))
                 verdict = after.result()
         await client.stop()
-    return Outcome(total, stage, verdict, cpu_us)
+    return RunOutcome(total, stage, verdict, cpu_us)
 
 
-async def _perform(stage: Stage, in_flight: int, line: report.Line) -> tuple[Stats, float]:
+async def _perform(stage: Stage, in_flight: int, line: report.LiveReport) -> tuple[StageStats, float]:
     """The measured part, then the end of every session, which is not measured."""
     scenario = stage.scenario
     calm_collector()
@@ -92,7 +94,7 @@ async def _perform(stage: Stage, in_flight: int, line: report.Line) -> tuple[Sta
     else:
         await _watched(stage.pace(scenario.rate, scenario.pacing, scenario.duration_s), show)
     stage.turn_page()
-    total, stage.total = stage.total, Stats()
+    total, stage.total = stage.total, StageStats()
     total.until_ns = stage.total.since_ns
     cpu_us = (time.process_time() - cpu_s) / max(1, total.answered) * 1e6
     await _watched(stage.finish(), show)
@@ -111,7 +113,7 @@ async def _watched(work: Awaitable[object], show: Callable[[], None], every_s: f
     task.result()
 
 
-def tell(outcome: Outcome, console: Console) -> None:
+def tell(outcome: RunOutcome, console: Console) -> None:
     """The tables, and what is wrong in words."""
     report.show(console, outcome.total, outcome.stage.client.counts, outcome.stage.faults, outcome.cpu_us)
     for contradiction in (outcome.stage.faults.contradictions if outcome.stage.faults else [])[:10]:
@@ -120,7 +122,7 @@ def tell(outcome: Outcome, console: Console) -> None:
         report.show_verdict(console, outcome.verdict)
 
 
-def save(outcome: Outcome, path: Path) -> None:
+def save(outcome: RunOutcome, path: Path) -> None:
     """For programs."""
     tree: dict[str, Any] = report.tree(outcome.total, outcome.stage.client.counts, outcome.verdict, outcome.cpu_us)
     path.write_bytes(msgspec.json.format(msgspec.json.encode({"good": outcome.is_good, **tree})))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from loadtest.pricing import Price, micro
+from loadtest.pricing import LoadPrice, micro
 
 Range = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
 Unit = Literal["octets", "seconds", "units"]
@@ -19,7 +19,7 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A typing error in a file is an error."""
 
 
-class PriceRow(Strict, frozen=True):
+class ScenarioPrice(Strict, frozen=True):
     """One row of the price list: the tariff the server is given and the witness's own arithmetic, from one line."""
 
     service: Service
@@ -30,7 +30,7 @@ class PriceRow(Strict, frozen=True):
     """None: any rating group without a row of its own, or none."""
 
 
-class Line(Strict, frozen=True):
+class ScenarioLine(Strict, frozen=True):
     """One rating group of a session. Without a rating group the units stand at command level (single service)."""
 
     unit: Unit
@@ -45,7 +45,7 @@ class Play(Strict, frozen=True):
     """One kind of traffic: sessions of INITIAL, some UPDATEs, TERMINATION; or single events."""
 
     service: Service
-    lines: tuple[Line, ...]
+    lines: tuple[ScenarioLine, ...]
     weight: Annotated[int, msgspec.Meta(ge=1)] = 1
     updates: Range = (3, 9)
     event: bool = False
@@ -55,7 +55,7 @@ class Play(Strict, frozen=True):
 class Scenario(Strict, frozen=True):
     name: str
     plays: tuple[Play, ...]
-    prices: tuple[PriceRow, ...]
+    prices: tuple[ScenarioPrice, ...]
     about: str = ""
     currency: str = "EUR"
     subscribers: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 1_000
@@ -76,7 +76,7 @@ class Scenario(Strict, frozen=True):
     def __post_init__(self) -> None:
         micro(self.balance)
         for row in self.prices:
-            Price(row.price, row.block)
+            LoadPrice(row.price, row.block)
         for play in self.plays:
             if not play.lines:
                 raise ValueError(f"a play of {play.service} has no lines")
@@ -91,12 +91,12 @@ class Scenario(Strict, frozen=True):
         if not self.plays:
             raise ValueError("nothing to play")
 
-    def price_of(self, service: Service, line: Line) -> Price:
+    def price_of(self, service: Service, line: ScenarioLine) -> LoadPrice:
         """The price of a line: its rating group's row, else the one for any."""
         for wanted in dict.fromkeys((line.rating_group, None)):
             for row in self.prices:
                 if (row.service, row.rating_group, row.unit) == (service, wanted, line.unit):
-                    return Price(row.price, row.block)
+                    return LoadPrice(row.price, row.block)
         raise ValueError(f"no price for {service}, rating group {line.rating_group}, in {line.unit}")
 
     @property

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest.answers import Answer
-from loadtest.client import Client
-from loadtest.faults import Faults
-from loadtest.link import Link, Request
+from loadtest.answers import LoadAnswer
+from loadtest.client import LoadClient
+from loadtest.faults import PlantedFaults
+from loadtest.link import LoadConnection, Request
 from loadtest.pace import Pacer, plan
 from loadtest.scenario import Scenario
-from loadtest.subscriber import INITIAL, TRANSIENT, Role, Session, Subscriber, subscriber
+from loadtest.subscriber import INITIAL, TRANSIENT, LoadSession, LoadSubscriber, Role, subscriber
 from loadtest.templates import ids, session_id, stamp
 from protocol.diameter.dictionary.credit_control import CcRequestType
 
@@ -28,7 +28,7 @@ BACK_OFF_S = 0.05  # after "too busy"
 DRAIN_S = 30.0
 
 
-class Stats:
+class StageStats:
     """What is measured between two instants."""
 
     def __init__(self) -> None:
@@ -53,13 +53,13 @@ class Stats:
     def ms(self, percentile: float) -> float:
         return float(self.latency_us.get_value_at_percentile(percentile)) / 1_000
 
-    def add(self, other: "Stats") -> None:
+    def add(self, other: "StageStats") -> None:
         self.latency_us.add(other.latency_us)
         self.results += other.results
         self.line_results += other.line_results
 
 
-class Dues:
+class AuditDues:
     """What each account owes by our own arithmetic, and what may or may not have been taken."""
 
     def __init__(self, accounts: int) -> None:
@@ -74,24 +74,24 @@ class Stage:
 
     def __init__(
         self,
-        client: Client,
+        client: LoadClient,
         scenario: Scenario,
         *,
         seed: int = 0,
-        faults: Faults | None = None,
-        subscribers: Callable[[int, int], Subscriber] = subscriber,
+        faults: PlantedFaults | None = None,
+        subscribers: Callable[[int, int], LoadSubscriber] = subscriber,
     ) -> None:
         self.client, self.scenario, self.faults = client, scenario, faults
         self.rng = random.Random(seed)
-        self.recent, self.total = Stats(), Stats()
-        self.dues = Dues(-(-scenario.subscribers // scenario.accounts_shared_by))
-        self.open: set[Session] = set()
+        self.recent, self.total = StageStats(), StageStats()
+        self.dues = AuditDues(-(-scenario.subscribers // scenario.accounts_shared_by))
+        self.open: set[LoadSession] = set()
         self.given_up: Counter[int] = Counter()
         self._make = subscribers
-        self._idle: deque[tuple[Session, Link]] = deque()
+        self._idle: deque[tuple[LoadSession, LoadConnection]] = deque()
         self._free = deque(range(scenario.subscribers))
         target = client.target
-        self._roles: dict[Link, list[Role]] = {
+        self._roles: dict[LoadConnection, list[Role]] = {
             link: [
                 Role(scenario, play, host=link.origin, realm=target.realm, destination=target.destination)
                 for play in scenario.plays
@@ -141,9 +141,9 @@ class Stage:
             self.faults.compare()
         self.turn_page()
 
-    def turn_page(self) -> Stats:
+    def turn_page(self) -> StageStats:
         """What happened since the last call."""
-        recent, self.recent = self.recent, Stats()
+        recent, self.recent = self.recent, StageStats()
         recent.until_ns = self.recent.since_ns
         self.total.add(recent)
         return recent
@@ -168,7 +168,7 @@ class Stage:
             self._stamp, self._stamp_until_ns = stamp(time.time()), now_ns + 1_000_000_000
         number = self.client.next_number()
 
-        def done(request: Request, answer: Answer, at_ns: int) -> None:
+        def done(request: Request, answer: LoadAnswer, at_ns: int) -> None:
             self._answered(session, link, request, answer, at_ns)
 
         request = Request(session.frame(ids(number), self._stamp), session.id, done, planned_ns)
@@ -177,7 +177,9 @@ class Stage:
             self.faults.after_send(link, request, now_ns)
         return True
 
-    def _answered(self, session: Session, link: Link, request: Request, answer: Answer, at_ns: int) -> None:
+    def _answered(
+        self, session: LoadSession, link: LoadConnection, request: Request, answer: LoadAnswer, at_ns: int
+    ) -> None:
         recent, phase = self.recent, session.phase
         recent.latency_us.record_value(max(1, (at_ns - request.planned_ns) // 1_000))
         assert phase is not None
@@ -200,14 +202,14 @@ class Stage:
         if self._closed_loop and not self._ending:
             self._fire(at_ns)
 
-    def _open(self) -> tuple[Session, Link]:
+    def _open(self) -> tuple[LoadSession, LoadConnection]:
         links = self.client.links
         self._turn = (self._turn + 1) % len(links)
         link = links[self._turn]
         role = self.rng.choices(self._roles[link], self._weights)[0]
         name = session_id(link.origin, self.client.started, self.client.next_session())
         who = self._make(self._free.popleft(), self.scenario.accounts_shared_by)
-        session = Session(role, who, name.encode(), updates=self.rng.randint(*role.play.updates))
+        session = LoadSession(role, who, name.encode(), updates=self.rng.randint(*role.play.updates))
         self.open.add(session)
         return session, link
 

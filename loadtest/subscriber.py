@@ -11,8 +11,8 @@ The state moves only with an answer, so the same request can be sent any number 
 import random
 from typing import NamedTuple
 
-from loadtest.answers import Answer
-from loadtest.pricing import Price
+from loadtest.answers import LoadAnswer
+from loadtest.pricing import LoadPrice
 from loadtest.scenario import Play, Scenario
 from loadtest.templates import IMSI, MSISDN, Template
 from protocol.diameter.dictionary.credit_control import CcRequestType, FinalUnitAction
@@ -26,7 +26,7 @@ TRANSIENT = frozenset({3002, 3004})
 SETTLED = frozenset({2001, 2002, 4010, 4011, 4012, 5002, 5031})
 
 
-class Subscriber(NamedTuple):
+class LoadSubscriber(NamedTuple):
     place: int
     account: int
     """Index of the account that pays."""
@@ -34,12 +34,12 @@ class Subscriber(NamedTuple):
     """MSISDN and IMSI."""
 
 
-def subscriber(index: int, shared_by: int = 1) -> Subscriber:
+def subscriber(index: int, shared_by: int = 1) -> LoadSubscriber:
     """Number `index` of those that `provision.py` makes."""
     msisdn = f"4999{index:08d}"
     imsi = f"00101{msisdn[-10:]}"
     assert (len(msisdn), len(imsi)) == (len(MSISDN), len(IMSI))
-    return Subscriber(index, index // shared_by, (msisdn.encode(), imsi.encode()))
+    return LoadSubscriber(index, index // shared_by, (msisdn.encode(), imsi.encode()))
 
 
 class Role:
@@ -49,7 +49,7 @@ class Role:
 
     def __init__(self, scenario: Scenario, play: Play, *, host: str, realm: str, destination: str) -> None:
         self.play = play
-        self.prices: list[Price] = [scenario.price_of(play.service, line) for line in play.lines]
+        self.prices: list[LoadPrice] = [scenario.price_of(play.service, line) for line in play.lines]
         self.slots = {line.rating_group: index for index, line in enumerate(play.lines)}
         phases = (EVENT,) if play.event else (INITIAL, UPDATE, TERMINATION)
         self.templates = {
@@ -57,12 +57,12 @@ class Role:
         }
 
 
-class Session:
+class LoadSession:
     """A session, or a single event, from its first request to its last answer."""
 
     __slots__ = ("granted", "id", "left", "number", "phase", "result", "role", "subscriber", "totals", "used")
 
-    def __init__(self, role: Role, subscriber: Subscriber, session_id: bytes, *, updates: int = 0) -> None:
+    def __init__(self, role: Role, subscriber: LoadSubscriber, session_id: bytes, *, updates: int = 0) -> None:
         lines = len(role.play.lines)
         self.role, self.subscriber, self.id = role, subscriber, session_id
         self.phase: CcRequestType | None = EVENT if role.play.event else INITIAL
@@ -105,7 +105,7 @@ class Session:
             cost += price.cost(total + used) - price.cost(total)
         return cost
 
-    def answered(self, answer: Answer) -> int:
+    def answered(self, answer: LoadAnswer) -> int:
         """Takes note of an answer to the request last made; returns the micro-units that became due with it."""
         self.result = result = answer.result
         if result in TRANSIENT:
@@ -121,7 +121,7 @@ class Session:
             self._go_on(answer)
         return due
 
-    def _go_on(self, answer: Answer) -> None:
+    def _go_on(self, answer: LoadAnswer) -> None:
         """Holds after INITIAL or UPDATE: another UPDATE, or the end if a line was refused or got its last units."""
         self.left -= self.phase is UPDATE
         self.phase = UPDATE if self.left > 0 else TERMINATION

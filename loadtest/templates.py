@@ -8,7 +8,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, TypeVar
 
-from loadtest.scenario import CONTEXTS, Line, Play
+from loadtest.scenario import CONTEXTS, Play, ScenarioLine
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
     CreditControlRequest,
@@ -27,7 +27,7 @@ from protocol.diameter.dictionary.tgpp_charging import (
     SmsInformation,
 )
 from protocol.diameter.header import RETRANSMITTED
-from protocol.diameter.types import Address
+from protocol.diameter.types import HostAddress
 
 G = TypeVar("G", UsedServiceUnit, RequestedServiceUnit)
 
@@ -129,11 +129,11 @@ def _message(
     )
 
 
-def _asked(line: Line) -> RequestedServiceUnit:
+def _asked(line: ScenarioLine) -> RequestedServiceUnit:
     return RequestedServiceUnit() if line.ask is None else _units(RequestedServiceUnit, line, line.ask)
 
 
-def _units(group: type[G], line: Line, amount: int) -> G:
+def _units(group: type[G], line: ScenarioLine, amount: int) -> G:
     members: dict[str, Any] = {FIELD[line.unit]: amount}
     return group(**members)
 
@@ -144,8 +144,8 @@ def _about(play: Play) -> ServiceInformation:
         case "data":
             where = PsInformation(
                 tgpp_charging_id=b"\x00\x00\x00\x2a",
-                sgsn_address=(Address.of("192.0.2.10"),),
-                ggsn_address=(Address.of("192.0.2.20"),),
+                sgsn_address=(HostAddress.of("192.0.2.10"),),
+                ggsn_address=(HostAddress.of("192.0.2.20"),),
                 called_station_id="internet",
                 tgpp_sgsn_mcc_mnc="00101",
                 tgpp_rat_type=b"\x06",

@@ -1,6 +1,6 @@
 """The one place where the objects of a process are built, started and stopped: worker, keeper, api.
 
-Each is a coroutine over the configuration and the supervisor (`Parent`) that serves until it is told to drain.
+Each is a coroutine over the configuration and the supervisor (`SupervisorLink`) that serves until it is told to drain.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from redis.exceptions import RedisError
 from balances.migrate import MigrationError, migrate
 from balances.pending import ended
 from balances.store import Store
-from balances.wire import Link
-from ocs.charging.handle import Shop
-from ocs.charging.settings import Settings
+from balances.wire import RedisConnection
+from ocs.charging.handle import ChargingContext
+from ocs.charging.settings import ChargingSettings
 from ocs.config import Config
 from ocs.enforcement.push import Pusher
 from ocs.keeper.keeper import Keeper
 from ocs.keeper.metrics import kept_counts
 from ocs.lasting import Lasting
 from ocs.master.bring_in import bring_in
-from ocs.master.profiles import Profiles
+from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
 from ocs.master.subscribers import served
 from ocs.metered import MeteredStore
@@ -45,15 +45,15 @@ from ocs.net.origins import Origins
 from ocs.net.peers import Peers
 from ocs.net.push import Pushes
 from ocs.net.tls import client_context, server_context
-from ocs.parent import Parent, Unfit
-from ocs.rescue import Rescue
-from ocs.shelf import Shelf
+from ocs.parent import SupervisorLink, Unfit
+from ocs.rescue import SlowPaths
+from ocs.shelf import CatalogFollower
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
 from ocs.watch import stopped_text
 from ocs.witness import Witness, witnessing
-from protocol.diameter.peer import Local, Timers
-from protocol.diameter.types import Address
+from protocol.diameter.peer import LocalPeer, Timers
+from protocol.diameter.types import HostAddress
 from tariffs.catalog import Catalog
 
 Redis = redis.asyncio.Redis
@@ -73,7 +73,7 @@ IPV4, IPV6 = 1, 2
 # ---- worker
 
 
-async def worker(config: Config, parent: Parent) -> None:
+async def worker(config: Config, parent: SupervisorLink) -> None:
     async with (
         live_store(config, parent) as (redis, store),
         lasting_store(config, parent, 2) as pool,
@@ -83,7 +83,7 @@ async def worker(config: Config, parent: Parent) -> None:
         lasting = Lasting(pool, within_s=due_s * QUESTION_PERCENT / 100)
         shop = build_shop(config, redis, store, lasting, due_s)
         admission = build_admission(config, store)
-        shelf = Shelf(store.link, redis, shop, TROUBLE, admission, in_force=parent.prices_by)
+        shelf = CatalogFollower(store.link, redis, shop, TROUBLE, admission, in_force=parent.prices_by)
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
         node = build_node(config, parent, shop, admission, origins)
         tls = None
@@ -118,7 +118,7 @@ async def worker(config: Config, parent: Parent) -> None:
 # ---- keeper
 
 
-async def keeper(config: Config, parent: Parent) -> None:
+async def keeper(config: Config, parent: SupervisorLink) -> None:
     """Opens and copies; see ocs/keeper/keeper.py."""
     async with (
         live_store(config, parent) as (redis, store),
@@ -161,11 +161,11 @@ async def keeper(config: Config, parent: Parent) -> None:
 # ---- api
 
 
-async def api(config: Config, parent: Parent) -> None:
+async def api(config: Config, parent: SupervisorLink) -> None:
     """The HTTP server; see ocs/api."""
     # Here and not above: a worker does without an HTTP server and its dictionaries.
     from ocs.api.auth import Callers, token_of
-    from ocs.api.desk import Desk
+    from ocs.api.desk import BackOffice
     from ocs.api.server import application, serving
 
     async with (
@@ -177,8 +177,8 @@ async def api(config: Config, parent: Parent) -> None:
         lasting = Lasting(pool, within_s=config.http.store_ms_max / 1_000)
         shop = build_shop(config, redis, store, lasting, config.http.store_ms_max / 1_000)
         shop.settings = msgspec.structs.replace(shop.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
-        shelf = Shelf(store.link, redis, shop, TROUBLE)
-        desk = Desk(
+        shelf = CatalogFollower(store.link, redis, shop, TROUBLE)
+        desk = BackOffice(
             lasting,
             redis,
             store,
@@ -203,7 +203,7 @@ async def api(config: Config, parent: Parent) -> None:
         parent.report(False, "draining")
 
 
-async def others(parent: Parent) -> dict[str, str]:
+async def others(parent: SupervisorLink) -> dict[str, str]:
     """`ok` or what is wrong of each other process, by role and number, as /readyz says it."""
     return {
         f"{child.role} {child.number}": child.reason or ("ok" if child.ready else "not ready")
@@ -212,7 +212,7 @@ async def others(parent: Parent) -> dict[str, str]:
     }
 
 
-async def priced_by(parent: Parent) -> int:
+async def priced_by(parent: SupervisorLink) -> int:
     """The oldest version of the tariffs that a worker of this host prices by; 0: none of them prices."""
     workers = [child for child in await parent.children() if child.role == "worker" and child.ready]
     return min((worker.catalog for worker in workers), default=0)
@@ -221,7 +221,7 @@ async def priced_by(parent: Parent) -> int:
 # ---- what they are made of
 
 
-async def drain(node: Node, patience_s: float, parent: Parent) -> None:
+async def drain(node: Node, patience_s: float, parent: SupervisorLink) -> None:
     draining = asyncio.ensure_future(node.drain(patience_s))
     hurry = asyncio.ensure_future(parent.fast.wait())
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -230,7 +230,7 @@ async def drain(node: Node, patience_s: float, parent: Parent) -> None:
     hurry.cancel()
 
 
-async def told_to_drain(parent: Parent) -> bool:
+async def told_to_drain(parent: SupervisorLink) -> bool:
     """Waits for it a moment. Unfit when no restart can help this process."""
     try:
         async with asyncio.timeout(LOOK_S):
@@ -242,7 +242,7 @@ async def told_to_drain(parent: Parent) -> bool:
     return True
 
 
-def not_ready(link: Link) -> str:
+def not_ready(link: RedisConnection) -> str:
     """Why the live store cannot be called from here, "" when it can."""
     if link.epoch is None:
         return link.why
@@ -250,10 +250,10 @@ def not_ready(link: Link) -> str:
 
 
 @contextlib.asynccontextmanager
-async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redis, MeteredStore]]:
+async def live_store(config: Config, parent: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
     """The live store: a client for everything slow, and the connection of the hot path."""
     url = config.redis.url.reveal()
-    link = Link(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
+    link = RedisConnection(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
     async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
         await link.start(0)
         try:
@@ -262,7 +262,7 @@ async def live_store(config: Config, parent: Parent) -> AsyncIterator[tuple[Redi
             await link.stop()
 
 
-def _count_lost(parent: Parent, count: int) -> None:
+def _count_lost(parent: SupervisorLink, count: int) -> None:
     parent.meter.counts(metrics.LOST_ANSWERS)[()] += count
 
 
@@ -278,7 +278,7 @@ async def witnessed(store: MeteredStore, pool: Any) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def lasting_store(config: Config, parent: Parent, connections_max: int) -> AsyncIterator[Any]:
+async def lasting_store(config: Config, parent: SupervisorLink, connections_max: int) -> AsyncIterator[Any]:
     """A pool that connects when it is asked something: every process starts and serves without PostgreSQL. The first
     connection brings the database up to date; whichever process is first does it for all."""
     dsn = config.postgres.dsn.reveal()
@@ -313,15 +313,15 @@ def jitter() -> Callable[[], int]:
     return lambda: next(walk) * 619 % 1_001
 
 
-def build_shop(config: Config, redis: Redis, store: Store, lasting: Lasting, within_s: float) -> Shop:
+def build_shop(config: Config, redis: Redis, store: Store, lasting: Lasting, within_s: float) -> ChargingContext:
     """within_s: how long one slow path may take"""
-    rescue = Rescue(lasting, redis, store, now_ms, TROUBLE, within_s)
+    rescue = SlowPaths(lasting, redis, store, now_ms, TROUBLE, within_s)
     charging = config.charging
-    return Shop(
+    return ChargingContext(
         catalog=Catalog([], 0),
-        profiles=Profiles(store.link, charging.profiles_max),
+        profiles=ProfileCache(store.link, charging.profiles_max),
         store=store,
-        settings=Settings(
+        settings=ChargingSettings(
             services=charging.table(),
             clients={peer.origin_host: peer.profile for peer in config.diameter.peers},
             identity_order=charging.identity_order,
@@ -349,10 +349,14 @@ def build_admission(config: Config, store: MeteredStore) -> Admission:
     )
 
 
-def build_node(config: Config, parent: Parent, shop: Shop, admission: Admission, origins: Origins) -> Node:
+def build_node(
+    config: Config, parent: SupervisorLink, shop: ChargingContext, admission: Admission, origins: Origins
+) -> Node:
     diameter = config.diameter
     return Node(
-        Local(diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name),
+        LocalPeer(
+            diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name
+        ),
         Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
         parent.meter,
         parent,
@@ -366,7 +370,7 @@ def build_node(config: Config, parent: Parent, shop: Shop, admission: Admission,
     )
 
 
-def our_addresses(host: str) -> tuple[Address, ...]:
+def our_addresses(host: str) -> tuple[HostAddress, ...]:
     """Host-IP-Address: where we listen, or where the name of this machine leads when that is everywhere."""
     try:
         found = {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
@@ -375,4 +379,4 @@ def our_addresses(host: str) -> tuple[Address, ...]:
     except OSError:
         found = set()
     addresses = sorted(found, key=str) or [ipaddress.ip_address("127.0.0.1")]
-    return tuple(Address(IPV4 if one.version == 4 else IPV6, one.packed) for one in addresses)
+    return tuple(HostAddress(IPV4 if one.version == 4 else IPV6, one.packed) for one in addresses)

@@ -25,7 +25,7 @@ from ocs.net.control import (
     ChildState,
     Drain,
     Message,
-    Start,
+    StartMessage,
     Status,
     decode_to_supervisor,
 )
@@ -101,7 +101,7 @@ class Child:
         self.status = Status(False, "starting", 0, ())
         self.gone.clear()
         self._channel = Channel(ours, decode_to_supervisor, self._hear, self._lost)
-        self.send(Start(self.role, self.number, self._config(), self._listener is not None), self._listener)
+        self.send(StartMessage(self.role, self.number, self._config(), self._listener is not None), self._listener)
 
     def send(self, message: Message, carried: socket.socket | None = None) -> None:
         if self._channel is not None:

@@ -44,7 +44,7 @@ class ConfigError(Exception):
 OFF = Listen()
 
 
-class Part(Struct, frozen=True, forbid_unknown_fields=True):
+class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
 
 
@@ -55,7 +55,7 @@ VENDORS: Final = {"cisco": 9, "nokia": 94, "ericsson": 193, "huawei": 2011, "sta
 """Numbers of vendors (IANA enterprise numbers) whose gateways send AVPs of their own, by names for `ignore_vendors`."""
 
 
-class PeerProfile(Part, frozen=True):
+class PeerProfile(ConfigTable, frozen=True):
     """What a client does otherwise than the RFC says."""
 
     reuses_numbers: bool = False
@@ -83,7 +83,7 @@ class PeerProfile(Part, frozen=True):
         return frozenset(VENDORS[one] if isinstance(one, str) else one for one in self.ignore_vendors)
 
 
-class Peer(Part, frozen=True):
+class PeerConfig(ConfigTable, frozen=True):
     """A network element that may connect."""
 
     origin_host: Name
@@ -107,7 +107,7 @@ class Peer(Part, frozen=True):
             raise ValueError("connect with a port from 1 to 65535")
 
 
-class Diameter(Part, frozen=True):
+class Diameter(ConfigTable, frozen=True):
     listen: Listen = Listen("127.0.0.1:3868")
     tls_listen: Listen = OFF
     tls_cert: str = ""
@@ -117,7 +117,7 @@ class Diameter(Part, frozen=True):
     origin_host: Name = "ocs.example.net"
     origin_realm: Name = "example.net"
     product_name: Annotated[str, Meta(min_length=1, max_length=64)] = "ocs"
-    peers: tuple[Peer, ...] = ()
+    peers: tuple[PeerConfig, ...] = ()
     admit_loopback: bool = False
     """Any peer that connects from this machine is admitted; `--demo` sets it."""
     peers_max: Count = 1_000
@@ -151,7 +151,7 @@ class Diameter(Part, frozen=True):
         return bool(self.tls_listen) or any(peer.connect and peer.connect_tls for peer in self.peers)
 
 
-class RadiusClient(Part, frozen=True):
+class RadiusClient(ConfigTable, frozen=True):
     address: str
     """Address or network it sends from."""
     secret: Secret
@@ -164,7 +164,7 @@ class RadiusClient(Part, frozen=True):
         networks((self.address,))
 
 
-class Radius(Part, frozen=True):
+class Radius(ConfigTable, frozen=True):
     """Read and checked, not served yet: RADIUS comes after the charging path."""
 
     auth_listen: Listen = Listen("127.0.0.1:1812")
@@ -173,7 +173,7 @@ class Radius(Part, frozen=True):
     clients: tuple[RadiusClient, ...] = ()
 
 
-class Http(Part, frozen=True):
+class Http(ConfigTable, frozen=True):
     listen: Listen = Listen("127.0.0.1:8080")
     body_bytes_max: Octets = 1_048_576
     in_flight_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
@@ -190,7 +190,7 @@ class Http(Part, frozen=True):
     """Longest wait for a store, for each thing asked of it."""
 
 
-class Adjustments(Part, frozen=True):
+class Adjustments(ConfigTable, frozen=True):
     """Balances changed over HTTP without an original. Names are those of callers."""
 
     limit: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")] = "1000.00"
@@ -200,7 +200,7 @@ class Adjustments(Part, frozen=True):
     """Who may take what is held."""
 
 
-class Metrics(Part, frozen=True):
+class Metrics(ConfigTable, frozen=True):
     listen: Listen = Listen("127.0.0.1:9464")
 
 
@@ -209,7 +209,7 @@ class Metrics(Part, frozen=True):
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
-class Redis(Part, frozen=True):
+class RedisConfig(ConfigTable, frozen=True):
     url: Secret = Secret(EMBEDDED)
     """`embedded`: a Valkey of ours in the data directory."""
     memory_bytes_max: Annotated[int, Meta(ge=64 << 20, le=1 << 43)] = 1 << 30
@@ -233,7 +233,7 @@ class Redis(Part, frozen=True):
         return self.url.reveal() == EMBEDDED
 
 
-class Postgres(Part, frozen=True):
+class PostgresConfig(ConfigTable, frozen=True):
     dsn: Secret = Secret(EMBEDDED)
     """`embedded`: a PostgreSQL of ours in the data directory."""
     connections_max: Annotated[int, Meta(ge=2, le=100)] = 8
@@ -257,7 +257,7 @@ class Postgres(Part, frozen=True):
 # --- charging -----------------------------------------------------------------------------------------------------
 
 
-class Quota(Part, frozen=True):
+class QuotaConfig(ConfigTable, frozen=True):
     """What is granted of one unit: when nothing is named, at least, at most."""
 
     default: Amount
@@ -269,25 +269,25 @@ class Quota(Part, frozen=True):
             raise ValueError("minimum <= default <= maximum")
 
 
-class OctetQuota(Quota, frozen=True):
+class OctetQuota(QuotaConfig, frozen=True):
     default: Amount = 10 << 20
     minimum: Amount = 1 << 20
     maximum: Amount = 1 << 30
 
 
-class SecondQuota(Quota, frozen=True):
+class SecondQuota(QuotaConfig, frozen=True):
     default: Amount = 300
     minimum: Amount = 1
     maximum: Amount = 7_200
 
 
-class UnitQuota(Quota, frozen=True):
+class UnitQuota(QuotaConfig, frozen=True):
     default: Amount = 1
     minimum: Amount = 1
     maximum: Amount = 1_000
 
 
-class MoneyQuota(Quota, frozen=True):
+class MoneyQuota(QuotaConfig, frozen=True):
     """Micro-units."""
 
     default: Amount = 1_000_000
@@ -295,14 +295,14 @@ class MoneyQuota(Quota, frozen=True):
     maximum: Amount = 100_000_000
 
 
-class Quotas(Part, frozen=True):
+class Quotas(ConfigTable, frozen=True):
     octets: OctetQuota = OctetQuota()
     seconds: SecondQuota = SecondQuota()
     units: UnitQuota = UnitQuota()
     money: MoneyQuota = MoneyQuota()
 
 
-class Charging(Part, frozen=True):
+class Charging(ConfigTable, frozen=True):
     validity_s: Seconds = 600
     validity_jitter: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.1
     """Part by which a Validity-Time is shortened at random, so that boundaries make no storm."""
@@ -343,20 +343,20 @@ class Charging(Part, frozen=True):
         return service_table(defaults | msgspec.to_builtins(self.quota), self.services)
 
 
-class Ledger(Part, frozen=True):
+class Ledger(ConfigTable, frozen=True):
     when_stopped: Literal["unready", "degraded"] = "unready"
     """What /readyz says while a shard is not copied until a person has looked; charging goes on."""
     alarm_s: Seconds = 60
     """How often an alarm about what lasts is repeated."""
 
 
-class Log(Part, frozen=True):
+class LogConfig(ConfigTable, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, else JSON."""
 
 
-class Config(Part, frozen=True):
+class Config(ConfigTable, frozen=True):
     data: Path = Path("ocs-data")
     demo: bool = False
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -367,11 +367,11 @@ class Config(Part, frozen=True):
     http: Http = Http()
     adjustments: Adjustments = Adjustments()
     metrics: Metrics = Metrics()
-    redis: Redis = Redis()
-    postgres: Postgres = Postgres()
+    redis: RedisConfig = RedisConfig()
+    postgres: PostgresConfig = PostgresConfig()
     charging: Charging = Charging()
     ledger: Ledger = Ledger()
-    log: Log = Log()
+    log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
         diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
@@ -522,7 +522,7 @@ def _put(tree: dict[str, Any], key: str, text: str, origin: dict[str, str], sour
 
 
 def _field(kind: Any, name: str, key: str, source: str) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Part):
+    if isinstance(kind, type) and issubclass(kind, ConfigTable):
         hints = get_type_hints(kind)
         if name in hints:
             return hints[name]

@@ -20,7 +20,7 @@ KEPT: Final = (
 """Those of Stats that are a metric under their own name."""
 
 
-class Stats(msgspec.Struct):
+class KeeperStats(msgspec.Struct):
     """Numbers of this keeper, for whoever measures."""
 
     copied: int = 0
@@ -60,11 +60,11 @@ class Stats(msgspec.Struct):
     """Those that were not charged, by service and reason (ops.Suspense)."""
 
 
-class Log(Protocol):
+class KeeperLog(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
-def count(record: Record, tallies: Stats, log: Log) -> None:
+def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
     """Once for each record."""
     for usage in record.usages:
         for flag in Flag(usage.flags & ~Flag.FREE):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from ocs.cli.remote import Refused, Remote
+from ocs.cli.remote import Remote, RequestRefused
 from ocs.config import Config
 
 REALM: Final = "example.net"
@@ -23,18 +23,18 @@ class Person(NamedTuple):
     about: str
 
 
-class Purse(NamedTuple):
+class DemoPrepaid(NamedTuple):
     id: str
     settings: dict[str, str]
     money: str = ""
 
 
 PURSES: Final = (
-    Purse("demo-1", {}, "20.00"),
-    Purse("demo-2", {}),
-    Purse("demo-3", {"state": "suspended"}, "10.00"),
-    Purse("demo-family", {}, "30.00"),
-    Purse("demo-6", {"credit_limit": "50.00"}),
+    DemoPrepaid("demo-1", {}, "20.00"),
+    DemoPrepaid("demo-2", {}),
+    DemoPrepaid("demo-3", {"state": "suspended"}, "10.00"),
+    DemoPrepaid("demo-family", {}, "30.00"),
+    DemoPrepaid("demo-6", {"credit_limit": "50.00"}),
 )
 
 PEOPLE: Final = (
@@ -90,7 +90,7 @@ def _once(server: Remote, *path: str, body: Any, media_type: str = "application/
     """Create it; what is there may have been changed since, by whoever tries things out: leave it."""
     try:
         server.ask("PUT", *path, body=body, headers={"If-None-Match": "*"}, media_type=media_type)
-    except Refused as why:
+    except RequestRefused as why:
         if not why.kind.endswith(":version-conflict"):
             raise
 

@@ -45,7 +45,7 @@ class EmbeddedError(Exception):
     """A server is missing, did not start, or its data is in use; the text is meant for the operator."""
 
 
-class Server(ABC):
+class EmbeddedServer(ABC):
     """One child with a home: `home/data`, `home/log`, `home/lock` and, where the path is short enough, its socket."""
 
     name: ClassVar[str]
@@ -169,7 +169,7 @@ class Server(ABC):
         return short
 
 
-class EmbeddedValkey(Server):
+class EmbeddedValkey(EmbeddedServer):
     """The live store. `port` 0 means its unix socket only; another port is opened on 127.0.0.1 besides the socket."""
 
     name = "valkey"
@@ -237,7 +237,7 @@ class EmbeddedValkey(Server):
                 return False
 
 
-class EmbeddedPostgres(Server):
+class EmbeddedPostgres(EmbeddedServer):
     """The lasting record, reached through a unix socket only. `settings` are postgresql.conf keys."""
 
     name = "postgres"

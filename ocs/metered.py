@@ -10,7 +10,7 @@ from balances import ops, scripts
 from balances.keys import AccountKeys
 from balances.pending import Pending
 from balances.store import Store
-from balances.wire import Call, Link
+from balances.wire import RedisCall, RedisConnection
 from ocs.net.admission import Waits
 from ocs.net.clock import monotonic_us
 from ocs.telemetry import metrics
@@ -18,7 +18,7 @@ from ocs.witness import Answered, Witness
 
 
 class MeteredStore(Store):
-    def __init__(self, link: Link, meter: metrics.Meter, witness: Witness | None = None) -> None:
+    def __init__(self, link: RedisConnection, meter: metrics.Meter, witness: Witness | None = None) -> None:
         super().__init__(link)
         self.witness = witness
         self.waits = Waits()
@@ -43,7 +43,7 @@ class MeteredStore(Store):
         self, call: Pending[ops.Reply], times: metrics.Histogram, waits: Waits | None = None
     ) -> Pending[ops.Reply]:
         """Counts where the reply is decoded, so that nothing is made for it but one closure."""
-        assert isinstance(call, Call)
+        assert isinstance(call, RedisCall)
         decode: Callable[[Any], ops.Reply] | None = call.decode
         assert decode is not None
         began_us = monotonic_us()
@@ -64,7 +64,7 @@ class MeteredStore(Store):
         witness = self.witness
         if witness is None or not asked.key:
             return call
-        assert isinstance(call, Call)
+        assert isinstance(call, RedisCall)
         decode = call.decode
         assert decode is not None
 

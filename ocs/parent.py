@@ -15,16 +15,16 @@ from ocs.net.control import (
     Children,
     ChildState,
     Claim,
-    Closed,
+    ClaimVerdict,
     Connection,
     Dismiss,
     Drain,
     Message,
+    PeerClosed,
     Probe,
     Probed,
-    Start,
+    StartMessage,
     Status,
-    Verdict,
     decode_to_child,
 )
 from ocs.telemetry.metrics import CPU, MEMORY, OPEN_FILES, REQUESTS, Meter
@@ -39,7 +39,7 @@ class Unfit(Exception):
     """No restart helps; the text is meant for the operator."""
 
 
-class Parent:
+class SupervisorLink:
     """`connected`, `dismissed`, `probed` and `verdict` are set by who serves connections, a worker; others
     leave them."""
 
@@ -54,14 +54,14 @@ class Parent:
         self.dismissed: Callable[[int], None] = lambda _connection: None
         self.verdict: Callable[[int, bool], None] = lambda _connection, _granted: None
         self._loop = asyncio.get_running_loop()
-        self._started: asyncio.Future[Start] = self._loop.create_future()
+        self._started: asyncio.Future[StartMessage] = self._loop.create_future()
         self._asked: list[asyncio.Future[list[ChildState]]] = []
         self._ready, self._reason, self._catalog = False, "starting", 0
         self._requests = self.meter.counts(REQUESTS)
         self._load: list[int] = [0, 0, 0]
         self._channel = Channel(end, decode_to_child, self._received, self._lost)
 
-    async def start(self) -> Start:
+    async def start(self) -> StartMessage:
         """The first message. From then on the supervisor hears of us twice a second."""
         start = await self._started
         self.meter.read(CPU, start.role, by=cpu_us)
@@ -92,7 +92,7 @@ class Parent:
         self._channel.send(Claim(connection, origin_host, several))
 
     def closed(self, connection: int) -> None:
-        self._channel.send(Closed(connection))
+        self._channel.send(PeerClosed(connection))
 
     async def children(self) -> list[ChildState]:
         """All children as the supervisor sees them, for /readyz."""
@@ -122,13 +122,13 @@ class Parent:
             case Connection():
                 assert carried is not None
                 self.connected(carried, message)
-            case Verdict(connection=connection, granted=granted):
+            case ClaimVerdict(connection=connection, granted=granted):
                 self.verdict(connection, granted)
             case Dismiss(connection=connection):
                 self.dismissed(connection)
             case Probe(claim=claim, connection=connection):
                 self.probed(connection, lambda alive: self._channel.send(Probed(claim, alive)))
-            case Start():
+            case StartMessage():
                 self.listener = carried
                 self._started.set_result(message)
             case Drain(fast=fast):

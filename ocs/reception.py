@@ -13,7 +13,7 @@ from ocs.config import Diameter
 from ocs.net.control import Connection, Dismiss
 from ocs.net.listeners import accept_some
 from ocs.net.peers import Peers
-from ocs.net.room import Room
+from ocs.net.room import ConnectionRoom
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Seldom, logger
 
@@ -33,7 +33,9 @@ class Reception:
         self._listeners = {key: listeners[key] for key in KEYS if key in listeners}
         self._connections = meter.counts(metrics.CONNECTIONS)
         self._peers = Peers(config.peers, admit_loopback=config.admit_loopback)
-        self._strangers = Room[int](silent_max=config.strangers_max, silent_of_address=config.address_strangers_max)
+        self._strangers = ConnectionRoom[int](
+            silent_max=config.strangers_max, silent_of_address=config.address_strangers_max
+        )
         self._seldom = Seldom()
         self._last_connection = 0
         self._paused: set[str] = set()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from balances import ops
 from balances.ledger.restore import Quarantined, find_once, find_refundable, find_request, find_session
 from balances.ledger.writer import AWAY
-from balances.pending import Later, Pending
+from balances.pending import Pending, SlowPath
 from balances.store import Store
 from balances.wire import NotSent
 from ocs.lasting import Away, Lasting
@@ -25,7 +25,7 @@ AT_ONCE_MAX: Final = 200
 """Accounts being brought in; a Redis that came back empty meets all subscribers at once."""
 
 
-class Rescue:
+class SlowPaths:
     def __init__(
         self,
         pool: Lasting,
@@ -43,22 +43,22 @@ class Rescue:
 
     def restore(self, account: str) -> Pending[None]:
         """Bring it into Redis; requests of the same account wait for the same attempt."""
-        return Later(self._restore(account))
+        return SlowPath(self._restore(account))
 
     def session_known(self, session: str) -> Pending[tuple[str, str] | None]:
         """Redis that came back from PostgreSQL has the session, but not where it is."""
-        return Later(self._asked(find_session(self._pool, session)))
+        return SlowPath(self._asked(find_session(self._pool, session)))
 
     def refundable(self, charge: ops.Charge) -> Pending[tuple[str, bytes] | None]:
         """The newest event of its session that is not wholly refunded: once key and packed Once."""
-        return Later(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
+        return SlowPath(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
 
     def request_known(self, charge: ops.Charge) -> Pending[bytes | None]:
         """What a request of a session was answered that Redis has forgotten."""
-        return Later(self._asked(find_request(self._pool, charge)))
+        return SlowPath(self._asked(find_request(self._pool, charge)))
 
     def event_known(self, account: str, key: str) -> Pending[bytes | None]:
-        return Later(self._asked(find_once(self._pool, account, key)))
+        return SlowPath(self._asked(find_once(self._pool, account, key)))
 
     async def _restore(self, account: str) -> None:
         coming = self._coming.get(account)

@@ -14,16 +14,16 @@ UNFINISHED_MS: Final = 10_000
 """One whose entry is not copied after so long is posted again."""
 
 
-class Store(Protocol):
+class SettlingStore(Protocol):
     def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
 
 
-class Log(Protocol):
+class SettlingLog(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
 async def finish(
-    pool: Pool, store: Store, log: Log, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
+    pool: Pool, store: SettlingStore, log: SettlingLog, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
 ) -> None:
     """Post their entries; the key of the row makes each one (durability.md rule 10)."""
     for row in await suspense.unfinished(pool, now_ms - UNFINISHED_MS):

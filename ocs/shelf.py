@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import keys
-from balances.wire import Link
-from ocs.charging.handle import Shop
+from balances.wire import RedisConnection
+from ocs.charging.handle import ChargingContext
 from ocs.master.catalog import FIELDS, Compiled, unpack_catalog
 from ocs.net.admission import Admission
 from ocs.telemetry.log import logger
@@ -25,14 +25,14 @@ HIGH_WATER_PERCENT: Final = 90
 """Of the live store's memory: beyond it nothing new is begun, and what is left is for settlement (charging.md 11)."""
 
 
-class Shelf:
+class CatalogFollower:
     """The published tariffs, looked at with each check of the pass and taken over when their version is new."""
 
     def __init__(
         self,
-        link: Link,
+        link: RedisConnection,
         redis: Redis,
-        shop: Shop,
+        shop: ChargingContext,
         trouble: tuple[type[Exception], ...],
         admission: Admission | None = None,
         in_force: Callable[[int], None] = lambda _version: None,

@@ -28,18 +28,18 @@ from ocs.net.control import (
     Children,
     ChildState,
     Claim,
-    Closed,
+    ClaimVerdict,
     Message,
+    PeerClosed,
     Probe,
     Probed,
     Status,
-    Verdict,
 )
 from ocs.net.listeners import CannotListen, address_of, bind, listeners
 from ocs.net.tls import server_context
 from ocs.reception import Reception
 from ocs.telemetry import metrics
-from ocs.telemetry.exposition import Scrape, Sums
+from ocs.telemetry.exposition import MetricSums, Scrape
 from ocs.telemetry.log import logger, setup
 from ocs.telemetry.process import disk_free_bytes, open_files, resident_bytes
 from ocs.workers import encode_config
@@ -77,7 +77,7 @@ class Supervisor:
         self._workers: list[Child] = []
         self._listeners: dict[str, socket.socket] = {}
         self._claims = Claims(self._probe, self._verdict)
-        self._sums = Sums()
+        self._sums = MetricSums()
         self._meter = metrics.Meter()
         self._stopping = asyncio.Event()
         self._fast = asyncio.Event()
@@ -203,7 +203,7 @@ class Supervisor:
                 self._claims.claim(Holder(child, connection), host, several, monotonic_ms())
             case Probed(claim=claim, alive=alive):
                 self._claims.probed(claim, alive)
-            case Closed(connection=connection):
+            case PeerClosed(connection=connection):
                 child.connections.discard(connection)
                 self._reception.known((connection,))
                 self._claims.closed(Holder(child, connection))
@@ -233,7 +233,7 @@ class Supervisor:
 
     def _verdict(self, holder: Holder, granted: bool) -> None:
         assert isinstance(holder.child, Child)
-        holder.child.send(Verdict(holder.connection, granted))
+        holder.child.send(ClaimVerdict(holder.connection, granted))
 
     def _measure(self) -> None:
         processes = self._meter.counts(metrics.PROCESSES)

@@ -15,7 +15,7 @@ import msgspec
 
 from balances import keys, ops
 from balances.ledger.reader import Client
-from balances.ledger.record import START, Id
+from balances.ledger.record import START, RecordId
 from tariffs.units import Kind
 
 AT_ONCE: Final = 100
@@ -26,10 +26,10 @@ _ACCOUNT: Final = msgspec.msgpack.Decoder(ops.Account)
 _SESSION: Final = msgspec.msgpack.Decoder(ops.Session)
 
 
-class Part(NamedTuple):
+class ShardTotals(NamedTuple):
     """Of one shard, as of a head of its stream."""
 
-    head: Id
+    head: RecordId
     sessions: int
     holds: int
     held_micro: Counter[str]
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 class Totals:
     def __init__(self, redis: Client) -> None:
         self._redis = redis
-        self._parts: dict[int, Part] = {}
+        self._parts: dict[int, ShardTotals] = {}
         self._next = 0
 
     @property
@@ -66,7 +66,7 @@ class Totals:
         """Somebody else counts."""
         self._parts.clear()
 
-    async def walk(self, heads: Mapping[int, Id]) -> None:
+    async def walk(self, heads: Mapping[int, RecordId]) -> None:
         """Look at shards whose head is another one than when they were looked at, as many as fit."""
         looks = 0
         for shard in [(self._next + step) % keys.SHARDS for step in range(keys.SHARDS)]:
@@ -77,11 +77,11 @@ class Totals:
                 self._next = shard
                 return
             if head == START:
-                self._parts[shard] = Part(head, 0, 0, Counter())
+                self._parts[shard] = ShardTotals(head, 0, 0, Counter())
                 continue
             looks += await self._look(shard, head)
 
-    async def _look(self, shard: int, head: Id) -> int:
+    async def _look(self, shard: int, head: RecordId) -> int:
         members = await self._redis.zrange(keys.due(shard), 0, -1)
         accounts = sorted({keys.due_parts(member.decode())[0] for member in members})
         sessions, holds, held = 0, 0, Counter[str]()
@@ -100,5 +100,5 @@ class Totals:
                 for session in map(_SESSION.decode, states):
                     sessions += session.state == ops.SessionState.OPEN
                     holds += sum(1 for line in session.lines if line.due_ms)
-        self._parts[shard] = Part(head, sessions, holds, held)
+        self._parts[shard] = ShardTotals(head, sessions, holds, held)
         return len(accounts) + 1

@@ -10,8 +10,8 @@ import msgspec
 
 from balances import keys
 from balances.ledger.quarantine import held
-from balances.ledger.reader import Client, Reader
-from balances.ledger.record import Id
+from balances.ledger.reader import Client, StreamReader
+from balances.ledger.record import RecordId
 from balances.ledger.writer import AWAY, Pool, read_cursors
 
 CURSORS: Final = "keeper:cursors"
@@ -22,7 +22,7 @@ NAMES_MAX: Final = 20
 """Named in one line of the log."""
 
 
-class Log(Protocol):
+class WatchLog(Protocol):
     def info(self, event: str, **fields: object) -> object: ...
     def warning(self, event: str, **fields: object) -> object: ...
     def error(self, event: str, **fields: object) -> object: ...
@@ -31,7 +31,7 @@ class Log(Protocol):
 class Standing:
     """Alarms about what lasts: told when it begins, again at an interval while it lasts, and when it is over."""
 
-    def __init__(self, log: Log, now_ms: Callable[[], int], every_ms: int) -> None:
+    def __init__(self, log: WatchLog, now_ms: Callable[[], int], every_ms: int) -> None:
         self._log, self._now_ms, self._every_ms = log, now_ms, every_ms
         self._told: dict[str, tuple[str, int]] = {}
 
@@ -47,7 +47,7 @@ class Standing:
             self._log.error("keeper.standing_alarm", about=kind, what=text)
 
 
-class Measured(msgspec.Struct):
+class MeasuredLag(msgspec.Struct):
     lag_entries: int = 0
     lag_ms: int = 0
     """Age of the oldest record that PostgreSQL does not have; 0 when it has all."""
@@ -56,16 +56,16 @@ class Measured(msgspec.Struct):
     """Accounts."""
 
 
-class Watch:
+class LagWatch:
     """How far PostgreSQL is behind the streams, also while it is away, and what is not copied at all."""
 
     def __init__(self, redis: Client, pool: Pool, standing: Standing, now_ms: Callable[[], int]) -> None:
-        self.now = Measured()
-        self.heads: dict[int, Id] = {}
+        self.now = MeasuredLag()
+        self.heads: dict[int, RecordId] = {}
         self._redis, self._pool = redis, pool
-        self._reader = Reader(redis)
+        self._reader = StreamReader(redis)
         self._standing, self._now_ms = standing, now_ms
-        self._cursors: dict[int, Id] | None = None
+        self._cursors: dict[int, RecordId] | None = None
 
     async def measure(self) -> None:
         away: Exception | None = None
@@ -107,11 +107,11 @@ def stopped_text(stopped: Mapping[int, str]) -> str:
     return f"not copied to PostgreSQL until a person has looked (`ocs ledger status`, `ocs ledger resume`): {many}"
 
 
-def _packed(cursors: Mapping[int, Id]) -> bytes:
+def _packed(cursors: Mapping[int, RecordId]) -> bytes:
     return msgspec.msgpack.encode([cursors[shard] for shard in range(keys.SHARDS)])
 
 
-def _unpacked(packed: Any) -> dict[int, Id] | None:
+def _unpacked(packed: Any) -> dict[int, RecordId] | None:
     if packed is None:
         return None
-    return dict(enumerate(msgspec.msgpack.decode(packed, type=list[Id])))
+    return dict(enumerate(msgspec.msgpack.decode(packed, type=list[RecordId])))

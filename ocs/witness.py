@@ -18,8 +18,8 @@ import msgspec
 from balances.keys import shard_of
 from balances.ledger.record import fit
 from balances.ledger.writer import AWAY
-from balances.ops import Outcome, Posted
-from ocs.watch import NAMES_MAX, Log
+from balances.ops import Outcome, PostingOutcome
+from ocs.watch import NAMES_MAX, WatchLog
 from tariffs.units import Kind
 
 ANSWERS_MAX: Final = 20_000
@@ -43,7 +43,7 @@ class Answered(NamedTuple):
 
 
 _OUTCOME: Final = msgspec.msgpack.Decoder(Outcome)
-_POSTED: Final = msgspec.msgpack.Decoder(Posted)
+_POSTED: Final = msgspec.msgpack.Decoder(PostingOutcome)
 
 # An opening copies all that the live store has before it publishes, so what is in no table by then is nowhere. A shard
 # that is stopped is not copied, a snapshot (`recovered`) stands for records that are gone: both are told elsewhere.
@@ -62,7 +62,7 @@ SELECT a.place, COALESCE(accounts.currency, '') AS currency
 class Witness:
     """`answered` on the way of each answer costs one append; `look` is for a quiet moment, again and again."""
 
-    def __init__(self, log: Log, lost: Callable[[int], None], answers_max: int = ANSWERS_MAX) -> None:
+    def __init__(self, log: WatchLog, lost: Callable[[int], None], answers_max: int = ANSWERS_MAX) -> None:
         """lost: told how many were"""
         self.answers: deque[Answered] = deque(maxlen=answers_max)
         self._log, self._lost = log, lost

@@ -43,10 +43,10 @@ def _typed(kind: type, value: str) -> Any:
 
 async def serve(end: socket.socket) -> int:
     """Imports only what the role needs: a worker knows no PostgreSQL, the keeper no HTTP."""
-    from ocs.parent import Parent, Unfit
+    from ocs.parent import SupervisorLink, Unfit
     from ocs.telemetry.log import logger, setup
 
-    parent = Parent(end)
+    parent = SupervisorLink(end)
     start = await parent.start()
     config = decode_config(start.config)
     setup(config.log.level, config.log.format, role=start.role, number=start.number)

@@ -321,7 +321,7 @@ RHYTHMS: Final = {
 }
 
 
-class Period:
+class CounterPeriod:
     """What a counter counts over: a part of the calendar, for ever, or so long from its first use."""
 
     __slots__ = ("_rhythm", "once", "window_ms", "written")
@@ -335,7 +335,7 @@ class Period:
         self.written, self._rhythm, self.window_ms, self.once = written, rhythm, window_ms, once
 
     @classmethod
-    def read(cls, written: object) -> Period:
+    def read(cls, written: object) -> CounterPeriod:
         """From "day", "week", "month", "month from 15", "year", "ever", "48 h" or "7 d once"."""
         expected = (
             'expected day, week, month, "month from 15", year, ever, or a time from first use such as "48 h" or '
@@ -379,7 +379,7 @@ class Period:
             begin = following  # the clock was put back over midnight: what has begun is not taken back
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Period) and self.written == other.written
+        return isinstance(other, CounterPeriod) and self.written == other.written
 
     def __hash__(self) -> int:
         return hash(self.written)

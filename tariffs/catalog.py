@@ -9,7 +9,7 @@ from functools import cached_property
 import msgspec
 
 from tariffs.tariff import Tariff
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 
 
 class Assignment(msgspec.Struct, array_like=True, frozen=True):
@@ -24,12 +24,12 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True):
 class Exchanges:
     """Stored rates between currencies, each from an instant on until the next one of the pair."""
 
-    def __init__(self, rates: Mapping[tuple[str, str], Iterable[tuple[int, Exchange]]] = {}) -> None:
+    def __init__(self, rates: Mapping[tuple[str, str], Iterable[tuple[int, CurrencyExchange]]] = {}) -> None:
         """rates: (from currency, into currency) -> (first instant, rate)"""
         self._rates = {pair: sorted(each, key=lambda one: one[0]) for pair, each in rates.items()}
         self._from_ms = {pair: [one[0] for one in each] for pair, each in self._rates.items()}
 
-    def at(self, of: str, into: str, at_ms: int) -> Exchange | None:
+    def at(self, of: str, into: str, at_ms: int) -> CurrencyExchange | None:
         """The rate in force; None where there is none yet."""
         place = bisect_right(self._from_ms.get((of, into), []), at_ms)
         return self._rates[of, into][place - 1][1] if place else None

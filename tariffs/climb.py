@@ -38,7 +38,7 @@ class Position(Protocol):
     """When what is paid ahead lapses; 0: never."""
 
 
-class Purse(Protocol):
+class Funds(Protocol):
     """The balances a climb may use. `payer` is one of `payers`, or None for all of them together."""
 
     def payers(self, kind: int, scope: str, *, owing: bool) -> Sequence[Any]:
@@ -96,7 +96,7 @@ def climb(
     line: Position,
     units: int,
     counters: Mapping[str, int],
-    purse: Purse,
+    purse: Funds,
     *,
     at_ms: int,
     ms_per_unit: int,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tariffs.calendar import Period, zone
+from tariffs.calendar import CounterPeriod, zone
 from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Count
 from tariffs.match import Condition, Facts, Match
 from tariffs.notation import Amount, Quantity
@@ -17,23 +17,23 @@ from tariffs.units import Kind
 KINDS: Final = {"octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS, "money": Kind.MONEY}
 
 
-class Counter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CounterDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """As written: `[counters.<name>]`. It belongs to the account: all its subscribers and tariffs that name it feed the
     same one."""
 
     counts: Literal["octets", "seconds", "units", "money"]
     """Units of the lines that match, or what they cost."""
-    period: Period
+    period: CounterPeriod
     """day, week, month, year, "month from 15", ever; or so long from its first use: "48 h", "7 d once"."""
     when: Match = Match()
     by: str = ""
     """A fact, such as service_id: one counter for each of its values. "subscriber": one for each member."""
 
 
-class Tally:
+class CounterRule:
     """A counter, ready for use."""
 
-    def __init__(self, name: str, written: Counter, conditions: Iterable[Condition]) -> None:
+    def __init__(self, name: str, written: CounterDocument, conditions: Iterable[Condition]) -> None:
         self.name, self.kind, self.period, self.by = name, KINDS[written.counts], written.period, written.by
         self.conditions = tuple(conditions)
         self.moves = self.period.at(zone("UTC"), 0)[2] > 0

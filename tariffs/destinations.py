@@ -37,7 +37,7 @@ def _are_digits(text: str) -> bool:
     return text.isascii() and text.isdigit()  # isdigit alone takes those of every script
 
 
-class Entry:
+class DestinationRow:
     """A row of a table. Compared and hashed by identity, because it is part of the keys that prices are remembered by;
     immutable by convention."""
 
@@ -73,10 +73,10 @@ class PrefixTable:
 
     __slots__ = ("_by_length", "_entries", "_rest", "_whole", "columns", "name", "samples", "zones")
 
-    def __init__(self, name: str, entries: Iterable[Entry], columns: Iterable[str] = ()) -> None:
+    def __init__(self, name: str, entries: Iterable[DestinationRow], columns: Iterable[str] = ()) -> None:
         """columns: their order, and those that no entry has"""
         self.name = name
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, DestinationRow] = {}
         for entry in entries:
             if entry.prefix in self._entries:
                 raise ValueError(f"expected each prefix once, not {entry.prefix!r} twice")
@@ -90,8 +90,8 @@ class PrefixTable:
         found = {column for each in shared.values() for column in each}
         self.columns = tuple(dict.fromkeys([*columns, *sorted(found)]))
         self._rest = self._entries.get("")
-        self._whole: dict[str, Entry] = {}
-        by_length: dict[int, dict[str, Entry]] = {}
+        self._whole: dict[str, DestinationRow] = {}
+        by_length: dict[int, dict[str, DestinationRow]] = {}
         for prefix, entry in self._entries.items():
             if prefix.startswith(WHOLE):
                 self._whole[prefix[1:]] = entry
@@ -102,11 +102,11 @@ class PrefixTable:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[DestinationRow]:
         """By prefix."""
         return [self._entries[prefix] for prefix in sorted(self._entries)]
 
-    def find(self, number: str, short: bool = False) -> Entry | None:
+    def find(self, number: str, short: bool = False) -> DestinationRow | None:
         """Of this whole number, else the longest prefix, else the row of all other numbers; None where there is none,
         and for what is no number.
 
@@ -204,7 +204,7 @@ def read_table(name: str, content: bytes, *, source: str) -> PrefixTable:
         raise ValueError(f"{source} line {reading.line}: {bad}") from None
 
 
-def line_of(entry: Entry, content: bytes) -> int:
+def line_of(entry: DestinationRow, content: bytes) -> int:
     """Where it stands in the CSV it was read from. Looked for when it is asked, which is when something is wrong there:
     a line for each of a million entries would be kept for nothing."""
     reading = _Reading()
@@ -274,7 +274,7 @@ class _Reading:
             if any(cells) and not cells[0].startswith("#"):  # a spreadsheet puts quotes around a comment with a comma
                 yield cells
 
-    def entries(self, name: str, rows: Iterable[list[str]], header: Sequence[str]) -> Iterator[Entry]:
+    def entries(self, name: str, rows: Iterable[list[str]], header: Sequence[str]) -> Iterator[DestinationRow]:
         prefix_at = header.index("prefix")
         others = [column for column in header if column != "prefix"]
         lines: dict[str, int] = {}
@@ -300,7 +300,7 @@ class _Reading:
                     raise ValueError(f'expected "yes" in a column {_WHOLE} for a whole number, not {prefix!r}')
                 if prefix == REST and mark in _YES:
                     raise ValueError(f"expected a whole number such as 112, not {REST!r}")
-                entry = Entry(name, WHOLE + prefix if mark in _YES else prefix, zone, columns)
+                entry = DestinationRow(name, WHOLE + prefix if mark in _YES else prefix, zone, columns)
                 if entry.prefix in lines:
                     before = lines[entry.prefix]
                     raise ValueError(f"expected each prefix once, but {entry.prefix!r} is on line {before} already")

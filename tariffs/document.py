@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from tariffs import toml
-from tariffs.calendar import Band, Period
-from tariffs.counters import Counter
+from tariffs.calendar import Band, CounterPeriod
+from tariffs.counters import CounterDocument
 from tariffs.destinations import Numbers
-from tariffs.notation import Amount, Blocks, Percent, Price, Quantity, Share
+from tariffs.notation import Amount, Blocks, Percent, Quantity, Share, WrittenPrice
 from tariffs.tariff import ACCOUNT_ZONE
 from tariffs.terms import Change, Tax
 
@@ -41,7 +41,7 @@ class TariffError(ValueError):
         self.source, self.key, self.why = source, key, why
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class IncludedPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What may also stand in a file that a tariff includes."""
 
     numbers: Numbers | None = None
@@ -49,7 +49,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Name -> file, or prefix -> zone."""
     calendars: dict[str, str | tuple[str, ...]] = {}
     bands: dict[str, Band] = {}
-    counters: dict[str, Counter] = {}
+    counters: dict[str, CounterDocument] = {}
     surcharges: tuple[Change, ...] = ()
     discounts: tuple[Change, ...] = ()
     taxes: tuple[Tax, ...] = ()
@@ -57,7 +57,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """In order; see tariffs/load.py."""
 
 
-class Document(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TariffDocument(IncludedPart, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A tariff as written."""
 
     tariff: str
@@ -149,7 +149,7 @@ def _places(value: Any, tokens: list[str]) -> Iterator[tuple[str, Any]]:
             yield token + place, [*value[:number], alone, *value[number + 1 :]]
 
 
-NOTATIONS: Final = (Amount, Blocks, Percent, Period, Price, Quantity, Share)
+NOTATIONS: Final = (Amount, Blocks, Percent, CounterPeriod, WrittenPrice, Quantity, Share)
 
 
 def _read(kind: Any, value: Any) -> Any:

@@ -7,9 +7,9 @@ from enum import Enum
 from fractions import Fraction
 from typing import Final
 
-from tariffs.destinations import Entry
+from tariffs.destinations import DestinationRow
 from tariffs.ladder import Step
-from tariffs.notation import LARGEST, Amount, Blocks, Column, Price, laid_at
+from tariffs.notation import LARGEST, Amount, Blocks, Column, WrittenPrice, laid_at
 from tariffs.terms import NO_TERMS, Terms
 from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding
 from tariffs.wording import amount, quantity
@@ -27,7 +27,7 @@ ROUNDINGS: Final = {"up": Rounding.UP, "down": Rounding.DOWN, "half_up": Roundin
 HALF: Final = Fraction(1, 2)
 
 
-class Verdict(Enum):
+class RatingVerdict(Enum):
     """What rating says of a line."""
 
     PRICED = "priced"
@@ -41,16 +41,16 @@ class Verdict(Enum):
     """Not sold to this subscriber."""
 
 
-class Draft:
+class LadderDraft:
     """What elements read and change, in the order of `tariffs.elements.Element`."""
 
-    def __init__(self, service: str, entries: Mapping[str, Entry] = {}, terms: Terms = NO_TERMS) -> None:
+    def __init__(self, service: str, entries: Mapping[str, DestinationRow] = {}, terms: Terms = NO_TERMS) -> None:
         self.service = service
         """Tag of the steps: what a bucket's scope must contain."""
         self.entries = entries
         """Of the tables of destinations: "to" for the called number, "from" for the calling one."""
         self.terms = terms
-        self.verdict = Verdict.PRICED
+        self.verdict = RatingVerdict.PRICED
         self.unit: Kind | None = None
         """What the line counts in; None: whatever the service counts in."""
         self.steps: list[Step] = []
@@ -88,7 +88,7 @@ class Draft:
             raise ValueError(f"expected something in the column {column.name}, not an empty cell")
         return found
 
-    def value(self, price: Price) -> Amount:
+    def value(self, price: WrittenPrice) -> Amount:
         """As the document says, or the column that it names; ValueError where that is none."""
         return price.value(self._column)
 
@@ -98,7 +98,7 @@ class Draft:
         with laid_at(blocks.written):
             return found.in_unit(kind)
 
-    def money(self, price: Price, *, fee: bool = False) -> int:
+    def money(self, price: WrittenPrice, *, fee: bool = False) -> int:
         """An amount that is due as such, in micro-units: a fee, a minimum charge."""
         written = self.value(price)
         debited, same = self.terms.apply(written, fee=fee, changed=fee)
@@ -108,7 +108,7 @@ class Draft:
                 raise ValueError(f"expected at most {LARGEST}, not {amount(debited)}")
         return micro
 
-    def price_per_block(self, price: Price, per_units: int, block: int, kind: Kind) -> tuple[int, int]:
+    def price_per_block(self, price: WrittenPrice, per_units: int, block: int, kind: Kind) -> tuple[int, int]:
         """The price of `block` units as micro-units per a number of blocks, reduced."""
         debited, same = self.terms.apply(self.value(price))
         exact = Fraction(debited * MICRO * block, per_units)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tariffs.draft import Draft, Verdict
+from tariffs.draft import LadderDraft, RatingVerdict
 
 
 class Barred(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,8 +15,8 @@ class Barred(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "barred"
     base: ClassVar[bool] = True
 
-    def apply(self, draft: Draft) -> None:
-        draft.verdict = Verdict.DENIED
+    def apply(self, draft: LadderDraft) -> None:
+        draft.verdict = RatingVerdict.DENIED
 
 
 class Uncontrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,5 +25,5 @@ class Uncontrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "uncontrolled"
     base: ClassVar[bool] = True
 
-    def apply(self, draft: Draft) -> None:
-        draft.verdict = Verdict.NOT_APPLICABLE
+    def apply(self, draft: LadderDraft) -> None:
+        draft.verdict = RatingVerdict.NOT_APPLICABLE

@@ -6,14 +6,14 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tariffs.draft import Draft
+from tariffs.draft import LadderDraft
 from tariffs.element_free import UNITS
 from tariffs.ladder import Step
 from tariffs.notation import Blocks, Quantity
 from tariffs.units import PER_MAX
 
 
-class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BundleElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Units of the buckets of the account, in their own order (priority, expiry). What they cannot cover, the next row
     prices."""
 
@@ -33,7 +33,7 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     split: bool = True
     """A block may be paid by several balances, also partly by money; else by one bucket, or not by the bundle."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         kind = draft.unit = self.per.kind
         paid_in = UNITS[self.of] if self.of else kind
         if paid_in != kind and self.takes is None:

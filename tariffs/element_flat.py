@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tariffs.draft import ROUNDINGS, Draft
+from tariffs.draft import ROUNDINGS, LadderDraft
 from tariffs.ladder import Step
-from tariffs.notation import Blocks, Price, Quantity
+from tariffs.notation import Blocks, Quantity, WrittenPrice
 
 
 class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,7 +17,7 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "flat"
     base: ClassVar[bool] = True
 
-    price: Price
+    price: WrittenPrice
     """Money for `per`."""
     per: Quantity
     """What the price is for, and the unit the line counts in."""
@@ -30,19 +30,19 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_period: bool = False
     """What is paid of a block and not used lapses with the period of the counter in `below`."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         draft.unit = self.per.kind
         draft.per_period = self.per_period
         draft.steps = self.steps(draft)
 
-    def steps(self, draft: Draft) -> list[Step]:
+    def steps(self, draft: LadderDraft) -> list[Step]:
         both = self.per.amount, self.per.amount
         first, further = draft.increment(self.increment, self.per.kind) if self.increment else both
         if first == further:
             return [self._step(draft, further)]
         return [self._step(draft, first, reach=first), self._step(draft, further)]
 
-    def _step(self, draft: Draft, block: int, reach: int = 0) -> Step:
+    def _step(self, draft: LadderDraft, block: int, reach: int = 0) -> Step:
         price, per = draft.price_per_block(self.price, self.per.amount, block, self.per.kind)
         return Step(
             scope=draft.service,
@@ -61,7 +61,7 @@ class Beside(Flat, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "beside"
     base: ClassVar[bool] = False
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         draft.need_price()
         if self.per_period:
             raise ValueError("expected `per_period` in `flat`: limits of the row do not bound what is charged besides")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tariffs.draft import Draft
+from tariffs.draft import LadderDraft
 from tariffs.ladder import Step
 from tariffs.units import Kind
 
@@ -24,7 +24,7 @@ class Free(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     emergency: bool = False
     """Never refused, whatever the state of the account."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         draft.free, draft.emergency = True, self.emergency
         draft.unit = UNITS[self.unit] if self.unit else None
         draft.steps = [Step(scope=draft.service)]

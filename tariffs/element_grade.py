@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tariffs.draft import Draft
+from tariffs.draft import LadderDraft
 
 
 class Grade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,7 +20,7 @@ class Grade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         if not self.name or len(self.name) > 32 or not self.name.isprintable():
             raise ValueError(f"expected a name of at most 32 characters, not {self.name!r}")
         if not draft.steps:

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import msgspec
 
-from tariffs.draft import Draft
+from tariffs.draft import LadderDraft
 from tariffs.notation import Quantity
 
 
-class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GrantElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of grants; use is charged the same with any of them."""
 
     key: ClassVar[str] = "grant"
@@ -25,7 +25,7 @@ class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantum: Quantity | None = None
     """What is wanted is rounded up to a multiple of this. Unless given, as asked."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         if not draft.steps:
             raise ValueError("expected a price in the same row: `flat`, `bundle` or `free`")
         for quantity in (self.minimum, self.quantum):

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tariffs.draft import Draft
-from tariffs.notation import Price
+from tariffs.draft import LadderDraft
+from tariffs.notation import WrittenPrice
 
 
 class Maximum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,12 +16,12 @@ class Maximum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "maximum"
     base: ClassVar[bool] = False
 
-    charge: Price
+    charge: WrittenPrice
     """Without the set-up fee."""
     then: Literal["free", "end"] = "free"
     """What follows: free use, or no further grant."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         draft.need_price()
         draft.most, draft.most_ends = draft.money(self.charge), self.then == "end"
         if draft.most < max(draft.least, 1):

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
-from tariffs.draft import Draft
-from tariffs.notation import Price
+from tariffs.draft import LadderDraft
+from tariffs.notation import WrittenPrice
 
 
 class Minimum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,9 +16,9 @@ class Minimum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "minimum"
     base: ClassVar[bool] = False
 
-    charge: Price
+    charge: WrittenPrice
     """Without the set-up fee."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         draft.need_price()
         draft.least = draft.money(self.charge)

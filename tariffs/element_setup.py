@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
-from tariffs.draft import Draft
-from tariffs.notation import Price
+from tariffs.draft import LadderDraft
+from tariffs.notation import WrittenPrice
 
 
 class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,10 +16,10 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: ClassVar[str] = "setup"
     base: ClassVar[bool] = False
 
-    fee: Price
+    fee: WrittenPrice
     waived: bool = False
     """Not due while a bundle pays: only with the first block that money pays."""
 
-    def apply(self, draft: Draft) -> None:
+    def apply(self, draft: LadderDraft) -> None:
         draft.need_price()
         draft.fee, draft.fee_waived = draft.money(self.fee, fee=True), self.waived

@@ -14,18 +14,18 @@ import msgspec
 from tariffs import wording
 from tariffs.calendar import zone
 from tariffs.catalog import Assignment, Catalog
-from tariffs.destinations import Entry
-from tariffs.draft import Draft
+from tariffs.destinations import DestinationRow
+from tariffs.draft import LadderDraft
 from tariffs.inputs import Inputs
 from tariffs.ladder import COUNT_UNITS
 from tariffs.making import Making
 from tariffs.match import Condition
-from tariffs.notation import Column, Price, Quantity
-from tariffs.price import Start, traced
+from tariffs.notation import Column, Quantity, WrittenPrice
+from tariffs.price import StartPosition, traced
 from tariffs.rating import in_force, rate
-from tariffs.row import Row
-from tariffs.tariff import Chain, Later, Rated, Tariff
-from tariffs.terms import Exchange, Terms
+from tariffs.row import PriceRow
+from tariffs.tariff import Chain, NextPricing, Rated, Tariff
+from tariffs.terms import CurrencyExchange, Terms
 from tariffs.units import Kind
 
 
@@ -124,10 +124,10 @@ def explain(
     (rated,) = rate(catalog, assignments, currency, [line], inputs, at_ms)
     chain, _ = in_force(catalog, assignments, at_ms)
     fates: list[RowFate] = list(_unassigned(catalog, assignments, at_ms, inputs))
-    told: _Told | None = None
+    told: _Narration | None = None
     for tariff in chain:
         exchange = catalog.exchanges.at(tariff.currency, currency, at_ms) if tariff.currency != currency else None
-        one = _Told(tariff, line, inputs, at_ms, exchange)
+        one = _Narration(tariff, line, inputs, at_ms, exchange)
         fates += one.fates(priced=told.tariff.tag if told else "")
         if told is None and one.chain.rows:
             told = one
@@ -181,7 +181,7 @@ def _unassigned(catalog: Catalog, assignments: Iterable[Assignment], at_ms: int,
             yield RowFate(one.tariff, "", "not asked", "no version of it is valid then")
 
 
-class _Told:
+class _Narration:
     """One tariff that is asked about a line."""
 
     def __init__(
@@ -190,7 +190,7 @@ class _Told:
         line: tuple[int | None, int | None],
         inputs: Inputs,
         at_ms: int,
-        exchange: Exchange | None,
+        exchange: CurrencyExchange | None,
     ) -> None:
         self.tariff, self._inputs, self._exchange, self._at_ms = tariff, inputs, exchange, at_ms
         self._facts = tariff.view.facts(inputs, *line)
@@ -221,7 +221,7 @@ class _Told:
                 yield RowFate(self.tariff.tag, row.name, "prices", self._limit(row))
                 ended = row.name if row.ends else ""
 
-    def _lost(self, row: Row) -> str:
+    def _lost(self, row: PriceRow) -> str:
         for condition in row.conditions:
             if not condition.holds(self._facts):
                 return self._missed(condition)
@@ -235,7 +235,7 @@ class _Told:
         shown = _shown(found) or ("no number of its table" if " " in condition.fact else "not given")
         return f"{condition.fact} is {shown}, not {' or '.join(_wanted(one) for one in condition.wanted)}"
 
-    def _limit(self, row: Row) -> str:
+    def _limit(self, row: PriceRow) -> str:
         limits = []
         if row.first:
             kind = next((one.per.kind for one in row.elements if hasattr(one, "per")), None)
@@ -264,14 +264,14 @@ class _Told:
 
     def prices(self) -> Iterator[PriceMade]:
         for row in self.chain.rows:
-            draft = Draft(self._inputs.service, row.entries(self._facts), self._terms)
+            draft = LadderDraft(self._inputs.service, row.entries(self._facts), self._terms)
             for element in row.elements:
                 for field in element.__struct_fields__:
                     price = getattr(element, field)
-                    if isinstance(price, Price):
+                    if isinstance(price, WrittenPrice):
                         yield self._made(row, element, field, price, draft)
 
-    def _made(self, row: Row, element: Any, field: str, price: Price, draft: Draft) -> PriceMade:
+    def _made(self, row: PriceRow, element: Any, field: str, price: WrittenPrice, draft: LadderDraft) -> PriceMade:
         fee, per = element.key == "setup", getattr(element, "per", None)
         try:
             written = draft.value(price)
@@ -290,7 +290,7 @@ def _per(per: Quantity) -> str:
 def _shown(value: Any) -> str:
     if value is None or value == "":
         return ""
-    return f"{value.zone} (prefix {value.prefix or 'of all'})" if isinstance(value, Entry) else str(value)
+    return f"{value.zone} (prefix {value.prefix or 'of all'})" if isinstance(value, DestinationRow) else str(value)
 
 
 def _wanted(value: Any) -> str:
@@ -305,9 +305,9 @@ def used(rated: Rated, unit: Kind, units: int, at_ms: int) -> tuple[int, list[st
     at_ms:  instant of the first unit
     """
     ms = 1_000 if unit == Kind.SECONDS else 0
-    end_ms, line, counters = at_ms + units * ms, Start(), dict[str, int]()
+    end_ms, line, counters = at_ms + units * ms, StartPosition(), dict[str, int]()
     told: list[str] = []
-    later = [Later(at_ms, rated), *(rated.later if ms else ())]
+    later = [NextPricing(at_ms, rated), *(rated.later if ms else ())]
     if rated.known_ms and ms:
         raise ValueError("it is longer than can be rated at once")
     cost, ends = 0, [one.from_ms for one in later[1:]]

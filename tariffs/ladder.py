@@ -54,7 +54,7 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     """What is paid ahead of a block here lapses then, used up or not (0: never)."""
 
 
-class Dues(msgspec.Struct, array_like=True, frozen=True):
+class StepDues(msgspec.Struct, array_like=True, frozen=True):
     """What is due of a line besides the price of its blocks, by the step it is at. A block without a price is not paid
     by money: it makes none of this due but a fee that is not `waived`."""
 
@@ -70,7 +70,7 @@ class Dues(msgspec.Struct, array_like=True, frozen=True):
     """Nothing is granted once `most` is due; else the rest is free."""
 
 
-NOTHING_DUE: Final = Dues()
+NOTHING_DUE: Final = StepDues()
 
 
 class Count(msgspec.Struct, array_like=True, frozen=True):
@@ -92,7 +92,7 @@ class Ladder(msgspec.Struct, array_like=True, frozen=True):
     """Steps in order, what is due besides them, the counters fed, and where the price came from."""
 
     steps: tuple[Step, ...]
-    dues: tuple[Dues, ...] = ()
+    dues: tuple[StepDues, ...] = ()
     counts: tuple[Count, ...] = ()
     tag: str = ""
     """Tariff, version and rows that made this ladder; kept on every usage record."""
@@ -102,7 +102,7 @@ class Ladder(msgspec.Struct, array_like=True, frozen=True):
     terms: str = ""
     """Tax and exchange rate, as they stand on usage records."""
 
-    def dues_of(self, step: Step) -> Dues:
+    def dues_of(self, step: Step) -> StepDues:
         return self.dues[step.dues - 1] if step.dues else NOTHING_DUE
 
 

@@ -9,15 +9,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 from tariffs.calendar import Calendar, CompiledBand, compile_bands, zone
-from tariffs.counters import Tally
-from tariffs.destinations import Entry, PrefixTable, line_of, read_table
-from tariffs.document import Document, Format, Part, TariffError, convert, form_of, parse
-from tariffs.draft import Draft, Verdict
+from tariffs.counters import CounterRule
+from tariffs.destinations import DestinationRow, PrefixTable, line_of, read_table
+from tariffs.document import Format, IncludedPart, TariffDocument, TariffError, convert, form_of, parse
+from tariffs.draft import LadderDraft, RatingVerdict
 from tariffs.elements import BASES, ELEMENTS
 from tariffs.inputs import Inputs
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
 from tariffs.notation import Column, Quantity
-from tariffs.row import Row, columns_of
+from tariffs.row import PriceRow, columns_of
 from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
 from tariffs.terms import Terms
 
@@ -45,12 +45,12 @@ def load_tariff(
 def compile_tariff(
     document: dict[str, Any], *, source: str, version: int = 1, files: Mapping[str, bytes] = {}
 ) -> Tariff:
-    head = convert(document, Document, source, "")
+    head = convert(document, TariffDocument, source, "")
     _check_head(head, source)
     return _Loading(head, source, files).tariff(version)
 
 
-def _check_head(head: Document, source: str) -> None:
+def _check_head(head: TariffDocument, source: str) -> None:
     if not ID.fullmatch(head.tariff):
         raise TariffError(source, "tariff", "expected an id of letters, digits, '-', '_' and '.', at most 64")
     if len(head.currency) != 3 or not (head.currency.isascii() and head.currency.isupper()):
@@ -75,12 +75,12 @@ def _table(name: str, content: bytes, source: str) -> PrefixTable:
 class _Loading:
     """One document being compiled, with what it includes."""
 
-    def __init__(self, head: Document, source: str, files: Mapping[str, bytes]) -> None:
+    def __init__(self, head: TariffDocument, source: str, files: Mapping[str, bytes]) -> None:
         self._head, self._source, self._files = head, source, files
-        self._parts: list[tuple[str, Part]] = [(source, head)]
+        self._parts: list[tuple[str, IncludedPart]] = [(source, head)]
         for number, name in enumerate(head.include):
             plain = parse(self._file(name, f"include[{number}]"), source=name, form=form_of(name))
-            self._parts.append((name, convert(plain, Part, name, "")))
+            self._parts.append((name, convert(plain, IncludedPart, name, "")))
         for name, part in self._parts if head.promotion else ():
             for key in ("rows", "tables", "numbers", "counters", "taxes"):
                 if getattr(part, key):
@@ -147,7 +147,9 @@ class _Loading:
                     tables[name] = _table(name, self._file(value, at), value)
                     self._written_in[name] = value
                 else:
-                    tables[name] = PrefixTable(name, [Entry(name, prefix, zone, {}) for prefix, zone in value.items()])
+                    tables[name] = PrefixTable(
+                        name, [DestinationRow(name, prefix, zone, {}) for prefix, zone in value.items()]
+                    )
             except TariffError:
                 raise
             except ValueError as bad:
@@ -170,7 +172,7 @@ class _Loading:
                 raise TariffError(source, "bands", str(bad)) from None
         return bands
 
-    def _gather_tallies(self) -> dict[str, Tally]:
+    def _gather_tallies(self) -> dict[str, CounterRule]:
         tallies = {}
         for source, name, counter in self._named("counters"):
             at = f"counters.{name}"
@@ -181,7 +183,7 @@ class _Loading:
                 raise TariffError(source, f"{at}.by", f"expected one of {', '.join(sorted(known))}, not {counter.by!r}")
             if counter.when.time:
                 raise TariffError(source, f"{at}.when.time", "expected conditions that stay: a line is counted whole")
-            tallies[name] = Tally(name, counter, self._conditions(counter.when, source, f"{at}.when"))
+            tallies[name] = CounterRule(name, counter, self._conditions(counter.when, source, f"{at}.when"))
         return tallies
 
     def _gather_guarded(self, key: str) -> list[Guarded]:
@@ -214,8 +216,8 @@ class _Loading:
 
     # --- rows
 
-    def _gather_rows(self) -> list[Row]:
-        rows: list[Row] = []
+    def _gather_rows(self) -> list[PriceRow]:
+        rows: list[PriceRow] = []
         names: set[str] = set()
         for source, part in self._parts:
             for number, written in enumerate(part.rows, start=1):
@@ -227,7 +229,7 @@ class _Loading:
             raise TariffError(self._source, "rows", f"expected 1 to {ROWS_MAX} rows, not {len(rows)}")
         return rows
 
-    def _row(self, written: dict[str, Any], at: str, source: str) -> Row:
+    def _row(self, written: dict[str, Any], at: str, source: str) -> PriceRow:
         known = {"name", "when", "first", "below", *ELEMENTS}
         for key in written:
             if key not in known:
@@ -245,7 +247,7 @@ class _Loading:
         first = convert(written["first"], Quantity, source, f"{at}.first") if "first" in written else None
         tally, below = self._below(written.get("below"), f"{at}.below", source)
         try:
-            row = Row(
+            row = PriceRow(
                 name,
                 self._conditions(match, source, f"{at}.when"),
                 elements.values(),
@@ -265,7 +267,7 @@ class _Loading:
             raise TariffError(source, f"{at}.flat.per_period", why)
         return row
 
-    def _below(self, written: Any, at: str, source: str) -> tuple[Tally | None, object]:
+    def _below(self, written: Any, at: str, source: str) -> tuple[CounterRule | None, object]:
         if written is None:
             return None, None
         if not isinstance(written, dict) or len(written) != 1:
@@ -279,13 +281,13 @@ class _Loading:
             raise TariffError(source, at, f"expected a limit, or an attribute such as subscriber.cap, not {limit!r}")
         return self._tallies[name], limit
 
-    def _try_out(self, row: Row, elements: dict[str, Any], first: Quantity | None, at: str, source: str) -> None:
+    def _try_out(self, row: PriceRow, elements: dict[str, Any], first: Quantity | None, at: str, source: str) -> None:
         """Build its price for every value its columns may have, growing, so that a fault is found now and laid at the
         right door."""
         columns = [column for column in row.columns() if column.place in ENDS]
         self._check_columns(row, elements, at, source)
         for entries in self._samples(row, columns):
-            draft = Draft("", entries, Terms(attributes=_ANY_ATTRIBUTE))
+            draft = LadderDraft("", entries, Terms(attributes=_ANY_ATTRIBUTE))
             for key, element in elements.items():
                 try:
                     element.apply(draft)
@@ -293,10 +295,10 @@ class _Loading:
                     raise TariffError(source, f"{at}.{key}", f"{bad}{self._where(entries)}") from None
             if first is not None and draft.unit not in (None, first.kind):
                 raise TariffError(source, f"{at}.first", f"expected a quantity of what the price is for, not {first!r}")
-            if draft.verdict is not Verdict.PRICED and (first or row.tally):
+            if draft.verdict is not RatingVerdict.PRICED and (first or row.tally):
                 raise TariffError(source, at, "expected no limit: nothing is used of what is not sold or not counted")
 
-    def _check_columns(self, row: Row, elements: dict[str, Any], at: str, source: str) -> None:
+    def _check_columns(self, row: PriceRow, elements: dict[str, Any], at: str, source: str) -> None:
         of = {place: table for one in row.conditions for place, _, table in [one.fact.partition(" ")] if table}
         for key, element in elements.items():
             for column in columns_of(element):
@@ -307,7 +309,7 @@ class _Loading:
                 why = f"expected a column of {self._written_in.get(table, f'tables.{table}')} ({known})"
                 raise TariffError(source, f"{at}.{key}", f"{column!r}: {why}, not {column.name!r}")
 
-    def _where(self, entries: Mapping[str, Entry]) -> str:
+    def _where(self, entries: Mapping[str, DestinationRow]) -> str:
         """Where these stand: "world.csv line 7"."""
         found = []
         for entry in entries.values():
@@ -316,7 +318,7 @@ class _Loading:
             found.append(f" ({line}prefix {entry.prefix or 'of all'})")
         return "".join(found)
 
-    def _samples(self, row: Row, columns: list[Column]) -> Iterable[dict[str, Entry]]:
+    def _samples(self, row: PriceRow, columns: list[Column]) -> Iterable[dict[str, DestinationRow]]:
         """One entry for each set of values that the columns of one end have; both ends are tried on their own."""
         ends = {one.fact.partition(" ")[0]: one for one in row.conditions if " " in one.fact} if columns else {}
         found = {place: self._differing(one, place, columns) for place, one in ends.items()}
@@ -327,9 +329,9 @@ class _Loading:
             for entry in entries:
                 yield some | {place: entry}
 
-    def _differing(self, condition: Condition, place: str, columns: Iterable[Column]) -> list[Entry]:
+    def _differing(self, condition: Condition, place: str, columns: Iterable[Column]) -> list[DestinationRow]:
         wanted = [column.name for column in columns if column.place == place]
-        found: dict[Any, Entry] = {}
+        found: dict[Any, DestinationRow] = {}
         for entry in self._tables[condition.fact.partition(" ")[2]].samples:
             if condition.holds({condition.fact: entry}):
                 found.setdefault(tuple([entry.columns.get(name) for name in wanted]), entry)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from tariffs.draft import HALF, Draft, Verdict
+from tariffs.draft import HALF, LadderDraft, RatingVerdict
 from tariffs.inputs import Inputs
-from tariffs.ladder import COUNT_MONEY, NOTHING_DUE, STEPS_MAX, Count, Dues, Ladder, Step, check_ladder
-from tariffs.row import Row
+from tariffs.ladder import COUNT_MONEY, NOTHING_DUE, STEPS_MAX, Count, Ladder, Step, StepDues, check_ladder
+from tariffs.row import PriceRow
 from tariffs.tariff import Chain, Rated, Segment, Tariff
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 from tariffs.units import EXACT_MAX, Kind
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -21,7 +21,7 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 REMEMBERED_MAX: Final = 16_384
 """Lines a tariff remembers the price of; what it looks at comes from outside, so there must be a limit."""
 
-Drafts = list[Draft]
+Drafts = list[LadderDraft]
 """Of the rows of a chain, in their order."""
 
 
@@ -31,7 +31,7 @@ def find(
     service_id: int | None,
     inputs: Inputs,
     at_ms: int = 0,
-    exchange: Exchange | None = None,
+    exchange: CurrencyExchange | None = None,
 ) -> Rated | None:
     """The price of a line from an instant on; None where no row matches, then or later in its time."""
     look = tariff.look
@@ -53,7 +53,7 @@ def make(
     facts: Mapping[str, Any],
     inputs: Inputs,
     at_ms: int,
-    exchange: Exchange | None = None,
+    exchange: CurrencyExchange | None = None,
     to_ms: int = 0,
 ) -> Rated | None:
     """As `find`, computed.
@@ -63,7 +63,7 @@ def make(
     try:
         return Making(tariff, facts, inputs, at_ms, exchange, to_ms).rated()
     except ValueError as bad:
-        return Rated(verdict=Verdict.RATING_FAILED, why=f"{tariff.tag}: {bad}")
+        return Rated(verdict=RatingVerdict.RATING_FAILED, why=f"{tariff.tag}: {bad}")
 
 
 class Making:
@@ -75,7 +75,7 @@ class Making:
         facts: Mapping[str, Any],
         inputs: Inputs,
         at_ms: int,
-        exchange: Exchange | None,
+        exchange: CurrencyExchange | None,
         to_ms: int,
     ) -> None:
         self._tariff, self._facts, self._inputs, self._exchange = tariff, facts, inputs, exchange
@@ -87,11 +87,11 @@ class Making:
         now, *later = self.segments
         if not now.chain.rows:
             until_ms = next((one.until_ms for one, after in pairwise(self.segments) if after.chain.rows), 0)
-            return Rated(verdict=Verdict.NOT_YET, cut_ms=until_ms) if until_ms else None
+            return Rated(verdict=RatingVerdict.NOT_YET, cut_ms=until_ms) if until_ms else None
         tag = f"{self._tariff.tag}:{'+'.join(row.name for row in now.chain.rows)}"
         drafts = self._drafts(now.chain)
         head = drafts[0]
-        if head.verdict is not Verdict.PRICED:
+        if head.verdict is not RatingVerdict.PRICED:
             return Rated(verdict=head.verdict, why=tag, cut_ms=now.until_ms if later else 0)
         spans = [(now, drafts)]
         for segment in later:
@@ -114,7 +114,7 @@ class Making:
         now, drafts = spans[0]
         head = drafts[0]
         unit = _unit(drafts, beside)
-        dues: list[Dues] = []
+        dues: list[StepDues] = []
         counts, period_ms = self._counts(unit)
         parts: list[list[Step]] = []
         cut_ms = 0
@@ -138,7 +138,7 @@ class Making:
         said = next((draft.grant for draft in drafts if draft.grant is not None), None)
         whole, blocks, minimum, quantum = (False, False, 0, 0) if beside or said is None else said
         return Rated(
-            verdict=Verdict.PRICED,
+            verdict=RatingVerdict.PRICED,
             unit=unit,
             ladder=ladder,
             packed=_pack(ladder),
@@ -164,14 +164,14 @@ class Making:
                 period_ms = sooner(period_ms, count.until_ms)
         return tuple(counts), period_ms
 
-    def _steps(self, segment: Segment, drafts: Drafts, beside: bool, dues: list[Dues]) -> list[Step]:
+    def _steps(self, segment: Segment, drafts: Drafts, beside: bool, dues: list[StepDues]) -> list[Step]:
         """Of one band: its rows one after the other, and the end where the last of them has a limit too. What is due
         besides is added to `dues`."""
         chain, until_ms = segment
         if beside:  # of the first row that says so, whatever its limits: they are of the other unit
             found = next((draft.beside for draft in drafts if draft.beside), [Step(scope=self._inputs.service)])
             return [msgspec.structs.replace(step, until_ms=until_ms) for step in found]
-        sold = [draft for draft in drafts if draft.verdict is Verdict.PRICED]
+        sold = [draft for draft in drafts if draft.verdict is RatingVerdict.PRICED]
         steps: list[Step] = []
         for place, (row, draft) in enumerate(zip(chain.rows, sold, strict=False)):
             count = row.tally.count(self._facts, self._zone, self._at_ms) if row.tally else None
@@ -183,7 +183,7 @@ class Making:
             steps += self._end(sold, until_ms, dues)
         return steps
 
-    def _limit(self, row: Row) -> int:
+    def _limit(self, row: PriceRow) -> int:
         """Of its counter, which counts money of the account; 0: it has none."""
         if row.tally is None:
             return 0
@@ -192,7 +192,7 @@ class Making:
             return limit
         return min(int(limit * self._exchange.rate + HALF), EXACT_MAX)
 
-    def _end(self, drafts: Drafts, until_ms: int, dues: list[Dues]) -> Iterator[Step]:
+    def _end(self, drafts: Drafts, until_ms: int, dues: list[StepDues]) -> Iterator[Step]:
         """Nothing is granted here; use that happens all the same costs what the last row that has a price makes it."""
         last = next((draft for draft in reversed(drafts) if _paid_by_money(draft)), drafts[-1])
         steps = _paid_by_money(last) or [Step(scope=self._inputs.service)]
@@ -204,17 +204,17 @@ def _for_good(steps: Iterable[Step]) -> list[Step]:
     return [msgspec.structs.replace(step, until_ms=0) for step in steps]
 
 
-def _paid_by_money(draft: Draft) -> list[Step]:
+def _paid_by_money(draft: LadderDraft) -> list[Step]:
     return [step for step in draft.steps if step.kind == Kind.MONEY]
 
 
-def _noted(dues: list[Dues], drafts: Drafts) -> int:
+def _noted(dues: list[StepDues], drafts: Drafts) -> int:
     """The number of what is due of a line at the first of these rows: each as the first that has one says. (A row at
     its limit says no more.)"""
     fee = next((draft for draft in drafts if draft.fee), drafts[0])
     least = next((draft.least for draft in drafts if draft.least), 0)
     most = next((draft for draft in drafts if draft.most), drafts[0])
-    found = Dues(fee.fee, fee.fee_waived, least, most.most, most.most_ends)
+    found = StepDues(fee.fee, fee.fee_waived, least, most.most, most.most_ends)
     if found == NOTHING_DUE:
         return 0
     if found not in dues:
@@ -222,7 +222,7 @@ def _noted(dues: list[Dues], drafts: Drafts) -> int:
     return dues.index(found) + 1
 
 
-def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[Dues]) -> bool:
+def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[StepDues]) -> bool:
     """Past its bounds nothing costs more than before them, and no grant ends there."""
 
     def no_dearer(one: Step, other: Step) -> bool:
@@ -242,7 +242,7 @@ def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[Dues])
     return any(bounded) and all(no_dearer(one, other) for steps in bounded for one, other in pairwise(steps))
 
 
-def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:
+def _unit(drafts: Iterable[LadderDraft], beside: bool) -> Kind | None:
     units = {unit for draft in drafts if (unit := draft.beside_unit if beside else draft.unit) is not None}
     if len(units) > 1:
         raise ValueError(f"its rows count in {' and '.join(sorted(unit.name.lower() for unit in units))}")
@@ -251,7 +251,7 @@ def _unit(drafts: Iterable[Draft], beside: bool) -> Kind | None:
 
 def _goes_on(before: Drafts, after: Drafts) -> bool:
     """A grant may run from one band into the next: the same kind of service, only its price is another."""
-    if not after or any(draft.verdict is not Verdict.PRICED for draft in (before[0], after[0])):
+    if not after or any(draft.verdict is not RatingVerdict.PRICED for draft in (before[0], after[0])):
         return False
 
     def same(drafts: Drafts) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tariffs.destinations import Entry, Numbers, PrefixTable
+from tariffs.destinations import DestinationRow, Numbers, PrefixTable
 from tariffs.inputs import Inputs
 from tariffs.notation import Column
 
@@ -88,7 +88,7 @@ class Condition:
 
     def holds(self, facts: Facts) -> bool:
         value = facts[self.fact]
-        if isinstance(value, Entry):
+        if isinstance(value, DestinationRow):
             value = value.zone
         if not value:  # no entry in the table, no number in the line, no such attribute; or the number 0
             return value in self.exact
@@ -220,7 +220,7 @@ def _special_key(fact: str, get: Getter, columns: Iterable[Column]) -> Getter:
     names = sorted({one.name for one in columns if one.place == place})
 
     def key(inputs: Inputs) -> Any:
-        entry: Entry | None = get(inputs)
+        entry: DestinationRow | None = get(inputs)
         if entry is None or not names:
             return entry and entry.zone
         return entry.zone, tuple([entry.columns.get(name) for name in names])

@@ -208,7 +208,7 @@ class Given(Generic[T]):
         return found
 
 
-class Price(Given[Amount]):
+class WrittenPrice(Given[Amount]):
     kind = Amount
 
 

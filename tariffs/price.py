@@ -33,7 +33,7 @@ class _Open(msgspec.Struct):
         self.taken = mark
 
 
-class Start(msgspec.Struct):
+class StartPosition(msgspec.Struct):
     """The position of a line nothing was used of."""
 
     total: int = 0
@@ -53,7 +53,7 @@ def price_of(
 ) -> int:
     """Money, in micro-units, that `units` of a fresh line cost when no bundle pays."""
     return climb(
-        ladder, Start(), units, counters or {}, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False
+        ladder, StartPosition(), units, counters or {}, _Open(0), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=False
     ).cost
 
 
@@ -64,13 +64,13 @@ def traced(
     *,
     at_ms: int,
     ms_per_unit: int,
-    line: Start | None = None,
+    line: StartPosition | None = None,
 ) -> tuple[int, list[Rung]]:
     """As `price_of`, with the rungs; from where `line` stands, which is moved."""
     trace: list[Rung] = []
     climbed = climb(
         ladder,
-        line or Start(),
+        line or StartPosition(),
         units,
         counters,
         _Open(0),
@@ -93,5 +93,5 @@ def units_for(
 ) -> int:
     """Units (at most `most`) of a fresh line that `money` covers in whole blocks."""
     return climb(
-        ladder, Start(), most, counters or {}, _Open(money), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=True
+        ladder, StartPosition(), most, counters or {}, _Open(money), at_ms=at_ms, ms_per_unit=ms_per_unit, grant=True
     ).units

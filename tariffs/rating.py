@@ -11,23 +11,23 @@ from typing import Final
 import msgspec
 
 from tariffs.catalog import Assignment, Catalog
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.making import find, sooner
-from tariffs.tariff import Later, Rated, Tariff
+from tariffs.tariff import NextPricing, Rated, Tariff
 from tariffs.units import Kind
 
 Quote = list[Rated]
 """One for each line, in their order."""
 
-UNASSIGNED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no tariff of the subscriber is in force")
+UNASSIGNED: Final = Rated(verdict=RatingVerdict.RATING_FAILED, why="no tariff of the subscriber is in force")
 BY_TIME: Final = (Kind.SECONDS, None)
 """Units of lines that may count time."""
 
 PIECES_MAX: Final = 64
 """Of use by time: more of it is not rated at once."""
 
-UNMATCHED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no row of the subscriber's tariffs matches")
+UNMATCHED: Final = Rated(verdict=RatingVerdict.RATING_FAILED, why="no row of the subscriber's tariffs matches")
 
 
 def rate(
@@ -106,21 +106,21 @@ def goes_on(
     inputs: Inputs,
     from_ms: int,
     to_ms: int,
-) -> tuple[tuple[Later, ...], int]:
+) -> tuple[tuple[NextPricing, ...], int]:
     """What prices use by time between two instants, each piece until the next one's begin: no ladder knows more than
     some bands, nor what comes after the end of a counter's period or of a version. And how far that reaches, 0: to the
     end."""
-    pieces: list[Later] = []
+    pieces: list[NextPricing] = []
     while from_ms < to_ms and len(pieces) < PIECES_MAX:
         (rated,) = _at(catalog, assignments, currency, [line], inputs, from_ms)
-        pieces.append(Later(from_ms, rated))
+        pieces.append(NextPricing(from_ms, rated))
         if rated.cut_ms <= from_ms:
             return tuple(pieces), 0
         from_ms = rated.cut_ms
     return tuple(pieces), from_ms if from_ms < to_ms else 0
 
 
-def going_on(rated: Rated, more: tuple[tuple[Later, ...], int]) -> Rated:
+def going_on(rated: Rated, more: tuple[tuple[NextPricing, ...], int]) -> Rated:
     """With what prices use by time that goes on, whatever prices the line now."""
     later, known_ms = more
     beside = rated.beside
@@ -168,9 +168,9 @@ def _line(
         rated = find(tariff, line[0], line[1], inputs, at_ms, exchange)
         if rated is None:
             continue
-        if rated.verdict is Verdict.NOT_YET:
+        if rated.verdict is RatingVerdict.NOT_YET:
             ahead_ms = sooner(ahead_ms, rated.cut_ms)
-        elif rated.verdict is Verdict.PRICED and exchange is None and tariff.currency != currency:
+        elif rated.verdict is RatingVerdict.PRICED and exchange is None and tariff.currency != currency:
             return _no_exchange(*pair)
         else:
             until_ms = sooner(ahead_ms, another_ms)
@@ -180,7 +180,7 @@ def _line(
 
 def _no_exchange(of: str, into: str) -> Rated:
     why = f"no exchange rate from {of} into {into}, the currency of the account"
-    return Rated(verdict=Verdict.RATING_FAILED, why=why)
+    return Rated(verdict=RatingVerdict.RATING_FAILED, why=why)
 
 
 def _cut(rated: Rated, at_ms: int) -> Rated:

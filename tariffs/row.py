@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from tariffs.counters import Tally
-from tariffs.destinations import Entry
-from tariffs.draft import Draft
-from tariffs.element_bundle import Bundle
+from tariffs.counters import CounterRule
+from tariffs.destinations import DestinationRow
+from tariffs.draft import LadderDraft
+from tariffs.element_bundle import BundleElement
 from tariffs.element_free import Free
 from tariffs.ladder import Step
 from tariffs.match import ENDS, Condition, Facts
@@ -25,7 +25,7 @@ def columns_of(element: Any) -> Iterator[Column]:
             yield value.written
 
 
-class Row:
+class PriceRow:
     """Rows that match a line are taken from the top: each prices until its limit is reached (`first`, `below`, the
     units of a bundle), and the first one without a limit is the last."""
 
@@ -37,7 +37,7 @@ class Row:
         *,
         bands: int = 0,
         first: int = 0,
-        tally: Tally | None = None,
+        tally: CounterRule | None = None,
         below: object = None,
     ) -> None:
         """
@@ -50,7 +50,7 @@ class Row:
         self.below = Column.read(below) or (tally.limit(below) if tally else 0)
         self.conditions = tuple(conditions)
         self.elements = tuple(elements)
-        self.ends = not (first or tally or any(isinstance(element, Bundle) for element in self.elements))
+        self.ends = not (first or tally or any(isinstance(element, BundleElement) for element in self.elements))
         """Nothing comes after it."""
         self._entries = {
             place: one.fact for one in self.conditions for place in ENDS if one.fact.startswith(f"{place} ")
@@ -83,13 +83,13 @@ class Row:
         with laid_at(self.below):
             return self.tally.limit(written)
 
-    def entries(self, facts: Facts) -> Mapping[str, Entry]:
+    def entries(self, facts: Facts) -> Mapping[str, DestinationRow]:
         """Of the tables it asks, by "to" and "from"."""
         return {place: facts[fact] for place, fact in self._entries.items()}
 
-    def draft(self, service: str, facts: Facts, terms: Terms) -> Draft:
+    def draft(self, service: str, facts: Facts, terms: Terms) -> LadderDraft:
         """Its price; ValueError where that cannot be computed."""
-        draft = Draft(service, self.entries(facts), terms)
+        draft = LadderDraft(service, self.entries(facts), terms)
         for element in self.elements:
             element.apply(draft)
         return draft

@@ -8,7 +8,7 @@ import msgspec
 
 from tariffs.climb import Rung, climb, lapse_ahead
 from tariffs.ladder import Ladder
-from tariffs.price import Start
+from tariffs.price import StartPosition
 from tariffs.units import EXACT_MAX, Kind, TooLarge
 
 
@@ -66,10 +66,10 @@ class _Paid:
 
 def tell(pieces: Iterable[Recorded]) -> list[Told]:
     """Of all pieces of a line, in the order they were charged in."""
-    position, told, since_ms = Start(), [], 0
+    position, told, since_ms = StartPosition(), [], 0
     for piece in pieces:
         if position.total != piece.total - piece.used:  # another session of the same name, or one half forgotten
-            position = Start(total=piece.total - piece.used)
+            position = StartPosition(total=piece.total - piece.used)
         # Volume: some time since the report before.
         lapse_ahead(position, piece.at_ms - piece.used * 1_000 if piece.unit == Kind.SECONDS else since_ms)
         since_ms = piece.at_ms
@@ -77,7 +77,7 @@ def tell(pieces: Iterable[Recorded]) -> list[Told]:
     return told
 
 
-def _one(piece: Recorded, position: Start) -> Told:
+def _one(piece: Recorded, position: StartPosition) -> Told:
     if piece.ladder is None:
         position.total += piece.used
         return Told([], 0)

@@ -8,15 +8,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tariffs.calendar import CompiledBand, Schedule, zone
-from tariffs.counters import Tally
+from tariffs.counters import CounterRule
 from tariffs.destinations import Numbers, PrefixTable
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import STEPS_MAX, Ladder
 from tariffs.match import Condition, View
 from tariffs.notation import Column
-from tariffs.row import Row
-from tariffs.terms import Change, Exchange, Terms
+from tariffs.row import PriceRow
+from tariffs.terms import Change, CurrencyExchange, Terms
 from tariffs.units import Kind
 
 HORIZON_MS: Final = 6 * 3_600_000
@@ -28,7 +28,7 @@ ACCOUNT_ZONE: Final = "account"
 class Rated(msgspec.Struct, frozen=True, kw_only=True):
     """What rating says of one line. Made once for all lines alike."""
 
-    verdict: Verdict
+    verdict: RatingVerdict
     unit: Kind | None = None
     """What the line counts in; None: whatever its service counts in."""
     ladder: Ladder | None = None
@@ -51,13 +51,13 @@ class Rated(msgspec.Struct, frozen=True, kw_only=True):
     """See element_grant.py."""
     beside: Rated | None = None
     """What is charged besides, in another unit."""
-    later: tuple[Later, ...] = ()
+    later: tuple[NextPricing, ...] = ()
     """What prices use by time from `cut_ms` on, where it lasts longer."""
     known_ms: int = 0
     """How far `later` knows; 0: to the end of the use."""
 
 
-class Later(NamedTuple):
+class NextPricing(NamedTuple):
     """What prices use by time from an instant on."""
 
     from_ms: int
@@ -78,7 +78,7 @@ class Guarded(NamedTuple):
 class Chain(NamedTuple):
     """What prices a line while the clock shows the same bands."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[PriceRow, ...]
     changes: tuple[tuple[int, Change], ...]
 
 
@@ -93,7 +93,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     currency: str
-    rows: Sequence[Row] = ()
+    rows: Sequence[PriceRow] = ()
     version: int = 1
     from_ms: int = 0
     zone: str = ACCOUNT_ZONE
@@ -101,7 +101,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     bands: Mapping[str, CompiledBand] = {}
     numbers: Numbers | None = None
     tables: Mapping[str, PrefixTable] = {}
-    tallies: Mapping[str, Tally] = {}
+    tallies: Mapping[str, CounterRule] = {}
     changes: Sequence[tuple[int, Guarded]] = ()
     """(+1 surcharge or -1 discount, what), in order of application."""
     taxes: Sequence[Guarded] = ()
@@ -211,6 +211,6 @@ class Tariff:
             segments.append(Segment(chain, stretch.until_ms))
         return segments
 
-    def terms(self, chain: Chain, facts: Mapping[str, Any], inputs: Inputs, exchange: Exchange | None) -> Terms:
+    def terms(self, chain: Chain, facts: Mapping[str, Any], inputs: Inputs, exchange: CurrencyExchange | None) -> Terms:
         tax = next((one.what for one in self.parts.taxes if one.holds(facts)), None)
         return Terms(chain.changes, tax, exchange, inputs.attributes)

@@ -68,7 +68,7 @@ class Tax(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return int(self.percent * 10_000)
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class CurrencyExchange(msgspec.Struct, frozen=True):
     """One unit of the tariff's currency in the account's, and the day the rate is of."""
 
     rate: Amount
@@ -86,7 +86,7 @@ class Terms:
         self,
         changes: Sequence[tuple[int, Change]] = (),
         tax: Tax | None = None,
-        exchange: Exchange | None = None,
+        exchange: CurrencyExchange | None = None,
         attributes: Mapping[str, str] = {},
     ) -> None:
         """changes: (+1 surcharge or -1 discount, what), in order"""

@@ -9,7 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tariffs.climb import Rung
-from tariffs.ladder import COUNT_MONEY, Dues, Ladder, Step
+from tariffs.ladder import COUNT_MONEY, Ladder, Step, StepDues
 from tariffs.units import MICRO, Kind, Rounding
 
 DIGITS: Final = 12
@@ -94,7 +94,7 @@ def step(step: Step, unit: int | None, zone: ZoneInfo, below: str) -> str:
     return ", ".join([text, *ends])
 
 
-def dues(due: Dues) -> Iterator[str]:
+def dues(due: StepDues) -> Iterator[str]:
     """What is due besides the steps."""
     if due.fee:
         yield f"set-up fee {money(due.fee)} with the first {'block that money pays' if due.waived else 'unit'}"

@@ -56,7 +56,7 @@ class Unreachable(Exception):
     """PostgreSQL cannot be asked; the text is meant for the operator."""
 
 
-class Window(msgspec.Struct, frozen=True):
+class UsageWindow(msgspec.Struct, frozen=True):
     """Which usage records."""
 
     from_ms: int
@@ -113,11 +113,11 @@ async def connect(dsn: str, wait_s: float = 10.0) -> AsyncIterator[Any]:
         await pg.close()
 
 
-def _asked(window: Window) -> tuple[Any, ...]:
+def _asked(window: UsageWindow) -> tuple[Any, ...]:
     return window.from_ms, window.to_ms, window.account, window.subscriber, window.service
 
 
-async def set_aside(pg: Any, window: Window) -> int:
+async def set_aside(pg: Any, window: UsageWindow) -> int:
     """Usage records of which something was not charged: nothing priced it, so nothing is rated again."""
     return int(
         await pg.fetchval(
@@ -129,14 +129,14 @@ async def set_aside(pg: Any, window: Window) -> int:
     )
 
 
-async def expected(pg: Any, window: Window) -> int:
+async def expected(pg: Any, window: UsageWindow) -> int:
     """About how many usage records all parts have: what the planner believes."""
     query = f"EXPLAIN (FORMAT JSON) SELECT FROM usage_records u WHERE {_WHERE}"
     plan = msgspec.json.decode(await pg.fetchval(query, *_asked(window)))
     return int(plan[0]["Plan"]["Plan Rows"])
 
 
-async def stream(pg: Any, window: Window) -> AsyncIterator[list[Piece]]:
+async def stream(pg: Any, window: UsageWindow) -> AsyncIterator[list[Piece]]:
     """The records of one part, some at a time: the columns above, then those of the entry."""
     shards = (keys.SHARDS * part // window.parts for part in (window.part, window.part + 1))
     cursor = await pg.cursor(_PIECES, *_asked(window), *shards)

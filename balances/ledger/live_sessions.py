@@ -29,13 +29,13 @@ class Place(NamedTuple):
 START: Final = Place(0, "")
 
 
-class Found(NamedTuple):
+class FoundSession(NamedTuple):
     place: Place
     account: Account
     session: Session
 
 
-async def by_due(redis: Client, after: Place) -> AsyncIterator[Found]:
+async def by_due(redis: Client, after: Place) -> AsyncIterator[FoundSession]:
     """Those behind a place. What changes meanwhile may be met twice or not at all."""
     batch: list[Place] = []
     async for place in _places(redis, after):
@@ -90,7 +90,7 @@ async def _places(redis: Client, after: Place) -> AsyncIterator[Place]:
             yield place
 
 
-async def _read(redis: Client, places: list[Place]) -> list[Found]:
+async def _read(redis: Client, places: list[Place]) -> list[FoundSession]:
     if not places:
         return []
     pipe = redis.pipeline(transaction=False)
@@ -100,7 +100,7 @@ async def _read(redis: Client, places: list[Place]) -> list[Found]:
         pipe.hget(keys.sessions(account), session)
     replies = await pipe.execute()
     return [
-        Found(place, unpack_account(account), unpack_session(session))
+        FoundSession(place, unpack_account(account), unpack_session(session))
         for place, account, session in zip(places, replies[::2], replies[1::2], strict=True)
         if account is not None and session is not None
     ]

@@ -25,11 +25,11 @@ import msgspec
 from redis.exceptions import ResponseError, WatchError
 
 from balances import keys, scripts
-from balances.ledger.reader import Client, Reader, Server
-from balances.ledger.record import START, Call, Id, Undecodable, fit, follows
+from balances.ledger.reader import Client, ServerIdentity, StreamReader
+from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, fit, follows
 from balances.ledger.snapshot import Snapshot, close_gap
 from balances.ledger.sync import NotOpen
-from balances.ledger.writer import CursorMoved, Cursors, Part, Pool, Writer, read_cursors
+from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
 from balances.ops import FORMAT, Record
 
 LOCK: Final = 0x0C5_0002
@@ -46,7 +46,7 @@ MARK: Final = "opening"
 Alarm = Callable[[str], None]
 
 
-class Refused(Exception):
+class OpeningRefused(Exception):
     """This server may not be opened; the text says why."""
 
 
@@ -63,13 +63,13 @@ class Opened(NamedTuple):
     """Shards of which the live store came back older than what PostgreSQL has."""
 
 
-class Opening:
+class ShardOpening:
     """Everything one run of the rule needs."""
 
     def __init__(self, redis: Client, pool: Pool, writer: Writer, *, alarm: Alarm, config_epoch: int = 0) -> None:
         self._redis = redis
         self._pool = pool
-        self._reader = Reader(redis)
+        self._reader = StreamReader(redis)
         self._writer = writer
         self._alarm = alarm
         self._config_epoch = config_epoch
@@ -123,18 +123,20 @@ class Opening:
         async with self._pool.acquire() as pg, pg.transaction():
             known = await pg.fetchval("SELECT config_epoch FROM store FOR UPDATE")
             if self._config_epoch < known:
-                raise Refused(f"its failover epoch {self._config_epoch} is older than {known}: a newer master exists")
+                raise OpeningRefused(
+                    f"its failover epoch {self._config_epoch} is older than {known}: a newer master exists"
+                )
             await pg.execute("UPDATE store SET config_epoch = $1", self._config_epoch)
             newest = await pg.fetchval("SELECT max(epoch) FROM shards")
             epoch = 1 + max(newest, at_least)
             await pg.execute("UPDATE shards SET epoch = $1", epoch)
             return int(epoch)
 
-    def _same(self, server: Server, now: Server) -> None:
+    def _same(self, server: ServerIdentity, now: ServerIdentity) -> None:
         if not now.master or now.replid != server.replid:
             raise NotOpen("the server changed during its opening")
 
-    async def _catch_up(self, epoch: int, shard: int, cursor: Id, head: Id, opened_epoch: int) -> None:
+    async def _catch_up(self, epoch: int, shard: int, cursor: RecordId, head: RecordId, opened_epoch: int) -> None:
         try:
             calls = await self._reader.span(shard, cursor, head)
         except Undecodable as why:
@@ -149,10 +151,10 @@ class Opening:
             return
         for start in range(0, len(calls), PART_CALLS):
             some = calls[start : start + PART_CALLS]
-            self._copied += await self._writer.write(epoch, [Part(shard, cursor, some[-1].id, some)])
+            self._copied += await self._writer.write(epoch, [RecordRun(shard, cursor, some[-1].id, some)])
             cursor = some[-1].id
 
-    async def _gap(self, shard: int, cursor: Id, calls: list[Call], opened_epoch: int) -> bool:
+    async def _gap(self, shard: int, cursor: RecordId, calls: list[RecordedCall], opened_epoch: int) -> bool:
         """A new epoch that PostgreSQL did not open itself is complete only if the record before it is still there."""
         before, there = cursor, False
         for call in calls:
@@ -166,7 +168,9 @@ class Opening:
             before, there = call.id, True
         return False
 
-    async def _recover(self, epoch: int, shard: int, cursor: Id, head: Id, calls: list[Call]) -> None:
+    async def _recover(
+        self, epoch: int, shard: int, cursor: RecordId, head: RecordId, calls: list[RecordedCall]
+    ) -> None:
         snapshot = await Snapshot.take(self._redis, shard)
         if (await self._reader.heads([shard]))[1][shard] != head:
             raise CursorMoved  # somebody still wrote under an old pass
@@ -177,14 +181,14 @@ class Opening:
         # Forgetting leaves no trace in the stream. A mark after it tells a Redis that has forgotten from one that
         # is put back to just before; without it both have the same head (found by tests/sim/shard_model.py).
         mark = await self._mark(epoch, shard, head, head)
-        await self._writer.write(epoch, [Part(shard, cursor, mark.id, [*closed.calls, mark])])
+        await self._writer.write(epoch, [RecordRun(shard, cursor, mark.id, [*closed.calls, mark])])
 
-    async def _mark(self, epoch: int, shard: int, head: Id, after: Id) -> Call:
+    async def _mark(self, epoch: int, shard: int, head: RecordId, after: RecordId) -> RecordedCall:
         """`after` is the record that must be the last one known for nothing to be missing before the mark: the head
         where Redis has all, the cursor where it went back."""
         at_ms = int((await self._redis.time())[0]) * 1_000
         record = Record(FORMAT, MARK, "", "", "", "", "", 0, at_ms, at_ms, "", "", 0, [], [], reference=str(after))
-        mark = Call(Id(epoch, 0), record, _pack(record), None, None, None, None, None)
+        mark = RecordedCall(RecordId(epoch, 0), record, _pack(record), None, None, None, None, None)
         stream = keys.ledger(shard)
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(stream)
@@ -198,7 +202,7 @@ class Opening:
                 raise CursorMoved from None
         return mark
 
-    async def _step_back(self, epoch: int, shard: int, cursor: Id, head: Id) -> None:
+    async def _step_back(self, epoch: int, shard: int, cursor: RecordId, head: RecordId) -> None:
         """Rule 5c. Ids are compared one by one: a head may belong to a branch that PostgreSQL never saw."""
         try:
             here = {call.id: call for call in await self._reader.span(shard, START, head)}
@@ -207,7 +211,7 @@ class Opening:
             here = {}
         if here:
             there = {
-                Id(epoch, n): account
+                RecordId(epoch, n): account
                 for epoch, n, account in await self._pool.fetch(
                     "SELECT epoch, n, account FROM calls WHERE shard = $1 AND (epoch, n) >= ($2, $3)"
                     " UNION ALL SELECT epoch, n, account FROM quarantined"
@@ -227,7 +231,7 @@ class Opening:
         # A PostgreSQL restored from a backup must not take this stream for complete across the place.
         await self._mark(epoch, shard, head, cursor)
 
-    async def _orphan(self, epoch: int, shard: int, calls: list[Call]) -> None:
+    async def _orphan(self, epoch: int, shard: int, calls: list[RecordedCall]) -> None:
         if not calls:
             return
         self._orphaned += len(calls)
@@ -239,7 +243,9 @@ class Opening:
             [(shard, *call.id, fit(call.record.account), call.packed, epoch) for call in calls],
         )
 
-    async def _forget_all(self, shard: int, head: Id, accounts: Iterable[str], orphans: list[Call]) -> None:
+    async def _forget_all(
+        self, shard: int, head: RecordId, accounts: Iterable[str], orphans: list[RecordedCall]
+    ) -> None:
         wanted = sorted(account for account in accounts if account)
         for start in range(0, len(wanted), FORGET_AT_ONCE):
             some = wanted[start : start + FORGET_AT_ONCE]
@@ -259,7 +265,7 @@ class Opening:
         await mirror(self._redis, replid, epoch)
 
 
-def is_open(cursors: Cursors, server: Server) -> bool:
+def is_open(cursors: Cursors, server: ServerIdentity) -> bool:
     """Whether this server's history is the one published, there and here, with the newest epoch."""
     return (
         server.master
@@ -286,7 +292,7 @@ async def mirror(redis: Client, replid: str, epoch: int) -> bool:
                 continue
 
 
-async def forget(redis: Client, account: str, head: Id) -> bool:
+async def forget(redis: Client, account: str, head: RecordId) -> bool:
     """Remove an account from Redis if its shard's last record is still `head`."""
     of = keys.AccountKeys(account)
     script = redis.register_script(scripts.ALL["forget"].text)
@@ -297,7 +303,7 @@ async def forget(redis: Client, account: str, head: Id) -> bool:
 async def open_without_postgres(redis: Client, now_s: int) -> int:
     """Rule 11, only where the operator chose availability over proof: what this Redis lacks of PostgreSQL's record is
     found, listed and taken back by the opening that follows when PostgreSQL is there again."""
-    reader = Reader(redis)
+    reader = StreamReader(redis)
     server, heads = await reader.heads(range(keys.SHARDS))
     if not server.master:
         raise NotOpen("the server is a replica")

@@ -19,11 +19,11 @@ import msgspec
 from balances import keys
 from balances.ledger.opening import forget
 from balances.ledger.put import put
-from balances.ledger.reader import Client, Reader
+from balances.ledger.reader import Client, StreamReader
 from balances.ledger.record import (
     BROKEN,
-    Call,
-    Id,
+    RecordedCall,
+    RecordId,
     Rows,
     Undecodable,
     decode,
@@ -73,7 +73,7 @@ class Held(NamedTuple):
     since_ms: int
 
 
-class Kept(NamedTuple):
+class QuarantinedRecord(NamedTuple):
     """One of its records."""
 
     id: str
@@ -86,7 +86,7 @@ class Kept(NamedTuple):
     """As it says them, right or wrong."""
 
 
-class Settled(NamedTuple):
+class QuarantineOutcome(NamedTuple):
     replayed: int
     """Records copied as they are."""
     recovered: int
@@ -109,7 +109,7 @@ async def held(pg: Any) -> list[Held]:
     return sorted(found, key=lambda one: (one.since_ms, one.account))
 
 
-async def kept(pg: Any, account: str, limit: int = 1_000) -> list[Kept]:
+async def kept(pg: Any, account: str, limit: int = 1_000) -> list[QuarantinedRecord]:
     """The records of an account in quarantine, in order."""
     rows = await pg.fetch(
         "SELECT epoch, n, why, entry FROM quarantined WHERE settled_at IS NULL AND account = $1"
@@ -119,12 +119,14 @@ async def kept(pg: Any, account: str, limit: int = 1_000) -> list[Kept]:
     )
     calls = [(_call(row, account), row["why"]) for row in rows]
     return [
-        Kept(str(call.id), call.record.kind, call.record.at_ms, call.record.session, why, call.record.entries)
+        QuarantinedRecord(
+            str(call.id), call.record.kind, call.record.at_ms, call.record.session, why, call.record.entries
+        )
         for call, why in calls
     ]
 
 
-async def replay(pool: Pool, account: str, *, actor: str, reason: str) -> Settled:
+async def replay(pool: Pool, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
     """Copy its records as they are, all or none."""
     async with pool.acquire() as pg, pg.transaction():
         shard, calls = await _taken(pg, account)
@@ -137,10 +139,10 @@ async def replay(pool: Pool, account: str, *, actor: str, reason: str) -> Settle
                 raise NotSettled(f"{call.id} cannot be replayed: {why}")
         await _put(pg, rows)
         await _settle(pg, account, "replayed", actor, reason)
-        return Settled(len(calls), 0, dropped=False)
+        return QuarantineOutcome(len(calls), 0, dropped=False)
 
 
-async def confirm(pool: Pool, redis: Client, account: str, *, actor: str, reason: str) -> Settled:
+async def confirm(pool: Pool, redis: Client, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
     """Post what cannot be replayed as `recovered`."""
     for _ in range(TRIES):
         try:
@@ -155,7 +157,7 @@ class _Moved(Exception):
     """The stream has gone on: nothing may be dropped now."""
 
 
-async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str) -> Settled:
+async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str) -> QuarantineOutcome:
     shard, calls = await _taken(pg, account)
     await mark_refused(pg, shard, [call for _, call in calls])
     chains = await load_chains(pg, [account])
@@ -178,10 +180,10 @@ async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str
     if not agrees and not await _dropped(pg, redis, account, shard):
         raise _Moved
     await _settle(pg, account, RECOVERED, actor, reason)
-    return Settled(len(calls) - recovered, recovered, dropped=not agrees)
+    return QuarantineOutcome(len(calls) - recovered, recovered, dropped=not agrees)
 
 
-def _usable(call: Call) -> Account | None:
+def _usable(call: RecordedCall) -> Account | None:
     """The account after it, if that can be believed."""
     try:
         account = _ACCOUNT.decode(call.account_state or b"")
@@ -191,12 +193,12 @@ def _usable(call: Call) -> Account | None:
     return account if exact and account.id == call.record.account else None
 
 
-def _continues(call: Call, chain: Chain) -> bool:
+def _continues(call: RecordedCall, chain: Chain) -> bool:
     account = _usable(call)
     return account is not None and difference(account, call.record.entries, chain) == []
 
 
-def _stands_for(call: Call, chain: Chain, actor: str, reason: str) -> tuple[Call, bool]:
+def _stands_for(call: RecordedCall, chain: Chain, actor: str, reason: str) -> tuple[RecordedCall, bool]:
     """What is written instead of a broken record, and whether PostgreSQL then knows the account as the live store does:
     not where the state after it cannot be read, or lies before what PostgreSQL has."""
     account = _usable(call)
@@ -221,7 +223,7 @@ def _stands_for(call: Call, chain: Chain, actor: str, reason: str) -> tuple[Call
         reason=reason,
     )
     agrees = entries is not None
-    stands_for = Call(
+    stands_for = RecordedCall(
         call.id, record, call.packed, call.account_state if agrees else None, session,
         call.once_state if told else None, call.refund_state if told else None, call.inputs, call.fields,
     )  # fmt: skip
@@ -233,7 +235,7 @@ async def _dropped(pg: Any, redis: Client, account: str, shard: int) -> bool:
     if not await redis.exists(keys.account(account)):
         return True
     row = await pg.fetchrow("SELECT cursor_epoch, cursor_n FROM shards WHERE shard = $1", shard)
-    return await forget(redis, account, Id(*row))
+    return await forget(redis, account, RecordId(*row))
 
 
 async def resume(pool: Pool, redis: Client, shard: int, *, account: str = "", reason: str = "", actor: str) -> None:
@@ -247,7 +249,7 @@ async def resume(pool: Pool, redis: Client, shard: int, *, account: str = "", re
         if row is None or not row["stopped"]:
             raise NotSettled(f"shard {shard} is not stopped")
         if account:
-            at, entry = await _nameless(redis, shard, account, Id(row["cursor_epoch"], row["cursor_n"]), row[0])
+            at, entry = await _nameless(redis, shard, account, RecordId(row["cursor_epoch"], row["cursor_n"]), row[0])
             raw = (shard, *at, row["position"], fit(account), f"it names nobody; {actor} says whose it is: {reason}")
             await pg.copy_records_to_table("quarantined", records=[(*raw, entry)], columns=QUARANTINED_COLUMNS)
             await pg.execute(
@@ -258,11 +260,13 @@ async def resume(pool: Pool, redis: Client, shard: int, *, account: str = "", re
         await pg.execute("UPDATE shards SET stopped = '' WHERE shard = $1", shard)
 
 
-async def _nameless(redis: Client, shard: int, account: str, cursor: Id, opened_epoch: int) -> tuple[Id, bytes]:
+async def _nameless(
+    redis: Client, shard: int, account: str, cursor: RecordId, opened_epoch: int
+) -> tuple[RecordId, bytes]:
     """The record after the cursor, which says not whose it is."""
     if keys.shard_of(account) != shard:
         raise NotSettled(f"account {account} is of shard {keys.shard_of(account)}")
-    look = await Reader(redis).after({shard: cursor}, 1)
+    look = await StreamReader(redis).after({shard: cursor}, 1)
     if look.server.published_epoch != opened_epoch:
         raise NotSettled("the live store is not open")
     for entry in look.entries.get(shard, ()):
@@ -277,7 +281,7 @@ async def _nameless(redis: Client, shard: int, account: str, cursor: Id, opened_
     raise NotSettled("there is no record after the cursor")
 
 
-async def _taken(pg: Any, account: str) -> tuple[int, list[tuple[int, Call]]]:
+async def _taken(pg: Any, account: str) -> tuple[int, list[tuple[int, RecordedCall]]]:
     """The shard, which stands still from here on, and the account's records with their positions."""
     shard = await pg.fetchval(
         "SELECT shard FROM quarantined WHERE settled_at IS NULL AND account = $1 LIMIT 1", fit(account)
@@ -292,14 +296,14 @@ async def _taken(pg: Any, account: str) -> tuple[int, list[tuple[int, Call]]]:
     return shard, [(row["position"], _call(row, account)) for row in rows]
 
 
-def _call(row: Any, account: str) -> Call:
-    at, fields = Id(row["epoch"], row["n"]), _FIELDS.decode(row["entry"])
+def _call(row: Any, account: str) -> RecordedCall:
+    at, fields = RecordId(row["epoch"], row["n"]), _FIELDS.decode(row["entry"])
     try:
         call = decode([f"{at.epoch}-{max(at.n, 0)}".encode(), fields])
     except Undecodable as why:
         named = dict(zip(fields[::2], fields[1::2], strict=False))
         record = Record(FORMAT, BROKEN, account, "")
-        call = Call(at, record, named.get(b"r", b""), None, named.get(b"s"), None, None, None, fields, str(why))
+        call = RecordedCall(at, record, named.get(b"r", b""), None, named.get(b"s"), None, None, None, fields, str(why))
     call.id = at  # that of an opening's snapshot is below 0, which no stream has
     return call
 

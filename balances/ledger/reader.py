@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from balances import keys
-from balances.ledger.record import START, Call, Id, Undecodable, decode, parse_id
+from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, parse_id
 
 Client = Any
 """redis.asyncio.Redis, for everything but the hot path (wire.py); its types do not know that replies are bytes."""
@@ -32,7 +32,7 @@ def connect(url: str) -> Client:
     return Redis.from_url(url, protocol=2)
 
 
-class Server(NamedTuple):
+class ServerIdentity(NamedTuple):
     """Who answered."""
 
     master: bool
@@ -54,12 +54,12 @@ class Server(NamedTuple):
 
 
 class Look(NamedTuple):
-    server: Server
+    server: ServerIdentity
     entries: dict[int, list[Any]]
     """Undecoded stream entries by shard."""
 
 
-class Room(NamedTuple):
+class StreamRoom(NamedTuple):
     used_bytes: int
     limit_bytes: int
     """maxmemory; 0: none."""
@@ -74,16 +74,16 @@ class Lag(NamedTuple):
     """Instant of the oldest of them that says one, 0 where none does."""
 
 
-class Reader:
+class StreamReader:
     """Answers are taken as they come, without the client's own decoding: a third of the cost (see bench.py)."""
 
     def __init__(self, redis: Client) -> None:
         self._redis = redis
 
-    async def server(self) -> Server:
+    async def server(self) -> ServerIdentity:
         return (await self._look([]))[0]
 
-    async def after(self, cursors: Mapping[int, Id], count: int) -> Look:
+    async def after(self, cursors: Mapping[int, RecordId], count: int) -> Look:
         """Up to `count` entries of each shard that come after its cursor."""
         if not cursors:
             return Look(await self.server(), {})
@@ -94,23 +94,23 @@ class Reader:
         )
         return Look(server, {shards[key]: entries for key, entries in replies[0] or []})
 
-    async def heads(self, shards: Iterable[int]) -> tuple[Server, dict[int, Id]]:
+    async def heads(self, shards: Iterable[int]) -> tuple[ServerIdentity, dict[int, RecordId]]:
         """The last record of each shard, `START` where there is none."""
         wanted = list(shards)
         server, replies = await self._look([[b"XREVRANGE", keys.ledger(s), b"+", b"-", b"COUNT", 1] for s in wanted])
         return server, {s: parse_id(reply[0][0]) if reply else START for s, reply in zip(wanted, replies, strict=True)}
 
-    async def room(self) -> Room:
+    async def room(self) -> StreamRoom:
         """How much there is in the server, and how much there may be."""
         memory, *lengths = await self._send(
             [[b"INFO", b"memory"], *([b"XLEN", keys.ledger(shard)] for shard in range(keys.SHARDS))]
         )
         fields = _fields(memory)
-        return Room(int(fields[b"used_memory"]), int(fields[b"maxmemory"]), sum(lengths))
+        return StreamRoom(int(fields[b"used_memory"]), int(fields[b"maxmemory"]), sum(lengths))
 
-    async def span(self, shard: int, after: Id, head: Id, count: int = 2_000) -> list[Call]:
+    async def span(self, shard: int, after: RecordId, head: RecordId, count: int = 2_000) -> list[RecordedCall]:
         """All records of a shard after one, up to and with another; all from the first when `after` is START."""
-        calls: list[Call] = []
+        calls: list[RecordedCall] = []
         at = after
         while at < head:
             entries = (await self._send([[b"XRANGE", keys.ledger(shard), f"({at}", str(head), b"COUNT", count]]))[0]
@@ -120,7 +120,7 @@ class Reader:
             at = calls[-1].id
         return calls
 
-    async def lag(self, cursors: Mapping[int, Id], heads: Mapping[int, Id]) -> Lag:
+    async def lag(self, cursors: Mapping[int, RecordId], heads: Mapping[int, RecordId]) -> Lag:
         """What comes after the cursors, counted in the streams. Inside an epoch n counts; where the head is of another
         one, all that the stream has is counted, less what it keeps behind the cursor."""
         behind = {shard: cursor for shard, cursor in cursors.items() if heads[shard] > cursor}
@@ -137,11 +137,11 @@ class Reader:
         entries += sum(length - len(kept) for length, kept in zip(counted[::2], counted[1::2], strict=True))
         return Lag(entries, min(filter(None, map(_instant, replies[: len(behind)])), default=0))
 
-    async def has(self, shard: int, wanted: Id) -> bool:
+    async def has(self, shard: int, wanted: RecordId) -> bool:
         """Whether the stream still holds this very record."""
         return bool((await self._send([[b"XRANGE", keys.ledger(shard), str(wanted), str(wanted)]]))[0])
 
-    async def _look(self, commands: list[list[Any]]) -> tuple[Server, list[Any]]:
+    async def _look(self, commands: list[list[Any]]) -> tuple[ServerIdentity, list[Any]]:
         replies = await self._send(
             [[b"MULTI"], [b"INFO", b"replication"], [b"GET", keys.PUBLISHED], *commands, [b"EXEC"]]
         )
@@ -182,9 +182,9 @@ def _instant(reply: list[Any]) -> int:
         return 0
 
 
-def _server(info: bytes, published: bytes | None) -> Server:
+def _server(info: bytes, published: bytes | None) -> ServerIdentity:
     fields = _fields(info)
-    return Server(fields[b"role"] == b"master", fields[b"master_replid"].decode(), (published or b"").decode())
+    return ServerIdentity(fields[b"role"] == b"master", fields[b"master_replid"].decode(), (published or b"").decode())
 
 
 def _fields(info: bytes) -> dict[bytes, bytes]:

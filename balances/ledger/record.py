@@ -18,11 +18,11 @@ import msgspec
 from balances.facts import of_line
 from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
-from balances.ops import FORMAT, Account, Flag, Once, Phase, Record, Usage, blob
+from balances.ops import FORMAT, Account, Flag, IdempotencyRecord, Phase, Record, Usage, blob
 from tariffs.units import Kind
 
 
-class Id(NamedTuple):
+class RecordId(NamedTuple):
     """Names a record inside its shard for ever: the opening it was written under, and its number in it."""
 
     epoch: int
@@ -32,16 +32,16 @@ class Id(NamedTuple):
         return f"{self.epoch}-{self.n}" if self.n >= 0 else "0-0"
 
 
-START: Final = Id(0, -1)
+START: Final = RecordId(0, -1)
 """Before every record."""
 
 
-def parse_id(text: bytes) -> Id:
+def parse_id(text: bytes) -> RecordId:
     epoch, _, n = text.partition(b"-")
-    return Id(int(epoch), int(n))
+    return RecordId(int(epoch), int(n))
 
 
-def follows(before: Id, after: Id, opened_epoch: int) -> bool:
+def follows(before: RecordId, after: RecordId, opened_epoch: int) -> bool:
     """Whether nothing can be missing between two records read one after the other.
 
     Inside an epoch n counts without gap; a new epoch counts from 0. That the end of the older epoch is complete is
@@ -68,10 +68,10 @@ class SessionHead(msgspec.Struct, array_like=True, gc=False):
     forget_ms: int
 
 
-class Call(msgspec.Struct, gc=False):
+class RecordedCall(msgspec.Struct, gc=False):
     """A decoded stream entry."""
 
-    id: Id
+    id: RecordId
     record: Record
     packed: bytes
     account_state: bytes | None
@@ -101,14 +101,14 @@ BROKEN: Final = "broken"
 
 _RECORD: Final = msgspec.msgpack.Decoder(Record)
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
-_ONCE: Final = msgspec.msgpack.Decoder(Once)
+_ONCE: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 _ANY: Final = msgspec.msgpack.Decoder()
 session_head: Final = msgspec.msgpack.Decoder(SessionHead).decode
 _JSON: Final = msgspec.json.Encoder()
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-def decode(entry: list[Any]) -> Call:
+def decode(entry: list[Any]) -> RecordedCall:
     """`[id, [field, value, ...]]` as the server sends it. What cannot be read is still a call, `broken`, of the account
     that it names; Undecodable when it names none."""
     at, raw = entry
@@ -134,7 +134,7 @@ def decode(entry: list[Any]) -> Call:
         record = Record(FORMAT, BROKEN, named_account(fields), "")
         if not record.account:
             raise Undecodable(f"stream entry {at.decode(errors='replace')} cannot be read: {why}") from why
-    return Call(parse_id(at), record, packed, account, session, once, refund, get(b"c") or None, raw, broken)
+    return RecordedCall(parse_id(at), record, packed, account, session, once, refund, get(b"c") or None, raw, broken)
 
 
 def named_account(fields: Mapping[bytes, bytes]) -> str:
@@ -236,7 +236,7 @@ def no_rows() -> Rows:
     return Rows([], [], [], {}, [], [])
 
 
-def without_usages(call: Call) -> Call:
+def without_usages(call: RecordedCall) -> RecordedCall:
     """A call whose usage is on record already."""
     return msgspec.structs.replace(call, record=msgspec.structs.replace(call.record, usages=[]))
 
@@ -253,7 +253,7 @@ def _incarnation(record: Record, usage: Usage) -> int:
     return record.incarnation - 1 if ended else record.incarnation
 
 
-def add_rows(rows: Rows, shard: int, position: int, call: Call) -> None:
+def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     """Append the rows of one call, in the order of the columns above."""
     record = call.record
     epoch, n = call.id

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from balances.ledger.record import fit
 
 
-class Refused(Exception):
+class RefundRefused(Exception):
     """It is more than is left, or of nothing that was paid; the text is meant for the caller."""
 
 
@@ -77,18 +77,18 @@ async def grant(
 async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
     row = await pg.fetchrow(_ENTRY, account, seq)
     if row is None:
-        raise Refused(f"entry: account {account} has no entry {seq}")
+        raise RefundRefused(f"entry: account {account} has no entry {seq}")
     if row["kind"] != 0 or row["amount"] >= 0 or row["why"] not in ("usage", "fee", "suspense"):
-        raise Refused(f"entry: nothing was charged by entry {seq}")
+        raise RefundRefused(f"entry: nothing was charged by entry {seq}")
     if row["phase"] == 4:
-        raise Refused("entry: it is of a one-time event: name that, by event")
+        raise RefundRefused("entry: it is of a one-time event: name that, by event")
     left = -row["amount"] - await pg.fetchval(_OF_ENTRY, account, seq)
     source = Source(seq=seq)
     if row["session"] is not None:
         source = Source(row["session"], row["incarnation"], seq)
         left = min(left, await _left(pg, account, source.session, source.incarnation))
     if amount > left:
-        raise Refused(f"amount: no more than {_money(left)} is left to give back of entry {seq}")
+        raise RefundRefused(f"amount: no more than {_money(left)} is left to give back of entry {seq}")
     return source
 
 
@@ -100,11 +100,11 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> S
             left = cost - await pg.fetchval(_OF_SESSION, account, session, incarnation)
             if left > 0:
                 if amount > left:
-                    raise Refused(f"amount: no more than {_money(left)} is left to give back of the session")
+                    raise RefundRefused(f"amount: no more than {_money(left)} is left to give back of the session")
                 return Source(session, incarnation)
         if paid:
-            raise Refused("session: all it cost is given back")
-    raise Refused(f"session: account {account} was charged for no such session")
+            raise RefundRefused("session: all it cost is given back")
+    raise RefundRefused(f"session: account {account} was charged for no such session")
 
 
 async def _left(pg: Any, account: str, session: str, incarnation: int) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
-from balances.ops import Account, Charge, Once, Session, blob
+from balances.ops import Account, Charge, IdempotencyRecord, Session, blob
 from balances.packing import unpack_answer
 
 GRACE_MS: Final = 1_200_000
@@ -23,7 +23,7 @@ GRACE_MS: Final = 1_200_000
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
-_ONCE: Final = msgspec.msgpack.Decoder(Once)
+_ONCE: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 
 
 class Quarantined(Exception):
@@ -33,7 +33,7 @@ class Quarantined(Exception):
 class Restored(NamedTuple):
     account: Account
     sessions: list[Session]
-    onces: list[tuple[str, Once, int]]
+    onces: list[tuple[str, IdempotencyRecord, int]]
     """(once key, answer, until when it is kept)."""
 
 

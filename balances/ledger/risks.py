@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 from redis.exceptions import ResponseError
 
 from balances import keys
-from balances.ledger.reader import Client, Reader, connect
+from balances.ledger.reader import Client, StreamReader, connect
 
 Name = Literal["eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen"]
 
@@ -37,7 +37,7 @@ async def risks_at(url: str, durability: str) -> list[Risk]:
 async def risks_of(redis: Client, durability: str) -> list[Risk]:
     """Of a store we are connected to. durability: what is promised, `always` or `everysec`."""
     found = []
-    if not (await Reader(redis).server()).master:
+    if not (await StreamReader(redis).server()).master:
         found.append(Risk("replica", "it is a replica: it takes no writes, and what it has may be old"))
     try:
         settings = {name: await _setting(redis, name) for name in SETTINGS}

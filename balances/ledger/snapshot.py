@@ -13,7 +13,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client
-from balances.ledger.record import Call, Id
+from balances.ledger.record import RecordedCall, RecordId
 from balances.ledger.writer import RECOVERED, SEQ, Chain, load_chains
 from balances.ops import FORMAT, Account, Entry, Record
 
@@ -39,12 +39,12 @@ class Snapshot(NamedTuple):
         return cls(accounts, sessions)
 
 
-class Closed(NamedTuple):
-    calls: list[Call]
+class SnapshotClosed(NamedTuple):
+    calls: list[RecordedCall]
     """What to write: the snapshots first, then what the stream still has."""
     accounts: set[str]
     """Accounts that went another way than PostgreSQL knows: to be forgotten."""
-    diverged: list[Call]
+    diverged: list[RecordedCall]
     """Their records."""
 
 
@@ -52,7 +52,7 @@ _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _ENCODE: Final = msgspec.msgpack.Encoder()
 
 
-async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: int) -> Closed:
+async def close_gap(pg: object, snapshot: Snapshot, calls: list[RecordedCall], epoch: int) -> SnapshotClosed:
     """`calls` is what the stream has after the gap; `epoch` is that of the opening."""
     chains = await load_chains(pg, snapshot.accounts)
     later: dict[str, list[Entry]] = {}
@@ -64,7 +64,7 @@ async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: in
             if entries and entry.seq != entries[-1].seq + 1:
                 entries.clear()
             entries.append(entry)
-    snapshots: list[Call] = []
+    snapshots: list[RecordedCall] = []
     diverged = later.keys() - snapshot.accounts.keys() - {""}  # forgotten by an opening that was interrupted
     for name, (packed, account) in snapshot.accounts.items():
         missing = difference(account, later.get(name, []), chains.get(name, {SEQ: 0}))
@@ -75,12 +75,12 @@ async def close_gap(pg: object, snapshot: Snapshot, calls: list[Call], epoch: in
         for session, state in states:
             record = _record(account, session, missing if not session else [])
             # Below 0 no stream counts; `position` puts it before what is copied after it.
-            at = Id(epoch, -2 - len(snapshots))
-            snapshots.append(Call(at, record, _ENCODE.encode(record), packed, state, None, None, None))
+            at = RecordId(epoch, -2 - len(snapshots))
+            snapshots.append(RecordedCall(at, record, _ENCODE.encode(record), packed, state, None, None, None))
     for call in calls:
         kept = later[call.record.account]
         call.record.entries = [entry for entry in call.record.entries if entry.seq >= kept[0].seq]
-    return Closed(
+    return SnapshotClosed(
         snapshots + [call for call in calls if call.record.account not in diverged],
         diverged,
         [call for call in calls if call.record.account in diverged],

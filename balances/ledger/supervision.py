@@ -32,7 +32,7 @@ class Due(NamedTuple):
     at_ms: int
 
 
-class Push(msgspec.Struct, omit_defaults=True):
+class PushMessage(msgspec.Struct, omit_defaults=True):
     """What is published on `keys.PUSH`, as msgpack: a request to the network element of a session."""
 
     id: str

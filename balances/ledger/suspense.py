@@ -13,7 +13,7 @@ from typing import Any, Final
 import asyncpg
 
 from balances import keys, ops
-from balances.ledger.record import Call, fit
+from balances.ledger.record import RecordedCall, fit
 from balances.ops import ASIDE
 from tariffs.units import Kind
 
@@ -45,7 +45,7 @@ _CHARGED: Final = """
 Row = tuple[Any, ...]
 
 
-async def repeats(pg: Any, calls: Iterable[Call]) -> set[int]:
+async def repeats(pg: Any, calls: Iterable[RecordedCall]) -> set[int]:
     """Which of these (by id()) set aside what an earlier record has set aside already: nothing in Redis remembers the
     requests of nobody, so a repeat is found here."""
     asides = [call for call in calls if call.record.kind == ASIDE]
@@ -70,7 +70,7 @@ async def repeats(pg: Any, calls: Iterable[Call]) -> set[int]:
     return again
 
 
-def _request(call: Call) -> tuple[str, str, str, str]:
+def _request(call: RecordedCall) -> tuple[str, str, str, str]:
     record = call.record
     return fit(record.account), fit(record.session), fit(record.key), fit(record.fingerprint)
 

@@ -40,7 +40,7 @@ TAKEN_BACK: Final = "SELECT seq FROM ledger_entries WHERE original_account = $1 
 REFERENCE: Final = re.compile(r"usage (\d{1,18})-(\d{1,18})/(\d{1,4})")
 
 
-class Paid(msgspec.Struct, frozen=True):
+class PaymentEntry(msgspec.Struct, frozen=True):
     """An entry that a usage record led to."""
 
     seq: int
@@ -56,7 +56,7 @@ class Paid(msgspec.Struct, frozen=True):
     """Exchange rate; "" for none."""
 
 
-class Correction(msgspec.Struct, frozen=True):
+class CorrectionEntry(msgspec.Struct, frozen=True):
     """An entry that a later rating led to."""
 
     seq: int
@@ -67,7 +67,7 @@ class Correction(msgspec.Struct, frozen=True):
     reference: str
 
 
-class Piece(msgspec.Struct, frozen=True):
+class UsagePiece(msgspec.Struct, frozen=True):
     """One settled piece, event, grant or refusal."""
 
     epoch: int
@@ -102,16 +102,16 @@ class Piece(msgspec.Struct, frozen=True):
     """ops.Suspense: why `suspense` was not charged."""
     incarnation: int = 0
     """How often the Session-Id was begun; 0: no session."""
-    paid: tuple[Paid, ...] = ()
-    corrections: tuple[Correction, ...] = ()
+    paid: tuple[PaymentEntry, ...] = ()
+    corrections: tuple[CorrectionEntry, ...] = ()
 
 
-async def of_session(pool: Pool, account: str, session: str) -> list[Piece]:
+async def of_session(pool: Pool, account: str, session: str) -> list[UsagePiece]:
     """All of it, in the order it was charged in."""
     return await _with_entries(pool, account, await pool.fetch(USAGE, fit(account), fit(session)))
 
 
-async def of_entry(pool: Pool, account: str, seq: int) -> tuple[Mapping[str, Any] | None, Piece | None]:
+async def of_entry(pool: Pool, account: str, seq: int) -> tuple[Mapping[str, Any] | None, UsagePiece | None]:
     """An entry, and the usage record it pays or corrects; None where there is none."""
     entry = await pool.fetchrow(ENTRY, fit(account), seq)
     if entry is None:
@@ -128,12 +128,12 @@ async def taken_back(pool: Pool, account: str, seq: int) -> list[int]:
     return [row["seq"] for row in await pool.fetch(TAKEN_BACK, fit(account), seq)]
 
 
-async def _with_entries(pool: Pool, account: str, rows: Sequence[Mapping[str, Any]]) -> list[Piece]:
+async def _with_entries(pool: Pool, account: str, rows: Sequence[Mapping[str, Any]]) -> list[UsagePiece]:
     calls = sorted({(row["epoch"], row["n"]) for row in rows})
-    paid: dict[tuple[int, int, int], list[Paid]] = {}
+    paid: dict[tuple[int, int, int], list[PaymentEntry]] = {}
     for row in await pool.fetch(ENTRIES, fit(account), [epoch for epoch, _ in calls], [n for _, n in calls]):
         if row["usage_line"] is not None:
-            entry = Paid(
+            entry = PaymentEntry(
                 row["seq"],
                 row["bucket"],
                 row["kind"],
@@ -145,17 +145,17 @@ async def _with_entries(pool: Pool, account: str, rows: Sequence[Mapping[str, An
                 "" if row["currency_rate"] is None else str(row["currency_rate"]),
             )
             paid.setdefault((row["epoch"], row["n"], row["usage_line"]), []).append(entry)
-    corrected: dict[str, list[Correction]] = {}
+    corrected: dict[str, list[CorrectionEntry]] = {}
     names = [reference_of(row["epoch"], row["n"], row["line"]) for row in rows]
     for row in await pool.fetch(CORRECTIONS, fit(account), names):
-        corrected.setdefault(row["reference"], []).append(Correction(*row))
+        corrected.setdefault(row["reference"], []).append(CorrectionEntry(*row))
     pieces = []
     for name, row in zip(names, rows, strict=True):
         values = dict(row)
         values["counters"] = msgspec.json.decode(values["counters"], type=dict[str, int]) if values["counters"] else {}
         values["paid"] = tuple(paid.get((row["epoch"], row["n"], row["line"]), ()))
         values["corrections"] = tuple(corrected.get(name, ()))
-        pieces.append(Piece(**values))
+        pieces.append(UsagePiece(**values))
     return pieces
 
 

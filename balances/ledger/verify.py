@@ -38,13 +38,13 @@ _SESSION: Final = msgspec.msgpack.Decoder(Session)
 _LADDER: Final = msgspec.msgpack.Decoder(Ladder)
 
 
-class Finding(NamedTuple):
+class LedgerFinding(NamedTuple):
     what: str
     account: str
     detail: str
 
 
-class Report(msgspec.Struct):
+class VerifyReport(msgspec.Struct):
     accounts: int = 0
     """Compared with Redis."""
     absent: int = 0
@@ -58,7 +58,7 @@ class Report(msgspec.Struct):
     """Accounts whose records wait for a person."""
     sums: dict[str, dict[str, int]] = {}
     """Per currency (or unit), what came from (negative) and went to each counter account."""
-    findings: list[Finding] = []
+    findings: list[LedgerFinding] = []
 
     @property
     def sound(self) -> bool:
@@ -82,12 +82,12 @@ class Report(msgspec.Struct):
 
     def found(self, what: str, account: str, detail: str) -> None:
         if len(self.findings) < FINDINGS_MAX:
-            self.findings.append(Finding(what, account, detail))
+            self.findings.append(LedgerFinding(what, account, detail))
 
 
-async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> Report:
+async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> VerifyReport:
     """Look at everything; `patience_s` is how long an entry may be on its way to PostgreSQL."""
-    report = Report(findings=[], sums={})
+    report = VerifyReport(findings=[], sums={})
     await _whole(pool, report)
     async for accounts in known_accounts(pool, AT_ONCE):
         await _entries(pool, accounts, report)
@@ -101,7 +101,7 @@ async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> Report:
 # --- PostgreSQL alone
 
 
-async def _whole(pool: Pool, report: Report) -> None:
+async def _whole(pool: Pool, report: VerifyReport) -> None:
     for row in await pool.fetch("SELECT shard, stopped FROM shards WHERE stopped <> ''"):
         report.found("stopped", f"shard {row['shard']}", row["stopped"])
     for one in await held(pool):
@@ -133,7 +133,7 @@ async def _whole(pool: Pool, report: Report) -> None:
         report.found("double", account, f"{key} was charged {times} times")
 
 
-async def _entries(pool: Pool, accounts: list[str], report: Report) -> None:
+async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> None:
     rows = await pool.fetch(
         "SELECT account, seq, bucket, amount, after, why, before, last_seq FROM ("
         " SELECT account, seq, bucket, amount, after, why,"
@@ -185,7 +185,9 @@ async def _in_redis(redis: Client) -> AsyncIterator[list[str]]:
         yield some
 
 
-async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], report: Report, patience_s: int) -> None:
+async def _compare_patiently(
+    redis: Client, pool: Pool, accounts: list[str], report: VerifyReport, patience_s: int
+) -> None:
     report.accounts += len(accounts)
     left, waited_s = await _read(redis, accounts), 0
     for one in left:
@@ -204,7 +206,7 @@ async def _compare_patiently(redis: Client, pool: Pool, accounts: list[str], rep
             waited_s += 1
 
 
-async def _compare(pool: Pool, accounts: list[_Seen], report: Report) -> list[tuple[_Seen, int]]:
+async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> list[tuple[_Seen, int]]:
     """Those PostgreSQL does not have all entries of yet, with the last it has."""
     seen = {fit(one.account.id): one for one in accounts}
     sums: dict[str, dict[int, int]] = {account: {} for account in seen}
@@ -245,7 +247,7 @@ async def _read(redis: Client, accounts: list[str]) -> list[_Seen]:
     ]
 
 
-def _holds(seen: _Seen, report: Report) -> None:
+def _holds(seen: _Seen, report: VerifyReport) -> None:
     """`held` recomputed from the account's own sessions. Money of lines that share a tier is held by its counter."""
     account = seen.account
     buckets: Tally[int] = Tally()

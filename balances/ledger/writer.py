@@ -20,7 +20,7 @@ import msgspec
 
 from balances.ledger import suspense
 from balances.ledger.put import put
-from balances.ledger.record import Call, Id, Row, Rows, add_rows, fit, no_rows, without_usages
+from balances.ledger.record import RecordedCall, RecordId, Row, Rows, add_rows, fit, no_rows, without_usages
 from balances.ops import Account
 from tariffs.units import EXACT_MAX
 
@@ -54,24 +54,24 @@ class Cursors(NamedTuple):
     opened_epoch: int
     """Newest epoch published for every shard; 0 when they differ."""
     replid: str
-    at: dict[int, Id]
+    at: dict[int, RecordId]
     """The cursor of each shard."""
     stopped: dict[int, str]
     """Shards that are not copied until a person has looked, and why."""
 
     @property
-    def copied(self) -> dict[int, Id]:
+    def copied(self) -> dict[int, RecordId]:
         """The cursors of the shards that are copied."""
         return {shard: at for shard, at in self.at.items() if shard not in self.stopped}
 
 
-class Part(NamedTuple):
+class RecordRun(NamedTuple):
     """Records of one shard that follow each other, beginning after `old`."""
 
     shard: int
-    old: Id
-    new: Id
-    calls: Sequence[Call]
+    old: RecordId
+    new: RecordId
+    calls: Sequence[RecordedCall]
 
 
 class CursorMoved(Exception):
@@ -115,7 +115,7 @@ async def read_cursors(pg: Any) -> Cursors:
         max(row["epoch"] for row in rows),
         opened_epoch,
         replid,
-        {row["shard"]: Id(row["cursor_epoch"], row["cursor_n"]) for row in rows},
+        {row["shard"]: RecordId(row["cursor_epoch"], row["cursor_n"]) for row in rows},
         {row["shard"]: row["stopped"] for row in rows if row["stopped"]},
     )
 
@@ -129,11 +129,11 @@ class Writer:
         self._accounts_max = accounts_max
         # Per shard: the cursor this writer left behind, and the chains of accounts as of then. Another cursor means
         # another writer was here, and the chains are worth nothing.
-        self._known: dict[int, tuple[Id, dict[str, Chain]]] = {}
+        self._known: dict[int, tuple[RecordId, dict[str, Chain]]] = {}
         self._ladders: set[bytes] = set()
         """Hashes of ladders that are in PostgreSQL."""
 
-    async def write(self, epoch: int, parts: Sequence[Part]) -> int:
+    async def write(self, epoch: int, parts: Sequence[RecordRun]) -> int:
         """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed."""
         async with self._pool.acquire() as pg:
             try:
@@ -141,7 +141,7 @@ class Writer:
             except REFUSALS:
                 return sum([await self._write_one(pg, epoch, part) for part in parts])  # find the one it was
 
-    async def _write_one(self, pg: Any, epoch: int, part: Part) -> int:
+    async def _write_one(self, pg: Any, epoch: int, part: RecordRun) -> int:
         try:
             return await self._commit(pg, epoch, [part])
         except REFUSALS as why:
@@ -156,7 +156,7 @@ class Writer:
         await self._stop(pg, part.shard, described(first))
         return 0
 
-    async def _commit(self, pg: Any, epoch: int, parts: Sequence[Part]) -> int:
+    async def _commit(self, pg: Any, epoch: int, parts: Sequence[RecordRun]) -> int:
         try:
             async with pg.transaction():
                 positions = await self._move(pg, epoch, parts)
@@ -200,7 +200,7 @@ class Writer:
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
         return len(rows.calls) + len(raw)
 
-    async def _move(self, pg: Any, epoch: int, parts: Sequence[Part]) -> dict[int, int]:
+    async def _move(self, pg: Any, epoch: int, parts: Sequence[RecordRun]) -> dict[int, int]:
         """Move the cursors; returns the position each part's first call takes."""
         shards, olds, news = [p.shard for p in parts], [p.old for p in parts], [p.new for p in parts]
         moved = await pg.fetch(
@@ -225,7 +225,7 @@ class Writer:
             raise CursorMoved
         return dict(moved)
 
-    async def _load(self, pg: Any, parts: Sequence[Part], held: set[str]) -> None:
+    async def _load(self, pg: Any, parts: Sequence[RecordRun], held: set[str]) -> None:
         missing: dict[str, dict[str, Chain]] = {}
         for part in parts:
             known = self._known.get(part.shard)
@@ -256,7 +256,7 @@ class Writer:
 # --- one record
 
 
-def refusal(rows: Rows, position: int, shard: int, call: Call, chains: dict[str, Chain]) -> str:
+def refusal(rows: Rows, position: int, shard: int, call: RecordedCall, chains: dict[str, Chain]) -> str:
     """Add a record's rows and continue its account's chain; or why that cannot be, "" when it can."""
     if call.broken:
         return call.broken
@@ -271,7 +271,7 @@ def refusal(rows: Rows, position: int, shard: int, call: Call, chains: dict[str,
     return why
 
 
-def _refusal(rows: Rows, position: int, shard: int, call: Call) -> str:
+def _refusal(rows: Rows, position: int, shard: int, call: RecordedCall) -> str:
     try:
         add_rows(rows, shard, position, call)
     except Exception as why:  # whatever it is, it is of this record, and must not keep the others
@@ -279,7 +279,7 @@ def _refusal(rows: Rows, position: int, shard: int, call: Call) -> str:
     return ""
 
 
-def _past_exact(call: Call) -> str:
+def _past_exact(call: RecordedCall) -> str:
     """charging.md section 2: no amount passes 2^53."""
     for entry in call.record.entries:
         if max(abs(entry.amount), abs(entry.after)) > EXACT_MAX:
@@ -290,7 +290,7 @@ def _past_exact(call: Call) -> str:
     return ""
 
 
-def _extend(chains: dict[str, Chain], call: Call) -> str:
+def _extend(chains: dict[str, Chain], call: RecordedCall) -> str:
     """Account seq + 1, after = previous + amount; or what does not continue."""
     if not call.record.entries:
         return ""
@@ -307,7 +307,7 @@ def _extend(chains: dict[str, Chain], call: Call) -> str:
     return ""
 
 
-async def mark_refused(pg: Any, shard: int, calls: Sequence[Call]) -> None:
+async def mark_refused(pg: Any, shard: int, calls: Sequence[RecordedCall]) -> None:
     """Try records one by one, keep nothing of it, and mark those that PostgreSQL itself refuses."""
     for call in calls:
         rows = no_rows()

@@ -41,14 +41,14 @@ local result, moved, cost_all, debited_all, enough = RESULT.OK, false, 0, 0, tru
 local balance = 0
 local incarnation = 0 -- of the session
 
-local blocked = has_state(account, STATE.BARRED + STATE.FRAUD + STATE.OPERATOR + STATE.CLOSED)
+local blocked = has_state(account, SUSPENDREASONS.BARRED + SUSPENDREASONS.FRAUD + SUSPENDREASONS.OPERATOR + SUSPENDREASONS.CLOSED)
 
 -- Why an asking line gets nothing before money is looked at; OK when it may ask.
 local function refusal_of(ask)
   if ask[ASK.refusal] ~= RESULT.OK then return ask[ASK.refusal] end
   if ask[ASK.emergency] then return RESULT.OK end
   if blocked then return RESULT.DENIED end
-  if has_state(account, STATE.CREDIT) and not ask[ASK.free] then return RESULT.CREDIT_LIMIT end
+  if has_state(account, SUSPENDREASONS.CREDIT) and not ask[ASK.free] then return RESULT.CREDIT_LIMIT end
   return RESULT.OK
 end
 
@@ -228,7 +228,7 @@ if phase == PHASE.EVENT then
         why = RESULT.NOT_FOUND
       end
     else
-      local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
+      local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
       if asked == 0 then units = left_units
       elseif is_money then money = asked
       else units = asked end
@@ -249,7 +249,7 @@ if phase == PHASE.EVENT then
     end
     usage(ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, charge[CHARGE.event_ms])
     local ladder = not paid and not is_money and ladder_of(ask[ASK.ladder])
-    usages[#usages][USAGE.terms] = paid and paid[ONCE.terms] or ladder and ladder[LADDER.terms] or ''
+    usages[#usages][USAGE.terms] = paid and paid[IDEMPOTENCYRECORD.terms] or ladder and ladder[LADDER.terms] or ''
     for _, rest in ipairs(kept) do -- given up to 2^53, the rest is owed (charging.md section 2)
       if rest[2] > 0 then
         usage(ask, rest[1], 0, -rest[2], 0, 0, 0, why, bit.bor(marks, FLAG.SUSPENSE), charge[CHARGE.event_ms])
@@ -302,12 +302,12 @@ if phase == PHASE.EVENT then
   local once_key, slot, known = charge[CHARGE.once_key], KEYS[5], {}
   if once then
     local first = cmsgpack.unpack(once)
-    known[1] = { charge[CHARGE.key], first[ONCE.fingerprint], first[ONCE.end_to_end], first[ONCE.moved], first[ONCE.outcome] }
-    if first[ONCE.fingerprint] ~= fingerprint then -- another request under the same number has its own place
+    known[1] = { charge[CHARGE.key], first[IDEMPOTENCYRECORD.fingerprint], first[IDEMPOTENCYRECORD.end_to_end], first[IDEMPOTENCYRECORD.moved], first[IDEMPOTENCYRECORD.outcome] }
+    if first[IDEMPOTENCYRECORD.fingerprint] ~= fingerprint then -- another request under the same number has its own place
       once_key, slot = once_key .. ' ' .. fingerprint, KEYS[6]
       if renumbered then
         local second = cmsgpack.unpack(renumbered)
-        known[2] = { charge[CHARGE.key], second[ONCE.fingerprint], second[ONCE.end_to_end], second[ONCE.moved], second[ONCE.outcome] }
+        known[2] = { charge[CHARGE.key], second[IDEMPOTENCYRECORD.fingerprint], second[IDEMPOTENCYRECORD.end_to_end], second[IDEMPOTENCYRECORD.moved], second[IDEMPOTENCYRECORD.outcome] }
       end
     end
   end
@@ -501,10 +501,10 @@ end
 -- The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where the
 -- client does not know (charging.md section 6).
 local function priced_at(line, ladder, report, used, own)
-  local at_ms, change_ms, period = report[REPORT.at_ms], line[LINE.change_ms], report[REPORT.period]
+  local at_ms, change_ms, period = report[USAGEREPORT.at_ms], line[LINE.change_ms], report[USAGEREPORT.period]
   if change_ms == 0 then return at_ms end
   local before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
-  if period == PERIOD.BEFORE then return before_ms elseif period == PERIOD.AFTER then return after_ms end
+  if period == REPORTPERIOD.BEFORE then return before_ms elseif period == REPORTPERIOD.AFTER then return after_ms end
   local function cost_at(instant_ms)
     purse_open(OWN, own)
     purse.used_ms = min(since[line], instant_ms)
@@ -545,7 +545,7 @@ for index, ask in ipairs(asks) do
   local line = touched[index]
   if line and line[LINE.unit] == KIND.SECONDS and ask[ASK.set_aside] == SUSPENSE.NONE then
     for _, report in ipairs(ask[ASK.reports]) do
-      local to_ms, seconds = report[REPORT.at_ms], min(max(report[REPORT.seconds], 0), bound_of(ask, line[LINE.granted]))
+      local to_ms, seconds = report[USAGEREPORT.at_ms], min(max(report[USAGEREPORT.seconds], 0), bound_of(ask, line[LINE.granted]))
       local from_ms = to_ms - seconds * 1000
       local packed, reach_ms = settled_by(ask, line, from_ms)
       local missing_ms = packed ~= '' and seconds > 0 and unknown_from(reach_ms, ask[ASK.later], from_ms, to_ms) or 0
@@ -592,7 +592,7 @@ for index, ask in ipairs(asks) do
           if place == #others then unit, suspense = other[1], other[2]
           else
             usage(ask, other[1], 0, other[2], line[LINE.total], 0, 0, RESULT.OK, bit.bor(mark, FLAG.SUSPENSE),
-              report[REPORT.at_ms])
+              report[USAGEREPORT.at_ms])
             usages[#usages][USAGE.set_aside] = why
           end
         end
@@ -604,7 +604,7 @@ for index, ask in ipairs(asks) do
       bound = bound - reported
       if reported > granted and measured then mark = bit.bor(mark, FLAG.OVERRUN) end
       if ask[ASK.free] then mark = bit.bor(mark, FLAG.FREE) end
-      local at_ms, ms = report[REPORT.at_ms], ms_per_unit(line[LINE.unit])
+      local at_ms, ms = report[USAGEREPORT.at_ms], ms_per_unit(line[LINE.unit])
       if ladder and ms == 0 then at_ms = priced_at(line, ladder, report, reported, own) end
       local from_ms = at_ms - reported * ms
       local packed, reach_ms = settled_by(ask, line, from_ms)

@@ -10,10 +10,10 @@ local opening = cmsgpack.unpack(ARGV[2])
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
 
 -- decide
-local account_packed = opening[OPENING.account]
+local account_packed = opening[ACCOUNTOPENING.account]
 local account = cmsgpack.unpack(account_packed)
-local record = { 1, opening[OPENING.kind], account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0,
-  opening[OPENING.now_ms], opening[OPENING.now_ms], '', '', 0, {}, {}, opening[OPENING.actor], '', '', {}, {}, '', 0, '', 0 }
+local record = { 1, opening[ACCOUNTOPENING.kind], account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0,
+  opening[ACCOUNTOPENING.now_ms], opening[ACCOUNTOPENING.now_ms], '', '', 0, {}, {}, opening[ACCOUNTOPENING.actor], '', '', {}, {}, '', 0, '', 0 }
 local due_ms = 0
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   local until_ms = bucket[BUCKET.until_ms]
@@ -24,12 +24,12 @@ end
 local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed)
 if failed then return { failed } end
 redis.call('SET', KEYS[1], account_packed)
-for _, session in ipairs(opening[OPENING.sessions]) do
-  redis.call('HSET', KEYS[2], session[KEPT.key], session[KEPT.packed])
-  redis.call('ZADD', KEYS[3], session[KEPT.until_ms], account[ACCOUNT.id] .. '\n' .. session[KEPT.key])
+for _, session in ipairs(opening[ACCOUNTOPENING.sessions]) do
+  redis.call('HSET', KEYS[2], session[RESTOREDKEY.key], session[RESTOREDKEY.packed])
+  redis.call('ZADD', KEYS[3], session[RESTOREDKEY.until_ms], account[ACCOUNT.id] .. '\n' .. session[RESTOREDKEY.key])
 end
-for i, once in ipairs(opening[OPENING.onces]) do
-  redis.call('SET', KEYS[4 + i], once[KEPT.packed], 'PX', max(once[KEPT.until_ms] - opening[OPENING.now_ms], 1))
+for i, once in ipairs(opening[ACCOUNTOPENING.onces]) do
+  redis.call('SET', KEYS[4 + i], once[RESTOREDKEY.packed], 'PX', max(once[RESTOREDKEY.until_ms] - opening[ACCOUNTOPENING.now_ms], 1))
 end
 if due_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', due_ms) end
 return { 'ok', account_packed }

@@ -14,7 +14,7 @@ local once = post[POST.key] ~= '' and redis.call('GET', KEYS[2])
 -- decide
 if once then
   local known = cmsgpack.unpack(once)
-  if known[ONCE.fingerprint] == post[POST.fingerprint] then return { 'again', known[ONCE.outcome] } end
+  if known[IDEMPOTENCYRECORD.fingerprint] == post[POST.fingerprint] then return { 'again', known[IDEMPOTENCYRECORD.outcome] } end
   return { 'conflict' }
 end
 local account = cmsgpack.unpack(packed)

@@ -17,7 +17,7 @@ import msgspec
 from balances import keys, ops
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import Quarantined, find_once, find_session, rebuild
-from balances.ledger.verify import Report, verify
+from balances.ledger.verify import VerifyReport, verify
 from balances.packing import unpack_account, unpack_posted
 from balances.wire import Lost, NotSent
 from ocs.api.problems import Problem
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from balances.pending import Pending
     from balances.store import Store
-    from ocs.charging.handle import Shop
+    from ocs.charging.handle import ChargingContext
     from ocs.charging.settings import ClientProfile
     from ocs.master.projection import Projector
 
@@ -72,10 +72,10 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
 
 
-BY_HAND: Final = ops.State.OPERATOR | ops.State.BARRED | ops.State.FRAUD
+BY_HAND: Final = ops.SuspendReasons.OPERATOR | ops.SuspendReasons.BARRED | ops.SuspendReasons.FRAUD
 
 
-class Receipt(Protocol):
+class PushResult(Protocol):
     """What became of a request to a network element."""
 
     @property
@@ -84,11 +84,11 @@ class Receipt(Protocol):
     def host(self) -> str: ...
 
 
-Push = Callable[[str, ops.Session], Awaitable[Receipt]]
+Push = Callable[[str, ops.Session], Awaitable[PushResult]]
 """`rar` or `asr`, and the session it is about."""
 
 
-class Desk:
+class BackOffice:
     def __init__(
         self,
         pool: Lasting,
@@ -100,7 +100,7 @@ class Desk:
         push: Push,
         processes: Callable[[], Awaitable[dict[str, str]]],
         priced_by: Callable[[], Awaitable[int]] | None = None,
-        shop: Shop | None = None,
+        shop: ChargingContext | None = None,
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
         adjustments: Adjustments = Adjustments(),  # noqa: B008
@@ -118,7 +118,7 @@ class Desk:
         self._wait_s_max = store_ms_max / 1_000
         self._whole = asyncio.Lock()
 
-    async def shop(self) -> Shop:
+    async def shop(self) -> ChargingContext:
         """What prices are asked with, as a worker asks, by the tariffs that are published now."""
         if self._shop is None:
             raise Problem("store-unavailable", "prices are not served by this process")
@@ -174,7 +174,7 @@ class Desk:
         if status not in ("ok", "exists"):
             raise Problem("store-unavailable", f"the account is not in the live store, which says: {status}")
 
-    async def settings(self, row: AccountRow, wanted: ops.Settings) -> ops.Account:
+    async def settings(self, row: AccountRow, wanted: ops.AccountSettings) -> ops.Account:
         reply = await self._present(row, lambda: self.store.settings(wanted))
         if reply.status == "refused":
             raise Problem("invalid", "resume_at: not below suspend_below, or the account would never be at rest")
@@ -187,7 +187,7 @@ class Desk:
 
     async def post(
         self, row: AccountRow, wanted: ops.Post, check: Callable[[], Awaitable[None]] | None = None
-    ) -> ops.Posted:
+    ) -> ops.PostingOutcome:
         """Once per key. `check` may refuse what is no longer possible, but never a repeat of what was done."""
         known = await self.recall(row.id, wanted.key)
         if known is not None:
@@ -213,14 +213,14 @@ class Desk:
             raise key_reused()
         return reply.outcome
 
-    async def recall(self, account: str, key: str) -> ops.Once | None:
+    async def recall(self, account: str, key: str) -> ops.IdempotencyRecord | None:
         """What was done under this once key; the script looks in Redis again, PostgreSQL remembers longer."""
         packed: Any = await self._bounded(self.redis.get(keys.once(account, key)))
         try:
             packed = packed or await find_once(self.pool, account, key)
         except Quarantined:
             raise in_quarantine(account) from None
-        return msgspec.msgpack.decode(packed, type=ops.Once) if packed is not None else None
+        return msgspec.msgpack.decode(packed, type=ops.IdempotencyRecord) if packed is not None else None
 
     async def ledger(self, account: str, wanted: Entries) -> Sequence[Record]:
         entries: Sequence[Record] = await self.pool.fetch(
@@ -268,7 +268,7 @@ class Desk:
 
     # ---- the whole ledger
 
-    async def verify(self) -> Report:
+    async def verify(self) -> VerifyReport:
         async with self._alone():
             return await verify(self.redis, self.pool.patient)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from balances.ledger import history
 from balances.ledger.record import ladder_hash
-from balances.ledger.usage import Piece
+from balances.ledger.usage import UsagePiece
 from balances.ops import Flag, Phase, Result, Suspense
 from balances.packing import unpack_ladder
 from ocs.api import schema_prices as schema
@@ -28,7 +28,7 @@ from tariffs.notation import Amount
 from tariffs.rating import rate
 from tariffs.story import Recorded, Told, tell
 from tariffs.tariff import Tariff
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 from tariffs.units import Kind
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] 
 }
 
 
-def told(pieces: Sequence[Piece]) -> list[schema.PieceExplained]:
+def told(pieces: Sequence[UsagePiece]) -> list[schema.PieceExplained]:
     """All pieces of a session, line by line, in their order."""
-    lines: dict[tuple[int, ...], list[Piece]] = {}
+    lines: dict[tuple[int, ...], list[UsagePiece]] = {}
     for piece in pieces:
         if piece.used > 0:
             key: tuple[int, ...] = piece.incarnation, piece.rating_group, piece.service_id, piece.part
@@ -61,14 +61,14 @@ def told(pieces: Sequence[Piece]) -> list[schema.PieceExplained]:
     return [_piece(piece, stories.get((piece.epoch, piece.n, piece.line))) for piece in pieces]
 
 
-def _recorded(pieces: Iterable[Piece]) -> Iterable[Recorded]:
+def _recorded(pieces: Iterable[UsagePiece]) -> Iterable[Recorded]:
     for piece in pieces:
         units = [(paid.kind, paid.bucket, -paid.amount) for paid in piece.paid if paid.kind != Kind.MONEY]
         ladder = unpack_ladder(piece.ladder) if piece.ladder else None
         yield Recorded(piece.unit, piece.used, piece.total, piece.at_ms, piece.cost, ladder, piece.counters, units)
 
 
-def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
+def _piece(piece: UsagePiece, story: Told | None) -> schema.PieceExplained:
     ladder = unpack_ladder(piece.ladder) if piece.ladder else None
     rungs = story.rungs if story else []
     return schema.PieceExplained(
@@ -117,13 +117,13 @@ def _piece(piece: Piece, story: Told | None) -> schema.PieceExplained:
     )
 
 
-def _inputs(piece: Piece) -> Inputs:
+def _inputs(piece: UsagePiece) -> Inputs:
     if piece.inputs is None:
         return Inputs(piece.service)
     return _JSON.decode(piece.inputs)
 
 
-async def rated_again(pool: Pool, account: str, piece: Piece) -> tuple[Explanation | None, bool]:
+async def rated_again(pool: Pool, account: str, piece: UsagePiece) -> tuple[Explanation | None, bool]:
     """By the versions that its tag names, with the facts and at the time on record; and whether they make the ladder
     that is kept. None: no tariff priced it."""
     versions = await _versions(pool, piece.tag)
@@ -156,7 +156,7 @@ def _alike(one: Ladder, other: Ladder) -> bool:
     return bare[0] == bare[1]
 
 
-async def _rated_with(pool: Pool, account: str, piece: Piece) -> Inputs:
+async def _rated_with(pool: Pool, account: str, piece: UsagePiece) -> Inputs:
     """What the ladder of a piece was made from: a report is settled by the ladder of the grant before it, and may tell
     what counts from the next one on."""
     if piece.ladder and piece.used and piece.phase in (Phase.UPDATE, Phase.STOP):
@@ -182,11 +182,11 @@ async def _versions(pool: Pool, tag: str) -> list[Tariff]:
     return found
 
 
-def _exchanges(piece: Piece, versions: Sequence[Tariff]) -> Exchanges:
+def _exchanges(piece: UsagePiece, versions: Sequence[Tariff]) -> Exchanges:
     """The rate that was used, as the record has it."""
     rate_text = next((part[5:] for part in piece.terms.split(";") if part.startswith("rate=")), "")
     if not rate_text:
         return Exchanges()
-    exchange = Exchange(Amount.read(rate_text), rate_text, time_of(piece.at_ms)[:10])
+    exchange = CurrencyExchange(Amount.read(rate_text), rate_text, time_of(piece.at_ms)[:10])
     pairs: dict[tuple[str, str], list[tuple[int, Any]]] = {(versions[0].currency, piece.currency): [(0, exchange)]}
     return Exchanges(pairs)

@@ -18,7 +18,7 @@ from ocs.members import Twice, each_once
 from ocs.patterns import in_words
 
 if TYPE_CHECKING:
-    from ocs.api.desk import Desk
+    from ocs.api.desk import BackOffice
 
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}")
 KEY: Final = re.compile(r"[!-~]{1,128}")
@@ -29,7 +29,7 @@ DOCUMENTS_BYTES_MAX: Final = 64 << 20
 """For tariffs with their files: a price list of the whole world is 8 MB of CSV."""
 
 
-class Reply(Struct, frozen=True):
+class ApiReply(Struct, frozen=True):
     """An answer that is more than its body."""
 
     value: Any
@@ -39,10 +39,10 @@ class Reply(Struct, frozen=True):
     headers: dict[str, str] = {}
 
 
-class Call(Struct, frozen=True):
+class ApiCall(Struct, frozen=True):
     """A request, decoded and authorised."""
 
-    desk: Desk
+    desk: BackOffice
     caller: str
     path: dict[str, str]
     query: Any
@@ -59,7 +59,7 @@ class Operation(Struct, frozen=True):
     method: str
     path: str
     """As starlette writes it: `/v1/sessions/{id:path}`."""
-    handle: Callable[[Call], Awaitable[Reply]]
+    handle: Callable[[ApiCall], Awaitable[ApiReply]]
     summary: str
     answer: Any = None
     status: int = 200
@@ -116,7 +116,7 @@ class Precondition(Struct, frozen=True):
             raise Problem("version-required", f"it exists, in version {version}: send If-Match", version=version)
 
 
-async def perform(operation: Operation, desk: Desk, caller: str, request: Request) -> Response:
+async def perform(operation: Operation, desk: BackOffice, caller: str, request: Request) -> Response:
     headers = request.headers
     path = {name: _checked(name, value) for name, value in request.path_params.items()}
     query = _query(operation.query, request)
@@ -124,7 +124,7 @@ async def perform(operation: Operation, desk: Desk, caller: str, request: Reques
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     key, fingerprint = _key(operation, caller, path, headers.getlist("idempotency-key"), raw)
     reply = await operation.handle(
-        Call(
+        ApiCall(
             desk=desk,
             caller=caller,
             path=path,

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from balances import keys, ops
 from ocs.api import schema
 from ocs.api.desk import BY_HAND, REMEMBER_MS, Entries
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.texts import Time, count_of, micro_of, money, ms_of, time_of
 from ocs.api.views import KINDS, account_view, posted_view, quantity
@@ -24,11 +24,15 @@ from tariffs.units import Kind
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 KIND_OF: Final = {name: kind for kind, name in KINDS.items()}
-REASONS: Final = {"operator": ops.State.OPERATOR, "barred": ops.State.BARRED, "fraud": ops.State.FRAUD}
+REASONS: Final = {
+    "operator": ops.SuspendReasons.OPERATOR,
+    "barred": ops.SuspendReasons.BARRED,
+    "fraud": ops.SuspendReasons.FRAUD,
+}
 BONUS_PRIORITY: Final = 50
 
 
-class Page(Struct, frozen=True, forbid_unknown_fields=True):
+class AccountsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     after: schema.After = ""
     limit: Limit = 100
 
@@ -59,7 +63,7 @@ def _zone(name: str) -> bool:
     return True
 
 
-async def put_account(call: Call) -> Reply:
+async def put_account(call: ApiCall) -> ApiReply:
     body: schema.AccountPut = call.body
     account = call.path["id"]
     if body.time_zone is not None and not (len(body.time_zone) <= 64 and _zone(body.time_zone)):
@@ -76,7 +80,7 @@ async def put_account(call: Call) -> Reply:
     return await _update(call, row, body, wanted)
 
 
-def _new(body: schema.AccountPut, account: str, wanted: ops.Settings) -> AccountRow:
+def _new(body: schema.AccountPut, account: str, wanted: ops.AccountSettings) -> AccountRow:
     if body.currency not in NUMBERS:
         raise Problem("invalid", f"currency: expected an ISO 4217 code such as EUR, found {body.currency}")
     below = ops.NEVER if wanted.suspend_below is None else wanted.suspend_below
@@ -93,8 +97,8 @@ def _new(body: schema.AccountPut, account: str, wanted: ops.Settings) -> Account
     )
 
 
-def _settings(body: schema.AccountPut, account: str, call: Call) -> ops.Settings:
-    wanted = ops.Settings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
+def _settings(body: schema.AccountPut, account: str, call: ApiCall) -> ops.AccountSettings:
+    wanted = ops.AccountSettings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
     if body.credit_limit is not None:
         wanted.credit_limit = micro_of(body.credit_limit, "credit_limit")
     if body.suspend_below is not None:
@@ -105,15 +109,15 @@ def _settings(body: schema.AccountPut, account: str, call: Call) -> ops.Settings
         raise Problem("invalid", "suspend_for: only with state: suspended")
     match body.state:
         case "active":
-            wanted.clear_state = BY_HAND | ops.State.CLOSED
+            wanted.clear_state = BY_HAND | ops.SuspendReasons.CLOSED
         case "suspended":
             wanted.set_state = REASONS[body.suspend_for or "operator"]
         case "closed":
-            wanted.set_state = ops.State.CLOSED
+            wanted.set_state = ops.SuspendReasons.CLOSED
     return wanted
 
 
-async def _update(call: Call, row: AccountRow, body: schema.AccountPut, wanted: ops.Settings) -> Reply:
+async def _update(call: ApiCall, row: AccountRow, body: schema.AccountPut, wanted: ops.AccountSettings) -> ApiReply:
     check_currency(row, body.currency)
     now, _ = await call.desk.read(row)
     zone_changes = body.time_zone not in (None, row.time_zone)
@@ -132,7 +136,7 @@ async def _update(call: Call, row: AccountRow, body: schema.AccountPut, wanted: 
     return await _shown(call, row)
 
 
-def _changes(now: ops.Account, wanted: ops.Settings) -> bool:
+def _changes(now: ops.Account, wanted: ops.AccountSettings) -> bool:
     return (
         any(
             value is not None and value != getattr(now, name)
@@ -146,20 +150,20 @@ def _changes(now: ops.Account, wanted: ops.Settings) -> bool:
     )
 
 
-async def get_account(call: Call) -> Reply:
+async def get_account(call: ApiCall) -> ApiReply:
     return await _shown(call, await call.desk.row(call.path["id"]))
 
 
-async def _shown(call: Call, row: AccountRow, status: int = 200) -> Reply:
+async def _shown(call: ApiCall, row: AccountRow, status: int = 200) -> ApiReply:
     account, _ = await call.desk.read(row)
-    return Reply(account_view(row, account, call.desk.now_ms()), status, version=account.rev)
+    return ApiReply(account_view(row, account, call.desk.now_ms()), status, version=account.rev)
 
 
-async def list_accounts(call: Call) -> Reply:
-    query: Page = call.query
+async def list_accounts(call: ApiCall) -> ApiReply:
+    query: AccountsQuery = call.query
     rows = await accounts.page(call.desk.pool, query.after, query.limit)
     items = [schema.AccountRef(row.id, row.currency, row.time_zone, time_of(row.created_ms)) for row in rows]
-    return Reply(schema.AccountPage(items, items[-1].id if len(items) == query.limit else None))
+    return ApiReply(schema.AccountPage(items, items[-1].id if len(items) == query.limit else None))
 
 
 # --- postings -----------------------------------------------------------------------------------------------------
@@ -169,7 +173,7 @@ def _amount(text: str, kind: int) -> int:
     return micro_of(text, "amount") if kind == Kind.MONEY else count_of(text, "amount")
 
 
-async def top_up(call: Call) -> Reply:
+async def top_up(call: ApiCall) -> ApiReply:
     body: schema.TopUp = call.body
     kind = KIND_OF[body.kind]
     from_ms = ms_of(body.valid_from, "valid_from") or 0
@@ -200,13 +204,13 @@ async def top_up(call: Call) -> Reply:
         await call.desk.check_scope(body.scope)
         if until_ms and until_ms <= call.desk.now_ms():
             raise Problem("invalid", f"valid_until: in the future, found {body.valid_until}")
-        if account.state & ops.State.CLOSED:
+        if account.state & ops.SuspendReasons.CLOSED:
             raise Problem("account-closed", "open it again (state: active) before money goes there")
 
     return await post_one(call, row, posting, "top-up", body.reference, own_only=False, check=check)
 
 
-async def adjust(call: Call) -> Reply:
+async def adjust(call: ApiCall) -> ApiReply:
     body: schema.Adjustment = call.body
     row = await call.desk.row(call.path["id"])
     account, _ = await call.desk.read(row)
@@ -233,7 +237,7 @@ async def adjust(call: Call) -> Reply:
 
 
 async def post_one(
-    call: Call,
+    call: ApiCall,
     row: AccountRow,
     posting: ops.Posting,
     reason: str,
@@ -242,7 +246,7 @@ async def post_one(
     own_only: bool,
     check: Any = None,
     keeps_held: bool = False,
-) -> Reply:
+) -> ApiReply:
     """One posting, once for the key of the call, and what became of it."""
     posted = await call.desk.post(
         row,
@@ -261,10 +265,10 @@ async def post_one(
         ),
         check,
     )
-    return Reply(posted_view(row.id, keys.idempotency_key(call.key), posted), 201)
+    return ApiReply(posted_view(row.id, keys.idempotency_key(call.key), posted), 201)
 
 
-async def list_ledger(call: Call) -> Reply:
+async def list_ledger(call: ApiCall) -> ApiReply:
     query: LedgerQuery = call.query
     row = await call.desk.row(call.path["id"])
     newest = query.order == "newest"
@@ -306,7 +310,7 @@ async def list_ledger(call: Call) -> Reply:
         for entry in found
     ]
     more = items[-1].seq if len(items) == query.limit else None
-    return Reply(schema.LedgerPage(items, None if newest else more, more if newest else None))
+    return ApiReply(schema.LedgerPage(items, None if newest else more, more if newest else None))
 
 
 MOVES: Final = ("key-required", "key-reused", "not-found", "insufficient-funds", "no-room", "fate-unknown")
@@ -318,7 +322,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}",
         put_account,
         "Create an account, or change its settings",
-        answer=schema.Account,
+        answer=schema.AccountView,
         also=(201,),
         body=schema.AccountPut,
         conditional=True,
@@ -329,16 +333,16 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}",
         get_account,
         "An account with its state and balances",
-        answer=schema.Account,
+        answer=schema.AccountView,
         problems=("not-found",),
     ),
-    Operation("GET", "/v1/accounts", list_accounts, "All accounts", answer=schema.AccountPage, query=Page),
+    Operation("GET", "/v1/accounts", list_accounts, "All accounts", answer=schema.AccountPage, query=AccountsQuery),
     Operation(
         "POST",
         "/v1/accounts/{id}/topups",
         top_up,
         "Top up: the main balance, or a new bucket that is limited in time or scope",
-        answer=schema.Posted,
+        answer=schema.PostingView,
         status=201,
         body=schema.TopUp,
         keyed=True,
@@ -349,7 +353,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/adjustments",
         adjust,
         "Correct a balance, up or down",
-        answer=schema.Posted,
+        answer=schema.PostingView,
         status=201,
         body=schema.Adjustment,
         keyed=True,

@@ -6,11 +6,11 @@ from typing import Final
 
 from balances import keys
 from balances.ledger import quarantine
-from balances.ledger.quarantine import Held, Kept, NotSettled, Settled
-from balances.ledger.reader import Reader
+from balances.ledger.quarantine import Held, NotSettled, QuarantinedRecord, QuarantineOutcome
+from balances.ledger.reader import StreamReader
 from balances.ledger.writer import read_cursors
 from ocs.api import schema_ledger as schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.texts import money, time_of, time_or_none
 from ocs.api.views import quantity
@@ -18,10 +18,10 @@ from ocs.telemetry.log import logger
 from ocs.witness import accept_lost, lost_answers
 
 
-async def ledger_status(call: Call) -> Reply:
+async def ledger_status(call: ApiCall) -> ApiReply:
     desk = call.desk
     cursors = await read_cursors(desk.pool)
-    reader = Reader(desk.redis)
+    reader = StreamReader(desk.redis)
     _, heads = await reader.heads(range(keys.SHARDS))
     shards = []
     for shard, cursor in sorted(cursors.at.items()):
@@ -29,7 +29,7 @@ async def ledger_status(call: Call) -> Reply:
         entries = lag.entries if lag is not None else 0
         shards.append(schema.Shard(shard, str(cursor), str(heads[shard]), entries, cursors.stopped.get(shard, "")))
     whole = await reader.lag(cursors.at, heads)
-    return Reply(
+    return ApiReply(
         schema.LedgerStatus(
             lag_entries=whole.entries,
             oldest=time_or_none(whole.oldest_ms),
@@ -41,7 +41,7 @@ async def ledger_status(call: Call) -> Reply:
     )
 
 
-async def resume_shard(call: Call) -> Reply:
+async def resume_shard(call: ApiCall) -> ApiReply:
     number = call.path["shard"]
     if not (number.isascii() and number.isdecimal()) or int(number) >= keys.SHARDS:
         raise Problem("not-found", f"there is no shard {number}")
@@ -53,10 +53,10 @@ async def resume_shard(call: Call) -> Reply:
     except NotSettled as why:
         raise Problem("conflict", str(why)) from None
     logger().warning("ledger.resumed", shard=int(number), account=account, by=call.caller, reason=reason)
-    return Reply(schema.Resumed(int(number)))
+    return ApiReply(schema.Resumed(int(number)))
 
 
-async def list_lost(call: Call) -> Reply:
+async def list_lost(call: ApiCall) -> ApiReply:
     items = [
         schema.LostAnswer(
             account=row["account"],
@@ -69,27 +69,27 @@ async def list_lost(call: Call) -> Reply:
         )
         for row in await lost_answers(call.desk.pool)
     ]
-    return Reply(schema.LostAnswers(items))
+    return ApiReply(schema.LostAnswers(items))
 
 
-async def accept_lost_answers(call: Call) -> Reply:
+async def accept_lost_answers(call: ApiCall) -> ApiReply:
     count = await accept_lost(call.desk.pool, actor=call.caller, reason=call.body.reason)
     logger().warning("ledger.lost_accepted", count=count, by=call.caller, reason=call.body.reason)
-    return Reply(schema.Accepted(count))
+    return ApiReply(schema.Accepted(count))
 
 
-async def list_quarantine(call: Call) -> Reply:
-    return Reply(schema.Quarantine([_held(one) for one in await quarantine.held(call.desk.pool)]))
+async def list_quarantine(call: ApiCall) -> ApiReply:
+    return ApiReply(schema.Quarantine([_held(one) for one in await quarantine.held(call.desk.pool)]))
 
 
-async def get_quarantined(call: Call) -> Reply:
+async def get_quarantined(call: ApiCall) -> ApiReply:
     found = await quarantine.kept(call.desk.pool, call.path["account"])
     if not found:
         raise Problem("not-found", f"account {call.path['account']} is not in quarantine")
-    return Reply(schema.KeptRecords([_kept(one) for one in found]))
+    return ApiReply(schema.KeptRecords([_kept(one) for one in found]))
 
 
-async def replay_quarantined(call: Call) -> Reply:
+async def replay_quarantined(call: ApiCall) -> ApiReply:
     account = call.path["account"]
     try:
         done = await quarantine.replay(call.desk.pool, account, actor=call.caller, reason=call.body.reason)
@@ -98,7 +98,7 @@ async def replay_quarantined(call: Call) -> Reply:
     return _settled(call, account, done)
 
 
-async def confirm_quarantined(call: Call) -> Reply:
+async def confirm_quarantined(call: ApiCall) -> ApiReply:
     account = call.path["account"]
     try:
         done = await quarantine.confirm(
@@ -109,16 +109,16 @@ async def confirm_quarantined(call: Call) -> Reply:
     return _settled(call, account, done)
 
 
-def _settled(call: Call, account: str, done: Settled) -> Reply:
+def _settled(call: ApiCall, account: str, done: QuarantineOutcome) -> ApiReply:
     logger().warning("ledger.settled", account=account, by=call.caller, **done._asdict())
-    return Reply(schema.SettledRecords(account, *done))
+    return ApiReply(schema.SettledRecords(account, *done))
 
 
 def _held(one: Held) -> schema.HeldAccount:
     return schema.HeldAccount(one.account, one.shard, one.records, one.first, one.why, time_of(one.since_ms))
 
 
-def _kept(one: Kept) -> schema.KeptRecord:
+def _kept(one: QuarantinedRecord) -> schema.KeptRecord:
     entries = [
         schema.KeptEntry(entry.seq, entry.bucket, quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after))
         for entry in one.entries
@@ -155,7 +155,7 @@ OPERATIONS: Final = (
         "/v1/ledger/lost/accept",
         accept_lost_answers,
         "A person has taken note of them: they are no finding of the proof any more",
-        body=schema.Decision,
+        body=schema.QuarantineDecision,
         answer=schema.Accepted,
     ),
     Operation(
@@ -178,7 +178,7 @@ OPERATIONS: Final = (
         "/v1/ledger/quarantine/{account}/replay",
         replay_quarantined,
         "The cause is mended: copy the records as they are, all or none",
-        body=schema.Decision,
+        body=schema.QuarantineDecision,
         answer=schema.SettledRecords,
         problems=("conflict",),
     ),
@@ -187,7 +187,7 @@ OPERATIONS: Final = (
         "/v1/ledger/quarantine/{account}/confirm",
         confirm_quarantined,
         "They stay broken: post what they did to the balances as `recovered`",
-        body=schema.Decision,
+        body=schema.QuarantineDecision,
         answer=schema.SettledRecords,
         problems=("conflict",),
     ),

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from balances import ops
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.routes_accounts import post_one
 from ocs.api.texts import MoneyNotZero, micro_of
@@ -30,7 +30,7 @@ Terms = Annotated[
 ]
 
 
-class Correction(schema.Input, frozen=True):
+class CorrectionBody(schema.Input, frozen=True):
     amount: MoneyNotZero
     """Above zero is given back to the main balance, below zero is taken from it, also where that makes debt."""
     reason: schema.Reason
@@ -41,8 +41,8 @@ class Correction(schema.Input, frozen=True):
     terms: Terms = ""
 
 
-async def correct(call: Call) -> Reply:
-    body: Correction = call.body
+async def correct(call: ApiCall) -> ApiReply:
+    body: CorrectionBody = call.body
     row = await call.desk.row(call.path["id"])
     amount = micro_of(body.amount, "amount")
     if body.original_seq and not await _paid(call, row.id, body.original_seq):
@@ -59,7 +59,7 @@ async def correct(call: Call) -> Reply:
     return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 
 
-async def _paid(call: Call, account: str, seq: int) -> bool:
+async def _paid(call: ApiCall, account: str, seq: int) -> bool:
     query = "SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND seq = $2 AND kind = 0)"
     return bool(await call.desk.pool.fetchval(query, account, seq))
 
@@ -70,9 +70,9 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/corrections",
         correct,
         "Correct what a usage record has cost",
-        answer=schema.Posted,
+        answer=schema.PostingView,
         status=201,
-        body=Correction,
+        body=CorrectionBody,
         keyed=True,
         problems=("key-required", "key-reused", "not-found", "unresolved", "no-room", "fate-unknown"),
         description="What `ocs tariff rerate --apply` posts: the difference between what was charged and what should"

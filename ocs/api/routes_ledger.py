@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import money
 
 
-async def verify_ledger(call: Call) -> Reply:
+async def verify_ledger(call: ApiCall) -> ApiReply:
     report = await call.desk.verify()
-    return Reply(
+    return ApiReply(
         schema.Proof(
             sound=report.sound,
             accounts=report.accounts,
@@ -23,13 +23,13 @@ async def verify_ledger(call: Call) -> Reply:
                 name: {book: money(sum_) if name.isupper() else str(sum_) for book, sum_ in books.items()}
                 for name, books in report.sums.items()
             },
-            findings=[schema.Finding(found.what, found.account, found.detail) for found in report.findings],
+            findings=[schema.FindingView(found.what, found.account, found.detail) for found in report.findings],
         )
     )
 
 
-async def rebuild_store(call: Call) -> Reply:
-    return Reply(schema.Rebuilt(await call.desk.rebuild()))
+async def rebuild_store(call: ApiCall) -> ApiReply:
+    return ApiReply(schema.Rebuilt(await call.desk.rebuild()))
 
 
 OPERATIONS: Final = (

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.charging.settings import REGULAR
 
 
-async def list_peers(call: Call) -> Reply:
+async def list_peers(call: ApiCall) -> ApiReply:
     clients, remarks = call.desk.clients, await call.desk.remarks()
     items = []
     for name in sorted({*clients, *remarks}):
         profile = clients.get(name, REGULAR)
         items.append(
-            schema.Peer(
+            schema.PeerView(
                 name,
                 name in clients,
                 profile.reuses_numbers,
@@ -24,7 +24,7 @@ async def list_peers(call: Call) -> Reply:
                 remarks.get(name, {}),
             )
         )
-    return Reply(schema.PeerPage(items))
+    return ApiReply(schema.PeerPage(items))
 
 
 OPERATIONS: Final = (

@@ -13,13 +13,13 @@ from balances.ledger import suspense, usage
 from balances.ops import Action, Phase, Result
 from ocs.api import schema_prices as schema
 from ocs.api.explaining import rated_again, told
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.routes_subscribers import identity_of
 from ocs.api.schema import Id
 from ocs.api.texts import money, ms_of, time_of
 from ocs.api.views import quantity, suspense_view
-from ocs.charging.handle import SECONDS_MAX, Shop, handle
+from ocs.charging.handle import SECONDS_MAX, ChargingContext, handle
 from ocs.charging.identity import party
 from ocs.charging.networks import in_text
 from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
@@ -48,7 +48,7 @@ class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
     """Who paid; looked up unless given, which works for 30 days."""
 
 
-async def _who(call: Call, event: schema.Event) -> Subscriber:
+async def _who(call: ApiCall, event: schema.EventQuery) -> Subscriber:
     if (event.subscriber is None) == (event.identity is None):
         raise Problem("invalid", "subscriber: expected it, or an identity, and not both")
     if event.subscriber is not None:
@@ -60,7 +60,7 @@ async def _who(call: Call, event: schema.Event) -> Subscriber:
     return found
 
 
-def _inputs(event: schema.Event) -> Inputs:
+def _inputs(event: schema.EventQuery) -> Inputs:
     given = {name: getattr(event, name) for name in FACTS}
     given |= {"apn": event.apn.lower(), "calling": party(event.calling), "called": party(event.called)}
     given["visited"] = in_text(event.visited) or event.visited
@@ -68,11 +68,11 @@ def _inputs(event: schema.Event) -> Inputs:
     return Inputs(event.service, **given)
 
 
-def _unit(event: schema.Event, service: Service) -> Kind:
+def _unit(event: schema.EventQuery, service: Service) -> Kind:
     return UNITS[event.unit] if event.unit else service.unit
 
 
-def _service(shop: Shop, event: schema.Event) -> Service:
+def _service(shop: ChargingContext, event: schema.EventQuery) -> Service:
     service = shop.settings.services.by_name.get(event.service)
     if service is None:
         known = ", ".join(shop.settings.services.by_name)
@@ -80,9 +80,9 @@ def _service(shop: Shop, event: schema.Event) -> Service:
     return service
 
 
-async def quote(call: Call) -> Reply:
+async def quote(call: ApiCall) -> ApiReply:
     """A price enquiry, by the way any of them goes (RFC 8506 section 6.1)."""
-    event: schema.Event = call.body
+    event: schema.EventQuery = call.body
     shop, who = await call.desk.shop(), await _who(call, event)
     service = _service(shop, event)
     unit = _unit(event, service)
@@ -110,8 +110,8 @@ async def quote(call: Call) -> Reply:
     _same_unit(asked.rated(), unit)
     result = answer.lines[0].result if answer.lines else answer.result
     priced = result is Result.OK and answer.cost_micro is not None
-    return Reply(
-        schema.Quote(
+    return ApiReply(
+        schema.QuoteBody(
             priced=priced,
             reason="" if priced else answer.reason or result.name.lower().replace("_", " "),
             price=money(answer.cost_micro or 0) if priced else None,
@@ -139,7 +139,7 @@ class Asked(NamedTuple):
         return rate(self.catalog, self.tariffs, self.currency, [self.line], self.inputs, self.at_ms, spans)[0]
 
 
-async def _asked(call: Call, catalog: Catalog, event: schema.Event, who: Subscriber, service: Service) -> Asked:
+async def _asked(call: ApiCall, catalog: Catalog, event: schema.EventQuery, who: Subscriber, service: Service) -> Asked:
     account = await accounts.get(call.desk.pool, who.account)
     if account is None:
         raise Problem("not-found", f"there is no account {who.account}")
@@ -158,8 +158,8 @@ def _same_unit(rated: Rated, unit: Kind) -> None:
         raise Problem("invalid", f"unit: {rated.why} prices {NAMES[rated.unit]}, not {NAMES[unit]}")
 
 
-async def explain_event(call: Call) -> Reply:
-    event: schema.Event = call.query
+async def explain_event(call: ApiCall) -> ApiReply:
+    event: schema.EventQuery = call.query
     shop, who = await call.desk.shop(), await _who(call, event)
     service = _service(shop, event)
     unit, asked = _unit(event, service), await _asked(call, shop.catalog, event, who, service)
@@ -175,10 +175,10 @@ async def explain_event(call: Call) -> Reply:
             blocks = [str(why)]
         except TooLarge:
             blocks = ["the price would pass 2^53 micro-units"]
-    return Reply(schema.EventExplained(who.id, who.account, asked.currency, price, blocks, explanation))
+    return ApiReply(schema.EventExplained(who.id, who.account, asked.currency, price, blocks, explanation))
 
 
-async def explain_entry(call: Call) -> Reply:
+async def explain_entry(call: ApiCall) -> ApiReply:
     account, seq = call.path["id"], call.path["seq"]
     if not (seq.isascii() and seq.isdecimal()) or len(seq) > 16:
         raise Problem("invalid", f"seq: a number, found {seq!r}")
@@ -192,7 +192,7 @@ async def explain_entry(call: Call) -> Reply:
         reference = f"{piece.epoch}-{piece.n}/{piece.line}"
         shown = next(one for one in told(pieces) if one.usage == reference)
         rating, same = await rated_again(call.desk.pool, account, piece)
-    return Reply(
+    return ApiReply(
         schema.EntryExplained(
             account=account,
             seq=int(seq),
@@ -209,9 +209,9 @@ async def explain_entry(call: Call) -> Reply:
     )
 
 
-async def explain_session(call: Call) -> Reply:
+async def explain_session(call: ApiCall) -> ApiReply:
     named, query = call.path["session"], call.query
-    account, pieces, session = query.account, list[usage.Piece](), named
+    account, pieces, session = query.account, list[usage.UsagePiece](), named
     for session in session_keys_of(named):
         account = query.account or await call.desk.where(session)
         pieces = await usage.of_session(call.desk.pool, account, session) if account is not None else []
@@ -224,7 +224,7 @@ async def explain_session(call: Call) -> Reply:
     cost = sum(piece.cost for piece in pieces)
     corrected = sum(one.amount for piece in pieces for one in piece.corrections)
     aside = [suspense_view(row) for row in await suspense.of_session(call.desk.pool, account, session)]
-    return Reply(schema.SessionExplained(session, account, money(cost), money(corrected), told(pieces), aside))
+    return ApiReply(schema.SessionExplained(session, account, money(cost), money(corrected), told(pieces), aside))
 
 
 OPERATIONS: Final = (
@@ -233,8 +233,8 @@ OPERATIONS: Final = (
         "/v1/quote",
         quote,
         "What a use would cost now: a price enquiry",
-        answer=schema.Quote,
-        body=schema.Event,
+        answer=schema.QuoteBody,
+        body=schema.EventQuery,
         problems=("not-found",),
         description="By the same way as Diameter's PRICE_ENQUIRY, with the bundles and counters of the account.",
     ),
@@ -244,7 +244,7 @@ OPERATIONS: Final = (
         explain_event,
         "Why a use costs what it does, at any time: rows, near misses, time line, discounts, tax, blocks",
         answer=schema.EventExplained,
-        query=schema.Event,
+        query=schema.EventQuery,
         problems=("not-found",),
         description="By the tariffs published now, and today's assignments and attributes of the subscriber.",
     ),

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from ocs.api import schema_tariffs as shown
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.schema import Currency
 from ocs.api.texts import time_or_none
@@ -47,7 +47,7 @@ def _checked(number: int, one: shown.RatePut) -> tuple[str, str, str]:
     return one.of, one.into, one.rate
 
 
-async def put_exchange_rates(call: Call) -> Reply:
+async def put_exchange_rates(call: ApiCall) -> ApiReply:
     body: shown.RatesPut = call.body
     day = _day(call.path["day"], "day")
     checked = [_checked(number, one) for number, one in enumerate(body.rates)]
@@ -57,15 +57,15 @@ async def put_exchange_rates(call: Call) -> Reply:
     await call.desk.publish()
     items = [shown.ExchangeRate(of, into, rate, day.isoformat()) for of, into, rate in checked]
     in_force = time_or_none(await call.desk.in_force_ms() or 0)
-    return Reply(shown.ExchangeRatesInForce(day.isoformat(), items, in_force=in_force))
+    return ApiReply(shown.ExchangeRatesInForce(day.isoformat(), items, in_force=in_force))
 
 
-async def get_exchange_rates(call: Call) -> Reply:
+async def get_exchange_rates(call: ApiCall) -> ApiReply:
     query: InForce = call.query
     day = _day(query.on, "on") if query.on is not None else EPOCH + timedelta(milliseconds=call.desk.now_ms())
     found = await rates.in_force(call.desk.pool, day, query.of, query.into)
     items = [shown.ExchangeRate(of=one.of, into=one.into, rate=one.rate, day=one.day) for one in found]
-    return Reply(shown.ExchangeRates(day.isoformat(), items))
+    return ApiReply(shown.ExchangeRates(day.isoformat(), items))
 
 
 OPERATIONS: Final = (

@@ -13,7 +13,7 @@ from balances.ledger.restore import find_refundable
 from balances.packing import pack
 from ocs.api import schema
 from ocs.api.desk import key_reused, settled
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.routes_accounts import MOVES, post_one
 from ocs.api.texts import MoneyAboveZero, micro_of, money
@@ -43,7 +43,7 @@ class Refund(schema.Input, frozen=True):
     reference: schema.Reference = ""
 
 
-async def refund(call: Call) -> Reply:
+async def refund(call: ApiCall) -> ApiReply:
     body: Refund = call.body
     if [body.entry, body.session, body.event].count(None) != 2:
         raise Problem("invalid", "expected one of entry, session and event; without an original it is an adjustment")
@@ -64,7 +64,7 @@ async def refund(call: Call) -> Reply:
             seq=body.entry,
             sessions=keys.session_keys_of(body.session) if body.session else [],
         )
-    except refunds.Refused as why:
+    except refunds.RefundRefused as why:
         raise Problem("unresolved", str(why)) from None
     if source is None:
         raise key_reused()
@@ -72,7 +72,9 @@ async def refund(call: Call) -> Reply:
     return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 
 
-async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int, done: ops.Once | None) -> Reply:
+async def _of_event(
+    call: ApiCall, row: AccountRow, event: OneTime, amount: int, done: ops.IdempotencyRecord | None
+) -> ApiReply:
     """By the way of REFUND_ACCOUNT, so that parts given back by either add up."""
     now_ms, desk = call.desk.now_ms(), call.desk
     if done is None:
@@ -96,12 +98,12 @@ async def _of_event(call: Call, row: AccountRow, event: OneTime, amount: int, do
         raise Problem("unresolved", "amount: more than is left of the event")
     account, _ = await desk.read(row)
     balance = sum(bucket.amount for bucket in settled(account, now_ms))
-    return Reply(
-        schema.Posted(row.id, keys.idempotency_key(call.key), [], money(balance), state_of(account.state)), 201
+    return ApiReply(
+        schema.PostingView(row.id, keys.idempotency_key(call.key), [], money(balance), state_of(account.state)), 201
     )
 
 
-async def _original(call: Call, row: AccountRow, event: OneTime) -> tuple[str, str, bytes]:
+async def _original(call: ApiCall, row: AccountRow, event: OneTime) -> tuple[str, str, bytes]:
     """Session, once key and packed Once of the event; of several under its number the newest with something left, as
     for REFUND_ACCOUNT by Session-Id."""
     spent: tuple[str, str, bytes] | None = None
@@ -126,7 +128,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/refunds",
         refund,
         "Give back money that was charged for an entry, a session or an event",
-        answer=schema.Posted,
+        answer=schema.PostingView,
         status=201,
         body=Refund,
         keyed=True,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 
 
-async def healthz(_call: Call) -> Reply:
+async def healthz(_call: ApiCall) -> ApiReply:
     """This process answers: that is all it says."""
-    return Reply(schema.Health("ok", {}))
+    return ApiReply(schema.Health("ok", {}))
 
 
-async def readyz(call: Call) -> Reply:
+async def readyz(call: ApiCall) -> ApiReply:
     checks = await call.desk.checks()
     if not all(state == "ok" or state.startswith("degraded: ") for state in checks.values()):
-        return Reply(schema.Health("unavailable", checks), 503)
-    return Reply(schema.Health("ok" if set(checks.values()) <= {"ok"} else "degraded", checks))
+        return ApiReply(schema.Health("unavailable", checks), 503)
+    return ApiReply(schema.Health("ok" if set(checks.values()) <= {"ok"} else "degraded", checks))
 
 
 OPERATIONS: Final = (

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from balances.ledger import suspense
 from balances.ledger.live_sessions import START, Place, by_due
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.views import session_view
 from ocs.lasting import Away
@@ -21,7 +21,7 @@ LOOKED_AT_MAX: Final = 2_000
 """Sessions read for one page, whether they are of the peer and state that is wanted or not."""
 
 
-class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+class SessionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     account: schema.Id | None = None
     """All of this account, the oldest first; without it, of all accounts, those that hold for longest without a report
     first."""
@@ -33,12 +33,12 @@ class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-async def list_sessions(call: Call) -> Reply:
-    wanted: Wanted = call.query
+async def list_sessions(call: ApiCall) -> ApiReply:
+    wanted: SessionsQuery = call.query
     state = wanted.state or ("any" if wanted.account else "open")
     peer = wanted.peer.lower() if wanted.peer is not None else None  # identities compare without letter case
 
-    def fits(view: schema.Session) -> bool:
+    def fits(view: schema.SessionView) -> bool:
         return state in ("any", view.state) and peer in (None, view.peer.lower())
 
     if wanted.account is not None:
@@ -48,7 +48,7 @@ async def list_sessions(call: Call) -> Reply:
         here = [(place, view) for place, one in placed if place > after and fits(view := session_view(account, one))]
         page = here[: wanted.limit]
         following = _cursor(page[-1][0]) if len(here) > len(page) else None
-        return Reply(schema.SessionPage([view for _, view in page], following))
+        return ApiReply(schema.SessionPage([view for _, view in page], following))
     views, looked_at = [], 0
     async for found in by_due(call.desk.redis, _place(wanted.after)):
         view = session_view(found.account, found.session)
@@ -56,8 +56,8 @@ async def list_sessions(call: Call) -> Reply:
             views.append(view)
         looked_at += 1
         if len(views) == wanted.limit or looked_at == LOOKED_AT_MAX:
-            return Reply(schema.SessionPage(views, _cursor(found.place)))
-    return Reply(schema.SessionPage(views, None))
+            return ApiReply(schema.SessionPage(views, _cursor(found.place)))
+    return ApiReply(schema.SessionPage(views, None))
 
 
 def _cursor(place: Place) -> str:
@@ -74,27 +74,27 @@ def _place(cursor: str) -> Place:
         raise Problem("invalid", 'after: expected "next" of the page before') from None
 
 
-async def get_session(call: Call) -> Reply:
+async def get_session(call: ApiCall) -> ApiReply:
     account, session = await call.desk.session(call.path["session"])
     try:
         aside = await suspense.of_session(call.desk.pool, account.id, session.id)
     except Away:  # the session itself is in Redis
         aside = None
-    return Reply(session_view(account, session, aside))
+    return ApiReply(session_view(account, session, aside))
 
 
-async def reauthorize(call: Call) -> Reply:
+async def reauthorize(call: ApiCall) -> ApiReply:
     return await _push(call, "rar")
 
 
-async def abort(call: Call) -> Reply:
+async def abort(call: ApiCall) -> ApiReply:
     return await _push(call, "asr")
 
 
-async def _push(call: Call, kind: str) -> Reply:
+async def _push(call: ApiCall, kind: str) -> ApiReply:
     _, session = await call.desk.session(call.path["session"])
     receipt = await call.desk.push(kind, session)
-    return Reply(schema.Push(session.id, str(receipt.result), receipt.host))
+    return ApiReply(schema.PushView(session.id, str(receipt.result), receipt.host))
 
 
 PUSHED: Final = "The answer says what became of it: a Result-Code, `no-route` or `timeout`."
@@ -106,7 +106,7 @@ OPERATIONS: Final = (
         list_sessions,
         "Sessions of an account, open ones and closed ones for an hour; or open sessions of all accounts",
         answer=schema.SessionPage,
-        query=Wanted,
+        query=SessionsQuery,
         problems=("not-found",),
         description="Without an account those that hold for longest without a report come first. A page looks at"
         f" {LOOKED_AT_MAX:,} sessions at most: it may be short, or empty, and still have a `next`.",
@@ -116,7 +116,7 @@ OPERATIONS: Final = (
         "/v1/sessions/{session:path}/reauthorize",
         reauthorize,
         "Ask the network to report now and to ask anew (RAR)",
-        answer=schema.Push,
+        answer=schema.PushView,
         problems=("not-found",),
         description=PUSHED,
     ),
@@ -125,7 +125,7 @@ OPERATIONS: Final = (
         "/v1/sessions/{session:path}/abort",
         abort,
         "Ask the network to end it (ASR)",
-        answer=schema.Push,
+        answer=schema.PushView,
         problems=("not-found",),
         description=PUSHED,
     ),
@@ -135,7 +135,7 @@ OPERATIONS: Final = (
         "/v1/sessions/{session:path}",
         get_session,
         "A session with its lines and what they hold",
-        answer=schema.Session,
+        answer=schema.SessionView,
         problems=("not-found",),
     ),
 )

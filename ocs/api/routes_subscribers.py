@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from ocs.api import schema
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.texts import ms_of
 from ocs.api.views import subscriber_view
@@ -40,7 +40,7 @@ def identity_of(text: str) -> str:
     return identity
 
 
-def _assignment(number: int, written: schema.Assignment) -> Assignment:
+def _assignment(number: int, written: schema.AssignmentView) -> Assignment:
     from_ms = ms_of(written.from_, f"tariffs[{number}].from") or 0
     until_ms = ms_of(written.until, f"tariffs[{number}].until") or 0
     if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
@@ -48,7 +48,7 @@ def _assignment(number: int, written: schema.Assignment) -> Assignment:
     return Assignment(written.tariff, from_ms, until_ms)
 
 
-async def put_subscriber(call: Call) -> Reply:
+async def put_subscriber(call: ApiCall) -> ApiReply:
     body: schema.SubscriberPut = call.body
     saved = await subscribers.put(
         call.desk.pool,
@@ -66,31 +66,31 @@ async def put_subscriber(call: Call) -> Reply:
     )
     if saved.changed:
         await call.desk.publish()
-    return Reply(subscriber_view(saved.now), 200 if saved.before else 201, version=saved.now.version)
+    return ApiReply(subscriber_view(saved.now), 200 if saved.before else 201, version=saved.now.version)
 
 
-async def get_subscriber(call: Call) -> Reply:
+async def get_subscriber(call: ApiCall) -> ApiReply:
     found = await subscribers.get(call.desk.pool, call.path["id"])
     if found is None:
         raise Problem("not-found", f"there is no subscriber {call.path['id']}")
-    return Reply(subscriber_view(found), version=found.version)
+    return ApiReply(subscriber_view(found), version=found.version)
 
 
-async def find_subscribers(call: Call) -> Reply:
+async def find_subscribers(call: ApiCall) -> ApiReply:
     query: Find = call.query
     if query.identity is not None:
         found = await subscribers.by_identity(call.desk.pool, identity_of(query.identity))
         here = found is not None and query.account in (None, found.account)
-        return Reply(schema.SubscriberPage([subscriber_view(found)] if found and here else [], None))
+        return ApiReply(schema.SubscriberPage([subscriber_view(found)] if found and here else [], None))
     rows = await subscribers.page(call.desk.pool, query.account, query.after, query.limit)
     items = [subscriber_view(row) for row in rows]
-    return Reply(schema.SubscriberPage(items, items[-1].id if len(items) == query.limit else None))
+    return ApiReply(schema.SubscriberPage(items, items[-1].id if len(items) == query.limit else None))
 
 
-async def delete_subscriber(call: Call) -> Reply:
+async def delete_subscriber(call: ApiCall) -> ApiReply:
     await subscribers.delete(call.desk.pool, call.path["id"], call.precondition.check)
     await call.desk.publish()
-    return Reply(None, 204)
+    return ApiReply(None, 204)
 
 
 UPDATES: Final = ("version-conflict", "version-required")
@@ -101,7 +101,7 @@ OPERATIONS: Final = (
         "/v1/subscribers/{id}",
         put_subscriber,
         "Create a subscriber, or replace what is known of one",
-        answer=schema.Subscriber,
+        answer=schema.SubscriberView,
         also=(201,),
         body=schema.SubscriberPut,
         conditional=True,
@@ -114,7 +114,7 @@ OPERATIONS: Final = (
         "/v1/subscribers/{id}",
         get_subscriber,
         "A subscriber",
-        answer=schema.Subscriber,
+        answer=schema.SubscriberView,
         problems=("not-found",),
     ),
     Operation(

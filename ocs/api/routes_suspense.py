@@ -12,7 +12,7 @@ from balances import ops
 from balances.ledger import suspense
 from ocs.api import schema, schema_suspense
 from ocs.api.desk import key_reused
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.texts import Money, Quantity, Time, micro_of, money, ms_of
 from ocs.api.views import KINDS, quantity, suspense_view
@@ -51,7 +51,7 @@ class Settlement(schema.Input, frozen=True):
     """Its amount as you saw it: refused where it has grown since."""
 
 
-async def list_suspense(call: Call) -> Reply:
+async def list_suspense(call: ApiCall) -> ApiReply:
     query: Query = call.query
     at_ms, _, id_ = query.after.partition(":")
     rows = await suspense.page(
@@ -66,25 +66,25 @@ async def list_suspense(call: Call) -> Reply:
         to_ms=ms_of(query.until, "until") or 2**62,
     )
     full = len(rows) == query.limit
-    return Reply(
+    return ApiReply(
         schema_suspense.SuspensePage(
             [suspense_view(row) for row in rows], f"{rows[-1]['at_ms']}:{rows[-1]['id']}" if full else None
         )
     )
 
 
-async def get_suspense(call: Call) -> Reply:
-    return Reply(suspense_view(await _row(call)))
+async def get_suspense(call: ApiCall) -> ApiReply:
+    return ApiReply(suspense_view(await _row(call)))
 
 
-async def _row(call: Call) -> Mapping[str, Any]:
+async def _row(call: ApiCall) -> Mapping[str, Any]:
     row = await suspense.get(call.desk.pool, call.path["id"])
     if row is None:
         raise Problem("not-found", f"there is no suspense {call.path['id']}")
     return row
 
 
-async def settle(call: Call) -> Reply:
+async def settle(call: ApiCall) -> ApiReply:
     """The decision is written to PostgreSQL, once; then its entry is posted, under the key of the row."""
     body: Settlement = call.body
     row = await _row(call)
@@ -92,7 +92,7 @@ async def settle(call: Call) -> Reply:
     if mine is not None:
         if mine["fingerprint"] != call.fingerprint:
             raise key_reused()
-        return Reply(suspense_view(await _finished(call, mine)))
+        return ApiReply(suspense_view(await _finished(call, mine)))
     row = await _finished(call, row)
     if row["state"] != "open":
         raise Problem("conflict", f"it is settled already: {row['state']} by {row['decided_by']}: {row['reason']}")
@@ -119,10 +119,10 @@ async def settle(call: Call) -> Reply:
         raise key_reused() from None
     if decided is None:
         raise Problem("conflict", "it was settled or has grown while you asked: look at it again")
-    return Reply(suspense_view(await _finished(call, decided)))
+    return ApiReply(suspense_view(await _finished(call, decided)))
 
 
-async def _finished(call: Call, row: Mapping[str, Any]) -> Mapping[str, Any]:
+async def _finished(call: ApiCall, row: Mapping[str, Any]) -> Mapping[str, Any]:
     """The row, its entry posted if one was decided, by whomever: the key of the row makes it one."""
     if row["state"] != "charging":
         return row
@@ -130,12 +130,12 @@ async def _finished(call: Call, row: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**row, "state": "charged", "seq": posted.entries[0].seq}
 
 
-class Price(NamedTuple):
+class SettlementPrice(NamedTuple):
     payer: str
     micro: int
 
 
-async def _price(call: Call, body: Settlement, row: Mapping[str, Any]) -> Price:
+async def _price(call: ApiCall, body: Settlement, row: Mapping[str, Any]) -> SettlementPrice:
     payer = row["account"] or body.account
     if payer is None:
         raise Problem("invalid", "account: say who pays, nobody is known to have used it")
@@ -149,10 +149,10 @@ async def _price(call: Call, body: Settlement, row: Mapping[str, Any]) -> Price:
     main = next(bucket.amount for bucket in account.buckets if bucket.id == ops.MAIN)
     if main - micro < -EXACT_MAX:  # before it is decided: a decision is not taken back
         raise Problem("no-room", "the balance would pass 2^53")
-    return Price(payer, micro)
+    return SettlementPrice(payer, micro)
 
 
-async def _worth(call: Call, body: Settlement, row: Mapping[str, Any], currency: str) -> int:
+async def _worth(call: ApiCall, body: Settlement, row: Mapping[str, Any], currency: str) -> int:
     if body.amount is not None:
         return micro_of(body.amount, "amount")
     unit, amount = Kind(row["unit"]), int(row["amount"])

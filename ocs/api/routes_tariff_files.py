@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from ocs.api import schema_tariffs as shown
-from ocs.api.operation import Call, Operation, Reply
+from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.routes_tariffs import PUBLISHING, Version, as_asked, publish, published_view
 from ocs.api.texts import time_of
@@ -15,35 +15,37 @@ from ocs.master import tariffs
 from ocs.master.documents import MEDIA_TYPES, NewFile
 
 
-class Page(Struct, frozen=True, forbid_unknown_fields=True):
+class FilesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     after: shown.AfterFile = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-async def put_tariff_file(call: Call) -> Reply:
+async def put_tariff_file(call: ApiCall) -> ApiReply:
     published = await publish(call, [NewFile(call.path["name"], call.media_type, call.body, as_asked(call))], ())
     file, made = published.files[0]
     view = published_view(published, await call.desk.in_force_ms())
-    return Reply(view, 201 if made and file.version == 1 else 200, version=file.version)
+    return ApiReply(view, 201 if made and file.version == 1 else 200, version=file.version)
 
 
-async def get_tariff_file(call: Call) -> Reply:
+async def get_tariff_file(call: ApiCall) -> ApiReply:
     file = await tariffs.get_file(call.desk.pool, call.path["name"], call.query.version)
     if file is None:
         of = "" if call.query.version is None else f" in version {call.query.version}"
         raise Problem("not-found", f"there is no file {call.path['name']}{of}")
-    view = shown.TariffFile(file.name, file.version, file.media_type, file.content.decode(), time_of(file.published_ms))
-    return Reply(view, version=file.version)
+    view = shown.TariffFileView(
+        file.name, file.version, file.media_type, file.content.decode(), time_of(file.published_ms)
+    )
+    return ApiReply(view, version=file.version)
 
 
-async def list_tariff_files(call: Call) -> Reply:
-    query: Page = call.query
+async def list_tariff_files(call: ApiCall) -> ApiReply:
+    query: FilesQuery = call.query
     found = await tariffs.page_files(call.desk.pool, query.after, query.limit)
     items = [
         shown.TariffFileRef(one["name"], one["version"], one["media_type"], one["octets"], time_of(one["published_ms"]))
         for one in found
     ]
-    return Reply(shown.TariffFilePage(items, items[-1].name if len(items) == query.limit else None))
+    return ApiReply(shown.TariffFilePage(items, items[-1].name if len(items) == query.limit else None))
 
 
 OPERATIONS: Final = (
@@ -52,7 +54,7 @@ OPERATIONS: Final = (
         "/v1/tariff-files/{name:path}",
         put_tariff_file,
         "Publish the next version of a file, and with it of every tariff that names it",
-        answer=shown.Published,
+        answer=shown.PublishedView,
         also=(201,),
         body=bytes,
         media_types=tuple(MEDIA_TYPES.values()),
@@ -66,7 +68,7 @@ OPERATIONS: Final = (
         "/v1/tariff-files/{name:path}",
         get_tariff_file,
         "A file that tariffs name, in its latest version or another",
-        answer=shown.TariffFile,
+        answer=shown.TariffFileView,
         query=Version,
         problems=("not-found",),
     ),
@@ -76,6 +78,6 @@ OPERATIONS: Final = (
         list_tariff_files,
         "All files that tariffs may name, without their content",
         answer=shown.TariffFilePage,
-        query=Page,
+        query=FilesQuery,
     ),
 )

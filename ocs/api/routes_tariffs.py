@@ -10,12 +10,12 @@ from msgspec import Meta, Struct
 
 from ocs.api import schema
 from ocs.api import schema_tariffs as shown
-from ocs.api.operation import DOCUMENTS_BYTES_MAX, Call, Operation, Reply
+from ocs.api.operation import DOCUMENTS_BYTES_MAX, ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.texts import time_of, time_or_none
 from ocs.master import tariffs
-from ocs.master.documents import FORMATS, Document, ExpectEach, NewFile, NewTariff
-from ocs.master.tariffs import Published
+from ocs.master.documents import FORMATS, DocumentVersion, ExpectEach, NewFile, NewTariff
+from ocs.master.tariffs import Publication
 from ocs.telemetry.log import logger
 from tariffs.document import TariffError
 
@@ -29,13 +29,13 @@ class Versions(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-class Page(Struct, frozen=True, forbid_unknown_fields=True):
+class TariffsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     after: schema.After = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def tariff_view(document: Document) -> shown.Tariff:
-    return shown.Tariff(
+def tariff_view(document: DocumentVersion) -> shown.TariffView:
+    return shown.TariffView(
         id=document.id,
         version=document.version,
         media_type=document.media_type,
@@ -46,8 +46,8 @@ def tariff_view(document: Document) -> shown.Tariff:
     )
 
 
-def published_view(published: Published, in_force_ms: int | None) -> shown.Published:
-    return shown.Published(
+def published_view(published: Publication, in_force_ms: int | None) -> shown.PublishedView:
+    return shown.PublishedView(
         in_force=time_or_none(in_force_ms or 0),
         files=[shown.PublishedFile(file.name, file.version, new) for file, new in published.files],
         tariffs=[
@@ -63,7 +63,7 @@ def published_view(published: Published, in_force_ms: int | None) -> shown.Publi
     )
 
 
-async def publish(call: Call, files: Iterable[NewFile], documents: Iterable[NewTariff]) -> Published:
+async def publish(call: ApiCall, files: Iterable[NewFile], documents: Iterable[NewTariff]) -> Publication:
     try:
         published = await tariffs.publish(call.desk.pool, files, documents)
     except TariffError as why:
@@ -76,7 +76,7 @@ async def publish(call: Call, files: Iterable[NewFile], documents: Iterable[NewT
     return published
 
 
-def as_asked(call: Call) -> ExpectEach:
+def as_asked(call: ApiCall) -> ExpectEach:
     """If-Match and If-None-Match, for the one thing a path names."""
 
     def expect(_name: str, version: int | None) -> None:
@@ -99,7 +99,7 @@ def as_sent(wanted: int | None) -> ExpectEach:
     return expect
 
 
-async def put_tariff(call: Call) -> Reply:
+async def put_tariff(call: ApiCall) -> ApiReply:
     name = call.path["id"]
     new = NewTariff(call.media_type, call.body, as_asked(call), source=name, id=name)
     published = await publish(call, (), [new])
@@ -108,11 +108,11 @@ async def put_tariff(call: Call) -> Reply:
     view["in_force"] = time_or_none(await call.desk.in_force_ms() or 0)
     view["warnings"] = list(published.warnings.get((document.id, document.version), ()) if made else ())
     status = 201 if made and document.version == 1 else 200
-    return Reply(shown.TariffInForce(**view), status, version=document.version)
+    return ApiReply(shown.TariffInForce(**view), status, version=document.version)
 
 
-async def post_tariffs(call: Call) -> Reply:
-    body: shown.Bundle = call.body
+async def post_tariffs(call: ApiCall) -> ApiReply:
+    body: shown.BundleBody = call.body
     published = await publish(
         call,
         [NewFile(one.name, one.media_type, one.content.encode(), as_sent(one.if_version)) for one in body.files],
@@ -121,18 +121,18 @@ async def post_tariffs(call: Call) -> Reply:
             for number, one in enumerate(body.tariffs)
         ],
     )
-    return Reply(published_view(published, await call.desk.in_force_ms()))
+    return ApiReply(published_view(published, await call.desk.in_force_ms()))
 
 
-async def get_tariff(call: Call) -> Reply:
+async def get_tariff(call: ApiCall) -> ApiReply:
     document = await tariffs.get(call.desk.pool, call.path["id"], call.query.version)
     if document is None:
         of = "" if call.query.version is None else f" in version {call.query.version}"
         raise Problem("not-found", f"there is no tariff {call.path['id']}{of}")
-    return Reply(tariff_view(document), version=document.version)
+    return ApiReply(tariff_view(document), version=document.version)
 
 
-async def list_tariff_versions(call: Call) -> Reply:
+async def list_tariff_versions(call: ApiCall) -> ApiReply:
     query: Versions = call.query
     found = await tariffs.versions(call.desk.pool, call.path["id"], query.before, query.limit)
     if not found and query.before == Versions().before:
@@ -141,17 +141,17 @@ async def list_tariff_versions(call: Call) -> Reply:
         shown.TariffVersion(one.version, time_of(one.published_ms), time_or_none(one.valid_from_ms), one.files)
         for one in found
     ]
-    return Reply(shown.TariffVersionPage(items, items[-1].version if len(items) == query.limit else None))
+    return ApiReply(shown.TariffVersionPage(items, items[-1].version if len(items) == query.limit else None))
 
 
-async def list_tariffs(call: Call) -> Reply:
-    query: Page = call.query
+async def list_tariffs(call: ApiCall) -> ApiReply:
+    query: TariffsQuery = call.query
     documents = await tariffs.page(call.desk.pool, query.after, query.limit)
     items = [
         shown.TariffRef(one.id, one.version, time_of(one.published_ms), time_or_none(one.valid_from_ms))
         for one in documents
     ]
-    return Reply(shown.TariffPage(items, items[-1].id if len(items) == query.limit else None))
+    return ApiReply(shown.TariffPage(items, items[-1].id if len(items) == query.limit else None))
 
 
 UPDATES: Final = ("version-conflict", "version-required", "media-type")
@@ -182,8 +182,8 @@ OPERATIONS: Final = (
         "/v1/tariffs",
         post_tariffs,
         "Publish tariffs and the files they name, all of it or nothing",
-        answer=shown.Published,
-        body=shown.Bundle,
+        answer=shown.PublishedView,
+        body=shown.BundleBody,
         description="Compiled before anything is published, with the newest versions of files that are not sent. A new"
         " version of a file makes a new version of every tariff that names it. The same content again is nothing new.",
         **PUBLISHING,
@@ -193,7 +193,7 @@ OPERATIONS: Final = (
         "/v1/tariffs/{id}",
         get_tariff,
         "A tariff, in its latest version or another",
-        answer=shown.Tariff,
+        answer=shown.TariffView,
         query=Version,
         problems=("not-found",),
     ),
@@ -206,5 +206,5 @@ OPERATIONS: Final = (
         query=Versions,
         problems=("not-found",),
     ),
-    Operation("GET", "/v1/tariffs", list_tariffs, "All tariffs", answer=shown.TariffPage, query=Page),
+    Operation("GET", "/v1/tariffs", list_tariffs, "All tariffs", answer=shown.TariffPage, query=TariffsQuery),
 )

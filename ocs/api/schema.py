@@ -95,7 +95,7 @@ class AccountPut(Input, frozen=True):
     """Why, when state is suspended."""
 
 
-class Bucket(Struct, frozen=True):
+class BucketView(Struct, frozen=True):
     id: int
     kind: Kind
     amount: Quantity
@@ -113,14 +113,14 @@ class Bucket(Struct, frozen=True):
     """The one money bucket that may go below zero."""
 
 
-class Counter(Struct, frozen=True):
+class CounterView(Struct, frozen=True):
     key: str
     used: int
     held: int
     until: Time | None
 
 
-class Account(Struct, frozen=True):
+class AccountView(Struct, frozen=True):
     id: str
     currency: str
     time_zone: str | None
@@ -135,8 +135,8 @@ class Account(Struct, frozen=True):
     credit_limit: Money
     suspend_below: Money | None
     resume_at: Money | None
-    buckets: list[Bucket]
-    counters: list[Counter]
+    buckets: list[BucketView]
+    counters: list[CounterView]
     seq: int
     """Number of the last ledger entry."""
     rev: int
@@ -198,7 +198,7 @@ class PostedEntry(Struct, frozen=True):
     why: str
 
 
-class Posted(Struct, frozen=True):
+class PostingView(Struct, frozen=True):
     account: str
     key: str
     """The Idempotency-Key."""
@@ -245,7 +245,7 @@ class LedgerPage(Struct, frozen=True):
 # --- subscribers --------------------------------------------------------------------------------------------------
 
 
-class Assignment(Input, frozen=True, rename={"from_": "from"}):
+class AssignmentView(Input, frozen=True, rename={"from_": "from"}):
     """A tariff, and from when until when it is in force; without bounds: always. The first that has a price counts."""
 
     tariff: Id
@@ -256,7 +256,7 @@ class Assignment(Input, frozen=True, rename={"from_": "from"}):
 class SubscriberPut(Input, frozen=True):
     account: Id
     identities: Annotated[list[Identity], Meta(max_length=32)]
-    tariffs: Annotated[list[Assignment], Meta(max_length=32)]
+    tariffs: Annotated[list[AssignmentView], Meta(max_length=32)]
     password: Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=128)] | None = None
     """For RADIUS; never shown. Left out: stays as it is; "": none."""
     barred: bool = False
@@ -265,11 +265,11 @@ class SubscriberPut(Input, frozen=True):
     """What tariffs may ask of the subscriber: segment, contract, a price of its own. Left out: none."""
 
 
-class Subscriber(Struct, frozen=True):
+class SubscriberView(Struct, frozen=True):
     id: str
     account: str
     identities: list[str]
-    tariffs: list[Assignment]
+    tariffs: list[AssignmentView]
     barred: bool
     attributes: dict[str, str]
     version: int
@@ -278,7 +278,7 @@ class Subscriber(Struct, frozen=True):
 
 
 class SubscriberPage(Struct, frozen=True):
-    items: list[Subscriber]
+    items: list[SubscriberView]
     next: str | None
 
 
@@ -301,7 +301,7 @@ class SessionLine(Struct, frozen=True):
     tariff: str
 
 
-class Session(Struct, frozen=True):
+class SessionView(Struct, frozen=True):
     id: str
     """Names it in this API."""
     session_id: str
@@ -324,12 +324,12 @@ class Session(Struct, frozen=True):
 
 
 class SessionPage(Struct, frozen=True):
-    items: list[Session]
+    items: list[SessionView]
     next: str | None
     """Give it as `after` for the next page; null at the end."""
 
 
-class Peer(Struct, frozen=True):
+class PeerView(Struct, frozen=True):
     name: str
     """Its Origin-Host; `guest` for all that are not configured."""
     configured: bool
@@ -341,10 +341,10 @@ class Peer(Struct, frozen=True):
 
 
 class PeerPage(Struct, frozen=True):
-    items: list[Peer]
+    items: list[PeerView]
 
 
-class Push(Struct, frozen=True):
+class PushView(Struct, frozen=True):
     """What became of a request sent to a network element."""
 
     session: str
@@ -356,7 +356,7 @@ class Push(Struct, frozen=True):
 # --- the ledger ---------------------------------------------------------------------------------------------------
 
 
-class Finding(Struct, frozen=True):
+class FindingView(Struct, frozen=True):
     what: str
     account: str
     detail: str
@@ -377,7 +377,7 @@ class Proof(Struct, frozen=True):
     """Records that never reached PostgreSQL and were taken back."""
     sums: dict[str, dict[str, Quantity]]
     """Per currency or unit: what came from (below zero) and went to each counter account."""
-    findings: list[Finding]
+    findings: list[FindingView]
 
 
 class Rebuilt(Struct, frozen=True):

@@ -99,7 +99,7 @@ class KeptRecords(Struct, frozen=True):
     items: list[KeptRecord]
 
 
-class Decision(Input, frozen=True):
+class QuarantineDecision(Input, frozen=True):
     """Stands beside the records for ever."""
 
     reason: Reason

@@ -17,7 +17,7 @@ Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Unit = Literal["octets", "seconds", "units"]
 
 
-class Event(Input, frozen=True, kw_only=True):
+class EventQuery(Input, frozen=True, kw_only=True):
     """A use that may happen, or might have happened."""
 
     subscriber: Id | None = None
@@ -50,7 +50,7 @@ class Event(Input, frozen=True, kw_only=True):
     equipment: Fact = ""
 
 
-class Quote(Struct, frozen=True):
+class QuoteBody(Struct, frozen=True):
     """What it would cost now, with the bundles and counters of the account as they are; nothing is touched."""
 
     priced: bool

@@ -12,7 +12,7 @@ SetAside = Literal["over-bound", "other-unit", "no-price", "too-large", "unusabl
 SuspenseState = Literal["open", "charging", "charged", "written-off"]
 
 
-class Settled(Struct, frozen=True):
+class SuspenseSettled(Struct, frozen=True):
     account: str | None
     """Who was charged."""
     charged: Money | None
@@ -49,7 +49,7 @@ class SuspenseItem(Struct, frozen=True):
     last: Time
     state: SuspenseState
     """`charging`: decided, and its entry on the way to PostgreSQL."""
-    settled: Settled | None
+    settled: SuspenseSettled | None
 
 
 class SuspensePage(Struct, frozen=True):

@@ -46,7 +46,7 @@ Rate = Annotated[
 # --- tariffs ------------------------------------------------------------------------------------------------------
 
 
-class Tariff(Struct, frozen=True):
+class TariffView(Struct, frozen=True):
     id: str
     version: int
     """The ETag."""
@@ -59,7 +59,7 @@ class Tariff(Struct, frozen=True):
     """Those it was compiled with, and their versions."""
 
 
-class TariffInForce(Tariff, frozen=True, kw_only=True):
+class TariffInForce(TariffView, frozen=True, kw_only=True):
     """A tariff that was published."""
 
     in_force: Time | None
@@ -98,7 +98,7 @@ class TariffVersionPage(Struct, frozen=True):
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-class TariffFile(Struct, frozen=True):
+class TariffFileView(Struct, frozen=True):
     name: str
     version: int
     """The ETag."""
@@ -137,7 +137,7 @@ class BundleTariff(Input, frozen=True):
     if_version: IfVersion | None = None
 
 
-class Bundle(Struct, frozen=True, forbid_unknown_fields=True):
+class BundleBody(Struct, frozen=True, forbid_unknown_fields=True):
     """All of it is published, or nothing."""
 
     files: Annotated[list[BundleFile], Meta(max_length=1_000)] = []
@@ -160,7 +160,7 @@ class PublishedTariff(Struct, frozen=True):
     """Rows of a new version that never price."""
 
 
-class Published(Struct, frozen=True):
+class PublishedView(Struct, frozen=True):
     """What was sent, with the versions it has now; then the tariffs that have a new version because they name a file
     that has one."""
 

@@ -38,7 +38,7 @@ from ocs.api import (
     routes_tariffs,
 )
 from ocs.api.auth import Callers
-from ocs.api.desk import Desk
+from ocs.api.desk import BackOffice
 from ocs.api.docs import page
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
@@ -47,9 +47,9 @@ from ocs.config import Http
 from ocs.lasting import Away
 from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
 from ocs.net.clock import monotonic_us
-from ocs.net.room import Room
+from ocs.net.room import ConnectionRoom
 from ocs.telemetry.log import logger
-from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, Counts, Meter
+from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 
 OPERATIONS: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
@@ -90,7 +90,7 @@ def our_version() -> str:
         return "0"
 
 
-def application(desk: Desk, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
+def application(desk: BackOffice, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
     """The ASGI application; `desk` is what it works on, `meter` counts requests by operation."""
     meter = meter or Meter()
     document = msgspec.json.encode(openapi(OPERATIONS, our_version()))
@@ -126,7 +126,7 @@ def application(desk: Desk, callers: Callers, http: Http, meter: Meter | None = 
     return _Limits(app, http, large, requests)
 
 
-def _endpoint(desk: Desk, callers: Callers, methods: dict[str, Operation]) -> Endpoint:
+def _endpoint(desk: BackOffice, callers: Callers, methods: dict[str, Operation]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
@@ -198,7 +198,9 @@ async def _http_problem(request: Request, why: Exception) -> Response:
 class _Limits:
     """The bounds of a request before anything is read: how many at once, how large."""
 
-    def __init__(self, app: Starlette, http: Http, large: Sequence[tuple[Route, int]], requests: Counts) -> None:
+    def __init__(
+        self, app: Starlette, http: Http, large: Sequence[tuple[Route, int]], requests: LabelledCounts
+    ) -> None:
         """large: what takes larger bodies than others, and how large"""
         self._requests = requests
         self._app = app
@@ -259,7 +261,7 @@ class _Counted:
 async def serving(app: Any, listener: socket.socket, http: Http | None = None) -> AsyncIterator[None]:
     """Serve on a socket that listens already, for as long as the block lasts; then finish what is under way."""
     http = http or Http()
-    room = Room[_Protocol](
+    room = ConnectionRoom[_Protocol](
         most=http.connections_max, silent_max=http.connections_max, of_address=http.address_connections_max
     )
     config = uvicorn.Config(
@@ -291,7 +293,7 @@ class _Protocol(HttpToolsProtocol):
     _head_bytes = 0
     _limit: asyncio.TimerHandle | None = None
 
-    def __init__(self, room: Room[_Protocol], http: Http, *args: Any, **options: Any) -> None:
+    def __init__(self, room: ConnectionRoom[_Protocol], http: Http, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._room, self._http = room, http
 

@@ -40,28 +40,28 @@ def threshold(micro: int) -> str | None:
 
 
 def state_of(state: int) -> Literal["active", "suspended", "grace", "closed"]:
-    if state & ops.State.CLOSED:
+    if state & ops.SuspendReasons.CLOSED:
         return "closed"
     if suspended_for(state):
         return "suspended"
-    return "grace" if state & ops.State.GRACE else "active"
+    return "grace" if state & ops.SuspendReasons.GRACE else "active"
 
 
 def suspended_for(state: int) -> list[Literal["credit", "barred", "fraud", "operator"]]:
-    reasons: list[tuple[ops.State, Literal["credit", "barred", "fraud", "operator"]]] = [
-        (ops.State.CREDIT, "credit"),
-        (ops.State.BARRED, "barred"),
-        (ops.State.FRAUD, "fraud"),
-        (ops.State.OPERATOR, "operator"),
+    reasons: list[tuple[ops.SuspendReasons, Literal["credit", "barred", "fraud", "operator"]]] = [
+        (ops.SuspendReasons.CREDIT, "credit"),
+        (ops.SuspendReasons.BARRED, "barred"),
+        (ops.SuspendReasons.FRAUD, "fraud"),
+        (ops.SuspendReasons.OPERATOR, "operator"),
     ]
     return [name for bit, name in reasons if state & bit]
 
 
-def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.Account:
+def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.AccountView:
     own = settled(account, now_ms)
     anywhere = [bucket for bucket in own if not bucket.scope]
     available = sum(bucket.amount - bucket.held for bucket in anywhere) + account.credit_limit
-    return schema.Account(
+    return schema.AccountView(
         id=account.id,
         currency=account.currency,
         time_zone=row.time_zone or None,
@@ -75,7 +75,9 @@ def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.A
         resume_at=threshold(account.resume_at),
         buckets=[_bucket(bucket) for bucket in account.buckets],
         counters=[
-            schema.Counter(key=counter.key, used=counter.used, held=counter.held, until=time_or_none(counter.until_ms))
+            schema.CounterView(
+                key=counter.key, used=counter.used, held=counter.held, until=time_or_none(counter.until_ms)
+            )
             for counter in account.counters
         ],
         seq=account.seq,
@@ -84,8 +86,8 @@ def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.A
     )
 
 
-def _bucket(bucket: ops.Bucket) -> schema.Bucket:
-    return schema.Bucket(
+def _bucket(bucket: ops.Bucket) -> schema.BucketView:
+    return schema.BucketView(
         id=bucket.id,
         kind=KINDS[bucket.kind],
         amount=quantity(bucket.kind, bucket.amount),
@@ -100,8 +102,8 @@ def _bucket(bucket: ops.Bucket) -> schema.Bucket:
     )
 
 
-def posted_view(account: str, key: str, posted: ops.Posted) -> schema.Posted:
-    return schema.Posted(
+def posted_view(account: str, key: str, posted: ops.PostingOutcome) -> schema.PostingView:
+    return schema.PostingView(
         account=account,
         key=key,
         entries=[
@@ -121,13 +123,13 @@ def posted_view(account: str, key: str, posted: ops.Posted) -> schema.Posted:
     )
 
 
-def subscriber_view(subscriber: Subscriber) -> schema.Subscriber:
-    return schema.Subscriber(
+def subscriber_view(subscriber: Subscriber) -> schema.SubscriberView:
+    return schema.SubscriberView(
         id=subscriber.id,
         account=subscriber.account,
         identities=list(subscriber.identities),
         tariffs=[
-            schema.Assignment(
+            schema.AssignmentView(
                 tariff=assignment.tariff,
                 from_=time_or_none(assignment.from_ms),
                 until=time_or_none(assignment.until_ms),
@@ -145,7 +147,7 @@ def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
     settled = None
     if row["state"] != "open":
         charged = None if row["charge"] is None else money(row["charge"])
-        settled = schema_suspense.Settled(
+        settled = schema_suspense.SuspenseSettled(
             row["payer"], charged, row["seq"], row["decided_by"], row["reason"], time_of(row["decided_ms"])
         )
     return schema_suspense.SuspenseItem(
@@ -171,10 +173,10 @@ def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
 
 def session_view(
     account: ops.Account, session: ops.Session, suspense: Sequence[Mapping[str, Any]] | None = None
-) -> schema.Session:
+) -> schema.SessionView:
     money_buckets = {bucket.id for bucket in account.buckets if bucket.kind == Kind.MONEY}
     name = keys.session_name(session.id)
-    return schema.Session(
+    return schema.SessionView(
         id=session.id,
         session_id=name.session_id,
         sub_session_id=name.sub_session,

@@ -24,7 +24,7 @@ from ocs.charging.request import (
     Units,
 )
 from ocs.charging.services import CostInfo, Service
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.rating import Quote
 from tariffs.units import Kind
 
@@ -163,5 +163,5 @@ def _cost(request: ChargingRequest, service: Service, outcome: Outcome) -> int |
 
 def _reason(result: Result, quote: Quote) -> str:
     if result is Result.RATING_FAILED:
-        return next((rated.why for rated in quote if rated.verdict is Verdict.RATING_FAILED), "")
+        return next((rated.why for rated in quote if rated.verdict is RatingVerdict.RATING_FAILED), "")
     return OUTCOMES[result].words

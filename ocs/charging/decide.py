@@ -20,11 +20,11 @@ from balances.ops import (
     Ask,
     Charge,
     Flag,
-    Period,
     Phase,
-    Report,
+    ReportPeriod,
     Result,
     Suspense,
+    UsageReport,
 )
 from ocs.charging.lasting import blobbed, ends_of, later_of, sold_to_the_end
 from ocs.charging.profile import Profile
@@ -33,14 +33,14 @@ from ocs.charging.request import (
     AskedLine,
     ChargingRequest,
     FinalAction,
-    Money,
+    MoneyAmount,
     Reason,
     Style,
     Units,
 )
 from ocs.charging.services import Service
-from ocs.charging.settings import Settings
-from tariffs.draft import Verdict
+from ocs.charging.settings import ChargingSettings
+from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
 from tariffs.making import sooner
@@ -49,10 +49,10 @@ from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX, Kind
 
 REFUSALS: Final = {
-    Verdict.PRICED: Result.OK,
-    Verdict.RATING_FAILED: Result.RATING_FAILED,
-    Verdict.NOT_APPLICABLE: Result.NOT_APPLICABLE,
-    Verdict.DENIED: Result.DENIED,
+    RatingVerdict.PRICED: Result.OK,
+    RatingVerdict.RATING_FAILED: Result.RATING_FAILED,
+    RatingVerdict.NOT_APPLICABLE: Result.NOT_APPLICABLE,
+    RatingVerdict.DENIED: Result.DENIED,
 }
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -64,7 +64,7 @@ def money_ladder(service: str) -> bytes:
     return _pack(Ladder((Step(scope=service, price=1),), tag="money"))
 
 
-def event_time(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[int, int]:
+def event_time(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -> tuple[int, int]:
     """The instant of the event, and a flag where the client's is out of bounds (charging.md section 6)."""
     event_ms = request.event_ms
     if event_ms is None:
@@ -80,7 +80,7 @@ def fingerprint(request: ChargingRequest) -> str:
     return blake2b(content, digest_size=8).hexdigest()
 
 
-def session_key(request: ChargingRequest, settings: Settings) -> str:
+def session_key(request: ChargingRequest, settings: ChargingSettings) -> str:
     """Session-Id with CC-Sub-Session-Id; with Origin-Host where the client's Session-Ids are not unique."""
     host = request.peer.lower() if settings.client(request.peer).session_id_not_unique else None
     return keys.session_key(request.session, request.sub_session, host)
@@ -97,7 +97,7 @@ def to_charge(
     profile: Profile,
     quote: Quote,
     inputs: Inputs,
-    settings: Settings,
+    settings: ChargingSettings,
     now_ms: int,
     jitter: int,
 ) -> tuple[Charge, bytes]:
@@ -226,7 +226,7 @@ def is_unusable(line: AskedLine) -> bool:
 def in_currency(request: ChargingRequest, currency: int | None) -> ChargingRequest:
     """The request, with money of another currency than this one marked as unusable."""
 
-    def checked(money: Money | None) -> Money | None:
+    def checked(money: MoneyAmount | None) -> MoneyAmount | None:
         if money is None or all(code == currency for code in money.currencies):
             return money
         return msgspec.structs.replace(money, unusable=True)
@@ -246,7 +246,7 @@ def _is_too_many(ask: Ask, place: int) -> None:
             ask.unit = next(kind for kind, amount in enumerate(_amounts(ask.reports[0])) if amount > 0)
 
 
-def _amounts(report: Report) -> tuple[int, int, int, int]:
+def _amounts(report: UsageReport) -> tuple[int, int, int, int]:
     return report.money, report.octets, report.seconds, report.units
 
 
@@ -342,9 +342,9 @@ def _amount(units: Units, kind: Kind) -> int:
     return _named(units, kind) or 0
 
 
-def _report(units: Units, at_ms: int, period: Period) -> Report:
+def _report(units: Units, at_ms: int, period: ReportPeriod) -> UsageReport:
     money, octets, seconds, pieces = units.money, units.octets, units.seconds, units.units
-    return Report(
+    return UsageReport(
         -1 if money is None else money,
         -1 if octets is None else octets,
         -1 if seconds is None else seconds,

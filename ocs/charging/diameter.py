@@ -35,7 +35,7 @@ from ocs.charging.request import (
     Style,
     Units,
 )
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from protocol.diameter.avp import VENDOR
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
@@ -93,7 +93,7 @@ U32_MAX: Final = 2**32 - 1
 # ---- the request
 
 
-def to_request(ccr: CreditControlRequest, via: str, settings: Settings) -> ChargingRequest:
+def to_request(ccr: CreditControlRequest, via: str, settings: ChargingSettings) -> ChargingRequest:
     """The request in our words. AvpError 5004: money, a period or an action that cannot be used, in a request that
     reports nothing.
 
@@ -146,7 +146,7 @@ def _action(ccr: CreditControlRequest) -> Action:
     return ACTIONS[number]
 
 
-def _identities(ccr: CreditControlRequest, settings: Settings) -> tuple[str, ...]:
+def _identities(ccr: CreditControlRequest, settings: ChargingSettings) -> tuple[str, ...]:
     """Every name the subscriber is given, in the order to be tried (IMSI often comes before MSISDN)."""
     found = []
     subscriptions = ccr.subscription_id
@@ -187,7 +187,7 @@ def _refund_token(ccr: CreditControlRequest) -> bytes:
 # ---- the answer
 
 
-class Local(msgspec.Struct, frozen=True):
+class LocalIdentity(msgspec.Struct, frozen=True):
     """Who we are on the wire."""
 
     origin_host: str
@@ -195,7 +195,7 @@ class Local(msgspec.Struct, frozen=True):
     origin_state_id: int | None = None
 
 
-def to_cca(ccr: CreditControlRequest, answer: ChargingAnswer, local: Local) -> CreditControlAnswer:
+def to_cca(ccr: CreditControlRequest, answer: ChargingAnswer, local: LocalIdentity) -> CreditControlAnswer:
     """In the style asked: units stand where they stood in the request. Only what is there is written down, which is
     what makes encoding quick."""
     fields: dict[str, Any] = {

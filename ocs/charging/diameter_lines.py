@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from balances.ops import Period, Phase
-from ocs.charging.request import AskedLine, Money, Reason, Units, Used
+from balances.ops import Phase, ReportPeriod
+from ocs.charging.request import AskedLine, MoneyAmount, Reason, Units, Used
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     CreditControlRequest,
@@ -18,7 +18,7 @@ from protocol.diameter.dictionary.credit_values import CC_MONEY, CC_TOTAL_OCTETS
 from protocol.errors import AvpError, ResultCode
 from tariffs.units import EXACT_MAX, Rounding
 
-PERIODS: Final = {0: Period.BEFORE, 1: Period.AFTER, 2: Period.INDETERMINATE}
+PERIODS: Final = {0: ReportPeriod.BEFORE, 1: ReportPeriod.AFTER, 2: ReportPeriod.INDETERMINATE}
 REASONS: Final = {2: Reason.FINAL, 1: Reason.IDLE}
 
 MSI_SUPPORTED: Final = 1
@@ -37,7 +37,7 @@ class Reading(NamedTuple):
 
 class Amounts(NamedTuple):
     units: Units
-    money: Money | None = None
+    money: MoneyAmount | None = None
     """What was odd about its money."""
 
 
@@ -62,7 +62,7 @@ def lines_of(groups: tuple[MultipleServicesCreditControl, ...], reading: Reading
 
 def _line(group: MultipleServicesCreditControl, reading: Reading) -> AskedLine:
     used: tuple[Used, ...] = ()
-    use: Money | None = None
+    use: MoneyAmount | None = None
     reasons = group.reporting_reason
     if group.used_service_unit:
         used, use = _used(group.used_service_unit, group.tariff_change_usage, reading)
@@ -88,11 +88,11 @@ def _merge(one: AskedLine, other: AskedLine) -> AskedLine:
     return AskedLine(one.rating_group, one.service_id, requested, used, reason, wish, use)
 
 
-def _both(one: Money | None, other: Money | None) -> Money | None:
+def _both(one: MoneyAmount | None, other: MoneyAmount | None) -> MoneyAmount | None:
     if one is None or other is None:
         return other if one is None else one
     currencies = tuple(dict.fromkeys(one.currencies + other.currencies))
-    return Money(currencies, one.unusable or other.unusable, one.rounded or other.rounded)
+    return MoneyAmount(currencies, one.unusable or other.unusable, one.rounded or other.rounded)
 
 
 def single_line(ccr: CreditControlRequest, reading: Reading) -> tuple[AskedLine, ...]:
@@ -110,7 +110,7 @@ def single_line(ccr: CreditControlRequest, reading: Reading) -> tuple[AskedLine,
 
 def _used(
     pieces: tuple[UsedServiceUnit, ...], outer: int | None, reading: Reading
-) -> tuple[tuple[Used, ...], Money | None]:
+) -> tuple[tuple[Used, ...], MoneyAmount | None]:
     """All pieces of one period summed. Tariff-Change-Usage stands in the piece or around it."""
     found, money = [], None
     for piece in pieces:
@@ -123,17 +123,17 @@ def _used(
     return _by_period(found), money
 
 
-def _period(change: int | None) -> Period:
+def _period(change: int | None) -> ReportPeriod:
     """A value nobody knows says nothing; the use is charged all the same."""
-    return Period.BEFORE if change is None else PERIODS.get(change, Period.BEFORE)
+    return ReportPeriod.BEFORE if change is None else PERIODS.get(change, ReportPeriod.BEFORE)
 
 
-def _by_period(pieces: list[tuple[Period, Units]]) -> tuple[Used, ...]:
-    sums: dict[Period, Units] = {}
+def _by_period(pieces: list[tuple[ReportPeriod, Units]]) -> tuple[Used, ...]:
+    sums: dict[ReportPeriod, Units] = {}
     for period, units in pieces:
         before = sums.get(period)
         sums[period] = units if before is None else _sum(before, units)
-    return tuple(Used(sums[period], period) for period in Period if period in sums)
+    return tuple(Used(sums[period], period) for period in ReportPeriod if period in sums)
 
 
 def _sum(one: Units, other: Units) -> Units:
@@ -151,7 +151,7 @@ def _add(one: int | None, other: int | None) -> int | None:
     return min(one + other, EXACT_MAX)
 
 
-def _wish(group: RequestedServiceUnit | None, reading: Reading) -> tuple[Units | None, Money | None]:
+def _wish(group: RequestedServiceUnit | None, reading: Reading) -> tuple[Units | None, MoneyAmount | None]:
     """In a TERMINATION it is not read at all."""
     if group is None or reading.phase is Phase.STOP:
         return None, None
@@ -179,7 +179,7 @@ def _units(group: UsedServiceUnit | RequestedServiceUnit, reading: Reading) -> A
     return Amounts(Units(micro, octets, group.cc_time, units), money)
 
 
-def _micro(given: CcMoney, reading: Reading, *, used: bool) -> tuple[int, Money | None]:
+def _micro(given: CcMoney, reading: Reading, *, used: bool) -> tuple[int, MoneyAmount | None]:
     """Digits * 10^exponent in micro-units, and what is odd about it (charging.md section 2). AvpError 5004: it is
     negative or finer than a micro-unit, or an event names more than can be counted."""
     digits, exponent = given.unit_value.value_digits, (given.unit_value.exponent or 0) - MICRO_EXPONENT
@@ -194,7 +194,7 @@ def _micro(given: CcMoney, reading: Reading, *, used: bool) -> tuple[int, Money 
     code = given.currency_code
     if code is None and not unusable and not fine:
         return min(micro, EXACT_MAX), None
-    return min(micro, EXACT_MAX), Money(() if code is None else (code,), unusable, fine)
+    return min(micro, EXACT_MAX), MoneyAmount(() if code is None else (code,), unusable, fine)
 
 
 def _counted(digits: int, exponent: int) -> tuple[int, Fraction]:

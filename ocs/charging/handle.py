@@ -20,7 +20,7 @@ from balances.ops import (
     Action,
     Charge,
     Flag,
-    Once,
+    IdempotencyRecord,
     Outcome,
     Phase,
     Record,
@@ -44,15 +44,15 @@ from ocs.charging.decide import (
 from ocs.charging.nobody import answer_nobody, came_to_nothing
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
-from ocs.charging.remembered import Facts, Remembered, merged, told_by, unpacked, with_lines
+from ocs.charging.remembered import Remembered, SessionFacts, merged, told_by, unpacked, with_lines
 from ocs.charging.request import AskedLine, Busy, ChargingAnswer, ChargingRequest, Fault
 from ocs.charging.services import UNKNOWN, Service
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from tariffs.catalog import Catalog
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.rating import Quote, goes_on, going_on, rate
-from tariffs.tariff import Later, Rated
+from tariffs.tariff import NextPricing, Rated
 from tariffs.units import EXACT_MAX
 
 ATTEMPTS: Final = 6
@@ -61,14 +61,14 @@ ATTEMPTS: Final = 6
 SECONDS_MAX: Final = 2**32
 """Of one use by time that is looked at: CC-Time has no more."""
 
-UNSERVED: Final = Rated(verdict=Verdict.RATING_FAILED, why="no service is configured for the context")
+UNSERVED: Final = Rated(verdict=RatingVerdict.RATING_FAILED, why="no service is configured for the context")
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
-_once: Final = msgspec.msgpack.Decoder(Once).decode
+_once: Final = msgspec.msgpack.Decoder(IdempotencyRecord).decode
 _keys: Final = lru_cache(65_536)(AccountKeys)
 
 
-class Profiles(Protocol):
+class ProfileSource(Protocol):
     """Profiles at hand, and the rest in Redis (`ocs.master.profiles`)."""
 
     def get(self, identity: str) -> Profile | None:
@@ -82,7 +82,7 @@ class Profiles(Protocol):
         master data is not complete: then it cannot be known."""
 
 
-class Store(Protocol):
+class ChargingStore(Protocol):
     def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Awaitable[Reply]: ...
 
     def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
@@ -101,7 +101,7 @@ class Store(Protocol):
         """When the store was opened last."""
 
 
-class Shop:
+class ChargingContext:
     """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
 
     facts                      what sessions told before, as far as this worker knows
@@ -122,9 +122,9 @@ class Shop:
         self,
         *,
         catalog: Catalog,
-        profiles: Profiles,
-        store: Store,
-        settings: Settings,
+        profiles: ProfileSource,
+        store: ChargingStore,
+        settings: ChargingSettings,
         restore: Callable[[str], Awaitable[object]],
         session_known: Callable[[str], Awaitable[tuple[str, str] | None]],
         request_known: Callable[[Charge], Awaitable[bytes | None]],
@@ -139,7 +139,7 @@ class Shop:
 
 
 async def handle(
-    request: ChargingRequest, shop: Shop, now_ms: int, *, urgent_only: bool = False
+    request: ChargingRequest, shop: ChargingContext, now_ms: int, *, urgent_only: bool = False
 ) -> ChargingAnswer | Busy | None:
     """The answer; None is silence, so that the client asks again: whether it was charged is not known. `urgent_only`:
     there is too much to do, and only an emergency is served (charging.md 11)."""
@@ -176,7 +176,9 @@ async def handle(
         return None
 
 
-async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tuple[Profile | None, tuple[str, ...]]:
+async def _subscriber(
+    request: ChargingRequest, shop: ChargingContext, now_ms: int
+) -> tuple[Profile | None, tuple[str, ...]]:
     """Who it is about, and the identities to ask for again: the first of them that anybody has says it."""
     names = request.identities
     profile = (shop.profiles.of(names) or await shop.profiles.load(names)) if names else None
@@ -188,7 +190,7 @@ async def _subscriber(request: ChargingRequest, shop: Shop, now_ms: int) -> tupl
 
 
 async def _opening(
-    request: ChargingRequest, shop: Shop, session: str, now_ms: int, but: str = ""
+    request: ChargingRequest, shop: ChargingContext, session: str, now_ms: int, but: str = ""
 ) -> tuple[str, str] | None:
     """(account, subscriber) that a session was opened for, where that is not the account `but`, which does not have it.
     PostgreSQL is asked only for what Redis may not know (charging.md 5)."""
@@ -202,7 +204,7 @@ async def _opening(
     return None
 
 
-async def _payer(shop: Shop, account: str, subscriber: str) -> tuple[Profile, tuple[str, ...]]:
+async def _payer(shop: ChargingContext, account: str, subscriber: str) -> tuple[Profile, tuple[str, ...]]:
     """The subscriber of an open session, with the account that pays for it, and its name; settled without a price where
     the subscriber is gone."""
     names = (f"subscriber:{subscriber}",)
@@ -213,7 +215,12 @@ async def _payer(shop: Shop, account: str, subscriber: str) -> tuple[Profile, tu
 
 
 async def _charge(
-    request: ChargingRequest, shop: Shop, service: Service, profile: Profile, names: tuple[str, ...], now_ms: int
+    request: ChargingRequest,
+    shop: ChargingContext,
+    service: Service,
+    profile: Profile,
+    names: tuple[str, ...],
+    now_ms: int,
 ) -> ChargingAnswer | Busy:
     jitter, original, flags, seek, named = shop.jitter(), NO_BLOB, 0, True, profile.subscriber
     refund_of, asked = "", request
@@ -287,7 +294,7 @@ def _counted(request: ChargingRequest, profile: Profile) -> ChargingRequest:
     return in_currency(request, NUMBERS.get(profile.currency))
 
 
-def _facts(request: ChargingRequest, shop: Shop) -> tuple[Facts, Facts]:
+def _facts(request: ChargingRequest, shop: ChargingContext) -> tuple[SessionFacts, SessionFacts]:
     """What a request tells, and with it what its session told before, as far as this worker knows."""
     told = told_by(request)
     if request.phase is Phase.START or request.phase is Phase.EVENT:
@@ -307,11 +314,11 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
 
 def _quote(
     request: ChargingRequest,
-    shop: Shop,
+    shop: ChargingContext,
     service: Service,
     profile: Profile,
-    told: Facts,
-    facts: Facts,
+    told: SessionFacts,
+    facts: SessionFacts,
     now_ms: int,
     longer_ms: int = 0,
 ) -> tuple[Quote, Inputs]:
@@ -327,7 +334,7 @@ def _quote(
         **({} if facts.packed == told.packed and not told.cut else facts.whole),  # else it tells them all itself
     )
     if service is UNKNOWN:
-        later = (Later(longer_ms, UNSERVED),) if longer_ms else ()
+        later = (NextPricing(longer_ms, UNSERVED),) if longer_ms else ()
         return [going_on(UNSERVED, (later, 0))] * len(request.lines), inputs
     priced = request.lines[:LINES_SETTLED_MAX]
     too_many = [UNSERVED] * (len(request.lines) - len(priced))
@@ -366,7 +373,7 @@ def _seconds_asked(line: AskedLine) -> int:
     return min(seconds or 1, SECONDS_MAX)
 
 
-async def _known_event(request: ChargingRequest, shop: Shop, charge: Charge) -> Outcome | None:
+async def _known_event(request: ChargingRequest, shop: ChargingContext, charge: Charge) -> Outcome | None:
     """The answer PostgreSQL remembers, for an event that may be a repeat older than Redis remembers (charging.md
     section 3); for a refund, its original is brought along too."""
     if charge.refund_of and not request.refund_token and shop.refundable is not None:

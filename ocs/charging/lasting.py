@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from balances.ops import NO_BLOB, Later, Result, packed
+from balances.ops import NO_BLOB, NextPrice, Result, packed
 from ocs.charging.request import Used
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.ladder import Ladder, Step
 from tariffs.rating import BY_TIME
 from tariffs.tariff import Rated
@@ -29,19 +29,19 @@ def ends_of(used: Sequence[Used], event_ms: int) -> list[int]:
     return ends_ms[::-1]
 
 
-def sold_to_the_end(rated: Rated, refusals: Mapping[Verdict, Result]) -> Result:
+def sold_to_the_end(rated: Rated, refusals: Mapping[RatingVerdict, Result]) -> Result:
     """A price for all that was asked, or none: part of it is not sold, or is longer than is rated at once."""
     if rated.known_ms:
         return Result.RATING_FAILED
     for _, later in rated.later:
-        if later.verdict is Verdict.PRICED and later.unit not in BY_TIME:
+        if later.verdict is RatingVerdict.PRICED and later.unit not in BY_TIME:
             return Result.RATING_FAILED
-        if later.verdict not in (Verdict.PRICED, Verdict.NOT_APPLICABLE):
+        if later.verdict not in (RatingVerdict.PRICED, RatingVerdict.NOT_APPLICABLE):
             return refusals.get(later.verdict, Result.RATING_FAILED)
     return Result.OK
 
 
-def later_of(rated: Rated, *, beside: bool) -> list[Later]:
+def later_of(rated: Rated, *, beside: bool) -> list[NextPrice]:
     """Where it has no price of its own the one before goes on (charging.md 4), and where use is not controlled it is
     free. The last one says how far it is known."""
     found = []
@@ -50,7 +50,7 @@ def later_of(rated: Rated, *, beside: bool) -> list[Later]:
         ladder = NO_BLOB
         if part is not None and part.unit in BY_TIME and part.packed:
             ladder = blobbed(part.packed)
-        elif one.verdict is Verdict.NOT_APPLICABLE and not beside:
+        elif one.verdict is RatingVerdict.NOT_APPLICABLE and not beside:
             ladder = blobbed(_pack(Ladder((Step(),), tag=one.why)))
-        found.append(Later(from_ms, ladder))
-    return [*found, Later(rated.known_ms, NO_BLOB)] if rated.known_ms else found
+        found.append(NextPrice(from_ms, ladder))
+    return [*found, NextPrice(rated.known_ms, NO_BLOB)] if rated.known_ms else found

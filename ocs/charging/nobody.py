@@ -14,18 +14,18 @@ from ocs.charging.decide import event_time, fingerprint, has_use, session_key
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Units
 from ocs.charging.services import UNKNOWN
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from tariffs.units import Kind
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-class Store(Protocol):
+class SuspenseStore(Protocol):
     def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
 
 
 async def answer_nobody(
-    request: ChargingRequest, store: Store, settings: Settings, now_ms: int
+    request: ChargingRequest, store: SuspenseStore, settings: ChargingSettings, now_ms: int
 ) -> ChargingAnswer | Busy:
     """What nobody known has used is put on record, then they are told that they are not known."""
     if has_use(request):
@@ -43,7 +43,7 @@ def came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
     return not isinstance(answer, ChargingAnswer) or answer.result is Result.USER_UNKNOWN
 
 
-def to_suspense(request: ChargingRequest, settings: Settings, now_ms: int) -> tuple[Record, bytes]:
+def to_suspense(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -> tuple[Record, bytes]:
     """The record, and the rating inputs that go with it."""
     event_ms, flags = event_time(request, settings, now_ms)
     session = session_key(request, settings)

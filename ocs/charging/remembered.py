@@ -32,7 +32,7 @@ _NUMBERS: Final = {name: number for number, name in enumerate(TOLD)}
 _SILENT: Final = values_of(Inputs(""))
 
 
-class Facts(msgspec.Struct, frozen=True, gc=False):
+class SessionFacts(msgspec.Struct, frozen=True, gc=False):
     """Of one session; packed for the store, and ready for rating."""
 
     packed: bytes = b""
@@ -45,24 +45,24 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """One that is told now was too long."""
 
 
-NO_FACTS: Final = Facts()
+NO_FACTS: Final = SessionFacts()
 
 
-def _made_of(listed: list[facts.Fact], packed: bytes, *, cut: bool = False) -> Facts:
+def _made_of(listed: list[facts.Fact], packed: bytes, *, cut: bool = False) -> SessionFacts:
     whole: dict[str, Any] = {}
     lines: dict[tuple[int, int], dict[str, Any]] = {}
     for group, service_id, number, value in listed:
         if number < len(TOLD):  # a newer version of ours may have told more
             into = whole if group == WHOLE else lines.setdefault((group, service_id), {})
             into[TOLD[number]] = value
-    return Facts(packed, raw(packed), whole, tuple((*line, told) for line, told in lines.items()), cut)
+    return SessionFacts(packed, raw(packed), whole, tuple((*line, told) for line, told in lines.items()), cut)
 
 
-def unpacked(packed: bytes) -> Facts:
+def unpacked(packed: bytes) -> SessionFacts:
     return _made_of(facts.unpack(packed), packed) if packed else NO_FACTS
 
 
-def told_by(request: ChargingRequest) -> Facts:
+def told_by(request: ChargingRequest) -> SessionFacts:
     """What this request tells itself. One-time events are no session: nothing is remembered of them."""
     if request.phase is Phase.EVENT:
         return NO_FACTS
@@ -72,14 +72,14 @@ def told_by(request: ChargingRequest) -> Facts:
     return NO_FACTS if values == _SILENT else of_all(values)
 
 
-def of_all(values: tuple[int | str | None, ...]) -> Facts:
+def of_all(values: tuple[int | str | None, ...]) -> SessionFacts:
     """Kept only where no text is long: each may be as long as a message."""
     short = all(len(value) <= FACT_MAX for value in values if type(value) is str)
     return _told_of_all(values) if short else _told_of_all.__wrapped__(values)
 
 
 @lru_cache(16_384)
-def _told_of_all(values: tuple[int | str | None, ...]) -> Facts:
+def _told_of_all(values: tuple[int | str | None, ...]) -> SessionFacts:
     """Most clients tell the same again and again."""
     listed: list[facts.Fact] = [
         (WHOLE, WHOLE, number, _cut(value)) for number, value in enumerate(values) if value is not None and value != ""
@@ -87,7 +87,7 @@ def _told_of_all(values: tuple[int | str | None, ...]) -> Facts:
     return _made_of(listed, facts.pack(listed), cut=any(values[number] != value for _, _, number, value in listed))
 
 
-def _with_lines(told: Facts, line_facts: LineFacts) -> Facts:
+def _with_lines(told: SessionFacts, line_facts: LineFacts) -> SessionFacts:
     listed: list[facts.Fact] = [
         (-1 if group is None else group, -1 if service_id is None else service_id, _NUMBERS[name], _cut(value))
         for (group, service_id), of_line in line_facts.items()
@@ -108,7 +108,7 @@ def with_lines(context: bytes, lines: tuple[tuple[int, int, facts.Told], ...]) -
     return _pack(_unpack(context) | {"lines": lines})
 
 
-def merged(known: Facts, told: Facts) -> Facts:
+def merged(known: SessionFacts, told: SessionFacts) -> SessionFacts:
     """What is known once this was told."""
     packed = facts.merge(known.packed, told.packed)
     if packed == known.packed:
@@ -122,13 +122,13 @@ class Remembered:
     __slots__ = ("_facts", "_most")
 
     def __init__(self, most: int = SESSIONS_MAX) -> None:
-        self._facts: dict[str, Facts] = {}
+        self._facts: dict[str, SessionFacts] = {}
         self._most = most
 
-    def get(self, session: str) -> Facts:
+    def get(self, session: str) -> SessionFacts:
         return self._facts.get(session, NO_FACTS)
 
-    def keep(self, session: str, known: Facts) -> None:
+    def keep(self, session: str, known: SessionFacts) -> None:
         """In the place of what was known; sessions that told nothing need no room."""
         self._facts.pop(session, None)
         if known.packed and len(session) <= KEY_MAX:

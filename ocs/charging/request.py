@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from balances.ops import Action, Period, Phase, Result
+from balances.ops import Action, Phase, ReportPeriod, Result
 from tariffs.inputs import Inputs
 
 
@@ -40,7 +40,7 @@ class Used(msgspec.Struct, frozen=True, omit_defaults=True):
     """Use reported for one period, pieces already summed."""
 
     units: Units
-    period: Period = Period.BEFORE
+    period: ReportPeriod = ReportPeriod.BEFORE
 
 
 class Reason(Enum):
@@ -53,7 +53,7 @@ class Reason(Enum):
     """Quota-Holding-Time ran out: release, grant only if asked."""
 
 
-class Money(msgspec.Struct, frozen=True, omit_defaults=True):
+class MoneyAmount(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an amount of money said besides its micro-units."""
 
     currencies: tuple[int, ...] = ()
@@ -73,9 +73,9 @@ class AskedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: nothing wanted. All fields None: wanted, amount and unit are ours to choose."""
     used: tuple[Used, ...] = ()
     reason: Reason = Reason.OTHER
-    wish: Money | None = None
+    wish: MoneyAmount | None = None
     """What was odd about the money wanted; None: nothing ..."""
-    use: Money | None = None
+    use: MoneyAmount | None = None
     """... and about the money reported."""
 
 

@@ -21,7 +21,7 @@ CONTEXT_MAX: Final = 256
 """Characters of a Service-Context-Id that is remembered: those that come from outside may be as long as a message."""
 
 
-class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServiceQuota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is granted of one unit: when no amount is named, at least, at most."""
 
     default: Amount
@@ -51,10 +51,10 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     the whole of one with `*` for any run of characters."""
     unit: Kind
     """What a line counts in when neither its tariff nor the request says."""
-    octets: Quota = Quota(10 * 2**20, 2**20, 2**30)
-    seconds: Quota = Quota(300, 1, 7_200)
-    units: Quota = Quota(1, 1, 1_000)
-    money: Quota = Quota(1_000_000, 1, 100_000_000)
+    octets: ServiceQuota = ServiceQuota(10 * 2**20, 2**20, 2**30)
+    seconds: ServiceQuota = ServiceQuota(300, 1, 7_200)
+    units: ServiceQuota = ServiceQuota(1, 1, 1_000)
+    money: ServiceQuota = ServiceQuota(1_000_000, 1, 100_000_000)
     """Micro-units."""
     validity_s: Seconds = 600
     priority: Annotated[int, Meta(ge=0, le=1_000)] = 100
@@ -96,11 +96,11 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         if self.holding_s and self.holding_s >= self.validity_s:
             raise ValueError("expected holding_s < validity_s")
 
-    def quota(self, kind: Kind) -> Quota:
+    def quota(self, kind: Kind) -> ServiceQuota:
         return (self.money, self.octets, self.seconds, self.units)[kind]
 
 
-VOICE_QUOTA: Final = Quota(300, 30, 7_200)
+VOICE_QUOTA: Final = ServiceQuota(300, 30, 7_200)
 
 # TS 32.299 section 7.1.12: the middle-tier TS of each domain is the last part of its Service-Context-Id.
 SERVICES: Final = (

@@ -32,7 +32,7 @@ class Regular(msgspec.Struct, frozen=True):
 REGULAR: Final = Regular()
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ChargingSettings(msgspec.Struct, frozen=True):
     services: Services = msgspec.field(default_factory=Services)
     clients: Mapping[str, ClientProfile] = {}
     """By Origin-Host of the client, as it is configured."""

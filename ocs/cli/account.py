@@ -8,7 +8,7 @@ import click
 
 from ocs.cli.given import key_option
 from ocs.cli.output import facts, json_option, rows, show
-from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.remote import Remote, RequestRefused, remote
 
 NAME = click.argument("name", metavar="ACCOUNT")
 
@@ -99,7 +99,7 @@ def set_account(server: Remote, name: str, as_json: bool, **settings: str | None
     if "currency" not in body:
         try:
             body["currency"] = server.get("accounts", name)["currency"]
-        except Refused as why:
+        except RequestRefused as why:
             if not why.kind.endswith(":not-found"):
                 raise
             raise click.UsageError(f"{why.message}: a new one needs --currency") from None

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from balances.wire import Link
+from balances.wire import RedisConnection
 from ocs.charging.services import unserved
 from ocs.cli.effects import without_effect
 from ocs.config import Config
@@ -96,7 +96,7 @@ def _missing(find: object) -> str:
 async def _redis(url: str) -> str:
     """Ungated: whether its history is open is for the keeper to see to."""
     try:
-        link = Link(url, now_ms=now_ms, ungated=True)
+        link = RedisConnection(url, now_ms=now_ms, ungated=True)
     except ValueError as why:
         return str(why)
     await link.start(WAIT_S)

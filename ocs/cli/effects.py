@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocs.config import Config, Radius, Redis
+from ocs.config import Config, Radius, RedisConfig
 
 
 def without_effect(config: Config) -> list[str]:
@@ -12,6 +12,6 @@ def without_effect(config: Config) -> list[str]:
         found.append("radius: read and checked, but not served yet")
     if not config.diameter.speaks_tls and (config.diameter.tls_cert or config.diameter.tls_key):
         found.append("diameter.tls_cert, tls_key: neither tls_listen nor a peer's connect_tls is set: all is plain")
-    if not config.redis.embedded and config.redis.memory_bytes_max != Redis().memory_bytes_max:
+    if not config.redis.embedded and config.redis.memory_bytes_max != RedisConfig().memory_bytes_max:
         found.append("redis.memory_bytes_max: only of the embedded store; redis.url has a maxmemory of its own")
     return found

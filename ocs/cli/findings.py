@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ocs.cli.output import rows, say
-from ocs.cli.remote import Refused
+from ocs.cli.remote import RequestRefused
 from ocs.net.clock import now_ms
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def report(
     wrong += [counted(errors, "errors")] if errors else []
     wrong += [counted(warnings, "warnings")] if warnings and strict else []
     if wrong:
-        raise Refused(", ".join(wrong))
+        raise RequestRefused(", ".join(wrong))
 
 
 def _answer(
@@ -51,13 +51,13 @@ def _answer(
 ) -> dict[str, Any]:
     from ocs.cli.fitting import misfits
     from tariffs.lint.boundaries import boundaries
-    from tariffs.lint.case import Finding
+    from tariffs.lint.case import LintFinding
     from tariffs.lint.linter import lint, worst_first
 
     if isinstance(found, str):
         return {"file": file, "refused": found}
     at_ms = found.from_ms or now_ms()  # what was always valid is looked at from today on
-    here = [Finding("warning", "same-id", "tariff", twin)] if twin else []
+    here = [LintFinding("warning", "same-id", "tariff", twin)] if twin else []
     findings = worst_first([*here, *misfits(found, services), *lint(found, at_ms)])
     answer = {
         "file": file,

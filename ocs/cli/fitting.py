@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from tariffs.lint.case import Finding
+from tariffs.lint.case import LintFinding
 from tariffs.match import Condition
 from tariffs.tariff import Tariff
 
@@ -22,7 +22,7 @@ def twins(ids: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield file, f"{first[name]} has the id {name!r} too: loaded together, they are refused"
 
 
-def misfits(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+def misfits(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[LintFinding]:
     """Conditions on services that nobody configured, and grades that none of its services has.
 
     services:  those that are configured, with their grades
@@ -42,10 +42,10 @@ def misfits(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator
         for condition in conditions:
             for wanted in condition.wanted if condition.fact == "service" else ():
                 if not any(Condition("service", [wanted]).holds({"service": known}) for known in services):
-                    yield Finding("warning", "service-unknown", where, _unknown(wanted, services))
+                    yield LintFinding("warning", "service-unknown", where, _unknown(wanted, services))
 
 
-def _ungraded(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[Finding]:
+def _ungraded(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[LintFinding]:
     for row in tariff.rows:
         grade = next((one.name for one in row.elements if one.key == "grade"), "")
         asked = [one for one in row.conditions if one.fact == "service"]
@@ -54,7 +54,7 @@ def _ungraded(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterat
             where = of[0] if len(of) == 1 else "<name>"
             text = f'no service of its lines has a grade "{grade}", so the network is told nothing'
             text += f": declare [charging.services.{where}.grades.{grade}]"
-            yield Finding("warning", "grade-unknown", f'row "{row.name}"', text)
+            yield LintFinding("warning", "grade-unknown", f'row "{row.name}"', text)
 
 
 def _unknown(wanted: str, services: Collection[str]) -> str:

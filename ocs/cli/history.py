@@ -13,12 +13,12 @@ import click
 
 from ocs.cli.given import PATH, given
 from ocs.cli.output import say
-from ocs.cli.remote import Refused
+from ocs.cli.remote import RequestRefused
 
 if TYPE_CHECKING:
     from ocs.rerating.job import Job
-    from ocs.rerating.run import Ready
-    from ocs.rerating.tally import Tally
+    from ocs.rerating.run import PreparedJob
+    from ocs.rerating.tally import RatingTally
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,14 +68,14 @@ def job_of(
     correct: bool = False,
 ) -> Job:
     """Of the options; `stored` is a published version, ID@N."""
-    from balances.ledger.history import Window
+    from balances.ledger.history import UsageWindow
     from ocs.cli.tariff_bundle import read_document
     from ocs.config import ConfigError, load
     from ocs.rerating.job import Job, Written
     from ocs.rerating.reach import NotRunning, dsn_of
     from tariffs.document import form_of
 
-    window = Window(instant(since, "from"), instant(until, "to"), account, subscriber, service)
+    window = UsageWindow(instant(since, "from"), instant(until, "to"), account, subscriber, service)
     if window.to_ms <= window.from_ms:
         raise click.UsageError("--to: expected an instant after --from")
     written = version = None
@@ -91,22 +91,22 @@ def job_of(
         found = load(config, settings, data=data)
         dsn = dsn_of(found)
     except (ConfigError, NotRunning) as why:
-        raise Refused(str(why)) from None
+        raise RequestRefused(str(why)) from None
     rows = found.charging.table().rows
     groups = {row.name: row.rating_group for row in rows if row.rating_group is not None}
     return Job(dsn, window, written, version, instead_of, groups, top, correct)
 
 
-def rate_again(job: Job, processes: int | None) -> tuple[Ready, Tally]:
+def rate_again(job: Job, processes: int | None) -> tuple[PreparedJob, RatingTally]:
     """With a progress bar where somebody looks."""
     import asyncio
 
     from balances.ledger.history import Unreachable
     from ocs.rerating.places import NoSuchTariff
-    from ocs.rerating.run import CORES, Broken, prepare
+    from ocs.rerating.run import CORES, JobError, prepare
     from ocs.rerating.run import rate_again as work
 
-    async def run() -> tuple[Ready, Tally]:
+    async def run() -> tuple[PreparedJob, RatingTally]:
         ready = await prepare(job)
         if ready.set_aside:
             say(f"{ready.set_aside} usage records have use that was not charged: see `ocs suspense list`", err=True)
@@ -115,8 +115,8 @@ def rate_again(job: Job, processes: int | None) -> tuple[Ready, Tally]:
 
     try:
         return asyncio.run(run())
-    except (Unreachable, NoSuchTariff, Broken) as why:
-        raise Refused(str(why)) from None
+    except (Unreachable, NoSuchTariff, JobError) as why:
+        raise RequestRefused(str(why)) from None
 
 
 def hints(found: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ import click
 
 from ocs.cli.ledger_copy import lost, quarantine, resume, status
 from ocs.cli.output import json_option, rows, say, show
-from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.remote import Remote, RequestRefused, remote
 
 LONG_S = 3_600
 
@@ -52,7 +52,7 @@ def verify(server: Remote, as_json: bool) -> None:
     if not proof["sound"]:
         for found in proof["findings"]:
             say(f"WRONG {found['what']}: {found['account']}: {found['detail']}", err=True)
-        raise Refused(f"{len(proof['findings'])} findings")
+        raise RequestRefused(f"{len(proof['findings'])} findings")
 
 
 @ledger.command("rebuild")

@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 WAIT_S: Final = 30
 
 
-class Refused(click.ClickException):
+class RequestRefused(click.ClickException):
     """What the server said no to, or that there is none: exit code 1."""
 
     def __init__(self, text: str, kind: str = "", unsure: bool = False) -> None:
@@ -35,7 +35,7 @@ class Remote:
         """source:  where the token was found, for people whom the server refuses"""
         self._url = urlsplit(url)
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
-            raise Refused(f"{url}: expected http://host:port")
+            raise RequestRefused(f"{url}: expected http://host:port")
         self._token, self._source = token, source
 
     def get(self, *path: str, **query: Any) -> Any:
@@ -45,7 +45,7 @@ class Remote:
         """Create or change: with the version that is there now, so that nothing unseen is overwritten."""
         try:
             headers = {"If-Match": self.ask("GET", *path)[1]}
-        except Refused as why:
+        except RequestRefused as why:
             if not why.kind.endswith(":not-found"):
                 raise
             headers = {"If-None-Match": "*"}
@@ -61,10 +61,12 @@ class Remote:
         key = key or os.urandom(16).hex()
         try:
             return self.post(*path, body=body, key=key)
-        except Refused as why:
+        except RequestRefused as why:
             if not why.unsure:
                 raise
-            raise Refused(f"{why.message}; once, however often it is repeated, with --key {key}", why.kind) from None
+            raise RequestRefused(
+                f"{why.message}; once, however often it is repeated, with --key {key}", why.kind
+            ) from None
 
     def delete(self, *path: str) -> None:
         self.ask("DELETE", *path, headers={"If-Match": self.ask("GET", *path)[1]})
@@ -83,7 +85,7 @@ class Remote:
         from http.client import HTTPConnection, HTTPException, HTTPSConnection  # not for --help: it imports ssl
 
         if not all(path):
-            raise Refused("a name may not be empty")
+            raise RequestRefused("a name may not be empty")
         target = "/v1/" + "/".join(quote(part, safe="") for part in path)
         given = {name: value for name, value in (query or {}).items() if value is not None}
         if given:
@@ -98,11 +100,11 @@ class Remote:
             text = answer.read()
         except (OSError, HTTPException) as why:
             trouble = f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)"
-            raise Refused(trouble, unsure=not isinstance(why, ConnectionRefusedError)) from None
+            raise RequestRefused(trouble, unsure=not isinstance(why, ConnectionRefusedError)) from None
         finally:
             connection.close()
         if answer.status == 401 and self._source:
-            raise Refused(
+            raise RequestRefused(
                 f"the server at {self._url.geturl()} does not know the token from {self._source}: it knows the one in"
                 f" admin.token of its own data directory"
             )
@@ -111,12 +113,14 @@ class Remote:
         return (json.loads(text) if text else None), answer.headers.get("ETag", "")
 
 
-def _refusal(status: int, text: bytes) -> Refused:
+def _refusal(status: int, text: bytes) -> RequestRefused:
     try:
         problem = json.loads(text)
-        return Refused(problem["detail"] or problem["title"], problem["type"], unsure=status >= 500)
+        return RequestRefused(problem["detail"] or problem["title"], problem["type"], unsure=status >= 500)
     except (ValueError, KeyError, TypeError):
-        return Refused(f"the server answered {status}: {text[:200].decode(errors='replace')}", unsure=status >= 500)
+        return RequestRefused(
+            f"the server answered {status}: {text[:200].decode(errors='replace')}", unsure=status >= 500
+        )
 
 
 def remote(command: F) -> F:
@@ -163,7 +167,7 @@ def connect(
         try:
             return load(file, data=data)
         except ConfigError as why:
-            raise Refused(str(why)) from None
+            raise RequestRefused(str(why)) from None
 
     url = url or _environment("OCS_URL")
     source = "--token"
@@ -175,7 +179,7 @@ def connect(
         kept = token_file or config().data / "admin.token"
         token, source = _token_in(kept), str(kept)
     if not token.strip() or not token.isascii() or not token.isprintable():
-        raise Refused("the token: expected visible ASCII characters")
+        raise RequestRefused("the token: expected visible ASCII characters")
     return Remote(url or f"http://{config().http.listen}", token.strip(), source)
 
 
@@ -183,7 +187,7 @@ def _environment(name: str) -> str | None:
     """An empty one is a mistake: it would mean another server, or another token, than was meant."""
     value = os.environ.get(name)
     if value is not None and not value.strip():
-        raise Refused(f"{name} is empty: unset it for the default")
+        raise RequestRefused(f"{name} is empty: unset it for the default")
     return value
 
 
@@ -191,7 +195,7 @@ def _token_in(file: Path) -> str:
     try:
         return file.read_text(encoding="ascii").strip()
     except UnicodeDecodeError:
-        raise Refused(f"{file}: not a token") from None
+        raise RequestRefused(f"{file}: not a token") from None
     except OSError as why:
         others = "say where the token is: --token-file, OCS_TOKEN, or --data with the data directory of the server"
-        raise Refused(f"{file}: {why.strerror}; {others}") from None
+        raise RequestRefused(f"{file}: {why.strerror}; {others}") from None

@@ -11,7 +11,7 @@ import click
 from ocs.cli.given import PATH, given
 from ocs.cli.history import hints, history_options, job_of, progress, rate_again
 from ocs.cli.output import facts, json_option, rows, say, show
-from ocs.cli.remote import Refused, Remote, connect
+from ocs.cli.remote import Remote, RequestRefused, connect
 
 if TYPE_CHECKING:
     from ocs.rerating.tally import Correction
@@ -69,7 +69,7 @@ def rerate(
     if failed:
         for trouble in failed[:top]:
             say(trouble, err=True)
-        raise Refused(f"{len(failed)} of {len(tally.corrections)} corrections were not posted")
+        raise RequestRefused(f"{len(failed)} of {len(tally.corrections)} corrections were not posted")
 
 
 def key_of(one: Correction) -> str:
@@ -102,7 +102,7 @@ async def post_all(
             async with asyncio.TaskGroup() as group:
                 for _ in range(IN_FLIGHT):
                     group.create_task(some())
-        except* Refused as several:
+        except* RequestRefused as several:
             raise several.exceptions[0] from None
     return failed
 
@@ -121,13 +121,13 @@ def post(server: Remote, one: Correction, reason: str) -> str:
     name = f"account {one.account}, {one.reference}"
     try:
         server.post("accounts", one.account, "corrections", body=body, key=key_of(one))
-    except Refused as why:
+    except RequestRefused as why:
         problem = why.kind.rpartition(":")[2]
         if problem == "key-reused":
             return f"{name}: another amount was posted, which has not arrived in PostgreSQL yet: run it again"
         if problem in OF_ONE:
             return f"{name}: {why.message}"
-        raise Refused(f"{name}: {why.message}; run it again to go on") from None
+        raise RequestRefused(f"{name}: {why.message}; run it again to go on") from None
     return ""
 
 

@@ -9,7 +9,7 @@ import click
 
 from ocs.cli.given import given
 from ocs.cli.output import facts, json_option, rows, say, show
-from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.remote import Remote, RequestRefused, remote
 
 NAME = click.argument("name", metavar="SESSION")
 
@@ -85,7 +85,7 @@ def _push(server: Remote, name: str, what: str, as_json: bool) -> None:
     answer = server.post("sessions", name, what)
     show(answer, as_json, lambda found: say(f"{found['session']}: {found['result']} {found['host']}".rstrip()))
     if not str(answer["result"]).startswith("2"):
-        raise Refused(f"{name}: the network element did not agree ({answer['result']})")
+        raise RequestRefused(f"{name}: the network element did not agree ({answer['result']})")
 
 
 @session.command("reauthorize")

@@ -8,7 +8,7 @@ import click
 
 from ocs.cli.given import given
 from ocs.cli.output import facts, json_option, rows, say, show
-from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.remote import Remote, RequestRefused, remote
 
 NAME = click.argument("name", metavar="SUBSCRIBER")
 
@@ -76,7 +76,7 @@ def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
     if name.partition(":")[0] in ("msisdn", "imsi", "sip", "nai", "private", "username", "mac"):
         found = server.get("subscribers", identity=name)["items"]
         if not found:
-            raise Refused(f"nobody has the identity {name}")
+            raise RequestRefused(f"nobody has the identity {name}")
         show(found[0], as_json, subscriber_table)
     else:
         show(server.get("subscribers", name), as_json, subscriber_table)
@@ -104,7 +104,7 @@ def set_subscriber(
     """Create a subscriber, or change what is named of one; the rest stays."""
     try:
         known = server.get("subscribers", name)
-    except Refused as why:
+    except RequestRefused as why:
         if not why.kind.endswith(":not-found"):
             raise
         if account is None:

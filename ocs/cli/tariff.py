@@ -9,7 +9,7 @@ import click
 
 from ocs.cli.given import PATH
 from ocs.cli.output import json_option, rows, say, show
-from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.remote import Remote, RequestRefused, remote
 from ocs.cli.rerate import rerate
 from ocs.cli.tariff_prices import explain, quote
 from ocs.cli.tariff_rates import rates
@@ -56,13 +56,13 @@ def validate(files: tuple[Path, ...], boundaries: bool, strict: bool, config: Pa
         known = configured(config).charging.table().by_name
         services = {name: service.grades for name, service in known.items()}
     except ConfigError as why:
-        raise Refused(str(why)) from None
+        raise RequestRefused(str(why)) from None
     checked: list[tuple[str, Tariff | str]] = []
     for file in files:
         try:
             read = read_document(file)
             checked.append((str(file), load_tariff(read.document, source=str(file), files=read.files)))
-        except (Refused, TariffError) as why:
+        except (RequestRefused, TariffError) as why:
             checked.append((str(file), str(why)))
     report(checked, services, with_boundaries=boundaries, as_json=as_json, strict=strict)
 
@@ -81,7 +81,7 @@ def load(server: Remote, files: tuple[Path, ...]) -> None:
     documents = [read_document(file) for file in files]
     beside = files_of(documents)
     for file, twin in twins((str(one.path), one.id) for one in documents):
-        raise Refused(f"{file}: {twin}")
+        raise RequestRefused(f"{file}: {twin}")
     print_published(publish(server, documents, beside))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ocs.cli.output import say
-from ocs.cli.remote import Refused, Remote
+from ocs.cli.remote import Remote, RequestRefused
 from ocs.master.documents import FILE_NAME, MEDIA_TYPES
 from tariffs.document import TariffError, form_of, needs, parse
 
@@ -35,9 +35,9 @@ def read_document(path: Path) -> Read:
             for inner in needs(files[name], source=name):
                 _add(files, path.parent, inner)
     except TariffError as why:
-        raise Refused(str(why)) from None
+        raise RequestRefused(str(why)) from None
     if "tariff" not in written:
-        raise Refused(f'{path}: expected its id to be given, such as tariff = "basic"')
+        raise RequestRefused(f'{path}: expected its id to be given, such as tariff = "basic"')
     return Read(path, str(written["tariff"]), document, files)
 
 
@@ -45,7 +45,7 @@ def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as why:
-        raise Refused(f"{path}: {why.strerror}") from None
+        raise RequestRefused(f"{path}: {why.strerror}") from None
 
 
 def _add(files: dict[str, bytes], folder: Path, name: str) -> None:
@@ -61,7 +61,7 @@ def files_of(documents: Iterable[Read]) -> dict[str, bytes]:
         for name, content in one.files.items():
             known, other = files.setdefault(name, (content, one.path))
             if known != content:
-                raise Refused(f"{name}: not the same beside {other} and beside {one.path}")
+                raise RequestRefused(f"{name}: not the same beside {other} and beside {one.path}")
     return {name: content for name, (content, _) in files.items()}
 
 
@@ -94,7 +94,7 @@ def _text(content: bytes, source: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as why:
-        raise Refused(f"{source}: expected UTF-8: {why.reason} at octet {why.start}") from None
+        raise RequestRefused(f"{source}: expected UTF-8: {why.reason} at octet {why.start}") from None
 
 
 def _versions(server: Remote, path: str, key: str) -> dict[str, int]:

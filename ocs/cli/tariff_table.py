@@ -9,7 +9,7 @@ import click
 
 from ocs.cli.given import PATH
 from ocs.cli.output import json_option, rows, say, show
-from ocs.cli.remote import Refused, Remote, remote
+from ocs.cli.remote import Remote, RequestRefused, remote
 
 NAME = click.argument("name", metavar="NAME")
 
@@ -46,14 +46,14 @@ def export(server: Remote, name: str, version: int | None, output: Path | None) 
         try:
             found = write_table(read_table(name, found.encode(), source=name))
         except ValueError as why:
-            raise Refused(str(why)) from None
+            raise RequestRefused(str(why)) from None
     if output is None:
         say(found, nl=False)
         return
     try:
         output.write_text(found, encoding="utf-8", newline="")
     except OSError as why:
-        raise Refused(f"{output}: {why.strerror}") from None
+        raise RequestRefused(f"{output}: {why.strerror}") from None
 
 
 @tables.command("import")
@@ -72,5 +72,5 @@ def import_table(server: Remote, file: Path, name: str | None) -> None:
     try:
         read_table(name, content, source=str(file))
     except ValueError as why:
-        raise Refused(str(why)) from None
+        raise RequestRefused(str(why)) from None
     print_published(publish(server, (), {name: content}))

@@ -10,7 +10,7 @@ import click
 from ocs.cli.given import PATH
 from ocs.cli.history import hints, history_options, job_of, rate_again
 from ocs.cli.output import facts, json_option, rows, say, show
-from ocs.cli.remote import Refused
+from ocs.cli.remote import RequestRefused
 
 SUMS = ("before", "after", "change", "%", "not sold")
 
@@ -35,7 +35,7 @@ def whatif(draft: Path, html: Path | None, top: int, processes: int | None, as_j
         try:
             html.write_text(page(found), encoding="utf-8")
         except OSError as why:
-            raise Refused(f"{html}: {why.strerror}") from None
+            raise RequestRefused(f"{html}: {why.strerror}") from None
     show(found, as_json, _tables)
     if html is not None and not as_json:
         say(f"report with plots: {html}")

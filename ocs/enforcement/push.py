@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from balances import keys
-from balances.ledger.supervision import Push
+from balances.ledger.supervision import PushMessage
 from balances.ops import Session
 from balances.pending import ended
 
@@ -31,7 +31,7 @@ NO_ROUTE: Final = "no-route"
 TIMEOUT: Final = "timeout"
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class PushReceipt(msgspec.Struct, frozen=True):
     """Published on `push:<id>`. Each worker without a connection says `no-route`; the one with it says the rest."""
 
     id: str
@@ -43,7 +43,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """Origin-Host of the answer: the client's, or that of a relay which could not deliver."""
 
 
-_receipt: Final = msgspec.msgpack.Decoder(Receipt).decode
+_receipt: Final = msgspec.msgpack.Decoder(PushReceipt).decode
 
 
 def receipts(push: str) -> str:
@@ -55,11 +55,11 @@ class _Asked:
     """A request under way: how many workers were asked (None: not known yet), how many have no connection."""
 
     def __init__(self) -> None:
-        self.receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self.receipt: asyncio.Future[PushReceipt] = asyncio.get_running_loop().create_future()
         self.workers: int | None = None
         self.refusals = 0
 
-    def settle(self, receipt: Receipt) -> None:
+    def settle(self, receipt: PushReceipt) -> None:
         if not self.receipt.done():
             self.receipt.set_result(receipt)
 
@@ -84,12 +84,12 @@ class Pusher:
         finally:
             await ended((task,))
 
-    async def push(self, kind: str, session: Session, rating_group: int | None = None) -> Receipt:
+    async def push(self, kind: str, session: Session, rating_group: int | None = None) -> PushReceipt:
         """`rar` or `asr` for that session, and what became of it. Raises what Redis raises."""
         self._number += 1
         name = f"{self._name}.{self._number}"
         asked = self._asked[name] = _Asked()
-        wanted = Push(name, kind, session.id, session.peer, session.realm, session.via, rating_group)
+        wanted = PushMessage(name, kind, session.id, session.peer, session.realm, session.via, rating_group)
         wanted.incarnation = session.incarnation
         try:
             async with asyncio.timeout(WAIT_S):
@@ -98,7 +98,7 @@ class Pusher:
                 self._judge(name, asked)
                 return await asked.receipt
         except TimeoutError:
-            return Receipt(name, TIMEOUT)
+            return PushReceipt(name, TIMEOUT)
         finally:
             del self._asked[name]
 
@@ -117,7 +117,7 @@ class Pusher:
                 self._listening.clear()
             await asyncio.sleep(AGAIN_S)
 
-    def _heard(self, receipt: Receipt) -> None:
+    def _heard(self, receipt: PushReceipt) -> None:
         asked = self._asked.get(receipt.id)
         if asked is None:
             return
@@ -130,4 +130,4 @@ class Pusher:
     @staticmethod
     def _judge(name: str, asked: _Asked) -> None:
         if asked.workers is not None and asked.refusals >= asked.workers:
-            asked.settle(Receipt(name, NO_ROUTE))
+            asked.settle(PushReceipt(name, NO_ROUTE))

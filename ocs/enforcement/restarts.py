@@ -23,7 +23,7 @@ LOOKS: Final = 3
 _session: Final = msgspec.msgpack.Decoder(ops.Session).decode
 
 
-class Walk(msgspec.Struct):
+class RestartWalk(msgspec.Struct):
     """`origins:walk`: what is being done."""
 
     hosts: dict[str, int]
@@ -32,10 +32,10 @@ class Walk(msgspec.Struct):
     """The next one."""
 
 
-_walk: Final = msgspec.msgpack.Decoder(Walk).decode
+_walk: Final = msgspec.msgpack.Decoder(RestartWalk).decode
 
 
-class Store(Protocol):
+class RestartStore(Protocol):
     """What of balances.store.Store is needed here."""
 
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
@@ -50,7 +50,7 @@ class Restarts:
     def __init__(
         self,
         redis: Any,
-        store: Store,
+        store: RestartStore,
         *,
         now_ms: Callable[[], int],
         ignores: Callable[[str], bool],
@@ -63,7 +63,7 @@ class Restarts:
         self._changes: bytes | None = None
         self._doubted: set[str] = set()
 
-    async def step(self) -> Walk | None:
+    async def step(self) -> RestartWalk | None:
         """One shard of the walk that is under way, or due; None when there is nothing to do."""
         walk = await self._under_way() or await self._due()
         if walk is None:
@@ -79,23 +79,23 @@ class Restarts:
             self._changes = None  # it may have risen again meanwhile
         return walk
 
-    async def _under_way(self) -> Walk | None:
+    async def _under_way(self) -> RestartWalk | None:
         packed = await self._redis.get(keys.ORIGINS_WALK)
         return None if packed is None else await self._believed(_walk(packed))
 
-    async def _due(self) -> Walk | None:
+    async def _due(self) -> RestartWalk | None:
         changes = await self._redis.get(keys.ORIGINS_CHANGES)
         if changes == self._changes:
             return None
         highest = await self._redis.zrange(keys.ORIGINS, 0, -1, withscores=True)
         ended = dict(await self._redis.zrange(keys.ORIGINS_ENDED, 0, -1, withscores=True))
         hosts = {host.decode(): int(value) for host, value in highest if value > ended.get(host, value)}
-        walk = await self._believed(Walk(hosts))
+        walk = await self._believed(RestartWalk(hosts))
         if walk is None:
             self._changes = changes
         return walk
 
-    async def _believed(self, walk: Walk) -> Walk | None:
+    async def _believed(self, walk: RestartWalk) -> RestartWalk | None:
         """Without the hosts that said a lower value after a higher one: several processes under one name, or a clock
         that went back. What they say tells nothing about their sessions, and a person is told."""
         doubted = {host.decode() for host in await self._redis.smembers(keys.ORIGINS_DOUBTED)}
@@ -110,7 +110,7 @@ class Restarts:
         if not hosts:
             await self._redis.delete(keys.ORIGINS_WALK)
             return None
-        return Walk(hosts, walk.shard)
+        return RestartWalk(hosts, walk.shard)
 
     async def _members(self, shard: int) -> AsyncIterator[list[tuple[str, str]]]:
         """Accounts and sessions of a shard that supervision knows: all that are open, some perhaps twice."""

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from balances import ops
 from balances.ledger.supervision import Cause, holders, nudged
 from balances.pending import Pending, ended
-from ocs.enforcement.push import NO_ROUTE, TIMEOUT, Receipt
+from ocs.enforcement.push import NO_ROUTE, TIMEOUT, PushReceipt
 from ocs.telemetry.log import Seldom
 
 AGAIN_S: Final = (1.0, 5.0, 25.0)
@@ -31,18 +31,18 @@ SESSIONS_MAX: Final = 10_000
 AT_ONCE: Final = 500
 
 
-class Store(Protocol):
+class TellingStore(Protocol):
     """What of balances.store.Store is needed here."""
 
     def session(self, account_id: str, session: str) -> Pending[ops.Session | None]: ...
     def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
 
 
-class Push(Protocol):
-    async def __call__(self, kind: str, session: ops.Session) -> Receipt: ...
+class PushPublisher(Protocol):
+    async def __call__(self, kind: str, session: ops.Session) -> PushReceipt: ...
 
 
-class Log(Protocol):
+class EnforcementLog(Protocol):
     def info(self, event: str, **fields: object) -> object: ...
     def warning(self, event: str, **fields: object) -> object: ...
 
@@ -63,11 +63,11 @@ class Telling:
 
     def __init__(
         self,
-        store: Store,
-        push: Push,
+        store: TellingStore,
+        push: PushPublisher,
         sessions: Callable[[str], Awaitable[list[ops.Session]]],
         served: Callable[[str, Collection[str]], Awaitable[Collection[str]]],
-        log: Log,
+        log: EnforcementLog,
         *,
         now_ms: Callable[[], int],
         trouble: tuple[type[Exception], ...],
@@ -192,7 +192,7 @@ class Telling:
         if times := self._seldom.times((peer, result)):
             self._log.warning("rar.given_up", peer=peer, result=result, times=times)
 
-    async def _unknown(self, account: str, session: ops.Session, receipt: Receipt) -> None:
+    async def _unknown(self, account: str, session: ops.Session, receipt: PushReceipt) -> None:
         """charging.md section 5: only the session's own host knows that it has no such session; a relay or another host
         does not. What was in work meanwhile touches the session, and then it is left alone."""
         if receipt.by.lower() != session.peer.lower():

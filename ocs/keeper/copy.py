@@ -7,7 +7,7 @@ from collections.abc import Callable
 from balances.ledger.supervision import Supervision
 from balances.ledger.sync import Gap, Sync
 from balances.ledger.writer import AWAY
-from ocs.counting import Stats
+from ocs.counting import KeeperStats
 from ocs.keeper.expire import LEASE_MS
 from ocs.keeper.opening import Opener
 from ocs.keeper.reauthorize import Reauthorizer
@@ -22,7 +22,7 @@ class Copier:
         supervision: Supervision,
         opener: Opener,
         reauthorizer: Reauthorizer,
-        stats: Stats,
+        stats: KeeperStats,
         *,
         alarm: Callable[[str], None],
     ) -> None:

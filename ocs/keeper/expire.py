@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from balances import keys, ops
 from balances.ledger.supervision import Due, Supervision
 from balances.pending import Pending
-from ocs.counting import Stats
+from ocs.counting import KeeperStats
 from ocs.keeper.opening import Opener
 from ocs.keeper.rounds import LATER, Rounds
 
@@ -36,7 +36,7 @@ class Expirer:
         supervision: Supervision,
         opener: Opener,
         rounds: Rounds,
-        stats: Stats,
+        stats: KeeperStats,
         *,
         now_ms: Callable[[], int],
     ) -> None:

@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from balances import ops
-from balances.ledger.reader import STORE_AWAY, Client, Reader
+from balances.ledger.reader import STORE_AWAY, Client, StreamReader
 from balances.ledger.restore import purge
 from balances.ledger.supervision import Supervision
 from balances.ledger.sync import Sync
 from balances.ledger.writer import AWAY, Pool
 from balances.pending import Pending
-from ocs.counting import Stats
+from ocs.counting import KeeperStats
 from ocs.enforcement.push import Pusher
 from ocs.enforcement.restarts import Restarts
-from ocs.enforcement.telling import Store as Told
 from ocs.enforcement.telling import Telling, all_served
+from ocs.enforcement.telling import TellingStore as Told
 from ocs.guard import Guard
 from ocs.keeper.copy import Copier
 from ocs.keeper.expire import GROUPS, LEASE_MS, Expirer
@@ -30,7 +30,7 @@ from ocs.keeper.reauthorize import Reauthorizer
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.settling import finish
 from ocs.totals import Totals
-from ocs.watch import Log, Standing, Watch
+from ocs.watch import LagWatch, Standing, WatchLog
 
 KEPT_MS: Final = 30 * 86_400_000
 """How long PostgreSQL answers for requests that were seen before."""
@@ -56,7 +56,7 @@ class Keeper:
         redis: Client,
         pool: Pool,
         store: KeeperStore,
-        log: Log,
+        log: WatchLog,
         *,
         now_ms: Callable[[], int],
         token: str,
@@ -72,14 +72,14 @@ class Keeper:
         guard_s: float = 5.0,
         without_postgres: bool = False,
     ) -> None:
-        self.stats = stats = Stats()
+        self.stats = stats = KeeperStats()
         self._pool, self._store, self._log, self._now_ms = pool, store, log, now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
         self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
-        self._reader = Reader(redis)
+        self._reader = StreamReader(redis)
         self._supervision = supervision = Supervision(redis, token)
         self.standing = Standing(log, now_ms, alarm_ms)
-        self.watch = Watch(redis, pool, self.standing, now_ms)
+        self.watch = LagWatch(redis, pool, self.standing, now_ms)
         self.totals = Totals(redis)
         self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)
         sync = Sync(redis, pool, alarm=rounds.alarm)

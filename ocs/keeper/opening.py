@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from balances.ledger.opening import Opened, Opening, is_open, misfit, open_without_postgres
-from balances.ledger.reader import Client, Reader
+from balances.ledger.opening import Opened, ShardOpening, is_open, misfit, open_without_postgres
+from balances.ledger.reader import Client, StreamReader
 from balances.ledger.restore import rebuild
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
-from ocs.counting import Stats
+from ocs.counting import KeeperStats
 from ocs.guard import Guard
 from ocs.keeper.rounds import LATER
-from ocs.watch import Log
+from ocs.watch import WatchLog
 
 NOTICED_MS: Final = 5_000
 """An absence shorter than this extends no deadline: a restart is quicker."""
@@ -34,8 +34,8 @@ class Opener:
         writer: Writer,
         supervision: Supervision,
         guard: Guard,
-        stats: Stats,
-        log: Log,
+        stats: KeeperStats,
+        log: WatchLog,
         *,
         now_ms: Callable[[], int],
         alarm: Callable[[str], None],
@@ -53,7 +53,7 @@ class Opener:
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
         self._now_ms, self._alarm, self._bring_in = now_ms, alarm, bring_in
         self._grace_ms, self._without_postgres = grace_ms, without_postgres
-        self._reader = Reader(redis)
+        self._reader = StreamReader(redis)
         self._opened_once = False
         self._walk_due = False
         """An opening may have left accounts to PostgreSQL alone."""
@@ -90,7 +90,7 @@ class Opener:
             return
         self.why = "shards are being opened"
         self._log.info("keeper.opening", replid=server.replid, published=server.published, epoch=cursors.epoch)
-        opening = Opening(self._redis, self._pool, self._writer, alarm=self._alarm)
+        opening = ShardOpening(self._redis, self._pool, self._writer, alarm=self._alarm)
         opened = await opening.run(self._now_ms() // 1_000, anew=self.anew)
         self.anew = False
         await self._opened(opened)

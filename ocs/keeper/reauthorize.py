@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from balances.ledger.reader import Reader
-from balances.ledger.record import START, Call, Id
+from balances.ledger.reader import StreamReader
+from balances.ledger.record import START, RecordedCall, RecordId
 from balances.ledger.sync import calls_of
-from ocs.counting import Stats, count
+from ocs.counting import KeeperStats, count
 from ocs.enforcement.telling import Telling
-from ocs.watch import Log
+from ocs.watch import WatchLog
 
 LOOK_ENTRIES: Final = 16
 """Of a shard in one look while PostgreSQL is away."""
@@ -20,12 +20,12 @@ LOOK_ENTRIES: Final = 16
 class Reauthorizer:
     """Passes what it sees on to `telling`, which asks the sessions."""
 
-    def __init__(self, reader: Reader, telling: Telling, stats: Stats, log: Log) -> None:
+    def __init__(self, reader: StreamReader, telling: Telling, stats: KeeperStats, log: WatchLog) -> None:
         self._reader, self._telling, self._stats, self._log = reader, telling, stats, log
-        self._seen: dict[int, Id] = {}
+        self._seen: dict[int, RecordId] = {}
         """The last record of each shard that was passed on."""
 
-    def see(self, calls: dict[int, list[Call]]) -> None:
+    def see(self, calls: dict[int, list[RecordedCall]]) -> None:
         """Records by shard, in order; those that were seen before are passed over."""
         for shard, found in calls.items():
             seen = self._seen.get(shard, START)

@@ -31,10 +31,10 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         found, kind = Restored(fresh(row), [], []), "open"
     # What was projected while the account was away was told to nobody: profiles older than that are stale.
     found.account.profile_rev = max(found.account.profile_rev, int(await redis.get(keys.PROJECTED) or 0))
-    opening = ops.Opening(
+    opening = ops.AccountOpening(
         account=ops.packed(pack(found.account)),
-        sessions=[ops.Kept(session.id, ops.packed(pack(session)), session.due_ms) for session in found.sessions],
-        onces=[ops.Kept(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in found.onces],
+        sessions=[ops.RestoredKey(session.id, ops.packed(pack(session)), session.due_ms) for session in found.sessions],
+        onces=[ops.RestoredKey(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in found.onces],
         now_ms=now_ms,
         kind=kind,
         actor=kind,
@@ -54,7 +54,7 @@ def fresh(row: AccountRow) -> ops.Account:
         row.id,
         row.currency,
         clock_ms=row.created_ms,
-        state=ops.State.CREDIT if row.suspend_below > 0 else ops.State.ACTIVE,
+        state=ops.SuspendReasons.CREDIT if row.suspend_below > 0 else ops.SuspendReasons.ACTIVE,
         credit_limit=row.credit_limit,
         suspend_below=row.suspend_below,
         resume_at=row.resume_at,

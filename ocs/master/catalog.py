@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ocs.master import rates, tariffs
-from ocs.master.documents import Document, compiled
+from ocs.master.documents import DocumentVersion, compiled
 from ocs.master.rates import Rate
 from tariffs.catalog import Catalog, Exchanges
 from tariffs.notation import Amount
 from tariffs.tariff import Tariff
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -33,7 +33,7 @@ File = tuple[str, int, bytes]
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    document: Document
+    document: DocumentVersion
     tariff: Tariff
 
 
@@ -74,7 +74,7 @@ def unpack_catalog(
     contents = {(name, number): content for name, number, content in msgspec.msgpack.decode(files, type=list[File])}
     found: dict[tuple[str, int], Compiled] = {}
     troubles: dict[str, str] = {}
-    for document in msgspec.msgpack.decode(documents, type=list[Document]):
+    for document in msgspec.msgpack.decode(documents, type=list[DocumentVersion]):
         key = document.id, document.version
         known = before.get(key)
         if known is not None and known.document == document:
@@ -92,16 +92,16 @@ def unpack_catalog(
     return Unpacked(Catalog([one.tariff for one in found.values()], version, exchanges), found, [*troubles.values()])
 
 
-def _replaced(document: Document, found: Mapping[tuple[str, int], Compiled]) -> bool:
+def _replaced(document: DocumentVersion, found: Mapping[tuple[str, int], Compiled]) -> bool:
     """As in tariffs.in_use."""
     later = (one.document for (id_, number), one in found.items() if id_ == document.id and number > document.version)
     return any(one.valid_from_ms <= document.valid_from_ms for one in later)
 
 
 def _exchanges(stored: Sequence[Rate]) -> Exchanges:
-    pairs: dict[tuple[str, str], list[tuple[int, Exchange]]] = {}
+    pairs: dict[tuple[str, str], list[tuple[int, CurrencyExchange]]] = {}
     for rate in stored:
         from_ms = (date.fromisoformat(rate.day) - EPOCH).days * DAY_MS
-        exchange = Exchange(Amount.read(rate.rate), rate.rate, rate.day)
+        exchange = CurrencyExchange(Amount.read(rate.rate), rate.rate, rate.day)
         pairs.setdefault((rate.of, rate.into), []).append((from_ms, exchange))
     return Exchanges(pairs)

@@ -11,7 +11,7 @@ import msgspec
 
 from ocs.charging.currencies import NUMBERS
 from tariffs.destinations import read_table
-from tariffs.document import Format, Part, TariffError, convert, form_of, needs, parse
+from tariffs.document import Format, IncludedPart, TariffError, convert, form_of, needs, parse
 from tariffs.lint.linter import never_price
 from tariffs.load import load_tariff
 from tariffs.tariff import Tariff
@@ -34,7 +34,7 @@ FROM_MS_MAX: Final = 253_402_300_799_999
 """What can be shown as a date."""
 
 
-class Document(msgspec.Struct, frozen=True, array_like=True):
+class DocumentVersion(msgspec.Struct, frozen=True, array_like=True):
     """One version of a tariff, as it was sent. A field is only ever added at the end, with a default."""
 
     id: str
@@ -83,7 +83,7 @@ class NewTariff(msgspec.Struct, frozen=True):
     """The id it must have; "": the document says which."""
 
 
-class Bundle(msgspec.Struct, frozen=True):
+class DocumentBundle(msgspec.Struct, frozen=True):
     """To be published together, by name and id."""
 
     files: Mapping[str, NewFile]
@@ -102,23 +102,23 @@ class Newest(msgspec.Struct, frozen=True):
     change: int
     """Of the last publication."""
     files: Mapping[str, TariffFile]
-    tariffs: Mapping[str, Document]
-    in_use: Sequence[Document]
+    tariffs: Mapping[str, DocumentVersion]
+    in_use: Sequence[DocumentVersion]
     """All versions that price something at some time and name a file of the bundle, by the time they begin."""
     now_ms: int = 0
-    standing: Sequence[Document] = ()
+    standing: Sequence[DocumentVersion] = ()
     """All versions of the bundle's tariffs that price something at some time."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class PublicationPlan(msgspec.Struct, frozen=True):
     """The new versions that a bundle makes."""
 
     files: Mapping[str, TariffFile]
-    tariffs: Sequence[Document]
+    tariffs: Sequence[DocumentVersion]
     warnings: Warnings = {}
 
 
-def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Bundle:
+def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> DocumentBundle:
     """Looked at, each by itself."""
     by_name: dict[str, NewFile] = {}
     for file in files:
@@ -140,7 +140,7 @@ def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Bundle:
             raise TariffError(one.source, "tariff", f"expected once in a bundle, not again {found}")
         by_id[found] = one
         named.update(needs(one.document, source=found, form=form))
-    return Bundle(by_name, by_id, frozenset(named))
+    return DocumentBundle(by_name, by_id, frozenset(named))
 
 
 def _check_name(file: NewFile) -> None:
@@ -162,7 +162,7 @@ def _needs(name: str, content: bytes) -> list[str]:
     return [] if name.endswith(".csv") else needs(content, source=name)
 
 
-def plan(sent: Bundle, newest: Newest) -> Plan:
+def plan(sent: DocumentBundle, newest: Newest) -> PublicationPlan:
     """What is new of the bundle, and of tariffs that name a new version of a file, compiled with it; TariffError."""
     files: dict[str, TariffFile] = {}
     for name, file in sent.files.items():
@@ -178,7 +178,7 @@ def plan(sent: Bundle, newest: Newest) -> Plan:
         # The same again is nothing new: also a repeat whose answer was lost (RFC 9110 section 13.1.1).
         if before is None or (before.media_type, before.document) != (one.media_type, one.document):
             one.expect(id_, before.version if before else None)
-            wanted[id_] = _pinned(Document(id_, 0, one.media_type, one.document), there, newest.now_ms)
+            wanted[id_] = _pinned(DocumentVersion(id_, 0, one.media_type, one.document), there, newest.now_ms)
     followers = [
         _pinned(one, there, newest.now_ms)
         for one in newest.in_use
@@ -195,10 +195,10 @@ def plan(sent: Bundle, newest: Newest) -> Plan:
         made.append(msgspec.structs.replace(document, version=number))
         if found:
             warnings[document.id, number] = found
-    return Plan(files, made, warnings)
+    return PublicationPlan(files, made, warnings)
 
 
-def _hidden(document: Document, standing: Iterable[Document], *, now_ms: int) -> Iterator[str]:
+def _hidden(document: DocumentVersion, standing: Iterable[DocumentVersion], *, now_ms: int) -> Iterator[str]:
     """The newest version that is valid counts, and newest is what was published last: one that begins earlier takes the
     place of those that begin later."""
     for one in standing:
@@ -212,7 +212,7 @@ def _hidden(document: Document, standing: Iterable[Document], *, now_ms: int) ->
 
 def _check_file(name: str, content: bytes) -> None:
     if not name.endswith(".csv"):
-        convert(parse(content, source=name, form=form_of(name)), Part, name, "")
+        convert(parse(content, source=name, form=form_of(name)), IncludedPart, name, "")
         return
     try:
         read_table(name, content, source=name)
@@ -222,11 +222,11 @@ def _check_file(name: str, content: bytes) -> None:
 
 
 class Pinned(NamedTuple):
-    document: Document
+    document: DocumentVersion
     warnings: tuple[str, ...]
 
 
-def _pinned(document: Document, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
+def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
     """Compiled, with the versions of the files that took."""
     named = needs(document.document, source=document.id, form=FORMATS[document.media_type])
     for name in tuple(named):
@@ -246,7 +246,7 @@ def _pinned(document: Document, files: Mapping[str, TariffFile], now_ms: int) ->
     )
 
 
-def compiled(document: Document, files: Mapping[str, bytes], source: str = "") -> Tariff:
+def compiled(document: DocumentVersion, files: Mapping[str, bytes], source: str = "") -> Tariff:
     """source: what errors call it, unless by id and version"""
     return load_tariff(
         document.document,

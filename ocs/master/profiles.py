@@ -20,14 +20,14 @@ from ocs.charging.profile import Profile
 _decode: Final = msgspec.msgpack.Decoder(Profile).decode
 
 
-class Redis(Protocol):
+class ProfileStore(Protocol):
     """`balances.wire.Link`."""
 
     def command(self, *words: str) -> Pending[Any]: ...
 
 
-class Profiles:
-    def __init__(self, redis: Redis, kept_max: int = 50_000) -> None:
+class ProfileCache:
+    def __init__(self, redis: ProfileStore, kept_max: int = 50_000) -> None:
         self._redis = redis
         self._kept_max = kept_max
         self._kept: OrderedDict[str | tuple[str, ...], Profile] = OrderedDict()

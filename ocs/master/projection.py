@@ -62,7 +62,7 @@ def teller(store: Store, now_ms: Callable[[], int]) -> Tell:
     """By the account's script."""
 
     async def tell(account: str, change: int) -> None:
-        reply = await store.settings(ops.Settings(account, now_ms(), None, profile_rev=change)).wait()
+        reply = await store.settings(ops.AccountSettings(account, now_ms(), None, profile_rev=change)).wait()
         if reply.status not in ("ok", "absent"):
             raise NotTold(f"account {account}: {reply.status}")
 

@@ -10,12 +10,12 @@ import msgspec
 
 from ocs.master.changes import change
 from ocs.master.documents import (
-    Bundle,
-    Document,
+    DocumentBundle,
+    DocumentVersion,
     Newest,
     NewFile,
     NewTariff,
-    Plan,
+    PublicationPlan,
     TariffFile,
     Warnings,
     bundle,
@@ -38,12 +38,12 @@ CHANGE: Final = """
 """Of the last publication; greatest() passes over NULL."""
 
 
-class Published(msgspec.Struct, frozen=True):
+class Publication(msgspec.Struct, frozen=True):
     """What a bundle came to: what was sent first, then the tariffs that got a new version with it; each with whether
     the version is new."""
 
     files: Sequence[tuple[TariffFile, bool]]
-    tariffs: Sequence[tuple[Document, bool]]
+    tariffs: Sequence[tuple[DocumentVersion, bool]]
     warnings: Warnings = {}
     """Of new versions."""
 
@@ -52,10 +52,10 @@ class Published(msgspec.Struct, frozen=True):
         return any(new for _, new in (*self.files, *self.tariffs))
 
 
-def _document(record: Record) -> Document:
+def _document(record: Record) -> DocumentVersion:
     values = dict(record)
     values["files"] = msgspec.json.decode(values["files"], type=dict[str, int])
-    return Document(**values)
+    return DocumentVersion(**values)
 
 
 def _file(record: Record) -> TariffFile:
@@ -65,7 +65,7 @@ def _file(record: Record) -> TariffFile:
 # --- looking
 
 
-async def get(pool: Pool, tariff: str, version: int | None = None) -> Document | None:
+async def get(pool: Pool, tariff: str, version: int | None = None) -> DocumentVersion | None:
     query = (
         f"SELECT {FIELDS} FROM tariffs WHERE id = $1 AND ($2::integer IS NULL OR version = $2) ORDER BY version DESC"
     )
@@ -73,12 +73,12 @@ async def get(pool: Pool, tariff: str, version: int | None = None) -> Document |
     return _document(record) if record else None
 
 
-async def page(pool: Pool, after: str, limit: int) -> Sequence[Document]:
+async def page(pool: Pool, after: str, limit: int) -> Sequence[DocumentVersion]:
     records = await pool.fetch(f"{LATEST} WHERE id > $1 ORDER BY id, version DESC LIMIT $2", after, limit)
     return [_document(record) for record in records]
 
 
-async def versions(pool: Pool, tariff: str, before: int, limit: int) -> Sequence[Document]:
+async def versions(pool: Pool, tariff: str, before: int, limit: int) -> Sequence[DocumentVersion]:
     """The newest first, from the one before `before` on."""
     query = f"SELECT {FIELDS} FROM tariffs WHERE id = $1 AND version < $2 ORDER BY version DESC LIMIT $3"
     return [_document(record) for record in await pool.fetch(query, tariff, before, limit)]
@@ -110,11 +110,11 @@ IN_USE: Final = (
 """Versions that price something at some time: not those a later one replaces from the same instant on."""
 
 
-async def in_use(db: Connection) -> Sequence[Document]:
+async def in_use(db: Connection) -> Sequence[DocumentVersion]:
     return [_document(record) for record in await db.fetch(f"{IN_USE} ORDER BY id, version")]
 
 
-async def files_of(db: Connection, documents: Iterable[Document]) -> Sequence[TariffFile]:
+async def files_of(db: Connection, documents: Iterable[DocumentVersion]) -> Sequence[TariffFile]:
     """The versions these were compiled with."""
     pins = sorted({pin for document in documents for pin in document.files.items()})
     query = f"SELECT {FILE_FIELDS} FROM tariff_files JOIN unnest($1::text[], $2::integer[]) AS p (name, version)"
@@ -125,7 +125,7 @@ async def files_of(db: Connection, documents: Iterable[Document]) -> Sequence[Ta
 # --- publishing
 
 
-async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Published:
+async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> Publication:
     """All of it in one transaction, or nothing: TariffError where something does not compile, whatever `expect` raises.
 
     A new version of a file makes one of every tariff version in use that names it, compiled with it: of the one in
@@ -143,7 +143,7 @@ async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTar
                 return _published(sent, newest, await _write(db, planned, number))
 
 
-async def _newest(pool: Pool, sent: Bundle) -> Newest:
+async def _newest(pool: Pool, sent: DocumentBundle) -> Newest:
     """As of one instant."""
     async with pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
         last: int = await db.fetchval(CHANGE)
@@ -168,10 +168,10 @@ async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, Tarif
     return {record["name"]: _file(record) for record in await db.fetch(query, list(names))}
 
 
-async def _write(db: Connection, planned: Plan, number: int) -> Plan:
+async def _write(db: Connection, planned: PublicationPlan, number: int) -> PublicationPlan:
     """As it is afterwards."""
     files: dict[str, TariffFile] = {}
-    tariffs: list[Document] = []
+    tariffs: list[DocumentVersion] = []
     for file in planned.files.values():
         record = await db.fetchrow(
             "INSERT INTO tariff_files (name, version, media_type, content, change) VALUES ($1, $2, $3, $4, $5)"
@@ -196,13 +196,13 @@ async def _write(db: Connection, planned: Plan, number: int) -> Plan:
             number,
         )
         tariffs.append(_document(record))
-    return Plan(files, tariffs, planned.warnings)
+    return PublicationPlan(files, tariffs, planned.warnings)
 
 
-def _published(sent: Bundle, newest: Newest, made: Plan) -> Published:
+def _published(sent: DocumentBundle, newest: Newest, made: PublicationPlan) -> Publication:
     last = {document.id: document for document in made.tariffs}  # of an id, what was sent comes last
     files = [(made.files.get(name) or newest.files[name], name in made.files) for name in sent.files]
     named = [(last.get(id_) or newest.tariffs[id_], id_ in last) for id_ in sent.tariffs]
     told = {(document.id, document.version) for document, _ in named}
     followers = [(one, True) for one in made.tariffs if (one.id, one.version) not in told]
-    return Published(files, [*named, *followers], made.warnings)
+    return Publication(files, [*named, *followers], made.warnings)

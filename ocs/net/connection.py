@@ -16,7 +16,7 @@ from protocol.diameter.dictionary.base import ORIGIN_HOST, CapabilitiesExchangeR
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.header import REQUEST
 from protocol.diameter.peek import first
-from protocol.diameter.peer import DeliverRequest, Peer
+from protocol.diameter.peer import DeliverRequest, RemotePeer
 from protocol.diameter.peer import PeerConnection as Machine
 from protocol.errors import FrameError, ProtocolError, ResultCode
 
@@ -35,7 +35,7 @@ HALF_OPEN_S: Final = 10.0
 """One whose client has said all it has to say, but still listens: an answer later than that is of no use to it."""
 
 
-class Link(asyncio.Protocol):
+class DiameterConnection(asyncio.Protocol):
     """`machine` is its half of the protocol, `in_flight` its requests without an answer."""
 
     def __init__(self, node: Node, machine: Machine, number: int, address: str, *, dialled: bool = False) -> None:
@@ -43,7 +43,7 @@ class Link(asyncio.Protocol):
         self.certified: frozenset[str] | None = None
         self.in_flight = 0
         self.heard_us = self.heard_at_ms = 0  # when the octets now served arrived, on the running and the wall clock
-        self.peer: Peer | None = None
+        self.peer: RemotePeer | None = None
         self.peer_host = ""
         self.peer_name = GUEST
         """Of a configured peer, for what is counted."""

@@ -30,7 +30,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True, tag=True):
 # --- supervisor to child ------------------------------------------------------------------------------------------
 
 
-class Start(Message, frozen=True):
+class StartMessage(Message, frozen=True):
     """The first message. `config` is the whole configuration, secrets included: it is in no argument or environment."""
 
     role: str
@@ -62,7 +62,7 @@ class Probe(Message, frozen=True):
     connection: int
 
 
-class Verdict(Message, frozen=True):
+class ClaimVerdict(Message, frozen=True):
     """Answer to Claim."""
 
     connection: int
@@ -110,7 +110,7 @@ class Probed(Message, frozen=True):
     alive: bool
 
 
-class Closed(Message, frozen=True):
+class PeerClosed(Message, frozen=True):
     """A connection ended; it may have had claims."""
 
     connection: int
@@ -129,8 +129,8 @@ class ChildState(msgspec.Struct, array_like=True, frozen=True):
     catalog: int = 0
 
 
-ToChild = Start | Connection | Dismiss | Probe | Verdict | Drain | Children
-ToSupervisor = Status | Claim | Probed | Closed | AskChildren
+ToChild = StartMessage | Connection | Dismiss | Probe | ClaimVerdict | Drain | Children
+ToSupervisor = Status | Claim | Probed | PeerClosed | AskChildren
 
 
 class Channel:
@@ -235,7 +235,7 @@ class Channel:
             self.close(lost=True)
 
     def _carried(self, message: Message) -> socket.socket | None:
-        if isinstance(message, Connection) or (isinstance(message, Start) and message.listen):
+        if isinstance(message, Connection) or (isinstance(message, StartMessage) and message.listen):
             return socket.socket(fileno=self._fds.popleft())
         return None
 

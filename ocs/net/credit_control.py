@@ -14,18 +14,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from balances.ops import Flag
-from ocs.charging.diameter import Local, to_cca, to_request
-from ocs.charging.handle import Shop, handle
+from ocs.charging.diameter import LocalIdentity, to_cca, to_request
+from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from ocs.net.admission import Admission
 from ocs.net.clock import monotonic_us
-from ocs.net.connection import Link
+from ocs.net.connection import DiameterConnection
 from ocs.net.diameter import Node
 from ocs.net.origins import Origins
 from ocs.net.peers import GUEST
-from ocs.net.step import Step
+from ocs.net.step import Stepped
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
 from protocol.diameter.dictionary import DICTIONARY
@@ -75,18 +75,18 @@ class CreditControl:
         self,
         node: Node,
         admission: Admission,
-        shop: Shop,
+        shop: ChargingContext,
         origins: Origins,
         *,
         handle: Callable[..., Coroutine[Any, Any, Answer | None]] = handle,
-        to_request: Callable[[CreditControlRequest, str, Settings], ChargingRequest] = to_request,
-        to_cca: Callable[[CreditControlRequest, ChargingAnswer, Local], CreditControlAnswer] = to_cca,
+        to_request: Callable[[CreditControlRequest, str, ChargingSettings], ChargingRequest] = to_request,
+        to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity], CreditControlAnswer] = to_cca,
     ) -> None:
         self.node, self.admission, self.shop, self.settings = node, admission, shop, shop.settings
         self.origins = origins
         self.handle, self.to_request, self.to_cca = handle, to_request, to_cca
         local = node.local
-        self.local = Local(local.origin_host, local.origin_realm, local.origin_state_id)
+        self.local = LocalIdentity(local.origin_host, local.origin_realm, local.origin_state_id)
         self._host, self._realm = node.local.origin_host, node.local.origin_realm
         self._counts = node.meter.counts(metrics.REQUESTS)
         self._silent = node.meter.counts(metrics.SILENT)
@@ -99,13 +99,13 @@ class CreditControl:
         self._periodic = Periodic(TOLD_MS)
         self._keys: dict[int, tuple[str, ...]] = {}
         self._seldom = Seldom()
-        self._turns: deque[Link] = deque()
+        self._turns: deque[DiameterConnection] = deque()
         """Connections with requests that wait."""
         self._turning: asyncio.Handle | None = None
         node.meter.read(metrics.IN_FLIGHT, "diameter", by=lambda: admission.in_flight)
         node.meter.read(metrics.ADMISSION, "diameter", by=lambda: admission.limit.now)
 
-    def __call__(self, frame: bytes, link: Link) -> None:
+    def __call__(self, frame: bytes, link: DiameterConnection) -> None:
         admission = self.admission
         admission.step(link.heard_us)
         free = admission.in_flight < admission.free_below and link.in_flight < admission.peer_free_below
@@ -116,7 +116,7 @@ class CreditControl:
 
     # ---- under overload
 
-    def _passed(self, frame: bytes, link: Link) -> bool:
+    def _passed(self, frame: bytes, link: DiameterConnection) -> bool:
         """Whether it is off our hands, served or refused; else it has to wait."""
         report = frame[5:8] == CCR and first_number(frame, CC_REQUEST_TYPE.code) in REPORTS
         if self.admission.admits(report, link.in_flight):
@@ -138,7 +138,7 @@ class CreditControl:
         service = self.settings.services.of(context.decode(errors="replace"))
         return service is not None and self.shop.catalog.has_emergencies(service.name)
 
-    def _wait(self, frame: bytes, link: Link) -> None:
+    def _wait(self, frame: bytes, link: DiameterConnection) -> None:
         if not link.waiting:
             self._turns.append(link)
         link.wait(frame)
@@ -171,7 +171,7 @@ class CreditControl:
 
     # ---- one request
 
-    def _serve(self, frame: bytes, link: Link, *, urgent_only: bool = False) -> None:
+    def _serve(self, frame: bytes, link: DiameterConnection, *, urgent_only: bool = False) -> None:
         try:
             if frame[5:8] != CCR:
                 self._other(frame, link)
@@ -197,11 +197,11 @@ class CreditControl:
                 if urgent_only
                 else self.handle(request, self.shop, link.heard_at_ms)
             )
-            Exchange(self, link, ccr, request, report, handled)
+            CreditControlExchange(self, link, ccr, request, report, handled)
 
     # ---- what is not for charging
 
-    def _other(self, frame: bytes, link: Link) -> None:
+    def _other(self, frame: bytes, link: DiameterConnection) -> None:
         application = int.from_bytes(frame[8:12], "big")
         if application not in self.node.local.applications:
             self.refuse(frame, link, ResultCode.APPLICATION_UNSUPPORTED)
@@ -214,13 +214,13 @@ class CreditControl:
     def _check_destination(self, ccr: CreditControlRequest) -> None:
         """Identities compare without case; behind a relay the realm may be all that is said."""
         if ccr.destination_realm.lower() != self._realm.lower():
-            raise Refused(ResultCode.REALM_NOT_SERVED, f"realm {ccr.destination_realm} is not served here")
+            raise NotServed(ResultCode.REALM_NOT_SERVED, f"realm {ccr.destination_realm} is not served here")
         if ccr.destination_host is not None and ccr.destination_host.lower() != self._host.lower():
-            raise Refused(ResultCode.UNABLE_TO_DELIVER, f"{ccr.destination_host} is not known here")
+            raise NotServed(ResultCode.UNABLE_TO_DELIVER, f"{ccr.destination_host} is not known here")
 
     # ---- how it ends
 
-    def refuse(self, frame: bytes, link: Link, error: ProtocolError | ResultCode) -> None:
+    def refuse(self, frame: bytes, link: DiameterConnection, error: ProtocolError | ResultCode) -> None:
         """An answer without charging. The Session-Id, Proxy-Info and ids are the request's."""
         result = error.result_code if isinstance(error, ProtocolError) else error
         link.write(self.node.error(frame, error))
@@ -238,7 +238,7 @@ class CreditControl:
                     "diameter.refused", peer=link.peer_host, result=int(result), why=error.why, **about, times=times
                 )
 
-    def failed(self, frame: bytes, link: Link, bug: Exception) -> None:
+    def failed(self, frame: bytes, link: DiameterConnection, bug: Exception) -> None:
         """A fault of ours, as 5012: a repeat would run into it again."""
         self._violations["exception",] += 1
         times = self._seldom.times(type(bug))
@@ -246,7 +246,7 @@ class CreditControl:
             logger().error("diameter.failed", peer=link.peer_host, frame=frame.hex(), times=times, exc_info=bug)
         self.refuse(frame, link, ResultCode.UNABLE_TO_COMPLY)
 
-    def count(self, ccr: CreditControlRequest, answer: Answer, link: Link, service: str) -> None:
+    def count(self, ccr: CreditControlRequest, answer: Answer, link: DiameterConnection, service: str) -> None:
         # A number and not a pair of enumeration members: those hash in Python.
         kind = ccr.cc_request_type * 1_000 + (BUSY if isinstance(answer, Busy) else answer.result)
         key = self._keys.get(kind)
@@ -263,7 +263,7 @@ class CreditControl:
                 if line.final is not None:
                     self._finals["diameter", service, line.final.action.name.lower()] += 1
 
-    def _remark(self, ccr: CreditControlRequest, marks: int, link: Link) -> None:
+    def _remark(self, ccr: CreditControlRequest, marks: int, link: DiameterConnection) -> None:
         """Count what was unusual for the peer that is configured: the client, else who it came through."""
         peer = self.node.peers.name(ccr.origin_host)
         if peer == GUEST:
@@ -281,7 +281,7 @@ class CreditControl:
         self._silent["diameter", why] += 1
 
 
-class Refused(ProtocolError):
+class NotServed(ProtocolError):
     """Not ours to serve."""
 
     def __init__(self, result_code: ResultCode, why: str) -> None:
@@ -289,7 +289,7 @@ class Refused(ProtocolError):
         self.result_code = result_code
 
 
-class Exchange(Step[Answer | None]):
+class CreditControlExchange(Stepped[Answer | None]):
     """One credit-control request until its answer is written."""
 
     __slots__ = ("_ccr", "_heard_us", "_link", "_of", "_report", "_service")
@@ -297,7 +297,7 @@ class Exchange(Step[Answer | None]):
     def __init__(
         self,
         service: CreditControl,
-        link: Link,
+        link: DiameterConnection,
         ccr: CreditControlRequest,
         request: ChargingRequest,
         report: bool,

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from ocs.net.claims import HUNG_MS, PROBE_MS
 from ocs.net.clock import monotonic_ms, now_ms
-from ocs.net.connection import CLOSED_BY_PEER, Link
+from ocs.net.connection import CLOSED_BY_PEER, DiameterConnection
 from ocs.net.peers import Peers
 from ocs.net.tls import certified_names, plainly
 from ocs.telemetry import metrics
@@ -20,14 +20,14 @@ from ocs.telemetry.log import Seldom, logger
 from protocol.diameter.answers import error_answer
 from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest, DeviceWatchdogRequest, DisconnectCause
 from protocol.diameter.frames import MAX_BYTES
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.peer import (
     Action,
     Close,
     DeliverAnswer,
     DeliverRequest,
     Dropped,
-    Local,
+    LocalPeer,
     PeerDown,
     PeerLeaving,
     PeerTable,
@@ -45,7 +45,7 @@ TICK_S: Final = 0.25
 REDIAL_S: Final = 30.0
 """Tc of RFC 6733 section 12."""
 
-Service = Callable[[bytes, Link], None]
+Service = Callable[[bytes, DiameterConnection], None]
 """Gets each request of an open connection; answers with `link.write`."""
 Answered = Callable[[bytes | None], None]
 """Gets the answer to a request of ours, or None when there will be none."""
@@ -63,7 +63,7 @@ class Node:
 
     def __init__(
         self,
-        local: Local,
+        local: LocalPeer,
         peers: Peers,
         meter: metrics.Meter,
         arbiter: Arbiter,
@@ -86,10 +86,10 @@ class Node:
             # RFC 6733 section 3: 12 bits of the time and 20 random ones, unique also over a restart
             end_to_end=(now_ms() // 1_000 & 0xFFF) << 20 | secrets.randbelow(1 << 20),
         )
-        self._links: dict[Machine, Link] = {}
-        self._by_number: dict[int, Link] = {}
-        self._asking: Link | None = None
-        self._dirty: list[Link] = []
+        self._links: dict[Machine, DiameterConnection] = {}
+        self._by_number: dict[int, DiameterConnection] = {}
+        self._asking: DiameterConnection | None = None
+        self._dirty: list[DiameterConnection] = []
         self._loop = asyncio.get_running_loop()
         self._last_dialled = 0
         self._wanted: dict[int, asyncio.Future[bool]] = {}
@@ -112,9 +112,9 @@ class Node:
 
     async def adopt(
         self, end: socket.socket, number: int, address: str, tls: ssl.SSLContext | None = None
-    ) -> Link | None:
+    ) -> DiameterConnection | None:
         """Serve a connection that was accepted elsewhere. `number` is its name at the arbiter."""
-        link = Link(self, self._table.accepted(monotonic_ms()), number, address)
+        link = DiameterConnection(self, self._table.accepted(monotonic_ms()), number, address)
         task = asyncio.current_task()
         assert task is not None
         self._adopting[number] = task
@@ -164,10 +164,10 @@ class Node:
 
     async def _dial_once(
         self, host: str, port: int, origin_host: str, number: int, tls: ssl.SSLContext | None
-    ) -> Link | None:
+    ) -> DiameterConnection | None:
         machine = self._table.dial(origin_host, monotonic_ms())
         machine.ignored = self.peers.profile(origin_host).ignored
-        link = Link(self, machine, number, host, dialled=True)
+        link = DiameterConnection(self, machine, number, host, dialled=True)
         link.peer_host = origin_host
         try:
             handshake_s = self._timers.capabilities_ms / 1_000
@@ -185,7 +185,7 @@ class Node:
         self.act_all(machine.connected(monotonic_ms()), link)
         return link
 
-    def made(self, link: Link, transport: asyncio.Transport) -> None:
+    def made(self, link: DiameterConnection, transport: asyncio.Transport) -> None:
         end = transport.get_extra_info("socket")
         if end.family in (socket.AF_INET, socket.AF_INET6):
             # Answers are one write per turn already; held back by Nagle they would come 1 to 2 ms late.
@@ -196,7 +196,7 @@ class Node:
         self._by_number[link.number] = link
         self._emptied.clear()
 
-    def lost(self, link: Link, error: Exception | None) -> None:
+    def lost(self, link: DiameterConnection, error: Exception | None) -> None:
         self.act_all(link.machine.lost(monotonic_ms()), link)
         self._links.pop(link.machine, None)
         self._by_number.pop(link.number, None)
@@ -210,13 +210,13 @@ class Node:
         if not self._links:
             self._emptied.set()
 
-    def garbage(self, link: Link, error: FrameError) -> None:
+    def garbage(self, link: DiameterConnection, error: FrameError) -> None:
         self._say("diameter.garbage", link.address, address=link.address, peer=link.peer_host, why=error.why)
         link.finish("garbage")
 
     # ---- who may come in
 
-    def admits(self, link: Link, cer: CapabilitiesExchangeRequest) -> bool:
+    def admits(self, link: DiameterConnection, cer: CapabilitiesExchangeRequest) -> bool:
         why = self.peers.objection(cer.origin_host, link.address, link.certified)
         if why:
             self._connections["diameter", "unknown peer"] += 1
@@ -226,7 +226,7 @@ class Node:
             )  # fmt: skip
         return not why
 
-    def claim(self, link: Link) -> None:
+    def claim(self, link: DiameterConnection) -> None:
         # It has said its CER in time; what takes time now is the other one.
         link.machine.due_ms = monotonic_ms() + 2 * HUNG_MS
         self._arbiter.claim(link.number, link.peer_host, self.peers.several(link.peer_host))
@@ -267,7 +267,7 @@ class Node:
 
     # ---- what the machines want done
 
-    def act_all(self, actions: Iterable[Action], link: Link) -> None:
+    def act_all(self, actions: Iterable[Action], link: DiameterConnection) -> None:
         for action in actions:
             if type(action) is DeliverRequest:
                 self.service(action.frame, link)
@@ -328,7 +328,7 @@ class Node:
 
     # ---- output, once per turn
 
-    def has_output(self, link: Link) -> None:
+    def has_output(self, link: DiameterConnection) -> None:
         if not self._dirty:
             self._loop.call_soon(self._flush)
         self._dirty.append(link)
@@ -343,7 +343,7 @@ class Node:
     def is_connected(self, host: str) -> bool:
         return bool(self._usable(host))
 
-    def request(self, host: str, message: Command, answered: Answered) -> bool:
+    def request(self, host: str, message: DiameterCommand, answered: Answered) -> bool:
         """Sends it to the directly connected peer `host`; False when it is not connected here. Of several connections
         the newest is taken: an older one may be the dead half of a client that came back."""
         usable = self._usable(host)
@@ -357,7 +357,7 @@ class Node:
         self.act_all(actions, link)
         return True
 
-    def _usable(self, host: str) -> list[Link]:
+    def _usable(self, host: str) -> list[DiameterConnection]:
         """Where an answer can come back from: not where nothing is read any more."""
         links = (self._links.get(machine) for machine in self._table.usable(host))
         return [link for link in links if link is not None and not link.ending]

@@ -21,7 +21,7 @@ HOST_MAX: Final = 255
 """Octets of a host's name (RFC 1035); what is longer is no host, and would lie in the live store for ever."""
 
 
-class Link(Protocol):
+class OriginStore(Protocol):
     """What of balances.wire.Link is needed here."""
 
     def command(self, *words: str | bytes | int) -> Pending[Any]: ...
@@ -32,7 +32,7 @@ class Origins:
     ignores:  whether nothing is to be made of what this host says (profile `origin_state = "ignore"`)
     """
 
-    def __init__(self, link: Link, ignores: Callable[[str], bool]) -> None:
+    def __init__(self, link: OriginStore, ignores: Callable[[str], bool]) -> None:
         self.heard: dict[str, int] = {}
         """Last value by Origin-Host, as spelled; a host with another value is to be noted."""
         self._link, self._ignores = link, ignores

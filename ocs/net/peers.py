@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from ocs.config import Peer, PeerProfile
+from ocs.config import PeerConfig, PeerProfile
 from ocs.values import networks
 
 GUEST_CONNECTIONS: Final = 8
@@ -17,7 +17,7 @@ GUEST: Final = "guest"
 
 
 class Peers:
-    def __init__(self, peers: Iterable[Peer], *, admit_loopback: bool = False) -> None:
+    def __init__(self, peers: Iterable[PeerConfig], *, admit_loopback: bool = False) -> None:
         self._peers = {peer.origin_host.lower(): peer for peer in peers}
         self._networks = {host: networks(peer.addresses) for host, peer in self._peers.items()}
         self._admit_loopback = admit_loopback

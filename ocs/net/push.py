@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from balances import keys
-from balances.ledger.supervision import Push
-from ocs.enforcement.push import ANSWER_S, NO_ROUTE, TIMEOUT, Receipt, receipts
+from balances.ledger.supervision import PushMessage
+from ocs.enforcement.push import ANSWER_S, NO_ROUTE, TIMEOUT, PushReceipt, receipts
 from ocs.net.diameter import Node
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import AbortSessionRequest, ReAuthRequestType
 from protocol.diameter.dictionary.credit_control import APPLICATION, ReAuthRequest
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.errors import ProtocolError, ResultCode
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _CODES: Final = frozenset(int(code) for code in ResultCode)
 AT_ONCE_MAX: Final = 1_000
 """Requests without an answer; those beyond it are answered `timeout` at once."""
 
-_push: Final = msgspec.msgpack.Decoder(Push).decode
+_push: Final = msgspec.msgpack.Decoder(PushMessage).decode
 
 
 class Pushes:
@@ -65,7 +65,7 @@ class Pushes:
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _serve(self, push: Push) -> None:
+    async def _serve(self, push: PushMessage) -> None:
         try:
             receipt = await self._ask(push)
             if receipt is not None:
@@ -73,11 +73,11 @@ class Pushes:
         except self._trouble as why:
             logger().warning("push.lost", kind=push.kind, why=str(why))
 
-    async def _ask(self, push: Push) -> Receipt | None:
+    async def _ask(self, push: PushMessage) -> PushReceipt | None:
         """None when another worker with a connection to the same peer was faster."""
         host = next((host for host in (push.via, push.peer) if host and self._node.is_connected(host)), "")
         if not host:
-            return Receipt(push.id, NO_ROUTE)
+            return PushReceipt(push.id, NO_ROUTE)
         if not await self._redis.set(f"{receipts(push.id)}:sent", 1, nx=True, px=int(ANSWER_S * 2_000)):
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -97,9 +97,9 @@ class Pushes:
             except TimeoutError:
                 result = TIMEOUT
         self._counts[push.kind, self._node.peers.name(push.peer), _result_label(result)] += 1
-        return Receipt(push.id, result, host, by)
+        return PushReceipt(push.id, result, host, by)
 
-    def _message(self, push: Push) -> Command:
+    def _message(self, push: PushMessage) -> DiameterCommand:
         local = self._node.local
         name = keys.session_name(push.session)
         if push.kind == "asr":

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Room(Generic[T]):
+class ConnectionRoom(Generic[T]):
     """
     most:       silent and speaking connections together; 0: no such bound
     silent_max: of those that have not said what they want

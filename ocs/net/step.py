@@ -19,7 +19,7 @@ class UnexpectedAwait(TypeError):
     """A stepped coroutine awaited something that only a Task can wait for."""
 
 
-class Step(Generic[T]):
+class Stepped(Generic[T]):
     """Runs `coroutine` to its end, from the constructor on: its result goes to `done`, what it raised to `failed`.
     One of them is called, once, possibly before the constructor returns. Neither may raise: nobody would catch it."""
 
@@ -53,7 +53,7 @@ class Step(Generic[T]):
         self.done(result)  # outside of the try: what it raises is not the coroutine's
 
 
-class _Told(Step[T]):
+class _FutureTeller(Stepped[T]):
     """Tells a Future."""
 
     __slots__ = ("_future",)
@@ -74,5 +74,5 @@ class _Told(Step[T]):
 async def stepped(coroutine: Coroutine[Any, Any, T]) -> T:
     """The same, awaited from a Task."""
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    _Told(coroutine, future)
+    _FutureTeller(coroutine, future)
     return await future

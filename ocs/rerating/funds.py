@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tariffs.units import Kind
-from tariffs.whatif.replay import Entry, Piece, Row
+from tariffs.whatif.replay import Entry, ReplayedPiece, Row
 
-COST, KIND, SEQ = (Piece._fields.index(name) for name in ("cost", "kind", "seq"))
+COST, KIND, SEQ = (ReplayedPiece._fields.index(name) for name in ("cost", "kind", "seq"))
 
 
-class Funds:
+class RecordFunds:
     """Of one account that would have paid more: what it had, as its entries say, less what more it would have paid."""
 
     def __init__(self, credit_limit: int, balances: dict[int, int]) -> None:

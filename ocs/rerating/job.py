@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from balances.ledger.history import Window
-from ocs.rerating.tally import Tally
+from balances.ledger.history import UsageWindow
+from ocs.rerating.tally import RatingTally
 from tariffs.document import Format
 
 
@@ -22,7 +22,7 @@ class Written(msgspec.Struct, frozen=True):
 
 class Job(msgspec.Struct, frozen=True):
     dsn: str
-    window: Window
+    window: UsageWindow
     written: Written | None = None
     """The draft ..."""
     stored: tuple[str, int] | None = None
@@ -43,7 +43,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    tally: Tally
+    tally: RatingTally
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

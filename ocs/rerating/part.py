@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Final
 
 from balances.ledger import history
-from ocs.rerating.funds import Funds
+from ocs.rerating.funds import RecordFunds
 from ocs.rerating.job import Done, Failed, Job, Progress, Said, decode_job, encode
 from ocs.rerating.places import NoSuchTariff, exchanges_of, places_of, versions
 from ocs.rerating.reckoning import Reckoning
-from ocs.rerating.tally import Tally
+from ocs.rerating.tally import RatingTally
 from tariffs.tariff import Tariff
-from tariffs.whatif.line import Grant
+from tariffs.whatif.line import ReplayedGrant
 from tariffs.whatif.prices import Ladders, Prices, Version
-from tariffs.whatif.replay import Charged, Piece, Replay, Result, Wanted
+from tariffs.whatif.replay import Charged, LookUps, Replay, ReplayedPiece, Result
 
 ACCOUNT, EPOCH, N, SHARD, TAG, LADDER, COST = (
-    Piece._fields.index(name) for name in ("account", "epoch", "n", "shard", "tag", "ladder", "cost")
+    ReplayedPiece._fields.index(name) for name in ("account", "epoch", "n", "shard", "tag", "ladder", "cost")
 )
 GC_THRESHOLD: Final = 200_000
 """Rows are no cycles: looking for some after every few hundred objects is a waste."""
@@ -28,7 +28,7 @@ GC_THRESHOLD: Final = 200_000
 INTERRUPTED: Final = 130
 
 
-async def work(job: Job, said: Callable[[int], None]) -> Tally:
+async def work(job: Job, said: Callable[[int], None]) -> RatingTally:
     """The whole job, in this process. `said` is told the records that were read."""
     async with history.connect(job.dsn) as pg:
         stored: dict[Version, Tariff] = {}
@@ -50,10 +50,10 @@ class _Part:
         self._correcting = correcting
         """Something was corrected before."""
         self._account = ""
-        self._funds: Funds | None = None
+        self._funds: RecordFunds | None = None
         """Of the account under way, once it would have paid more."""
 
-    def tally(self) -> Tally:
+    def tally(self) -> RatingTally:
         tally = self._reckoning.tally()
         tally.estimated = self._replay.estimated
         return tally
@@ -80,13 +80,13 @@ class _Part:
             needed = {one for tag in tags for one in self._prices.needs(tag)} - self._stored.keys()
             self._stored.update(await versions(self._pg, sorted(needed)))
 
-    async def _look_up(self, wanted: Wanted) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
+    async def _look_up(self, wanted: LookUps) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
         pg = self._pg
         grants, originals, instants = {}, {}, {}
         if wanted.grants:
             lines = [(key[0], row[EPOCH], row[N], *key[1:]) for key, row in wanted.grants.items()]
             keys = list(wanted.grants)
-            grants = {keys[place]: Grant(*one) for place, one in (await history.grants(pg, lines)).items()}
+            grants = {keys[place]: ReplayedGrant(*one) for place, one in (await history.grants(pg, lines)).items()}
         if wanted.originals:
             found = await history.originals(pg, _calls(wanted.originals))
             of = wanted.originals
@@ -111,7 +111,7 @@ class _Part:
             if row[ACCOUNT] != self._account:
                 self._account, self._funds = row[ACCOUNT], None
             if place in begins:
-                self._funds = Funds(limits.get(row[ACCOUNT], 0), balances[row[ACCOUNT]])
+                self._funds = RecordFunds(limits.get(row[ACCOUNT], 0), balances[row[ACCOUNT]])
             if self._funds is not None:
                 short = self._funds.uncovered(row, more, new)
                 if short:

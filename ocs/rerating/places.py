@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ocs.master import rates, tariffs
-from ocs.master.documents import Document, compiled
+from ocs.master.documents import DocumentVersion, compiled
 from ocs.rerating.job import Job, Written
 from tariffs.catalog import Catalog, Exchanges
 from tariffs.document import Format, TariffError, form_of, needs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
 from tariffs.tariff import Tariff
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 from tariffs.whatif.prices import Version
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ async def versions(db: Connection, wanted: Iterable[Version]) -> dict[Version, T
     return await _compiled(db, [one for one in found if one is not None], strict=False)
 
 
-async def _compiled(db: Connection, documents: Sequence[Document], *, strict: bool = True) -> dict[Version, Tariff]:
+async def _compiled(
+    db: Connection, documents: Sequence[DocumentVersion], *, strict: bool = True
+) -> dict[Version, Tariff]:
     contents = {(file.name, file.version): file.content for file in await tariffs.files_of(db, documents)}
     made: dict[Version, Tariff] = {}
     for one in documents:
@@ -100,8 +102,8 @@ async def _compiled(db: Connection, documents: Sequence[Document], *, strict: bo
 
 async def exchanges_of(db: Connection) -> Exchanges:
     """All that were ever stored."""
-    pairs: dict[tuple[str, str], list[tuple[int, Exchange]]] = {}
+    pairs: dict[tuple[str, str], list[tuple[int, CurrencyExchange]]] = {}
     for of, into, day, rate in await db.fetch(f"SELECT {rates.FIELDS} FROM exchange_rates r"):
         from_ms = (date.fromisoformat(day) - EPOCH).days * DAY_MS
-        pairs.setdefault((of, into), []).append((from_ms, Exchange(Amount.read(rate), rate, day)))
+        pairs.setdefault((of, into), []).append((from_ms, CurrencyExchange(Amount.read(rate), rate, day)))
     return Exchanges(pairs)

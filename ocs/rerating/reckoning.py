@@ -8,17 +8,27 @@ from typing import Final
 
 from balances.ledger import usage
 from ocs.rerating.job import Job
-from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, add_each, merge_each, most
+from ocs.rerating.tally import (
+    Affected,
+    Correction,
+    MoneySums,
+    RatingTally,
+    Refusal,
+    UsageSums,
+    add_each,
+    merge_each,
+    most,
+)
 from tariffs.units import Kind
 from tariffs.whatif.prices import versions_of
-from tariffs.whatif.replay import AGAIN, NOT_SOLD, SAME, Entry, Piece, Result, Row
+from tariffs.whatif.replay import AGAIN, NOT_SOLD, SAME, Entry, ReplayedPiece, Result, Row
 
 DAY_MS: Final = 86_400_000
 NO_MONEY: Final = "no money"
 MAIN: Final = 0
 """The main bucket, as balances.ops.MAIN."""
 
-_AT: Final = {name: place for place, name in enumerate(Piece._fields)}
+_AT: Final = {name: place for place, name in enumerate(ReplayedPiece._fields)}
 ACCOUNT, SUBSCRIBER, CURRENCY = _AT["account"], _AT["subscriber"], _AT["currency"]
 SERVICE, AT_MS, COST, SEQ = _AT["service"], _AT["at_ms"], _AT["cost"], _AT["seq"]
 TAG: Final = _AT["tag"]
@@ -32,20 +42,20 @@ class Reckoning:
 
     def __init__(self, job: Job) -> None:
         self._top, self._correct = job.top, job.correct
-        self._tally = Tally()
+        self._tally = RatingTally()
         self._tags: dict[str, int] = {}
         self._changes: dict[str, array[int]] = {}
         self._begin("", "")
 
     def _begin(self, account: str, currency: str) -> None:
         self._account, self._currency = account, currency
-        self._services: dict[str, Sums] = {}
-        self._days: dict[int, Sums] = {}
-        self._subscribers: dict[str, Sums] = {}
+        self._services: dict[str, UsageSums] = {}
+        self._days: dict[int, UsageSums] = {}
+        self._subscribers: dict[str, UsageSums] = {}
         self._refused: set[str] = set()
         """Sessions."""
 
-    def tally(self) -> Tally:
+    def tally(self) -> RatingTally:
         """Of all that was added."""
         self._end()
         self._begin("", "")
@@ -93,16 +103,16 @@ class Reckoning:
             ):
                 sums = sums_of.get(key)
                 if sums is None:
-                    sums = sums_of[key] = Sums()
+                    sums = sums_of[key] = UsageSums()
                 sums.pieces += 1
                 sums.before += before
                 sums.after += after
                 sums.not_sold += not_sold
 
-    def _money(self) -> Money:
+    def _money(self) -> MoneySums:
         money = self._tally.money.get(self._currency)
         if money is None:
-            money = self._tally.money[self._currency] = Money(Sums())
+            money = self._tally.money[self._currency] = MoneySums(UsageSums())
             self._changes[self._currency] = array("q")
         return money
 
@@ -130,7 +140,7 @@ class Reckoning:
     def _refusal(self, row: Row, why: str, before: int, after: int, short: int) -> None:
         tally = self._tally
         self._money().uncovered += short
-        piece = Piece(*row)
+        piece = ReplayedPiece(*row)
         if piece.session in self._refused:
             return
         self._refused.add(piece.session)
@@ -157,7 +167,7 @@ class Reckoning:
         amount = row[COST] - came_back - target
         if not amount or how not in (SAME, AGAIN):
             return
-        piece = Piece(*row)
+        piece = ReplayedPiece(*row)
         self._money().corrected += amount
         self._tally.corrections.append(
             Correction(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ocs.api.texts import money, time_of
 from ocs.rerating.job import Job
-from ocs.rerating.tally import Affected, Correction, Money, Refusal, Sums, Tally, changes_of
+from ocs.rerating.tally import Affected, Correction, MoneySums, RatingTally, Refusal, UsageSums, changes_of
 from tariffs.whatif.replay import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID
 
 DAY_MS: Final = 86_400_000
@@ -35,7 +35,7 @@ LIMITS: Final = (
 )
 
 
-def report(job: Job, tariff: str, tally: Tally) -> dict[str, Any]:
+def report(job: Job, tariff: str, tally: RatingTally) -> dict[str, Any]:
     """All of it. Money is decimal strings."""
     window = job.window
     limits = [*LIMITS]
@@ -64,7 +64,7 @@ def report(job: Job, tariff: str, tally: Tally) -> dict[str, Any]:
     }
 
 
-def corrections(job: Job, tariff: str, tally: Tally) -> dict[str, Any]:
+def corrections(job: Job, tariff: str, tally: RatingTally) -> dict[str, Any]:
     """Of a re-rating: what is to be posted."""
     whole = report(job, tariff, tally)
     return {
@@ -86,7 +86,7 @@ def percent(change: int, of: int) -> str | None:
     return f"{'-' if (change < 0) != (of < 0) and hundredths else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
-def _sums(sums: Sums) -> dict[str, Any]:
+def _sums(sums: UsageSums) -> dict[str, Any]:
     change = sums.after - sums.before
     return {
         "pieces": sums.pieces,
@@ -98,7 +98,7 @@ def _sums(sums: Sums) -> dict[str, Any]:
     }
 
 
-def _money(of: Money) -> dict[str, Any]:
+def _money(of: MoneySums) -> dict[str, Any]:
     return {
         "revenue": _sums(of.total) | {"uncovered": money(of.uncovered)},
         "services": {name: _sums(sums) for name, sums in sorted(of.services.items())},

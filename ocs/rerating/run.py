@@ -15,16 +15,16 @@ from balances.ledger import history
 from ocs.rerating.job import Done, Failed, Job, Progress, decode_said, encode
 from ocs.rerating.part import work
 from ocs.rerating.places import places_of, with_files
-from ocs.rerating.tally import Tally, merged
+from ocs.rerating.tally import RatingTally, merged
 
 CORES: Final = len(os.sched_getaffinity(0))
 
 
-class Broken(Exception):
+class JobError(Exception):
     """It could not be done; the text is meant for the operator."""
 
 
-class Ready(NamedTuple):
+class PreparedJob(NamedTuple):
     """A job that can be done."""
 
     job: Job
@@ -36,7 +36,7 @@ class Ready(NamedTuple):
     """Of so many something was not charged: that is settled in the list of suspense."""
 
 
-async def prepare(job: Job) -> Ready:
+async def prepare(job: Job) -> PreparedJob:
     """Looked at before the work begins; history.Unreachable or NoSuchTariff."""
     async with history.connect(job.dsn) as pg:
         if job.written is not None:
@@ -45,10 +45,10 @@ async def prepare(job: Job) -> Ready:
         name = (
             f"{job.stored[0]}@{job.stored[1]}" if job.stored else next(iter(places)) if job.written else "as published"
         )
-        return Ready(job, name, await history.expected(pg, job.window), await history.set_aside(pg, job.window))
+        return PreparedJob(job, name, await history.expected(pg, job.window), await history.set_aside(pg, job.window))
 
 
-async def rate_again(job: Job, said: Callable[[int], None], processes: int = CORES) -> Tally:
+async def rate_again(job: Job, said: Callable[[int], None], processes: int = CORES) -> RatingTally:
     """`said` is told of records as they are read; history.Unreachable, NoSuchTariff or Broken where it cannot be."""
     if job.window.account:
         processes = 1
@@ -59,12 +59,12 @@ async def rate_again(job: Job, said: Callable[[int], None], processes: int = COR
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_child(one, said)) for one in jobs]
-    except* Broken as several:
+    except* JobError as several:
         raise several.exceptions[0] from None
     return merged([task.result() for task in tasks], job.top)
 
 
-async def _child(job: Job, said: Callable[[int], None]) -> Tally:
+async def _child(job: Job, said: Callable[[int], None]) -> RatingTally:
     """A fresh interpreter. What it is to do comes through a pipe: the DSN may hold a password."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ocs.rerating.part", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -82,9 +82,9 @@ async def _child(job: Job, said: Callable[[int], None]) -> Tally:
                 case Done(tally=tally):
                     return tally
                 case Failed(why=why):
-                    raise Broken(why)
+                    raise JobError(why)
     except asyncio.IncompleteReadError:
-        raise Broken(f"a process ended with {await child.wait()} before it was done") from None
+        raise JobError(f"a process ended with {await child.wait()} before it was done") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             child.kill()

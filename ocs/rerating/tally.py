@@ -14,7 +14,7 @@ HOWS: Final = 5
 """Of tariffs.whatif: KEPT, SAME, AGAIN, NOT_SOLD, UNSAID."""
 
 
-class Sums(msgspec.Struct):
+class UsageSums(msgspec.Struct):
     """Money in micro-units."""
 
     pieces: int = 0
@@ -24,7 +24,7 @@ class Sums(msgspec.Struct):
     not_sold: int = 0
     """Pieces."""
 
-    def add(self, other: Sums) -> None:
+    def add(self, other: UsageSums) -> None:
         self.pieces += other.pieces
         self.before += other.before
         self.after += other.after
@@ -86,12 +86,12 @@ class Correction(msgspec.Struct, frozen=True):
     terms: str
 
 
-class Money(msgspec.Struct):
+class MoneySums(msgspec.Struct):
     """All in one currency."""
 
-    total: Sums
-    services: dict[str, Sums] = {}
-    days: dict[int, Sums] = {}
+    total: UsageSums
+    services: dict[str, UsageSums] = {}
+    days: dict[int, UsageSums] = {}
     """Days of UTC since 1970."""
     uncovered: int = 0
     """Part of `total.after` that accounts could not have paid."""
@@ -103,7 +103,7 @@ class Money(msgspec.Struct):
     """Sum of the corrections."""
 
 
-class Tally(msgspec.Struct):
+class RatingTally(msgspec.Struct):
     records: int = 0
     """Read; those that are grants alone included."""
     hows: list[int] = msgspec.field(default_factory=lambda: [0] * HOWS)
@@ -111,7 +111,7 @@ class Tally(msgspec.Struct):
     """Pieces by the tariff that has priced them, promotions included."""
     estimated: int = 0
     """Lines whose position was estimated."""
-    money: dict[str, Money] = {}
+    money: dict[str, MoneySums] = {}
     whys: dict[str, int] = {}
     """Pieces that would not have been sold, or of which it cannot be said, by the reason."""
     refused_sessions: dict[str, int] = {}
@@ -127,9 +127,9 @@ def most(affected: Iterable[Affected], top: int, sign: int) -> list[Affected]:
     return heapq.nlargest(top, found, key=lambda one: (one.change * sign, one.account, one.subscriber))
 
 
-def merged(parts: Iterable[Tally], top: int) -> Tally:
+def merged(parts: Iterable[RatingTally], top: int) -> RatingTally:
     """All parts together."""
-    whole = Tally()
+    whole = RatingTally()
     for part in parts:
         whole.records += part.records
         whole.estimated += part.estimated
@@ -140,14 +140,14 @@ def merged(parts: Iterable[Tally], top: int) -> Tally:
         whole.refusals += part.refusals
         whole.corrections += part.corrections
         for currency, money in part.money.items():
-            _merge(whole.money.setdefault(currency, Money(Sums())), money, top)
+            _merge(whole.money.setdefault(currency, MoneySums(UsageSums())), money, top)
     whole.refusals.sort(key=lambda one: (one.at_ms, one.account, one.session))
     del whole.refusals[top:]
     whole.corrections.sort(key=lambda one: (one.account, one.at_ms, one.reference))
     return whole
 
 
-def _merge(into: Money, part: Money, top: int) -> None:
+def _merge(into: MoneySums, part: MoneySums, top: int) -> None:
     into.total.add(part.total)
     merge_each(into.services, part.services)
     merge_each(into.days, part.days)
@@ -163,7 +163,7 @@ def add_each(mine: dict[str, int], theirs: Mapping[str, int]) -> None:
         mine[key] = mine.get(key, 0) + count
 
 
-def merge_each(mine: dict[Any, Sums], theirs: Mapping[Any, Sums]) -> None:
+def merge_each(mine: dict[Any, UsageSums], theirs: Mapping[Any, UsageSums]) -> None:
     for key, sums in theirs.items():
         if key in mine:
             mine[key].add(sums)
@@ -171,7 +171,7 @@ def merge_each(mine: dict[Any, Sums], theirs: Mapping[Any, Sums]) -> None:
             mine[key] = sums
 
 
-def changes_of(money: Money) -> array[int]:
+def changes_of(money: MoneySums) -> array[int]:
     """In order."""
     found = array("q")
     found.frombytes(money.changes)

@@ -15,7 +15,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ocs.telemetry.metrics import BUCKETS, BY_NAME, METRICS, Across, Kind, Metric, Series, Snapshot, upper_us
+from ocs.telemetry.metrics import BUCKETS, BY_NAME, METRICS, Across, Metric, MetricKind, Series, Snapshot, upper_us
 
 LE_FIRST, LE_LAST = 13, 47
 """Buckets shown: from 128 us to 16 s. What lies outside is in the first and in +Inf."""
@@ -23,7 +23,7 @@ LE_FIRST, LE_LAST = 13, 47
 Key = tuple[str, tuple[str, ...]]
 
 
-class Sums(Collector):
+class MetricSums(Collector):
     """The last snapshot of each child, by a name of ours for its incarnation."""
 
     def __init__(self) -> None:
@@ -76,17 +76,17 @@ def _added(one: tuple[int, ...] | None, other: tuple[int, ...]) -> tuple[int, ..
 
 def _family(metric: Metric, rows: Iterable[tuple[tuple[str, ...], tuple[int, ...]]]) -> Family:
     match metric.kind:
-        case Kind.COUNTER:
+        case MetricKind.COUNTER:
             counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, (value,) in rows:
                 counter.add_metric(labels, _scaled(value, metric))
             return counter
-        case Kind.GAUGE:
+        case MetricKind.GAUGE:
             gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, (value,) in rows:
                 gauge.add_metric(labels, _scaled(value, metric))
             return gauge
-        case Kind.HISTOGRAM:
+        case MetricKind.HISTOGRAM:
             histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, (*buckets, total) in rows:
                 histogram.add_metric(labels, _cumulated(buckets, metric.divisor), total / metric.divisor)
@@ -114,7 +114,7 @@ SCRAPES_MAX: Final = 32
 class Scrape:
     """`GET /metrics` and nothing else, on an asyncio server."""
 
-    def __init__(self, sums: Sums, *, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, sums: MetricSums, *, before: Callable[[], None] = lambda: None) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(sums)
         self._before = before

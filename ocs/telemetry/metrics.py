@@ -17,7 +17,7 @@ import msgspec
 SERIES_MAX: Final = 500
 
 
-class Kind(Enum):
+class MetricKind(Enum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
@@ -32,7 +32,7 @@ class Across(Enum):
 
 class Metric(msgspec.Struct, frozen=True):
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
     divisor: int = 1
@@ -43,15 +43,15 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 def _counter(name: str, text: str, *labels: str, divisor: int = 1) -> Metric:
-    return Metric(name, Kind.COUNTER, text, labels, divisor, outlives=True)
+    return Metric(name, MetricKind.COUNTER, text, labels, divisor, outlives=True)
 
 
 def _gauge(name: str, text: str, *labels: str, divisor: int = 1, across: Across = Across.SUM) -> Metric:
-    return Metric(name, Kind.GAUGE, text, labels, divisor, across)
+    return Metric(name, MetricKind.GAUGE, text, labels, divisor, across)
 
 
 def _histogram(name: str, text: str, *labels: str) -> Metric:
-    return Metric(name, Kind.HISTOGRAM, text, labels, divisor=1_000_000, outlives=True)
+    return Metric(name, MetricKind.HISTOGRAM, text, labels, divisor=1_000_000, outlives=True)
 
 
 # fmt: off
@@ -112,7 +112,7 @@ METRICS: tuple[Metric, ...] = (
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-class Counts(dict[tuple[str, ...], int]):
+class LabelledCounts(dict[tuple[str, ...], int]):
     """Numbers by label values: `counts["diameter", "CCR", "UPDATE", "2001"] += 1`."""
 
     def __missing__(self, labels: tuple[str, ...]) -> int:
@@ -166,17 +166,17 @@ class Meter:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        self._counts: dict[Metric, Counts] = {}
+        self._counts: dict[Metric, LabelledCounts] = {}
         self._histograms: dict[tuple[Metric, tuple[str, ...]], Histogram] = {}
         self._read: dict[tuple[Metric, tuple[str, ...]], Callable[[], int]] = {}
 
-    def counts(self, metric: Metric) -> Counts:
+    def counts(self, metric: Metric) -> LabelledCounts:
         """The numbers of a counter or gauge, to be changed in place."""
-        assert metric.kind is not Kind.HISTOGRAM, metric
-        return self._counts.setdefault(metric, Counts())
+        assert metric.kind is not MetricKind.HISTOGRAM, metric
+        return self._counts.setdefault(metric, LabelledCounts())
 
     def histogram(self, metric: Metric, *labels: str) -> Histogram:
-        assert metric.kind is Kind.HISTOGRAM, metric
+        assert metric.kind is MetricKind.HISTOGRAM, metric
         assert len(labels) == len(metric.labels), (metric, labels)
         return self._histograms.setdefault((metric, labels), Histogram())
 
@@ -199,7 +199,7 @@ class Meter:
         return tuple(found)
 
 
-def _bounded(metric: Metric, counts: Counts) -> Iterable[tuple[tuple[str, ...], int]]:
+def _bounded(metric: Metric, counts: LabelledCounts) -> Iterable[tuple[tuple[str, ...], int]]:
     if len(counts) <= SERIES_MAX:
         return counts.items()
     items = list(counts.items())

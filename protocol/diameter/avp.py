@@ -115,7 +115,7 @@ def many(avp: Avp[T]) -> tuple[T, ...]:
     return Member(avp, many=True)  # type: ignore[return-value]
 
 
-class Spec:
+class MembersSpec:
     """What a class of members amounts to; read by `walk.py` (decoding) and `Members.body` (encoding)."""
 
     __slots__ = (
@@ -180,7 +180,7 @@ class Members(Declared):
     """
 
     others: tuple[bytes, ...] = ()
-    spec: ClassVar[Spec]
+    spec: ClassVar[MembersSpec]
 
     def __init_subclass__(cls, *, lenient: bool = False, lazy: bool = False) -> None:
         members: dict[str, Member] = {}
@@ -196,7 +196,7 @@ class Members(Declared):
             for name, member in members.items():
                 if not member.required:
                     setattr(cls, name, member.default)
-        cls.spec = Spec(cls, members, lenient, lazy)
+        cls.spec = MembersSpec(cls, members, lenient, lazy)
 
     def __init__(self, **fields: Any) -> None:
         spec = self.spec

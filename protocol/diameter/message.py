@@ -15,13 +15,13 @@ from protocol.diameter.header import (
     with_header,
 )
 from protocol.diameter.shapes import Shapes
-from protocol.diameter.walk import NOBODY, Known, Vendors, Walk
+from protocol.diameter.walk import NOBODY, FrameWalk, Known, Vendors
 from protocol.errors import HeaderError, ResultCode
 
 G = TypeVar("G", bound=Group)
 
 
-class Command(Members):
+class DiameterCommand(Members):
     """Base of all commands. Everything here is a class variable so that it is no field of the constructor; in a decoded
     message `flags`, `application`, `hop_by_hop`, `end_to_end` and `frame` are those of its header and octets."""
 
@@ -81,7 +81,7 @@ class Command(Members):
     @classmethod
     def _walk(cls, frame: bytes, ignored: Vendors = NOBODY) -> Self:
         cls._check_header(frame)
-        walk = Walk(frame, cls.known, ignored)
+        walk = FrameWalk(frame, cls.known, ignored)
         plan = walk.message(cls.spec)
         message = cls.__new__(cls)
         message.__dict__["frame"] = frame
@@ -122,7 +122,7 @@ class Command(Members):
             end_to_end=end_to_end,
         )
 
-    def answer(self, request: "Command") -> bytes:
+    def answer(self, request: "DiameterCommand") -> bytes:
         """This answer as octets for that request: with its ids, application and P bit, and its Proxy-Info AVPs in
         their order and octet for octet (RFC 6733 section 6.2)."""
         body = self.body() + b"".join(getattr(request, "proxy_info", ()))
@@ -148,9 +148,9 @@ def check_header(frame: bytes) -> Header:
 class Dictionary:
     """Every AVP and command of the listed modules. An AVP declared twice is an error at import."""
 
-    def __init__(self, *modules: ModuleType, error_answer: type[Command] | None = None) -> None:
+    def __init__(self, *modules: ModuleType, error_answer: type[DiameterCommand] | None = None) -> None:
         self.known: Known = {}
-        self.commands: dict[tuple[int, bool], type[Command]] = {}
+        self.commands: dict[tuple[int, bool], type[DiameterCommand]] = {}
         self._error_answer = error_answer
         for module in modules:
             for declared in vars(module).values():
@@ -164,12 +164,12 @@ class Dictionary:
         elif isinstance(declared, Avp):
             if self.known.setdefault(declared.key, declared) is not declared:
                 raise TypeError(f"{declared} is also declared as {self.known[declared.key]}")
-        elif isinstance(declared, type) and issubclass(declared, Command) and declared is not Command:
+        elif isinstance(declared, type) and issubclass(declared, DiameterCommand) and declared is not DiameterCommand:
             declared.known = self.known
             if declared.code:
                 self.commands[declared.code, declared.request] = declared
 
-    def decode(self, frame: bytes, ignored: Vendors = NOBODY) -> Command:
+    def decode(self, frame: bytes, ignored: Vendors = NOBODY) -> DiameterCommand:
         """The typed message of whatever command this is. An answer with the E bit has the grammar of errors instead of
         its command's (RFC 6733 section 7.2)."""
         cls = self.commands.get((int.from_bytes(frame[5:8], "big"), frame[4:5] >= b"\x80"))
@@ -182,7 +182,7 @@ class Dictionary:
 
     def decode_group(self, cls: type[G], octets: bytes) -> G:
         """The group whose AVP data these octets are, or AvpError."""
-        plan = Walk(octets, self.known).group(cls.spec, len(octets))
+        plan = FrameWalk(octets, self.known).group(cls.spec, len(octets))
         group = cls.__new__(cls)
         plan.fill(group, octets)
         return group

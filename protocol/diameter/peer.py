@@ -27,25 +27,25 @@ from protocol.diameter.peer_actions import (
     DeliverAnswer,
     DeliverRequest,
     Dropped,
-    Local,
-    Peer,
+    LocalPeer,
     PeerDown,
     PeerLeaving,
     PeerUp,
     Recovered,
+    RemotePeer,
     Restarted,
     Send,
     Suspect,
     Timers,
 )
 from protocol.diameter.peer_connection import PeerConnection
-from protocol.diameter.peer_machine import Event, State, is_elected
+from protocol.diameter.peer_machine import PeerEvent, PeerState, is_elected
 from protocol.errors import ProtocolError, ResultCode
 
 MAX_ORIGINS = 4096  # hosts whose Origin-State-Id is remembered
 
 # Whom a newcomer has to wait for, first the one that is waiting itself: of three, the third is rejected.
-RIVALS = (State.ELECTING, State.OPEN, State.WAIT_CEA, State.CONNECTING)
+RIVALS = (PeerState.ELECTING, PeerState.OPEN, PeerState.WAIT_CEA, PeerState.CONNECTING)
 
 
 class OriginStates:
@@ -77,7 +77,7 @@ class PeerTable:
 
     def __init__(
         self,
-        local: Local,
+        local: LocalPeer,
         timers: Timers,
         *,
         admit: Callable[[CapabilitiesExchangeRequest], bool],
@@ -109,13 +109,13 @@ class PeerTable:
     def accepted(self, now_ms: int) -> PeerConnection:
         """Somebody connected; who it is, its CER will say."""
         return self._add(
-            PeerConnection(self, State.WAIT_CER, None, now_ms + self.timers.capabilities_ms, reopened=False)
+            PeerConnection(self, PeerState.WAIT_CER, None, now_ms + self.timers.capabilities_ms, reopened=False)
         )
 
     def dial(self, origin_host: str, now_ms: int, *, reopened: bool = False) -> PeerConnection:
         """We connect. `reopened`: the watchdog gave this peer up before, so it is trusted after three DWAs only."""
         return self._add(
-            PeerConnection(self, State.CONNECTING, origin_host, now_ms + self.timers.connect_ms, reopened=reopened)
+            PeerConnection(self, PeerState.CONNECTING, origin_host, now_ms + self.timers.connect_ms, reopened=reopened)
         )
 
     def tick(self, now_ms: int) -> Actions:
@@ -148,12 +148,12 @@ class PeerTable:
         self.connections.add(connection)
         return connection
 
-    def peer_of(self, said: CapabilitiesExchangeRequest | CapabilitiesExchangeAnswer) -> Peer:
+    def peer_of(self, said: CapabilitiesExchangeRequest | CapabilitiesExchangeAnswer) -> RemotePeer:
         theirs = {*said.auth_application_id, *said.acct_application_id}
         for one in said.vendor_specific_application_id:  # the vendor inside does not count (section 6.11)
             theirs |= {one.auth_application_id, one.acct_application_id} - {None}  # type: ignore[arg-type]
         ours = self.local.applications
-        return Peer(
+        return RemotePeer(
             origin_host=said.origin_host,
             origin_realm=said.origin_realm,
             applications=ours if RELAY in theirs or RELAY in ours else ours & theirs,
@@ -186,12 +186,12 @@ class PeerTable:
         if challenger is None or challenger.peer is None:
             return
         match rival.state:
-            case State.ELECTING:  # a third one: R-Reject
+            case PeerState.ELECTING:  # a third one: R-Reject
                 rival.challenger = challenger.rival = None
-                challenger.step(Event.YIELDED, b"", now_ms, actions)
-            case State.WAIT_CEA if is_elected(self.local.origin_host, challenger.peer.origin_host):
-                rival.step(Event.YIELDED, b"", now_ms, actions)  # Win-Election: its end lets the challenger in
-            case State.OPEN:
+                challenger.step(PeerEvent.YIELDED, b"", now_ms, actions)
+            case PeerState.WAIT_CEA if is_elected(self.local.origin_host, challenger.peer.origin_host):
+                rival.step(PeerEvent.YIELDED, b"", now_ms, actions)  # Win-Election: its end lets the challenger in
+            case PeerState.OPEN:
                 # By the letter the newcomer is rejected; a client that crashed would be locked out for a minute.
                 actions.append(Send(rival, rival.watchdog()))
             case _:
@@ -215,9 +215,9 @@ __all__ = (
     "DeliverAnswer",
     "DeliverRequest",
     "Dropped",
-    "Local",
+    "LocalPeer",
     "OriginStates",
-    "Peer",
+    "RemotePeer",
     "PeerConnection",
     "PeerDown",
     "PeerLeaving",

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protocol.diameter.dictionary.base import DisconnectCause
-from protocol.diameter.types import Address
+from protocol.diameter.types import HostAddress
 
 if TYPE_CHECKING:
     from protocol.diameter.peer_connection import PeerConnection
 
 
-class Local(NamedTuple):
+class LocalPeer(NamedTuple):
     """Who we are. `vendor_specific` are pairs of vendor and auth application: 4 is advertised in both forms, because
     some clients look at one only."""
 
     origin_host: str
     origin_realm: str
-    host_ip_addresses: tuple[Address, ...]
+    host_ip_addresses: tuple[HostAddress, ...]
     product_name: str = "ocs"
     vendor_id: int = 0
     origin_state_id: int | None = None
@@ -31,7 +31,7 @@ class Local(NamedTuple):
         return frozenset((*self.auth_applications, *self.acct_applications, *(app for _, app in self.vendor_specific)))
 
 
-class Peer(NamedTuple):
+class RemotePeer(NamedTuple):
     """Who the other side is, as its CER or CEA said. `applications` are those we have in common."""
 
     origin_host: str
@@ -42,7 +42,7 @@ class Peer(NamedTuple):
     product_name: str | None
     vendor_id: int | None
     supported_vendors: tuple[int, ...]
-    host_ip_addresses: tuple[Address, ...]
+    host_ip_addresses: tuple[HostAddress, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ class DeliverAnswer(NamedTuple):
 
 class PeerUp(NamedTuple):
     connection: "PeerConnection"
-    peer: Peer
+    peer: RemotePeer
 
 
 class PeerDown(NamedTuple):
     """Only after a PeerUp. `unanswered`: tokens of our requests that will not be answered any more here."""
 
     connection: "PeerConnection"
-    peer: Peer
+    peer: RemotePeer
     unanswered: tuple[Any, ...]
 
 

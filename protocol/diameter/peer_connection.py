@@ -14,23 +14,23 @@ from protocol.diameter.dictionary.base import (
     InbandSecurity,
 )
 from protocol.diameter.header import REQUEST
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.peer_actions import (
     Actions,
     Close,
     DeliverAnswer,
     DeliverRequest,
     Dropped,
-    Peer,
     PeerDown,
     PeerLeaving,
     PeerUp,
     Recovered,
+    RemotePeer,
     Restarted,
     Send,
     Suspect,
 )
-from protocol.diameter.peer_machine import TABLE, WATCHDOG, Care, Do, Event, Sign, State, Watch
+from protocol.diameter.peer_machine import TABLE, WATCHDOG, Care, Do, PeerEvent, PeerState, Sign, Watchdog
 from protocol.diameter.walk import NOBODY, Vendors
 from protocol.errors import ProtocolError, ResultCode
 
@@ -41,20 +41,22 @@ MAX_KEPT = 4096  # messages kept while an election is on
 MAX_PENDING = 65_536  # our own requests without an answer
 
 BASE = {  # commands that are ours: events of the request and of the answer
-    CapabilitiesExchangeRequest.code.to_bytes(3, "big"): (Event.GOOD_CER, Event.GOOD_CEA),
-    DeviceWatchdogRequest.code.to_bytes(3, "big"): (Event.DWR, Event.DWA),
-    DisconnectPeerRequest.code.to_bytes(3, "big"): (Event.DPR, Event.DPA),
+    CapabilitiesExchangeRequest.code.to_bytes(3, "big"): (PeerEvent.GOOD_CER, PeerEvent.GOOD_CEA),
+    DeviceWatchdogRequest.code.to_bytes(3, "big"): (PeerEvent.DWR, PeerEvent.DWA),
+    DisconnectPeerRequest.code.to_bytes(3, "big"): (PeerEvent.DPR, PeerEvent.DPA),
 }
 
 
 class PeerConnection:
     """One transport connection. Made by PeerTable; every method returns what is to be done now."""
 
-    def __init__(self, table: "PeerTable", state: State, origin_host: str | None, due_ms: int, reopened: bool) -> None:
+    def __init__(
+        self, table: "PeerTable", state: PeerState, origin_host: str | None, due_ms: int, reopened: bool
+    ) -> None:
         self.table, self.state, self.dialled, self.reopened = table, state, origin_host, reopened
-        self.peer: Peer | None = None
+        self.peer: RemotePeer | None = None
         self.due_ms = due_ms
-        self.watch = Watch.OKAY
+        self.watch = Watchdog.OKAY
         self.rival: PeerConnection | None = None  # ELECTING: whom we wait for
         self.challenger: PeerConnection | None = None  # the other side of `rival`
         self._plain = False  # open and nothing special: requests take the short way
@@ -77,15 +79,15 @@ class PeerConnection:
 
     def connected(self, now_ms: int) -> Actions:
         """The connection we dialled is up."""
-        return self._run(Event.CONNECTED, now_ms)
+        return self._run(PeerEvent.CONNECTED, now_ms)
 
     def lost(self, now_ms: int) -> Actions:
         """The transport is gone, or never came up."""
-        return self._run(Event.LOST, now_ms)
+        return self._run(PeerEvent.LOST, now_ms)
 
     def stop(self, cause: DisconnectCause, now_ms: int) -> Actions:
         self._cause = cause
-        return self._run(Event.STOP, now_ms)
+        return self._run(PeerEvent.STOP, now_ms)
 
     def received(self, frame: bytes, now_ms: int) -> Actions:
         """A frame of at least 20 octets, as FrameBuffer gives it."""
@@ -96,10 +98,10 @@ class PeerConnection:
         self._take(frame, now_ms, actions)
         return actions
 
-    def send_request(self, message: Command, token: Any, now_ms: int) -> Actions:
+    def send_request(self, message: DiameterCommand, token: Any, now_ms: int) -> Actions:
         """One of our own requests; `token` comes back with its answer. ValueError when the connection is not open or
         has too many unanswered."""
-        if self.state is not State.OPEN or len(self._pending) >= MAX_PENDING:
+        if self.state is not PeerState.OPEN or len(self._pending) >= MAX_PENDING:
             raise ValueError(f"{self} takes no request, {len(self._pending)} unanswered")
         self._hop_by_hop = self._hop_by_hop + 1 & 0xFFFFFFFF
         self._pending[self._hop_by_hop] = token
@@ -112,43 +114,43 @@ class PeerConnection:
     @property
     def is_usable(self) -> bool:
         """Open and not suspected: new requests may go here."""
-        return self.state is State.OPEN and self.watch in (Watch.OKAY, Watch.PROBING)
+        return self.state is PeerState.OPEN and self.watch in (Watchdog.OKAY, Watchdog.PROBING)
 
     # ---- from happenings to events
 
-    def _run(self, event: Event, now_ms: int) -> Actions:
+    def _run(self, event: PeerEvent, now_ms: int) -> Actions:
         actions: Actions = []
         self.step(event, b"", now_ms, actions)
         return actions
 
     def _take(self, frame: bytes, now_ms: int, actions: Actions) -> None:
         event = self._event_of(frame)
-        if self.state is State.OPEN:
-            self._care(Sign.DWA if event is Event.DWA else Sign.MESSAGE, now_ms, actions)
+        if self.state is PeerState.OPEN:
+            self._care(Sign.DWA if event is PeerEvent.DWA else Sign.MESSAGE, now_ms, actions)
             if self.challenger is not None:  # alive after all
-                self.challenger.step(Event.YIELDED, b"", now_ms, actions)
+                self.challenger.step(PeerEvent.YIELDED, b"", now_ms, actions)
         self.step(event, frame, now_ms, actions)
 
-    def _event_of(self, frame: bytes) -> Event:
+    def _event_of(self, frame: bytes) -> PeerEvent:
         is_request = bool(frame[4] & REQUEST)
         pair = BASE.get(frame[5:8])
         if pair is None:
-            return Event.REQUEST if is_request else Event.ANSWER
+            return PeerEvent.REQUEST if is_request else PeerEvent.ANSWER
         event = pair[0] if is_request else pair[1]
-        if event is Event.GOOD_CER and self.state is State.WAIT_CER:
+        if event is PeerEvent.GOOD_CER and self.state is PeerState.WAIT_CER:
             return self._judge_cer(frame)
-        if event is Event.GOOD_CEA and self.state is State.WAIT_CEA:
+        if event is PeerEvent.GOOD_CEA and self.state is PeerState.WAIT_CEA:
             return self._judge_cea(frame)
         return event
 
-    def _judge_cer(self, frame: bytes) -> Event:
+    def _judge_cer(self, frame: bytes) -> PeerEvent:
         """RFC 6733 section 5.3. What is wrong is kept for REFUSE_CER."""
         table = self.table
         try:
             cer = CapabilitiesExchangeRequest.decode(frame, self.ignored)
         except ProtocolError as error:
             self._wrong = error
-            return Event.BAD_CER
+            return PeerEvent.BAD_CER
         self.peer = peer = table.peer_of(cer)
         if not table.admit(cer):
             self._wrong = ResultCode.UNKNOWN_PEER
@@ -157,30 +159,30 @@ class PeerConnection:
         elif cer.inband_security_id and InbandSecurity.NO_INBAND_SECURITY not in cer.inband_security_id:
             self._wrong = ResultCode.NO_COMMON_SECURITY
         if self._wrong is not None:
-            return Event.BAD_CER
+            return PeerEvent.BAD_CER
         self._cer = frame
         self.rival = table.rival_of(self)
-        return Event.GOOD_CER if self.rival is None else Event.RIVAL_CER
+        return PeerEvent.GOOD_CER if self.rival is None else PeerEvent.RIVAL_CER
 
-    def _judge_cea(self, frame: bytes) -> Event:
+    def _judge_cea(self, frame: bytes) -> PeerEvent:
         try:
             cea = DICTIONARY.decode(frame, self.ignored)
         except ProtocolError as error:
             self._wrong = error
-            return Event.BAD_CEA
+            return PeerEvent.BAD_CEA
         if not isinstance(cea, CapabilitiesExchangeAnswer):  # an answer with the E bit
             self._wrong = getattr(cea, "result_code", None)
-            return Event.BAD_CEA
+            return PeerEvent.BAD_CEA
         self.peer = self.table.peer_of(cea)
         if cea.result_code // 1000 != 2:
             self._wrong = cea.result_code
         elif not self.peer.applications:
             self._wrong = ResultCode.NO_COMMON_APPLICATION
-        return Event.GOOD_CEA if self._wrong is None else Event.BAD_CEA
+        return PeerEvent.GOOD_CEA if self._wrong is None else PeerEvent.BAD_CEA
 
     # ---- from events to actions
 
-    def step(self, event: Event, frame: bytes, now_ms: int, actions: Actions) -> None:
+    def step(self, event: PeerEvent, frame: bytes, now_ms: int, actions: Actions) -> None:
         found = TABLE.get((self.state, event))
         if found is None:
             actions.append(Dropped(self, frame, f"{event.value} while {self.state.value}"))
@@ -192,7 +194,7 @@ class PeerConnection:
             self._do(do, frame, why, now_ms, actions)
         if after is not before:
             self._entered(event, frame, now_ms, actions)
-        self._plain = self.state is State.OPEN and self.watch is Watch.OKAY and self.challenger is None
+        self._plain = self.state is PeerState.OPEN and self.watch is Watchdog.OKAY and self.challenger is None
 
     def _do(self, do: Do, frame: bytes, why: str, now_ms: int, actions: Actions) -> None:
         table, local = self.table, self.table.local
@@ -228,7 +230,7 @@ class PeerConnection:
             case Do.KEEP:
                 self._kept.append(frame)
                 if len(self._kept) > MAX_KEPT:
-                    self.step(Event.YIELDED, b"", now_ms, actions)
+                    self.step(PeerEvent.YIELDED, b"", now_ms, actions)
             case Do.UP:
                 assert self.peer is not None
                 self._is_up = True
@@ -239,31 +241,31 @@ class PeerConnection:
             case Do.HOLD_CER:
                 pass  # judged and remembered already
 
-    def _entered(self, event: Event, frame: bytes, now_ms: int, actions: Actions) -> None:
+    def _entered(self, event: PeerEvent, frame: bytes, now_ms: int, actions: Actions) -> None:
         """What every way into a state has in common: its timer, and what others wait for."""
         timers = self.table.timers
         match self.state:
-            case State.WAIT_CEA:
+            case PeerState.WAIT_CEA:
                 self.due_ms = now_ms + timers.capabilities_ms
                 self.table.elect(self, now_ms, actions)
-            case State.ELECTING:
+            case PeerState.ELECTING:
                 assert self.rival is not None
                 self.rival.challenger = self
                 self.rival._plain = False
                 self.due_ms = now_ms + timers.challenge_ms
                 self.table.elect(self.rival, now_ms, actions)
-            case State.OPEN:
+            case PeerState.OPEN:
                 self._arm(now_ms)
-                self._resolve(Event.YIELDED, now_ms, actions)  # I-Rcv-CEA: R-Disc
+                self._resolve(PeerEvent.YIELDED, now_ms, actions)  # I-Rcv-CEA: R-Disc
                 if self.reopened:
-                    self.watch = Watch.REOPEN_PROBING
+                    self.watch = Watchdog.REOPEN_PROBING
                     actions += [Suspect(self, ()), Send(self, self.watchdog())]
                 kept, self._kept = self._kept, []
                 for message in kept:
                     self._take(message, now_ms, actions)
-            case State.CLOSING | State.LEAVING:
+            case PeerState.CLOSING | PeerState.LEAVING:
                 self.due_ms = now_ms + timers.disconnect_ms
-            case State.CLOSED:
+            case PeerState.CLOSED:
                 self.table.connections.discard(self)
                 if self.rival is not None:
                     self.rival.challenger = None
@@ -271,9 +273,9 @@ class PeerConnection:
                 if self._is_up and self.peer is not None:
                     unanswered, self._pending = tuple(self._pending.values()), {}
                     actions.append(PeerDown(self, self.peer, unanswered))
-                self._resolve(Event.WON, now_ms, actions)  # I-Peer-Disc, I-Rcv-Conn-Nack: R-Snd-CEA
+                self._resolve(PeerEvent.WON, now_ms, actions)  # I-Peer-Disc, I-Rcv-Conn-Nack: R-Snd-CEA
 
-    def _resolve(self, event: Event, now_ms: int, actions: Actions) -> None:
+    def _resolve(self, event: PeerEvent, now_ms: int, actions: Actions) -> None:
         """Tell whoever waits for this connection."""
         challenger, self.challenger = self.challenger, None
         if challenger is not None:
@@ -284,15 +286,15 @@ class PeerConnection:
 
     def tick(self, now_ms: int, actions: Actions) -> None:
         """The time that was due has come."""
-        if self.state is State.OPEN:
+        if self.state is PeerState.OPEN:
             if self._heard_ms > self._armed_ms:  # any message restarts Tw; done here so that messages cost nothing
                 self._arm(self._heard_ms)
             if self.due_ms <= now_ms:
                 self._care(Sign.QUIET, now_ms, actions)
-        elif self.state is State.ELECTING and self.rival is not None:
-            self.rival.step(Event.YIELDED, b"", now_ms, actions)  # silent: the newer connection is the live one
+        elif self.state is PeerState.ELECTING and self.rival is not None:
+            self.rival.step(PeerEvent.YIELDED, b"", now_ms, actions)  # silent: the newer connection is the live one
         else:
-            self.step(Event.TIMEOUT, b"", now_ms, actions)
+            self.step(PeerEvent.TIMEOUT, b"", now_ms, actions)
 
     def _arm(self, from_ms: int) -> None:
         # RFC 3539 section 3.4.1: Tw = Twinit + jitter, drawn anew each time.
@@ -300,7 +302,7 @@ class PeerConnection:
         self.due_ms = from_ms + self.table.timers.watchdog_ms + self.table.jitter_ms()
 
     def _care(self, sign: Sign, now_ms: int, actions: Actions) -> None:
-        if sign is Sign.DWA and self.watch is Watch.REOPEN_PROBING:
+        if sign is Sign.DWA and self.watch is Watchdog.REOPEN_PROBING:
             self._watchdogs += 1
             sign = Sign.THIRD_DWA if self._watchdogs >= 3 else sign
         care, self.watch = WATCHDOG[self.watch, sign]
@@ -314,16 +316,16 @@ class PeerConnection:
             case Care.RECOUNT:
                 self._watchdogs = 0
             case Care.GIVE_UP:
-                self.step(Event.TIMEOUT, b"", now_ms, actions)
+                self.step(PeerEvent.TIMEOUT, b"", now_ms, actions)
             case Care.NOTHING:
                 pass
         if sign is Sign.QUIET:
             self._arm(now_ms)
-        self._plain = self.state is State.OPEN and self.watch is Watch.OKAY and self.challenger is None
+        self._plain = self.state is PeerState.OPEN and self.watch is Watchdog.OKAY and self.challenger is None
 
     # ---- messages of our own
 
-    def _own(self, request: Command) -> bytes:
+    def _own(self, request: DiameterCommand) -> bytes:
         self._hop_by_hop = self._hop_by_hop + 1 & 0xFFFFFFFF
         return request.encode(hop_by_hop=self._hop_by_hop, end_to_end=self.table.next_end_to_end())
 

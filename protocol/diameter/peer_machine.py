@@ -8,7 +8,7 @@ accepted one is ELECTING here and the dialled one stays where it is.
 from enum import Enum, auto
 
 
-class State(Enum):
+class PeerState(Enum):
     CONNECTING = "connecting"  # Wait-Conn-Ack: we dialled
     WAIT_CEA = "waiting for CEA"  # Wait-I-CEA
     WAIT_CER = "waiting for CER"  # accepted, nothing heard yet
@@ -21,7 +21,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Event(Enum):
+class PeerEvent(Enum):
     CONNECTED = "connected"
     LOST = "connection lost"  # also: could not be connected
     TIMEOUT = "timeout"
@@ -57,9 +57,9 @@ class Do(Enum):
     CLOSE = auto()
 
 
-S, E = State, Event
+S, E = PeerState, PeerEvent
 
-TABLE: dict[tuple[State, Event], tuple[tuple[Do, ...], State]] = {
+TABLE: dict[tuple[PeerState, PeerEvent], tuple[tuple[Do, ...], PeerState]] = {
     # ---- we accepted
     (S.WAIT_CER, E.GOOD_CER): ((Do.SEND_CEA, Do.UP), S.OPEN),
     (S.WAIT_CER, E.RIVAL_CER): ((Do.HOLD_CER,), S.ELECTING),
@@ -134,7 +134,7 @@ TABLE: dict[tuple[State, Event], tuple[tuple[Do, ...], State]] = {
 }
 
 
-class Watch(Enum):
+class Watchdog(Enum):
     """RFC 3539 keeps `Pending` (a DWR is unanswered) beside its states; here it is part of them."""
 
     OKAY = "okay"
@@ -161,9 +161,9 @@ class Care(Enum):
     GIVE_UP = auto()
 
 
-W = Watch
+W = Watchdog
 
-WATCHDOG: dict[tuple[Watch, Sign], tuple[Care, Watch]] = {
+WATCHDOG: dict[tuple[Watchdog, Sign], tuple[Care, Watchdog]] = {
     (W.OKAY, Sign.MESSAGE): (Care.NOTHING, W.OKAY),
     (W.OKAY, Sign.DWA): (Care.NOTHING, W.OKAY),
     (W.OKAY, Sign.QUIET): (Care.SEND_DWR, W.PROBING),

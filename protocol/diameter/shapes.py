@@ -36,7 +36,7 @@ def picker(slots: list[int]) -> Pick:
     return itemgetter(*slots)
 
 
-class Plan:
+class DecodePlan:
     """The recipe for one object: unpack every value in one go, convert some, then assemble groups inside out.
 
     Values are numbered: first those of the struct, then the lazy groups, then what each step makes.
@@ -48,7 +48,7 @@ class Plan:
         self,
         layout: str,
         converts: list[tuple[int, Callable[[Any], Any]]],
-        lazies: "list[tuple[type, Plan]]",
+        lazies: "list[tuple[type, DecodePlan]]",
         steps: list[Make],
         names: tuple[str, ...],
         pick: Pick,
@@ -59,7 +59,7 @@ class Plan:
 
     def fill(self, target: Any, frame: bytes) -> None:
         """Give the target the fields this frame has for it. The zips are not strict: names and picked values are two
-        columns of one dict of `Draft`, and asking again costs a fifth of the time."""
+        columns of one dict of `PlanDraft`, and asking again costs a fifth of the time."""
         values: list[Any] = list(self.unpack(frame))
         for slot, convert in self.converts:
             values[slot] = convert(values[slot])
@@ -77,14 +77,14 @@ class Plan:
         target.__dict__.update(zip(self.names, self.pick(values)))  # noqa: B905
 
 
-class Draft:
+class PlanDraft:
     """A Plan being written, in the order of the frame. References count from 0 for struct values, from -1 downwards
     for what is assembled, because the number of the former is known only at the end."""
 
     def __init__(self) -> None:
         self.layout, self.at, self.slots = [">"], 0, 0
         self.converts: list[tuple[int, Callable[[Any], Any]]] = []
-        self.lazies: list[tuple[type, Plan]] = []
+        self.lazies: list[tuple[type, DecodePlan]] = []
         self.steps: list[tuple[type | None, tuple[str, ...], list[int]]] = []
 
     def value(self, start: int, size: int, form: str, convert: Callable[[Any], Any] | None) -> int:
@@ -96,7 +96,7 @@ class Draft:
         self.slots += 1
         return self.slots - 1
 
-    def lazy(self, cls: type, plan: Plan) -> int:
+    def lazy(self, cls: type, plan: DecodePlan) -> int:
         self.lazies.append((cls, plan))
         return -2 * len(self.lazies)  # even: lazy groups; odd: steps
 
@@ -104,7 +104,7 @@ class Draft:
         self.steps.append((made, tuple(fields), list(fields.values())))
         return 1 - 2 * len(self.steps)
 
-    def plan(self, fields: dict[str, int]) -> Plan:
+    def plan(self, fields: dict[str, int]) -> DecodePlan:
         first, steps = self.slots, self.slots + len(self.lazies)
 
         def final(reference: int) -> int:
@@ -114,11 +114,11 @@ class Draft:
 
         made: list[Make] = [(cls, names, picker([final(r) for r in refs])) for cls, names, refs in self.steps]
         picked = picker([final(r) for r in fields.values()])
-        return Plan("".join(self.layout), self.converts, self.lazies, made, tuple(fields), picked)
+        return DecodePlan("".join(self.layout), self.converts, self.lazies, made, tuple(fields), picked)
 
 
 Key = tuple[int, bytes, bytes]  # length, flags to application, header of the first AVP
-Shape = tuple[int, int, Plan]  # mask, skeleton
+Shape = tuple[int, int, DecodePlan]  # mask, skeleton
 
 
 class Shapes:
@@ -134,7 +134,7 @@ class Shapes:
         self._old: dict[Key, list[Shape]] = {}
         self._count = 0
 
-    def find(self, frame: bytes) -> Plan | None:
+    def find(self, frame: bytes) -> DecodePlan | None:
         # The length is compared here: as integers, a longer frame with the same end would look the same.
         key = (len(frame), frame[4:12], frame[20:28])
         number = 0
@@ -148,7 +148,7 @@ class Shapes:
                         return shape[2]
         return None
 
-    def learn(self, frame: bytes, mask: bytes, plan: Plan) -> None:
+    def learn(self, frame: bytes, mask: bytes, plan: DecodePlan) -> None:
         if len(frame) <= MAX_OCTETS:
             bits = int.from_bytes(mask, "big")
             key = (len(frame), frame[4:12], frame[20:28])

@@ -16,8 +16,8 @@ from protocol.diameter.avp import Avp, wrap
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.header import SIZE, Header, with_header
 from protocol.diameter.message import Dictionary, check_header
-from protocol.diameter.types import OCTET_STRING, TIME, Address, address, address_octets, unix_seconds
-from protocol.diameter.walk import MAX_DEPTH, Walk
+from protocol.diameter.types import OCTET_STRING, TIME, HostAddress, address, address_octets, unix_seconds
+from protocol.diameter.walk import MAX_DEPTH, FrameWalk
 from protocol.errors import AvpError
 
 Tree = dict[str, Any]
@@ -43,7 +43,7 @@ def encode_tree(tree: Tree) -> bytes:
 def decode_avps(octets: bytes, dictionary: Dictionary = DICTIONARY, depth: int = 0) -> list[Tree]:
     """The AVPs in these octets; raises AvpError where they do not fit."""
     avps = []
-    for found in Walk(octets, dictionary.known).each(0, len(octets)):
+    for found in FrameWalk(octets, dictionary.known).each(0, len(octets)):
         avp = dictionary.known.get(found.key)
         shown = {
             "code": found.key & 0xFFFFFFFF,
@@ -128,10 +128,12 @@ def _data(avp: Tree) -> bytes:
 
 def _address(text: str) -> bytes:
     try:
-        return address_octets(Address.of(text))
+        return address_octets(HostAddress.of(text))
     except ValueError:
         family, colon, octets = text.partition(":")
     try:
-        return address_octets(Address(int(family), bytes.fromhex(octets)) if colon else Address(8, text.encode()))
+        return address_octets(
+            HostAddress(int(family), bytes.fromhex(octets)) if colon else HostAddress(8, text.encode())
+        )
     except ValueError:
         return b""

@@ -51,14 +51,14 @@ class Type(Generic[T]):
         return self.name
 
 
-class Address(NamedTuple):
+class HostAddress(NamedTuple):
     """Family as assigned by IANA (1 IPv4, 2 IPv6, 8 E.164) and the octets of the address."""
 
     family: int
     octets: bytes
 
     @classmethod
-    def of(cls, text: str) -> "Address":
+    def of(cls, text: str) -> "HostAddress":
         ip = ip_address(text)
         return cls(1 if ip.version == 4 else 2, ip.packed)
 
@@ -72,12 +72,12 @@ class Address(NamedTuple):
         return f"{self.family}:{self.octets.hex()}"
 
 
-def address(data: bytes) -> Address:
+def address(data: bytes) -> HostAddress:
     # The octets behind the family are not judged: nodes send families we cannot name, and nobody charges by them.
-    return Address(int.from_bytes(data[:2], "big"), data[2:])
+    return HostAddress(int.from_bytes(data[:2], "big"), data[2:])
 
 
-def address_octets(value: Address) -> bytes:
+def address_octets(value: HostAddress) -> bytes:
     return value.family.to_bytes(2, "big") + value.octets
 
 
@@ -121,7 +121,7 @@ FLOAT64: Type[float] = Type("Float64", form="d")
 ENUMERATED: Type[int] = Type("Enumerated", form="i")  # open: later releases add values, we take any
 APPLICATION_ID: Type[int] = Type("Unsigned32", form="I", pin=EXACT)  # judged together with the header
 TIME: Type[int] = Type("Time", form="I", decode=unix_seconds, encode=ntp_seconds)  # Unix seconds
-ADDRESS: Type[Address] = Type("Address", decode=address, encode=address_octets, least=2)
+ADDRESS: Type[HostAddress] = Type("Address", decode=address, encode=address_octets, least=2)
 UTF8STRING: Type[str] = Type("UTF8String", decode=bytes.decode, encode=str.encode, check=_is_utf8, pin=ASCII)
 IDENTITY: Type[str] = Type("DiameterIdentity", decode=bytes.decode, encode=str.encode, check=_is_ascii, pin=ASCII)
 URI: Type[str] = Type("DiameterURI", decode=bytes.decode, encode=str.encode, check=_is_ascii, pin=ASCII)

@@ -19,9 +19,9 @@ its padding, V with vendor 0. Field notes, not the book, decide that.
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from protocol.diameter.avp import HEADER, MANDATORY, PADDING, UNKNOWN_FLAGS, VENDOR, Avp, Spec, wrap
+from protocol.diameter.avp import HEADER, MANDATORY, PADDING, UNKNOWN_FLAGS, VENDOR, Avp, MembersSpec, wrap
 from protocol.diameter.header import ERROR, REQUEST, SIZE
-from protocol.diameter.shapes import Draft, Plan
+from protocol.diameter.shapes import DecodePlan, PlanDraft
 from protocol.diameter.types import ASCII, GROUPED, WHOLE, tolerant_text
 from protocol.errors import AvpError, ResultCode, UnknownAvp
 
@@ -32,7 +32,7 @@ Vendors = frozenset[int]
 NOBODY: Vendors = frozenset()
 
 
-class Found(NamedTuple):
+class FoundAvp(NamedTuple):
     """An AVP in place: where it starts, where its data starts and stops, where the next one starts."""
 
     key: int
@@ -47,7 +47,7 @@ new_found = tuple.__new__  # what Found(...) does, in a third of the time: there
 PINNED = {8: b"\xff" * 8, 12: b"\xff" * 12}
 
 
-class Walk:
+class FrameWalk:
     """The walk over one frame. `mask` has every bit set that the verdict depended on; `learnable` is False when it
     depended on something a mask cannot say."""
 
@@ -57,13 +57,13 @@ class Walk:
         self.mask = bytearray(len(frame))
         self.learnable = True
         self.count = 0
-        self.path: list[Found] = []  # the groups we are in
+        self.path: list[FoundAvp] = []  # the groups we are in
 
-    def message(self, spec: Spec) -> Plan:
+    def message(self, spec: MembersSpec) -> DecodePlan:
         """The plan of the message; its header has been judged already."""
         self.mask[0:12] = b"\xff" * 12
         self.mask[4] = REQUEST | ERROR
-        draft = Draft()
+        draft = PlanDraft()
         fields = {
             "flags": draft.value(4, 1, "B", None),
             "application": draft.value(8, 4, "I", None),
@@ -72,14 +72,14 @@ class Walk:
         }
         return draft.plan(fields | self.members(spec, SIZE, len(self.frame), draft))
 
-    def group(self, spec: Spec, octets_end: int) -> Plan:
+    def group(self, spec: MembersSpec, octets_end: int) -> DecodePlan:
         """The plan of a group that stands alone: its data is the frame."""
-        draft = Draft()
+        draft = PlanDraft()
         return draft.plan(self.members(spec, 0, octets_end, draft))
 
     # ---- the walk
 
-    def each(self, start: int, end: int) -> Iterator[Found]:
+    def each(self, start: int, end: int) -> Iterator[FoundAvp]:
         """The AVPs between two offsets, their headers judged."""
         frame = self.frame
         while start < end:
@@ -100,10 +100,10 @@ class Walk:
                 raise AvpError(ResultCode.UNABLE_TO_COMPLY, f"more than {MAX_AVPS} AVPs")
             self.mask[start:data] = PINNED[data - start]
             after = start + (length + 3 & ~3)
-            yield new_found(Found, (key, flags, start, data, start + length, min(end, after)))
+            yield new_found(FoundAvp, (key, flags, start, data, start + length, min(end, after)))
             start = after
 
-    def members(self, spec: Spec, start: int, end: int, draft: Draft) -> dict[str, int]:
+    def members(self, spec: MembersSpec, start: int, end: int, draft: PlanDraft) -> dict[str, int]:
         """The fields of a group as references into the draft."""
         single: dict[str, int] = {}
         several: dict[str, list[int]] = {}
@@ -129,7 +129,7 @@ class Walk:
             single[name] = draft.step(None, {str(n): reference for n, reference in enumerate(references)})
         return single
 
-    def value(self, avp: Avp[Any], found: Found, spec: Spec, draft: Draft) -> int:
+    def value(self, avp: Avp[Any], found: FoundAvp, spec: MembersSpec, draft: PlanDraft) -> int:
         """One member's value as a reference into the draft."""
         kind, size = avp.type, found.stop - found.data
         if kind.form:
@@ -158,14 +158,14 @@ class Walk:
                 self.learnable = False
         return draft.value(found.data, size, "", decode)
 
-    def typed(self, spec: Spec, found: Found, draft: Draft) -> int:
+    def typed(self, spec: MembersSpec, found: FoundAvp, draft: PlanDraft) -> int:
         self.enter(found)
-        inside = Draft() if spec.lazy else draft
+        inside = PlanDraft() if spec.lazy else draft
         fields = self.members(spec, found.data, found.stop, inside)
         self.path.pop()
         return draft.lazy(spec.cls, inside.plan(fields)) if spec.lazy else draft.step(spec.cls, fields)
 
-    def stranger(self, spec: Spec, found: Found) -> None:
+    def stranger(self, spec: MembersSpec, found: FoundAvp) -> None:
         """An AVP the class has no member for: `*[ AVP ]` of the grammar."""
         if found.key in spec.forbidden:
             self.refuse(ResultCode.AVP_NOT_ALLOWED, found, f"{self.known[found.key]} is not allowed here")
@@ -177,7 +177,7 @@ class Walk:
         elif avp.type is GROUPED or avp.type.group is not None:
             self.known_group(found)
 
-    def known_group(self, found: Found) -> None:
+    def known_group(self, found: FoundAvp) -> None:
         """Into a group nobody reads here, only for unknown AVPs with the M bit (RFC 6733 section 4.4)."""
         self.enter(found)
         for inner in self.each(found.data, found.stop):
@@ -186,24 +186,24 @@ class Walk:
             self.stranger(NOTHING, inner)
         self.path.pop()
 
-    def enter(self, found: Found) -> None:
+    def enter(self, found: FoundAvp) -> None:
         if len(self.path) >= MAX_DEPTH:
             raise AvpError(ResultCode.UNABLE_TO_COMPLY, f"groups nested deeper than {MAX_DEPTH}")
         self.path.append(found)
 
     # ---- what the verdict depended on
 
-    def judge(self, avp: Avp[Any], found: Found) -> None:
+    def judge(self, avp: Avp[Any], found: FoundAvp) -> None:
         if avp.type.check is not None:
             try:
                 avp.type.check(self.frame[found.data : found.stop])
             except ValueError as bad:
                 self.refuse(ResultCode.INVALID_AVP_VALUE, found, f"{avp}: {bad}")
 
-    def pin(self, found: Found, bits: int) -> None:
+    def pin(self, found: FoundAvp, bits: int) -> None:
         self.mask[found.data : found.stop] = bytes((bits,)) * (found.stop - found.data)
 
-    def whole(self, found: Found, draft: Draft) -> int:
+    def whole(self, found: FoundAvp, draft: PlanDraft) -> int:
         """The AVP with header and padding; the padding is made up where the last of a group came without."""
         size = found.after - found.start
         add = PADDING[size & 3]
@@ -211,15 +211,15 @@ class Walk:
 
     # ---- refusals
 
-    def refuse(self, result_code: ResultCode, found: Found, why: str) -> NoReturn:
+    def refuse(self, result_code: ResultCode, found: FoundAvp, why: str) -> NoReturn:
         """The AVP as it was received, in the hierarchy of its groups."""
         raise self.error(result_code, self.received(found), why)
 
-    def received(self, found: Found) -> bytes:
+    def received(self, found: FoundAvp) -> bytes:
         avp = self.frame[found.start : found.stop]
         return avp + PADDING[len(avp) & 3]
 
-    def refuse_flags(self, found: Found) -> NoReturn:
+    def refuse_flags(self, found: FoundAvp) -> NoReturn:
         why = f"AVP {found.key & 0xFFFFFFFF} has unknown flags {found.flags:#04x}"
         self.refuse(ResultCode.INVALID_AVP_BITS, found, why)
 
@@ -243,7 +243,7 @@ class Walk:
         return avp
 
 
-NOTHING = Spec(object, {}, lenient=True, lazy=False)
+NOTHING = MembersSpec(object, {}, lenient=True, lazy=False)
 
 
 def examples(*avps: Avp[Any]) -> bytes:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tariffs.destinations import WHOLE, Entry, Numbers, PrefixTable
+from tariffs.destinations import WHOLE, DestinationRow, Numbers, PrefixTable
 from tariffs.match import ENDS, LINE_FIELDS, Condition
 
 NAMED_MAX: Final = 5
@@ -181,7 +181,7 @@ def _values(fact: str, conditions: Iterable[Condition], numbers: Numbers | None)
     return [(text, text) for text in texts]
 
 
-def _zones(fact: str, entries: Iterable[Entry], unused: set[str], numbers: Numbers | None) -> Dimension:
+def _zones(fact: str, entries: Iterable[DestinationRow], unused: set[str], numbers: Numbers | None) -> Dimension:
     """Zones of one table, each with its first entry, and none where that may be: of short codes, whatever is there for
     the rest of numbers."""
     atoms: dict[tuple[Any, ...], tuple[Any, ...]] = {(None,): (None,)}
@@ -231,7 +231,7 @@ def _number(
     return Dimension(facts, atoms)
 
 
-def never_used(table: Iterable[Entry]) -> set[str]:
+def never_used(table: Iterable[DestinationRow]) -> set[str]:
     """Prefixes of which all ten continuations are there, as entries or by their own continuations."""
     handled = {entry.prefix for entry in table if entry.prefix and not entry.prefix.startswith(WHOLE)}
     entries, unused = frozenset(handled), set()

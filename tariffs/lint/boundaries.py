@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from tariffs.draft import LARGEST_USE, Verdict
-from tariffs.element_bundle import Bundle
+from tariffs.draft import LARGEST_USE, RatingVerdict
+from tariffs.element_bundle import BundleElement
 from tariffs.ladder import Ladder, Step
-from tariffs.lint.case import Case, Occurs, element
+from tariffs.lint.case import LintCase, Occurs, element
 from tariffs.lint.regions import Region
 from tariffs.price import price_of
-from tariffs.row import Row
+from tariffs.row import PriceRow
 from tariffs.tariff import HORIZON_MS, Rated, Tariff
 from tariffs.units import Kind, TooLarge
 from tariffs.wording import money, quantity
@@ -51,7 +51,7 @@ def boundaries(tariff: Tariff, at_ms: int | None = None) -> list[Boundary]:
 
     at_ms:  from when on; unless given, from when it is valid on
     """
-    case = Case(tariff, at_ms)
+    case = LintCase(tariff, at_ms)
     found = list(islice(_all(case), BOUNDARIES_MAX + 1))
     if len(found) > BOUNDARIES_MAX or case.capped:
         del found[BOUNDARIES_MAX:]
@@ -59,7 +59,7 @@ def boundaries(tariff: Tariff, at_ms: int | None = None) -> list[Boundary]:
     return found
 
 
-def _all(case: Case) -> Iterator[Boundary]:
+def _all(case: LintCase) -> Iterator[Boundary]:
     for occurs in case.chains:
         for region in _samples(case, occurs):
             yield from _Events(case, region, occurs.rows, occurs.span.from_ms).all()
@@ -67,7 +67,7 @@ def _all(case: Case) -> Iterator[Boundary]:
     yield from _clock_change(case)
 
 
-def _samples(case: Case, occurs: Occurs) -> Iterator[Region]:
+def _samples(case: LintCase, occurs: Occurs) -> Iterator[Region]:
     """The region with its first destination, and with its last where prices are taken from destinations."""
     region = occurs.region
     yield region
@@ -84,7 +84,7 @@ def _samples(case: Case, occurs: Occurs) -> Iterator[Region]:
 class _Events:
     """Events of one line that begin at one time."""
 
-    def __init__(self, case: Case, region: Region, rows: tuple[Row, ...], at_ms: int) -> None:
+    def __init__(self, case: LintCase, region: Region, rows: tuple[PriceRow, ...], at_ms: int) -> None:
         self._case, self._region, self._rows, self._at_ms = case, region, rows, at_ms
         self._rated = case.make_at(region, at_ms)
         self._facts = case.lines.facts(region.box)
@@ -92,11 +92,11 @@ class _Events:
 
     def all(self) -> Iterator[Boundary]:
         rated = self._rated
-        if rated is None or rated.verdict is not Verdict.PRICED or rated.ladder is None:
+        if rated is None or rated.verdict is not RatingVerdict.PRICED or rated.ladder is None:
             yield self._say("1 unit", 1, _refusal(rated))
             return
         if any(step.kind != Kind.MONEY for step in rated.ladder.steps):
-            if element(self._rows[0], Bundle) is not None:
+            if element(self._rows[0], BundleElement) is not None:
                 yield self._say("first unit of the bundle", 1, BY_BUNDLE)
                 yield self._say("last unit of the bundle", 1, BY_BUNDLE)
             else:
@@ -118,7 +118,7 @@ class _Events:
 
     def event(self, what: str, units: int, counters: Mapping[str, int] = {}) -> Boundary:
         rated = self._rated
-        if rated is None or rated.verdict is not Verdict.PRICED:
+        if rated is None or rated.verdict is not RatingVerdict.PRICED:
             return self._say(what, units, _refusal(rated))
         if rated.unit == Kind.SECONDS and units * SECOND_MS > HORIZON_MS:
             rated = self._case.make_at(self._region, self._at_ms, self._at_ms + units * SECOND_MS)
@@ -238,7 +238,7 @@ def _refusal(rated: Rated | None) -> str:
     return rated.verdict.value if rated is not None else "no row"
 
 
-def _band_changes(case: Case) -> Iterator[Boundary]:
+def _band_changes(case: LintCase) -> Iterator[Boundary]:
     """The last second before and the first after, of each line whose price may be another then."""
     said = set()
     for before, after in islice(case.walk.changes(), CHANGES_MAX):
@@ -257,7 +257,7 @@ def _band_changes(case: Case) -> Iterator[Boundary]:
             yield first.event(f"first second after {bands} changes: one block", first.block())
 
 
-def _clock_change(case: Case) -> Iterator[Boundary]:
+def _clock_change(case: LintCase) -> Iterator[Boundary]:
     """The next time the clock is moved, of each line whose price has to do with it."""
     fold = next(case.walk.folds(), None)
     if fold is None or not case.tariff.moves:

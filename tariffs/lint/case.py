@@ -9,15 +9,15 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from tariffs.calendar import Stretch
-from tariffs.draft import Draft
+from tariffs.draft import LadderDraft
 from tariffs.element_flat import Flat
 from tariffs.inputs import Inputs
 from tariffs.ladder import Step
 from tariffs.lint.regions import Lines, Region
-from tariffs.lint.walk import Walk
+from tariffs.lint.walk import ClockWalk
 from tariffs.making import make
-from tariffs.notation import Amount, Blocks, Column, Given, Price
-from tariffs.row import Row
+from tariffs.notation import Amount, Blocks, Column, Given, WrittenPrice
+from tariffs.row import PriceRow
 from tariffs.tariff import Rated, Tariff
 from tariffs.terms import Terms
 from tariffs.units import Kind
@@ -29,7 +29,7 @@ CHAINS_MAX: Final = 4_000
 """Chains of one tariff that are looked at."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class LintFinding(msgspec.Struct, frozen=True):
     """Something legal that is probably not meant."""
 
     severity: Severity
@@ -44,23 +44,23 @@ class Occurs(NamedTuple):
     """Rows that price a line together, and where they first do."""
 
     region: Region
-    rows: tuple[Row, ...]
+    rows: tuple[PriceRow, ...]
     span: Stretch
 
 
-class Case:
+class LintCase:
     """One tariff, as the rules look at it."""
 
     def __init__(self, tariff: Tariff, at_ms: int | None) -> None:
         self.tariff, self.parts = tariff, tariff.parts
-        self.walk = Walk(tariff, tariff.from_ms if at_ms is None else at_ms)
+        self.walk = ClockWalk(tariff, tariff.from_ms if at_ms is None else at_ms)
         self.lines = Lines(tariff)
         self.attributes = _attributes(tariff)
         self.capped = self.lines.capped
         self._dearest: dict[tuple[str, str], dict[str, Amount]] = {}
         self.chains: list[Occurs] = []
         """Each chain of each service once."""
-        self.used: set[Row] = set()
+        self.used: set[PriceRow] = set()
         """Rows that are part of any."""
         seen = set()
         for region in self.lines.regions:
@@ -72,7 +72,7 @@ class Case:
                     self.chains.append(Occurs(region, rows, span))
                     self.capped = len(self.chains) >= CHAINS_MAX
 
-    def holds(self, rows: Iterable[Row]) -> Mapping[int, Stretch]:
+    def holds(self, rows: Iterable[PriceRow]) -> Mapping[int, Stretch]:
         """Bands that hold together -> where they do first, as far as these rows tell them apart."""
         bits = 0
         for row in rows:
@@ -83,7 +83,7 @@ class Case:
         return found
 
     @staticmethod
-    def chain(rows: Iterable[Row], holds: int) -> tuple[Row, ...]:
+    def chain(rows: Iterable[PriceRow], holds: int) -> tuple[PriceRow, ...]:
         """Those that price while these bands hold; see Tariff.chain."""
         found = []
         for row in rows:
@@ -104,7 +104,7 @@ class Case:
         facts = self.lines.facts(region.box)
         return make(self.tariff, facts, self.inputs(facts), at_ms, to_ms=to_ms)
 
-    def drafts(self, occurs: Occurs) -> list[Draft]:
+    def drafts(self, occurs: Occurs) -> list[LadderDraft]:
         """Of its rows, without surcharges, discounts and tax; ValueError where there is no price."""
         facts = self.lines.facts(occurs.region.box)
         terms = Terms(attributes=self.attributes)
@@ -138,7 +138,7 @@ class Case:
         return ", ".join([region.service, *self.lines.example(region.box)])
 
 
-Rule = Callable[[Case], Iterator[Finding]]
+Rule = Callable[[LintCase], Iterator[LintFinding]]
 
 
 def _attributes(tariff: Tariff) -> dict[str, str]:
@@ -150,7 +150,7 @@ def _attributes(tariff: Tariff) -> dict[str, str]:
             found[row.below.name] = "1" if kind == Kind.MONEY else f"1 {'s' if kind == Kind.SECONDS else _unit(kind)}"
         for _, given in givens(row):
             if isinstance(given.written, Column) and given.written.place == "subscriber":
-                found.setdefault(given.written.name, "0.01" if isinstance(given, Price) else "1")
+                found.setdefault(given.written.name, "0.01" if isinstance(given, WrittenPrice) else "1")
     return found
 
 
@@ -158,30 +158,30 @@ def _unit(kind: Kind) -> str:
     return "octets" if kind == Kind.OCTETS else "units"
 
 
-def givens(row: Row) -> Iterator[tuple[str, Given[Any]]]:
+def givens(row: PriceRow) -> Iterator[tuple[str, Given[Any]]]:
     """(key of its element and field, value) of all that may stand in a column."""
     for element in row.elements:
         for field in element.__struct_fields__:
             value = getattr(element, field)
-            if isinstance(value, (Price, Blocks)):
+            if isinstance(value, (WrittenPrice, Blocks)):
                 yield f"{element.key}.{field}", value
 
 
-def element(row: Row, kind: type[Any]) -> Any:
+def element(row: PriceRow, kind: type[Any]) -> Any:
     """Its element of this class; None where it has none."""
     return next((one for one in row.elements if type(one) is kind), None)
 
 
-def is_priced(row: Row) -> bool:
+def is_priced(row: PriceRow) -> bool:
     """Money is asked for its units."""
     return element(row, Flat) is not None
 
 
-def row_name(row: Row) -> str:
+def row_name(row: PriceRow) -> str:
     return f'row "{row.name}"'
 
 
-def named_rows(rows: Iterable[Row]) -> str:
+def named_rows(rows: Iterable[PriceRow]) -> str:
     return " and ".join(f'"{row.name}"' for row in rows)
 
 

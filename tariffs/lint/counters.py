@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tariffs.counters import Tally
+from tariffs.counters import CounterRule
 from tariffs.element_flat import Beside, Flat
 from tariffs.element_free import UNITS, Free
 from tariffs.element_setup import Setup
 from tariffs.lint.atoms import listed
-from tariffs.lint.case import Case, Finding, Occurs, Rule, element, is_priced, row_name
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, is_priced, row_name
 from tariffs.lint.regions import Box, Region
 from tariffs.match import MANY_VALUED
-from tariffs.row import Row
+from tariffs.row import PriceRow
 from tariffs.tariff import Guarded
 from tariffs.units import Kind
 
 # --- counters
 
 
-def counters(case: Case) -> Iterator[Finding]:
+def counters(case: LintCase) -> Iterator[LintFinding]:
     """What is counted and by what."""
     units = [_units(case, occurs) for occurs in case.chains]
     for tally in case.parts.tallies.values():
@@ -28,7 +28,7 @@ def counters(case: Case) -> Iterator[Finding]:
         read = [row for row in case.tariff.rows if row.tally is tally]
         if not read:
             text = "no row reads it with `below`; if another tariff of the account does, fine"
-            yield Finding("note", "counter-unread", where, text)
+            yield LintFinding("note", "counter-unread", where, text)
         met = [
             (occurs, of)
             for occurs, of in zip(case.chains, units, strict=True)
@@ -39,13 +39,13 @@ def counters(case: Case) -> Iterator[Finding]:
             text = _unfed(tally, met)
             if read:
                 text += f'; the limit of "{read[0].name}" is never reached'
-            yield Finding("warning", "counter-unfed", where, text)
+            yield LintFinding("warning", "counter-unfed", where, text)
         elif feeding:
             yield from _elsewhere(tally, read, feeding, case)
         yield from _by(tally, where)
 
 
-def _units(case: Case, occurs: Occurs) -> set[Kind]:
+def _units(case: LintCase, occurs: Occurs) -> set[Kind]:
     """What lines of this chain count in, and money where some is due."""
     try:
         drafts = case.drafts(occurs)
@@ -55,7 +55,7 @@ def _units(case: Case, occurs: Occurs) -> set[Kind]:
     return {draft.unit for draft in drafts if draft.unit is not None} | ({Kind.MONEY} if money else set())
 
 
-def _unfed(tally: Tally, met: list[tuple[Occurs, set[Kind]]]) -> str:
+def _unfed(tally: CounterRule, met: list[tuple[Occurs, set[Kind]]]) -> str:
     counts = tally.kind.name.lower()
     if not met:
         return f"no row is for lines that meet its conditions ({', '.join(map(repr, tally.conditions)) or 'none'})"
@@ -65,35 +65,37 @@ def _unfed(tally: Tally, met: list[tuple[Occurs, set[Kind]]]) -> str:
     return f"it counts {counts}, but lines that meet its conditions count {listed(sorted(found))}"
 
 
-def _elsewhere(tally: Tally, read: list[Row], feeding: list[Occurs], case: Case) -> Iterator[Finding]:
+def _elsewhere(
+    tally: CounterRule, read: list[PriceRow], feeding: list[Occurs], case: LintCase
+) -> Iterator[LintFinding]:
     for row in read:
         own = [occurs for occurs in feeding if row in occurs.rows]
         if not own and row in case.used:
             text = f'it ends by "{tally.name}", which its own lines do not move'
-            yield Finding("note", "counter-elsewhere", row_name(row), f"{text}; if others are meant to, fine")
+            yield LintFinding("note", "counter-elsewhere", row_name(row), f"{text}; if others are meant to, fine")
 
 
-def _by(tally: Tally, where: str) -> Iterator[Finding]:
+def _by(tally: CounterRule, where: str) -> Iterator[LintFinding]:
     if not tally.by:
         return
     if tally.by in MANY_VALUED:
         text = f"one counter for each value of {tally.by}: as many as there are, each kept for {tally.period}"
-        yield Finding("warning", "counter-by", where, f"{text}; probably a zone or a service was meant")
+        yield LintFinding("warning", "counter-by", where, f"{text}; probably a zone or a service was meant")
         return
     own = next((one for one in tally.conditions if one.fact == tally.by and not one.prefixes), None)
     if own is not None and len(own.exact) == 1:
-        yield Finding(
+        yield LintFinding(
             "note", "counter-by", where, f"`by` {tally.by} says nothing: `when` lets one value through ({own!r})"
         )
     elif tally.by not in ("subscriber", "service"):
         text = f"lines that name no {tally.by} share one counter"
         if not any(one.fact == tally.by for one in tally.conditions):
-            yield Finding(
+            yield LintFinding(
                 "note", "counter-by", where, f"{text}; if they are not to be counted, name the values in `when`"
             )
 
 
-def free_rows(case: Case) -> Iterator[Finding]:
+def free_rows(case: LintCase) -> Iterator[LintFinding]:
     """Free use that a counter of units would count, if it were said in what."""
     said = set()
     tallies = [tally for tally in case.parts.tallies.values() if tally.kind != Kind.MONEY]
@@ -106,10 +108,10 @@ def free_rows(case: Case) -> Iterator[Finding]:
             said.add(free[0])
             names = listed([f'"{tally.name}"' for tally in met])
             text = f'its use is not counted in {names}: if it should be, say `free = {{ unit = "..." }}`'
-            yield Finding("note", "free-uncounted", row_name(free[0]), text)
+            yield LintFinding("note", "free-uncounted", row_name(free[0]), text)
 
 
-def outliving(case: Case) -> Iterator[Finding]:
+def outliving(case: LintCase) -> Iterator[LintFinding]:
     """Blocks bought under the bound of a period that are used in the next one."""
     said = set()
     for occurs in case.chains:
@@ -131,10 +133,10 @@ def outliving(case: Case) -> Iterator[Finding]:
                 f'one block reaches the limit of "{tally.name}", and what is left of it is used in the next period too'
             )
             meant = ": if it should end with its own, say `per_period = true` in `flat`" if tally.moves else ""
-            yield Finding("warning", "block-outlives", row_name(row), text + meant)
+            yield LintFinding("warning", "block-outlives", row_name(row), text + meant)
 
 
-def free_counted(case: Case) -> Iterator[Finding]:
+def free_counted(case: LintCase) -> Iterator[LintFinding]:
     """Free use that moves the counter by which another row ends, for lines of another kind."""
     for tally in case.parts.tallies.values():
         read = [row for row in case.tariff.rows if row.tally is tally and row in case.used]
@@ -149,25 +151,25 @@ def free_counted(case: Case) -> Iterator[Finding]:
             if any(row in occurs.rows for row in read):
                 continue
             text = f'its free use counts in "{tally.name}", by which "{read[0].name}" ends: if it should not, say so in'
-            yield Finding("note", "free-counted", row_name(free), f"{text} `when` of the counter")
+            yield LintFinding("note", "free-counted", row_name(free), f"{text} `when` of the counter")
             break
 
 
 # --- surcharges, discounts, taxes
 
 
-def changes(case: Case) -> Iterator[Finding]:
+def changes(case: LintCase) -> Iterator[LintFinding]:
     """Surcharges and discounts that never apply, or never after another that stands alone."""
     for place, (sign, one) in enumerate(case.parts.changes):
         where = f'{"surcharge" if sign > 0 else "discount"} "{one.what.name}"'
         box = case.lines.box(one.conditions)
         if box is None or (one.bands and not one.bands & ~case.walk.never):
-            yield Finding("warning", "change-never", where, "never applies: its conditions or bands never hold")
+            yield LintFinding("warning", "change-never", where, "never applies: its conditions or bands never hold")
             continue
         if case.tariff.rows and not case.capped and not _touches(case, one, box):
             what = "set-up fee" if one.what.fees else "price"
             text = f"never applies: no row that has a {what} is for its lines"
-            yield Finding("warning", "change-never", where, text)
+            yield LintFinding("warning", "change-never", where, text)
             continue
         alone = [
             other
@@ -180,13 +182,13 @@ def changes(case: Case) -> Iterator[Finding]:
         ):
             names = listed([f'"{other.what.name}"' for other in alone])
             text = f"never applies: {names} above it applies whenever it would, and has `stack = false`"
-            yield Finding("warning", "change-never", where, text)
+            yield LintFinding("warning", "change-never", where, text)
 
 
-def _touches(case: Case, one: Guarded, box: Box) -> bool:
+def _touches(case: LintCase, one: Guarded, box: Box) -> bool:
     """Some line pays a price that it changes."""
 
-    def changed(row: Row) -> bool:
+    def changed(row: PriceRow) -> bool:
         return element(row, Setup) is not None if one.what.fees else is_priced(row) or element(row, Beside) is not None
 
     return any(
@@ -195,35 +197,35 @@ def _touches(case: Case, one: Guarded, box: Box) -> bool:
     )
 
 
-def _at_some_time(case: Case, one: Guarded, region: Region, changed: Any) -> bool:
+def _at_some_time(case: LintCase, one: Guarded, region: Region, changed: Any) -> bool:
     return any(map(changed, region.rows)) and any(
         (not one.bands or one.bands & holds) and any(map(changed, case.chain(region.rows, holds)))
         for holds in case.walk.first
     )
 
 
-def _whenever(case: Case, one: Guarded, other: Guarded) -> bool:
+def _whenever(case: LintCase, one: Guarded, other: Guarded) -> bool:
     """At every time at which one holds, the other does."""
     return all(
         not other.bands or other.bands & holds for holds in case.walk.first if not one.bands or one.bands & holds
     )
 
 
-def taxes(case: Case) -> Iterator[Finding]:
+def taxes(case: LintCase) -> Iterator[LintFinding]:
     """Tax schemes that are never the first that holds."""
     before: list[Box] = []
     for tax in case.parts.taxes:
         where, box = f'tax "{tax.what.name}"', case.lines.box(tax.conditions)
         if box is None:
-            yield Finding("warning", "tax-never", where, "never applies: its conditions never hold")
+            yield LintFinding("warning", "tax-never", where, "never applies: its conditions never hold")
             continue
         if not case.lines.remains(box, before):
             text = "never applies: those above it hold whenever it does, and the first counts"
-            yield Finding("warning", "tax-never", where, text)
+            yield LintFinding("warning", "tax-never", where, text)
         elif not case.capped and not any(
             region.rows and case.lines.meet(region.box, box) is not None for region in case.lines.regions
         ):
-            yield Finding("warning", "tax-never", where, "never applies: no row is for its lines")
+            yield LintFinding("warning", "tax-never", where, "never applies: no row is for its lines")
         before.append(box)
 
 

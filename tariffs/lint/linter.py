@@ -2,8 +2,8 @@
 
 A document that loads is valid; here it is compared with what a product manager usually wants. Nothing is guessed from
 names: a rule looks at which lines there are (regions.py), which rows price them over two years (walk.py), and what
-these make of a price (making.py). Rules only read; each is a function over a `Case`, written out in the `RULES` of its
-file: rows.py, counters.py, tables.py, times.py, money.py.
+these make of a price (making.py). Rules only read; each is a function over a `LintCase`, written out in the `RULES` of
+its file: rows.py, counters.py, tables.py, times.py, money.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tariffs.lint import counters, money, rows, tables, times
-from tariffs.lint.case import CHAINS_MAX, Case, Finding, Rule
+from tariffs.lint.case import CHAINS_MAX, LintCase, LintFinding, Rule
 from tariffs.tariff import Tariff
 
 SEVERITIES: Final = ("error", "warning", "note")
@@ -70,13 +70,13 @@ MEANS: Final = {
 """Rule -> what it finds."""
 
 
-def capped(case: Case) -> Iterator[Finding]:
+def capped(case: LintCase) -> Iterator[LintFinding]:
     """What could not be looked at whole must not look clean."""
     if case.capped:
         text = (
             f"its conditions cross each other so often that not all lines were looked at (at most {CHAINS_MAX:,} chains"
         )
-        yield Finding("note", "capped", "rows", f"{text} of rows): gaps and rows never reached may go unsaid")
+        yield LintFinding("note", "capped", "rows", f"{text} of rows): gaps and rows never reached may go unsaid")
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -89,24 +89,24 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def lint(tariff: Tariff, at_ms: int | None = None) -> list[Finding]:
+def lint(tariff: Tariff, at_ms: int | None = None) -> list[LintFinding]:
     """All findings, the worst first.
 
     at_ms:  from when on two years are looked at; unless given, from when it is valid on
     """
-    case = Case(tariff, at_ms)
+    case = LintCase(tariff, at_ms)
     return worst_first(dict.fromkeys(finding for rule in RULES for finding in rule(case)))
 
 
 NEVER_PRICE: Final[tuple[Rule, ...]] = (rows.never, rows.shadowed, tables.dialled)
 
 
-def never_price(tariff: Tariff, at_ms: int) -> list[Finding]:
+def never_price(tariff: Tariff, at_ms: int) -> list[LintFinding]:
     """Rows that price no line, and values no line has: what whoever publishes a tariff is told, without the rest."""
-    case = Case(tariff, at_ms)
+    case = LintCase(tariff, at_ms)
     found = dict.fromkeys(finding for rule in NEVER_PRICE for finding in rule(case))
     return [finding for finding in found if finding.severity != "note"]
 
 
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+def worst_first(findings: Iterable[LintFinding]) -> list[LintFinding]:
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from tariffs.draft import LARGEST_USE, Draft, Verdict
-from tariffs.element_bundle import Bundle
+from tariffs.draft import LARGEST_USE, LadderDraft, RatingVerdict
+from tariffs.element_bundle import BundleElement
 from tariffs.element_flat import Beside, Flat
 from tariffs.element_maximum import Maximum
 from tariffs.element_minimum import Minimum
 from tariffs.element_setup import Setup
 from tariffs.ladder import STEPS_MAX, Ladder
 from tariffs.lint.atoms import listed
-from tariffs.lint.case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, named_rows, row_name
 from tariffs.lint.regions import Box
 from tariffs.match import ENDS
 from tariffs.notation import Amount, Column, Given, Percent
 from tariffs.price import price_of
-from tariffs.row import Row
+from tariffs.row import PriceRow
 from tariffs.tariff import Guarded
 from tariffs.terms import Change
 from tariffs.units import EXACT_MAX, MICRO, Kind, TooLarge
@@ -41,7 +41,7 @@ LINES_MIN: Final = 100
 # --- ladders
 
 
-def ladders(case: Case) -> Iterator[Finding]:
+def ladders(case: LintCase) -> Iterator[LintFinding]:
     """Chains that cannot be rated."""
     said = set()
     for occurs in case.chains[:RATED_MAX]:
@@ -53,17 +53,17 @@ def ladders(case: Case) -> Iterator[Finding]:
             yield finding
 
 
-def _failing(case: Case, occurs: Occurs) -> Finding | None:
+def _failing(case: LintCase, occurs: Occurs) -> LintFinding | None:
 
-    def finding(rule: str, text: str) -> Finding:
+    def finding(rule: str, text: str) -> LintFinding:
         where = " + ".join([row_name(occurs.rows[0]), *(f'"{row.name}"' for row in occurs.rows[1:4])])
-        return Finding("error", rule, where, f"rating fails (5031) for {case.of(occurs.region)}: {text}")
+        return LintFinding("error", rule, where, f"rating fails (5031) for {case.of(occurs.region)}: {text}")
 
     try:
         drafts = case.drafts(occurs)
     except ValueError as bad:
         return finding("rating", str(bad))
-    if drafts[0].verdict is Verdict.PRICED:
+    if drafts[0].verdict is RatingVerdict.PRICED:
         for units in (_units(occurs.rows, drafts, "unit"), _units(occurs.rows, drafts, "beside_unit")):
             if len(units) > 1:
                 counted = listed([f'"{row.name}" counts {kind.name.lower()}' for kind, row in units.items()])
@@ -72,16 +72,16 @@ def _failing(case: Case, occurs: Occurs) -> Finding | None:
         if steps > STEPS_MAX:
             return finding("steps", f"{len(drafts)} rows make {steps} steps, and a ladder has at most {STEPS_MAX}")
     rated = case.make(occurs)
-    if rated is not None and rated.verdict is Verdict.RATING_FAILED:
+    if rated is not None and rated.verdict is RatingVerdict.RATING_FAILED:
         return finding("rating", rated.why.partition(": ")[2])
     return None
 
 
-def _units(rows: tuple[Row, ...], drafts: list[Draft], field: str) -> dict[Kind, Row]:
-    found: dict[Kind, Row] = {}
+def _units(rows: tuple[PriceRow, ...], drafts: list[LadderDraft], field: str) -> dict[Kind, PriceRow]:
+    found: dict[Kind, PriceRow] = {}
     for row, draft in zip(rows, drafts, strict=True):
         unit = getattr(draft, field)
-        if unit is not None and draft.verdict is Verdict.PRICED:
+        if unit is not None and draft.verdict is RatingVerdict.PRICED:
             found.setdefault(unit, row)
     return found
 
@@ -89,10 +89,10 @@ def _units(rows: tuple[Row, ...], drafts: list[Draft], field: str) -> dict[Kind,
 # --- settings that fight
 
 
-def ignored(case: Case) -> Iterator[Finding]:
+def ignored(case: LintCase) -> Iterator[LintFinding]:
     """Of the rows that price a line together one says what is due at least and at most, one the fee, and the first how
     much is granted."""
-    counts: dict[tuple[Row, str], Row | None] = {}
+    counts: dict[tuple[PriceRow, str], PriceRow | None] = {}
     for occurs in case.chains:
         for place, row in enumerate(occurs.rows[:STEPS_MAX]):
             for keys in (("minimum", "maximum"), ("setup",), ("grant",), ("beside",)):
@@ -110,20 +110,20 @@ def ignored(case: Case) -> Iterator[Finding]:
             continue
         why = f'"{by.name}" comes first and says what counts' if key != "beside" else f'"{by.name}" comes first'
         more = _against(row, by) if key == "maximum" else ""
-        yield Finding("warning", "ignored", row_name(row), f"its `{key}` is never looked at: {why}{more}")
+        yield LintFinding("warning", "ignored", row_name(row), f"its `{key}` is never looked at: {why}{more}")
 
 
-def _has(row: Row, key: str) -> bool:
+def _has(row: PriceRow, key: str) -> bool:
     return any(one.key == key for one in row.elements)
 
 
-def _written(row: Row, key: str) -> list[str]:
+def _written(row: PriceRow, key: str) -> list[str]:
     one = next((one for one in row.elements if one.key == key), None)
     values = [getattr(one, field) for field in one.__struct_fields__] if one is not None else []
     return [repr(value.written) if isinstance(value, Given) else repr(value) for value in values]
 
 
-def _against(row: Row, by: Row) -> str:
+def _against(row: PriceRow, by: PriceRow) -> str:
     most, least = element(row, Maximum), element(by, Minimum)
     if least is None or isinstance(most.charge.written, Column) or isinstance(least.charge.written, Column):
         return ""
@@ -132,7 +132,7 @@ def _against(row: Row, by: Row) -> str:
     return f"; and {amount(most.charge.written)} at most is below {amount(least.charge.written)} at least"
 
 
-def settings(case: Case) -> Iterator[Finding]:
+def settings(case: LintCase) -> Iterator[LintFinding]:
     """Of one row, by the price it has for the plainest of its lines."""
     said = set()
     for occurs in case.chains[:RATED_MAX]:
@@ -145,10 +145,10 @@ def settings(case: Case) -> Iterator[Finding]:
             except ValueError:
                 continue  # said by `ladders`
             for rule, text in (*_grants(row, draft), *_charges(row, draft, alone=not place), *_increments(row, draft)):
-                yield Finding("warning", rule, row_name(row), text)
+                yield LintFinding("warning", rule, row_name(row), text)
 
 
-def _grants(row: Row, draft: Draft) -> Iterator[tuple[str, str]]:
+def _grants(row: PriceRow, draft: LadderDraft) -> Iterator[tuple[str, str]]:
     if draft.grant is None or not draft.steps:
         return
     block = draft.steps[-1].block
@@ -171,7 +171,7 @@ def _grants(row: Row, draft: Draft) -> Iterator[tuple[str, str]]:
             yield "grant-maximum", f"{text} {money(draft.most)}: no whole grant is ever given"
 
 
-def _cost(draft: Draft, units: int) -> int | None:
+def _cost(draft: LadderDraft, units: int) -> int | None:
     """Of so many units, without fee, minimum and maximum; None where money does not pay or it is too much."""
     if any(step.kind != Kind.MONEY for step in draft.steps):
         return None
@@ -181,7 +181,7 @@ def _cost(draft: Draft, units: int) -> int | None:
         return None
 
 
-def _charges(row: Row, draft: Draft, *, alone: bool) -> Iterator[tuple[str, str]]:
+def _charges(row: PriceRow, draft: LadderDraft, *, alone: bool) -> Iterator[tuple[str, str]]:
     if draft.fee and draft.most and draft.fee > draft.most:
         text = f"the set-up fee of {money(draft.fee)} is larger than the maximum charge of {money(draft.most)}"
         yield "setup-large", f"{text}, which does not contain it: probably not meant"
@@ -196,8 +196,8 @@ def _charges(row: Row, draft: Draft, *, alone: bool) -> Iterator[tuple[str, str]
         yield "minimum-large", f"{text}: in effect a price for each line; is it in the right unit?"
 
 
-def _increments(row: Row, draft: Draft) -> Iterator[tuple[str, str]]:
-    for one in (element(row, Flat), element(row, Beside), element(row, Bundle)):
+def _increments(row: PriceRow, draft: LadderDraft) -> Iterator[tuple[str, str]]:
+    for one in (element(row, Flat), element(row, Beside), element(row, BundleElement)):
         if one is None or one.increment is None:
             continue
         steps = draft.beside if isinstance(one, Beside) else draft.steps
@@ -213,9 +213,9 @@ def _increments(row: Row, draft: Draft) -> Iterator[tuple[str, str]]:
 # --- amounts that are too large
 
 
-def amounts(case: Case) -> Iterator[Finding]:
+def amounts(case: LintCase) -> Iterator[LintFinding]:
     """Prices that pass 2^53 for the largest use once surcharges and tax are on them."""
-    worst: dict[Kind, tuple[Fraction, Row]] = {}
+    worst: dict[Kind, tuple[Fraction, PriceRow]] = {}
     for row in case.tariff.rows:
         box = case.lines.boxes[row]
         if box is None:
@@ -229,8 +229,8 @@ def amounts(case: Case) -> Iterator[Finding]:
             what = (
                 f"{amount(price)} for {quantity(kind, one.per.amount)}, and {quantity(kind, LARGEST_USE[kind])} of use"
             )
-            yield from _too_large(case, row, Charge(box, price, scale, fees=False), what)
-            most = _dearer(case, row, Charge(box, price, scale, fees=False), 0)[0] * scale
+            yield from _too_large(case, row, WrittenCharge(box, price, scale, fees=False), what)
+            most = _dearer(case, row, WrittenCharge(box, price, scale, fees=False), 0)[0] * scale
             if kind not in worst or most > worst[kind][0]:
                 worst[kind] = most, row
         for key, kind_of in (("fee", Setup), ("charge", Minimum), ("charge", Maximum)):
@@ -239,11 +239,11 @@ def amounts(case: Case) -> Iterator[Finding]:
             if price is not None:
                 fees = True if kind_of is Setup else None
                 what = f"{setting.key} of {amount(price)}"
-                yield from _too_large(case, row, Charge(box, price, Fraction(MICRO), fees), what)
+                yield from _too_large(case, row, WrittenCharge(box, price, Fraction(MICRO), fees), what)
     yield from _sums(case, worst)
 
 
-class Charge(NamedTuple):
+class WrittenCharge(NamedTuple):
     """Money as written, of the lines of a box."""
 
     box: Box
@@ -254,7 +254,7 @@ class Charge(NamedTuple):
     """Which surcharges are on it; None: none."""
 
 
-def _dearest(case: Case, row: Row, written: Amount | Column) -> Fraction | None:
+def _dearest(case: LintCase, row: PriceRow, written: Amount | Column) -> Fraction | None:
     """The largest value it has for any line of the row; None where an attribute says it."""
     if not isinstance(written, Column):
         return written
@@ -268,7 +268,7 @@ def _dearest(case: Case, row: Row, written: Amount | Column) -> Fraction | None:
     return max((zones[zone] for zone in wanted if zone in zones), default=None)
 
 
-def _too_large(case: Case, row: Row, charge: Charge, what: str) -> Iterator[Finding]:
+def _too_large(case: LintCase, row: PriceRow, charge: WrittenCharge, what: str) -> Iterator[LintFinding]:
     """For a line there is, and for a subscriber there may be."""
     for attribute in (0, PERCENT_MAX):
         price, by = _dearer(case, row, charge, attribute)
@@ -278,11 +278,11 @@ def _too_large(case: Case, row: Row, charge: Charge, what: str) -> Iterator[Find
             )
             if attribute:
                 text += f" for a subscriber whose attribute says {PERCENT_MAX} percent"
-            yield Finding("warning" if attribute else "error", "too-large", row_name(row), text)
+            yield LintFinding("warning" if attribute else "error", "too-large", row_name(row), text)
             return
 
 
-def _dearer(case: Case, row: Row, charge: Charge, attribute: int) -> tuple[Fraction, list[str]]:
+def _dearer(case: LintCase, row: PriceRow, charge: WrittenCharge, attribute: int) -> tuple[Fraction, list[str]]:
     """What surcharges and a tax make of it, that there is one line for; and their names."""
     box, price, by = charge.box, charge.price, []
     times = {holds for holds in case.walk.first if not row.bands or row.bands & holds}
@@ -305,7 +305,7 @@ def _dearer(case: Case, row: Row, charge: Charge, attribute: int) -> tuple[Fract
     return price, by
 
 
-def _together(case: Case, box: Box, times: set[int], one: Guarded) -> tuple[Box | None, set[int]]:
+def _together(case: LintCase, box: Box, times: set[int], one: Guarded) -> tuple[Box | None, set[int]]:
     """The lines and times that are left where this holds too."""
     other = case.lines.box(one.conditions)
     then = {holds for holds in times if not one.bands or one.bands & holds}
@@ -314,21 +314,21 @@ def _together(case: Case, box: Box, times: set[int], one: Guarded) -> tuple[Box 
     return case.lines.meet(box, other), then
 
 
-def _sums(case: Case, worst: dict[Kind, tuple[Fraction, Row]]) -> Iterator[Finding]:
+def _sums(case: LintCase, worst: dict[Kind, tuple[Fraction, PriceRow]]) -> Iterator[LintFinding]:
     for tally in case.parts.tallies.values():
         for most, row in worst.values() if tally.kind == Kind.MONEY else ():
             many = EXACT_MAX // int(most) if most >= 1 else LINES_MIN
             if many < LINES_MIN and case.lines.box(tally.conditions) is not None:
                 text = f'{many} lines of the largest use of "{row.name}" in one period ({tally.period})'
                 text += " pass 2^53 micro-units: a shorter period has more room"
-                yield Finding("note", "counter-large", f'counter "{tally.name}"', text)
+                yield LintFinding("note", "counter-large", f'counter "{tally.name}"', text)
                 break
 
 
 # --- discounts
 
 
-def discounts(case: Case) -> Iterator[Finding]:
+def discounts(case: LintCase) -> Iterator[LintFinding]:
     """Discounts that leave nothing."""
     for sign, one in case.parts.changes:
         change: Change = one.what
@@ -340,10 +340,10 @@ def discounts(case: Case) -> Iterator[Finding]:
                 if sign < 0
                 else f": the price would be {PERCENT_MAX // 100 + 1} times as high"
             )
-            yield Finding("note", "percent-attribute", where, text + more)
+            yield LintFinding("note", "percent-attribute", where, text + more)
         elif sign < 0 and change.percent is not None and _percent(change) > 100:
             text = f"{amount(_percent(change))} percent is more than there is: the price is 0"
-            yield Finding("warning", "discount-large", where, f"{text}; 100 would say so")
+            yield LintFinding("warning", "discount-large", where, f"{text}; 100 would say so")
         elif sign < 0 and change.amount is not None and not change.fees:
             yield from _eaten(case, one, where)
 
@@ -354,17 +354,17 @@ def _percent(change: Change) -> Percent:
     return change.percent.written
 
 
-def _eaten(case: Case, one: Guarded, where: str) -> Iterator[Finding]:
+def _eaten(case: LintCase, one: Guarded, where: str) -> Iterator[LintFinding]:
     """An amount that is all of the price of each row it applies to."""
     box = case.lines.box(one.conditions)
-    met: list[tuple[Row, Any]] = []
+    met: list[tuple[PriceRow, Any]] = []
     for row in case.tariff.rows:
         held, flat = case.lines.boxes[row], element(row, Flat)
         if flat is not None and box is not None and held is not None and case.lines.meet(box, held) is not None:
             met.append((row, _dearest(case, row, flat.price.written)))
     if met and all(price is not None and 0 < price <= one.what.amount for _, price in met):
         text = f"{amount(one.what.amount)} off leaves nothing of the price of {named_rows([row for row, _ in met[:6]])}"
-        yield Finding("warning", "discount-large", where, f"{text}: amounts are for each `per` of the price")
+        yield LintFinding("warning", "discount-large", where, f"{text}: amounts are for each `per` of the price")
 
 
 RULES: Final[tuple[Rule, ...]] = (ladders, ignored, settings, amounts, discounts)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from tariffs.destinations import Entry
+from tariffs.destinations import DestinationRow
 from tariffs.lint.atoms import OTHER, dimensions, named, never_used
 from tariffs.match import Condition
-from tariffs.row import Row
+from tariffs.row import PriceRow
 from tariffs.tariff import Tariff
 
 Box = Mapping[int, int]
@@ -31,7 +31,7 @@ class Region(NamedTuple):
     service: str
     """As it is called in texts."""
     box: Box
-    rows: tuple[Row, ...]
+    rows: tuple[PriceRow, ...]
     """In their order, up to the first that prices at all times and has no limit."""
 
 
@@ -121,7 +121,7 @@ class Lines:
             return
         work = 0
         for service, of_service in self._services():
-            left: list[tuple[Box, tuple[Row, ...]]] = [(of_service, ())]
+            left: list[tuple[Box, tuple[PriceRow, ...]]] = [(of_service, ())]
             for row in self.rows:
                 box = self.boxes[row]
                 if box is None or self.meet(of_service, box) is None:
@@ -165,7 +165,7 @@ class Lines:
         for place, dimension in enumerate(self.dimensions):
             atom = dimension.plainest(box.get(place, dimension.full))
             for fact, key, sample in zip(dimension.facts, dimension.keys[atom], dimension.samples[atom], strict=True):
-                if isinstance(sample, Entry):
+                if isinstance(sample, DestinationRow):
                     said.append(f"{fact} {sample.zone} ({sample.prefix or 'any other number'})")
                 elif fact != "service" and key is not None and key != "":
                     said.append(f"{fact} {'other' if key == OTHER else named(key)}")

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tariffs.draft import LARGEST_USE
-from tariffs.element_bundle import Bundle
+from tariffs.element_bundle import BundleElement
 from tariffs.lint.atoms import impossible, listed
-from tariffs.lint.case import Case, Finding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, named_rows, row_name
 from tariffs.lint.regions import WORK_MAX, Region
 from tariffs.match import ENDS, Condition
 from tariffs.notation import Column
-from tariffs.row import Row
+from tariffs.row import PriceRow
 from tariffs.units import Kind
 from tariffs.wording import money, quantity
 
@@ -23,7 +23,7 @@ FEW: Final = 3
 # --- gaps
 
 
-def gaps(case: Case) -> Iterator[Finding]:
+def gaps(case: LintCase) -> Iterator[LintFinding]:
     """Times at which no row matches a line that one matches at other times."""
     said = set()
     for region in case.lines.regions:
@@ -48,10 +48,10 @@ def gaps(case: Case) -> Iterator[Finding]:
             f"{case.of(region)}: no row matches from {case.walk.when(from_ms)} until {case.walk.when(until_ms)}{often}:"
             f" then {UNLESS}. Probably a row without `time` is missing below {named_rows(region.rows[-2:])}"
         )
-        yield Finding("warning", "gap", f'service "{region.service}"', text)
+        yield LintFinding("warning", "gap", f'service "{region.service}"', text)
 
 
-def unpriced(case: Case) -> Iterator[Finding]:
+def unpriced(case: LintCase) -> Iterator[LintFinding]:
     """Lines of a service that no row is for, whatever the time; zones that were forgotten."""
     plain: dict[str, list[str]] = {}
     for region in case.lines.regions:
@@ -64,13 +64,13 @@ def unpriced(case: Case) -> Iterator[Finding]:
             other = {place: mask for place, mask in region.box.items() if place != case.lines.place[fact]}
             what, table = case.of(region._replace(box=other)), fact.partition(" ")[2]
             text = f"{what}: no row prices {fact} {listed(names)}, while other zones are priced: {UNLESS}"
-            yield Finding("warning", "gap-zone", f"{table}:{names[0]}", text)
+            yield LintFinding("warning", "gap-zone", f"{table}:{names[0]}", text)
     for service, which in plain.items():
         text = f"no row for {listed(which, 'and', FEW)}: {UNLESS}"
-        yield Finding("note", "unpriced", f'service "{service}"', text)
+        yield LintFinding("note", "unpriced", f'service "{service}"', text)
 
 
-def _forgotten(case: Case, region: Region) -> Iterator[tuple[str, list[str]]]:
+def _forgotten(case: LintCase, region: Region) -> Iterator[tuple[str, list[str]]]:
     """Zones of lines without a row, of the tables that rows of their service ask for others."""
     service = case.lines.place.get("service")
     lines = {place: mask for place, mask in region.box.items() if place == service}
@@ -83,7 +83,7 @@ def _forgotten(case: Case, region: Region) -> Iterator[tuple[str, list[str]]]:
                 yield fact, zones
 
 
-def ends(case: Case) -> Iterator[Finding]:
+def ends(case: LintCase) -> Iterator[LintFinding]:
     """Rows with a limit that nothing comes after."""
     said = set()
     for occurs in case.chains:
@@ -94,28 +94,28 @@ def ends(case: Case) -> Iterator[Finding]:
         text = (
             f"{case.of(occurs.region)}: nothing is granted {_after(row, _kind(case, occurs))}; if that is meant, fine"
         )
-        yield Finding("note", "ends", row_name(row), f"{text}, else add a row without a limit below it")
+        yield LintFinding("note", "ends", row_name(row), f"{text}, else add a row without a limit below it")
 
 
-def _kind(case: Case, occurs: Occurs) -> Kind | None:
+def _kind(case: LintCase, occurs: Occurs) -> Kind | None:
     try:
         return next((draft.unit for draft in case.drafts(occurs) if draft.unit is not None), None)
     except ValueError:
         return None
 
 
-def _after(row: Row, kind: Kind | None) -> str:
+def _after(row: PriceRow, kind: Kind | None) -> str:
     said = []
     if row.first:
         said.append(f"after {quantity(kind, row.first)}")
     if row.tally is not None:
         said.append(f'once "{row.tally.name}" has {_limit(row)}')
-    if element(row, Bundle) is not None:
+    if element(row, BundleElement) is not None:
         said.append("once its bundle is used up")
     return " or ".join(said)
 
 
-def _limit(row: Row) -> str:
+def _limit(row: PriceRow) -> str:
     if isinstance(row.below, Column):
         return repr(row.below)
     kind = row.tally.kind if row.tally is not None else None
@@ -125,12 +125,12 @@ def _limit(row: Row) -> str:
 # --- rows that never price
 
 
-def never(case: Case) -> Iterator[Finding]:
+def never(case: LintCase) -> Iterator[LintFinding]:
     """Rows that no line can ever match, and values that no line ever has."""
     for row in case.tariff.rows:
         text = _contradiction(case, row)
         if text:
-            yield Finding("warning", "never", row_name(row), f"never matches: {text}")
+            yield LintFinding("warning", "never", row_name(row), f"never matches: {text}")
     guarded: list[tuple[str, Any]] = [(row_name(row), row.conditions) for row in case.tariff.rows]
     guarded += [
         (f'{"surcharge" if sign > 0 else "discount"} "{one.what.name}"', one.conditions)
@@ -143,7 +143,7 @@ def never(case: Case) -> Iterator[Finding]:
             yield from _values(case, where, condition)
 
 
-def _contradiction(case: Case, row: Row) -> str:
+def _contradiction(case: LintCase, row: PriceRow) -> str:
     """Why it never matches; "" where it may."""
     for condition in row.conditions:
         if not case.lines.mask(condition):
@@ -163,16 +163,16 @@ def _of_number(condition: Condition) -> bool:
     return " " in condition.fact or condition.fact in ENDS.values()
 
 
-def _values(case: Case, where: str, condition: Condition) -> Iterator[Finding]:
+def _values(case: LintCase, where: str, condition: Condition) -> Iterator[LintFinding]:
     """Values of a condition that say nothing."""
     numbers = case.parts.numbers
     bad = {value: why for value in condition.wanted if (why := impossible(condition.fact, value, numbers))}
     for value, why in bad.items():
-        yield Finding("warning", "impossible", where, f"{condition.fact} is never {value!r}: {why}")
+        yield LintFinding("warning", "impossible", where, f"{condition.fact} is never {value!r}: {why}")
     seen = set()
     for value in condition.wanted:
         if value in seen:
-            yield Finding("note", "duplicate", where, f"{condition.fact} names {value!r} twice")
+            yield LintFinding("note", "duplicate", where, f"{condition.fact} names {value!r} twice")
         seen.add(value)
     if condition.prefixes:
         for value in seen:
@@ -180,10 +180,10 @@ def _values(case: Case, where: str, condition: Condition) -> Iterator[Finding]:
             by = next((p for p in condition.prefixes if text and text.startswith(p) and f"{p}*" != value), None)
             if by is not None:
                 text = f"{condition.fact} {value!r} is contained in {by + '*'!r}"
-                yield Finding("note", "duplicate", where, text)
+                yield LintFinding("note", "duplicate", where, text)
 
 
-def shadowed(case: Case) -> Iterator[Finding]:
+def shadowed(case: LintCase) -> Iterator[LintFinding]:
     """Rows that earlier ones without a limit leave nothing to."""
     work = 0
     for place, row in enumerate(case.tariff.rows):
@@ -202,22 +202,22 @@ def shadowed(case: Case) -> Iterator[Finding]:
             text = f'never reached: "{by.name}" above it has the same conditions and no limit'
         else:
             text = f'never reached: "{by.name}" above it has no limit and takes all its lines'
-        yield Finding("warning", "shadowed", row_name(row), f"{text}; probably it was meant to stand above")
+        yield LintFinding("warning", "shadowed", row_name(row), f"{text}; probably it was meant to stand above")
 
 
-def _same(one: Row, other: Row) -> bool:
-    def key(row: Row) -> Any:
+def _same(one: PriceRow, other: PriceRow) -> bool:
+    def key(row: PriceRow) -> Any:
         return row.bands, {condition.fact: frozenset(condition.wanted) for condition in row.conditions}
 
     return bool(key(one) == key(other))
 
 
-def _meets(case: Case, one: Row, other: Row) -> bool:
+def _meets(case: LintCase, one: PriceRow, other: PriceRow) -> bool:
     box, held = case.lines.boxes[one], case.lines.boxes[other]
     return box is not None and held is not None and case.lines.meet(box, held) is not None
 
 
-def _covers(case: Case, one: Row, other: Row) -> bool:
+def _covers(case: LintCase, one: PriceRow, other: PriceRow) -> bool:
     box, held = case.lines.boxes[one], case.lines.boxes[other]
     if box is None or held is None or case.lines.remains(held, [box]):
         return False
@@ -229,10 +229,10 @@ def _covers(case: Case, one: Row, other: Row) -> bool:
 # --- limits
 
 
-def limits(case: Case) -> Iterator[Finding]:
+def limits(case: LintCase) -> Iterator[LintFinding]:
     """Rows whose limit is reached already when their turn comes, or never."""
-    alive: set[Row] = set()
-    by: dict[Row, Row] = {}
+    alive: set[PriceRow] = set()
+    by: dict[PriceRow, PriceRow] = {}
     for occurs in case.chains:
         for place, row in enumerate(occurs.rows[:64]):
             before = next((one for one in occurs.rows[:place] if _exhausts(one, row)), None)
@@ -246,27 +246,27 @@ def limits(case: Case) -> Iterator[Finding]:
             text = (
                 f'never prices: it ends {_after(row, kind)}, and "{before.name}" above it ends {_after(before, kind)}'
             )
-            yield Finding(
+            yield LintFinding(
                 "warning", "limit-reached", row_name(row), f"{text}; limits of tiers count from the beginning"
             )
     for row in case.tariff.rows:
         kind = next((_kind(case, occurs) for occurs in case.chains if row in occurs.rows), None) if row.first else None
         if kind is not None and row.first > LARGEST_USE[kind]:
             text = f"its `first` of {quantity(kind, row.first)} is more than one line can use"
-            yield Finding("warning", "limit-never", row_name(row), f"{text} ({quantity(kind, LARGEST_USE[kind])})")
+            yield LintFinding("warning", "limit-never", row_name(row), f"{text} ({quantity(kind, LARGEST_USE[kind])})")
         if row.tally is not None and row.below == 0:
             text = f'never prices: "{row.tally.name}" has its limit of 0 from the beginning'
-            yield Finding("warning", "limit-reached", row_name(row), text)
+            yield LintFinding("warning", "limit-reached", row_name(row), text)
 
 
-def _exhausts(before: Row, row: Row) -> bool:
+def _exhausts(before: PriceRow, row: PriceRow) -> bool:
     """Whichever limit ends the row before, this one has it too, and no larger."""
     said = []
     if before.first:
         said.append(0 < row.first <= before.first)
     if before.tally is not None:
         said.append(row.tally is before.tally and _no_more(row.below, before.below))
-    bundle, other = element(before, Bundle), element(row, Bundle)
+    bundle, other = element(before, BundleElement), element(row, BundleElement)
     if bundle is not None:
         same = other is not None and (other.per.kind, other.of, other.scope) == (
             bundle.per.kind,

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tariffs.destinations import WHOLE, Entry, Numbers
-from tariffs.lint.case import Case, Finding, Rule, Severity
+from tariffs.destinations import WHOLE, DestinationRow, Numbers
+from tariffs.lint.case import LintCase, LintFinding, Rule, Severity
 from tariffs.match import ENDS
 from tariffs.notation import Amount
 
@@ -18,7 +18,7 @@ SIBLINGS_MIN: Final = 4
 """Entries of a zone, at least, for one of them to be the odd one out."""
 
 
-def redundant(case: Case) -> Iterator[Finding]:
+def redundant(case: LintCase) -> Iterator[LintFinding]:
     """Prefixes without which every number would be found the same."""
     for name, entries in case.lines.entries.items():
         lines = (
@@ -29,9 +29,9 @@ def redundant(case: Case) -> Iterator[Finding]:
         yield from _some("note", "prefix-redundant", name, lines)
 
 
-def _nested(entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
+def _nested(entries: Iterable[DestinationRow]) -> Iterator[tuple[DestinationRow, DestinationRow]]:
     """Entries with the next shorter prefix that is there. Sorted, each follows those it begins with."""
-    above: list[Entry] = []
+    above: list[DestinationRow] = []
     for entry in entries:
         if not entry.prefix or entry.prefix.startswith(WHOLE):
             continue
@@ -42,7 +42,7 @@ def _nested(entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
         above.append(entry)
 
 
-def dialled(case: Case) -> Iterator[Finding]:
+def dialled(case: LintCase) -> Iterator[LintFinding]:
     """Prefixes as they are dialled, where numbers are looked up in the form of E.164: no country code begins with 0."""
     numbers = case.parts.numbers
     if numbers is None:
@@ -63,14 +63,14 @@ def _normal(prefix: str, numbers: Numbers) -> str:
     return normal.removesuffix(more) or prefix
 
 
-def unused(case: Case) -> Iterator[Finding]:
+def unused(case: LintCase) -> Iterator[LintFinding]:
     """Prefixes that longer ones leave nothing to."""
     for name, prefixes in case.lines.unused.items():
         text = "longer prefixes are there for all ten digits that may follow: no longer number uses it"
         yield from _some("note", "prefix-unused", name, ((prefix, text) for prefix in sorted(prefixes)))
 
 
-def outliers(case: Case) -> Iterator[Finding]:
+def outliers(case: LintCase) -> Iterator[LintFinding]:
     """Prices unlike those of the other prefixes of the zone."""
     for name in case.parts.tables:
         columns = {
@@ -79,7 +79,7 @@ def outliers(case: Case) -> Iterator[Finding]:
             for column in row.columns()
             if column.place in ENDS and any(one.fact == f"{column.place} {name}" for one in row.conditions)
         }
-        by_zone: dict[str, list[Entry]] = {}
+        by_zone: dict[str, list[DestinationRow]] = {}
         for entry in case.lines.entries[name] if columns else ():
             by_zone.setdefault(entry.zone, []).append(entry)
         found = (
@@ -91,7 +91,7 @@ def outliers(case: Case) -> Iterator[Finding]:
         yield from _some("warning", "prefix-outlier", name, found)
 
 
-def _odd(zone: str, column: str, entries: list[Entry]) -> Iterator[tuple[str, str]]:
+def _odd(zone: str, column: str, entries: list[DestinationRow]) -> Iterator[tuple[str, str]]:
     """(prefix, what is odd), where nine of ten siblings agree and nobody else has this value."""
     if len(entries) < SIBLINGS_MIN:
         return
@@ -120,23 +120,23 @@ def _value(text: str | None) -> Amount | str | None:
         return text
 
 
-def _some(severity: Severity, rule: str, table: str, lines: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+def _some(severity: Severity, rule: str, table: str, lines: Iterable[tuple[str, str]]) -> Iterator[LintFinding]:
     """The first few, and how many more there are."""
     more = 0
     for number, (prefix, text) in enumerate(lines):
         if number < FEW:
-            yield Finding(severity, rule, f"{table}:{prefix or 'any other'}", text)
+            yield LintFinding(severity, rule, f"{table}:{prefix or 'any other'}", text)
         else:
             more += 1
     if more:
-        yield Finding(severity, rule, table, f"and {more:,} more prefixes like these")
+        yield LintFinding(severity, rule, table, f"and {more:,} more prefixes like these")
 
 
-def unasked(case: Case) -> Iterator[Finding]:
+def unasked(case: LintCase) -> Iterator[LintFinding]:
     """Tables no condition looks at."""
     for name in case.parts.tables:
         if not any(fact.endswith(f" {name}") for fact in case.lines.place):
-            yield Finding("note", "table-unused", name, "no condition looks at this table")
+            yield LintFinding("note", "table-unused", name, "no condition looks at this table")
 
 
 RULES: Final[tuple[Rule, ...]] = (dialled, redundant, unused, outliers, unasked)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from tariffs.calendar import DAY_S
-from tariffs.draft import Draft, Verdict
+from tariffs.draft import LadderDraft, RatingVerdict
 from tariffs.lint.atoms import listed
-from tariffs.lint.case import Case, Finding, Occurs, Rule, named_rows, price_text
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, named_rows, price_text
 from tariffs.lint.regions import Region
-from tariffs.row import Row
+from tariffs.row import PriceRow
 from tariffs.units import Kind
 
 PAIRS_MAX: Final = 1_000
@@ -21,7 +21,7 @@ PAIRS_MAX: Final = 1_000
 # --- bands
 
 
-def bands(case: Case) -> Iterator[Finding]:
+def bands(case: LintCase) -> Iterator[LintFinding]:
     """Bands that say nothing."""
     walk = case.walk
     used = 0
@@ -32,12 +32,12 @@ def bands(case: Case) -> Iterator[Finding]:
         where, bit = f'band "{name}"', 1 << place
         if walk.never & bit:
             text = f"never holds in the ten years from {walk.when(walk.from_ms)}: past dates, or an empty calendar?"
-            yield Finding("warning", "band-never", where, text)
+            yield LintFinding("warning", "band-never", where, text)
             continue
         if not used & bit:
-            yield Finding("note", "band-unused", where, "nothing looks at this band")
+            yield LintFinding("note", "band-unused", where, "nothing looks at this band")
         if all(holds & bit for holds in held):
-            yield Finding("note", "band-always", where, "holds at all times: the same as no `time`")
+            yield LintFinding("note", "band-always", where, "holds at all times: the same as no `time`")
             continue
         same = [
             other
@@ -46,7 +46,7 @@ def bands(case: Case) -> Iterator[Finding]:
         ]
         if same:
             others = listed([f'"{other}"' for other in same])
-            yield Finding(
+            yield LintFinding(
                 "warning", "band-same", where, f"holds at exactly the same times as {others} in the next two years"
             )
 
@@ -54,7 +54,7 @@ def bands(case: Case) -> Iterator[Finding]:
 # --- where the clock is moved
 
 
-def folds(case: Case) -> Iterator[Finding]:
+def folds(case: LintCase) -> Iterator[LintFinding]:
     """Band edges in an hour that is shown twice, or never."""
     walk = case.walk
     if walk.account or not walk.bands:
@@ -77,10 +77,10 @@ def folds(case: Case) -> Iterator[Finding]:
             f"its edge at {edge} lies in the hour that {shown} at {walk.when(moved[0])}{more}: the price goes {again},"
             f" {prices[0]} before the edge and {prices[1]} after it"
         )
-        yield Finding("warning", "clock-change", f"band {names}", text)
+        yield LintFinding("warning", "clock-change", f"band {names}", text)
 
 
-def _prices(case: Case, before: int, after: int) -> tuple[str, str] | None:
+def _prices(case: LintCase, before: int, after: int) -> tuple[str, str] | None:
     """Of the first line that costs another price on the other side; None: none does."""
     for region in case.lines.regions:
         facts = case.lines.facts(region.box)
@@ -101,11 +101,11 @@ def _prices(case: Case, before: int, after: int) -> tuple[str, str] | None:
     return None
 
 
-def _price(drafts: list[Draft]) -> str:
+def _price(drafts: list[LadderDraft]) -> str:
     if not drafts:
         return "no price"
     draft = drafts[0]
-    if draft.verdict is not Verdict.PRICED:
+    if draft.verdict is not RatingVerdict.PRICED:
         return str(draft.verdict.value)
     return "free" if draft.free else price_text(draft.steps[-1], draft.unit)
 
@@ -113,7 +113,7 @@ def _price(drafts: list[Draft]) -> str:
 # --- beginnings
 
 
-def beginnings(case: Case) -> Iterator[Finding]:
+def beginnings(case: LintCase) -> Iterator[LintFinding]:
     """A tariff that begins in the middle of a band or of a counter's period."""
     from_ms, walk = case.tariff.from_ms, case.walk
     if from_ms <= 0 or walk.account:
@@ -128,7 +128,7 @@ def beginnings(case: Case) -> Iterator[Finding]:
     if inside:
         names = listed([f'"{name}"' for name in inside])
         text = f"{walk.when(from_ms)} is in the middle of {names}: prices change there, inside the band"
-        yield Finding("note", "valid-from", "valid_from", text)
+        yield LintFinding("note", "valid-from", "valid_from", text)
     for tally in case.parts.tallies.values():
         _, begin_ms, until_ms = tally.period.at(walk.zone, from_ms)
         if until_ms and begin_ms < from_ms:
@@ -136,18 +136,18 @@ def beginnings(case: Case) -> Iterator[Finding]:
                 f'is in the middle of a period of "{tally.name}" ({tally.period}: {walk.when(begin_ms)} to'
                 f" {walk.when(until_ms)}): its whole limit is there for what is left of it"
             )
-            yield Finding("note", "valid-from", "valid_from", f"{walk.when(from_ms)} {text}")
+            yield LintFinding("note", "valid-from", "valid_from", f"{walk.when(from_ms)} {text}")
 
 
 # --- grants over a band change
 
 
-def grants(case: Case) -> Iterator[Finding]:
+def grants(case: LintCase) -> Iterator[LintFinding]:
     """Band changes at which grants end, whatever the network knows of them."""
     if not case.walk.bands:
         return
     changes = list(case.walk.changes())
-    said: set[tuple[tuple[Row, ...], tuple[Row, ...]]] = set()
+    said: set[tuple[tuple[PriceRow, ...], tuple[PriceRow, ...]]] = set()
     for region in case.lines.regions:
         for one, other in changes:
             before, after = case.chain(region.rows, one.holds), case.chain(region.rows, other.holds)
@@ -158,33 +158,33 @@ def grants(case: Case) -> Iterator[Finding]:
 
 
 def _change(
-    case: Case, region: Region, before: tuple[Row, ...], after: tuple[Row, ...], at_ms: int
-) -> Iterator[Finding]:
+    case: LintCase, region: Region, before: tuple[PriceRow, ...], after: tuple[PriceRow, ...], at_ms: int
+) -> Iterator[LintFinding]:
     rated = case.make_at(region, at_ms - 1_000)
-    if rated is None or rated.verdict is Verdict.RATING_FAILED:
+    if rated is None or rated.verdict is RatingVerdict.RATING_FAILED:
         return  # said by money.rating
     where = f"{_row_names(before)} to {_row_names(after)}"
     when = f"{case.of(region)}, first at {case.walk.when(at_ms)}"
     reasons = _reasons(case, region, before, after)
     if reasons:
         text = f"grants end there ({when}): what differs is {listed(reasons)}"
-        yield Finding("note", "grants-end", where, text)
+        yield LintFinding("note", "grants-end", where, text)
     elif rated.beside is not None and rated.change_ms == at_ms:
         text = f"grants end there ({when}): what is charged by time and volume together is granted up to a change only"
-        yield Finding("note", "grants-end", where, text)
+        yield LintFinding("note", "grants-end", where, text)
     elif rated.unit != Kind.SECONDS and rated.change_ms == at_ms and not rated.dearest:
         text = (
             f"grants end there ({when}), also for clients that know Tariff-Time-Change: the two prices differ in more"
             " than their amount, so it cannot be said which is the dearer; the same blocks, limits and rounding help"
         )
-        yield Finding("note", "no-dearest", where, text)
+        yield LintFinding("note", "no-dearest", where, text)
 
 
-def _row_names(rows: tuple[Row, ...]) -> str:
+def _row_names(rows: tuple[PriceRow, ...]) -> str:
     return f'"{"+".join(row.name for row in rows)}"'
 
 
-def _reasons(case: Case, region: Region, before: tuple[Row, ...], after: tuple[Row, ...]) -> list[str]:
+def _reasons(case: LintCase, region: Region, before: tuple[PriceRow, ...], after: tuple[PriceRow, ...]) -> list[str]:
     """What keeps a grant from running over; see making._goes_on."""
     sides = []
     for rows in (before, after):
@@ -192,7 +192,7 @@ def _reasons(case: Case, region: Region, before: tuple[Row, ...], after: tuple[R
             drafts = case.drafts(Occurs(region, rows, case.walk.spans[0]))
         except ValueError:
             return []
-        priced = [draft for draft in drafts if draft.verdict is Verdict.PRICED]
+        priced = [draft for draft in drafts if draft.verdict is RatingVerdict.PRICED]
         sides.append(
             {
                 "the answer": drafts[0].verdict,

@@ -32,7 +32,7 @@ class Fold(NamedTuple):
     twice: bool
 
 
-class Walk:
+class ClockWalk:
     """What the clock of a tariff goes through from an instant on."""
 
     def __init__(self, tariff: Tariff, from_ms: int) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from tariffs.climb import climb
 from tariffs.ladder import COUNT_UNITS, Count, Ladder
-from tariffs.price import Start
+from tariffs.price import StartPosition
 from tariffs.units import EXACT_MAX, Kind, TooLarge, share
 from tariffs.whatif.prices import Known
 
@@ -22,7 +22,7 @@ NOTHING: Final[Mapping[str, int]] = {}
 _json: Final = msgspec.json.Decoder(dict[str, int]).decode
 
 
-class Purse:
+class ReplayedFunds:
     """The units that buckets have paid for a line and that it has not used again yet; and any amount of money."""
 
     def __init__(self, *, endless: bool = False) -> None:
@@ -55,8 +55,8 @@ class Purse:
         """Only grants are undone."""
 
 
-MONEY_ONLY: Final = Purse()
-ENDLESS: Final = Purse(endless=True)
+MONEY_ONLY: Final = ReplayedFunds()
+ENDLESS: Final = ReplayedFunds(endless=True)
 
 
 class Use(NamedTuple):
@@ -71,7 +71,7 @@ class Use(NamedTuple):
     """(kind, bucket, units) of bundles."""
 
 
-class Grant(NamedTuple):
+class ReplayedGrant(NamedTuple):
     """What a ladder was made from."""
 
     at_ms: int
@@ -83,15 +83,15 @@ class Grant(NamedTuple):
     unit: int
 
 
-class Line:
+class ReplayedLine:
     """A line of a session. Its position is only worked out once a ladder differs: until then its uses are kept."""
 
     __slots__ = ("before", "differs", "ended", "estimated", "grant", "position", "purse", "refused", "skipped", "total")
 
-    def __init__(self, grant: Grant | None = None) -> None:
+    def __init__(self, grant: ReplayedGrant | None = None) -> None:
         self.grant = grant
         """The last one."""
-        self.refused: Grant | None = None
+        self.refused: ReplayedGrant | None = None
         """One that was not covered, since then: its ladder may have replaced the one before."""
         self.differs = self.estimated = self.ended = False
         self.restart(0)
@@ -99,7 +99,7 @@ class Line:
     def restart(self, units: int) -> None:
         """So many units were used before what comes now, nobody knows how; 0: it begins."""
         self.total = self.before = units
-        self.position: Start | None = None
+        self.position: StartPosition | None = None
         self.purse = MONEY_ONLY
         self.skipped: list[tuple[Known, Use]] = []
         self.differs = self.differs and units > 0
@@ -130,18 +130,18 @@ class Line:
         self.differs = True
         return cost
 
-    def _catch_up(self, known: Known, use: Use) -> Start:
+    def _catch_up(self, known: Known, use: Use) -> StartPosition:
         """Its position before what comes now."""
         skipped, self.skipped = self.skipped, []
         if self.position is None:
-            self.position = Start()
+            self.position = StartPosition()
             if self.before:
                 self._estimate(self.position, *(skipped[0] if skipped else (known, use)))
         for of, one in skipped:
             self._climb(of.ladder, self.position, one, _json(one.counters) if one.counters else NOTHING)
         return self.position
 
-    def _estimate(self, position: Start, known: Known, use: Use) -> None:
+    def _estimate(self, position: StartPosition, known: Known, use: Use) -> None:
         """Climb all that was used before, as if without a break. If units paid what comes now, they paid that too."""
         self.estimated = True
         at_ms = use.from_ms - self.before * use.ms_per_unit
@@ -160,10 +160,10 @@ class Line:
         except TooLarge:
             position.total = self.before
 
-    def _climb(self, ladder: Ladder, position: Start, use: Use, counters: Mapping[str, int]) -> int:
+    def _climb(self, ladder: Ladder, position: StartPosition, use: Use, counters: Mapping[str, int]) -> int:
         if use.paid:
             if self.purse is MONEY_ONLY:
-                self.purse = Purse()
+                self.purse = ReplayedFunds()
             for kind, bucket, units in use.paid:
                 self.purse.add(kind, bucket, units)
         return climb(
@@ -242,7 +242,7 @@ EVENTS_MAX: Final = 100_000
 """Of one account; the oldest are forgotten, and what is given back of them keeps its cost."""
 
 
-class Event:
+class ReplayedEvent:
     """What of an event is not given back yet."""
 
     __slots__ = ("by", "cost", "known", "new", "units")
@@ -269,12 +269,12 @@ class Event:
         return back
 
 
-class Events:
+class ReplayedEvents:
     """Of one account."""
 
     def __init__(self) -> None:
-        self._by_call: dict[tuple[int, int], Event] = {}
-        self._by_session: dict[str, Event] = {}
+        self._by_call: dict[tuple[int, int], ReplayedEvent] = {}
+        self._by_session: dict[str, ReplayedEvent] = {}
 
     def add(
         self,
@@ -293,12 +293,12 @@ class Events:
                 del self._by_call[next(iter(self._by_call))]
             if len(self._by_session) >= EVENTS_MAX:
                 del self._by_session[next(iter(self._by_session))]
-            event = self._by_call[call] = Event(known, by)
+            event = self._by_call[call] = ReplayedEvent(known, by)
         event.units += units
         event.cost += cost
         event.new += new
         self._by_session[session] = event
 
-    def of(self, call: tuple[int, int] | None, session: str) -> Event | None:
+    def of(self, call: tuple[int, int] | None, session: str) -> ReplayedEvent | None:
         """The event of that call; where it is not known, the last one of the session."""
         return self._by_session.get(session) if call is None else self._by_call.get(call)

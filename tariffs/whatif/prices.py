@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tariffs.catalog import Exchanges
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Count, Ladder
 from tariffs.making import find
 from tariffs.tariff import ACCOUNT_ZONE, Rated, Tariff
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 from tariffs.units import Kind
 
 REMEMBERED_MAX: Final = 200_000
@@ -116,14 +116,14 @@ def pair_of(rated: Rated | None) -> Pair:
 
 
 def _priced(rated: Rated | None) -> Priced:
-    if rated is None or rated.verdict is Verdict.NOT_YET:
+    if rated is None or rated.verdict is RatingVerdict.NOT_YET:
         return NO_ROW
     match rated.verdict:
-        case Verdict.PRICED if rated.ladder is not None:
+        case RatingVerdict.PRICED if rated.ladder is not None:
             return Priced(PRICED, "", rated.unit, Known(rated.ladder), rated.change_ms, rated.cut_ms)
-        case Verdict.NOT_APPLICABLE:
+        case RatingVerdict.NOT_APPLICABLE:
             return Priced(NOT_CONTROLLED)
-        case Verdict.DENIED:
+        case RatingVerdict.DENIED:
             return Priced(REFUSED, "barred")
     return Priced(REFUSED, rated.why or "rating fails")
 
@@ -175,7 +175,7 @@ class PriceList:
         self,
         tariff: Tariff,
         since_ms: int,
-        exchange: Exchange | None,
+        exchange: CurrencyExchange | None,
         currency: str,
         group: int,
         service_id: int,
@@ -236,7 +236,7 @@ class PriceList:
     def _find(
         self,
         tariff: Tariff,
-        exchange: Exchange | None,
+        exchange: CurrencyExchange | None,
         currency: str,
         group: int,
         service_id: int,

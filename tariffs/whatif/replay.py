@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from tariffs.making import sooner
 from tariffs.units import EXACT_MAX, Kind, TooLarge
-from tariffs.whatif.line import Counters, Events, Grant, Line, Use
+from tariffs.whatif.line import Counters, ReplayedEvents, ReplayedGrant, ReplayedLine, Use
 from tariffs.whatif.prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices
 
 UPDATE, STOP, EVENT, RECORD = 2, 3, 4, 5
@@ -30,7 +30,7 @@ CREDIT_LIMIT: Final = 1
 """Result of a grant that was not covered."""
 
 
-class Piece(NamedTuple):
+class ReplayedPiece(NamedTuple):
     """A usage record, with the first entry that pays it: the columns that balances/ledger/history.py reads."""
 
     account: str
@@ -75,7 +75,7 @@ class Piece(NamedTuple):
     """Balance of the bucket."""
 
 
-_AT: Final = {name: place for place, name in enumerate(Piece._fields)}
+_AT: Final = {name: place for place, name in enumerate(ReplayedPiece._fields)}
 ACCOUNT, EPOCH, N = _AT["account"], _AT["epoch"], _AT["n"]
 CURRENCY, SESSION, PHASE, AT_MS = _AT["currency"], _AT["session"], _AT["phase"], _AT["at_ms"]
 INCARNATION = _AT["incarnation"]
@@ -116,7 +116,7 @@ LINES_MAX: Final = 4_096
 NO_UNITS: Final[Sequence[tuple[int, int, int]]] = ()
 
 
-class Wanted(NamedTuple):
+class LookUps(NamedTuple):
     """What is to be looked up beyond the pieces themselves."""
 
     grants: dict[LineKey, Row]
@@ -139,16 +139,16 @@ class Replay:
 
     def _begin(self, account: str) -> None:
         self._account = account
-        self._lines: dict[tuple[str, int, int, int, int], Line] = {}
-        self._groups: dict[tuple[str, int, int, int], list[Line]] = {}
+        self._lines: dict[tuple[str, int, int, int, int], ReplayedLine] = {}
+        self._groups: dict[tuple[str, int, int, int], list[ReplayedLine]] = {}
         self._counters = Counters()
-        self._events = Events()
-        self._piece_of: tuple[Any, Line] = None, Line()
+        self._events = ReplayedEvents()
+        self._piece_of: tuple[Any, ReplayedLine] = None, ReplayedLine()
         """The line of the event under way."""
 
-    def wants(self, pieces: Iterable[Charged]) -> Wanted:
+    def wants(self, pieces: Iterable[Charged]) -> LookUps:
         """What it takes to run these; all versions that their tags need are stored."""
-        wanted = Wanted({}, [], [])
+        wanted = LookUps({}, [], [])
         account, granted = self._account, {key for key, line in self._lines.items() if line.grant is not None}
         for row, _ in pieces:
             if row[ACCOUNT] != account:
@@ -182,7 +182,7 @@ class Replay:
     def run(
         self,
         pieces: Iterable[Charged],
-        grants: Mapping[LineKey, Grant] = {},
+        grants: Mapping[LineKey, ReplayedGrant] = {},
         originals: Mapping[Call, Call] = {},
         instants: Mapping[Call, int] = {},
     ) -> list[Result]:
@@ -221,7 +221,7 @@ class Replay:
 
     # --- sessions
 
-    def _line(self, row: Row, grants: Mapping[LineKey, Grant]) -> Line:
+    def _line(self, row: Row, grants: Mapping[LineKey, ReplayedGrant]) -> ReplayedLine:
         of, group, service_id, part = (row[SESSION], row[INCARNATION]), row[GROUP], row[SERVICE_ID], row[PART]
         key = (*of, group, service_id, part)
         line = self._lines.get(key)
@@ -232,11 +232,11 @@ class Replay:
                 live = [one for one in beside if one.grant is not None and one.total == stands]
                 if len(live) == 1:
                     return live[0]
-            line = self._lines[key] = Line(grants.get((self._account, *key)))
+            line = self._lines[key] = ReplayedLine(grants.get((self._account, *key)))
             beside.append(line)
         return line
 
-    def _granted(self, row: Row, line: Line) -> None:
+    def _granted(self, row: Row, line: ReplayedLine) -> None:
         line.ended = row[PHASE] == STOP
         if row[GRANTED]:
             line.total = row[TOTAL]
@@ -244,11 +244,11 @@ class Replay:
         elif row[RESULT] == CREDIT_LIMIT:
             line.refused = self._made(row)
 
-    def _made(self, row: Row) -> Grant:
+    def _made(self, row: Row) -> ReplayedGrant:
         at_ms = self._instants.get((self._account, row[EPOCH], row[N]), row[AT_MS]) if self._instants else row[AT_MS]
-        return Grant(at_ms, row[GROUP], row[SERVICE_ID], row[INPUTS], row[LADDER], row[UNIT])
+        return ReplayedGrant(at_ms, row[GROUP], row[SERVICE_ID], row[INPUTS], row[LADDER], row[UNIT])
 
-    def _piece(self, row: Row, more: Sequence[Entry], line: Line) -> Result:
+    def _piece(self, row: Row, more: Sequence[Entry], line: ReplayedLine) -> Result:
         used, cost, at_ms = row[USED], row[COST], row[AT_MS]
         if line.total != row[TOTAL] - used:
             line.restart(row[TOTAL] - used)
@@ -300,7 +300,7 @@ class Replay:
         self,
         row: Row,
         more: Sequence[Entry],
-        line: Line,
+        line: ReplayedLine,
         known: Known | None,
         use: Use,
         places: PriceList,
@@ -330,12 +330,12 @@ class Replay:
         return row, more, new, AGAIN, ""
 
     def _unsaid(
-        self, row: Row, more: Sequence[Entry], line: Line, known: Known | None, use: Use, priced: Priced
+        self, row: Row, more: Sequence[Entry], line: ReplayedLine, known: Known | None, use: Use, priced: Priced
     ) -> Result:
         line.keep(known, use)
         return row, more, row[COST], UNSAID, priced.why
 
-    def _priced(self, row: Row, line: Line, known: Known | None, places: PriceList) -> Priced:
+    def _priced(self, row: Row, line: ReplayedLine, known: Known | None, places: PriceList) -> Priced:
         """By the ladder of its last grant; without any, by that of its own report."""
         currency, part, at_ms, grant = row[CURRENCY], row[PART], row[AT_MS], line.grant
         if grant is None:
@@ -370,11 +370,11 @@ class Replay:
 
     # --- events
 
-    def _event_line(self, row: Row) -> Line:
+    def _event_line(self, row: Row) -> ReplayedLine:
         """A line of one event: its pieces follow each other."""
         key = (row[ACCOUNT], row[EPOCH], row[N], row[GROUP], row[SERVICE_ID], row[PART])
         if self._piece_of[0] != key:
-            self._piece_of = key, Line()
+            self._piece_of = key, ReplayedLine()
         return self._piece_of[1]
 
     def _event(self, row: Row, more: Sequence[Entry]) -> Result:
@@ -423,7 +423,7 @@ class Replay:
         return row, more, -back, SAME if back == money else AGAIN, ""
 
 
-def _by(places: PriceList, currency: str, grant: Grant, at_ms: int) -> Pair:
+def _by(places: PriceList, currency: str, grant: ReplayedGrant, at_ms: int) -> Pair:
     return places.price(currency, grant.rating_group, grant.service_id, grant.inputs, at_ms)
 
 

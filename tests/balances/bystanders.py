@@ -16,7 +16,7 @@ from tests.balances.twins import check_account
 _encode = msgspec.msgpack.encode
 
 
-class Books:
+class LedgerCopy:
     """What an auditor reads, past all workers."""
 
     def __init__(self, client: Any) -> None:

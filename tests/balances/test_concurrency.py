@@ -19,9 +19,9 @@ from balances import keys, ops, wire
 from balances.ops import MAIN, Ask, Charge, Phase, Posting, Reply
 from balances.pending import Pending
 from balances.store import Store
-from balances.wire import Link, Lost, NotSent
+from balances.wire import Lost, NotSent, RedisConnection
 from tariffs.units import Kind
-from tests.balances.bystanders import Books, Tap
+from tests.balances.bystanders import LedgerCopy, Tap
 from tests.balances.rules.counterparts import START_MS, ask, charge_of, use
 from tests.servers import LiveValkey
 
@@ -31,9 +31,9 @@ Worker = Callable[..., Awaitable[Store]]
 
 
 @pytest.fixture
-async def books(redis_url: str) -> AsyncIterator[Books]:
+async def books(redis_url: str) -> AsyncIterator[LedgerCopy]:
     client: Any = redis.asyncio.Redis.from_url(redis_url)
-    books = Books(client)
+    books = LedgerCopy(client)
     await books.open(*ACCOUNTS)
     yield books
     try:
@@ -46,10 +46,10 @@ async def books(redis_url: str) -> AsyncIterator[Books]:
 @pytest.fixture
 async def worker(redis_url: str) -> AsyncIterator[Worker]:
     """Starts workers: `await worker()`; of another address, or one that needs a pass, when said."""
-    links: list[Link] = []
+    links: list[RedisConnection] = []
 
     async def start(url: str = redis_url, *, ungated: bool = True, wait_s: float = 5) -> Store:
-        link = Link(url, now_ms=lambda: START_MS, ungated=ungated)
+        link = RedisConnection(url, now_ms=lambda: START_MS, ungated=ungated)
         links.append(link)
         await link.start(wait_s)
         return Store(link)
@@ -95,7 +95,7 @@ async def reconnected(store: Store) -> None:
 # --- two workers ----------------------------------------------------------------------------------------------
 
 
-async def test_a_request_sent_by_two_workers_at_once_is_charged_once(books: Books, worker: Worker) -> None:
+async def test_a_request_sent_by_two_workers_at_once_is_charged_once(books: LedgerCopy, worker: Worker) -> None:
     """`One request, one Lua call, exactly once` (charging.md section 3)."""
     one, two = await worker(), await worker()
     await send(one, request(Phase.START, ask(asked=100)))
@@ -107,7 +107,7 @@ async def test_a_request_sent_by_two_workers_at_once_is_charged_once(books: Book
     assert await books.money("anna") == (1_000_000 - 59 * 7, 100)
 
 
-async def test_a_posting_sent_by_two_workers_at_once_is_made_once(books: Books, worker: Worker) -> None:
+async def test_a_posting_sent_by_two_workers_at_once_is_made_once(books: LedgerCopy, worker: Worker) -> None:
     """`HTTP Idempotency-Keys`: both are told the same."""
     one, two = await worker(), await worker()
     replies = await asyncio.gather(one.post(topup("k")).wait(), two.post(topup("k")).wait())
@@ -116,7 +116,7 @@ async def test_a_posting_sent_by_two_workers_at_once_is_made_once(books: Books, 
     assert await books.money("anna") == (1_000_050, 0)
 
 
-async def test_sessions_of_many_accounts_through_two_workers_come_out_even(books: Books, worker: Worker) -> None:
+async def test_sessions_of_many_accounts_through_two_workers_come_out_even(books: LedgerCopy, worker: Worker) -> None:
     """Every request of every session by any worker: what was used is what was paid, and nothing stays held."""
     stores, rng, used = [await worker(), await worker()], Random(5), dict.fromkeys(ACCOUNTS, 0)
 
@@ -137,7 +137,7 @@ async def test_sessions_of_many_accounts_through_two_workers_come_out_even(books
         assert await books.money(name) == (1_000_000 - used[name], 0)
 
 
-async def test_two_workers_never_grant_the_same_money(books: Books, worker: Worker) -> None:
+async def test_two_workers_never_grant_the_same_money(books: LedgerCopy, worker: Worker) -> None:
     """`Parallel sessions ... can never be granted the same money` (charging.md section 5)."""
     stores = [await worker(), await worker()]
     await books.open("anna", money=1_000)
@@ -155,7 +155,7 @@ def updates(count: int, first: int = 1) -> list[Charge]:
     return [request(Phase.UPDATE, ask(asked=100, used=1), number=first + at) for at in range(count)]
 
 
-async def flushed(books: Books, worker: Worker) -> tuple[Store, list[Pending[Reply]]]:
+async def flushed(books: LedgerCopy, worker: Worker) -> tuple[Store, list[Pending[Reply]]]:
     """A SCRIPT FLUSH in the middle of ten calls of one write."""
     store = await worker()
     await send(store, request(Phase.START, ask(asked=100)))
@@ -164,14 +164,14 @@ async def flushed(books: Books, worker: Worker) -> tuple[Store, list[Pending[Rep
     return store, before + [store.charge(charge, b"") for charge in updates(5, first=6)]
 
 
-async def test_scripts_lost_in_the_middle_lose_no_call(books: Books, worker: Worker) -> None:
+async def test_scripts_lost_in_the_middle_lose_no_call(books: LedgerCopy, worker: Worker) -> None:
     """`NOSCRIPT: one loader per connection, the others wait and are re-sent in order`."""
     _, calls = await flushed(books, worker)
     assert await ended(calls) == ["ok"] * 10
     assert await books.money("anna") == (999_990, 100)
 
 
-async def test_calls_that_found_no_script_keep_their_order(books: Books, worker: Worker) -> None:
+async def test_calls_that_found_no_script_keep_their_order(books: LedgerCopy, worker: Worker) -> None:
     """`re-sent in order`: of those that were, the records are in the order of the calls, each once."""
     _, calls = await flushed(books, worker)
     ends = await ended(calls)
@@ -181,7 +181,7 @@ async def test_calls_that_found_no_script_keep_their_order(books: Books, worker:
     assert await books.money("anna") == (1_000_000 - len(made), 100)
 
 
-async def test_the_worker_goes_on_after_its_scripts_were_lost(books: Books, worker: Worker) -> None:
+async def test_the_worker_goes_on_after_its_scripts_were_lost(books: LedgerCopy, worker: Worker) -> None:
     """`reload only after the pass is checked`: and then as before."""
     store, calls = await flushed(books, worker)
     await ended(calls)
@@ -201,7 +201,7 @@ async def tap(valkey: LiveValkey, redis_url: str, tmp_path: Path) -> AsyncIterat
 
 
 async def test_a_call_whose_reply_was_lost_is_sent_once_more(
-    books: Books, worker: Worker, tap: tuple[Tap, str]
+    books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]
 ) -> None:
     """`the same key is sent once more within the answer deadline`: charged once, answered from what is stored."""
     store = await worker(tap[1])
@@ -212,7 +212,7 @@ async def test_a_call_whose_reply_was_lost_is_sent_once_more(
     assert await books.money("anna") == (999_996, 100)
 
 
-async def test_a_call_is_sent_no_third_time(books: Books, worker: Worker, tap: tuple[Tap, str]) -> None:
+async def test_a_call_is_sent_no_third_time(books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]) -> None:
     """`once more ... then silence, so that the client retransmits`: its reply is lost both times."""
     store = await worker(tap[1])
     tap[0].lose = 2
@@ -224,7 +224,9 @@ async def test_a_call_is_sent_no_third_time(books: Books, worker: Worker, tap: t
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["again"]
 
 
-async def test_a_posting_whose_reply_was_lost_is_made_once(books: Books, worker: Worker, tap: tuple[Tap, str]) -> None:
+async def test_a_posting_whose_reply_was_lost_is_made_once(
+    books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]
+) -> None:
     """The same of money: its key protects what is sent once more."""
     store = await worker(tap[1])
     tap[0].lose = 1
@@ -232,7 +234,9 @@ async def test_a_posting_whose_reply_was_lost_is_made_once(books: Books, worker:
     assert await books.money("anna") == (1_000_050, 0)
 
 
-async def test_a_posting_without_a_key_is_not_sent_again(books: Books, worker: Worker, tap: tuple[Tap, str]) -> None:
+async def test_a_posting_without_a_key_is_not_sent_again(
+    books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]
+) -> None:
     """`"" for none: then nothing protects a repeat` (ops.Post): so the link must not repeat it by itself."""
     store = await worker(tap[1])
     tap[0].lose = 1
@@ -240,7 +244,7 @@ async def test_a_posting_without_a_key_is_not_sent_again(books: Books, worker: W
     assert await books.money("anna") == (1_000_050, 0)
 
 
-async def test_connections_killed_with_calls_in_flight_lose_nothing(books: Books, worker: Worker) -> None:
+async def test_connections_killed_with_calls_in_flight_lose_nothing(books: LedgerCopy, worker: Worker) -> None:
     """`CLIENT KILL` again and again: a call that was answered is charged once, one that is Lost once or never."""
     stores, rng = [await worker(), await worker()], Random(3)
     await send(stores[0], request(Phase.START, ask(asked=100)))
@@ -261,7 +265,7 @@ async def test_connections_killed_with_calls_in_flight_lose_nothing(books: Books
     assert len(made) > 50
 
 
-async def test_a_server_that_refuses_before_it_executes_was_not_called(books: Books, worker: Worker) -> None:
+async def test_a_server_that_refuses_before_it_executes_was_not_called(books: LedgerCopy, worker: Worker) -> None:
     """`3004 only when the call was certainly not sent`: a replica too few, and the first write is refused."""
     store = await worker()
     await send(store, request(Phase.START, ask(asked=100)))
@@ -274,7 +278,7 @@ async def test_a_server_that_refuses_before_it_executes_was_not_called(books: Bo
 
 
 async def test_a_late_reply_is_waited_for_and_one_nobody_wants_is_not(
-    books: Books, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    books: LedgerCopy, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`An answer that is late goes out while ... less than 10 s have passed` (charging.md 11); here 2 s."""
     monkeypatch.setattr(wire, "LATE_MS", 2_000)
@@ -291,7 +295,7 @@ async def test_a_late_reply_is_waited_for_and_one_nobody_wants_is_not(
 
 
 async def test_a_server_that_restarts_loses_nothing_that_was_answered(
-    books: Books, worker: Worker, valkey: LiveValkey
+    books: LedgerCopy, worker: Worker, valkey: LiveValkey
 ) -> None:
     """`worker killed | nothing`, and a server stopped in good order likewise; meanwhile calls are refused or Lost."""
     store = await worker()
@@ -312,18 +316,18 @@ async def test_a_server_that_restarts_loses_nothing_that_was_answered(
 # --- the pass and its epoch -----------------------------------------------------------------------------------
 
 
-async def publish(books: Books, epoch: int, replid: str = "") -> None:
+async def publish(books: LedgerCopy, epoch: int, replid: str = "") -> None:
     info: Any = await books.client.info("replication")
     await books.client.set(keys.PUBLISHED, f"{replid or info['master_replid']} {epoch}")
 
 
-async def everything(books: Books) -> dict[bytes, bytes]:
+async def everything(books: LedgerCopy) -> dict[bytes, bytes]:
     """All keys but `published`, which is not of the calls."""
     names = sorted(await books.client.keys("*"))
     return {name: await books.client.dump(name) for name in names if name != keys.PUBLISHED.encode()}
 
 
-async def test_without_a_pass_nothing_is_sent(books: Books, worker: Worker) -> None:
+async def test_without_a_pass_nothing_is_sent(books: LedgerCopy, worker: Worker) -> None:
     """`If not: no call; 3004`: the store was never opened; not even the look-up of the session is written."""
     store = await worker(ungated=False, wait_s=0.3)
     before = await everything(books)
@@ -332,14 +336,14 @@ async def test_without_a_pass_nothing_is_sent(books: Books, worker: Worker) -> N
     assert await everything(books) == before
 
 
-async def test_a_pass_of_another_history_is_none(books: Books, worker: Worker) -> None:
+async def test_a_pass_of_another_history_is_none(books: LedgerCopy, worker: Worker) -> None:
     """`its replid is published for the shard`: this server's is not."""
     await publish(books, 5, replid="f" * 40)
     store = await worker(ungated=False, wait_s=0.3)
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["NotSent"]
 
 
-async def test_records_bear_the_epoch_of_the_pass(books: Books, worker: Worker) -> None:
+async def test_records_bear_the_epoch_of_the_pass(books: LedgerCopy, worker: Worker) -> None:
     """`XADD {s}:ledger <epoch>-* ...`; a new opening gives the next pass its epoch."""
     await publish(books, 5)
     store = await worker(ungated=False)
@@ -350,7 +354,7 @@ async def test_records_bear_the_epoch_of_the_pass(books: Books, worker: Worker) 
     assert [epoch for epoch, _ in await books.records("anna")] == ["5", "6"]
 
 
-async def test_a_pass_is_given_up_when_another_history_is_published(books: Books, worker: Worker) -> None:
+async def test_a_pass_is_given_up_when_another_history_is_published(books: LedgerCopy, worker: Worker) -> None:
     """Checked `at least every half failover time`: here every second."""
     await publish(books, 5)
     store = await worker(ungated=False)
@@ -362,7 +366,7 @@ async def test_a_pass_is_given_up_when_another_history_is_published(books: Books
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["ok"]
 
 
-async def test_a_call_of_an_older_epoch_writes_nothing(books: Books, worker: Worker) -> None:
+async def test_a_call_of_an_older_epoch_writes_nothing(books: LedgerCopy, worker: Worker) -> None:
     """`An older epoch is refused there with nothing written (outcome fenced)`: each operation."""
     await publish(books, 5)
     old = await worker(ungated=False)
@@ -378,7 +382,7 @@ async def test_a_call_of_an_older_epoch_writes_nothing(books: Books, worker: Wor
         old.charge(request(Phase.STOP, use(5), number=3), b""),
         old.charge(event, b""),
         old.post(topup("k")),
-        old.settings(ops.Settings("anna", START_MS, None, credit_limit=500)),
+        old.settings(ops.AccountSettings("anna", START_MS, None, credit_limit=500)),
         old.sweep(ops.Sweep("anna", "gw;1", START_MS + 10**8)),
     ]
     assert await ended(calls) == ["fenced"] * len(calls)
@@ -386,7 +390,9 @@ async def test_a_call_of_an_older_epoch_writes_nothing(books: Books, worker: Wor
     assert (await send(new, updates(1, first=2)[0])).status == "ok"
 
 
-async def test_a_call_sent_again_bears_the_epoch_of_then(books: Books, worker: Worker, tap: tuple[Tap, str]) -> None:
+async def test_a_call_sent_again_bears_the_epoch_of_then(
+    books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]
+) -> None:
     """`sent once more, with the same key and the then current epoch`: what was done under 5 is answered under 6."""
     await publish(books, 5)
     store = await worker(tap[1], ungated=False)

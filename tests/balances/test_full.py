@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from balances import keys, ops, scripts
-from balances.ops import Ask, Charge, Phase, Report
+from balances.ops import Ask, Charge, Phase, UsageReport
 from balances.packing import fresh_account, pack
 from tariffs.ladder import Ladder, Step
 from tariffs.units import Kind
@@ -26,7 +26,7 @@ def store(redis_url: str) -> Iterator[Any]:
         client.script_load(script.text)
     account = fresh_account("a", "EUR")
     account.buckets[0].amount = 1_000
-    opening = ops.Opening(ops.packed(pack(account)), [], [], 1, "open")
+    opening = ops.AccountOpening(ops.packed(pack(account)), [], [], 1, "open")
     client.evalsha(scripts.ALL["open"].sha, 4, OF.account, OF.sessions, OF.due, OF.ledger, "7", pack(opening))
     limit = client.config_get("maxmemory")["maxmemory"]  # other tests find the store as it was
     yield client
@@ -35,7 +35,7 @@ def store(redis_url: str) -> Iterator[Any]:
 
 
 def charge(client: Any, script: str, phase: Phase, number: int, used: int) -> str:
-    reports = [Report(-1, used, -1, -1, 1_000)] if used else []
+    reports = [UsageReport(-1, used, -1, -1, 1_000)] if used else []
     asked = -1 if phase == Phase.STOP else 0
     ask = Ask(10, -1, Kind.OCTETS, reports, asked, 100, 1, 1_000, 1, LADDER, 60_000)
     one = Charge(

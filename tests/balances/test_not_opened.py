@@ -6,13 +6,13 @@ import redis.asyncio
 
 from balances import keys
 from balances.store import Store
-from balances.wire import Link
+from balances.wire import RedisConnection
 
 
 async def test_only_what_is_no_session_is_forgotten(redis_url: str) -> None:
     """A session that is there, or that a repeat opened meanwhile, keeps it."""
     client = redis.asyncio.Redis.from_url(redis_url)
-    link = Link(redis_url, now_ms=lambda: 0, ungated=True)
+    link = RedisConnection(redis_url, now_ms=lambda: 0, ungated=True)
     await link.start(5)
     store = Store(link)
     try:

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from balances import facts, keys, ops, scripts
-from balances.ops import Action, Ask, Charge, Phase, Report, Suspense
+from balances.ops import Action, Ask, Charge, Phase, Suspense, UsageReport
 from balances.packing import fresh_account
-from tariffs.ladder import Count, Dues, Ladder, Step
+from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.twins import Twins, check_entries
 from tests.servers import LiveValkey
@@ -32,10 +32,10 @@ def twins(redis_url: str) -> Iterator[Twins]:
     twins.close()
 
 
-def random_dues(rng: Random) -> Dues:
+def random_dues(rng: Random) -> StepDues:
     least = rng.choice((0, 0, 0, 7, 120_000))
     most = rng.choice((0, 0, least + 1, least + 200_000))
-    return Dues(rng.choice((0, 0, 30_000)), rng.random() < 0.3, least, most, most > 0 and rng.random() < 0.5)
+    return StepDues(rng.choice((0, 0, 30_000)), rng.random() < 0.3, least, most, most > 0 and rng.random() < 0.5)
 
 
 def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
@@ -99,7 +99,7 @@ def random_facts(rng: Random) -> list[facts.Fact]:
     return [fact for _, fact in sorted(found.items())]
 
 
-class Client:
+class RandomGateway:
     """A gateway that now and then does everything field-notes.md has seen."""
 
     def __init__(self, rng: Random) -> None:
@@ -126,7 +126,7 @@ class Client:
                     rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)
                 )
                 at_ms = self.now_ms - rng.choice((0, 0, 500, 40_000))
-                reports.append(Report(money, octets, seconds, units, at_ms, rng.choice((0, 0, 1, 2))))
+                reports.append(UsageReport(money, octets, seconds, units, at_ms, rng.choice((0, 0, 1, 2))))
         ladder = dearest = ops.NO_BLOB
         if rng.random() < 0.97:
             ladder = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
@@ -160,12 +160,12 @@ class Client:
             known_ms=rng.choice((0, 0, 0, self.now_ms + rng.choice((-30_000, 50_000)))),
         )
 
-    def later(self, unit: int) -> list[ops.Later]:
+    def later(self, unit: int) -> list[ops.NextPrice]:
         """What prices use by time afterwards, from some time before on."""
         at_ms, later = self.now_ms - self.rng.choice((0, 10**6, 10**9)), []
         for _ in range(self.rng.randrange(1, 4)):
             packed = msgspec.msgpack.encode(random_ladder(self.rng, unit, self.now_ms))
-            later.append(ops.Later(at_ms, self.rng.choice((ops.NO_BLOB, ops.packed(packed), ops.packed(packed)))))
+            later.append(ops.NextPrice(at_ms, self.rng.choice((ops.NO_BLOB, ops.packed(packed), ops.packed(packed)))))
             at_ms += self.rng.choice((30_000, 1_000_000))
         return later
 
@@ -173,7 +173,7 @@ class Client:
         """Again, with what prices its use by time from then on."""
         for ask in charge.asks:
             if ask.unit == Kind.SECONDS or not ask.later or ask.later[0].from_ms > from_ms:
-                ask.later = [ops.Later(from_ms, ops.NO_BLOB), *(one for one in ask.later if one.from_ms > from_ms)]
+                ask.later = [ops.NextPrice(from_ms, ops.NO_BLOB), *(one for one in ask.later if one.from_ms > from_ms)]
         return charge
 
     def charge(self) -> Charge:
@@ -299,7 +299,7 @@ class Client:
 
 def run(twins: Twins, seed: int, steps: int) -> None:
     rng = Random(seed)
-    client = Client(rng)
+    client = RandomGateway(rng)
     account = fresh_account(ACCOUNT, "EUR", credit_limit=rng.choice((0, 0, 100_000)))
     if rng.random() < 0.3:
         account.suspend_below, account.resume_at = 0, 10_000
@@ -316,15 +316,15 @@ def run(twins: Twins, seed: int, steps: int) -> None:
         elif dice < 0.86:
             twins.post(client.post())
         elif dice < 0.9:
-            change = ops.Settings(
+            change = ops.AccountSettings(
                 ACCOUNT,
                 client.now_ms,
                 rng.choice((None, None, 1)),
                 rng.choice((None, 0, 500_000, 10**14)),
                 rng.choice((None, 0, ops.NEVER)),
                 rng.choice((None, 0, 100_000)),
-                rng.choice((0, 0, 0, ops.State.BARRED)),
-                rng.choice((0, ops.State.BARRED)),
+                rng.choice((0, 0, 0, ops.SuspendReasons.BARRED)),
+                rng.choice((0, ops.SuspendReasons.BARRED)),
                 rng.choice((None, None, 4, 5)),
             )
             twins.settings(change)

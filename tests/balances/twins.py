@@ -40,7 +40,7 @@ def _session(session: ops.Session) -> Any:
     return [plain, answers, lines, ops.blob(session.facts)]
 
 
-def _once(once: ops.Once) -> Any:
+def _once(once: ops.IdempotencyRecord) -> Any:
     fields = msgspec.structs.asdict(once) | {"outcome": _outcome(ops.blob(once.outcome))}
     return _builtins(fields)
 
@@ -104,14 +104,14 @@ class Twins:
             return reply.status, None
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Outcome) if reply.outcome else None
 
-    def post(self, post: ops.Post) -> tuple[str, ops.Posted | None]:
+    def post(self, post: ops.Post) -> tuple[str, ops.PostingOutcome | None]:
         of = keys.AccountKeys(post.account)
         names = [of.account, keys.once(post.account, post.key), of.due, of.ledger]
         reply = self._call("post", names, _encode(post))
-        self._same(post.account, reply, self.model.post(post), ops.Posted)
-        return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Posted) if reply.outcome else None
+        self._same(post.account, reply, self.model.post(post), ops.PostingOutcome)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.PostingOutcome) if reply.outcome else None
 
-    def settings(self, settings: ops.Settings) -> str:
+    def settings(self, settings: ops.AccountSettings) -> str:
         of = keys.AccountKeys(settings.account)
         reply = self._call("settings", [of.account, of.due, of.ledger], _encode(settings))
         return self._same(settings.account, reply, self.model.settings(settings), ops.Account).status
@@ -121,8 +121,8 @@ class Twins:
         reply = self._call("sweep", [of.account, of.sessions, of.due, of.ledger], _encode(sweep))
         return self._same(sweep.account, reply, self.model.sweep(sweep)).status
 
-    def open(self, account: ops.Account, now_ms: int = 0, sessions: Sequence[ops.Kept] = ()) -> str:
-        opening = ops.Opening(ops.packed(_encode(account)), list(sessions), [], now_ms, "open")
+    def open(self, account: ops.Account, now_ms: int = 0, sessions: Sequence[ops.RestoredKey] = ()) -> str:
+        opening = ops.AccountOpening(ops.packed(_encode(account)), list(sessions), [], now_ms, "open")
         of = keys.AccountKeys(account.id)
         reply = self._call("open", [of.account, of.sessions, of.due, of.ledger], _encode(opening))
         return self._same(account.id, reply, self.model.open(account.id, opening), ops.Account).status
@@ -147,7 +147,7 @@ class Twins:
         for (owner, key), once in self.model.onces.items():
             packed = self.redis.get(keys.once(owner, key))
             assert packed is not None
-            assert _once(msgspec.msgpack.decode(packed, type=ops.Once)) == _once(once)
+            assert _once(msgspec.msgpack.decode(packed, type=ops.IdempotencyRecord)) == _once(once)
         self._compare_records(account)
         if lua is not None:
             check_account(lua, list(self.sessions(account).values()))
@@ -169,9 +169,9 @@ class Twins:
         if appended.session is not None:
             assert _session(msgspec.msgpack.decode(fields[b"s"], type=ops.Session)) == _session(appended.session)
         if appended.once is not None:
-            assert _once(msgspec.msgpack.decode(fields[b"o"], type=ops.Once)) == _once(appended.once)
+            assert _once(msgspec.msgpack.decode(fields[b"o"], type=ops.IdempotencyRecord)) == _once(appended.once)
         if appended.original is not None:
-            assert _once(msgspec.msgpack.decode(fields[b"p"], type=ops.Once)) == _once(appended.original)
+            assert _once(msgspec.msgpack.decode(fields[b"p"], type=ops.IdempotencyRecord)) == _once(appended.original)
 
 
 def check_account(account: ops.Account, sessions: list[ops.Session]) -> None:

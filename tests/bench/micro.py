@@ -19,19 +19,19 @@ from balances.migrate import migrate
 from balances.model import Model
 from balances.packing import fresh_account, pack
 from balances.store import Store
-from balances.wire import Link
-from loadtest.answers import Reader
+from balances.wire import RedisConnection
+from loadtest.answers import AnswerReader
 from loadtest.scenario import load
-from loadtest.subscriber import UPDATE, Role, Session, subscriber
+from loadtest.subscriber import UPDATE, LoadSession, Role, subscriber
 from loadtest.templates import ids, session_id, stamp
 from ocs.charging.answer import to_answer
 from ocs.charging.decide import to_charge
-from ocs.charging.diameter import Local, to_cca, to_request
-from ocs.charging.handle import Shop, handle
+from ocs.charging.diameter import LocalIdentity, to_cca, to_request
+from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import NO_FACTS, merged, told_by
 from ocs.charging.request import ChargingRequest
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Assignment, Catalog
@@ -46,10 +46,10 @@ CHARGES = 30_000
 WINDOW = 64  # charges on their way at once
 TRIES = 7
 GRANT = 3_145_728
-LOCAL = Local("ocs.example.net", "example.net", 1)
+LOCAL = LocalIdentity("ocs.example.net", "example.net", 1)
 
 
-class Ready:
+class AnsweredStore:
     """What the store has answered already."""
 
     def __init__(self, value: Any) -> None:
@@ -68,9 +68,9 @@ class World:
         host = "1.load.example.net"
         role = Role(scenario, scenario.plays[0], host=host, realm="example.net", destination="example.net")
         self.sessions = [
-            Session(role, subscriber(n), session_id(host, 1, n).encode(), updates=10**6) for n in range(ACCOUNTS)
+            LoadSession(role, subscriber(n), session_id(host, 1, n).encode(), updates=10**6) for n in range(ACCOUNTS)
         ]
-        self.settings = Settings()
+        self.settings = ChargingSettings()
         tariff = files("tariffs").joinpath("examples", "demo.toml").read_bytes()
         self.catalog = Catalog([load_tariff(tariff, source="demo.toml")])
         self.profiles = [self.profile(n) for n in range(ACCOUNTS)]
@@ -123,7 +123,7 @@ def _pure() -> dict[str, float]:
     model = Model()
     account = fresh_account("a-0000000", "EUR")
     account.buckets[0].amount = 10**14
-    model.open("a-0000000", ops.Opening(ops.packed(pack(account)), [], [], world.now_ms, "open"))
+    model.open("a-0000000", ops.AccountOpening(ops.packed(pack(account)), [], [], world.now_ms, "open"))
     model.charge(*world.charge(0))
     frame = world.frame(0)
     ccr = CreditControlRequest.decode(frame)
@@ -145,7 +145,7 @@ def _pure() -> dict[str, float]:
     outcome = msgspec.msgpack.decode(reply.outcome, type=ops.Outcome)
     answer = to_answer(request, service, profile, quote, outcome, charge)
     cca = to_cca(ccr, answer, LOCAL).answer(ccr)
-    reader = Reader()
+    reader = AnswerReader()
     session = world.sessions[0]
     head, when, keys = ids(1), stamp(0), AccountKeys("a-0000000")
 
@@ -155,20 +155,20 @@ def _pure() -> dict[str, float]:
         def of(self, identities: tuple[str, ...]) -> Profile:
             return profile
 
-        def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Ready:
+        def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> AnsweredStore:
             pack(charge)
             return ready
 
-    ready, shelf = Ready(reply), Shelf()
-    shop = Shop(
+    ready, shelf = AnsweredStore(reply), Shelf()
+    shop = ChargingContext(
         catalog=world.catalog,
         profiles=shelf,  # type: ignore[arg-type]  # never loads: everybody is at hand
         store=shelf,  # type: ignore[arg-type]
         settings=world.settings,
-        restore=Ready,
-        session_known=lambda session: Ready(None),
-        request_known=lambda charge: Ready(None),
-        event_known=lambda account, key: Ready(None),
+        restore=AnsweredStore,
+        session_known=lambda session: AnsweredStore(None),
+        request_known=lambda charge: AnsweredStore(None),
+        event_known=lambda account, key: AnsweredStore(None),
         jitter=lambda: 0,
     )
 
@@ -205,14 +205,14 @@ async def _scripts(home: Path) -> dict[str, float]:
     server = EmbeddedValkey(home, durability="everysec")
     server.start()
     world = World()
-    link = Link(server.url, now_ms=lambda: time.time_ns() // 1_000_000, answer_ms_max=60_000, ungated=True)
+    link = RedisConnection(server.url, now_ms=lambda: time.time_ns() // 1_000_000, answer_ms_max=60_000, ungated=True)
     try:
         await link.start(5)
         store = Store(link)
         for number in range(ACCOUNTS):
             account = fresh_account(f"a-{number:07d}", "EUR")
             account.buckets[0].amount = 10**14
-            opening = ops.Opening(ops.packed(pack(account)), [], [], world.now_ms, "open")
+            opening = ops.AccountOpening(ops.packed(pack(account)), [], [], world.now_ms, "open")
             reply = await store.open(account.id, opening).wait()
             assert reply.status == "ok", reply
         for number in range(ACCOUNTS):

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 from loadtest.api import Api
-from loadtest.client import Client
+from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision
 from loadtest.scenario import load
@@ -17,7 +17,7 @@ from loadtest.stage import Stage, calm_collector
 from loadtest.subscriber import INITIAL
 from ocs.embedded import Durability
 from protocol.errors import ResultCode
-from tests.bench.server import Server, running
+from tests.bench.server import BenchServer, running
 
 CONNECTIONS: Final = 4
 OUTSTANDING: Final = 32
@@ -55,9 +55,9 @@ async def measure(durability: Durability, seconds: float) -> list[Load]:
     return found
 
 
-async def _loaded(server: Server, times: int, seconds: float) -> Load:
+async def _loaded(server: BenchServer, times: int, seconds: float) -> Load:
     scenario = load("data", subscribers=SUBSCRIBERS, sessions=SUBSCRIBERS)
-    client = Client(Target("127.0.0.1", server.diameter_port), connections=CONNECTIONS, timeout_s=120)
+    client = LoadClient(Target("127.0.0.1", server.diameter_port), connections=CONNECTIONS, timeout_s=120)
     await client.start()
     stage = Stage(client, scenario, seed=times)
     stage_s = WARM_S + seconds

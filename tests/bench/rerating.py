@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from balances import keys
-from balances.ledger.history import Window
+from balances.ledger.history import UsageWindow
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, ladder_hash
 from balances.migrate import migrate
 from balances.packing import fresh_account, pack
@@ -29,7 +29,7 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.climb import climb
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
-from tariffs.price import Start
+from tariffs.price import StartPosition
 from tariffs.rating import rate
 from tariffs.whatif.line import MONEY_ONLY
 from tests.bench.processes import TICKS
@@ -143,7 +143,7 @@ class Fill:
         return 10 if self.service == "data" else None
 
     def _session(self, at_ms: int, reports: int) -> None:
-        line, rated = Start(), self._rated(at_ms)
+        line, rated = StartPosition(), self._rated(at_ms)
         ms, grant = (0, 10 * MB) if self.service == "data" else (1_000, 300)
         self._usage(rated.ladder, rated.packed, at_ms, 1, 0, 0, 0, grant, {})
         for number in range(reports):
@@ -162,7 +162,7 @@ class Fill:
 
     def _event(self, at_ms: int) -> None:
         rated = self._rated(at_ms)
-        cost = climb(rated.ladder, Start(), 1, {}, MONEY_ONLY, at_ms=at_ms, ms_per_unit=0, grant=False).cost
+        cost = climb(rated.ladder, StartPosition(), 1, {}, MONEY_ONLY, at_ms=at_ms, ms_per_unit=0, grant=False).cost
         self._usage(rated.ladder, rated.packed, at_ms, 4, 1, 1, cost, 1, {})
 
     def _usage(
@@ -218,7 +218,7 @@ def _some(numbers: range, size: int) -> Iterator[range]:
         yield numbers[begin : begin + size]
 
 
-class Measured(NamedTuple):
+class MeasuredRun(NamedTuple):
     records: int
     seconds: float
     python_us: float
@@ -245,8 +245,8 @@ async def measure(accounts: int = ACCOUNTS, processes: int = CORES) -> dict[str,
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def _measure(postgres: EmbeddedPostgres, text: str, processes: int) -> Measured:
-    window = Window(FROM_MS, FROM_MS + (DAYS + 1) * 86_400_000)
+async def _measure(postgres: EmbeddedPostgres, text: str, processes: int) -> MeasuredRun:
+    window = UsageWindow(FROM_MS, FROM_MS + (DAYS + 1) * 86_400_000)
     job = Job(postgres.dsn, window, Written(text.encode(), "toml", "draft.toml", {}))
     ours_s, theirs_s, started = _ours_s(), _theirs_s(postgres.pid), time.perf_counter()
     tally = await rate_again(job, lambda records: None, processes)
@@ -254,7 +254,7 @@ async def _measure(postgres: EmbeddedPostgres, text: str, processes: int) -> Mea
     records = tally.records
     assert sum(tally.hows) > records // 2
     await asyncio.sleep(0.5)  # until the server has counted what its backends spent
-    return Measured(
+    return MeasuredRun(
         records,
         seconds,
         (_ours_s() - ours_s) / records * 1e6,

@@ -19,7 +19,7 @@ START_S_MAX = 60.0
 STOP_S_MAX = 30.0
 
 
-class Server(NamedTuple):
+class BenchServer(NamedTuple):
     pid: int
     diameter_port: int
     http_port: int
@@ -55,7 +55,7 @@ class Server(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Server]:
+async def running(*settings: str, data: Path | None = None) -> AsyncIterator[BenchServer]:
     """`ocs run` with these `--set`s until it is ready; stopped in good order afterwards."""
     home = data or Path(tempfile.mkdtemp(prefix="ocs-bench-"))
     diameter, http, metrics = free_ports(3)
@@ -73,7 +73,7 @@ async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Ser
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ocs", "run", "--data", str(home / "data"), *arguments, stdout=log, stderr=log
         )
-    server = Server(child.pid, diameter, http, metrics, home / "data")
+    server = BenchServer(child.pid, diameter, http, metrics, home / "data")
     try:
         await _ready(server, child, home / "log")
         yield server
@@ -93,7 +93,7 @@ async def running(*settings: str, data: Path | None = None) -> AsyncIterator[Ser
             shutil.rmtree(home, ignore_errors=True)
 
 
-async def _ready(server: Server, child: asyncio.subprocess.Process, log: Path) -> None:
+async def _ready(server: BenchServer, child: asyncio.subprocess.Process, log: Path) -> None:
     async with Api(server.url, "", connections=1) as api:
         for _ in range(int(START_S_MAX / 0.1)):
             if child.returncode is not None:

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from loadtest.api import Api
 from loadtest.audit import Audit
-from loadtest.client import Client
+from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
 from loadtest.scenario import load
-from loadtest.stage import Stage, Stats, calm_collector
+from loadtest.stage import Stage, StageStats, calm_collector
 from ocs.embedded import Durability
 from tests.bench import yardsticks
-from tests.bench.server import Server, running
+from tests.bench.server import BenchServer, running
 
 RATES = (1_000, 5_000)
 WARM_S = 3.0
@@ -69,7 +69,7 @@ async def measure(durability: Durability, subscribers: int, length: Length) -> W
             await provision.run()
             audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
             await audit.before()
-            client = Client(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=5)
+            client = LoadClient(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=5)
             await client.start()
             stage = Stage(client, scenario, seed=1)
             calm_collector()
@@ -83,7 +83,7 @@ async def measure(durability: Durability, subscribers: int, length: Length) -> W
     return Whole(durability, subscribers, ccr_s, client_us, cpu_us, latency, verdict.holds, verdict.lag_s)
 
 
-async def _saturated(stage: Stage, server: Server, length: Length) -> tuple[float, float, dict[str, float]]:
+async def _saturated(stage: Stage, server: BenchServer, length: Length) -> tuple[float, float, dict[str, float]]:
     """CCR per second, CPU of ours per CCR, CPU of the server's processes per CCR, the copy to PostgreSQL included."""
     await stage.saturate(length.in_flight, WARM_S)
     await _idle(stage)
@@ -107,7 +107,7 @@ async def _paced(stage: Stage, rate: int, seconds: float) -> Latency:
     await stage.pace(rate, "poisson", 1.0)
     stage.turn_page()
     await stage.pace(rate, "poisson", seconds)
-    page: Stats = stage.turn_page()
+    page: StageStats = stage.turn_page()
     await stage.client.quiet(5.0)
     return Latency(rate, page.ms(50), page.ms(99), page.rate)
 

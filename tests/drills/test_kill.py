@@ -20,12 +20,12 @@ import pytest
 
 from loadtest.api import Api
 from loadtest.audit import Audit
-from loadtest.client import Client
+from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
 from loadtest.scenario import load
 from loadtest.stage import Stage
-from tests.bench.server import Server, running
+from tests.bench.server import BenchServer, running
 
 pytestmark = pytest.mark.serial
 
@@ -33,7 +33,7 @@ RATE = 150
 SUBSCRIBERS = 120
 
 
-def children(server: Server, *words: str) -> list[int]:
+def children(server: BenchServer, *words: str) -> list[int]:
     """Processes of this server whose command line has all these words, oldest first."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -48,14 +48,14 @@ def children(server: Server, *words: str) -> list[int]:
     return sorted(found)
 
 
-async def until_ready(server: Server, wait_s: float = 40.0) -> None:
+async def until_ready(server: BenchServer, wait_s: float = 40.0) -> None:
     async with Api(server.url, server.token) as api:
         async with asyncio.timeout(wait_s):
             while (await api.call("GET", ("readyz",))).status != 200:
                 await asyncio.sleep(0.2)
 
 
-async def verify(server: Server) -> None:
+async def verify(server: BenchServer) -> None:
     """`ocs ledger verify` says that the books are right."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ocs", "ledger", "verify", "--url", server.url),
@@ -68,10 +68,10 @@ async def verify(server: Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def witnessed(server: Server) -> AsyncIterator[Stage]:
+async def witnessed(server: BenchServer) -> AsyncIterator[Stage]:
     """A stage to play on; afterwards every session is ended, the audit holds and the books are proved."""
     scenario = load("mixed", subscribers=SUBSCRIBERS, rate=RATE, timeout_s=3.0)
-    client = Client(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=3.0, record=True)
+    client = LoadClient(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=3.0, record=True)
     await client.start()
     async with Api(server.url, server.token) as api:
         await Provision(api, scenario).run()
@@ -94,25 +94,25 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-async def a_worker(server: Server) -> None:
+async def a_worker(server: BenchServer) -> None:
     kill(children(server, "ocs.workers")[-1])
 
 
-async def the_keeper(server: Server) -> None:
+async def the_keeper(server: BenchServer) -> None:
     kill(children(server, "ocs.workers")[0])
 
 
-async def redis(server: Server) -> None:
+async def redis(server: BenchServer) -> None:
     (pid,) = children(server, "valkey-server") or children(server, "redis-server")
     kill(pid)
 
 
-async def postgres(server: Server) -> None:
+async def postgres(server: BenchServer) -> None:
     (pid,) = children(server, "postgres")
     kill(pid)
 
 
-async def everything(server: Server) -> None:
+async def everything(server: BenchServer) -> None:
     """One after the other, each while the one before is still coming back."""
     for disaster in (a_worker, redis, postgres):
         await disaster(server)
@@ -120,7 +120,7 @@ async def everything(server: Server) -> None:
 
 
 @pytest.mark.parametrize("disaster", [the_keeper, everything])
-async def test_nothing_is_lost_and_nothing_is_charged_twice(disaster: Callable[[Server], Awaitable[None]]) -> None:
+async def test_nothing_is_lost_and_nothing_is_charged_twice(disaster: Callable[[BenchServer], Awaitable[None]]) -> None:
     async with running("durability=always") as server, witnessed(server) as stage:
         load_on = asyncio.ensure_future(stage.pace(RATE, "poisson", 9.0))
         await asyncio.sleep(2.0)

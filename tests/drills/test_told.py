@@ -22,7 +22,7 @@ from protocol.diameter.dictionary.credit_control import (
     UsedServiceUnit,
 )
 from tests.bench.server import running
-from tests.ocs.net.world import Client
+from tests.ocs.net.world import OctetPeer
 
 pytestmark = pytest.mark.serial
 
@@ -58,8 +58,8 @@ class World:
         self.end_to_end += 1
         await self.api.post("v1", "accounts", account, "topups", body={"amount": amount}, key=f"{self.end_to_end}")
 
-    async def gateway(self, host: str) -> Client:
-        return await (await Client.connect(self.port)).open(host)
+    async def gateway(self, host: str) -> OctetPeer:
+        return await (await OctetPeer.connect(self.port)).open(host)
 
     def ccr(self, host: str, session: str, of: str, kind: CcRequestType, number: int, **more: Any) -> bytes:
         self.end_to_end += 1
@@ -86,7 +86,7 @@ class World:
         )
         return message.encode(hop_by_hop=self.end_to_end, end_to_end=self.end_to_end)
 
-    async def ask(self, client: Client, *words: Any, **more: Any) -> int:
+    async def ask(self, client: OctetPeer, *words: Any, **more: Any) -> int:
         """Units granted, or the negative result of the line."""
         client.send(self.ccr(*words, **more))
         answer = await client.message(15)
@@ -108,7 +108,7 @@ class World:
         return {one["id"]: one["state"] for one in page["items"]}
 
 
-async def rar(client: Client, host: str, result: int = 2001, timeout_s: float = 15) -> str:
+async def rar(client: OctetPeer, host: str, result: int = 2001, timeout_s: float = 15) -> str:
     """The Session-Id it is about; answered in the name of `host`."""
     message = await client.message(timeout_s)
     assert isinstance(message, ReAuthRequest), message
@@ -123,7 +123,7 @@ def raa(message: ReAuthRequest, host: str, result: int) -> bytes:
     return answer.answer(message)
 
 
-async def silent(client: Client, for_s: float = 1.5, but: str = "") -> None:
+async def silent(client: OctetPeer, for_s: float = 1.5, but: str = "") -> None:
     """Nothing comes, unless once more for the session `but`: two records may each give reason to ask it."""
     with contextlib.suppress(TimeoutError):
         message = await client.message(for_s)

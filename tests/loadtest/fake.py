@@ -21,8 +21,8 @@ from protocol.diameter.dictionary.credit_control import (
     UsedServiceUnit,
 )
 from protocol.diameter.frames import FrameBuffer
-from protocol.diameter.peer import Action, Close, DeliverRequest, Local, PeerTable, Send, Timers
-from protocol.diameter.types import Address
+from protocol.diameter.peer import Action, Close, DeliverRequest, LocalPeer, PeerTable, Send, Timers
+from protocol.diameter.types import HostAddress
 
 SERVICES = {"32251": "data", "32260": "voice", "32274": "sms"}
 UNITS = {"octets": "cc_total_octets", "seconds": "cc_time", "units": "cc_service_specific_units"}
@@ -58,7 +58,7 @@ class Fake:
         self.requests = self.repeats = self.charges = 0
         self.diameter_port = self.http_port = 0
         self.peers = PeerTable(
-            Local("ocs.example.net", "example.net", (Address.of("127.0.0.1"),)),
+            LocalPeer("ocs.example.net", "example.net", (HostAddress.of("127.0.0.1"),)),
             Timers(),
             admit=lambda cer: True,
             several=lambda host: False,

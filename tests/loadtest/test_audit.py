@@ -7,30 +7,32 @@ import msgspec
 import pytest
 
 from loadtest.api import Api
-from loadtest.audit import Audit, Verdict
-from loadtest.client import Client
-from loadtest.faults import Faults, Plan
+from loadtest.audit import Audit, AuditVerdict
+from loadtest.client import LoadClient
+from loadtest.faults import FaultPlan, PlantedFaults
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
 from loadtest.scenario import Scenario, load
 from loadtest.stage import Stage
 from tests.loadtest.fake import Fake
 
-NONE = Plan()
+NONE = FaultPlan()
 Arrange = Callable[[Fake], None]
 
 
-async def run(fake: Fake, scenario: Scenario, plan: Plan = NONE, *, wait_s: float = 5.0) -> tuple[Verdict, Stage]:
+async def run(
+    fake: Fake, scenario: Scenario, plan: FaultPlan = NONE, *, wait_s: float = 5.0
+) -> tuple[AuditVerdict, Stage]:
     async with Api(f"http://127.0.0.1:{fake.http_port}", "secret", connections=4) as api:
         await Provision(api, scenario).run()
         accounts = Provision(api, scenario).accounts
         audit = Audit(api, [account_of(scenario, index) for index in range(accounts)])
         await audit.before()
-        client = Client(Target("127.0.0.1", fake.diameter_port), connections=2, timeout_s=scenario.timeout_s)
+        client = LoadClient(Target("127.0.0.1", fake.diameter_port), connections=2, timeout_s=scenario.timeout_s)
         await client.start()
         stage = Stage(client, scenario, seed=7)
         if any(plan):
-            stage.faults = Faults(client, plan, stage.rng)
+            stage.faults = PlantedFaults(client, plan, stage.rng)
         await stage.pace(scenario.rate, scenario.pacing, scenario.duration_s)
         await stage.finish(wait_s)
         verdict = await audit.after(stage.dues.micro, stage.dues.left_open)
@@ -59,7 +61,7 @@ async def test_an_honest_server_holds(fake: Fake, name: str) -> None:
 async def test_what_networks_do_is_charged_once(fake: Fake) -> None:
     fake.drop_once = {20, 50, 51, 90}
     fake.too_busy_at = {30, 31, 32, 70}
-    verdict, stage = await run(fake, small(duration_s=1.2), Plan(duplicate=0.2, cut_every_s=0.3))
+    verdict, stage = await run(fake, small(duration_s=1.2), FaultPlan(duplicate=0.2, cut_every_s=0.3))
     assert verdict.holds, verdict.faults
     assert stage.faults is not None
     assert stage.faults.duplicates > 20
@@ -112,7 +114,7 @@ async def test_a_server_that_is_wrong_is_found_out(
 ) -> None:
     arrange(fake)
     # No account is so poor that refusals would hide what is looked for.
-    verdict, _ = await run(fake, small("mixed", duration_s=0.5), Plan(duplicate=0.1), wait_s=2.0)
+    verdict, _ = await run(fake, small("mixed", duration_s=0.5), FaultPlan(duplicate=0.1), wait_s=2.0)
     assert not verdict.holds
     assert any(words in fault for fault in verdict.faults), verdict.faults
 

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from loadtest.answers import Answer
-from loadtest.client import Client
+from loadtest.answers import LoadAnswer
+from loadtest.client import LoadClient
 from loadtest.link import Request, Target
 from loadtest.scenario import load
-from loadtest.subscriber import Role, Session, subscriber
+from loadtest.subscriber import LoadSession, Role, subscriber
 from loadtest.templates import ids, session_id, stamp
 from tests.loadtest.fake import Fake
 
@@ -19,13 +19,13 @@ SCENARIO = load("data", subscribers=1)
 class Drill:
     """One session by hand, as the kill -9 drills drive many."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: LoadClient) -> None:
         self.client, self.link = client, client.links[0]
         role = Role(SCENARIO, SCENARIO.plays[0], host=self.link.origin, realm="example.net", destination="example.net")
         name = session_id(self.link.origin, client.started, client.next_session())
-        self.session = Session(role, subscriber(0), name.encode(), updates=5)
+        self.session = LoadSession(role, subscriber(0), name.encode(), updates=5)
 
-    def send(self) -> "asyncio.Future[Answer]":
+    def send(self) -> "asyncio.Future[LoadAnswer]":
         return self.client.ask(self.link, self.session)
 
 
@@ -39,7 +39,7 @@ async def ready(fake: Fake) -> None:
 
 async def test_a_session_by_hand(fake: Fake) -> None:
     await ready(fake)
-    client = Client(Target("127.0.0.1", fake.diameter_port), record=True)
+    client = LoadClient(Target("127.0.0.1", fake.diameter_port), record=True)
     await client.start()
     drill = Drill(client)
     assert (await drill.send()).lines[0].granted == 4_194_304
@@ -59,7 +59,7 @@ async def test_a_session_by_hand(fake: Fake) -> None:
 
 async def test_what_is_unanswered_goes_out_again_after_a_cut(fake: Fake) -> None:
     await ready(fake)
-    client = Client(Target("127.0.0.1", fake.diameter_port), timeout_s=60)
+    client = LoadClient(Target("127.0.0.1", fake.diameter_port), timeout_s=60)
     await client.start()
     drill = Drill(client)
     await drill.send()
@@ -78,7 +78,7 @@ async def test_what_is_unanswered_goes_out_again_after_a_cut(fake: Fake) -> None
 
 async def test_a_server_that_stops_is_told(fake: Fake) -> None:
     await ready(fake)
-    client = Client(Target("127.0.0.1", fake.diameter_port))
+    client = LoadClient(Target("127.0.0.1", fake.diameter_port))
     await client.start()
     fake.leave()
     async with asyncio.timeout(10):
@@ -90,7 +90,7 @@ async def test_a_server_that_stops_is_told(fake: Fake) -> None:
 
 async def test_a_server_that_says_nothing_is_asked_again(fake: Fake) -> None:
     await ready(fake)
-    client = Client(Target("127.0.0.1", fake.diameter_port), timeout_s=0.2)
+    client = LoadClient(Target("127.0.0.1", fake.diameter_port), timeout_s=0.2)
     await client.start()
     fake.drop_once = {1, 2}
     started = time.monotonic()
@@ -101,7 +101,7 @@ async def test_a_server_that_says_nothing_is_asked_again(fake: Fake) -> None:
 
 
 async def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
-    client = Client(Target("127.0.0.1", 1))
+    client = LoadClient(Target("127.0.0.1", 1))
     with pytest.raises(ConnectionError, match="is the server running"):
         await client.start(wait_s=0.2)
     await client.stop()
@@ -109,7 +109,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
 
 async def test_an_answer_for_another_session_is_counted(fake: Fake) -> None:
     await ready(fake)
-    client = Client(Target("127.0.0.1", fake.diameter_port))
+    client = LoadClient(Target("127.0.0.1", fake.diameter_port))
     await client.start()
     drill, number = Drill(client), client.next_number()
     frame = drill.session.frame(ids(number), stamp(time.time()))

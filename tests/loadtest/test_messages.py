@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.answers import LineAnswer, Reader, UnreadableError
+from loadtest.answers import AnswerReader, LineAnswer, UnreadableError
 from loadtest.scenario import Play, load, shipped
 from loadtest.subscriber import subscriber
 from loadtest.templates import FIELD, Template, again, session_id, stamp
@@ -81,7 +81,7 @@ LINES = st.builds(
     final_unit_indication=FINAL,
     volume_quota_threshold=st.none() | U32,
 )
-READER = Reader()  # one for all examples: shapes learnt from one answer must not mislead the reading of another
+READER = AnswerReader()  # one for all examples: shapes learnt from one answer must not mislead the reading of another
 
 
 @given(U32, U32, st.lists(LINES, max_size=3), st.none() | U32)
@@ -128,14 +128,14 @@ def test_units_at_command_level_are_a_line() -> None:
         granted_service_unit=GrantedServiceUnit(cc_service_specific_units=3),
         validity_time=60,
     )
-    (line,) = Reader().read(cca.answer(REQUEST)).lines
+    (line,) = AnswerReader().read(cca.answer(REQUEST)).lines
     assert (line.rating_group, line.result, line.granted, line.validity_s) == (None, 2001, 3, 60)
 
 
 @given(st.binary(max_size=300))
 def test_rubbish_is_unreadable_and_nothing_else(junk: bytes) -> None:
     with suppress(UnreadableError):
-        Reader().read(junk)
+        AnswerReader().read(junk)
 
 
 @pytest.mark.parametrize("cut", [1, 8, 15, 22, 29])
@@ -149,7 +149,7 @@ def test_a_cut_answer_is_not_read_by_the_shape_of_a_whole_one(cut: int) -> None:
         cc_request_type=CcRequestType.UPDATE_REQUEST,
         cc_request_number=1,
     )
-    reader, frame = Reader(), cca.answer(REQUEST)
+    reader, frame = AnswerReader(), cca.answer(REQUEST)
     reader.read(frame)
     with pytest.raises(UnreadableError):
         reader.read(frame[:-cut])

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.pricing import Price, micro, text
+from loadtest.pricing import LoadPrice, micro, text
 
 PRICES = st.sampled_from(["0", "0.01", "0.05", "0.0004", "0.0000003", "12.345678", "0.1234567891"])
 
 
 @given(PRICES, st.integers(1, 2_000_000), st.lists(st.integers(0, 10_000_000), max_size=12))
 def test_however_it_is_cut_it_costs_the_same(price: str, block: int, reports: list[int]) -> None:
-    list_price, total, paid = Price(price, block), 0, 0
+    list_price, total, paid = LoadPrice(price, block), 0, 0
     for used in reports:
         paid += list_price.cost(total + used) - list_price.cost(total)
         total += used
@@ -32,7 +32,7 @@ def test_however_it_is_cut_it_costs_the_same(price: str, block: int, reports: li
     ],
 )
 def test_a_started_block_is_a_paid_block(price: str, block: int, units: int, due: int) -> None:
-    assert Price(price, block).cost(units) == due
+    assert LoadPrice(price, block).cost(units) == due
 
 
 @given(st.integers(-(2**60), 2**60))
@@ -49,4 +49,4 @@ def test_what_is_no_amount_is_refused(wrong: str) -> None:
 @pytest.mark.parametrize(("price", "block"), [("-1", 1), ("1", 0)])
 def test_what_is_no_price_is_refused(price: str, block: int) -> None:
     with pytest.raises(ValueError, match="not one"):
-        Price(price, block)
+        LoadPrice(price, block)

@@ -12,23 +12,23 @@ import msgspec
 from redis.asyncio import Redis
 
 from balances import keys, ops
-from balances.ledger.opening import Opening
+from balances.ledger.opening import ShardOpening
 from balances.ledger.sync import Sync
 from balances.pending import Pending
 from balances.store import Store
-from balances.wire import Link
+from balances.wire import RedisConnection
 from ocs.api.auth import Callers
-from ocs.api.desk import Desk
+from ocs.api.desk import BackOffice
 from ocs.api.server import application
 from ocs.app import EVER_MS
 from ocs.charging.diameter import to_request
-from ocs.charging.handle import Shop, handle
+from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from ocs.config import Http
 from ocs.lasting import Lasting
 from ocs.master.catalog import FIELDS, unpack_catalog
-from ocs.master.profiles import Profiles
+from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
 from ocs.net.clock import now_ms
 from ocs.net.step import stepped
@@ -51,7 +51,7 @@ flat = { price = "0.01", per = "1 MB" }
 class Office:
     """`call(...)` is an HTTP request of the admin; `sync()` copies the streams to PostgreSQL."""
 
-    def __init__(self, redis: Redis, pool: Any, link: Link) -> None:
+    def __init__(self, redis: Redis, pool: Any, link: RedisConnection) -> None:
         self.redis: Any = redis
         self.pool = pool
         self.link = link
@@ -59,18 +59,18 @@ class Office:
         self.pushed: list[tuple[str, str]] = []
         self.ahead_ms = 0
         self.projector = Projector(pool, redis, teller(self.store, self.now_ms))
-        self.shop = Shop(
+        self.shop = ChargingContext(
             catalog=Catalog(),
-            profiles=Profiles(link),
+            profiles=ProfileCache(link),
             store=self.store,
-            settings=Settings(event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS),
+            settings=ChargingSettings(event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS),
             restore=self._absent,
             session_known=self._absent,
             request_known=self._absent,
             event_known=self._absent,
             jitter=lambda: 0,
         )
-        self.desk = Desk(
+        self.desk = BackOffice(
             Lasting(pool, within_s=3.0),
             redis,
             self.store,
@@ -149,8 +149,8 @@ async def office(servers: Servers) -> AsyncIterator[Office]:
     redis = Redis.from_url(servers.redis_url, protocol=2)
     pool = await asyncpg.create_pool(servers.pg_dsn, min_size=0, max_size=4)
     opening = Sync(redis, pool, alarm=print)
-    await Opening(redis, pool, opening.writer, alarm=print).run(now_ms() // 1000)
-    link = Link(servers.redis_url, now_ms=now_ms)
+    await ShardOpening(redis, pool, opening.writer, alarm=print).run(now_ms() // 1000)
+    link = RedisConnection(servers.redis_url, now_ms=now_ms)
     await link.start(5)
     made = Office(redis, pool, link)
     await made.projector.project()

@@ -17,7 +17,7 @@ from tests.servers import ROOT
 READY_S = 60
 
 
-class Server:
+class RunningServer:
     def __init__(self, data: Path, *settings: str, log: Path | None = None) -> None:
         self.data, self.log = data, log or data / "run.log"
         everywhere = ("diameter.listen", "http.listen", "metrics.listen")
@@ -48,7 +48,7 @@ class Server:
     def text(self) -> str:
         return self.log.read_text()
 
-    def ready(self) -> "Server":
+    def ready(self) -> "RunningServer":
         # The demo data is loaded through the HTTP API when all processes are ready.
         self.wait(lambda: "ocs is up" in self.text and "could not be loaded" not in self.text)
         return self
@@ -105,7 +105,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def readyz(server: Server) -> int:
+def readyz(server: RunningServer) -> int:
     host, port = server.address("http")
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer:

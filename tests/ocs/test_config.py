@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from ocs.cli.effects import without_effect
-from ocs.config import OFF, Config, ConfigError, Part, load
+from ocs.config import OFF, Config, ConfigError, ConfigTable, load
 from ocs.values import Listen, Secret
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
@@ -178,7 +178,7 @@ def test_listen() -> None:
 
 def leaves(kind: Any, prefix: str = "") -> Iterator[str]:
     for name, hint in get_type_hints(kind).items():
-        parts = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, Part)]
+        parts = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, ConfigTable)]
         if parts and name != "profile":
             yield from leaves(parts[0], f"{prefix}{name}.")
         else:

@@ -16,14 +16,14 @@ import pytest
 import redis
 
 from ocs import child, embedded
-from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey, Server, find_postgres, find_valkey
+from ocs.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey, find_postgres, find_valkey
 
 pytestmark = pytest.mark.serial
 
 AS_ROOT = os.geteuid() == 0
 SLEEPER = Path("/bin/sleep")
 
-Make = Callable[..., Server]
+Make = Callable[..., EmbeddedServer]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_nobody_else_on_the_machine_may_connect(valkey: EmbeddedValkey, postgres
 def test_one_data_directory_serves_one_server(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     valkey.start()
     second = EmbeddedValkey(valkey.home.parent)
-    monkeypatch.setattr(Server._lock, "__defaults__", (0.05,))
+    monkeypatch.setattr(EmbeddedServer._lock, "__defaults__", (0.05,))
     with pytest.raises(EmbeddedError, match="in use"):
         second.start()
     assert valkey.alive

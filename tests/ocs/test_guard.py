@@ -72,7 +72,7 @@ async def test_the_embedded_store_passes(tmp_path: Path, durability: Any) -> Non
         valkey.stop()
 
 
-class Settings:
+class StoreSettings:
     """CONFIG SET, undone at the end."""
 
     def __init__(self, url: str) -> None:
@@ -84,8 +84,8 @@ class Settings:
 
 
 @pytest.fixture
-def settings(redis_url: str, valkey: LiveValkey) -> Iterator[Settings]:
-    made = Settings(redis_url)
+def settings(redis_url: str, valkey: LiveValkey) -> Iterator[StoreSettings]:
+    made = StoreSettings(redis_url)
     yield made
     made.client.replicaof("NO", "ONE")
     for name, value in made.before.items():
@@ -93,7 +93,7 @@ def settings(redis_url: str, valkey: LiveValkey) -> Iterator[Settings]:
     made.client.close()
 
 
-async def test_a_store_is_asked(redis_url: str, settings: Settings) -> None:
+async def test_a_store_is_asked(redis_url: str, settings: StoreSettings) -> None:
     assert await risks_at(redis_url, "everysec") == []
     settings.set("maxmemory-policy", "allkeys-lru")
     settings.set("maxmemory", "0")
@@ -102,7 +102,7 @@ async def test_a_store_is_asked(redis_url: str, settings: Settings) -> None:
     assert [risk.name for risk in await risks_at(redis_url, "everysec")] == ["replica", "eviction", "maxmemory"]
 
 
-def test_check_says_each_in_one_sentence(servers: Servers, settings: Settings, tmp_path: Path) -> None:
+def test_check_says_each_in_one_sentence(servers: Servers, settings: StoreSettings, tmp_path: Path) -> None:
     there = ["--set", f"redis.url={servers.redis_url}", "--set", f"postgres.dsn={servers.pg_dsn}"]
     off = [f"--set={key}.listen=off" for key in ("diameter", "http", "metrics")]
     words = ["check", "--data", str(tmp_path), *there, *off]
@@ -125,7 +125,7 @@ def test_check_says_each_in_one_sentence(servers: Servers, settings: Settings, t
     ("appendonly", "no", "redis.accept_risks: persistence"),
 ])  # fmt: skip
 def test_a_start_is_refused(
-    servers: Servers, settings: Settings, tmp_path: Path, name: str, value: str, says: str
+    servers: Servers, settings: StoreSettings, tmp_path: Path, name: str, value: str, says: str
 ) -> None:
     settings.set(name, value)
     command = [sys.executable, "-m", "ocs", "run", "--data", str(tmp_path), "--set", f"redis.url={servers.redis_url}"]
@@ -141,7 +141,7 @@ def test_a_start_is_refused(
 # --- in the keeper: what comes after the start, and what only PostgreSQL can tell
 
 
-async def test_what_is_changed_at_run_time_is_an_alarm(servers: Servers, settings: Settings) -> None:
+async def test_what_is_changed_at_run_time_is_an_alarm(servers: Servers, settings: StoreSettings) -> None:
     with structlog.testing.capture_logs() as logs:
         async with keeping(servers, alarm_ms=100, guard_s=0.05) as both:
 
@@ -159,7 +159,7 @@ async def test_what_is_changed_at_run_time_is_an_alarm(servers: Servers, setting
             await both.until(lambda: both.keeper.guard.found == [])
 
 
-async def test_a_store_that_comes_after_the_start_is_not_opened(servers: Servers, settings: Settings) -> None:
+async def test_a_store_that_comes_after_the_start_is_not_opened(servers: Servers, settings: StoreSettings) -> None:
     settings.set("maxmemory-policy", "allkeys-lru")
     async with keeping(servers, wait=False) as both:
         await both.until(lambda: "allkeys-lru" in both.keeper.refused)

@@ -9,12 +9,12 @@ import msgspec
 import structlog
 
 from balances import keys
-from balances.ledger.reader import Reader
-from balances.ledger.supervision import PUT_OFF_MS, Push
+from balances.ledger.reader import StreamReader
+from balances.ledger.supervision import PUT_OFF_MS, PushMessage
 from balances.pending import ended
 from balances.store import Store
-from balances.wire import Link
-from ocs.counting import Stats
+from balances.wire import RedisConnection
+from ocs.counting import KeeperStats
 from ocs.keeper.expire import SWEEP_SHARD_MAX
 from ocs.keeper.keeper import Keeper
 from ocs.keeper.metrics import kept_counts
@@ -22,14 +22,14 @@ from ocs.net.clock import now_ms
 from ocs.settling import UNFINISHED_MS
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import Meter
-from tests.balances.ledger.books import Books, close, connect, session_of
+from tests.balances.ledger.books import LedgerStores, close, connect, session_of
 from tests.servers import Servers
 
 
 class Both:
     """A keeper, and the books of one who looks over its shoulder."""
 
-    def __init__(self, books: Books, keeper: Keeper, link: Link) -> None:
+    def __init__(self, books: LedgerStores, keeper: Keeper, link: RedisConnection) -> None:
         self.books, self.keeper, self.link = books, keeper, link
 
     async def until(self, check: Callable[[], Any], wait_s: float = 10.0) -> None:
@@ -42,13 +42,13 @@ class Both:
 
     async def opened(self) -> None:
         """Use the epoch that is open, as a worker would."""
-        self.books.epoch = (await Reader(self.books.redis).server()).published_epoch
+        self.books.epoch = (await StreamReader(self.books.redis).server()).published_epoch
 
 
 @contextlib.asynccontextmanager
 async def keeping(servers: Servers, *, wait: bool = True, **settings: Any) -> AsyncIterator[Both]:
     books = await connect(servers.redis_url, servers.pg_dsn)
-    link = Link(servers.redis_url, now_ms=now_ms)
+    link = RedisConnection(servers.redis_url, now_ms=now_ms)
     await link.start(0.05)
     keeper = Keeper(books.redis, books.pool, Store(link), logger(), now_ms=now_ms, token=str(id(link)), **settings)
     await keeper.start()
@@ -147,11 +147,11 @@ async def test_postgres_goes_and_comes(servers: Servers) -> None:
         assert both.keeper.stats.alarms == 0
 
 
-async def listen(pubsub: Any, count: int) -> AsyncIterator[Push]:
+async def listen(pubsub: Any, count: int) -> AsyncIterator[PushMessage]:
     async with asyncio.timeout(10):
         async for message in pubsub.listen():
             if message["type"] == "message":
-                yield msgspec.msgpack.decode(message["data"], type=Push)
+                yield msgspec.msgpack.decode(message["data"], type=PushMessage)
                 count -= 1
                 if not count:
                     return
@@ -162,7 +162,7 @@ async def test_a_restart_of_redis_without_postgres_stays_shut(servers: Servers) 
         servers.postgres.stop()
         servers.valkey.restart()
         await both.until(lambda: "without PostgreSQL" in both.keeper.why)
-        assert (await Reader(both.books.redis).server()).published_epoch == 0
+        assert (await StreamReader(both.books.redis).server()).published_epoch == 0
         servers.postgres.start()
         await both.until(lambda: both.keeper.stats.openings == 2, 30)
 
@@ -273,7 +273,7 @@ async def test_all_that_a_keeper_counts_is_a_metric(servers: Servers) -> None:
     async with keeping(servers) as both:
         meter = Meter()
         kept_counts(both.keeper, meter)()
-        numbers = [field for field, kind in Stats.__annotations__.items() if kind == "int"]
+        numbers = [field for field, kind in KeeperStats.__annotations__.items() if kind == "int"]
         for place, field in enumerate(numbers, 1_000):
             setattr(both.keeper.stats, field, place)
         kept_counts(both.keeper, meter)()

@@ -15,7 +15,7 @@ import pytest
 from balances.wire import NotSent
 from ocs.lasting import Away, Lasting
 from ocs.net.clock import now_ms
-from ocs.rescue import Rescue
+from ocs.rescue import SlowPaths
 from tests.bench.processes import below
 from tests.ocs.office import Office, office
 from tests.servers import LivePostgres, Servers
@@ -133,7 +133,7 @@ async def test_a_slow_path_of_charging_ends_before_the_answer_is_due(servers: Se
     """`an event with T waits 5 s for its 3004`"""
     async with office(servers) as desk:
         lasting = Lasting(pool, within_s=0.3)
-        rescue = Rescue(lasting, desk.redis, desk.store, now_ms, (OSError,), 0.4)
+        rescue = SlowPaths(lasting, desk.redis, desk.store, now_ms, (OSError,), 0.4)
         with frozen(servers.postgres):
             async with asyncio.timeout(10):
                 for asked in (

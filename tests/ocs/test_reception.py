@@ -3,8 +3,8 @@
 import pytest
 
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer
-from tests.ocs.net.world import Client, ccr
-from tests.ocs.running import Server
+from tests.ocs.net.world import OctetPeer, ccr
+from tests.ocs.running import RunningServer
 from tests.ocs.test_supervisor import server
 
 __all__ = ["server"]  # the fixture
@@ -12,13 +12,13 @@ __all__ = ["server"]  # the fixture
 pytestmark = pytest.mark.serial
 
 
-async def test_idle_connections_keep_no_peer_out(server: Server) -> None:
+async def test_idle_connections_keep_no_peer_out(server: RunningServer) -> None:
     """`1,100 idle connections to the Diameter port keep real peers out`"""
     address = server.address("diameter")
-    peer = await Client.connect(address[1])
+    peer = await OctetPeer.connect(address[1])
     await peer.open("first.example.net")
-    idle = [await Client.connect(address[1]) for _ in range(300)]
-    late = await Client.connect(address[1])
+    idle = [await OctetPeer.connect(address[1]) for _ in range(300)]
+    late = await OctetPeer.connect(address[1])
     await late.open("late.example.net")
     await idle[0].closed(timeout_s=20)  # long before its time: it made room
     peer.send(ccr(0, "first.example.net;1;1"))

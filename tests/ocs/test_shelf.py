@@ -11,7 +11,7 @@ from balances import keys
 from ocs.app import TROUBLE
 from ocs.master.catalog import unpack_catalog
 from ocs.net.admission import Admission
-from ocs.shelf import Shelf
+from ocs.shelf import CatalogFollower
 from tariffs.catalog import Catalog
 from tests.ocs.office import FLAT, Office, office
 from tests.servers import Servers
@@ -26,7 +26,7 @@ class Worker:
         self.shop = cast(Any, SimpleNamespace(catalog=Catalog()))
         self.admission = Admission(100, 100)
         self.memory = b""
-        self.shelf = Shelf(self.link, desk.redis, self.shop, TROUBLE, self.admission)
+        self.shelf = CatalogFollower(self.link, desk.redis, self.shop, TROUBLE, self.admission)
 
     async def check(self) -> None:
         replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]

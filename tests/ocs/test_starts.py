@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ocs.running import Server, readyz
+from tests.ocs.running import RunningServer, readyz
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.serial
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.serial
 def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        server = Server(tmp_path, f"diameter.listen=127.0.0.1:{port}")
+        server = RunningServer(tmp_path, f"diameter.listen=127.0.0.1:{port}")
         assert server.process.wait(20) == 1
         assert f"diameter.listen: cannot listen on 127.0.0.1:{port}: the port is taken" in server.text
         assert "Traceback" not in server.text
@@ -29,7 +29,7 @@ def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_without_postgres_it_says_so_and_waits(tmp_path: Path) -> None:
-    server = Server(tmp_path, "postgres.dsn=postgresql://u:secret@127.0.0.1:1/x")
+    server = RunningServer(tmp_path, "postgres.dsn=postgresql://u:secret@127.0.0.1:1/x")
     try:
         server.wait(lambda: '"event":"keeper.store_away"' in server.text)
         host, port = server.listening("http")
@@ -55,7 +55,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        server = Server(small / "d", log=tmp_path / "run.log")
+        server = RunningServer(small / "d", log=tmp_path / "run.log")
         try:
             server.wait(lambda: "ocs is up" in server.text)
             with contextlib.suppress(OSError), (small / "ballast").open("wb") as ballast:
@@ -75,7 +75,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def top_up(server: Server) -> None:
+def top_up(server: RunningServer) -> None:
     """Some writes, whatever becomes of them."""
     host, port = server.address("http")
     token = (server.data / "admin.token").read_text().strip()
@@ -90,7 +90,7 @@ def top_up(server: Server) -> None:
 
 
 def test_a_second_start_on_one_data_directory_is_a_sentence(tmp_path: Path) -> None:
-    server = Server(tmp_path).ready()
+    server = RunningServer(tmp_path).ready()
     try:
         second = subprocess.run(
             [sys.executable, "-m", "ocs", "run", "--data", str(server.data)]

@@ -33,16 +33,16 @@ from protocol.diameter.dictionary.credit_control import (
     SubscriptionIdType,
     UsedServiceUnit,
 )
-from protocol.diameter.message import Command
-from tests.ocs.net.world import Client, ccr, cer
-from tests.ocs.running import Server, alive, cmdline, readyz
+from protocol.diameter.message import DiameterCommand
+from tests.ocs.net.world import OctetPeer, ccr, cer
+from tests.ocs.running import RunningServer, alive, cmdline, readyz
 
 pytestmark = pytest.mark.serial
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    server = RunningServer(tmp_path)
     children: list[int] = []
     try:
         yield server.ready()
@@ -72,18 +72,18 @@ def request(kind: CcRequestType, number: int, used: int | None = None, session: 
     )  # fmt: skip
 
 
-async def connected(server: Server, host: str = "pgw.example.net") -> Client:
-    client = await Client.connect(server.address("diameter")[1])
+async def connected(server: RunningServer, host: str = "pgw.example.net") -> OctetPeer:
+    client = await OctetPeer.connect(server.address("diameter")[1])
     return await client.open(host)
 
 
-async def answer(client: Client) -> CreditControlAnswer:
-    message: Command = await client.message(timeout_s=10)
+async def answer(client: OctetPeer) -> CreditControlAnswer:
+    message: DiameterCommand = await client.message(timeout_s=10)
     assert isinstance(message, CreditControlAnswer), message
     return message
 
 
-async def test_a_day_in_the_life(server: Server) -> None:
+async def test_a_day_in_the_life(server: RunningServer) -> None:
     """A session is charged; a worker dies and nothing of what was counted is lost; the end is an orderly one."""
     client = await connected(server)
     client.send(request(CcRequestType.INITIAL_REQUEST, 0))
@@ -135,7 +135,7 @@ async def test_a_day_in_the_life(server: Server) -> None:
 
 async def test_it_is_up_when_the_tariffs_are_in_force(tmp_path: Path) -> None:
     """Not a moment before: `ocs is up`, /readyz and the Diameter port all wait for the demo's tariffs."""
-    server = Server(tmp_path)
+    server = RunningServer(tmp_path)
     try:
         server.wait(lambda: "ocs is up" in server.text)
         assert readyz(server) == 200
@@ -154,7 +154,7 @@ async def test_it_is_up_when_the_tariffs_are_in_force(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_hang_up_does_not_stop_it(server: Server) -> None:
+def test_hang_up_does_not_stop_it(server: RunningServer) -> None:
     children = server.descendants()
     server.process.send_signal(signal.SIGHUP)
     for pid in server.workers():
@@ -164,7 +164,7 @@ def test_hang_up_does_not_stop_it(server: Server) -> None:
     assert server.descendants() == children
 
 
-async def test_connections_are_spread_and_counted(server: Server) -> None:
+async def test_connections_are_spread_and_counted(server: RunningServer) -> None:
     clients = [await connected(server, f"peer-{number}.example.net") for number in range(4)]
     per_worker = [len(established(pid, server.address("diameter")[1])) for pid in server.workers()]
     assert sorted(per_worker) == [0, 0, 2, 2]  # keeper and api have none
@@ -187,7 +187,7 @@ def established(pid: int, port: int) -> list[str]:
 
 
 def test_nothing_survives_kill_minus_nine(tmp_path: Path) -> None:
-    server = Server(tmp_path).ready()
+    server = RunningServer(tmp_path).ready()
     children = server.descendants()
     assert len(children) >= 6
     server.process.kill()
@@ -199,7 +199,7 @@ def test_nothing_survives_kill_minus_nine(tmp_path: Path) -> None:
 
 
 def test_the_second_interrupt_is_faster(tmp_path: Path) -> None:
-    server = Server(tmp_path, "diameter.drain_s=60").ready()
+    server = RunningServer(tmp_path, "diameter.drain_s=60").ready()
     client = socket.create_connection(server.address("diameter"))
     client.sendall(cer())
     assert isinstance(DICTIONARY.decode(client.recv(4_096)), CapabilitiesExchangeAnswer)
@@ -213,7 +213,7 @@ def test_the_second_interrupt_is_faster(tmp_path: Path) -> None:
     client.close()
 
 
-def health(server: Server) -> tuple[int, dict[str, object]]:
+def health(server: RunningServer) -> tuple[int, dict[str, object]]:
     host, port = server.address("http")
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/readyz") as answer:
@@ -226,7 +226,7 @@ def health(server: Server) -> tuple[int, dict[str, object]]:
     ("setting", "status", "word"), [("unready", 503, "unavailable"), ("degraded", 200, "degraded")]
 )
 async def test_a_stopped_shard_is_seen_from_outside(tmp_path: Path, setting: str, status: int, word: str) -> None:
-    server = Server(tmp_path, f"ledger.when_stopped={setting}", "ledger.alarm_s=1").ready()
+    server = RunningServer(tmp_path, f"ledger.when_stopped={setting}", "ledger.alarm_s=1").ready()
     try:
         pg = await asyncpg.connect(embedded_dsn(tmp_path))
         await pg.execute("UPDATE shards SET stopped = 'for the test' WHERE shard = 7")

@@ -10,8 +10,8 @@ from balances.ledger.writer import AWAY
 from balances.packing import fresh_account
 from ocs.net.clock import now_ms
 from ocs.totals import Totals
-from ocs.watch import Watch
-from tests.balances.ledger.books import Books, close, connect, pack, session_of
+from ocs.watch import LagWatch
+from tests.balances.ledger.books import LedgerStores, close, connect, pack, session_of
 from tests.ocs.test_keeper import Both, keeping, open_session
 from tests.servers import Servers
 
@@ -30,7 +30,7 @@ async def test_the_lag_grows_while_postgres_is_away(servers: Servers) -> None:
             await both.books.move(f"acct-{number}", 5, at_ms=now_ms() - 10_000)
         await both.until(lambda: both.keeper.watch.now.lag_entries == 80)
         assert both.keeper.watch.now.lag_ms >= 30_000
-        other = Watch(both.books.redis, both.books.pool, both.keeper.standing, now_ms)
+        other = LagWatch(both.books.redis, both.books.pool, both.keeper.standing, now_ms)
         with contextlib.suppress(*AWAY):
             await other.measure()
         assert other.now.lag_entries == 80  # of a keeper that starts meanwhile
@@ -73,7 +73,7 @@ async def test_a_stopped_shard_is_told_again_and_again(servers: Servers) -> None
     await close(books)
 
 
-async def _stopped(servers: Servers) -> Books:
+async def _stopped(servers: Servers) -> LedgerStores:
     async with keeping(servers) as both:
         await both.books.sync.writer.stop(SHARD, "for the test")
         await both.books.move("alice", 5)

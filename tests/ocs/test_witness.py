@@ -8,17 +8,17 @@ import structlog
 from balances import keys, ops
 from balances.ledger.verify import verify
 from balances.packing import fresh_account, pack
-from balances.wire import Link
+from balances.wire import RedisConnection
 from ocs.metered import MeteredStore
 from ocs.net.clock import now_ms
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import Meter
 from ocs.witness import Answered, Witness
-from tests.balances.ledger.books import NOW_MS, Books, close, connect
+from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect
 from tests.servers import Servers
 
 
-def charged(books: Books, account: str, cost: int = 7) -> Answered:
+def charged(books: LedgerStores, account: str, cost: int = 7) -> Answered:
     outcome = pack(ops.Outcome(0, [], cost=cost))
     return Answered(str(books.epoch).encode(), account, "", "2:1", NOW_MS, outcome, posted=False)
 
@@ -34,7 +34,7 @@ def witness_of(lost: list[int], **more: Any) -> Witness:
     return Witness(logger(), lost.append, **more)
 
 
-async def test_what_was_not_copied_and_is_gone(books: Books) -> None:
+async def test_what_was_not_copied_and_is_gone(books: LedgerStores) -> None:
     await books.open()
     lost: list[int] = []
     witness = witness_of(lost)
@@ -61,7 +61,7 @@ async def test_what_was_not_copied_and_is_gone(books: Books) -> None:
     assert "2 answers" in report.findings[0].detail
 
 
-async def test_what_the_live_store_kept_is_copied_first(books: Books) -> None:
+async def test_what_the_live_store_kept_is_copied_first(books: LedgerStores) -> None:
     await books.open()
     witness = witness_of([])
     await books.move("alice", -7)
@@ -71,7 +71,7 @@ async def test_what_the_live_store_kept_is_copied_first(books: Books) -> None:
     assert not witness.answers
 
 
-async def test_nothing_is_said_before_postgres_has_proved_the_epoch(books: Books) -> None:
+async def test_nothing_is_said_before_postgres_has_proved_the_epoch(books: LedgerStores) -> None:
     await books.open()
     witness = witness_of([])
     witness.answers.append(charged(books, "alice"))
@@ -82,7 +82,7 @@ async def test_nothing_is_said_before_postgres_has_proved_the_epoch(books: Books
     assert await witness.look(books.pool, str(books.epoch).encode()) == 1
 
 
-async def test_what_stands_in_quarantine_or_before_a_stop_is_not_lost(books: Books) -> None:
+async def test_what_stands_in_quarantine_or_before_a_stop_is_not_lost(books: LedgerStores) -> None:
     await books.open()
     witness = witness_of([])
     await books.redis.xadd(
@@ -106,15 +106,15 @@ def test_it_remembers_so_many_and_no_more() -> None:
     assert [answer.key for answer in witness.answers] == ["2", "3", "4"]
 
 
-async def test_answers_of_the_real_store(books: Books, servers: Servers) -> None:
+async def test_answers_of_the_real_store(books: LedgerStores, servers: Servers) -> None:
     """A top-up that was acknowledged, of a store that then comes back empty."""
     await books.open()
     witness = witness_of([])
-    link = Link(servers.redis_url, now_ms=now_ms)
+    link = RedisConnection(servers.redis_url, now_ms=now_ms)
     await link.start(5)
     store = MeteredStore(link, Meter(), witness)
     account = fresh_account("alice", "EUR")
-    opening = ops.Opening(ops.packed(pack(account)), [], [], now_ms(), "open", "open")
+    opening = ops.AccountOpening(ops.packed(pack(account)), [], [], now_ms(), "open", "open")
     assert (await store.open("alice", opening).wait()).status == "ok"
     await books.sync.step()
     post = ops.Post(

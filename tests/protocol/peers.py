@@ -4,15 +4,15 @@ from typing import Any
 
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest
-from protocol.diameter.message import Command
-from protocol.diameter.peer import Action, Actions, Local, PeerConnection, PeerTable, Send, Timers
-from protocol.diameter.types import Address
+from protocol.diameter.message import DiameterCommand
+from protocol.diameter.peer import Action, Actions, LocalPeer, PeerConnection, PeerTable, Send, Timers
+from protocol.diameter.types import HostAddress
 from tests.protocol.messages import cer
 
-LOCAL = Local(
+LOCAL = LocalPeer(
     origin_host="ocs.example.net",
     origin_realm="example.net",
-    host_ip_addresses=(Address.of("127.0.0.1"),),
+    host_ip_addresses=(HostAddress.of("127.0.0.1"),),
     origin_state_id=77,
 )
 TW = 30_000
@@ -21,7 +21,7 @@ TW = 30_000
 class World:
     """`now` moves only by hand. `said` is everything that came out, as words."""
 
-    def __init__(self, *, local: Local = LOCAL, several: bool = False, known: bool = True) -> None:
+    def __init__(self, *, local: LocalPeer = LOCAL, several: bool = False, known: bool = True) -> None:
         self.now = 1_000
         self.asked: list[str] = []
 
@@ -62,6 +62,6 @@ def words(actions: Actions) -> list[str]:
     return [word(action) for action in actions]
 
 
-def sent(action: Action) -> Command:
+def sent(action: Action) -> DiameterCommand:
     assert isinstance(action, Send)
     return DICTIONARY.decode(action.octets)

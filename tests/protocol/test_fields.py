@@ -16,7 +16,7 @@ from protocol.diameter.dictionary.credit_control import (
     UsedServiceUnit,
 )
 from protocol.diameter.dictionary.tgpp_charging import PsInformation
-from protocol.diameter.types import Address
+from protocol.diameter.types import HostAddress
 from tests.protocol.messages import CCR_E, CCR_I, CCR_U, avp, ccr
 from tests.protocol.vectors import TOOL, octets
 
@@ -41,7 +41,7 @@ def test_data_session() -> None:
     assert ps is not None
     assert (ps.called_station_id, ps.tgpp_sgsn_mcc_mnc, ps.tgpp_rat_type) == ("internet", "00101", b"\x06")
     assert ps.tgpp_user_location_info == bytes.fromhex("8200f110000100f11000000101")
-    assert ps.pdp_address == (Address.of("10.0.0.7"),)
+    assert ps.pdp_address == (HostAddress.of("10.0.0.7"),)
     assert ps.tgpp_charging_characteristics is None
     with pytest.raises(AttributeError):
         _ = ps.nonsense  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ def test_times_around_the_overflow_of_2036() -> None:
 
 
 def test_lazy_groups_are_like_any_other() -> None:
-    made = PsInformation(called_station_id="internet", sgsn_address=(Address.of("2001:db8::1"),))
+    made = PsInformation(called_station_id="internet", sgsn_address=(HostAddress.of("2001:db8::1"),))
     read = DICTIONARY.decode_group(PsInformation, made.encode())
     assert read == made
     assert repr(read).count("=") == repr(made).count("=")

@@ -25,7 +25,7 @@ from protocol.diameter.peer import (
     Send,
     Suspect,
 )
-from protocol.diameter.peer_machine import TABLE, WATCHDOG, Event, Sign, State, Watch
+from protocol.diameter.peer_machine import TABLE, WATCHDOG, PeerEvent, PeerState, Sign, Watchdog
 from tests.protocol.messages import CCR_I, CCR_U, answer_to, avp, ccr, cer, dpr, dwr, message
 from tests.protocol.peers import TW, World, sent, word, words
 
@@ -317,23 +317,23 @@ def test_jitter_is_asked_for_each_time() -> None:
 
 
 def test_every_state_can_end() -> None:
-    for state in State:
-        assert (state, Event.LOST) in TABLE
-        if state is not State.CLOSED:
-            assert TABLE[state, Event.LOST] == ((), State.CLOSED)
-            assert TABLE[state, Event.TIMEOUT][1] is State.CLOSED
-            assert (state, Event.STOP) in TABLE
+    for state in PeerState:
+        assert (state, PeerEvent.LOST) in TABLE
+        if state is not PeerState.CLOSED:
+            assert TABLE[state, PeerEvent.LOST] == ((), PeerState.CLOSED)
+            assert TABLE[state, PeerEvent.TIMEOUT][1] is PeerState.CLOSED
+            assert (state, PeerEvent.STOP) in TABLE
 
 
 def test_the_watchdog_knows_what_to_do_in_every_case() -> None:
-    missing = {(watch, sign) for watch in Watch for sign in Sign} - set(WATCHDOG)
+    missing = {(watch, sign) for watch in Watchdog for sign in Sign} - set(WATCHDOG)
     third = {watch for watch, sign in missing if sign is Sign.THIRD_DWA}
     assert missing == {(watch, Sign.THIRD_DWA) for watch in third}
-    assert third == set(Watch) - {Watch.REOPEN_PROBING}
+    assert third == set(Watchdog) - {Watchdog.REOPEN_PROBING}
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_no_frame_whatever_disturbs_a_state(state: State) -> None:
+@pytest.mark.parametrize("state", list(PeerState))
+def test_no_frame_whatever_disturbs_a_state(state: PeerState) -> None:
     for frame in (cer(), dwr(), dpr(), ccr(), answer_to(cer()), answer_to(dwr()), message(9999, []), bytes(20)):
         world = World()
         connection = world.table.accepted(world.now)

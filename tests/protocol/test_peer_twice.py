@@ -6,7 +6,7 @@ import pytest
 
 from protocol.diameter.dictionary.base import CapabilitiesExchangeRequest
 from protocol.diameter.peer import Close, Send
-from protocol.diameter.peer_machine import State, is_elected
+from protocol.diameter.peer_machine import PeerState, is_elected
 from tests.protocol.messages import CCR_I, answer_to, avp, ccr, cer, dpr, dwr
 from tests.protocol.peers import LOCAL, TW, World, sent, words
 
@@ -160,7 +160,7 @@ def test_a_third_connection_is_rejected() -> None:
     (close,) = third.received(cer(), world.now)
     assert isinstance(close, Close)
     assert close.connection is third
-    assert second.state is State.ELECTING
+    assert second.state is PeerState.ELECTING
 
 
 def test_several_connections_where_a_peer_may() -> None:

@@ -13,7 +13,7 @@ from protocol.diameter.avp import Avp, Group, many, opt, req
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.header import REQUEST
-from protocol.diameter.message import Command, Dictionary
+from protocol.diameter.message import DiameterCommand, Dictionary
 from protocol.diameter.shapes import MAX_ALIKE, MAX_SHAPES, Shapes
 from protocol.diameter.tree import decode_tree, encode_tree
 from protocol.diameter.types import (
@@ -30,7 +30,7 @@ from protocol.diameter.types import (
     UNSIGNED64,
     UTF8STRING,
     WHOLE,
-    Address,
+    HostAddress,
     Type,
     enumerated,
     grouped,
@@ -58,7 +58,7 @@ VALUES: list[tuple[Type[Any], st.SearchStrategy[Any]]] = [
     (ENUMERATED, st.integers(-5, 5)),
     (enumerated(Colour), st.sampled_from(Colour)),
     (TIME, st.integers(-61_505_152, 4_233_462_143)),  # 1968-01-20 to 2104: what RFC 5905 can tell apart
-    (ADDRESS, st.builds(Address, st.integers(0, 65_535), st.binary(max_size=17))),
+    (ADDRESS, st.builds(HostAddress, st.integers(0, 65_535), st.binary(max_size=17))),
 ]
 
 
@@ -82,14 +82,16 @@ def classes(draw: st.DrawFn, base: type = Group, depth: int = 0) -> tuple[type, 
         several: Any = st.lists(value, max_size=3).map(tuple)
         fill[one.field] = {req: value, opt: st.none() | value, many: several}[marker]
     lazy = base is Group and draw(st.booleans())
-    keywords: dict[str, Any] = {} if base is Command else {"lazy": lazy, "lenient": draw(st.booleans())}
-    made = type(f"Made{depth}", (base,), lines | ({"code": 77, "request": True} if base is Command else {}), **keywords)
+    keywords: dict[str, Any] = {} if base is DiameterCommand else {"lazy": lazy, "lenient": draw(st.booleans())}
+    made = type(
+        f"Made{depth}", (base,), lines | ({"code": 77, "request": True} if base is DiameterCommand else {}), **keywords
+    )
     return made, st.fixed_dictionaries(fill)
 
 
 @given(st.data())
 def test_random_dictionaries_round_trip(data: st.DataObject) -> None:
-    command, fill = data.draw(classes(base=Command))
+    command, fill = data.draw(classes(base=DiameterCommand))
     known = Dictionary()
     known.add(command)
     seen: list[type] = [command]
@@ -147,7 +149,7 @@ def check_any(frame: bytes) -> None:
     """What holds for every string of octets."""
     first = verdict(frame)
     assert verdict(frame) == first
-    if isinstance(first, Command):
+    if isinstance(first, DiameterCommand):
         fresh = type(first)._walk(frame)
         assert fresh == first
         repr(first)  # reads every lazy group
@@ -183,7 +185,7 @@ def test_mutated_messages(frame: bytes) -> None:
 @given(st.sampled_from([CCR_I, CCR_U, CCR_E, *SEEDS]), st.data())
 def test_a_shape_never_lets_pass_what_a_walk_refuses(frame: bytes, data: st.DataObject) -> None:
     """One octet of a message whose shape is known is changed: both ways must agree."""
-    if not isinstance(verdict(frame), Command):
+    if not isinstance(verdict(frame), DiameterCommand):
         return
     made = bytearray(frame)
     made[data.draw(st.integers(0, len(made) - 1))] ^= data.draw(st.integers(1, 255))

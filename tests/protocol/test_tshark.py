@@ -29,7 +29,7 @@ from protocol.diameter.dictionary.credit_control import (
 )
 from protocol.diameter.dictionary.tgpp_charging import PsInformation, ServiceInformation
 from protocol.diameter.peer import Send
-from protocol.diameter.types import Address
+from protocol.diameter.types import HostAddress
 from protocol.errors import ResultCode
 from tests.protocol.messages import CCR_U, cer, dpr, dwr
 from tests.protocol.peers import World
@@ -68,7 +68,7 @@ REQUEST = CreditControlRequest(
         ps_information=PsInformation(
             called_station_id="internet",
             tgpp_rat_type=b"\x06",
-            sgsn_address=(Address.of("192.0.2.1"), Address.of("2001:db8::1")),
+            sgsn_address=(HostAddress.of("192.0.2.1"), HostAddress.of("2001:db8::1")),
         )
     ),
 )

@@ -7,7 +7,7 @@ import pytest
 from protocol.diameter.answers import error_answer
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.header import Header
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.tree import decode_avps, decode_tree, dump, encode_avps, encode_tree
 from protocol.diameter.types import address
 from protocol.errors import ProtocolError
@@ -102,7 +102,7 @@ def test_negative(vector: str) -> None:
 
 def refusal(frame: bytes) -> ProtocolError | None:
     try:
-        assert isinstance(DICTIONARY.decode(frame), Command)
+        assert isinstance(DICTIONARY.decode(frame), DiameterCommand)
     except ProtocolError as error:
         return error
     return None

@@ -29,7 +29,7 @@ EVENT = re.compile(r"""redis\.p?call\(\s*(?:(['"])(?P<command>\w+)\1)?|(?P<call>
 
 
 @dataclass(frozen=True)
-class Command:
+class LuaCommand:
     name: str  # "?" when it is not a literal
     line: int
 
@@ -110,14 +110,16 @@ def only(code: str, wanted: set[int]) -> str:
     return "\n".join(line if number in wanted else "" for number, line in enumerate(code.splitlines()))
 
 
-def commands(code: str, known: dict[str, str], first_line: int = 1, above: tuple[str, ...] = ()) -> Iterator[Command]:
+def commands(
+    code: str, known: dict[str, str], first_line: int = 1, above: tuple[str, ...] = ()
+) -> Iterator[LuaCommand]:
     """The redis commands of `code` in order; one inside a function of `known` is placed on the line of its call."""
     code = without_comments(code)
     for event in EVENT.finditer(code):
         line = first_line + code.count("\n", 0, event.start())
         called = event["call"]
         if called is None:
-            yield Command((event["command"] or "?").upper(), line)
+            yield LuaCommand((event["command"] or "?").upper(), line)
         elif called in known and called not in above:
             body = known[called].split("(", 1)[1]
-            yield from (Command(inner.name, line) for inner in commands(body, known, line, (*above, called)))
+            yield from (LuaCommand(inner.name, line) for inner in commands(body, known, line, (*above, called)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.sim.shard_faults import Faults
-from tests.sim.shard_parts import START, Actor, Broken, Id, continues
+from tests.sim.shard_faults import ShardFaults
+from tests.sim.shard_parts import START, Actor, InvariantBroken, SimulatedId, continues
 
 
-class Copying(Faults):
+class Copying(ShardFaults):
     gap_seen: bool
 
     def open_now(self) -> None:
@@ -26,7 +26,7 @@ class Copying(Faults):
             return
         copier.server, copier.epoch, copier.cursor, copier.records = server, pg.epoch, pg.cursor, records
 
-    def copy_commit(self, copier: Actor, *, opening: bool = False, cursor: Id = START) -> bool:
+    def copy_commit(self, copier: Actor, *, opening: bool = False, cursor: SimulatedId = START) -> bool:
         """One transaction. `cursor` is where it ends, if not at the last record."""
         records, copier.records = copier.records, []
         if not records and not opening:
@@ -38,7 +38,7 @@ class Copying(Faults):
         known, held = self.pg.known(), self.pg.held
         for record in records:
             if record.at in known:
-                raise Broken(f"record {record.at} copied twice")
+                raise InvariantBroken(f"record {record.at} copied twice")
             if record.broken and not self.rule("quarantine"):
                 continue  # skipped
             if record.broken or record.account in held:
@@ -47,7 +47,7 @@ class Copying(Faults):
                 continue
             if not self.pg.continues(record):
                 last = self.pg.last_seq(record.account)
-                raise Broken(f"account {record.account} goes from entry {last} to {record.after.seq}")
+                raise InvariantBroken(f"account {record.account} goes from entry {last} to {record.after.seq}")
             self.pg.rows.append(record)
         counted = [record.at for record in records if record.at.n >= 0]
         self.pg.cursor = max([self.pg.cursor, cursor, *counted])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tests.sim.shard_parts import Actor, Image, Postgres, Server
+from tests.sim.shard_parts import Actor, Image, SimulatedPostgres, SimulatedServer
 
 
-class Faults:
+class ShardFaults:
     random: random.Random
-    servers: list[Server]
-    pg: Postgres
-    backups: list[Postgres]
+    servers: list[SimulatedServer]
+    pg: SimulatedPostgres
+    backups: list[SimulatedPostgres]
     workers: list[Actor]
     copiers: list[Actor]
     openers: list[Actor]
@@ -25,10 +25,10 @@ class Faults:
     def count(self, what: str) -> None:
         raise NotImplementedError
 
-    def masters(self) -> list[Server]:
+    def masters(self) -> list[SimulatedServer]:
         return [server for server in self.servers if server.master]
 
-    def new_history(self, server: Server) -> None:
+    def new_history(self, server: SimulatedServer) -> None:
         self.replids += 1
         server.replid = self.replids
 
@@ -47,7 +47,7 @@ class Faults:
         self.random.choice(kinds)()
         self.cut()
 
-    def other(self, server: Server) -> Server:
+    def other(self, server: SimulatedServer) -> SimulatedServer:
         return self.servers[1 - self.servers.index(server)]
 
     def replicate(self) -> None:

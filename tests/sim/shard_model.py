@@ -20,12 +20,12 @@ from tests.sim.shard_parts import (
     RULES,
     START,
     Actor,
-    Broken,
-    Id,
-    Postgres,
-    Record,
-    Server,
-    State,
+    InvariantBroken,
+    SimulatedAccount,
+    SimulatedId,
+    SimulatedPostgres,
+    SimulatedRecord,
+    SimulatedServer,
     continues,
 )
 
@@ -34,9 +34,9 @@ class World(Copying):
     def __init__(self, seed: int, off: frozenset[str] = frozenset()) -> None:
         self.random = random.Random(seed)
         self.off = off
-        self.servers = [Server("A"), Server("B")]
-        self.pg = Postgres()
-        self.backups: list[Postgres] = []
+        self.servers = [SimulatedServer("A"), SimulatedServer("B")]
+        self.pg = SimulatedPostgres()
+        self.backups: list[SimulatedPostgres] = []
         self.clock = self.replids = self.requests = 0
         self.account_of: dict[int, str] = {}
         self.workers = [Actor() for _ in range(2)]
@@ -81,7 +81,7 @@ class World(Copying):
         if account not in server.accounts and account in self.pg.held and self.rule("held_shut"):
             return
         if account not in server.accounts:  # absent: restored, if it still is, in a script of its own
-            if not self.append(worker, Record(START, account, 0, self.pg.account(account))):
+            if not self.append(worker, SimulatedRecord(START, account, 0, self.pg.account(account))):
                 return
             self.count("restored")
             if self.random.random() < 0.3:
@@ -91,10 +91,13 @@ class World(Copying):
             return
         broken = self.breaks and self.random.random() < 0.01
         self.append(
-            worker, Record(START, account, request, State(state.seq + 1, state.done | {request}), broken=broken)
+            worker,
+            SimulatedRecord(
+                START, account, request, SimulatedAccount(state.seq + 1, state.done | {request}), broken=broken
+            ),
         )
 
-    def append(self, worker: Actor, record: Record) -> bool:
+    def append(self, worker: Actor, record: SimulatedRecord) -> bool:
         server = worker.server
         assert server is not None
         head, epoch = server.head, worker.epoch
@@ -102,7 +105,7 @@ class World(Copying):
             if self.rule("fence"):
                 return False
             epoch = head.epoch
-        at = Id(epoch, head.n + 1 if epoch == head.epoch else 0)
+        at = SimulatedId(epoch, head.n + 1 if epoch == head.epoch else 0)
         server.log.append(record._replace(at=at))
         server.accounts[record.account] = record.after
         server.keep()
@@ -127,7 +130,7 @@ class World(Copying):
         opener.epoch = pg.epoch = self.clock
         opener.step = 1
 
-    def still(self, opener: Actor) -> Server | None:
+    def still(self, opener: Actor) -> SimulatedServer | None:
         server = opener.server
         if server is None or not server.master or server.replid != opener.replid:
             opener.step = 0
@@ -155,7 +158,7 @@ class World(Copying):
         ):
             opener.step = 0
 
-    def provable(self, opener: Actor, server: Server) -> bool:
+    def provable(self, opener: Actor, server: SimulatedServer) -> bool:
         """Opening._gap."""
         before, there, ids = opener.cursor, False, {record.at for record in server.log}
         for record in opener.records:
@@ -169,7 +172,7 @@ class World(Copying):
             before, there = record.at, True
         return True
 
-    def step_back(self, opener: Actor, server: Server) -> None:
+    def step_back(self, opener: Actor, server: SimulatedServer) -> None:
         """Opening._step_back: compare id by id, forget what only one side has."""
         if not self.rule("forget"):
             return
@@ -187,7 +190,7 @@ class World(Copying):
         if self.rule("mark") and opener.step:
             self.mark(opener, server, opener.cursor)
 
-    def forget(self, opener: Actor, server: Server, accounts: set[str]) -> None:
+    def forget(self, opener: Actor, server: SimulatedServer, accounts: set[str]) -> None:
         if server.head.epoch >= opener.epoch or (server.head != opener.head and self.rule("forget_compare")):
             opener.step = 0
             return
@@ -195,7 +198,7 @@ class World(Copying):
             server.accounts.pop(account, None)
         server.keep()
 
-    def recover(self, opener: Actor, server: Server) -> None:
+    def recover(self, opener: Actor, server: SimulatedServer) -> None:
         """Opening._recover: PostgreSQL takes the accounts as Redis has them; what cannot be joined on is taken back."""
         self.count("recovered")
         if server.head != opener.head or server.head.epoch >= opener.epoch:
@@ -210,7 +213,7 @@ class World(Copying):
                 if record.after.seq != last.get(record.account, -1) + 1:
                     first[record.account] = record.after.seq  # where what still follows each other begins
                 last[record.account] = record.after.seq
-        snapshots: list[Record] = []
+        snapshots: list[SimulatedRecord] = []
         diverged = {record.account for record in opener.records} - server.accounts.keys() - {""}
         for account, state in server.accounts.items():
             seq, known = first.get(account, state.seq + 1) - 1, self.pg.last_seq(account)
@@ -220,9 +223,15 @@ class World(Copying):
             lost = seq > known
             # Below 0 no stream counts. The entry that stands for all that is lost, and then the state as it is now.
             if lost:
-                gap_end = State(seq, state.done)
-                snapshots.append(Record(Id(opener.epoch, len(snapshots) - 99), account, -1, gap_end, recovered=True))
-            snapshots.append(Record(Id(opener.epoch, len(snapshots) - 99), account, 0, state, recovered=True))
+                gap_end = SimulatedAccount(seq, state.done)
+                snapshots.append(
+                    SimulatedRecord(
+                        SimulatedId(opener.epoch, len(snapshots) - 99), account, -1, gap_end, recovered=True
+                    )
+                )
+            snapshots.append(
+                SimulatedRecord(SimulatedId(opener.epoch, len(snapshots) - 99), account, 0, state, recovered=True)
+            )
         opener.records = snapshots + [
             record if record.after.seq >= first.get(record.account, 0) else record._replace(request=0)
             for record in opener.records
@@ -233,8 +242,8 @@ class World(Copying):
             opener.records.append(self.mark(opener, server, opener.head))
             opener.head = server.head
 
-    def mark(self, opener: Actor, server: Server, ref: Id) -> Record:
-        mark = Record(Id(opener.epoch, 0), "", 0, State(), ref=ref)
+    def mark(self, opener: Actor, server: SimulatedServer, ref: SimulatedId) -> SimulatedRecord:
+        mark = SimulatedRecord(SimulatedId(opener.epoch, 0), "", 0, SimulatedAccount(), ref=ref)
         server.log.append(mark)
         server.keep()
         return mark
@@ -309,7 +318,7 @@ class World(Copying):
         self.open_now()
         server = self.masters()[0]
         if not self.pg.opened == server.published == (server.replid, self.pg.epoch):
-            raise Broken("a sound server cannot be opened")
+            raise InvariantBroken("a sound server cannot be opened")
         self.copy_all()
         self.confirm()
         worker = self.workers[0]
@@ -318,20 +327,20 @@ class World(Copying):
             self.requests += 1
             self.account_of[self.requests] = account
             for _ in range(20):
-                if self.requests not in server.accounts.get(account, State()).done:
+                if self.requests not in server.accounts.get(account, SimulatedAccount()).done:
                     self.call(worker, self.requests)
         self.copy_all()
         for account in ACCOUNTS:
             here, there = server.accounts[account], self.pg.account(account)
             if here != there:
-                raise Broken(f"account {account}: Redis has {here}, PostgreSQL {there}")
+                raise InvariantBroken(f"account {account}: Redis has {here}, PostgreSQL {there}")
             if here.seq != len(here.done):
-                raise Broken(f"account {account}: {here.seq} entries for {len(here.done)} requests")
+                raise InvariantBroken(f"account {account}: {here.seq} entries for {len(here.done)} requests")
             rows = [row for row in self.pg.rows if row.account == account and row.request > 0]
             if len({row.request for row in rows}) != len(rows):
-                raise Broken(f"account {account}: a request was charged twice")
+                raise InvariantBroken(f"account {account}: a request was charged twice")
             if not {row.request for row in rows} <= here.done:
-                raise Broken(f"account {account}: what PostgreSQL has charged is forgotten")
+                raise InvariantBroken(f"account {account}: what PostgreSQL has charged is forgotten")
 
 
 def run(seed: int, off: frozenset[str] = frozenset(), steps: int = 150) -> dict[str, int]:
@@ -351,7 +360,7 @@ def search(runs: int, off: frozenset[str] = frozenset()) -> tuple[dict[str, int]
         try:
             for what, times in run(seed, off).items():
                 counts[what] = counts.get(what, 0) + times
-        except Broken as why:
+        except InvariantBroken as why:
             broken[seed] = str(why)
     return counts, broken
 

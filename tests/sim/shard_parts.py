@@ -27,58 +27,58 @@ RULES = {
 }
 
 
-class Id(NamedTuple):
+class SimulatedId(NamedTuple):
     epoch: int
     n: int
 
 
-START = Id(0, -1)
+START = SimulatedId(0, -1)
 
 
-class State(NamedTuple):
+class SimulatedAccount(NamedTuple):
     """An account: entries so far, and the requests they stand for."""
 
     seq: int = 0
     done: frozenset[int] = frozenset()
 
 
-class Record(NamedTuple):
-    at: Id
+class SimulatedRecord(NamedTuple):
+    at: SimulatedId
     account: str
     request: int
-    after: State
+    after: SimulatedAccount
     recovered: bool = False
     broken: bool = False
     """It cannot be copied."""
-    ref: Id | None = None
+    ref: SimulatedId | None = None
     """Of a mark: the record it comes after, for those who have that as their last."""
 
 
-class Broken(Exception):
+class InvariantBroken(Exception):
     """Money was lost or made."""
 
 
 class Image(NamedTuple):
     """All a server keeps: what a replica receives, what an AOF holds."""
 
-    log: tuple[Record, ...] = ()
-    accounts: tuple[tuple[str, State], ...] = ()
+    log: tuple[SimulatedRecord, ...] = ()
+    accounts: tuple[tuple[str, SimulatedAccount], ...] = ()
     published: tuple[int, int] = (0, 0)
 
 
 @dataclass
-class Server:
+class SimulatedServer:
     name: str
     replid: int = 0
     config_epoch: int = 0
     master: bool = False
-    log: list[Record] = field(default_factory=list)
-    accounts: dict[str, State] = field(default_factory=dict)
+    log: list[SimulatedRecord] = field(default_factory=list)
+    accounts: dict[str, SimulatedAccount] = field(default_factory=dict)
     published: tuple[int, int] = (0, 0)
     past: list[Image] = field(default_factory=lambda: [Image()])
 
     @property
-    def head(self) -> Id:
+    def head(self) -> SimulatedId:
         return self.log[-1].at if self.log else START
 
     @property
@@ -96,26 +96,26 @@ class Server:
 
 
 @dataclass
-class Postgres:
-    rows: list[Record] = field(default_factory=list)
-    cursor: Id = START
+class SimulatedPostgres:
+    rows: list[SimulatedRecord] = field(default_factory=list)
+    cursor: SimulatedId = START
     epoch: int = 0
     opened: tuple[int, int] = (0, 0)
     """History and epoch that are published."""
     config_epoch: int = 0
-    held: dict[str, list[Record]] = field(default_factory=dict)
+    held: dict[str, list[SimulatedRecord]] = field(default_factory=dict)
     """Accounts in quarantine, with their records in order."""
 
-    def copy(self) -> Postgres:
+    def copy(self) -> SimulatedPostgres:
         held = {account: list(records) for account, records in self.held.items()}
-        return Postgres(list(self.rows), self.cursor, self.epoch, self.opened, self.config_epoch, held)
+        return SimulatedPostgres(list(self.rows), self.cursor, self.epoch, self.opened, self.config_epoch, held)
 
-    def known(self) -> dict[Id, str]:
+    def known(self) -> dict[SimulatedId, str]:
         """Whose each record is that is here, in the rows or in quarantine."""
         every = [*self.rows, *(record for records in self.held.values() for record in records)]
         return {record.at: record.account for record in every}
 
-    def continues(self, record: Record) -> bool:
+    def continues(self, record: SimulatedRecord) -> bool:
         """Whether an entry follows the last one of its account."""
         last = self.last_seq(record.account)
         return not record.request or record.after.seq == last + 1 or (record.recovered and record.after.seq > last)
@@ -129,9 +129,11 @@ class Postgres:
         done, self.held = len(self.held), {}
         return done
 
-    def account(self, name: str) -> State:
+    def account(self, name: str) -> SimulatedAccount:
         mine = [row for row in self.rows if row.account == name]
-        return mine[-1].after if mine else State()  # in the order of `position`, not of ids: see calls.position
+        return (
+            mine[-1].after if mine else SimulatedAccount()
+        )  # in the order of `position`, not of ids: see calls.position
 
     def last_seq(self, name: str) -> int:
         return max((row.after.seq for row in self.rows if row.account == name and row.request), default=0)
@@ -142,16 +144,16 @@ class Actor:
     """A process: what it has read and not acted on yet."""
 
     step: int = 0
-    server: Server | None = None
+    server: SimulatedServer | None = None
     replid: int = 0
     epoch: int = 0
     opened_before: int = 0
-    cursor: Id = START
-    head: Id = START
-    records: list[Record] = field(default_factory=list)
+    cursor: SimulatedId = START
+    head: SimulatedId = START
+    records: list[SimulatedRecord] = field(default_factory=list)
 
 
-def continues(before: Id, records: list[Record], opened_epoch: int) -> bool:
+def continues(before: SimulatedId, records: list[SimulatedRecord], opened_epoch: int) -> bool:
     """balances.ledger.record.follows, for a row of them."""
     for record in records:
         at = record.at

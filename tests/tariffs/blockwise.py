@@ -20,7 +20,7 @@ from tariffs.units import Kind, Rounding
 DEBTOR = -1
 
 
-class Purse:
+class BlockwiseFunds:
     """Buckets as (kind, scope, amount); the last is main money, which takes what nobody covers."""
 
     def __init__(self, buckets: Sequence[tuple[int, str, int]]) -> None:
@@ -28,8 +28,8 @@ class Purse:
         self.balances = [amount for _, _, amount in buckets]
         self.journal: list[tuple[int, int]] = []
 
-    def copy(self) -> Purse:
-        copied = Purse([])
+    def copy(self) -> BlockwiseFunds:
+        copied = BlockwiseFunds([])
         copied.scopes, copied.balances, copied.journal = self.scopes, self.balances[:], self.journal[:]
         return copied
 
@@ -79,7 +79,7 @@ class Blockwise:
     """A line that climbs one block at a time."""
 
     ladder: Ladder
-    purse: Purse
+    purse: BlockwiseFunds
     counters: dict[str, int]
     at_ms: int
     ms_per_unit: int

@@ -23,11 +23,11 @@ from tariffs.catalog import Assignment, Catalog, Exchanges
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 from tests.tariffs.oracle import MICRO, Oracle
-from tests.tariffs.oracle_account import Account, Assigned, Bucket, Piece
+from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_clock import zone
-from tests.tariffs.oracle_document import Document, Facts, quantity
+from tests.tariffs.oracle_document import OracleFacts, OracleTariff, quantity
 from tests.tariffs.till import Till
 
 BERLIN = "Europe/Berlin"
@@ -77,12 +77,12 @@ class Customer:
         texts = [self.documents] if isinstance(self.documents, str) else self.documents
         texts = [text if "currency" in text else f'currency = "EUR"\n{text}' for text in texts]
         texts = [text if "tariff =" in text else f'tariff = "t"\n{text}' for text in texts]
-        self._read = [Document(text, self.files, at) for at, text in enumerate(texts, 1)]
+        self._read = [OracleTariff(text, self.files, at) for at, text in enumerate(texts, 1)]
         self._rates = {pair: [(0, rate)] for pair, rate in self.rates.items()}
         for pair, (since, rate) in self.later_rates.items():
             self._rates[pair].append((ms_of(since), rate))
         pairs = {
-            pair: [(from_ms, Exchange(Amount.read(rate), rate, "2026-01-01")) for from_ms, rate in each]
+            pair: [(from_ms, CurrencyExchange(Amount.read(rate), rate, "2026-01-01")) for from_ms, rate in each]
             for pair, each in self._rates.items()
         }
         self._catalog = Catalog(
@@ -102,9 +102,9 @@ class Customer:
         self._counters: dict[str, int] = {}
         self._since_ms: dict[str, int] = {}
 
-    def _opened(self) -> Account:
-        own = [Bucket(kind, amount) for kind, amount in self.buckets]
-        return Account(self.currency, [*own, Bucket("money", 0)])
+    def _opened(self) -> OracleAccount:
+        own = [OracleBucket(kind, amount) for kind, amount in self.buckets]
+        return OracleAccount(self.currency, [*own, OracleBucket("money", 0)])
 
     def check(self, table: str) -> None:
         """Each line of the table is the first that this customer does."""
@@ -146,9 +146,9 @@ class Customer:
         kind, units = quantity(int(line["use"]) if line["use"].isdigit() else line["use"])
         start_ms, step_ms = ms_of(line["start"]), 1_000 if kind == "seconds" else 0
         sizes = [size for size in [units // cut] * (cut - 1) + [units - units // cut * (cut - 1)] if size]
-        pieces = [Piece(start_ms + sum(sizes[:at]) * step_ms, size) for at, size in enumerate(sizes)]
+        pieces = [OraclePiece(start_ms + sum(sizes[:at]) * step_ms, size) for at, size in enumerate(sizes)]
         micro = int(Decimal(line["price"].replace("_", "")) * MICRO)
-        facts = Facts(
+        facts = OracleFacts(
             self.service,
             number(line, "group"),
             number(line, "id"),
@@ -158,7 +158,7 @@ class Customer:
             others_of(line),
         )
         oracle = Oracle(self._read, self._chain, self._mirror, facts, kind, exchange=self._rates, beside=self.beside)
-        by_oracle = oracle.use([Piece(start_ms, units)])
+        by_oracle = oracle.use([OraclePiece(start_ms, units)])
         if by_oracle != micro:
             raise ValueError(f"by the specification it costs {by_oracle} micro-units: {line}")
         assert self.till(line).use(pieces) == micro, line

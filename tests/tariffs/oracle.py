@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tests.tariffs.oracle_account import Account, Assigned, Piece
+from tests.tariffs.oracle_account import Assigned, OracleAccount, OraclePiece
 from tests.tariffs.oracle_clock import is_window, length_ms, period_of
-from tests.tariffs.oracle_document import Document, Facts, Row, as_fine_as_fits, increment, quantity, whole
+from tests.tariffs.oracle_document import OracleFacts, OracleTariff, Row, as_fine_as_fits, increment, quantity, whole
 
 MICRO = 1_000_000
 
@@ -24,7 +24,7 @@ class NoPrice(Exception):
 
 
 @dataclass
-class Line:
+class OracleLine:
     """How far a line is."""
 
     used: int = 0
@@ -54,8 +54,8 @@ class Line:
 class Begin:
     """Where a block begins, and what is in force there."""
 
-    document: Document
-    promotions: list[Document]
+    document: OracleTariff
+    promotions: list[OracleTariff]
     at_ms: int
     rows: list[Row]
     """Those that match, from the top."""
@@ -68,10 +68,10 @@ class Oracle:
 
     def __init__(
         self,
-        documents: Iterable[Document],
+        documents: Iterable[OracleTariff],
         assigned: list[Assigned],
-        account: Account,
-        facts: Facts,
+        account: OracleAccount,
+        facts: OracleFacts,
         unit: str,
         *,
         exchange: Mapping[tuple[str, str], list[tuple[int, str]]] | None = None,
@@ -84,7 +84,7 @@ class Oracle:
         """
         self.documents, self.assigned, self.account, self.facts = list(documents), assigned, account, facts
         self.unit, self.exchange, self.base = unit, exchange or {}, "beside" if beside else "flat"
-        self.line = Line()
+        self.line = OracleLine()
 
     def begin_with(self, levels: Mapping[str, int], at_ms: int) -> None:
         """Where counters stand at the begin, by their names."""
@@ -94,7 +94,7 @@ class Oracle:
 
     # ------------------------------------------------------------ the walk
 
-    def use(self, pieces: Iterable[Piece]) -> int:
+    def use(self, pieces: Iterable[OraclePiece]) -> int:
         """Use all this; returns what money paid for it."""
         before = self.line.cost
         for piece in pieces:
@@ -111,7 +111,7 @@ class Oracle:
         self.line.used += 1
         self._count_units(1, at_ms)
 
-    def _volume(self, piece: Piece) -> None:
+    def _volume(self, piece: OraclePiece) -> None:
         left = piece.units
         while left:
             if self.line.used >= self.line.paid:
@@ -137,10 +137,10 @@ class Oracle:
 
     # ------------------------------------------------------------ which row prices it
 
-    def tariff_at(self, at_ms: int) -> tuple[Document, list[Document]]:
+    def tariff_at(self, at_ms: int) -> tuple[OracleTariff, list[OracleTariff]]:
         """The first tariff with a row for the line, and the promotions assigned."""
-        chain: list[Document] = []
-        promotions: list[Document] = []
+        chain: list[OracleTariff] = []
+        promotions: list[OracleTariff] = []
         for one in self.assigned:
             if at_ms >= one.from_ms and (at_ms < one.until_ms or not one.until_ms):
                 newest = self._version(one.tariff, at_ms)
@@ -152,7 +152,7 @@ class Oracle:
                 return document, promotions
         raise NoPrice
 
-    def _version(self, name: str, at_ms: int) -> Document | None:
+    def _version(self, name: str, at_ms: int) -> OracleTariff | None:
         """The newest that is already valid."""
         valid = [one for one in self.documents if one.name == name and (one.from_ms is None or one.from_ms <= at_ms)]
         return max(valid, key=lambda one: (one.from_ms or 0, one.version), default=None)
@@ -241,12 +241,12 @@ class Oracle:
 
     # ------------------------------------------------------------ counters
 
-    def _fed(self, document: Document, counter: dict[str, Any], at_ms: int) -> bool:
+    def _fed(self, document: OracleTariff, counter: dict[str, Any], at_ms: int) -> bool:
         """Does the line meet its conditions?"""
         same = counter["counts"] in ("money", self.unit)
         return same and document.holds(counter.get("when", {}), self.facts, at_ms)
 
-    def _key(self, document: Document, name: str, at_ms: int, *, begin: bool) -> tuple[str, str, str]:
+    def _key(self, document: OracleTariff, name: str, at_ms: int, *, begin: bool) -> tuple[str, str, str]:
         """Where it counts at this instant. `begin`: and it is used now, so a window begins if none runs."""
         counter = document.counters[name]
         by = counter.get("by", "")
@@ -262,10 +262,10 @@ class Oracle:
             self.account.windows[name, value] = at_ms
         return name, f"since {since_ms}" if runs else "not yet", value
 
-    def _value(self, document: Document, name: str, at_ms: int) -> int:
+    def _value(self, document: OracleTariff, name: str, at_ms: int) -> int:
         return self.account.counters.get(self._key(document, name, at_ms, begin=False), 0)
 
-    def _raise(self, document: Document, what: str, amount: int, at_ms: int) -> None:
+    def _raise(self, document: OracleTariff, what: str, amount: int, at_ms: int) -> None:
         for name, counter in document.counters.items():
             if amount and counter["counts"] == what and self._fed(document, counter, at_ms):
                 key = self._key(document, name, at_ms, begin=True)
@@ -278,7 +278,7 @@ class Oracle:
 
     # ------------------------------------------------------------ who pays
 
-    def _bundled(self, document: Document, row: Row) -> tuple[int, int, int]:
+    def _bundled(self, document: OracleTariff, row: Row) -> tuple[int, int, int]:
         """Units of the line that it can cover of the next block, the size of that, and what is taken for it."""
         bundle = row["bundle"]
         per_kind, per = quantity(bundle["per"])
@@ -295,7 +295,7 @@ class Oracle:
         covered = int(part * block)
         return covered, block, -(-takes * covered // per)
 
-    def _pay_bundle(self, document: Document, row: Row) -> tuple[int, int]:
+    def _pay_bundle(self, document: OracleTariff, row: Row) -> tuple[int, int]:
         """Units of the line that are covered, and the size of the block."""
         covered, block, taken = self._bundled(document, row)
         bundle = row["bundle"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Bucket:
+class OracleBucket:
     """One balance. A bucket without scope pays anything."""
 
     kind: str
@@ -20,11 +20,11 @@ class Bucket:
 
 
 @dataclass
-class Account:
+class OracleAccount:
     """Who pays. The last bucket of money without scope is the main balance, which alone may go below zero."""
 
     currency: str = "EUR"
-    buckets: list[Bucket] = field(default_factory=list)
+    buckets: list[OracleBucket] = field(default_factory=list)
     counters: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """By name, period and value."""
     windows: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Piece:
+class OraclePiece:
     """What was used between two reports: seconds from `at_ms` on, or octets or pieces then."""
 
     at_ms: int

@@ -24,7 +24,7 @@ LARGEST = 2**26
 
 
 @dataclass
-class Facts:
+class OracleFacts:
     """What is known of a line and its request."""
 
     service: str
@@ -81,7 +81,7 @@ def text_holds(value: Any, wanted: Any) -> bool:
     return False
 
 
-class Document:
+class OracleTariff:
     """One tariff, as written."""
 
     def __init__(self, text: str, files: Mapping[str, bytes] | None = None, version: int = 1) -> None:
@@ -102,7 +102,7 @@ class Document:
         rows = csv.DictReader(io.StringIO(self.files[content].decode()))
         return [{key: value for key, value in row.items() if value} for row in rows]
 
-    def read_clock(self, facts: Facts) -> None:
+    def read_clock(self, facts: OracleFacts) -> None:
         """From now on the clock is read in the zone of this tariff. Choice: by its promotions too."""
         written: str = self.written.get("zone", "account")
         facts.zone = facts.time_zone if written == "account" else written
@@ -150,7 +150,7 @@ class Document:
                 return True
         return False
 
-    def given(self, written: Any, row: Row, facts: Facts) -> Any:
+    def given(self, written: Any, row: Row, facts: OracleFacts) -> Any:
         """What is written, or what stands in the column or attribute it names; None where nothing does."""
         place, _, name = written.partition(".") if isinstance(written, str) else ("", "", "")
         if place == "subscriber":
@@ -167,12 +167,12 @@ class Document:
 
     # ------------------------------------------------------------ conditions
 
-    def in_band(self, names: Any, facts: Facts, at_ms: int) -> bool:
+    def in_band(self, names: Any, facts: OracleFacts, at_ms: int) -> bool:
         """Does any of these bands hold?"""
         bands, calendars = self.written.get("bands", {}), self.written.get("calendars", {})
         return any(band_holds(bands[name], calendars, at_ms, facts.zone) for name in several(names))
 
-    def holds(self, when: dict[str, Any], facts: Facts, at_ms: int) -> bool:
+    def holds(self, when: dict[str, Any], facts: OracleFacts, at_ms: int) -> bool:
         """All conditions must."""
         for name, wanted in when.items():
             if name == "time":
@@ -191,7 +191,7 @@ class Document:
                 return False
         return True
 
-    def matching(self, facts: Facts, at_ms: int) -> list[Row]:
+    def matching(self, facts: OracleFacts, at_ms: int) -> list[Row]:
         """The rows that match, from the top; the first one without a limit is the last."""
         found: list[Row] = []
         for row in self.rows:
@@ -203,7 +203,9 @@ class Document:
 
     # ------------------------------------------------------------ prices
 
-    def changed(self, price: Fraction, facts: Facts, at_ms: int, promotions: list[Document], *, fees: bool) -> Fraction:
+    def changed(
+        self, price: Fraction, facts: OracleFacts, at_ms: int, promotions: list[OracleTariff], *, fees: bool
+    ) -> Fraction:
         """Surcharges as they stand, then discounts, those of promotions after the tariff's own; never below 0."""
         for key, sign in (("surcharges", 1), ("discounts", -1)):
             stopped = False
@@ -224,7 +226,7 @@ class Document:
                     stopped = one.get("stack", True) is False
         return price
 
-    def taxed(self, price: Fraction, facts: Facts, at_ms: int) -> Fraction:
+    def taxed(self, price: Fraction, facts: OracleFacts, at_ms: int) -> Fraction:
         """With the tax: one that is included is in it already."""
         for tax in self.written.get("taxes", []):
             if self.holds(tax.get("when", {}), facts, at_ms):

@@ -13,10 +13,10 @@ from tariffs.catalog import Assignment, Catalog, Exchanges
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
-from tariffs.terms import Exchange
+from tariffs.terms import CurrencyExchange
 from tests.tariffs.oracle import Oracle
-from tests.tariffs.oracle_account import Account, Assigned, Bucket, Piece
-from tests.tariffs.oracle_document import Document, Facts
+from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
+from tests.tariffs.oracle_document import OracleFacts, OracleTariff
 from tests.tariffs.random_tariffs import (
     ATTRIBUTES,
     SERVICES,
@@ -43,15 +43,15 @@ INSTANTS = [
 
 
 @dataclass
-class Case:
+class RandomCase:
     """Everything a price depends on."""
 
     texts: list[str]
     """Documents; their place is their version."""
     assigned: list[Assigned]
     unit: str
-    pieces: list[Piece]
-    buckets: list[Bucket]
+    pieces: list[OraclePiece]
+    buckets: list[OracleBucket]
     counters: dict[str, int]
     """Where they stand when the session begins, by name."""
     zone: str = "Europe/Berlin"
@@ -70,16 +70,16 @@ class Case:
         """All that is used."""
         return sum(piece.units for piece in self.pieces)
 
-    def account(self) -> Account:
+    def account(self) -> OracleAccount:
         """With its own copy of the buckets. Where a block is to be paid by one bucket, there is one that can."""
         own = 10**9 if any("split = false" in text for text in self.texts) else 0
-        return Account("EUR", [*deepcopy(self.buckets), Bucket("money", own)])
+        return OracleAccount("EUR", [*deepcopy(self.buckets), OracleBucket("money", own)])
 
     def oracle(self) -> Oracle:
         """Ready for the session."""
         files = world("seconds" if self.beside else self.unit)
-        read = [Document(text, files, at) for at, text in enumerate(self.texts, 1)]
-        facts = Facts(self.service, None, None, self.zone, "s1", self.attributes, {"called": self.called})
+        read = [OracleTariff(text, files, at) for at, text in enumerate(self.texts, 1)]
+        facts = OracleFacts(self.service, None, None, self.zone, "s1", self.attributes, {"called": self.called})
         oracle = Oracle(read, self.assigned, self.account(), facts, self.unit, exchange=RATES, beside=self.beside)
         oracle.begin_with(self.counters, self.start_ms)
         return oracle
@@ -94,7 +94,7 @@ class Case:
         files = world("octets" if self.beside else self.unit)
         tariffs = [load_tariff(text, source="t.toml", version=at, files=files) for at, text in enumerate(self.texts, 1)]
         rates = {
-            pair: [(from_ms, Exchange(Amount.read(rate), rate, "2026-01-01")) for from_ms, rate in each]
+            pair: [(from_ms, CurrencyExchange(Amount.read(rate), rate, "2026-01-01")) for from_ms, rate in each]
             for pair, each in RATES.items()
         }
         return Catalog(tariffs, exchanges=Exchanges(rates))
@@ -123,7 +123,7 @@ def windows(draw: st.DrawFn, start_ms: int) -> tuple[int, int]:
 
 
 @st.composite
-def sessions(draw: st.DrawFn, unit: str, start_ms: int) -> list[Piece]:
+def sessions(draw: st.DrawFn, unit: str, start_ms: int) -> list[OraclePiece]:
     """Reports: of time one after the other, of volume and pieces each priced as of its instant."""
     sizes = {
         "seconds": [1, 2, 7, 30, 59, 60, 61, 100],
@@ -133,25 +133,27 @@ def sessions(draw: st.DrawFn, unit: str, start_ms: int) -> list[Piece]:
     pieces = []
     at_ms = start_ms
     for size in draw(st.lists(st.sampled_from(sizes[unit]), min_size=1, max_size=5)):
-        pieces.append(Piece(at_ms, size))
+        pieces.append(OraclePiece(at_ms, size))
         at_ms += size * 1_000 if unit == "seconds" else one_of(draw, [0, 0, 40_000, 100_000])
     return pieces
 
 
 @st.composite
-def buckets(draw: st.DrawFn, unit: str) -> list[Bucket]:
+def buckets(draw: st.DrawFn, unit: str) -> list[OracleBucket]:
     """What the account has besides its main balance."""
     sizes = {"seconds": [10, 60, 90, 1000], "octets": [1, 50_000, 2**20], "units": [1, 2, 5], "money": [1, 100_000]}
     found = []
     for _ in range(draw(st.integers(0, 3))):
         kind = one_of(draw, [unit, "units", "money"])
         scope = one_of(draw, [(), ("gift",), (SERVICES[unit],), ("gift", SERVICES[unit])])
-        found.append(Bucket(kind, one_of(draw, sizes[kind]), scope))
+        found.append(OracleBucket(kind, one_of(draw, sizes[kind]), scope))
     return found
 
 
 @st.composite
-def cases(draw: st.DrawFn, units: tuple[str, ...] = ("seconds", "octets", "units"), *, alone: bool = False) -> Case:
+def cases(
+    draw: st.DrawFn, units: tuple[str, ...] = ("seconds", "octets", "units"), *, alone: bool = False
+) -> RandomCase:
     """A subscriber, the tariffs, and one session.
 
     alone:  of one tariff, assigned for good
@@ -176,7 +178,7 @@ def cases(draw: st.DrawFn, units: tuple[str, ...] = ("seconds", "octets", "units
     attributes = dict(ATTRIBUTES)
     if chance(draw, 2):
         attributes |= {"segment": "gold", "discount": one_of(draw, ["20", "7.5"])}
-    return Case(
+    return RandomCase(
         texts=[text_of(one) for one in written],
         assigned=assigned,
         unit=unit,

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from balances import keys
-from balances.ledger.record import ENTRY_COLUMNS, USAGE_COLUMNS, Id, add_rows, no_rows
-from balances.ledger.record import Call as Copied
+from balances.ledger.record import ENTRY_COLUMNS, USAGE_COLUMNS, RecordId, add_rows, no_rows
+from balances.ledger.record import RecordedCall as Copied
 from balances.model import Model
 from tariffs.catalog import Exchanges
 from tariffs.tariff import Tariff
 from tariffs.whatif.prices import Ladders, Prices
-from tariffs.whatif.replay import Call, Charged, Piece, Replay, Result
+from tariffs.whatif.replay import Call, Charged, Replay, ReplayedPiece, Result
 
 pack = msgspec.msgpack.encode
 
@@ -23,7 +23,7 @@ def recorded(model: Model) -> tuple[list[Charged], dict[bytes, bytes]]:
     """Pieces by account and in order, and the ladders."""
     rows = no_rows()
     for n, one in enumerate(model.ledger):
-        call = Copied(Id(1, n), one.record, pack(one.record), None, None, None, None, one.context or None)
+        call = Copied(RecordId(1, n), one.record, pack(one.record), None, None, None, None, one.context or None)
         add_rows(rows, keys.shard_of(one.record.account), n, call)
     paid: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for entry in rows.entries:
@@ -37,7 +37,7 @@ def recorded(model: Model) -> tuple[list[Charged], dict[bytes, bytes]]:
             continue
         first, *more = paid.get((named["account"], named["epoch"], named["n"], named["line"]), [(None,) * 5])
         named |= dict(zip(("seq", "bucket", "kind", "amount", "after"), first, strict=True))
-        pieces.append((Piece(**{name: named[name] for name in Piece._fields}), more))
+        pieces.append((ReplayedPiece(**{name: named[name] for name in ReplayedPiece._fields}), more))
     pieces.sort(key=lambda one: tuple(one[0][:4]))
     return pieces, rows.ladders
 

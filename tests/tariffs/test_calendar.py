@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tariffs.calendar import DAYS, MONTHS, Band, Calendar, Period, Schedule, Stretch, compile_bands, zone
+from tariffs.calendar import DAYS, MONTHS, Band, Calendar, CounterPeriod, Schedule, Stretch, compile_bands, zone
 
 HOUR_MS = 3_600_000
 CALENDARS = {
@@ -67,7 +67,7 @@ def wall(name: str, at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1_000, zone(name)).replace(tzinfo=None)
 
 
-class Wanted(NamedTuple):
+class OracleBand(NamedTuple):
     """A band as meant, for the oracle. Hours in minutes, all else in days."""
 
     days: Sequence[tuple[int, int]] = ()
@@ -129,10 +129,10 @@ def instants(draw: st.DrawFn) -> tuple[str, int]:
 
 
 @st.composite
-def bands(draw: st.DrawFn, today: date) -> Wanted:
+def bands(draw: st.DrawFn, today: date) -> OracleBand:
     begins, lasts = st.integers(-2, 2), st.integers(1, 3)
     dates = st.tuples(begins, lasts).map(lambda span: (today + timedelta(span[0]), today + timedelta(sum(span))))
-    wanted = Wanted(
+    wanted = OracleBand(
         draw(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=2)),
         draw(st.lists(HOURS, max_size=3)),
         draw(st.lists(dates, max_size=2)),
@@ -161,8 +161,8 @@ def test_a_stretch_is_what_the_wall_shows(where: tuple[str, int], data: st.DataO
 
 @pytest.mark.parametrize(("name", "move_ms"), moves())
 def test_every_second_around_a_move(name: str, move_ms: int) -> None:
-    wanted = [Wanted(hours=[span]) for span in [(0, 30), (120, 151), (1320, 31), (1439, 1440)]]
-    wanted += [Wanted(calendars=[calendar]) for calendar in CALENDARS]
+    wanted = [OracleBand(hours=[span]) for span in [(0, 30), (120, 151), (1320, 31), (1439, 1440)]]
+    wanted += [OracleBand(calendars=[calendar]) for calendar in CALENDARS]
     of = schedule(name, *(one.written() for one in wanted))
     last = -1
     assert wall(name, move_ms) - wall(name, move_ms - 1_000) != timedelta(seconds=1)
@@ -253,7 +253,7 @@ def test_the_machine_may_stand_anywhere() -> None:
     at_ms = ms("2026-10-26T08:33+01:00") + 123
     peak = Band(days="mon-fri", hours="07:00-20:00")
     assert schedule("Europe/Berlin", peak).at(at_ms) == (ms("2026-10-26T06:00Z"), ms("2026-10-26T19:00Z"), 1)
-    assert Period.read("day").at(zone("Europe/Berlin"), at_ms)[0] == "2026-10-26"
+    assert CounterPeriod.read("day").at(zone("Europe/Berlin"), at_ms)[0] == "2026-10-26"
 
 
 def test_the_machines_zones_are_not_used(tmp_path: Path) -> None:
@@ -362,12 +362,12 @@ PERIODS = """
 @pytest.mark.parametrize("line", PERIODS.strip().splitlines()[1:])
 def test_edges_of_periods(line: str) -> None:
     written, name, at, key, begins, ends = re.split(r"  +", line.partition("#")[0].strip())
-    assert Period.read(written).at(zone(name), ms(at)) == (key, ms(begins), ms(ends))
+    assert CounterPeriod.read(written).at(zone(name), ms(at)) == (key, ms(begins), ms(ends))
 
 
 @given(instants(), st.sampled_from(["day", "week", "month", "month from 9", "month from 28", "year"]))
 def test_periods_follow_each_other(where: tuple[str, int], written: str) -> None:
-    (name, at_ms), period = where, Period.read(written)
+    (name, at_ms), period = where, CounterPeriod.read(written)
     key, from_ms, until_ms = found = period.at(zone(name), at_ms)
     assert from_ms <= at_ms < until_ms
     assert found == period.at(zone(name), from_ms) == period.at(zone(name), until_ms - 1)
@@ -379,19 +379,19 @@ def test_periods_follow_each_other(where: tuple[str, int], written: str) -> None
 
 
 def test_periods_outside_the_calendar() -> None:
-    read = [Period.read(written) for written in ["ever", "48 h", " 90  min", "7 d once"]]
+    read = [CounterPeriod.read(written) for written in ["ever", "48 h", " 90  min", "7 d once"]]
     assert [period.window_ms for period in read] == [0, 48 * HOUR_MS, 5_400_000, 168 * HOUR_MS]
     assert [period.once for period in read] == [False, False, False, True]
     assert [period.written for period in read] == ["ever", "48 h", "90 min", "7 d once"]
     assert {period.at(zone("Europe/Berlin"), 1_800_000_000_000) for period in read} == {("", 0, 0)}
-    assert {*read, Period.read("ever")} == {*read}
+    assert {*read, CounterPeriod.read("ever")} == {*read}
 
 
 @pytest.mark.parametrize("written", ["fortnight", "", "48", "1 GB", "48 hours", "day once", "once", 7, None])
 def test_a_period_that_is_refused(written: object) -> None:
     with refuses('expected day, week, month, "month from 15", year, ever, or a time from first use such as "48 h" or'):
-        Period.read(written)
+        CounterPeriod.read(written)
     with refuses("expected a first day that every month has, 1 to 28, not 29"):
-        Period.read("month from 29")
+        CounterPeriod.read("month from 29")
     with refuses("expected at most 36500 d, not '36501 d'"):
-        Period.read("36501 d")
+        CounterPeriod.read("36501 d")

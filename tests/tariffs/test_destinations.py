@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tariffs.destinations import Entry, Numbers, PrefixTable, read_table, write_table
+from tariffs.destinations import DestinationRow, Numbers, PrefixTable, read_table, write_table
 
 PREFIXES = st.text("0123", max_size=5)
 WHOLE = st.text("0123", min_size=1, max_size=6) | st.sampled_from(
@@ -24,7 +24,7 @@ def refuses(why: str) -> AbstractContextManager[object]:
 
 
 def table(*prefixes: str) -> PrefixTable:
-    return PrefixTable("world", [Entry("world", prefix, f"zone of {prefix}", {}) for prefix in prefixes])
+    return PrefixTable("world", [DestinationRow("world", prefix, f"zone of {prefix}", {}) for prefix in prefixes])
 
 
 def read(text: str | bytes) -> PrefixTable:
@@ -93,19 +93,26 @@ def test_no_entry_is_found() -> None:
 
 def test_an_entry_is_itself() -> None:
     """It is part of the keys that prices are remembered by."""
-    one, other = Entry("t", "49", "z", {}), Entry("t", "49", "z", {})
+    one, other = DestinationRow("t", "49", "z", {}), DestinationRow("t", "49", "z", {})
     assert one != other
     assert len({one, one, other}) == 2
     assert repr(one) == "t:z (49)"
-    assert repr(Entry("t", "", "z", {})) == "t:z (any number)"
+    assert repr(DestinationRow("t", "", "z", {})) == "t:z (any number)"
 
 
 def test_a_plus_is_dropped() -> None:
-    assert [Entry("t", prefix, "z", {}).prefix for prefix in ("+49", "=+49301", "=+a")] == ["49", "=49301", "=+a"]
+    assert [DestinationRow("t", prefix, "z", {}).prefix for prefix in ("+49", "=+49301", "=+a")] == [
+        "49",
+        "=49301",
+        "=+a",
+    ]
 
 
 def test_columns_of_a_table() -> None:
-    entries = [Entry("t", "1", "z", {"peak": "0.1"}), Entry("t", "2", "z", {"setup": "0.1", "off": "1"})]
+    entries = [
+        DestinationRow("t", "1", "z", {"peak": "0.1"}),
+        DestinationRow("t", "2", "z", {"setup": "0.1", "off": "1"}),
+    ]
     assert PrefixTable("t", entries).columns == ("off", "peak", "setup")
     assert PrefixTable("t", entries, ["setup", "later"]).columns == ("setup", "later", "off", "peak")
 
@@ -136,7 +143,7 @@ def tables(draw: st.DrawFn) -> PrefixTable:
     entries = []
     for prefix in draw(st.sets(PREFIXES | WHOLE.map("={}".format), max_size=8)):
         given = {column: cell for column in columns if (cell := draw(CELLS))}
-        entries.append(Entry("world", prefix, draw(CELLS.filter(bool)), given))
+        entries.append(DestinationRow("world", prefix, draw(CELLS.filter(bool)), given))
     return PrefixTable("world", entries, columns)
 
 
@@ -242,7 +249,7 @@ def test_entries_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with refuses("expected a whole number such as \"=112\", not '=1 2'"):
         table("=1 2")
     with refuses("expected a zone for the prefix '49', not an empty one"):
-        Entry("world", "49", "", {})
+        DestinationRow("world", "49", "", {})
     monkeypatch.setattr("tariffs.destinations.ENTRIES_MAX", 2)
     with refuses("expected at most 2 prefixes, not 3"):
         table("1", "2", "3")

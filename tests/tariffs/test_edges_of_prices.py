@@ -6,16 +6,16 @@ import pytest
 
 from tariffs.document import TariffError
 from tests.tariffs.customers import Customer, ms_of
-from tests.tariffs.oracle_account import Account, Bucket, Piece
+from tests.tariffs.oracle_account import OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.till import Till
 
 CAP = '[counters.m]\ncounts = "money"\nperiod = "month"\n'
 
 
-def fresh(customer: Customer, *buckets: Bucket) -> Till:
+def fresh(customer: Customer, *buckets: OracleBucket) -> Till:
     """A line of an account with these buckets and an empty main balance."""
     till = customer.till({})
-    till.account = Account("EUR", [*buckets, Bucket("money", 0)])
+    till.account = OracleAccount("EUR", [*buckets, OracleBucket("money", 0)])
     return till
 
 
@@ -125,8 +125,8 @@ def test_a_cap_counts_a_fee_that_is_waived_at_once() -> None:
     )
     start_ms = ms_of("2026-03-02T12:00:00")
     two, one = Customer(document), Customer(document)
-    cut = two.till({}).use([Piece(start_ms, 60), Piece(start_ms + 60_000, 60)])
-    assert one.till({}).use([Piece(start_ms, 120)]) == cut == 250_000
+    cut = two.till({}).use([OraclePiece(start_ms, 60), OraclePiece(start_ms + 60_000, 60)])
+    assert one.till({}).use([OraclePiece(start_ms, 120)]) == cut == 250_000
 
 
 def test_blocks_that_one_bucket_pays_are_of_one_size() -> None:
@@ -176,8 +176,10 @@ def test_a_fee_that_is_waived_where_money_pays_nothing() -> None:
 def test_a_debt_is_not_split_either() -> None:
     """ "`split`: one block paid by several balances; `false`: each block is paid by one". What nobody covers is owed by
     the main balance, all of it."""
-    till = fresh(Customer('[[rows]]\nflat = { price = "0.05", per = "1 min", split = false }'), Bucket("money", 10_000))
-    till.use([Piece(0, 60)])
+    till = fresh(
+        Customer('[[rows]]\nflat = { price = "0.05", per = "1 min", split = false }'), OracleBucket("money", 10_000)
+    )
+    till.use([OraclePiece(0, 60)])
     assert till.account.balances() == [10_000, -50_000]
 
 
@@ -190,8 +192,8 @@ def test_the_rate_of_the_day() -> None:
         later_rates={("USD", "EUR"): ("2026-03-03T00:00:00", "0.95")},
     )
     start_ms = ms_of("2026-03-02T23:58:00")
-    cut = customer.till({}).use([Piece(start_ms, 120), Piece(start_ms + 120_000, 120)])
-    assert customer.till({}).use([Piece(start_ms, 240)]) == cut == 370_000
+    cut = customer.till({}).use([OraclePiece(start_ms, 120), OraclePiece(start_ms + 120_000, 120)])
+    assert customer.till({}).use([OraclePiece(start_ms, 240)]) == cut == 370_000
 
 
 def test_a_cap_in_the_currency_of_the_tariff() -> None:
@@ -202,7 +204,7 @@ def test_a_cap_in_the_currency_of_the_tariff() -> None:
         rates={("USD", "EUR"): "0.90"},
     )
     start_ms = ms_of("2026-03-02T12:00:00")
-    assert customer.till({}).use([Piece(start_ms, 540), Piece(start_ms + 540_000, 540)]) == 900_000
+    assert customer.till({}).use([OraclePiece(start_ms, 540), OraclePiece(start_ms + 540_000, 540)]) == 900_000
 
 
 def test_a_column_of_the_called_number_where_the_calling_one_is_asked_too() -> None:
@@ -240,7 +242,7 @@ def test_an_amount_of_a_promotion_changes_prices_in_its_currency() -> None:
     prices = {"EUR": 90_000, "USD": 40_500}
     for currency, price in prices.items():
         tariff = f'currency = "{currency}"\n[[rows]]\nflat = {{ price = "0.10", per = "1 min" }}'
-        assert Customer([tariff, promotion], rates={("USD", "EUR"): "0.90"}).till({}).use([Piece(0, 60)]) == price
+        assert Customer([tariff, promotion], rates={("USD", "EUR"): "0.90"}).till({}).use([OraclePiece(0, 60)]) == price
 
 
 @pytest.mark.parametrize("dues", ['setup = { fee = "0.05" }', 'minimum = { charge = "0.30" }'])
@@ -279,6 +281,6 @@ def test_a_call_that_is_over_counts_in_both_months() -> None:
         flat = { price = "0.10", per = "1 min" }
         """
     )
-    call = Piece(ms_of("2026-03-31T23:57:00"), 420)
+    call = OraclePiece(ms_of("2026-03-31T23:57:00"), 420)
     assert customer.till({}).use([call]) == 340_000
     assert Customer(customer.documents).till({}).record(call) == 340_000

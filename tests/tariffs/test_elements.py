@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.elements import BASES, ELEMENTS
 from tariffs.price import price_of, units_for
 from tariffs.units import Kind
@@ -203,14 +203,16 @@ def test_all_together() -> None:
 
 def test_free_is_granted_and_counted() -> None:
     found = rated("[[rows]]\nfree = true")
-    assert (found.verdict, found.free, found.emergency, found.unit) == (Verdict.PRICED, True, False, None)
+    assert (found.verdict, found.free, found.emergency, found.unit) == (RatingVerdict.PRICED, True, False, None)
     assert found.ladder is not None
     assert price_of(found.ladder, 2**40) == 0
     assert rated('[[rows]]\nfree = { unit = "seconds", emergency = true }').unit == Kind.SECONDS
 
 
-@pytest.mark.parametrize(("element", "verdict"), [("barred", Verdict.DENIED), ("uncontrolled", Verdict.NOT_APPLICABLE)])
-def test_not_priced(element: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(
+    ("element", "verdict"), [("barred", RatingVerdict.DENIED), ("uncontrolled", RatingVerdict.NOT_APPLICABLE)]
+)
+def test_not_priced(element: str, verdict: RatingVerdict) -> None:
     found = rated(f"[[rows]]\n{element} = true")
     assert (found.verdict, found.ladder, found.packed) == (verdict, None, b"")
 

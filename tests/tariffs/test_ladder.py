@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tariffs.climb import Climbed, affordable, climb
-from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Count, Dues, Ladder, Step, check_ladder
-from tariffs.price import Start, price_of, units_for
+from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Count, Ladder, Step, StepDues, check_ladder
+from tariffs.price import StartPosition, price_of, units_for
 from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, TooLarge, muldiv
-from tests.tariffs.blockwise import Blockwise, Purse, counted, rounded
+from tests.tariffs.blockwise import Blockwise, BlockwiseFunds, counted, rounded
 
 AT_MS = 1_800_000_000_000
 MAIN = (int(Kind.MONEY), "")
 
 
-class Case(NamedTuple):
+class LadderCase(NamedTuple):
     """A ladder, who pays, where the counters stand, and whether a unit takes time."""
 
     ladder: Ladder
@@ -77,11 +77,11 @@ def bundle_step(draw: st.DrawFn) -> Step:
 
 
 @st.composite
-def some_dues(draw: st.DrawFn, *, ends: bool) -> Dues:
+def some_dues(draw: st.DrawFn, *, ends: bool) -> StepDues:
     least = draw(st.sampled_from([0, 0, 0, 3, 70]))
     most = draw(st.sampled_from([0, 0, 0, least + 1, least + 100]))
     waived = draw(st.booleans())
-    return Dues(draw(st.sampled_from([0, 0, 25])), waived, least, most, ends and most > 0 and draw(st.booleans()))
+    return StepDues(draw(st.sampled_from([0, 0, 25])), waived, least, most, ends and most > 0 and draw(st.booleans()))
 
 
 @st.composite
@@ -90,7 +90,7 @@ def cases(
     *,
     money_only: bool = False,
     stops: bool = True,
-) -> Case:
+) -> LadderCase:
     # Blocks that one bucket pays are of one whole price: else it would depend on the cut which of them is which.
     single = draw(st.sampled_from([False, False, False, True]))
     one_money = money_step(single=single)
@@ -116,7 +116,7 @@ def cases(
     buckets = [] if money_only else draw(st.lists(st.one_of(units, bonus), max_size=4))
     counters = draw(st.fixed_dictionaries({}, optional={key: st.integers(0, 250) for key in ("tier", "cap", "other")}))
     main = draw(st.integers(0, 2_000))
-    return Case(ladder, [*buckets, (*MAIN, main)], counters, draw(st.sampled_from([0, 1_000, 7])))
+    return LadderCase(ladder, [*buckets, (*MAIN, main)], counters, draw(st.sampled_from([0, 1_000, 7])))
 
 
 class Climber:
@@ -128,8 +128,8 @@ class Climber:
         copied.counters, copied.at_ms, copied.cost = dict(self.counters), self.at_ms, self.cost
         return copied
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.line, self.purse = case, Start(), Purse(case.buckets)
+    def __init__(self, case: LadderCase) -> None:
+        self.case, self.line, self.purse = case, StartPosition(), BlockwiseFunds(case.buckets)
         self.counters, self.at_ms, self.cost = dict(case.counters), AT_MS, 0
 
     def climb(self, units: int, *, grant: bool) -> Climbed:
@@ -148,8 +148,8 @@ class Climber:
         return climbed.cost
 
 
-def oracle(case: Case) -> Blockwise:
-    return Blockwise(case.ladder, Purse(case.buckets), dict(case.counters), AT_MS, case.ms_per_unit)
+def oracle(case: LadderCase) -> Blockwise:
+    return Blockwise(case.ladder, BlockwiseFunds(case.buckets), dict(case.counters), AT_MS, case.ms_per_unit)
 
 
 UNITS = st.integers(0, 400)
@@ -158,7 +158,7 @@ CUTS = st.lists(st.one_of(st.integers(0, 5), st.integers(0, 150)), min_size=1, m
 
 @settings(max_examples=300)
 @given(cases(), UNITS)
-def test_the_price_is_what_block_by_block_makes(case: Case, units: int) -> None:
+def test_the_price_is_what_block_by_block_makes(case: LadderCase, units: int) -> None:
     """`each further block is priced where it begins (band, tier, bucket)`."""
     climber, slowly = Climber(case), oracle(case)
     climber.use(units)
@@ -170,7 +170,7 @@ def test_the_price_is_what_block_by_block_makes(case: Case, units: int) -> None:
 
 @settings(max_examples=300)
 @given(cases(), CUTS)
-def test_however_a_use_is_cut_its_price_is_the_same(case: Case, cuts: list[int]) -> None:
+def test_however_a_use_is_cut_its_price_is_the_same(case: LadderCase, cuts: list[int]) -> None:
     """`cutting a session into reports ... never changes its price`, nor who pays it."""
     whole, pieces = Climber(case), Climber(case)
     whole.use(sum(cuts))
@@ -183,7 +183,7 @@ def test_however_a_use_is_cut_its_price_is_the_same(case: Case, cuts: list[int])
 
 @settings(max_examples=300)
 @given(cases(), CUTS, st.integers(0, 200))
-def test_a_grant_is_what_block_by_block_covers(case: Case, cuts: list[int], asked: int) -> None:
+def test_a_grant_is_what_block_by_block_covers(case: LadderCase, cuts: list[int], asked: int) -> None:
     """`a block of which any part stays uncovered is not granted at all`, wherever the line stands."""
     climber, slowly = Climber(case), oracle(case)
     for cut in cuts:
@@ -199,7 +199,7 @@ def test_a_grant_is_what_block_by_block_covers(case: Case, cuts: list[int], aske
 @settings(max_examples=300)
 @given(cases(), CUTS, st.integers(0, 200), st.data())
 def test_any_use_up_to_a_grant_costs_at_most_its_hold(
-    case: Case, cuts: list[int], asked: int, data: st.DataObject
+    case: LadderCase, cuts: list[int], asked: int, data: st.DataObject
 ) -> None:
     """`nothing is granted that is not covered`: of no bucket is more taken than was held."""
     climber = Climber(case)
@@ -213,7 +213,7 @@ def test_any_use_up_to_a_grant_costs_at_most_its_hold(
 
 
 @given(cases(), UNITS, st.integers(0, 60))
-def test_more_units_never_cost_less(case: Case, units: int, more: int) -> None:
+def test_more_units_never_cost_less(case: LadderCase, units: int, more: int) -> None:
     """`more units never cost less money`."""
     few, many = Climber(case), Climber(case)
     assert few.use(units) <= many.use(units + more)
@@ -221,7 +221,7 @@ def test_more_units_never_cost_less(case: Case, units: int, more: int) -> None:
 
 @settings(max_examples=300)
 @given(cases(money_only=True, stops=False), UNITS)
-def test_the_price_of_units_buys_them(case: Case, units: int) -> None:
+def test_the_price_of_units_buys_them(case: LadderCase, units: int) -> None:
     """`units_for and price_of are inverse`: units_for(price_of(n)) >= n."""
     price = price_of(case.ladder, units, at_ms=AT_MS, ms_per_unit=case.ms_per_unit, counters=case.counters)
     bought = units_for(
@@ -232,7 +232,7 @@ def test_the_price_of_units_buys_them(case: Case, units: int) -> None:
 
 @settings(max_examples=300)
 @given(cases(money_only=True), st.integers(0, 3_000))
-def test_what_money_buys_costs_no_more(case: Case, money: int) -> None:
+def test_what_money_buys_costs_no_more(case: LadderCase, money: int) -> None:
     """price_of(units_for(m)) <= m."""
     units = units_for(case.ladder, money, most=500, at_ms=AT_MS, ms_per_unit=case.ms_per_unit, counters=case.counters)
     assert price_of(case.ladder, units, at_ms=AT_MS, ms_per_unit=case.ms_per_unit, counters=case.counters) <= money
@@ -245,7 +245,7 @@ def test_what_money_buys_costs_no_more(case: Case, money: int) -> None:
 def test_a_run_of_equal_price_is_rounded_once(rounding: Rounding, price: int, per: int, cuts: list[int]) -> None:
     """`rounded once on the step's cumulative sum` (section 2)."""
     ladder = Ladder((Step(price=price, per=per, rounding=rounding),))
-    climber = Climber(Case(ladder, [(*MAIN, 0)], {}, 0))
+    climber = Climber(LadderCase(ladder, [(*MAIN, 0)], {}, 0))
     for cut in cuts:
         climber.use(cut)
     assert climber.cost == rounded(Fraction(price * sum(cuts), per), rounding)
@@ -306,14 +306,14 @@ def test_the_largest_units_keep_their_blocks(units: int) -> None:
 # --- where climb departs from its words -----------------------------------------------------------------------
 
 
-def settled(case: Case, cuts: list[int]) -> tuple[int, list[int]]:
+def settled(case: LadderCase, cuts: list[int]) -> tuple[int, list[int]]:
     climber = Climber(case)
     for cut in cuts:
         climber.use(cut)
     return climber.cost, climber.purse.balances
 
 
-TWO_BUNDLES = Case(
+TWO_BUNDLES = LadderCase(
     Ladder((Step(Kind.OCTETS, "", 60, 60), Step(Kind.SECONDS, "", 7, 7), Step(block=1, price=5))),
     [(Kind.OCTETS, "", 47), (Kind.SECONDS, "", 1), (*MAIN, 35)],
     {},
@@ -340,7 +340,7 @@ HALVES = Ladder(
 
 def test_a_step_that_a_money_counter_ends_is_cut_without_effect() -> None:
     """`Without shared counters ... cutting never changes its price`: the 1/2 of the first block is 1 half up."""
-    case = Case(HALVES, [(*MAIN, 0)], {}, 0)
+    case = LadderCase(HALVES, [(*MAIN, 0)], {}, 0)
     assert settled(case, [2, 4])[0] == 5
     assert settled(case, [6])[0] == 5
 
@@ -350,13 +350,13 @@ def test_a_bundle_does_not_move_a_money_counter() -> None:
     ladder = Ladder(
         (Step(Kind.OCTETS, "", 1, 1, counter="cap", counter_reach=1), Step()), counts=(Count("cap", COUNT_MONEY),)
     )
-    assert settled(Case(ladder, [(Kind.OCTETS, "", 7), (*MAIN, 0)], {}, 0), [4]) == (0, [3, 0])
+    assert settled(LadderCase(ladder, [(Kind.OCTETS, "", 7), (*MAIN, 0)], {}, 0), [4]) == (0, [3, 0])
 
 
 def test_a_counter_the_line_does_not_feed_does_not_move() -> None:
     """`counter_reach: ends when the counter named has this value`; only `counts` are fed."""
     ladder = Ladder((Step(price=1, counter="other", counter_reach=1), Step(price=50)))
-    assert settled(Case(ladder, [(*MAIN, 0)], {}, 0), [3]) == (3, [-3])
+    assert settled(LadderCase(ladder, [(*MAIN, 0)], {}, 0), [3]) == (3, [-3])
 
 
 # --- what random ladders seldom meet --------------------------------------------------------------------------
@@ -364,20 +364,20 @@ def test_a_counter_the_line_does_not_feed_does_not_move() -> None:
 
 def test_whole_blocks_before_one_that_is_not_covered_stay_granted() -> None:
     ladder = Ladder((Step(Kind.OCTETS, "", 60, 60), Step(block=60, price=9)))
-    case = Case(ladder, [(Kind.OCTETS, "", 130), (*MAIN, 8)], {}, 0)
+    case = LadderCase(ladder, [(Kind.OCTETS, "", 130), (*MAIN, 8)], {}, 0)
     assert Climber(case).climb(180, grant=True) == Climbed(120, 0, "")
 
 
 def test_a_waived_fee_waits_for_the_first_block_of_money() -> None:
-    ladder = Ladder((Step(Kind.OCTETS, "", 1, 1, dues=1), Step(price=2, dues=1)), (Dues(25, waived=True),))
-    case = Case(ladder, [(Kind.OCTETS, "", 3), (*MAIN, 0)], {}, 0)
+    ladder = Ladder((Step(Kind.OCTETS, "", 1, 1, dues=1), Step(price=2, dues=1)), (StepDues(25, waived=True),))
+    case = LadderCase(ladder, [(Kind.OCTETS, "", 3), (*MAIN, 0)], {}, 0)
     assert [settled(case, cuts)[0] for cuts in ([3], [2, 1], [4], [3, 1], [1, 2, 1, 1])] == [0, 0, 27, 27, 29]
 
 
 def test_an_empty_bundle_of_another_grade_does_not_end_a_grant() -> None:
     steps = (Step(price=1, reach=5), Step(Kind.OCTETS, "", 1, 1, grade="slow"), Step(price=1))
-    assert Climber(Case(Ladder(steps), [(*MAIN, 99)], {}, 0)).climb(9, grant=True) == Climbed(9, 9, "")
-    full = Case(Ladder(steps), [(Kind.OCTETS, "", 1), (*MAIN, 99)], {}, 0)
+    assert Climber(LadderCase(Ladder(steps), [(*MAIN, 99)], {}, 0)).climb(9, grant=True) == Climbed(9, 9, "")
+    full = LadderCase(Ladder(steps), [(Kind.OCTETS, "", 1), (*MAIN, 99)], {}, 0)
     assert Climber(full).climb(9, grant=True) == Climbed(5, 5, "")
 
 
@@ -385,6 +385,6 @@ def test_an_empty_bundle_of_another_grade_does_not_end_a_grant() -> None:
 def test_a_cap_counts_what_is_due_and_not_what_blocks_cost(least: int, most: int, units: int, cost: int) -> None:
     """Ten units of 1 until the cap has 10, then 1.5 each; a minimum of 15 has it full at once, a maximum of 5 never."""
     steps = (Step(price=1, counter="cap", counter_reach=10, dues=1), Step(price=3, per=2, dues=1))
-    ladder = Ladder(steps, (Dues(least=least, most=most),), (Count("cap", COUNT_MONEY),))
-    assert settled(Case(ladder, [(*MAIN, 0)], {}, 0), [units])[0] == cost
-    assert settled(Case(ladder, [(*MAIN, 0)], {}, 0), [1] * units)[0] == cost
+    ladder = Ladder(steps, (StepDues(least=least, most=most),), (Count("cap", COUNT_MONEY),))
+    assert settled(LadderCase(ladder, [(*MAIN, 0)], {}, 0), [units])[0] == cost
+    assert settled(LadderCase(ladder, [(*MAIN, 0)], {}, 0), [1] * units)[0] == cost

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tariffs.inputs import Inputs
 from tariffs.lint.atoms import OTHER, listed
 from tariffs.lint.boundaries import boundaries
-from tariffs.lint.case import Case, Finding
+from tariffs.lint.case import LintCase, LintFinding
 from tariffs.lint.linter import MEANS, SEVERITIES, lint
 from tariffs.lint.regions import Region
 from tariffs.load import load_tariff
@@ -50,7 +50,7 @@ def tariff(text: str, tables: Mapping[str, bytes] = TABLES) -> Tariff:
     return load_tariff(HEAD + text, source="t.toml", files=tables)
 
 
-def found(text: str, rule: str) -> list[Finding]:
+def found(text: str, rule: str) -> list[LintFinding]:
     return [finding for finding in lint(tariff(text), AT_MS) if finding.rule == rule]
 
 
@@ -157,7 +157,7 @@ def test_from_when_it_is_valid_on_unless_said_otherwise() -> None:
 # --- regions
 
 
-def holds_in(case: Case, region: Region, facts: Mapping[str, Any]) -> bool:
+def holds_in(case: LintCase, region: Region, facts: Mapping[str, Any]) -> bool:
     """The line is one of the region. Asked as conditions, one value of each fact at a time."""
     for place, mask in region.box.items():
         dimension, atoms = case.lines.dimensions[place], mask
@@ -239,7 +239,7 @@ def test_a_line_is_in_one_region_and_its_rows_are_those_that_price_it(
     rows: list[tuple[str, list[str], str]], inputs: Inputs, rating_group: int | None, hour: int
 ) -> None:
     one = tariff(document(rows))
-    case = Case(one, AT_MS)
+    case = LintCase(one, AT_MS)
     facts = one.view.facts(inputs, rating_group, None)
     names = {text for service, *_ in rows for text in re.findall(r'"(\w+)"', service)}
     if inputs.service not in names and all(service for service, *_ in rows):
@@ -263,7 +263,7 @@ def test_a_line_is_in_one_region_and_its_rows_are_those_that_price_it(
 @given(ROWS)
 def test_no_tariff_is_too_much_for_it(rows: list[tuple[str, list[str], str]]) -> None:
     one = tariff(document(rows))
-    used = Case(one, AT_MS).used
+    used = LintCase(one, AT_MS).used
     shadowed = {finding.where for finding in lint(one, AT_MS) if finding.rule in ("shadowed", "never")}
     assert shadowed == {f'row "{row.name}"' for row in one.rows if row not in used}
     boundaries(one, AT_MS)

@@ -20,9 +20,9 @@ from tariffs.document import TariffError
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tests.tariffs.oracle import Oracle
-from tests.tariffs.oracle_account import Account, Assigned, Bucket, Piece
-from tests.tariffs.oracle_document import Document, Facts
-from tests.tariffs.random_cases import Case, cases
+from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
+from tests.tariffs.oracle_document import OracleFacts, OracleTariff
+from tests.tariffs.random_cases import RandomCase, cases
 from tests.tariffs.random_tariffs import ATTRIBUTES, ZONES
 from tests.tariffs.till import Till
 
@@ -35,7 +35,7 @@ def some(examples: int) -> settings:
     return settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)
 
 
-def catalog_of(case: Case) -> Catalog:
+def catalog_of(case: RandomCase) -> Catalog:
     """Its tariffs. A price that no ladder can hold is refused when it is loaded: that is no price, so no case."""
     try:
         return case.catalog()
@@ -61,7 +61,7 @@ def same(oracle: Oracle, till: Till, want: int, got: int) -> None:
 # ---------------------------------------------------------------- the price
 
 
-def check_price(case: Case) -> None:
+def check_price(case: RandomCase) -> None:
     catalog, oracle = catalog_of(case), case.oracle()
     want = oracle.use(case.pieces)
     till = case.till(catalog)
@@ -70,7 +70,7 @@ def check_price(case: Case) -> None:
 
 @some(500)
 @given(cases())
-def test_price(case: Case) -> None:
+def test_price(case: RandomCase) -> None:
     """ "Rows are taken from the top: each one that matches prices until its limit is reached, and the first one without
     a limit is the last." "Prices pass through surcharges, then discounts, then tax, then the exchange rate, each exact;
     the result is one price per block." "Blocks begun are paid, the sum of a step is rounded once." """
@@ -80,7 +80,7 @@ def test_price(case: Case) -> None:
 @pytest.mark.fuzz
 @some(20_000)
 @given(cases())
-def test_price_of_many(case: Case) -> None:
+def test_price_of_many(case: RandomCase) -> None:
     """As test_price."""
     check_price(case)
 
@@ -90,7 +90,7 @@ def test_price_of_many(case: Case) -> None:
 
 @some(400)
 @given(cases(("seconds",)), st.lists(st.integers(1, 90), max_size=6), st.booleans())
-def test_time_costs_the_same_however_it_is_cut(case: Case, sizes: list[int], every_second: bool) -> None:
+def test_time_costs_the_same_however_it_is_cut(case: RandomCase, sizes: list[int], every_second: bool) -> None:
     """ "Cutting a session into reports, prepaid or postpaid, never changes its price." Whole, in the reports of the
     case, in others, second by second: rated anew at each, and by one ladder for as long as that says it holds ("use by
     time is cut there to the second")."""
@@ -100,20 +100,20 @@ def test_time_costs_the_same_however_it_is_cut(case: Case, sizes: list[int], eve
 @pytest.mark.fuzz
 @some(5_000)
 @given(cases(("seconds",)), st.lists(st.integers(1, 90), max_size=6), st.booleans())
-def test_time_costs_the_same_however_it_is_cut_of_many(case: Case, sizes: list[int], every_second: bool) -> None:
+def test_time_costs_the_same_however_it_is_cut_of_many(case: RandomCase, sizes: list[int], every_second: bool) -> None:
     """As above."""
     check_cuts_of_time(case, sizes, every_second)
 
 
-def check_cuts_of_time(case: Case, sizes: list[int], every_second: bool) -> None:
+def check_cuts_of_time(case: RandomCase, sizes: list[int], every_second: bool) -> None:
     catalog, oracle = catalog_of(case), case.oracle()
     want = oracle.use(case.pieces)
-    other: list[Piece] = []
+    other: list[OraclePiece] = []
     at = 0
     for size in [1] * case.total if every_second else [*sizes, case.total]:
-        other.append(Piece(case.start_ms + at * SECOND_MS, min(size, case.total - at)))
+        other.append(OraclePiece(case.start_ms + at * SECOND_MS, min(size, case.total - at)))
         at += other[-1].units
-    for pieces in ([Piece(case.start_ms, case.total)], case.pieces, other):
+    for pieces in ([OraclePiece(case.start_ms, case.total)], case.pieces, other):
         for one_ladder in (False, True):
             till = case.till(catalog)
             same(oracle, till, want, till.use_by_one(pieces) if one_ladder else till.use(pieces))
@@ -121,16 +121,16 @@ def check_cuts_of_time(case: Case, sizes: list[int], every_second: bool) -> None
 
 @some(150)
 @given(cases(("octets", "units")), st.lists(st.integers(1, 700_000), max_size=5))
-def test_volume_and_pieces_cost_the_same_however_they_are_cut(case: Case, sizes: list[int]) -> None:
+def test_volume_and_pieces_cost_the_same_however_they_are_cut(case: RandomCase, sizes: list[int]) -> None:
     """As above; "of volume nobody knows when it was used", so all reports are of one instant."""
     catalog, oracle = catalog_of(case), case.oracle()
-    want = oracle.use([Piece(case.start_ms, case.total)])
-    other: list[Piece] = []
+    want = oracle.use([OraclePiece(case.start_ms, case.total)])
+    other: list[OraclePiece] = []
     left = case.total
     for size in [*sizes, case.total]:
-        other.append(Piece(case.start_ms, min(size, left)))
+        other.append(OraclePiece(case.start_ms, min(size, left)))
         left -= other[-1].units
-    for pieces in ([Piece(case.start_ms, piece.units) for piece in case.pieces], other):
+    for pieces in ([OraclePiece(case.start_ms, piece.units) for piece in case.pieces], other):
         for one_ladder in (False, True):
             till = case.till(catalog)
             same(oracle, till, want, till.use_by_one(pieces) if one_ladder else till.use(pieces))
@@ -138,7 +138,7 @@ def test_volume_and_pieces_cost_the_same_however_they_are_cut(case: Case, sizes:
 
 @some(250)
 @given(cases(("seconds",)), st.sampled_from([1, 1, 1, 1, 1, 1, 1, 20]))
-def test_time_that_is_over_costs_the_same(case: Case, longer: int) -> None:
+def test_time_that_is_over_costs_the_same(case: RandomCase, longer: int) -> None:
     """ "Use that has already happened enters at the same waist as phase RECORD: charged without grant, once.": rated
     when it is over, it costs what it would have cost step by step, over bands, periods and versions."""
     check_time_that_is_over(case, longer)
@@ -147,14 +147,14 @@ def test_time_that_is_over_costs_the_same(case: Case, longer: int) -> None:
 @pytest.mark.fuzz
 @some(3_000)
 @given(cases(("seconds",)), st.sampled_from([1, 1, 1, 1, 1, 1, 1, 20]))
-def test_time_that_is_over_costs_the_same_of_many(case: Case, longer: int) -> None:
+def test_time_that_is_over_costs_the_same_of_many(case: RandomCase, longer: int) -> None:
     """As above."""
     check_time_that_is_over(case, longer)
 
 
-def check_time_that_is_over(case: Case, longer: int) -> None:
+def check_time_that_is_over(case: RandomCase, longer: int) -> None:
     """longer:  so many times as long"""
-    catalog, oracle, whole = catalog_of(case), case.oracle(), Piece(case.start_ms, case.total * longer)
+    catalog, oracle, whole = catalog_of(case), case.oracle(), OraclePiece(case.start_ms, case.total * longer)
     till = case.till(catalog)
     want = oracle.use([whole])
     same(oracle, till, want, till.record(whole))
@@ -165,20 +165,20 @@ def check_time_that_is_over(case: Case, longer: int) -> None:
 
 @some(100)
 @given(cases(), st.lists(st.integers(1, 100), min_size=1, max_size=8))
-def test_more_never_costs_less(case: Case, shares: list[int]) -> None:
+def test_more_never_costs_less(case: RandomCase, shares: list[int]) -> None:
     """ "Use that happened is never priced again": what is used further only adds to the price. Asserted for every
     tariff, whichever prices its rows have: of one session, more of it from the same begin."""
     catalog = catalog_of(case)
     before = 0
     for share in [*sorted(shares), 100]:
-        cost = case.till(catalog).use([Piece(case.start_ms, max(case.total * share // 100, 1))])
+        cost = case.till(catalog).use([OraclePiece(case.start_ms, max(case.total * share // 100, 1))])
         assert cost >= before
         before = cost
 
 
 @some(200)
 @given(cases(), st.sampled_from([0, 1, 50_000, 99_999, 123_456, 700_000, 3_000_000]))
-def test_what_is_granted_is_covered(case: Case, money: int) -> None:
+def test_what_is_granted_is_covered(case: RandomCase, money: int) -> None:
     """ "Never grant a block that is not covered": what was granted costs, when it is used, what was held for it, to the
     micro-unit, and leaves no debt; half of it costs no more."""
     catalog = catalog_of(case)
@@ -186,12 +186,14 @@ def test_what_is_granted_is_covered(case: Case, money: int) -> None:
     for till in tills:
         till.account.buckets[-1].amount = money
     rated = tills[0].rated(case.start_ms)
-    granted = tills[0].grant(rated, Piece(case.start_ms, tills[0].within(rated, Piece(case.start_ms, case.total))))
+    granted = tills[0].grant(
+        rated, OraclePiece(case.start_ms, tills[0].within(rated, OraclePiece(case.start_ms, case.total)))
+    )
     assert min(tills[0].account.balances()) >= 0
     if granted.units:
-        assert tills[1].climb(rated, Piece(case.start_ms, granted.units)) == granted.cost
+        assert tills[1].climb(rated, OraclePiece(case.start_ms, granted.units)) == granted.cost
         assert tills[1].account.balances() == tills[0].account.balances()
-        assert tills[2].climb(rated, Piece(case.start_ms, -(-granted.units // 2))) <= granted.cost
+        assert tills[2].climb(rated, OraclePiece(case.start_ms, -(-granted.units // 2))) <= granted.cost
 
 
 @contextmanager
@@ -212,7 +214,7 @@ def machine_in(zone: str) -> Iterator[None]:
 
 @some(60)
 @given(cases())
-def test_a_price_does_not_depend_on_where_the_machine_stands(case: Case) -> None:
+def test_a_price_does_not_depend_on_where_the_machine_stands(case: RandomCase) -> None:
     """ "`zone`: in which zone the clock is read": the tariff's or the account's, and no other."""
     costs = set()
     for zone in ("UTC", "Asia/Tokyo", "America/Los_Angeles", "Australia/Lord_Howe"):
@@ -223,7 +225,7 @@ def test_a_price_does_not_depend_on_where_the_machine_stands(case: Case) -> None
 
 @some(100)
 @given(cases(), st.lists(st.tuples(st.sampled_from(ZONES), st.integers(-90_000, 90_000)), max_size=6))
-def test_rating_depends_on_nothing_but_its_arguments(case: Case, others: list[tuple[str, int]]) -> None:
+def test_rating_depends_on_nothing_but_its_arguments(case: RandomCase, others: list[tuple[str, int]]) -> None:
     """ "Pure and total: no I/O, no clock." "Ladders are packed once and remembered by what the tariff looks at": the
     same is said whatever was rated before, and by a catalog that was loaded anew."""
     one, other = catalog_of(case), catalog_of(case)
@@ -271,18 +273,18 @@ HOURS_48 = 48 * 3_600_000
 def test_windows_from_first_use(events: list[tuple[int, int, int, str]]) -> None:
     """ "`period`: ... so long from first use"; "`by`: one counter for each of its values; "subscriber": one for each
     member of a shared account." """
-    account, other = Account("EUR", [Bucket("money", 0)]), Account("EUR", [Bucket("money", 0)])
-    catalog, document = Catalog([load_tariff(RENTAL, source="t.toml")]), Document(RENTAL)
+    account, other = OracleAccount("EUR", [OracleBucket("money", 0)]), OracleAccount("EUR", [OracleBucket("money", 0)])
+    catalog, document = Catalog([load_tariff(RENTAL, source="t.toml")]), OracleTariff(RENTAL)
     counters: dict[str, int] = {}
     since_ms: dict[str, int] = {}
     at_ms = 1_772_434_800_000
     for after_ms, group, service_id, subscriber in events:
         at_ms += after_ms
-        facts = Facts("vod", group, service_id, subscriber=subscriber)
+        facts = OracleFacts("vod", group, service_id, subscriber=subscriber)
         oracle = Oracle([document], [Assigned("vod")], account, facts, "units")
         inputs = Inputs("vod", subscriber=subscriber)
         till = Till(catalog, [Assignment("vod")], inputs, other, group, service_id, False, counters, since_ms)
-        assert till.use([Piece(at_ms, 1)]) == oracle.use([Piece(at_ms, 1)])
+        assert till.use([OraclePiece(at_ms, 1)]) == oracle.use([OraclePiece(at_ms, 1)])
     assert account.balances() == other.balances()
 
 
@@ -299,6 +301,10 @@ def test_the_oracle_and_the_worked_example() -> None:
     """
     for seconds, micro in [(0, 0), (1, 150_000), (66, 150_000), (67, 150_500), (100, 200_000), (2000, 3_050_000)]:
         oracle = Oracle(
-            [Document(text)], [Assigned("voice-60-1")], Account("EUR", [Bucket("money", 0)]), Facts("voice"), "seconds"
+            [OracleTariff(text)],
+            [Assigned("voice-60-1")],
+            OracleAccount("EUR", [OracleBucket("money", 0)]),
+            OracleFacts("voice"),
+            "seconds",
         )
-        assert oracle.use([Piece(0, seconds)]) == micro
+        assert oracle.use([OraclePiece(0, seconds)]) == micro

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tariffs.customers import Customer
-from tests.tariffs.oracle_account import Account, Bucket, Piece
+from tests.tariffs.oracle_account import OracleAccount, OracleBucket, OraclePiece
 
 WRONG = pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="the code differs from the specification; see the docstring"
@@ -28,9 +28,9 @@ def test_who_pays_a_block_does_not_depend_on_the_cut() -> None:
         "sms",
     )
     left = []
-    for pieces in ([Piece(0, 1), Piece(0, 1), Piece(0, 1)], [Piece(0, 3)]):
+    for pieces in ([OraclePiece(0, 1), OraclePiece(0, 1), OraclePiece(0, 1)], [OraclePiece(0, 3)]):
         till = customer.till({})
-        till.account = Account("EUR", [Bucket("money", 90_000), Bucket("money", 1_000_000)])
+        till.account = OracleAccount("EUR", [OracleBucket("money", 90_000), OracleBucket("money", 1_000_000)])
         assert till.use(pieces) == 150_000
         left.append(till.account.balances())
     assert left == [[40_000, 900_000]] * 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tariffs.catalog import Assignment, Catalog
-from tariffs.draft import Verdict
+from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import check_ladder
 from tariffs.load import load_tariff
@@ -85,7 +85,7 @@ def test_which_row(line: str) -> None:
     catalog = Catalog([tariff(ROWS)])
     for _ in range(2):  # the second time it is remembered
         found = ask(catalog, service, None if group == "-" else int(group), None if sid == "-" else int(sid), **given)
-        assert found.verdict is (Verdict.RATING_FAILED if row == "-" else Verdict.PRICED)
+        assert found.verdict is (RatingVerdict.RATING_FAILED if row == "-" else RatingVerdict.PRICED)
         assert found.why == ("no row of the subscriber's tariffs matches" if row == "-" else f"t@1:{row}")
 
 
@@ -144,7 +144,9 @@ def test_assignments_are_tried_in_order_and_windows_are_half_open() -> None:
 def test_unknown_tariffs_and_foreign_currencies_do_not_price() -> None:
     catalog = Catalog([tariff(ROWS)])
     lines, inputs = [(0, None), (1, None)], Inputs("data")
-    assert {r.verdict for r in rate(catalog, [Assignment("gone")], "EUR", lines, inputs, 0)} == {Verdict.RATING_FAILED}
+    assert {r.verdict for r in rate(catalog, [Assignment("gone")], "EUR", lines, inputs, 0)} == {
+        RatingVerdict.RATING_FAILED
+    }
     assert {r.why for r in rate(catalog, [Assignment("t")], "USD", lines, inputs, 0)} == {
         "no exchange rate from EUR into USD, the currency of the account"
     }
@@ -184,7 +186,7 @@ flat = { price = "1", per = "1 MB" }
 )
 def test_an_attribute_that_says_no_price(rows: str, attribute: str, text: str, why: str) -> None:
     found = rated(rows, "voice", attributes={attribute: text})
-    assert found.verdict is Verdict.RATING_FAILED
+    assert found.verdict is RatingVerdict.RATING_FAILED
     assert found.why.startswith(f"t@1: subscriber.{attribute}: expected {why}")
 
 

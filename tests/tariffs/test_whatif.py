@@ -16,9 +16,9 @@ from tariffs.catalog import Assignment
 from tariffs.load import load_tariff
 from tariffs.tariff import Tariff
 from tariffs.whatif import replay as engine
-from tariffs.whatif.line import Grant
+from tariffs.whatif.line import ReplayedGrant
 from tariffs.whatif.prices import Ladders, Prices, versions_of
-from tariffs.whatif.replay import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID, Piece, Replay, Result
+from tariffs.whatif.replay import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID, Replay, ReplayedPiece, Result
 from tests.ocs.charging.wire import DATA, SMS, VOICE, E, I, T, U, lines, mscc
 from tests.ocs.charging.world import World
 from tests.tariffs.recorded import exchanges_none, instants_of, recorded, replay
@@ -331,7 +331,7 @@ def test_a_line_that_had_begun_is_placed_and_its_grant_looked_up() -> None:
     assert line == ("a1", "gw.example.net;1;1", 1, 10, -1, 0)
     before = pieces[1][0]
     assert row[engine.N] == before[engine.N] + 1
-    grant = Grant(*(before[place] for place in (
+    grant = ReplayedGrant(*(before[place] for place in (
         engine.AT_MS, engine.GROUP, engine.SERVICE_ID, engine.INPUTS, engine.LADDER, engine.UNIT)))  # fmt: skip
     assert costs(late.run(pieces[2:], {line: grant})) == [(0, 0), (10_000, 30_000)]
     assert late.estimated == 1
@@ -358,7 +358,7 @@ def test_in_several_runs_it_is_the_same() -> None:
 
 
 def test_pieces_are_what_is_read() -> None:
-    assert Piece._fields == (*history.COLUMNS, *history.PAID)
+    assert ReplayedPiece._fields == (*history.COLUMNS, *history.PAID)
 
 
 def test_numbers_are_those_of_the_balances() -> None:

@@ -12,21 +12,21 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.climb import Climbed, climb
 from tariffs.inputs import Inputs
 from tariffs.ladder import COUNT_MONEY, Count
-from tariffs.price import Start
+from tariffs.price import StartPosition
 from tariffs.rating import rate
 from tariffs.tariff import Rated
 from tariffs.units import Kind
-from tests.tariffs.oracle_account import Account, Bucket, Piece
+from tests.tariffs.oracle_account import OracleAccount, OracleBucket, OraclePiece
 
 KINDS = {"money": Kind.MONEY, "octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS}
 SECOND_MS = 1_000
 DEBTOR = -1
 
 
-class Purse:
+class TillFunds:
     """Buckets in their order. Money that nobody has is owed by the main balance, the last one without scope."""
 
-    def __init__(self, buckets: list[Bucket]) -> None:
+    def __init__(self, buckets: list[OracleBucket]) -> None:
         self._buckets = buckets
         self._taken: list[tuple[int, int]] = []
 
@@ -80,7 +80,7 @@ class Till:
     catalog: Catalog
     assignments: Sequence[Assignment]
     inputs: Inputs
-    account: Account
+    account: OracleAccount
     group: int | None = None
     service_id: int | None = None
     beside: bool = False
@@ -88,7 +88,7 @@ class Till:
     counters: dict[str, int] = field(default_factory=dict)
     since_ms: dict[str, int] = field(default_factory=dict)
     """When the windows of counters began."""
-    line: Start = field(default_factory=Start)
+    line: StartPosition = field(default_factory=StartPosition)
 
     def rated(self, at_ms: int, since_ms: int | None = None) -> Rated:
         """What rating says at this instant."""
@@ -107,11 +107,11 @@ class Till:
         for key in {count.key for count in ladder.counts} | {step.counter for step in ladder.steps if step.counter}:
             self.counters[key] = levels[key.partition(":")[0]]
 
-    def use(self, pieces: Iterable[Piece]) -> int:
+    def use(self, pieces: Iterable[OraclePiece]) -> int:
         """Rated anew at the begin of each piece, as a server does that grants until the next report."""
         return sum(self.use_by_one([piece]) for piece in pieces)
 
-    def use_by_one(self, pieces: Iterable[Piece]) -> int:
+    def use_by_one(self, pieces: Iterable[OraclePiece]) -> int:
         """All pieces by the ladder of the first one's begin, for as long as it says that a grant may run."""
         cost, rated = 0, None
         for piece in pieces:
@@ -119,18 +119,18 @@ class Till:
             while left:
                 if rated is None or 0 < rated.cut_ms <= at_ms:
                     rated = self.rated(at_ms)
-                part = self.within(rated, Piece(at_ms, left))
-                cost += self.climb(rated, Piece(at_ms, part))
+                part = self.within(rated, OraclePiece(at_ms, left))
+                cost += self.climb(rated, OraclePiece(at_ms, part))
                 at_ms, left = at_ms + part * SECOND_MS, left - part
         return cost
 
-    def within(self, rated: Rated, piece: Piece) -> int:
+    def within(self, rated: Rated, piece: OraclePiece) -> int:
         """How much of it begins before no grant runs on."""
         if rated.unit != Kind.SECONDS or not rated.cut_ms:
             return piece.units
         return min(piece.units, -(-(rated.cut_ms - piece.at_ms) // SECOND_MS))
 
-    def record(self, piece: Piece) -> int:
+    def record(self, piece: OraclePiece) -> int:
         """Use by time that has already happened, rated when it was over: by one ladder after the other."""
         end_ms, cost = piece.at_ms + piece.units * SECOND_MS, 0
         rated = self.rated(end_ms, piece.at_ms)
@@ -140,18 +140,18 @@ class Till:
         for until_ms, following in [*later, (end_ms, None)]:
             units = -(-(until_ms - at_ms) // SECOND_MS)
             if units > 0:
-                cost += self.climb(rated, Piece(at_ms, units))
+                cost += self.climb(rated, OraclePiece(at_ms, units))
                 at_ms += units * SECOND_MS
             rated = following or rated
         return cost
 
-    def climb(self, rated: Rated, piece: Piece) -> int:
+    def climb(self, rated: Rated, piece: OraclePiece) -> int:
         """Settle one piece, and raise the counters it feeds."""
         ladder = rated.ladder
         assert ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
         values = self.counters | {count.key: self._value(count, piece.at_ms) for count in ladder.counts}
-        purse = Purse(self.account.buckets)
+        purse = TillFunds(self.account.buckets)
         done = climb(ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=False)
         assert done.units == piece.units
         for count in ladder.counts:
@@ -171,12 +171,12 @@ class Till:
             return 0
         return self.counters.get(count.key, 0)
 
-    def grant(self, rated: Rated, piece: Piece) -> Climbed:
+    def grant(self, rated: Rated, piece: OraclePiece) -> Climbed:
         """As much of it as the account covers; taken from its buckets."""
         assert rated.ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
         values = self.counters | {count.key: self._value(count, piece.at_ms) for count in rated.ladder.counts}
-        purse = Purse(self.account.buckets)
+        purse = TillFunds(self.account.buckets)
         return climb(rated.ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=True)
 
     def levels(self) -> dict[str, list[int]]:

@@ -17,7 +17,7 @@ end
 local function counter_made(account, count)
   local counter = counter_of(account, count[COUNT.key])
   if not counter then
-    local window = count[COUNT.window_ms] > 0 and (count[COUNT.once] and WINDOW.ONCE or WINDOW.RENEWS) or WINDOW.NONE
+    local window = count[COUNT.window_ms] > 0 and (count[COUNT.once] and COUNTERWINDOW.ONCE or COUNTERWINDOW.RENEWS) or COUNTERWINDOW.NONE
     counter = { count[COUNT.key], 0, 0, count[COUNT.until_ms], window, 0, {} }
     local counters = account[ACCOUNT.counters]
     counters[#counters + 1] = counter
@@ -29,9 +29,9 @@ end
 local function feed(account, count, at_ms, used, held)
   if used == 0 and held == 0 then return end
   local counter = counter_made(account, count)
-  if counter[COUNTER.window] ~= WINDOW.NONE and (used > 0 or held > 0) then
+  if counter[COUNTER.window] ~= COUNTERWINDOW.NONE and (used > 0 or held > 0) then
     local until_ms = counter[COUNTER.until_ms]
-    if until_ms > 0 and until_ms <= at_ms and counter[COUNTER.window] == WINDOW.RENEWS then
+    if until_ms > 0 and until_ms <= at_ms and counter[COUNTER.window] == COUNTERWINDOW.RENEWS then
       counter[COUNTER.used], until_ms = 0, 0
     end
     if until_ms == 0 then counter[COUNTER.until_ms] = at_ms + count[COUNT.window_ms] end
@@ -63,8 +63,8 @@ local function counter_values(account, ladder, with_held, at_ms, line)
   local values = {}
   for _, counter in ipairs(account[ACCOUNT.counters]) do
     local value, until_ms = counter[COUNTER.used], counter[COUNTER.until_ms]
-    if counter[COUNTER.window] ~= WINDOW.NONE and until_ms > 0 and until_ms <= at_ms then
-      value = counter[COUNTER.window] == WINDOW.ONCE and EXACT_MAX or 0
+    if counter[COUNTER.window] ~= COUNTERWINDOW.NONE and until_ms > 0 and until_ms <= at_ms then
+      value = counter[COUNTER.window] == COUNTERWINDOW.ONCE and EXACT_MAX or 0
     end
     local held = with_held and counter[COUNTER.held] or 0
     if held > 0 and is_cap(ladder, counter[COUNTER.key]) then held = money_held(account, line) end
@@ -109,8 +109,8 @@ local function lapse(account, entries, now_ms)
     local counter = counters[i]
     if counter[COUNTER.held] == 0 and counter[COUNTER.sharers] == 0 then
       -- it says no more than one that is not there; a window in which nothing was used has not begun
-      local kept_ms = counter[COUNTER.window] == WINDOW.NONE and COUNTER_KEPT_MS or 0
-      if counter[COUNTER.used] == 0 or (counter[COUNTER.window] ~= WINDOW.ONCE and counter[COUNTER.until_ms] > 0
+      local kept_ms = counter[COUNTER.window] == COUNTERWINDOW.NONE and COUNTER_KEPT_MS or 0
+      if counter[COUNTER.used] == 0 or (counter[COUNTER.window] ~= COUNTERWINDOW.ONCE and counter[COUNTER.until_ms] > 0
           and counter[COUNTER.until_ms] + kept_ms <= now_ms) then
         table.remove(counters, i)
       end
@@ -137,13 +137,13 @@ end
 -- Suspend or resume for credit; appends the crossing, returns the settled balance.
 local function watch(account, crossings, now_ms)
   local balance = settled(account, now_ms)
-  if has_state(account, STATE.CREDIT) then
+  if has_state(account, SUSPENDREASONS.CREDIT) then
     if balance >= account[ACCOUNT.resume_at] then
-      account[ACCOUNT.state] = account[ACCOUNT.state] - STATE.CREDIT
+      account[ACCOUNT.state] = account[ACCOUNT.state] - SUSPENDREASONS.CREDIT
       crossings[#crossings + 1] = 'resume'
     end
   elseif balance < account[ACCOUNT.suspend_below] then
-    account[ACCOUNT.state] = account[ACCOUNT.state] + STATE.CREDIT
+    account[ACCOUNT.state] = account[ACCOUNT.state] + SUSPENDREASONS.CREDIT
     crossings[#crossings + 1] = 'suspend'
   end
   return balance

@@ -27,7 +27,7 @@ local function dues_of(ladder, step)
 end
 
 local function most_of(dues)
-  return dues[DUES.most] > 0 and dues[DUES.most] or ENDLESS
+  return dues[STEPDUES.most] > 0 and dues[STEPDUES.most] or ENDLESS
 end
 
 -- What the line feeds a counter with; nil: it does not
@@ -61,7 +61,7 @@ local function room_of(ladder, step, need, start, at, left, fee, run, spent, cha
     if left <= 0 or value >= reach then return 0 end
     if fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
       local dues = dues_of(ladder, step)
-      local limit = within(dues[DUES.least], most_of(dues), spent, charged, left - fee - 1)
+      local limit = within(dues[STEPDUES.least], most_of(dues), spent, charged, left - fee - 1)
       if limit < ENDLESS then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
     end
   end
@@ -156,10 +156,10 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
   for _, step in ipairs(steps) do
     local kind, scope, block, price = step[STEP.kind], step[STEP.scope], step[STEP.block], step[STEP.price]
     local per, rounding, single, dues = step[STEP.per], step[STEP.rounding], step[STEP.single], dues_of(ladder, step)
-    local short, ended, waived = false, false, dues[DUES.waived]
+    local short, ended, waived = false, false, dues[STEPDUES.waived]
     for _, payer in ipairs(single and purse_payers(kind, scope, kind == KIND.MONEY and not grant) or ANYBODY) do
       local run, left = 0, left_of(ladder, step, cost, counters)
-      local fee = fee_paid and 0 or min(dues[DUES.fee], left)
+      local fee = fee_paid and 0 or min(dues[STEPDUES.fee], left)
       if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
       short, ended = false, false
       local room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
@@ -167,7 +167,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       local available = purse_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
       if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
-          or (dues[DUES.ends] and spent >= dues[DUES.most])) then
+          or (dues[STEPDUES.ends] and spent >= dues[STEPDUES.most])) then
         ended = true
         break
       end
@@ -198,8 +198,8 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         amount = price * blocks
         if blocks > 0 then purse_take(kind, scope, amount, payer) end
       elseif price > 0 then
-        if grant and dues[DUES.ends] then
-          local last = affordable(step, dues[DUES.most] - spent - 1, run) + 1
+        if grant and dues[STEPDUES.ends] then
+          local last = affordable(step, dues[STEPDUES.most] - spent - 1, run) + 1
           ended = blocks > last
           blocks = min(blocks, last)
         end
@@ -208,7 +208,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         available = min(available, payable - cost)
         local plateau, over = min(most_of(dues), charged + left - fee), nil
         local spare = charged >= plateau and 0 or slack -- nothing more is due there, whatever the price becomes
-        local limit = within(dues[DUES.least], plateau, spent, charged, available - fee - spare)
+        local limit = within(dues[STEPDUES.least], plateau, spent, charged, available - fee - spare)
         limit = min(limit, plateau <= EXACT_MAX and EXACT_MAX or EXACT_MAX - spent)
         amount, over = muldiv(price, blocks, run, per, rounding)
         short = amount > limit
@@ -218,7 +218,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         end
         if blocks > 0 then
           spent = max(min(spent + amount, plateau), spent)
-          local due = max(min(max(spent, dues[DUES.least]), plateau), charged)
+          local due = max(min(max(spent, dues[STEPDUES.least]), plateau), charged)
           local taken = fee + spare + due - charged
           purse_take(kind, scope, taken, payer)
           cost, charged, fee_paid, slack = cost + taken, due, true, slack - spare

@@ -33,35 +33,35 @@ end
 
 -- Money alone is all of it only where no bundle has paid.
 local function is_all(paid, units, money, is_money)
-  if not is_money then return units > 0 and units == paid[ONCE.units] end
-  for _, take in ipairs(paid[ONCE.takes]) do
-    if take[TAKE.amount] > 0 and take[PAID.kind] ~= KIND.MONEY then return false end
+  if not is_money then return units > 0 and units == paid[IDEMPOTENCYRECORD.units] end
+  for _, take in ipairs(paid[IDEMPOTENCYRECORD.takes]) do
+    if take[TAKE.amount] > 0 and take[PAIDAMOUNT.kind] ~= KIND.MONEY then return false end
   end
-  return money > 0 and money == paid[ONCE.cost]
+  return money > 0 and money == paid[IDEMPOTENCYRECORD.cost]
 end
 
 -- Units and money of what an event paid and raised; changes `paid`, a Once; adds to `kept` what could not be given.
 -- Returns the end of a bucket made for it, or 0.
 local function turn_back(account, entries, charge, paid, units, money, all, line, kept)
-  local due, takes, until_ms = money, paid[ONCE.takes], 0
-  local left_units, left_cost = paid[ONCE.units], paid[ONCE.cost]
+  local due, takes, until_ms = money, paid[IDEMPOTENCYRECORD.takes], 0
+  local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
   for i = #takes, 1, -1 do -- last paid, first given back
     local take = takes[i]
     local back = take[TAKE.amount]
-    if take[PAID.kind] == KIND.MONEY then
+    if take[PAIDAMOUNT.kind] == KIND.MONEY then
       if not all then back = min(back, due) end
       due = due - back
     elseif not all then
       back = share(back, units, left_units)
     end
     if back > 0 then
-      local given, made_ms = give_back(account, entries, charge, take[PAID.bucket], take[PAID.kind], back, line)
-      kept[#kept + 1] = { take[PAID.kind], back - given }
+      local given, made_ms = give_back(account, entries, charge, take[PAIDAMOUNT.bucket], take[PAIDAMOUNT.kind], back, line)
+      kept[#kept + 1] = { take[PAIDAMOUNT.kind], back - given }
       until_ms = max(until_ms, made_ms)
     end
     take[TAKE.amount] = take[TAKE.amount] - back
   end
-  for _, fed in ipairs(paid[ONCE.feeds]) do
+  for _, fed in ipairs(paid[IDEMPOTENCYRECORD.feeds]) do
     local part, whole = units, left_units
     if fed[FEED.what] == 1 then part, whole = money, left_cost end
     local back = all and fed[FEED.amount] or share(fed[FEED.amount], part, whole)
@@ -71,6 +71,6 @@ local function turn_back(account, entries, charge, paid, units, money, all, line
     end
     fed[FEED.amount] = fed[FEED.amount] - back
   end
-  paid[ONCE.units], paid[ONCE.cost] = left_units - units, left_cost - money
+  paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units - units, left_cost - money
   return until_ms
 end

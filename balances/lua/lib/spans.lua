@@ -22,7 +22,7 @@ local cuts = 0 -- bounded by CUTS_MAX
 local function unknown_from(reach_ms, later, from_ms, to_ms)
   if reach_ms == 0 or to_ms <= reach_ms then return 0 end
   local missing_ms = max(reach_ms, from_ms)
-  return later[1] and later[1][LATER.from_ms] <= missing_ms and 0 or missing_ms
+  return later[1] and later[1][NEXTPRICE.from_ms] <= missing_ms and 0 or missing_ms
 end
 
 -- The packed ladder that prices use by time from an instant on, and until when; 0: for good
@@ -30,11 +30,11 @@ local function price_at(packed, reach_ms, later, at_ms)
   if reach_ms == 0 or at_ms < reach_ms then return packed, reach_ms end
   local until_ms = 0
   for _, one in ipairs(later) do
-    if one[LATER.from_ms] > at_ms then
-      until_ms = one[LATER.from_ms]
+    if one[NEXTPRICE.from_ms] > at_ms then
+      until_ms = one[NEXTPRICE.from_ms]
       break
     end
-    if one[LATER.ladder] ~= '' then packed = one[LATER.ladder] end
+    if one[NEXTPRICE.ladder] ~= '' then packed = one[NEXTPRICE.ladder] end
   end
   return packed, until_ms
 end
@@ -81,7 +81,7 @@ function before_change(account, ladder, line, units, at_ms, until_ms, ms)
     end
   end
   for _, counter in ipairs(account[ACCOUNT.counters]) do
-    if counter[COUNTER.window] ~= WINDOW.NONE and asks_counter(ladder, counter[COUNTER.key]) then
+    if counter[COUNTER.window] ~= COUNTERWINDOW.NONE and asks_counter(ladder, counter[COUNTER.key]) then
       change(counter[COUNTER.until_ms])
     end
   end

@@ -34,12 +34,12 @@ from protocol.diameter.dictionary.base import (
 )
 from protocol.diameter.dictionary.credit_values import SERVICE_CONTEXT_ID
 from protocol.diameter.dictionary.tgpp_charging import SERVICE_INFORMATION, ServiceInformation
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 
 APPLICATION = 3
 
 
-class AccountingRequest(Command):
+class AccountingRequest(DiameterCommand):
     code: ClassVar[int] = 271
     request: ClassVar[bool] = True
     application: ClassVar[int] = APPLICATION
@@ -66,7 +66,7 @@ class AccountingRequest(Command):
     service_information: ServiceInformation | None = opt(SERVICE_INFORMATION)
 
 
-class AccountingAnswer(Command):
+class AccountingAnswer(DiameterCommand):
     code: ClassVar[int] = 271
     request: ClassVar[bool] = False
     application: ClassVar[int] = APPLICATION

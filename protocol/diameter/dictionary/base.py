@@ -4,7 +4,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 from protocol.diameter.avp import Avp, Group, many, opt, req
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.types import (
     ADDRESS,
     APPLICATION_ID,
@@ -18,7 +18,7 @@ from protocol.diameter.types import (
     URI,
     UTF8STRING,
     WHOLE,
-    Address,
+    HostAddress,
     enumerated,
     grouped,
 )
@@ -133,13 +133,13 @@ EXPERIMENTAL_RESULT = Avp("Experimental-Result", 297, grouped(ExperimentalResult
 # ---- commands (sections 5 and 8). Origin-Host and Origin-Realm come twice from some nodes: the first counts.
 
 
-class CapabilitiesExchangeRequest(Command):
+class CapabilitiesExchangeRequest(DiameterCommand):
     code: ClassVar[int] = 257
     request: ClassVar[bool] = True
     any_application: ClassVar[bool] = True
     origin_host: str = req(ORIGIN_HOST, surplus=True)
     origin_realm: str = req(ORIGIN_REALM, surplus=True)
-    host_ip_address: tuple[Address, ...] = many(HOST_IP_ADDRESS)  # required by the book, missing from real nodes
+    host_ip_address: tuple[HostAddress, ...] = many(HOST_IP_ADDRESS)  # required by the book, missing from real nodes
     vendor_id: int = req(VENDOR_ID)
     product_name: str = req(PRODUCT_NAME)
     origin_state_id: int | None = opt(ORIGIN_STATE_ID)
@@ -154,14 +154,14 @@ class CapabilitiesExchangeRequest(Command):
         check_vendor_specific(self.vendor_specific_application_id)
 
 
-class CapabilitiesExchangeAnswer(Command):
+class CapabilitiesExchangeAnswer(DiameterCommand):
     code: ClassVar[int] = 257
     request: ClassVar[bool] = False
     any_application: ClassVar[bool] = True
     result_code: int = req(RESULT_CODE)
     origin_host: str = req(ORIGIN_HOST, surplus=True)
     origin_realm: str = req(ORIGIN_REALM, surplus=True)
-    host_ip_address: tuple[Address, ...] = many(HOST_IP_ADDRESS)
+    host_ip_address: tuple[HostAddress, ...] = many(HOST_IP_ADDRESS)
     vendor_id: int | None = opt(VENDOR_ID)  # opt: a refusal is often bare
     product_name: str | None = opt(PRODUCT_NAME)
     origin_state_id: int | None = opt(ORIGIN_STATE_ID)
@@ -175,7 +175,7 @@ class CapabilitiesExchangeAnswer(Command):
     firmware_revision: int | None = opt(FIRMWARE_REVISION)
 
 
-class DeviceWatchdogRequest(Command):
+class DeviceWatchdogRequest(DiameterCommand):
     code: ClassVar[int] = 280
     request: ClassVar[bool] = True
     any_application: ClassVar[bool] = True
@@ -184,7 +184,7 @@ class DeviceWatchdogRequest(Command):
     origin_state_id: int | None = opt(ORIGIN_STATE_ID)
 
 
-class DeviceWatchdogAnswer(Command):
+class DeviceWatchdogAnswer(DiameterCommand):
     code: ClassVar[int] = 280
     request: ClassVar[bool] = False
     any_application: ClassVar[bool] = True
@@ -196,7 +196,7 @@ class DeviceWatchdogAnswer(Command):
     origin_state_id: int | None = opt(ORIGIN_STATE_ID)
 
 
-class DisconnectPeerRequest(Command):
+class DisconnectPeerRequest(DiameterCommand):
     code: ClassVar[int] = 282
     request: ClassVar[bool] = True
     any_application: ClassVar[bool] = True
@@ -205,7 +205,7 @@ class DisconnectPeerRequest(Command):
     disconnect_cause: DisconnectCause = req(DISCONNECT_CAUSE)
 
 
-class DisconnectPeerAnswer(Command):
+class DisconnectPeerAnswer(DiameterCommand):
     code: ClassVar[int] = 282
     request: ClassVar[bool] = False
     any_application: ClassVar[bool] = True
@@ -216,7 +216,7 @@ class DisconnectPeerAnswer(Command):
     failed_avp: tuple[bytes, ...] = many(FAILED_AVP)
 
 
-class ErrorAnswer(Command):
+class ErrorAnswer(DiameterCommand):
     """The grammar of every answer with the E bit (section 7.2), whatever its command."""
 
     request: ClassVar[bool] = False
@@ -240,7 +240,7 @@ class ErrorAnswer(Command):
 # ---- session commands of the base protocol, used by credit control (application 4) and others
 
 
-class SessionAnswer(Command):
+class SessionAnswer(DiameterCommand):
     """What RAA, ASA and STA have in common (sections 8.3.2, 8.4.2, 8.5.2)."""
 
     request: ClassVar[bool] = False
@@ -266,7 +266,7 @@ class ReAuthAnswer(SessionAnswer):
     code: ClassVar[int] = 258
 
 
-class AbortSessionRequest(Command):
+class AbortSessionRequest(DiameterCommand):
     code: ClassVar[int] = 274
     request: ClassVar[bool] = True
     application: ClassVar[int] = 4
@@ -287,7 +287,7 @@ class AbortSessionAnswer(SessionAnswer):
     code: ClassVar[int] = 274
 
 
-class SessionTerminationRequest(Command):
+class SessionTerminationRequest(DiameterCommand):
     code: ClassVar[int] = 275
     request: ClassVar[bool] = True
     application: ClassVar[int] = 4

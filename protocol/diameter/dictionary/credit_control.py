@@ -126,7 +126,7 @@ from protocol.diameter.dictionary.tgpp_charging import (
     TimeQuotaMechanism,
     Trigger,
 )
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.types import grouped
 from protocol.errors import AvpError, ResultCode
 
@@ -184,7 +184,7 @@ class MultipleServicesCreditControl(Group):
 MULTIPLE_SERVICES_CREDIT_CONTROL = Avp("Multiple-Services-Credit-Control", 456, grouped(MultipleServicesCreditControl))
 
 
-class CreditControlRequest(Command):
+class CreditControlRequest(DiameterCommand):
     """Section 3.1. Either Auth-Application-Id or Vendor-Specific-Application-Id names the application."""
 
     code: ClassVar[int] = 272
@@ -258,7 +258,7 @@ class CreditControlRequest(Command):
             raise AvpError(ResultCode.MISSING_AVP, f"{AUTH_APPLICATION_ID} is missing", AUTH_APPLICATION_ID.example())
 
 
-class CreditControlAnswer(Command):
+class CreditControlAnswer(DiameterCommand):
     """Section 3.2."""
 
     code: ClassVar[int] = 272
@@ -299,7 +299,7 @@ class CreditControlAnswer(Command):
     service_information: ServiceInformation | None = opt(SERVICE_INFORMATION)
 
 
-class ReAuthRequest(Command):
+class ReAuthRequest(DiameterCommand):
     """RFC 6733 section 8.3.1 with what RFC 8506 section 10.2 adds: none of the last four = the whole session."""
 
     code: ClassVar[int] = 258

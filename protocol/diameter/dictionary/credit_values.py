@@ -16,7 +16,7 @@ from protocol.diameter.types import (
     UNSIGNED32,
     UNSIGNED64,
     UTF8STRING,
-    Address,
+    HostAddress,
     enumerated,
     grouped,
 )
@@ -227,7 +227,7 @@ class RedirectServer(Group):
 
 
 class RedirectServerExtension(Group):
-    redirect_address_ipaddress: Address | None = opt(REDIRECT_ADDRESS_IPADDRESS)
+    redirect_address_ipaddress: HostAddress | None = opt(REDIRECT_ADDRESS_IPADDRESS)
     redirect_address_url: str | None = opt(REDIRECT_ADDRESS_URL)
     redirect_address_sip_uri: str | None = opt(REDIRECT_ADDRESS_SIP_URI)
 

@@ -28,7 +28,7 @@ from protocol.diameter.types import (
     TIME,
     UNSIGNED32,
     UTF8STRING,
-    Address,
+    HostAddress,
     Type,
     grouped,
 )
@@ -339,7 +339,7 @@ class RecipientInfo(Group, lenient=True):
     destination_interface: bytes | None = opt(DESTINATION_INTERFACE)
     recipient_address: tuple[RecipientAddress, ...] = many(RECIPIENT_ADDRESS)
     recipient_received_address: tuple[bytes, ...] = many(RECIPIENT_RECEIVED_ADDRESS)
-    recipient_sccp_address: Address | None = opt(RECIPIENT_SCCP_ADDRESS)
+    recipient_sccp_address: HostAddress | None = opt(RECIPIENT_SCCP_ADDRESS)
     sm_protocol_id: bytes | None = opt(SM_PROTOCOL_ID)
 
 
@@ -352,18 +352,18 @@ class PsInformation(Group, lenient=True, lazy=True):
     pdn_connection_charging_id: int | None = opt(PDN_CONNECTION_CHARGING_ID)
     node_id: str | None = opt(NODE_ID)
     tgpp_pdp_type: int | None = opt(TGPP_PDP_TYPE)
-    pdp_address: tuple[Address, ...] = many(PDP_ADDRESS)
+    pdp_address: tuple[HostAddress, ...] = many(PDP_ADDRESS)
     pdp_address_prefix_length: int | None = opt(PDP_ADDRESS_PREFIX_LENGTH)
     dynamic_address_flag: int | None = opt(DYNAMIC_ADDRESS_FLAG)
     dynamic_address_flag_extension: int | None = opt(DYNAMIC_ADDRESS_FLAG_EXTENSION)
     qos_information: bytes | None = opt(QOS_INFORMATION)
-    sgsn_address: tuple[Address, ...] = many(SGSN_ADDRESS)
-    ggsn_address: tuple[Address, ...] = many(GGSN_ADDRESS)
-    tdf_ip_address: tuple[Address, ...] = many(TDF_IP_ADDRESS)
-    sgw_address: tuple[Address, ...] = many(SGW_ADDRESS)
-    epdg_address: tuple[Address, ...] = many(EPDG_ADDRESS)
-    twag_address: tuple[Address, ...] = many(TWAG_ADDRESS)
-    cg_address: Address | None = opt(CG_ADDRESS)
+    sgsn_address: tuple[HostAddress, ...] = many(SGSN_ADDRESS)
+    ggsn_address: tuple[HostAddress, ...] = many(GGSN_ADDRESS)
+    tdf_ip_address: tuple[HostAddress, ...] = many(TDF_IP_ADDRESS)
+    sgw_address: tuple[HostAddress, ...] = many(SGW_ADDRESS)
+    epdg_address: tuple[HostAddress, ...] = many(EPDG_ADDRESS)
+    twag_address: tuple[HostAddress, ...] = many(TWAG_ADDRESS)
+    cg_address: HostAddress | None = opt(CG_ADDRESS)
     serving_node_type: int | None = opt(SERVING_NODE_TYPE)
     sgw_change: int | None = opt(SGW_CHANGE)
     tgpp_imsi_mcc_mnc: str | None = opt(TGPP_IMSI_MCC_MNC)
@@ -445,7 +445,7 @@ class ImsInformation(Group, lenient=True, lazy=True):
     ims_charging_identifier: str | None = opt(IMS_CHARGING_IDENTIFIER)
     sdp_session_description: tuple[str, ...] = many(SDP_SESSION_DESCRIPTION)
     sdp_media_component: tuple[bytes, ...] = many(SDP_MEDIA_COMPONENT)
-    served_party_ip_address: Address | None = opt(SERVED_PARTY_IP_ADDRESS)
+    served_party_ip_address: HostAddress | None = opt(SERVED_PARTY_IP_ADDRESS)
     server_capabilities: bytes | None = opt(SERVER_CAPABILITIES)
     trunk_group_id: bytes | None = opt(TRUNK_GROUP_ID)
     bearer_service: bytes | None = opt(BEARER_SERVICE)
@@ -470,7 +470,7 @@ class ImsInformation(Group, lenient=True, lazy=True):
     access_network_info_change: tuple[bytes, ...] = many(ACCESS_NETWORK_INFO_CHANGE)
     access_transfer_information: tuple[bytes, ...] = many(ACCESS_TRANSFER_INFORMATION)
     related_ims_charging_identifier: str | None = opt(RELATED_IMS_CHARGING_IDENTIFIER)
-    related_ims_charging_identifier_node: Address | None = opt(RELATED_IMS_CHARGING_IDENTIFIER_NODE)
+    related_ims_charging_identifier_node: HostAddress | None = opt(RELATED_IMS_CHARGING_IDENTIFIER_NODE)
     route_header_received: str | None = opt(ROUTE_HEADER_RECEIVED)
     route_header_transmitted: str | None = opt(ROUTE_HEADER_TRANSMITTED)
     instance_id: str | None = opt(INSTANCE_ID)
@@ -483,9 +483,9 @@ IMS_INFORMATION = tgpp("IMS-Information", 876, grouped(ImsInformation))
 
 class SmsInformation(Group, lenient=True, lazy=True):
     sms_node: int | None = opt(SMS_NODE)
-    client_address: Address | None = opt(CLIENT_ADDRESS)
-    originator_sccp_address: Address | None = opt(ORIGINATOR_SCCP_ADDRESS)
-    smsc_address: Address | None = opt(SMSC_ADDRESS)
+    client_address: HostAddress | None = opt(CLIENT_ADDRESS)
+    originator_sccp_address: HostAddress | None = opt(ORIGINATOR_SCCP_ADDRESS)
+    smsc_address: HostAddress | None = opt(SMSC_ADDRESS)
     data_coding_scheme: int | None = opt(DATA_CODING_SCHEME)
     sm_discharge_time: int | None = opt(SM_DISCHARGE_TIME)
     sm_message_type: int | None = opt(SM_MESSAGE_TYPE)
@@ -502,7 +502,7 @@ class SmsInformation(Group, lenient=True, lazy=True):
     sms_result: int | None = opt(SMS_RESULT)
     sm_device_trigger_indicator: int | None = opt(SM_DEVICE_TRIGGER_INDICATOR)
     sm_device_trigger_information: bytes | None = opt(SM_DEVICE_TRIGGER_INFORMATION)
-    mtc_iwf_address: Address | None = opt(MTC_IWF_ADDRESS)
+    mtc_iwf_address: HostAddress | None = opt(MTC_IWF_ADDRESS)
     application_port_identifier: int | None = opt(APPLICATION_PORT_IDENTIFIER)
     external_identifier: str | None = opt(EXTERNAL_IDENTIFIER)
 

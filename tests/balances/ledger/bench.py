@@ -16,7 +16,7 @@ from balances import keys, ops
 from balances.migrate import migrate
 from balances.packing import fresh_account
 from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
-from tests.balances.ledger.books import NOW_MS, Books, close, connect, pack, session_of
+from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
 
 
 def cpu_s(pid: int) -> float:
@@ -30,7 +30,7 @@ def cpu_s(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-async def fill(books: Books, accounts: int, records: int) -> None:
+async def fill(books: LedgerStores, accounts: int, records: int) -> None:
     inputs = pack({"tariff": "data", "zone": "home", "apn": "internet", "rat": 6, "sgsn": "192.0.2.1", "plmn": "26201"})
     outcome = msgspec.Raw(pack("o" * 60))
     ladder = msgspec.Raw(pack("l" * 120))

@@ -10,7 +10,7 @@ import msgspec
 
 from balances import keys, ops
 from balances.ledger import reader
-from balances.ledger.opening import Opened, Opening
+from balances.ledger.opening import Opened, ShardOpening
 from balances.ledger.sync import Sync
 from balances.packing import fresh_account
 
@@ -32,7 +32,7 @@ def session_of(session: str, *, held: int = 0, forget_ms: int = 0, opened_ms: in
     )  # fmt: skip
 
 
-class Books:
+class LedgerStores:
     """One Redis and one PostgreSQL."""
 
     def __init__(self, redis: reader.Client, pool: Any) -> None:
@@ -42,7 +42,7 @@ class Books:
         self.epoch = 0
 
     async def open(self, now_s: int = 1_000, *, anew: bool = False) -> Opened:
-        opening = Opening(self.redis, self.pool, self.sync.writer, alarm=self.alarms.append)
+        opening = ShardOpening(self.redis, self.pool, self.sync.writer, alarm=self.alarms.append)
         opened = await opening.run(now_s, anew=anew)
         self.epoch = opened.epoch
         return opened
@@ -57,7 +57,7 @@ class Books:
         amount: int,
         *,
         session: ops.Session | None = None,
-        once: tuple[str, ops.Once] | None = None,
+        once: tuple[str, ops.IdempotencyRecord] | None = None,
         nudges: list[str] | None = None,
         at_ms: int = NOW_MS,
         inputs: dict[str, Any] | None = None,
@@ -108,10 +108,10 @@ class Books:
         return int(await self.pool.fetchval(f"SELECT count(*) FROM {table}"))
 
 
-async def connect(redis_url: str, pg_dsn: str) -> Books:
-    return Books(reader.connect(redis_url), await asyncpg.create_pool(pg_dsn, min_size=1, max_size=8))
+async def connect(redis_url: str, pg_dsn: str) -> LedgerStores:
+    return LedgerStores(reader.connect(redis_url), await asyncpg.create_pool(pg_dsn, min_size=1, max_size=8))
 
 
-async def close(books: Books) -> None:
+async def close(books: LedgerStores) -> None:
     await books.redis.aclose()
     await books.pool.close()

@@ -2,11 +2,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.balances.ledger.books import Books, close, connect
+from tests.balances.ledger.books import LedgerStores, close, connect
 
 
 @pytest.fixture
-async def books(redis_url: str, pg_dsn: str) -> AsyncIterator[Books]:
+async def books(redis_url: str, pg_dsn: str) -> AsyncIterator[LedgerStores]:
     both = await connect(redis_url, pg_dsn)
     yield both
     await close(both)

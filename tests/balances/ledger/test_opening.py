@@ -8,24 +8,24 @@ import msgspec
 import pytest
 
 from balances import keys, ops
-from balances.ledger.opening import Opening, Refused, is_open, mirror, misfit, open_without_postgres
-from balances.ledger.reader import Reader
+from balances.ledger.opening import OpeningRefused, ShardOpening, is_open, mirror, misfit, open_without_postgres
+from balances.ledger.reader import StreamReader
 from balances.ledger.restore import restore
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, read_cursors
-from tests.balances.ledger.books import NOW_MS, Books, close, connect, pack, session_of
+from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
 from tests.servers import Servers
 
 ACCOUNTS = [f"acct-{i}" for i in range(12)]
-ONCE = ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
+ONCE = ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
 
 
-async def copied(books: Books) -> None:
+async def copied(books: LedgerStores) -> None:
     while (await books.sync.step()).written:
         pass
 
 
-async def put_back(books: Books, dump: dict[bytes, bytes]) -> None:
+async def put_back(books: LedgerStores, dump: dict[bytes, bytes]) -> None:
     """An older state of the whole server, under a new history, as a restart from an older AOF gives."""
     await books.redis.flushall()
     for key, value in dump.items():
@@ -33,22 +33,22 @@ async def put_back(books: Books, dump: dict[bytes, bytes]) -> None:
     await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
 
 
-async def dumped(books: Books) -> dict[bytes, bytes]:
+async def dumped(books: LedgerStores) -> dict[bytes, bytes]:
     return {key: await books.redis.dump(key) async for key in books.redis.scan_iter()}
 
 
-async def test_an_opening_has_the_shards_counted(books: Books) -> None:
+async def test_an_opening_has_the_shards_counted(books: LedgerStores) -> None:
     """PostgreSQL plans the cursors' move by how many rows it knows of."""
     await books.open()
     rows = await books.pool.fetchval("SELECT reltuples FROM pg_class WHERE relname = 'shards'")
     assert rows == keys.SHARDS
 
 
-async def test_the_first_opening(books: Books) -> None:
+async def test_the_first_opening(books: LedgerStores) -> None:
     assert await misfit(books.pool) == ""
     opened = await books.open(now_s=1_000)
     assert (opened.epoch, opened.copied, opened.forgotten) == (1_001, 0, frozenset())
-    server = await Reader(books.redis).server()
+    server = await StreamReader(books.redis).server()
     assert server.published_epoch == 1_001
     assert is_open(await read_cursors(books.pool), server)
     again = await books.open(now_s=5_000)
@@ -72,7 +72,7 @@ async def test_a_restart_gives_a_new_history_and_epoch(servers: Servers) -> None
     await close(books)
 
 
-async def test_records_nobody_copied_are_copied_by_the_opening(books: Books) -> None:
+async def test_records_nobody_copied_are_copied_by_the_opening(books: LedgerStores) -> None:
     await books.open()
     for name in ACCOUNTS:
         await books.move(name, 5)
@@ -82,7 +82,7 @@ async def test_records_nobody_copied_are_copied_by_the_opening(books: Books) -> 
     assert {await books.balance(name) for name in ACCOUNTS} == {5}
 
 
-async def test_an_older_state_put_back(books: Books) -> None:
+async def test_an_older_state_put_back(books: LedgerStores) -> None:
     """head < cursor: what only PostgreSQL has is forgotten in Redis, and nothing is executed again."""
     await books.open()
     for name in ACCOUNTS:
@@ -108,7 +108,7 @@ async def test_an_older_state_put_back(books: Books) -> None:
     assert books.alarms == []
 
 
-async def test_older_states_again_before_anything_was_written(books: Books) -> None:
+async def test_older_states_again_before_anything_was_written(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     await copied(books)
@@ -120,7 +120,7 @@ async def test_older_states_again_before_anything_was_written(books: Books) -> N
         assert (await books.open()).forgotten == frozenset({"alice"})
 
 
-async def test_what_only_redis_has_is_listed_and_taken_back(books: Books) -> None:
+async def test_what_only_redis_has_is_listed_and_taken_back(books: LedgerStores) -> None:
     """An old master comes back with a branch of its own, while PostgreSQL followed the new one."""
     await books.open()
     for name in ("alice", "bob"):
@@ -149,7 +149,7 @@ async def test_what_only_redis_has_is_listed_and_taken_back(books: Books) -> Non
     assert await books.balance("alice") == 6
 
 
-async def test_an_empty_redis_is_opened_and_restored_from_postgres(books: Books) -> None:
+async def test_an_empty_redis_is_opened_and_restored_from_postgres(books: LedgerStores) -> None:
     await books.open()
     for name in ACCOUNTS:
         await books.move(name, 5)
@@ -163,7 +163,7 @@ async def test_an_empty_redis_is_opened_and_restored_from_postgres(books: Books)
     assert (back.account.seq, back.account.buckets[0].amount) == (1, 5)
 
 
-async def test_a_stream_lost_with_its_accounts_left(books: Books) -> None:
+async def test_a_stream_lost_with_its_accounts_left(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     await copied(books)
@@ -174,7 +174,7 @@ async def test_a_stream_lost_with_its_accounts_left(books: Books) -> None:
 
 
 async def test_a_head_that_moves_during_the_opening_starts_it_again(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    books: LedgerStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await books.open()
     await books.move("alice", 5)
@@ -183,57 +183,59 @@ async def test_a_head_that_moves_during_the_opening_starts_it_again(
     await books.move("alice", 7)
     await copied(books)
     await put_back(books, old)
-    span = Reader.span
+    span = StreamReader.span
 
-    async def and_somebody_writes(self: Reader, *arguments: Any) -> Any:
+    async def and_somebody_writes(self: StreamReader, *arguments: Any) -> Any:
         found = await span(self, *arguments)
         await books.move("alice", 1)
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(Reader, "span", and_somebody_writes)
+        patch.setattr(StreamReader, "span", and_somebody_writes)
         with pytest.raises(CursorMoved):
             await books.open()
     assert await books.account("alice") is not None
-    assert not is_open(await read_cursors(books.pool), await Reader(books.redis).server())
+    assert not is_open(await read_cursors(books.pool), await StreamReader(books.redis).server())
 
 
-async def test_an_older_opening_cannot_publish_or_commit(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish = Opening._publish
+async def test_an_older_opening_cannot_publish_or_commit(books: LedgerStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = ShardOpening._publish
 
-    async def overtaken(self: Opening, epoch: int, replid: str) -> None:
+    async def overtaken(self: ShardOpening, epoch: int, replid: str) -> None:
         await books.pool.execute("UPDATE shards SET epoch = epoch + 1")
         await publish(self, epoch, replid)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Opening, "_publish", overtaken)
+        patch.setattr(ShardOpening, "_publish", overtaken)
         with pytest.raises(CursorMoved):
             await books.open()
-    assert (await Reader(books.redis).server()).published == ""
+    assert (await StreamReader(books.redis).server()).published == ""
 
 
-async def test_only_a_newer_epoch_replaces_the_published_one(books: Books) -> None:
+async def test_only_a_newer_epoch_replaces_the_published_one(books: LedgerStores) -> None:
     assert await mirror(books.redis, "abc", 7)
     assert not await mirror(books.redis, "def", 7)
     assert await mirror(books.redis, "def", 8)
     assert await books.redis.get(keys.PUBLISHED) == b"def 8"
 
 
-async def test_an_older_failover_epoch_is_refused(books: Books) -> None:
-    opening = Opening(books.redis, books.pool, books.sync.writer, alarm=books.alarms.append, config_epoch=3)
+async def test_an_older_failover_epoch_is_refused(books: LedgerStores) -> None:
+    opening = ShardOpening(books.redis, books.pool, books.sync.writer, alarm=books.alarms.append, config_epoch=3)
     await opening.run(1_000)
     await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
-    with pytest.raises(Refused):
+    with pytest.raises(OpeningRefused):
         await books.open()
 
 
-async def test_two_openers_at_once(books: Books) -> None:
+async def test_two_openers_at_once(books: LedgerStores) -> None:
     await books.open()
     for name in ACCOUNTS:
         await books.move(name, 5)
     await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
     openers = [
-        Opening(books.redis, books.pool, Sync(books.redis, books.pool, alarm=books.alarms.append).writer, alarm=print)
+        ShardOpening(
+            books.redis, books.pool, Sync(books.redis, books.pool, alarm=books.alarms.append).writer, alarm=print
+        )
         for _ in range(3)
     ]
     opened = await asyncio.gather(*(opener.run(1_000) for opener in openers))
@@ -250,7 +252,7 @@ async def test_postgres_away_while_shards_are_open(servers: Servers) -> None:
         await books.move("alice", 1)  # the charging path needs Redis alone
     with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
         await books.sync.step()
-    assert (await Reader(books.redis).server()).published_epoch == books.epoch
+    assert (await StreamReader(books.redis).server()).published_epoch == books.epoch
     servers.postgres.start()
     written = 0
     for _ in range(50):
@@ -264,7 +266,7 @@ async def test_postgres_away_while_shards_are_open(servers: Servers) -> None:
     await close(books)
 
 
-async def test_open_without_postgres_is_proved_later(books: Books) -> None:
+async def test_open_without_postgres_is_proved_later(books: LedgerStores) -> None:
     """Redis restarts while PostgreSQL is away, on complete data: nothing is lost."""
     await books.open()
     await books.move("alice", 5)
@@ -277,7 +279,7 @@ async def test_open_without_postgres_is_proved_later(books: Books) -> None:
     assert await books.balance("alice") == 11
 
 
-async def test_open_without_postgres_on_a_redis_that_had_gone_back(books: Books) -> None:
+async def test_open_without_postgres_on_a_redis_that_had_gone_back(books: LedgerStores) -> None:
     """What was granted on the strength of old balances is taken back, listed, alarmed."""
     await books.open()
     await books.move("alice", 5)
@@ -295,7 +297,7 @@ async def test_open_without_postgres_on_a_redis_that_had_gone_back(books: Books)
     assert len(books.alarms) == 2
 
 
-async def test_postgres_restored_from_a_backup_that_the_stream_still_fills(books: Books) -> None:
+async def test_postgres_restored_from_a_backup_that_the_stream_still_fills(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     await copied(books)
@@ -312,7 +314,7 @@ async def test_postgres_restored_from_a_backup_that_the_stream_still_fills(books
     assert await books.balance("alice") == 18
 
 
-async def test_postgres_restored_from_a_backup_older_than_the_last_trim(books: Books) -> None:
+async def test_postgres_restored_from_a_backup_older_than_the_last_trim(books: LedgerStores) -> None:
     await books.open()
     names = ["alice", "bob", "carol"]
     await books.move("alice", 5, session=session_of("s;1"))
@@ -346,7 +348,7 @@ async def test_postgres_restored_from_a_backup_older_than_the_last_trim(books: B
     assert await books.balance("alice") == 126
 
 
-async def tables(books: Books, old: dict[str, list[Any]] | None = None) -> dict[str, list[Any]]:
+async def tables(books: LedgerStores, old: dict[str, list[Any]] | None = None) -> dict[str, list[Any]]:
     """All rows of the ledger; put back when given."""
     names = ("shards", "calls", "usage_records", "ledger_entries")
     if old is not None:
@@ -356,6 +358,6 @@ async def tables(books: Books, old: dict[str, list[Any]] | None = None) -> dict[
     return {name: [tuple(row) for row in await books.pool.fetch(f"SELECT * FROM {name}")] for name in names}
 
 
-async def test_another_number_of_shards_is_refused(books: Books) -> None:
+async def test_another_number_of_shards_is_refused(books: LedgerStores) -> None:
     await books.pool.execute("UPDATE store SET shards = 128")
     assert "128 shards" in await misfit(books.pool)

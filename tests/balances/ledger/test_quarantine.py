@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from balances import keys, ops
-from balances.ledger.quarantine import NotSettled, Settled, confirm, held, kept, replay, resume
+from balances.ledger.quarantine import NotSettled, QuarantineOutcome, confirm, held, kept, replay, resume
 from balances.ledger.record import Undecodable, decode
 from balances.ledger.restore import Quarantined, find_once, restore
 from balances.ledger.sync import Gap, Sync
 from balances.ledger.verify import verify
 from balances.ledger.writer import read_cursors
-from tests.balances.ledger.books import NOW_MS, Books, pack, session_of
+from tests.balances.ledger.books import NOW_MS, LedgerStores, pack, session_of
 
 BROKEN = "alice"
 SHARD = keys.shard_of(BROKEN)
@@ -23,7 +23,7 @@ NEIGHBOUR = next(name for name in (f"n{i}" for i in range(10_000)) if keys.shard
 BY = {"actor": "me", "reason": "looked at it"}
 
 
-async def plant(books: Books, how: Callable[[ops.Record, ops.Account], None] | bytes, name: str = BROKEN) -> str:
+async def plant(books: LedgerStores, how: Callable[[ops.Record, ops.Account], None] | bytes, name: str = BROKEN) -> str:
     """One call of 7 that is as it should be in the store and broken in the stream."""
     await books.move(name, -7)
     stream = keys.ledger(keys.shard_of(name))
@@ -76,7 +76,7 @@ PLANTS: dict[str, Callable[[ops.Record, ops.Account], None] | bytes] = {
 }
 
 
-async def opened(books: Books) -> None:
+async def opened(books: LedgerStores) -> None:
     await books.open()
     await books.move(BROKEN, 1_000)
     await books.move(NEIGHBOUR, 500)
@@ -84,7 +84,7 @@ async def opened(books: Books) -> None:
 
 
 @pytest.mark.parametrize("what", PLANTS)
-async def test_it_stops_its_account_and_no_other(books: Books, what: str) -> None:
+async def test_it_stops_its_account_and_no_other(books: LedgerStores, what: str) -> None:
     await opened(books)
     at = await plant(books, PLANTS[what])
     await books.move(NEIGHBOUR, -1)
@@ -110,7 +110,7 @@ async def test_it_stops_its_account_and_no_other(books: Books, what: str) -> Non
     assert len(books.alarms) == 1
 
 
-async def test_what_is_raw_is_all_that_stood_in_the_stream(books: Books) -> None:
+async def test_what_is_raw_is_all_that_stood_in_the_stream(books: LedgerStores) -> None:
     await opened(books)
     await plant(books, b"\xc1")
     fields = (await books.redis.xrevrange(keys.ledger(SHARD), count=1))[0][1]
@@ -119,7 +119,7 @@ async def test_what_is_raw_is_all_that_stood_in_the_stream(books: Books) -> None
     assert dict(zip(entry[::2], entry[1::2], strict=True)) == fields
 
 
-async def test_it_is_not_restored_and_nothing_of_it_is_said_to_be_unknown(books: Books) -> None:
+async def test_it_is_not_restored_and_nothing_of_it_is_said_to_be_unknown(books: LedgerStores) -> None:
     await opened(books)
     await plant(books, seq_leaps)
     await books.sync.step()
@@ -131,7 +131,7 @@ async def test_it_is_not_restored_and_nothing_of_it_is_said_to_be_unknown(books:
     assert await find_once(books.pool, NEIGHBOUR, "e 1") is None
 
 
-async def test_an_account_that_is_broken_from_its_first_record_on(books: Books) -> None:
+async def test_an_account_that_is_broken_from_its_first_record_on(books: LedgerStores) -> None:
     await books.open()
     await plant(books, seq_leaps)
     await books.sync.step()
@@ -139,7 +139,7 @@ async def test_an_account_that_is_broken_from_its_first_record_on(books: Books) 
         await restore(books.pool, BROKEN, now_ms=NOW_MS)
 
 
-async def test_verify_names_it_once_and_goes_on(books: Books) -> None:
+async def test_verify_names_it_once_and_goes_on(books: LedgerStores) -> None:
     await opened(books)
     await plant(books, seq_leaps)
     await books.move(NEIGHBOUR, -1)
@@ -150,7 +150,7 @@ async def test_verify_names_it_once_and_goes_on(books: Books) -> None:
     assert (await verify(books.redis, books.pool, patience_s=0)).findings == []
 
 
-async def test_replayed_when_the_cause_is_mended(books: Books) -> None:
+async def test_replayed_when_the_cause_is_mended(books: LedgerStores) -> None:
     """The cause: PostgreSQL lacked an entry."""
     await opened(books)
     await books.pool.execute("UPDATE ledger_entries SET after = 1001 WHERE account = $1", BROKEN)
@@ -163,7 +163,7 @@ async def test_replayed_when_the_cause_is_mended(books: Books) -> None:
         await replay(books.pool, BROKEN, **BY)
     assert (await held(books.pool))[0].records == 2  # all or none
     await books.pool.execute("UPDATE ledger_entries SET after = 1000 WHERE account = $1", BROKEN)
-    assert await replay(books.pool, BROKEN, **BY) == Settled(2, 0, dropped=False)
+    assert await replay(books.pool, BROKEN, **BY) == QuarantineOutcome(2, 0, dropped=False)
     assert await held(books.pool) == []
     assert await books.balance(BROKEN) == 990
     with pytest.raises(NotSettled, match="not in quarantine"):
@@ -183,14 +183,14 @@ async def test_replayed_when_the_cause_is_mended(books: Books) -> None:
 
 
 @pytest.mark.parametrize("what", [what for what in PLANTS if what != "beyond 2^53"])
-async def test_confirmed_the_difference_is_on_record(books: Books, what: str) -> None:
+async def test_confirmed_the_difference_is_on_record(books: LedgerStores, what: str) -> None:
     await opened(books)
     await plant(books, PLANTS[what])
     await books.move(BROKEN, -2, session=session_of("s;1"))
     await books.sync.step()
     with pytest.raises(NotSettled, match=r"cannot be replayed|PostgreSQL refuses"):
         await replay(books.pool, BROKEN, **BY)
-    assert await confirm(books.pool, books.redis, BROKEN, **BY) == Settled(1, 1, dropped=False)
+    assert await confirm(books.pool, books.redis, BROKEN, **BY) == QuarantineOutcome(1, 1, dropped=False)
     rows = await books.pool.fetch(
         "SELECT seq, amount, after, why, counter_account, actor FROM ledger_entries WHERE account = $1 ORDER BY seq",
         BROKEN,
@@ -210,12 +210,12 @@ async def test_confirmed_the_difference_is_on_record(books: Books, what: str) ->
     assert ([session.id for session in found.sessions], found.account.buckets[0].amount) == (["s;1"], 990)
 
 
-async def test_confirmed_where_the_state_itself_is_past_belief(books: Books) -> None:
+async def test_confirmed_where_the_state_itself_is_past_belief(books: LedgerStores) -> None:
     """The live store has gone where nobody can follow: the account comes back as PostgreSQL had it."""
     await opened(books)
     await plant(books, beyond_exact)
     await books.sync.step()
-    assert await confirm(books.pool, books.redis, BROKEN, **BY) == Settled(0, 1, dropped=True)
+    assert await confirm(books.pool, books.redis, BROKEN, **BY) == QuarantineOutcome(0, 1, dropped=True)
     assert await books.account(BROKEN) is None
     assert await books.account(NEIGHBOUR) is not None
     found = await restore(books.pool, BROKEN, now_ms=NOW_MS)
@@ -224,7 +224,7 @@ async def test_confirmed_where_the_state_itself_is_past_belief(books: Books) -> 
 
 
 async def test_nothing_is_dropped_while_records_wait_to_be_copied(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    books: LedgerStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("balances.ledger.quarantine.TRIES", 2)
     await opened(books)
@@ -239,9 +239,9 @@ async def test_nothing_is_dropped_while_records_wait_to_be_copied(
     assert (await confirm(books.pool, books.redis, BROKEN, **BY)).dropped
 
 
-async def test_an_event_in_quarantine_is_not_charged_again_once_confirmed(books: Books) -> None:
+async def test_an_event_in_quarantine_is_not_charged_again_once_confirmed(books: LedgerStores) -> None:
     await opened(books)
-    once = ops.Once(1, "f", 7, True, msgspec.Raw(pack("answer")))
+    once = ops.IdempotencyRecord(1, "f", 7, True, msgspec.Raw(pack("answer")))
     await plant(books, after_is_wrong)
     await books.move(BROKEN, -2, once=("e 1", once))
     await books.sync.step()
@@ -249,7 +249,7 @@ async def test_an_event_in_quarantine_is_not_charged_again_once_confirmed(books:
     assert await find_once(books.pool, BROKEN, "e 1") is not None
 
 
-async def test_a_store_that_lost_it_does_not_bring_the_older_one_back(books: Books) -> None:
+async def test_a_store_that_lost_it_does_not_bring_the_older_one_back(books: LedgerStores) -> None:
     await opened(books)
     await plant(books, seq_leaps)
     await books.sync.step()
@@ -257,13 +257,13 @@ async def test_a_store_that_lost_it_does_not_bring_the_older_one_back(books: Boo
     await books.open(now_s=2_000)
     with pytest.raises(Quarantined):
         await restore(books.pool, BROKEN, now_ms=NOW_MS)
-    assert await confirm(books.pool, books.redis, BROKEN, **BY) == Settled(0, 1, dropped=False)
+    assert await confirm(books.pool, books.redis, BROKEN, **BY) == QuarantineOutcome(0, 1, dropped=False)
     found = await restore(books.pool, BROKEN, now_ms=NOW_MS)
     assert found is not None
     assert (found.account.seq, found.account.buckets[0].amount) == (2, 993)
 
 
-async def test_a_record_that_is_only_in_quarantine_is_known_at_an_opening(books: Books) -> None:
+async def test_a_record_that_is_only_in_quarantine_is_known_at_an_opening(books: LedgerStores) -> None:
     """Redis keeps the broken record and goes back behind a later one: only what follows is forgotten."""
     await opened(books)
     await plant(books, seq_leaps)
@@ -280,7 +280,7 @@ async def test_a_record_that_is_only_in_quarantine_is_known_at_an_opening(books:
     assert (opening.forgotten, opening.orphaned) == (frozenset({NEIGHBOUR}), 0)
 
 
-async def test_a_duplicate_still_stops_the_shard(books: Books) -> None:
+async def test_a_duplicate_still_stops_the_shard(books: LedgerStores) -> None:
     await opened(books)
     await plant(books, seq_leaps)
     before = (await read_cursors(books.pool)).at[SHARD]
@@ -293,7 +293,7 @@ async def test_a_duplicate_still_stops_the_shard(books: Books) -> None:
     assert (await held(books.pool))[0].records == 1
 
 
-async def test_a_gap_is_still_a_gap(books: Books) -> None:
+async def test_a_gap_is_still_a_gap(books: LedgerStores) -> None:
     await opened(books)
     await plant(books, seq_leaps)
     await books.move(BROKEN, -1)
@@ -302,7 +302,9 @@ async def test_a_gap_is_still_a_gap(books: Books) -> None:
         await books.sync.step()
 
 
-async def test_a_crash_before_the_commit_quarantines_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_before_the_commit_quarantines_nothing(
+    books: LedgerStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await opened(books)
     await plant(books, seq_leaps)
     original = asyncpg.Connection.copy_records_to_table
@@ -325,7 +327,7 @@ async def test_a_crash_before_the_commit_quarantines_nothing(books: Books, monke
 # --- a record that names nobody stops its shard, until a person says whose it is
 
 
-async def nameless(books: Books) -> None:
+async def nameless(books: LedgerStores) -> None:
     await books.move(NEIGHBOUR, -1)
     await books.redis.xadd(keys.ledger(SHARD), {"x": "y"}, id=f"{books.epoch}-*")
     await books.move(NEIGHBOUR, -1)
@@ -333,7 +335,7 @@ async def nameless(books: Books) -> None:
     await books.sync.step()
 
 
-async def test_a_person_says_whose_a_record_is(books: Books) -> None:
+async def test_a_person_says_whose_a_record_is(books: LedgerStores) -> None:
     await opened(books)
     await nameless(books)
     assert await books.balance(NEIGHBOUR) == 499
@@ -357,7 +359,7 @@ async def test_a_person_says_whose_a_record_is(books: Books) -> None:
         await resume(books.pool, books.redis, SHARD, actor="me")
 
 
-async def test_a_record_that_names_somebody_is_not_given_to_another(books: Books) -> None:
+async def test_a_record_that_names_somebody_is_not_given_to_another(books: LedgerStores) -> None:
     await opened(books)
     await books.move(NEIGHBOUR, -1)
     await books.sync.writer.stop(SHARD, "for the test")
@@ -365,7 +367,7 @@ async def test_a_record_that_names_somebody_is_not_given_to_another(books: Books
         await resume(books.pool, books.redis, SHARD, account=BROKEN, actor="me")
 
 
-async def test_a_stopped_shard_that_went_back_is_stepped_back_too(books: Books) -> None:
+async def test_a_stopped_shard_that_went_back_is_stepped_back_too(books: LedgerStores) -> None:
     """It is charged on: what only PostgreSQL knows must not be overwritten by what Redis remembers."""
     await opened(books)
     await books.sync.writer.stop(SHARD, "for the test")

@@ -5,18 +5,18 @@ import msgspec
 from balances import facts, keys, ops
 from balances.ledger.restore import find_once, find_refundable, find_request, find_session, purge, restore
 from balances.ledger.sync import Sync
-from tests.balances.ledger.books import NOW_MS, Books, session_of, unpack_account
+from tests.balances.ledger.books import NOW_MS, LedgerStores, session_of, unpack_account
 from tests.balances.rules.counterparts import charge_of, use
 
-ONCE = ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
+ONCE = ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
 
 
-async def copied(books: Books) -> None:
+async def copied(books: LedgerStores) -> None:
     while (await books.sync.step()).written:
         pass
 
 
-async def test_restore_equals_the_state_but_for_holds(books: Books) -> None:
+async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 1_000, once=("e 1", ONCE))
     told = session_of("open;1", held=50)
@@ -46,7 +46,7 @@ async def test_restore_equals_the_state_but_for_holds(books: Books) -> None:
     assert await find_once(books.pool, "alice", "e 1") is not None
 
 
-async def test_the_purge_keeps_what_a_restore_needs(books: Books) -> None:
+async def test_the_purge_keeps_what_a_restore_needs(books: LedgerStores) -> None:
     await books.open()
     for _ in range(20):
         await books.move("alice", 1, session=session_of("open;1"))
@@ -65,7 +65,7 @@ async def test_the_purge_keeps_what_a_restore_needs(books: Books) -> None:
     assert books.alarms == []
 
 
-async def test_the_purge_takes_events_that_have_a_session_id_each(books: Books) -> None:
+async def test_the_purge_takes_events_that_have_a_session_id_each(books: LedgerStores) -> None:
     """Each SMS has a Session-Id of its own, so none of them is followed by another call of its session; they are kept
     no longer than others (`Kept 30 days`), and neither are refused repeats, which leave no answer."""
     await books.open()
@@ -88,7 +88,7 @@ def answered(key: str, fingerprint: str, end_to_end: int, outcome: bytes) -> msg
     return ops.packed(msgspec.msgpack.encode(answer))
 
 
-async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books: Books) -> None:
+async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books: LedgerStores) -> None:
     """And what PostgreSQL keeps of each says which it was of."""
     await books.open()
     one = session_of("gw;1")
@@ -109,7 +109,7 @@ async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books
         assert [row["incarnation"] for row in rows] == [1, 2]
 
 
-async def test_what_an_initial_found_held_is_of_the_incarnation_before(books: Books) -> None:
+async def test_what_an_initial_found_held_is_of_the_incarnation_before(books: LedgerStores) -> None:
     await books.open()
     of = [ops.Usage(10, -1, 1, 0, 0, 5, 0, 0, 0, flags, "", NOW_MS) for flags in (ops.Flag.ABANDONED, ops.Flag.REUSED)]
     await books.move("alice", 0, session=session_of("gw;1"), incarnation=2, usages=of)
@@ -118,7 +118,7 @@ async def test_what_an_initial_found_held_is_of_the_incarnation_before(books: Bo
     assert [row["incarnation"] for row in rows] == [1, 2]
 
 
-async def test_a_request_that_redis_forgot_is_known_by_its_key(books: Books) -> None:
+async def test_a_request_that_redis_forgot_is_known_by_its_key(books: LedgerStores) -> None:
     await books.open()
     session = session_of("gw;1", forget_ms=NOW_MS)
     session.answers = [answered("3:1", "f", 7, b"first")]
@@ -138,23 +138,25 @@ async def test_a_request_that_redis_forgot_is_known_by_its_key(books: Books) -> 
         assert await find_request(books.pool, msgspec.structs.replace(asked, **changes)) == found
 
 
-async def test_a_refund_by_session_is_of_the_newest_event_with_something_left(books: Books) -> None:
+async def test_a_refund_by_session_is_of_the_newest_event_with_something_left(books: LedgerStores) -> None:
     """A client that uses numbers again has several events under one Session-Id and number."""
     await books.open()
     first, second = keys.event_key("sms;1", 0, 11), keys.event_key("sms;1", 0, 12)
     for key in (first, second):
-        once = ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), units=1, cost=70_000)
+        once = ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), units=1, cost=70_000)
         await books.move("alice", -70_000, once=(key, once), session_name="sms;1")
     others = [keys.event_key("sms;1", 1), keys.event_key("sms;10", 0), keys.event_key("sms;2", 0)]
     for key in others:
-        await books.move("alice", -1, once=(key, ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), cost=1)))
+        await books.move(
+            "alice", -1, once=(key, ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), cost=1))
+        )
     await copied(books)
     found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))
     assert found is not None
     assert found[0] == second
     await books.pool.execute(
         "UPDATE calls SET once_state = $1 WHERE once_key = $2",
-        msgspec.msgpack.encode(ops.Once(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))),
+        msgspec.msgpack.encode(ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))),
         second,
     )
     found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))

@@ -1,22 +1,22 @@
 """The real scripts write what this folder reads: posted, copied, proved; wiped, restored, proved again."""
 
 from balances import ops
-from balances.ledger.reader import Reader
+from balances.ledger.reader import StreamReader
 from balances.ledger.restore import find_once, restore
 from balances.ledger.verify import verify
 from balances.packing import fresh_account
 from balances.store import Store
-from balances.wire import Link
+from balances.wire import RedisConnection
 from ocs.net.clock import now_ms
-from tests.balances.ledger.books import Books, pack
+from tests.balances.ledger.books import LedgerStores, pack
 
 
-async def test_there_and_back(books: Books, redis_url: str) -> None:
+async def test_there_and_back(books: LedgerStores, redis_url: str) -> None:
     await books.open(now_ms() // 1_000)
-    link = Link(redis_url, now_ms=now_ms)
+    link = RedisConnection(redis_url, now_ms=now_ms)
     await link.start(5)
     store = Store(link)
-    opening = ops.Opening(ops.packed(pack(fresh_account("alice", "EUR"))), [], [], now_ms(), "open")
+    opening = ops.AccountOpening(ops.packed(pack(fresh_account("alice", "EUR"))), [], [], now_ms(), "open")
     assert (await store.open("alice", opening).wait()).status == "ok"
     top_up = ops.Posting(ops.MAIN, 0, 5_000_000, "top-up", "top-up")
     bundle = ops.Posting(-1, 1, 1_000, "top-up", "bundle", until_ms=now_ms() + 60_000)
@@ -31,15 +31,15 @@ async def test_there_and_back(books: Books, redis_url: str) -> None:
 
     await books.redis.flushall()
     await books.open(now_ms() // 1_000 + 1)
-    assert (await Reader(books.redis).server()).published_epoch == books.epoch
+    assert (await StreamReader(books.redis).server()).published_epoch == books.epoch
     back = await restore(books.pool, "alice", now_ms=now_ms())
     assert back is not None
     assert back.account == before
-    onces = [ops.Kept(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in back.onces]
-    link = Link(redis_url, now_ms=now_ms)
+    onces = [ops.RestoredKey(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in back.onces]
+    link = RedisConnection(redis_url, now_ms=now_ms)
     await link.start(5)
     store = Store(link)
-    opening = ops.Opening(ops.packed(pack(back.account)), [], onces, now_ms(), "restore")
+    opening = ops.AccountOpening(ops.packed(pack(back.account)), [], onces, now_ms(), "restore")
     assert (await store.open("alice", opening).wait()).status == "ok"
     assert (await store.post(post).wait()).status == "again"  # the answer came back too
     assert await find_once(books.pool, "alice", "k1") is not None

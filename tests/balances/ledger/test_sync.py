@@ -9,16 +9,16 @@ import pytest
 
 from balances import keys
 from balances.ledger.quarantine import resume
-from balances.ledger.record import Id, fit, follows, inputs_json
+from balances.ledger.record import RecordId, fit, follows, inputs_json
 from balances.ledger.sync import Gap, NotOpen, Sync
-from balances.ledger.writer import CursorMoved, Part, read_cursors
+from balances.ledger.writer import CursorMoved, RecordRun, read_cursors
 from balances.ops import Feed
-from tests.balances.ledger.books import Books, session_of
+from tests.balances.ledger.books import LedgerStores, session_of
 
 ACCOUNTS = [f"acct-{i}" for i in range(20)]
 
 
-async def test_records_become_rows(books: Books) -> None:
+async def test_records_become_rows(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 20_000_000)
     await books.move("alice", -7, session=session_of("s;1", held=50))
@@ -34,12 +34,12 @@ async def test_records_become_rows(books: Books) -> None:
     assert (await books.sync.step()).written == 0
 
 
-async def test_nothing_is_read_before_the_opening(books: Books) -> None:
+async def test_nothing_is_read_before_the_opening(books: LedgerStores) -> None:
     with pytest.raises(NotOpen):
         await books.sync.step()
 
 
-async def test_an_unpublished_epoch_stops_the_copy(books: Books) -> None:
+async def test_an_unpublished_epoch_stops_the_copy(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     await books.pool.execute("UPDATE shards SET epoch = epoch + 1")
@@ -47,7 +47,9 @@ async def test_an_unpublished_epoch_stops_the_copy(books: Books) -> None:
         await books.sync.step()
 
 
-async def test_a_crash_between_copy_and_commit_leaves_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_between_copy_and_commit_leaves_nothing(
+    books: LedgerStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await books.open()
     for name in ACCOUNTS:
         await books.move(name, 5)
@@ -68,7 +70,7 @@ async def test_a_crash_between_copy_and_commit_leaves_nothing(books: Books, monk
     assert await books.count("ledger_entries") == len(ACCOUNTS)
 
 
-async def test_two_workers_at_once_copy_once(books: Books) -> None:
+async def test_two_workers_at_once_copy_once(books: LedgerStores) -> None:
     await books.open()
     workers = [Sync(books.redis, books.pool, alarm=books.alarms.append) for _ in range(3)]
     stop = False
@@ -95,13 +97,13 @@ async def test_two_workers_at_once_copy_once(books: Books) -> None:
     assert books.alarms == []
 
 
-async def test_a_writer_that_is_late_writes_nothing(books: Books) -> None:
+async def test_a_writer_that_is_late_writes_nothing(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     cursors = await read_cursors(books.pool)
     step = await books.sync.step()
     shard = keys.shard_of("alice")
-    late = Part(shard, cursors.at[shard], step.calls[shard][-1].id, step.calls[shard])
+    late = RecordRun(shard, cursors.at[shard], step.calls[shard][-1].id, step.calls[shard])
     with pytest.raises(CursorMoved):
         await books.sync.writer.write(cursors.epoch, [late])
     with pytest.raises(CursorMoved):  # in time, but under an epoch that is over
@@ -109,7 +111,7 @@ async def test_a_writer_that_is_late_writes_nothing(books: Books) -> None:
     assert await books.count("calls") == 1
 
 
-async def test_a_duplicate_key_stops_its_shard_and_no_other(books: Books) -> None:
+async def test_a_duplicate_key_stops_its_shard_and_no_other(books: LedgerStores) -> None:
     await books.open()
     for name in ACCOUNTS:
         await books.move(name, 5)
@@ -136,7 +138,7 @@ async def test_a_duplicate_key_stops_its_shard_and_no_other(books: Books) -> Non
     assert await books.balance("acct-3") == 11
 
 
-async def test_rows_already_there_under_a_right_looking_cursor_stop_the_shard(books: Books) -> None:
+async def test_rows_already_there_under_a_right_looking_cursor_stop_the_shard(books: LedgerStores) -> None:
     """The second line: even if seq and balance fit, the primary key refuses."""
     await books.open()
     await books.move("alice", 5)
@@ -150,7 +152,7 @@ async def test_rows_already_there_under_a_right_looking_cursor_stop_the_shard(bo
     assert "UniqueViolation" in books.alarms[0]
 
 
-async def test_balances_are_checked_by_a_writer_that_knows_nothing_yet(books: Books) -> None:
+async def test_balances_are_checked_by_a_writer_that_knows_nothing_yet(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     await books.sync.step()
@@ -166,7 +168,7 @@ async def test_balances_are_checked_by_a_writer_that_knows_nothing_yet(books: Bo
     assert await books.count("ledger_entries") == 2
 
 
-async def test_a_trimmed_gap_is_seen(books: Books) -> None:
+async def test_a_trimmed_gap_is_seen(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     await books.sync.step()
@@ -177,7 +179,7 @@ async def test_a_trimmed_gap_is_seen(books: Books) -> None:
         await books.sync.step()
 
 
-async def test_what_names_no_account_stops_the_shard(books: Books) -> None:
+async def test_what_names_no_account_stops_the_shard(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5)
     shard = keys.shard_of("alice")
@@ -187,7 +189,7 @@ async def test_what_names_no_account_stops_the_shard(books: Books) -> None:
     assert shard in (await read_cursors(books.pool)).stopped
 
 
-async def test_trimming_leaves_the_cursor_and_what_is_not_copied(books: Books) -> None:
+async def test_trimming_leaves_the_cursor_and_what_is_not_copied(books: LedgerStores) -> None:
     await books.open()
     for _ in range(300):
         await books.move("alice", 1)
@@ -202,7 +204,7 @@ async def test_trimming_leaves_the_cursor_and_what_is_not_copied(books: Books) -
     assert books.alarms == []
 
 
-async def test_strange_text_does_not_stop_a_shard(books: Books) -> None:
+async def test_strange_text_does_not_stop_a_shard(books: LedgerStores) -> None:
     await books.open()
     await books.move("alice", 5, session=session_of("a\0b"), reason="x\0y")
     await books.move("alice", 5, session=session_of("s" * 5_000))
@@ -211,7 +213,7 @@ async def test_strange_text_does_not_stop_a_shard(books: Books) -> None:
     assert books.alarms == []
 
 
-async def test_what_looks_like_nul_in_json_stops_no_account(books: Books) -> None:
+async def test_what_looks_like_nul_in_json_stops_no_account(books: LedgerStores) -> None:
     """jsonb takes no NUL; six characters that only look like the escape of one are a text like any other."""
     texts = ["\\u0000", "\\\\u0000", "\0", "\\\0", "\0\0", "a\\u0000\0\\"]
     await books.open()
@@ -228,11 +230,11 @@ async def test_what_looks_like_nul_in_json_stops_no_account(books: Books) -> Non
 
 
 def test_order_of_ids() -> None:
-    assert follows(Id(5, 3), Id(5, 4), 5)
-    assert not follows(Id(5, 3), Id(5, 5), 5)
-    assert follows(Id(5, 3), Id(9, 0), 9)
-    assert not follows(Id(5, 3), Id(9, 0), 8)
-    assert not follows(Id(5, 3), Id(9, 1), 9)
+    assert follows(RecordId(5, 3), RecordId(5, 4), 5)
+    assert not follows(RecordId(5, 3), RecordId(5, 5), 5)
+    assert follows(RecordId(5, 3), RecordId(9, 0), 9)
+    assert not follows(RecordId(5, 3), RecordId(9, 0), 8)
+    assert not follows(RecordId(5, 3), RecordId(9, 1), 9)
 
 
 def test_texts() -> None:

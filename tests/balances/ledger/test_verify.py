@@ -10,7 +10,7 @@ from balances import keys, ops
 from balances.ledger.restore import rebuild
 from balances.ledger.verify import verify
 from tariffs.ladder import Count, Ladder, Step
-from tests.balances.ledger.books import Books, pack, session_of
+from tests.balances.ledger.books import LedgerStores, pack, session_of
 
 LADDER = Ladder((Step(price=1),), counts=(Count("month", 0), Count("spent", 1)))
 
@@ -21,7 +21,7 @@ def counted(session: str) -> ops.Session:
     return state
 
 
-async def filled(books: Books) -> None:
+async def filled(books: LedgerStores) -> None:
     await books.open()
     for name in ("alice", "bob"):
         await books.move(name, 1_000)
@@ -32,7 +32,7 @@ async def filled(books: Books) -> None:
         pass
 
 
-async def change(books: Books, name: str, how: Any) -> None:
+async def change(books: LedgerStores, name: str, how: Any) -> None:
     """What nothing but a fault does."""
     account = await books.account(name)
     assert account is not None
@@ -40,7 +40,7 @@ async def change(books: Books, name: str, how: Any) -> None:
     await books.redis.set(keys.account(name), pack(account))
 
 
-async def test_a_sound_store(books: Books) -> None:
+async def test_a_sound_store(books: LedgerStores) -> None:
     await filled(books)
     report = await verify(books.redis, books.pool)
     assert report.findings == []
@@ -49,7 +49,7 @@ async def test_a_sound_store(books: Books) -> None:
     assert report.lines()[-1] == "sound"
 
 
-async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: Books) -> None:
+async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: LedgerStores) -> None:
     await filled(books)
     await books.redis.delete(keys.account("alice"), keys.sessions("alice"))
     report = await verify(books.redis, books.pool)
@@ -75,7 +75,7 @@ async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: Bo
         ("UPDATE calls SET once_key = 'e 1' WHERE account = 'alice'", {"double"}),
     ],
 )
-async def test_a_fault_in_postgres(books: Books, sql: str, what: set[str]) -> None:
+async def test_a_fault_in_postgres(books: LedgerStores, sql: str, what: set[str]) -> None:
     await filled(books)
     await books.pool.execute(sql)
     report = await verify(books.redis, books.pool, patience_s=0)
@@ -96,7 +96,7 @@ async def test_a_fault_in_postgres(books: Books, sql: str, what: set[str]) -> No
         (lambda account: account.buckets.append(ops.Bucket(9, 1, 5)), {"amount"}),
     ],
 )
-async def test_a_fault_in_redis(books: Books, how: Any, what: set[str]) -> None:
+async def test_a_fault_in_redis(books: LedgerStores, how: Any, what: set[str]) -> None:
     await filled(books)
     await change(books, "bob", how)
     report = await verify(books.redis, books.pool, patience_s=0)
@@ -104,7 +104,7 @@ async def test_a_fault_in_redis(books: Books, how: Any, what: set[str]) -> None:
     assert {found.account for found in report.findings} == {"bob"}
 
 
-async def test_it_waits_for_what_is_on_its_way(books: Books) -> None:
+async def test_it_waits_for_what_is_on_its_way(books: LedgerStores) -> None:
     await filled(books)
     stop = False
 

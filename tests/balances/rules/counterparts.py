@@ -14,9 +14,22 @@ import msgspec
 
 from balances import ops
 from balances.keys import event_key
-from balances.ops import Action, Ask, Charge, Flag, Line, LineOutcome, Outcome, Phase, Posting, Report, Result, Usage
+from balances.ops import (
+    Action,
+    Ask,
+    Charge,
+    Flag,
+    Line,
+    LineOutcome,
+    Outcome,
+    Phase,
+    Posting,
+    Result,
+    Usage,
+    UsageReport,
+)
 from balances.packing import fresh_account
-from tariffs.ladder import Count, Dues, Ladder, Step
+from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import Kind
 from tests.balances.twins import Twins, check_account, check_entries
 
@@ -36,7 +49,7 @@ def bundle(kind: int, block: int = 1) -> Step:
 
 
 def ladder(*steps: Step, fee: int = 0, counts: Sequence[Count] = (), tag: str = "t@1") -> Ladder:
-    dues = (Dues(fee),) if fee else ()
+    dues = (StepDues(fee),) if fee else ()
     return Ladder(tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps), dues, tuple(counts), tag)
 
 
@@ -59,7 +72,7 @@ def ask(
     for amount in [used] if isinstance(used, int) else used or []:
         amounts = [-1, -1, -1, -1]
         amounts[unit] = amount
-        reports.append(Report(amounts[0], amounts[1], amounts[2], amounts[3], at_ms))
+        reports.append(UsageReport(amounts[0], amounts[1], amounts[2], amounts[3], at_ms))
     fields: dict[str, Any] = {
         "service_id": -1,
         "default": 100,
@@ -105,7 +118,7 @@ class Counterparts:
         self.sent.append(charge)
         self.status, outcome = self.twins.charge(charge)
         if self.status == "longer":  # a worker rates what was used before this request, and sends it again
-            asks = [msgspec.structs.replace(one, later=[ops.Later(0, one.ladder)]) for one in charge.asks]
+            asks = [msgspec.structs.replace(one, later=[ops.NextPrice(0, one.ladder)]) for one in charge.asks]
             self.status, outcome = self.twins.charge(msgspec.structs.replace(charge, asks=asks))
         assert outcome is not None, self.status
         return outcome
@@ -128,7 +141,7 @@ class Counterparts:
 
     # --- the back office and time -------------------------------------------------------------------------------
 
-    def post(self, *postings: Posting, key: str | None = None, **others: Any) -> ops.Posted | None:
+    def post(self, *postings: Posting, key: str | None = None, **others: Any) -> ops.PostingOutcome | None:
         self._posts += 1
         fields: dict[str, Any] = {"own_only": False, "remember_ms": HOUR, "actor": "me", "reason": ""} | others
         body = hashlib.blake2b(repr(postings).encode(), digest_size=4).hexdigest()
@@ -136,7 +149,7 @@ class Counterparts:
         self.status, posted = self.twins.post(ops.Post(ACCOUNT, key, body, self.now_ms, list(postings), **fields))
         return posted
 
-    def topup(self, amount: int, **others: Any) -> ops.Posted | None:
+    def topup(self, amount: int, **others: Any) -> ops.PostingOutcome | None:
         return self.post(Posting(ops.MAIN, Kind.MONEY, amount, "topup", "topup"), **others)
 
     def grant_bucket(self, kind: Kind, amount: int, **others: Any) -> int:
@@ -147,7 +160,7 @@ class Counterparts:
         return posted.entries[-1].bucket
 
     def settings(self, if_rev: int | None = None, **changes: Any) -> str:
-        self.status = self.twins.settings(ops.Settings(ACCOUNT, self.now_ms, if_rev, **changes))
+        self.status = self.twins.settings(ops.AccountSettings(ACCOUNT, self.now_ms, if_rev, **changes))
         return self.status
 
     def sweep(self, session: str = "gw;1") -> str:

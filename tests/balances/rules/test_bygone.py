@@ -59,7 +59,7 @@ def test_a_closed_session_is_remembered_from_its_last_late_report(rich: Counterp
 def test_supervision_behind_the_account_suspends_nobody(rich: Counterparts) -> None:
     """`now_ms never decreases`: a bonus that is valid by now was not yet when the sweep thinks it is."""
     twins = rich.twins
-    twins.settings(ops.Settings(ACCOUNT, rich.now_ms, None, suspend_below=0, resume_at=0))
+    twins.settings(ops.AccountSettings(ACCOUNT, rich.now_ms, None, suspend_below=0, resume_at=0))
     rich.start(ask(1, 100, validity_ms=60_000))
     post(rich, "gone", ops.Posting(0, 0, -MUCH - 5, "adjustment", "adjustment"))
     rich.now_ms += 300_000

@@ -10,7 +10,7 @@ import pytest
 from balances import ops
 from balances.keys import event_key
 from balances.ops import Action, Outcome, Phase, Result
-from tariffs.ladder import Count, Dues, Ladder, Step
+from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import (
@@ -102,7 +102,7 @@ def test_no_grant_beyond_a_maximum_that_ends(opened: Opened) -> None:
     """The row after its `first` has no maximum, but the line has ended before."""
     world = opened(1_000)
     steps = (money(30, 60, reach=600, dues=1), money(10, 60))
-    by = Ladder(steps, (Dues(most=90, ends=True),), tag="t@1")
+    by = Ladder(steps, (StepDues(most=90, ends=True),), tag="t@1")
     assert grants(world.start(ask(asked=600, by=by))) == [180]
     assert world.money[1] == 90
 
@@ -253,7 +253,7 @@ def test_caps_at_the_ends_of_what_can_be_counted(opened: Opened, balance: int, r
     """The twins agree, what is held covers what is charged, and no more than the cap is ever due."""
     world = opened(balance)
     steps = (money(price, counter="spent", counter_reach=reach, dues=1), money(0))
-    by = Ladder(steps, (Dues(fee=1),), (SPENT,), tag="t@1")
+    by = Ladder(steps, (StepDues(fee=1),), (SPENT,), tag="t@1")
     for session in ("a", "b"):
         world.start(ask(asked=2, by=by), session=session)
     for session in ("a", "b"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from balances.keys import event_key
-from balances.ops import Action, Flag, Outcome, Phase, Result, State
+from balances.ops import Action, Flag, Outcome, Phase, Result, SuspendReasons
 from tariffs.ladder import Count
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
@@ -140,7 +140,7 @@ def test_a_free_event_is_served_at_balance_zero_and_on_record(opened: Opened) ->
 def test_an_event_of_a_barred_account_is_denied(opened: Opened) -> None:
     """4010."""
     world = opened(1_000)
-    world.settings(set_state=State.FRAUD)
+    world.settings(set_state=SuspendReasons.FRAUD)
     assert debit(world, 1).result == Result.DENIED
     assert world.money == (1_000, 0)
 
@@ -280,16 +280,16 @@ def test_a_refund_lifts_the_suspension(opened: Opened) -> None:
     """A credit like any other (section 7)."""
     world = opened(1_000, suspend_below=950, resume_at=950)
     debit(world, 100)
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
     refund(world)
-    assert world.account.state == State.ACTIVE
+    assert world.account.state == SuspendReasons.ACTIVE
 
 
 def test_a_refund_is_given_in_any_state(opened: Opened) -> None:
     """It is settlement: what was not delivered is given back to a barred account too."""
     world = opened(1_000)
     debit(world, 100)
-    world.settings(set_state=State.BARRED)
+    world.settings(set_state=SuspendReasons.BARRED)
     assert refund(world).result == Result.OK
     assert world.money == (1_000, 0)
 
@@ -358,6 +358,6 @@ def test_recorded_use_is_charged_without_a_grant_once(opened: Opened) -> None:
 def test_recorded_use_is_charged_in_any_state_and_below_zero(opened: Opened) -> None:
     """It has happened."""
     world = opened(100)
-    world.settings(set_state=State.BARRED)
+    world.settings(set_state=SuspendReasons.BARRED)
     assert world.request(Phase.RECORD, [use(300)], session="cdr;1").result == Result.OK
     assert world.money == (-200, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from balances import ops
 from balances.ops import Result
-from tariffs.ladder import Count, Dues, Ladder
+from tariffs.ladder import Count, Ladder, StepDues
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import MINUTE, ask, bundle, grants, ladder, money, only, use
@@ -114,7 +114,7 @@ def test_the_rest_of_a_bundle_is_taken_too(opened: Opened) -> None:
 
 # --- after the maximum ------------------------------------------------------------------------------------------
 
-DAY = Ladder((money(10, dues=1),), (Dues(most=90),), tag="t@1")
+DAY = Ladder((money(10, dues=1),), (StepDues(most=90),), tag="t@1")
 
 
 @pytest.mark.parametrize("slack", [0, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import Outcome, Phase, Result, SessionState, State
+from balances.ops import Outcome, Phase, Result, SessionState, SuspendReasons
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import (
@@ -208,13 +208,15 @@ def test_free_is_granted_and_counted_at_balance_zero(opened: Opened) -> None:
 def test_free_is_granted_below_zero_and_under_credit_suspension(opened: Opened) -> None:
     """`... and under credit suspension`."""
     world = opened(-50, suspend_below=0, resume_at=0)
-    assert world.account.state & State.CREDIT
+    assert world.account.state & SuspendReasons.CREDIT
     assert only(world.start(ask(by=FREE, free=True))).granted == 100
     assert world.start(ask(), session="b").result == Result.CREDIT_LIMIT
 
 
-@pytest.mark.parametrize("state", [State.BARRED, State.FRAUD, State.OPERATOR, State.CLOSED])
-def test_an_emergency_is_never_refused(opened: Opened, state: State) -> None:
+@pytest.mark.parametrize(
+    "state", [SuspendReasons.BARRED, SuspendReasons.FRAUD, SuspendReasons.OPERATOR, SuspendReasons.CLOSED]
+)
+def test_an_emergency_is_never_refused(opened: Opened, state: SuspendReasons) -> None:
     """`Emergency is never refused`."""
     world = opened()
     world.settings(set_state=state)

@@ -27,7 +27,8 @@ def lost_and_restored(world: Counterparts) -> None:
         for line in session.lines:
             line.hold, line.granted, line.due_ms = [], 0, 0
     packed = [
-        ops.Kept(name, ops.packed(msgspec.msgpack.encode(one)), world.now_ms + HOUR) for name, one in sessions.items()
+        ops.RestoredKey(name, ops.packed(msgspec.msgpack.encode(one)), world.now_ms + HOUR)
+        for name, one in sessions.items()
     ]
     assert world.twins.open(account, sessions=packed) == "ok"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from balances.ops import Ask, Report, Suspense
+from balances.ops import Ask, Suspense, UsageReport
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import Counterparts, ask, use
@@ -13,7 +13,7 @@ from tests.balances.rules.counterparts import Counterparts, ask, use
 def reporting(*amounts: list[int], **others: Any) -> Ask:
     """One report for each: money, octets, seconds, units; -1 where it names none."""
     one = use([], **others)
-    one.reports = [Report(money, octets, seconds, units, 0) for money, octets, seconds, units in amounts]
+    one.reports = [UsageReport(money, octets, seconds, units, 0) for money, octets, seconds, units in amounts]
     return one
 
 
@@ -48,7 +48,7 @@ def test_what_is_charged_beside_a_line_is_not_set_aside_with_it(opened: Opened) 
     world = opened(1_000)
     volume, time = ask(asked=100), ask(asked=100, unit=Kind.SECONDS, part=1)
     world.start(volume, time)
-    reports = [Report(-1, -1, 40, 3, 0), Report(-1, 9, -1, -1, 0), Report(2, -1, -1, -1, 0)]
+    reports = [UsageReport(-1, -1, 40, 3, 0), UsageReport(-1, 9, -1, -1, 0), UsageReport(2, -1, -1, -1, 0)]
     volume, time = use([]), use([], unit=Kind.SECONDS, part=1)
     volume.reports, time.reports = reports, reports
     world.stop(volume, time)

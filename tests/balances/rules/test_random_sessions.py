@@ -12,7 +12,7 @@ from tariffs.ladder import Count, Ladder, Step
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import Counterparts, ask, bundle, ladder, money, only, use
-from tests.tariffs.blockwise import Blockwise, Purse
+from tests.tariffs.blockwise import Blockwise, BlockwiseFunds
 
 FED = (Count("tier", 0), Count("cap", 1))
 
@@ -44,7 +44,7 @@ def test_any_session_costs_what_its_units_cost_block_by_block(opened: Opened, se
     rng = Random(seed)
     world = opened(10_000_000)
     by, ids = random_ladder(rng, counters=True), [*some_buckets(world, rng), MAIN]
-    purse = Purse([(world.bucket(of).kind, "", world.bucket(of).amount) for of in ids])
+    purse = BlockwiseFunds([(world.bucket(of).kind, "", world.bucket(of).amount) for of in ids])
     slowly = Blockwise(by, purse, {}, 0, 0)
     total, granted = 0, only(world.start(ask(asked=rng.choice((1, 50, 300)), by=by))).granted
     for _ in range(rng.randrange(8)):

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import MAIN, Posting, Result, State
+from balances.ops import MAIN, Posting, Result, SuspendReasons
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import HOUR, MINUTE, Counterparts, ask, bundle, grants, ladder, money, only, use
 
-SETTLING = (State.CREDIT, State.BARRED, State.FRAUD, State.OPERATOR, State.CLOSED, State.GRACE)
+SETTLING = (
+    SuspendReasons.CREDIT,
+    SuspendReasons.BARRED,
+    SuspendReasons.FRAUD,
+    SuspendReasons.OPERATOR,
+    SuspendReasons.CLOSED,
+    SuspendReasons.GRACE,
+)
 
 
-def suspend(world: Counterparts, state: State) -> None:
-    if state == State.CREDIT:  # nobody sets it: it follows from the balance
+def suspend(world: Counterparts, state: SuspendReasons) -> None:
+    if state == SuspendReasons.CREDIT:  # nobody sets it: it follows from the balance
         world.settings(suspend_below=EXACT_MAX - 1, resume_at=EXACT_MAX - 1)
     else:
         world.settings(set_state=state)
@@ -27,9 +34,11 @@ def crossings(world: Counterparts) -> list[str]:
 # --- states ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [State.BARRED, State.FRAUD, State.OPERATOR, State.CLOSED])
+@pytest.mark.parametrize(
+    "state", [SuspendReasons.BARRED, SuspendReasons.FRAUD, SuspendReasons.OPERATOR, SuspendReasons.CLOSED]
+)
 @pytest.mark.parametrize("free", [False, True], ids=["paid", "free"])
-def test_a_barred_account_is_denied(opened: Opened, state: State, free: bool) -> None:
+def test_a_barred_account_is_denied(opened: Opened, state: SuspendReasons, free: bool) -> None:
     """`barred / fraud / operator (4010)`: free lines too, they are served under credit suspension only."""
     world = opened(1_000)
     assert world.settings(set_state=state) == "ok"
@@ -39,7 +48,7 @@ def test_a_barred_account_is_denied(opened: Opened, state: State, free: bool) ->
 
 
 @pytest.mark.parametrize("state", SETTLING)
-def test_no_state_ever_refuses_settlement(opened: Opened, state: State) -> None:
+def test_no_state_ever_refuses_settlement(opened: Opened, state: SuspendReasons) -> None:
     """`No state ever refuses settlement`."""
     world = opened(1_000)
     world.start(ask(asked=100))
@@ -50,9 +59,13 @@ def test_no_state_ever_refuses_settlement(opened: Opened, state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "result"), [(State.CREDIT, Result.CREDIT_LIMIT), (State.BARRED, Result.DENIED)], ids=["credit", "barred"]
+    ("state", "result"),
+    [(SuspendReasons.CREDIT, Result.CREDIT_LIMIT), (SuspendReasons.BARRED, Result.DENIED)],
+    ids=["credit", "barred"],
 )
-def test_a_suspended_account_settles_and_refuses_the_new_grant(opened: Opened, state: State, result: Result) -> None:
+def test_a_suspended_account_settles_and_refuses_the_new_grant(
+    opened: Opened, state: SuspendReasons, result: Result
+) -> None:
     """`credit` 4012, `barred` 4010; in the line, U stays 2001 (section 5)."""
     world = opened(1_000)
     world.start(ask(asked=100))
@@ -65,7 +78,7 @@ def test_a_suspended_account_settles_and_refuses_the_new_grant(opened: Opened, s
 def test_under_credit_suspension_the_service_leads_to_its_portal(opened: Opened) -> None:
     """`new grants 4012 or the service's final action, portal and free lines still served`."""
     world = opened(10, suspend_below=50, resume_at=50)
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
     started = world.start(ask(10, portal=True), ask(20, free=True, by=ladder(money(0))))
     assert started.result == Result.OK
     assert [line.result for line in started.lines] == [Result.CREDIT_LIMIT, Result.OK]
@@ -75,10 +88,10 @@ def test_under_credit_suspension_the_service_leads_to_its_portal(opened: Opened)
 def test_a_top_up_clears_only_the_credit_suspension(opened: Opened) -> None:
     """`Top-up clears only credit`."""
     world = opened(10, suspend_below=50, resume_at=100)
-    world.settings(set_state=State.OPERATOR)
-    assert world.account.state == State.CREDIT | State.OPERATOR
+    world.settings(set_state=SuspendReasons.OPERATOR)
+    assert world.account.state == SuspendReasons.CREDIT | SuspendReasons.OPERATOR
     world.topup(1_000)
-    assert world.account.state == State.OPERATOR
+    assert world.account.state == SuspendReasons.OPERATOR
     assert world.start().result == Result.DENIED
 
 
@@ -89,12 +102,12 @@ def test_a_hold_never_crosses(opened: Opened) -> None:
     """[A hold suspending the call just granted, for ever.]"""
     world = opened(1_000, suspend_below=500, resume_at=500)
     assert only(world.start(ask(asked=1_000))).granted == 1_000
-    assert (world.account.state, crossings(world)) == (State.ACTIVE, [])
+    assert (world.account.state, crossings(world)) == (SuspendReasons.ACTIVE, [])
     assert only(world.update(ask(asked=1_000, used=100))).granted == 900
     world.wait(HOUR)
     world.sweep()
     assert world.money == (900, 0)
-    assert (world.account.state, crossings(world)) == (State.ACTIVE, [])
+    assert (world.account.state, crossings(world)) == (SuspendReasons.ACTIVE, [])
 
 
 def test_the_release_of_a_hold_never_resumes(opened: Opened) -> None:
@@ -103,7 +116,7 @@ def test_the_release_of_a_hold_never_resumes(opened: Opened) -> None:
     world.start(ask(asked=900))
     world.update(use(501))
     assert crossings(world) == ["suspend"]
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
 
 
 @pytest.mark.parametrize(("used", "suspended"), [(500, False), (501, True)])
@@ -112,7 +125,7 @@ def test_suspension_is_below_the_threshold(opened: Opened, used: int, suspended:
     world = opened(1_000, suspend_below=500, resume_at=600)
     world.start(ask(asked=600))
     world.stop(use(used))
-    assert (world.account.state == State.CREDIT) == suspended
+    assert (world.account.state == SuspendReasons.CREDIT) == suspended
 
 
 def test_a_crossing_is_emitted_once(opened: Opened) -> None:
@@ -124,9 +137,9 @@ def test_a_crossing_is_emitted_once(opened: Opened) -> None:
     world.update(use(10))
     assert world.records[-1].crossings == []
     world.topup(119)
-    assert (world.records[-1].crossings, world.account.state) == ([], State.CREDIT)
+    assert (world.records[-1].crossings, world.account.state) == ([], SuspendReasons.CREDIT)
     world.topup(1)
-    assert (world.records[-1].crossings, world.account.state) == (["resume"], State.ACTIVE)
+    assert (world.records[-1].crossings, world.account.state) == (["resume"], SuspendReasons.ACTIVE)
     world.topup(1)
     assert world.records[-1].crossings == []
     world.update(use(200))
@@ -138,9 +151,9 @@ def test_the_credit_limit_is_not_added(opened: Opened) -> None:
     world = opened(100, suspend_below=0, resume_at=0, credit_limit=1_000)
     world.start(ask(asked=500))
     world.update(use(100))
-    assert world.account.state == State.ACTIVE
+    assert world.account.state == SuspendReasons.ACTIVE
     world.update(use(1))
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
 
 
 def test_a_negative_threshold_uses_the_credit_limit_up(opened: Opened) -> None:
@@ -148,7 +161,7 @@ def test_a_negative_threshold_uses_the_credit_limit_up(opened: Opened) -> None:
     world = opened(0, suspend_below=-100, resume_at=-50, credit_limit=500)
     world.start(ask(asked=200))
     world.update(use(100))
-    assert world.account.state == State.ACTIVE
+    assert world.account.state == SuspendReasons.ACTIVE
     world.update(use(1))
     assert crossings(world) == ["suspend"]
     world.topup(51)
@@ -158,22 +171,22 @@ def test_a_negative_threshold_uses_the_credit_limit_up(opened: Opened) -> None:
 def test_the_settled_balance_is_of_all_money(opened: Opened) -> None:
     """`the settled money balance`: a bonus is money, a bundle is not."""
     world = opened(100, suspend_below=500, resume_at=500)
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
     world.grant_bucket(Kind.OCTETS, 10_000)
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
     world.grant_bucket(Kind.MONEY, 400)
-    assert world.account.state == State.ACTIVE
+    assert world.account.state == SuspendReasons.ACTIVE
 
 
 def test_an_expiry_crosses(opened: Opened) -> None:
     """`checked after each debit, credit, expiry, limit change, in the same call`."""
     world = opened(100, suspend_below=200, resume_at=200)
     world.grant_bucket(Kind.MONEY, 400, until_ms=world.now_ms + MINUTE)
-    assert world.account.state == State.ACTIVE
+    assert world.account.state == SuspendReasons.ACTIVE
     world.wait(MINUTE)
     world.sweep("")
     assert world.records[-1].crossings == ["suspend"]
-    assert world.account.state == State.CREDIT
+    assert world.account.state == SuspendReasons.CREDIT
 
 
 def test_a_posting_down_crosses(opened: Opened) -> None:
@@ -194,9 +207,9 @@ def test_a_change_of_the_threshold_crosses(opened: Opened) -> None:
     """A versioned field like the limit: what it makes of the balance is seen in the same call."""
     world = opened(1_000)
     world.settings(suspend_below=2_000, resume_at=2_000)
-    assert (world.account.state, world.records[-1].crossings) == (State.CREDIT, ["suspend"])
+    assert (world.account.state, world.records[-1].crossings) == (SuspendReasons.CREDIT, ["suspend"])
     world.settings(suspend_below=0, resume_at=0)
-    assert (world.account.state, world.records[-1].crossings) == (State.ACTIVE, ["resume"])
+    assert (world.account.state, world.records[-1].crossings) == (SuspendReasons.ACTIVE, ["resume"])
 
 
 def test_the_answer_says_that_the_balance_is_low(opened: Opened) -> None:
@@ -226,8 +239,8 @@ def test_settings_change_only_the_revision_they_name(opened: Opened) -> None:
 def test_credit_suspension_set_by_hand_follows_the_balance(opened: Opened) -> None:
     """`credit (automatic ...)`: set by hand while the balance is above, it is gone in the same call."""
     world = opened(1_000)
-    assert world.settings(set_state=State.CREDIT) == "ok"
-    assert world.account.state == State.ACTIVE
+    assert world.settings(set_state=SuspendReasons.CREDIT) == "ok"
+    assert world.account.state == SuspendReasons.ACTIVE
 
 
 def test_the_way_back_is_not_below_the_way_down(opened: Opened) -> None:

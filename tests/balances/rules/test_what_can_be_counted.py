@@ -10,7 +10,7 @@ import pytest
 
 from balances.keys import event_key
 from balances.ops import Action, Flag, Outcome, Phase, Posting, Result, Suspense, Usage
-from tariffs.ladder import Count, Dues, Ladder
+from tariffs.ladder import Count, Ladder, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import FREE, Counterparts, ask, bundle, grants, ladder, money, only, use
@@ -251,7 +251,7 @@ def test_nothing_ever_passes_it_and_no_use_is_lost(opened: Opened, seed: int) ->
         price, block = max(at_the_ends(rng), 1), max(at_the_ends(rng), 1)
         by = Ladder(
             (money(0, block, counter="c", counter_reach=at_the_ends(rng), dues=1), money(price, block, dues=1)),
-            (Dues(fee=rng.choice((0, at_the_ends(rng))), most=rng.choice((0, 0, 0, at_the_ends(rng)))),),
+            (StepDues(fee=rng.choice((0, at_the_ends(rng))), most=rng.choice((0, 0, 0, at_the_ends(rng)))),),
             (counts,),
         )
         session, used = f"s{rng.randrange(4)}", at_the_ends(rng)

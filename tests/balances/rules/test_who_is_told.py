@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from balances import ops
-from balances.ops import Action, Flag, Result, Short, State
+from balances.ops import Action, Flag, Result, Short, SuspendReasons
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import (
@@ -115,9 +115,9 @@ def test_every_way_in_which_money_or_room_comes_calls_for_those_who_wait(opened:
         case "refund":
             world.event(ask(asked=50), action=Action.REFUND, refund_free=100)
         case "resume":
-            world.settings(set_state=State.OPERATOR)
+            world.settings(set_state=SuspendReasons.OPERATOR)
             assert world.records[-1].nudges == ["all"]
-            world.settings(clear_state=State.OPERATOR)
+            world.settings(clear_state=SuspendReasons.OPERATOR)
         case "profile":
             world.settings(profile_rev=7)
     assert "final" in world.records[-1].nudges
@@ -134,18 +134,18 @@ def test_a_debit_calls_for_nobody(opened: Opened) -> None:
 def test_refused_while_suspended_it_is_told_when_that_ends(opened: Opened) -> None:
     world = opened(1_000)
     world.start(ask(asked=100))
-    world.settings(set_state=State.FRAUD)
+    world.settings(set_state=SuspendReasons.FRAUD)
     assert world.records[-1].nudges == ["all"]
     assert only(world.update(ask(used=100))).result == Result.DENIED
     assert world.line().final
-    world.settings(clear_state=State.FRAUD)
+    world.settings(clear_state=SuspendReasons.FRAUD)
     assert world.records[-1].nudges == ["final"]
 
 
 def test_a_threshold_that_is_lowered_resumes_and_says_so(opened: Opened) -> None:
     world = opened(50, suspend_below=100, resume_at=100)
     world.topup(1)
-    assert world.account.state & State.CREDIT
+    assert world.account.state & SuspendReasons.CREDIT
     world.settings(suspend_below=0, resume_at=0)
     assert (world.records[-1].crossings, world.records[-1].nudges) == (["resume"], ["final"])
 

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from balances.ledger.opening import Opening
+from balances.ledger.opening import ShardOpening
 from balances.ledger.sync import Sync
 from ocs.net.clock import now_ms
 from tests.ocs.office import Office
@@ -45,7 +45,7 @@ async def test_redis_is_killed_and_comes_back(desk: Office, servers: Servers) ->
     shut = await desk.top_up("1.00", key="k2")
     assert (shut.status_code, shut.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")  # nobody opened it
     sync = Sync(desk.redis, desk.pool, alarm=print)
-    await Opening(desk.redis, desk.pool, sync.writer, alarm=print).run(now_ms() // 1000)
+    await ShardOpening(desk.redis, desk.pool, sync.writer, alarm=print).run(now_ms() // 1000)
     done = await until_done(desk, "k2")
     assert done.status_code == 201, done.text
     assert done.json()["balance"] == "21.00"

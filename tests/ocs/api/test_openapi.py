@@ -55,7 +55,7 @@ def test_lists_are_of_one_type() -> None:
     [
         ("TopUp", "amount", ["0.01", "1073741824"], ["0", "0.00", "-1", "1e3"]),
         ("Adjustment", "amount", ["-0.01", "5"], ["0", "-0.00"]),
-        ("Correction", "amount", ["-0.01", "5"], ["0.000000"]),
+        ("CorrectionBody", "amount", ["-0.01", "5"], ["0.000000"]),
         ("AccountPut", "credit_limit", ["0", "50.00"], ["-0.01"]),
     ],
 )

@@ -264,5 +264,5 @@ async def test_pages_follow_each_other(desk: Office) -> None:
 async def test_rating_history_again_counts_it(overrun: Office, servers: Servers) -> None:
     """What was not charged has no ladder to be rated by again, and is not passed over without a word."""
     async with history.connect(servers.pg_dsn) as pg:
-        assert await history.set_aside(pg, history.Window(0, 2**50)) == 1
-        assert await history.set_aside(pg, history.Window(0, 2**50, account="a2")) == 0
+        assert await history.set_aside(pg, history.UsageWindow(0, 2**50)) == 1
+        assert await history.set_aside(pg, history.UsageWindow(0, 2**50, account="a2")) == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocs.charging.request import Money, Units
+from ocs.charging.request import MoneyAmount, Units
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     RequestedServiceUnit,
@@ -67,7 +67,7 @@ def test_money_in_two_currencies() -> None:
     """Each line has its own: which of them is the account's is known later."""
     two = lines(mscc(1, ask={"cc_money": money(1)}), mscc(2, ask={"cc_money": money(1, currency=840)}))
     found = request(**two)
-    assert [line.wish for line in found.lines] == [Money((978,)), Money((840,))]
+    assert [line.wish for line in found.lines] == [MoneyAmount((978,)), MoneyAmount((840,))]
     one = lines(mscc(1, ask={"cc_money": money(1)}), mscc(1, ask={"cc_money": money(1, currency=840)}))
-    assert [line.wish for line in request(**one).lines] == [Money((978, 840))]
+    assert [line.wish for line in request(**one).lines] == [MoneyAmount((978, 840))]
     assert request(**lines(mscc(1, ask={"cc_money": money(1, currency=None)}))).currency is None

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balances.ops import Action, Period, Phase
+from balances.ops import Action, Phase, ReportPeriod
 from ocs.charging.request import AskedLine, Reason, Style, Units, Used
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary.credit_control import (
     MultipleServicesCreditControl,
     RequestedAction,
@@ -45,7 +45,7 @@ BEFORE, AFTER, INDETERMINATE = TariffChangeUsage
 def test_several_subscription_ids_imsi_before_msisdn() -> None:
     both = request(subscription_id=(IMSI, MSISDN))
     assert both.identities == ("imsi:001010000000001", "msisdn:491700000001")
-    order = Settings(identity_order=("msisdn", "imsi"))
+    order = ChargingSettings(identity_order=("msisdn", "imsi"))
     assert request(subscription_id=(IMSI, MSISDN), settings=order).identities[0] == "msisdn:491700000001"
 
 
@@ -205,16 +205,19 @@ def test_tariff_change_usage_in_the_piece_or_around_it() -> None:
     ]
     (line,) = request(U, **lines(mscc(1, used=inside))).lines
     assert line.used == (
-        Used(Units(octets=2), Period.BEFORE),
-        Used(Units(octets=2), Period.INDETERMINATE),
-        Used(Units(octets=4), Period.AFTER),
+        Used(Units(octets=2), ReportPeriod.BEFORE),
+        Used(Units(octets=2), ReportPeriod.INDETERMINATE),
+        Used(Units(octets=4), ReportPeriod.AFTER),
     )
     around = lines(
         mscc(1, used={"cc_total_octets": 1}, tariff_change_usage=BEFORE),
         mscc(1, used={"cc_total_octets": 4}, tariff_change_usage=AFTER),
     )
     (line,) = request(U, **around).lines
-    assert [(used.period, used.units.octets) for used in line.used] == [(Period.BEFORE, 1), (Period.AFTER, 4)]
+    assert [(used.period, used.units.octets) for used in line.used] == [
+        (ReportPeriod.BEFORE, 1),
+        (ReportPeriod.AFTER, 4),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from balances import ops
-from balances.ledger.record import Call, Id, add_rows, no_rows
+from balances.ledger.record import RecordedCall, RecordId, add_rows, no_rows
 from ocs.charging import remembered
-from ocs.charging.handle import Shop
+from ocs.charging.handle import ChargingContext
 from ocs.charging.remembered import Remembered, unpacked
 from protocol.diameter.dictionary.credit_control import RequestedServiceUnit, UsedServiceUnit
 from protocol.diameter.dictionary.credit_values import UserEquipmentInfo
@@ -261,7 +261,7 @@ def test_records_carry_the_facts_of_session_and_line() -> None:
     world.send(U, cc_request_number=1, **lines(*both))
     appended = world.model.ledger[-1]
     rows = no_rows()
-    add_rows(rows, 0, 0, Call(Id(1, 0), appended.record, b"", None, None, None, None, appended.context))
+    add_rows(rows, 0, 0, RecordedCall(RecordId(1, 0), appended.record, b"", None, None, None, None, appended.context))
     found = [msgspec.json.decode(row[23], type=Inputs) for row in rows.usages]
     assert [(one.apn, one.rat_type) for one in found] == [("internet", 6), ("internet", 1)]
     assert all("lines" not in msgspec.json.decode(row[23]) for row in rows.usages)
@@ -381,4 +381,4 @@ def test_every_fact_rating_can_look_at_is_told_or_known() -> None:
     told_elsewhere = {"rating_group", "service_id", "from_", "to", "time", "subscriber", "service", "service_context"}
     assert {*Match.__struct_fields__} - told_elsewhere == {*TOLD}
     assert TOLD[:4] == ("apn", "rat_type", "visited", "location")
-    assert Shop.__slots__
+    assert ChargingContext.__slots__

@@ -223,7 +223,7 @@ def test_barred_subscribers_and_accounts() -> None:
     world.subscriber("msisdn:491700000001", barred=True)
     assert codes(world.send(I, **lines(mscc(10, ask={})))) == [4010, 4010]
     world.subscriber("msisdn:491700000001")
-    world.account("a1", EURO, state=ops.State.BARRED)
+    world.account("a1", EURO, state=ops.SuspendReasons.BARRED)
     assert codes(world.send(I, session_id="s2", **lines(mscc(10, ask={})))) == [4010, 4010]
     assert codes(world.send(I, session_id="s3", **lines(mscc(99, ask={})))) == [4010, 4010]
 
@@ -231,7 +231,7 @@ def test_barred_subscribers_and_accounts() -> None:
 def test_emergency_is_never_refused() -> None:
     world = World()
     world.subscriber("msisdn:491700000001", barred=True, balance=0)
-    world.account("a1", 0, state=ops.State.BARRED)
+    world.account("a1", 0, state=ops.SuspendReasons.BARRED)
     called = ServiceInformation(ims_information=ImsInformation(called_party_address="tel:112"))
     answer = world.send(I, service_context_id=VOICE, service_information=called)
     assert (answer.result_code, answer.granted_service_unit.cc_time) == (2001, 300)

@@ -7,7 +7,7 @@ import pytest
 from balances.keys import event_key
 from balances.ops import Flag
 from ocs.charging.request import ChargingAnswer
-from ocs.charging.settings import Regular, Settings
+from ocs.charging.settings import ChargingSettings, Regular
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     RequestedAction,
@@ -214,7 +214,7 @@ def test_a_profile_is_found_in_whatever_letter_case_the_client_says_its_name() -
     world.send(I, origin_host="GW.Example.NET", **lines(mscc(10, ask={})))
     assert world.charged[-1].session == "gw.example.net;1700000000;1||gw.example.net"
     assert not world.charged[-1].countable
-    spelled = Settings(clients={"GW.example.net": profile})
+    spelled = ChargingSettings(clients={"GW.example.net": profile})
     assert spelled.client("gw.EXAMPLE.net") is profile
     assert spelled.client("other.example.net") == Regular()
 

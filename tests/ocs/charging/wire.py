@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocs.charging.diameter import Local, to_cca, to_request
+from ocs.charging.diameter import LocalIdentity, to_cca, to_request
 from ocs.charging.request import ChargingAnswer, ChargingRequest
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
@@ -18,8 +18,8 @@ from protocol.diameter.dictionary.credit_control import (
     UsedServiceUnit,
 )
 
-LOCAL = Local("ocs.example.net", "example.net")
-SETTINGS = Settings()
+LOCAL = LocalIdentity("ocs.example.net", "example.net")
+SETTINGS = ChargingSettings()
 I, U, T, E = CcRequestType  # noqa: E741
 DATA, VOICE, SMS = "32251@3gpp.org", "32260@3gpp.org", "32274@3gpp.org"
 
@@ -64,7 +64,7 @@ def lines(*groups: MultipleServicesCreditControl) -> dict[str, Any]:
 
 
 def request(
-    kind: CcRequestType = I, *, settings: Settings = SETTINGS, via: str = "gw.example.net", **fields: Any
+    kind: CcRequestType = I, *, settings: ChargingSettings = SETTINGS, via: str = "gw.example.net", **fields: Any
 ) -> ChargingRequest:
     return to_request(ccr(kind, **fields), via, settings)
 

@@ -15,11 +15,11 @@ from balances.packing import fresh_account
 from balances.pending import Pending
 from balances.wire import Lost, NotSent
 from ocs.charging.diameter import to_request
-from ocs.charging.handle import Shop, handle
+from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
 from ocs.charging.request import Busy, ChargingAnswer
 from ocs.charging.services import service_table
-from ocs.charging.settings import Regular, Settings
+from ocs.charging.settings import ChargingSettings, Regular
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Assignment, Catalog
 from tariffs.load import load_tariff
@@ -65,11 +65,11 @@ class World:
         self.now_ms = NOW_MS
         self.opened_ms = 0
         self.requests_known: dict[tuple[str, str], bytes] = {}
-        settings = Settings(
+        settings = ChargingSettings(
             services=service_table({}, services or {}),
             clients={name.replace("_", "."): client for name, client in clients.items()},
         )
-        self.shop = Shop(
+        self.shop = ChargingContext(
             catalog=self.catalog,
             profiles=self,
             store=self,

@@ -10,7 +10,7 @@ from balances import keys, ops
 from balances.ledger.writer import read_cursors
 from balances.packing import pack
 from balances.wire import NotSent
-from ocs.rescue import Rescue
+from ocs.rescue import SlowPaths
 from tests.ocs.cli.conftest import Run
 from tests.ocs.office import Office
 
@@ -60,7 +60,7 @@ async def test_an_account_in_quarantine(ocs: Run, desk: Office) -> None:
     assert (refused.status_code, "quarantine" in refused.json()["detail"]) == (503, True)
     again = await desk.top_up("5.00", key="five")
     assert (again.status_code, "quarantine" in again.json()["detail"]) == (503, True)
-    rescue = Rescue(desk.pool, desk.redis, desk.store, desk.now_ms, (OSError,), within_s=5)
+    rescue = SlowPaths(desk.pool, desk.redis, desk.store, desk.now_ms, (OSError,), within_s=5)
     with pytest.raises(NotSent):
         await rescue.restore("a1").wait()
     with pytest.raises(NotSent, match="quarantine"):

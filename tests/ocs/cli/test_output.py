@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from ocs.cli import output
 from ocs.cli.output import rows, say, show
-from ocs.cli.remote import Refused
+from ocs.cli.remote import RequestRefused
 from ocs.visible import visible
 
 EVIL = "gx;1\x1b]0;owned\x07\x9b31m\x7f\u202etxt\r"
@@ -30,7 +30,7 @@ def test_tables_lines_and_refusals_show_none() -> None:
         said(lambda: rows(f"sessions of {EVIL}", ("id",), [(EVIL,)])),
         said(lambda: say(EVIL)),
         said(lambda: show({"id": EVIL}, True)),
-        Refused(EVIL).format_message(),
+        RequestRefused(EVIL).format_message(),
     ):
         assert "owned" in shown
         assert not set(shown) & set("\x1b\x07\x9b\x7f\u202e\r")

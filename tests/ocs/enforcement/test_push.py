@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from balances import keys, ops
-from ocs.enforcement.push import Pusher, Receipt
+from ocs.enforcement.push import Pusher, PushReceipt
 from ocs.net.push import Pushes
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
 from protocol.diameter.dictionary.credit_control import ReAuthRequest
@@ -23,7 +23,7 @@ def session(identity: str = "pgw.example.net;1;1", peer: str = "pgw.example.net"
     )  # fmt: skip
 
 
-async def push(redis: Redis, kind: str, of: ops.Session, rating_group: int | None = None) -> Receipt:
+async def push(redis: Redis, kind: str, of: ops.Session, rating_group: int | None = None) -> PushReceipt:
     async with Pusher(redis, (OSError, RedisError)).running() as pusher:
         return await pusher.push(kind, of, rating_group)
 
@@ -136,7 +136,7 @@ async def test_redis_restarts(redis_url: str, valkey: object) -> None:
         asking = asyncio.ensure_future(push(redis, "rar", session()))
         assert isinstance(await client.message(), ReAuthRequest)
         client.end()
-        assert isinstance(await asking, Receipt)
+        assert isinstance(await asking, PushReceipt)
         await until(lambda: w.count("ocs_peers_up", "diameter") == 0)
 
 

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from balances import keys, ops
 from balances.packing import fresh_account, pack, unpack_session
 from balances.store import Store
-from balances.wire import Link
-from ocs.enforcement.restarts import Restarts, Walk, is_lost
+from balances.wire import RedisConnection
+from ocs.enforcement.restarts import Restarts, RestartWalk, is_lost
 from ocs.net.clock import now_ms
 from ocs.net.origins import Origins
 
@@ -44,7 +44,7 @@ def session(name: str, peer: str = "gw.net", origin_state: int = 5, state: int =
 
 
 class World:
-    def __init__(self, redis: Any, link: Link) -> None:
+    def __init__(self, redis: Any, link: RedisConnection) -> None:
         self.redis, self.store = redis, Store(link)
         self.origins = Origins(link, lambda _host: False)
         self.alarms: list[str] = []
@@ -91,7 +91,7 @@ class World:
 
 @pytest.fixture
 async def world(redis_url: str) -> AsyncIterator[World]:
-    link = Link(redis_url, now_ms=now_ms, ungated=True)
+    link = RedisConnection(redis_url, now_ms=now_ms, ungated=True)
     await link.start(5)
     async with Redis.from_url(redis_url) as redis, contextlib.AsyncExitStack():
         yield World(redis, link)
@@ -198,7 +198,7 @@ async def test_it_is_doubted_while_it_is_walked(world: World) -> None:
 
 
 def test_which_sessions_are_lost() -> None:
-    hosts = Walk({"gw.net": 6}).hosts
+    hosts = RestartWalk({"gw.net": 6}).hosts
     assert is_lost(session("s"), hosts)
     assert not is_lost(session("s", origin_state=6), hosts)
     assert not is_lost(session("s", origin_state=7), hosts)

@@ -13,7 +13,7 @@ from balances import ops
 from balances.ops import Line, Session, SessionState, Short, Take
 from balances.pending import Pending
 from ocs.enforcement import telling as module
-from ocs.enforcement.push import NO_ROUTE, TIMEOUT, Receipt
+from ocs.enforcement.push import NO_ROUTE, TIMEOUT, PushReceipt
 from ocs.enforcement.telling import Telling
 from ocs.telemetry.log import logger
 
@@ -63,11 +63,11 @@ class World:
         self.sweeps.append(sweep)
         return settled(ops.Reply("ok"))
 
-    async def push(self, kind: str, session: Session) -> Receipt:
+    async def push(self, kind: str, session: Session) -> PushReceipt:
         self.rars.append(session.id)
         if self.hold is not None:
             await self.hold.wait()
-        return Receipt("1", self.answers.pop(0) if self.answers else 2001, "dra.net", self.by)
+        return PushReceipt("1", self.answers.pop(0) if self.answers else 2001, "dra.net", self.by)
 
     async def read(self, _account: str) -> list[Session]:
         if self.away:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from ocs.master.catalog import Compiled, Unpacked, unpack_catalog
-from ocs.master.documents import Document
+from ocs.master.documents import DocumentVersion
 
 GOOD = """
 tariff = "{id}"
@@ -19,13 +19,13 @@ flat = {{ price = "{price}", per = "1 unit" }}
 
 def document(
     id_: str, version: int, price: str = "1", valid_from_ms: int = 0, more: str = "", file: int = 0
-) -> Document:
+) -> DocumentVersion:
     text = GOOD.format(id=id_, price=price, more=more).encode()
     pins = {"world.csv": file} if file else {}
-    return Document(id_, version, "application/toml", text, version, valid_from_ms, pins)
+    return DocumentVersion(id_, version, "application/toml", text, version, valid_from_ms, pins)
 
 
-def unpack(*documents: Document, files: Any = (), before: Mapping[tuple[str, int], Compiled] = {}) -> Unpacked:
+def unpack(*documents: DocumentVersion, files: Any = (), before: Mapping[tuple[str, int], Compiled] = {}) -> Unpacked:
     packed = [msgspec.msgpack.encode(one) for one in (documents, files, ())]
     return unpack_catalog(7, packed, before)
 

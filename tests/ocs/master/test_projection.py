@@ -11,7 +11,7 @@ from balances.packing import unpack_account
 from balances.wire import NotSent
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers
-from ocs.master.profiles import Profiles
+from ocs.master.profiles import ProfileCache
 from ocs.master.projection import TOKEN, TOLD, Overtaken, project
 from ocs.master.subscribers import Subscriber
 from tests.ocs.office import Office
@@ -156,7 +156,7 @@ async def test_many_at_once(desk: Office) -> None:
 
 
 async def test_a_worker_knows_what_is_projected(desk: Office) -> None:
-    profiles = Profiles(desk.link)
+    profiles = ProfileCache(desk.link)
     assert profiles.get("msisdn:491") is None
     found = await profiles.load(["imsi:999", "msisdn:491"]).wait()
     assert found is not None
@@ -176,7 +176,7 @@ async def test_a_worker_knows_what_is_projected(desk: Office) -> None:
 
 
 async def test_what_a_worker_keeps_is_bounded(desk: Office) -> None:
-    profiles = Profiles(desk.link, kept_max=2)
+    profiles = ProfileCache(desk.link, kept_max=2)
     for identity in ("msisdn:491", "imsi:001"):
         await profiles.load([identity]).wait()
     profiles.get("msisdn:491")

@@ -10,12 +10,12 @@ from typing import Any
 from redis.asyncio import Redis
 
 from balances import keys
-from balances.wire import Link
+from balances.wire import RedisConnection
 from ocs.net import origins as module
 from ocs.net.clock import now_ms
 from ocs.net.origins import Origins
 from protocol.diameter.header import RETRANSMITTED
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from tests.ocs.net.world import ccr, cer, until, world
 
 
@@ -24,9 +24,9 @@ def told(w: Any) -> list[tuple[int, str]]:
     return [words[-2:] for words in w.told if words[:2] == ("ZADD", keys.ORIGINS)]
 
 
-async def answered(client: Any, frame: bytes) -> Command:
+async def answered(client: Any, frame: bytes) -> DiameterCommand:
     client.send(frame)
-    message: Command = await client.message()
+    message: DiameterCommand = await client.message()
     return message
 
 
@@ -70,7 +70,7 @@ async def test_a_host_whose_profile_ignores_it() -> None:
 
 @contextlib.asynccontextmanager
 async def linked(redis_url: str, workers: int) -> AsyncIterator[tuple[list[Origins], Any]]:
-    links = [Link(redis_url, now_ms=now_ms, ungated=True) for _ in range(workers)]
+    links = [RedisConnection(redis_url, now_ms=now_ms, ungated=True) for _ in range(workers)]
     for link in links:
         await link.start(5)
     async with Redis.from_url(redis_url) as redis:
@@ -111,7 +111,7 @@ async def test_a_lower_value_afterwards_is_not_believed(redis_url: str) -> None:
 
 
 async def test_a_store_that_is_away_hears_it_with_the_next_request() -> None:
-    origins = Origins(Link("redis://127.0.0.1:1", now_ms=now_ms), lambda _host: False)
+    origins = Origins(RedisConnection("redis://127.0.0.1:1", now_ms=now_ms), lambda _host: False)
     origins.note("gw.net", 5)
     assert origins.heard == {}
     origins.look()

@@ -10,7 +10,7 @@ from ocs.net.admission import REFUSING_US_MAX
 from protocol.diameter.dictionary.base import DeviceWatchdogAnswer, ErrorAnswer
 from protocol.diameter.dictionary.credit_control import CcRequestType, CreditControlAnswer
 from protocol.errors import ResultCode
-from tests.ocs.net.world import Client, World, ccr, dwr, until, world
+from tests.ocs.net.world import OctetPeer, World, ccr, dwr, until, world
 
 I = CcRequestType.INITIAL_REQUEST  # noqa: E741  as charging.md calls them
 U = CcRequestType.UPDATE_REQUEST
@@ -24,7 +24,7 @@ def narrow(w: World, limit: int) -> None:
     w.admission.free_below = limit * 4 // 5
 
 
-async def refused(client: Client, count: int = 1) -> None:
+async def refused(client: OctetPeer, count: int = 1) -> None:
     for _ in range(count):
         answer = await client.message()
         assert isinstance(answer, ErrorAnswer)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ocs.config import Peer
+from ocs.config import PeerConfig
 from ocs.net.peers import Peers
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,
@@ -17,7 +17,7 @@ from protocol.diameter.dictionary.base import (
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, ReAuthRequest
 from protocol.diameter.peer import Timers
 from protocol.errors import ResultCode
-from tests.ocs.net.world import LOCAL, Client, ccr, cer, dwr, until, world
+from tests.ocs.net.world import LOCAL, OctetPeer, ccr, cer, dwr, until, world
 
 # ---- the second connection of a peer
 
@@ -154,11 +154,11 @@ class Listening:
     """A relay that others dial."""
 
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[Client] = asyncio.Queue()
+        self.heard: asyncio.Queue[OctetPeer] = asyncio.Queue()
 
     async def __aenter__(self) -> "Listening":
         self.server = await asyncio.start_server(
-            lambda reader, writer: self.heard.put_nowait(Client(reader, writer)), "127.0.0.1", 0
+            lambda reader, writer: self.heard.put_nowait(OctetPeer(reader, writer)), "127.0.0.1", 0
         )
         self.port = self.server.sockets[0].getsockname()[1]
         return self
@@ -166,7 +166,7 @@ class Listening:
     async def __aexit__(self, *_: object) -> None:
         self.server.close()
 
-    async def greeted(self, host: str) -> Client:
+    async def greeted(self, host: str) -> OctetPeer:
         client = await self.heard.get()
         request = await client.message()
         answer = CapabilitiesExchangeAnswer(
@@ -205,8 +205,8 @@ async def test_workers_dial_no_more_often_than_the_peer_may_have_connections() -
 
 def test_where_a_peer_may_come_from() -> None:
     """`connections of addresses no peer has are closed at accept`"""
-    far = Peer(origin_host="far.net", addresses=("203.0.113.0/24", "2001:db8::/32"))
-    anywhere = Peer(origin_host="any.net")
+    far = PeerConfig(origin_host="far.net", addresses=("203.0.113.0/24", "2001:db8::/32"))
+    anywhere = PeerConfig(origin_host="any.net")
     assert not Peers(()).may_come_from("127.0.0.1")
     assert Peers((), admit_loopback=True).may_come_from("127.0.0.1")
     assert Peers((), admit_loopback=True).may_come_from("::1")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from balances.pending import Later, Pending
-from ocs.net.step import Step, UnexpectedAwait
+from balances.pending import Pending, SlowPath
+from ocs.net.step import Stepped, UnexpectedAwait
 
 
-class Run(Step[Any]):
+class Run(Stepped[Any]):
     """What came of a coroutine."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -98,7 +98,7 @@ async def test_a_slow_path_is_a_task_of_its_own() -> None:
         return 5
 
     async def work() -> int:
-        return 1 + await Later(slow())
+        return 1 + await SlowPath(slow())
 
     run = Run(work())
     assert run.results == []

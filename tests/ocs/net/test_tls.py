@@ -16,7 +16,7 @@ from protocol.diameter.dictionary.credit_control import CreditControlAnswer
 from protocol.diameter.peer import Timers
 from protocol.errors import ResultCode
 from tests.ocs.net.test_strangers import certify, needs
-from tests.ocs.net.world import Client, World, ccr, cer, until, world
+from tests.ocs.net.world import OctetPeer, World, ccr, cer, until, world
 
 pytestmark = needs("openssl")
 
@@ -38,12 +38,12 @@ async def tls_world(folder: Path) -> AsyncIterator[World]:
         yield w
 
 
-async def connect(w: World, folder: Path, name: str | None) -> Client:
+async def connect(w: World, folder: Path, name: str | None) -> OctetPeer:
     context = ssl.create_default_context(cafile=str(folder / "ocs-cert.pem"))
     if name is not None:
         context.load_cert_chain(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
     reader, writer = await asyncio.open_connection("127.0.0.1", w.port, ssl=context, server_hostname="ocs.example.net")
-    client = Client(reader, writer)
+    client = OctetPeer(reader, writer)
     w.clients.append(client)
     return client
 
@@ -140,10 +140,10 @@ async def test_where_we_connect_the_peer_shows_its_name(
     async with tls_world(tmp_path) as w:
         ours, key, ca = (str(tmp_path / one) for one in ("ocs-cert.pem", "ocs-key.pem", "ca.pem"))
         theirs = server_context(str(tmp_path / f"{name}-cert.pem"), str(tmp_path / f"{name}-key.pem"), ours)
-        met: asyncio.Queue[Client] = asyncio.Queue()
+        met: asyncio.Queue[OctetPeer] = asyncio.Queue()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            met.put_nowait(Client(reader, writer))
+            met.put_nowait(OctetPeer(reader, writer))
 
         peer = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=theirs)
         w.nodes[0].dial("127.0.0.1", peer.sockets[0].getsockname()[1], "one.example.net", client_context(ours, key, ca))

@@ -16,7 +16,7 @@ from protocol.diameter.dictionary.base import (
     ErrorAnswer,
 )
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer, MultipleServicesCreditControl
-from protocol.diameter.message import Command
+from protocol.diameter.message import DiameterCommand
 from protocol.errors import ResultCode
 from tests.ocs.net.world import ccr, cer, world
 
@@ -33,7 +33,7 @@ def within(vendor: int) -> dict[str, Any]:
     return {"multiple_services_credit_control": (line,)}
 
 
-def result(message: Command) -> int:
+def result(message: DiameterCommand) -> int:
     assert isinstance(message, CreditControlAnswer | ErrorAnswer), message
     return int(message.result_code or 0)
 

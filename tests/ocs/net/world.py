@@ -9,14 +9,14 @@ from typing import Any, cast
 
 from balances.ops import Result
 from balances.pending import Pending
-from ocs.charging.handle import Shop
+from ocs.charging.handle import ChargingContext
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
-from ocs.charging.settings import Settings
-from ocs.config import Peer, PeerProfile
+from ocs.charging.settings import ChargingSettings
+from ocs.config import PeerConfig, PeerProfile
 from ocs.net.admission import Admission
 from ocs.net.claims import Claims, Holder
 from ocs.net.clock import monotonic_ms
-from ocs.net.connection import Link
+from ocs.net.connection import DiameterConnection
 from ocs.net.credit_control import CreditControl
 from ocs.net.diameter import Node
 from ocs.net.origins import Origins
@@ -32,23 +32,23 @@ from protocol.diameter.dictionary.base import (
 )
 from protocol.diameter.dictionary.credit_control import CcRequestType, CreditControlRequest
 from protocol.diameter.frames import FrameBuffer
-from protocol.diameter.message import Command
-from protocol.diameter.peer import Local, Timers
-from protocol.diameter.types import Address
+from protocol.diameter.message import DiameterCommand
+from protocol.diameter.peer import LocalPeer, Timers
+from protocol.diameter.types import HostAddress
 from protocol.errors import ResultCode
 from tariffs.catalog import Catalog
 
-LOCAL = Local("ocs.example.net", "example.net", (Address(1, b"\x7f\0\0\1"),), origin_state_id=7)
+LOCAL = LocalPeer("ocs.example.net", "example.net", (HostAddress(1, b"\x7f\0\0\1"),), origin_state_id=7)
 LISTED = (
-    Peer(origin_host="one.example.net", connections=1),
-    Peer(origin_host="two.example.net", connections=2),
-    Peer(origin_host="far.example.net", addresses=("203.0.113.0/24",)),
-    Peer(origin_host="strange.example.net", profile=PeerProfile(ignore_vendors=("huawei", 4242))),
+    PeerConfig(origin_host="one.example.net", connections=1),
+    PeerConfig(origin_host="two.example.net", connections=2),
+    PeerConfig(origin_host="far.example.net", addresses=("203.0.113.0/24",)),
+    PeerConfig(origin_host="strange.example.net", profile=PeerProfile(ignore_vendors=("huawei", 4242))),
 )
 REMARKS: list[tuple[str, str]] = []
 """What the store was told of peers."""
 STORE = SimpleNamespace(remark=lambda peer, mark: REMARKS.append((peer, mark)))
-SHOP = cast(Shop, SimpleNamespace(settings=Settings(), catalog=Catalog(), store=STORE))
+SHOP = cast(ChargingContext, SimpleNamespace(settings=ChargingSettings(), catalog=Catalog(), store=STORE))
 FAST = Timers(capabilities_ms=600, watchdog_ms=30_000, disconnect_ms=600)
 
 
@@ -74,7 +74,7 @@ class Stub:
             await self.waiting[-1]
         return self.answer
 
-    def to_request(self, ccr: CreditControlRequest, via: str, _settings: Settings) -> ChargingRequest:
+    def to_request(self, ccr: CreditControlRequest, via: str, _settings: ChargingSettings) -> ChargingRequest:
         assert via
         ccr.__dict__["inputs"] = SimpleNamespace(service="data")
         return cast(ChargingRequest, ccr)
@@ -88,8 +88,8 @@ class World:
         self.nodes: list[Node] = []
         self.next_node = 0
         self.port = 0
-        self.links: list[Link] = []
-        self.clients: list[Client] = []
+        self.links: list[DiameterConnection] = []
+        self.clients: list[OctetPeer] = []
         self._number = 0
         self.claims = Claims(self._probe, self._verdict)
         self.told: list[tuple[str | bytes | int, ...]] = []
@@ -152,8 +152,8 @@ class World:
         if link is not None:
             self.links.append(link)
 
-    async def client(self) -> "Client":
-        client = await Client.connect(self.port)
+    async def client(self) -> "OctetPeer":
+        client = await OctetPeer.connect(self.port)
         self.clients.append(client)
         return client
 
@@ -189,7 +189,7 @@ async def world(nodes: int = 1, **options: Any) -> AsyncIterator[World]:
             await client.gone()
 
 
-class Client:
+class OctetPeer:
     """A peer made of octets: sends what it is told, reads frames."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -198,7 +198,7 @@ class Client:
         self._frames: list[bytes] = []
 
     @classmethod
-    async def connect(cls, port: int) -> "Client":
+    async def connect(cls, port: int) -> "OctetPeer":
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     def send(self, *octets: bytes) -> None:
@@ -217,7 +217,7 @@ class Client:
                 self._frames += self._buffer.feed(data)
         return self._frames.pop(0)
 
-    async def message(self, timeout_s: float = 30.0) -> Command:
+    async def message(self, timeout_s: float = 30.0) -> DiameterCommand:
         frame = await self.frame(timeout_s)
         assert frame, "the connection was closed"
         return DICTIONARY.decode(frame)
@@ -226,7 +226,7 @@ class Client:
         frame = await self.frame(timeout_s)
         assert frame == b"", DICTIONARY.decode(frame)
 
-    async def open(self, origin_host: str = "pgw.example.net") -> "Client":
+    async def open(self, origin_host: str = "pgw.example.net") -> "OctetPeer":
         self.send(cer(origin_host))
         cea = await self.message()
         assert isinstance(cea, CapabilitiesExchangeAnswer)

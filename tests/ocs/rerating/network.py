@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 
 from balances import keys
-from balances.ledger.history import Window
+from balances.ledger.history import UsageWindow
 from ocs.charging.diameter import to_request
-from ocs.charging.handle import Shop, handle
+from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.services import service_table
-from ocs.charging.settings import Settings
+from ocs.charging.settings import ChargingSettings
 from ocs.master.catalog import FIELDS, unpack_catalog
-from ocs.master.profiles import Profiles
+from ocs.master.profiles import ProfileCache
 from ocs.net.step import stepped
 from ocs.rerating.job import Job, Written
 from ocs.rerating.run import rate_again
-from ocs.rerating.tally import Tally
+from ocs.rerating.tally import RatingTally
 from tests.ocs.charging.wire import cca, ccr
 from tests.ocs.office import Office
 from tests.tariffs.traffic import Traffic
@@ -37,16 +37,16 @@ class Network:
     def __init__(self, desk: Office, dsn: str) -> None:
         self.desk, self.dsn = desk, dsn
         self.now_ms = desk.now_ms() + 1_000
-        self.shop: Shop | None = None
+        self.shop: ChargingContext | None = None
 
     async def open(self) -> None:
         """With the tariffs of now."""
         version, *packed = await self.desk.redis.hmget(keys.CATALOG, "version", *FIELDS)
-        self.shop = Shop(
+        self.shop = ChargingContext(
             catalog=unpack_catalog(int(version), packed).catalog,
-            profiles=Profiles(self.desk.link),
+            profiles=ProfileCache(self.desk.link),
             store=self.desk.store,
-            settings=Settings(services=service_table({}, {})),
+            settings=ChargingSettings(services=service_table({}, {})),
             restore=nothing,
             session_known=nothing,
             request_known=nothing,
@@ -98,10 +98,10 @@ class Network:
 
     def job(self, document: str = "", **fields: Any) -> Job:
         """Of all there is."""
-        given: dict[str, Any] = {"window": Window(0, self.now_ms + 10 * DAY_MS), "top": 1_000}
+        given: dict[str, Any] = {"window": UsageWindow(0, self.now_ms + 10 * DAY_MS), "top": 1_000}
         if document:
             given["written"] = Written(document.encode(), "toml", "draft.toml", {})
         return Job(self.dsn, **(given | fields))
 
-    async def again(self, document: str = "", processes: int = 1, **fields: Any) -> Tally:
+    async def again(self, document: str = "", processes: int = 1, **fields: Any) -> RatingTally:
         return await rate_again(self.job(document, **fields), lambda records: None, processes)

@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from balances.ledger.history import Unreachable, Window
+from balances.ledger.history import Unreachable, UsageWindow
 from ocs.rerating.job import Job, Written
 from ocs.rerating.page import page
 from ocs.rerating.places import NoSuchTariff
 from ocs.rerating.report import histogram, percent, report
-from ocs.rerating.run import Broken, prepare, rate_again
-from ocs.rerating.tally import Money, changes_of
+from ocs.rerating.run import JobError, prepare, rate_again
+from ocs.rerating.tally import MoneySums, changes_of
 from tests.ocs.charging.wire import SMS, E, I, T, U, lines, mscc
 from tests.ocs.rerating.network import DAY_MS, Network
 from tests.tariffs.traffic import DEBIT, MB, REFUND, random_tariff
@@ -54,7 +54,7 @@ async def session(network: Network, *used: int, name: str = "gw.example.net;1;1"
         )
 
 
-def total(money: Money) -> tuple[int, int]:
+def total(money: MoneySums) -> tuple[int, int]:
     return money.total.before, money.total.after
 
 
@@ -115,7 +115,7 @@ async def test_a_fault_of_the_server_is_said(network: Network) -> None:
     await network.desk.pool.execute("ALTER TABLE ladders RENAME TO away")
     with pytest.raises(Unreachable, match="ladders"):
         await network.again(FLAT)
-    with pytest.raises(Broken, match="ladders"):
+    with pytest.raises(JobError, match="ladders"):
         await network.again(FLAT, processes=2)
 
 
@@ -123,7 +123,7 @@ async def test_a_window_finds_the_grants_before_it(network: Network) -> None:
     await customer(network)
     await session(network, MB, MB, MB)
     await network.desk.sync()
-    window = Window(network.now_ms, network.now_ms + 1)  # the last report alone
+    window = UsageWindow(network.now_ms, network.now_ms + 1)  # the last report alone
     for text, after in ((FLAT, 10_000), (FLAT.replace("0.01", "0.03"), 30_000)):
         tally = await network.again(text, window=window)
         assert total(tally.money["EUR"]) == (10_000, after)
@@ -222,7 +222,7 @@ async def test_files_of_a_draft_and_promotions_come_from_the_server(network: Net
     job = network.job(text)
     with pytest.raises(NoSuchTariff, match=r"world\.csv"):
         await rate_again(job, lambda records: None, 1)
-    with pytest.raises(Broken, match=r"world\.csv"):
+    with pytest.raises(JobError, match=r"world\.csv"):
         await rate_again(job, lambda records: None, 2)
     ready = await prepare(job)
     assert (ready.tariff, ready.job.written and list(ready.job.written.files)) == ("flat", ["world.csv"])
@@ -236,10 +236,10 @@ async def test_files_of_a_draft_and_promotions_come_from_the_server(network: Net
 
 async def test_what_cannot_be_reached_or_read_is_said(network: Network) -> None:
     written = Written(FLAT.encode(), "toml", "draft.toml", {})
-    window = Window(0, DAY_MS)
+    window = UsageWindow(0, DAY_MS)
     with pytest.raises(Unreachable):
         await rate_again(Job("postgresql://nobody@127.0.0.1:1/x", window, written), lambda records: None, 1)
-    with pytest.raises(Broken):
+    with pytest.raises(JobError):
         await rate_again(Job("postgresql://nobody@127.0.0.1:1/x", window, written), lambda records: None, 2)
     with pytest.raises(NoSuchTariff, match="prize"):
         await network.again(FLAT.replace("price", "prize"))
@@ -249,7 +249,7 @@ async def test_what_cannot_be_reached_or_read_is_said(network: Network) -> None:
 # --- the report
 
 
-class Page(HTMLParser):
+class ParsedPage(HTMLParser):
     """Tags that were opened and not closed, and everything that would be loaded."""
 
     def __init__(self) -> None:
@@ -284,7 +284,7 @@ async def test_the_report_is_json_and_a_page_that_loads_nothing(network: Network
     assert sum(Decimal(day["change"]) for day in euro["days"].values()) == Decimal(euro["revenue"]["change"])
     assert euro["subscribers"]["count"] == 4
     html = page(found)
-    parsed = Page()
+    parsed = ParsedPage()
     parsed.feed(html)
     assert (parsed.open, parsed.loaded) == ([], [])
     assert parsed.tables >= 3
@@ -296,8 +296,8 @@ async def test_the_report_is_json_and_a_page_that_loads_nothing(network: Network
     assert "http://" not in html.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert "<&>" not in html
     assert "t &lt;&amp;&gt; draft" in html
-    nothing = await network.again(one, window=Window(0, 1))
-    empty = Page()
+    nothing = await network.again(one, window=UsageWindow(0, 1))
+    empty = ParsedPage()
     empty.feed(page(report(job, "t", nothing)))
     assert empty.open == []
 

@@ -13,7 +13,7 @@ import pytest
 
 from balances.ledger.verify import verify
 from ocs.cli import rerate
-from ocs.cli.remote import Refused
+from ocs.cli.remote import RequestRefused
 from tests.ocs.charging.wire import SMS, E
 from tests.ocs.rerating.conftest import Run
 from tests.ocs.rerating.network import Network
@@ -115,7 +115,7 @@ async def test_a_crash_in_the_middle_is_made_good(network: Network, run: Run, mo
         call = next(calls)  # several threads: counted before any of them is answered
         done = real(*given)
         if call == 5:  # it arrived, and nobody was told
-            raise Refused("the cable was cut")
+            raise RequestRefused("the cable was cut")
         return done
 
     monkeypatch.setattr(rerate, "post", crashing)

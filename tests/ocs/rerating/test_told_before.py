@@ -15,7 +15,7 @@ from ocs.charging.remembered import unpacked
 from ocs.charging.request import ChargingAnswer
 from ocs.master.bring_in import bring_in
 from ocs.net.step import stepped
-from ocs.rerating.tally import Tally
+from ocs.rerating.tally import RatingTally
 from protocol.diameter.dictionary.tgpp_charging import PsInformation, ServiceInformation
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
 from tests.ocs.rerating.network import Network
@@ -66,7 +66,7 @@ async def spent(network: Network) -> Decimal:
     return 20 - Decimal((await network.desk.call("GET", "/v1/accounts/a1")).json()["balance"])
 
 
-def total(tally: Tally) -> tuple[int, int]:
+def total(tally: RatingTally) -> tuple[int, int]:
     money = tally.money["EUR"].total
     return money.before, money.after
 

@@ -3,11 +3,11 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from ocs.telemetry import metrics
-from ocs.telemetry.exposition import Scrape, Sums
-from ocs.telemetry.metrics import BUCKETS, METRICS, Histogram, Kind, Meter, bucket_of, upper_us
+from ocs.telemetry.exposition import MetricSums, Scrape
+from ocs.telemetry.metrics import BUCKETS, METRICS, Histogram, Meter, MetricKind, bucket_of, upper_us
 
 
-def read(sums: Sums) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def read(sums: MetricSums) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     head, _, body = Scrape(sums).answer("GET /metrics HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     found = {}
@@ -25,7 +25,7 @@ def test_rows_follow_the_naming_of_prometheus() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     for metric in METRICS:
         assert metric.name.startswith("ocs_")
-        assert (metric.kind is Kind.COUNTER) == metric.name.endswith("_total")
+        assert (metric.kind is MetricKind.COUNTER) == metric.name.endswith("_total")
         assert metric.help
         assert not {"subscriber", "session", "account", "msisdn", "imsi"} & set(metric.labels)
 
@@ -44,7 +44,7 @@ def test_every_duration_has_a_bucket_around_it() -> None:
 
 
 def test_processes_are_summed_and_counts_outlive_them() -> None:
-    sums, one, other = Sums(), Meter(), Meter()
+    sums, one, other = MetricSums(), Meter(), Meter()
     key = ("diameter", "CCR", "UPDATE", "2001")
     one.counts(metrics.REQUESTS)[key] += 3
     other.counts(metrics.REQUESTS)[key] += 4
@@ -68,7 +68,7 @@ def test_processes_are_summed_and_counts_outlive_them() -> None:
 
 
 def test_histograms_are_summed_and_cumulative() -> None:
-    sums = Sums()
+    sums = MetricSums()
     for name in ("one", "other"):
         meter = Meter()
         times = meter.histogram(metrics.REQUEST_TIME, "diameter", "CCR")
@@ -101,7 +101,7 @@ def test_labels_are_bounded() -> None:
 
 
 def test_only_metrics_are_served() -> None:
-    scrape = Scrape(Sums())
+    scrape = Scrape(MetricSums())
     assert scrape.answer("GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404")
     assert scrape.answer("POST /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404")
     assert scrape.answer("").startswith(b"HTTP/1.1 404")

@@ -1,0 +1,44 @@
+"""One word means one thing, and no module needs itself."""
+
+import ast
+from collections import defaultdict
+
+from tests.shape.source import PACKAGES, files, imports, tree
+
+# Two classes of one name, with the reason why no second word is better.
+HOMONYMS: dict[str, str] = {}
+
+
+def classes(*folders: str) -> dict[str, list[str]]:
+    """The files that define each class of module level."""
+    found = defaultdict[str, list[str]](list)
+    for path in files(".py", *folders):
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(path)
+    return found
+
+
+def test_no_two_classes_have_one_name() -> None:
+    twice = {name: paths for name, paths in classes(*PACKAGES).items() if len(paths) > 1}
+    assert {name: paths for name, paths in twice.items() if name not in HOMONYMS} == {}
+    assert HOMONYMS.keys() <= twice.keys(), "a reason that nothing needs any more"
+
+
+def test_no_test_names_a_class_like_one_of_the_product() -> None:
+    product = classes(*PACKAGES)
+    assert {name: paths for name, paths in classes("tests").items() if name in product} == {}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in files(".py", *PACKAGES)
+    }
+    arrows = {
+        module: {part for _, name in imports(path) for part in (name, name.rpartition(".")[0])}
+        & modules.keys() - {module}
+        for module, path in modules.items()
+    }
+    while leaves := {module for module, needs in arrows.items() if not needs}:
+        arrows = {module: needs - leaves for module, needs in arrows.items() if module not in leaves}
+    assert arrows == {}, "these import each other in a circle, or stand on those that do"
