@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from balances.ops import FACTS_MAX, WHOLE
+from balances.structs.session import FACTS_MAX, WHOLE
 
 Told = dict[str, int | str]
 """Facts by name."""

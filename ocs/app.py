@@ -20,10 +20,10 @@ import msgspec
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from balances.migrate import MigrationError, migrate
-from balances.pending import ended
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.migrations.migrate import MigrationError, migrate
+from balances.redis.connection import RedisConnection
+from balances.redis.pending import ended
+from balances.redis.store import Store
 from ocs.charging.handle import ChargingContext
 from ocs.charging.settings import ChargingSettings
 from ocs.config import Config

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from balances.ops import Flag, Record, Suspense
+from balances.structs.charge import Flag, Suspense
+from balances.structs.record import Record
 from tariffs.units import Kind
 
 Counts = dict[tuple[str, ...], int]
@@ -55,9 +56,9 @@ class KeeperStats(msgspec.Struct):
     stream_entries: int = 0
     """Records in all streams; those that are copied are trimmed a little later."""
     marked: Counts = {}
-    """Usage records by service and mark (ops.Flag)."""
+    """Usage records by service and mark (Flag)."""
     set_aside: Counts = {}
-    """Those that were not charged, by service and reason (ops.Suspense)."""
+    """Those that were not charged, by service and reason (Suspense)."""
 
 
 class KeeperLog(Protocol):

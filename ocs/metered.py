@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from balances import ops, scripts
 from balances.keys import AccountKeys
-from balances.pending import Pending
-from balances.store import Store
-from balances.wire import RedisCall, RedisConnection
+from balances.redis import scripts
+from balances.redis.connection import RedisCall, RedisConnection
+from balances.redis.pending import Pending
+from balances.redis.store import Store
+from balances.structs.charge import Action, Charge, Reply
+from balances.structs.posting import Post, Sweep
 from ocs.net.admission import Waits
 from ocs.net.clock import monotonic_us
 from ocs.telemetry import metrics
@@ -29,26 +31,24 @@ class MeteredStore(Store):
         self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")
 
-    def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Pending[ops.Reply]:
+    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Pending[Reply]:
         call = self._metered(super().charge(charge, context, of), self._charge_time, self.waits)
-        return call if charge.action >= ops.Action.CHECK else self._witnessed(call, charge, charge.session)
+        return call if charge.action >= Action.CHECK else self._witnessed(call, charge, charge.session)
 
-    def post(self, post: ops.Post) -> Pending[ops.Reply]:
+    def post(self, post: Post) -> Pending[Reply]:
         return self._witnessed(self._metered(super().post(post), self._post_time), post, "")
 
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]:
+    def sweep(self, sweep: Sweep) -> Pending[Reply]:
         return self._metered(super().sweep(sweep), self._sweep_time)
 
-    def _metered(
-        self, call: Pending[ops.Reply], times: metrics.Histogram, waits: Waits | None = None
-    ) -> Pending[ops.Reply]:
+    def _metered(self, call: Pending[Reply], times: metrics.Histogram, waits: Waits | None = None) -> Pending[Reply]:
         """Counts where the reply is decoded, so that nothing is made for it but one closure."""
         assert isinstance(call, RedisCall)
-        decode: Callable[[Any], ops.Reply] | None = call.decode
+        decode: Callable[[Any], Reply] | None = call.decode
         assert decode is not None
         began_us = monotonic_us()
 
-        def decoded(raw: Any) -> ops.Reply:
+        def decoded(raw: Any) -> Reply:
             waited_us = monotonic_us() - began_us
             times.add(waited_us)
             if waits is not None:
@@ -59,7 +59,7 @@ class MeteredStore(Store):
         call.decode = decoded
         return call
 
-    def _witnessed(self, call: Pending[ops.Reply], asked: ops.Charge | ops.Post, session: str) -> Pending[ops.Reply]:
+    def _witnessed(self, call: Pending[Reply], asked: Charge | Post, session: str) -> Pending[Reply]:
         """What was done is kept in mind for a while: if the live store forgets it, only we know."""
         witness = self.witness
         if witness is None or not asked.key:
@@ -68,13 +68,13 @@ class MeteredStore(Store):
         decode = call.decode
         assert decode is not None
 
-        def decoded(raw: Any) -> ops.Reply:
-            reply: ops.Reply = decode(raw)
+        def decoded(raw: Any) -> Reply:
+            reply: Reply = decode(raw)
             if reply.status == "ok":
                 witness.answers.append(
                     Answered(
                         self.link.epoch or b"0", asked.account, session, asked.key, asked.now_ms, reply.outcome,
-                        isinstance(asked, ops.Post),
+                        isinstance(asked, Post),
                     )
                 )  # fmt: skip
             return reply

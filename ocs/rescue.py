@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from balances import ops
 from balances.ledger.restore import Quarantined, find_once, find_refundable, find_request, find_session
 from balances.ledger.writer import AWAY
-from balances.pending import Pending, SlowPath
-from balances.store import Store
-from balances.wire import NotSent
+from balances.redis.connection import NotSent
+from balances.redis.pending import Pending, SlowPath
+from balances.redis.store import Store
+from balances.structs.charge import Charge
 from ocs.lasting import Away, Lasting
 from ocs.master.bring_in import bring_in
 
@@ -49,11 +49,11 @@ class SlowPaths:
         """Redis that came back from PostgreSQL has the session, but not where it is."""
         return SlowPath(self._asked(find_session(self._pool, session)))
 
-    def refundable(self, charge: ops.Charge) -> Pending[tuple[str, bytes] | None]:
+    def refundable(self, charge: Charge) -> Pending[tuple[str, bytes] | None]:
         """The newest event of its session that is not wholly refunded: once key and packed Once."""
         return SlowPath(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
 
-    def request_known(self, charge: ops.Charge) -> Pending[bytes | None]:
+    def request_known(self, charge: Charge) -> Pending[bytes | None]:
         """What a request of a session was answered that Redis has forgotten."""
         return SlowPath(self._asked(find_request(self._pool, charge)))
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from balances import ops
 from balances.ledger import suspense
 from balances.ledger.writer import Pool
-from balances.pending import Pending
+from balances.redis.pending import Pending
+from balances.structs.charge import Reply
+from balances.structs.posting import Post
 
 UNFINISHED_MS: Final = 10_000
 """One whose entry is not copied after so long is posted again."""
 
 
 class SettlingStore(Protocol):
-    def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
+    def post(self, post: Post) -> Pending[Reply]: ...
 
 
 class SettlingLog(Protocol):

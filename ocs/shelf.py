@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import keys
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
 from ocs.charging.handle import ChargingContext
 from ocs.master.catalog import FIELDS, Compiled, unpack_catalog
 from ocs.net.admission import Admission

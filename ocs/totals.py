@@ -13,17 +13,19 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import START, RecordId
+from balances.structs.account import Account
+from balances.structs.session import Session, SessionState
 from tariffs.units import Kind
 
 AT_ONCE: Final = 100
 LOOKS_MAX: Final = 2_000
 """Accounts in one walk."""
 
-_ACCOUNT: Final = msgspec.msgpack.Decoder(ops.Account)
-_SESSION: Final = msgspec.msgpack.Decoder(ops.Session)
+_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+_SESSION: Final = msgspec.msgpack.Decoder(Session)
 
 
 class ShardTotals(NamedTuple):
@@ -98,7 +100,7 @@ class Totals:
                 one = _ACCOUNT.decode(packed)
                 held[one.currency] += sum(bucket.held for bucket in one.buckets if bucket.kind == Kind.MONEY)
                 for session in map(_SESSION.decode, states):
-                    sessions += session.state == ops.SessionState.OPEN
+                    sessions += session.state == SessionState.OPEN
                     holds += sum(1 for line in session.lines if line.due_ms)
         self._parts[shard] = ShardTotals(head, sessions, holds, held)
         return len(accounts) + 1

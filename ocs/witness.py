@@ -18,7 +18,8 @@ import msgspec
 from balances.keys import shard_of
 from balances.ledger.record import fit
 from balances.ledger.writer import AWAY
-from balances.ops import Outcome, PostingOutcome
+from balances.structs.charge import Outcome
+from balances.structs.posting import PostingOutcome
 from ocs.watch import NAMES_MAX, WatchLog
 from tariffs.units import Kind
 

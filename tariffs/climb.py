@@ -21,7 +21,7 @@ ENDLESS: Final = 1 << 128
 
 
 class Position(Protocol):
-    """Where a line stands on its ladder; `balances.ops.Line` is one."""
+    """Where a line stands on its ladder; `Line` of balances/structs is one."""
 
     total: int
     paid_ahead: int

@@ -16,7 +16,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.writer import AWAY
-from balances.ops import Account
+from balances.structs.account import Account
 
 COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "phase", "at_ms",

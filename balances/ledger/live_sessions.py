@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from balances import keys
 from balances.ledger.reader import Client
-from balances.ops import Account, Session
 from balances.packing import unpack_account, unpack_session
+from balances.structs.account import Account
+from balances.structs.session import Session
 
 CHUNK: Final = 8
 """Members read of a shard at a time."""

@@ -24,13 +24,15 @@ from typing import Final, NamedTuple
 import msgspec
 from redis.exceptions import ResponseError, WatchError
 
-from balances import keys, scripts
+from balances import keys
 from balances.ledger.reader import Client, ServerIdentity, StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, fit, follows
 from balances.ledger.snapshot import Snapshot, close_gap
 from balances.ledger.sync import NotOpen
 from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
-from balances.ops import FORMAT, Record
+from balances.redis import scripts
+from balances.structs.blob import FORMAT
+from balances.structs.record import Record
 
 LOCK: Final = 0x0C5_0002
 """Advisory lock. It saves work when two open at once; the rules hold without it."""

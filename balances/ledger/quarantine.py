@@ -47,7 +47,9 @@ from balances.ledger.writer import (
     pack_raw,
     refusal,
 )
-from balances.ops import FORMAT, Account, Entry, Record
+from balances.structs.account import Account
+from balances.structs.blob import FORMAT
+from balances.structs.record import Entry, Record
 from tariffs.units import EXACT_MAX
 
 WAIT_S: Final = 0.1

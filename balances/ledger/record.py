@@ -1,6 +1,6 @@
 """One entry of a shard's stream, and the rows it becomes. Pure.
 
-A stream entry `<epoch>-<n>` carries packed structs of balances/ops.py in named fields:
+A stream entry `<epoch>-<n>` carries packed structs of balances/structs in named fields:
 r Record, a Account, s Session, o Once (all after the call), p Once of the event a refund gave back, c rating inputs.
 """
 
@@ -18,7 +18,11 @@ import msgspec
 from balances.facts import of_line
 from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
-from balances.ops import FORMAT, Account, Flag, IdempotencyRecord, Phase, Record, Usage, blob
+from balances.structs.account import Account
+from balances.structs.blob import FORMAT, blob_of
+from balances.structs.charge import Flag, Phase
+from balances.structs.record import Record, Usage
+from balances.structs.session import IdempotencyRecord
 from tariffs.units import Kind
 
 
@@ -53,7 +57,7 @@ def follows(before: RecordId, after: RecordId, opened_epoch: int) -> bool:
 
 
 class SessionHead(msgspec.Struct, array_like=True, gc=False):
-    """The front of ops.Session: what the writer needs, without unpacking its lines."""
+    """The front of Session: what the writer needs, without unpacking its lines."""
 
     version: int
     id: str
@@ -282,7 +286,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):
             inputs = inputs_of(usage.rating_group, usage.service_id) if inputs_of is not None else None
-            packed = blob(usage.ladder)
+            packed = blob_of(usage.ladder)
             ladder = ladder_hash(packed) if packed else None
             if ladder is not None:
                 rows.ladders[ladder] = packed

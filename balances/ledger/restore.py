@@ -15,8 +15,11 @@ import msgspec
 from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
-from balances.ops import Account, Charge, IdempotencyRecord, Session, blob
 from balances.packing import unpack_answer
+from balances.structs.account import Account
+from balances.structs.blob import blob_of
+from balances.structs.charge import Charge
+from balances.structs.session import IdempotencyRecord, Session
 
 GRACE_MS: Final = 1_200_000
 """Supervision leaves a restored session alone this long: two default Validity-Times. Its client could not report."""
@@ -164,9 +167,9 @@ async def find_request(pg: Any, charge: Charge) -> bytes | None:
         return None
     session = _SESSION.decode(row["session_state"])
     kept = [*reversed(session.answers), session.initial, *session.former]
-    for answer in (unpack_answer(one) for one in kept if blob(one)):
+    for answer in (unpack_answer(one) for one in kept if blob_of(one)):
         if (answer.key, answer.fingerprint) == (charge.key, row["fingerprint"]):
-            return blob(answer.outcome)
+            return blob_of(answer.outcome)
     return None
 
 

@@ -15,7 +15,9 @@ from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import RecordedCall, RecordId
 from balances.ledger.writer import RECOVERED, SEQ, Chain, load_chains
-from balances.ops import FORMAT, Account, Entry, Record
+from balances.structs.account import Account
+from balances.structs.blob import FORMAT
+from balances.structs.record import Entry, Record
 
 
 class Snapshot(NamedTuple):

@@ -13,7 +13,8 @@ import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client
-from balances.ops import Record, Session, SessionState, Short
+from balances.structs.record import Record, Short
+from balances.structs.session import Session, SessionState
 
 ALIVE: Final = "keeper:alive"
 """Instant until which some keeper was at work: a Redis that comes back knows how long nobody could report."""
@@ -131,7 +132,7 @@ class Supervision:
 
 
 class Cause(NamedTuple):
-    """Why sessions of an account may have to report, as one or several of its records say (ops.Record.nudges)."""
+    """Why sessions of an account may have to report, as one or several of its records say (`Record.nudges`)."""
 
     kinds: frozenset[str]
     short: frozenset[Short]

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import asyncpg
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.record import RecordedCall, fit
-from balances.ops import ASIDE
+from balances.structs.account import MAIN
+from balances.structs.posting import Post, Posting
+from balances.structs.record import ASIDE
 from tariffs.units import Kind
 
 KEPT_MS: Final = 30 * 86_400_000
@@ -103,10 +105,10 @@ class KeyTaken(Exception):
     """The key of a request has settled another row."""
 
 
-def post_of(row: Mapping[str, Any], now_ms: int) -> ops.Post:
+def post_of(row: Mapping[str, Any], now_ms: int) -> Post:
     """The entry that a row in state `charging` has decided, the same whoever posts it: once for its key."""
-    posting = ops.Posting(ops.MAIN, Kind.MONEY, -row["charge"], counter_account="revenue", why="suspense")
-    return ops.Post(
+    posting = Posting(MAIN, Kind.MONEY, -row["charge"], counter_account="revenue", why="suspense")
+    return Post(
         account=row["payer"],
         key=keys.suspense_key(row["id"]),
         fingerprint=f"{row['charge']}",

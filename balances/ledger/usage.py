@@ -99,7 +99,7 @@ class UsagePiece(msgspec.Struct, frozen=True):
     """Packed."""
     currency: str
     set_aside: int
-    """ops.Suspense: why `suspense` was not charged."""
+    """Suspense: why `suspense` was not charged."""
     incarnation: int = 0
     """How often the Session-Id was begun; 0: no session."""
     paid: tuple[PaymentEntry, ...] = ()

@@ -26,7 +26,9 @@ from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.ledger.restore import known_accounts
 from balances.ledger.writer import RECOVERED, Pool
-from balances.ops import NO_BLOB, Account, Session, blob
+from balances.structs.account import Account
+from balances.structs.blob import NO_BLOB, blob_of
+from balances.structs.session import Session
 from tariffs.ladder import COUNT_UNITS, Ladder, tier_of
 from tariffs.units import Kind
 
@@ -255,7 +257,7 @@ def _holds(seen: _Seen, report: VerifyReport) -> None:
     sharers: Tally[str] = Tally()
     kinds = {bucket.id: bucket.kind for bucket in account.buckets}
     for line in (line for session in seen.sessions for line in session.lines):
-        ladder = _LADDER.decode(blob(line.ladder)) if line.due_ms and line.ladder != NO_BLOB else None
+        ladder = _LADDER.decode(blob_of(line.ladder)) if line.due_ms and line.ladder != NO_BLOB else None
         tier = tier_of(ladder) if ladder else ""
         money = 0
         for take in line.hold:

@@ -21,7 +21,7 @@ import msgspec
 from balances.ledger import suspense
 from balances.ledger.put import put
 from balances.ledger.record import RecordedCall, RecordId, Row, Rows, add_rows, fit, no_rows, without_usages
-from balances.ops import Account
+from balances.structs.account import Account
 from tariffs.units import EXACT_MAX
 
 RECOVERED: Final = "recovered"

@@ -2,7 +2,7 @@
 -- KEYS  ledger
 -- ARGV  epoch record context
 -- EXIT  ok fenced full
--- Twin: balances.model.Model.aside (charging.md section 2, suspense).
+-- Twin: balances/model/aside.py (charging.md section 2, suspense).
 -- @use lib/account
 local record = cmsgpack.unpack(ARGV[2])
 

@@ -4,7 +4,7 @@
 -- EXIT  ok again absent stale facts longer fenced full elsewhere other
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- `longer`: use by time has no price from the instant on that is the outcome.
--- Twin: balances.model.Model.charge. Sessions pass four keys; events also the keys of their answers.
+-- Twin: balances/model/charge.py. Sessions pass four keys; events also the keys of their answers.
 -- @use lib/granting
 -- @use lib/refund
 -- @use lib/repeats

@@ -2,7 +2,7 @@
 -- KEYS  account sessions due ledger once...
 -- ARGV  epoch opening
 -- EXIT  ok exists fenced full
--- Twin: balances.model.Model.open (durability.md rule 8).
+-- Twin: balances/model/open.py (durability.md rule 8).
 -- @use lib/account
 local opening = cmsgpack.unpack(ARGV[2])
 

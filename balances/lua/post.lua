@@ -2,7 +2,7 @@
 -- KEYS  account once due ledger
 -- ARGV  epoch post
 -- EXIT  ok again conflict refused absent fenced full
--- Twin: balances.model.Model.post.
+-- Twin: balances/model/post.py.
 -- @use lib/account
 local post = cmsgpack.unpack(ARGV[2])
 

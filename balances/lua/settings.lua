@@ -2,7 +2,7 @@
 -- KEYS  account due ledger
 -- ARGV  epoch settings
 -- EXIT  ok revision refused absent fenced full
--- Twin: balances.model.Model.settings. Fields that are nil stay as they are.
+-- Twin: balances/model/settings.py. Fields that are nil stay as they are.
 -- @use lib/account
 local change = cmsgpack.unpack(ARGV[2])
 

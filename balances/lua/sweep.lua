@@ -3,7 +3,7 @@
 -- KEYS  account sessions due ledger
 -- ARGV  epoch sweep
 -- EXIT  ok later gone absent fenced full
--- Twin: balances.model.Model.sweep. `later` and `gone` move no money and write no record.
+-- Twin: balances/model/sweep.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
 local sweep = cmsgpack.unpack(ARGV[2])
 local session_id, now_ms = sweep[SWEEP.session], sweep[SWEEP.now_ms]

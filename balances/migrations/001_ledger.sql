@@ -49,15 +49,15 @@ CREATE TABLE calls (
     reason           text,
     reference        text,
     crossings        text[],                    -- thresholds crossed: jobs start from here, not from the stream
-    account_state    bytea,                     -- packed ops.Account after the call
-    session_state    bytea,                     -- packed ops.Session after the call
+    account_state    bytea,                     -- packed Account after the call
+    session_state    bytea,                     -- packed Session after the call
     session_until_ms bigint,                    -- when that session is forgotten; 0 while it is open
     opens            boolean  NOT NULL,         -- the session began with this call
     once_key         text,
-    once_state       bytea,                     -- packed ops.Once after the call
+    once_state       bytea,                     -- packed Once after the call
     once_until_ms    bigint,
     refund_of        text,                      -- once_key of the event this call refunded
-    refund_state     bytea,                     -- packed ops.Once of that event after the refund
+    refund_state     bytea,                     -- packed Once of that event after the refund
     PRIMARY KEY (shard, epoch, n)               -- a record copied twice is refused here
 );
 -- Restore: the latest call of an account, and of each of its sessions.
@@ -143,7 +143,7 @@ CREATE TABLE orphaned (
     epoch        bigint   NOT NULL,
     n            bigint   NOT NULL,
     account      text     NOT NULL,
-    record       bytea    NOT NULL,             -- packed ops.Record
+    record       bytea    NOT NULL,             -- packed Record
     opened_epoch bigint   NOT NULL,             -- the opening that found it
     found_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (shard, epoch, n)

@@ -12,7 +12,7 @@ CREATE TABLE suspense (
     unit            smallint NOT NULL,
     amount          numeric  NOT NULL,               -- may grow past what one record can say
     currency        text     NOT NULL,               -- of an amount of money, and of what is charged; XXX: not known
-    set_aside       smallint NOT NULL,               -- balances.ops.Suspense
+    set_aside       smallint NOT NULL,               -- Suspense in balances/structs
     reports         bigint   NOT NULL DEFAULT 1,     -- usage records that it is the sum of
     at_ms           bigint   NOT NULL,               -- of the first use
     last_ms         bigint   NOT NULL,               -- of the last

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import Quarantined, find_once, find_session, rebuild
 from balances.ledger.verify import VerifyReport, verify
 from balances.packing import unpack_account, unpack_posted
-from balances.wire import Lost, NotSent
+from balances.redis.connection import Lost, NotSent
+from balances.structs.account import Account, Bucket, SuspendReasons
+from balances.structs.blob import blob_of
+from balances.structs.charge import Charge, Flag, Reply, Result
+from balances.structs.posting import AccountSettings, Post, PostingOutcome
+from balances.structs.session import IdempotencyRecord, Session
 from ocs.api.problems import Problem
 from ocs.config import Adjustments
 from ocs.lasting import Away, Lasting, within
@@ -32,8 +37,8 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from redis.asyncio import Redis
 
-    from balances.pending import Pending
-    from balances.store import Store
+    from balances.redis.pending import Pending
+    from balances.redis.store import Store
     from ocs.charging.handle import ChargingContext
     from ocs.charging.settings import ClientProfile
     from ocs.master.projection import Projector
@@ -72,7 +77,7 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
 
 
-BY_HAND: Final = ops.SuspendReasons.OPERATOR | ops.SuspendReasons.BARRED | ops.SuspendReasons.FRAUD
+BY_HAND: Final = SuspendReasons.OPERATOR | SuspendReasons.BARRED | SuspendReasons.FRAUD
 
 
 class PushResult(Protocol):
@@ -84,7 +89,7 @@ class PushResult(Protocol):
     def host(self) -> str: ...
 
 
-Push = Callable[[str, ops.Session], Awaitable[PushResult]]
+Push = Callable[[str, Session], Awaitable[PushResult]]
 """`rar` or `asr`, and the session it is about."""
 
 
@@ -152,9 +157,9 @@ class BackOffice:
             raise Problem("not-found", f"there is no account {account}")
         return row
 
-    async def read(self, row: AccountRow) -> tuple[ops.Account, list[ops.Session]]:
+    async def read(self, row: AccountRow) -> tuple[Account, list[Session]]:
         for _ in range(2):
-            found: tuple[ops.Account, list[ops.Session]] | None = await self._bounded(self.store.read(row.id))
+            found: tuple[Account, list[Session]] | None = await self._bounded(self.store.read(row.id))
             if found is not None:
                 return found
             await self._bring_in(row.id)
@@ -174,7 +179,7 @@ class BackOffice:
         if status not in ("ok", "exists"):
             raise Problem("store-unavailable", f"the account is not in the live store, which says: {status}")
 
-    async def settings(self, row: AccountRow, wanted: ops.AccountSettings) -> ops.Account:
+    async def settings(self, row: AccountRow, wanted: AccountSettings) -> Account:
         reply = await self._present(row, lambda: self.store.settings(wanted))
         if reply.status == "refused":
             raise Problem("invalid", "resume_at: not below suspend_below, or the account would never be at rest")
@@ -186,14 +191,14 @@ class BackOffice:
     # ---- postings
 
     async def post(
-        self, row: AccountRow, wanted: ops.Post, check: Callable[[], Awaitable[None]] | None = None
-    ) -> ops.PostingOutcome:
+        self, row: AccountRow, wanted: Post, check: Callable[[], Awaitable[None]] | None = None
+    ) -> PostingOutcome:
         """Once per key. `check` may refuse what is no longer possible, but never a repeat of what was done."""
         known = await self.recall(row.id, wanted.key)
         if known is not None:
             if known.fingerprint != wanted.fingerprint:
                 raise key_reused()
-            return unpack_posted(ops.blob(known.outcome))
+            return unpack_posted(blob_of(known.outcome))
         if check is not None:
             await check()
         reply = await self._present(row, lambda: self.store.post(wanted))
@@ -201,26 +206,26 @@ class BackOffice:
             raise key_reused()
         posted = unpack_posted(reply.outcome)
         if reply.status == "refused":
-            raise _refusal(ops.Result(posted.result), wanted)
+            raise _refusal(Result(posted.result), wanted)
         return posted
 
-    async def charge(self, row: AccountRow, wanted: ops.Charge) -> bytes:
+    async def charge(self, row: AccountRow, wanted: Charge) -> bytes:
         """A refund of an event, as from the network, once per key; the packed outcome."""
         reply = await self._present(row, lambda: self.store.charge(wanted, b""))
         if reply.status not in ("ok", "again"):
             raise Problem("store-unavailable", f"the live store says: {reply.status}")
-        if reply.marks & ops.Flag.CONFLICT:
+        if reply.marks & Flag.CONFLICT:
             raise key_reused()
         return reply.outcome
 
-    async def recall(self, account: str, key: str) -> ops.IdempotencyRecord | None:
+    async def recall(self, account: str, key: str) -> IdempotencyRecord | None:
         """What was done under this once key; the script looks in Redis again, PostgreSQL remembers longer."""
         packed: Any = await self._bounded(self.redis.get(keys.once(account, key)))
         try:
             packed = packed or await find_once(self.pool, account, key)
         except Quarantined:
             raise in_quarantine(account) from None
-        return msgspec.msgpack.decode(packed, type=ops.IdempotencyRecord) if packed is not None else None
+        return msgspec.msgpack.decode(packed, type=IdempotencyRecord) if packed is not None else None
 
     async def ledger(self, account: str, wanted: Entries) -> Sequence[Record]:
         entries: Sequence[Record] = await self.pool.fetch(
@@ -238,7 +243,7 @@ class BackOffice:
 
     # ---- sessions
 
-    async def session(self, session: str) -> tuple[ops.Account, ops.Session]:
+    async def session(self, session: str) -> tuple[Account, Session]:
         """By its key, or by its Session-Id as the network says it."""
         for key in keys.session_keys_of(session):
             of = await self.where(key)
@@ -325,7 +330,7 @@ class BackOffice:
 
     # ---- calls
 
-    async def _present(self, row: AccountRow, call: Callable[[], Pending[ops.Reply]]) -> ops.Reply:
+    async def _present(self, row: AccountRow, call: Callable[[], Pending[Reply]]) -> Reply:
         """Call; when Redis does not have the account, bring it in and call again."""
         reply = await self._call(call)
         if reply.status == "absent":
@@ -335,8 +340,8 @@ class BackOffice:
             raise Problem("store-unavailable", "the account goes as soon as it comes: the store is being opened")
         return reply
 
-    async def _call(self, call: Callable[[], Pending[ops.Reply]]) -> ops.Reply:
-        reply: ops.Reply = await self._bounded(call().wait())
+    async def _call(self, call: Callable[[], Pending[Reply]]) -> Reply:
+        reply: Reply = await self._bounded(call().wait())
         if reply.status == "full":
             raise Problem("store-unavailable", "the live store is full")
         if reply.status == "fenced":
@@ -360,18 +365,18 @@ def key_reused() -> Problem:
     return Problem("key-reused", "the same Idempotency-Key came with another body or path: use a new key")
 
 
-def _refusal(result: ops.Result, wanted: ops.Post) -> Problem:
+def _refusal(result: Result, wanted: Post) -> Problem:
     match result:
-        case ops.Result.CREDIT_LIMIT:
+        case Result.CREDIT_LIMIT:
             return Problem("insufficient-funds", "what is not held does not cover it")
-        case ops.Result.NOT_FOUND:
+        case Result.NOT_FOUND:
             return Problem("not-found", f"there is no bucket {', '.join(str(p.bucket) for p in wanted.postings)}")
         case _:
             why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
             return Problem("no-room", why)
 
 
-def settled(account: ops.Account, now_ms: int) -> Sequence[ops.Bucket]:
+def settled(account: Account, now_ms: int) -> Sequence[Bucket]:
     """Money buckets that count towards the balance now."""
     return [
         bucket

@@ -11,8 +11,8 @@ import msgspec
 from balances.ledger import history
 from balances.ledger.record import ladder_hash
 from balances.ledger.usage import UsagePiece
-from balances.ops import Flag, Phase, Result, Suspense
 from balances.packing import unpack_ladder
+from balances.structs.charge import Flag, Phase, Result, Suspense
 from ocs.api import schema_prices as schema
 from ocs.api.texts import money, time_of
 from ocs.api.views import KINDS, quantity

@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct
 
-from balances import keys, ops
+from balances import keys
+from balances.structs.account import MAIN, NEVER, Account, SuspendReasons
+from balances.structs.posting import AccountSettings, Post, Posting
 from ocs.api import schema
 from ocs.api.desk import BY_HAND, REMEMBER_MS, Entries
 from ocs.api.operation import ApiCall, ApiReply, Operation
@@ -25,9 +27,9 @@ from tariffs.units import Kind
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 KIND_OF: Final = {name: kind for kind, name in KINDS.items()}
 REASONS: Final = {
-    "operator": ops.SuspendReasons.OPERATOR,
-    "barred": ops.SuspendReasons.BARRED,
-    "fraud": ops.SuspendReasons.FRAUD,
+    "operator": SuspendReasons.OPERATOR,
+    "barred": SuspendReasons.BARRED,
+    "fraud": SuspendReasons.FRAUD,
 }
 BONUS_PRIORITY: Final = 50
 
@@ -80,10 +82,10 @@ async def put_account(call: ApiCall) -> ApiReply:
     return await _update(call, row, body, wanted)
 
 
-def _new(body: schema.AccountPut, account: str, wanted: ops.AccountSettings) -> AccountRow:
+def _new(body: schema.AccountPut, account: str, wanted: AccountSettings) -> AccountRow:
     if body.currency not in NUMBERS:
         raise Problem("invalid", f"currency: expected an ISO 4217 code such as EUR, found {body.currency}")
-    below = ops.NEVER if wanted.suspend_below is None else wanted.suspend_below
+    below = NEVER if wanted.suspend_below is None else wanted.suspend_below
     resume = below if wanted.resume_at is None else wanted.resume_at
     if resume < below:
         raise Problem("invalid", "resume_at: not below suspend_below, or the account would never be at rest")
@@ -97,8 +99,8 @@ def _new(body: schema.AccountPut, account: str, wanted: ops.AccountSettings) -> 
     )
 
 
-def _settings(body: schema.AccountPut, account: str, call: ApiCall) -> ops.AccountSettings:
-    wanted = ops.AccountSettings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
+def _settings(body: schema.AccountPut, account: str, call: ApiCall) -> AccountSettings:
+    wanted = AccountSettings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
     if body.credit_limit is not None:
         wanted.credit_limit = micro_of(body.credit_limit, "credit_limit")
     if body.suspend_below is not None:
@@ -109,15 +111,15 @@ def _settings(body: schema.AccountPut, account: str, call: ApiCall) -> ops.Accou
         raise Problem("invalid", "suspend_for: only with state: suspended")
     match body.state:
         case "active":
-            wanted.clear_state = BY_HAND | ops.SuspendReasons.CLOSED
+            wanted.clear_state = BY_HAND | SuspendReasons.CLOSED
         case "suspended":
             wanted.set_state = REASONS[body.suspend_for or "operator"]
         case "closed":
-            wanted.set_state = ops.SuspendReasons.CLOSED
+            wanted.set_state = SuspendReasons.CLOSED
     return wanted
 
 
-async def _update(call: ApiCall, row: AccountRow, body: schema.AccountPut, wanted: ops.AccountSettings) -> ApiReply:
+async def _update(call: ApiCall, row: AccountRow, body: schema.AccountPut, wanted: AccountSettings) -> ApiReply:
     check_currency(row, body.currency)
     now, _ = await call.desk.read(row)
     zone_changes = body.time_zone not in (None, row.time_zone)
@@ -136,7 +138,7 @@ async def _update(call: ApiCall, row: AccountRow, body: schema.AccountPut, wante
     return await _shown(call, row)
 
 
-def _changes(now: ops.Account, wanted: ops.AccountSettings) -> bool:
+def _changes(now: Account, wanted: AccountSettings) -> bool:
     return (
         any(
             value is not None and value != getattr(now, name)
@@ -184,8 +186,8 @@ async def top_up(call: ApiCall) -> ApiReply:
         raise Problem("invalid", "valid_for_s: not beside valid_until")
     special = from_ms or until_ms or body.valid_for_s or body.scope or body.name or body.priority is not None
     plain = kind == Kind.MONEY and not special
-    posting = ops.Posting(
-        bucket=ops.MAIN if plain else -1,
+    posting = Posting(
+        bucket=MAIN if plain else -1,
         kind=kind,
         amount=_amount(body.amount, kind),
         counter_account="top-up",
@@ -204,7 +206,7 @@ async def top_up(call: ApiCall) -> ApiReply:
         await call.desk.check_scope(body.scope)
         if until_ms and until_ms <= call.desk.now_ms():
             raise Problem("invalid", f"valid_until: in the future, found {body.valid_until}")
-        if account.state & ops.SuspendReasons.CLOSED:
+        if account.state & SuspendReasons.CLOSED:
             raise Problem("account-closed", "open it again (state: active) before money goes there")
 
     return await post_one(call, row, posting, "top-up", body.reference, own_only=False, check=check)
@@ -230,7 +232,7 @@ async def adjust(call: ApiCall) -> ApiReply:
         if kind == Kind.MONEY and abs(amount) > micro_of(rules.limit, "adjustments.limit"):
             raise Problem("invalid", f"amount: at most {rules.limit} at a time (adjustments.limit)")
 
-    posting = ops.Posting(body.bucket, kind, amount, counter_account="adjustment", why="adjustment")
+    posting = Posting(body.bucket, kind, amount, counter_account="adjustment", why="adjustment")
     return await post_one(
         call, row, posting, body.reason, body.reference, own_only=False, check=check, keeps_held=not body.force
     )
@@ -239,7 +241,7 @@ async def adjust(call: ApiCall) -> ApiReply:
 async def post_one(
     call: ApiCall,
     row: AccountRow,
-    posting: ops.Posting,
+    posting: Posting,
     reason: str,
     reference: str,
     *,
@@ -250,7 +252,7 @@ async def post_one(
     """One posting, once for the key of the call, and what became of it."""
     posted = await call.desk.post(
         row,
-        ops.Post(
+        Post(
             account=row.id,
             key=call.key,
             fingerprint=call.fingerprint,

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from balances import ops
+from balances.structs.account import MAIN
+from balances.structs.posting import Posting
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
@@ -47,8 +48,8 @@ async def correct(call: ApiCall) -> ApiReply:
     amount = micro_of(body.amount, "amount")
     if body.original_seq and not await _paid(call, row.id, body.original_seq):
         raise Problem("unresolved", f"original_seq: account {row.id} has no entry of money {body.original_seq}")
-    posting = ops.Posting(
-        ops.MAIN,
+    posting = Posting(
+        MAIN,
         Kind.MONEY,
         amount,
         counter_account="revenue",

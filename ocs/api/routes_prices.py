@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from balances.keys import session_keys_of
 from balances.ledger import suspense, usage
-from balances.ops import Action, Phase, Result
+from balances.structs.charge import Action, Phase, Result
 from ocs.api import schema_prices as schema
 from ocs.api.explaining import rated_again, told
 from ocs.api.operation import ApiCall, ApiReply, Operation

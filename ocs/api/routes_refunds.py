@@ -7,10 +7,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger import refunds
 from balances.ledger.restore import find_refundable
 from balances.packing import pack
+from balances.structs.account import MAIN
+from balances.structs.blob import NO_BLOB, blob_of, raw_of
+from balances.structs.charge import Action, Ask, Charge, Outcome, Phase, Result
+from balances.structs.posting import Posting
+from balances.structs.session import IdempotencyRecord
 from ocs.api import schema
 from ocs.api.desk import key_reused, settled
 from ocs.api.operation import ApiCall, ApiReply, Operation
@@ -68,33 +73,33 @@ async def refund(call: ApiCall) -> ApiReply:
         raise Problem("unresolved", str(why)) from None
     if source is None:
         raise key_reused()
-    posting = ops.Posting(ops.MAIN, Kind.MONEY, amount, "revenue", "refund", original=source.seq or 0)
+    posting = Posting(MAIN, Kind.MONEY, amount, "revenue", "refund", original=source.seq or 0)
     return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
 
 
 async def _of_event(
-    call: ApiCall, row: AccountRow, event: OneTime, amount: int, done: ops.IdempotencyRecord | None
+    call: ApiCall, row: AccountRow, event: OneTime, amount: int, done: IdempotencyRecord | None
 ) -> ApiReply:
     """By the way of REFUND_ACCOUNT, so that parts given back by either add up."""
     now_ms, desk = call.desk.now_ms(), call.desk
     if done is None:
         session, key, original = await _original(call, row, event)
-        ask = ops.Ask(-1, -1, Kind.MONEY, [], amount, 0, 0, 0, 0, ops.NO_BLOB, 0)
-        charge = ops.Charge(
-            *(row.id, "", session, "", ops.Phase.EVENT, event.number, call.key, False, call.fingerprint, 0, False),
+        ask = Ask(-1, -1, Kind.MONEY, [], amount, 0, 0, 0, 0, NO_BLOB, 0)
+        charge = Charge(
+            *(row.id, "", session, "", Phase.EVENT, event.number, call.key, False, call.fingerprint, 0, False),
             *(now_ms, now_ms, EXACT_MAX, [ask], "", "", "api"),
-            action=ops.Action.REFUND,
+            action=Action.REFUND,
             once_key=call.key,
             refund_of=key,
-            original=ops.packed(original),
+            original=raw_of(original),
             actor=call.caller,
             reason=call.body.reason,
             reference=call.body.reference,
         )
-        outcome = msgspec.msgpack.decode(await desk.charge(row, charge), type=ops.Outcome)
+        outcome = msgspec.msgpack.decode(await desk.charge(row, charge), type=Outcome)
     else:
-        outcome = msgspec.msgpack.decode(ops.blob(done.outcome), type=ops.Outcome)
-    if outcome.lines[0].result != ops.Result.OK:
+        outcome = msgspec.msgpack.decode(blob_of(done.outcome), type=Outcome)
+    if outcome.lines[0].result != Result.OK:
         raise Problem("unresolved", "amount: more than is left of the event")
     account, _ = await desk.read(row)
     balance = sum(bucket.amount for bucket in settled(account, now_ms))

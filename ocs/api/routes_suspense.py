@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
-from balances import ops
 from balances.ledger import suspense
+from balances.structs.account import MAIN
+from balances.structs.charge import Suspense
 from ocs.api import schema, schema_suspense
 from ocs.api.desk import key_reused
 from ocs.api.operation import ApiCall, ApiReply, Operation
@@ -23,7 +24,7 @@ from tariffs.inputs import Inputs
 from tariffs.rating import rate
 from tariffs.units import EXACT_MAX, Kind, TooLarge
 
-WORDS: Final = {why.word: why for why in ops.Suspense if why}
+WORDS: Final = {why.word: why for why in Suspense if why}
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -146,7 +147,7 @@ async def _price(call: ApiCall, body: Settlement, row: Mapping[str, Any]) -> Set
     if micro <= 0:
         raise Problem("invalid", f"amount: more than zero, found {money(micro)}; what costs nothing is written off")
     account, _ = await call.desk.read(account_row)
-    main = next(bucket.amount for bucket in account.buckets if bucket.id == ops.MAIN)
+    main = next(bucket.amount for bucket in account.buckets if bucket.id == MAIN)
     if main - micro < -EXACT_MAX:  # before it is decided: a decision is not taken back
         raise Problem("no-room", "the balance would pass 2^53")
     return SettlementPrice(payer, micro)

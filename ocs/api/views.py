@@ -7,8 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from balances import keys, ops
+from balances import keys
 from balances.packing import unpack_ladder
+from balances.structs.account import MAIN, NEVER, Account, Bucket, SuspendReasons
+from balances.structs.blob import blob_of
+from balances.structs.charge import Suspense
+from balances.structs.posting import PostingOutcome
+from balances.structs.session import Line, Session, SessionState
 from ocs.api import schema, schema_suspense
 from ocs.api.desk import settled
 from ocs.api.texts import money, time_of, time_or_none
@@ -23,11 +28,11 @@ KINDS: dict[int, schema.Kind] = {
     Kind.UNITS: "units",
 }
 STATES: dict[int, Literal["open", "closed", "refused", "abandoned", "unknown"]] = {
-    ops.SessionState.OPEN: "open",
-    ops.SessionState.CLOSED: "closed",
-    ops.SessionState.REFUSED: "refused",
-    ops.SessionState.ABANDONED: "abandoned",
-    ops.SessionState.UNKNOWN: "unknown",
+    SessionState.OPEN: "open",
+    SessionState.CLOSED: "closed",
+    SessionState.REFUSED: "refused",
+    SessionState.ABANDONED: "abandoned",
+    SessionState.UNKNOWN: "unknown",
 }
 
 
@@ -36,28 +41,28 @@ def quantity(kind: int, amount: int) -> str:
 
 
 def threshold(micro: int) -> str | None:
-    return None if micro == ops.NEVER else money(micro)
+    return None if micro == NEVER else money(micro)
 
 
 def state_of(state: int) -> Literal["active", "suspended", "grace", "closed"]:
-    if state & ops.SuspendReasons.CLOSED:
+    if state & SuspendReasons.CLOSED:
         return "closed"
     if suspended_for(state):
         return "suspended"
-    return "grace" if state & ops.SuspendReasons.GRACE else "active"
+    return "grace" if state & SuspendReasons.GRACE else "active"
 
 
 def suspended_for(state: int) -> list[Literal["credit", "barred", "fraud", "operator"]]:
-    reasons: list[tuple[ops.SuspendReasons, Literal["credit", "barred", "fraud", "operator"]]] = [
-        (ops.SuspendReasons.CREDIT, "credit"),
-        (ops.SuspendReasons.BARRED, "barred"),
-        (ops.SuspendReasons.FRAUD, "fraud"),
-        (ops.SuspendReasons.OPERATOR, "operator"),
+    reasons: list[tuple[SuspendReasons, Literal["credit", "barred", "fraud", "operator"]]] = [
+        (SuspendReasons.CREDIT, "credit"),
+        (SuspendReasons.BARRED, "barred"),
+        (SuspendReasons.FRAUD, "fraud"),
+        (SuspendReasons.OPERATOR, "operator"),
     ]
     return [name for bit, name in reasons if state & bit]
 
 
-def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.AccountView:
+def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.AccountView:
     own = settled(account, now_ms)
     anywhere = [bucket for bucket in own if not bucket.scope]
     available = sum(bucket.amount - bucket.held for bucket in anywhere) + account.credit_limit
@@ -86,7 +91,7 @@ def account_view(row: AccountRow, account: ops.Account, now_ms: int) -> schema.A
     )
 
 
-def _bucket(bucket: ops.Bucket) -> schema.BucketView:
+def _bucket(bucket: Bucket) -> schema.BucketView:
     return schema.BucketView(
         id=bucket.id,
         kind=KINDS[bucket.kind],
@@ -98,11 +103,11 @@ def _bucket(bucket: ops.Bucket) -> schema.BucketView:
         valid_for_s=bucket.window_ms // 1_000 or None,
         scope=bucket.scope,
         name=bucket.name,
-        main=bucket.id == ops.MAIN,
+        main=bucket.id == MAIN,
     )
 
 
-def posted_view(account: str, key: str, posted: ops.PostingOutcome) -> schema.PostingView:
+def posted_view(account: str, key: str, posted: PostingOutcome) -> schema.PostingView:
     return schema.PostingView(
         account=account,
         key=key,
@@ -162,7 +167,7 @@ def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
         unit=KINDS[row["unit"]],
         amount=quantity(row["unit"], int(row["amount"])),
         currency=row["currency"] if row["unit"] == Kind.MONEY and row["currency"] != "XXX" else None,
-        reason=ops.Suspense(row["set_aside"]).word,
+        reason=Suspense(row["set_aside"]).word,
         reports=row["reports"],
         time=time_of(row["at_ms"]),
         last=time_of(row["last_ms"]),
@@ -172,7 +177,7 @@ def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
 
 
 def session_view(
-    account: ops.Account, session: ops.Session, suspense: Sequence[Mapping[str, Any]] | None = None
+    account: Account, session: Session, suspense: Sequence[Mapping[str, Any]] | None = None
 ) -> schema.SessionView:
     money_buckets = {bucket.id for bucket in account.buckets if bucket.kind == Kind.MONEY}
     name = keys.session_name(session.id)
@@ -195,7 +200,7 @@ def session_view(
     )
 
 
-def _line(line: ops.Line, money_buckets: set[int]) -> schema.SessionLine:
+def _line(line: Line, money_buckets: set[int]) -> schema.SessionLine:
     return schema.SessionLine(
         rating_group=None if line.rating_group < 0 else line.rating_group,
         service_identifier=None if line.service_id < 0 else line.service_id,
@@ -211,5 +216,5 @@ def _line(line: ops.Line, money_buckets: set[int]) -> schema.SessionLine:
 
 
 def _tag(ladder: msgspec.Raw) -> str:
-    packed = ops.blob(ladder)
+    packed = blob_of(ladder)
     return unpack_ladder(packed).tag if packed else ""

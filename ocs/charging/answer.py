@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from balances.keys import renumbered as renumbered_key
-from balances.ops import LINES_SETTLED_MAX, Action, Charge, Flag, LineOutcome, Outcome, Phase, Result
+from balances.structs.charge import LINES_SETTLED_MAX, Action, Charge, Flag, LineOutcome, Outcome, Phase, Result
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import is_unusable
 from ocs.charging.outcomes import OUTCOMES

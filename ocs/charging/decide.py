@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from balances import keys
-from balances.ops import (
+from balances.structs.blob import NO_BLOB
+from balances.structs.charge import (
     LINES_MAX,
     LINES_SETTLED_MAX,
-    NO_BLOB,
     Action,
     Ask,
     Charge,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from balances.ops import Action, Phase, Result
+from balances.structs.charge import Action, Phase, Result
 from ocs.charging.diameter_facts import inputs_of, line_facts
 from ocs.charging.diameter_lines import (
     MICRO_EXPONENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from balances.ops import Phase, ReportPeriod
+from balances.structs.charge import Phase, ReportPeriod
 from ocs.charging.request import AskedLine, MoneyAmount, Reason, Units, Used
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,

@@ -14,22 +14,11 @@ import msgspec
 
 from balances.facts import of_line
 from balances.keys import AccountKeys, renumbered
-from balances.ops import (
-    LINES_SETTLED_MAX,
-    NO_BLOB,
-    Action,
-    Charge,
-    Flag,
-    IdempotencyRecord,
-    Outcome,
-    Phase,
-    Record,
-    Reply,
-    Result,
-    blob,
-    packed,
-)
-from balances.wire import Lost, NotSent
+from balances.redis.connection import Lost, NotSent
+from balances.structs.blob import NO_BLOB, blob_of, raw_of
+from balances.structs.charge import LINES_SETTLED_MAX, Action, Charge, Flag, Outcome, Phase, Reply, Result
+from balances.structs.record import Record
+from balances.structs.session import IdempotencyRecord
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import (
@@ -379,11 +368,11 @@ async def _known_event(request: ChargingRequest, shop: ChargingContext, charge: 
     if charge.refund_of and not request.refund_token and shop.refundable is not None:
         newest = await shop.refundable(charge)
         if newest is not None:
-            charge.refund_of, charge.original = newest[0], packed(newest[1])
+            charge.refund_of, charge.original = newest[0], raw_of(newest[1])
     elif charge.refund_of:
         original = await shop.event_known(charge.account, charge.refund_of)
         if original is not None:
-            charge.original = packed(original)
+            charge.original = raw_of(original)
     # A clock that was ahead when the event was first sent must not make its repeat look young.
     remembered_ms = charge.now_ms - charge.remember_ms + shop.settings.event_ahead_ms
     if not request.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
@@ -394,7 +383,7 @@ async def _known_event(request: ChargingRequest, shop: ChargingContext, charge: 
             return None
         once = _once(remembered)
         if once.end_to_end == charge.end_to_end or (once.moved and once.fingerprint == charge.fingerprint):
-            return _outcome(blob(once.outcome))
+            return _outcome(blob_of(once.outcome))
         if once.fingerprint != charge.fingerprint and request.resend:
-            return _outcome(blob(once.outcome))
+            return _outcome(blob_of(once.outcome))
     return None

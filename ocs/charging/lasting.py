@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from balances.ops import NO_BLOB, NextPrice, Result, packed
+from balances.structs.blob import NO_BLOB, raw_of
+from balances.structs.charge import NextPrice, Result
 from ocs.charging.request import Used
 from tariffs.draft import RatingVerdict
 from tariffs.ladder import Ladder, Step
@@ -16,7 +17,7 @@ from tariffs.rating import BY_TIME
 from tariffs.tariff import Rated
 
 _pack: Final = msgspec.msgpack.Encoder().encode
-blobbed: Final = lru_cache(65_536)(packed)
+blobbed: Final = lru_cache(65_536)(raw_of)
 """Ladders are few and each is one object of the catalog: wrapping them again is a look-up."""
 
 

@@ -8,7 +8,9 @@ from typing import Final, Protocol
 import msgspec
 
 from balances import keys
-from balances.ops import ASIDE, FORMAT, Flag, Phase, Record, Reply, Result, Suspense, Usage
+from balances.structs.blob import FORMAT
+from balances.structs.charge import Flag, Phase, Reply, Result, Suspense
+from balances.structs.record import ASIDE, Record, Usage
 from ocs.charging.currencies import CODES
 from ocs.charging.decide import event_time, fingerprint, has_use, session_key
 from ocs.charging.outcomes import OUTCOMES

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from balances.ops import Result
+from balances.structs.charge import Result
 from protocol.errors import ResultCode
 
 

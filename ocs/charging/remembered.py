@@ -13,8 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from balances import facts
-from balances.ops import NO_BLOB, WHOLE, Phase
-from balances.ops import packed as raw
+from balances.structs.blob import NO_BLOB
+from balances.structs.blob import raw_of as raw
+from balances.structs.charge import Phase
+from balances.structs.session import WHOLE
 from ocs.charging.request import ChargingRequest, LineFacts
 from tariffs.inputs import TOLD, Inputs
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from balances.ops import Action, Phase, ReportPeriod, Result
+from balances.structs.charge import Action, Phase, ReportPeriod, Result
 from tariffs.inputs import Inputs
 
 
@@ -209,7 +209,7 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     tariff: str = ""
     """PRICE: tariff, version and rows that say it."""
     marks: int = 0
-    """What was unusual about the request (balances.ops.Flag), to be counted for its sender."""
+    """What was unusual about the request (Flag), to be counted for its sender."""
 
 
 class Busy(msgspec.Struct, frozen=True):

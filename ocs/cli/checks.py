@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
 from ocs.charging.services import unserved
 from ocs.cli.effects import without_effect
 from ocs.config import Config

@@ -16,8 +16,8 @@ import msgspec
 
 from balances import keys
 from balances.ledger.supervision import PushMessage
-from balances.ops import Session
-from balances.pending import ended
+from balances.redis.pending import ended
+from balances.structs.session import Session
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

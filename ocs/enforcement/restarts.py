@@ -13,14 +13,17 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from balances import keys, ops
-from balances.pending import Pending
+from balances import keys
+from balances.redis.pending import Pending
+from balances.structs.charge import Reply
+from balances.structs.posting import Sweep
+from balances.structs.session import Session, SessionState
 
 AT_ONCE: Final = 200
 LOOKS: Final = 3
 """Times a session is looked at that is touched between being read and being ended."""
 
-_session: Final = msgspec.msgpack.Decoder(ops.Session).decode
+_session: Final = msgspec.msgpack.Decoder(Session).decode
 
 
 class RestartWalk(msgspec.Struct):
@@ -38,7 +41,7 @@ _walk: Final = msgspec.msgpack.Decoder(RestartWalk).decode
 class RestartStore(Protocol):
     """What of balances.store.Store is needed here."""
 
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
+    def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
 
 
 class Restarts:
@@ -139,7 +142,7 @@ class Restarts:
             now_ms = self._now_ms()
             replies = await asyncio.gather(
                 *(
-                    self._store.sweep(ops.Sweep(account, session.id, now_ms, touched_ms=session.touched_ms)).wait()
+                    self._store.sweep(Sweep(account, session.id, now_ms, touched_ms=session.touched_ms)).wait()
                     for account, session in lost
                 )
             )
@@ -151,6 +154,6 @@ class Restarts:
             ]
 
 
-def is_lost(session: ops.Session, hosts: dict[str, int]) -> bool:
+def is_lost(session: Session, hosts: dict[str, int]) -> bool:
     """Whether it is open and was last heard of under a lower value of its host. One that said none is left alone."""
-    return session.state == ops.SessionState.OPEN and 0 < session.origin_state < hosts.get(session.peer.lower(), 0)
+    return session.state == SessionState.OPEN and 0 < session.origin_state < hosts.get(session.peer.lower(), 0)

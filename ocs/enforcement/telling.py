@@ -1,7 +1,7 @@
 """Telling the network: which sessions are asked to report (RAR), from the records in the streams, and what is made of
 the answers (charging.md section 5).
 
-A record says what happened to its account (ops.Record.nudges). Whom that concerns is looked up here, and read once more
+A record says what happened to its account (`Record.nudges`). Whom that concerns is looked up here, and read once more
 before each attempt; attempts for one session are serial (durability.md rule 10).
 """
 
@@ -11,9 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-from balances import ops
 from balances.ledger.supervision import Cause, holders, nudged
-from balances.pending import Pending, ended
+from balances.redis.pending import Pending, ended
+from balances.structs.charge import Reply
+from balances.structs.posting import Sweep
+from balances.structs.record import Record
+from balances.structs.session import Session, SessionState
 from ocs.enforcement.push import NO_ROUTE, TIMEOUT, PushReceipt
 from ocs.telemetry.log import Seldom
 
@@ -34,12 +37,12 @@ AT_ONCE: Final = 500
 class TellingStore(Protocol):
     """What of balances.store.Store is needed here."""
 
-    def session(self, account_id: str, session: str) -> Pending[ops.Session | None]: ...
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
+    def session(self, account_id: str, session: str) -> Pending[Session | None]: ...
+    def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
 
 
 class PushPublisher(Protocol):
-    async def __call__(self, kind: str, session: ops.Session) -> PushReceipt: ...
+    async def __call__(self, kind: str, session: Session) -> PushReceipt: ...
 
 
 class EnforcementLog(Protocol):
@@ -65,7 +68,7 @@ class Telling:
         self,
         store: TellingStore,
         push: PushPublisher,
-        sessions: Callable[[str], Awaitable[list[ops.Session]]],
+        sessions: Callable[[str], Awaitable[list[Session]]],
         served: Callable[[str, Collection[str]], Awaitable[Collection[str]]],
         log: EnforcementLog,
         *,
@@ -96,7 +99,7 @@ class Telling:
     async def stop(self) -> None:
         await ended(self._tasks)
 
-    def want(self, record: ops.Record) -> None:
+    def want(self, record: Record) -> None:
         """What that record gives reason to. Of one account it adds up until somebody gets to it."""
         cause = Cause.of(record)
         if cause.kinds:
@@ -125,7 +128,7 @@ class Telling:
 
     async def _look(self, account: str, cause: Cause) -> None:
         sessions = await self._sessions(account)
-        subscribers = {one.subscriber for one in sessions if one.state == ops.SessionState.OPEN}
+        subscribers = {one.subscriber for one in sessions if one.state == SessionState.OPEN}
         gone: Collection[str] = ()
         if "members" in cause.kinds and subscribers:
             gone = subscribers - set(await self._served(account, subscribers))
@@ -174,7 +177,7 @@ class Telling:
                 async with self._slots:
                     self._under_way[key] = False
                     session = await self._store.session(*key).wait()
-                    if session is None or session.state != ops.SessionState.OPEN:
+                    if session is None or session.state != SessionState.OPEN:
                         return
                     if touched_ms is not None and session.touched_ms != touched_ms:
                         return
@@ -192,13 +195,13 @@ class Telling:
         if times := self._seldom.times((peer, result)):
             self._log.warning("rar.given_up", peer=peer, result=result, times=times)
 
-    async def _unknown(self, account: str, session: ops.Session, receipt: PushReceipt) -> None:
+    async def _unknown(self, account: str, session: Session, receipt: PushReceipt) -> None:
         """charging.md section 5: only the session's own host knows that it has no such session; a relay or another host
         does not. What was in work meanwhile touches the session, and then it is left alone."""
         if receipt.by.lower() != session.peer.lower():
             return
         await asyncio.sleep(IN_WORK_S)
-        ending = ops.Sweep(account, session.id, self._now_ms(), touched_ms=session.touched_ms)
+        ending = Sweep(account, session.id, self._now_ms(), touched_ms=session.touched_ms)
         if (await self._store.sweep(ending).wait()).status == "ok":
             self.ended += 1
             self._log.info("session.unknown_to_its_host", account=account, session=session.id, peer=session.peer)

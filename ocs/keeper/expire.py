@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.supervision import Due, Supervision
-from balances.pending import Pending
+from balances.redis.pending import Pending
+from balances.structs.charge import Reply
+from balances.structs.posting import Sweep
 from ocs.counting import KeeperStats
 from ocs.keeper.opening import Opener
 from ocs.keeper.rounds import LATER, Rounds
@@ -26,7 +28,7 @@ LEASE_MS: Final = 5_000
 class SweepStore(Protocol):
     """What of balances.store.Store is needed here."""
 
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]: ...
+    def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
 
 
 class Expirer:
@@ -77,7 +79,7 @@ class Expirer:
 
     async def _end_one(self, one: Due, now_ms: int, extended_ms: int) -> None:
         at_ms = now_ms - extended_ms if one.session else now_ms
-        reply = await self._store.sweep(ops.Sweep(one.account, one.session, at_ms)).wait()
+        reply = await self._store.sweep(Sweep(one.account, one.session, at_ms)).wait()
         if reply.status == "ok":
             self._stats.swept += 1
         if reply.status in ("ok", "gone", "absent") and one.session:

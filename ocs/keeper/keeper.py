@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-from balances import ops
 from balances.ledger.reader import STORE_AWAY, Client, StreamReader
 from balances.ledger.restore import purge
 from balances.ledger.supervision import Supervision
 from balances.ledger.sync import Sync
 from balances.ledger.writer import AWAY, Pool
-from balances.pending import Pending
+from balances.redis.pending import Pending
+from balances.structs.charge import Reply
+from balances.structs.posting import Post
 from ocs.counting import KeeperStats
 from ocs.enforcement.push import Pusher
 from ocs.enforcement.restarts import Restarts
@@ -39,7 +40,7 @@ KEPT_MS: Final = 30 * 86_400_000
 class KeeperStore(Told, Protocol):
     """What of balances.store.Store is needed here."""
 
-    def post(self, post: ops.Post) -> Pending[ops.Reply]: ...
+    def post(self, post: Post) -> Pending[Reply]: ...
 
 
 class Keeper:

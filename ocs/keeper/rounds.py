@@ -9,7 +9,7 @@ from typing import Final
 from balances.ledger.reader import STORE_AWAY, of_redis
 from balances.ledger.sync import Gap, NotOpen
 from balances.ledger.writer import AWAY, CursorMoved
-from balances.pending import ended
+from balances.redis.pending import ended
 from ocs.counting import KeeperStats
 from ocs.telemetry.log import Periodic, Seldom
 from ocs.watch import WatchLog

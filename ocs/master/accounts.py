@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from balances.ops import NEVER
+from balances.structs.account import NEVER
 from ocs.master.changes import Immutable, change
 
 if TYPE_CHECKING:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.restore import Quarantined, Restored, restore
 from balances.packing import fresh_account, pack
+from balances.structs.account import Account, SuspendReasons
+from balances.structs.blob import raw_of
+from balances.structs.posting import AccountOpening, RestoredKey
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from asyncpg import Pool
     from redis.asyncio import Redis
 
-    from balances.store import Store
+    from balances.redis.store import Store
 
 
 async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms: int) -> str | None:
@@ -31,10 +34,10 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         found, kind = Restored(fresh(row), [], []), "open"
     # What was projected while the account was away was told to nobody: profiles older than that are stale.
     found.account.profile_rev = max(found.account.profile_rev, int(await redis.get(keys.PROJECTED) or 0))
-    opening = ops.AccountOpening(
-        account=ops.packed(pack(found.account)),
-        sessions=[ops.RestoredKey(session.id, ops.packed(pack(session)), session.due_ms) for session in found.sessions],
-        onces=[ops.RestoredKey(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in found.onces],
+    opening = AccountOpening(
+        account=raw_of(pack(found.account)),
+        sessions=[RestoredKey(session.id, raw_of(pack(session)), session.due_ms) for session in found.sessions],
+        onces=[RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in found.onces],
         now_ms=now_ms,
         kind=kind,
         actor=kind,
@@ -48,13 +51,13 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
     return (await store.open(account, opening).wait()).status
 
 
-def fresh(row: AccountRow) -> ops.Account:
+def fresh(row: AccountRow) -> Account:
     """An account nobody has used yet."""
     return fresh_account(
         row.id,
         row.currency,
         clock_ms=row.created_ms,
-        state=ops.SuspendReasons.CREDIT if row.suspend_below > 0 else ops.SuspendReasons.ACTIVE,
+        state=SuspendReasons.CREDIT if row.suspend_below > 0 else SuspendReasons.ACTIVE,
         credit_limit=row.credit_limit,
         suspend_below=row.suspend_below,
         resume_at=row.resume_at,

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from balances import keys
-from balances.pending import Pending
-from balances.wire import NotSent
+from balances.redis.connection import NotSent
+from balances.redis.pending import Pending
 from ocs.charging.profile import Profile
 
 _decode: Final = msgspec.msgpack.Decoder(Profile).decode

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from balances import keys, ops
+from balances import keys
+from balances.structs.posting import AccountSettings
 from ocs.charging.profile import Profile
 from ocs.master import catalog
 from ocs.master.subscribers import assignments_of, attributes_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
     from redis.asyncio import Redis
 
-    from balances.store import Store
+    from balances.redis.store import Store
 
 TOLD: Final = f"{keys.PROJECTED}:told"
 TOKEN: Final = f"{keys.PROJECTED}:run"
@@ -62,7 +63,7 @@ def teller(store: Store, now_ms: Callable[[], int]) -> Tell:
     """By the account's script."""
 
     async def tell(account: str, change: int) -> None:
-        reply = await store.settings(ops.AccountSettings(account, now_ms(), None, profile_rev=change)).wait()
+        reply = await store.settings(AccountSettings(account, now_ms(), None, profile_rev=change)).wait()
         if reply.status not in ("ok", "absent"):
             raise NotTold(f"account {account}: {reply.status}")
 

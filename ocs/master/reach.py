@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from balances.ledger.risks import installation
-from balances.migrate import migrations
+from balances.migrations.migrate import migrations
 from ocs.net.clock import now_ms, skew
 
 VERSION_MIN: Final = 15

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from balances.ops import Flag
+from balances.structs.charge import Flag
 from ocs.charging.diameter import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER

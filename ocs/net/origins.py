@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from balances import keys
-from balances.pending import Pending
+from balances.redis.pending import Pending
 
 HOSTS_MAX: Final = 16_384
 """Of how many hosts the value is kept; those beyond are served like hosts that do not say one."""

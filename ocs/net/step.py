@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
-from balances.pending import Pending
+from balances.redis.pending import Pending
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from tariffs.whatif.replay import AGAIN, NOT_SOLD, SAME, Entry, ReplayedPiece, R
 DAY_MS: Final = 86_400_000
 NO_MONEY: Final = "no money"
 MAIN: Final = 0
-"""The main bucket, as balances.ops.MAIN."""
+"""The main bucket, as in balances/structs/account.py."""
 
 _AT: Final = {name: place for place, name in enumerate(ReplayedPiece._fields)}
 ACCOUNT, SUBSCRIBER, CURRENCY = _AT["account"], _AT["subscriber"], _AT["currency"]

@@ -24,7 +24,7 @@ from tariffs.whatif.line import Counters, ReplayedEvents, ReplayedGrant, Replaye
 from tariffs.whatif.prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices
 
 UPDATE, STOP, EVENT, RECORD = 2, 3, 4, 5
-"""Phases, as in balances.ops."""
+"""Phases, as in balances/structs/charge.py."""
 """STOP and RECORD: no grant follows, so that time without a ladder of its own is priced since its begin."""
 CREDIT_LIMIT: Final = 1
 """Result of a grant that was not covered."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from balances import keys, ops
-from balances.ops import MAIN
+from balances import keys
 from balances.packing import fresh_account
+from balances.structs.account import MAIN, Account
+from balances.structs.record import Record
+from balances.structs.session import Session
 from tests.balances.twins import check_account
 
 _encode = msgspec.msgpack.encode
@@ -29,18 +31,18 @@ class LedgerCopy:
             account.buckets[0].amount = money
             await self.client.set(keys.account(name), _encode(account))
 
-    async def account(self, name: str) -> ops.Account:
-        return msgspec.msgpack.decode(await self.client.get(keys.account(name)), type=ops.Account)
+    async def account(self, name: str) -> Account:
+        return msgspec.msgpack.decode(await self.client.get(keys.account(name)), type=Account)
 
     async def money(self, name: str) -> tuple[int, int]:
         main = (await self.account(name)).buckets[0]
         return main.amount, main.held
 
-    async def records(self, name: str) -> list[tuple[str, ops.Record]]:
+    async def records(self, name: str) -> list[tuple[str, Record]]:
         """(epoch, record) of an account in the order they were made."""
         found = []
         for at, fields in await self.client.xrange(keys.ledger(keys.shard_of(name))):
-            record = msgspec.msgpack.decode(fields[b"r"], type=ops.Record)
+            record = msgspec.msgpack.decode(fields[b"r"], type=Record)
             if record.account == name:
                 found.append((at.decode().partition("-")[0], record))
         return found
@@ -51,8 +53,8 @@ class LedgerCopy:
         pipe.get(keys.account(name))
         pipe.hvals(keys.sessions(name))
         packed, sessions = await pipe.execute()
-        account = msgspec.msgpack.decode(packed, type=ops.Account)
-        check_account(account, [msgspec.msgpack.decode(one, type=ops.Session) for one in sessions])
+        account = msgspec.msgpack.decode(packed, type=Account)
+        check_account(account, [msgspec.msgpack.decode(one, type=Session) for one in sessions])
         records = [record for _, record in await self.records(name)]
         entries = [entry for record in records for entry in record.entries]
         assert [entry.seq for entry in entries] == [*range(1, account.seq + 1)]

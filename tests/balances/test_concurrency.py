@@ -15,11 +15,14 @@ import msgspec
 import pytest
 import redis.asyncio
 
-from balances import keys, ops, wire
-from balances.ops import MAIN, Ask, Charge, Phase, Posting, Reply
-from balances.pending import Pending
-from balances.store import Store
-from balances.wire import Lost, NotSent, RedisConnection
+from balances import keys
+from balances.redis import connection as wire
+from balances.redis.connection import Lost, NotSent, RedisConnection
+from balances.redis.pending import Pending
+from balances.redis.store import Store
+from balances.structs.account import MAIN
+from balances.structs.charge import Ask, Charge, Outcome, Phase, Reply
+from balances.structs.posting import AccountSettings, Post, Posting, Sweep
 from tariffs.units import Kind
 from tests.balances.bystanders import LedgerCopy, Tap
 from tests.balances.rules.counterparts import START_MS, ask, charge_of, use
@@ -63,10 +66,8 @@ def request(phase: Phase, *asks: Ask, session: str = "gw;1", number: int = 0, ac
     return charge_of(phase, asks, session=session, number=number, end_to_end=number + 1, account=account)
 
 
-def topup(key: str) -> ops.Post:
-    return ops.Post(
-        "anna", key, "f", START_MS, [Posting(MAIN, Kind.MONEY, 50, "topup", "topup")], False, 10**7, "me", ""
-    )
+def topup(key: str) -> Post:
+    return Post("anna", key, "f", START_MS, [Posting(MAIN, Kind.MONEY, 50, "topup", "topup")], False, 10**7, "me", "")
 
 
 async def send(store: Store, charge: Charge) -> Reply:
@@ -143,7 +144,7 @@ async def test_two_workers_never_grant_the_same_money(books: LedgerCopy, worker:
     await books.open("anna", money=1_000)
     asked = [request(Phase.START, ask(asked=30), session=f"s{at}", number=0) for at in range(60)]
     replies = await asyncio.gather(*(send(stores[at % 2], one) for at, one in enumerate(asked)))
-    outcomes = [msgspec.msgpack.decode(reply.outcome, type=ops.Outcome) for reply in replies]
+    outcomes = [msgspec.msgpack.decode(reply.outcome, type=Outcome) for reply in replies]
     assert sum(line.granted for outcome in outcomes for line in outcome.lines) == 1_000
     assert await books.money("anna") == (1_000, 1_000)
 
@@ -237,7 +238,7 @@ async def test_a_posting_whose_reply_was_lost_is_made_once(
 async def test_a_posting_without_a_key_is_not_sent_again(
     books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]
 ) -> None:
-    """`"" for none: then nothing protects a repeat` (ops.Post): so the link must not repeat it by itself."""
+    """`"" for none: then nothing protects a repeat` (structs/posting.py): so the link must not repeat it by itself."""
     store = await worker(tap[1])
     tap[0].lose = 1
     await ended([store.post(topup(""))])
@@ -382,8 +383,8 @@ async def test_a_call_of_an_older_epoch_writes_nothing(books: LedgerCopy, worker
         old.charge(request(Phase.STOP, use(5), number=3), b""),
         old.charge(event, b""),
         old.post(topup("k")),
-        old.settings(ops.AccountSettings("anna", START_MS, None, credit_limit=500)),
-        old.sweep(ops.Sweep("anna", "gw;1", START_MS + 10**8)),
+        old.settings(AccountSettings("anna", START_MS, None, credit_limit=500)),
+        old.sweep(Sweep("anna", "gw;1", START_MS + 10**8)),
     ]
     assert await ended(calls) == ["fenced"] * len(calls)
     assert await everything(books) == before

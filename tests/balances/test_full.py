@@ -9,13 +9,17 @@ import msgspec
 import pytest
 import redis
 
-from balances import keys, ops, scripts
-from balances.ops import Ask, Charge, Phase, UsageReport
+from balances import keys
 from balances.packing import fresh_account, pack
+from balances.redis import scripts
+from balances.structs.account import Account
+from balances.structs.blob import raw_of
+from balances.structs.charge import Ask, Charge, Phase, UsageReport
+from balances.structs.posting import AccountOpening
 from tariffs.ladder import Ladder, Step
 from tariffs.units import Kind
 
-LADDER = ops.packed(pack(Ladder((Step(block=1, price=1),))))
+LADDER = raw_of(pack(Ladder((Step(block=1, price=1),))))
 OF = keys.AccountKeys("a")
 
 
@@ -26,7 +30,7 @@ def store(redis_url: str) -> Iterator[Any]:
         client.script_load(script.text)
     account = fresh_account("a", "EUR")
     account.buckets[0].amount = 1_000
-    opening = ops.AccountOpening(ops.packed(pack(account)), [], [], 1, "open")
+    opening = AccountOpening(raw_of(pack(account)), [], [], 1, "open")
     client.evalsha(scripts.ALL["open"].sha, 4, OF.account, OF.sessions, OF.due, OF.ledger, "7", pack(opening))
     limit = client.config_get("maxmemory")["maxmemory"]  # other tests find the store as it was
     yield client
@@ -53,5 +57,5 @@ def test_a_termination_is_settled_and_a_grant_refused(store: Any) -> None:
     assert charge(store, "charge", Phase.UPDATE, 1, 40) == "full"
     assert store.xlen(OF.ledger) == records, "nothing is written"
     assert charge(store, "settle", Phase.STOP, 2, 60) == "ok"
-    (main,) = msgspec.msgpack.decode(store.get(OF.account), type=ops.Account).buckets
+    (main,) = msgspec.msgpack.decode(store.get(OF.account), type=Account).buckets
     assert (main.amount, main.held) == (940, 0)

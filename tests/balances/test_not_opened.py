@@ -5,8 +5,8 @@ import asyncio
 import redis.asyncio
 
 from balances import keys
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.store import Store
 
 
 async def test_only_what_is_no_session_is_forgotten(redis_url: str) -> None:

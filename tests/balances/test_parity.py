@@ -12,9 +12,17 @@ from random import Random
 import msgspec
 import pytest
 
-from balances import facts, keys, ops, scripts
-from balances.ops import Action, Ask, Charge, Phase, Suspense, UsageReport
+from balances import facts, keys
+from balances.model import repeats, session
 from balances.packing import fresh_account
+from balances.redis import scripts
+from balances.structs import session as kept
+from balances.structs import table
+from balances.structs.account import NEVER, SuspendReasons
+from balances.structs.blob import NO_BLOB, raw_of
+from balances.structs.charge import Action, Ask, Charge, Flag, NextPrice, Phase, Result, Suspense, UsageReport
+from balances.structs.posting import AccountSettings, Post, Posting, Sweep
+from balances.structs.session import WHOLE
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.twins import Twins, check_entries
@@ -91,7 +99,7 @@ def random_facts(rng: Random) -> list[facts.Fact]:
     """In their order: numbers and texts of every size that is packed in another way, of the session and of lines."""
     found: dict[tuple[int, int, int], facts.Fact] = {}
     for _ in range(rng.choice((0, 0, 1, 1, 2, 5, 20))):
-        line = rng.choice(((ops.WHOLE, ops.WHOLE), (ops.WHOLE, ops.WHOLE), (-1, -1), (10, -1), (2**32 - 1, 40_000)))
+        line = rng.choice(((WHOLE, WHOLE), (WHOLE, WHOLE), (-1, -1), (10, -1), (2**32 - 1, 40_000)))
         number = rng.randrange(14)
         text = rng.choice(("", "a", "é", "\0|\t'", "x")) * rng.choice((1, 31, 32, 85, 256))
         value = rng.choice((0, -1, -200, 6, 127, 128, 70_000, 2**31, text.encode()[:256].decode(errors="ignore")))
@@ -108,7 +116,7 @@ class RandomGateway:
         self.numbers: dict[str, int] = {}
         self.sent: list[Charge] = []
         self.end_to_end = 0
-        self.posts: list[ops.Post] = []
+        self.posts: list[Post] = []
         self.known: dict[str, bytes] = {}
         """What a worker believes of the facts of a session."""
         self.bundle_keys = 0
@@ -127,11 +135,11 @@ class RandomGateway:
                 )
                 at_ms = self.now_ms - rng.choice((0, 0, 500, 40_000))
                 reports.append(UsageReport(money, octets, seconds, units, at_ms, rng.choice((0, 0, 1, 2))))
-        ladder = dearest = ops.NO_BLOB
+        ladder = dearest = NO_BLOB
         if rng.random() < 0.97:
-            ladder = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
+            ladder = raw_of(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
             if rng.random() < 0.2:
-                dearest = ops.packed(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
+                dearest = raw_of(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))
         return Ask(
             rng.choice((10, 10, 20, -1)),
             rng.choice((-1, -1, 1)),
@@ -148,24 +156,24 @@ class RandomGateway:
             free=rng.random() < 0.05,
             emergency=rng.random() < 0.02,
             portal=rng.random() < 0.1,
-            refusal=ops.Result.OK if ladder is not ops.NO_BLOB and rng.random() < 0.97 else ops.Result.RATING_FAILED,
+            refusal=Result.OK if ladder is not NO_BLOB and rng.random() < 0.97 else Result.RATING_FAILED,
             whole=rng.random() < (0.5 if phase == Phase.EVENT else 0.1),
             until_ms=rng.choice((0, 0, self.now_ms + rng.choice((500, 100_000)))),
             dearest=dearest,
             blocks=rng.random() < 0.2,
             part=0,
             set_aside=rng.choice([*Suspense]) if rng.random() < 0.05 else Suspense.NONE,
-            flags=rng.choice((0, 0, ops.Flag.ROUNDED)),
+            flags=rng.choice((0, 0, Flag.ROUNDED)),
             later=self.later(unit) if rng.random() < 0.3 else [],
             known_ms=rng.choice((0, 0, 0, self.now_ms + rng.choice((-30_000, 50_000)))),
         )
 
-    def later(self, unit: int) -> list[ops.NextPrice]:
+    def later(self, unit: int) -> list[NextPrice]:
         """What prices use by time afterwards, from some time before on."""
         at_ms, later = self.now_ms - self.rng.choice((0, 10**6, 10**9)), []
         for _ in range(self.rng.randrange(1, 4)):
             packed = msgspec.msgpack.encode(random_ladder(self.rng, unit, self.now_ms))
-            later.append(ops.NextPrice(at_ms, self.rng.choice((ops.NO_BLOB, ops.packed(packed), ops.packed(packed)))))
+            later.append(NextPrice(at_ms, self.rng.choice((NO_BLOB, raw_of(packed), raw_of(packed)))))
             at_ms += self.rng.choice((30_000, 1_000_000))
         return later
 
@@ -173,7 +181,7 @@ class RandomGateway:
         """Again, with what prices its use by time from then on."""
         for ask in charge.asks:
             if ask.unit == Kind.SECONDS or not ask.later or ask.later[0].from_ms > from_ms:
-                ask.later = [ops.NextPrice(from_ms, ops.NO_BLOB), *(one for one in ask.later if one.from_ms > from_ms)]
+                ask.later = [NextPrice(from_ms, NO_BLOB), *(one for one in ask.later if one.from_ms > from_ms)]
         return charge
 
     def charge(self) -> Charge:
@@ -249,11 +257,11 @@ class RandomGateway:
             told = facts.pack(random_facts(rng))
             known = rng.choice((facts.merge(self.known.get(session, b""), told), told))
             self.known[session] = known
-            charge.told, charge.facts = ops.packed(told), ops.packed(known)
+            charge.told, charge.facts = raw_of(told), raw_of(known)
         self.sent.append(charge)
         return charge
 
-    def post(self) -> ops.Post:
+    def post(self) -> Post:
         rng = self.rng
         if self.posts and rng.random() < 0.2:
             return rng.choice(self.posts)
@@ -262,12 +270,12 @@ class RandomGateway:
         for _ in range(rng.choice((1, 1, 2))):
             amount = rng.choice((*EDGES, 50_000, 200_000, -10_000, -(10**15)))
             if rng.random() < 0.5:
-                postings.append(ops.Posting(0, Kind.MONEY, amount, "topup", "topup"))
+                postings.append(Posting(0, Kind.MONEY, amount, "topup", "topup"))
             else:
                 until_ms = rng.choice((0, self.now_ms + 100_000, self.now_ms + 10**8))
                 kind = rng.choice(tuple(Kind))
                 postings.append(
-                    ops.Posting(
+                    Posting(
                         rng.choice((-1, -1, 1, 2)),
                         kind,
                         rng.choice((0, 90, 1_000, 100_000)),
@@ -281,7 +289,7 @@ class RandomGateway:
                         0 if until_ms else rng.choice((0, 50_000)),
                     )
                 )
-        post = ops.Post(
+        post = Post(
             ACCOUNT,
             rng.choice(("", f"k{self.bundle_keys}")),
             str(rng.randrange(2)),
@@ -316,15 +324,15 @@ def run(twins: Twins, seed: int, steps: int) -> None:
         elif dice < 0.86:
             twins.post(client.post())
         elif dice < 0.9:
-            change = ops.AccountSettings(
+            change = AccountSettings(
                 ACCOUNT,
                 client.now_ms,
                 rng.choice((None, None, 1)),
                 rng.choice((None, 0, 500_000, 10**14)),
-                rng.choice((None, 0, ops.NEVER)),
+                rng.choice((None, 0, NEVER)),
                 rng.choice((None, 0, 100_000)),
-                rng.choice((0, 0, 0, ops.SuspendReasons.BARRED)),
-                rng.choice((0, ops.SuspendReasons.BARRED)),
+                rng.choice((0, 0, 0, SuspendReasons.BARRED)),
+                rng.choice((0, SuspendReasons.BARRED)),
                 rng.choice((None, None, 4, 5)),
             )
             twins.settings(change)
@@ -333,7 +341,7 @@ def run(twins: Twins, seed: int, steps: int) -> None:
             who, _, session = due.partition("\n")
             known = twins.model.sessions.get(who, {}).get(session)
             touched_ms = known.touched_ms - rng.choice((0, 0, 1)) if known and rng.random() < 0.3 else 0
-            twins.sweep(ops.Sweep(who, session, client.now_ms, 3_600_000, 7_200_000, touched_ms))
+            twins.sweep(Sweep(who, session, client.now_ms, 3_600_000, 7_200_000, touched_ms))
     check_entries(twins.model, ACCOUNT)
 
 
@@ -345,9 +353,10 @@ def test_lua_and_model_agree(twins: Twins, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 130), ids=lambda seed: f"seed{seed}")
 def test_they_agree_where_a_session_is_full(redis_url: str, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """With room for three lines and three intervals: every request crowds one out, and no hold goes with it."""
-    monkeypatch.setattr(ops, "SESSION_LINES_MAX", 3)
-    monkeypatch.setattr(ops, "INTERVALS_MAX", 3)
-    monkeypatch.setattr(scripts, "NUMBERS", scripts._numbers())
+    for module, name in ((session, "SESSION_LINES_MAX"), (repeats, "INTERVALS_MAX")):
+        monkeypatch.setattr(kept, name, 3)
+        monkeypatch.setattr(module, name, 3)
+    monkeypatch.setattr(scripts, "NUMBERS", table.numbers())
     monkeypatch.setattr(scripts, "ALL", {name: scripts.load(name) for name in scripts.SPECS})
     twins = Twins(redis_url)
     run(twins, seed, steps=80)
@@ -367,8 +376,8 @@ def test_amounts_at_the_edge_are_exact(twins: Twins) -> None:
     assert twins.open(fresh_account(ACCOUNT, "EUR")) == "ok"
 
     def topup(amount: int, key: str) -> str:
-        posting = ops.Posting(0, Kind.MONEY, amount, "topup", "topup")
-        return twins.post(ops.Post(ACCOUNT, key, "f", START_MS, [posting], False, 10**9, "me", ""))[0]
+        posting = Posting(0, Kind.MONEY, amount, "topup", "topup")
+        return twins.post(Post(ACCOUNT, key, "f", START_MS, [posting], False, 10**9, "me", ""))[0]
 
     assert topup(EXACT_MAX - 1, "a") == "ok"
     assert topup(1, "b") == "ok"

@@ -8,10 +8,17 @@ from typing import Any
 import msgspec
 import redis
 
-from balances import keys, ops, scripts
+from balances import keys
 from balances.facts import merge
-from balances.model import Appended, Model
+from balances.model.store import Appended, Model
 from balances.packing import unpack_answer, unpack_ladder
+from balances.redis import scripts
+from balances.structs.account import MAIN, Account
+from balances.structs.blob import blob_of, raw_of
+from balances.structs.charge import Charge, Outcome, Phase, Reply
+from balances.structs.posting import AccountOpening, AccountSettings, Post, PostingOutcome, RestoredKey, Sweep
+from balances.structs.record import Record
+from balances.structs.session import IdempotencyRecord, Session, SessionState
 from tariffs.ladder import tier_of
 from tariffs.units import Kind
 
@@ -24,24 +31,24 @@ def _outcome(packed: bytes) -> Any:
     return msgspec.msgpack.decode(packed) if packed else None
 
 
-def _session(session: ops.Session) -> Any:
+def _session(session: Session) -> Any:
     apart = ("answers", "lines", "facts", "initial", "former")
     plain = _builtins({name: value for name, value in msgspec.structs.asdict(session).items() if name not in apart})
-    initial = [session.initial] if ops.blob(session.initial) else []
+    initial = [session.initial] if blob_of(session.initial) else []
     answers = [
-        [*msgspec.structs.astuple(answer)[:4], _outcome(ops.blob(answer.outcome)), answer.at_ms]
+        [*msgspec.structs.astuple(answer)[:4], _outcome(blob_of(answer.outcome)), answer.at_ms]
         for answer in map(unpack_answer, [*initial, *session.answers, *session.former])
     ]
     lines = []
     for line in session.lines:
-        packed = ops.blob(line.ladder)
+        packed = blob_of(line.ladder)
         fields = msgspec.structs.asdict(line) | {"ladder": _builtins(unpack_ladder(packed)) if packed else None}
         lines.append(_builtins(fields))
-    return [plain, answers, lines, ops.blob(session.facts)]
+    return [plain, answers, lines, blob_of(session.facts)]
 
 
-def _once(once: ops.IdempotencyRecord) -> Any:
-    fields = msgspec.structs.asdict(once) | {"outcome": _outcome(ops.blob(once.outcome))}
+def _once(once: IdempotencyRecord) -> Any:
+    fields = msgspec.structs.asdict(once) | {"outcome": _outcome(blob_of(once.outcome))}
     return _builtins(fields)
 
 
@@ -61,12 +68,12 @@ class Twins:
     def close(self) -> None:
         self.redis.close()
 
-    def _call(self, name: str, names: Sequence[str], *args: bytes, with_epoch: bool = True) -> ops.Reply:
+    def _call(self, name: str, names: Sequence[str], *args: bytes, with_epoch: bool = True) -> Reply:
         head = (EPOCH,) if with_epoch else ()
         raw = self.redis.evalsha(scripts.ALL[name].sha, len(names), *names, *head, *args)
-        return ops.Reply(raw[0].decode(), *raw[1:])
+        return Reply(raw[0].decode(), *raw[1:])
 
-    def _same(self, account: str, lua: ops.Reply, model: ops.Reply, packed: type | None = None) -> ops.Reply:
+    def _same(self, account: str, lua: Reply, model: Reply, packed: type | None = None) -> Reply:
         assert lua.status == model.status
         if lua.status == "longer":
             assert lua.outcome == model.outcome
@@ -80,10 +87,10 @@ class Twins:
         self.compare(account)
         return lua
 
-    def charge(self, charge: ops.Charge) -> tuple[str, ops.Outcome | None]:
+    def charge(self, charge: Charge) -> tuple[str, Outcome | None]:
         of = keys.AccountKeys(charge.account)
         names = [of.account, of.sessions, of.due, of.ledger]
-        if charge.phase == ops.Phase.EVENT:
+        if charge.phase == Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
             names += [once, keys.renumbered(once, charge.fingerprint)]
             names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
@@ -92,50 +99,50 @@ class Twins:
         if model.status == "facts":  # to be rated again, by what the session told
             assert reply == model
             self._same(charge.account, reply, model)
-            known = ops.packed(merge(reply.outcome, ops.blob(charge.told)))
+            known = raw_of(merge(reply.outcome, blob_of(charge.told)))
             return self.charge(msgspec.structs.replace(charge, facts=known))
         if model.status == "other":  # the outcome is the subscriber of the opening
             assert reply.outcome == model.outcome
             self._same(charge.account, reply, model)
             return reply.status, None
-        self._same(charge.account, reply, model, ops.Outcome)
+        self._same(charge.account, reply, model, Outcome)
         if reply.status == "longer":
             self.missing_ms = int(reply.outcome)
             return reply.status, None
-        return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.Outcome) if reply.outcome else None
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=Outcome) if reply.outcome else None
 
-    def post(self, post: ops.Post) -> tuple[str, ops.PostingOutcome | None]:
+    def post(self, post: Post) -> tuple[str, PostingOutcome | None]:
         of = keys.AccountKeys(post.account)
         names = [of.account, keys.once(post.account, post.key), of.due, of.ledger]
         reply = self._call("post", names, _encode(post))
-        self._same(post.account, reply, self.model.post(post), ops.PostingOutcome)
-        return reply.status, msgspec.msgpack.decode(reply.outcome, type=ops.PostingOutcome) if reply.outcome else None
+        self._same(post.account, reply, self.model.post(post), PostingOutcome)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None
 
-    def settings(self, settings: ops.AccountSettings) -> str:
+    def settings(self, settings: AccountSettings) -> str:
         of = keys.AccountKeys(settings.account)
         reply = self._call("settings", [of.account, of.due, of.ledger], _encode(settings))
-        return self._same(settings.account, reply, self.model.settings(settings), ops.Account).status
+        return self._same(settings.account, reply, self.model.settings(settings), Account).status
 
-    def sweep(self, sweep: ops.Sweep) -> str:
+    def sweep(self, sweep: Sweep) -> str:
         of = keys.AccountKeys(sweep.account)
         reply = self._call("sweep", [of.account, of.sessions, of.due, of.ledger], _encode(sweep))
         return self._same(sweep.account, reply, self.model.sweep(sweep)).status
 
-    def open(self, account: ops.Account, now_ms: int = 0, sessions: Sequence[ops.RestoredKey] = ()) -> str:
-        opening = ops.AccountOpening(ops.packed(_encode(account)), list(sessions), [], now_ms, "open")
+    def open(self, account: Account, now_ms: int = 0, sessions: Sequence[RestoredKey] = ()) -> str:
+        opening = AccountOpening(raw_of(_encode(account)), list(sessions), [], now_ms, "open")
         of = keys.AccountKeys(account.id)
         reply = self._call("open", [of.account, of.sessions, of.due, of.ledger], _encode(opening))
-        return self._same(account.id, reply, self.model.open(account.id, opening), ops.Account).status
+        return self._same(account.id, reply, self.model.open(account.id, opening), Account).status
 
     # --- state --------------------------------------------------------------------------------------------------
 
-    def account(self, account: str) -> ops.Account | None:
+    def account(self, account: str) -> Account | None:
         packed = self.redis.get(keys.account(account))
-        return msgspec.msgpack.decode(packed, type=ops.Account) if packed else None
+        return msgspec.msgpack.decode(packed, type=Account) if packed else None
 
-    def sessions(self, account: str) -> dict[str, ops.Session]:
+    def sessions(self, account: str) -> dict[str, Session]:
         stored = self.redis.hgetall(keys.sessions(account))
-        return {key.decode(): msgspec.msgpack.decode(value, type=ops.Session) for key, value in stored.items()}
+        return {key.decode(): msgspec.msgpack.decode(value, type=Session) for key, value in stored.items()}
 
     def compare(self, account: str) -> None:
         lua = self.account(account)
@@ -147,7 +154,7 @@ class Twins:
         for (owner, key), once in self.model.onces.items():
             packed = self.redis.get(keys.once(owner, key))
             assert packed is not None
-            assert _once(msgspec.msgpack.decode(packed, type=ops.IdempotencyRecord)) == _once(once)
+            assert _once(msgspec.msgpack.decode(packed, type=IdempotencyRecord)) == _once(once)
         self._compare_records(account)
         if lua is not None:
             check_account(lua, list(self.sessions(account).values()))
@@ -163,18 +170,18 @@ class Twins:
         assert self.redis.xlen(keys.ledger(shard)) == len(self.model.ledger)
 
     def _compare_record(self, fields: dict[bytes, bytes], appended: Appended) -> None:
-        assert msgspec.msgpack.decode(fields[b"r"], type=ops.Record) == appended.record
+        assert msgspec.msgpack.decode(fields[b"r"], type=Record) == appended.record
         if appended.account is not None:
-            assert msgspec.msgpack.decode(fields[b"a"], type=ops.Account) == appended.account
+            assert msgspec.msgpack.decode(fields[b"a"], type=Account) == appended.account
         if appended.session is not None:
-            assert _session(msgspec.msgpack.decode(fields[b"s"], type=ops.Session)) == _session(appended.session)
+            assert _session(msgspec.msgpack.decode(fields[b"s"], type=Session)) == _session(appended.session)
         if appended.once is not None:
-            assert _once(msgspec.msgpack.decode(fields[b"o"], type=ops.IdempotencyRecord)) == _once(appended.once)
+            assert _once(msgspec.msgpack.decode(fields[b"o"], type=IdempotencyRecord)) == _once(appended.once)
         if appended.original is not None:
-            assert _once(msgspec.msgpack.decode(fields[b"p"], type=ops.IdempotencyRecord)) == _once(appended.original)
+            assert _once(msgspec.msgpack.decode(fields[b"p"], type=IdempotencyRecord)) == _once(appended.original)
 
 
-def check_account(account: ops.Account, sessions: list[ops.Session]) -> None:
+def check_account(account: Account, sessions: list[Session]) -> None:
     """Invariants of nothing-is-lost: held is the sum of live holds, no bucket but main is overdrawn."""
     held: dict[int, int] = {}
     counted: dict[str, int] = {}
@@ -183,12 +190,12 @@ def check_account(account: ops.Account, sessions: list[ops.Session]) -> None:
     for session in sessions:
         for line in session.lines:
             assert (line.due_ms > 0) == (line.granted > 0), line
-            assert session.state == ops.SessionState.OPEN or line.due_ms == 0, session
+            assert session.state == SessionState.OPEN or line.due_ms == 0, session
             assert line.paid_ahead >= 0
             if not line.due_ms:
                 assert not line.hold
                 continue
-            ladder = unpack_ladder(ops.blob(line.ladder))
+            ladder = unpack_ladder(blob_of(line.ladder))
             money = sum(take.amount for take in line.hold if kinds[take.bucket] == Kind.MONEY)
             if tier_of(ladder):
                 shared[tier_of(ladder)] = shared.get(tier_of(ladder), 0) + 1
@@ -209,7 +216,7 @@ def check_account(account: ops.Account, sessions: list[ops.Session]) -> None:
     for bucket in account.buckets:
         assert bucket.held == held.pop(bucket.id, 0), (account, sessions)
         assert bucket.held >= 0
-        if bucket.id != ops.MAIN:
+        if bucket.id != MAIN:
             assert bucket.amount >= bucket.held >= 0, bucket
         if bucket.kind != Kind.MONEY:
             assert bucket.amount >= 0

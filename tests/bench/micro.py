@@ -13,13 +13,15 @@ from typing import Any
 
 import msgspec
 
-from balances import ops
 from balances.keys import AccountKeys
-from balances.migrate import migrate
-from balances.model import Model
+from balances.migrations.migrate import migrate
+from balances.model.store import Model
 from balances.packing import fresh_account, pack
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.store import Store
+from balances.structs.blob import raw_of
+from balances.structs.charge import Charge, Outcome
+from balances.structs.posting import AccountOpening
 from loadtest.answers import AnswerReader
 from loadtest.scenario import load
 from loadtest.subscriber import UPDATE, LoadSession, Role, subscriber
@@ -89,7 +91,7 @@ class World:
         session.phase, session.used = UPDATE, [1_500_000]
         return frame
 
-    def charge(self, number: int) -> tuple[ops.Charge, bytes]:
+    def charge(self, number: int) -> tuple[Charge, bytes]:
         ccr = CreditControlRequest.decode(self.frame(number))
         request = to_request(ccr, ccr.origin_host, self.settings)
         service = self.settings.services.by_name["data"]
@@ -100,7 +102,7 @@ class World:
         self.tell(number, request, charge)
         return charge, context
 
-    def tell(self, number: int, request: ChargingRequest, charge: ops.Charge) -> None:
+    def tell(self, number: int, request: ChargingRequest, charge: Charge) -> None:
         """The facts of a session, as a worker that knows it sends them."""
         facts = self.facts[number] = merged(self.facts[number], told_by(request))
         charge.told, charge.facts = told_by(request).raw, facts.raw
@@ -123,7 +125,7 @@ def _pure() -> dict[str, float]:
     model = Model()
     account = fresh_account("a-0000000", "EUR")
     account.buckets[0].amount = 10**14
-    model.open("a-0000000", ops.AccountOpening(ops.packed(pack(account)), [], [], world.now_ms, "open"))
+    model.open("a-0000000", AccountOpening(raw_of(pack(account)), [], [], world.now_ms, "open"))
     model.charge(*world.charge(0))
     frame = world.frame(0)
     ccr = CreditControlRequest.decode(frame)
@@ -142,7 +144,7 @@ def _pure() -> dict[str, float]:
     charge, context = to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
     world.tell(0, request, charge)
     reply = model.charge(charge, context)
-    outcome = msgspec.msgpack.decode(reply.outcome, type=ops.Outcome)
+    outcome = msgspec.msgpack.decode(reply.outcome, type=Outcome)
     answer = to_answer(request, service, profile, quote, outcome, charge)
     cca = to_cca(ccr, answer, LOCAL).answer(ccr)
     reader = AnswerReader()
@@ -155,7 +157,7 @@ def _pure() -> dict[str, float]:
         def of(self, identities: tuple[str, ...]) -> Profile:
             return profile
 
-        def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> AnsweredStore:
+        def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> AnsweredStore:
             pack(charge)
             return ready
 
@@ -212,7 +214,7 @@ async def _scripts(home: Path) -> dict[str, float]:
         for number in range(ACCOUNTS):
             account = fresh_account(f"a-{number:07d}", "EUR")
             account.buckets[0].amount = 10**14
-            opening = ops.AccountOpening(ops.packed(pack(account)), [], [], world.now_ms, "open")
+            opening = AccountOpening(raw_of(pack(account)), [], [], world.now_ms, "open")
             reply = await store.open(account.id, opening).wait()
             assert reply.status == "ok", reply
         for number in range(ACCOUNTS):
@@ -233,7 +235,7 @@ async def _scripts(home: Path) -> dict[str, float]:
         server.kill()
 
 
-async def _pipelined(store: Store, charges: list[tuple[ops.Charge, bytes]]) -> None:
+async def _pipelined(store: Store, charges: list[tuple[Charge, bytes]]) -> None:
     left = iter(charges)
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     flying = 0

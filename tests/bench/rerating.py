@@ -20,7 +20,7 @@ import msgspec
 from balances import keys
 from balances.ledger.history import UsageWindow
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, ladder_hash
-from balances.migrate import migrate
+from balances.migrations.migrate import migrate
 from balances.packing import fresh_account, pack
 from ocs.embedded import EmbeddedPostgres
 from ocs.rerating.job import Job, Written

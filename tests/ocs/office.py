@@ -11,12 +11,13 @@ import httpx
 import msgspec
 from redis.asyncio import Redis
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.opening import ShardOpening
 from balances.ledger.sync import Sync
-from balances.pending import Pending
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.pending import Pending
+from balances.redis.store import Store
+from balances.structs.session import Session
 from ocs.api.auth import Callers
 from ocs.api.desk import BackOffice
 from ocs.api.server import application
@@ -136,7 +137,7 @@ class Office:
         body = {"account": account, "identities": identities, "tariffs": [{"tariff": "flat"}]} | more
         return await self.call("PUT", f"/v1/subscribers/{subscriber}", body)
 
-    async def _push(self, kind: str, session: ops.Session) -> Any:
+    async def _push(self, kind: str, session: Session) -> Any:
         self.pushed.append((kind, session.id))
         return SimpleNamespace(result=2001, host="pgw.example.net")
 

@@ -11,9 +11,9 @@ import structlog
 from balances import keys
 from balances.ledger.reader import StreamReader
 from balances.ledger.supervision import PUT_OFF_MS, PushMessage
-from balances.pending import ended
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.pending import ended
+from balances.redis.store import Store
 from ocs.counting import KeeperStats
 from ocs.keeper.expire import SWEEP_SHARD_MAX
 from ocs.keeper.keeper import Keeper

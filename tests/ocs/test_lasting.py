@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from balances.wire import NotSent
+from balances.redis.connection import NotSent
 from ocs.lasting import Away, Lasting
 from ocs.net.clock import now_ms
 from ocs.rescue import SlowPaths

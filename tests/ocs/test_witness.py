@@ -5,10 +5,14 @@ from typing import Any
 import pytest
 import structlog
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.verify import verify
 from balances.packing import fresh_account, pack
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.structs.account import MAIN
+from balances.structs.blob import raw_of
+from balances.structs.charge import Outcome
+from balances.structs.posting import AccountOpening, Post, Posting
 from ocs.metered import MeteredStore
 from ocs.net.clock import now_ms
 from ocs.telemetry.log import logger
@@ -19,7 +23,7 @@ from tests.servers import Servers
 
 
 def charged(books: LedgerStores, account: str, cost: int = 7) -> Answered:
-    outcome = pack(ops.Outcome(0, [], cost=cost))
+    outcome = pack(Outcome(0, [], cost=cost))
     return Answered(str(books.epoch).encode(), account, "", "2:1", NOW_MS, outcome, posted=False)
 
 
@@ -114,11 +118,11 @@ async def test_answers_of_the_real_store(books: LedgerStores, servers: Servers) 
     await link.start(5)
     store = MeteredStore(link, Meter(), witness)
     account = fresh_account("alice", "EUR")
-    opening = ops.AccountOpening(ops.packed(pack(account)), [], [], now_ms(), "open", "open")
+    opening = AccountOpening(raw_of(pack(account)), [], [], now_ms(), "open", "open")
     assert (await store.open("alice", opening).wait()).status == "ok"
     await books.sync.step()
-    post = ops.Post(
-        "alice", "k1", "f", now_ms(), [ops.Posting(ops.MAIN, 0, 5_000_000, "top-up", "top-up")], False, 60_000, "me", ""
+    post = Post(
+        "alice", "k1", "f", now_ms(), [Posting(MAIN, 0, 5_000_000, "top-up", "top-up")], False, 60_000, "me", ""
     )
     assert (await store.post(post).wait()).status == "ok"
     assert (await store.post(post).wait()).status == "again"

@@ -10,7 +10,7 @@ import msgspec
 from balances import keys
 from balances.ledger.record import ENTRY_COLUMNS, USAGE_COLUMNS, RecordId, add_rows, no_rows
 from balances.ledger.record import RecordedCall as Copied
-from balances.model import Model
+from balances.model.store import Model
 from tariffs.catalog import Exchanges
 from tariffs.tariff import Tariff
 from tariffs.whatif.prices import Ladders, Prices

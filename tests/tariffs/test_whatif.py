@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import ops
 from balances.ledger import history
+from balances.structs.account import Bucket
+from balances.structs.charge import Phase
+from balances.structs.charge import Result as ChargeResult
 from protocol.diameter.dictionary.credit_control import RequestedServiceUnit
 from tariffs.catalog import Assignment
 from tariffs.load import load_tariff
@@ -304,7 +306,7 @@ BUNDLE = FLAT.replace("[[rows]]", '[[rows]]\nwhen = { service = "data" }\nbundle
 
 def test_units_of_a_bundle_are_there_as_far_as_they_paid_for_the_line() -> None:
     world = World(BUNDLE)
-    world.model.accounts["a1"].buckets.insert(0, ops.Bucket(7, 1, 2 * MB, priority=50))
+    world.model.accounts["a1"].buckets.insert(0, Bucket(7, 1, 2 * MB, priority=50))
     session(world, 1, MB, MB, MB)
     pieces, ladders = recorded(world.model)
     assert [row[engine.COST] for row, _ in pieces] == [0, 0, 0, 10_000, 10_000]
@@ -362,9 +364,9 @@ def test_pieces_are_what_is_read() -> None:
 
 
 def test_numbers_are_those_of_the_balances() -> None:
-    phases = ops.Phase.UPDATE, ops.Phase.STOP, ops.Phase.EVENT, ops.Phase.RECORD
+    phases = Phase.UPDATE, Phase.STOP, Phase.EVENT, Phase.RECORD
     assert phases == (engine.UPDATE, engine.STOP, engine.EVENT, engine.RECORD)
-    assert ops.Result(engine.CREDIT_LIMIT) is ops.Result.CREDIT_LIMIT
+    assert ChargeResult(engine.CREDIT_LIMIT) is ChargeResult.CREDIT_LIMIT
 
 
 def test_a_ladder_that_cannot_be_read_is_none() -> None:

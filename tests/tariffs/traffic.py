@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from balances import ops
+from balances.structs.account import Bucket
 from ocs.charging.settings import Regular
 from protocol.diameter.dictionary.credit_control import RequestedAction, RequestedServiceUnit, SubscriptionId
 from tariffs.catalog import Assignment
@@ -63,7 +63,7 @@ def random_tariff(rng: Random, name: str = "t", *, valid_from: str = "", simple:
     """
     head = [f'tariff = "{name}"', 'currency = "EUR"', *([f"valid_from = {valid_from}"] if valid_from else [])]
     banded = rng.random() < 0.7
-    # Of a day that is over nobody knows any more what was used in it (balances/books.py, lapse): late use begins at 0.
+    # Of a day that is over nobody knows any more what was used in it (balances/model/account.py): late use begins at 0.
     parts = [*head, BANDS if banded else "", COUNTERS.replace('"day"', '"month"') if simple else COUNTERS]
     if rng.random() < 0.5:
         parts.append('[[discounts]]\nname = "loyal"\npercent = "subscriber.discount"')
@@ -162,7 +162,7 @@ class Traffic:
             account = self.world.model.accounts[f"a{who // 2}"]
             for kind, amount in ((1, 15 * MB), (2, 600), (3, 2)):
                 if bundles and rng.random() < 0.6:
-                    account.buckets.insert(0, ops.Bucket(account.next_bucket, kind, amount, priority=50))
+                    account.buckets.insert(0, Bucket(account.next_bucket, kind, amount, priority=50))
                     account.next_bucket += 1
 
     def run(self, steps: int) -> None:

@@ -1,4 +1,4 @@
--- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances.model.Books.
+-- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances/model/account.py.
 -- @use lib/amount
 local function bucket_of(account, id)
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
@@ -159,7 +159,7 @@ local function pays_before(a, b)
 end
 
 -- The first write of every script: an older epoch is refused here, with nothing written (durability.md rule 1).
--- The rest are further fields of the stream entry (ops.Record says which). Returns false, or why it failed.
+-- The rest are further fields of the stream entry (structs/record.py says which). Returns false, or why it failed.
 local function append(ledger, epoch, record, ...)
   local reply = redis.pcall('XADD', ledger, epoch .. '-*', 'r', cmsgpack.pack(record), ...)
   if type(reply) == 'table' and reply.err then

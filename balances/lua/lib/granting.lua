@@ -1,4 +1,4 @@
--- Who is granted what, when there may not be enough for all; twin of balances/granting.py.
+-- Who is granted what, when there may not be enough for all; twin of balances/model/granting.py.
 -- @use lib/lines
 local asking_line, grant
 do -- what only a grant uses is named here: a script has room for 200 names

@@ -1,4 +1,4 @@
--- Lines of a session: releasing, settling, holding; twin of balances.model.Lines.
+-- Lines of a session: releasing, settling, holding; twin of balances/model/lines.py.
 -- @use lib/spans
 local changed = { sessions = 0, holds = 0, held_micro = 0, begun_ms = 0 } -- begun_ms: a bucket's validity ends then
 

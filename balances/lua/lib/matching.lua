@@ -1,4 +1,4 @@
--- Which lines of a session a request is about; twin of parts of balances/decision.py.
+-- Which lines of a session a request is about; twin of balances/model/matching.py.
 -- @use lib/amount
 
 local function is_named(asks, line)

@@ -1,4 +1,4 @@
--- The balances a climb may use; twin of balances.model.Purse.
+-- The balances a climb may use; twin of balances/model/funds.py.
 -- @use lib/amount
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3

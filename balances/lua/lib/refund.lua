@@ -1,4 +1,4 @@
--- Giving back what an event cost; twin of the parts of balances/events.py.
+-- Giving back what an event cost; twin of balances/model/refund.py.
 -- @use lib/lines
 
 -- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns how much was

@@ -1,5 +1,4 @@
--- What was seen before: answers that repeats get again, and numbers that were charged; twin of parts of
--- balances/decision.py.
+-- What was seen before: answers that repeats get again, and numbers that were charged; twin of balances/model/repeats.py.
 -- @use lib/amount
 
 -- Seen before? (charging.md section 3.) `known` is a list of ANSWER. Returns the stored outcome, or nil to decide

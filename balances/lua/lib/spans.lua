@@ -1,4 +1,4 @@
--- Use by time, cut where something else prices, pays or counts; twin of balances/spans.py.
+-- Use by time, cut where something else prices, pays or counts; twin of balances/model/spans.py.
 -- @use lib/ladder
 -- @use lib/account
 local ladders = {} -- unpacked once: the ladder of a hold is mostly the one in force

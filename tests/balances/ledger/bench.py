@@ -12,9 +12,12 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from balances import keys, ops
-from balances.migrate import migrate
+from balances import keys
+from balances.migrations.migrate import migrate
 from balances.packing import fresh_account
+from balances.structs.account import Counter
+from balances.structs.record import Entry, Record, Usage
+from balances.structs.session import Answer, Line
 from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
 
@@ -39,11 +42,11 @@ async def fill(books: LedgerStores, accounts: int, records: int) -> None:
         name = f"account-{i:07}"
         account = fresh_account(name, "EUR")
         account.buckets[0].amount = 10**12
-        account.counters.append(ops.Counter("month:2026-11", 5, 0, NOW_MS))
+        account.counters.append(Counter("month:2026-11", 5, 0, NOW_MS))
         session = session_of(f"pgw1.example.net;1700000000;{i};1", held=10_000, opened_ms=NOW_MS - 1)
-        session.lines.append(ops.Line(20, -1, 1, ladder=ladder))
+        session.lines.append(Line(20, -1, 1, ladder=ladder))
         session.lines[0].ladder = ladder
-        session.answers = [msgspec.Raw(pack(ops.Answer(f"2:{n}", "f" * 16, n, True, outcome))) for n in range(4)]
+        session.answers = [msgspec.Raw(pack(Answer(f"2:{n}", "f" * 16, n, True, outcome))) for n in range(4)]
         states[name] = (account, session, pack(session))
     names = list(states)
     pipe = books.redis.pipeline(transaction=False)
@@ -55,10 +58,10 @@ async def fill(books: LedgerStores, accounts: int, records: int) -> None:
         amount = account.buckets[0].amount if first else -10_000
         account.buckets[0].amount += 0 if first else amount
         after = account.buckets[0].amount
-        record = ops.Record(
+        record = Record(
             1, "charge", name, "EUR", "subscriber-1", session.id, "data", 2, NOW_MS + i, NOW_MS + i, f"2:{i}",
-            "f" * 16, i, [ops.Entry(account.seq, 0, 0, amount, after, "revenue", "use", 0)],
-            [ops.Usage(10, -1, 1, 1_048_576, 0, 10 * i, 10_000, 1_048_576, 0, 0, "data@2026-01", NOW_MS + i)],
+            "f" * 16, i, [Entry(account.seq, 0, 0, amount, after, "revenue", "use", 0)],
+            [Usage(10, -1, 1, 1_048_576, 0, 10 * i, 10_000, 1_048_576, 0, 0, "data@2026-01", NOW_MS + i)],
         )  # fmt: skip
         entry = {"r": pack(record), "a": pack(account), "s": packed, "c": inputs}
         pipe.xadd(keys.ledger(keys.shard_of(name)), entry, id=f"{books.epoch}-*")

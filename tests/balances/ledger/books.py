@@ -8,26 +8,30 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger import reader
 from balances.ledger.opening import Opened, ShardOpening
 from balances.ledger.sync import Sync
 from balances.packing import fresh_account
+from balances.structs.account import MAIN, Account, Feed, Take
+from balances.structs.charge import Phase
+from balances.structs.record import Entry, Record, Usage
+from balances.structs.session import Answer, IdempotencyRecord, Line, Session, SessionState
 
 pack = msgspec.msgpack.Encoder().encode
-unpack_account = msgspec.msgpack.Decoder(ops.Account).decode
-unpack_session = msgspec.msgpack.Decoder(ops.Session).decode
+unpack_account = msgspec.msgpack.Decoder(Account).decode
+unpack_session = msgspec.msgpack.Decoder(Session).decode
 
 NOW_MS = 1_800_000_000_000
 
 
-def session_of(session: str, *, held: int = 0, forget_ms: int = 0, opened_ms: int = NOW_MS) -> ops.Session:
-    line = ops.Line(10, -1, 1, total=5, debited=7, granted=100 if held else 0)
+def session_of(session: str, *, held: int = 0, forget_ms: int = 0, opened_ms: int = NOW_MS) -> Session:
+    line = Line(10, -1, 1, total=5, debited=7, granted=100 if held else 0)
     if held:
-        line.hold, line.due_ms = [ops.Take(ops.MAIN, held)], NOW_MS + 1_200_000
-    state = ops.SessionState.CLOSED if forget_ms else ops.SessionState.OPEN
-    answer = msgspec.Raw(pack(ops.Answer("1:0", "f", 1, True, msgspec.Raw(b"\xa2ok"))))
-    return ops.Session(
+        line.hold, line.due_ms = [Take(MAIN, held)], NOW_MS + 1_200_000
+    state = SessionState.CLOSED if forget_ms else SessionState.OPEN
+    answer = msgspec.Raw(pack(Answer("1:0", "f", 1, True, msgspec.Raw(b"\xa2ok"))))
+    return Session(
         1, session, "sub", "data", state, "pgw", "realm", "pgw", opened_ms, NOW_MS, forget_ms, 0, [], [answer], [line]
     )  # fmt: skip
 
@@ -47,7 +51,7 @@ class LedgerStores:
         self.epoch = opened.epoch
         return opened
 
-    async def account(self, name: str) -> ops.Account | None:
+    async def account(self, name: str) -> Account | None:
         packed = await self.redis.get(keys.account(name))
         return None if packed is None else unpack_account(packed)
 
@@ -56,12 +60,12 @@ class LedgerStores:
         name: str,
         amount: int,
         *,
-        session: ops.Session | None = None,
-        once: tuple[str, ops.IdempotencyRecord] | None = None,
+        session: Session | None = None,
+        once: tuple[str, IdempotencyRecord] | None = None,
         nudges: list[str] | None = None,
         at_ms: int = NOW_MS,
         inputs: dict[str, Any] | None = None,
-        counters: Sequence[ops.Feed] = (),
+        counters: Sequence[Feed] = (),
         **fields: Any,
     ) -> str:
         """One call: `amount` enters the main bucket, paying one usage; 0 for no entry. Returns the record's id."""
@@ -71,12 +75,12 @@ class LedgerStores:
         if amount:
             account.seq += 1
             main.amount += amount
-            entries = [ops.Entry(account.seq, 0, 0, amount, main.amount, "revenue", "use", 0)]
+            entries = [Entry(account.seq, 0, 0, amount, main.amount, "revenue", "use", 0)]
         if session is not None:
             main.held = sum(take.amount for line in session.lines for take in line.hold)
-        usage = ops.Usage(10, -1, 1, 100, 0, 100, -amount, 1000, 0, 0, "data@1", at_ms, counters=list(counters))
-        record = ops.Record(
-            1, "charge", name, "EUR", "sub", session.id if session else "", "data", ops.Phase.UPDATE, at_ms, at_ms,
+        usage = Usage(10, -1, 1, 100, 0, 100, -amount, 1000, 0, 0, "data@1", at_ms, counters=list(counters))
+        record = Record(
+            1, "charge", name, "EUR", "sub", session.id if session else "", "data", Phase.UPDATE, at_ms, at_ms,
             "2:1", "f", 7, entries, [usage], nudges=nudges or [],
             once_key=once[0] if once else "", once_until_ms=NOW_MS + 3_600_000 if once else 0,
         )  # fmt: skip

@@ -7,17 +7,18 @@ import asyncpg
 import msgspec
 import pytest
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.opening import OpeningRefused, ShardOpening, is_open, mirror, misfit, open_without_postgres
 from balances.ledger.reader import StreamReader
 from balances.ledger.restore import restore
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, read_cursors
+from balances.structs.session import IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
 from tests.servers import Servers
 
 ACCOUNTS = [f"acct-{i}" for i in range(12)]
-ONCE = ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
+ONCE = IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
 
 
 async def copied(books: LedgerStores) -> None:

@@ -7,13 +7,16 @@ import asyncpg
 import msgspec
 import pytest
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.quarantine import NotSettled, QuarantineOutcome, confirm, held, kept, replay, resume
 from balances.ledger.record import Undecodable, decode
 from balances.ledger.restore import Quarantined, find_once, restore
 from balances.ledger.sync import Gap, Sync
 from balances.ledger.verify import verify
 from balances.ledger.writer import read_cursors
+from balances.structs.account import Account
+from balances.structs.record import Record
+from balances.structs.session import IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, pack, session_of
 
 BROKEN = "alice"
@@ -23,7 +26,7 @@ NEIGHBOUR = next(name for name in (f"n{i}" for i in range(10_000)) if keys.shard
 BY = {"actor": "me", "reason": "looked at it"}
 
 
-async def plant(books: LedgerStores, how: Callable[[ops.Record, ops.Account], None] | bytes, name: str = BROKEN) -> str:
+async def plant(books: LedgerStores, how: Callable[[Record, Account], None] | bytes, name: str = BROKEN) -> str:
     """One call of 7 that is as it should be in the store and broken in the stream."""
     await books.move(name, -7)
     stream = keys.ledger(keys.shard_of(name))
@@ -31,8 +34,8 @@ async def plant(books: LedgerStores, how: Callable[[ops.Record, ops.Account], No
     if isinstance(how, bytes):
         fields[b"r"] = how
     else:
-        record = msgspec.msgpack.decode(fields[b"r"], type=ops.Record)
-        account = msgspec.msgpack.decode(fields[b"a"], type=ops.Account)
+        record = msgspec.msgpack.decode(fields[b"r"], type=Record)
+        account = msgspec.msgpack.decode(fields[b"a"], type=Account)
         how(record, account)
         fields[b"r"], fields[b"a"] = pack(record), pack(account)
     async with books.redis.pipeline(transaction=True) as pipe:  # the last one only: what is before it is copied
@@ -42,30 +45,30 @@ async def plant(books: LedgerStores, how: Callable[[ops.Record, ops.Account], No
     return str(at.decode())
 
 
-def seq_leaps(record: ops.Record, _account: ops.Account) -> None:
+def seq_leaps(record: Record, _account: Account) -> None:
     record.entries[0].seq += 1
 
 
-def after_is_wrong(record: ops.Record, _account: ops.Account) -> None:
+def after_is_wrong(record: Record, _account: Account) -> None:
     record.entries[0].after += 1
 
 
-def beyond_exact(record: ops.Record, account: ops.Account) -> None:
+def beyond_exact(record: Record, account: Account) -> None:
     record.entries[0].amount = -(2**53) - 7
     record.entries[0].after = account.buckets[0].amount = 993 - 2**53
 
 
-def beyond_the_column(record: ops.Record, _account: ops.Account) -> None:
+def beyond_the_column(record: Record, _account: Account) -> None:
     record.usages[0].unit = 40_000
 
 
-def terms_are_no_terms(record: ops.Record, _account: ops.Account) -> None:
+def terms_are_no_terms(record: Record, _account: Account) -> None:
     record.usages[0].terms = "tax=much"
 
 
-PLANTS: dict[str, Callable[[ops.Record, ops.Account], None] | bytes] = {
+PLANTS: dict[str, Callable[[Record, Account], None] | bytes] = {
     "cannot be read": b"\xc1",
-    "cut short": pack(ops.Record(1, "charge", BROKEN, "EUR"))[:9],
+    "cut short": pack(Record(1, "charge", BROKEN, "EUR"))[:9],
     "a number where text belongs": pack([1, "charge", BROKEN, 7]),
     "a fraction": pack([1, "charge", BROKEN, "EUR", "", "", "", 1, 1.5]),
     "seq leaps": seq_leaps,
@@ -241,7 +244,7 @@ async def test_nothing_is_dropped_while_records_wait_to_be_copied(
 
 async def test_an_event_in_quarantine_is_not_charged_again_once_confirmed(books: LedgerStores) -> None:
     await opened(books)
-    once = ops.IdempotencyRecord(1, "f", 7, True, msgspec.Raw(pack("answer")))
+    once = IdempotencyRecord(1, "f", 7, True, msgspec.Raw(pack("answer")))
     await plant(books, after_is_wrong)
     await books.move(BROKEN, -2, once=("e 1", once))
     await books.sync.step()
@@ -377,7 +380,7 @@ async def test_a_stopped_shard_that_went_back_is_stepped_back_too(books: LedgerS
 
 
 def test_whose_a_broken_record_is() -> None:
-    named = pack(ops.Record(1, "charge", "alice", "EUR"))
+    named = pack(Record(1, "charge", "alice", "EUR"))
     call = decode([b"5-0", [b"r", named[:12], b"a", pack([1, "bob", 3])]])
     assert (call.record.account, call.record.kind, bool(call.broken)) == ("bob", "broken", True)
     assert decode([b"5-0", [b"r", pack([1, 2, "carol"])]]).record.account == "carol"

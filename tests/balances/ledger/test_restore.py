@@ -2,13 +2,17 @@
 
 import msgspec
 
-from balances import facts, keys, ops
+from balances import facts, keys
 from balances.ledger.restore import find_once, find_refundable, find_request, find_session, purge, restore
 from balances.ledger.sync import Sync
+from balances.structs.blob import blob_of, raw_of
+from balances.structs.charge import Flag, Phase
+from balances.structs.record import Usage
+from balances.structs.session import WHOLE, Answer, IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, session_of, unpack_account
 from tests.balances.rules.counterparts import charge_of, use
 
-ONCE = ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
+ONCE = IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
 
 
 async def copied(books: LedgerStores) -> None:
@@ -20,7 +24,7 @@ async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> No
     await books.open()
     await books.move("alice", 1_000, once=("e 1", ONCE))
     told = session_of("open;1", held=50)
-    told.facts = ops.packed(facts.pack([(ops.WHOLE, ops.WHOLE, 2, "20801")]))
+    told.facts = raw_of(facts.pack([(WHOLE, WHOLE, 2, "20801")]))
     await books.move("alice", -7, session=told)
     await books.move("alice", -7, session=session_of("closed;1", forget_ms=NOW_MS + 10))
     await books.move("alice", 0, session=session_of("forgotten;1", forget_ms=NOW_MS))
@@ -38,7 +42,7 @@ async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> No
     assert (line.total, line.debited, line.granted, line.hold, line.due_ms) == (5, 7, 0, [], 0)
     assert len(sessions["open;1"].answers) == 1
     assert sessions["open;1"].due_ms > NOW_MS
-    assert ops.blob(sessions["open;1"].facts) == ops.blob(told.facts)
+    assert blob_of(sessions["open;1"].facts) == blob_of(told.facts)
     assert [(key, until) for key, _, until in back.onces] == [("e 1", NOW_MS + 3_600_000)]
     assert await restore(books.pool, "nobody", now_ms=NOW_MS) is None
     assert await find_session(books.pool, "open;1") == ("alice", "sub")
@@ -71,7 +75,7 @@ async def test_the_purge_takes_events_that_have_a_session_id_each(books: LedgerS
     await books.open()
     for number in range(120):
         once = (f"event sms;{number} 0", ONCE) if number % 2 else None
-        await books.move("alice", -1, once=once, session_name=f"sms;{number}", phase=ops.Phase.EVENT)
+        await books.move("alice", -1, once=once, session_name=f"sms;{number}", phase=Phase.EVENT)
     await books.move("alice", 0)
     await copied(books)
     for _ in range(150):
@@ -84,8 +88,8 @@ async def test_the_purge_takes_events_that_have_a_session_id_each(books: LedgerS
 
 
 def answered(key: str, fingerprint: str, end_to_end: int, outcome: bytes) -> msgspec.Raw:
-    answer = ops.Answer(key, fingerprint, end_to_end, True, ops.packed(outcome), NOW_MS)
-    return ops.packed(msgspec.msgpack.encode(answer))
+    answer = Answer(key, fingerprint, end_to_end, True, raw_of(outcome), NOW_MS)
+    return raw_of(msgspec.msgpack.encode(answer))
 
 
 async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books: LedgerStores) -> None:
@@ -101,8 +105,8 @@ async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books
     assert back is not None
     [session] = back.sessions
     assert (session.incarnation, session.reported) == (2, True)
-    assert [ops.blob(raw) for raw in (session.initial, *session.former)] == [
-        ops.blob(raw) for raw in (two.initial, *two.former)
+    assert [blob_of(raw) for raw in (session.initial, *session.former)] == [
+        blob_of(raw) for raw in (two.initial, *two.former)
     ]
     for table in ("calls", "usage_records"):
         rows = await books.pool.fetch(f"SELECT incarnation FROM {table} ORDER BY n")
@@ -111,7 +115,7 @@ async def test_an_account_comes_back_with_the_incarnations_of_its_sessions(books
 
 async def test_what_an_initial_found_held_is_of_the_incarnation_before(books: LedgerStores) -> None:
     await books.open()
-    of = [ops.Usage(10, -1, 1, 0, 0, 5, 0, 0, 0, flags, "", NOW_MS) for flags in (ops.Flag.ABANDONED, ops.Flag.REUSED)]
+    of = [Usage(10, -1, 1, 0, 0, 5, 0, 0, 0, flags, "", NOW_MS) for flags in (Flag.ABANDONED, Flag.REUSED)]
     await books.move("alice", 0, session=session_of("gw;1"), incarnation=2, usages=of)
     await copied(books)
     rows = await books.pool.fetch("SELECT incarnation FROM usage_records ORDER BY line")
@@ -124,7 +128,7 @@ async def test_a_request_that_redis_forgot_is_known_by_its_key(books: LedgerStor
     session.answers = [answered("3:1", "f", 7, b"first")]
     await books.move("alice", -7, session=session, key="3:1", fingerprint="f", end_to_end=7)
     await copied(books)
-    asked = charge_of(ops.Phase.STOP, [use(5)], session="gw;1", number=1, end_to_end=7, account="alice")
+    asked = charge_of(Phase.STOP, [use(5)], session="gw;1", number=1, end_to_end=7, account="alice")
     for changes, found in (
         ({"fingerprint": "f"}, b"first"),
         ({"fingerprint": "f", "end_to_end": 8}, b"first"),
@@ -143,20 +147,18 @@ async def test_a_refund_by_session_is_of_the_newest_event_with_something_left(bo
     await books.open()
     first, second = keys.event_key("sms;1", 0, 11), keys.event_key("sms;1", 0, 12)
     for key in (first, second):
-        once = ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), units=1, cost=70_000)
+        once = IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), units=1, cost=70_000)
         await books.move("alice", -70_000, once=(key, once), session_name="sms;1")
     others = [keys.event_key("sms;1", 1), keys.event_key("sms;10", 0), keys.event_key("sms;2", 0)]
     for key in others:
-        await books.move(
-            "alice", -1, once=(key, ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), cost=1))
-        )
+        await books.move("alice", -1, once=(key, IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), cost=1)))
     await copied(books)
     found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))
     assert found is not None
     assert found[0] == second
     await books.pool.execute(
         "UPDATE calls SET once_state = $1 WHERE once_key = $2",
-        msgspec.msgpack.encode(ops.IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))),
+        msgspec.msgpack.encode(IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))),
         second,
     )
     found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))

@@ -1,12 +1,14 @@
 """The real scripts write what this folder reads: posted, copied, proved; wiped, restored, proved again."""
 
-from balances import ops
 from balances.ledger.reader import StreamReader
 from balances.ledger.restore import find_once, restore
 from balances.ledger.verify import verify
 from balances.packing import fresh_account
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.store import Store
+from balances.structs.account import MAIN
+from balances.structs.blob import raw_of
+from balances.structs.posting import AccountOpening, Post, Posting, RestoredKey
 from ocs.net.clock import now_ms
 from tests.balances.ledger.books import LedgerStores, pack
 
@@ -16,11 +18,11 @@ async def test_there_and_back(books: LedgerStores, redis_url: str) -> None:
     link = RedisConnection(redis_url, now_ms=now_ms)
     await link.start(5)
     store = Store(link)
-    opening = ops.AccountOpening(ops.packed(pack(fresh_account("alice", "EUR"))), [], [], now_ms(), "open")
+    opening = AccountOpening(raw_of(pack(fresh_account("alice", "EUR"))), [], [], now_ms(), "open")
     assert (await store.open("alice", opening).wait()).status == "ok"
-    top_up = ops.Posting(ops.MAIN, 0, 5_000_000, "top-up", "top-up")
-    bundle = ops.Posting(-1, 1, 1_000, "top-up", "bundle", until_ms=now_ms() + 60_000)
-    post = ops.Post("alice", "k1", "f", now_ms(), [top_up, bundle], False, 86_400_000, "tester", "because")
+    top_up = Posting(MAIN, 0, 5_000_000, "top-up", "top-up")
+    bundle = Posting(-1, 1, 1_000, "top-up", "bundle", until_ms=now_ms() + 60_000)
+    post = Post("alice", "k1", "f", now_ms(), [top_up, bundle], False, 86_400_000, "tester", "because")
     assert (await store.post(post).wait()).status == "ok"
     while (await books.sync.step()).written:
         pass
@@ -35,11 +37,11 @@ async def test_there_and_back(books: LedgerStores, redis_url: str) -> None:
     back = await restore(books.pool, "alice", now_ms=now_ms())
     assert back is not None
     assert back.account == before
-    onces = [ops.RestoredKey(key, ops.packed(pack(once)), until_ms) for key, once, until_ms in back.onces]
+    onces = [RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in back.onces]
     link = RedisConnection(redis_url, now_ms=now_ms)
     await link.start(5)
     store = Store(link)
-    opening = ops.AccountOpening(ops.packed(pack(back.account)), [], onces, now_ms(), "restore")
+    opening = AccountOpening(raw_of(pack(back.account)), [], onces, now_ms(), "restore")
     assert (await store.open("alice", opening).wait()).status == "ok"
     assert (await store.post(post).wait()).status == "again"  # the answer came back too
     assert await find_once(books.pool, "alice", "k1") is not None

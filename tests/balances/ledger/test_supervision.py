@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from balances.ledger.supervision import Cause, holders, nudged
-from balances.ops import Line, Record, Session, SessionState, Short, Take
+from balances.structs.account import Take
+from balances.structs.record import Record, Short
+from balances.structs.session import Line, Session, SessionState
 
 
 def session(

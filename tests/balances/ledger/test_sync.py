@@ -12,7 +12,7 @@ from balances.ledger.quarantine import resume
 from balances.ledger.record import RecordId, fit, follows, inputs_json
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, RecordRun, read_cursors
-from balances.ops import Feed
+from balances.structs.account import Feed
 from tests.balances.ledger.books import LedgerStores, session_of
 
 ACCOUNTS = [f"acct-{i}" for i in range(20)]

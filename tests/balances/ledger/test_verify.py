@@ -6,18 +6,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.restore import rebuild
 from balances.ledger.verify import verify
+from balances.structs.account import Account, Bucket, Counter
+from balances.structs.blob import raw_of
+from balances.structs.session import Session
 from tariffs.ladder import Count, Ladder, Step
 from tests.balances.ledger.books import LedgerStores, pack, session_of
 
 LADDER = Ladder((Step(price=1),), counts=(Count("month", 0), Count("spent", 1)))
 
 
-def counted(session: str) -> ops.Session:
+def counted(session: str) -> Session:
     state = session_of(session, held=50)
-    state.lines[0].ladder = ops.packed(pack(LADDER))
+    state.lines[0].ladder = raw_of(pack(LADDER))
     return state
 
 
@@ -27,7 +30,7 @@ async def filled(books: LedgerStores) -> None:
         await books.move(name, 1_000)
         await books.move(name, -7, session=counted(f"{name};1"))
         await change(books, name, lambda account: account.counters.extend(
-            [ops.Counter("month", 5, 100), ops.Counter("spent", 5, 50)]))  # fmt: skip
+            [Counter("month", 5, 100), Counter("spent", 5, 50)]))  # fmt: skip
     while (await books.sync.step()).written:
         pass
 
@@ -93,7 +96,7 @@ async def test_a_fault_in_postgres(books: LedgerStores, sql: str, what: set[str]
         (lambda account: setattr(account.counters[1], "held", 51), {"held"}),
         (lambda account: setattr(account, "counters", []), {"held"}),
         (lambda account: setattr(account, "seq", 3), {"behind"}),
-        (lambda account: account.buckets.append(ops.Bucket(9, 1, 5)), {"amount"}),
+        (lambda account: account.buckets.append(Bucket(9, 1, 5)), {"amount"}),
     ],
 )
 async def test_a_fault_in_redis(books: LedgerStores, how: Any, what: set[str]) -> None:
@@ -124,4 +127,4 @@ async def test_it_waits_for_what_is_on_its_way(books: LedgerStores) -> None:
         assert (await verify(books.redis, books.pool, patience_s=60)).findings == []
     stop = True
     await asyncio.gather(*tasks)
-    assert msgspec.msgpack.decode(await books.redis.get(keys.account("alice")), type=ops.Account).seq > 10
+    assert msgspec.msgpack.decode(await books.redis.get(keys.account("alice")), type=Account).seq > 10

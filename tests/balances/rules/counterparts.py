@@ -12,23 +12,25 @@ from typing import Any
 
 import msgspec
 
-from balances import ops
 from balances.keys import event_key
-from balances.ops import (
+from balances.packing import fresh_account
+from balances.structs.account import MAIN, Account, Bucket
+from balances.structs.blob import NO_BLOB, raw_of
+from balances.structs.charge import (
     Action,
     Ask,
     Charge,
     Flag,
-    Line,
     LineOutcome,
+    NextPrice,
     Outcome,
     Phase,
-    Posting,
     Result,
-    Usage,
     UsageReport,
 )
-from balances.packing import fresh_account
+from balances.structs.posting import AccountSettings, Post, Posting, PostingOutcome, Sweep
+from balances.structs.record import Record, Usage
+from balances.structs.session import Line, Session
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import Kind
 from tests.balances.twins import Twins, check_account, check_entries
@@ -82,7 +84,7 @@ def ask(
         "validity_ms": 10 * MINUTE,
         "refusal": Result.OK if by else Result.RATING_FAILED,
     } | others
-    packed = ops.packed(msgspec.msgpack.encode(by)) if by else ops.NO_BLOB
+    packed = raw_of(msgspec.msgpack.encode(by)) if by else NO_BLOB
     return Ask(rating_group=rating_group, unit=unit, reports=reports, asked=asked, ladder=packed, **fields)
 
 
@@ -118,7 +120,7 @@ class Counterparts:
         self.sent.append(charge)
         self.status, outcome = self.twins.charge(charge)
         if self.status == "longer":  # a worker rates what was used before this request, and sends it again
-            asks = [msgspec.structs.replace(one, later=[ops.NextPrice(0, one.ladder)]) for one in charge.asks]
+            asks = [msgspec.structs.replace(one, later=[NextPrice(0, one.ladder)]) for one in charge.asks]
             self.status, outcome = self.twins.charge(msgspec.structs.replace(charge, asks=asks))
         assert outcome is not None, self.status
         return outcome
@@ -141,16 +143,16 @@ class Counterparts:
 
     # --- the back office and time -------------------------------------------------------------------------------
 
-    def post(self, *postings: Posting, key: str | None = None, **others: Any) -> ops.PostingOutcome | None:
+    def post(self, *postings: Posting, key: str | None = None, **others: Any) -> PostingOutcome | None:
         self._posts += 1
         fields: dict[str, Any] = {"own_only": False, "remember_ms": HOUR, "actor": "me", "reason": ""} | others
         body = hashlib.blake2b(repr(postings).encode(), digest_size=4).hexdigest()
         key = f"k{self._posts}" if key is None else key
-        self.status, posted = self.twins.post(ops.Post(ACCOUNT, key, body, self.now_ms, list(postings), **fields))
+        self.status, posted = self.twins.post(Post(ACCOUNT, key, body, self.now_ms, list(postings), **fields))
         return posted
 
-    def topup(self, amount: int, **others: Any) -> ops.PostingOutcome | None:
-        return self.post(Posting(ops.MAIN, Kind.MONEY, amount, "topup", "topup"), **others)
+    def topup(self, amount: int, **others: Any) -> PostingOutcome | None:
+        return self.post(Posting(MAIN, Kind.MONEY, amount, "topup", "topup"), **others)
 
     def grant_bucket(self, kind: Kind, amount: int, **others: Any) -> int:
         """A new bucket, which pays before the main one; its id."""
@@ -160,11 +162,11 @@ class Counterparts:
         return posted.entries[-1].bucket
 
     def settings(self, if_rev: int | None = None, **changes: Any) -> str:
-        self.status = self.twins.settings(ops.AccountSettings(ACCOUNT, self.now_ms, if_rev, **changes))
+        self.status = self.twins.settings(AccountSettings(ACCOUNT, self.now_ms, if_rev, **changes))
         return self.status
 
     def sweep(self, session: str = "gw;1") -> str:
-        self.status = self.twins.sweep(ops.Sweep(ACCOUNT, session, self.now_ms))
+        self.status = self.twins.sweep(Sweep(ACCOUNT, session, self.now_ms))
         return self.status
 
     def wait(self, ms: int) -> None:
@@ -173,12 +175,12 @@ class Counterparts:
     # --- what there is now --------------------------------------------------------------------------------------
 
     @property
-    def account(self) -> ops.Account:
+    def account(self) -> Account:
         account = self.twins.account(ACCOUNT)
         assert account is not None
         return account
 
-    def bucket(self, of: int = ops.MAIN) -> ops.Bucket:
+    def bucket(self, of: int = MAIN) -> Bucket:
         return next(bucket for bucket in self.account.buckets if bucket.id == of)
 
     def has_bucket(self, of: int) -> bool:
@@ -192,7 +194,7 @@ class Counterparts:
     def counter(self, key: str) -> tuple[int, int]:
         return next(((c.used, c.held) for c in self.account.counters if c.key == key), (0, 0))
 
-    def session(self, session: str = "gw;1") -> ops.Session:
+    def session(self, session: str = "gw;1") -> Session:
         return self.twins.sessions(ACCOUNT)[session]
 
     def line(self, rating_group: int = 10, session: str = "gw;1") -> Line:
@@ -200,7 +202,7 @@ class Counterparts:
         return line
 
     @property
-    def records(self) -> list[ops.Record]:
+    def records(self) -> list[Record]:
         return [appended.record for appended in self.twins.model.ledger]
 
     @property

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from balances import ops
-from balances.ops import Posting
+from balances.structs.account import MAIN
+from balances.structs.posting import Posting
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import Counterparts, ask, bundle, ladder, money, use
@@ -16,8 +16,8 @@ from tests.balances.rules.counterparts import Counterparts, ask, bundle, ladder,
 DATA = ladder(bundle(Kind.OCTETS), money(1))
 
 
-def adjust(world: Counterparts, amount: int, *, bucket: int = ops.MAIN, force: bool = False) -> bool:
-    kind = Kind.MONEY if bucket == ops.MAIN else Kind.OCTETS
+def adjust(world: Counterparts, amount: int, *, bucket: int = MAIN, force: bool = False) -> bool:
+    kind = Kind.MONEY if bucket == MAIN else Kind.OCTETS
     world.post(Posting(bucket, kind, amount, "adjustment", "adjustment"), keeps_held=not force)
     assert world.status in ("ok", "refused")
     return world.status == "ok"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from balances import ops
 from balances.keys import event_key
-from balances.ops import Action
+from balances.structs.account import MAIN, Bucket
+from balances.structs.charge import Action
+from balances.structs.posting import AccountSettings, Post, Posting, Sweep
+from balances.structs.session import SESSION_LINES_MAX
 from tariffs.units import Kind
 from tests.balances.rules.counterparts import ACCOUNT, HOUR, Counterparts, ask, bundle, ladder, money, use
 
@@ -16,26 +18,26 @@ MUCH = 10**9
 @pytest.fixture
 def rich(redis_url: str) -> Counterparts:
     world = Counterparts(redis_url)
-    post(world, "rich", ops.Posting(0, 0, MUCH, "topup", "topup"))
+    post(world, "rich", Posting(0, 0, MUCH, "topup", "topup"))
     return world
 
 
-def post(world: Counterparts, key: str, *postings: ops.Posting) -> str:
-    moved = ops.Post(ACCOUNT, key, "f", world.now_ms, list(postings), False, 10**9, "me", "")
+def post(world: Counterparts, key: str, *postings: Posting) -> str:
+    moved = Post(ACCOUNT, key, "f", world.now_ms, list(postings), False, 10**9, "me", "")
     return world.twins.post(moved)[0]
 
 
-def main(world: Counterparts) -> ops.Bucket:
+def main(world: Counterparts) -> Bucket:
     account = world.twins.account(ACCOUNT)
     assert account is not None
-    return next(bucket for bucket in account.buckets if bucket.id == ops.MAIN)
+    return next(bucket for bucket in account.buckets if bucket.id == MAIN)
 
 
 def forgotten_in_two_seconds(world: Counterparts) -> None:
     """The last request, again, when the session would be forgotten had it counted from its first."""
     last, before = world.sent[-1], main(world).amount
     world.now_ms += 2_000
-    world.twins.sweep(ops.Sweep(ACCOUNT, "gw;1", world.now_ms))
+    world.twins.sweep(Sweep(ACCOUNT, "gw;1", world.now_ms))
     world.repeat(last, resend=True)
     assert main(world).amount == before
 
@@ -59,15 +61,15 @@ def test_a_closed_session_is_remembered_from_its_last_late_report(rich: Counterp
 def test_supervision_behind_the_account_suspends_nobody(rich: Counterparts) -> None:
     """`now_ms never decreases`: a bonus that is valid by now was not yet when the sweep thinks it is."""
     twins = rich.twins
-    twins.settings(ops.AccountSettings(ACCOUNT, rich.now_ms, None, suspend_below=0, resume_at=0))
+    twins.settings(AccountSettings(ACCOUNT, rich.now_ms, None, suspend_below=0, resume_at=0))
     rich.start(ask(1, 100, validity_ms=60_000))
-    post(rich, "gone", ops.Posting(0, 0, -MUCH - 5, "adjustment", "adjustment"))
+    post(rich, "gone", Posting(0, 0, -MUCH - 5, "adjustment", "adjustment"))
     rich.now_ms += 300_000
-    post(rich, "bonus", ops.Posting(-1, 0, 10**6, "topup", "bonus", from_ms=rich.now_ms))
+    post(rich, "bonus", Posting(-1, 0, 10**6, "topup", "bonus", from_ms=rich.now_ms))
     account = twins.account(ACCOUNT)
     assert account is not None
     assert account.state == 0
-    twins.sweep(ops.Sweep(ACCOUNT, "gw;1", rich.now_ms - 120_000))
+    twins.sweep(Sweep(ACCOUNT, "gw;1", rich.now_ms - 120_000))
     account = twins.account(ACCOUNT)
     assert account is not None
     assert account.state == 0
@@ -77,8 +79,8 @@ def test_supervision_behind_the_account_suspends_nobody(rich: Counterparts) -> N
 def test_use_reported_at_the_expiry_it_was_told_is_the_holds(redis_url: str) -> None:
     """Validity-Time ends with the bucket: who obeys it reports then, and used it before."""
     world = Counterparts(redis_url)
-    bonus = ops.Posting(-1, 0, 500, "topup", "bonus", priority=1, until_ms=world.now_ms + 60_000)
-    post(world, "both", ops.Posting(0, 0, 1_000, "topup", "topup"), bonus)
+    bonus = Posting(-1, 0, 500, "topup", "bonus", priority=1, until_ms=world.now_ms + 60_000)
+    post(world, "both", Posting(0, 0, 1_000, "topup", "topup"), bonus)
     assert world.start(ask(10, 100)).lines[0].validity_ms == 60_000
     world.now_ms += 60_000
     world.update(use(100))
@@ -91,9 +93,9 @@ def test_a_line_that_is_asked_for_does_not_make_room_for_another(rich: Counterpa
     rich.now_ms += 1_000
     rich.update(use(10, 1))
     group = 2
-    while group <= ops.SESSION_LINES_MAX:
+    while group <= SESSION_LINES_MAX:
         rich.now_ms += 1_000
-        more = [ask(group + at, 100) for at in range(min(16, ops.SESSION_LINES_MAX - group + 1))]
+        more = [ask(group + at, 100) for at in range(min(16, SESSION_LINES_MAX - group + 1))]
         group += len(more)
         rich.update(*more)
     rich.now_ms += 1_000
@@ -103,7 +105,7 @@ def test_a_line_that_is_asked_for_does_not_make_room_for_another(rich: Counterpa
 
 
 def test_refunds_into_a_bucket_that_is_gone_share_one(rich: Counterparts) -> None:
-    bought = ops.Posting(-1, Kind.UNITS, 1_000, "topup", "b", priority=1, until_ms=rich.now_ms + 60_000)
+    bought = Posting(-1, Kind.UNITS, 1_000, "topup", "b", priority=1, until_ms=rich.now_ms + 60_000)
     post(rich, "bundle", bought)
     rich.event(ask(10, 500, unit=Kind.UNITS, by=ladder(bundle(Kind.UNITS), money(1))), number=0)
     rich.now_ms += 120_000

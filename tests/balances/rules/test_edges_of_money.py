@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import ops
 from balances.keys import event_key
-from balances.ops import Action, Outcome, Phase, Result
+from balances.structs.blob import raw_of
+from balances.structs.charge import Action, Outcome, Phase, Result
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
@@ -32,7 +32,7 @@ CAP = ladder(money(1, counter="spent", counter_reach=100), money(0), counts=[SPE
 
 def dearest(of: Ladder) -> Any:
     """With the micro-unit on top that a price which changes inside a grant needs."""
-    return ops.packed(msgspec.msgpack.encode(msgspec.structs.replace(of, slack=1)))
+    return raw_of(msgspec.msgpack.encode(msgspec.structs.replace(of, slack=1)))
 
 
 def event(world: Counterparts, units: int, by: Ladder, number: int, **others: Any) -> Outcome:

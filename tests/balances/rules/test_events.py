@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from balances.keys import event_key
-from balances.ops import Action, Flag, Outcome, Phase, Result, SuspendReasons
+from balances.structs.account import SuspendReasons
+from balances.structs.charge import Action, Flag, Outcome, Phase, Result
 from tariffs.ladder import Count
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened

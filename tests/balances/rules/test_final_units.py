@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import ops
-from balances.ops import Result
+from balances.structs.blob import raw_of
+from balances.structs.charge import Result
 from tariffs.ladder import Count, Ladder, StepDues
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
@@ -123,7 +123,7 @@ def test_what_costs_nothing_more_is_granted_in_debt(opened: Opened, slack: int) 
     and not final; another line, which would cost, is refused."""
     world = opened(50)
     by = msgspec.structs.replace(DAY, slack=slack)
-    dearest = ops.packed(msgspec.msgpack.encode(by))
+    dearest = raw_of(msgspec.msgpack.encode(by))
     change: dict[str, Any] = {"change_ms": world.now_ms + MINUTE, "dearest": dearest} if slack else {}
     assert only(world.start(ask(asked=4, by=DAY))).granted == 4
     after = only(world.update(ask(asked=100, used=30, by=DAY, **change)))

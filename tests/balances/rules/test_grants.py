@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import Outcome, Phase, Result, SessionState, SuspendReasons
+from balances.structs.account import SuspendReasons
+from balances.structs.charge import Outcome, Phase, Result
+from balances.structs.session import SessionState
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import Flag, Result, SessionState, Suspense
+from balances.structs.charge import Flag, Result, Suspense
+from balances.structs.session import SessionState
 from tariffs.ladder import Count
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened

@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import keys, ops
-from balances.ops import Flag, Phase, Result, SessionState
+from balances import keys
+from balances.structs.blob import raw_of
+from balances.structs.charge import Ask, Flag, Phase, Result
+from balances.structs.posting import RestoredKey
+from balances.structs.session import SessionState
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import ACCOUNT, HOUR, MINUTE, Counterparts, ask, grants, ladder, money, only, use
 
@@ -27,13 +30,12 @@ def lost_and_restored(world: Counterparts) -> None:
         for line in session.lines:
             line.hold, line.granted, line.due_ms = [], 0, 0
     packed = [
-        ops.RestoredKey(name, ops.packed(msgspec.msgpack.encode(one)), world.now_ms + HOUR)
-        for name, one in sessions.items()
+        RestoredKey(name, raw_of(msgspec.msgpack.encode(one)), world.now_ms + HOUR) for name, one in sessions.items()
     ]
     assert world.twins.open(account, sessions=packed) == "ok"
 
 
-def asked(world: Counterparts, *asks: ops.Ask, phase: Phase = Phase.UPDATE, **changes: Any) -> str:
+def asked(world: Counterparts, *asks: Ask, phase: Phase = Phase.UPDATE, **changes: Any) -> str:
     """How a request ends that is not answered."""
     charge = msgspec.structs.replace(
         world.sent[-1], phase=phase, asks=list(asks), end_to_end=999, key=f"{int(phase)}:77", number=77, **changes

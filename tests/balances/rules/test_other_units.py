@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from balances.ops import Ask, Suspense, UsageReport
+from balances.structs.charge import Ask, Suspense, UsageReport
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import Counterparts, ask, use

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from balances import ops
-from balances.ops import Flag, Phase, Result, SessionState, Suspense
+from balances.structs.account import COUNTER_KEPT_MS
+from balances.structs.charge import Flag, Phase, Result, Suspense
+from balances.structs.session import SessionState
 from tariffs.ladder import Count, Ladder
 from tariffs.units import Kind, Rounding
 from tests.balances.rules.conftest import Opened
@@ -98,7 +99,7 @@ def test_use_of_a_period_that_is_over_finds_its_counter(opened: Opened) -> None:
     world.start(ask(by=by), session="late")
     world.stop(use(50, by=by), session="late")
     assert world.money[0] == 10_001 - 1_000 - 50
-    world.wait(ops.COUNTER_KEPT_MS)
+    world.wait(COUNTER_KEPT_MS)
     world.topup(1)
     assert world.counter("day:1") == (0, 0)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from balances.ops import MAIN, Flag
+from balances.structs.account import MAIN
+from balances.structs.charge import Flag
 from tariffs.ladder import Count, Ladder, Step
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened

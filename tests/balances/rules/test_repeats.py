@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import Flag, Result
 from balances.packing import unpack_answer
+from balances.structs.charge import Flag, Result
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import HOUR, Counterparts, ask, ladder, money, only, use
 

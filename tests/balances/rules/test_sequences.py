@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import Flag, Result, SessionState
+from balances.structs.charge import Flag, Result
+from balances.structs.session import SessionState
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import FREE, HOUR, MINUTE, Counterparts, ask, only, use
 

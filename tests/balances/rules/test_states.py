@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from balances.ops import MAIN, Posting, Result, SuspendReasons
+from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.charge import Result
+from balances.structs.posting import Posting
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import HOUR, MINUTE, Counterparts, ask, bundle, grants, ladder, money, only, use

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from balances.keys import event_key
-from balances.ops import Action, Flag, Outcome, Phase, Posting, Result, Suspense, Usage
+from balances.structs.charge import Action, Flag, Outcome, Phase, Result, Suspense
+from balances.structs.posting import Posting
+from balances.structs.record import Usage
 from tariffs.ladder import Count, Ladder, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.rules.conftest import Opened

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from balances import ops
-from balances.ops import Action, Flag, Result, Short, SuspendReasons
+from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.charge import Action, Flag, Result
+from balances.structs.posting import Posting, Sweep
+from balances.structs.record import Short
+from balances.structs.session import SessionState
 from tariffs.units import Kind
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.counterparts import (
@@ -22,7 +25,7 @@ from tests.balances.rules.counterparts import (
     use,
 )
 
-MONEY = Short(ops.MAIN, Kind.MONEY)
+MONEY = Short(MAIN, Kind.MONEY)
 OF_BUNDLE = ladder(bundle(Kind.OCTETS), money(1))
 
 
@@ -103,13 +106,13 @@ def test_every_way_in_which_money_or_room_comes_calls_for_those_who_wait(opened:
     world = final_then_refused(opened)
     match way:
         case "adjustment":
-            world.post(ops.Posting(ops.MAIN, Kind.MONEY, 5, "adjustment", "adjustment"))
+            world.post(Posting(MAIN, Kind.MONEY, 5, "adjustment", "adjustment"))
         case "bucket":
             world.grant_bucket(Kind.SECONDS, 60)
         case "transfer":
             other = world.grant_bucket(Kind.MONEY, 60, scope=["voice"])
-            out = ops.Posting(other, Kind.MONEY, -60, "transit", "transfer")
-            world.post(out, ops.Posting(ops.MAIN, Kind.MONEY, 60, "transit", "transfer"))
+            out = Posting(other, Kind.MONEY, -60, "transit", "transfer")
+            world.post(out, Posting(MAIN, Kind.MONEY, 60, "transit", "transfer"))
         case "limit":
             world.settings(credit_limit=100)
         case "refund":
@@ -125,7 +128,7 @@ def test_every_way_in_which_money_or_room_comes_calls_for_those_who_wait(opened:
 
 def test_a_debit_calls_for_nobody(opened: Opened) -> None:
     world = final_then_refused(opened)
-    world.post(ops.Posting(ops.MAIN, Kind.MONEY, -5, "adjustment", "adjustment"))
+    world.post(Posting(MAIN, Kind.MONEY, -5, "adjustment", "adjustment"))
     assert world.records[-1].nudges == []
     world.settings(profile_rev=0)
     assert world.records[-1].nudges == []
@@ -171,7 +174,7 @@ def test_a_change_of_the_members_is_looked_at_once(opened: Opened) -> None:
 
 
 def end(world: Counterparts, touched_ms: int, session: str = "gw;1") -> str:
-    return world.twins.sweep(ops.Sweep(ACCOUNT, session, world.now_ms, touched_ms=touched_ms))
+    return world.twins.sweep(Sweep(ACCOUNT, session, world.now_ms, touched_ms=touched_ms))
 
 
 def ended(opened: Opened) -> Counterparts:
@@ -184,7 +187,7 @@ def ended(opened: Opened) -> Counterparts:
 
 def test_it_is_abandoned_and_its_holds_are_released(opened: Opened) -> None:
     world = ended(opened)
-    assert (world.session().state, world.money) == (ops.SessionState.ABANDONED, (1_000, 0))
+    assert (world.session().state, world.money) == (SessionState.ABANDONED, (1_000, 0))
     assert [usage.flags for usage in world.records[-1].usages] == [Flag.ABANDONED, Flag.ABANDONED]
     assert (world.records[-1].reason, world.records[-1].nudges) == ("abandoned", ["final"])
 
@@ -192,13 +195,13 @@ def test_it_is_abandoned_and_its_holds_are_released(opened: Opened) -> None:
 def test_an_update_reopens_it(opened: Opened) -> None:
     world = ended(opened)
     assert only(world.update(ask(10, asked=100, used=50))).granted == 100
-    assert (world.session().state, world.money) == (ops.SessionState.OPEN, (950, 100))
+    assert (world.session().state, world.money) == (SessionState.OPEN, (950, 100))
 
 
 def test_a_termination_settles_it(opened: Opened) -> None:
     world = ended(opened)
     world.stop(use(70, 10), use(30, 20))
-    assert (world.session().state, world.money) == (ops.SessionState.CLOSED, (900, 0))
+    assert (world.session().state, world.money) == (SessionState.CLOSED, (900, 0))
 
 
 @pytest.mark.parametrize("clock_ms", [0, 5])
@@ -210,7 +213,7 @@ def test_touched_since_it_is_left_alone(opened: Opened, clock_ms: int) -> None:
     world.wait(clock_ms)
     world.update(ask(asked=100, used=300))
     assert end(world, asked) == "later"
-    assert (world.session().state, world.money) == (ops.SessionState.OPEN, (700, 100))
+    assert (world.session().state, world.money) == (SessionState.OPEN, (700, 100))
 
 
 def test_a_session_that_ended_meanwhile_is_left_alone(opened: Opened) -> None:
@@ -225,5 +228,5 @@ def test_a_session_that_ended_meanwhile_is_left_alone(opened: Opened) -> None:
 def test_one_that_holds_nothing_ends_too(opened: Opened) -> None:
     world = final_then_refused(opened)
     assert end(world, world.session().touched_ms) == "ok"
-    assert world.session().state == ops.SessionState.ABANDONED
+    assert world.session().state == SessionState.ABANDONED
     assert world.records[-1].nudges == []

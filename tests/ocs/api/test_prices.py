@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from balances import keys
-from balances.ops import Result
+from balances.structs.charge import Result
 from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
 from tests.ocs.office import Office
 

@@ -6,8 +6,9 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from balances import keys, ops
+from balances import keys
 from balances.packing import pack
+from balances.structs.session import SessionState
 from ocs.charging.settings import Regular
 from ocs.master.catalog import FIELDS, unpack_catalog
 from tests.ocs.api.test_subscribers import open_session
@@ -111,7 +112,7 @@ async def test_sessions_of_all_accounts_the_oldest_hold_first(desk: Office) -> N
     names = [f"gw;{number:03d}" for number in range(90)]
     for number, name in enumerate(names):  # many of one instant, and more of a shard than is read at a time
         await put_session(desk, f"a{number % 3 + 1}", name, 1_700_000_000_000 + number // 40)
-    await put_session(desk, "a1", "gone", 1_600_000_000_000, state=ops.SessionState.CLOSED)
+    await put_session(desk, "a1", "gone", 1_600_000_000_000, state=SessionState.CLOSED)
     found: list[str] = []
     after: str | None = ""
     pages = 0

@@ -5,8 +5,12 @@ import asyncio
 import msgspec
 import pytest
 
-from balances import keys, ops
+from balances import keys
 from balances.packing import unpack_account
+from balances.structs.account import Take
+from balances.structs.blob import FORMAT
+from balances.structs.record import Record
+from balances.structs.session import Line, Session, SessionState
 from ocs.charging.profile import Profile
 from ocs.master.subscribers import served
 from tariffs.catalog import Assignment
@@ -133,7 +137,7 @@ async def test_the_account_of_one_who_is_served_no_more_is_told(desk: Office, ho
         await desk.call("PUT", "/v1/subscribers/s1", body, if_match="*")
     assert await desk.redis.xlen(keys.ledger(keys.shard_of("a1"))) == before + 1
     [(_, last)] = await desk.redis.xrevrange(keys.ledger(keys.shard_of("a1")), count=1)
-    record = msgspec.msgpack.decode(last[b"r"], type=ops.Record)
+    record = msgspec.msgpack.decode(last[b"r"], type=Record)
     assert (record.account, record.nudges) == ("a1", ["members", "final"])
     assert await served(desk.pool, "a1", ["s1", "s2", "s3"]) == {"s2"}
 
@@ -209,13 +213,13 @@ async def test_attributes_that_are_none(desk: Office) -> None:
     assert (await desk.subscriber("s1", "a1", attributes=most)).status_code == 201
 
 
-def open_session(session: str, subscriber: str) -> ops.Session:
-    return ops.Session(
-        version=ops.FORMAT,
+def open_session(session: str, subscriber: str) -> Session:
+    return Session(
+        version=FORMAT,
         id=session,
         subscriber=subscriber,
         service="data",
-        state=ops.SessionState.OPEN,
+        state=SessionState.OPEN,
         peer="pgw.example.net",
         realm="example.net",
         via="dra.example.net",
@@ -226,14 +230,14 @@ def open_session(session: str, subscriber: str) -> ops.Session:
         seen=[],
         answers=[],
         lines=[
-            ops.Line(
+            Line(
                 rating_group=10,
                 service_id=-1,
                 unit=1,
                 total=5_000_000,
                 debited=50_000,
                 granted=10_000_000,
-                hold=[ops.Take(0, 100_000)],
+                hold=[Take(0, 100_000)],
                 due_ms=1_700_001_200_000,
             )
         ],

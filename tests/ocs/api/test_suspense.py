@@ -11,6 +11,7 @@ import pytest
 from balances import keys
 from balances.ledger import history, suspense
 from balances.ledger.verify import verify
+from balances.structs.record import ASIDE_WAITING_MAX
 from protocol.diameter.dictionary.credit_control import CcMoney, UnitValue
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
 from tests.ocs.office import Office
@@ -225,11 +226,10 @@ async def test_while_nothing_is_copied_unknown_users_are_turned_away(
     desk: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream of a shard is bounded too: their client is told 3004, everybody else is served."""
-    from balances import ops
 
     of = keys.ledger(keys.shard_of(keys.nobody("gw;ghost")))
     pipe = desk.redis.pipeline(transaction=False)
-    for _ in range(ops.ASIDE_WAITING_MAX):
+    for _ in range(ASIDE_WAITING_MAX):
         pipe.xadd(of, {"r": msgspec.msgpack.encode([])})
     await pipe.execute()
     with pytest.raises(AssertionError, match="Busy"):

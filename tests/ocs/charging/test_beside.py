@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from balances import ops
+from balances.structs.charge import Result
+from balances.structs.posting import Sweep
 from protocol.diameter.dictionary.credit_control import RequestedAction
 from tariffs.catalog import Catalog
 from tariffs.load import load_tariff
@@ -64,7 +65,7 @@ def test_an_event_is_charged_beside_for_what_it_names_and_refunded_in_parts_of_t
     assert world.balance() == 20_000_000 - 110_000 + 22_000
     rest = world.send(E, cc_request_number=2, requested_action=refund, **lines(mscc(10, ask={})))
     assert (rest.result_code, spent(world)) == (2001, "0.00")
-    assert [usage.result for usage in world.model.ledger[-1].record.usages] == [ops.Result.OK]
+    assert [usage.result for usage in world.model.ledger[-1].record.usages] == [Result.OK]
     world.send(E, cc_request_number=3, requested_action=debit, **lines(mscc(10, ask={"cc_total_octets": 5 * MB})))
     assert spent(world) == "0.05"
 
@@ -151,7 +152,7 @@ def test_what_is_beside_an_expired_hold_is_settled_too() -> None:
     later(world, 3_600)
     publish(world, ALONE)
     session = world.charged[-1].session
-    assert world.model.sweep(ops.Sweep("a1", session, world.now_ms)).status == "ok"
+    assert world.model.sweep(Sweep("a1", session, world.now_ms)).status == "ok"
     world.send(T, cc_request_number=1, **lines(mscc(10, used=USED)))
     assert (spent(world), world.held()) == ("0.07", 0)
 

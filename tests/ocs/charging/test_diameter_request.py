@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balances.ops import Action, Phase, ReportPeriod
+from balances.structs.charge import Action, Phase, ReportPeriod
 from ocs.charging.request import AskedLine, Reason, Style, Units, Used
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary.credit_control import (

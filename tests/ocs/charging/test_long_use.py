@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from balances import ops
-from balances.ops import Flag
+from balances.structs.account import MAIN, Bucket
+from balances.structs.charge import CUTS_MAX, Flag
+from balances.structs.record import Usage
 from protocol.diameter.dictionary.credit_control import RequestedAction, RequestedServiceUnit
 from tariffs.catalog import Assignment, Catalog
 from tariffs.document import TariffError
@@ -52,7 +53,7 @@ def call(world: World, kind: Any, number: int = 0, **fields: Any) -> Any:
     return world.send(kind, service_context_id=VOICE, cc_request_number=number, **lines(mscc(None, **fields)))
 
 
-def usages(world: World) -> list[ops.Usage]:
+def usages(world: World) -> list[Usage]:
     return world.model.ledger[-1].record.usages
 
 
@@ -92,7 +93,7 @@ def test_many_days(days: int) -> None:
     assert cost(event(world, PRICE, days * 24 * HOUR)) == f"{want:.2f}"
     event(world, DEBIT, days * 24 * HOUR, 1)
     assert spent(world, "99999.00") == f"{want:.2f}"
-    assert len(usages(world)) <= ops.CUTS_MAX
+    assert len(usages(world)) <= CUTS_MAX
 
 
 def test_what_is_longer_than_can_be_rated_is_not_sold_and_not_lost() -> None:
@@ -206,17 +207,17 @@ flat = { price = "0.60", per = "1 min" , increment = "1" }
 
 def bucket(world: World, **fields: Any) -> None:
     account = world.model.accounts["a1"]
-    account.buckets.insert(0, ops.Bucket(account.next_bucket, **{"kind": Kind.SECONDS, "priority": 10} | fields))
+    account.buckets.insert(0, Bucket(account.next_bucket, **{"kind": Kind.SECONDS, "priority": 10} | fields))
     account.next_bucket += 1
 
 
 def of_bucket(world: World) -> int:
-    return next(one.amount for one in world.model.accounts["a1"].buckets if one.id != ops.MAIN)
+    return next(one.amount for one in world.model.accounts["a1"].buckets if one.id != MAIN)
 
 
 def paid(world: World) -> str:
     """By the main bucket, which had 20.00."""
-    main = next(one for one in world.model.accounts["a1"].buckets if one.id == ops.MAIN)
+    main = next(one for one in world.model.accounts["a1"].buckets if one.id == MAIN)
     return f"{(20_000_000 - main.amount) / 10**6:.2f}"
 
 

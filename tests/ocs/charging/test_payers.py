@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import ops
-from balances.ops import Flag, Result, SessionState
+from balances.structs.blob import blob_of, raw_of
+from balances.structs.charge import Flag, Outcome, Result, Suspense
+from balances.structs.record import Record, Usage
+from balances.structs.session import Answer, SessionState
 from ocs.charging.diameter import to_request
 from ocs.charging.request import Busy, ChargingAnswer
 from ocs.charging.settings import Regular
@@ -51,7 +53,7 @@ def report(number: int = 1, octets: int = MB, ask: dict[str, Any] | None = None,
     return {"cc_request_number": number, **lines(mscc(10, ask=ask, used={"cc_total_octets": octets})), **fields}
 
 
-def usage(world: World) -> tuple[ops.Record, ops.Usage]:
+def usage(world: World) -> tuple[Record, Usage]:
     record = world.model.ledger[-1].record
     return record, record.usages[-1]
 
@@ -172,7 +174,7 @@ def test_postgres_is_asked_for_what_redis_may_have_forgotten(
 def test_what_postgres_remembers_as_charged_is_answered_again(two: World) -> None:
     two.send(I, **lines(mscc(10, ask={})))
     first = two.send(T, **report())
-    two.requests_known[SESSION, "3:1"] = ops.blob(ops.packed(msgspec.msgpack.encode(outcome_of(two))))
+    two.requests_known[SESSION, "3:1"] = blob_of(raw_of(msgspec.msgpack.encode(outcome_of(two))))
     two.sessions_known[SESSION] = ("a1", "s1")
     two.model.sessions.clear()
     two.wheres.clear()
@@ -182,10 +184,10 @@ def test_what_postgres_remembers_as_charged_is_answered_again(two: World) -> Non
     assert two.seen == ["where", "session_known", "request_known"]
 
 
-def outcome_of(world: World) -> ops.Outcome:
+def outcome_of(world: World) -> Outcome:
     (session,) = world.model.sessions["a1"].values()
-    answer = msgspec.msgpack.decode(ops.blob(session.answers[-1]), type=ops.Answer)
-    return msgspec.msgpack.decode(ops.blob(answer.outcome), type=ops.Outcome)
+    answer = msgspec.msgpack.decode(blob_of(session.answers[-1]), type=Answer)
+    return msgspec.msgpack.decode(blob_of(answer.outcome), type=Outcome)
 
 
 def test_late_use_of_a_session_postgres_remembers_goes_to_its_account(two: World) -> None:
@@ -265,7 +267,7 @@ def test_money_is_of_the_currency_of_who_pays(two: World, opened: str, named: st
     assert codes(answer) == ([2001, 2001] if usable else [2001, 5004])
     assert (two.balance("a1"), two.held("a1")) == ((17 if usable else 20) * EURO, 0)
     _, used = usage(two)
-    assert (used.suspense, used.set_aside) == ((0, 0) if usable else (3 * EURO, ops.Suspense.UNUSABLE))
+    assert (used.suspense, used.set_aside) == ((0, 0) if usable else (3 * EURO, Suspense.UNUSABLE))
     again = two.send(T, flags=0xD0, **asked)  # a repeat says the same, whoever was read first
     assert (codes(again), two.balance("a1")) == (codes(answer), (17 if usable else 20) * EURO)
 

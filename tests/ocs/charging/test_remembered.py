@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import ops
 from balances.ledger.record import RecordedCall, RecordId, add_rows, no_rows
+from balances.structs.blob import blob_of
+from balances.structs.session import FACTS_MAX, Session
 from ocs.charging import remembered
 from ocs.charging.handle import ChargingContext
 from ocs.charging.remembered import Remembered, unpacked
@@ -83,7 +84,7 @@ def another_worker(world: World) -> None:
 
 def stored(world: World) -> dict[str, Any]:
     (session,) = world.model.sessions["a1"].values()
-    return unpacked(ops.blob(session.facts)).whole
+    return unpacked(blob_of(session.facts)).whole
 
 
 def test_the_visited_network_is_told_in_the_first_request_only() -> None:
@@ -210,7 +211,7 @@ def put_away_and_back(world: World) -> None:
     sessions = world.model.sessions["a1"]
     for key, session in sessions.items():
         packed = msgspec.msgpack.encode(session)
-        sessions[key] = msgspec.msgpack.decode(packed, type=ops.Session)
+        sessions[key] = msgspec.msgpack.decode(packed, type=Session)
 
 
 def test_attributes_of_the_subscriber_are_those_of_now() -> None:
@@ -308,7 +309,7 @@ def test_facts_of_many_lines_have_a_bound() -> None:
         groups = [mscc(number * 70_000 + each, ask={}, tgpp_rat_type=b"\x06") for each in range(30)]
         world.send(U, cc_request_number=number, **lines(*groups))
     (session,) = world.model.sessions["a1"].values()
-    assert len(ops.blob(session.facts)) <= ops.FACTS_MAX
+    assert len(blob_of(session.facts)) <= FACTS_MAX
     assert stored(world)["apn"] == "a" * 256
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from balances.ops import Flag, Suspense, Usage
+from balances.structs.charge import Flag, Suspense
+from balances.structs.record import Usage
 from protocol.diameter.dictionary.credit_control import (
     CcMoney,
     RequestedServiceUnit,

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from balances import keys, ops
-from balances.ops import Flag, Suspense
+from balances import keys
+from balances.structs.account import SuspendReasons
+from balances.structs.charge import Flag, Suspense
+from balances.structs.record import ASIDE
 from ocs.charging.request import Busy, ChargingAnswer
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
@@ -169,7 +171,7 @@ def test_use_reported_for_nobody_is_on_record() -> None:
     record = world.model.ledger[-1].record
     (usage,) = record.usages
     assert (record.kind, record.account, record.session) == (
-        ops.ASIDE,
+        ASIDE,
         keys.nobody(record.session),
         "gw.example.net;1700000000;1",
     )
@@ -223,7 +225,7 @@ def test_barred_subscribers_and_accounts() -> None:
     world.subscriber("msisdn:491700000001", barred=True)
     assert codes(world.send(I, **lines(mscc(10, ask={})))) == [4010, 4010]
     world.subscriber("msisdn:491700000001")
-    world.account("a1", EURO, state=ops.SuspendReasons.BARRED)
+    world.account("a1", EURO, state=SuspendReasons.BARRED)
     assert codes(world.send(I, session_id="s2", **lines(mscc(10, ask={})))) == [4010, 4010]
     assert codes(world.send(I, session_id="s3", **lines(mscc(99, ask={})))) == [4010, 4010]
 
@@ -231,7 +233,7 @@ def test_barred_subscribers_and_accounts() -> None:
 def test_emergency_is_never_refused() -> None:
     world = World()
     world.subscriber("msisdn:491700000001", barred=True, balance=0)
-    world.account("a1", 0, state=ops.SuspendReasons.BARRED)
+    world.account("a1", 0, state=SuspendReasons.BARRED)
     called = ServiceInformation(ims_information=ImsInformation(called_party_address="tel:112"))
     answer = world.send(I, service_context_id=VOICE, service_information=called)
     assert (answer.result_code, answer.granted_service_unit.cc_time) == (2001, 300)

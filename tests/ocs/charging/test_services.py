@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from balances.ops import Result
+from balances.structs.charge import Result
 from ocs.charging.outcomes import DIAMETER, OUTCOMES
 from ocs.charging.request import FinalAction
 from ocs.charging.services import REMEMBERED_MAX, SERVICES, Services, service_table, unserved

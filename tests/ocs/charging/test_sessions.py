@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balances.keys import event_key
-from balances.ops import Flag
+from balances.structs.charge import Flag
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.settings import ChargingSettings, Regular
 from protocol.diameter.dictionary.credit_control import (

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from balances import ops
-from balances.ops import Phase
+from balances.structs.blob import blob_of
+from balances.structs.charge import Phase
+from balances.structs.posting import Post, Posting
 from ocs.charging.settings import Regular
 from protocol.diameter.dictionary.credit_control import RequestedAction, RequestedServiceUnit, TariffChangeUsage
 from protocol.diameter.dictionary.tgpp_charging import MAX_REQUESTED_BANDWIDTH_DL, MAX_REQUESTED_BANDWIDTH_UL
@@ -211,7 +212,7 @@ def test_what_rating_looked_at_is_on_record() -> None:
     assert (inputs["subscriber"], inputs["time_zone"]) == ("s1", "Europe/Berlin")
     (usage,) = world.model.ledger[-1].record.usages
     assert (usage.granted, usage.used, usage.tag) == (10 * MB, 0, "t@1:1")
-    assert ops.blob(usage.ladder)
+    assert blob_of(usage.ladder)
 
 
 def test_an_assignment_that_ends_ends_the_grant() -> None:
@@ -247,8 +248,8 @@ def test_use_reported_only_at_the_end_is_priced_from_its_beginning() -> None:
 def test_validity_of_a_bucket_may_begin_with_its_first_use() -> None:
     rows = '[[rows]]\nbundle = { per = "1 MB" }\n[[rows]]\nflat = { price = "0.01", per = "1 MB" }'
     world = world_at("2026-11-24 12:00:00", rows)
-    posting = ops.Posting(-1, Kind.OCTETS, 20 * MB, "top-up", "top-up", 50, window_ms=3_600_000)
-    world.model.post(ops.Post("a1", "k", "f", world.now_ms, [posting], False, 1_000, "me", ""))
+    posting = Posting(-1, Kind.OCTETS, 20 * MB, "top-up", "top-up", 50, window_ms=3_600_000)
+    world.model.post(Post("a1", "k", "f", world.now_ms, [posting], False, 1_000, "me", ""))
     (bucket,) = [one for one in world.model.accounts["a1"].buckets if one.kind == Kind.OCTETS]
     assert (bucket.until_ms, bucket.window_ms) == (0, 3_600_000)
     later(world, 86_400)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from balances.ops import Result
+from balances.structs.charge import Result
 from ocs.charging.diameter import to_cca
 from ocs.charging.request import (
     AddressKind,

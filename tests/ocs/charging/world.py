@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from balances import ops
 from balances.keys import AccountKeys
-from balances.model import Model
+from balances.model.store import Model
 from balances.packing import fresh_account
-from balances.pending import Pending
-from balances.wire import Lost, NotSent
+from balances.redis.connection import Lost, NotSent
+from balances.redis.pending import Pending
+from balances.structs.account import Account
+from balances.structs.charge import Charge, Phase, Reply
+from balances.structs.record import Record
 from ocs.charging.diameter import to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
@@ -54,14 +56,14 @@ class World:
         self.at_hand: dict[str, Profile] = {}
         self.sessions_known: dict[str, tuple[str, str]] = {}
         self.onces: dict[tuple[str, str], bytes] = {}
-        self.absent: dict[str, ops.Account] = {}
+        self.absent: dict[str, Account] = {}
         self.wheres: dict[str, tuple[str, str]] = {}
         self.broken: Exception | None = None
         self.statuses: list[str] = []
         self.after: list[str] = []
         """What the script itself answers next, once the call has been sent."""
         self.seen: list[str] = []
-        self.charged: list[ops.Charge] = []
+        self.charged: list[Charge] = []
         self.now_ms = NOW_MS
         self.opened_ms = 0
         self.requests_known: dict[tuple[str, str], bytes] = {}
@@ -122,18 +124,18 @@ class World:
             self.at_hand[found] = self.known[found]
         return ready(self.known[found] if found else None)
 
-    def charge(self, charge: ops.Charge, context: bytes, of: AccountKeys | None = None) -> Pending[ops.Reply]:
+    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Pending[Reply]:
         if self.broken is not None:
             return failed(self.broken)
         if self.statuses:
-            return ready(ops.Reply(self.statuses.pop(0)))
+            return ready(Reply(self.statuses.pop(0)))
         assert of is None or of.account.endswith(charge.account)
-        sent = msgspec.msgpack.decode(msgspec.msgpack.encode(charge), type=ops.Charge)  # as the script reads it
+        sent = msgspec.msgpack.decode(msgspec.msgpack.encode(charge), type=Charge)  # as the script reads it
         self.charged.append(sent)
-        if charge.phase == ops.Phase.START:
+        if charge.phase == Phase.START:
             self.wheres[charge.session] = charge.account, charge.subscriber
         if self.after:
-            return ready(ops.Reply(self.after.pop(0)))
+            return ready(Reply(self.after.pop(0)))
         return ready(self.model.charge(sent, context))
 
     def not_opened(self, account: str, session: str, subscriber: str) -> None:
@@ -143,7 +145,7 @@ class World:
     def remark(self, peer: str, mark: str) -> None:
         self.seen.append(f"remark {peer} {mark}")
 
-    def aside(self, record: ops.Record, context: bytes) -> Pending[ops.Reply]:
+    def aside(self, record: Record, context: bytes) -> Pending[Reply]:
         if self.broken is not None:
             return failed(self.broken)
         return ready(self.model.aside(record, context))
@@ -162,7 +164,7 @@ class World:
         self.seen.append("session_known")
         return ready(self.sessions_known.get(session))
 
-    def _request_known(self, charge: ops.Charge) -> Pending[bytes | None]:
+    def _request_known(self, charge: Charge) -> Pending[bytes | None]:
         self.seen.append("request_known")
         return ready(self.requests_known.get((charge.session, charge.key)))
 

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.writer import read_cursors
 from balances.packing import pack
-from balances.wire import NotSent
+from balances.redis.connection import NotSent
+from balances.structs.record import Record
 from ocs.rescue import SlowPaths
 from tests.ocs.cli.conftest import Run
 from tests.ocs.office import Office
@@ -25,7 +26,7 @@ async def broken(desk: Office) -> None:
     await desk.top_up("5.00", key="five")
     stream = keys.ledger(SHARD)
     at, fields = (await desk.redis.xrevrange(stream, count=1))[0]
-    record = msgspec.msgpack.decode(fields[b"r"], type=ops.Record)
+    record = msgspec.msgpack.decode(fields[b"r"], type=Record)
     record.entries[0].after += 1
     fields[b"r"] = pack(record)
     async with desk.redis.pipeline(transaction=True) as pipe:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from balances import keys, ops
+from balances import keys
+from balances.structs.session import Session, SessionState
 from ocs.enforcement.push import Pusher, PushReceipt
 from ocs.net.push import Pushes
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
@@ -15,15 +16,15 @@ from protocol.diameter.dictionary.credit_control import ReAuthRequest
 from tests.ocs.net.world import World, until, world
 
 
-def session(identity: str = "pgw.example.net;1;1", peer: str = "pgw.example.net", via: str = "") -> ops.Session:
-    return ops.Session(
-        version=1, id=identity, subscriber="s", service="data", state=ops.SessionState.OPEN, peer=peer,
+def session(identity: str = "pgw.example.net;1;1", peer: str = "pgw.example.net", via: str = "") -> Session:
+    return Session(
+        version=1, id=identity, subscriber="s", service="data", state=SessionState.OPEN, peer=peer,
         realm="example.net", via=via or peer, opened_ms=0, touched_ms=0, forget_ms=0, due_ms=0, seen=[], answers=[],
         lines=[],
     )  # fmt: skip
 
 
-async def push(redis: Redis, kind: str, of: ops.Session, rating_group: int | None = None) -> PushReceipt:
+async def push(redis: Redis, kind: str, of: Session, rating_group: int | None = None) -> PushReceipt:
     async with Pusher(redis, (OSError, RedisError)).running() as pusher:
         return await pusher.push(kind, of, rating_group)
 

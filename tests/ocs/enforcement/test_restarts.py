@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from balances import keys, ops
+from balances import keys
 from balances.packing import fresh_account, pack, unpack_session
-from balances.store import Store
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.store import Store
+from balances.structs.account import Take
+from balances.structs.posting import Sweep
+from balances.structs.session import Line, Session, SessionState
 from ocs.enforcement.restarts import Restarts, RestartWalk, is_lost
 from ocs.net.clock import now_ms
 from ocs.net.origins import Origins
 
-OPEN, ABANDONED, CLOSED = ops.SessionState.OPEN, ops.SessionState.ABANDONED, ops.SessionState.CLOSED
+OPEN, ABANDONED, CLOSED = SessionState.OPEN, SessionState.ABANDONED, SessionState.CLOSED
 
 
-def session(name: str, peer: str = "gw.net", origin_state: int = 5, state: int = OPEN) -> ops.Session:
-    line = ops.Line(10, -1, 1, hold=[ops.Take(0, 50)], granted=50, due_ms=now_ms() + 10**6)
-    return ops.Session(
+def session(name: str, peer: str = "gw.net", origin_state: int = 5, state: int = OPEN) -> Session:
+    line = Line(10, -1, 1, hold=[Take(0, 50)], granted=50, due_ms=now_ms() + 10**6)
+    return Session(
         1,
         name,
         "s",
@@ -57,7 +60,7 @@ class World:
             self.redis, self.store, now_ms=now_ms, ignores=self.ignored.__contains__, alarm=self.alarms.append
         )
 
-    async def open(self, account: str, *sessions: ops.Session) -> None:
+    async def open(self, account: str, *sessions: Session) -> None:
         state = fresh_account(account, "EUR")
         state.buckets[0].amount = 1_000
         state.buckets[0].held = sum(take.amount for one in sessions for line in one.lines for take in line.hold)
@@ -154,7 +157,7 @@ async def test_a_session_that_is_touched_meanwhile_is_looked_at_again(world: Wor
     await world.says("gw.net", 6)
     sweep, touched = world.store.sweep, set()
 
-    def slow(asked: ops.Sweep) -> Any:
+    def slow(asked: Sweep) -> Any:
         if asked.session not in touched:
             touched.add(asked.session)
             asked.touched_ms -= 1  # as if it had been touched since it was read

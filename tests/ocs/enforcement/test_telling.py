@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from balances import ops
-from balances.ops import Line, Session, SessionState, Short, Take
-from balances.pending import Pending
+from balances.redis.pending import Pending
+from balances.structs.account import Take
+from balances.structs.charge import Reply
+from balances.structs.posting import Sweep
+from balances.structs.record import Record, Short
+from balances.structs.session import Line, Session, SessionState
 from ocs.enforcement import telling as module
 from ocs.enforcement.push import NO_ROUTE, TIMEOUT, PushReceipt
 from ocs.enforcement.telling import Telling
@@ -43,7 +46,7 @@ class World:
     def __init__(self, *sessions: Session) -> None:
         self.sessions = {one.id: one for one in sessions}
         self.rars: list[str] = []
-        self.sweeps: list[ops.Sweep] = []
+        self.sweeps: list[Sweep] = []
         self.answers: list[int | str] = []
         """What comes of one RAR after the other; then 2001."""
         self.by = "pgw.net"
@@ -59,9 +62,9 @@ class World:
     def session(self, account_id: str, session: str) -> Pending[Session | None]:
         return settled(self.sessions.get(session))
 
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]:
+    def sweep(self, sweep: Sweep) -> Pending[Reply]:
         self.sweeps.append(sweep)
-        return settled(ops.Reply("ok"))
+        return settled(Reply("ok"))
 
     async def push(self, kind: str, session: Session) -> PushReceipt:
         self.rars.append(session.id)
@@ -79,7 +82,7 @@ class World:
         return set(subscribers) - self.barred
 
     async def see(self, *nudges: str, by: str = "asker", short: list[Short] | None = None) -> None:
-        self.telling.want(ops.Record(1, "charge", "acc", "EUR", session=by, nudges=list(nudges), short=short or []))
+        self.telling.want(Record(1, "charge", "acc", "EUR", session=by, nudges=list(nudges), short=short or []))
         await self.telling.step()
         await self.quiet()
 

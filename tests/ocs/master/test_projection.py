@@ -8,7 +8,7 @@ import pytest
 
 from balances import keys
 from balances.packing import unpack_account
-from balances.wire import NotSent
+from balances.redis.connection import NotSent
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers
 from ocs.master.profiles import ProfileCache

@@ -15,8 +15,8 @@ from typing import Any
 
 import uvloop
 
-from balances.ops import Result
-from balances.pending import Pending
+from balances.redis.pending import Pending
+from balances.structs.charge import Result
 from ocs.charging.request import ChargingAnswer, GrantedLine, Units
 from ocs.net.admission import Admission
 from ocs.net.credit_control import CreditControl

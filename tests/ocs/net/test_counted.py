@@ -5,7 +5,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from balances.ops import Flag, Result
+from balances.structs.charge import Flag, Result
 from ocs.charging.request import ChargingAnswer, FinalUnit, GrantedLine, Units
 from ocs.telemetry.log import Periodic
 from protocol.diameter.dictionary.credit_control import CcRequestType, RequestedAction

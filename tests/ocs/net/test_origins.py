@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from balances import keys
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
 from ocs.net import origins as module
 from ocs.net.clock import now_ms
 from ocs.net.origins import Origins

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from balances.pending import Pending, SlowPath
+from balances.redis.pending import Pending, SlowPath
 from ocs.net.step import Stepped, UnexpectedAwait
 
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
-from balances.ops import Result
-from balances.pending import Pending
+from balances.redis.pending import Pending
+from balances.structs.charge import Result
 from ocs.charging.handle import ChargingContext
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.settings import ChargingSettings

@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 
-from balances import keys, ops
+from balances import keys
 from balances.ledger.verify import verify
+from balances.structs.blob import blob_of
+from balances.structs.charge import Result
+from balances.structs.session import Session
 from ocs.charging.diameter import to_request
 from ocs.charging.handle import handle
 from ocs.charging.remembered import unpacked
@@ -140,7 +143,7 @@ async def sent_anew(network: Network, kind: Any, end_to_end: int, **fields: Any)
         handle(to_request(asked, "gw.example.net", network.shop.settings), network.shop, network.now_ms)
     )
     assert isinstance(answer, ChargingAnswer), answer
-    assert answer.result is ops.Result.OK, answer
+    assert answer.result is Result.OK, answer
 
 
 async def test_a_session_id_used_again_knows_nothing(network: Network) -> None:
@@ -154,5 +157,5 @@ async def test_a_session_id_used_again_knows_nothing(network: Network) -> None:
     await sent_anew(network, U, 78, cc_request_number=1, **lines(report))
     assert await spent(network) == Decimal("1.01")
     sessions = await network.desk.redis.hvals(keys.sessions("a1"))
-    (packed,) = [one for one in sessions if msgspec.msgpack.decode(one, type=ops.Session).id.startswith(SESSION)]
-    assert unpacked(ops.blob(msgspec.msgpack.decode(packed, type=ops.Session).facts)).whole == {}
+    (packed,) = [one for one in sessions if msgspec.msgpack.decode(one, type=Session).id.startswith(SESSION)]
+    assert unpacked(blob_of(msgspec.msgpack.decode(packed, type=Session).facts)).whole == {}

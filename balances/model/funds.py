@@ -6,8 +6,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from balances import ops
-from balances.ops import Take
+from balances.structs.account import MAIN, Account, Bucket, Take
 from tariffs.climb import ENDLESS
 from tariffs.units import EXACT_MAX, Kind
 
@@ -29,7 +28,7 @@ class Payer(NamedTuple):
     """What of it; None: it owes what the others do not cover."""
 
 
-def credit_of(account: ops.Account) -> int:
+def credit_of(account: Account) -> int:
     """The credit limit as far as it can be counted: with all the money below 2**53, and so is what is held."""
     has = sum(bucket.amount for bucket in account.buckets if bucket.kind == Kind.MONEY and bucket.amount > 0)
     return min(account.credit_limit, EXACT_MAX - has)
@@ -38,7 +37,7 @@ def credit_of(account: ops.Account) -> int:
 class AccountFunds:
     """The balances a climb may use; what is taken is only noted."""
 
-    def __init__(self, account: ops.Account, limit: int, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
+    def __init__(self, account: Account, limit: int, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
         self.account = account
         self.limit = limit
         """Credit that may be given; see `credit_of`."""
@@ -51,11 +50,11 @@ class AccountFunds:
         self.taken: dict[int, int] = {}
         self._journal: list[tuple[int, int]] = []
 
-    def end_of(self, bucket: ops.Bucket) -> int:
+    def end_of(self, bucket: Bucket) -> int:
         """From when on it no longer pays, 0: never. Its validity may begin with its first use."""
         return self.now_ms + bucket.window_ms if bucket.window_ms else bucket.until_ms
 
-    def _is_valid(self, bucket: ops.Bucket, mode: Mode) -> bool:
+    def _is_valid(self, bucket: Bucket, mode: Mode) -> bool:
         """What was held pays use of before the expiry, however late it is reported; use that is to come is paid by what
         is valid then."""
         at_ms = max(self.used_ms, self.now_ms)
@@ -63,20 +62,20 @@ class AccountFunds:
             return not 0 < self.end_of(bucket) <= self.used_ms
         return bucket.from_ms <= at_ms and not 0 < self.end_of(bucket) <= at_ms
 
-    def paying(self, kind: int, scope: str, mode: Mode) -> list[ops.Bucket]:
+    def paying(self, kind: int, scope: str, mode: Mode) -> list[Bucket]:
         return [
             bucket
             for bucket in self.account.buckets
             if bucket.kind == kind and (not bucket.scope or scope in bucket.scope) and self._is_valid(bucket, mode)
         ]
 
-    def free_of(self, bucket: ops.Bucket, mode: Mode) -> int:
+    def free_of(self, bucket: Bucket, mode: Mode) -> int:
         taken = self.taken.get(bucket.id, 0)
         own = self.own.get(bucket.id, 0)
         if mode == Mode.OWN:
-            return (own if bucket.id == ops.MAIN else min(own, bucket.amount - bucket.held)) - taken
+            return (own if bucket.id == MAIN else min(own, bucket.amount - bucket.held)) - taken
         free = bucket.amount - taken - (bucket.held if mode == Mode.OPEN else own)
-        if bucket.id == ops.MAIN:
+        if bucket.id == MAIN:
             free += self.limit
         if self.caps is not None:
             free = min(free, self.caps.get(bucket.id, 0) - taken)
@@ -86,7 +85,7 @@ class AccountFunds:
         """Of what was held and is not enough, those that have something free, and then the debtor."""
         modes = (Mode.OWN, Mode.OPEN) if owing and self.mode == Mode.OWN else (self.mode,)
         payers = [Payer(bucket.id, mode) for mode in modes for bucket in self.paying(kind, scope, mode)]
-        return [*payers, Payer(ops.MAIN, None)] if owing else payers
+        return [*payers, Payer(MAIN, None)] if owing else payers
 
     def available(self, kind: int, scope: str, payer: Payer | None = None) -> int:
         mode = payer.mode if payer is not None else self.mode
@@ -112,7 +111,7 @@ class AccountFunds:
         if left and self.mode == Mode.OWN:
             left = self._take_free(kind, scope, left, Mode.OPEN)
         if left:
-            self.note(ops.MAIN, left)
+            self.note(MAIN, left)
 
     def note(self, bucket: int, amount: int) -> None:
         self.taken[bucket] = self.taken.get(bucket, 0) + amount

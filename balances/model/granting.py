@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 
-from balances import ops
-from balances.books import AccountChange, ladder_of
-from balances.ops import Ask, Line, LineOutcome, Result, Take
+from balances.model.account import AccountChange, ladder_of
+from balances.model.funds import AccountFunds, Mode
+from balances.model.spans import PriceSpan, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.purse import AccountFunds, Mode
-from balances.spans import PriceSpan, climb_on, ms_per_unit
+from balances.structs.account import Take
+from balances.structs.blob import blob_of
+from balances.structs.charge import Ask, LineOutcome, Result
+from balances.structs.record import Short
+from balances.structs.session import Line
 from tariffs.climb import lapse_ahead
 from tariffs.ladder import tier_of
 from tariffs.units import EXACT_MAX, Kind, share
@@ -21,8 +24,8 @@ class Asking:
     def __init__(self, index: int, ask: Ask, line: Line, want: int) -> None:
         self.index, self.ask, self.line, self.want = index, ask, line, want
         self.position = line
-        self.ladder = unpack_ladder(ops.blob(ask.ladder))
-        self.priced_by = PriceSpan(ops.blob(ask.dearest) or ops.blob(ask.ladder))
+        self.ladder = unpack_ladder(blob_of(ask.ladder))
+        self.priced_by = PriceSpan(blob_of(ask.dearest) or blob_of(ask.ladder))
         self.got = 0
         self.grade: str | None = None
         """Of what was granted; None before."""
@@ -62,7 +65,7 @@ class Granting:
             one.got += climbed.units
             one.grade = one.grade if climbed.grade is None else climbed.grade
             due_ms = self._books.now_ms + 2 * ask.validity_ms
-            packed = ops.blob(ask.ladder)
+            packed = blob_of(ask.ladder)
             self._books.hold(one.line, purse.takes(), climbed.units, packed, self._event_ms, due_ms)
             one.line.reach_ms = ask.until_ms if ms else 0
 
@@ -103,7 +106,7 @@ class Granting:
             for bucket in purse.paying(step.kind, step.scope, Mode.OPEN)
         ]
         for bucket in books.account.buckets:
-            short = ops.Short(bucket.id, bucket.kind)
+            short = Short(bucket.id, bucket.kind)
             if bucket.held > 0 and bucket in paying and short not in books.short:
                 books.short.append(short)
 
@@ -118,7 +121,7 @@ class Granting:
             if ask.blocks and one.got and ahead and counted and (not ask.maximum or one.got + ahead <= ask.maximum):
                 one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
                 one.got += ahead
-                self._books.hold(one.line, [], ahead, ops.blob(ask.ladder), self._event_ms, one.line.due_ms)
+                self._books.hold(one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
         self._by_index = {one.index: one for one in asking}
         for index, other in sorted(self._by_index.items()):
             partner = self._by_index.get(index - 1)
@@ -213,7 +216,7 @@ class Granting:
         line.final = further < least
         outcome = self._outcomes[one.index]
         outcome.granted, outcome.validity_ms = one.got, validity_ms
-        outcome.change_ms = ask.change_ms if ops.blob(ask.dearest) else 0
+        outcome.change_ms = ask.change_ms if blob_of(ask.dearest) else 0
         outcome.final, outcome.grade = line.final, line.grade
         self.granted = True
         return one.got < min(one.want, ask.minimum) and not line.final

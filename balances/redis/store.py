@@ -1,32 +1,37 @@
-"""The balance operations, typed: one call each, of a script whose twin is a method of `model.Model`."""
+"""The balance operations, typed: one call each, of a script whose twin is a file of balances/model."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from balances import keys, ops
+from balances import keys
 from balances.packing import pack, unpack_account, unpack_session
-from balances.pending import Pending
-from balances.wire import RedisConnection
+from balances.redis.connection import RedisConnection
+from balances.redis.pending import Pending
+from balances.structs.account import Account
+from balances.structs.charge import Charge, Phase, Reply
+from balances.structs.posting import AccountOpening, AccountSettings, Post, Sweep
+from balances.structs.record import Record
+from balances.structs.session import Session
 
 
-def _reply(raw: list[Any]) -> ops.Reply:
+def _reply(raw: list[Any]) -> Reply:
     """[status, outcome, sessions, holds, held money], later ones absent in short replies."""
-    return ops.Reply(raw[0].decode(), *raw[1:])
+    return Reply(raw[0].decode(), *raw[1:])
 
 
 class Store:
-    """Balance operations over one `RedisConnection`. Every method returns at once; the Pending
-    fails with `wire.NotSent` when the call was certainly not sent and with `wire.Lost` when its fate is unknown."""
+    """Balance operations over one connection. Every method returns at once; the Pending fails with `NotSent` when the
+    call was certainly not sent and with `Lost` when its fate is unknown."""
 
     def __init__(self, link: RedisConnection) -> None:
         self.link = link
 
-    def charge(self, charge: ops.Charge, context: bytes, of: keys.AccountKeys | None = None) -> Pending[ops.Reply]:
+    def charge(self, charge: Charge, context: bytes, of: keys.AccountKeys | None = None) -> Pending[Reply]:
         """One credit-control request. Reply.outcome is a packed Outcome for `ok` and `again`."""
         of = of or keys.AccountKeys(charge.account)
         names: tuple[str, ...]
-        if charge.phase == ops.Phase.EVENT:
+        if charge.phase == Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
             names = (of.account, of.sessions, of.due, of.ledger, once, keys.renumbered(once, charge.fingerprint))
             if charge.refund_of:
@@ -34,10 +39,10 @@ class Store:
         else:
             names = (of.account, of.sessions, of.due, of.ledger)
             if (
-                charge.phase == ops.Phase.START and charge.subscriber
+                charge.phase == Phase.START and charge.subscriber
             ):  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
-        new = charge.phase == ops.Phase.START or charge.phase == ops.Phase.EVENT
+        new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
         return self.link.script(script, names, (pack(charge), context), _reply)
 
@@ -57,45 +62,45 @@ class Store:
 
         self.link.command("HEXISTS", hash_, session).then(looked)
 
-    def aside(self, record: ops.Record, context: bytes) -> Pending[ops.Reply]:
+    def aside(self, record: Record, context: bytes) -> Pending[Reply]:
         """Put use that is not charged on record, of `keys.nobody(session)`; a repeat is found when it is copied."""
         ledger = keys.ledger(keys.shard_of(record.account))
         return self.link.script("aside", (ledger,), (pack(record), context), _reply)
 
-    def post(self, post: ops.Post) -> Pending[ops.Reply]:
+    def post(self, post: Post) -> Pending[Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
         of = keys.AccountKeys(post.account)
         names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
         return self.link.script("post", names, (pack(post),), _reply, repeatable=post.key != "")
 
-    def settings(self, settings: ops.AccountSettings) -> Pending[ops.Reply]:
+    def settings(self, settings: AccountSettings) -> Pending[Reply]:
         """Change versioned fields. Reply.outcome is the packed Account (`ok`, `revision`, `refused`)."""
         of = keys.AccountKeys(settings.account)
         return self.link.script("settings", (of.account, of.due, of.ledger), (pack(settings),), _reply)
 
-    def sweep(self, sweep: ops.Sweep) -> Pending[ops.Reply]:
+    def sweep(self, sweep: Sweep) -> Pending[Reply]:
         """What time alone changes, for one member of `due`."""
         of = keys.AccountKeys(sweep.account)
         return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (pack(sweep),), _reply)
 
-    def open(self, account_id: str, opening: ops.AccountOpening) -> Pending[ops.Reply]:
+    def open(self, account_id: str, opening: AccountOpening) -> Pending[Reply]:
         """Bring an account in, if it is absent: `ok` or `exists`."""
         of = keys.AccountKeys(account_id)
         onces = (keys.once(account_id, once.key) for once in opening.onces)
         names = (of.account, of.sessions, of.due, of.ledger, *onces)
         return self.link.script("open", names, (pack(opening),), _reply)
 
-    def account(self, account_id: str) -> Pending[ops.Account | None]:
+    def account(self, account_id: str) -> Pending[Account | None]:
         return self.link.command(
             "GET", keys.account(account_id), decode=lambda raw: None if raw is None else unpack_account(raw)
         )
 
-    def session(self, account_id: str, session: str) -> Pending[ops.Session | None]:
+    def session(self, account_id: str, session: str) -> Pending[Session | None]:
         return self.link.command(
             "HGET", keys.sessions(account_id), session, decode=lambda raw: None if raw is None else unpack_session(raw)
         )
 
-    async def read(self, account_id: str) -> tuple[ops.Account, list[ops.Session]] | None:
+    async def read(self, account_id: str) -> tuple[Account, list[Session]] | None:
         """The account and then its sessions, which may have moved on meanwhile; None when Redis does not have it."""
         both = (
             self.link.command("GET", keys.account(account_id)),

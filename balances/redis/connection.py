@@ -18,8 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
-from balances import keys, scripts
-from balances.pending import Pending
+from balances import keys
+from balances.redis import scripts
+from balances.redis.pending import Pending
 
 CHECK_S: Final = 0.5
 """How often the pass is checked again: well below half of any failover time, and of the second in which a tariff

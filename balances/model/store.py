@@ -10,14 +10,20 @@ import copy
 
 import msgspec
 
-from balances import keys, ops, repeats
-from balances.books import AccountChange
-from balances.decision import ChargeDecision, has_use, line_outcome, wanted
-from balances.events import EventLines
+from balances import keys
 from balances.facts import merge
-from balances.granting import Asking, Granting
-from balances.ops import Action, Charge, Flag, Line, Phase, Result, SessionState
-from balances.repeats import abandoned
+from balances.model import repeats
+from balances.model.account import AccountChange
+from balances.model.event import EventLines
+from balances.model.granting import Asking, Granting
+from balances.model.repeats import abandoned
+from balances.model.session import ChargeDecision, has_use, line_outcome, wanted
+from balances.structs.account import BUCKETS_MAX, MAIN, Account, Bucket
+from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
+from balances.structs.charge import Action, Charge, Flag, Phase, Reply, Result
+from balances.structs.posting import AccountOpening, AccountSettings, Post, Posting, PostingOutcome, Sweep
+from balances.structs.record import Record
+from balances.structs.session import Answer, IdempotencyRecord, Line, Session, SessionState
 from tariffs.units import EXACT_MAX
 
 _encode = msgspec.msgpack.encode
@@ -26,38 +32,38 @@ _encode = msgspec.msgpack.encode
 class Appended(msgspec.Struct):
     """A record and the packed states that go with it."""
 
-    record: ops.Record
-    account: ops.Account | None = None
-    session: ops.Session | None = None
-    once: ops.IdempotencyRecord | None = None
+    record: Record
+    account: Account | None = None
+    session: Session | None = None
+    once: IdempotencyRecord | None = None
     context: bytes = b""
-    original: ops.IdempotencyRecord | None = None
+    original: IdempotencyRecord | None = None
 
 
 class Model:
     """The live store on dicts. Methods take and return what the scripts do."""
 
     def __init__(self) -> None:
-        self.accounts: dict[str, ops.Account] = {}
-        self.sessions: dict[str, dict[str, ops.Session]] = {}
-        self.onces: dict[tuple[str, str], ops.IdempotencyRecord] = {}
+        self.accounts: dict[str, Account] = {}
+        self.sessions: dict[str, dict[str, Session]] = {}
+        self.onces: dict[tuple[str, str], IdempotencyRecord] = {}
         self.due: dict[str, int] = {}
         self.ledger: list[Appended] = []
 
     # --- charge -------------------------------------------------------------------------------------------------
 
-    def charge(self, charge: Charge, context: bytes = b"") -> ops.Reply:
+    def charge(self, charge: Charge, context: bytes = b"") -> Reply:
         stored = self.accounts.get(charge.account)
         if stored is None:
-            return ops.Reply("absent")
+            return Reply("absent")
         if stored.profile_rev > charge.profile_rev:
-            return ops.Reply("stale")
+            return Reply("stale")
         books = AccountChange(copy.deepcopy(stored), charge.now_ms)
         if charge.phase == Phase.EVENT:
             return self._event(books, EventLines(books, charge), charge, context)
         return self._session(books, ChargeDecision(books, charge), charge, context)
 
-    def _conflict(self, decision: ChargeDecision, charge: Charge, context: bytes, outcome: bytes) -> ops.Reply:
+    def _conflict(self, decision: ChargeDecision, charge: Charge, context: bytes, outcome: bytes) -> Reply:
         stored = self.accounts[charge.account]
         books = AccountChange(copy.deepcopy(stored), charge.now_ms)
         decision.books = books
@@ -66,16 +72,16 @@ class Model:
         session = self.sessions.get(charge.account, {}).get(charge.session) if charge.phase != Phase.EVENT else None
         record = _record(books, charge, incarnation=session.incarnation if session is not None else 0)
         self.ledger.append(Appended(record, stored, session, None, context))
-        return ops.Reply("again", outcome, marks=Flag.CONFLICT)
+        return Reply("again", outcome, marks=Flag.CONFLICT)
 
-    def _event(self, books: AccountChange, decision: EventLines, charge: Charge, context: bytes) -> ops.Reply:
+    def _event(self, books: AccountChange, decision: EventLines, charge: Charge, context: bytes) -> Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
             if missing_ms := decision.event_longer():
                 return _longer(missing_ms)
             decision.enquire(charge.asks)
             decision.balance = books.settled()
             decision.result = decision.command_result()
-            return ops.Reply("ok", _encode(decision.outcome()))
+            return Reply("ok", _encode(decision.outcome()))
         first = self.onces.get((charge.account, charge.once_key))
         once_key, known = charge.once_key, [first] if first else []
         if first and first.fingerprint != charge.fingerprint:
@@ -83,22 +89,20 @@ class Model:
             second = self.onces.get((charge.account, once_key))
             known += [second] if second else []
         outcome, contradicts = decision.judge(
-            ops.Answer(charge.key, one.fingerprint, one.end_to_end, one.moved, one.outcome) for one in known
+            Answer(charge.key, one.fingerprint, one.end_to_end, one.moved, one.outcome) for one in known
         )
         if outcome is not None:
             if contradicts:
                 return self._conflict(decision, charge, context, outcome)
-            return ops.Reply("again", outcome, marks=decision.mark)
+            return Reply("again", outcome, marks=decision.mark)
         if missing_ms := decision.event_longer():
             return _longer(missing_ms)
-        paid = ops.IdempotencyRecord(
-            ops.FORMAT, charge.fingerprint, charge.end_to_end, False, ops.NO_BLOB, takes=[], feeds=[]
-        )
+        paid = IdempotencyRecord(FORMAT, charge.fingerprint, charge.end_to_end, False, NO_BLOB, takes=[], feeds=[])
         original = None
         if charge.action == Action.REFUND:
             original = copy.deepcopy(self.onces.get((charge.account, charge.refund_of)))
-            if original is None and (given := ops.blob(charge.original)):
-                original = msgspec.msgpack.decode(given, type=ops.IdempotencyRecord)
+            if original is None and (given := blob_of(charge.original)):
+                original = msgspec.msgpack.decode(given, type=IdempotencyRecord)
         if charge.action == Action.REFUND:
             for ask in charge.asks:
                 decision.refund_event(ask, original)
@@ -110,7 +114,7 @@ class Model:
         decision.balance = books.watch()
         decision.result = decision.command_result()
         packed = _encode(decision.outcome())
-        paid.moved, paid.outcome = decision.moved, ops.packed(packed)
+        paid.moved, paid.outcome = decision.moved, raw_of(packed)
         books.sort()
         until_ms = books.now_ms + charge.remember_ms
         refunded = original if decision.moved else None
@@ -122,9 +126,9 @@ class Model:
             self._watch_until(keys.due_member(charge.account), bucket_ms)
         if refunded is not None:
             self.onces[charge.account, charge.refund_of] = refunded
-        return ops.Reply("ok", packed, 0, 0, books.held_micro, decision.flags)
+        return Reply("ok", packed, 0, 0, books.held_micro, decision.flags)
 
-    def _session(self, books: AccountChange, decision: ChargeDecision, charge: Charge, context: bytes) -> ops.Reply:
+    def _session(self, books: AccountChange, decision: ChargeDecision, charge: Charge, context: bytes) -> Reply:
         now_ms = books.now_ms
         session = copy.deepcopy(self.sessions.get(charge.account, {}).get(charge.session))
         was_open = session is not None and session.state == SessionState.OPEN
@@ -134,13 +138,13 @@ class Model:
             new, anew = repeats.is_new(charge, session, now_ms), repeats.holds_again(charge, session, now_ms)
             outcome, contradicts = None, False
             if former is not None:
-                outcome, contradicts = ops.blob(former.outcome), former.fingerprint != charge.fingerprint
+                outcome, contradicts = blob_of(former.outcome), former.fingerprint != charge.fingerprint
             elif not new and not anew:
                 outcome, contradicts = decision.judge(known)
             if outcome is not None:
                 if contradicts:
                     return self._conflict(decision, charge, context, outcome)
-                return ops.Reply("again", outcome, marks=decision.mark)
+                return Reply("again", outcome, marks=decision.mark)
             if new:
                 session = repeats.ended(books, charge, session)
                 decision.flags |= Flag.REUSED
@@ -149,19 +153,19 @@ class Model:
                     line_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in charge.asks
                 ]
                 decision.result = Result.REMEMBERED
-                return ops.Reply("again", _encode(decision.outcome()))
+                return Reply("again", _encode(decision.outcome()))
             if session.subscriber != charge.subscriber:
-                if charge.phase != Phase.START or ops.blob(session.initial):
-                    return ops.Reply("other", session.subscriber.encode())
+                if charge.phase != Phase.START or blob_of(session.initial):
+                    return Reply("other", session.subscriber.encode())
                 session.subscriber = charge.subscriber
         elif charge.seek:
-            return ops.Reply("elsewhere")
+            return Reply("elsewhere")
         else:
             session = repeats.fresh_session(charge, now_ms)
-        facts = merge(ops.blob(session.facts), ops.blob(charge.told))
-        if facts != ops.blob(charge.facts):
-            return ops.Reply("facts", ops.blob(session.facts))
-        session.facts = ops.packed(facts)
+        facts = merge(blob_of(session.facts), blob_of(charge.told))
+        if facts != blob_of(charge.facts):
+            return Reply("facts", blob_of(session.facts))
+        session.facts = raw_of(facts)
         state, may_grant, refused_as, marks = decision.enter_state(session)
         if charge.phase in (Phase.UPDATE, Phase.STOP):
             charge = decision.charge = msgspec.structs.replace(charge, asks=[copy.copy(ask) for ask in charge.asks])
@@ -237,7 +241,7 @@ class Model:
                 main = decision.outcomes[index - 1]
                 outcome_of.result = main.result
                 if waits and main.granted and not waits.due_ms:
-                    waits.ladder = ops.NO_BLOB
+                    waits.ladder = NO_BLOB
         for index, ask in enumerate(charge.asks):
             outcome_of = decision.outcomes[index]
             if index in decision.last_usage:
@@ -246,7 +250,7 @@ class Model:
             elif outcome_of.granted:
                 granted, of = outcome_of.granted, touched[index]
                 total = of.total if of else 0
-                decision.usage(ask, outcome_of.unit, ops.blob(ask.ladder), total=total, granted=granted)
+                decision.usage(ask, outcome_of.unit, blob_of(ask.ladder), total=total, granted=granted)
             elif outcome_of.result not in (Result.OK, Result.NO_GRANT):
                 decision.usage(ask, outcome_of.unit, result=outcome_of.result)
         decision.debited = min(sum(line.debited for line in session.lines), EXACT_MAX)
@@ -277,12 +281,12 @@ class Model:
         decision: ChargeDecision,
         charge: Charge,
         context: bytes,
-        session: ops.Session,
+        session: Session,
         state: int,
         was_open: bool,
         *,
         late: bool,
-    ) -> ops.Reply:
+    ) -> Reply:
         now_ms = books.now_ms
         if state == SessionState.OPEN:
             due_ms = min([now_ms + charge.idle_ms, *(line.due_ms for line in session.lines if line.due_ms)])
@@ -312,25 +316,25 @@ class Model:
             self._watch_until(keys.due_member(charge.account, charge.session), due_ms)
         if books.begun_ms:
             self._watch_until(keys.due_member(charge.account), books.begun_ms)
-        return ops.Reply("ok", packed, books.sessions, books.holds, books.held_micro, decision.flags)
+        return Reply("ok", packed, books.sessions, books.holds, books.held_micro, decision.flags)
 
     def _watch_until(self, member: str, at_ms: int) -> None:
         self.due[member] = min(self.due.get(member, at_ms), at_ms)
 
-    def aside(self, record: ops.Record, context: bytes = b"") -> ops.Reply:
+    def aside(self, record: Record, context: bytes = b"") -> Reply:
         self.ledger.append(Appended(record, context=context))
-        return ops.Reply("ok")
+        return Reply("ok")
 
     # --- the back office ----------------------------------------------------------------------------------------
 
-    def post(self, post: ops.Post) -> ops.Reply:
+    def post(self, post: Post) -> Reply:
         stored = self.accounts.get(post.account)
         if stored is None:
-            return ops.Reply("absent")
+            return Reply("absent")
         known = self.onces.get((post.account, post.key)) if post.key else None
         if known is not None:
             same = known.fingerprint == post.fingerprint
-            return ops.Reply("again", ops.blob(known.outcome)) if same else ops.Reply("conflict")
+            return Reply("again", blob_of(known.outcome)) if same else Reply("conflict")
         books = AccountChange(copy.deepcopy(stored), post.now_ms)
         books.lapse()
         result, next_due = Result.OK, 0
@@ -342,12 +346,12 @@ class Model:
                 result = Result.TOO_MUCH if posting.bucket < 0 else Result.NOT_FOUND
             elif (
                 posting.amount < 0
-                and (post.own_only or bucket.id != ops.MAIN)
+                and (post.own_only or bucket.id != MAIN)
                 and bucket.amount - bucket.held + posting.amount < 0
             ) or (
                 posting.amount < 0
                 and post.keeps_held
-                and bucket.id == ops.MAIN
+                and bucket.id == MAIN
                 and bucket.amount - bucket.held + books.account.credit_limit + posting.amount < 0
             ):
                 result = Result.CREDIT_LIMIT
@@ -363,11 +367,11 @@ class Model:
                     next_due = min(next_due or bucket.until_ms, bucket.until_ms)
         balance = books.watch()
         entries = books.entries if result == Result.OK else []
-        packed = _encode(ops.PostingOutcome(result, entries, balance, books.account.state))
+        packed = _encode(PostingOutcome(result, entries, balance, books.account.state))
         if result != Result.OK:
-            return ops.Reply("refused", packed)
+            return Reply("refused", packed)
         books.sort()
-        once = ops.IdempotencyRecord(ops.FORMAT, post.fingerprint, 0, True, ops.packed(packed)) if post.key else None
+        once = IdempotencyRecord(FORMAT, post.fingerprint, 0, True, raw_of(packed)) if post.key else None
         record = books.record(
             "post",
             key=post.key,
@@ -384,20 +388,20 @@ class Model:
             self.onces[post.account, post.key] = once
         if next_due:
             self._watch_until(keys.due_member(post.account), next_due)
-        return ops.Reply("ok", packed)
+        return Reply("ok", packed)
 
     @staticmethod
-    def _new_bucket(books: AccountChange, posting: ops.Posting) -> ops.Bucket | None:
+    def _new_bucket(books: AccountChange, posting: Posting) -> Bucket | None:
         """In the place of an empty one where the account is full; None when there is none."""
         account = books.account
-        if len(account.buckets) >= ops.BUCKETS_MAX:
+        if len(account.buckets) >= BUCKETS_MAX:
             for bucket in account.buckets:
-                if bucket.id != ops.MAIN and bucket.amount == 0 and bucket.held == 0:
+                if bucket.id != MAIN and bucket.amount == 0 and bucket.held == 0:
                     account.buckets.remove(bucket)
                     break
-        if len(account.buckets) >= ops.BUCKETS_MAX:
+        if len(account.buckets) >= BUCKETS_MAX:
             return None
-        bucket = ops.Bucket(
+        bucket = Bucket(
             account.next_bucket,
             posting.kind,
             0,
@@ -413,12 +417,12 @@ class Model:
         account.buckets.append(bucket)
         return bucket
 
-    def settings(self, change: ops.AccountSettings) -> ops.Reply:
+    def settings(self, change: AccountSettings) -> Reply:
         stored = self.accounts.get(change.account)
         if stored is None:
-            return ops.Reply("absent")
+            return Reply("absent")
         if change.if_rev is not None and change.if_rev != stored.rev:
-            return ops.Reply("revision", _encode(stored))
+            return Reply("revision", _encode(stored))
         books = AccountChange(copy.deepcopy(stored), change.now_ms)
         account = books.account
         due: set[str] = set()
@@ -435,7 +439,7 @@ class Model:
             account.resume_at = change.resume_at
         amounts = (account.credit_limit, account.suspend_below, account.resume_at)
         if account.resume_at < account.suspend_below or any(abs(amount) > EXACT_MAX for amount in amounts):
-            return ops.Reply("refused", _encode(stored))
+            return Reply("refused", _encode(stored))
         account.state = (account.state | change.set_state) & ~change.clear_state
         if account.state & ~stored.state:
             due.add("all")
@@ -454,11 +458,11 @@ class Model:
         record = books.record("settings", actor=change.actor, reason=change.reason)
         self.ledger.append(Appended(record, account))
         self.accounts[account.id] = account
-        return ops.Reply("ok", _encode(account))
+        return Reply("ok", _encode(account))
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def sweep(self, sweep: ops.Sweep) -> ops.Reply:
+    def sweep(self, sweep: Sweep) -> Reply:
         stored = self.accounts.get(sweep.account)
         session = copy.deepcopy(self.sessions.get(sweep.account, {}).get(sweep.session))
         member = keys.due_member(sweep.account, sweep.session)
@@ -466,7 +470,7 @@ class Model:
             self.due.pop(member, None)
             if sweep.session:
                 self.sessions.get(sweep.account, {}).pop(sweep.session, None)
-            return ops.Reply("gone" if stored is not None else "absent")
+            return Reply("gone" if stored is not None else "absent")
         account = copy.deepcopy(stored)
         books = AccountChange(account, sweep.now_ms)
         now_ms = sweep.now_ms
@@ -494,14 +498,14 @@ class Model:
             self.due.pop(member, None)
             if session is not None:
                 del self.sessions[sweep.account][sweep.session]
-            return ops.Reply("ok" if changed else "gone")
+            return Reply("ok" if changed else "gone")
         self.due[member] = due_ms
         if session is not None:
             self.sessions[sweep.account][sweep.session] = session
-        return ops.Reply("ok" if changed else "later", b"", books.sessions, books.holds, books.held_micro)
+        return Reply("ok" if changed else "later", b"", books.sessions, books.holds, books.held_micro)
 
     @staticmethod
-    def _sweep_session(books: AccountChange, sweep: ops.Sweep, session: ops.Session) -> tuple[int, bool, str, bool]:
+    def _sweep_session(books: AccountChange, sweep: Sweep, session: Session) -> tuple[int, bool, str, bool]:
         """(next due, something changed, reason, forget it)"""
         now_ms = sweep.now_ms
         if session.state != SessionState.OPEN:
@@ -522,13 +526,13 @@ class Model:
             return session.forget_ms, True, "abandoned", False
         return due_ms, changed, "expired", False
 
-    def open(self, account_id: str, opening: ops.AccountOpening) -> ops.Reply:
+    def open(self, account_id: str, opening: AccountOpening) -> Reply:
         """Bring an account in, new or restored, only if it is absent."""
         if account_id in self.accounts:
-            return ops.Reply("exists")
-        account = msgspec.msgpack.decode(ops.blob(opening.account), type=ops.Account)
-        record = ops.Record(
-            ops.FORMAT,
+            return Reply("exists")
+        account = msgspec.msgpack.decode(blob_of(opening.account), type=Account)
+        record = Record(
+            FORMAT,
             opening.kind,
             account.id,
             account.currency,
@@ -539,25 +543,25 @@ class Model:
         self.ledger.append(Appended(record, account))
         self.accounts[account_id] = account
         for kept in opening.sessions:
-            session = msgspec.msgpack.decode(ops.blob(kept.packed), type=ops.Session)
+            session = msgspec.msgpack.decode(blob_of(kept.packed), type=Session)
             self.sessions.setdefault(account_id, {})[kept.key] = session
             self.due[keys.due_member(account_id, kept.key)] = kept.until_ms
         for kept in opening.onces:
-            self.onces[account_id, kept.key] = msgspec.msgpack.decode(ops.blob(kept.packed), type=ops.IdempotencyRecord)
+            self.onces[account_id, kept.key] = msgspec.msgpack.decode(blob_of(kept.packed), type=IdempotencyRecord)
         expiries = [bucket.until_ms for bucket in account.buckets if bucket.until_ms]
         if expiries:
             self._watch_until(keys.due_member(account_id), min(expiries))
-        return ops.Reply("ok", ops.blob(opening.account))
+        return Reply("ok", blob_of(opening.account))
 
 
-def _longer(missing_ms: int) -> ops.Reply:
+def _longer(missing_ms: int) -> Reply:
     """Nothing was written: the use that is reported has to be rated from there on first."""
-    return ops.Reply("longer", b"%d" % missing_ms)
+    return Reply("longer", b"%d" % missing_ms)
 
 
 def _record(
     books: AccountChange, charge: Charge, once_key: str = "", once_until_ms: int = 0, *, incarnation: int = 0
-) -> ops.Record:
+) -> Record:
     return books.record(
         "charge",
         subscriber=charge.subscriber,

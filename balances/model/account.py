@@ -8,11 +8,23 @@ from typing import Any
 
 import msgspec
 
-from balances import ops
-from balances.ops import CounterWindow, Line, SuspendReasons, Take
+from balances.model.funds import AccountFunds, Mode, credit_of
+from balances.model.spans import PriceSpan, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.purse import AccountFunds, Mode, credit_of
-from balances.spans import PriceSpan, climb_on, ms_per_unit
+from balances.structs.account import (
+    COUNTER_KEPT_MS,
+    MAIN,
+    Account,
+    Bucket,
+    Counter,
+    CounterWindow,
+    Feed,
+    SuspendReasons,
+    Take,
+)
+from balances.structs.blob import FORMAT, blob_of, raw_of
+from balances.structs.record import Entry, Record, Short, Usage
+from balances.structs.session import Line
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import COUNT_UNITS, Count, Ladder, tier_of
 from tariffs.units import EXACT_MAX, Kind
@@ -21,25 +33,25 @@ from tariffs.units import EXACT_MAX, Kind
 class AccountChange:
     """One operation on one account: entries, expiry, thresholds, holds."""
 
-    def __init__(self, account: ops.Account, now_ms: int) -> None:
+    def __init__(self, account: Account, now_ms: int) -> None:
         self.account = account
         self.now_ms = account.clock_ms = max(now_ms, account.clock_ms)
         self._limit = credit_of(account)
-        self.entries: list[ops.Entry] = []
-        self.usages: list[ops.Usage] = []
+        self.entries: list[Entry] = []
+        self.usages: list[Usage] = []
         self.crossings: list[str] = []
         self.nudges: list[str] = []
-        self.short: list[ops.Short] = []
+        self.short: list[Short] = []
         self.sessions = self.holds = self.held_micro = 0
         self.begun_ms = 0
         """Soonest end of a bucket whose validity began now."""
         self.cuts = 0
         """How often use by time was cut."""
 
-    def bucket(self, bucket_id: int) -> ops.Bucket | None:
+    def bucket(self, bucket_id: int) -> Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
 
-    def sure_bucket(self, bucket_id: int) -> ops.Bucket:
+    def sure_bucket(self, bucket_id: int) -> Bucket:
         bucket = self.bucket(bucket_id)
         assert bucket is not None, bucket_id
         return bucket
@@ -47,7 +59,7 @@ class AccountChange:
     def purse(self, mode: Mode, own: dict[int, int]) -> AccountFunds:
         return AccountFunds(self.account, self._limit, self.now_ms, mode, own)
 
-    def counter(self, key: str) -> ops.Counter | None:
+    def counter(self, key: str) -> Counter | None:
         return next((counter for counter in self.account.counters if counter.key == key), None)
 
     def counters(
@@ -71,13 +83,13 @@ class AccountChange:
         takes = line.hold if line is not None else []
         return sum(take.amount for take in takes if self.sure_bucket(take.bucket).kind == Kind.MONEY)
 
-    def _counter_made(self, count: Count) -> ops.Counter:
+    def _counter_made(self, count: Count) -> Counter:
         counter = self.counter(count.key)
         if counter is None:
             window = (
                 (CounterWindow.ONCE if count.once else CounterWindow.RENEWS) if count.window_ms else CounterWindow.NONE
             )
-            counter = ops.Counter(count.key, 0, 0, count.until_ms, window, 0, [])
+            counter = Counter(count.key, 0, 0, count.until_ms, window, 0, [])
             self.account.counters.append(counter)
         return counter
 
@@ -93,17 +105,17 @@ class AccountChange:
         counter.used = min(counter.used + used, EXACT_MAX)  # past every bound it says no more
         counter.held += held
 
-    def enter(self, bucket: ops.Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> None:
+    def enter(self, bucket: Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> None:
         """Every amount that moves passes here."""
         if not amount:
             return
         self.account.seq += 1
         bucket.amount += amount
         self.entries.append(
-            ops.Entry(self.account.seq, bucket.id, bucket.kind, amount, bucket.amount, counter_account, why, line)
+            Entry(self.account.seq, bucket.id, bucket.kind, amount, bucket.amount, counter_account, why, line)
         )
 
-    def room_in(self, bucket: ops.Bucket) -> int:
+    def room_in(self, bucket: Bucket) -> int:
         """The most that may still come into it: what the account has of a kind stays below 2**53 together."""
         others = (other for other in self.account.buckets if other is not bucket and other.kind == bucket.kind)
         return EXACT_MAX - sum(max(other.amount, 0) for other in others) - bucket.amount
@@ -111,7 +123,7 @@ class AccountChange:
     def payable(self, line: Line) -> int:
         """Money that a line may still be charged: neither the debt of the account nor what the line has paid passes
         2**53 (charging.md section 2)."""
-        return min(EXACT_MAX, self.sure_bucket(ops.MAIN).amount + EXACT_MAX, EXACT_MAX - line.debited)
+        return min(EXACT_MAX, self.sure_bucket(MAIN).amount + EXACT_MAX, EXACT_MAX - line.debited)
 
     def countable(self, ladder: Ladder, units: int) -> int:
         """How many of `units` can be held: the counters they feed stay below 2**53."""
@@ -121,10 +133,10 @@ class AccountChange:
                 units = min(units, EXACT_MAX - counter.held)
         return units
 
-    def record(self, kind: str, **fields: Any) -> ops.Record:
+    def record(self, kind: str, **fields: Any) -> Record:
         """What this operation did, so far."""
-        record = ops.Record(
-            ops.FORMAT,
+        record = Record(
+            FORMAT,
             kind,
             self.account.id,
             self.account.currency,
@@ -149,11 +161,11 @@ class AccountChange:
             counter for counter in self.account.counters if counter.held or counter.sharers or self._lasts(counter)
         ]
 
-    def _lasts(self, counter: ops.Counter) -> bool:
+    def _lasts(self, counter: Counter) -> bool:
         """It says more than one that is not there. A window in which nothing was used has not begun."""
         if not counter.used or counter.window == CounterWindow.ONCE or not counter.until_ms:
             return counter.used != 0
-        kept_ms = ops.COUNTER_KEPT_MS if counter.window == CounterWindow.NONE else 0
+        kept_ms = COUNTER_KEPT_MS if counter.window == CounterWindow.NONE else 0
         return counter.until_ms + kept_ms > self.now_ms
 
     def settled(self) -> int:
@@ -180,7 +192,7 @@ class AccountChange:
 
     # --- holds. On a tier they belong to its counter: what one line uses changes what the others will cost.
 
-    def _keep_in(self, counter: ops.Counter, bucket: ops.Bucket, amount: int) -> None:
+    def _keep_in(self, counter: Counter, bucket: Bucket, amount: int) -> None:
         bucket.held += amount
         for take in counter.pool:
             if take.bucket == bucket.id:
@@ -188,7 +200,7 @@ class AccountChange:
                 return
         counter.pool.append(Take(bucket.id, amount))
 
-    def _tier(self, ladder: Ladder | None) -> ops.Counter | None:
+    def _tier(self, ladder: Ladder | None) -> Counter | None:
         return self.counter(tier_of(ladder)) if ladder is not None else None
 
     def take_up(self, line: Line) -> tuple[dict[int, int], int]:
@@ -223,7 +235,7 @@ class AccountChange:
         all but what granting the `unused` units again would cost now."""
         if not own:
             return
-        packed = ops.blob(line.ladder)
+        packed = blob_of(line.ladder)
         ladder = unpack_ladder(packed) if packed else None
         counter = self._tier(ladder)
         if ladder is None or counter is None or counter.sharers == 0:
@@ -239,7 +251,7 @@ class AccountChange:
                 keep -= part
 
     def _worth(self, line: Line, units: int, at_ms: int) -> int:
-        price, purse = PriceSpan(ops.blob(line.ladder)), self.purse(Mode.ALONE, {})
+        price, purse = PriceSpan(blob_of(line.ladder)), self.purse(Mode.ALONE, {})
         position = copy.copy(line)
         return climb_on(
             self, price, position, units, purse, at_ms=at_ms, unit=line.unit, grant=False, most=EXACT_MAX
@@ -249,7 +261,7 @@ class AccountChange:
         own, granted = self.take_up(line)
         self.put_back(line, own, granted, at_ms)
 
-    def _begin_use(self, bucket: ops.Bucket) -> None:
+    def _begin_use(self, bucket: Bucket) -> None:
         """The validity of a bucket may begin with its first use."""
         if bucket.window_ms:
             bucket.until_ms, bucket.window_ms = self.now_ms + bucket.window_ms, 0
@@ -280,7 +292,7 @@ class AccountChange:
         self.holds += 0 if line.due_ms else 1
         self.held_micro += money
         line.granted += units
-        line.ladder, line.due_ms = ops.packed(packed), due_ms
+        line.ladder, line.due_ms = raw_of(packed), due_ms
 
     def debit(self, takes: Iterable[Take], index: int) -> None:
         for take in takes:
@@ -291,7 +303,7 @@ class AccountChange:
     def leave_tier(self, line: Line, own: dict[int, int], unused: int, at_ms: int) -> bool:
         """Use by time goes on where the ladder of its hold does not price it. On a tier the hold is of that ladder's
         counter: what it has left for the `unused` units is free again. Returns whether it was left."""
-        packed = ops.blob(line.ladder)
+        packed = blob_of(line.ladder)
         if not packed or tier_of(unpack_ladder(packed)) == "":
             return False
         self.put_back(line, own, unused, at_ms)
@@ -311,7 +323,7 @@ class AccountChange:
     ) -> tuple[int, list[Take], int]:
         """Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond
         from whatever is free, and then from the main bucket. Of time they are a piece in which nothing changes
-        (balances/spans.py). Returns the money, who paid, and the units charged: fewer where an amount would pass 2**53
+        (spans.py). Returns the money, who paid, and the units charged: fewer where an amount would pass 2**53
         (charging.md section 2)."""
         ms = ms_per_unit(line.unit)
         from_ms = at_ms - used * ms
@@ -356,15 +368,15 @@ class AccountChange:
         line.debited += cost
         return cost, takes, covered
 
-    def standing(self, ladder: Ladder | None, at_ms: int) -> list[ops.Feed]:
+    def standing(self, ladder: Ladder | None, at_ms: int) -> list[Feed]:
         """Counters the steps of a ladder depend on, as they stand: with them its price can be shown later."""
-        found: list[ops.Feed] = []
+        found: list[Feed] = []
         for step in ladder.steps if ladder else ():
             if step.counter and (not found or found[-1].key != step.counter):
                 values = self.counters(ladder, with_held=False, at_ms=at_ms)
-                found.append(ops.Feed(step.counter, values.get(step.counter, 0)))
+                found.append(Feed(step.counter, values.get(step.counter, 0)))
         return found
 
 
 def ladder_of(line: Line) -> Ladder:
-    return unpack_ladder(ops.blob(line.ladder))
+    return unpack_ladder(blob_of(line.ladder))

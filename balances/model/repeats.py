@@ -5,36 +5,47 @@ from __future__ import annotations
 
 import msgspec
 
-from balances import ops
-from balances.books import AccountChange
-from balances.ops import Charge, Flag, Line, Phase, Result, Session, SessionState
+from balances.model.account import AccountChange
 from balances.packing import unpack_answer
+from balances.structs.blob import FORMAT, blob_of, raw_of
+from balances.structs.charge import Charge, Flag, Phase, Result
+from balances.structs.record import Usage
+from balances.structs.session import (
+    ANSWERS_KEPT,
+    FORMER_KEPT,
+    INTERVALS_MAX,
+    SAME_MS,
+    Answer,
+    Line,
+    Session,
+    SessionState,
+)
 
 _encode = msgspec.msgpack.encode
 
 
 def fresh_session(charge: Charge, now_ms: int) -> Session:
     of = (charge.session, charge.subscriber, charge.service, 0, charge.peer, charge.realm, charge.via)
-    return Session(ops.FORMAT, *of, now_ms, 0, 0, 0, [], [], [], former=[], origin_state=charge.origin_state)
+    return Session(FORMAT, *of, now_ms, 0, 0, 0, [], [], [], former=[], origin_state=charge.origin_state)
 
 
-def abandoned(line: Line, now_ms: int) -> ops.Usage:
+def abandoned(line: Line, now_ms: int) -> Usage:
     of = (line.rating_group, line.service_id, line.unit)
-    return ops.Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, part=line.part)
+    return Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, part=line.part)
 
 
-def known_answers(charge: Charge, session: Session) -> tuple[list[ops.Answer], bool]:
+def known_answers(charge: Charge, session: Session) -> tuple[list[Answer], bool]:
     """The answers of this incarnation under the key of the request, and whether one was to its End-to-End-Id."""
-    packed = [session.initial] if charge.phase == Phase.START and ops.blob(session.initial) else []
+    packed = [session.initial] if charge.phase == Phase.START and blob_of(session.initial) else []
     known = [answer for answer in map(unpack_answer, packed + session.answers) if answer.key == charge.key]
     return known, any(answer.end_to_end == charge.end_to_end for answer in known)
 
 
-def _is_same(charge: Charge, answer: ops.Answer, now_ms: int) -> bool:
-    return answer.end_to_end == charge.end_to_end and (charge.resend or now_ms - answer.at_ms <= ops.SAME_MS)
+def _is_same(charge: Charge, answer: Answer, now_ms: int) -> bool:
+    return answer.end_to_end == charge.end_to_end and (charge.resend or now_ms - answer.at_ms <= SAME_MS)
 
 
-def former_answer(charge: Charge, session: Session, now_ms: int) -> ops.Answer | None:
+def former_answer(charge: Charge, session: Session, now_ms: int) -> Answer | None:
     """What a repeat was answered in an earlier incarnation, None when it is none: within four minutes the End-to-End-Id
     says so, and with T for as long as the answer is kept."""
     for answer in map(unpack_answer, session.former):
@@ -45,7 +56,7 @@ def former_answer(charge: Charge, session: Session, now_ms: int) -> ops.Answer |
 
 def _is_another(charge: Charge, session: Session, now_ms: int) -> bool:
     """An INITIAL that is no repeat of the last one."""
-    if charge.phase != Phase.START or charge.resend or not ops.blob(session.initial):
+    if charge.phase != Phase.START or charge.resend or not blob_of(session.initial):
         return False
     return not _is_same(charge, unpack_answer(session.initial), now_ms)
 
@@ -70,14 +81,14 @@ def ended(books: AccountChange, charge: Charge, session: Session) -> Session:
             books.release(line, charge.event_ms)
     begun = fresh_session(charge, books.now_ms)
     begun.incarnation, begun.touched_ms = session.incarnation + 1, session.touched_ms
-    begun.former = [session.initial, *reversed(session.answers), *session.former][: ops.FORMER_KEPT]
+    begun.former = [session.initial, *reversed(session.answers), *session.former][:FORMER_KEPT]
     return begun
 
 
 def remember(session: Session, charge: Charge, outcome: bytes, now_ms: int, *, moved: bool, late: bool) -> None:
     """Keep the answer and the number. late: an INITIAL after its TERMINATION, which begins nothing."""
-    of = (charge.key, charge.fingerprint, charge.end_to_end, moved, ops.packed(outcome), now_ms)
-    answer = ops.packed(_encode(ops.Answer(*of)))
+    of = (charge.key, charge.fingerprint, charge.end_to_end, moved, raw_of(outcome), now_ms)
+    answer = raw_of(_encode(Answer(*of)))
     if charge.phase == Phase.START and not late:
         session.initial = answer
     else:
@@ -87,7 +98,7 @@ def remember(session: Session, charge: Charge, outcome: bytes, now_ms: int, *, m
             if ((one := unpack_answer(kept)).key, one.fingerprint) != (charge.key, charge.fingerprint)
         ]
         session.answers.append(answer)
-        del session.answers[: -ops.ANSWERS_KEPT]
+        del session.answers[:-ANSWERS_KEPT]
     session.reported |= charge.phase != Phase.START
     if moved and charge.countable:
         remember_number(session.seen, _number(charge))
@@ -114,7 +125,5 @@ def remember_number(seen: list[int], number: int) -> None:
             del seen[at + 2 : at + 4]
     else:
         seen[at:at] = [number, number]
-        if (
-            len(seen) > 2 * ops.INTERVALS_MAX
-        ):  # the gap longest ago counts as seen: better not charged than charged twice
+        if len(seen) > 2 * INTERVALS_MAX:  # the gap longest ago counts as seen: better not charged than charged twice
             del seen[1:3]

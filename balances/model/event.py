@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from balances import ops
-from balances.decision import ChargeDecision, asked_ladder, fresh_line, line_outcome, wanted
-from balances.ops import Action, Ask, Flag, Line, Result, Suspense
+from balances.model.funds import AccountFunds, Mode
+from balances.model.session import ChargeDecision, asked_ladder, fresh_line, line_outcome, wanted
+from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.purse import AccountFunds, Mode
-from balances.spans import PriceSpan, before_change, climb_on, ms_per_unit
+from balances.structs.account import MAIN, Bucket, Feed
+from balances.structs.blob import blob_of
+from balances.structs.charge import Action, Ask, Flag, Result, Suspense
+from balances.structs.session import IdempotencyRecord, Line, PaidAmount
 from tariffs.ladder import COUNT_UNITS
 from tariffs.units import EXACT_MAX, Kind, share
 
 
 def asked_price(ask: Ask) -> PriceSpan:
-    return PriceSpan(ops.blob(ask.ladder), ask.until_ms, ask.later)
+    return PriceSpan(blob_of(ask.ladder), ask.until_ms, ask.later)
 
 
 class EventLines(ChargeDecision):
@@ -26,13 +28,13 @@ class EventLines(ChargeDecision):
         """From when on use by time has no price yet; 0: all of it has."""
         at_ms = self.charge.event_ms
         for ask in self.charge.asks:
-            if ask.unit == Kind.SECONDS and ops.blob(ask.ladder):
+            if ask.unit == Kind.SECONDS and blob_of(ask.ladder):
                 missing_ms = asked_price(ask).unknown_from(at_ms, at_ms + wanted(ask, event=True) * 1_000)
                 if missing_ms:
                     return missing_ms
         return 0
 
-    def debit(self, asks: Sequence[Ask], paid: ops.IdempotencyRecord) -> None:
+    def debit(self, asks: Sequence[Ask], paid: IdempotencyRecord) -> None:
         """Of two parts that are charged side by side both are paid, or neither is."""
         refusals = [self.refusal(ask) for ask in asks]
         for index, ask in enumerate(asks):
@@ -53,11 +55,11 @@ class EventLines(ChargeDecision):
                     return False
         return True
 
-    def _debit_one(self, ask: Ask, why: int, paid: ops.IdempotencyRecord) -> None:
+    def _debit_one(self, ask: Ask, why: int, paid: IdempotencyRecord) -> None:
         books, line = self.books, fresh_line(ask, self.books.now_ms)
         event_ms = self.charge.event_ms
         want, units, cost = wanted(ask, event=True), 0, 0
-        ladder, packed = asked_ladder(ask), ops.blob(ask.ladder)
+        ladder, packed = asked_ladder(ask), blob_of(ask.ladder)
         price, marks = asked_price(ask), self.flags | (Flag.FREE if ask.free else 0)
         paid.terms = paid.terms or (ladder.terms if ladder else "")
         if why == Result.OK and want == 0:  # costs nothing, and is on record (charging.md section 9)
@@ -101,7 +103,7 @@ class EventLines(ChargeDecision):
         units: int,
         own: dict[int, int],
         marks: int,
-        paid: ops.IdempotencyRecord,
+        paid: IdempotencyRecord,
     ) -> int:
         """All that was granted, piece by piece; returns the money."""
         books, ms, at_ms, packed = self.books, ms_per_unit(ask.unit), self.charge.event_ms, price.ladder
@@ -134,13 +136,11 @@ class EventLines(ChargeDecision):
                 at_ms=at_ms,
                 counters=counters,
             )
-            paid.takes += [
-                ops.PaidAmount(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes
-            ]
+            paid.takes += [PaidAmount(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes]
             for count in ladder.counts:
                 raised = charged if count.what == COUNT_UNITS else money
                 if raised and (counter := books.counter(count.key)):
-                    paid.feeds.append(ops.Feed(count.key, raised, count.what, counter.until_ms))
+                    paid.feeds.append(Feed(count.key, raised, count.what, counter.until_ms))
         books.put_back(line, own, 0, at_ms)
         return cost
 
@@ -151,14 +151,14 @@ class EventLines(ChargeDecision):
         bucket = books.bucket(bucket_id)
         if bucket is None or 0 < bucket.until_ms <= books.now_ms:
             if kind == Kind.MONEY:
-                bucket = books.sure_bucket(ops.MAIN)
+                bucket = books.sure_bucket(MAIN)
             else:
                 bucket = self._refund_bucket(kind)
         given = min(amount, books.room_in(bucket))
         books.enter(bucket, given, "revenue", "refund", len(books.usages))
         return amount - given
 
-    def _refund_bucket(self, kind: int) -> ops.Bucket:
+    def _refund_bucket(self, kind: int) -> Bucket:
         """One for each kind and service, for as long as the last refund into it says."""
         account, service = self.books.account, self.charge.service
         for bucket in account.buckets:
@@ -166,13 +166,13 @@ class EventLines(ChargeDecision):
             if ours and bucket.until_ms > self.books.now_ms:
                 break
         else:
-            bucket = ops.Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
+            bucket = Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
             account.next_bucket += 1
             account.buckets.append(bucket)
         bucket.until_ms = self.refund_until_ms = max(bucket.until_ms, self.charge.refund_until_ms)
         return bucket
 
-    def refund_event(self, ask: Ask, paid: ops.IdempotencyRecord | None) -> None:
+    def refund_event(self, ask: Ask, paid: IdempotencyRecord | None) -> None:
         """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
         why, units, money = Result.OK, 0, 0
         kept: list[tuple[int, int]] = []  # kind and amount that no bucket had room for
@@ -182,7 +182,7 @@ class EventLines(ChargeDecision):
         elif paid is None:
             worth = asked if is_money else self._worth(ask)
             if 0 < worth <= self.charge.refund_free:
-                kept.append((Kind.MONEY, self.give_back(ops.MAIN, Kind.MONEY, worth)))
+                kept.append((Kind.MONEY, self.give_back(MAIN, Kind.MONEY, worth)))
                 money = worth
                 units = 0 if is_money else asked
             else:
@@ -238,9 +238,7 @@ class EventLines(ChargeDecision):
         )
         return done.cost if done.units == ask.asked else 0
 
-    def _turn_back(
-        self, paid: ops.IdempotencyRecord, units: int, money: int, everything: bool
-    ) -> list[tuple[int, int]]:
+    def _turn_back(self, paid: IdempotencyRecord, units: int, money: int, everything: bool) -> list[tuple[int, int]]:
         """Returns kinds and amounts that no bucket had room for."""
         due, kept = money, list[tuple[int, int]]()
         for take in reversed(paid.takes):  # last paid, first given back

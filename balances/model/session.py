@@ -6,32 +6,34 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from balances import ops
-from balances.books import AccountChange
-from balances.ops import (
+from balances.model.account import AccountChange
+from balances.model.funds import Mode
+from balances.model.spans import PriceSpan, before_change, ms_per_unit
+from balances.packing import unpack_ladder
+from balances.structs.account import Feed, SuspendReasons
+from balances.structs.blob import NO_BLOB, blob_of, raw_of
+from balances.structs.charge import (
+    CUTS_MAX,
     Ask,
     Charge,
     Flag,
-    Line,
     LineOutcome,
     Outcome,
     Phase,
     ReportPeriod,
     Result,
-    SessionState,
-    SuspendReasons,
     Suspense,
+    UsageReport,
 )
-from balances.packing import unpack_ladder
-from balances.purse import Mode
-from balances.spans import PriceSpan, before_change, ms_per_unit
+from balances.structs.record import Usage
+from balances.structs.session import SESSION_LINES_MAX, Answer, Line, Session, SessionState
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
 
 
 def asked_ladder(ask: Ask) -> Ladder | None:
-    packed = ops.blob(ask.ladder)
+    packed = blob_of(ask.ladder)
     return unpack_ladder(packed) if packed else None
 
 
@@ -61,7 +63,7 @@ def has_use(ask: Ask) -> bool:
     return ask.set_aside != Suspense.NONE or any(amount > 0 for amount in amounts)
 
 
-def in_other_units(ask: Ask, report: ops.UsageReport, beside: Line | None) -> list[tuple[int, int]]:
+def in_other_units(ask: Ask, report: UsageReport, beside: Line | None) -> list[tuple[int, int]]:
     """What a report of the line names in other units than it counts in. All of it is set aside, once: with the line,
     and not what is charged beside it, nor again there (charging.md section 2: nothing reported is lost)."""
     if ask.part == 1:
@@ -90,10 +92,10 @@ class ChargeDecision:
         self.crowded: list[Line] = []
         self.since_ms: dict[int, int] = {}
         """When what a line reports began: its last report or grant."""
-        self.last_usage: dict[int, ops.Usage] = {}
+        self.last_usage: dict[int, Usage] = {}
         """The last usage of each line settled, by index of its ask."""
 
-    def judge(self, known: Iterable[ops.Answer]) -> tuple[bytes | None, bool]:
+    def judge(self, known: Iterable[Answer]) -> tuple[bytes | None, bool]:
         """(stored outcome or None to decide anew, the repeat contradicts it): charging.md section 3. `mark` becomes
         what is unusual about the repeat."""
         charge, other = self.charge, None
@@ -102,17 +104,17 @@ class ChargeDecision:
                 continue
             if answer.fingerprint == charge.fingerprint:
                 if answer.end_to_end == charge.end_to_end:
-                    return ops.blob(answer.outcome), False
+                    return blob_of(answer.outcome), False
                 if not answer.moved:
                     return None, False
                 self.mark = 0 if charge.resend else Flag.EQUAL
-                return ops.blob(answer.outcome), False
+                return blob_of(answer.outcome), False
             if other is None or answer.end_to_end == charge.end_to_end:
                 other = answer
         if other is None:
             return None, False
         if charge.resend or other.end_to_end == charge.end_to_end:
-            return ops.blob(other.outcome), True
+            return blob_of(other.outcome), True
         self.flags |= Flag.RENUMBERED
         return None, False
 
@@ -129,15 +131,15 @@ class ChargeDecision:
             return Result.CREDIT_LIMIT
         return Result.OK
 
-    def usage(self, ask: Ask, unit: int, packed: bytes = b"", **fields: Any) -> ops.Usage:
+    def usage(self, ask: Ask, unit: int, packed: bytes = b"", **fields: Any) -> Usage:
         """packed: the ladder that priced it"""
         known: dict[str, Any] = dict.fromkeys(("used", "suspense", "total", "cost", "granted"), 0)
         known |= {"result": Result.OK, "flags": self.flags, "tag": "", "at_ms": self.charge.event_ms, "counters": []}
         known["set_aside"] = Suspense.TOO_LARGE if fields.get("suspense") else Suspense.NONE
         if packed:
             ladder = unpack_ladder(packed)
-            known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": ops.packed(packed)}
-        usage = ops.Usage(ask.rating_group, ask.service_id, unit, part=ask.part, **(known | fields))
+            known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": raw_of(packed)}
+        usage = Usage(ask.rating_group, ask.service_id, unit, part=ask.part, **(known | fields))
         self.books.usages.append(usage)
         return usage
 
@@ -153,7 +155,7 @@ class ChargeDecision:
 
     # --- sessions -----------------------------------------------------------------------------------------------
 
-    def enter_state(self, session: ops.Session) -> tuple[int, bool, int | None, int]:
+    def enter_state(self, session: Session) -> tuple[int, bool, int | None, int]:
         """What the request means in the session's state: (new state, may grant, refused as, marks)."""
         phase, state = self.charge.phase, session.state
         marks, may_grant = 0, False
@@ -190,7 +192,7 @@ class ChargeDecision:
         line.touched_ms = self.books.now_ms
         return line
 
-    def _known_line(self, session: ops.Session, ask: Ask, part: int) -> Line | None:
+    def _known_line(self, session: Session, ask: Ask, part: int) -> Line | None:
         """A report naming only the rating group matches its only live line, or its only one when none is live, unless
         that is named by another one: a hold that expired, or was not restored, does not make a new line of it."""
         same_group = [line for line in session.lines if line.rating_group == ask.rating_group and line.part == part]
@@ -204,7 +206,7 @@ class ChargeDecision:
         found = [line for line in unnamed if line.due_ms] or (unnamed if ask.reports else [])
         return found[0] if len(found) == 1 else None
 
-    def with_beside(self, session: ops.Session) -> None:
+    def with_beside(self, session: Session) -> None:
         """What is settled beside a line is what was granted beside it, whatever the tariff says now (charging.md 4): a
         line that was granted with something beside it is settled with that, one that was granted alone with nothing."""
         told, found = self.charge.asks, list[Ask]()
@@ -212,21 +214,21 @@ class ChargeDecision:
             after = told[index + 1] if index + 1 < len(told) and told[index + 1].part else None
             main = self._known_line(session, ask, 0)
             found.append(ask)
-            if ask.part or ask.set_aside == Suspense.TOO_MANY_LINES or main is None or not ops.blob(main.ladder):
+            if ask.part or ask.set_aside == Suspense.TOO_MANY_LINES or main is None or not blob_of(main.ladder):
                 continue
             other = self._known_line(session, ask, 1)
-            if after is not None and (other is None or not ops.blob(other.ladder)):
+            if after is not None and (other is None or not blob_of(other.ladder)):
                 after.reports = []
-            elif after is None and other is not None and ops.blob(other.ladder):
+            elif after is None and other is not None and blob_of(other.ladder):
                 beside = copy.copy(ask)
-                beside.unit, beside.part, beside.asked, beside.ladder = other.unit, 1, -1, ops.NO_BLOB
+                beside.unit, beside.part, beside.asked, beside.ladder = other.unit, 1, -1, NO_BLOB
                 if other.granted:  # not those of another unit
                     beside.default = beside.maximum = other.granted
                 other.reach_ms = beside.known_ms = 0  # what would come later is not known any more
                 found.append(beside)
         self.charge.asks = found
 
-    def line_for(self, session: ops.Session, ask: Ask) -> Line:
+    def line_for(self, session: Session, ask: Ask) -> Line:
         """The line of the session that it is about; a new one where there is none."""
         if ask.set_aside == Suspense.TOO_MANY_LINES:
             line = self._matched(fresh_line(ask, self.books.now_ms))
@@ -235,7 +237,7 @@ class ChargeDecision:
         if known := self._known_line(session, ask, ask.part):
             return self._matched(known)
         line = self._matched(fresh_line(ask, self.books.now_ms))
-        if len(session.lines) >= ops.SESSION_LINES_MAX:
+        if len(session.lines) >= SESSION_LINES_MAX:
             idle = [line for line in session.lines if not line.due_ms]
             oldest = min(idle, key=lambda line: line.touched_ms, default=None)
             if oldest is None or oldest.touched_ms == self.books.now_ms:
@@ -245,7 +247,7 @@ class ChargeDecision:
         session.lines.append(line)
         return line
 
-    def priced_at(self, line: Line, ladder: Ladder, report: ops.UsageReport, used: int, own: dict[int, int]) -> int:
+    def priced_at(self, line: Line, ladder: Ladder, report: UsageReport, used: int, own: dict[int, int]) -> int:
         """The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where
         the client does not know (charging.md section 6)."""
         at_ms, change_ms = report.at_ms, line.change_ms
@@ -278,9 +280,9 @@ class ChargeDecision:
     def price_of(self, ask: Ask, line: Line, from_ms: int) -> PriceSpan:
         """What settles a line: the ladder of its hold, or else the one that came with the request; of use by time until
         when, and what comes then. One that comes with a request for a grant is of that alone."""
-        if held := ops.blob(line.ladder):
+        if held := blob_of(line.ladder):
             return PriceSpan(held, line.reach_ms, ask.later)
-        packed = ops.blob(ask.ladder)
+        packed = blob_of(ask.ladder)
         is_of_grant = self.charge.phase in (Phase.START, Phase.UPDATE) and packed
         return PriceSpan(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
 
@@ -348,14 +350,14 @@ class ChargeDecision:
             price, left = self.price_of(ask, line, from_ms), reported
             packed, before, going = price.ladder, price.ladder, True
             while going:  # piece by piece, each as if it had been reported by itself
-                part, cost, charged, counters = left, 0, 0, list[ops.Feed]()
+                part, cost, charged, counters = left, 0, 0, list[Feed]()
                 if ms and left:
                     packed, until_ms = price.at(from_ms)
                     if packed != before and books.leave_tier(line, own, granted, from_ms):
                         granted = 0
                     part = before_change(books, unpack_ladder(packed), line, left, from_ms, until_ms, ms)
                     books.cuts += part < left
-                    if books.cuts > ops.CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
+                    if books.cuts > CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
                         part = 0
                 if ladder is not None:
                     by, since_ms = unpack_ladder(packed), self.since_ms[id(line)]

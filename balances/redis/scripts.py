@@ -1,21 +1,20 @@
-"""Lua scripts: joined from their `@use` parts, with the numbers of struct fields and enums filled in from ops.py.
+"""Lua scripts: joined from their `@use` parts, with the numbers of struct fields and enums filled in from
+balances/structs/table.py.
 
-`LINE.total` in Lua is field `total` of `ops.Line` (index from 1), `RESULT.OK` the value of `ops.Result.OK`. A name
-that ops.py does not have, or a header that differs from SPECS, stops the start.
+`LINE.total` in Lua is field `total` of the struct `Line` (index from 1), `RESULT.OK` a value of the enum
+`Result`. A name that is not in the table, or a header that differs from SPECS, stops the start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from enum import IntEnum, IntFlag
 from importlib import resources
 from typing import Final
 
 import msgspec
 
-from balances import ops
-from tariffs import ladder, units
+from balances.structs import table
 
 
 class ScriptHeader(msgspec.Struct, frozen=True):
@@ -47,27 +46,8 @@ class Script(msgspec.Struct, frozen=True):
     sha: str
 
 
-PLAIN: Final = (
-    *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "ASIDE_WAITING_MAX", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
-    *("CUTS_MAX", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "WHOLE"),
-)
-"""Numbers of ops.py that scripts name as they are."""
-
-
-def _numbers() -> dict[str, str]:
-    numbers = {name: str(getattr(ops, name)) for name in PLAIN}
-    for module in (ops, ladder, units):
-        for name, thing in vars(module).items():
-            if isinstance(thing, type) and issubclass(thing, msgspec.Struct):
-                fields = thing.__struct_fields__
-                numbers |= {f"{name.upper()}.{field}": str(at) for at, field in enumerate(fields, 1)}
-            elif isinstance(thing, type) and issubclass(thing, IntEnum | IntFlag):
-                numbers |= {f"{name.upper()}.{member}": str(value.value) for member, value in thing.__members__.items()}
-    return numbers
-
-
-NUMBERS: Final = _numbers()
-_NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:" + "|".join(PLAIN) + r")\b")
+NUMBERS: Final = table.numbers()
+_NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:" + "|".join(table.NAMED) + r")\b")
 _USE = re.compile(r"^-- @use (\S+)$", re.MULTILINE)
 
 
@@ -90,7 +70,7 @@ def _number(match: re.Match[str]) -> str:
     try:
         return NUMBERS[match.group()]
     except KeyError:
-        raise ValueError(f"a Lua script names {match.group()}, which balances/ops.py does not have") from None
+        raise ValueError(f"a Lua script names {match.group()}, which balances/structs does not have") from None
 
 
 def load(name: str) -> Script:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from balances import ops
-from balances.ops import CounterWindow, Line, NextPrice
+from balances.model.funds import AccountFunds
 from balances.packing import unpack_ladder
-from balances.purse import AccountFunds
+from balances.structs.account import Bucket, CounterWindow
+from balances.structs.blob import blob_of
+from balances.structs.charge import CUTS_MAX, NextPrice
+from balances.structs.session import Line
 from tariffs.climb import Climbed, climb, lapse_ahead
 from tariffs.ladder import COUNT_UNITS, Ladder, Step
 from tariffs.units import Kind, blocks_started
 
 if TYPE_CHECKING:
-    from balances.books import AccountChange
+    from balances.model.account import AccountChange
 
 
 def ms_per_unit(unit: int) -> int:
@@ -51,7 +53,7 @@ class PriceSpan(msgspec.Struct, frozen=True):
         for one in self.later:
             if one.from_ms > at_ms:
                 return packed, one.from_ms
-            packed = ops.blob(one.ladder) or packed
+            packed = blob_of(one.ladder) or packed
         return packed, 0
 
 
@@ -79,7 +81,7 @@ def before_change(
     return blocks_started(to_ms - at_ms, ms)
 
 
-def _in_scope(step: Step, bucket: ops.Bucket) -> bool:
+def _in_scope(step: Step, bucket: Bucket) -> bool:
     return not bucket.scope or step.scope in bucket.scope
 
 
@@ -130,7 +132,7 @@ def climb_on(
             climbed.units += one.units
             climbed.cost += one.cost
             climbed.grade = grade if one.grade is None else one.grade
-            if one.units < part or climbed.units == units or books.cuts >= ops.CUTS_MAX:
+            if one.units < part or climbed.units == units or books.cuts >= CUTS_MAX:
                 return climbed
             books.cuts += 1
             if account.counters is kept:

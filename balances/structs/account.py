@@ -1,0 +1,121 @@
+"""Who pays: an account with its buckets and counters, as the live store keeps it."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Final
+
+import msgspec
+
+from tariffs.units import EXACT_MAX
+
+NEVER: Final = -EXACT_MAX
+"""A threshold that no balance falls below."""
+
+MAIN: Final = 0
+"""Id of the one money bucket that may go below zero, by the account's credit limit and by use that happened."""
+
+BUCKETS_MAX: Final = 64
+
+COUNTER_KEPT_MS: Final = 7 * 86_400_000 + 300_000
+"""How long a counter outlives its period: use of that period that is reported late must find it as it stood, as late as
+is believed (`event_behind_ms` of ocs/charging/settings.py)."""
+
+
+class SuspendReasons(IntFlag):
+    """Reasons an account is suspended; 0 is active."""
+
+    ACTIVE = 0
+    CREDIT = 1
+    """Automatic, below `suspend_below`: cleared by a credit that reaches `resume_at`."""
+    BARRED = 2
+    FRAUD = 4
+    OPERATOR = 8
+    CLOSED = 16
+    GRACE = 32
+
+
+class Bucket(msgspec.Struct, array_like=True):
+    """One balance. Buckets of an account are kept in the order of payment: priority, soonest expiry, id."""
+
+    id: int
+    kind: int
+    amount: int
+    held: int = 0
+    priority: int = 100
+    from_ms: int = 0
+    until_ms: int = 0
+    """First instant it can no longer pay; 0 for never."""
+    scope: list[str] = []
+    """Services it may pay; empty for all."""
+    name: str = ""
+    window_ms: int = 0
+    """Its validity begins with its first use and ends so long after; 0: once it has begun, or where it has no such."""
+
+
+class Take(msgspec.Struct, array_like=True):
+    """An amount of one bucket: held for a line, or debited."""
+
+    bucket: int
+    amount: int
+
+
+class CounterWindow(IntEnum):
+    """How a counter's time runs."""
+
+    NONE = 0
+    """By the calendar: another key for each period."""
+    RENEWS = 1
+    """From its first use, and from the first one after its end again."""
+    ONCE = 2
+    """From its first use; then it is kept, past every bound."""
+
+
+class Counter(msgspec.Struct, array_like=True):
+    """Use over a period, for tiers and caps."""
+
+    key: str
+    used: int
+    held: int
+    until_ms: int = 0
+    """When its period or window ends; 0: never, or a window that has not begun."""
+    window: int = 0
+    """See Window."""
+    sharers: int = 0
+    """Lines with a hold whose price depends on it (tariffs.ladder.tier_of) ..."""
+    pool: list[Take] = []
+    """... and the money they hold together."""
+
+
+class Feed(msgspec.Struct, array_like=True):
+    """A counter raised by an event, or as it stood before use."""
+
+    key: str
+    amount: int
+    what: int = 0
+    """COUNT_UNITS or COUNT_MONEY."""
+    until_ms: int = 0
+    """End of the period or window it was raised in."""
+
+
+class Account(msgspec.Struct, array_like=True):
+    """`{s}:acct:<id>`: all that a charge needs of who pays."""
+
+    version: int
+    id: str
+    currency: str
+    rev: int
+    """Revision of the settings (If-Match)."""
+    profile_rev: int
+    """Newest change of a subscriber or assignment of this account that was projected; an older charge is `stale`."""
+    seq: int
+    """Number of the last ledger entry."""
+    clock_ms: int
+    """Latest instant seen: time never runs backwards for an account."""
+    state: int
+    credit_limit: int
+    suspend_below: int
+    resume_at: int
+    next_bucket: int
+    buckets: list[Bucket]
+    counters: list[Counter]

@@ -1,0 +1,32 @@
+"""A packed struct inside another one: octets in the place of a msgpack text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+FORMAT: Final = 1
+"""Version written into every stored blob."""
+
+
+def blob_of(raw: msgspec.Raw) -> bytes:
+    """The octets of a msgpack text, whatever they are."""
+    data = bytes(raw)
+    head = data[0]
+    return data[1 if head <= 0xBF else {0xD9: 2, 0xDA: 3, 0xDB: 5}[head] :]
+
+
+def raw_of(data: bytes) -> msgspec.Raw:
+    """Octets as msgpack text: Redis' cmsgpack reads no binary type, and takes text for any octets."""
+    size = len(data)
+    if size < 32:
+        return msgspec.Raw(bytes((0xA0 | size,)) + data)
+    if size < 256:
+        return msgspec.Raw(bytes((0xD9, size)) + data)
+    if size < 65536:
+        return msgspec.Raw(b"\xda" + size.to_bytes(2) + data)
+    return msgspec.Raw(b"\xdb" + size.to_bytes(4) + data)
+
+
+NO_BLOB: Final = raw_of(b"")

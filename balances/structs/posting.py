@@ -1,0 +1,106 @@
+"""Input and outcome of the operations that are no charge: postings, settings, expiry, opening."""
+
+from __future__ import annotations
+
+import msgspec
+
+from balances.structs.record import Entry
+
+
+class Posting(msgspec.Struct, array_like=True):
+    """One change of one bucket asked by the back office."""
+
+    bucket: int
+    """Id of an existing bucket, or -1 to make a new one."""
+    kind: int
+    amount: int
+    """Signed."""
+    counter_account: str
+    why: str
+    priority: int = 100
+    from_ms: int = 0
+    until_ms: int = 0
+    scope: list[str] = []
+    name: str = ""
+    window_ms: int = 0
+    original: int = 0
+    """Number of the entry that it corrects; 0: of none."""
+    terms: str = ""
+    """Tax and exchange rate of what it corrects."""
+
+
+class Post(msgspec.Struct, array_like=True):
+    """Input of post.lua: top-up, adjustment, refund, fee: all its postings or none, once per key."""
+
+    account: str
+    key: str
+    """"" for none: then nothing protects a repeat."""
+    fingerprint: str
+    now_ms: int
+    postings: list[Posting]
+    own_only: bool
+    """Refuse what free own money (amount - held) does not cover."""
+    remember_ms: int
+    actor: str
+    reason: str
+    reference: str = ""
+    keeps_held: bool = False
+    """Refuse to take from the main bucket what is held: it and the credit limit would not cover that any more."""
+
+
+class PostingOutcome(msgspec.Struct, array_like=True):
+    """Outcome of post.lua: the entries, in order."""
+
+    result: int
+    entries: list[Entry]
+    balance: int
+    state: int
+
+
+class AccountSettings(msgspec.Struct, array_like=True):
+    """Input of settings.lua; None leaves a field as it is."""
+
+    account: str
+    now_ms: int
+    if_rev: int | None
+    credit_limit: int | None = None
+    suspend_below: int | None = None
+    resume_at: int | None = None
+    set_state: int = 0
+    clear_state: int = 0
+    profile_rev: int | None = None
+    actor: str = ""
+    reason: str = ""
+
+
+class Sweep(msgspec.Struct, array_like=True):
+    """Input of sweep.lua: one session, or the account's buckets where `session` is ""."""
+
+    account: str
+    session: str
+    now_ms: int
+    remember_ms: int = 3_600_000
+    idle_ms: int = 172_800_000
+    touched_ms: int = 0
+    """End the session now, abandoned and with its holds released, if it was last touched at this instant: its client
+    does not know it any more. 0: only what is due."""
+
+
+class RestoredKey(msgspec.Struct, array_like=True):
+    """A packed session or Once to put back, and the instant supervision looks at it or it is forgotten."""
+
+    key: str
+    packed: msgspec.Raw
+    until_ms: int
+
+
+class AccountOpening(msgspec.Struct, array_like=True):
+    """Input of open.lua: an account as it comes in, with nothing held."""
+
+    account: msgspec.Raw
+    sessions: list[RestoredKey]
+    onces: list[RestoredKey]
+    now_ms: int
+    kind: str
+    """"open" a new account, "restore" one PostgreSQL knows."""
+    actor: str = ""

@@ -1,0 +1,112 @@
+"""What one call appends to the stream of its shard: entries, usage records, and what they follow from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from balances.structs.account import Feed
+from balances.structs.blob import NO_BLOB
+from balances.structs.charge import Suspense
+
+ASIDE: Final = "aside"
+"""Kind of the records that only set use aside."""
+
+ASIDE_WAITING_MAX: Final = 4_000
+"""Records of a shard that may wait to be copied before use of nobody known is turned away (3004)."""
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One change of one bucket. `amount` leaves `counter_account` and enters the bucket: both legs in one row."""
+
+    seq: int
+    bucket: int
+    kind: int
+    amount: int
+    after: int
+    counter_account: str
+    why: str
+    line: int = -1
+    """Index of the usage it pays, -1 for none."""
+    original: int = 0
+    """Number of the entry that it corrects; 0: of none."""
+    terms: str = ""
+    """Tax and exchange rate, where no usage says them."""
+
+
+class Short(msgspec.Struct, array_like=True, frozen=True):
+    """A bucket that could have paid, if others did not hold it."""
+
+    bucket: int
+    kind: int
+
+
+class Usage(msgspec.Struct, array_like=True):
+    """One settled piece, event or refusal, also at price 0."""
+
+    rating_group: int
+    service_id: int
+    unit: int
+    used: int
+    """Units reported and charged."""
+    suspense: int
+    """Units reported and not charged; below zero: refunded and not given back."""
+    total: int
+    """Units of the line so far."""
+    cost: int
+    granted: int
+    result: int
+    flags: int
+    tag: str
+    """Tariff, version and rows of the ladder it was charged by."""
+    at_ms: int
+    terms: str = ""
+    """Tax and exchange rate in that ladder."""
+    ladder: msgspec.Raw = NO_BLOB
+    """The packed ladder itself: with it the price can be shown for ever, whatever becomes of the tariff."""
+    counters: list[Feed] = []
+    """Counters its steps depend on, as they stood before it."""
+    part: int = 0
+    set_aside: int = Suspense.NONE
+    """Why `suspense` was not charged. What is not NONE is in the list of suspense."""
+
+
+class Record(msgspec.Struct, array_like=True):
+    """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c`, `p`, absent where there is none, carry
+    the account, session and Once after the call, the rating inputs, and the Once of a refunded event, packed: with them
+    the call can be redone."""
+
+    version: int
+    kind: str
+    """charge, post, open, settings, sweep, restore"""
+    account: str
+    currency: str
+    subscriber: str = ""
+    session: str = ""
+    service: str = ""
+    phase: int = 0
+    at_ms: int = 0
+    event_ms: int = 0
+    key: str = ""
+    fingerprint: str = ""
+    end_to_end: int = 0
+    entries: list[Entry] = []
+    usages: list[Usage] = []
+    actor: str = ""
+    reason: str = ""
+    reference: str = ""
+    crossings: list[str] = []
+    """"suspend", "resume": once per crossing of a threshold."""
+    nudges: list[str] = []
+    """RARs due now: "holder" the session that holds most of what is `short`, "final" every session that waits for money
+    (some came in, or room), "all" every session that holds something (a lower limit), "members" those of subscribers
+    the account serves no more."""
+    once_key: str = ""
+    once_until_ms: int = 0
+    refund_of: str = ""
+    """Once key of the event refunded; field `p` of the stream entry is that Once after the refund."""
+    incarnation: int = 0
+    """Of the session; 0 where there is none."""
+    short: list[Short] = []
+    """What a line was refused, or granted little of, because others hold it."""
