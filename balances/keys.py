@@ -32,6 +32,9 @@ CATALOG: Final = "catalog"
 REMARKS: Final = "peer-remarks"
 """Hash `<peer> <mark>` -> how often: what was unusual about the requests of each configured peer (`remark`)."""
 
+LIBRARIES: Final = "libraries"
+"""Sorted set: library of functions -> when somebody who uses it last said so, by the server's clock (libraries.py)."""
+
 PUSH: Final = "push"
 """Channel of requests to network elements (RAR, ASR)."""
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from balances.keys import AccountKeys
-from balances.redis import scripts
 from balances.redis.connection import RedisCall, RedisConnection
 from balances.redis.pending import Pending
+from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from balances.structs.charge import Action, Charge, Reply
 from balances.structs.posting import Post, Sweep
@@ -25,7 +25,7 @@ class MeteredStore(Store):
         self.witness = witness
         self.waits = Waits()
         """Of charges."""
-        for script in (*scripts.ALL, "command"):
+        for script in (*LIBRARY.functions, "command"):
             meter.read(metrics.STORE_LOST, script, by=partial(link.lost.__getitem__, script))
         self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
         self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")

@@ -67,7 +67,7 @@ def valkey(request: pytest.FixtureRequest, server_dir: Path) -> Iterator[LiveVal
 
 @pytest.fixture
 def redis_url(valkey: LiveValkey) -> str:
-    """URL of a running, empty store (`unix://...`). Every test starts with no keys and no cached scripts."""
+    """URL of a running, empty store (`unix://...`). Every test starts with no keys and no functions."""
     return valkey.fresh()
 
 

@@ -36,13 +36,13 @@ class LiveValkey(EmbeddedValkey):
         return self.start()
 
     def fresh(self) -> str:
-        """Running, empty, without cached scripts, whatever the last test did to it."""
+        """Running, empty, without functions, whatever the last test did to it."""
         if not self.alive:
             self.kill()
             self.start()
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
-            client.script_flush()
+            client.function_flush("SYNC")
         return self.url
 
 

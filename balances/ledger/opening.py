@@ -30,7 +30,7 @@ from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, f
 from balances.ledger.snapshot import Snapshot, close_gap
 from balances.ledger.sync import NotOpen
 from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
-from balances.redis import scripts
+from balances.redis import libraries
 from balances.structs.blob import FORMAT
 from balances.structs.record import Record
 
@@ -297,9 +297,9 @@ async def mirror(redis: Client, replid: str, epoch: int) -> bool:
 async def forget(redis: Client, account: str, head: RecordId) -> bool:
     """Remove an account from Redis if its shard's last record is still `head`."""
     of = keys.AccountKeys(account)
-    script = redis.register_script(scripts.ALL["forget"].text)
-    status = (await script([of.account, of.sessions, of.ledger], ["" if head == START else str(head)]))[0]
-    return bool(status == b"ok")
+    names = (of.account, of.sessions, of.ledger)
+    reply = await libraries.call(redis, "forget", names, "" if head == START else str(head))
+    return reply[0] == b"ok"
 
 
 async def open_without_postgres(redis: Client, now_s: int) -> int:

@@ -14,7 +14,12 @@ from redis.exceptions import ResponseError
 from balances import keys
 from balances.ledger.reader import Client, StreamReader, connect
 
-Name = Literal["eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen"]
+Name = Literal[
+    "eviction", "maxmemory", "persistence", "appendonly", "appendfsync", "replica", "installation", "unseen", "version"
+]
+
+LEAST_VERSION: Final = (7, 0)
+"""Of Redis, and as which Valkey counts itself: the operations are functions (libraries.py)."""
 
 SETTINGS: Final = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
 
@@ -37,6 +42,12 @@ async def risks_at(url: str, durability: str) -> list[Risk]:
 async def risks_of(redis: Client, durability: str) -> list[Risk]:
     """Of a store we are connected to. durability: what is promised, `always` or `everysec`."""
     found = []
+    version = (await redis.info("server"))["redis_version"]
+    if not is_new_enough(version):
+        least = ".".join(map(str, LEAST_VERSION))
+        found.append(
+            Risk("version", f"it is Redis {version}, and has no functions before {least}: nothing can be charged")
+        )
     if not (await StreamReader(redis).server()).master:
         found.append(Risk("replica", "it is a replica: it takes no writes, and what it has may be old"))
     try:
@@ -47,6 +58,12 @@ async def risks_of(redis: Client, durability: str) -> list[Risk]:
             Risk("unseen", f"CONFIG GET is refused ({why}): whether it keeps what it is given is not known"),
         ]
     return [*found, *judge(settings, durability)]
+
+
+def is_new_enough(version: str) -> bool:
+    """version: `redis_version` of INFO"""
+    major, _, rest = version.partition(".")
+    return (int(major), int(rest.partition(".")[0] or 0)) >= LEAST_VERSION
 
 
 async def _setting(redis: Client, name: str) -> str:

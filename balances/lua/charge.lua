@@ -10,6 +10,7 @@
 -- @use lib/repeats
 -- @use lib/facts
 -- @use lib/matching
+begin_call()
 local charge = cmsgpack.unpack(ARGV[2])
 local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
 

@@ -1,10 +1,10 @@
-#!lua flags=allow-oom
 -- sweep: what time alone changes: holds that expired, buckets that expired, sessions to forget.
 -- KEYS  account sessions due ledger
 -- ARGV  epoch sweep
 -- EXIT  ok later gone absent fenced full
 -- Twin: balances/model/sweep.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
+begin_call()
 local sweep = cmsgpack.unpack(ARGV[2])
 local session_id, now_ms = sweep[SWEEP.session], sweep[SWEEP.now_ms]
 local member = sweep[SWEEP.account] .. '\n' .. session_id

@@ -1,7 +1,7 @@
 """The pipelined connection of the hot path: hiredis, one write per loop turn, replies in order.
 
 A connection carries calls only while it holds a pass (durability.md rule 4): the server is a master, its
-replid is the one published as open, and our scripts are loaded. The pass is checked on connect, after any doubt, and
+replid is the one published as open, and our functions are loaded. The pass is checked on connect, after any doubt, and
 every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
 the connection is sent once more, with the same key and the then current epoch, unless its deadline has passed: then it
 is `Lost`. A reply that is only late is still waited for: its sender may want it (charging.md 11).
@@ -10,6 +10,7 @@ is `Lost`. A reply that is only late is still waited for: its sender may want it
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -19,8 +20,9 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 
 from balances import keys
-from balances.redis import scripts
+from balances.redis.libraries import LOOK_FOR, SAY_S, is_missing, is_there
 from balances.redis.pending import Pending
+from balances.redis.scripts import LIBRARY
 
 CHECK_S: Final = 0.5
 """How often the pass is checked again: well below half of any failover time, and of the second in which a tariff
@@ -138,6 +140,8 @@ class RedisConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._checked = asyncio.Event()
         self._stir = asyncio.Event()
+        self._named_s = -math.inf
+        """When the server was told last which library we use."""
 
     async def start(self, timeout_s: float | None = None) -> None:
         """Begin to connect, and wait for a pass (at most `timeout_s`; then go on trying)."""
@@ -168,9 +172,9 @@ class RedisConnection(asyncio.Protocol):
         *,
         repeatable: bool = True,
     ) -> RedisCall:
-        """EVALSHA with the epoch of the pass as its first argument; sent again after a cut only if `repeatable`."""
+        """FCALL with the epoch of the pass as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
-        head: Words = ("EVALSHA", scripts.ALL[name].sha, len(names), *names)
+        head: Words = ("FCALL", LIBRARY.functions[name], len(names), *names)
         pack = lambda epoch: _pack((*head, epoch, *args))  # noqa: E731
         return self._begin(
             RedisCall(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, repeatable=repeatable)
@@ -232,9 +236,9 @@ class RedisConnection(asyncio.Protocol):
 
     def _refused(self, call: RedisCall, error: hiredis.ReplyError) -> None:
         words = str(error)
-        if call.script is not None and words.startswith("NOSCRIPT"):
+        if call.script is not None and is_missing(error):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
-            self._doubt("the server lost our scripts")
+            self._doubt("the server lost our functions")
             call.again = False
             self._doubtful.append(call)
         elif words.startswith(REFUSES):
@@ -243,6 +247,8 @@ class RedisConnection(asyncio.Protocol):
             # Not executed now; but what was cut off once may have been executed then.
             if call.was_cut:
                 self._lose(call, words)
+            elif words.startswith("OOM") and call.decode is not None and call.script is not None:
+                call.resolve(call.decode([b"full"]))
             else:
                 call.fail(NotSent(words))
         else:
@@ -341,13 +347,28 @@ class RedisConnection(asyncio.Protocol):
             await self._load()
             self.epoch = epoch
         if self.epoch is not None:
+            self._name_library(int(now[0]))
             if self.on_check is not None:
                 self.on_check(await asyncio.gather(*(self._ask(*words) for words in self.extra_checks)))
             self._checked.set()
             self._send_again()
 
     async def _load(self) -> None:
-        await asyncio.gather(*(self._ask("SCRIPT", "LOAD", script.text) for script in scripts.ALL.values()))
+        """Our library, if the server lacks it (libraries.py)."""
+        if not await self._ask(*LOOK_FOR):
+            try:
+                await self._ask("FUNCTION", "LOAD", LIBRARY.text)
+            except hiredis.ReplyError as error:
+                if not is_there(error):
+                    raise
+        self._named_s = -math.inf
+
+    def _name_library(self, server_s: int) -> None:
+        """Say that it is used, now and again. Nobody waits for it: a server that is full takes no note of it."""
+        now_s = self._loop.time()
+        if now_s - self._named_s >= SAY_S:
+            self._named_s = now_s
+            self.command("ZADD", keys.LIBRARIES, "GT", server_s * 1_000, LIBRARY.name)
 
     def _send_again(self) -> None:
         epoch, now = self.epoch, self._now_monotonic_ms()

@@ -1,8 +1,11 @@
-"""Lua scripts: joined from their `@use` parts, with the numbers of struct fields and enums filled in from
-balances/structs/table.py.
+"""One library of Redis functions, made of all scripts and the parts they `@use`, each part once, with the numbers of
+struct fields and enums filled in from balances/structs/table.py.
 
 `LINE.total` in Lua is field `total` of the struct `Line` (index from 1), `RESULT.OK` a value of the enum
 `Result`. A name that is not in the table, or a header that differs from SPECS, stops the start.
+
+Names are by content, of the library and of its functions: in an upgrade two versions work side by side on one store,
+and what is loaded under a name never changes (libraries.py).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from balances.structs import table
 
 
 class ScriptHeader(msgspec.Struct, frozen=True):
-    """What a script promises in its header."""
+    """What a script promises in its header. Any call may also end in `full`: then the server has refused it unread."""
 
     keys: str
     argv: str
@@ -40,11 +43,22 @@ SPECS: Final = {
 }
 
 
-class Script(msgspec.Struct, frozen=True):
+ALTHOUGH_FULL: Final = {"settle": "charge", "sweep": "sweep", "forget": "forget"}
+"""Functions that are called although memory is full, and the scripts they are: what settles use or releases a hold
+gives memory back, and has to go on. `settle` is `charge` for requests that report what was used."""
+
+
+class Library(msgspec.Struct, frozen=True):
+    """What is loaded into a server, and what is called there."""
+
     name: str
     text: str
-    sha: str
+    functions: dict[str, str]
+    """By the name of the script (and `settle`), the name of its function."""
 
+
+FAMILY: Final = "ocs_"
+"""What the names of all our libraries begin with."""
 
 NUMBERS: Final = table.numbers()
 _NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:" + "|".join(table.NAMED) + r")\b")
@@ -55,17 +69,6 @@ def _read(name: str) -> str:
     return resources.files("balances").joinpath(f"lua/{name}.lua").read_text()
 
 
-def _joined(name: str, seen: set[str]) -> str:
-    """The text with each part it uses put before it, once."""
-    text = _read(name)
-    parts = []
-    for used in _USE.findall(text):
-        if used not in seen:
-            seen.add(used)
-            parts.append(_joined(used, seen))
-    return "\n".join([*parts, text])
-
-
 def _number(match: re.Match[str]) -> str:
     try:
         return NUMBERS[match.group()]
@@ -73,25 +76,83 @@ def _number(match: re.Match[str]) -> str:
         raise ValueError(f"a Lua script names {match.group()}, which balances/structs does not have") from None
 
 
-def load(name: str) -> Script:
-    """The script ready to be loaded into a server; ValueError when its header is not what SPECS promises."""
+def _code(text: str) -> str:
+    """Without comments of whole lines, and with numbers for names."""
+    return _NAME.sub(_number, "\n".join(line for line in text.splitlines() if not line.startswith("--")))
+
+
+def _parts(text: str, seen: dict[str, str]) -> dict[str, str]:
+    """`seen` with the parts that a text uses, each after those that it uses itself."""
+    for used in _USE.findall(text):
+        if used not in seen:
+            part = _read(used)
+            _parts(part, seen)
+            seen[used] = _code(part)
+    return seen
+
+
+def _checked(name: str) -> str:
+    """The text of a script; ValueError when its header is not what SPECS promises."""
     text = _read(name)
     header = dict(re.findall(r"^-- (KEYS|ARGV|EXIT) +(.+)$", text, re.MULTILINE))
     spec = SPECS[name]
     if header != {"KEYS": spec.keys, "ARGV": spec.argv, "EXIT": spec.exits}:
         raise ValueError(f"lua/{name}.lua promises {header}, SPECS says {spec}")
-    shebang = text.partition("\n")[0] + "\n" if text.startswith("#!") else ""
-    body = "\n".join(line for line in _joined(name, set()).splitlines() if not line.startswith("#!"))
-    body = shebang + _NAME.sub(_number, "\n".join(line for line in body.splitlines() if not line.startswith("--")))
-    return Script(name, body, hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest())
+    return text
 
 
-def allowing_oom(script: Script, name: str) -> Script:
-    """The same, executed although memory is full: what gives money and memory back has to go on."""
-    text = "#!lua flags=allow-oom\n" + script.text
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+_VERSION: Final = "@version"
+"""Where the hash of the text comes to stand."""
+
+_FRAME: Final = """\
+#!lua name={family}{version}
+local operations
+local function make()
+{parts}
+local operations = {{}}
+{operations}
+return operations
+end
+local function operation(name)
+  return function(keys, arguments)
+    operations = operations or make()
+    return operations[name](keys, arguments)
+  end
+end
+{registrations}
+"""
+"""While a library is loaded only `redis.register_function` can be seen, no `math` and no `cmsgpack`: so everything is
+made at the first call. From then on the functions stay; what a call notes for itself begins anew in each."""
+
+_OPERATION: Final = "function operations.{name}(KEYS, ARGV)\n{code}\nend"
+_REGISTRATION: Final = (
+    "redis.register_function{{function_name='{name}_{version}', callback=operation('{script}'), flags={{{flags}}}}}"
+)
 
 
-ALL: Final = {name: load(name) for name in SPECS}
-ALL["settle"] = allowing_oom(ALL["charge"], "settle")
-"""`charge` for requests that report what was used: they are settled although memory is full."""
+def library() -> Library:
+    """All scripts, ready to be loaded into a server."""
+    parts: dict[str, str] = {}
+    scripts = {name: _checked(name) for name in SPECS}
+    for text in scripts.values():
+        _parts(text, parts)
+    registered = {name: name for name in SPECS} | ALTHOUGH_FULL
+    text = _FRAME.format(
+        family=FAMILY,
+        version=_VERSION,
+        parts="\n".join(parts.values()),
+        operations="\n".join(_OPERATION.format(name=name, code=_code(text)) for name, text in scripts.items()),
+        registrations="\n".join(
+            _REGISTRATION.format(
+                name=name, version=_VERSION, script=script, flags="'allow-oom'" if name in ALTHOUGH_FULL else ""
+            )
+            for name, script in registered.items()
+        ),
+    )
+    version = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Library(
+        FAMILY + version, text.replace(_VERSION, version), {name: f"{name}_{version}" for name in registered}
+    )
+
+
+LIBRARY: Final = library()

@@ -27,6 +27,9 @@ INTERVALS_MAX: Final = 64
 FACTS_MAX: Final = 4_096
 """Octets of facts a session keeps (charging.md 5)."""
 
+LADDERS_KEPT: Final = 1_000
+"""Ladders that a server keeps unpacked."""
+
 WHOLE: Final = -2
 """In the place of a line: all lines of a session."""
 

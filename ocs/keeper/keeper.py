@@ -15,6 +15,7 @@ from balances.ledger.restore import purge
 from balances.ledger.supervision import Supervision
 from balances.ledger.sync import Sync
 from balances.ledger.writer import AWAY, Pool
+from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
@@ -74,7 +75,7 @@ class Keeper:
         without_postgres: bool = False,
     ) -> None:
         self.stats = stats = KeeperStats()
-        self._pool, self._store, self._log, self._now_ms = pool, store, log, now_ms
+        self._redis, self._pool, self._store, self._log, self._now_ms = redis, pool, store, log, now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
         self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
         self._reader = StreamReader(redis)
@@ -142,6 +143,7 @@ class Keeper:
             ("walk", self._opener.walk, 1.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
+            ("libraries", self._drop_libraries, 600.0),
         ):
             self._rounds.begin(name, work, every_s)
 
@@ -191,6 +193,11 @@ class Keeper:
     async def _purge(self) -> None:
         if not self.why:
             await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
+
+    async def _drop_libraries(self) -> None:
+        if not self.why:
+            for name in await drop_unused(self._redis):
+                self._log.info("keeper.library_dropped", name=name)
 
     async def _settle(self) -> None:
         if not self.why:

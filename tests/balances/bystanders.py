@@ -83,10 +83,10 @@ class Tap:
 
         async def forth() -> None:
             while data := await reader.read(65_536):
-                if self.lose and not asked.is_set() and b"EVALSHA" in data:
+                if self.lose and not asked.is_set() and b"FCALL" in data:
                     self.lose -= 1
                     asked.set()
-                self.seen += data.count(b"EVALSHA")
+                self.seen += data.count(b"FCALL")
                 here.write(data)
 
         async def back() -> None:

@@ -149,7 +149,7 @@ async def test_two_workers_never_grant_the_same_money(books: LedgerCopy, worker:
     assert await books.money("anna") == (1_000, 1_000)
 
 
-# --- the scripts are gone -------------------------------------------------------------------------------------
+# --- the functions are gone ------------------------------------------------------------------------------------
 
 
 def updates(count: int, first: int = 1) -> list[Charge]:
@@ -157,22 +157,22 @@ def updates(count: int, first: int = 1) -> list[Charge]:
 
 
 async def flushed(books: LedgerCopy, worker: Worker) -> tuple[Store, list[Pending[Reply]]]:
-    """A SCRIPT FLUSH in the middle of ten calls of one write."""
+    """A FUNCTION FLUSH in the middle of ten calls of one write."""
     store = await worker()
     await send(store, request(Phase.START, ask(asked=100)))
     before = [store.charge(charge, b"") for charge in updates(5)]
-    store.link.command("SCRIPT", "FLUSH")
+    store.link.command("FUNCTION", "FLUSH")
     return store, before + [store.charge(charge, b"") for charge in updates(5, first=6)]
 
 
-async def test_scripts_lost_in_the_middle_lose_no_call(books: LedgerCopy, worker: Worker) -> None:
-    """`NOSCRIPT: one loader per connection, the others wait and are re-sent in order`."""
+async def test_functions_lost_in_the_middle_lose_no_call(books: LedgerCopy, worker: Worker) -> None:
+    """`Function not found: one loader per connection, the others wait and are re-sent in order`."""
     _, calls = await flushed(books, worker)
     assert await ended(calls) == ["ok"] * 10
     assert await books.money("anna") == (999_990, 100)
 
 
-async def test_calls_that_found_no_script_keep_their_order(books: LedgerCopy, worker: Worker) -> None:
+async def test_calls_that_found_no_function_keep_their_order(books: LedgerCopy, worker: Worker) -> None:
     """`re-sent in order`: of those that were, the records are in the order of the calls, each once."""
     _, calls = await flushed(books, worker)
     ends = await ended(calls)
@@ -182,7 +182,7 @@ async def test_calls_that_found_no_script_keep_their_order(books: LedgerCopy, wo
     assert await books.money("anna") == (1_000_000 - len(made), 100)
 
 
-async def test_the_worker_goes_on_after_its_scripts_were_lost(books: LedgerCopy, worker: Worker) -> None:
+async def test_the_worker_goes_on_after_its_functions_were_lost(books: LedgerCopy, worker: Worker) -> None:
     """`reload only after the pass is checked`: and then as before."""
     store, calls = await flushed(books, worker)
     await ended(calls)

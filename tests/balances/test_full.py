@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
-import redis
+import redis.asyncio
 
 from balances import keys
 from balances.packing import fresh_account, pack
-from balances.redis import scripts
+from balances.redis.connection import RedisConnection
+from balances.redis.store import Store
 from balances.structs.account import Account
 from balances.structs.blob import raw_of
 from balances.structs.charge import Ask, Charge, Phase, UsageReport
@@ -24,38 +25,55 @@ OF = keys.AccountKeys("a")
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[Any]:
-    client: Any = redis.Redis.from_url(redis_url)
-    for script in scripts.ALL.values():
-        client.script_load(script.text)
+async def client(redis_url: str) -> AsyncIterator[Any]:
+    client: Any = redis.asyncio.Redis.from_url(redis_url)
+    limit = (await client.config_get("maxmemory"))["maxmemory"]  # other tests find the store as it was
+    yield client
+    await client.config_set("maxmemory", limit)
+    await client.aclose()
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    link = RedisConnection(redis_url, now_ms=lambda: 1_000, answer_ms_max=30_000, ungated=True)
+    await link.start(30)
+    store = Store(link)
     account = fresh_account("a", "EUR")
     account.buckets[0].amount = 1_000
-    opening = AccountOpening(raw_of(pack(account)), [], [], 1, "open")
-    client.evalsha(scripts.ALL["open"].sha, 4, OF.account, OF.sessions, OF.due, OF.ledger, "7", pack(opening))
-    limit = client.config_get("maxmemory")["maxmemory"]  # other tests find the store as it was
-    yield client
-    client.config_set("maxmemory", limit)
-    client.close()
+    await store.open("a", AccountOpening(raw_of(pack(account)), [], [], 1, "open")).wait()
+    yield store
+    await link.stop()
 
 
-def charge(client: Any, script: str, phase: Phase, number: int, used: int) -> str:
+async def charged(store: Store, phase: Phase, number: int, used: int, session: str = "s") -> str:
     reports = [UsageReport(-1, used, -1, -1, 1_000)] if used else []
     asked = -1 if phase == Phase.STOP else 0
     ask = Ask(10, -1, Kind.OCTETS, reports, asked, 100, 1, 1_000, 1, LADDER, 60_000)
     one = Charge(
-        *("a", "s", "gw;1", "data", phase, number, f"{phase}:{number}", True, f"f{number}", number, False),
+        *("a", "s", session, "data", phase, number, f"{phase}:{number}", True, f"f{number}", number, False),
         *(1_000, 1_000, 0, [ask], "gw", "r", "gw"),
     )
-    names = (OF.account, OF.sessions, OF.due, OF.ledger)
-    return str(client.evalsha(scripts.ALL[script].sha, 4, *names, "7", pack(one), b"")[0].decode())
+    return (await store.charge(one, b"").wait()).status
 
 
-def test_a_termination_is_settled_and_a_grant_refused(store: Any) -> None:
-    assert charge(store, "charge", Phase.START, 0, 0) == "ok"
-    records = store.xlen(OF.ledger)
-    store.config_set("maxmemory", 1)
-    assert charge(store, "charge", Phase.UPDATE, 1, 40) == "full"
-    assert store.xlen(OF.ledger) == records, "nothing is written"
-    assert charge(store, "settle", Phase.STOP, 2, 60) == "ok"
-    (main,) = msgspec.msgpack.decode(store.get(OF.account), type=Account).buckets
+async def test_a_termination_is_settled_and_a_grant_refused(client: Any, store: Store) -> None:
+    assert await charged(store, Phase.START, 0, 0) == "ok"
+    records = await client.xlen(OF.ledger)
+    await client.config_set("maxmemory", 1)
+    assert await charged(store, Phase.START, 0, 0, "t") == "full"
+    assert await client.xlen(OF.ledger) == records, "nothing is written"
+    assert await charged(store, Phase.STOP, 2, 60) == "ok"
+    (main,) = msgspec.msgpack.decode(await client.get(OF.account), type=Account).buckets
     assert (main.amount, main.held) == (940, 0)
+
+
+async def test_a_full_store_that_has_the_functions_is_used_all_the_same(
+    client: Any, store: Store, redis_url: str
+) -> None:
+    """Whoever connects then can say nowhere that he uses them, and settles."""
+    assert await charged(store, Phase.START, 0, 0) == "ok"
+    await client.config_set("maxmemory", 1)
+    link = RedisConnection(redis_url, now_ms=lambda: 1_000, answer_ms_max=30_000, ungated=True)
+    await link.start(30)
+    assert await charged(Store(link), Phase.STOP, 1, 60) == "ok"
+    await link.stop()

@@ -356,8 +356,9 @@ def test_they_agree_where_a_session_is_full(redis_url: str, monkeypatch: pytest.
     for module, name in ((session, "SESSION_LINES_MAX"), (repeats, "INTERVALS_MAX")):
         monkeypatch.setattr(kept, name, 3)
         monkeypatch.setattr(module, name, 3)
+    monkeypatch.setattr(kept, "LADDERS_KEPT", 2)
     monkeypatch.setattr(scripts, "NUMBERS", table.numbers())
-    monkeypatch.setattr(scripts, "ALL", {name: scripts.load(name) for name in scripts.SPECS})
+    monkeypatch.setattr(scripts, "LIBRARY", scripts.library())
     twins = Twins(redis_url)
     run(twins, seed, steps=80)
     twins.close()

@@ -58,8 +58,7 @@ class Twins:
     def __init__(self, url: str) -> None:
         self.redis: Any = redis.Redis.from_url(url)
         self.model = Model()
-        for script in scripts.ALL.values():
-            assert self.redis.script_load(script.text) in (script.sha, script.sha.encode())
+        self.redis.function_load(scripts.LIBRARY.text, replace=True)
         self.touched: set[str] = set()
         self.missing_ms = 0
         """From when on use by time has no price, where the last charge said so."""
@@ -70,7 +69,7 @@ class Twins:
 
     def _call(self, name: str, names: Sequence[str], *args: bytes, with_epoch: bool = True) -> Reply:
         head = (EPOCH,) if with_epoch else ()
-        raw = self.redis.evalsha(scripts.ALL[name].sha, len(names), *names, *head, *args)
+        raw = self.redis.fcall(scripts.LIBRARY.functions[name], len(names), *names, *head, *args)
         return Reply(raw[0].decode(), *raw[1:])
 
     def _same(self, account: str, lua: Reply, model: Reply, packed: type | None = None) -> Reply:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from balances import keys
 from balances.ledger.reader import connect
-from balances.ledger.risks import SETTINGS, Name, installation, judge, risks_at
+from balances.ledger.risks import SETTINGS, Name, installation, is_new_enough, judge, risks_at
 from ocs.cli.root import cli
 from ocs.embedded import EmbeddedValkey
 from ocs.values import StoreRisk
@@ -60,6 +60,29 @@ def test_what_loses_money(changed: dict[str, str], durability: str, names: list[
 def test_the_names_are_those_of_the_configuration() -> None:
     assert get_args(Name) == get_args(StoreRisk)
     assert set(SAFE) == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [
+        ("6.2.14", False),
+        ("6.9", False),
+        ("7.0.0", True),
+        ("7.2.4", True),
+        ("8", True),
+        ("10.1.2", True),
+        ("255.255.255", True),
+    ],
+)
+def test_it_has_to_have_functions(version: str, enough: bool) -> None:
+    assert is_new_enough(version) == enough
+
+
+async def test_a_store_that_is_too_old_is_named(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("balances.ledger.risks.LEAST_VERSION", (99, 0))
+    (risk,) = await risks_at(redis_url, "everysec")
+    assert risk.name == "version"
+    assert "has no functions before 99.0" in risk.text
 
 
 @pytest.mark.parametrize("durability", ["always", "everysec"])

@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 import structlog
+from redis.asyncio import Redis
 
 from balances import keys
 from balances.ledger.reader import StreamReader
 from balances.ledger.supervision import PUT_OFF_MS, PushMessage
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import ended
+from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from ocs.counting import KeeperStats
 from ocs.keeper.expire import SWEEP_SHARD_MAX
@@ -72,6 +74,19 @@ async def test_it_opens_copies_and_measures(servers: Servers) -> None:
         assert await both.books.count("ledger_entries") == 200
         await both.until(lambda: both.keeper.watch.now.lag_entries == 0 == both.keeper.watch.now.lag_ms)
         assert (both.keeper.stats.openings, both.keeper.stats.alarms) == (1, 0)
+
+
+async def test_it_deletes_libraries_that_nobody_uses(servers: Servers) -> None:
+    """Those of a version that is gone; the one in use stays."""
+    async with Redis.from_url(servers.redis_url, protocol=2) as client:
+        await client.function_load("#!lua name=ocs_gone\nredis.register_function('gone', function() return 1 end)")
+    async with keeping(servers) as both:
+
+        async def gone() -> bool:
+            listed = await both.books.redis.execute_command("FUNCTION", "LIST", "LIBRARYNAME", "ocs_*")
+            return [one[1].decode() for one in listed] == [LIBRARY.name]
+
+        await both.until(gone, 30)
 
 
 async def test_it_counts_the_money_that_is_posted_and_the_room_there_is(servers: Servers) -> None:

@@ -164,7 +164,6 @@ local function append(ledger, epoch, record, ...)
   local reply = redis.pcall('XADD', ledger, epoch .. '-*', 'r', cmsgpack.pack(record), ...)
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'equal or smaller', 1, true) then return 'fenced' end
-    if string.find(reply.err, 'OOM', 1, true) then return 'full' end
     error(reply)
   end
   return false

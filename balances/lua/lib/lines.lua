@@ -1,6 +1,13 @@
 -- Lines of a session: releasing, settling, holding; twin of balances/model/lines.py.
 -- @use lib/spans
-local changed = { sessions = 0, holds = 0, held_micro = 0, begun_ms = 0 } -- begun_ms: a bucket's validity ends then
+local changed = {} -- begun_ms: a bucket's validity ends then
+
+-- Functions stay in the server: what a call notes for itself begins anew in each.
+local function begin_call()
+  changed.sessions, changed.holds, changed.held_micro, changed.begun_ms = 0, 0, 0, 0
+  cuts = 0
+  purse_close()
+end
 
 -- Where a line stands on its ladder: what a climb moves, without the rest of the line
 local function position_of(line)

@@ -2,8 +2,12 @@
 -- @use lib/amount
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
-local purse = { mode = OPEN, now_ms = 0, used_ms = 0, account = false, taken = {}, own = {}, caps = false, journal = {},
-  limit = 0 }
+local purse = {}
+
+local function purse_close()
+  purse.mode, purse.now_ms, purse.used_ms, purse.account, purse.limit = OPEN, 0, 0, false, 0
+  purse.taken, purse.own, purse.caps, purse.journal = {}, {}, false, {}
+end
 
 -- A purse of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
 -- 2^53, and so does what is held.

@@ -1,13 +1,16 @@
 -- Use by time, cut where something else prices, pays or counts; twin of balances/model/spans.py.
 -- @use lib/ladder
 -- @use lib/account
-local ladders = {} -- unpacked once: the ladder of a hold is mostly the one in force
+-- Unpacked once, and kept from call to call: most holds have the ladder that is in force. Nothing ever changes one, so
+-- what is kept here decides nothing. Bounded: LADDERS_KEPT, then it begins anew.
+local ladders, ladders_kept = {}, 0
 local function ladder_of(packed)
   if packed == '' then return nil end
   local ladder = ladders[packed]
   if not ladder then
+    if ladders_kept >= LADDERS_KEPT then ladders, ladders_kept = {}, 0 end
     ladder = cmsgpack.unpack(packed)
-    ladders[packed] = ladder
+    ladders[packed], ladders_kept = ladder, ladders_kept + 1
   end
   return ladder
 end
