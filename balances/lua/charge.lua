@@ -366,7 +366,7 @@ if phase == PHASE.EVENT then
   local bucket_ms = refund_until_ms > 0 and refund_until_ms or changed.begun_ms
   if bucket_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', bucket_ms) end
   if original_packed ~= '' then redis.call('SET', KEYS[7], original_packed, 'PX', charge[CHARGE.remember_ms]) end
-  return { 'ok', outcome, 0, 0, changed.held_micro, flags }
+  return { 'ok', outcome, 0, 0, changed.held_micro, flags, urgency(crossings, nudges) }
 end
 
 --------------------------------------------------------------------------------------------------------- sessions
@@ -782,4 +782,4 @@ redis.call('SET', KEYS[1], account_packed)
 redis.call('HSET', KEYS[2], session_id, session_packed)
 if due_sooner then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n' .. session_id, due_ms) end
 if changed.begun_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', changed.begun_ms) end
-return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro, flags }
+return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro, flags, urgency(crossings, nudges) }

@@ -48,6 +48,11 @@ class AccountChange:
         self.cuts = 0
         """How often use by time was cut."""
 
+    @property
+    def urgent(self) -> int:
+        """1 where somebody acts on what the record says (Reply.urgent)."""
+        return 1 if self.crossings or self.nudges else 0
+
     def bucket(self, bucket_id: int) -> Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
 

@@ -126,7 +126,7 @@ class Model:
             self._watch_until(keys.due_member(charge.account), bucket_ms)
         if refunded is not None:
             self.onces[charge.account, charge.refund_of] = refunded
-        return Reply("ok", packed, 0, 0, books.held_micro, decision.flags)
+        return Reply("ok", packed, 0, 0, books.held_micro, decision.flags, books.urgent)
 
     def _session(self, books: AccountChange, decision: ChargeDecision, charge: Charge, context: bytes) -> Reply:
         now_ms = books.now_ms
@@ -316,7 +316,7 @@ class Model:
             self._watch_until(keys.due_member(charge.account, charge.session), due_ms)
         if books.begun_ms:
             self._watch_until(keys.due_member(charge.account), books.begun_ms)
-        return Reply("ok", packed, books.sessions, books.holds, books.held_micro, decision.flags)
+        return Reply("ok", packed, books.sessions, books.holds, books.held_micro, decision.flags, books.urgent)
 
     def _watch_until(self, member: str, at_ms: int) -> None:
         self.due[member] = min(self.due.get(member, at_ms), at_ms)

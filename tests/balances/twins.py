@@ -81,7 +81,7 @@ class Twins:
                 model.outcome, type=packed
             )
         assert (lua.sessions, lua.holds, lua.held_micro) == (model.sessions, model.holds, model.held_micro)
-        assert lua.marks == model.marks
+        assert (lua.marks, lua.urgent) == (model.marks, model.urgent)
         self.touched.add(account)
         self.compare(account)
         return lua

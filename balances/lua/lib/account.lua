@@ -169,6 +169,11 @@ local function append(ledger, epoch, record, ...)
   return false
 end
 
+-- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).
+local function urgency(crossings, nudges)
+  return (crossings[1] or nudges[1]) and 1 or 0
+end
+
 -- Supervision looks at a member no later than its score.
 local function watch_until(due, member, at_ms)
   redis.call('ZADD', due, 'LT', at_ms, member)
