@@ -16,6 +16,8 @@ SHARDS: Final = 256
 """Fixed when a store is created and compared with PostgreSQL at every start (durability.md)."""
 
 TAGS: Final = tuple(f"{{s{shard:03}}}" for shard in range(SHARDS))
+NUMBER_IN_TAG: Final = slice(2, 5)
+"""Where a key that begins with a tag names its shard."""
 
 PUBLISHED: Final = "published"
 """`<replid> <epoch>`: which history of the server is open, mirrored from PostgreSQL."""
@@ -37,6 +39,12 @@ LIBRARIES: Final = "libraries"
 
 PUSH: Final = "push"
 """Channel of requests to network elements (RAR, ASR)."""
+
+NEWS: Final = "news"
+"""Channel of hints: shards that were called lately, one octet each (balances/redis/news.py)."""
+
+NEWS_NOW: Final = "news:now"
+"""The same, where somebody acts on what was written: to be looked at at once."""
 
 
 ORIGINS: Final = "origins"

@@ -55,6 +55,11 @@ class MeasuredLag(msgspec.Struct):
     quarantined: int = 0
     """Accounts."""
 
+    @property
+    def well(self) -> bool:
+        """Nothing is behind, and nothing waits for a person."""
+        return not (self.lag_entries or self.stopped or self.quarantined)
+
 
 class LagWatch:
     """How far PostgreSQL is behind the streams, also while it is away, and what is not copied at all."""

@@ -6,13 +6,13 @@ same shard do each thing once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from balances import keys
-from balances.ledger.reader import Client
+from balances.ledger.reader import Client, send
 from balances.structs.record import Record, Short
 from balances.structs.session import Session, SessionState
 
@@ -61,15 +61,18 @@ class Supervision:
         seconds, micros = await self._redis.time()
         return int(seconds) * 1_000 + int(micros) // 1_000
 
-    async def lease(self, name: str, ttl_ms: int) -> bool:
-        """Take a lease, or keep one that is ours."""
-        key = f"lease:{name}"
-        if await self._redis.set(key, self._token, nx=True, px=ttl_ms):
-            return True
-        if await self._redis.get(key) != self._token.encode():
-            return False
-        await self._redis.pexpire(key, ttl_ms)
-        return True
+    async def leases(self, names: Sequence[str], ttl_ms: int) -> set[str]:
+        """Take those that are free and keep those that are ours; returns which are."""
+        commands: list[Sequence[Any]] = []
+        for name in names:
+            commands += [("SET", f"lease:{name}", self._token, "NX", "PX", ttl_ms), ("GET", f"lease:{name}")]
+        replies = await send(self._redis, commands)
+        token = self._token.encode()
+        ours = {name for name, owner in zip(names, replies[1::2], strict=True) if owner == token}
+        kept = [name for name, taken in zip(names, replies[::2], strict=True) if name in ours and not taken]
+        if kept:
+            await send(self._redis, [("PEXPIRE", f"lease:{name}", ttl_ms) for name in kept])
+        return ours
 
     async def release(self, name: str) -> None:
         if await self._redis.get(f"lease:{name}") == self._token.encode():
@@ -77,14 +80,20 @@ class Supervision:
 
     async def due(self, shards: Iterable[int], until_ms: int, limit: int) -> list[Due]:
         """Members of these shards that are due, at most `limit` of each, soonest first."""
-        pipe = self._redis.pipeline(transaction=False)
-        for shard in shards:
-            pipe.zrangebyscore(keys.due(shard), "-inf", until_ms, start=0, num=limit, withscores=True)
-        found = []
-        for members in await pipe.execute():
-            for member, score in members:
-                found.append(Due(*keys.due_parts(member.decode()), int(score)))
-        return found
+        replies = await send(
+            self._redis,
+            [("ZRANGEBYSCORE", keys.due(shard), "-inf", until_ms, "WITHSCORES", "LIMIT", 0, limit) for shard in shards],
+        )
+        return [
+            Due(*keys.due_parts(member.decode()), int(float(score)))
+            for members in replies
+            for member, score in zip(members[::2], members[1::2], strict=True)
+        ]
+
+    async def soonest(self, shards: Sequence[int]) -> dict[int, int]:
+        """When the first member of each of these shards is due; none of a shard that has no member."""
+        replies = await send(self._redis, [("ZRANGE", keys.due(shard), 0, 0, "WITHSCORES") for shard in shards])
+        return {shard: int(float(found[1])) for shard, found in zip(shards, replies, strict=True) if found}
 
     async def put_off(self, one: Due, now_ms: int) -> None:
         """It could not be swept: look at it again later. A sweep takes the first of each shard, so a few that stay

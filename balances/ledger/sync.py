@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from balances import keys
-from balances.ledger.reader import Client, StreamReader
+from balances.ledger.reader import Client, StreamReader, send
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, follows
-from balances.ledger.writer import Cursors, Pool, RecordRun, Writer, read_cursors
+from balances.ledger.writer import CursorMoved, Cursors, Pool, RecordRun, Writer, read_cursors
 
 ENTRIES_MAX: Final = 32
 """Entries of one shard in a step: 256 times this is the most that is in memory at once."""
@@ -29,38 +29,83 @@ class SyncStep(NamedTuple):
     """What one step did."""
 
     written: int
-    full: bool
-    """There is more: take the next step at once."""
+    more: set[int]
+    """Shards that may have more: take the next step at once."""
     calls: dict[int, list[RecordedCall]]
     cursors: Cursors
 
+    @property
+    def full(self) -> bool:
+        return bool(self.more)
+
 
 class Sync:
-    """Any number of these may run on one store; the cursors decide whose step counts."""
+    """Any number of these may run on one store; the cursors decide whose step counts.
+
+    The cursors are kept in memory from one step to the next: a step that moves them commits only if PostgreSQL has the
+    same ones, and whatever contradicts them has them read again before it is believed.
+    """
 
     def __init__(self, redis: Client, pool: Pool, *, alarm: Callable[[str], None]) -> None:
         self._redis = redis
         self._pool = pool
         self._reader = StreamReader(redis)
+        self.cursors: Cursors | None = None
+        """As of the last step, None before the first one."""
+        self._sure = False
+        """Nothing has contradicted them."""
+        self._trimmed: dict[int, RecordId] = {}
+        """To where each stream was trimmed last."""
         self.writer = Writer(pool, alarm=alarm)
 
-    async def step(self, seen: Callable[[dict[int, list[RecordedCall]]], Any] | None = None) -> SyncStep:
-        """Copy what is there, a bounded amount. `seen` gets the records before they are committed, repeats included.
+    def forget(self) -> None:
+        """Read the cursors again with the next step."""
+        self._sure = False
+
+    async def step(
+        self,
+        seen: Callable[[dict[int, list[RecordedCall]]], Any] | None = None,
+        shards: Collection[int] | None = None,
+    ) -> SyncStep:
+        """Copy what is there, a bounded amount, of these shards or of all. `seen` gets the records before they are
+        committed, repeats included.
 
         CursorMoved: another was first, nothing was written; call again.
         """
-        cursors = await read_cursors(self._pool)
+        # Stopped shards go on when a person says so. Whatever fails from here on has the cursors read again.
+        remembered = self.cursors if self._sure and self.cursors is not None and not self.cursors.stopped else None
+        self._sure = False
+        try:
+            step = await self._step(remembered or await read_cursors(self._pool), seen, shards)
+        except (NotOpen, Gap, CursorMoved):
+            if remembered is None:
+                raise
+            step = await self._step(await read_cursors(self._pool), seen, shards)
+        self.cursors, self._sure = step.cursors, True
+        return step
+
+    async def _step(
+        self,
+        cursors: Cursors,
+        seen: Callable[[dict[int, list[RecordedCall]]], Any] | None,
+        shards: Collection[int] | None,
+    ) -> SyncStep:
         if cursors.opened_epoch != cursors.epoch:
             raise NotOpen(f"epoch {cursors.epoch} is drawn and not published")
-        server, entries = await self._reader.after(cursors.copied, ENTRIES_MAX)
+        after = cursors.copied
+        if shards is not None:
+            after = {shard: after[shard] for shard in shards if shard in after}
+        server, entries = await self._reader.after(after, ENTRIES_MAX)
         if not server.master or server.replid != cursors.replid:
             raise NotOpen(f"PostgreSQL has history {cursors.replid} open, the server is in {server.replid}")
         calls: dict[int, list[RecordedCall]] = {}
         parts = []
+        stopped = False
         for shard, raw in entries.items():
             found, why = decoded(raw)
             if not found:
                 await self.writer.stop(shard, why)
+                stopped = True
                 continue
             check_gap(shard, cursors.at[shard], found, cursors.opened_epoch)
             calls[shard] = found
@@ -68,9 +113,13 @@ class Sync:
         if seen is not None:
             seen(calls)
         written = await self.writer.write(cursors.epoch, parts) if parts else 0
+        if stopped or written < sum(len(part.calls) for part in parts):
+            cursors = await read_cursors(self._pool)
+        else:
+            cursors.at.update((part.shard, part.new) for part in parts)
         return SyncStep(
             written,
-            any(len(found) == ENTRIES_MAX for found in calls.values()),
+            {shard for shard, found in calls.items() if len(found) == ENTRIES_MAX},
             calls,
             cursors,
         )
@@ -83,6 +132,9 @@ class Sync:
         if not server.master or server.replid != cursors.replid or cursors.opened_epoch != cursors.epoch:
             return 0
         keep = {s: RecordId(c.epoch, max(c.n - TRIM_MARGIN, 0)) for s, c in cursors.copied.items() if c != START}
+        keep = {shard: at for shard, at in keep.items() if self._trimmed.get(shard) != at}
+        if not keep:
+            return 0
         # Known in PostgreSQL before it is done: the purge of old calls leaves whatever a stream may still have.
         await self._pool.execute(
             "UPDATE shards SET trimmed_epoch = b.epoch, trimmed_n = b.n"
@@ -92,10 +144,10 @@ class Sync:
             [at.epoch for at in keep.values()],
             [at.n for at in keep.values()],
         )
-        pipe = self._redis.pipeline(transaction=False)
-        for shard, at in keep.items():
-            pipe.xtrim(keys.ledger(shard), minid=str(at), approximate=True)
-        return sum(await pipe.execute())
+        commands = [("XTRIM", keys.ledger(shard), "MINID", "~", str(at)) for shard, at in keep.items()]
+        trimmed = await send(self._redis, commands)
+        self._trimmed.update(keep)
+        return sum(trimmed)
 
 
 def decoded(raw: list[Any]) -> tuple[list[RecordedCall], str]:

@@ -14,6 +14,7 @@ import math
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,7 @@ import hiredis
 
 from balances import keys
 from balances.redis.libraries import LOOK_FOR, SAY_S, is_missing, is_there
+from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 
@@ -46,7 +48,8 @@ BUFFER_MAX: Final = 64 * 1024 * 1024
 """Bytes waiting to be written above which calls are refused: the server does not read."""
 
 
-_pack: Callable[[Words], bytes] = hiredis.pack_command
+pack_words: Callable[[Words], bytes] = hiredis.pack_command
+"""One command as it stands on the wire."""
 
 
 class NotSent(ConnectionError):
@@ -142,6 +145,7 @@ class RedisConnection(asyncio.Protocol):
         self._stir = asyncio.Event()
         self._named_s = -math.inf
         """When the server was told last which library we use."""
+        self.news = NewsTeller(partial(self.command, "PUBLISH"), self._loop.call_later)
 
     async def start(self, timeout_s: float | None = None) -> None:
         """Begin to connect, and wait for a pass (at most `timeout_s`; then go on trying)."""
@@ -174,8 +178,9 @@ class RedisConnection(asyncio.Protocol):
     ) -> RedisCall:
         """FCALL with the epoch of the pass as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
+        self.news.moved(names[0])
         head: Words = ("FCALL", LIBRARY.functions[name], len(names), *names)
-        pack = lambda epoch: _pack((*head, epoch, *args))  # noqa: E731
+        pack = lambda epoch: pack_words((*head, epoch, *args))  # noqa: E731
         return self._begin(
             RedisCall(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, repeatable=repeatable)
         )
@@ -183,7 +188,7 @@ class RedisConnection(asyncio.Protocol):
     def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> RedisCall:
         """Any other command that a repeat does no harm to."""
         return self._begin(
-            RedisCall(lambda epoch: _pack(words), decode, self._now_monotonic_ms(), self._answer_ms, None)
+            RedisCall(lambda epoch: pack_words(words), decode, self._now_monotonic_ms(), self._answer_ms, None)
         )
 
     def oldest_us(self) -> int:
@@ -323,7 +328,7 @@ class RedisConnection(asyncio.Protocol):
         """A command of the check itself, which needs no pass."""
         if self._transport is None:
             raise ConnectionError("connection lost")
-        call = RedisCall(lambda epoch: _pack(words), None, self._now_monotonic_ms(), 5_000, None)
+        call = RedisCall(lambda epoch: pack_words(words), None, self._now_monotonic_ms(), 5_000, None)
         self._send(call, b"")
         return await asyncio.wait_for(call.wait(), 5)
 

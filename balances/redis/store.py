@@ -15,17 +15,26 @@ from balances.structs.record import Record
 from balances.structs.session import Session
 
 
-def _reply(raw: list[Any]) -> Reply:
-    """[status, outcome, sessions, holds, held money], later ones absent in short replies."""
-    return Reply(raw[0].decode(), *raw[1:])
-
-
 class Store:
     """Balance operations over one connection. Every method returns at once; the Pending fails with `NotSent` when the
     call was certainly not sent and with `Lost` when its fate is unknown."""
 
     def __init__(self, link: RedisConnection) -> None:
         self.link = link
+
+    def _reply(self, raw: list[Any]) -> Reply:
+        """[status, outcome, sessions, holds, held money, marks, urgent], later ones absent in short replies."""
+        reply = Reply(raw[0].decode(), *raw[1:])
+        if reply.urgent:
+            self.link.news.wake()
+        return reply
+
+    def _rare_reply(self, raw: list[Any]) -> Reply:
+        """Of what people do, and of what time ends: sessions may wait for it."""
+        reply = Reply(raw[0].decode(), *raw[1:])
+        if reply.status == "ok":
+            self.link.news.wake()
+        return reply
 
     def charge(self, charge: Charge, context: bytes, of: keys.AccountKeys | None = None) -> Pending[Reply]:
         """One credit-control request. Reply.outcome is a packed Outcome for `ok` and `again`."""
@@ -44,7 +53,7 @@ class Store:
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
-        return self.link.script(script, names, (pack(charge), context), _reply)
+        return self.link.script(script, names, (pack(charge), context), self._reply)
 
     def not_opened(self, account: str, session: str, subscriber: str) -> None:
         """An INITIAL came to nothing, for good: what says where its session is goes too, unless a repeat has opened it
@@ -65,30 +74,30 @@ class Store:
     def aside(self, record: Record, context: bytes) -> Pending[Reply]:
         """Put use that is not charged on record, of `keys.nobody(session)`; a repeat is found when it is copied."""
         ledger = keys.ledger(keys.shard_of(record.account))
-        return self.link.script("aside", (ledger,), (pack(record), context), _reply)
+        return self.link.script("aside", (ledger,), (pack(record), context), self._reply)
 
     def post(self, post: Post) -> Pending[Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
         of = keys.AccountKeys(post.account)
         names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
-        return self.link.script("post", names, (pack(post),), _reply, repeatable=post.key != "")
+        return self.link.script("post", names, (pack(post),), self._rare_reply, repeatable=post.key != "")
 
     def settings(self, settings: AccountSettings) -> Pending[Reply]:
         """Change versioned fields. Reply.outcome is the packed Account (`ok`, `revision`, `refused`)."""
         of = keys.AccountKeys(settings.account)
-        return self.link.script("settings", (of.account, of.due, of.ledger), (pack(settings),), _reply)
+        return self.link.script("settings", (of.account, of.due, of.ledger), (pack(settings),), self._rare_reply)
 
     def sweep(self, sweep: Sweep) -> Pending[Reply]:
         """What time alone changes, for one member of `due`."""
         of = keys.AccountKeys(sweep.account)
-        return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (pack(sweep),), _reply)
+        return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (pack(sweep),), self._rare_reply)
 
     def open(self, account_id: str, opening: AccountOpening) -> Pending[Reply]:
         """Bring an account in, if it is absent: `ok` or `exists`."""
         of = keys.AccountKeys(account_id)
         onces = (keys.once(account_id, once.key) for once in opening.onces)
         names = (of.account, of.sessions, of.due, of.ledger, *onces)
-        return self.link.script("open", names, (pack(opening),), _reply)
+        return self.link.script("open", names, (pack(opening),), self._reply)
 
     def account(self, account_id: str) -> Pending[Account | None]:
         return self.link.command(

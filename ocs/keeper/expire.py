@@ -12,6 +12,8 @@ from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Sweep
 from ocs.counting import KeeperStats
+from ocs.keeper.leases import Leases
+from ocs.keeper.news import News
 from ocs.keeper.opening import Opener
 from ocs.keeper.rounds import LATER, Rounds
 
@@ -22,7 +24,13 @@ SWEEP_MAX: Final = 4_000
 GROUPS: Final = 8
 """Leases of the sweep: each covers every eighth shard."""
 
-LEASE_MS: Final = 5_000
+LOOK_S: Final = 5.0
+"""Every shard is looked at so often, whether anything was heard of it or not."""
+
+
+def lease_of(group: int) -> str:
+    """Its name."""
+    return f"sweep:{group}"
 
 
 class SweepStore(Protocol):
@@ -32,10 +40,15 @@ class SweepStore(Protocol):
 
 
 class Expirer:
+    """Knows of each shard when its first member is due, so that one where nothing is due is left alone until something
+    is written there."""
+
     def __init__(
         self,
         store: SweepStore,
         supervision: Supervision,
+        leases: Leases,
+        news: News,
         opener: Opener,
         rounds: Rounds,
         stats: KeeperStats,
@@ -43,28 +56,58 @@ class Expirer:
         now_ms: Callable[[], int],
     ) -> None:
         self._store, self._supervision, self._opener = store, supervision, opener
+        self._leases, self._news = leases, news
         self._rounds, self._stats, self._now_ms = rounds, stats, now_ms
+        self._soonest: dict[int, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._looked_s = -LOOK_S
 
     async def expire(self) -> None:
         """What is due, a bounded amount. Sessions whose client could not report while we were away get that much
         longer: for two Validity-Times after an opening only what is overdue by more than the absence is ended."""
         if self._opener.why:
             return
+        await self._look()
+        due_now = {shard for shard, at_ms in self._soonest.items() if at_ms <= self._now_ms()}
+        groups = {shard % GROUPS for shard in due_now}
+        self._stats.sweep_lag_ms = 0
+        if not groups:
+            return
         now_ms = min(self._now_ms(), await self._supervision.time_ms())
         extended_ms = await self._supervision.alive(now_ms)
-        looked_at = lag_ms = 0
-        for group in range(GROUPS):
-            if not await self._supervision.lease(f"sweep:{group}", LEASE_MS):
+        looked_at = 0
+        for group in sorted(groups):
+            if not self._leases.has(lease_of(group)):
                 continue
-            due = await self._supervision.due(range(group, keys.SHARDS, GROUPS), now_ms, SWEEP_SHARD_MAX)
+            shards = sorted(shard for shard in due_now if shard % GROUPS == group)
+            due = await self._supervision.due(shards, now_ms, SWEEP_SHARD_MAX)
             due = [one for one in due if not one.session or one.at_ms <= now_ms - extended_ms]
             looked_at += len(due)
-            lag_ms = max((lag_ms, *(now_ms - one.at_ms for one in due)))
+            self._stats.sweep_lag_ms = max((self._stats.sweep_lag_ms, *(now_ms - one.at_ms for one in due)))
             await self._end(due, now_ms, extended_ms)
+            self._news.expire.update(shards)
             if looked_at >= SWEEP_MAX:
                 self._rounds.alarm(f"sweep: more than {SWEEP_MAX} members were due at once")
                 break
-        self._stats.sweep_lag_ms = lag_ms
+
+    async def _look(self) -> None:
+        """When the first member is due, of the shards that may have another one than was known."""
+        now_s = self._loop.time()
+        everywhere = now_s - self._looked_s >= LOOK_S
+        shards = sorted(range(keys.SHARDS) if everywhere else self._news.expire)
+        if not shards:
+            return
+        self._news.expire.clear()
+        try:
+            found = await self._supervision.soonest(shards)
+        except BaseException:
+            self._news.expire.update(shards)
+            raise
+        for shard in shards:
+            self._soonest.pop(shard, None)
+        self._soonest.update(found)
+        if everywhere:
+            self._looked_s = now_s
 
     async def _end(self, due: list[Due], now_ms: int, extended_ms: int) -> None:
         for start in range(0, len(due), 200):

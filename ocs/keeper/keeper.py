@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from balances.ledger.reader import STORE_AWAY, Client, StreamReader
 from balances.ledger.restore import purge
@@ -25,10 +25,12 @@ from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.telling import Telling, all_served
 from ocs.enforcement.telling import TellingStore as Told
 from ocs.guard import Guard
-from ocs.keeper.copy import Copier
-from ocs.keeper.expire import GROUPS, LEASE_MS, Expirer
+from ocs.keeper.copy import LOOK_S, PACE_S, Copier
+from ocs.keeper.expire import GROUPS, Expirer, lease_of
+from ocs.keeper.leases import RENEWED_S, Leases
+from ocs.keeper.news import News
 from ocs.keeper.opening import Opener
-from ocs.keeper.reauthorize import Reauthorizer
+from ocs.keeper.reauthorize import URGENT_S, Reauthorizer
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.settling import finish
 from ocs.totals import Totals
@@ -36,6 +38,17 @@ from ocs.watch import LagWatch, Standing, WatchLog
 
 KEPT_MS: Final = 30 * 86_400_000
 """How long PostgreSQL answers for requests that were seen before."""
+
+
+MEASURED_S: Final = 5.0
+LEASES: Final = ("copy", "restarts", "totals", *map(lease_of, range(GROUPS)))
+
+
+class Paces(NamedTuple):
+    """How often the streams are read: those with news, and all of them."""
+
+    copy_s: float = PACE_S
+    look_s: float = LOOK_S
 
 
 class KeeperStore(Told, Protocol):
@@ -50,6 +63,7 @@ class Keeper:
     bring_in:  restores one account into Redis if it is absent
     served:    which of these subscribers an account serves (ocs.master.subscribers)
     label:     a peer by a name of a bounded set
+    paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
     """
 
@@ -73,13 +87,17 @@ class Keeper:
         accept_risks: Collection[str] = (),
         guard_s: float = 5.0,
         without_postgres: bool = False,
+        paces: Paces = Paces(),  # noqa: B008
     ) -> None:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log, self._now_ms = redis, pool, store, log, now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
+        self._paces, self._measured_s = paces, 0.0
         self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
         self._reader = StreamReader(redis)
         self._supervision = supervision = Supervision(redis, token)
+        self._leases = leases = Leases(supervision, LEASES)
+        self._news = news = News(redis)
         self.standing = Standing(log, now_ms, alarm_ms)
         self.watch = LagWatch(redis, pool, self.standing, now_ms)
         self.totals = Totals(redis)
@@ -110,9 +128,11 @@ class Keeper:
             trouble=(*STORE_AWAY, *AWAY),
             label=label,
         )
-        self._reauthorizer = Reauthorizer(self._reader, self.telling, stats, log)
-        self._copier = Copier(sync, supervision, opener, self._reauthorizer, stats, alarm=rounds.alarm)
-        self._expirer = Expirer(store, supervision, opener, rounds, stats, now_ms=now_ms)
+        self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.telling, stats, log)
+        self._copier = Copier(
+            sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm, look_s=paces.look_s
+        )
+        self._expirer = Expirer(store, supervision, leases, news, opener, rounds, stats, now_ms=now_ms)
         self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
 
     @property
@@ -127,13 +147,17 @@ class Keeper:
 
     async def start(self) -> None:
         """Try to open the shards, then keep at it in the background."""
+        await self._rounds.once("leases", self._hold)
         await self._rounds.once("opening", self._opener.open)
         for name, work, every_s in (
+            ("leases", self._hold, RENEWED_S),
+            ("news", self._news.listen, 0.0),
             ("opening", self._opener.open, 1.0),
-            ("copy", self._copier.copy, 0.05),
+            ("copy", self._copier.copy, self._paces.copy_s),
+            ("urgent", self._reauthorizer.look_at_once, URGENT_S),
             ("sweep", self._expirer.expire, 1.0),
             ("tell", self._reauthorizer.tell, 0.0),
-            ("restarts", self._end_lost, 0.5),
+            ("restarts", self._end_lost, 1.0),
             ("receipts", self._pusher.listen, 0.0),
             ("measure", self._measure, 1.0),
             ("store", self._measure_store, 5.0),
@@ -154,21 +178,33 @@ class Keeper:
         try:
             async with asyncio.timeout(drain_s):
                 await self._supervision.alive(self._now_ms())
-                for lease in ("copy", "restarts", *(f"sweep:{group}" for group in range(GROUPS))):
-                    await self._supervision.release(lease)
+                await self._leases.release()
                 await self._copier.last()
         except LATER as why:
             self._log.info("keeper.copy_left", why=repr(why))
 
+    async def _hold(self) -> None:
+        """Keep the leases, and say that somebody is at work."""
+        await self._leases.renew()
+        if not self.why:
+            await self._supervision.alive(self._now_ms())
+
     # --- what is measured
 
     async def _measure(self) -> None:
-        if self.why:
+        """Again when something was written, while anything is behind, and now and then."""
+        now_s = asyncio.get_running_loop().time()
+        quiet = not self._news.stirred and self.watch.now.well
+        if self.why or (quiet and now_s - self._measured_s < MEASURED_S):
             return
+        self._news.stirred, self._measured_s = False, now_s
         try:
             await self.watch.measure()
+        except BaseException:
+            self._news.stirred = True
+            raise
         finally:
-            if not await self._supervision.lease("totals", LEASE_MS):
+            if not self._leases.has("totals"):
                 self.totals.forget()
             elif self.watch.heads:
                 await self.totals.walk(self.watch.heads)
@@ -181,7 +217,7 @@ class Keeper:
 
     async def _end_lost(self) -> None:
         """Sessions of hosts that restarted, a shard at a time."""
-        while not self.why and await self._supervision.lease("restarts", LEASE_MS):
+        while not self.why and self._leases.has("restarts"):
             if await self._restarts.step() is None:
                 return
             self.stats.lost = self._restarts.ended

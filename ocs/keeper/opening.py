@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from balances.ledger.opening import Opened, ShardOpening, is_open, misfit, open_without_postgres
-from balances.ledger.reader import Client, StreamReader
+from balances.ledger.reader import Client, ServerIdentity, StreamReader
 from balances.ledger.restore import rebuild
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
@@ -17,6 +18,8 @@ from ocs.guard import Guard
 from ocs.keeper.rounds import LATER
 from ocs.watch import WatchLog
 
+ASKED_S: Final = 5.0
+"""How long PostgreSQL is not asked again while the live store says the same."""
 NOTICED_MS: Final = 5_000
 """An absence shorter than this extends no deadline: a restart is quicker."""
 
@@ -49,12 +52,18 @@ class Opener:
         """Why this store may not be used at all: no time mends that."""
         self.anew = False
         """A gap was found: open the shards anew."""
+        self.doubted = False
+        """The copy found another history than the one that is open: ask PostgreSQL at once."""
         self._redis, self._pool, self._writer = redis, pool, writer
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
         self._now_ms, self._alarm, self._bring_in = now_ms, alarm, bring_in
         self._grace_ms, self._without_postgres = grace_ms, without_postgres
         self._reader = StreamReader(redis)
         self._opened_once = False
+        self._loop = asyncio.get_running_loop()
+        self._server: ServerIdentity | None = None
+        """Who the live store said to be when PostgreSQL was last asked."""
+        self._asked_s = 0.0
         self._walk_due = False
         """An opening may have left accounts to PostgreSQL alone."""
 
@@ -64,6 +73,9 @@ class Opener:
         if not server.master:
             self.why = "the live store is a replica"
             return
+        if self._is_known(server):
+            return
+        self._server, self._asked_s, self.doubted = server, self._loop.time(), False
         try:
             cursors = await read_cursors(self._pool)
         except AWAY as why:
@@ -95,6 +107,11 @@ class Opener:
         self.anew = False
         await self._opened(opened)
         self.why, self._opened_once = "", True
+
+    def _is_known(self, server: ServerIdentity) -> bool:
+        """Nothing has changed since it was found open, and PostgreSQL was asked not long ago."""
+        doubted = self.why or self.anew or self.doubted or server != self._server
+        return not doubted and self._loop.time() - self._asked_s < ASKED_S
 
     async def _opened(self, opened: Opened) -> None:
         away_ms = await self._supervision.came_back(self._now_ms(), grace_ms=self._grace_ms, noticed_ms=NOTICED_MS)

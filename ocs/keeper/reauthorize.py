@@ -4,24 +4,39 @@ before PostgreSQL has it and also while PostgreSQL is away.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from balances.ledger.reader import StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId
-from balances.ledger.sync import calls_of
+from balances.ledger.sync import Sync, calls_of
 from ocs.counting import KeeperStats, count
 from ocs.enforcement.telling import Telling
+from ocs.keeper.leases import Leases
+from ocs.keeper.news import News
 from ocs.watch import WatchLog
 
 LOOK_ENTRIES: Final = 16
-"""Of a shard in one look while PostgreSQL is away."""
+"""Of a shard in one look."""
+URGENT_S: Final = 0.02
+"""Between looks that somebody asked for: their hints are gathered meanwhile."""
 
 
 class Reauthorizer:
     """Passes what it sees on to `telling`, which asks the sessions."""
 
-    def __init__(self, reader: StreamReader, telling: Telling, stats: KeeperStats, log: WatchLog) -> None:
-        self._reader, self._telling, self._stats, self._log = reader, telling, stats, log
+    def __init__(
+        self,
+        sync: Sync,
+        reader: StreamReader,
+        leases: Leases,
+        news: News,
+        telling: Telling,
+        stats: KeeperStats,
+        log: WatchLog,
+    ) -> None:
+        self._sync, self._reader, self._leases, self._news = sync, reader, leases, news
+        self._telling, self._stats, self._log = telling, stats, log
         self._seen: dict[int, RecordId] = {}
         """The last record of each shard that was passed on."""
 
@@ -36,13 +51,31 @@ class Reauthorizer:
                 count(call.record, self._stats, self._log)
             self._seen[shard] = max(seen, found[-1].id)
 
+    async def look_at_once(self) -> None:
+        """Wait until somebody says that it is urgent, and read the streams with news without waiting for the copy."""
+        await self._news.urgent.wait()
+        self._news.urgent.clear()
+        if self._leases.has("copy"):
+            await self._read(self._places(self._news.copy))
+
     async def read_on(self) -> None:
         """Read the streams from where they were seen last, whoever else reads them."""
-        if not self._seen:
-            return
-        look = await self._reader.after(dict(self._seen), LOOK_ENTRIES)
-        if look.server.published_epoch:
+        await self._read(dict(self._seen))
+
+    def _places(self, shards: Collection[int]) -> dict[int, RecordId]:
+        """Where to read on; of a shard of which nothing is known the copy sees it first."""
+        copied = self._sync.cursors.at if self._sync.cursors is not None else {}
+        places = {shard: max(self._seen.get(shard, START), copied.get(shard, START)) for shard in shards}
+        return {shard: at for shard, at in places.items() if shard in self._seen or shard in copied}
+
+    async def _read(self, places: dict[int, RecordId]) -> None:
+        while places:
+            look = await self._reader.after(places, LOOK_ENTRIES)
+            if not look.server.published_epoch:
+                return
             self.see(calls_of(look.entries))
+            full = {shard for shard, entries in look.entries.items() if len(entries) == LOOK_ENTRIES}
+            places = {shard: self._seen[shard] for shard in full if self._seen.get(shard, START) > places[shard]}
 
     async def tell(self) -> None:
         """Wait for an account whose sessions there is reason to ask, and begin to ask them."""

@@ -1,0 +1,52 @@
+"""What this keeper has heard of the shards: which have news, and when it is urgent to look (balances/redis/news.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from balances import keys
+from balances.ledger.reader import STORE_AWAY, Client
+
+AGAIN_S: Final = 0.5
+ALL: Final = range(keys.SHARDS)
+
+
+class News:
+    """Each reader has a set of its own, and takes out of it what it looks at."""
+
+    def __init__(self, redis: Client) -> None:
+        self.copy = set(ALL)
+        """Shards that may have records that are not copied."""
+        self.expire = set(ALL)
+        """Shards whose members may be due sooner than was known."""
+        self.stirred = True
+        """Something was written since this was set to False."""
+        self.urgent = asyncio.Event()
+        self._redis = redis
+
+    def of(self, shards: Collection[int]) -> None:
+        """There is something new in these."""
+        self.copy.update(shards)
+        self.expire.update(shards)
+        self.stirred = self.stirred or bool(shards)
+
+    async def listen(self) -> None:
+        """Until it is cancelled, through every failure of the store. What was said while nobody listened is found when
+        all shards are looked at."""
+        while True:
+            try:
+                async with self._redis.pubsub() as heard:
+                    await heard.subscribe(keys.NEWS, keys.NEWS_NOW)
+                    async for message in heard.listen():
+                        if message["type"] == "message":
+                            self._hear(message["channel"], message["data"])
+            except STORE_AWAY:
+                pass
+            await asyncio.sleep(AGAIN_S)
+
+    def _hear(self, channel: bytes, shards: bytes) -> None:
+        self.of(shards)
+        if channel == keys.NEWS_NOW.encode():
+            self.urgent.set()
