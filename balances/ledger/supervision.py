@@ -85,7 +85,7 @@ class Supervision:
             [("ZRANGEBYSCORE", keys.due(shard), "-inf", until_ms, "WITHSCORES", "LIMIT", 0, limit) for shard in shards],
         )
         return [
-            Due(*keys.due_parts(member.decode()), int(float(score)))
+            Due(*keys.due_parts(member.decode()), int(score))
             for members in replies
             for member, score in zip(members[::2], members[1::2], strict=True)
         ]
@@ -93,7 +93,7 @@ class Supervision:
     async def soonest(self, shards: Sequence[int]) -> dict[int, int]:
         """When the first member of each of these shards is due; none of a shard that has no member."""
         replies = await send(self._redis, [("ZRANGE", keys.due(shard), 0, 0, "WITHSCORES") for shard in shards])
-        return {shard: int(float(found[1])) for shard, found in zip(shards, replies, strict=True) if found}
+        return {shard: int(found[1]) for shard, found in zip(shards, replies, strict=True) if found}
 
     async def put_off(self, one: Due, now_ms: int) -> None:
         """It could not be swept: look at it again later. A sweep takes the first of each shard, so a few that stay
