@@ -64,9 +64,8 @@ def money_ladder(service: str) -> bytes:
     return _pack(Ladder((Step(scope=service, price=1),), tag="money"))
 
 
-def event_time(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -> tuple[int, int]:
+def event_time(event_ms: int | None, settings: ChargingSettings, now_ms: int) -> tuple[int, int]:
     """The instant of the event, and a flag where the client's is out of bounds (charging.md section 6)."""
-    event_ms = request.event_ms
     if event_ms is None:
         return now_ms, 0
     if now_ms - settings.event_behind_ms <= event_ms <= now_ms + settings.event_ahead_ms:
@@ -76,8 +75,29 @@ def event_time(request: ChargingRequest, settings: ChargingSettings, now_ms: int
 
 def fingerprint(request: ChargingRequest) -> str:
     """Of the money content: a repeat has the same, whatever else changed on its way (charging.md section 3)."""
-    content = _pack((request.action.value, request.currency, request.lines, request.refund_token))
+    return digest(content_of(request))
+
+
+def content_of(request: ChargingRequest) -> bytes:
+    """What the fingerprint is of."""
+    return _pack((request.action.value, request.currency, request.lines, request.refund_token))
+
+
+def digest(content: bytes) -> str:
     return blake2b(content, digest_size=8).hexdigest()
+
+
+def validity_of(service: Service, settings: ChargingSettings, jitter: int) -> int:
+    """Validity-Time in milliseconds. jitter: 0 to 1000, how much of `settings.jitter_permille` it is shortened by."""
+    validity_s = service.validity_s - service.validity_s * settings.jitter_permille * jitter // 1_000_000
+    return max(validity_s, 1) * 1_000
+
+
+def priced_as(line: AskedLine, service: Service) -> tuple[int | None, int | None]:
+    """Rating group and service identifier that a line is rated by."""
+    if line.rating_group is None and line.service_id is None:
+        return service.rating_group, None
+    return line.rating_group, line.service_id
 
 
 def session_key(request: ChargingRequest, settings: ChargingSettings) -> str:
@@ -106,13 +126,13 @@ def to_charge(
     inputs:  of the request and of the subscriber
     jitter:  0 to 1000, how much of `settings.jitter_permille` this request's Validity-Times are shortened by
     """
-    event_ms, flags = event_time(request, settings, now_ms)
-    validity_s = service.validity_s - service.validity_s * settings.jitter_permille * jitter // 1_000_000
+    event_ms, flags = event_time(request.event_ms, settings, now_ms)
+    validity_ms = validity_of(service, settings, jitter)
     phase, session = request.phase, session_key(request, settings)
     client = settings.client(request.peer)
     asks = []
     for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):
-        ask = _ask(line, rated, request, service, profile, event_ms, max(validity_s, 1) * 1_000, client.tariff_change)
+        ask = _ask(line, rated, request, service, profile, event_ms, validity_ms, client.tariff_change)
         if line.wish is not None or line.use is not None:
             _mind_money(ask, line)
         if place >= LINES_MAX:

@@ -27,6 +27,7 @@ from ocs.charging.decide import (
     has_use,
     in_currency,
     is_unusable,
+    priced_as,
     session_key,
     to_charge,
 )
@@ -71,8 +72,14 @@ class ProfileSource(Protocol):
         master data is not complete: then it cannot be known."""
 
 
+class Asking(Awaitable[Reply], Protocol):
+    """A call to the store (`balances.pending.Pending`)."""
+
+    def then(self, callback: Callable[[Reply | None, BaseException | None], None]) -> None: ...
+
+
 class ChargingStore(Protocol):
-    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Awaitable[Reply]: ...
+    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Asking: ...
 
     def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
 
@@ -127,12 +134,40 @@ class ChargingContext:
         self.facts = Remembered()
 
 
+class Sent(msgspec.Struct, gc=False):
+    """A charge as the store was asked for it, and all that it was made of beside the request."""
+
+    profile: Profile
+    catalog: Catalog
+    quote: Quote
+    inputs: Inputs
+    facts: SessionFacts
+    """What its session is known to have told."""
+    jitter: int
+    charge: Charge
+    context: bytes
+    reply: Asking
+
+
 async def handle(
-    request: ChargingRequest, shop: ChargingContext, now_ms: int, *, urgent_only: bool = False
+    request: ChargingRequest,
+    shop: ChargingContext,
+    now_ms: int,
+    *,
+    urgent_only: bool = False,
+    sent: Sent | None = None,
+    plain: list[tuple[Sent, Outcome]] | None = None,
 ) -> ChargingAnswer | Busy | None:
-    """The answer; None is silence, so that the client asks again: whether it was charged is not known. `urgent_only`:
-    there is too much to do, and only an emergency is served (charging.md 11)."""
+    """The answer; None is silence, so that the client asks again: whether it was charged is not known.
+
+    urgent_only:  there is too much to do, and only an emergency is served (charging.md 11)
+    sent:         the store was asked already; handling goes on from its reply
+    plain:        gets the charge and its outcome where the first call was all that was needed
+    """
     try:
+        if sent is not None:
+            service = shop.settings.services.by_name[request.inputs.service]
+            return await _charge(request, shop, service, sent.profile, request.identities, now_ms, sent)
         service = shop.settings.services.by_name.get(request.inputs.service, UNKNOWN)
         if request.phase is Phase.EVENT or (request.phase is Phase.START and not has_use(request)):
             # What was used is settled all the same.
@@ -154,7 +189,7 @@ async def handle(
                 return Busy("too much is outstanding")
         answer: ChargingAnswer | Busy | None = None
         try:
-            answer = await _charge(request, shop, service, profile, names, now_ms)
+            answer = await _charge(request, shop, service, profile, names, now_ms, plain=plain)
         finally:
             if request.phase is Phase.START and came_to_nothing(answer):
                 shop.store.not_opened(profile.account, session_key(request, shop.settings), profile.subscriber)
@@ -210,13 +245,15 @@ async def _charge(
     profile: Profile,
     names: tuple[str, ...],
     now_ms: int,
+    sent: Sent | None = None,
+    plain: list[tuple[Sent, Outcome]] | None = None,
 ) -> ChargingAnswer | Busy:
-    jitter, original, flags, seek, named = shop.jitter(), NO_BLOB, 0, True, profile.subscriber
+    jitter, original, flags, seek, named = sent.jitter if sent else shop.jitter(), NO_BLOB, 0, True, profile.subscriber
     refund_of, asked = "", request
-    told, facts = _facts(request, shop)
-    longer_ms = 0
+    told, facts = (told_by(request), sent.facts) if sent else _facts(request, shop)
+    longer_ms, catalog = 0, shop.catalog
 
-    def rated() -> tuple[Quote, Charge, bytes]:
+    def rated() -> tuple[Quote, Inputs, Charge, bytes]:
         nonlocal request
         request = _counted(asked, profile)  # whoever pays: as the account of that one counts
         quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms, longer_ms)
@@ -227,23 +264,34 @@ async def _charge(
         charge.seek = charge.seek and seek
         if request is not asked:
             charge.fingerprint = fingerprint(asked)
-        return quote, charge, with_lines(context, facts.lines) if facts.lines else context
+        return quote, inputs, charge, with_lines(context, facts.lines) if facts.lines else context
 
-    quote, charge, context = rated()
+    if sent is not None:
+        quote, inputs, charge, context = sent.quote, sent.inputs, sent.charge, sent.context
+    else:
+        quote, inputs, charge, context = rated()
     if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
         known = await _known_event(request, shop, charge)
         original, refund_of = charge.original, charge.refund_of
         if known is not None:
             return to_answer(request, service, profile, quote, known, charge)
-    for _ in range(ATTEMPTS):
-        reply = await shop.store.charge(charge, context, _keys(charge.account))  # the only await on the hot path
+    for attempt in range(ATTEMPTS):
+        if sent is not None and attempt == 0:
+            asking = sent.reply
+        else:
+            asking = shop.store.charge(charge, context, _keys(charge.account))
+        reply = await asking  # the only await on the hot path
         match reply.status:
             case "ok" | "again" as done:
                 if done == "ok" and request.phase is Phase.STOP:
                     shop.facts.forget(charge.session)
                 elif done == "ok" and request.phase is not Phase.EVENT:
                     shop.facts.keep(charge.session, facts)
-                answer = to_answer(request, service, profile, quote, _outcome(reply.outcome), charge)
+                outcome = _outcome(reply.outcome)
+                if plain is not None and done == "ok" and attempt == 0:
+                    made = Sent(profile, catalog, quote, inputs, facts, jitter, charge, context, asking)
+                    plain.append((made, outcome))
+                answer = to_answer(request, service, profile, quote, outcome, charge)
                 return msgspec.structs.replace(answer, marks=reply.marks) if reply.marks else answer
             case "absent":
                 await shop.restore(charge.account)
@@ -272,7 +320,7 @@ async def _charge(
                 flags |= Flag.OTHER_SUBSCRIBER
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
-        quote, charge, context = rated()
+        quote, inputs, charge, context = rated()
     return Busy("the account is away, or changes faster than it can be read")
 
 
@@ -327,12 +375,8 @@ def _quote(
         return [going_on(UNSERVED, (later, 0))] * len(request.lines), inputs
     priced = request.lines[:LINES_SETTLED_MAX]
     too_many = [UNSERVED] * (len(request.lines) - len(priced))
-    at_ms, _ = event_time(request, shop.settings, now_ms)
-    otherwise = service.rating_group
-    lines = [
-        (otherwise if line.rating_group is None and line.service_id is None else line.rating_group, line.service_id)
-        for line in priced
-    ]
+    at_ms, _ = event_time(request.event_ms, shop.settings, now_ms)
+    lines = [priced_as(line, service) for line in priced]
     spans: list[tuple[int, int]] = []
     if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold
         spans = [(at_ms - 1_000 * _seconds_used(line), at_ms) for line in priced]

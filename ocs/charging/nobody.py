@@ -47,7 +47,7 @@ def came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
 
 def to_suspense(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -> tuple[Record, bytes]:
     """The record, and the rating inputs that go with it."""
-    event_ms, flags = event_time(request, settings, now_ms)
+    event_ms, flags = event_time(request.event_ms, settings, now_ms)
     session = session_key(request, settings)
     service = settings.services.by_name.get(request.inputs.service, UNKNOWN)
     client = settings.client(request.peer)

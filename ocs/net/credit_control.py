@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from balances.structs.charge import Flag
+from balances.structs.charge import Flag, Result
 from ocs.charging.diameter import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER
@@ -23,9 +23,10 @@ from ocs.net.admission import Admission
 from ocs.net.clock import monotonic_us
 from ocs.net.connection import DiameterConnection
 from ocs.net.diameter import Node
+from ocs.net.exchange import Answer, CreditControlExchange, Plain
 from ocs.net.origins import Origins
 from ocs.net.peers import GUEST
-from ocs.net.step import Stepped
+from ocs.net.templates import Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
 from protocol.diameter.dictionary import DICTIONARY
@@ -41,15 +42,15 @@ NAMES: Final = {CreditControlRequest.code: "CCR", STR: "STR"}
 TYPES: Final = {1: "INITIAL", 2: "UPDATE", 3: "TERMINATION", 4: "EVENT"}
 
 CODES: Final = {result: str(code) for result, code in DIAMETER.items()}
+SUCCESS: Final = CODES[Result.OK]
+GRANTED: Final = ("diameter", "CCR", TYPES[2], SUCCESS)
 REPORTS: Final = frozenset({2, 3})
 """Request types that report what an open session used."""
 TURN_S: Final = 0.01
 """How often those that wait are looked at again."""
-WANTED_US: Final = 10_000_000
-"""An answer that is later than this is wanted by nobody (charging.md 11)."""
-
 BUSY: Final = 999
 
+UPDATE: Final = 2
 EVENT: Final = 4
 UNUSUAL: Final = (
     Flag.LATE | Flag.UNMATCHED | Flag.RENUMBERED | Flag.CONFLICT | Flag.REUSED | Flag.OTHER_SUBSCRIBER | Flag.EQUAL
@@ -65,8 +66,6 @@ ADVICE: Final = (
 PASS_OVER: Final = "diameter.peers[].profile.ignore_vendors = [{vendor}]"
 """What lets an unknown AVP of a vendor pass: the first thing to be known when a new gateway is refused."""
 
-Answer = ChargingAnswer | Busy
-
 
 class CreditControl:
     """The service of a Node."""
@@ -77,6 +76,7 @@ class CreditControl:
         admission: Admission,
         shop: ChargingContext,
         origins: Origins,
+        templates: Templates | None = None,
         *,
         handle: Callable[..., Coroutine[Any, Any, Answer | None]] = handle,
         to_request: Callable[[CreditControlRequest, str, ChargingSettings], ChargingRequest] = to_request,
@@ -84,6 +84,7 @@ class CreditControl:
     ) -> None:
         self.node, self.admission, self.shop, self.settings = node, admission, shop, shop.settings
         self.origins = origins
+        self.templates = Templates() if templates is None else templates
         self.handle, self.to_request, self.to_cca = handle, to_request, to_cca
         local = node.local
         self.local = LocalIdentity(local.origin_host, local.origin_realm, local.origin_state_id)
@@ -103,6 +104,7 @@ class CreditControl:
         """Connections with requests that wait."""
         self._turning: asyncio.Handle | None = None
         node.meter.read(metrics.IN_FLIGHT, "diameter", by=lambda: admission.in_flight)
+        node.meter.read(metrics.BY_TEMPLATE, "diameter", by=lambda: self.templates.served)
         node.meter.read(metrics.ADMISSION, "diameter", by=lambda: admission.limit.now)
 
     def __call__(self, frame: bytes, link: DiameterConnection) -> None:
@@ -176,6 +178,8 @@ class CreditControl:
             if frame[5:8] != CCR:
                 self._other(frame, link)
                 return
+            if not urgent_only and self.templates.serve(frame, link, self):
+                return
             ccr = CreditControlRequest.decode(frame, link.machine.ignored)
             if ccr.destination_realm != self._realm or ccr.destination_host not in (None, self._host):
                 self._check_destination(ccr)
@@ -192,12 +196,12 @@ class CreditControl:
             report = ccr.cc_request_type in REPORTS
             self.admission.take(report)
             link.in_flight += 1
-            handled = (
-                self.handle(request, self.shop, link.heard_at_ms, urgent_only=True)
-                if urgent_only
-                else self.handle(request, self.shop, link.heard_at_ms)
-            )
-            CreditControlExchange(self, link, ccr, request, report, handled)
+            options: dict[str, Any] = {"urgent_only": True} if urgent_only else {}
+            plain: Plain | None = None
+            if ccr.cc_request_type == UPDATE and self.templates.most:
+                plain = options["plain"] = []
+            handled = self.handle(request, self.shop, link.heard_at_ms, **options)
+            CreditControlExchange(self, link, ccr, request, report, handled, plain)
 
     # ---- what is not for charging
 
@@ -263,6 +267,15 @@ class CreditControl:
                 if line.final is not None:
                     self._finals["diameter", service, line.final.action.name.lower()] += 1
 
+    def count_update(self, link: DiameterConnection, line: tuple[str, ...], lines: int) -> None:
+        """`count`, of an UPDATE that is answered with success in all its lines and remarkable in nothing.
+
+        line:  what each of them is counted as
+        """
+        self._counts[GRANTED] += 1
+        self._by_peer[link.peer_name, SUCCESS] += 1
+        self._lines[line] += lines
+
     def _remark(self, ccr: CreditControlRequest, marks: int, link: DiameterConnection) -> None:
         """Count what was unusual for the peer that is configured: the client, else who it came through."""
         peer = self.node.peers.name(ccr.origin_host)
@@ -287,47 +300,3 @@ class NotServed(ProtocolError):
     def __init__(self, result_code: ResultCode, why: str) -> None:
         super().__init__(why)
         self.result_code = result_code
-
-
-class CreditControlExchange(Stepped[Answer | None]):
-    """One credit-control request until its answer is written."""
-
-    __slots__ = ("_ccr", "_heard_us", "_link", "_of", "_report", "_service")
-
-    def __init__(
-        self,
-        service: CreditControl,
-        link: DiameterConnection,
-        ccr: CreditControlRequest,
-        request: ChargingRequest,
-        report: bool,
-        handled: Coroutine[Any, Any, Answer | None],
-    ) -> None:
-        self._service, self._link, self._ccr, self._report = service, link, ccr, report
-        self._heard_us = link.heard_us
-        self._of = request.inputs.service or "none"
-        super().__init__(handled)
-
-    def done(self, answer: Answer | None) -> None:
-        service, link, ccr = self._service, self._link, self._ccr
-        service.admission.off(self._report)
-        if answer is None:  # charging.md section 3: of unknown fate, so the client must repeat
-            service.silence("fate unknown")
-        elif monotonic_us() - self._heard_us > WANTED_US:
-            service.silence("too late")
-        else:
-            try:
-                if isinstance(answer, Busy):  # certainly not charged: its sender may try another server
-                    link.write(service.node.error(ccr.frame, ResultCode.TOO_BUSY, answer.reason))
-                else:
-                    link.write(service.to_cca(ccr, answer, service.local).answer(ccr))
-                service.count(ccr, answer, link, self._of)
-                service.times.add(monotonic_us() - self._heard_us)
-            except Exception as bug:
-                service.failed(ccr.frame, link, bug)
-        link.answered()
-
-    def failed(self, error: Exception) -> None:
-        self._service.admission.off(self._report)
-        self._service.failed(self._ccr.frame, self._link, error)
-        self._link.answered()

@@ -59,6 +59,7 @@ REQUESTS       = _counter("ocs_requests_total", "Requests answered", "protocol",
 REQUEST_TIME   = _histogram("ocs_request_duration_seconds", "From receipt to answer", "protocol", "command")
 IN_FLIGHT      = _gauge("ocs_requests_in_flight", "Requests without an answer yet", "protocol")
 ADMISSION      = _gauge("ocs_admission_limit", "Requests that may be in flight, as the store answers now", "protocol")
+BY_TEMPLATE    = _counter("ocs_template_requests_total", "Requests served by the template of their session", "protocol")
 SILENT         = _counter("ocs_requests_unanswered_total", "Requests left without an answer", "protocol", "why")
 PEERS          = _gauge("ocs_peers_up", "Peers connected and open", "protocol")
 CONNECTIONS    = _counter("ocs_connections_total", "Connections by how they began", "protocol", "outcome")
@@ -101,7 +102,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 # fmt: on
 
 METRICS: tuple[Metric, ...] = (
-    REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
+    REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, BY_TEMPLATE, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, PUSHES,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,

@@ -25,6 +25,7 @@ from ocs.charging.settings import ChargingSettings, Regular
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Assignment, Catalog
 from tariffs.load import load_tariff
+from tests.ocs.charging.shadow import Plain, Shadow
 from tests.ocs.charging.wire import cca, ccr
 
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class World:
             event_known=self._event_known,
             jitter=lambda: 0,
         )
+        self.shadow = Shadow(self.shop)
         self.subscriber("msisdn:491700000001")
 
     def subscriber(self, identity: str, *, balance: int = 20 * EURO, account: str = "a1", **fields: Any) -> None:
@@ -178,11 +180,15 @@ class World:
         self, asked: CreditControlRequest, via: str = "gw.example.net", *, urgent_only: bool = False
     ) -> ChargingAnswer | Busy | None:
         request = to_request(asked, via, self.shop.settings)
-        coroutine = handle(request, self.shop, self.now_ms, urgent_only=urgent_only)
+        shadow = self.shadow.before(asked, via, self.now_ms)
+        plain: Plain = []
+        coroutine = handle(request, self.shop, self.now_ms, urgent_only=urgent_only, plain=plain)
+        calls = len(self.charged)
         try:
             coroutine.send(None)
         except StopIteration as stop:
             found: ChargingAnswer | Busy | None = stop.value
+            self.shadow.after(asked, via, request, plain, found, self.charged[calls:], shadow)
             return found
         raise AssertionError("everything was ready, and it waited")
 

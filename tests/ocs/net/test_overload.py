@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ocs.net import credit_control
+from ocs.net import exchange
 from ocs.net.admission import REFUSING_US_MAX
 from protocol.diameter.dictionary.base import DeviceWatchdogAnswer, ErrorAnswer
 from protocol.diameter.dictionary.credit_control import CcRequestType, CreditControlAnswer
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_late_goes_out_and_one_nobody_wants_does_not(mon
         await until(lambda: len(w.stub.waiting) == 2)
         w.stub.waiting[0].resolve(None)
         assert isinstance(await client.message(), CreditControlAnswer)
-        monkeypatch.setattr(credit_control, "WANTED_US", 0)
+        monkeypatch.setattr(exchange, "WANTED_US", 0)
         w.stub.waiting[1].resolve(None)
         client.send(dwr())
         assert isinstance(await client.message(), DeviceWatchdogAnswer)

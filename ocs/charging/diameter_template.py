@@ -1,0 +1,420 @@
+"""What a CCR-U and its CCA have in common with the next ones of their session, and where they differ. Pure.
+
+A session reports again and again: of some hundred octets a few numbers change. From one UPDATE that was served the
+general way (diameter.py, decide.py, answer.py) `learn` makes a template of both messages. It serves a CCR that has the
+same octets but for those numbers, as long as its price is the same: the charge and the answer are those that the
+general way makes, octet for octet. For anything else it says None, and the general way serves.
+
+What differs from one request to the next: its identifiers and number, its Event-Timestamp, the amounts it reports; in
+the answer the amounts granted, their Validity-Time and threshold, and the cost so far. All other octets are compared,
+the T bit among them, so no rule of charging.md needs to be stated again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from copy import copy
+from operator import attrgetter
+from struct import Struct
+from typing import Any, Final
+
+import msgspec
+
+from balances.structs.charge import Ask, Charge, LineOutcome, Outcome, Phase, Result, UsageReport
+from ocs.charging.decide import content_of, digest, event_time, priced_as, validity_of
+from ocs.charging.diameter import U32_MAX
+from ocs.charging.handle import ChargingContext, Sent
+from ocs.charging.remembered import merged, told_by
+from ocs.charging.request import AskedLine, ChargingRequest, Style, Used
+from ocs.charging.services import Service
+from ocs.charging.settings import ChargingSettings
+from protocol.diameter.avp import HEADER, VENDOR
+from protocol.diameter.dictionary.base import EVENT_TIMESTAMP
+from protocol.diameter.dictionary.credit_control import (
+    MULTIPLE_SERVICES_CREDIT_CONTROL,
+    USED_SERVICE_UNIT,
+)
+from protocol.diameter.dictionary.credit_values import (
+    CC_INPUT_OCTETS,
+    CC_OUTPUT_OCTETS,
+    CC_REQUEST_NUMBER,
+    CC_SERVICE_SPECIFIC_UNITS,
+    CC_TIME,
+    CC_TOTAL_OCTETS,
+    COST_INFORMATION,
+    GRANTED_SERVICE_UNIT,
+    UNIT_VALUE,
+    VALIDITY_TIME,
+    VALUE_DIGITS,
+)
+from protocol.diameter.dictionary.tgpp_charging import (
+    TIME_QUOTA_THRESHOLD,
+    UNIT_QUOTA_THRESHOLD,
+    VOLUME_QUOTA_THRESHOLD,
+)
+from protocol.diameter.header import SIZE
+from protocol.diameter.types import unix_seconds
+from tariffs.rating import rate
+from tariffs.units import EXACT_MAX, Kind
+
+LINES_MAX: Final = 8
+"""More in one request are rare, and served the general way."""
+
+AMOUNTS: Final = {CC_TOTAL_OCTETS.key: "octets", CC_TIME.key: "seconds", CC_SERVICE_SPECIFIC_UNITS.key: "units"}
+"""AVPs of a unit group that say an amount, and what it is called in `Units` and `UsageReport`."""
+BESIDE_TOTAL: Final = (CC_INPUT_OCTETS.key, CC_OUTPUT_OCTETS.key)
+"""Where the total is given too, nothing is made of these."""
+THRESHOLDS: Final = (VOLUME_QUOTA_THRESHOLD.key, TIME_QUOTA_THRESHOLD.key, UNIT_QUOTA_THRESHOLD.key)
+UNITS: Final = frozenset({*AMOUNTS, *BESIDE_TOTAL})
+OK: Final = int(Result.OK)
+UPDATE: Final = int(Phase.UPDATE)
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+Hole = tuple[int, int]
+"""Where a number lies in a message: from, to."""
+Numbers = tuple[int, ...]
+"""Of one message, in their order; the identifiers are the first."""
+IDS: Final[Hole] = (12, 20)
+"""Hop-by-Hop and End-to-End Identifier, as one number."""
+
+
+class Unlike(Exception):
+    """It is not learnt: something in it is not as usual."""
+
+
+class OctetForm:
+    """Octets with holes: cut a message into what is fixed and its numbers, or put numbers between what is fixed."""
+
+    __slots__ = ("cut", "fixed", "join", "size", "slots")
+
+    def __init__(self, octets: bytes, holes: Sequence[Hole], signed: Hole | None = None) -> None:
+        """signed: the one hole whose number may be negative"""
+        form, last = ">", 0
+        for hole in sorted(holes):
+            if hole[0] < last or hole[1] - hole[0] not in (4, 8):
+                raise Unlike
+            kind = "I" if hole[1] - hole[0] == 4 else "Q"
+            form += f"{hole[0] - last}s{kind.lower() if hole == signed else kind}"
+            last = hole[1]
+        layout = Struct(f"{form}{len(octets) - last}s")
+        self.cut, self.join, self.size = layout.unpack, layout.pack, layout.size
+        self.fixed: tuple[bytes, ...] = self.cut(octets)[::2]
+        self.slots = {hole: 2 * place + 1 for place, hole in enumerate(sorted(holes))}
+        """Of each hole its place among all parts."""
+
+    def parts(self) -> list[Any]:
+        """For `join`: the fixed ones in their places."""
+        parts: list[Any] = [0] * (2 * len(self.fixed) - 1)
+        parts[::2] = self.fixed
+        return parts
+
+
+class ReportPlaces:
+    """What a line reports: places among the numbers of a request, -1 for what it does not say."""
+
+    __slots__ = ("octets", "period", "seconds", "units")
+
+    def __init__(self, found: Mapping[str, int], period: int) -> None:
+        """found: by their names in UsageReport"""
+        self.octets, self.seconds, self.units = (found.get(name, -1) for name in AMOUNTS.values())
+        self.period = period
+
+
+class CcrTemplate:
+    """The octets of a CCR-U, its numbers and what they mean. Unlike where it is not as usual."""
+
+    __slots__ = ("_content", "_counted", "_form", "_number", "_reports", "_time")
+
+    def __init__(self, frame: bytes, request: ChargingRequest) -> None:
+        """The frame was judged, and says what the request says."""
+        top = _only(frame, (SIZE, len(frame)), (CC_REQUEST_NUMBER.key, EVENT_TIMESTAMP.key))
+        groups = _groups(frame, request.style)
+        if len(groups) != len(request.lines):
+            raise Unlike
+        said = [_reported(frame, group, line) for group, line in zip(groups, request.lines, strict=True)]
+        holes = [IDS, *top.values()]
+        for amounts in said:
+            holes += amounts.values()
+        self._form = form = OctetForm(frame, holes)
+        place = {hole: slot // 2 for hole, slot in form.slots.items()}
+        self._number = place[top[CC_REQUEST_NUMBER.key]]
+        self._time = place[top[EVENT_TIMESTAMP.key]] if EVENT_TIMESTAMP.key in top else -1
+        counted = [{AMOUNTS[key]: place[hole] for key, hole in one.items() if key in AMOUNTS} for one in said]
+        self._reports = [
+            ReportPlaces(found, line.used[0].period) if line.used else None
+            for found, line in zip(counted, request.lines, strict=True)
+        ]
+        self._learn_content(request, counted)
+
+    def _learn_content(self, request: ChargingRequest, counted: list[dict[str, int]]) -> None:
+        """The content of the fingerprint, cut at its amounts: it is packed once with marks in their place, and the
+        marks are looked for."""
+        marks: dict[bytes, int] = {}
+        lines = []
+        for line, named in zip(request.lines, counted, strict=True):
+            amounts = {name: EXACT_MAX - len(marks) - nth for nth, name in enumerate(named)}
+            marks |= {_pack(amounts[name]): place for name, place in named.items()}
+            used = tuple(Used(msgspec.structs.replace(one.units, **amounts), one.period) for one in line.used)
+            lines.append(msgspec.structs.replace(line, used=used))
+        content = content_of(msgspec.structs.replace(request, lines=tuple(lines)))
+        order = sorted(marks, key=content.find)
+        pieces: list[bytes] = []
+        for mark in order:
+            before, *rest = content.split(mark)
+            if len(rest) != 1:
+                raise Unlike
+            pieces += before, b""
+            content = rest[0]
+        self._content, self._counted = [*pieces, content], [marks[mark] for mark in order]
+
+    def numbers(self, frame: bytes) -> Numbers | None:
+        """Of a CCR that is otherwise the same; None: it is another one, or an amount is beyond what is counted."""
+        form = self._form
+        if len(frame) != form.size:
+            return None
+        parts = form.cut(frame)
+        if parts[::2] != form.fixed:
+            return None
+        numbers: Numbers = parts[1::2]
+        for place in self._counted:
+            if numbers[place] > EXACT_MAX:
+                return None
+        return numbers
+
+    def number(self, numbers: Numbers) -> int:
+        """CC-Request-Number."""
+        return numbers[self._number]
+
+    def event_ms(self, numbers: Numbers) -> int | None:
+        """Event-Timestamp."""
+        return None if self._time < 0 else unix_seconds(numbers[self._time]) * 1_000
+
+    def fingerprint(self, numbers: Numbers) -> str:
+        content = self._content.copy()
+        for slot, place in enumerate(self._counted):
+            content[2 * slot + 1] = _pack(numbers[place])
+        return digest(b"".join(content))
+
+    def asks(self, like: list[Ask], numbers: Numbers, event_ms: int, validity_ms: int) -> list[Ask]:
+        """like: those of the request it was learnt from"""
+        values, asks = (*numbers, -1), []
+        for one, said in zip(like, self._reports, strict=True):
+            ask = copy(one)
+            ask.validity_ms = validity_ms
+            if said is not None:
+                octets, seconds, units = values[said.octets], values[said.seconds], values[said.units]
+                ask.reports = [UsageReport(-1, octets, seconds, units, event_ms, said.period)]
+            asks.append(ask)
+        return asks
+
+
+class GrantPlaces:
+    """One line of an answer: what the store must say of it, and where its numbers go among the parts."""
+
+    __slots__ = ("granted", "like", "most", "threshold", "validity")
+
+    def __init__(self, line: LineOutcome, granted: int, validity: int, threshold: int) -> None:
+        """threshold: 0 where none is told"""
+        self.like = said_of(line)
+        self.granted, self.validity, self.threshold = granted, validity, threshold
+        self.most = U32_MAX if line.unit == Kind.SECONDS else EXACT_MAX
+
+
+class CcaTemplate:
+    """The octets of a CCA, and where its numbers go. Unlike where it is not as usual."""
+
+    __slots__ = ("_cost", "_form", "_grants", "_low", "_number", "_parts", "_percent")
+
+    def __init__(self, answer: bytes, style: Style, outcome: Outcome, service: Service) -> None:
+        """The answer says what the outcome says."""
+        top = _only(answer, (SIZE, len(answer)), (CC_REQUEST_NUMBER.key, COST_INFORMATION.key))
+        groups = _groups(answer, style)
+        if len(groups) != len(outcome.lines):
+            raise Unlike
+        cost = _cost_at(answer, top[COST_INFORMATION.key]) if COST_INFORMATION.key in top else None
+        granted = [_granted(answer, group) for group in groups]
+        number = top[CC_REQUEST_NUMBER.key]
+        holes = [IDS, number, *([cost] if cost else ()), *(hole for holes in granted for hole in holes if hole)]
+        self._form = form = OctetForm(answer, holes, signed=cost)
+        slots = form.slots
+        self._parts, self._number, self._cost = form.parts(), slots[number], slots[cost] if cost else 0
+        self._grants = [
+            GrantPlaces(line, slots[units], slots[validity], slots[threshold] if threshold else 0)
+            for line, (units, validity, threshold) in zip(outcome.lines, granted, strict=True)
+        ]
+        self._low = service.low_balance
+        self._percent = service.threshold_percent if style is Style.LINES else 0
+
+    def octets(self, ids: int, number: int, outcome: Outcome) -> bytes | None:
+        """The CCA of this outcome; None where it says more than the numbers of the one it was learnt from."""
+        grants = self._grants
+        if outcome.result != OK or (outcome.low and self._low) or len(outcome.lines) != len(grants):
+            return None
+        parts, percent = self._parts.copy(), self._percent
+        parts[1], parts[self._number] = ids, number
+        for line, places in zip(outcome.lines, grants, strict=True):
+            granted = line.granted
+            threshold = granted * percent // 100
+            if granted <= 0 or said_of(line) != places.like or (threshold > 0) != (places.threshold > 0):
+                return None
+            parts[places.granted] = min(granted, places.most)
+            parts[places.validity] = max(line.validity_ms // 1_000, 1)
+            if threshold:
+                parts[places.threshold] = min(threshold, U32_MAX)
+        if self._cost:
+            parts[self._cost] = outcome.debited
+        octets: bytes = self._form.join(*parts)
+        return octets
+
+
+class SessionTemplate:
+    """Made by `learn`: the two messages, and the charge between them."""
+
+    __slots__ = (
+        *("_answer", "_lines", "identities", "origin_host", "origin_state", "request", "sent", "service", "session"),
+    )
+
+    def __init__(
+        self, request: ChargingRequest, sent: Sent, service: Service, asked: CcrTemplate, answered: CcaTemplate
+    ) -> None:
+        self.request, self._answer = asked, answered
+        self.sent, self.service = sent, service
+        self.session, self.identities = sent.charge.session, request.identities
+        self.origin_host, self.origin_state = request.peer, request.origin_state
+        self._lines = [priced_as(line, service) for line in request.lines]
+
+    def charge(self, numbers: Numbers, shop: ChargingContext, now_ms: int) -> tuple[Charge, int] | None:
+        """What the store is asked, and the jitter in it; None where the general way has to say it, and then no jitter
+        was taken.
+
+        numbers:  those of the CCR, by `request.numbers`
+        """
+        request, sent, settings, catalog = self.request, self.sent, shop.settings, shop.catalog
+        profile = sent.profile
+        if catalog is not sent.catalog or shop.profiles.of(self.identities) is not profile:
+            return None
+        event_ms, flags = event_time(request.event_ms(numbers), settings, now_ms)
+        if flags or shop.facts.get(self.session) is not sent.facts:
+            return None
+        quote = rate(catalog, profile.assignments, profile.currency, self._lines, sent.inputs, event_ms)
+        if quote != sent.quote:
+            return None
+        number, jittered = request.number(numbers), shop.jitter()
+        charge = copy(sent.charge)
+        charge.number, charge.key = number, f"{UPDATE}:{number}"
+        charge.fingerprint, charge.end_to_end = request.fingerprint(numbers), numbers[0] & U32_MAX
+        charge.now_ms, charge.event_ms = now_ms, event_ms
+        charge.asks = request.asks(charge.asks, numbers, event_ms, validity_of(self.service, settings, jittered))
+        return charge, jittered
+
+    def answer(self, numbers: Numbers, outcome: Outcome) -> bytes | None:
+        """The CCA; None where the general way has to write it."""
+        return self._answer.octets(numbers[0], self.request.number(numbers), outcome)
+
+
+said_of: Final = attrgetter("rating_group", "service_id", "unit", "grade", "result", "final", "change_ms", "part")
+"""What is fixed of a line of an Outcome."""
+
+
+# ---- learning
+
+
+def learn(
+    frame: bytes, request: ChargingRequest, sent: Sent, outcome: Outcome, answer: bytes, settings: ChargingSettings
+) -> SessionTemplate | None:
+    """The template of a CCR-U and the CCA it got, both whole; None where something about them is unusual."""
+    service = settings.services.by_name.get(request.inputs.service)
+    if service is None or not (_is_usual(request, sent) and _is_granted(outcome, request)):
+        return None
+    try:
+        asked = CcrTemplate(frame, request)
+        answered = CcaTemplate(answer, request.style, outcome, service)
+    except Unlike:
+        return None
+    return SessionTemplate(request, sent, service, asked, answered)
+
+
+def _is_usual(request: ChargingRequest, sent: Sent) -> bool:
+    charge, facts, lines = sent.charge, sent.facts, request.lines
+    return (
+        request.phase is Phase.UPDATE
+        and not request.resend
+        and charge.countable
+        and charge.seek
+        and not charge.flags
+        and 0 < len(lines) <= LINES_MAX
+        and len(charge.asks) == len(lines)
+        and all(line.wish is None and line.use is None and len(line.used) <= 1 for line in lines)
+        and all(not rated.later and rated.beside is None for rated in sent.quote)
+        and not facts.lines
+        and merged(facts, told_by(request)) is facts  # told again, it says nothing new
+    )
+
+
+def _is_granted(outcome: Outcome, request: ChargingRequest) -> bool:
+    return (
+        outcome.result == OK
+        and len(outcome.lines) == len(request.lines)
+        and all(one.result == OK and one.granted > 0 and not one.final and not one.change_ms for one in outcome.lines)
+    )
+
+
+def _reported(frame: bytes, group: Hole, line: AskedLine) -> dict[int, Hole]:
+    """The amounts that a line reports, by AVP."""
+    inside = _only(frame, group, (USED_SERVICE_UNIT.key,))
+    if not line.used:
+        if inside:
+            raise Unlike
+        return {}
+    amounts = _only(frame, inside[USED_SERVICE_UNIT.key], UNITS)
+    if CC_TOTAL_OCTETS.key not in amounts and amounts.keys() & BESIDE_TOTAL:
+        raise Unlike
+    return amounts
+
+
+def _granted(answer: bytes, group: Hole) -> tuple[Hole, Hole, Hole | None]:
+    """The units granted to a line, their Validity-Time and threshold."""
+    inside = _only(answer, group, (GRANTED_SERVICE_UNIT.key, VALIDITY_TIME.key, *THRESHOLDS))
+    units = inside.pop(GRANTED_SERVICE_UNIT.key, None)
+    validity = inside.pop(VALIDITY_TIME.key, None)
+    amounts = list(_only(answer, units, AMOUNTS).values()) if units else []
+    if len(amounts) != 1 or validity is None or len(inside) > 1:
+        raise Unlike
+    return amounts[0], validity, next(iter(inside.values()), None)
+
+
+def _cost_at(answer: bytes, cost: Hole) -> Hole:
+    value = _only(answer, cost, (UNIT_VALUE.key,))[UNIT_VALUE.key]
+    return _only(answer, value, (VALUE_DIGITS.key,))[VALUE_DIGITS.key]
+
+
+def _groups(octets: bytes, style: Style) -> list[Hole]:
+    """Where the AVPs of each line are."""
+    whole = SIZE, len(octets)
+    if style is Style.COMMAND:
+        return [whole]
+    return [(data, end) for key, data, end in _avps(octets, *whole) if key == MULTIPLE_SERVICES_CREDIT_CONTROL.key]
+
+
+def _only(octets: bytes, within: Hole, keys: Container[int]) -> dict[int, Hole]:
+    """Where those AVPs have their data, each of which may be there once."""
+    found: dict[int, Hole] = {}
+    for key, data, end in _avps(octets, *within):
+        if key in keys:
+            if key in found:
+                raise Unlike
+            found[key] = data, end
+    return found
+
+
+def _avps(octets: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Key, and where the data begins and ends, of the AVPs of a message or group that was judged already."""
+    while start + 8 <= end:
+        code, word = HEADER.unpack_from(octets, start)
+        length, data = word & 0xFFFFFF, start + 8
+        if word >> 24 & VENDOR:
+            code |= int.from_bytes(octets[data : data + 4], "big") << 32
+            data += 4
+        yield code, data, start + length
+        start += length + 3 & ~3
