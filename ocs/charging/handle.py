@@ -288,7 +288,7 @@ async def _charge(
                 elif done == "ok" and request.phase is not Phase.EVENT:
                     shop.facts.keep(charge.session, facts)
                 outcome = _outcome(reply.outcome)
-                if plain is not None and done == "ok" and attempt == 0:
+                if plain is not None and done == "ok" and attempt == 0 and not reply.marks:
                     made = Sent(profile, catalog, quote, inputs, facts, jitter, charge, context, asking)
                     plain.append((made, outcome))
                 answer = to_answer(request, service, profile, quote, outcome, charge)

@@ -244,11 +244,14 @@ class CreditControl:
 
     def failed(self, frame: bytes, link: DiameterConnection, bug: Exception) -> None:
         """A fault of ours, as 5012: a repeat would run into it again."""
+        self.violated(frame, link, bug)
+        self.refuse(frame, link, ResultCode.UNABLE_TO_COMPLY)
+
+    def violated(self, frame: bytes, link: DiameterConnection, bug: Exception) -> None:
         self._violations["exception",] += 1
         times = self._seldom.times(type(bug))
         if times:
             logger().error("diameter.failed", peer=link.peer_host, frame=frame.hex(), times=times, exc_info=bug)
-        self.refuse(frame, link, ResultCode.UNABLE_TO_COMPLY)
 
     def count(self, ccr: CreditControlRequest, answer: Answer, link: DiameterConnection, service: str) -> None:
         # A number and not a pair of enumeration members: those hash in Python.

@@ -73,11 +73,19 @@ class CreditControlExchange(Stepped[Answer | None]):
             except Exception as bug:
                 service.failed(ccr.frame, link, bug)
             else:
-                if self._plain:
-                    service.templates.learn(ccr.frame, link, self._request, *self._plain[0], octets, service)
-                elif ccr.cc_request_type == TERMINATION:
-                    service.templates.forget(ccr.frame)
+                self._remember(octets)
         link.answered()
+
+    def _remember(self, octets: bytes) -> None:
+        """For the next requests of its session. This one is answered: a fault of ours is nothing to its peer."""
+        service, ccr = self._service, self._ccr
+        try:
+            if self._plain:
+                service.templates.learn(ccr.frame, self._link, self._request, *self._plain[0], octets, service)
+            elif ccr.cc_request_type == TERMINATION:
+                service.templates.forget(ccr.frame)
+        except Exception as bug:
+            service.violated(ccr.frame, self._link, bug)
 
     def failed(self, error: Exception) -> None:
         self._service.admission.off(self._report)
