@@ -44,6 +44,7 @@ from ocs.net.diameter import Node
 from ocs.net.origins import Origins
 from ocs.net.peers import Peers
 from ocs.net.push import Pushes
+from ocs.net.templates import Templates
 from ocs.net.tls import client_context, server_context
 from ocs.parent import SupervisorLink, Unfit
 from ocs.rescue import SlowPaths
@@ -360,7 +361,7 @@ def build_node(
         Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
         parent.meter,
         parent,
-        lambda node: CreditControl(node, admission, shop, origins),
+        lambda node: CreditControl(node, admission, shop, origins, Templates(config.charging.templates_max)),
         timers=Timers(
             capabilities_ms=diameter.handshake_s * 1_000,
             watchdog_ms=diameter.watchdog_s * 1_000,

@@ -330,6 +330,8 @@ class Charging(ConfigTable, frozen=True):
     """Largest refund without its original; 0: none."""
     profiles_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
     """Subscribers a worker keeps at hand (about 1 kB each)."""
+    templates_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 20_000
+    """Sessions' requests a worker knows by heart (about 4 kB each), so that the next like them cost less; 0: none."""
 
     def __post_init__(self) -> None:
         try:
@@ -356,10 +358,21 @@ class LogConfig(ConfigTable, frozen=True):
     """auto: text on a terminal, else JSON."""
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def workers_for(cores: int) -> int:
+    """One core is for the live store, whose one thread all workers wait for. At least two: one can restart or be busy
+    with a slow path while the other answers."""
+    return max(2, min(cores - 1, 256))
+
+
 class Config(ConfigTable, frozen=True):
     data: Path = Path("ocs-data")
     demo: bool = False
-    workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: workers_for(cores()))
     durability: Literal["always", "everysec"] = "always"
     open_without_postgres: bool = False
     diameter: Diameter = Diameter()

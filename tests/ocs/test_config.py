@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from ocs.cli.effects import without_effect
-from ocs.config import OFF, Config, ConfigError, ConfigTable, load
+from ocs.config import OFF, Config, ConfigError, ConfigTable, cores, load, workers_for
 from ocs.values import Listen, Secret
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
@@ -46,6 +46,11 @@ def test_the_later_wins(tmp_path: Path) -> None:
     environ = {"OCS_HTTP__LISTEN": "127.0.0.1:2", "OCS_WORKERS": "3", "HOME": "/"}
     found = load(tmp_path / "my.toml", ["workers=4"], environ)
     assert (found.workers, found.http.listen.port, found.diameter.watchdog_s) == (4, 2, 7)
+
+
+def test_a_core_is_left_to_the_live_store_and_there_are_two_workers_at_least() -> None:
+    assert [workers_for(cores) for cores in (1, 2, 3, 4, 16, 1_000)] == [2, 2, 2, 3, 15, 256]
+    assert load(environ={}).workers == workers_for(cores())
 
 
 def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
