@@ -72,14 +72,14 @@ class ProfileSource(Protocol):
         master data is not complete: then it cannot be known."""
 
 
-class Asking(Awaitable[Reply], Protocol):
+class ChargeCall(Awaitable[Reply], Protocol):
     """A call to the store (`balances.pending.Pending`)."""
 
     def then(self, callback: Callable[[Reply | None, BaseException | None], None]) -> None: ...
 
 
 class ChargingStore(Protocol):
-    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Asking: ...
+    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> ChargeCall: ...
 
     def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
 
@@ -146,7 +146,7 @@ class Sent(msgspec.Struct, gc=False):
     jitter: int
     charge: Charge
     context: bytes
-    reply: Asking
+    reply: ChargeCall
 
 
 async def handle(
