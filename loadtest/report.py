@@ -11,7 +11,7 @@ from loadtest.audit import AuditVerdict
 from loadtest.faults import PlantedFaults
 from loadtest.link import WireCounts
 from loadtest.pricing import text
-from loadtest.stage import StageStats
+from loadtest.runner import StageStats
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 PLAIN_EVERY = 5  # pages, where the output is a file and a line cannot be rewritten

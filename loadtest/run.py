@@ -16,8 +16,8 @@ from loadtest.client import LoadClient
 from loadtest.faults import FaultPlan, PlantedFaults
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
+from loadtest.runner import Stage, StageStats, calm_collector
 from loadtest.scenario import Scenario
-from loadtest.stage import Stage, StageStats, calm_collector
 
 SUCCESS = 2001
 

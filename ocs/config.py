@@ -18,8 +18,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ocs.charging.services import Services, service_table
+from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, misread_in, missing_in, networks
 from ocs.patterns import in_words, looks
-from ocs.values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, misread_in, missing_in, networks
 from tariffs import toml
 from tariffs.units import EXACT_MAX
 

@@ -10,9 +10,9 @@ from typing import Final
 from tariffs.destinations import DestinationRow
 from tariffs.ladder import Step
 from tariffs.notation import LARGEST, Amount, Blocks, Column, WrittenPrice, laid_at
+from tariffs.phrases import amount, quantity
 from tariffs.terms import NO_TERMS, Terms
 from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding
-from tariffs.wording import amount, quantity
 
 LARGEST_USE: Final = {Kind.OCTETS: 2**40, Kind.SECONDS: 2**26, Kind.UNITS: 2**20}
 """What one line can use at most (a terabyte, two years, a million messages): a price that would pass 2^53
@@ -42,7 +42,7 @@ class RatingVerdict(Enum):
 
 
 class LadderDraft:
-    """What elements read and change, in the order of `tariffs.elements.Element`."""
+    """What elements read and change, in the order of `tariffs.elements.known.Element`."""
 
     def __init__(self, service: str, entries: Mapping[str, DestinationRow] = {}, terms: Terms = NO_TERMS) -> None:
         self.service = service

@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tariffs import wording
+from tariffs import phrases
+from tariffs.build_ladder import Making
 from tariffs.calendar import zone
 from tariffs.catalog import Assignment, Catalog
 from tariffs.destinations import DestinationRow
 from tariffs.draft import LadderDraft
 from tariffs.inputs import Inputs
 from tariffs.ladder import COUNT_UNITS
-from tariffs.making import Making
 from tariffs.match import Condition
 from tariffs.notation import Column, Quantity, WrittenPrice
 from tariffs.price import StartPosition, traced
@@ -133,7 +133,7 @@ def explain(
             told = one
     of = told.zone if told else zone(inputs.time_zone or "UTC")
     return Explanation(
-        at=wording.instant(at_ms, of),
+        at=phrases.instant(at_ms, of),
         zone=of.key,
         verdict=rated.verdict.value,
         why=rated.why,
@@ -151,32 +151,32 @@ def explain(
 def _ladder(rated: Rated | None, of: ZoneInfo, currency: str) -> list[str]:
     if rated is None or rated.ladder is None:
         return []
-    return wording.ladder(rated.ladder, rated.unit, of, currency)
+    return phrases.ladder(rated.ladder, rated.unit, of, currency)
 
 
 def _grant(rated: Rated, of: ZoneInfo) -> Iterator[str]:
     if rated.change_ms:
         told = ", or holds the dearer of both prices where the client is told" if rated.dearest else ""
-        yield f"ends at {wording.instant(rated.change_ms, of)}, when the price changes{told}"
+        yield f"ends at {phrases.instant(rated.change_ms, of)}, when the price changes{told}"
     if rated.cut_ms:
-        yield f"ends at {wording.instant(rated.cut_ms, of)} at the latest"
+        yield f"ends at {phrases.instant(rated.cut_ms, of)} at the latest"
     if rated.whole:
         yield "all that is wanted or nothing"
     if rated.blocks:
         yield "to the end of a block"
     if rated.minimum:
-        yield f"at least {wording.quantity(rated.unit, rated.minimum)}, unless it is the last"
+        yield f"at least {phrases.quantity(rated.unit, rated.minimum)}, unless it is the last"
     if rated.quantum:
-        yield f"a multiple of {wording.quantity(rated.unit, rated.quantum)}"
+        yield f"a multiple of {phrases.quantity(rated.unit, rated.quantum)}"
 
 
 def _unassigned(catalog: Catalog, assignments: Iterable[Assignment], at_ms: int, inputs: Inputs) -> Iterator[RowFate]:
     of = zone(inputs.time_zone or "UTC")
     for one in assignments:
         if at_ms < one.from_ms:
-            yield RowFate(one.tariff, "", "not asked", f"assigned from {wording.instant(one.from_ms, of)} on")
+            yield RowFate(one.tariff, "", "not asked", f"assigned from {phrases.instant(one.from_ms, of)} on")
         elif one.until_ms and at_ms >= one.until_ms:
-            yield RowFate(one.tariff, "", "not asked", f"assigned until {wording.instant(one.until_ms, of)}")
+            yield RowFate(one.tariff, "", "not asked", f"assigned until {phrases.instant(one.until_ms, of)}")
         elif catalog.in_force(one.tariff, at_ms)[0] is None:
             yield RowFate(one.tariff, "", "not asked", "no version of it is valid then")
 
@@ -239,7 +239,7 @@ class _Narration:
         limits = []
         if row.first:
             kind = next((one.per.kind for one in row.elements if hasattr(one, "per")), None)
-            limits.append(f"the first {wording.quantity(kind, row.first)} of the line")
+            limits.append(f"the first {phrases.quantity(kind, row.first)} of the line")
         if row.tally is not None:
             limits.append(f"while {row.tally.name} is below {self._below(row.below, row.tally.kind)}")
         if not row.ends and not limits:
@@ -247,7 +247,7 @@ class _Narration:
         return ", ".join(limits)
 
     def _below(self, below: int | Column, kind: Kind) -> str:
-        return repr(below) if isinstance(below, Column) else wording.limit(kind, below, self.tariff.currency)
+        return repr(below) if isinstance(below, Column) else phrases.limit(kind, below, self.tariff.currency)
 
     def timeline(self) -> Iterator[Span]:
         making = Making(self.tariff, self._facts, self._inputs, self._at_ms, self._exchange, 0)
@@ -255,8 +255,8 @@ class _Narration:
         for segment in making.segments:
             holds = self.tariff.schedule(self._inputs).at(from_ms).holds
             yield Span(
-                wording.instant(from_ms, self.zone),
-                wording.instant(segment.until_ms, self.zone) if segment.until_ms else "",
+                phrases.instant(from_ms, self.zone),
+                phrases.instant(segment.until_ms, self.zone) if segment.until_ms else "",
                 self._names(holds),
                 [row.name for row in segment.chain.rows],
             )
@@ -276,15 +276,15 @@ class _Narration:
         try:
             written = draft.value(price)
             steps = self._terms.trace(written, fee=fee, changed=fee or per is not None)
-            changes = [PriceChange(name, wording.amount(after)) for name, after in steps]
+            changes = [PriceChange(name, phrases.amount(after)) for name, after in steps]
         except ValueError as bad:
             return PriceMade(row.name, f"{element.key}.{field}", str(bad), [])
         what = f"{element.key}.{field}" + (f" per {_per(per)}" if isinstance(per, Quantity) else "")
-        return PriceMade(row.name, what, wording.amount(written), changes)
+        return PriceMade(row.name, what, phrases.amount(written), changes)
 
 
 def _per(per: Quantity) -> str:
-    return wording.quantity(per.kind, per.amount)
+    return phrases.quantity(per.kind, per.amount)
 
 
 def _shown(value: Any) -> str:
@@ -319,6 +319,6 @@ def used(rated: Rated, unit: Kind, units: int, at_ms: int) -> tuple[int, list[st
         paid, trace = traced(ladder, part, counters, at_ms=at_ms, ms_per_unit=ms, line=line)
         for count in ladder.counts:
             counters[count.key] = counters.get(count.key, 0) + (part if count.what == COUNT_UNITS else paid)
-        told += wording.rungs(ladder, unit, trace)
+        told += phrases.rungs(ladder, unit, trace)
         cost, at_ms = cost + paid, at_ms + part * ms
     return cost, told

@@ -13,7 +13,7 @@ from tariffs.counters import CounterRule
 from tariffs.destinations import DestinationRow, PrefixTable, line_of, read_table
 from tariffs.document import Format, IncludedPart, TariffDocument, TariffError, convert, form_of, parse
 from tariffs.draft import LadderDraft, RatingVerdict
-from tariffs.elements import BASES, ELEMENTS
+from tariffs.elements.known import BASES, ELEMENTS
 from tariffs.inputs import Inputs
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
 from tariffs.notation import Column, Quantity

@@ -9,8 +9,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
+from tariffs.phrases import quantity
 from tariffs.units import EXACT_MAX, MICRO, Kind
-from tariffs.wording import quantity
 
 LARGEST: Final = f"{EXACT_MAX // MICRO}.{EXACT_MAX % MICRO} (2^53 micro-units)"
 """Of all amounts of money."""

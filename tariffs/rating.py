@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
+from tariffs.build_ladder import find, sooner
 from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
-from tariffs.making import find, sooner
 from tariffs.tariff import NextPricing, Rated, Tariff
 from tariffs.units import Kind
 

@@ -10,8 +10,8 @@ import msgspec
 from tariffs.counters import CounterRule
 from tariffs.destinations import DestinationRow
 from tariffs.draft import LadderDraft
-from tariffs.element_bundle import BundleElement
-from tariffs.element_free import Free
+from tariffs.elements.bundle import BundleElement
+from tariffs.elements.free import Free
 from tariffs.ladder import Step
 from tariffs.match import ENDS, Condition, Facts
 from tariffs.notation import Column, Given, laid_at

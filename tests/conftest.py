@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from ocs.embedded import EmbeddedError
+from ocs.processes.embedded import EmbeddedError
 from tests.servers import LivePostgres, LiveValkey, Servers
 
 # `make test` says the same about the same code every time; `make fuzz` goes looking. No deadlines: machines are shared.

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import redis
 
-from ocs.embedded import Durability, EmbeddedPostgres, EmbeddedValkey
+from ocs.processes.embedded import Durability, EmbeddedPostgres, EmbeddedValkey
 
 ROOT = Path(__file__).parent.parent
 MIGRATIONS = ROOT / "balances" / "migrations"

@@ -27,10 +27,10 @@ from balances.structs.posting import AccountSettings, Post, PostingOutcome
 from balances.structs.session import IdempotencyRecord, Session
 from ocs.api.problems import Problem
 from ocs.config import Adjustments
-from ocs.lasting import Away, Lasting, within
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
 from ocs.master.bring_in import bring_in
+from ocs.stores.bounded_postgres import Away, Lasting, within
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ocs.api.texts import money, time_of
 from ocs.api.views import KINDS, quantity
 from ocs.master import tariffs
 from ocs.master.documents import compiled
-from tariffs import wording
+from tariffs import phrases
 from tariffs.calendar import zone
 from tariffs.catalog import Assignment, Catalog, Exchanges
 from tariffs.explain import Explanation, explain
@@ -26,7 +26,7 @@ from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder
 from tariffs.notation import Amount
 from tariffs.rating import rate
-from tariffs.story import Recorded, Told, tell
+from tariffs.replay_trace import Recorded, Told, tell
 from tariffs.tariff import Tariff
 from tariffs.terms import CurrencyExchange
 from tariffs.units import Kind
@@ -90,12 +90,12 @@ def _piece(piece: UsagePiece, story: Told | None) -> schema.PieceExplained:
         flags=[str(flag.name).lower().replace("_", " ") for flag in Flag if piece.flags & flag],
         cost=money(piece.cost),
         tariff=piece.tag,
-        ladder=wording.ladder(ladder, piece.unit, zone(_inputs(piece).time_zone or "UTC"), piece.currency)
+        ladder=phrases.ladder(ladder, piece.unit, zone(_inputs(piece).time_zone or "UTC"), piece.currency)
         if ladder
         else [],
         counters=piece.counters,
-        stood=wording.stood(ladder, piece.unit, piece.counters, piece.currency) if ladder else [],
-        blocks=wording.rungs(ladder, piece.unit, rungs) if ladder else [],
+        stood=phrases.stood(ladder, piece.unit, piece.counters, piece.currency) if ladder else [],
+        blocks=phrases.rungs(ladder, piece.unit, rungs) if ladder else [],
         reproduced=story is None or story.cost == piece.cost,
         paid=[
             schema.Payment(

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from balances.keys import request_key
+from ocs.api.members import Twice, each_once
 from ocs.api.problems import Problem
-from ocs.members import Twice, each_once
 from ocs.patterns import in_words
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.texts import money, time_of, time_or_none
 from ocs.api.views import quantity
+from ocs.stores.witness import accept_lost, lost_answers
 from ocs.telemetry.log import logger
-from ocs.witness import accept_lost, lost_answers
 
 
 async def ledger_status(call: ApiCall) -> ApiReply:

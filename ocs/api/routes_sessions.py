@@ -14,8 +14,8 @@ from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.api.views import session_view
-from ocs.lasting import Away
 from ocs.patterns import looks
+from ocs.stores.bounded_postgres import Away
 
 LOOKED_AT_MAX: Final = 2_000
 """Sessions read for one page, whether they are of the peer and state that is wanted or not."""

@@ -43,11 +43,11 @@ from ocs.api.docs import page
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
 from ocs.api.problems import Problem
+from ocs.clock import monotonic_us
 from ocs.config import Http
-from ocs.lasting import Away
 from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
-from ocs.net.clock import monotonic_us
 from ocs.net.room import ConnectionRoom
+from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 

@@ -26,7 +26,6 @@ from balances.structs.charge import (
     Suspense,
     UsageReport,
 )
-from ocs.charging.lasting import blobbed, ends_of, later_of, sold_to_the_end
 from ocs.charging.profile import Profile
 from ocs.charging.request import (
     NOTHING,
@@ -40,10 +39,11 @@ from ocs.charging.request import (
 )
 from ocs.charging.services import Service
 from ocs.charging.settings import ChargingSettings
+from ocs.charging.timed_use import blobbed, ends_of, later_of, sold_to_the_end
+from tariffs.build_ladder import sooner
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
-from tariffs.making import sooner
 from tariffs.rating import Quote
 from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX, Kind

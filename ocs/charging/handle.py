@@ -98,7 +98,8 @@ class ChargingStore(Protocol):
 
 
 class ChargingContext:
-    """All that `handle` needs, made by `ocs.app`. `catalog` is replaced when tariffs are published.
+    """All that `handle` needs, made by `ocs.processes.charging_context`. `catalog` is replaced when tariffs are
+    published.
 
     facts                      what sessions told before, as far as this worker knows
     restore(account)           bring an account Redis does not have back from PostgreSQL

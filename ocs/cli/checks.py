@@ -9,15 +9,15 @@ from pathlib import Path
 from balances.redis.connection import RedisConnection
 from ocs.charging.services import unserved
 from ocs.cli.effects import without_effect
+from ocs.clock import now_ms, skew
 from ocs.config import Config
-from ocs.data_lock import is_served
-from ocs.embedded import EmbeddedError, find_postgres, find_valkey
-from ocs.guard import store_troubles
-from ocs.master.reach import postgres_trouble
-from ocs.net.clock import now_ms, skew
-from ocs.net.listeners import CannotListen, bind, listeners
+from ocs.config_values import Listen
 from ocs.net.tls import server_context
-from ocs.values import Listen
+from ocs.processes.data_lock import is_served
+from ocs.processes.embedded import EmbeddedError, find_postgres, find_valkey
+from ocs.processes.listeners import CannotListen, bind, listeners
+from ocs.stores.guard import store_troubles
+from ocs.stores.postgres_check import postgres_trouble
 
 WAIT_S = 5.0
 

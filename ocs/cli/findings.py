@@ -10,7 +10,7 @@ import msgspec
 
 from ocs.cli.output import rows, say
 from ocs.cli.remote import RequestRefused
-from ocs.net.clock import now_ms
+from ocs.clock import now_ms
 
 if TYPE_CHECKING:
     from tariffs.tariff import Tariff
@@ -26,8 +26,8 @@ def report(
 
     services:  those that are configured, with their grades
     """
-    from ocs.cli.fitting import twins
-    from tariffs.wording import counted
+    from ocs.cli.context_checks import twins
+    from tariffs.phrases import counted
 
     same = dict(twins((file, found.name) for file, found in checked if not isinstance(found, str)))
     answers = [_answer(file, found, services, same.get(file), with_boundaries) for file, found in checked]
@@ -49,7 +49,7 @@ def report(
 def _answer(
     file: str, found: Tariff | str, services: Mapping[str, Collection[str]], twin: str | None, with_boundaries: bool
 ) -> dict[str, Any]:
-    from ocs.cli.fitting import misfits
+    from ocs.cli.context_checks import misfits
     from tariffs.lint.boundaries import boundaries
     from tariffs.lint.case import LintFinding
     from tariffs.lint.linter import lint, worst_first
@@ -72,7 +72,7 @@ def _answer(
 
 
 def _print(answer: dict[str, Any]) -> None:
-    from tariffs.wording import counted
+    from tariffs.phrases import counted
 
     if "refused" in answer:
         say(answer["refused"], err=True)

@@ -71,8 +71,8 @@ def job_of(
     from balances.ledger.history import UsageWindow
     from ocs.cli.tariff_bundle import read_document
     from ocs.config import ConfigError, load
+    from ocs.rerating.find_postgres import NotRunning, dsn_of
     from ocs.rerating.job import Job, Written
-    from ocs.rerating.reach import NotRunning, dsn_of
     from tariffs.document import form_of
 
     window = UsageWindow(instant(since, "from"), instant(until, "to"), account, subscriber, service)
@@ -102,9 +102,9 @@ def rate_again(job: Job, processes: int | None) -> tuple[PreparedJob, RatingTall
     import asyncio
 
     from balances.ledger.history import Unreachable
-    from ocs.rerating.places import NoSuchTariff
     from ocs.rerating.run import CORES, JobError, prepare
     from ocs.rerating.run import rate_again as work
+    from ocs.rerating.tariffs_of_job import NoSuchTariff
 
     async def run() -> tuple[PreparedJob, RatingTally]:
         ready = await prepare(job)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ocs.visible import visible
+from ocs.telemetry.visible import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from ocs.cli.given import PATH, given
-from ocs.visible import visible
+from ocs.telemetry.visible import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from ocs.cli.output import say
 
 if TYPE_CHECKING:
     from ocs.config import Config
-    from ocs.supervisor import Addresses
+    from ocs.processes.supervisor import Addresses
 
 
 def options(command: Any) -> Any:
@@ -41,9 +41,9 @@ def configured(config: Path | None, data: Path | None, demo: bool, settings: tup
 @options
 def run(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> None:
     """Serve: all roles in one go, stores embedded unless configured. Ctrl-C stops all of it cleanly."""
-    from ocs import supervisor
     from ocs.api.auth import EmptyToken, token_of
     from ocs.cli.effects import without_effect
+    from ocs.processes import supervisor
 
     found = configured(config, data, demo, settings)
     for text in without_effect(found):
@@ -57,7 +57,7 @@ def run(config: Path | None, data: Path | None, demo: bool, settings: tuple[str,
 
 async def announce(config: Config, addresses: Addresses) -> None:
     """Once everything is up: where it is, for the person at the terminal."""
-    from ocs import demo
+    from ocs.cli import demo
 
     where = [
         ("Diameter", addresses.diameter),

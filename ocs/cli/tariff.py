@@ -75,7 +75,7 @@ def load(server: Remote, files: tuple[Path, ...]) -> None:
 
     All of it or nothing. Files are looked for beside the document; those that are not there are the server's.
     """
-    from ocs.cli.fitting import twins
+    from ocs.cli.context_checks import twins
     from ocs.cli.tariff_bundle import files_of, print_published, publish, read_document
 
     documents = [read_document(file) for file in files]

@@ -77,7 +77,7 @@ def quote(
     """What a use by SUBSCRIBER (an id, or msisdn:49170...) would cost: a price enquiry, it touches nothing."""
 
     def told(found: Any) -> None:
-        from tariffs.wording import counted
+        from tariffs.phrases import counted
 
         if found["priced"]:
             use = counted(found["amount"], found["unit"])
@@ -166,7 +166,7 @@ def explain_session(server: Remote, session: str, account: str | None, as_json: 
 
 
 def _piece(piece: Any) -> None:
-    from tariffs.wording import counted
+    from tariffs.phrases import counted
 
     line = ", ".join(
         f"{name} {value}"

@@ -17,7 +17,7 @@ from balances.structs.charge import Reply
 from balances.structs.posting import Sweep
 from balances.structs.record import Record
 from balances.structs.session import Session, SessionState
-from ocs.enforcement.push import NO_ROUTE, TIMEOUT, PushReceipt
+from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, PushReceipt
 from ocs.telemetry.log import Seldom
 
 AGAIN_S: Final = (1.0, 5.0, 25.0)
@@ -35,7 +35,7 @@ AT_ONCE: Final = 500
 
 
 class TellingStore(Protocol):
-    """What of balances.store.Store is needed here."""
+    """What of balances.redis.store.Store is needed here."""
 
     def session(self, account_id: str, session: str) -> Pending[Session | None]: ...
     def sweep(self, sweep: Sweep) -> Pending[Reply]: ...

@@ -13,7 +13,7 @@ from typing import Final
 from balances import keys
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import AWAY
-from ocs.counting import KeeperStats
+from ocs.keeper.counts import KeeperStats
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
 from ocs.keeper.opening import Opener

@@ -11,7 +11,7 @@ from balances.ledger.supervision import Due, Supervision
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Sweep
-from ocs.counting import KeeperStats
+from ocs.keeper.counts import KeeperStats
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
 from ocs.keeper.opening import Opener
@@ -34,7 +34,7 @@ def lease_of(group: int) -> str:
 
 
 class SweepStore(Protocol):
-    """What of balances.store.Store is needed here."""
+    """What of balances.redis.store.Store is needed here."""
 
     def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
 

@@ -19,22 +19,23 @@ from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
-from ocs.counting import KeeperStats
-from ocs.enforcement.push import Pusher
 from ocs.enforcement.restarts import Restarts
+from ocs.enforcement.session_requests import Pusher
 from ocs.enforcement.telling import Telling, all_served
 from ocs.enforcement.telling import TellingStore as Told
-from ocs.guard import Guard
 from ocs.keeper.copy import LOOK_S, PACE_S, Copier
+from ocs.keeper.counts import KeeperStats
 from ocs.keeper.expire import GROUPS, Expirer, lease_of
 from ocs.keeper.leases import RENEWED_S, Leases
 from ocs.keeper.news import News
 from ocs.keeper.opening import Opener
 from ocs.keeper.reauthorize import URGENT_S, Reauthorizer
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
-from ocs.settling import finish
-from ocs.totals import Totals
-from ocs.watch import LagWatch, Standing, WatchLog
+from ocs.keeper.settling import finish
+from ocs.keeper.totals import Totals
+from ocs.keeper.watch import LagWatch
+from ocs.stores.guard import Guard
+from ocs.telemetry.standing_alarms import AlarmLog, StandingAlarms
 
 KEPT_MS: Final = 30 * 86_400_000
 """How long PostgreSQL answers for requests that were seen before."""
@@ -52,7 +53,7 @@ class Paces(NamedTuple):
 
 
 class KeeperStore(Told, Protocol):
-    """What of balances.store.Store is needed here."""
+    """What of balances.redis.store.Store is needed here."""
 
     def post(self, post: Post) -> Pending[Reply]: ...
 
@@ -72,7 +73,7 @@ class Keeper:
         redis: Client,
         pool: Pool,
         store: KeeperStore,
-        log: WatchLog,
+        log: AlarmLog,
         *,
         now_ms: Callable[[], int],
         token: str,
@@ -98,7 +99,7 @@ class Keeper:
         self._supervision = supervision = Supervision(redis, token)
         self._leases = leases = Leases(supervision, LEASES)
         self._news = news = News(redis)
-        self.standing = Standing(log, now_ms, alarm_ms)
+        self.standing = StandingAlarms(log, now_ms, alarm_ms)
         self.watch = LagWatch(redis, pool, self.standing, now_ms)
         self.totals = Totals(redis)
         self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)

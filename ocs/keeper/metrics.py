@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ocs.counting import KEPT
-from ocs.enforcement.push import NO_ROUTE
+from ocs.enforcement.session_requests import NO_ROUTE
+from ocs.keeper.counts import KEPT
 from ocs.keeper.keeper import Keeper
 from ocs.telemetry import metrics
 

@@ -13,10 +13,10 @@ from balances.ledger.reader import Client, ServerIdentity, StreamReader
 from balances.ledger.restore import rebuild
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
-from ocs.counting import KeeperStats
-from ocs.guard import Guard
+from ocs.keeper.counts import KeeperStats
 from ocs.keeper.rounds import LATER
-from ocs.watch import WatchLog
+from ocs.stores.guard import Guard
+from ocs.telemetry.standing_alarms import AlarmLog
 
 ASKED_S: Final = 5.0
 """How long PostgreSQL is not asked again while the live store says the same."""
@@ -38,7 +38,7 @@ class Opener:
         supervision: Supervision,
         guard: Guard,
         stats: KeeperStats,
-        log: WatchLog,
+        log: AlarmLog,
         *,
         now_ms: Callable[[], int],
         alarm: Callable[[str], None],
@@ -122,7 +122,9 @@ class Opener:
         stats.orphaned += opened.orphaned
         stats.recovered += opened.recovered
         self._walk_due = True
-        if opened.went_back:  # what came after the last copy, only those know who gave the answers (ocs/witness.py)
+        if (
+            opened.went_back
+        ):  # what came after the last copy, only those know who gave the answers (ocs/stores/witness.py)
             accounts = len(opened.forgotten)
             self._log.warning("keeper.store_came_back_older", shards=opened.went_back, from_postgres=accounts)
         self._log.info(

@@ -10,11 +10,11 @@ from typing import Final
 from balances.ledger.reader import StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId
 from balances.ledger.sync import Sync, calls_of
-from ocs.counting import KeeperStats, count
 from ocs.enforcement.telling import Telling
+from ocs.keeper.counts import KeeperStats, count
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
-from ocs.watch import WatchLog
+from ocs.telemetry.standing_alarms import AlarmLog
 
 LOOK_ENTRIES: Final = 16
 """Of a shard in one look."""
@@ -33,7 +33,7 @@ class Reauthorizer:
         news: News,
         telling: Telling,
         stats: KeeperStats,
-        log: WatchLog,
+        log: AlarmLog,
     ) -> None:
         self._sync, self._reader, self._leases, self._news = sync, reader, leases, news
         self._telling, self._stats, self._log = telling, stats, log

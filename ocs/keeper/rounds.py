@@ -10,9 +10,9 @@ from balances.ledger.reader import STORE_AWAY, of_redis
 from balances.ledger.sync import Gap, NotOpen
 from balances.ledger.writer import AWAY, CursorMoved
 from balances.redis.pending import ended
-from ocs.counting import KeeperStats
+from ocs.keeper.counts import KeeperStats
 from ocs.telemetry.log import Periodic, Seldom
-from ocs.watch import WatchLog
+from ocs.telemetry.standing_alarms import AlarmLog
 
 Work = Callable[[], Awaitable[object]]
 
@@ -27,7 +27,7 @@ async def nothing() -> None:
 class Rounds:
     """One task for each kind of work; `stats` counts what went wrong, the log names it."""
 
-    def __init__(self, stats: KeeperStats, log: WatchLog, now_ms: Callable[[], int], alarm_ms: int) -> None:
+    def __init__(self, stats: KeeperStats, log: AlarmLog, now_ms: Callable[[], int], alarm_ms: int) -> None:
         self._stats, self._log, self._now_ms = stats, log, now_ms
         self._seldom, self._failures = Seldom(burst=2), Periodic(alarm_ms)
         self._tasks: list[asyncio.Task[None]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any, Final
 
-from ocs.net.listeners import CannotListen
+from ocs.processes.listeners import CannotListen
 
 
 def server_context(cert: str, key: str, ca: str) -> ssl.SSLContext:

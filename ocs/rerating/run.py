@@ -13,9 +13,9 @@ import msgspec
 
 from balances.ledger import history
 from ocs.rerating.job import Done, Failed, Job, Progress, decode_said, encode
-from ocs.rerating.part import work
-from ocs.rerating.places import places_of, with_files
+from ocs.rerating.partition import work
 from ocs.rerating.tally import RatingTally, merged
+from ocs.rerating.tariffs_of_job import places_of, with_files
 
 CORES: Final = len(os.sched_getaffinity(0))
 
@@ -67,7 +67,7 @@ async def rate_again(job: Job, said: Callable[[int], None], processes: int = COR
 async def _child(job: Job, said: Callable[[int], None]) -> RatingTally:
     """A fresh interpreter. What it is to do comes through a pipe: the DSN may hold a password."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ocs.rerating.part", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "ocs.rerating.partition", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert child.stdin is not None
     assert child.stdout is not None

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from ocs.visible import visible
+from ocs.telemetry.visible import visible
 
 Log = structlog.typing.FilteringBoundLogger
 

@@ -89,7 +89,7 @@ LOST_ANSWERS   = _counter("ocs_lost_answers_total", "Answers acknowledged that n
 STORE_MEMORY   = _gauge("ocs_store_memory_bytes", "Memory of the live store", across=Across.MAX)
 STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none", across=Across.MAX)
 STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
-KEPT           = _counter("ocs_keeper_total", "What keepers did, by what (ocs/counting.py)", "what")
+KEPT           = _counter("ocs_keeper_total", "What keepers did, by what (ocs/keeper/counts.py)", "what")
 SWEEP_LAG      = _gauge("ocs_sweep_lag_seconds", "Age of what is due to end", divisor=1_000, across=Across.MAX)
 VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)

@@ -12,15 +12,15 @@ from typing import Final
 import msgspec
 
 from tariffs.draft import LARGEST_USE, RatingVerdict
-from tariffs.element_bundle import BundleElement
+from tariffs.elements.bundle import BundleElement
 from tariffs.ladder import Ladder, Step
 from tariffs.lint.case import LintCase, Occurs, element
 from tariffs.lint.regions import Region
+from tariffs.phrases import money, quantity
 from tariffs.price import price_of
 from tariffs.row import PriceRow
 from tariffs.tariff import HORIZON_MS, Rated, Tariff
 from tariffs.units import Kind, TooLarge
-from tariffs.wording import money, quantity
 
 BOUNDARIES_MAX: Final = 2_000
 CHANGES_MAX: Final = 32

@@ -8,20 +8,20 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from tariffs.build_ladder import make
 from tariffs.calendar import Stretch
 from tariffs.draft import LadderDraft
-from tariffs.element_flat import Flat
+from tariffs.elements.flat import Flat
 from tariffs.inputs import Inputs
 from tariffs.ladder import Step
 from tariffs.lint.regions import Lines, Region
 from tariffs.lint.walk import ClockWalk
-from tariffs.making import make
 from tariffs.notation import Amount, Blocks, Column, Given, WrittenPrice
+from tariffs.phrases import money, quantity
 from tariffs.row import PriceRow
 from tariffs.tariff import Rated, Tariff
 from tariffs.terms import Terms
 from tariffs.units import Kind
-from tariffs.wording import money, quantity
 
 Severity = Literal["error", "warning", "note"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tariffs.counters import CounterRule
-from tariffs.element_flat import Beside, Flat
-from tariffs.element_free import UNITS, Free
-from tariffs.element_setup import Setup
+from tariffs.elements.flat import Beside, Flat
+from tariffs.elements.free import UNITS, Free
+from tariffs.elements.setup import Setup
 from tariffs.lint.atoms import listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, is_priced, row_name
 from tariffs.lint.regions import Box, Region

@@ -7,23 +7,23 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from tariffs.draft import LARGEST_USE, LadderDraft, RatingVerdict
-from tariffs.element_bundle import BundleElement
-from tariffs.element_flat import Beside, Flat
-from tariffs.element_maximum import Maximum
-from tariffs.element_minimum import Minimum
-from tariffs.element_setup import Setup
+from tariffs.elements.bundle import BundleElement
+from tariffs.elements.flat import Beside, Flat
+from tariffs.elements.maximum import Maximum
+from tariffs.elements.minimum import Minimum
+from tariffs.elements.setup import Setup
 from tariffs.ladder import STEPS_MAX, Ladder
 from tariffs.lint.atoms import listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, named_rows, row_name
 from tariffs.lint.regions import Box
 from tariffs.match import ENDS
 from tariffs.notation import Amount, Column, Given, Percent
+from tariffs.phrases import amount, money, quantity
 from tariffs.price import price_of
 from tariffs.row import PriceRow
 from tariffs.tariff import Guarded
 from tariffs.terms import Change
 from tariffs.units import EXACT_MAX, MICRO, Kind, TooLarge
-from tariffs.wording import amount, money, quantity
 
 RATED_MAX: Final = 2_000
 """Chains that are rated."""

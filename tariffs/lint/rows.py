@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tariffs.draft import LARGEST_USE
-from tariffs.element_bundle import BundleElement
+from tariffs.elements.bundle import BundleElement
 from tariffs.lint.atoms import impossible, listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, named_rows, row_name
 from tariffs.lint.regions import WORK_MAX, Region
 from tariffs.match import ENDS, Condition
 from tariffs.notation import Column
+from tariffs.phrases import money, quantity
 from tariffs.row import PriceRow
 from tariffs.units import Kind
-from tariffs.wording import money, quantity
 
 UNLESS: Final = "rating fails (5031) unless another tariff of the subscriber prices it"
 FEW: Final = 3

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from tariffs.build_ladder import find
 from tariffs.catalog import Exchanges
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Count, Ladder
-from tariffs.making import find
 from tariffs.tariff import ACCOUNT_ZONE, Rated, Tariff
 from tariffs.terms import CurrencyExchange
 from tariffs.units import Kind

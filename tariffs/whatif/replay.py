@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from tariffs.making import sooner
+from tariffs.build_ladder import sooner
 from tariffs.units import EXACT_MAX, Kind, TooLarge
 from tariffs.whatif.line import Counters, ReplayedEvents, ReplayedGrant, ReplayedLine, Use
 from tariffs.whatif.prices import NOT_STORED, REFUSED, UNKNOWN, Known, Ladders, Pair, Priced, PriceList, Prices

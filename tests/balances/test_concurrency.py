@@ -24,8 +24,8 @@ from balances.structs.account import MAIN
 from balances.structs.charge import Ask, Charge, Outcome, Phase, Reply
 from balances.structs.posting import AccountSettings, Post, Posting, Sweep
 from tariffs.units import Kind
-from tests.balances.bystanders import LedgerCopy, Tap
-from tests.balances.rules.counterparts import START_MS, ask, charge_of, use
+from tests.balances.auditor import LedgerCopy, Tap
+from tests.balances.rules.account_harness import START_MS, ask, charge_of, use
 from tests.servers import LiveValkey
 
 ACCOUNTS = ("anna", "bert", "carl")

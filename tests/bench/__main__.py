@@ -11,7 +11,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from ocs.embedded import Durability
+from ocs.processes.embedded import Durability
 from tests.bench import micro, overload, rating, rerating, results, whole
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")

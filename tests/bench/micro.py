@@ -28,13 +28,13 @@ from loadtest.subscriber import UPDATE, LoadSession, Role, subscriber
 from loadtest.templates import ids, session_id, stamp
 from ocs.charging.answer import to_answer
 from ocs.charging.decide import to_charge
-from ocs.charging.diameter import LocalIdentity, to_cca, to_request
+from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
 from ocs.charging.remembered import NO_FACTS, merged, told_by
 from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import ChargingSettings
-from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
+from ocs.processes.embedded import EmbeddedPostgres, EmbeddedValkey
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Assignment, Catalog
 from tariffs.load import load_tariff

@@ -12,10 +12,10 @@ from loadtest.api import Api
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision
+from loadtest.runner import Stage, calm_collector
 from loadtest.scenario import load
-from loadtest.stage import Stage, calm_collector
 from loadtest.subscriber import INITIAL
-from ocs.embedded import Durability
+from ocs.processes.embedded import Durability
 from protocol.errors import ResultCode
 from tests.bench.server import BenchServer, running
 

@@ -22,7 +22,7 @@ from balances.ledger.history import UsageWindow
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, ladder_hash
 from balances.migrations.migrate import migrate
 from balances.packing import fresh_account, pack
-from ocs.embedded import EmbeddedPostgres
+from ocs.processes.embedded import EmbeddedPostgres
 from ocs.rerating.job import Job, Written
 from ocs.rerating.run import CORES, rate_again
 from tariffs.catalog import Assignment, Catalog

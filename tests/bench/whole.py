@@ -12,9 +12,9 @@ from loadtest.audit import Audit
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
+from loadtest.runner import Stage, StageStats, calm_collector
 from loadtest.scenario import load
-from loadtest.stage import Stage, StageStats, calm_collector
-from ocs.embedded import Durability
+from ocs.processes.embedded import Durability
 from tests.bench import yardsticks
 from tests.bench.server import BenchServer, running
 

@@ -22,7 +22,7 @@ import redis
 from hdrh.histogram import HdrHistogram
 
 from loadtest.pace import Pacer, plan
-from ocs.embedded import Durability, EmbeddedValkey
+from ocs.processes.embedded import Durability, EmbeddedValkey
 from tests.bench import processes
 
 MESSAGE = bytes(400)

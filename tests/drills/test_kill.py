@@ -23,8 +23,8 @@ from loadtest.audit import Audit
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
+from loadtest.runner import Stage
 from loadtest.scenario import load
-from loadtest.stage import Stage
 from tests.bench.server import BenchServer, running
 
 pytestmark = pytest.mark.serial
@@ -95,11 +95,11 @@ def kill(pid: int) -> None:
 
 
 async def a_worker(server: BenchServer) -> None:
-    kill(children(server, "ocs.workers")[-1])
+    kill(children(server, "ocs.processes.entry")[-1])
 
 
 async def the_keeper(server: BenchServer) -> None:
-    kill(children(server, "ocs.workers")[0])
+    kill(children(server, "ocs.processes.entry")[0])
 
 
 async def redis(server: BenchServer) -> None:

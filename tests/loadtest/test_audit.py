@@ -12,8 +12,8 @@ from loadtest.client import LoadClient
 from loadtest.faults import FaultPlan, PlantedFaults
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
+from loadtest.runner import Stage
 from loadtest.scenario import Scenario, load
-from loadtest.stage import Stage
 from tests.loadtest.fake import Fake
 
 NONE = FaultPlan()

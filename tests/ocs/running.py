@@ -84,7 +84,7 @@ class RunningServer:
         return found
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.descendants() if b"ocs.workers" in cmdline(pid)]
+        return [pid for pid in self.descendants() if b"ocs.processes.entry" in cmdline(pid)]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

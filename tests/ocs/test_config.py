@@ -10,7 +10,7 @@ import pytest
 
 from ocs.cli.effects import without_effect
 from ocs.config import OFF, Config, ConfigError, ConfigTable, cores, load, workers_for
-from ocs.values import Listen, Secret
+from ocs.config_values import Listen, Secret
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
 

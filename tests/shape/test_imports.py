@@ -11,36 +11,36 @@ import pytest
 
 from tests.shape.source import PACKAGES, ROOT, covered, files, imports, text
 
-# What starts, feeds and ends processes: the files directly in ocs/.
-PROCESSES = {path for path in files(".py", "ocs") if path.count("/") == 1} - {"ocs/config.py"}
-
 # Add a file here only with a reason why it cannot be given what it needs.
 WHO_MAY_IMPORT: dict[str, set[str]] = {
-    "redis": {"balances/redis/libraries.py", "balances/ledger/", "ocs/app.py"},
+    "redis": {"balances/redis/libraries.py", "balances/ledger/", "ocs/processes/"},
     "hiredis": {"balances/redis/connection.py"},
-    "asyncpg": {"balances/ledger/", "balances/migrations/", "ocs/master/", "ocs/billing/", "ocs/app.py"},
-    "time": {"ocs/net/clock.py", "ocs/embedded.py", "loadtest/"},
+    "asyncpg": {"balances/ledger/", "balances/migrations/", "ocs/master/", "ocs/processes/", "ocs/stores/"},
+    "time": {"ocs/clock.py", "ocs/processes/embedded.py", "loadtest/"},
     "random": {"loadtest/"},
-    "secrets": {"ocs/app.py", "ocs/api/", "ocs/enforcement/", "ocs/master/", "ocs/net/", "loadtest/"},
+    "secrets": {"ocs/processes/", "ocs/api/", "ocs/enforcement/", "ocs/master/", "ocs/net/", "loadtest/"},
     "asyncio": {
         "balances/redis/",
         "balances/ledger/",
         "ocs/",
         "loadtest/",
     },
-    "uvloop": {*PROCESSES, "ocs/cli/", "loadtest/"},
-    "socket": {"balances/redis/connection.py", *PROCESSES, "ocs/net/", "ocs/cli/", "loadtest/"},
-    "ssl": {"balances/redis/connection.py", *PROCESSES, "ocs/net/", "ocs/api/", "ocs/enforcement/", "loadtest/"},
+    "uvloop": {"ocs/processes/", "ocs/cli/", "loadtest/"},
+    "socket": {"balances/redis/connection.py", "ocs/processes/", "ocs/net/", "ocs/cli/", "loadtest/"},
+    "ssl": {"balances/redis/connection.py", "ocs/processes/", "ocs/net/", "ocs/api/", "ocs/enforcement/", "loadtest/"},
     "logging": {"ocs/telemetry/"},
     "structlog": {"ocs/telemetry/"},
     "prometheus_client": {"ocs/telemetry/"},
     "starlette": {"ocs/api/"},
-    "uvicorn": {"ocs/app.py", "ocs/api/", "ocs/net/"},
-    "ctypes": {"ocs/child.py"},
-    "subprocess": {*PROCESSES, "ocs/cli/", "loadtest/"},
+    "uvicorn": {"ocs/processes/", "ocs/api/", "ocs/net/"},
+    "ctypes": {"ocs/processes/mortal.py"},
+    "subprocess": {"ocs/processes/", "ocs/cli/", "loadtest/"},
     "pickle": set(),
     "threading": set(),  # one loop per process; shared state is a race
-    "ocs.app": {"ocs/__main__.py", "ocs/cli/", *PROCESSES},  # only app.py constructs
+    # What builds the objects of a process is imported by nobody but its entry.
+    "ocs.processes.worker": {"ocs/processes/entry.py"},
+    "ocs.processes.keeper": {"ocs/processes/entry.py"},
+    "ocs.processes.api": {"ocs/processes/entry.py"},
 }
 
 # Pure whatever the table above says: not even the loop.
@@ -69,7 +69,7 @@ IMPURE = {
 }
 
 
-CLOCKS = {"ocs/net/clock.py", "loadtest/"}
+CLOCKS = {"ocs/clock.py", "loadtest/"}
 
 
 @pytest.mark.parametrize("path", files(".py", *PACKAGES))

@@ -24,11 +24,11 @@ from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
 from tariffs.terms import CurrencyExchange
+from tests.tariffs.charging_harness import Till
 from tests.tariffs.oracle import MICRO, Oracle
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_clock import zone
 from tests.tariffs.oracle_document import OracleFacts, OracleTariff, quantity
-from tests.tariffs.till import Till
 
 BERLIN = "Europe/Berlin"
 COLUMNS = ("start", "use", "price", "group", "id", "units", "subscriber")

@@ -14,6 +14,7 @@ from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
 from tariffs.terms import CurrencyExchange
+from tests.tariffs.charging_harness import Till
 from tests.tariffs.oracle import Oracle
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_document import OracleFacts, OracleTariff
@@ -29,7 +30,6 @@ from tests.tariffs.random_tariffs import (
     text_of,
     world,
 )
-from tests.tariffs.till import Till
 
 RATES = {("USD", "EUR"): [(0, "0.923457"), (1_700_000_000_000, "0.92")]}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tariffs.document import TariffError
+from tests.tariffs.charging_harness import Till
 from tests.tariffs.customers import Customer, ms_of
 from tests.tariffs.oracle_account import OracleAccount, OracleBucket, OraclePiece
-from tests.tariffs.till import Till
 
 CAP = '[counters.m]\ncounts = "money"\nperiod = "month"\n'
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tariffs.draft import RatingVerdict
-from tariffs.elements import BASES, ELEMENTS
+from tariffs.elements.known import BASES, ELEMENTS
 from tariffs.price import price_of, units_for
 from tariffs.units import Kind
 from tests.tariffs.tables import check, ladder, rated

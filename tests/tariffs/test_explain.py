@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tariffs import wording
+from tariffs import phrases
 from tariffs.catalog import Assignment, Catalog
 from tariffs.explain import Explanation, explain
 from tariffs.inputs import Inputs
@@ -31,7 +31,7 @@ def explained(rows: str, **facts: object) -> Explanation:
     ],
 )
 def test_one_is_singular(kind: Kind | None, units: int, words: str) -> None:
-    assert wording.quantity(kind, units) == words
+    assert phrases.quantity(kind, units) == words
     assert kind is None or not units or repr(Quantity(kind, units)) == words
 
 

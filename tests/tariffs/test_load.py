@@ -9,10 +9,10 @@ from importlib.resources import files
 
 import pytest
 
+from tariffs.build_ladder import find
 from tariffs.document import TariffError
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
-from tariffs.making import find
 from tariffs.price import price_of
 from tariffs.tariff import Tariff
 from tests.tariffs.tables import ladder
@@ -215,7 +215,7 @@ def test_large_use_stays_exact() -> None:
 
 
 def test_a_tariff_that_was_replaced_is_gone_at_once() -> None:
-    """No cycles: workers keep the collector of garbage away from catalogues (ocs/app.py)."""
+    """No cycles: workers keep the collector of garbage away from catalogues (ocs/processes/catalog_follower.py)."""
     text = (
         HEAD
         + f"""

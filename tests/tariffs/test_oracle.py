@@ -19,12 +19,12 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.document import TariffError
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
+from tests.tariffs.charging_harness import Till
 from tests.tariffs.oracle import Oracle
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_document import OracleFacts, OracleTariff
 from tests.tariffs.random_cases import RandomCase, cases
 from tests.tariffs.random_tariffs import ATTRIBUTES, ZONES
-from tests.tariffs.till import Till
 
 SECOND_MS = 1_000
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]

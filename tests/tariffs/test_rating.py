@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from tariffs.build_ladder import REMEMBERED_MAX, find
 from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import check_ladder
 from tariffs.load import load_tariff
-from tariffs.making import REMEMBERED_MAX, find
 from tariffs.rating import rate
 from tariffs.tariff import Rated, Tariff
 from tests.tariffs.tables import rated, tariff

@@ -6,9 +6,9 @@ import re
 from decimal import Decimal
 from importlib.resources import files
 
+from tariffs.build_ladder import find
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
-from tariffs.making import find
 from tariffs.price import price_of
 from tests.tariffs.customers import Customer
 

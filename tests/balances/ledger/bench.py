@@ -18,7 +18,7 @@ from balances.packing import fresh_account
 from balances.structs.account import Counter
 from balances.structs.record import Entry, Record, Usage
 from balances.structs.session import Answer, Line
-from ocs.embedded import EmbeddedPostgres, EmbeddedValkey
+from ocs.processes.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
 
 

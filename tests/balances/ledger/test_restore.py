@@ -10,7 +10,7 @@ from balances.structs.charge import Flag, Phase
 from balances.structs.record import Usage
 from balances.structs.session import WHOLE, Answer, IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, session_of, unpack_account
-from tests.balances.rules.counterparts import charge_of, use
+from tests.balances.rules.account_harness import charge_of, use
 
 ONCE = IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))
 

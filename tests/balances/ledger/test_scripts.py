@@ -9,7 +9,7 @@ from balances.redis.store import Store
 from balances.structs.account import MAIN
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening, Post, Posting, RestoredKey
-from ocs.net.clock import now_ms
+from ocs.clock import now_ms
 from tests.balances.ledger.books import LedgerStores, pack
 
 

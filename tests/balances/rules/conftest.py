@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.balances.rules.counterparts import Counterparts
+from tests.balances.rules.account_harness import Counterparts
 
 Opened = Callable[..., Counterparts]
 

@@ -10,8 +10,8 @@ import pytest
 from balances.structs.account import MAIN
 from balances.structs.posting import Posting
 from tariffs.units import Kind
+from tests.balances.rules.account_harness import Counterparts, ask, bundle, ladder, money, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import Counterparts, ask, bundle, ladder, money, use
 
 DATA = ladder(bundle(Kind.OCTETS), money(1))
 

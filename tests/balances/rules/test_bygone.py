@@ -10,7 +10,7 @@ from balances.structs.charge import Action
 from balances.structs.posting import AccountSettings, Post, Posting, Sweep
 from balances.structs.session import SESSION_LINES_MAX
 from tariffs.units import Kind
-from tests.balances.rules.counterparts import ACCOUNT, HOUR, Counterparts, ask, bundle, ladder, money, use
+from tests.balances.rules.account_harness import ACCOUNT, HOUR, Counterparts, ask, bundle, ladder, money, use
 
 MUCH = 10**9
 

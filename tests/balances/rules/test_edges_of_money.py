@@ -12,8 +12,7 @@ from balances.structs.blob import raw_of
 from balances.structs.charge import Action, Outcome, Phase, Result
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
-from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import (
+from tests.balances.rules.account_harness import (
     HOUR,
     MINUTE,
     Counterparts,
@@ -25,6 +24,7 @@ from tests.balances.rules.counterparts import (
     only,
     use,
 )
+from tests.balances.rules.conftest import Opened
 
 SPENT = Count("spent", 1, cap=True)
 CAP = ladder(money(1, counter="spent", counter_reach=100), money(0), counts=[SPENT])

@@ -11,8 +11,7 @@ from balances.structs.account import SuspendReasons
 from balances.structs.charge import Action, Flag, Outcome, Phase, Result
 from tariffs.ladder import Count
 from tariffs.units import Kind
-from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import (
+from tests.balances.rules.account_harness import (
     FREE,
     HOUR,
     MINUTE,
@@ -25,6 +24,7 @@ from tests.balances.rules.counterparts import (
     only,
     use,
 )
+from tests.balances.rules.conftest import Opened
 
 DATA = ladder(bundle(Kind.OCTETS), money(1))
 FIRST = event_key("sms;1", 0)

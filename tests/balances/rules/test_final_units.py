@@ -11,8 +11,8 @@ from balances.structs.blob import raw_of
 from balances.structs.charge import Result
 from tariffs.ladder import Count, Ladder, StepDues
 from tariffs.units import Kind
+from tests.balances.rules.account_harness import MINUTE, ask, bundle, grants, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import MINUTE, ask, bundle, grants, ladder, money, only, use
 
 BLOCKS = ladder(money(10, block=60))
 

@@ -8,8 +8,7 @@ from balances.structs.account import SuspendReasons
 from balances.structs.charge import Outcome, Phase, Result
 from balances.structs.session import SessionState
 from tariffs.units import Kind
-from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import (
+from tests.balances.rules.account_harness import (
     FREE,
     Counterparts,
     ask,
@@ -19,6 +18,7 @@ from tests.balances.rules.counterparts import (
     only,
     use,
 )
+from tests.balances.rules.conftest import Opened
 
 BLOCKS = ladder(money(10, block=60))
 

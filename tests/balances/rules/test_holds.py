@@ -8,8 +8,7 @@ from balances.structs.charge import Flag, Result, Suspense
 from balances.structs.session import SessionState
 from tariffs.ladder import Count
 from tariffs.units import Kind
-from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import (
+from tests.balances.rules.account_harness import (
     FLAT,
     HOUR,
     MINUTE,
@@ -22,6 +21,7 @@ from tests.balances.rules.counterparts import (
     only,
     use,
 )
+from tests.balances.rules.conftest import Opened
 
 DATA = ladder(bundle(Kind.OCTETS), money(1))
 

@@ -13,8 +13,19 @@ from balances.structs.blob import raw_of
 from balances.structs.charge import Ask, Flag, Phase, Result
 from balances.structs.posting import RestoredKey
 from balances.structs.session import SessionState
+from tests.balances.rules.account_harness import (
+    ACCOUNT,
+    HOUR,
+    MINUTE,
+    Counterparts,
+    ask,
+    grants,
+    ladder,
+    money,
+    only,
+    use,
+)
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import ACCOUNT, HOUR, MINUTE, Counterparts, ask, grants, ladder, money, only, use
 
 FEE = ladder(money(1), fee=7)
 

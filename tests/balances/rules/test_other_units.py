@@ -6,8 +6,8 @@ from typing import Any
 
 from balances.structs.charge import Ask, Suspense, UsageReport
 from tariffs.units import Kind
+from tests.balances.rules.account_harness import Counterparts, ask, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import Counterparts, ask, use
 
 
 def reporting(*amounts: list[int], **others: Any) -> Ask:

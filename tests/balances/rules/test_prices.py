@@ -9,8 +9,8 @@ from balances.structs.charge import Flag, Phase, Result, Suspense
 from balances.structs.session import SessionState
 from tariffs.ladder import Count, Ladder
 from tariffs.units import Kind, Rounding
+from tests.balances.rules.account_harness import HOUR, MINUTE, Counterparts, ask, bundle, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import HOUR, MINUTE, Counterparts, ask, bundle, ladder, money, only, use
 
 BLOCKS = ladder(money(10, block=60))
 CUTS = [[200], [100, 100], [1] * 20 + [180], [59, 1, 60, 61, 19], [0, 200, 0]]

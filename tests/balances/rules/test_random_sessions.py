@@ -11,8 +11,8 @@ from balances.structs.account import MAIN
 from balances.structs.charge import Flag
 from tariffs.ladder import Count, Ladder, Step
 from tariffs.units import Kind
+from tests.balances.rules.account_harness import Counterparts, ask, bundle, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import Counterparts, ask, bundle, ladder, money, only, use
 from tests.tariffs.blockwise import Blockwise, BlockwiseFunds
 
 FED = (Count("tier", 0), Count("cap", 1))

@@ -6,8 +6,8 @@ import pytest
 
 from balances.packing import unpack_answer
 from balances.structs.charge import Flag, Result
+from tests.balances.rules.account_harness import HOUR, Counterparts, ask, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import HOUR, Counterparts, ask, ladder, money, only, use
 
 
 def state(world: Counterparts) -> tuple[object, ...]:

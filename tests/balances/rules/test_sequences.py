@@ -6,8 +6,8 @@ import pytest
 
 from balances.structs.charge import Flag, Result
 from balances.structs.session import SessionState
+from tests.balances.rules.account_harness import FREE, HOUR, MINUTE, Counterparts, ask, only, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import FREE, HOUR, MINUTE, Counterparts, ask, only, use
 
 
 def test_a_session_from_beginning_to_end(opened: Opened) -> None:

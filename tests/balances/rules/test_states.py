@@ -8,8 +8,19 @@ from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Result
 from balances.structs.posting import Posting
 from tariffs.units import EXACT_MAX, Kind
+from tests.balances.rules.account_harness import (
+    HOUR,
+    MINUTE,
+    Counterparts,
+    ask,
+    bundle,
+    grants,
+    ladder,
+    money,
+    only,
+    use,
+)
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import HOUR, MINUTE, Counterparts, ask, bundle, grants, ladder, money, only, use
 
 SETTLING = (
     SuspendReasons.CREDIT,

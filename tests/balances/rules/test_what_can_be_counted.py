@@ -14,8 +14,8 @@ from balances.structs.posting import Posting
 from balances.structs.record import Usage
 from tariffs.ladder import Count, Ladder, StepDues
 from tariffs.units import EXACT_MAX, Kind
+from tests.balances.rules.account_harness import FREE, Counterparts, ask, bundle, grants, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import FREE, Counterparts, ask, bundle, grants, ladder, money, only, use
 
 MEGABYTE = 2**20
 BY_MEGABYTE = ladder(money(10_000, MEGABYTE))

@@ -11,8 +11,7 @@ from balances.structs.posting import Posting, Sweep
 from balances.structs.record import Short
 from balances.structs.session import SessionState
 from tariffs.units import Kind
-from tests.balances.rules.conftest import Opened
-from tests.balances.rules.counterparts import (
+from tests.balances.rules.account_harness import (
     ACCOUNT,
     HOUR,
     MINUTE,
@@ -24,6 +23,7 @@ from tests.balances.rules.counterparts import (
     only,
     use,
 )
+from tests.balances.rules.conftest import Opened
 
 MONEY = Short(MAIN, Kind.MONEY)
 OF_BUNDLE = ladder(bundle(Kind.OCTETS), money(1))

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from balances import keys
-from tests.ocs.office import Office
+from tests.ocs.api_harness import Office
 
 
 async def test_an_account_begins_empty(desk: Office) -> None:

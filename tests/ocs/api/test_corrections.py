@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.ocs.office import Office
+from tests.ocs.api_harness import Office
 
 
 async def correct(desk: Office, key: str = "k1", **fields: Any) -> Any:

@@ -6,8 +6,8 @@ import httpx
 
 from balances.ledger.opening import ShardOpening
 from balances.ledger.sync import Sync
-from ocs.net.clock import now_ms
-from tests.ocs.office import Office
+from ocs.clock import now_ms
+from tests.ocs.api_harness import Office
 from tests.servers import Servers
 
 

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
 from ocs.config import Http
-from tests.ocs.office import TOKEN, Office, office
+from tests.ocs.api_harness import TOKEN, Office, office
 from tests.servers import Servers
 
 EXAMPLES = 15

@@ -9,8 +9,8 @@ import pytest
 
 from balances import keys
 from balances.structs.charge import Result
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
-from tests.ocs.office import Office
 
 CALLS = """
 tariff = "calls"

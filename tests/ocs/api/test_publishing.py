@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from balances import keys
 from ocs.master.catalog import FIELDS, Unpacked, unpack_catalog
-from tests.ocs.office import FLAT, Office
+from tests.ocs.api_harness import FLAT, Office
 
 TOML = {"content_type": "application/toml"}
 CSV = {"content_type": "text/csv"}

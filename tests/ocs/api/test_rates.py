@@ -7,7 +7,7 @@ import httpx
 
 from balances import keys
 from ocs.master.catalog import FIELDS, unpack_catalog
-from tests.ocs.office import Office
+from tests.ocs.api_harness import Office
 
 TODAY = datetime.now(UTC).date()
 

@@ -13,8 +13,8 @@ from balances import keys
 from balances.ledger.verify import verify
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import CreditControlRequest, RequestedAction
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import E, I, T, U, ccr, lines, mscc
-from tests.ocs.office import Office
 
 MB = 2**20
 SESSION, EVENT = "gw;1;1", "sms;1"

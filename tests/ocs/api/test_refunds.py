@@ -11,8 +11,8 @@ import pytest
 from balances.ledger.verify import verify
 from ocs.config import Adjustments
 from protocol.diameter.dictionary.credit_control import RequestedAction
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
-from tests.ocs.office import Office
 
 MB = 2**20
 SESSION = "gw;1;1"

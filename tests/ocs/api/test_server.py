@@ -15,7 +15,7 @@ from ocs.api.problems import PROBLEMS, Problem
 from ocs.api.server import OPERATIONS, application, serving
 from ocs.config import Http
 from ocs.telemetry.metrics import REQUESTS, Meter
-from tests.ocs.office import TOKEN, Office
+from tests.ocs.api_harness import TOKEN, Office
 
 NO_TOKEN = ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"]
 

@@ -12,7 +12,7 @@ from balances.structs.session import SessionState
 from ocs.charging.settings import Regular
 from ocs.master.catalog import FIELDS, unpack_catalog
 from tests.ocs.api.test_subscribers import open_session
-from tests.ocs.office import FLAT, Office
+from tests.ocs.api_harness import FLAT, Office
 
 TOML = {"content_type": "application/toml"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ocs.office import Office
+from tests.ocs.api_harness import Office
 
 TAGGED = """
 tariff = "tagged"

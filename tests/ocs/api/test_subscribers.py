@@ -14,7 +14,7 @@ from balances.structs.session import Line, Session, SessionState
 from ocs.charging.profile import Profile
 from ocs.master.subscribers import served
 from tariffs.catalog import Assignment
-from tests.ocs.office import Office
+from tests.ocs.api_harness import Office
 
 
 async def profile(desk: Office, identity: str) -> Profile | None:

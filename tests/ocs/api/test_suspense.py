@@ -13,8 +13,8 @@ from balances.ledger import history, suspense
 from balances.ledger.verify import verify
 from balances.structs.record import ASIDE_WAITING_MAX
 from protocol.diameter.dictionary.credit_control import CcMoney, UnitValue
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
-from tests.ocs.office import Office
 from tests.servers import Servers
 
 MB, GB = 2**20, 2**30

@@ -12,9 +12,9 @@ import pytest
 from balances import keys
 from balances.ledger import suspense
 from balances.ledger.verify import verify
-from ocs import settling
+from ocs.keeper import settling
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import I, T, ccr, lines, mscc
-from tests.ocs.office import Office
 
 MB, GB = 2**20, 2**30
 SESSIONS = ("gw;1;1", "gw;1;2", "gw;1;3")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ocs.charging.diameter import to_request
+from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import handle
 from protocol.diameter.dictionary.credit_control import CcMoney, RequestedAction, RequestedServiceUnit, UnitValue
 from tests.ocs.charging.wire import SMS, E, I, T, U, ccr, lines, mscc

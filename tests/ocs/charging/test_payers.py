@@ -12,7 +12,7 @@ from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Flag, Outcome, Result, Suspense
 from balances.structs.record import Record, Usage
 from balances.structs.session import Answer, SessionState
-from ocs.charging.diameter import to_request
+from ocs.charging.diameter.translate import to_request
 from ocs.charging.request import Busy, ChargingAnswer
 from ocs.charging.settings import Regular
 from protocol.diameter.dictionary.credit_control import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from balances.structs.charge import Result
-from ocs.charging.diameter import to_cca
+from ocs.charging.diameter.translate import to_cca
 from ocs.charging.request import (
     AddressKind,
     ChargingAnswer,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocs.charging.diameter import to_cca
+from ocs.charging.diameter.translate import to_cca
 from ocs.charging.request import Busy, ChargingAnswer
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocs.charging.diameter import LocalIdentity, to_cca, to_request
+from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.request import ChargingAnswer, ChargingRequest
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary import DICTIONARY

@@ -16,7 +16,7 @@ from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Phase, Reply
 from balances.structs.record import Record
-from ocs.charging.diameter import to_request
+from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
 from ocs.charging.request import Busy, ChargingAnswer

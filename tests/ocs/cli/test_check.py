@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from ocs.cli.root import cli
-from ocs.data_lock import serving
-from ocs.net.clock import now_ms
+from ocs.clock import now_ms
+from ocs.processes.data_lock import serving
 from tests.servers import Servers
 
 FREE = [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")]
@@ -45,7 +45,7 @@ def test_ports_that_are_taken(servers: Servers, tmp_path: Path) -> None:
 
 def test_a_clock_that_is_off(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = stores(servers)
-    for module in ("ocs.cli.checks", "ocs.master.reach"):
+    for module in ("ocs.cli.checks", "ocs.stores.postgres_check"):
         monkeypatch.setattr(f"{module}.now_ms", lambda: now_ms() - 60_000)
     done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *FREE])
     assert done.exit_code == 1

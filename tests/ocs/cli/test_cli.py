@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from balances import keys
 from balances.packing import pack
-from ocs import demo
 from ocs.api.texts import time_of
+from ocs.cli import demo
 from ocs.cli.remote import Remote
 from ocs.cli.root import COMMANDS, cli
 from tests.ocs.api.test_subscribers import open_session
+from tests.ocs.api_harness import FLAT, Office
 from tests.ocs.cli.conftest import Run
-from tests.ocs.office import FLAT, Office
 
 
 async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:

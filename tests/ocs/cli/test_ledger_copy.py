@@ -11,9 +11,9 @@ from balances.ledger.writer import read_cursors
 from balances.packing import pack
 from balances.redis.connection import NotSent
 from balances.structs.record import Record
-from ocs.rescue import SlowPaths
+from ocs.stores.slow_paths import SlowPaths
+from tests.ocs.api_harness import Office
 from tests.ocs.cli.conftest import Run
-from tests.ocs.office import Office
 
 SHARD = keys.shard_of("a1")
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ocs.cli import output
 from ocs.cli.output import rows, say, show
 from ocs.cli.remote import RequestRefused
-from ocs.visible import visible
+from ocs.telemetry.visible import visible
 
 EVIL = "gx;1\x1b]0;owned\x07\x9b31m\x7f\u202etxt\r"
 

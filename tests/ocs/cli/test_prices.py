@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
 from tests.ocs.cli.conftest import Run
-from tests.ocs.office import Office
 
 CALLS = """
 tariff = "calls"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from protocol.diameter.dictionary.credit_control import RequestedAction
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import E, I, T, U, ccr, lines, mscc
 from tests.ocs.cli.conftest import Run
-from tests.ocs.office import Office
 
 MB, GB = 2**20, 2**30
 NOBODY: dict[str, Any] = {"subscription_id": ()}

@@ -6,8 +6,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from ocs.cli.root import cli
+from tests.ocs.api_harness import FLAT, Office
 from tests.ocs.cli.conftest import Run
-from tests.ocs.office import FLAT, Office
 
 CALLS = """
 tariff = "calls"

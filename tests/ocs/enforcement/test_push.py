@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 
 from balances import keys
 from balances.structs.session import Session, SessionState
-from ocs.enforcement.push import Pusher, PushReceipt
-from ocs.net.push import Pushes
+from ocs.enforcement.session_requests import Pusher, PushReceipt
+from ocs.net.diameter.reauthorize import Pushes
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
 from protocol.diameter.dictionary.credit_control import ReAuthRequest
 from tests.ocs.net.world import World, until, world

@@ -17,9 +17,9 @@ from balances.redis.store import Store
 from balances.structs.account import Take
 from balances.structs.posting import Sweep
 from balances.structs.session import Line, Session, SessionState
+from ocs.clock import now_ms
 from ocs.enforcement.restarts import Restarts, RestartWalk, is_lost
-from ocs.net.clock import now_ms
-from ocs.net.origins import Origins
+from ocs.net.diameter.origins import Origins
 
 OPEN, ABANDONED, CLOSED = SessionState.OPEN, SessionState.ABANDONED, SessionState.CLOSED
 

@@ -16,7 +16,7 @@ from balances.structs.posting import Sweep
 from balances.structs.record import Record, Short
 from balances.structs.session import Line, Session, SessionState
 from ocs.enforcement import telling as module
-from ocs.enforcement.push import NO_ROUTE, TIMEOUT, PushReceipt
+from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, PushReceipt
 from ocs.enforcement.telling import Telling
 from ocs.telemetry.log import logger
 

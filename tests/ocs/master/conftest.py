@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.ocs.office import Office, office
+from tests.ocs.api_harness import Office, office
 from tests.servers import Servers
 
 

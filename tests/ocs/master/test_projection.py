@@ -14,7 +14,7 @@ from ocs.master import projection, subscribers
 from ocs.master.profiles import ProfileCache
 from ocs.master.projection import TOKEN, TOLD, Overtaken, project
 from ocs.master.subscribers import Subscriber
-from tests.ocs.office import Office
+from tests.ocs.api_harness import Office
 
 
 def anyway(_version: int | None) -> None:

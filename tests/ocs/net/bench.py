@@ -19,10 +19,10 @@ from balances.redis.pending import Pending
 from balances.structs.charge import Result
 from ocs.charging.request import ChargingAnswer, GrantedLine, Units
 from ocs.net.admission import Admission
-from ocs.net.credit_control import CreditControl
-from ocs.net.diameter import Node
-from ocs.net.origins import Origins
-from ocs.net.peers import Peers
+from ocs.net.diameter.credit_control import CreditControl
+from ocs.net.diameter.node import Node
+from ocs.net.diameter.origins import Origins
+from ocs.net.diameter.peers import Peers
 from ocs.telemetry.log import setup
 from ocs.telemetry.metrics import Meter
 from protocol.diameter.dictionary.credit_control import (

@@ -1,6 +1,6 @@
 """Who may be a peer: stories of connections, as the supervisor sees them."""
 
-from ocs.net.claims import HUNG_MS, Claims, Holder
+from ocs.net.diameter.claims import HUNG_MS, Claims, Holder
 
 
 class World:

@@ -297,7 +297,7 @@ async def test_a_half_closed_client_that_waits_for_nothing(octets: bytes) -> Non
 
 
 async def test_a_half_closed_client_waits_for_an_answer_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocs.net.connection.HALF_OPEN_S", 0.05)
+    monkeypatch.setattr("ocs.net.diameter.connection.HALF_OPEN_S", 0.05)
     async with world() as w:
         w.stub.hold = True
         client = await (await w.client()).open()

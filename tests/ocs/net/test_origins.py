@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from balances import keys
 from balances.redis.connection import RedisConnection
-from ocs.net import origins as module
-from ocs.net.clock import now_ms
-from ocs.net.origins import Origins
+from ocs.clock import now_ms
+from ocs.net.diameter import origins as module
+from ocs.net.diameter.origins import Origins
 from protocol.diameter.header import RETRANSMITTED
 from protocol.diameter.message import DiameterCommand
 from tests.ocs.net.world import ccr, cer, until, world

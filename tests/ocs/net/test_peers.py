@@ -3,7 +3,7 @@
 import asyncio
 
 from ocs.config import PeerConfig
-from ocs.net.peers import Peers
+from ocs.net.diameter.peers import Peers
 from protocol.diameter.dictionary.base import (
     CapabilitiesExchangeAnswer,
     DeviceWatchdogAnswer,

@@ -10,6 +10,10 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ocs.net.connection import DiameterConnection
+from ocs.net.credit_control import CreditControl
+from ocs.net.origins import Origins
+from ocs.net.peers import Peers
 
 from balances.keys import AccountKeys
 from balances.redis.connection import Lost, NotSent
@@ -17,10 +21,6 @@ from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
 from ocs.net import connection, exchange, templates
 from ocs.net.admission import Admission
-from ocs.net.connection import DiameterConnection
-from ocs.net.credit_control import CreditControl
-from ocs.net.origins import Origins
-from ocs.net.peers import Peers
 from ocs.net.templates import SHAPES_MAX, TRIES_MAX, Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ocs.net.listeners import CannotListen
 from ocs.net.tls import certified_names, client_context, server_context
+from ocs.processes.listeners import CannotListen
 from protocol.diameter.dictionary.base import CapabilitiesExchangeAnswer, CapabilitiesExchangeRequest, ErrorAnswer
 from protocol.diameter.dictionary.credit_control import CreditControlAnswer
 from protocol.diameter.peer import Timers
 from protocol.errors import ResultCode
-from tests.ocs.net.test_strangers import certify, needs
+from tests.ocs.net.test_third_party_clients import certify, needs
 from tests.ocs.net.world import OctetPeer, World, ccr, cer, until, world
 
 pytestmark = needs("openssl")

@@ -12,15 +12,15 @@ from balances.structs.charge import Result
 from ocs.charging.handle import ChargingContext
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.settings import ChargingSettings
+from ocs.clock import monotonic_ms
 from ocs.config import PeerConfig, PeerProfile
 from ocs.net.admission import Admission
-from ocs.net.claims import Claims, Holder
-from ocs.net.clock import monotonic_ms
-from ocs.net.connection import DiameterConnection
-from ocs.net.credit_control import CreditControl
-from ocs.net.diameter import Node
-from ocs.net.origins import Origins
-from ocs.net.peers import Peers
+from ocs.net.diameter.claims import Claims, Holder
+from ocs.net.diameter.connection import DiameterConnection
+from ocs.net.diameter.credit_control import CreditControl
+from ocs.net.diameter.node import Node
+from ocs.net.diameter.origins import Origins
+from ocs.net.diameter.peers import Peers
 from ocs.telemetry.metrics import Meter
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import (

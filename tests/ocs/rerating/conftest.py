@@ -10,7 +10,7 @@ from ocs.api.auth import Callers, token_of
 from ocs.api.server import application, serving
 from ocs.cli.root import cli
 from ocs.config import Http
-from tests.ocs.office import Office, office
+from tests.ocs.api_harness import Office, office
 from tests.ocs.rerating.network import Network
 from tests.servers import Servers
 

@@ -9,7 +9,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.history import UsageWindow
-from ocs.charging.diameter import to_request
+from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.services import service_table
@@ -20,8 +20,8 @@ from ocs.net.step import stepped
 from ocs.rerating.job import Job, Written
 from ocs.rerating.run import rate_again
 from ocs.rerating.tally import RatingTally
+from tests.ocs.api_harness import Office
 from tests.ocs.charging.wire import cca, ccr
-from tests.ocs.office import Office
 from tests.tariffs.traffic import Traffic
 
 DAY_MS = 86_400_000

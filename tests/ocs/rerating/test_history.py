@@ -14,10 +14,10 @@ import pytest
 from balances.ledger.history import Unreachable, UsageWindow
 from ocs.rerating.job import Job, Written
 from ocs.rerating.page import page
-from ocs.rerating.places import NoSuchTariff
 from ocs.rerating.report import histogram, percent, report
 from ocs.rerating.run import JobError, prepare, rate_again
 from ocs.rerating.tally import MoneySums, changes_of
+from ocs.rerating.tariffs_of_job import NoSuchTariff
 from tests.ocs.charging.wire import SMS, E, I, T, U, lines, mscc
 from tests.ocs.rerating.network import DAY_MS, Network
 from tests.tariffs.traffic import DEBIT, MB, REFUND, random_tariff

@@ -12,7 +12,7 @@ from balances.ledger.verify import verify
 from balances.structs.blob import blob_of
 from balances.structs.charge import Result
 from balances.structs.session import Session
-from ocs.charging.diameter import to_request
+from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import handle
 from ocs.charging.remembered import unpacked
 from ocs.charging.request import ChargingAnswer

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from ocs.cli.history import progress
 from ocs.cli.root import cli
 from ocs.config import load
-from ocs.rerating.reach import NotRunning, dsn_of, embedded_dsn
+from ocs.rerating.find_postgres import NotRunning, dsn_of, embedded_dsn
 from tests.ocs.rerating.conftest import Run
 from tests.ocs.rerating.network import Network
 from tests.ocs.rerating.test_history import FLAT, customer, session

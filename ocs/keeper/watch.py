@@ -1,0 +1,96 @@
+"""How far PostgreSQL is behind the streams, measured once a second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from balances import keys
+from balances.ledger.quarantine import held
+from balances.ledger.reader import Client, StreamReader
+from balances.ledger.record import RecordId
+from balances.ledger.writer import AWAY, Pool, read_cursors
+from ocs.telemetry.standing_alarms import NAMES_MAX, StandingAlarms
+
+CURSORS: Final = "keeper:cursors"
+"""How far PostgreSQL was when it was last asked, for a keeper that starts while it is away."""
+
+ASK_S: Final = 3.0
+
+
+class MeasuredLag(msgspec.Struct):
+    lag_entries: int = 0
+    lag_ms: int = 0
+    """Age of the oldest record that PostgreSQL does not have; 0 when it has all."""
+    stopped: dict[int, str] = {}
+    quarantined: int = 0
+    """Accounts."""
+
+    @property
+    def well(self) -> bool:
+        """Nothing is behind, and nothing waits for a person."""
+        return not (self.lag_entries or self.stopped or self.quarantined)
+
+
+class LagWatch:
+    """How far PostgreSQL is behind the streams, also while it is away, and what is not copied at all."""
+
+    def __init__(self, redis: Client, pool: Pool, standing: StandingAlarms, now_ms: Callable[[], int]) -> None:
+        self.now = MeasuredLag()
+        self.heads: dict[int, RecordId] = {}
+        self._redis, self._pool = redis, pool
+        self._reader = StreamReader(redis)
+        self._standing, self._now_ms = standing, now_ms
+        self._cursors: dict[int, RecordId] | None = None
+
+    async def measure(self) -> None:
+        away: Exception | None = None
+        try:
+            async with asyncio.timeout(ASK_S):
+                await self._ask()
+        except AWAY as why:  # what grows meanwhile is seen in the streams
+            away = why
+        if self._cursors is None:
+            self._cursors = _unpacked(await self._redis.get(CURSORS))
+        _, self.heads = await self._reader.heads(range(keys.SHARDS))
+        if self._cursors is not None:
+            lag = await self._reader.lag(self._cursors, self.heads)
+            self.now.lag_entries = lag.entries
+            self.now.lag_ms = max(self._now_ms() - lag.oldest_ms, 0) if lag.entries else 0
+        if away is not None:
+            raise away
+
+    async def _ask(self) -> None:
+        cursors = await read_cursors(self._pool)
+        accounts = await held(self._pool)
+        if cursors.at != self._cursors:
+            self._cursors = cursors.at
+            await self._redis.set(CURSORS, _packed(cursors.at))
+        self.now.stopped, self.now.quarantined = cursors.stopped, len(accounts)
+        self._standing.lasting("stopped shards", stopped_text(cursors.stopped))
+        names = ", ".join(one.account for one in accounts[:NAMES_MAX]) + (" ..." if len(accounts) > NAMES_MAX else "")
+        self._standing.lasting(
+            "quarantine", f"{len(accounts)} accounts are not copied and not restored: {names}" if accounts else ""
+        )
+
+
+def stopped_text(stopped: Mapping[int, str]) -> str:
+    """One sentence about shards that are not copied, "" when there are none."""
+    if not stopped:
+        return ""
+    some = [f"{shard} ({why})" for shard, why in sorted(stopped.items())[:NAMES_MAX]]
+    many = f"shard{'s' if len(stopped) > 1 else ''} {', '.join(some)}{' ...' if len(stopped) > NAMES_MAX else ''}"
+    return f"not copied to PostgreSQL until a person has looked (`ocs ledger status`, `ocs ledger resume`): {many}"
+
+
+def _packed(cursors: Mapping[int, RecordId]) -> bytes:
+    return msgspec.msgpack.encode([cursors[shard] for shard in range(keys.SHARDS)])
+
+
+def _unpacked(packed: Any) -> dict[int, RecordId] | None:
+    if packed is None:
+        return None
+    return dict(enumerate(msgspec.msgpack.decode(packed, type=list[RecordId])))

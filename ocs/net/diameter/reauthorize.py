@@ -1,0 +1,145 @@
+"""The worker's side of ocs/enforcement/session_requests.py: requests heard in Redis become RAR and
+ASR on our connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from balances import keys
+from balances.ledger.supervision import PushMessage
+from ocs.enforcement.session_requests import ANSWER_S, NO_ROUTE, TIMEOUT, PushReceipt, receipts
+from ocs.net.diameter.node import Node
+from ocs.telemetry import metrics
+from ocs.telemetry.log import logger
+from protocol.diameter.dictionary import DICTIONARY
+from protocol.diameter.dictionary.base import AbortSessionRequest, ReAuthRequestType
+from protocol.diameter.dictionary.credit_control import APPLICATION, ReAuthRequest
+from protocol.diameter.message import DiameterCommand
+from protocol.errors import ProtocolError, ResultCode
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+RETRY_S: Final = 0.5
+_CODES: Final = frozenset(int(code) for code in ResultCode)
+AT_ONCE_MAX: Final = 1_000
+"""Requests without an answer; those beyond it are answered `timeout` at once."""
+
+_push: Final = msgspec.msgpack.Decoder(PushMessage).decode
+
+
+class Pushes:
+    """`trouble`: what the client raises; redis itself is imported where it is made."""
+
+    def __init__(self, node: Node, redis: Redis, trouble: tuple[type[Exception], ...]) -> None:
+        self._node, self._redis, self._trouble = node, redis, trouble
+        self._counts = node.meter.counts(metrics.PUSHES)
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Listens until it is cancelled, through every failure of Redis."""
+        told = False
+        while True:
+            try:
+                async with self._redis.pubsub() as heard:
+                    await heard.subscribe(keys.PUSH)
+                    told = False
+                    async for message in heard.listen():
+                        if message["type"] == "message":
+                            self._begin(message["data"])
+            except self._trouble as why:
+                if not told:
+                    told = True
+                    logger().warning("push.not_listening", why=str(why))
+            await asyncio.sleep(RETRY_S)
+
+    def _begin(self, data: bytes) -> None:
+        try:
+            push = _push(data)
+        except msgspec.MsgspecError as why:
+            logger().error("push.not_understood", why=str(why))
+            return
+        task = asyncio.ensure_future(self._serve(push))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _serve(self, push: PushMessage) -> None:
+        try:
+            receipt = await self._ask(push)
+            if receipt is not None:
+                await self._redis.publish(receipts(push.id), msgspec.msgpack.encode(receipt))
+        except self._trouble as why:
+            logger().warning("push.lost", kind=push.kind, why=str(why))
+
+    async def _ask(self, push: PushMessage) -> PushReceipt | None:
+        """None when another worker with a connection to the same peer was faster."""
+        host = next((host for host in (push.via, push.peer) if host and self._node.is_connected(host)), "")
+        if not host:
+            return PushReceipt(push.id, NO_ROUTE)
+        if not await self._redis.set(f"{receipts(push.id)}:sent", 1, nx=True, px=int(ANSWER_S * 2_000)):
+            return None
+        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+        def answered(frame: bytes | None) -> None:
+            if not answer.done():
+                answer.set_result(frame)
+
+        result: int | str = NO_ROUTE
+        by = ""
+        if len(self._waiting) > AT_ONCE_MAX:
+            result = TIMEOUT
+        elif self._node.request(host, self._message(push), answered):
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    result, by = _result(await answer, self._node.peers.profile(host).ignored)
+            except TimeoutError:
+                result = TIMEOUT
+        self._counts[push.kind, self._node.peers.name(push.peer), _result_label(result)] += 1
+        return PushReceipt(push.id, result, host, by)
+
+    def _message(self, push: PushMessage) -> DiameterCommand:
+        local = self._node.local
+        name = keys.session_name(push.session)
+        if push.kind == "asr":
+            return AbortSessionRequest(
+                session_id=name.session_id,
+                origin_host=local.origin_host,
+                origin_realm=local.origin_realm,
+                destination_realm=push.realm,
+                destination_host=push.peer,
+                auth_application_id=APPLICATION,
+            )
+        return ReAuthRequest(
+            session_id=name.session_id,
+            origin_host=local.origin_host,
+            origin_realm=local.origin_realm,
+            destination_realm=push.realm,
+            destination_host=push.peer,
+            auth_application_id=APPLICATION,
+            re_auth_request_type=ReAuthRequestType.AUTHORIZE_ONLY,
+            cc_sub_session_id=name.sub_session,
+            rating_group=push.rating_group,
+        )
+
+
+def _result(frame: bytes | None, ignored: frozenset[int]) -> tuple[int | str, str]:
+    """What came of it, and the Origin-Host that says so."""
+    if frame is None:  # the connection ended
+        return TIMEOUT, ""
+    try:
+        answer = DICTIONARY.decode(frame, ignored)
+    except ProtocolError as error:
+        return int(error.result_code), ""
+    code: int | None = getattr(answer, "result_code", None)
+    experimental = getattr(answer, "experimental_result", None)
+    if code is None and experimental is not None:
+        code = experimental.experimental_result_code
+    return int(code if code is not None else ResultCode.UNABLE_TO_COMPLY), getattr(answer, "origin_host", None) or ""
+
+
+def _result_label(result: int | str) -> str:
+    """Result-Codes we know; a peer may say anything."""
+    return str(result) if isinstance(result, str) or result in _CODES else "other"

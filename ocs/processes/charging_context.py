@@ -1,0 +1,50 @@
+"""What charging needs, built out of the configuration and the stores of a process."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable
+
+from balances.redis.store import Store
+from ocs.charging.handle import ChargingContext
+from ocs.charging.settings import ChargingSettings
+from ocs.clock import now_ms
+from ocs.config import Config
+from ocs.master.profiles import ProfileCache
+from ocs.processes.stores import TROUBLE, Redis
+from ocs.stores.bounded_postgres import Lasting
+from ocs.stores.slow_paths import SlowPaths
+from tariffs.catalog import Catalog
+
+
+def jitter() -> Callable[[], int]:
+    """0 to 1000, evenly: 619 has no factor in common with 1001. What has to differ is one grant from the next, so a
+    walk does as well as chance, without a system call a request."""
+    walk = itertools.count(secrets.randbelow(1_001))
+    return lambda: next(walk) * 619 % 1_001
+
+
+def build_context(config: Config, redis: Redis, store: Store, lasting: Lasting, within_s: float) -> ChargingContext:
+    """within_s: how long one slow path may take"""
+    slow_paths = SlowPaths(lasting, redis, store, now_ms, TROUBLE, within_s)
+    charging = config.charging
+    return ChargingContext(
+        catalog=Catalog([], 0),
+        profiles=ProfileCache(store.link, charging.profiles_max),
+        store=store,
+        settings=ChargingSettings(
+            services=charging.table(),
+            clients={peer.origin_host: peer.profile for peer in config.diameter.peers},
+            identity_order=charging.identity_order,
+            jitter_permille=int(charging.validity_jitter * 1_000),
+            overrun_factor=charging.overrun_factor,
+            remember_ms=charging.remember_s * 1_000,
+        ),
+        restore=slow_paths.restore,
+        session_known=slow_paths.session_known,
+        request_known=slow_paths.request_known,
+        refundable=slow_paths.refundable,
+        event_known=slow_paths.event_known,
+        jitter=jitter(),
+    )

@@ -1,0 +1,153 @@
+"""One child process of the supervisor: started as a fresh interpreter, started again when it ends, drained, killed.
+
+A child cannot outlive us: the kernel sends it SIGTERM when we die (ocs/processes/mortal.py), and the end of its channel
+tells it as well. It has its own session, so that Ctrl-C in the terminal reaches only the supervisor, which
+drains in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from ocs.clock import monotonic_ms
+from ocs.processes.control import (
+    Channel,
+    ChildState,
+    Drain,
+    Message,
+    StartMessage,
+    Status,
+    decode_to_supervisor,
+)
+from ocs.processes.mortal import wrap
+from ocs.telemetry.log import logger
+
+BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+SETTLED_MS: Final = 60_000
+"""A child that lived so long begins its back-off anew."""
+REAP_S: Final = 2.0
+UNFIT: Final = 78
+"""Exit status (EX_CONFIG) of a child that no restart can help: it has said why."""
+
+
+class Child:
+    """`received(child, message)` gets what it says; `ended(child)` is called at each end of an incarnation."""
+
+    def __init__(
+        self,
+        role: str,
+        number: int,
+        config: Callable[[], msgspec.Raw],
+        received: Callable[[Child, Message], None],
+        ended: Callable[[Child], None],
+        listener: socket.socket | None = None,
+    ) -> None:
+        self.role, self.number = role, number
+        self.incarnation = 0
+        self.status = Status(False, "starting", 0, ())
+        self.connections: set[int] = set()
+        self.was_ready = False
+        """In this incarnation: before, it could not even refuse a request."""
+        self.draining = False
+        self.unfit = False
+        self.gone = asyncio.Event()
+        self.gone.set()
+        self._config, self._received, self._ended, self._listener = config, received, ended, listener
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._started_ms = 0
+        self._failures = 0
+        self._reaping: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.number}"
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return (self.role, self.number, self.incarnation)
+
+    @property
+    def running(self) -> bool:
+        return self._channel is not None
+
+    @property
+    def state(self) -> ChildState:
+        pid = self._process.pid if self._process is not None else 0
+        status = self.status
+        return ChildState(self.role, self.number, pid, status.ready, status.reason, status.catalog)
+
+    def start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            command = [sys.executable, "-m", "ocs.processes.entry", str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                wrap(command, "self", signal.SIGTERM),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self.incarnation += 1
+        self.was_ready = False
+        self._started_ms = monotonic_ms()
+        self.status = Status(False, "starting", 0, ())
+        self.gone.clear()
+        self._channel = Channel(ours, decode_to_supervisor, self._hear, self._lost)
+        self.send(StartMessage(self.role, self.number, self._config(), self._listener is not None), self._listener)
+
+    def send(self, message: Message, carried: socket.socket | None = None) -> None:
+        if self._channel is not None:
+            self._channel.send(message, carried)
+
+    def drain(self, *, fast: bool = False) -> None:
+        self.draining = True
+        self.send(Drain(fast))
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    def _hear(self, message: Message, _carried: socket.socket | None) -> None:
+        if isinstance(message, Status):
+            self.status = message
+            self.was_ready = self.was_ready or message.ready
+        self._received(self, message)
+
+    def _lost(self) -> None:
+        self._channel = None
+        self._reaping = asyncio.get_running_loop().create_task(self._reap())
+
+    async def _reap(self) -> None:
+        """The channel ends a moment before its process; one that hangs without it is killed."""
+        assert self._process is not None
+        for _ in range(int(REAP_S / 0.01)):
+            if self._process.poll() is not None:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            self.signal(signal.SIGKILL)
+        code = self._process.wait()
+        self.status = Status(False, f"ended with {code}", 0, ())
+        self._ended(self)
+        self.connections.clear()
+        self.unfit = code == UNFIT
+        self.gone.set()
+        if self.draining or self.unfit:
+            return
+        lived_ms = monotonic_ms() - self._started_ms
+        self._failures = 1 if lived_ms > SETTLED_MS else self._failures + 1
+        wait_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S)) - 1]
+        logger().error("child.ended", child=str(self), status=code, lived_ms=lived_ms, again_in_s=wait_s)
+        await asyncio.sleep(wait_s)
+        if not self.draining:
+            self.start()

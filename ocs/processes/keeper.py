@@ -1,0 +1,58 @@
+"""The keeper as a process: it opens shards and copies records; see ocs/keeper/keeper.py."""
+
+from __future__ import annotations
+
+import secrets
+
+from ocs.clock import now_ms
+from ocs.config import Config
+from ocs.keeper.keeper import Keeper
+from ocs.keeper.metrics import kept_counts
+from ocs.keeper.watch import stopped_text
+from ocs.master.bring_in import bring_in
+from ocs.master.projection import Projector, teller
+from ocs.master.subscribers import served
+from ocs.net.diameter.peers import Peers
+from ocs.processes.stores import bounded_pool, live_store
+from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
+from ocs.telemetry.log import logger
+
+
+async def keeper(config: Config, parent: SupervisorLink) -> None:
+    """Opens and copies; see ocs/keeper/keeper.py."""
+    async with (
+        live_store(config, parent) as (redis, store),
+        bounded_pool(config, parent, config.postgres.connections_max) as pool,
+    ):
+        projector = Projector(pool, redis, teller(store, now_ms))
+        peers = Peers(config.diameter.peers)
+        it = Keeper(
+            redis,
+            pool,
+            store,
+            logger(),
+            now_ms=now_ms,
+            token=secrets.token_hex(8),
+            project=projector.project,
+            bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
+            served=lambda account, asked: served(pool, account, asked),
+            label=peers.name,
+            ignores_origin_state=peers.ignores_origin_state,
+            validity_ms=config.charging.validity_s * 1_000,
+            alarm_ms=config.ledger.alarm_s * 1_000,
+            durability=config.durability,
+            accept_risks=config.redis.accept_risks,
+            without_postgres=config.open_without_postgres,
+        )
+        tell = kept_counts(it, parent.meter)
+        await it.start()
+        while not await told_to_drain(parent):
+            tell()
+            if it.refused:
+                parent.unfit(it.refused)
+            # Stopped shards are charged on: what they ask for is a person, not another server.
+            stopped = stopped_text(it.watch.now.stopped)
+            degraded = "degraded: " if config.ledger.when_stopped == "degraded" else ""
+            parent.report(not it.why, it.why or (stopped and degraded + stopped))
+        parent.report(False, "draining")
+        await it.stop()

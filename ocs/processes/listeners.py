@@ -1,0 +1,83 @@
+"""Listening sockets: bound once, by the supervisor, before anything else starts. A taken port is a sentence."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ocs.config import Config
+    from ocs.config_values import Listen
+
+BACKLOG: Final = 1_024
+
+
+class CannotListen(Exception):
+    """The text is meant for the operator."""
+
+
+def listeners(config: Config) -> dict[str, Listen]:
+    """What is listened on, by configuration key; falsy where it is off."""
+    return {
+        "diameter.listen": config.diameter.listen,
+        "diameter.tls_listen": config.diameter.tls_listen,
+        "http.listen": config.http.listen,
+        "metrics.listen": config.metrics.listen,
+    }
+
+
+def bind(key: str, host: str, port: int) -> socket.socket:
+    """A listening TCP socket. `key` is the configuration key that asked for it; port 0 lets the system choose."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+    except socket.gaierror as why:
+        raise CannotListen(f"{key}: {host!r} is no address of this machine: {why.strerror}") from None
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as why:
+        listener.close()
+        raise CannotListen(f"{key}: cannot listen on {host}:{port}: {_reason(why, key)}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _reason(why: OSError, key: str) -> str:
+    match why.errno:
+        case errno.EADDRINUSE:
+            return f"the port is taken by another program (is this server running already?). Another: --set {key}=..."
+        case errno.EACCES:
+            return "ports below 1024 need privileges"
+        case errno.EADDRNOTAVAIL:
+            return "no interface of this machine has that address"
+        case _:
+            return why.strerror or str(why)
+
+
+def address_of(listener: socket.socket) -> str:
+    """`host:port` as it can be connected to, brackets around IPv6."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def accept_some(listener: socket.socket, hand: Callable[[socket.socket, str, int], None], limit: int = 64) -> None:
+    """Accepts what waits, at most `limit`, so that a storm of connections leaves time for the rest."""
+    for _ in range(limit):
+        try:
+            connection, address = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as why:
+            if why.errno in (errno.ECONNABORTED, errno.EPERM):
+                continue  # gone while it waited, or refused by a firewall
+            raise
+        with connection:
+            hand(connection, address[0], address[1])

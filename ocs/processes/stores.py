@@ -1,0 +1,94 @@
+"""The stores as a process holds them: opened at its start, watched while it runs, closed at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, Final
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from balances.migrations.migrate import MigrationError, migrate
+from balances.redis.connection import RedisConnection
+from balances.redis.pending import ended
+from ocs.clock import now_ms, skew
+from ocs.config import Config
+from ocs.processes.supervisor_link import SupervisorLink
+from ocs.stores.metered import MeteredStore
+from ocs.stores.witness import Witness, witnessing
+from ocs.telemetry import metrics
+from ocs.telemetry.log import logger
+
+Redis = redis.asyncio.Redis
+
+TROUBLE: Final = (OSError, RedisError)
+CLOSE_S: Final = 2.0
+"""For questions to PostgreSQL that are under way when a process ends."""
+
+
+def not_ready(link: RedisConnection) -> str:
+    """Why the live store cannot be called from here, "" when it can."""
+    if link.epoch is None:
+        return link.why
+    return skew("the live store", link.clock_offset_ms)
+
+
+@contextlib.asynccontextmanager
+async def live_store(config: Config, parent: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
+    """The live store: a client for everything slow, and the connection of the hot path."""
+    url = config.redis.url.reveal()
+    link = RedisConnection(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
+    async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
+        await link.start(0)
+        try:
+            yield redis, MeteredStore(link, parent.meter, Witness(logger(), partial(_count_lost, parent)))
+        finally:
+            await link.stop()
+
+
+def _count_lost(parent: SupervisorLink, count: int) -> None:
+    parent.meter.counts(metrics.LOST_ANSWERS)[()] += count
+
+
+@contextlib.asynccontextmanager
+async def witnessed(store: MeteredStore, pool: Any) -> AsyncIterator[None]:
+    """What was answered is compared with PostgreSQL whenever the live store came back, while the block lasts."""
+    assert store.witness is not None
+    looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epoch))
+    try:
+        yield
+    finally:
+        await ended((looking,))
+
+
+@contextlib.asynccontextmanager
+async def bounded_pool(config: Config, parent: SupervisorLink, connections_max: int) -> AsyncIterator[Any]:
+    """A pool that connects when it is asked something: every process starts and serves without PostgreSQL. The first
+    connection brings the database up to date; whichever process is first does it for all."""
+    dsn = config.postgres.dsn.reveal()
+    up_to_date = False
+
+    async def check(_connection: Any) -> None:
+        nonlocal up_to_date
+        if not up_to_date:
+            try:
+                applied = await migrate(dsn)
+            except MigrationError as why:
+                parent.unfit(str(why))
+                raise
+            if applied:
+                logger().info("migrated", applied=applied)
+            up_to_date = True
+
+    pool = await asyncpg.create_pool(dsn, min_size=0, max_size=connections_max, init=check)
+    try:
+        yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), CLOSE_S)
+        except TimeoutError:
+            pool.terminate()  # it hangs: there is nothing to wait for

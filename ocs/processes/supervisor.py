@@ -1,0 +1,284 @@
+"""`ocs run`: the one process that owns the listening sockets, the children, the embedded stores and /metrics.
+
+It does no work of its own beyond that: a request never passes through it, a connection does so once, as a file
+descriptor on its way to the least loaded worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NamedTuple
+
+from ocs.clock import cpu_us, monotonic_ms
+from ocs.config import Config
+from ocs.net.diameter.claims import Claims, Holder
+from ocs.net.tls import server_context
+from ocs.processes.child_process import Child
+from ocs.processes.control import (
+    AskChildren,
+    Children,
+    ChildState,
+    Claim,
+    ClaimVerdict,
+    Message,
+    PeerClosed,
+    Probe,
+    Probed,
+    Status,
+)
+from ocs.processes.data_lock import InUse, serving
+from ocs.processes.embedded import EmbeddedError
+from ocs.processes.embedded_stores import EmbeddedStores
+from ocs.processes.entry import encode_config
+from ocs.processes.listeners import CannotListen, address_of, bind, listeners
+from ocs.processes.reception import Reception
+from ocs.stores.guard import refused_at_start
+from ocs.telemetry import metrics
+from ocs.telemetry.exposition import MetricSums, Scrape
+from ocs.telemetry.log import logger, setup
+from ocs.telemetry.process import disk_free_bytes, open_files, resident_bytes
+
+TICK_S: Final = 0.5
+KEEPER_S: Final = 30.0
+"""For the keeper's last copy to PostgreSQL."""
+FAST_S: Final = 1.0
+"""From the second Ctrl-C to SIGKILL."""
+
+
+class Addresses(NamedTuple):
+    """Where it serves, as `host:port`; "" for what is off."""
+
+    diameter: str
+    diameter_tls: str
+    http: str
+    metrics: str
+
+
+Ready = Callable[[Config, Addresses], Awaitable[None]]
+
+
+def run(config: Config, on_ready: Ready | None = None) -> int:
+    """Serves until SIGTERM or Ctrl-C; the exit status. `on_ready` is called once, when all children are ready."""
+    setup(config.log.level, config.log.format, role="supervisor")
+    return asyncio.run(Supervisor(config, on_ready).run())
+
+
+class Supervisor:
+    def __init__(self, config: Config, on_ready: Ready | None = None) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._children: list[Child] = []
+        self._workers: list[Child] = []
+        self._listeners: dict[str, socket.socket] = {}
+        self._claims = Claims(self._probe, self._verdict)
+        self._sums = MetricSums()
+        self._meter = metrics.Meter()
+        self._stopping = asyncio.Event()
+        self._fast = asyncio.Event()
+        self._was_ready = False
+        self._announced = False
+        self._stores = EmbeddedStores()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        # A terminal that closes, or `systemctl reload`, must not stop a charging server.
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        try:
+            with serving(self._config.data):
+                return await self._start()
+        except (InUse, OSError) as why:
+            logger().error("start.failed", why=str(why))
+            return 1
+
+    async def _start(self) -> int:
+        status = 0
+        try:
+            self._bind()
+            logger().info("listening", **self._where)
+            self._config = await self._stores.start(self._config)
+            risky = await refused_at_start(self._config)
+            if risky:
+                logger().error("start.failed", why=risky)
+                status = 1
+            elif not self._stopping.is_set():
+                status = await self._serve()
+        except (CannotListen, EmbeddedError) as why:
+            logger().error("start.failed", why=str(why))
+            status = 1
+        finally:
+            for listener in self._listeners.values():
+                listener.close()
+            await self._stores.stop()
+        return status
+
+    # ---- start
+
+    def _bind(self) -> None:
+        if self._config.diameter.speaks_tls:  # each worker reads them for itself; what is wrong is said here and once
+            server_context(self._config.diameter.tls_cert, self._config.diameter.tls_key, self._config.diameter.tls_ca)
+        for key, listen in listeners(self._config).items():
+            if listen:
+                self._listeners[key] = bind(key, listen.host, listen.port)
+
+    @property
+    def addresses(self) -> Addresses:
+        keys = ("diameter.listen", "diameter.tls_listen", "http.listen", "metrics.listen")
+        return Addresses(*(address_of(self._listeners[key]) if key in self._listeners else "" for key in keys))
+
+    @property
+    def _where(self) -> dict[str, str]:
+        return {key: where for key, where in self.addresses._asdict().items() if where}
+
+    async def _serve(self) -> int:
+        self._reception = Reception(self._config.diameter, self._listeners, self._workers, self._meter)
+        self._meter.counts(metrics.BUILD)[_version(), platform.python_version()] = 1
+        self._meter.read(metrics.CPU, "supervisor", by=cpu_us)
+        self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
+        self._meter.read(metrics.OPEN_FILES, "supervisor", by=open_files)
+        self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
+        self._new("keeper", 0)
+        self._new("api", 0, self._listeners.get("http.listen"))
+        self._workers += [self._new("worker", number) for number in range(self._config.workers)]
+        for child in self._children:
+            child.start()
+        scrape = None
+        if "metrics.listen" in self._listeners:
+            handler = Scrape(self._sums, before=self._measure).serve
+            scrape = await asyncio.start_server(handler, sock=self._listeners["metrics.listen"])
+        while not self._stopping.is_set():
+            self._tick()
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        await self._drain()
+        if scrape is not None:
+            scrape.close()
+        return 1 if any(child.unfit for child in self._children) else 0
+
+    def _new(self, role: str, number: int, listener: socket.socket | None = None) -> Child:
+        child = Child(role, number, lambda: encode_config(self._config), self._received, self._ended, listener)
+        self._children.append(child)
+        return child
+
+    async def _became_ready(self) -> None:
+        """What is loaded at the start is in force before a network element is let in, and before we say to be ready."""
+        logger().info("serving", **self._where)
+        if self._on_ready is not None:
+            try:
+                await self._on_ready(self._config, self.addresses)
+            except Exception:
+                logger().exception("start.not_announced")
+        self._announced = True
+        if not self._stopping.is_set():
+            self._reception.open()
+
+    # ---- while it serves
+
+    def _tick(self) -> None:
+        self._claims.tick(monotonic_ms())
+        self._reception.resume()
+        self._stores.mind()
+        if not self._was_ready and all(child.status.ready for child in self._children):
+            self._was_ready = True
+            self._announcing = asyncio.ensure_future(self._became_ready())
+        if any(child.unfit for child in self._children):
+            self._stopping.set()
+
+    def _received(self, child: Child, message: Message) -> None:
+        match message:
+            case Status():
+                self._sums.update(child.key, message.metrics)
+            case Claim(connection=connection, origin_host=host, several=several):
+                self._reception.known((connection,))
+                self._claims.claim(Holder(child, connection), host, several, monotonic_ms())
+            case Probed(claim=claim, alive=alive):
+                self._claims.probed(claim, alive)
+            case PeerClosed(connection=connection):
+                child.connections.discard(connection)
+                self._reception.known((connection,))
+                self._claims.closed(Holder(child, connection))
+            case AskChildren():
+                child.send(Children([self._state, *(one.state for one in self._children)]))
+            case _:
+                logger().error("child.unexpected", child=str(child), message=type(message).__name__)
+
+    @property
+    def _state(self) -> ChildState:
+        """Of ourselves, as of a child."""
+        reason = self._stores.trouble
+        if not self._announced:
+            reason = reason or "what is loaded at the start is not in force yet"
+        return ChildState("supervisor", 0, os.getpid(), not reason, reason)
+
+    def _ended(self, child: Child) -> None:
+        self._claims.ended(child)
+        self._reception.known(child.connections)
+        self._sums.ended(child.key)
+        if not child.draining:
+            self._meter.counts(metrics.RESTARTS)[child.role,] += 1
+
+    def _probe(self, holder: Holder, claim: int) -> None:
+        assert isinstance(holder.child, Child)
+        holder.child.send(Probe(claim, holder.connection))
+
+    def _verdict(self, holder: Holder, granted: bool) -> None:
+        assert isinstance(holder.child, Child)
+        holder.child.send(ClaimVerdict(holder.connection, granted))
+
+    def _measure(self) -> None:
+        processes = self._meter.counts(metrics.PROCESSES)
+        processes.clear()
+        for child in self._children:
+            processes[child.role, "ready" if child.status.ready else "not ready"] += 1
+        self._sums.update("supervisor", self._meter.snapshot())
+
+    # ---- stop
+
+    def _asked_to_stop(self) -> None:
+        if not self._stopping.is_set():
+            logger().info("stopping", pid=os.getpid())
+            self._stopping.set()
+        else:
+            self._fast.set()
+
+    def _asked_to_reload(self) -> None:
+        logger().warning("reload.ignored", why="the configuration is read once; restart to change it")
+
+    async def _drain(self) -> None:
+        """Workers one by one, so that peers find another while there is one; then the keeper, which copies the last
+        records, then the API, by which the rest could be watched."""
+        self._reception.close()
+        for child in sorted(self._children, key=lambda child: ("worker", "keeper", "api").index(child.role)):
+            await self._drain_one(child)
+
+    async def _drain_one(self, child: Child) -> None:
+        child.drain(fast=self._fast.is_set())
+        gone = asyncio.ensure_future(child.gone.wait())
+        hurry = asyncio.ensure_future(self._fast.wait())
+        patience_s = self._config.diameter.drain_s + (KEEPER_S if child.role == "keeper" else 5.0)
+        await asyncio.wait((gone, hurry), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if not gone.done():
+            child.drain(fast=True)
+            await asyncio.wait((gone,), timeout=FAST_S)
+        if not gone.done():
+            logger().error("child.killed", child=str(child))
+            child.signal(signal.SIGKILL)
+            await gone
+        hurry.cancel()
+
+
+def _version() -> str:
+    try:
+        return version("ocs")
+    except PackageNotFoundError:
+        return "unknown"

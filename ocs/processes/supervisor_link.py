@@ -1,0 +1,164 @@
+"""The supervisor, seen from a child: what to tell it and what it may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from ocs.clock import cpu_us
+from ocs.processes.control import (
+    AskChildren,
+    Channel,
+    Children,
+    ChildState,
+    Claim,
+    ClaimVerdict,
+    Connection,
+    Dismiss,
+    Drain,
+    Message,
+    PeerClosed,
+    Probe,
+    Probed,
+    StartMessage,
+    Status,
+    decode_to_child,
+)
+from ocs.telemetry.metrics import CPU, MEMORY, OPEN_FILES, REQUESTS, Meter
+from ocs.telemetry.process import open_files, resident_bytes
+
+STATUS_S: Final = 0.5
+LOOK_S: Final = 0.25
+"""How often a process looks whether it is ready."""
+ALONE_S: Final = 10.0
+"""How long we finish things after the supervisor died."""
+
+
+class Unfit(Exception):
+    """No restart helps; the text is meant for the operator."""
+
+
+class SupervisorLink:
+    """`connected`, `dismissed`, `probed` and `verdict` are set by who serves connections, a worker; others
+    leave them."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.meter = Meter()
+        self.draining = asyncio.Event()
+        self.fast = asyncio.Event()
+        self.why_unfit = ""
+        self.listener: socket.socket | None = None
+        self.connected: Callable[[socket.socket, Connection], None] = lambda end, _connection: end.close()
+        self.probed: Callable[[int, Callable[[bool], None]], None] = lambda _connection, tell: tell(False)
+        self.dismissed: Callable[[int], None] = lambda _connection: None
+        self.verdict: Callable[[int, bool], None] = lambda _connection, _granted: None
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[StartMessage] = self._loop.create_future()
+        self._asked: list[asyncio.Future[list[ChildState]]] = []
+        self._ready, self._reason, self._catalog = False, "starting", 0
+        self._requests = self.meter.counts(REQUESTS)
+        self._load: list[int] = [0, 0, 0]
+        self._channel = Channel(end, decode_to_child, self._received, self._lost)
+
+    async def start(self) -> StartMessage:
+        """The first message. From then on the supervisor hears of us twice a second."""
+        start = await self._started
+        self.meter.read(CPU, start.role, by=cpu_us)
+        self.meter.read(MEMORY, start.role, by=resident_bytes)
+        self.meter.read(OPEN_FILES, start.role, by=open_files)
+        self._beat()
+        return start
+
+    # ---- what we tell
+
+    def report(self, ready: bool, reason: str = "") -> None:
+        """Ready to serve, or why not."""
+        if (ready, reason) != (self._ready, self._reason):
+            self._ready, self._reason = ready, reason
+            self._tell()
+
+    def prices_by(self, catalog: int) -> None:
+        """The version of the tariffs that is in force here from now on."""
+        self._catalog = catalog
+        self._tell()
+
+    def unfit(self, why: str) -> None:
+        """No restart helps: this process is to end, with a text for the operator."""
+        self.why_unfit = why
+
+    def claim(self, connection: int, origin_host: str, several: int) -> None:
+        """Answered through `verdict`."""
+        self._channel.send(Claim(connection, origin_host, several))
+
+    def closed(self, connection: int) -> None:
+        self._channel.send(PeerClosed(connection))
+
+    async def children(self) -> list[ChildState]:
+        """All children as the supervisor sees them, for /readyz."""
+        asked: asyncio.Future[list[ChildState]] = self._loop.create_future()
+        self._asked.append(asked)
+        self._channel.send(AskChildren())
+        return await asked
+
+    def end(self) -> None:
+        """A last report, so that no count is lost."""
+        self._tell()
+        self._channel.close()
+
+    def _beat(self) -> None:
+        self._load = [*self._load[1:], sum(self._requests.values())]
+        self._tell()
+        self._loop.call_later(STATUS_S, self._beat)
+
+    def _tell(self) -> None:
+        load = self._load[-1] - self._load[0]  # two beats: a second
+        self._channel.send(Status(self._ready, self._reason, load, self.meter.snapshot(), self._catalog))
+
+    # ---- what we are told
+
+    def _received(self, message: Message, carried: socket.socket | None) -> None:
+        match message:
+            case Connection():
+                assert carried is not None
+                self.connected(carried, message)
+            case ClaimVerdict(connection=connection, granted=granted):
+                self.verdict(connection, granted)
+            case Dismiss(connection=connection):
+                self.dismissed(connection)
+            case Probe(claim=claim, connection=connection):
+                self.probed(connection, lambda alive: self._channel.send(Probed(claim, alive)))
+            case StartMessage():
+                self.listener = carried
+                self._started.set_result(message)
+            case Drain(fast=fast):
+                self.draining.set()
+                if fast:
+                    self.fast.set()
+            case Children(children=children):
+                for asked in self._asked:
+                    if not asked.done():
+                        asked.set_result(children)
+                self._asked.clear()
+            case _:
+                raise AssertionError(message)
+
+    def _lost(self) -> None:
+        """Without a supervisor there is no new connection and nobody to restart us: finish and end."""
+        self.draining.set()
+        self.fast.set()
+        self._loop.call_later(ALONE_S, os._exit, 1)  # nobody else would end what hangs
+
+
+async def told_to_drain(parent: SupervisorLink) -> bool:
+    """Waits for it a moment. Unfit when no restart can help this process."""
+    try:
+        async with asyncio.timeout(LOOK_S):
+            await parent.draining.wait()
+    except TimeoutError:
+        if parent.why_unfit:
+            raise Unfit(parent.why_unfit) from None
+        return False
+    return True

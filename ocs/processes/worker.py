@@ -1,0 +1,127 @@
+"""A worker: Diameter and charging. It serves until it is told to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any, Final
+
+from balances.redis.pending import ended
+from ocs.charging.handle import ChargingContext
+from ocs.config import Config
+from ocs.net.admission import Admission
+from ocs.net.diameter.credit_control import CreditControl
+from ocs.net.diameter.node import Node
+from ocs.net.diameter.origins import Origins
+from ocs.net.diameter.peers import Peers
+from ocs.net.diameter.reauthorize import Pushes
+from ocs.net.tls import client_context, server_context
+from ocs.processes.catalog_follower import CatalogFollower
+from ocs.processes.charging_context import build_context
+from ocs.processes.control import Connection
+from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, witnessed
+from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
+from ocs.stores.bounded_postgres import Lasting
+from ocs.stores.metered import MeteredStore
+from protocol.diameter.peer import LocalPeer, Timers
+from protocol.diameter.types import HostAddress
+
+QUESTION_PERCENT: Final = 75
+"""Part of the time in which an answer is due that one question to PostgreSQL may take: the charge comes after it."""
+IPV4, IPV6 = 1, 2
+
+
+async def worker(config: Config, parent: SupervisorLink) -> None:
+    async with (
+        live_store(config, parent) as (redis, store),
+        bounded_pool(config, parent, 2) as pool,
+        witnessed(store, pool),
+    ):
+        due_s = config.charging.answer_ms_max / 1_000
+        lasting = Lasting(pool, within_s=due_s * QUESTION_PERCENT / 100)
+        context = build_context(config, redis, store, lasting, due_s)
+        admission = build_admission(config, store)
+        catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission, in_force=parent.prices_by)
+        origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
+        node = build_node(config, parent, context, admission, origins)
+        tls = None
+        if config.diameter.tls_listen:
+            tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
+        adopting: set[asyncio.Task[Any]] = set()
+
+        def connected(end: socket.socket, connection: Connection) -> None:
+            task = asyncio.ensure_future(
+                node.adopt(end, connection.id, connection.host, tls if connection.tls else None)
+            )
+            adopting.add(task)
+            task.add_done_callback(adopting.discard)
+
+        parent.connected, parent.verdict, parent.probed = connected, node.verdict, node.probed
+        parent.dismissed = node.dismiss
+        pushes = asyncio.ensure_future(Pushes(node, redis, TROUBLE).run())
+        for peer in config.diameter.peers:
+            if peer.connect:
+                files = config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca
+                by = client_context(*files) if peer.connect_tls else None
+                node.dial(peer.connect.host, peer.connect.port, peer.origin_host, by)
+        while not await told_to_drain(parent):
+            why = not_ready(store.link) or catalog.why
+            parent.report(not why, why)
+            origins.look()
+        parent.report(False, "draining")
+        await drain(node, config.diameter.drain_s, parent)
+        await ended((pushes,))
+
+
+async def drain(node: Node, patience_s: float, parent: SupervisorLink) -> None:
+    draining = asyncio.ensure_future(node.drain(patience_s))
+    hurry = asyncio.ensure_future(parent.fast.wait())
+    await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+    node.abort()
+    await draining
+    hurry.cancel()
+
+
+def build_admission(config: Config, store: MeteredStore) -> Admission:
+    diameter = config.diameter
+    return Admission(
+        diameter.in_flight_max,
+        diameter.peer_in_flight_max,
+        wait_us=config.charging.answer_ms_max * 1_000 // 2,
+        waits=store.waits,
+        oldest_us=store.link.oldest_us,
+    )
+
+
+def build_node(
+    config: Config, parent: SupervisorLink, context: ChargingContext, admission: Admission, origins: Origins
+) -> Node:
+    diameter = config.diameter
+    return Node(
+        LocalPeer(
+            diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name
+        ),
+        Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
+        parent.meter,
+        parent,
+        lambda node: CreditControl(node, admission, context, origins),
+        timers=Timers(
+            capabilities_ms=diameter.handshake_s * 1_000,
+            watchdog_ms=diameter.watchdog_s * 1_000,
+        ),
+        message_bytes_max=diameter.message_bytes_max,
+        origin_state=origins.note,
+    )
+
+
+def our_addresses(host: str) -> tuple[HostAddress, ...]:
+    """Host-IP-Address: where we listen, or where the name of this machine leads when that is everywhere."""
+    try:
+        found = {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
+        if any(address.is_unspecified for address in found):
+            found = {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        found = set()
+    addresses = sorted(found, key=str) or [ipaddress.ip_address("127.0.0.1")]
+    return tuple(HostAddress(IPV4 if one.version == 4 else IPV6, one.packed) for one in addresses)

@@ -1,0 +1,93 @@
+"""Watches the settings of the live store: what loses money is refused at the start and alarmed about ever after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from balances import keys
+from balances.ledger.reader import STORE_AWAY, Client, connect
+from balances.ledger.risks import Risk, foreign, installation, other_installation, risks_at, risks_of
+from balances.ledger.writer import Pool
+from ocs.config import Config
+from ocs.stores.postgres_check import installation_at
+from ocs.telemetry.standing_alarms import StandingAlarms
+
+WAIT_S: Final = 5.0
+
+
+class Guard:
+    """`found` are the risks as of the last look."""
+
+    def __init__(
+        self, redis: Client, pool: Pool, standing: StandingAlarms, *, durability: str, accepted: Collection[str] = ()
+    ) -> None:
+        self.found: list[Risk] = []
+        self.refused = ""
+        """Why this store may not be opened at a start, "" when it may."""
+        self._redis, self._pool, self._standing = redis, pool, standing
+        self._durability, self._accepted = durability, accepted
+
+    async def look(self) -> None:
+        """At the settings. Each risk is an alarm for as long as it lasts, accepted or not."""
+        self._judge([*await risks_of(self._redis, self._durability), *self._of_installation()])
+
+    async def claim(self) -> str:
+        """Before an opening: why the store may never be opened here, "" when it may. It needs PostgreSQL."""
+        other = await other_installation(self._redis, await installation(self._pool))
+        self._judge([risk for risk in self.found if risk.name != "installation"] + ([other] if other else []))
+        return refusal([other] if other else [], self._accepted)
+
+    def _of_installation(self) -> list[Risk]:
+        return [risk for risk in self.found if risk.name == "installation"]
+
+    def _judge(self, found: list[Risk]) -> None:
+        for name in {risk.name for risk in self.found} - {risk.name for risk in found}:
+            self._standing.lasting(f"redis: {name}", "")
+        for risk in found:
+            accepted = " (accepted by redis.accept_risks)" if risk.name in self._accepted else ""
+            self._standing.lasting(f"redis: {risk.name}", f"the live store may lose money: {risk.text}{accepted}")
+        self.found = found
+        self.refused = refusal(found, self._accepted)
+
+
+def refusal(found: Collection[Risk], accepted: Collection[str]) -> str:
+    """What is wrong and not accepted, one sentence each; "" for nothing."""
+    return "; ".join(
+        f"redis: {risk.text} [redis.accept_risks: {risk.name}]" for risk in found if risk.name not in accepted
+    )
+
+
+async def refused_at_start(config: Config) -> str:
+    """Why the store cannot be used, "" when it can, or cannot be asked: then the keeper looks when it can."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            found = await risks_at(config.redis.url.reveal(), config.durability)
+    except STORE_AWAY:
+        return ""
+    return refusal(found, config.redis.accept_risks)
+
+
+async def store_troubles(config: Config) -> list[tuple[str, str]]:
+    """For `ocs check`: what was looked at, and what is wrong with it. A risk that is accepted is named, and is none."""
+    redis = connect(config.redis.url.reveal())
+    try:
+        async with asyncio.timeout(WAIT_S):
+            found = await risks_of(redis, config.durability)
+            theirs = await redis.get(keys.INSTALLATION)
+    except STORE_AWAY as why:
+        return [("redis settings", f"cannot be asked for: {str(why) or type(why).__name__}")]
+    finally:
+        await redis.aclose()
+    ours = None if config.postgres.embedded else await installation_at(config.postgres.dsn.reveal(), WAIT_S)
+    other = foreign(theirs, ours) if ours is not None else None
+    if other is not None:
+        found.append(other)
+    accepted = config.redis.accept_risks
+    return [
+        (f"redis, {risk.name}", f"{risk.text} [redis.accept_risks: {risk.name}]")
+        if risk.name not in accepted
+        else (f"redis, {risk.name}: {risk.text}; accepted", "")
+        for risk in found
+    ] or [("redis settings", "")]

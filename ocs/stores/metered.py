@@ -1,0 +1,83 @@
+"""The store with its calls counted: how long they took, how many were lost. Half a microsecond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from balances.keys import AccountKeys
+from balances.redis.connection import RedisCall, RedisConnection
+from balances.redis.pending import Pending
+from balances.redis.scripts import LIBRARY
+from balances.redis.store import Store
+from balances.structs.charge import Action, Charge, Reply
+from balances.structs.posting import Post, Sweep
+from ocs.clock import monotonic_us
+from ocs.net.admission import Waits
+from ocs.stores.witness import Answered, Witness
+from ocs.telemetry import metrics
+
+
+class MeteredStore(Store):
+    def __init__(self, link: RedisConnection, meter: metrics.Meter, witness: Witness | None = None) -> None:
+        super().__init__(link)
+        self.witness = witness
+        self.waits = Waits()
+        """Of charges."""
+        for script in (*LIBRARY.functions, "command"):
+            meter.read(metrics.STORE_LOST, script, by=partial(link.lost.__getitem__, script))
+        self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
+        self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")
+        self._post_time = meter.histogram(metrics.STORE_TIME, "post")
+
+    def charge(self, charge: Charge, context: bytes, of: AccountKeys | None = None) -> Pending[Reply]:
+        call = self._metered(super().charge(charge, context, of), self._charge_time, self.waits)
+        return call if charge.action >= Action.CHECK else self._witnessed(call, charge, charge.session)
+
+    def post(self, post: Post) -> Pending[Reply]:
+        return self._witnessed(self._metered(super().post(post), self._post_time), post, "")
+
+    def sweep(self, sweep: Sweep) -> Pending[Reply]:
+        return self._metered(super().sweep(sweep), self._sweep_time)
+
+    def _metered(self, call: Pending[Reply], times: metrics.Histogram, waits: Waits | None = None) -> Pending[Reply]:
+        """Counts where the reply is decoded, so that nothing is made for it but one closure."""
+        assert isinstance(call, RedisCall)
+        decode: Callable[[Any], Reply] | None = call.decode
+        assert decode is not None
+        began_us = monotonic_us()
+
+        def decoded(raw: Any) -> Reply:
+            waited_us = monotonic_us() - began_us
+            times.add(waited_us)
+            if waits is not None:
+                waits.answers += 1
+                waits.waited_us += waited_us
+            return decode(raw)
+
+        call.decode = decoded
+        return call
+
+    def _witnessed(self, call: Pending[Reply], asked: Charge | Post, session: str) -> Pending[Reply]:
+        """What was done is kept in mind for a while: if the live store forgets it, only we know."""
+        witness = self.witness
+        if witness is None or not asked.key:
+            return call
+        assert isinstance(call, RedisCall)
+        decode = call.decode
+        assert decode is not None
+
+        def decoded(raw: Any) -> Reply:
+            reply: Reply = decode(raw)
+            if reply.status == "ok":
+                witness.answers.append(
+                    Answered(
+                        self.link.epoch or b"0", asked.account, session, asked.key, asked.now_ms, reply.outcome,
+                        isinstance(asked, Post),
+                    )
+                )  # fmt: skip
+            return reply
+
+        call.decode = decoded
+        return call

@@ -1,0 +1,383 @@
+"""The keeper against real servers: it opens, copies, sweeps, nudges, and comes back from what it loses."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from balances import keys
+from balances.ledger.reader import StreamReader
+from balances.ledger.supervision import PUT_OFF_MS, PushMessage
+from balances.redis.connection import RedisConnection
+from balances.redis.pending import ended
+from balances.redis.scripts import LIBRARY
+from balances.redis.store import Store
+from ocs.clock import now_ms
+from ocs.keeper.counts import KeeperStats
+from ocs.keeper.expire import SWEEP_SHARD_MAX
+from ocs.keeper.keeper import Keeper
+from ocs.keeper.metrics import kept_counts
+from ocs.keeper.settling import UNFINISHED_MS
+from ocs.telemetry.log import logger
+from ocs.telemetry.metrics import Meter
+from tests.balances.ledger.books import LedgerStores, close, connect, session_of
+from tests.servers import Servers
+
+
+class Both:
+    """A keeper, and the books of one who looks over its shoulder."""
+
+    def __init__(self, books: LedgerStores, keeper: Keeper, link: RedisConnection) -> None:
+        self.books, self.keeper, self.link = books, keeper, link
+
+    async def until(self, check: Callable[[], Any], wait_s: float = 10.0) -> None:
+        async with asyncio.timeout(wait_s):
+            while True:
+                found = check()
+                if found if isinstance(found, bool) else await found:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def opened(self) -> None:
+        """Use the epoch that is open, as a worker would."""
+        self.books.epoch = (await StreamReader(self.books.redis).server()).published_epoch
+
+
+@contextlib.asynccontextmanager
+async def keeping(servers: Servers, *, wait: bool = True, **settings: Any) -> AsyncIterator[Both]:
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    link = RedisConnection(servers.redis_url, now_ms=now_ms)
+    await link.start(0.05)
+    keeper = Keeper(books.redis, books.pool, Store(link), logger(), now_ms=now_ms, token=str(id(link)), **settings)
+    await keeper.start()
+    both = Both(books, keeper, link)
+    if wait:
+        await both.until(lambda: keeper.why == "")
+        await both.opened()
+    try:
+        yield both
+    finally:
+        await keeper.stop()
+        await link.stop()
+        await close(books)
+
+
+async def test_it_opens_copies_and_measures(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        for i in range(200):
+            await both.books.move(f"acct-{i % 7}", 1)
+        await both.until(lambda: both.keeper.stats.copied == 200)
+        assert await both.books.count("ledger_entries") == 200
+        await both.until(lambda: both.keeper.watch.now.lag_entries == 0 == both.keeper.watch.now.lag_ms)
+        assert (both.keeper.stats.openings, both.keeper.stats.alarms) == (1, 0)
+
+
+async def test_it_deletes_libraries_that_nobody_uses(servers: Servers) -> None:
+    """Those of a version that is gone; the one in use stays."""
+    async with Redis.from_url(servers.redis_url, protocol=2) as client:
+        await client.function_load("#!lua name=ocs_gone\nredis.register_function('gone', function() return 1 end)")
+    async with keeping(servers) as both:
+
+        async def gone() -> bool:
+            listed = await both.books.redis.execute_command("FUNCTION", "LIST", "LIBRARYNAME", "ocs_*")
+            return [one[1].decode() for one in listed] == [LIBRARY.name]
+
+        await both.until(gone, 30)
+
+
+async def test_it_counts_the_money_that_is_posted_and_the_room_there_is(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        stats = both.keeper.stats
+        await both.books.move("acct-1", 20_000_000)
+        await both.books.move("acct-1", -500_000)
+        await both.until(lambda: stats.copied >= 2 and stats.stream_entries > 0)
+        assert {(direction, currency): micro for (_, direction, currency), micro in stats.posted.items()} == {
+            ("in", "EUR"): 20_000_000,
+            ("out", "EUR"): 500_000,
+        }
+        assert stats.memory_bytes > 0
+        assert stats.memory_limit_bytes >= 0
+
+
+async def test_two_keepers_on_one_store(servers: Servers) -> None:
+    async with keeping(servers) as one, keeping(servers) as other:
+        for i in range(300):
+            await one.books.move(f"acct-{i % 7}", 1)
+        await one.until(lambda: one.keeper.stats.copied + other.keeper.stats.copied == 300)
+        assert await one.books.count("calls") == 300
+        assert one.keeper.stats.openings + other.keeper.stats.openings == 1
+        await one.keeper.stop()
+        await other.books.move("acct-1", 1)
+        await other.until(lambda: one.keeper.stats.copied + other.keeper.stats.copied == 301)
+        assert one.keeper.stats.alarms + other.keeper.stats.alarms == 0
+
+
+async def test_the_live_store_restarts(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        servers.valkey.restart()
+        await both.until(lambda: both.keeper.stats.openings == 2)
+        await both.until(lambda: both.keeper.why == "")
+        await both.opened()
+        await both.books.move("alice", 6)
+        await both.until(lambda: both.books.count("calls"), 5)
+        await both.until(lambda: both.keeper.stats.copied == 2)
+        assert await both.books.balance("alice") == 11
+
+
+async def test_a_wiped_store_under_the_same_history(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        with structlog.testing.capture_logs() as logs:
+            await both.books.redis.flushall()
+            await both.until(lambda: both.keeper.stats.openings == 2)
+        older = [line for line in logs if line["event"] == "keeper.store_came_back_older"]
+        assert [line["shards"] for line in older] == [1]
+        assert both.keeper.stats.alarms == 0
+
+
+async def test_postgres_goes_and_comes(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        servers.postgres.stop()
+        heard = both.books.redis.pubsub()
+        await heard.subscribe(keys.PUSH)
+        line = session_of("s;1", held=5)
+        line.lines[0].final = True
+        await both.books.move("alice", -1, session=line)
+        await both.books.move("alice", 50, nudges=["final"])
+        pushes = [push async for push in listen(heard, 1)]  # nudges do not wait for PostgreSQL
+        assert [(push.kind, push.session, push.peer) for push in pushes] == [("rar", "s;1", "pgw")]
+        assert both.keeper.why == ""
+        await heard.aclose()
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.copied == 3, 30)
+        assert await both.books.balance("alice") == 54
+        assert both.keeper.stats.alarms == 0
+
+
+async def listen(pubsub: Any, count: int) -> AsyncIterator[PushMessage]:
+    async with asyncio.timeout(10):
+        async for message in pubsub.listen():
+            if message["type"] == "message":
+                yield msgspec.msgpack.decode(message["data"], type=PushMessage)
+                count -= 1
+                if not count:
+                    return
+
+
+async def test_a_restart_of_redis_without_postgres_stays_shut(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        servers.postgres.stop()
+        servers.valkey.restart()
+        await both.until(lambda: "without PostgreSQL" in both.keeper.why)
+        assert (await StreamReader(both.books.redis).server()).published_epoch == 0
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.openings == 2, 30)
+
+
+async def test_unless_the_operator_chose_otherwise(servers: Servers) -> None:
+    async with keeping(servers, without_postgres=True) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        servers.postgres.stop()
+        servers.valkey.restart()
+        await both.until(lambda: both.keeper.stats.alarms == 1)
+        await both.until(lambda: both.keeper.why == "")
+        await both.opened()
+        await both.books.move("alice", 6)
+        servers.postgres.start()
+        await both.until(lambda: both.keeper.stats.openings == 2, 30)
+        await both.until(lambda: both.keeper.stats.copied == 2)
+        assert await both.books.balance("alice") == 11
+        assert (both.keeper.stats.orphaned, both.keeper.stats.alarms) == (0, 1)
+
+
+async def test_a_gap_is_closed_by_a_new_opening(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        stream = keys.ledger(keys.shard_of("alice"))
+        async with both.books.redis.pipeline(transaction=True) as pipe:  # what no keeper would do
+            record = (await both.books.redis.xrange(stream))[0][1]
+            pipe.xadd(stream, record, id=f"{both.books.epoch}-7")
+            pipe.xtrim(stream, maxlen=1, approximate=False)
+            await pipe.execute()
+        await both.until(lambda: both.keeper.stats.openings == 2)
+        assert both.keeper.stats.recovered == 1
+
+
+async def open_session(both: Both, account: str, session: str, due_ms: int) -> None:
+    """A session with a hold that expires at `due_ms`, as charge.lua leaves it."""
+    state = session_of(session, held=50)
+    state.lines[0].due_ms, state.due_ms, state.touched_ms = due_ms, due_ms, due_ms
+    await both.books.move(account, 1_000)
+    await both.books.move(account, 0, session=state, at_ms=due_ms)
+    await both.books.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, session): due_ms})
+    await both.books.redis.set(keys.where(session), keys.place(account, "sub"))
+
+
+async def test_what_is_due_is_swept(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await open_session(both, "alice", "s;1", now_ms() - 10)
+        await open_session(both, "bob", "s;2", now_ms() + 60_000)
+        await both.until(lambda: both.keeper.stats.swept == 1)
+        alice, bob = await both.books.account("alice"), await both.books.account("bob")
+        assert alice is not None
+        assert bob is not None
+        assert (alice.buckets[0].held, bob.buckets[0].held) == (0, 50)
+        assert await both.books.redis.exists(keys.where("s;1"))  # known for another hour
+
+
+async def test_what_cannot_be_swept_keeps_nobody_behind_it_and_fills_no_log(servers: Servers) -> None:
+    """A sweep looks at a bounded number of each shard, soonest first."""
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        due = keys.due(keys.shard_of("alice"))
+        broken = [f"broken;{number}" for number in range(SWEEP_SHARD_MAX)]
+        await both.books.redis.hset(keys.sessions("alice"), mapping=dict.fromkeys(broken, b"\xc1"))
+        await both.books.redis.zadd(due, {keys.due_member("alice", name): 1 for name in broken})
+        await open_session(both, "alice", "s;1", now_ms() - 10)
+        await both.until(lambda: both.keeper.stats.swept == 1)
+        assert both.keeper.stats.alarms <= 3  # of the sweep, of the walk that measures, of who is told
+        assert both.keeper.stats.sweep_lag_ms > 0
+        assert await both.books.redis.zcount(due, now_ms() + PUT_OFF_MS // 2, "+inf") >= SWEEP_SHARD_MAX
+
+
+async def test_a_store_of_another_size_is_never_opened(servers: Servers) -> None:
+    """256 shards are fixed when a store is created: with another number none is found."""
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    await books.pool.execute("UPDATE store SET shards = 512")
+    try:
+        async with keeping(servers, wait=False) as both:
+            await both.until(lambda: both.keeper.refused == "this store has 512 shards, this version works with 256")
+            assert (both.keeper.why, both.keeper.stats.openings) == (both.keeper.refused, 0)
+    finally:
+        await books.pool.execute("UPDATE store SET shards = 256")
+        await close(books)
+
+
+async def test_what_loses_its_cancellation_ends_all_the_same() -> None:
+    """A client that is in the middle of a connect may swallow it; a keeper that stops must not wait for ever."""
+
+    async def swallows(times: int) -> None:
+        while True:
+            try:
+                await asyncio.sleep(3_600)
+            except asyncio.CancelledError:
+                times -= 1
+                if times < 0:
+                    raise
+
+    async def fails() -> None:
+        raise ValueError
+
+    async with asyncio.timeout(10):
+        await ended([asyncio.create_task(one) for one in (swallows(1), swallows(0), fails())])
+    await ended(())
+
+
+async def test_all_that_a_keeper_counts_is_a_metric(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        meter = Meter()
+        kept_counts(both.keeper, meter)()
+        numbers = [field for field, kind in KeeperStats.__annotations__.items() if kind == "int"]
+        for place, field in enumerate(numbers, 1_000):
+            setattr(both.keeper.stats, field, place)
+        kept_counts(both.keeper, meter)()
+        told = {series.values[0] for series in meter.snapshot()}
+        assert {field for place, field in enumerate(numbers, 1_000) if place not in told} == set()
+
+
+async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        closed = session_of("s;1", forget_ms=now_ms() - 1)
+        await both.books.move("alice", 5, session=closed)
+        due = keys.due(keys.shard_of("alice"))
+        await both.books.redis.set(keys.where("s;1"), keys.place("alice", "sub"))
+        await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
+        await both.until(lambda: gone(both, keys.where("s;1"), keys.sessions("alice"), due))
+
+
+async def test_where_a_session_is_outlives_it_when_another_account_has_it(servers: Servers) -> None:
+    """The Session-Id was used again for somebody else: what is swept here must not hide it there."""
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await both.books.move("alice", 5, session=session_of("s;1", forget_ms=now_ms() - 1))
+        await both.books.move("bob", 5, session=session_of("s;1"))
+        await both.books.redis.set(keys.where("s;1"), keys.place("bob", "sub"))
+        due = keys.due(keys.shard_of("alice"))
+        await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
+        await both.until(lambda: gone(both, keys.sessions("alice"), due))
+        assert await both.books.redis.get(keys.where("s;1")) == keys.place("bob", "sub").encode()
+
+
+async def gone(both: Both, *names: str) -> bool:
+    return not await both.books.redis.exists(*names)
+
+
+async def test_an_absence_extends_deadlines(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await both.books.redis.set("keeper:alive", now_ms() - 600_000)
+    await prepare_absence(servers, away_ms=600_000)
+    async with keeping(servers) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await open_session(both, "alice", "s;1", now_ms() - 300_000)
+        await open_session(both, "bob", "s;2", now_ms() - 700_000)
+        await both.until(lambda: both.keeper.stats.swept == 1)
+        await asyncio.sleep(1.5)
+        alice, bob = await both.books.account("alice"), await both.books.account("bob")
+        assert alice is not None
+        assert bob is not None
+        assert (alice.buckets[0].held, bob.buckets[0].held) == (50, 0)
+
+
+async def prepare_absence(servers: Servers, *, away_ms: int) -> None:
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    await books.redis.set("keeper:alive", now_ms() - away_ms)
+    await books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+    await close(books)
+
+
+async def test_accounts_an_opening_removed_come_back_by_themselves(servers: Servers) -> None:
+    back = []
+
+    async def bring_in(account: str) -> None:
+        back.append(account)
+
+    async with keeping(servers, bring_in=bring_in) as both:
+        await both.books.move("alice", 5)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        await both.books.redis.delete(keys.ledger(keys.shard_of("alice")))
+        await both.books.redis.execute_command("DEBUG", "CHANGE-REPL-ID")
+        await both.until(lambda: back == ["alice"])
+        await both.until(lambda: both.keeper.stats.restored == 1)
+
+
+async def test_a_decision_about_suspense_that_nobody_finished_is_carried_out_once(servers: Servers) -> None:
+    """Whoever decided it died before its entry was posted."""
+    async with keeping(servers) as both:
+        await both.books.move("alice", 1_000)
+        await both.books.pool.execute(
+            "INSERT INTO suspense (id, subscriber, session, service, request_key, rating_group, service_id, unit,"
+            " amount, currency, set_aside, at_ms, last_ms, state, payer, charge, decided_by, decided_ms, reason)"
+            " VALUES ('1', '', 's;1', 'data', '', 1, 1, 1, 1, 'EUR', 1, 1, 1, 'charging', 'alice', 250, 'eve', $1, '')",
+            now_ms() - UNFINISHED_MS - 1,
+        )
+
+        async def charged() -> bool:
+            return bool(await both.books.pool.fetchval("SELECT state = 'charged' FROM suspense"))
+
+        await both.until(charged, 60)
+        await both.keeper._settle()
+        assert await both.books.balance("alice") == 750
+        assert both.keeper.stats.alarms == 0

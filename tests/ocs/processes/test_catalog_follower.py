@@ -1,0 +1,147 @@
+"""Tariffs on their way into a worker: compiled beside the loop, taken over when done."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from balances import keys
+from ocs.master.catalog import unpack_catalog
+from ocs.net.admission import Admission
+from ocs.processes.catalog_follower import CatalogFollower
+from ocs.processes.stores import TROUBLE
+from tariffs.catalog import Catalog
+from tests.ocs.api_harness import FLAT, Office, office
+from tests.servers import Servers
+
+
+class Worker:
+    """What of one the shelf works on, and its check whenever a test wants it."""
+
+    def __init__(self, desk: Office) -> None:
+        self.redis = desk.redis
+        self.link = cast(Any, SimpleNamespace())
+        self.shop = cast(Any, SimpleNamespace(catalog=Catalog()))
+        self.admission = Admission(100, 100)
+        self.memory = b""
+        self.shelf = CatalogFollower(self.link, desk.redis, self.shop, TROUBLE, self.admission)
+
+    async def check(self) -> None:
+        replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]
+        self.link.on_check(replies)
+
+    async def settled(self) -> None:
+        await self.check()
+        while self.shelf._loading is not None:
+            await asyncio.sleep(0.001)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        return {name: each[0].version for name, each in self.shop.catalog.tariffs.items()}
+
+
+async def test_it_follows_what_is_published(servers: Servers) -> None:
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await worker.settled()
+        assert (worker.shelf.why, worker.versions) == ("", {})  # there is no tariff, and that is known
+        await desk.tariff()
+        await worker.settled()
+        first = worker.shop.catalog
+        assert worker.versions == {"flat": 1}
+        await worker.settled()
+        assert worker.shop.catalog is first
+        await desk.call(
+            "PUT", "/v1/exchange-rates/2026-03-01", {"rates": [{"of": "USD", "into": "EUR", "rate": "0.9"}]}
+        )
+        await worker.settled()
+        assert worker.shop.catalog.tariffs["flat"] == first.tariffs["flat"]  # the same, not compiled again
+        assert worker.shop.catalog.exchanges.at("USD", "EUR", 1_800_000_000_000) is not None
+
+
+async def test_a_store_that_is_nearly_full_is_told_to_admission(servers: Servers) -> None:
+    """`Stream high-water: new sessions and events refused, settlement continues` (charging.md 11)."""
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        for used, most, full in ((899, 1_000, False), (900, 1_000, True), (899, 1_000, False), (10**12, 0, False)):
+            worker.memory = b"# Memory\r\nused_memory:%d\r\nmaxmemory:%d\r\n" % (used, most)
+            await worker.settled()
+            assert worker.admission.store_is_full is full
+
+
+async def test_the_loop_goes_on_and_the_newest_wins(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return unpack_catalog(*arguments)
+
+    monkeypatch.setattr("ocs.processes.catalog_follower.unpack_catalog", slow)
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await desk.tariff()
+        await worker.check()
+        await asyncio.sleep(0.05)
+        await desk.tariff(FLAT.replace("0.01", "0.02"))
+        await worker.check()
+        assert worker.versions == {}
+        await worker.settled()
+        assert worker.versions == {"flat": 1}
+        await worker.settled()
+        assert worker.versions == {"flat": 2}
+
+
+async def test_what_it_cannot_read_changes_nothing(servers: Servers) -> None:
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await desk.tariff()
+        await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
+        await worker.settled()
+        assert "cannot be read" in worker.shelf.why  # never had any: not ready
+        await desk.redis.hset(keys.CATALOG, mapping={"version": 99, "documents": b"\x90"})
+        await worker.settled()
+        assert worker.shelf.why == ""
+        served = worker.shop.catalog
+        await desk.redis.hset(keys.CATALOG, mapping={"version": 100, "documents": b"\xc1"})
+        await worker.settled()
+        assert (worker.shelf.why, worker.shop.catalog) == ("", served)
+
+
+async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.1)
+        return unpack_catalog(*arguments)
+
+    monkeypatch.setattr("ocs.processes.catalog_follower.unpack_catalog", slow)
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await worker.shelf.newest()
+        assert worker.versions == {}
+        await desk.tariff()
+        await worker.check()
+        await asyncio.sleep(0.05)  # the first is being compiled
+        await desk.tariff(FLAT.replace("0.01", "0.02"))
+        await asyncio.gather(worker.shelf.newest(), worker.shelf.newest())
+        assert worker.versions == {"flat": 2}
+        await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
+        await worker.shelf.newest()  # what cannot be read does not keep anybody
+        assert worker.versions == {"flat": 2}
+
+
+@pytest.mark.parametrize("away", [ConnectionError("away"), TimeoutError()])
+async def test_what_is_there_serves_on_when_redis_is_away(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, away: Exception
+) -> None:
+    async def fails(*words: str) -> Any:
+        if isinstance(away, TimeoutError):
+            await asyncio.sleep(3_600)
+        raise away
+
+    async with office(servers) as desk:
+        worker = Worker(desk)
+        await desk.tariff()
+        await worker.shelf.newest()
+        monkeypatch.setattr(worker.shelf, "_redis", SimpleNamespace(hget=fails))
+        monkeypatch.setattr("ocs.processes.catalog_follower.NEWEST_S", 0.05)
+        await worker.shelf.newest()
+        assert worker.versions == {"flat": 1}
