@@ -16,6 +16,7 @@ from ocs.net.diameter.node import Node
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import Peers
 from ocs.net.diameter.reauthorize import Pushes
+from ocs.net.diameter.templates import Templates
 from ocs.net.tls import client_context, server_context
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
@@ -105,7 +106,7 @@ def build_node(
         Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
         parent.meter,
         parent,
-        lambda node: CreditControl(node, admission, context, origins),
+        lambda node: CreditControl(node, admission, context, origins, Templates(config.charging.templates_max)),
         timers=Timers(
             capabilities_ms=diameter.handshake_s * 1_000,
             watchdog_ms=diameter.watchdog_s * 1_000,

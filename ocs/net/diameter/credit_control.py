@@ -13,34 +13,20 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-<<<<<<< HEAD:ocs/net/credit_control.py
 from balances.structs.charge import Flag, Result
-from ocs.charging.diameter import LocalIdentity, to_cca, to_request
-=======
-from balances.structs.charge import Flag
 from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
->>>>>>> 9c0b841 (house: rooms for processes, stores, the Diameter skin and the elements):ocs/net/diameter/credit_control.py
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
 from ocs.net.admission import Admission
-<<<<<<< HEAD:ocs/net/credit_control.py
-from ocs.net.clock import monotonic_us
-from ocs.net.connection import DiameterConnection
-from ocs.net.diameter import Node
-from ocs.net.exchange import Answer, CreditControlExchange, Plain
-from ocs.net.origins import Origins
-from ocs.net.peers import GUEST
-from ocs.net.templates import Templates
-=======
 from ocs.net.diameter.connection import DiameterConnection
+from ocs.net.diameter.exchange import Answer, CreditControlExchange, Plain
 from ocs.net.diameter.node import Node
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import GUEST
-from ocs.net.step import Stepped
->>>>>>> 9c0b841 (house: rooms for processes, stores, the Diameter skin and the elements):ocs/net/diameter/credit_control.py
+from ocs.net.diameter.templates import Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
 from protocol.diameter.dictionary import DICTIONARY

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from balances.structs.charge import Charge, Outcome
-from ocs.charging.diameter import to_cca
-from ocs.charging.diameter_template import SessionTemplate, learn
+from ocs.charging.diameter.template import SessionTemplate, learn
+from ocs.charging.diameter.translate import to_cca
 from ocs.charging.handle import ChargingContext, Sent
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from protocol.diameter.dictionary.credit_control import CreditControlRequest

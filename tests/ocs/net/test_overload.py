@@ -5,12 +5,8 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
-from ocs.net import exchange
-=======
->>>>>>> 9c0b841 (house: rooms for processes, stores, the Diameter skin and the elements)
 from ocs.net.admission import REFUSING_US_MAX
-from ocs.net.diameter import credit_control
+from ocs.net.diameter import exchange
 from protocol.diameter.dictionary.base import DeviceWatchdogAnswer, ErrorAnswer
 from protocol.diameter.dictionary.credit_control import CcRequestType, CreditControlAnswer
 from protocol.errors import ResultCode

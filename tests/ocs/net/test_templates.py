@@ -10,18 +10,18 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ocs.net.connection import DiameterConnection
-from ocs.net.credit_control import CreditControl
-from ocs.net.origins import Origins
-from ocs.net.peers import Peers
 
 from balances.keys import AccountKeys
 from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import Pending
 from balances.structs.charge import Charge, Flag, Reply
-from ocs.net import connection, exchange, templates
 from ocs.net.admission import Admission
-from ocs.net.templates import SHAPES_MAX, TRIES_MAX, Templates
+from ocs.net.diameter import connection, exchange, templates
+from ocs.net.diameter.connection import DiameterConnection
+from ocs.net.diameter.credit_control import CreditControl
+from ocs.net.diameter.origins import Origins
+from ocs.net.diameter.peers import Peers
+from ocs.net.diameter.templates import SHAPES_MAX, TRIES_MAX, Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter
 from protocol.diameter.answers import error_answer

@@ -22,7 +22,7 @@ import msgspec
 
 from balances.structs.charge import Ask, Charge, LineOutcome, Outcome, Phase, Result, UsageReport
 from ocs.charging.decide import content_of, digest, event_time, priced_as, validity_of
-from ocs.charging.diameter import U32_MAX
+from ocs.charging.diameter.translate import U32_MAX
 from ocs.charging.handle import ChargingContext, Sent
 from ocs.charging.remembered import merged, told_by
 from ocs.charging.request import AskedLine, ChargingRequest, Style, Used

@@ -14,17 +14,17 @@ import msgspec
 
 from balances.keys import AccountKeys
 from balances.structs.charge import Charge, Outcome, Reply
-from ocs.charging.diameter_template import SessionTemplate, learn
+from ocs.charging.diameter.template import SessionTemplate, learn
 from ocs.charging.handle import Sent
 from ocs.charging.request import ChargingRequest
-from ocs.net.clock import monotonic_us
-from ocs.net.connection import DiameterConnection
-from ocs.net.exchange import CreditControlExchange, is_late
+from ocs.clock import monotonic_us
+from ocs.net.diameter.connection import DiameterConnection
+from ocs.net.diameter.exchange import CreditControlExchange, is_late
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from protocol.errors import ResultCode
 
 if TYPE_CHECKING:
-    from ocs.net.credit_control import CreditControl
+    from ocs.net.diameter.credit_control import CreditControl
 
 SUCCESS: Final = str(int(ResultCode.SUCCESS))
 

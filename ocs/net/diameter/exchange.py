@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from balances.structs.charge import Outcome
 from ocs.charging.handle import Sent
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
-from ocs.net.clock import monotonic_us
-from ocs.net.connection import DiameterConnection
+from ocs.clock import monotonic_us
+from ocs.net.diameter.connection import DiameterConnection
 from ocs.net.step import Stepped
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from protocol.errors import ResultCode
 
 if TYPE_CHECKING:
-    from ocs.net.credit_control import CreditControl
+    from ocs.net.diameter.credit_control import CreditControl
 
 TERMINATION: Final = 3
 WANTED_US: Final = 10_000_000
