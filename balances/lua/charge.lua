@@ -397,7 +397,7 @@ if session then
   local known, same = known_answers(charge, session)
   local outcome, contradicts, mark
   local former = not same and former_answer(charge, session, now_ms)
-  local new, anew = is_new(charge, session, now_ms), holds_again(charge, session, now_ms)
+  local new, anew = is_new(charge, session, known, now_ms), holds_again(charge, session, known, now_ms)
   if former then outcome, contradicts, mark = former[ANSWER.outcome], former[ANSWER.fingerprint] ~= fingerprint, 0
   elseif new or anew then mark = 0
   else outcome, contradicts, mark = judge(charge, known) end
@@ -759,18 +759,20 @@ session[SESSION.touched_ms] = max(now_ms, session[SESSION.touched_ms] + 1) -- na
 
 local outcome = pack_outcome()
 local answer = cmsgpack.pack({ charge[CHARGE.key], fingerprint, end_to_end, moved, outcome, now_ms })
-if phase == PHASE.START and not refused_as then session[SESSION.initial] = answer
-else
-  local answers = session[SESSION.answers]
-  for i = #answers, 1, -1 do
-    if string.find(answers[i], fingerprint, 1, true) then -- decided anew: the old refusal is replaced
-      local old = cmsgpack.unpack(answers[i])
-      if old[ANSWER.key] == charge[CHARGE.key] and old[ANSWER.fingerprint] == fingerprint then table.remove(answers, i) end
-    end
-  end
-  answers[#answers + 1] = answer
-  if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
+local function is_replaced(packed) -- decided anew: the old refusal is worth nothing
+  if not string.find(packed, fingerprint, 1, true) then return false end
+  local old = cmsgpack.unpack(packed)
+  return old[ANSWER.key] == charge[CHARGE.key] and old[ANSWER.fingerprint] == fingerprint
 end
+local answers, opens = session[SESSION.answers], phase == PHASE.START and not refused_as
+if opens then -- the INITIAL before it is kept as any other request is
+  session[SESSION.initial], answer = answer, session[SESSION.initial]
+end
+for i = #answers, 1, -1 do
+  if is_replaced(answers[i]) then table.remove(answers, i) end
+end
+if not opens or (answer ~= '' and not is_replaced(answer)) then answers[#answers + 1] = answer end
+if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
 if phase ~= PHASE.START then session[SESSION.reported] = true end
 if moved then remember_number(charge, session) end
 local account_packed, session_packed = cmsgpack.pack(account), cmsgpack.pack(session)

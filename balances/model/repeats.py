@@ -54,23 +54,23 @@ def former_answer(charge: Charge, session: Session, now_ms: int) -> Answer | Non
     return None
 
 
-def _is_another(charge: Charge, session: Session, now_ms: int) -> bool:
-    """An INITIAL that is no repeat of the last one."""
+def _is_another(charge: Charge, session: Session, known: list[Answer], now_ms: int) -> bool:
+    """An INITIAL that is no repeat of one before."""
     if charge.phase != Phase.START or charge.resend or not blob_of(session.initial):
         return False
-    return not _is_same(charge, unpack_answer(session.initial), now_ms)
+    return not any(_is_same(charge, answer, now_ms) for answer in [unpack_answer(session.initial), *known])
 
 
-def is_new(charge: Charge, session: Session, now_ms: int) -> bool:
+def is_new(charge: Charge, session: Session, known: list[Answer], now_ms: int) -> bool:
     """It begins a new incarnation once something came after the last one, or for somebody else."""
-    another = _is_another(charge, session, now_ms)
+    another = _is_another(charge, session, known, now_ms)
     return another and (session.reported or session.subscriber != charge.subscriber)
 
 
-def holds_again(charge: Charge, session: Session, now_ms: int) -> bool:
+def holds_again(charge: Charge, session: Session, known: list[Answer], now_ms: int) -> bool:
     """Before any use it only replaces what is held, and so does an equal one when that has expired."""
     idle = session.state == SessionState.ABANDONED and not session.reported
-    return idle and _is_another(charge, session, now_ms)
+    return idle and _is_another(charge, session, known, now_ms)
 
 
 def ended(books: AccountChange, charge: Charge, session: Session) -> Session:
@@ -85,20 +85,23 @@ def ended(books: AccountChange, charge: Charge, session: Session) -> Session:
     return begun
 
 
+def _is_replaced(packed: msgspec.Raw, charge: Charge) -> bool:
+    """The request was decided anew: its old refusal is worth nothing."""
+    answer = unpack_answer(packed)
+    return (answer.key, answer.fingerprint) == (charge.key, charge.fingerprint)
+
+
 def remember(session: Session, charge: Charge, outcome: bytes, now_ms: int, *, moved: bool, late: bool) -> None:
     """Keep the answer and the number. late: an INITIAL after its TERMINATION, which begins nothing."""
     of = (charge.key, charge.fingerprint, charge.end_to_end, moved, raw_of(outcome), now_ms)
     answer = raw_of(_encode(Answer(*of)))
-    if charge.phase == Phase.START and not late:
-        session.initial = answer
-    else:
-        session.answers = [
-            kept
-            for kept in session.answers
-            if ((one := unpack_answer(kept)).key, one.fingerprint) != (charge.key, charge.fingerprint)
-        ]
+    opens = charge.phase == Phase.START and not late
+    if opens:  # the INITIAL before it is kept as any other request is
+        session.initial, answer = answer, session.initial
+    session.answers = [kept for kept in session.answers if not _is_replaced(kept, charge)]
+    if not opens or (blob_of(answer) and not _is_replaced(answer, charge)):
         session.answers.append(answer)
-        del session.answers[:-ANSWERS_KEPT]
+    del session.answers[:-ANSWERS_KEPT]
     session.reported |= charge.phase != Phase.START
     if moved and charge.countable:
         remember_number(session.seen, _number(charge))

@@ -135,7 +135,8 @@ class Model:
         if session is not None:
             known, same = repeats.known_answers(charge, session)
             former = None if same else repeats.former_answer(charge, session, now_ms)
-            new, anew = repeats.is_new(charge, session, now_ms), repeats.holds_again(charge, session, now_ms)
+            new = repeats.is_new(charge, session, known, now_ms)
+            anew = repeats.holds_again(charge, session, known, now_ms)
             outcome, contradicts = None, False
             if former is not None:
                 outcome, contradicts = blob_of(former.outcome), former.fingerprint != charge.fingerprint

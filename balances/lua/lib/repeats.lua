@@ -49,19 +49,26 @@ local function former_answer(charge, session, now_ms)
   return nil
 end
 
--- An INITIAL that is no repeat of the last one begins a new incarnation once something came after that, or for somebody
--- else (charging.md section 3, incarnations).
-local function is_new(charge, session, now_ms)
+-- An INITIAL that is no repeat of one before. known: the answers under its key.
+local function is_another(charge, session, known, now_ms)
   if charge[CHARGE.phase] ~= PHASE.START or charge[CHARGE.resend] or session[SESSION.initial] == '' then return false end
-  if is_same(charge, cmsgpack.unpack(session[SESSION.initial]), now_ms) then return false end
+  for _, answer in ipairs(known) do
+    if is_same(charge, answer, now_ms) then return false end
+  end
+  return not is_same(charge, cmsgpack.unpack(session[SESSION.initial]), now_ms)
+end
+
+-- It begins a new incarnation once something came after the last one, or for somebody else (charging.md section 3,
+-- incarnations).
+local function is_new(charge, session, known, now_ms)
+  if not is_another(charge, session, known, now_ms) then return false end
   return session[SESSION.reported] or session[SESSION.subscriber] ~= charge[CHARGE.subscriber]
 end
 
 -- Before any use it only replaces what is held, and so does an equal one when that has expired.
-local function holds_again(charge, session, now_ms)
-  return charge[CHARGE.phase] == PHASE.START and not charge[CHARGE.resend] and session[SESSION.initial] ~= ''
-    and session[SESSION.state] == SESSIONSTATE.ABANDONED and not session[SESSION.reported]
-    and not is_same(charge, cmsgpack.unpack(session[SESSION.initial]), now_ms)
+local function holds_again(charge, session, known, now_ms)
+  return session[SESSION.state] == SESSIONSTATE.ABANDONED and not session[SESSION.reported]
+    and is_another(charge, session, known, now_ms)
 end
 
 -- The answers of an incarnation that ends, before those of earlier ones.

@@ -226,3 +226,32 @@ def test_money_is_charged_with_the_sub_session_it_names(opened: Opened) -> None:
         assert only(world.start(session=session, number=0)).granted == 100
         world.update(use(10), session=session, number=1)
     assert world.money == (980, 0)
+
+
+# --- an INITIAL that another one overtook ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resend", [False, True], ids=["T clear", "T set"])
+@pytest.mark.parametrize("reported", [False, True], ids=["at once", "after a report"])
+def test_a_refused_initial_that_comes_back_after_another_one_moves_nothing(
+    opened: Opened, resend: bool, reported: bool
+) -> None:
+    """Its answer is one of `a session's last 4`: it neither takes the place of what the second one holds nor begins
+    another incarnation [top-up in between, and a duplicate from the network]."""
+    world = opened()
+    refused = world.start(ask(asked=50))
+    world.topup(1_000)
+    assert only(world.start(ask(asked=200))).granted == 200
+    if reported:
+        world.update(ask(asked=200, used=30))
+    before = state(world)
+    assert world.repeat(world.sent[0], resend=resend) == refused
+    assert state(world) == before
+
+
+def test_the_answer_of_an_initial_that_was_replaced_is_kept(opened: Opened) -> None:
+    """Same request, same answer; what the second one holds stays."""
+    world = opened(1_000)
+    first, _ = world.start(ask(asked=50)), world.start(ask(asked=200))
+    assert world.repeat(world.sent[0], resend=True) == first
+    assert world.money == (1_000, 200)
