@@ -7,7 +7,9 @@ from typing import Any, Final
 from msgspec import Meta
 
 _WORDS: Final[dict[str, str]] = {
-    f"Expected `str`, got `{number}`": "Expected a text in quotes, got a number" for number in ("int", "float")
+    f"Expected `{text}`, got `{number}`": "Expected a text in quotes, got a number"
+    for text in ("str", "str | null")
+    for number in ("int", "float")
 }  # money as a JSON number, mostly
 """What msgspec says was expected -> what we say."""
 

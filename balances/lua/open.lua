@@ -1,4 +1,4 @@
--- open: bring an account in, new or restored from PostgreSQL, only if Redis does not have it.
+-- open: bring an account in, new with its opening balances or restored from PostgreSQL, only if Redis does not have it.
 -- KEYS  account sessions due ledger once...
 -- ARGV  epoch opening
 -- EXIT  ok exists fenced full
@@ -13,7 +13,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
 local account_packed = opening[ACCOUNTOPENING.account]
 local account = cmsgpack.unpack(account_packed)
 local record = { 1, opening[ACCOUNTOPENING.kind], account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0,
-  opening[ACCOUNTOPENING.now_ms], opening[ACCOUNTOPENING.now_ms], '', '', 0, {}, {}, opening[ACCOUNTOPENING.actor], '', '', {}, {}, '', 0, '', 0 }
+  opening[ACCOUNTOPENING.now_ms], opening[ACCOUNTOPENING.now_ms], '', '', 0, opening[ACCOUNTOPENING.entries], {}, opening[ACCOUNTOPENING.actor], '', '', {}, {}, '', 0, '', 0 }
 local due_ms = 0
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   local until_ms = bucket[BUCKET.until_ms]

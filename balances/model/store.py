@@ -539,6 +539,7 @@ class Model:
             account.currency,
             at_ms=opening.now_ms,
             event_ms=opening.now_ms,
+            entries=opening.entries,
             actor=opening.actor,
         )
         self.ledger.append(Appended(record, account))

@@ -104,3 +104,5 @@ class AccountOpening(msgspec.Struct, array_like=True):
     kind: str
     """"open" a new account, "restore" one PostgreSQL knows."""
     actor: str = ""
+    entries: list[Entry] = []
+    """Of a new account: what its buckets begin with, from the counter-account `opening`."""

@@ -133,14 +133,16 @@ class BackOffice:
 
     async def check_scope(self, scope: Sequence[str]) -> None:
         """A bucket pays a service, or what a published tariff asks for by a tag; another could pay nothing."""
-        if not scope:
-            return
+        known = await self.scopes() if scope else ()
+        for tag in scope:
+            if tag not in known:
+                raise Problem("invalid", f"scope: expected some of {', '.join(known)}, found {tag!r}")
+
+    async def scopes(self) -> Sequence[str]:
+        """What a bucket may be said to pay: services, and what published tariffs ask for by a tag."""
         shop = await self.shop()
         services = shop.settings.services.by_name
-        for tag in scope:
-            if tag not in services and tag not in shop.catalog.scopes:
-                known = ", ".join([*services, *sorted(shop.catalog.scopes - services.keys())])
-                raise Problem("invalid", f"scope: expected some of {known}, found {tag!r}")
+        return [*services, *sorted(shop.catalog.scopes - services.keys())]
 
     # ---- accounts
 
@@ -162,16 +164,16 @@ class BackOffice:
             found: tuple[Account, list[Session]] | None = await self._bounded(self.store.read(row.id))
             if found is not None:
                 return found
-            await self._bring_in(row.id)
+            await self.bring_in(row.id)
         raise Problem("store-unavailable", "the account goes as soon as it comes: the store is being opened")
 
     async def create(self, wanted: AccountRow) -> tuple[AccountRow, bool]:
         row, made = await accounts.create(self.pool, wanted)
         if made:
-            await self._bring_in(row.id)
+            await self.bring_in(row.id)
         return row, made
 
-    async def _bring_in(self, account: str) -> None:
+    async def bring_in(self, account: str) -> None:
         """Into Redis, if it is not there (durability.md rule 8)."""
         status = await self._bounded(bring_in(self.pool, self.redis, self.store, account, self.now_ms()))
         if status == "quarantined":
@@ -334,7 +336,7 @@ class BackOffice:
         """Call; when Redis does not have the account, bring it in and call again."""
         reply = await self._call(call)
         if reply.status == "absent":
-            await self._bring_in(row.id)
+            await self.bring_in(row.id)
             reply = await self._call(call)
         if reply.status == "absent":
             raise Problem("store-unavailable", "the account goes as soon as it comes: the store is being opened")

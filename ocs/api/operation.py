@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from balances.keys import request_key
 from ocs.api.members import Twice, each_once
@@ -25,6 +28,7 @@ KEY: Final = re.compile(r"[!-~]{1,128}")
 ETAG: Final = re.compile(r'"(\d{1,18})"')
 CURL: Final = "application/x-www-form-urlencoded"
 """What `curl -d` says of any body: where only JSON is taken it is read as that."""
+PIECE_S: Final = 60.0
 DOCUMENTS_BYTES_MAX: Final = 64 << 20
 """For tariffs with their files: a price list of the whole world is 8 MB of CSV."""
 
@@ -37,6 +41,8 @@ class ApiReply(Struct, frozen=True):
     version: int | None = None
     """Sent as ETag."""
     headers: dict[str, str] = {}
+    media_type: str = "application/json"
+    """Of a value that is a stream: octets as they come."""
 
 
 class ApiCall(Struct, frozen=True):
@@ -53,6 +59,8 @@ class ApiCall(Struct, frozen=True):
     """Of what was asked with it."""
     precondition: Precondition
     media_type: str
+    stream: AsyncIterator[bytes] | None = None
+    """The body, of an operation that is `streamed`."""
 
 
 class Operation(Struct, frozen=True):
@@ -71,6 +79,9 @@ class Operation(Struct, frozen=True):
     """Of a body that the handler reads itself."""
     body_bytes_max: int = 0
     """Where it takes more than `http.body_bytes_max`."""
+    streamed: bool = False
+    """Takes a body of any length, as it comes, each piece within `http.body_s`; answers as it goes on."""
+    answer_media_type: str = "application/json"
     query: type[Struct] | None = None
     keyed: bool = False
     """Moves money: Idempotency-Key."""
@@ -116,11 +127,14 @@ class Precondition(Struct, frozen=True):
             raise Problem("version-required", f"it exists, in version {version}: send If-Match", version=version)
 
 
-async def perform(operation: Operation, desk: BackOffice, caller: str, request: Request) -> Response:
+async def perform(
+    operation: Operation, desk: BackOffice, caller: str, request: Request, piece_s: float = PIECE_S
+) -> Response:
+    """piece_s: longest wait for the next piece of a body that is streamed."""
     headers = request.headers
     path = {name: _checked(name, value) for name, value in request.path_params.items()}
     query = _query(operation.query, request)
-    raw = await request.body() if operation.body is not None else b""
+    raw = await request.body() if operation.body is not None and not operation.streamed else b""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     key, fingerprint = _key(operation, caller, path, headers.getlist("idempotency-key"), raw)
     reply = await operation.handle(
@@ -134,13 +148,47 @@ async def perform(operation: Operation, desk: BackOffice, caller: str, request: 
             fingerprint=fingerprint,
             precondition=Precondition.read(headers.get("if-match"), headers.get("if-none-match")),
             media_type=media_type,
+            stream=_pieces(request, piece_s) if operation.streamed else None,
         )
     )
     extra = dict(reply.headers)
     if reply.version is not None:
         extra["ETag"] = f'"{reply.version}"'
+    if operation.streamed:
+        return StreamedResponse(reply.value, reply.status, extra, media_type=reply.media_type)
     content = b"" if reply.value is None else msgspec.json.encode(reply.value)
     return Response(content, reply.status, extra, media_type="application/json" if content else None)
+
+
+async def _pieces(request: Request, piece_s: float) -> AsyncIterator[bytes]:
+    """Only the wait for the client is bounded: what is done with a piece takes as long as it takes."""
+    pieces = aiter(request.stream())
+    with contextlib.suppress(StopAsyncIteration):
+        while True:
+            try:
+                async with asyncio.timeout(piece_s):
+                    piece = await anext(pieces)
+            except TimeoutError:
+                raise Problem("malformed", f"nothing more came within {piece_s:g} s") from None
+            yield piece
+
+
+class StreamedResponse(Response):
+    """Pieces as they come. Starlette's own would read the request meanwhile, which is being read by whoever answers."""
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes, None], status: int, headers: dict[str, str], media_type: str
+    ) -> None:
+        self._pieces = pieces
+        self.status_code, self.media_type, self.background = status, media_type, None
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with contextlib.aclosing(self._pieces) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _checked(name: str, value: str) -> str:
@@ -205,11 +253,17 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
 
 def readable(why: msgspec.ValidationError) -> str:
     """`limit: expected int, got str` out of "Expected `int`, got `str` - at `$.limit`"."""
+    field, what = field_and_fault(why)
+    return f"{field}: {what}" if field else what
+
+
+def field_and_fault(why: msgspec.ValidationError) -> tuple[str, str]:
+    """The field ("" for the whole), and what is wrong with it in words."""
     what, _, path = in_words(str(why)).partition(" - at `")
     key, _, field = path.removesuffix("`").partition("$")
     field = ("a name in " if key else "") + field.removeprefix(".")
     what = what.replace("`", "")
-    return f"{field}: {what[0].lower()}{what[1:]}" if field else what
+    return field, f"{what[0].lower()}{what[1:]}" if field else what
 
 
 def _key(operation: Operation, caller: str, path: dict[str, str], keys: list[str], raw: bytes) -> tuple[str, str]:

@@ -55,7 +55,8 @@ class LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @cache
-def _zone(name: str) -> bool:
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of that name."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError with an odd text; a directory is an OSError
@@ -68,7 +69,7 @@ def _zone(name: str) -> bool:
 async def put_account(call: ApiCall) -> ApiReply:
     body: schema.AccountPut = call.body
     account = call.path["id"]
-    if body.time_zone is not None and not (len(body.time_zone) <= 64 and _zone(body.time_zone)):
+    if body.time_zone is not None and not (len(body.time_zone) <= 64 and is_zone(body.time_zone)):
         raise Problem("invalid", f"time_zone: expected a name such as Europe/Berlin, found {body.time_zone!r}")
     wanted = _settings(body, account, call)
     row = await accounts.get(call.desk.pool, account)

@@ -40,7 +40,8 @@ def identity_of(text: str) -> str:
     return identity
 
 
-def _assignment(number: int, written: schema.AssignmentView) -> Assignment:
+def assignment_of(number: int, written: schema.AssignmentView) -> Assignment:
+    """Of the tariff that stands at this place, from 0."""
     from_ms = ms_of(written.from_, f"tariffs[{number}].from") or 0
     until_ms = ms_of(written.until, f"tariffs[{number}].until") or 0
     if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
@@ -56,7 +57,7 @@ async def put_subscriber(call: ApiCall) -> ApiReply:
             id=call.path["id"],
             account=body.account,
             identities=tuple(dict.fromkeys(identity_of(text) for text in body.identities)),
-            tariffs=tuple(_assignment(number, written) for number, written in enumerate(body.tariffs)),
+            tariffs=tuple(assignment_of(number, written) for number, written in enumerate(body.tariffs)),
             barred=body.barred,
             attributes=body.attributes,
         ),

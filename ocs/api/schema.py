@@ -69,6 +69,12 @@ AttributeValue = Annotated[
 ]
 Tag = Annotated[str, looks("[!-~]{1,64}", "1 to 64 visible ASCII characters without blanks")]
 Kind = Literal["money", "octets", "seconds", "units"]
+TimeZone = Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])]
+Scope = Annotated[list[Tag], Meta(max_length=16)]
+Priority = Annotated[int, Meta(ge=0, le=1000)]
+BucketName = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=64)]
+ValidFor = Annotated[int, Meta(ge=1, le=100 * 366 * 86_400)]
+Password = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=128)]
 
 
 class Input(Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +94,7 @@ class AccountPut(Input, frozen=True):
     """Suspended for credit below this settled balance; "" in the answer: never."""
     resume_at: Money | None = None
     """Resumed from this settled balance on; new: as suspend_below."""
-    time_zone: Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])] | None = None
+    time_zone: TimeZone | None = None
     """In which tariffs without a zone of their own see the time; new: UTC."""
     state: Literal["active", "suspended", "closed"] | None = None
     suspend_for: Literal["operator", "barred", "fraud"] | None = None
@@ -166,13 +172,13 @@ class TopUp(Input, frozen=True):
     kind: Kind = "money"
     valid_from: Time | None = None
     valid_until: Time | None = None
-    valid_for_s: Annotated[int, Meta(ge=1, le=100 * 366 * 86_400)] | None = None
+    valid_for_s: ValidFor | None = None
     """Its validity begins with its first use and ends so many seconds later; instead of valid_until."""
-    scope: Annotated[list[Tag], Meta(max_length=16)] = []
+    scope: Scope = []
     """Services it may pay; empty: all."""
-    priority: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    priority: Priority | None = None
     """Lower pays first; bonuses and bundles 50, the main balance 100."""
-    name: Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=64)] = ""
+    name: BucketName = ""
     reference: Reference = ""
 
 
@@ -257,7 +263,7 @@ class SubscriberPut(Input, frozen=True):
     account: Id
     identities: Annotated[list[Identity], Meta(max_length=32)]
     tariffs: Annotated[list[AssignmentView], Meta(max_length=32)]
-    password: Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=128)] | None = None
+    password: Password | None = None
     """For RADIUS; never shown. Left out: stays as it is; "": none."""
     barred: bool = False
     """Refused (4010), whatever its account has; what it used is still settled."""

@@ -25,6 +25,7 @@ from ocs.api import (
     routes_accounts,
     routes_copy,
     routes_corrections,
+    routes_import,
     routes_ledger,
     routes_peers,
     routes_prices,
@@ -56,6 +57,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_corrections.OPERATIONS,
     *routes_refunds.OPERATIONS,
     *routes_subscribers.OPERATIONS,
+    *routes_import.OPERATIONS,
     *routes_tariffs.OPERATIONS,
     *routes_tariff_files.OPERATIONS,
     *routes_rates.OPERATIONS,
@@ -67,6 +69,8 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_copy.OPERATIONS,
     *routes_server.OPERATIONS,
 )
+
+STREAMED: Final = frozenset(operation.path for operation in OPERATIONS if operation.streamed)
 
 KINDS: Final[dict[type[MasterError], str]] = {
     NotFound: "not-found",
@@ -109,7 +113,7 @@ def application(desk: BackOffice, callers: Callers, http: Http, meter: Meter | N
     large: list[tuple[Route, int]] = []
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
-        endpoint = _counted(_endpoint(desk, callers, methods), methods, meter)
+        endpoint = _counted(_endpoint(desk, callers, methods, http.body_s), methods, meter)
         routes.append(Route(path, endpoint, methods=list(methods)))
         large += [(Route(path, endpoint, methods=[o.method]), o.body_bytes_max) for o in operations if o.body_bytes_max]
     requests = meter.counts(REQUESTS)
@@ -126,12 +130,12 @@ def application(desk: BackOffice, callers: Callers, http: Http, meter: Meter | N
     return _Limits(app, http, large, requests)
 
 
-def _endpoint(desk: BackOffice, callers: Callers, methods: dict[str, Operation]) -> Endpoint:
+def _endpoint(desk: BackOffice, callers: Callers, methods: dict[str, Operation], piece_s: float) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
             caller = ANONYMOUS if operation.open else callers.caller(request.headers.get("authorization"))
-            return await perform(operation, desk, caller, request)
+            return await perform(operation, desk, caller, request, piece_s)
         except Problem as problem:
             return answer(request, problem)
         except MasterError as why:
@@ -312,8 +316,9 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._ended = False, True
         self._room.speaks(self)
-        self._within(self._http.body_s)
         super().on_headers_complete()
+        # A body of any length has a bound for each of its pieces, kept by whoever reads them.
+        self._within(None if self.scope["path"] in STREAMED else self._http.body_s)
 
     def on_message_complete(self) -> None:
         self._in_head, self._ended = True, True
@@ -324,6 +329,8 @@ class _Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self._in_head:  # answered before the body was all here: nobody reads it any more
+            self._within(self._http.body_s)
         if self._in_head and not self.pipeline:
             self._room.is_silent(self)
 

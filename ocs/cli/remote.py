@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -71,6 +72,37 @@ class Remote:
     def delete(self, *path: str) -> None:
         self.ask("DELETE", *path, headers={"If-Match": self.ask("GET", *path)[1]})
 
+    async def stream(
+        self,
+        *path: str,
+        query: Mapping[str, Any],
+        media_type: str,
+        pieces: Iterable[bytes],
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """POST pieces of any number, and the events that the server answers meanwhile (a JSON object per line). Where
+        the connection is cut they simply end."""
+        from ocs.cli.streaming import OtherAnswer, exchange  # not for --help
+
+        target = "/v1/" + "/".join(quote(part, safe="") for part in path) + "?" + urlencode(query)
+        try:
+            async with contextlib.aclosing(exchange(self._url, self._token, target, media_type, pieces)) as lines:
+                async for line in lines:
+                    yield json.loads(line)
+        except OtherAnswer as other:
+            raise self._refused(other.status, other.body) from None
+        except OSError as why:
+            raise RequestRefused(
+                f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)", unsure=True
+            ) from None
+
+    def _refused(self, status: int, text: bytes) -> RequestRefused:
+        if status == 401 and self._source:
+            return RequestRefused(
+                f"the server at {self._url.geturl()} does not know the token from {self._source}: it knows the one in"
+                f" admin.token of its own data directory"
+            )
+        return _refusal(status, text)
+
     def ask(
         self,
         method: str,
@@ -103,13 +135,8 @@ class Remote:
             raise RequestRefused(trouble, unsure=not isinstance(why, ConnectionRefusedError)) from None
         finally:
             connection.close()
-        if answer.status == 401 and self._source:
-            raise RequestRefused(
-                f"the server at {self._url.geturl()} does not know the token from {self._source}: it knows the one in"
-                f" admin.token of its own data directory"
-            )
         if answer.status >= 400:
-            raise _refusal(answer.status, text)
+            raise self._refused(answer.status, text)
         return (json.loads(text) if text else None), answer.headers.get("ETag", "")
 
 

@@ -12,6 +12,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("ocs.cli.serve:check", "Validate the configuration and reach the stores; say what is wrong."),
     "account": ("ocs.cli.account:account", "Accounts: balances, settings, top-ups."),
     "subscriber": ("ocs.cli.subscriber:subscriber", "Subscribers and their identities."),
+    "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
     "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from asyncpg import Pool, Record
 
 
+class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A bucket that an account is opened with, beside its main one."""
+
+    kind: int
+    amount: int
+    """More than zero; micro-units of money, else whole units."""
+    name: str = ""
+    scope: tuple[str, ...] = ()
+    priority: int = 50
+    from_ms: int = 0
+    until_ms: int = 0
+    window_ms: int = 0
+
+
 class AccountRow(msgspec.Struct, frozen=True):
     id: str
     currency: str
@@ -22,34 +36,46 @@ class AccountRow(msgspec.Struct, frozen=True):
     suspend_below: int = NEVER
     resume_at: int = NEVER
     created_ms: int = 0
+    balance: int = 0
+    """What the main bucket is opened with; not what it has now."""
+    buckets: tuple[OpeningBucket, ...] = ()
+    """What it is opened with beside that."""
+    opened_by: str = ""
 
 
-FIELDS = (
+FIELDS: Final = (
     "id, currency, time_zone, credit_limit, suspend_below, resume_at,"
-    " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms"
+    " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms,"
+    " opening_balance AS balance, opening_buckets::text AS buckets, opened_by"
 )
 
 
-def _row(record: Record) -> AccountRow:
+_buckets: Final = msgspec.json.Decoder(tuple[OpeningBucket, ...]).decode
+
+
+def row_of(record: Record) -> AccountRow:
+    """Of a record with FIELDS."""
     values = dict(record)
+    values["buckets"] = _buckets(values["buckets"])
     for name in ("suspend_below", "resume_at"):
         if values[name] is None:
             values[name] = NEVER
     return AccountRow(**values)
 
 
-def _or_null(amount: int) -> int | None:
+def or_null(amount: int) -> int | None:
+    """A threshold as its column has it."""
     return None if amount == NEVER else amount
 
 
 async def get(pool: Pool, account: str) -> AccountRow | None:
     record = await pool.fetchrow(f"SELECT {FIELDS} FROM accounts WHERE id = $1", account)
-    return _row(record) if record else None
+    return row_of(record) if record else None
 
 
 async def page(pool: Pool, after: str, limit: int) -> Sequence[AccountRow]:
     records = await pool.fetch(f"SELECT {FIELDS} FROM accounts WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
-    return [_row(record) for record in records]
+    return [row_of(record) for record in records]
 
 
 async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
@@ -63,14 +89,14 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
             wanted.currency,
             wanted.time_zone,
             wanted.credit_limit,
-            _or_null(wanted.suspend_below),
-            _or_null(wanted.resume_at),
+            or_null(wanted.suspend_below),
+            or_null(wanted.resume_at),
             number,
         )
         if made:
-            return _row(made), True
+            return row_of(made), True
         found = await db.fetchrow(f"SELECT {FIELDS} FROM accounts WHERE id = $1", wanted.id)
-        return _row(found), False
+        return row_of(found), False
 
 
 async def set_time_zone(pool: Pool, account: str, time_zone: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from balances import keys
-from balances.ledger.restore import Quarantined, Restored, restore
-from balances.packing import fresh_account, pack
-from balances.structs.account import Account, SuspendReasons
+from balances.ledger.restore import Quarantined, restore
+from balances.packing import pack
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening, RestoredKey
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
+from ocs.master.opened import opened
 
 if TYPE_CHECKING:
     from asyncpg import Pool
@@ -27,20 +27,18 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         found = await restore(pool, account, now_ms=now_ms)
     except Quarantined:
         return "quarantined"
-    kind = "restore"
+    projected = int(await redis.get(keys.PROJECTED) or 0)
     if found is None:
-        if row is None:
-            return None
-        found, kind = Restored(fresh(row), [], []), "open"
+        return None if row is None else (await store.open(account, first(row, projected, now_ms)).wait()).status
     # What was projected while the account was away was told to nobody: profiles older than that are stale.
-    found.account.profile_rev = max(found.account.profile_rev, int(await redis.get(keys.PROJECTED) or 0))
+    found.account.profile_rev = max(found.account.profile_rev, projected)
     opening = AccountOpening(
         account=raw_of(pack(found.account)),
         sessions=[RestoredKey(session.id, raw_of(pack(session)), session.due_ms) for session in found.sessions],
         onces=[RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in found.onces],
         now_ms=now_ms,
-        kind=kind,
-        actor=kind,
+        kind="restore",
+        actor="restore",
     )
     if found.sessions:  # before they are there, so that whoever finds a session finds where it is
         pipe = redis.pipeline(transaction=False)
@@ -51,14 +49,8 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
     return (await store.open(account, opening).wait()).status
 
 
-def fresh(row: AccountRow) -> Account:
-    """An account nobody has used yet."""
-    return fresh_account(
-        row.id,
-        row.currency,
-        clock_ms=row.created_ms,
-        state=SuspendReasons.CREDIT if row.suspend_below > 0 else SuspendReasons.ACTIVE,
-        credit_limit=row.credit_limit,
-        suspend_below=row.suspend_below,
-        resume_at=row.resume_at,
-    )
+def first(row: AccountRow, projected: int, now_ms: int) -> AccountOpening:
+    """The opening of an account that PostgreSQL has no record of: as it was created."""
+    account, entries = opened(row)
+    account.profile_rev = projected
+    return AccountOpening(raw_of(pack(account)), [], [], now_ms, "open", row.opened_by or "open", entries)

@@ -40,6 +40,20 @@ class Unresolved(MasterError):
 async def change(pool: Pool) -> AsyncIterator[tuple[Connection, int]]:
     """A transaction and its number. Writers wait for each other here: see 002_master.sql for why."""
     async with pool.acquire() as db, db.transaction():
-        number = await db.fetchval("UPDATE master SET change = change + 1 RETURNING change")
+        number = await raised(db)
         yield db, number
         await db.execute("SELECT pg_notify($1, $2)", CHANNEL, str(number))
+
+
+@asynccontextmanager
+async def alone(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction in which nobody else changes master data, for who has to look before it is known whether there is
+    anything to change: then by a number `raised` in it."""
+    async with pool.acquire() as db, db.transaction():
+        await db.execute("SELECT FROM master FOR UPDATE")
+        yield db
+
+
+async def raised(db: Connection) -> int:
+    """The next change number; everybody who wants one waits until the transaction ends."""
+    return int(await db.fetchval("UPDATE master SET change = change + 1 RETURNING change"))

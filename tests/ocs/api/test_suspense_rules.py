@@ -85,7 +85,7 @@ class Clerks:
             await desk.redis.delete(account)
         log: Any = SimpleNamespace(warning=print)
         later_ms = desk.now_ms() + settling.UNFINISHED_MS + 1
-        finish = [settling.finish(desk.pool, desk.store, log, later_ms, desk.desk._bring_in) for _ in range(2)]
+        finish = [settling.finish(desk.pool, desk.store, log, later_ms, desk.desk.bring_in) for _ in range(2)]
         await asyncio.gather(*finish)
 
 

@@ -1,0 +1,166 @@
+"""Import from CSV: the header says what each column is; a row is a subscriber, its account, or both.
+
+A row stands for the JSON object that NDJSON would have in its place, and is read as that. An empty cell says nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from ocs.api.problems import Problem
+from ocs.charging.identity import KINDS
+from ocs.master.bulk_rows import Objection
+
+Read = Callable[[str], Any]
+
+
+class CsvColumn(NamedTuple):
+    about: str
+    put: Callable[[dict[str, Any], str], None]
+    """Puts a cell that is not empty into the object."""
+
+
+def _into(part: str, member: str, read: Read = str) -> Callable[[dict[str, Any], str], None]:
+    def put(line: dict[str, Any], cell: str) -> None:
+        line.setdefault(part, {})[member] = read(cell)
+
+    return put
+
+
+def _identity(prefix: str) -> Callable[[dict[str, Any], str], None]:
+    def put(line: dict[str, Any], cell: str) -> None:
+        line.setdefault("subscriber", {}).setdefault("identities", []).extend(prefix + word for word in cell.split())
+
+    return put
+
+
+def _account(line: dict[str, Any], cell: str) -> None:
+    line["account_id"] = cell
+
+
+def _tariffs(cell: str) -> list[dict[str, str]]:
+    return [{"tariff": word} for word in cell.split()]
+
+
+def _flag(cell: str) -> bool:
+    if cell not in ("true", "false"):
+        raise Objection("invalid", "subscriber.barred", f"expected true or false, found {cell[:40]!r}")
+    return cell == "true"
+
+
+def _whole(cell: str) -> int | str:
+    """What is no number is refused with its field."""
+    return int(cell) if cell.isascii() and cell.isdecimal() and len(cell) < 19 else cell
+
+
+COLUMNS: Final[dict[str, CsvColumn]] = {
+    "account": CsvColumn("id of the account that pays; needed in every row", _account),
+    "currency": CsvColumn("ISO 4217; with it the row opens the account", _into("account", "currency")),
+    "time_zone": CsvColumn("such as Europe/Berlin; else UTC", _into("account", "time_zone")),
+    "credit_limit": CsvColumn("how far below zero the main balance may go; else 0", _into("account", "credit_limit")),
+    "suspend_below": CsvColumn(
+        "suspended for credit below this balance; else never", _into("account", "suspend_below")
+    ),
+    "resume_at": CsvColumn("resumed from this balance on; else as suspend_below", _into("account", "resume_at")),
+    "balance": CsvColumn("what its main balance begins with; else 0", _into("account", "balance")),
+    "subscriber": CsvColumn("id of the subscriber", _into("subscriber", "id")),
+    "identities": CsvColumn("kind:identity, several apart by blanks", _identity("")),
+    **{
+        kind: CsvColumn(f"an identity of the kind {kind}, several apart by blanks", _identity(f"{kind}:"))
+        for kind in KINDS
+    },
+    "tariffs": CsvColumn("ids of tariffs, in order, apart by blanks", _into("subscriber", "tariffs", _tariffs)),
+    "barred": CsvColumn("true or false; else false", _into("subscriber", "barred", _flag)),
+    "password": CsvColumn("for RADIUS", _into("subscriber", "password")),
+}
+BUCKET: Final[dict[str, tuple[str, Read]]] = {
+    "amount": ("money, or whole octets, seconds or units", str),
+    "kind": ("money, octets, seconds or units; else money", str),
+    "name": ("for people", str),
+    "scope": ("services it may pay, apart by blanks; else all", str.split),
+    "priority": ("lower pays first; else 50, the main balance has 100", _whole),
+    "valid_from": ("RFC 3339 with its offset", str),
+    "valid_until": ("likewise", str),
+    "valid_for_s": ("seconds from its first use, instead of valid_until", _whole),
+}
+_BUCKET: Final = re.compile(r"bucket([2-9]?)\.(\w+)")
+ATTRIBUTE: Final = "attribute."
+
+
+class CsvHeader:
+    """`members` makes the object of a row. Raises a Problem where a column is not known, or a needed one lacks."""
+
+    def __init__(self, text: str) -> None:
+        names = [name.strip() for name in _cells(text.removeprefix("\ufeff"))]
+        if len(names) == 1 and re.search(r"[;\t]", names[0]):
+            raise Problem("invalid", "the header: cells are separated by commas")
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise Problem("invalid", f"the header: {', '.join(sorted(twice))} is there more than once")
+        if "account" not in names:
+            raise Problem("invalid", f"the header: expected a column `account`, found {', '.join(names)[:200]}")
+        self._puts = [_put_of(name) for name in names]
+
+    def members(self, text: str) -> dict[str, Any]:
+        """Raises an Objection."""
+        try:
+            cells = _cells(text)
+        except Problem as why:
+            raise Objection("malformed", "", why.detail) from None
+        if len(cells) != len(self._puts):
+            detail = f"expected {len(self._puts)} cells as the header has, found {len(cells)}"
+            raise Objection("malformed", "", detail)
+        line: dict[str, Any] = {}
+        for put, cell in zip(self._puts, cells, strict=True):
+            if cell := cell.strip():
+                put(line, cell)
+        return _finished(line)
+
+
+def _put_of(name: str) -> Callable[[dict[str, Any], str], None]:
+    if name in COLUMNS:
+        return COLUMNS[name].put
+    found = _BUCKET.fullmatch(name)
+    if found and found[2] in BUCKET:
+        number, field, read = found[1] or "1", found[2], BUCKET[found[2]][1]
+
+        def put(line: dict[str, Any], cell: str) -> None:
+            line.setdefault("buckets", {}).setdefault(number, {})[field] = read(cell)
+
+        return put
+    if name.startswith(ATTRIBUTE) and name != ATTRIBUTE:
+        attribute = name.removeprefix(ATTRIBUTE)
+
+        def put_attribute(line: dict[str, Any], cell: str) -> None:
+            line.setdefault("subscriber", {}).setdefault("attributes", {})[attribute] = cell
+
+        return put_attribute
+    known = ", ".join([*COLUMNS, "bucket.amount ...", "attribute.NAME"])
+    raise Problem("invalid", f"the header: no column is called {name[:80]!r}; there are {known}")
+
+
+def _finished(line: dict[str, Any]) -> dict[str, Any]:
+    """The account's id and its buckets where they belong."""
+    account, buckets = line.pop("account_id", None), line.pop("buckets", None)
+    if account is None:
+        raise Objection("invalid", "account", "expected the id of an account")
+    if buckets is not None:
+        line.setdefault("account", {})["buckets"] = [buckets[number] for number in sorted(buckets)]
+    if "account" in line:
+        line["account"]["id"] = account
+    if "subscriber" in line:
+        line["subscriber"]["account"] = account
+    if not line:
+        raise Objection("invalid", "currency", "expected the currency of the account, or a subscriber of it")
+    return line
+
+
+def _cells(text: str) -> list[str]:
+    try:
+        (cells,) = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as why:
+        raise Problem("invalid", f"not a line of CSV: {why}") from None
+    return cells

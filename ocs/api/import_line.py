@@ -1,0 +1,152 @@
+"""One line of an import, out of its JSON or its cells: what it wants, or an objection that names the field."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from balances.structs.account import NEVER
+from ocs.api import schema
+from ocs.api.members import Twice, each_once
+from ocs.api.operation import field_and_fault
+from ocs.api.problems import Problem
+from ocs.api.routes_accounts import BONUS_PRIORITY, KIND_OF, is_zone
+from ocs.api.routes_subscribers import assignment_of, identity_of
+from ocs.api.schema_import import ImportAccount, ImportBucket, ImportLine, ImportSubscriber
+from ocs.api.texts import count_of, micro_of, ms_of
+from ocs.charging.currencies import NUMBERS
+from ocs.master.accounts import AccountRow, OpeningBucket
+from ocs.master.bulk_rows import Objection, WantedLine
+from ocs.master.subscribers import Subscriber
+from tariffs.units import EXACT_MAX, Kind
+
+_decode: Final = msgspec.json.Decoder(ImportLine).decode
+LARGEST: Final = "money or units of one kind together: less than 2^53"
+
+
+def from_json(text: bytes, actor: str) -> WantedLine:
+    """Raises an Objection."""
+    try:
+        line = _decode(text)
+        each_once(text)
+    except msgspec.ValidationError as why:
+        raise _invalid(why) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+        raise Objection("malformed", "", f"not JSON: {why}") from None
+    except Twice as why:
+        raise Objection("malformed", "", str(why)) from None
+    return _wanted(line, actor)
+
+
+def from_members(members: dict[str, Any], actor: str) -> WantedLine:
+    """The same of the members of the JSON object that a line of CSV stands for."""
+    try:
+        line = msgspec.convert(members, ImportLine)
+    except msgspec.ValidationError as why:
+        raise _invalid(why) from None
+    return _wanted(line, actor)
+
+
+def _invalid(why: msgspec.ValidationError) -> Objection:
+    return Objection("invalid", *field_and_fault(why))
+
+
+def _wanted(line: ImportLine, actor: str) -> WantedLine:
+    if line.account is None and line.subscriber is None:
+        raise Objection("invalid", "", "expected an account, a subscriber, or both")
+    account, account_says = (None, {}) if line.account is None else _account(line.account, actor)
+    subscriber, subscriber_says = (None, []) if line.subscriber is None else _subscriber(line.subscriber, account)
+    password = line.subscriber.password if line.subscriber is not None else None
+    return WantedLine(account, account_says, subscriber, subscriber_says, password)
+
+
+def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, Any]]:
+    """The row, and what of it was said, as it was said."""
+    if given.currency not in NUMBERS:
+        raise Objection("invalid", "account.currency", f"expected an ISO 4217 code such as EUR, found {given.currency}")
+    if given.time_zone is not None and not is_zone(given.time_zone):
+        detail = f"expected a name such as Europe/Berlin, found {given.time_zone!r}"
+        raise Objection("invalid", "account.time_zone", detail)
+    below, resume = _micro(given, "suspend_below"), _micro(given, "resume_at")
+    row = AccountRow(
+        id=given.id,
+        currency=given.currency,
+        time_zone=given.time_zone or "UTC",
+        credit_limit=_micro(given, "credit_limit") or 0,
+        suspend_below=NEVER if below is None else below,
+        resume_at=resume if resume is not None else NEVER if below is None else below,
+        balance=_micro(given, "balance") or 0,
+        buckets=tuple(_bucket(at, bucket) for at, bucket in enumerate(given.buckets or ())),
+        opened_by=actor,
+    )
+    if row.resume_at < row.suspend_below:
+        detail = "not below suspend_below, or the account would never be at rest"
+        raise Objection("invalid", "account.resume_at", detail)
+    for kind in {bucket.kind for bucket in row.buckets}:
+        of_kind = sum(bucket.amount for bucket in row.buckets if bucket.kind == kind)
+        if of_kind + (row.balance if kind == Kind.MONEY else 0) > EXACT_MAX:
+            raise Objection("no-room", "account.buckets", LARGEST)
+    says = {name: getattr(given, name) for name in SAYS if getattr(given, name) is not None}
+    return row, says
+
+
+SAYS: Final = tuple(name for name in ImportAccount.__struct_fields__ if name != "id")
+
+
+def _micro(given: ImportAccount, field: str) -> int | None:
+    text = getattr(given, field)
+    return None if text is None else int(_objecting(micro_of, text, f"account.{field}"))
+
+
+def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
+    field = f"account.buckets[{at}]"
+    kind = KIND_OF[given.kind]
+    from_ms = _objecting(ms_of, given.valid_from, f"{field}.valid_from") or 0
+    until_ms = _objecting(ms_of, given.valid_until, f"{field}.valid_until") or 0
+    if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
+        raise Objection("invalid", f"{field}.valid_until", "after valid_from, both after 1970")
+    if given.valid_for_s and until_ms:
+        raise Objection("invalid", f"{field}.valid_for_s", "not beside valid_until")
+    return OpeningBucket(
+        kind=kind,
+        amount=_objecting(micro_of if kind == Kind.MONEY else count_of, given.amount, f"{field}.amount"),
+        name=given.name,
+        scope=tuple(given.scope),
+        priority=BONUS_PRIORITY if given.priority is None else given.priority,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        window_ms=(given.valid_for_s or 0) * 1_000,
+    )
+
+
+def _subscriber(given: ImportSubscriber, account: AccountRow | None) -> tuple[Subscriber, list[str]]:
+    payer = given.account or (account.id if account is not None else None)
+    if payer is None:
+        raise Objection("invalid", "subscriber.account", "expected an account, here or in the same line")
+    identities = [_objecting(lambda text, _: identity_of(text), one, "") for one in given.identities or ()]
+    tariffs = tuple(_assignment(at, one) for at, one in enumerate(given.tariffs or ()))
+    subscriber = Subscriber(
+        id=given.id,
+        account=payer,
+        identities=tuple(dict.fromkeys(identities)),
+        tariffs=tariffs,
+        barred=given.barred or False,
+        attributes=given.attributes or {},
+    )
+    optional = ("identities", "tariffs", "barred", "attributes")
+    return subscriber, ["account", *(name for name in optional if getattr(given, name) is not None)]
+
+
+def _assignment(at: int, given: schema.AssignmentView) -> Any:
+    return _objecting(lambda one, _: assignment_of(at, one), given, "")
+
+
+def _objecting(read: Any, value: Any, field: str) -> Any:
+    """What the API reads of a value; its problem as an objection. Their texts begin with the field."""
+    try:
+        return read(value, field)
+    except Problem as why:
+        named, _, detail = why.detail.partition(": ")
+        prefix = "" if field else "subscriber."
+        raise Objection(why.kind, prefix + named, detail) from None

@@ -1,0 +1,108 @@
+"""Import: a file of accounts and subscribers, taken as it arrives and answered as it is done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import ClientDisconnect
+
+from balances.ledger.reader import STORE_AWAY
+from balances.ledger.writer import AWAY
+from ocs.api.import_file import CSV, NDJSON, ImportFile
+from ocs.api.operation import ApiCall, ApiReply, Operation
+from ocs.api.problems import TYPE, Problem
+from ocs.api.schema_import import ImportDone, ImportEvent, ImportProgress, ImportRefusal, ImportStopped
+from ocs.api.texts import money
+from ocs.master.bulk import Import, ImportTotals, Unavailable
+from ocs.stores.bounded_postgres import Away
+from ocs.telemetry.log import logger
+
+STOPS: Final[tuple[type[Exception], ...]] = (Unavailable, Away, Problem, *AWAY, *STORE_AWAY)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    check: bool = False
+    """Only look: say what would be done, and change nothing."""
+    errors: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000
+    """How many lines that do not go in are named; the rest is counted. More than a few thousand only for who reads the
+    answer while it sends."""
+
+
+async def import_lines(call: ApiCall) -> ApiReply:
+    """The answer begins with the first batch: what is wrong with the whole is refused before."""
+    assert call.stream is not None
+    file = ImportFile(call.stream, call.media_type, call.caller)
+    await file.begin()
+    return ApiReply(_events(call, file), media_type=NDJSON)
+
+
+async def _events(call: ApiCall, file: ImportFile) -> AsyncGenerator[bytes, None]:
+    query: ImportQuery = call.query
+    desk = call.desk
+    work = Import(
+        desk.pool,
+        desk.redis,
+        desk.store,
+        desk.projector,
+        desk.now_ms,
+        restore=desk.bring_in,
+        scopes=desk.scopes,
+    )
+    counts, not_shown = ImportTotals(given={}), 0
+    try:
+        async with contextlib.aclosing((work.check if query.check else work.run)(file.batches())) as batches:
+            async for done in batches:
+                shown = done.errors[: max(query.errors - (counts.errors - not_shown), 0)]
+                not_shown += len(done.errors) - len(shown)
+                counts = msgspec.structs.replace(done.totals, given=dict(done.totals.given))
+                for line, why in shown:
+                    yield _line(ImportRefusal(line, why.field, TYPE + why.kind, why.detail))
+                yield _line(ImportProgress(**_counts(counts)))
+    except ClientDisconnect:
+        return  # nobody is there to read it; the lines before the cut are in, or come with the same file again
+    except STOPS as why:
+        logger().warning("import.stopped", why=repr(why))
+        kind = why.kind if isinstance(why, Problem) else "store-unavailable"
+        detail = f"{str(why) or type(why).__name__}; import the same file again, it goes on from here"
+        yield _line(ImportStopped(**_counts(counts), problem=TYPE + kind, detail=detail))
+    except Exception:
+        logger().exception("import.failed")
+        yield _line(
+            ImportStopped(**_counts(counts), problem=f"{TYPE}internal", detail="it is in the log of the server")
+        )
+    else:
+        yield _line(ImportDone(**_counts(counts), checked=query.check, errors_not_shown=not_shown))
+
+
+def _counts(counts: ImportTotals) -> dict[str, Any]:
+    return msgspec.structs.asdict(counts) | {"given": {name: money(micro) for name, micro in counts.given.items()}}
+
+
+def _line(event: ImportEvent) -> bytes:
+    return _encode(event) + b"\n"
+
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/import",
+        import_lines,
+        "Import accounts with what they begin with, and subscribers: a file of any length, line by line",
+        answer=ImportEvent,
+        answer_media_type=NDJSON,
+        body=bytes,
+        streamed=True,
+        body_bytes_max=1 << 50,
+        media_types=(NDJSON, CSV),
+        query=ImportQuery,
+        description="A line goes in whole or not at all. What exists is never changed: a line that says the same counts"
+        " as unchanged, one that says otherwise is an error of that line. The same file again changes nothing; after a"
+        " cut it goes on where it ended. The answer is a JSON object per line as the work goes on, the last one `done`"
+        " or `stopped`.",
+    ),
+)

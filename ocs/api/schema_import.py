@@ -1,0 +1,104 @@
+"""What an import takes, line by line, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ocs.api import schema
+from ocs.api.texts import Money, MoneyFromZero, QuantityAboveZero, Time
+
+
+class ImportBucket(schema.Input, frozen=True):
+    """A bucket that a new account begins with, beside its main balance."""
+
+    amount: QuantityAboveZero
+    kind: schema.Kind = "money"
+    name: schema.BucketName = ""
+    scope: schema.Scope = msgspec.field(default_factory=list)
+    priority: schema.Priority | None = None
+    valid_from: Time | None = None
+    valid_until: Time | None = None
+    valid_for_s: schema.ValidFor | None = None
+
+
+class ImportAccount(schema.Input, frozen=True):
+    """An account to be opened. Of one that exists, what is said here must be what it was opened with."""
+
+    id: schema.Id
+    currency: schema.Currency
+    time_zone: schema.TimeZone | None = None
+    credit_limit: MoneyFromZero | None = None
+    suspend_below: Money | None = None
+    resume_at: Money | None = None
+    balance: MoneyFromZero | None = None
+    """What its main balance begins with."""
+    buckets: Annotated[list[ImportBucket], Meta(max_length=32)] | None = None
+
+
+class ImportSubscriber(schema.Input, frozen=True):
+    """A subscriber to be created. Of one that exists, what is said here must be so."""
+
+    id: schema.Id
+    account: schema.Id | None = None
+    """Who pays; left out: the account of the same line."""
+    identities: Annotated[list[schema.Identity], Meta(max_length=32)] | None = None
+    tariffs: Annotated[list[schema.AssignmentView], Meta(max_length=32)] | None = None
+    password: schema.Password | None = None
+    barred: bool | None = None
+    attributes: Annotated[dict[schema.AttributeName, schema.AttributeValue], Meta(max_length=32)] | None = None
+
+
+class ImportLine(schema.Input, frozen=True):
+    """One line: both go in, or neither."""
+
+    account: ImportAccount | None = None
+    subscriber: ImportSubscriber | None = None
+
+
+class ImportCounts(Struct, frozen=True):
+    """Of all lines up to this one."""
+
+    lines: int
+    errors: int
+    accounts_created: int
+    accounts_unchanged: int
+    subscribers_created: int
+    subscribers_unchanged: int
+    given: dict[str, Money]
+    """Money that new accounts began with, by currency."""
+
+
+class ImportRefusal(Struct, frozen=True, tag="error", tag_field="event"):
+    """A line that did not go in."""
+
+    line: int
+    """From 1; that of CSV with the header is 1."""
+    field: str
+    problem: str
+    """As `type` of a refusal: never changes."""
+    detail: str
+
+
+class ImportProgress(ImportCounts, frozen=True, tag="progress", tag_field="event"):
+    """So far everything is done, and stays."""
+
+
+class ImportDone(ImportCounts, frozen=True, tag="done", tag_field="event"):
+    """The last line, when all of it was read."""
+
+    checked: bool
+    """Only looked at: nothing was changed."""
+    errors_not_shown: int
+
+
+class ImportStopped(ImportCounts, frozen=True, tag="stopped", tag_field="event"):
+    """The last line, when it could not go on: do the same import again, it goes on where this one ended."""
+
+    problem: str
+    detail: str
+
+
+ImportEvent = ImportRefusal | ImportProgress | ImportDone | ImportStopped

@@ -1,0 +1,88 @@
+"""A request of any length whose answer is read while it is sent, which the standard library's client cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from typing import Final
+from urllib.parse import SplitResult
+
+WAIT_S: Final = 120
+"""For the next piece of the answer: a server says something at each batch."""
+LINE_BYTES_MAX: Final = 1 << 20
+
+
+class OtherAnswer(Exception):
+    """With another status than 200."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status, self.body = status, body
+
+
+async def exchange(
+    url: SplitResult, token: str, target: str, media_type: str, pieces: Iterable[bytes]
+) -> AsyncGenerator[bytes, None]:
+    """The lines of the answer as they come; they end early where the connection is cut. Raises OtherAnswer, OSError."""
+    reader, writer = await asyncio.open_connection(
+        url.hostname,
+        url.port or (443 if url.scheme == "https" else 80),
+        ssl=url.scheme == "https",
+        limit=LINE_BYTES_MAX,
+    )
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: {url.netloc.rpartition('@')[2]}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: {media_type}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode())
+    sending = asyncio.create_task(_send(writer, pieces))
+    try:
+        status, chunked = await _head(reader)
+        body = _chunks(reader) if chunked else _rest(reader)
+        if status != 200:
+            raise OtherAnswer(status, b"".join([piece async for piece in body]))
+        rest = b""
+        async for piece in body:
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    why = sending.exception() if not sending.cancelled() else None
+    if why is not None and not isinstance(why, ConnectionError):
+        raise why  # of the file that is read
+
+
+async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        if piece:
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    try:
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)).decode("latin-1").lower().split("\r\n")
+        return int(head[0].split(" ", 2)[1]), "transfer-encoding: chunked" in head
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError):
+        raise ConnectionError("the connection was cut before an answer") from None
+    except TimeoutError:
+        raise ConnectionError(f"no answer within {WAIT_S} s") from None
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError, ValueError):
+        while size := int((await asyncio.wait_for(reader.readline(), WAIT_S)).split(b";")[0], 16):
+            yield (await asyncio.wait_for(reader.readexactly(size + 2), WAIT_S))[:-2]
+
+
+async def _rest(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while piece := await asyncio.wait_for(reader.read(65_536), WAIT_S):
+        yield piece

@@ -1,0 +1,268 @@
+"""Import: many accounts and subscribers, with what they begin with, a batch of lines at a time (charging.md 14).
+
+A batch is one transaction in PostgreSQL, by COPY; then its accounts are opened in the live store, each by one call
+whose record carries the opening balance; then its profiles are projected, all at once. An account is opened only where
+the live store lacks it and PostgreSQL has no record of it, and from the row alone: so whoever opens it, and however
+often an import is cut short and run again, it is opened once, with its balance once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from balances import keys
+from balances.redis.connection import Lost, NotSent
+from balances.redis.pending import ended
+from ocs.master import bulk_rows
+from ocs.master.accounts import AccountRow
+from ocs.master.bring_in import first
+from ocs.master.bulk_rows import JudgedLine, KnownRows, NewRows, Objection, WantedLine
+from ocs.master.changes import alone, raised
+from ocs.telemetry.log import logger
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+    from redis.asyncio import Redis
+
+    from balances.redis.store import Store
+    from ocs.master.projection import Projector
+    from ocs.stores.bounded_postgres import Lasting
+
+OPENED_AT_ONCE: Final = 128
+"""Calls in one write: a charge that comes meanwhile waits for no more of them."""
+
+RECORDED: Final = """
+    SELECT asked.account FROM unnest($1::text[]) AS asked (account)
+    WHERE EXISTS (SELECT FROM calls c WHERE c.account = asked.account)
+        OR EXISTS (SELECT FROM quarantined q WHERE q.account = asked.account AND q.settled_at IS NULL)
+"""
+
+
+class Unavailable(Exception):
+    """A store does not take it now; what was done stays done, and the rest waits for the same import again."""
+
+
+class FileLine(NamedTuple):
+    """One line of a file; what it wants, or why it cannot be read."""
+
+    number: int
+    wanted: WantedLine | Objection
+
+
+class ImportTotals(msgspec.Struct):
+    """What has become of the lines so far."""
+
+    lines: int = 0
+    errors: int = 0
+    accounts_created: int = 0
+    accounts_unchanged: int = 0
+    subscribers_created: int = 0
+    subscribers_unchanged: int = 0
+    given: dict[str, int] = {}
+    """Money of new accounts, micro-units by currency."""
+
+
+class BatchDone(NamedTuple):
+    """One batch that is in."""
+
+    totals: ImportTotals
+    """Of the whole import up to here."""
+    errors: Sequence[tuple[int, Objection]]
+    """(line, what it is about), in their order."""
+    last: int
+    """Number of its last line."""
+
+
+class _TakenBatch(NamedTuple):
+    """A batch that PostgreSQL has."""
+
+    errors: list[tuple[int, Objection]]
+    judged: list[JudgedLine]
+    new: list[AccountRow]
+    known: list[AccountRow]
+    """Those that were there: opened before, unless an import was cut short."""
+    last: int
+
+
+class Import:
+    def __init__(
+        self,
+        pool: Lasting,
+        redis: Redis,
+        store: Store,
+        projector: Projector,
+        now_ms: Callable[[], int],
+        *,
+        restore: Callable[[str], Awaitable[None]],
+        scopes: Callable[[], Awaitable[Collection[str]]],
+    ) -> None:
+        """restore: brings an account in of which PostgreSQL has records
+        scopes:  what a bucket may be said to pay, as of now"""
+        self._pool: Any = pool
+        self._redis: Any = redis
+        self._store = store
+        self._projector = projector
+        self._now_ms = now_ms
+        self._restore = restore
+        self._scopes = scopes
+
+    async def run(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
+        """Each batch as soon as it is done. While its accounts are opened, the next one goes into PostgreSQL. Raises
+        Unavailable, Away and what a store raises; and what `batches` raises, when the ones before are done."""
+        totals = ImportTotals(given={})
+        taking = self._each_taken(batches, await self._scopes())
+        coming: asyncio.Task[_TakenBatch | None] = asyncio.create_task(_next(taking))
+        opening: asyncio.Task[_TakenBatch] | None = None
+        try:
+            while True:
+                if busy := [task for task in (coming, opening) if task is not None and not task.done()]:
+                    await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+                if opening is not None and opening.done():
+                    done, opening = opening.result(), None
+                    yield _done(totals, done)
+                elif opening is None and coming.done():
+                    taken = coming.result()
+                    if taken is None:
+                        return
+                    opening = asyncio.create_task(self._open(taken))
+                    coming = asyncio.create_task(_next(taking))
+        finally:
+            if opening is not None:  # its rows are committed: it is not left half done
+                await asyncio.wait([opening])
+            await ended([task for task in (coming, opening) if task is not None])
+
+    async def _each_taken(
+        self, batches: AsyncIterator[Sequence[FileLine]], scopes: Collection[str]
+    ) -> AsyncIterator[_TakenBatch]:
+        async for lines in batches:
+            yield await self._take(lines, scopes)
+
+    async def check(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
+        """What `run` would say, with nothing changed: what would be new stands in tables of this connection alone."""
+        totals, scopes = ImportTotals(given={}), await self._scopes()
+        async with self._shadow() as shadow:
+            async for lines in batches:
+                async with self._pool.acquire() as db:
+                    below = await bulk_rows.read(db, _wanted(lines))
+                there = (await bulk_rows.read(shadow, _wanted(lines), SHADOW)).over(below)
+                new, taken = self._judged(lines, there, scopes)
+                await bulk_rows.write(shadow, new, 0, self._now_ms(), SHADOW)
+                yield _done(totals, taken)
+
+    @contextlib.asynccontextmanager
+    async def _shadow(self) -> AsyncIterator[Connection]:
+        async with self._pool.acquire() as db, db.transaction():
+            for table in bulk_rows.SHADOWED:
+                await db.execute(f"CREATE TEMP TABLE {table} (LIKE {table} INCLUDING ALL) ON COMMIT DROP")
+            yield db
+
+    # ---- PostgreSQL
+
+    async def _take(self, lines: Sequence[FileLine], scopes: Collection[str]) -> _TakenBatch:
+        async with alone(self._pool) as db:
+            new, taken = self._judged(lines, await bulk_rows.read(db, _wanted(lines)), scopes)
+            if not new:
+                return taken
+            await bulk_rows.write(db, new, await raised(db), self._now_ms())
+            created_ms = await db.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+        return taken._replace(new=[msgspec.structs.replace(row, created_ms=created_ms) for row in new.accounts])
+
+    def _judged(
+        self, lines: Sequence[FileLine], there: KnownRows, scopes: Collection[str]
+    ) -> tuple[NewRows, _TakenBatch]:
+        new, taken = NewRows([], [], set(), []), _TakenBatch([], [], [], [], lines[-1].number)
+        now_ms = self._now_ms()
+        for line in lines:
+            try:
+                if isinstance(line.wanted, Objection):
+                    raise line.wanted
+                judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes)
+            except Objection as why:
+                taken.errors.append((line.number, why))
+                continue
+            taken.judged.append(judged)
+            if judged.account is False and line.wanted.account is not None:
+                taken.known.append(there.accounts[line.wanted.account.id])
+        return new, taken._replace(new=new.accounts)
+
+    # ---- the live store
+
+    async def _open(self, taken: _TakenBatch) -> _TakenBatch:
+        """Every account of the batch is in the live store, and its subscribers are known there."""
+        try:
+            made = {row.id for row in taken.new}
+            known = {row.id: row for row in taken.known if row.id not in made}
+            absent = [*taken.new, *[known[account] for account in await self._absent(known)]]
+            recorded = await self._recorded(absent)
+            await self._open_new([row for row in absent if row.id not in recorded])
+            for account in recorded:
+                await self._restore(account)
+        except NotSent as why:
+            raise Unavailable(f"the live store is shut: {why}") from None
+        except Lost as why:
+            raise Unavailable(f"the live store did not answer: {why}") from None
+        if any(judged.account or judged.subscriber for judged in taken.judged):
+            await self._project()
+        return taken
+
+    async def _absent(self, accounts: Iterable[str]) -> list[str]:
+        pipe = self._redis.pipeline(transaction=False)
+        asked = list(accounts)
+        for account in asked:
+            pipe.exists(keys.account(account))
+        return [account for account, there in zip(asked, await pipe.execute(), strict=True) if not there]
+
+    async def _recorded(self, rows: Sequence[AccountRow]) -> set[str]:
+        """Those that PostgreSQL has records of: they come back as these say, not as they were created."""
+        return {row["account"] for row in await self._pool.fetch(RECORDED, [row.id for row in rows])}
+
+    async def _open_new(self, rows: Sequence[AccountRow]) -> None:
+        projected = int(await self._redis.get(keys.PROJECTED) or 0)
+        for some in _some(rows):
+            now_ms = self._now_ms()
+            for pending in [self._store.open(row.id, first(row, projected, now_ms)) for row in some]:
+                status = (await pending.wait()).status
+                if status not in ("ok", "exists"):
+                    raise Unavailable(f"the live store takes no account now: {status}")
+
+    async def _project(self) -> None:
+        """If that fails, the keeper does it within a second."""
+        try:
+            await self._projector.project()
+        except Exception as why:
+            logger().warning("projection.later", why=repr(why))
+
+
+SHADOW: Final = "pg_temp."
+
+
+def _wanted(lines: Sequence[FileLine]) -> list[WantedLine]:
+    return [line.wanted for line in lines if isinstance(line.wanted, WantedLine)]
+
+
+async def _next(taking: AsyncIterator[_TakenBatch]) -> _TakenBatch | None:
+    return await anext(taking, None)
+
+
+def _some(rows: Sequence[AccountRow]) -> Iterable[Sequence[AccountRow]]:
+    return (rows[at : at + OPENED_AT_ONCE] for at in range(0, len(rows), OPENED_AT_ONCE))
+
+
+def _done(totals: ImportTotals, taken: _TakenBatch) -> BatchDone:
+    totals.lines += len(taken.judged) + len(taken.errors)
+    totals.errors += len(taken.errors)
+    for judged in taken.judged:
+        totals.accounts_created += judged.account is True
+        totals.accounts_unchanged += judged.account is False
+        totals.subscribers_created += judged.subscriber is True
+        totals.subscribers_unchanged += judged.subscriber is False
+    for row in taken.new:
+        money = row.balance + sum(bucket.amount for bucket in row.buckets if bucket.kind == 0)
+        if money:
+            totals.given[row.currency] = totals.given.get(row.currency, 0) + money
+    return BatchDone(totals, taken.errors, taken.last)

@@ -1,0 +1,269 @@
+"""Many accounts and subscribers at once: which are new, which are there already, which contradict what is there.
+
+What is there is read by a few queries for all of them, `judge` decides one after the other in their order, and the new
+ones are copied into the tables. A row that exists is never changed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
+from ocs.master.subscribers import Subscriber, assignments_of, attributes_of
+from tariffs.catalog import Assignment
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+
+class Objection(Exception):
+    """A line that does not go in: of which kind (ocs/api/problems.py), which field it is about, and why."""
+
+    def __init__(self, kind: str, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind, self.field, self.detail = kind, field, detail
+
+
+class WantedLine(msgspec.Struct, frozen=True):
+    """One line: an account, a subscriber, or both. They go in together or not at all."""
+
+    account: AccountRow | None
+    account_says: Mapping[str, Any]
+    """Fields of the row that the line states, in its words: only these can contradict an account that exists."""
+    subscriber: Subscriber | None
+    subscriber_says: Collection[str]
+    password: str | None = None
+
+
+class KnownRows(msgspec.Struct):
+    """What is known of all that the lines name; `judge` adds what it lets in."""
+
+    accounts: dict[str, AccountRow] = {}
+    subscribers: dict[str, tuple[Subscriber, str | None]] = {}
+    """With the password."""
+    owners: dict[str, str | None] = {}
+    """Of identities; None: somebody had it once."""
+    tariffs: set[str] = set()
+
+    def over(self, below: KnownRows) -> KnownRows:
+        """Both, where `self` was decided later."""
+        return KnownRows(
+            below.accounts | self.accounts,
+            below.subscribers | self.subscribers,
+            below.owners | self.owners,
+            below.tariffs | self.tariffs,
+        )
+
+
+class NewRows(msgspec.Struct):
+    """What goes in."""
+
+    accounts: list[AccountRow] = []
+    subscribers: list[tuple[Subscriber, str | None]] = []
+    inherits: set[str] = set()
+    """Subscribers with an identity that was somebody else's."""
+    inherited: list[tuple[str, str]] = []
+    """(identity, subscriber)."""
+
+    def __bool__(self) -> bool:
+        return bool(self.accounts or self.subscribers)
+
+
+class JudgedLine(NamedTuple):
+    """Whether a line made its account and its subscriber; None: it names none."""
+
+    account: bool | None
+    subscriber: bool | None
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+_SUBSCRIBERS: Final = """
+    SELECT s.id, s.account, s.barred, s.attributes, s.password,
+        ARRAY(SELECT identity FROM {tables}identities i WHERE i.subscriber = s.id
+              AND identity <> 'subscriber:' || s.id ORDER BY identity) AS identities,
+        COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
+                  FROM {tables}assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs
+    FROM {tables}subscribers s WHERE s.id = ANY($1)
+"""
+
+
+async def read(db: Connection, wanted: Sequence[WantedLine], tables: str = "") -> KnownRows:
+    """What is there of all that these name. tables: a schema with a point, where not those of everybody are meant."""
+    accounts = {one.account.id for one in wanted if one.account is not None}
+    people = [one.subscriber for one in wanted if one.subscriber is not None]
+    accounts |= {one.account for one in people}
+    names = {identity for one in people for identity in _names(one)}
+    there = KnownRows()
+    for row in await db.fetch(f"SELECT {FIELDS} FROM {tables}accounts WHERE id = ANY($1)", list(accounts)):
+        there.accounts[row["id"]] = row_of(row)
+    for row in await db.fetch(_SUBSCRIBERS.format(tables=tables), [one.id for one in people]):
+        there.subscribers[row["id"]] = _subscriber(row), row["password"]
+    query = f"SELECT identity, subscriber FROM {tables}identities WHERE identity = ANY($1)"
+    there.owners = {row["identity"]: row["subscriber"] for row in await db.fetch(query, list(names))}
+    tariffs = {assignment.tariff for one in people for assignment in one.tariffs}
+    found = await db.fetch("SELECT DISTINCT id FROM tariffs WHERE id = ANY($1)", list(tariffs))
+    there.tariffs = {row["id"] for row in found}
+    return there
+
+
+def _names(subscriber: Subscriber) -> tuple[str, ...]:
+    return (*subscriber.identities, f"subscriber:{subscriber.id}")
+
+
+def _subscriber(row: Any) -> Subscriber:
+    return Subscriber(
+        id=row["id"],
+        account=row["account"],
+        identities=tuple(row["identities"]),
+        tariffs=assignments_of(row["tariffs"]),
+        barred=row["barred"],
+        attributes=attributes_of(row["attributes"]),
+    )
+
+
+# --- deciding -----------------------------------------------------------------------------------------------------
+
+
+def judge(there: KnownRows, new: NewRows, wanted: WantedLine, now_ms: int, scopes: Collection[str]) -> JudgedLine:
+    """Raises an Objection, or adds what is new to `there` and `new`. scopes: what a bucket may be said to pay."""
+    account, subscriber = wanted.account, wanted.subscriber
+    makes_account = account is not None and _is_new_account(there, account, wanted.account_says, now_ms, scopes)
+    makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted)
+    if account is not None and makes_account:
+        there.accounts[account.id] = account
+        new.accounts.append(account)
+    if subscriber is not None and makes_subscriber:
+        new.inherited += [(name, subscriber.id) for name in _names(subscriber) if name in there.owners]
+        if any(name in there.owners for name in subscriber.identities):
+            new.inherits.add(subscriber.id)
+        there.owners |= dict.fromkeys(_names(subscriber), subscriber.id)
+        there.subscribers[subscriber.id] = subscriber, wanted.password
+        new.subscribers.append((subscriber, wanted.password))
+    return JudgedLine(
+        makes_account if account is not None else None, makes_subscriber if subscriber is not None else None
+    )
+
+
+def _is_new_account(
+    there: KnownRows, wanted: AccountRow, says: Mapping[str, Any], now_ms: int, scopes: Collection[str]
+) -> bool:
+    known = there.accounts.get(wanted.id)
+    if known is None:
+        for bucket in wanted.buckets:
+            if 0 < bucket.until_ms <= now_ms:
+                raise Objection("invalid", "account.buckets", "valid_until: in the future, for a new account")
+            if unknown := [tag for tag in bucket.scope if tag not in scopes]:
+                detail = f"scope: expected some of {', '.join(sorted(scopes))}, found {unknown[0]!r}"
+                raise Objection("invalid", "account.buckets", detail)
+        return True
+    for field, said in says.items():
+        if getattr(known, field) != getattr(wanted, field):
+            detail = f"account {wanted.id} exists and was opened otherwise than with {said}: nothing of it is changed"
+            raise Objection("conflict", f"account.{field}", detail)
+    return False
+
+
+def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine) -> bool:
+    makes_its_account = line.account is not None and line.account.id == wanted.account
+    if not makes_its_account and wanted.account not in there.accounts:
+        raise Objection("unresolved", "subscriber.account", f"there is no account {wanted.account}")
+    found = there.subscribers.get(wanted.id)
+    if found is not None:
+        known, password = found
+        for field in line.subscriber_says:
+            if _content(known, field) != _content(wanted, field):
+                raise Objection("conflict", f"subscriber.{field}", f"subscriber {wanted.id} exists with other {field}")
+        if line.password is not None and (line.password or None) != password:
+            raise Objection("conflict", "subscriber.password", f"subscriber {wanted.id} exists with another password")
+        return False
+    for identity in wanted.identities:
+        owner = there.owners.get(identity)
+        if owner is not None:
+            raise Objection("identity-taken", "subscriber.identities", f"{identity} belongs to {owner}")
+    for assignment in wanted.tariffs:
+        if assignment.tariff not in there.tariffs:
+            raise Objection("unresolved", "subscriber.tariffs", f"there is no tariff {assignment.tariff}")
+    return True
+
+
+def _content(subscriber: Subscriber, field: str) -> object:
+    value = getattr(subscriber, field)
+    return sorted(value) if field == "identities" else value
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: str = "") -> None:
+    """By COPY, in the caller's transaction, in which nobody else changes master data. New accounts need not be told of
+    their members (projection.py): no profile is older than they are."""
+
+    async def copy(table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
+        schema = tables.removesuffix(".") or None
+        await db.copy_records_to_table(table, records=records, columns=columns, schema_name=schema)
+
+    await copy("accounts", ACCOUNT_COLUMNS, (_account_record(row, number) for row in new.accounts))
+    if not new.subscribers:
+        return
+    inherited = {identity for identity, _ in new.inherited}
+    await copy(
+        "subscribers",
+        ("id", "account", "password", "barred", "moved_ms", "change", "attributes"),
+        (
+            (
+                one.id,
+                one.account,
+                password or None,
+                one.barred,
+                now_ms if one.id in new.inherits else 0,
+                number,
+                msgspec.json.encode(one.attributes).decode(),
+            )
+            for one, password in new.subscribers
+        ),
+    )
+    await copy(
+        "identities",
+        ("identity", "subscriber", "change"),
+        (
+            (identity, one.id, number)
+            for one, _ in new.subscribers
+            for identity in _names(one)
+            if identity not in inherited
+        ),
+    )
+    await copy(
+        "assignments",
+        ("subscriber", "place", "tariff", "from_ms", "until_ms"),
+        (_assignment_record(one.id, at, given) for one, _ in new.subscribers for at, given in enumerate(one.tariffs)),
+    )
+    if new.inherited:
+        await db.executemany(
+            f"UPDATE {tables}identities SET subscriber = $2, change = $3 WHERE identity = $1",
+            [(identity, subscriber, number) for identity, subscriber in new.inherited],
+        )
+
+
+ACCOUNT_COLUMNS: Final = (
+    *("id", "currency", "time_zone", "credit_limit", "suspend_below", "resume_at"),
+    *("change", "members_change", "opening_balance", "opening_buckets", "opened_by"),
+)
+
+
+def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
+    thresholds = or_null(row.suspend_below), or_null(row.resume_at)
+    buckets = msgspec.json.encode(row.buckets).decode()
+    settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
+    return (*settings, number, 0, row.balance, buckets, row.opened_by)
+
+
+def _assignment_record(subscriber: str, place: int, given: Assignment) -> tuple[Any, ...]:
+    return subscriber, place, given.tariff, given.from_ms, given.until_ms
+
+
+SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments")
+"""Tables that `write` fills."""
