@@ -17,6 +17,8 @@ from loadtest.subscriber import LoadSubscriber, subscriber
 T = TypeVar("T")
 
 AT_ONCE = 16
+PIECE = 5_000
+"""Subscribers of one import; two are under way."""
 PER = {"octets": "octets", "seconds": "s", "units": "units"}
 
 
@@ -56,9 +58,40 @@ class Provision:
         name = self._tariff["tariff"]
         if await self._api.find("v1", "tariffs", name) is None:
             await self._api.put("v1", "tariffs", name, body=self._tariff)
-        await in_parallel(self._account, range(self.accounts))
-        shared_by = self._scenario.accounts_shared_by
-        await in_parallel(self._subscriber, (subscriber(n, shared_by) for n in range(self._scenario.subscribers)))
+        shared_by, last = self._scenario.accounts_shared_by, self._scenario.subscribers
+        piece = -(-PIECE // shared_by) * shared_by  # an account is in one of them
+        await in_parallel(self._import, (range(at, min(at + piece, last)) for at in range(0, last, piece)), at_once=2)
+
+    async def _import(self, numbers: range) -> None:
+        """Those that are new are made at once; where some were there already, each is looked at."""
+        people = [subscriber(number, self._scenario.accounts_shared_by) for number in numbers]
+        *_, done = await self._api.post_lines("v1", "import", lines=self._lines(people), errors=0)
+        if done["event"] != "done":
+            raise ApiError(f"/v1/import: {done['detail']}")
+        if not done["errors"] and not done["accounts_unchanged"]:
+            self.done += done["accounts_created"] + done["subscribers_created"]
+            return
+        await in_parallel(self._account, dict.fromkeys(who.account for who in people))
+        await in_parallel(self._subscriber, people)
+
+    def _lines(self, people: Iterable[LoadSubscriber]) -> Iterable[dict[str, Any]]:
+        """An account stands in the line of its first subscriber."""
+        seen = -1
+        for who in people:
+            line: dict[str, Any] = {"subscriber": {"id": f"load-{who.place:07d}", **self._wanted(who)}}
+            if who.account != seen:
+                seen, name = who.account, account_of(self._scenario, who.account)
+                currency, balance = self._scenario.currency, self._scenario.balance
+                line["account"] = {"id": name, "currency": currency, "balance": text(micro(balance))}
+            yield line
+
+    def _wanted(self, who: LoadSubscriber) -> dict[str, Any]:
+        msisdn, imsi = (identity.decode() for identity in who.identities)
+        return {
+            "account": account_of(self._scenario, who.account),
+            "identities": [f"msisdn:{msisdn}", f"imsi:{imsi}"],
+            "tariffs": [{"tariff": self._tariff["tariff"]}],
+        }
 
     async def _account(self, index: int) -> None:
         """There, and filled up to the balance of the scenario."""
@@ -76,12 +109,7 @@ class Provision:
 
     async def _subscriber(self, who: LoadSubscriber) -> None:
         name = f"load-{who.place:07d}"
-        msisdn, imsi = (identity.decode() for identity in who.identities)
-        body = {
-            "account": account_of(self._scenario, who.account),
-            "identities": [f"msisdn:{msisdn}", f"imsi:{imsi}"],
-            "tariffs": [{"tariff": self._tariff["tariff"]}],
-        }
+        body = self._wanted(who)
         found = await self._api.find("v1", "subscribers", name)
         if found is None:
             await self._api.put("v1", "subscribers", name, body=body)

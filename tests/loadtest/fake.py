@@ -213,16 +213,38 @@ class Fake:
                     name, _, value = header.partition(":")
                     headers[name.lower()] = value.strip()
                 content = await reader.readexactly(int(headers.get("content-length", 0)))
-                body = json.loads(content) if content else None
-                status, answer = self._route(method, target, body, headers)
+                if headers.get("content-type") == "application/x-ndjson":
+                    assert (method, target.partition("?")[0]) == ("POST", "/v1/import")
+                    status, answer, media_type = 200, self._import(content.splitlines()), headers["content-type"]
+                else:
+                    media_type = "application/json"
+                    body = json.loads(content) if content else None
+                    status, answer = self._route(method, target, body, headers)
                 text = json.dumps(answer).encode()
                 etag = f'ETag: "{answer.get("version", 1)}"\r\n' if status == 200 else ""
-                head = f"HTTP/1.1 {status} X\r\n{etag}Content-Type: application/json\r\n"
+                head = f"HTTP/1.1 {status} X\r\n{etag}Content-Type: {media_type}\r\n"
                 writer.write(f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+
+    def _import(self, lines: list[bytes]) -> dict[str, Any]:
+        counts = dict.fromkeys(("accounts_created", "accounts_unchanged", "subscribers_created", "errors"), 0)
+        for line in map(json.loads, lines):
+            if "account" in line:
+                name, is_new = line["account"]["id"], line["account"]["id"] not in self.balances
+                counts["accounts_created" if is_new else "accounts_unchanged"] += 1
+                if is_new:
+                    self.balances[name] = _micro(line["account"]["balance"])
+                    self.entries[name] = []
+                    self._enter(name, self.balances[name])
+            body = line["subscriber"]
+            if body["id"] not in self.subscribers:
+                counts["subscribers_created"] += 1
+                self.subscribers[body["id"]] = body | {"version": 7}
+                self.accounts_of |= dict.fromkeys(body["identities"], body["account"])
+        return {"event": "done"} | counts
 
     def _route(self, method: str, target: str, body: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
         assert headers["authorization"] == "Bearer secret"
