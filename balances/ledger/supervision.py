@@ -7,7 +7,7 @@ same shard do each thing once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -63,16 +63,14 @@ class Supervision:
 
     async def leases(self, names: Sequence[str], ttl_ms: int) -> set[str]:
         """Take those that are free and keep those that are ours; returns which are."""
-        commands: list[Sequence[Any]] = []
-        for name in names:
-            commands += [("SET", f"lease:{name}", self._token, "NX", "PX", ttl_ms), ("GET", f"lease:{name}")]
-        replies = await send(self._redis, commands)
+        owners = await send(
+            self._redis, [("SET", f"lease:{name}", self._token, "NX", "GET", "PX", ttl_ms) for name in names]
+        )
         token = self._token.encode()
-        ours = {name for name, owner in zip(names, replies[1::2], strict=True) if owner == token}
-        kept = [name for name, taken in zip(names, replies[::2], strict=True) if name in ours and not taken]
+        kept = [name for name, owner in zip(names, owners, strict=True) if owner == token]
         if kept:
             await send(self._redis, [("PEXPIRE", f"lease:{name}", ttl_ms) for name in kept])
-        return ours
+        return {*kept, *(name for name, owner in zip(names, owners, strict=True) if owner is None)}
 
     async def release(self, name: str) -> None:
         if await self._redis.get(f"lease:{name}") == self._token.encode():

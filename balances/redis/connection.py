@@ -13,7 +13,7 @@ import asyncio
 import math
 import ssl
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
@@ -32,6 +32,9 @@ that is published is in force (`on_check`)."""
 
 Words = tuple[Any, ...]
 
+PASS: Final = (("INFO", "replication"), ("GET", keys.PUBLISHED), ("TIME",))
+"""What a check asks: who it is, which history is open, what time it is there."""
+
 DOUBT_S: Final = 0.05
 """How often while there is none."""
 
@@ -40,6 +43,9 @@ REFUSES: Final = (
     *("OOM", "NOREPLICAS", "MISCONF", "BUSY"),
 )
 """What a server says before it has executed anything: our first write is the record, and it is a denyoom command."""
+
+TICK_S: Final = 0.1
+"""How often calls on their way are looked at: which are too late."""
 
 LATE_MS: Final = 10_000
 """A reply that has not come by then is wanted by nobody."""
@@ -58,6 +64,11 @@ class NotSent(ConnectionError):
 
 class Lost(ConnectionError):
     """The call was sent and its fate is not known: say nothing, the client will ask again."""
+
+
+def _as_it_is(words: Words) -> Callable[[bytes], bytes]:
+    """Packs a command that needs no epoch."""
+    return lambda _epoch: pack_words(words)
 
 
 class RedisAddress:
@@ -139,6 +150,7 @@ class RedisConnection(asyncio.Protocol):
         self._doubtful: deque[RedisCall] = deque()
         self._out: list[bytes] = []
         self._flushing = False
+        self._ticking = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._checked = asyncio.Event()
@@ -150,7 +162,6 @@ class RedisConnection(asyncio.Protocol):
     async def start(self, timeout_s: float | None = None) -> None:
         """Begin to connect, and wait for a pass (at most `timeout_s`; then go on trying)."""
         self._task = asyncio.create_task(self._keep_up())
-        self._tick()
         try:
             await asyncio.wait_for(self._checked.wait(), timeout_s)
         except TimeoutError:
@@ -208,6 +219,9 @@ class RedisConnection(asyncio.Protocol):
 
     def _send(self, call: RedisCall, epoch: bytes) -> None:
         self._flying.append(call)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK_S, self._tick)
         self._out.append(call.pack(epoch))
         if not self._flushing:
             self._flushing = True
@@ -299,7 +313,8 @@ class RedisConnection(asyncio.Protocol):
                 pause_ms = 20
                 while self._transport is not None:
                     try:
-                        await asyncio.wait_for(self._stir.wait(), CHECK_S if self.epoch else DOUBT_S)
+                        async with asyncio.timeout(CHECK_S if self.epoch else DOUBT_S):
+                            await self._stir.wait()
                     except TimeoutError:
                         pass
                     self._stir.clear()
@@ -326,18 +341,23 @@ class RedisConnection(asyncio.Protocol):
 
     async def _ask(self, *words: str | bytes) -> Any:
         """A command of the check itself, which needs no pass."""
+        return (await self._ask_all([words]))[0]
+
+    async def _ask_all(self, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
+        """Several, in one write and one answer."""
         if self._transport is None:
             raise ConnectionError("connection lost")
-        call = RedisCall(lambda epoch: pack_words(words), None, self._now_monotonic_ms(), 5_000, None)
-        self._send(call, b"")
-        return await asyncio.wait_for(call.wait(), 5)
+        sent_ms = self._now_monotonic_ms()
+        calls = [RedisCall(_as_it_is(tuple(words)), None, sent_ms, 5_000, None) for words in commands]
+        for call in calls:
+            self._send(call, b"")
+        async with asyncio.timeout(5):
+            return [await call.wait() for call in calls]
 
     async def _check(self, *, first: bool) -> None:
         """Is this the open history? Take or give up the pass accordingly."""
         began_ms = self._now_ms()
-        info, published, now = await asyncio.gather(
-            self._ask("INFO", "replication"), self._ask("GET", keys.PUBLISHED), self._ask("TIME")
-        )
+        info, published, now, *extra = await self._ask_all([*PASS, *self.extra_checks])
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
         facts = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
         replid, _, epoch = (published or b"").partition(b" ")
@@ -354,7 +374,7 @@ class RedisConnection(asyncio.Protocol):
         if self.epoch is not None:
             self._name_library(int(now[0]))
             if self.on_check is not None:
-                self.on_check(await asyncio.gather(*(self._ask(*words) for words in self.extra_checks)))
+                self.on_check(extra)
             self._checked.set()
             self._send_again()
 
@@ -388,10 +408,11 @@ class RedisConnection(asyncio.Protocol):
                 self._send(call, epoch)
 
     def _tick(self) -> None:
-        """Beside the checks, which wait for the same server."""
+        """Beside the checks, which wait for the same server; again while a call is on its way."""
         self._expire()
-        if not self._closed:
-            self._loop.call_later(0.1, self._tick)
+        self._ticking = bool(self._flying or self._doubtful) and not self._closed
+        if self._ticking:
+            self._loop.call_later(TICK_S, self._tick)
 
     def _expire(self) -> None:
         """Calls without a reply in time: their fate is unknown. Their replies, if they come, are dropped."""

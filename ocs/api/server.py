@@ -284,7 +284,7 @@ async def serving(app: Any, listener: socket.socket, http: Http | None = None) -
     try:
         yield
     finally:
-        server.should_exit = True
+        server.leave()
         await task
 
 
@@ -355,7 +355,20 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the process, not to the HTTP server in it."""
+    """Signals belong to the process, not to the HTTP server in it, which does not look ten times a second whether it
+    is to end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._leaving.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:

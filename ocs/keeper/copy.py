@@ -7,6 +7,7 @@ shard is looked at within LOOK_S whatever was told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -55,7 +56,11 @@ class Copier:
         """Something was copied since the streams were trimmed."""
 
     async def copy(self) -> None:
-        """What is there, step by step."""
+        """Wait for news, or until some shard was not looked at for long; then copy what is there, step by step."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._look_s - PACE_S):
+                await self._news.heard.wait()
+        self._news.heard.clear()
         if not self._leases.has("copy"):
             return
         shards = self._due()
@@ -66,15 +71,16 @@ class Copier:
         except Gap as why:
             self._alarm(f"copy: {why}: the shards are opened anew")
             self._opener.anew = True
+            self._opener.doubt()
         except NotOpen:
-            self._opener.doubted = True
+            self._opener.doubt()
             raise
         except AWAY:  # what sessions are to be told still goes out
             if not self._opener.why:
                 await self._reauthorizer.read_on()
             raise
         finally:
-            self._news.copy |= shards  # what could not be copied
+            self._news.of(shards)  # what could not be copied
 
     def _due(self) -> set[int]:
         """Those with news, and those that were not looked at for long."""

@@ -98,7 +98,7 @@ class Keeper:
         self._reader = StreamReader(redis)
         self._supervision = supervision = Supervision(redis, token)
         self._leases = leases = Leases(supervision, LEASES)
-        self._news = news = News(redis)
+        self._news = news = News(redis, lambda: self._opener.doubt())
         self.standing = StandingAlarms(log, now_ms, alarm_ms)
         self.watch = LagWatch(redis, pool, self.standing, now_ms)
         self.totals = Totals(redis)
@@ -153,12 +153,12 @@ class Keeper:
         for name, work, every_s in (
             ("leases", self._hold, RENEWED_S),
             ("news", self._news.listen, 0.0),
-            ("opening", self._opener.open, 1.0),
+            ("opening", self._opener.keep_open, 0.5),
             ("copy", self._copier.copy, self._paces.copy_s),
             ("urgent", self._reauthorizer.look_at_once, URGENT_S),
             ("sweep", self._expirer.expire, 1.0),
             ("tell", self._reauthorizer.tell, 0.0),
-            ("restarts", self._end_lost, 1.0),
+            ("restarts", self._end_lost, 2.0),
             ("receipts", self._pusher.listen, 0.0),
             ("measure", self._measure, 1.0),
             ("store", self._measure_store, 5.0),

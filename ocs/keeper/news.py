@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from balances import keys
@@ -16,13 +16,18 @@ ALL: Final = range(keys.SHARDS)
 class News:
     """Each reader has a set of its own, and takes out of it what it looks at."""
 
-    def __init__(self, redis: Client) -> None:
+    def __init__(self, redis: Client, lost: Callable[[], object]) -> None:
+        """lost: told when the connection to the store is: it may be another one that comes back"""
+        self._lost = lost
         self.copy = set(ALL)
         """Shards that may have records that are not copied."""
         self.expire = set(ALL)
         """Shards whose members may be due sooner than was known."""
         self.stirred = True
         """Something was written since this was set to False."""
+        self.heard = asyncio.Event()
+        """There may be records that are not copied."""
+        self.heard.set()
         self.urgent = asyncio.Event()
         self._redis = redis
 
@@ -30,7 +35,9 @@ class News:
         """There is something new in these."""
         self.copy.update(shards)
         self.expire.update(shards)
-        self.stirred = self.stirred or bool(shards)
+        if shards:
+            self.stirred = True
+            self.heard.set()
 
     async def listen(self) -> None:
         """Until it is cancelled, through every failure of the store. What was said while nobody listened is found when
@@ -43,7 +50,7 @@ class News:
                         if message["type"] == "message":
                             self._hear(message["channel"], message["data"])
             except STORE_AWAY:
-                pass
+                self._lost()
             await asyncio.sleep(AGAIN_S)
 
     def _hear(self, channel: bytes, shards: bytes) -> None:

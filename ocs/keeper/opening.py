@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -18,6 +19,8 @@ from ocs.keeper.rounds import LATER
 from ocs.stores.guard import Guard
 from ocs.telemetry.standing_alarms import AlarmLog
 
+LOOK_S: Final = 2.0
+"""How often the live store is asked who it is while nothing gives reason to doubt it."""
 ASKED_S: Final = 5.0
 """How long PostgreSQL is not asked again while the live store says the same."""
 NOTICED_MS: Final = 5_000
@@ -52,8 +55,8 @@ class Opener:
         """Why this store may not be used at all: no time mends that."""
         self.anew = False
         """A gap was found: open the shards anew."""
-        self.doubted = False
-        """The copy found another history than the one that is open: ask PostgreSQL at once."""
+        self._doubted = asyncio.Event()
+        """Another history may be there than the one that is open."""
         self._redis, self._pool, self._writer = redis, pool, writer
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
         self._now_ms, self._alarm, self._bring_in = now_ms, alarm, bring_in
@@ -67,6 +70,18 @@ class Opener:
         self._walk_due = False
         """An opening may have left accounts to PostgreSQL alone."""
 
+    def doubt(self) -> None:
+        """Look at once, and ask PostgreSQL too."""
+        self._doubted.set()
+
+    async def keep_open(self) -> None:
+        """Look again and again; at once where there is doubt."""
+        if not self.why:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._doubted.wait()
+        await self.open()
+
     async def open(self) -> None:
         """Look whether the shards are open, and open them where they are not and may be."""
         server = await self._reader.server()
@@ -75,7 +90,8 @@ class Opener:
             return
         if self._is_known(server):
             return
-        self._server, self._asked_s, self.doubted = server, self._loop.time(), False
+        self._server, self._asked_s = server, self._loop.time()
+        self._doubted.clear()
         try:
             cursors = await read_cursors(self._pool)
         except AWAY as why:
@@ -110,7 +126,7 @@ class Opener:
 
     def _is_known(self, server: ServerIdentity) -> bool:
         """Nothing has changed since it was found open, and PostgreSQL was asked not long ago."""
-        doubted = self.why or self.anew or self.doubted or server != self._server
+        doubted = self.why or self.anew or self._doubted.is_set() or server != self._server
         return not doubted and self._loop.time() - self._asked_s < ASKED_S
 
     async def _opened(self, opened: Opened) -> None:

@@ -82,6 +82,9 @@ async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
     """Bring Redis up to the master data; returns the change number it is complete to."""
     # Everything on one connection: those that wait for their turn must not keep the one that runs from a second.
     async with pool.acquire() as db:
+        newest = await db.fetchval("SELECT change FROM master")
+        if await redis.mget(keys.PROJECTED, TOLD) == [str(newest).encode()] * 2:  # the usual case, and no write
+            return int(newest)
         await db.execute("SELECT pg_advisory_lock($1)", LOCK)
         try:
             return await _Run(db, redis, tell, int(await redis.incr(TOKEN))).run()

@@ -21,6 +21,7 @@ import msgspec
 
 from ocs.clock import monotonic_ms
 from ocs.processes.control import (
+    AskStatus,
     Channel,
     ChildState,
     Drain,
@@ -60,6 +61,8 @@ class Child:
         """In this incarnation: before, it could not even refuse a request."""
         self.draining = False
         self.unfit = False
+        self.told = asyncio.Event()
+        """It has said how it is since this was cleared."""
         self.gone = asyncio.Event()
         self.gone.set()
         self._config, self._received, self._ended, self._listener = config, received, ended, listener
@@ -108,6 +111,13 @@ class Child:
         if self._channel is not None:
             self._channel.send(message, carried)
 
+    async def refresh(self) -> None:
+        """Have it say how it is, and wait for that."""
+        if self.running:
+            self.told.clear()
+            self.send(AskStatus())
+            await self.told.wait()
+
     def drain(self, *, fast: bool = False) -> None:
         self.draining = True
         self.send(Drain(fast))
@@ -120,6 +130,7 @@ class Child:
     def _hear(self, message: Message, _carried: socket.socket | None) -> None:
         if isinstance(message, Status):
             self.status = message
+            self.told.set()
             self.was_ready = self.was_ready or message.ready
         self._received(self, message)
 

@@ -75,6 +75,10 @@ class Drain(Message, frozen=True):
     fast: bool = False
 
 
+class AskStatus(Message, frozen=True):
+    """Say how you are, now: somebody wants the numbers."""
+
+
 class Children(Message, frozen=True):
     """Answer to AskChildren."""
 
@@ -85,7 +89,7 @@ class Children(Message, frozen=True):
 
 
 class Status(Message, frozen=True):
-    """Twice a second, and whenever readiness changes."""
+    """When asked, whenever readiness changes, twice a second while there is something to do, and now and then."""
 
     ready: bool
     reason: str
@@ -129,7 +133,7 @@ class ChildState(msgspec.Struct, array_like=True, frozen=True):
     catalog: int = 0
 
 
-ToChild = StartMessage | Connection | Dismiss | Probe | ClaimVerdict | Drain | Children
+ToChild = StartMessage | Connection | Dismiss | Probe | ClaimVerdict | Drain | AskStatus | Children
 ToSupervisor = Status | Claim | Probed | PeerClosed | AskChildren
 
 

@@ -7,6 +7,7 @@ descriptor on its way to the least loaded worker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import signal
@@ -45,6 +46,8 @@ from ocs.telemetry.log import logger, setup
 from ocs.telemetry.process import disk_free_bytes, open_files, resident_bytes
 
 TICK_S: Final = 0.5
+REFRESH_S: Final = 0.5
+"""How long a scrape waits for the children's numbers."""
 KEEPER_S: Final = 30.0
 """For the keeper's last copy to PostgreSQL."""
 FAST_S: Final = 1.0
@@ -151,7 +154,7 @@ class Supervisor:
             child.start()
         scrape = None
         if "metrics.listen" in self._listeners:
-            handler = Scrape(self._sums, before=self._measure).serve
+            handler = Scrape(self._sums, before=self._measure, refresh=self._refresh).serve
             scrape = await asyncio.start_server(handler, sock=self._listeners["metrics.listen"])
         while not self._stopping.is_set():
             self._tick()
@@ -234,6 +237,12 @@ class Supervisor:
     def _verdict(self, holder: Holder, granted: bool) -> None:
         assert isinstance(holder.child, Child)
         holder.child.send(ClaimVerdict(holder.connection, granted))
+
+    async def _refresh(self) -> None:
+        """Numbers as of now; of a child that does not answer soon, those of before."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFRESH_S):
+                await asyncio.gather(*(child.refresh() for child in self._children))
 
     def _measure(self) -> None:
         processes = self._meter.counts(metrics.PROCESSES)

@@ -11,6 +11,7 @@ from typing import Final
 from ocs.clock import cpu_us
 from ocs.processes.control import (
     AskChildren,
+    AskStatus,
     Channel,
     Children,
     ChildState,
@@ -31,7 +32,10 @@ from ocs.telemetry.metrics import CPU, MEMORY, OPEN_FILES, REQUESTS, Meter
 from ocs.telemetry.process import open_files, resident_bytes
 
 STATUS_S: Final = 0.5
-LOOK_S: Final = 0.25
+"""How often the supervisor hears of a process that serves requests: if it is killed, its counts of so long are lost."""
+QUIET_S: Final = 5.0
+"""The same of one that serves none."""
+LOOK_S: Final = 0.5
 """How often a process looks whether it is ready."""
 ALONE_S: Final = 10.0
 """How long we finish things after the supervisor died."""
@@ -61,10 +65,11 @@ class SupervisorLink:
         self._ready, self._reason, self._catalog = False, "starting", 0
         self._requests = self.meter.counts(REQUESTS)
         self._load: list[int] = [0, 0, 0]
+        self._told_s, self._was_busy = 0.0, False
         self._channel = Channel(end, decode_to_child, self._received, self._lost)
 
     async def start(self) -> StartMessage:
-        """The first message. From then on the supervisor hears of us twice a second."""
+        """The first message. From then on the supervisor hears of us again and again."""
         start = await self._started
         self.meter.read(CPU, start.role, by=cpu_us)
         self.meter.read(MEMORY, start.role, by=resident_bytes)
@@ -110,10 +115,13 @@ class SupervisorLink:
 
     def _beat(self) -> None:
         self._load = [*self._load[1:], sum(self._requests.values())]
-        self._tell()
+        if self._load[0] != self._load[-1] or self._loop.time() - self._told_s >= QUIET_S or self._was_busy:
+            self._was_busy = self._load[0] != self._load[-1]
+            self._tell()
         self._loop.call_later(STATUS_S, self._beat)
 
     def _tell(self) -> None:
+        self._told_s = self._loop.time()
         load = self._load[-1] - self._load[0]  # two beats: a second
         self._channel.send(Status(self._ready, self._reason, load, self.meter.snapshot(), self._catalog))
 
@@ -137,6 +145,8 @@ class SupervisorLink:
                 self.draining.set()
                 if fast:
                     self.fast.set()
+            case AskStatus():
+                self._tell()
             case Children(children=children):
                 for asked in self._asked:
                     if not asked.done():

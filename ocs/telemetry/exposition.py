@@ -7,7 +7,7 @@ with it. Children that ended are folded into one sum, so that a thousand restart
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -111,13 +111,27 @@ SCRAPES_MAX: Final = 32
 """Connections at once."""
 
 
-class Scrape:
-    """`GET /metrics` and nothing else, on an asyncio server."""
+async def as_it_is() -> None:
+    """Where nobody brings the numbers up to date."""
 
-    def __init__(self, sums: MetricSums, *, before: Callable[[], None] = lambda: None) -> None:
+
+class Scrape:
+    """`GET /metrics` and nothing else, on an asyncio server.
+
+    refresh:  has the numbers brought up to date, before each answer
+    before:   the same of what is at hand
+    """
+
+    def __init__(
+        self,
+        sums: MetricSums,
+        *,
+        before: Callable[[], None] = lambda: None,
+        refresh: Callable[[], Awaitable[None]] = as_it_is,
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(sums)
-        self._before = before
+        self._before, self._refresh = before, refresh
         self._writers: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,6 +141,7 @@ class Scrape:
         try:
             async with asyncio.timeout(10):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                await self._refresh()
                 writer.write(self.answer(head))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
