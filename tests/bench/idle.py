@@ -37,7 +37,7 @@ def cpu_ns(root: int) -> dict[str, int]:
         except OSError:
             continue  # it ended meanwhile
         role = "supervisor"
-        if b"ocs.workers" in command:
+        if b"ocs.processes" in command:
             role, children = CHILDREN[children] if children < len(CHILDREN) else "worker", children + 1
         elif pid != root:
             role = "postgres" if b"postgres" in command else "redis"
