@@ -16,6 +16,7 @@ from loadtest.runner import Stage, StageStats, calm_collector
 from loadtest.scenario import load
 from ocs.processes.embedded import Durability
 from tests.bench import yardsticks
+from tests.bench.driver import Driven, driven
 from tests.bench.server import BenchServer, running
 
 RATES = (1_000, 5_000)
@@ -52,6 +53,10 @@ class Whole(NamedTuple):
     holds: bool
     """The audit's verdict."""
     lag_s: float
+    driven: Driven | None = None
+    """The same server under the client in C, as many outstanding as it answers quickest."""
+    driven_paced: Driven | None = None
+    """And at the first of the rates."""
 
 
 class Yard(NamedTuple):
@@ -82,9 +87,13 @@ async def measure(durability: Durability, subscribers: int, length: Length) -> W
             left_open = {at: stage.dues.left_open[i] for at, i in enumerate(audited) if i in stage.dues.left_open}
             verdict = await audit.after([stage.dues.micro[index] for index in audited], left_open)
             await client.stop()
+            in_c = await driven(server, subscribers, length.saturate_s)
+            in_c_paced = await driven(server, subscribers, length.pace_s, rate=RATES[0])
     for fault in verdict.faults:
         print(fault)
-    return Whole(durability, subscribers, ccr_s, client_us, cpu_us, latency, verdict.holds, verdict.lag_s)
+    return Whole(
+        durability, subscribers, ccr_s, client_us, cpu_us, latency, verdict.holds, verdict.lag_s, in_c, in_c_paced
+    )
 
 
 async def _saturated(stage: Stage, server: BenchServer, length: Length) -> tuple[float, float, dict[str, float]]:
