@@ -20,7 +20,7 @@ from balances.structs.account import Account
 
 COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "phase", "at_ms",
-    "rating_group", "service_id", "part", "unit", "used", "suspense", "total", "cost", "granted", "result", "tag",
+    "rating_group", "service_id", "secondary", "unit", "used", "suspense", "total", "cost", "granted", "result", "tag",
     "terms", "ladder", "counters", "inputs", "incarnation",
 )  # fmt: skip
 PAID: Final = ("seq", "bucket", "kind", "amount", "after")
@@ -170,13 +170,14 @@ _GRANTS: Final = """
 SELECT w.i, g.at_ms, g.rating_group, g.service_id, g.inputs, g.ladder, g.unit, c.event_ms
   FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::bigint[], $7::bigint[],
               $8::smallint[])
-       WITH ORDINALITY AS w(account, epoch, n, session, incarnation, rating_group, service_id, part, i)
+       WITH ORDINALITY AS w(account, epoch, n, session, incarnation, rating_group, service_id, secondary, i)
  CROSS JOIN LATERAL (
     SELECT u.shard, u.epoch, u.n, u.at_ms, u.rating_group, u.service_id, u.inputs::text AS inputs, u.ladder, u.unit
       FROM usage_records u
      WHERE u.account = w.account AND (u.epoch, u.n) < (w.epoch, w.n) AND u.session = w.session
        AND u.incarnation = w.incarnation
-       AND u.rating_group = w.rating_group AND (u.service_id = w.service_id OR w.service_id < 0) AND u.part = w.part
+       AND u.rating_group = w.rating_group AND (u.service_id = w.service_id OR w.service_id < 0)
+       AND u.secondary = w.secondary
        AND u.granted > 0
      ORDER BY u.epoch DESC, u.n DESC, u.line DESC LIMIT 1) g
   LEFT JOIN calls c ON c.shard = g.shard AND c.epoch = g.epoch AND c.n = g.n
@@ -187,7 +188,7 @@ async def grants(pg: Any, lines: Sequence[tuple[Any, ...]]) -> dict[int, Row]:
     """The last grant of a line before a call: place in `lines` -> instant, rating group, service identifier, inputs,
     ladder, unit.
 
-    lines:  (account, epoch, n, session, incarnation, rating group, service identifier, part)
+    lines:  (account, epoch, n, session, incarnation, rating group, service identifier, secondary)
     """
     found = await pg.fetch(_GRANTS, *(list(column) for column in zip(*lines, strict=True)))
     return {row[0] - 1: (row[1] if row[7] is None else row[7], *row[2:7]) for row in found}

@@ -255,9 +255,9 @@ class ShardOpening:
                 raise CursorMoved  # the head moved: an old pass was still in use; look again
             self._forgotten.update(some)
         # The answer of an event that was taken back must not be given again.
-        onces = {(c.record.account, c.record.once_key) for c in orphans if c.record.once_key}
-        if onces:
-            await self._redis.delete(*(keys.once(account, key) for account, key in onces))
+        answers = {(c.record.account, c.record.once_key) for c in orphans if c.record.once_key}
+        if answers:
+            await self._redis.delete(*(keys.once(account, key) for account, key in answers))
 
     async def _publish(self, epoch: int, replid: str) -> None:
         async with self._pool.acquire() as pg, pg.transaction():

@@ -203,14 +203,14 @@ def inputs_by_line(packed: bytes) -> Callable[[int, int], str]:
 
 CALL_COLUMNS: Final = (
     "shard", "epoch", "n", "position", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
-    "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "crossings", "account_state",
-    "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms", "refund_of",
-    "refund_state", "incarnation",
+    "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "threshold_events",
+    "account_state", "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms",
+    "refund_of", "refund_state", "incarnation",
 )  # fmt: skip
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
     "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
-    "tag", "inputs", "part", "terms", "ladder", "counters", "set_aside", "incarnation",
+    "tag", "inputs", "secondary", "terms", "ladder", "counters", "set_aside", "incarnation",
 )  # fmt: skip
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
@@ -277,7 +277,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     rows.calls.append((
         shard, epoch, n, position, account, session, record.kind, record.phase, subscriber, service, key,
         fit(record.fingerprint), record.end_to_end, record.at_ms, record.event_ms, actor, reason, reference,
-        record.crossings or None, call.account_state,
+        record.threshold_events or None, call.account_state,
         call.session_state, until_ms, opens, fit(record.once_key) if keeps else None, call.once_state,
         record.once_until_ms if keeps else None, fit(record.refund_of) if refunds else None,
         call.refund_state, record.incarnation,
@@ -294,7 +294,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
             rows.usages.append((
                 account, epoch, n, line, shard, record.currency, subscriber, session, service, key, record.phase,
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
-                usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.part,
+                usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.secondary,
                 usage.terms or None, ladder, counters, usage.set_aside, _incarnation(record, usage),
             ))  # fmt: skip
             if usage.set_aside:

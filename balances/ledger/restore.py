@@ -36,7 +36,7 @@ class Quarantined(Exception):
 class Restored(NamedTuple):
     account: Account
     sessions: list[Session]
-    onces: list[tuple[str, IdempotencyRecord, int]]
+    answers: list[tuple[str, IdempotencyRecord, int]]
     """(once key, answer, until when it is kept)."""
 
 
@@ -79,7 +79,7 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
         rows = await one.fetch(_STATES, fit(account))
         if not rows:
             return None
-        onces = await one.fetch(_ONCES, fit(account), now_ms)
+        answers = await one.fetch(_ONCES, fit(account), now_ms)
     latest = max(rows, key=lambda row: row["position"])
     state = _ACCOUNT.decode(latest["account_state"])
     for bucket in state.buckets:
@@ -96,7 +96,7 @@ async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
             line.hold, line.granted, line.due_ms = [], 0, 0
         session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
         sessions.append(session)
-    return Restored(state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in onces])
+    return Restored(state, sessions, [(row["key"], _ONCE.decode(row["state"]), row["until_ms"]) for row in answers])
 
 
 async def sound(pg: Any, account: str) -> None:

@@ -149,7 +149,7 @@ class Cause(NamedTuple):
     @classmethod
     def of(cls, record: Record) -> Cause:
         short = frozenset(record.short if "holder" in record.nudges else ())
-        kinds = frozenset((*record.nudges, *(["final"] if "resume" in record.crossings else [])))
+        kinds = frozenset((*record.nudges, *(["final"] if "resume" in record.threshold_events else [])))
         return cls(kinds, short, frozenset((record.session,)) if short else frozenset())
 
     def joined(self, other: Cause) -> Cause:

@@ -13,7 +13,7 @@ from balances.ledger.writer import Pool
 
 FIELDS: Final = """
     u.epoch, u.n, u.line, u.subscriber, u.session, u.service, u.request_key, u.phase, u.at_ms, u.rating_group,
-    u.service_id, u.part, u.unit, u.used, u.suspense, u.total, u.cost, u.granted, u.result, u.flags, u.tag,
+    u.service_id, u.secondary, u.unit, u.used, u.suspense, u.total, u.cost, u.granted, u.result, u.flags, u.tag,
     COALESCE(u.terms, '') AS terms, u.inputs, u.counters, l.packed AS ladder, u.currency, u.set_aside,
     u.incarnation
 """
@@ -81,7 +81,7 @@ class UsagePiece(msgspec.Struct, frozen=True):
     at_ms: int
     rating_group: int
     service_id: int
-    part: int
+    secondary: int
     unit: int
     used: int
     suspense: int

@@ -31,9 +31,9 @@ local account = cmsgpack.unpack(packed)
 if account[ACCOUNT.profile_rev] > charge[CHARGE.profile_rev] then return { 'stale' } end
 local now_ms = max(charge[CHARGE.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
-purse_of(account, now_ms)
+funds_of(account, now_ms)
 
-local entries, usages, crossings, nudges, short = {}, {}, {}, {}, {}
+local entries, usages, threshold_events, nudges, short = {}, {}, {}, {}, {}
 local outcomes = {}
 local flags = charge[CHARGE.flags]
 local asks = charge[CHARGE.asks]
@@ -54,10 +54,10 @@ local function refusal_of(ask)
 end
 
 -- Counters the steps of a ladder depend on, as they stand: with them its price can be shown later
-local function standing(ladder, at_ms)
+local function counter_snapshot(ladder, at_ms)
   local found, values = {}, nil
   for _, step in ipairs(ladder and ladder[LADDER.steps] or NONE) do
-    if step[STEP.counter] ~= '' and (#found == 0 or found[#found][FEED.key] ~= step[STEP.counter]) then
+    if step[STEP.counter] ~= '' and (#found == 0 or found[#found][COUNTERAMOUNT.key] ~= step[STEP.counter]) then
       values = values or counter_values(account, ladder, false, at_ms)
       found[#found + 1] = { step[STEP.counter], values[step[STEP.counter]] or 0 }
     end
@@ -69,7 +69,7 @@ local function usage(ask, unit, used, suspense, total, cost, granted, why, marks
   local ladder = packed and ladder_of(packed)
   usages[#usages + 1] = { ask[ASK.rating_group], ask[ASK.service_id], unit, used, suspense, total, cost, granted, why,
     marks, ladder and ladder[LADDER.tag] or '', at_ms, ladder and ladder[LADDER.terms] or '', packed or '',
-    counters or {}, ask[ASK.part], suspense ~= 0 and SUSPENSE.TOO_LARGE or SUSPENSE.NONE }
+    counters or {}, ask[ASK.secondary], suspense ~= 0 and SUSPENSE.TOO_LARGE or SUSPENSE.NONE }
 end
 
 local function pack_outcome()
@@ -80,7 +80,7 @@ end
 local function record_of(once_key, once_until_ms)
   return { 1, 'charge', account[ACCOUNT.id], account[ACCOUNT.currency], charge[CHARGE.subscriber], session_id,
     charge[CHARGE.service], phase, now_ms, charge[CHARGE.event_ms], charge[CHARGE.key], fingerprint, end_to_end,
-    entries, usages, charge[CHARGE.actor], charge[CHARGE.reason], charge[CHARGE.reference], crossings, nudges, once_key,
+    entries, usages, charge[CHARGE.actor], charge[CHARGE.reason], charge[CHARGE.reference], threshold_events, nudges, once_key,
     once_until_ms, charge[CHARGE.refund_of], incarnation, short }
 end
 
@@ -97,12 +97,12 @@ end
 
 local function fresh(ask)
   return { ask[ASK.rating_group], ask[ASK.service_id], ask[ASK.unit], 0, 0, 0, 0, 0, 0, false, 0, 0, {}, '', 0, false,
-    now_ms, 0, 0, 0, '', ask[ASK.part], 0, 0 }
+    now_ms, 0, 0, 0, '', ask[ASK.secondary], 0, 0 }
 end
 
 local function line_outcome(ask, unit, why, granted, cost, debited, marks)
   return { ask[ASK.rating_group], ask[ASK.service_id], unit, why, granted, 0, 0, false, cost, debited, marks, '',
-    ask[ASK.part] }
+    ask[ASK.secondary] }
 end
 
 local function wanted(ask)
@@ -138,7 +138,7 @@ if phase == PHASE.EVENT then
   -- There is money for both of two parts that are charged side by side
   local function pays(main, other)
     local event_ms = charge[CHARGE.event_ms]
-    purse_open(OPEN, {})
+    open_funds(OPEN, {})
     for _, ask in ipairs({ main, other }) do
       local want, ladder = wanted(ask), ladder_of(ask[ASK.ladder])
       if ladder then
@@ -160,14 +160,14 @@ if phase == PHASE.EVENT then
     local feeds = {}
     if why == RESULT.OK and want == 0 then moved = true -- costs nothing, and is on record (charging.md section 9)
     elseif why == RESULT.OK and ladder then
-      purse_open(OPEN, {})
+      open_funds(OPEN, {})
       units = climb_on(account, packed, reach_ms, later, position_of(line), countable(account, ladder, want), true, nil,
         event_ms, ms, true, nil, payable(account, line))
       if units == 0 or (ask[ASK.whole] and units < want) then
         why, units = RESULT.CREDIT_LIMIT, 0
       else -- granted and settled at once: on a tier it costs what comes next, whatever others hold
-        hold(account, line, purse_takes(), units, ladder, packed, event_ms, now_ms)
-        local own = take_up(account, line)
+        hold(account, line, funds_takes(), units, ladder, packed, event_ms, now_ms)
+        local own = release_hold(account, line)
         local from_ms, granted, suspense = event_ms, units, 0
         while line[LINE.total] + suspense < units do -- bounded: climb_on went the same way
           local until_ms, before, left = 0, packed, units - line[LINE.total]
@@ -175,7 +175,7 @@ if phase == PHASE.EVENT then
           if packed ~= before and leave_tier(account, line, own, left, from_ms) then granted = 0 end
           ladder = ladder_of(packed)
           local part = ms > 0 and before_change(account, ladder, line, left, from_ms, until_ms, ms) or left
-          local counters = standing(ladder, from_ms)
+          local counters = counter_snapshot(ladder, from_ms)
           local paid, taken, charged = settle(account, entries, line, ladder, part, min(granted, part), own,
             from_ms + part * ms, now_ms, 'usage', #usages)
           from_ms, granted, cost = from_ms + charged * ms, max(granted - part, 0), cost + paid
@@ -191,12 +191,12 @@ if phase == PHASE.EVENT then
             end
           end
         end
-        put_back(account, line, own, 0, from_ms)
+        repool(account, line, own, 0, from_ms)
         moved = true
       end
     end
     if line[LINE.total] == 0 then
-      usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, why, marks, event_ms, packed ~= '' and packed, standing(ladder, event_ms))
+      usage(ask, ask[ASK.unit], 0, 0, 0, 0, 0, why, marks, event_ms, packed ~= '' and packed, counter_snapshot(ladder, event_ms))
     end
     outcomes[#outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, units, cost, cost, marks)
     cost_all, debited_all = cost_all + cost, debited_all + cost
@@ -215,7 +215,7 @@ if phase == PHASE.EVENT then
       if not is_money then
         worth = 0
         if ladder and asked > 0 then
-          purse_open(OPEN, {})
+          open_funds(OPEN, {})
           local priced, cost = climb_on(account, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh(ask), asked,
             false, nil, charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false)
           worth = priced == asked and cost or 0
@@ -261,7 +261,7 @@ if phase == PHASE.EVENT then
     cost_all, debited_all = cost_all - money, debited_all - money
   end
 
-  -- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes. One purse for all lines.
+  -- CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not even look at the money; neither writes. One funds for all lines.
   local function enquire(ask)
     local why, units, cost = RESULT.OK, 0, 0
     local ladder = ladder_of(ask[ASK.ladder])
@@ -294,7 +294,7 @@ if phase == PHASE.EVENT then
   if action == ACTION.CHECK or action == ACTION.PRICE then
     local missing = event_longer()
     if missing then return { 'longer', missing, 0, 0, 0 } end
-    purse_open(OPEN, {})
+    open_funds(OPEN, {})
     for _, ask in ipairs(asks) do enquire(ask) end
     balance = settled(account, now_ms)
     result = command_result()
@@ -327,7 +327,7 @@ if phase == PHASE.EVENT then
   local refusals = {}
   for index, ask in ipairs(asks) do
     refusals[index] = refusal_of(ask)
-    if action ~= ACTION.REFUND and ask[ASK.part] == 1 and index > 1 and refusals[index] == RESULT.OK
+    if action ~= ACTION.REFUND and ask[ASK.secondary] == 1 and index > 1 and refusals[index] == RESULT.OK
         and refusals[index - 1] == RESULT.OK then
       if not pays(asks[index - 1], ask) then refusals[index - 1], refusals[index] = RESULT.CREDIT_LIMIT, RESULT.CREDIT_LIMIT end
     end
@@ -337,7 +337,7 @@ if phase == PHASE.EVENT then
       refund_event(ask, paid)
     else
       local units, cost, takes, feeds, terms = debit_event(ask, refusals[index])
-      if ask[ASK.part] == 0 then paid_units = min(paid_units + units, EXACT_MAX) end -- what is charged beside goes back with it
+      if ask[ASK.secondary] == 0 then paid_units = min(paid_units + units, EXACT_MAX) end -- what is charged beside goes back with it
       paid_cost = paid_cost + cost
       for _, take in ipairs(takes) do
         paid_takes[#paid_takes + 1] = { take[1], take[2], bucket_of(account, take[1])[BUCKET.kind] }
@@ -347,8 +347,8 @@ if phase == PHASE.EVENT then
     end
   end
   if action == ACTION.REFUND and moved then nudges[1] = 'final' end
-  lapse(account, entries, now_ms)
-  balance = watch(account, crossings, now_ms)
+  expire_buckets(account, entries, now_ms)
+  balance = check_thresholds(account, threshold_events, now_ms)
   result = command_result()
   local outcome = pack_outcome()
   local answer = cmsgpack.pack({ 1, fingerprint, end_to_end, moved, outcome, paid_units, paid_cost, paid_takes,
@@ -364,9 +364,9 @@ if phase == PHASE.EVENT then
   redis.call('SET', KEYS[1], account_packed)
   redis.call('SET', slot, answer, 'PX', charge[CHARGE.remember_ms])
   local bucket_ms = refund_until_ms > 0 and refund_until_ms or changed.begun_ms
-  if bucket_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', bucket_ms) end
+  if bucket_ms > 0 then look_by(KEYS[3], account[ACCOUNT.id] .. '\n', bucket_ms) end
   if original_packed ~= '' then redis.call('SET', KEYS[7], original_packed, 'PX', charge[CHARGE.remember_ms]) end
-  return { 'ok', outcome, 0, 0, changed.held_micro, flags, urgency(crossings, nudges) }
+  return { 'ok', outcome, 0, 0, changed.held_micro, flags, urgency(threshold_events, nudges) }
 end
 
 --------------------------------------------------------------------------------------------------------- sessions
@@ -381,7 +381,7 @@ local function ended(session)
   for _, line in ipairs(session[SESSION.lines]) do
     if line[LINE.due_ms] > 0 then
       usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0, 0,
-        RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part], SUSPENSE.NONE }
+        RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.secondary], SUSPENSE.NONE }
       release(account, line, charge[CHARGE.event_ms])
     end
   end
@@ -479,7 +479,7 @@ local function line_for(ask)
     crowded[line] = true
     return line
   end
-  local known = known_line(asks, lines, ask, ask[ASK.part])
+  local known = known_line(asks, lines, ask, ask[ASK.secondary])
   if known then return matched(known) end
   local line = matched(fresh(ask))
   if #lines >= SESSION_LINES_MAX then -- the one that holds nothing and was not touched for longest makes room
@@ -507,10 +507,10 @@ local function priced_at(line, ladder, report, used, own)
   local before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
   if period == REPORTPERIOD.BEFORE then return before_ms elseif period == REPORTPERIOD.AFTER then return after_ms end
   local function cost_at(instant_ms)
-    purse_open(OWN, own)
-    purse.used_ms = min(since[line], instant_ms)
+    open_funds(OWN, own)
+    funds.used_ms = min(since[line], instant_ms)
     local position = position_of(line)
-    lapse_ahead(position, purse.used_ms)
+    lapse_ahead(position, funds.used_ms)
     local covered, cost = climb(ladder, position, used, counter_values(account, ladder, false, instant_ms), instant_ms, 0,
       false)
     return covered == used and cost or EXACT_MAX
@@ -558,7 +558,7 @@ if longer_ms > 0 then return { 'longer', string.format('%d', longer_ms), 0, 0, 0
 
 local settled_cost, settled_usage = {}, {}
 local function close(line)
-  put_back(account, line, owned[line][1], owned[line][2], charge[CHARGE.event_ms])
+  repool(account, line, owned[line][1], owned[line][2], charge[CHARGE.event_ms])
   owned[line] = { {}, 0 }
 end
 local open_line
@@ -569,7 +569,7 @@ for index, ask in ipairs(asks) do
   if open_line and open_line ~= line then close(open_line) end
   open_line = line
   if line and not owned[line] then
-    local own, granted = take_up(account, line)
+    local own, granted = release_hold(account, line)
     owned[line] = { own, granted }
     if granted > 0 or next(own) then moved = true end
   end
@@ -585,9 +585,9 @@ for index, ask in ipairs(asks) do
       local suspense, why = 0, ask[ASK.set_aside]
       if reported < 0 then -- not in the unit that was granted: on record, not charged
         reported = 0
-        if ask[ASK.part] == 0 then mark = bit.bor(mark, FLAG.OTHER_UNIT) end
+        if ask[ASK.secondary] == 0 then mark = bit.bor(mark, FLAG.OTHER_UNIT) end
         local next_ask = asks[index + 1]
-        local others = in_other_units(ask, report, next_ask and next_ask[ASK.part] == 1 and touched[index + 1])
+        local others = in_other_units(ask, report, next_ask and next_ask[ASK.secondary] == 1 and touched[index + 1])
         if #others > 0 and why == SUSPENSE.NONE then why = ladder and SUSPENSE.OTHER_UNIT or SUSPENSE.NO_PRICE end
         for place, other in ipairs(others) do
           if place == #others then unit, suspense = other[1], other[2]
@@ -621,7 +621,7 @@ for index, ask in ipairs(asks) do
         end
         if ladder then
           local by = ladder_of(packed)
-          counters = standing(by, from_ms)
+          counters = counter_snapshot(by, from_ms)
           cost, _, charged = settle(account, entries, line, by, part, granted, own, from_ms + part * ms, since[line], 'usage',
             #usages)
           granted = max(granted - part, 0)
@@ -655,8 +655,8 @@ if (phase == PHASE.START or phase == PHASE.STOP) and not refused_as then
     end
   end
 end
-lapse(account, entries, now_ms)
-balance = watch(account, crossings, now_ms)
+expire_buckets(account, entries, now_ms)
+balance = check_thresholds(account, threshold_events, now_ms)
 
 -- Passes 2 and 3: the minimum for each asking line, in priority then message order; then a fair part of the rest.
 local asking, asked_for = {}, {}
@@ -684,7 +684,7 @@ for index, outcome in ipairs(outcomes) do -- refused for what may change: its se
   local why = outcome[LINEOUTCOME.result]
   local waits = may_grant and (why == RESULT.CREDIT_LIMIT or why == RESULT.DENIED)
   if waits and touched[index] then touched[index][LINE.final] = true end
-  if outcome[LINEOUTCOME.part] == 1 and why == RESULT.NO_GRANT then -- it is refused with its line, or that goes on alone
+  if outcome[LINEOUTCOME.secondary] == 1 and why == RESULT.NO_GRANT then -- it is refused with its line, or that goes on alone
     outcome[LINEOUTCOME.result] = outcomes[index - 1][LINEOUTCOME.result]
     local line = touched[index]
     if outcomes[index - 1][LINEOUTCOME.granted] > 0 and line[LINE.due_ms] == 0 then line[LINE.ladder] = '' end
@@ -721,7 +721,7 @@ elseif may_grant and #outcomes > 0 and (phase == PHASE.START or charge[CHARGE.si
         for _, line in ipairs(lines) do
           if line[LINE.due_ms] > 0 then release(account, line, event_ms) end
         end
-        lapse(account, entries, now_ms)
+        expire_buckets(account, entries, now_ms)
       end
     end
   end
@@ -782,6 +782,6 @@ local failed = append(KEYS[4], ARGV[1], record_of('', 0), 'a', account_packed, '
 if failed then return { failed } end
 redis.call('SET', KEYS[1], account_packed)
 redis.call('HSET', KEYS[2], session_id, session_packed)
-if due_sooner then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n' .. session_id, due_ms) end
-if changed.begun_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', changed.begun_ms) end
-return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro, flags, urgency(crossings, nudges) }
+if due_sooner then look_by(KEYS[3], account[ACCOUNT.id] .. '\n' .. session_id, due_ms) end
+if changed.begun_ms > 0 then look_by(KEYS[3], account[ACCOUNT.id] .. '\n', changed.begun_ms) end
+return { 'ok', outcome, changed.sessions, changed.holds, changed.held_micro, flags, urgency(threshold_events, nudges) }

@@ -28,8 +28,8 @@ for _, session in ipairs(opening[ACCOUNTOPENING.sessions]) do
   redis.call('HSET', KEYS[2], session[RESTOREDKEY.key], session[RESTOREDKEY.packed])
   redis.call('ZADD', KEYS[3], session[RESTOREDKEY.until_ms], account[ACCOUNT.id] .. '\n' .. session[RESTOREDKEY.key])
 end
-for i, once in ipairs(opening[ACCOUNTOPENING.onces]) do
+for i, once in ipairs(opening[ACCOUNTOPENING.answers]) do
   redis.call('SET', KEYS[4 + i], once[RESTOREDKEY.packed], 'PX', max(once[RESTOREDKEY.until_ms] - opening[ACCOUNTOPENING.now_ms], 1))
 end
-if due_ms > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', due_ms) end
+if due_ms > 0 then look_by(KEYS[3], account[ACCOUNT.id] .. '\n', due_ms) end
 return { 'ok', account_packed }

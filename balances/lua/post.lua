@@ -20,9 +20,9 @@ end
 local account = cmsgpack.unpack(packed)
 local now_ms = max(post[POST.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
-local entries, crossings, nudges = {}, {}, {}
+local entries, threshold_events, nudges = {}, {}, {}
 local result, next_due = RESULT.OK, 0
-lapse(account, entries, now_ms)
+expire_buckets(account, entries, now_ms)
 
 -- A new bucket, in the place of an empty one where the account is full; nil when there is none.
 local function new_bucket(posting)
@@ -60,7 +60,7 @@ for _, posting in ipairs(post[POST.postings]) do
   elseif amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then
     result = RESULT.TOO_MUCH
   else
-    enter(account, entries, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
+    post_entry(account, entries, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
     if amount ~= 0 and (posting[POSTING.original] > 0 or posting[POSTING.terms] ~= '') then
       local entry = entries[#entries]
       entry[ENTRY.original], entry[ENTRY.terms] = posting[POSTING.original], posting[POSTING.terms]
@@ -70,7 +70,7 @@ for _, posting in ipairs(post[POST.postings]) do
     if until_ms > 0 and (next_due == 0 or until_ms < next_due) then next_due = until_ms end
   end
 end
-local balance = watch(account, crossings, now_ms)
+local balance = check_thresholds(account, threshold_events, now_ms)
 local outcome = cmsgpack.pack({ result, result == RESULT.OK and entries or {}, balance, account[ACCOUNT.state] })
 if result ~= RESULT.OK then return { 'refused', outcome } end
 table.sort(account[ACCOUNT.buckets], pays_before)
@@ -78,7 +78,7 @@ local account_packed = cmsgpack.pack(account)
 local answer = cmsgpack.pack({ 1, post[POST.fingerprint], 0, true, outcome, 0, 0, {}, {}, '' })
 local record = { 1, 'post', account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0, now_ms, now_ms,
   post[POST.key], post[POST.fingerprint], 0, entries, {}, post[POST.actor], post[POST.reason], post[POST.reference],
-  crossings, nudges, post[POST.key], now_ms + post[POST.remember_ms], '' }
+  threshold_events, nudges, post[POST.key], now_ms + post[POST.remember_ms], '' }
 
 -- write
 local failed
@@ -87,5 +87,5 @@ else failed = append(KEYS[4], ARGV[1], record, 'a', account_packed, 'o', answer)
 if failed then return { failed } end
 redis.call('SET', KEYS[1], account_packed)
 if post[POST.key] ~= '' then redis.call('SET', KEYS[2], answer, 'PX', post[POST.remember_ms]) end
-if next_due > 0 then watch_until(KEYS[3], account[ACCOUNT.id] .. '\n', next_due) end
+if next_due > 0 then look_by(KEYS[3], account[ACCOUNT.id] .. '\n', next_due) end
 return { 'ok', outcome }

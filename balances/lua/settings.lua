@@ -16,7 +16,7 @@ local if_rev = change[ACCOUNTSETTINGS.if_rev]
 if if_rev and if_rev ~= account[ACCOUNT.rev] then return { 'revision', packed } end
 local now_ms = max(change[ACCOUNTSETTINGS.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
-local crossings, nudges, due = {}, {}, {}
+local threshold_events, nudges, due = {}, {}, {}
 local profile_rev = change[ACCOUNTSETTINGS.profile_rev]
 if profile_rev and profile_rev > account[ACCOUNT.profile_rev] then
   due.members, due.final = true, true -- a member may be served no more, or again, or at another price
@@ -38,8 +38,8 @@ local before = account[ACCOUNT.state]
 account[ACCOUNT.state] = bit.band(bit.bor(before, change[ACCOUNTSETTINGS.set_state]), bit.bnot(change[ACCOUNTSETTINGS.clear_state]))
 if bit.band(account[ACCOUNT.state], bit.bnot(before)) ~= 0 then due.all = true end
 if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true end
-watch(account, crossings, now_ms)
-if crossings[1] == 'resume' then due.final = true end
+check_thresholds(account, threshold_events, now_ms)
+if threshold_events[1] == 'resume' then due.final = true end
 for _, kind in ipairs({ 'members', 'final', 'all' }) do
   if due[kind] then nudges[#nudges + 1] = kind end
 end
@@ -48,7 +48,7 @@ if limit or change[ACCOUNTSETTINGS.suspend_below] or change[ACCOUNTSETTINGS.resu
 end
 local account_packed = cmsgpack.pack(account)
 local record = { 1, 'settings', account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0, now_ms, now_ms, '', '', 0,
-  {}, {}, change[ACCOUNTSETTINGS.actor], change[ACCOUNTSETTINGS.reason], '', crossings, nudges, '', 0, '' }
+  {}, {}, change[ACCOUNTSETTINGS.actor], change[ACCOUNTSETTINGS.reason], '', threshold_events, nudges, '', 0, '' }
 
 -- write
 local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)

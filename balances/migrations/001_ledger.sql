@@ -48,7 +48,7 @@ CREATE TABLE calls (
     actor            text,
     reason           text,
     reference        text,
-    crossings        text[],                    -- thresholds crossed: jobs start from here, not from the stream
+    threshold_events        text[],                    -- thresholds crossed: jobs start from here, not from the stream
     account_state    bytea,                     -- packed Account after the call
     session_state    bytea,                     -- packed Session after the call
     session_until_ms bigint,                    -- when that session is forgotten; 0 while it is open

@@ -8,7 +8,7 @@ CREATE TABLE ladders (
 );
 
 ALTER TABLE usage_records
-    ADD COLUMN part     smallint NOT NULL DEFAULT 0,   -- 1: what was charged beside the line, in another unit
+    ADD COLUMN secondary smallint NOT NULL DEFAULT 0,   -- 1: what was charged beside the line, in another unit
     ADD COLUMN terms    text,                          -- tax and exchange rate: "tax=190000;rate=1.0923"
     ADD COLUMN ladder   bytea,                         -- ladders (hash); NULL where nothing was priced
     ADD COLUMN counters jsonb;                         -- of its steps, as they stood before it

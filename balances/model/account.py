@@ -17,8 +17,8 @@ from balances.structs.account import (
     Account,
     Bucket,
     Counter,
+    CounterAmount,
     CounterWindow,
-    Feed,
     SuspendReasons,
     Take,
 )
@@ -39,7 +39,7 @@ class AccountChange:
         self._limit = credit_of(account)
         self.entries: list[Entry] = []
         self.usages: list[Usage] = []
-        self.crossings: list[str] = []
+        self.threshold_events: list[str] = []
         self.nudges: list[str] = []
         self.short: list[Short] = []
         self.sessions = self.holds = self.held_micro = 0
@@ -51,7 +51,7 @@ class AccountChange:
     @property
     def urgent(self) -> int:
         """1 where somebody acts on what the record says (Reply.urgent)."""
-        return 1 if self.crossings or self.nudges else 0
+        return 1 if self.threshold_events or self.nudges else 0
 
     def bucket(self, bucket_id: int) -> Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
@@ -61,7 +61,7 @@ class AccountChange:
         assert bucket is not None, bucket_id
         return bucket
 
-    def purse(self, mode: Mode, own: dict[int, int]) -> AccountFunds:
+    def funds(self, mode: Mode, own: dict[int, int]) -> AccountFunds:
         return AccountFunds(self.account, self._limit, self.now_ms, mode, own)
 
     def counter(self, key: str) -> Counter | None:
@@ -98,7 +98,7 @@ class AccountChange:
             self.account.counters.append(counter)
         return counter
 
-    def feed(self, count: Count, at_ms: int, used: int, held: int) -> None:
+    def count_usage(self, count: Count, at_ms: int, used: int, held: int) -> None:
         """Raise a counter. A window begins with its first use, and again with the first one after its end."""
         if not used and not held:
             return
@@ -110,7 +110,7 @@ class AccountChange:
         counter.used = min(counter.used + used, EXACT_MAX)  # past every bound it says no more
         counter.held += held
 
-    def enter(self, bucket: Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> None:
+    def post_entry(self, bucket: Bucket, amount: int, counter_account: str, why: str, line: int = -1) -> None:
         """Every amount that moves passes here."""
         if not amount:
             return
@@ -149,17 +149,17 @@ class AccountChange:
             event_ms=self.now_ms,
             entries=self.entries,
             usages=self.usages,
-            crossings=self.crossings,
+            threshold_events=self.threshold_events,
             nudges=self.nudges,
             short=self.short,
         )
         return msgspec.structs.replace(record, **fields)
 
-    def lapse(self) -> None:
+    def expire_buckets(self) -> None:
         """What an expired bucket still has and nobody holds lapses; one with nothing left is dropped."""
         for bucket in reversed(self.account.buckets[:]):
             if 0 < bucket.until_ms <= self.now_ms:
-                self.enter(bucket, -max(bucket.amount - bucket.held, 0), "expiry", "expiry")
+                self.post_entry(bucket, -max(bucket.amount - bucket.held, 0), "expiry", "expiry")
                 if bucket.amount == 0 and bucket.held == 0:
                     self.account.buckets.remove(bucket)
         self.account.counters = [
@@ -180,16 +180,16 @@ class AccountChange:
             if bucket.kind == Kind.MONEY and bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
         )
 
-    def watch(self) -> int:
+    def check_thresholds(self) -> int:
         """Suspend or resume for credit; returns the settled balance."""
         account, balance = self.account, self.settled()
         if account.state & SuspendReasons.CREDIT:
             if balance >= account.resume_at:
                 account.state &= ~SuspendReasons.CREDIT
-                self.crossings.append("resume")
+                self.threshold_events.append("resume")
         elif balance < account.suspend_below:
             account.state |= SuspendReasons.CREDIT
-            self.crossings.append("suspend")
+            self.threshold_events.append("suspend")
         return balance
 
     def sort(self) -> None:
@@ -197,7 +197,7 @@ class AccountChange:
 
     # --- holds. On a tier they belong to its counter: what one line uses changes what the others will cost.
 
-    def _keep_in(self, counter: Counter, bucket: Bucket, amount: int) -> None:
+    def pool_hold(self, counter: Counter, bucket: Bucket, amount: int) -> None:
         bucket.held += amount
         for take in counter.pool:
             if take.bucket == bucket.id:
@@ -208,9 +208,9 @@ class AccountChange:
     def _tier(self, ladder: Ladder | None) -> Counter | None:
         return self.counter(tier_of(ladder)) if ladder is not None else None
 
-    def take_up(self, line: Line) -> tuple[dict[int, int], int]:
+    def release_hold(self, line: Line) -> tuple[dict[int, int], int]:
         """Take the hold of a line up; returns what may pay its use (by bucket) and the units granted. On a tier that is
-        the money of all lines that share it: `put_back` leaves them what they need."""
+        the money of all lines that share it: `repool` leaves them what they need."""
         own: dict[int, int] = {}
         granted, money = line.granted, 0
         ladder = ladder_of(line) if granted or line.hold else None
@@ -229,13 +229,13 @@ class AccountChange:
             counter.pool = []
             counter.sharers -= 1 if line.due_ms else 0
         for count in ladder.counts if ladder else ():
-            self.feed(count, 0, 0, -granted if count.what == COUNT_UNITS else -money)
+            self.count_usage(count, 0, 0, -granted if count.what == COUNT_UNITS else -money)
         self.holds -= 1 if line.due_ms else 0
         self.held_micro -= money
         line.hold, line.granted, line.due_ms, line.final = [], 0, 0, False
         return own, granted
 
-    def put_back(self, line: Line, own: dict[int, int], unused: int, at_ms: int) -> None:
+    def repool(self, line: Line, own: dict[int, int], unused: int, at_ms: int) -> None:
         """Give back what is left of `own`. While other lines hold on the same tier, their money stays with its counter:
         all but what granting the `unused` units again would cost now."""
         if not own:
@@ -245,26 +245,26 @@ class AccountChange:
         counter = self._tier(ladder)
         if ladder is None or counter is None or counter.sharers == 0:
             return
-        purses = [bucket for bucket in self.account.buckets if bucket.kind == Kind.MONEY]
-        keep = sum(own.get(bucket.id, 0) for bucket in purses)
+        moneys = [bucket for bucket in self.account.buckets if bucket.kind == Kind.MONEY]
+        keep = sum(own.get(bucket.id, 0) for bucket in moneys)
         if unused > 0:
             keep -= self._worth(line, unused, at_ms)
-        for bucket in purses:
+        for bucket in moneys:
             part = min(own.get(bucket.id, 0), keep)
             if part > 0:
-                self._keep_in(counter, bucket, part)
+                self.pool_hold(counter, bucket, part)
                 keep -= part
 
     def _worth(self, line: Line, units: int, at_ms: int) -> int:
-        price, purse = PriceSpan(blob_of(line.ladder)), self.purse(Mode.ALONE, {})
+        price, funds = PriceSpan(blob_of(line.ladder)), self.funds(Mode.ALONE, {})
         position = copy.copy(line)
         return climb_on(
-            self, price, position, units, purse, at_ms=at_ms, unit=line.unit, grant=False, most=EXACT_MAX
+            self, price, position, units, funds, at_ms=at_ms, unit=line.unit, grant=False, most=EXACT_MAX
         ).cost
 
     def release(self, line: Line, at_ms: int) -> None:
-        own, granted = self.take_up(line)
-        self.put_back(line, own, granted, at_ms)
+        own, granted = self.release_hold(line)
+        self.repool(line, own, granted, at_ms)
 
     def _begin_use(self, bucket: Bucket) -> None:
         """The validity of a bucket may begin with its first use."""
@@ -279,7 +279,7 @@ class AccountChange:
         for count in ladder.counts:
             if count.key == tier_of(ladder):
                 counter = self._counter_made(count)
-            self.feed(count, at_ms, 0, units if count.what == COUNT_UNITS else money)
+            self.count_usage(count, at_ms, 0, units if count.what == COUNT_UNITS else money)
         if counter is not None and not line.due_ms:
             counter.sharers += 1
         held = {take.bucket: take for take in line.hold}
@@ -287,7 +287,7 @@ class AccountChange:
             bucket = self.sure_bucket(take.bucket)
             self._begin_use(bucket)
             if counter is not None and bucket.kind == Kind.MONEY:
-                self._keep_in(counter, bucket, take.amount)
+                self.pool_hold(counter, bucket, take.amount)
             else:
                 bucket.held += take.amount
             if take.bucket in held:
@@ -303,7 +303,7 @@ class AccountChange:
         for take in takes:
             bucket = self.sure_bucket(take.bucket)
             self._begin_use(bucket)
-            self.enter(bucket, -take.amount, "revenue", "usage", index)
+            self.post_entry(bucket, -take.amount, "revenue", "usage", index)
 
     def leave_tier(self, line: Line, own: dict[int, int], unused: int, at_ms: int) -> bool:
         """Use by time goes on where the ladder of its hold does not price it. On a tier the hold is of that ladder's
@@ -311,7 +311,7 @@ class AccountChange:
         packed = blob_of(line.ladder)
         if not packed or tier_of(unpack_ladder(packed)) == "":
             return False
-        self.put_back(line, own, unused, at_ms)
+        self.repool(line, own, unused, at_ms)
         own.clear()
         return True
 
@@ -333,24 +333,24 @@ class AccountChange:
         ms = ms_per_unit(line.unit)
         from_ms = at_ms - used * ms
         within = min(used, granted)
-        purse = self.purse(Mode.OWN, own)
-        purse.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
-        lapse_ahead(line, purse.used_ms)
+        funds = self.funds(Mode.OWN, own)
+        funds.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
+        lapse_ahead(line, funds.used_ms)
         values = self.counters(ladder, with_held=False, at_ms=from_ms)
         most = self.payable(line)
-        done = climb(ladder, line, within, values, purse, at_ms=from_ms, ms_per_unit=ms, grant=False, most=most)
+        done = climb(ladder, line, within, values, funds, at_ms=from_ms, ms_per_unit=ms, grant=False, most=most)
         cost, covered = done.cost, done.units
-        takes = purse.takes()
+        takes = funds.takes()
         for take in takes:
             if take.bucket in own:
                 own[take.bucket] = max(own[take.bucket] - take.amount, 0)
         if used > within and covered == within:
-            self.put_back(line, own, 0, at_ms)  # others' money on the same tier must not pay it
+            self.repool(line, own, 0, at_ms)  # others' money on the same tier must not pay it
             own.clear()
-            purse = self.purse(Mode.OPEN, {})
-            purse.used_ms = from_ms if ms else 0
+            funds = self.funds(Mode.OPEN, {})
+            funds.used_ms = from_ms if ms else 0
             for take in takes:
-                purse.note(take.bucket, take.amount)
+                funds.note(take.bucket, take.amount)
             for count in ladder.counts:
                 value = values.get(count.key, 0) + (within if count.what == COUNT_UNITS else cost)
                 values[count.key] = min(value, EXACT_MAX)
@@ -359,27 +359,27 @@ class AccountChange:
                 line,
                 used - within,
                 values,
-                purse,
+                funds,
                 at_ms=from_ms + within * ms,
                 ms_per_unit=ms,
                 grant=False,
                 most=most - cost,
             )
             cost, covered = cost + done.cost, covered + done.units
-            takes = purse.takes()
+            takes = funds.takes()
         self.debit(takes, index)
         for count in ladder.counts:
-            self.feed(count, from_ms, covered if count.what == COUNT_UNITS else cost, 0)
+            self.count_usage(count, from_ms, covered if count.what == COUNT_UNITS else cost, 0)
         line.debited += cost
         return cost, takes, covered
 
-    def standing(self, ladder: Ladder | None, at_ms: int) -> list[Feed]:
+    def counter_snapshot(self, ladder: Ladder | None, at_ms: int) -> list[CounterAmount]:
         """Counters the steps of a ladder depend on, as they stand: with them its price can be shown later."""
-        found: list[Feed] = []
+        found: list[CounterAmount] = []
         for step in ladder.steps if ladder else ():
             if step.counter and (not found or found[-1].key != step.counter):
                 values = self.counters(ladder, with_held=False, at_ms=at_ms)
-                found.append(Feed(step.counter, values.get(step.counter, 0)))
+                found.append(CounterAmount(step.counter, values.get(step.counter, 0)))
         return found
 
 

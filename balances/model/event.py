@@ -9,7 +9,7 @@ from balances.model.funds import AccountFunds, Mode
 from balances.model.session import ChargeDecision, asked_ladder, fresh_line, line_outcome, wanted
 from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.structs.account import MAIN, Bucket, Feed
+from balances.structs.account import MAIN, Bucket, CounterAmount
 from balances.structs.blob import blob_of
 from balances.structs.charge import Action, Ask, Flag, Result, Suspense
 from balances.structs.session import IdempotencyRecord, Line, PaidAmount
@@ -38,25 +38,29 @@ class EventLines(ChargeDecision):
         """Of two parts that are charged side by side both are paid, or neither is."""
         refusals = [self.refusal(ask) for ask in asks]
         for index, ask in enumerate(asks):
-            if ask.part and refusals[index - 1 : index + 1] == [Result.OK] * 2 and not self._pays(asks[index - 1], ask):
+            if (
+                ask.secondary
+                and refusals[index - 1 : index + 1] == [Result.OK] * 2
+                and not self._pays(asks[index - 1], ask)
+            ):
                 refusals[index - 1 : index + 1] = [Result.CREDIT_LIMIT] * 2
         for ask, why in zip(asks, refusals, strict=True):
             self._debit_one(ask, why, paid)
 
     def _pays(self, *asks: Ask) -> bool:
         """There is money for all of them."""
-        purse, event_ms = self.books.purse(Mode.OPEN, {}), self.charge.event_ms
+        funds, event_ms = self.change.funds(Mode.OPEN, {}), self.charge.event_ms
         for ask in asks:
             want, ladder = wanted(ask, event=True), asked_ladder(ask)
             if ladder is not None:
                 line, price = fresh_line(ask, 0), asked_price(ask)
-                units = climb_on(self.books, price, line, want, purse, at_ms=event_ms, unit=ask.unit, grant=True).units
+                units = climb_on(self.change, price, line, want, funds, at_ms=event_ms, unit=ask.unit, grant=True).units
                 if want and (units == 0 or (ask.whole and units < want)):
                     return False
         return True
 
     def _debit_one(self, ask: Ask, why: int, paid: IdempotencyRecord) -> None:
-        books, line = self.books, fresh_line(ask, self.books.now_ms)
+        change, line = self.change, fresh_line(ask, self.change.now_ms)
         event_ms = self.charge.event_ms
         want, units, cost = wanted(ask, event=True), 0, 0
         ladder, packed = asked_ladder(ask), blob_of(ask.ladder)
@@ -65,33 +69,33 @@ class EventLines(ChargeDecision):
         if why == Result.OK and want == 0:  # costs nothing, and is on record (charging.md section 9)
             self.moved = True
         elif why == Result.OK and ladder is not None:
-            purse = books.purse(Mode.OPEN, {})
+            funds = change.funds(Mode.OPEN, {})
             units = climb_on(
-                books,
+                change,
                 price,
                 copy.copy(line),
-                books.countable(ladder, want),
-                purse,
+                change.countable(ladder, want),
+                funds,
                 at_ms=event_ms,
                 unit=ask.unit,
                 grant=True,
-                most=books.payable(line),
+                most=change.payable(line),
             ).units
             if units == 0 or (ask.whole and units < want):
                 why, units = Result.CREDIT_LIMIT, 0
             else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
-                books.hold(line, purse.takes(), units, packed, event_ms, books.now_ms)
-                own, _ = books.take_up(line)
+                change.hold(line, funds.takes(), units, packed, event_ms, change.now_ms)
+                own, _ = change.release_hold(line)
                 cost = self._settle(ask, line, price, units, own, marks, paid)
                 units = line.total
                 self.moved = True
         if not line.total:
-            counters = books.standing(ladder, event_ms)
+            counters = change.counter_snapshot(ladder, event_ms)
             self.usage(ask, ask.unit, packed, result=why, flags=marks, counters=counters)
         self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
         self.cost = min(self.cost + cost, EXACT_MAX)
         self.debited += cost
-        if not ask.part:  # what is charged beside a line goes back with it
+        if not ask.secondary:  # what is charged beside a line goes back with it
             paid.units = min(paid.units + units, EXACT_MAX)
         paid.cost += cost
 
@@ -106,19 +110,19 @@ class EventLines(ChargeDecision):
         paid: IdempotencyRecord,
     ) -> int:
         """All that was granted, piece by piece; returns the money."""
-        books, ms, at_ms, packed = self.books, ms_per_unit(ask.unit), self.charge.event_ms, price.ladder
+        change, ms, at_ms, packed = self.change, ms_per_unit(ask.unit), self.charge.event_ms, price.ladder
         granted, cost, suspense = units, 0, 0
         while line.total + suspense < units:
             before, until_ms, left = packed, 0, units - line.total
             if ms:
                 packed, until_ms = price.at(at_ms)
-            if packed != before and books.leave_tier(line, own, left, at_ms):
+            if packed != before and change.leave_tier(line, own, left, at_ms):
                 granted = 0
             ladder = unpack_ladder(packed)
-            part = before_change(books, ladder, line, left, at_ms, until_ms, ms) if ms else left
-            counters, end_ms = books.standing(ladder, at_ms), at_ms + part * ms
-            money, takes, charged = books.settle(
-                line, ladder, part, min(granted, part), own, end_ms, books.now_ms, len(books.usages)
+            part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
+            counters, end_ms = change.counter_snapshot(ladder, at_ms), at_ms + part * ms
+            money, takes, charged = change.settle(
+                line, ladder, part, min(granted, part), own, end_ms, change.now_ms, len(change.usages)
             )
             at_ms, granted, cost = at_ms + charged * ms, max(granted - part, 0), cost + money
             suspense = left - charged if charged < part else 0
@@ -136,34 +140,34 @@ class EventLines(ChargeDecision):
                 at_ms=at_ms,
                 counters=counters,
             )
-            paid.takes += [PaidAmount(take.bucket, take.amount, books.sure_bucket(take.bucket).kind) for take in takes]
+            paid.takes += [PaidAmount(take.bucket, take.amount, change.sure_bucket(take.bucket).kind) for take in takes]
             for count in ladder.counts:
                 raised = charged if count.what == COUNT_UNITS else money
-                if raised and (counter := books.counter(count.key)):
-                    paid.feeds.append(Feed(count.key, raised, count.what, counter.until_ms))
-        books.put_back(line, own, 0, at_ms)
+                if raised and (counter := change.counter(count.key)):
+                    paid.counted.append(CounterAmount(count.key, raised, count.what, counter.until_ms))
+        change.repool(line, own, 0, at_ms)
         return cost
 
     def give_back(self, bucket_id: int, kind: int, amount: int) -> int:
         """To the bucket that paid; to main, or to one of its own for a while, when that one is gone. Returns how much
         could not be given, because 2**53 would be passed."""
-        books = self.books
-        bucket = books.bucket(bucket_id)
-        if bucket is None or 0 < bucket.until_ms <= books.now_ms:
+        change = self.change
+        bucket = change.bucket(bucket_id)
+        if bucket is None or 0 < bucket.until_ms <= change.now_ms:
             if kind == Kind.MONEY:
-                bucket = books.sure_bucket(MAIN)
+                bucket = change.sure_bucket(MAIN)
             else:
                 bucket = self._refund_bucket(kind)
-        given = min(amount, books.room_in(bucket))
-        books.enter(bucket, given, "revenue", "refund", len(books.usages))
+        given = min(amount, change.room_in(bucket))
+        change.post_entry(bucket, given, "revenue", "refund", len(change.usages))
         return amount - given
 
     def _refund_bucket(self, kind: int) -> Bucket:
         """One for each kind and service, for as long as the last refund into it says."""
-        account, service = self.books.account, self.charge.service
+        account, service = self.change.account, self.charge.service
         for bucket in account.buckets:
             ours = bucket.name == "refund" and bucket.kind == kind and bucket.scope[:1] == [service]
-            if ours and bucket.until_ms > self.books.now_ms:
+            if ours and bucket.until_ms > self.change.now_ms:
                 break
         else:
             bucket = Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
@@ -225,11 +229,11 @@ class EventLines(ChargeDecision):
         if ladder is None or ask.asked <= 0:
             return 0
         done = climb_on(
-            self.books,
+            self.change,
             asked_price(ask),
             fresh_line(ask, 0),
             ask.asked,
-            self.books.purse(Mode.OPEN, {}),
+            self.change.funds(Mode.OPEN, {}),
             at_ms=self.charge.event_ms,
             unit=ask.unit,
             grant=False,
@@ -253,10 +257,10 @@ class EventLines(ChargeDecision):
             if back:
                 kept.append((take.kind, self.give_back(take.bucket, take.kind, back)))
             take.amount -= back
-        for fed in paid.feeds:
+        for fed in paid.counted:
             part, whole = (units, paid.units) if fed.what == COUNT_UNITS else (money, paid.cost)
             back = fed.amount if everything else share(fed.amount, part, whole)
-            counter = self.books.counter(fed.key)
+            counter = self.change.counter(fed.key)
             if counter is not None and counter.until_ms == fed.until_ms:  # else of another time: nothing to turn back
                 counter.used -= back
             fed.amount -= back
@@ -265,21 +269,21 @@ class EventLines(ChargeDecision):
         return kept
 
     def enquire(self, asks: Sequence[Ask]) -> None:
-        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money. One purse for all lines."""
-        purse = self.books.purse(Mode.OPEN, {})
+        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money. One funds for all lines."""
+        funds = self.change.funds(Mode.OPEN, {})
         for ask in asks:
-            self._enquire_one(ask, purse)
+            self._enquire_one(ask, funds)
 
-    def _enquire_one(self, ask: Ask, purse: AccountFunds) -> None:
+    def _enquire_one(self, ask: Ask, funds: AccountFunds) -> None:
         why, units, cost = ask.refusal, 0, 0
         check = self.charge.action == Action.CHECK
         if asked_ladder(ask) is not None and why == Result.OK:
             done = climb_on(
-                self.books,
+                self.change,
                 asked_price(ask),
                 fresh_line(ask, 0),
                 wanted(ask, event=True),
-                purse,
+                funds,
                 at_ms=self.charge.event_ms,
                 unit=ask.unit,
                 grant=check,

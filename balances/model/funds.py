@@ -1,5 +1,5 @@
 """The balances a climb may use; what is taken is only noted, and the caller makes it a hold or a debit. Twin of
-lua/lib/purse.lua."""
+lua/lib/funds.lua."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ class Asking:
 class Granting:
     """Grants of one request, written into its outcomes."""
 
-    def __init__(self, books: AccountChange, lines: list[Line], outcomes: list[LineOutcome], event_ms: int) -> None:
+    def __init__(self, change: AccountChange, lines: list[Line], outcomes: list[LineOutcome], event_ms: int) -> None:
         """lines: all of the session"""
-        self._books = books
+        self._change = change
         self._lines = lines
         self._outcomes = outcomes
         self._event_ms = event_ms
@@ -44,16 +44,16 @@ class Granting:
         """Something was."""
         self._by_index: dict[int, Asking] = {}
 
-    def _extend(self, one: Asking, units: int, purse: AccountFunds, *, keep: bool) -> None:
+    def _extend(self, one: Asking, units: int, funds: AccountFunds, *, keep: bool) -> None:
         """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
-        units = self._books.countable(one.ladder, units)
+        units = self._change.countable(one.ladder, units)
         climbed = climb_on(
-            self._books,
+            self._change,
             one.priced_by,
             one.position if keep else copy.copy(one.position),
             units,
-            purse,
+            funds,
             at_ms=self._event_ms + one.got * ms,
             unit=ask.unit,
             grant=keep,
@@ -64,14 +64,14 @@ class Granting:
         if keep and climbed.units:
             one.got += climbed.units
             one.grade = one.grade if climbed.grade is None else climbed.grade
-            due_ms = self._books.now_ms + 2 * ask.validity_ms
+            due_ms = self._change.now_ms + 2 * ask.validity_ms
             packed = blob_of(ask.ladder)
-            self._books.hold(one.line, purse.takes(), climbed.units, packed, self._event_ms, due_ms)
+            self._change.hold(one.line, funds.takes(), climbed.units, packed, self._event_ms, due_ms)
             one.line.reach_ms = ask.until_ms if ms else 0
 
     def grant(self, asking: list[Asking]) -> None:
         """The minimum for each asking line, in priority then message order; then a fair part of the rest."""
-        books = self._books
+        change = self._change
         asking.sort(key=lambda one: (one.ask.priority, one.index))
         for one in asking:
             ask, line = one.ask, one.line
@@ -81,7 +81,7 @@ class Granting:
             lapse_ahead(one.position, self._event_ms)
             one.grade = line.grade if one.position.paid_ahead else None
             first = min(one.want, ask.minimum) if len(asking) > 1 else one.want
-            self._extend(one, first, books.purse(Mode.OPEN, {}), keep=True)
+            self._extend(one, first, change.funds(Mode.OPEN, {}), keep=True)
         if len(asking) > 1:
             self._share_rest([one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want])
         self._all_or_nothing(asking)
@@ -92,23 +92,23 @@ class Granting:
             if not one.got or self._seal(one):
                 self._note_short(one)
             self._outcomes[one.index].unit = one.ask.unit
-            one.line.touched_ms = books.now_ms
-        if books.short:
-            books.nudges.append("holder")
+            one.line.touched_ms = change.now_ms
+        if change.short:
+            change.nudges.append("holder")
 
     def _note_short(self, one: Asking) -> None:
         """Buckets that could pay this line, of which something is held (charging.md section 5: whom RAR goes to)."""
-        books = self._books
-        purse = books.purse(Mode.OPEN, {})
+        change = self._change
+        funds = change.funds(Mode.OPEN, {})
         paying = [
             bucket
             for step in unpack_ladder(one.priced_by.ladder).steps
-            for bucket in purse.paying(step.kind, step.scope, Mode.OPEN)
+            for bucket in funds.paying(step.kind, step.scope, Mode.OPEN)
         ]
-        for bucket in books.account.buckets:
+        for bucket in change.account.buckets:
             short = Short(bucket.id, bucket.kind)
-            if bucket.held > 0 and bucket in paying and short not in books.short:
-                books.short.append(short)
+            if bucket.held > 0 and bucket in paying and short not in change.short:
+                change.short.append(short)
 
     def _all_or_nothing(self, asking: list[Asking]) -> None:
         """Of a line that wants it so, and of two that are charged side by side; and up to the end of a block."""
@@ -117,15 +117,15 @@ class Granting:
             if ask.whole and one.got < one.want:
                 self._give_up(one)
             ahead = one.position.paid_ahead
-            counted = self._books.countable(one.ladder, ahead) == ahead
+            counted = self._change.countable(one.ladder, ahead) == ahead
             if ask.blocks and one.got and ahead and counted and (not ask.maximum or one.got + ahead <= ask.maximum):
                 one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
                 one.got += ahead
-                self._books.hold(one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
+                self._change.hold(one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
         self._by_index = {one.index: one for one in asking}
         for index, other in sorted(self._by_index.items()):
             partner = self._by_index.get(index - 1)
-            if other.ask.part and partner is not None:
+            if other.ask.secondary and partner is not None:
                 if not partner.got and other.got:
                     self._give_up(other)
                 elif not other.got and partner.got:
@@ -134,85 +134,85 @@ class Granting:
     def _take_rests(self, asking: list[Asking]) -> None:
         """A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else
         could use it: so nothing is left that buys blocks and cannot be had (charging.md section 5)."""
-        books = self._books
+        change = self._change
         for one in asking:
             ask, others = one.ask, [other for other in asking if other is not one]
             alone = one.got and not ask.whole and self._partner_of(one) is None
             if not alone or ask.unit not in (Kind.OCTETS, Kind.SECONDS) or any(o.got < o.want for o in others):
                 continue
-            rest = self._covered(one, ask.minimum, books.purse(Mode.OPEN, {}), one.grade)
+            rest = self._covered(one, ask.minimum, change.funds(Mode.OPEN, {}), one.grade)
             within = min(rest, ask.maximum - one.got) if ask.maximum else rest
             if within > 0 and rest < ask.minimum and not self._others_hold():
-                self._extend(one, within, books.purse(Mode.OPEN, {}), keep=True)
+                self._extend(one, within, change.funds(Mode.OPEN, {}), keep=True)
 
     def _others_hold(self) -> bool:
         """Another session of the account holds something. On a tier money is held by the counter: there its sharers are
         counted."""
-        books, mine, sharing = self._books, dict[int, int](), dict[str, int]()
+        change, mine, sharing = self._change, dict[int, int](), dict[str, int]()
         for line in self._lines:
             tier = tier_of(ladder_of(line)) if line.due_ms else ""
             sharing[tier] = sharing.get(tier, 0) + 1
             for take in line.hold:
-                if not tier or books.sure_bucket(take.bucket).kind != Kind.MONEY:
+                if not tier or change.sure_bucket(take.bucket).kind != Kind.MONEY:
                     mine[take.bucket] = mine.get(take.bucket, 0) + take.amount
-        for counter in books.account.counters:
+        for counter in change.account.counters:
             if counter.sharers > sharing.get(counter.key, 0):
                 return True
             for take in counter.pool:
                 mine[take.bucket] = mine.get(take.bucket, 0) + take.amount
-        return any(bucket.held > mine.get(bucket.id, 0) for bucket in books.account.buckets)
+        return any(bucket.held > mine.get(bucket.id, 0) for bucket in change.account.buckets)
 
     def _give_up(self, one: Asking) -> None:
-        self._books.release(one.line, self._event_ms)
+        self._change.release(one.line, self._event_ms)
         one.got = 0
 
     def _share_rest(self, hungry: list[Asking]) -> None:
-        books = self._books
+        change = self._change
         alone: list[list[Take]] = []
         sums: dict[int, int] = {}
         for one in hungry:
-            purse = books.purse(Mode.OPEN, {})
-            self._extend(one, one.want - one.got, purse, keep=False)
-            alone.append(purse.takes())
+            funds = change.funds(Mode.OPEN, {})
+            self._extend(one, one.want - one.got, funds, keep=False)
+            alone.append(funds.takes())
             for take in alone[-1]:
                 sums[take.bucket] = sums.get(take.bucket, 0) + take.amount
-        purse = books.purse(Mode.OPEN, {})
-        free = {bucket: max(purse.free_of(books.sure_bucket(bucket), Mode.OPEN), 0) for bucket in sums}
+        funds = change.funds(Mode.OPEN, {})
+        free = {bucket: max(funds.free_of(change.sure_bucket(bucket), Mode.OPEN), 0) for bucket in sums}
         for one, takes in zip(hungry, alone, strict=True):
-            purse = books.purse(Mode.OPEN, {})
+            funds = change.funds(Mode.OPEN, {})
             if any(sums[take.bucket] > free[take.bucket] for take in takes):
-                purse.caps = {
+                funds.caps = {
                     take.bucket: take.amount
                     if sums[take.bucket] <= free[take.bucket]
                     else share(free[take.bucket], take.amount, sums[take.bucket])
                     for take in takes
                 }
-            self._extend(one, one.want - one.got, purse, keep=True)
+            self._extend(one, one.want - one.got, funds, keep=True)
 
     def _seal(self, one: Asking) -> bool:
         """Validity and the Final-Unit-Indication of a grant; True when it is short only because others hold."""
-        books, ask, line = self._books, one.ask, one.line
+        change, ask, line = self._change, one.ask, one.line
         own = {take.bucket: take.amount for take in line.hold}
         validity_ms = ask.validity_ms
         if ask.until_ms:
-            validity_ms = max(min(validity_ms, ask.until_ms - books.now_ms), 1000)
+            validity_ms = max(min(validity_ms, ask.until_ms - change.now_ms), 1000)
         if ask.unit == Kind.SECONDS and any(
-            0 < step.until_ms < books.now_ms + validity_ms for step in unpack_ladder(one.priced_by.ladder).steps
+            0 < step.until_ms < change.now_ms + validity_ms for step in unpack_ladder(one.priced_by.ladder).steps
         ):  # held is what it costs from now on: used later, more of it would be of the next band
             validity_ms = min(validity_ms, one.got * 1000)
         for bucket_id in own:
-            until_ms = books.sure_bucket(bucket_id).until_ms
+            until_ms = change.sure_bucket(bucket_id).until_ms
             if until_ms:
-                validity_ms = max(min(validity_ms, until_ms - books.now_ms), 1000)
-        line.due_ms = books.now_ms + 2 * validity_ms
+                validity_ms = max(min(validity_ms, until_ms - change.now_ms), 1000)
+        line.due_ms = change.now_ms + 2 * validity_ms
         line.change_ms, line.grade = ask.change_ms, line.grade if one.grade is None else one.grade
         other = self._partner_of(one)
         for take in other.line.hold if other else ():
             own[take.bucket] = own.get(take.bucket, 0) + take.amount
-        purse = books.purse(Mode.ALONE, own)
+        funds = change.funds(Mode.ALONE, own)
         if other is not None:
-            self._further_of(other, purse)  # both go on, or neither
-        further, least = self._further_of(one, purse)
+            self._further_of(other, funds)  # both go on, or neither
+        further, least = self._further_of(one, funds)
         line.final = further < least
         outcome = self._outcomes[one.index]
         outcome.granted, outcome.validity_ms = one.got, validity_ms
@@ -222,24 +222,24 @@ class Granting:
         return one.got < min(one.want, ask.minimum) and not line.final
 
     def _partner_of(self, one: Asking) -> Asking | None:
-        other = self._by_index.get(one.index + (-1 if one.ask.part else 1))
-        return other if other is not None and other.got and other.ask.part != one.ask.part else None
+        other = self._by_index.get(one.index + (-1 if one.ask.secondary else 1))
+        return other if other is not None and other.got and other.ask.secondary != one.ask.secondary else None
 
-    def _further_of(self, one: Asking, purse: AccountFunds) -> tuple[int, int]:
+    def _further_of(self, one: Asking, funds: AccountFunds) -> tuple[int, int]:
         """How much of the least that could be granted further is covered, and that least: one unit, which takes a
         block, or all that is wanted of what is served whole."""
         least = one.want if one.ask.whole else 1
-        return self._covered(one, least, purse, None), least
+        return self._covered(one, least, funds, None), least
 
-    def _covered(self, one: Asking, units: int, purse: AccountFunds, grade: str | None) -> int:
-        """How many further units of a line the purse covers."""
+    def _covered(self, one: Asking, units: int, funds: AccountFunds, grade: str | None) -> int:
+        """How many further units of a line the funds covers."""
         ms = ms_per_unit(one.ask.unit)
         return climb_on(
-            self._books,
+            self._change,
             one.priced_by,
             copy.copy(one.position),
             units,
-            purse,
+            funds,
             at_ms=self._event_ms + one.got * ms,
             unit=one.ask.unit,
             grant=True,

@@ -31,7 +31,7 @@ def fresh_session(charge: Charge, now_ms: int) -> Session:
 
 def abandoned(line: Line, now_ms: int) -> Usage:
     of = (line.rating_group, line.service_id, line.unit)
-    return Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, part=line.part)
+    return Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, secondary=line.secondary)
 
 
 def known_answers(charge: Charge, session: Session) -> tuple[list[Answer], bool]:
@@ -73,13 +73,13 @@ def holds_again(charge: Charge, session: Session, known: list[Answer], now_ms: i
     return idle and _is_another(charge, session, known, now_ms)
 
 
-def ended(books: AccountChange, charge: Charge, session: Session) -> Session:
+def ended(change: AccountChange, charge: Charge, session: Session) -> Session:
     """The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers."""
     for line in session.lines:
         if line.due_ms:
-            books.usages.append(abandoned(line, books.now_ms))
-            books.release(line, charge.event_ms)
-    begun = fresh_session(charge, books.now_ms)
+            change.usages.append(abandoned(line, change.now_ms))
+            change.release(line, charge.event_ms)
+    begun = fresh_session(charge, change.now_ms)
     begun.incarnation, begun.touched_ms = session.incarnation + 1, session.touched_ms
     begun.former = [session.initial, *reversed(session.answers), *session.former][:FORMER_KEPT]
     return begun

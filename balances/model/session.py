@@ -10,7 +10,7 @@ from balances.model.account import AccountChange
 from balances.model.funds import Mode
 from balances.model.spans import PriceSpan, before_change, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.structs.account import Feed, SuspendReasons
+from balances.structs.account import CounterAmount, SuspendReasons
 from balances.structs.blob import NO_BLOB, blob_of, raw_of
 from balances.structs.charge import (
     CUTS_MAX,
@@ -38,7 +38,7 @@ def asked_ladder(ask: Ask) -> Ladder | None:
 
 
 def fresh_line(ask: Ask, now_ms: int) -> Line:
-    return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms, part=ask.part)
+    return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms, secondary=ask.secondary)
 
 
 def wanted(ask: Ask, *, event: bool = False) -> int:
@@ -54,7 +54,7 @@ def line_outcome(
     ask: Ask, unit: int, why: int, flags: int, *, granted: int = 0, cost: int = 0, debited: int = 0
 ) -> LineOutcome:
     return LineOutcome(
-        ask.rating_group, ask.service_id, unit, why, granted, 0, 0, False, cost, debited, flags, "", ask.part
+        ask.rating_group, ask.service_id, unit, why, granted, 0, 0, False, cost, debited, flags, "", ask.secondary
     )
 
 
@@ -66,7 +66,7 @@ def has_use(ask: Ask) -> bool:
 def in_other_units(ask: Ask, report: UsageReport, beside: Line | None) -> list[tuple[int, int]]:
     """What a report of the line names in other units than it counts in. All of it is set aside, once: with the line,
     and not what is charged beside it, nor again there (charging.md section 2: nothing reported is lost)."""
-    if ask.part == 1:
+    if ask.secondary == 1:
         return []
     amounts = (report.money, report.octets, report.seconds, report.units)
     return [
@@ -77,8 +77,8 @@ def in_other_units(ask: Ask, report: UsageReport, beside: Line | None) -> list[t
 class ChargeDecision:
     """One charge being decided."""
 
-    def __init__(self, books: AccountChange, charge: Charge) -> None:
-        self.books = books
+    def __init__(self, change: AccountChange, charge: Charge) -> None:
+        self.change = change
         self.charge = charge
         self.flags = charge.flags
         self.mark: int = 0
@@ -120,7 +120,7 @@ class ChargeDecision:
 
     def refusal(self, ask: Ask) -> int:
         """Why an asking line gets nothing before money is looked at; OK when it may ask."""
-        state = self.books.account.state
+        state = self.change.account.state
         if ask.refusal != Result.OK:
             return ask.refusal
         if ask.emergency:
@@ -139,8 +139,8 @@ class ChargeDecision:
         if packed:
             ladder = unpack_ladder(packed)
             known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": raw_of(packed)}
-        usage = Usage(ask.rating_group, ask.service_id, unit, part=ask.part, **(known | fields))
-        self.books.usages.append(usage)
+        usage = Usage(ask.rating_group, ask.service_id, unit, secondary=ask.secondary, **(known | fields))
+        self.change.usages.append(usage)
         return usage
 
     def command_result(self) -> int:
@@ -150,7 +150,7 @@ class ChargeDecision:
         return self.outcomes[0].result if self.outcomes else Result.OK
 
     def outcome(self) -> Outcome:
-        low = self.balance < self.books.account.resume_at
+        low = self.balance < self.change.account.resume_at
         return Outcome(self.result, self.outcomes, self.cost, self.debited, self.balance, self.enough, low)
 
     # --- sessions -----------------------------------------------------------------------------------------------
@@ -189,13 +189,15 @@ class ChargeDecision:
     def _matched(self, line: Line) -> Line:
         """A line that is matched makes no room for another one of the same request."""
         self.since_ms.setdefault(id(line), line.touched_ms)
-        line.touched_ms = self.books.now_ms
+        line.touched_ms = self.change.now_ms
         return line
 
-    def _known_line(self, session: Session, ask: Ask, part: int) -> Line | None:
+    def _known_line(self, session: Session, ask: Ask, secondary: int) -> Line | None:
         """A report naming only the rating group matches its only live line, or its only one when none is live, unless
         that is named by another one: a hold that expired, or was not restored, does not make a new line of it."""
-        same_group = [line for line in session.lines if line.rating_group == ask.rating_group and line.part == part]
+        same_group = [
+            line for line in session.lines if line.rating_group == ask.rating_group and line.secondary == secondary
+        ]
         for line in same_group:
             if line.service_id == ask.service_id:
                 return line
@@ -211,17 +213,17 @@ class ChargeDecision:
         line that was granted with something beside it is settled with that, one that was granted alone with nothing."""
         told, found = self.charge.asks, list[Ask]()
         for index, ask in enumerate(told):
-            after = told[index + 1] if index + 1 < len(told) and told[index + 1].part else None
+            after = told[index + 1] if index + 1 < len(told) and told[index + 1].secondary else None
             main = self._known_line(session, ask, 0)
             found.append(ask)
-            if ask.part or ask.set_aside == Suspense.TOO_MANY_LINES or main is None or not blob_of(main.ladder):
+            if ask.secondary or ask.set_aside == Suspense.TOO_MANY_LINES or main is None or not blob_of(main.ladder):
                 continue
             other = self._known_line(session, ask, 1)
             if after is not None and (other is None or not blob_of(other.ladder)):
                 after.reports = []
             elif after is None and other is not None and blob_of(other.ladder):
                 beside = copy.copy(ask)
-                beside.unit, beside.part, beside.asked, beside.ladder = other.unit, 1, -1, NO_BLOB
+                beside.unit, beside.secondary, beside.asked, beside.ladder = other.unit, 1, -1, NO_BLOB
                 if other.granted:  # not those of another unit
                     beside.default = beside.maximum = other.granted
                 other.reach_ms = beside.known_ms = 0  # what would come later is not known any more
@@ -231,16 +233,16 @@ class ChargeDecision:
     def line_for(self, session: Session, ask: Ask) -> Line:
         """The line of the session that it is about; a new one where there is none."""
         if ask.set_aside == Suspense.TOO_MANY_LINES:
-            line = self._matched(fresh_line(ask, self.books.now_ms))
+            line = self._matched(fresh_line(ask, self.change.now_ms))
             self.crowded.append(line)
             return line
-        if known := self._known_line(session, ask, ask.part):
+        if known := self._known_line(session, ask, ask.secondary):
             return self._matched(known)
-        line = self._matched(fresh_line(ask, self.books.now_ms))
+        line = self._matched(fresh_line(ask, self.change.now_ms))
         if len(session.lines) >= SESSION_LINES_MAX:
             idle = [line for line in session.lines if not line.due_ms]
             oldest = min(idle, key=lambda line: line.touched_ms, default=None)
-            if oldest is None or oldest.touched_ms == self.books.now_ms:
+            if oldest is None or oldest.touched_ms == self.change.now_ms:
                 self.crowded.append(line)  # settled, but neither kept nor granted
                 return line
             session.lines.remove(oldest)
@@ -258,16 +260,16 @@ class ChargeDecision:
             return before_ms if report.period == ReportPeriod.BEFORE else after_ms
 
         def cost_at(instant_ms: int) -> int:
-            purse = self.books.purse(Mode.OWN, own)
-            purse.used_ms = min(self.since_ms[id(line)], instant_ms)
-            values, position = self.books.counters(ladder, with_held=False, at_ms=instant_ms), copy.copy(line)
-            lapse_ahead(position, purse.used_ms)
+            funds = self.change.funds(Mode.OWN, own)
+            funds.used_ms = min(self.since_ms[id(line)], instant_ms)
+            values, position = self.change.counters(ladder, with_held=False, at_ms=instant_ms), copy.copy(line)
+            lapse_ahead(position, funds.used_ms)
             done = climb(
                 ladder,
                 position,
                 used,
                 values,
-                purse,
+                funds,
                 at_ms=instant_ms,
                 ms_per_unit=0,
                 grant=False,
@@ -316,7 +318,7 @@ class ChargeDecision:
         beside:  the line that counts the same reports in another unit
         """
         ask = self.charge.asks[index]
-        books, charge = self.books, self.charge
+        change, charge = self.change, self.charge
         ladder = unpack_ladder(packed) if (packed := self.price_of(ask, line, 0).ladder) else None
         bound = 0 if ladder is None or ask.set_aside else self.bound(ask, granted)
         measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
@@ -326,7 +328,7 @@ class ChargeDecision:
             mark, suspense, unit, why = self.flags | ask.flags, 0, line.unit, ask.set_aside
             if reported < 0:  # not in the unit that was granted: on record, not charged
                 reported = 0
-                if ask.part == 0:
+                if ask.secondary == 0:
                     mark |= Flag.OTHER_UNIT
                 others = in_other_units(ask, report, beside)
                 if others:
@@ -350,19 +352,19 @@ class ChargeDecision:
             price, left = self.price_of(ask, line, from_ms), reported
             packed, before, going = price.ladder, price.ladder, True
             while going:  # piece by piece, each as if it had been reported by itself
-                part, cost, charged, counters = left, 0, 0, list[Feed]()
+                part, cost, charged, counters = left, 0, 0, list[CounterAmount]()
                 if ms and left:
                     packed, until_ms = price.at(from_ms)
-                    if packed != before and books.leave_tier(line, own, granted, from_ms):
+                    if packed != before and change.leave_tier(line, own, granted, from_ms):
                         granted = 0
-                    part = before_change(books, unpack_ladder(packed), line, left, from_ms, until_ms, ms)
-                    books.cuts += part < left
-                    if books.cuts > CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
+                    part = before_change(change, unpack_ladder(packed), line, left, from_ms, until_ms, ms)
+                    change.cuts += part < left
+                    if change.cuts > CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
                         part = 0
                 if ladder is not None:
                     by, since_ms = unpack_ladder(packed), self.since_ms[id(line)]
-                    counters, end_ms = books.standing(by, from_ms), from_ms + part * ms
-                    cost, _, charged = books.settle(line, by, part, granted, own, end_ms, since_ms, len(books.usages))
+                    counters, end_ms = change.counter_snapshot(by, from_ms), from_ms + part * ms
+                    cost, _, charged = change.settle(line, by, part, granted, own, end_ms, since_ms, len(change.usages))
                     granted, from_ms, before = max(granted - part, 0), from_ms + charged * ms, packed
                 left -= charged
                 going = 0 < part == charged and left > 0

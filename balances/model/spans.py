@@ -58,12 +58,12 @@ class PriceSpan(msgspec.Struct, frozen=True):
 
 
 def before_change(
-    books: AccountChange, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int
+    change: AccountChange, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int
 ) -> int:
     """How many of `units`, used from an instant on, begin before something else prices, pays or counts: another ladder
     (from `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends
     with its period. To the second: what changes between two of them counts from the next one on (charging.md 5, 6)."""
-    account, now_ms = books.account, books.now_ms
+    account, now_ms = change.account, change.now_ms
     changes = [until_ms, line.ahead_ms if line.paid_ahead else 0]
     for bucket in account.buckets:
         if any(step.kind == bucket.kind and _in_scope(step, bucket) for step in ladder.steps):
@@ -73,7 +73,7 @@ def before_change(
     changes += [one.until_ms for one in account.counters if one.window != CounterWindow.NONE and one.key in asked]
     for count in ladder.counts:
         if count.window_ms:
-            counter = books.counter(count.key)
+            counter = change.counter(count.key)
             end_ms = counter.until_ms if counter is not None else 0
             if end_ms == 0 or (end_ms <= at_ms and not count.once):
                 changes.append(at_ms + count.window_ms)
@@ -86,11 +86,11 @@ def _in_scope(step: Step, bucket: Bucket) -> bool:
 
 
 def climb_on(
-    books: AccountChange,
+    change: AccountChange,
     price: PriceSpan,
     line: Line,
     units: int,
-    purse: AccountFunds,
+    funds: AccountFunds,
     *,
     at_ms: int,
     unit: int,
@@ -102,27 +102,27 @@ def climb_on(
 ) -> Climbed:
     """`climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees
     are raised for that alone. with_held, of_line: see Books.counters"""
-    account, ms = books.account, ms_per_unit(unit)
+    account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
     climbed = Climbed(0, 0, grade)
     try:
         while True:
             until_ms = 0
-            purse.used_ms = at_ms if ms else 0
+            funds.used_ms = at_ms if ms else 0
             lapse_ahead(line, at_ms)
             if ms:
                 packed, until_ms = price.at(at_ms)
             ladder = unpack_ladder(packed)
             left = units - climbed.units
-            part = before_change(books, ladder, line, left, at_ms, until_ms, ms) if ms else left
-            values = books.counters(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
+            part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
+            values = change.counters(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
             grade = climbed.grade
             one = climb(
                 ladder,
                 line,
                 part,
                 values,
-                purse,
+                funds,
                 at_ms=at_ms,
                 ms_per_unit=ms,
                 grant=grant,
@@ -132,13 +132,13 @@ def climb_on(
             climbed.units += one.units
             climbed.cost += one.cost
             climbed.grade = grade if one.grade is None else one.grade
-            if one.units < part or climbed.units == units or books.cuts >= CUTS_MAX:
+            if one.units < part or climbed.units == units or change.cuts >= CUTS_MAX:
                 return climbed
-            books.cuts += 1
+            change.cuts += 1
             if account.counters is kept:
                 account.counters = copy.deepcopy(kept)
             for count in ladder.counts:
-                books.feed(count, at_ms, one.units if count.what == COUNT_UNITS else one.cost, 0)
+                change.count_usage(count, at_ms, one.units if count.what == COUNT_UNITS else one.cost, 0)
             at_ms += one.units * ms
     finally:
         account.counters = kept

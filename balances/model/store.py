@@ -21,7 +21,7 @@ from balances.model.session import ChargeDecision, has_use, line_outcome, wanted
 from balances.structs.account import BUCKETS_MAX, MAIN, Account, Bucket
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
 from balances.structs.charge import Action, Charge, Flag, Phase, Reply, Result
-from balances.structs.posting import AccountOpening, AccountSettings, Post, Posting, PostingOutcome, Sweep
+from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post, Posting, PostingOutcome
 from balances.structs.record import Record
 from balances.structs.session import Answer, IdempotencyRecord, Line, Session, SessionState
 from tariffs.units import EXACT_MAX
@@ -46,7 +46,7 @@ class Model:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.sessions: dict[str, dict[str, Session]] = {}
-        self.onces: dict[tuple[str, str], IdempotencyRecord] = {}
+        self.answers: dict[tuple[str, str], IdempotencyRecord] = {}
         self.due: dict[str, int] = {}
         self.ledger: list[Appended] = []
 
@@ -58,35 +58,35 @@ class Model:
             return Reply("absent")
         if stored.profile_rev > charge.profile_rev:
             return Reply("stale")
-        books = AccountChange(copy.deepcopy(stored), charge.now_ms)
+        change = AccountChange(copy.deepcopy(stored), charge.now_ms)
         if charge.phase == Phase.EVENT:
-            return self._event(books, EventLines(books, charge), charge, context)
-        return self._session(books, ChargeDecision(books, charge), charge, context)
+            return self._event(change, EventLines(change, charge), charge, context)
+        return self._session(change, ChargeDecision(change, charge), charge, context)
 
     def _conflict(self, decision: ChargeDecision, charge: Charge, context: bytes, outcome: bytes) -> Reply:
         stored = self.accounts[charge.account]
-        books = AccountChange(copy.deepcopy(stored), charge.now_ms)
-        decision.books = books
+        change = AccountChange(copy.deepcopy(stored), charge.now_ms)
+        decision.change = change
         for ask in charge.asks:
-            decision.usage(ask, ask.unit, flags=Flag.CONFLICT, at_ms=books.now_ms)
+            decision.usage(ask, ask.unit, flags=Flag.CONFLICT, at_ms=change.now_ms)
         session = self.sessions.get(charge.account, {}).get(charge.session) if charge.phase != Phase.EVENT else None
-        record = _record(books, charge, incarnation=session.incarnation if session is not None else 0)
+        record = _record(change, charge, incarnation=session.incarnation if session is not None else 0)
         self.ledger.append(Appended(record, stored, session, None, context))
         return Reply("again", outcome, marks=Flag.CONFLICT)
 
-    def _event(self, books: AccountChange, decision: EventLines, charge: Charge, context: bytes) -> Reply:
+    def _event(self, change: AccountChange, decision: EventLines, charge: Charge, context: bytes) -> Reply:
         if charge.action in (Action.CHECK, Action.PRICE):
             if missing_ms := decision.event_longer():
                 return _longer(missing_ms)
             decision.enquire(charge.asks)
-            decision.balance = books.settled()
+            decision.balance = change.settled()
             decision.result = decision.command_result()
             return Reply("ok", _encode(decision.outcome()))
-        first = self.onces.get((charge.account, charge.once_key))
+        first = self.answers.get((charge.account, charge.once_key))
         once_key, known = charge.once_key, [first] if first else []
         if first and first.fingerprint != charge.fingerprint:
             once_key = keys.renumbered(once_key, charge.fingerprint)
-            second = self.onces.get((charge.account, once_key))
+            second = self.answers.get((charge.account, once_key))
             known += [second] if second else []
         outcome, contradicts = decision.judge(
             Answer(charge.key, one.fingerprint, one.end_to_end, one.moved, one.outcome) for one in known
@@ -97,10 +97,10 @@ class Model:
             return Reply("again", outcome, marks=decision.mark)
         if missing_ms := decision.event_longer():
             return _longer(missing_ms)
-        paid = IdempotencyRecord(FORMAT, charge.fingerprint, charge.end_to_end, False, NO_BLOB, takes=[], feeds=[])
+        paid = IdempotencyRecord(FORMAT, charge.fingerprint, charge.end_to_end, False, NO_BLOB, takes=[], counted=[])
         original = None
         if charge.action == Action.REFUND:
-            original = copy.deepcopy(self.onces.get((charge.account, charge.refund_of)))
+            original = copy.deepcopy(self.answers.get((charge.account, charge.refund_of)))
             if original is None and (given := blob_of(charge.original)):
                 original = msgspec.msgpack.decode(given, type=IdempotencyRecord)
         if charge.action == Action.REFUND:
@@ -109,27 +109,27 @@ class Model:
         else:
             decision.debit(charge.asks, paid)
         if charge.action == Action.REFUND and decision.moved:
-            books.nudges = ["final"]
-        books.lapse()
-        decision.balance = books.watch()
+            change.nudges = ["final"]
+        change.expire_buckets()
+        decision.balance = change.check_thresholds()
         decision.result = decision.command_result()
         packed = _encode(decision.outcome())
         paid.moved, paid.outcome = decision.moved, raw_of(packed)
-        books.sort()
-        until_ms = books.now_ms + charge.remember_ms
+        change.sort()
+        until_ms = change.now_ms + charge.remember_ms
         refunded = original if decision.moved else None
-        record = _record(books, charge, once_key, until_ms)
-        self.ledger.append(Appended(record, books.account, None, paid, context, refunded))
-        self.accounts[charge.account] = books.account
-        self.onces[charge.account, once_key] = paid
-        if bucket_ms := decision.refund_until_ms or books.begun_ms:
-            self._watch_until(keys.due_member(charge.account), bucket_ms)
+        record = _record(change, charge, once_key, until_ms)
+        self.ledger.append(Appended(record, change.account, None, paid, context, refunded))
+        self.accounts[charge.account] = change.account
+        self.answers[charge.account, once_key] = paid
+        if bucket_ms := decision.refund_until_ms or change.begun_ms:
+            self._look_by(keys.due_member(charge.account), bucket_ms)
         if refunded is not None:
-            self.onces[charge.account, charge.refund_of] = refunded
-        return Reply("ok", packed, 0, 0, books.held_micro, decision.flags, books.urgent)
+            self.answers[charge.account, charge.refund_of] = refunded
+        return Reply("ok", packed, 0, 0, change.held_micro, decision.flags, change.urgent)
 
-    def _session(self, books: AccountChange, decision: ChargeDecision, charge: Charge, context: bytes) -> Reply:
-        now_ms = books.now_ms
+    def _session(self, change: AccountChange, decision: ChargeDecision, charge: Charge, context: bytes) -> Reply:
+        now_ms = change.now_ms
         session = copy.deepcopy(self.sessions.get(charge.account, {}).get(charge.session))
         was_open = session is not None and session.state == SessionState.OPEN
         if session is not None:
@@ -147,7 +147,7 @@ class Model:
                     return self._conflict(decision, charge, context, outcome)
                 return Reply("again", outcome, marks=decision.mark)
             if new:
-                session = repeats.ended(books, charge, session)
+                session = repeats.ended(change, charge, session)
                 decision.flags |= Flag.REUSED
             elif not anew and not decision.flags & Flag.RENUMBERED and repeats.number_seen(charge, session):
                 decision.outcomes = [
@@ -184,7 +184,7 @@ class Model:
 
         def close(line: Line) -> None:
             own, left = owned[id(line)]
-            books.put_back(line, own, left, charge.event_ms)
+            change.repool(line, own, left, charge.event_ms)
             owned[id(line)] = ({}, 0)
 
         for index, ask in enumerate(charge.asks):
@@ -196,22 +196,22 @@ class Model:
                 close(opened)
             opened = line
             if id(line) not in owned:
-                own, granted = owned[id(line)] = books.take_up(line)
+                own, granted = owned[id(line)] = change.release_hold(line)
                 decision.moved |= bool(granted or own)
             if charge.phase != Phase.START or has_use(ask):
                 own, granted = owned[id(line)]
                 follows = charge.asks[index + 1 : index + 2]
-                beside = touched[index + 1] if follows and follows[0].part == 1 else None
+                beside = touched[index + 1] if follows and follows[0].secondary == 1 else None
                 owned[id(line)] = own, decision.settle_line(index, line, beside, own, granted, marks)
         if opened is not None:
             close(opened)
         if refused_as is None and charge.phase in (Phase.START, Phase.STOP):
             for line in session.lines:
                 if line.due_ms:
-                    books.release(line, charge.event_ms)
+                    change.release(line, charge.event_ms)
                     decision.moved = True
-        books.lapse()
-        decision.balance = books.watch()
+        change.expire_buckets()
+        decision.balance = change.check_thresholds()
 
         # Passes 2 and 3
         asking: list[Asking] = []
@@ -231,14 +231,16 @@ class Model:
                     asking.append(Asking(index, ask, line, wanted(ask)))
             elif decision.result == Result.SESSION_UNKNOWN:
                 outcome_of.result = Result.SESSION_UNKNOWN
-        granting = Granting(books, session.lines, decision.outcomes, charge.event_ms)
+        granting = Granting(change, session.lines, decision.outcomes, charge.event_ms)
         granting.grant(asking)
         decision.moved |= granting.granted
         for index, outcome_of in enumerate(decision.outcomes):  # refused for what may change: told when it does
             waits = touched[index]
             if may_grant and waits and outcome_of.result in (Result.CREDIT_LIMIT, Result.DENIED):
                 waits.final = True
-            if outcome_of.part and outcome_of.result == Result.NO_GRANT:  # refused with its line, or that goes on alone
+            if (
+                outcome_of.secondary and outcome_of.result == Result.NO_GRANT
+            ):  # refused with its line, or that goes on alone
                 main = decision.outcomes[index - 1]
                 outcome_of.result = main.result
                 if waits and main.granted and not waits.due_ms:
@@ -269,16 +271,16 @@ class Model:
                     state = SessionState.CLOSED
                     for line in session.lines:
                         if line.due_ms:
-                            books.release(line, charge.event_ms)
-                    books.lapse()
+                            change.release(line, charge.event_ms)
+                    change.expire_buckets()
         if (state == SessionState.OPEN and not was_open) or charge.phase == Phase.STOP:
             decision.moved = True
         late = refused_as is not None
-        return self._keep(books, decision, charge, context, session, state, was_open, late=late)
+        return self._keep(change, decision, charge, context, session, state, was_open, late=late)
 
     def _keep(
         self,
-        books: AccountChange,
+        change: AccountChange,
         decision: ChargeDecision,
         charge: Charge,
         context: bytes,
@@ -288,7 +290,7 @@ class Model:
         *,
         late: bool,
     ) -> Reply:
-        now_ms = books.now_ms
+        now_ms = change.now_ms
         if state == SessionState.OPEN:
             due_ms = min([now_ms + charge.idle_ms, *(line.due_ms for line in session.lines if line.due_ms)])
             session.forget_ms = 0
@@ -301,7 +303,7 @@ class Model:
             elif decision.moved:  # remembered for so long after the last that was charged
                 session.forget_ms = max(session.forget_ms, now_ms + charge.remember_ms)
             due_ms = session.forget_ms
-        books.sessions = (state == SessionState.OPEN) - was_open
+        change.sessions = (state == SessionState.OPEN) - was_open
         sooner = session.due_ms == 0 or due_ms < session.due_ms
         if sooner:
             session.due_ms = due_ms
@@ -309,17 +311,17 @@ class Model:
         session.touched_ms = max(now_ms, session.touched_ms + 1)  # names this touch: no other one has it
         packed = _encode(decision.outcome())
         repeats.remember(session, charge, packed, now_ms, moved=decision.moved, late=late)
-        record = _record(books, charge, incarnation=session.incarnation)
-        self.ledger.append(Appended(record, books.account, session, None, context))
-        self.accounts[charge.account] = books.account
+        record = _record(change, charge, incarnation=session.incarnation)
+        self.ledger.append(Appended(record, change.account, session, None, context))
+        self.accounts[charge.account] = change.account
         self.sessions.setdefault(charge.account, {})[charge.session] = session
         if sooner:
-            self._watch_until(keys.due_member(charge.account, charge.session), due_ms)
-        if books.begun_ms:
-            self._watch_until(keys.due_member(charge.account), books.begun_ms)
-        return Reply("ok", packed, books.sessions, books.holds, books.held_micro, decision.flags, books.urgent)
+            self._look_by(keys.due_member(charge.account, charge.session), due_ms)
+        if change.begun_ms:
+            self._look_by(keys.due_member(charge.account), change.begun_ms)
+        return Reply("ok", packed, change.sessions, change.holds, change.held_micro, decision.flags, change.urgent)
 
-    def _watch_until(self, member: str, at_ms: int) -> None:
+    def _look_by(self, member: str, at_ms: int) -> None:
         self.due[member] = min(self.due.get(member, at_ms), at_ms)
 
     def aside(self, record: Record, context: bytes = b"") -> Reply:
@@ -332,15 +334,15 @@ class Model:
         stored = self.accounts.get(post.account)
         if stored is None:
             return Reply("absent")
-        known = self.onces.get((post.account, post.key)) if post.key else None
+        known = self.answers.get((post.account, post.key)) if post.key else None
         if known is not None:
             same = known.fingerprint == post.fingerprint
             return Reply("again", blob_of(known.outcome)) if same else Reply("conflict")
-        books = AccountChange(copy.deepcopy(stored), post.now_ms)
-        books.lapse()
+        change = AccountChange(copy.deepcopy(stored), post.now_ms)
+        change.expire_buckets()
         result, next_due = Result.OK, 0
         for posting in post.postings:
-            bucket = self._new_bucket(books, posting) if posting.bucket < 0 else books.bucket(posting.bucket)
+            bucket = self._new_bucket(change, posting) if posting.bucket < 0 else change.bucket(posting.bucket)
             if result != Result.OK:
                 continue
             if bucket is None:
@@ -353,27 +355,27 @@ class Model:
                 posting.amount < 0
                 and post.keeps_held
                 and bucket.id == MAIN
-                and bucket.amount - bucket.held + books.account.credit_limit + posting.amount < 0
+                and bucket.amount - bucket.held + change.account.credit_limit + posting.amount < 0
             ):
                 result = Result.CREDIT_LIMIT
-            elif posting.amount > books.room_in(bucket) or bucket.amount + posting.amount < -EXACT_MAX:
+            elif posting.amount > change.room_in(bucket) or bucket.amount + posting.amount < -EXACT_MAX:
                 result = Result.TOO_MUCH
             else:
-                books.enter(bucket, posting.amount, posting.counter_account, posting.why)
+                change.post_entry(bucket, posting.amount, posting.counter_account, posting.why)
                 if posting.amount:
-                    books.entries[-1].original, books.entries[-1].terms = posting.original, posting.terms
+                    change.entries[-1].original, change.entries[-1].terms = posting.original, posting.terms
                 if posting.amount > 0:
-                    books.nudges = ["final"]
+                    change.nudges = ["final"]
                 if bucket.until_ms:
                     next_due = min(next_due or bucket.until_ms, bucket.until_ms)
-        balance = books.watch()
-        entries = books.entries if result == Result.OK else []
-        packed = _encode(PostingOutcome(result, entries, balance, books.account.state))
+        balance = change.check_thresholds()
+        entries = change.entries if result == Result.OK else []
+        packed = _encode(PostingOutcome(result, entries, balance, change.account.state))
         if result != Result.OK:
             return Reply("refused", packed)
-        books.sort()
+        change.sort()
         once = IdempotencyRecord(FORMAT, post.fingerprint, 0, True, raw_of(packed)) if post.key else None
-        record = books.record(
+        record = change.record(
             "post",
             key=post.key,
             fingerprint=post.fingerprint,
@@ -381,20 +383,20 @@ class Model:
             reason=post.reason,
             reference=post.reference,
             once_key=post.key,
-            once_until_ms=books.now_ms + post.remember_ms,
+            once_until_ms=change.now_ms + post.remember_ms,
         )
-        self.ledger.append(Appended(record, books.account, None, once))
-        self.accounts[post.account] = books.account
+        self.ledger.append(Appended(record, change.account, None, once))
+        self.accounts[post.account] = change.account
         if once is not None:
-            self.onces[post.account, post.key] = once
+            self.answers[post.account, post.key] = once
         if next_due:
-            self._watch_until(keys.due_member(post.account), next_due)
+            self._look_by(keys.due_member(post.account), next_due)
         return Reply("ok", packed)
 
     @staticmethod
-    def _new_bucket(books: AccountChange, posting: Posting) -> Bucket | None:
+    def _new_bucket(change: AccountChange, posting: Posting) -> Bucket | None:
         """In the place of an empty one where the account is full; None when there is none."""
-        account = books.account
+        account = change.account
         if len(account.buckets) >= BUCKETS_MAX:
             for bucket in account.buckets:
                 if bucket.id != MAIN and bucket.amount == 0 and bucket.held == 0:
@@ -418,112 +420,112 @@ class Model:
         account.buckets.append(bucket)
         return bucket
 
-    def settings(self, change: AccountSettings) -> Reply:
-        stored = self.accounts.get(change.account)
+    def settings(self, asked: AccountSettings) -> Reply:
+        stored = self.accounts.get(asked.account)
         if stored is None:
             return Reply("absent")
-        if change.if_rev is not None and change.if_rev != stored.rev:
+        if asked.if_rev is not None and asked.if_rev != stored.rev:
             return Reply("revision", _encode(stored))
-        books = AccountChange(copy.deepcopy(stored), change.now_ms)
-        account = books.account
+        change = AccountChange(copy.deepcopy(stored), asked.now_ms)
+        account = change.account
         due: set[str] = set()
-        if change.profile_rev is not None and change.profile_rev > account.profile_rev:
+        if asked.profile_rev is not None and asked.profile_rev > account.profile_rev:
             due |= {"members", "final"}  # a member may be served no more, or again, or at another price
-            account.profile_rev = change.profile_rev
-        if change.credit_limit is not None:
-            if change.credit_limit != account.credit_limit:
-                due.add("all" if change.credit_limit < account.credit_limit else "final")
-            account.credit_limit = change.credit_limit
-        if change.suspend_below is not None:
-            account.suspend_below = change.suspend_below
-        if change.resume_at is not None:
-            account.resume_at = change.resume_at
+            account.profile_rev = asked.profile_rev
+        if asked.credit_limit is not None:
+            if asked.credit_limit != account.credit_limit:
+                due.add("all" if asked.credit_limit < account.credit_limit else "final")
+            account.credit_limit = asked.credit_limit
+        if asked.suspend_below is not None:
+            account.suspend_below = asked.suspend_below
+        if asked.resume_at is not None:
+            account.resume_at = asked.resume_at
         amounts = (account.credit_limit, account.suspend_below, account.resume_at)
         if account.resume_at < account.suspend_below or any(abs(amount) > EXACT_MAX for amount in amounts):
             return Reply("refused", _encode(stored))
-        account.state = (account.state | change.set_state) & ~change.clear_state
+        account.state = (account.state | asked.set_state) & ~asked.clear_state
         if account.state & ~stored.state:
             due.add("all")
         if stored.state & ~account.state:
             due.add("final")
-        books.watch()
-        if "resume" in books.crossings:
+        change.check_thresholds()
+        if "resume" in change.threshold_events:
             due.add("final")
-        books.nudges = [kind for kind in ("members", "final", "all") if kind in due]
-        if account.state != stored.state or (change.credit_limit, change.suspend_below, change.resume_at) != (
+        change.nudges = [kind for kind in ("members", "final", "all") if kind in due]
+        if account.state != stored.state or (asked.credit_limit, asked.suspend_below, asked.resume_at) != (
             None,
             None,
             None,
         ):
             account.rev += 1
-        record = books.record("settings", actor=change.actor, reason=change.reason)
+        record = change.record("settings", actor=asked.actor, reason=asked.reason)
         self.ledger.append(Appended(record, account))
         self.accounts[account.id] = account
         return Reply("ok", _encode(account))
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def sweep(self, sweep: Sweep) -> Reply:
-        stored = self.accounts.get(sweep.account)
-        session = copy.deepcopy(self.sessions.get(sweep.account, {}).get(sweep.session))
-        member = keys.due_member(sweep.account, sweep.session)
-        if stored is None or (sweep.session and session is None):
+    def expire(self, expire: Expire) -> Reply:
+        stored = self.accounts.get(expire.account)
+        session = copy.deepcopy(self.sessions.get(expire.account, {}).get(expire.session))
+        member = keys.due_member(expire.account, expire.session)
+        if stored is None or (expire.session and session is None):
             self.due.pop(member, None)
-            if sweep.session:
-                self.sessions.get(sweep.account, {}).pop(sweep.session, None)
+            if expire.session:
+                self.sessions.get(expire.account, {}).pop(expire.session, None)
             return Reply("gone" if stored is not None else "absent")
         account = copy.deepcopy(stored)
-        books = AccountChange(account, sweep.now_ms)
-        now_ms = sweep.now_ms
+        change = AccountChange(account, expire.now_ms)
+        now_ms = expire.now_ms
         due_ms, changed, reason, forget = 0, False, "expired", False
         if session is not None:
-            due_ms, changed, reason, forget = self._sweep_session(books, sweep, session)
+            due_ms, changed, reason, forget = self._expire_session(change, expire, session)
             session.due_ms = due_ms
         if not forget:
-            books.lapse()  # at the account's clock: supervision may look back, an account never does
-            books.watch()
-            changed = changed or bool(books.entries)
+            change.expire_buckets()  # at the account's clock: supervision may look back, an account never does
+            change.check_thresholds()
+            changed = changed or bool(change.entries)
             if session is None:
                 due_ms = min((b.until_ms for b in account.buckets if b.until_ms > now_ms), default=0)
                 forget = due_ms == 0
         if changed:
-            record = books.record("sweep", session=sweep.session, reason=reason, at_ms=now_ms, event_ms=now_ms)
+            record = change.record("expire", session=expire.session, reason=reason, at_ms=now_ms, event_ms=now_ms)
             if session is not None:
                 record.subscriber, record.service = session.subscriber, session.service
                 record.incarnation = session.incarnation
-            if books.holds:  # others may have waited for what was held
+            if change.holds:  # others may have waited for what was held
                 record.nudges = ["final"]
             self.ledger.append(Appended(record, account, session))
             self.accounts[account.id] = account
         if forget:
             self.due.pop(member, None)
             if session is not None:
-                del self.sessions[sweep.account][sweep.session]
+                del self.sessions[expire.account][expire.session]
             return Reply("ok" if changed else "gone")
         self.due[member] = due_ms
         if session is not None:
-            self.sessions[sweep.account][sweep.session] = session
-        return Reply("ok" if changed else "later", b"", books.sessions, books.holds, books.held_micro)
+            self.sessions[expire.account][expire.session] = session
+        return Reply("ok" if changed else "later", b"", change.sessions, change.holds, change.held_micro)
 
     @staticmethod
-    def _sweep_session(books: AccountChange, sweep: Sweep, session: Session) -> tuple[int, bool, str, bool]:
+    def _expire_session(change: AccountChange, expire: Expire, session: Session) -> tuple[int, bool, str, bool]:
         """(next due, something changed, reason, forget it)"""
-        now_ms = sweep.now_ms
+        now_ms = expire.now_ms
         if session.state != SessionState.OPEN:
             return session.forget_ms, False, "expired", session.forget_ms <= now_ms
-        due_ms, changed, idle = session.touched_ms + sweep.idle_ms, False, True
-        ends = session.touched_ms == sweep.touched_ms
+        due_ms, changed, idle = session.touched_ms + expire.idle_ms, False, True
+        ends = session.touched_ms == expire.touched_ms
         for line in session.lines:
             if line.due_ms and (ends or line.due_ms <= now_ms):
-                books.usages.append(abandoned(line, now_ms))
-                books.release(line, now_ms)
+                change.usages.append(abandoned(line, now_ms))
+                change.release(line, now_ms)
                 changed = True
             elif line.due_ms:
                 idle, due_ms = False, min(due_ms, line.due_ms)
         if idle and (changed or ends or due_ms <= now_ms):
             session.state = SessionState.ABANDONED
-            session.forget_ms = now_ms + sweep.remember_ms
-            books.sessions = -1
+            session.forget_ms = now_ms + expire.remember_ms
+            change.sessions = -1
             return session.forget_ms, True, "abandoned", False
         return due_ms, changed, "expired", False
 
@@ -548,11 +550,11 @@ class Model:
             session = msgspec.msgpack.decode(blob_of(kept.packed), type=Session)
             self.sessions.setdefault(account_id, {})[kept.key] = session
             self.due[keys.due_member(account_id, kept.key)] = kept.until_ms
-        for kept in opening.onces:
-            self.onces[account_id, kept.key] = msgspec.msgpack.decode(blob_of(kept.packed), type=IdempotencyRecord)
+        for kept in opening.answers:
+            self.answers[account_id, kept.key] = msgspec.msgpack.decode(blob_of(kept.packed), type=IdempotencyRecord)
         expiries = [bucket.until_ms for bucket in account.buckets if bucket.until_ms]
         if expiries:
-            self._watch_until(keys.due_member(account_id), min(expiries))
+            self._look_by(keys.due_member(account_id), min(expiries))
         return Reply("ok", blob_of(opening.account))
 
 
@@ -562,9 +564,9 @@ def _longer(missing_ms: int) -> Reply:
 
 
 def _record(
-    books: AccountChange, charge: Charge, once_key: str = "", once_until_ms: int = 0, *, incarnation: int = 0
+    change: AccountChange, charge: Charge, once_key: str = "", once_until_ms: int = 0, *, incarnation: int = 0
 ) -> Record:
-    return books.record(
+    return change.record(
         "charge",
         subscriber=charge.subscriber,
         session=charge.session,

@@ -37,13 +37,13 @@ SPECS: Final = {
     "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),
     "settings": ScriptHeader("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
-    "sweep": ScriptHeader("account sessions due ledger", "epoch sweep", "ok later gone absent fenced full"),
+    "expire": ScriptHeader("account sessions due ledger", "epoch expire", "ok later gone absent fenced full"),
     "open": ScriptHeader("account sessions due ledger once...", "epoch opening", "ok exists fenced full"),
     "forget": ScriptHeader("account sessions ledger", "head", "ok moved"),
 }
 
 
-ALTHOUGH_FULL: Final = {"settle": "charge", "sweep": "sweep", "forget": "forget"}
+ALTHOUGH_FULL: Final = {"settle": "charge", "expire": "expire", "forget": "forget"}
 """Functions that are called although memory is full, and the scripts they are: what settles use or releases a hold
 gives memory back, and has to go on. `settle` is `charge` for requests that report what was used."""
 

@@ -10,7 +10,7 @@ from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Phase, Reply
-from balances.structs.posting import AccountOpening, AccountSettings, Post, Sweep
+from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post
 from balances.structs.record import Record
 from balances.structs.session import Session
 
@@ -87,16 +87,18 @@ class Store:
         of = keys.AccountKeys(settings.account)
         return self.link.script("settings", (of.account, of.due, of.ledger), (pack(settings),), self._rare_reply)
 
-    def sweep(self, sweep: Sweep) -> Pending[Reply]:
+    def expire(self, expiry: Expire) -> Pending[Reply]:
         """What time alone changes, for one member of `due`."""
-        of = keys.AccountKeys(sweep.account)
-        return self.link.script("sweep", (of.account, of.sessions, of.due, of.ledger), (pack(sweep),), self._rare_reply)
+        of = keys.AccountKeys(expiry.account)
+        return self.link.script(
+            "expire", (of.account, of.sessions, of.due, of.ledger), (pack(expiry),), self._rare_reply
+        )
 
     def open(self, account_id: str, opening: AccountOpening) -> Pending[Reply]:
         """Bring an account in, if it is absent: `ok` or `exists`."""
         of = keys.AccountKeys(account_id)
-        onces = (keys.once(account_id, once.key) for once in opening.onces)
-        names = (of.account, of.sessions, of.due, of.ledger, *onces)
+        answers = (keys.once(account_id, once.key) for once in opening.answers)
+        names = (of.account, of.sessions, of.due, of.ledger, *answers)
         return self.link.script("open", names, (pack(opening),), self._reply)
 
     def account(self, account_id: str) -> Pending[Account | None]:

@@ -87,7 +87,7 @@ class Counter(msgspec.Struct, array_like=True):
     """... and the money they hold together."""
 
 
-class Feed(msgspec.Struct, array_like=True):
+class CounterAmount(msgspec.Struct, array_like=True):
     """A counter raised by an event, or as it stood before use."""
 
     key: str

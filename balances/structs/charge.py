@@ -189,7 +189,7 @@ class Ask(msgspec.Struct, array_like=True):
     (Tariff-Time-Change); NO_BLOB: none may."""
     blocks: bool = False
     """Granted to the end of the last block."""
-    part: int = 0
+    secondary: int = 0
     """1: beside the ask before it, in another unit: both are granted, or neither is."""
     set_aside: int = Suspense.NONE
     """Not NONE: what this line reports is not charged, for this reason; its hold is released all the same. One of
@@ -283,7 +283,7 @@ class LineOutcome(msgspec.Struct, array_like=True):
     flags: int = 0
     grade: str = ""
     """How what is granted is delivered."""
-    part: int = 0
+    secondary: int = 0
 
 
 class Outcome(msgspec.Struct, array_like=True):

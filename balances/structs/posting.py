@@ -73,8 +73,8 @@ class AccountSettings(msgspec.Struct, array_like=True):
     reason: str = ""
 
 
-class Sweep(msgspec.Struct, array_like=True):
-    """Input of sweep.lua: one session, or the account's buckets where `session` is ""."""
+class Expire(msgspec.Struct, array_like=True):
+    """Input of expire.lua: one session, or the account's buckets where `session` is ""."""
 
     account: str
     session: str
@@ -99,7 +99,7 @@ class AccountOpening(msgspec.Struct, array_like=True):
 
     account: msgspec.Raw
     sessions: list[RestoredKey]
-    onces: list[RestoredKey]
+    answers: list[RestoredKey]
     now_ms: int
     kind: str
     """"open" a new account, "restore" one PostgreSQL knows."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from balances.structs.account import Feed
+from balances.structs.account import CounterAmount
 from balances.structs.blob import NO_BLOB
 from balances.structs.charge import Suspense
 
@@ -65,9 +65,9 @@ class Usage(msgspec.Struct, array_like=True):
     """Tax and exchange rate in that ladder."""
     ladder: msgspec.Raw = NO_BLOB
     """The packed ladder itself: with it the price can be shown for ever, whatever becomes of the tariff."""
-    counters: list[Feed] = []
+    counters: list[CounterAmount] = []
     """Counters its steps depend on, as they stood before it."""
-    part: int = 0
+    secondary: int = 0
     set_aside: int = Suspense.NONE
     """Why `suspense` was not charged. What is not NONE is in the list of suspense."""
 
@@ -79,7 +79,7 @@ class Record(msgspec.Struct, array_like=True):
 
     version: int
     kind: str
-    """charge, post, open, settings, sweep, restore"""
+    """charge, post, open, settings, expire, restore"""
     account: str
     currency: str
     subscriber: str = ""
@@ -96,7 +96,7 @@ class Record(msgspec.Struct, array_like=True):
     actor: str = ""
     reason: str = ""
     reference: str = ""
-    crossings: list[str] = []
+    threshold_events: list[str] = []
     """"suspend", "resume": once per crossing of a threshold."""
     nudges: list[str] = []
     """RARs due now: "holder" the session that holds most of what is `short`, "final" every session that waits for money

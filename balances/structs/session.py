@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from balances.structs.account import Feed, Take
+from balances.structs.account import CounterAmount, Take
 from balances.structs.blob import NO_BLOB
 
 ANSWERS_KEPT: Final = 4
@@ -84,7 +84,7 @@ class Line(msgspec.Struct, array_like=True):
     """When the price changes inside the hold's ladder; use is reported before or after it; 0: it does not."""
     grade: str = ""
     """Of the last grant."""
-    part: int = 0
+    secondary: int = 0
     """1: what is charged beside the line of the same rating group and service identifier, in another unit."""
     ahead_ms: int = 0
     """When `paid_ahead` lapses, used up or not; 0: never."""
@@ -164,7 +164,7 @@ class IdempotencyRecord(msgspec.Struct, array_like=True):
     """Money debited and not refunded yet."""
     takes: list[PaidAmount] = []
     """What was paid and not refunded yet, in the order it was paid."""
-    feeds: list[Feed] = []
+    counted: list[CounterAmount] = []
     """What counters were raised by and not turned back yet."""
     terms: str = ""
     """Tax and exchange rate it was debited with."""

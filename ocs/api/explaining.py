@@ -50,7 +50,7 @@ def told(pieces: Sequence[UsagePiece]) -> list[schema.PieceExplained]:
     lines: dict[tuple[int, ...], list[UsagePiece]] = {}
     for piece in pieces:
         if piece.used > 0:
-            key: tuple[int, ...] = piece.incarnation, piece.rating_group, piece.service_id, piece.part
+            key: tuple[int, ...] = piece.incarnation, piece.rating_group, piece.service_id, piece.secondary
             if piece.phase == Phase.EVENT:
                 key = piece.epoch, piece.n, *key
             lines.setdefault(key, []).append(piece)
@@ -79,7 +79,7 @@ def _piece(piece: UsagePiece, story: Told | None) -> schema.PieceExplained:
         service=piece.service,
         rating_group=None if piece.rating_group < 0 else piece.rating_group,
         service_identifier=None if piece.service_id < 0 else piece.service_id,
-        beside=bool(piece.part),
+        beside=bool(piece.secondary),
         unit=KINDS[piece.unit],
         used=piece.used,
         set_aside=quantity(piece.unit, piece.suspense),
@@ -138,7 +138,7 @@ async def rated_again(pool: Pool, account: str, piece: UsagePiece) -> tuple[Expl
     at_ms = piece.at_ms - (piece.used * 1_000 if piece.unit == Kind.SECONDS else 0)
     explanation = explain(catalog, chain, piece.currency, line, inputs, at_ms)
     (rated,) = rate(catalog, chain, piece.currency, [line], inputs, at_ms)
-    made = rated.beside.ladder if piece.part and rated.beside else rated.ladder
+    made = rated.beside.ladder if piece.secondary and rated.beside else rated.ladder
     return explanation, made is not None and piece.ladder is not None and _alike(made, unpack_ladder(piece.ladder))
 
 
@@ -160,7 +160,7 @@ async def _rated_with(pool: Pool, account: str, piece: UsagePiece) -> Inputs:
     """What the ladder of a piece was made from: a report is settled by the ladder of the grant before it, and may tell
     what counts from the next one on."""
     if piece.ladder and piece.used and piece.phase in (Phase.UPDATE, Phase.STOP):
-        line = (piece.incarnation, piece.rating_group, piece.service_id, piece.part)
+        line = (piece.incarnation, piece.rating_group, piece.service_id, piece.secondary)
         found = await history.grants(pool, [(account, piece.epoch, piece.n, piece.session, *line)])
         _, _, _, inputs, ladder, _ = found.get(0, (None,) * 6)
         if inputs is not None and ladder == ladder_hash(piece.ladder):

@@ -78,7 +78,7 @@ def _lines(
     """What was charged beside a line, in another unit, is answered with it."""
     pairs: list[tuple[LineOutcome, LineOutcome | None]] = []
     for outcome in outcomes:
-        if outcome.part:
+        if outcome.secondary:
             pairs[-1] = pairs[-1][0], outcome if outcome.granted else None
         else:
             pairs.append((outcome, None))

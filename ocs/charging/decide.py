@@ -313,7 +313,7 @@ def _beside(main: Ask, rated: Rated, line: AskedLine, request: ChargingRequest, 
         known_ms=rated.known_ms,
         dearest=NO_BLOB,
         blocks=False,
-        part=1,
+        secondary=1,
     )
 
 

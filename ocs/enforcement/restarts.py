@@ -16,7 +16,7 @@ import msgspec
 from balances import keys
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from balances.structs.session import Session, SessionState
 
 AT_ONCE: Final = 200
@@ -41,7 +41,7 @@ _walk: Final = msgspec.msgpack.Decoder(RestartWalk).decode
 class RestartStore(Protocol):
     """What of balances.store.Store is needed here."""
 
-    def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
+    def expire(self, expiry: Expire) -> Pending[Reply]: ...
 
 
 class Restarts:
@@ -142,7 +142,7 @@ class Restarts:
             now_ms = self._now_ms()
             replies = await asyncio.gather(
                 *(
-                    self._store.sweep(Sweep(account, session.id, now_ms, touched_ms=session.touched_ms)).wait()
+                    self._store.expire(Expire(account, session.id, now_ms, touched_ms=session.touched_ms)).wait()
                     for account, session in lost
                 )
             )

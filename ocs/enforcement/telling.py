@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from balances.ledger.supervision import Cause, holders, nudged
 from balances.redis.pending import Pending, ended
 from balances.structs.charge import Reply
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from balances.structs.record import Record
 from balances.structs.session import Session, SessionState
 from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, PushReceipt
@@ -38,7 +38,7 @@ class TellingStore(Protocol):
     """What of balances.redis.store.Store is needed here."""
 
     def session(self, account_id: str, session: str) -> Pending[Session | None]: ...
-    def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
+    def expire(self, expiry: Expire) -> Pending[Reply]: ...
 
 
 class PushPublisher(Protocol):
@@ -201,7 +201,7 @@ class Telling:
         if receipt.by.lower() != session.peer.lower():
             return
         await asyncio.sleep(IN_WORK_S)
-        ending = Sweep(account, session.id, self._now_ms(), touched_ms=session.touched_ms)
-        if (await self._store.sweep(ending).wait()).status == "ok":
+        ending = Expire(account, session.id, self._now_ms(), touched_ms=session.touched_ms)
+        if (await self._store.expire(ending).wait()).status == "ok":
             self.ended += 1
             self._log.info("session.unknown_to_its_host", account=account, session=session.id, peer=session.peer)

@@ -10,7 +10,7 @@ from balances import keys
 from balances.ledger.supervision import Due, Supervision
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from ocs.keeper.counts import KeeperStats
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
@@ -36,7 +36,7 @@ def lease_of(group: int) -> str:
 class SweepStore(Protocol):
     """What of balances.redis.store.Store is needed here."""
 
-    def sweep(self, sweep: Sweep) -> Pending[Reply]: ...
+    def expire(self, expiry: Expire) -> Pending[Reply]: ...
 
 
 class Expirer:
@@ -122,7 +122,7 @@ class Expirer:
 
     async def _end_one(self, one: Due, now_ms: int, extended_ms: int) -> None:
         at_ms = now_ms - extended_ms if one.session else now_ms
-        reply = await self._store.sweep(Sweep(one.account, one.session, at_ms)).wait()
+        reply = await self._store.expire(Expire(one.account, one.session, at_ms)).wait()
         if reply.status == "ok":
             self._stats.swept += 1
         if reply.status in ("ok", "gone", "absent") and one.session:

@@ -35,7 +35,7 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
     opening = AccountOpening(
         account=raw_of(pack(found.account)),
         sessions=[RestoredKey(session.id, raw_of(pack(session)), session.due_ms) for session in found.sessions],
-        onces=[RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in found.onces],
+        answers=[RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in found.answers],
         now_ms=now_ms,
         kind="restore",
         actor="restore",

@@ -12,7 +12,7 @@ from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from balances.structs.charge import Action, Charge, Reply
-from balances.structs.posting import Post, Sweep
+from balances.structs.posting import Expire, Post
 from ocs.clock import monotonic_us
 from ocs.net.admission import Waits
 from ocs.stores.witness import Answered, Witness
@@ -38,8 +38,8 @@ class MeteredStore(Store):
     def post(self, post: Post) -> Pending[Reply]:
         return self._witnessed(self._metered(super().post(post), self._post_time), post, "")
 
-    def sweep(self, sweep: Sweep) -> Pending[Reply]:
-        return self._metered(super().sweep(sweep), self._sweep_time)
+    def expire(self, expiry: Expire) -> Pending[Reply]:
+        return self._metered(super().expire(expiry), self._sweep_time)
 
     def _metered(self, call: Pending[Reply], times: metrics.Histogram, waits: Waits | None = None) -> Pending[Reply]:
         """Counts where the reply is decoded, so that nothing is made for it but one closure."""

@@ -46,7 +46,7 @@ class ReplayedPiece(NamedTuple):
     at_ms: int
     rating_group: int
     service_id: int
-    part: int
+    secondary: int
     unit: int
     used: int
     suspense: int
@@ -79,7 +79,7 @@ _AT: Final = {name: place for place, name in enumerate(ReplayedPiece._fields)}
 ACCOUNT, EPOCH, N = _AT["account"], _AT["epoch"], _AT["n"]
 CURRENCY, SESSION, PHASE, AT_MS = _AT["currency"], _AT["session"], _AT["phase"], _AT["at_ms"]
 INCARNATION = _AT["incarnation"]
-GROUP, SERVICE_ID, PART, UNIT = _AT["rating_group"], _AT["service_id"], _AT["part"], _AT["unit"]
+GROUP, SERVICE_ID, SECONDARY, UNIT = _AT["rating_group"], _AT["service_id"], _AT["secondary"], _AT["unit"]
 USED, SUSPENSE, TOTAL, COST, GRANTED = _AT["used"], _AT["suspense"], _AT["total"], _AT["cost"], _AT["granted"]
 RESULT, TAG, LADDER, COUNTERS, INPUTS = _AT["result"], _AT["tag"], _AT["ladder"], _AT["counters"], _AT["inputs"]
 SEQ, KIND = _AT["seq"], _AT["kind"]
@@ -91,7 +91,7 @@ Entry = Sequence[Any]
 Charged = tuple[Row, Sequence[Entry]]
 
 LineKey = tuple[str, str, int, int, int, int]
-"""Account, session, incarnation, rating group, service identifier, part."""
+"""Account, session, incarnation, rating group, service identifier, secondary."""
 Call = tuple[str, int, int]
 """Account, epoch, n."""
 
@@ -157,7 +157,7 @@ class Replay:
             if used < 0 or row[COST] < 0:
                 wanted.originals.append(row)
             elif phase in (UPDATE, STOP) or row[GRANTED]:
-                key = (row[SESSION], row[INCARNATION], row[GROUP], row[SERVICE_ID], row[PART])
+                key = (row[SESSION], row[INCARNATION], row[GROUP], row[SERVICE_ID], row[SECONDARY])
                 if used and key not in granted:
                     granted.add(key)
                     if self._replaced(row[TAG]):
@@ -222,7 +222,7 @@ class Replay:
     # --- sessions
 
     def _line(self, row: Row, grants: Mapping[LineKey, ReplayedGrant]) -> ReplayedLine:
-        of, group, service_id, part = (row[SESSION], row[INCARNATION]), row[GROUP], row[SERVICE_ID], row[PART]
+        of, group, service_id, part = (row[SESSION], row[INCARNATION]), row[GROUP], row[SERVICE_ID], row[SECONDARY]
         key = (*of, group, service_id, part)
         line = self._lines.get(key)
         if line is None:
@@ -309,7 +309,7 @@ class Replay:
     ) -> Result:
         """Of use by time in which the price would have changed, piece by piece; where it would have none, the one
         before goes on."""
-        counters, by, part, new = self._counters, priced.known, row[PART], 0
+        counters, by, part, new = self._counters, priced.known, row[SECONDARY], 0
         at_ms, left, before = use.from_ms, use.units, row[COST]
         assert by is not None
         while left:
@@ -337,7 +337,7 @@ class Replay:
 
     def _priced(self, row: Row, line: ReplayedLine, known: Known | None, places: PriceList) -> Priced:
         """By the ladder of its last grant; without any, by that of its own report."""
-        currency, part, at_ms, grant = row[CURRENCY], row[PART], row[AT_MS], line.grant
+        currency, part, at_ms, grant = row[CURRENCY], row[SECONDARY], row[AT_MS], line.grant
         if grant is None:
             group, service_id, inputs = row[GROUP], row[SERVICE_ID], row[INPUTS]
             since_ms = at_ms - 1_000 * row[USED]
@@ -372,7 +372,7 @@ class Replay:
 
     def _event_line(self, row: Row) -> ReplayedLine:
         """A line of one event: its pieces follow each other."""
-        key = (row[ACCOUNT], row[EPOCH], row[N], row[GROUP], row[SERVICE_ID], row[PART])
+        key = (row[ACCOUNT], row[EPOCH], row[N], row[GROUP], row[SERVICE_ID], row[SECONDARY])
         if self._piece_of[0] != key:
             self._piece_of = key, ReplayedLine()
         return self._piece_of[1]
@@ -388,7 +388,7 @@ class Replay:
         ms = 1_000 if row[UNIT] == Kind.SECONDS else 0
         at_ms -= used * ms
         pair = places.price(row[CURRENCY], row[GROUP], row[SERVICE_ID], row[INPUTS], at_ms)
-        priced, known = _counted(pair[row[PART]], row[UNIT]), self._ladders.get(row[LADDER])
+        priced, known = _counted(pair[row[SECONDARY]], row[UNIT]), self._ladders.get(row[LADDER])
         new, how, by = cost, UNSAID, priced.known
         line = self._event_line(row)
         if by is not None:

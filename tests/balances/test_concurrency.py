@@ -22,7 +22,7 @@ from balances.redis.pending import Pending
 from balances.redis.store import Store
 from balances.structs.account import MAIN
 from balances.structs.charge import Ask, Charge, Outcome, Phase, Reply
-from balances.structs.posting import AccountSettings, Post, Posting, Sweep
+from balances.structs.posting import AccountSettings, Expire, Post, Posting
 from tariffs.units import Kind
 from tests.balances.auditor import LedgerCopy, Tap
 from tests.balances.rules.account_harness import START_MS, ask, charge_of, use
@@ -384,7 +384,7 @@ async def test_a_call_of_an_older_epoch_writes_nothing(books: LedgerCopy, worker
         old.charge(event, b""),
         old.post(topup("k")),
         old.settings(AccountSettings("anna", START_MS, None, credit_limit=500)),
-        old.sweep(Sweep("anna", "gw;1", START_MS + 10**8)),
+        old.expire(Expire("anna", "gw;1", START_MS + 10**8)),
     ]
     assert await ended(calls) == ["fenced"] * len(calls)
     assert await everything(books) == before

@@ -21,7 +21,7 @@ from balances.structs import table
 from balances.structs.account import NEVER, SuspendReasons
 from balances.structs.blob import NO_BLOB, raw_of
 from balances.structs.charge import Action, Ask, Charge, Flag, NextPrice, Phase, Result, Suspense, UsageReport
-from balances.structs.posting import AccountSettings, Post, Posting, Sweep
+from balances.structs.posting import AccountSettings, Expire, Post, Posting
 from balances.structs.session import WHOLE
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
@@ -161,7 +161,7 @@ class RandomGateway:
             until_ms=rng.choice((0, 0, self.now_ms + rng.choice((500, 100_000)))),
             dearest=dearest,
             blocks=rng.random() < 0.2,
-            part=0,
+            secondary=0,
             set_aside=rng.choice([*Suspense]) if rng.random() < 0.05 else Suspense.NONE,
             flags=rng.choice((0, 0, Flag.ROUNDED)),
             later=self.later(unit) if rng.random() < 0.3 else [],
@@ -214,7 +214,7 @@ class RandomGateway:
                 rating_group=asks[place].rating_group,
                 service_id=asks[place].service_id,
                 asked=asks[place].asked,
-                part=1,
+                secondary=1,
             )
             asks.insert(place + 1, beside)
         originals = [sent for sent in self.sent if sent.phase == Phase.EVENT and sent.action == Action.DEBIT]
@@ -341,7 +341,7 @@ def run(twins: Twins, seed: int, steps: int) -> None:
             who, _, session = due.partition("\n")
             known = twins.model.sessions.get(who, {}).get(session)
             touched_ms = known.touched_ms - rng.choice((0, 0, 1)) if known and rng.random() < 0.3 else 0
-            twins.sweep(Sweep(who, session, client.now_ms, 3_600_000, 7_200_000, touched_ms))
+            twins.expire(Expire(who, session, client.now_ms, 3_600_000, 7_200_000, touched_ms))
     check_entries(twins.model, ACCOUNT)
 
 

@@ -16,7 +16,7 @@ from balances.redis import scripts
 from balances.structs.account import MAIN, Account
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Outcome, Phase, Reply
-from balances.structs.posting import AccountOpening, AccountSettings, Post, PostingOutcome, RestoredKey, Sweep
+from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post, PostingOutcome, RestoredKey
 from balances.structs.record import Record
 from balances.structs.session import IdempotencyRecord, Session, SessionState
 from tariffs.ladder import tier_of
@@ -122,10 +122,10 @@ class Twins:
         reply = self._call("settings", [of.account, of.due, of.ledger], _encode(settings))
         return self._same(settings.account, reply, self.model.settings(settings), Account).status
 
-    def sweep(self, sweep: Sweep) -> str:
-        of = keys.AccountKeys(sweep.account)
-        reply = self._call("sweep", [of.account, of.sessions, of.due, of.ledger], _encode(sweep))
-        return self._same(sweep.account, reply, self.model.sweep(sweep)).status
+    def expire(self, expiry: Expire) -> str:
+        of = keys.AccountKeys(expiry.account)
+        reply = self._call("expire", [of.account, of.sessions, of.due, of.ledger], _encode(expiry))
+        return self._same(expiry.account, reply, self.model.expire(expiry)).status
 
     def open(self, account: Account, now_ms: int = 0, sessions: Sequence[RestoredKey] = ()) -> str:
         opening = AccountOpening(raw_of(_encode(account)), list(sessions), [], now_ms, "open")
@@ -150,7 +150,7 @@ class Twins:
         assert sessions == {key: _session(value) for key, value in self.model.sessions.get(account, {}).items()}
         due = dict(self.redis.zrange(keys.due(keys.shard_of(account)), 0, -1, withscores=True))
         assert {member.decode(): int(score) for member, score in due.items()} == self.model.due
-        for (owner, key), once in self.model.onces.items():
+        for (owner, key), once in self.model.answers.items():
             packed = self.redis.get(keys.once(owner, key))
             assert packed is not None
             assert _once(msgspec.msgpack.decode(packed, type=IdempotencyRecord)) == _once(once)

@@ -1,4 +1,4 @@
-"""Feed a decoder three ways: whole, octet by octet, with more behind it."""
+"""CounterAmount a decoder three ways: whole, octet by octet, with more behind it."""
 
 import time
 from itertools import pairwise

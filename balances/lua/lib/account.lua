@@ -26,7 +26,7 @@ local function counter_made(account, count)
 end
 
 -- Raise a counter. A window begins with its first use, and again with the first one after its end.
-local function feed(account, count, at_ms, used, held)
+local function count_usage(account, count, at_ms, used, held)
   if used == 0 and held == 0 then return end
   local counter = counter_made(account, count)
   if counter[COUNTER.window] ~= COUNTERWINDOW.NONE and (used > 0 or held > 0) then
@@ -74,7 +74,7 @@ local function counter_values(account, ladder, with_held, at_ms, line)
 end
 
 -- Change a bucket and write the entry that says so: every amount that moves passes here.
-local function enter(account, entries, bucket, amount, counter_account, why, line)
+local function post_entry(account, entries, bucket, amount, counter_account, why, line)
   if amount == 0 then return end
   account[ACCOUNT.seq] = account[ACCOUNT.seq] + 1
   bucket[BUCKET.amount] = bucket[BUCKET.amount] + amount
@@ -94,13 +94,13 @@ local function room_in(account, bucket)
 end
 
 -- What an expired bucket still has and nobody holds lapses; an expired bucket with nothing left is dropped.
-local function lapse(account, entries, now_ms)
+local function expire_buckets(account, entries, now_ms)
   local buckets = account[ACCOUNT.buckets]
   for i = #buckets, 1, -1 do
     local bucket = buckets[i]
     if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms then
       local spare = bucket[BUCKET.amount] - bucket[BUCKET.held]
-      if spare > 0 then enter(account, entries, bucket, -spare, 'expiry', 'expiry', -1) end
+      if spare > 0 then post_entry(account, entries, bucket, -spare, 'expiry', 'expiry', -1) end
       if bucket[BUCKET.amount] == 0 and bucket[BUCKET.held] == 0 then table.remove(buckets, i) end
     end
   end
@@ -135,16 +135,16 @@ local function has_state(account, bits)
 end
 
 -- Suspend or resume for credit; appends the crossing, returns the settled balance.
-local function watch(account, crossings, now_ms)
+local function check_thresholds(account, threshold_events, now_ms)
   local balance = settled(account, now_ms)
   if has_state(account, SUSPENDREASONS.CREDIT) then
     if balance >= account[ACCOUNT.resume_at] then
       account[ACCOUNT.state] = account[ACCOUNT.state] - SUSPENDREASONS.CREDIT
-      crossings[#crossings + 1] = 'resume'
+      threshold_events[#threshold_events + 1] = 'resume'
     end
   elseif balance < account[ACCOUNT.suspend_below] then
     account[ACCOUNT.state] = account[ACCOUNT.state] + SUSPENDREASONS.CREDIT
-    crossings[#crossings + 1] = 'suspend'
+    threshold_events[#threshold_events + 1] = 'suspend'
   end
   return balance
 end
@@ -170,11 +170,11 @@ local function append(ledger, epoch, record, ...)
 end
 
 -- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).
-local function urgency(crossings, nudges)
-  return (crossings[1] or nudges[1]) and 1 or 0
+local function urgency(threshold_events, nudges)
+  return (threshold_events[1] or nudges[1]) and 1 or 0
 end
 
 -- Supervision looks at a member no later than its score.
-local function watch_until(due, member, at_ms)
+local function look_by(due, member, at_ms)
   redis.call('ZADD', due, 'LT', at_ms, member)
 end

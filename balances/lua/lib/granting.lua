@@ -21,7 +21,7 @@ local function extend(account, one, units, keep, event_ms, now_ms)
   if keep and covered > 0 then
     one[GOT] = one[GOT] + covered
     one[GRADE] = grade or one[GRADE]
-    hold(account, one[LINE_OF], purse_takes(), covered, one[LADDER_OF], ask[ASK.ladder], event_ms,
+    hold(account, one[LINE_OF], funds_takes(), covered, one[LADDER_OF], ask[ASK.ladder], event_ms,
       now_ms + 2 * ask[ASK.validity_ms])
     one[LINE_OF][LINE.reach_ms] = ms > 0 and ask[ASK.until_ms] or 0
   end
@@ -44,7 +44,7 @@ local function share_out(account, asking, event_ms, now_ms)
     one[PRICED_BY] = ask[ASK.dearest] ~= '' and ask[ASK.dearest] or ask[ASK.ladder]
     lapse_ahead(one[POSITION], event_ms)
     one[GRADE] = one[POSITION][LINE.paid_ahead] > 0 and line[LINE.grade] or nil
-    purse_open(OPEN, {})
+    open_funds(OPEN, {})
     local first = one[WANT]
     if #asking > 1 then first = min(first, ask[ASK.minimum]) end
     extend(account, one, first, true, event_ms, now_ms)
@@ -54,27 +54,27 @@ local function share_out(account, asking, event_ms, now_ms)
     for _, one in ipairs(asking) do
       local least = min(one[WANT], one[ASKED][ASK.minimum])
       if one[GOT] >= least and one[GOT] < one[WANT] then
-        purse_open(OPEN, {})
+        open_funds(OPEN, {})
         extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms)
-        alone[one] = purse_takes()
+        alone[one] = funds_takes()
         for _, take in ipairs(alone[one]) do
           sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
         end
       end
     end
     local free = {}
-    purse_open(OPEN, {})
+    open_funds(OPEN, {})
     for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id), OPEN), 0) end
     for _, one in ipairs(asking) do
       if alone[one] then
-        purse_open(OPEN, {})
+        open_funds(OPEN, {})
         local caps, scarce = {}, false
         for _, take in ipairs(alone[one]) do
           local id = take[TAKE.bucket]
           caps[id] = take[TAKE.amount]
           if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
         end
-        purse.caps = scarce and caps
+        funds.caps = scarce and caps
         extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
       end
     end
@@ -105,7 +105,7 @@ local function round_off(account, asking, event_ms)
     beside[one[INDEX]] = one
   end
   for _, other in ipairs(asking) do
-    local one = other[ASKED][ASK.part] == 1 and beside[other[INDEX] - 1]
+    local one = other[ASKED][ASK.secondary] == 1 and beside[other[INDEX] - 1]
     if one and one[GOT] == 0 and other[GOT] > 0 then give_up(account, other, event_ms)
     elseif one and other[GOT] == 0 and one[GOT] > 0 then give_up(account, one, event_ms) end
   end
@@ -113,8 +113,8 @@ local function round_off(account, asking, event_ms)
 end
 
 local function partner_of(one, beside)
-  local other = beside[one[INDEX] + (one[ASKED][ASK.part] == 1 and -1 or 1)]
-  return other and other[GOT] > 0 and other[ASKED][ASK.part] ~= one[ASKED][ASK.part] and other or nil
+  local other = beside[one[INDEX] + (one[ASKED][ASK.secondary] == 1 and -1 or 1)]
+  return other and other[GOT] > 0 and other[ASKED][ASK.secondary] ~= one[ASKED][ASK.secondary] and other or nil
 end
 
 -- Another session of the account holds something. On a tier money is held by the counter: there its sharers are counted.
@@ -140,7 +140,7 @@ local function others_hold(account, lines)
   return false
 end
 
--- How many further units of a line the purse that is open covers.
+-- How many further units of a line the funds that is open covers.
 local function covered_of(account, one, units, event_ms, grade)
   local ms = ms_per_unit(one[ASKED][ASK.unit])
   return (climb_on(account, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
@@ -158,11 +158,11 @@ local function take_rests(account, lines, asking, beside, event_ms, now_ms)
     local ask, least = one[ASKED], one[ASKED][ASK.minimum]
     if one[GOT] > 0 and (ask[ASK.unit] == KIND.OCTETS or ask[ASK.unit] == KIND.SECONDS) and not ask[ASK.whole]
         and (shorts == 0 or (shorts == 1 and short == one)) and not partner_of(one, beside) then
-      purse_open(OPEN, {})
+      open_funds(OPEN, {})
       local rest = covered_of(account, one, least, event_ms, one[GRADE])
       local within = ask[ASK.maximum] > 0 and min(rest, ask[ASK.maximum] - one[GOT]) or rest
       if within > 0 and rest < least and not others_hold(account, lines) then
-        purse_open(OPEN, {})
+        open_funds(OPEN, {})
         extend(account, one, within, true, event_ms, now_ms)
       end
       if short == one and one[GOT] >= one[WANT] then shorts = shorts - 1 end
@@ -170,7 +170,7 @@ local function take_rests(account, lines, asking, beside, event_ms, now_ms)
   end
 end
 
--- How much of the least that could be granted further is covered by the purse that is open, and that least: one unit,
+-- How much of the least that could be granted further is covered by the funds that is open, and that least: one unit,
 -- which takes a block, or all that is wanted of what is served whole.
 local function further_of(account, one, event_ms)
   local least = one[ASKED][ASK.whole] and one[WANT] or 1
@@ -179,7 +179,7 @@ end
 
 -- Buckets that could pay this line, of which something is held (charging.md 5: whom RAR goes to)
 local function note_short(account, one, short)
-  purse.used_ms = 0
+  funds.used_ms = 0
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local noted = bucket[BUCKET.held] <= 0
     for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
@@ -227,7 +227,7 @@ function grant(account, lines, asking, outcomes, event_ms, now_ms)
       for _, held in ipairs(other and other[LINE_OF][LINE.hold] or NONE) do
         own[held[TAKE.bucket]] = (own[held[TAKE.bucket]] or 0) + held[TAKE.amount]
       end
-      purse_open(ALONE, own)
+      open_funds(ALONE, own)
       if other then further_of(account, other, event_ms) end -- both go on, or neither
       local further, least = further_of(account, one, event_ms)
       line[LINE.final] = further < least

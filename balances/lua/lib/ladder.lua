@@ -1,5 +1,5 @@
 -- Climbing a ladder; twin of tariffs/climb.py, where every rule is explained.
--- @use lib/purse
+-- @use lib/funds
 local ENDLESS = math.huge
 
 local fed_with, tier_of, lapse_ahead, climb
@@ -108,7 +108,7 @@ local function climb_plain(step, line, units, ahead, grant, grade, most)
   local available = most or grant and ENDLESS or EXACT_MAX
   if grant then
     if grade and grade ~= step[STEP.grade] then blocks = 0 end
-    available = min(available, purse_available(KIND.MONEY, step[STEP.scope], false))
+    available = min(available, funds_available(KIND.MONEY, step[STEP.scope], false))
   end
   local limit = min(available + charged, EXACT_MAX) - spent
   if blocks > 0 and price > 0 and amount > limit then
@@ -121,7 +121,7 @@ local function climb_plain(step, line, units, ahead, grant, grade, most)
   end
   spent = spent + amount
   local due = max(spent, charged)
-  purse_take(KIND.MONEY, step[STEP.scope], due - charged, false)
+  funds_take(KIND.MONEY, step[STEP.scope], due - charged, false)
   if price > 0 then
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] = left, price, per, rounding
   end
@@ -147,7 +147,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
   local spent, charged, fee_paid = line[LINE.spent], line[LINE.charged], line[LINE.fee_paid]
   local open_units, ahead_ms = 0, line[LINE.ahead_ms]
   local safe_ahead_ms = ahead_ms
-  local safe_mark, safe_at, safe_cost = purse_mark(), at, cost
+  local safe_mark, safe_at, safe_cost = funds_mark(), at, cost
   local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
   local safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
   local steps, slack = ladder[LADDER.steps], grant and ladder[LADDER.slack] or 0
@@ -157,14 +157,14 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
     local kind, scope, block, price = step[STEP.kind], step[STEP.scope], step[STEP.block], step[STEP.price]
     local per, rounding, single, dues = step[STEP.per], step[STEP.rounding], step[STEP.single], dues_of(ladder, step)
     local short, ended, waived = false, false, dues[STEPDUES.waived]
-    for _, payer in ipairs(single and purse_payers(kind, scope, kind == KIND.MONEY and not grant) or ANYBODY) do
+    for _, payer in ipairs(single and funds_payers(kind, scope, kind == KIND.MONEY and not grant) or ANYBODY) do
       local run, left = 0, left_of(ladder, step, cost, counters)
       local fee = fee_paid and 0 or min(dues[STEPDUES.fee], left)
       if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
       short, ended = false, false
       local room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       if room <= 0 then break end
-      local available = purse_available(kind, scope, payer)
+      local available = funds_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
       if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
           or (dues[STEPDUES.ends] and spent >= dues[STEPDUES.most])) then
@@ -177,14 +177,14 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         for _, one in ipairs(steps) do
           if one[STEP.kind] == KIND.MONEY then money_scope = one[STEP.scope] break end
         end
-        if payable - cost < upfront or (grant and purse_available(KIND.MONEY, money_scope, false) < upfront) then
+        if payable - cost < upfront or (grant and funds_available(KIND.MONEY, money_scope, false) < upfront) then
           ended = true
           break
         end
-        purse_take(KIND.MONEY, money_scope, upfront, false)
+        funds_take(KIND.MONEY, money_scope, upfront, false)
         cost, open_units = cost + upfront, max(open_units, 1)
         left, fee = left - upfront, 0
-        available = purse_available(kind, scope, payer)
+        available = funds_available(kind, scope, payer)
         room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
       end
       fee_paid = fee_paid or not (waived or nothing)
@@ -196,14 +196,14 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         short = price * blocks > available
         if short then blocks = div(available, price) end
         amount = price * blocks
-        if blocks > 0 then purse_take(kind, scope, amount, payer) end
+        if blocks > 0 then funds_take(kind, scope, amount, payer) end
       elseif price > 0 then
         if grant and dues[STEPDUES.ends] then
           local last = affordable(step, dues[STEPDUES.most] - spent - 1, run) + 1
           ended = blocks > last
           blocks = min(blocks, last)
         end
-        if grant and payer then available = min(available, purse_available(kind, scope, false))
+        if grant and payer then available = min(available, funds_available(kind, scope, false))
         elseif not grant and not payer then available = ENDLESS end
         available = min(available, payable - cost)
         local plateau, over = min(most_of(dues), charged + left - fee), nil
@@ -220,7 +220,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
           spent = max(min(spent + amount, plateau), spent)
           local due = max(min(max(spent, dues[STEPDUES.least]), plateau), charged)
           local taken = fee + spare + due - charged
-          purse_take(kind, scope, taken, payer)
+          funds_take(kind, scope, taken, payer)
           cost, charged, fee_paid, slack = cost + taken, due, true, slack - spare
           rest, rest_price, rest_per, rest_rounding = over, price, per, rounding
         end
@@ -230,7 +230,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       if covered > 0 then grade, ahead_ms = grade or step[STEP.grade], step[STEP.ends_ms] end
       if open_units == 0 then
         safe_ahead_ms = ahead_ms
-        safe_mark, safe_at, safe_cost = purse_mark(), at, cost
+        safe_mark, safe_at, safe_cost = funds_mark(), at, cost
         safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
         safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
       end
@@ -241,7 +241,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       local part = short and kind ~= KIND.MONEY and not single and available - amount or 0
       covered = part > 0 and div(part * block, price) or 0
       if covered > 0 then
-        purse_take(kind, scope, part, false)
+        funds_take(kind, scope, part, false)
         at, need, open_units = at + covered, max(need, block) - covered, max(open_units, block) - covered
         grade = grade or step[STEP.grade]
       end
@@ -250,7 +250,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
   end
 
   if grant and open_units > 0 then
-    purse_undo(safe_mark)
+    funds_undo(safe_mark)
     at, cost, rest = safe_at, safe_cost, safe_rest
     rest_price, rest_per, rest_rounding = safe_price, safe_per, safe_rounding
     spent, charged, fee_paid, grade = safe_spent, safe_charged, safe_fee_paid, safe_grade

@@ -6,7 +6,7 @@ local changed = {} -- begun_ms: a bucket's validity ends then
 local function begin_call()
   changed.sessions, changed.holds, changed.held_micro, changed.begun_ms = 0, 0, 0, 0
   cuts = 0
-  purse_close()
+  close_funds()
 end
 
 -- Where a line stands on its ladder: what a climb moves, without the rest of the line
@@ -18,7 +18,7 @@ local function position_of(line)
   return position
 end
 
-local function keep_in(counter, bucket, amount)
+local function pool_hold(counter, bucket, amount)
   bucket[BUCKET.held] = bucket[BUCKET.held] + amount
   for _, take in ipairs(counter[COUNTER.pool]) do
     if take[TAKE.bucket] == bucket[BUCKET.id] then
@@ -31,8 +31,8 @@ local function keep_in(counter, bucket, amount)
 end
 
 -- Take the hold of a line up; returns what may pay its use (bucket id -> amount) and the units granted. On a tier that
--- is the money of all lines that share it: `put_back` leaves them what they need.
-local function take_up(account, line)
+-- is the money of all lines that share it: `repool` leaves them what they need.
+local function release_hold(account, line)
   local own, granted, money = {}, line[LINE.granted], 0
   local ladder = (granted > 0 or #line[LINE.hold] > 0) and ladder_of(line[LINE.ladder])
   local tier = ladder and tier_of(ladder) or ''
@@ -56,7 +56,7 @@ local function take_up(account, line)
     if line[LINE.due_ms] > 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] - 1 end
   end
   for _, count in ipairs(ladder and ladder[LADDER.counts] or NONE) do
-    feed(account, count, 0, 0, count[COUNT.what] == 0 and -granted or -money)
+    count_usage(account, count, 0, 0, count[COUNT.what] == 0 and -granted or -money)
   end
   if line[LINE.due_ms] > 0 then changed.holds = changed.holds - 1 end
   changed.held_micro = changed.held_micro - money
@@ -66,7 +66,7 @@ end
 
 -- Give back what is left of `own`. While other lines hold on the same tier, their money stays with its counter: all but
 -- what granting the `unused` units again would cost now.
-local function put_back(account, line, own, unused, at_ms)
+local function repool(account, line, own, unused, at_ms)
   if not next(own) then return end
   local ladder = ladder_of(line[LINE.ladder])
   local counter = ladder and counter_of(account, tier_of(ladder))
@@ -76,7 +76,7 @@ local function put_back(account, line, own, unused, at_ms)
     if bucket[BUCKET.kind] == KIND.MONEY then keep = keep + (own[bucket[BUCKET.id]] or 0) end
   end
   if unused > 0 then
-    purse_open(ALONE, {})
+    open_funds(ALONE, {})
     local _, cost = climb_on(account, line[LINE.ladder], 0, NONE, position_of(line), unused, true, nil, at_ms,
       ms_per_unit(line[LINE.unit]), false)
     keep = keep - cost
@@ -84,15 +84,15 @@ local function put_back(account, line, own, unused, at_ms)
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local part = bucket[BUCKET.kind] == KIND.MONEY and min(own[bucket[BUCKET.id]] or 0, keep) or 0
     if part > 0 then
-      keep_in(counter, bucket, part)
+      pool_hold(counter, bucket, part)
       keep = keep - part
     end
   end
 end
 
 local function release(account, line, at_ms)
-  local own, granted = take_up(account, line)
-  put_back(account, line, own, granted, at_ms)
+  local own, granted = release_hold(account, line)
+  repool(account, line, own, granted, at_ms)
 end
 
 -- The validity of a bucket may begin with its first use.
@@ -113,13 +113,13 @@ local function hold(account, line, takes, units, ladder, packed, at_ms, due_ms)
   local tier, counter = tier_of(ladder), nil
   for _, count in ipairs(ladder[LADDER.counts]) do
     if count[COUNT.key] == tier then counter = counter_made(account, count) end
-    feed(account, count, at_ms, 0, count[COUNT.what] == 0 and units or money)
+    count_usage(account, count, at_ms, 0, count[COUNT.what] == 0 and units or money)
   end
   if counter and line[LINE.due_ms] == 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] + 1 end
   for _, take in ipairs(takes) do
     local bucket, known = bucket_of(account, take[TAKE.bucket]), false
-    begin_use(bucket, purse.now_ms)
-    if counter and bucket[BUCKET.kind] == KIND.MONEY then keep_in(counter, bucket, take[TAKE.amount])
+    begin_use(bucket, funds.now_ms)
+    if counter and bucket[BUCKET.kind] == KIND.MONEY then pool_hold(counter, bucket, take[TAKE.amount])
     else bucket[BUCKET.held] = bucket[BUCKET.held] + take[TAKE.amount] end
     for _, held in ipairs(line[LINE.hold]) do
       if held[TAKE.bucket] == take[TAKE.bucket] then
@@ -138,20 +138,20 @@ local function hold(account, line, takes, units, ladder, packed, at_ms, due_ms)
   line[LINE.ladder], line[LINE.due_ms] = packed, due_ms
 end
 
--- Debit what the purse took; returns the money debited
+-- Debit what the funds took; returns the money debited
 local function debit(account, entries, takes, why, index)
   local money = 0
   for _, take in ipairs(takes) do
     local bucket = bucket_of(account, take[TAKE.bucket])
-    begin_use(bucket, purse.now_ms)
+    begin_use(bucket, funds.now_ms)
     if bucket[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
-    enter(account, entries, bucket, -take[TAKE.amount], 'revenue', why, index)
+    post_entry(account, entries, bucket, -take[TAKE.amount], 'revenue', why, index)
   end
   return money
 end
 
 local function pay_from(own)
-  local takes = purse_takes()
+  local takes = funds_takes()
   for _, take in ipairs(takes) do
     local id = take[TAKE.bucket]
     if own[id] then own[id] = max(own[id] - take[TAKE.amount], 0) end
@@ -178,7 +178,7 @@ end
 local function leave_tier(account, line, own, unused, at_ms)
   local ladder = ladder_of(line[LINE.ladder])
   if not ladder or tier_of(ladder) == '' then return false end
-  put_back(account, line, own, unused, at_ms)
+  repool(account, line, own, unused, at_ms)
   for id in pairs(own) do own[id] = nil end
   return true
 end
@@ -190,29 +190,29 @@ local function settle(account, entries, line, ladder, used, granted, own, at_ms,
   local ms = ms_per_unit(line[LINE.unit])
   local from_ms = at_ms - used * ms
   local within = min(used, granted)
-  purse_open(OWN, own)
-  purse.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
-  lapse_ahead(line, purse.used_ms)
+  open_funds(OWN, own)
+  funds.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
+  lapse_ahead(line, funds.used_ms)
   local values = counter_values(account, ladder, false, from_ms)
   local most = payable(account, line)
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false, nil, most)
   local takes = pay_from(own)
   if used > within and covered == within then
-    put_back(account, line, own, 0, at_ms) -- others' money on the same tier must not pay it
+    repool(account, line, own, 0, at_ms) -- others' money on the same tier must not pay it
     for id in pairs(own) do own[id] = nil end
-    purse_open(OPEN, {})
-    purse.used_ms = ms > 0 and from_ms or 0
+    open_funds(OPEN, {})
+    funds.used_ms = ms > 0 and from_ms or 0
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
       local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == 0 and within or cost)
       values[count[COUNT.key]] = min(value, EXACT_MAX)
     end
     local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil, most - cost)
-    covered, cost, takes = covered + more, cost + extra, purse_takes()
+    covered, cost, takes = covered + more, cost + extra, funds_takes()
   end
   debit(account, entries, takes, why, index)
   for _, count in ipairs(ladder[LADDER.counts]) do
-    feed(account, count, from_ms, count[COUNT.what] == 0 and covered or cost, 0)
+    count_usage(account, count, from_ms, count[COUNT.what] == 0 and covered or cost, 0)
   end
   line[LINE.debited] = line[LINE.debited] + cost
   return cost, takes, covered
@@ -222,7 +222,7 @@ end
 -- what is charged beside it, nor again there (charging.md section 2: nothing reported is lost).
 local function in_other_units(ask, report, beside)
   local found = {}
-  if ask[ASK.part] == 1 then return found end
+  if ask[ASK.secondary] == 1 then return found end
   for unit = KIND.MONEY, KIND.UNITS do
     if report[unit + 1] > 0 and not (beside and beside[LINE.unit] == unit) then
       found[#found + 1] = { unit, report[unit + 1] }

@@ -10,10 +10,10 @@ end
 
 -- A report naming only the rating group matches its only live line, or its only one when none is live, unless that is
 -- named by another one: a hold that expired, or was not restored, does not make a new line of it.
-local function known_line(asks, lines, ask, part)
+local function known_line(asks, lines, ask, secondary)
   local live, idle
   for _, line in ipairs(lines) do
-    if line[LINE.rating_group] == ask[ASK.rating_group] and line[LINE.part] == part then
+    if line[LINE.rating_group] == ask[ASK.rating_group] and line[LINE.secondary] == secondary then
       if line[LINE.service_id] == ask[ASK.service_id] then return line end
       if ask[ASK.service_id] < 0 and not is_named(asks, line) then
         if line[LINE.due_ms] > 0 then live = live == nil and line
@@ -32,14 +32,14 @@ local function with_beside(asks, lines)
   for index, ask in ipairs(asks) do
     local after, main = asks[index + 1], known_line(asks, lines, ask, 0)
     found[#found + 1] = ask
-    if ask[ASK.part] == 0 and ask[ASK.set_aside] ~= SUSPENSE.TOO_MANY_LINES and main and main[LINE.ladder] ~= '' then
-      local other, both = known_line(asks, lines, ask, 1), after and after[ASK.part] == 1
+    if ask[ASK.secondary] == 0 and ask[ASK.set_aside] ~= SUSPENSE.TOO_MANY_LINES and main and main[LINE.ladder] ~= '' then
+      local other, both = known_line(asks, lines, ask, 1), after and after[ASK.secondary] == 1
       local together = other and other[LINE.ladder] ~= ''
       if both and not together then after[ASK.reports] = {}
       elseif together and not both then
         local beside, granted = {}, other[LINE.granted]
         for field, value in ipairs(ask) do beside[field] = value end
-        beside[ASK.unit], beside[ASK.part], beside[ASK.asked], beside[ASK.ladder] = other[LINE.unit], 1, -1, ''
+        beside[ASK.unit], beside[ASK.secondary], beside[ASK.asked], beside[ASK.ladder] = other[LINE.unit], 1, -1, ''
         if granted > 0 then beside[ASK.default], beside[ASK.maximum] = granted, granted end -- not those of another unit
         other[LINE.reach_ms], beside[ASK.known_ms] = 0, 0 -- what would come later is not known any more
         found[#found + 1] = beside

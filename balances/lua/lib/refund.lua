@@ -27,7 +27,7 @@ local function give_back(account, entries, charge, id, kind, amount, line)
     end
   end
   local given = min(amount, room_in(account, bucket))
-  enter(account, entries, bucket, given, 'revenue', 'refund', line)
+  post_entry(account, entries, bucket, given, 'revenue', 'refund', line)
   return given, until_ms
 end
 
@@ -61,15 +61,15 @@ local function turn_back(account, entries, charge, paid, units, money, all, line
     end
     take[TAKE.amount] = take[TAKE.amount] - back
   end
-  for _, fed in ipairs(paid[IDEMPOTENCYRECORD.feeds]) do
+  for _, fed in ipairs(paid[IDEMPOTENCYRECORD.counted]) do
     local part, whole = units, left_units
-    if fed[FEED.what] == 1 then part, whole = money, left_cost end
-    local back = all and fed[FEED.amount] or share(fed[FEED.amount], part, whole)
-    local counter = counter_of(account, fed[FEED.key])
-    if counter and counter[COUNTER.until_ms] == fed[FEED.until_ms] then -- else of another time: nothing to turn back
+    if fed[COUNTERAMOUNT.what] == 1 then part, whole = money, left_cost end
+    local back = all and fed[COUNTERAMOUNT.amount] or share(fed[COUNTERAMOUNT.amount], part, whole)
+    local counter = counter_of(account, fed[COUNTERAMOUNT.key])
+    if counter and counter[COUNTER.until_ms] == fed[COUNTERAMOUNT.until_ms] then -- else of another time: nothing to turn back
       counter[COUNTER.used] = counter[COUNTER.used] - back
     end
-    fed[FEED.amount] = fed[FEED.amount] - back
+    fed[COUNTERAMOUNT.amount] = fed[COUNTERAMOUNT.amount] - back
   end
   paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units - units, left_cost - money
   return until_ms

@@ -78,8 +78,8 @@ function before_change(account, ladder, line, units, at_ms, until_ms, ms)
   if line[LINE.paid_ahead] > 0 then change(line[LINE.ahead_ms]) end
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local begin_ms, end_ms = bucket[BUCKET.from_ms], end_of(bucket)
-    if (begin_ms > purse.now_ms or end_ms > 0) and may_pay(ladder, bucket) then
-      if begin_ms > purse.now_ms then change(begin_ms) end
+    if (begin_ms > funds.now_ms or end_ms > 0) and may_pay(ladder, bucket) then
+      if begin_ms > funds.now_ms then change(begin_ms) end
       change(end_ms)
     end
   end
@@ -104,7 +104,7 @@ end
 -- raised for that alone. with_held, of_line: see counter_values
 local function climb_on(account, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
   local ladder = ladder_of(packed)
-  purse.used_ms = ms > 0 and at_ms or 0
+  funds.used_ms = ms > 0 and at_ms or 0
   lapse_ahead(line, at_ms)
   if ms == 0 then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
@@ -129,10 +129,10 @@ local function climb_on(account, packed, reach_ms, later, line, units, with_held
       account[ACCOUNT.counters] = copies
     end
     for _, count in ipairs(ladder[LADDER.counts]) do
-      feed(account, count, at_ms, count[COUNT.what] == 0 and got or paid, 0)
+      count_usage(account, count, at_ms, count[COUNT.what] == 0 and got or paid, 0)
     end
     at_ms = at_ms + got * ms
-    purse.used_ms = at_ms
+    funds.used_ms = at_ms
     lapse_ahead(line, at_ms)
   end
   account[ACCOUNT.counters] = kept

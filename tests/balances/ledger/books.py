@@ -13,7 +13,7 @@ from balances.ledger import reader
 from balances.ledger.opening import Opened, ShardOpening
 from balances.ledger.sync import Sync
 from balances.packing import fresh_account
-from balances.structs.account import MAIN, Account, Feed, Take
+from balances.structs.account import MAIN, Account, CounterAmount, Take
 from balances.structs.charge import Phase
 from balances.structs.record import Entry, Record, Usage
 from balances.structs.session import Answer, IdempotencyRecord, Line, Session, SessionState
@@ -65,7 +65,7 @@ class LedgerStores:
         nudges: list[str] | None = None,
         at_ms: int = NOW_MS,
         inputs: dict[str, Any] | None = None,
-        counters: Sequence[Feed] = (),
+        counters: Sequence[CounterAmount] = (),
         **fields: Any,
     ) -> str:
         """One call: `amount` enters the main bucket, paying one usage; 0 for no entry. Returns the record's id."""

@@ -43,7 +43,7 @@ async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> No
     assert len(sessions["open;1"].answers) == 1
     assert sessions["open;1"].due_ms > NOW_MS
     assert blob_of(sessions["open;1"].facts) == blob_of(told.facts)
-    assert [(key, until) for key, _, until in back.onces] == [("e 1", NOW_MS + 3_600_000)]
+    assert [(key, until) for key, _, until in back.answers] == [("e 1", NOW_MS + 3_600_000)]
     assert await restore(books.pool, "nobody", now_ms=NOW_MS) is None
     assert await find_session(books.pool, "open;1") == ("alice", "sub")
     assert await find_session(books.pool, "other") is None

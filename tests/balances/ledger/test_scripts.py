@@ -37,11 +37,11 @@ async def test_there_and_back(books: LedgerStores, redis_url: str) -> None:
     back = await restore(books.pool, "alice", now_ms=now_ms())
     assert back is not None
     assert back.account == before
-    onces = [RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in back.onces]
+    answers = [RestoredKey(key, raw_of(pack(once)), until_ms) for key, once, until_ms in back.answers]
     link = RedisConnection(redis_url, now_ms=now_ms)
     await link.start(5)
     store = Store(link)
-    opening = AccountOpening(raw_of(pack(back.account)), [], onces, now_ms(), "restore")
+    opening = AccountOpening(raw_of(pack(back.account)), [], answers, now_ms(), "restore")
     assert (await store.open("alice", opening).wait()).status == "ok"
     assert (await store.post(post).wait()).status == "again"  # the answer came back too
     assert await find_once(books.pool, "alice", "k1") is not None

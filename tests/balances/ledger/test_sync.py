@@ -12,7 +12,7 @@ from balances.ledger.quarantine import resume
 from balances.ledger.record import RecordId, fit, follows, inputs_json
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, RecordRun, read_cursors
-from balances.structs.account import Feed
+from balances.structs.account import CounterAmount
 from tests.balances.ledger.books import LedgerStores, session_of
 
 ACCOUNTS = [f"acct-{i}" for i in range(20)]
@@ -218,7 +218,7 @@ async def test_what_looks_like_nul_in_json_stops_no_account(books: LedgerStores)
     texts = ["\\u0000", "\\\\u0000", "\0", "\\\0", "\0\0", "a\\u0000\0\\"]
     await books.open()
     for text in texts:
-        await books.move("alice", 5, inputs={"apn": text}, counters=[Feed(f"by-apn:2026-07:{text}", 7)])
+        await books.move("alice", 5, inputs={"apn": text}, counters=[CounterAmount(f"by-apn:2026-07:{text}", 7)])
     assert (await books.sync.step()).written == len(texts)
     assert books.alarms == []
     assert await books.count("quarantined") == 0

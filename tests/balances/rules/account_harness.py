@@ -28,7 +28,7 @@ from balances.structs.charge import (
     Result,
     UsageReport,
 )
-from balances.structs.posting import AccountSettings, Post, Posting, PostingOutcome, Sweep
+from balances.structs.posting import AccountSettings, Expire, Post, Posting, PostingOutcome
 from balances.structs.record import Record, Usage
 from balances.structs.session import Line, Session
 from tariffs.ladder import Count, Ladder, Step, StepDues
@@ -165,8 +165,8 @@ class Counterparts:
         self.status = self.twins.settings(AccountSettings(ACCOUNT, self.now_ms, if_rev, **changes))
         return self.status
 
-    def sweep(self, session: str = "gw;1") -> str:
-        self.status = self.twins.sweep(Sweep(ACCOUNT, session, self.now_ms))
+    def expire(self, session: str = "gw;1") -> str:
+        self.status = self.twins.expire(Expire(ACCOUNT, session, self.now_ms))
         return self.status
 
     def wait(self, ms: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from balances.keys import event_key
 from balances.structs.account import MAIN, Bucket
 from balances.structs.charge import Action
-from balances.structs.posting import AccountSettings, Post, Posting, Sweep
+from balances.structs.posting import AccountSettings, Expire, Post, Posting
 from balances.structs.session import SESSION_LINES_MAX
 from tariffs.units import Kind
 from tests.balances.rules.account_harness import ACCOUNT, HOUR, Counterparts, ask, bundle, ladder, money, use
@@ -37,7 +37,7 @@ def forgotten_in_two_seconds(world: Counterparts) -> None:
     """The last request, again, when the session would be forgotten had it counted from its first."""
     last, before = world.sent[-1], main(world).amount
     world.now_ms += 2_000
-    world.twins.sweep(Sweep(ACCOUNT, "gw;1", world.now_ms))
+    world.twins.expire(Expire(ACCOUNT, "gw;1", world.now_ms))
     world.repeat(last, resend=True)
     assert main(world).amount == before
 
@@ -69,11 +69,11 @@ def test_supervision_behind_the_account_suspends_nobody(rich: Counterparts) -> N
     account = twins.account(ACCOUNT)
     assert account is not None
     assert account.state == 0
-    twins.sweep(Sweep(ACCOUNT, "gw;1", rich.now_ms - 120_000))
+    twins.expire(Expire(ACCOUNT, "gw;1", rich.now_ms - 120_000))
     account = twins.account(ACCOUNT)
     assert account is not None
     assert account.state == 0
-    assert twins.model.ledger[-1].record.crossings == []
+    assert twins.model.ledger[-1].record.threshold_events == []
 
 
 def test_use_reported_at_the_expiry_it_was_told_is_the_holds(redis_url: str) -> None:

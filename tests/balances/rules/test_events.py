@@ -237,7 +237,7 @@ def test_money_of_an_expired_bucket_is_refunded_to_main(opened: Opened) -> None:
     world.grant_bucket(Kind.MONEY, 100, until_ms=world.now_ms + MINUTE)
     debit(world, 80)
     world.wait(MINUTE)
-    world.sweep("")
+    world.expire("")
     refund(world)
     assert world.money == (80, 0)
 
@@ -248,7 +248,7 @@ def test_units_of_an_expired_bucket_are_back_for_a_configured_time(opened: Opene
     of = world.grant_bucket(Kind.OCTETS, 100, until_ms=world.now_ms + MINUTE)
     debit(world, 80, by=DATA)
     world.wait(MINUTE)
-    world.sweep("")
+    world.expire("")
     assert not world.has_bucket(of)
     refund(world, refund_until_ms=world.now_ms + HOUR)
     [back] = [bucket for bucket in world.account.buckets if bucket.kind == Kind.OCTETS]

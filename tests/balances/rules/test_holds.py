@@ -352,11 +352,11 @@ def test_an_expired_bucket_keeps_what_is_held_of_it(opened: Opened) -> None:
     of = world.grant_bucket(Kind.OCTETS, 100, until_ms=world.now_ms + MINUTE)
     world.start(ask(asked=60, by=DATA, minimum=1))
     world.wait(MINUTE)
-    world.sweep("")
+    world.expire("")
     assert (world.bucket(of).amount, world.bucket(of).held) == (60, 60)
     assert [(e.amount, e.counter_account) for e in world.records[-1].entries] == [(-40, "expiry")]
     world.wait(MINUTE)
-    world.sweep()
+    world.expire()
     assert not world.has_bucket(of)
     assert [(e.amount, e.counter_account) for e in world.records[-1].entries] == [(-60, "expiry")]
 

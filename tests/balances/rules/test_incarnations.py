@@ -93,7 +93,7 @@ def test_a_session_that_was_abandoned_begins_again(opened: Opened) -> None:
     world.start(number=0)
     world.update(ask(used=10), number=1)
     world.wait(21 * MINUTE)
-    assert world.sweep() == "ok"
+    assert world.expire() == "ok"
     assert world.session().state == SessionState.ABANDONED
     assert only(world.start(number=0)).granted == 100
     assert world.session().incarnation == 2
@@ -115,7 +115,7 @@ def test_an_equal_initial_holds_again_what_has_expired(opened: Opened) -> None:
     world = opened(1_000)
     world.start(number=0)
     world.wait(21 * MINUTE)
-    world.sweep()
+    world.expire()
     assert world.money == (1_000, 0)
     assert only(world.start(number=0)).granted == 100
     assert (world.session().state, world.session().incarnation) == (SessionState.OPEN, 1)
@@ -333,7 +333,7 @@ def test_whatever_comes_back_each_report_is_paid_once(opened: Opened, seed: int)
                 lost_and_restored(world)
             elif chance.random() < 0.1:
                 world.wait(25 * MINUTE)
-                world.sweep()
+                world.expire()
         if chance.random() < 0.6:
             amount = chance.randint(0, 90)
             world.stop(use(amount), number=len(here))
@@ -346,5 +346,5 @@ def test_whatever_comes_back_each_report_is_paid_once(opened: Opened, seed: int)
             world.stop(use(3), number=1)
             reported += 3
     world.wait(25 * MINUTE)
-    world.sweep()
+    world.expire()
     assert world.money == (100_000 - reported, 0)

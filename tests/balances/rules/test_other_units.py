@@ -46,10 +46,10 @@ def test_use_that_cannot_be_used_is_all_set_aside_too(opened: Opened) -> None:
 def test_what_is_charged_beside_a_line_is_not_set_aside_with_it(opened: Opened) -> None:
     """Two lines count the same reports: what either charges is not in suspense, what neither does is, once."""
     world = opened(1_000)
-    volume, time = ask(asked=100), ask(asked=100, unit=Kind.SECONDS, part=1)
+    volume, time = ask(asked=100), ask(asked=100, unit=Kind.SECONDS, secondary=1)
     world.start(volume, time)
     reports = [UsageReport(-1, -1, 40, 3, 0), UsageReport(-1, 9, -1, -1, 0), UsageReport(2, -1, -1, -1, 0)]
-    volume, time = use([]), use([], unit=Kind.SECONDS, part=1)
+    volume, time = use([]), use([], unit=Kind.SECONDS, secondary=1)
     volume.reports, time.reports = reports, reports
     world.stop(volume, time)
     charged = [(one.unit, one.used) for one in world.records[-1].usages if one.used]

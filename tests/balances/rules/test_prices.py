@@ -94,7 +94,7 @@ def test_use_of_a_period_that_is_over_finds_its_counter(opened: Opened) -> None:
     world.start(ask(by=by))
     world.update(ask(used=100, by=by))
     world.wait(2 * HOUR)
-    world.sweep()
+    world.expire()
     world.topup(1)
     world.start(ask(by=by), session="late")
     world.stop(use(50, by=by), session="late")
@@ -335,7 +335,7 @@ def test_it_matches_its_only_line_also_when_the_hold_of_that_has_expired(opened:
     world.update(ask(10, asked=100, used=30, by=by, validity_ms=MINUTE))
     assert world.money[0] == 1_000 - 25 - 10
     world.wait(10 * MINUTE)
-    assert world.sweep() == "ok"
+    assert world.expire() == "ok"
     assert world.session().state == SessionState.ABANDONED
     world.update(ask(10, asked=100, used=30, by=by))
     assert world.money[0] == 1_000 - 25 - 10

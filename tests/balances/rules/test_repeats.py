@@ -57,7 +57,7 @@ def test_the_answers_of_a_closed_session_are_kept_for_an_hour(opened: Opened) ->
     world.start()
     stopped = world.stop(use(40))
     world.wait(HOUR - 1)
-    world.sweep()
+    world.expire()
     assert world.repeat() == stopped
     assert world.money == (960, 0)
 

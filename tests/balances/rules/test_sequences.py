@@ -190,7 +190,7 @@ def test_a_forgotten_session_is_one_never_seen(opened: Opened) -> None:
     world.start()
     world.stop(use(40))
     world.wait(HOUR)
-    world.sweep()
+    world.expire()
     assert world.twins.sessions("acc") == {}
     assert world.update(use(5), number=9).result == Result.SESSION_UNKNOWN
     assert world.flagged(Flag.UNMATCHED)
@@ -211,7 +211,7 @@ def abandoned(opened: Opened) -> Counterparts:
     world = opened(1_000)
     world.start(ask(asked=100, validity_ms=10 * MINUTE))
     world.wait(20 * MINUTE)
-    assert world.sweep() == "ok"
+    assert world.expire() == "ok"
     return world
 
 
@@ -220,10 +220,10 @@ def test_a_hold_expires_at_twice_its_validity(opened: Opened) -> None:
     world = opened(1_000)
     world.start(ask(asked=100, validity_ms=10 * MINUTE))
     world.wait(20 * MINUTE - 1)
-    world.sweep()
+    world.expire()
     assert world.money == (1_000, 100)
     world.wait(1)
-    world.sweep()
+    world.expire()
     assert world.money == (1_000, 0)
 
 
@@ -232,10 +232,10 @@ def test_the_session_closes_abandoned_with_its_last_line(opened: Opened) -> None
     world = opened(1_000)
     world.start(ask(10, asked=100, validity_ms=MINUTE), ask(20, asked=200, validity_ms=10 * MINUTE))
     world.wait(2 * MINUTE)
-    world.sweep()
+    world.expire()
     assert (world.money, world.session().state) == ((1_000, 200), SessionState.OPEN)
     world.wait(18 * MINUTE)
-    world.sweep()
+    world.expire()
     assert (world.money, world.session().state) == ((1_000, 0), SessionState.ABANDONED)
 
 
@@ -262,7 +262,7 @@ def test_the_hold_of_a_client_that_keeps_reporting_never_expires(opened: Opened)
     world.start(ask(validity_ms=MINUTE))
     for _ in range(5):
         world.wait(2 * MINUTE - 1)
-        world.sweep()
+        world.expire()
         world.update(ask(used=10, validity_ms=MINUTE))
     assert world.money == (950, 100)
     assert world.session().state == SessionState.OPEN
@@ -273,5 +273,5 @@ def test_a_free_session_is_abandoned_like_any_other(opened: Opened) -> None:
     world = opened()
     world.start(ask(by=FREE, free=True, validity_ms=MINUTE))
     world.wait(2 * MINUTE)
-    world.sweep()
+    world.expire()
     assert world.session().state == SessionState.ABANDONED

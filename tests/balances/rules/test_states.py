@@ -40,8 +40,8 @@ def suspend(world: Counterparts, state: SuspendReasons) -> None:
     assert world.account.state == state
 
 
-def crossings(world: Counterparts) -> list[str]:
-    return [crossing for record in world.records for crossing in record.crossings]
+def threshold_events(world: Counterparts) -> list[str]:
+    return [crossing for record in world.records for crossing in record.threshold_events]
 
 
 # --- states ---------------------------------------------------------------------------------------------------
@@ -115,12 +115,12 @@ def test_a_hold_never_crosses(opened: Opened) -> None:
     """[A hold suspending the call just granted, for ever.]"""
     world = opened(1_000, suspend_below=500, resume_at=500)
     assert only(world.start(ask(asked=1_000))).granted == 1_000
-    assert (world.account.state, crossings(world)) == (SuspendReasons.ACTIVE, [])
+    assert (world.account.state, threshold_events(world)) == (SuspendReasons.ACTIVE, [])
     assert only(world.update(ask(asked=1_000, used=100))).granted == 900
     world.wait(HOUR)
-    world.sweep()
+    world.expire()
     assert world.money == (900, 0)
-    assert (world.account.state, crossings(world)) == (SuspendReasons.ACTIVE, [])
+    assert (world.account.state, threshold_events(world)) == (SuspendReasons.ACTIVE, [])
 
 
 def test_the_release_of_a_hold_never_resumes(opened: Opened) -> None:
@@ -128,7 +128,7 @@ def test_the_release_of_a_hold_never_resumes(opened: Opened) -> None:
     world = opened(1_000, suspend_below=500, resume_at=800)
     world.start(ask(asked=900))
     world.update(use(501))
-    assert crossings(world) == ["suspend"]
+    assert threshold_events(world) == ["suspend"]
     assert world.account.state == SuspendReasons.CREDIT
 
 
@@ -146,17 +146,17 @@ def test_a_crossing_is_emitted_once(opened: Opened) -> None:
     world = opened(1_000, suspend_below=500, resume_at=600)
     world.start(ask(asked=900))
     world.update(use(510))
-    assert world.records[-1].crossings == ["suspend"]
+    assert world.records[-1].threshold_events == ["suspend"]
     world.update(use(10))
-    assert world.records[-1].crossings == []
+    assert world.records[-1].threshold_events == []
     world.topup(119)
-    assert (world.records[-1].crossings, world.account.state) == ([], SuspendReasons.CREDIT)
+    assert (world.records[-1].threshold_events, world.account.state) == ([], SuspendReasons.CREDIT)
     world.topup(1)
-    assert (world.records[-1].crossings, world.account.state) == (["resume"], SuspendReasons.ACTIVE)
+    assert (world.records[-1].threshold_events, world.account.state) == (["resume"], SuspendReasons.ACTIVE)
     world.topup(1)
-    assert world.records[-1].crossings == []
+    assert world.records[-1].threshold_events == []
     world.update(use(200))
-    assert crossings(world) == ["suspend", "resume", "suspend"]
+    assert threshold_events(world) == ["suspend", "resume", "suspend"]
 
 
 def test_the_credit_limit_is_not_added(opened: Opened) -> None:
@@ -176,9 +176,9 @@ def test_a_negative_threshold_uses_the_credit_limit_up(opened: Opened) -> None:
     world.update(use(100))
     assert world.account.state == SuspendReasons.ACTIVE
     world.update(use(1))
-    assert crossings(world) == ["suspend"]
+    assert threshold_events(world) == ["suspend"]
     world.topup(51)
-    assert crossings(world) == ["suspend", "resume"]
+    assert threshold_events(world) == ["suspend", "resume"]
 
 
 def test_the_settled_balance_is_of_all_money(opened: Opened) -> None:
@@ -197,8 +197,8 @@ def test_an_expiry_crosses(opened: Opened) -> None:
     world.grant_bucket(Kind.MONEY, 400, until_ms=world.now_ms + MINUTE)
     assert world.account.state == SuspendReasons.ACTIVE
     world.wait(MINUTE)
-    world.sweep("")
-    assert world.records[-1].crossings == ["suspend"]
+    world.expire("")
+    assert world.records[-1].threshold_events == ["suspend"]
     assert world.account.state == SuspendReasons.CREDIT
 
 
@@ -206,23 +206,23 @@ def test_a_posting_down_crosses(opened: Opened) -> None:
     """A fee is a debit like any other."""
     world = opened(1_000, suspend_below=500, resume_at=500)
     world.post(Posting(MAIN, Kind.MONEY, -501, "fee", "fee"))
-    assert world.records[-1].crossings == ["suspend"]
+    assert world.records[-1].threshold_events == ["suspend"]
 
 
 def test_an_event_crosses(opened: Opened) -> None:
     """A debit at once."""
     world = opened(1_000, suspend_below=500, resume_at=500)
     world.event(ask(asked=501))
-    assert world.records[-1].crossings == ["suspend"]
+    assert world.records[-1].threshold_events == ["suspend"]
 
 
 def test_a_change_of_the_threshold_crosses(opened: Opened) -> None:
     """A versioned field like the limit: what it makes of the balance is seen in the same call."""
     world = opened(1_000)
     world.settings(suspend_below=2_000, resume_at=2_000)
-    assert (world.account.state, world.records[-1].crossings) == (SuspendReasons.CREDIT, ["suspend"])
+    assert (world.account.state, world.records[-1].threshold_events) == (SuspendReasons.CREDIT, ["suspend"])
     world.settings(suspend_below=0, resume_at=0)
-    assert (world.account.state, world.records[-1].crossings) == (SuspendReasons.ACTIVE, ["resume"])
+    assert (world.account.state, world.records[-1].threshold_events) == (SuspendReasons.ACTIVE, ["resume"])
 
 
 def test_the_answer_says_that_the_balance_is_low(opened: Opened) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Action, Flag, Result
-from balances.structs.posting import Posting, Sweep
+from balances.structs.posting import Expire, Posting
 from balances.structs.record import Short
 from balances.structs.session import SessionState
 from tariffs.units import Kind
@@ -150,14 +150,14 @@ def test_a_threshold_that_is_lowered_resumes_and_says_so(opened: Opened) -> None
     world.topup(1)
     assert world.account.state & SuspendReasons.CREDIT
     world.settings(suspend_below=0, resume_at=0)
-    assert (world.records[-1].crossings, world.records[-1].nudges) == (["resume"], ["final"])
+    assert (world.records[-1].threshold_events, world.records[-1].nudges) == (["resume"], ["final"])
 
 
 def test_a_hold_that_expires_may_be_what_others_wait_for(opened: Opened) -> None:
     world = opened(100)
     world.start(ask(asked=100))
     world.wait(HOUR)
-    assert world.sweep() == "ok"
+    assert world.expire() == "ok"
     assert world.records[-1].nudges == ["final"]
 
 
@@ -174,7 +174,7 @@ def test_a_change_of_the_members_is_looked_at_once(opened: Opened) -> None:
 
 
 def end(world: Counterparts, touched_ms: int, session: str = "gw;1") -> str:
-    return world.twins.sweep(Sweep(ACCOUNT, session, world.now_ms, touched_ms=touched_ms))
+    return world.twins.expire(Expire(ACCOUNT, session, world.now_ms, touched_ms=touched_ms))
 
 
 def ended(opened: Opened) -> Counterparts:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from balances.structs.charge import Result
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from protocol.diameter.dictionary.credit_control import RequestedAction
 from tariffs.catalog import Catalog
 from tariffs.load import load_tariff
@@ -152,7 +152,7 @@ def test_what_is_beside_an_expired_hold_is_settled_too() -> None:
     later(world, 3_600)
     publish(world, ALONE)
     session = world.charged[-1].session
-    assert world.model.sweep(Sweep("a1", session, world.now_ms)).status == "ok"
+    assert world.model.expire(Expire("a1", session, world.now_ms)).status == "ok"
     world.send(T, cc_request_number=1, **lines(mscc(10, used=USED)))
     assert (spent(world), world.held()) == ("0.07", 0)
 

@@ -39,9 +39,9 @@ def test_a_session_of_a_store_that_came_back_is_found_in_postgres() -> None:
 
 def only_in_postgres(world: World) -> None:
     """The event is forgotten by Redis, and the profile at hand is stale."""
-    for key, once in world.model.onces.items():
-        world.onces[key] = msgspec.msgpack.encode(once)
-    world.model.onces.clear()
+    for key, once in world.model.answers.items():
+        world.known_answers[key] = msgspec.msgpack.encode(once)
+    world.model.answers.clear()
     world.model.accounts["a1"].profile_rev = 2
     world.known[WHO] = msgspec.structs.replace(world.at_hand[WHO], rev=2)
 

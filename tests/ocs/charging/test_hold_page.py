@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from balances.keys import session_key
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from balances.structs.session import SessionState
 from tests.ocs.charging.wire import E, I, T, U, codes, lines, mscc  # noqa: F401
 from tests.ocs.charging.world import World
@@ -36,7 +36,7 @@ def test_the_worked_session_of_the_page() -> None:
         if asked.startswith("nobody reports"):
             world.now_ms += 2 * 600_000
             session = world.model.sessions["a1"][session_key("gw.example.net;1700000000;1")]
-            world.model.sweep(Sweep("a1", session.id, world.now_ms))
+            world.model.expire(Expire("a1", session.id, world.now_ms))
         else:
             world.now_ms += 1_000
             if "again" not in asked:

@@ -115,9 +115,9 @@ def test_an_account_that_never_comes_in() -> None:
 def remembered(world: World) -> None:
     """The event is in PostgreSQL, and Redis has forgotten it."""
     world.send(E, service_context_id=SMS, requested_action=DEBIT)
-    for key, once in world.model.onces.items():
-        world.onces[key] = msgspec.msgpack.encode(once)
-    world.model.onces.clear()
+    for key, once in world.model.answers.items():
+        world.known_answers[key] = msgspec.msgpack.encode(once)
+    world.model.answers.clear()
 
 
 def test_an_event_sent_again_after_days_is_not_charged_twice() -> None:

@@ -56,7 +56,7 @@ class World:
         self.known: dict[str, Profile] = {}
         self.at_hand: dict[str, Profile] = {}
         self.sessions_known: dict[str, tuple[str, str]] = {}
-        self.onces: dict[tuple[str, str], bytes] = {}
+        self.known_answers: dict[tuple[str, str], bytes] = {}
         self.absent: dict[str, Account] = {}
         self.wheres: dict[str, tuple[str, str]] = {}
         self.broken: Exception | None = None
@@ -172,7 +172,7 @@ class World:
 
     def _event_known(self, account: str, key: str) -> Pending[bytes | None]:
         self.seen.append("event_known")
-        return ready(self.onces.get((account, key)))
+        return ready(self.known_answers.get((account, key)))
 
     # ---- traffic
 

@@ -15,7 +15,7 @@ from balances.packing import fresh_account, pack, unpack_session
 from balances.redis.connection import RedisConnection
 from balances.redis.store import Store
 from balances.structs.account import Take
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from balances.structs.session import Line, Session, SessionState
 from ocs.clock import now_ms
 from ocs.enforcement.restarts import Restarts, RestartWalk, is_lost
@@ -155,9 +155,9 @@ async def test_a_session_that_is_touched_meanwhile_is_looked_at_again(world: Wor
     await world.says("gw.net", 5)
     await world.open("acc", session("alive"), session("late"))
     await world.says("gw.net", 6)
-    sweep, touched = world.store.sweep, set()
+    expire, touched = world.store.expire, set()
 
-    def slow(asked: Sweep) -> Any:
+    def slow(asked: Expire) -> Any:
         if asked.session not in touched:
             touched.add(asked.session)
             asked.touched_ms -= 1  # as if it had been touched since it was read
@@ -165,9 +165,9 @@ async def test_a_session_that_is_touched_meanwhile_is_looked_at_again(world: Wor
                 changed = session("alive", origin_state=6)
                 changed.touched_ms = 8
                 world.store.link.command("HSET", keys.sessions("acc"), "alive", pack(changed))
-        return sweep(asked)
+        return expire(asked)
 
-    monkeypatch.setattr(world.store, "sweep", slow)
+    monkeypatch.setattr(world.store, "expire", slow)
     await world.finish()
     assert await world.states("acc") == {"alive": OPEN, "late": ABANDONED}
 

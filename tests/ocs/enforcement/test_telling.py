@@ -12,7 +12,7 @@ import pytest
 from balances.redis.pending import Pending
 from balances.structs.account import Take
 from balances.structs.charge import Reply
-from balances.structs.posting import Sweep
+from balances.structs.posting import Expire
 from balances.structs.record import Record, Short
 from balances.structs.session import Line, Session, SessionState
 from ocs.enforcement import telling as module
@@ -46,7 +46,7 @@ class World:
     def __init__(self, *sessions: Session) -> None:
         self.sessions = {one.id: one for one in sessions}
         self.rars: list[str] = []
-        self.sweeps: list[Sweep] = []
+        self.sweeps: list[Expire] = []
         self.answers: list[int | str] = []
         """What comes of one RAR after the other; then 2001."""
         self.by = "pgw.net"
@@ -62,8 +62,8 @@ class World:
     def session(self, account_id: str, session: str) -> Pending[Session | None]:
         return settled(self.sessions.get(session))
 
-    def sweep(self, sweep: Sweep) -> Pending[Reply]:
-        self.sweeps.append(sweep)
+    def expire(self, expiry: Expire) -> Pending[Reply]:
+        self.sweeps.append(expiry)
         return settled(Reply("ok"))
 
     async def push(self, kind: str, session: Session) -> PushReceipt:

@@ -2,36 +2,36 @@
 -- @use lib/amount
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
-local purse = {}
+local funds = {}
 
-local function purse_close()
-  purse.mode, purse.now_ms, purse.used_ms, purse.account, purse.limit = OPEN, 0, 0, false, 0
-  purse.taken, purse.own, purse.caps, purse.journal = {}, {}, false, {}
+local function close_funds()
+  funds.mode, funds.now_ms, funds.used_ms, funds.account, funds.limit = OPEN, 0, 0, false, 0
+  funds.taken, funds.own, funds.caps, funds.journal = {}, {}, false, {}
 end
 
--- A purse of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
+-- A funds of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
 -- 2^53, and so does what is held.
-local function purse_of(account, now_ms)
+local function funds_of(account, now_ms)
   local has = 0
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
   end
-  purse.account, purse.now_ms = account, now_ms
-  purse.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
+  funds.account, funds.now_ms = account, now_ms
+  funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 
 -- From when on it no longer pays, 0: never. Its validity may begin with its first use.
 local function end_of(bucket)
-  return bucket[BUCKET.window_ms] > 0 and purse.now_ms + bucket[BUCKET.window_ms] or bucket[BUCKET.until_ms]
+  return bucket[BUCKET.window_ms] > 0 and funds.now_ms + bucket[BUCKET.window_ms] or bucket[BUCKET.until_ms]
 end
 
 -- used_ms: when the first unit of the climb is used. What was held pays use of before the expiry, however late it is
 -- reported; use that is to come is paid by what is valid then.
 local function pays(bucket, kind, scope, mode)
   if bucket[BUCKET.kind] ~= kind then return false end
-  local until_ms, at_ms = end_of(bucket), max(purse.used_ms, purse.now_ms)
+  local until_ms, at_ms = end_of(bucket), max(funds.used_ms, funds.now_ms)
   if bucket[BUCKET.from_ms] > at_ms and mode ~= OWN then return false end
-  if until_ms > 0 and until_ms <= (mode == OWN and purse.used_ms or at_ms) then return false end
+  if until_ms > 0 and until_ms <= (mode == OWN and funds.used_ms or at_ms) then return false end
   local scopes = bucket[BUCKET.scope]
   if #scopes == 0 then return true end
   for _, one in ipairs(scopes) do
@@ -44,24 +44,24 @@ end
 -- Debt of the main bucket counts against the others: spendable is one sum.
 local function free_of(bucket, mode)
   local id = bucket[BUCKET.id]
-  local taken = purse.taken[id] or 0
+  local taken = funds.taken[id] or 0
   if mode == OWN then
-    local own = purse.own[id] or 0
+    local own = funds.own[id] or 0
     if id ~= MAIN then own = min(own, bucket[BUCKET.amount] - bucket[BUCKET.held]) end
     return own - taken
   end
   local free = bucket[BUCKET.amount] - taken
-  if mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (purse.own[id] or 0) end
-  if id == MAIN then free = free + purse.limit end
-  if purse.caps then free = min(free, (purse.caps[id] or 0) - taken) end
+  if mode == OPEN then free = free - bucket[BUCKET.held] else free = free - (funds.own[id] or 0) end
+  if id == MAIN then free = free + funds.limit end
+  if funds.caps then free = min(free, (funds.caps[id] or 0) - taken) end
   return free
 end
 
--- payer: one of purse_payers, or false for all together
-local function purse_available(kind, scope, payer)
+-- payer: one of funds_payers, or false for all together
+local function funds_available(kind, scope, payer)
   if payer and payer.owes then return math.huge end -- ENDLESS of lib/ladder
-  local sum, mode = 0, payer and payer.mode or purse.mode
-  for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+  local sum, mode = 0, payer and payer.mode or funds.mode
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
     if (not payer or bucket[BUCKET.id] == payer.id) and pays(bucket, kind, scope, mode) then
       sum = sum + free_of(bucket, mode)
     end
@@ -70,10 +70,10 @@ local function purse_available(kind, scope, payer)
 end
 
 -- Those that may pay alone; of what was held and is not enough, those that have something free, and then the debtor
-local function purse_payers(kind, scope, owing)
+local function funds_payers(kind, scope, owing)
   local payers = {}
-  for _, mode in ipairs(owing and purse.mode == OWN and { OWN, OPEN } or { purse.mode }) do
-    for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+  for _, mode in ipairs(owing and funds.mode == OWN and { OWN, OPEN } or { funds.mode }) do
+    for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
       if pays(bucket, kind, scope, mode) then payers[#payers + 1] = { id = bucket[BUCKET.id], mode = mode } end
     end
   end
@@ -82,14 +82,14 @@ local function purse_payers(kind, scope, owing)
 end
 
 local function note(id, amount)
-  purse.taken[id] = (purse.taken[id] or 0) + amount
-  local journal = purse.journal -- flat: id, amount, id, amount ...
+  funds.taken[id] = (funds.taken[id] or 0) + amount
+  local journal = funds.journal -- flat: id, amount, id, amount ...
   local n = #journal
   journal[n + 1], journal[n + 2] = id, amount
 end
 
 local function take_free(kind, scope, amount, mode)
-  for _, bucket in ipairs(purse.account[ACCOUNT.buckets]) do
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
     if amount == 0 then return 0 end
     if pays(bucket, kind, scope, mode) then
       local part = min(free_of(bucket, mode), amount)
@@ -102,33 +102,33 @@ local function take_free(kind, scope, amount, mode)
   return amount
 end
 
-local function purse_take(kind, scope, amount, payer)
+local function funds_take(kind, scope, amount, payer)
   if payer then return note(payer.id, amount) end
-  local left = take_free(kind, scope, amount, purse.mode)
-  if left > 0 and purse.mode == OWN then left = take_free(kind, scope, left, OPEN) end
+  local left = take_free(kind, scope, amount, funds.mode)
+  if left > 0 and funds.mode == OWN then left = take_free(kind, scope, left, OPEN) end
   if left > 0 then note(MAIN, left) end -- use that happened: the main bucket goes below zero
 end
 
-local function purse_mark()
-  return #purse.journal
+local function funds_mark()
+  return #funds.journal
 end
 
-local function purse_undo(mark)
-  local journal = purse.journal
+local function funds_undo(mark)
+  local journal = funds.journal
   for i = #journal, mark + 2, -2 do
-    purse.taken[journal[i - 1]] = purse.taken[journal[i - 1]] - journal[i]
+    funds.taken[journal[i - 1]] = funds.taken[journal[i - 1]] - journal[i]
     journal[i], journal[i - 1] = nil, nil
   end
 end
 
--- A fresh purse; `own` is what the line held (bucket id -> amount)
-local function purse_open(mode, own)
-  purse.mode, purse.own, purse.taken, purse.journal, purse.caps, purse.used_ms = mode, own, {}, {}, false, 0
+-- A fresh funds; `own` is what the line held (bucket id -> amount)
+local function open_funds(mode, own)
+  funds.mode, funds.own, funds.taken, funds.journal, funds.caps, funds.used_ms = mode, own, {}, {}, false, 0
 end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE
-local function purse_takes()
-  local journal, takes = purse.journal, {}
+local function funds_takes()
+  local journal, takes = funds.journal, {}
   if #journal == 2 then
     if journal[2] > 0 then takes[1] = { journal[1], journal[2] } end
     return takes
@@ -138,7 +138,7 @@ local function purse_takes()
     local id = journal[i]
     if not seen[id] then
       seen[id] = true
-      if purse.taken[id] > 0 then takes[#takes + 1] = { id, purse.taken[id] } end
+      if funds.taken[id] > 0 then takes[#takes + 1] = { id, funds.taken[id] } end
     end
   end
   return takes

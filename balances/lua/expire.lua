@@ -1,13 +1,13 @@
--- sweep: what time alone changes: holds that expired, buckets that expired, sessions to forget.
+-- expire: what time alone changes: holds that expired, buckets that expired, sessions to forget.
 -- KEYS  account sessions due ledger
--- ARGV  epoch sweep
+-- ARGV  epoch expire
 -- EXIT  ok later gone absent fenced full
--- Twin: balances/model/sweep.py. `later` and `gone` move no money and write no record.
+-- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
 begin_call()
-local sweep = cmsgpack.unpack(ARGV[2])
-local session_id, now_ms = sweep[SWEEP.session], sweep[SWEEP.now_ms]
-local member = sweep[SWEEP.account] .. '\n' .. session_id
+local expire = cmsgpack.unpack(ARGV[2])
+local session_id, now_ms = expire[EXPIRE.session], expire[EXPIRE.now_ms]
+local member = expire[EXPIRE.account] .. '\n' .. session_id
 
 -- read
 local packed = redis.call('GET', KEYS[1])
@@ -17,8 +17,8 @@ local stored = session_id ~= '' and redis.call('HGET', KEYS[2], session_id)
 local gone = not packed or (session_id ~= '' and not stored)
 local account = packed and cmsgpack.unpack(packed)
 local session = stored and cmsgpack.unpack(stored)
-if account then purse_of(account, max(account[ACCOUNT.clock_ms], now_ms)) end
-local entries, crossings, usages = {}, {}, {}
+if account then funds_of(account, max(account[ACCOUNT.clock_ms], now_ms)) end
+local entries, threshold_events, usages = {}, {}, {}
 local due_ms, changed_any = 0, false
 local reason = 'expired'
 if not gone and session then
@@ -27,12 +27,12 @@ if not gone and session then
     due_ms = session[SESSION.forget_ms]
     gone = due_ms <= now_ms
   else
-    local idle, ends = true, session[SESSION.touched_ms] == sweep[SWEEP.touched_ms]
-    due_ms = session[SESSION.touched_ms] + sweep[SWEEP.idle_ms]
+    local idle, ends = true, session[SESSION.touched_ms] == expire[EXPIRE.touched_ms]
+    due_ms = session[SESSION.touched_ms] + expire[EXPIRE.idle_ms]
     for _, line in ipairs(session[SESSION.lines]) do
       if line[LINE.due_ms] > 0 and (ends or line[LINE.due_ms] <= now_ms) then
         usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0,
-          0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.part], SUSPENSE.NONE }
+          0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.secondary], SUSPENSE.NONE }
         release(account, line, now_ms)
         changed_any = true
       elseif line[LINE.due_ms] > 0 then
@@ -42,7 +42,7 @@ if not gone and session then
     end
     if idle and (changed_any or ends or due_ms <= now_ms) then
       session[SESSION.state] = SESSIONSTATE.ABANDONED
-      session[SESSION.forget_ms] = now_ms + sweep[SWEEP.remember_ms]
+      session[SESSION.forget_ms] = now_ms + expire[EXPIRE.remember_ms]
       due_ms, changed_any, reason = session[SESSION.forget_ms], true, 'abandoned'
       changed.sessions = -1
     end
@@ -52,8 +52,8 @@ end
 if not gone then
   local clock_ms = max(account[ACCOUNT.clock_ms], now_ms) -- supervision may look back, an account never does
   account[ACCOUNT.clock_ms] = clock_ms
-  lapse(account, entries, clock_ms)
-  watch(account, crossings, clock_ms)
+  expire_buckets(account, entries, clock_ms)
+  check_thresholds(account, threshold_events, clock_ms)
   if #entries > 0 then changed_any = true end
   if not session then
     for _, bucket in ipairs(account[ACCOUNT.buckets]) do
@@ -69,9 +69,9 @@ local session_packed = session and cmsgpack.pack(session) or ''
 if changed_any then
   local account_packed = cmsgpack.pack(account)
   local nudges = changed.holds ~= 0 and { 'final' } or {} -- others may have waited for what was held
-  local record = { 1, 'sweep', account[ACCOUNT.id], account[ACCOUNT.currency], session and session[SESSION.subscriber] or '',
+  local record = { 1, 'expire', account[ACCOUNT.id], account[ACCOUNT.currency], session and session[SESSION.subscriber] or '',
     session_id, session and session[SESSION.service] or '', 0, now_ms, now_ms, '', '', 0, entries, usages, '', reason, '',
-    crossings, nudges, '', 0, '', session and session[SESSION.incarnation] or 0 }
+    threshold_events, nudges, '', 0, '', session and session[SESSION.incarnation] or 0 }
   local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed, 's', session_packed)
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account_packed)
