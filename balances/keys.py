@@ -37,7 +37,7 @@ REMARKS: Final = "peer-remarks"
 LIBRARIES: Final = "libraries"
 """Sorted set: library of functions -> when somebody who uses it last said so, by the server's clock (libraries.py)."""
 
-PUSH: Final = "push"
+SESSION_REQUESTS: Final = "session-requests"
 """Channel of requests to network elements (RAR, ASR)."""
 
 NEWS: Final = "news"

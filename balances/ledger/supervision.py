@@ -1,4 +1,4 @@
-"""What the keeper asks of Redis beside the streams: what is due, who watches which shards, whom to nudge.
+"""What the keeper asks of Redis beside the streams: what is due, who watches which shards, who is to report.
 
 Leases here only save work: a sweep carries its epoch and looks again at what it finds, so two hosts that sweep the
 same shard do each thing once.
@@ -33,8 +33,8 @@ class Due(NamedTuple):
     at_ms: int
 
 
-class PushMessage(msgspec.Struct, omit_defaults=True):
-    """What is published on `keys.PUSH`, as msgpack: a request to the network element of a session."""
+class SessionRequest(msgspec.Struct, omit_defaults=True):
+    """What is published on `keys.SESSION_REQUESTS`, as msgpack: a request to the network element of a session."""
 
     id: str
     kind: str
@@ -156,7 +156,7 @@ class Cause(NamedTuple):
         return Cause(self.kinds | other.kinds, self.short | other.short, self.but | other.but)
 
 
-def nudged(sessions: list[Session], kinds: Collection[str], gone: Collection[str] = ()) -> list[Session]:
+def to_reauthorize(sessions: list[Session], kinds: Collection[str], gone: Collection[str] = ()) -> list[Session]:
     """`final`: all that wait for money or room; `all`: all that hold something (charging.md section 7: a lower limit, a
     state changed); `members`: all of the subscribers in `gone`, whom the account serves no more (section 5)."""
     return [

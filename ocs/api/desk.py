@@ -30,7 +30,7 @@ from ocs.config import Adjustments
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow
 from ocs.master.bring_in import bring_in
-from ocs.stores.bounded_postgres import Away, Lasting, within
+from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ Push = Callable[[str, Session], Awaitable[PushResult]]
 class BackOffice:
     def __init__(
         self,
-        pool: Lasting,
+        pool: BoundedPostgres,
         redis: Redis,
         store: Store,
         projector: Projector,

@@ -146,13 +146,13 @@ class Sent(msgspec.Struct, gc=False):
     """What its session is known to have told."""
     jitter: int
     charge: Charge
-    context: bytes
+    packed_inputs: bytes
     reply: ChargeCall
 
 
 async def handle(
     request: ChargingRequest,
-    shop: ChargingContext,
+    context: ChargingContext,
     now_ms: int,
     *,
     urgent_only: bool = False,
@@ -167,9 +167,9 @@ async def handle(
     """
     try:
         if sent is not None:
-            service = shop.settings.services.by_name[request.inputs.service]
-            return await _charge(request, shop, service, sent.profile, request.identities, now_ms, sent)
-        service = shop.settings.services.by_name.get(request.inputs.service, UNKNOWN)
+            service = context.settings.services.by_name[request.inputs.service]
+            return await _charge(request, context, service, sent.profile, request.identities, now_ms, sent)
+        service = context.settings.services.by_name.get(request.inputs.service, UNKNOWN)
         if request.phase is Phase.EVENT or (request.phase is Phase.START and not has_use(request)):
             # What was used is settled all the same.
             if service is UNKNOWN:
@@ -178,22 +178,22 @@ async def handle(
             if request.phase is Phase.EVENT and not service.events:
                 why = f"the service {service.name} takes no one-time events"
                 return ChargingAnswer(Result.UNABLE, reason=why)
-        profile, names = await _subscriber(request, shop, now_ms)
+        profile, names = await _subscriber(request, context, now_ms)
         if profile is None:
-            return await answer_nobody(request, shop.store, shop.settings, now_ms)
+            return await answer_nobody(request, context.store, context.settings, now_ms)
         if not request.reports() and any(map(is_unusable, _counted(request, profile).lines)):
             why, currency = OUTCOMES[Result.INVALID].words, NUMBERS.get(profile.currency)
             return ChargingAnswer(Result.INVALID, reason=why, fault=Fault.MONEY, currency=currency)
         if urgent_only:
-            quote, _ = _quote(request, shop, service, profile, *_facts(request, shop), now_ms)
+            quote, _ = _quote(request, context, service, profile, *_facts(request, context), now_ms)
             if not any(rated.emergency for rated in quote):
                 return Busy("too much is outstanding")
         answer: ChargingAnswer | Busy | None = None
         try:
-            answer = await _charge(request, shop, service, profile, names, now_ms, plain=plain)
+            answer = await _charge(request, context, service, profile, names, now_ms, plain=plain)
         finally:
             if request.phase is Phase.START and came_to_nothing(answer):
-                shop.store.not_opened(profile.account, session_key(request, shop.settings), profile.subscriber)
+                context.store.not_opened(profile.account, session_key(request, context.settings), profile.subscriber)
         return answer
     except NotSent as why:
         return Busy(str(why))
@@ -202,38 +202,38 @@ async def handle(
 
 
 async def _subscriber(
-    request: ChargingRequest, shop: ChargingContext, now_ms: int
+    request: ChargingRequest, context: ChargingContext, now_ms: int
 ) -> tuple[Profile | None, tuple[str, ...]]:
     """Who it is about, and the identities to ask for again: the first of them that anybody has says it."""
     names = request.identities
-    profile = (shop.profiles.of(names) or await shop.profiles.load(names)) if names else None
+    profile = (context.profiles.of(names) or await context.profiles.load(names)) if names else None
     if profile is None and request.phase in (Phase.UPDATE, Phase.STOP):
-        found = await _opening(request, shop, session_key(request, shop.settings), now_ms)
+        found = await _opening(request, context, session_key(request, context.settings), now_ms)
         if found is not None:
-            return await _payer(shop, *found)
+            return await _payer(context, *found)
     return profile, names
 
 
 async def _opening(
-    request: ChargingRequest, shop: ChargingContext, session: str, now_ms: int, but: str = ""
+    request: ChargingRequest, context: ChargingContext, session: str, now_ms: int, but: str = ""
 ) -> tuple[str, str] | None:
     """(account, subscriber) that a session was opened for, where that is not the account `but`, which does not have it.
     PostgreSQL is asked only for what Redis may not know (charging.md 5)."""
-    place = await shop.store.where(session)
+    place = await context.store.where(session)
     if place is not None and place[0] != but:
         return place
-    remembered_ms = now_ms - shop.settings.remember_ms + shop.settings.event_ahead_ms
+    remembered_ms = now_ms - context.settings.remember_ms + context.settings.event_ahead_ms
     old = request.event_ms is not None and request.event_ms < remembered_ms
-    if request.resend or old or shop.store.opened_ms > now_ms - shop.settings.remember_ms:
-        return await shop.session_known(session)
+    if request.resend or old or context.store.opened_ms > now_ms - context.settings.remember_ms:
+        return await context.session_known(session)
     return None
 
 
-async def _payer(shop: ChargingContext, account: str, subscriber: str) -> tuple[Profile, tuple[str, ...]]:
+async def _payer(context: ChargingContext, account: str, subscriber: str) -> tuple[Profile, tuple[str, ...]]:
     """The subscriber of an open session, with the account that pays for it, and its name; settled without a price where
     the subscriber is gone."""
     names = (f"subscriber:{subscriber}",)
-    profile = shop.profiles.get(names[0]) or await shop.profiles.load(names)
+    profile = context.profiles.get(names[0]) or await context.profiles.load(names)
     if profile is None:
         return Profile(subscriber, account, EXACT_MAX, "", "", ()), ()
     return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), names
@@ -241,7 +241,7 @@ async def _payer(shop: ChargingContext, account: str, subscriber: str) -> tuple[
 
 async def _charge(
     request: ChargingRequest,
-    shop: ChargingContext,
+    context: ChargingContext,
     service: Service,
     profile: Profile,
     names: tuple[str, ...],
@@ -249,30 +249,36 @@ async def _charge(
     sent: Sent | None = None,
     plain: list[tuple[Sent, Outcome]] | None = None,
 ) -> ChargingAnswer | Busy:
-    jitter, original, flags, seek, named = sent.jitter if sent else shop.jitter(), NO_BLOB, 0, True, profile.subscriber
+    jitter, original, flags, seek, named = (
+        sent.jitter if sent else context.jitter(),
+        NO_BLOB,
+        0,
+        True,
+        profile.subscriber,
+    )
     refund_of, asked = "", request
-    told, facts = (told_by(request), sent.facts) if sent else _facts(request, shop)
-    longer_ms, catalog = 0, shop.catalog
+    told, facts = (told_by(request), sent.facts) if sent else _facts(request, context)
+    longer_ms, catalog = 0, context.catalog
 
     def rated() -> tuple[Quote, Inputs, Charge, bytes]:
         nonlocal request
         request = _counted(asked, profile)  # whoever pays: as the account of that one counts
-        quote, inputs = _quote(request, shop, service, profile, told, facts, now_ms, longer_ms)
-        charge, context = to_charge(request, service, profile, quote, inputs, shop.settings, now_ms, jitter)
+        quote, inputs = _quote(request, context, service, profile, told, facts, now_ms, longer_ms)
+        charge, packed_inputs = to_charge(request, service, profile, quote, inputs, context.settings, now_ms, jitter)
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original
         charge.refund_of = refund_of or charge.refund_of
         charge.flags |= flags
         charge.seek = charge.seek and seek
         if request is not asked:
             charge.fingerprint = fingerprint(asked)
-        return quote, inputs, charge, with_lines(context, facts.lines) if facts.lines else context
+        return quote, inputs, charge, with_lines(packed_inputs, facts.lines) if facts.lines else packed_inputs
 
     if sent is not None:
-        quote, inputs, charge, context = sent.quote, sent.inputs, sent.charge, sent.context
+        quote, inputs, charge, packed_inputs = sent.quote, sent.inputs, sent.charge, sent.packed_inputs
     else:
-        quote, inputs, charge, context = rated()
+        quote, inputs, charge, packed_inputs = rated()
     if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
-        known = await _known_event(request, shop, charge)
+        known = await _known_event(request, context, charge)
         original, refund_of = charge.original, charge.refund_of
         if known is not None:
             return to_answer(request, service, profile, quote, known, charge)
@@ -280,48 +286,48 @@ async def _charge(
         if sent is not None and attempt == 0:
             asking = sent.reply
         else:
-            asking = shop.store.charge(charge, context, _keys(charge.account))
+            asking = context.store.charge(charge, packed_inputs, _keys(charge.account))
         reply = await asking  # the only await on the hot path
         match reply.status:
             case "ok" | "again" as done:
                 if done == "ok" and request.phase is Phase.STOP:
-                    shop.facts.forget(charge.session)
+                    context.facts.forget(charge.session)
                 elif done == "ok" and request.phase is not Phase.EVENT:
-                    shop.facts.keep(charge.session, facts)
+                    context.facts.keep(charge.session, facts)
                 outcome = _outcome(reply.outcome)
                 if plain is not None and done == "ok" and attempt == 0 and not reply.marks:
-                    made = Sent(profile, catalog, quote, inputs, facts, jitter, charge, context, asking)
+                    made = Sent(profile, catalog, quote, inputs, facts, jitter, charge, packed_inputs, asking)
                     plain.append((made, outcome))
                 answer = to_answer(request, service, profile, quote, outcome, charge)
                 return msgspec.structs.replace(answer, marks=reply.marks) if reply.marks else answer
             case "absent":
-                await shop.restore(charge.account)
+                await context.restore(charge.account)
                 continue
             case "stale":
-                newer = await shop.profiles.load(names) if names else None
+                newer = await context.profiles.load(names) if names else None
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
-                    return await answer_nobody(request, shop.store, shop.settings, now_ms)
+                    return await answer_nobody(request, context.store, context.settings, now_ms)
                 profile = _still_paid(profile, newer, request.phase)
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
             case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written
                 longer_ms = int(reply.outcome)
             case "elsewhere":  # nothing was written; settlement goes to where the session was opened
-                found = await _opening(request, shop, charge.session, now_ms, charge.account)
+                found = await _opening(request, context, charge.session, now_ms, charge.account)
                 if found is None or found[0] == charge.account:
-                    answered = await shop.request_known(charge) if found is not None else None
+                    answered = await context.request_known(charge) if found is not None else None
                     if answered is not None:
                         return to_answer(request, service, profile, quote, _outcome(answered), charge)
                     charge.seek = seek = False
                     continue
-                profile, names = await _payer(shop, *found)
+                profile, names = await _payer(context, *found)
                 flags |= 0 if profile.subscriber == named else Flag.OTHER_SUBSCRIBER
             case "other":  # nothing was written; it was opened for another subscriber of the account
-                profile, names = await _payer(shop, charge.account, reply.outcome.decode())
+                profile, names = await _payer(context, charge.account, reply.outcome.decode())
                 flags |= Flag.OTHER_SUBSCRIBER
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
-        quote, inputs, charge, context = rated()
+        quote, inputs, charge, packed_inputs = rated()
     return Busy("the account is away, or changes faster than it can be read")
 
 
@@ -332,12 +338,12 @@ def _counted(request: ChargingRequest, profile: Profile) -> ChargingRequest:
     return in_currency(request, NUMBERS.get(profile.currency))
 
 
-def _facts(request: ChargingRequest, shop: ChargingContext) -> tuple[SessionFacts, SessionFacts]:
+def _facts(request: ChargingRequest, context: ChargingContext) -> tuple[SessionFacts, SessionFacts]:
     """What a request tells, and with it what its session told before, as far as this worker knows."""
     told = told_by(request)
     if request.phase is Phase.START or request.phase is Phase.EVENT:
         return told, told
-    return told, merged(shop.facts.get(session_key(request, shop.settings)), told)
+    return told, merged(context.facts.get(session_key(request, context.settings)), told)
 
 
 def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
@@ -352,7 +358,7 @@ def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
 
 def _quote(
     request: ChargingRequest,
-    shop: ChargingContext,
+    context: ChargingContext,
     service: Service,
     profile: Profile,
     told: SessionFacts,
@@ -376,14 +382,14 @@ def _quote(
         return [going_on(UNSERVED, (later, 0))] * len(request.lines), inputs
     priced = request.lines[:LINES_SETTLED_MAX]
     too_many = [UNSERVED] * (len(request.lines) - len(priced))
-    at_ms, _ = event_time(request.event_ms, shop.settings, now_ms)
+    at_ms, _ = event_time(request.event_ms, context.settings, now_ms)
     lines = [priced_as(line, service) for line in priced]
     spans: list[tuple[int, int]] = []
     if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold
         spans = [(at_ms - 1_000 * _seconds_used(line), at_ms) for line in priced]
     elif request.phase is Phase.EVENT:
         spans = [(at_ms, at_ms + 1_000 * _seconds_asked(line)) for line in priced]
-    rates = shop.catalog, profile.assignments, profile.currency
+    rates = context.catalog, profile.assignments, profile.currency
     if not facts.lines and not longer_ms:
         return rate(*rates, lines, inputs, at_ms, spans) + too_many, inputs
     quote: Quote = []
@@ -407,23 +413,23 @@ def _seconds_asked(line: AskedLine) -> int:
     return min(seconds or 1, SECONDS_MAX)
 
 
-async def _known_event(request: ChargingRequest, shop: ChargingContext, charge: Charge) -> Outcome | None:
+async def _known_event(request: ChargingRequest, context: ChargingContext, charge: Charge) -> Outcome | None:
     """The answer PostgreSQL remembers, for an event that may be a repeat older than Redis remembers (charging.md
     section 3); for a refund, its original is brought along too."""
-    if charge.refund_of and not request.refund_token and shop.refundable is not None:
-        newest = await shop.refundable(charge)
+    if charge.refund_of and not request.refund_token and context.refundable is not None:
+        newest = await context.refundable(charge)
         if newest is not None:
             charge.refund_of, charge.original = newest[0], raw_of(newest[1])
     elif charge.refund_of:
-        original = await shop.event_known(charge.account, charge.refund_of)
+        original = await context.event_known(charge.account, charge.refund_of)
         if original is not None:
             charge.original = raw_of(original)
     # A clock that was ahead when the event was first sent must not make its repeat look young.
-    remembered_ms = charge.now_ms - charge.remember_ms + shop.settings.event_ahead_ms
+    remembered_ms = charge.now_ms - charge.remember_ms + context.settings.event_ahead_ms
     if not request.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
         return None
     for key in (charge.once_key, renumbered(charge.once_key, charge.fingerprint)):
-        remembered = await shop.event_known(charge.account, key)
+        remembered = await context.event_known(charge.account, key)
         if remembered is None:
             return None
         once = _once(remembered)

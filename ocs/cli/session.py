@@ -80,7 +80,7 @@ def show_session(server: Remote, name: str, as_json: bool) -> None:
     show(server.get("sessions", name), as_json, table)
 
 
-def _push(server: Remote, name: str, what: str, as_json: bool) -> None:
+def _ask(server: Remote, name: str, what: str, as_json: bool) -> None:
     """Shows the receipt; anything but a success of the network element is a failure."""
     answer = server.post("sessions", name, what)
     show(answer, as_json, lambda found: say(f"{found['session']}: {found['result']} {found['host']}".rstrip()))
@@ -94,7 +94,7 @@ def _push(server: Remote, name: str, what: str, as_json: bool) -> None:
 @remote
 def reauthorize(server: Remote, name: str, as_json: bool) -> None:
     """Ask the network to report now (RAR)."""
-    _push(server, name, "reauthorize", as_json)
+    _ask(server, name, "reauthorize", as_json)
 
 
 @session.command("abort")
@@ -103,4 +103,4 @@ def reauthorize(server: Remote, name: str, as_json: bool) -> None:
 @remote
 def abort(server: Remote, name: str, as_json: bool) -> None:
     """Ask the network to end it (ASR)."""
-    _push(server, name, "abort", as_json)
+    _ask(server, name, "abort", as_json)

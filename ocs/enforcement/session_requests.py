@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from balances import keys
-from balances.ledger.supervision import PushMessage
+from balances.ledger.supervision import SessionRequest
 from balances.redis.pending import ended
 from balances.structs.session import Session
 
@@ -31,8 +31,8 @@ NO_ROUTE: Final = "no-route"
 TIMEOUT: Final = "timeout"
 
 
-class PushReceipt(msgspec.Struct, frozen=True):
-    """Published on `push:<id>`. Each worker without a connection says `no-route`; the one with it says the rest."""
+class RequestReceipt(msgspec.Struct, frozen=True):
+    """Published on `session-requests:<id>`. Each worker without a connection says `no-route`, that one the rest."""
 
     id: str
     result: int | str
@@ -43,28 +43,28 @@ class PushReceipt(msgspec.Struct, frozen=True):
     """Origin-Host of the answer: the client's, or that of a relay which could not deliver."""
 
 
-_receipt: Final = msgspec.msgpack.Decoder(PushReceipt).decode
+_receipt: Final = msgspec.msgpack.Decoder(RequestReceipt).decode
 
 
-def receipts(push: str) -> str:
+def receipts(request: str) -> str:
     """Channel of the receipts of one request."""
-    return f"{keys.PUSH}:{push}"
+    return f"{keys.SESSION_REQUESTS}:{request}"
 
 
 class _Asked:
     """A request under way: how many workers were asked (None: not known yet), how many have no connection."""
 
     def __init__(self) -> None:
-        self.receipt: asyncio.Future[PushReceipt] = asyncio.get_running_loop().create_future()
+        self.receipt: asyncio.Future[RequestReceipt] = asyncio.get_running_loop().create_future()
         self.workers: int | None = None
         self.refusals = 0
 
-    def settle(self, receipt: PushReceipt) -> None:
+    def settle(self, receipt: RequestReceipt) -> None:
         if not self.receipt.done():
             self.receipt.set_result(receipt)
 
 
-class Pusher:
+class SessionRequester:
     """Any number of requests at once, the receipts of all of them over one connection to Redis.
 
     trouble:  what the client raises when Redis is away; receipts lost meanwhile are `timeout`
@@ -77,28 +77,28 @@ class Pusher:
         self._listening = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Pusher]:
+    async def running(self) -> AsyncIterator[SessionRequester]:
         task = asyncio.create_task(self.listen())
         try:
             yield self
         finally:
             await ended((task,))
 
-    async def push(self, kind: str, session: Session, rating_group: int | None = None) -> PushReceipt:
+    async def ask(self, kind: str, session: Session, rating_group: int | None = None) -> RequestReceipt:
         """`rar` or `asr` for that session, and what became of it. Raises what Redis raises."""
         self._number += 1
         name = f"{self._name}.{self._number}"
         asked = self._asked[name] = _Asked()
-        wanted = PushMessage(name, kind, session.id, session.peer, session.realm, session.via, rating_group)
+        wanted = SessionRequest(name, kind, session.id, session.peer, session.realm, session.via, rating_group)
         wanted.incarnation = session.incarnation
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._listening.wait()
-                asked.workers = await self._redis.publish(keys.PUSH, msgspec.msgpack.encode(wanted))
+                asked.workers = await self._redis.publish(keys.SESSION_REQUESTS, msgspec.msgpack.encode(wanted))
                 self._judge(name, asked)
                 return await asked.receipt
         except TimeoutError:
-            return PushReceipt(name, TIMEOUT)
+            return RequestReceipt(name, TIMEOUT)
         finally:
             del self._asked[name]
 
@@ -117,7 +117,7 @@ class Pusher:
                 self._listening.clear()
             await asyncio.sleep(AGAIN_S)
 
-    def _heard(self, receipt: PushReceipt) -> None:
+    def _heard(self, receipt: RequestReceipt) -> None:
         asked = self._asked.get(receipt.id)
         if asked is None:
             return
@@ -130,4 +130,4 @@ class Pusher:
     @staticmethod
     def _judge(name: str, asked: _Asked) -> None:
         if asked.workers is not None and asked.refusals >= asked.workers:
-            asked.settle(PushReceipt(name, NO_ROUTE))
+            asked.settle(RequestReceipt(name, NO_ROUTE))

@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-from balances.ledger.supervision import Cause, holders, nudged
+from balances.ledger.supervision import Cause, holders, to_reauthorize
 from balances.redis.pending import Pending, ended
 from balances.structs.charge import Reply
 from balances.structs.posting import Expire
 from balances.structs.record import Record
 from balances.structs.session import Session, SessionState
-from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, PushReceipt
+from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, RequestReceipt
 from ocs.telemetry.log import Seldom
 
 AGAIN_S: Final = (1.0, 5.0, 25.0)
@@ -41,8 +41,8 @@ class TellingStore(Protocol):
     def expire(self, expiry: Expire) -> Pending[Reply]: ...
 
 
-class PushPublisher(Protocol):
-    async def __call__(self, kind: str, session: Session) -> PushReceipt: ...
+class AskSession(Protocol):
+    async def __call__(self, kind: str, session: Session) -> RequestReceipt: ...
 
 
 class EnforcementLog(Protocol):
@@ -57,7 +57,7 @@ async def all_served(_account: str, subscribers: Collection[str]) -> Collection[
 
 class Telling:
     """
-    push:      sends a RAR and waits for what becomes of it
+    ask:       sends a RAR and waits for what becomes of it
     sessions:  those of an account, from the live store
     served:    which of these subscribers the account serves: neither barred nor deleted nor moved away
     trouble:   what these raise while a store is away
@@ -67,7 +67,7 @@ class Telling:
     def __init__(
         self,
         store: TellingStore,
-        push: PushPublisher,
+        ask: AskSession,
         sessions: Callable[[str], Awaitable[list[Session]]],
         served: Callable[[str, Collection[str]], Awaitable[Collection[str]]],
         log: EnforcementLog,
@@ -84,7 +84,7 @@ class Telling:
         """Sessions that were not asked, and accounts not looked at, for want of room."""
         self.unreached: dict[str, int] = {}
         """RARs that nobody had a connection for, by peer."""
-        self._store, self._push, self._sessions, self._served, self._log = store, push, sessions, served, log
+        self._store, self._send, self._sessions, self._served, self._log = store, ask, sessions, served, log
         self._now_ms, self._trouble, self._label = now_ms, trouble, label
         self._due: dict[str, Cause] = {}
         self._stirred = asyncio.Event()
@@ -132,7 +132,7 @@ class Telling:
         gone: Collection[str] = ()
         if "members" in cause.kinds and subscribers:
             gone = subscribers - set(await self._served(account, subscribers))
-        chosen = nudged(sessions, cause.kinds, gone)
+        chosen = to_reauthorize(sessions, cause.kinds, gone)
         chosen += [one for one in holders(sessions, cause.short, but=cause.but) if self._is_time(one.id)]
         for session in chosen:
             self._begin(account, session.id)
@@ -182,7 +182,7 @@ class Telling:
                     if touched_ms is not None and session.touched_ms != touched_ms:
                         return
                     touched_ms = session.touched_ms
-                    receipt = await self._push("rar", session)
+                    receipt = await self._send("rar", session)
                 result, peer = receipt.result, self._label(session.peer)
                 if result == NO_ROUTE:
                     self.unreached[peer] = self.unreached.get(peer, 0) + 1
@@ -195,7 +195,7 @@ class Telling:
         if times := self._seldom.times((peer, result)):
             self._log.warning("rar.given_up", peer=peer, result=result, times=times)
 
-    async def _unknown(self, account: str, session: Session, receipt: PushReceipt) -> None:
+    async def _unknown(self, account: str, session: Session, receipt: RequestReceipt) -> None:
         """charging.md section 5: only the session's own host knows that it has no such session; a relay or another host
         does not. What was in work meanwhile touches the session, and then it is left alone."""
         if receipt.by.lower() != session.peer.lower():

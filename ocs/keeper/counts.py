@@ -15,8 +15,8 @@ Counts = dict[tuple[str, ...], int]
 
 
 KEPT: Final = (
-    "copied", "conflicts", "openings", "forgotten", "orphaned", "recovered", "swept", "nudged", "dropped", "unknown",
-    "lost", "trimmed", "restored",
+    "copied", "conflicts", "openings", "forgotten", "orphaned", "recovered", "swept", "reauthorized", "dropped",
+    "unknown", "lost", "trimmed", "restored",
 )  # fmt: skip
 """Those of Stats that are a metric under their own name."""
 
@@ -35,7 +35,7 @@ class KeeperStats(msgspec.Struct):
     """Holds, sessions and buckets that time ended."""
     sweep_lag_ms: int = 0
     """Of the last sweep: how long what it found had been due."""
-    nudged: int = 0
+    reauthorized: int = 0
     """Sessions asked to report."""
     dropped: int = 0
     """Sessions that were not asked, and accounts not looked at, for want of room."""

@@ -20,7 +20,7 @@ from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
 from ocs.enforcement.restarts import Restarts
-from ocs.enforcement.session_requests import Pusher
+from ocs.enforcement.session_requests import SessionRequester
 from ocs.enforcement.telling import Telling, all_served
 from ocs.enforcement.telling import TellingStore as Told
 from ocs.keeper.copy import LOOK_S, PACE_S, Copier
@@ -118,10 +118,10 @@ class Keeper:
             grace_ms=2 * validity_ms,
             without_postgres=without_postgres,
         )
-        self._pusher = Pusher(redis, STORE_AWAY)
+        self._requester = SessionRequester(redis, STORE_AWAY)
         self.telling = Telling(
             store,
-            self._pusher.push,
+            self._requester.ask,
             supervision.sessions,
             served,
             log,
@@ -159,7 +159,7 @@ class Keeper:
             ("sweep", self._expirer.expire, 1.0),
             ("tell", self._reauthorizer.tell, 0.0),
             ("restarts", self._end_lost, 2.0),
-            ("receipts", self._pusher.listen, 0.0),
+            ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),
             ("store", self._measure_store, 5.0),
             ("guard", self.guard.look, self._guard_s),

@@ -18,7 +18,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     sessions, holds, held = (meter.counts(metric) for metric in (metrics.SESSIONS, metrics.HOLDS, metrics.HELD))
     alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
-    set_aside, pushes = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.PUSHES)
+    set_aside, session_requests = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.SESSION_ASKED)
     risks = meter.counts(metrics.STORE_RISKS)
     for gauge, field in (
         (metrics.STORE_MEMORY, "memory_bytes"),
@@ -42,7 +42,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         posted.update(it.stats.posted)
         set_aside.update(it.stats.set_aside)
         for peer, count in it.telling.unreached.items():  # those that are sent are counted where they are
-            pushes["rar", peer, NO_ROUTE] = count
+            session_requests["rar", peer, NO_ROUTE] = count
         if totals.complete:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more

@@ -81,4 +81,4 @@ class Reauthorizer:
         """Wait for an account whose sessions there is reason to ask, and begin to ask them."""
         await self._telling.step()
         stats, telling = self._stats, self._telling
-        stats.nudged, stats.unknown, stats.dropped = telling.asked, telling.ended, telling.dropped
+        stats.reauthorized, stats.unknown, stats.dropped = telling.asked, telling.ended, telling.dropped

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from balances.redis.store import Store
     from ocs.master.projection import Projector
-    from ocs.stores.bounded_postgres import Lasting
+    from ocs.stores.bounded_postgres import BoundedPostgres
 
 OPENED_AT_ONCE: Final = 128
 """Calls in one write: a charge that comes meanwhile waits for no more of them."""
@@ -92,7 +92,7 @@ class _TakenBatch(NamedTuple):
 class Import:
     def __init__(
         self,
-        pool: Lasting,
+        pool: BoundedPostgres,
         redis: Redis,
         store: Store,
         projector: Projector,

@@ -11,65 +11,67 @@ from ocs.api.desk import BackOffice
 from ocs.api.server import application, serving
 from ocs.clock import now_ms
 from ocs.config import Config
-from ocs.enforcement.session_requests import Pusher
+from ocs.enforcement.session_requests import SessionRequester
 from ocs.master.projection import Projector, teller
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
 from ocs.processes.stores import TROUBLE, bounded_pool, live_store, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
-from ocs.stores.bounded_postgres import Lasting
+from ocs.stores.bounded_postgres import BoundedPostgres
 
 EVER_MS: Final = 200 * 365 * 86_400_000
 """A price may be asked for any time."""
 
 
-async def api(config: Config, parent: SupervisorLink) -> None:
+async def api(config: Config, supervisor: SupervisorLink) -> None:
     """The HTTP server; see ocs/api."""
     async with (
-        live_store(config, parent) as (redis, store),
-        bounded_pool(config, parent, config.postgres.connections_max) as pool,
+        live_store(config, supervisor) as (redis, store),
+        bounded_pool(config, supervisor, config.postgres.connections_max) as pool,
         witnessed(store, pool),
-        Pusher(redis, TROUBLE).running() as pusher,
+        SessionRequester(redis, TROUBLE).running() as requester,
     ):
-        lasting = Lasting(pool, within_s=config.http.store_ms_max / 1_000)
-        context = build_context(config, redis, store, lasting, config.http.store_ms_max / 1_000)
+        postgres = BoundedPostgres(pool, within_s=config.http.store_ms_max / 1_000)
+        context = build_context(config, redis, store, postgres, config.http.store_ms_max / 1_000)
         context.settings = msgspec.structs.replace(context.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
         catalog = CatalogFollower(store.link, redis, context, TROUBLE)
         backoffice = BackOffice(
-            lasting,
+            postgres,
             redis,
             store,
-            Projector(lasting, redis, teller(store, now_ms)),
+            Projector(postgres, redis, teller(store, now_ms)),
             now_ms,
-            push=pusher.push,
-            processes=lambda: others(parent),
-            priced_by=lambda: priced_by(parent),
+            push=requester.ask,
+            processes=lambda: others(supervisor),
+            priced_by=lambda: priced_by(supervisor),
             shop=context,
             newest=catalog.newest,
             store_ms_max=config.http.store_ms_max,
             adjustments=config.adjustments,
         )
         callers = Callers({token_of(config.data): "admin"})
-        if parent.listener is None:  # http.listen is off
-            while not await told_to_drain(parent):
-                parent.report(True)
+        if supervisor.listener is None:  # http.listen is off
+            while not await told_to_drain(supervisor):
+                supervisor.report(True)
             return
-        async with serving(application(backoffice, callers, config.http, parent.meter), parent.listener, config.http):
-            while not await told_to_drain(parent):
-                parent.report(True)
-        parent.report(False, "draining")
+        async with serving(
+            application(backoffice, callers, config.http, supervisor.meter), supervisor.listener, config.http
+        ):
+            while not await told_to_drain(supervisor):
+                supervisor.report(True)
+        supervisor.report(False, "draining")
 
 
-async def others(parent: SupervisorLink) -> dict[str, str]:
+async def others(supervisor: SupervisorLink) -> dict[str, str]:
     """`ok` or what is wrong of each other process, by role and number, as /readyz says it."""
     return {
         f"{child.role} {child.number}": child.reason or ("ok" if child.ready else "not ready")
-        for child in await parent.children()
+        for child in await supervisor.children()
         if child.role != "api"
     }
 
 
-async def priced_by(parent: SupervisorLink) -> int:
+async def priced_by(supervisor: SupervisorLink) -> int:
     """The oldest version of the tariffs that a worker of this host prices by; 0: none of them prices."""
-    workers = [child for child in await parent.children() if child.role == "worker" and child.ready]
+    workers = [child for child in await supervisor.children() if child.role == "worker" and child.ready]
     return min((worker.catalog for worker in workers), default=0)

@@ -32,7 +32,7 @@ class CatalogFollower:
         self,
         link: RedisConnection,
         redis: Redis,
-        shop: ChargingContext,
+        context: ChargingContext,
         trouble: tuple[type[Exception], ...],
         admission: Admission | None = None,
         in_force: Callable[[int], None] = lambda _version: None,
@@ -46,7 +46,7 @@ class CatalogFollower:
         self._admission, self._in_force = admission, in_force
         self._redis: Any = redis
         self._trouble = trouble
-        self._shop = shop
+        self._context = context
         self._version: bytes | None = None
         self._compiled: Mapping[tuple[str, int], Compiled] = {}
         self._loading: asyncio.Task[None] | None = None
@@ -102,7 +102,7 @@ class CatalogFollower:
             unpacked = await loop.run_in_executor(None, unpack_catalog, version, packed, self._compiled)
         finally:
             gc.enable()
-        self._shop.catalog, self._compiled = unpacked.catalog, unpacked.compiled
+        self._context.catalog, self._compiled = unpacked.catalog, unpacked.compiled
         gc.freeze()
         self.why = ""
         self._in_force(version)

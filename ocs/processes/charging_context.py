@@ -13,7 +13,7 @@ from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.master.profiles import ProfileCache
 from ocs.processes.stores import TROUBLE, Redis
-from ocs.stores.bounded_postgres import Lasting
+from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.slow_paths import SlowPaths
 from tariffs.catalog import Catalog
 
@@ -25,9 +25,11 @@ def jitter() -> Callable[[], int]:
     return lambda: next(walk) * 619 % 1_001
 
 
-def build_context(config: Config, redis: Redis, store: Store, lasting: Lasting, within_s: float) -> ChargingContext:
+def build_context(
+    config: Config, redis: Redis, store: Store, postgres: BoundedPostgres, within_s: float
+) -> ChargingContext:
     """within_s: how long one slow path may take"""
-    slow_paths = SlowPaths(lasting, redis, store, now_ms, TROUBLE, within_s)
+    slow_paths = SlowPaths(postgres, redis, store, now_ms, TROUBLE, within_s)
     charging = config.charging
     return ChargingContext(
         catalog=Catalog([], 0),

@@ -46,11 +46,11 @@ async def serve(end: socket.socket) -> int:
     from ocs.processes.supervisor_link import SupervisorLink, Unfit
     from ocs.telemetry.log import logger, setup
 
-    parent = SupervisorLink(end)
-    start = await parent.start()
+    supervisor = SupervisorLink(end)
+    start = await supervisor.start()
     config = decode_config(start.config)
     setup(config.log.level, config.log.format, role=start.role, number=start.number)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, parent.draining.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.draining.set)
     try:
         match start.role:
             case "worker":
@@ -61,7 +61,7 @@ async def serve(end: socket.socket) -> int:
                 from ocs.processes.api import api as run
             case role:
                 raise AssertionError(role)
-        await run(config, parent)
+        await run(config, supervisor)
     except Unfit as why:
         logger().error("child.unfit", role=start.role, why=str(why))
         return UNFIT
@@ -69,7 +69,7 @@ async def serve(end: socket.socket) -> int:
         logger().exception("child.failed", role=start.role)
         return 1
     finally:
-        parent.end()
+        supervisor.end()
     return 0
 
 

@@ -18,11 +18,11 @@ from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.telemetry.log import logger
 
 
-async def keeper(config: Config, parent: SupervisorLink) -> None:
+async def keeper(config: Config, supervisor: SupervisorLink) -> None:
     """Opens and copies; see ocs/keeper/keeper.py."""
     async with (
-        live_store(config, parent) as (redis, store),
-        bounded_pool(config, parent, config.postgres.connections_max) as pool,
+        live_store(config, supervisor) as (redis, store),
+        bounded_pool(config, supervisor, config.postgres.connections_max) as pool,
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
         peers = Peers(config.diameter.peers)
@@ -44,15 +44,15 @@ async def keeper(config: Config, parent: SupervisorLink) -> None:
             accept_risks=config.redis.accept_risks,
             without_postgres=config.open_without_postgres,
         )
-        tell = kept_counts(it, parent.meter)
+        tell = kept_counts(it, supervisor.meter)
         await it.start()
-        while not await told_to_drain(parent):
+        while not await told_to_drain(supervisor):
             tell()
             if it.refused:
-                parent.unfit(it.refused)
+                supervisor.unfit(it.refused)
             # Stopped shards are charged on: what they ask for is a person, not another server.
             stopped = stopped_text(it.watch.now.stopped)
             degraded = "degraded: " if config.ledger.when_stopped == "degraded" else ""
-            parent.report(not it.why, it.why or (stopped and degraded + stopped))
-        parent.report(False, "draining")
+            supervisor.report(not it.why, it.why or (stopped and degraded + stopped))
+        supervisor.report(False, "draining")
         await it.stop()

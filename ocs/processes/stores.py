@@ -38,20 +38,20 @@ def not_ready(link: RedisConnection) -> str:
 
 
 @contextlib.asynccontextmanager
-async def live_store(config: Config, parent: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
+async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterator[tuple[Redis, MeteredStore]]:
     """The live store: a client for everything slow, and the connection of the hot path."""
     url = config.redis.url.reveal()
     link = RedisConnection(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
     async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
         await link.start(0)
         try:
-            yield redis, MeteredStore(link, parent.meter, Witness(logger(), partial(_count_lost, parent)))
+            yield redis, MeteredStore(link, supervisor.meter, Witness(logger(), partial(_count_lost, supervisor)))
         finally:
             await link.stop()
 
 
-def _count_lost(parent: SupervisorLink, count: int) -> None:
-    parent.meter.counts(metrics.LOST_ANSWERS)[()] += count
+def _count_lost(supervisor: SupervisorLink, count: int) -> None:
+    supervisor.meter.counts(metrics.LOST_ANSWERS)[()] += count
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +66,7 @@ async def witnessed(store: MeteredStore, pool: Any) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def bounded_pool(config: Config, parent: SupervisorLink, connections_max: int) -> AsyncIterator[Any]:
+async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_max: int) -> AsyncIterator[Any]:
     """A pool that connects when it is asked something: every process starts and serves without PostgreSQL. The first
     connection brings the database up to date; whichever process is first does it for all."""
     dsn = config.postgres.dsn.reveal()
@@ -78,7 +78,7 @@ async def bounded_pool(config: Config, parent: SupervisorLink, connections_max: 
             try:
                 applied = await migrate(dsn)
             except MigrationError as why:
-                parent.unfit(str(why))
+                supervisor.unfit(str(why))
                 raise
             if applied:
                 logger().info("migrated", applied=applied)

@@ -162,13 +162,13 @@ class SupervisorLink:
         self._loop.call_later(ALONE_S, os._exit, 1)  # nobody else would end what hangs
 
 
-async def told_to_drain(parent: SupervisorLink) -> bool:
+async def told_to_drain(supervisor: SupervisorLink) -> bool:
     """Waits for it a moment. Unfit when no restart can help this process."""
     try:
         async with asyncio.timeout(LOOK_S):
-            await parent.draining.wait()
+            await supervisor.draining.wait()
     except TimeoutError:
-        if parent.why_unfit:
-            raise Unfit(parent.why_unfit) from None
+        if supervisor.why_unfit:
+            raise Unfit(supervisor.why_unfit) from None
         return False
     return True

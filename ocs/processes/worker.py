@@ -15,7 +15,7 @@ from ocs.net.diameter.credit_control import CreditControl
 from ocs.net.diameter.node import Node
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import Peers
-from ocs.net.diameter.reauthorize import Pushes
+from ocs.net.diameter.reauthorize import SessionRequestSender
 from ocs.net.diameter.templates import Templates
 from ocs.net.tls import client_context, server_context
 from ocs.processes.catalog_follower import CatalogFollower
@@ -23,7 +23,7 @@ from ocs.processes.charging_context import build_context
 from ocs.processes.control import Connection
 from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
-from ocs.stores.bounded_postgres import Lasting
+from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
 from protocol.diameter.peer import LocalPeer, Timers
 from protocol.diameter.types import HostAddress
@@ -33,19 +33,19 @@ QUESTION_PERCENT: Final = 75
 IPV4, IPV6 = 1, 2
 
 
-async def worker(config: Config, parent: SupervisorLink) -> None:
+async def worker(config: Config, supervisor: SupervisorLink) -> None:
     async with (
-        live_store(config, parent) as (redis, store),
-        bounded_pool(config, parent, 2) as pool,
+        live_store(config, supervisor) as (redis, store),
+        bounded_pool(config, supervisor, 2) as pool,
         witnessed(store, pool),
     ):
         due_s = config.charging.answer_ms_max / 1_000
-        lasting = Lasting(pool, within_s=due_s * QUESTION_PERCENT / 100)
-        context = build_context(config, redis, store, lasting, due_s)
+        postgres = BoundedPostgres(pool, within_s=due_s * QUESTION_PERCENT / 100)
+        context = build_context(config, redis, store, postgres, due_s)
         admission = build_admission(config, store)
-        catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission, in_force=parent.prices_by)
+        catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission, in_force=supervisor.prices_by)
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
-        node = build_node(config, parent, context, admission, origins)
+        node = build_node(config, supervisor, context, admission, origins)
         tls = None
         if config.diameter.tls_listen:
             tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
@@ -58,26 +58,26 @@ async def worker(config: Config, parent: SupervisorLink) -> None:
             adopting.add(task)
             task.add_done_callback(adopting.discard)
 
-        parent.connected, parent.verdict, parent.probed = connected, node.verdict, node.probed
-        parent.dismissed = node.dismiss
-        pushes = asyncio.ensure_future(Pushes(node, redis, TROUBLE).run())
+        supervisor.connected, supervisor.verdict, supervisor.probed = connected, node.verdict, node.probed
+        supervisor.dismissed = node.dismiss
+        session_requests = asyncio.ensure_future(SessionRequestSender(node, redis, TROUBLE).run())
         for peer in config.diameter.peers:
             if peer.connect:
                 files = config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca
                 by = client_context(*files) if peer.connect_tls else None
                 node.dial(peer.connect.host, peer.connect.port, peer.origin_host, by)
-        while not await told_to_drain(parent):
+        while not await told_to_drain(supervisor):
             why = not_ready(store.link) or catalog.why
-            parent.report(not why, why)
+            supervisor.report(not why, why)
             origins.look()
-        parent.report(False, "draining")
-        await drain(node, config.diameter.drain_s, parent)
-        await ended((pushes,))
+        supervisor.report(False, "draining")
+        await drain(node, config.diameter.drain_s, supervisor)
+        await ended((session_requests,))
 
 
-async def drain(node: Node, patience_s: float, parent: SupervisorLink) -> None:
+async def drain(node: Node, patience_s: float, supervisor: SupervisorLink) -> None:
     draining = asyncio.ensure_future(node.drain(patience_s))
-    hurry = asyncio.ensure_future(parent.fast.wait())
+    hurry = asyncio.ensure_future(supervisor.fast.wait())
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
     node.abort()
     await draining
@@ -96,7 +96,7 @@ def build_admission(config: Config, store: MeteredStore) -> Admission:
 
 
 def build_node(
-    config: Config, parent: SupervisorLink, context: ChargingContext, admission: Admission, origins: Origins
+    config: Config, supervisor: SupervisorLink, context: ChargingContext, admission: Admission, origins: Origins
 ) -> Node:
     diameter = config.diameter
     return Node(
@@ -104,8 +104,8 @@ def build_node(
             diameter.origin_host, diameter.origin_realm, our_addresses(diameter.listen.host), diameter.product_name
         ),
         Peers(diameter.peers, admit_loopback=diameter.admit_loopback),
-        parent.meter,
-        parent,
+        supervisor.meter,
+        supervisor,
         lambda node: CreditControl(node, admission, context, origins, Templates(config.charging.templates_max)),
         timers=Timers(
             capabilities_ms=diameter.handshake_s * 1_000,

@@ -50,7 +50,7 @@ def _seen(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-class Lasting:
+class BoundedPostgres:
     """Takes the place of an asyncpg pool: `fetch`, `fetchrow`, `fetchval`, `execute` and `acquire`, which raise `Away`.
 
     within_s:    bound of each question, and of borrowing a connection

@@ -16,7 +16,7 @@ from balances.redis.pending import Pending, SlowPath
 from balances.redis.store import Store
 from balances.structs.charge import Charge
 from ocs.master.bring_in import bring_in
-from ocs.stores.bounded_postgres import Away, Lasting
+from ocs.stores.bounded_postgres import Away, BoundedPostgres
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -28,7 +28,7 @@ AT_ONCE_MAX: Final = 200
 class SlowPaths:
     def __init__(
         self,
-        pool: Lasting,
+        pool: BoundedPostgres,
         redis: Redis,
         store: Store,
         now_ms: Callable[[], int],

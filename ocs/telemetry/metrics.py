@@ -70,7 +70,7 @@ PEER_REQUESTS  = _counter("ocs_peer_requests_total", "Requests answered on the c
 PEER_MARKS     = _counter("ocs_peer_marks_total", "Requests of a peer that something was unusual about", "peer", "mark")
 LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
 FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
-PUSHES         = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "peer", "result")
+SESSION_ASKED  = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "peer", "result")
 SESSIONS       = _gauge("ocs_sessions_open", "Charging sessions open, as the store has them")
 HOLDS          = _gauge("ocs_holds", "Session lines that hold something, as the store has them")
 HELD           = _gauge("ocs_held_money", "Money held, as the store has it", "currency", divisor=1_000_000)
@@ -103,7 +103,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, BY_TEMPLATE, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
-    PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, PUSHES,
+    PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, SESSION_ASKED,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, VIOLATIONS, CPU, MEMORY, OPEN_FILES,

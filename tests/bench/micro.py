@@ -141,9 +141,9 @@ def _pure() -> dict[str, float]:
         return to_request(one, one.origin_host, world.settings)
 
     quote = rated()
-    charge, context = to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
+    charge, packed = to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
     world.tell(0, request, charge)
-    reply = model.charge(charge, context)
+    reply = model.charge(charge, packed)
     outcome = msgspec.msgpack.decode(reply.outcome, type=Outcome)
     answer = to_answer(request, service, profile, quote, outcome, charge)
     cca = to_cca(ccr, answer, LOCAL).answer(ccr)
@@ -151,7 +151,7 @@ def _pure() -> dict[str, float]:
     session = world.sessions[0]
     head, when, keys = ids(1), stamp(0), AccountKeys("a-0000000")
 
-    class Shelf:
+    class AtHand:
         opened_ms = 0
 
         def of(self, identities: tuple[str, ...]) -> Profile:
@@ -161,11 +161,11 @@ def _pure() -> dict[str, float]:
             pack(charge)
             return ready
 
-    ready, shelf = AnsweredStore(reply), Shelf()
-    shop = ChargingContext(
+    ready, at_hand = AnsweredStore(reply), AtHand()
+    context = ChargingContext(
         catalog=world.catalog,
-        profiles=shelf,  # type: ignore[arg-type]  # never loads: everybody is at hand
-        store=shelf,  # type: ignore[arg-type]
+        profiles=at_hand,  # type: ignore[arg-type]  # never loads: everybody is at hand
+        store=at_hand,  # type: ignore[arg-type]
         settings=world.settings,
         restore=AnsweredStore,
         session_known=lambda session: AnsweredStore(None),
@@ -177,7 +177,7 @@ def _pure() -> dict[str, float]:
     def whole() -> bytes:
         one = CreditControlRequest.decode(frame)
         try:
-            handle(to_request(one, one.origin_host, world.settings), shop, world.now_ms).send(None)
+            handle(to_request(one, one.origin_host, world.settings), context, world.now_ms).send(None)
         except StopIteration as end:
             return to_cca(one, end.value, LOCAL).answer(one)
         raise AssertionError

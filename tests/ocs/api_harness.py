@@ -32,7 +32,7 @@ from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
 from ocs.net.step import stepped
 from ocs.processes.api import EVER_MS
-from ocs.stores.bounded_postgres import Lasting
+from ocs.stores.bounded_postgres import BoundedPostgres
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Catalog
 from tests.servers import Servers
@@ -72,7 +72,7 @@ class Office:
             jitter=lambda: 0,
         )
         self.desk = BackOffice(
-            Lasting(pool, within_s=3.0),
+            BoundedPostgres(pool, within_s=3.0),
             redis,
             self.store,
             self.projector,

@@ -284,23 +284,23 @@ class SessionTemplate:
         self.origin_host, self.origin_state = request.peer, request.origin_state
         self._lines = [priced_as(line, service) for line in request.lines]
 
-    def charge(self, numbers: Numbers, shop: ChargingContext, now_ms: int) -> tuple[Charge, int] | None:
+    def charge(self, numbers: Numbers, context: ChargingContext, now_ms: int) -> tuple[Charge, int] | None:
         """What the store is asked, and the jitter in it; None where the general way has to say it, and then no jitter
         was taken.
 
         numbers:  those of the CCR, by `request.numbers`
         """
-        request, sent, settings, catalog = self.request, self.sent, shop.settings, shop.catalog
+        request, sent, settings, catalog = self.request, self.sent, context.settings, context.catalog
         profile = sent.profile
-        if catalog is not sent.catalog or shop.profiles.of(self.identities) is not profile:
+        if catalog is not sent.catalog or context.profiles.of(self.identities) is not profile:
             return None
         event_ms, flags = event_time(request.event_ms(numbers), settings, now_ms)
-        if flags or shop.facts.get(self.session) is not sent.facts:
+        if flags or context.facts.get(self.session) is not sent.facts:
             return None
         quote = rate(catalog, profile.assignments, profile.currency, self._lines, sent.inputs, event_ms)
         if quote != sent.quote:
             return None
-        number, jittered = request.number(numbers), shop.jitter()
+        number, jittered = request.number(numbers), context.jitter()
         charge = copy(sent.charge)
         charge.number, charge.key = number, f"{UPDATE}:{number}"
         charge.fingerprint, charge.end_to_end = request.fingerprint(numbers), numbers[0] & U32_MAX

@@ -74,7 +74,7 @@ class CreditControl:
         self,
         node: Node,
         admission: Admission,
-        shop: ChargingContext,
+        context: ChargingContext,
         origins: Origins,
         templates: Templates | None = None,
         *,
@@ -82,7 +82,7 @@ class CreditControl:
         to_request: Callable[[CreditControlRequest, str, ChargingSettings], ChargingRequest] = to_request,
         to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity], CreditControlAnswer] = to_cca,
     ) -> None:
-        self.node, self.admission, self.shop, self.settings = node, admission, shop, shop.settings
+        self.node, self.admission, self.context, self.settings = node, admission, context, context.settings
         self.origins = origins
         self.templates = Templates() if templates is None else templates
         self.handle, self.to_request, self.to_cca = handle, to_request, to_cca
@@ -138,7 +138,7 @@ class CreditControl:
         """Whether only rating can tell that it is no emergency, which is never refused."""
         context = first(frame, SERVICE_CONTEXT_ID.code)
         service = self.settings.services.of(context.decode(errors="replace"))
-        return service is not None and self.shop.catalog.has_emergencies(service.name)
+        return service is not None and self.context.catalog.has_emergencies(service.name)
 
     def _wait(self, frame: bytes, link: DiameterConnection) -> None:
         if not link.waiting:
@@ -200,7 +200,7 @@ class CreditControl:
             plain: Plain | None = None
             if ccr.cc_request_type == UPDATE and self.templates.most:
                 plain = options["plain"] = []
-            handled = self.handle(request, self.shop, link.heard_at_ms, **options)
+            handled = self.handle(request, self.context, link.heard_at_ms, **options)
             CreditControlExchange(self, link, ccr, request, report, handled, plain)
 
     # ---- what is not for charging
@@ -287,7 +287,7 @@ class CreditControl:
         for flag in Flag(marks) & UNUSUAL:
             mark = str(flag.name).lower()
             self._peer_marks[peer, mark] += 1
-            self.shop.store.remark(peer, mark)
+            self.context.store.remark(peer, mark)
         if marks & Flag.EQUAL and ccr.cc_request_type == EVENT:
             times = self._periodic.times(peer, link.heard_at_ms)
             if times:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from balances import keys
-from balances.ledger.supervision import PushMessage
-from ocs.enforcement.session_requests import ANSWER_S, NO_ROUTE, TIMEOUT, PushReceipt, receipts
+from balances.ledger.supervision import SessionRequest
+from ocs.enforcement.session_requests import ANSWER_S, NO_ROUTE, TIMEOUT, RequestReceipt, receipts
 from ocs.net.diameter.node import Node
 from ocs.telemetry import metrics
 from ocs.telemetry.log import logger
@@ -28,15 +28,15 @@ _CODES: Final = frozenset(int(code) for code in ResultCode)
 AT_ONCE_MAX: Final = 1_000
 """Requests without an answer; those beyond it are answered `timeout` at once."""
 
-_push: Final = msgspec.msgpack.Decoder(PushMessage).decode
+_request: Final = msgspec.msgpack.Decoder(SessionRequest).decode
 
 
-class Pushes:
+class SessionRequestSender:
     """`trouble`: what the client raises; redis itself is imported where it is made."""
 
     def __init__(self, node: Node, redis: Redis, trouble: tuple[type[Exception], ...]) -> None:
         self._node, self._redis, self._trouble = node, redis, trouble
-        self._counts = node.meter.counts(metrics.PUSHES)
+        self._counts = node.meter.counts(metrics.SESSION_ASKED)
         self._waiting: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -45,7 +45,7 @@ class Pushes:
         while True:
             try:
                 async with self._redis.pubsub() as heard:
-                    await heard.subscribe(keys.PUSH)
+                    await heard.subscribe(keys.SESSION_REQUESTS)
                     told = False
                     async for message in heard.listen():
                         if message["type"] == "message":
@@ -53,33 +53,33 @@ class Pushes:
             except self._trouble as why:
                 if not told:
                     told = True
-                    logger().warning("push.not_listening", why=str(why))
+                    logger().warning("session_request.not_listening", why=str(why))
             await asyncio.sleep(RETRY_S)
 
     def _begin(self, data: bytes) -> None:
         try:
-            push = _push(data)
+            request = _request(data)
         except msgspec.MsgspecError as why:
-            logger().error("push.not_understood", why=str(why))
+            logger().error("session_request.not_understood", why=str(why))
             return
-        task = asyncio.ensure_future(self._serve(push))
+        task = asyncio.ensure_future(self._serve(request))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _serve(self, push: PushMessage) -> None:
+    async def _serve(self, request: SessionRequest) -> None:
         try:
-            receipt = await self._ask(push)
+            receipt = await self._ask(request)
             if receipt is not None:
-                await self._redis.publish(receipts(push.id), msgspec.msgpack.encode(receipt))
+                await self._redis.publish(receipts(request.id), msgspec.msgpack.encode(receipt))
         except self._trouble as why:
-            logger().warning("push.lost", kind=push.kind, why=str(why))
+            logger().warning("session_request.lost", kind=request.kind, why=str(why))
 
-    async def _ask(self, push: PushMessage) -> PushReceipt | None:
+    async def _ask(self, request: SessionRequest) -> RequestReceipt | None:
         """None when another worker with a connection to the same peer was faster."""
-        host = next((host for host in (push.via, push.peer) if host and self._node.is_connected(host)), "")
+        host = next((host for host in (request.via, request.peer) if host and self._node.is_connected(host)), "")
         if not host:
-            return PushReceipt(push.id, NO_ROUTE)
-        if not await self._redis.set(f"{receipts(push.id)}:sent", 1, nx=True, px=int(ANSWER_S * 2_000)):
+            return RequestReceipt(request.id, NO_ROUTE)
+        if not await self._redis.set(f"{receipts(request.id)}:sent", 1, nx=True, px=int(ANSWER_S * 2_000)):
             return None
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
@@ -91,37 +91,37 @@ class Pushes:
         by = ""
         if len(self._waiting) > AT_ONCE_MAX:
             result = TIMEOUT
-        elif self._node.request(host, self._message(push), answered):
+        elif self._node.request(host, self._message(request), answered):
             try:
                 async with asyncio.timeout(ANSWER_S):
                     result, by = _result(await answer, self._node.peers.profile(host).ignored)
             except TimeoutError:
                 result = TIMEOUT
-        self._counts[push.kind, self._node.peers.name(push.peer), _result_label(result)] += 1
-        return PushReceipt(push.id, result, host, by)
+        self._counts[request.kind, self._node.peers.name(request.peer), _result_label(result)] += 1
+        return RequestReceipt(request.id, result, host, by)
 
-    def _message(self, push: PushMessage) -> DiameterCommand:
+    def _message(self, request: SessionRequest) -> DiameterCommand:
         local = self._node.local
-        name = keys.session_name(push.session)
-        if push.kind == "asr":
+        name = keys.session_name(request.session)
+        if request.kind == "asr":
             return AbortSessionRequest(
                 session_id=name.session_id,
                 origin_host=local.origin_host,
                 origin_realm=local.origin_realm,
-                destination_realm=push.realm,
-                destination_host=push.peer,
+                destination_realm=request.realm,
+                destination_host=request.peer,
                 auth_application_id=APPLICATION,
             )
         return ReAuthRequest(
             session_id=name.session_id,
             origin_host=local.origin_host,
             origin_realm=local.origin_realm,
-            destination_realm=push.realm,
-            destination_host=push.peer,
+            destination_realm=request.realm,
+            destination_host=request.peer,
             auth_application_id=APPLICATION,
             re_auth_request_type=ReAuthRequestType.AUTHORIZE_ONLY,
             cc_sub_session_id=name.sub_session,
-            rating_group=push.rating_group,
+            rating_group=request.rating_group,
         )
 
 

@@ -90,7 +90,7 @@ class Templates:
             return False
         if template.origin_state and service.origins.heard.get(template.origin_host) != template.origin_state:
             return False
-        charge = template.charge(numbers, service.shop, link.heard_at_ms)
+        charge = template.charge(numbers, service.context, link.heard_at_ms)
         if charge is None:
             return False
         self._sessions.move_to_end(key)
@@ -166,7 +166,7 @@ class TemplateExchange:
         service.admission.take(True)
         link.in_flight += 1
         try:
-            self._asking = asking = service.shop.store.charge(charge, kept.template.sent.context, kept.keys)
+            self._asking = asking = service.context.store.charge(charge, kept.template.sent.packed_inputs, kept.keys)
         except Exception as bug:
             self._failed(bug)
         else:
@@ -188,7 +188,7 @@ class TemplateExchange:
     def _answered(self, answer: bytes) -> None:
         """What `CreditControlExchange.done` does, without looking at what is known."""
         service, link, template = self._service, self._link, self._kept.template
-        service.shop.facts.keep(template.session, template.sent.facts)
+        service.context.facts.keep(template.session, template.sent.facts)
         service.admission.off(True)
         if is_late(self._heard_us):
             service.silence("too late")
@@ -207,7 +207,7 @@ class TemplateExchange:
         ccr = CreditControlRequest.decode(self._frame, kept.ignored)
         request = service.to_request(ccr, kept.via, service.settings)
         sent = msgspec.structs.replace(kept.template.sent, jitter=self._jitter, charge=self._charge, reply=self._asking)
-        handled = service.handle(request, service.shop, self._charge.now_ms, sent=sent)
+        handled = service.handle(request, service.context, self._charge.now_ms, sent=sent)
         CreditControlExchange(service, self._link, ccr, request, True, handled, heard_us=self._heard_us)
 
     def _failed(self, bug: Exception) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from balances.ledger.supervision import Cause, holders, nudged
+from balances.ledger.supervision import Cause, holders, to_reauthorize
 from balances.structs.account import Take
 from balances.structs.record import Record, Short
 from balances.structs.session import Line, Session, SessionState
@@ -33,7 +33,7 @@ SESSIONS = [
 
 
 def names(*kinds: str) -> set[str]:
-    return {one.id for one in nudged(SESSIONS, kinds)}
+    return {one.id for one in to_reauthorize(SESSIONS, kinds)}
 
 
 MONEY, OCTETS, OTHER_MONEY = Short(0, 0), Short(7, 1), Short(8, 0)
@@ -71,8 +71,8 @@ def test_of_equal_holders_the_one_that_is_silent_for_longest() -> None:
 
 def test_members_that_are_served_no_more() -> None:
     both = [session("kept", held=1, subscriber="a"), session("barred", subscriber="b")]
-    assert [one.id for one in nudged(both, ["members"], {"b"})] == ["barred"]
-    assert nudged(both, ["members"]) == []
+    assert [one.id for one in to_reauthorize(both, ["members"], {"b"})] == ["barred"]
+    assert to_reauthorize(both, ["members"]) == []
 
 
 def test_what_a_record_gives_reason_to() -> None:
@@ -96,4 +96,4 @@ def test_a_lower_limit_asks_all_that_hold_something() -> None:
 
 def test_kinds_add_up_and_nobody_is_asked_twice() -> None:
     assert names("all", "final") == {"poor", "rich", "last", "portal"}
-    assert nudged([], ["all"]) == []
+    assert to_reauthorize([], ["all"]) == []

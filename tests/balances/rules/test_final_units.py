@@ -189,7 +189,7 @@ def test_money_that_is_all_held_by_others_calls_for_the_holder(opened: Opened) -
 
 
 def test_nobody_is_called_when_nobody_holds(opened: Opened) -> None:
-    """A holder is nudged for its money, not for its own."""
+    """A holder is asked for its money, not for its own."""
     world = opened(150)
     world.start(ask(asked=100, minimum=100))
     assert world.records[-1].nudges == []

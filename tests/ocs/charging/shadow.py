@@ -27,15 +27,15 @@ class Filled(NamedTuple):
 class Shadow:
     """Templates of all that was learnt, without bound; `used` counts the requests they would have served."""
 
-    def __init__(self, shop: ChargingContext) -> None:
-        self._shop = shop
+    def __init__(self, context: ChargingContext) -> None:
+        self._context = context
         self._templates: dict[str, list[SessionTemplate]] = {}
         self.used = self.answered = self.learnt = 0
 
     def before(self, asked: CreditControlRequest, via: str, now_ms: int) -> Filled | None:
         for template in self._templates.get(via, ()):
             numbers = template.request.numbers(asked.frame)
-            made = template.charge(numbers, self._shop, now_ms) if numbers is not None else None
+            made = template.charge(numbers, self._context, now_ms) if numbers is not None else None
             if numbers is not None and made is not None:
                 return Filled(template, numbers, made[0])
         return None
@@ -60,13 +60,13 @@ class Shadow:
         sent, outcome = plain[0]
         octets = to_cca(asked, answer, LOCAL).answer(asked)
         if filled is not None:
-            assert sent.context == filled.template.sent.context
+            assert sent.packed_inputs == filled.template.sent.packed_inputs
             assert sent.facts is filled.template.sent.facts
             written = filled.template.answer(filled.numbers, outcome)
             if written is not None and not answer.marks:
                 self.answered += 1
                 assert written == octets
-        learnt = learn(asked.frame, request, sent, outcome, octets, self._shop.settings)
+        learnt = learn(asked.frame, request, sent, outcome, octets, self._context.settings)
         if learnt is not None and not answer.marks:
             self.learnt += 1
             self._templates.setdefault(via, []).insert(0, learnt)

@@ -105,7 +105,7 @@ USED = {"cc_total_octets": 3 * MB, "cc_time": 61}
 
 
 def publish(world: World, rows: str) -> None:
-    world.shop.catalog = Catalog([load_tariff(tariff(rows), source="tariff.toml")])
+    world.context.catalog = Catalog([load_tariff(tariff(rows), source="tariff.toml")])
 
 
 def usages(world: World) -> list[tuple[int, int, int, int]]:

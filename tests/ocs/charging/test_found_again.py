@@ -19,7 +19,7 @@ DEBIT, REFUND = RequestedAction.DIRECT_DEBITING, RequestedAction.REFUND_ACCOUNT
 
 def answered(world: World, request: Any) -> Any:
     try:
-        handle(request, world.shop, world.now_ms).send(None)
+        handle(request, world.context, world.now_ms).send(None)
     except StopIteration as stopped:
         return stopped.value
     raise AssertionError("it waited")
@@ -66,10 +66,10 @@ def test_the_token_of_a_renumbered_event_is_its_own() -> None:
     five = RequestedServiceUnit(cc_service_specific_units=5)
     again = ccr(E, service_context_id=SMS, requested_action=DEBIT, requested_service_unit=five)
     before = world.balance()
-    answer = answered(world, msgspec.structs.replace(to_request(again, "gw", world.shop.settings), end_to_end=4_711))
+    answer = answered(world, msgspec.structs.replace(to_request(again, "gw", world.context.settings), end_to_end=4_711))
     assert before - world.balance() == 350_000
     refund = to_request(
-        ccr(E, service_context_id=SMS, requested_action=REFUND, cc_request_number=9), "gw", world.shop.settings
+        ccr(E, service_context_id=SMS, requested_action=REFUND, cc_request_number=9), "gw", world.context.settings
     )
     answered(world, msgspec.structs.replace(refund, end_to_end=5, refund_token=answer.refund_token))
     assert world.balance() == before

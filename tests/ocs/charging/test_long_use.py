@@ -124,7 +124,7 @@ NEW = OLD.replace("1.20", "0.30").replace(
 
 def of_two_versions(text: str) -> World:
     world = World(OLD)
-    world.shop.catalog = world.catalog = Catalog(
+    world.context.catalog = world.catalog = Catalog(
         [load_tariff(OLD, source="t.toml"), load_tariff(NEW, source="t.toml", version=2)]
     )
     world.now_ms = berlin(text)

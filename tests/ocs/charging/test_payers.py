@@ -238,7 +238,7 @@ def test_equal_events_under_new_end_to_end_ids_are_charged_once_and_said_so() ->
     for world, debits in ((World(), 1), (World(gw_example_net=Regular(reuses_numbers=True)), 3)):
         marks = []
         for end_to_end in (11, 12, 13):
-            sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.shop.settings)
+            sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.context.settings)
             answer = answered(world, msgspec.structs.replace(sms, end_to_end=end_to_end))
             assert answer.result is Result.OK
             marks.append(answer.marks)
@@ -249,7 +249,7 @@ def test_equal_events_under_new_end_to_end_ids_are_charged_once_and_said_so() ->
 def test_an_equal_event_that_is_sent_again_is_nothing_unusual() -> None:
     world = World()
     for changes in ({}, {}, {"resend": True, "end_to_end": 9}):
-        sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.shop.settings)
+        sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.context.settings)
         assert answered(world, msgspec.structs.replace(sms, **changes)).marks == 0
 
 

@@ -79,7 +79,7 @@ def spent(world: World) -> int:
 
 def another_worker(world: World) -> None:
     """Which remembers nothing, on the same store."""
-    world.shop.facts = Remembered()
+    world.context.facts = Remembered()
 
 
 def stored(world: World) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_session_that_tells_nothing_costs_one_call_on_any_worker() -> None:
     another_worker(world)
     world.send(U, **ask(1))
     assert len(world.charged) == 2
-    assert world.shop.facts.get("gw.example.net;1700000000;1").packed == b""
+    assert world.context.facts.get("gw.example.net;1700000000;1").packed == b""
 
 
 def test_what_is_told_anew_replaces_only_itself() -> None:
@@ -144,10 +144,10 @@ def test_what_is_told_anew_replaces_only_itself() -> None:
 def test_a_worker_that_remembers_what_is_no_longer_so_rates_again() -> None:
     world = World(ROAMING)
     begin(world, **ps(tgpp_sgsn_mcc_mnc="26201"))
-    old = world.shop.facts
+    old = world.context.facts
     another_worker(world)
     world.send(U, **ask(1), **ps(tgpp_sgsn_mcc_mnc="20801"))
-    world.shop.facts = old
+    world.context.facts = old
     world.send(U, **ask(2))
     world.send(U, **ask(3))
     assert spent(world) == 10_000 + 2 * EURO
@@ -327,9 +327,9 @@ def test_the_end_of_a_session_is_forgotten() -> None:
     world = World(ROAMING)
     begin(world, **ps(tgpp_sgsn_mcc_mnc="20801"))
     session = "gw.example.net;1700000000;1"
-    assert world.shop.facts.get(session).whole == {"visited": "20801"}
+    assert world.context.facts.get(session).whole == {"visited": "20801"}
     world.send(T, cc_request_number=1, **lines(mscc(10, used={"cc_total_octets": MB})))
-    assert world.shop.facts.get(session).packed == b""
+    assert world.context.facts.get(session).packed == b""
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -344,7 +344,7 @@ def test_whoever_serves_and_whatever_is_told_the_last_told_counts(seed: int) -> 
     granted: dict[str, int] = {}
     number, due = dict[str, int](), 0
     for _ in range(30):
-        world.shop.facts = rng.choice(workers)
+        world.context.facts = rng.choice(workers)
         session = f"gw.example.net;1700000000;{rng.randrange(3)}"
         first = session not in known
         told: dict[str, Any] = {}

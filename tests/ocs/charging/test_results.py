@@ -249,6 +249,6 @@ def test_under_overload_only_an_emergency_is_served() -> None:
         answer = world.answer(asked, urgent_only=True)
         assert isinstance(answer, ChargingAnswer if served else Busy)
     assert len(world.charged) == 1
-    catalog = world.shop.catalog
+    catalog = world.context.catalog
     assert catalog.has_emergencies("voice")
     assert not catalog.has_emergencies("data")

@@ -233,6 +233,6 @@ def test_event_time_is_believed_within_bounds(behind_s: int, believed: bool) -> 
 
 def test_validity_times_are_spread() -> None:
     world = World()
-    world.shop.jitter = lambda: 1000
+    world.context.jitter = lambda: 1000
     answer = world.send(I, **lines(mscc(10, ask={})))
     assert answer.multiple_services_credit_control[0].validity_time == 540

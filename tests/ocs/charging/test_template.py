@@ -239,7 +239,7 @@ def newer_profile(world: World) -> None:
 
 
 def another_price(world: World) -> None:
-    world.shop.catalog = World().catalog
+    world.context.catalog = World().catalog
 
 
 def more_was_told(world: World) -> None:
@@ -249,7 +249,7 @@ def more_was_told(world: World) -> None:
 
 
 def forgotten(world: World) -> None:
-    world.shop.facts.forget("gw.example.net;1700000000;1")
+    world.context.facts.forget("gw.example.net;1700000000;1")
 
 
 @pytest.mark.parametrize("change", [newer_profile, another_price, more_was_told])

@@ -72,7 +72,7 @@ class World:
             services=service_table({}, services or {}),
             clients={name.replace("_", "."): client for name, client in clients.items()},
         )
-        self.shop = ChargingContext(
+        self.context = ChargingContext(
             catalog=self.catalog,
             profiles=self,
             store=self,
@@ -83,7 +83,7 @@ class World:
             event_known=self._event_known,
             jitter=lambda: 0,
         )
-        self.shadow = Shadow(self.shop)
+        self.shadow = Shadow(self.context)
         self.subscriber("msisdn:491700000001")
 
     def subscriber(self, identity: str, *, balance: int = 20 * EURO, account: str = "a1", **fields: Any) -> None:
@@ -110,7 +110,7 @@ class World:
     def held(self, account: str = "a1") -> int:
         return self.model.accounts[account].buckets[0].held
 
-    # ---- what a Shop is made of
+    # ---- what a ChargingContext is made of
 
     def get(self, identity: str) -> Profile | None:
         return self.at_hand.get(identity)
@@ -179,10 +179,10 @@ class World:
     def answer(
         self, asked: CreditControlRequest, via: str = "gw.example.net", *, urgent_only: bool = False
     ) -> ChargingAnswer | Busy | None:
-        request = to_request(asked, via, self.shop.settings)
+        request = to_request(asked, via, self.context.settings)
         shadow = self.shadow.before(asked, via, self.now_ms)
         plain: Plain = []
-        coroutine = handle(request, self.shop, self.now_ms, urgent_only=urgent_only, plain=plain)
+        coroutine = handle(request, self.context, self.now_ms, urgent_only=urgent_only, plain=plain)
         calls = len(self.charged)
         try:
             coroutine.send(None)

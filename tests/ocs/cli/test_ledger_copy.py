@@ -61,11 +61,11 @@ async def test_an_account_in_quarantine(ocs: Run, desk: Office) -> None:
     assert (refused.status_code, "quarantine" in refused.json()["detail"]) == (503, True)
     again = await desk.top_up("5.00", key="five")
     assert (again.status_code, "quarantine" in again.json()["detail"]) == (503, True)
-    rescue = SlowPaths(desk.pool, desk.redis, desk.store, desk.now_ms, (OSError,), within_s=5)
+    slow_paths = SlowPaths(desk.pool, desk.redis, desk.store, desk.now_ms, (OSError,), within_s=5)
     with pytest.raises(NotSent):
-        await rescue.restore("a1").wait()
+        await slow_paths.restore("a1").wait()
     with pytest.raises(NotSent, match="quarantine"):
-        await rescue.event_known("a1", "e 1").wait()
+        await slow_paths.event_known("a1", "e 1").wait()
     # Until a person has decided.
     no = await ocs("ledger", "quarantine", "replay", "a1", "--reason", "try")
     assert (no.exit_code, "cannot be replayed" in no.stderr) == (1, True)

@@ -16,7 +16,7 @@ from balances.structs.posting import Expire
 from balances.structs.record import Record, Short
 from balances.structs.session import Line, Session, SessionState
 from ocs.enforcement import telling as module
-from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, PushReceipt
+from ocs.enforcement.session_requests import NO_ROUTE, TIMEOUT, RequestReceipt
 from ocs.enforcement.telling import Telling
 from ocs.telemetry.log import logger
 
@@ -55,7 +55,7 @@ class World:
         self.away = 0
         self.now_ms = 1_000_000
         self.telling = Telling(
-            self, self.push, self.read, self.served, logger(), now_ms=lambda: self.now_ms, trouble=(OSError,),
+            self, self.ask, self.read, self.served, logger(), now_ms=lambda: self.now_ms, trouble=(OSError,),
             label=lambda host: host,
         )  # fmt: skip
 
@@ -66,11 +66,11 @@ class World:
         self.sweeps.append(expiry)
         return settled(Reply("ok"))
 
-    async def push(self, kind: str, session: Session) -> PushReceipt:
+    async def ask(self, kind: str, session: Session) -> RequestReceipt:
         self.rars.append(session.id)
         if self.hold is not None:
             await self.hold.wait()
-        return PushReceipt("1", self.answers.pop(0) if self.answers else 2001, "dra.net", self.by)
+        return RequestReceipt("1", self.answers.pop(0) if self.answers else 2001, "dra.net", self.by)
 
     async def read(self, _account: str) -> list[Session]:
         if self.away:

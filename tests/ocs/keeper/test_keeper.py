@@ -1,4 +1,4 @@
-"""The keeper against real servers: it opens, copies, sweeps, nudges, and comes back from what it loses."""
+"""The keeper against real servers: it opens, copies, sweeps, reauthorizes, and comes back from what it loses."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from balances import keys
 from balances.ledger.reader import StreamReader
-from balances.ledger.supervision import PUT_OFF_MS, PushMessage
+from balances.ledger.supervision import PUT_OFF_MS, SessionRequest
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import ended
 from balances.redis.scripts import LIBRARY
@@ -147,13 +147,13 @@ async def test_postgres_goes_and_comes(servers: Servers) -> None:
         await both.until(lambda: both.keeper.stats.copied == 1)
         servers.postgres.stop()
         heard = both.books.redis.pubsub()
-        await heard.subscribe(keys.PUSH)
+        await heard.subscribe(keys.SESSION_REQUESTS)
         line = session_of("s;1", held=5)
         line.lines[0].final = True
         await both.books.move("alice", -1, session=line)
         await both.books.move("alice", 50, nudges=["final"])
-        pushes = [push async for push in listen(heard, 1)]  # nudges do not wait for PostgreSQL
-        assert [(push.kind, push.session, push.peer) for push in pushes] == [("rar", "s;1", "pgw")]
+        requests = [one async for one in listen(heard, 1)]  # it does not wait for PostgreSQL
+        assert [(one.kind, one.session, one.peer) for one in requests] == [("rar", "s;1", "pgw")]
         assert both.keeper.why == ""
         await heard.aclose()
         servers.postgres.start()
@@ -162,11 +162,11 @@ async def test_postgres_goes_and_comes(servers: Servers) -> None:
         assert both.keeper.stats.alarms == 0
 
 
-async def listen(pubsub: Any, count: int) -> AsyncIterator[PushMessage]:
+async def listen(pubsub: Any, count: int) -> AsyncIterator[SessionRequest]:
     async with asyncio.timeout(10):
         async for message in pubsub.listen():
             if message["type"] == "message":
-                yield msgspec.msgpack.decode(message["data"], type=PushMessage)
+                yield msgspec.msgpack.decode(message["data"], type=SessionRequest)
                 count -= 1
                 if not count:
                     return

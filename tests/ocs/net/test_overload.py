@@ -117,7 +117,7 @@ async def test_an_emergency_is_never_refused(monkeypatch: pytest.MonkeyPatch) ->
         service: Any = w.nodes[0].service
         service.handle = handle
         catalog = SimpleNamespace(has_emergencies=lambda service: service == "voice")
-        monkeypatch.setattr(service, "shop", SimpleNamespace(catalog=catalog, settings=service.settings))
+        monkeypatch.setattr(service, "context", SimpleNamespace(catalog=catalog, settings=service.settings))
         client = await (await w.client()).open()
         client.send(ccr(0, cc_request_type=I, service_context_id="32260@3gpp.org"))
         assert isinstance(await client.message(), CreditControlAnswer)

@@ -56,11 +56,11 @@ class Worker(World):
         self.admission = Admission(1_000, 500)
         self.origins = Origins(self, lambda _host: False)
         self.node.service = self.service = CreditControl(
-            cast(Any, self.node), self.admission, self.shop, self.origins, self.templates
+            cast(Any, self.node), self.admission, self.context, self.origins, self.templates
         )
         self.links = [self.link("gw.example.net"), self.link("dra.example.net")]
         self.jittered = 0
-        self.shop.jitter = self._jitter
+        self.context.jitter = self._jitter
 
     def link(self, host: str) -> DiameterConnection:
         machine = SimpleNamespace(ignored=frozenset())
@@ -161,7 +161,7 @@ class Pair:
         assert [link.in_flight for link in learning.links] == [link.in_flight for link in plain.links]
         for what in ("in_flight", "settling"):
             assert getattr(learning.admission, what) == getattr(plain.admission, what)
-        assert list(learning.shop.facts._facts.items()) == list(plain.shop.facts._facts.items())
+        assert list(learning.context.facts._facts.items()) == list(plain.context.facts._facts.items())
         assert learning.model.ledger == plain.model.ledger
 
 
@@ -237,7 +237,7 @@ def test_replies_out_of_an_older_price() -> None:
     assert pair.feed(report(2))
 
     def publish(worker: Worker) -> None:
-        worker.shop.catalog = World().catalog
+        worker.context.catalog = World().catalog
         worker.replies = [Reply("stale")]
         worker.hold = False
         worker.release()

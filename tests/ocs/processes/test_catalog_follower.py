@@ -18,15 +18,15 @@ from tests.servers import Servers
 
 
 class Worker:
-    """What of one the shelf works on, and its check whenever a test wants it."""
+    """What of one the follower works on, and its check whenever a test wants it."""
 
     def __init__(self, desk: Office) -> None:
         self.redis = desk.redis
         self.link = cast(Any, SimpleNamespace())
-        self.shop = cast(Any, SimpleNamespace(catalog=Catalog()))
+        self.context = cast(Any, SimpleNamespace(catalog=Catalog()))
         self.admission = Admission(100, 100)
         self.memory = b""
-        self.shelf = CatalogFollower(self.link, desk.redis, self.shop, TROUBLE, self.admission)
+        self.follower = CatalogFollower(self.link, desk.redis, self.context, TROUBLE, self.admission)
 
     async def check(self) -> None:
         replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]
@@ -34,31 +34,31 @@ class Worker:
 
     async def settled(self) -> None:
         await self.check()
-        while self.shelf._loading is not None:
+        while self.follower._loading is not None:
             await asyncio.sleep(0.001)
 
     @property
     def versions(self) -> dict[str, int]:
-        return {name: each[0].version for name, each in self.shop.catalog.tariffs.items()}
+        return {name: each[0].version for name, each in self.context.catalog.tariffs.items()}
 
 
 async def test_it_follows_what_is_published(servers: Servers) -> None:
     async with office(servers) as desk:
         worker = Worker(desk)
         await worker.settled()
-        assert (worker.shelf.why, worker.versions) == ("", {})  # there is no tariff, and that is known
+        assert (worker.follower.why, worker.versions) == ("", {})  # there is no tariff, and that is known
         await desk.tariff()
         await worker.settled()
-        first = worker.shop.catalog
+        first = worker.context.catalog
         assert worker.versions == {"flat": 1}
         await worker.settled()
-        assert worker.shop.catalog is first
+        assert worker.context.catalog is first
         await desk.call(
             "PUT", "/v1/exchange-rates/2026-03-01", {"rates": [{"of": "USD", "into": "EUR", "rate": "0.9"}]}
         )
         await worker.settled()
-        assert worker.shop.catalog.tariffs["flat"] == first.tariffs["flat"]  # the same, not compiled again
-        assert worker.shop.catalog.exchanges.at("USD", "EUR", 1_800_000_000_000) is not None
+        assert worker.context.catalog.tariffs["flat"] == first.tariffs["flat"]  # the same, not compiled again
+        assert worker.context.catalog.exchanges.at("USD", "EUR", 1_800_000_000_000) is not None
 
 
 async def test_a_store_that_is_nearly_full_is_told_to_admission(servers: Servers) -> None:
@@ -97,14 +97,14 @@ async def test_what_it_cannot_read_changes_nothing(servers: Servers) -> None:
         await desk.tariff()
         await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
         await worker.settled()
-        assert "cannot be read" in worker.shelf.why  # never had any: not ready
+        assert "cannot be read" in worker.follower.why  # never had any: not ready
         await desk.redis.hset(keys.CATALOG, mapping={"version": 99, "documents": b"\x90"})
         await worker.settled()
-        assert worker.shelf.why == ""
-        served = worker.shop.catalog
+        assert worker.follower.why == ""
+        served = worker.context.catalog
         await desk.redis.hset(keys.CATALOG, mapping={"version": 100, "documents": b"\xc1"})
         await worker.settled()
-        assert (worker.shelf.why, worker.shop.catalog) == ("", served)
+        assert (worker.follower.why, worker.context.catalog) == ("", served)
 
 
 async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,16 +115,16 @@ async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatc
     monkeypatch.setattr("ocs.processes.catalog_follower.unpack_catalog", slow)
     async with office(servers) as desk:
         worker = Worker(desk)
-        await worker.shelf.newest()
+        await worker.follower.newest()
         assert worker.versions == {}
         await desk.tariff()
         await worker.check()
         await asyncio.sleep(0.05)  # the first is being compiled
         await desk.tariff(FLAT.replace("0.01", "0.02"))
-        await asyncio.gather(worker.shelf.newest(), worker.shelf.newest())
+        await asyncio.gather(worker.follower.newest(), worker.follower.newest())
         assert worker.versions == {"flat": 2}
         await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
-        await worker.shelf.newest()  # what cannot be read does not keep anybody
+        await worker.follower.newest()  # what cannot be read does not keep anybody
         assert worker.versions == {"flat": 2}
 
 
@@ -140,8 +140,8 @@ async def test_what_is_there_serves_on_when_redis_is_away(
     async with office(servers) as desk:
         worker = Worker(desk)
         await desk.tariff()
-        await worker.shelf.newest()
-        monkeypatch.setattr(worker.shelf, "_redis", SimpleNamespace(hget=fails))
+        await worker.follower.newest()
+        monkeypatch.setattr(worker.follower, "_redis", SimpleNamespace(hget=fails))
         monkeypatch.setattr("ocs.processes.catalog_follower.NEWEST_S", 0.05)
-        await worker.shelf.newest()
+        await worker.follower.newest()
         assert worker.versions == {"flat": 1}

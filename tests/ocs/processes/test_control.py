@@ -39,27 +39,27 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_messages_both_ways() -> None:
-    parent, child = pair()
+    supervisor, child = pair()
     status = Status(True, "", 3, (Series("ocs_x_total", ("a",), (1, 2**60)),))
     child.channel.send(status)
     child.channel.send(Claim(7, "pgw", 1))
-    parent.channel.send(Drain(fast=True))
-    await until(lambda: len(parent.heard) == 2 and len(child.heard) == 1)
-    assert [message for message, _ in parent.heard] == [status, Claim(7, "pgw", 1)]
+    supervisor.channel.send(Drain(fast=True))
+    await until(lambda: len(supervisor.heard) == 2 and len(child.heard) == 1)
+    assert [message for message, _ in supervisor.heard] == [status, Claim(7, "pgw", 1)]
     assert child.heard == [(Drain(fast=True), None)]
-    parent.channel.close()
+    supervisor.channel.close()
     child.channel.close()
 
 
 async def test_sockets_arrive_with_their_message() -> None:
-    parent, child = pair()
+    supervisor, child = pair()
     listener = socket.create_server(("127.0.0.1", 0))
     clients = []
     for number in range(30):
         clients.append(socket.create_connection(listener.getsockname()))
         accepted, (host, port) = listener.accept()
-        parent.channel.send(Connection(number, host, port), accepted)
-        parent.channel.send(Drain())
+        supervisor.channel.send(Connection(number, host, port), accepted)
+        supervisor.channel.send(Drain())
         accepted.close()
     await until(lambda: len(child.heard) == 60)
     for number, client in enumerate(clients):
@@ -71,40 +71,40 @@ async def test_sockets_arrive_with_their_message() -> None:
         carried.close()
         client.close()
     listener.close()
-    parent.channel.close()
+    supervisor.channel.close()
     child.channel.close()
 
 
 async def test_more_than_the_kernel_takes_at_once() -> None:
-    parent, child = pair()
+    supervisor, child = pair()
     big = Status(True, "x" * 3_000_000, 0, ())
     for _ in range(3):
         child.channel.send(big)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        parent.channel.send(Connection(1, "127.0.0.1", 1), listener)
-    await until(lambda: len(parent.heard) == 3 and len(child.heard) == 1)
-    assert all(message == big for message, _ in parent.heard)
+        supervisor.channel.send(Connection(1, "127.0.0.1", 1), listener)
+    await until(lambda: len(supervisor.heard) == 3 and len(child.heard) == 1)
+    assert all(message == big for message, _ in supervisor.heard)
     carried = child.heard[0][1]
     assert carried is not None
     carried.close()
-    parent.channel.close()
+    supervisor.channel.close()
     child.channel.close()
 
 
 async def test_the_other_end_is_gone() -> None:
-    parent, child = pair()
+    supervisor, child = pair()
     child.channel.send(Claim(1, "last words", 1))
     child.channel.close()
-    await until(lambda: parent.lost == 1)
-    assert [message for message, _ in parent.heard] == [Claim(1, "last words", 1)]
-    parent.channel.send(Drain())  # to nobody: no error
+    await until(lambda: supervisor.lost == 1)
+    assert [message for message, _ in supervisor.heard] == [Claim(1, "last words", 1)]
+    supervisor.channel.send(Drain())  # to nobody: no error
     assert child.lost == 0
 
 
 async def test_who_does_not_read_is_given_up() -> None:
     one, other = socket.socketpair()
-    parent = End(one, decode_to_supervisor)
+    supervisor = End(one, decode_to_supervisor)
     for _ in range(20):
-        parent.channel.send(Status(False, "x" * 1_000_000, 0, ()))
-    assert parent.lost == 1
+        supervisor.channel.send(Status(False, "x" * 1_000_000, 0, ()))
+    assert supervisor.lost == 1
     other.close()

@@ -37,12 +37,12 @@ class Network:
     def __init__(self, desk: Office, dsn: str) -> None:
         self.desk, self.dsn = desk, dsn
         self.now_ms = desk.now_ms() + 1_000
-        self.shop: ChargingContext | None = None
+        self.context: ChargingContext | None = None
 
     async def open(self) -> None:
         """With the tariffs of now."""
         version, *packed = await self.desk.redis.hmget(keys.CATALOG, "version", *FIELDS)
-        self.shop = ChargingContext(
+        self.context = ChargingContext(
             catalog=unpack_catalog(int(version), packed).catalog,
             profiles=ProfileCache(self.desk.link),
             store=self.desk.store,
@@ -56,12 +56,12 @@ class Network:
 
     async def send(self, *args: Any, **fields: Any) -> Any:
         """The CCA as the client decodes it."""
-        if self.shop is None:
+        if self.context is None:
             await self.open()
-        assert self.shop is not None
+        assert self.context is not None
         asked = ccr(*args, **fields)
-        request = to_request(asked, "gw.example.net", self.shop.settings)
-        answer = await stepped(handle(request, self.shop, self.now_ms))
+        request = to_request(asked, "gw.example.net", self.context.settings)
+        answer = await stepped(handle(request, self.context, self.now_ms))
         assert isinstance(answer, ChargingAnswer), answer
         return cca(asked, answer)
 

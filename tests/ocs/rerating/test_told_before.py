@@ -136,11 +136,11 @@ async def test_a_change_counts_from_the_next_grant_on(network: Network) -> None:
 
 
 async def sent_anew(network: Network, kind: Any, end_to_end: int, **fields: Any) -> None:
-    assert network.shop is not None
+    assert network.context is not None
     asked = ccr(kind, **fields)
     asked.__dict__["end_to_end"] = end_to_end
     answer = await stepped(
-        handle(to_request(asked, "gw.example.net", network.shop.settings), network.shop, network.now_ms)
+        handle(to_request(asked, "gw.example.net", network.context.settings), network.context, network.now_ms)
     )
     assert isinstance(answer, ChargingAnswer), answer
     assert answer.result is Result.OK, answer

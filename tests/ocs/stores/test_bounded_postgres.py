@@ -14,7 +14,7 @@ import pytest
 
 from balances.redis.connection import NotSent
 from ocs.clock import now_ms
-from ocs.stores.bounded_postgres import Away, Lasting
+from ocs.stores.bounded_postgres import Away, BoundedPostgres
 from ocs.stores.slow_paths import SlowPaths
 from tests.bench.processes import below
 from tests.ocs.api_harness import Office, office
@@ -43,11 +43,11 @@ async def pool(pg_dsn: str) -> AsyncIterator[Any]:
     await asyncio.wait_for(pool.close(), 10)
 
 
-async def answers_again(lasting: Lasting) -> None:
+async def answers_again(bounded: BoundedPostgres) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                assert await lasting.fetchval("SELECT 7") == 7
+                assert await bounded.fetchval("SELECT 7") == 7
                 return
             except Away:
                 await asyncio.sleep(0.05)
@@ -59,71 +59,71 @@ async def test_a_connection_that_ended_in_the_middle_of_a_statement(pool: Any) -
     async def question() -> None:
         raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
 
-    lasting = Lasting(pool, within_s=1)
+    bounded = BoundedPostgres(pool, within_s=1)
     try:
         with pytest.raises(Away, match="PostgreSQL cannot be reached: cannot switch"):
-            await lasting.ask(question())
+            await bounded.ask(question())
     finally:
-        await lasting.close()
+        await bounded.close()
 
 
 async def test_a_question_has_a_bound_and_the_next_ones_do_not_wait(pool: Any, postgres: LivePostgres) -> None:
-    lasting = Lasting(pool, within_s=0.3)
+    bounded = BoundedPostgres(pool, within_s=0.3)
     try:
-        assert await lasting.fetchval("SELECT $1::int", 5) == 5
+        assert await bounded.fetchval("SELECT $1::int", 5) == 5
         with frozen(postgres):
             async with asyncio.timeout(10):
                 with pytest.raises(Away, match=r"has not answered within 0\.3 s"):
-                    await lasting.fetch("SELECT 1")
+                    await bounded.fetch("SELECT 1")
                 for _ in range(1_000):  # as many would take minutes if each waited
                     with pytest.raises(Away, match="does not answer"):
-                        await lasting.fetchrow("SELECT 1")
+                        await bounded.fetchrow("SELECT 1")
                 with pytest.raises(Away, match="does not answer"):
-                    async with lasting.acquire():
+                    async with bounded.acquire():
                         raise AssertionError
-        await answers_again(lasting)
-        async with lasting.acquire() as db:
+        await answers_again(bounded)
+        async with bounded.acquire() as db:
             assert await db.fetchval("SELECT 1") == 1
     finally:
-        await lasting.close()
+        await bounded.close()
 
 
 async def test_what_is_borrowed_has_just_answered(pool: Any, postgres: LivePostgres) -> None:
-    lasting = Lasting(pool, within_s=0.3)
+    bounded = BoundedPostgres(pool, within_s=0.3)
     try:
         with frozen(postgres):
             async with asyncio.timeout(10):
                 with pytest.raises(Away, match=r"within 0\.3 s"):
-                    async with lasting.acquire():
+                    async with bounded.acquire():
                         raise AssertionError
-        await answers_again(lasting)
+        await answers_again(bounded)
     finally:
-        await lasting.close()
+        await bounded.close()
 
 
 async def test_what_the_question_itself_raises_is_not_taken_for_that(pool: Any) -> None:
-    lasting = Lasting(pool, within_s=5)
+    bounded = BoundedPostgres(pool, within_s=5)
     for wrong, kind in (("SELECT nothing", asyncpg.UndefinedColumnError), ("SELECT $1::int", asyncpg.DataError)):
         with pytest.raises(kind):
-            await lasting.fetchval(wrong, *(["x"] if "$" in wrong else []))
-    assert await lasting.fetchval("SELECT 1") == 1
-    await lasting.close()
+            await bounded.fetchval(wrong, *(["x"] if "$" in wrong else []))
+    assert await bounded.fetchval("SELECT 1") == 1
+    await bounded.close()
 
 
 async def test_few_questions_are_under_way_at_once(pool: Any) -> None:
-    lasting = Lasting(pool, within_s=30, at_once_max=3)
+    bounded = BoundedPostgres(pool, within_s=30, at_once_max=3)
     gate: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def question() -> int:
         return await asyncio.shield(gate)
 
-    waiting = [asyncio.ensure_future(lasting.ask(question())) for _ in range(3)]
+    waiting = [asyncio.ensure_future(bounded.ask(question())) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(Away, match="3 questions wait"):
-        await lasting.ask(question())
+        await bounded.ask(question())
     gate.set_result(4)
     assert await asyncio.gather(*waiting) == [4] * 3
-    assert await lasting.ask(question()) == 4
+    assert await bounded.ask(question()) == 4
 
 
 # ---- who asks
@@ -132,21 +132,21 @@ async def test_few_questions_are_under_way_at_once(pool: Any) -> None:
 async def test_a_slow_path_of_charging_ends_before_the_answer_is_due(servers: Servers, pool: Any) -> None:
     """`an event with T waits 5 s for its 3004`"""
     async with office(servers) as desk:
-        lasting = Lasting(pool, within_s=0.3)
-        rescue = SlowPaths(lasting, desk.redis, desk.store, now_ms, (OSError,), 0.4)
+        bounded = BoundedPostgres(pool, within_s=0.3)
+        slow_paths = SlowPaths(bounded, desk.redis, desk.store, now_ms, (OSError,), 0.4)
         with frozen(servers.postgres):
             async with asyncio.timeout(10):
                 for asked in (
-                    lambda: rescue.event_known("a1", "k"),
-                    lambda: rescue.session_known("s"),
-                    lambda: rescue.restore("a1"),
+                    lambda: slow_paths.event_known("a1", "k"),
+                    lambda: slow_paths.session_known("s"),
+                    lambda: slow_paths.restore("a1"),
                 ):
                     for _ in range(50):
                         with pytest.raises(NotSent, match="PostgreSQL"):
                             await asked().wait()
-        await answers_again(lasting)
-        assert await rescue.event_known("a1", "k").wait() is None
-        await lasting.close()
+        await answers_again(bounded)
+        assert await slow_paths.event_known("a1", "k").wait() is None
+        await bounded.close()
 
 
 async def test_the_api_answers_while_it_hangs_and_serves_what_redis_has(servers: Servers) -> None:

@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 
 from balances import keys
 from balances.structs.session import Session, SessionState
-from ocs.enforcement.session_requests import Pusher, PushReceipt
-from ocs.net.diameter.reauthorize import Pushes
+from ocs.enforcement.session_requests import RequestReceipt, SessionRequester
+from ocs.net.diameter.reauthorize import SessionRequestSender
 from protocol.diameter.dictionary.base import AbortSessionAnswer, AbortSessionRequest, ReAuthAnswer
 from protocol.diameter.dictionary.credit_control import ReAuthRequest
 from tests.ocs.net.world import World, until, world
@@ -24,9 +24,9 @@ def session(identity: str = "pgw.example.net;1;1", peer: str = "pgw.example.net"
     )  # fmt: skip
 
 
-async def push(redis: Redis, kind: str, of: Session, rating_group: int | None = None) -> PushReceipt:
-    async with Pusher(redis, (OSError, RedisError)).running() as pusher:
-        return await pusher.push(kind, of, rating_group)
+async def ask(redis: Redis, kind: str, of: Session, rating_group: int | None = None) -> RequestReceipt:
+    async with SessionRequester(redis, (OSError, RedisError)).running() as requester:
+        return await requester.ask(kind, of, rating_group)
 
 
 @contextlib.asynccontextmanager
@@ -36,9 +36,9 @@ async def listening(redis_url: str, nodes: int = 1) -> AsyncIterator[tuple[World
         tasks = []
         for node in w.nodes:
             own = await stack.enter_async_context(Redis.from_url(redis_url))
-            tasks.append(asyncio.ensure_future(Pushes(node, own, (OSError, RedisError)).run()))
+            tasks.append(asyncio.ensure_future(SessionRequestSender(node, own, (OSError, RedisError)).run()))
         async with asyncio.timeout(30):
-            while (await redis.pubsub_numsub("push"))[0][1] < nodes:
+            while (await redis.pubsub_numsub("session-requests"))[0][1] < nodes:
                 await asyncio.sleep(0.01)
         yield w, redis
         for task in tasks:
@@ -50,7 +50,7 @@ async def test_rar_and_its_answer(redis_url: str) -> None:
     async with listening(redis_url, nodes=2) as (w, redis):
         w.next_node = 1
         client = await (await w.client()).open()
-        asking = asyncio.ensure_future(push(redis, "rar", session("pgw.example.net;1;1|7"), rating_group=10))
+        asking = asyncio.ensure_future(ask(redis, "rar", session("pgw.example.net;1;1|7"), rating_group=10))
         rar = await client.message()
         assert isinstance(rar, ReAuthRequest)
         assert (rar.session_id, rar.cc_sub_session_id, rar.rating_group) == ("pgw.example.net;1;1", 7, 10)
@@ -66,7 +66,7 @@ async def test_rar_and_its_answer(redis_url: str) -> None:
 async def test_asr_behind_a_relay(redis_url: str) -> None:
     async with listening(redis_url) as (w, redis):
         relay = await (await w.client()).open("relay.example.net")
-        asking = asyncio.ensure_future(push(redis, "asr", session(peer="far.net", via="relay.example.net")))
+        asking = asyncio.ensure_future(ask(redis, "asr", session(peer="far.net", via="relay.example.net")))
         asr = await relay.message()
         assert isinstance(asr, AbortSessionRequest)
         assert (asr.destination_host, asr.destination_realm) == ("far.net", "example.net")
@@ -81,11 +81,14 @@ async def test_asr_behind_a_relay(redis_url: str) -> None:
 
 async def test_many_at_once_over_one_connection(redis_url: str) -> None:
     """And what is counted of them has bounded labels: listed peers by name, Result-Codes we know."""
-    async with listening(redis_url) as (w, redis), Pusher(redis, (OSError, RedisError)).running() as pusher:
+    async with (
+        listening(redis_url) as (w, redis),
+        SessionRequester(redis, (OSError, RedisError)).running() as requester,
+    ):
         client = await (await w.client()).open("one.example.net")
         of = [session(f"one;1;{number}", peer="one.example.net") for number in range(50)]
-        asking = [asyncio.ensure_future(pusher.push("rar", one)) for one in of]
-        asking.append(asyncio.ensure_future(pusher.push("rar", session(peer="nobody.net"))))
+        asking = [asyncio.ensure_future(requester.ask("rar", one)) for one in of]
+        asking.append(asyncio.ensure_future(requester.ask("rar", session(peer="nobody.net"))))
         for _ in of:
             rar = await client.message()
             assert isinstance(rar, ReAuthRequest)
@@ -101,12 +104,12 @@ async def test_many_at_once_over_one_connection(redis_url: str) -> None:
 async def test_nobody_has_a_connection(redis_url: str) -> None:
     async with listening(redis_url, nodes=3) as (_, redis):
         async with asyncio.timeout(30):
-            assert (await push(redis, "rar", session())).result == "no-route"
+            assert (await ask(redis, "rar", session())).result == "no-route"
 
 
 async def test_nobody_listens(redis_url: str) -> None:
     async with Redis.from_url(redis_url) as redis, asyncio.timeout(30):
-        assert (await push(redis, "rar", session())).result == "no-route"
+        assert (await ask(redis, "rar", session())).result == "no-route"
 
 
 async def test_several_connections_of_one_peer_get_one_request(redis_url: str) -> None:
@@ -114,7 +117,7 @@ async def test_several_connections_of_one_peer_get_one_request(redis_url: str) -
         one = await (await w.client()).open("two.example.net")
         w.next_node = 1
         other = await (await w.client()).open("two.example.net")
-        asking = asyncio.ensure_future(push(redis, "rar", session(peer="two.example.net")))
+        asking = asyncio.ensure_future(ask(redis, "rar", session(peer="two.example.net")))
         heard = [asyncio.ensure_future(client.message()) for client in (one, other)]
         done, silent = await asyncio.wait(heard, timeout=0.5)
         assert len(done) == 1
@@ -132,12 +135,12 @@ async def test_redis_restarts(redis_url: str, valkey: object) -> None:
         await redis.client_kill_filter(_type="pubsub")
         await asyncio.sleep(0.1)
         async with asyncio.timeout(30):
-            while (await redis.pubsub_numsub("push"))[0][1] < 1:
+            while (await redis.pubsub_numsub("session-requests"))[0][1] < 1:
                 await asyncio.sleep(0.05)
-        asking = asyncio.ensure_future(push(redis, "rar", session()))
+        asking = asyncio.ensure_future(ask(redis, "rar", session()))
         assert isinstance(await client.message(), ReAuthRequest)
         client.end()
-        assert isinstance(await asking, PushReceipt)
+        assert isinstance(await asking, RequestReceipt)
         await until(lambda: w.count("ocs_peers_up", "diameter") == 0)
 
 
@@ -146,7 +149,7 @@ async def test_rar_names_the_session_as_the_network_does(redis_url: str) -> None
     async with listening(redis_url) as (w, redis):
         client = await (await w.client()).open()
         for name in (keys.SessionName("X|7"), keys.SessionName("X", 7), keys.SessionName("a b\t%", 1, "gw")):
-            asking = asyncio.ensure_future(push(redis, "rar", session(keys.session_key(*name))))
+            asking = asyncio.ensure_future(ask(redis, "rar", session(keys.session_key(*name))))
             rar = await client.message()
             assert isinstance(rar, ReAuthRequest)
             assert (rar.session_id, rar.cc_sub_session_id) == name[:2]
