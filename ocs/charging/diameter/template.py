@@ -313,7 +313,7 @@ class SessionTemplate:
         return self._answer.octets(numbers[0], self.request.number(numbers), outcome)
 
 
-said_of: Final = attrgetter("rating_group", "service_id", "unit", "grade", "result", "final", "change_ms", "part")
+said_of: Final = attrgetter("rating_group", "service_id", "unit", "grade", "result", "final", "change_ms", "secondary")
 """What is fixed of a line of an Outcome."""
 
 
