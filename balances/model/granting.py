@@ -10,7 +10,7 @@ from balances.model.spans import PriceSpan, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
 from balances.structs.account import Take
 from balances.structs.blob import blob_of
-from balances.structs.charge import Ask, LineOutcome, Result
+from balances.structs.charge import SHARINGS_MAX, Ask, LineOutcome, Result
 from balances.structs.record import Short
 from balances.structs.session import Line
 from tariffs.climb import lapse_ahead
@@ -83,7 +83,7 @@ class Granting:
             first = min(one.want, ask.minimum) if len(asking) > 1 else one.want
             self._extend(one, first, change.funds(Mode.OPEN, {}), keep=True)
         if len(asking) > 1:
-            self._share_rest([one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want])
+            self._share_all(asking)
         self._all_or_nothing(asking)
         self._take_rests(asking)
         for one in asking:
@@ -165,6 +165,19 @@ class Granting:
     def _give_up(self, one: Asking) -> None:
         self._change.release(one.line, self._event_ms)
         one.got = 0
+
+    def _share_all(self, asking: list[Asking]) -> None:
+        """Bucket by bucket: a line that has its part of one may want more of the next. What rounding leaves is for the
+        first."""
+        for _ in range(SHARINGS_MAX):
+            hungry = [one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want]
+            before = sum(one.got for one in hungry)
+            self._share_rest(hungry)
+            if sum(one.got for one in hungry) == before:
+                break
+        for one in asking:
+            if min(one.want, one.ask.minimum) <= one.got < one.want:
+                self._extend(one, one.want - one.got, self._change.funds(Mode.OPEN, {}), keep=True)
 
     def _share_rest(self, hungry: list[Asking]) -> None:
         change = self._change

@@ -9,6 +9,8 @@ import msgspec
 
 from balances.structs.blob import NO_BLOB
 
+SHARINGS_MAX: Final = 4
+"""How often what is short is shared anew, for those whose part of an empty bucket can be had of another one."""
 LINES_MAX: Final = 32
 """Lines of a request that are granted something, the first ones ..."""
 

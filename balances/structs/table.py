@@ -15,7 +15,7 @@ MODULES: Final = (account, session, charge, posting, record, ladder, units)
 
 NAMED: Final = (
     *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "ASIDE_WAITING_MAX", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
-    *("CUTS_MAX", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "LADDERS_KEPT", "WHOLE"),
+    *("CUTS_MAX", "SHARINGS_MAX", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "LADDERS_KEPT", "WHOLE"),
 )
 """Numbers that scripts name as they are."""
 

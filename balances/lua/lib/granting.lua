@@ -28,6 +28,55 @@ local function extend(account, one, units, keep, event_ms, now_ms)
   return covered
 end
 
+local function is_hungry(one)
+  return one[GOT] >= min(one[WANT], one[ASKED][ASK.minimum]) and one[GOT] < one[WANT]
+end
+
+-- Each bucket in proportion to what each line would take of it; returns the units granted.
+local function share_rest(account, asking, event_ms, now_ms)
+  local sums, alone, granted = {}, {}, 0
+  for _, one in ipairs(asking) do
+    if is_hungry(one) then
+      open_funds(OPEN, {})
+      extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms)
+      alone[one] = funds_takes()
+      for _, take in ipairs(alone[one]) do
+        sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
+      end
+    end
+  end
+  local free = {}
+  open_funds(OPEN, {})
+  for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id), OPEN), 0) end
+  for _, one in ipairs(asking) do
+    if alone[one] then
+      open_funds(OPEN, {})
+      local caps, scarce = {}, false
+      for _, take in ipairs(alone[one]) do
+        local id = take[TAKE.bucket]
+        caps[id] = take[TAKE.amount]
+        if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
+      end
+      funds.caps = scarce and caps
+      granted = granted + extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
+    end
+  end
+  return granted
+end
+
+-- Bucket by bucket: a line that has its part of one may want more of the next. What rounding leaves is for the first.
+local function share_all(account, asking, event_ms, now_ms)
+  for _ = 1, SHARINGS_MAX do
+    if share_rest(account, asking, event_ms, now_ms) == 0 then break end
+  end
+  for _, one in ipairs(asking) do
+    if is_hungry(one) then
+      open_funds(OPEN, {})
+      extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
+    end
+  end
+end
+
 -- The minimum for each line, in priority then message order; then a fair part of the rest.
 local function share_out(account, asking, event_ms, now_ms)
   table.sort(asking, function(a, b)
@@ -49,36 +98,7 @@ local function share_out(account, asking, event_ms, now_ms)
     if #asking > 1 then first = min(first, ask[ASK.minimum]) end
     extend(account, one, first, true, event_ms, now_ms)
   end
-  if #asking > 1 then
-    local sums, alone = {}, {}
-    for _, one in ipairs(asking) do
-      local least = min(one[WANT], one[ASKED][ASK.minimum])
-      if one[GOT] >= least and one[GOT] < one[WANT] then
-        open_funds(OPEN, {})
-        extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms)
-        alone[one] = funds_takes()
-        for _, take in ipairs(alone[one]) do
-          sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
-        end
-      end
-    end
-    local free = {}
-    open_funds(OPEN, {})
-    for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id), OPEN), 0) end
-    for _, one in ipairs(asking) do
-      if alone[one] then
-        open_funds(OPEN, {})
-        local caps, scarce = {}, false
-        for _, take in ipairs(alone[one]) do
-          local id = take[TAKE.bucket]
-          caps[id] = take[TAKE.amount]
-          if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
-        end
-        funds.caps = scarce and caps
-        extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
-      end
-    end
-  end
+  if #asking > 1 then share_all(account, asking, event_ms, now_ms) end
 end
 
 local function give_up(account, one, event_ms)

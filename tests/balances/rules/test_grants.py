@@ -117,6 +117,20 @@ def test_the_rest_is_shared_in_proportion_to_what_was_asked(opened: Opened) -> N
     assert grants(world.start(ask(10, asked=900, minimum=90), ask(20, asked=300, minimum=30))) == [750, 250]
 
 
+@pytest.mark.parametrize(
+    ("bonus", "balance", "granted"),
+    [(10, 5_000, [100, 100]), (100, 100, [100, 100]), (100, 50, [75, 75]), (101, 50, [76, 75])],
+    ids=["plenty", "just enough", "short", "what rounding leaves"],
+)
+def test_a_part_of_a_bucket_that_is_shared_is_made_up_from_the_next(
+    opened: Opened, bonus: int, balance: int, granted: list[int]
+) -> None:
+    """`whole blocks spendable covers`: all that is spendable, though two lines share the bucket that pays first."""
+    world = opened(balance)
+    world.grant_bucket(Kind.MONEY, bonus)
+    assert grants(world.start(ask(10, asked=100), ask(20, asked=100))) == granted
+
+
 def test_shares_never_add_up_to_more_than_there_is(opened: Opened) -> None:
     """Parallel lines `can never be granted the same money`, at odd prices and blocks."""
     world = opened(997)
