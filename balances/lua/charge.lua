@@ -10,9 +10,8 @@
 -- @use lib/repeats
 -- @use lib/facts
 -- @use lib/matching
-begin_call()
-local charge = cmsgpack.unpack(ARGV[2])
-local session_id, phase = charge[CHARGE.session], charge[CHARGE.phase]
+-- @use lib/steady
+local _, _, _, session_id, _, phase = cmsgpack.unpack_limit(ARGV[2], CHARGE.phase, 3)
 
 -- read
 local packed = redis.call('GET', KEYS[1])
@@ -27,11 +26,14 @@ if phase == PHASE.EVENT then
 end
 
 -- decide
+local usual = steady(ARGV[2], phase, packed, stored, once)
+if usual then return steady_write(KEYS, ARGV, usual) end
+local charge = cmsgpack.unpack(ARGV[2])
 local account = cmsgpack.unpack(packed)
 if account[ACCOUNT.profile_rev] > charge[CHARGE.profile_rev] then return { 'stale' } end
 local now_ms = max(charge[CHARGE.now_ms], account[ACCOUNT.clock_ms])
 account[ACCOUNT.clock_ms] = now_ms
-funds_of(account, now_ms)
+begin_call(account, now_ms)
 
 local entries, usages, threshold_events, nudges, short = {}, {}, {}, {}, {}
 local outcomes = {}

@@ -4,7 +4,6 @@
 -- EXIT  ok later gone absent fenced full
 -- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
-begin_call()
 local expire = cmsgpack.unpack(ARGV[2])
 local session_id, now_ms = expire[EXPIRE.session], expire[EXPIRE.now_ms]
 local member = expire[EXPIRE.account] .. '\n' .. session_id
@@ -17,7 +16,7 @@ local stored = session_id ~= '' and redis.call('HGET', KEYS[2], session_id)
 local gone = not packed or (session_id ~= '' and not stored)
 local account = packed and cmsgpack.unpack(packed)
 local session = stored and cmsgpack.unpack(stored)
-if account then funds_of(account, max(account[ACCOUNT.clock_ms], now_ms)) end
+if account then begin_call(account, max(account[ACCOUNT.clock_ms], now_ms)) end
 local entries, threshold_events, usages = {}, {}, {}
 local due_ms, changed_any = 0, false
 local reason = 'expired'

@@ -52,13 +52,44 @@ def _once(once: IdempotencyRecord) -> Any:
     return _builtins(fields)
 
 
+def _octets(client: Any, names: Sequence[str]) -> list[Any]:
+    """All that is stored under these names, of a stream the last record."""
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            if name.endswith(":ledger"):
+                pipe.xrevrange(name, count=1)
+            else:
+                pipe.dump(name)
+        found: list[Any] = pipe.execute()
+    return found
+
+
+def changed(library: scripts.Library, name: str, old: str, new: str) -> scripts.Library:
+    """A library beside it, in which one place of the text is another."""
+    assert library.text.count(old) == 1
+    version = library.name.removeprefix(scripts.FAMILY)
+    functions = {script: f"{function}_{name}" for script, function in library.functions.items()}
+    text = library.text.replace(old, new).replace(version, f"{version}_{name}")
+    return scripts.Library(f"{library.name}_{name}", text, functions)
+
+
+def without_steady(library: scripts.Library) -> scripts.Library:
+    """The same operations, in which charge.lua decides all by itself."""
+    head = "function steady(charge, phase, packed, stored, once)"
+    return changed(library, "general", head, f"{head}\n  do return nil end")
+
+
 class Twins:
-    """Calls scripts and model alike."""
+    """Calls scripts and model alike, and the scripts once more on another database without their steady path
+    (lua/lib/steady): what these two store, record and answer is the same, octet for octet."""
 
     def __init__(self, url: str) -> None:
         self.redis: Any = redis.Redis.from_url(url)
         self.model = Model()
-        self.redis.function_load(scripts.LIBRARY.text, replace=True)
+        self.general: Any = redis.Redis.from_url(url, db=1)
+        self.library, self.general_library = scripts.LIBRARY, without_steady(scripts.LIBRARY)
+        for library in (self.library, self.general_library):
+            self.redis.function_load(library.text, replace=True)
         self.touched: set[str] = set()
         self.missing_ms = 0
         """From when on use by time has no price, where the last charge said so."""
@@ -66,10 +97,19 @@ class Twins:
 
     def close(self) -> None:
         self.redis.close()
+        self.general.close()
+
+    def delete(self, *names: str) -> None:
+        """Lost by the store, and not by the model."""
+        self.redis.delete(*names)
+        self.general.delete(*names)
 
     def _call(self, name: str, names: Sequence[str], *args: bytes, with_epoch: bool = True) -> Reply:
         head = (EPOCH,) if with_epoch else ()
-        raw = self.redis.fcall(scripts.LIBRARY.functions[name], len(names), *names, *head, *args)
+        raw = self.redis.fcall(self.library.functions[name], len(names), *names, *head, *args)
+        general = self.general.fcall(self.general_library.functions[name], len(names), *names, *head, *args)
+        assert raw == general
+        assert _octets(self.redis, names) == _octets(self.general, names)
         return Reply(raw[0].decode(), *raw[1:])
 
     def _same(self, account: str, lua: Reply, model: Reply, packed: type | None = None) -> Reply:

@@ -48,13 +48,12 @@ def faults(source: str, name: str, library: dict[str, str]) -> Iterator[str]:
     known, missing = lua.with_library(source, library)
     for used in missing:
         yield f"uses {used}, which is not there"
-    own = lua.functions(source)
-    writers = {function for function, code in own.items() if lua.write_blocks(code)}
+    writers = {function for function, code in known.items() if lua.write_blocks(code)}
     plain = {function: code for function, code in known.items() if function not in writers}
     recorded = not re.search(r"\b[Ww]rites? no record\b", " ".join(head))  # a script that needs none says so, and why
 
     yield from faults_of_reading(lua.only(body, set(parts["read"])), plain)
-    with_writes = {"": body} | {f" of {writer}": own[writer] for writer in sorted(writers)}
+    with_writes = {"": body} | {f" of {writer}": known[writer] for writer in sorted(writers)}
     for where, code in with_writes.items():
         blocks = lua.write_blocks(code)
         deciding = set(range(1, len(code.splitlines()))).difference(*blocks, [] if where else parts["read"])

@@ -160,8 +160,8 @@ end
 
 -- The first write of every script: an older epoch is refused here, with nothing written (durability.md rule 1).
 -- The rest are further fields of the stream entry (structs/record.py says which). Returns false, or why it failed.
-local function append(ledger, epoch, record, ...)
-  local reply = redis.pcall('XADD', ledger, epoch .. '-*', 'r', cmsgpack.pack(record), ...)
+local function append_packed(ledger, epoch, record, ...)
+  local reply = redis.pcall('XADD', ledger, epoch .. '-*', 'r', record, ...)
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'equal or smaller', 1, true) then return 'fenced' end
     error(reply)
@@ -172,6 +172,10 @@ end
 -- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).
 local function urgency(threshold_events, nudges)
   return (threshold_events[1] or nudges[1]) and 1 or 0
+end
+
+local function append(ledger, epoch, record, ...)
+  return append_packed(ledger, epoch, cmsgpack.pack(record), ...)
 end
 
 -- Supervision looks at a member no later than its score.

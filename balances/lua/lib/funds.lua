@@ -4,19 +4,15 @@
 local OPEN, OWN, ALONE = 1, 2, 3
 local funds = {}
 
-local function close_funds()
-  funds.mode, funds.now_ms, funds.used_ms, funds.account, funds.limit = OPEN, 0, 0, false, 0
-  funds.taken, funds.own, funds.caps, funds.journal = {}, {}, false, {}
-end
-
--- A funds of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
+-- The funds of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
 -- 2^53, and so does what is held.
 local function funds_of(account, now_ms)
   local has = 0
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
   end
-  funds.account, funds.now_ms = account, now_ms
+  funds.mode, funds.now_ms, funds.used_ms, funds.account = OPEN, now_ms, 0, account
+  funds.taken, funds.own, funds.caps, funds.journal = {}, {}, false, {}
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 

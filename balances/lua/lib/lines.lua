@@ -3,10 +3,10 @@
 local changed = {} -- begun_ms: a bucket's validity ends then
 
 -- Functions stay in the server: what a call notes for itself begins anew in each.
-local function begin_call()
+local function begin_call(account, now_ms)
   changed.sessions, changed.holds, changed.held_micro, changed.begun_ms = 0, 0, 0, 0
   cuts = 0
-  close_funds()
+  funds_of(account, now_ms)
 end
 
 -- Where a line stands on its ladder: what a climb moves, without the rest of the line

@@ -32,9 +32,9 @@ FEE = ladder(money(1), fee=7)
 
 def lost_and_restored(world: Counterparts) -> None:
     """Redis loses the account, and gets it back as PostgreSQL has it: with its sessions, and nothing held."""
-    model, redis = world.twins.model, world.twins.redis
+    model = world.twins.model
     account, sessions = model.accounts.pop(ACCOUNT), model.sessions.pop(ACCOUNT, {})
-    redis.delete(keys.account(ACCOUNT), keys.sessions(ACCOUNT))
+    world.twins.delete(keys.account(ACCOUNT), keys.sessions(ACCOUNT))
     for bucket in account.buckets:
         bucket.held = 0
     for session in sessions.values():

@@ -1,0 +1,483 @@
+-- The steady path: a request of the usual shape, decided without unpacking what it does not change. It refuses nothing: what
+-- it finds is what charge.lua writes and answers for that request, octet for octet, or nil, and then charge.lua decides.
+--
+-- Usual is: an INITIAL that begins a session, an UPDATE or a TERMINATION of one that is open, or one event; one to four
+-- lines, each one price; an account that is active, of whose money all lies in its main bucket; nothing that expires, no
+-- threshold crossed, no price change, no part of what is granted short. Each `return nil` is a case that is not.
+--
+-- Stored structs are arrays (balances/structs). `read` takes the next fields of one, from an offset, as values; what stays as
+-- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
+-- here no more, and tests/balances/test_steady.py tells. That nothing differs is told by every parity test, which makes
+-- each call with this path and without.
+-- @use lib/spans
+-- @use lib/facts
+local steady, steady_write
+do
+
+local pack, read, byte, sub, find = cmsgpack.pack, cmsgpack.unpack_limit, string.byte, string.sub, string.find
+local bor = bit.bor
+local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
+
+-- Where the fields of an array of `count` begin, from an offset; nil: there is none such.
+local function fields_of(octets, at, count)
+  if count <= SMALL_MAX then return byte(octets, at + 1) == EMPTY + count and at + 1 or nil end
+  local kind, high, low = byte(octets, at + 1, at + 3)
+  return kind == 0xdc and high == 0 and low == count and at + 3 or nil
+end
+
+-- How many elements a short array has, and where the first one begins; nil: it is long, or none.
+local function short_of(octets, at)
+  local count = byte(octets, at + 1) - EMPTY
+  if count < 0 or count > SMALL_MAX then return nil end
+  return count, at + 1
+end
+
+local function array_of(count)
+  if count <= SMALL_MAX then return string.char(EMPTY + count) end
+  return string.char(0xdc, 0, count)
+end
+
+-- { block, price, per, rounding, tag, terms } of a ladder that is one price and nothing else: no bounds, fees and charges, no
+-- grade, no counter that it feeds; false for any other (charging.md 4). Kept like the ladders of lib/spans.
+local prices, prices_kept = {}, 0
+local function price_of(packed)
+  local price = prices[packed]
+  if price == nil then
+    local ladder = cmsgpack.unpack(packed)
+    local step = ladder[LADDER.steps][1]
+    local is_one = #ladder[LADDER.steps] == 1 and #ladder[LADDER.dues] == 0 and #ladder[LADDER.counts] == 0
+      and ladder[LADDER.slack] == 0 and step[STEP.kind] == KIND.MONEY and step[STEP.reach] == 0 and step[STEP.counter] == ''
+      and step[STEP.until_ms] == 0 and not step[STEP.stop] and step[STEP.grade] == '' and not step[STEP.single]
+      and step[STEP.ends_ms] == 0
+    price = is_one and { step[STEP.block], step[STEP.price], step[STEP.per], step[STEP.rounding], ladder[LADDER.tag],
+      ladder[LADDER.terms] }
+    if prices_kept >= LADDERS_KEPT then prices, prices_kept = {}, 0 end
+    prices[packed], prices_kept = price, prices_kept + 1
+  end
+  return price
+end
+
+-- `climb` of such a ladder (lib/ladder, climb_plain): where the line stands goes in and comes out as values, after the
+-- money. nil: an amount would pass 2^53 (charging.md 2).
+local function climb_price(price, units, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+  local need = units - ahead
+  if need <= 0 then return 0, total + units, -need, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged end
+  local block, money, per, rounding = price[1], price[2], price[3], price[4]
+  local blocks = blocks_started(need, block)
+  local at, run = ahead + blocks * block, 0
+  if total + at > EXACT_MAX then return nil end
+  if rest_price == money and rest_per == per and rest_rounding == rounding then run = rest end
+  local amount, left = muldiv(money, blocks, run, per, rounding)
+  spent = spent + amount
+  if spent > EXACT_MAX then return nil end
+  if money > 0 then rest, rest_price, rest_per, rest_rounding = left, money, per, rounding end
+  local due = max(spent, charged)
+  return due - charged, total + units, at - units, rest, rest_price, rest_per, rest_rounding, true, spent, due
+end
+
+-- The account: active, its main bucket the only one of money, nothing that lapses. Returns where the number of its last
+-- entry begins, where its clock ends, where the main bucket's amount begins and where what is held of it ends; then the
+-- values: id, currency, number of the last entry, now, credit that counts, threshold, the one that resumes, amount, held,
+-- and how many buckets there are.
+local function read_account(packed, now_ms, profile_rev)
+  local at = fields_of(packed, 0, 14)
+  if not at then return nil end
+  local numbers_at, version, id, currency, rev, known_rev = read(packed, 5, at)
+  if known_rev > profile_rev then return nil end -- stale
+  local clock_at, seq, clock_ms = read(packed, 2, numbers_at)
+  local buckets_at, state, credit_limit, suspend_below, resume_at, next_bucket = read(packed, 5, clock_at)
+  if state ~= SUSPENDREASONS.ACTIVE then return nil end
+  now_ms = max(now_ms, clock_ms)
+  local buckets, counters
+  buckets, at = short_of(packed, buckets_at)
+  if not buckets then return nil end
+  local amount_at, held_at, amount, held
+  for _ = 1, buckets do
+    at = fields_of(packed, at, 10)
+    local from, bucket, kind = read(packed, 2, at)
+    local after, has, holds = read(packed, 2, from)
+    local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 6, after)
+    if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
+    if kind == KIND.MONEY then
+      if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end
+      amount_at, held_at, amount, held = from, after, has, holds
+    end
+    at = past
+  end
+  if not amount then return nil end
+  counters, at = short_of(packed, at)
+  if not counters then return nil end
+  for _ = 1, counters do
+    local key, used, counted, until_ms, window, sharers
+    at = fields_of(packed, at, 7)
+    at, key, used, counted, until_ms, window, sharers = read(packed, 7, at)
+    if used == 0 then return nil end -- it may be dropped, as one whose time is over
+    if until_ms > 0 and until_ms <= now_ms then return nil end
+  end
+  if credit_limit > EXACT_MAX - max(amount, 0) then return nil end -- credit counts as far as it can be counted
+  return numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit_limit, suspend_below, resume_at, amount,
+    held, buckets
+end
+
+-- The account as it is packed after the call.
+local function account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
+  return sub(packed, 1, numbers_at) .. pack(seq, now_ms) .. sub(packed, clock_at + 1, amount_at) .. pack(amount, held)
+    .. sub(packed, held_at + 1)
+end
+
+-- The entry of a debit of the main bucket, as lib/account writes it.
+local function entry_of(seq, cost, after, line)
+  return '\154' .. pack(seq, MAIN, KIND.MONEY, -cost, after, 'revenue', 'usage', line, 0, '')
+end
+
+-- A settled or granted line on record. named: its rating group, service identifier and unit, packed
+local function usage_of(named, used, total, cost, granted, why, marks, price, at_ms, packed)
+  return '\220\0\17' .. named .. pack(used, 0, total, cost, granted, why, marks, price[5], at_ms, price[6], packed)
+    .. '\144' .. pack(0, SUSPENSE.NONE)
+end
+
+local function line_outcome_of(named, why, granted, validity_ms, cost, debited, marks)
+  return '\157' .. named .. pack(why, granted, validity_ms, 0, false, cost, debited, marks, '', 0)
+end
+
+-- One line of a request: where it ends, its three names as octets, then values: unit, units used and when (nil: none were
+-- reported), units wanted (nil: none are), and how. nil where something else than units of one price is meant.
+local function read_ask(charge, at, phase)
+  local names_at = fields_of(charge, at, 25)
+  if not names_at then return nil end
+  local used, at_ms
+  local from, rating_group, service_id, unit = read(charge, 3, names_at)
+  local named = sub(charge, names_at + 1, from)
+  local reports
+  reports, at = short_of(charge, from)
+  if reports == 1 then
+    at = fields_of(charge, at, 6)
+    local past, money, octets, seconds, units, when = read(charge, 5, at)
+    used = unit == KIND.OCTETS and octets or unit == KIND.SECONDS and seconds or unit == KIND.UNITS and units
+      or unit == KIND.MONEY and money or -1
+    if used < 0 then return nil end -- in another unit
+    at, at_ms = read(charge, 1, past), when
+  elseif reports ~= 0 then return nil end
+  local past, asked, default, minimum, maximum, priority, packed, validity_ms, change_ms, free, emergency, portal, refusal =
+    read(charge, 12, at)
+  local ends, whole, until_ms, dearest, blocks, part, set_aside, flags, later, known_ms = read(charge, 9, past)
+  if change_ms > 0 or refusal ~= RESULT.OK or dearest ~= '' or blocks or part > 0 or set_aside ~= SUSPENSE.NONE or flags > 0
+    or known_ms > 0 then return nil end
+  local want
+  if phase == PHASE.EVENT or (asked >= 0 and phase ~= PHASE.STOP) then
+    want = asked > 0 and asked or default
+    if phase ~= PHASE.EVENT then want = max(want, minimum) end
+    if maximum > 0 then want = min(want, maximum) end
+    if want <= 0 or packed == '' or (phase == PHASE.EVENT and asked < 0) then return nil end
+  end
+  return ends, named, rating_group, service_id, unit, used, at_ms, want, packed, validity_ms, free, until_ms,
+    max(whole and want or minimum, 1)
+end
+
+-- Units of a line that are granted: what is held for them; and what the least that could be granted after them would cost,
+-- which is compared with what is left: a last grant is the general text's (charging.md 5).
+local function grant_of(price, want, least, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+  local money
+  money, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
+    climb_price(price, want, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+  if not money then return nil end
+  local further = climb_price(price, least, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+  return further and money, further
+end
+
+-- Its Validity-Time ends where another price begins (charging.md 6).
+local function validity_of(validity_ms, until_ms, now_ms)
+  if until_ms > 0 then return max(min(validity_ms, until_ms - now_ms), 1000) end
+  return validity_ms
+end
+
+-- A line as it is packed after the call.
+local function line_of(named, money, granted, packed, due_ms, now_ms, reach_ms, debited, total, ahead, rest, rest_price, rest_per,
+    rest_rounding, fee_paid, spent, charged)
+  return '\220\0\24' .. named
+    .. pack(total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted)
+    .. (money > 0 and '\145\146' .. pack(MAIN, money) or '\144')
+    .. pack(packed, due_ms, false, now_ms, spent, charged, 0, '', 0, 0, reach_ms)
+end
+
+-- Numbers charged, with one more that follows the last one, or begins an interval after it (charging.md 3). Returns where
+-- they end and them as they are packed; nil: it is an earlier one, or there are many intervals.
+local function with_number(stored, at, number)
+  local count, from = short_of(stored, at)
+  if not count or count < 2 or count > SMALL_MAX - 2 then return nil end
+  local last_at = read(stored, count - 1, from)
+  local past, last = read(stored, 1, last_at)
+  if number == last + 1 then return past, sub(stored, at + 1, last_at) .. pack(number) end
+  if number <= last then return nil end
+  return past, array_of(count + 2) .. sub(stored, from + 1, past) .. pack(number, number)
+end
+
+-- The last answers, with room for one more; nil: one may be to the same request, which the general text judges
+-- (charging.md 3). Returns where they end, how many stay, and those.
+local function answers_kept(stored, at, key)
+  local count, from = short_of(stored, at)
+  if not count then return nil end
+  local past = from
+  if count > 0 then past = read(stored, count, from) end
+  if #key > 31 or find(stored, '\150' .. string.char(0xa0 + #key) .. key, from + 1, true) then return nil end
+  if count >= ANSWERS_KEPT then
+    from = read(stored, count - ANSWERS_KEPT + 1, from)
+    count = ANSWERS_KEPT - 1
+  end
+  return past, count, sub(stored, from + 1, past)
+end
+
+-- The lines that a request asks for, as read_ask reads each, and where they end; nil: one is not usual.
+local function read_asks(charge, at, phase)
+  local count
+  count, at = short_of(charge, at)
+  if not count or count == 0 or count > LINES_MAX then return nil end
+  local asks = {}
+  for i = 1, count do
+    asks[i] = { read_ask(charge, at, phase) }
+    at = asks[i][1]
+    if not at then return nil end
+  end
+  return asks, at
+end
+
+-- The record of a call, as charge.lua writes it.
+local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key, fingerprint, end_to_end,
+    entry_count, entries, usage_count, usages, actor, reason, reference, once_key, once_until_ms, refund_of, incarnation)
+  return '\220\0\25' .. pack(1, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key,
+      fingerprint, end_to_end)
+    .. array_of(entry_count) .. entries .. array_of(usage_count) .. usages .. pack(actor, reason, reference) .. '\144\144'
+    .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144'
+end
+
+local function outcome_of(count, lines, cost, debited, balance, resume_at)
+  return '\151' .. pack(RESULT.OK) .. array_of(count) .. lines .. pack(cost, debited, balance, true, balance < resume_at)
+end
+
+local function steady_session(charge, packed, stored)
+  local asks_at, _, subscriber, session_id, service, phase, number, key, countable, fingerprint, end_to_end, resend, charge_ms,
+    event_ms, profile_rev = read(charge, 14, 3)
+  local is_start, is_stop = phase == PHASE.START, phase == PHASE.STOP
+  if not countable or phase == PHASE.RECORD or is_start == (stored and true or false) then return nil end
+  local asks, asks_end = read_asks(charge, asks_at, phase)
+  if not asks then return nil end
+  local _, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
+    refund_free, refund_until_ms, told, told_facts, seek, origin_state, actor, reason, reference = read(charge, 21, asks_end)
+  if overrun_factor < 1 then return nil end
+  local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held =
+    read_account(packed, charge_ms, profile_rev)
+  if not numbers_at then return nil end
+
+  -- the session as it stands
+  local at, head, numbers, kept_count, kept, lines
+  local opened_ms, touched_ms, forget_ms, session_due_ms = now_ms, 0, 0, 0
+  local s_peer, s_realm, s_via = peer, realm, via
+  number = phase * 4294967296 + number
+  if is_start then
+    head, numbers, lines = pack(1, session_id, subscriber, service), '\146' .. pack(number, number), 0
+  else
+    at = fields_of(stored, 0, 21)
+    if not at then return nil end
+    local head_at, version, name, whose, about = read(stored, 4, at)
+    local state
+    head = sub(stored, at + 1, head_at)
+    at, state, s_peer, s_realm, s_via, opened_ms, touched_ms, forget_ms, session_due_ms = read(stored, 8, head_at)
+    if state ~= SESSIONSTATE.OPEN or whose ~= subscriber then return nil end
+    at, numbers = with_number(stored, at, number)
+    if not at then return nil end
+    at, kept_count, kept = answers_kept(stored, at, key)
+    if not at then return nil end
+    lines, at = short_of(stored, at)
+    if not lines then return nil end
+  end
+
+  -- Each line that is asked for is the next one of the session that has its name; what it used is settled, and what it
+  -- wants is held. Lines that are not named stay as they are.
+  local next_ask, entry_count, entries, settled_count, settled, granted_count, granted_only = 1, 0, '', 0, '', 0, ''
+  local outcomes, packed_lines, names = '', '', ''
+  local cost_all, debited_all, released, taken, further_max, holds = 0, 0, 0, 0, 0, 0
+  local moved, due_ms = is_start or is_stop, now_ms + idle_ms
+  for _ = 1, is_start and #asks or lines do
+    local line_at, ask = at, asks[next_ask]
+    local group, service_id, unit, hold, by, line_due_ms, change_ms, grade, part, ahead_ms, reach_ms
+    local total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted, spent, charged =
+      0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0
+    if is_start then hold, by, line_due_ms, change_ms, grade, ahead_ms, reach_ms = NONE, '', 0, 0, '', 0, 0
+    else
+      local final, line_touched_ms
+      at = fields_of(stored, at, 24)
+      if not at then return nil end
+      at, group, service_id, unit, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted, hold, by,
+        line_due_ms, final, line_touched_ms, spent, charged, change_ms, grade, part, ahead_ms, reach_ms = read(stored, 24, at)
+      if part > 0 then return nil end -- charged side by side
+    end
+    if not is_start and not (ask and ask[3] == group and ask[4] == service_id) then
+      if is_stop and line_due_ms > 0 then return nil end
+      if line_due_ms > 0 then due_ms = min(due_ms, line_due_ms) end
+      packed_lines = packed_lines .. sub(stored, line_at + 1, at)
+    else
+      local _, named, _, _, asked_unit, used, at_ms, want, priced_by, validity_ms, free, until_ms, least = unpack(ask, 1, 13)
+      next_ask = next_ask + 1
+      if is_start and (used or not want or find(names, named, 1, true)) then return nil end
+      names = names .. named
+      if not is_start and (unit ~= asked_unit or change_ms > 0 or ahead_ms > 0 or grade ~= '') then return nil end
+
+      -- its hold is released
+      local own = 0
+      if hold[1] then
+        if hold[2] or hold[1][TAKE.bucket] ~= MAIN then return nil end
+        own = hold[1][TAKE.amount]
+      end
+      held, released = held - own, released + own
+      if line_due_ms > 0 then holds = holds - 1 end
+      if granted > 0 or own > 0 then moved = true end
+
+      -- what it used is paid, by the price of its hold
+      local cost, why, marks = 0, RESULT.NO_GRANT, flags
+      local held_by = by ~= '' and price_of(by)
+      if not held_by and (used or granted > 0 or own > 0) then return nil end
+      if used then
+        if used > granted or (asked_unit == KIND.SECONDS and reach_ms > 0 and at_ms > reach_ms) then return nil end
+        cost, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
+          climb_price(held_by, used, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+        if not cost then return nil end
+        debited, amount, cost_all = debited + cost, amount - cost, cost_all + cost
+        if debited > EXACT_MAX or amount < -EXACT_MAX or cost_all > EXACT_MAX then return nil end
+        if cost > 0 then
+          seq, entry_count = seq + 1, entry_count + 1
+          entries = entries .. entry_of(seq, cost, amount, settled_count)
+        end
+        settled_count = settled_count + 1
+        if used > 0 then moved = true end
+        if free then marks = bor(flags, FLAG.FREE) end
+      end
+
+      -- what it wants is held, by the price in force
+      local money, line_validity_ms, settled_by = 0, 0, by
+      line_due_ms = 0
+      if want then
+        local price, further = price_of(priced_by), nil
+        if not price then return nil end
+        money, further = grant_of(price, want, least, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent,
+          charged)
+        if not money then return nil end
+        held, taken, further_max, holds, moved = held + money, taken + money, max(further_max, further), holds + 1, true
+        line_validity_ms = validity_of(validity_ms, until_ms, now_ms)
+        line_due_ms = now_ms + 2 * line_validity_ms
+        due_ms = min(due_ms, line_due_ms)
+        why, by, reach_ms = RESULT.OK, priced_by, asked_unit == KIND.SECONDS and until_ms or 0
+        if not used then
+          granted_count = granted_count + 1
+          granted_only = granted_only .. usage_of(named, 0, total, 0, want, RESULT.OK, flags, price, event_ms, priced_by)
+        end
+      end
+      if used then
+        settled = settled .. usage_of(named, used, total, cost, want or 0, why, marks, held_by, at_ms, settled_by)
+      end
+      outcomes = outcomes .. line_outcome_of(named, why, want or 0, line_validity_ms, cost, debited, flags)
+      packed_lines = packed_lines .. line_of(named, money, want or 0, by, line_due_ms, now_ms, reach_ms, debited, total, ahead,
+        rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+    end
+    debited_all = debited_all + debited
+  end
+  if asks[next_ask] or not moved or debited_all > EXACT_MAX then return nil end
+  if amount < suspend_below then return nil end -- a threshold is crossed (charging.md 7)
+  local spare = amount - held + credit -- what nobody holds is enough for all, and for somebody's next grant
+  if taken + further_max > 0 and spare < further_max then return nil end
+
+  -- what the session knows besides its lines
+  local facts, incarnation, initial, stored_origin = '', 1, '', origin_state
+  if not is_start then
+    local reported, former
+    at, facts, incarnation, initial, reported, former, stored_origin = read(stored, 6, at)
+    if former[1] then return nil end
+  end
+  if facts_merged(facts, told) ~= told_facts then return nil end
+  if not is_stop and (origin_state > 0 or s_peer ~= peer) then stored_origin = origin_state end
+  local state, changed_sessions = SESSIONSTATE.OPEN, is_start and 1 or 0
+  if is_stop then
+    state, changed_sessions, forget_ms, due_ms = SESSIONSTATE.CLOSED, -1, now_ms + remember_ms, now_ms + remember_ms
+  else
+    s_peer, s_realm, s_via, forget_ms = peer, realm, via, 0
+  end
+  local is_sooner = session_due_ms == 0 or due_ms < session_due_ms
+  if is_sooner then session_due_ms = due_ms end
+
+  local outcome = outcome_of(#asks, outcomes, cost_all, debited_all, amount, resume_at)
+  local answer = '\150' .. pack(key, fingerprint, end_to_end, true, outcome, now_ms)
+  local answers = '\144'
+  if is_start then initial = answer else answers = array_of(kept_count + 1) .. kept .. pack(answer) end
+  local session = '\220\0\21' .. head
+    .. pack(state, s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
+    .. numbers .. answers .. array_of(is_start and #asks or lines) .. packed_lines
+    .. pack(told_facts, incarnation, initial, not is_start) .. '\144' .. pack(stored_origin)
+  local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key, fingerprint, end_to_end,
+    entry_count, entries, settled_count + granted_count, settled .. granted_only, actor, reason, reference, '', 0, refund_of,
+    incarnation)
+  local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
+  return { record, account, outcome, flags, session, session_id, is_sooner and id .. '\n' .. session_id, due_ms,
+    changed_sessions, holds, taken - released }
+end
+
+-- An event that is debited, under a key that was not seen.
+local function steady_event(charge, packed)
+  local asks_at, _, subscriber, session_id, service, phase, number, key, countable, fingerprint, end_to_end, resend, charge_ms,
+    event_ms, profile_rev = read(charge, 14, 3)
+  local asks, asks_end = read_asks(charge, asks_at, phase)
+  if not asks or asks[2] then return nil end
+  local _, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
+    refund_free, refund_until_ms, told, told_facts, seek, origin_state, actor, reason, reference = read(charge, 21, asks_end)
+  if action ~= ACTION.DEBIT then return nil end
+  local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held,
+    buckets = read_account(packed, charge_ms, profile_rev)
+  if not numbers_at or buckets > 1 then return nil end
+  local _, named, _, _, unit, used, _, want, priced_by, _, free, until_ms = unpack(asks[1], 1, 12)
+  local to_ms = event_ms + want * ms_per_unit(unit)
+  if used or (unit == KIND.SECONDS and until_ms > 0 and to_ms > until_ms) then return nil end
+  local price = price_of(priced_by)
+  local cost = price and climb_price(price, want, 0, 0, 0, 0, 0, 0, false, 0, 0)
+  if not cost or (cost > 0 and cost > amount - held + credit) then return nil end
+  amount = amount - cost
+  if amount < suspend_below or amount < -EXACT_MAX then return nil end
+  local entry_count, entries, takes, marks = 0, '', '\144', flags
+  if cost > 0 then
+    seq, entry_count = seq + 1, 1
+    entries, takes = entry_of(seq, cost, amount, 0), '\145\147' .. pack(MAIN, cost, KIND.MONEY)
+  end
+  if free then marks = bor(flags, FLAG.FREE) end
+  local outcome = outcome_of(1, line_outcome_of(named, RESULT.OK, want, 0, cost, cost, marks), cost, cost, amount, resume_at)
+  local answer = '\154' .. pack(1, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[6])
+  local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key, fingerprint, end_to_end,
+    entry_count, entries, 1, usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms, priced_by), actor, reason,
+    reference, once_key, now_ms + remember_ms, refund_of, 0)
+  local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
+  return { record, account, outcome, flags, false, answer, remember_ms }
+end
+
+-- charge: packed, as it came. packed: the account; stored: the session, false where there is none; once: what is known
+-- under the key of an event.
+function steady(charge, phase, packed, stored, once)
+  if not fields_of(charge, 0, 36) then return nil end
+  if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored) end
+  return not once and steady_event(charge, packed) or nil
+end
+
+function steady_write(KEYS, ARGV, found)
+  local record, account, outcome, flags, session = unpack(found, 1, 5)
+  -- write
+  if session then
+    local failed = append_packed(KEYS[4], ARGV[1], record, 'a', account, 's', session, 'c', ARGV[3])
+    if failed then return { failed } end
+    redis.call('SET', KEYS[1], account)
+    redis.call('HSET', KEYS[2], found[6], session)
+    if found[7] then watch_until(KEYS[3], found[7], found[8]) end
+    return { 'ok', outcome, found[9], found[10], found[11], flags, 0 }
+  end
+  local failed = append_packed(KEYS[4], ARGV[1], record, 'a', account, 'o', found[6], 'c', ARGV[3], 'p', '')
+  if failed then return { failed } end
+  redis.call('SET', KEYS[1], account)
+  redis.call('SET', KEYS[5], found[6], 'PX', found[7])
+  return { 'ok', outcome, 0, 0, 0, flags, 0 }
+end
+
+end
