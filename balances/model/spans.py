@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from balances.model.funds import AccountFunds
 from balances.packing import unpack_ladder
-from balances.structs.account import Bucket, CounterWindow
+from balances.structs.account import Account, Bucket, Counter, CounterWindow
 from balances.structs.blob import blob_of
 from balances.structs.charge import CUTS_MAX, NextPrice
 from balances.structs.session import Line
 from tariffs.climb import Climbed, climb, lapse_ahead
-from tariffs.ladder import COUNT_UNITS, Ladder, Step
+from tariffs.ladder import COUNT_UNITS, Count, Ladder, Step
 from tariffs.units import Kind, blocks_started
 
-if TYPE_CHECKING:
-    from balances.model.account import AccountChange
+
+class ClimbOwner(Protocol):
+    """What a climb asks of the operation it belongs to (`account.AccountChange`)."""
+
+    account: Account
+    now_ms: int
+    cuts: int
+
+    def counter(self, key: str) -> Counter | None: ...
+    def counters(
+        self, ladder: Ladder | None, *, with_held: bool, at_ms: int, line: Line | None = None
+    ) -> dict[str, int]: ...
+    def count_usage(self, count: Count, at_ms: int, used: int, held: int) -> None: ...
 
 
 def ms_per_unit(unit: int) -> int:
@@ -58,7 +69,7 @@ class PriceSpan(msgspec.Struct, frozen=True):
 
 
 def before_change(
-    change: AccountChange, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int
+    change: ClimbOwner, ladder: Ladder, line: Line, units: int, at_ms: int, until_ms: int, ms: int
 ) -> int:
     """How many of `units`, used from an instant on, begin before something else prices, pays or counts: another ladder
     (from `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends
@@ -86,7 +97,7 @@ def _in_scope(step: Step, bucket: Bucket) -> bool:
 
 
 def climb_on(
-    change: AccountChange,
+    change: ClimbOwner,
     price: PriceSpan,
     line: Line,
     units: int,
@@ -101,7 +112,7 @@ def climb_on(
     most: int | None = None,
 ) -> Climbed:
     """`climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees
-    are raised for that alone. with_held, of_line: see Books.counters"""
+    are raised for that alone. with_held, of_line: see AccountChange.counters"""
     account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
     climbed = Climbed(0, 0, grade)

@@ -1,13 +1,10 @@
 """What peers are told about and told to do: identities, timers and the actions a connection gives back."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from protocol.diameter.dictionary.base import DisconnectCause
 from protocol.diameter.types import HostAddress
-
-if TYPE_CHECKING:
-    from protocol.diameter.peer_connection import PeerConnection
 
 
 class LocalPeer(NamedTuple):
@@ -56,39 +53,43 @@ class Timers:
     challenge_ms: int = 2_000  # how long an old connection has to show life when its peer connects again
 
 
+class ActedOn:
+    """The connection that an action concerns: each is one of its own. `peer_connection.py` makes them."""
+
+
 class Send(NamedTuple):
-    connection: "PeerConnection"
+    connection: ActedOn
     octets: bytes
 
 
 class Close(NamedTuple):
     """`why` comes from our own tables and can be counted; `detail` may quote what the peer sent, for a log."""
 
-    connection: "PeerConnection"
+    connection: ActedOn
     why: str
     detail: str = ""
 
 
 class DeliverRequest(NamedTuple):
-    connection: "PeerConnection"
+    connection: ActedOn
     frame: bytes
 
 
 class DeliverAnswer(NamedTuple):
-    connection: "PeerConnection"
+    connection: ActedOn
     frame: bytes
     token: Any
 
 
 class PeerUp(NamedTuple):
-    connection: "PeerConnection"
+    connection: ActedOn
     peer: RemotePeer
 
 
 class PeerDown(NamedTuple):
     """Only after a PeerUp. `unanswered`: tokens of our requests that will not be answered any more here."""
 
-    connection: "PeerConnection"
+    connection: ActedOn
     peer: RemotePeer
     unanswered: tuple[Any, ...]
 
@@ -96,25 +97,25 @@ class PeerDown(NamedTuple):
 class PeerLeaving(NamedTuple):
     """The peer sent DPR: no new requests to it; those on their way are still answered."""
 
-    connection: "PeerConnection"
+    connection: ActedOn
     cause: DisconnectCause | None
 
 
 class Suspect(NamedTuple):
     """Fail over: send nothing new here, repeat the unanswered elsewhere with the T bit (RFC 3539 section 3.4.1)."""
 
-    connection: "PeerConnection"
+    connection: ActedOn
     unanswered: tuple[Any, ...]
 
 
 class Recovered(NamedTuple):
-    connection: "PeerConnection"
+    connection: ActedOn
 
 
 class Restarted(NamedTuple):
     """The Origin-State-Id of a host rose: it lost its sessions."""
 
-    connection: "PeerConnection"
+    connection: ActedOn
     origin_host: str
     origin_state_id: int
 
@@ -122,7 +123,7 @@ class Restarted(NamedTuple):
 class Dropped(NamedTuple):
     """`why` as in Close."""
 
-    connection: "PeerConnection"
+    connection: ActedOn
     frame: bytes
     why: str
 

@@ -1,6 +1,6 @@
 """One transport connection to a peer: happenings become events, the tables say what to do, actions come out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.base import (
@@ -14,8 +14,10 @@ from protocol.diameter.dictionary.base import (
     InbandSecurity,
 )
 from protocol.diameter.header import REQUEST
+from protocol.diameter.local_node import LocalNode
 from protocol.diameter.message import DiameterCommand
 from protocol.diameter.peer_actions import (
+    ActedOn,
     Actions,
     Close,
     DeliverAnswer,
@@ -34,9 +36,6 @@ from protocol.diameter.peer_machine import TABLE, WATCHDOG, Care, Do, PeerEvent,
 from protocol.diameter.walk import NOBODY, Vendors
 from protocol.errors import ProtocolError, ResultCode
 
-if TYPE_CHECKING:
-    from protocol.diameter.peer import PeerTable
-
 MAX_KEPT = 4096  # messages kept while an election is on
 MAX_PENDING = 65_536  # our own requests without an answer
 
@@ -47,13 +46,19 @@ BASE = {  # commands that are ours: events of the request and of the answer
 }
 
 
-class PeerConnection:
+class PeerConnection(ActedOn):
     """One transport connection. Made by PeerTable; every method returns what is to be done now."""
 
     def __init__(
-        self, table: "PeerTable", state: PeerState, origin_host: str | None, due_ms: int, reopened: bool
+        self,
+        node: LocalNode,
+        rivals: "Rivals",
+        state: PeerState,
+        origin_host: str | None,
+        due_ms: int,
+        reopened: bool,
     ) -> None:
-        self.table, self.state, self.dialled, self.reopened = table, state, origin_host, reopened
+        self.node, self._rivals, self.state, self.dialled, self.reopened = node, rivals, state, origin_host, reopened
         self.peer: RemotePeer | None = None
         self.due_ms = due_ms
         self.watch = Watchdog.OKAY
@@ -70,7 +75,7 @@ class PeerConnection:
         self._cause = DisconnectCause.REBOOTING
         self._kept: list[bytes] = []
         self._pending: dict[int, Any] = {}
-        self._hop_by_hop = table.next_end_to_end()
+        self._hop_by_hop = node.next_end_to_end()
 
     def __repr__(self) -> str:
         return f"<{self.peer.origin_host if self.peer else self.dialled or 'unknown peer'}, {self.state.value}>"
@@ -105,7 +110,7 @@ class PeerConnection:
             raise ValueError(f"{self} takes no request, {len(self._pending)} unanswered")
         self._hop_by_hop = self._hop_by_hop + 1 & 0xFFFFFFFF
         self._pending[self._hop_by_hop] = token
-        return [Send(self, message.encode(hop_by_hop=self._hop_by_hop, end_to_end=self.table.next_end_to_end()))]
+        return [Send(self, message.encode(hop_by_hop=self._hop_by_hop, end_to_end=self.node.next_end_to_end()))]
 
     def forget(self, token: Any) -> None:
         """Nobody waits for that answer any more; it will be dropped."""
@@ -145,14 +150,14 @@ class PeerConnection:
 
     def _judge_cer(self, frame: bytes) -> PeerEvent:
         """RFC 6733 section 5.3. What is wrong is kept for REFUSE_CER."""
-        table = self.table
+        node = self.node
         try:
             cer = CapabilitiesExchangeRequest.decode(frame, self.ignored)
         except ProtocolError as error:
             self._wrong = error
             return PeerEvent.BAD_CER
-        self.peer = peer = table.peer_of(cer)
-        if not table.admit(cer):
+        self.peer = peer = node.peer_of(cer)
+        if not node.admit(cer):
             self._wrong = ResultCode.UNKNOWN_PEER
         elif not peer.applications:
             self._wrong = ResultCode.NO_COMMON_APPLICATION
@@ -161,7 +166,7 @@ class PeerConnection:
         if self._wrong is not None:
             return PeerEvent.BAD_CER
         self._cer = frame
-        self.rival = table.rival_of(self)
+        self.rival = self._rivals.rival_of(self)
         return PeerEvent.GOOD_CER if self.rival is None else PeerEvent.RIVAL_CER
 
     def _judge_cea(self, frame: bytes) -> PeerEvent:
@@ -173,7 +178,7 @@ class PeerConnection:
         if not isinstance(cea, CapabilitiesExchangeAnswer):  # an answer with the E bit
             self._wrong = getattr(cea, "result_code", None)
             return PeerEvent.BAD_CEA
-        self.peer = self.table.peer_of(cea)
+        self.peer = self.node.peer_of(cea)
         if cea.result_code // 1000 != 2:
             self._wrong = cea.result_code
         elif not self.peer.applications:
@@ -197,7 +202,7 @@ class PeerConnection:
         self._plain = self.state is PeerState.OPEN and self.watch is Watchdog.OKAY and self.challenger is None
 
     def _do(self, do: Do, frame: bytes, why: str, now_ms: int, actions: Actions) -> None:
-        table, local = self.table, self.table.local
+        node, local = self.node, self.node.local
         match do:
             case Do.DELIVER:
                 actions.append(DeliverRequest(self, frame))
@@ -208,16 +213,16 @@ class PeerConnection:
                 else:  # section 6.2.1: an answer to nothing is dropped
                     actions.append(Dropped(self, frame, "answer to nothing"))
             case Do.SEND_CER:
-                cer = CapabilitiesExchangeRequest(**table.capabilities)
+                cer = CapabilitiesExchangeRequest(**node.capabilities)
                 actions.append(Send(self, self._own(cer)))
             case Do.SEND_CEA:
-                cea = CapabilitiesExchangeAnswer(result_code=ResultCode.SUCCESS, **table.capabilities)
+                cea = CapabilitiesExchangeAnswer(result_code=ResultCode.SUCCESS, **node.capabilities)
                 actions.append(Send(self, cea.answer(CapabilitiesExchangeRequest.decode(self._cer, self.ignored))))
             case Do.REFUSE_CER:
                 actions.append(Send(self, self._refusal(frame)))
             case Do.REPEATED_CER:
                 refusal = ProtocolError("capabilities are exchanged once")
-                actions.append(Send(self, table.error(frame, refusal)))
+                actions.append(Send(self, node.error(frame, refusal)))
             case Do.SEND_DWA:
                 self._answer_watchdog(frame, actions)
             case Do.SEND_DPR:
@@ -243,17 +248,17 @@ class PeerConnection:
 
     def _entered(self, event: PeerEvent, frame: bytes, now_ms: int, actions: Actions) -> None:
         """What every way into a state has in common: its timer, and what others wait for."""
-        timers = self.table.timers
+        timers = self.node.timers
         match self.state:
             case PeerState.WAIT_CEA:
                 self.due_ms = now_ms + timers.capabilities_ms
-                self.table.elect(self, now_ms, actions)
+                self._rivals.elect(self, now_ms, actions)
             case PeerState.ELECTING:
                 assert self.rival is not None
                 self.rival.challenger = self
                 self.rival._plain = False
                 self.due_ms = now_ms + timers.challenge_ms
-                self.table.elect(self.rival, now_ms, actions)
+                self._rivals.elect(self.rival, now_ms, actions)
             case PeerState.OPEN:
                 self._arm(now_ms)
                 self._resolve(PeerEvent.YIELDED, now_ms, actions)  # I-Rcv-CEA: R-Disc
@@ -266,7 +271,7 @@ class PeerConnection:
             case PeerState.CLOSING | PeerState.LEAVING:
                 self.due_ms = now_ms + timers.disconnect_ms
             case PeerState.CLOSED:
-                self.table.connections.discard(self)
+                self._rivals.ended(self)
                 if self.rival is not None:
                     self.rival.challenger = None
                     self.rival = None
@@ -299,7 +304,7 @@ class PeerConnection:
     def _arm(self, from_ms: int) -> None:
         # RFC 3539 section 3.4.1: Tw = Twinit + jitter, drawn anew each time.
         self._armed_ms = self._heard_ms = from_ms
-        self.due_ms = from_ms + self.table.timers.watchdog_ms + self.table.jitter_ms()
+        self.due_ms = from_ms + self.node.timers.watchdog_ms + self.node.jitter_ms()
 
     def _care(self, sign: Sign, now_ms: int, actions: Actions) -> None:
         if sign is Sign.DWA and self.watch is Watchdog.REOPEN_PROBING:
@@ -327,10 +332,10 @@ class PeerConnection:
 
     def _own(self, request: DiameterCommand) -> bytes:
         self._hop_by_hop = self._hop_by_hop + 1 & 0xFFFFFFFF
-        return request.encode(hop_by_hop=self._hop_by_hop, end_to_end=self.table.next_end_to_end())
+        return request.encode(hop_by_hop=self._hop_by_hop, end_to_end=self.node.next_end_to_end())
 
     def watchdog(self) -> bytes:
-        local = self.table.local
+        local = self.node.local
         return self._own(
             DeviceWatchdogRequest(
                 origin_host=local.origin_host, origin_realm=local.origin_realm, origin_state_id=local.origin_state_id
@@ -341,17 +346,17 @@ class PeerConnection:
         wrong = self._wrong
         if isinstance(wrong, ResultCode) and wrong is not ResultCode.UNKNOWN_PEER:
             # Section 5.3: the whole CEA, so that the other side sees what we would have had.
-            cea = CapabilitiesExchangeAnswer(result_code=wrong, **self.table.capabilities)
+            cea = CapabilitiesExchangeAnswer(result_code=wrong, **self.node.capabilities)
             return cea.answer(CapabilitiesExchangeRequest.decode(frame, self.ignored))
         assert isinstance(wrong, (ProtocolError, ResultCode))
-        return self.table.error(frame, wrong)
+        return self.node.error(frame, wrong)
 
     def _answer_watchdog(self, frame: bytes, actions: Actions) -> None:
-        local = self.table.local
+        local = self.node.local
         try:
             dwr = DeviceWatchdogRequest.decode(frame, self.ignored)
         except ProtocolError as error:
-            actions.append(Send(self, self.table.error(frame, error)))
+            actions.append(Send(self, self.node.error(frame, error)))
             return
         dwa = DeviceWatchdogAnswer(
             result_code=ResultCode.SUCCESS,
@@ -363,12 +368,12 @@ class PeerConnection:
         self._note_origin_state(dwr.origin_state_id, actions)
 
     def _answer_disconnect(self, frame: bytes, actions: Actions) -> None:
-        local = self.table.local
+        local = self.node.local
         cause: DisconnectCause | None = None
         try:
             dpr = DisconnectPeerRequest.decode(frame, self.ignored)
         except ProtocolError as error:  # it leaves all the same
-            actions.append(Send(self, self.table.error(frame, error)))
+            actions.append(Send(self, self.node.error(frame, error)))
         else:
             cause = dpr.disconnect_cause
             dpa = DisconnectPeerAnswer(
@@ -379,5 +384,18 @@ class PeerConnection:
 
     def _note_origin_state(self, origin_state_id: int | None, actions: Actions) -> None:
         assert self.peer is not None
-        if origin_state_id is not None and self.table.origins.rose(self.peer.origin_host, origin_state_id):
+        if origin_state_id is not None and self.node.origins.rose(self.peer.origin_host, origin_state_id):
             actions.append(Restarted(self, self.peer.origin_host, origin_state_id))
+
+
+class Rivals(Protocol):
+    """The other connections (`peer.PeerTable`): which of two to the same peer gives way."""
+
+    def rival_of(self, newcomer: PeerConnection) -> PeerConnection | None:
+        """The connection that keeps this newcomer from being opened at once."""
+
+    def elect(self, rival: PeerConnection, now_ms: int, actions: Actions) -> None:
+        """Decide between a connection and its challenger as far as it can be decided now (section 5.6.4)."""
+
+    def ended(self, connection: PeerConnection) -> None:
+        """It is nobody's rival any more."""

@@ -308,7 +308,7 @@ def test_recovery_from_suspicion() -> None:
 
 def test_jitter_is_asked_for_each_time() -> None:
     world = World()
-    world.table.jitter_ms = lambda: 1_500
+    world.table.node.jitter_ms = lambda: 1_500
     world.open()
     assert world.table.next_tick_ms == world.now + TW + 1_500
 

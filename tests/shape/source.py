@@ -30,11 +30,12 @@ def covered(path: str, places: set[str]) -> bool:
     return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
 
 
-def imports(path: str) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything imported at run time, wherever in the file the import stands."""
+def imports(path: str, *, for_types: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported at run time, wherever in the file the import stands; for_types: also
+    what only a type checker imports."""
     skipped = set[ast.AST]()
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             skipped.update(inner for statement in node.body for inner in ast.walk(statement))
         if node in skipped:
             continue

@@ -31,11 +31,12 @@ def test_no_test_names_a_class_like_one_of_the_product() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also not for a type checker only: what a module names it knows. A Protocol says what it needs of its owner."""
     modules = {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in files(".py", *PACKAGES)
     }
     arrows = {
-        module: {part for _, name in imports(path) for part in (name, name.rpartition(".")[0])}
+        module: {part for _, name in imports(path, for_types=True) for part in (name, name.rpartition(".")[0])}
         & modules.keys() - {module}
         for module, path in modules.items()
     }

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, cast
 
 from ocs.clock import monotonic_ms, monotonic_us, now_ms
-from ocs.net.diameter.peers import GUEST
+from ocs.net.diameter.peers import GUEST, Peers
 from protocol.diameter.dictionary.base import ORIGIN_HOST, CapabilitiesExchangeRequest
 from protocol.diameter.frames import FrameBuffer
 from protocol.diameter.header import REQUEST
 from protocol.diameter.peek import first
-from protocol.diameter.peer import DeliverRequest, RemotePeer
+from protocol.diameter.peer import Action, DeliverRequest, RemotePeer
 from protocol.diameter.peer import PeerConnection as Machine
 from protocol.errors import FrameError, ProtocolError, ResultCode
-
-if TYPE_CHECKING:
-    from ocs.net.diameter.node import Node
 
 CER: Final = CapabilitiesExchangeRequest.code.to_bytes(3, "big")
 WRITE_HIGH_BYTES: Final = 262_144
@@ -35,10 +32,30 @@ HALF_OPEN_S: Final = 10.0
 """One whose client has said all it has to say, but still listens: an answer later than that is of no use to it."""
 
 
+class ConnectionOwner(Protocol):
+    """What a connection asks of the node it belongs to (`node.Node`)."""
+
+    peers: Peers
+    message_bytes_max: int
+    service: Service
+
+    def made(self, link: DiameterConnection, transport: asyncio.Transport) -> None: ...
+    def lost(self, link: DiameterConnection, error: Exception | None) -> None: ...
+    def garbage(self, link: DiameterConnection, error: FrameError) -> None: ...
+    def admits(self, link: DiameterConnection, cer: CapabilitiesExchangeRequest) -> bool: ...
+    def claim(self, link: DiameterConnection) -> None: ...
+    def act(self, action: Action) -> None: ...
+    def act_all(self, actions: Iterable[Action], link: DiameterConnection) -> None: ...
+    def has_output(self, link: DiameterConnection) -> None: ...
+    def error(self, request: bytes, error: ProtocolError | ResultCode, why: str = "") -> bytes: ...
+
+
 class DiameterConnection(asyncio.Protocol):
     """`machine` is its half of the protocol, `in_flight` its requests without an answer."""
 
-    def __init__(self, node: Node, machine: Machine, number: int, address: str, *, dialled: bool = False) -> None:
+    def __init__(
+        self, node: ConnectionOwner, machine: Machine, number: int, address: str, *, dialled: bool = False
+    ) -> None:
         self.node, self.machine, self.number, self.address = node, machine, number, address
         self.certified: frozenset[str] | None = None
         self.in_flight = 0
@@ -261,3 +278,7 @@ class DiameterConnection(asyncio.Protocol):
         tell, self._tell_alive = self._tell_alive, None
         if tell is not None:
             tell(alive)
+
+
+Service = Callable[[bytes, DiameterConnection], None]
+"""Gets each request of an open connection; answers with `link.write`."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from balances.structs.charge import Outcome
+from ocs.charging.diameter.translate import LocalIdentity
 from ocs.charging.handle import Sent
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
+from ocs.net.admission import Admission
 from ocs.net.diameter.connection import DiameterConnection
+from ocs.net.diameter.node import Node
 from ocs.net.step import Stepped
-from protocol.diameter.dictionary.credit_control import CreditControlRequest
+from ocs.telemetry.metrics import Histogram
+from protocol.diameter.dictionary.credit_control import CreditControlAnswer, CreditControlRequest
 from protocol.errors import ResultCode
-
-if TYPE_CHECKING:
-    from ocs.net.diameter.credit_control import CreditControl
 
 TERMINATION: Final = 3
 WANTED_US: Final = 10_000_000
@@ -29,6 +31,40 @@ def is_late(heard_us: int) -> bool:
     return monotonic_us() - heard_us > WANTED_US
 
 
+class TemplateMemory(Protocol):
+    """Where the next requests of a session find what this one had in common with them (`templates.Templates`)."""
+
+    def learn(
+        self,
+        frame: bytes,
+        link: DiameterConnection,
+        request: ChargingRequest,
+        sent: Sent,
+        outcome: Outcome,
+        answer: bytes,
+        settings: ChargingSettings,
+    ) -> None: ...
+    def forget(self, frame: bytes) -> None: ...
+
+
+class ExchangeOwner(Protocol):
+    """What an exchange asks of whom it is served by (`credit_control.CreditControl`)."""
+
+    admission: Admission
+    settings: ChargingSettings
+    node: Node
+    local: LocalIdentity
+    times: Histogram
+    to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity], CreditControlAnswer]
+
+    @property
+    def templates(self) -> TemplateMemory: ...
+    def silence(self, why: str) -> None: ...
+    def count(self, ccr: CreditControlRequest, answer: Answer, link: DiameterConnection, service: str) -> None: ...
+    def failed(self, frame: bytes, link: DiameterConnection, bug: Exception) -> None: ...
+    def violated(self, frame: bytes, link: DiameterConnection, bug: Exception) -> None: ...
+
+
 class CreditControlExchange(Stepped[Answer | None]):
     """One credit-control request until its answer is written."""
 
@@ -36,7 +72,7 @@ class CreditControlExchange(Stepped[Answer | None]):
 
     def __init__(
         self,
-        service: CreditControl,
+        service: ExchangeOwner,
         link: DiameterConnection,
         ccr: CreditControlRequest,
         request: ChargingRequest,
@@ -81,7 +117,7 @@ class CreditControlExchange(Stepped[Answer | None]):
         service, ccr = self._service, self._ccr
         try:
             if self._plain:
-                service.templates.learn(ccr.frame, self._link, self._request, *self._plain[0], octets, service)
+                service.templates.learn(ccr.frame, self._link, self._request, *self._plain[0], octets, service.settings)
             elif ccr.cc_request_type == TERMINATION:
                 service.templates.forget(ccr.frame)
         except Exception as bug:

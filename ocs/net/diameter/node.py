@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from ocs.clock import monotonic_ms, now_ms
 from ocs.net.diameter.claims import HUNG_MS, PROBE_MS
-from ocs.net.diameter.connection import CLOSED_BY_PEER, DiameterConnection
+from ocs.net.diameter.connection import CLOSED_BY_PEER, DiameterConnection, Service
 from ocs.net.diameter.peers import Peers
 from ocs.net.tls import certified_names, plainly
 from ocs.telemetry import metrics
@@ -38,15 +38,13 @@ from protocol.diameter.peer import (
     Suspect,
     Timers,
 )
-from protocol.diameter.peer import PeerConnection as Machine
+from protocol.diameter.peer_actions import ActedOn
 from protocol.errors import FrameError, ProtocolError, ResultCode
 
 TICK_S: Final = 0.25
 REDIAL_S: Final = 30.0
 """Tc of RFC 6733 section 12."""
 
-Service = Callable[[bytes, DiameterConnection], None]
-"""Gets each request of an open connection; answers with `link.write`."""
 Answered = Callable[[bytes | None], None]
 """Gets the answer to a request of ours, or None when there will be none."""
 
@@ -86,7 +84,7 @@ class Node:
             # RFC 6733 section 3: 12 bits of the time and 20 random ones, unique also over a restart
             end_to_end=(now_ms() // 1_000 & 0xFFF) << 20 | secrets.randbelow(1 << 20),
         )
-        self._links: dict[Machine, DiameterConnection] = {}
+        self._links: dict[ActedOn, DiameterConnection] = {}
         self._by_number: dict[int, DiameterConnection] = {}
         self._asking: DiameterConnection | None = None
         self._dirty: list[DiameterConnection] = []
@@ -259,7 +257,9 @@ class Node:
             origin_host=local.origin_host, origin_realm=local.origin_realm, origin_state_id=local.origin_state_id
         )
         # Beside the machine's own: a DWA is matched by nothing but its command.
-        octets = dwr.encode(hop_by_hop=self._table.next_end_to_end(), end_to_end=self._table.next_end_to_end())
+        octets = dwr.encode(
+            hop_by_hop=self._table.node.next_end_to_end(), end_to_end=self._table.node.next_end_to_end()
+        )
         link.probe(octets, PROBE_MS / 1_000, tell)
 
     def _admit(self, cer: CapabilitiesExchangeRequest) -> bool:
@@ -374,8 +374,8 @@ class Node:
         self._draining = True
         for task in self._dialling:
             task.cancel()
-        for machine, link in list(self._links.items()):
-            self.act_all(machine.stop(DisconnectCause.REBOOTING, monotonic_ms()), link)
+        for link in list(self._links.values()):
+            self.act_all(link.machine.stop(DisconnectCause.REBOOTING, monotonic_ms()), link)
         if self._links:
             try:
                 async with asyncio.timeout(patience_s):

@@ -8,23 +8,23 @@ unknown. A reply that the template has no answer for is answered the general way
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from balances.keys import AccountKeys
 from balances.structs.charge import Charge, Outcome, Reply
 from ocs.charging.diameter.template import SessionTemplate, learn
-from ocs.charging.handle import Sent
+from ocs.charging.handle import ChargingContext, Sent
 from ocs.charging.request import ChargingRequest
+from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
 from ocs.net.diameter.connection import DiameterConnection
-from ocs.net.diameter.exchange import CreditControlExchange, is_late
+from ocs.net.diameter.exchange import Answer, CreditControlExchange, ExchangeOwner, is_late
+from ocs.net.diameter.origins import Origins
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from protocol.errors import ResultCode
-
-if TYPE_CHECKING:
-    from ocs.net.diameter.credit_control import CreditControl
 
 SUCCESS: Final = str(int(ResultCode.SUCCESS))
 
@@ -34,6 +34,17 @@ TRIES_MAX: Final = 8
 """A session that was learnt from so often and never served by it is not learnt from again while it is remembered."""
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
+
+
+class TemplateOwner(ExchangeOwner, Protocol):
+    """What serving by templates asks of whom it is done for (`credit_control.CreditControl`)."""
+
+    context: ChargingContext
+    origins: Origins
+    handle: Callable[..., Coroutine[Any, Any, Answer | None]]
+    to_request: Callable[[CreditControlRequest, str, ChargingSettings], ChargingRequest]
+
+    def count_update(self, link: DiameterConnection, line: tuple[str, ...], lines: int) -> None: ...
 
 
 class KeptTemplate:
@@ -72,7 +83,7 @@ class Templates:
     def __len__(self) -> int:
         return self._count
 
-    def serve(self, frame: bytes, link: DiameterConnection, service: CreditControl) -> bool:
+    def serve(self, frame: bytes, link: DiameterConnection, service: TemplateOwner) -> bool:
         """Whether the request is served; else it is as if it had not been seen."""
         key = session_avp(frame)
         session = self._sessions.get(key)
@@ -107,14 +118,14 @@ class Templates:
         sent: Sent,
         outcome: Outcome,
         answer: bytes,
-        service: CreditControl,
+        settings: ChargingSettings,
     ) -> None:
         """Of an UPDATE that was served the general way, by one call with nothing unusual about it."""
         key = session_avp(frame)
         session = self._sessions.get(key)
         if session is not None and session.tries >= TRIES_MAX:
             return
-        template = learn(frame, request, sent, outcome, answer, service.settings)
+        template = learn(frame, request, sent, outcome, answer, settings)
         if template is None:
             return
         if session is None:
@@ -153,7 +164,7 @@ class TemplateExchange:
 
     def __init__(
         self,
-        service: CreditControl,
+        service: TemplateOwner,
         kept: KeptTemplate,
         frame: bytes,
         link: DiameterConnection,
