@@ -41,7 +41,10 @@ KEPT_MS: Final = 30 * 86_400_000
 """How long PostgreSQL answers for requests that were seen before."""
 
 
-MEASURED_S: Final = 5.0
+MEASURED_S: Final = 30.0
+"""Where nothing is written all is measured so often: hints may be lost on the way to a keeper that does not copy."""
+ASKED_S: Final = 5.0
+"""The same of what a person may have done in PostgreSQL."""
 LEASES: Final = ("copy", "restarts", "totals", *map(lease_of, range(GROUPS)))
 
 
@@ -93,7 +96,10 @@ class Keeper:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log, self._now_ms = redis, pool, store, log, now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
-        self._paces, self._measured_s = paces, 0.0
+        self._paces = paces
+        self._measured_s = self._asked_s = self._room_s = 0.0
+        self._unmeasured = True
+        """Something was written since the store's room was measured."""
         self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
         self._reader = StreamReader(redis)
         self._supervision = supervision = Supervision(redis, token)
@@ -193,12 +199,16 @@ class Keeper:
     # --- what is measured
 
     async def _measure(self) -> None:
-        """Again when something was written, while anything is behind, and now and then."""
+        """Again when something was written and while anything is behind; else now and then."""
         now_s = asyncio.get_running_loop().time()
-        quiet = not self._news.stirred and self.watch.now.well
-        if self.why or (quiet and now_s - self._measured_s < MEASURED_S):
+        moved = self._news.stirred or not self.watch.now.well or now_s - self._measured_s >= MEASURED_S
+        if self.why or (not moved and now_s - self._asked_s < ASKED_S):
             return
-        self._news.stirred, self._measured_s = False, now_s
+        self._asked_s = now_s
+        if not moved:
+            await self.watch.look_again()
+            return
+        self._news.stirred, self._measured_s, self._unmeasured = False, now_s, True
         try:
             await self.watch.measure()
         except BaseException:
@@ -211,6 +221,11 @@ class Keeper:
                 await self.totals.walk(self.watch.heads)
 
     async def _measure_store(self) -> None:
+        """Again when something was written; else now and then."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._unmeasured and now_s - self._room_s < MEASURED_S:
+            return
+        self._unmeasured, self._room_s = False, now_s
         stats = self.stats
         stats.memory_bytes, stats.memory_limit_bytes, stats.stream_entries = await self._reader.room()
 

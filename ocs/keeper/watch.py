@@ -63,6 +63,11 @@ class LagWatch:
         if away is not None:
             raise away
 
+    async def look_again(self) -> None:
+        """What a person may have done in PostgreSQL, where nothing was behind and nothing was written since."""
+        async with asyncio.timeout(ASK_S):
+            await self._ask()
+
     async def _ask(self) -> None:
         cursors = await read_cursors(self._pool)
         accounts = await held(self._pool)

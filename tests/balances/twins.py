@@ -134,7 +134,11 @@ class Twins:
             names += [once, keys.renumbered(once, charge.fingerprint)]
             names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
         reply = self._call("charge", names, _encode(charge), b"inputs")
+        written = len(self.model.ledger)
         model = self.model.charge(charge, b"inputs")
+        for appended in self.model.ledger[written:]:  # who acts on a record is woken by whoever wrote it
+            if model.status == "ok":
+                assert bool(model.urgent) == bool(appended.record.crossings or appended.record.nudges)
         if model.status == "facts":  # to be rated again, by what the session told
             assert reply == model
             self._same(charge.account, reply, model)

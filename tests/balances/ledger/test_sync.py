@@ -243,3 +243,29 @@ def test_texts() -> None:
     assert len(fit("x" * 10_000)) == 465
     assert fit("x" * 401) != fit("x" * 402)
     assert inputs_json(b"\xc1") == '{"packed":"wQ=="}'
+
+
+async def test_cursors_in_memory_are_read_again_before_a_gap_is_believed(books: LedgerStores) -> None:
+    """Another copier was here meanwhile, and the stream was trimmed behind it: nothing is missing."""
+    await books.open()
+    await books.move("alice", 5)
+    await books.sync.step()
+    for _ in range(3):
+        await books.move("alice", 5)
+    other = Sync(books.redis, books.pool, alarm=books.alarms.append)
+    assert (await other.step()).written == 3
+    await books.move("alice", 5)
+    await books.redis.xtrim(keys.ledger(keys.shard_of("alice")), maxlen=1, approximate=False)
+    assert (await books.sync.step()).written == 1
+    assert await books.balance("alice") == 25
+    assert books.alarms == []
+
+
+async def test_a_step_looks_at_the_shards_it_is_given(books: LedgerStores) -> None:
+    await books.open()
+    await books.move("alice", 5)
+    await books.move("bob", 5)
+    assert keys.shard_of("alice") != keys.shard_of("bob")
+    step = await books.sync.step(shards=[keys.shard_of("bob")])
+    assert (step.written, set(step.calls)) == (1, {keys.shard_of("bob")})
+    assert (await books.sync.step()).written == 1

@@ -1,0 +1,118 @@
+"""Hints save looks and nothing rests on them; what is urgent waits for no pace; who has nothing to do asks nothing."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from balances import keys
+from balances.ledger.supervision import PushMessage
+from balances.redis.store import Store
+from balances.structs.account import MAIN
+from balances.structs.posting import Post, Posting
+from ocs.clock import now_ms
+from ocs.keeper.copy import LOOK_S
+from ocs.keeper.keeper import Paces
+from tests.balances.ledger.books import session_of
+from tests.ocs.keeper.test_keeper import Both, keeping
+from tests.servers import Servers
+
+NEVER_S = 3_600.0
+LONG = Paces(copy_s=NEVER_S, look_s=NEVER_S)
+
+
+async def test_what_nobody_hinted_at_is_copied(servers: Servers) -> None:
+    """The stand-in for the scripts writes records and says nothing to anybody."""
+    async with keeping(servers, paces=Paces(copy_s=0.01)) as both:
+        for number in range(40):
+            await both.books.move(f"acct-{number}", 1)
+        await both.until(lambda: both.keeper.stats.copied == 40)
+        looked = both.keeper._copier._looked_s
+        assert len(looked) == keys.SHARDS
+        assert max(looked.values()) - min(looked.values()) <= LOOK_S
+
+
+async def test_hints_that_are_lost_are_heard_again(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await hears(both)
+        await both.books.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await both.books.move("alice", 1)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        await hears(both)
+
+
+async def test_a_keeper_that_comes_back_copies_what_was_written_meanwhile(servers: Servers) -> None:
+    async with keeping(servers) as both:
+        await both.books.move("alice", 1)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        await both.keeper.stop()
+        await both.books.move("alice", 1)
+        async with keeping(servers) as other:
+            await other.until(lambda: other.keeper.stats.copied == 1)
+            assert await other.books.balance("alice") == 2
+            assert other.keeper.stats.openings == 0
+
+
+async def test_who_waits_for_money_is_asked_at_once(servers: Servers) -> None:
+    """The process that posts wakes the keeper: no pace of reading the streams is waited for, nor PostgreSQL."""
+    async with keeping(servers, paces=LONG) as both:
+        await both.until(lambda: both.link.epoch is not None)
+        await both.until(lambda: both.keeper._copier._sync.cursors is not None)
+        await hears(both)
+        servers.postgres.stop()
+        heard = both.books.redis.pubsub()
+        await heard.subscribe(keys.PUSH)
+        waiting = session_of("s;1", held=5)
+        waiting.lines[0].final = True
+        await both.books.move("alice", 100, session=waiting)
+        copied = both.keeper.stats.copied
+        reply = await Store(both.link).post(top_up("alice", 50)).wait()
+        assert reply.status == "ok"
+        push = await first(heard)
+        assert (push.kind, push.session) == ("rar", "s;1")
+        assert both.keeper.stats.copied == copied
+        await heard.aclose()
+        servers.postgres.start()
+
+
+async def test_an_idle_keeper_asks_the_store_little(servers: Servers) -> None:
+    """Counted, not timed. Twenty looks a second at 256 streams and 256 sorted sets were 600 commands a second."""
+    async with keeping(servers) as both:
+        await both.books.move("alice", 1)
+        await both.until(lambda: both.keeper.stats.copied == 1)
+        await asyncio.sleep(6)
+        before = await commands(both)
+        seconds = 10
+        await asyncio.sleep(seconds)
+        spent = {name: count - before.get(name, 0) for name, count in (await commands(both)).items()}
+        assert sum(spent.values()) < 150 * seconds, spent
+        assert spent.get("xread", 0) <= seconds  # looks at all shards, one in about two seconds
+        assert spent.get("xrevrange", 0) <= keys.SHARDS  # heads are read when something moved
+
+
+def top_up(account: str, amount: int) -> Post:
+    posting = Posting(MAIN, 0, amount, "world", "top-up")
+    return Post(account, "", "f", now_ms(), [posting], False, 60_000, "me", "")
+
+
+async def hears(both: Both) -> None:
+    """Until the keeper hears what is published."""
+
+    async def listening() -> bool:
+        return bool(await both.books.redis.publish(keys.NEWS, b""))
+
+    await both.until(listening)
+
+
+async def first(heard: Any) -> PushMessage:
+    async with asyncio.timeout(30):
+        async for message in heard.listen():
+            if message["type"] == "message":
+                return msgspec.msgpack.decode(message["data"], type=PushMessage)
+    raise AssertionError
+
+
+async def commands(both: Both) -> dict[str, int]:
+    """How often each was called so far."""
+    found = await both.books.redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): int(stats["calls"]) for name, stats in found.items()}
