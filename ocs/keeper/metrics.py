@@ -1,4 +1,4 @@
-"""What a keeper tells the metrics, twice a second."""
+"""What a keeper tells the metrics."""
 
 from __future__ import annotations
 

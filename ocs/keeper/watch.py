@@ -1,4 +1,4 @@
-"""How far PostgreSQL is behind the streams, measured once a second."""
+"""How far PostgreSQL is behind the streams, measured once a second while anything moves."""
 
 from __future__ import annotations
 

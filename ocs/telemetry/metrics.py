@@ -1,7 +1,7 @@
 """Every metric is one row here; help text, labels and how processes are summed derive from it.
 
 In a process a metric is a dict of plain ints or an array of buckets, so that counting costs a dict update and no lock.
-`Meter.snapshot()` goes to the supervisor twice a second, which sums the processes at a scrape (exposition.py). Labels
+`Meter.snapshot()` goes to the supervisor again and again, which sums the processes at a scrape (exposition.py). Labels
 come from tables of ours (commands, result codes, services), never from a subscriber or a session; should that fail,
 what passes `SERIES_MAX` is counted under the label "other".
 """
@@ -81,7 +81,7 @@ SET_ASIDE      = _counter("ocs_suspense_total", "Usage records of use that was n
 STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
-LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest of them", divisor=1_000, across=Across.MAX)
+LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest; 0.5 is usual", divisor=1_000, across=Across.MAX)
 STOPPED        = _gauge("ocs_ledger_stopped_shards", "Shards not copied to PostgreSQL until a person has looked")
 QUARANTINED    = _gauge("ocs_ledger_quarantined_accounts", "Accounts not copied until a person has looked")
 STORE_RISKS    = _gauge("ocs_store_risks", "Settings of the live store that may lose money", "risk", across=Across.MAX)
