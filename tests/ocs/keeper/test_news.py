@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from balances import keys
-from balances.ledger.supervision import PushMessage
+from balances.ledger.supervision import SessionRequest
 from balances.redis.store import Store
 from balances.structs.account import MAIN
 from balances.structs.posting import Post, Posting
@@ -61,7 +61,7 @@ async def test_who_waits_for_money_is_asked_at_once(servers: Servers) -> None:
         await hears(both)
         servers.postgres.stop()
         heard = both.books.redis.pubsub()
-        await heard.subscribe(keys.PUSH)
+        await heard.subscribe(keys.SESSION_REQUESTS)
         waiting = session_of("s;1", held=5)
         waiting.lines[0].final = True
         await both.books.move("alice", 100, session=waiting)
@@ -104,11 +104,11 @@ async def hears(both: Both) -> None:
     await both.until(listening)
 
 
-async def first(heard: Any) -> PushMessage:
+async def first(heard: Any) -> SessionRequest:
     async with asyncio.timeout(30):
         async for message in heard.listen():
             if message["type"] == "message":
-                return msgspec.msgpack.decode(message["data"], type=PushMessage)
+                return msgspec.msgpack.decode(message["data"], type=SessionRequest)
     raise AssertionError
 
 
