@@ -470,7 +470,7 @@ function steady_write(KEYS, ARGV, found)
     if failed then return { failed } end
     redis.call('SET', KEYS[1], account)
     redis.call('HSET', KEYS[2], found[6], session)
-    if found[7] then watch_until(KEYS[3], found[7], found[8]) end
+    if found[7] then look_by(KEYS[3], found[7], found[8]) end
     return { 'ok', outcome, found[9], found[10], found[11], flags, 0 }
   end
   local failed = append_packed(KEYS[4], ARGV[1], record, 'a', account, 'o', found[6], 'c', ARGV[3], 'p', '')
