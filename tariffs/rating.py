@@ -151,6 +151,20 @@ def in_force(catalog: Catalog, assignments: Sequence[Assignment], at_ms: int) ->
     return chain, next_ms
 
 
+def same_from(catalog: Catalog, assignments: Sequence[Assignment], currency: str, at_ms: int) -> int | None:
+    """From when on, and as long as the catalog is this one, `rate` says of any line what it says of it at an instant;
+    None where the clock has a say: bands, periods, rates of exchange, or a change that is published already."""
+    chain, next_ms = in_force(catalog, assignments, at_ms)
+    if next_ms or any(tariff.moves or tariff.currency != currency for tariff in chain):
+        return None
+    from_ms = 0
+    for assignment in assignments:
+        tariff, _ = catalog.in_force(assignment.tariff, at_ms)
+        begun = [assignment.from_ms, assignment.until_ms, tariff.from_ms if tariff is not None else 0]
+        from_ms = max([from_ms, *(instant for instant in begun if instant <= at_ms)])
+    return from_ms
+
+
 def _line(
     catalog: Catalog,
     chain: list[Tariff],

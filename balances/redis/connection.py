@@ -109,7 +109,8 @@ class RedisCall(Pending[Any]):
         *,
         repeatable: bool = True,
     ) -> None:
-        super().__init__()
+        self.settled = False  # here and not by Pending: one is made for each request
+        self._value = self._error = self._callback = None
         self.pack = pack
         self.decode = decode
         self.sent_ms = sent_ms

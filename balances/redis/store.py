@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from balances import keys
@@ -53,7 +54,11 @@ class Store:
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
-        return self.link.script(script, names, (pack(charge), context), self._reply)
+        return self.link.script(script, names, (pack(charge), context), self._reply_to(charge))
+
+    def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:
+        """What makes the reply of this charge."""
+        return self._reply
 
     def not_opened(self, account: str, session: str, subscriber: str) -> None:
         """An INITIAL came to nothing, for good: what says where its session is goes too, unless a repeat has opened it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -73,14 +73,30 @@ def event_time(event_ms: int | None, settings: ChargingSettings, now_ms: int) ->
     return now_ms, Flag.EVENT_TIME
 
 
+class Arrival(NamedTuple):
+    """Which session a request belongs to and when its event was: found out once."""
+
+    session: str
+    """Its key (`session_key`)."""
+    now_ms: int
+    event_ms: int
+    flags: int
+    """Flag.EVENT_TIME where the client's own instant is out of bounds."""
+
+
+def arrival(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -> Arrival:
+    event_ms, flags = event_time(request.event_ms, settings, now_ms)
+    return Arrival(session_key(request, settings), now_ms, event_ms, flags)
+
+
 def fingerprint(request: ChargingRequest) -> str:
     """Of the money content: a repeat has the same, whatever else changed on its way (charging.md section 3)."""
-    return digest(content_of(request))
+    return digest(content_of(request, request.lines))
 
 
-def content_of(request: ChargingRequest) -> bytes:
-    """What the fingerprint is of."""
-    return _pack((request.action.value, request.currency, request.lines, request.refund_token))
+def content_of(request: ChargingRequest, lines: tuple[AskedLine, ...]) -> bytes:
+    """What the fingerprint is of. lines: those of the request, or others in their place"""
+    return _pack((request.action.value, request.currency, lines, request.refund_token))
 
 
 def digest(content: bytes) -> str:
@@ -118,7 +134,7 @@ def to_charge(
     quote: Quote,
     inputs: Inputs,
     settings: ChargingSettings,
-    now_ms: int,
+    arrived: Arrival,
     jitter: int,
 ) -> tuple[Charge, bytes]:
     """The call, and the rating inputs that go on its record.
@@ -126,9 +142,9 @@ def to_charge(
     inputs:  of the request and of the subscriber
     jitter:  0 to 1000, how much of `settings.jitter_permille` this request's Validity-Times are shortened by
     """
-    event_ms, flags = event_time(request.event_ms, settings, now_ms)
+    session, now_ms, event_ms, flags = arrived
     validity_ms = validity_of(service, settings, jitter)
-    phase, session = request.phase, session_key(request, settings)
+    phase = request.phase
     client = settings.client(request.peer)
     asks = []
     for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):

@@ -22,13 +22,13 @@ from balances.structs.session import IdempotencyRecord
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import (
-    event_time,
+    Arrival,
+    arrival,
     fingerprint,
     has_use,
     in_currency,
     is_unusable,
     priced_as,
-    session_key,
     to_charge,
 )
 from ocs.charging.nobody import answer_nobody, came_to_nothing
@@ -55,7 +55,7 @@ UNSERVED: Final = Rated(verdict=RatingVerdict.RATING_FAILED, why="no service is 
 
 _outcome: Final = msgspec.msgpack.Decoder(Outcome).decode
 _once: Final = msgspec.msgpack.Decoder(IdempotencyRecord).decode
-_keys: Final = lru_cache(65_536)(AccountKeys)
+keys_of: Final = lru_cache(65_536)(AccountKeys)
 
 
 class ProfileSource(Protocol):
@@ -142,8 +142,10 @@ class Sent(msgspec.Struct, gc=False):
     catalog: Catalog
     quote: Quote
     inputs: Inputs
+    told: SessionFacts
+    """What the request tells itself..."""
     facts: SessionFacts
-    """What its session is known to have told."""
+    """... and what its session is known to have told with it."""
     jitter: int
     charge: Charge
     packed_inputs: bytes
@@ -165,10 +167,11 @@ async def handle(
     sent:         the store was asked already; handling goes on from its reply
     plain:        gets the charge and its outcome where the first call was all that was needed
     """
+    arrived = arrival(request, context.settings, now_ms)
     try:
         if sent is not None:
             service = context.settings.services.by_name[request.inputs.service]
-            return await _charge(request, context, service, sent.profile, request.identities, now_ms, sent)
+            return await _charge(request, context, service, sent.profile, request.identities, arrived, sent)
         service = context.settings.services.by_name.get(request.inputs.service, UNKNOWN)
         if request.phase is Phase.EVENT or (request.phase is Phase.START and not has_use(request)):
             # What was used is settled all the same.
@@ -178,22 +181,22 @@ async def handle(
             if request.phase is Phase.EVENT and not service.events:
                 why = f"the service {service.name} takes no one-time events"
                 return ChargingAnswer(Result.UNABLE, reason=why)
-        profile, names = await _subscriber(request, context, now_ms)
+        profile, names = await _subscriber(request, context, arrived)
         if profile is None:
-            return await answer_nobody(request, context.store, context.settings, now_ms)
+            return await answer_nobody(request, context.store, context.settings, arrived)
         if not request.reports() and any(map(is_unusable, _counted(request, profile).lines)):
             why, currency = OUTCOMES[Result.INVALID].words, NUMBERS.get(profile.currency)
             return ChargingAnswer(Result.INVALID, reason=why, fault=Fault.MONEY, currency=currency)
         if urgent_only:
-            quote, _ = _quote(request, context, service, profile, *_facts(request, context), now_ms)
+            quote, _ = _quote(request, context, service, profile, *_facts(request, context, arrived), arrived)
             if not any(rated.emergency for rated in quote):
                 return Busy("too much is outstanding")
         answer: ChargingAnswer | Busy | None = None
         try:
-            answer = await _charge(request, context, service, profile, names, now_ms, plain=plain)
+            answer = await _charge(request, context, service, profile, names, arrived, plain=plain)
         finally:
             if request.phase is Phase.START and came_to_nothing(answer):
-                context.store.not_opened(profile.account, session_key(request, context.settings), profile.subscriber)
+                context.store.not_opened(profile.account, arrived.session, profile.subscriber)
         return answer
     except NotSent as why:
         return Busy(str(why))
@@ -202,26 +205,27 @@ async def handle(
 
 
 async def _subscriber(
-    request: ChargingRequest, context: ChargingContext, now_ms: int
+    request: ChargingRequest, context: ChargingContext, arrived: Arrival
 ) -> tuple[Profile | None, tuple[str, ...]]:
     """Who it is about, and the identities to ask for again: the first of them that anybody has says it."""
     names = request.identities
     profile = (context.profiles.of(names) or await context.profiles.load(names)) if names else None
     if profile is None and request.phase in (Phase.UPDATE, Phase.STOP):
-        found = await _opening(request, context, session_key(request, context.settings), now_ms)
+        found = await _opening(request, context, arrived)
         if found is not None:
             return await _payer(context, *found)
     return profile, names
 
 
 async def _opening(
-    request: ChargingRequest, context: ChargingContext, session: str, now_ms: int, but: str = ""
+    request: ChargingRequest, context: ChargingContext, arrived: Arrival, but: str = ""
 ) -> tuple[str, str] | None:
     """(account, subscriber) that a session was opened for, where that is not the account `but`, which does not have it.
     PostgreSQL is asked only for what Redis may not know (charging.md 5)."""
-    place = await context.store.where(session)
+    place = await context.store.where(arrived.session)
     if place is not None and place[0] != but:
         return place
+    session, now_ms = arrived.session, arrived.now_ms
     remembered_ms = now_ms - context.settings.remember_ms + context.settings.event_ahead_ms
     old = request.event_ms is not None and request.event_ms < remembered_ms
     if request.resend or old or context.store.opened_ms > now_ms - context.settings.remember_ms:
@@ -245,7 +249,7 @@ async def _charge(
     service: Service,
     profile: Profile,
     names: tuple[str, ...],
-    now_ms: int,
+    arrived: Arrival,
     sent: Sent | None = None,
     plain: list[tuple[Sent, Outcome]] | None = None,
 ) -> ChargingAnswer | Busy:
@@ -257,14 +261,14 @@ async def _charge(
         profile.subscriber,
     )
     refund_of, asked = "", request
-    told, facts = (told_by(request), sent.facts) if sent else _facts(request, context)
+    told, facts = (sent.told, sent.facts) if sent else _facts(request, context, arrived)
     longer_ms, catalog = 0, context.catalog
 
     def rated() -> tuple[Quote, Inputs, Charge, bytes]:
         nonlocal request
         request = _counted(asked, profile)  # whoever pays: as the account of that one counts
-        quote, inputs = _quote(request, context, service, profile, told, facts, now_ms, longer_ms)
-        charge, packed_inputs = to_charge(request, service, profile, quote, inputs, context.settings, now_ms, jitter)
+        quote, inputs = _quote(request, context, service, profile, told, facts, arrived, longer_ms)
+        charge, packed_inputs = to_charge(request, service, profile, quote, inputs, context.settings, arrived, jitter)
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original
         charge.refund_of = refund_of or charge.refund_of
         charge.flags |= flags
@@ -286,7 +290,7 @@ async def _charge(
         if sent is not None and attempt == 0:
             asking = sent.reply
         else:
-            asking = context.store.charge(charge, packed_inputs, _keys(charge.account))
+            asking = context.store.charge(charge, packed_inputs, keys_of(charge.account))
         reply = await asking  # the only await on the hot path
         match reply.status:
             case "ok" | "again" as done:
@@ -296,7 +300,7 @@ async def _charge(
                     context.facts.keep(charge.session, facts)
                 outcome = _outcome(reply.outcome)
                 if plain is not None and done == "ok" and attempt == 0 and not reply.marks:
-                    made = Sent(profile, catalog, quote, inputs, facts, jitter, charge, packed_inputs, asking)
+                    made = Sent(profile, catalog, quote, inputs, told, facts, jitter, charge, packed_inputs, asking)
                     plain.append((made, outcome))
                 answer = to_answer(request, service, profile, quote, outcome, charge)
                 return msgspec.structs.replace(answer, marks=reply.marks) if reply.marks else answer
@@ -306,14 +310,14 @@ async def _charge(
             case "stale":
                 newer = await context.profiles.load(names) if names else None
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
-                    return await answer_nobody(request, context.store, context.settings, now_ms)
+                    return await answer_nobody(request, context.store, context.settings, arrived)
                 profile = _still_paid(profile, newer, request.phase)
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
             case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written
                 longer_ms = int(reply.outcome)
             case "elsewhere":  # nothing was written; settlement goes to where the session was opened
-                found = await _opening(request, context, charge.session, now_ms, charge.account)
+                found = await _opening(request, context, arrived, charge.account)
                 if found is None or found[0] == charge.account:
                     answered = await context.request_known(charge) if found is not None else None
                     if answered is not None:
@@ -338,12 +342,12 @@ def _counted(request: ChargingRequest, profile: Profile) -> ChargingRequest:
     return in_currency(request, NUMBERS.get(profile.currency))
 
 
-def _facts(request: ChargingRequest, context: ChargingContext) -> tuple[SessionFacts, SessionFacts]:
+def _facts(request: ChargingRequest, context: ChargingContext, arrived: Arrival) -> tuple[SessionFacts, SessionFacts]:
     """What a request tells, and with it what its session told before, as far as this worker knows."""
     told = told_by(request)
     if request.phase is Phase.START or request.phase is Phase.EVENT:
         return told, told
-    return told, merged(context.facts.get(session_key(request, context.settings)), told)
+    return told, merged(context.facts.get(arrived.session), told)
 
 
 def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
@@ -363,7 +367,7 @@ def _quote(
     profile: Profile,
     told: SessionFacts,
     facts: SessionFacts,
-    now_ms: int,
+    arrived: Arrival,
     longer_ms: int = 0,
 ) -> tuple[Quote, Inputs]:
     """The price of each line, and all that rating could look at.
@@ -382,7 +386,7 @@ def _quote(
         return [going_on(UNSERVED, (later, 0))] * len(request.lines), inputs
     priced = request.lines[:LINES_SETTLED_MAX]
     too_many = [UNSERVED] * (len(request.lines) - len(priced))
-    at_ms, _ = event_time(request.event_ms, context.settings, now_ms)
+    at_ms = arrived.event_ms
     lines = [priced_as(line, service) for line in priced]
     spans: list[tuple[int, int]] = []
     if request.phase is Phase.STOP or request.phase is Phase.RECORD:  # no grant follows: it prices what has no hold

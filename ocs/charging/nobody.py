@@ -12,7 +12,7 @@ from balances.structs.blob import FORMAT
 from balances.structs.charge import Flag, Phase, Reply, Result, Suspense
 from balances.structs.record import ASIDE, Record, Usage
 from ocs.charging.currencies import CODES
-from ocs.charging.decide import event_time, fingerprint, has_use, session_key
+from ocs.charging.decide import Arrival, fingerprint, has_use
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Units
 from ocs.charging.services import UNKNOWN
@@ -27,11 +27,11 @@ class SuspenseStore(Protocol):
 
 
 async def answer_nobody(
-    request: ChargingRequest, store: SuspenseStore, settings: ChargingSettings, now_ms: int
+    request: ChargingRequest, store: SuspenseStore, settings: ChargingSettings, arrived: Arrival
 ) -> ChargingAnswer | Busy:
     """What nobody known has used is put on record, then they are told that they are not known."""
     if has_use(request):
-        record, context = to_suspense(request, settings, now_ms)
+        record, context = to_suspense(request, settings, arrived)
         reply = await store.aside(record, context)
         if reply.status != "ok":
             return Busy(f"the store is {reply.status}")
@@ -45,10 +45,9 @@ def came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
     return not isinstance(answer, ChargingAnswer) or answer.result is Result.USER_UNKNOWN
 
 
-def to_suspense(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -> tuple[Record, bytes]:
+def to_suspense(request: ChargingRequest, settings: ChargingSettings, arrived: Arrival) -> tuple[Record, bytes]:
     """The record, and the rating inputs that go with it."""
-    event_ms, flags = event_time(request.event_ms, settings, now_ms)
-    session = session_key(request, settings)
+    session, now_ms, event_ms, flags = arrived
     service = settings.services.by_name.get(request.inputs.service, UNKNOWN)
     client = settings.client(request.peer)
     key = f"{int(request.phase)}:{request.number}"

@@ -76,8 +76,10 @@ def told_by(request: ChargingRequest) -> SessionFacts:
 
 def of_all(values: tuple[int | str | None, ...]) -> SessionFacts:
     """Kept only where no text is long: each may be as long as a message."""
-    short = all(len(value) <= FACT_MAX for value in values if type(value) is str)
-    return _told_of_all(values) if short else _told_of_all.__wrapped__(values)
+    for value in values:
+        if type(value) is str and len(value) > FACT_MAX:
+            return _told_of_all.__wrapped__(values)
+    return _told_of_all(values)
 
 
 @lru_cache(16_384)

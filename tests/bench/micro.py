@@ -27,7 +27,7 @@ from loadtest.scenario import load
 from loadtest.subscriber import UPDATE, LoadSession, Role, subscriber
 from loadtest.templates import ids, session_id, stamp
 from ocs.charging.answer import to_answer
-from ocs.charging.decide import to_charge
+from ocs.charging.decide import arrival, to_charge
 from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
@@ -98,7 +98,8 @@ class World:
         profile = self.profiles[number]
         lines = [(line.rating_group, line.service_id) for line in request.lines]
         quote = rate(self.catalog, profile.assignments, "EUR", lines, request.inputs, self.now_ms)
-        charge, context = to_charge(request, service, profile, quote, request.inputs, self.settings, self.now_ms, 0)
+        arrived = arrival(request, self.settings, self.now_ms)
+        charge, context = to_charge(request, service, profile, quote, request.inputs, self.settings, arrived, 0)
         self.tell(number, request, charge)
         return charge, context
 
@@ -140,8 +141,8 @@ def _pure() -> dict[str, float]:
         one = CreditControlRequest.decode(frame)  # a fresh one: what is decoded lazily is paid for here
         return to_request(one, one.origin_host, world.settings)
 
-    quote = rated()
-    charge, packed = to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
+    quote, arrived = rated(), arrival(request, world.settings, world.now_ms)
+    charge, packed = to_charge(request, service, profile, quote, request.inputs, world.settings, arrived, 0)
     world.tell(0, request, charge)
     reply = model.charge(charge, packed)
     outcome = msgspec.msgpack.decode(reply.outcome, type=Outcome)
@@ -189,7 +190,7 @@ def _pure() -> dict[str, float]:
         "to_request": _best(read) - _best(lambda: CreditControlRequest.decode(frame)),
         "rate": _best(rated),
         "to_charge": _best(
-            lambda: to_charge(request, service, profile, quote, request.inputs, world.settings, world.now_ms, 0)
+            lambda: to_charge(request, service, profile, quote, request.inputs, world.settings, arrived, 0)
         ),
         "pack charge": _best(lambda: pack(charge)),
         "to_answer": _best(lambda: to_answer(request, service, profile, quote, outcome, charge)),

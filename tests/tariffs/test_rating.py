@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tariffs.build_ladder import REMEMBERED_MAX, find
 from tariffs.catalog import Assignment, Catalog
@@ -12,7 +14,7 @@ from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import check_ladder
 from tariffs.load import load_tariff
-from tariffs.rating import rate
+from tariffs.rating import rate, same_from
 from tariffs.tariff import Rated, Tariff
 from tests.tariffs.tables import rated, tariff
 
@@ -214,3 +216,45 @@ def test_a_promotion_that_is_assigned_twice_counts_once() -> None:
     found = rate(catalog, [Assignment(name) for name in names], "EUR", [(None, None)], Inputs("voice"), at_ms)[0]
     assert found.ladder is not None
     assert (found.ladder.steps[0].price, found.why) == (900_000, "t@1+evening@1+morning@1:1")
+
+
+DAY_MS = 86_400_000
+INSTANT = st.integers(0, 9).map(DAY_MS.__mul__)
+ASSIGNED = st.builds(Assignment, st.sampled_from(["a", "a", "b", "nights", "gone"]), INSTANT, INSTANT | st.just(0))
+NIGHTS = """
+[bands.night]
+hours = "22:00-06:00"
+[[rows]]
+when = { service = "data", time = "night" }
+free = true
+"""
+
+
+@settings(deadline=None)
+@given(days=st.sets(st.integers(1, 9), max_size=3), assigned=st.lists(ASSIGNED, max_size=3), at=INSTANT, later=INSTANT)
+def test_from_when_on_a_price_stays(days: set[int], assigned: list[Assignment], at: int, later: int) -> None:
+    """Where it says so, every later instant has the same price."""
+
+    def version(name: str, number: int, price: int, head: str = "", rows: str = "") -> Tariff:
+        row = f'[[rows]]\nwhen = {{ service = "data" }}\nflat = {{ price = "{price}", per = 1 }}'
+        text = f'tariff = "{name}"\ncurrency = "EUR"\nzone = "UTC"\n{head}\n{rows}\n{row}'
+        return load_tariff(text, source="t.toml", version=number)
+
+    made = [
+        version("a", 1, 1),
+        version("b", 1, 2, "valid_from = 1970-01-04T00:00:00Z"),
+        version("nights", 1, 3, "", NIGHTS),
+    ]
+    made += [version("a", day + 1, day, f"valid_from = 1970-01-{day + 1:02}T00:00:00Z") for day in sorted(days)]
+    catalog = Catalog(made)
+
+    def priced(instant: int) -> Any:
+        return rate(catalog, assigned, "EUR", [(10, None)], Inputs("data"), instant)
+
+    from_ms = same_from(catalog, assigned, "EUR", at)
+    if from_ms is not None:
+        assert from_ms <= at
+        assert priced(max(from_ms, later)) == priced(from_ms) == priced(at)
+    assert same_from(catalog, assigned, "USD", at) is None or not priced(at)[0].packed
+    if not days and assigned == [Assignment("a")]:
+        assert from_ms == 0

@@ -13,10 +13,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from balances.keys import AccountKeys
 from balances.structs.charge import Charge, Outcome, Reply
 from ocs.charging.diameter.template import SessionTemplate, learn
-from ocs.charging.handle import ChargingContext, Sent
+from ocs.charging.handle import ChargingContext, Sent, keys_of
 from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
@@ -55,7 +54,7 @@ class KeptTemplate:
     def __init__(self, template: SessionTemplate, link: DiameterConnection) -> None:
         assert link.peer is not None
         self.template, self.via, self.ignored = template, link.peer.origin_host, link.machine.ignored
-        self.keys = AccountKeys(template.sent.charge.account)
+        self.keys = keys_of(template.sent.charge.account)
         self.lines = ("diameter", template.service.name, SUCCESS)
         """What each line is counted as."""
 
