@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 
 from ocs.processes.embedded import Durability
-from tests.bench import idle, micro, overload, rating, rerating, results, whole
+from tests.bench import idle, micro, octets, overload, rating, rerating, results, whole
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
@@ -25,6 +25,7 @@ def main() -> None:
     )
     parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
     parser.add_argument("--subscribers", default="1000", metavar="N[,N]", help="1000,200000 shows whether cost is flat")
+    parser.add_argument("--workers", default="1,2", metavar="N[,N]", help="1 shows what a second one is worth")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--save", action="store_true", help="later runs are compared with this one")
@@ -32,7 +33,7 @@ def main() -> None:
     console = Console(width=140)
     found: dict[str, Any] = {}
     if options.what in ("all", "micro"):
-        found["micro"] = uvloop.run(micro.measure())
+        found["micro"] = uvloop.run(octets.measure()) | uvloop.run(micro.measure())
     if options.what in ("all", "rating"):
         found["rating"] = rating.measure()
     if options.what in ("all", "rerating"):
@@ -55,9 +56,10 @@ async def _whole(options: argparse.Namespace) -> dict[str, Any]:
     for durability in durabilities:
         yard = await whole.yard(durability, length)
         for subscribers in map(int, options.subscribers.split(",")):
-            await asyncio.sleep(0.5)
-            one = await whole.measure(durability, subscribers, length)
-            found[f"{durability} {subscribers}"] = results.row(one, yard)
+            for workers in map(int, options.workers.split(",")):
+                await asyncio.sleep(0.5)
+                one = await whole.measure(durability, subscribers, length, workers)
+                found[f"{durability} {subscribers}, {workers} workers"] = results.row(one, yard)
     return found
 
 

@@ -125,8 +125,8 @@ async def measure() -> dict[str, float]:
     finally:
         gc.enable()
     return {
-        "worker, octets to octets: general": min(one for one, _ in both),
-        "worker, octets to octets: template": min(one for _, one in both),
+        "worker, octets to octets: general": round(min(one for one, _ in both), 2),
+        "worker, octets to octets: template": round(min(one for _, one in both), 2),
     }
 
 

@@ -72,7 +72,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
         table = Table(title="the whole server (CPU in us per CCR, at saturation)")
         table.add_column("")
         for name in columns:
-            table.add_column(f"{name} subscribers", justify="right")
+            table.add_column(name.replace(",", " subscribers,"), justify="right")
         table.add_column("aim")
         for key in dict.fromkeys(key for column in columns.values() for key in column):
             before = last.get("whole", {})

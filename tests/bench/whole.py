@@ -67,10 +67,10 @@ class Yard(NamedTuple):
     echo: list[Latency]
 
 
-async def measure(durability: Durability, subscribers: int, length: Length) -> Whole:
+async def measure(durability: Durability, subscribers: int, length: Length, workers: int) -> Whole:
     """One server, one client, one table."""
     scenario = load("data", subscribers=subscribers, sessions=min(subscribers, 2_000))
-    async with running(f"durability={durability}") as server:
+    async with running(f"durability={durability}", f"workers={workers}") as server:
         async with Api(server.url, server.token) as api:
             provision = Provision(api, scenario)
             await provision.run()
