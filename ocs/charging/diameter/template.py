@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
-from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
 
 import msgspec
 
-from balances.structs.charge import Ask, Charge, Outcome, Phase, Result, UsageReport
+from balances.structs.charge import Ask, Charge, LineOutcome, Outcome, Phase, Result, UsageReport
 from ocs.charging.decide import content_of, digest, event_time, priced_as, validity_of
 from ocs.charging.diameter.translate import U32_MAX
 from ocs.charging.handle import ChargingContext, Sent
@@ -323,8 +322,10 @@ class SessionTemplate:
         return self._answer.octets(numbers[0], self.request.number(numbers), outcome)
 
 
-said_of: Final = attrgetter("rating_group", "service_id", "unit", "grade", "result", "final", "change_ms", "secondary")
-"""What is fixed of a line of an Outcome."""
+def said_of(line: LineOutcome) -> tuple[Any, ...]:
+    """What is fixed of a line of an Outcome."""
+    fixed = line.rating_group, line.service_id, line.unit, line.grade, line.result, line.final, line.change_ms
+    return *fixed, line.secondary
 
 
 # ---- learning
