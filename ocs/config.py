@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ocs.charging.services import Services, service_table
+from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, misread_in, missing_in, networks
 from ocs.patterns import in_words, looks
 from tariffs import toml
@@ -33,7 +33,6 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
 Octets = Annotated[int, Meta(ge=1_024, le=16_777_215)]
-Amount = Annotated[int, Meta(ge=1, le=EXACT_MAX)]
 Name = Annotated[str, looks("[!-~]+", "a name without blanks, in ASCII", min_length=1, max_length=255)]
 
 
@@ -258,48 +257,32 @@ class PostgresConfig(ConfigTable, frozen=True):
 
 
 class QuotaConfig(ConfigTable, frozen=True):
-    """What is granted of one unit: when nothing is named, at least, at most."""
+    """What is granted of one unit: when nothing is named, at least, at most. What is not said here is as
+    ocs/charging/services.py has it."""
 
-    default: Amount
-    minimum: Amount
-    maximum: Amount
-
-    def __post_init__(self) -> None:
-        if not self.minimum <= self.default <= self.maximum:
-            raise ValueError("minimum <= default <= maximum")
-
-
-class OctetQuota(QuotaConfig, frozen=True):
-    default: Amount = 10 << 20
-    minimum: Amount = 1 << 20
-    maximum: Amount = 1 << 30
-
-
-class SecondQuota(QuotaConfig, frozen=True):
-    default: Amount = 300
-    minimum: Amount = 1
-    maximum: Amount = 7_200
-
-
-class UnitQuota(QuotaConfig, frozen=True):
-    default: Amount = 1
-    minimum: Amount = 1
-    maximum: Amount = 1_000
-
-
-class MoneyQuota(QuotaConfig, frozen=True):
-    """Micro-units."""
-
-    default: Amount = 1_000_000
-    minimum: Amount = 1
-    maximum: Amount = 100_000_000
+    default: Amount | UnsetType = UNSET
+    minimum: Amount | UnsetType = UNSET
+    maximum: Amount | UnsetType = UNSET
 
 
 class Quotas(ConfigTable, frozen=True):
-    octets: OctetQuota = OctetQuota()
-    seconds: SecondQuota = SecondQuota()
-    units: UnitQuota = UnitQuota()
-    money: MoneyQuota = MoneyQuota()
+    octets: QuotaConfig = QuotaConfig()
+    seconds: QuotaConfig = QuotaConfig()
+    units: QuotaConfig = QuotaConfig()
+    money: QuotaConfig = QuotaConfig()
+    """Micro-units."""
+
+    def __post_init__(self) -> None:
+        for unit, said in self.said().items():
+            try:
+                ServiceQuota(**{**QUOTAS[unit], **said})
+            except ValueError as why:
+                raise ValueError(f"{unit}: {why}") from None
+
+    def said(self) -> dict[str, dict[str, int]]:
+        """The amounts that are said, by unit."""
+        found: dict[str, dict[str, int]] = msgspec.to_builtins(self)
+        return {unit: amounts for unit, amounts in found.items() if amounts}
 
 
 class Charging(ConfigTable, frozen=True):
@@ -342,7 +325,7 @@ class Charging(ConfigTable, frozen=True):
     def table(self) -> Services:
         """The services in force."""
         defaults = {"validity_s": self.validity_s, "refund_free_micro": self.refund_free_micro}
-        return service_table(defaults | msgspec.to_builtins(self.quota), self.services)
+        return service_table(defaults | self.quota.said(), self.services)
 
 
 class Ledger(ConfigTable, frozen=True):

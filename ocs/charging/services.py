@@ -33,6 +33,15 @@ class ServiceQuota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("expected minimum <= default <= maximum")
 
 
+QUOTAS: Final = {
+    "octets": {"default": 10 * 2**20, "minimum": 2**20, "maximum": 2**30},
+    "seconds": {"default": 300, "minimum": 1, "maximum": 7_200},
+    "units": {"default": 1, "minimum": 1, "maximum": 1_000},
+    "money": {"default": 1_000_000, "minimum": 1, "maximum": 100_000_000},
+}
+"""By unit, where nobody says otherwise."""
+
+
 class CostInfo(Enum):
     """When Cost-Information is sent."""
 
@@ -51,10 +60,10 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     the whole of one with `*` for any run of characters."""
     unit: Kind
     """What a line counts in when neither its tariff nor the request says."""
-    octets: ServiceQuota = ServiceQuota(10 * 2**20, 2**20, 2**30)
-    seconds: ServiceQuota = ServiceQuota(300, 1, 7_200)
-    units: ServiceQuota = ServiceQuota(1, 1, 1_000)
-    money: ServiceQuota = ServiceQuota(1_000_000, 1, 100_000_000)
+    octets: ServiceQuota = ServiceQuota(**QUOTAS["octets"])
+    seconds: ServiceQuota = ServiceQuota(**QUOTAS["seconds"])
+    units: ServiceQuota = ServiceQuota(**QUOTAS["units"])
+    money: ServiceQuota = ServiceQuota(**QUOTAS["money"])
     """Micro-units."""
     validity_s: Seconds = 600
     priority: Annotated[int, Meta(ge=0, le=1_000)] = 100
@@ -100,29 +109,24 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return (self.money, self.octets, self.seconds, self.units)[kind]
 
 
-VOICE_QUOTA: Final = ServiceQuota(300, 30, 7_200)
-
-# TS 32.299 section 7.1.12: the middle-tier TS of each domain is the last part of its Service-Context-Id.
-SERVICES: Final = (
-    Service(
-        name="data",
-        contexts=("32251@3gpp.org", "32255@3gpp.org", "32252@3gpp.org", "32253@3gpp.org"),
-        unit=Kind.OCTETS,
-        threshold_percent=10,
-    ),
-    Service(
-        name="voice",
-        contexts=("32260@3gpp.org", "32276@3gpp.org", "32275@3gpp.org", "32272@3gpp.org"),
-        unit=Kind.SECONDS,
-        seconds=VOICE_QUOTA,
-        priority=50,
-        cost=CostInfo.ASKED,
-    ),
-    Service(name="sms", contexts=("32274@3gpp.org",), unit=Kind.UNITS, priority=60),
-    Service(name="mms", contexts=("32270@3gpp.org",), unit=Kind.UNITS, priority=70),
-    Service(
-        name="generic",
-        contexts=(
+# What each built-in row says on its own account: that stands, also where it equals a default, until the configuration
+# names the row. TS 32.299 section 7.1.12: the middle-tier TS of each domain is the last part of its Service-Context-Id.
+BUILT_IN: Final[dict[str, dict[str, Any]]] = {
+    "data": {
+        "contexts": ("32251@3gpp.org", "32255@3gpp.org", "32252@3gpp.org", "32253@3gpp.org"),
+        "unit": Kind.OCTETS,
+        "threshold_percent": 10,
+    },
+    "voice": {
+        "contexts": ("32260@3gpp.org", "32276@3gpp.org", "32275@3gpp.org", "32272@3gpp.org"),
+        "unit": Kind.SECONDS,
+        "seconds": {"default": 300, "minimum": 30, "maximum": 7_200},
+        "priority": 50,
+    },
+    "sms": {"contexts": ("32274@3gpp.org",), "unit": Kind.UNITS, "priority": 60},
+    "mms": {"contexts": ("32270@3gpp.org",), "unit": Kind.UNITS, "priority": 70},
+    "generic": {
+        "contexts": (
             "32271@3gpp.org",
             "32273@3gpp.org",
             "32277@3gpp.org",
@@ -130,9 +134,9 @@ SERVICES: Final = (
             "32280@3gpp.org",
             "32281@3gpp.org",
         ),
-        unit=Kind.UNITS,
-    ),
-)
+        "unit": Kind.UNITS,
+    },
+}
 
 UNKNOWN: Final = Service(name="unknown", unit=Kind.UNITS)
 """Settles reports that come under a context nobody serves; grants nothing."""
@@ -141,9 +145,13 @@ UNKNOWN: Final = Service(name="unknown", unit=Kind.UNITS)
 class Services:
     """The rows in force, by name and by context."""
 
-    def __init__(self, rows: tuple[Service, ...] = SERVICES, own: Mapping[str, str] = {}) -> None:
-        """own: contexts of the configuration -> name of their row; they are looked at before the built-in ones"""
-        self.rows = rows
+    def __init__(self, rows: tuple[Service, ...] | None = None, own: Mapping[str, str] = {}) -> None:
+        """
+        rows:  the built-in ones, if no others
+        own:   contexts of the configuration -> name of their row; they are looked at before the built-in ones
+        """
+        rows = SERVICES if rows is None else rows
+        self.rows: tuple[Service, ...] = rows
         self.by_name = {row.name: row for row in rows}
         if len(self.by_name) < len(rows):
             raise ValueError("two services have the same name")
@@ -175,35 +183,43 @@ def _pattern(context: str) -> re.Pattern[str]:
 def service_table(defaults: Mapping[str, Any] = {}, changes: Mapping[str, Mapping[str, Any]] = {}) -> Services:
     """The built-in rows with what the configuration says otherwise; ValueError names row, key and what was expected.
 
-    defaults:  fields every row takes: validity_s, octets, seconds, ...
+    defaults:  fields every row takes: validity_s, octets, seconds, ...; of a quota also single amounts
     changes:   fields by name of the service; a name that is new is a new row, which needs `contexts` and `unit`.
+               What it names stands, also where that equals a default.
                `contexts` are added to the built-in ones, `contexts_only` take their place
     """
-    rows = {row.name: msgspec.to_builtins(row) for row in SERVICES}
     said = {name: dict(change) for name, change in changes.items()}
     written: dict[str, str] = {}
     owners: dict[str, str] = {}
     for name, change in said.items():
-        row = rows.setdefault(name, {"name": name})
         if "name" in change:
             raise ValueError(f"{name}.name: a service cannot be renamed")
-        for context in _contexts(name, change, row.get("contexts", ())):
+        for context in _contexts(name, change, BUILT_IN.get(name, {}).get("contexts", ())):
             owner = owners.setdefault(context.lower(), name)  # contexts match without letter case
             if owner != name:
                 raise ValueError(f"{name}.contexts: {context!r} is one of {owner} already")
             written[context] = name
-    plain = msgspec.to_builtins(Service(name="", unit=Kind.UNITS))
     made = []
-    for name, row in rows.items():
+    for name in BUILT_IN | said:
         # A default of the configuration yields to what a built-in row says on its own account.
-        own = {"unit", "contexts"}
-        base = {key: value for key, value in row.items() if key in own or value != plain.get(key)}
-        merged = {**dict(defaults), **base, **said.get(name, {}), "name": name}
+        row = _over(_over(defaults, BUILT_IN.get(name, {})), said.get(name, {}))
+        for unit in QUOTAS.keys() & row.keys():
+            if isinstance(row[unit], Mapping):
+                row[unit] = {**QUOTAS[unit], **row[unit]}
         try:
-            made.append(msgspec.convert(_with_names(merged), Service))
+            made.append(msgspec.convert(_with_names({**row, "name": name}), Service))
         except (msgspec.ValidationError, ValueError) as bad:
             raise ValueError(f"{name}{_place(str(bad))}") from None
     return Services(tuple(made), written)
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """What `above` says, and `below` where it says nothing; of a quota each of its amounts by itself."""
+    merged = {**below, **above}
+    for unit in QUOTAS.keys() & below.keys() & above.keys():
+        if isinstance(below[unit], Mapping) and isinstance(above[unit], Mapping):
+            merged[unit] = {**below[unit], **above[unit]}
+    return merged
 
 
 def _contexts(name: str, change: dict[str, Any], built_in: Sequence[str]) -> list[str]:
@@ -223,7 +239,7 @@ def _contexts(name: str, change: dict[str, Any], built_in: Sequence[str]) -> lis
 
 def unserved(table: Services) -> list[str]:
     """Built-in contexts that no row serves any more, because the configuration named others in their place."""
-    return [context for row in SERVICES for context in row.contexts if table.of(context) is None]
+    return [context for row in BUILT_IN.values() for context in row["contexts"] if table.of(context) is None]
 
 
 def _with_names(row: dict[str, Any]) -> dict[str, Any]:
@@ -256,3 +272,7 @@ def _place(refusal: str) -> str:
     if re.match(r"[a-z_.]+: ", what):
         return f".{what}"
     return f"{path}: {what[0].lower()}{what[1:]}".replace("`", "")
+
+
+SERVICES: Final[tuple[Service, ...]] = service_table().rows
+"""The built-in rows."""

@@ -21,6 +21,7 @@ import msgspec
 
 from ocs.clock import monotonic_ms
 from ocs.processes.control import (
+    UNFIT,
     AskStatus,
     Channel,
     ChildState,
@@ -37,8 +38,6 @@ BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 SETTLED_MS: Final = 60_000
 """A child that lived so long begins its back-off anew."""
 REAP_S: Final = 2.0
-UNFIT: Final = 78
-"""Exit status (EX_CONFIG) of a child that no restart can help: it has said why."""
 
 
 class Child:

@@ -21,6 +21,8 @@ READ_BYTES: Final = 262_144
 FDS_MAX: Final = 64
 SEND_BYTES_MAX: Final = 16 << 20
 """A child that does not read for so long is of no use."""
+UNFIT: Final = 78
+"""Exit status (EX_CONFIG) of a child that no restart can help: it has said why."""
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True, tag=True):

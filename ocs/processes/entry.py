@@ -15,8 +15,7 @@ import msgspec
 
 from ocs.config import Config
 from ocs.config_values import Listen, Secret
-
-UNFIT = 78  # child_process.UNFIT, which needs none of our imports
+from ocs.processes.control import UNFIT
 
 
 def encode_config(config: Config) -> msgspec.Raw:

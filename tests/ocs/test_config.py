@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from msgspec.structs import replace
 
+from ocs.charging.services import QUOTAS
 from ocs.cli.effects import without_effect
-from ocs.config import OFF, Config, ConfigError, ConfigTable, cores, load, workers_for
+from ocs.config import OFF, Config, ConfigError, ConfigTable, Quotas, cores, load, workers_for
 from ocs.config_values import Listen, Secret
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
@@ -33,6 +35,12 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert found.redis.embedded
     assert found.postgres.embedded
     assert not found.diameter.admit_loopback
+
+
+def test_a_quota_of_the_file_is_of_all_services_that_say_none(tmp_path: Path) -> None:
+    text = "[charging.quota]\nseconds = { minimum = 5 }\n[charging.services.voice]\nseconds = { default = 300 }\n"
+    rows = from_file(text, tmp_path).charging.table().by_name
+    assert (rows["data"].seconds.minimum, rows["data"].seconds.default, rows["voice"].seconds.minimum) == (5, 300, 30)
 
 
 def test_demo_admits_this_machine_unless_told_otherwise() -> None:
@@ -194,7 +202,9 @@ def test_the_example_has_every_key_with_its_default(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     commented = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
     found = from_file(commented, tmp_path, overrides=["workers=1"])
-    assert found == load(environ={}, overrides=["workers=1"])
+    plain = load(environ={}, overrides=["workers=1"])
+    said, found = found.charging.quota.said(), replace(found, charging=replace(found.charging, quota=Quotas()))
+    assert (found, said) == (plain, QUOTAS)
     assert load(EXAMPLE, ["workers=1"], environ={}) == found
     everything = re.sub(r"^## ?(\[|\w+ = )", r"\1", commented, flags=re.MULTILINE)
     everything = everything.replace("file:/run/secrets/nas", "secret")

@@ -97,6 +97,15 @@ def test_configuration_wins_over_defaults_and_defaults_over_nothing_a_row_says()
     assert voice.seconds == next(row for row in SERVICES if row.name == "voice").seconds  # it has its own
 
 
+def test_what_a_row_names_stands_also_where_it_is_the_built_in_default() -> None:
+    plain = service_table().by_name["data"]
+    raised = {"validity_s": 300, "octets": {"default": 2**21}, "seconds": {"minimum": 10}}
+    table = service_table(raised, {"data": {"validity_s": 600, "octets": {"default": plain.octets.default}}})
+    data, voice, sms = table.by_name["data"], table.by_name["voice"], table.by_name["sms"]
+    assert (data.validity_s, data.octets, sms.octets.default) == (600, plain.octets, 2**21)
+    assert (voice.seconds.minimum, sms.seconds.minimum, data.seconds.minimum) == (30, 10, 10)  # 30 is its own
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
