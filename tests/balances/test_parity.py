@@ -18,11 +18,14 @@ from balances.packing import fresh_account
 from balances.redis import scripts
 from balances.structs import session as kept
 from balances.structs import table
-from balances.structs.account import NEVER, SuspendReasons
+from balances.structs.account import NEVER, Account, SuspendReasons
 from balances.structs.blob import NO_BLOB, raw_of
 from balances.structs.charge import Action, Ask, Charge, Flag, NextPrice, Phase, Result, Suspense, UsageReport
 from balances.structs.posting import AccountSettings, Expire, Post, Posting
+from balances.structs.record import Entry
 from balances.structs.session import WHOLE
+from ocs.master.accounts import AccountRow, OpeningBucket
+from ocs.master.opened import opened
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
 from tests.balances.twins import Twins, check_entries
@@ -305,13 +308,32 @@ class RandomGateway:
         return post
 
 
+def begun(rng: Random) -> tuple[Account, list[Entry]]:
+    """An account that begins with something (charging.md 14)."""
+    buckets = [
+        OpeningBucket(
+            kind=rng.choice([*Kind]),
+            amount=rng.randint(1, 50_000),
+            priority=rng.choice((10, 50, 100)),
+            until_ms=rng.choice((0, 0, 600_000)),
+            window_ms=rng.choice((0, 0, 60_000)),
+        )
+        for _ in range(rng.randint(0, 3))
+    ]
+    below, resume = rng.choice(((NEVER, NEVER), (10, 1_000)))
+    return opened(AccountRow(ACCOUNT, "EUR", "UTC", 0, below, resume, 0, rng.randint(0, 2_000), tuple(buckets)))
+
+
 def run(twins: Twins, seed: int, steps: int) -> None:
     rng = Random(seed)
     client = RandomGateway(rng)
     account = fresh_account(ACCOUNT, "EUR", credit_limit=rng.choice((0, 0, 100_000)))
+    entries: list[Entry] = []
     if rng.random() < 0.3:
         account.suspend_below, account.resume_at = 0, 10_000
-    assert twins.open(account) == "ok"
+    elif rng.random() < 0.5:
+        account, entries = begun(rng)
+    assert twins.open(account, entries=entries) == "ok"
     assert twins.open(account) == "exists"
     for _ in range(steps):
         client.tick()

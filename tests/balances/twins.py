@@ -17,7 +17,7 @@ from balances.structs.account import MAIN, Account
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Outcome, Phase, Reply
 from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post, PostingOutcome, RestoredKey
-from balances.structs.record import Record
+from balances.structs.record import Entry, Record
 from balances.structs.session import IdempotencyRecord, Session, SessionState
 from tariffs.ladder import tier_of
 from tariffs.units import Kind
@@ -171,8 +171,14 @@ class Twins:
         reply = self._call("expire", [of.account, of.sessions, of.due, of.ledger], _encode(expiry))
         return self._same(expiry.account, reply, self.model.expire(expiry)).status
 
-    def open(self, account: Account, now_ms: int = 0, sessions: Sequence[RestoredKey] = ()) -> str:
-        opening = AccountOpening(raw_of(_encode(account)), list(sessions), [], now_ms, "open")
+    def open(
+        self,
+        account: Account,
+        now_ms: int = 0,
+        sessions: Sequence[RestoredKey] = (),
+        entries: Sequence[Entry] = (),
+    ) -> str:
+        opening = AccountOpening(raw_of(_encode(account)), list(sessions), [], now_ms, "open", "me", list(entries))
         of = keys.AccountKeys(account.id)
         reply = self._call("open", [of.account, of.sessions, of.due, of.ledger], _encode(opening))
         return self._same(account.id, reply, self.model.open(account.id, opening), Account).status
