@@ -167,6 +167,7 @@ class Keeper:
             ("restarts", self._end_lost, 2.0),
             ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),
+            ("totals", self._count, 3.0),
             ("store", self._measure_store, 5.0),
             ("guard", self.guard.look, self._guard_s),
             ("trim", self._copier.trim, 5.0),
@@ -214,11 +215,13 @@ class Keeper:
         except BaseException:
             self._news.stirred = True
             raise
-        finally:
-            if not self._leases.has("totals"):
-                self.totals.forget()
-            elif self.watch.heads:
-                await self.totals.walk(self.watch.heads)
+
+    async def _count(self) -> None:
+        """What is open and held, of the shards that have moved since: seldom, for it reads whole accounts."""
+        if not self._leases.has("totals"):
+            self.totals.forget()
+        elif self.watch.heads and not self.why:
+            await self.totals.walk(self.watch.heads)
 
     async def _measure_store(self) -> None:
         """Again when something was written; else now and then."""
