@@ -290,6 +290,15 @@ def test_use_that_is_over_and_a_second_beginning(network: Network, phase: Phase)
     assert not network.send(phase, data(used=5))
 
 
+def test_a_line_that_holds_nothing_of_another_tariff(network: Network) -> None:
+    """It keeps the ladder it was held by last."""
+    network.start(data(10, by=SET_UP), data(11))
+    network.update(use(5, 10, by=SET_UP))
+    assert network.update(data(11, 5))
+    network.update(ask(10, -1, by=None), data(11, 5))
+    network.update(ask(10, -1, by=DATA), data(11, 5))
+
+
 def test_a_repeat_and_one_that_comes_late(network: Network) -> None:
     assert network.start(data())
     assert network.update(data(used=5))

@@ -32,13 +32,12 @@ local function short_of(octets, at)
   return count, at + 1
 end
 
-local function array_of(count)
-  if count <= SMALL_MAX then return string.char(EMPTY + count) end
-  return string.char(0xdc, 0, count)
-end
+local ARRAYS = {} -- by how many elements, what a short array begins with
+for count = 0, SMALL_MAX do ARRAYS[count] = string.char(EMPTY + count) end
 
--- { block, price, per, rounding, tag, terms } of a ladder that is one price and nothing else: no bounds, fees and charges, no
--- grade, no counter that it feeds; false for any other (charging.md 4). Kept like the ladders of lib/spans.
+-- { block, price, per, rounding, terms, and as they are packed: the tag, terms and ladder as a record has them, the ladder } of
+-- one that is a single price: no bounds, fees, charges, grade, no counter that it feeds; false for any other (charging.md 4).
+-- Kept like the ladders of lib/spans.
 local prices, prices_kept = {}, 0
 local function price_of(packed)
   local price = prices[packed]
@@ -49,8 +48,8 @@ local function price_of(packed)
       and ladder[LADDER.slack] == 0 and step[STEP.kind] == KIND.MONEY and step[STEP.reach] == 0 and step[STEP.counter] == ''
       and step[STEP.until_ms] == 0 and not step[STEP.stop] and step[STEP.grade] == '' and not step[STEP.single]
       and step[STEP.ends_ms] == 0
-    price = is_one and { step[STEP.block], step[STEP.price], step[STEP.per], step[STEP.rounding], ladder[LADDER.tag],
-      ladder[LADDER.terms] }
+    price = is_one and { step[STEP.block], step[STEP.price], step[STEP.per], step[STEP.rounding],
+      ladder[LADDER.terms], pack(ladder[LADDER.tag]), pack(ladder[LADDER.terms], packed) .. '\144\0\0', pack(packed) }
     if prices_kept >= LADDERS_KEPT then prices, prices_kept = {}, 0 end
     prices[packed], prices_kept = price, prices_kept + 1
   end
@@ -125,19 +124,20 @@ local function account_of(packed, numbers_at, clock_at, amount_at, held_at, seq,
     .. sub(packed, held_at + 1)
 end
 
--- The entry of a debit of the main bucket, as lib/account writes it.
+-- The entry of a debit of the main bucket, as lib/account writes it. PAID: how it ends, by the usage record that it pays
+local PAID = {}
+for line = 0, LINES_MAX do PAID[line] = pack('revenue', 'usage', line, 0, '') end
 local function entry_of(seq, cost, after, line)
-  return '\154' .. pack(seq, MAIN, KIND.MONEY, -cost, after, 'revenue', 'usage', line, 0, '')
+  return '\154' .. pack(seq, MAIN, KIND.MONEY, -cost, after) .. PAID[line]
 end
 
 -- A settled or granted line on record. named: its rating group, service identifier and unit, packed
-local function usage_of(named, used, total, cost, granted, why, marks, price, at_ms, packed)
-  return '\220\0\17' .. named .. pack(used, 0, total, cost, granted, why, marks, price[5], at_ms, price[6], packed)
-    .. '\144' .. pack(0, SUSPENSE.NONE)
+local function usage_of(named, used, total, cost, granted, why, marks, price, at_ms)
+  return '\220\0\17' .. named .. pack(used, 0, total, cost, granted, why, marks) .. price[6] .. pack(at_ms) .. price[7]
 end
 
 local function line_outcome_of(named, why, granted, validity_ms, cost, debited, marks)
-  return '\157' .. named .. pack(why, granted, validity_ms, 0, false, cost, debited, marks, '', 0)
+  return '\157' .. named .. pack(why, granted, validity_ms, 0, false, cost, debited, marks) .. '\160\0'
 end
 
 -- One line of a request: where it ends, its three names as octets, then values: unit, units used and when (nil: none were
@@ -174,15 +174,11 @@ local function read_ask(charge, at, phase)
     max(whole and want or minimum, 1)
 end
 
--- Units of a line that are granted: what is held for them; and what the least that could be granted after them would cost,
--- which is compared with what is left: a last grant is the general text's (charging.md 5).
-local function grant_of(price, want, least, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
-  local money
-  money, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
-    climb_price(price, want, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
-  if not money then return nil end
-  local further = climb_price(price, least, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
-  return further and money, further
+-- What the least that could be granted next costs at most. It is compared with what nobody holds: a last grant, and a rest
+-- that goes with it, are charge.lua's (charging.md 5).
+local function further_of(price, least)
+  if price[2] == 0 then return 0 end
+  return (least / price[1] + 1) * price[2] / price[3] + 2
 end
 
 -- Its Validity-Time ends where another price begins (charging.md 6).
@@ -192,12 +188,12 @@ local function validity_of(validity_ms, until_ms, now_ms)
 end
 
 -- A line as it is packed after the call.
-local function line_of(named, money, granted, packed, due_ms, now_ms, reach_ms, debited, total, ahead, rest, rest_price, rest_per,
+local function line_of(named, money, granted, ladder, due_ms, now_ms, reach_ms, debited, total, ahead, rest, rest_price, rest_per,
     rest_rounding, fee_paid, spent, charged)
   return '\220\0\24' .. named
     .. pack(total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted)
     .. (money > 0 and '\145\146' .. pack(MAIN, money) or '\144')
-    .. pack(packed, due_ms, false, now_ms, spent, charged, 0, '', 0, 0, reach_ms)
+    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. pack(reach_ms)
 end
 
 -- Numbers charged, with one more that follows the last one, or begins an interval after it (charging.md 3). Returns where
@@ -209,7 +205,14 @@ local function with_number(stored, at, number)
   local past, last = read(stored, 1, last_at)
   if number == last + 1 then return past, sub(stored, at + 1, last_at) .. pack(number) end
   if number <= last then return nil end
-  return past, array_of(count + 2) .. sub(stored, from + 1, past) .. pack(number, number)
+  return past, ARRAYS[count + 2] .. sub(stored, from + 1, past) .. pack(number, number)
+end
+
+-- Where a text of 32 to 65535 octets ends; nil: it is none.
+local function after_text(octets, at)
+  local kind, high, low = byte(octets, at + 1, at + 3)
+  if kind == 0xd9 then return at + 2 + high end
+  return kind == 0xda and at + 3 + high * 256 + low or nil
 end
 
 -- The last answers, with room for one more; nil: one may be to the same request, which the general text judges
@@ -217,14 +220,14 @@ end
 local function answers_kept(stored, at, key)
   local count, from = short_of(stored, at)
   if not count then return nil end
-  local past = from
-  if count > 0 then past = read(stored, count, from) end
   if #key > 31 or find(stored, '\150' .. string.char(0xa0 + #key) .. key, from + 1, true) then return nil end
-  if count >= ANSWERS_KEPT then
-    from = read(stored, count - ANSWERS_KEPT + 1, from)
-    count = ANSWERS_KEPT - 1
+  local past, kept = from, count
+  for i = 1, count do
+    past = after_text(stored, past)
+    if not past then return nil end
+    if i <= count - ANSWERS_KEPT + 1 then from, kept = past, kept - 1 end
   end
-  return past, count, sub(stored, from + 1, past)
+  return past, kept, sub(stored, from + 1, past)
 end
 
 -- The lines that a request asks for, as read_ask reads each, and where they end; nil: one is not usual.
@@ -241,17 +244,17 @@ local function read_asks(charge, at, phase)
   return asks, at
 end
 
--- The record of a call, as charge.lua writes it.
-local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key, fingerprint, end_to_end,
-    entry_count, entries, usage_count, usages, actor, reason, reference, once_key, once_until_ms, refund_of, incarnation)
-  return '\220\0\25' .. pack(1, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key,
-      fingerprint, end_to_end)
-    .. array_of(entry_count) .. entries .. array_of(usage_count) .. usages .. pack(actor, reason, reference) .. '\144\144'
+-- The record of a call, as charge.lua writes it. request: its key, fingerprint and End-to-End-Id, packed; remarks: the last
+-- three fields of the charge, as they came
+local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
+    entries, usage_count, usages, remarks, once_key, once_until_ms, refund_of, incarnation)
+  return '\220\0\25' .. pack(1, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
+    .. request .. ARRAYS[entry_count] .. entries .. ARRAYS[usage_count] .. usages .. remarks .. '\144\144'
     .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144'
 end
 
 local function outcome_of(count, lines, cost, debited, balance, resume_at)
-  return '\151' .. pack(RESULT.OK) .. array_of(count) .. lines .. pack(cost, debited, balance, true, balance < resume_at)
+  return '\151\0' .. ARRAYS[count] .. lines .. pack(cost, debited, balance, true, balance < resume_at)
 end
 
 local function steady_session(charge, packed, stored)
@@ -261,8 +264,8 @@ local function steady_session(charge, packed, stored)
   if not countable or phase == PHASE.RECORD or is_start == (stored and true or false) then return nil end
   local asks, asks_end = read_asks(charge, asks_at, phase)
   if not asks then return nil end
-  local _, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
-    refund_free, refund_until_ms, told, told_facts, seek, origin_state, actor, reason, reference = read(charge, 21, asks_end)
+  local remarks_at, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
+    refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
   if overrun_factor < 1 then return nil end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held =
     read_account(packed, charge_ms, profile_rev)
@@ -335,7 +338,7 @@ local function steady_session(charge, packed, stored)
       -- what it used is paid, by the price of its hold
       local cost, why, marks = 0, RESULT.NO_GRANT, flags
       local held_by = by ~= '' and price_of(by)
-      if not held_by and (used or granted > 0 or own > 0) then return nil end
+      if not held_by and (by ~= '' or used or granted > 0 or own > 0) then return nil end
       if used then
         if used > granted or (asked_unit == KIND.SECONDS and reach_ms > 0 and at_ms > reach_ms) then return nil end
         cost, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
@@ -353,29 +356,28 @@ local function steady_session(charge, packed, stored)
       end
 
       -- what it wants is held, by the price in force
-      local money, line_validity_ms, settled_by = 0, 0, by
+      local money, line_validity_ms, settled_by = 0, 0, held_by
       line_due_ms = 0
       if want then
-        local price, further = price_of(priced_by), nil
+        local price = price_of(priced_by)
         if not price then return nil end
-        money, further = grant_of(price, want, least, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent,
-          charged)
+        money = climb_price(price, want, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
         if not money then return nil end
-        held, taken, further_max, holds, moved = held + money, taken + money, max(further_max, further), holds + 1, true
+        held, taken, further_max, holds, moved = held + money, taken + money, max(further_max, further_of(price, least)), holds + 1, true
         line_validity_ms = validity_of(validity_ms, until_ms, now_ms)
         line_due_ms = now_ms + 2 * line_validity_ms
         due_ms = min(due_ms, line_due_ms)
-        why, by, reach_ms = RESULT.OK, priced_by, asked_unit == KIND.SECONDS and until_ms or 0
+        why, held_by, reach_ms = RESULT.OK, price, asked_unit == KIND.SECONDS and until_ms or 0
         if not used then
           granted_count = granted_count + 1
-          granted_only = granted_only .. usage_of(named, 0, total, 0, want, RESULT.OK, flags, price, event_ms, priced_by)
+          granted_only = granted_only .. usage_of(named, 0, total, 0, want, RESULT.OK, flags, price, event_ms)
         end
       end
       if used then
-        settled = settled .. usage_of(named, used, total, cost, want or 0, why, marks, held_by, at_ms, settled_by)
+        settled = settled .. usage_of(named, used, total, cost, want or 0, why, marks, settled_by, at_ms)
       end
       outcomes = outcomes .. line_outcome_of(named, why, want or 0, line_validity_ms, cost, debited, flags)
-      packed_lines = packed_lines .. line_of(named, money, want or 0, by, line_due_ms, now_ms, reach_ms, debited, total, ahead,
+      packed_lines = packed_lines .. line_of(named, money, want or 0, held_by and held_by[8] or '\160', line_due_ms, now_ms, reach_ms, debited, total, ahead,
         rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
     end
     debited_all = debited_all + debited
@@ -404,16 +406,16 @@ local function steady_session(charge, packed, stored)
   if is_sooner then session_due_ms = due_ms end
 
   local outcome = outcome_of(#asks, outcomes, cost_all, debited_all, amount, resume_at)
-  local answer = '\150' .. pack(key, fingerprint, end_to_end, true, outcome, now_ms)
+  local request = pack(key, fingerprint, end_to_end)
+  local answer = '\150' .. request .. pack(true, outcome, now_ms)
   local answers = '\144'
-  if is_start then initial = answer else answers = array_of(kept_count + 1) .. kept .. pack(answer) end
+  if is_start then initial = answer else answers = ARRAYS[kept_count + 1] .. kept .. pack(answer) end
   local session = '\220\0\21' .. head
     .. pack(state, s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
-    .. numbers .. answers .. array_of(is_start and #asks or lines) .. packed_lines
+    .. numbers .. answers .. ARRAYS[is_start and #asks or lines] .. packed_lines
     .. pack(told_facts, incarnation, initial, not is_start) .. '\144' .. pack(stored_origin)
-  local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key, fingerprint, end_to_end,
-    entry_count, entries, settled_count + granted_count, settled .. granted_only, actor, reason, reference, '', 0, refund_of,
-    incarnation)
+  local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
+    entries, settled_count + granted_count, settled .. granted_only, sub(charge, remarks_at + 1), '', 0, refund_of, incarnation)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
   return { record, account, outcome, flags, session, session_id, is_sooner and id .. '\n' .. session_id, due_ms,
     changed_sessions, holds, taken - released }
@@ -425,8 +427,8 @@ local function steady_event(charge, packed)
     event_ms, profile_rev = read(charge, 14, 3)
   local asks, asks_end = read_asks(charge, asks_at, phase)
   if not asks or asks[2] then return nil end
-  local _, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
-    refund_free, refund_until_ms, told, told_facts, seek, origin_state, actor, reason, reference = read(charge, 21, asks_end)
+  local remarks_at, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
+    refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
   if action ~= ACTION.DEBIT then return nil end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held,
     buckets = read_account(packed, charge_ms, profile_rev)
@@ -446,10 +448,10 @@ local function steady_event(charge, packed)
   end
   if free then marks = bor(flags, FLAG.FREE) end
   local outcome = outcome_of(1, line_outcome_of(named, RESULT.OK, want, 0, cost, cost, marks), cost, cost, amount, resume_at)
-  local answer = '\154' .. pack(1, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[6])
-  local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, key, fingerprint, end_to_end,
-    entry_count, entries, 1, usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms, priced_by), actor, reason,
-    reference, once_key, now_ms + remember_ms, refund_of, 0)
+  local answer = '\154' .. pack(1, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[5])
+  local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms,
+    pack(key, fingerprint, end_to_end), entry_count, entries, 1,
+    usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms), sub(charge, remarks_at + 1), once_key, now_ms + remember_ms, refund_of, 0)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
   return { record, account, outcome, flags, false, answer, remember_ms }
 end
