@@ -22,7 +22,7 @@ from ocs.api.views import quantity, suspense_view
 from ocs.charging.handle import SECONDS_MAX, ChargingContext, handle
 from ocs.charging.identity import party
 from ocs.charging.networks import in_text
-from ocs.charging.request import AskedLine, Busy, ChargingRequest, Style, Units
+from ocs.charging.request import AskedLine, Busy, ChargingRequest, Origin, RequestKey, Style, Units
 from ocs.charging.services import Service
 from ocs.master import accounts, subscribers
 from ocs.master.subscribers import Subscriber
@@ -87,15 +87,9 @@ async def quote(call: ApiCall) -> ApiReply:
     service = _service(shop, event)
     unit = _unit(event, service)
     request = ChargingRequest(
-        peer="api",
-        realm="",
-        via="api",
-        session=f"quote;{who.id}",
-        sub_session=None,
+        origin=Origin("api", via="api"),
+        key=RequestKey(f"quote;{who.id}"),
         phase=Phase.EVENT,
-        number=0,
-        end_to_end=0,
-        resend=False,
         identities=(f"subscriber:{who.id}",),
         event_ms=ms_of(event.at, "at"),
         lines=(AskedLine(event.rating_group, event.service_id, Units(**{NAMES[unit]: event.amount})),),

@@ -54,7 +54,6 @@ def to_answer(
     if event and request.action is Action.DEBIT and result is Result.OK:
         renumbered = any(line.flags & Flag.RENUMBERED for line in outcome.lines)  # then its answer has its own place
         token = (renumbered_key(charge.once_key, charge.fingerprint) if renumbered else charge.once_key).encode()
-    first = phase is Phase.START
     return ChargingAnswer(
         result,
         lines,
@@ -65,9 +64,7 @@ def to_answer(
         outcome.enough if event and request.action is Action.CHECK else None,
         outcome.low and service.low_balance,
         token,
-        service.failure_handling if first else None,
-        service.debit_failure_handling if event else None,
-        service.session_failover if first else None,
+        service.name,
         quote[0].why if event and request.action is Action.PRICE and quote else "",
     )
 

@@ -38,7 +38,7 @@ from ocs.charging.request import (
     Units,
 )
 from ocs.charging.services import Service
-from ocs.charging.settings import ChargingSettings
+from ocs.charging.settings import ChargingSettings, ClientProfile
 from ocs.charging.timed_use import blobbed, ends_of, later_of, sold_to_the_end
 from tariffs.build_ladder import sooner
 from tariffs.draft import RatingVerdict
@@ -60,7 +60,7 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 
 @lru_cache(1_024)
 def money_ladder(service: str) -> bytes:
-    """CC-Money holds and settles money one to one: nothing is rated."""
+    """Money that is asked for holds and settles money one to one: nothing is rated."""
     return _pack(Ladder((Step(scope=service, price=1),), tag="money"))
 
 
@@ -104,7 +104,10 @@ def digest(content: bytes) -> str:
 
 
 def validity_of(service: Service, settings: ChargingSettings, jitter: int) -> int:
-    """Validity-Time in milliseconds. jitter: 0 to 1000, how much of `settings.jitter_permille` it is shortened by."""
+    """How long a grant is good for, in milliseconds.
+
+    jitter:  0 to 1000, how much of `settings.jitter_permille` it is shortened by
+    """
     validity_s = service.validity_s - service.validity_s * settings.jitter_permille * jitter // 1_000_000
     return max(validity_s, 1) * 1_000
 
@@ -117,9 +120,15 @@ def priced_as(line: AskedLine, service: Service) -> tuple[int | None, int | None
 
 
 def session_key(request: ChargingRequest, settings: ChargingSettings) -> str:
-    """Session-Id with CC-Sub-Session-Id; with Origin-Host where the client's Session-Ids are not unique."""
-    host = request.peer.lower() if settings.client(request.peer).session_id_not_unique else None
-    return keys.session_key(request.session, request.sub_session, host)
+    """The session and its part; with the client where its names of sessions are not unique."""
+    host = request.origin.client.lower() if settings.client(request.origin.client).session_id_not_unique else None
+    return keys.session_key(request.key.session, request.key.sub_session, host)
+
+
+def key_of(request: ChargingRequest, client: ClientProfile) -> str:
+    """Which request of its session it is, for what is remembered of those (charging.md section 3)."""
+    key = f"{int(request.phase)}:{request.key.number}"
+    return f"{key}:{request.key.message}" if client.reuses_numbers else key
 
 
 def original_key(request: ChargingRequest, session: str) -> str:
@@ -140,12 +149,12 @@ def to_charge(
     """The call, and the rating inputs that go on its record.
 
     inputs:  of the request and of the subscriber
-    jitter:  0 to 1000, how much of `settings.jitter_permille` this request's Validity-Times are shortened by
+    jitter:  0 to 1000, how much of `settings.jitter_permille` what this request is granted is good for shorter
     """
     session, now_ms, event_ms, flags = arrived
     validity_ms = validity_of(service, settings, jitter)
     phase = request.phase
-    client = settings.client(request.peer)
+    client = settings.client(request.origin.client)
     asks = []
     for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):
         ask = _ask(line, rated, request, service, profile, event_ms, validity_ms, client.tariff_change)
@@ -158,26 +167,25 @@ def to_charge(
         if beside is not None and ask.unit not in (Kind.MONEY, beside.unit) and _asks_beside(line, beside, request):
             asks.append(_beside(ask, beside, line, request, service))
     reused = client.reuses_numbers
-    key = f"{int(phase)}:{request.number}"
     charge = Charge(
         profile.account,
         profile.subscriber,
         session,
         service.name,
         phase,
-        request.number,
-        f"{key}:{request.end_to_end}" if reused else key,
+        request.key.number,
+        key_of(request, client),
         not reused,
         fingerprint(request),
-        request.end_to_end,
-        request.resend,
+        request.key.message,
+        request.key.resend,
         now_ms,
         event_ms,
         profile.rev,
         asks,
-        request.peer,
-        request.realm,
-        request.via,
+        request.origin.client,
+        request.origin.realm,
+        request.origin.via,
         request.action,
         overrun_factor=settings.overrun_factor,
         remember_ms=settings.remember_ms,
@@ -185,10 +193,10 @@ def to_charge(
         single=request.style is Style.COMMAND,
         flags=flags,
         seek=phase is Phase.UPDATE or phase is Phase.STOP,
-        origin_state=request.origin_state,
+        origin_state=request.origin.restarts,
     )
     if phase is Phase.EVENT:
-        charge.once_key = keys.event_key(session, request.number, request.end_to_end if reused else None)
+        charge.once_key = keys.event_key(session, request.key.number, request.key.message if reused else None)
         if request.action is Action.REFUND:
             charge.refund_of = original_key(request, session)
             charge.refund_free = service.refund_free_micro
@@ -354,7 +362,7 @@ def _asked(line: AskedLine, unit: Kind, request: ChargingRequest) -> int:
     requested = line.requested
     match request.phase:
         case Phase.START:
-            wanted = requested or NOTHING  # without Requested-Service-Unit: as an empty one
+            wanted = requested or NOTHING  # without a wish: as an empty one
         case Phase.UPDATE:
             if requested is None or line.reason is Reason.FINAL:
                 return -1

@@ -49,7 +49,7 @@ ATTEMPTS: Final = 6
 """Of one charge: an account may have to be restored, a profile reloaded, a session sought, and some of it again."""
 
 SECONDS_MAX: Final = 2**32
-"""Of one use by time that is looked at: CC-Time has no more."""
+"""Of one use by time that is looked at: no protocol says more."""
 
 UNSERVED: Final = Rated(verdict=RatingVerdict.RATING_FAILED, why="no service is configured for the context")
 
@@ -228,7 +228,7 @@ async def _opening(
     session, now_ms = arrived.session, arrived.now_ms
     remembered_ms = now_ms - context.settings.remember_ms + context.settings.event_ahead_ms
     old = request.event_ms is not None and request.event_ms < remembered_ms
-    if request.resend or old or context.store.opened_ms > now_ms - context.settings.remember_ms:
+    if request.key.resend or old or context.store.opened_ms > now_ms - context.settings.remember_ms:
         return await context.session_known(session)
     return None
 
@@ -430,7 +430,7 @@ async def _known_event(request: ChargingRequest, context: ChargingContext, charg
             charge.original = raw_of(original)
     # A clock that was ahead when the event was first sent must not make its repeat look young.
     remembered_ms = charge.now_ms - charge.remember_ms + context.settings.event_ahead_ms
-    if not request.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
+    if not request.key.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
         return None
     for key in (charge.once_key, renumbered(charge.once_key, charge.fingerprint)):
         remembered = await context.event_known(charge.account, key)
@@ -439,6 +439,6 @@ async def _known_event(request: ChargingRequest, context: ChargingContext, charg
         once = _once(remembered)
         if once.end_to_end == charge.end_to_end or (once.moved and once.fingerprint == charge.fingerprint):
             return _outcome(blob_of(once.outcome))
-        if once.fingerprint != charge.fingerprint and request.resend:
+        if once.fingerprint != charge.fingerprint and request.key.resend:
             return _outcome(blob_of(once.outcome))
     return None

@@ -12,7 +12,7 @@ from balances.structs.blob import FORMAT
 from balances.structs.charge import Flag, Phase, Reply, Result, Suspense
 from balances.structs.record import ASIDE, Record, Usage
 from ocs.charging.currencies import CODES
-from ocs.charging.decide import Arrival, fingerprint, has_use
+from ocs.charging.decide import Arrival, fingerprint, has_use, key_of
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest, Units
 from ocs.charging.services import UNKNOWN
@@ -49,8 +49,6 @@ def to_suspense(request: ChargingRequest, settings: ChargingSettings, arrived: A
     """The record, and the rating inputs that go with it."""
     session, now_ms, event_ms, flags = arrived
     service = settings.services.by_name.get(request.inputs.service, UNKNOWN)
-    client = settings.client(request.peer)
-    key = f"{int(request.phase)}:{request.number}"
     known = request.phase is Phase.START or request.phase is Phase.EVENT
     result = Result.USER_UNKNOWN if known else Result.SESSION_UNKNOWN
     usages = []
@@ -83,9 +81,9 @@ def to_suspense(request: ChargingRequest, settings: ChargingSettings, arrived: A
         phase=request.phase,
         at_ms=now_ms,
         event_ms=event_ms,
-        key=f"{key}:{request.end_to_end}" if client.reuses_numbers else key,
+        key=key_of(request, settings.client(request.origin.client)),
         fingerprint=fingerprint(request),
-        end_to_end=request.end_to_end,
+        end_to_end=request.key.message,
         usages=usages,
     )
     return record, _pack(request.inputs)

@@ -1,7 +1,9 @@
-"""One row for each result of a balance operation: what it becomes in each protocol, and in words."""
+"""One row for each result of a balance operation: what it becomes in each protocol, and in words. A protocol that comes
+adds its column here."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -10,32 +12,49 @@ from balances.structs.charge import Result
 from protocol.errors import ResultCode
 
 
+class RadiusAnswer(Enum):
+    """What an Access-Request gets. Accounting that is on record is acknowledged, whatever it got (charging.md 5)."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    """The words are its Reply-Message."""
+    SILENCE = "silence"
+    """No request of that protocol comes to this."""
+
+
 class OutcomeRow(msgspec.Struct, frozen=True):
     diameter: ResultCode
+    radius: RadiusAnswer
     http: int
     words: str
-    """For people: Error-Message, the detail of a problem document, a line of a log."""
+    """For people: Error-Message, Reply-Message, the detail of a problem document, a line of a log."""
 
 
+_ACCEPT, _REJECT, _SILENCE = RadiusAnswer
+
+# fmt: off
 OUTCOMES: Final[dict[Result, OutcomeRow]] = {
-    Result.OK: OutcomeRow(ResultCode.SUCCESS, 200, ""),
-    Result.CREDIT_LIMIT: OutcomeRow(ResultCode.CREDIT_LIMIT_REACHED, 402, "the balance does not cover it"),
-    Result.DENIED: OutcomeRow(ResultCode.END_USER_SERVICE_DENIED, 403, "barred for this subscriber or account"),
-    Result.NOT_APPLICABLE: OutcomeRow(
-        ResultCode.CREDIT_CONTROL_NOT_APPLICABLE, 200, "not controlled: it may be used freely"
-    ),
-    Result.RATING_FAILED: OutcomeRow(ResultCode.RATING_FAILED, 422, "no tariff of the subscriber has a price for it"),
-    Result.USER_UNKNOWN: OutcomeRow(ResultCode.USER_UNKNOWN, 404, "no subscriber has any of these identities"),
-    Result.SESSION_UNKNOWN: OutcomeRow(ResultCode.UNKNOWN_SESSION_ID, 404, "no such session is open"),
-    Result.UNABLE: OutcomeRow(ResultCode.UNABLE_TO_COMPLY, 409, "makes no sense in the state the session is in"),
-    Result.REMEMBERED: OutcomeRow(ResultCode.SUCCESS, 200, ""),
-    Result.NO_GRANT: OutcomeRow(ResultCode.SUCCESS, 200, ""),
-    Result.NOT_FOUND: OutcomeRow(ResultCode.UNABLE_TO_COMPLY, 404, "what is to be refunded is not known"),
-    Result.TOO_MUCH: OutcomeRow(ResultCode.UNABLE_TO_COMPLY, 409, "the amount is larger than allowed"),
-    Result.INVALID: OutcomeRow(
-        ResultCode.INVALID_AVP_VALUE, 400, "an amount is negative, too fine or of other currency"
-    ),
-    Result.STALE_REVISION: OutcomeRow(ResultCode.UNABLE_TO_COMPLY, 412, "changed meanwhile: read it again"),
+    result: OutcomeRow(*row)
+    for result, row in {
+        Result.OK: (ResultCode.SUCCESS, _ACCEPT, 200, ""),
+        Result.CREDIT_LIMIT: (ResultCode.CREDIT_LIMIT_REACHED, _REJECT, 402, "the balance does not cover it"),
+        Result.DENIED: (ResultCode.END_USER_SERVICE_DENIED, _REJECT, 403, "barred for this subscriber or account"),
+        Result.NOT_APPLICABLE:
+            (ResultCode.CREDIT_CONTROL_NOT_APPLICABLE, _ACCEPT, 200, "not controlled: it may be used freely"),
+        Result.RATING_FAILED:
+            (ResultCode.RATING_FAILED, _REJECT, 422, "no tariff of the subscriber has a price for it"),
+        Result.USER_UNKNOWN: (ResultCode.USER_UNKNOWN, _REJECT, 404, "no subscriber has any of these identities"),
+        Result.SESSION_UNKNOWN: (ResultCode.UNKNOWN_SESSION_ID, _REJECT, 404, "no such session is open"),
+        Result.UNABLE: (ResultCode.UNABLE_TO_COMPLY, _REJECT, 409, "makes no sense in the state the session is in"),
+        Result.REMEMBERED: (ResultCode.SUCCESS, _ACCEPT, 200, ""),
+        Result.NO_GRANT: (ResultCode.SUCCESS, _ACCEPT, 200, ""),
+        Result.NOT_FOUND: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 404, "what is to be refunded is not known"),
+        Result.TOO_MUCH: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 409, "the amount is larger than allowed"),
+        Result.INVALID:
+            (ResultCode.INVALID_AVP_VALUE, _REJECT, 400, "an amount is negative, too fine or of other currency"),
+        Result.STALE_REVISION: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 412, "changed meanwhile: read it again"),
+    }.items()
 }
+# fmt: on
 
 DIAMETER: Final = {result: int(row.diameter) for result, row in OUTCOMES.items()}

@@ -1,5 +1,5 @@
 """The waist between protocols and charging: every protocol becomes a ChargingRequest and is answered from a
-ChargingAnswer. Spec words stop here (docs/architecture.md)."""
+ChargingAnswer. What a protocol calls things stops in its translator (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Style(Enum):
     """Where the units stood in the request; the answer uses the same place."""
 
     COMMAND = "command"
-    """At command level: a single-service CCR (RFC 8506 section 3.1)."""
+    """Beside them is nothing: the request is one line."""
     LINES = "lines"
-    """In Multiple-Services-Credit-Control."""
+    """In lines of their own."""
 
 
 class Units(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +50,7 @@ class Reason(Enum):
     FINAL = 1
     """The service is over: no grant."""
     IDLE = 2
-    """Quota-Holding-Time ran out: release, grant only if asked."""
+    """Nothing was used for so long that the grant lapsed: release, grant only if asked."""
 
 
 class MoneyAmount(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,6 +83,32 @@ LineFacts = Mapping[tuple[int | None, int | None], Mapping[str, int | str]]
 """Facts by name, by rating group and service identifier."""
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Who sent a request."""
+
+    client: str
+    """The network element that charges, as it names itself."""
+    realm: str = ""
+    """The part of the network it says it is in."""
+    via: str = ""
+    """Who brought it here: the client, or what stands between it and us."""
+    restarts: int = 0
+    """Rises when the client restarts and loses its sessions; 0: it does not say."""
+
+
+class RequestKey(msgspec.Struct, frozen=True):
+    """Which request it is (charging.md 3)."""
+
+    session: str
+    sub_session: int | None = None
+    number: int = 0
+    """Of its phase, in its session."""
+    message: int = 0
+    """By which its sender knows this message again: one that is sent again has the same."""
+    resend: bool = False
+    """Its sender says that it may have come before."""
+
+
 class ChargingRequest(msgspec.Struct, frozen=True):
     """One request of a network element."""
 
@@ -90,17 +116,9 @@ class ChargingRequest(msgspec.Struct, frozen=True):
         """It says what was used: nothing in it refuses that (charging.md section 2)."""
         return self.phase is not Phase.EVENT and (self.phase is not Phase.START or any(one.used for one in self.lines))
 
-    peer: str
-    """Origin-Host of the client."""
-    realm: str
-    via: str
-    """Identity of the directly connected peer."""
-    session: str
-    sub_session: int | None
+    origin: Origin
+    key: RequestKey
     phase: Phase
-    number: int
-    end_to_end: int
-    resend: bool
     identities: tuple[str, ...]
     """As `identity.canonical` spells them, in the order in which they are to be tried."""
     event_ms: int | None
@@ -117,8 +135,6 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     """Advice of charge was asked for."""
     line_facts: LineFacts = {}
     """Inputs that are told of single lines."""
-    origin_state: int = 0
-    """Rises when `peer` restarts and loses its sessions; 0: it does not say."""
 
 
 class FinalAction(Enum):
@@ -164,12 +180,12 @@ class GrantedLine(msgspec.Struct, frozen=True):
     granted: Units | None = None
     validity_s: int | None = None
     change_ms: int | None = None
-    """Tariff-Time-Change."""
+    """When what is granted costs otherwise, and is to be reported apart."""
     final: FinalUnit | None = None
     threshold: int | None = None
     """In the unit granted: ask again when this little is left."""
     holding_s: int | None = None
-    """Quota-Holding-Time."""
+    """Given back when nothing is used for so long."""
     delivery: Delivery | None = None
 
 
@@ -191,7 +207,7 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     result: Result
     lines: tuple[GrantedLine, ...] = ()
     reason: str = ""
-    """A refusal in words (Error-Message)."""
+    """A refusal in words."""
     fault: Fault = Fault.NONE
     cost_micro: int | None = None
     currency: int | None = None
@@ -200,12 +216,8 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     """CHECK_BALANCE."""
     low_balance: bool = False
     refund_token: bytes = b""
-    failure_handling: int | None = None
-    """Credit-Control-Failure-Handling."""
-    debit_failure_handling: int | None = None
-    """Direct-Debiting-Failure-Handling."""
-    session_failover: int | None = None
-    """CC-Session-Failover."""
+    service: str = ""
+    """By which row it was decided, "" by none. What else a protocol tells of a service, its translator finds there."""
     tariff: str = ""
     """PRICE: tariff, version and rows that say it."""
     marks: int = 0
@@ -213,6 +225,6 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
 
 
 class Busy(msgspec.Struct, frozen=True):
-    """Certainly not executed: the client may repeat it elsewhere at once (Diameter: 3004 with the E bit)."""
+    """Certainly not executed: the client may repeat it elsewhere at once."""
 
     reason: str = ""

@@ -147,7 +147,7 @@ def _pure() -> dict[str, float]:
     reply = model.charge(charge, packed)
     outcome = msgspec.msgpack.decode(reply.outcome, type=Outcome)
     answer = to_answer(request, service, profile, quote, outcome, charge)
-    cca = to_cca(ccr, answer, LOCAL).answer(ccr)
+    cca = to_cca(ccr, answer, LOCAL, world.settings.services).answer(ccr)
     reader = AnswerReader()
     session = world.sessions[0]
     head, when, keys = ids(1), stamp(0), AccountKeys("a-0000000")
@@ -180,7 +180,7 @@ def _pure() -> dict[str, float]:
         try:
             handle(to_request(one, one.origin_host, world.settings), context, world.now_ms).send(None)
         except StopIteration as end:
-            return to_cca(one, end.value, LOCAL).answer(one)
+            return to_cca(one, end.value, LOCAL, world.settings.services).answer(one)
         raise AssertionError
 
     assert whole() == cca
@@ -194,7 +194,7 @@ def _pure() -> dict[str, float]:
         ),
         "pack charge": _best(lambda: pack(charge)),
         "to_answer": _best(lambda: to_answer(request, service, profile, quote, outcome, charge)),
-        "to_cca and encode": _best(lambda: to_cca(ccr, answer, LOCAL).answer(ccr)),
+        "to_cca and encode": _best(lambda: to_cca(ccr, answer, LOCAL, world.settings.services).answer(ccr)),
         "frame to frame, without store and socket": _best(whole),
         "model.charge (the twin: climb and all)": _best(lambda: model.charge(*world.charge(0)), 200)
         - _best(lambda: world.charge(0), 200),

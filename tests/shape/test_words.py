@@ -1,9 +1,14 @@
 """One word means one thing, and no module needs itself."""
 
 import ast
+import re
 from collections import defaultdict
 
-from tests.shape.source import PACKAGES, files, imports, tree
+from protocol.diameter.dictionary import DICTIONARY
+from tests.shape.source import PACKAGES, files, imports, text, tree
+
+# Where every protocol meets: none of them has its words here (docs/architecture.md).
+WAIST = [f"ocs/charging/{name}.py" for name in ("request", "decide", "handle", "answer", "nobody")]
 
 # Two classes of one name, with the reason why no second word is better.
 HOMONYMS: dict[str, str] = {}
@@ -43,3 +48,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     while leaves := {module for module, needs in arrows.items() if not needs}:
         arrows = {module: needs - leaves for module, needs in arrows.items() if module not in leaves}
     assert arrows == {}, "these import each other in a circle, or stand on those that do"
+
+
+def test_the_waist_names_nothing_of_a_protocol() -> None:
+    names = {avp.name for avp in DICTIONARY.known.values() if "-" in avp.name} | {"End-to-End-Id"}
+    words = {path: set(re.findall(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+", text(path))) & names for path in WAIST}
+    assert {path: found for path, found in words.items() if found} == {}

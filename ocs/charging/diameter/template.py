@@ -286,7 +286,7 @@ class SessionTemplate:
         self.request, self._answer = asked, answered
         self.sent, self.service = sent, service
         self.session, self.identities = sent.charge.session, request.identities
-        self.origin_host, self.origin_state = request.peer, request.origin_state
+        self.origin_host, self.origin_state = request.origin.client, request.origin.restarts
         self._lines = tuple(priced_as(line, service) for line in request.lines)
         profile = sent.profile
         same_from_ms = same_from(sent.catalog, profile.assignments, profile.currency, sent.charge.event_ms)
@@ -350,7 +350,7 @@ def _is_usual(request: ChargingRequest, sent: Sent) -> bool:
     charge, facts, lines = sent.charge, sent.facts, request.lines
     return (
         request.phase is Phase.UPDATE
-        and not request.resend
+        and not request.key.resend
         and charge.countable
         and charge.seek
         and not charge.flags

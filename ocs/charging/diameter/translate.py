@@ -32,9 +32,12 @@ from ocs.charging.request import (
     FinalAction,
     FinalUnit,
     GrantedLine,
+    Origin,
+    RequestKey,
     Style,
     Units,
 )
+from ocs.charging.services import UNKNOWN, Service, Services
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.avp import VENDOR
 from protocol.diameter.dictionary.credit_control import (
@@ -87,6 +90,8 @@ EXTENSIONS: Final = (
     ("subscription_id_private", IdentityKind.PRIVATE),
 )
 
+SAYS_HOW_TO_FAIL: Final = frozenset({1, 4})
+"""Request types: what a session is opened with, and events."""
 U32_MAX: Final = 2**32 - 1
 
 
@@ -106,15 +111,11 @@ def to_request(ccr: CreditControlRequest, via: str, settings: ChargingSettings) 
     lines = lines_of(mscc, reading) if mscc else single_line(ccr, reading)
     event_s = ccr.event_timestamp
     return ChargingRequest(
-        peer=ccr.origin_host,
-        realm=ccr.origin_realm,
-        via=via,
-        session=ccr.session_id,
-        sub_session=ccr.cc_sub_session_id,
+        origin=Origin(ccr.origin_host, ccr.origin_realm, via, ccr.origin_state_id or 0),
+        key=RequestKey(
+            ccr.session_id, ccr.cc_sub_session_id, ccr.cc_request_number, ccr.end_to_end, ccr.is_retransmitted
+        ),
         phase=phase,
-        number=ccr.cc_request_number,
-        end_to_end=ccr.end_to_end,
-        resend=ccr.is_retransmitted,
         identities=_identities(ccr, settings),
         event_ms=None if event_s is None else event_s * 1_000,
         lines=lines,
@@ -126,7 +127,6 @@ def to_request(ccr: CreditControlRequest, via: str, settings: ChargingSettings) 
         refund_token=_refund_token(ccr) if phase is Phase.EVENT else b"",
         wants_cost=bool(ccr.aoc_request_type),
         line_facts=line_facts(mscc),
-        origin_state=ccr.origin_state_id or 0,
     )
 
 
@@ -195,7 +195,9 @@ class LocalIdentity(msgspec.Struct, frozen=True):
     origin_state_id: int | None = None
 
 
-def to_cca(ccr: CreditControlRequest, answer: ChargingAnswer, local: LocalIdentity) -> CreditControlAnswer:
+def to_cca(
+    ccr: CreditControlRequest, answer: ChargingAnswer, local: LocalIdentity, services: Services
+) -> CreditControlAnswer:
     """In the style asked: units stand where they stood in the request. Only what is there is written down, which is
     what makes encoding quick."""
     fields: dict[str, Any] = {
@@ -224,17 +226,26 @@ def to_cca(ccr: CreditControlRequest, answer: ChargingAnswer, local: LocalIdenti
         )
     if answer.low_balance:
         fields["low_balance_indication"] = 1
-    if answer.failure_handling is not None:
-        fields["credit_control_failure_handling"] = CreditControlFailureHandling(answer.failure_handling)
-    if answer.debit_failure_handling is not None:
-        fields["direct_debiting_failure_handling"] = DirectDebitingFailureHandling(answer.debit_failure_handling)
-    if answer.session_failover is not None:
-        fields["cc_session_failover"] = CcSessionFailover(answer.session_failover)
+    if answer.service and ccr.cc_request_type in SAYS_HOW_TO_FAIL:
+        _failing(fields, services.by_name.get(answer.service, UNKNOWN), PHASES[ccr.cc_request_type])
     if answer.reason:
         fields["error_message"] = answer.reason
     if answer.fault is not Fault.NONE:
         fields["failed_avp"] = _failed(ccr, answer)
     return CreditControlAnswer(**fields)
+
+
+def _failing(fields: dict[str, Any], service: Service, phase: Phase) -> None:
+    """What the client does when nobody answers, as the row of the service has it."""
+    if phase is Phase.EVENT:
+        if service.debit_failure_handling is not None:
+            handling = DirectDebitingFailureHandling(service.debit_failure_handling)
+            fields["direct_debiting_failure_handling"] = handling
+        return
+    if service.failure_handling is not None:
+        fields["credit_control_failure_handling"] = CreditControlFailureHandling(service.failure_handling)
+    if service.session_failover is not None:
+        fields["cc_session_failover"] = CcSessionFailover(service.session_failover)
 
 
 def _answered_lines(ccr: CreditControlRequest, answer: ChargingAnswer) -> tuple[MultipleServicesCreditControl, ...]:

@@ -18,6 +18,7 @@ from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.outcomes import DIAMETER
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.services import Services
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
 from ocs.net.admission import Admission
@@ -80,7 +81,7 @@ class CreditControl:
         *,
         handle: Callable[..., Coroutine[Any, Any, Answer | None]] = handle,
         to_request: Callable[[CreditControlRequest, str, ChargingSettings], ChargingRequest] = to_request,
-        to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity], CreditControlAnswer] = to_cca,
+        to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity, Services], CreditControlAnswer] = to_cca,
     ) -> None:
         self.node, self.admission, self.context, self.settings = node, admission, context, context.settings
         self.origins = origins

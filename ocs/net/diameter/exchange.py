@@ -9,6 +9,7 @@ from balances.structs.charge import Outcome
 from ocs.charging.diameter.translate import LocalIdentity
 from ocs.charging.handle import Sent
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.services import Services
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import monotonic_us
 from ocs.net.admission import Admission
@@ -55,7 +56,7 @@ class ExchangeOwner(Protocol):
     node: Node
     local: LocalIdentity
     times: Histogram
-    to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity], CreditControlAnswer]
+    to_cca: Callable[[CreditControlRequest, ChargingAnswer, LocalIdentity, Services], CreditControlAnswer]
 
     @property
     def templates(self) -> TemplateMemory: ...
@@ -102,7 +103,7 @@ class CreditControlExchange(Stepped[Answer | None]):
                 if isinstance(answer, Busy):  # certainly not charged: its sender may try another server
                     octets = service.node.error(ccr.frame, ResultCode.TOO_BUSY, answer.reason)
                 else:
-                    octets = service.to_cca(ccr, answer, service.local).answer(ccr)
+                    octets = service.to_cca(ccr, answer, service.local, service.settings.services).answer(ccr)
                 link.write(octets)
                 service.count(ccr, answer, link, self._request.inputs.service or "none")
                 service.times.add(monotonic_us() - self._heard_us)

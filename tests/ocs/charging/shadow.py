@@ -58,7 +58,7 @@ class Shadow:
         if not plain or not isinstance(answer, ChargingAnswer):
             return
         sent, outcome = plain[0]
-        octets = to_cca(asked, answer, LOCAL).answer(asked)
+        octets = to_cca(asked, answer, LOCAL, self._context.settings.services).answer(asked)
         if filled is not None:
             assert sent.packed_inputs == filled.template.sent.packed_inputs
             assert sent.facts is filled.template.sent.facts

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balances.structs.charge import Action, Phase, ReportPeriod
-from ocs.charging.request import AskedLine, Reason, Style, Units, Used
+from ocs.charging.request import AskedLine, Origin, Reason, Style, Units, Used
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary.credit_control import (
     MultipleServicesCreditControl,
@@ -77,7 +77,7 @@ def test_absent_after_the_first_request() -> None:
 
 def test_behind_a_relay_the_client_is_not_the_peer() -> None:
     found = request(via="dra.example.net", origin_host="gw7.example.net", origin_realm="visited.example.net")
-    assert (found.peer, found.realm, found.via) == ("gw7.example.net", "visited.example.net", "dra.example.net")
+    assert found.origin == Origin("gw7.example.net", "visited.example.net", "dra.example.net")
 
 
 # ---- what it is
@@ -85,9 +85,9 @@ def test_behind_a_relay_the_client_is_not_the_peer() -> None:
 
 def test_header_and_numbers() -> None:
     found = request(U, cc_request_number=7, cc_sub_session_id=3, flags=0xD0, event_timestamp=1_700_000_000)
-    assert (found.phase, found.number, found.sub_session) == (Phase.UPDATE, 7, 3)
-    assert (found.end_to_end, found.resend, found.event_ms) == (2, True, 1_700_000_000_000)
-    assert not request().resend
+    assert (found.phase, found.key.number, found.key.sub_session) == (Phase.UPDATE, 7, 3)
+    assert (found.key.message, found.key.resend, found.event_ms) == (2, True, 1_700_000_000_000)
+    assert not request().key.resend
     assert request().event_ms is None
 
 

@@ -9,7 +9,7 @@ import msgspec
 from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import handle
 from protocol.diameter.dictionary.credit_control import CcMoney, RequestedAction, RequestedServiceUnit, UnitValue
-from tests.ocs.charging.wire import SMS, E, I, T, U, ccr, lines, mscc
+from tests.ocs.charging.wire import SMS, E, I, T, U, ccr, lines, mscc, under
 from tests.ocs.charging.world import EURO, World
 
 MB = 2**20
@@ -66,12 +66,12 @@ def test_the_token_of_a_renumbered_event_is_its_own() -> None:
     five = RequestedServiceUnit(cc_service_specific_units=5)
     again = ccr(E, service_context_id=SMS, requested_action=DEBIT, requested_service_unit=five)
     before = world.balance()
-    answer = answered(world, msgspec.structs.replace(to_request(again, "gw", world.context.settings), end_to_end=4_711))
+    answer = answered(world, under(to_request(again, "gw", world.context.settings), 4_711))
     assert before - world.balance() == 350_000
     refund = to_request(
         ccr(E, service_context_id=SMS, requested_action=REFUND, cc_request_number=9), "gw", world.context.settings
     )
-    answered(world, msgspec.structs.replace(refund, end_to_end=5, refund_token=answer.refund_token))
+    answered(world, under(refund, 5, refund_token=answer.refund_token))
     assert world.balance() == before
 
 

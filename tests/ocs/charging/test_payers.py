@@ -24,7 +24,7 @@ from protocol.diameter.dictionary.credit_control import (
     UnitValue,
 )
 from tests.ocs.charging.test_found_again import answered
-from tests.ocs.charging.wire import IMSI, MSISDN, SMS, E, I, T, U, ccr, codes, lines, mscc
+from tests.ocs.charging.wire import IMSI, MSISDN, SMS, E, I, T, U, ccr, codes, lines, mscc, under
 from tests.ocs.charging.world import EURO, LOST, NOT_SENT, World, failed
 
 MB = 2**20
@@ -239,7 +239,7 @@ def test_equal_events_under_new_end_to_end_ids_are_charged_once_and_said_so() ->
         marks = []
         for end_to_end in (11, 12, 13):
             sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.context.settings)
-            answer = answered(world, msgspec.structs.replace(sms, end_to_end=end_to_end))
+            answer = answered(world, under(sms, end_to_end))
             assert answer.result is Result.OK
             marks.append(answer.marks)
         assert world.balance() == 20 * EURO - debits * 70_000
@@ -248,9 +248,9 @@ def test_equal_events_under_new_end_to_end_ids_are_charged_once_and_said_so() ->
 
 def test_an_equal_event_that_is_sent_again_is_nothing_unusual() -> None:
     world = World()
-    for changes in ({}, {}, {"resend": True, "end_to_end": 9}):
+    for key in ({}, {}, {"resend": True, "message": 9}):
         sms = to_request(ccr(E, service_context_id=SMS, requested_action=DEBIT), "gw", world.context.settings)
-        assert answered(world, msgspec.structs.replace(sms, **changes)).marks == 0
+        assert answered(world, msgspec.structs.replace(sms, key=msgspec.structs.replace(sms.key, **key))).marks == 0
 
 
 @pytest.mark.parametrize(("opened", "named", "usable"), [("USD", "EUR", False), ("EUR", "USD", True)])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from balances.structs.charge import Result
-from ocs.charging.outcomes import DIAMETER, OUTCOMES
+from ocs.charging.outcomes import DIAMETER, OUTCOMES, RadiusAnswer
 from ocs.charging.request import FinalAction
 from ocs.charging.services import REMEMBERED_MAX, SERVICES, Services, service_table, unserved
 from tariffs.units import Kind
@@ -155,4 +155,6 @@ def test_every_result_has_its_row() -> None:
     told_apart = [Result.USER_UNKNOWN, Result.DENIED, Result.NOT_APPLICABLE, Result.CREDIT_LIMIT, Result.RATING_FAILED]
     told_apart += [Result.SESSION_UNKNOWN, Result.UNABLE]
     assert [DIAMETER[result] for result in told_apart] == [5030, 4010, 4011, 4012, 5031, 5002, 5012]
+    refused = {result for result, row in OUTCOMES.items() if row.radius is RadiusAnswer.REJECT}
+    assert refused == {result for result in refused if DIAMETER[result] not in (2001, 4011)}  # as in Diameter
     assert all(row.words or DIAMETER[result] == 2001 for result, row in OUTCOMES.items())  # a refusal says why

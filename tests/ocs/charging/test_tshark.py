@@ -19,7 +19,7 @@ from ocs.charging.request import (
     Units,
 )
 from protocol.diameter.dictionary.credit_control import RequestedAction
-from tests.ocs.charging.wire import LOCAL, E, I, ccr, lines, mscc
+from tests.ocs.charging.wire import LOCAL, SETTINGS, E, I, ccr, lines, mscc
 from tests.protocol.test_tshark import capture, tshark
 
 pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
@@ -45,8 +45,7 @@ ANSWERS = [
             cost_micro=1,
             currency=978,
             low_balance=True,
-            failure_handling=2,
-            session_failover=1,
+            service="data",
         ),
     ),
     (
@@ -61,7 +60,7 @@ ANSWERS = [
             Result.OK,
             (GrantedLine(10, None, Result.OK, Units(units=1)),),
             refund_token=b"s 0",
-            debit_failure_handling=1,
+            service="sms",
         ),
     ),
     (EVENT, ChargingAnswer(Result.OK, enough=False)),
@@ -69,14 +68,14 @@ ANSWERS = [
 
 
 def test_nothing_is_malformed(tmp_path: Path) -> None:
-    wire = [to_cca(asked, answer, LOCAL).answer(asked) for asked, answer in ANSWERS]
+    wire = [to_cca(asked, answer, LOCAL, SETTINGS.services).answer(asked) for asked, answer in ANSWERS]
     capture(tmp_path / "ours.pcap", wire)
     assert len(tshark(tmp_path / "ours.pcap", "-Y", "diameter.cmd.code == 272")) == len(wire)
     assert tshark(tmp_path / "ours.pcap", "-V", "-Y", "_ws.malformed || _ws.expert.severity >= error") == []
 
 
 def test_it_reads_what_we_granted(tmp_path: Path) -> None:
-    wire = [to_cca(asked, answer, LOCAL).answer(asked) for asked, answer in ANSWERS]
+    wire = [to_cca(asked, answer, LOCAL, SETTINGS.services).answer(asked) for asked, answer in ANSWERS]
     capture(tmp_path / "ours.pcap", wire)
     names = ("Result-Code", "CC-Total-Octets", "Volume-Quota-Threshold", "Validity-Time", "Redirect-Server-Address")
     fields = [option for name in names for option in ("-e", f"diameter.{name}")]

@@ -22,7 +22,7 @@ from protocol.diameter.dictionary.credit_control import (
 )
 from protocol.errors import AvpError, ProtocolError
 from tariffs.units import EXACT_MAX
-from tests.ocs.charging.wire import DATA, IMSI, LOCAL, MSISDN, SMS, VOICE, E, I, T, U, ccr, lines, mscc
+from tests.ocs.charging.wire import DATA, IMSI, LOCAL, MSISDN, SETTINGS, SMS, VOICE, E, I, T, U, ccr, lines, mscc
 from tests.ocs.charging.world import World
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -51,7 +51,7 @@ def test_requests_of_other_implementations(frame: bytes) -> None:
             world.subscriber(f"msisdn:{one.subscription_id_data}")
     answer = world.answer(asked)
     assert isinstance(answer, ChargingAnswer)
-    written = to_cca(asked, answer, LOCAL)
+    written = to_cca(asked, answer, LOCAL, SETTINGS.services)
     read = DICTIONARY.decode(written.answer(asked))
     assert read == DICTIONARY.decode(written.answer(asked))
     assert len(answer.lines) == len(getattr(read, "multiple_services_credit_control", ())) or len(answer.lines) <= 1
@@ -123,7 +123,7 @@ def test_any_sequence_is_answered(balance: int, portal: bool, messages: list[dic
             continue
         assert isinstance(answer, ChargingAnswer)
         assert not isinstance(answer, Busy)
-        read = DICTIONARY.decode(to_cca(asked, answer, LOCAL).answer(asked))
+        read = DICTIONARY.decode(to_cca(asked, answer, LOCAL, SETTINGS.services).answer(asked))
         for line in getattr(read, "multiple_services_credit_control", ()):
             assert line.result_code is not None
             if line.granted_service_unit is not None and asked.cc_request_type != E:

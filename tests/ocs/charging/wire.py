@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from ocs.charging.diameter.translate import LocalIdentity, to_cca, to_request
 from ocs.charging.request import ChargingAnswer, ChargingRequest
+from ocs.charging.services import Services
 from ocs.charging.settings import ChargingSettings
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import (
@@ -69,9 +72,11 @@ def request(
     return to_request(ccr(kind, **fields), via, settings)
 
 
-def cca(asked: CreditControlRequest, answer: ChargingAnswer) -> CreditControlAnswer:
+def cca(
+    asked: CreditControlRequest, answer: ChargingAnswer, services: Services = SETTINGS.services
+) -> CreditControlAnswer:
     """The answer as the client decodes it."""
-    decoded = DICTIONARY.decode(to_cca(asked, answer, LOCAL).answer(asked))
+    decoded = DICTIONARY.decode(to_cca(asked, answer, LOCAL, services).answer(asked))
     assert isinstance(decoded, CreditControlAnswer)
     return decoded
 
@@ -79,3 +84,9 @@ def cca(asked: CreditControlRequest, answer: ChargingAnswer) -> CreditControlAns
 def codes(answer: Any) -> list[int]:
     """Command level first, then line by line."""
     return [answer.result_code, *(line.result_code for line in answer.multiple_services_credit_control)]
+
+
+def under(request: ChargingRequest, message: int, **changes: Any) -> ChargingRequest:
+    """The same, sent as another message."""
+    key = msgspec.structs.replace(request.key, message=message)
+    return msgspec.structs.replace(request, key=key, **changes)

@@ -197,7 +197,7 @@ class World:
         asked = ccr(*args, **fields)
         answer = self.answer(asked)
         assert isinstance(answer, ChargingAnswer), answer
-        return cca(asked, answer)
+        return cca(asked, answer, self.context.settings.services)
 
 
 NOT_SENT, LOST = NotSent("no pass"), Lost("cut")
