@@ -1,0 +1,213 @@
+"""The buckets of an account, as a list: who may pay, in which order, what lapses, what crosses a threshold.
+
+Written from charging.md 5 and 7. What is held is never stored: it is added up from the lines that hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.posting import Posting
+from tariffs.units import Kind
+from tests.tariffs.blockwise import DEBTOR, BlockwiseFunds
+
+
+@dataclass
+class NaiveBucket:
+    """One bucket."""
+
+    id: int
+    kind: int
+    amount: int = 0
+    priority: int = 100
+    from_ms: int = 0
+    until_ms: int = 0
+    scope: list[str] = field(default_factory=list)
+    refund: bool = False
+    """Made for units given back to a bucket that is over."""
+
+    def valid(self, at_ms: int) -> bool:
+        return self.from_ms <= at_ms and not self.over(at_ms)
+
+    def over(self, at_ms: int) -> bool:
+        return 0 < self.until_ms <= at_ms
+
+    def order(self) -> tuple[int, float, int]:
+        """`Priority, soonest expiry, id`."""
+        return self.priority, self.until_ms or float("inf"), self.id
+
+
+class Takeable(BlockwiseFunds):
+    """What one line may take now, bucket by bucket in the order of payment; what `Blockwise` pays from.
+
+    Choice: the credit limit is a part of the main bucket, at its place in the order; a bucket behind it pays once the
+    limit is used up.
+    """
+
+    def __init__(
+        self, parts: Sequence[tuple[NaiveBucket, int]], limit: int = 0, taken: dict[int, int] | None = None
+    ) -> None:
+        """
+        parts:  buckets and how much of each may be taken; of the main one it may be below zero
+        limit:  the credit limit, which counts once
+        """
+        super().__init__([])
+        self.parts = sorted(parts, key=lambda part: part[0].order())
+        self.limit = limit
+        self.at_ms = 0
+        """The instant of the block that is paid: a bucket pays only blocks that begin while it is valid ..."""
+        self.named: set[int] = set()
+        """... but these pay whenever that is."""
+        self.taken: dict[int, int] = dict(taken or {})
+
+    def copy(self) -> Takeable:
+        copied = Takeable(self.parts, self.limit, self.taken)
+        copied.at_ms, copied.named = self.at_ms, self.named
+        return copied
+
+    def _left(self, bucket: NaiveBucket, amount: int) -> int:
+        return amount - self.taken.get(bucket.id, 0)
+
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[int]:
+        ids = [
+            bucket.id
+            for bucket, _ in self.parts
+            if bucket.kind == kind
+            and (not bucket.scope or scope in bucket.scope)
+            and (bucket.id in self.named or bucket.valid(self.at_ms))
+        ]
+        return [*ids, DEBTOR] if owing else ids
+
+    def available(self, kind: int, scope: str, payer: int | None = None) -> int:
+        ids = self.payers(kind, scope, owing=False)
+        lefts = [
+            self._left(bucket, amount)
+            for bucket, amount in self.parts
+            if bucket.id in ids and payer in (None, bucket.id)
+        ]
+        return max(sum(lefts) + (self.limit if kind == Kind.MONEY else 0), 0)
+
+    def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
+        assert payer is None
+        for one in self.payers(kind, scope, owing=False):
+            bucket, most = next(part for part in self.parts if part[0].id == one)
+            below = self.limit if bucket.id == MAIN else 0
+            part = min(max(self._left(bucket, most) + below, 0), amount)
+            self._move(bucket.id, part)
+            amount -= part
+        if amount:
+            assert kind == Kind.MONEY
+            self._move(MAIN, amount)  # `only the main money bucket may go below zero`
+
+    def _move(self, bucket: int, amount: int) -> None:
+        if amount:
+            self.taken[bucket] = self.taken.get(bucket, 0) + amount
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One change of one bucket."""
+
+    bucket: int
+    amount: int
+    counter_account: str
+
+
+class NaiveAccount:
+    """An account: its buckets, its limits and its state."""
+
+    def __init__(self, *, credit_limit: int, suspend_below: int, resume_at: int) -> None:
+        self.buckets = [NaiveBucket(MAIN, Kind.MONEY)]
+        self.credit_limit, self.suspend_below, self.resume_at = credit_limit, suspend_below, resume_at
+        self.state = 0
+        self.movements: list[Movement] = []
+        """Of the call in work."""
+        self.crossings: list[str] = []
+        self.held_of: Callable[[int], int] = lambda _: 0
+
+    def begin(self) -> None:
+        """A call begins."""
+        self.movements, self.crossings = [], []
+
+    def bucket(self, of: int) -> NaiveBucket:
+        return next(bucket for bucket in self.buckets if bucket.id == of)
+
+    def move(self, of: int, amount: int, counter_account: str) -> None:
+        """The only place where money moves."""
+        if amount:
+            self.bucket(of).amount += amount
+            self.movements.append(Movement(of, amount, counter_account))
+
+    def new(self, kind: int, **others: int | list[str] | bool) -> NaiveBucket:
+        bucket = NaiveBucket(len(self.buckets), kind, **others)  # type: ignore[arg-type]
+        self.buckets.append(bucket)
+        return bucket
+
+    # ------------------------------------------------------------ what may pay
+
+    def free(self, at_ms: int, *, without: Callable[[int], int] | None = None, limit: bool = True) -> Takeable:
+        """`Spendable = sum of usable money buckets - held + credit limit once`, and units of bundles.
+
+        without:  what is held by others, where it is not all that is held
+        """
+        held = without or self.held_of
+        parts = [(bucket, bucket.amount - held(bucket.id)) for bucket in self.buckets if not bucket.over(at_ms)]
+        return Takeable(parts, self.credit_limit if limit else 0)
+
+    # ------------------------------------------------------------ time and thresholds
+
+    def lapse(self, now_ms: int) -> None:
+        """A bucket that is over loses what nobody holds of it."""
+        for bucket in self.buckets:
+            if bucket.over(now_ms):
+                self.move(bucket.id, self.held_of(bucket.id) - bucket.amount, "expiry")
+
+    def settled(self, now_ms: int) -> int:
+        """`The settled money balance: holds not subtracted, credit limit not added`. Choice: of the usable buckets."""
+        return sum(bucket.amount for bucket in self.buckets if bucket.kind == Kind.MONEY and bucket.valid(now_ms))
+
+    def check(self, now_ms: int) -> None:
+        """`Suspend_below` and `resume_at`: once per crossing. Choice: every request and posting compares, also one that
+        moves no money; supervision only where something lapsed."""
+        balance = self.settled(now_ms)
+        if not self.state & SuspendReasons.CREDIT and balance < self.suspend_below:
+            self.state |= SuspendReasons.CREDIT
+            self.crossings.append("suspend")
+        elif self.state & SuspendReasons.CREDIT and balance >= self.resume_at:
+            self.state &= ~SuspendReasons.CREDIT
+            self.crossings.append("resume")
+
+    # ------------------------------------------------------------ the back office
+
+    def post(self, postings: Sequence[Posting], now_ms: int, *, own_only: bool, keeps_held: bool) -> bool:
+        """All of them or none."""
+        after = {bucket.id: bucket.amount for bucket in self.buckets}
+        for one in postings:
+            if one.bucket == -1:
+                if one.amount < 0:
+                    return False
+                continue
+            after[one.bucket] += one.amount
+            held = self.held_of(one.bucket)
+            if one.bucket != MAIN or own_only:
+                if one.amount < 0 and after[one.bucket] < held:
+                    return False
+            elif keeps_held and one.amount < 0 and after[MAIN] + self.credit_limit < held:
+                return False
+        self.lapse(now_ms)
+        for one in postings:
+            of = one.bucket
+            if of == -1:
+                of = self.new(
+                    one.kind,
+                    priority=one.priority,
+                    from_ms=one.from_ms,
+                    until_ms=one.until_ms,
+                    scope=one.scope,
+                ).id
+            self.move(of, one.amount, one.counter_account)
+        self.lapse(now_ms)
+        self.check(now_ms)
+        return True
