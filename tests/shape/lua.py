@@ -123,3 +123,25 @@ def commands(
         elif called in known and called not in above:
             body = known[called].split("(", 1)[1]
             yield from (LuaCommand(inner.name, line) for inner in commands(body, known, line, (*above, called)))
+
+
+BUILT_IN = frozenset(
+    """and bit break cmsgpack do else elseif end error false for function if in ipairs local math next nil not or pairs
+    redis repeat return string table then true type unpack until while""".split()
+)
+STRING = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+NAMES = r"[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*"
+DECLARED = re.compile(
+    rf"\blocal (?!function\b)({NAMES})|\bfunction\b\s*([\w.]*)\s*\(([\w\s,.]*)\)|\bfor ({NAMES})\s+(?:in|=)"
+)
+NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
+FIELD = re.compile(r"[{,]\s*[A-Za-z_]\w*\s*=(?!=)")
+
+
+def undeclared(source: str) -> set[str]:
+    """Names that are neither declared anywhere in the text, whatever the scope, nor built in. Lua notices only when it
+    comes there."""
+    code = STRING.sub("''", without_comments(re.sub(r"^#!.*\n", "", source)))
+    names = {name for found in DECLARED.finditer(code) for part in found.groups() for name in NAME.findall(part or "")}
+    fields = {NAME.findall(found[0])[0] for found in FIELD.finditer(code)}
+    return set(NAME.findall(re.sub(r"\b0x\w+", "0", code))) - names - fields - BUILT_IN

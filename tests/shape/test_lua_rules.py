@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from balances.redis.scripts import LIBRARY as LIBRARY_OF_ALL
 from tests.shape import lua
 from tests.shape.source import ROOT, files, text
 
@@ -124,6 +125,23 @@ def test_script_or_part(path: str) -> None:
 def test_all_lua_is_here() -> None:
     folders = [folder.name for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
     assert files(".lua", *folders) == ALL
+
+
+def test_every_name_is_declared() -> None:
+    assert lua.undeclared(LIBRARY_OF_ALL.text) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("local function f(a, b)\n  return a + b + c\nend", {"c"}),
+        ("local f\nfunction f(a) return g(a.h, { k = 1 }) end", {"g"}),
+        ("for i, one in ipairs(all) do two(one, 'three') end -- four", {"all", "two"}),
+        ("local a, b = c, 0xdc", {"c"}),
+    ],
+)
+def test_names_that_stand_for_nothing(source: str, names: set[str]) -> None:
+    assert lua.undeclared(source) == names
 
 
 GOOD = """\
