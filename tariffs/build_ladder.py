@@ -10,7 +10,7 @@ import msgspec
 
 from tariffs.draft import HALF, LadderDraft, RatingVerdict
 from tariffs.inputs import Inputs
-from tariffs.ladder import COUNT_MONEY, NOTHING_DUE, STEPS_MAX, Count, Ladder, Step, StepDues, check_ladder
+from tariffs.ladder import NOTHING_DUE, STEPS_MAX, Count, Counted, Ladder, Step, StepDues, check_ladder
 from tariffs.row import PriceRow
 from tariffs.tariff import Chain, Rated, Segment, Tariff
 from tariffs.terms import CurrencyExchange
@@ -236,7 +236,7 @@ def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[StepDu
             and (before.most == 0 or 0 < after.most <= before.most)
         )
 
-    if count.what != COUNT_MONEY:
+    if count.what != Counted.MONEY:
         return False
     bounded = [list(dropwhile(lambda step: step.counter != count.key, steps)) for steps in parts]
     return any(bounded) and all(no_dearer(one, other) for steps in bounded for one, other in pairwise(steps))

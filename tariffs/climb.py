@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Ladder, Step
+from tariffs.ladder import Counted, Ladder, Step
 from tariffs.units import EXACT_MAX, Kind, Rounding, TooLarge, blocks_started, muldiv
 
 ENDLESS: Final = 1 << 128
@@ -248,7 +248,7 @@ def climb(
 
 def _left(ladder: Ladder, step: Step, cost: int, counters: Mapping[str, int]) -> int:
     """Money that brings the counter of the step to its bound, after `cost`: no more is ever due in the step."""
-    if step.counter and _fed(ladder, step.counter) == COUNT_MONEY:
+    if step.counter and _fed(ladder, step.counter) == Counted.MONEY:
         return step.counter_reach - counters.get(step.counter, 0) - cost
     return ENDLESS
 
@@ -293,11 +293,11 @@ def _room(
             room = min(room, blocks_started(left_ms, ms_per_unit))
     if step.counter:
         fed, value = _fed(ladder, step.counter), counters.get(step.counter, 0)
-        if fed == COUNT_UNITS:
+        if fed == Counted.UNITS:
             return min(room, step.counter_reach - value - at)
         if left <= 0 or value >= step.counter_reach:
             return 0
-        if fed == COUNT_MONEY and step.kind == Kind.MONEY and step.price:
+        if fed == Counted.MONEY and step.kind == Kind.MONEY and step.price:
             # the block whose price, rounded as it will be, brings the counter there is the last one of this step
             dues = ladder.dues_of(step)
             limit = _within(dues.least, dues.most or ENDLESS, spent, charged, left - fee - 1)

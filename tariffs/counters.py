@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tariffs.calendar import CounterPeriod, zone
-from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Count
+from tariffs.ladder import Count, Counted
 from tariffs.match import Condition, Facts, Match
 from tariffs.notation import Amount, Quantity
 from tariffs.units import Kind
@@ -59,5 +59,5 @@ class CounterRule:
         period, _, until_ms = self.period.at(of, at_ms)
         value = facts[self.by] if self.by else None
         key = ":".join(part for part in (self.name, period, "" if value is None else str(value)) if part)
-        what = COUNT_MONEY if self.kind == Kind.MONEY else COUNT_UNITS
+        what = Counted.MONEY if self.kind == Kind.MONEY else Counted.UNITS
         return Count(key, what, until_ms, self.period.window_ms, self.period.once)

@@ -18,7 +18,7 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.destinations import DestinationRow
 from tariffs.draft import LadderDraft
 from tariffs.inputs import Inputs
-from tariffs.ladder import COUNT_UNITS
+from tariffs.ladder import Counted
 from tariffs.match import Condition
 from tariffs.notation import Column, Quantity, WrittenPrice
 from tariffs.price import StartPosition, traced
@@ -318,7 +318,7 @@ def used(rated: Rated, unit: Kind, units: int, at_ms: int) -> tuple[int, list[st
             raise ValueError(f"a part of it is not sold: {one.rated.why}")
         paid, trace = traced(ladder, part, counters, at_ms=at_ms, ms_per_unit=ms, line=line)
         for count in ladder.counts:
-            counters[count.key] = counters.get(count.key, 0) + (part if count.what == COUNT_UNITS else paid)
+            counters[count.key] = counters.get(count.key, 0) + (part if count.what == Counted.UNITS else paid)
         told += phrases.rungs(ladder, unit, trace)
         cost, at_ms = cost + paid, at_ms + part * ms
     return cost, told

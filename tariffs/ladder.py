@@ -6,6 +6,7 @@ sees a balance; `climb` is run with the balances in hand and never sees a tariff
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final
 
 import msgspec
@@ -14,8 +15,12 @@ from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding
 
 STEPS_MAX: Final = 32
 
-COUNT_UNITS: Final = 0
-COUNT_MONEY: Final = 1
+
+class Counted(IntEnum):
+    """What a counter counts of the lines that feed it."""
+
+    UNITS = 0
+    MONEY = 1
 
 
 class Step(msgspec.Struct, array_like=True, frozen=True):
@@ -74,7 +79,7 @@ NOTHING_DUE: Final = StepDues()
 
 
 class Count(msgspec.Struct, array_like=True, frozen=True):
-    """A counter this line feeds: `what` is COUNT_UNITS (the line's units) or COUNT_MONEY (what they cost)."""
+    """A counter this line feeds: its units, or what they cost (Counted)."""
 
     key: str
     what: int = 0

@@ -9,7 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tariffs.climb import Rung
-from tariffs.ladder import COUNT_MONEY, Ladder, Step, StepDues
+from tariffs.ladder import Counted, Ladder, Step, StepDues
 from tariffs.units import MICRO, Kind, Rounding
 
 DIGITS: Final = 12
@@ -129,7 +129,7 @@ def level(ladder: Ladder, unit: int | None, counter: str, value: int, currency: 
     what = next((count.what for count in ladder.counts if count.key == counter), None)
     if what is None:
         return str(value)
-    return limit(Kind.MONEY if what == COUNT_MONEY else unit, value, currency)
+    return limit(Kind.MONEY if what == Counted.MONEY else unit, value, currency)
 
 
 def stood(ladder: Ladder, unit: int | None, counters: Mapping[str, int], currency: str) -> list[str]:

@@ -29,7 +29,7 @@ from balances.ledger.writer import RECOVERED, Pool
 from balances.structs.account import Account
 from balances.structs.blob import NO_BLOB, blob_of
 from balances.structs.session import Session
-from tariffs.ladder import COUNT_UNITS, Ladder, tier_of
+from tariffs.ladder import Counted, Ladder, tier_of
 from tariffs.units import Kind
 
 AT_ONCE: Final = 500
@@ -266,7 +266,7 @@ def _holds(seen: _Seen, report: VerifyReport) -> None:
             buckets[take.bucket] += 0 if is_money and tier else take.amount
         sharers[tier] += 1 if tier else 0
         for count in ladder.counts if ladder else ():
-            counters[count.key] += line.granted if count.what == COUNT_UNITS else money
+            counters[count.key] += line.granted if count.what == Counted.UNITS else money
     for counter in account.counters:
         for take in counter.pool:
             buckets[take.bucket] += take.amount

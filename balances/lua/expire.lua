@@ -4,9 +4,9 @@
 -- EXIT  ok later gone absent fenced full
 -- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
-local expire = cmsgpack.unpack(ARGV[2])
-local session_id, now_ms = expire[EXPIRE.session], expire[EXPIRE.now_ms]
-local member = expire[EXPIRE.account] .. '\n' .. session_id
+-- @use lib/repeats
+local asked = cmsgpack.unpack(ARGV[2])
+local session_id, now_ms = asked[EXPIRE.session], asked[EXPIRE.now_ms]
 
 -- read
 local packed = redis.call('GET', KEYS[1])
@@ -14,46 +14,42 @@ local stored = session_id ~= '' and redis.call('HGET', KEYS[2], session_id)
 
 -- decide
 local gone = not packed or (session_id ~= '' and not stored)
-local account = packed and cmsgpack.unpack(packed)
-local session = stored and cmsgpack.unpack(stored)
-if account then begin_call(account, max(account[ACCOUNT.clock_ms], now_ms)) end
-local entries, threshold_events, usages = {}, {}, {}
-local due_ms, changed_any = 0, false
-local reason = 'expired'
+local account, session = packed and cmsgpack.unpack(packed), stored and cmsgpack.unpack(stored)
+local change = account and open_change(account, now_ms) -- supervision may look back, an account never does
+local due_ms, changed_any, reason = 0, false, 'expired'
+
+-- What a session that is open holds no longer, and whether it is still open.
+local function expire_session()
+  local idle, ends = true, session[SESSION.touched_ms] == asked[EXPIRE.touched_ms]
+  due_ms = session[SESSION.touched_ms] + asked[EXPIRE.idle_ms]
+  for _, line in ipairs(session[SESSION.lines]) do
+    if line[LINE.due_ms] > 0 and (ends or line[LINE.due_ms] <= now_ms) then
+      change.usages[#change.usages + 1] = abandoned_usage(line, now_ms)
+      release(change, line, now_ms)
+      change.nudges[1], changed_any = 'final', true -- others may have waited for what was held
+    elseif line[LINE.due_ms] > 0 then
+      idle, due_ms = false, min(due_ms, line[LINE.due_ms])
+    end
+  end
+  if idle and (changed_any or ends or due_ms <= now_ms) then
+    session[SESSION.state] = SESSIONSTATE.ABANDONED
+    session[SESSION.forget_ms] = now_ms + asked[EXPIRE.remember_ms]
+    due_ms, changed_any, reason = session[SESSION.forget_ms], true, 'abandoned'
+  end
+end
+
 if not gone and session then
-  local state = session[SESSION.state]
-  if state ~= SESSIONSTATE.OPEN then
+  if session[SESSION.state] == SESSIONSTATE.OPEN then expire_session()
+  else
     due_ms = session[SESSION.forget_ms]
     gone = due_ms <= now_ms
-  else
-    local idle, ends = true, session[SESSION.touched_ms] == expire[EXPIRE.touched_ms]
-    due_ms = session[SESSION.touched_ms] + expire[EXPIRE.idle_ms]
-    for _, line in ipairs(session[SESSION.lines]) do
-      if line[LINE.due_ms] > 0 and (ends or line[LINE.due_ms] <= now_ms) then
-        usages[#usages + 1] = { line[LINE.rating_group], line[LINE.service_id], line[LINE.unit], 0, 0, line[LINE.total], 0,
-          0, RESULT.OK, FLAG.ABANDONED, '', now_ms, '', '', {}, line[LINE.secondary], SUSPENSE.NONE }
-        release(account, line, now_ms)
-        changed_any = true
-      elseif line[LINE.due_ms] > 0 then
-        idle = false
-        due_ms = min(due_ms, line[LINE.due_ms])
-      end
-    end
-    if idle and (changed_any or ends or due_ms <= now_ms) then
-      session[SESSION.state] = SESSIONSTATE.ABANDONED
-      session[SESSION.forget_ms] = now_ms + expire[EXPIRE.remember_ms]
-      due_ms, changed_any, reason = session[SESSION.forget_ms], true, 'abandoned'
-      changed.sessions = -1
-    end
   end
   session[SESSION.due_ms] = due_ms
 end
 if not gone then
-  local clock_ms = max(account[ACCOUNT.clock_ms], now_ms) -- supervision may look back, an account never does
-  account[ACCOUNT.clock_ms] = clock_ms
-  expire_buckets(account, entries, clock_ms)
-  check_thresholds(account, threshold_events, clock_ms)
-  if #entries > 0 then changed_any = true end
+  expire_buckets(change)
+  check_thresholds(change)
+  if #change.entries > 0 then changed_any = true end
   if not session then
     for _, bucket in ipairs(account[ACCOUNT.buckets]) do
       local until_ms = bucket[BUCKET.until_ms]
@@ -63,23 +59,27 @@ if not gone then
   end
 end
 local session_packed = session and cmsgpack.pack(session) or ''
+local account_packed = changed_any and cmsgpack.pack(account)
+local record = changed_any and change_record(change, 'expire', '', reason)
+if record then
+  record[RECORD.at_ms], record[RECORD.event_ms], record[RECORD.session] = now_ms, now_ms, session_id
+  if session then
+    record[RECORD.subscriber], record[RECORD.service] = session[SESSION.subscriber], session[SESSION.service]
+    record[RECORD.incarnation] = session[SESSION.incarnation]
+  end
+end
 
 -- write
 if changed_any then
-  local account_packed = cmsgpack.pack(account)
-  local nudges = changed.holds ~= 0 and { 'final' } or {} -- others may have waited for what was held
-  local record = { 1, 'expire', account[ACCOUNT.id], account[ACCOUNT.currency], session and session[SESSION.subscriber] or '',
-    session_id, session and session[SESSION.service] or '', 0, now_ms, now_ms, '', '', 0, entries, usages, '', reason, '',
-    threshold_events, nudges, '', 0, '', session and session[SESSION.incarnation] or 0 }
   local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed, 's', session_packed)
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account_packed)
 end
 if gone then
-  redis.call('ZREM', KEYS[3], member)
+  redis.call('ZREM', KEYS[3], asked[EXPIRE.account] .. '\n' .. session_id)
   if stored then redis.call('HDEL', KEYS[2], session_id) end
-  return { changed_any and 'ok' or packed and 'gone' or 'absent', '', 0, 0, 0 }
+  return { changed_any and 'ok' or packed and 'gone' or 'absent' }
 end
-redis.call('ZADD', KEYS[3], due_ms, member)
+redis.call('ZADD', KEYS[3], due_ms, asked[EXPIRE.account] .. '\n' .. session_id)
 if session then redis.call('HSET', KEYS[2], session_id, session_packed) end
-return { changed_any and 'ok' or 'later', '', changed.sessions, changed.holds, changed.held_micro }
+return { changed_any and 'ok' or 'later' }

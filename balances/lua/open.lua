@@ -12,13 +12,11 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
 -- decide
 local account_packed = opening[ACCOUNTOPENING.account]
 local account = cmsgpack.unpack(account_packed)
-local record = { 1, opening[ACCOUNTOPENING.kind], account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0,
-  opening[ACCOUNTOPENING.now_ms], opening[ACCOUNTOPENING.now_ms], '', '', 0, opening[ACCOUNTOPENING.entries], {}, opening[ACCOUNTOPENING.actor], '', '', {}, {}, '', 0, '', 0 }
-local due_ms = 0
-for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-  local until_ms = bucket[BUCKET.until_ms]
-  if until_ms > 0 and (due_ms == 0 or until_ms < due_ms) then due_ms = until_ms end
-end
+local change = open_change(account, 0)
+change.entries = opening[ACCOUNTOPENING.entries]
+local record = change_record(change, opening[ACCOUNTOPENING.kind], opening[ACCOUNTOPENING.actor], '')
+record[RECORD.at_ms], record[RECORD.event_ms] = opening[ACCOUNTOPENING.now_ms], opening[ACCOUNTOPENING.now_ms]
+for _, bucket in ipairs(account[ACCOUNT.buckets]) do look_at_end(change, bucket) end
 
 -- write
 local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed)
@@ -31,5 +29,5 @@ end
 for i, once in ipairs(opening[ACCOUNTOPENING.answers]) do
   redis.call('SET', KEYS[4 + i], once[RESTOREDKEY.packed], 'PX', max(once[RESTOREDKEY.until_ms] - opening[ACCOUNTOPENING.now_ms], 1))
 end
-if due_ms > 0 then look_by(KEYS[3], account[ACCOUNT.id] .. '\n', due_ms) end
+if change.due_ms > 0 then look_by(KEYS[3], account[ACCOUNT.id], '', change.due_ms) end
 return { 'ok', account_packed }

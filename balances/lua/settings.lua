@@ -4,7 +4,7 @@
 -- EXIT  ok revision refused absent fenced full
 -- Twin: balances/model/settings.py. Fields that are nil stay as they are.
 -- @use lib/account
-local change = cmsgpack.unpack(ARGV[2])
+local asked = cmsgpack.unpack(ARGV[2])
 
 -- read
 local packed = redis.call('GET', KEYS[1])
@@ -12,43 +12,40 @@ if not packed then return { 'absent' } end
 
 -- decide
 local account = cmsgpack.unpack(packed)
-local if_rev = change[ACCOUNTSETTINGS.if_rev]
+local if_rev = asked[ACCOUNTSETTINGS.if_rev]
 if if_rev and if_rev ~= account[ACCOUNT.rev] then return { 'revision', packed } end
-local now_ms = max(change[ACCOUNTSETTINGS.now_ms], account[ACCOUNT.clock_ms])
-account[ACCOUNT.clock_ms] = now_ms
-local threshold_events, nudges, due = {}, {}, {}
-local profile_rev = change[ACCOUNTSETTINGS.profile_rev]
+local change, due = open_change(account, asked[ACCOUNTSETTINGS.now_ms]), {}
+local profile_rev = asked[ACCOUNTSETTINGS.profile_rev]
 if profile_rev and profile_rev > account[ACCOUNT.profile_rev] then
   due.members, due.final = true, true -- a member may be served no more, or again, or at another price
   account[ACCOUNT.profile_rev] = profile_rev
 end
-local limit = change[ACCOUNTSETTINGS.credit_limit]
+local limit = asked[ACCOUNTSETTINGS.credit_limit]
 if limit then
   if limit < account[ACCOUNT.credit_limit] then due.all = true end
   if limit > account[ACCOUNT.credit_limit] then due.final = true end
   account[ACCOUNT.credit_limit] = limit
 end
-account[ACCOUNT.suspend_below] = change[ACCOUNTSETTINGS.suspend_below] or account[ACCOUNT.suspend_below]
-account[ACCOUNT.resume_at] = change[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.resume_at]
+account[ACCOUNT.suspend_below] = asked[ACCOUNTSETTINGS.suspend_below] or account[ACCOUNT.suspend_below]
+account[ACCOUNT.resume_at] = asked[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.resume_at]
 for _, amount in ipairs({ account[ACCOUNT.credit_limit], account[ACCOUNT.suspend_below], account[ACCOUNT.resume_at] }) do
   if amount < -EXACT_MAX or amount > EXACT_MAX then return { 'refused', packed } end
 end
 if account[ACCOUNT.resume_at] < account[ACCOUNT.suspend_below] then return { 'refused', packed } end
 local before = account[ACCOUNT.state]
-account[ACCOUNT.state] = bit.band(bit.bor(before, change[ACCOUNTSETTINGS.set_state]), bit.bnot(change[ACCOUNTSETTINGS.clear_state]))
+account[ACCOUNT.state] = bit.band(bit.bor(before, asked[ACCOUNTSETTINGS.set_state]), bit.bnot(asked[ACCOUNTSETTINGS.clear_state]))
 if bit.band(account[ACCOUNT.state], bit.bnot(before)) ~= 0 then due.all = true end
 if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true end
-check_thresholds(account, threshold_events, now_ms)
-if threshold_events[1] == 'resume' then due.final = true end
+check_thresholds(change)
+if change.threshold_events[1] == 'resume' then due.final = true end
 for _, kind in ipairs({ 'members', 'final', 'all' }) do
-  if due[kind] then nudges[#nudges + 1] = kind end
+  if due[kind] then change.nudges[#change.nudges + 1] = kind end
 end
-if limit or change[ACCOUNTSETTINGS.suspend_below] or change[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
+if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
 end
 local account_packed = cmsgpack.pack(account)
-local record = { 1, 'settings', account[ACCOUNT.id], account[ACCOUNT.currency], '', '', '', 0, now_ms, now_ms, '', '', 0,
-  {}, {}, change[ACCOUNTSETTINGS.actor], change[ACCOUNTSETTINGS.reason], '', threshold_events, nudges, '', 0, '' }
+local record = change_record(change, 'settings', asked[ACCOUNTSETTINGS.actor], asked[ACCOUNTSETTINGS.reason])
 
 -- write
 local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)

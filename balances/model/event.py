@@ -1,300 +1,261 @@
-"""One-time events: debits, refunds and enquiries. Twin of the parts of lua/charge.lua."""
+"""One-time events: debits and enquiries, decided and settled at once (charging.md section 9). Twin of
+lua/lib/event.lua."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 
+from balances import keys
+from balances.model.decision import (
+    ChargeDecision,
+    asked_ladder,
+    asked_price,
+    fresh_line,
+    line_outcome,
+    longer_reply,
+    wanted,
+)
 from balances.model.funds import AccountFunds, Mode
-from balances.model.session import ChargeDecision, asked_ladder, fresh_line, line_outcome, wanted
+from balances.model.lines import countable, hold, leave_tier, payable, release_hold, repool, settle
+from balances.model.refund import refund_events
+from balances.model.repeats import judge
 from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.structs.account import MAIN, Bucket, CounterAmount
-from balances.structs.blob import blob_of
-from balances.structs.charge import Action, Ask, Flag, Result, Suspense
-from balances.structs.session import IdempotencyRecord, Line, PaidAmount
-from tariffs.ladder import COUNT_UNITS
-from tariffs.units import EXACT_MAX, Kind, share
+from balances.structs.account import CounterAmount, Take
+from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
+from balances.structs.charge import Action, Ask, Charge, Flag, Reply, Result, Suspense
+from balances.structs.session import Answer, IdempotencyRecord, Line, PaidAmount
+from tariffs.ladder import Counted, Ladder
+from tariffs.units import EXACT_MAX, Kind
 
 
-def asked_price(ask: Ask) -> PriceSpan:
-    return PriceSpan(blob_of(ask.ladder), ask.until_ms, ask.later)
+class EventDecision(ChargeDecision):
+    """An event, being decided."""
+
+    key: str
+    """Where its answer is kept."""
+    answer: IdempotencyRecord
+    source: IdempotencyRecord | None
+    """The original of a refund, after it."""
+    outcome: bytes
 
 
-class EventLines(ChargeDecision):
-    """The lines of one event being decided."""
+def event_longer(decision: EventDecision) -> int:
+    """From when on use by time has no price yet; 0: all of it has."""
+    at_ms = decision.charge.event_ms
+    for ask in decision.asks:
+        if ask.unit == Kind.SECONDS and blob_of(ask.ladder):
+            missing_ms = asked_price(ask).unknown_from(at_ms, at_ms + wanted(ask, event=True) * 1_000)
+            if missing_ms:
+                return missing_ms
+    return 0
 
-    def event_longer(self) -> int:
-        """From when on use by time has no price yet; 0: all of it has."""
-        at_ms = self.charge.event_ms
-        for ask in self.charge.asks:
-            if ask.unit == Kind.SECONDS and blob_of(ask.ladder):
-                missing_ms = asked_price(ask).unknown_from(at_ms, at_ms + wanted(ask, event=True) * 1_000)
-                if missing_ms:
-                    return missing_ms
-        return 0
 
-    def debit(self, asks: Sequence[Ask], paid: IdempotencyRecord) -> None:
-        """Of two parts that are charged side by side both are paid, or neither is."""
-        refusals = [self.refusal(ask) for ask in asks]
-        for index, ask in enumerate(asks):
-            if (
-                ask.secondary
-                and refusals[index - 1 : index + 1] == [Result.OK] * 2
-                and not self._pays(asks[index - 1], ask)
-            ):
-                refusals[index - 1 : index + 1] = [Result.CREDIT_LIMIT] * 2
-        for ask, why in zip(asks, refusals, strict=True):
-            self._debit_one(ask, why, paid)
+def pays_both(decision: EventDecision, *asks: Ask) -> bool:
+    """There is money for all of them."""
+    funds, event_ms = decision.change.funds(Mode.OPEN, {}), decision.charge.event_ms
+    for ask in asks:
+        want, ladder = wanted(ask, event=True), asked_ladder(ask)
+        if ladder is not None:
+            line, price = fresh_line(ask, 0), asked_price(ask)
+            units = climb_on(decision.change, price, line, want, funds, at_ms=event_ms, unit=ask.unit, grant=True).units
+            if want and (units == 0 or (ask.whole and units < want)):
+                return False
+    return True
 
-    def _pays(self, *asks: Ask) -> bool:
-        """There is money for all of them."""
-        funds, event_ms = self.change.funds(Mode.OPEN, {}), self.charge.event_ms
-        for ask in asks:
-            want, ladder = wanted(ask, event=True), asked_ladder(ask)
-            if ladder is not None:
-                line, price = fresh_line(ask, 0), asked_price(ask)
-                units = climb_on(self.change, price, line, want, funds, at_ms=event_ms, unit=ask.unit, grant=True).units
-                if want and (units == 0 or (ask.whole and units < want)):
-                    return False
-        return True
 
-    def _debit_one(self, ask: Ask, why: int, paid: IdempotencyRecord) -> None:
-        change, line = self.change, fresh_line(ask, self.change.now_ms)
-        event_ms = self.charge.event_ms
-        want, units, cost = wanted(ask, event=True), 0, 0
-        ladder, packed = asked_ladder(ask), blob_of(ask.ladder)
-        price, marks = asked_price(ask), self.flags | (Flag.FREE if ask.free else 0)
-        paid.terms = paid.terms or (ladder.terms if ladder else "")
-        if why == Result.OK and want == 0:  # costs nothing, and is on record (charging.md section 9)
-            self.moved = True
-        elif why == Result.OK and ladder is not None:
-            funds = change.funds(Mode.OPEN, {})
-            units = climb_on(
-                change,
-                price,
-                copy.copy(line),
-                change.countable(ladder, want),
-                funds,
-                at_ms=event_ms,
-                unit=ask.unit,
-                grant=True,
-                most=change.payable(line),
-            ).units
-            if units == 0 or (ask.whole and units < want):
-                why, units = Result.CREDIT_LIMIT, 0
-            else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
-                change.hold(line, funds.takes(), units, packed, event_ms, change.now_ms)
-                own, _ = change.release_hold(line)
-                cost = self._settle(ask, line, price, units, own, marks, paid)
-                units = line.total
-                self.moved = True
-        if not line.total:
-            counters = change.counter_snapshot(ladder, event_ms)
-            self.usage(ask, ask.unit, packed, result=why, flags=marks, counters=counters)
-        self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
-        self.cost = min(self.cost + cost, EXACT_MAX)
-        self.debited += cost
-        if not ask.secondary:  # what is charged beside a line goes back with it
-            paid.units = min(paid.units + units, EXACT_MAX)
-        paid.cost += cost
+def note_paid(
+    decision: EventDecision, paid: IdempotencyRecord, ladder: Ladder, takes: Sequence[Take], charged: int, money: int
+) -> None:
+    """Note what was paid and what was counted, for a refund."""
+    change = decision.change
+    paid.takes += [PaidAmount(take.bucket, take.amount, change.sure_bucket(take.bucket).kind) for take in takes]
+    for count in ladder.counts:
+        raised = charged if count.what == Counted.UNITS else money
+        if raised and (counter := change.counter_of(count.key)):
+            paid.counted.append(CounterAmount(count.key, raised, count.what, counter.until_ms))
 
-    def _settle(
-        self,
-        ask: Ask,
-        line: Line,
-        price: PriceSpan,
-        units: int,
-        own: dict[int, int],
-        marks: int,
-        paid: IdempotencyRecord,
-    ) -> int:
-        """All that was granted, piece by piece; returns the money."""
-        change, ms, at_ms, packed = self.change, ms_per_unit(ask.unit), self.charge.event_ms, price.ladder
-        granted, cost, suspense = units, 0, 0
-        while line.total + suspense < units:
-            before, until_ms, left = packed, 0, units - line.total
-            if ms:
-                packed, until_ms = price.at(at_ms)
-            if packed != before and change.leave_tier(line, own, left, at_ms):
-                granted = 0
-            ladder = unpack_ladder(packed)
-            part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
-            counters, end_ms = change.counter_snapshot(ladder, at_ms), at_ms + part * ms
-            money, takes, charged = change.settle(
-                line, ladder, part, min(granted, part), own, end_ms, change.now_ms, len(change.usages)
-            )
-            at_ms, granted, cost = at_ms + charged * ms, max(granted - part, 0), cost + money
-            suspense = left - charged if charged < part else 0
-            self.usage(
-                ask,
-                ask.unit,
-                packed,
-                used=charged,
-                suspense=suspense,
-                total=line.total,
-                cost=money,
-                granted=charged,
-                flags=marks | (Flag.SUSPENSE if suspense else 0),
-                set_aside=Suspense.TOO_LARGE if suspense else Suspense.NONE,
-                at_ms=at_ms,
-                counters=counters,
-            )
-            paid.takes += [PaidAmount(take.bucket, take.amount, change.sure_bucket(take.bucket).kind) for take in takes]
-            for count in ladder.counts:
-                raised = charged if count.what == COUNT_UNITS else money
-                if raised and (counter := change.counter(count.key)):
-                    paid.counted.append(CounterAmount(count.key, raised, count.what, counter.until_ms))
-        change.repool(line, own, 0, at_ms)
-        return cost
 
-    def give_back(self, bucket_id: int, kind: int, amount: int) -> int:
-        """To the bucket that paid; to main, or to one of its own for a while, when that one is gone. Returns how much
-        could not be given, because 2**53 would be passed."""
-        change = self.change
-        bucket = change.bucket(bucket_id)
-        if bucket is None or 0 < bucket.until_ms <= change.now_ms:
-            if kind == Kind.MONEY:
-                bucket = change.sure_bucket(MAIN)
-            else:
-                bucket = self._refund_bucket(kind)
-        given = min(amount, change.room_in(bucket))
-        change.post_entry(bucket, given, "revenue", "refund", len(change.usages))
-        return amount - given
+def settle_event(
+    decision: EventDecision,
+    ask: Ask,
+    line: Line,
+    price: PriceSpan,
+    units: int,
+    own: dict[int, int],
+    marks: int,
+    paid: IdempotencyRecord,
+) -> int:
+    """All that was granted, piece by piece; returns the money."""
+    change, ms, at_ms, packed = decision.change, ms_per_unit(ask.unit), decision.charge.event_ms, price.ladder
+    granted, cost, suspense = units, 0, 0
+    while line.total + suspense < units:
+        before, until_ms, left = packed, 0, units - line.total
+        if ms:
+            packed, until_ms = price.at(at_ms)
+        if packed != before and leave_tier(change, line, own, left, at_ms):
+            granted = 0
+        ladder = unpack_ladder(packed)
+        part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
+        counters, end_ms = change.counter_snapshot(ladder, at_ms), at_ms + part * ms
+        money, takes, charged = settle(
+            change, line, ladder, part, min(granted, part), own, end_ms, change.now_ms, len(change.usages)
+        )
+        at_ms, granted, cost = at_ms + charged * ms, max(granted - part, 0), cost + money
+        suspense = left - charged if charged < part else 0
+        decision.note_usage(
+            ask,
+            ask.unit,
+            packed,
+            used=charged,
+            suspense=suspense,
+            total=line.total,
+            cost=money,
+            granted=charged,
+            flags=marks | (Flag.SUSPENSE if suspense else 0),
+            set_aside=Suspense.TOO_LARGE if suspense else Suspense.NONE,
+            at_ms=at_ms,
+            counters=counters,
+        )
+        note_paid(decision, paid, ladder, takes, charged, money)
+    repool(change, line, own, 0, at_ms)
+    return cost
 
-    def _refund_bucket(self, kind: int) -> Bucket:
-        """One for each kind and service, for as long as the last refund into it says."""
-        account, service = self.change.account, self.charge.service
-        for bucket in account.buckets:
-            ours = bucket.name == "refund" and bucket.kind == kind and bucket.scope[:1] == [service]
-            if ours and bucket.until_ms > self.change.now_ms:
-                break
-        else:
-            bucket = Bucket(account.next_bucket, kind, 0, 0, 100, 0, 0, [service], "refund")
-            account.next_bucket += 1
-            account.buckets.append(bucket)
-        bucket.until_ms = self.refund_until_ms = max(bucket.until_ms, self.charge.refund_until_ms)
-        return bucket
 
-    def refund_event(self, ask: Ask, paid: IdempotencyRecord | None) -> None:
-        """Refund a part (money, or units of the original), or all that is left; changes `paid`."""
-        why, units, money = Result.OK, 0, 0
-        kept: list[tuple[int, int]] = []  # kind and amount that no bucket had room for
-        asked, is_money = ask.asked, ask.unit == Kind.MONEY
-        if paid is not None and asked < 0:
-            pass  # nothing was asked back: on record
-        elif paid is None:
-            worth = asked if is_money else self._worth(ask)
-            if 0 < worth <= self.charge.refund_free:
-                kept.append((Kind.MONEY, self.give_back(MAIN, Kind.MONEY, worth)))
-                money = worth
-                units = 0 if is_money else asked
-            else:
-                why = Result.NOT_FOUND
-        else:
-            if asked == 0:
-                units = paid.units
-            elif is_money:
-                money = asked
-            else:
-                units = asked
-            if units > paid.units or money > paid.cost or (paid.units == 0 and paid.cost == 0):
-                why, units, money = Result.TOO_MUCH, 0, 0
-            else:
-                bundled = any(take.amount and take.kind != Kind.MONEY for take in paid.takes)
-                everything = 0 < units == paid.units or (is_money and 0 < asked == paid.cost and not bundled)
-                if everything:
-                    units, money = paid.units, paid.cost
-                elif money == 0:
-                    money = share(paid.cost, units, paid.units)
-                kept = self._turn_back(paid, units, money, everything)
-        self.moved = self.moved or why == Result.OK
-        marks = self.flags | Flag.REFUND
-        money -= sum(amount for kind, amount in kept if kind == Kind.MONEY)
-        ladder = asked_ladder(ask) if paid is None and not is_money else None
-        terms = paid.terms if paid else ladder.terms if ladder else ""
-        self.usage(ask, ask.unit, used=-units, cost=-money, result=why, flags=marks, terms=terms)
-        for kind, amount in kept:  # given up to 2**53, the rest is owed (charging.md section 2)
-            if amount:
-                flags, reason = marks | Flag.SUSPENSE, Suspense.TOO_LARGE
-                self.usage(ask, kind, suspense=-amount, result=why, flags=flags, set_aside=reason)
-        given = money if is_money else units
-        self.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=given, cost=-money, debited=-money))
-        self.cost -= money
-        self.debited -= money
+def debit_event(decision: EventDecision, ask: Ask, why: int, paid: IdempotencyRecord) -> None:
+    change, line = decision.change, fresh_line(ask, decision.change.now_ms)
+    event_ms = decision.charge.event_ms
+    want, units, cost = wanted(ask, event=True), 0, 0
+    ladder, packed = asked_ladder(ask), blob_of(ask.ladder)
+    price, marks = asked_price(ask), decision.flags | (Flag.FREE if ask.free else 0)
+    paid.terms = paid.terms or (ladder.terms if ladder else "")
+    if why == Result.OK and want == 0:  # costs nothing, and is on record (charging.md section 9)
+        decision.moved = True
+    elif why == Result.OK and ladder is not None:
+        funds = change.funds(Mode.OPEN, {})
+        units = climb_on(
+            change,
+            price,
+            copy.copy(line),
+            countable(change, ladder, want),
+            funds,
+            at_ms=event_ms,
+            unit=ask.unit,
+            grant=True,
+            most=payable(change, line),
+        ).units
+        if units == 0 or (ask.whole and units < want):
+            why, units = Result.CREDIT_LIMIT, 0
+        else:  # granted and settled at once: on a tier it costs what comes next, whatever others hold
+            hold(change, line, funds.takes(), units, packed, event_ms, change.now_ms)
+            own, _ = release_hold(change, line)
+            cost = settle_event(decision, ask, line, price, units, own, marks, paid)
+            units = line.total
+            decision.moved = True
+    if not line.total:
+        counters = change.counter_snapshot(ladder, event_ms)
+        decision.note_usage(ask, ask.unit, packed, result=why, flags=marks, counters=counters)
+    decision.outcomes.append(line_outcome(ask, ask.unit, why, marks, granted=units, cost=cost, debited=cost))
+    decision.cost = min(decision.cost + cost, EXACT_MAX)
+    decision.debited += cost
+    if not ask.secondary:  # what is charged beside a line goes back with it
+        paid.units = min(paid.units + units, EXACT_MAX)
+    paid.cost += cost
 
-    def _worth(self, ask: Ask) -> int:
-        """What the units asked would cost (RFC 8506 section 6.4: RSU money or rated units)."""
-        ladder = asked_ladder(ask)
-        if ladder is None or ask.asked <= 0:
-            return 0
+
+def debit_events(decision: EventDecision, paid: IdempotencyRecord) -> None:
+    """Of two parts that are charged side by side both are paid, or neither is."""
+    asks = decision.asks
+    refusals = [decision.refusal_of(ask) for ask in asks]
+    for index, ask in enumerate(asks):
+        if (
+            ask.secondary
+            and refusals[index - 1 : index + 1] == [Result.OK] * 2
+            and not pays_both(decision, asks[index - 1], ask)
+        ):
+            refusals[index - 1 : index + 1] = [Result.CREDIT_LIMIT] * 2
+    for ask, why in zip(asks, refusals, strict=True):
+        debit_event(decision, ask, why, paid)
+
+
+def enquire_one(decision: EventDecision, ask: Ask, funds: AccountFunds) -> None:
+    why, units, cost = ask.refusal, 0, 0
+    check = decision.charge.action == Action.CHECK
+    if asked_ladder(ask) is not None and why == Result.OK:
         done = climb_on(
-            self.change,
+            decision.change,
             asked_price(ask),
             fresh_line(ask, 0),
-            ask.asked,
-            self.change.funds(Mode.OPEN, {}),
-            at_ms=self.charge.event_ms,
+            wanted(ask, event=True),
+            funds,
+            at_ms=decision.charge.event_ms,
             unit=ask.unit,
-            grant=False,
-            with_held=False,
-            most=EXACT_MAX,
+            grant=check,
+            most=None if check else EXACT_MAX,
         )
-        return done.cost if done.units == ask.asked else 0
+        units, cost = done.units, done.cost
+        covered = units >= wanted(ask, event=True)
+        decision.enough = decision.enough and covered
+        if not covered and not check:  # a price beyond 2**53
+            why, units, cost = Result.TOO_MUCH, 0, 0
+    if check and decision.refusal_of(ask) != Result.OK:
+        decision.enough = False
+    decision.outcomes.append(line_outcome(ask, ask.unit, why, decision.flags, granted=units, cost=cost, debited=cost))
+    decision.cost = min(decision.cost + cost, EXACT_MAX)
 
-    def _turn_back(self, paid: IdempotencyRecord, units: int, money: int, everything: bool) -> list[tuple[int, int]]:
-        """Returns kinds and amounts that no bucket had room for."""
-        due, kept = money, list[tuple[int, int]]()
-        for take in reversed(paid.takes):  # last paid, first given back
-            if everything:
-                back = take.amount
-            elif take.kind == Kind.MONEY:
-                back = min(take.amount, due)
-            else:
-                back = share(take.amount, units, paid.units)
-            if take.kind == Kind.MONEY:
-                due -= back
-            if back:
-                kept.append((take.kind, self.give_back(take.bucket, take.kind, back)))
-            take.amount -= back
-        for fed in paid.counted:
-            part, whole = (units, paid.units) if fed.what == COUNT_UNITS else (money, paid.cost)
-            back = fed.amount if everything else share(fed.amount, part, whole)
-            counter = self.change.counter(fed.key)
-            if counter is not None and counter.until_ms == fed.until_ms:  # else of another time: nothing to turn back
-                counter.used -= back
-            fed.amount -= back
-        paid.units -= units
-        paid.cost -= money
-        return kept
 
-    def enquire(self, asks: Sequence[Ask]) -> None:
-        """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money. One funds for all lines."""
-        funds = self.change.funds(Mode.OPEN, {})
-        for ask in asks:
-            self._enquire_one(ask, funds)
+def enquire(decision: EventDecision) -> Reply:
+    """CHECK_BALANCE holds nothing, PRICE_ENQUIRY does not look at the money; neither writes. One funds
+    for all lines."""
+    funds = decision.change.funds(Mode.OPEN, {})
+    for ask in decision.asks:
+        enquire_one(decision, ask, funds)
+    decision.balance = decision.change.settled()
+    decision.result = decision.command_result()
+    return Reply("ok", decision.pack_outcome())
 
-    def _enquire_one(self, ask: Ask, funds: AccountFunds) -> None:
-        why, units, cost = ask.refusal, 0, 0
-        check = self.charge.action == Action.CHECK
-        if asked_ladder(ask) is not None and why == Result.OK:
-            done = climb_on(
-                self.change,
-                asked_price(ask),
-                fresh_line(ask, 0),
-                wanted(ask, event=True),
-                funds,
-                at_ms=self.charge.event_ms,
-                unit=ask.unit,
-                grant=check,
-                most=None if check else EXACT_MAX,
-            )
-            units, cost = done.units, done.cost
-            covered = units >= wanted(ask, event=True)
-            self.enough = self.enough and covered
-            if not covered and not check:  # a price beyond 2**53
-                why, units, cost = Result.TOO_MUCH, 0, 0
-        if check and self.refusal(ask) != Result.OK:
-            self.enough = False
-        self.outcomes.append(line_outcome(ask, ask.unit, why, self.flags, granted=units, cost=cost, debited=cost))
-        self.cost = min(self.cost + cost, EXACT_MAX)
+
+def event_answers(charge: Charge, *known: IdempotencyRecord | None) -> list[Answer]:
+    """The stored answers to this event, and to another one under the same number."""
+    return [Answer(charge.key, one.fingerprint, one.end_to_end, one.moved, one.outcome) for one in known if one]
+
+
+def decide_event(
+    decision: EventDecision,
+    first: IdempotencyRecord | None,
+    renumbered: IdempotencyRecord | None,
+    original: IdempotencyRecord | None,
+) -> Reply | None:
+    """What is to be written stands in the decision then; or the reply, and nothing is to be written."""
+    charge, change = decision.charge, decision.change
+    if charge.action in (Action.CHECK, Action.PRICE):
+        missing_ms = event_longer(decision)
+        return longer_reply(missing_ms) if missing_ms else enquire(decision)
+    is_other = first is not None and first.fingerprint != charge.fingerprint
+    known = event_answers(charge, first, renumbered if is_other else None)
+    answered, contradicts, mark = judge(charge, known)
+    decision.flags |= mark
+    if answered is not None:
+        if not contradicts:
+            return Reply("again", answered, mark)
+        decision.answer_conflict(answered)
+        return None
+    if missing_ms := event_longer(decision):
+        return longer_reply(missing_ms)
+
+    paid = IdempotencyRecord(FORMAT, charge.fingerprint, charge.end_to_end, False, NO_BLOB, takes=[], counted=[])
+    source = None
+    if charge.action == Action.REFUND:
+        source = refund_events(decision, original)
+    else:
+        debit_events(decision, paid)
+    change.expire_buckets()
+    decision.balance = change.check_thresholds()
+    decision.result = decision.command_result()
+    decision.outcome = decision.pack_outcome()
+    paid.moved, paid.outcome = decision.moved, raw_of(decision.outcome)
+    change.sort()
+    decision.key = keys.renumbered(charge.once_key, charge.fingerprint) if is_other else charge.once_key
+    decision.answer, decision.source = paid, source if decision.moved else None
+    return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from balances.model.account import AccountChange, ladder_of
+from balances.model.account import AccountChange
 from balances.model.funds import AccountFunds, Mode
+from balances.model.lines import countable, hold, ladder_of, release
 from balances.model.spans import PriceSpan, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
 from balances.structs.account import Take
@@ -31,6 +32,10 @@ class Asking:
         """Of what was granted; None before."""
 
 
+def is_hungry(one: Asking) -> bool:
+    return min(one.want, one.ask.minimum) <= one.got < one.want
+
+
 class Granting:
     """Grants of one request, written into its outcomes."""
 
@@ -40,14 +45,12 @@ class Granting:
         self._lines = lines
         self._outcomes = outcomes
         self._event_ms = event_ms
-        self.granted = False
-        """Something was."""
         self._by_index: dict[int, Asking] = {}
 
     def _extend(self, one: Asking, units: int, funds: AccountFunds, *, keep: bool) -> None:
         """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
-        units = self._change.countable(one.ladder, units)
+        units = countable(self._change, one.ladder, units)
         climbed = climb_on(
             self._change,
             one.priced_by,
@@ -66,10 +69,10 @@ class Granting:
             one.grade = one.grade if climbed.grade is None else climbed.grade
             due_ms = self._change.now_ms + 2 * ask.validity_ms
             packed = blob_of(ask.ladder)
-            self._change.hold(one.line, funds.takes(), climbed.units, packed, self._event_ms, due_ms)
+            hold(self._change, one.line, funds.takes(), climbed.units, packed, self._event_ms, due_ms)
             one.line.reach_ms = ask.until_ms if ms else 0
 
-    def grant(self, asking: list[Asking]) -> None:
+    def _share_out(self, asking: list[Asking]) -> None:
         """The minimum for each asking line, in priority then message order; then a fair part of the rest."""
         change = self._change
         asking.sort(key=lambda one: (one.ask.priority, one.index))
@@ -84,7 +87,12 @@ class Granting:
             self._extend(one, first, change.funds(Mode.OPEN, {}), keep=True)
         if len(asking) > 1:
             self._share_all(asking)
-        self._all_or_nothing(asking)
+
+    def grant(self, asking: list[Asking]) -> bool:
+        """Grants, written into the outcomes. Returns whether there is any."""
+        change = self._change
+        self._share_out(asking)
+        self._round_off(asking)
         self._take_rests(asking)
         for one in asking:
             if not one.got:
@@ -94,7 +102,8 @@ class Granting:
             self._outcomes[one.index].unit = one.ask.unit
             one.line.touched_ms = change.now_ms
         if change.short:
-            change.nudges.append("holder")
+            change.nudges = ["holder"]
+        return any(one.got for one in asking)
 
     def _note_short(self, one: Asking) -> None:
         """Buckets that could pay this line, of which something is held (charging.md section 5: whom RAR goes to)."""
@@ -110,18 +119,18 @@ class Granting:
             if bucket.held > 0 and bucket in paying and short not in change.short:
                 change.short.append(short)
 
-    def _all_or_nothing(self, asking: list[Asking]) -> None:
+    def _round_off(self, asking: list[Asking]) -> None:
         """Of a line that wants it so, and of two that are charged side by side; and up to the end of a block."""
         for one in asking:
             ask = one.ask
             if ask.whole and one.got < one.want:
                 self._give_up(one)
             ahead = one.position.paid_ahead
-            counted = self._change.countable(one.ladder, ahead) == ahead
+            counted = countable(self._change, one.ladder, ahead) == ahead
             if ask.blocks and one.got and ahead and counted and (not ask.maximum or one.got + ahead <= ask.maximum):
                 one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
                 one.got += ahead
-                self._change.hold(one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
+                hold(self._change, one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
         self._by_index = {one.index: one for one in asking}
         for index, other in sorted(self._by_index.items()):
             partner = self._by_index.get(index - 1)
@@ -140,7 +149,7 @@ class Granting:
             alone = one.got and not ask.whole and self._partner_of(one) is None
             if not alone or ask.unit not in (Kind.OCTETS, Kind.SECONDS) or any(o.got < o.want for o in others):
                 continue
-            rest = self._covered(one, ask.minimum, change.funds(Mode.OPEN, {}), one.grade)
+            rest = self._covered_of(one, ask.minimum, change.funds(Mode.OPEN, {}), one.grade)
             within = min(rest, ask.maximum - one.got) if ask.maximum else rest
             if within > 0 and rest < ask.minimum and not self._others_hold():
                 self._extend(one, within, change.funds(Mode.OPEN, {}), keep=True)
@@ -163,20 +172,20 @@ class Granting:
         return any(bucket.held > mine.get(bucket.id, 0) for bucket in change.account.buckets)
 
     def _give_up(self, one: Asking) -> None:
-        self._change.release(one.line, self._event_ms)
+        release(self._change, one.line, self._event_ms)
         one.got = 0
 
     def _share_all(self, asking: list[Asking]) -> None:
         """Bucket by bucket: a line that has its part of one may want more of the next. What rounding leaves is for the
         first."""
         for _ in range(SHARINGS_MAX):
-            hungry = [one for one in asking if min(one.want, one.ask.minimum) <= one.got < one.want]
+            hungry = [one for one in asking if is_hungry(one)]
             before = sum(one.got for one in hungry)
             self._share_rest(hungry)
             if sum(one.got for one in hungry) == before:
                 break
         for one in asking:
-            if min(one.want, one.ask.minimum) <= one.got < one.want:
+            if is_hungry(one):
                 self._extend(one, one.want - one.got, self._change.funds(Mode.OPEN, {}), keep=True)
 
     def _share_rest(self, hungry: list[Asking]) -> None:
@@ -231,7 +240,6 @@ class Granting:
         outcome.granted, outcome.validity_ms = one.got, validity_ms
         outcome.change_ms = ask.change_ms if blob_of(ask.dearest) else 0
         outcome.final, outcome.grade = line.final, line.grade
-        self.granted = True
         return one.got < min(one.want, ask.minimum) and not line.final
 
     def _partner_of(self, one: Asking) -> Asking | None:
@@ -242,9 +250,9 @@ class Granting:
         """How much of the least that could be granted further is covered, and that least: one unit, which takes a
         block, or all that is wanted of what is served whole."""
         least = one.want if one.ask.whole else 1
-        return self._covered(one, least, funds, None), least
+        return self._covered_of(one, least, funds, None), least
 
-    def _covered(self, one: Asking, units: int, funds: AccountFunds, grade: str | None) -> int:
+    def _covered_of(self, one: Asking, units: int, funds: AccountFunds, grade: str | None) -> int:
         """How many further units of a line the funds covers."""
         ms = ms_per_unit(one.ask.unit)
         return climb_on(

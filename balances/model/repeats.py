@@ -3,11 +3,12 @@ lua/lib/repeats.lua (charging.md section 3)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from balances.model.account import AccountChange
 from balances.packing import unpack_answer
-from balances.structs.blob import FORMAT, blob_of, raw_of
+from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Flag, Phase, Result
 from balances.structs.record import Usage
 from balances.structs.session import (
@@ -24,14 +25,31 @@ from balances.structs.session import (
 _encode = msgspec.msgpack.encode
 
 
-def fresh_session(charge: Charge, now_ms: int) -> Session:
-    of = (charge.session, charge.subscriber, charge.service, 0, charge.peer, charge.realm, charge.via)
-    return Session(FORMAT, *of, now_ms, 0, 0, 0, [], [], [], former=[], origin_state=charge.origin_state)
-
-
-def abandoned(line: Line, now_ms: int) -> Usage:
+def abandoned_usage(line: Line, now_ms: int) -> Usage:
     of = (line.rating_group, line.service_id, line.unit)
     return Usage(*of, 0, 0, line.total, 0, 0, Result.OK, Flag.ABANDONED, "", now_ms, secondary=line.secondary)
+
+
+def judge(charge: Charge, known: Iterable[Answer]) -> tuple[bytes | None, bool, int]:
+    """Seen before? (charging.md section 3.) The stored outcome, or None to decide (anew); whether the repeat
+    contradicts what was answered; what it is flagged with."""
+    other = None
+    for answer in known:
+        if answer.key != charge.key:
+            continue
+        if answer.fingerprint == charge.fingerprint:
+            if answer.end_to_end == charge.end_to_end:
+                return blob_of(answer.outcome), False, 0
+            if not answer.moved:
+                return None, False, 0
+            return blob_of(answer.outcome), False, 0 if charge.resend else Flag.EQUAL
+        if other is None or answer.end_to_end == charge.end_to_end:
+            other = answer
+    if other is None:
+        return None, False, 0
+    if charge.resend or other.end_to_end == charge.end_to_end:
+        return blob_of(other.outcome), True, Flag.CONFLICT
+    return None, False, Flag.RENUMBERED
 
 
 def known_answers(charge: Charge, session: Session) -> tuple[list[Answer], bool]:
@@ -41,7 +59,7 @@ def known_answers(charge: Charge, session: Session) -> tuple[list[Answer], bool]
     return known, any(answer.end_to_end == charge.end_to_end for answer in known)
 
 
-def _is_same(charge: Charge, answer: Answer, now_ms: int) -> bool:
+def is_same(charge: Charge, answer: Answer, now_ms: int) -> bool:
     return answer.end_to_end == charge.end_to_end and (charge.resend or now_ms - answer.at_ms <= SAME_MS)
 
 
@@ -49,7 +67,7 @@ def former_answer(charge: Charge, session: Session, now_ms: int) -> Answer | Non
     """What a repeat was answered in an earlier incarnation, None when it is none: within four minutes the End-to-End-Id
     says so, and with T for as long as the answer is kept."""
     for answer in map(unpack_answer, session.former):
-        if answer.key == charge.key and _is_same(charge, answer, now_ms):
+        if answer.key == charge.key and is_same(charge, answer, now_ms):
             return answer
     return None
 
@@ -58,7 +76,7 @@ def _is_another(charge: Charge, session: Session, known: list[Answer], now_ms: i
     """An INITIAL that is no repeat of one before."""
     if charge.phase != Phase.START or charge.resend or not blob_of(session.initial):
         return False
-    return not any(_is_same(charge, answer, now_ms) for answer in [unpack_answer(session.initial), *known])
+    return not any(is_same(charge, answer, now_ms) for answer in [unpack_answer(session.initial), *known])
 
 
 def is_new(charge: Charge, session: Session, known: list[Answer], now_ms: int) -> bool:
@@ -73,16 +91,9 @@ def holds_again(charge: Charge, session: Session, known: list[Answer], now_ms: i
     return idle and _is_another(charge, session, known, now_ms)
 
 
-def ended(change: AccountChange, charge: Charge, session: Session) -> Session:
-    """The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers."""
-    for line in session.lines:
-        if line.due_ms:
-            change.usages.append(abandoned(line, change.now_ms))
-            change.release(line, charge.event_ms)
-    begun = fresh_session(charge, change.now_ms)
-    begun.incarnation, begun.touched_ms = session.incarnation + 1, session.touched_ms
-    begun.former = [session.initial, *reversed(session.answers), *session.former][:FORMER_KEPT]
-    return begun
+def former_of(session: Session) -> list[msgspec.Raw]:
+    """The answers of an incarnation that ends, before those of earlier ones."""
+    return [session.initial, *reversed(session.answers), *session.former][:FORMER_KEPT]
 
 
 def _is_replaced(packed: msgspec.Raw, charge: Charge) -> bool:
@@ -91,7 +102,7 @@ def _is_replaced(packed: msgspec.Raw, charge: Charge) -> bool:
     return (answer.key, answer.fingerprint) == (charge.key, charge.fingerprint)
 
 
-def remember(session: Session, charge: Charge, outcome: bytes, now_ms: int, *, moved: bool, late: bool) -> None:
+def remember_answer(session: Session, charge: Charge, outcome: bytes, now_ms: int, *, moved: bool, late: bool) -> None:
     """Keep the answer and the number. late: an INITIAL after its TERMINATION, which begins nothing."""
     of = (charge.key, charge.fingerprint, charge.end_to_end, moved, raw_of(outcome), now_ms)
     answer = raw_of(_encode(Answer(*of)))

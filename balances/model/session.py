@@ -1,394 +1,544 @@
-"""One charge being decided: what it means, what is settled, what is granted. Twin of the parts of lua/charge.lua."""
+"""A request of a session: what it means, what is settled, what is granted, what is kept. Twin of
+lua/lib/session.lua."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
+import msgspec
+
+from balances.facts import merge
 from balances.model.account import AccountChange
+from balances.model.decision import ChargeDecision, fresh_line, has_use, line_outcome, longer_reply, wanted
 from balances.model.funds import Mode
+from balances.model.granting import Asking, Granting
+from balances.model.lines import leave_tier, release, release_hold, release_lines, repool, settle
+from balances.model.matching import in_other_units, known_line, with_beside
+from balances.model.repeats import (
+    abandoned_usage,
+    former_answer,
+    former_of,
+    holds_again,
+    is_new,
+    judge,
+    known_answers,
+    number_seen,
+    remember_answer,
+)
 from balances.model.spans import PriceSpan, before_change, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.structs.account import CounterAmount, SuspendReasons
-from balances.structs.blob import NO_BLOB, blob_of, raw_of
+from balances.structs.account import CounterAmount
+from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
 from balances.structs.charge import (
     CUTS_MAX,
     Ask,
     Charge,
     Flag,
-    LineOutcome,
-    Outcome,
     Phase,
+    Reply,
     ReportPeriod,
     Result,
     Suspense,
     UsageReport,
 )
 from balances.structs.record import Usage
-from balances.structs.session import SESSION_LINES_MAX, Answer, Line, Session, SessionState
+from balances.structs.session import SESSION_LINES_MAX, Line, Session, SessionState
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
 
 
-def asked_ladder(ask: Ask) -> Ladder | None:
-    packed = blob_of(ask.ladder)
-    return unpack_ladder(packed) if packed else None
+class _Owned(NamedTuple):
+    """What the hold of a line has for what it reports: amounts by bucket, and units."""
+
+    own: dict[int, int]
+    granted: int
 
 
-def fresh_line(ask: Ask, now_ms: int) -> Line:
-    return Line(ask.rating_group, ask.service_id, ask.unit, hold=[], touched_ms=now_ms, secondary=ask.secondary)
+class SessionDecision(ChargeDecision):
+    """A request of a session, being decided."""
 
+    session: Session
+    state: int
+    may_grant: bool
+    refused_as: int | None = None
+    was_open = False
+    is_measured: bool
+    """There was a grant to go by."""
+    due_ms = 0
+    """When supervision has to look at the session; 0: no sooner than it knows."""
+    outcome: bytes
 
-def wanted(ask: Ask, *, event: bool = False) -> int:
-    if event and ask.asked < 0:  # an amount of zero was named
-        return 0
-    want = ask.asked if ask.asked > 0 else ask.default
-    if not event:
-        want = max(want, ask.minimum)
-    return min(want, ask.maximum) if ask.maximum else want
-
-
-def line_outcome(
-    ask: Ask, unit: int, why: int, flags: int, *, granted: int = 0, cost: int = 0, debited: int = 0
-) -> LineOutcome:
-    return LineOutcome(
-        ask.rating_group, ask.service_id, unit, why, granted, 0, 0, False, cost, debited, flags, "", ask.secondary
-    )
-
-
-def has_use(ask: Ask) -> bool:
-    amounts = (max(report.money, report.octets, report.seconds, report.units) for report in ask.reports)
-    return ask.set_aside != Suspense.NONE or any(amount > 0 for amount in amounts)
-
-
-def in_other_units(ask: Ask, report: UsageReport, beside: Line | None) -> list[tuple[int, int]]:
-    """What a report of the line names in other units than it counts in. All of it is set aside, once: with the line,
-    and not what is charged beside it, nor again there (charging.md section 2: nothing reported is lost)."""
-    if ask.secondary == 1:
-        return []
-    amounts = (report.money, report.octets, report.seconds, report.units)
-    return [
-        (unit, amount) for unit, amount in enumerate(amounts) if amount > 0 and (beside is None or beside.unit != unit)
-    ]
-
-
-class ChargeDecision:
-    """One charge being decided."""
-
-    def __init__(self, change: AccountChange, charge: Charge) -> None:
-        self.change = change
-        self.charge = charge
-        self.flags = charge.flags
-        self.mark: int = 0
-        self.outcomes: list[LineOutcome] = []
-        self.result: int = Result.OK
-        self.moved = False
-        self.cost = self.debited = self.balance = 0
-        self.enough = True
-        self.refund_until_ms = 0
-        """Expiry of the bucket that units were given back to."""
+    def __init__(self, charge: Charge, change: AccountChange, context: bytes) -> None:
+        super().__init__(charge, change, context)
+        self.asks = [copy.copy(ask) for ask in charge.asks]
+        self.touched: list[Line | None] = []
+        """The line of each ask."""
         self.crowded: list[Line] = []
         self.since_ms: dict[int, int] = {}
         """When what a line reports began: its last report or grant."""
+        self.settled_cost: list[int] = []
         self.last_usage: dict[int, Usage] = {}
         """The last usage of each line settled, by index of its ask."""
 
-    def judge(self, known: Iterable[Answer]) -> tuple[bytes | None, bool]:
-        """(stored outcome or None to decide anew, the repeat contradicts it): charging.md section 3. `mark` becomes
-        what is unusual about the repeat."""
-        charge, other = self.charge, None
-        for answer in known:
-            if answer.key != charge.key:
-                continue
-            if answer.fingerprint == charge.fingerprint:
-                if answer.end_to_end == charge.end_to_end:
-                    return blob_of(answer.outcome), False
-                if not answer.moved:
-                    return None, False
-                self.mark = 0 if charge.resend else Flag.EQUAL
-                return blob_of(answer.outcome), False
-            if other is None or answer.end_to_end == charge.end_to_end:
-                other = answer
-        if other is None:
-            return None, False
-        if charge.resend or other.end_to_end == charge.end_to_end:
-            return blob_of(other.outcome), True
-        self.flags |= Flag.RENUMBERED
-        return None, False
 
-    def refusal(self, ask: Ask) -> int:
-        """Why an asking line gets nothing before money is looked at; OK when it may ask."""
-        state = self.change.account.state
-        if ask.refusal != Result.OK:
-            return ask.refusal
-        if ask.emergency:
-            return Result.OK
-        if state & (SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED):
-            return Result.DENIED
-        if state & SuspendReasons.CREDIT and not ask.free:
-            return Result.CREDIT_LIMIT
-        return Result.OK
+def fresh_session(decision: SessionDecision, incarnation: int, former: list[msgspec.Raw]) -> Session:
+    charge = decision.charge
+    of = (charge.session, charge.subscriber, charge.service, 0, charge.peer, charge.realm, charge.via)
+    began = (decision.change.now_ms, 0, 0, 0, list[int](), list[msgspec.Raw](), list[Line]())
+    return Session(FORMAT, *of, *began, incarnation=incarnation, former=former, origin_state=charge.origin_state)
 
-    def usage(self, ask: Ask, unit: int, packed: bytes = b"", **fields: Any) -> Usage:
-        """packed: the ladder that priced it"""
-        known: dict[str, Any] = dict.fromkeys(("used", "suspense", "total", "cost", "granted"), 0)
-        known |= {"result": Result.OK, "flags": self.flags, "tag": "", "at_ms": self.charge.event_ms, "counters": []}
-        known["set_aside"] = Suspense.TOO_LARGE if fields.get("suspense") else Suspense.NONE
-        if packed:
-            ladder = unpack_ladder(packed)
-            known |= {"tag": ladder.tag, "terms": ladder.terms, "ladder": raw_of(packed)}
-        usage = Usage(ask.rating_group, ask.service_id, unit, secondary=ask.secondary, **(known | fields))
-        self.change.usages.append(usage)
-        return usage
 
-    def command_result(self) -> int:
-        """A command is refused when all its lines are."""
-        if any(line.result in (Result.OK, Result.NOT_APPLICABLE, Result.NO_GRANT) for line in self.outcomes):
-            return Result.OK
-        return self.outcomes[0].result if self.outcomes else Result.OK
+def begin_anew(decision: SessionDecision, session: Session) -> Session:
+    """The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers."""
+    change = decision.change
+    for line in session.lines:
+        if line.due_ms:
+            change.usages.append(abandoned_usage(line, change.now_ms))
+            release(change, line, decision.charge.event_ms)
+    begun = fresh_session(decision, session.incarnation + 1, former_of(session))
+    begun.touched_ms = session.touched_ms
+    return begun
 
-    def outcome(self) -> Outcome:
-        low = self.balance < self.change.account.resume_at
-        return Outcome(self.result, self.outcomes, self.cost, self.debited, self.balance, self.enough, low)
 
-    # --- sessions -----------------------------------------------------------------------------------------------
+def answer_repeat(decision: SessionDecision, session: Session) -> Reply | None:
+    """A repeat of what is known gets its answer: the reply, None where the request is to be decided."""
+    charge, now_ms = decision.charge, decision.change.now_ms
+    known, same = known_answers(charge, session)
+    former = None if same else former_answer(charge, session, now_ms)
+    new, anew = is_new(charge, session, known, now_ms), holds_again(charge, session, known, now_ms)
+    outcome: bytes | None = None
+    contradicts, mark = False, 0
+    if former is not None:
+        outcome, contradicts = blob_of(former.outcome), former.fingerprint != charge.fingerprint
+    elif not new and not anew:
+        outcome, contradicts, mark = judge(charge, known)
+    decision.flags |= mark
+    if outcome is not None:
+        if not contradicts:
+            return Reply("again", outcome, mark)
+        decision.answer_conflict(outcome)
+    elif new:
+        decision.session = begin_anew(decision, session)
+        decision.flags |= Flag.REUSED
+    elif not anew and not decision.flags & Flag.RENUMBERED and number_seen(charge, session):
+        decision.outcomes = [line_outcome(ask, ask.unit, Result.REMEMBERED, decision.flags) for ask in decision.asks]
+        decision.result = Result.REMEMBERED
+        return Reply("again", decision.pack_outcome())
+    return None
 
-    def enter_state(self, session: Session) -> tuple[int, bool, int | None, int]:
-        """What the request means in the session's state: (new state, may grant, refused as, marks)."""
-        phase, state = self.charge.phase, session.state
-        marks, may_grant = 0, False
-        if phase == Phase.START:
-            if any(has_use(ask) for ask in self.charge.asks):  # it is charged, once under the key of the INITIAL
-                marks = Flag.UNMATCHED
-                self.flags |= marks
-            if state == SessionState.CLOSED:
-                return state, False, Result.UNABLE, marks
-            state, may_grant = SessionState.OPEN, True
-        elif phase == Phase.RECORD:  # it has happened: charged in any state, and no session is made of it
-            state = state or SessionState.CLOSED
-        elif state == SessionState.OPEN:
-            may_grant = phase == Phase.UPDATE
-        elif state == SessionState.ABANDONED:
-            state, may_grant, marks = SessionState.OPEN, phase == Phase.UPDATE, Flag.REOPENED
-        elif state == SessionState.CLOSED:
-            marks = Flag.LATE
-            if phase == Phase.UPDATE:
-                self.result = Result.SESSION_UNKNOWN
-        else:
+
+def find_session(decision: SessionDecision, stored: Session | None) -> Reply | None:
+    """The session that the request is about, begun where there is none. A reply where nothing is to be decided."""
+    charge = decision.charge
+    if stored is None:
+        if charge.seek:
+            return Reply("elsewhere")
+        decision.session, decision.incarnation = fresh_session(decision, 1, []), 1
+    else:
+        decision.session, decision.incarnation = stored, stored.incarnation
+        decision.was_open = stored.state == SessionState.OPEN
+        reply = answer_repeat(decision, stored)
+        if reply is not None or decision.conflict is not None:
+            return reply
+        session = decision.session
+        decision.incarnation = session.incarnation
+        if session.subscriber != charge.subscriber:
+            if charge.phase != Phase.START or blob_of(session.initial):
+                return Reply("other", session.subscriber.encode())  # payer and subscriber are those of the opening
+            session.subscriber = charge.subscriber
+    # What a request does not tell is the last one told in its session (charging.md 5).
+    facts = merge(blob_of(decision.session.facts), blob_of(charge.told))
+    if facts != blob_of(charge.facts):
+        return Reply("facts", blob_of(decision.session.facts))
+    decision.session.facts = raw_of(facts)
+    return None
+
+
+def enter_state(decision: SessionDecision) -> None:
+    """What the request means in the state the session is in (charging.md section 3, late and odd order)."""
+    phase, state = decision.charge.phase, decision.session.state
+    marks, may_grant = 0, False
+    if phase == Phase.START:
+        if any(has_use(ask) for ask in decision.asks):  # it is charged, once under the key of the INITIAL
             marks = Flag.UNMATCHED
-            state = state or SessionState.UNKNOWN
-            if not (phase == Phase.STOP and state == SessionState.REFUSED):
-                self.result = Result.SESSION_UNKNOWN
-        if phase == Phase.STOP:
-            state = SessionState.CLOSED
-        self.flags |= marks
-        return state, may_grant, None, marks
+        if state == SessionState.CLOSED:
+            decision.refused_as = Result.UNABLE
+        else:
+            state, may_grant = SessionState.OPEN, True
+    elif phase == Phase.RECORD:  # it has happened: charged in any state, and no session is made of it
+        state = state or SessionState.CLOSED
+    elif state == SessionState.OPEN:
+        may_grant = phase == Phase.UPDATE
+    elif state == SessionState.ABANDONED:
+        state, may_grant, marks = SessionState.OPEN, phase == Phase.UPDATE, Flag.REOPENED
+    elif state == SessionState.CLOSED:
+        marks = Flag.LATE
+        if phase == Phase.UPDATE:
+            decision.result = Result.SESSION_UNKNOWN
+    else:
+        marks = Flag.UNMATCHED
+        state = state or SessionState.UNKNOWN
+        if not (phase == Phase.STOP and state == SessionState.REFUSED):
+            decision.result = Result.SESSION_UNKNOWN
+    if phase == Phase.STOP:
+        state = SessionState.CLOSED
+    decision.state, decision.may_grant = state, may_grant
+    decision.flags |= marks
+    decision.is_measured = marks not in (Flag.UNMATCHED, Flag.LATE) and phase != Phase.RECORD
 
-    def _matched(self, line: Line) -> Line:
-        """A line that is matched makes no room for another one of the same request."""
-        self.since_ms.setdefault(id(line), line.touched_ms)
-        line.touched_ms = self.change.now_ms
+
+def matched(decision: SessionDecision, line: Line) -> Line:
+    """A line that is matched makes no room for another one of the same request."""
+    decision.since_ms.setdefault(id(line), line.touched_ms)
+    line.touched_ms = decision.change.now_ms
+    return line
+
+
+def line_for(decision: SessionDecision, ask: Ask) -> Line:
+    """The line of the session that an ask is about; a new one where there is none."""
+    lines, now_ms = decision.session.lines, decision.change.now_ms
+    if ask.set_aside == Suspense.TOO_MANY_LINES:
+        line = matched(decision, fresh_line(ask, now_ms))
+        decision.crowded.append(line)
         return line
-
-    def _known_line(self, session: Session, ask: Ask, secondary: int) -> Line | None:
-        """A report naming only the rating group matches its only live line, or its only one when none is live, unless
-        that is named by another one: a hold that expired, or was not restored, does not make a new line of it."""
-        same_group = [
-            line for line in session.lines if line.rating_group == ask.rating_group and line.secondary == secondary
-        ]
-        for line in same_group:
-            if line.service_id == ask.service_id:
-                return line
-        if ask.service_id >= 0:
-            return None
-        named = {(other.rating_group, other.service_id) for other in self.charge.asks}
-        unnamed = [line for line in same_group if (line.rating_group, line.service_id) not in named]
-        found = [line for line in unnamed if line.due_ms] or (unnamed if ask.reports else [])
-        return found[0] if len(found) == 1 else None
-
-    def with_beside(self, session: Session) -> None:
-        """What is settled beside a line is what was granted beside it, whatever the tariff says now (charging.md 4): a
-        line that was granted with something beside it is settled with that, one that was granted alone with nothing."""
-        told, found = self.charge.asks, list[Ask]()
-        for index, ask in enumerate(told):
-            after = told[index + 1] if index + 1 < len(told) and told[index + 1].secondary else None
-            main = self._known_line(session, ask, 0)
-            found.append(ask)
-            if ask.secondary or ask.set_aside == Suspense.TOO_MANY_LINES or main is None or not blob_of(main.ladder):
-                continue
-            other = self._known_line(session, ask, 1)
-            if after is not None and (other is None or not blob_of(other.ladder)):
-                after.reports = []
-            elif after is None and other is not None and blob_of(other.ladder):
-                beside = copy.copy(ask)
-                beside.unit, beside.secondary, beside.asked, beside.ladder = other.unit, 1, -1, NO_BLOB
-                if other.granted:  # not those of another unit
-                    beside.default = beside.maximum = other.granted
-                other.reach_ms = beside.known_ms = 0  # what would come later is not known any more
-                found.append(beside)
-        self.charge.asks = found
-
-    def line_for(self, session: Session, ask: Ask) -> Line:
-        """The line of the session that it is about; a new one where there is none."""
-        if ask.set_aside == Suspense.TOO_MANY_LINES:
-            line = self._matched(fresh_line(ask, self.change.now_ms))
-            self.crowded.append(line)
+    if known := known_line(decision.asks, lines, ask, ask.secondary):
+        return matched(decision, known)
+    line = matched(decision, fresh_line(ask, now_ms))
+    if len(lines) >= SESSION_LINES_MAX:
+        idle = [line for line in lines if not line.due_ms]
+        oldest = min(idle, key=lambda line: line.touched_ms, default=None)
+        if oldest is None or oldest.touched_ms == now_ms:
+            decision.crowded.append(line)  # settled, but neither kept nor granted
             return line
-        if known := self._known_line(session, ask, ask.secondary):
-            return self._matched(known)
-        line = self._matched(fresh_line(ask, self.change.now_ms))
-        if len(session.lines) >= SESSION_LINES_MAX:
-            idle = [line for line in session.lines if not line.due_ms]
-            oldest = min(idle, key=lambda line: line.touched_ms, default=None)
-            if oldest is None or oldest.touched_ms == self.change.now_ms:
-                self.crowded.append(line)  # settled, but neither kept nor granted
-                return line
-            session.lines.remove(oldest)
-        session.lines.append(line)
-        return line
+        lines.remove(oldest)
+    lines.append(line)
+    return line
 
-    def priced_at(self, line: Line, ladder: Ladder, report: UsageReport, used: int, own: dict[int, int]) -> int:
-        """The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where
-        the client does not know (charging.md section 6)."""
-        at_ms, change_ms = report.at_ms, line.change_ms
-        if not change_ms:
-            return at_ms
-        before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
-        if report.period != ReportPeriod.INDETERMINATE:
-            return before_ms if report.period == ReportPeriod.BEFORE else after_ms
 
-        def cost_at(instant_ms: int) -> int:
-            funds = self.change.funds(Mode.OWN, own)
-            funds.used_ms = min(self.since_ms[id(line)], instant_ms)
-            values, position = self.change.counters(ladder, with_held=False, at_ms=instant_ms), copy.copy(line)
-            lapse_ahead(position, funds.used_ms)
-            done = climb(
-                ladder,
-                position,
-                used,
-                values,
-                funds,
-                at_ms=instant_ms,
-                ms_per_unit=0,
-                grant=False,
-                most=EXACT_MAX,
-            )
-            return done.cost if done.units == used else EXACT_MAX
+def match_lines(decision: SessionDecision) -> None:
+    if decision.charge.phase in (Phase.UPDATE, Phase.STOP):
+        decision.asks = with_beside(decision.asks, decision.session.lines)
+    decision.touched = [
+        line_for(decision, ask) if decision.refused_as is None or has_use(ask) else None for ask in decision.asks
+    ]
 
-        return before_ms if cost_at(before_ms) <= cost_at(after_ms) else after_ms
 
-    def price_of(self, ask: Ask, line: Line, from_ms: int) -> PriceSpan:
-        """What settles a line: the ladder of its hold, or else the one that came with the request; of use by time until
-        when, and what comes then. One that comes with a request for a grant is of that alone."""
-        if held := blob_of(line.ladder):
-            return PriceSpan(held, line.reach_ms, ask.later)
-        packed = blob_of(ask.ladder)
-        is_of_grant = self.charge.phase in (Phase.START, Phase.UPDATE) and packed
-        return PriceSpan(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
+def priced_at(
+    decision: SessionDecision, line: Line, ladder: Ladder, report: UsageReport, used: int, own: dict[int, int]
+) -> int:
+    """The price of volume may change inside a grant: use is priced as before or after that, or at the cheaper where
+    the client does not know (charging.md section 6)."""
+    at_ms, change_ms, change = report.at_ms, line.change_ms, decision.change
+    if not change_ms:
+        return at_ms
+    before_ms, after_ms = min(at_ms, change_ms - 1), max(at_ms, change_ms)
+    if report.period != ReportPeriod.INDETERMINATE:
+        return before_ms if report.period == ReportPeriod.BEFORE else after_ms
 
-    def bound(self, ask: Ask, granted: int) -> int:
-        """What is reported beyond this goes to suspense; use that is on record already has no grant to go by."""
-        if self.charge.phase == Phase.RECORD:
-            return EXACT_MAX
-        factor, quota = self.charge.overrun_factor, ask.maximum or ask.default
-        return min(max(factor * granted, quota) if granted else factor * quota, EXACT_MAX)
+    def cost_at(instant_ms: int) -> int:
+        funds = change.funds(Mode.OWN, own)
+        funds.used_ms = min(decision.since_ms[id(line)], instant_ms)
+        values, position = change.counter_values(ladder, with_held=False, at_ms=instant_ms), copy.copy(line)
+        lapse_ahead(position, funds.used_ms)
+        done = climb(
+            ladder, position, used, values, funds, at_ms=instant_ms, ms_per_unit=0, grant=False, most=EXACT_MAX
+        )
+        return done.cost if done.units == used else EXACT_MAX
 
-    def longer(self, touched: list[Line | None]) -> int:
-        """From when on reported use by time has no price yet, 0: all of it has. It is rated, and the request comes
-        again."""
-        missing: list[int] = []
-        for ask, line in zip(self.charge.asks, touched, strict=True):
-            if line is None or line.unit != Kind.SECONDS or ask.set_aside:
-                continue
-            for report in ask.reports:
-                seconds = min(max(report.seconds, 0), self.bound(ask, line.granted))
-                from_ms = report.at_ms - seconds * 1_000
-                price = self.price_of(ask, line, from_ms)
-                if seconds and price.ladder:
-                    missing.append(price.unknown_from(from_ms, report.at_ms))
-        return min((one for one in missing if one), default=0)
+    return before_ms if cost_at(before_ms) <= cost_at(after_ms) else after_ms
 
-    def settle_line(
-        self, index: int, line: Line, beside: Line | None, own: dict[int, int], granted: int, marks: int
-    ) -> int:
-        """All reports of one line; returns what is left of the grant.
 
-        beside:  the line that counts the same reports in another unit
-        """
-        ask = self.charge.asks[index]
-        change, charge = self.change, self.charge
-        ladder = unpack_ladder(packed) if (packed := self.price_of(ask, line, 0).ladder) else None
-        bound = 0 if ladder is None or ask.set_aside else self.bound(ask, granted)
-        measured = marks not in (Flag.UNMATCHED, Flag.LATE) and charge.phase != Phase.RECORD
-        ms = ms_per_unit(line.unit)
+def price_of(decision: SessionDecision, ask: Ask, line: Line, from_ms: int) -> PriceSpan:
+    """What settles a line: the ladder of its hold, or else the one that came with the request; of use by time until
+    when, and what comes then. One that comes with a request for a grant is of that alone."""
+    if held := blob_of(line.ladder):
+        return PriceSpan(held, line.reach_ms, ask.later)
+    packed = blob_of(ask.ladder)
+    is_of_grant = decision.charge.phase in (Phase.START, Phase.UPDATE) and packed
+    return PriceSpan(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
+
+
+def bound_of(decision: SessionDecision, ask: Ask, granted: int) -> int:
+    """What is reported beyond this goes to suspense; use that is on record already has no grant to go by."""
+    if decision.charge.phase == Phase.RECORD:
+        return EXACT_MAX
+    factor, quota = decision.charge.overrun_factor, ask.maximum or ask.default
+    return min(max(factor * granted, quota) if granted else factor * quota, EXACT_MAX)
+
+
+def session_longer(decision: SessionDecision) -> int:
+    """From when on reported use by time has no price yet, 0: all of it has."""
+    missing: list[int] = []
+    for ask, line in zip(decision.asks, decision.touched, strict=True):
+        if line is None or line.unit != Kind.SECONDS or ask.set_aside:
+            continue
         for report in ask.reports:
-            reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
-            mark, suspense, unit, why = self.flags | ask.flags, 0, line.unit, ask.set_aside
-            if reported < 0:  # not in the unit that was granted: on record, not charged
-                reported = 0
-                if ask.secondary == 0:
-                    mark |= Flag.OTHER_UNIT
-                others = in_other_units(ask, report, beside)
-                if others:
-                    why = why or (Suspense.OTHER_UNIT if ladder is not None else Suspense.NO_PRICE)
-                    unit, suspense = others.pop()
-                for other, amount in others:
-                    marked, at_ms = mark | Flag.SUSPENSE, report.at_ms
-                    self.usage(ask, other, suspense=amount, set_aside=why, total=line.total, flags=marked, at_ms=at_ms)
-            if reported > bound:
-                suspense, reported = suspense + reported - bound, bound
-                why = why or (Suspense.OVER_BOUND if ladder is not None else Suspense.NO_PRICE)
-            bound -= reported
-            if reported > granted and measured:
-                mark |= Flag.OVERRUN
-            if ask.free:
-                mark |= Flag.FREE
-            at_ms = report.at_ms
-            if ladder is not None and not ms:
-                at_ms = self.priced_at(line, ladder, report, reported, own)
-            from_ms = at_ms - reported * ms
-            price, left = self.price_of(ask, line, from_ms), reported
-            packed, before, going = price.ladder, price.ladder, True
-            while going:  # piece by piece, each as if it had been reported by itself
-                part, cost, charged, counters = left, 0, 0, list[CounterAmount]()
-                if ms and left:
-                    packed, until_ms = price.at(from_ms)
-                    if packed != before and change.leave_tier(line, own, granted, from_ms):
-                        granted = 0
-                    part = before_change(change, unpack_ladder(packed), line, left, from_ms, until_ms, ms)
-                    change.cuts += part < left
-                    if change.cuts > CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
-                        part = 0
-                if ladder is not None:
-                    by, since_ms = unpack_ladder(packed), self.since_ms[id(line)]
-                    counters, end_ms = change.counter_snapshot(by, from_ms), from_ms + part * ms
-                    cost, _, charged = change.settle(line, by, part, granted, own, end_ms, since_ms, len(change.usages))
-                    granted, from_ms, before = max(granted - part, 0), from_ms + charged * ms, packed
-                left -= charged
-                going = 0 < part == charged and left > 0
-                if left and not going:  # it is set aside
-                    suspense, why = (
-                        suspense + left,
-                        why or (Suspense.TOO_LARGE if charged < part else Suspense.NO_PRICE),
-                    )
-                if why and not going:
-                    mark |= Flag.SUSPENSE
-                self.moved = self.moved or charged > 0 or (why != Suspense.NONE and not going)
-                self.outcomes[index].cost += cost
-                self.cost = min(self.cost + cost, EXACT_MAX)
-                self.last_usage[index] = self.usage(
-                    ask,
-                    unit,
-                    packed,
-                    used=charged,
-                    suspense=0 if going else suspense,
-                    set_aside=Suspense.NONE if going else why,
-                    total=line.total,
-                    cost=cost,
-                    flags=mark,
-                    at_ms=from_ms if ms else at_ms,
-                    counters=counters,
-                )
-        return granted
+            seconds = min(max(report.seconds, 0), bound_of(decision, ask, line.granted))
+            from_ms = report.at_ms - seconds * 1_000
+            price = price_of(decision, ask, line, from_ms)
+            if seconds and price.ladder:
+                missing.append(price.unknown_from(from_ms, report.at_ms))
+    return min((one for one in missing if one), default=0)
+
+
+class _Read(NamedTuple):
+    """What one report says, before it is charged."""
+
+    reported: int
+    suspense: int
+    unit: int
+    why: int
+    marks: int
+
+
+def read_report(decision: SessionDecision, index: int, report: UsageReport, *, is_priced: bool, bound: int) -> _Read:
+    """The units to charge, those to set aside, of which unit and why, and marks. What is not in the unit that was
+    granted is on record, not charged."""
+    ask, line = decision.asks[index], decision.touched[index]
+    assert line is not None
+    reported = (report.money, report.octets, report.seconds, report.units)[line.unit]
+    marks, suspense, unit, why = decision.flags | ask.flags, 0, line.unit, ask.set_aside
+    if reported < 0:
+        reported = 0
+        if ask.secondary == 0:
+            marks |= Flag.OTHER_UNIT
+        follows = decision.asks[index + 1 : index + 2]
+        others = in_other_units(
+            ask, report, decision.touched[index + 1] if follows and follows[0].secondary == 1 else None
+        )
+        if others:
+            why = why or (Suspense.OTHER_UNIT if is_priced else Suspense.NO_PRICE)
+            unit, suspense = others.pop()
+        for other, amount in others:
+            marked, at_ms = marks | Flag.SUSPENSE, report.at_ms
+            decision.note_usage(ask, other, suspense=amount, set_aside=why, total=line.total, flags=marked, at_ms=at_ms)
+    if reported > bound:
+        suspense, reported = suspense + reported - bound, bound
+        why = why or (Suspense.OVER_BOUND if is_priced else Suspense.NO_PRICE)
+    return _Read(reported, suspense, unit, why, marks)
+
+
+def settle_report(
+    decision: SessionDecision, index: int, report: UsageReport, ladder: Ladder | None, owned: _Owned, read: _Read
+) -> int:
+    """Charges one report, piece by piece, each as if it had been reported by itself. Returns what is left of the
+    grant."""
+    change, ask, line = decision.change, decision.asks[index], decision.touched[index]
+    assert line is not None
+    own, granted = owned
+    reported, suspense, unit, why, marks = read
+    at_ms, ms = report.at_ms, ms_per_unit(line.unit)
+    if ladder is not None and not ms:
+        at_ms = priced_at(decision, line, ladder, report, reported, own)
+    from_ms = at_ms - reported * ms
+    price, left = price_of(decision, ask, line, from_ms), reported
+    packed, before, going = price.ladder, price.ladder, True
+    while going:
+        part, cost, charged, counters = left, 0, 0, list[CounterAmount]()
+        if ms and left:
+            packed, until_ms = price.at(from_ms)
+            if packed != before and leave_tier(change, line, own, granted, from_ms):
+                granted = 0
+            part = before_change(change, unpack_ladder(packed), line, left, from_ms, until_ms, ms)
+            change.cuts += part < left
+            if change.cuts > CUTS_MAX or 0 < ask.known_ms <= from_ms:  # what is left has no price
+                part = 0
+        if ladder is not None:
+            by, since_ms = unpack_ladder(packed), decision.since_ms[id(line)]
+            counters, end_ms = change.counter_snapshot(by, from_ms), from_ms + part * ms
+            cost, _, charged = settle(change, line, by, part, granted, own, end_ms, since_ms, len(change.usages))
+            granted, from_ms, before = max(granted - part, 0), from_ms + charged * ms, packed
+        left -= charged
+        going = 0 < part == charged and left > 0
+        if left and not going:  # it is set aside
+            suspense += left
+            why = why or (Suspense.TOO_LARGE if charged < part else Suspense.NO_PRICE)
+        if why and not going:
+            marks |= Flag.SUSPENSE
+        decision.moved = decision.moved or charged > 0 or (why != Suspense.NONE and not going)
+        decision.settled_cost[index] += cost
+        decision.last_usage[index] = decision.note_usage(
+            ask,
+            unit,
+            packed if ladder is not None else b"",
+            used=charged,
+            suspense=0 if going else suspense,
+            set_aside=Suspense.NONE if going else why,
+            total=line.total,
+            cost=cost,
+            flags=marks,
+            at_ms=from_ms if ms else at_ms,
+            counters=counters,
+        )
+    return granted
+
+
+def settle_line(decision: SessionDecision, index: int, owned: _Owned) -> int:
+    """All reports of one line. Returns what is left of the grant."""
+    ask, line = decision.asks[index], decision.touched[index]
+    assert line is not None
+    packed = price_of(decision, ask, line, 0).ladder
+    ladder = unpack_ladder(packed) if packed else None
+    own, granted = owned
+    bound = 0 if ladder is None or ask.set_aside else bound_of(decision, ask, granted)
+    for report in ask.reports:
+        read = read_report(decision, index, report, is_priced=ladder is not None, bound=bound)
+        bound -= read.reported
+        marks = read.marks | (Flag.FREE if ask.free else 0)
+        if read.reported > granted and decision.is_measured:
+            marks |= Flag.OVERRUN
+        granted = settle_report(decision, index, report, ladder, _Owned(own, granted), read._replace(marks=marks))
+    return granted
+
+
+def settle_lines(decision: SessionDecision) -> None:
+    """Pass 1: settle every reported line and release its hold, one line after the other: what one line used beyond its
+    grant must not eat what the next one holds. An INITIAL or TERMINATION releases all holds."""
+    charge, change = decision.charge, decision.change
+    owned: dict[int, _Owned] = {}
+    opened: Line | None = None
+
+    def close(line: Line) -> None:
+        repool(change, line, *owned[id(line)], charge.event_ms)
+        owned[id(line)] = _Owned({}, 0)
+
+    decision.settled_cost = [0] * len(decision.asks)
+    for index, ask in enumerate(decision.asks):
+        line = decision.touched[index]
+        if opened is not None and opened is not line:
+            close(opened)
+        opened = line
+        if line is None:
+            continue
+        if id(line) not in owned:
+            owned[id(line)] = _Owned(*release_hold(change, line))
+            decision.moved |= bool(owned[id(line)].granted or owned[id(line)].own)
+        if charge.phase != Phase.START or has_use(ask):
+            granted = settle_line(decision, index, owned[id(line)])
+            owned[id(line)] = _Owned(owned[id(line)].own, granted)
+            decision.cost = min(decision.cost + decision.settled_cost[index], EXACT_MAX)
+    if opened is not None:
+        close(opened)
+    if charge.phase in (Phase.START, Phase.STOP) and decision.refused_as is None:
+        decision.moved |= release_lines(change, decision.session.lines, charge.event_ms)
+    change.expire_buckets()
+    decision.balance = change.check_thresholds()
+
+
+def grant_lines(decision: SessionDecision) -> None:
+    """Passes 2 and 3: the minimum for each asking line, in priority then message order; then a fair part of the
+    rest."""
+    asking: list[Asking] = []
+    asked_for: list[Line] = []
+    for index, ask in enumerate(decision.asks):
+        why, line = int(Result.NO_GRANT), decision.touched[index]
+        if decision.refused_as is not None:
+            why = decision.refused_as
+        elif decision.may_grant and ask.asked >= 0:
+            assert line is not None
+            odd = any(line is other for other in (*decision.crowded, *asked_for))
+            asked_for.append(line)
+            why = Result.UNABLE if odd else decision.refusal_of(ask)
+            if why == Result.OK:
+                asking.append(Asking(index, ask, line, wanted(ask)))
+        elif decision.result == Result.SESSION_UNKNOWN:
+            why = Result.SESSION_UNKNOWN
+        unit, debited = (line.unit, line.debited) if line is not None else (ask.unit, 0)
+        cost = decision.settled_cost[index]
+        decision.outcomes.append(line_outcome(ask, unit, why, decision.flags, cost=cost, debited=debited))
+    granting = Granting(decision.change, decision.session.lines, decision.outcomes, decision.charge.event_ms)
+    decision.moved |= granting.grant(asking)
+
+
+def note_refusals(decision: SessionDecision) -> None:
+    """A line that is refused for what may change is told when it does; a secondary one is refused with its line, or
+    that goes on alone."""
+    for index, outcome in enumerate(decision.outcomes):
+        line = decision.touched[index]
+        if decision.may_grant and line and outcome.result in (Result.CREDIT_LIMIT, Result.DENIED):
+            line.final = True
+        if outcome.secondary and outcome.result == Result.NO_GRANT:
+            main = decision.outcomes[index - 1]
+            outcome.result = main.result
+            if line and main.granted and not line.due_ms:
+                line.ladder = NO_BLOB
+
+
+def note_grants(decision: SessionDecision) -> None:
+    """A refusal is on record too, at price 0, and so is a grant: on the record of the use it follows, or on its own."""
+    for index, ask in enumerate(decision.asks):
+        outcome, line = decision.outcomes[index], decision.touched[index]
+        if usage := decision.last_usage.get(index):
+            usage.granted, usage.result = outcome.granted, outcome.result
+        elif outcome.granted:
+            total = line.total if line else 0
+            decision.note_usage(ask, outcome.unit, blob_of(ask.ladder), total=total, granted=outcome.granted)
+        elif outcome.result not in (Result.OK, Result.NO_GRANT):
+            decision.note_usage(ask, outcome.unit, result=outcome.result)
+
+
+def refuse_command(decision: SessionDecision) -> None:
+    """Whether the command is refused as a whole; then it releases every hold (RFC 8506 table 6)."""
+    charge = decision.charge
+    is_start = charge.phase == Phase.START
+    if decision.refused_as is not None:
+        decision.result = decision.refused_as
+    elif decision.may_grant and decision.outcomes and (is_start or charge.single):
+        why, portal = decision.command_result(), any(ask.portal for ask in decision.asks)
+        if why != Result.OK and not (portal and why == Result.CREDIT_LIMIT):
+            decision.result = why
+            decision.state = SessionState.REFUSED if is_start else SessionState.CLOSED
+            if not is_start:
+                release_lines(decision.change, decision.session.lines, charge.event_ms)
+                decision.change.expire_buckets()
+
+
+def due_of(decision: SessionDecision) -> int:
+    """When supervision has to look at the session next. One that is open is the client's that asked last."""
+    charge, session, now_ms = decision.charge, decision.session, decision.change.now_ms
+    if decision.state == SessionState.OPEN:
+        session.forget_ms = 0
+        if charge.origin_state or session.peer != charge.peer:
+            session.origin_state = charge.origin_state
+        session.peer, session.realm, session.via = charge.peer, charge.realm, charge.via
+        return min([now_ms + charge.idle_ms, *(line.due_ms for line in session.lines if line.due_ms)])
+    if session.forget_ms == 0 or charge.phase == Phase.STOP:
+        session.forget_ms = now_ms + charge.remember_ms
+    elif decision.moved:  # remembered for so long after the last that was charged
+        session.forget_ms = max(session.forget_ms, now_ms + charge.remember_ms)
+    return session.forget_ms
+
+
+def keep_session(decision: SessionDecision) -> None:
+    charge, change, session = decision.charge, decision.change, decision.session
+    due_ms = due_of(decision)
+    if session.due_ms == 0 or due_ms < session.due_ms:
+        session.due_ms = decision.due_ms = due_ms
+    session.state = decision.state
+    session.touched_ms = max(change.now_ms, session.touched_ms + 1)  # names this touch: no other one has it
+    decision.outcome = decision.pack_outcome()
+    late = decision.refused_as is not None
+    remember_answer(session, charge, decision.outcome, change.now_ms, moved=decision.moved, late=late)
+
+
+def decide_session(decision: SessionDecision, stored: Session | None) -> Reply | None:
+    """What is to be written stands in the decision then; or the reply, and nothing is to be written."""
+    reply = find_session(decision, stored)
+    if reply is not None or decision.conflict is not None:
+        return reply
+    enter_state(decision)
+    match_lines(decision)
+    if missing_ms := session_longer(decision):
+        return longer_reply(missing_ms)
+    settle_lines(decision)
+    grant_lines(decision)
+    note_refusals(decision)
+    note_grants(decision)
+    decision.debited = min(sum(line.debited for line in decision.session.lines), EXACT_MAX)
+    refuse_command(decision)
+    opened = decision.state == SessionState.OPEN and not decision.was_open
+    decision.moved |= opened or decision.charge.phase == Phase.STOP
+    keep_session(decision)
+    return None

@@ -20,7 +20,7 @@ from balances.structs.blob import blob_of
 from balances.structs.charge import CUTS_MAX, NextPrice
 from balances.structs.session import Line
 from tariffs.climb import Climbed, climb, lapse_ahead
-from tariffs.ladder import COUNT_UNITS, Count, Ladder, Step
+from tariffs.ladder import Count, Counted, Ladder, Step
 from tariffs.units import Kind, blocks_started
 
 
@@ -31,8 +31,8 @@ class ClimbOwner(Protocol):
     now_ms: int
     cuts: int
 
-    def counter(self, key: str) -> Counter | None: ...
-    def counters(
+    def counter_of(self, key: str) -> Counter | None: ...
+    def counter_values(
         self, ladder: Ladder | None, *, with_held: bool, at_ms: int, line: Line | None = None
     ) -> dict[str, int]: ...
     def count_usage(self, count: Count, at_ms: int, used: int, held: int) -> None: ...
@@ -84,7 +84,7 @@ def before_change(
     changes += [one.until_ms for one in account.counters if one.window != CounterWindow.NONE and one.key in asked]
     for count in ladder.counts:
         if count.window_ms:
-            counter = change.counter(count.key)
+            counter = change.counter_of(count.key)
             end_ms = counter.until_ms if counter is not None else 0
             if end_ms == 0 or (end_ms <= at_ms and not count.once):
                 changes.append(at_ms + count.window_ms)
@@ -112,7 +112,7 @@ def climb_on(
     most: int | None = None,
 ) -> Climbed:
     """`climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees
-    are raised for that alone. with_held, of_line: see AccountChange.counters"""
+    are raised for that alone. with_held, of_line: see AccountChange.counter_values"""
     account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
     climbed = Climbed(0, 0, grade)
@@ -126,7 +126,7 @@ def climb_on(
             ladder = unpack_ladder(packed)
             left = units - climbed.units
             part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
-            values = change.counters(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
+            values = change.counter_values(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
             grade = climbed.grade
             one = climb(
                 ladder,
@@ -149,7 +149,7 @@ def climb_on(
             if account.counters is kept:
                 account.counters = copy.deepcopy(kept)
             for count in ladder.counts:
-                change.count_usage(count, at_ms, one.units if count.what == COUNT_UNITS else one.cost, 0)
+                change.count_usage(count, at_ms, one.units if count.what == Counted.UNITS else one.cost, 0)
             at_ms += one.units * ms
     finally:
         account.counters = kept

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from balances.redis.literals import expanded
 from balances.structs import table
 
 
@@ -62,6 +63,7 @@ FAMILY: Final = "ocs_"
 
 NUMBERS: Final = table.numbers()
 _NAME = re.compile(r"\b[A-Z]+\.[A-Za-z_]+\b|\b(?:" + "|".join(table.NAMED) + r")\b")
+_COMMENT = re.compile(r"(?m)^--.*\n|\s+-- .*$")
 _USE = re.compile(r"^-- @use (\S+)$", re.MULTILINE)
 
 
@@ -77,8 +79,8 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """Without comments of whole lines, and with numbers for names."""
-    return _NAME.sub(_number, "\n".join(line for line in text.splitlines() if not line.startswith("--")))
+    """Without comments, with arrays for literals of structs and numbers for names."""
+    return _NAME.sub(_number, expanded(_COMMENT.sub("", text)))
 
 
 def _parts(text: str, seen: dict[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Store:
         self.link = link
 
     def _reply(self, raw: list[Any]) -> Reply:
-        """[status, outcome, sessions, holds, held money, marks, urgent], later ones absent in short replies."""
+        """[status, outcome, marks, urgent], later ones absent in short replies."""
         reply = Reply(raw[0].decode(), *raw[1:])
         if reply.urgent:
             self.link.news.wake()

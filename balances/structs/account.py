@@ -93,7 +93,7 @@ class CounterAmount(msgspec.Struct, array_like=True):
     key: str
     amount: int
     what: int = 0
-    """COUNT_UNITS or COUNT_MONEY."""
+    """Counted."""
     until_ms: int = 0
     """End of the period or window it was raised in."""
 

@@ -305,16 +305,13 @@ class Outcome(msgspec.Struct, array_like=True):
     """Settled balance is below `resume_at` (Low-Balance-Indication)."""
 
 
-# A script returns a Redis array: a word of its EXIT line, then (charge and post) the packed outcome, then the
-# changes it made to the number of open sessions, of lines that hold something, and of the money held.
+# A script returns a Redis array: a word of its EXIT line, then (charge and post) the packed outcome, then (charge)
+# marks and whether its record is urgent.
 class Reply(msgspec.Struct):
     """What every script returns, decoded."""
 
     status: str
     outcome: bytes = b""
-    sessions: int = 0
-    holds: int = 0
-    held_micro: int = 0
     marks: int = 0
     """charge: what was unusual about the request (Flag), to be counted for its sender."""
     urgent: int = 0

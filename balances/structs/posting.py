@@ -29,21 +29,29 @@ class Posting(msgspec.Struct, array_like=True):
     """Tax and exchange rate of what it corrects."""
 
 
-class Post(msgspec.Struct, array_like=True):
-    """Input of post.lua: top-up, adjustment, refund, fee: all its postings or none, once per key."""
+class AccountOperation(msgspec.Struct, array_like=True):
+    """What every operation of the back office says that moves amounts. Inputs of such operations inherit it, so these
+    fields are the first of each, and the posting frame (lua/lib/posting.lua) reads them."""
 
     account: str
     key: str
-    """"" for none: then nothing protects a repeat."""
+    """Under which it is done once; "" for none: then nothing protects a repeat."""
     fingerprint: str
+    """Hash of what is asked: another one under the same key is a conflict."""
     now_ms: int
-    postings: list[Posting]
-    own_only: bool
-    """Refuse what free own money (amount - held) does not cover."""
     remember_ms: int
+    """How long its answer is kept in Redis."""
     actor: str
     reason: str
-    reference: str = ""
+    reference: str
+
+
+class Post(AccountOperation, array_like=True):
+    """Input of post.lua: top-up, adjustment, refund, fee: all its postings or none."""
+
+    postings: list[Posting]
+    own_only: bool = False
+    """Refuse what free own money (amount - held) does not cover."""
     keeps_held: bool = False
     """Refuse to take from the main bucket what is held: it and the credit limit would not cover that any more."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -15,6 +16,19 @@ ASIDE: Final = "aside"
 
 ASIDE_WAITING_MAX: Final = 4_000
 """Records of a shard that may wait to be copied before use of nobody known is turned away (3004)."""
+
+
+class CounterAccount(StrEnum):
+    """Where an amount comes from, or goes to, that leaves or enters a bucket."""
+
+    REVENUE = "revenue"
+    """Use of services, and what is given back of it."""
+    EXPIRY = "expiry"
+    """What a bucket still had when it ended."""
+    SUSPENSE = "suspense"
+    """What nobody can explain: differences after a loss of both stores."""
+    TOP_UP = "top-up"
+    ADJUSTMENT = "adjustment"
 
 
 class Entry(msgspec.Struct, array_like=True):

@@ -3,31 +3,44 @@ fields and the values of enums here, packing its decoders."""
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Final
 
 import msgspec
 
-from balances.structs import account, charge, posting, record, session
+from balances.structs import account, blob, charge, posting, record, session
 from tariffs import ladder, units
 
-MODULES: Final = (account, session, charge, posting, record, ladder, units)
+MODULES: Final = (blob, account, session, charge, posting, record, ladder, units)
 
 NAMED: Final = (
-    *("MAIN", "BUCKETS_MAX", "ANSWERS_KEPT", "ASIDE_WAITING_MAX", "FORMER_KEPT", "SAME_MS", "COUNTER_KEPT_MS"),
+    *(
+        "FORMAT",
+        "MAIN",
+        "BUCKETS_MAX",
+        "ANSWERS_KEPT",
+        "ASIDE_WAITING_MAX",
+        "FORMER_KEPT",
+        "SAME_MS",
+        "COUNTER_KEPT_MS",
+    ),
     *("CUTS_MAX", "SHARINGS_MAX", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "LADDERS_KEPT", "WHOLE"),
 )
 """Numbers that scripts name as they are."""
 
 
-def types() -> dict[str, type[msgspec.Struct | IntEnum | IntFlag]]:
+def types() -> dict[str, type[msgspec.Struct | IntEnum | IntFlag | StrEnum]]:
     """By name, all structs and enums of MODULES."""
     return {
         name: thing
         for module in MODULES
         for name, thing in vars(module).items()
-        if isinstance(thing, type) and issubclass(thing, msgspec.Struct | IntEnum | IntFlag)
+        if isinstance(thing, type) and issubclass(thing, msgspec.Struct | IntEnum | IntFlag | StrEnum)
     }
+
+
+def _lua(value: int | str) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(int(value))
 
 
 def numbers() -> dict[str, str]:
@@ -38,5 +51,5 @@ def numbers() -> dict[str, str]:
             fields = thing.__struct_fields__
             found |= {f"{name.upper()}.{field}": str(at) for at, field in enumerate(fields, 1)}
         else:
-            found |= {f"{name.upper()}.{member.name}": str(member.value) for member in thing.__members__.values()}
+            found |= {f"{name.upper()}.{member.name}": _lua(member.value) for member in thing.__members__.values()}
     return found

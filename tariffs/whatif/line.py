@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tariffs.climb import climb
-from tariffs.ladder import COUNT_UNITS, Count, Ladder
+from tariffs.ladder import Count, Counted, Ladder
 from tariffs.price import StartPosition
 from tariffs.units import EXACT_MAX, Kind, TooLarge, share
 from tariffs.whatif.prices import Known
@@ -235,7 +235,7 @@ class Counters:
 
 def _add(counters: dict[str, int], known: Known | None, units: int, money: int) -> None:
     for count in known.counts if known is not None else ():
-        counters[count.key] = counters.get(count.key, 0) + (units if count.what == COUNT_UNITS else money)
+        counters[count.key] = counters.get(count.key, 0) + (units if count.what == Counted.UNITS else money)
 
 
 EVENTS_MAX: Final = 100_000

@@ -67,7 +67,7 @@ def request(phase: Phase, *asks: Ask, session: str = "gw;1", number: int = 0, ac
 
 
 def topup(key: str) -> Post:
-    return Post("anna", key, "f", START_MS, [Posting(MAIN, Kind.MONEY, 50, "topup", "topup")], False, 10**7, "me", "")
+    return Post("anna", key, "f", START_MS, 10**7, "me", "", "", [Posting(MAIN, Kind.MONEY, 50, "topup", "topup")])
 
 
 async def send(store: Store, charge: Charge) -> Reply:

@@ -297,11 +297,12 @@ class RandomGateway:
             rng.choice(("", f"k{self.bundle_keys}")),
             str(rng.randrange(2)),
             self.now_ms,
-            postings,
-            rng.random() < 0.3,
             10**9,
             "me",
             "because",
+            "",
+            postings,
+            rng.random() < 0.3,
             keeps_held=rng.random() < 0.3,
         )
         self.posts.append(post)
@@ -400,7 +401,7 @@ def test_amounts_at_the_edge_are_exact(twins: Twins) -> None:
 
     def topup(amount: int, key: str) -> str:
         posting = Posting(0, Kind.MONEY, amount, "topup", "topup")
-        return twins.post(Post(ACCOUNT, key, "f", START_MS, [posting], False, 10**9, "me", ""))[0]
+        return twins.post(Post(ACCOUNT, key, "f", START_MS, 10**9, "me", "", "", [posting]))[0]
 
     assert topup(EXACT_MAX - 1, "a") == "ok"
     assert topup(1, "b") == "ok"

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from tariffs.climb import ENDLESS
-from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Ladder, Step
+from tariffs.ladder import Counted, Ladder, Step
 from tariffs.units import Kind, Rounding
 
 DEBTOR = -1
@@ -171,7 +171,7 @@ class Blockwise:
 
     def _left(self, step: Step) -> int:
         """Money until the counter of the step is at its bound: no more is ever due in it."""
-        if not any(count.key == step.counter and count.what == COUNT_MONEY for count in self.ladder.counts):
+        if not any(count.key == step.counter and count.what == Counted.MONEY for count in self.ladder.counts):
             return ENDLESS
         return step.counter_reach - self.counters.get(step.counter, 0) - self.cost
 
@@ -204,7 +204,7 @@ class Blockwise:
         value = self.counters.get(step.counter, 0)
         for count in self.ladder.counts:
             if count.key == step.counter:
-                value += at if count.what == COUNT_UNITS else self.cost
+                value += at if count.what == Counted.UNITS else self.cost
         return value >= step.counter_reach
 
     def _next_amount(self, step: Step) -> int:
@@ -232,5 +232,5 @@ def counted(ladder: Ladder, counters: Mapping[str, int], units: int, cost: int) 
     """The counters after so many units that cost so much."""
     after = dict(counters)
     for count in ladder.counts:
-        after[count.key] = after.get(count.key, 0) + (units if count.what == COUNT_UNITS else cost)
+        after[count.key] = after.get(count.key, 0) + (units if count.what == Counted.UNITS else cost)
     return after

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tariffs.catalog import Assignment, Catalog
 from tariffs.climb import Climbed, climb
 from tariffs.inputs import Inputs
-from tariffs.ladder import COUNT_MONEY, Count
+from tariffs.ladder import Count, Counted
 from tariffs.price import StartPosition
 from tariffs.rating import rate
 from tariffs.tariff import Rated
@@ -155,7 +155,7 @@ class Till:
         done = climb(ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=False)
         assert done.units == piece.units
         for count in ladder.counts:
-            more = done.cost if count.what == COUNT_MONEY else done.units
+            more = done.cost if count.what == Counted.MONEY else done.units
             if more:
                 if count.window_ms and not self._runs(count, piece.at_ms):
                     self.since_ms[count.key] = piece.at_ms

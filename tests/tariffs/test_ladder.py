@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tariffs.climb import Climbed, affordable, climb
-from tariffs.ladder import COUNT_MONEY, COUNT_UNITS, Count, Ladder, Step, StepDues, check_ladder
+from tariffs.ladder import Count, Counted, Ladder, Step, StepDues, check_ladder
 from tariffs.price import StartPosition, price_of, units_for
 from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, TooLarge, muldiv
 from tests.tariffs.blockwise import Blockwise, BlockwiseFunds, counted, rounded
@@ -96,7 +96,7 @@ def cases(
     one_money = money_step(single=single)
     some = one_money if money_only else st.one_of(one_money, bundle_step())
     steps = [*draw(st.lists(some, max_size=4)), draw(money_step(bounded=False, single=single))]
-    counts = draw(st.sets(st.sampled_from([("tier", COUNT_UNITS), ("cap", COUNT_MONEY)])).map(sorted))
+    counts = draw(st.sets(st.sampled_from([("tier", Counted.UNITS), ("cap", Counted.MONEY)])).map(sorted))
     # What climb is known to do wrong is left out here, and has its own tests at the end.
     known = {"other"} | {"tier", "cap"} - {key for key, _ in counts}
     steps = [
@@ -334,7 +334,7 @@ def test_use_of_a_block_that_two_bundles_leave_open_is_covered() -> None:
 
 HALVES = Ladder(
     (Step(block=2, price=1, per=2, rounding=Rounding.HALF_UP, counter="cap", counter_reach=1), Step(block=1, price=1)),
-    counts=(Count("cap", COUNT_MONEY),),
+    counts=(Count("cap", Counted.MONEY),),
 )
 
 
@@ -348,7 +348,7 @@ def test_a_step_that_a_money_counter_ends_is_cut_without_effect() -> None:
 def test_a_bundle_does_not_move_a_money_counter() -> None:
     """A bundle costs no money, so the counter it is bounded by stays where it is."""
     ladder = Ladder(
-        (Step(Kind.OCTETS, "", 1, 1, counter="cap", counter_reach=1), Step()), counts=(Count("cap", COUNT_MONEY),)
+        (Step(Kind.OCTETS, "", 1, 1, counter="cap", counter_reach=1), Step()), counts=(Count("cap", Counted.MONEY),)
     )
     assert settled(LadderCase(ladder, [(Kind.OCTETS, "", 7), (*MAIN, 0)], {}, 0), [4]) == (0, [3, 0])
 
@@ -385,6 +385,6 @@ def test_an_empty_bundle_of_another_grade_does_not_end_a_grant() -> None:
 def test_a_cap_counts_what_is_due_and_not_what_blocks_cost(least: int, most: int, units: int, cost: int) -> None:
     """Ten units of 1 until the cap has 10, then 1.5 each; a minimum of 15 has it full at once, a maximum of 5 never."""
     steps = (Step(price=1, counter="cap", counter_reach=10, dues=1), Step(price=3, per=2, dues=1))
-    ladder = Ladder(steps, (StepDues(least=least, most=most),), (Count("cap", COUNT_MONEY),))
+    ladder = Ladder(steps, (StepDues(least=least, most=most),), (Count("cap", Counted.MONEY),))
     assert settled(LadderCase(ladder, [(*MAIN, 0)], {}, 0), [units])[0] == cost
     assert settled(LadderCase(ladder, [(*MAIN, 0)], {}, 0), [1] * units)[0] == cost

@@ -1,5 +1,17 @@
 -- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances/model/account.py.
--- @use lib/amount
+-- @use lib/funds
+
+-- What one call changes of an account, noted from here on. Time never runs backwards for an account. Nothing of it is kept
+-- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
+-- by time was cut.
+local function open_change(account, now_ms)
+  now_ms = max(now_ms, account[ACCOUNT.clock_ms])
+  account[ACCOUNT.clock_ms] = now_ms
+  funds_of(account, now_ms)
+  return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, nudges = {}, short = {},
+    due_ms = 0, cuts = 0 }
+end
+
 local function bucket_of(account, id)
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     if bucket[BUCKET.id] == id then return bucket end
@@ -18,7 +30,7 @@ local function counter_made(account, count)
   local counter = counter_of(account, count[COUNT.key])
   if not counter then
     local window = count[COUNT.window_ms] > 0 and (count[COUNT.once] and COUNTERWINDOW.ONCE or COUNTERWINDOW.RENEWS) or COUNTERWINDOW.NONE
-    counter = { count[COUNT.key], 0, 0, count[COUNT.until_ms], window, 0, {} }
+    counter = COUNTER{ key = count[COUNT.key], used = 0, held = 0, until_ms = count[COUNT.until_ms], window = window }
     local counters = account[ACCOUNT.counters]
     counters[#counters + 1] = counter
   end
@@ -74,12 +86,20 @@ local function counter_values(account, ladder, with_held, at_ms, line)
 end
 
 -- Change a bucket and write the entry that says so: every amount that moves passes here.
-local function post_entry(account, entries, bucket, amount, counter_account, why, line)
+local function post_entry(change, bucket, amount, counter_account, why, line)
   if amount == 0 then return end
+  local account, entries = change.account, change.entries
   account[ACCOUNT.seq] = account[ACCOUNT.seq] + 1
   bucket[BUCKET.amount] = bucket[BUCKET.amount] + amount
-  entries[#entries + 1] = { account[ACCOUNT.seq], bucket[BUCKET.id], bucket[BUCKET.kind], amount,
-    bucket[BUCKET.amount], counter_account, why, line, 0, '' }
+  entries[#entries + 1] = ENTRY{ seq = account[ACCOUNT.seq], bucket = bucket[BUCKET.id], kind = bucket[BUCKET.kind],
+    amount = amount, after = bucket[BUCKET.amount], counter_account = counter_account, why = why, line = line }
+  return entries[#entries]
+end
+
+-- Supervision looks at a bucket that was made, or has begun, when it ends.
+local function look_at_end(change, bucket)
+  local until_ms = bucket[BUCKET.until_ms]
+  if until_ms > 0 and (change.due_ms == 0 or until_ms < change.due_ms) then change.due_ms = until_ms end
 end
 
 -- The most that may still come into a bucket: what the account has of a kind stays below 2^53 together.
@@ -94,13 +114,14 @@ local function room_in(account, bucket)
 end
 
 -- What an expired bucket still has and nobody holds lapses; an expired bucket with nothing left is dropped.
-local function expire_buckets(account, entries, now_ms)
+local function expire_buckets(change)
+  local account, now_ms = change.account, change.now_ms
   local buckets = account[ACCOUNT.buckets]
   for i = #buckets, 1, -1 do
     local bucket = buckets[i]
     if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms then
       local spare = bucket[BUCKET.amount] - bucket[BUCKET.held]
-      if spare > 0 then post_entry(account, entries, bucket, -spare, 'expiry', 'expiry', -1) end
+      if spare > 0 then post_entry(change, bucket, -spare, COUNTERACCOUNT.EXPIRY, 'expiry', -1) end
       if bucket[BUCKET.amount] == 0 and bucket[BUCKET.held] == 0 then table.remove(buckets, i) end
     end
   end
@@ -134,9 +155,10 @@ local function has_state(account, bits)
   return bit.band(account[ACCOUNT.state], bits) ~= 0
 end
 
--- Suspend or resume for credit; appends the crossing, returns the settled balance.
-local function check_thresholds(account, threshold_events, now_ms)
-  local balance = settled(account, now_ms)
+-- Suspend or resume for credit; notes the crossing, returns the settled balance.
+local function check_thresholds(change)
+  local account, threshold_events = change.account, change.threshold_events
+  local balance = settled(account, change.now_ms)
   if has_state(account, SUSPENDREASONS.CREDIT) then
     if balance >= account[ACCOUNT.resume_at] then
       account[ACCOUNT.state] = account[ACCOUNT.state] - SUSPENDREASONS.CREDIT
@@ -147,6 +169,19 @@ local function check_thresholds(account, threshold_events, now_ms)
     threshold_events[#threshold_events + 1] = 'suspend'
   end
   return balance
+end
+
+-- Counters that the steps of a ladder depend on, as they stand: with them its price can be shown later.
+local function counter_snapshot(account, ladder, at_ms)
+  local found, values = {}, nil
+  for _, step in ipairs(ladder and ladder[LADDER.steps] or NONE) do
+    local key = step[STEP.counter]
+    if key ~= '' and (#found == 0 or found[#found][COUNTERAMOUNT.key] ~= key) then
+      values = values or counter_values(account, ladder, false, at_ms)
+      found[#found + 1] = COUNTERAMOUNT{ key = key, amount = values[key] or 0 }
+    end
+  end
+  return found
 end
 
 local function pays_before(a, b)
@@ -169,16 +204,24 @@ local function append_packed(ledger, epoch, record, ...)
   return false
 end
 
--- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).
-local function urgency(threshold_events, nudges)
-  return (threshold_events[1] or nudges[1]) and 1 or 0
-end
-
 local function append(ledger, epoch, record, ...)
   return append_packed(ledger, epoch, cmsgpack.pack(record), ...)
 end
 
--- Supervision looks at a member no later than its score.
-local function look_by(due, member, at_ms)
-  redis.call('ZADD', due, 'LT', at_ms, member)
+-- The record of a call that is no charge, so far.
+local function change_record(change, kind, actor, reason)
+  return RECORD{ version = FORMAT, kind = kind, account = change.account[ACCOUNT.id],
+    currency = change.account[ACCOUNT.currency], at_ms = change.now_ms, event_ms = change.now_ms,
+    entries = change.entries, usages = change.usages, actor = actor, reason = reason,
+    threshold_events = change.threshold_events, nudges = change.nudges }
+end
+
+-- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).
+local function urgency(change)
+  return (change.threshold_events[1] or change.nudges[1]) and 1 or 0
+end
+
+-- Supervision looks at a session, or at the buckets of an account (''), no later than then.
+local function look_by(due, account_id, session_id, at_ms)
+  redis.call('ZADD', due, 'LT', at_ms, account_id .. '\n' .. session_id)
 end

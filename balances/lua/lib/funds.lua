@@ -2,6 +2,7 @@
 -- @use lib/amount
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
+-- They are of one account from `funds_of` on, and nothing of them is kept from call to call.
 local funds = {}
 
 -- The funds of this account from here on. Credit is given as far as it can be counted: with all the money it stays below
@@ -11,8 +12,8 @@ local function funds_of(account, now_ms)
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
   end
-  funds.mode, funds.now_ms, funds.used_ms, funds.account = OPEN, now_ms, 0, account
-  funds.taken, funds.own, funds.caps, funds.journal = {}, {}, false, {}
+  funds.account, funds.now_ms = account, now_ms
+  funds.mode, funds.used_ms, funds.taken, funds.own, funds.caps, funds.journal = OPEN, 0, {}, {}, false, {}
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 

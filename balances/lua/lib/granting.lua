@@ -11,18 +11,18 @@ function asking_line(index, ask, line, want)
 end
 
 -- Climb on from where the line's position stands and hold what that takes; `keep` false only measures.
-local function extend(account, one, units, keep, event_ms, now_ms)
+local function extend(change, one, units, keep, event_ms)
   local ask = one[ASKED]
   local ms = ms_per_unit(ask[ASK.unit])
   local position = keep and one[POSITION] or position_of(one[POSITION])
-  units = countable(account, one[LADDER_OF], units)
-  local covered, _, grade = climb_on(account, one[PRICED_BY], 0, NONE, position, units, true, one[LINE_OF],
+  units = countable(change.account, one[LADDER_OF], units)
+  local covered, _, grade = climb_on(change, one[PRICED_BY], 0, NONE, position, units, true, one[LINE_OF],
     event_ms + one[GOT] * ms, ms, keep, one[GRADE])
   if keep and covered > 0 then
     one[GOT] = one[GOT] + covered
     one[GRADE] = grade or one[GRADE]
-    hold(account, one[LINE_OF], funds_takes(), covered, one[LADDER_OF], ask[ASK.ladder], event_ms,
-      now_ms + 2 * ask[ASK.validity_ms])
+    hold(change, one[LINE_OF], funds_takes(), covered, one[LADDER_OF], ask[ASK.ladder], event_ms,
+      change.now_ms + 2 * ask[ASK.validity_ms])
     one[LINE_OF][LINE.reach_ms] = ms > 0 and ask[ASK.until_ms] or 0
   end
   return covered
@@ -33,12 +33,12 @@ local function is_hungry(one)
 end
 
 -- Each bucket in proportion to what each line would take of it; returns the units granted.
-local function share_rest(account, asking, event_ms, now_ms)
+local function share_rest(change, asking, event_ms)
   local sums, alone, granted = {}, {}, 0
   for _, one in ipairs(asking) do
     if is_hungry(one) then
       open_funds(OPEN, {})
-      extend(account, one, one[WANT] - one[GOT], false, event_ms, now_ms)
+      extend(change, one, one[WANT] - one[GOT], false, event_ms)
       alone[one] = funds_takes()
       for _, take in ipairs(alone[one]) do
         sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
@@ -47,7 +47,7 @@ local function share_rest(account, asking, event_ms, now_ms)
   end
   local free = {}
   open_funds(OPEN, {})
-  for id in pairs(sums) do free[id] = max(free_of(bucket_of(account, id), OPEN), 0) end
+  for id in pairs(sums) do free[id] = max(free_of(bucket_of(change.account, id), OPEN), 0) end
   for _, one in ipairs(asking) do
     if alone[one] then
       open_funds(OPEN, {})
@@ -58,27 +58,27 @@ local function share_rest(account, asking, event_ms, now_ms)
         if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
       end
       funds.caps = scarce and caps
-      granted = granted + extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
+      granted = granted + extend(change, one, one[WANT] - one[GOT], true, event_ms)
     end
   end
   return granted
 end
 
 -- Bucket by bucket: a line that has its part of one may want more of the next. What rounding leaves is for the first.
-local function share_all(account, asking, event_ms, now_ms)
+local function share_all(change, asking, event_ms)
   for _ = 1, SHARINGS_MAX do
-    if share_rest(account, asking, event_ms, now_ms) == 0 then break end
+    if share_rest(change, asking, event_ms) == 0 then break end
   end
   for _, one in ipairs(asking) do
     if is_hungry(one) then
       open_funds(OPEN, {})
-      extend(account, one, one[WANT] - one[GOT], true, event_ms, now_ms)
+      extend(change, one, one[WANT] - one[GOT], true, event_ms)
     end
   end
 end
 
 -- The minimum for each line, in priority then message order; then a fair part of the rest.
-local function share_out(account, asking, event_ms, now_ms)
+local function share_out(change, asking, event_ms)
   table.sort(asking, function(a, b)
     if a[ASKED][ASK.priority] ~= b[ASKED][ASK.priority] then return a[ASKED][ASK.priority] < b[ASKED][ASK.priority] end
     return a[INDEX] < b[INDEX]
@@ -96,38 +96,38 @@ local function share_out(account, asking, event_ms, now_ms)
     open_funds(OPEN, {})
     local first = one[WANT]
     if #asking > 1 then first = min(first, ask[ASK.minimum]) end
-    extend(account, one, first, true, event_ms, now_ms)
+    extend(change, one, first, true, event_ms)
   end
-  if #asking > 1 then share_all(account, asking, event_ms, now_ms) end
+  if #asking > 1 then share_all(change, asking, event_ms) end
 end
 
-local function give_up(account, one, event_ms)
-  release(account, one[LINE_OF], event_ms)
+local function give_up(change, one, event_ms)
+  release(change, one[LINE_OF], event_ms)
   one[GOT] = 0
 end
 
 -- All or nothing: of a line that wants it so, and of two that are charged side by side; and up to the end of a block.
 -- Returns them by index.
-local function round_off(account, asking, event_ms)
+local function round_off(change, asking, event_ms)
   local beside = {}
   for _, one in ipairs(asking) do
     local ask = one[ASKED]
-    if ask[ASK.whole] and one[GOT] < one[WANT] then give_up(account, one, event_ms) end
+    if ask[ASK.whole] and one[GOT] < one[WANT] then give_up(change, one, event_ms) end
     if ask[ASK.blocks] and one[GOT] > 0 then
       local ahead = one[POSITION][LINE.paid_ahead]
       if ahead > 0 and (ask[ASK.maximum] == 0 or one[GOT] + ahead <= ask[ASK.maximum])
-          and countable(account, one[LADDER_OF], ahead) == ahead then
+          and countable(change.account, one[LADDER_OF], ahead) == ahead then
         one[POSITION][LINE.total], one[POSITION][LINE.paid_ahead] = one[POSITION][LINE.total] + ahead, 0
         one[GOT] = one[GOT] + ahead
-        hold(account, one[LINE_OF], {}, ahead, one[LADDER_OF], ask[ASK.ladder], event_ms, one[LINE_OF][LINE.due_ms])
+        hold(change, one[LINE_OF], {}, ahead, one[LADDER_OF], ask[ASK.ladder], event_ms, one[LINE_OF][LINE.due_ms])
       end
     end
     beside[one[INDEX]] = one
   end
   for _, other in ipairs(asking) do
     local one = other[ASKED][ASK.secondary] == 1 and beside[other[INDEX] - 1]
-    if one and one[GOT] == 0 and other[GOT] > 0 then give_up(account, other, event_ms)
-    elseif one and other[GOT] == 0 and one[GOT] > 0 then give_up(account, one, event_ms) end
+    if one and one[GOT] == 0 and other[GOT] > 0 then give_up(change, other, event_ms)
+    elseif one and other[GOT] == 0 and one[GOT] > 0 then give_up(change, one, event_ms) end
   end
   return beside
 end
@@ -138,8 +138,8 @@ local function partner_of(one, beside)
 end
 
 -- Another session of the account holds something. On a tier money is held by the counter: there its sharers are counted.
-local function others_hold(account, lines)
-  local mine, sharing = {}, {}
+local function others_hold(change, lines)
+  local account, mine, sharing = change.account, {}, {}
   for _, line in ipairs(lines) do
     local tier = line[LINE.due_ms] > 0 and tier_of(ladder_of(line[LINE.ladder])) or ''
     sharing[tier] = (sharing[tier] or 0) + 1
@@ -161,15 +161,15 @@ local function others_hold(account, lines)
 end
 
 -- How many further units of a line the funds that is open covers.
-local function covered_of(account, one, units, event_ms, grade)
+local function covered_of(change, one, units, event_ms, grade)
   local ms = ms_per_unit(one[ASKED][ASK.unit])
-  return (climb_on(account, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
+  return (climb_on(change, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
     event_ms + one[GOT] * ms, ms, true, grade))
 end
 
 -- A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else could use
 -- it: so nothing is left that buys blocks and cannot be had (charging.md section 5).
-local function take_rests(account, lines, asking, beside, event_ms, now_ms)
+local function take_rests(change, lines, asking, beside, event_ms)
   local short, shorts = nil, 0
   for _, one in ipairs(asking) do
     if one[GOT] < one[WANT] then short, shorts = one, shorts + 1 end
@@ -179,11 +179,11 @@ local function take_rests(account, lines, asking, beside, event_ms, now_ms)
     if one[GOT] > 0 and (ask[ASK.unit] == KIND.OCTETS or ask[ASK.unit] == KIND.SECONDS) and not ask[ASK.whole]
         and (shorts == 0 or (shorts == 1 and short == one)) and not partner_of(one, beside) then
       open_funds(OPEN, {})
-      local rest = covered_of(account, one, least, event_ms, one[GRADE])
+      local rest = covered_of(change, one, least, event_ms, one[GRADE])
       local within = ask[ASK.maximum] > 0 and min(rest, ask[ASK.maximum] - one[GOT]) or rest
-      if within > 0 and rest < least and not others_hold(account, lines) then
+      if within > 0 and rest < least and not others_hold(change, lines) then
         open_funds(OPEN, {})
-        extend(account, one, within, true, event_ms, now_ms)
+        extend(change, one, within, true, event_ms)
       end
       if short == one and one[GOT] >= one[WANT] then shorts = shorts - 1 end
     end
@@ -192,77 +192,82 @@ end
 
 -- How much of the least that could be granted further is covered by the funds that is open, and that least: one unit,
 -- which takes a block, or all that is wanted of what is served whole.
-local function further_of(account, one, event_ms)
+local function further_of(change, one, event_ms)
   local least = one[ASKED][ASK.whole] and one[WANT] or 1
-  return covered_of(account, one, least, event_ms), least
+  return covered_of(change, one, least, event_ms), least
 end
 
 -- Buckets that could pay this line, of which something is held (charging.md 5: whom RAR goes to)
-local function note_short(account, one, short)
+local function note_short(change, one)
+  local short = change.short
   funds.used_ms = 0
-  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+  for _, bucket in ipairs(change.account[ACCOUNT.buckets]) do
     local noted = bucket[BUCKET.held] <= 0
     for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
     for _, step in ipairs(ladder_of(one[PRICED_BY])[LADDER.steps]) do
       if not noted and pays(bucket, step[STEP.kind], step[STEP.scope], OPEN) then
-        short[#short + 1], noted = { bucket[BUCKET.id], bucket[BUCKET.kind] }, true
+        short[#short + 1], noted = SHORT{ bucket = bucket[BUCKET.id], kind = bucket[BUCKET.kind] }, true
       end
     end
   end
 end
 
--- Grants, written into the outcomes. Returns whether there is any, and of what a line is
--- short only because others hold it.
-function grant(account, lines, asking, outcomes, event_ms, now_ms)
-  share_out(account, asking, event_ms, now_ms)
-  local beside, granted_any, short = round_off(account, asking, event_ms), false, {}
-  take_rests(account, lines, asking, beside, event_ms, now_ms)
-  -- The last grant says so: what this line and nobody else holds covers no further block (RFC 8506 section 5.6).
+-- Validity-Time and Final-Unit-Indication of a grant, written into its outcome (RFC 8506 section 5.6). Returns whether it is
+-- short only because others hold what it lacks.
+local function seal(change, one, outcome, beside, event_ms)
+  local ask, line, now_ms = one[ASKED], one[LINE_OF], change.now_ms
+  local validity_ms, own = ask[ASK.validity_ms], {}
+  if ask[ASK.until_ms] > 0 then validity_ms = max(min(validity_ms, ask[ASK.until_ms] - now_ms), 1000) end
+  if ask[ASK.unit] == KIND.SECONDS then
+    for _, step in ipairs(ladder_of(one[PRICED_BY])[LADDER.steps]) do
+      local until_ms = step[STEP.until_ms]
+      if until_ms > 0 and until_ms < now_ms + validity_ms then
+        -- held is what it costs from now on: used later, more of it would be of the next band
+        validity_ms = min(validity_ms, one[GOT] * 1000)
+        break
+      end
+    end
+  end
+  for _, held in ipairs(line[LINE.hold]) do
+    own[held[TAKE.bucket]] = held[TAKE.amount]
+    local until_ms = bucket_of(change.account, held[TAKE.bucket])[BUCKET.until_ms]
+    if until_ms > 0 then validity_ms = max(min(validity_ms, until_ms - now_ms), 1000) end
+  end
+  line[LINE.due_ms] = now_ms + 2 * validity_ms
+  line[LINE.change_ms], line[LINE.grade] = ask[ASK.change_ms], one[GRADE] or line[LINE.grade]
+  local other = partner_of(one, beside)
+  for _, held in ipairs(other and other[LINE_OF][LINE.hold] or NONE) do
+    own[held[TAKE.bucket]] = (own[held[TAKE.bucket]] or 0) + held[TAKE.amount]
+  end
+  open_funds(ALONE, own)
+  if other then further_of(change, other, event_ms) end -- both go on, or neither
+  local further, least = further_of(change, one, event_ms)
+  line[LINE.final] = further < least
+  outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
+  outcome[LINEOUTCOME.change_ms] = ask[ASK.dearest] ~= '' and ask[ASK.change_ms] or 0
+  outcome[LINEOUTCOME.final], outcome[LINEOUTCOME.grade] = line[LINE.final], line[LINE.grade]
+  return one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final]
+end
+
+-- Grants, written into the outcomes. Returns whether there is any.
+function grant(change, lines, asking, outcomes, event_ms)
+  share_out(change, asking, event_ms)
+  local beside, granted_any = round_off(change, asking, event_ms), false
+  take_rests(change, lines, asking, beside, event_ms)
   for _, one in ipairs(asking) do
-    local index, ask, line = one[INDEX], one[ASKED], one[LINE_OF]
-    local outcome = outcomes[index]
-    outcome[LINEOUTCOME.unit] = ask[ASK.unit]
+    local outcome = outcomes[one[INDEX]]
+    outcome[LINEOUTCOME.unit] = one[ASKED][ASK.unit]
+    local is_short = true
     if one[GOT] > 0 then
-      local validity_ms = ask[ASK.validity_ms]
-      local own = {}
-      if ask[ASK.until_ms] > 0 then validity_ms = max(min(validity_ms, ask[ASK.until_ms] - now_ms), 1000) end
-      if ask[ASK.unit] == KIND.SECONDS then
-        for _, step in ipairs(ladder_of(one[PRICED_BY])[LADDER.steps]) do
-          local until_ms = step[STEP.until_ms]
-          if until_ms > 0 and until_ms < now_ms + validity_ms then
-            -- held is what it costs from now on: used later, more of it would be of the next band
-            validity_ms = min(validity_ms, one[GOT] * 1000)
-            break
-          end
-        end
-      end
-      for _, held in ipairs(line[LINE.hold]) do
-        own[held[TAKE.bucket]] = held[TAKE.amount]
-        local until_ms = bucket_of(account, held[TAKE.bucket])[BUCKET.until_ms]
-        if until_ms > 0 then validity_ms = max(min(validity_ms, until_ms - now_ms), 1000) end
-      end
-      line[LINE.due_ms] = now_ms + 2 * validity_ms
-      line[LINE.change_ms], line[LINE.grade] = ask[ASK.change_ms], one[GRADE] or line[LINE.grade]
-      local other = partner_of(one, beside)
-      for _, held in ipairs(other and other[LINE_OF][LINE.hold] or NONE) do
-        own[held[TAKE.bucket]] = (own[held[TAKE.bucket]] or 0) + held[TAKE.amount]
-      end
-      open_funds(ALONE, own)
-      if other then further_of(account, other, event_ms) end -- both go on, or neither
-      local further, least = further_of(account, one, event_ms)
-      line[LINE.final] = further < least
-      if one[GOT] < min(one[WANT], ask[ASK.minimum]) and not line[LINE.final] then note_short(account, one, short) end
-      outcome[LINEOUTCOME.granted], outcome[LINEOUTCOME.validity_ms] = one[GOT], validity_ms
-      outcome[LINEOUTCOME.change_ms] = ask[ASK.dearest] ~= '' and ask[ASK.change_ms] or 0
-      outcome[LINEOUTCOME.final], outcome[LINEOUTCOME.grade] = line[LINE.final], line[LINE.grade]
-      granted_any = true
+      is_short, granted_any = seal(change, one, outcome, beside, event_ms), true
     else
       outcome[LINEOUTCOME.result] = RESULT.CREDIT_LIMIT
-      note_short(account, one, short)
     end
-    line[LINE.touched_ms] = now_ms
+    if is_short then note_short(change, one) end
+    one[LINE_OF][LINE.touched_ms] = change.now_ms
   end
-  return granted_any, short
+  if #change.short > 0 then change.nudges[1] = 'holder' end
+  return granted_any
 end
 
 end

@@ -1,14 +1,5 @@
 -- Lines of a session: releasing, settling, holding; twin of balances/model/lines.py.
 -- @use lib/spans
-local changed = {} -- begun_ms: a bucket's validity ends then
-
--- Functions stay in the server: what a call notes for itself begins anew in each.
-local function begin_call(account, now_ms)
-  changed.sessions, changed.holds, changed.held_micro, changed.begun_ms = 0, 0, 0, 0
-  cuts = 0
-  funds_of(account, now_ms)
-end
-
 -- Where a line stands on its ladder: what a climb moves, without the rest of the line
 local function position_of(line)
   local position = { 0, 0, 0, line[LINE.total], line[LINE.paid_ahead], line[LINE.rest], line[LINE.rest_price],
@@ -27,13 +18,13 @@ local function pool_hold(counter, bucket, amount)
     end
   end
   local pool = counter[COUNTER.pool]
-  pool[#pool + 1] = { bucket[BUCKET.id], amount }
+  pool[#pool + 1] = TAKE{ bucket = bucket[BUCKET.id], amount = amount }
 end
 
 -- Take the hold of a line up; returns what may pay its use (bucket id -> amount) and the units granted. On a tier that
 -- is the money of all lines that share it: `repool` leaves them what they need.
-local function release_hold(account, line)
-  local own, granted, money = {}, line[LINE.granted], 0
+local function release_hold(change, line)
+  local account, own, granted, money = change.account, {}, line[LINE.granted], 0
   local ladder = (granted > 0 or #line[LINE.hold] > 0) and ladder_of(line[LINE.ladder])
   local tier = ladder and tier_of(ladder) or ''
   for _, take in ipairs(line[LINE.hold]) do
@@ -56,18 +47,17 @@ local function release_hold(account, line)
     if line[LINE.due_ms] > 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] - 1 end
   end
   for _, count in ipairs(ladder and ladder[LADDER.counts] or NONE) do
-    count_usage(account, count, 0, 0, count[COUNT.what] == 0 and -granted or -money)
+    count_usage(account, count, 0, 0, count[COUNT.what] == COUNTED.UNITS and -granted or -money)
   end
-  if line[LINE.due_ms] > 0 then changed.holds = changed.holds - 1 end
-  changed.held_micro = changed.held_micro - money
   line[LINE.hold], line[LINE.granted], line[LINE.due_ms], line[LINE.final] = {}, 0, 0, false
   return own, granted
 end
 
 -- Give back what is left of `own`. While other lines hold on the same tier, their money stays with its counter: all but
 -- what granting the `unused` units again would cost now.
-local function repool(account, line, own, unused, at_ms)
+local function repool(change, line, own, unused, at_ms)
   if not next(own) then return end
+  local account = change.account
   local ladder = ladder_of(line[LINE.ladder])
   local counter = ladder and counter_of(account, tier_of(ladder))
   if not counter or counter[COUNTER.sharers] == 0 then return end
@@ -77,7 +67,7 @@ local function repool(account, line, own, unused, at_ms)
   end
   if unused > 0 then
     open_funds(ALONE, {})
-    local _, cost = climb_on(account, line[LINE.ladder], 0, NONE, position_of(line), unused, true, nil, at_ms,
+    local _, cost = climb_on(change, line[LINE.ladder], 0, NONE, position_of(line), unused, true, nil, at_ms,
       ms_per_unit(line[LINE.unit]), false)
     keep = keep - cost
   end
@@ -90,35 +80,45 @@ local function repool(account, line, own, unused, at_ms)
   end
 end
 
-local function release(account, line, at_ms)
-  local own, granted = release_hold(account, line)
-  repool(account, line, own, granted, at_ms)
+local function release(change, line, at_ms)
+  local own, granted = release_hold(change, line)
+  repool(change, line, own, granted, at_ms)
+end
+
+-- What the lines of a session hold; whether there was any.
+local function release_lines(change, lines, at_ms)
+  local any = false
+  for _, line in ipairs(lines) do
+    if line[LINE.due_ms] > 0 then
+      release(change, line, at_ms)
+      any = true
+    end
+  end
+  return any
 end
 
 -- The validity of a bucket may begin with its first use.
-local function begin_use(bucket, at_ms)
+local function begin_use(change, bucket)
   if bucket[BUCKET.window_ms] > 0 then
-    bucket[BUCKET.until_ms], bucket[BUCKET.window_ms] = at_ms + bucket[BUCKET.window_ms], 0
-    if changed.begun_ms == 0 or bucket[BUCKET.until_ms] < changed.begun_ms then
-      changed.begun_ms = bucket[BUCKET.until_ms]
-    end
+    bucket[BUCKET.until_ms], bucket[BUCKET.window_ms] = change.now_ms + bucket[BUCKET.window_ms], 0
+    look_at_end(change, bucket)
   end
 end
 
-local function hold(account, line, takes, units, ladder, packed, at_ms, due_ms)
-  local money = 0
+local function hold(change, line, takes, units, ladder, packed, at_ms, due_ms)
+  local account, money = change.account, 0
   for _, take in ipairs(takes) do
     if bucket_of(account, take[TAKE.bucket])[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
   end
   local tier, counter = tier_of(ladder), nil
   for _, count in ipairs(ladder[LADDER.counts]) do
     if count[COUNT.key] == tier then counter = counter_made(account, count) end
-    count_usage(account, count, at_ms, 0, count[COUNT.what] == 0 and units or money)
+    count_usage(account, count, at_ms, 0, count[COUNT.what] == COUNTED.UNITS and units or money)
   end
   if counter and line[LINE.due_ms] == 0 then counter[COUNTER.sharers] = counter[COUNTER.sharers] + 1 end
   for _, take in ipairs(takes) do
     local bucket, known = bucket_of(account, take[TAKE.bucket]), false
-    begin_use(bucket, funds.now_ms)
+    begin_use(change, bucket)
     if counter and bucket[BUCKET.kind] == KIND.MONEY then pool_hold(counter, bucket, take[TAKE.amount])
     else bucket[BUCKET.held] = bucket[BUCKET.held] + take[TAKE.amount] end
     for _, held in ipairs(line[LINE.hold]) do
@@ -129,25 +129,20 @@ local function hold(account, line, takes, units, ladder, packed, at_ms, due_ms)
     end
     if not known then
       local holds = line[LINE.hold]
-      holds[#holds + 1] = { take[TAKE.bucket], take[TAKE.amount] }
+      holds[#holds + 1] = TAKE{ bucket = take[TAKE.bucket], amount = take[TAKE.amount] }
     end
   end
-  if line[LINE.due_ms] == 0 then changed.holds = changed.holds + 1 end
-  changed.held_micro = changed.held_micro + money
   line[LINE.granted] = line[LINE.granted] + units
   line[LINE.ladder], line[LINE.due_ms] = packed, due_ms
 end
 
--- Debit what the funds took; returns the money debited
-local function debit(account, entries, takes, why, index)
-  local money = 0
+-- Debit what the funds gave
+local function debit(change, takes, index)
   for _, take in ipairs(takes) do
-    local bucket = bucket_of(account, take[TAKE.bucket])
-    begin_use(bucket, funds.now_ms)
-    if bucket[BUCKET.kind] == KIND.MONEY then money = money + take[TAKE.amount] end
-    post_entry(account, entries, bucket, -take[TAKE.amount], 'revenue', why, index)
+    local bucket = bucket_of(change.account, take[TAKE.bucket])
+    begin_use(change, bucket)
+    post_entry(change, bucket, -take[TAKE.amount], COUNTERACCOUNT.REVENUE, 'usage', index)
   end
-  return money
 end
 
 local function pay_from(own)
@@ -167,7 +162,7 @@ end
 -- How many of `units` can be held: the counters they feed stay below 2^53
 local function countable(account, ladder, units)
   for _, count in ipairs(ladder[LADDER.counts]) do
-    local counter = count[COUNT.what] == 0 and counter_of(account, count[COUNT.key])
+    local counter = count[COUNT.what] == COUNTED.UNITS and counter_of(account, count[COUNT.key])
     if counter then units = min(units, EXACT_MAX - counter[COUNTER.held]) end
   end
   return units
@@ -175,10 +170,10 @@ end
 
 -- Use by time goes on where the ladder of its hold does not price it. On a tier the hold is of that ladder's counter: what
 -- it has left for the `unused` units is free again. Returns whether it was left.
-local function leave_tier(account, line, own, unused, at_ms)
+local function leave_tier(change, line, own, unused, at_ms)
   local ladder = ladder_of(line[LINE.ladder])
   if not ladder or tier_of(ladder) == '' then return false end
-  repool(account, line, own, unused, at_ms)
+  repool(change, line, own, unused, at_ms)
   for id in pairs(own) do own[id] = nil end
   return true
 end
@@ -186,7 +181,8 @@ end
 -- Turn `used` units into a debit: what was granted is paid from the buckets its hold named, what goes beyond from
 -- whatever is free, and then from the main bucket. Of time they are a piece in which nothing changes (lib/spans). Returns
 -- the money, who paid, and the units charged: fewer where an amount would pass 2^53 (charging.md section 2).
-local function settle(account, entries, line, ladder, used, granted, own, at_ms, since_ms, why, index)
+local function settle(change, line, ladder, used, granted, own, at_ms, since_ms, index)
+  local account = change.account
   local ms = ms_per_unit(line[LINE.unit])
   local from_ms = at_ms - used * ms
   local within = min(used, granted)
@@ -198,21 +194,21 @@ local function settle(account, entries, line, ladder, used, granted, own, at_ms,
   local covered, cost = climb(ladder, line, within, values, from_ms, ms, false, nil, most)
   local takes = pay_from(own)
   if used > within and covered == within then
-    repool(account, line, own, 0, at_ms) -- others' money on the same tier must not pay it
+    repool(change, line, own, 0, at_ms) -- others' money on the same tier must not pay it
     for id in pairs(own) do own[id] = nil end
     open_funds(OPEN, {})
     funds.used_ms = ms > 0 and from_ms or 0
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
-      local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == 0 and within or cost)
+      local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == COUNTED.UNITS and within or cost)
       values[count[COUNT.key]] = min(value, EXACT_MAX)
     end
     local more, extra = climb(ladder, line, used - within, values, from_ms + within * ms, ms, false, nil, most - cost)
     covered, cost, takes = covered + more, cost + extra, funds_takes()
   end
-  debit(account, entries, takes, why, index)
+  debit(change, takes, index)
   for _, count in ipairs(ladder[LADDER.counts]) do
-    count_usage(account, count, from_ms, count[COUNT.what] == 0 and covered or cost, 0)
+    count_usage(account, count, from_ms, count[COUNT.what] == COUNTED.UNITS and covered or cost, 0)
   end
   line[LINE.debited] = line[LINE.debited] + cost
   return cost, takes, covered

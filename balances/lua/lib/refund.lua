@@ -1,53 +1,60 @@
--- Giving back what an event cost; twin of balances/model/refund.py.
--- @use lib/lines
+-- Giving back what an event cost (charging.md section 9); twin of balances/model/refund.py.
+-- @use lib/decision
+local refund_events
+do
 
--- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns how much was
--- given, less than `amount` where 2^53 would be passed, and the end of the bucket made for it, or 0.
-local function give_back(account, entries, charge, id, kind, amount, line)
-  local bucket, until_ms, now_ms = bucket_of(account, id), 0, account[ACCOUNT.clock_ms]
-  if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms) then
-    if kind == KIND.MONEY then
-      bucket = bucket_of(account, MAIN)
-    else
-      bucket = nil
-      for _, other in ipairs(account[ACCOUNT.buckets]) do
-        if other[BUCKET.name] == 'refund' and other[BUCKET.kind] == kind and other[BUCKET.until_ms] > now_ms
-            and other[BUCKET.scope][1] == charge[CHARGE.service] then
-          bucket = other
-          break
-        end
-      end
-      if not bucket then
-        bucket = { account[ACCOUNT.next_bucket], kind, 0, 0, 100, 0, 0, { charge[CHARGE.service] }, 'refund', 0 }
-        account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
-        table.insert(account[ACCOUNT.buckets], bucket)
-      end
-      until_ms = max(bucket[BUCKET.until_ms], charge[CHARGE.refund_until_ms])
-      bucket[BUCKET.until_ms] = until_ms
+-- A bucket for units that go back to one that is gone: one for each kind and service, for as long as the last refund says.
+local function refund_bucket(decision, kind)
+  local account, charge = decision.change.account, decision.charge
+  local found
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.name] == 'refund' and bucket[BUCKET.kind] == kind and bucket[BUCKET.scope][1] == charge[CHARGE.service]
+        and bucket[BUCKET.until_ms] > decision.change.now_ms then
+      found = bucket
+      break
     end
   end
-  local given = min(amount, room_in(account, bucket))
-  post_entry(account, entries, bucket, given, 'revenue', 'refund', line)
-  return given, until_ms
+  if not found then
+    found = BUCKET{ id = account[ACCOUNT.next_bucket], kind = kind, amount = 0, scope = { charge[CHARGE.service] },
+      name = 'refund' }
+    account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
+    table.insert(account[ACCOUNT.buckets], found)
+  end
+  found[BUCKET.until_ms] = max(found[BUCKET.until_ms], charge[CHARGE.refund_until_ms])
+  look_at_end(decision.change, found)
+  return found
+end
+
+-- To the bucket that paid; to main, or to a bucket of its own for a while, when that one is gone. Returns how much could
+-- not be given, because 2^53 would be passed.
+local function give_back(decision, id, kind, amount)
+  local change = decision.change
+  local bucket = bucket_of(change.account, id)
+  if not bucket or (bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= change.now_ms) then
+    bucket = kind == KIND.MONEY and bucket_of(change.account, MAIN) or refund_bucket(decision, kind)
+  end
+  local given = min(amount, room_in(change.account, bucket))
+  post_entry(change, bucket, given, COUNTERACCOUNT.REVENUE, 'refund', #change.usages)
+  return amount - given
 end
 
 -- Money alone is all of it only where no bundle has paid.
 local function is_all(paid, units, money, is_money)
   if not is_money then return units > 0 and units == paid[IDEMPOTENCYRECORD.units] end
   for _, take in ipairs(paid[IDEMPOTENCYRECORD.takes]) do
-    if take[TAKE.amount] > 0 and take[PAIDAMOUNT.kind] ~= KIND.MONEY then return false end
+    if take[PAIDAMOUNT.amount] > 0 and take[PAIDAMOUNT.kind] ~= KIND.MONEY then return false end
   end
   return money > 0 and money == paid[IDEMPOTENCYRECORD.cost]
 end
 
--- Units and money of what an event paid and raised; changes `paid`, a Once; adds to `kept` what could not be given.
--- Returns the end of a bucket made for it, or 0.
-local function turn_back(account, entries, charge, paid, units, money, all, line, kept)
-  local due, takes, until_ms = money, paid[IDEMPOTENCYRECORD.takes], 0
+-- Units and money of what an event paid and raised; changes `paid`, an IDEMPOTENCYRECORD. Returns kinds and amounts that no
+-- bucket had room for.
+local function turn_back(decision, paid, units, money, all)
+  local due, takes, kept = money, paid[IDEMPOTENCYRECORD.takes], {}
   local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
   for i = #takes, 1, -1 do -- last paid, first given back
     local take = takes[i]
-    local back = take[TAKE.amount]
+    local back = take[PAIDAMOUNT.amount]
     if take[PAIDAMOUNT.kind] == KIND.MONEY then
       if not all then back = min(back, due) end
       due = due - back
@@ -55,22 +62,91 @@ local function turn_back(account, entries, charge, paid, units, money, all, line
       back = share(back, units, left_units)
     end
     if back > 0 then
-      local given, made_ms = give_back(account, entries, charge, take[PAIDAMOUNT.bucket], take[PAIDAMOUNT.kind], back, line)
-      kept[#kept + 1] = { take[PAIDAMOUNT.kind], back - given }
-      until_ms = max(until_ms, made_ms)
+      local kind = take[PAIDAMOUNT.kind]
+      kept[#kept + 1] = { kind, give_back(decision, take[PAIDAMOUNT.bucket], kind, back) }
     end
-    take[TAKE.amount] = take[TAKE.amount] - back
+    take[PAIDAMOUNT.amount] = take[PAIDAMOUNT.amount] - back
   end
-  for _, fed in ipairs(paid[IDEMPOTENCYRECORD.counted]) do
+  for _, raised in ipairs(paid[IDEMPOTENCYRECORD.counted]) do
     local part, whole = units, left_units
-    if fed[COUNTERAMOUNT.what] == 1 then part, whole = money, left_cost end
-    local back = all and fed[COUNTERAMOUNT.amount] or share(fed[COUNTERAMOUNT.amount], part, whole)
-    local counter = counter_of(account, fed[COUNTERAMOUNT.key])
-    if counter and counter[COUNTER.until_ms] == fed[COUNTERAMOUNT.until_ms] then -- else of another time: nothing to turn back
+    if raised[COUNTERAMOUNT.what] == COUNTED.MONEY then part, whole = money, left_cost end
+    local back = all and raised[COUNTERAMOUNT.amount] or share(raised[COUNTERAMOUNT.amount], part, whole)
+    local counter = counter_of(decision.change.account, raised[COUNTERAMOUNT.key])
+    if counter and counter[COUNTER.until_ms] == raised[COUNTERAMOUNT.until_ms] then -- else of another time
       counter[COUNTER.used] = counter[COUNTER.used] - back
     end
-    fed[COUNTERAMOUNT.amount] = fed[COUNTERAMOUNT.amount] - back
+    raised[COUNTERAMOUNT.amount] = raised[COUNTERAMOUNT.amount] - back
   end
   paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units - units, left_cost - money
-  return until_ms
+  return kept
+end
+
+-- What the units asked back would cost (RFC 8506 section 6.4); 0: nothing prices all of them.
+local function worth_of(decision, ask)
+  if not ladder_of(ask[ASK.ladder]) or ask[ASK.asked] <= 0 then return 0 end
+  open_funds(OPEN, {})
+  local priced, cost = climb_on(decision.change, ask[ASK.ladder], ask[ASK.until_ms], ask[ASK.later], fresh_line(ask, 0),
+    ask[ASK.asked], false, nil, decision.charge[CHARGE.event_ms], ms_per_unit(ask[ASK.unit]), false)
+  return priced == ask[ASK.asked] and cost or 0
+end
+
+-- Without the original: RSU money, or what the units asked would cost, as far as the service allows (RFC 8506 section 6.4).
+-- Returns why, units, money, kept.
+local function refund_free(decision, ask, is_money)
+  local worth = is_money and ask[ASK.asked] or worth_of(decision, ask)
+  if worth <= 0 or worth > decision.charge[CHARGE.refund_free] then return RESULT.NOT_FOUND, 0, 0, {} end
+  local kept = { { KIND.MONEY, give_back(decision, MAIN, KIND.MONEY, worth) } }
+  return RESULT.OK, is_money and 0 or ask[ASK.asked], worth, kept
+end
+
+-- Of the original a part (money, or units), or all that is left. Returns why, units, money, kept.
+local function refund_paid(decision, ask, is_money, paid)
+  local left_units, left_cost = paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost]
+  local asked, units, money = ask[ASK.asked], 0, 0
+  if asked < 0 then return RESULT.OK, 0, 0, {} end -- nothing was asked back: on record
+  if asked == 0 then units = left_units
+  elseif is_money then money = asked
+  else units = asked end
+  if units > left_units or money > left_cost or (left_units == 0 and left_cost == 0) then return RESULT.TOO_MUCH, 0, 0, {} end
+  local all = is_all(paid, units, money, is_money and asked > 0)
+  if all then units, money = left_units, left_cost
+  elseif money == 0 then money = share(left_cost, units, left_units) end
+  return RESULT.OK, units, money, turn_back(decision, paid, units, money, all)
+end
+
+-- paid: the original, an IDEMPOTENCYRECORD, which changes; or nil
+local function refund_event(decision, ask, paid)
+  local is_money, event_ms = ask[ASK.unit] == KIND.MONEY, decision.charge[CHARGE.event_ms]
+  local why, units, money, kept
+  if paid then why, units, money, kept = refund_paid(decision, ask, is_money, paid)
+  else why, units, money, kept = refund_free(decision, ask, is_money) end
+  if why == RESULT.OK then decision.moved = true end
+  local marks = bit.bor(decision.flags, FLAG.REFUND)
+  for _, rest in ipairs(kept) do
+    if rest[1] == KIND.MONEY then money = money - rest[2] end
+  end
+  local usage = note_usage(decision, ask, ask[ASK.unit], -units, 0, 0, -money, 0, why, marks, event_ms)
+  local ladder = not paid and not is_money and ladder_of(ask[ASK.ladder])
+  usage[USAGE.terms] = paid and paid[IDEMPOTENCYRECORD.terms] or ladder and ladder[LADDER.terms] or ''
+  for _, rest in ipairs(kept) do -- given up to 2^53, the rest is owed (charging.md section 2)
+    if rest[2] > 0 then
+      note_usage(decision, ask, rest[1], 0, -rest[2], 0, 0, 0, why, bit.bor(marks, FLAG.SUSPENSE), event_ms)
+    end
+  end
+  local given = is_money and money or units
+  decision.outcomes[#decision.outcomes + 1] = line_outcome(ask, ask[ASK.unit], why, given, -money, -money, marks)
+  decision.cost, decision.debited = decision.cost - money, decision.debited - money
+end
+
+-- Returns the original as it is after that, an IDEMPOTENCYRECORD; nil: there is none.
+-- original: as it is stored, packed, or false; the request may bring it too
+function refund_events(decision, original)
+  local given, paid = decision.charge[CHARGE.original], nil
+  if original then paid = cmsgpack.unpack(original)
+  elseif given ~= '' then paid = cmsgpack.unpack(given) end
+  for _, ask in ipairs(decision.asks) do refund_event(decision, ask, paid) end
+  if decision.moved then decision.change.nudges[1] = 'final' end
+  return paid
+end
+
 end

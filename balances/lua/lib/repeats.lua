@@ -71,6 +71,12 @@ local function holds_again(charge, session, known, now_ms)
     and is_another(charge, session, known, now_ms)
 end
 
+local function abandoned_usage(line, now_ms)
+  return USAGE{ rating_group = line[LINE.rating_group], service_id = line[LINE.service_id], secondary = line[LINE.secondary],
+    unit = line[LINE.unit], used = 0, suspense = 0, total = line[LINE.total], cost = 0, granted = 0, result = RESULT.OK,
+    flags = FLAG.ABANDONED, tag = '', at_ms = now_ms }
+end
+
 -- The answers of an incarnation that ends, before those of earlier ones.
 local function former_of(session)
   local former = { session[SESSION.initial] }
@@ -110,4 +116,28 @@ local function remember_number(charge, session)
       table.remove(seen, 2)
     end
   end
+end
+
+-- The request was decided anew: its old refusal is worth nothing.
+local function is_replaced(packed, charge)
+  if not string.find(packed, charge[CHARGE.fingerprint], 1, true) then return false end
+  local old = cmsgpack.unpack(packed)
+  return old[ANSWER.key] == charge[CHARGE.key] and old[ANSWER.fingerprint] == charge[CHARGE.fingerprint]
+end
+
+-- Keep the answer and the number. late: an INITIAL after its TERMINATION, which begins nothing
+local function remember_answer(charge, session, outcome, now_ms, moved, late)
+  local answer = cmsgpack.pack(ANSWER{ key = charge[CHARGE.key], fingerprint = charge[CHARGE.fingerprint],
+    end_to_end = charge[CHARGE.end_to_end], moved = moved, outcome = outcome, at_ms = now_ms })
+  local answers, opens = session[SESSION.answers], charge[CHARGE.phase] == PHASE.START and not late
+  if opens then -- the INITIAL before it is kept as any other request is
+    session[SESSION.initial], answer = answer, session[SESSION.initial]
+  end
+  for i = #answers, 1, -1 do
+    if is_replaced(answers[i], charge) then table.remove(answers, i) end
+  end
+  if not opens or (answer ~= '' and not is_replaced(answer, charge)) then answers[#answers + 1] = answer end
+  if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
+  if charge[CHARGE.phase] ~= PHASE.START then session[SESSION.reported] = true end
+  if moved then remember_number(charge, session) end
 end

@@ -19,8 +19,6 @@ local function ms_per_unit(unit)
   return unit == KIND.SECONDS and 1000 or 0
 end
 
-local cuts = 0 -- bounded by CUTS_MAX
-
 -- From when on use that ends at `to_ms` is not priced by what is at hand, 0: it is. `reach_ms`: of its first ladder
 local function unknown_from(reach_ms, later, from_ms, to_ms)
   if reach_ms == 0 or to_ms <= reach_ms then return 0 end
@@ -102,8 +100,8 @@ end
 
 -- `climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees are
 -- raised for that alone. with_held, of_line: see counter_values
-local function climb_on(account, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
-  local ladder = ladder_of(packed)
+local function climb_on(change, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
+  local account, ladder = change.account, ladder_of(packed)
   funds.used_ms = ms > 0 and at_ms or 0
   lapse_ahead(line, at_ms)
   if ms == 0 then
@@ -119,8 +117,8 @@ local function climb_on(account, packed, reach_ms, later, line, units, with_held
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
     local got, paid, found = climb(ladder, line, part, values, at_ms, ms, grant, grade, most and most - cost)
     covered, cost, grade = covered + got, cost + paid, found or grade
-    if got < part or covered == units or cuts >= CUTS_MAX then break end
-    cuts = cuts + 1
+    if got < part or covered == units or change.cuts >= CUTS_MAX then break end
+    change.cuts = change.cuts + 1
     if account[ACCOUNT.counters] == kept then
       local copies = {}
       for i, counter in ipairs(kept) do
@@ -129,7 +127,7 @@ local function climb_on(account, packed, reach_ms, later, line, units, with_held
       account[ACCOUNT.counters] = copies
     end
     for _, count in ipairs(ladder[LADDER.counts]) do
-      count_usage(account, count, at_ms, count[COUNT.what] == 0 and got or paid, 0)
+      count_usage(account, count, at_ms, count[COUNT.what] == COUNTED.UNITS and got or paid, 0)
     end
     at_ms = at_ms + got * ms
     funds.used_ms = at_ms

@@ -298,7 +298,7 @@ local function steady_session(charge, packed, stored)
   -- wants is held. Lines that are not named stay as they are.
   local next_ask, entry_count, entries, settled_count, settled, granted_count, granted_only = 1, 0, '', 0, '', 0, ''
   local outcomes, packed_lines, names = '', '', ''
-  local cost_all, debited_all, released, taken, further_max, holds = 0, 0, 0, 0, 0, 0
+  local cost_all, debited_all, taken, further_max = 0, 0, 0, 0
   local moved, due_ms = is_start or is_stop, now_ms + idle_ms
   for _ = 1, is_start and #asks or lines do
     local line_at, ask = at, asks[next_ask]
@@ -331,8 +331,7 @@ local function steady_session(charge, packed, stored)
         if hold[2] or hold[1][TAKE.bucket] ~= MAIN then return nil end
         own = hold[1][TAKE.amount]
       end
-      held, released = held - own, released + own
-      if line_due_ms > 0 then holds = holds - 1 end
+      held = held - own
       if granted > 0 or own > 0 then moved = true end
 
       -- what it used is paid, by the price of its hold
@@ -363,7 +362,7 @@ local function steady_session(charge, packed, stored)
         if not price then return nil end
         money = climb_price(price, want, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
         if not money then return nil end
-        held, taken, further_max, holds, moved = held + money, taken + money, max(further_max, further_of(price, least)), holds + 1, true
+        held, taken, further_max, moved = held + money, taken + money, max(further_max, further_of(price, least)), true
         line_validity_ms = validity_of(validity_ms, until_ms, now_ms)
         line_due_ms = now_ms + 2 * line_validity_ms
         due_ms = min(due_ms, line_due_ms)
@@ -396,9 +395,9 @@ local function steady_session(charge, packed, stored)
   end
   if facts_merged(facts, told) ~= told_facts then return nil end
   if not is_stop and (origin_state > 0 or s_peer ~= peer) then stored_origin = origin_state end
-  local state, changed_sessions = SESSIONSTATE.OPEN, is_start and 1 or 0
+  local state = SESSIONSTATE.OPEN
   if is_stop then
-    state, changed_sessions, forget_ms, due_ms = SESSIONSTATE.CLOSED, -1, now_ms + remember_ms, now_ms + remember_ms
+    state, forget_ms, due_ms = SESSIONSTATE.CLOSED, now_ms + remember_ms, now_ms + remember_ms
   else
     s_peer, s_realm, s_via, forget_ms = peer, realm, via, 0
   end
@@ -417,8 +416,7 @@ local function steady_session(charge, packed, stored)
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, settled_count + granted_count, settled .. granted_only, sub(charge, remarks_at + 1), '', 0, refund_of, incarnation)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
-  return { record, account, outcome, flags, session, session_id, is_sooner and id .. '\n' .. session_id, due_ms,
-    changed_sessions, holds, taken - released }
+  return { record, account, outcome, flags, session, session_id, is_sooner and id, due_ms }
 end
 
 -- An event that is debited, under a key that was not seen.
@@ -472,14 +470,14 @@ function steady_write(KEYS, ARGV, found)
     if failed then return { failed } end
     redis.call('SET', KEYS[1], account)
     redis.call('HSET', KEYS[2], found[6], session)
-    if found[7] then look_by(KEYS[3], found[7], found[8]) end
-    return { 'ok', outcome, found[9], found[10], found[11], flags, 0 }
+    if found[7] then look_by(KEYS[3], found[7], found[6], found[8]) end
+    return { 'ok', outcome, flags, 0 }
   end
   local failed = append_packed(KEYS[4], ARGV[1], record, 'a', account, 'o', found[6], 'c', ARGV[3], 'p', '')
   if failed then return { failed } end
   redis.call('SET', KEYS[1], account)
   redis.call('SET', KEYS[5], found[6], 'PX', found[7])
-  return { 'ok', outcome, 0, 0, 0, flags, 0 }
+  return { 'ok', outcome, flags, 0 }
 end
 
 end

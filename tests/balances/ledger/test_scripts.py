@@ -22,7 +22,7 @@ async def test_there_and_back(books: LedgerStores, redis_url: str) -> None:
     assert (await store.open("alice", opening).wait()).status == "ok"
     top_up = Posting(MAIN, 0, 5_000_000, "top-up", "top-up")
     bundle = Posting(-1, 1, 1_000, "top-up", "bundle", until_ms=now_ms() + 60_000)
-    post = Post("alice", "k1", "f", now_ms(), [top_up, bundle], False, 86_400_000, "tester", "because")
+    post = Post("alice", "k1", "f", now_ms(), 86_400_000, "tester", "because", "", [top_up, bundle])
     assert (await store.post(post).wait()).status == "ok"
     while (await books.sync.step()).written:
         pass

@@ -282,7 +282,7 @@ class Comparison:
         self.account.begin()
         made = self.account.post(postings, self.now_ms, own_only=own_only, keeps_held=keeps_held)
         post = Post(
-            ACCOUNT, f"k{self.posts}", "f", self.now_ms, postings, own_only, HOUR, "me", "", keeps_held=keeps_held
+            ACCOUNT, f"k{self.posts}", "f", self.now_ms, HOUR, "me", "", "", postings, own_only, keeps_held=keeps_held
         )
         self.posted = post
         status, _ = self.twins.post(post)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Action, Charge, Result
-from tariffs.ladder import COUNT_UNITS
+from tariffs.ladder import Counted
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount, Takeable
 from tests.balances.oracle.line import LineWalk, NaiveCounter, NaiveLine
@@ -91,7 +91,7 @@ class NaiveEvents:
                 said.granted, said.cost, purchase.units = got, walk.cost, got
                 for count in ladder.counts:
                     counter = self.sessions.counters.setdefault(count.key, NaiveCounter())
-                    counter.used += got if count.what == COUNT_UNITS else walk.cost
+                    counter.used += got if count.what == Counted.UNITS else walk.cost
                     purchase.counted.append((count.key, count.what))
         return NaiveAnswer(said.result, [said], said.cost, said.result == Result.OK)
 
@@ -126,7 +126,7 @@ class NaiveEvents:
 
     def _turn_back(self, purchase: Purchase, units: int, money: int) -> None:
         for key, what in purchase.counted:
-            self.sessions.counters[key].used -= units if what == COUNT_UNITS else money
+            self.sessions.counters[key].used -= units if what == Counted.UNITS else money
 
     def _give_back(self, charge: Charge, purchase: Purchase, amount: int, *, money_only: bool) -> None:
         for part in reversed(purchase.paid):

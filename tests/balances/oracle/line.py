@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tariffs.ladder import COUNT_UNITS, Ladder, Step
+from tariffs.ladder import Counted, Ladder, Step
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount, Takeable
 from tests.tariffs.blockwise import Blockwise
@@ -76,7 +76,7 @@ class NaiveLine:
         """Where counters stood when the line began, as far as its own use is in them."""
         bases = dict(levels)
         for count in ladder.counts:
-            own = self.walk.used if count.what == COUNT_UNITS else self.walk.cost
+            own = self.walk.used if count.what == Counted.UNITS else self.walk.cost
             bases[count.key] = bases.get(count.key, 0) - own
         return bases
 
@@ -104,7 +104,7 @@ class NaiveLine:
         cost = walk.cost - before
         for count in self.ladder.counts:
             counter = counters.setdefault(count.key, NaiveCounter())
-            counter.used += units if count.what == COUNT_UNITS else cost
+            counter.used += units if count.what == Counted.UNITS else cost
         return cost
 
     def _pay(self, units: int, at_ms: int, account: NaiveAccount, *, within: bool, each: int = 0) -> None:

@@ -15,7 +15,7 @@ from balances.structs.account import SuspendReasons
 from balances.structs.blob import blob_of
 from balances.structs.charge import Ask, Charge, Phase, Result, UsageReport
 from balances.structs.session import SessionState
-from tariffs.ladder import COUNT_UNITS, Ladder
+from tariffs.ladder import Counted, Ladder
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount, Takeable
 from tests.balances.oracle.line import LineWalk, NaiveCounter, NaiveLine
@@ -122,7 +122,7 @@ class NaiveSessions:
                     money = sum(
                         amount for of, amount in line.hold.items() if self.account.bucket(of).kind == Kind.MONEY
                     )
-                    total += line.granted if count.what == COUNT_UNITS else money
+                    total += line.granted if count.what == Counted.UNITS else money
         return total
 
     def levels(self, line: NaiveLine, ladder: Ladder) -> dict[str, int]:

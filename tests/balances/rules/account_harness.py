@@ -145,10 +145,10 @@ class Counterparts:
 
     def post(self, *postings: Posting, key: str | None = None, **others: Any) -> PostingOutcome | None:
         self._posts += 1
-        fields: dict[str, Any] = {"own_only": False, "remember_ms": HOUR, "actor": "me", "reason": ""} | others
+        fields: dict[str, Any] = {"remember_ms": HOUR, "actor": "me", "reason": "", "reference": ""} | others
         body = hashlib.blake2b(repr(postings).encode(), digest_size=4).hexdigest()
         key = f"k{self._posts}" if key is None else key
-        self.status, posted = self.twins.post(Post(ACCOUNT, key, body, self.now_ms, list(postings), **fields))
+        self.status, posted = self.twins.post(Post(ACCOUNT, key, body, self.now_ms, postings=list(postings), **fields))
         return posted
 
     def topup(self, amount: int, **others: Any) -> PostingOutcome | None:

@@ -23,7 +23,7 @@ def rich(redis_url: str) -> Counterparts:
 
 
 def post(world: Counterparts, key: str, *postings: Posting) -> str:
-    moved = Post(ACCOUNT, key, "f", world.now_ms, list(postings), False, 10**9, "me", "")
+    moved = Post(ACCOUNT, key, "f", world.now_ms, 10**9, "me", "", "", list(postings))
     return world.twins.post(moved)[0]
 
 

@@ -126,7 +126,7 @@ def test_of_two_parts_of_an_event_both_are_paid_or_none(opened: Opened, balance:
     world = opened(balance)
     by, enough = ladder(money(10)), balance == 100
     units = (Kind.OCTETS, Kind.SECONDS)
-    parts = [ask(asked=5, by=by, unit=unit, whole=True, part=part) for part, unit in enumerate(units)]
+    parts = [ask(asked=5, by=by, unit=unit, whole=True, secondary=secondary) for secondary, unit in enumerate(units)]
     outcome = world.event(*parts)
     assert outcome.result == (Result.OK if enough else Result.CREDIT_LIMIT)
     assert world.money == (0 if enough else balance, 0)

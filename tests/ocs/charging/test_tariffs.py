@@ -249,7 +249,7 @@ def test_validity_of_a_bucket_may_begin_with_its_first_use() -> None:
     rows = '[[rows]]\nbundle = { per = "1 MB" }\n[[rows]]\nflat = { price = "0.01", per = "1 MB" }'
     world = world_at("2026-11-24 12:00:00", rows)
     posting = Posting(-1, Kind.OCTETS, 20 * MB, "top-up", "top-up", 50, window_ms=3_600_000)
-    world.model.post(Post("a1", "k", "f", world.now_ms, [posting], False, 1_000, "me", ""))
+    world.model.post(Post("a1", "k", "f", world.now_ms, 1_000, "me", "", "", [posting]))
     (bucket,) = [one for one in world.model.accounts["a1"].buckets if one.kind == Kind.OCTETS]
     assert (bucket.until_ms, bucket.window_ms) == (0, 3_600_000)
     later(world, 86_400)

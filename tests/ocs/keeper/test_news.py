@@ -92,7 +92,7 @@ async def test_an_idle_keeper_asks_the_store_little(servers: Servers) -> None:
 
 def top_up(account: str, amount: int) -> Post:
     posting = Posting(MAIN, 0, amount, "world", "top-up")
-    return Post(account, "", "f", now_ms(), [posting], False, 60_000, "me", "")
+    return Post(account, "", "f", now_ms(), 60_000, "me", "", "", [posting])
 
 
 async def hears(both: Both) -> None:

@@ -121,9 +121,7 @@ async def test_answers_of_the_real_store(books: LedgerStores, servers: Servers) 
     opening = AccountOpening(raw_of(pack(account)), [], [], now_ms(), "open", "open")
     assert (await store.open("alice", opening).wait()).status == "ok"
     await books.sync.step()
-    post = Post(
-        "alice", "k1", "f", now_ms(), [Posting(MAIN, 0, 5_000_000, "top-up", "top-up")], False, 60_000, "me", ""
-    )
+    post = Post("alice", "k1", "f", now_ms(), 60_000, "me", "", "", [Posting(MAIN, 0, 5_000_000, "top-up", "top-up")])
     assert (await store.post(post).wait()).status == "ok"
     assert (await store.post(post).wait()).status == "again"
     assert [(one.account, one.key, one.posted) for one in witness.answers] == [("alice", "k1", True)]

@@ -1,0 +1,88 @@
+-- The posting frame: what every operation of the back office shares that moves amounts of one account, all or none, once per
+-- key; twin of balances/model/posting.py. KEYS of such a script are account, once, due and ledger; its input is a struct
+-- that begins with the fields of ACCOUNTOPERATION.
+-- @use lib/account
+
+-- The account and the answer under the key, as they are stored; false where there is none.
+local function read_posting(keys, operation)
+  local packed = redis.call('GET', keys[1])
+  return packed, packed and operation[ACCOUNTOPERATION.key] ~= '' and redis.call('GET', keys[2])
+end
+
+-- The account to be changed, at its clock, what has expired gone; or nil and the reply.
+local function begin_posting(packed, answer, operation)
+  if not packed then return nil, { 'absent' } end
+  if answer then
+    local known = cmsgpack.unpack(answer)
+    if known[IDEMPOTENCYRECORD.fingerprint] ~= operation[ACCOUNTOPERATION.fingerprint] then return nil, { 'conflict' } end
+    return nil, { 'again', known[IDEMPOTENCYRECORD.outcome] }
+  end
+  local change = open_change(cmsgpack.unpack(packed), operation[ACCOUNTOPERATION.now_ms])
+  expire_buckets(change)
+  return change
+end
+
+-- A new bucket, in the place of an empty one where the account is full; nil when there is none. bucket: a BUCKET whose id is
+-- given here
+local function add_bucket(change, bucket)
+  local account = change.account
+  local buckets = account[ACCOUNT.buckets]
+  if #buckets >= BUCKETS_MAX then
+    for i, other in ipairs(buckets) do
+      if other[BUCKET.id] ~= MAIN and other[BUCKET.amount] == 0 and other[BUCKET.held] == 0 then
+        table.remove(buckets, i)
+        break
+      end
+    end
+  end
+  if #buckets >= BUCKETS_MAX then return nil end
+  bucket[BUCKET.id] = account[ACCOUNT.next_bucket]
+  account[ACCOUNT.next_bucket] = account[ACCOUNT.next_bucket] + 1
+  buckets[#buckets + 1] = bucket
+  return bucket
+end
+
+-- Why an amount cannot be moved; OK when it can. Nobody takes what is held, but from the main bucket, which may go below
+-- zero: there own_only refuses what free own money does not cover, keeps_held what it and the credit limit do not.
+local function refusal_of_move(change, bucket, amount, own_only, keeps_held)
+  local account, is_main = change.account, bucket[BUCKET.id] == MAIN
+  local free = bucket[BUCKET.amount] - bucket[BUCKET.held] + amount
+  if amount < 0 and (own_only or not is_main) and free < 0 then return RESULT.CREDIT_LIMIT end
+  if amount < 0 and keeps_held and is_main and free + account[ACCOUNT.credit_limit] < 0 then return RESULT.CREDIT_LIMIT end
+  if amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then return RESULT.TOO_MUCH end
+  return RESULT.OK
+end
+
+-- What is to be written stands in the change then; or the reply of a refusal is returned, and nothing is to be written.
+-- result: of all that was moved
+local function end_posting(change, operation, kind, result)
+  local account, entries = change.account, change.entries
+  for _, entry in ipairs(entries) do
+    if entry[ENTRY.amount] > 0 then change.nudges[1] = 'final' end
+  end
+  local balance = check_thresholds(change)
+  local is_ok = result == RESULT.OK
+  change.outcome = cmsgpack.pack(POSTINGOUTCOME{ result = result, entries = is_ok and entries or {}, balance = balance,
+    state = account[ACCOUNT.state] })
+  if not is_ok then return { 'refused', change.outcome } end
+  table.sort(account[ACCOUNT.buckets], pays_before)
+  change.packed = cmsgpack.pack(account)
+  change.answer = cmsgpack.pack(IDEMPOTENCYRECORD{ version = FORMAT, fingerprint = operation[ACCOUNTOPERATION.fingerprint],
+    end_to_end = 0, moved = true, outcome = change.outcome })
+  change.record = change_record(change, kind, operation[ACCOUNTOPERATION.actor], operation[ACCOUNTOPERATION.reason])
+  change.record[RECORD.key], change.record[RECORD.fingerprint] = operation[ACCOUNTOPERATION.key], operation[ACCOUNTOPERATION.fingerprint]
+  change.record[RECORD.once_key] = operation[ACCOUNTOPERATION.key]
+  change.record[RECORD.once_until_ms] = change.now_ms + operation[ACCOUNTOPERATION.remember_ms]
+  change.record[RECORD.reference] = operation[ACCOUNTOPERATION.reference]
+end
+
+local function write_posting(keys, epoch, operation, change)
+  local failed
+  if operation[ACCOUNTOPERATION.key] == '' then failed = append(keys[4], epoch, change.record, 'a', change.packed)
+  else failed = append(keys[4], epoch, change.record, 'a', change.packed, 'o', change.answer) end
+  if failed then return { failed } end
+  redis.call('SET', keys[1], change.packed)
+  if operation[ACCOUNTOPERATION.key] ~= '' then redis.call('SET', keys[2], change.answer, 'PX', operation[ACCOUNTOPERATION.remember_ms]) end
+  if change.due_ms > 0 then look_by(keys[3], operation[ACCOUNTOPERATION.account], '', change.due_ms) end
+  return { 'ok', change.outcome }
+end

@@ -1,0 +1,52 @@
+"""Change an account's versioned fields, or tell it that a subscriber of it changed. Twin of lua/settings.lua."""
+
+from __future__ import annotations
+
+import copy
+
+from balances.model.account import AccountChange
+from balances.model.kept import Appended, ModelStore
+from balances.packing import pack
+from balances.structs.charge import Reply
+from balances.structs.posting import AccountSettings
+from tariffs.units import EXACT_MAX
+
+
+def settings(store: ModelStore, asked: AccountSettings) -> Reply:
+    stored = store.accounts.get(asked.account)
+    if stored is None:
+        return Reply("absent")
+    if asked.if_rev is not None and asked.if_rev != stored.rev:
+        return Reply("revision", pack(stored))
+    change = AccountChange(copy.deepcopy(stored), asked.now_ms)
+    account = change.account
+    due: set[str] = set()
+    if asked.profile_rev is not None and asked.profile_rev > account.profile_rev:
+        due |= {"members", "final"}  # a member may be served no more, or again, or at another price
+        account.profile_rev = asked.profile_rev
+    if asked.credit_limit is not None:
+        if asked.credit_limit != account.credit_limit:
+            due.add("all" if asked.credit_limit < account.credit_limit else "final")
+        account.credit_limit = asked.credit_limit
+    if asked.suspend_below is not None:
+        account.suspend_below = asked.suspend_below
+    if asked.resume_at is not None:
+        account.resume_at = asked.resume_at
+    amounts = (account.credit_limit, account.suspend_below, account.resume_at)
+    if account.resume_at < account.suspend_below or any(abs(amount) > EXACT_MAX for amount in amounts):
+        return Reply("refused", pack(stored))
+    account.state = (account.state | asked.set_state) & ~asked.clear_state
+    if account.state & ~stored.state:
+        due.add("all")
+    if stored.state & ~account.state:
+        due.add("final")
+    change.check_thresholds()
+    if "resume" in change.threshold_events:
+        due.add("final")
+    change.nudges = [kind for kind in ("members", "final", "all") if kind in due]
+    told = (asked.credit_limit, asked.suspend_below, asked.resume_at)
+    if account.state != stored.state or any(amount is not None for amount in told):
+        account.rev += 1
+    store.ledger.append(Appended(change.change_record("settings", actor=asked.actor, reason=asked.reason), account))
+    store.accounts[account.id] = account
+    return Reply("ok", pack(account))
