@@ -47,7 +47,21 @@ async def driven(
 def arguments(port: int, subscribers: int, seconds: float, in_flight: int, rate: int) -> list[str]:
     prefix = subscriber(0).identities[1].decode()[:-DIGITS]
     load = ["-r", str(rate)] if rate else ["-n", str(in_flight)]
-    who = ["-S", str(subscribers - 1), "-i", prefix, "-W", str(DIGITS), "-I", "1", "-G", "10"]
+    # Half the subscribers at most have a session: it looks for a free one at random.
+    who = [
+        "-s",
+        str(min(1_000, subscribers // 2)),
+        "-S",
+        str(subscribers - 1),
+        "-i",
+        prefix,
+        "-W",
+        str(DIGITS),
+        "-I",
+        "1",
+        "-G",
+        "10",
+    ]
     return ["-p", str(port), "-c", str(CONNECTIONS), "-d", str(seconds), "-w", str(WARM_S), *load, *who]
 
 

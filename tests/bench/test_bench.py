@@ -65,5 +65,5 @@ def test_what_the_client_in_c_says_is_read() -> None:
         "  all_answers=8100 all_bad=2 used_octets_reported=5 sessions_closed=3 mscc_not_2001=4\n"
     )
     assert read(said) == Driven(4000.5, 12.5, 31.25, 7)
-    assert " ".join(arguments(3868, 1_000, 2.0, 64, 0)).endswith("-n 64 -S 999 -i 0010199 -W 8 -I 1 -G 10")
+    assert " ".join(arguments(3868, 1_000, 2.0, 64, 0)).endswith("-n 64 -s 500 -S 999 -i 0010199 -W 8 -I 1 -G 10")
     assert "-r 500" in " ".join(arguments(3868, 1_000, 2.0, 64, 500))
