@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from ocs.api.problems import Problem
+from ocs.backoffice.errors import Invalid
 from ocs.charging.identity import KINDS
 from ocs.master.bulk_rows import Objection
 
@@ -91,24 +91,24 @@ ATTRIBUTE: Final = "attribute."
 
 
 class CsvHeader:
-    """`members` makes the object of a row. Raises a Problem where a column is not known, or a needed one lacks."""
+    """`members` makes the object of a row. Raises Invalid where a column is not known, or a needed one lacks."""
 
     def __init__(self, text: str) -> None:
         names = [name.strip() for name in _cells(text.removeprefix("\ufeff"))]
         if len(names) == 1 and re.search(r"[;\t]", names[0]):
-            raise Problem("invalid", "the header: cells are separated by commas")
+            raise Invalid("the header", "cells are separated by commas")
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise Problem("invalid", f"the header: {', '.join(sorted(twice))} is there more than once")
+            raise Invalid("the header", f"{', '.join(sorted(twice))} is there more than once")
         if "account" not in names:
-            raise Problem("invalid", f"the header: expected a column `account`, found {', '.join(names)[:200]}")
+            raise Invalid("the header", f"expected a column `account`, found {', '.join(names)[:200]}")
         self._puts = [_put_of(name) for name in names]
 
     def members(self, text: str) -> dict[str, Any]:
         """Raises an Objection."""
         try:
             cells = _cells(text)
-        except Problem as why:
+        except Invalid as why:
             raise Objection("malformed", "", why.detail) from None
         if len(cells) != len(self._puts):
             detail = f"expected {len(self._puts)} cells as the header has, found {len(cells)}"
@@ -139,7 +139,7 @@ def _put_of(name: str) -> Callable[[dict[str, Any], str], None]:
 
         return put_attribute
     known = ", ".join([*COLUMNS, "bucket.amount ...", "attribute.NAME"])
-    raise Problem("invalid", f"the header: no column is called {name[:80]!r}; there are {known}")
+    raise Invalid("the header", f"no column is called {name[:80]!r}; there are {known}")
 
 
 def _finished(line: dict[str, Any]) -> dict[str, Any]:
@@ -162,5 +162,5 @@ def _cells(text: str) -> list[str]:
     try:
         (cells,) = csv.reader([text], strict=True)
     except (csv.Error, ValueError) as why:
-        raise Problem("invalid", f"not a line of CSV: {why}") from None
+        raise Invalid("", f"not a line of CSV: {why}") from None
     return cells

@@ -8,7 +8,7 @@ from typing import Final
 
 from ocs.api.import_csv import CsvHeader
 from ocs.api.import_line import from_json, from_members
-from ocs.api.problems import Problem
+from ocs.backoffice.errors import Invalid
 from ocs.master.bulk import FileLine
 from ocs.master.bulk_rows import Objection, WantedLine
 
@@ -39,7 +39,7 @@ async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes | None]:
 
 
 class ImportFile:
-    """The lines of one import. `begin` reads the header where there is one; raises a Problem where that is wrong."""
+    """The lines of one import. `begin` reads the header where there is one; raises Invalid where that is wrong."""
 
     def __init__(self, pieces: AsyncIterator[bytes], media_type: str, actor: str) -> None:
         self._lines = lines_of(pieces)
@@ -56,7 +56,7 @@ class ImportFile:
         try:
             header = CsvHeader((first or b"").decode())
         except UnicodeDecodeError as why:
-            raise Problem("invalid", f"the header: not UTF-8: {why}") from None
+            raise Invalid("the header", f"not UTF-8: {why}") from None
         self._read = lambda line: from_members(header.members(line.decode()), self._actor)
 
     async def batches(self) -> AsyncIterator[list[FileLine]]:

@@ -10,11 +10,14 @@ from balances.structs.account import NEVER
 from ocs.api import schema
 from ocs.api.members import Twice, each_once
 from ocs.api.operation import field_and_fault
-from ocs.api.problems import Problem
-from ocs.api.routes_accounts import BONUS_PRIORITY, KIND_OF, is_zone
-from ocs.api.routes_subscribers import assignment_of, identity_of
+from ocs.api.routes_subscribers import assignment_of
 from ocs.api.schema_import import ImportAccount, ImportBucket, ImportLine, ImportSubscriber
-from ocs.api.texts import count_of, micro_of, ms_of
+from ocs.api.texts import ms_of
+from ocs.backoffice.accounts import is_zone
+from ocs.backoffice.amounts import KIND_OF, amount_of, micro_of
+from ocs.backoffice.errors import Invalid
+from ocs.backoffice.postings import BONUS_PRIORITY
+from ocs.backoffice.subscribers import identity_of
 from ocs.charging.currencies import NUMBERS
 from ocs.master.accounts import AccountRow, OpeningBucket
 from ocs.master.bulk_rows import Objection, WantedLine
@@ -110,7 +113,7 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         raise Objection("invalid", f"{field}.valid_for_s", "not beside valid_until")
     return OpeningBucket(
         kind=kind,
-        amount=_objecting(micro_of if kind == Kind.MONEY else count_of, given.amount, f"{field}.amount"),
+        amount=_objecting(lambda text, name: amount_of(text, kind, name), given.amount, f"{field}.amount"),
         name=given.name,
         scope=tuple(given.scope),
         priority=BONUS_PRIORITY if given.priority is None else given.priority,
@@ -143,10 +146,9 @@ def _assignment(at: int, given: schema.AssignmentView) -> Any:
 
 
 def _objecting(read: Any, value: Any, field: str) -> Any:
-    """What the API reads of a value; its problem as an objection. Their texts begin with the field."""
+    """What the API reads of a value; its refusal as an objection."""
     try:
         return read(value, field)
-    except Problem as why:
-        named, _, detail = why.detail.partition(": ")
+    except Invalid as why:
         prefix = "" if field else "subscriber."
-        raise Objection(why.kind, prefix + named, detail) from None
+        raise Objection("invalid", prefix + why.field, why.message) from None

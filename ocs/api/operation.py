@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 from balances.keys import request_key
 from ocs.api.members import Twice, each_once
 from ocs.api.problems import Problem
+from ocs.backoffice.errors import Invalid, VersionConflict, VersionRequired
 from ocs.patterns import in_words
 
 if TYPE_CHECKING:
-    from ocs.api.desk import BackOffice
+    from ocs.backoffice.backoffice import BackOffice
 
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}")
 KEY: Final = re.compile(r"[!-~]{1,128}")
@@ -48,7 +49,7 @@ class ApiReply(Struct, frozen=True):
 class ApiCall(Struct, frozen=True):
     """A request, decoded and authorised."""
 
-    desk: BackOffice
+    backoffice: BackOffice
     caller: str
     path: dict[str, str]
     query: Any
@@ -118,17 +119,17 @@ class Precondition(Struct, frozen=True):
     def check(self, version: int | None) -> None:
         """Whether what has this version (None: is not there) may be written."""
         if self.none and version is not None:
-            raise Problem("version-conflict", "it exists already", version=version)
+            raise VersionConflict("it exists already", version=version)
         if version is None and (self.any or self.match is not None):
-            raise Problem("version-conflict", "it does not exist")
+            raise VersionConflict("it does not exist")
         if self.match is not None and version not in self.match:
-            raise Problem("version-conflict", f"its version is {version} now: read it again", version=version)
+            raise VersionConflict(f"its version is {version} now: read it again", version=version)
         if version is not None and self.match is None and not self.any:
-            raise Problem("version-required", f"it exists, in version {version}: send If-Match", version=version)
+            raise VersionRequired(f"it exists, in version {version}: send If-Match", version=version)
 
 
 async def perform(
-    operation: Operation, desk: BackOffice, caller: str, request: Request, piece_s: float = PIECE_S
+    operation: Operation, backoffice: BackOffice, caller: str, request: Request, piece_s: float = PIECE_S
 ) -> Response:
     """piece_s: longest wait for the next piece of a body that is streamed."""
     headers = request.headers
@@ -139,7 +140,7 @@ async def perform(
     key, fingerprint = _key(operation, caller, path, headers.getlist("idempotency-key"), raw)
     reply = await operation.handle(
         ApiCall(
-            desk=desk,
+            backoffice=backoffice,
             caller=caller,
             path=path,
             query=query,
@@ -193,26 +194,26 @@ class StreamedResponse(Response):
 
 def _checked(name: str, value: str) -> str:
     if name == "id" and not ID.fullmatch(value):
-        raise Problem("invalid", f"id: up to 64 letters, digits and ._:@+- , found {value[:80]!r}")
+        raise Invalid("id", f"up to 64 letters, digits and ._:@+- , found {value[:80]!r}")
     if name == "session":  # a network element's own text
         return value
     if len(value) > 512 or any(character < " " for character in value):
-        raise Problem("invalid", f"{name}: not a name")
+        raise Invalid(name, "not a name")
     return value
 
 
 def _query(kind: type[Struct] | None, request: Request) -> Any:
     given = dict(request.query_params)
     if len(given) != len(request.query_params.multi_items()):
-        raise Problem("invalid", "a query parameter is given twice")
+        raise Invalid("", "a query parameter is given twice")
     if kind is None:
         if given:
-            raise Problem("invalid", f"no query parameters here, found {', '.join(given)}")
+            raise Invalid("", f"no query parameters here, found {', '.join(given)}")
         return None
     try:
         query = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as why:
-        raise Problem("invalid", f"query: {readable(why)}") from None
+        raise Invalid("query", readable(why)) from None
     for field, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
         if name in given:
             _check_literal(name, given[name], getattr(query, field))
@@ -222,10 +223,10 @@ def _query(kind: type[Struct] | None, request: Request) -> Any:
 def _check_literal(name: str, text: str, value: Any) -> None:
     """msgspec reads "1e2" and "5.0" as numbers, and "null" as if nothing was said."""
     if value is None:
-        raise Problem("invalid", f"{name}: expected a value, or leave it out")
+        raise Invalid(name, "expected a value, or leave it out")
     if isinstance(value, int) and msgspec.json.encode(value).decode() != text:
         expected = "true or false" if isinstance(value, bool) else "a whole number in digits"
-        raise Problem("invalid", f"{name}: expected {expected}, found {text[:40]!r}")
+        raise Invalid(name, f"expected {expected}, found {text[:40]!r}")
 
 
 def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
@@ -243,7 +244,7 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
         body = msgspec.json.decode(raw, type=operation.body)
         each_once(raw)
     except msgspec.ValidationError as why:
-        raise Problem("invalid", readable(why)) from None
+        raise Invalid("", readable(why)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
         raise Problem("malformed", f"not JSON: {why}") from None
     except Twice as why:
@@ -273,7 +274,7 @@ def _key(operation: Operation, caller: str, path: dict[str, str], keys: list[str
     if len(keys) != 1:
         raise Problem("key-required", "send one Idempotency-Key, such as a UUID, and the same again when you repeat")
     if not KEY.fullmatch(keys[0]):
-        raise Problem("invalid", "Idempotency-Key: 1 to 128 visible ASCII characters")
+        raise Invalid("Idempotency-Key", "1 to 128 visible ASCII characters")
     about = hashlib.sha256(f"{operation.method} {operation.path} {sorted(path.items())}\n".encode() + canonical(raw))
     return request_key(caller, keys[0]), about.hexdigest()
 

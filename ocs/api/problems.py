@@ -1,4 +1,7 @@
-"""Every refusal of the API, one row each: RFC 9457 problem details with a `type` that never changes."""
+"""Every refusal of the API, one row each: RFC 9457 problem details with a `type` that never changes.
+
+Here, and nowhere else, an error of the back office becomes one of HTTP.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,55 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ocs.backoffice import errors
+from ocs.backoffice.errors import BackOfficeError
+
 TYPE: Final = "urn:ocs:problem:"
 
 
 class ProblemRow(NamedTuple):
     status: int
     title: str
+    error: type[BackOfficeError] | None = None
+    """What the back office says no with; None: only HTTP does."""
 
 
 PROBLEMS: Final[dict[str, ProblemRow]] = {
     "malformed": ProblemRow(400, "The request cannot be read"),
     "key-required": ProblemRow(400, "A POST that moves money needs an Idempotency-Key"),
     "unauthorized": ProblemRow(401, "A bearer token is required"),
-    "forbidden": ProblemRow(403, "The caller may not do this"),
-    "not-found": ProblemRow(404, "There is no such thing"),
+    "forbidden": ProblemRow(403, "The caller may not do this", errors.Forbidden),
+    "not-found": ProblemRow(404, "There is no such thing", errors.NotFound),
     "method-not-allowed": ProblemRow(405, "Not done this way"),
-    "conflict": ProblemRow(409, "The request contradicts what is there"),
-    "identity-taken": ProblemRow(409, "An identity belongs to another subscriber"),
-    "immutable": ProblemRow(409, "This can no longer be changed"),
-    "key-reused": ProblemRow(409, "This Idempotency-Key came with another request before"),
-    "insufficient-funds": ProblemRow(409, "The account's free own money does not cover this"),
-    "no-room": ProblemRow(409, "The account cannot take this: too many buckets, or an amount past what is exact"),
-    "account-closed": ProblemRow(409, "The account is closed"),
-    "version-conflict": ProblemRow(412, "It has changed since you read it"),
+    "conflict": ProblemRow(409, "The request contradicts what is there", errors.Conflict),
+    "identity-taken": ProblemRow(409, "An identity belongs to another subscriber", errors.IdentityTaken),
+    "immutable": ProblemRow(409, "This can no longer be changed", errors.Immutable),
+    "key-reused": ProblemRow(409, "This Idempotency-Key came with another request before", errors.KeyReused),
+    "insufficient-funds": ProblemRow(409, "The account's free own money does not cover this", errors.InsufficientFunds),
+    "no-room": ProblemRow(
+        409, "The account cannot take this: too many buckets, or an amount past what is exact", errors.NoRoom
+    ),
+    "account-closed": ProblemRow(409, "The account is closed", errors.AccountClosed),
+    "version-conflict": ProblemRow(412, "It has changed since you read it", errors.VersionConflict),
     "too-large": ProblemRow(413, "The request is too large"),
     "media-type": ProblemRow(415, "Not a media type that is understood here"),
-    "invalid": ProblemRow(422, "A value is not what it must be"),
-    "unresolved": ProblemRow(422, "It names something that does not exist"),
-    "version-required": ProblemRow(428, "Send If-Match with the version you read"),
+    "invalid": ProblemRow(422, "A value is not what it must be", errors.Invalid),
+    "unresolved": ProblemRow(422, "It names something that does not exist", errors.Unresolved),
+    "version-required": ProblemRow(428, "Send If-Match with the version you read", errors.VersionRequired),
     "internal": ProblemRow(500, "Our mistake"),
     "busy": ProblemRow(503, "Too many requests at once"),
-    "store-unavailable": ProblemRow(503, "A store cannot be reached: nothing was done"),
-    "fate-unknown": ProblemRow(504, "No answer from the store: repeat with the same Idempotency-Key"),
+    "store-unavailable": ProblemRow(503, "A store cannot be reached: nothing was done", errors.Unavailable),
+    "fate-unknown": ProblemRow(
+        504, "No answer from the store: repeat with the same Idempotency-Key", errors.FateUnknown
+    ),
 }
 
 
+KIND_OF: Final = {row.error: kind for kind, row in PROBLEMS.items() if row.error is not None}
+
+
 class Problem(Exception):
-    """Raised anywhere below the API; answered as it stands."""
+    """What is wrong with a request as HTTP, of which the back office knows nothing; answered as it stands."""
 
     def __init__(self, kind: str, detail: str, **more: Any) -> None:
         super().__init__(detail)
@@ -58,6 +73,11 @@ class Problem(Exception):
         row = PROBLEMS[self.kind]
         about = {"type": TYPE + self.kind, "title": row.title, "status": row.status, "detail": self.detail}
         return msgspec.json.encode(about | {"instance": instance} | self.more)
+
+
+def problem_of(error: BackOfficeError) -> Problem:
+    """As it is answered."""
+    return Problem(KIND_OF[type(error)], error.detail, **error.more)
 
 
 class ProblemDetails(msgspec.Struct):

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from balances import keys
-from balances.structs.account import MAIN, NEVER, Account, SuspendReasons
-from balances.structs.posting import AccountSettings, Post, Posting
+from balances.structs.account import SuspendReasons
+from balances.structs.posting import PostingOutcome
 from ocs.api import schema
-from ocs.api.desk import BY_HAND, REMEMBER_MS, Entries
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
-from ocs.api.texts import Time, count_of, micro_of, money, ms_of, time_of
-from ocs.api.views import KINDS, account_view, posted_view, quantity
-from ocs.charging.currencies import NUMBERS
-from ocs.master import accounts
-from ocs.master.accounts import AccountRow, check_currency
+from ocs.api.texts import Time, ms_of, time_of
+from ocs.api.views import account_view, posted_view
+from ocs.backoffice import accounts, postings
+from ocs.backoffice.accounts import WantedAccount
+from ocs.backoffice.amounts import KIND_OF, KINDS, amount_of, micro_of, money, quantity
+from ocs.backoffice.errors import Invalid
+from ocs.backoffice.postings import Order, WantedEntries, WantedTopUp
+from ocs.master.accounts import AccountRow
 from ocs.patterns import looks
-from tariffs.units import Kind
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
-KIND_OF: Final = {name: kind for kind, name in KINDS.items()}
 REASONS: Final = {
     "operator": SuspendReasons.OPERATOR,
     "barred": SuspendReasons.BARRED,
     "fraud": SuspendReasons.FRAUD,
 }
-BONUS_PRIORITY: Final = 50
 
 
 class AccountsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,117 +50,44 @@ class LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = 100
 
 
-@cache
-def is_zone(name: str) -> bool:
-    """Whether there is a time zone of that name."""
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError with an odd text; a directory is an OSError
-        return False
-    except KeyError:
-        return False
-    return True
-
-
 async def put_account(call: ApiCall) -> ApiReply:
     body: schema.AccountPut = call.body
-    account = call.path["id"]
-    if body.time_zone is not None and not (len(body.time_zone) <= 64 and is_zone(body.time_zone)):
-        raise Problem("invalid", f"time_zone: expected a name such as Europe/Berlin, found {body.time_zone!r}")
-    wanted = _settings(body, account, call)
-    row = await accounts.get(call.desk.pool, account)
-    if row is None:
-        call.precondition.check(None)
-        row, made = await call.desk.create(_new(body, account, wanted))
-        if made:
-            if body.state not in (None, "active"):
-                await call.desk.settings(row, wanted)
-            return await _shown(call, row, status=201)
-    return await _update(call, row, body, wanted)
-
-
-def _new(body: schema.AccountPut, account: str, wanted: AccountSettings) -> AccountRow:
-    if body.currency not in NUMBERS:
-        raise Problem("invalid", f"currency: expected an ISO 4217 code such as EUR, found {body.currency}")
-    below = NEVER if wanted.suspend_below is None else wanted.suspend_below
-    resume = below if wanted.resume_at is None else wanted.resume_at
-    if resume < below:
-        raise Problem("invalid", "resume_at: not below suspend_below, or the account would never be at rest")
-    return AccountRow(
-        id=account,
-        currency=body.currency,
-        time_zone=body.time_zone or "UTC",
-        credit_limit=wanted.credit_limit or 0,
-        suspend_below=below,
-        resume_at=resume,
-    )
-
-
-def _settings(body: schema.AccountPut, account: str, call: ApiCall) -> AccountSettings:
-    wanted = AccountSettings(account, call.desk.now_ms(), None, actor=call.caller, reason="settings")
-    if body.credit_limit is not None:
-        wanted.credit_limit = micro_of(body.credit_limit, "credit_limit")
-    if body.suspend_below is not None:
-        wanted.suspend_below = micro_of(body.suspend_below, "suspend_below")
-    if body.resume_at is not None:
-        wanted.resume_at = micro_of(body.resume_at, "resume_at")
     if body.suspend_for is not None and body.state != "suspended":
-        raise Problem("invalid", "suspend_for: only with state: suspended")
-    match body.state:
-        case "active":
-            wanted.clear_state = BY_HAND | SuspendReasons.CLOSED
-        case "suspended":
-            wanted.set_state = REASONS[body.suspend_for or "operator"]
-        case "closed":
-            wanted.set_state = SuspendReasons.CLOSED
-    return wanted
-
-
-async def _update(call: ApiCall, row: AccountRow, body: schema.AccountPut, wanted: AccountSettings) -> ApiReply:
-    check_currency(row, body.currency)
-    now, _ = await call.desk.read(row)
-    zone_changes = body.time_zone not in (None, row.time_zone)
-    if wanted.suspend_below is not None and wanted.resume_at is None and now.resume_at < wanted.suspend_below:
-        wanted.resume_at = wanted.suspend_below
-    if not zone_changes and not _changes(now, wanted):
-        return await _shown(call, row)
-    call.precondition.check(now.rev)
-    wanted.if_rev = now.rev  # as it was when we looked: the script compares again
-    await call.desk.settings(row, wanted)
-    if zone_changes:
-        assert body.time_zone is not None
-        await accounts.set_time_zone(call.desk.pool, row.id, body.time_zone)
-        await call.desk.publish()
-        row = await call.desk.row(row.id)
-    return await _shown(call, row)
-
-
-def _changes(now: Account, wanted: AccountSettings) -> bool:
-    return (
-        any(
-            value is not None and value != getattr(now, name)
-            for name, value in (
-                ("credit_limit", wanted.credit_limit),
-                ("suspend_below", wanted.suspend_below),
-                ("resume_at", wanted.resume_at),
-            )
-        )
-        or (now.state | wanted.set_state) & ~wanted.clear_state != now.state
+        raise Invalid("suspend_for", "only with state: suspended")
+    row, made = await accounts.put(
+        call.backoffice,
+        WantedAccount(
+            id=call.path["id"],
+            currency=body.currency,
+            time_zone=body.time_zone,
+            credit_limit=_micro_of(body.credit_limit, "credit_limit"),
+            suspend_below=_micro_of(body.suspend_below, "suspend_below"),
+            resume_at=_micro_of(body.resume_at, "resume_at"),
+            state=body.state,
+            suspend_for=REASONS[body.suspend_for or "operator"],
+        ),
+        call.caller,
+        call.precondition.check,
     )
+    return await _shown(call, row, 201 if made else 200)
+
+
+def _micro_of(text: str | None, field: str) -> int | None:
+    return None if text is None else micro_of(text, field)
 
 
 async def get_account(call: ApiCall) -> ApiReply:
-    return await _shown(call, await call.desk.row(call.path["id"]))
+    return await _shown(call, await accounts.find(call.backoffice, call.path["id"]))
 
 
 async def _shown(call: ApiCall, row: AccountRow, status: int = 200) -> ApiReply:
-    account, _ = await call.desk.read(row)
-    return ApiReply(account_view(row, account, call.desk.now_ms()), status, version=account.rev)
+    account, _ = await accounts.read(call.backoffice, row)
+    return ApiReply(account_view(row, account, call.backoffice.now_ms()), status, version=account.rev)
 
 
 async def list_accounts(call: ApiCall) -> ApiReply:
     query: AccountsQuery = call.query
-    rows = await accounts.page(call.desk.pool, query.after, query.limit)
+    rows = await accounts.page(call.backoffice, query.after, query.limit)
     items = [schema.AccountRef(row.id, row.currency, row.time_zone, time_of(row.created_ms)) for row in rows]
     return ApiReply(schema.AccountPage(items, items[-1].id if len(items) == query.limit else None))
 
@@ -172,112 +95,54 @@ async def list_accounts(call: ApiCall) -> ApiReply:
 # --- postings -----------------------------------------------------------------------------------------------------
 
 
-def _amount(text: str, kind: int) -> int:
-    return micro_of(text, "amount") if kind == Kind.MONEY else count_of(text, "amount")
-
-
 async def top_up(call: ApiCall) -> ApiReply:
     body: schema.TopUp = call.body
     kind = KIND_OF[body.kind]
-    from_ms = ms_of(body.valid_from, "valid_from") or 0
-    until_ms = ms_of(body.valid_until, "valid_until") or 0
-    if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
-        raise Problem("invalid", "valid_until: after valid_from, both after 1970")
-    if body.valid_for_s and until_ms:
-        raise Problem("invalid", "valid_for_s: not beside valid_until")
-    special = from_ms or until_ms or body.valid_for_s or body.scope or body.name or body.priority is not None
-    plain = kind == Kind.MONEY and not special
-    posting = Posting(
-        bucket=MAIN if plain else -1,
+    wanted = WantedTopUp(
         kind=kind,
-        amount=_amount(body.amount, kind),
-        counter_account="top-up",
-        why="top-up",
-        priority=BONUS_PRIORITY if body.priority is None else body.priority,
-        from_ms=from_ms,
-        until_ms=until_ms,
+        from_ms=ms_of(body.valid_from, "valid_from") or 0,
+        until_ms=ms_of(body.valid_until, "valid_until") or 0,
+        until=body.valid_until or "",
+        valid_for_s=body.valid_for_s or 0,
+        amount=amount_of(body.amount, kind, "amount"),
         scope=body.scope,
+        priority=body.priority,
         name=body.name,
-        window_ms=(body.valid_for_s or 0) * 1_000,
     )
-    row = await call.desk.row(call.path["id"])
-    account, _ = await call.desk.read(row)
-
-    async def check() -> None:
-        await call.desk.check_scope(body.scope)
-        if until_ms and until_ms <= call.desk.now_ms():
-            raise Problem("invalid", f"valid_until: in the future, found {body.valid_until}")
-        if account.state & SuspendReasons.CLOSED:
-            raise Problem("account-closed", "open it again (state: active) before money goes there")
-
-    return await post_one(call, row, posting, "top-up", body.reference, own_only=False, check=check)
+    order = order_of(call, "top-up", body.reference)
+    return posted(call, *await postings.top_up(call.backoffice, call.path["id"], wanted, order))
 
 
 async def adjust(call: ApiCall) -> ApiReply:
     body: schema.Adjustment = call.body
-    row = await call.desk.row(call.path["id"])
-    account, _ = await call.desk.read(row)
-    bucket = next((bucket for bucket in account.buckets if bucket.id == body.bucket), None)
-    kind = bucket.kind if bucket else Kind.MONEY
-    amount = _amount(body.amount, kind)
-
-    rules = call.desk.adjustments
-    if call.caller not in rules.callers:
-        raise Problem("forbidden", f"{call.caller} adjusts no balances (adjustments.callers)")
-    if body.force and call.caller not in rules.force:
-        raise Problem("forbidden", f"force: {call.caller} takes nothing that is held (adjustments.force)")
-
-    async def check() -> None:
-        if bucket is None:
-            raise Problem("not-found", f"account {row.id} has no bucket {body.bucket}")
-        if kind == Kind.MONEY and abs(amount) > micro_of(rules.limit, "adjustments.limit"):
-            raise Problem("invalid", f"amount: at most {rules.limit} at a time (adjustments.limit)")
-
-    posting = Posting(body.bucket, kind, amount, counter_account="adjustment", why="adjustment")
-    return await post_one(
-        call, row, posting, body.reason, body.reference, own_only=False, check=check, keeps_held=not body.force
+    done = await postings.adjust(
+        call.backoffice,
+        call.path["id"],
+        body.bucket,
+        lambda kind: amount_of(body.amount, kind, "amount"),
+        order_of(call, body.reason, body.reference),
+        force=body.force,
     )
+    return posted(call, *done)
 
 
-async def post_one(
-    call: ApiCall,
-    row: AccountRow,
-    posting: Posting,
-    reason: str,
-    reference: str,
-    *,
-    own_only: bool,
-    check: Any = None,
-    keeps_held: bool = False,
-) -> ApiReply:
-    """One posting, once for the key of the call, and what became of it."""
-    posted = await call.desk.post(
-        row,
-        Post(
-            account=row.id,
-            key=call.key,
-            fingerprint=call.fingerprint,
-            now_ms=call.desk.now_ms(),
-            postings=[posting],
-            own_only=own_only,
-            remember_ms=REMEMBER_MS,
-            actor=call.caller,
-            reason=reason,
-            reference=reference,
-            keeps_held=keeps_held,
-        ),
-        check,
-    )
-    return ApiReply(posted_view(row.id, keys.idempotency_key(call.key), posted), 201)
+def order_of(call: ApiCall, reason: str, reference: str) -> Order:
+    """What the caller wants done once."""
+    return Order(call.caller, call.key, call.fingerprint, reason, reference)
+
+
+def posted(call: ApiCall, row: AccountRow, outcome: PostingOutcome) -> ApiReply:
+    """What became of it."""
+    return ApiReply(posted_view(row.id, keys.idempotency_key(call.key), outcome), 201)
 
 
 async def list_ledger(call: ApiCall) -> ApiReply:
     query: LedgerQuery = call.query
-    row = await call.desk.row(call.path["id"])
     newest = query.order == "newest"
-    found = await call.desk.ledger(
-        row.id,
-        Entries(
+    found = await postings.entries(
+        call.backoffice,
+        call.path["id"],
+        WantedEntries(
             after_seq=query.after_seq,
             before_seq=query.before_seq,
             from_ms=ms_of(query.from_, "from"),

@@ -4,56 +4,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from balances import keys
-from balances.ledger import quarantine
-from balances.ledger.quarantine import Held, NotSettled, QuarantinedRecord, QuarantineOutcome
-from balances.ledger.reader import StreamReader
-from balances.ledger.writer import read_cursors
+from balances.ledger.quarantine import Held, QuarantinedRecord, QuarantineOutcome
 from ocs.api import schema_ledger as schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
-from ocs.api.texts import money, time_of, time_or_none
-from ocs.api.views import quantity
-from ocs.stores.witness import accept_lost, lost_answers
-from ocs.telemetry.log import logger
+from ocs.api.texts import time_of, time_or_none
+from ocs.backoffice import ledger, quarantine
+from ocs.backoffice.amounts import money, quantity
 
 
 async def ledger_status(call: ApiCall) -> ApiReply:
-    desk = call.desk
-    cursors = await read_cursors(desk.pool)
-    reader = StreamReader(desk.redis)
-    _, heads = await reader.heads(range(keys.SHARDS))
-    shards = []
-    for shard, cursor in sorted(cursors.at.items()):
-        lag = await reader.lag({shard: cursor}, heads) if heads[shard] > cursor else None
-        entries = lag.entries if lag is not None else 0
-        shards.append(schema.Shard(shard, str(cursor), str(heads[shard]), entries, cursors.stopped.get(shard, "")))
-    whole = await reader.lag(cursors.at, heads)
+    status = await ledger.copy_status(call.backoffice)
     return ApiReply(
         schema.LedgerStatus(
-            lag_entries=whole.entries,
-            oldest=time_or_none(whole.oldest_ms),
-            stopped=len(cursors.stopped),
-            shards=shards,
-            quarantined=[_held(one) for one in await quarantine.held(desk.pool)],
-            lost_answers=await desk.pool.fetchval("SELECT count(*) FROM lost_answers WHERE accepted_at IS NULL"),
+            lag_entries=status.lag,
+            oldest=time_or_none(status.oldest_ms),
+            stopped=status.stopped,
+            shards=[schema.Shard(*shard) for shard in status.shards],
+            quarantined=[_held(one) for one in status.quarantined],
+            lost_answers=status.lost_answers,
         )
     )
 
 
 async def resume_shard(call: ApiCall) -> ApiReply:
-    number = call.path["shard"]
-    if not (number.isascii() and number.isdecimal()) or int(number) >= keys.SHARDS:
-        raise Problem("not-found", f"there is no shard {number}")
-    account, reason = call.body.account or "", call.body.reason
-    try:
-        await quarantine.resume(
-            call.desk.pool, call.desk.redis, int(number), account=account, reason=reason, actor=call.caller
+    body, shard = call.body, call.path["shard"]
+    return ApiReply(
+        schema.Resumed(
+            await quarantine.resume(call.backoffice, shard, body.account or "", actor=call.caller, reason=body.reason)
         )
-    except NotSettled as why:
-        raise Problem("conflict", str(why)) from None
-    logger().warning("ledger.resumed", shard=int(number), account=account, by=call.caller, reason=reason)
-    return ApiReply(schema.Resumed(int(number)))
+    )
 
 
 async def list_lost(call: ApiCall) -> ApiReply:
@@ -67,50 +46,40 @@ async def list_lost(call: ApiCall) -> ApiReply:
             cost=money(row["cost"]),
             found=time_of(row["found_ms"]),
         )
-        for row in await lost_answers(call.desk.pool)
+        for row in await ledger.lost_answers(call.backoffice)
     ]
     return ApiReply(schema.LostAnswers(items))
 
 
 async def accept_lost_answers(call: ApiCall) -> ApiReply:
-    count = await accept_lost(call.desk.pool, actor=call.caller, reason=call.body.reason)
-    logger().warning("ledger.lost_accepted", count=count, by=call.caller, reason=call.body.reason)
+    count = await ledger.accept_lost(call.backoffice, actor=call.caller, reason=call.body.reason)
     return ApiReply(schema.Accepted(count))
 
 
 async def list_quarantine(call: ApiCall) -> ApiReply:
-    return ApiReply(schema.Quarantine([_held(one) for one in await quarantine.held(call.desk.pool)]))
+    return ApiReply(schema.Quarantine([_held(one) for one in await quarantine.held(call.backoffice)]))
 
 
 async def get_quarantined(call: ApiCall) -> ApiReply:
-    found = await quarantine.kept(call.desk.pool, call.path["account"])
-    if not found:
-        raise Problem("not-found", f"account {call.path['account']} is not in quarantine")
+    found = await quarantine.kept(call.backoffice, call.path["account"])
     return ApiReply(schema.KeptRecords([_kept(one) for one in found]))
 
 
 async def replay_quarantined(call: ApiCall) -> ApiReply:
     account = call.path["account"]
-    try:
-        done = await quarantine.replay(call.desk.pool, account, actor=call.caller, reason=call.body.reason)
-    except NotSettled as why:
-        raise Problem("conflict", str(why)) from None
-    return _settled(call, account, done)
+    return _settled(
+        account, await quarantine.replay(call.backoffice, account, actor=call.caller, reason=call.body.reason)
+    )
 
 
 async def confirm_quarantined(call: ApiCall) -> ApiReply:
     account = call.path["account"]
-    try:
-        done = await quarantine.confirm(
-            call.desk.pool, call.desk.redis, account, actor=call.caller, reason=call.body.reason
-        )
-    except NotSettled as why:
-        raise Problem("conflict", str(why)) from None
-    return _settled(call, account, done)
+    return _settled(
+        account, await quarantine.confirm(call.backoffice, account, actor=call.caller, reason=call.body.reason)
+    )
 
 
-def _settled(call: ApiCall, account: str, done: QuarantineOutcome) -> ApiReply:
-    logger().warning("ledger.settled", account=account, by=call.caller, **done._asdict())
+def _settled(account: str, done: QuarantineOutcome) -> ApiReply:
     return ApiReply(schema.SettledRecords(account, *done))
 
 

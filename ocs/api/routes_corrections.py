@@ -6,15 +6,13 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from balances.structs.account import MAIN
-from balances.structs.posting import Posting
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
-from ocs.api.routes_accounts import post_one
-from ocs.api.texts import MoneyNotZero, micro_of
+from ocs.api.routes_accounts import order_of, posted
+from ocs.api.texts import MoneyNotZero
+from ocs.backoffice import postings
+from ocs.backoffice.amounts import micro_of
 from ocs.patterns import looks
-from tariffs.units import Kind
 
 RATE: Final = r"rate=[0-9]{1,12}(\.[0-9]{1,12})?"
 TERMS: Final = rf"(tax=[0-9]{{1,7}}|{RATE}|tax=[0-9]{{1,7}};{RATE})?"
@@ -44,25 +42,15 @@ class CorrectionBody(schema.Input, frozen=True):
 
 async def correct(call: ApiCall) -> ApiReply:
     body: CorrectionBody = call.body
-    row = await call.desk.row(call.path["id"])
-    amount = micro_of(body.amount, "amount")
-    if body.original_seq and not await _paid(call, row.id, body.original_seq):
-        raise Problem("unresolved", f"original_seq: account {row.id} has no entry of money {body.original_seq}")
-    posting = Posting(
-        MAIN,
-        Kind.MONEY,
-        amount,
-        counter_account="revenue",
-        why="rerate",
-        original=body.original_seq,
+    done = await postings.correct(
+        call.backoffice,
+        call.path["id"],
+        micro_of(body.amount, "amount"),
+        order_of(call, body.reason, body.reference),
+        original_seq=body.original_seq,
         terms=body.terms,
     )
-    return await post_one(call, row, posting, body.reason, body.reference, own_only=False)
-
-
-async def _paid(call: ApiCall, account: str, seq: int) -> bool:
-    query = "SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND seq = $2 AND kind = 0)"
-    return bool(await call.desk.pool.fetchval(query, account, seq))
+    return posted(call, *done)
 
 
 OPERATIONS: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,14 +15,16 @@ from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
 from ocs.api.import_file import CSV, NDJSON, ImportFile
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import TYPE, Problem
+from ocs.api.problems import TYPE, Problem, problem_of
 from ocs.api.schema_import import ImportDone, ImportEvent, ImportProgress, ImportRefusal, ImportStopped
-from ocs.api.texts import money
-from ocs.master.bulk import Import, ImportTotals, Unavailable
+from ocs.backoffice.accounts import restore
+from ocs.backoffice.amounts import money
+from ocs.backoffice.errors import BackOfficeError
+from ocs.master.bulk import Import, ImportTotals
 from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
 
-STOPS: Final[tuple[type[Exception], ...]] = (Unavailable, Away, Problem, *AWAY, *STORE_AWAY)
+STOPS: Final[tuple[type[Exception], ...]] = (BackOfficeError, Problem, Away, *AWAY, *STORE_AWAY)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -43,15 +46,15 @@ async def import_lines(call: ApiCall) -> ApiReply:
 
 async def _events(call: ApiCall, file: ImportFile) -> AsyncGenerator[bytes, None]:
     query: ImportQuery = call.query
-    desk = call.desk
+    backoffice = call.backoffice
     work = Import(
-        desk.pool,
-        desk.redis,
-        desk.store,
-        desk.projector,
-        desk.now_ms,
-        restore=desk.bring_in,
-        scopes=desk.scopes,
+        backoffice.pool,
+        backoffice.redis,
+        backoffice.store,
+        backoffice.projector,
+        backoffice.now_ms,
+        restore=partial(restore, backoffice),
+        scopes=backoffice.scopes,
     )
     counts, not_shown = ImportTotals(given={}), 0
     try:
@@ -67,9 +70,8 @@ async def _events(call: ApiCall, file: ImportFile) -> AsyncGenerator[bytes, None
         return  # nobody is there to read it; the lines before the cut are in, or come with the same file again
     except STOPS as why:
         logger().warning("import.stopped", why=repr(why))
-        kind = why.kind if isinstance(why, Problem) else "store-unavailable"
         detail = f"{str(why) or type(why).__name__}; import the same file again, it goes on from here"
-        yield _line(ImportStopped(**_counts(counts), problem=TYPE + kind, detail=detail))
+        yield _line(ImportStopped(**_counts(counts), problem=TYPE + _kind(why), detail=detail))
     except Exception:
         logger().exception("import.failed")
         yield _line(
@@ -77,6 +79,16 @@ async def _events(call: ApiCall, file: ImportFile) -> AsyncGenerator[bytes, None
         )
     else:
         yield _line(ImportDone(**_counts(counts), checked=query.check, errors_not_shown=not_shown))
+
+
+def _kind(why: Exception) -> str:
+    match why:
+        case Problem():
+            return why.kind
+        case BackOfficeError():
+            return problem_of(why).kind
+        case _:
+            return "store-unavailable"
 
 
 def _counts(counts: ImportTotals) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from typing import Final
 
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.texts import money
+from ocs.backoffice import ledger
+from ocs.backoffice.amounts import money
 
 
 async def verify_ledger(call: ApiCall) -> ApiReply:
-    report = await call.desk.verify()
+    report = await ledger.verify(call.backoffice)
     return ApiReply(
         schema.Proof(
             sound=report.sound,
@@ -29,7 +30,7 @@ async def verify_ledger(call: ApiCall) -> ApiReply:
 
 
 async def rebuild_store(call: ApiCall) -> ApiReply:
-    return ApiReply(schema.Rebuilt(await call.desk.rebuild()))
+    return ApiReply(schema.Rebuilt(await ledger.rebuild(call.backoffice)))
 
 
 OPERATIONS: Final = (

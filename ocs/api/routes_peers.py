@@ -10,7 +10,7 @@ from ocs.charging.settings import REGULAR
 
 
 async def list_peers(call: ApiCall) -> ApiReply:
-    clients, remarks = call.desk.clients, await call.desk.remarks()
+    clients, remarks = call.backoffice.clients, await call.backoffice.remarks()
     items = []
     for name in sorted({*clients, *remarks}):
         profile = clients.get(name, REGULAR)

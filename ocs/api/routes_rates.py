@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 from msgspec import Struct
 
 from ocs.api import schema_tariffs as shown
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
 from ocs.api.schema import Currency
 from ocs.api.texts import time_or_none
-from ocs.charging.currencies import NUMBERS
-from ocs.master import rates
-
-EPOCH: Final = date(1970, 1, 1)
+from ocs.backoffice import rates
+from ocs.backoffice.errors import Invalid
 
 
 class InForce(Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,39 +28,24 @@ def _day(text: str, field: str) -> date:
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:
-        raise Problem("invalid", f"{field}: a day such as 2026-03-01, found {text[:40]!r}")
+        raise Invalid(field, f"a day such as 2026-03-01, found {text[:40]!r}")
     return day
-
-
-def _checked(number: int, one: shown.RatePut) -> tuple[str, str, str]:
-    field = f"rates[{number}]"
-    for currency in (one.of, one.into):
-        if currency not in NUMBERS:
-            raise Problem("invalid", f"{field}: {currency} is no currency of ISO 4217")
-    if one.of == one.into:
-        raise Problem("invalid", f"{field}: two currencies, found {one.of} twice")
-    if not one.rate.strip("0."):
-        raise Problem("invalid", f"{field}.rate: more than 0, found {one.rate}")
-    return one.of, one.into, one.rate
 
 
 async def put_exchange_rates(call: ApiCall) -> ApiReply:
     body: shown.RatesPut = call.body
     day = _day(call.path["day"], "day")
-    checked = [_checked(number, one) for number, one in enumerate(body.rates)]
-    if len({one[:2] for one in checked}) < len(checked):
-        raise Problem("invalid", "rates: a pair of currencies is given twice")
-    await rates.put(call.desk.pool, day, checked)
-    await call.desk.publish()
-    items = [shown.ExchangeRate(of, into, rate, day.isoformat()) for of, into, rate in checked]
-    in_force = time_or_none(await call.desk.in_force_ms() or 0)
+    pairs = [(one.of, one.into, one.rate) for one in body.rates]
+    await rates.put(call.backoffice, day, pairs)
+    items = [shown.ExchangeRate(of, into, rate, day.isoformat()) for of, into, rate in pairs]
+    in_force = time_or_none(await call.backoffice.in_force_ms() or 0)
     return ApiReply(shown.ExchangeRatesInForce(day.isoformat(), items, in_force=in_force))
 
 
 async def get_exchange_rates(call: ApiCall) -> ApiReply:
     query: InForce = call.query
-    day = _day(query.on, "on") if query.on is not None else EPOCH + timedelta(milliseconds=call.desk.now_ms())
-    found = await rates.in_force(call.desk.pool, day, query.of, query.into)
+    day = _day(query.on, "on") if query.on is not None else rates.today(call.backoffice)
+    found = await rates.in_force(call.backoffice, day, query.of, query.into)
     items = [shown.ExchangeRate(of=one.of, into=one.into, rate=one.rate, day=one.day) for one in found]
     return ApiReply(shown.ExchangeRates(day.isoformat(), items))
 

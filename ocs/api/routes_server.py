@@ -14,7 +14,7 @@ async def healthz(_call: ApiCall) -> ApiReply:
 
 
 async def readyz(call: ApiCall) -> ApiReply:
-    checks = await call.desk.checks()
+    checks = await call.backoffice.checks()
     if not all(state == "ok" or state.startswith("degraded: ") for state in checks.values()):
         return ApiReply(schema.Health("unavailable", checks), 503)
     return ApiReply(schema.Health("ok" if set(checks.values()) <= {"ok"} else "degraded", checks))

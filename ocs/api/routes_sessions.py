@@ -8,17 +8,17 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from balances.ledger import suspense
-from balances.ledger.live_sessions import START, Place, by_due
+from balances.ledger.live_sessions import START, Place
+from balances.structs.session import SessionState
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
-from ocs.api.views import session_view
+from ocs.api.views import STATES, session_view
+from ocs.backoffice import sessions
+from ocs.backoffice.errors import Invalid
+from ocs.backoffice.sessions import LOOKED_AT_MAX, WantedSessions
 from ocs.patterns import looks
-from ocs.stores.bounded_postgres import Away
 
-LOOKED_AT_MAX: Final = 2_000
-"""Sessions read for one page, whether they are of the peer and state that is wanted or not."""
+STATE_OF: Final = {name: SessionState(state) for state, name in STATES.items()}
 
 
 class SessionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,30 +34,16 @@ class SessionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def list_sessions(call: ApiCall) -> ApiReply:
-    wanted: SessionsQuery = call.query
-    state = wanted.state or ("any" if wanted.account else "open")
-    peer = wanted.peer.lower() if wanted.peer is not None else None  # identities compare without letter case
-
-    def fits(view: schema.SessionView) -> bool:
-        return state in ("any", view.state) and peer in (None, view.peer.lower())
-
-    if wanted.account is not None:
-        account, sessions = await call.desk.read(await call.desk.row(wanted.account))
-        after = _place(wanted.after)
-        placed = sorted((Place(session.opened_ms, session.id), session) for session in sessions)
-        here = [(place, view) for place, one in placed if place > after and fits(view := session_view(account, one))]
-        page = here[: wanted.limit]
-        following = _cursor(page[-1][0]) if len(here) > len(page) else None
-        return ApiReply(schema.SessionPage([view for _, view in page], following))
-    views, looked_at = [], 0
-    async for found in by_due(call.desk.redis, _place(wanted.after)):
-        view = session_view(found.account, found.session)
-        if fits(view):
-            views.append(view)
-        looked_at += 1
-        if len(views) == wanted.limit or looked_at == LOOKED_AT_MAX:
-            return ApiReply(schema.SessionPage(views, _cursor(found.place)))
-    return ApiReply(schema.SessionPage(views, None))
+    query: SessionsQuery = call.query
+    state = query.state or ("any" if query.account else "open")
+    states = None if state == "any" else [STATE_OF[state]]
+    wanted = WantedSessions(states, query.peer, _place(query.after), query.limit)
+    if query.account is not None:
+        found = await sessions.of_account(call.backoffice, query.account, wanted)
+    else:
+        found = await sessions.of_all(call.backoffice, wanted)
+    views = [session_view(one.account, one.session) for one in found.sessions]
+    return ApiReply(schema.SessionPage(views, None if found.following is None else _cursor(found.following)))
 
 
 def _cursor(place: Place) -> str:
@@ -71,30 +57,25 @@ def _place(cursor: str) -> Place:
         due_ms, _, member = base64.urlsafe_b64decode(cursor).decode().partition(" ")
         return Place(int(due_ms), member)
     except (ValueError, binascii.Error):
-        raise Problem("invalid", 'after: expected "next" of the page before') from None
+        raise Invalid("after", 'expected "next" of the page before') from None
 
 
 async def get_session(call: ApiCall) -> ApiReply:
-    account, session = await call.desk.session(call.path["session"])
-    try:
-        aside = await suspense.of_session(call.desk.pool, account.id, session.id)
-    except Away:  # the session itself is in Redis
-        aside = None
-    return ApiReply(session_view(account, session, aside))
+    account, session = await sessions.find(call.backoffice, call.path["session"])
+    return ApiReply(session_view(account, session, await sessions.set_aside(call.backoffice, account.id, session.id)))
 
 
 async def reauthorize(call: ApiCall) -> ApiReply:
-    return await _push(call, "rar")
+    return await _ask(call, "rar")
 
 
 async def abort(call: ApiCall) -> ApiReply:
-    return await _push(call, "asr")
+    return await _ask(call, "asr")
 
 
-async def _push(call: ApiCall, kind: str) -> ApiReply:
-    _, session = await call.desk.session(call.path["session"])
-    receipt = await call.desk.push(kind, session)
-    return ApiReply(schema.PushView(session.id, str(receipt.result), receipt.host))
+async def _ask(call: ApiCall, kind: Literal["rar", "asr"]) -> ApiReply:
+    session, answer = await sessions.ask_network(call.backoffice, call.path["session"], kind)
+    return ApiReply(schema.PushView(session.id, str(answer.result), answer.host))
 
 
 PUSHED: Final = "The answer says what became of it: a Result-Code, `no-route` or `timeout`."

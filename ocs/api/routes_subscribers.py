@@ -8,11 +8,10 @@ from msgspec import Meta, Struct
 
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
 from ocs.api.texts import ms_of
 from ocs.api.views import subscriber_view
-from ocs.charging.identity import canonical
-from ocs.master import subscribers
+from ocs.backoffice import subscribers
+from ocs.backoffice.subscribers import identity_of
 from ocs.master.subscribers import Subscriber
 from tariffs.catalog import Assignment
 
@@ -24,35 +23,17 @@ class Find(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def identity_of(text: str) -> str:
-    """In the one spelling everything is found by."""
-    try:
-        identity = canonical(text)
-    except ValueError as why:
-        raise Problem("invalid", f"identities: {why}") from None
-    kind, _, value = identity.partition(":")
-    if kind == "subscriber":
-        raise Problem("invalid", "identities: `subscriber:` is our own, every subscriber has it")
-    if len(identity) > 255 or any(character < " " for character in identity):
-        raise Problem("invalid", "identities: too long, or with control characters")
-    if kind in ("msisdn", "imsi") and not (value.isascii() and value.isdecimal() and 3 <= len(value) <= 18):
-        raise Problem("invalid", f"identities: {kind} has 3 to 18 digits, found {text!r}")
-    return identity
-
-
 def assignment_of(number: int, written: schema.AssignmentView) -> Assignment:
     """Of the tariff that stands at this place, from 0."""
     from_ms = ms_of(written.from_, f"tariffs[{number}].from") or 0
     until_ms = ms_of(written.until, f"tariffs[{number}].until") or 0
-    if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
-        raise Problem("invalid", f"tariffs[{number}].until: after `from`, both after 1970")
-    return Assignment(written.tariff, from_ms, until_ms)
+    return subscribers.assignment_of(number, written.tariff, from_ms, until_ms)
 
 
 async def put_subscriber(call: ApiCall) -> ApiReply:
     body: schema.SubscriberPut = call.body
     saved = await subscribers.put(
-        call.desk.pool,
+        call.backoffice,
         Subscriber(
             id=call.path["id"],
             account=body.account,
@@ -62,35 +43,29 @@ async def put_subscriber(call: ApiCall) -> ApiReply:
             attributes=body.attributes,
         ),
         body.password,
-        call.desk.now_ms(),
         call.precondition.check,
     )
-    if saved.changed:
-        await call.desk.publish()
     return ApiReply(subscriber_view(saved.now), 200 if saved.before else 201, version=saved.now.version)
 
 
 async def get_subscriber(call: ApiCall) -> ApiReply:
-    found = await subscribers.get(call.desk.pool, call.path["id"])
-    if found is None:
-        raise Problem("not-found", f"there is no subscriber {call.path['id']}")
+    found = await subscribers.get(call.backoffice, call.path["id"])
     return ApiReply(subscriber_view(found), version=found.version)
 
 
 async def find_subscribers(call: ApiCall) -> ApiReply:
     query: Find = call.query
     if query.identity is not None:
-        found = await subscribers.by_identity(call.desk.pool, identity_of(query.identity))
+        found = await subscribers.by_identity(call.backoffice, query.identity)
         here = found is not None and query.account in (None, found.account)
         return ApiReply(schema.SubscriberPage([subscriber_view(found)] if found and here else [], None))
-    rows = await subscribers.page(call.desk.pool, query.account, query.after, query.limit)
+    rows = await subscribers.page(call.backoffice, query.account, query.after, query.limit)
     items = [subscriber_view(row) for row in rows]
     return ApiReply(schema.SubscriberPage(items, items[-1].id if len(items) == query.limit else None))
 
 
 async def delete_subscriber(call: ApiCall) -> ApiReply:
-    await subscribers.delete(call.desk.pool, call.path["id"], call.precondition.check)
-    await call.desk.publish()
+    await subscribers.delete(call.backoffice, call.path["id"], call.precondition.check)
     return ApiReply(None, 204)
 
 

@@ -8,10 +8,9 @@ from msgspec import Meta, Struct
 
 from ocs.api import schema_tariffs as shown
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
-from ocs.api.routes_tariffs import PUBLISHING, Version, as_asked, publish, published_view
+from ocs.api.routes_tariffs import PUBLISHING, Version, as_asked, published_view
 from ocs.api.texts import time_of
-from ocs.master import tariffs
+from ocs.backoffice import tariffs
 from ocs.master.documents import MEDIA_TYPES, NewFile
 
 
@@ -21,17 +20,15 @@ class FilesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def put_tariff_file(call: ApiCall) -> ApiReply:
-    published = await publish(call, [NewFile(call.path["name"], call.media_type, call.body, as_asked(call))], ())
+    sent = NewFile(call.path["name"], call.media_type, call.body, as_asked(call))
+    published = await tariffs.publish(call.backoffice, [sent], ())
     file, made = published.files[0]
-    view = published_view(published, await call.desk.in_force_ms())
+    view = published_view(published, await call.backoffice.in_force_ms())
     return ApiReply(view, 201 if made and file.version == 1 else 200, version=file.version)
 
 
 async def get_tariff_file(call: ApiCall) -> ApiReply:
-    file = await tariffs.get_file(call.desk.pool, call.path["name"], call.query.version)
-    if file is None:
-        of = "" if call.query.version is None else f" in version {call.query.version}"
-        raise Problem("not-found", f"there is no file {call.path['name']}{of}")
+    file = await tariffs.get_file(call.backoffice, call.path["name"], call.query.version)
     view = shown.TariffFileView(
         file.name, file.version, file.media_type, file.content.decode(), time_of(file.published_ms)
     )
@@ -40,7 +37,7 @@ async def get_tariff_file(call: ApiCall) -> ApiReply:
 
 async def list_tariff_files(call: ApiCall) -> ApiReply:
     query: FilesQuery = call.query
-    found = await tariffs.page_files(call.desk.pool, query.after, query.limit)
+    found = await tariffs.page_files(call.backoffice, query.after, query.limit)
     items = [
         shown.TariffFileRef(one["name"], one["version"], one["media_type"], one["octets"], time_of(one["published_ms"]))
         for one in found

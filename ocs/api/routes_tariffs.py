@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -11,13 +10,12 @@ from msgspec import Meta, Struct
 from ocs.api import schema
 from ocs.api import schema_tariffs as shown
 from ocs.api.operation import DOCUMENTS_BYTES_MAX, ApiCall, ApiReply, Operation
-from ocs.api.problems import Problem
 from ocs.api.texts import time_of, time_or_none
-from ocs.master import tariffs
+from ocs.backoffice import tariffs
+from ocs.backoffice.errors import VersionConflict, VersionRequired
+from ocs.backoffice.tariffs import NEWEST
 from ocs.master.documents import FORMATS, DocumentVersion, ExpectEach, NewFile, NewTariff
 from ocs.master.tariffs import Publication
-from ocs.telemetry.log import logger
-from tariffs.document import TariffError
 
 
 class Version(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,7 +23,7 @@ class Version(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Versions(Struct, frozen=True, forbid_unknown_fields=True):
-    before: shown.Number = 2**31 - 1
+    before: shown.Number = NEWEST
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
@@ -63,19 +61,6 @@ def published_view(published: Publication, in_force_ms: int | None) -> shown.Pub
     )
 
 
-async def publish(call: ApiCall, files: Iterable[NewFile], documents: Iterable[NewTariff]) -> Publication:
-    try:
-        published = await tariffs.publish(call.desk.pool, files, documents)
-    except TariffError as why:
-        raise Problem("invalid", str(why), source=why.source, key=why.key, why=why.why) from None
-    for (tariff, version), warnings in published.warnings.items():
-        for warning in warnings:
-            logger().warning("tariff.doubtful", tariff=tariff, version=version, why=warning)
-    if published.changed:
-        await call.desk.publish()
-    return published
-
-
 def as_asked(call: ApiCall) -> ExpectEach:
     """If-Match and If-None-Match, for the one thing a path names."""
 
@@ -91,10 +76,10 @@ def as_sent(wanted: int | None) -> ExpectEach:
     def expect(name: str, version: int | None) -> None:
         if wanted is None and version is not None:
             why = f"{name} exists, in version {version}: send if_version"
-            raise Problem("version-required", why, name=name, version=version)
+            raise VersionRequired(why, name=name, version=version)
         if wanted is not None and wanted != (version or 0):
             now = f"has version {version} now: read it again" if version else "does not exist"
-            raise Problem("version-conflict", f"{name} {now}", name=name, version=version or 0)
+            raise VersionConflict(f"{name} {now}", name=name, version=version or 0)
 
     return expect
 
@@ -102,10 +87,10 @@ def as_sent(wanted: int | None) -> ExpectEach:
 async def put_tariff(call: ApiCall) -> ApiReply:
     name = call.path["id"]
     new = NewTariff(call.media_type, call.body, as_asked(call), source=name, id=name)
-    published = await publish(call, (), [new])
+    published = await tariffs.publish(call.backoffice, (), [new])
     document, made = published.tariffs[0]
     view = msgspec.structs.asdict(tariff_view(document))
-    view["in_force"] = time_or_none(await call.desk.in_force_ms() or 0)
+    view["in_force"] = time_or_none(await call.backoffice.in_force_ms() or 0)
     view["warnings"] = list(published.warnings.get((document.id, document.version), ()) if made else ())
     status = 201 if made and document.version == 1 else 200
     return ApiReply(shown.TariffInForce(**view), status, version=document.version)
@@ -113,30 +98,25 @@ async def put_tariff(call: ApiCall) -> ApiReply:
 
 async def post_tariffs(call: ApiCall) -> ApiReply:
     body: shown.BundleBody = call.body
-    published = await publish(
-        call,
+    published = await tariffs.publish(
+        call.backoffice,
         [NewFile(one.name, one.media_type, one.content.encode(), as_sent(one.if_version)) for one in body.files],
         [
             NewTariff(one.media_type, one.document.encode(), as_sent(one.if_version), source=f"tariffs[{number}]")
             for number, one in enumerate(body.tariffs)
         ],
     )
-    return ApiReply(published_view(published, await call.desk.in_force_ms()))
+    return ApiReply(published_view(published, await call.backoffice.in_force_ms()))
 
 
 async def get_tariff(call: ApiCall) -> ApiReply:
-    document = await tariffs.get(call.desk.pool, call.path["id"], call.query.version)
-    if document is None:
-        of = "" if call.query.version is None else f" in version {call.query.version}"
-        raise Problem("not-found", f"there is no tariff {call.path['id']}{of}")
+    document = await tariffs.get(call.backoffice, call.path["id"], call.query.version)
     return ApiReply(tariff_view(document), version=document.version)
 
 
 async def list_tariff_versions(call: ApiCall) -> ApiReply:
     query: Versions = call.query
-    found = await tariffs.versions(call.desk.pool, call.path["id"], query.before, query.limit)
-    if not found and query.before == Versions().before:
-        raise Problem("not-found", f"there is no tariff {call.path['id']}")
+    found = await tariffs.versions(call.backoffice, call.path["id"], query.before, query.limit)
     items = [
         shown.TariffVersion(one.version, time_of(one.published_ms), time_or_none(one.valid_from_ms), one.files)
         for one in found
@@ -146,7 +126,7 @@ async def list_tariff_versions(call: ApiCall) -> ApiReply:
 
 async def list_tariffs(call: ApiCall) -> ApiReply:
     query: TariffsQuery = call.query
-    documents = await tariffs.page(call.desk.pool, query.after, query.limit)
+    documents = await tariffs.page(call.backoffice, query.after, query.limit)
     items = [
         shown.TariffRef(one.id, one.version, time_of(one.published_ms), time_or_none(one.valid_from_ms))
         for one in documents

@@ -19,8 +19,6 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from balances.ledger.reader import STORE_AWAY
-from balances.ledger.writer import AWAY
 from ocs.api import (
     routes_accounts,
     routes_copy,
@@ -39,14 +37,14 @@ from ocs.api import (
     routes_tariffs,
 )
 from ocs.api.auth import Callers
-from ocs.api.desk import BackOffice
 from ocs.api.docs import page
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
-from ocs.api.problems import Problem
+from ocs.api.problems import Problem, problem_of
+from ocs.backoffice.backoffice import BackOffice, trouble_of
+from ocs.backoffice.errors import BackOfficeError
 from ocs.clock import monotonic_us
 from ocs.config import Http
-from ocs.master.changes import IdentityTaken, Immutable, MasterError, NotFound, Unresolved
 from ocs.net.room import ConnectionRoom
 from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
@@ -72,12 +70,6 @@ OPERATIONS: Final[Sequence[Operation]] = (
 
 STREAMED: Final = frozenset(operation.path for operation in OPERATIONS if operation.streamed)
 
-KINDS: Final[dict[type[MasterError], str]] = {
-    NotFound: "not-found",
-    IdentityTaken: "identity-taken",
-    Immutable: "immutable",
-    Unresolved: "unresolved",
-}
 if TYPE_CHECKING:
     import socket
 
@@ -94,8 +86,8 @@ def our_version() -> str:
         return "0"
 
 
-def application(desk: BackOffice, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
-    """The ASGI application; `desk` is what it works on, `meter` counts requests by operation."""
+def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Meter | None = None) -> _Limits:
+    """The ASGI application; `backoffice` is what it works on, `meter` counts requests by operation."""
     meter = meter or Meter()
     document = msgspec.json.encode(openapi(OPERATIONS, our_version()))
     readable = page(OPERATIONS)
@@ -113,7 +105,7 @@ def application(desk: BackOffice, callers: Callers, http: Http, meter: Meter | N
     large: list[tuple[Route, int]] = []
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
-        endpoint = _counted(_endpoint(desk, callers, methods, http.body_s), methods, meter)
+        endpoint = _counted(_endpoint(backoffice, callers, methods, http.body_s), methods, meter)
         routes.append(Route(path, endpoint, methods=list(methods)))
         large += [(Route(path, endpoint, methods=[o.method]), o.body_bytes_max) for o in operations if o.body_bytes_max]
     requests = meter.counts(REQUESTS)
@@ -130,26 +122,26 @@ def application(desk: BackOffice, callers: Callers, http: Http, meter: Meter | N
     return _Limits(app, http, large, requests)
 
 
-def _endpoint(desk: BackOffice, callers: Callers, methods: dict[str, Operation], piece_s: float) -> Endpoint:
+def _endpoint(backoffice: BackOffice, callers: Callers, methods: dict[str, Operation], piece_s: float) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
             caller = ANONYMOUS if operation.open else callers.caller(request.headers.get("authorization"))
-            return await perform(operation, desk, caller, request, piece_s)
+            return await perform(operation, backoffice, caller, request, piece_s)
         except Problem as problem:
             return answer(request, problem)
-        except MasterError as why:
-            return answer(request, Problem(KINDS[type(why)], str(why)))
+        except BackOfficeError as error:
+            return answer(request, problem_of(error))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
-        except Away as why:
-            return answer(request, Problem("store-unavailable", f"{why}; try again"))
         except Exception as why:
-            if _is_store_trouble(why):
+            trouble = trouble_of(why)
+            if trouble is None:
+                logger().exception("api.failed", operation=operation.handle.__name__)
+                return answer(request, Problem("internal", "it is in the log; nothing about you is wrong"))
+            if not isinstance(why, Away):  # that says itself what is the matter
                 logger().warning("api.store_unavailable", operation=operation.handle.__name__, why=repr(why))
-                return answer(request, Problem("store-unavailable", "a store does not answer; try again"))
-            logger().exception("api.failed", operation=operation.handle.__name__)
-            return answer(request, Problem("internal", "it is in the log; nothing about you is wrong"))
+            return answer(request, problem_of(trouble))
 
     return endpoint
 
@@ -168,11 +160,6 @@ def _counted(endpoint: Endpoint, methods: dict[str, Operation], meter: Meter) ->
         return answered
 
     return counted
-
-
-def _is_store_trouble(why: Exception) -> bool:
-    """A store cannot be asked now."""
-    return isinstance(why, AWAY + STORE_AWAY)
 
 
 def answer(request: Request, problem: Problem) -> Response:

@@ -8,9 +8,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ocs.api.problems import Problem
+from ocs.backoffice.errors import Invalid
 from ocs.patterns import looks
-from tariffs.units import EXACT_MAX, MICRO
 
 _MONEY: Final = r"[0-9]{1,10}(\.[0-9]{1,6})?"
 _MONEY_IN_WORDS: Final = 'an amount such as "12.50": digits, at most ten before the point and six after it'
@@ -55,32 +54,6 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION: Final = re.compile(r"\.(\d+)")
 
 
-def micro_of(text: str, field: str) -> int:
-    """Whole micro-units, or a problem that names the field."""
-    sign = -1 if text.startswith("-") else 1
-    whole, _, fraction = text.removeprefix("-").partition(".")
-    amount = sign * (int(whole) * MICRO + int(fraction.ljust(6, "0") or 0))
-    if abs(amount) > EXACT_MAX:
-        raise Problem("invalid", f"{field}: at most {money(EXACT_MAX)} either way, found {text}")
-    return amount
-
-
-def count_of(text: str, field: str) -> int:
-    """Octets, seconds or units."""
-    if "." in text:
-        raise Problem("invalid", f"{field}: a whole number where it is not money, found {text}")
-    if abs(int(text)) > EXACT_MAX:
-        raise Problem("invalid", f"{field}: less than 2^53 either way, found {text}")
-    return int(text)
-
-
-def money(micro: int) -> str:
-    """Two decimals at least, six at most."""
-    whole, fraction = divmod(abs(micro), MICRO)
-    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if micro < 0 else ''}{whole}.{decimals}"
-
-
 def ms_of(text: str | None, field: str) -> int | None:
     """Unix milliseconds of an RFC 3339 instant; finer digits are cut."""
     if text is None:
@@ -90,7 +63,7 @@ def ms_of(text: str | None, field: str) -> int | None:
         instant = datetime.fromisoformat(plain)
         return (instant - EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
-        raise Problem("invalid", f"{field}: not an instant that exists: {text}") from None
+        raise Invalid(field, f"not an instant that exists: {text}") from None
 
 
 def time_of(ms: int) -> str:

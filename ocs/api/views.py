@@ -15,18 +15,13 @@ from balances.structs.charge import Suspense
 from balances.structs.posting import PostingOutcome
 from balances.structs.session import Line, Session, SessionState
 from ocs.api import schema, schema_suspense
-from ocs.api.desk import settled
-from ocs.api.texts import money, time_of, time_or_none
+from ocs.api.texts import time_of, time_or_none
+from ocs.backoffice.accounts import settled
+from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.master.accounts import AccountRow
 from ocs.master.subscribers import Subscriber
 from tariffs.units import Kind
 
-KINDS: dict[int, schema.Kind] = {
-    Kind.MONEY: "money",
-    Kind.OCTETS: "octets",
-    Kind.SECONDS: "seconds",
-    Kind.UNITS: "units",
-}
 STATES: dict[int, Literal["open", "closed", "refused", "abandoned", "unknown"]] = {
     SessionState.OPEN: "open",
     SessionState.CLOSED: "closed",
@@ -34,10 +29,6 @@ STATES: dict[int, Literal["open", "closed", "refused", "abandoned", "unknown"]] 
     SessionState.ABANDONED: "abandoned",
     SessionState.UNKNOWN: "unknown",
 }
-
-
-def quantity(kind: int, amount: int) -> str:
-    return money(amount) if kind == Kind.MONEY else str(amount)
 
 
 def threshold(micro: int) -> str | None:
@@ -149,10 +140,10 @@ def subscriber_view(subscriber: Subscriber) -> schema.SubscriberView:
 
 
 def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
-    settled = None
+    decided = None
     if row["state"] != "open":
         charged = None if row["charge"] is None else money(row["charge"])
-        settled = schema_suspense.SuspenseSettled(
+        decided = schema_suspense.SuspenseSettled(
             row["payer"], charged, row["seq"], row["decided_by"], row["reason"], time_of(row["decided_ms"])
         )
     return schema_suspense.SuspenseItem(
@@ -172,7 +163,7 @@ def suspense_view(row: Mapping[str, Any]) -> schema_suspense.SuspenseItem:
         time=time_of(row["at_ms"]),
         last=time_of(row["last_ms"]),
         state=row["state"],
-        settled=settled,
+        settled=decided,
     )
 
 

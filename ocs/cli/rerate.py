@@ -109,7 +109,7 @@ async def post_all(
 
 def post(server: Remote, one: Correction, reason: str) -> str:
     """What is wrong with it, "" for nothing; Refused where there is no use in going on."""
-    from ocs.api.texts import money
+    from ocs.backoffice.amounts import money
 
     body = {
         "amount": money(one.amount),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from balances.structs.account import NEVER
-from ocs.master.changes import Immutable, change
+from ocs.backoffice.errors import Immutable
+from ocs.master.changes import change
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record

@@ -18,6 +18,7 @@ import msgspec
 from balances import keys
 from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import ended
+from ocs.backoffice.errors import Unavailable
 from ocs.master import bulk_rows
 from ocs.master.accounts import AccountRow
 from ocs.master.bring_in import first
@@ -41,10 +42,6 @@ RECORDED: Final = """
     WHERE EXISTS (SELECT FROM calls c WHERE c.account = asked.account)
         OR EXISTS (SELECT FROM quarantined q WHERE q.account = asked.account AND q.settled_at IS NULL)
 """
-
-
-class Unavailable(Exception):
-    """A store does not take it now; what was done stays done, and the rest waits for the same import again."""
 
 
 class FileLine(NamedTuple):

@@ -16,26 +16,6 @@ Expect = Callable[[int | None], None]
 """Given the current version (None: there is none yet), raises when the caller expected another one."""
 
 
-class MasterError(Exception):
-    """What was asked contradicts the master data; the text is meant for the caller."""
-
-
-class NotFound(MasterError):
-    """There is no such thing."""
-
-
-class IdentityTaken(MasterError):
-    """An identity belongs to another subscriber."""
-
-
-class Immutable(MasterError):
-    """What was asked can no longer be changed."""
-
-
-class Unresolved(MasterError):
-    """It names something (an account, a tariff) that does not exist."""
-
-
 @asynccontextmanager
 async def change(pool: Pool) -> AsyncIterator[tuple[Connection, int]]:
     """A transaction and its number. Writers wait for each other here: see 002_master.sql for why."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ocs.master.changes import Expect, IdentityTaken, NotFound, Unresolved, change
+from ocs.backoffice.errors import IdentityTaken, NotFound, Unresolved
+from ocs.master.changes import Expect, change
 from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:

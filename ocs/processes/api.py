@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from ocs.api.auth import Callers, token_of
-from ocs.api.desk import BackOffice
 from ocs.api.server import application, serving
+from ocs.backoffice.backoffice import BackOffice
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.enforcement.session_requests import SessionRequester
@@ -44,7 +44,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             push=requester.ask,
             processes=lambda: others(supervisor),
             priced_by=lambda: priced_by(supervisor),
-            shop=context,
+            context=context,
             newest=catalog.newest,
             store_ms_max=config.http.store_ms_max,
             adjustments=config.adjustments,

@@ -12,7 +12,7 @@ from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.master.profiles import ProfileCache
-from ocs.processes.stores import TROUBLE, Redis
+from ocs.processes.stores import Redis
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.slow_paths import SlowPaths
 from tariffs.catalog import Catalog
@@ -29,7 +29,7 @@ def build_context(
     config: Config, redis: Redis, store: Store, postgres: BoundedPostgres, within_s: float
 ) -> ChargingContext:
     """within_s: how long one slow path may take"""
-    slow_paths = SlowPaths(postgres, redis, store, now_ms, TROUBLE, within_s)
+    slow_paths = SlowPaths(postgres, redis, store, now_ms, within_s)
     charging = config.charging
     return ChargingContext(
         catalog=Catalog([], 0),

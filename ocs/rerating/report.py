@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ocs.api.texts import money, time_of
+from ocs.api.texts import time_of
+from ocs.backoffice.amounts import money
 from ocs.rerating.job import Job
 from ocs.rerating.tally import Affected, Correction, MoneySums, RatingTally, Refusal, UsageSums, changes_of
 from tariffs.whatif.replay import AGAIN, KEPT, NOT_SOLD, SAME, UNSAID

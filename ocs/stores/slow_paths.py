@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from balances.ledger.reader import STORE_AWAY
 from balances.ledger.restore import Quarantined, find_once, find_refundable, find_request, find_session
 from balances.ledger.writer import AWAY
 from balances.redis.connection import NotSent
@@ -32,13 +33,11 @@ class SlowPaths:
         redis: Redis,
         store: Store,
         now_ms: Callable[[], int],
-        trouble: tuple[type[Exception], ...],
         within_s: float,
     ) -> None:
         """within_s: for one slow path, longer than `pool` takes for one question: the client waits for it"""
         self._pool, self._redis, self._store, self._now_ms = pool, redis, store, now_ms
         self._within_s = within_s
-        self._trouble: tuple[type[Exception], ...] = (*trouble, *AWAY, TimeoutError)
         self._coming: dict[str, asyncio.Task[None]] = {}
 
     def restore(self, account: str) -> Pending[None]:
@@ -50,7 +49,7 @@ class SlowPaths:
         return SlowPath(self._asked(find_session(self._pool, session)))
 
     def refundable(self, charge: Charge) -> Pending[tuple[str, bytes] | None]:
-        """The newest event of its session that is not wholly refunded: once key and packed Once."""
+        """The newest event of its session that is not wholly refunded: once key and packed IdempotencyRecord."""
         return SlowPath(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
 
     def request_known(self, charge: Charge) -> Pending[bytes | None]:
@@ -80,7 +79,7 @@ class SlowPaths:
                 return await question
         except Quarantined as account:
             raise NotSent(f"account {account} is in quarantine") from None
-        except Away as why:
+        except (Away, NotSent) as why:
             raise NotSent(str(why)) from None
-        except self._trouble as why:
-            raise NotSent(f"PostgreSQL cannot be asked: {why!r}") from None
+        except (*AWAY, *STORE_AWAY) as why:  # on a connection that was borrowed, or of Redis
+            raise NotSent(f"a store cannot be asked: {why!r}") from None

@@ -19,8 +19,8 @@ from balances.redis.pending import Pending
 from balances.redis.store import Store
 from balances.structs.session import Session
 from ocs.api.auth import Callers
-from ocs.api.desk import BackOffice
 from ocs.api.server import application
+from ocs.backoffice.backoffice import BackOffice
 from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
@@ -49,7 +49,7 @@ flat = { price = "0.01", per = "1 MB" }
 """
 
 
-class Office:
+class ApiHarness:
     """`call(...)` is an HTTP request of the admin; `sync()` copies the streams to PostgreSQL."""
 
     def __init__(self, redis: Redis, pool: Any, link: RedisConnection) -> None:
@@ -60,7 +60,7 @@ class Office:
         self.pushed: list[tuple[str, str]] = []
         self.ahead_ms = 0
         self.projector = Projector(pool, redis, teller(self.store, self.now_ms))
-        self.shop = ChargingContext(
+        self.context = ChargingContext(
             catalog=Catalog(),
             profiles=ProfileCache(link),
             store=self.store,
@@ -71,7 +71,7 @@ class Office:
             event_known=self._absent,
             jitter=lambda: 0,
         )
-        self.desk = BackOffice(
+        self.backoffice = BackOffice(
             BoundedPostgres(pool, within_s=3.0),
             redis,
             self.store,
@@ -79,10 +79,10 @@ class Office:
             self.now_ms,
             push=self._push,
             processes=self._processes,
-            shop=self.shop,
+            context=self.context,
             newest=self._newest,
         )
-        app: Any = application(self.desk, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
+        app: Any = application(self.backoffice, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://ocs")
         self._sync = Sync(redis, pool, alarm=print)
@@ -97,15 +97,15 @@ class Office:
     async def charge(self, asked: CreditControlRequest, at_ms: int | None = None) -> ChargingAnswer:
         """As a worker would, by the tariffs that are published now."""
         await self._newest()
-        request = to_request(asked, "gw.example.net", self.shop.settings)
-        answer = await stepped(handle(request, self.shop, at_ms or self.now_ms()))
+        request = to_request(asked, "gw.example.net", self.context.settings)
+        answer = await stepped(handle(request, self.context, at_ms or self.now_ms()))
         assert isinstance(answer, ChargingAnswer), answer
         return answer
 
     async def _newest(self) -> None:
         version, *packed = await self.redis.hmget(keys.CATALOG, "version", *FIELDS)
         if version is not None:
-            self.shop.catalog = unpack_catalog(int(version), packed).catalog
+            self.context.catalog = unpack_catalog(int(version), packed).catalog
 
     def _absent(self, *asked: object) -> Pending[None]:
         nothing = Pending[None]()
@@ -146,14 +146,14 @@ class Office:
 
 
 @contextlib.asynccontextmanager
-async def office(servers: Servers) -> AsyncIterator[Office]:
+async def api_harness(servers: Servers) -> AsyncIterator[ApiHarness]:
     redis = Redis.from_url(servers.redis_url, protocol=2)
     pool = await asyncpg.create_pool(servers.pg_dsn, min_size=0, max_size=4)
     opening = Sync(redis, pool, alarm=print)
     await ShardOpening(redis, pool, opening.writer, alarm=print).run(now_ms() // 1000)
     link = RedisConnection(servers.redis_url, now_ms=now_ms)
     await link.start(5)
-    made = Office(redis, pool, link)
+    made = ApiHarness(redis, pool, link)
     await made.projector.project()
     try:
         yield made

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 
 Event = dict[str, Any]
 
@@ -26,8 +26,8 @@ def as_lines(lines: list[Any]) -> bytes:
     return b"".join((one if isinstance(one, bytes) else msgspec.json.encode(one)) + b"\n" for one in lines)
 
 
-async def imported(desk: Office, lines: list[Any], query: str = "") -> list[Event]:
-    answer = await desk.call("POST", f"/v1/import{query}", as_lines(lines), content_type="application/x-ndjson")
+async def imported(harness: ApiHarness, lines: list[Any], query: str = "") -> list[Event]:
+    answer = await harness.call("POST", f"/v1/import{query}", as_lines(lines), content_type="application/x-ndjson")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/x-ndjson"
     return [msgspec.json.decode(line) for line in answer.content.splitlines()]

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
 from ocs.config import Http
-from tests.ocs.api_harness import TOKEN, Office, office
+from tests.ocs.api_harness import TOKEN, ApiHarness, api_harness
 from tests.servers import Servers
 
 EXAMPLES = 15
@@ -47,10 +47,10 @@ def address(servers: Servers) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        async with office(servers) as desk:
-            await fill(desk)
-            app = application(desk.desk, Callers({TOKEN: "admin"}), Http())
-            copying = asyncio.ensure_future(copy(desk))  # or the proof of the ledger waits for it
+        async with api_harness(servers) as harness:
+            await fill(harness)
+            app = application(harness.backoffice, Callers({TOKEN: "admin"}), Http())
+            copying = asyncio.ensure_future(copy(harness))  # or the proof of the ledger waits for it
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 async with serving(app, listener):
                     where.append(f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -68,18 +68,18 @@ def address(servers: Servers) -> Iterator[str]:
     loop.close()
 
 
-async def copy(desk: Office) -> None:
+async def copy(harness: ApiHarness) -> None:
     while True:
-        await desk.sync()
+        await harness.sync()
         await asyncio.sleep(0.05)
 
 
-async def fill(desk: Office) -> None:
+async def fill(harness: ApiHarness) -> None:
     """So that some of what is asked for is there."""
-    await desk.tariff()
+    await harness.tariff()
     for name in ("0", "A", "a1"):
-        await desk.account(name)
-        await desk.subscriber(name, name, f"username:{name}")
+        await harness.account(name)
+        await harness.subscriber(name, name, f"username:{name}")
 
 
 def test_no_request_is_a_surprise(address: str) -> None:

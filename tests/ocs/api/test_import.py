@@ -13,91 +13,91 @@ from ocs.api import import_file
 from ocs.charging.request import ChargingAnswer
 from protocol.diameter.dictionary.credit_control import SubscriptionId
 from tests.ocs.api.imports import as_lines, counts, errors, imported, person
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import I, ccr, mscc
 
 MB = 1_048_576
 
 
 @pytest.fixture
-async def desk(desk: Office) -> Office:
-    await desk.tariff()
-    return desk
+async def harness(harness: ApiHarness) -> ApiHarness:
+    await harness.tariff()
+    return harness
 
 
-async def state(desk: Office) -> dict[bytes, Any]:
+async def state(harness: ApiHarness) -> dict[bytes, Any]:
     """All that an import could change: the live store, and what PostgreSQL has of master data."""
-    found: dict[Any, Any] = {key: await desk.redis.dump(key) async for key in desk.redis.scan_iter()}
+    found: dict[Any, Any] = {key: await harness.redis.dump(key) async for key in harness.redis.scan_iter()}
     for uncertain in (keys.PROJECTED + ":run",):
         found.pop(uncertain.encode(), None)
     for table in ("master", "accounts", "subscribers", "identities", "assignments"):
-        found[table] = sorted(map(repr, await desk.pool.fetch(f"SELECT * FROM {table}")))
+        found[table] = sorted(map(repr, await harness.pool.fetch(f"SELECT * FROM {table}")))
     return found
 
 
-async def sound(desk: Office) -> None:
-    await desk.sync()
-    report = await verify(desk.redis, desk.pool)
+async def sound(harness: ApiHarness) -> None:
+    await harness.sync()
+    report = await verify(harness.redis, harness.pool)
     assert report.sound, report.lines()
 
 
-async def test_accounts_and_subscribers_go_in(desk: Office) -> None:
-    events = await imported(desk, [person(number) for number in range(1, 4)])
+async def test_accounts_and_subscribers_go_in(harness: ApiHarness) -> None:
+    events = await imported(harness, [person(number) for number in range(1, 4)])
     assert counts(events) == (0, 3, 0, 3, 0)
     assert events[-1]["given"] == {"EUR": "60.00"}
-    account = (await desk.call("GET", "/v1/accounts/a2")).json()
+    account = (await harness.call("GET", "/v1/accounts/a2")).json()
     assert (account["balance"], account["seq"], account["state"]) == ("20.00", 1, "active")
-    found = (await desk.call("GET", "/v1/subscribers?identity=msisdn:491700000002")).json()["items"]
+    found = (await harness.call("GET", "/v1/subscribers?identity=msisdn:491700000002")).json()["items"]
     assert [one["id"] for one in found] == ["s2"]
-    await sound(desk)
-    (entry,) = (await desk.call("GET", "/v1/accounts/a2/ledger")).json()["items"]
+    await sound(harness)
+    (entry,) = (await harness.call("GET", "/v1/accounts/a2/ledger")).json()["items"]
     assert (entry["amount"], entry["balance_after"], entry["seq"]) == ("20.00", "20.00", 1)
     assert (entry["counter_account"], entry["why"], entry["actor"]) == ("opening", "opening", "admin")
-    assert await desk.pool.fetchval("SELECT count(*) FROM calls WHERE account = 'a2'") == 1, "one record opened it"
+    assert await harness.pool.fetchval("SELECT count(*) FROM calls WHERE account = 'a2'") == 1, "one record opened it"
 
 
-async def test_who_came_in_is_served(desk: Office) -> None:
-    await imported(desk, [person(1)])
+async def test_who_came_in_is_served(harness: ApiHarness) -> None:
+    await imported(harness, [person(1)])
     who = (SubscriptionId(subscription_id_type=0, subscription_id_data="491700000001"),)
-    answer = await desk.charge(
+    answer = await harness.charge(
         ccr(I, subscription_id=who, multiple_services_credit_control=(mscc(10, ask={"cc_total_octets": MB}),))
     )
     assert isinstance(answer, ChargingAnswer)
-    account = (await desk.call("GET", "/v1/accounts/a1")).json()
+    account = (await harness.call("GET", "/v1/accounts/a1")).json()
     assert account["held"] == "0.01"
-    await sound(desk)
+    await sound(harness)
 
 
-async def test_the_same_file_changes_nothing(desk: Office) -> None:
+async def test_the_same_file_changes_nothing(harness: ApiHarness) -> None:
     lines = [person(number) for number in range(1, 4)]
-    await imported(desk, lines)
-    before = await state(desk)
-    assert counts(await imported(desk, lines)) == (0, 0, 3, 0, 3)
-    assert await state(desk) == before
+    await imported(harness, lines)
+    before = await state(harness)
+    assert counts(await imported(harness, lines)) == (0, 0, 3, 0, 3)
+    assert await state(harness) == before
 
 
-async def test_the_same_file_after_use_changes_nothing(desk: Office) -> None:
+async def test_the_same_file_after_use_changes_nothing(harness: ApiHarness) -> None:
     lines = [person(1)]
-    await imported(desk, lines)
-    await desk.top_up("5.00", "a1")
-    changed = await desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "3.00"}, if_match="*")
+    await imported(harness, lines)
+    await harness.top_up("5.00", "a1")
+    changed = await harness.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "3.00"}, if_match="*")
     assert changed.status_code == 200
-    before = await state(desk)
-    assert counts(await imported(desk, lines)) == (0, 0, 1, 0, 1)
-    assert await state(desk) == before
+    before = await state(harness)
+    assert counts(await imported(harness, lines)) == (0, 0, 1, 0, 1)
+    assert await state(harness) == before
 
 
-async def test_all_that_an_account_can_begin_with(desk: Office) -> None:
+async def test_all_that_an_account_can_begin_with(harness: ApiHarness) -> None:
     buckets = [
         {"amount": "1000", "kind": "octets", "name": "welcome", "scope": ["data"], "valid_for_s": 3600},
         {"amount": "3.50", "priority": 10, "valid_until": "2100-01-01T00:00:00Z"},
         {"amount": "60", "kind": "seconds"},
     ]
     about = {"id": "a1", "currency": "EUR", "time_zone": "Europe/Berlin", "credit_limit": "7.00"}
-    events = await imported(desk, [{"account": about | {"balance": "1.25", "buckets": buckets}}])
+    events = await imported(harness, [{"account": about | {"balance": "1.25", "buckets": buckets}}])
     assert counts(events) == (0, 1, 0, 0, 0)
     assert events[-1]["given"] == {"EUR": "4.75"}
-    account = (await desk.call("GET", "/v1/accounts/a1")).json()
+    account = (await harness.call("GET", "/v1/accounts/a1")).json()
     assert (account["balance"], account["credit_limit"], account["time_zone"]) == ("4.75", "7.00", "Europe/Berlin")
     shown = [(b["id"], b["kind"], b["amount"], b["priority"], b["name"], b["scope"]) for b in account["buckets"]]
     assert shown == [
@@ -106,35 +106,35 @@ async def test_all_that_an_account_can_begin_with(desk: Office) -> None:
         (3, "seconds", "60", 50, "", []),
         (0, "money", "1.25", 100, "main", []),
     ]
-    await sound(desk)
-    entries = (await desk.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    await sound(harness)
+    entries = (await harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
     assert [(e["seq"], e["bucket"], e["amount"]) for e in entries] == [
         (1, 0, "1.25"),
         (2, 1, "1000"),
         (3, 2, "3.50"),
         (4, 3, "60"),
     ]
-    await desk.top_up("1", "a1", kind="units")
-    account = (await desk.call("GET", "/v1/accounts/a1")).json()
+    await harness.top_up("1", "a1", kind="units")
+    account = (await harness.call("GET", "/v1/accounts/a1")).json()
     assert max(bucket["id"] for bucket in account["buckets"]) == 4, "the number of no other bucket"
 
 
 @pytest.mark.parametrize(("balance", "state"), [(None, "suspended"), ("4.99", "suspended"), ("5.00", "active")])
-async def test_thresholds_from_the_first_instant(desk: Office, balance: str | None, state: str) -> None:
+async def test_thresholds_from_the_first_instant(harness: ApiHarness, balance: str | None, state: str) -> None:
     about = {"id": "a1", "currency": "EUR", "suspend_below": "1.00", "resume_at": "5.00"}
-    await imported(desk, [{"account": about | ({} if balance is None else {"balance": balance})}])
-    assert (await desk.call("GET", "/v1/accounts/a1")).json()["state"] == state
+    await imported(harness, [{"account": about | ({} if balance is None else {"balance": balance})}])
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["state"] == state
 
 
-async def test_a_family(desk: Office) -> None:
+async def test_a_family(harness: ApiHarness) -> None:
     first, second = person(1), person(2)
     second["subscriber"]["account"] = "a1"
     del second["account"]
     third = person(3)
     third["account"] = first["account"]
-    assert counts(await imported(desk, [first, second, third])) == (0, 1, 1, 3, 0)
-    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
-    found = (await desk.call("GET", "/v1/subscribers?account=a1")).json()["items"]
+    assert counts(await imported(harness, [first, second, third])) == (0, 1, 1, 3, 0)
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+    found = (await harness.call("GET", "/v1/subscribers?account=a1")).json()["items"]
     assert [one["id"] for one in found] == ["s1", "s2", "s3"]
 
 
@@ -201,100 +201,100 @@ WRONG = [
 
 @pytest.mark.parametrize(("wrong", "problem", "field", "words"), WRONG, ids=range(len(WRONG)))
 async def test_what_is_wrong_is_told_and_the_rest_goes_in(
-    desk: Office, wrong: Any, problem: str, field: str, words: str
+    harness: ApiHarness, wrong: Any, problem: str, field: str, words: str
 ) -> None:
-    await desk.account("there")
-    await imported(desk, [person(9)])
-    before = await state(desk)
-    events = await imported(desk, [wrong])
+    await harness.account("there")
+    await imported(harness, [person(9)])
+    before = await state(harness)
+    events = await imported(harness, [wrong])
     (error,) = errors(events)
     assert (error["line"], error["problem"]) == (1, f"urn:ocs:problem:{problem}")
     assert error["field"] == field or (field and error["field"].startswith(field)), error
     assert words in error["detail"], error
     assert counts(events) == (1, 0, 0, 0, 0)
-    assert await state(desk) == before, "it went in all the same"
-    events = await imported(desk, [person(7), b"", wrong, person(8)])
+    assert await state(harness) == before, "it went in all the same"
+    events = await imported(harness, [person(7), b"", wrong, person(8)])
     assert [error["line"] for error in errors(events)] == [3]
     assert counts(events) == (1, 2, 0, 2, 0)
 
 
-async def test_a_line_goes_in_whole_or_not_at_all(desk: Office) -> None:
-    events = await imported(desk, [person(1, tariffs=[{"tariff": "gold"}])])
+async def test_a_line_goes_in_whole_or_not_at_all(harness: ApiHarness) -> None:
+    events = await imported(harness, [person(1, tariffs=[{"tariff": "gold"}])])
     assert counts(events) == (1, 0, 0, 0, 0)
-    assert (await desk.call("GET", "/v1/accounts/a1")).status_code == 404
+    assert (await harness.call("GET", "/v1/accounts/a1")).status_code == 404
 
 
-async def test_lines_that_contradict_each_other(desk: Office) -> None:
+async def test_lines_that_contradict_each_other(harness: ApiHarness) -> None:
     again, other = person(1), person(2)
     again["account"] = {"id": "a1", "currency": "EUR", "balance": "21.00"}
     other["subscriber"]["identities"] = person(1)["subscriber"]["identities"]
-    events = await imported(desk, [person(1), again, other, person(3)])
+    events = await imported(harness, [person(1), again, other, person(3)])
     assert [(e["line"], e["field"]) for e in errors(events)] == [(2, "account.balance"), (3, "subscriber.identities")]
-    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
     assert counts(events) == (2, 2, 0, 2, 0)
 
 
-async def test_what_is_left_out_contradicts_nothing(desk: Office) -> None:
+async def test_what_is_left_out_contradicts_nothing(harness: ApiHarness) -> None:
     about = {"id": "a1", "currency": "EUR", "balance": "3.00", "credit_limit": "1.00", "time_zone": "Europe/Berlin"}
     full = person(1, attributes={"segment": "gold"}, barred=True, password="x") | {"account": about}
-    await imported(desk, [full])
+    await imported(harness, [full])
     bare = {"account": {"id": "a1", "currency": "EUR"}, "subscriber": {"id": "s1"}}
-    assert counts(await imported(desk, [bare])) == (0, 0, 1, 0, 1)
-    assert counts(await imported(desk, [full])) == (0, 0, 1, 0, 1)
+    assert counts(await imported(harness, [bare])) == (0, 0, 1, 0, 1)
+    assert counts(await imported(harness, [full])) == (0, 0, 1, 0, 1)
 
 
-async def test_a_line_has_an_end(desk: Office) -> None:
+async def test_a_line_has_an_end(harness: ApiHarness) -> None:
     long = person(1)
     long["subscriber"]["attributes"] = {"x": "y" * 70_000}
-    events = await imported(desk, [long, person(2)])
+    events = await imported(harness, [long, person(2)])
     assert [(e["line"], e["problem"]) for e in errors(events)] == [(1, "urn:ocs:problem:too-large")]
     assert counts(events) == (1, 1, 0, 1, 0)
 
 
-async def test_a_file_without_lines(desk: Office) -> None:
-    assert counts(await imported(desk, [])) == (0, 0, 0, 0, 0)
-    assert counts(await imported(desk, [b"", b"   "])) == (0, 0, 0, 0, 0)
+async def test_a_file_without_lines(harness: ApiHarness) -> None:
+    assert counts(await imported(harness, [])) == (0, 0, 0, 0, 0)
+    assert counts(await imported(harness, [b"", b"   "])) == (0, 0, 0, 0, 0)
 
 
-async def test_a_check_says_the_same_and_changes_nothing(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_check_says_the_same_and_changes_nothing(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_file, "BATCH_LINES", 2)
-    await imported(desk, [person(9)])
+    await imported(harness, [person(9)])
     contradicts = person(1)
     contradicts["account"]["balance"] = "1.00"
     taken = person(5)
     taken["subscriber"]["identities"] = person(1)["subscriber"]["identities"]
     member = {"subscriber": {"id": "s6", "account": "a2"}}
     lines = [person(1), person(2), person(9), person(1), contradicts, taken, member, b"{", person(3)]
-    before = await state(desk)
-    checked = await imported(desk, lines, "?check=true")
-    assert await state(desk) == before
-    done = await imported(desk, lines)
+    before = await state(harness)
+    checked = await imported(harness, lines, "?check=true")
+    assert await state(harness) == before
+    done = await imported(harness, lines)
     assert checked[-1].pop("checked") is True
     assert done[-1].pop("checked") is False
     assert checked == done
     assert counts(done) == (3, 3, 2, 4, 2)
 
 
-async def test_errors_that_are_not_shown_are_counted(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_errors_that_are_not_shown_are_counted(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_file, "BATCH_LINES", 2)
-    events = await imported(desk, [b"{"] * 5, "?errors=3")
+    events = await imported(harness, [b"{"] * 5, "?errors=3")
     assert [event["line"] for event in errors(events)] == [1, 2, 3]
     assert (events[-1]["errors"], events[-1]["errors_not_shown"]) == (5, 2)
 
 
-async def test_one_projection_for_each_batch(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_projection_for_each_batch(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_file, "BATCH_LINES", 50)
-    runs = int(await desk.redis.get(f"{keys.PROJECTED}:run"))
-    await imported(desk, [person(number) for number in range(100)])
-    assert int(await desk.redis.get(f"{keys.PROJECTED}:run")) == runs + 2
-    await desk.sync()
-    records = await desk.pool.fetchval("SELECT count(*) FROM calls WHERE account = 'a42'")
+    runs = int(await harness.redis.get(f"{keys.PROJECTED}:run"))
+    await imported(harness, [person(number) for number in range(100)])
+    assert int(await harness.redis.get(f"{keys.PROJECTED}:run")) == runs + 2
+    await harness.sync()
+    records = await harness.pool.fetchval("SELECT count(*) FROM calls WHERE account = 'a42'")
     assert records == 1, "nobody had to tell the account of a subscriber that it was made with"
 
 
-async def test_cut_short_between_the_stores(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cut_short_between_the_stores(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL has the accounts, the live store does not: whoever is first opens them, with what they begin with."""
-    opens, calls = desk.store.open, 0
+    opens, calls = harness.store.open, 0
 
     def failing(account_id: str, opening: Any) -> Pending[Any]:
         nonlocal calls
@@ -305,63 +305,63 @@ async def test_cut_short_between_the_stores(desk: Office, monkeypatch: pytest.Mo
         gone.fail(NotSent("the connection is gone"))
         return gone
 
-    monkeypatch.setattr(desk.store, "open", failing)
+    monkeypatch.setattr(harness.store, "open", failing)
     lines = [person(number) for number in range(1, 4)]
-    events = await imported(desk, lines)
+    events = await imported(harness, lines)
     assert events[-1]["event"] == "stopped"
     assert "import the same file again" in events[-1]["detail"]
     monkeypatch.undo()
-    assert await desk.redis.exists(keys.account("a1")) == 1
-    assert await desk.redis.exists(keys.account("a2")) == 0
-    topped = await desk.top_up("1.00", "a2")
+    assert await harness.redis.exists(keys.account("a1")) == 1
+    assert await harness.redis.exists(keys.account("a2")) == 0
+    topped = await harness.top_up("1.00", "a2")
     assert topped.json()["balance"] == "21.00"
-    assert counts(await imported(desk, lines)) == (0, 0, 3, 0, 3)
-    assert [(await desk.call("GET", f"/v1/accounts/a{number}")).json()["balance"] for number in range(1, 4)] == [
+    assert counts(await imported(harness, lines)) == (0, 0, 3, 0, 3)
+    assert [(await harness.call("GET", f"/v1/accounts/a{number}")).json()["balance"] for number in range(1, 4)] == [
         "20.00",
         "21.00",
         "20.00",
     ]
-    await sound(desk)
-    opened = await desk.pool.fetch("SELECT account FROM ledger_entries WHERE why = 'opening' ORDER BY account")
+    await sound(harness)
+    opened = await harness.pool.fetch("SELECT account FROM ledger_entries WHERE why = 'opening' ORDER BY account")
     assert [row["account"] for row in opened] == ["a1", "a2", "a3"]
 
 
-async def test_an_account_the_live_store_lost_comes_back_as_it_was(desk: Office) -> None:
+async def test_an_account_the_live_store_lost_comes_back_as_it_was(harness: ApiHarness) -> None:
     lines = [person(1)]
-    await imported(desk, lines)
-    await desk.top_up("1.00", "a1")
-    await desk.sync()
-    await desk.redis.delete(keys.account("a1"))
-    assert counts(await imported(desk, lines)) == (0, 0, 1, 0, 1)
-    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "21.00"
-    await sound(desk)
+    await imported(harness, lines)
+    await harness.top_up("1.00", "a1")
+    await harness.sync()
+    await harness.redis.delete(keys.account("a1"))
+    assert counts(await imported(harness, lines)) == (0, 0, 1, 0, 1)
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "21.00"
+    await sound(harness)
 
 
-async def test_two_imports_at_once(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_imports_at_once(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_file, "BATCH_LINES", 7)
     lines = [person(number) for number in range(60)]
-    first, second = await asyncio.gather(imported(desk, lines), imported(desk, lines))
+    first, second = await asyncio.gather(imported(harness, lines), imported(harness, lines))
     assert errors(first) == errors(second) == []
     assert first[-1]["accounts_created"] + second[-1]["accounts_created"] == 60
-    await sound(desk)
-    assert await desk.pool.fetchval("SELECT count(*) FROM ledger_entries") == 60
+    await sound(harness)
+    assert await harness.pool.fetchval("SELECT count(*) FROM ledger_entries") == 60
 
 
-async def test_an_identity_that_was_somebodys(desk: Office) -> None:
-    await imported(desk, [person(1)])
-    assert (await desk.call("DELETE", "/v1/subscribers/s1", if_match="*")).status_code == 204
+async def test_an_identity_that_was_somebodys(harness: ApiHarness) -> None:
+    await imported(harness, [person(1)])
+    assert (await harness.call("DELETE", "/v1/subscribers/s1", if_match="*")).status_code == 204
     again = person(2)
     again["subscriber"]["identities"] = person(1)["subscriber"]["identities"]
-    assert counts(await imported(desk, [again, person(1, identities=[])])) == (0, 1, 1, 2, 0)
-    found = (await desk.call("GET", "/v1/subscribers?identity=msisdn:491700000001")).json()["items"]
+    assert counts(await imported(harness, [again, person(1, identities=[])])) == (0, 1, 1, 2, 0)
+    found = (await harness.call("GET", "/v1/subscribers?identity=msisdn:491700000001")).json()["items"]
     assert [one["id"] for one in found] == ["s2"]
-    assert await desk.pool.fetchval("SELECT moved_ms > 0 FROM subscribers WHERE id = 's2'"), "its sessions may go on"
-    assert not await desk.pool.fetchval("SELECT moved_ms > 0 FROM subscribers WHERE id = 's1'")
+    assert await harness.pool.fetchval("SELECT moved_ms > 0 FROM subscribers WHERE id = 's2'"), "its sessions may go on"
+    assert not await harness.pool.fetchval("SELECT moved_ms > 0 FROM subscribers WHERE id = 's1'")
 
 
-async def test_what_the_whole_is_refused_for(desk: Office) -> None:
+async def test_what_the_whole_is_refused_for(harness: ApiHarness) -> None:
     for query in ("?check=maybe", "?errors=-1", "?batch=7"):
-        refused = await desk.call("POST", f"/v1/import{query}", b"", content_type="application/x-ndjson")
+        refused = await harness.call("POST", f"/v1/import{query}", b"", content_type="application/x-ndjson")
         assert refused.status_code == 422, query
-    refused = await desk.call("POST", "/v1/import", as_lines([person(1)]))
+    refused = await harness.call("POST", "/v1/import", as_lines([person(1)]))
     assert (refused.status_code, "application/x-ndjson or text/csv" in refused.text) == (415, True)

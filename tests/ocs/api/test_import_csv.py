@@ -8,17 +8,17 @@ import pytest
 
 from ocs.api.import_csv import BUCKET, COLUMNS, CsvHeader
 from ocs.api.import_line import from_json, from_members
-from ocs.api.problems import Problem
+from ocs.backoffice.errors import Invalid
 from ocs.master.bulk_rows import Objection
 from tests.ocs.api.imports import counts, errors
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.servers import ROOT
 
 DOCUMENT = (ROOT / "docs" / "import.md").read_text(encoding="utf-8")
 
 
-async def imported_csv(desk: Office, text: str | bytes) -> Any:
-    return await desk.call("POST", "/v1/import", text, content_type="text/csv")
+async def imported_csv(harness: ApiHarness, text: str | bytes) -> Any:
+    return await harness.call("POST", "/v1/import", text, content_type="text/csv")
 
 
 def members(header: str, row: str) -> dict[str, Any]:
@@ -32,11 +32,11 @@ def test_the_document_names_every_column() -> None:
     assert told == [*((name, column.about) for name, column in COLUMNS.items()), attribute, *buckets]
 
 
-async def test_the_examples_of_the_document_go_in(desk: Office) -> None:
-    await desk.tariff()
+async def test_the_examples_of_the_document_go_in(harness: ApiHarness) -> None:
+    await harness.tariff()
     (table,) = re.findall(r"^```csv\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
     (lines,) = re.findall(r"^```json\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
-    answer = await imported_csv(desk, table.replace("demo", "flat"))
+    answer = await imported_csv(harness, table.replace("demo", "flat"))
     events = [json.loads(line) for line in answer.text.splitlines()]
     assert errors(events) == []
     assert counts(events) == (0, 2, 0, 2, 0)
@@ -83,13 +83,13 @@ HEADERS = [
 
 
 @pytest.mark.parametrize(("header", "words"), HEADERS)
-async def test_a_wrong_header_is_refused_and_nothing_goes_in(desk: Office, header: str, words: str) -> None:
-    with pytest.raises(Problem) as refused:
+async def test_a_wrong_header_is_refused_and_nothing_goes_in(harness: ApiHarness, header: str, words: str) -> None:
+    with pytest.raises(Invalid) as refused:
         CsvHeader(header)
     assert words in refused.value.detail
-    answer = await imported_csv(desk, header + "\na1,EUR,1\n")
+    answer = await imported_csv(harness, header + "\na1,EUR,1\n")
     assert (answer.status_code, words in answer.json()["detail"]) == (422, True)
-    assert (await desk.call("GET", "/v1/accounts/a1")).status_code == 404
+    assert (await harness.call("GET", "/v1/accounts/a1")).status_code == 404
 
 
 ROWS = [
@@ -113,9 +113,9 @@ def test_a_wrong_row_is_told(row: str, problem: str, field: str, words: str) -> 
     assert words in refused.value.detail
 
 
-async def test_lines_are_numbered_as_an_editor_does(desk: Office) -> None:
+async def test_lines_are_numbered_as_an_editor_does(harness: ApiHarness) -> None:
     text = b"\xef\xbb\xbfaccount,currency,balance\r\na1,EUR,1\r\n\r\na2,EUR,x\r\n\xff,EUR,1\na3,EUR,3"
-    answer = await imported_csv(desk, text)
+    answer = await imported_csv(harness, text)
     events = [json.loads(line) for line in answer.text.splitlines()]
     assert [(event["line"], event["field"]) for event in errors(events)] == [(4, "account.balance"), (5, "")]
     assert counts(events) == (2, 2, 0, 0, 0)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from balances.ledger.verify import verify
 from ocs.api import import_file
 from tests.ocs.api.imports import errors, imported
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 
 PLACES = range(3)
 RUNS = itertools.count(1)
@@ -134,34 +134,34 @@ class Rules:
         return whole
 
 
-async def one_by_one(desk: Office, line: Line) -> None:
+async def one_by_one(harness: ApiHarness, line: Line) -> None:
     """The same through the operations for one account and one subscriber; what is there stays."""
     if "account" in line:
         about = dict(line["account"])
         name, balance, more = about.pop("id"), about.pop("balance", "0"), about.pop("buckets", [])
-        if (await desk.call("GET", f"/v1/accounts/{name}")).status_code == 404:
-            await desk.account(name, **about)
+        if (await harness.call("GET", f"/v1/accounts/{name}")).status_code == 404:
+            await harness.account(name, **about)
             if Fraction(balance):
-                assert (await desk.top_up(balance, name)).status_code == 201
+                assert (await harness.top_up(balance, name)).status_code == 201
             for bucket in more:
-                made = await desk.top_up(account=name, **({"priority": 50} | bucket))
+                made = await harness.top_up(account=name, **({"priority": 50} | bucket))
                 assert made.status_code == 201, made.text
     if "subscriber" in line:
         about = {"identities": [], "tariffs": []} | line["subscriber"]
         name = about.pop("id")
-        if (await desk.call("GET", f"/v1/subscribers/{name}")).status_code == 404:
-            assert (await desk.call("PUT", f"/v1/subscribers/{name}", about)).status_code == 201
+        if (await harness.call("GET", f"/v1/subscribers/{name}")).status_code == 404:
+            assert (await harness.call("PUT", f"/v1/subscribers/{name}", about)).status_code == 201
 
 
-async def shown(desk: Office, prefix: str) -> dict[str, Any]:
+async def shown(harness: ApiHarness, prefix: str) -> dict[str, Any]:
     """Everything that the API says of one side, without what names the side and the moment."""
     found: dict[str, Any] = {}
     for place in PLACES:
         for path in (f"accounts/{prefix}a{place}", f"subscribers/{prefix}s{place}"):
-            answer = await desk.call("GET", f"/v1/{path}")
+            answer = await harness.call("GET", f"/v1/{path}")
             if answer.status_code != 404:
                 found[path] = answer.json() | {"created": None, "version": None}
-        ledger = await desk.call("GET", f"/v1/accounts/{prefix}a{place}/ledger")
+        ledger = await harness.call("GET", f"/v1/accounts/{prefix}a{place}/ledger")
         found[f"ledger {place}"] = [
             {name: entry[name] for name in ("seq", "bucket", "kind", "amount", "balance_after", "net", "tax")}
             for entry in ledger.json().get("items", ())
@@ -170,34 +170,34 @@ async def shown(desk: Office, prefix: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def desk(desk: Office) -> Office:
-    await desk.tariff()
-    return desk
+async def harness(harness: ApiHarness) -> ApiHarness:
+    await harness.tariff()
+    return harness
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=st.lists(lines, min_size=1, max_size=8), batch=st.integers(1, 8))
-async def test_an_import_is_what_the_same_calls_come_to(desk: Office, file: list[Line], batch: int) -> None:
+async def test_an_import_is_what_the_same_calls_come_to(harness: ApiHarness, file: list[Line], batch: int) -> None:
     run, rules = next(RUNS), Rules()
     inside, outside = f"in{run:04d}-", f"by{run:04d}-"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(import_file, "BATCH_LINES", batch)
-        checked = await imported(desk, [named(line, inside) for line in file], "?check=true")
-        done = await imported(desk, [named(line, inside) for line in file])
+        checked = await imported(harness, [named(line, inside) for line in file], "?check=true")
+        done = await imported(harness, [named(line, inside) for line in file])
     refused = {event["line"] for event in errors(done)}
     assert refused == {at for at, line in enumerate(file, 1) if not rules.goes_in(line)}
     assert errors(checked) == errors(done)
     for at, line in enumerate(file, 1):
         if at not in refused:
-            await one_by_one(desk, named(line, outside))
-    await desk.sync()
-    made = await shown(desk, outside)
-    assert await shown(desk, inside) == made
+            await one_by_one(harness, named(line, outside))
+    await harness.sync()
+    made = await shown(harness, outside)
+    assert await shown(harness, inside) == made
     if not refused:  # a line that came too early would go in now
-        again = await imported(desk, [named(line, inside) for line in file])
+        again = await imported(harness, [named(line, inside) for line in file])
         assert again[-1]["accounts_created"] == again[-1]["subscribers_created"] == 0
-        assert await shown(desk, inside) == made
-    sums = await desk.pool.fetch(
+        assert await shown(harness, inside) == made
+    sums = await harness.pool.fetch(
         "SELECT left(account, 2) AS side, kind, currency, sum(amount)::text AS amount FROM ledger_entries"
         " WHERE account LIKE $1 OR account LIKE $2 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         f"{inside}%",
@@ -205,5 +205,5 @@ async def test_an_import_is_what_the_same_calls_come_to(desk: Office, file: list
     )
     sides = {side: [tuple(row)[1:] for row in sums if row["side"] == side] for side in ("in", "by")}
     assert sides["in"] == sides["by"]
-    report = await verify(desk.redis, desk.pool)
+    report = await verify(harness.redis, harness.pool)
     assert report.sound, report.lines()

@@ -15,7 +15,7 @@ from ocs.api.import_file import LINE_BYTES_MAX, lines_of
 from ocs.api.server import application, serving
 from ocs.config import Http
 from tests.ocs.api.imports import as_lines, person
-from tests.ocs.api_harness import TOKEN, Office
+from tests.ocs.api_harness import TOKEN, ApiHarness
 
 WAIT_S = 30.0
 HEAD = (
@@ -44,8 +44,8 @@ class Sender:
 
 
 @contextlib.asynccontextmanager
-async def sender(desk: Office, http: Http = Http(), token: str = TOKEN) -> AsyncIterator[tuple[Sender, Any]]:  # noqa: B008
-    app = application(desk.desk, Callers({TOKEN: "admin"}), http)
+async def sender(harness: ApiHarness, http: Http = Http(), token: str = TOKEN) -> AsyncIterator[tuple[Sender, Any]]:  # noqa: B008
+    app = application(harness.backoffice, Callers({TOKEN: "admin"}), http)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with serving(app, listener, http):
             reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -57,10 +57,10 @@ async def sender(desk: Office, http: Http = Http(), token: str = TOKEN) -> Async
 
 
 @pytest.fixture
-async def desk(desk: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
-    await desk.tariff()
+async def harness(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> ApiHarness:
+    await harness.tariff()
     monkeypatch.setattr(import_file, "BATCH_LINES", 2)
-    return desk
+    return harness
 
 
 async def until(condition: Any) -> None:
@@ -69,28 +69,28 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_it_is_answered_while_it_is_sent(desk: Office) -> None:
-    async with sender(desk) as (client, _):
+async def test_it_is_answered_while_it_is_sent(harness: ApiHarness) -> None:
+    async with sender(harness) as (client, _):
         await client.send(as_lines([person(1), person(2), person(3)])[:-5])
         await client.send(as_lines([person(3)])[-5:] + as_lines([person(4)]))
         assert (await client.event())["lines"] == 2
-        assert (await desk.call("GET", "/v1/accounts/a1")).status_code == 200
+        assert (await harness.call("GET", "/v1/accounts/a1")).status_code == 200
         await client.send(as_lines([person(5)]))
         client.writer.write(b"0\r\n\r\n")
         seen = [await client.event() for _ in range(3)]
         assert [(event["event"], event["lines"]) for event in seen] == [("progress", 4), ("progress", 5), ("done", 5)]
 
 
-async def test_a_file_may_be_longer_than_any_other_body(desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_may_be_longer_than_any_other_body(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_file, "BATCH_LINES", 2_000)
-    async with sender(desk, Http(body_bytes_max=1_024)) as (client, _):
+    async with sender(harness, Http(body_bytes_max=1_024)) as (client, _):
         await client.send(as_lines([{"account": {"id": f"a{at}", "currency": "EUR"}} for at in range(500)]))
         client.writer.write(b"0\r\n\r\n")
         assert (await client.event())["accounts_created"] == 500
 
 
-async def test_what_was_cut_off_is_not_taken_for_a_line(desk: Office) -> None:
-    async with sender(desk) as (client, app):
+async def test_what_was_cut_off_is_not_taken_for_a_line(harness: ApiHarness) -> None:
+    async with sender(harness) as (client, app):
         whole = {"account": {"id": "a3", "currency": "EUR"}}
         await client.send(as_lines([person(1), person(2)]))
         await client.send(as_lines([whole])[:-1])  # all of it but its end
@@ -98,11 +98,11 @@ async def test_what_was_cut_off_is_not_taken_for_a_line(desk: Office) -> None:
         await until(lambda: app._in_flight == 1)
         client.writer.transport.abort()
         await until(lambda: app._in_flight == 0)
-    assert (await desk.call("GET", "/v1/accounts/a4")).status_code == 404
+    assert (await harness.call("GET", "/v1/accounts/a4")).status_code == 404
 
 
-async def test_who_sends_no_more_is_not_waited_for(desk: Office) -> None:
-    async with sender(desk, Http(body_s=1)) as (client, _):
+async def test_who_sends_no_more_is_not_waited_for(harness: ApiHarness) -> None:
+    async with sender(harness, Http(body_s=1)) as (client, _):
         await client.send(as_lines([person(1), person(2)]) + b'{"account"')
         assert (await client.event())["event"] == "progress"
         last = await client.event()
@@ -110,8 +110,8 @@ async def test_who_sends_no_more_is_not_waited_for(desk: Office) -> None:
         assert "nothing more came within 1 s" in last["detail"]
 
 
-async def test_without_the_token_nothing_is_read(desk: Office) -> None:
-    async with sender(desk, Http(body_s=1), token="no") as (client, _):
+async def test_without_the_token_nothing_is_read(harness: ApiHarness) -> None:
+    async with sender(harness, Http(body_s=1), token="no") as (client, _):
         assert (await asyncio.wait_for(client.reader.readline(), WAIT_S)).startswith(b"HTTP/1.1 401")
         await asyncio.wait_for(client.reader.read(), WAIT_S)  # and the connection has an end
 

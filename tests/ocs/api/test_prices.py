@@ -9,7 +9,7 @@ import pytest
 
 from balances import keys
 from balances.structs.charge import Result
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
 
 CALLS = """
@@ -53,24 +53,24 @@ NOON = "2026-11-24T12:00:00+01:00"
 
 
 @pytest.fixture
-async def open_office(desk: Office) -> Office:
-    await desk.account()
-    await desk.top_up("10.00")
-    await desk.tariff(CALLS, "calls")
-    made = await desk.subscriber(
+async def open_office(harness: ApiHarness) -> ApiHarness:
+    await harness.account()
+    await harness.top_up("10.00")
+    await harness.tariff(CALLS, "calls")
+    made = await harness.subscriber(
         "s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "calls"}], attributes={"segment": "gold"}
     )
     assert made.status_code == 201, made.text
-    return desk
+    return harness
 
 
-async def asked(office: Office, path: str, **query: Any) -> dict[str, Any]:
-    found = await office.call("GET", f"{path}?{urlencode(query)}" if query else path)
+async def asked(harness: ApiHarness, path: str, **query: Any) -> dict[str, Any]:
+    found = await harness.call("GET", f"{path}?{urlencode(query)}" if query else path)
     assert found.status_code == 200, found.text
     return dict(found.json())
 
 
-async def test_a_quote_asks_like_the_network_and_touches_nothing(open_office: Office) -> None:
+async def test_a_quote_asks_like_the_network_and_touches_nothing(open_office: ApiHarness) -> None:
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
     body = {"subscriber": "s1", "service": "voice", "called": "0033123", "amount": 61, "at": NOON}
     found = await open_office.call("POST", "/v1/quote", body)
@@ -92,7 +92,7 @@ async def test_a_quote_asks_like_the_network_and_touches_nothing(open_office: Of
     assert (entries["balance"], entries["held"]) == ("10.00", "0.00")
 
 
-async def test_a_quote_says_why_there_is_no_price(open_office: Office) -> None:
+async def test_a_quote_says_why_there_is_no_price(open_office: ApiHarness) -> None:
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
     body = {"subscriber": "s1", "service": "voice", "called": "0044123"}
     found = await open_office.call("POST", "/v1/quote", body)
@@ -105,7 +105,7 @@ async def test_a_quote_says_why_there_is_no_price(open_office: Office) -> None:
     assert nobody.status_code == 422
 
 
-async def test_why_a_use_would_cost_what_it_does(open_office: Office) -> None:
+async def test_why_a_use_would_cost_what_it_does(open_office: ApiHarness) -> None:
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
     found = await asked(
         open_office, "/v1/explain/event", subscriber="s1", service="voice", called="+4930123", amount=61, at=NOON
@@ -129,7 +129,7 @@ async def test_why_a_use_would_cost_what_it_does(open_office: Office) -> None:
     assert lost == {"day": "its time is peak, and no band holds"}
 
 
-async def test_why_an_entry_is_what_it_is(open_office: Office) -> None:
+async def test_why_an_entry_is_what_it_is(open_office: ApiHarness) -> None:
     await open_office.top_up("90", kind="seconds", scope=["voice"])
     information = called("tel:+4930123")
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))
@@ -163,7 +163,7 @@ async def test_why_an_entry_is_what_it_is(open_office: Office) -> None:
     ]
 
 
-async def test_a_session_id_used_again_is_told_apart(open_office: Office) -> None:
+async def test_a_session_id_used_again_is_told_apart(open_office: ApiHarness) -> None:
     """Each incarnation begins anew, with its fee; and an account that Redis lost comes back with the newest one,
     where it is, and what it was granted."""
     name, now_ms = "gw.example.net;1700000000;1", open_office.now_ms()
@@ -199,7 +199,7 @@ async def test_a_session_id_used_again_is_told_apart(open_office: Office) -> Non
     assert account["available"] == "8.95"
 
 
-async def test_an_entry_of_a_top_up_pays_no_use(open_office: Office) -> None:
+async def test_an_entry_of_a_top_up_pays_no_use(open_office: ApiHarness) -> None:
     await open_office.sync()
     found = await asked(open_office, "/v1/explain/accounts/a1/entries/1")
     assert (found["why"], found["piece"], found["rating"]) == ("top-up", None, None)
@@ -208,7 +208,7 @@ async def test_an_entry_of_a_top_up_pays_no_use(open_office: Office) -> None:
     assert (await open_office.call("GET", "/v1/explain/accounts/a1/entries/x")).status_code == 422
 
 
-async def test_what_was_corrected_says_so(open_office: Office) -> None:
+async def test_what_was_corrected_says_so(open_office: ApiHarness) -> None:
     information = called("tel:+33123456")
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))
     await open_office.charge(
@@ -238,7 +238,7 @@ async def test_what_was_corrected_says_so(open_office: Office) -> None:
     assert (await asked(open_office, f"/v1/explain/accounts/a1/entries/{correction['seq'] + 1}"))["piece"] is None
 
 
-async def test_the_explanation_stays_when_the_tariff_changes(open_office: Office) -> None:
+async def test_the_explanation_stays_when_the_tariff_changes(open_office: ApiHarness) -> None:
     information = called("tel:+33123456")
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **information))
     await open_office.charge(
@@ -271,7 +271,7 @@ flat = { price = "0.50", per = "1 min" }
 @pytest.mark.parametrize(
     "number", ["+493012345678", "tel:+49-3012345678", "sip:+493012345678@ims.example.net;user=phone"]
 )
-async def test_a_number_is_read_alike_by_the_network_and_by_a_quote(open_office: Office, number: str) -> None:
+async def test_a_number_is_read_alike_by_the_network_and_by_a_quote(open_office: ApiHarness, number: str) -> None:
     """The "+" says that a country code comes first, whatever numbers of as many digits are without it."""
     await open_office.tariff(NUMBERS, "calls")
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={})), **called(number)))
@@ -289,7 +289,7 @@ async def test_a_number_is_read_alike_by_the_network_and_by_a_quote(open_office:
     assert found.json()["price"] == "0.50"
 
 
-async def test_facts_are_read_as_the_network_says_them(open_office: Office) -> None:
+async def test_facts_are_read_as_the_network_says_them(open_office: ApiHarness) -> None:
     """A quote for the same place and equipment, however they are written, has the price of a charge."""
     await open_office.tariff(
         """
@@ -311,7 +311,7 @@ flat = { price = "0.01", per = "1 MB" }
         assert answer.json()["price"] == "1.00", visited
 
 
-async def test_an_amount_in_another_unit_has_no_price(open_office: Office) -> None:
+async def test_an_amount_in_another_unit_has_no_price(open_office: ApiHarness) -> None:
     await open_office.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
     body = {"subscriber": "s1", "service": "voice", "called": "0033123456", "amount": 100, "unit": "octets", "at": NOON}
     refused = await open_office.call("POST", "/v1/quote", body)
@@ -326,12 +326,12 @@ def called(number: str) -> dict[str, Any]:
     return {"service_information": ServiceInformation(ims_information=ImsInformation(called_party_address=number))}
 
 
-async def test_a_use_longer_than_one_ladder_knows_is_priced_to_its_end(desk: Office) -> None:
+async def test_a_use_longer_than_one_ladder_knows_is_priced_to_its_end(harness: ApiHarness) -> None:
     """One hour of day, seven of night, four of day: 6.00 + 4.20 + 24.00, by the quote and by the explanation; and what
     was charged is explained piece by piece."""
-    await desk.account()
-    await desk.top_up("50.00")
-    await desk.tariff(
+    await harness.account()
+    await harness.top_up("50.00")
+    await harness.tariff(
         """
         tariff = "night"
         currency = "EUR"
@@ -348,10 +348,10 @@ async def test_a_use_longer_than_one_ladder_knows_is_priced_to_its_end(desk: Off
         """,
         "night",
     )
-    await desk.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "night"}])
-    await desk.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "night"}])
+    await harness.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))  # to read the catalogue
     event = {"subscriber": "s1", "service": "voice", "amount": 12 * 3_600, "at": "2026-11-24T19:00:00+01:00"}
-    found = await desk.call("POST", "/v1/quote", event)
+    found = await harness.call("POST", "/v1/quote", event)
     assert found.json()["price"] == "34.20"
-    explained = await asked(desk, "/v1/explain/event", **event)
+    explained = await asked(harness, "/v1/explain/event", **event)
     assert explained["price"] == "34.20"

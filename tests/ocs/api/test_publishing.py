@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from balances import keys
 from ocs.master.catalog import FIELDS, Unpacked, unpack_catalog
-from tests.ocs.api_harness import FLAT, Office
+from tests.ocs.api_harness import FLAT, ApiHarness
 
 TOML = {"content_type": "application/toml"}
 CSV = {"content_type": "text/csv"}
@@ -43,12 +43,12 @@ def document(text: str, if_version: int | None = None) -> dict[str, Any]:
     return {"media_type": "application/toml", "document": text} | wanted
 
 
-async def publish(desk: Office, files: list[Any], tariffs: list[Any]) -> httpx.Response:
-    return await desk.call("POST", "/v1/tariffs", {"files": files, "tariffs": tariffs})
+async def publish(harness: ApiHarness, files: list[Any], tariffs: list[Any]) -> httpx.Response:
+    return await harness.call("POST", "/v1/tariffs", {"files": files, "tariffs": tariffs})
 
 
-async def put_file(desk: Office, content: str, name: str = "world.csv", **headers: str) -> httpx.Response:
-    return await desk.call("PUT", f"/v1/tariff-files/{name}", content, **CSV | headers)
+async def put_file(harness: ApiHarness, content: str, name: str = "world.csv", **headers: str) -> httpx.Response:
+    return await harness.call("PUT", f"/v1/tariff-files/{name}", content, **CSV | headers)
 
 
 def made(published: httpx.Response) -> dict[str, tuple[int, bool]]:
@@ -58,20 +58,22 @@ def made(published: httpx.Response) -> dict[str, tuple[int, bool]]:
     return files | {one["id"]: (one["version"], one["new"]) for one in found["tariffs"]}
 
 
-async def projected(desk: Office) -> Unpacked:
-    version, *packed = await desk.redis.hmget(keys.CATALOG, "version", *FIELDS)
+async def projected(harness: ApiHarness) -> Unpacked:
+    version, *packed = await harness.redis.hmget(keys.CATALOG, "version", *FIELDS)
     return unpack_catalog(int(version), packed)
 
 
 @pytest.fixture
-async def calls(desk: Office) -> Office:
+async def calls(harness: ApiHarness) -> ApiHarness:
     """World, the common part and the tariff, each in version 1."""
     bundle = [file("world.csv", WORLD), file("parts/common.toml", COMMON)], [document(CALLS)]
-    assert made(await publish(desk, *bundle)) == dict.fromkeys(("world.csv", "parts/common.toml", "calls"), (1, True))
-    return desk
+    assert made(await publish(harness, *bundle)) == dict.fromkeys(
+        ("world.csv", "parts/common.toml", "calls"), (1, True)
+    )
+    return harness
 
 
-async def test_a_bundle_is_there_as_it_was_sent(calls: Office) -> None:
+async def test_a_bundle_is_there_as_it_was_sent(calls: ApiHarness) -> None:
     shown = (await calls.call("GET", "/v1/tariffs/calls")).json()
     assert (shown["document"], shown["files"]) == (CALLS, {"parts/common.toml": 1, "world.csv": 1})
     answer = await calls.call("GET", "/v1/tariff-files/world.csv")
@@ -88,7 +90,7 @@ async def test_a_bundle_is_there_as_it_was_sent(calls: Office) -> None:
         assert (await calls.call("GET", f"/v1/tariff-files/{nowhere}")).status_code == 404
 
 
-async def test_a_file_makes_new_versions_of_the_tariffs_that_name_it(calls: Office) -> None:
+async def test_a_file_makes_new_versions_of_the_tariffs_that_name_it(calls: ApiHarness) -> None:
     await calls.tariff()  # names nothing, and stays as it is
     assert (await put_file(calls, WORLD.replace("0.07", "0.09"))).status_code == 428
     dearer = await put_file(calls, WORLD.replace("0.07", "0.09"), if_match='"1"')
@@ -102,7 +104,7 @@ async def test_a_file_makes_new_versions_of_the_tariffs_that_name_it(calls: Offi
     assert (await calls.call("GET", "/v1/tariff-files/world.csv?version=1")).json()["content"] == WORLD
 
 
-async def test_an_included_file_may_name_another_table(calls: Office) -> None:
+async def test_an_included_file_may_name_another_table(calls: ApiHarness) -> None:
     common = COMMON.replace("world.csv", "tables/wide.csv")
     missing = await publish(calls, [file("parts/common.toml", common, 1)], [])
     assert (missing.status_code, missing.json()["source"]) == (422, "calls")
@@ -115,7 +117,7 @@ async def test_an_included_file_may_name_another_table(calls: Office) -> None:
     assert made(await put_file(calls, WORLD + "1,US,1\n", if_match="*")) == {"world.csv": (2, True)}
 
 
-async def test_a_file_is_followed_by_the_version_in_force_and_by_those_yet_to_begin(calls: Office) -> None:
+async def test_a_file_is_followed_by_the_version_in_force_and_by_those_yet_to_begin(calls: ApiHarness) -> None:
     later = f"valid_from = 2030-01-01T00:00:00Z\n{CALLS}"
     await calls.call("PUT", "/v1/tariffs/calls", later, if_match="*", **TOML)
     await put_file(calls, WORLD.replace("0.07", "0.09"), if_match="*")
@@ -150,7 +152,7 @@ REFUSED = [
 ]
 
 
-async def test_all_of_a_bundle_or_nothing(calls: Office) -> None:
+async def test_all_of_a_bundle_or_nothing(calls: ApiHarness) -> None:
     change = await calls.pool.fetchval("SELECT change FROM master")
     for files, tariffs, source, key in REFUSED:
         known = {"world.csv", "parts/common.toml"}
@@ -166,14 +168,14 @@ async def test_all_of_a_bundle_or_nothing(calls: Office) -> None:
 NO_NAMES = ["a.txt", "a", "../a.csv", "%2Fa.csv", "a/../b.csv", ".a.csv", "a b.csv", "a" * 130 + ".csv"]
 
 
-async def test_names_that_are_none(desk: Office) -> None:
+async def test_names_that_are_none(harness: ApiHarness) -> None:
     for name in NO_NAMES:
-        refused = await put_file(desk, WORLD, name.replace("/", "%2F"))
+        refused = await put_file(harness, WORLD, name.replace("/", "%2F"))
         assert refused.status_code == 422, name
-        assert (await publish(desk, [file(name, WORLD)], [])).status_code == 422, name
+        assert (await publish(harness, [file(name, WORLD)], [])).status_code == 422, name
 
 
-async def test_versions_that_were_expected(calls: Office) -> None:
+async def test_versions_that_were_expected(calls: ApiHarness) -> None:
     dearer = WORLD.replace("0.07", "0.09")
     for wanted, status, kind in ((None, 428, "version-required"), (0, 412, "version-conflict"), (7, 412, None)):
         refused = await publish(calls, [file("world.csv", dearer, wanted)], [])
@@ -188,7 +190,7 @@ async def test_versions_that_were_expected(calls: Office) -> None:
     assert made(repeat) == {"world.csv": (2, False), "calls": (2, False), "flat": (1, False)}
 
 
-async def test_many_publish_at_once(calls: Office) -> None:
+async def test_many_publish_at_once(calls: ApiHarness) -> None:
     """Whatever the order, each version is compiled with the newest files there were."""
 
     async def table(number: int) -> None:
@@ -207,7 +209,7 @@ async def test_many_publish_at_once(calls: Office) -> None:
     assert (pins[0], pins[-1]) == (1, 6)
 
 
-async def test_versions_by_page(calls: Office) -> None:
+async def test_versions_by_page(calls: ApiHarness) -> None:
     later = f"valid_from = 2030-01-01T00:00:00+01:00\n{CALLS}"
     shown = await calls.call("PUT", "/v1/tariffs/calls", later, if_match="*", **TOML)
     assert shown.json()["valid_from"] == "2029-12-31T23:00:00Z"
@@ -220,24 +222,24 @@ async def test_versions_by_page(calls: Office) -> None:
     assert (await calls.call("GET", "/v1/tariffs")).json()["items"][0]["valid_from"] == "2029-12-31T23:00:00Z"
 
 
-async def test_large_tables_are_let_in_and_only_they(desk: Office) -> None:
-    """The office takes bodies of 100 kB."""
+async def test_large_tables_are_let_in_and_only_they(harness: ApiHarness) -> None:
+    """The server of the harness takes bodies of 100 kB."""
     large = "prefix,zone\n" + "".join(f"{prefix},Zone {prefix % 50}\n" for prefix in range(10_000, 30_000))
     assert len(large) > 200_000
-    assert made(await put_file(desk, large, "large.csv")) == {"large.csv": (1, True)}
-    assert made(await publish(desk, [file("other.csv", large)], [])) == {"other.csv": (1, True)}
-    assert (await desk.call("PUT", "/v1/tariffs/flat", FLAT + "#" * 200_000, **TOML)).status_code == 201
+    assert made(await put_file(harness, large, "large.csv")) == {"large.csv": (1, True)}
+    assert made(await publish(harness, [file("other.csv", large)], [])) == {"other.csv": (1, True)}
+    assert (await harness.call("PUT", "/v1/tariffs/flat", FLAT + "#" * 200_000, **TOML)).status_code == 201
     for method, path in (("PUT", "/v1/accounts/a1"), ("POST", "/v1/transfers"), ("GET", "/v1/tariffs")):
-        assert (await desk.call(method, path, b" " * 200_000)).status_code == 413, path
+        assert (await harness.call(method, path, b" " * 200_000)).status_code == 413, path
 
 
-async def test_text_of_any_script_comes_back(desk: Office) -> None:
+async def test_text_of_any_script_comes_back(harness: ApiHarness) -> None:
     text = "\ufeffprefix;zone\r\n49;Österreich 🇦🇹\r\n"
-    made(await put_file(desk, text))
-    assert (await desk.call("GET", "/v1/tariff-files/world.csv")).json()["content"] == text
-    assert (await put_file(desk, WORLD.encode("utf-16"), "x.csv")).status_code == 422  # type: ignore[arg-type]
-    assert (await put_file(desk, "", "x.csv")).status_code == 422
-    assert (await put_file(desk, WORLD, "x.csv", content_type="text/plain")).status_code == 415
+    made(await put_file(harness, text))
+    assert (await harness.call("GET", "/v1/tariff-files/world.csv")).json()["content"] == text
+    assert (await put_file(harness, WORLD.encode("utf-16"), "x.csv")).status_code == 422  # type: ignore[arg-type]
+    assert (await put_file(harness, "", "x.csv")).status_code == 422
+    assert (await put_file(harness, WORLD, "x.csv", content_type="text/plain")).status_code == 415
 
 
 LATE_ROW = """
@@ -248,24 +250,24 @@ flat = { price = "1.00", per = "1 MB" }
 """
 
 
-async def test_rows_that_never_price_are_told_and_logged(desk: Office) -> None:
+async def test_rows_that_never_price_are_told_and_logged(harness: ApiHarness) -> None:
     demo = (resources.files("tariffs") / "examples" / "demo.toml").read_text()
-    clean = await publish(desk, [], [document(demo)])
+    clean = await publish(harness, [], [document(demo)])
     assert [one["warnings"] for one in clean.json()["tariffs"]] == [[]]
     with capture_logs() as logged:
-        again = await publish(desk, [], [document(demo + LATE_ROW, if_version=1)])
+        again = await publish(harness, [], [document(demo + LATE_ROW, if_version=1)])
     (told,) = again.json()["tariffs"][0]["warnings"]
     assert told.startswith('row "roaming": never reached: "internet" above it has no limit and takes all its lines')
     assert [(one["event"], one["tariff"], one["version"], one["why"]) for one in logged] == [
         ("tariff.doubtful", "demo", 2, told)
     ]
-    put = await desk.call("PUT", "/v1/tariffs/demo", demo + LATE_ROW + "# more\n", if_match='"2"', **TOML)
+    put = await harness.call("PUT", "/v1/tariffs/demo", demo + LATE_ROW + "# more\n", if_match='"2"', **TOML)
     assert (put.status_code, put.json()["warnings"]) == (200, [told])
-    same = await desk.call("PUT", "/v1/tariffs/demo", demo + LATE_ROW + "# more\n", if_match='"3"', **TOML)
+    same = await harness.call("PUT", "/v1/tariffs/demo", demo + LATE_ROW + "# more\n", if_match='"3"', **TOML)
     assert (same.status_code, same.json()["warnings"]) == (200, [])  # nothing was published
 
 
-async def test_a_new_table_may_make_rows_of_a_tariff_never_price(calls: Office) -> None:
+async def test_a_new_table_may_make_rows_of_a_tariff_never_price(calls: ApiHarness) -> None:
     rows = 'tariff = "t"\ncurrency = "EUR"\n[tables]\nworld = "w.csv"\n[[rows]]\nname = "de"\n'
     rows += 'when = { to = "world:Germany" }\nflat = { price = "1", per = "1 min" }\n[[rows]]\nname = "rest"\n'
     rows += 'flat = { price = "1", per = "1 min" }\n'
@@ -277,12 +279,12 @@ async def test_a_new_table_may_make_rows_of_a_tariff_never_price(calls: Office) 
     assert "de" in follower["warnings"][0]
 
 
-async def test_an_older_version_corrected_last_says_what_it_hides(desk: Office) -> None:
+async def test_an_older_version_corrected_last_says_what_it_hides(harness: ApiHarness) -> None:
     """The newest that is valid counts, and newest is what was published last."""
     old, new = (FLAT.replace("\n", f"\nvalid_from = {day}T00:00:00Z\n", 1) for day in ("2026-01-01", "2026-03-01"))
-    assert (await desk.call("PUT", "/v1/tariffs/flat", old, **TOML)).json()["warnings"] == []
-    assert (await desk.call("PUT", "/v1/tariffs/flat", new, if_match='"1"', **TOML)).json()["warnings"] == []
-    put = await desk.call("PUT", "/v1/tariffs/flat", old + "# corrected\n", if_match='"2"', **TOML)
+    assert (await harness.call("PUT", "/v1/tariffs/flat", old, **TOML)).json()["warnings"] == []
+    assert (await harness.call("PUT", "/v1/tariffs/flat", new, if_match='"1"', **TOML)).json()["warnings"] == []
+    put = await harness.call("PUT", "/v1/tariffs/flat", old + "# corrected\n", if_match='"2"', **TOML)
     (told,) = put.json()["warnings"]
     assert told.startswith("version 2, ")
     assert "this one takes its place; publish it once more to keep it" in told

@@ -7,52 +7,52 @@ import httpx
 
 from balances import keys
 from ocs.master.catalog import FIELDS, unpack_catalog
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 
 TODAY = datetime.now(UTC).date()
 
 
-async def put(desk: Office, day: str, **pairs: Any) -> httpx.Response:
+async def put(harness: ApiHarness, day: str, **pairs: Any) -> httpx.Response:
     rates = [{"of": pair[:3], "into": pair[3:], "rate": rate} for pair, rate in pairs.items()]
-    return await desk.call("PUT", f"/v1/exchange-rates/{day}", {"rates": rates})
+    return await harness.call("PUT", f"/v1/exchange-rates/{day}", {"rates": rates})
 
 
-async def in_force(desk: Office, query: str = "") -> dict[str, tuple[str, str]]:
-    answer = await desk.call("GET", f"/v1/exchange-rates?{query}")
+async def in_force(harness: ApiHarness, query: str = "") -> dict[str, tuple[str, str]]:
+    answer = await harness.call("GET", f"/v1/exchange-rates?{query}")
     assert answer.status_code == 200, answer.text
     return {one["of"] + one["into"]: (one["rate"], one["day"]) for one in answer.json()["items"]}
 
 
-async def test_a_rate_is_in_force_until_the_next(desk: Office) -> None:
-    done = await put(desk, "2026-03-01", USDEUR="0.9231", GBPEUR="1.15")
+async def test_a_rate_is_in_force_until_the_next(harness: ApiHarness) -> None:
+    done = await put(harness, "2026-03-01", USDEUR="0.9231", GBPEUR="1.15")
     assert (done.status_code, done.json()["on"]) == (200, "2026-03-01")
     assert done.json()["items"][0] == {"of": "USD", "into": "EUR", "rate": "0.9231", "day": "2026-03-01"}
-    await put(desk, "2026-03-03", USDEUR="0.93")
-    assert await in_force(desk, "on=2026-02-28") == {}
+    await put(harness, "2026-03-03", USDEUR="0.93")
+    assert await in_force(harness, "on=2026-02-28") == {}
     first = {"USDEUR": ("0.9231", "2026-03-01"), "GBPEUR": ("1.15", "2026-03-01")}
-    assert await in_force(desk, "on=2026-03-02") == first
-    assert await in_force(desk, "on=2026-03-03") == first | {"USDEUR": ("0.93", "2026-03-03")}
-    assert await in_force(desk, "on=2026-03-03&of=USD&into=EUR") == {"USDEUR": ("0.93", "2026-03-03")}
-    assert await in_force(desk, "into=GBP") == {}
-    assert len(await in_force(desk)) == 2
+    assert await in_force(harness, "on=2026-03-02") == first
+    assert await in_force(harness, "on=2026-03-03") == first | {"USDEUR": ("0.93", "2026-03-03")}
+    assert await in_force(harness, "on=2026-03-03&of=USD&into=EUR") == {"USDEUR": ("0.93", "2026-03-03")}
+    assert await in_force(harness, "into=GBP") == {}
+    assert len(await in_force(harness)) == 2
 
 
-async def test_a_day_may_be_corrected_pair_by_pair(desk: Office) -> None:
-    await put(desk, "2026-03-01", USDEUR="0.9231", GBPEUR="1.15")
-    await put(desk, "2026-03-01", USDEUR="0.9232")
+async def test_a_day_may_be_corrected_pair_by_pair(harness: ApiHarness) -> None:
+    await put(harness, "2026-03-01", USDEUR="0.9231", GBPEUR="1.15")
+    await put(harness, "2026-03-01", USDEUR="0.9232")
     corrected = {"USDEUR": ("0.9232", "2026-03-01"), "GBPEUR": ("1.15", "2026-03-01")}
-    assert await in_force(desk, "on=2026-03-01") == corrected
-    version = await desk.redis.hget(keys.CATALOG, "version")
-    await put(desk, "2026-03-01", USDEUR="0.9232")
-    assert await desk.redis.hget(keys.CATALOG, "version") == version  # the same again is no news for workers
+    assert await in_force(harness, "on=2026-03-01") == corrected
+    version = await harness.redis.hget(keys.CATALOG, "version")
+    await put(harness, "2026-03-01", USDEUR="0.9232")
+    assert await harness.redis.hget(keys.CATALOG, "version") == version  # the same again is no news for workers
 
 
-async def test_workers_have_what_may_still_price_something(desk: Office) -> None:
+async def test_workers_have_what_may_still_price_something(harness: ApiHarness) -> None:
     days = [TODAY - timedelta(days=ago) for ago in (90, 50, 40, 39, 1, -5)]
     for number, day in enumerate(days):
-        await put(desk, day.isoformat(), USDEUR=f"0.{number + 1}")
-    await put(desk, days[0].isoformat(), GBPEUR="1.15")
-    version, *packed = await desk.redis.hmget(keys.CATALOG, "version", *FIELDS)
+        await put(harness, day.isoformat(), USDEUR=f"0.{number + 1}")
+    await put(harness, days[0].isoformat(), GBPEUR="1.15")
+    version, *packed = await harness.redis.hmget(keys.CATALOG, "version", *FIELDS)
     exchanges = unpack_catalog(int(version), packed).catalog.exchanges
 
     def at(pair: str, day: date, more_ms: int = 0) -> str | None:
@@ -87,12 +87,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_what_is_no_rate(desk: Office) -> None:
+async def test_what_is_no_rate(harness: ApiHarness) -> None:
     for day, pairs, names in REFUSED:
-        refused = await put(desk, day, **pairs)
+        refused = await put(harness, day, **pairs)
         assert refused.status_code == 422, pairs
         assert names in refused.json()["detail"]
     twice = {"rates": [{"of": "USD", "into": "EUR", "rate": rate} for rate in ("1", "2")]}
-    assert (await desk.call("PUT", "/v1/exchange-rates/2026-03-01", twice)).status_code == 422
-    assert (await desk.call("GET", "/v1/exchange-rates?on=2026-02-30")).status_code == 422
-    assert await in_force(desk) == {}
+    assert (await harness.call("PUT", "/v1/exchange-rates/2026-03-01", twice)).status_code == 422
+    assert (await harness.call("GET", "/v1/exchange-rates?on=2026-02-30")).status_code == 422
+    assert await in_force(harness) == {}

@@ -11,9 +11,10 @@ import pytest
 
 from balances import keys
 from balances.ledger.verify import verify
+from ocs.backoffice import postings, refunds
 from protocol.diameter.dictionary import DICTIONARY
 from protocol.diameter.dictionary.credit_control import CreditControlRequest, RequestedAction
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import E, I, T, U, ccr, lines, mscc
 
 MB = 2**20
@@ -27,8 +28,8 @@ class Crash(Exception):
 class Clerk:
     """Asks for refunds, and knows by the rules alone what may still be given back."""
 
-    def __init__(self, desk: Office, rng: Random) -> None:
-        self.desk, self.rng = desk, rng
+    def __init__(self, harness: ApiHarness, rng: Random) -> None:
+        self.harness, self.rng = harness, rng
         self.balance = 1_000_000
         self.requests = 0
         self.paid = {1: 30_000, 2: 20_000}
@@ -44,7 +45,7 @@ class Clerk:
         self.requests += 1
         asked = DICTIONARY.decode(ccr(kind, **fields).encode(hop_by_hop=1, end_to_end=self.requests, flags=0xC0))
         assert isinstance(asked, CreditControlRequest)
-        await self.desk.charge(asked)
+        await self.harness.charge(asked)
 
     async def use(self) -> None:
         """Two incarnations of one session, the second in two reports, and an event."""
@@ -56,12 +57,12 @@ class Clerk:
                 await self.network(kind, session_id=SESSION, cc_request_number=number, **lines(line))
         line = mscc(10, ask={"cc_total_octets": 5 * MB})
         await self.network(E, session_id=EVENT, requested_action=RequestedAction.DIRECT_DEBITING, **lines(line))
-        await self.desk.sync()
+        await self.harness.sync()
         self.balance -= sum(self.paid.values()) + self.event
         assert await self.money() == self.balance
 
     async def money(self) -> int:
-        return round(float((await self.desk.call("GET", "/v1/accounts/a1")).json()["balance"]) * 1_000_000)
+        return round(float((await self.harness.call("GET", "/v1/accounts/a1")).json()["balance"]) * 1_000_000)
 
     def left(self, of: dict[str, Any]) -> int:
         if "event" in of:
@@ -97,7 +98,7 @@ class Clerk:
 
     async def ask(self, key: str, amount: int, of: dict[str, Any]) -> int:
         body = {"amount": f"{amount // 10**6}.{amount % 10**6:06d}", "reason": "dropped"} | of
-        return int((await self.desk.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)).status_code)
+        return int((await self.harness.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)).status_code)
 
     def key(self) -> str:
         self.requests += 1
@@ -122,20 +123,20 @@ class Clerk:
 
     async def crash(self) -> None:
         """Between the grant in PostgreSQL and the posting in the live store, or right after that."""
-        key, (amount, of), desk = self.key(), self.anything(), self.desk.desk
-        name, posted = ("charge" if "event" in of else "post"), self.rng.random() < 0.5
-        real = getattr(desk, name)
+        key, (amount, of) = self.key(), self.anything()
+        room, name = (refunds, "_charge") if "event" in of else (postings, "post")
+        posted, real = self.rng.random() < 0.5, getattr(room, name)
 
         async def dies(*args: Any, **others: Any) -> None:
             if posted:
                 await real(*args, **others)
             raise Crash
 
-        setattr(desk, name, dies)
+        setattr(room, name, dies)
         try:
             code = await self.ask(key, amount, of)
         finally:
-            setattr(desk, name, real)
+            setattr(room, name, real)
         allowed = amount <= self.left(of)
         if "event" not in of:
             assert code == (500 if allowed else 422)
@@ -168,8 +169,8 @@ class Clerk:
 
     async def forget(self) -> None:
         """The live store remembers an event for an hour, PostgreSQL longer."""
-        await self.desk.sync()
-        await self.desk.redis.delete(keys.once("a1", keys.event_key(EVENT, 0)))
+        await self.harness.sync()
+        await self.harness.redis.delete(keys.once("a1", keys.event_key(EVENT, 0)))
 
     async def by_the_network(self) -> None:
         """Some MB of the event: what they cost, as far as it is not given back already."""
@@ -189,13 +190,13 @@ class Clerk:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_parts_never_exceed_what_was_paid(desk: Office, seed: int) -> None:
-    await desk.account()
-    await desk.top_up("1.00")
-    await desk.tariff()
-    await desk.subscriber("s1", "a1", "msisdn:491700000001")
+async def test_parts_never_exceed_what_was_paid(harness: ApiHarness, seed: int) -> None:
+    await harness.account()
+    await harness.top_up("1.00")
+    await harness.tariff()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
     rng = Random(seed)
-    clerk = Clerk(desk, rng)
+    clerk = Clerk(harness, rng)
     await clerk.use()
     for _ in range(25):
         await rng.choice(
@@ -208,12 +209,12 @@ async def test_parts_never_exceed_what_was_paid(desk: Office, seed: int) -> None
                 clerk.by_the_network,
                 clerk.finish,
                 clerk.forget,
-                desk.sync,
+                harness.sync,
             )
         )()
         assert await clerk.money() == clerk.balance
     await clerk.finish()
-    await desk.sync()
+    await harness.sync()
     for of in ({"entry": 2}, {"session": SESSION}, {"session": SESSION}, {"event": {"session": EVENT}}):
         left = clerk.left(of)
         if left > 0:  # all of it can be had
@@ -223,5 +224,5 @@ async def test_parts_never_exceed_what_was_paid(desk: Office, seed: int) -> None
     for of in ({"entry": 2}, {"entry": 3}, {"session": SESSION}, {"event": {"session": EVENT}}):
         assert await clerk.ask(clerk.key(), 1, of) == 422
     assert await clerk.money() == clerk.balance == 1_000_000
-    await desk.sync()
-    assert (await verify(desk.redis, desk.desk.pool)).sound
+    await harness.sync()
+    assert (await verify(harness.redis, harness.backoffice.pool)).sound

@@ -11,7 +11,7 @@ import pytest
 from balances.ledger.verify import verify
 from ocs.config import Adjustments
 from protocol.diameter.dictionary.credit_control import RequestedAction
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
 
 MB = 2**20
@@ -19,45 +19,45 @@ SESSION = "gw;1;1"
 
 
 @pytest.fixture
-async def charged(desk: Office) -> Office:
+async def charged(harness: ApiHarness) -> ApiHarness:
     """Entry 2: 3 MB at 0.01."""
-    await desk.account()
-    await desk.top_up("1.00")
-    await desk.tariff()
-    await desk.subscriber("s1", "a1", "msisdn:491700000001")
-    await call(desk, SESSION, 3)
-    return desk
+    await harness.account()
+    await harness.top_up("1.00")
+    await harness.tariff()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
+    await call(harness, SESSION, 3)
+    return harness
 
 
-async def call(desk: Office, session: str, used_mb: int) -> None:
-    await desk.charge(ccr(I, session_id=session, **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))))
-    await desk.charge(
+async def call(harness: ApiHarness, session: str, used_mb: int) -> None:
+    await harness.charge(ccr(I, session_id=session, **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))))
+    await harness.charge(
         ccr(T, session_id=session, cc_request_number=1, **lines(mscc(10, used={"cc_total_octets": used_mb * MB})))
     )
-    await desk.sync()
+    await harness.sync()
 
 
-async def refund(desk: Office, key: str, amount: str, account: str = "a1", **of: Any) -> Any:
+async def refund(harness: ApiHarness, key: str, amount: str, account: str = "a1", **of: Any) -> Any:
     body = {"amount": amount, "reason": "call dropped"} | of
-    return await desk.call("POST", f"/v1/accounts/{account}/refunds", body, idempotency_key=key)
+    return await harness.call("POST", f"/v1/accounts/{account}/refunds", body, idempotency_key=key)
 
 
-async def balance(desk: Office) -> str:
-    return str((await desk.call("GET", "/v1/accounts/a1")).json()["balance"])
+async def balance(harness: ApiHarness) -> str:
+    return str((await harness.call("GET", "/v1/accounts/a1")).json()["balance"])
 
 
-async def test_without_an_original_there_is_no_refund(desk: Office) -> None:
-    await desk.account()
-    assert (await refund(desk, "k1", "1000000.00")).status_code == 422
-    assert (await refund(desk, "k2", "1000000.00", entry=1)).status_code == 422
-    assert (await refund(desk, "k3", "1.00", session="x")).status_code == 422
-    assert (await refund(desk, "k4", "1.00", event={"session": "x"})).status_code == 422
-    assert (await refund(desk, "k5", "1.00", session="x", entry=1)).status_code == 422
-    assert await balance(desk) == "0.00"
+async def test_without_an_original_there_is_no_refund(harness: ApiHarness) -> None:
+    await harness.account()
+    assert (await refund(harness, "k1", "1000000.00")).status_code == 422
+    assert (await refund(harness, "k2", "1000000.00", entry=1)).status_code == 422
+    assert (await refund(harness, "k3", "1.00", session="x")).status_code == 422
+    assert (await refund(harness, "k4", "1.00", event={"session": "x"})).status_code == 422
+    assert (await refund(harness, "k5", "1.00", session="x", entry=1)).status_code == 422
+    assert await balance(harness) == "0.00"
 
 
 @pytest.mark.parametrize("of", [{"entry": 2}, {"session": SESSION}], ids=["entry", "session"])
-async def test_parts_add_up_to_what_was_paid(charged: Office, of: dict[str, Any]) -> None:
+async def test_parts_add_up_to_what_was_paid(charged: ApiHarness, of: dict[str, Any]) -> None:
     assert (await refund(charged, "k1", "0.031", **of)).status_code == 422
     done = await refund(charged, "k1", "0.02", **of)
     assert done.status_code == 201, done.text
@@ -68,17 +68,17 @@ async def test_parts_add_up_to_what_was_paid(charged: Office, of: dict[str, Any]
     assert (await refund(charged, "k4", "0.000001", **of)).status_code == 422
     assert await balance(charged) == "1.00"
     await charged.sync()
-    assert (await verify(charged.redis, charged.desk.pool)).sound
+    assert (await verify(charged.redis, charged.backoffice.pool)).sound
 
 
-async def test_an_entry_and_its_session_share_what_is_left(charged: Office) -> None:
+async def test_an_entry_and_its_session_share_what_is_left(charged: ApiHarness) -> None:
     assert (await refund(charged, "k1", "0.02", session=SESSION)).status_code == 201
     assert (await refund(charged, "k2", "0.02", entry=2)).status_code == 422
     assert (await refund(charged, "k3", "0.01", entry=2)).status_code == 201
     assert (await refund(charged, "k4", "0.01", session=SESSION)).status_code == 422
 
 
-async def test_side_by_side_they_never_exceed_it(charged: Office) -> None:
+async def test_side_by_side_they_never_exceed_it(charged: ApiHarness) -> None:
     asked = [refund(charged, f"k{n}", "0.02", entry=2) for n in range(4)]
     asked += [refund(charged, f"s{n}", "0.02", session=SESSION) for n in range(4)]
     codes = sorted(answer.status_code for answer in await asyncio.gather(*asked))
@@ -86,13 +86,13 @@ async def test_side_by_side_they_never_exceed_it(charged: Office) -> None:
     assert await balance(charged) == "0.99"
 
 
-async def test_a_top_up_or_a_refund_is_not_given_back(charged: Office) -> None:
+async def test_a_top_up_or_a_refund_is_not_given_back(charged: ApiHarness) -> None:
     assert (await refund(charged, "k1", "0.01", entry=1)).status_code == 422
     assert (await refund(charged, "k2", "0.01", entry=2)).status_code == 201
     assert (await refund(charged, "k3", "0.01", entry=3)).status_code == 422
 
 
-async def test_an_event_adds_up_with_what_the_network_gives_back(charged: Office) -> None:
+async def test_an_event_adds_up_with_what_the_network_gives_back(charged: ApiHarness) -> None:
     sms = {"session_id": "sms;1", **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))}
     await charged.charge(ccr(E, requested_action=RequestedAction.DIRECT_DEBITING, **sms))
     await charged.sync()
@@ -110,7 +110,7 @@ async def test_an_event_adds_up_with_what_the_network_gives_back(charged: Office
     assert (await refund(charged, "k5", "0.01", entry=spent)).status_code == 422
 
 
-async def test_who_gave_an_event_back_and_why_stands_in_the_ledger(charged: Office) -> None:
+async def test_who_gave_an_event_back_and_why_stands_in_the_ledger(charged: ApiHarness) -> None:
     sms = {"session_id": "sms;1", **lines(mscc(10, ask={"cc_total_octets": 5 * MB}))}
     await charged.charge(ccr(E, requested_action=RequestedAction.DIRECT_DEBITING, **sms))
     await charged.sync()
@@ -129,12 +129,12 @@ async def test_who_gave_an_event_back_and_why_stands_in_the_ledger(charged: Offi
 # --- adjustments
 
 
-async def adjust(desk: Office, key: str, amount: str, **more: Any) -> int:
+async def adjust(harness: ApiHarness, key: str, amount: str, **more: Any) -> int:
     body = {"amount": amount, "reason": "goodwill"} | more
-    return int((await desk.call("POST", "/v1/accounts/a1/adjustments", body, idempotency_key=key)).status_code)
+    return int((await harness.call("POST", "/v1/accounts/a1/adjustments", body, idempotency_key=key)).status_code)
 
 
-async def test_an_adjustment_leaves_what_is_held(charged: Office) -> None:
+async def test_an_adjustment_leaves_what_is_held(charged: ApiHarness) -> None:
     await charged.charge(ccr(I, session_id="gw;2;2", **lines(mscc(10, ask={"cc_total_octets": 50 * MB}))))
     account = (await charged.call("GET", "/v1/accounts/a1")).json()
     assert (account["balance"], account["held"], account["available"]) == ("0.97", "0.50", "0.47")
@@ -146,18 +146,18 @@ async def test_an_adjustment_leaves_what_is_held(charged: Office) -> None:
     assert (account["balance"], account["available"]) == ("0.40", "-0.10")
 
 
-async def test_a_credit_limit_covers_an_adjustment(desk: Office) -> None:
-    await desk.account(credit_limit="5.00")
-    assert await adjust(desk, "k1", "-5.01") == 409
-    assert await adjust(desk, "k2", "-5.00") == 201
+async def test_a_credit_limit_covers_an_adjustment(harness: ApiHarness) -> None:
+    await harness.account(credit_limit="5.00")
+    assert await adjust(harness, "k1", "-5.01") == 409
+    assert await adjust(harness, "k2", "-5.00") == 201
 
 
-async def test_one_adjustment_has_a_limit_and_is_for_who_may(desk: Office) -> None:
-    await desk.account()
-    assert await adjust(desk, "k1", "1000.01") == 422
-    assert await adjust(desk, "k2", "1000.00") == 201
-    desk.desk.adjustments = Adjustments(force=())
-    assert await adjust(desk, "k3", "-1.00", force=True) == 403
-    assert await adjust(desk, "k4", "-1.00") == 201
-    desk.desk.adjustments = msgspec.structs.replace(desk.desk.adjustments, callers=("somebody",))
-    assert await adjust(desk, "k5", "-1.00") == 403
+async def test_one_adjustment_has_a_limit_and_is_for_who_may(harness: ApiHarness) -> None:
+    await harness.account()
+    assert await adjust(harness, "k1", "1000.01") == 422
+    assert await adjust(harness, "k2", "1000.00") == 201
+    harness.backoffice.adjustments = Adjustments(force=())
+    assert await adjust(harness, "k3", "-1.00", force=True) == 403
+    assert await adjust(harness, "k4", "-1.00") == 201
+    harness.backoffice.adjustments = msgspec.structs.replace(harness.backoffice.adjustments, callers=("somebody",))
+    assert await adjust(harness, "k5", "-1.00") == 403

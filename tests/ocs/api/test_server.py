@@ -15,64 +15,64 @@ from ocs.api.problems import PROBLEMS, Problem
 from ocs.api.server import OPERATIONS, application, serving
 from ocs.config import Http
 from ocs.telemetry.metrics import REQUESTS, Meter
-from tests.ocs.api_harness import TOKEN, Office
+from tests.ocs.api_harness import TOKEN, ApiHarness
 
 NO_TOKEN = ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"]
 
 
-async def test_without_the_token_nothing(desk: Office) -> None:
+async def test_without_the_token_nothing(harness: ApiHarness) -> None:
     for header in NO_TOKEN:
-        refused = await desk.client.get("/v1/accounts", headers={"authorization": header} if header else {})
+        refused = await harness.client.get("/v1/accounts", headers={"authorization": header} if header else {})
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         assert refused.json()["type"] == "urn:ocs:problem:unauthorized"
 
 
-async def test_what_needs_no_token(desk: Office) -> None:
+async def test_what_needs_no_token(harness: ApiHarness) -> None:
     for path in ("/healthz", "/readyz", "/docs", "/openapi.json"):
-        assert (await desk.client.get(path)).status_code == 200, path
+        assert (await harness.client.get(path)).status_code == 200, path
 
 
-async def test_what_is_not_there(desk: Office) -> None:
-    nowhere = await desk.call("GET", "/v1/nothing")
+async def test_what_is_not_there(harness: ApiHarness) -> None:
+    nowhere = await harness.call("GET", "/v1/nothing")
     assert (nowhere.status_code, nowhere.json()["type"]) == (404, "urn:ocs:problem:not-found")
-    wrong = await desk.call("DELETE", "/v1/accounts/a1")
+    wrong = await harness.call("DELETE", "/v1/accounts/a1")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "urn:ocs:problem:method-not-allowed")
     assert "PUT" in wrong.headers["allow"]
-    assert (await desk.call("GET", "/v1/accounts?limi=3")).status_code == 422
-    assert (await desk.call("GET", "/v1/accounts?limit=0")).status_code == 422
-    assert (await desk.call("GET", "/v1/accounts?limit=1&limit=2")).status_code == 422
-    assert (await desk.call("GET", "/v1/accounts/%0Ax")).status_code in (404, 422)
-    assert (await desk.call("PUT", "/v1/accounts/" + "a" * 65, {"currency": "EUR"})).status_code == 422
+    assert (await harness.call("GET", "/v1/accounts?limi=3")).status_code == 422
+    assert (await harness.call("GET", "/v1/accounts?limit=0")).status_code == 422
+    assert (await harness.call("GET", "/v1/accounts?limit=1&limit=2")).status_code == 422
+    assert (await harness.call("GET", "/v1/accounts/%0Ax")).status_code in (404, 422)
+    assert (await harness.call("PUT", "/v1/accounts/" + "a" * 65, {"currency": "EUR"})).status_code == 422
 
 
-async def test_bodies_have_an_end(desk: Office) -> None:
-    large = await desk.call("PUT", "/v1/accounts/a1", b"{" + b" " * 100_000 + b"}")
+async def test_bodies_have_an_end(harness: ApiHarness) -> None:
+    large = await harness.call("PUT", "/v1/accounts/a1", b"{" + b" " * 100_000 + b"}")
     assert (large.status_code, large.json()["type"]) == (413, "urn:ocs:problem:too-large")
 
     async def drip() -> object:
         for _ in range(200):
             yield b" " * 1_000
 
-    chunked = await desk.client.put(
+    chunked = await harness.client.put(
         "/v1/accounts/a1",
         content=drip(),  # type: ignore[arg-type]
         headers={"authorization": f"Bearer {TOKEN}", "content-type": "application/json"},
     )
     assert chunked.status_code == 413
     for body in (b"", b"{", b"\xff", b'{"currency": "EUR"} x', b"nul"):
-        refused = await desk.call("PUT", "/v1/accounts/a1", body)
+        refused = await harness.call("PUT", "/v1/accounts/a1", body)
         assert (refused.status_code, refused.json()["type"]) == (400, "urn:ocs:problem:malformed"), body[:20]
-    assert (await desk.call("PUT", "/v1/accounts/a1", "x", content_type="text/plain")).status_code == 415
+    assert (await harness.call("PUT", "/v1/accounts/a1", "x", content_type="text/plain")).status_code == 415
 
 
-async def test_readyz_tells_what_is_wrong(desk: Office) -> None:
-    well = await desk.client.get("/readyz")
+async def test_readyz_tells_what_is_wrong(harness: ApiHarness) -> None:
+    well = await harness.client.get("/readyz")
     assert well.json() == {"status": "ok", "checks": {"redis": "ok", "postgres": "ok"}}
-    await desk.pool.close()
-    ill = await desk.client.get("/readyz")
+    await harness.pool.close()
+    ill = await harness.client.get("/readyz")
     assert (ill.status_code, ill.json()["status"]) == (503, "unavailable")
-    assert (await desk.client.get("/healthz")).status_code == 200
-    away = await desk.call("GET", "/v1/accounts")
+    assert (await harness.client.get("/healthz")).status_code == 200
+    away = await harness.call("GET", "/v1/accounts")
     assert (away.status_code, away.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")
 
 
@@ -95,19 +95,19 @@ def test_every_problem_an_operation_names_exists() -> None:
         assert set(operation.problems) <= set(PROBLEMS), operation.path
 
 
-async def test_openapi_has_every_operation(desk: Office) -> None:
-    document = (await desk.client.get("/openapi.json")).json()
+async def test_openapi_has_every_operation(harness: ApiHarness) -> None:
+    document = (await harness.client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     listed = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {(o.method.lower(), o.path.replace(":path", "")) for o in OPERATIONS}
     ids = [method["operationId"] for methods in document["paths"].values() for method in methods.values()]
     assert len(ids) == len(set(ids))
-    page = (await desk.client.get("/docs")).text
+    page = (await harness.client.get("/docs")).text
     assert all(operation.summary in page for operation in OPERATIONS)
 
 
-async def test_a_head_has_an_end(desk: Office) -> None:
-    app = application(desk.desk, Callers({TOKEN: "admin"}), Http())
+async def test_a_head_has_an_end(harness: ApiHarness) -> None:
+    app = application(harness.backoffice, Callers({TOKEN: "admin"}), Http())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with serving(app, listener):
             reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -129,9 +129,9 @@ async def test_a_head_has_an_end(desk: Office) -> None:
 
 
 async def test_a_client_that_leaves_in_mid_body_is_no_news(
-    desk: Office, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    harness: ApiHarness, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = application(desk.desk, Callers({TOKEN: "admin"}), Http())
+    app = application(harness.backoffice, Callers({TOKEN: "admin"}), Http())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with serving(app, listener):
             _, writer = await asyncio.open_connection(*listener.getsockname())
@@ -149,9 +149,9 @@ async def test_a_client_that_leaves_in_mid_body_is_no_news(
     assert "Traceback" not in said
 
 
-async def test_requests_are_counted(desk: Office) -> None:
+async def test_requests_are_counted(harness: ApiHarness) -> None:
     meter = Meter()
-    app: Any = application(desk.desk, Callers({TOKEN: "admin"}), Http(), meter)
+    app: Any = application(harness.backoffice, Callers({TOKEN: "admin"}), Http(), meter)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ocs") as client:
         await client.get("/v1/accounts/a1")
         await client.get("/v1/accounts/a1", headers={"authorization": f"Bearer {TOKEN}"})
@@ -167,8 +167,8 @@ async def test_requests_are_counted(desk: Office) -> None:
     }
 
 
-async def test_too_many_at_once(desk: Office) -> None:
-    app: Any = application(desk.desk, Callers({TOKEN: "admin"}), Http(in_flight_max=1))
+async def test_too_many_at_once(harness: ApiHarness) -> None:
+    app: Any = application(harness.backoffice, Callers({TOKEN: "admin"}), Http(in_flight_max=1))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ocs") as client:
         headers = {"authorization": f"Bearer {TOKEN}"}
         both = await asyncio.gather(*(client.get("/v1/accounts", headers=headers) for _ in range(5)))

@@ -13,7 +13,7 @@ from balances.ledger import history, suspense
 from balances.ledger.verify import verify
 from balances.structs.record import ASIDE_WAITING_MAX
 from protocol.diameter.dictionary.credit_control import CcMoney, UnitValue
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
 from tests.servers import Servers
 
@@ -23,34 +23,34 @@ NOBODY: dict[str, Any] = {"subscription_id": ()}
 
 
 @pytest.fixture
-async def overrun(desk: Office) -> Office:
+async def overrun(harness: ApiHarness) -> ApiHarness:
     """One MB granted, a GB and 15 MB reported: the GB (the most a grant may be) is charged, at 0.01 a MB."""
-    await desk.account()
-    await desk.top_up("20.00")
-    await desk.tariff()
-    await desk.subscriber("s1", "a1", "msisdn:491700000001")
-    await desk.charge(ccr(I, session_id=SESSION, **lines(mscc(10, ask={"cc_total_octets": MB}))))
-    await desk.charge(
+    await harness.account()
+    await harness.top_up("20.00")
+    await harness.tariff()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
+    await harness.charge(ccr(I, session_id=SESSION, **lines(mscc(10, ask={"cc_total_octets": MB}))))
+    await harness.charge(
         ccr(T, cc_request_number=1, session_id=SESSION, **lines(mscc(10, used={"cc_total_octets": GB + 15 * MB})))
     )
-    await desk.sync()
-    return desk
+    await harness.sync()
+    return harness
 
 
-async def listed(desk: Office, **query: Any) -> list[dict[str, Any]]:
-    await desk.sync()
-    found = await desk.call("GET", "/v1/suspense?" + "&".join(f"{name}={value}" for name, value in query.items()))
+async def listed(harness: ApiHarness, **query: Any) -> list[dict[str, Any]]:
+    await harness.sync()
+    found = await harness.call("GET", "/v1/suspense?" + "&".join(f"{name}={value}" for name, value in query.items()))
     assert found.status_code == 200, found.text
     return list(found.json()["items"])
 
 
-async def settle(desk: Office, of: str, key: str, **body: Any) -> Any:
-    return await desk.call(
+async def settle(harness: ApiHarness, of: str, key: str, **body: Any) -> Any:
+    return await harness.call(
         "POST", f"/v1/suspense/{of}/settle", {"reason": "agreed by telephone"} | body, idempotency_key=key
     )
 
 
-async def test_what_passes_the_bound_is_in_the_list(overrun: Office) -> None:
+async def test_what_passes_the_bound_is_in_the_list(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
     assert (one["account"], one["session"], one["request"], one["service"]) == ("a1", SESSION, "3:1", "data")
     assert (one["unit"], one["amount"], one["reason"], one["state"]) == ("octets", str(15 * MB), "over-bound", "open")
@@ -62,7 +62,7 @@ async def test_what_passes_the_bound_is_in_the_list(overrun: Office) -> None:
     assert (await overrun.call("GET", "/v1/suspense/1-1-1-1")).status_code == 404
 
 
-async def test_explain_and_the_session_tell_it(overrun: Office) -> None:
+async def test_explain_and_the_session_tell_it(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
     session = (await overrun.call("GET", f"/v1/sessions/{SESSION}")).json()
     assert session["suspense"] == [one]
@@ -72,7 +72,7 @@ async def test_explain_and_the_session_tell_it(overrun: Office) -> None:
     assert (last["used"], last["set_aside"], last["set_aside_for"]) == (GB, str(15 * MB), "over-bound")
 
 
-async def test_it_is_charged_once_at_the_clerks_price(overrun: Office) -> None:
+async def test_it_is_charged_once_at_the_clerks_price(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
     done = await settle(overrun, one["id"], "k1", action="charge", amount="0.12", expected=one["amount"])
     assert done.status_code == 200, done.text
@@ -93,16 +93,16 @@ async def test_it_is_charged_once_at_the_clerks_price(overrun: Office) -> None:
     ledger = (await overrun.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
     entry = next(entry for entry in ledger if entry["seq"] == one["settled"]["seq"])
     assert (entry["amount"], entry["why"], entry["counter_account"]) == ("-0.12", "suspense", "revenue")
-    assert (await verify(overrun.redis, overrun.desk.pool)).sound
+    assert (await verify(overrun.redis, overrun.backoffice.pool)).sound
 
 
-async def test_without_a_price_the_tariff_of_then_says_it(overrun: Office) -> None:
+async def test_without_a_price_the_tariff_of_then_says_it(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
     done = await settle(overrun, one["id"], "k1", action="charge")
     assert done.json()["settled"]["charged"] == "0.15"
 
 
-async def test_a_write_off_moves_nothing(overrun: Office) -> None:
+async def test_a_write_off_moves_nothing(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
     done = await settle(overrun, one["id"], "k1", action="write-off")
     assert (done.json()["state"], done.json()["settled"]["charged"]) == ("written-off", None)
@@ -111,7 +111,7 @@ async def test_a_write_off_moves_nothing(overrun: Office) -> None:
     assert (await overrun.call("GET", "/v1/accounts/a1")).json()["balance"] == "9.76"
 
 
-async def test_of_many_clerks_at_once_one_settles_it(overrun: Office) -> None:
+async def test_of_many_clerks_at_once_one_settles_it(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
     asked = [settle(overrun, one["id"], f"k{n}", action="charge", amount=f"0.1{n}") for n in range(5)]
     asked += [settle(overrun, one["id"], f"w{n}", action="write-off") for n in range(3)]
@@ -126,10 +126,10 @@ async def test_of_many_clerks_at_once_one_settles_it(overrun: Office) -> None:
 
 
 @pytest.mark.parametrize("posted", [False, True], ids=["before", "after"])
-async def test_a_crash_beside_the_posting_charges_once(overrun: Office, posted: bool) -> None:
+async def test_a_crash_beside_the_posting_charges_once(overrun: ApiHarness, posted: bool) -> None:
     """Decided in PostgreSQL, and the process died before or after the live store took the entry."""
     (one,) = await listed(overrun)
-    pool, now_ms = overrun.desk.pool, overrun.now_ms()
+    pool, now_ms = overrun.backoffice.pool, overrun.now_ms()
     decided = await suspense.decide(
         *(pool, one["id"], "charging"),
         amount=int(one["amount"]),
@@ -165,22 +165,22 @@ async def test_a_crash_beside_the_posting_charges_once(overrun: Office, posted: 
     ],
     ids=str,
 )
-async def test_what_makes_no_sense_is_refused(overrun: Office, body: dict[str, Any], status: int) -> None:
+async def test_what_makes_no_sense_is_refused(overrun: ApiHarness, body: dict[str, Any], status: int) -> None:
     (one,) = await listed(overrun)
     assert (await settle(overrun, one["id"], "k1", **body)).status_code == status
     assert [found["state"] for found in await listed(overrun)] == ["open"]
 
 
-async def test_money_of_two_currencies_of_nobody_is_no_sum(desk: Office) -> None:
+async def test_money_of_two_currencies_of_nobody_is_no_sum(harness: ApiHarness) -> None:
     """Nor is use under a context that nobody serves that of another service."""
     for number, (code, digits) in enumerate([(978, 5), (840, 7), (978, 2)], start=1):
         money = {"cc_money": CcMoney(unit_value=UnitValue(value_digits=digits), currency_code=code)}
         asked = lines(mscc(10, used=money))
-        await desk.charge(ccr(U, cc_request_number=number, session_id="gw;ghost", **asked, **NOBODY))
+        await harness.charge(ccr(U, cc_request_number=number, session_id="gw;ghost", **asked, **NOBODY))
     used = lines(mscc(10, used={"cc_total_octets": 5 * MB}))
     asked = {**used, **NOBODY, "service_context_id": "99999@example.net"}
-    await desk.charge(ccr(U, cc_request_number=4, session_id="gw;ghost", **asked))
-    found = sorted((one["service"], one["unit"], one["currency"] or "", one["amount"]) for one in await listed(desk))
+    await harness.charge(ccr(U, cc_request_number=4, session_id="gw;ghost", **asked))
+    found = sorted((one["service"], one["unit"], one["currency"] or "", one["amount"]) for one in await listed(harness))
     assert found == [
         ("data", "money", "EUR", "7.00"),
         ("data", "money", "USD", "7.00"),
@@ -188,61 +188,61 @@ async def test_money_of_two_currencies_of_nobody_is_no_sum(desk: Office) -> None
     ]
 
 
-async def test_use_of_nobody_known_is_one_row_that_grows(desk: Office) -> None:
-    await desk.account()
-    await desk.top_up("1.00")
+async def test_use_of_nobody_known_is_one_row_that_grows(harness: ApiHarness) -> None:
+    await harness.account()
+    await harness.top_up("1.00")
     used = lines(mscc(10, used={"cc_total_octets": 5 * MB}))
     for number in range(1, 4):
-        await desk.charge(ccr(U, cc_request_number=number, session_id="gw;ghost", **used, **NOBODY))
-        await desk.sync()
-    await desk.charge(ccr(U, cc_request_number=3, session_id="gw;ghost", **used, **NOBODY))  # sent again
-    (one,) = await listed(desk)
+        await harness.charge(ccr(U, cc_request_number=number, session_id="gw;ghost", **used, **NOBODY))
+        await harness.sync()
+    await harness.charge(ccr(U, cc_request_number=3, session_id="gw;ghost", **used, **NOBODY))  # sent again
+    (one,) = await listed(harness)
     assert (one["account"], one["session"], one["reason"], one["reports"]) == (None, "gw;ghost", "nobody", 3)
     assert one["amount"] == str(15 * MB)
-    assert (await settle(desk, one["id"], "k0", action="charge", amount="0.15")).status_code == 422  # who pays?
-    assert (await settle(desk, one["id"], "k0", action="charge", account="a1")).status_code == 422  # how much?
-    done = await settle(desk, one["id"], "k1", action="charge", amount="0.15", account="a1")
+    assert (await settle(harness, one["id"], "k0", action="charge", amount="0.15")).status_code == 422  # who pays?
+    assert (await settle(harness, one["id"], "k0", action="charge", account="a1")).status_code == 422  # how much?
+    done = await settle(harness, one["id"], "k1", action="charge", amount="0.15", account="a1")
     assert done.json()["settled"]["account"] == "a1"
-    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "0.85"
-    await desk.charge(ccr(T, cc_request_number=4, session_id="gw;ghost", **used, **NOBODY))
-    assert [found["state"] for found in await listed(desk)] == ["charged", "open"]
-    assert (await verify(desk.redis, desk.desk.pool)).sound
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "0.85"
+    await harness.charge(ccr(T, cc_request_number=4, session_id="gw;ghost", **used, **NOBODY))
+    assert [found["state"] for found in await listed(harness)] == ["charged", "open"]
+    assert (await verify(harness.redis, harness.backoffice.pool)).sound
 
 
-async def test_a_flood_of_unknown_users_leaves_nothing_in_the_live_store(desk: Office) -> None:
+async def test_a_flood_of_unknown_users_leaves_nothing_in_the_live_store(harness: ApiHarness) -> None:
     """Neither a hot key nor state that grows: only the streams, which are trimmed behind PostgreSQL."""
     used = lines(mscc(10, used={"cc_total_octets": MB}))
-    before = {key async for key in desk.redis.scan_iter("*")}
+    before = {key async for key in harness.redis.scan_iter("*")}
     for number in range(600):
-        await desk.charge(ccr(T, cc_request_number=1, session_id=f"gw;ghost;{number}", **used, **NOBODY))
-    made = {key async for key in desk.redis.scan_iter("*")} - before
+        await harness.charge(ccr(T, cc_request_number=1, session_id=f"gw;ghost;{number}", **used, **NOBODY))
+    made = {key async for key in harness.redis.scan_iter("*")} - before
     assert all(key.endswith(b":ledger") for key in made)
     assert len(made) > 200  # of 256 shards
-    assert len(await listed(desk, reason="nobody", limit=1000)) == 600
-    assert await desk.desk.pool.fetchval("SELECT count(*) FROM suspense") == 600
+    assert len(await listed(harness, reason="nobody", limit=1000)) == 600
+    assert await harness.backoffice.pool.fetchval("SELECT count(*) FROM suspense") == 600
 
 
 async def test_while_nothing_is_copied_unknown_users_are_turned_away(
-    desk: Office, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream of a shard is bounded too: their client is told 3004, everybody else is served."""
 
     of = keys.ledger(keys.shard_of(keys.nobody("gw;ghost")))
-    pipe = desk.redis.pipeline(transaction=False)
+    pipe = harness.redis.pipeline(transaction=False)
     for _ in range(ASIDE_WAITING_MAX):
         pipe.xadd(of, {"r": msgspec.msgpack.encode([])})
     await pipe.execute()
     with pytest.raises(AssertionError, match="Busy"):
-        await desk.charge(
+        await harness.charge(
             ccr(
                 U, cc_request_number=1, session_id="gw;ghost", **lines(mscc(10, used={"cc_total_octets": MB})), **NOBODY
             )
         )
 
 
-async def test_pages_follow_each_other(desk: Office) -> None:
+async def test_pages_follow_each_other(harness: ApiHarness) -> None:
     for number in range(5):
-        await desk.charge(
+        await harness.charge(
             ccr(
                 T,
                 cc_request_number=1,
@@ -251,17 +251,17 @@ async def test_pages_follow_each_other(desk: Office) -> None:
                 **NOBODY,
             )
         )
-    await desk.sync()
+    await harness.sync()
     seen: list[str] = []
     after: str | None = ""
     while after is not None:
-        page = (await desk.call("GET", f"/v1/suspense?limit=2&after={after}")).json()
+        page = (await harness.call("GET", f"/v1/suspense?limit=2&after={after}")).json()
         seen += [one["session"] for one in page["items"]]
         after = page["next"]
     assert sorted(seen) == [f"gw;{number}" for number in range(5)]
 
 
-async def test_rating_history_again_counts_it(overrun: Office, servers: Servers) -> None:
+async def test_rating_history_again_counts_it(overrun: ApiHarness, servers: Servers) -> None:
     """What was not charged has no ladder to be rated by again, and is not passed over without a word."""
     async with history.connect(servers.pg_dsn) as pg:
         assert await history.set_aside(pg, history.UsageWindow(0, 2**50)) == 1

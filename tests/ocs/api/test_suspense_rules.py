@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from balances import keys
 from balances.ledger import suspense
 from balances.ledger.verify import verify
+from ocs.backoffice import accounts, postings
 from ocs.keeper import settling
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import I, T, ccr, lines, mscc
 
 MB, GB = 2**20, 2**30
@@ -25,8 +27,8 @@ class Crash(Exception):
 
 
 class Clerks:
-    def __init__(self, desk: Office, rng: Random, rows: list[str]) -> None:
-        self.desk, self.rng, self.rows = desk, rng, rows
+    def __init__(self, harness: ApiHarness, rng: Random, rows: list[str]) -> None:
+        self.harness, self.rng, self.rows = harness, rng, rows
         self.decided: dict[str, int] = {}
         """Micro-units by row; 0: written off."""
         self.keys = 0
@@ -38,7 +40,7 @@ class Clerks:
 
     async def settle(self, row: str, body: dict[str, Any]) -> Any:
         self.keys += 1
-        return await self.desk.call("POST", f"/v1/suspense/{row}/settle", body, idempotency_key=f"k{self.keys}")
+        return await self.harness.call("POST", f"/v1/suspense/{row}/settle", body, idempotency_key=f"k{self.keys}")
 
     def decide(self, row: str, body: dict[str, Any]) -> None:
         self.decided[row] = round(float(body.get("amount", 0)) * 1_000_000)
@@ -60,91 +62,92 @@ class Clerks:
 
     async def crash(self) -> None:
         """After the decision was written: before its entry, or after it and before anybody was told."""
-        row, body, posted, desk = self.rng.choice(self.rows), self.body(), self.rng.random() < 0.5, self.desk.desk
-        real = desk.post
+        row, body, posted = self.rng.choice(self.rows), self.body(), self.rng.random() < 0.5
+        real = postings.post
 
         async def dies(*args: Any, **others: Any) -> Any:
             if posted:
                 await real(*args, **others)
             raise Crash
 
-        setattr(desk, "post", dies)  # noqa: B010
+        setattr(postings, "post", dies)  # noqa: B010
         try:
             await self.settle(row, body)
         finally:
-            setattr(desk, "post", real)  # noqa: B010
+            setattr(postings, "post", real)  # noqa: B010
         if row not in self.decided:
             self.decide(row, body)
 
     async def keepers(self) -> None:
         """Two of them, later; now and then the account is not in the live store."""
-        desk = self.desk
+        harness = self.harness
         account = keys.account("a1")
         if self.rng.random() < 0.4:
-            await desk.sync()
-            await desk.redis.delete(account)
+            await harness.sync()
+            await harness.redis.delete(account)
         log: Any = SimpleNamespace(warning=print)
-        later_ms = desk.now_ms() + settling.UNFINISHED_MS + 1
-        finish = [settling.finish(desk.pool, desk.store, log, later_ms, desk.desk.bring_in) for _ in range(2)]
+        later_ms = harness.now_ms() + settling.UNFINISHED_MS + 1
+        bring_in = partial(accounts.restore, harness.backoffice)
+        finish = [settling.finish(harness.pool, harness.store, log, later_ms, bring_in) for _ in range(2)]
         await asyncio.gather(*finish)
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_each_is_settled_once_by_the_first_who_decides(desk: Office, seed: int) -> None:
-    await desk.account(credit_limit="100.00")
-    await desk.tariff()
-    await desk.subscriber("s1", "a1", "msisdn:491700000001")
+async def test_each_is_settled_once_by_the_first_who_decides(harness: ApiHarness, seed: int) -> None:
+    await harness.account(credit_limit="100.00")
+    await harness.tariff()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
     for session in SESSIONS:
-        await desk.charge(ccr(I, session_id=session, **lines(mscc(10, ask={"cc_total_octets": MB}))))
+        await harness.charge(ccr(I, session_id=session, **lines(mscc(10, ask={"cc_total_octets": MB}))))
         used = lines(mscc(10, used={"cc_total_octets": GB + MB}))
-        await desk.charge(ccr(T, cc_request_number=1, session_id=session, **used))
-    await desk.sync()
-    rows = [row["id"] for row in await suspense.page(desk.pool, (-1, ""), 100)]
+        await harness.charge(ccr(T, cc_request_number=1, session_id=session, **used))
+    await harness.sync()
+    rows = [row["id"] for row in await suspense.page(harness.pool, (-1, ""), 100)]
     assert len(rows) == len(SESSIONS)
     rng = Random(seed)
-    clerks = Clerks(desk, rng, rows)
+    clerks = Clerks(harness, rng, rows)
     for _ in range(14):
-        await rng.choice((clerks.one, clerks.at_once, clerks.crash, clerks.crash, clerks.keepers, desk.sync))()
+        await rng.choice((clerks.one, clerks.at_once, clerks.crash, clerks.crash, clerks.keepers, harness.sync))()
     for _ in range(3):  # an absent account is brought in first
-        await desk.sync()
+        await harness.sync()
         await clerks.keepers()
-    await desk.sync()
-    found = {row["id"]: row for row in await suspense.page(desk.pool, (-1, ""), 100)}
+    await harness.sync()
+    found = {row["id"]: row for row in await suspense.page(harness.pool, (-1, ""), 100)}
     for row in rows:
         state = "open" if row not in clerks.decided else "charged" if clerks.decided[row] else "written-off"
         assert found[row]["state"] == state
-    entries = await desk.pool.fetch("SELECT reference, amount FROM ledger_entries WHERE why = 'suspense'")
+    entries = await harness.pool.fetch("SELECT reference, amount FROM ledger_entries WHERE why = 'suspense'")
     charged = {f"suspense {row}": -micro for row, micro in clerks.decided.items() if micro}
     assert len(entries) == len(charged)
     assert {entry["reference"]: entry["amount"] for entry in entries} == charged
-    account, _ = await desk.desk.read(await desk.desk.row("a1"))
+    account, _ = await accounts.read(harness.backoffice, await accounts.find(harness.backoffice, "a1"))
     assert account.buckets[0].amount == sum(charged.values()) - 3 * 10_240_000
-    assert (await verify(desk.redis, desk.desk.pool)).sound
+    assert (await verify(harness.redis, harness.backoffice.pool)).sound
 
 
-async def test_a_keeper_leaves_alone_what_was_just_decided(desk: Office) -> None:
+async def test_a_keeper_leaves_alone_what_was_just_decided(harness: ApiHarness) -> None:
     """Whoever decided it is at work; and one row that cannot be posted keeps no other from it."""
-    await desk.account()
-    await desk.top_up("1.00")
+    await harness.account()
+    await harness.top_up("1.00")
     made = (
         "INSERT INTO suspense (id, subscriber, session, service, request_key, rating_group, service_id, unit, amount,"
     )
     made += " currency, set_aside, at_ms, last_ms, state, payer, charge, decided_by, decided_ms, reason)"
     made += " VALUES ($1, '', $1, 'data', '', 1, 1, 1, 1, 'EUR', 1, 1, 1, 'charging', $2, $3, 'eve', $4, '')"
-    decided_ms = desk.now_ms()
+    decided_ms = harness.now_ms()
     for row, payer, charge in (("1", "a9", 1), ("2", "a1", 2**53 + 2_000_000), ("3", "a1", 250_000)):
-        await desk.pool.execute(made, row, payer, charge, decided_ms + int(row))
+        await harness.pool.execute(made, row, payer, charge, decided_ms + int(row))
     said: list[Any] = []
     log: Any = SimpleNamespace(warning=lambda event, **fields: said.append((event, fields["suspense"])))
 
     async def balance_after(ms: int) -> str:
-        await settling.finish(desk.pool, desk.store, log, decided_ms + ms, None)
-        await desk.sync()
-        return str((await desk.call("GET", "/v1/accounts/a1")).json()["balance"])
+        await settling.finish(harness.pool, harness.store, log, decided_ms + ms, None)
+        await harness.sync()
+        return str((await harness.call("GET", "/v1/accounts/a1")).json()["balance"])
 
     assert await balance_after(settling.UNFINISHED_MS) == "1.00"
     assert await balance_after(settling.UNFINISHED_MS + 10) == "0.75"
     assert await balance_after(settling.UNFINISHED_MS + 20) == "0.75"
-    states = await desk.pool.fetch("SELECT id, state FROM suspense ORDER BY id")
+    states = await harness.pool.fetch("SELECT id, state FROM suspense ORDER BY id")
     assert [row["state"] for row in states] == ["charging", "charging", "charged"]
     assert said[:2] == [("suspense.unsettled", "1"), ("suspense.unsettled", "2")]

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 from ocs.api.auth import Callers
 from ocs.api.server import application, serving
 from ocs.config import Http
-from tests.ocs.api_harness import TOKEN, Office
+from tests.ocs.api_harness import TOKEN, ApiHarness
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @contextlib.asynccontextmanager
-async def server(desk: Office, http: Http) -> AsyncIterator[tuple[str, int]]:
+async def server(harness: ApiHarness, http: Http) -> AsyncIterator[tuple[str, int]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with serving(application(desk.desk, Callers({TOKEN: "admin"}), http), listener, http):
+        async with serving(application(harness.backoffice, Callers({TOKEN: "admin"}), http), listener, http):
             host, port = listener.getsockname()
             yield host, port
 
@@ -36,10 +36,10 @@ async def ended(reader: asyncio.StreamReader) -> bool:
     return True
 
 
-async def test_a_thousand_idle_connections_keep_nobody_out(desk: Office) -> None:
+async def test_a_thousand_idle_connections_keep_nobody_out(harness: ApiHarness) -> None:
     """`1,000 idle TCP connections to the HTTP port make everything 503, /healthz too`"""
     http = Http(connections_max=50, head_s=600)
-    async with server(desk, http) as address:
+    async with server(harness, http) as address:
         idle = [await asyncio.open_connection(*address) for _ in range(200)]
         reader, writer = await healthy(address)
         assert await ended(idle[0][0])
@@ -50,8 +50,8 @@ async def test_a_thousand_idle_connections_keep_nobody_out(desk: Office) -> None
             one.close()
 
 
-async def test_an_address_has_a_bound_of_its_own(desk: Office) -> None:
-    async with server(desk, Http(connections_max=1_000, address_connections_max=5, head_s=600)) as address:
+async def test_an_address_has_a_bound_of_its_own(harness: ApiHarness) -> None:
+    async with server(harness, Http(connections_max=1_000, address_connections_max=5, head_s=600)) as address:
         idle = [await asyncio.open_connection(*address) for _ in range(6)]
         assert await ended(idle[0][0])
         _, writer = await healthy(address)
@@ -59,7 +59,7 @@ async def test_an_address_has_a_bound_of_its_own(desk: Office) -> None:
             one.close()
 
 
-async def test_heads_and_bodies_that_drip_end(desk: Office) -> None:
+async def test_heads_and_bodies_that_drip_end(harness: ApiHarness) -> None:
     """`400 dripped heads held for ever`"""
     token = f"authorization: Bearer {TOKEN}\r\n".encode()
     unfinished = [
@@ -77,7 +77,7 @@ async def test_heads_and_bodies_that_drip_end(desk: Office) -> None:
                 writer.write(b"a")
                 await asyncio.sleep(0.05)
 
-    async with server(desk, Http(head_s=1, body_s=1)) as address:
+    async with server(harness, Http(head_s=1, body_s=1)) as address:
         for sent in unfinished:
             reader, writer = await asyncio.open_connection(*address)
             writer.write(sent)

@@ -10,22 +10,22 @@ from ocs.api.auth import Callers, token_of
 from ocs.api.server import application, serving
 from ocs.cli.root import cli
 from ocs.config import Http
-from tests.ocs.api_harness import Office, office
+from tests.ocs.api_harness import ApiHarness, api_harness
 from tests.servers import Servers
 
 Run = Callable[..., Awaitable[Result]]
 
 
 @pytest.fixture
-async def desk(servers: Servers) -> AsyncIterator[Office]:
-    async with office(servers) as made:
+async def harness(servers: Servers) -> AsyncIterator[ApiHarness]:
+    async with api_harness(servers) as made:
         yield made
 
 
 @pytest.fixture
-async def address(desk: Office, tmp_path: Path) -> AsyncIterator[str]:
+async def address(harness: ApiHarness, tmp_path: Path) -> AsyncIterator[str]:
     """Of a server that listens, with its token in `tmp_path`."""
-    app = application(desk.desk, Callers({token_of(tmp_path): "admin"}), Http())
+    app = application(harness.backoffice, Callers({token_of(tmp_path): "admin"}), Http())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with serving(app, listener):
             yield f"127.0.0.1:{listener.getsockname()[1]}"

@@ -17,7 +17,7 @@ from ocs.cli import demo
 from ocs.cli.remote import Remote
 from ocs.cli.root import COMMANDS, cli
 from tests.ocs.api.test_subscribers import open_session
-from tests.ocs.api_harness import FLAT, Office
+from tests.ocs.api_harness import FLAT, ApiHarness
 from tests.ocs.cli.conftest import Run
 
 
@@ -57,10 +57,10 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
 
 
 async def test_from_another_machine(
-    address: str, desk: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, harness: ApiHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of the server's is at hand but its address and the token."""
-    await desk.account()
+    await harness.account()
     token = (tmp_path / "admin.token").read_text().strip()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -94,16 +94,16 @@ async def test_from_another_machine(
         assert said in done.stderr
 
 
-async def test_a_top_up_of_unknown_fate_is_repeated_with_its_key(ocs: Run, desk: Office) -> None:
-    await desk.account()
-    await desk.redis.execute_command("CLIENT", "PAUSE", 30_000, "WRITE")
+async def test_a_top_up_of_unknown_fate_is_repeated_with_its_key(ocs: Run, harness: ApiHarness) -> None:
+    await harness.account()
+    await harness.redis.execute_command("CLIENT", "PAUSE", 30_000, "WRITE")
     unknown = await ocs("account", "topup", "a1", "20")
-    await desk.redis.execute_command("CLIENT", "UNPAUSE")
+    await harness.redis.execute_command("CLIENT", "UNPAUSE")
     key = re.search(r"with --key ([0-9a-f]{32})$", unknown.stderr.strip())
     assert key is not None, unknown.stderr
     for _ in range(2):
         assert (await ocs("account", "topup", "a1", "20", "--key", key[1])).exit_code == 0
-    assert (await desk.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
 
 
 async def test_a_new_account_needs_its_currency(ocs: Run) -> None:
@@ -111,8 +111,8 @@ async def test_a_new_account_needs_its_currency(ocs: Run) -> None:
     assert (done.exit_code, "a new one needs --currency" in done.stderr) == (2, True), done.output
 
 
-async def test_subscribers_page_by_page(ocs: Run, desk: Office) -> None:
-    await desk.account()
+async def test_subscribers_page_by_page(ocs: Run, harness: ApiHarness) -> None:
+    await harness.account()
     for name in ("s1", "s2"):
         await ocs("subscriber", "set", name, "--account", "a1")
     first = await ocs("subscriber", "list", "--limit", "1")
@@ -122,8 +122,8 @@ async def test_subscribers_page_by_page(ocs: Run, desk: Office) -> None:
     assert "more: " not in second.stdout
 
 
-async def test_a_top_up_that_would_be_another(ocs: Run, desk: Office) -> None:
-    await desk.account()
+async def test_a_top_up_that_would_be_another(ocs: Run, harness: ApiHarness) -> None:
+    await harness.account()
     before = (await ocs("account", "show", "a1")).output
     for words, code, said in (
         (("-5",), 1, "more than zero"),
@@ -151,12 +151,12 @@ def test_a_filter_given_empty_is_not_all_of_them(words: tuple[str, ...]) -> None
     assert (done.exit_code, "it is empty" in done.stderr) == (2, True), done.output
 
 
-async def test_sessions_of_all(ocs: Run, desk: Office) -> None:
-    await desk.account()
+async def test_sessions_of_all(ocs: Run, harness: ApiHarness) -> None:
+    await harness.account()
     for name in (keys.session_key("gw;1"), keys.session_key("gw;2\x1b[31m")):
         session = open_session(name, "s1")
-        await desk.redis.hset(keys.sessions("a1"), name, pack(session))
-        await desk.redis.zadd(keys.due(keys.shard_of("a1")), {keys.due_member("a1", name): 5})
+        await harness.redis.hset(keys.sessions("a1"), name, pack(session))
+        await harness.redis.zadd(keys.due(keys.shard_of("a1")), {keys.due_member("a1", name): 5})
     listed = await ocs("session", "list", "--limit", "1")
     assert "gw;1" in listed.stdout
     after = listed.stdout.rpartition("--after ")[2].strip()
@@ -166,13 +166,13 @@ async def test_sessions_of_all(ocs: Run, desk: Office) -> None:
     assert "gw;1" not in second
 
 
-async def test_the_ledger_newest_first_by_time_and_kind(ocs: Run, desk: Office) -> None:
+async def test_the_ledger_newest_first_by_time_and_kind(ocs: Run, harness: ApiHarness) -> None:
     await ocs("account", "set", "a1", "--currency", "EUR")
     await ocs("account", "topup", "a1", "1")
     await ocs("account", "topup", "a1", "5000", "--kind", "octets")
-    desk.ahead_ms = 86_400_000
+    harness.ahead_ms = 86_400_000
     await ocs("account", "adjust", "a1", "-0.25", "--reason", "later")
-    await desk.sync()
+    await harness.sync()
 
     async def seqs(*words: str) -> list[int]:
         shown = await ocs("ledger", "show", "a1", "--json", *words)
@@ -185,31 +185,31 @@ async def test_the_ledger_newest_first_by_time_and_kind(ocs: Run, desk: Office) 
     assert "more: --newest --before-seq 2" in (await ocs("ledger", "show", "a1", "--newest", "--limit", "2")).stdout
     assert await seqs("--kind", "octets") == [2]
     assert await seqs("--why", "adjustment") == [3]
-    noon = time_of(desk.now_ms() - 3_600_000)
+    noon = time_of(harness.now_ms() - 3_600_000)
     assert await seqs("--from", noon) == [3]
     assert await seqs("--until", noon, "--kind", "money") == [1]
 
 
-async def test_the_ledger(ocs: Run, desk: Office) -> None:
+async def test_the_ledger(ocs: Run, harness: ApiHarness) -> None:
     await ocs("account", "set", "a1", "--currency", "EUR")
     for _ in range(3):
         await ocs("account", "topup", "a1", "1")
-    await desk.sync()
+    await harness.sync()
     shown = await ocs("ledger", "show", "a1", "--limit", "2")
     assert "2.00" in shown.stdout
     assert "--after-seq 2" in shown.stdout
 
 
-async def test_the_proof(ocs: Run, desk: Office) -> None:
+async def test_the_proof(ocs: Run, harness: ApiHarness) -> None:
     await ocs("account", "set", "a1", "--currency", "EUR")
     await ocs("account", "topup", "a1", "12.34")
-    await desk.sync()
+    await harness.sync()
     sound = await ocs("ledger", "verify")
     assert (sound.exit_code, "sound" in sound.stdout, "top-up -12.34" in sound.stdout) == (0, True, True)
-    await desk.redis.delete(keys.account("a1"))
+    await harness.redis.delete(keys.account("a1"))
     assert "1 accounts" in (await ocs("ledger", "rebuild")).stdout
-    assert await desk.redis.exists(keys.account("a1"))
-    await desk.pool.execute("UPDATE ledger_entries SET amount = amount + 1")
+    assert await harness.redis.exists(keys.account("a1"))
+    await harness.pool.execute("UPDATE ledger_entries SET amount = amount + 1")
     wrong = await ocs("ledger", "verify")
     assert wrong.exit_code == 1
     assert "WRONG" in wrong.stderr
@@ -253,7 +253,7 @@ def test_tariffs_are_validated_without_a_server(tmp_path: Path) -> None:
     assert "bad.toml: rows[1].flat" in refused.stderr
 
 
-async def test_the_demo_is_loaded_once(desk: Office, address: str, tmp_path: Path) -> None:
+async def test_the_demo_is_loaded_once(harness: ApiHarness, address: str, tmp_path: Path) -> None:
     import asyncio
 
     server = Remote(f"http://{address}", (tmp_path / "admin.token").read_text().strip())

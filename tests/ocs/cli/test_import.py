@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ocs.api import import_file
+from ocs.backoffice.errors import Unavailable
 from ocs.master import bulk
 from ocs.master.accounts import AccountRow
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.cli.conftest import Run
 
 HEADER = "account,currency,balance,subscriber,msisdn,tariffs\n"
@@ -19,27 +20,27 @@ BAD = GOOD + "n3,EUR,-5,n3,4915100000003,flat\nn4,EUR,1,n4,4915100000001,flat\n"
 
 
 @pytest.fixture
-async def desk(desk: Office) -> Office:
-    await desk.tariff()
-    return desk
+async def harness(harness: ApiHarness) -> ApiHarness:
+    await harness.tariff()
+    return harness
 
 
-async def test_a_file_goes_in(desk: Office, ocs: Run, tmp_path: Path) -> None:
+async def test_a_file_goes_in(harness: ApiHarness, ocs: Run, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(GOOD)
     checked = await ocs("import", "new.csv", "--check")
     assert (checked.exit_code, "checked: nothing was changed" in checked.stdout) == (0, True), checked.output
-    assert (await desk.call("GET", "/v1/accounts/n1")).status_code == 404
+    assert (await harness.call("GET", "/v1/accounts/n1")).status_code == 404
     done = await ocs("import", "new.csv")
     assert done.exit_code == 0, done.output
     assert "2 new, 0 unchanged" in done.stdout
     assert "25.00 EUR" in done.stdout
-    assert (await desk.call("GET", "/v1/accounts/n1")).json()["balance"] == "20.00"
+    assert (await harness.call("GET", "/v1/accounts/n1")).json()["balance"] == "20.00"
     again = await ocs("import", "new.csv", "--json")
     assert again.exit_code == 0
     assert json.loads(again.stdout)["accounts_unchanged"] == 2
 
 
-async def test_what_is_wrong_is_told_by_line(desk: Office, ocs: Run, tmp_path: Path) -> None:
+async def test_what_is_wrong_is_told_by_line(harness: ApiHarness, ocs: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text(BAD)
     done = await ocs("import", "bad.csv", "--errors", "errors.csv", "--rejected", "rejected.csv")
     assert done.exit_code == 1
@@ -84,14 +85,14 @@ async def test_what_cannot_begin(ocs: Run, tmp_path: Path, words: list[str], cod
 
 
 async def test_a_store_that_goes_away_stops_it_and_it_can_go_on(
-    desk: Office, ocs: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, ocs: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_file, "BATCH_LINES", 1)
     opened = bulk.Import._open_new
 
     async def failing(self: bulk.Import, rows: list[AccountRow]) -> None:
         if any(row.id == "n2" for row in rows):
-            raise bulk.Unavailable("the live store is shut")
+            raise Unavailable("the live store is shut")
         await opened(self, rows)
 
     monkeypatch.setattr(bulk.Import, "_open_new", failing)
@@ -102,10 +103,13 @@ async def test_a_store_that_goes_away_stops_it_and_it_can_go_on(
     assert "import the same file again" in done.stderr
     monkeypatch.setattr(bulk.Import, "_open_new", opened)
     assert (await ocs("import", "new.csv")).exit_code == 0
-    assert [(await desk.call("GET", f"/v1/accounts/{n}")).json()["balance"] for n in ("n1", "n2")] == ["20.00", "5.00"]
+    assert [(await harness.call("GET", f"/v1/accounts/{n}")).json()["balance"] for n in ("n1", "n2")] == [
+        "20.00",
+        "5.00",
+    ]
 
 
-async def test_standard_input(desk: Office, address: str, tmp_path: Path) -> None:
+async def test_standard_input(harness: ApiHarness, address: str, tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ocs", "import", "-", "--format", "csv", "--json"),
         *("--url", f"http://{address}", "--data", str(tmp_path)),

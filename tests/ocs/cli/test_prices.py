@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import VOICE, I, T, U, ccr, lines, mscc
 from tests.ocs.cli.conftest import Run
 
@@ -27,20 +27,20 @@ setup = { fee = "0.02" }
 
 
 @pytest.fixture
-async def called(desk: Office) -> Office:
-    await desk.account()
-    await desk.top_up("10.00")
-    await desk.tariff(CALLS, "calls")
-    await desk.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "calls"}])
-    at_ms = desk.now_ms()
-    await desk.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))), at_ms)
+async def called(harness: ApiHarness) -> ApiHarness:
+    await harness.account()
+    await harness.top_up("10.00")
+    await harness.tariff(CALLS, "calls")
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "calls"}])
+    at_ms = harness.now_ms()
+    await harness.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))), at_ms)
     last = ccr(T, service_context_id=VOICE, cc_request_number=1, **lines(mscc(None, used={"cc_time": 61})))
-    await desk.charge(last, at_ms + 61_000)
-    await desk.sync()
-    return desk
+    await harness.charge(last, at_ms + 61_000)
+    await harness.sync()
+    return harness
 
 
-async def test_a_quote(ocs: Run, called: Office) -> None:
+async def test_a_quote(ocs: Run, called: ApiHarness) -> None:
     asked = ("tariff", "quote", "msisdn:491700000001", "--service", "voice", "--amount", "61 s")
     found = await ocs(*asked, "--at", "2026-11-24T12:00:00+01:00")
     assert (found.exit_code, found.stdout) == (0, "0.121667 EUR for 61 seconds, by calls@1:day\n")
@@ -50,7 +50,7 @@ async def test_a_quote(ocs: Run, called: Office) -> None:
     assert wrong.exit_code == 2
 
 
-async def test_why_a_use_would_cost_so_much(ocs: Run, called: Office) -> None:
+async def test_why_a_use_would_cost_so_much(ocs: Run, called: ApiHarness) -> None:
     asked = ("tariff", "explain", "event", "s1", "--service", "voice", "--amount", "2 min")
     found = await ocs(*asked, "--at", "2026-11-24T19:59:30+01:00")
     assert found.exit_code == 0, found.stderr
@@ -81,7 +81,7 @@ async def test_why_a_use_would_cost_so_much(ocs: Run, called: Office) -> None:
     ]
 
 
-async def test_why_a_session_and_its_entry_cost_so_much(ocs: Run, called: Office) -> None:
+async def test_why_a_session_and_its_entry_cost_so_much(ocs: Run, called: ApiHarness) -> None:
     session = await ocs("tariff", "explain", "session", "gw.example.net;1700000000;1")
     assert session.exit_code == 0, session.stderr
     assert "start voice: nothing used, 300 granted, costs 0.00" in session.stdout
@@ -97,7 +97,7 @@ async def test_why_a_session_and_its_entry_cost_so_much(ocs: Run, called: Office
     assert (gone.exit_code, gone.stderr) == (1, "Error: account a1 has no entry 99\n")
 
 
-async def test_a_correction_is_told(ocs: Run, called: Office) -> None:
+async def test_a_correction_is_told(ocs: Run, called: ApiHarness) -> None:
     ledger = json.loads((await ocs("ledger", "show", "a1", "--json")).stdout)["items"]
     seq = next(entry["seq"] for entry in ledger if entry["why"] == "usage")
     usage = json.loads((await ocs("tariff", "explain", "entry", "a1", str(seq), "--json")).stdout)["piece"]["usage"]
@@ -114,7 +114,7 @@ async def test_a_correction_is_told(ocs: Run, called: Office) -> None:
     assert "dearer by mistake" in (await ocs("ledger", "show", "a1")).stdout
 
 
-async def test_one_second_is_singular(ocs: Run, called: Office) -> None:
+async def test_one_second_is_singular(ocs: Run, called: ApiHarness) -> None:
     asked = ("tariff", "quote", "s1", "--service", "voice", "--amount", "1 s", "--at", "2026-11-24T12:00:00+01:00")
     assert " for 1 second, by " in (await ocs(*asked)).stdout
 
@@ -133,16 +133,16 @@ free = true
 """
 
 
-async def test_counters_are_told_as_what_they_count(ocs: Run, desk: Office) -> None:
-    await desk.account()
-    await desk.top_up("10.00")
-    await desk.tariff(CAPPED, "capped")
-    await desk.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "capped"}])
-    await desk.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
+async def test_counters_are_told_as_what_they_count(ocs: Run, harness: ApiHarness) -> None:
+    await harness.account()
+    await harness.top_up("10.00")
+    await harness.tariff(CAPPED, "capped")
+    await harness.subscriber("s1", "a1", "msisdn:491700000001", tariffs=[{"tariff": "capped"}])
+    await harness.charge(ccr(I, service_context_id=VOICE, **lines(mscc(None, ask={}))))
     for number in (1, 2):
         used = lines(mscc(None, ask={}, used={"cc_time": 60}))
-        await desk.charge(ccr(U, service_context_id=VOICE, cc_request_number=number, **used))
-    await desk.sync()
+        await harness.charge(ccr(U, service_context_id=VOICE, cc_request_number=number, **used))
+    await harness.sync()
     told = (await ocs("tariff", "explain", "session", "gw.example.net;1700000000;1")).stdout
     assert "  spent stood at 0 EUR\n" in told
     assert "  spent stood at 0.1 EUR\n" in told

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.diameter.dictionary.credit_control import RequestedAction
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import E, I, T, U, ccr, lines, mscc
 from tests.ocs.cli.conftest import Run
 
@@ -17,25 +17,25 @@ NOBODY: dict[str, Any] = {"subscription_id": ()}
 
 
 @pytest.fixture
-async def charged(desk: Office) -> Office:
+async def charged(harness: ApiHarness) -> ApiHarness:
     """Entry 2: 1,024 of 1,039 MB at 0.01, 15 MB set aside. Entry 3: 5 MB as an event."""
-    await desk.account()
-    await desk.top_up("20.00")
-    await desk.tariff()
-    await desk.subscriber("s1", "a1", "msisdn:491700000001")
+    await harness.account()
+    await harness.top_up("20.00")
+    await harness.tariff()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
     ask = {"cc_total_octets": 5 * MB}
-    await desk.charge(ccr(I, session_id="gw;1", **lines(mscc(10, ask={"cc_total_octets": MB}))))
+    await harness.charge(ccr(I, session_id="gw;1", **lines(mscc(10, ask={"cc_total_octets": MB}))))
     used = mscc(10, used={"cc_total_octets": GB + 15 * MB})
-    await desk.charge(ccr(T, session_id="gw;1", cc_request_number=1, **lines(used)))
+    await harness.charge(ccr(T, session_id="gw;1", cc_request_number=1, **lines(used)))
     action = RequestedAction.DIRECT_DEBITING
-    await desk.charge(
+    await harness.charge(
         ccr(E, session_id="ev;1", cc_request_number=4, requested_action=action, **lines(mscc(10, ask=ask)))
     )
-    await desk.sync()
-    return desk
+    await harness.sync()
+    return harness
 
 
-async def test_refunds_of_an_entry_a_session_and_an_event(ocs: Run, charged: Office) -> None:
+async def test_refunds_of_an_entry_a_session_and_an_event(ocs: Run, charged: ApiHarness) -> None:
     async def refund(amount: str, *words: str) -> tuple[int, str]:
         done = await ocs("account", "refund", "a1", amount, "--reason", "dropped", *words)
         return done.exit_code, done.output
@@ -62,7 +62,7 @@ async def test_refunds_of_an_entry_a_session_and_an_event(ocs: Run, charged: Off
     assert json.loads(shown.stdout)["balance"] == "10.00"
 
 
-async def test_suspense_is_listed_and_charged(ocs: Run, charged: Office) -> None:
+async def test_suspense_is_listed_and_charged(ocs: Run, charged: ApiHarness) -> None:
     async def listed(*words: str) -> list[Any]:
         shown = await ocs("suspense", "list", "--json", *words)
         assert shown.exit_code == 0, shown.output
@@ -91,7 +91,7 @@ async def test_suspense_is_listed_and_charged(ocs: Run, charged: Office) -> None
     assert balance == "9.56"
 
 
-async def test_of_nobody_known_somebody_is_charged_or_it_is_written_off(ocs: Run, charged: Office) -> None:
+async def test_of_nobody_known_somebody_is_charged_or_it_is_written_off(ocs: Run, charged: ApiHarness) -> None:
     for number in (1, 2):
         used = lines(mscc(10, used={"cc_total_octets": MB}))
         await charged.charge(ccr(U, session_id=f"ghost;{number}", cc_request_number=1, **used, **NOBODY))

@@ -6,7 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from ocs.cli.root import cli
-from tests.ocs.api_harness import FLAT, Office
+from tests.ocs.api_harness import FLAT, ApiHarness
 from tests.ocs.cli.conftest import Run
 
 CALLS = """
@@ -134,8 +134,8 @@ async def test_rates(ocs: Run) -> None:
     assert (await ocs("tariff", "rates", "set", "yesterday", "USD/EUR=1")).exit_code == 1
 
 
-async def test_attributes(ocs: Run, desk: Office) -> None:
-    await desk.account("a1")
+async def test_attributes(ocs: Run, harness: ApiHarness) -> None:
+    await harness.account("a1")
     first = ("--account", "a1", "--attribute", "segment=gold", "--attribute", "note=a=b")
     assert (await ocs("subscriber", "set", "s1", *first)).exit_code == 0
     await ocs("subscriber", "set", "s1", "--barred")

@@ -2,11 +2,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.ocs.api_harness import Office, office
+from tests.ocs.api_harness import ApiHarness, api_harness
 from tests.servers import Servers
 
 
 @pytest.fixture
-async def desk(servers: Servers) -> AsyncIterator[Office]:
-    async with office(servers) as made:
+async def harness(servers: Servers) -> AsyncIterator[ApiHarness]:
+    async with api_harness(servers) as made:
         yield made

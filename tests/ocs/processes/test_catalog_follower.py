@@ -13,20 +13,20 @@ from ocs.net.admission import Admission
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.stores import TROUBLE
 from tariffs.catalog import Catalog
-from tests.ocs.api_harness import FLAT, Office, office
+from tests.ocs.api_harness import FLAT, ApiHarness, api_harness
 from tests.servers import Servers
 
 
 class Worker:
     """What of one the follower works on, and its check whenever a test wants it."""
 
-    def __init__(self, desk: Office) -> None:
-        self.redis = desk.redis
+    def __init__(self, harness: ApiHarness) -> None:
+        self.redis = harness.redis
         self.link = cast(Any, SimpleNamespace())
         self.context = cast(Any, SimpleNamespace(catalog=Catalog()))
         self.admission = Admission(100, 100)
         self.memory = b""
-        self.follower = CatalogFollower(self.link, desk.redis, self.context, TROUBLE, self.admission)
+        self.follower = CatalogFollower(self.link, harness.redis, self.context, TROUBLE, self.admission)
 
     async def check(self) -> None:
         replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]
@@ -43,17 +43,17 @@ class Worker:
 
 
 async def test_it_follows_what_is_published(servers: Servers) -> None:
-    async with office(servers) as desk:
-        worker = Worker(desk)
+    async with api_harness(servers) as harness:
+        worker = Worker(harness)
         await worker.settled()
         assert (worker.follower.why, worker.versions) == ("", {})  # there is no tariff, and that is known
-        await desk.tariff()
+        await harness.tariff()
         await worker.settled()
         first = worker.context.catalog
         assert worker.versions == {"flat": 1}
         await worker.settled()
         assert worker.context.catalog is first
-        await desk.call(
+        await harness.call(
             "PUT", "/v1/exchange-rates/2026-03-01", {"rates": [{"of": "USD", "into": "EUR", "rate": "0.9"}]}
         )
         await worker.settled()
@@ -63,8 +63,8 @@ async def test_it_follows_what_is_published(servers: Servers) -> None:
 
 async def test_a_store_that_is_nearly_full_is_told_to_admission(servers: Servers) -> None:
     """`Stream high-water: new sessions and events refused, settlement continues` (charging.md 11)."""
-    async with office(servers) as desk:
-        worker = Worker(desk)
+    async with api_harness(servers) as harness:
+        worker = Worker(harness)
         for used, most, full in ((899, 1_000, False), (900, 1_000, True), (899, 1_000, False), (10**12, 0, False)):
             worker.memory = b"# Memory\r\nused_memory:%d\r\nmaxmemory:%d\r\n" % (used, most)
             await worker.settled()
@@ -77,12 +77,12 @@ async def test_the_loop_goes_on_and_the_newest_wins(servers: Servers, monkeypatc
         return unpack_catalog(*arguments)
 
     monkeypatch.setattr("ocs.processes.catalog_follower.unpack_catalog", slow)
-    async with office(servers) as desk:
-        worker = Worker(desk)
-        await desk.tariff()
+    async with api_harness(servers) as harness:
+        worker = Worker(harness)
+        await harness.tariff()
         await worker.check()
         await asyncio.sleep(0.05)
-        await desk.tariff(FLAT.replace("0.01", "0.02"))
+        await harness.tariff(FLAT.replace("0.01", "0.02"))
         await worker.check()
         assert worker.versions == {}
         await worker.settled()
@@ -92,17 +92,17 @@ async def test_the_loop_goes_on_and_the_newest_wins(servers: Servers, monkeypatc
 
 
 async def test_what_it_cannot_read_changes_nothing(servers: Servers) -> None:
-    async with office(servers) as desk:
-        worker = Worker(desk)
-        await desk.tariff()
-        await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
+    async with api_harness(servers) as harness:
+        worker = Worker(harness)
+        await harness.tariff()
+        await harness.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
         await worker.settled()
         assert "cannot be read" in worker.follower.why  # never had any: not ready
-        await desk.redis.hset(keys.CATALOG, mapping={"version": 99, "documents": b"\x90"})
+        await harness.redis.hset(keys.CATALOG, mapping={"version": 99, "documents": b"\x90"})
         await worker.settled()
         assert worker.follower.why == ""
         served = worker.context.catalog
-        await desk.redis.hset(keys.CATALOG, mapping={"version": 100, "documents": b"\xc1"})
+        await harness.redis.hset(keys.CATALOG, mapping={"version": 100, "documents": b"\xc1"})
         await worker.settled()
         assert (worker.follower.why, worker.context.catalog) == ("", served)
 
@@ -113,17 +113,17 @@ async def test_who_asks_for_the_newest_waits_for_it(servers: Servers, monkeypatc
         return unpack_catalog(*arguments)
 
     monkeypatch.setattr("ocs.processes.catalog_follower.unpack_catalog", slow)
-    async with office(servers) as desk:
-        worker = Worker(desk)
+    async with api_harness(servers) as harness:
+        worker = Worker(harness)
         await worker.follower.newest()
         assert worker.versions == {}
-        await desk.tariff()
+        await harness.tariff()
         await worker.check()
         await asyncio.sleep(0.05)  # the first is being compiled
-        await desk.tariff(FLAT.replace("0.01", "0.02"))
+        await harness.tariff(FLAT.replace("0.01", "0.02"))
         await asyncio.gather(worker.follower.newest(), worker.follower.newest())
         assert worker.versions == {"flat": 2}
-        await desk.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
+        await harness.redis.hset(keys.CATALOG, mapping={"version": 98, "documents": b"\xc1"})
         await worker.follower.newest()  # what cannot be read does not keep anybody
         assert worker.versions == {"flat": 2}
 
@@ -137,9 +137,9 @@ async def test_what_is_there_serves_on_when_redis_is_away(
             await asyncio.sleep(3_600)
         raise away
 
-    async with office(servers) as desk:
-        worker = Worker(desk)
-        await desk.tariff()
+    async with api_harness(servers) as harness:
+        worker = Worker(harness)
+        await harness.tariff()
         await worker.follower.newest()
         monkeypatch.setattr(worker.follower, "_redis", SimpleNamespace(hget=fails))
         monkeypatch.setattr("ocs.processes.catalog_follower.NEWEST_S", 0.05)

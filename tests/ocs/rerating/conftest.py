@@ -10,7 +10,7 @@ from ocs.api.auth import Callers, token_of
 from ocs.api.server import application, serving
 from ocs.cli.root import cli
 from ocs.config import Http
-from tests.ocs.api_harness import Office, office
+from tests.ocs.api_harness import ApiHarness, api_harness
 from tests.ocs.rerating.network import Network
 from tests.servers import Servers
 
@@ -18,14 +18,14 @@ Run = Callable[..., Awaitable[Result]]
 
 
 @pytest.fixture
-async def desk(servers: Servers) -> AsyncIterator[Office]:
-    async with office(servers) as made:
+async def harness(servers: Servers) -> AsyncIterator[ApiHarness]:
+    async with api_harness(servers) as made:
         yield made
 
 
 @pytest.fixture
-def network(desk: Office, servers: Servers) -> Network:
-    return Network(desk, servers.pg_dsn)
+def network(harness: ApiHarness, servers: Servers) -> Network:
+    return Network(harness, servers.pg_dsn)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def run(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     listens."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OCS_POSTGRES__DSN", network.dsn)
-    app = application(network.desk.desk, Callers({token_of(tmp_path): "admin"}), Http())
+    app = application(network.harness.backoffice, Callers({token_of(tmp_path): "admin"}), Http())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("OCS_HTTP__LISTEN", f"127.0.0.1:{listener.getsockname()[1]}")
 

@@ -20,7 +20,7 @@ from ocs.net.step import stepped
 from ocs.rerating.job import Job, Written
 from ocs.rerating.run import rate_again
 from ocs.rerating.tally import RatingTally
-from tests.ocs.api_harness import Office
+from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import cca, ccr
 from tests.tariffs.traffic import Traffic
 
@@ -34,18 +34,18 @@ async def nothing(*_: object) -> None:
 class Network:
     """Sends CCRs; time is as the sender says."""
 
-    def __init__(self, desk: Office, dsn: str) -> None:
-        self.desk, self.dsn = desk, dsn
-        self.now_ms = desk.now_ms() + 1_000
+    def __init__(self, harness: ApiHarness, dsn: str) -> None:
+        self.harness, self.dsn = harness, dsn
+        self.now_ms = harness.now_ms() + 1_000
         self.context: ChargingContext | None = None
 
     async def open(self) -> None:
         """With the tariffs of now."""
-        version, *packed = await self.desk.redis.hmget(keys.CATALOG, "version", *FIELDS)
+        version, *packed = await self.harness.redis.hmget(keys.CATALOG, "version", *FIELDS)
         self.context = ChargingContext(
             catalog=unpack_catalog(int(version), packed).catalog,
-            profiles=ProfileCache(self.desk.link),
-            store=self.desk.store,
+            profiles=ProfileCache(self.harness.link),
+            store=self.harness.store,
             settings=ChargingSettings(services=service_table({}, {})),
             restore=nothing,
             session_known=nothing,
@@ -71,18 +71,18 @@ class Network:
         made.run(steps)
         for document in documents:
             name = msgspec.toml.decode(document)["tariff"]
-            await self.desk.tariff(document, name)
+            await self.harness.tariff(document, name)
         for account in ("a0", "a1"):
             model = made.world.model.accounts[account]
             zone = next(one.time_zone for one in made.world.known.values() if one.account == account)
-            await self.desk.account(account, time_zone=zone)
-            await self.desk.top_up("50", account)
+            await self.harness.account(account, time_zone=zone)
+            await self.harness.top_up("50", account)
             for bucket in model.buckets:
                 if bucket.kind:
-                    await self.desk.top_up("1000", account, kind=("", "octets", "seconds", "units")[bucket.kind])
+                    await self.harness.top_up("1000", account, kind=("", "octets", "seconds", "units")[bucket.kind])
         for who in range(4):
             known = made.world.known[f"msisdn:4917{who}"]
-            done = await self.desk.subscriber(
+            done = await self.harness.subscriber(
                 f"s{who}",
                 known.account,
                 f"msisdn:4917{who}",
@@ -94,7 +94,7 @@ class Network:
         for at_ms, kind, fields in made.sent:
             self.now_ms = began_ms + at_ms - first_ms
             await self.send(kind, **fields)
-        await self.desk.sync()
+        await self.harness.sync()
 
     def job(self, document: str = "", **fields: Any) -> Job:
         """Of all there is."""

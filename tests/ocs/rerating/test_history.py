@@ -35,11 +35,11 @@ flat = { price = "0.07", per = "1 message" }
 
 
 async def customer(network: Network, money: str = "10", subscriber: str = "s1", account: str = "a1") -> None:
-    desk = network.desk
-    await desk.tariff(FLAT)
-    await desk.account(account)
-    await desk.top_up(money, account)
-    await desk.subscriber(subscriber, account, "msisdn:491700000001", tariffs=[{"tariff": "flat"}])
+    harness = network.harness
+    await harness.tariff(FLAT)
+    await harness.account(account)
+    await harness.top_up(money, account)
+    await harness.subscriber(subscriber, account, "msisdn:491700000001", tariffs=[{"tariff": "flat"}])
 
 
 async def session(network: Network, *used: int, name: str = "gw.example.net;1;1") -> None:
@@ -111,8 +111,8 @@ async def test_ended_sessions_may_be_forgotten(network: Network, monkeypatch: py
 async def test_a_fault_of_the_server_is_said(network: Network) -> None:
     await customer(network)
     await session(network, MB)
-    await network.desk.sync()
-    await network.desk.pool.execute("ALTER TABLE ladders RENAME TO away")
+    await network.harness.sync()
+    await network.harness.pool.execute("ALTER TABLE ladders RENAME TO away")
     with pytest.raises(Unreachable, match="ladders"):
         await network.again(FLAT)
     with pytest.raises(JobError, match="ladders"):
@@ -122,7 +122,7 @@ async def test_a_fault_of_the_server_is_said(network: Network) -> None:
 async def test_a_window_finds_the_grants_before_it(network: Network) -> None:
     await customer(network)
     await session(network, MB, MB, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     window = UsageWindow(network.now_ms, network.now_ms + 1)  # the last report alone
     for text, after in ((FLAT, 10_000), (FLAT.replace("0.01", "0.03"), 30_000)):
         tally = await network.again(text, window=window)
@@ -134,7 +134,7 @@ async def test_only_some(network: Network) -> None:
     await customer(network)
     await session(network, MB)
     await network.send(E, session_id="x;1;1", service_context_id=SMS, requested_action=DEBIT)
-    await network.desk.sync()
+    await network.harness.sync()
     window = network.job().window
     for field, value, before in (("service", "sms", 70_000), ("account", "a1", 80_000), ("subscriber", "s1", 80_000)):
         only = msgspec.structs.replace(window, **{field: value})
@@ -147,7 +147,7 @@ async def test_sessions_that_could_not_have_been_paid(network: Network) -> None:
     await customer(network, "0.10")
     await session(network, 5 * MB, name="gw.example.net;1;1")
     await session(network, 3 * MB, name="gw.example.net;2;1")
-    await network.desk.sync()
+    await network.harness.sync()
     tally = await network.again(FLAT.replace("0.01", "0.015"))
     assert total(tally.money["EUR"]) == (80_000, 120_000)
     assert tally.money["EUR"].uncovered == 20_000
@@ -155,32 +155,32 @@ async def test_sessions_that_could_not_have_been_paid(network: Network) -> None:
     assert (refusal.session, refusal.why, refusal.uncovered) == ("gw.example.net;2;1", "no money", 20_000)
     dearer = await network.again(FLAT.replace("0.01", "0.012"))
     assert (dearer.refusals, dearer.money["EUR"].uncovered) == ([], 0)
-    limit = await network.desk.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "1"}, if_match="*")
+    limit = await network.harness.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "credit_limit": "1"}, if_match="*")
     assert limit.status_code == 200
-    await network.desk.sync()
+    await network.harness.sync()
     assert (await network.again(FLAT.replace("0.01", "0.015"))).refusals == []
 
 
 async def test_in_another_currency_the_rate_of_the_day_counts(network: Network) -> None:
     rates = {"rates": [{"of": "USD", "into": "EUR", "rate": "0.9"}]}
-    assert (await network.desk.call("PUT", "/v1/exchange-rates/2020-01-01", rates)).status_code == 200
+    assert (await network.harness.call("PUT", "/v1/exchange-rates/2020-01-01", rates)).status_code == 200
     dollars = FLAT.replace("EUR", "USD")
     await customer(network)
-    await network.desk.tariff(dollars)
+    await network.harness.tariff(dollars)
     await network.open()
     await session(network, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     assert total((await network.again(dollars)).money["EUR"]) == (9_000, 9_000)
     assert total((await network.again(FLAT)).money["EUR"]) == (9_000, 10_000)
     rates["rates"][0]["rate"] = "0.8"
-    assert (await network.desk.call("PUT", "/v1/exchange-rates/2021-01-01", rates)).status_code == 200
+    assert (await network.harness.call("PUT", "/v1/exchange-rates/2021-01-01", rates)).status_code == 200
     assert total((await network.again(dollars)).money["EUR"]) == (9_000, 8_000)
 
 
 async def test_not_sold(network: Network) -> None:
     await customer(network)
     await session(network, MB, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     tally = await network.again(FLAT.replace('service = "data"', 'service = "mms"'))
     assert total(tally.money["EUR"]) == (20_000, 0)
     assert tally.refused_sessions == {"no row of the tariff matches": 1}
@@ -200,14 +200,14 @@ async def test_a_refund_by_token_follows_its_event(network: Network) -> None:
         requested_action=REFUND,
         **lines(mscc(None, refund_information=token)),
     )
-    await network.desk.sync()
+    await network.harness.sync()
     tally = await network.again(FLAT.replace("0.07", "0.10"))
     assert total(tally.money["EUR"]) == (0, 0)
     assert tally.hows[2] == 2
 
 
 async def test_files_of_a_draft_and_promotions_come_from_the_server(network: Network) -> None:
-    desk = network.desk
+    harness = network.harness
     zones = '[[rows]]\nwhen = { service = "data", to = "world" }\nflat = { price = "to.price", per = "1 MB" }\n'
     text = f'tariff = "flat"\ncurrency = "EUR"\n[tables]\nworld = "world.csv"\n{zones}' + FLAT.partition('"EUR"\n')[2]
     await customer(network)
@@ -215,10 +215,10 @@ async def test_files_of_a_draft_and_promotions_come_from_the_server(network: Net
         "files": [{"name": "world.csv", "media_type": "text/csv", "content": "prefix,zone,price\n49,home,0.02\n"}],
         "tariffs": [{"media_type": "application/toml", "document": text, "if_version": 1}],
     }
-    done = await desk.call("POST", "/v1/tariffs", bundle, idempotency_key="k")
+    done = await harness.call("POST", "/v1/tariffs", bundle, idempotency_key="k")
     assert done.status_code == 200, done.text
     await session(network, MB)
-    await desk.sync()
+    await harness.sync()
     job = network.job(text)
     with pytest.raises(NoSuchTariff, match=r"world\.csv"):
         await rate_again(job, lambda records: None, 1)

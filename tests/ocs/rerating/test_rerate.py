@@ -30,18 +30,18 @@ async def asked(run: Run, *words: str) -> dict[str, Any]:
 
 
 async def balance(network: Network, account: str = "a1") -> Decimal:
-    return Decimal((await network.desk.call("GET", f"/v1/accounts/{account}")).json()["balance"])
+    return Decimal((await network.harness.call("GET", f"/v1/accounts/{account}")).json()["balance"])
 
 
 async def sound(network: Network) -> None:
-    report = await verify(network.desk.redis, network.desk.pool)
+    report = await verify(network.harness.redis, network.harness.pool)
     assert report.findings == []
 
 
 async def test_a_dry_run_lists_what_is_posted_and_twice_posts_once(network: Network, run: Run, tmp_path: Path) -> None:
     await customer(network)
     await session(network, 2 * MB, 3 * MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(FLAT.replace("0.01", "0.008"))
     before = await balance(network)
     dry = await asked(run, "--tariff", "draft.toml")
@@ -56,17 +56,17 @@ async def test_a_dry_run_lists_what_is_posted_and_twice_posts_once(network: Netw
     again = await asked(run, "--tariff", "draft.toml", "--apply")  # PostgreSQL has not heard of the first ones yet
     assert again["corrections"] == dry["corrections"]
     assert await balance(network) == before + Decimal("0.01")
-    await network.desk.sync()
+    await network.harness.sync()
     assert (await asked(run, "--tariff", "draft.toml", "--apply"))["corrections"] == []
     assert await balance(network) == before + Decimal("0.01")
     await sound(network)
-    entries = await network.desk.pool.fetch("SELECT * FROM ledger_entries WHERE why = 'rerate' ORDER BY amount")
+    entries = await network.harness.pool.fetch("SELECT * FROM ledger_entries WHERE why = 'rerate' ORDER BY amount")
     assert [entry["amount"] for entry in entries] == [4_000, 6_000]
     for entry, correction in zip(entries, dry["corrections"], strict=True):
         assert entry["reference"] == correction["reference"]
         assert (entry["original_account"], entry["original_seq"]) == ("a1", correction["original_seq"])
         assert (entry["actor"], entry["reason"], entry["counter_account"]) == ("admin", "rated again", "revenue")
-        original = await network.desk.pool.fetchrow(
+        original = await network.harness.pool.fetchrow(
             "SELECT epoch, n, usage_line FROM ledger_entries WHERE account = 'a1' AND seq = $1", entry["original_seq"]
         )
         epoch, n, line = original
@@ -76,13 +76,13 @@ async def test_a_dry_run_lists_what_is_posted_and_twice_posts_once(network: Netw
 async def test_back_again_is_one_more_correction(network: Network, run: Run) -> None:
     await customer(network)
     await session(network, 2 * MB)
-    await network.desk.sync()
+    await network.harness.sync()
     before = await balance(network)
     for text, amount, left in ((FLAT.replace("0.01", "0.03"), "-0.04", "-0.04"), (FLAT, "0.04", "0.00")) * 2:
         Path("draft.toml").write_text(text)
         found = await asked(run, "--tariff", "draft.toml", "--apply")
         assert [one["amount"] for one in found["corrections"]] == [amount]
-        await network.desk.sync()
+        await network.harness.sync()
         assert await balance(network) == before + Decimal(left)
         assert (await asked(run, "--tariff", "draft.toml"))["corrections"] == []
     await sound(network)
@@ -91,13 +91,13 @@ async def test_back_again_is_one_more_correction(network: Network, run: Run) -> 
 async def test_another_amount_before_the_first_has_arrived_is_refused(network: Network, run: Run) -> None:
     await customer(network)
     await session(network, 2 * MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(FLAT.replace("0.01", "0.03"))
     assert (await run("rerate", "--tariff", "draft.toml", "--apply")).exit_code == 0
     Path("draft.toml").write_text(FLAT.replace("0.01", "0.05"))
     refused = await run("rerate", "--tariff", "draft.toml", "--apply")
     assert (refused.exit_code, "run it again" in refused.stderr) == (1, True)
-    await network.desk.sync()
+    await network.harness.sync()
     assert (await asked(run, "--tariff", "draft.toml", "--apply"))["sums"] == {"EUR": "-0.04"}
 
 
@@ -125,31 +125,31 @@ async def test_a_crash_in_the_middle_is_made_good(network: Network, run: Run, mo
         done = await run("rerate", "--tariff", "draft.toml", "--apply")
         assert (done.exit_code, "cut" in done.stderr) == (1, True)
         if synced:
-            await network.desk.sync()
+            await network.harness.sync()
     monkeypatch.setattr(rerate, "post", real)
     done = await run("rerate", "--tariff", "draft.toml", "--apply")
     assert done.exit_code == 0, done.output
-    await network.desk.sync()
+    await network.harness.sync()
     assert (await asked(run, "--tariff", "draft.toml"))["corrections"] == []
     for account in ("a0", "a1"):
         due = sum(Decimal(one["amount"]) for one in dry["corrections"] if one["account"] == account)
         assert await balance(network, account) == before[account] + due
-    posted = await network.desk.pool.fetchval("SELECT count(*) FROM ledger_entries WHERE why = 'rerate'")
+    posted = await network.harness.pool.fetchval("SELECT count(*) FROM ledger_entries WHERE why = 'rerate'")
     assert posted == listed
     await sound(network)
 
 
 async def test_tax_is_corrected_with_it_and_debt_is_allowed(network: Network, run: Run) -> None:
     await customer(network, "0.10")
-    await network.desk.tariff(TAXED)
+    await network.harness.tariff(TAXED)
     await network.open()
     await session(network, 10 * MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(TAXED.replace("0.01", "0.019"))
     assert (await asked(run, "--tariff", "draft.toml", "--apply"))["sums"] == {"EUR": "-0.09"}
     assert await balance(network) == Decimal("-0.09")
-    await network.desk.sync()
-    entry = await network.desk.pool.fetchrow("SELECT * FROM ledger_entries WHERE why = 'rerate'")
+    await network.harness.sync()
+    entry = await network.harness.pool.fetchrow("SELECT * FROM ledger_entries WHERE why = 'rerate'")
     assert (entry["amount"], entry["net"], entry["tax"]) == (-90_000, -75_630, -14_370)
     await sound(network)
 
@@ -157,14 +157,14 @@ async def test_tax_is_corrected_with_it_and_debt_is_allowed(network: Network, ru
 async def test_what_cost_nothing_and_what_was_given_back(network: Network, run: Run) -> None:
     free = FLAT.replace('flat = { price = "0.01", per = "1 MB" }', 'free = { unit = "octets" }')
     await customer(network)
-    await network.desk.tariff(free)
+    await network.harness.tariff(free)
     await network.open()
     await session(network, MB)
     event = {"session_id": "x;1;1", "service_context_id": SMS}
     await network.send(E, **event, requested_action=DEBIT)
     await network.send(E, **event, requested_action=REFUND, cc_request_number=1)
-    await network.desk.sync()
-    await network.desk.tariff(FLAT.replace("0.07", "0.05"))
+    await network.harness.sync()
+    await network.harness.tariff(FLAT.replace("0.07", "0.05"))
     dry = await asked(run, "--version", "flat@3")
     assert [(one["recorded"], one["target"], one["original_seq"] > 0) for one in dry["corrections"]] == [
         ("0.00", "0.01", False),
@@ -174,7 +174,7 @@ async def test_what_cost_nothing_and_what_was_given_back(network: Network, run: 
     before = await balance(network)
     await asked(run, "--version", "flat@3", "--apply")
     assert await balance(network) == before - Decimal("0.01")
-    await network.desk.sync()
+    await network.harness.sync()
     assert (await asked(run, "--version", "flat@3"))["corrections"] == []
     await sound(network)
 
@@ -183,9 +183,9 @@ async def test_by_what_is_published_now(network: Network, run: Run) -> None:
     """A version that should have been in force: published too late, valid from then on."""
     await customer(network)
     await session(network, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     assert (await asked(run))["corrections"] == []
-    await network.desk.tariff(
+    await network.harness.tariff(
         FLAT.replace("0.01", "0.02").replace("[[rows]]", "valid_from = 2020-01-01T00:00:00Z\n[[rows]]", 1)
     )
     assert [one["amount"] for one in (await asked(run))["corrections"]] == ["-0.01"]
@@ -194,7 +194,7 @@ async def test_by_what_is_published_now(network: Network, run: Run) -> None:
 async def test_what_is_not_rated_is_not_corrected(network: Network, run: Run) -> None:
     await customer(network)
     await session(network, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(FLAT.replace('service = "data"', 'service = "mms"'))
     done = await run("rerate", "--tariff", "draft.toml")
     assert (done.exit_code, "1 pieces are not corrected: no row" in done.stdout) == (0, True)
@@ -204,7 +204,7 @@ async def test_what_is_not_rated_is_not_corrected(network: Network, run: Run) ->
 async def test_tables_and_words(network: Network, run: Run) -> None:
     await customer(network)
     await session(network, 2 * MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(FLAT.replace("0.01", "0.008"))
     dry = await run("rerate", "--tariff", "draft.toml")
     assert "nothing was posted" in dry.stdout

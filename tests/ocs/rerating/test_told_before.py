@@ -43,10 +43,10 @@ def told(network: str) -> dict[str, Any]:
 
 
 async def customer(network: Network) -> None:
-    await network.desk.tariff(FLAT)
-    await network.desk.account(time_zone="UTC")
-    await network.desk.top_up("20.00")
-    await network.desk.subscriber("s1", "a1", "msisdn:491700000001")
+    await network.harness.tariff(FLAT)
+    await network.harness.account(time_zone="UTC")
+    await network.harness.top_up("20.00")
+    await network.harness.subscriber("s1", "a1", "msisdn:491700000001")
 
 
 async def update(network: Network, number: int, **fields: Any) -> None:
@@ -66,7 +66,7 @@ async def end(network: Network, number: int, **fields: Any) -> None:
 
 
 async def spent(network: Network) -> Decimal:
-    return 20 - Decimal((await network.desk.call("GET", "/v1/accounts/a1")).json()["balance"])
+    return 20 - Decimal((await network.harness.call("GET", "/v1/accounts/a1")).json()["balance"])
 
 
 def total(tally: RatingTally) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def total(tally: RatingTally) -> tuple[int, int]:
 
 
 async def explained(network: Network) -> list[dict[str, Any]]:
-    found = await network.desk.call("GET", f"/v1/explain/sessions/{SESSION}")
+    found = await network.harness.call("GET", f"/v1/explain/sessions/{SESSION}")
     assert found.status_code == 200, found.text
     return [piece for piece in found.json()["pieces"] if piece["used"]]
 
@@ -85,19 +85,19 @@ async def test_on_other_workers_and_after_the_account_was_away(network: Network)
     await begin(network, **told("20801"))
     await network.open()  # another worker
     await update(network, 1)
-    await network.desk.sync()
+    await network.harness.sync()
     of = keys.AccountKeys("a1")
-    await network.desk.redis.delete(of.account, of.sessions)
-    desk = network.desk
-    assert await bring_in(desk.pool, desk.redis, desk.store, "a1", network.now_ms) == "ok"
+    await network.harness.redis.delete(of.account, of.sessions)
+    harness = network.harness
+    assert await bring_in(harness.pool, harness.redis, harness.store, "a1", network.now_ms) == "ok"
     await network.open()
     await update(network, 2)
     await network.open()
     await end(network, 3)
     assert await spent(network) == 3
-    await network.desk.sync()
-    assert (await verify(network.desk.redis, network.desk.pool)).findings == []
-    rows = await network.desk.pool.fetch("SELECT inputs FROM usage_records WHERE session = $1", SESSION)
+    await network.harness.sync()
+    assert (await verify(network.harness.redis, network.harness.pool)).findings == []
+    rows = await network.harness.pool.fetch("SELECT inputs FROM usage_records WHERE session = $1", SESSION)
     assert [msgspec.json.decode(row["inputs"])["visited"] for row in rows] == ["20801"] * len(rows)
     pieces = await explained(network)
     assert [(piece["cost"], piece["tariff"], piece["reproduced"]) for piece in pieces] == [
@@ -112,7 +112,7 @@ async def test_a_draft_is_asked_with_what_was_told(network: Network) -> None:
         await network.open()
         await update(network, number)
     await end(network, 3)
-    await network.desk.sync()
+    await network.harness.sync()
     same = await network.again(FLAT)
     assert total(same) == (3_000_000, 3_000_000)
     half = await network.again(FLAT.replace('"1.00"', '"0.50"'))
@@ -125,13 +125,13 @@ async def test_a_change_counts_from_the_next_grant_on(network: Network) -> None:
     await update(network, 1, **told("26201"))  # used abroad, granted at home
     await end(network, 2)
     assert await spent(network) == Decimal("1.01")
-    await network.desk.sync()
+    await network.harness.sync()
     same = await network.again(FLAT)
     assert total(same) == (1_010_000, 1_010_000)
-    entries = (await network.desk.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    entries = (await network.harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
     for entry in entries:
         if entry["why"] == "usage":
-            found = (await network.desk.call("GET", f"/v1/explain/accounts/a1/entries/{entry['seq']}")).json()
+            found = (await network.harness.call("GET", f"/v1/explain/accounts/a1/entries/{entry['seq']}")).json()
             assert found.get("same_ladder"), found
 
 
@@ -156,6 +156,6 @@ async def test_a_session_id_used_again_knows_nothing(network: Network) -> None:
     report = mscc(10, ask={"cc_total_octets": MB}, used={"cc_total_octets": MB})
     await sent_anew(network, U, 78, cc_request_number=1, **lines(report))
     assert await spent(network) == Decimal("1.01")
-    sessions = await network.desk.redis.hvals(keys.sessions("a1"))
+    sessions = await network.harness.redis.hvals(keys.sessions("a1"))
     (packed,) = [one for one in sessions if msgspec.msgpack.decode(one, type=Session).id.startswith(SESSION)]
     assert unpacked(blob_of(msgspec.msgpack.decode(packed, type=Session).facts)).whole == {}

@@ -25,7 +25,7 @@ from tests.tariffs.traffic import MB
 async def test_table_json_and_page(network: Network, run: Run) -> None:
     await customer(network)
     await session(network, 2 * MB, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(FLAT.replace("0.01", "0.02"))
     shown = await run("whatif", "--tariff", "draft.toml", "--html", "report.html")
     assert shown.exit_code == 0, shown.output
@@ -52,7 +52,7 @@ async def test_table_json_and_page(network: Network, run: Run) -> None:
 async def test_options_that_match_nothing(network: Network, run: Run) -> None:
     await customer(network)
     await session(network, 2 * MB, MB)
-    await network.desk.sync()
+    await network.harness.sync()
     Path("draft.toml").write_text(FLAT)
     for command in ("whatif", "rerate"):
         for option, what in (("--account", "account"), ("--subscriber", "subscriber"), ("--service", "service")):

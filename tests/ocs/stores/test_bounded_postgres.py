@@ -17,7 +17,7 @@ from ocs.clock import now_ms
 from ocs.stores.bounded_postgres import Away, BoundedPostgres
 from ocs.stores.slow_paths import SlowPaths
 from tests.bench.processes import below
-from tests.ocs.api_harness import Office, office
+from tests.ocs.api_harness import ApiHarness, api_harness
 from tests.servers import LivePostgres, Servers
 
 HELD: Any = "urn:ocs:problem:store-unavailable"
@@ -131,9 +131,9 @@ async def test_few_questions_are_under_way_at_once(pool: Any) -> None:
 
 async def test_a_slow_path_of_charging_ends_before_the_answer_is_due(servers: Servers, pool: Any) -> None:
     """`an event with T waits 5 s for its 3004`"""
-    async with office(servers) as desk:
+    async with api_harness(servers) as harness:
         bounded = BoundedPostgres(pool, within_s=0.3)
-        slow_paths = SlowPaths(bounded, desk.redis, desk.store, now_ms, (OSError,), 0.4)
+        slow_paths = SlowPaths(bounded, harness.redis, harness.store, now_ms, 0.4)
         with frozen(servers.postgres):
             async with asyncio.timeout(10):
                 for asked in (
@@ -151,32 +151,32 @@ async def test_a_slow_path_of_charging_ends_before_the_answer_is_due(servers: Se
 
 async def test_the_api_answers_while_it_hangs_and_serves_what_redis_has(servers: Servers) -> None:
     """`balances cannot be read though Redis has them`, `a top-up has no answer in 10 s`"""
-    async with office(servers) as desk:
-        await desk.account("a1", time_zone="Europe/Berlin")
-        done = await desk.top_up("5.00", key="before")
+    async with api_harness(servers) as harness:
+        await harness.account("a1", time_zone="Europe/Berlin")
+        done = await harness.top_up("5.00", key="before")
         with frozen(servers.postgres):
             async with asyncio.timeout(15):
-                refused = await desk.top_up("1.00", key="k1")
+                refused = await harness.top_up("1.00", key="k1")
                 assert (refused.status_code, refused.json()["type"]) == (503, HELD)
                 assert refused.headers["retry-after"]
                 assert "PostgreSQL" in refused.json()["detail"]
                 for whole in ("verify", "rebuild"):  # what looks at every account has no bound once it began
-                    assert (await desk.call("POST", f"/v1/ledger/{whole}")).status_code == 503, whole
-                assert (await desk.desk.checks())["postgres"] == "PostgreSQL does not answer"
+                    assert (await harness.call("POST", f"/v1/ledger/{whole}")).status_code == 503, whole
+                assert (await harness.backoffice.checks())["postgres"] == "PostgreSQL does not answer"
                 for path in ("/v1/subscribers", "/v1/accounts/a1/ledger", "/v1/accounts/a2"):
-                    assert (await desk.call("GET", path)).status_code == 503, path
-                shown = (await desk.call("GET", "/v1/accounts/a1")).json()
+                    assert (await harness.call("GET", path)).status_code == 503, path
+                shown = (await harness.call("GET", "/v1/accounts/a1")).json()
                 assert (shown["balance"], shown["time_zone"], shown["created"]) == ("5.00", None, None)
-                assert (await desk.call("GET", "/v1/sessions?account=a1")).json()["items"] == []
-                again = await desk.top_up("5.00", key="before")  # what Redis remembers is answered from there
+                assert (await harness.call("GET", "/v1/sessions?account=a1")).json()["items"] == []
+                again = await harness.top_up("5.00", key="before")  # what Redis remembers is answered from there
                 assert (again.status_code, again.json()) == (201, done.json())
-        await until_served(desk)
-        assert (await desk.top_up("1.00", key="k1")).status_code == 201
-        shown = (await desk.call("GET", "/v1/accounts/a1")).json()
+        await until_served(harness)
+        assert (await harness.top_up("1.00", key="k1")).status_code == 201
+        shown = (await harness.call("GET", "/v1/accounts/a1")).json()
         assert (shown["balance"], shown["time_zone"]) == ("6.00", "Europe/Berlin")
 
 
-async def until_served(desk: Office) -> None:
+async def until_served(harness: ApiHarness) -> None:
     async with asyncio.timeout(20):
-        while (await desk.call("GET", "/v1/subscribers")).status_code == 503:
+        while (await harness.call("GET", "/v1/subscribers")).status_code == 503:
             await asyncio.sleep(0.05)

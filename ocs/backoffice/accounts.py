@@ -1,0 +1,242 @@
+"""Accounts: opened, read, suspended and closed, and calls about one in the live store.
+
+An account Redis lacks is brought in from PostgreSQL, by its last record or, when it never had one, as it was created;
+then the call is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from balances.packing import unpack_account
+from balances.structs.account import NEVER, Account, Bucket, SuspendReasons
+from balances.structs.posting import AccountSettings
+from ocs.backoffice.errors import Invalid, NotFound, Unavailable, VersionConflict
+from ocs.charging.currencies import NUMBERS
+from ocs.master import accounts
+from ocs.master.accounts import AccountRow, check_currency
+from ocs.master.bring_in import bring_in
+from ocs.stores.bounded_postgres import Away
+from tariffs.units import Kind
+
+if TYPE_CHECKING:
+    from balances.redis.pending import Pending
+    from balances.structs.charge import Reply
+    from balances.structs.session import Session
+    from ocs.backoffice.backoffice import BackOffice
+    from ocs.master.changes import Expect
+
+BY_HAND: Final = SuspendReasons.OPERATOR | SuspendReasons.BARRED | SuspendReasons.FRAUD
+COMES_AND_GOES: Final = "the account goes as soon as it comes: the store is being opened"
+
+AccountState = Literal["active", "suspended", "closed"]
+
+
+class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account shall be; None: as it is, or as a new one is."""
+
+    id: str
+    currency: str
+    time_zone: str | None = None
+    credit_limit: int | None = None
+    """In micro-units, as all amounts of money."""
+    suspend_below: int | None = None
+    resume_at: int | None = None
+    state: AccountState | None = None
+    suspend_for: SuspendReasons = SuspendReasons.OPERATOR
+    """Why, where its state is to be `suspended`."""
+
+
+# --- looking
+
+
+async def find(backoffice: BackOffice, account: str) -> AccountRow:
+    """From PostgreSQL; while that does not answer, what Redis knows of it: then zone and age are not known."""
+    try:
+        row = await accounts.get(backoffice.pool, account)
+    except Away:
+        found = await backoffice.bounded(backoffice.store.account(account).wait())
+        if found is None:
+            raise
+        return AccountRow(account, found.currency, time_zone="")
+    if row is None:
+        raise NotFound(f"there is no account {account}")
+    return row
+
+
+async def read(backoffice: BackOffice, row: AccountRow) -> tuple[Account, list[Session]]:
+    """As it is in the live store, with its sessions."""
+    for _ in range(2):
+        found: tuple[Account, list[Session]] | None = await backoffice.bounded(backoffice.store.read(row.id))
+        if found is not None:
+            return found
+        await restore(backoffice, row.id)
+    raise Unavailable(COMES_AND_GOES)
+
+
+async def page(backoffice: BackOffice, after: str, limit: int) -> Sequence[AccountRow]:
+    """By id, those after one."""
+    return await accounts.page(backoffice.pool, after, limit)
+
+
+def settled(account: Account, now_ms: int) -> Sequence[Bucket]:
+    """Money buckets that count towards the balance now."""
+    return [
+        bucket
+        for bucket in account.buckets
+        if bucket.kind == Kind.MONEY and bucket.from_ms <= now_ms and (bucket.until_ms == 0 or bucket.until_ms > now_ms)
+    ]
+
+
+# --- calls about one
+
+
+async def restore(backoffice: BackOffice, account: str) -> None:
+    """Into Redis, if it is not there (durability.md rule 8)."""
+    status = await backoffice.bounded(
+        bring_in(backoffice.pool, backoffice.redis, backoffice.store, account, backoffice.now_ms())
+    )
+    if status == "quarantined":
+        raise in_quarantine(account)
+    if status not in ("ok", "exists"):
+        raise Unavailable(f"the account is not in the live store, which says: {status}")
+
+
+async def call(backoffice: BackOffice, account: str, make: Callable[[], Pending[Reply]]) -> Reply:
+    """The reply of the live store; when that does not have the account, it is restored and called again."""
+    reply = await _served(backoffice, make)
+    if reply.status == "absent":
+        await restore(backoffice, account)
+        reply = await _served(backoffice, make)
+    if reply.status == "absent":
+        raise Unavailable(COMES_AND_GOES)
+    return reply
+
+
+async def _served(backoffice: BackOffice, make: Callable[[], Pending[Reply]]) -> Reply:
+    reply: Reply = await backoffice.bounded(make().wait())
+    if reply.status == "full":
+        raise Unavailable("the live store is full")
+    if reply.status == "fenced":
+        raise Unavailable("the live store is being opened anew")
+    return reply
+
+
+def in_quarantine(account: str) -> Unavailable:
+    return Unavailable(f"account {account} is in quarantine: see `ocs ledger quarantine list`")
+
+
+# --- creating and changing
+
+
+@cache
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of that name."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError with an odd text; a directory is an OSError
+        return False
+    except KeyError:
+        return False
+    return True
+
+
+async def put(backoffice: BackOffice, wanted: WantedAccount, actor: str, expect: Expect) -> tuple[AccountRow, bool]:
+    """Opens the account, or makes it what is wanted; and whether it is new. `expect` is asked about its version."""
+    if wanted.time_zone is not None and not (len(wanted.time_zone) <= 64 and is_zone(wanted.time_zone)):
+        raise Invalid("time_zone", f"expected a name such as Europe/Berlin, found {wanted.time_zone!r}")
+    settings = _settings(wanted, backoffice.now_ms(), actor)
+    row = await accounts.get(backoffice.pool, wanted.id)
+    if row is None:
+        expect(None)
+        row, made = await accounts.create(backoffice.pool, _new(wanted))
+        if made:
+            await restore(backoffice, row.id)
+            if wanted.state not in (None, "active"):
+                await _change(backoffice, row, settings)
+            return row, True
+    return await _update(backoffice, row, wanted, settings, expect), False
+
+
+def _new(wanted: WantedAccount) -> AccountRow:
+    if wanted.currency not in NUMBERS:
+        raise Invalid("currency", f"expected an ISO 4217 code such as EUR, found {wanted.currency}")
+    below = NEVER if wanted.suspend_below is None else wanted.suspend_below
+    resume = below if wanted.resume_at is None else wanted.resume_at
+    if resume < below:
+        raise _restless()
+    return AccountRow(
+        id=wanted.id,
+        currency=wanted.currency,
+        time_zone=wanted.time_zone or "UTC",
+        credit_limit=wanted.credit_limit or 0,
+        suspend_below=below,
+        resume_at=resume,
+    )
+
+
+def _restless() -> Invalid:
+    return Invalid("resume_at", "not below suspend_below, or the account would never be at rest")
+
+
+def _settings(wanted: WantedAccount, now_ms: int, actor: str) -> AccountSettings:
+    settings = AccountSettings(wanted.id, now_ms, None, actor=actor, reason="settings")
+    settings.credit_limit = wanted.credit_limit
+    settings.suspend_below = wanted.suspend_below
+    settings.resume_at = wanted.resume_at
+    match wanted.state:
+        case "active":
+            settings.clear_state = BY_HAND | SuspendReasons.CLOSED
+        case "suspended":
+            settings.set_state = wanted.suspend_for
+        case "closed":
+            settings.set_state = SuspendReasons.CLOSED
+    return settings
+
+
+async def _update(
+    backoffice: BackOffice, row: AccountRow, wanted: WantedAccount, settings: AccountSettings, expect: Expect
+) -> AccountRow:
+    check_currency(row, wanted.currency)
+    now, _ = await read(backoffice, row)
+    zone = wanted.time_zone if wanted.time_zone != row.time_zone else None
+    if settings.suspend_below is not None and settings.resume_at is None and now.resume_at < settings.suspend_below:
+        settings.resume_at = settings.suspend_below
+    if zone is None and not _changes(now, settings):
+        return row
+    expect(now.rev)
+    settings.if_rev = now.rev  # as it was when we looked: the script compares again
+    await _change(backoffice, row, settings)
+    if zone is not None:
+        await accounts.set_time_zone(backoffice.pool, row.id, zone)
+        await backoffice.publish()
+        row = await find(backoffice, row.id)
+    return row
+
+
+def _changes(now: Account, settings: AccountSettings) -> bool:
+    return (
+        any(
+            value is not None and value != getattr(now, name)
+            for name, value in (
+                ("credit_limit", settings.credit_limit),
+                ("suspend_below", settings.suspend_below),
+                ("resume_at", settings.resume_at),
+            )
+        )
+        or (now.state | settings.set_state) & ~settings.clear_state != now.state
+    )
+
+
+async def _change(backoffice: BackOffice, row: AccountRow, settings: AccountSettings) -> None:
+    reply = await call(backoffice, row.id, lambda: backoffice.store.settings(settings))
+    if reply.status == "refused":
+        raise _restless()
+    if reply.status == "revision":
+        rev = unpack_account(reply.outcome).rev
+        raise VersionConflict(f"its version is {rev} now: read it again", version=rev)

@@ -1,0 +1,173 @@
+"""What the back office works with: the stores, the clock, the tariffs in force, and the processes beside it.
+
+PostgreSQL says which accounts there are; what one has is in Redis. What is done with them is in the other modules here,
+by idea, as functions that take a BackOffice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from balances import keys
+from balances.ledger.reader import STORE_AWAY
+from balances.ledger.writer import AWAY
+from balances.redis.connection import Lost, NotSent
+from balances.structs.session import Session
+from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
+from ocs.config import Adjustments
+from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
+from ocs.telemetry.log import logger
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from balances.redis.store import Store
+    from ocs.charging.handle import ChargingContext
+    from ocs.charging.settings import ClientProfile
+    from ocs.master.projection import Projector
+
+IN_FORCE_S: Final = 5.0
+"""How long a publication waits for the workers, which look twice a second."""
+LOOK_S: Final = 0.05
+
+
+class PushResult(Protocol):
+    """What became of a request to a network element."""
+
+    @property
+    def result(self) -> int | str: ...
+    @property
+    def host(self) -> str: ...
+
+
+Push = Callable[[str, Session], Awaitable[PushResult]]
+"""`rar` or `asr`, and the session it is about."""
+
+
+class BackOffice:
+    def __init__(
+        self,
+        pool: BoundedPostgres,
+        redis: Redis,
+        store: Store,
+        projector: Projector,
+        now_ms: Callable[[], int],
+        *,
+        push: Push,
+        processes: Callable[[], Awaitable[dict[str, str]]],
+        priced_by: Callable[[], Awaitable[int]] | None = None,
+        context: ChargingContext | None = None,
+        newest: Callable[[], Awaitable[None]] | None = None,
+        store_ms_max: int = 3_000,
+        adjustments: Adjustments = Adjustments(),  # noqa: B008
+    ) -> None:
+        """
+        processes:    what each other process says of itself
+        priced_by:    the oldest version of the tariffs that a worker prices by
+        context:      what prices are asked with; None: not by this process
+        newest:       brings the tariffs of `context` up to what is published
+        store_ms_max: longest wait for the live store
+        """
+        self.adjustments = adjustments
+        self.pool: Any = pool
+        """Of PostgreSQL; raises Away where that does not answer in time."""
+        self.redis = redis
+        self.store = store
+        self.projector = projector
+        self.now_ms = now_ms
+        self.push = push
+        self._context, self._newest = context, newest
+        self._processes, self._priced_by = processes, priced_by
+        self._wait_s_max = store_ms_max / 1_000
+        self._whole = asyncio.Lock()
+
+    async def context(self) -> ChargingContext:
+        """What prices are asked with, as a worker asks, by the tariffs that are published now."""
+        if self._context is None:
+            raise Unavailable("prices are not served by this process")
+        if self._newest is not None:
+            await self._newest()
+        return self._context
+
+    async def scopes(self) -> Sequence[str]:
+        """What a bucket may be said to pay: services, and what published tariffs ask for by a tag."""
+        context = await self.context()
+        services = context.settings.services.by_name
+        return [*services, *sorted(context.catalog.scopes - services.keys())]
+
+    @property
+    def clients(self) -> Mapping[str, ClientProfile]:
+        """Configured peers, by Origin-Host."""
+        return self._context.settings.clients if self._context is not None else {}
+
+    async def remarks(self) -> dict[str, dict[str, int]]:
+        """What was unusual about the requests of each peer."""
+        found: dict[str, dict[str, int]] = await self.bounded(self.store.remarks())
+        return found
+
+    # ---- calls
+
+    async def bounded(self, call: Awaitable[Any]) -> Any:
+        """What the live store answers in time."""
+        try:
+            return await asyncio.wait_for(call, self._wait_s_max)
+        except NotSent as why:
+            raise Unavailable(f"the live store is shut: {why}") from None
+        except (Lost, TimeoutError):
+            raise FateUnknown("the live store did not answer: it may have been done, or not") from None
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """For what looks at every account: one at a time is enough."""
+        if self._whole.locked():
+            raise Conflict("the whole ledger is being looked at already: wait for that")
+        await self.pool.fetchval("SELECT 1")  # Away at once: what follows has no bound
+        async with self._whole:
+            yield
+
+    async def checks(self) -> dict[str, str]:
+        """`ok` or what is wrong, by what was looked at."""
+        checks = {"redis": "ok" if self.store.link.epoch is not None else self.store.link.why}
+        try:
+            await self.pool.fetchval("SELECT 1")
+            checks["postgres"] = "ok"
+        except Exception as why:
+            checks["postgres"] = str(why) or type(why).__name__
+        return checks | await self._processes()
+
+    # ---- master data
+
+    async def publish(self) -> None:
+        """Master data was changed and committed: let Redis know at once. If that fails, the keeper does it later."""
+        try:
+            await within(self._wait_s_max, self.projector.project())
+        except Exception as why:
+            logger().warning("projection.later", why=repr(why))
+
+    async def in_force_ms(self) -> int | None:
+        """Waits until every worker of this host prices by what is published now, and says when that was; None when it
+        is not so within IN_FORCE_S: they may be busy with a large table, or down."""
+        if self._priced_by is None:
+            return None
+        try:
+            async with asyncio.timeout(IN_FORCE_S):
+                published = int(await cast("Any", self.redis).hget(keys.CATALOG, "version") or 0)
+                while await self._priced_by() < published:  # noqa: ASYNC110  other processes set no event of ours
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            return None
+        except STORE_AWAY:
+            return None
+        return self.now_ms()
+
+
+def trouble_of(why: Exception) -> Unavailable | None:
+    """What an error of a store means to who asked; None: it is none, so the fault is ours."""
+    if isinstance(why, Away):
+        return Unavailable(f"{why}; try again")
+    if isinstance(why, AWAY + STORE_AWAY):
+        return Unavailable("a store does not answer; try again")
+    return None

@@ -1,0 +1,285 @@
+"""What is posted to accounts by hand: top-ups, adjustments, corrections; each once for its key. And the entries that
+are there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from balances import keys
+from balances.ledger.restore import Quarantined, find_once
+from balances.packing import unpack_posted
+from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.blob import blob_of
+from balances.structs.charge import Result
+from balances.structs.posting import Post, Posting, PostingOutcome
+from balances.structs.session import IdempotencyRecord
+from ocs.backoffice import accounts
+from ocs.backoffice.amounts import micro_of
+from ocs.backoffice.errors import (
+    AccountClosed,
+    BackOfficeError,
+    Forbidden,
+    InsufficientFunds,
+    Invalid,
+    KeyReused,
+    NoRoom,
+    NotFound,
+    Unresolved,
+)
+from tariffs.units import Kind
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from ocs.backoffice.backoffice import BackOffice
+    from ocs.master.accounts import AccountRow
+
+REMEMBER_MS: Final = 86_400_000
+"""How long Redis remembers an Idempotency-Key; PostgreSQL does so for 30 days."""
+
+BONUS_PRIORITY: Final = 50
+"""Of a bucket beside the main balance, unless given."""
+
+Check = Callable[[], Awaitable[None]]
+"""Refuses what is no longer possible; not asked about a repeat of what was done."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Who wants something posted, and the key under which it is done once."""
+
+    actor: str
+    key: str
+    """Scoped to the caller."""
+    fingerprint: str
+    """Of all that was asked with the key."""
+    reason: str
+    reference: str = ""
+
+
+class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
+    """Without anything special, money goes to the main balance; else there is a new bucket."""
+
+    kind: int
+    amount: int
+    from_ms: int = 0
+    until_ms: int = 0
+    until: str = ""
+    """The same as it was written, for who is told that it is past."""
+    valid_for_s: int = 0
+    scope: Sequence[str] = ()
+    priority: int | None = None
+    name: str = ""
+
+
+async def top_up(
+    backoffice: BackOffice, account: str, wanted: WantedTopUp, order: Order
+) -> tuple[AccountRow, PostingOutcome]:
+    """Money or units that were paid for; not to an account that is closed."""
+    if wanted.from_ms < 0 or wanted.until_ms < 0 or (wanted.until_ms and wanted.until_ms <= wanted.from_ms):
+        raise Invalid("valid_until", "after valid_from, both after 1970")
+    if wanted.valid_for_s and wanted.until_ms:
+        raise Invalid("valid_for_s", "not beside valid_until")
+    special = wanted.from_ms or wanted.until_ms or wanted.valid_for_s or wanted.scope or wanted.name
+    plain = wanted.kind == Kind.MONEY and not special and wanted.priority is None
+    posting = Posting(
+        bucket=MAIN if plain else -1,
+        kind=wanted.kind,
+        amount=wanted.amount,
+        counter_account="top-up",
+        why="top-up",
+        priority=BONUS_PRIORITY if wanted.priority is None else wanted.priority,
+        from_ms=wanted.from_ms,
+        until_ms=wanted.until_ms,
+        scope=[*wanted.scope],
+        name=wanted.name,
+        window_ms=wanted.valid_for_s * 1_000,
+    )
+    row = await accounts.find(backoffice, account)
+    now, _ = await accounts.read(backoffice, row)
+
+    async def check() -> None:
+        await check_scope(backoffice, wanted.scope)
+        if wanted.until_ms and wanted.until_ms <= backoffice.now_ms():
+            raise Invalid("valid_until", f"in the future, found {wanted.until}")
+        if now.state & SuspendReasons.CLOSED:
+            raise AccountClosed("open it again (state: active) before money goes there")
+
+    return row, await post_one(backoffice, row, posting, order, check=check)
+
+
+async def check_scope(backoffice: BackOffice, scope: Sequence[str]) -> None:
+    """A bucket pays a service, or what a published tariff asks for by a tag; another could pay nothing."""
+    known = await backoffice.scopes() if scope else ()
+    for tag in scope:
+        if tag not in known:
+            raise Invalid("scope", f"expected some of {', '.join(known)}, found {tag!r}")
+
+
+async def adjust(
+    backoffice: BackOffice, account: str, bucket: int, amount_of: Callable[[int], int], order: Order, *, force: bool
+) -> tuple[AccountRow, PostingOutcome]:
+    """A balance corrected by a person, up or down.
+
+    amount_of: the amount, given the kind of the bucket
+    force:     also what is held
+    """
+    row = await accounts.find(backoffice, account)
+    now, _ = await accounts.read(backoffice, row)
+    found = next((one for one in now.buckets if one.id == bucket), None)
+    kind = found.kind if found else Kind.MONEY
+    amount = amount_of(kind)
+
+    rules = backoffice.adjustments
+    if order.actor not in rules.callers:
+        raise Forbidden(f"{order.actor} adjusts no balances (adjustments.callers)")
+    if force and order.actor not in rules.force:
+        raise Forbidden(f"force: {order.actor} takes nothing that is held (adjustments.force)")
+
+    async def check() -> None:
+        if found is None:
+            raise NotFound(f"account {row.id} has no bucket {bucket}")
+        if kind == Kind.MONEY and abs(amount) > micro_of(rules.limit, "adjustments.limit"):
+            raise Invalid("amount", f"at most {rules.limit} at a time (adjustments.limit)")
+
+    posting = Posting(bucket, kind, amount, counter_account="adjustment", why="adjustment")
+    return row, await post_one(backoffice, row, posting, order, check=check, keeps_held=not force)
+
+
+async def correct(
+    backoffice: BackOffice, account: str, amount: int, order: Order, *, original_seq: int, terms: str
+) -> tuple[AccountRow, PostingOutcome]:
+    """The difference that a later rating found, as a signed entry of one usage record.
+
+    amount:       above zero is given back, below zero is taken, also where that makes debt
+    original_seq: entry that it corrects; 0: the use cost nothing
+    terms:        tax and exchange rate, as they stand on the usage record
+    """
+    row = await accounts.find(backoffice, account)
+    if original_seq and not await _paid(backoffice, row.id, original_seq):
+        raise Unresolved(f"original_seq: account {row.id} has no entry of money {original_seq}")
+    posting = Posting(
+        MAIN, Kind.MONEY, amount, counter_account="revenue", why="rerate", original=original_seq, terms=terms
+    )
+    return row, await post_one(backoffice, row, posting, order)
+
+
+async def _paid(backoffice: BackOffice, account: str, seq: int) -> bool:
+    query = "SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND seq = $2 AND kind = 0)"
+    return bool(await backoffice.pool.fetchval(query, account, seq))
+
+
+# --- once for a key
+
+
+async def post_one(
+    backoffice: BackOffice,
+    row: AccountRow,
+    posting: Posting,
+    order: Order,
+    *,
+    check: Check | None = None,
+    keeps_held: bool = False,
+) -> PostingOutcome:
+    """One posting, once for the key of the order, and what became of it."""
+    wanted = Post(
+        account=row.id,
+        key=order.key,
+        fingerprint=order.fingerprint,
+        now_ms=backoffice.now_ms(),
+        postings=[posting],
+        own_only=False,
+        remember_ms=REMEMBER_MS,
+        actor=order.actor,
+        reason=order.reason,
+        reference=order.reference,
+        keeps_held=keeps_held,
+    )
+    return await post(backoffice, row, wanted, check)
+
+
+async def post(backoffice: BackOffice, row: AccountRow, wanted: Post, check: Check | None = None) -> PostingOutcome:
+    """Once per key."""
+    known = await recall(backoffice, row.id, wanted.key)
+    if known is not None:
+        if known.fingerprint != wanted.fingerprint:
+            raise KeyReused
+        return unpack_posted(blob_of(known.outcome))
+    if check is not None:
+        await check()
+    reply = await accounts.call(backoffice, row.id, lambda: backoffice.store.post(wanted))
+    if reply.status == "conflict":
+        raise KeyReused
+    posted = unpack_posted(reply.outcome)
+    if reply.status == "refused":
+        raise _refusal(Result(posted.result), wanted)
+    return posted
+
+
+def _refusal(result: Result, wanted: Post) -> BackOfficeError:
+    match result:
+        case Result.CREDIT_LIMIT:
+            return InsufficientFunds("what is not held does not cover it")
+        case Result.NOT_FOUND:
+            return NotFound(f"there is no bucket {', '.join(str(p.bucket) for p in wanted.postings)}")
+        case _:
+            why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
+            return NoRoom(why)
+
+
+async def recall(backoffice: BackOffice, account: str, key: str) -> IdempotencyRecord | None:
+    """What was done under this once key; the script looks in Redis again, PostgreSQL remembers longer."""
+    packed: Any = await backoffice.bounded(backoffice.redis.get(keys.once(account, key)))
+    try:
+        packed = packed or await find_once(backoffice.pool, account, key)
+    except Quarantined:
+        raise accounts.in_quarantine(account) from None
+    return msgspec.msgpack.decode(packed, type=IdempotencyRecord) if packed is not None else None
+
+
+# --- what is there
+
+LEDGER: Final = """
+    SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,
+        e.actor, e.reason, e.reference, e.net, e.tax, e.currency_rate, e.original_seq,
+        COALESCE(c.session, u.session) AS session, COALESCE(c.service, u.service) AS service,
+        COALESCE(c.subscriber, u.subscriber) AS subscriber, COALESCE(c.incarnation, u.incarnation) AS incarnation
+    FROM ledger_entries e LEFT JOIN calls c USING (shard, epoch, n)
+        LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
+    WHERE e.account = $1 AND e.seq > $2 AND e.seq < $3 AND ($4::bigint IS NULL OR e.at_ms >= $4)
+        AND ($5::bigint IS NULL OR e.at_ms < $5) AND ($6::int IS NULL OR e.kind = $6)
+        AND ($7::text IS NULL OR e.why = $7)
+    ORDER BY e.seq {order} LIMIT $8
+"""
+
+
+class WantedEntries(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries of an account are wanted; None: any."""
+
+    after_seq: int
+    before_seq: int
+    from_ms: int | None
+    until_ms: int | None
+    kind: int | None
+    why: str | None
+    newest_first: bool
+    limit: int
+
+
+async def entries(backoffice: BackOffice, account: str, wanted: WantedEntries) -> Sequence[Record]:
+    """Of the ledger in PostgreSQL, which follows the live store within a second."""
+    row = await accounts.find(backoffice, account)
+    found: Sequence[Record] = await backoffice.pool.fetch(
+        LEDGER.format(order="DESC" if wanted.newest_first else "ASC"),
+        row.id,
+        wanted.after_seq,
+        wanted.before_seq,
+        wanted.from_ms,
+        wanted.until_ms,
+        wanted.kind,
+        wanted.why,
+        wanted.limit,
+    )
+    return found

@@ -1,0 +1,136 @@
+"""Money given back: of an entry, a session or an event, never more than it cost (charging.md section 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from balances import keys
+from balances.ledger import refunds
+from balances.ledger.restore import find_refundable
+from balances.packing import pack
+from balances.structs.account import MAIN
+from balances.structs.blob import NO_BLOB, blob_of, raw_of
+from balances.structs.charge import Action, Ask, Charge, Flag, Outcome, Phase, Result
+from balances.structs.posting import Posting, PostingOutcome
+from balances.structs.session import IdempotencyRecord
+from ocs.backoffice import accounts, postings
+from ocs.backoffice.errors import Invalid, KeyReused, Unavailable, Unresolved
+from ocs.backoffice.postings import Order
+from tariffs.units import EXACT_MAX, Kind
+
+if TYPE_CHECKING:
+    from ocs.backoffice.backoffice import BackOffice
+    from ocs.master.accounts import AccountRow
+
+
+class ChargedEvent(NamedTuple):
+    """An event as the network named it."""
+
+    session: str
+    number: int
+
+
+class RefundSource(NamedTuple):
+    """One of them says what is given back."""
+
+    entry: int | None = None
+    """Number of the ledger entry that charged it."""
+    session: str | None = None
+    """Of its incarnations, the newest that is not wholly given back."""
+    event: ChargedEvent | None = None
+
+
+async def refund(
+    backoffice: BackOffice, account: str, source: RefundSource, amount: int, order: Order
+) -> tuple[AccountRow, PostingOutcome]:
+    """Parts add up to at most what it cost. Of an event the money goes back to what paid it, and the outcome names no
+    entries."""
+    if source.count(None) != 2:
+        raise Invalid("", "expected one of entry, session and event; without an original it is an adjustment")
+    row = await accounts.find(backoffice, account)
+    done = await postings.recall(backoffice, row.id, order.key)
+    if done is not None and done.fingerprint != order.fingerprint:  # before anything is granted to it
+        raise KeyReused
+    if source.event is not None:
+        return row, await _of_event(backoffice, row, source.event, amount, order, done)
+    try:
+        granted = await refunds.grant(
+            backoffice.pool,
+            row.id,
+            order.key,
+            order.fingerprint,
+            amount,
+            seq=source.entry,
+            sessions=keys.session_keys_of(source.session) if source.session else [],
+        )
+    except refunds.RefundRefused as why:
+        raise Unresolved(str(why)) from None
+    if granted is None:
+        raise KeyReused
+    posting = Posting(MAIN, Kind.MONEY, amount, "revenue", "refund", original=granted.seq or 0)
+    return row, await postings.post_one(backoffice, row, posting, order)
+
+
+async def _of_event(
+    backoffice: BackOffice,
+    row: AccountRow,
+    event: ChargedEvent,
+    amount: int,
+    order: Order,
+    done: IdempotencyRecord | None,
+) -> PostingOutcome:
+    """By the way of REFUND_ACCOUNT, so that parts given back by either add up."""
+    now_ms = backoffice.now_ms()
+    if done is None:
+        session, key, original = await _original(backoffice, row, event)
+        ask = Ask(-1, -1, Kind.MONEY, [], amount, 0, 0, 0, 0, NO_BLOB, 0)
+        charge = Charge(
+            *(row.id, "", session, "", Phase.EVENT, event.number, order.key, False, order.fingerprint, 0, False),
+            *(now_ms, now_ms, EXACT_MAX, [ask], "", "", "api"),
+            action=Action.REFUND,
+            once_key=order.key,
+            refund_of=key,
+            original=raw_of(original),
+            actor=order.actor,
+            reason=order.reason,
+            reference=order.reference,
+        )
+        packed = await _charge(backoffice, row, charge)
+    else:
+        packed = blob_of(done.outcome)
+    if msgspec.msgpack.decode(packed, type=Outcome).lines[0].result != Result.OK:
+        raise Unresolved("amount: more than is left of the event")
+    account, _ = await accounts.read(backoffice, row)
+    balance = sum(bucket.amount for bucket in accounts.settled(account, now_ms))
+    return PostingOutcome(Result.OK, [], balance, account.state)
+
+
+async def _charge(backoffice: BackOffice, row: AccountRow, charge: Charge) -> bytes:
+    """As from the network, once per key; the packed outcome."""
+    reply = await accounts.call(backoffice, row.id, lambda: backoffice.store.charge(charge, b""))
+    if reply.status not in ("ok", "again"):
+        raise Unavailable(f"the live store says: {reply.status}")
+    if reply.marks & Flag.CONFLICT:
+        raise KeyReused
+    return reply.outcome
+
+
+async def _original(backoffice: BackOffice, row: AccountRow, event: ChargedEvent) -> tuple[str, str, bytes]:
+    """Session, once key and packed IdempotencyRecord of the event; of several under its number the newest with
+    something left, as for REFUND_ACCOUNT by Session-Id."""
+    spent: tuple[str, str, bytes] | None = None
+    for session in keys.session_keys_of(event.session):
+        key = keys.event_key(session, event.number)
+        once = await postings.recall(backoffice, row.id, key)
+        if once is not None and (once.units > 0 or once.cost > 0):
+            return session, key, pack(once)
+        found = await find_refundable(backoffice.pool, row.id, session, key)
+        if found is not None:
+            return session, *found
+        if once is not None:
+            spent = session, key, pack(once)
+    if spent is not None:
+        return spent
+    raise Unresolved(f"event: account {row.id} was charged for no such event in the last 30 days")

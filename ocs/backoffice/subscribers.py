@@ -1,0 +1,70 @@
+"""Subscribers: who uses, known by which identities, priced by which tariffs, paid by which account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ocs.backoffice.errors import Invalid, NotFound
+from ocs.charging.identity import canonical
+from ocs.master import subscribers
+from ocs.master.subscribers import Saved, Subscriber
+from tariffs.catalog import Assignment
+
+if TYPE_CHECKING:
+    from ocs.backoffice.backoffice import BackOffice
+    from ocs.master.changes import Expect
+
+
+def identity_of(text: str) -> str:
+    """In the one spelling everything is found by."""
+    try:
+        identity = canonical(text)
+    except ValueError as why:
+        raise Invalid("identities", str(why)) from None
+    kind, _, value = identity.partition(":")
+    if kind == "subscriber":
+        raise Invalid("identities", "`subscriber:` is our own, every subscriber has it")
+    if len(identity) > 255 or any(character < " " for character in identity):
+        raise Invalid("identities", "too long, or with control characters")
+    if kind in ("msisdn", "imsi") and not (value.isascii() and value.isdecimal() and 3 <= len(value) <= 18):
+        raise Invalid("identities", f"{kind} has 3 to 18 digits, found {text!r}")
+    return identity
+
+
+def assignment_of(number: int, tariff: str, from_ms: int, until_ms: int) -> Assignment:
+    """Of the tariff that stands at this place, from 0. Times of 0: without beginning, without end."""
+    if from_ms < 0 or until_ms < 0 or (until_ms and until_ms <= from_ms):
+        raise Invalid(f"tariffs[{number}].until", "after `from`, both after 1970")
+    return Assignment(tariff, from_ms, until_ms)
+
+
+async def put(backoffice: BackOffice, wanted: Subscriber, password: str | None, expect: Expect) -> Saved:
+    """Creates it or makes it what is wanted. A password of None stays as it is, "" takes it away."""
+    saved = await subscribers.put(backoffice.pool, wanted, password, backoffice.now_ms(), expect)
+    if saved.changed:
+        await backoffice.publish()
+    return saved
+
+
+async def get(backoffice: BackOffice, subscriber: str) -> Subscriber:
+    found = await subscribers.get(backoffice.pool, subscriber)
+    if found is None:
+        raise NotFound(f"there is no subscriber {subscriber}")
+    return found
+
+
+async def by_identity(backoffice: BackOffice, text: str) -> Subscriber | None:
+    """Whatever its spelling."""
+    return await subscribers.by_identity(backoffice.pool, identity_of(text))
+
+
+async def page(backoffice: BackOffice, account: str | None, after: str, limit: int) -> Sequence[Subscriber]:
+    """By id, those after one; of an account, or of all."""
+    return await subscribers.page(backoffice.pool, account, after, limit)
+
+
+async def delete(backoffice: BackOffice, subscriber: str, expect: Expect) -> None:
+    """Forgets it; its account, with all that was charged, stays."""
+    await subscribers.delete(backoffice.pool, subscriber, expect)
+    await backoffice.publish()
