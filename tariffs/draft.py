@@ -67,7 +67,7 @@ class LadderDraft:
         self.free = False
         self.emergency = False
         self.grant: tuple[bool, bool, int, int] | None = None
-        """See element_grant.py: whole, blocks, minimum, quantum; None: not said."""
+        """See elements/grant.py: whole, blocks, minimum, quantum; None: not said."""
 
     def need_price(self) -> None:
         """For elements that change a price: ValueError where there is none."""

@@ -17,10 +17,11 @@ from tariffs.calendar import zone
 from tariffs.catalog import Assignment, Catalog
 from tariffs.destinations import DestinationRow
 from tariffs.draft import LadderDraft
+from tariffs.elements.element import WrittenMoney
 from tariffs.inputs import Inputs
 from tariffs.ladder import Counted
 from tariffs.match import Condition
-from tariffs.notation import Column, Quantity, WrittenPrice
+from tariffs.notation import Column, Quantity
 from tariffs.price import StartPosition, traced
 from tariffs.rating import in_force, rate
 from tariffs.row import PriceRow
@@ -238,7 +239,7 @@ class _Narration:
     def _limit(self, row: PriceRow) -> str:
         limits = []
         if row.first:
-            kind = next((one.per.kind for one in row.elements if hasattr(one, "per")), None)
+            kind = next((blocks.per.kind for one in row.elements if (blocks := one.written_blocks()) is not None), None)
             limits.append(f"the first {phrases.quantity(kind, row.first)} of the line")
         if row.tally is not None:
             limits.append(f"while {row.tally.name} is below {self._below(row.below, row.tally.kind)}")
@@ -266,21 +267,18 @@ class _Narration:
         for row in self.chain.rows:
             draft = LadderDraft(self._inputs.service, row.entries(self._facts), self._terms)
             for element in row.elements:
-                for field in element.__struct_fields__:
-                    price = getattr(element, field)
-                    if isinstance(price, WrittenPrice):
-                        yield self._made(row, element, field, price, draft)
+                for asked in element.written_money():
+                    yield self._made(row, f"{element.key}.{asked.field}", asked, draft)
 
-    def _made(self, row: PriceRow, element: Any, field: str, price: WrittenPrice, draft: LadderDraft) -> PriceMade:
-        fee, per = element.key == "setup", getattr(element, "per", None)
+    def _made(self, row: PriceRow, what: str, asked: WrittenMoney, draft: LadderDraft) -> PriceMade:
         try:
-            written = draft.value(price)
-            steps = self._terms.trace(written, fee=fee, changed=fee or per is not None)
+            written = draft.value(asked.price)
+            steps = self._terms.trace(written, fee=asked.changes == "fee", changed=asked.changes is not None)
             changes = [PriceChange(name, phrases.amount(after)) for name, after in steps]
         except ValueError as bad:
-            return PriceMade(row.name, f"{element.key}.{field}", str(bad), [])
-        what = f"{element.key}.{field}" + (f" per {_per(per)}" if isinstance(per, Quantity) else "")
-        return PriceMade(row.name, what, phrases.amount(written), changes)
+            return PriceMade(row.name, what, str(bad), [])
+        per = f" per {_per(asked.per)}" if asked.per is not None else ""
+        return PriceMade(row.name, what + per, phrases.amount(written), changes)
 
 
 def _per(per: Quantity) -> str:

@@ -13,6 +13,7 @@ from tariffs.counters import CounterRule
 from tariffs.destinations import DestinationRow, PrefixTable, line_of, read_table
 from tariffs.document import Format, IncludedPart, TariffDocument, TariffError, convert, form_of, parse
 from tariffs.draft import LadderDraft, RatingVerdict
+from tariffs.elements.element import TariffElement
 from tariffs.elements.known import BASES, ELEMENTS
 from tariffs.inputs import Inputs
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
@@ -261,10 +262,10 @@ class _Loading:
         except ValueError as bad:
             raise TariffError(source, f"{at}.below", str(bad)) from None
         self._try_out(row, elements, first, at, source)
-        flat = elements.get("flat")
-        if flat is not None and flat.per_period and (tally is None or not tally.moves):
-            why = "expected a row `below` a counter of a day, week, month or year, with which its blocks end"
-            raise TariffError(source, f"{at}.flat.per_period", why)
+        for key, element in elements.items():
+            if element.ends_with_period() and (tally is None or not tally.moves):
+                why = "expected a row `below` a counter of a day, week, month or year, with which its blocks end"
+                raise TariffError(source, f"{at}.{key}.per_period", why)
         return row
 
     def _below(self, written: Any, at: str, source: str) -> tuple[CounterRule | None, object]:
@@ -281,7 +282,9 @@ class _Loading:
             raise TariffError(source, at, f"expected a limit, or an attribute such as subscriber.cap, not {limit!r}")
         return self._tallies[name], limit
 
-    def _try_out(self, row: PriceRow, elements: dict[str, Any], first: Quantity | None, at: str, source: str) -> None:
+    def _try_out(
+        self, row: PriceRow, elements: dict[str, TariffElement], first: Quantity | None, at: str, source: str
+    ) -> None:
         """Build its price for every value its columns may have, growing, so that a fault is found now and laid at the
         right door."""
         columns = [column for column in row.columns() if column.place in ENDS]
@@ -298,7 +301,7 @@ class _Loading:
             if draft.verdict is not RatingVerdict.PRICED and (first or row.tally):
                 raise TariffError(source, at, "expected no limit: nothing is used of what is not sold or not counted")
 
-    def _check_columns(self, row: PriceRow, elements: dict[str, Any], at: str, source: str) -> None:
+    def _check_columns(self, row: PriceRow, elements: dict[str, TariffElement], at: str, source: str) -> None:
         of = {place: table for one in row.conditions for place, _, table in [one.fact.partition(" ")] if table}
         for key, element in elements.items():
             for column in columns_of(element):
@@ -352,10 +355,10 @@ def _given(written: Mapping[str, Any], key: str) -> bool:
     return written.get(key, False) is not False
 
 
-def _element(key: str, value: Any, at: str, source: str) -> Any:
+def _element(key: str, value: Any, at: str, source: str) -> TariffElement:
     element = ELEMENTS[key]
     if value is True:
         value = {}
-    elif not isinstance(value, dict) and hasattr(element, "alone"):
+    elif not isinstance(value, dict) and element.alone:
         value = {element.alone: value}
     return convert(value, element, source, at)

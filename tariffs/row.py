@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
 from tariffs.counters import CounterRule
 from tariffs.destinations import DestinationRow
 from tariffs.draft import LadderDraft
-from tariffs.elements.bundle import BundleElement
-from tariffs.elements.free import Free
+from tariffs.elements.element import TariffElement
 from tariffs.ladder import Step
 from tariffs.match import ENDS, Condition, Facts
 from tariffs.notation import Column, Given, laid_at
 from tariffs.terms import Terms
 
 
-def columns_of(element: Any) -> Iterator[Column]:
+def columns_of(element: TariffElement) -> Iterator[Column]:
     for field in element.__struct_fields__:
         value = getattr(element, field)
         if isinstance(value, Given) and isinstance(value.written, Column):
@@ -33,7 +31,7 @@ class PriceRow:
         self,
         name: str,
         conditions: Iterable[Condition],
-        elements: Iterable[Any],
+        elements: Iterable[TariffElement],
         *,
         bands: int = 0,
         first: int = 0,
@@ -50,7 +48,7 @@ class PriceRow:
         self.below = Column.read(below) or (tally.limit(below) if tally else 0)
         self.conditions = tuple(conditions)
         self.elements = tuple(elements)
-        self.ends = not (first or tally or any(isinstance(element, BundleElement) for element in self.elements))
+        self.ends = not (first or tally or any(element.included() is not None for element in self.elements))
         """Nothing comes after it."""
         self._entries = {
             place: one.fact for one in self.conditions for place in ENDS if one.fact.startswith(f"{place} ")
@@ -69,7 +67,7 @@ class PriceRow:
     def is_for_emergencies(self, service: str) -> bool:
         """Whether it prices emergencies, of this service as far as it says."""
         said = {"service": service}
-        return any(isinstance(element, Free) and element.emergency for element in self.elements) and all(
+        return any(element.for_emergencies() for element in self.elements) and all(
             condition.holds(said) for condition in self.conditions if condition.fact in said
         )
 

@@ -48,7 +48,7 @@ class Rated(msgspec.Struct, frozen=True, kw_only=True):
     blocks: bool = False
     minimum: int = 0
     quantum: int = 0
-    """See element_grant.py."""
+    """See elements/grant.py."""
     beside: Rated | None = None
     """What is charged besides, in another unit."""
     later: tuple[NextPricing, ...] = ()
@@ -131,7 +131,7 @@ class Tariff:
         self._epochs: dict[str, tuple[int, int]] = {}
         self.look = self.view.key()
         self.remembered: dict[Any, Rated | None] = {}
-        """Of making.find."""
+        """Of build_ladder.find."""
 
     def changed_by(self, promotions: Iterable[Tariff]) -> Tariff:
         """This tariff with the surcharges and discounts of these, after its own of their kind; amounts in another

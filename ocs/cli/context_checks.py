@@ -47,7 +47,7 @@ def misfits(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator
 
 def _ungraded(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[LintFinding]:
     for row in tariff.rows:
-        grade = next((one.name for one in row.elements if one.key == "grade"), "")
+        grade = next((name for one in row.elements if (name := one.service_grade())), "")
         asked = [one for one in row.conditions if one.fact == "service"]
         of = [name for name in services if all(one.holds({"service": name}) for one in asked)]
         if grade and not any(grade in services[name] for name in of):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import msgspec
-
 from tariffs.draft import LadderDraft, RatingVerdict
+from tariffs.elements.element import TariffElement
 
 
-class Barred(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Barred(TariffElement, frozen=True):
     """Refused with "service denied" (4010)."""
 
     key: ClassVar[str] = "barred"
@@ -19,7 +18,7 @@ class Barred(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         draft.verdict = RatingVerdict.DENIED
 
 
-class Uncontrolled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Uncontrolled(TariffElement, frozen=True):
     """Answered with "credit control not applicable" (4011): the network lets it run and reports nothing."""
 
     key: ClassVar[str] = "uncontrolled"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar, Literal
 
-import msgspec
-
 from tariffs.draft import LadderDraft
+from tariffs.elements.element import TariffElement, WrittenBlocks
 from tariffs.elements.free import UNITS
 from tariffs.ladder import Step
 from tariffs.notation import Blocks, Quantity
-from tariffs.units import PER_MAX
+from tariffs.units import PER_MAX, Kind
 
 
-class BundleElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BundleElement(TariffElement, frozen=True):
     """Units of the buckets of the account, in their own order (priority, expiry). What they cannot cover, the next row
     prices."""
 
@@ -32,6 +32,15 @@ class BundleElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tag the scope of a bucket must contain; the name of the service unless given."""
     split: bool = True
     """A block may be paid by several balances, also partly by money; else by one bucket, or not by the bundle."""
+
+    def written_blocks(self) -> WrittenBlocks:
+        return WrittenBlocks(self.per, self.increment)
+
+    def included(self) -> Hashable:
+        return self.per.kind, self.of, self.scope
+
+    def counts_in(self) -> Kind:
+        return self.per.kind
 
     def apply(self, draft: LadderDraft) -> None:
         kind = draft.unit = self.per.kind

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import msgspec
-
 from tariffs.draft import ROUNDINGS, LadderDraft
+from tariffs.elements.element import TariffElement, WrittenBlocks, WrittenMoney
 from tariffs.ladder import Step
 from tariffs.notation import Blocks, Quantity, WrittenPrice
+from tariffs.units import Kind
 
 
-class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Flat(TariffElement, frozen=True):
     """A price per quantity, rounded up to increments."""
 
     key: ClassVar[str] = "flat"
@@ -29,6 +29,18 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A block may be paid by several balances; else by one of them."""
     per_period: bool = False
     """What is paid of a block and not used lapses with the period of the counter in `below`."""
+
+    def written_money(self) -> tuple[WrittenMoney, ...]:
+        return (WrittenMoney("price", self.price, self.per, "price"),)
+
+    def written_blocks(self) -> WrittenBlocks:
+        return WrittenBlocks(self.per, self.increment)
+
+    def counts_in(self) -> Kind | None:
+        return self.per.kind
+
+    def ends_with_period(self) -> bool | None:
+        return self.per_period
 
     def apply(self, draft: LadderDraft) -> None:
         draft.unit = self.per.kind
@@ -55,11 +67,25 @@ class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class Beside(Flat, frozen=True, forbid_unknown_fields=True):
+class Beside(Flat, frozen=True):
     """Time together with volume: the line is granted both and asks again when either is used up."""
 
     key: ClassVar[str] = "beside"
     base: ClassVar[bool] = False
+    said_once: ClassVar[str] = "beside"
+    by_first_row: ClassVar[bool] = True
+
+    def written_money(self) -> tuple[WrittenMoney, ...]:
+        return (WrittenMoney("price", self.price, self.per, "price", beside=True),)
+
+    def written_blocks(self) -> WrittenBlocks:
+        return WrittenBlocks(self.per, self.increment, beside=True)
+
+    def counts_in(self) -> None:
+        return None
+
+    def ends_with_period(self) -> None:
+        return None
 
     def apply(self, draft: LadderDraft) -> None:
         draft.need_price()

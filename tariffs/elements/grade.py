@@ -7,18 +7,21 @@ from typing import ClassVar
 import msgspec
 
 from tariffs.draft import LadderDraft
+from tariffs.elements.element import TariffElement
 
 
-class Grade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Grade(TariffElement, frozen=True):
     """A name for service parameters (night speed, slow after 10 GB); the row of the service table says what the network
     is told for it. A grant never runs from one grade into another."""
 
     key: ClassVar[str] = "grade"
-    base: ClassVar[bool] = False
     alone: ClassVar[str] = "name"
     """`grade = "night"` is short for this field."""
 
     name: str
+
+    def service_grade(self) -> str:
+        return self.name
 
     def apply(self, draft: LadderDraft) -> None:
         if not self.name or len(self.name) > 32 or not self.name.isprintable():

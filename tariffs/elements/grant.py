@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import msgspec
-
 from tariffs.draft import LadderDraft
+from tariffs.elements.element import TariffElement
 from tariffs.notation import Quantity
 
 
-class GrantElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GrantElement(TariffElement, frozen=True):
     """Settings of grants; use is charged the same with any of them."""
 
     key: ClassVar[str] = "grant"
-    base: ClassVar[bool] = False
+    said_once: ClassVar[str] = "grant"
+    by_first_row: ClassVar[bool] = True
 
     whole: bool = False
     """All of what is wanted or nothing (4012). Unless set, a part is granted where funds cover no more."""

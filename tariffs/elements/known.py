@@ -3,10 +3,11 @@ its key; whatever their order in the document, they are applied in the order wri
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from tariffs.elements.barred import Barred, Uncontrolled
 from tariffs.elements.bundle import BundleElement
+from tariffs.elements.element import TariffElement
 from tariffs.elements.flat import Beside, Flat
 from tariffs.elements.free import Free
 from tariffs.elements.grade import Grade
@@ -19,7 +20,7 @@ Element = (
     Barred | Uncontrolled | Free | BundleElement | Flat | Beside | Minimum | Maximum | Setup | Grade | GrantElement
 )
 
-ELEMENTS: Final[dict[str, Any]] = {element.key: element for element in get_args(Element)}
+ELEMENTS: Final[dict[str, type[TariffElement]]] = {element.key: element for element in get_args(Element)}
 """Key in a document -> class, in the order of application."""
 
 BASES: Final = tuple(key for key, element in ELEMENTS.items() if element.base)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import msgspec
-
 from tariffs.draft import LadderDraft
+from tariffs.elements.element import TariffElement, WrittenMoney
 from tariffs.notation import WrittenPrice
 
 
-class Maximum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Maximum(TariffElement, frozen=True):
     """A plateau (charging.md section 4); the block that reaches it costs what is left."""
 
     key: ClassVar[str] = "maximum"
-    base: ClassVar[bool] = False
+    said_once: ClassVar[str] = "bounds"
 
     charge: WrittenPrice
     """Without the set-up fee."""
     then: Literal["free", "end"] = "free"
     """What follows: free use, or no further grant."""
+
+    def written_money(self) -> tuple[WrittenMoney, ...]:
+        return (WrittenMoney("charge", self.charge, bound="most"),)
 
     def apply(self, draft: LadderDraft) -> None:
         draft.need_price()

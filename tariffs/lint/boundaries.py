@@ -12,9 +12,8 @@ from typing import Final
 import msgspec
 
 from tariffs.draft import LARGEST_USE, RatingVerdict
-from tariffs.elements.bundle import BundleElement
 from tariffs.ladder import Ladder, Step
-from tariffs.lint.case import LintCase, Occurs, element
+from tariffs.lint.case import LintCase, Occurs, is_paid_by_bundle
 from tariffs.lint.regions import Region
 from tariffs.phrases import money, quantity
 from tariffs.price import price_of
@@ -96,7 +95,7 @@ class _Events:
             yield self._say("1 unit", 1, _refusal(rated))
             return
         if any(step.kind != Kind.MONEY for step in rated.ladder.steps):
-            if element(self._rows[0], BundleElement) is not None:
+            if is_paid_by_bundle(self._rows[0]):
                 yield self._say("first unit of the bundle", 1, BY_BUNDLE)
                 yield self._say("last unit of the bundle", 1, BY_BUNDLE)
             else:

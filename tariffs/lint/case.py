@@ -11,7 +11,7 @@ import msgspec
 from tariffs.build_ladder import make
 from tariffs.calendar import Stretch
 from tariffs.draft import LadderDraft
-from tariffs.elements.flat import Flat
+from tariffs.elements.element import TariffElement, WrittenMoney
 from tariffs.inputs import Inputs
 from tariffs.ladder import Step
 from tariffs.lint.regions import Lines, Region
@@ -167,14 +167,30 @@ def givens(row: PriceRow) -> Iterator[tuple[str, Given[Any]]]:
                 yield f"{element.key}.{field}", value
 
 
-def element(row: PriceRow, kind: type[Any]) -> Any:
-    """Its element of this class; None where it has none."""
-    return next((one for one in row.elements if type(one) is kind), None)
+def money_of(row: PriceRow) -> Iterator[tuple[TariffElement, WrittenMoney]]:
+    """All that its elements ask for."""
+    for element in row.elements:
+        for asked in element.written_money():
+            yield element, asked
 
 
-def is_priced(row: PriceRow) -> bool:
-    """Money is asked for its units."""
-    return element(row, Flat) is not None
+def unit_price(row: PriceRow) -> WrittenMoney | None:
+    """Money that is asked for its units; None: none is."""
+    return next((asked for _, asked in money_of(row) if asked.per is not None and not asked.beside), None)
+
+
+def has_fee(row: PriceRow) -> bool:
+    return any(asked.changes == "fee" for _, asked in money_of(row))
+
+
+def is_paid_by_bundle(row: PriceRow) -> bool:
+    """Included units pay, as long as there are any."""
+    return any(element.included() is not None for element in row.elements)
+
+
+def free_element(row: PriceRow) -> TariffElement | None:
+    """By which its use costs nothing."""
+    return next((element for element in row.elements if element.free), None)
 
 
 def row_name(row: PriceRow) -> str:

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tariffs.counters import CounterRule
-from tariffs.elements.flat import Beside, Flat
-from tariffs.elements.free import UNITS, Free
-from tariffs.elements.setup import Setup
 from tariffs.lint.atoms import listed
-from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, is_priced, row_name
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, free_element, has_fee, money_of, row_name, unit_price
 from tariffs.lint.regions import Box, Region
 from tariffs.match import MANY_VALUED
 from tariffs.row import PriceRow
@@ -51,7 +48,7 @@ def _units(case: LintCase, occurs: Occurs) -> set[Kind]:
         drafts = case.drafts(occurs)
     except ValueError:
         return set(Kind)  # nothing can be said
-    money = any(is_priced(row) or element(row, Setup) is not None for row in occurs.rows)
+    money = any(unit_price(row) is not None or has_fee(row) for row in occurs.rows)
     return {draft.unit for draft in drafts if draft.unit is not None} | ({Kind.MONEY} if money else set())
 
 
@@ -100,7 +97,7 @@ def free_rows(case: LintCase) -> Iterator[LintFinding]:
     said = set()
     tallies = [tally for tally in case.parts.tallies.values() if tally.kind != Kind.MONEY]
     for occurs in case.chains if tallies else ():
-        free = [row for row in occurs.rows if (one := element(row, Free)) is not None and one.unit is None]
+        free = [row for row in occurs.rows if (one := free_element(row)) is not None and one.counts_in() is None]
         if not free or free[0] in said or _units(case, occurs) - {Kind.MONEY}:
             continue
         met = [tally for tally in tallies if case.feeds(occurs.region, tally.conditions)]
@@ -116,8 +113,8 @@ def outliving(case: LintCase) -> Iterator[LintFinding]:
     said = set()
     for occurs in case.chains:
         for place, row in enumerate(occurs.rows):
-            flat, tally = element(row, Flat), row.tally
-            if flat is None or flat.per_period or tally is None or row in said or not isinstance(row.below, int):
+            tally, lasting = row.tally, any(one.ends_with_period() is False for one in row.elements)
+            if not lasting or tally is None or row in said or not isinstance(row.below, int):
                 continue
             if not tally.moves and not tally.period.window_ms:
                 continue
@@ -141,10 +138,12 @@ def free_counted(case: LintCase) -> Iterator[LintFinding]:
     for tally in case.parts.tallies.values():
         read = [row for row in case.tariff.rows if row.tally is tally and row in case.used]
         for occurs in case.chains if read else ():
-            free = next((row for row in occurs.rows if element(row, Free) is not None), None)
+            free = next((row for row in occurs.rows if free_element(row) is not None), None)
+            element = free_element(free) if free is not None else None
             if (
                 free is None
-                or tally.kind is not UNITS.get(element(free, Free).unit or "")
+                or element is None
+                or tally.kind is not element.counts_in()
                 or not case.feeds(occurs.region, tally.conditions)
             ):
                 continue
@@ -189,7 +188,7 @@ def _touches(case: LintCase, one: Guarded, box: Box) -> bool:
     """Some line pays a price that it changes."""
 
     def changed(row: PriceRow) -> bool:
-        return element(row, Setup) is not None if one.what.fees else is_priced(row) or element(row, Beside) is not None
+        return has_fee(row) if one.what.fees else any(asked.changes == "price" for _, asked in money_of(row))
 
     return any(
         case.lines.meet(region.box, box) is not None and _at_some_time(case, one, region, changed)

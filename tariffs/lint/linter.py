@@ -2,8 +2,8 @@
 
 A document that loads is valid; here it is compared with what a product manager usually wants. Nothing is guessed from
 names: a rule looks at which lines there are (regions.py), which rows price them over two years (walk.py), and what
-these make of a price (making.py). Rules only read; each is a function over a `LintCase`, written out in the `RULES` of
-its file: rows.py, counters.py, tables.py, times.py, money.py.
+these make of a price (build_ladder.py). Rules only read; each is a function over a `LintCase`, written out in the
+`RULES` of its file: rows.py, counters.py, tables.py, times.py, money.py.
 """
 
 from __future__ import annotations

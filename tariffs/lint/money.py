@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from tariffs.draft import LARGEST_USE, LadderDraft, RatingVerdict
-from tariffs.elements.bundle import BundleElement
-from tariffs.elements.flat import Beside, Flat
-from tariffs.elements.maximum import Maximum
-from tariffs.elements.minimum import Minimum
-from tariffs.elements.setup import Setup
+from tariffs.elements.element import TariffElement, WrittenMoney
 from tariffs.ladder import STEPS_MAX, Ladder
 from tariffs.lint.atoms import listed
-from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, money_of, named_rows, row_name, unit_price
 from tariffs.lint.regions import Box
 from tariffs.match import ENDS
 from tariffs.notation import Amount, Column, Given, Percent
@@ -92,29 +88,30 @@ def _units(rows: tuple[PriceRow, ...], drafts: list[LadderDraft], field: str) ->
 def ignored(case: LintCase) -> Iterator[LintFinding]:
     """Of the rows that price a line together one says what is due at least and at most, one the fee, and the first how
     much is granted."""
-    counts: dict[tuple[PriceRow, str], PriceRow | None] = {}
+    counts: dict[tuple[PriceRow, str], tuple[TariffElement, PriceRow | None]] = {}
     for occurs in case.chains:
         for place, row in enumerate(occurs.rows[:STEPS_MAX]):
-            for keys in (("minimum", "maximum"), ("setup",), ("grant",), ("beside",)):
-                own = [key for key in keys if _has(row, key)]
-                earlier = occurs.rows[:1] if place and keys[0] in ("grant", "beside") else occurs.rows[:place]
-                if keys[0] not in ("grant", "beside"):
-                    earlier = tuple(one for one in earlier if any(_has(one, key) for key in keys))
-                for key in own:
-                    if not earlier:
-                        counts[row, key] = None
-                    else:
-                        counts.setdefault((row, key), earlier[0])
-    for (row, key), by in counts.items():
-        if by is None or _written(row, key) == _written(by, key):
+            for element in row.elements:
+                if not element.said_once:
+                    continue
+                earlier = _asked_before(occurs.rows[:place], element)
+                if earlier is None:
+                    counts[row, element.key] = element, None
+                else:
+                    counts.setdefault((row, element.key), (element, earlier))
+    for (row, _), (element, by) in counts.items():
+        if by is None or _written(row, element.key) == _written(by, element.key):
             continue
-        why = f'"{by.name}" comes first and says what counts' if key != "beside" else f'"{by.name}" comes first'
-        more = _against(row, by) if key == "maximum" else ""
-        yield LintFinding("warning", "ignored", row_name(row), f"its `{key}` is never looked at: {why}{more}")
+        also = " and says what counts" if not any(asked.beside for asked in element.written_money()) else ""
+        why = f'"{by.name}" comes first{also}{_against(element, by)}'
+        yield LintFinding("warning", "ignored", row_name(row), f"its `{element.key}` is never looked at: {why}")
 
 
-def _has(row: PriceRow, key: str) -> bool:
-    return any(one.key == key for one in row.elements)
+def _asked_before(rows: Sequence[PriceRow], element: TariffElement) -> PriceRow | None:
+    """Of the rows above, the one that is asked instead."""
+    if element.by_first_row:
+        return rows[0] if rows else None
+    return next((row for row in rows if any(one.said_once == element.said_once for one in row.elements)), None)
 
 
 def _written(row: PriceRow, key: str) -> list[str]:
@@ -123,13 +120,13 @@ def _written(row: PriceRow, key: str) -> list[str]:
     return [repr(value.written) if isinstance(value, Given) else repr(value) for value in values]
 
 
-def _against(row: PriceRow, by: PriceRow) -> str:
-    most, least = element(row, Maximum), element(by, Minimum)
-    if least is None or isinstance(most.charge.written, Column) or isinstance(least.charge.written, Column):
+def _against(element: TariffElement, by: PriceRow) -> str:
+    """A charge of at most that is below what is due at least."""
+    most = next((asked.price.written for asked in element.written_money() if asked.bound == "most"), None)
+    least = next((asked.price.written for _, asked in money_of(by) if asked.bound == "least"), None)
+    if most is None or least is None or isinstance(most, Column) or isinstance(least, Column) or most >= least:
         return ""
-    if most.charge.written >= least.charge.written:
-        return ""
-    return f"; and {amount(most.charge.written)} at most is below {amount(least.charge.written)} at least"
+    return f"; and {amount(most)} at most is below {amount(least)} at least"
 
 
 def settings(case: LintCase) -> Iterator[LintFinding]:
@@ -197,10 +194,11 @@ def _charges(row: PriceRow, draft: LadderDraft, *, alone: bool) -> Iterator[tupl
 
 
 def _increments(row: PriceRow, draft: LadderDraft) -> Iterator[tuple[str, str]]:
-    for one in (element(row, Flat), element(row, Beside), element(row, BundleElement)):
+    for element in row.elements:
+        one = element.written_blocks()
         if one is None or one.increment is None:
             continue
-        steps = draft.beside if isinstance(one, Beside) else draft.steps
+        steps = draft.beside if one.beside else draft.steps
         block = max((step.block for step in steps), default=0)
         if block > 100 * one.per.amount:
             kind = one.per.kind
@@ -220,26 +218,16 @@ def amounts(case: LintCase) -> Iterator[LintFinding]:
         box = case.lines.boxes[row]
         if box is None:
             continue
-        for one in (element(row, Flat), element(row, Beside)):
-            price = _dearest(case, row, one.price.written) if one is not None else None
-            if one is None or price is None:
+        for element, asked in money_of(row):
+            price = _dearest(case, row, asked.price.written)
+            if price is None:
                 continue
-            kind: Kind = one.per.kind
-            scale = Fraction(MICRO * LARGEST_USE[kind], one.per.amount)
-            what = (
-                f"{amount(price)} for {quantity(kind, one.per.amount)}, and {quantity(kind, LARGEST_USE[kind])} of use"
-            )
-            yield from _too_large(case, row, WrittenCharge(box, price, scale, fees=False), what)
-            most = _dearer(case, row, WrittenCharge(box, price, scale, fees=False), 0)[0] * scale
-            if kind not in worst or most > worst[kind][0]:
-                worst[kind] = most, row
-        for key, kind_of in (("fee", Setup), ("charge", Minimum), ("charge", Maximum)):
-            setting = element(row, kind_of)
-            price = _dearest(case, row, getattr(setting, key).written) if setting is not None else None
-            if price is not None:
-                fees = True if kind_of is Setup else None
-                what = f"{setting.key} of {amount(price)}"
-                yield from _too_large(case, row, WrittenCharge(box, price, Fraction(MICRO), fees), what)
+            charge, what = _largest(box, price, element, asked)
+            yield from _too_large(case, row, charge, what)
+            if asked.per is not None:
+                kind, most = asked.per.kind, _dearer(case, row, charge, 0)[0] * charge.scale
+                if kind not in worst or most > worst[kind][0]:
+                    worst[kind] = most, row
     yield from _sums(case, worst)
 
 
@@ -252,6 +240,20 @@ class WrittenCharge(NamedTuple):
     """Micro-units that are due for each unit of it."""
     fees: bool | None
     """Which surcharges are on it; None: none."""
+
+
+FEES: Final = {"price": False, "fee": True, None: None}
+
+
+def _largest(box: Box, price: Fraction, element: TariffElement, asked: WrittenMoney) -> tuple[WrittenCharge, str]:
+    """What is due for the largest use, and its name."""
+    fees = FEES[asked.changes]
+    if asked.per is None:
+        return WrittenCharge(box, price, Fraction(MICRO), fees), f"{element.key} of {amount(price)}"
+    kind, units = asked.per.kind, asked.per.amount
+    scale = Fraction(MICRO * LARGEST_USE[kind], units)
+    what = f"{amount(price)} for {quantity(kind, units)}, and {quantity(kind, LARGEST_USE[kind])} of use"
+    return WrittenCharge(box, price, scale, fees), what
 
 
 def _dearest(case: LintCase, row: PriceRow, written: Amount | Column) -> Fraction | None:
@@ -359,9 +361,9 @@ def _eaten(case: LintCase, one: Guarded, where: str) -> Iterator[LintFinding]:
     box = case.lines.box(one.conditions)
     met: list[tuple[PriceRow, Any]] = []
     for row in case.tariff.rows:
-        held, flat = case.lines.boxes[row], element(row, Flat)
-        if flat is not None and box is not None and held is not None and case.lines.meet(box, held) is not None:
-            met.append((row, _dearest(case, row, flat.price.written)))
+        held, asked = case.lines.boxes[row], unit_price(row)
+        if asked is not None and box is not None and held is not None and case.lines.meet(box, held) is not None:
+            met.append((row, _dearest(case, row, asked.price.written)))
     if met and all(price is not None and 0 < price <= one.what.amount for _, price in met):
         text = f"{amount(one.what.amount)} off leaves nothing of the price of {named_rows([row for row, _ in met[:6]])}"
         yield LintFinding("warning", "discount-large", where, f"{text}: amounts are for each `per` of the price")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, Final
 
 from tariffs.draft import LARGEST_USE
-from tariffs.elements.bundle import BundleElement
 from tariffs.lint.atoms import impossible, listed
-from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, element, named_rows, row_name
+from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, is_paid_by_bundle, named_rows, row_name
 from tariffs.lint.regions import WORK_MAX, Region
 from tariffs.match import ENDS, Condition
 from tariffs.notation import Column
@@ -110,7 +109,7 @@ def _after(row: PriceRow, kind: Kind | None) -> str:
         said.append(f"after {quantity(kind, row.first)}")
     if row.tally is not None:
         said.append(f'once "{row.tally.name}" has {_limit(row)}')
-    if element(row, BundleElement) is not None:
+    if is_paid_by_bundle(row):
         said.append("once its bundle is used up")
     return " or ".join(said)
 
@@ -266,15 +265,13 @@ def _exhausts(before: PriceRow, row: PriceRow) -> bool:
         said.append(0 < row.first <= before.first)
     if before.tally is not None:
         said.append(row.tally is before.tally and _no_more(row.below, before.below))
-    bundle, other = element(before, BundleElement), element(row, BundleElement)
-    if bundle is not None:
-        same = other is not None and (other.per.kind, other.of, other.scope) == (
-            bundle.per.kind,
-            bundle.of,
-            bundle.scope,
-        )
-        said.append(same)
+    if bundles := _bundles(before):
+        said.append(bundles <= _bundles(row))
     return bool(said) and all(said)
+
+
+def _bundles(row: PriceRow) -> set[Hashable]:
+    return {bundle for element in row.elements if (bundle := element.included()) is not None}
 
 
 def _no_more(limit: Any, than: Any) -> bool:

@@ -185,7 +185,7 @@ def _row_names(rows: tuple[PriceRow, ...]) -> str:
 
 
 def _reasons(case: LintCase, region: Region, before: tuple[PriceRow, ...], after: tuple[PriceRow, ...]) -> list[str]:
-    """What keeps a grant from running over; see making._goes_on."""
+    """What keeps a grant from running over; see build_ladder._goes_on."""
     sides = []
     for rows in (before, after):
         try:

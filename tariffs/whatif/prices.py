@@ -182,7 +182,8 @@ class PriceList:
         inputs: str | None,
         at_ms: int,
     ) -> Pair:
-        """Of a line whose like may be known: what the tariff looks at is the same (making.find, without its clock)."""
+        """Of a line whose like may be known: what the tariff looks at is the same (build_ladder.find, without its
+        clock)."""
         read = self._read(inputs)
         if read is None:
             return UNREADABLE, UNREADABLE
