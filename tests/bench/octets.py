@@ -58,7 +58,7 @@ class Traffic:
             charge = self.world.charge(0)
             self.world.sessions[0].number -= 1
             frames.append(self.world.frame(0))
-            replies.append(respond([b"ok", model.charge(*charge).outcome, 0, 0, 0]))
+            replies.append(respond([b"ok", model.charge(*charge).outcome]))
         self.asked, self.said = b"".join(frames), b"".join(replies)
 
 
