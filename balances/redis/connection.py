@@ -1,8 +1,8 @@
 """The pipelined connection of the hot path: hiredis, one write per loop turn, replies in order.
 
-A connection carries calls only while it holds a pass (durability.md rule 4): the server is a master, its
-replid is the one published as open, and our functions are loaded. The pass is checked on connect, after any doubt, and
-every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
+A connection carries calls only while it holds a fence (durability.md rule 4): the server is a master, its
+replid is the one published as open, and our functions are loaded. It is checked on connect, whenever it is unverified,
+and every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
 the connection is sent once more, with the same key and the then current epoch, unless its deadline has passed: then it
 is `Lost`. A reply that is only late is still waited for: its sender may want it (charging.md 11).
 """
@@ -27,15 +27,15 @@ from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 
 CHECK_S: Final = 0.5
-"""How often the pass is checked again: well below half of any failover time, and of the second in which a tariff
+"""How often the fence is checked again: well below half of any failover time, and of the second in which a tariff
 that is published is in force (`on_check`)."""
 
 Words = tuple[Any, ...]
 
-PASS: Final = (("INFO", "replication"), ("GET", keys.PUBLISHED), ("TIME",))
+FENCE: Final = (("INFO", "replication"), ("GET", keys.PUBLISHED), ("TIME",))
 """What a check asks: who it is, which history is open, what time it is there."""
 
-DOUBT_S: Final = 0.05
+UNVERIFIED_S: Final = 0.05
 """How often while there is none."""
 
 REFUSES: Final = (
@@ -126,15 +126,17 @@ class RedisConnection(asyncio.Protocol):
     """One connection to one server, kept up; see the module.
 
     now_ms:  the wall clock, to be compared with the server's
-    ungated: take any master for open (tests of the scripts alone)
-    on_check(replies): called with the replies of `extra_checks` after each pass check.
+    unfenced: take any master for open (tests of the scripts alone)
+    on_check(replies): called with the replies of `extra_checks` after each check of the fence.
     """
 
-    def __init__(self, url: str, *, now_ms: Callable[[], int], answer_ms_max: int = 800, ungated: bool = False) -> None:
+    def __init__(
+        self, url: str, *, now_ms: Callable[[], int], answer_ms_max: int = 800, unfenced: bool = False
+    ) -> None:
         self.address = RedisAddress(url)
         self._answer_ms = answer_ms_max
         self.epoch: bytes | None = None
-        """Epoch of the pass held, None while there is none."""
+        """Epoch of the fence held, None while there is none."""
         self.why = "not connected yet"
         self.extra_checks: list[tuple[str, ...]] = []
         self.on_check: Callable[[list[Any]], None] | None = None
@@ -143,12 +145,12 @@ class RedisConnection(asyncio.Protocol):
         self.lost: Counter[str] = Counter()
         """Calls of unknown fate, by script."""
         self._now_ms = now_ms
-        self._ungated = ungated
+        self._unfenced = unfenced
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
         self._flying: deque[RedisCall] = deque()
-        self._doubtful: deque[RedisCall] = deque()
+        self._unverified: deque[RedisCall] = deque()
         self._out: list[bytes] = []
         self._flushing = False
         self._ticking = False
@@ -161,7 +163,7 @@ class RedisConnection(asyncio.Protocol):
         self.news = NewsTeller(partial(self.command, "PUBLISH"), self._loop.call_later)
 
     async def start(self, timeout_s: float | None = None) -> None:
-        """Begin to connect, and wait for a pass (at most `timeout_s`; then go on trying)."""
+        """Begin to connect, and wait for a fence (at most `timeout_s`; then go on trying)."""
         self._task = asyncio.create_task(self._keep_up())
         try:
             await asyncio.wait_for(self._checked.wait(), timeout_s)
@@ -188,7 +190,7 @@ class RedisConnection(asyncio.Protocol):
         *,
         repeatable: bool = True,
     ) -> RedisCall:
-        """FCALL with the epoch of the pass as its first argument; sent again after a cut only if `repeatable`."""
+        """FCALL with the epoch of the fence as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
         self.news.moved(names[0])
         head: Words = ("FCALL", LIBRARY.functions[name], len(names), *names)
@@ -258,12 +260,12 @@ class RedisConnection(asyncio.Protocol):
         words = str(error)
         if call.script is not None and is_missing(error):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
-            self._doubt("the server lost our functions")
+            self._lose_fence("the server lost our functions")
             call.again = False
-            self._doubtful.append(call)
+            self._unverified.append(call)
         elif words.startswith(REFUSES):
             if not words.startswith(("OOM", "NOREPLICAS", "MISCONF", "BUSY")):
-                self._doubt(words)
+                self._lose_fence(words)
             # Not executed now; but what was cut off once may have been executed then.
             if call.was_cut:
                 self._lose(call, words)
@@ -281,16 +283,16 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._doubt("connection to Redis lost")
+        self._lose_fence("connection to Redis lost")
         for call in self._flying:
             call.was_cut = True
             if not call.settled:
-                self._doubtful.append(call)
+                self._unverified.append(call)
         self._flying.clear()
         self._out.clear()
 
-    def _doubt(self, why: str) -> None:
-        """No pass from here on; what had one is checked at once."""
+    def _lose_fence(self, why: str) -> None:
+        """No fence from here on; what had one is checked at once."""
         if self.epoch is not None or self._transport is None:
             self._stir.set()
         self.epoch = None
@@ -298,12 +300,12 @@ class RedisConnection(asyncio.Protocol):
         self._checked.clear()
 
     def _drop(self, error: Exception) -> None:
-        for call in (*self._flying, *self._doubtful):
+        for call in (*self._flying, *self._unverified):
             self._lose(call, str(error))
         self._flying.clear()
-        self._doubtful.clear()
+        self._unverified.clear()
 
-    # --- the pass -----------------------------------------------------------------------------------------------
+    # --- the fence -----------------------------------------------------------------------------------------------
 
     async def _keep_up(self) -> None:
         pause_ms = 20
@@ -314,7 +316,7 @@ class RedisConnection(asyncio.Protocol):
                 pause_ms = 20
                 while self._transport is not None:
                     try:
-                        async with asyncio.timeout(CHECK_S if self.epoch else DOUBT_S):
+                        async with asyncio.timeout(CHECK_S if self.epoch else UNVERIFIED_S):
                             await self._stir.wait()
                     except TimeoutError:
                         pass
@@ -322,7 +324,7 @@ class RedisConnection(asyncio.Protocol):
                     if self._transport is not None:
                         await self._check(first=self.epoch is None)
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
-                self._doubt(f"Redis cannot be reached: {error}")
+                self._lose_fence(f"Redis cannot be reached: {error}")
                 if self._transport is not None:
                     self._transport.abort()
             self._expire()
@@ -341,7 +343,7 @@ class RedisConnection(asyncio.Protocol):
             await self._ask(*words)
 
     async def _ask(self, *words: str | bytes) -> Any:
-        """A command of the check itself, which needs no pass."""
+        """A command of the check itself, which needs no fence."""
         return (await self._ask_all([words]))[0]
 
     async def _ask_all(self, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
@@ -356,19 +358,19 @@ class RedisConnection(asyncio.Protocol):
             return [await call.wait() for call in calls]
 
     async def _check(self, *, first: bool) -> None:
-        """Is this the open history? Take or give up the pass accordingly."""
+        """Is this the open history? Take or give up the fence accordingly."""
         began_ms = self._now_ms()
-        info, published, now, *extra = await self._ask_all([*PASS, *self.extra_checks])
+        info, published, now, *extra = await self._ask_all([*FENCE, *self.extra_checks])
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
         facts = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
         replid, _, epoch = (published or b"").partition(b" ")
         if facts.get(b"role") != b"master":
-            self._doubt("the server is not a master")
-        elif self._ungated:
+            self._lose_fence("the server is not a master")
+        elif self._unfenced:
             await self._load()
             self.epoch = b"0"
         elif replid != facts[b"master_replid"]:
-            self._doubt("the store is not open: PostgreSQL has to prove it first")
+            self._lose_fence("the store is not open: PostgreSQL has to prove it first")
         elif first or epoch != self.epoch:
             await self._load()
             self.epoch = epoch
@@ -398,8 +400,8 @@ class RedisConnection(asyncio.Protocol):
 
     def _send_again(self) -> None:
         epoch, now = self.epoch, self._now_monotonic_ms()
-        while self._doubtful and epoch is not None:
-            call = self._doubtful.popleft()
+        while self._unverified and epoch is not None:
+            call = self._unverified.popleft()
             if call.settled:
                 continue
             if call.again or call.deadline < now:
@@ -411,14 +413,14 @@ class RedisConnection(asyncio.Protocol):
     def _tick(self) -> None:
         """Beside the checks, which wait for the same server; again while a call is on its way."""
         self._expire()
-        self._ticking = bool(self._flying or self._doubtful) and not self._closed
+        self._ticking = bool(self._flying or self._unverified) and not self._closed
         if self._ticking:
             self._loop.call_later(TICK_S, self._tick)
 
     def _expire(self) -> None:
         """Calls without a reply in time: their fate is unknown. Their replies, if they come, are dropped."""
         now = self._now_monotonic_ms()
-        for call in self._doubtful:
+        for call in self._unverified:
             if call.deadline < now and not call.settled:
                 self._lose(call, "the connection was cut, and there was no other in time")
         for call in self._flying:

@@ -96,7 +96,7 @@ def _missing(find: object) -> str:
 async def _redis(url: str) -> str:
     """Ungated: whether its history is open is for the keeper to see to."""
     try:
-        link = RedisConnection(url, now_ms=now_ms, ungated=True)
+        link = RedisConnection(url, now_ms=now_ms, unfenced=True)
     except ValueError as why:
         return str(why)
     await link.start(WAIT_S)

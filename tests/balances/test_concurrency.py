@@ -51,8 +51,8 @@ async def worker(redis_url: str) -> AsyncIterator[Worker]:
     """Starts workers: `await worker()`; of another address, or one that needs a pass, when said."""
     links: list[RedisConnection] = []
 
-    async def start(url: str = redis_url, *, ungated: bool = True, wait_s: float = 5) -> Store:
-        link = RedisConnection(url, now_ms=lambda: START_MS, ungated=ungated)
+    async def start(url: str = redis_url, *, unfenced: bool = True, wait_s: float = 5) -> Store:
+        link = RedisConnection(url, now_ms=lambda: START_MS, unfenced=unfenced)
         links.append(link)
         await link.start(wait_s)
         return Store(link)
@@ -330,7 +330,7 @@ async def everything(books: LedgerCopy) -> dict[bytes, bytes]:
 
 async def test_without_a_pass_nothing_is_sent(books: LedgerCopy, worker: Worker) -> None:
     """`If not: no call; 3004`: the store was never opened; not even the look-up of the session is written."""
-    store = await worker(ungated=False, wait_s=0.3)
+    store = await worker(unfenced=False, wait_s=0.3)
     before = await everything(books)
     calls = [store.charge(request(Phase.START, ask(asked=100)), b""), store.post(topup("k"))]
     assert await ended(calls) == ["NotSent"] * 2
@@ -340,14 +340,14 @@ async def test_without_a_pass_nothing_is_sent(books: LedgerCopy, worker: Worker)
 async def test_a_pass_of_another_history_is_none(books: LedgerCopy, worker: Worker) -> None:
     """`its replid is published for the shard`: this server's is not."""
     await publish(books, 5, replid="f" * 40)
-    store = await worker(ungated=False, wait_s=0.3)
+    store = await worker(unfenced=False, wait_s=0.3)
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["NotSent"]
 
 
 async def test_records_bear_the_epoch_of_the_pass(books: LedgerCopy, worker: Worker) -> None:
     """`XADD {s}:ledger <epoch>-* ...`; a new opening gives the next pass its epoch."""
     await publish(books, 5)
-    store = await worker(ungated=False)
+    store = await worker(unfenced=False)
     await send(store, request(Phase.START, ask(asked=100)))
     await publish(books, 6)
     await asyncio.sleep(1.2)
@@ -358,7 +358,7 @@ async def test_records_bear_the_epoch_of_the_pass(books: LedgerCopy, worker: Wor
 async def test_a_pass_is_given_up_when_another_history_is_published(books: LedgerCopy, worker: Worker) -> None:
     """Checked `at least every half failover time`: here every second."""
     await publish(books, 5)
-    store = await worker(ungated=False)
+    store = await worker(unfenced=False)
     await publish(books, 6, replid="f" * 40)
     await asyncio.sleep(1.2)
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["NotSent"]
@@ -370,10 +370,10 @@ async def test_a_pass_is_given_up_when_another_history_is_published(books: Ledge
 async def test_a_call_of_an_older_epoch_writes_nothing(books: LedgerCopy, worker: Worker) -> None:
     """`An older epoch is refused there with nothing written (outcome fenced)`: each operation."""
     await publish(books, 5)
-    old = await worker(ungated=False)
+    old = await worker(unfenced=False)
     await send(old, request(Phase.START, ask(asked=100)))
     await publish(books, 6)
-    new = await worker(ungated=False)
+    new = await worker(unfenced=False)
     await send(new, updates(1)[0])
     assert (old.link.epoch, new.link.epoch) == (b"5", b"6")  # the old one has not looked yet
     before = await everything(books)
@@ -396,7 +396,7 @@ async def test_a_call_sent_again_bears_the_epoch_of_then(
 ) -> None:
     """`sent once more, with the same key and the then current epoch`: what was done under 5 is answered under 6."""
     await publish(books, 5)
-    store = await worker(tap[1], ungated=False)
+    store = await worker(tap[1], unfenced=False)
     tap[0].lose = 1
     call = store.charge(request(Phase.START, ask(asked=100)), b"")
     await publish(books, 6)

@@ -35,7 +35,7 @@ async def client(redis_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[Store]:
-    link = RedisConnection(redis_url, now_ms=lambda: 1_000, answer_ms_max=30_000, ungated=True)
+    link = RedisConnection(redis_url, now_ms=lambda: 1_000, answer_ms_max=30_000, unfenced=True)
     await link.start(30)
     store = Store(link)
     account = fresh_account("a", "EUR")
@@ -73,7 +73,7 @@ async def test_a_full_store_that_has_the_functions_is_used_all_the_same(
     """Whoever connects then can say nowhere that he uses them, and settles."""
     assert await charged(store, Phase.START, 0, 0) == "ok"
     await client.config_set("maxmemory", 1)
-    link = RedisConnection(redis_url, now_ms=lambda: 1_000, answer_ms_max=30_000, ungated=True)
+    link = RedisConnection(redis_url, now_ms=lambda: 1_000, answer_ms_max=30_000, unfenced=True)
     await link.start(30)
     assert await charged(Store(link), Phase.STOP, 1, 60) == "ok"
     await link.stop()

@@ -95,7 +95,7 @@ async def test_data_may_go_without_them(client: Any) -> None:
 
 
 async def test_whoever_connects_says_which_it_uses(client: Any, redis_url: str) -> None:
-    link = RedisConnection(redis_url, now_ms=lambda: 1_000, ungated=True)
+    link = RedisConnection(redis_url, now_ms=lambda: 1_000, unfenced=True)
     await link.start(30)
     await link.stop()
     ((name, at_ms),) = await client.zrange(keys.LIBRARIES, 0, -1, withscores=True)
@@ -106,7 +106,7 @@ async def test_whoever_connects_says_which_it_uses(client: Any, redis_url: str) 
 async def test_it_is_said_again(client: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after the store was emptied: it is not said once and for all."""
     monkeypatch.setattr("balances.redis.connection.SAY_S", 0)
-    link = RedisConnection(redis_url, now_ms=lambda: 1_000, ungated=True)
+    link = RedisConnection(redis_url, now_ms=lambda: 1_000, unfenced=True)
     await link.start(30)
     await client.delete(keys.LIBRARIES)
     async with asyncio.timeout(30):

@@ -12,7 +12,7 @@ from balances.redis.store import Store
 async def test_only_what_is_no_session_is_forgotten(redis_url: str) -> None:
     """A session that is there, or that a repeat opened meanwhile, keeps it."""
     client = redis.asyncio.Redis.from_url(redis_url)
-    link = RedisConnection(redis_url, now_ms=lambda: 0, ungated=True)
+    link = RedisConnection(redis_url, now_ms=lambda: 0, unfenced=True)
     await link.start(5)
     store = Store(link)
     try:

@@ -208,7 +208,7 @@ async def _scripts(home: Path) -> dict[str, float]:
     server = EmbeddedValkey(home, durability="everysec")
     server.start()
     world = World()
-    link = RedisConnection(server.url, now_ms=lambda: time.time_ns() // 1_000_000, answer_ms_max=60_000, ungated=True)
+    link = RedisConnection(server.url, now_ms=lambda: time.time_ns() // 1_000_000, answer_ms_max=60_000, unfenced=True)
     try:
         await link.start(5)
         store = Store(link)

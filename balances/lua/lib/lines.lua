@@ -213,16 +213,3 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
   line[LINE.debited] = line[LINE.debited] + cost
   return cost, takes, covered
 end
-
--- What a report of the line names in other units than it counts in. All of it is set aside, once: with the line, and not
--- what is charged beside it, nor again there (charging.md section 2: nothing reported is lost).
-local function in_other_units(ask, report, beside)
-  local found = {}
-  if ask[ASK.secondary] == 1 then return found end
-  for unit = KIND.MONEY, KIND.UNITS do
-    if report[unit + 1] > 0 and not (beside and beside[LINE.unit] == unit) then
-      found[#found + 1] = { unit, report[unit + 1] }
-    end
-  end
-  return found
-end

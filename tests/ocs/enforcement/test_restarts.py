@@ -94,7 +94,7 @@ class World:
 
 @pytest.fixture
 async def world(redis_url: str) -> AsyncIterator[World]:
-    link = RedisConnection(redis_url, now_ms=now_ms, ungated=True)
+    link = RedisConnection(redis_url, now_ms=now_ms, unfenced=True)
     await link.start(5)
     async with Redis.from_url(redis_url) as redis, contextlib.AsyncExitStack():
         yield World(redis, link)

@@ -70,7 +70,7 @@ async def test_a_host_whose_profile_ignores_it() -> None:
 
 @contextlib.asynccontextmanager
 async def linked(redis_url: str, workers: int) -> AsyncIterator[tuple[list[Origins], Any]]:
-    links = [RedisConnection(redis_url, now_ms=now_ms, ungated=True) for _ in range(workers)]
+    links = [RedisConnection(redis_url, now_ms=now_ms, unfenced=True) for _ in range(workers)]
     for link in links:
         await link.start(5)
     async with Redis.from_url(redis_url) as redis:

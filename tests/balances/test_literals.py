@@ -1,0 +1,46 @@
+"""Structs that scripts make by name (balances/redis/literals.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from balances.redis.literals import expanded
+
+
+@pytest.mark.parametrize(
+    ("written", "array"),
+    [
+        ("TAKE{ bucket = 3, amount = f(a, { 1, 2 }) }", "{ 3, f(a, { 1, 2 }) }"),
+        ("TAKE{ amount = 5, bucket = id }", "{ id, 5 }"),
+        ("TAKE{ bucket = 'a, b = } c', amount = x[1] }", "{ 'a, b = } c', x[1] }"),
+        ("x = SHORT{ bucket = 1, kind = 2 }, y", "x = { 1, 2 }, y"),
+        ("{ TAKE{ bucket = 1, amount = 2 }, TAKE{ bucket = 3, amount = 4 } }", "{ { 1, 2 }, { 3, 4 } }"),
+        (
+            "COUNTER{ key = k, used = 0, held = 0, pool = { TAKE{ bucket = 1, amount = 2 } } }",
+            "{ k, 0, 0, 0, 0, 0, { { 1, 2 } } }",
+        ),
+        ("BUCKET{ id = 1, kind = 0, amount = 9 }", "{ 1, 0, 9, 0, 100, 0, 0, {}, '', 0 }"),
+        ("line[LINE.total]", "line[LINE.total]"),
+    ],
+)
+def test_fields_go_to_their_places(written: str, array: str) -> None:
+    assert expanded(written) == array
+
+
+def test_what_has_no_blob_is_an_empty_text() -> None:
+    assert expanded("NEXTPRICE{ from_ms = 1, ladder = '' }") == "{ 1, '' }"
+    assert "NO_BLOB" not in expanded("LINE{ rating_group = 1, service_id = 2, unit = 3 }")
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("TAKE{ bucket = 1 }", "a TAKE without amount"),
+        ("TAKE{ bucket = 1, amount = 2, held = 3 }", "a TAKE with held, which it does not have"),
+        ("TAKEN{ bucket = 1 }", "a TAKEN, which balances/structs does not have"),
+        ("TAKE{ 1, 2 }", "names no field"),
+    ],
+)
+def test_what_does_not_fit_stops_the_start(written: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        expanded(written)
