@@ -19,7 +19,7 @@ from balances.packing import unpack_answer
 from balances.structs.account import Account
 from balances.structs.blob import blob_of
 from balances.structs.charge import Charge
-from balances.structs.session import IdempotencyRecord, Session
+from balances.structs.session import IdempotencyRecord, Line, Session
 
 GRACE_MS: Final = 1_200_000
 """Supervision leaves a restored session alone this long: two default Validity-Times. Its client could not report."""
@@ -171,6 +171,17 @@ async def find_request(pg: Any, charge: Charge) -> bytes | None:
         if (answer.key, answer.fingerprint) == (charge.key, row["fingerprint"]):
             return blob_of(answer.outcome)
     return None
+
+
+async def find_lines(pg: Any, charge: Charge) -> list[Line]:
+    """The lines of a session when it was recorded last: how far its counters were counted (charging.md section 8)."""
+    packed = await pg.fetchval(
+        "SELECT session_state FROM calls WHERE account = $1 AND session = $2 AND session_state IS NOT NULL"
+        " ORDER BY position DESC LIMIT 1",
+        fit(charge.account),
+        fit(charge.session),
+    )
+    return [] if packed is None else _SESSION.decode(packed).lines
 
 
 async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from balances.facts import merge
 from balances.model.account import AccountChange
+from balances.model.cumulative import believed_of, read_counters
 from balances.model.decision import ChargeDecision, fresh_line, has_use, line_outcome, longer_reply, wanted
 from balances.model.funds import Mode
 from balances.model.granting import Asking, Granting
@@ -78,6 +79,8 @@ class SessionDecision(ChargeDecision):
         self.crowded: list[Line] = []
         self.since_ms: dict[int, int] = {}
         """When what a line reports began: its last report or grant."""
+        self.believed: dict[int, int] = {}
+        """How much is believed of what a counter gained, by its report."""
         self.settled_cost: list[int] = []
         self.last_usage: dict[int, Usage] = {}
         """The last usage of each line settled, by index of its ask."""
@@ -256,7 +259,7 @@ def price_of(decision: SessionDecision, ask: Ask, line: Line, from_ms: int) -> P
     if held := blob_of(line.ladder):
         return PriceSpan(held, line.reach_ms, ask.later)
     packed = blob_of(ask.ladder)
-    is_of_grant = decision.charge.phase in (Phase.START, Phase.UPDATE) and packed
+    is_of_grant = (decision.charge.phase in (Phase.START, Phase.UPDATE) or decision.believed) and packed
     return PriceSpan(packed, from_ms if is_of_grant else ask.until_ms, ask.later)
 
 
@@ -275,7 +278,8 @@ def session_longer(decision: SessionDecision) -> int:
         if line is None or line.unit != Kind.SECONDS or ask.set_aside:
             continue
         for report in ask.reports:
-            seconds = min(max(report.seconds, 0), bound_of(decision, ask, line.granted))
+            bound = believed_of(decision, report, bound_of(decision, ask, line.granted))
+            seconds = min(max(report.seconds, 0), bound)
             from_ms = report.at_ms - seconds * 1_000
             price = price_of(decision, ask, line, from_ms)
             if seconds and price.ladder:
@@ -384,8 +388,9 @@ def settle_line(decision: SessionDecision, index: int, owned: _Owned) -> int:
     own, granted = owned
     bound = 0 if ladder is None or ask.set_aside else bound_of(decision, ask, granted)
     for report in ask.reports:
-        read = read_report(decision, index, report, is_priced=ladder is not None, bound=bound)
-        bound -= read.reported
+        believed = believed_of(decision, report, bound) if bound else 0
+        read = read_report(decision, index, report, is_priced=ladder is not None, bound=believed)
+        bound = max(bound - read.reported, 0)
         marks = read.marks | (Flag.FREE if ask.free else 0)
         if read.reported > granted and decision.is_measured:
             marks |= Flag.OVERRUN
@@ -530,6 +535,7 @@ def decide_session(decision: SessionDecision, stored: Session | None) -> Reply |
         return reply
     enter_state(decision)
     match_lines(decision)
+    read_counters(decision)
     if missing_ms := session_longer(decision):
         return longer_reply(missing_ms)
     settle_lines(decision)

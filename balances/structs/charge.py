@@ -21,6 +21,10 @@ CUTS_MAX: Final = 64
 """Pieces that use by time is cut into in one call. What is left then has no price."""
 
 
+SLACK_S: Final = 60
+"""A counter of seconds may show so many more than its session is open (charging.md section 2)."""
+
+
 class Phase(IntEnum):
     """What a request asks of the session. Also the high part of a seen number."""
 
@@ -132,6 +136,19 @@ class ReportPeriod(IntEnum):
     AFTER = 2
 
 
+class Cumulative(msgspec.Struct, array_like=True, frozen=True):
+    """A counter of the client that shows all use since the session began, as RADIUS accounting has (charging.md 8)."""
+
+    place: int
+    """Which one of its line, from 1."""
+    wraps_at: int = 0
+    """It begins again at 0 there, as one of 32 bits does; 0: it does not."""
+    per_second: int = 0
+    """It gains no more in a second; 0: nobody says."""
+    counted: int = 0
+    """What PostgreSQL knows was counted of it, in a session that the live store has forgotten."""
+
+
 class UsageReport(msgspec.Struct, array_like=True):
     """Use reported for a line, one per tariff period; amounts in each unit, -1 where none was given."""
 
@@ -142,6 +159,8 @@ class UsageReport(msgspec.Struct, array_like=True):
     at_ms: int
     """Instant of the use: for seconds, its end."""
     period: int = ReportPeriod.BEFORE
+    cumulative: list[Cumulative] = []
+    """Empty: the amounts are what was used since the last report. Else its one counter, which the amounts show."""
 
 
 class NextPrice(msgspec.Struct, array_like=True):

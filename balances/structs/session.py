@@ -45,6 +45,16 @@ class SessionState(IntEnum):
     """Only known from a report without an INITIAL: kept so that the report is charged once."""
 
 
+class CounterReading(msgspec.Struct, array_like=True):
+    """How far a counter of the client was counted (`charge.Cumulative`)."""
+
+    place: int
+    value: int
+    """All that it showed, also what was set aside; one that wrapped goes on here."""
+    at_ms: int
+    """Instant of the newest report of it."""
+
+
 class Line(msgspec.Struct, array_like=True):
     """One rating group + service identifier of a session, or the whole of a single-service one."""
 
@@ -90,6 +100,8 @@ class Line(msgspec.Struct, array_like=True):
     """When `paid_ahead` lapses, used up or not; 0: never."""
     reach_ms: int = 0
     """Use by time from then on is not priced by `ladder`; 0: all of it is."""
+    readings: list[CounterReading] = []
+    """Of the counters that its reports show."""
 
 
 class Answer(msgspec.Struct, array_like=True):

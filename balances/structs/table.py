@@ -24,7 +24,16 @@ NAMED: Final = (
         "SAME_MS",
         "COUNTER_KEPT_MS",
     ),
-    *("CUTS_MAX", "SHARINGS_MAX", "SESSION_LINES_MAX", "INTERVALS_MAX", "FACTS_MAX", "LADDERS_KEPT", "WHOLE"),
+    *(
+        "CUTS_MAX",
+        "SHARINGS_MAX",
+        "SESSION_LINES_MAX",
+        "INTERVALS_MAX",
+        "FACTS_MAX",
+        "LADDERS_KEPT",
+        "WHOLE",
+        "SLACK_S",
+    ),
 )
 """Numbers that scripts name as they are."""
 

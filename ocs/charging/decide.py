@@ -5,6 +5,7 @@ The money itself (holds, grants, duplicates, refusals) is decided where the bala
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -21,11 +22,11 @@ from balances.structs.charge import (
     Charge,
     Flag,
     Phase,
-    ReportPeriod,
     Result,
     Suspense,
     UsageReport,
 )
+from balances.structs.session import Line
 from ocs.charging.profile import Profile
 from ocs.charging.request import (
     NOTHING,
@@ -36,6 +37,7 @@ from ocs.charging.request import (
     Reason,
     Style,
     Units,
+    Used,
 )
 from ocs.charging.services import Service
 from ocs.charging.settings import ChargingSettings, ClientProfile
@@ -128,7 +130,12 @@ def session_key(request: ChargingRequest, settings: ChargingSettings) -> str:
 def key_of(request: ChargingRequest, client: ClientProfile) -> str:
     """Which request of its session it is, for what is remembered of those (charging.md section 3)."""
     key = f"{int(request.phase)}:{request.key.number}"
-    return f"{key}:{request.key.message}" if client.reuses_numbers else key
+    return f"{key}:{request.key.message}" if reuses_numbers(request, client) else key
+
+
+def reuses_numbers(request: ChargingRequest, client: ClientProfile) -> bool:
+    """Its number says nothing: two requests may have the same one. Of counters a repeat gains nothing anyway."""
+    return client.reuses_numbers or request.is_cumulative()
 
 
 def original_key(request: ChargingRequest, session: str) -> str:
@@ -166,7 +173,7 @@ def to_charge(
         beside = rated.beside
         if beside is not None and ask.unit not in (Kind.MONEY, beside.unit) and _asks_beside(line, beside, request):
             asks.append(_beside(ask, beside, line, request, service))
-    reused = client.reuses_numbers
+    reused = reuses_numbers(request, client)
     charge = Charge(
         profile.account,
         profile.subscriber,
@@ -233,7 +240,7 @@ def _ask(
         -1 if line.rating_group is None else line.rating_group,
         -1 if line.service_id is None else line.service_id,
         unit,
-        [_report(used.units, end_ms, used.period) for used, end_ms in zip(line.used, ends_ms, strict=True)],
+        [_report(used, end_ms) for used, end_ms in zip(line.used, ends_ms, strict=True)],
         _asked(line, unit, request),
         quota.default,
         quota.minimum,
@@ -386,7 +393,8 @@ def _amount(units: Units, kind: Kind) -> int:
     return _named(units, kind) or 0
 
 
-def _report(units: Units, at_ms: int, period: ReportPeriod) -> UsageReport:
+def _report(used: Used, at_ms: int) -> UsageReport:
+    units = used.units
     money, octets, seconds, pieces = units.money, units.octets, units.seconds, units.units
     return UsageReport(
         -1 if money is None else money,
@@ -394,8 +402,22 @@ def _report(units: Units, at_ms: int, period: ReportPeriod) -> UsageReport:
         -1 if seconds is None else seconds,
         -1 if pieces is None else pieces,
         at_ms,
-        period,
+        used.period,
+        [] if used.counter is None else [used.counter],
     )
+
+
+def counted_before(ask: Ask, lines: Sequence[Line]) -> Ask:
+    """The ask, with what was counted of its counters in a session that the live store has forgotten."""
+    like = [line for line in lines if line.rating_group == ask.rating_group and line.secondary == ask.secondary]
+    line = next((line for line in like if line.service_id == ask.service_id), None)
+    counted = {one.place: one.value for one in line.readings} if line is not None else {}
+
+    def known(report: UsageReport) -> UsageReport:
+        counters = [msgspec.structs.replace(one, counted=counted.get(one.place, 0)) for one in report.cumulative]
+        return msgspec.structs.replace(report, cumulative=counters)
+
+    return msgspec.structs.replace(ask, reports=[known(report) for report in ask.reports])
 
 
 def has_use(request: ChargingRequest) -> bool:

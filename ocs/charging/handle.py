@@ -18,12 +18,13 @@ from balances.redis.connection import Lost, NotSent
 from balances.structs.blob import NO_BLOB, blob_of, raw_of
 from balances.structs.charge import LINES_SETTLED_MAX, Action, Charge, Flag, Outcome, Phase, Reply, Result
 from balances.structs.record import Record
-from balances.structs.session import IdempotencyRecord
+from balances.structs.session import IdempotencyRecord, Line
 from ocs.charging.answer import to_answer
 from ocs.charging.currencies import NUMBERS
 from ocs.charging.decide import (
     Arrival,
     arrival,
+    counted_before,
     fingerprint,
     has_use,
     in_currency,
@@ -107,11 +108,22 @@ class ChargingContext:
     request_known(charge)      the packed Outcome PostgreSQL remembers of a request of a session, or None
     event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
     refundable(charge)         once key and Once of the newest event of its session that is not wholly refunded, or None
+    lines_known(charge)        the lines of its session when PostgreSQL saw it last
     jitter()                   0 to 1000
     """
 
     __slots__ = (
-        *("catalog", "event_known", "facts", "jitter", "profiles", "refundable", "request_known", "restore"),
+        *(
+            "catalog",
+            "event_known",
+            "facts",
+            "jitter",
+            "lines_known",
+            "profiles",
+            "refundable",
+            "request_known",
+            "restore",
+        ),
         *("session_known", "settings", "store"),
     )
 
@@ -128,10 +140,11 @@ class ChargingContext:
         event_known: Callable[[str, str], Awaitable[bytes | None]],
         jitter: Callable[[], int],
         refundable: Callable[[Charge], Awaitable[tuple[str, bytes] | None]] | None = None,
+        lines_known: Callable[[Charge], Awaitable[list[Line]]] | None = None,
     ) -> None:
         self.catalog, self.profiles, self.store, self.settings = catalog, profiles, store, settings
         self.restore, self.session_known, self.event_known, self.jitter = restore, session_known, event_known, jitter
-        self.request_known, self.refundable = request_known, refundable
+        self.request_known, self.refundable, self.lines_known = request_known, refundable, lines_known
         self.facts = Remembered()
 
 
@@ -228,7 +241,12 @@ async def _opening(
     session, now_ms = arrived.session, arrived.now_ms
     remembered_ms = now_ms - context.settings.remember_ms + context.settings.event_ahead_ms
     old = request.event_ms is not None and request.event_ms < remembered_ms
-    if request.key.resend or old or context.store.opened_ms > now_ms - context.settings.remember_ms:
+    if (
+        request.key.resend
+        or old
+        or request.is_cumulative()
+        or context.store.opened_ms > now_ms - context.settings.remember_ms
+    ):
         return await context.session_known(session)
     return None
 
@@ -261,6 +279,7 @@ async def _charge(
         profile.subscriber,
     )
     refund_of, asked = "", request
+    forgotten: list[Line] = []
     told, facts = (sent.told, sent.facts) if sent else _facts(request, context, arrived)
     longer_ms, catalog = 0, context.catalog
 
@@ -273,6 +292,8 @@ async def _charge(
         charge.refund_of = refund_of or charge.refund_of
         charge.flags |= flags
         charge.seek = charge.seek and seek
+        if forgotten:
+            charge.asks = [counted_before(ask, forgotten) for ask in charge.asks]
         if request is not asked:
             charge.fingerprint = fingerprint(asked)
         return quote, inputs, charge, with_lines(packed_inputs, facts.lines) if facts.lines else packed_inputs
@@ -322,7 +343,13 @@ async def _charge(
                     answered = await context.request_known(charge) if found is not None else None
                     if answered is not None:
                         return to_answer(request, service, profile, quote, _outcome(answered), charge)
-                    charge.seek = seek = False
+                    seek = False
+                    if found is not None and asked.is_cumulative() and context.lines_known is not None:
+                        forgotten = await context.lines_known(charge)
+                    if not forgotten:
+                        charge.seek = False
+                        continue
+                    quote, inputs, charge, packed_inputs = rated()
                     continue
                 profile, names = await _payer(context, *found)
                 flags |= 0 if profile.subscriber == named else Flag.OTHER_SUBSCRIBER
@@ -402,14 +429,19 @@ def _quote(
         of_line_told = of_line(facts.lines, group, -1 if asked.service_id is None else asked.service_id)
         own: Inputs = msgspec.structs.replace(inputs, **of_line_told)
         (rated,) = rate(*rates, [line], own, at_ms, spans[place : place + 1])
-        if longer_ms and _seconds_used(asked):
+        if longer_ms and _used_time(asked):
             rated = going_on(rated, goes_on(*rates, line, own, longer_ms, at_ms))
         quote.append(rated)
     return quote + too_many, inputs
 
 
 def _seconds_used(line: AskedLine) -> int:
-    return min(sum(used.units.seconds or 0 for used in line.used), SECONDS_MAX)
+    """What a counter gained is for the store to say, which asks for its price if it has none."""
+    return min(sum(used.units.seconds or 0 for used in line.used if used.counter is None), SECONDS_MAX)
+
+
+def _used_time(line: AskedLine) -> bool:
+    return any(used.units.seconds for used in line.used)
 
 
 def _seconds_asked(line: AskedLine) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from balances.structs.charge import Action, Phase, ReportPeriod, Result
+from balances.structs.charge import Action, Cumulative, Phase, ReportPeriod, Result
 from tariffs.inputs import Inputs
 
 
@@ -41,6 +41,8 @@ class Used(msgspec.Struct, frozen=True, omit_defaults=True):
 
     units: Units
     period: ReportPeriod = ReportPeriod.BEFORE
+    counter: Cumulative | None = None
+    """None: this was used since the last report. Else the counter that shows it: all since the session began."""
 
 
 class Reason(Enum):
@@ -115,6 +117,11 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     def reports(self) -> bool:
         """It says what was used: nothing in it refuses that (charging.md section 2)."""
         return self.phase is not Phase.EVENT and (self.phase is not Phase.START or any(one.used for one in self.lines))
+
+    def is_cumulative(self) -> bool:
+        """It shows counters: what they gained is for the store to say, and the key only protects what is held
+        (charging.md section 8)."""
+        return any(used.counter is not None for line in self.lines for used in line.used)
 
     origin: Origin
     key: RequestKey

@@ -26,7 +26,8 @@ def ends_of(used: Sequence[Used], event_ms: int) -> list[int]:
     ends_ms = []
     for one in reversed(used):
         ends_ms.append(event_ms)
-        event_ms -= 1_000 * (one.units.seconds or 0)
+        if one.counter is None:
+            event_ms -= 1_000 * (one.units.seconds or 0)
     return ends_ms[::-1]
 
 

@@ -47,6 +47,7 @@ def build_context(
         session_known=slow_paths.session_known,
         request_known=slow_paths.request_known,
         refundable=slow_paths.refundable,
+        lines_known=slow_paths.lines_known,
         event_known=slow_paths.event_known,
         jitter=jitter(),
     )

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from balances.ledger.reader import STORE_AWAY
-from balances.ledger.restore import Quarantined, find_once, find_refundable, find_request, find_session
+from balances.ledger.restore import Quarantined, find_lines, find_once, find_refundable, find_request, find_session
 from balances.ledger.writer import AWAY
 from balances.redis.connection import NotSent
 from balances.redis.pending import Pending, SlowPath
 from balances.redis.store import Store
 from balances.structs.charge import Charge
+from balances.structs.session import Line
 from ocs.master.bring_in import bring_in
 from ocs.stores.bounded_postgres import Away, BoundedPostgres
 
@@ -55,6 +56,10 @@ class SlowPaths:
     def request_known(self, charge: Charge) -> Pending[bytes | None]:
         """What a request of a session was answered that Redis has forgotten."""
         return SlowPath(self._asked(find_request(self._pool, charge)))
+
+    def lines_known(self, charge: Charge) -> Pending[list[Line]]:
+        """Of a session that Redis has forgotten, as they were last."""
+        return SlowPath(self._asked(find_lines(self._pool, charge)))
 
     def event_known(self, account: str, key: str) -> Pending[bytes | None]:
         return SlowPath(self._asked(find_once(self._pool, account, key)))

@@ -20,7 +20,18 @@ from balances.structs import session as kept
 from balances.structs import table
 from balances.structs.account import NEVER, Account, SuspendReasons
 from balances.structs.blob import NO_BLOB, raw_of
-from balances.structs.charge import Action, Ask, Charge, Flag, NextPrice, Phase, Result, Suspense, UsageReport
+from balances.structs.charge import (
+    Action,
+    Ask,
+    Charge,
+    Cumulative,
+    Flag,
+    NextPrice,
+    Phase,
+    Result,
+    Suspense,
+    UsageReport,
+)
 from balances.structs.posting import AccountSettings, Expire, Post, Posting
 from balances.structs.record import Entry
 from balances.structs.session import WHOLE
@@ -137,7 +148,11 @@ class RandomGateway:
                     rng.choice((-1, 0, 1, 59, 60, 61, 100, 1_000, 200_000)) for _ in range(4)
                 )
                 at_ms = self.now_ms - rng.choice((0, 0, 500, 40_000))
-                reports.append(UsageReport(money, octets, seconds, units, at_ms, rng.choice((0, 0, 1, 2))))
+                report = UsageReport(money, octets, seconds, units, at_ms, rng.choice((0, 0, 1, 2)))
+                if rng.random() < 0.15:
+                    rate, wraps_at = rng.choice((0, 1, 1_000, 10**9)), rng.choice((0, 0, 1_000, 2**32))
+                    report.cumulative = [Cumulative(rng.choice((1, 1, 2)), wraps_at, rate, rng.choice((0, 0, 500)))]
+                reports.append(report)
         ladder = dearest = NO_BLOB
         if rng.random() < 0.97:
             ladder = raw_of(msgspec.msgpack.encode(random_ladder(rng, unit, self.now_ms)))

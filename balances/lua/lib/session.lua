@@ -4,6 +4,7 @@
 -- @use lib/granting
 -- @use lib/facts
 -- @use lib/matching
+-- @use lib/cumulative
 local decide_session
 do
 
@@ -187,7 +188,7 @@ end
 local function price_of(decision, ask, line, from_ms)
   if line[LINE.ladder] ~= '' then return line[LINE.ladder], line[LINE.reach_ms] end
   local phase = decision.charge[CHARGE.phase]
-  local is_of_grant = (phase == PHASE.START or phase == PHASE.UPDATE) and ask[ASK.ladder] ~= ''
+  local is_of_grant = (phase == PHASE.START or phase == PHASE.UPDATE or next(decision.believed)) and ask[ASK.ladder] ~= ''
   return ask[ASK.ladder], is_of_grant and from_ms or ask[ASK.until_ms]
 end
 
@@ -207,7 +208,8 @@ local function session_longer(decision)
     if line and line[LINE.unit] == KIND.SECONDS and ask[ASK.set_aside] == SUSPENSE.NONE then
       for _, report in ipairs(ask[ASK.reports]) do
         local to_ms = report[USAGEREPORT.at_ms]
-        local seconds = min(max(report[USAGEREPORT.seconds], 0), bound_of(decision, ask, line[LINE.granted]))
+        local bound = believed_of(decision, report, bound_of(decision, ask, line[LINE.granted]))
+        local seconds = min(max(report[USAGEREPORT.seconds], 0), bound)
         local from_ms = to_ms - seconds * 1000
         local packed, reach_ms = price_of(decision, ask, line, from_ms)
         local missing_ms = packed ~= '' and seconds > 0 and unknown_from(reach_ms, ask[ASK.later], from_ms, to_ms) or 0
@@ -295,8 +297,9 @@ local function settle_line(decision, index, own, granted)
   local ladder = ladder_of((price_of(decision, ask, line, 0)))
   local bound = ladder and ask[ASK.set_aside] == SUSPENSE.NONE and bound_of(decision, ask, granted) or 0
   for _, report in ipairs(ask[ASK.reports]) do
-    local reported, suspense, unit, why, marks = read_report(decision, index, report, ladder, bound)
-    bound = bound - reported
+    local believed = bound > 0 and believed_of(decision, report, bound) or 0
+    local reported, suspense, unit, why, marks = read_report(decision, index, report, ladder, believed)
+    bound = max(bound - reported, 0)
     if reported > granted and decision.is_measured then marks = bit.bor(marks, FLAG.OVERRUN) end
     if ask[ASK.free] then marks = bit.bor(marks, FLAG.FREE) end
     granted = settle_report(decision, index, report, ladder, own, granted, reported, suspense, unit, why, marks)
@@ -458,6 +461,7 @@ function decide_session(decision, stored)
   if reply or decision.conflict then return reply end
   enter_state(decision)
   match_lines(decision)
+  read_counters(decision)
   local missing_ms = session_longer(decision)
   if missing_ms > 0 then return longer_reply(missing_ms) end
   settle_lines(decision)

@@ -151,12 +151,14 @@ local function read_ask(charge, at, phase)
   local reports
   reports, at = short_of(charge, from)
   if reports == 1 then
-    at = fields_of(charge, at, 6)
+    at = fields_of(charge, at, 7)
     local past, money, octets, seconds, units, when = read(charge, 5, at)
     used = unit == KIND.OCTETS and octets or unit == KIND.SECONDS and seconds or unit == KIND.UNITS and units
       or unit == KIND.MONEY and money or -1
     if used < 0 then return nil end -- in another unit
     at, at_ms = read(charge, 1, past), when
+    if byte(charge, at + 1) ~= EMPTY then return nil end -- a counter shows it
+    at = at + 1
   elseif reports ~= 0 then return nil end
   local past, asked, default, minimum, maximum, priority, packed, validity_ms, change_ms, free, emergency, portal, refusal =
     read(charge, 12, at)
@@ -190,10 +192,10 @@ end
 -- A line as it is packed after the call.
 local function line_of(named, money, granted, ladder, due_ms, now_ms, reach_ms, debited, total, ahead, rest, rest_price, rest_per,
     rest_rounding, fee_paid, spent, charged)
-  return '\220\0\24' .. named
+  return '\220\0\25' .. named
     .. pack(total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted)
     .. (money > 0 and '\145\146' .. pack(MAIN, money) or '\144')
-    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. pack(reach_ms)
+    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. pack(reach_ms) .. '\144'
 end
 
 -- Numbers charged, with one more that follows the last one, or begins an interval after it (charging.md 3). Returns where
@@ -308,11 +310,12 @@ local function steady_session(charge, packed, stored)
     if is_start then hold, by, line_due_ms, change_ms, grade, ahead_ms, reach_ms = NONE, '', 0, 0, '', 0, 0
     else
       local final, line_touched_ms
-      at = fields_of(stored, at, 24)
+      at = fields_of(stored, at, 25)
       if not at then return nil end
       at, group, service_id, unit, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted, hold, by,
         line_due_ms, final, line_touched_ms, spent, charged, change_ms, grade, part, ahead_ms, reach_ms = read(stored, 24, at)
-      if part > 0 then return nil end -- charged side by side
+      if part > 0 or byte(stored, at + 1) ~= EMPTY then return nil end -- charged side by side, or by counters
+      at = at + 1
     end
     if not is_start and not (ask and ask[3] == group and ask[4] == service_id) then
       if is_stop and line_due_ms > 0 then return nil end

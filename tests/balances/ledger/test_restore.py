@@ -3,12 +3,12 @@
 import msgspec
 
 from balances import facts, keys
-from balances.ledger.restore import find_once, find_refundable, find_request, find_session, purge, restore
+from balances.ledger.restore import find_lines, find_once, find_refundable, find_request, find_session, purge, restore
 from balances.ledger.sync import Sync
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import Usage
-from balances.structs.session import WHOLE, Answer, IdempotencyRecord
+from balances.structs.session import WHOLE, Answer, CounterReading, IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, session_of, unpack_account
 from tests.balances.rules.account_harness import charge_of, use
 
@@ -25,6 +25,7 @@ async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> No
     await books.move("alice", 1_000, once=("e 1", ONCE))
     told = session_of("open;1", held=50)
     told.facts = raw_of(facts.pack([(WHOLE, WHOLE, 2, "20801")]))
+    told.lines[0].readings = [CounterReading(1, 5_000, NOW_MS)]
     await books.move("alice", -7, session=told)
     await books.move("alice", -7, session=session_of("closed;1", forget_ms=NOW_MS + 10))
     await books.move("alice", 0, session=session_of("forgotten;1", forget_ms=NOW_MS))
@@ -40,6 +41,7 @@ async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> No
     assert sessions.keys() == {"open;1", "closed;1"}
     line = sessions["open;1"].lines[0]
     assert (line.total, line.debited, line.granted, line.hold, line.due_ms) == (5, 7, 0, [], 0)
+    assert line.readings == told.lines[0].readings
     assert len(sessions["open;1"].answers) == 1
     assert sessions["open;1"].due_ms > NOW_MS
     assert blob_of(sessions["open;1"].facts) == blob_of(told.facts)
@@ -140,6 +142,20 @@ async def test_a_request_that_redis_forgot_is_known_by_its_key(books: LedgerStor
         ({"account": "bob"}, None),
     ):
         assert await find_request(books.pool, msgspec.structs.replace(asked, **changes)) == found
+
+
+async def test_how_far_counters_were_counted_is_known_of_a_session_that_redis_forgot(books: LedgerStores) -> None:
+    """charging.md 8: the newest that was recorded."""
+    await books.open()
+    for shown in (600, 700):
+        session = session_of("nas;1", forget_ms=NOW_MS)
+        session.lines[0].readings = [CounterReading(1, shown, NOW_MS)]
+        await books.move("alice", -7, session=session)
+    await copied(books)
+    asked = charge_of(Phase.STOP, [use(5)], session="nas;1", number=1, end_to_end=7, account="alice")
+    [line] = await find_lines(books.pool, asked)
+    assert line.readings == [CounterReading(1, 700, NOW_MS)]
+    assert await find_lines(books.pool, msgspec.structs.replace(asked, session="nas;2")) == []
 
 
 async def test_a_refund_by_session_is_of_the_newest_event_with_something_left(books: LedgerStores) -> None:
