@@ -21,7 +21,7 @@ local function within(least, most, spent, charged, money)
   return due - spent
 end
 
-local NOTHING_DUE = { 0, false, 0, 0, false }
+local NOTHING_DUE = STEPDUES{}
 local function dues_of(ladder, step)
   return ladder[LADDER.dues][step[STEP.dues]] or NOTHING_DUE
 end
@@ -40,7 +40,7 @@ end
 -- Money that brings the counter of the step to its bound, after `cost`: no more is ever due in the step
 local function left_of(ladder, step, cost, counters)
   local counter = step[STEP.counter]
-  if counter ~= '' and fed_with(ladder, counter) == 1 then
+  if counter ~= '' and fed_with(ladder, counter) == COUNTED.MONEY then
     return step[STEP.counter_reach] - (counters[counter] or 0) - cost
   end
   return ENDLESS
@@ -57,9 +57,9 @@ local function room_of(ladder, step, need, start, at, left, fee, run, spent, cha
   if step[STEP.counter] ~= '' then
     local counter, reach = step[STEP.counter], step[STEP.counter_reach]
     local fed, value = fed_with(ladder, counter), counters[counter] or 0
-    if fed == 0 then return min(room, reach - value - at) end
+    if fed == COUNTED.UNITS then return min(room, reach - value - at) end
     if left <= 0 or value >= reach then return 0 end
-    if fed == 1 and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
+    if fed == COUNTED.MONEY and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
       local dues = dues_of(ladder, step)
       local limit = within(dues[STEPDUES.least], most_of(dues), spent, charged, left - fee - 1)
       if limit < ENDLESS then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
