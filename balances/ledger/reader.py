@@ -54,6 +54,14 @@ class ServerIdentity(NamedTuple):
         return int(epoch) if epoch.isdigit() else 0
 
 
+class Pulse(NamedTuple):
+    """Two that are equal say that between them no record was written."""
+
+    server: ServerIdentity
+    appended: int | None
+    """Calls of XADD that the server has counted; None where it does not say. Every record is one."""
+
+
 class Look(NamedTuple):
     server: ServerIdentity
     entries: dict[int, list[Any]]
@@ -83,6 +91,11 @@ class StreamReader:
 
     async def server(self) -> ServerIdentity:
         return (await self._look([]))[0]
+
+    async def pulse(self) -> Pulse:
+        """Who the server is and whether records were written, for the price of one command."""
+        server, (counts,) = await self._look([[b"INFO", b"commandstats"]])
+        return Pulse(server, _appended(counts))
 
     async def after(self, cursors: Mapping[int, RecordId], count: int) -> Look:
         """Up to `count` entries of each shard that come after its cursor."""
@@ -187,6 +200,13 @@ def _instant(reply: list[Any]) -> int:
         return decode(reply[0]).record.at_ms if reply else 0
     except Undecodable:
         return 0
+
+
+def _appended(counts: bytes) -> int | None:
+    if b"cmdstat_" not in counts:  # it counts nothing
+        return None
+    _, _, found = counts.partition(b"cmdstat_xadd:calls=")
+    return int(found.partition(b",")[0]) if found else 0
 
 
 def _server(info: bytes, published: bytes | None) -> ServerIdentity:

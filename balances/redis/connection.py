@@ -28,7 +28,7 @@ from balances.redis.scripts import LIBRARY
 
 CHECK_S: Final = 0.5
 """How often the fence is checked again: well below half of any failover time, and of the second in which a tariff
-that is published is in force (`on_check`)."""
+that is published is in force (`ask_too`)."""
 
 Words = tuple[Any, ...]
 
@@ -127,7 +127,6 @@ class RedisConnection(asyncio.Protocol):
 
     now_ms:  the wall clock, to be compared with the server's
     unfenced: take any master for open (tests of the scripts alone)
-    on_check(replies): called with the replies of `extra_checks` after each check of the fence.
     """
 
     def __init__(
@@ -138,8 +137,7 @@ class RedisConnection(asyncio.Protocol):
         self.epoch: bytes | None = None
         """Epoch of the fence held, None while there is none."""
         self.why = "not connected yet"
-        self.extra_checks: list[tuple[str, ...]] = []
-        self.on_check: Callable[[list[Any]], None] | None = None
+        self._asked_too: list[tuple[Sequence[tuple[str, ...]], Callable[[list[Any]], None]]] = []
         self.clock_offset_ms = 0
         """Redis TIME minus ours, measured at each check."""
         self.lost: Counter[str] = Counter()
@@ -205,6 +203,15 @@ class RedisConnection(asyncio.Protocol):
             RedisCall(lambda epoch: pack_words(words), decode, self._now_monotonic_ms(), self._answer_ms, None)
         )
 
+    def ask_too(self, commands: Sequence[tuple[str, ...]], heard: Callable[[list[Any]], None]) -> None:
+        """With each check of the fence, in the same write: `heard` gets the replies while it holds."""
+        self._asked_too.append((commands, heard))
+
+    def look(self) -> None:
+        """Check the fence now. Of a process that is awake anyway: then it need not be woken for the check."""
+        if self.epoch is not None:
+            self._stir.set()
+
     def oldest_us(self) -> int:
         """How long the call that was sent first of those without a reply has been waiting."""
         return (self._now_monotonic_ms() - self._flying[0].sent_ms) * 1_000 if self._flying else 0
@@ -221,10 +228,13 @@ class RedisConnection(asyncio.Protocol):
         return call
 
     def _send(self, call: RedisCall, epoch: bytes) -> None:
-        self._flying.append(call)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
+        self._put(call, epoch)
+
+    def _put(self, call: RedisCall, epoch: bytes) -> None:
+        self._flying.append(call)
         self._out.append(call.pack(epoch))
         if not self._flushing:
             self._flushing = True
@@ -353,14 +363,15 @@ class RedisConnection(asyncio.Protocol):
         sent_ms = self._now_monotonic_ms()
         calls = [RedisCall(_as_it_is(tuple(words)), None, sent_ms, 5_000, None) for words in commands]
         for call in calls:
-            self._send(call, b"")
+            self._put(call, b"")  # the time they have is looked at here
         async with asyncio.timeout(5):
             return [await call.wait() for call in calls]
 
     async def _check(self, *, first: bool) -> None:
         """Is this the open history? Take or give up the fence accordingly."""
         began_ms = self._now_ms()
-        info, published, now, *extra = await self._ask_all([*FENCE, *self.extra_checks])
+        asked_too = list(self._asked_too)
+        info, published, now, *more = await self._ask_all([*FENCE, *(words for some, _ in asked_too for words in some)])
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
         facts = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
         replid, _, epoch = (published or b"").partition(b" ")
@@ -376,8 +387,9 @@ class RedisConnection(asyncio.Protocol):
             self.epoch = epoch
         if self.epoch is not None:
             self._name_library(int(now[0]))
-            if self.on_check is not None:
-                self.on_check(extra)
+            for commands, heard in asked_too:
+                heard(more[: len(commands)])
+                del more[: len(commands)]
             self._checked.set()
             self._send_again()
 

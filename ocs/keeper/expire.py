@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from balances import keys
 from balances.ledger.supervision import Due, Supervision
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
@@ -23,9 +22,6 @@ SWEEP_MAX: Final = 4_000
 
 GROUPS: Final = 8
 """Leases of the sweep: each covers every eighth shard."""
-
-LOOK_S: Final = 5.0
-"""Every shard is looked at so often, whether anything was heard of it or not."""
 
 
 def lease_of(group: int) -> str:
@@ -59,8 +55,6 @@ class Expirer:
         self._leases, self._news = leases, news
         self._rounds, self._stats, self._now_ms = rounds, stats, now_ms
         self._soonest: dict[int, int] = {}
-        self._loop = asyncio.get_running_loop()
-        self._looked_s = -LOOK_S
 
     async def expire(self) -> None:
         """What is due, a bounded amount. Sessions whose client could not report while we were away get that much
@@ -92,9 +86,7 @@ class Expirer:
 
     async def _look(self) -> None:
         """When the first member is due, of the shards that may have another one than was known."""
-        now_s = self._loop.time()
-        everywhere = now_s - self._looked_s >= LOOK_S
-        shards = sorted(range(keys.SHARDS) if everywhere else self._news.expire)
+        shards = sorted(self._news.expire)
         if not shards:
             return
         self._news.expire.clear()
@@ -106,8 +98,6 @@ class Expirer:
         for shard in shards:
             self._soonest.pop(shard, None)
         self._soonest.update(found)
-        if everywhere:
-            self._looked_s = now_s
 
     async def _end(self, due: list[Due], now_ms: int, extended_ms: int) -> None:
         for start in range(0, len(due), 200):

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NamedTuple, Protocol
 
-from balances.ledger.reader import STORE_AWAY, Client, StreamReader
+from balances.ledger.reader import STORE_AWAY, Client, Pulse, StreamReader
 from balances.ledger.restore import purge
 from balances.ledger.supervision import Supervision
 from balances.ledger.sync import Sync
@@ -23,12 +23,12 @@ from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.enforcement.telling import Telling, all_served
 from ocs.enforcement.telling import TellingStore as Told
-from ocs.keeper.copy import LOOK_S, PACE_S, Copier
+from ocs.keeper.copy import PACE_S, Copier
 from ocs.keeper.counts import KeeperStats
 from ocs.keeper.expire import GROUPS, Expirer, lease_of
 from ocs.keeper.leases import RENEWED_S, Leases
-from ocs.keeper.news import News
-from ocs.keeper.opening import Opener
+from ocs.keeper.news import ALL, News
+from ocs.keeper.opening import LOOK_S, Opener
 from ocs.keeper.reauthorize import URGENT_S, Reauthorizer
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.keeper.settling import finish
@@ -41,15 +41,13 @@ KEPT_MS: Final = 30 * 86_400_000
 """How long PostgreSQL answers for requests that were seen before."""
 
 
-MEASURED_S: Final = 30.0
-"""Where nothing is written all is measured so often: hints may be lost on the way to a keeper that does not copy."""
 ASKED_S: Final = 5.0
-"""The same of what a person may have done in PostgreSQL."""
+"""Where nothing is written PostgreSQL is asked so often what a person may have done there."""
 LEASES: Final = ("copy", "restarts", "totals", *map(lease_of, range(GROUPS)))
 
 
 class Paces(NamedTuple):
-    """How often the streams are read: those with news, and all of them."""
+    """How often the streams with news are read, and how often it is asked whether all may have some."""
 
     copy_s: float = PACE_S
     look_s: float = LOOK_S
@@ -97,7 +95,7 @@ class Keeper:
         self._redis, self._pool, self._store, self._log, self._now_ms = redis, pool, store, log, now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
         self._paces = paces
-        self._measured_s = self._asked_s = self._room_s = 0.0
+        self._asked_s = 0.0
         self._unmeasured = True
         """Something was written since the store's room was measured."""
         self._rounds = rounds = Rounds(stats, log, now_ms, alarm_ms)
@@ -120,9 +118,11 @@ class Keeper:
             log,
             now_ms=now_ms,
             alarm=rounds.alarm,
+            felt=self._felt,
             bring_in=bring_in,
             grace_ms=2 * validity_ms,
             without_postgres=without_postgres,
+            look_s=paces.look_s,
         )
         self._requester = SessionRequester(redis, STORE_AWAY)
         self.telling = Telling(
@@ -136,9 +136,7 @@ class Keeper:
             label=label,
         )
         self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.telling, stats, log)
-        self._copier = Copier(
-            sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm, look_s=paces.look_s
-        )
+        self._copier = Copier(sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm)
         self._expirer = Expirer(store, supervision, leases, news, opener, rounds, stats, now_ms=now_ms)
         self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
 
@@ -159,7 +157,7 @@ class Keeper:
         for name, work, every_s in (
             ("leases", self._hold, RENEWED_S),
             ("news", self._news.listen, 0.0),
-            ("opening", self._opener.keep_open, 0.5),
+            ("opening", self._opener.keep_open, 0.0),
             ("copy", self._copier.copy, self._paces.copy_s),
             ("urgent", self._reauthorizer.look_at_once, URGENT_S),
             ("sweep", self._expirer.expire, 1.0),
@@ -196,20 +194,27 @@ class Keeper:
         await self._leases.renew()
         if not self.why:
             await self._supervision.alive(self._now_ms())
+        if self._news.copy and self._leases.has("copy"):  # what came while it was another's
+            self._news.heard.set()
+
+    def _felt(self, pulse: Pulse) -> None:
+        """What is stopped or behind may go on without anything being written."""
+        self._news.felt(pulse if self.watch.now.well else pulse._replace(appended=None))
 
     # --- what is measured
 
     async def _measure(self) -> None:
-        """Again when something was written and while anything is behind; else now and then."""
+        """Again when something was written and while anything is behind; else what PostgreSQL has, now and then."""
         now_s = asyncio.get_running_loop().time()
-        moved = self._news.stirred or not self.watch.now.well or now_s - self._measured_s >= MEASURED_S
+        moved = self._news.stirred or not self.watch.now.well
         if self.why or (not moved and now_s - self._asked_s < ASKED_S):
             return
         self._asked_s = now_s
         if not moved:
-            await self.watch.look_again()
+            if await self.watch.look_again():
+                self._news.of(ALL)
             return
-        self._news.stirred, self._measured_s, self._unmeasured = False, now_s, True
+        self._news.stirred, self._unmeasured = False, True
         try:
             await self.watch.measure()
         except BaseException:
@@ -224,11 +229,10 @@ class Keeper:
             await self.totals.walk(self.watch.heads)
 
     async def _measure_store(self) -> None:
-        """Again when something was written; else now and then."""
-        now_s = asyncio.get_running_loop().time()
-        if not self._unmeasured and now_s - self._room_s < MEASURED_S:
+        """Again when something was written."""
+        if not self._unmeasured:
             return
-        self._unmeasured, self._room_s = False, now_s
+        self._unmeasured = False
         stats = self.stats
         stats.memory_bytes, stats.memory_limit_bytes, stats.stream_entries = await self._reader.room()
 

@@ -1,4 +1,8 @@
-"""What this keeper has heard of the shards: which have news, and when it is urgent to look (balances/redis/news.py)."""
+"""What this keeper has heard of the shards: which have news, and when it is urgent to look (balances/redis/news.py).
+
+Hints may be lost. So the store is asked every LOOK_S how many records it was given so far (ocs/keeper/opening.py): when
+there are more than last time, every shard may have news.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from balances import keys
-from balances.ledger.reader import STORE_AWAY, Client
+from balances.ledger.reader import STORE_AWAY, Client, Pulse
 
 AGAIN_S: Final = 0.5
+EVERYWHERE_S: Final = 30.0
+"""Every shard is looked at so often, whatever the store has counted."""
 ALL: Final = range(keys.SHARDS)
 
 
@@ -30,6 +36,18 @@ class News:
         self.heard.set()
         self.urgent = asyncio.Event()
         self._redis = redis
+        self._pulse: Pulse | None = None
+        self._everywhere_s = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    def felt(self, pulse: Pulse) -> None:
+        """All may have news, unless nothing was written since the last one. What is written after it makes the next
+        one another."""
+        now_s = self._loop.time()
+        same = pulse == self._pulse and pulse.appended is not None
+        if not same or now_s - self._everywhere_s >= EVERYWHERE_S:
+            self._pulse, self._everywhere_s = pulse, now_s
+            self.of(ALL)
 
     def of(self, shards: Collection[int]) -> None:
         """There is something new in these."""
@@ -41,7 +59,7 @@ class News:
 
     async def listen(self) -> None:
         """Until it is cancelled, through every failure of the store. What was said while nobody listened is found when
-        all shards are looked at."""
+        the store has counted them."""
         while True:
             try:
                 async with self._redis.pubsub() as heard:

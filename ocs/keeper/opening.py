@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from balances.ledger.opening import Opened, ShardOpening, is_open, misfit, open_without_postgres
-from balances.ledger.reader import Client, ServerIdentity, StreamReader
+from balances.ledger.reader import Client, Pulse, ServerIdentity, StreamReader
 from balances.ledger.restore import rebuild
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
@@ -20,7 +20,9 @@ from ocs.stores.guard import Guard
 from ocs.telemetry.standing_alarms import AlarmLog
 
 LOOK_S: Final = 2.0
-"""How often the live store is asked who it is while nothing gives reason to doubt it."""
+"""How often the live store is asked who it is, and how many records it has, while nothing gives reason to doubt it."""
+AGAIN_S: Final = 0.5
+"""The same while the shards are shut."""
 ASKED_S: Final = 5.0
 """How long PostgreSQL is not asked again while the live store says the same."""
 NOTICED_MS: Final = 5_000
@@ -29,6 +31,7 @@ NOTICED_MS: Final = 5_000
 
 class Opener:
     """
+    felt:      told how many records the store has been given, at each look
     bring_in:  restores one account into the live store if it is absent
     grace_ms:  how long deadlines stay extended after an absence
     """
@@ -45,9 +48,11 @@ class Opener:
         *,
         now_ms: Callable[[], int],
         alarm: Callable[[str], None],
+        felt: Callable[[Pulse], None],
         bring_in: Callable[[str], Awaitable[object]] | None,
         grace_ms: int,
         without_postgres: bool,
+        look_s: float = LOOK_S,
     ) -> None:
         self.why = "shards are not open yet"
         """Why no request can be charged; "" when all is well."""
@@ -59,6 +64,7 @@ class Opener:
         """Another history may be there than the one that is open."""
         self._redis, self._pool, self._writer = redis, pool, writer
         self._supervision, self._guard, self._stats, self._log = supervision, guard, stats, log
+        self._felt, self._look_s = felt, look_s
         self._now_ms, self._alarm, self._bring_in = now_ms, alarm, bring_in
         self._grace_ms, self._without_postgres = grace_ms, without_postgres
         self._reader = StreamReader(redis)
@@ -76,15 +82,19 @@ class Opener:
 
     async def keep_open(self) -> None:
         """Look again and again; at once where there is doubt."""
-        if not self.why:
+        if self.why:
+            await asyncio.sleep(AGAIN_S)
+        else:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(self._look_s):
                     await self._doubted.wait()
         await self.open()
 
     async def open(self) -> None:
         """Look whether the shards are open, and open them where they are not and may be."""
-        server = await self._reader.server()
+        pulse = await self._reader.pulse()
+        server = pulse.server
+        self._felt(pulse)
         if not server.master:
             self.why = "the live store is a replica"
             return

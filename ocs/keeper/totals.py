@@ -43,6 +43,8 @@ class Totals:
         self._redis = redis
         self._parts: dict[int, ShardTotals] = {}
         self._next = 0
+        self._sums: ShardTotals | None = None
+        """Of all shards, until one of them has another part."""
 
     @property
     def complete(self) -> bool:
@@ -51,22 +53,30 @@ class Totals:
 
     @property
     def sessions(self) -> int:
-        return sum(part.sessions for part in self._parts.values())
+        return self._all.sessions
 
     @property
     def holds(self) -> int:
-        return sum(part.holds for part in self._parts.values())
+        return self._all.holds
 
     @property
     def held_micro(self) -> Counter[str]:
-        held = Counter[str]()
-        for part in self._parts.values():
-            held.update(part.held_micro)
-        return held
+        return self._all.held_micro
+
+    @property
+    def _all(self) -> ShardTotals:
+        if self._sums is None:
+            held = Counter[str]()
+            for part in self._parts.values():
+                held.update(part.held_micro)
+            sessions = sum(part.sessions for part in self._parts.values())
+            self._sums = ShardTotals(START, sessions, sum(part.holds for part in self._parts.values()), held)
+        return self._sums
 
     def forget(self) -> None:
         """Somebody else counts."""
         self._parts.clear()
+        self._sums = None
 
     async def walk(self, heads: Mapping[int, RecordId]) -> None:
         """Look at shards whose head is another one than when they were looked at, as many as fit."""
@@ -75,6 +85,7 @@ class Totals:
             known, head = self._parts.get(shard), heads[shard]
             if known is not None and known.head == head:
                 continue
+            self._sums = None
             if looks >= LOOKS_MAX:
                 self._next = shard
                 return

@@ -63,10 +63,13 @@ class LagWatch:
         if away is not None:
             raise away
 
-    async def look_again(self) -> None:
-        """What a person may have done in PostgreSQL, where nothing was behind and nothing was written since."""
+    async def look_again(self) -> bool:
+        """Where nothing was behind and nothing was written since: whether something has changed in PostgreSQL all the
+        same, by a person or another keeper."""
+        before = self._cursors, self.now.stopped
         async with asyncio.timeout(ASK_S):
             await self._ask()
+        return before != (self._cursors, self.now.stopped)
 
     async def _ask(self) -> None:
         cursors = await read_cursors(self._pool)

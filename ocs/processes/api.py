@@ -28,7 +28,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
     async with (
         live_store(config, supervisor) as (redis, store),
         bounded_pool(config, supervisor, config.postgres.connections_max) as pool,
-        witnessed(store, pool),
+        witnessed(store, pool, supervisor),
         SessionRequester(redis, TROUBLE).running() as requester,
     ):
         postgres = BoundedPostgres(pool, within_s=config.http.store_ms_max / 1_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from balances import keys
@@ -43,20 +44,19 @@ class CatalogFollower:
         in_force:   is told each version from which on this process prices
         """
         self.why = "tariffs are not loaded yet"
-        self._admission, self._in_force = admission, in_force
+        self._in_force = in_force
         self._redis: Any = redis
         self._trouble = trouble
         self._context = context
         self._version: bytes | None = None
         self._compiled: Mapping[tuple[str, int], Compiled] = {}
         self._loading: asyncio.Task[None] | None = None
-        link.extra_checks = [("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED), ("INFO", "memory")]
-        link.on_check = self._checked
+        link.ask_too((("HGET", keys.CATALOG, "version"), ("EXISTS", keys.PROJECTED)), self._checked)
+        if admission is not None:
+            link.ask_too((("INFO", "memory"),), partial(_tell_fullness, admission))
 
     def _checked(self, replies: list[Any]) -> None:
-        version, projected, memory = replies
-        if self._admission is not None:
-            self._admission.store_is_full = used_percent(memory) >= HIGH_WATER_PERCENT
+        version, projected = replies
         if version is None and projected:
             self.why = ""  # master data is complete, and there is no tariff in it
         elif version is None:
@@ -109,6 +109,10 @@ class CatalogFollower:
         for trouble in unpacked.troubles:
             logger().error("tariff.not_understood", version=version, why=trouble)
         logger().info("tariffs.loaded", version=version)
+
+
+def _tell_fullness(admission: Admission, replies: list[Any]) -> None:
+    admission.store_is_full = used_percent(replies[0]) >= HIGH_WATER_PERCENT
 
 
 def used_percent(memory: bytes) -> int:

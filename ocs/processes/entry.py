@@ -49,7 +49,7 @@ async def serve(end: socket.socket) -> int:
     start = await supervisor.start()
     config = decode_config(start.config)
     setup(config.log.level, config.log.format, role=start.role, number=start.number)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.draining.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.drain)
     try:
         match start.role:
             case "worker":

@@ -44,6 +44,7 @@ async def live_store(config: Config, supervisor: SupervisorLink) -> AsyncIterato
     link = RedisConnection(url, now_ms=now_ms, answer_ms_max=config.charging.answer_ms_max)
     async with Redis.from_url(url, protocol=2, health_check_interval=5, socket_connect_timeout=5) as redis:
         await link.start(0)
+        supervisor.at_beat(link.look)
         try:
             yield redis, MeteredStore(link, supervisor.meter, Witness(logger(), partial(_count_lost, supervisor)))
         finally:
@@ -55,10 +56,10 @@ def _count_lost(supervisor: SupervisorLink, count: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def witnessed(store: MeteredStore, pool: Any) -> AsyncIterator[None]:
+async def witnessed(store: MeteredStore, pool: Any, supervisor: SupervisorLink) -> AsyncIterator[None]:
     """What was answered is compared with PostgreSQL whenever the live store came back, while the block lasts."""
     assert store.witness is not None
-    looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epoch))
+    looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epoch, supervisor.beat))
     try:
         yield
     finally:

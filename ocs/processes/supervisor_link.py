@@ -31,12 +31,11 @@ from ocs.processes.control import (
 from ocs.telemetry.metrics import CPU, MEMORY, OPEN_FILES, REQUESTS, Meter
 from ocs.telemetry.process import open_files, resident_bytes
 
-STATUS_S: Final = 0.5
-"""How often the supervisor hears of a process that serves requests: if it is killed, its counts of so long are lost."""
+BEAT_S: Final = 0.5
+"""Between beats: what a process does again and again it does at a beat, so that it is woken once for all of it. The
+supervisor hears at each of one that serves requests: if it is killed, its counts of so long are lost."""
 QUIET_S: Final = 5.0
-"""The same of one that serves none."""
-LOOK_S: Final = 0.5
-"""How often a process looks whether it is ready."""
+"""How often it hears of one that serves none."""
 ALONE_S: Final = 10.0
 """How long we finish things after the supervisor died."""
 
@@ -65,6 +64,8 @@ class SupervisorLink:
         self._ready, self._reason, self._catalog = False, "starting", 0
         self._requests = self.meter.counts(REQUESTS)
         self._load: list[int] = [0, 0, 0]
+        self._waiting: list[asyncio.Future[None]] = []
+        self._at_beat: list[Callable[[], None]] = []
         self._told_s, self._was_busy = 0.0, False
         self._channel = Channel(end, decode_to_child, self._received, self._lost)
 
@@ -118,7 +119,31 @@ class SupervisorLink:
         if self._load[0] != self._load[-1] or self._loop.time() - self._told_s >= QUIET_S or self._was_busy:
             self._was_busy = self._load[0] != self._load[-1]
             self._tell()
-        self._loop.call_later(STATUS_S, self._beat)
+        self._loop.call_later(BEAT_S, self._beat)
+        for work in self._at_beat:
+            work()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    def at_beat(self, work: Callable[[], None]) -> None:
+        """At every beat from now on."""
+        self._at_beat.append(work)
+
+    async def beat(self) -> None:
+        """Until the next one, or until we are to drain."""
+        one = self._loop.create_future()
+        self._waiting.append(one)
+        await one
+
+    def drain(self) -> None:
+        """We are to finish."""
+        self.draining.set()
+        self._wake()
 
     def _tell(self) -> None:
         self._told_s = self._loop.time()
@@ -142,7 +167,7 @@ class SupervisorLink:
                 self.listener = carried
                 self._started.set_result(message)
             case Drain(fast=fast):
-                self.draining.set()
+                self.drain()
                 if fast:
                     self.fast.set()
             case AskStatus():
@@ -157,18 +182,15 @@ class SupervisorLink:
 
     def _lost(self) -> None:
         """Without a supervisor there is no new connection and nobody to restart us: finish and end."""
-        self.draining.set()
+        self.drain()
         self.fast.set()
         self._loop.call_later(ALONE_S, os._exit, 1)  # nobody else would end what hangs
 
 
 async def told_to_drain(supervisor: SupervisorLink) -> bool:
-    """Waits for it a moment. Unfit when no restart can help this process."""
-    try:
-        async with asyncio.timeout(LOOK_S):
-            await supervisor.draining.wait()
-    except TimeoutError:
-        if supervisor.why_unfit:
-            raise Unfit(supervisor.why_unfit) from None
-        return False
-    return True
+    """Waits for it until the next beat. Unfit when no restart can help this process."""
+    if not supervisor.draining.is_set():
+        await supervisor.beat()
+    if supervisor.why_unfit and not supervisor.draining.is_set():
+        raise Unfit(supervisor.why_unfit)
+    return supervisor.draining.is_set()

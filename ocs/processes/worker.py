@@ -13,7 +13,7 @@ from ocs.config import Config
 from ocs.net.admission import Admission
 from ocs.net.diameter.credit_control import CreditControl
 from ocs.net.diameter.node import Node
-from ocs.net.diameter.origins import Origins
+from ocs.net.diameter.origins import LOOK, Origins
 from ocs.net.diameter.peers import Peers
 from ocs.net.diameter.reauthorize import SessionRequestSender
 from ocs.net.diameter.templates import Templates
@@ -37,7 +37,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
     async with (
         live_store(config, supervisor) as (redis, store),
         bounded_pool(config, supervisor, 2) as pool,
-        witnessed(store, pool),
+        witnessed(store, pool, supervisor),
     ):
         due_s = config.charging.answer_ms_max / 1_000
         postgres = BoundedPostgres(pool, within_s=due_s * QUESTION_PERCENT / 100)
@@ -45,6 +45,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         admission = build_admission(config, store)
         catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission, in_force=supervisor.prices_by)
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
+        store.link.ask_too(LOOK, origins.looked)
         node = build_node(config, supervisor, context, admission, origins)
         tls = None
         if config.diameter.tls_listen:
@@ -69,7 +70,6 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         while not await told_to_drain(supervisor):
             why = not_ready(store.link) or catalog.why
             supervisor.report(not why, why)
-            origins.look()
         supervisor.report(False, "draining")
         await drain(node, config.diameter.drain_s, supervisor)
         await ended((session_requests,))

@@ -8,9 +8,8 @@ for a person.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -26,7 +25,6 @@ from tariffs.units import Kind
 ANSWERS_MAX: Final = 20_000
 """Kept in mind. At the full rate of a worker that is some seconds: far longer than a copy takes."""
 AT_ONCE: Final = 1_000
-EVERY_S: Final = 1.0
 
 
 class Answered(NamedTuple):
@@ -132,10 +130,12 @@ def cost(answer: Answered) -> int:
     return -sum(entry.amount for entry in _POSTED.decode(answer.outcome).entries if entry.kind == Kind.MONEY)
 
 
-async def witnessing(witness: Witness, pool: Any, epoch: Callable[[], bytes | None]) -> None:
-    """Look once a second, for ever."""
+async def witnessing(
+    witness: Witness, pool: Any, epoch: Callable[[], bytes | None], beat: Callable[[], Awaitable[None]]
+) -> None:
+    """Look at each beat, for ever."""
     while True:
-        await asyncio.sleep(EVERY_S)
+        await beat()
         try:
             await witness.look(pool, epoch())
         except AWAY:

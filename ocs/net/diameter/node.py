@@ -104,7 +104,7 @@ class Node:
             self._peer_connections[name,] = 0
         meter.read(metrics.PEERS, "diameter", by=lambda: sum(link.peer is not None for link in self._links.values()))
         self.service = service(self)
-        self._tick()
+        self._ticker: asyncio.TimerHandle | None = None
 
     # ---- connections
 
@@ -113,6 +113,7 @@ class Node:
     ) -> DiameterConnection | None:
         """Serve a connection that was accepted elsewhere. `number` is its name at the arbiter."""
         link = DiameterConnection(self, self._table.accepted(monotonic_ms()), number, address)
+        self._time()
         task = asyncio.current_task()
         assert task is not None
         self._adopting[number] = task
@@ -164,6 +165,7 @@ class Node:
         self, host: str, port: int, origin_host: str, number: int, tls: ssl.SSLContext | None
     ) -> DiameterConnection | None:
         machine = self._table.dial(origin_host, monotonic_ms())
+        self._time()
         machine.ignored = self.peers.profile(origin_host).ignored
         link = DiameterConnection(self, machine, number, host, dialled=True)
         link.peer_host = origin_host
@@ -364,10 +366,17 @@ class Node:
 
     # ---- time and the end
 
+    def _time(self) -> None:
+        """There is a connection, and so something that may come to be due."""
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(TICK_S, self._tick)
+
     def _tick(self) -> None:
+        self._ticker = None
         for action in self._table.tick(monotonic_ms()):
             self.act(action)
-        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        if self._table.connections:
+            self._time()
 
     async def drain(self, patience_s: float) -> None:
         """DPR to every peer. What it sent before its DPA is still answered; then the connection closes."""
@@ -383,7 +392,8 @@ class Node:
             except TimeoutError:
                 for link in list(self._links.values()):
                     link.abort("drained")
-        self._ticker.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
 
     def abort(self) -> None:
         """End what a drain still waits for."""

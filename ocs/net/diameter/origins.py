@@ -21,6 +21,10 @@ HOST_MAX: Final = 255
 """Octets of a host's name (RFC 1035); what is longer is no host, and would lie in the live store for ever."""
 
 
+LOOK: Final = (("GET", keys.ORIGINS_CHANGES), ("ZCARD", keys.ORIGINS))
+"""What is asked with each check of the fence."""
+
+
 class OriginStore(Protocol):
     """What of balances.wire.Link is needed here."""
 
@@ -66,17 +70,12 @@ class Origins:
         command("ZADD", keys.ORIGINS, *only, "GT", "CH", value, host).then(rose)
         command("ZSCORE", keys.ORIGINS, host).then(compared)
 
-    def look(self) -> None:
-        """Called again and again: when any worker has heard something new, what all hosts say is compared anew. Two
-        processes behind one Origin-Host may be on two workers, each of which hears one value only."""
-
-        def changed(changes: Any, error: BaseException | None) -> None:
-            if error is None and changes != self._changes:
-                self._changes = changes
-                self.heard.clear()
-
-        def counted(count: Any, error: BaseException | None) -> None:
-            self._is_full = error is None and count >= HOSTS_MAX
-
-        self._link.command("GET", keys.ORIGINS_CHANGES).then(changed)
-        self._link.command("ZCARD", keys.ORIGINS).then(counted)
+    def looked(self, replies: list[Any]) -> None:
+        """Gets the answers to LOOK again and again: when any worker has heard something new, what all hosts say is
+        compared anew. Two processes behind one Origin-Host may be on two workers, each of which hears one value
+        only."""
+        changes, count = replies
+        if changes != self._changes:
+            self._changes = changes
+            self.heard.clear()
+        self._is_full = count >= HOSTS_MAX

@@ -42,6 +42,12 @@ class Both:
                     return
                 await asyncio.sleep(0.02)
 
+    async def due(self, members: dict[str, int], account: str) -> None:
+        """Beside their records, where the scripts write both at once: so it is told as news."""
+        shard = keys.shard_of(account)
+        await self.books.redis.zadd(keys.due(shard), members)
+        await self.books.redis.publish(keys.NEWS, bytes([shard]))
+
     async def opened(self) -> None:
         """Use the epoch that is open, as a worker would."""
         self.books.epoch = (await StreamReader(self.books.redis).server()).published_epoch
@@ -219,8 +225,8 @@ async def open_session(both: Both, account: str, session: str, due_ms: int) -> N
     state.lines[0].due_ms, state.due_ms, state.touched_ms = due_ms, due_ms, due_ms
     await both.books.move(account, 1_000)
     await both.books.move(account, 0, session=state, at_ms=due_ms)
-    await both.books.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, session): due_ms})
     await both.books.redis.set(keys.where(session), keys.place(account, "sub"))
+    await both.due({keys.due_member(account, session): due_ms}, account)
 
 
 async def test_what_is_due_is_swept(servers: Servers) -> None:
@@ -243,7 +249,7 @@ async def test_what_cannot_be_swept_keeps_nobody_behind_it_and_fills_no_log(serv
         due = keys.due(keys.shard_of("alice"))
         broken = [f"broken;{number}" for number in range(SWEEP_SHARD_MAX)]
         await both.books.redis.hset(keys.sessions("alice"), mapping=dict.fromkeys(broken, b"\xc1"))
-        await both.books.redis.zadd(due, {keys.due_member("alice", name): 1 for name in broken})
+        await both.due({keys.due_member("alice", name): 1 for name in broken}, "alice")
         await open_session(both, "alice", "s;1", now_ms() - 10)
         await both.until(lambda: both.keeper.stats.swept == 1)
         assert both.keeper.stats.alarms <= 3  # of the sweep, of the walk that measures, of who is told
@@ -303,7 +309,7 @@ async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Server
         await both.books.move("alice", 5, session=closed)
         due = keys.due(keys.shard_of("alice"))
         await both.books.redis.set(keys.where("s;1"), keys.place("alice", "sub"))
-        await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
+        await both.due({keys.due_member("alice", "s;1"): now_ms() - 1}, "alice")
         await both.until(lambda: gone(both, keys.where("s;1"), keys.sessions("alice"), due))
 
 
@@ -315,7 +321,7 @@ async def test_where_a_session_is_outlives_it_when_another_account_has_it(server
         await both.books.move("bob", 5, session=session_of("s;1"))
         await both.books.redis.set(keys.where("s;1"), keys.place("bob", "sub"))
         due = keys.due(keys.shard_of("alice"))
-        await both.books.redis.zadd(due, {keys.due_member("alice", "s;1"): now_ms() - 1})
+        await both.due({keys.due_member("alice", "s;1"): now_ms() - 1}, "alice")
         await both.until(lambda: gone(both, keys.sessions("alice"), due))
         assert await both.books.redis.get(keys.where("s;1")) == keys.place("bob", "sub").encode()
 

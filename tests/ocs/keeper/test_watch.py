@@ -118,8 +118,7 @@ async def test_totals_are_read_from_the_store(servers: Servers) -> None:
 async def _in_dollars(both: Both, name: str, session: str) -> None:
     await both.books.redis.set(keys.account(name), pack(fresh_account(name, "USD")))
     await both.books.move(name, 0, session=session_of(session, held=70), currency="USD")
-    due = keys.due(keys.shard_of(name))
-    await both.books.redis.zadd(due, {keys.due_member(name, session): now_ms() + 600_000})
+    await both.due({keys.due_member(name, session): now_ms() + 600_000}, name)
 
 
 async def test_one_keeper_counts_for_all(servers: Servers) -> None:

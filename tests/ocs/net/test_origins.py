@@ -13,7 +13,7 @@ from balances import keys
 from balances.redis.connection import RedisConnection
 from ocs.clock import now_ms
 from ocs.net.diameter import origins as module
-from ocs.net.diameter.origins import Origins
+from ocs.net.diameter.origins import LOOK, Origins
 from protocol.diameter.header import RETRANSMITTED
 from protocol.diameter.message import DiameterCommand
 from tests.ocs.net.world import ccr, cer, until, world
@@ -74,7 +74,10 @@ async def linked(redis_url: str, workers: int) -> AsyncIterator[tuple[list[Origi
     for link in links:
         await link.start(5)
     async with Redis.from_url(redis_url) as redis:
-        yield [Origins(link, lambda _host: False) for link in links], redis
+        workers_origins = [Origins(link, lambda _host: False) for link in links]
+        for link, origins in zip(links, workers_origins, strict=True):
+            link.ask_too(LOOK, origins.looked)
+        yield workers_origins, redis
     for link in links:
         await link.stop()
 
@@ -97,13 +100,10 @@ async def test_the_highest_value_is_in_the_store(redis_url: str) -> None:
 async def test_a_lower_value_afterwards_is_not_believed(redis_url: str) -> None:
     """Two processes behind one name, each on its own worker: each hears one value only, until all look anew."""
     async with linked(redis_url, 2) as ((one, other), redis):
-        for origins in (one, other):
-            origins.look()
         one.note("gw.net", 5)
         await eventually(lambda: highest(redis, "gw.net"), 5)
         other.note("gw.net", 6)
         await eventually(lambda: highest(redis, "gw.net"), 6)
-        one.look()
         await until(lambda: "gw.net" not in one.heard)  # so that its next request says it again
         one.note("gw.net", 5)
         await eventually(lambda: redis.smembers(keys.ORIGINS_DOUBTED), {b"gw.net"})
@@ -114,7 +114,6 @@ async def test_a_store_that_is_away_hears_it_with_the_next_request() -> None:
     origins = Origins(RedisConnection("redis://127.0.0.1:1", now_ms=now_ms), lambda _host: False)
     origins.note("gw.net", 5)
     assert origins.heard == {}
-    origins.look()
 
 
 async def test_hosts_are_bounded(redis_url: str, monkeypatch: Any) -> None:
@@ -123,7 +122,6 @@ async def test_hosts_are_bounded(redis_url: str, monkeypatch: Any) -> None:
         for number in range(3):
             one.note(f"gw{number}.net", 1)
         await eventually(lambda: redis.zcard(keys.ORIGINS), 3)
-        one.look()
         await until(lambda: one._is_full)
         one.note("gw4.net", 1)
         one.note("gw1.net", 2)

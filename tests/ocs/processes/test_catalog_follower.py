@@ -22,15 +22,16 @@ class Worker:
 
     def __init__(self, harness: ApiHarness) -> None:
         self.redis = harness.redis
-        self.link = cast(Any, SimpleNamespace())
+        self.asked: list[tuple[Any, Any]] = []
+        self.link = cast(Any, SimpleNamespace(ask_too=lambda commands, heard: self.asked.append((commands, heard))))
         self.context = cast(Any, SimpleNamespace(catalog=Catalog()))
         self.admission = Admission(100, 100)
         self.memory = b""
         self.follower = CatalogFollower(self.link, harness.redis, self.context, TROUBLE, self.admission)
 
     async def check(self) -> None:
-        replies = [await self.redis.hget(keys.CATALOG, "version"), await self.redis.exists(keys.PROJECTED), self.memory]
-        self.link.on_check(replies)
+        for commands, heard in self.asked:
+            heard([self.memory if "INFO" in words else await self.redis.execute_command(*words) for words in commands])
 
     async def settled(self) -> None:
         await self.check()
