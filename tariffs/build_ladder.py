@@ -61,12 +61,12 @@ def make(
     to_ms:  how long it will be used at least; 0: as long as a grant is
     """
     try:
-        return Making(tariff, facts, inputs, at_ms, exchange, to_ms).rated()
+        return LadderBuild(tariff, facts, inputs, at_ms, exchange, to_ms).rated()
     except ValueError as bad:
         return Rated(verdict=RatingVerdict.RATING_FAILED, why=f"{tariff.tag}: {bad}")
 
 
-class Making:
+class LadderBuild:
     """One line being rated. ValueError says why a price cannot be computed."""
 
     def __init__(

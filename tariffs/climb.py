@@ -96,7 +96,7 @@ def climb(
     line: Position,
     units: int,
     counters: Mapping[str, int],
-    purse: Funds,
+    funds: Funds,
     *,
     at_ms: int,
     ms_per_unit: int,
@@ -105,7 +105,7 @@ def climb(
     trace: list[Rung] | None = None,
     most: int | None = None,
 ) -> Climbed:
-    """Cover `units` more of the line, moving `line` and taking from `purse`.
+    """Cover `units` more of the line, moving `line` and taking from `funds`.
 
     units:       line units to cover, from where the line stands
     counters:    value of each counter at the first of these units (grants: used + held)
@@ -131,21 +131,21 @@ def climb(
     spent, charged, fee_paid = line.spent, line.charged, line.fee_paid
     open_units = 0  # what is still to be covered of a block begun, so that it counts as covered
     ahead_ms, slack = line.ahead_ms, ladder.slack if grant else 0
-    safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)  # where no block was open
+    safe = (funds.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)  # where no block was open
     payable = (ENDLESS if grant else EXACT_MAX) if most is None else most
 
     for number, step in enumerate(ladder.steps):
         kind, scope, priced, dues = step.kind, step.scope, (step.price, step.per, step.rounding), ladder.dues_of(step)
         short = ended = False
         owing = kind == Kind.MONEY and not grant
-        for payer in purse.payers(kind, scope, owing=owing) if step.single else ANYBODY:
+        for payer in funds.payers(kind, scope, owing=owing) if step.single else ANYBODY:
             run, short, ended = rest if same == priced else 0, False, False
             left = _left(ladder, step, cost, counters)
             fee = 0 if fee_paid else min(dues.fee, left)
             room = _room(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
             if room <= 0:
                 break
-            available = purse.available(kind, scope, payer)
+            available = funds.available(kind, scope, payer)
             # A bundle that has nothing left is no change of grade, and has no say in what is due.
             nothing = kind != Kind.MONEY and (available if step.single else available * step.block) < step.price
             if grant and (
@@ -158,13 +158,13 @@ def climb(
             upfront = 0 if nothing or dues.waived else fee
             if upfront:  # due with the first unit: without that, not at all
                 money_scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
-                if payable - cost < upfront or (grant and purse.available(Kind.MONEY, money_scope) < upfront):
+                if payable - cost < upfront or (grant and funds.available(Kind.MONEY, money_scope) < upfront):
                     ended = True
                     break
-                purse.take(Kind.MONEY, money_scope, upfront)
+                funds.take(Kind.MONEY, money_scope, upfront)
                 cost, open_units = cost + upfront, max(open_units, 1)
                 left, fee = left - upfront, 0
-                available = purse.available(kind, scope, payer)
+                available = funds.available(kind, scope, payer)
                 if trace is not None:
                     trace.append(Rung(-1, 0, 0, 0, upfront))
                 room = _room(
@@ -184,13 +184,13 @@ def climb(
                     blocks = available // step.price
                 amount = taken = step.price * blocks
                 if blocks:
-                    purse.take(kind, scope, amount, payer)
+                    funds.take(kind, scope, amount, payer)
             elif step.price:
                 if grant and dues.ends:
                     last = affordable(step, dues.most - spent - 1, run) + 1
                     blocks, ended = min(blocks, last), blocks > last
                 if grant and payer is not None:  # what the others owe is not there to be spent
-                    available = min(available, purse.available(kind, scope))
+                    available = min(available, funds.available(kind, scope))
                 elif not grant and payer is None:  # what nobody has becomes debt
                     available = ENDLESS
                 available = min(available, payable - cost)
@@ -207,7 +207,7 @@ def climb(
                     spent = max(min(spent + amount, plateau), spent)
                     due = max(min(max(spent, dues.least), plateau), charged)
                     taken = fee + spare + due - charged
-                    purse.take(kind, scope, taken, payer)
+                    funds.take(kind, scope, taken, payer)
                     cost, charged, fee_paid, slack = cost + taken, due, True, slack - spare
                     rest, same = over, priced
             covered = blocks * step.block
@@ -217,14 +217,14 @@ def climb(
             if covered:
                 grade, ahead_ms = step.grade if grade is None else grade, step.ends_ms
             if open_units == 0:
-                safe = (purse.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)
+                safe = (funds.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)
             if need == 0 or full:
                 ended = True
                 break
             part = available - amount if short and kind != Kind.MONEY and not step.single else 0
             covered = part * step.block // step.price if part else 0
             if covered:  # the bundle ends inside a block: what is missing of it is rounded anew by the next step
-                purse.take(kind, scope, part)
+                funds.take(kind, scope, part)
                 at, need = at + covered, max(need, step.block) - covered
                 open_units = max(open_units, step.block) - covered
                 grade = step.grade if grade is None else grade
@@ -237,7 +237,7 @@ def climb(
         raise TooLarge
     if grant and open_units:
         mark, at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms = safe
-        purse.undo(mark)
+        funds.undo(mark)
     if at > ahead:
         line.fee_paid = fee_paid
     line.rest, line.spent, line.charged, line.ahead_ms = rest, spent, charged, ahead_ms

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tariffs import phrases
-from tariffs.build_ladder import Making
+from tariffs.build_ladder import LadderBuild
 from tariffs.calendar import zone
 from tariffs.catalog import Assignment, Catalog
 from tariffs.destinations import DestinationRow
@@ -251,9 +251,9 @@ class _Narration:
         return repr(below) if isinstance(below, Column) else phrases.limit(kind, below, self.tariff.currency)
 
     def timeline(self) -> Iterator[Span]:
-        making = Making(self.tariff, self._facts, self._inputs, self._at_ms, self._exchange, 0)
+        build = LadderBuild(self.tariff, self._facts, self._inputs, self._at_ms, self._exchange, 0)
         from_ms = self._at_ms
-        for segment in making.segments:
+        for segment in build.segments:
             holds = self.tariff.schedule(self._inputs).at(from_ms).holds
             yield Span(
                 phrases.instant(from_ms, self.zone),

@@ -12,7 +12,7 @@ from tariffs.units import Kind
 
 
 class _Open(msgspec.Struct):
-    """A purse that holds `money` and nothing else."""
+    """Funds that hold `money` and nothing else."""
 
     money: int
     taken: int = 0

@@ -28,7 +28,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """What buckets of units paid: (kind, bucket, amount)."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class PieceTrace(msgspec.Struct, frozen=True):
     """How it was climbed; `cost` is what that makes, and differs from the record where earlier pieces are missing."""
 
     rungs: list[Rung]
@@ -64,7 +64,7 @@ class _Paid:
         """Only grants are undone."""
 
 
-def tell(pieces: Iterable[Recorded]) -> list[Told]:
+def trace_pieces(pieces: Iterable[Recorded]) -> list[PieceTrace]:
     """Of all pieces of a line, in the order they were charged in."""
     position, told, since_ms = StartPosition(), [], 0
     for piece in pieces:
@@ -77,10 +77,10 @@ def tell(pieces: Iterable[Recorded]) -> list[Told]:
     return told
 
 
-def _one(piece: Recorded, position: StartPosition) -> Told:
+def _one(piece: Recorded, position: StartPosition) -> PieceTrace:
     if piece.ladder is None:
         position.total += piece.used
-        return Told([], 0)
+        return PieceTrace([], 0)
     ms, rungs = (1_000 if piece.unit == Kind.SECONDS else 0), list[Rung]()
     try:
         climbed = climb(
@@ -95,5 +95,5 @@ def _one(piece: Recorded, position: StartPosition) -> Told:
             trace=rungs,
         )
     except TooLarge:
-        return Told([], 0)
-    return Told(rungs, climbed.cost)
+        return PieceTrace([], 0)
+    return PieceTrace(rungs, climbed.cost)

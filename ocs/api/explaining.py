@@ -14,7 +14,7 @@ from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.explanations import inputs_of
 from tariffs import phrases
 from tariffs.calendar import zone
-from tariffs.replay_trace import Recorded, Told, tell
+from tariffs.replay_trace import PieceTrace, Recorded, trace_pieces
 from tariffs.units import Kind
 
 PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] = {
@@ -35,9 +35,9 @@ def told(pieces: Sequence[UsagePiece]) -> list[schema.PieceExplained]:
             if piece.phase == Phase.EVENT:
                 key = piece.epoch, piece.n, *key
             lines.setdefault(key, []).append(piece)
-    traces: dict[tuple[int, int, int], Told] = {}
+    traces: dict[tuple[int, int, int], PieceTrace] = {}
     for line in lines.values():
-        for piece, trace in zip(line, tell(_recorded(line)), strict=True):
+        for piece, trace in zip(line, trace_pieces(_recorded(line)), strict=True):
             traces[piece.epoch, piece.n, piece.line] = trace
     return [_piece(piece, traces.get((piece.epoch, piece.n, piece.line))) for piece in pieces]
 
@@ -54,7 +54,7 @@ def _recorded(pieces: Iterable[UsagePiece]) -> Iterable[Recorded]:
         yield Recorded(piece.unit, piece.used, piece.total, piece.at_ms, piece.cost, ladder, piece.counters, units)
 
 
-def _piece(piece: UsagePiece, trace: Told | None) -> schema.PieceExplained:
+def _piece(piece: UsagePiece, trace: PieceTrace | None) -> schema.PieceExplained:
     ladder = unpack_ladder(piece.ladder) if piece.ladder else None
     rungs = trace.rungs if trace else []
     return schema.PieceExplained(

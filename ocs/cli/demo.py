@@ -29,7 +29,7 @@ class DemoPrepaid(NamedTuple):
     money: str = ""
 
 
-PURSES: Final = (
+PREPAID: Final = (
     DemoPrepaid("demo-1", {}, "20.00"),
     DemoPrepaid("demo-2", {}),
     DemoPrepaid("demo-3", {"state": "suspended"}, "10.00"),
@@ -69,13 +69,13 @@ def load(config: Config, address: str) -> None:
 def load_into(server: Remote) -> None:
     for name in TARIFFS:
         _once(server, "tariffs", name, body=tariff(name), media_type="application/toml")
-    for purse in PURSES:
-        settings = {"currency": "EUR", "time_zone": "Europe/Berlin", **purse.settings}
-        _once(server, "accounts", purse.id, body=settings)
+    for prepaid in PREPAID:
+        settings = {"currency": "EUR", "time_zone": "Europe/Berlin", **prepaid.settings}
+        _once(server, "accounts", prepaid.id, body=settings)
         # The ledger is older than the memory of a key: what has entries was given its money.
-        if purse.money and server.get("accounts", purse.id)["seq"] == 0:
-            body = {"amount": purse.money, "reference": "demo"}
-            server.post("accounts", purse.id, "topups", body=body, key=f"demo-{purse.id}")
+        if prepaid.money and server.get("accounts", prepaid.id)["seq"] == 0:
+            body = {"amount": prepaid.money, "reference": "demo"}
+            server.post("accounts", prepaid.id, "topups", body=body, key=f"demo-{prepaid.id}")
     for person in PEOPLE:
         about = {
             "account": person.account,

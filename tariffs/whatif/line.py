@@ -86,7 +86,7 @@ class ReplayedGrant(NamedTuple):
 class ReplayedLine:
     """A line of a session. Its position is only worked out once a ladder differs: until then its uses are kept."""
 
-    __slots__ = ("before", "differs", "ended", "estimated", "grant", "position", "purse", "refused", "skipped", "total")
+    __slots__ = ("before", "differs", "ended", "estimated", "funds", "grant", "position", "refused", "skipped", "total")
 
     def __init__(self, grant: ReplayedGrant | None = None) -> None:
         self.grant = grant
@@ -100,7 +100,7 @@ class ReplayedLine:
         """So many units were used before what comes now, nobody knows how; 0: it begins."""
         self.total = self.before = units
         self.position: StartPosition | None = None
-        self.purse = MONEY_ONLY
+        self.funds = MONEY_ONLY
         self.skipped: list[tuple[Known, Use]] = []
         self.differs = self.differs and units > 0
 
@@ -145,14 +145,14 @@ class ReplayedLine:
         """Climb all that was used before, as if without a break. If units paid what comes now, they paid that too."""
         self.estimated = True
         at_ms = use.from_ms - self.before * use.ms_per_unit
-        purse, counters = (ENDLESS if use.paid else MONEY_ONLY), _json(use.counters) if use.counters else NOTHING
+        funds, counters = (ENDLESS if use.paid else MONEY_ONLY), _json(use.counters) if use.counters else NOTHING
         try:
             climb(
                 known.ladder,
                 position,
                 self.before,
                 counters,
-                purse,
+                funds,
                 at_ms=at_ms,
                 ms_per_unit=use.ms_per_unit,
                 grant=False,
@@ -162,16 +162,16 @@ class ReplayedLine:
 
     def _climb(self, ladder: Ladder, position: StartPosition, use: Use, counters: Mapping[str, int]) -> int:
         if use.paid:
-            if self.purse is MONEY_ONLY:
-                self.purse = ReplayedFunds()
+            if self.funds is MONEY_ONLY:
+                self.funds = ReplayedFunds()
             for kind, bucket, units in use.paid:
-                self.purse.add(kind, bucket, units)
+                self.funds.add(kind, bucket, units)
         return climb(
             ladder,
             position,
             use.units,
             counters,
-            self.purse,
+            self.funds,
             at_ms=use.from_ms,
             ms_per_unit=use.ms_per_unit,
             grant=False,

@@ -79,7 +79,7 @@ class Blockwise:
     """A line that climbs one block at a time."""
 
     ladder: Ladder
-    purse: BlockwiseFunds
+    funds: BlockwiseFunds
     counters: dict[str, int]
     at_ms: int
     ms_per_unit: int
@@ -103,7 +103,7 @@ class Blockwise:
         """Units covered in whole blocks, at most so many, all of one grade."""
         grade = None
         while self.paid_to < self.used + units:
-            before = dataclasses.replace(self, purse=self.purse.copy())
+            before = dataclasses.replace(self, funds=self.funds.copy())
             of_block = self._chain(grant=True)
             if of_block is None or grade not in (None, of_block):
                 vars(self).update(vars(before))
@@ -129,7 +129,7 @@ class Blockwise:
                 return None
             if not self.fee_paid and not dues.waived:
                 fee = min(dues.fee, self._left(step))
-                if grant and self.purse.available(Kind.MONEY, self._money_scope()) < fee:
+                if grant and self.funds.available(Kind.MONEY, self._money_scope()) < fee:
                     return None
                 self._pay(Kind.MONEY, self._money_scope(), fee)
                 self.fee_paid = True
@@ -160,9 +160,9 @@ class Blockwise:
         amount = fee + max(due - self.charged, 0)
         payer = None
         if step.single:
-            payers = self.purse.payers(step.kind, step.scope, owing=not grant)
-            payer = next((one for one in payers if self.purse.available(step.kind, step.scope, one) >= amount), None)
-        if grant and (amount > self.purse.available(step.kind, step.scope) or (step.single and payer is None)):
+            payers = self.funds.payers(step.kind, step.scope, owing=not grant)
+            payer = next((one for one in payers if self.funds.available(step.kind, step.scope, one) >= amount), None)
+        if grant and (amount > self.funds.available(step.kind, step.scope) or (step.single and payer is None)):
             self.run, self.run_exact, self.run_paid = kept
             return None
         self._pay(step.kind, step.scope, amount, payer)
@@ -178,18 +178,18 @@ class Blockwise:
     def _bundled(self, step: Step) -> int:
         """Units that a bundle can cover of its next block."""
         if not step.single:
-            return min(self.purse.available(step.kind, step.scope) * step.block // step.price, step.block)
-        payers = self.purse.payers(step.kind, step.scope, owing=False)
-        return step.block * any(self.purse.available(step.kind, step.scope, one) >= step.price for one in payers)
+            return min(self.funds.available(step.kind, step.scope) * step.block // step.price, step.block)
+        payers = self.funds.payers(step.kind, step.scope, owing=False)
+        return step.block * any(self.funds.available(step.kind, step.scope, one) >= step.price for one in payers)
 
     def _bundle_block(self, step: Step) -> int:
         """Units covered: the whole block, or what is there of it."""
         covered = self._bundled(step)
-        payers = self.purse.payers(step.kind, step.scope, owing=False) if step.single else [None]
+        payers = self.funds.payers(step.kind, step.scope, owing=False) if step.single else [None]
         payer = next(
-            one for one in payers if self.purse.available(step.kind, step.scope, one) >= step.price * step.single
+            one for one in payers if self.funds.available(step.kind, step.scope, one) >= step.price * step.single
         )
-        amount = step.price if covered == step.block else self.purse.available(step.kind, step.scope)
+        amount = step.price if covered == step.block else self.funds.available(step.kind, step.scope)
         self._pay(step.kind, step.scope, amount, payer)
         return covered
 
@@ -217,7 +217,7 @@ class Blockwise:
         return amount
 
     def _pay(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
-        self.purse.take(kind, scope, amount, payer)
+        self.funds.take(kind, scope, amount, payer)
         if kind == Kind.MONEY:
             self.cost += amount
 

@@ -1,4 +1,4 @@
-"""The real thing, driven as a server would drive it: `rate`, then `climb` with a small purse, then the counters.
+"""The real thing, driven as a server would drive it: `rate`, then `climb` with small funds, then the counters.
 
 It is what tests/tariffs/oracle.py is compared with. It knows nothing of what a tariff says.
 """
@@ -23,7 +23,7 @@ SECOND_MS = 1_000
 DEBTOR = -1
 
 
-class TillFunds:
+class HarnessFunds:
     """Buckets in their order. Money that nobody has is owed by the main balance, the last one without scope."""
 
     def __init__(self, buckets: list[OracleBucket]) -> None:
@@ -74,7 +74,7 @@ class TillFunds:
 
 
 @dataclass
-class Till:
+class ChargingHarness:
     """One line of one account."""
 
     catalog: Catalog
@@ -151,8 +151,8 @@ class Till:
         assert ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
         values = self.counters | {count.key: self._value(count, piece.at_ms) for count in ladder.counts}
-        purse = TillFunds(self.account.buckets)
-        done = climb(ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=False)
+        funds = HarnessFunds(self.account.buckets)
+        done = climb(ladder, self.line, piece.units, values, funds, at_ms=piece.at_ms, ms_per_unit=ms, grant=False)
         assert done.units == piece.units
         for count in ladder.counts:
             more = done.cost if count.what == Counted.MONEY else done.units
@@ -176,8 +176,8 @@ class Till:
         assert rated.ladder is not None, rated.why
         ms = SECOND_MS if rated.unit == Kind.SECONDS else 0
         values = self.counters | {count.key: self._value(count, piece.at_ms) for count in rated.ladder.counts}
-        purse = TillFunds(self.account.buckets)
-        return climb(rated.ladder, self.line, piece.units, values, purse, at_ms=piece.at_ms, ms_per_unit=ms, grant=True)
+        funds = HarnessFunds(self.account.buckets)
+        return climb(rated.ladder, self.line, piece.units, values, funds, at_ms=piece.at_ms, ms_per_unit=ms, grant=True)
 
     def levels(self) -> dict[str, list[int]]:
         """What counters have, by their names, whatever the period."""

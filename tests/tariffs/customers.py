@@ -24,7 +24,7 @@ from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
 from tariffs.terms import CurrencyExchange
-from tests.tariffs.charging_harness import Till
+from tests.tariffs.charging_harness import ChargingHarness
 from tests.tariffs.oracle import MICRO, Oracle
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_clock import zone
@@ -113,13 +113,13 @@ class Customer:
                 self._forget()
                 self._one(line, cut)
 
-    def story(self, table: str) -> None:
+    def in_turn(self, table: str) -> None:
         """The lines of the table come one after the other: bundles get empty, counters full."""
         self._forget()
         for at, line in enumerate(lines_of(table)):
             self._one(line, 1 + at % 3)
 
-    def till(self, line: Mapping[str, str]) -> Till:
+    def harness(self, line: Mapping[str, str]) -> ChargingHarness:
         """A fresh line, on the account as it is."""
         inputs = Inputs(
             self.service,
@@ -129,7 +129,7 @@ class Customer:
             **others_of(line),
         )
         chain = [Assignment(one.tariff, one.from_ms, one.until_ms) for one in self._chain]
-        return Till(
+        return ChargingHarness(
             self._catalog,
             chain,
             inputs,
@@ -161,7 +161,7 @@ class Customer:
         by_oracle = oracle.use([OraclePiece(start_ms, units)])
         if by_oracle != micro:
             raise ValueError(f"by the specification it costs {by_oracle} micro-units: {line}")
-        assert self.till(line).use(pieces) == micro, line
+        assert self.harness(line).use(pieces) == micro, line
         if "units" in line:
             assert sum(self.account.units()) == Fraction(line["units"]), line
         assert self.account.balances() == self._mirror.balances(), line

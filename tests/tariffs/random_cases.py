@@ -14,7 +14,7 @@ from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
 from tariffs.notation import Amount
 from tariffs.terms import CurrencyExchange
-from tests.tariffs.charging_harness import Till
+from tests.tariffs.charging_harness import ChargingHarness
 from tests.tariffs.oracle import Oracle
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_document import OracleFacts, OracleTariff
@@ -99,7 +99,7 @@ class RandomCase:
         }
         return Catalog(tariffs, exchanges=Exchanges(rates))
 
-    def till(self, catalog: Catalog) -> Till:
+    def harness(self, catalog: Catalog) -> ChargingHarness:
         """Ready for the session."""
         inputs = Inputs(
             self.service,
@@ -109,9 +109,9 @@ class RandomCase:
             called=self.called,
         )
         chain = [Assignment(one.tariff, one.from_ms, one.until_ms) for one in self.assigned]
-        till = Till(catalog, chain, inputs, self.account(), beside=self.beside)
-        till.begin_with(self.counters, self.start_ms)
-        return till
+        harness = ChargingHarness(catalog, chain, inputs, self.account(), beside=self.beside)
+        harness.begin_with(self.counters, self.start_ms)
+        return harness
 
 
 @st.composite

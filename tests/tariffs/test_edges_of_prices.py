@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tariffs.document import TariffError
-from tests.tariffs.charging_harness import Till
+from tests.tariffs.charging_harness import ChargingHarness
 from tests.tariffs.customers import Customer, ms_of
 from tests.tariffs.oracle_account import OracleAccount, OracleBucket, OraclePiece
 
 CAP = '[counters.m]\ncounts = "money"\nperiod = "month"\n'
 
 
-def fresh(customer: Customer, *buckets: OracleBucket) -> Till:
+def fresh(customer: Customer, *buckets: OracleBucket) -> ChargingHarness:
     """A line of an account with these buckets and an empty main balance."""
-    till = customer.till({})
-    till.account = OracleAccount("EUR", [*buckets, OracleBucket("money", 0)])
-    return till
+    harness = customer.harness({})
+    harness.account = OracleAccount("EUR", [*buckets, OracleBucket("money", 0)])
+    return harness
 
 
 def test_free_seconds_do_not_owe_the_minimum() -> None:
@@ -76,7 +76,7 @@ def test_after_the_cap_nothing_is_due() -> None:
         [[rows]]
         free = { unit = "seconds" }
         """
-    ).story(
+    ).in_turn(
         """
         start                  use      price
         2026-03-02T12:00:00    120 s    0.20
@@ -101,7 +101,7 @@ def test_the_fee_of_the_tier_that_prices() -> None:
         flat = { price = "0.05", per = "1 min" }
         setup = { fee = "0.15" }
         """
-    ).story(
+    ).in_turn(
         """
         start                  use     price
         2026-03-02T12:00:00    60 s    0.06
@@ -125,14 +125,14 @@ def test_a_cap_counts_a_fee_that_is_waived_at_once() -> None:
     )
     start_ms = ms_of("2026-03-02T12:00:00")
     two, one = Customer(document), Customer(document)
-    cut = two.till({}).use([OraclePiece(start_ms, 60), OraclePiece(start_ms + 60_000, 60)])
-    assert one.till({}).use([OraclePiece(start_ms, 120)]) == cut == 250_000
+    cut = two.harness({}).use([OraclePiece(start_ms, 60), OraclePiece(start_ms + 60_000, 60)])
+    assert one.harness({}).use([OraclePiece(start_ms, 120)]) == cut == 250_000
 
 
 def test_blocks_that_one_bucket_pays_are_of_one_size() -> None:
     """A first increment of 60 s that no bucket covers would leave its seconds to blocks of 1 s, which a bucket does."""
     with pytest.raises(TariffError, match="blocks of one size"):
-        Customer('[[rows]]\nbundle = { per = "1 min", increment = "60/1", split = false }').till({})
+        Customer('[[rows]]\nbundle = { per = "1 min", increment = "60/1", split = false }').harness({})
 
 
 def test_after_the_last_limit_as_the_last_row_says() -> None:
@@ -146,7 +146,7 @@ def test_after_the_last_limit_as_the_last_row_says() -> None:
         below = { m = "1 min" }
         flat = { price = "0.06", per = "1 min", increment = "60/1" }
         """
-    ).story(
+    ).in_turn(
         """
         start                  use     price
         2026-03-02T12:00:00    60 s    0.06
@@ -176,11 +176,11 @@ def test_a_fee_that_is_waived_where_money_pays_nothing() -> None:
 def test_a_debt_is_not_split_either() -> None:
     """ "`split`: one block paid by several balances; `false`: each block is paid by one". What nobody covers is owed by
     the main balance, all of it."""
-    till = fresh(
+    harness = fresh(
         Customer('[[rows]]\nflat = { price = "0.05", per = "1 min", split = false }'), OracleBucket("money", 10_000)
     )
-    till.use([OraclePiece(0, 60)])
-    assert till.account.balances() == [10_000, -50_000]
+    harness.use([OraclePiece(0, 60)])
+    assert harness.account.balances() == [10_000, -50_000]
 
 
 def test_the_rate_of_the_day() -> None:
@@ -192,8 +192,8 @@ def test_the_rate_of_the_day() -> None:
         later_rates={("USD", "EUR"): ("2026-03-03T00:00:00", "0.95")},
     )
     start_ms = ms_of("2026-03-02T23:58:00")
-    cut = customer.till({}).use([OraclePiece(start_ms, 120), OraclePiece(start_ms + 120_000, 120)])
-    assert customer.till({}).use([OraclePiece(start_ms, 240)]) == cut == 370_000
+    cut = customer.harness({}).use([OraclePiece(start_ms, 120), OraclePiece(start_ms + 120_000, 120)])
+    assert customer.harness({}).use([OraclePiece(start_ms, 240)]) == cut == 370_000
 
 
 def test_a_cap_in_the_currency_of_the_tariff() -> None:
@@ -204,7 +204,7 @@ def test_a_cap_in_the_currency_of_the_tariff() -> None:
         rates={("USD", "EUR"): "0.90"},
     )
     start_ms = ms_of("2026-03-02T12:00:00")
-    assert customer.till({}).use([OraclePiece(start_ms, 540), OraclePiece(start_ms + 540_000, 540)]) == 900_000
+    assert customer.harness({}).use([OraclePiece(start_ms, 540), OraclePiece(start_ms + 540_000, 540)]) == 900_000
 
 
 def test_a_column_of_the_called_number_where_the_calling_one_is_asked_too() -> None:
@@ -242,7 +242,9 @@ def test_an_amount_of_a_promotion_changes_prices_in_its_currency() -> None:
     prices = {"EUR": 90_000, "USD": 40_500}
     for currency, price in prices.items():
         tariff = f'currency = "{currency}"\n[[rows]]\nflat = {{ price = "0.10", per = "1 min" }}'
-        assert Customer([tariff, promotion], rates={("USD", "EUR"): "0.90"}).till({}).use([OraclePiece(0, 60)]) == price
+        assert (
+            Customer([tariff, promotion], rates={("USD", "EUR"): "0.90"}).harness({}).use([OraclePiece(0, 60)]) == price
+        )
 
 
 @pytest.mark.parametrize("dues", ['setup = { fee = "0.05" }', 'minimum = { charge = "0.30" }'])
@@ -262,7 +264,7 @@ def test_no_grant_runs_into_a_band_with_dues_of_its_own(dues: str) -> None:
         """,
         "data",
     )
-    day = customer.till({}).rated(ms_of("2026-03-02T19:59:00"))
+    day = customer.harness({}).rated(ms_of("2026-03-02T19:59:00"))
     assert (day.change_ms, day.dearest) == (ms_of("2026-03-02T20:00:00"), b"")
 
 
@@ -282,5 +284,5 @@ def test_a_call_that_is_over_counts_in_both_months() -> None:
         """
     )
     call = OraclePiece(ms_of("2026-03-31T23:57:00"), 420)
-    assert customer.till({}).use([call]) == 340_000
-    assert Customer(customer.documents).till({}).record(call) == 340_000
+    assert customer.harness({}).use([call]) == 340_000
+    assert Customer(customer.documents).harness({}).record(call) == 340_000

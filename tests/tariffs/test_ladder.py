@@ -124,17 +124,17 @@ class Climber:
 
     def copy(self) -> Climber:
         copied = Climber(self.case)
-        copied.line, copied.purse = msgspec.structs.replace(self.line), self.purse.copy()
+        copied.line, copied.funds = msgspec.structs.replace(self.line), self.funds.copy()
         copied.counters, copied.at_ms, copied.cost = dict(self.counters), self.at_ms, self.cost
         return copied
 
     def __init__(self, case: LadderCase) -> None:
-        self.case, self.line, self.purse = case, StartPosition(), BlockwiseFunds(case.buckets)
+        self.case, self.line, self.funds = case, StartPosition(), BlockwiseFunds(case.buckets)
         self.counters, self.at_ms, self.cost = dict(case.counters), AT_MS, 0
 
     def climb(self, units: int, *, grant: bool) -> Climbed:
         climbed = climb(
-            self.case.ladder, self.line, units, self.counters, self.purse,
+            self.case.ladder, self.line, units, self.counters, self.funds,
             at_ms=self.at_ms, ms_per_unit=self.case.ms_per_unit, grant=grant,
         )  # fmt: skip
         self.counters = counted(self.case.ladder, self.counters, climbed.units, climbed.cost)
@@ -164,7 +164,7 @@ def test_the_price_is_what_block_by_block_makes(case: LadderCase, units: int) ->
     climber.use(units)
     slowly.use(units)
     assert climber.cost == slowly.cost
-    assert climber.purse.balances == slowly.purse.balances
+    assert climber.funds.balances == slowly.funds.balances
     assert (climber.line.total, climber.line.paid_ahead) == (units, slowly.paid_to - units)
 
 
@@ -177,7 +177,7 @@ def test_however_a_use_is_cut_its_price_is_the_same(case: LadderCase, cuts: list
     for cut in cuts:
         pieces.use(cut)
     assert pieces.cost == whole.cost
-    assert pieces.purse.balances == whole.purse.balances
+    assert pieces.funds.balances == whole.funds.balances
     assert (pieces.line.total, pieces.line.paid_ahead) == (whole.line.total, whole.line.paid_ahead)
 
 
@@ -193,7 +193,7 @@ def test_a_grant_is_what_block_by_block_covers(case: LadderCase, cuts: list[int]
     climbed = climber.climb(asked, grant=True)
     assert climbed.units == slowly.grant(asked)
     assert climbed.cost == slowly.cost - before
-    assert climber.purse.balances == slowly.purse.balances
+    assert climber.funds.balances == slowly.funds.balances
 
 
 @settings(max_examples=300)
@@ -208,7 +208,7 @@ def test_any_use_up_to_a_grant_costs_at_most_its_hold(
     granted = climber.copy()
     units = granted.climb(asked, grant=True).units
     climber.use(data.draw(st.integers(0, units)))
-    for used, held in zip(climber.purse.balances, granted.purse.balances, strict=True):
+    for used, held in zip(climber.funds.balances, granted.funds.balances, strict=True):
         assert used >= held
 
 
@@ -310,7 +310,7 @@ def settled(case: LadderCase, cuts: list[int]) -> tuple[int, list[int]]:
     climber = Climber(case)
     for cut in cuts:
         climber.use(cut)
-    return climber.cost, climber.purse.balances
+    return climber.cost, climber.funds.balances
 
 
 TWO_BUNDLES = LadderCase(

@@ -19,7 +19,7 @@ from tariffs.catalog import Assignment, Catalog
 from tariffs.document import TariffError
 from tariffs.inputs import Inputs
 from tariffs.load import load_tariff
-from tests.tariffs.charging_harness import Till
+from tests.tariffs.charging_harness import ChargingHarness
 from tests.tariffs.oracle import Oracle
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OracleBucket, OraclePiece
 from tests.tariffs.oracle_document import OracleFacts, OracleTariff
@@ -44,17 +44,17 @@ def catalog_of(case: RandomCase) -> Catalog:
         raise
 
 
-def same(oracle: Oracle, till: Till, want: int, got: int) -> None:
+def same(oracle: Oracle, harness: ChargingHarness, want: int, got: int) -> None:
     """The price to the micro-unit, what is left in each bucket, what counters count."""
     assert got == want
-    assert till.account.units() == oracle.account.units()
-    assert till.account.money() == oracle.account.money()
+    assert harness.account.units() == oracle.account.units()
+    assert harness.account.money() == oracle.account.money()
     if not any("minimum" in row for document in oracle.documents for row in document.rows):
-        assert till.account.balances() == oracle.account.balances()  # else: test_prices_in_doubt.py
+        assert harness.account.balances() == oracle.account.balances()  # else: test_prices_in_doubt.py
     levels: dict[str, list[int]] = {}
     for (name, _, _), value in oracle.account.counters.items():
         levels.setdefault(name, []).append(value)
-    for name, values in till.levels().items():
+    for name, values in harness.levels().items():
         assert values == sorted(value for value in levels.get(name, []) if value), name
 
 
@@ -64,8 +64,8 @@ def same(oracle: Oracle, till: Till, want: int, got: int) -> None:
 def check_price(case: RandomCase) -> None:
     catalog, oracle = catalog_of(case), case.oracle()
     want = oracle.use(case.pieces)
-    till = case.till(catalog)
-    same(oracle, till, want, till.use(case.pieces))
+    harness = case.harness(catalog)
+    same(oracle, harness, want, harness.use(case.pieces))
 
 
 @some(500)
@@ -115,8 +115,8 @@ def check_cuts_of_time(case: RandomCase, sizes: list[int], every_second: bool) -
         at += other[-1].units
     for pieces in ([OraclePiece(case.start_ms, case.total)], case.pieces, other):
         for one_ladder in (False, True):
-            till = case.till(catalog)
-            same(oracle, till, want, till.use_by_one(pieces) if one_ladder else till.use(pieces))
+            harness = case.harness(catalog)
+            same(oracle, harness, want, harness.use_by_one(pieces) if one_ladder else harness.use(pieces))
 
 
 @some(150)
@@ -132,8 +132,8 @@ def test_volume_and_pieces_cost_the_same_however_they_are_cut(case: RandomCase, 
         left -= other[-1].units
     for pieces in ([OraclePiece(case.start_ms, piece.units) for piece in case.pieces], other):
         for one_ladder in (False, True):
-            till = case.till(catalog)
-            same(oracle, till, want, till.use_by_one(pieces) if one_ladder else till.use(pieces))
+            harness = case.harness(catalog)
+            same(oracle, harness, want, harness.use_by_one(pieces) if one_ladder else harness.use(pieces))
 
 
 @some(250)
@@ -155,9 +155,9 @@ def test_time_that_is_over_costs_the_same_of_many(case: RandomCase, longer: int)
 def check_time_that_is_over(case: RandomCase, longer: int) -> None:
     """longer:  so many times as long"""
     catalog, oracle, whole = catalog_of(case), case.oracle(), OraclePiece(case.start_ms, case.total * longer)
-    till = case.till(catalog)
+    harness = case.harness(catalog)
     want = oracle.use([whole])
-    same(oracle, till, want, till.record(whole))
+    same(oracle, harness, want, harness.record(whole))
 
 
 # ---------------------------------------------------------------- laws
@@ -171,7 +171,7 @@ def test_more_never_costs_less(case: RandomCase, shares: list[int]) -> None:
     catalog = catalog_of(case)
     before = 0
     for share in [*sorted(shares), 100]:
-        cost = case.till(catalog).use([OraclePiece(case.start_ms, max(case.total * share // 100, 1))])
+        cost = case.harness(catalog).use([OraclePiece(case.start_ms, max(case.total * share // 100, 1))])
         assert cost >= before
         before = cost
 
@@ -182,18 +182,18 @@ def test_what_is_granted_is_covered(case: RandomCase, money: int) -> None:
     """ "Never grant a block that is not covered": what was granted costs, when it is used, what was held for it, to the
     micro-unit, and leaves no debt; half of it costs no more."""
     catalog = catalog_of(case)
-    tills = [case.till(catalog) for _ in range(3)]
-    for till in tills:
-        till.account.buckets[-1].amount = money
-    rated = tills[0].rated(case.start_ms)
-    granted = tills[0].grant(
-        rated, OraclePiece(case.start_ms, tills[0].within(rated, OraclePiece(case.start_ms, case.total)))
+    harnesses = [case.harness(catalog) for _ in range(3)]
+    for harness in harnesses:
+        harness.account.buckets[-1].amount = money
+    rated = harnesses[0].rated(case.start_ms)
+    granted = harnesses[0].grant(
+        rated, OraclePiece(case.start_ms, harnesses[0].within(rated, OraclePiece(case.start_ms, case.total)))
     )
-    assert min(tills[0].account.balances()) >= 0
+    assert min(harnesses[0].account.balances()) >= 0
     if granted.units:
-        assert tills[1].climb(rated, OraclePiece(case.start_ms, granted.units)) == granted.cost
-        assert tills[1].account.balances() == tills[0].account.balances()
-        assert tills[2].climb(rated, OraclePiece(case.start_ms, -(-granted.units // 2))) <= granted.cost
+        assert harnesses[1].climb(rated, OraclePiece(case.start_ms, granted.units)) == granted.cost
+        assert harnesses[1].account.balances() == harnesses[0].account.balances()
+        assert harnesses[2].climb(rated, OraclePiece(case.start_ms, -(-granted.units // 2))) <= granted.cost
 
 
 @contextmanager
@@ -219,7 +219,7 @@ def test_a_price_does_not_depend_on_where_the_machine_stands(case: RandomCase) -
     costs = set()
     for zone in ("UTC", "Asia/Tokyo", "America/Los_Angeles", "Australia/Lord_Howe"):
         with machine_in(zone):
-            costs.add(case.till(catalog_of(case)).use(case.pieces))
+            costs.add(case.harness(catalog_of(case)).use(case.pieces))
     assert len(costs) == 1
 
 
@@ -230,15 +230,15 @@ def test_rating_depends_on_nothing_but_its_arguments(case: RandomCase, others: l
     same is said whatever was rated before, and by a catalog that was loaded anew."""
     one, other = catalog_of(case), catalog_of(case)
     for zone, seconds in others:
-        stranger = case.till(one)
+        stranger = case.harness(one)
         stranger.inputs = msgspec.structs.replace(
             stranger.inputs, time_zone=zone, attributes=ATTRIBUTES | {"segment": zone}, called="+1" + str(abs(seconds))
         )
         stranger.rated(case.start_ms + seconds * SECOND_MS)
-        case.till(one).rated(case.start_ms + seconds * SECOND_MS)
+        case.harness(one).rated(case.start_ms + seconds * SECOND_MS)
     for piece in case.pieces:
-        assert case.till(one).rated(piece.at_ms) == case.till(other).rated(piece.at_ms)
-        assert case.till(one).rated(piece.at_ms) == case.till(one).rated(piece.at_ms)
+        assert case.harness(one).rated(piece.at_ms) == case.harness(other).rated(piece.at_ms)
+        assert case.harness(one).rated(piece.at_ms) == case.harness(one).rated(piece.at_ms)
 
 
 # ---------------------------------------------------------------- counters from first use
@@ -283,8 +283,10 @@ def test_windows_from_first_use(events: list[tuple[int, int, int, str]]) -> None
         facts = OracleFacts("vod", group, service_id, subscriber=subscriber)
         oracle = Oracle([document], [Assigned("vod")], account, facts, "units")
         inputs = Inputs("vod", subscriber=subscriber)
-        till = Till(catalog, [Assignment("vod")], inputs, other, group, service_id, False, counters, since_ms)
-        assert till.use([OraclePiece(at_ms, 1)]) == oracle.use([OraclePiece(at_ms, 1)])
+        harness = ChargingHarness(
+            catalog, [Assignment("vod")], inputs, other, group, service_id, False, counters, since_ms
+        )
+        assert harness.use([OraclePiece(at_ms, 1)]) == oracle.use([OraclePiece(at_ms, 1)])
     assert account.balances() == other.balances()
 
 

@@ -29,8 +29,8 @@ def test_who_pays_a_block_does_not_depend_on_the_cut() -> None:
     )
     left = []
     for pieces in ([OraclePiece(0, 1), OraclePiece(0, 1), OraclePiece(0, 1)], [OraclePiece(0, 3)]):
-        till = customer.till({})
-        till.account = OracleAccount("EUR", [OracleBucket("money", 90_000), OracleBucket("money", 1_000_000)])
-        assert till.use(pieces) == 150_000
-        left.append(till.account.balances())
+        harness = customer.harness({})
+        harness.account = OracleAccount("EUR", [OracleBucket("money", 90_000), OracleBucket("money", 1_000_000)])
+        assert harness.use(pieces) == 150_000
+        left.append(harness.account.balances())
     assert left == [[40_000, 900_000]] * 2

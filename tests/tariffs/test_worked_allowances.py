@@ -19,7 +19,7 @@ flat = { price = "1.024", per = "1 GB", increment = "1 MB" }
 
 
 def test_a_tier_after_ten_gigabytes_and_the_end_of_the_month() -> None:
-    Customer(TIER, "data").story(
+    Customer(TIER, "data").in_turn(
         """
         start                  use     price
         2026-03-02T12:00:00    4 GB    0.04
@@ -34,7 +34,7 @@ def test_a_tier_after_ten_gigabytes_and_the_end_of_the_month() -> None:
 
 
 def test_a_month_that_begins_on_the_15th() -> None:
-    Customer(TIER.replace('"month"', '"month from 15"'), "data").story(
+    Customer(TIER.replace('"month"', '"month from 15"'), "data").in_turn(
         """
         start                  use     price
         2026-03-14T23:59:59    10 GB   0.10
@@ -156,7 +156,7 @@ def test_a_monthly_cost_cap_then_free() -> None:
         [[rows]]
         free = { unit = "seconds" }
         """
-    ).story(
+    ).in_turn(
         """
         start                  use      price
         2026-03-02T12:00:00    120 s    0.18
@@ -187,7 +187,7 @@ def test_a_cap_that_is_reached_to_the_cent() -> None:
         [[rows]]
         flat = { price = "0.01", per = "1 min" }
         """
-    ).story(
+    ).in_turn(
         """
         start                  use      price    called
         2026-03-02T12:00:00    60 s     0.10     0900123
@@ -269,7 +269,7 @@ def test_a_gigabyte_for_each_of_the_family() -> None:
         flat = { price = "0.01", per = "1 MB" }
         """,
         "data",
-    ).story(
+    ).in_turn(
         """
         start                  use        price    subscriber
         2026-03-02T12:00:00    1000 MB    0        ann

@@ -257,9 +257,9 @@ def test_the_night_is_fast_and_the_day_slow() -> None:
         """
     )
     for start, grade in [("02T21:59:59", ""), ("02T22:00:00", "night"), ("03T05:59:59", "night"), ("03T06:00:00", "")]:
-        till, at_ms = customer.till({}), ms_of("2026-03-" + start)
-        till.account.buckets[-1].amount = 1_000_000
-        assert till.grant(till.rated(at_ms), OraclePiece(at_ms, 10)).grade == grade
+        harness, at_ms = customer.harness({}), ms_of("2026-03-" + start)
+        harness.account.buckets[-1].amount = 1_000_000
+        assert harness.grant(harness.rated(at_ms), OraclePiece(at_ms, 10)).grade == grade
 
 
 def test_a_new_version_at_new_year_and_an_option_in_front() -> None:

@@ -232,7 +232,7 @@ def test_a_film_is_rented_for_48_hours() -> None:
         free = { unit = "units" }
         """,
         "vod",
-    ).story(
+    ).in_turn(
         """
         start                  use    price    id
         2026-03-02T20:00:00    1      3.99     7001
@@ -268,7 +268,7 @@ def test_pay_tv_by_channel_and_time() -> None:
         flat = { price = "0.60", per = "1 h", increment = "60/60" }
         """,
         "tv",
-    ).story(
+    ).in_turn(
         """
         start                  use       price    group
         2026-03-02T18:00:00    3600 s    1.20     31

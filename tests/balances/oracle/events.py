@@ -85,7 +85,7 @@ class NaiveEvents:
             if got == 0 or (ask.whole and got < wish):
                 said.result = Result.CREDIT_LIMIT
             else:
-                for bucket, amount in walk.purse.taken.items():
+                for bucket, amount in walk.funds.taken.items():
                     self.account.move(bucket, -amount, "revenue")
                     purchase.paid.append([bucket, amount])
                 said.granted, said.cost, purchase.units = got, walk.cost, got

@@ -21,12 +21,12 @@ SECOND = 1_000
 class LineWalk(Blockwise):
     """Blockwise, with blocks whose unused part lapses (charging.md 4: `paid_ahead`)."""
 
-    purse: Takeable
+    funds: Takeable
     ahead_ms: int = 0
     """When what is paid ahead lapses; 0: never."""
 
     def _chain(self, *, grant: bool) -> str | None:
-        self.purse.at_ms = self.at_ms + self.paid_to * self.ms_per_unit
+        self.funds.at_ms = self.at_ms + self.paid_to * self.ms_per_unit
         return super()._chain(grant=grant)
 
     def _money_block(self, step: Step, grant: bool) -> int | None:
@@ -113,9 +113,9 @@ class NaiveLine:
             return
         walk.lapse(at_ms)
         walk.at_ms, walk.ms_per_unit = at_ms - walk.used * each, each
-        walk.purse = self._takeable(at_ms, account, within=within)
+        walk.funds = self._takeable(at_ms, account, within=within)
         walk.use(units)
-        for bucket, amount in walk.purse.taken.items():
+        for bucket, amount in walk.funds.taken.items():
             account.move(bucket, -amount, "revenue")
             left = max(self.hold.get(bucket, 0) - amount, 0)
             self.hold[bucket] = left
@@ -138,7 +138,7 @@ class NaiveLine:
 
     def reach(self, wish: int, ladder: Ladder, takeable: Takeable, levels: Mapping[str, int], now_ms: int) -> LineWalk:
         """The walk over as much of the wish as is covered in whole blocks; `granted_by` says how much that is."""
-        walk = dataclasses.replace(self.walk, purse=takeable.copy(), ladder=ladder)
+        walk = dataclasses.replace(self.walk, funds=takeable.copy(), ladder=ladder)
         walk.counters = self._bases(ladder, levels)
         walk.lapse(now_ms)
         each = SECOND if self.unit == Kind.SECONDS else 0

@@ -330,7 +330,7 @@ class NaiveSessions:
         one.go(granted, Takeable(parts), self.levels(one.line, one.ladder), now_ms)
         assert one.got == granted
         assert one.walk is not None
-        assert one.walk.purse.taken == hold
+        assert one.walk.funds.taken == hold
 
     def _refusal(self, ask: Ask) -> int:
         if ask.emergency:
@@ -353,7 +353,7 @@ class NaiveSessions:
             return
         line = one.line
         line.held = True
-        line.hold, line.granted, line.ladder = dict(one.walk.purse.taken), one.got, one.ladder
+        line.hold, line.granted, line.ladder = dict(one.walk.funds.taken), one.got, one.ladder
         ends = [self.account.bucket(of).until_ms for of in line.hold]
         one.said.granted = one.got
         one.said.validity_ms = min([one.ask.validity_ms, *(end - now_ms for end in ends if end)])
@@ -367,7 +367,7 @@ class NaiveSessions:
         assert one.walk is not None
         hold = one.line.hold
         takeable = self.account.free(now_ms, without=lambda bucket: hold.get(bucket, 0))
-        walk = dataclasses.replace(one.walk, purse=takeable)
+        walk = dataclasses.replace(one.walk, funds=takeable)
         more = one.got + (one.wish if one.ask.whole else 1)
         walk.grant(more)
         return walk.paid_to - walk.used >= more
@@ -389,13 +389,13 @@ class AskingLine:
     def go(self, wish: int, free: Takeable, levels: dict[str, int], now_ms: int) -> None:
         self.walk = self.line.reach(wish, self.ladder, Takeable(free.parts, free.limit, free.taken), levels, now_ms)
         if self.ask.whole and self.line.granted_by(self.walk, self.wish) < self.wish:  # all that is wanted or nothing
-            self.walk = dataclasses.replace(self.line.walk, purse=free.copy())
+            self.walk = dataclasses.replace(self.line.walk, funds=free.copy())
             self.got = 0
-            self.walk.purse = Takeable(free.parts, free.limit)
+            self.walk.funds = Takeable(free.parts, free.limit)
             return
-        held = {bucket: n - free.taken.get(bucket, 0) for bucket, n in self.walk.purse.taken.items()}
+        held = {bucket: n - free.taken.get(bucket, 0) for bucket, n in self.walk.funds.taken.items()}
         self.got = self.line.granted_by(self.walk, wish)
-        self.walk.purse = Takeable(free.parts, free.limit, {bucket: n for bucket, n in held.items() if n})
+        self.walk.funds = Takeable(free.parts, free.limit, {bucket: n for bucket, n in held.items() if n})
 
     def left(self, free: Takeable) -> Takeable:
         assert self.walk is not None
@@ -407,7 +407,7 @@ class AskingLine:
     def _changed(self, free: Takeable, sign: int) -> Takeable:
         assert self.walk is not None
         taken = dict(free.taken)
-        for bucket, amount in self.walk.purse.taken.items():
+        for bucket, amount in self.walk.funds.taken.items():
             taken[bucket] = taken.get(bucket, 0) + sign * amount
         return Takeable(free.parts, free.limit, taken)
 

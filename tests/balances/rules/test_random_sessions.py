@@ -45,8 +45,8 @@ def test_any_session_costs_what_its_units_cost_block_by_block(opened: Opened, se
     rng = Random(seed)
     world = opened(10_000_000)
     by, ids = random_ladder(rng, counters=True), [*some_buckets(world, rng), MAIN]
-    purse = BlockwiseFunds([(world.bucket(of).kind, "", world.bucket(of).amount) for of in ids])
-    slowly = Blockwise(by, purse, {}, 0, 0)
+    funds = BlockwiseFunds([(world.bucket(of).kind, "", world.bucket(of).amount) for of in ids])
+    slowly = Blockwise(by, funds, {}, 0, 0)
     total, granted = 0, only(world.start(ask(asked=rng.choice((1, 50, 300)), by=by))).granted
     for _ in range(rng.randrange(8)):
         used = rng.choice((0, granted, rng.randrange(granted + 1), granted + rng.randrange(5)))
@@ -55,7 +55,7 @@ def test_any_session_costs_what_its_units_cost_block_by_block(opened: Opened, se
     last = rng.randrange(granted + 1)
     world.stop(use(last, by=by))
     slowly.use(total + last)
-    assert [world.bucket(of).amount if world.has_bucket(of) else 0 for of in ids] == purse.balances
+    assert [world.bucket(of).amount if world.has_bucket(of) else 0 for of in ids] == funds.balances
     assert world.counter("tier") == (total + last, 0)
     assert world.counter("cap") == (slowly.cost, 0)
 
