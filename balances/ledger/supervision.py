@@ -139,7 +139,7 @@ class Supervision:
 
 
 class Cause(NamedTuple):
-    """Why sessions of an account may have to report, as one or several of its records say (`Record.nudges`)."""
+    """Why sessions of an account may have to report, as one or several of its records say (`Record.reauthorize`)."""
 
     kinds: frozenset[str]
     short: frozenset[Short]
@@ -148,8 +148,8 @@ class Cause(NamedTuple):
 
     @classmethod
     def of(cls, record: Record) -> Cause:
-        short = frozenset(record.short if "holder" in record.nudges else ())
-        kinds = frozenset((*record.nudges, *(["final"] if "resume" in record.threshold_events else [])))
+        short = frozenset(record.short if "holder" in record.reauthorize else ())
+        kinds = frozenset((*record.reauthorize, *(["final"] if "resume" in record.threshold_events else [])))
         return cls(kinds, short, frozenset((record.session,)) if short else frozenset())
 
     def joined(self, other: Cause) -> Cause:

@@ -26,7 +26,7 @@ local function expire_session()
     if line[LINE.due_ms] > 0 and (ends or line[LINE.due_ms] <= now_ms) then
       change.usages[#change.usages + 1] = abandoned_usage(line, now_ms)
       release(change, line, now_ms)
-      change.nudges[1], changed_any = 'final', true -- others may have waited for what was held
+      change.reauthorize[1], changed_any = 'final', true -- others may have waited for what was held
     elseif line[LINE.due_ms] > 0 then
       idle, due_ms = false, min(due_ms, line[LINE.due_ms])
     end

@@ -39,7 +39,7 @@ if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true
 check_thresholds(change)
 if change.threshold_events[1] == 'resume' then due.final = true end
 for _, kind in ipairs({ 'members', 'final', 'all' }) do
-  if due[kind] then change.nudges[#change.nudges + 1] = kind end
+  if due[kind] then change.reauthorize[#change.reauthorize + 1] = kind end
 end
 if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1

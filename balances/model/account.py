@@ -33,7 +33,7 @@ class AccountChange:
         self.entries: list[Entry] = []
         self.usages: list[Usage] = []
         self.threshold_events: list[str] = []
-        self.nudges: list[str] = []
+        self.reauthorize: list[str] = []
         self.short: list[Short] = []
         self.due_ms = 0
         """When supervision has to look at the buckets; 0: no sooner than it knows."""
@@ -43,7 +43,7 @@ class AccountChange:
     @property
     def urgent(self) -> int:
         """1 where somebody acts on what the record says (Reply.urgent)."""
-        return 1 if self.threshold_events or self.nudges else 0
+        return 1 if self.threshold_events or self.reauthorize else 0
 
     def bucket_of(self, bucket_id: int) -> Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
@@ -135,7 +135,7 @@ class AccountChange:
             entries=self.entries,
             usages=self.usages,
             threshold_events=self.threshold_events,
-            nudges=self.nudges,
+            reauthorize=self.reauthorize,
             short=self.short,
         )
         return msgspec.structs.replace(record, **fields)

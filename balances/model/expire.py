@@ -29,7 +29,7 @@ class _Expiry:
             if line.due_ms and (ends or line.due_ms <= now_ms):
                 self.change.usages.append(abandoned_usage(line, now_ms))
                 release(self.change, line, now_ms)
-                self.change.nudges, self.changed = ["final"], True  # others may have waited for what was held
+                self.change.reauthorize, self.changed = ["final"], True  # others may have waited for what was held
             elif line.due_ms:
                 idle, self.due_ms = False, min(self.due_ms, line.due_ms)
         if idle and (self.changed or ends or self.due_ms <= now_ms):

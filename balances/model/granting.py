@@ -102,7 +102,7 @@ class Granting:
             self._outcomes[one.index].unit = one.ask.unit
             one.line.touched_ms = change.now_ms
         if change.short:
-            change.nudges = ["holder"]
+            change.reauthorize = ["holder"]
         return any(one.got for one in asking)
 
     def _note_short(self, one: Asking) -> None:

@@ -72,7 +72,7 @@ def end_posting(
     result:  of all that was moved
     """
     if any(entry.amount > 0 for entry in change.entries):
-        change.nudges = ["final"]
+        change.reauthorize = ["final"]
     balance = change.check_thresholds()
     entries = change.entries if result == Result.OK else []
     packed = pack(PostingOutcome(result, entries, balance, change.account.state))

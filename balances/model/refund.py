@@ -174,5 +174,5 @@ def refund_events(decision: ChargeDecision, original: IdempotencyRecord | None) 
     for ask in decision.asks:
         refund_event(decision, ask, paid)
     if decision.moved:
-        decision.change.nudges = ["final"]
+        decision.change.reauthorize = ["final"]
     return paid

@@ -43,7 +43,7 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     change.check_thresholds()
     if "resume" in change.threshold_events:
         due.add("final")
-    change.nudges = [kind for kind in ("members", "final", "all") if kind in due]
+    change.reauthorize = [kind for kind in ("members", "final", "all") if kind in due]
     told = (asked.credit_limit, asked.suspend_below, asked.resume_at)
     if account.state != stored.state or any(amount is not None for amount in told):
         account.rev += 1

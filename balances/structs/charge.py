@@ -334,4 +334,4 @@ class Reply(msgspec.Struct):
     marks: int = 0
     """charge: what was unusual about the request (Flag), to be counted for its sender."""
     urgent: int = 0
-    """charge: 1 where its record crosses a threshold or gives reason to ask sessions to report (Record.nudges)."""
+    """charge: 1 where its record crosses a threshold or gives reason to ask sessions to report (Record.reauthorize)."""

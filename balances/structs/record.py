@@ -112,7 +112,7 @@ class Record(msgspec.Struct, array_like=True):
     reference: str = ""
     threshold_events: list[str] = []
     """"suspend", "resume": once per crossing of a threshold."""
-    nudges: list[str] = []
+    reauthorize: list[str] = []
     """RARs due now: "holder" the session that holds most of what is `short`, "final" every session that waits for money
     (some came in, or room), "all" every session that holds something (a lower limit), "members" those of subscribers
     the account serves no more."""

@@ -34,7 +34,7 @@ IN_FORCE_S: Final = 5.0
 LOOK_S: Final = 0.05
 
 
-class PushResult(Protocol):
+class NetworkAnswer(Protocol):
     """What became of a request to a network element."""
 
     @property
@@ -43,7 +43,7 @@ class PushResult(Protocol):
     def host(self) -> str: ...
 
 
-Push = Callable[[str, Session], Awaitable[PushResult]]
+AskNetwork = Callable[[str, Session], Awaitable[NetworkAnswer]]
 """`rar` or `asr`, and the session it is about."""
 
 
@@ -56,7 +56,7 @@ class BackOffice:
         projector: Projector,
         now_ms: Callable[[], int],
         *,
-        push: Push,
+        ask_network: AskNetwork,
         processes: Callable[[], Awaitable[dict[str, str]]],
         priced_by: Callable[[], Awaitable[int]] | None = None,
         context: ChargingContext | None = None,
@@ -78,7 +78,7 @@ class BackOffice:
         self.store = store
         self.projector = projector
         self.now_ms = now_ms
-        self.push = push
+        self.ask_network = ask_network
         self._context, self._newest = context, newest
         self._processes, self._priced_by = processes, priced_by
         self._wait_s_max = store_ms_max / 1_000

@@ -15,7 +15,7 @@ from ocs.stores.bounded_postgres import Away
 if TYPE_CHECKING:
     from balances.structs.account import Account
     from balances.structs.session import Session, SessionState
-    from ocs.backoffice.backoffice import BackOffice, PushResult
+    from ocs.backoffice.backoffice import BackOffice, NetworkAnswer
     from ocs.backoffice.suspense import SuspenseRow
 
 LOOKED_AT_MAX: Final = 2_000
@@ -91,7 +91,9 @@ async def account_of(backoffice: BackOffice, session: str) -> str | None:
     return found[0] if found is not None else None
 
 
-async def ask_network(backoffice: BackOffice, session: str, kind: Literal["rar", "asr"]) -> tuple[Session, PushResult]:
+async def ask_network(
+    backoffice: BackOffice, session: str, kind: Literal["rar", "asr"]
+) -> tuple[Session, NetworkAnswer]:
     """`rar`: to report now and to ask anew; `asr`: to end it. And what became of that."""
     _, found = await find(backoffice, session)
-    return found, await backoffice.push(kind, found)
+    return found, await backoffice.ask_network(kind, found)

@@ -1,8 +1,8 @@
 """Telling the network: which sessions are asked to report (RAR), from the records in the streams, and what is made of
 the answers (charging.md section 5).
 
-A record says what happened to its account (`Record.nudges`). Whom that concerns is looked up here, and read once more
-before each attempt; attempts for one session are serial (durability.md rule 10).
+A record says what happened to its account (`Record.reauthorize`). Whom that concerns is looked up here, and read once
+more before each attempt; attempts for one session are serial (durability.md rule 10).
 """
 
 from __future__ import annotations

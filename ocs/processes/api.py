@@ -41,7 +41,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             store,
             Projector(postgres, redis, teller(store, now_ms)),
             now_ms,
-            push=requester.ask,
+            ask_network=requester.ask,
             processes=lambda: others(supervisor),
             priced_by=lambda: priced_by(supervisor),
             context=context,

@@ -138,7 +138,7 @@ class Twins:
         model = self.model.charge(charge, b"inputs")
         for appended in self.model.ledger[written:]:  # who acts on a record is woken by whoever wrote it
             if model.status == "ok":
-                assert bool(model.urgent) == bool(appended.record.threshold_events or appended.record.nudges)
+                assert bool(model.urgent) == bool(appended.record.threshold_events or appended.record.reauthorize)
         if model.status == "facts":  # to be rated again, by what the session told
             assert reply == model
             self._same(charge.account, reply, model)

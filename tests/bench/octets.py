@@ -76,7 +76,7 @@ class Worker:
             local=LOCAL, meter=self.meter, message_bytes_max=65_536, has_output=lambda _link: None, peers=None
         )
         profiles = SimpleNamespace(of=lambda _names: world.profiles[0])
-        shop = ChargingContext(
+        context = ChargingContext(
             catalog=world.catalog,
             profiles=cast(Any, profiles),
             store=MeteredStore(self._store, self.meter, Witness(logger(), lambda _lost: None)),
@@ -88,7 +88,7 @@ class Worker:
         machine.received = lambda frame, _ms: [DeliverRequest(machine, frame)]
         self.templates = Templates(templates_max)
         origins: Any = SimpleNamespace(heard={})
-        node.service = CreditControl(node, Admission(10_000, 10_000), shop, origins, self.templates)
+        node.service = CreditControl(node, Admission(10_000, 10_000), context, origins, self.templates)
         self._link = DiameterConnection(node, machine, 1, "127.0.0.1", dialled=True)
         self._link.open, self._link.peer = True, cast(Any, SimpleNamespace(origin_host="1.load.example.net"))
         self._link._transport = self._transport(self.answered)

@@ -77,7 +77,7 @@ class ApiHarness:
             self.store,
             self.projector,
             self.now_ms,
-            push=self._push,
+            ask_network=self._ask_network,
             processes=self._processes,
             context=self.context,
             newest=self._newest,
@@ -137,7 +137,7 @@ class ApiHarness:
         body = {"account": account, "identities": identities, "tariffs": [{"tariff": "flat"}]} | more
         return await self.call("PUT", f"/v1/subscribers/{subscriber}", body)
 
-    async def _push(self, kind: str, session: Session) -> Any:
+    async def _ask_network(self, kind: str, session: Session) -> Any:
         self.pushed.append((kind, session.id))
         return SimpleNamespace(result=2001, host="pgw.example.net")
 

@@ -8,7 +8,7 @@ local function open_change(account, now_ms)
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
-  return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, nudges = {}, short = {},
+  return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, reauthorize = {}, short = {},
     due_ms = 0, cuts = 0 }
 end
 
@@ -213,12 +213,12 @@ local function change_record(change, kind, actor, reason)
   return RECORD{ version = FORMAT, kind = kind, account = change.account[ACCOUNT.id],
     currency = change.account[ACCOUNT.currency], at_ms = change.now_ms, event_ms = change.now_ms,
     entries = change.entries, usages = change.usages, actor = actor, reason = reason,
-    threshold_events = change.threshold_events, nudges = change.nudges }
+    threshold_events = change.threshold_events, reauthorize = change.reauthorize }
 end
 
 -- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).
 local function urgency(change)
-  return (change.threshold_events[1] or change.nudges[1]) and 1 or 0
+  return (change.threshold_events[1] or change.reauthorize[1]) and 1 or 0
 end
 
 -- Supervision looks at a session, or at the buckets of an account (''), no later than then.

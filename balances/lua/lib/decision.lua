@@ -49,7 +49,7 @@ local function charge_record(decision, once_key, once_until_ms)
     event_ms = charge[CHARGE.event_ms], key = charge[CHARGE.key], fingerprint = charge[CHARGE.fingerprint],
     end_to_end = charge[CHARGE.end_to_end], entries = change.entries, usages = change.usages,
     actor = charge[CHARGE.actor], reason = charge[CHARGE.reason], reference = charge[CHARGE.reference],
-    threshold_events = change.threshold_events, nudges = change.nudges, once_key = once_key,
+    threshold_events = change.threshold_events, reauthorize = change.reauthorize, once_key = once_key,
     once_until_ms = once_until_ms, refund_of = charge[CHARGE.refund_of], incarnation = decision.incarnation,
     short = change.short }
 end

@@ -266,7 +266,7 @@ function grant(change, lines, asking, outcomes, event_ms)
     if is_short then note_short(change, one) end
     one[LINE_OF][LINE.touched_ms] = change.now_ms
   end
-  if #change.short > 0 then change.nudges[1] = 'holder' end
+  if #change.short > 0 then change.reauthorize[1] = 'holder' end
   return granted_any
 end
 

@@ -58,7 +58,7 @@ end
 local function end_posting(change, operation, kind, result)
   local account, entries = change.account, change.entries
   for _, entry in ipairs(entries) do
-    if entry[ENTRY.amount] > 0 then change.nudges[1] = 'final' end
+    if entry[ENTRY.amount] > 0 then change.reauthorize[1] = 'final' end
   end
   local balance = check_thresholds(change)
   local is_ok = result == RESULT.OK

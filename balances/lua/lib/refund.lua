@@ -145,7 +145,7 @@ function refund_events(decision, original)
   if original then paid = cmsgpack.unpack(original)
   elseif given ~= '' then paid = cmsgpack.unpack(given) end
   for _, ask in ipairs(decision.asks) do refund_event(decision, ask, paid) end
-  if decision.moved then decision.change.nudges[1] = 'final' end
+  if decision.moved then decision.change.reauthorize[1] = 'final' end
   return paid
 end
 

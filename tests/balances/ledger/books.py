@@ -62,7 +62,7 @@ class LedgerStores:
         *,
         session: Session | None = None,
         once: tuple[str, IdempotencyRecord] | None = None,
-        nudges: list[str] | None = None,
+        reauthorize: list[str] | None = None,
         at_ms: int = NOW_MS,
         inputs: dict[str, Any] | None = None,
         counters: Sequence[CounterAmount] = (),
@@ -81,7 +81,7 @@ class LedgerStores:
         usage = Usage(10, -1, 1, 100, 0, 100, -amount, 1000, 0, 0, "data@1", at_ms, counters=list(counters))
         record = Record(
             1, "charge", name, "EUR", "sub", session.id if session else "", "data", Phase.UPDATE, at_ms, at_ms,
-            "2:1", "f", 7, entries, [usage], nudges=nudges or [],
+            "2:1", "f", 7, entries, [usage], reauthorize=reauthorize or [],
             once_key=once[0] if once else "", once_until_ms=NOW_MS + 3_600_000 if once else 0,
         )  # fmt: skip
         record.session = fields.pop("session_name", record.session)

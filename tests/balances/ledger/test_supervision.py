@@ -76,7 +76,7 @@ def test_members_that_are_served_no_more() -> None:
 
 
 def test_what_a_record_gives_reason_to() -> None:
-    refused = Record(1, "charge", "acc", "EUR", session="c", nudges=["holder"], short=[MONEY])
+    refused = Record(1, "charge", "acc", "EUR", session="c", reauthorize=["holder"], short=[MONEY])
     resumed = Record(1, "post", "acc", "EUR", session="", threshold_events=["resume"])
     assert Cause.of(refused) == Cause(frozenset({"holder"}), frozenset({MONEY}), frozenset({"c"}))
     assert Cause.of(resumed).kinds == {"final"}

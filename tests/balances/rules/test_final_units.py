@@ -163,7 +163,7 @@ def test_money_that_others_hold_makes_a_grant_short_but_not_final(opened: Opened
     world.start(ask(asked=950), session="a")
     short = only(world.start(ask(asked=100, minimum=100), session="b"))
     assert (short.granted, short.final) == (50, False)
-    assert world.records[-1].nudges == ["holder"]
+    assert world.records[-1].reauthorize == ["holder"]
 
 
 def test_other_lines_holds_are_not_counted_against_the_money(opened: Opened) -> None:
@@ -185,23 +185,23 @@ def test_money_that_is_all_held_by_others_calls_for_the_holder(opened: Opened) -
     world = opened(1_000)
     world.start(ask(asked=1_000), session="a")
     assert world.start(ask(asked=100, minimum=100), session="b").result == Result.CREDIT_LIMIT
-    assert world.records[-1].nudges == ["holder"]
+    assert world.records[-1].reauthorize == ["holder"]
 
 
 def test_nobody_is_called_when_nobody_holds(opened: Opened) -> None:
     """A holder is asked for its money, not for its own."""
     world = opened(150)
     world.start(ask(asked=100, minimum=100))
-    assert world.records[-1].nudges == []
+    assert world.records[-1].reauthorize == []
 
 
 def test_a_top_up_calls_for_the_sessions_with_final_units_outstanding(opened: Opened) -> None:
     """`After a top-up, sessions with an FUI outstanding get RAR`: the record calls, the line says if it is meant."""
     world = opened(100)
     world.start(ask(asked=100, minimum=100))
-    assert world.records[-1].nudges == []
+    assert world.records[-1].reauthorize == []
     world.topup(1_000)
-    assert world.records[-1].nudges == ["final"]
+    assert world.records[-1].reauthorize == ["final"]
     assert world.line().final
     world.update(ask(asked=100, used=100))
     assert not world.line().final

@@ -191,7 +191,7 @@ def test_a_top_up_calls_for_the_sessions_on_the_portal(opened: Opened) -> None:
     world = opened()
     world.start(ask(portal=True))
     world.topup(1_000)
-    assert world.records[-1].nudges == ["final"]
+    assert world.records[-1].reauthorize == ["final"]
     assert world.line().final
 
 

@@ -280,9 +280,9 @@ def test_a_lower_limit_sends_rar(opened: Opened) -> None:
     world = opened(100, credit_limit=500)
     world.start(ask(asked=400))
     world.settings(credit_limit=0)
-    assert world.records[-1].nudges == ["all"]
+    assert world.records[-1].reauthorize == ["all"]
     world.settings(credit_limit=900)
-    assert world.records[-1].nudges == ["final"]
+    assert world.records[-1].reauthorize == ["final"]
 
 
 # --- postings -------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def test_what_is_short_is_named_by_bucket_and_unit(opened: Opened) -> None:
     world.start(ask(asked=5_000, by=OF_BUNDLE), session="a")
     world.start(ask(asked=1_000), session="b")
     assert only(world.start(ask(unit=Kind.SECONDS), session="c")).result == Result.CREDIT_LIMIT
-    assert (world.records[-1].nudges, world.records[-1].short) == (["holder"], [MONEY])
+    assert (world.records[-1].reauthorize, world.records[-1].short) == (["holder"], [MONEY])
 
 
 def test_what_cannot_pay_is_not_short(opened: Opened) -> None:
@@ -49,7 +49,7 @@ def test_what_cannot_pay_is_not_short(opened: Opened) -> None:
     world.grant_bucket(Kind.MONEY, 500, scope=["voice"])
     world.start(ask(asked=5_000, by=OF_BUNDLE), session="a")
     assert only(world.start(ask(unit=Kind.SECONDS), session="c")).result == Result.CREDIT_LIMIT
-    assert (world.records[-1].nudges, world.records[-1].short) == ([], [])
+    assert (world.records[-1].reauthorize, world.records[-1].short) == ([], [])
 
 
 def test_a_bundle_that_others_hold_is_short_beside_the_money(opened: Opened) -> None:
@@ -82,7 +82,7 @@ def test_refused_after_its_final_units_it_waits_for_money(opened: Opened) -> Non
     world = final_then_refused(opened)
     assert world.line().final
     world.topup(1_000)
-    assert world.records[-1].nudges == ["final"]
+    assert world.records[-1].reauthorize == ["final"]
     assert only(world.update(ask(asked=100))).granted == 100
     assert not world.line().final
 
@@ -119,30 +119,30 @@ def test_every_way_in_which_money_or_room_comes_calls_for_those_who_wait(opened:
             world.event(ask(asked=50), action=Action.REFUND, refund_free=100)
         case "resume":
             world.settings(set_state=SuspendReasons.OPERATOR)
-            assert world.records[-1].nudges == ["all"]
+            assert world.records[-1].reauthorize == ["all"]
             world.settings(clear_state=SuspendReasons.OPERATOR)
         case "profile":
             world.settings(profile_rev=7)
-    assert "final" in world.records[-1].nudges
+    assert "final" in world.records[-1].reauthorize
 
 
 def test_a_debit_calls_for_nobody(opened: Opened) -> None:
     world = final_then_refused(opened)
     world.post(Posting(MAIN, Kind.MONEY, -5, "adjustment", "adjustment"))
-    assert world.records[-1].nudges == []
+    assert world.records[-1].reauthorize == []
     world.settings(profile_rev=0)
-    assert world.records[-1].nudges == []
+    assert world.records[-1].reauthorize == []
 
 
 def test_refused_while_suspended_it_is_told_when_that_ends(opened: Opened) -> None:
     world = opened(1_000)
     world.start(ask(asked=100))
     world.settings(set_state=SuspendReasons.FRAUD)
-    assert world.records[-1].nudges == ["all"]
+    assert world.records[-1].reauthorize == ["all"]
     assert only(world.update(ask(used=100))).result == Result.DENIED
     assert world.line().final
     world.settings(clear_state=SuspendReasons.FRAUD)
-    assert world.records[-1].nudges == ["final"]
+    assert world.records[-1].reauthorize == ["final"]
 
 
 def test_a_threshold_that_is_lowered_resumes_and_says_so(opened: Opened) -> None:
@@ -150,7 +150,7 @@ def test_a_threshold_that_is_lowered_resumes_and_says_so(opened: Opened) -> None
     world.topup(1)
     assert world.account.state & SuspendReasons.CREDIT
     world.settings(suspend_below=0, resume_at=0)
-    assert (world.records[-1].threshold_events, world.records[-1].nudges) == (["resume"], ["final"])
+    assert (world.records[-1].threshold_events, world.records[-1].reauthorize) == (["resume"], ["final"])
 
 
 def test_a_hold_that_expires_may_be_what_others_wait_for(opened: Opened) -> None:
@@ -158,16 +158,16 @@ def test_a_hold_that_expires_may_be_what_others_wait_for(opened: Opened) -> None
     world.start(ask(asked=100))
     world.wait(HOUR)
     assert world.expire() == "ok"
-    assert world.records[-1].nudges == ["final"]
+    assert world.records[-1].reauthorize == ["final"]
 
 
 def test_a_change_of_the_members_is_looked_at_once(opened: Opened) -> None:
     """Barred, deleted or moved: the record calls, whoever made the change."""
     world = opened(100)
     world.settings(profile_rev=7)
-    assert "members" in world.records[-1].nudges
+    assert "members" in world.records[-1].reauthorize
     world.settings(profile_rev=7)
-    assert world.records[-1].nudges == []
+    assert world.records[-1].reauthorize == []
 
 
 # --- a session its client does not know any more
@@ -189,7 +189,7 @@ def test_it_is_abandoned_and_its_holds_are_released(opened: Opened) -> None:
     world = ended(opened)
     assert (world.session().state, world.money) == (SessionState.ABANDONED, (1_000, 0))
     assert [usage.flags for usage in world.records[-1].usages] == [Flag.ABANDONED, Flag.ABANDONED]
-    assert (world.records[-1].reason, world.records[-1].nudges) == ("abandoned", ["final"])
+    assert (world.records[-1].reason, world.records[-1].reauthorize) == ("abandoned", ["final"])
 
 
 def test_an_update_reopens_it(opened: Opened) -> None:
@@ -229,4 +229,4 @@ def test_one_that_holds_nothing_ends_too(opened: Opened) -> None:
     world = final_then_refused(opened)
     assert end(world, world.session().touched_ms) == "ok"
     assert world.session().state == SessionState.ABANDONED
-    assert world.records[-1].nudges == []
+    assert world.records[-1].reauthorize == []

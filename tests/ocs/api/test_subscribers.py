@@ -138,7 +138,7 @@ async def test_the_account_of_one_who_is_served_no_more_is_told(harness: ApiHarn
     assert await harness.redis.xlen(keys.ledger(keys.shard_of("a1"))) == before + 1
     [(_, last)] = await harness.redis.xrevrange(keys.ledger(keys.shard_of("a1")), count=1)
     record = msgspec.msgpack.decode(last[b"r"], type=Record)
-    assert (record.account, record.nudges) == ("a1", ["members", "final"])
+    assert (record.account, record.reauthorize) == ("a1", ["members", "final"])
     assert await served(harness.pool, "a1", ["s1", "s2", "s3"]) == {"s2"}
 
 

@@ -81,8 +81,10 @@ class World:
     async def served(self, _account: str, subscribers: Collection[str]) -> Collection[str]:
         return set(subscribers) - self.barred
 
-    async def see(self, *nudges: str, by: str = "asker", short: list[Short] | None = None) -> None:
-        self.telling.want(Record(1, "charge", "acc", "EUR", session=by, nudges=list(nudges), short=short or []))
+    async def see(self, *reauthorize: str, by: str = "asker", short: list[Short] | None = None) -> None:
+        self.telling.want(
+            Record(1, "charge", "acc", "EUR", session=by, reauthorize=list(reauthorize), short=short or [])
+        )
         await self.telling.step()
         await self.quiet()
 

@@ -157,7 +157,7 @@ async def test_postgres_goes_and_comes(servers: Servers) -> None:
         line = session_of("s;1", held=5)
         line.lines[0].final = True
         await both.books.move("alice", -1, session=line)
-        await both.books.move("alice", 50, nudges=["final"])
+        await both.books.move("alice", 50, reauthorize=["final"])
         requests = [one async for one in listen(heard, 1)]  # it does not wait for PostgreSQL
         assert [(one.kind, one.session, one.peer) for one in requests] == [("rar", "s;1", "pgw")]
         assert both.keeper.why == ""

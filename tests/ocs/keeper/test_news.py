@@ -127,8 +127,8 @@ async def test_who_waits_for_money_is_asked_at_once(servers: Servers) -> None:
         copied = both.keeper.stats.copied
         reply = await Store(both.link).post(top_up("alice", 50)).wait()
         assert reply.status == "ok"
-        push = await first(heard)
-        assert (push.kind, push.session) == ("rar", "s;1")
+        asked = await first(heard)
+        assert (asked.kind, asked.session) == ("rar", "s;1")
         assert both.keeper.stats.copied == copied
         await heard.aclose()
         servers.postgres.start()
