@@ -14,7 +14,7 @@ from ocs.api.texts import Money, Quantity, Time, ms_of
 from ocs.api.views import suspense_view
 from ocs.backoffice import suspense
 from ocs.backoffice.amounts import micro_of
-from ocs.backoffice.suspense import Settlement, WantedSuspense
+from ocs.backoffice.suspense import WantedSettlement, WantedSuspense
 from ocs.patterns import looks
 
 WORDS: Final = {why.word: why for why in Suspense if why}
@@ -33,7 +33,7 @@ class Query(Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "f
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-class SettlementBody(schema.Input, frozen=True):
+class Settlement(schema.Input, frozen=True):
     action: Literal["charge", "write-off"]
     reason: schema.Reason
     amount: Money | None = None
@@ -74,8 +74,8 @@ async def get_suspense(call: ApiCall) -> ApiReply:
 
 
 async def settle(call: ApiCall) -> ApiReply:
-    body: SettlementBody = call.body
-    wanted = Settlement(
+    body: Settlement = call.body
+    wanted = WantedSettlement(
         charge=body.action == "charge",
         micro=None if body.amount is None else micro_of(body.amount, "amount"),
         account=body.account,
@@ -111,7 +111,7 @@ OPERATIONS: Final = (
         settle,
         "Charge it or write it off, once",
         answer=schema_suspense.SuspenseItem,
-        body=SettlementBody,
+        body=Settlement,
         keyed=True,
         problems=("key-required", "key-reused", "not-found", "conflict", "no-room", "fate-unknown"),
         description="A charge is an entry `suspense` of the main balance against revenue, also where it makes debt:"

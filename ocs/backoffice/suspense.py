@@ -41,7 +41,7 @@ class WantedSuspense(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
 
 
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+class WantedSettlement(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a row."""
 
     charge: bool
@@ -82,7 +82,7 @@ async def get(backoffice: BackOffice, id_: str) -> SuspenseRow:
     return row
 
 
-async def settle(backoffice: BackOffice, id_: str, wanted: Settlement, order: Order) -> SuspenseRow:
+async def settle(backoffice: BackOffice, id_: str, wanted: WantedSettlement, order: Order) -> SuspenseRow:
     """The decision is written to PostgreSQL, once; then its entry is posted, under the key of the row."""
     row = await get(backoffice, id_)
     mine = await suspense.of_request(backoffice.pool, order.key)
@@ -133,7 +133,7 @@ class SettlementPrice(NamedTuple):
     micro: int
 
 
-async def _price(backoffice: BackOffice, wanted: Settlement, row: SuspenseRow) -> SettlementPrice:
+async def _price(backoffice: BackOffice, wanted: WantedSettlement, row: SuspenseRow) -> SettlementPrice:
     payer = row["account"] or wanted.account
     if payer is None:
         raise Invalid("account", "say who pays, nobody is known to have used it")
