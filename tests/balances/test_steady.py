@@ -256,7 +256,7 @@ def test_another_tariff(network: Network, by: Ladder) -> None:
         {"unit": Kind.SECONDS},
         {"asked": 0, "by": None},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_another_line(network: Network, changes: dict[str, Any]) -> None:
     assert network.start(data())
@@ -272,7 +272,7 @@ def test_another_line(network: Network, changes: dict[str, Any]) -> None:
         {"facts": TOLD},
         {"overrun_factor": 0},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_another_request(network: Network, changes: dict[str, Any]) -> None:
     assert network.start(data())
