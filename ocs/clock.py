@@ -1,4 +1,5 @@
-"""The only file that reads a clock. Everyone else is given the time, in the unit its name says."""
+"""The only file that reads a clock. All other code is given the time, in the unit that the name of the argument
+says."""
 
 import time
 from typing import Final
@@ -8,7 +9,7 @@ SKEW_MS_MAX: Final = 2_000
 
 
 def skew(whose: str, offset_ms: int) -> str:
-    """What is wrong with our clock beside another one, "" for nothing.
+    """How our clock differs too much from another one, in words; "" when it does not.
 
     offset_ms:  the other one less ours
     """

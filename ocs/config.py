@@ -164,7 +164,7 @@ class RadiusClient(ConfigTable, frozen=True):
 
 
 class Radius(ConfigTable, frozen=True):
-    """Read and checked, not served yet: RADIUS comes after the charging path."""
+    """Read and checked; RADIUS is not served yet."""
 
     auth_listen: Listen = Listen("127.0.0.1:1812")
     acct_listen: Listen = Listen("127.0.0.1:1813")
@@ -190,7 +190,7 @@ class Http(ConfigTable, frozen=True):
 
 
 class Adjustments(ConfigTable, frozen=True):
-    """Balances changed over HTTP without an original. Names are those of callers."""
+    """Adjustments over HTTP: who may make them, and up to which amount. Names are those of API callers."""
 
     limit: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")] = "1000.00"
     """The most money that one may give or take."""
@@ -280,7 +280,7 @@ class Quotas(ConfigTable, frozen=True):
                 raise ValueError(f"{unit}: {why}") from None
 
     def said(self) -> dict[str, dict[str, int]]:
-        """The amounts that are said, by unit."""
+        """The amounts that were given, by unit."""
         found: dict[str, dict[str, int]] = msgspec.to_builtins(self)
         return {unit: amounts for unit, amounts in found.items() if amounts}
 
@@ -342,7 +342,7 @@ class LogConfig(ConfigTable, frozen=True):
 
 
 def cores() -> int:
-    """That this process may use."""
+    """How many CPU cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -389,7 +389,8 @@ def load(
     data: Path | None = None,
     demo: bool = False,
 ) -> Config:
-    """The configuration of this start. `overrides` are `a.b=value`; `data` and `demo` are options of their own."""
+    """Read the configuration. `overrides` are `a.b=value`; `data` and `demo` are options of their own. Raises
+    ConfigError."""
     tree: dict[str, Any] = {}
     origin: dict[str, str] = {}
     if file is None and DEFAULT_FILE.exists():

@@ -1,4 +1,4 @@
-"""Values of the configuration that are more than a text or a number: secrets, places to listen, addresses of stores."""
+"""Types of configuration values: secrets, listening addresses, addresses of stores."""
 
 from __future__ import annotations
 

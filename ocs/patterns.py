@@ -1,4 +1,4 @@
-"""How a text must look: a pattern for programs, and the words that people are told instead of it."""
+"""Formats of texts: a pattern for programs, and the words shown to people in its place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def looks(pattern: str, words: str, **more: Any) -> Meta:
 
 
 def in_words(refusal: str) -> str:
-    """What msgspec says, for people."""
+    """A message of msgspec in words, without the pattern."""
     for shown, words in _WORDS.items():
         refusal = refusal.replace(shown, words)
     return refusal

@@ -1,5 +1,5 @@
-"""Hosts that restarted, as their raised Origin-State-Id says: their sessions of before are ended, abandoned and with
-their holds released (charging.md section 8). Later reports of them stay chargeable.
+"""Ends the sessions of hosts that restarted (their Origin-State-Id has risen): the sessions are closed, abandoned and
+with their holds released (charging.md section 8). Later reports of them stay chargeable.
 
 One walk over all open sessions does it for all hosts that are due, a shard at a time. How far it is, is in the store: a
 keeper that comes after a crash goes on from there.
@@ -27,7 +27,7 @@ _session: Final = msgspec.msgpack.Decoder(Session).decode
 
 
 class RestartWalk(msgspec.Struct):
-    """`origins:walk`: what is being done."""
+    """Value of the key `origins:walk`: the walk that is under way, and how far it is."""
 
     hosts: dict[str, int]
     """By Origin-Host in lower case: sessions known under a lower value are ended."""
@@ -39,7 +39,7 @@ _walk: Final = msgspec.msgpack.Decoder(RestartWalk).decode
 
 
 class RestartStore(Protocol):
-    """What of balances.store.Store is needed here."""
+    """The part of balances.redis.store.Store that is needed here."""
 
     def expire(self, expiry: Expire) -> Pending[Reply]: ...
 
@@ -67,7 +67,7 @@ class Restarts:
         self._doubted: set[str] = set()
 
     async def step(self) -> RestartWalk | None:
-        """One shard of the walk that is under way, or due; None when there is nothing to do."""
+        """Do one shard of the walk that is under way or due. None when there is nothing to do."""
         walk = await self._under_way() or await self._due()
         if walk is None:
             return None

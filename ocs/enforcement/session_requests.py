@@ -1,4 +1,4 @@
-"""Asking a network element for something: RAR, ASR. Who asks does not know which worker has its connection, so the
+"""Requests to network elements: RAR, ASR. The caller does not know which worker has the connection to the peer, so the
 request is published to all of them; the one that has it sends it and publishes what came of it.
 
 A repeat does no harm: RAR makes a client report, ASR ends what is ended already.
@@ -65,7 +65,7 @@ class _Asked:
 
 
 class SessionRequester:
-    """Any number of requests at once, the receipts of all of them over one connection to Redis.
+    """Sends any number of requests at once; the receipts of all arrive over one connection to Redis.
 
     trouble:  what the client raises when Redis is away; receipts lost meanwhile are `timeout`
     """
@@ -85,7 +85,7 @@ class SessionRequester:
             await ended((task,))
 
     async def ask(self, kind: str, session: Session, rating_group: int | None = None) -> RequestReceipt:
-        """`rar` or `asr` for that session, and what became of it. Raises what Redis raises."""
+        """Send `rar` or `asr` for this session and return its receipt. Raises what the Redis client raises."""
         self._number += 1
         name = f"{self._name}.{self._number}"
         asked = self._asked[name] = _Asked()
@@ -103,7 +103,7 @@ class SessionRequester:
             del self._asked[name]
 
     async def listen(self) -> None:
-        """Until it is cancelled, through every failure of Redis."""
+        """Listen for receipts until cancelled; reconnects after each failure of Redis."""
         while True:
             try:
                 async with self._redis.pubsub() as heard:

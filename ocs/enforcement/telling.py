@@ -1,5 +1,4 @@
-"""Telling the network: which sessions are asked to report (RAR), from the records in the streams, and what is made of
-the answers (charging.md section 5).
+"""Decides from the records in the streams which sessions are asked to report (RAR), and evaluates the answers (charging.md section 5).
 
 A record says what happened to its account (`Record.reauthorize`). Whom that concerns is looked up here, and read once
 more before each attempt; attempts for one session are serial (durability.md rule 10).
@@ -35,7 +34,7 @@ AT_ONCE: Final = 500
 
 
 class TellingStore(Protocol):
-    """What of balances.redis.store.Store is needed here."""
+    """The part of balances.redis.store.Store that is needed here."""
 
     def session(self, account_id: str, session: str) -> Pending[Session | None]: ...
     def expire(self, expiry: Expire) -> Pending[Reply]: ...
@@ -100,7 +99,7 @@ class Telling:
         await ended(self._tasks)
 
     def want(self, record: Record) -> None:
-        """What that record gives reason to. Of one account it adds up until somebody gets to it."""
+        """Note the reasons that this record gives. Reasons of one account are collected until the account is handled."""
         cause = Cause.of(record)
         if cause.kinds:
             self._want(record.account, cause)
@@ -114,7 +113,7 @@ class Telling:
         self._stirred.set()
 
     async def step(self) -> None:
-        """Wait for an account there is reason to look at, and begin to ask its sessions."""
+        """Wait for an account with a reason, and begin to ask its sessions."""
         while not self._due:
             self._stirred.clear()
             await self._stirred.wait()
@@ -167,7 +166,7 @@ class Telling:
             del self._under_way[key]
 
     async def _ask(self, key: tuple[str, str]) -> None:
-        """One RAR, and again while it comes to nothing; until the session has reported, which is all that is wanted."""
+        """Send a RAR, and repeat it while it has no success and the session has not reported."""
         touched_ms: int | None = None
         result: int | str | None = None
         peer = ""

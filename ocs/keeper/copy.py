@@ -70,7 +70,7 @@ class Copier:
             self._news.of(shards)  # what could not be copied
 
     async def _step(self, shards: set[int]) -> set[int]:
-        """Returns those that may have more."""
+        """Copy one batch of these shards; returns those that may have more."""
         now_s = self._loop.time()
         if now_s - self._read_s > CURSORS_S:
             self._sync.forget()
@@ -84,7 +84,7 @@ class Copier:
         return step.more if step.written else set()
 
     async def last(self) -> None:
-        """All that is there, of a keeper that stops; what it cannot copy is left to the next one."""
+        """Copy everything before this keeper stops; what cannot be copied now is left to the next keeper."""
         while (await self._sync.step()).written:
             pass
 

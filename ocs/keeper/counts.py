@@ -1,5 +1,5 @@
-"""What a keeper did, and what records of the streams say, added up for whoever measures; what went to suspense is told
-one by one."""
+"""Counts for the metrics: what a keeper did, and what the records of the streams say. Use that went to suspense is
+logged one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT: Final = (
 
 
 class KeeperStats(msgspec.Struct):
-    """Numbers of this keeper, for whoever measures."""
+    """The counts of this keeper."""
 
     copied: int = 0
     conflicts: int = 0
@@ -66,7 +66,7 @@ class KeeperLog(Protocol):
 
 
 def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
-    """Once for each record."""
+    """Count a record; called once for each."""
     for usage in record.usages:
         for flag in Flag(usage.flags & ~Flag.FREE):
             _add(tallies.marked, (record.service, str(flag.name).lower()), 1)

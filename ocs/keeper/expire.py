@@ -1,4 +1,4 @@
-"""Ends what time ends: holds, sessions, buckets, a bounded amount at a time (durability.md, "Around it")."""
+"""Ends holds, sessions and buckets whose time has come, a bounded number at a time (durability.md, "Around it")."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ GROUPS: Final = 8
 
 
 def lease_of(group: int) -> str:
-    """Its name."""
+    """Name of the lease for this shard."""
     return f"sweep:{group}"
 
 
 class SweepStore(Protocol):
-    """What of balances.redis.store.Store is needed here."""
+    """The part of balances.redis.store.Store that is needed here."""
 
     def expire(self, expiry: Expire) -> Pending[Reply]: ...
 
 
 class Expirer:
-    """Knows of each shard when its first member is due, so that one where nothing is due is left alone until something
+    """Knows when the first member of each shard is due, so that a shard where nothing is due is not read until something
     is written there."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Expirer:
         self._soonest: dict[int, int] = {}
 
     async def expire(self) -> None:
-        """What is due, a bounded amount. Sessions whose client could not report while we were away get that much
+        """End what is due, a bounded number. Sessions whose client could not report while we were away get that much
         longer: for two Validity-Times after an opening only what is overdue by more than the absence is ended."""
         if self._opener.why:
             return
@@ -85,7 +85,7 @@ class Expirer:
                 break
 
     async def _look(self) -> None:
-        """When the first member is due, of the shards that may have another one than was known."""
+        """Read when the first member is due, of shards where that may have changed."""
         shards = sorted(self._news.expire)
         if not shards:
             return

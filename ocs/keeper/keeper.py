@@ -1,7 +1,7 @@
 """The keeper process: opens shards, copies the streams to PostgreSQL, ends what is due, has sessions asked to report.
 
-None of it is on the way of a request: while the keeper is down open shards charge on, and what it then does late it
-does the same. Several keepers on one store, on several hosts, are safe; leases keep them from doing the same work.
+No request waits for it: while the keeper is down open shards charge on, and the keeper does its work later with the same
+result. Several keepers on one store, on several hosts, are safe; leases keep them from doing the same work.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Paces(NamedTuple):
 
 
 class KeeperStore(Told, Protocol):
-    """What of balances.redis.store.Store is needed here."""
+    """The part of balances.redis.store.Store that is needed here."""
 
     def post(self, post: Post) -> Pending[Reply]: ...
 
@@ -147,7 +147,7 @@ class Keeper:
 
     @property
     def refused(self) -> str:
-        """Why this store may not be used at all: no time mends that."""
+        """Why this store may not be used at all, also not later; "" when it may."""
         return self._opener.refused
 
     async def start(self) -> None:
@@ -190,7 +190,7 @@ class Keeper:
             self._log.info("keeper.copy_left", why=repr(why))
 
     async def _hold(self) -> None:
-        """Keep the leases, and say that somebody is at work."""
+        """Keep the leases, and write that a keeper is alive."""
         await self._leases.renew()
         if not self.why:
             await self._supervision.alive(self._now_ms())
@@ -222,7 +222,7 @@ class Keeper:
             raise
 
     async def _count(self) -> None:
-        """What is open and held, of the shards that have moved since: seldom, for it reads whole accounts."""
+        """Count open sessions and holds of the shards that have changed: seldom, because it reads whole accounts."""
         if not self._leases.has("totals"):
             self.totals.forget()
         elif self.watch.heads and not self.why:
@@ -239,7 +239,7 @@ class Keeper:
     # --- what is done while shards are open
 
     async def _end_lost(self) -> None:
-        """Sessions of hosts that restarted, a shard at a time."""
+        """End sessions of hosts that restarted, a shard at a time."""
         while not self.why and self._leases.has("restarts"):
             if await self._restarts.step() is None:
                 return

@@ -1,5 +1,5 @@
-"""What this keeper may do that one at a time does. Leases save work and nothing else: whatever two keepers do at once
-they do once (durability.md, "Around it")."""
+"""Leases for work that one keeper at a time should do. Leases only save work: what two keepers do at once takes effect
+once (durability.md, "Around it")."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Leases:
         return name in self._ours and self._loop.time() < self._until_s
 
     async def release(self) -> None:
-        """At the end: others need not wait for the rest of it."""
+        """Give the leases back at the end, so that other keepers need not wait until they run out."""
         ours, self._ours = self._ours, set()
         for name in sorted(ours):
             await self._supervision.release(name)

@@ -1,4 +1,4 @@
-"""What a keeper tells the metrics."""
+"""Brings the counts of a keeper into the metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocs.telemetry import metrics
 
 
 def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
-    """To be called whenever the numbers are wanted."""
+    """A function that brings the metrics up to date; called before each snapshot."""
     lag_entries, lag_ms = meter.counts(metrics.LAG_ENTRIES), meter.counts(metrics.LAG_SECONDS)
     stopped, quarantined = meter.counts(metrics.STOPPED), meter.counts(metrics.QUARANTINED)
     sessions, holds, held = (meter.counts(metric) for metric in (metrics.SESSIONS, metrics.HOLDS, metrics.HELD))

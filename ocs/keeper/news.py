@@ -20,7 +20,7 @@ ALL: Final = range(keys.SHARDS)
 
 
 class News:
-    """Each reader has a set of its own, and takes out of it what it looks at."""
+    """Shards with news, a set for each reader, which removes from it the shards it reads."""
 
     def __init__(self, redis: Client, lost: Callable[[], object]) -> None:
         """lost: told when the connection to the store is: it may be another one that comes back"""
@@ -50,7 +50,7 @@ class News:
             self.of(ALL)
 
     def of(self, shards: Collection[int]) -> None:
-        """There is something new in these."""
+        """These shards have new records."""
         self.copy.update(shards)
         self.expire.update(shards)
         if shards:
@@ -58,7 +58,7 @@ class News:
             self.heard.set()
 
     async def listen(self) -> None:
-        """Until it is cancelled, through every failure of the store. What was said while nobody listened is found when
+        """Listen until cancelled; reconnects after each failure of the store. What was missed meanwhile is found when
         the store has counted them."""
         while True:
             try:

@@ -77,11 +77,11 @@ class Opener:
         """An opening may have left accounts to PostgreSQL alone."""
 
     def doubt(self) -> None:
-        """Look at once, and ask PostgreSQL too."""
+        """Check at once whether the shards are still open, also in PostgreSQL."""
         self._doubted.set()
 
     async def keep_open(self) -> None:
-        """Look again and again; at once where there is doubt."""
+        """Check again and again whether the shards are open; at once after `doubt`."""
         if self.why:
             await asyncio.sleep(AGAIN_S)
         else:
@@ -91,7 +91,7 @@ class Opener:
         await self.open()
 
     async def open(self) -> None:
-        """Look whether the shards are open, and open them where they are not and may be."""
+        """Check whether the shards are open, and open those that are not and may be."""
         pulse = await self._reader.pulse()
         server = pulse.server
         self._felt(pulse)
@@ -135,7 +135,7 @@ class Opener:
         self.why, self._opened_once = "", True
 
     def _is_known(self, server: ServerIdentity) -> bool:
-        """Nothing has changed since it was found open, and PostgreSQL was asked not long ago."""
+        """Whether nothing has changed since it was found open and PostgreSQL was asked a short time ago."""
         doubted = self.why or self.anew or self._doubted.is_set() or server != self._server
         return not doubted and self._loop.time() - self._asked_s < ASKED_S
 

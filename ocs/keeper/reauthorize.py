@@ -1,5 +1,5 @@
-"""What the records of the streams say to whom: who is asked to report, and what is counted. Each record is seen once,
-before PostgreSQL has it and also while PostgreSQL is away.
+"""Reads the records of the streams for what they cause: sessions to be asked to report, and counts. Each record is seen
+once, before PostgreSQL has it and also while PostgreSQL is away.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reauthorizer:
         """The last record of each shard that was passed on."""
 
     def see(self, calls: dict[int, list[RecordedCall]]) -> None:
-        """Records by shard, in order; those that were seen before are passed over."""
+        """Take records by shard, in order; records seen before are skipped."""
         for shard, found in calls.items():
             seen = self._seen.get(shard, START)
             for call in found:
@@ -52,18 +52,18 @@ class Reauthorizer:
             self._seen[shard] = max(seen, found[-1].id)
 
     async def look_at_once(self) -> None:
-        """Wait until somebody says that it is urgent, and read the streams with news without waiting for the copy."""
+        """Wait for an urgent hint, and read the streams with news without waiting for the copy."""
         await self._news.urgent.wait()
         self._news.urgent.clear()
         if self._leases.has("copy"):
             await self._read(self._places(self._news.copy))
 
     async def read_on(self) -> None:
-        """Read the streams from where they were seen last, whoever else reads them."""
+        """Read the streams from the last record that was seen."""
         await self._read(dict(self._seen))
 
     def _places(self, shards: Collection[int]) -> dict[int, RecordId]:
-        """Where to read on; of a shard of which nothing is known the copy sees it first."""
+        """Where to read on, by shard. A shard of which nothing is known is left to the copy."""
         copied = self._sync.cursors.at if self._sync.cursors is not None else {}
         places = {shard: max(self._seen.get(shard, START), copied.get(shard, START)) for shard in shards}
         return {shard: at for shard, at in places.items() if shard in self._seen or shard in copied}
@@ -78,7 +78,7 @@ class Reauthorizer:
             places = {shard: self._seen[shard] for shard in full if self._seen.get(shard, START) > places[shard]}
 
     async def tell(self) -> None:
-        """Wait for an account whose sessions there is reason to ask, and begin to ask them."""
+        """Wait for an account whose sessions are to be asked, and begin to ask them."""
         await self._telling.step()
         stats, telling = self._stats, self._telling
         stats.reauthorized, stats.unknown, stats.dropped = telling.asked, telling.ended, telling.dropped

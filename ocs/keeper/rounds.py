@@ -1,4 +1,4 @@
-"""Work that is done again and again: each at its pace, through whatever goes wrong in it."""
+"""Work that is repeated at an interval, and goes on after every failure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LATER: Final[tuple[type[Exception], ...]] = (*STORE_AWAY, *AWAY, NotOpen, Gap, C
 
 
 async def nothing() -> None:
-    """Where there is no work."""
+    """Work that does nothing."""
 
 
 class Rounds:
-    """One task for each kind of work; `stats` counts what went wrong, the log names it."""
+    """One task for each kind of work; failures are counted in `stats` and logged."""
 
     def __init__(self, stats: KeeperStats, log: AlarmLog, now_ms: Callable[[], int], alarm_ms: int) -> None:
         self._stats, self._log, self._now_ms = stats, log, now_ms
@@ -34,7 +34,7 @@ class Rounds:
         self._stopping = False
 
     def begin(self, name: str, work: Work, every_s: float) -> None:
-        """Do this work, then wait so long, until `stop`."""
+        """Do this work and wait this many seconds, again and again until `stop`."""
         self._tasks.append(asyncio.create_task(self._again(name, work, every_s), name=f"keeper-{name}"))
 
     async def stop(self) -> None:
@@ -42,7 +42,7 @@ class Rounds:
         await ended(self._tasks)
 
     async def once(self, name: str, work: Work) -> None:
-        """One turn; whatever goes wrong in it is told and does not end the others."""
+        """Do the work once; a failure is counted and logged, and other work goes on."""
         try:
             await work()
         except (*STORE_AWAY, *AWAY) as why:
@@ -62,12 +62,12 @@ class Rounds:
             await asyncio.sleep(0.5)
 
     def failed(self, name: str, why: Exception) -> None:
-        """Work that cannot be done now is tried again and again: told once an interval, with how often."""
+        """Count a failure, and log it at most once an interval, with the number of failures."""
         if times := self._failures.times((name, type(why)), self._now_ms()):
             self.alarm(f"{name}: {why!r}" + (f" ({times} times)" if times > 1 else ""))
 
     def alarm(self, text: str) -> None:
-        """A person has to look."""
+        """Log an alarm: a person has to act."""
         self._stats.alarms += 1
         self._log.error("keeper.alarm", what=text)
 

@@ -1,4 +1,4 @@
-"""Decisions about suspense that somebody took and did not live to carry out."""
+"""Completes decisions about suspense whose entry was not posted because the process ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SettlingLog(Protocol):
 async def finish(
     pool: Pool, store: SettlingStore, log: SettlingLog, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
 ) -> None:
-    """Post their entries; the key of the row makes each one (durability.md rule 10)."""
+    """Post the missing entries. The key is made of the row's id, so each is posted once (durability.md rule 10)."""
     for row in await suspense.unfinished(pool, now_ms - UNFINISHED_MS):
         reply = await store.post(suspense.post_of(row, now_ms)).wait()
         if reply.status == "absent" and bring_in is not None:

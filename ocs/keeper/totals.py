@@ -1,4 +1,4 @@
-"""Open sessions, lines that hold something, money held: counted in the store itself, in the background.
+"""Number of open sessions, of lines with a hold, and the money held: counted in the store itself, in the background.
 
 Sums of changes would be those of the processes that live now: after a restart they count from nothing and go below
 zero. So a walk looks at every session that is watched over (`keys.due`), one shard after the other and a bounded number
@@ -29,7 +29,7 @@ _SESSION: Final = msgspec.msgpack.Decoder(Session)
 
 
 class ShardTotals(NamedTuple):
-    """Of one shard, as of a head of its stream."""
+    """Totals of one shard, as of one head of its stream."""
 
     head: RecordId
     sessions: int
@@ -48,7 +48,7 @@ class Totals:
 
     @property
     def complete(self) -> bool:
-        """Every shard was looked at: before that no sum says anything."""
+        """Whether every shard was counted; before that the sums are incomplete."""
         return len(self._parts) == keys.SHARDS
 
     @property
@@ -74,12 +74,12 @@ class Totals:
         return self._sums
 
     def forget(self) -> None:
-        """Somebody else counts."""
+        """Forget all counts, because another keeper counts now."""
         self._parts.clear()
         self._sums = None
 
     async def walk(self, heads: Mapping[int, RecordId]) -> None:
-        """Look at shards whose head is another one than when they were looked at, as many as fit."""
+        """Count the shards whose head has changed since they were counted, as many as fit."""
         looks = 0
         for shard in [(self._next + step) % keys.SHARDS for step in range(keys.SHARDS)]:
             known, head = self._parts.get(shard), heads[shard]

@@ -31,7 +31,7 @@ class MeasuredLag(msgspec.Struct):
 
     @property
     def well(self) -> bool:
-        """Nothing is behind, and nothing waits for a person."""
+        """Whether nothing is behind and nothing waits for a person."""
         return not (self.lag_entries or self.stopped or self.quarantined)
 
 
