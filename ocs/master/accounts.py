@@ -1,4 +1,4 @@
-"""Accounts as PostgreSQL knows them: that they exist, their currency and their zone. Balances are not here."""
+"""Account rows in PostgreSQL: id, currency, time zone, what the account is opened with. Balances are not here."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _buckets: Final = msgspec.json.Decoder(tuple[OpeningBucket, ...]).decode
 
 
 def row_of(record: Record) -> AccountRow:
-    """Of a record with FIELDS."""
+    """The row of a database record with FIELDS."""
     values = dict(record)
     values["buckets"] = _buckets(values["buckets"])
     for name in ("suspend_below", "resume_at"):
@@ -101,7 +101,7 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
 
 
 async def set_time_zone(pool: Pool, account: str, time_zone: str) -> None:
-    """Its subscribers are priced in it, so all their profiles change."""
+    """Change the time zone. The subscribers of the account are priced in it, so all their profiles change."""
     async with change(pool) as (db, number):
         await db.execute(
             "UPDATE accounts SET time_zone = $2, change = $3, members_change = $3 WHERE id = $1",

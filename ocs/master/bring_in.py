@@ -1,4 +1,4 @@
-"""An account PostgreSQL knows and Redis lacks, brought into Redis: by its last record, or as it was created."""
+"""Restores into Redis an account that only PostgreSQL has: from its last record, or as it was created."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
 
 
 def first(row: AccountRow, projected: int, now_ms: int) -> AccountOpening:
-    """The opening of an account that PostgreSQL has no record of: as it was created."""
+    """The opening of an account of which PostgreSQL has no record yet: as it was created."""
     account, entries = opened(row)
     account.profile_rev = projected
     return AccountOpening(raw_of(pack(account)), [], [], now_ms, "open", row.opened_by or "open", entries)

@@ -52,7 +52,7 @@ class FileLine(NamedTuple):
 
 
 class ImportTotals(msgspec.Struct):
-    """What has become of the lines so far."""
+    """Counts of the lines done so far."""
 
     lines: int = 0
     errors: int = 0
@@ -65,7 +65,7 @@ class ImportTotals(msgspec.Struct):
 
 
 class BatchDone(NamedTuple):
-    """One batch that is in."""
+    """One batch that is imported."""
 
     totals: ImportTotals
     """Of the whole import up to here."""
@@ -76,7 +76,7 @@ class BatchDone(NamedTuple):
 
 
 class _TakenBatch(NamedTuple):
-    """A batch that PostgreSQL has."""
+    """A batch that is committed in PostgreSQL."""
 
     errors: list[tuple[int, Objection]]
     judged: list[JudgedLine]
@@ -109,7 +109,7 @@ class Import:
         self._scopes = scopes
 
     async def run(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
-        """Each batch as soon as it is done. While its accounts are opened, the next one goes into PostgreSQL. Raises
+        """Yields each batch when it is done. While its accounts are opened, the next one goes into PostgreSQL. Raises
         Unavailable, Away and what a store raises; and what `batches` raises, when the ones before are done."""
         totals = ImportTotals(given={})
         taking = self._each_taken(batches, await self._scopes())
@@ -140,7 +140,8 @@ class Import:
             yield await self._take(lines, scopes)
 
     async def check(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
-        """What `run` would say, with nothing changed: what would be new stands in tables of this connection alone."""
+        """What `run` would answer, with nothing changed: new rows are written to temporary tables of this
+        connection."""
         totals, scopes = ImportTotals(given={}), await self._scopes()
         async with self._shadow() as shadow:
             async for lines in batches:
@@ -215,7 +216,8 @@ class Import:
         return [account for account, there in zip(asked, await pipe.execute(), strict=True) if not there]
 
     async def _recorded(self, rows: Sequence[AccountRow]) -> set[str]:
-        """Those that PostgreSQL has records of: they come back as these say, not as they were created."""
+        """The accounts of which PostgreSQL has records: they are restored from these, not opened as they were
+        created."""
         return {row["account"] for row in await self._pool.fetch(RECORDED, [row.id for row in rows])}
 
     async def _open_new(self, rows: Sequence[AccountRow]) -> None:
@@ -228,7 +230,7 @@ class Import:
                     raise Unavailable(f"the live store takes no account now: {status}")
 
     async def _project(self) -> None:
-        """If that fails, the keeper does it within a second."""
+        """Project the profiles of the batch. If that fails, the keeper does it within a second."""
         try:
             await self._projector.project()
         except Exception as why:

@@ -1,4 +1,4 @@
-"""Many accounts and subscribers at once: which are new, which are there already, which contradict what is there.
+"""Many accounts and subscribers at once: which are new, which exist already, which contradict what exists.
 
 What is there is read by a few queries for all of them, `judge` decides one after the other in their order, and the new
 ones are copied into the tables. A row that exists is never changed here.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Objection(Exception):
-    """A line that does not go in: of which kind (ocs/api/problems.py), which field it is about, and why."""
+    """Why a line is not imported: kind of problem (ocs/api/problems.py), field, and reason in words."""
 
     def __init__(self, kind: str, field: str, detail: str) -> None:
         super().__init__(detail)
@@ -28,7 +28,7 @@ class Objection(Exception):
 
 
 class WantedLine(msgspec.Struct, frozen=True):
-    """One line: an account, a subscriber, or both. They go in together or not at all."""
+    """One line: an account, a subscriber, or both. They are imported together or not at all."""
 
     account: AccountRow | None
     account_says: Mapping[str, Any]
@@ -39,7 +39,7 @@ class WantedLine(msgspec.Struct, frozen=True):
 
 
 class KnownRows(msgspec.Struct):
-    """What is known of all that the lines name; `judge` adds what it lets in."""
+    """What exists of all that the lines name; `judge` adds what it accepts."""
 
     accounts: dict[str, AccountRow] = {}
     subscribers: dict[str, tuple[Subscriber, str | None]] = {}
@@ -49,7 +49,7 @@ class KnownRows(msgspec.Struct):
     tariffs: set[str] = set()
 
     def over(self, below: KnownRows) -> KnownRows:
-        """Both, where `self` was decided later."""
+        """Both together; where they differ, `self` is the newer one."""
         return KnownRows(
             below.accounts | self.accounts,
             below.subscribers | self.subscribers,
@@ -59,7 +59,7 @@ class KnownRows(msgspec.Struct):
 
 
 class NewRows(msgspec.Struct):
-    """What goes in."""
+    """Rows to be written."""
 
     accounts: list[AccountRow] = []
     subscribers: list[tuple[Subscriber, str | None]] = []
@@ -73,7 +73,7 @@ class NewRows(msgspec.Struct):
 
 
 class JudgedLine(NamedTuple):
-    """Whether a line made its account and its subscriber; None: it names none."""
+    """Whether a line created its account and its subscriber; None: it names none."""
 
     account: bool | None
     subscriber: bool | None
@@ -92,7 +92,8 @@ _SUBSCRIBERS: Final = """
 
 
 async def read(db: Connection, wanted: Sequence[WantedLine], tables: str = "") -> KnownRows:
-    """What is there of all that these name. tables: a schema with a point, where not those of everybody are meant."""
+    """Read what exists of all that these lines name. tables: schema with a point, where not the usual tables are
+    meant."""
     accounts = {one.account.id for one in wanted if one.account is not None}
     people = [one.subscriber for one in wanted if one.subscriber is not None]
     accounts |= {one.account for one in people}
@@ -129,7 +130,7 @@ def _subscriber(row: Any) -> Subscriber:
 
 
 def judge(there: KnownRows, new: NewRows, wanted: WantedLine, now_ms: int, scopes: Collection[str]) -> JudgedLine:
-    """Raises an Objection, or adds what is new to `there` and `new`. scopes: what a bucket may be said to pay."""
+    """Raises an Objection, or adds what is new to `there` and `new`. scopes: the scopes that a bucket may have."""
     account, subscriber = wanted.account, wanted.subscriber
     makes_account = account is not None and _is_new_account(there, account, wanted.account_says, now_ms, scopes)
     makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted)

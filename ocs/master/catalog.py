@@ -46,14 +46,14 @@ class Unpacked(msgspec.Struct, frozen=True):
 
 
 async def changed(db: Connection) -> int | None:
-    """The last change of what is in the catalogue; None: there was none. A file is only in it with a tariff."""
+    """Number of the last change of anything in the catalogue; None: none. Files are in it only with a tariff."""
     query = "SELECT greatest((SELECT max(change) FROM tariffs), (SELECT max(change) FROM exchange_rates))"
     found: int | None = await db.fetchval(query)
     return found
 
 
 async def pack(db: Connection) -> dict[str, bytes]:
-    """Its fields, without `version`."""
+    """The fields of the hash, without `version`."""
     documents = await tariffs.in_use(db)
     files = [(file.name, file.version, file.content) for file in await tariffs.files_of(db, documents)]
     return {
@@ -66,9 +66,9 @@ async def pack(db: Connection) -> dict[str, bytes]:
 def unpack_catalog(
     version: int, packed: Sequence[bytes | None], before: Mapping[tuple[str, int], Compiled] = {}
 ) -> Unpacked:
-    """What a worker makes of the FIELDS.
+    """The compiled catalogue of the FIELDS, as a worker prices by it.
 
-    before:  what it had of the last one; where a version cannot be compiled, what it would replace serves on
+    before:  the catalogue in use; where a version cannot be compiled, the one it would replace stays in use
     """
     documents, files, stored = (one or NONE for one in packed)
     contents = {(name, number): content for name, number, content in msgspec.msgpack.decode(files, type=list[File])}
@@ -93,7 +93,7 @@ def unpack_catalog(
 
 
 def _replaced(document: DocumentVersion, found: Mapping[tuple[str, int], Compiled]) -> bool:
-    """As in tariffs.in_use."""
+    """The version that it replaces, as in tariffs.in_use."""
     later = (one.document for (id_, number), one in found.items() if id_ == document.id and number > document.version)
     return any(one.valid_from_ms <= document.valid_from_ms for one in later)
 

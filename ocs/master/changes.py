@@ -1,4 +1,4 @@
-"""One writing transaction on the master data: it gets the next change number, and tells the projection when done."""
+"""A writing transaction on the master data: it gets the next change number, and notifies the projection at its end."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ async def change(pool: Pool) -> AsyncIterator[tuple[Connection, int]]:
 
 @asynccontextmanager
 async def alone(pool: Pool) -> AsyncIterator[Connection]:
-    """A transaction in which nobody else changes master data, for who has to look before it is known whether there is
-    anything to change: then by a number `raised` in it."""
+    """A transaction in which nobody else changes master data, for callers that must read before they know whether
+    there is anything to change: then by a number `raised` in it."""
     async with pool.acquire() as db, db.transaction():
         await db.execute("SELECT FROM master FOR UPDATE")
         yield db

@@ -1,4 +1,4 @@
-"""Tariff documents and the files they name: what one is, and what a bundle of them comes to. Pure: a bundle is read,
+"""Tariff documents and the files they name, and the new versions that a bundle of them makes. Pure: a bundle is read,
 compared and compiled in a thread, away from the loop that serves."""
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class NewTariff(msgspec.Struct, frozen=True):
 
 
 class DocumentBundle(msgspec.Struct, frozen=True):
-    """To be published together, by name and id."""
+    """Documents and files to be published together, by id and by name."""
 
     files: Mapping[str, NewFile]
     tariffs: Mapping[str, NewTariff]
@@ -97,7 +97,7 @@ Warnings = Mapping[tuple[str, int], tuple[str, ...]]
 
 
 class Newest(msgspec.Struct, frozen=True):
-    """The newest versions of what a bundle has to do with."""
+    """The newest versions of everything that a bundle concerns."""
 
     change: int
     """Of the last publication."""
@@ -119,7 +119,7 @@ class PublicationPlan(msgspec.Struct, frozen=True):
 
 
 def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> DocumentBundle:
-    """Looked at, each by itself."""
+    """A bundle whose parts are checked, each by itself."""
     by_name: dict[str, NewFile] = {}
     for file in files:
         _check_name(file)
@@ -154,7 +154,7 @@ def _check_name(file: NewFile) -> None:
 
 
 def named_by(files: Mapping[str, bytes]) -> set[str]:
-    """Files that these name in turn."""
+    """Files that these files name."""
     return {name for source, content in files.items() for name in _needs(source, content)}
 
 
@@ -163,7 +163,8 @@ def _needs(name: str, content: bytes) -> list[str]:
 
 
 def plan(sent: DocumentBundle, newest: Newest) -> PublicationPlan:
-    """What is new of the bundle, and of tariffs that name a new version of a file, compiled with it; TariffError."""
+    """New versions of the bundle, and of tariffs that name a file with a new version, all compiled. Raises
+    TariffError."""
     files: dict[str, TariffFile] = {}
     for name, file in sent.files.items():
         known = newest.files.get(name)
@@ -227,7 +228,7 @@ class Pinned(NamedTuple):
 
 
 def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
-    """Compiled, with the versions of the files that took."""
+    """The compiled tariff, with the versions of the files it was compiled with."""
     named = needs(document.document, source=document.id, form=FORMATS[document.media_type])
     for name in tuple(named):
         if name in files:

@@ -1,4 +1,4 @@
-"""An account as it is opened: nobody has used it yet, its first entries say what it begins with (charging.md 14)."""
+"""The state of an account when it is opened: unused, with entries for what it begins with (charging.md 14)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPENING: Final = "opening"
 
 
 def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
-    """The same whenever and by whomever it is opened: by an import, or by the first call that finds it absent."""
+    """The opening of an account: always the same, by an import or by the first call that finds the account absent."""
     account = fresh_account(
         row.id,
         row.currency,

@@ -1,7 +1,7 @@
-"""What a worker knows about subscribers: profiles at hand, bounded, and the way to one that is not.
+"""Profiles of subscribers in a worker: a bounded cache, and loading from Redis.
 
-What is at hand may be old: an account that was told of a newer change answers `stale`, and the worker loads again.
-That nobody has an identity is not kept: who was unknown a moment ago may have been created since.
+A cached profile may be old: an account that was told of a newer change answers `stale`, and the worker loads again.
+That an identity is unknown is not cached, because its subscriber may have been created since.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _decode: Final = msgspec.msgpack.Decoder(Profile).decode
 
 
 class ProfileStore(Protocol):
-    """`balances.wire.Link`."""
+    """The part of balances.redis.connection.RedisConnection that is needed here."""
 
     def command(self, *words: str) -> Pending[Any]: ...
 
@@ -33,7 +33,7 @@ class ProfileCache:
         self._kept: OrderedDict[str | tuple[str, ...], Profile] = OrderedDict()
 
     def get(self, identity: str | tuple[str, ...]) -> Profile | None:
-        """The profile if it is at hand, by an identity or by all that a request named."""
+        """The cached profile, by an identity or by all that a request named; None: not cached."""
         found = self._kept.get(identity)
         if found is not None:
             self._kept.move_to_end(identity)
@@ -46,8 +46,8 @@ class ProfileCache:
         return first if first is not None or len(identities) == 1 else self.get(identities)
 
     def load(self, identities: Sequence[str]) -> Pending[Profile | None]:
-        """Of the first of these that anybody has, from Redis, and kept; None: nobody has one. NotSent: the master data
-        is not in Redis yet, so that cannot be known."""
+        """Load from Redis the profile of the first identity that a subscriber has; None: all unknown. NotSent:
+        master data is not in Redis yet, so that cannot be known."""
         loaded = Pending[Profile | None]()
         words = [keys.profile(identity) for identity in identities]
         self._redis.command("MGET", *words, keys.PROJECTED).then(

@@ -60,7 +60,7 @@ NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def teller(store: Store, now_ms: Callable[[], int]) -> Tell:
-    """By the account's script."""
+    """Tells an account its new `profile_rev`, by the script `settings`."""
 
     async def tell(account: str, change: int) -> None:
         reply = await store.settings(AccountSettings(account, now_ms(), None, profile_rev=change)).wait()
@@ -75,7 +75,7 @@ class NotTold(Exception):
 
 
 class Overtaken(Exception):
-    """Another run began: whatever this one had in hand may be old."""
+    """Another run began, so what this one has read may be old."""
 
 
 async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
@@ -93,7 +93,7 @@ async def project(pool: Pool, redis: Redis, tell: Tell) -> int:
 
 
 class Projector:
-    """Many in one process: whoever asks while a run is under way shares the next one."""
+    """Combines requests of one process: all that ask while a run is under way share the next run."""
 
     def __init__(self, pool: Pool, redis: Redis, tell: Tell) -> None:
         self._project = partial(project, pool, redis, tell)
@@ -141,7 +141,7 @@ class _Run:
         gone: Sequence[str | bytes] = (),
         hashes: Mapping[str, Mapping[str, bytes | int]] = NOTHING,
     ) -> None:
-        """All of it, or nothing because another run has begun."""
+        """Write all of it, or nothing because another run has begun."""
         async with self.redis.pipeline(transaction=True) as pipe:
             await pipe.watch(TOKEN)
             if int(await pipe.get(TOKEN) or 0) != self.token:

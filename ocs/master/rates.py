@@ -36,7 +36,7 @@ def _rate(record: Record) -> Rate:
 
 
 async def put(pool: Pool, day: date, rates: Iterable[tuple[str, str, str]]) -> None:
-    """(of, into, rate): those of the day become these; of pairs that are not named they stay."""
+    """Set the rates of a day, as (of, into, rate); pairs that are not named keep theirs."""
     async with change(pool) as (db, number):
         await db.executemany(
             "INSERT INTO exchange_rates AS r (of_currency, into_currency, day, rate, change)"
@@ -47,7 +47,7 @@ async def put(pool: Pool, day: date, rates: Iterable[tuple[str, str, str]]) -> N
 
 
 async def in_force(pool: Pool, day: date, of: str | None, into: str | None) -> Sequence[Rate]:
-    """On a day, of all pairs or of those with these currencies."""
+    """The rates in force on a day, of all pairs or of those with these currencies."""
     query = (
         f"SELECT DISTINCT ON (of_currency, into_currency) {FIELDS} FROM exchange_rates r"
         " WHERE r.day <= $1 AND ($2::text IS NULL OR of_currency = $2) AND ($3::text IS NULL OR into_currency = $3)"
@@ -57,7 +57,7 @@ async def in_force(pool: Pool, day: date, of: str | None, into: str | None) -> S
 
 
 async def in_use(db: Connection) -> Sequence[Rate]:
-    """Those that may still price something: of each pair the one in force so many days ago, and all later ones."""
+    """The rates that may still be needed: of each pair the one in force this many days ago, and all later ones."""
     query = (
         f"SELECT {FIELDS} FROM exchange_rates r WHERE NOT EXISTS (SELECT FROM exchange_rates l"
         " WHERE l.of_currency = r.of_currency AND l.into_currency = r.into_currency AND l.day > r.day"

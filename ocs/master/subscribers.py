@@ -1,4 +1,4 @@
-"""Subscribers: who uses, known by which identities, priced by which tariffs, paid by which account."""
+"""Subscribers: their identities, their tariffs, and the account that pays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Subscriber(msgspec.Struct, frozen=True):
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What a `put` left, and what it found."""
+    """The subscriber after a `put`, and what was there before."""
 
     now: Subscriber
     before: Subscriber | None
@@ -47,12 +47,12 @@ FIND: Final = """
 
 
 def assignments_of(text: str) -> tuple[Assignment, ...]:
-    """As `json_agg(json_build_array(tariff, from_ms, until_ms))` gives them."""
+    """Assignments from `json_agg(json_build_array(tariff, from_ms, until_ms))`."""
     return msgspec.json.decode(text, type=tuple[Assignment, ...])
 
 
 def attributes_of(text: str) -> dict[str, str]:
-    """As jsonb arrives."""
+    """Attributes from the text of a jsonb column."""
     return msgspec.json.decode(text, type=dict[str, str])
 
 
@@ -81,7 +81,7 @@ async def by_identity(pool: Pool, identity: str) -> Subscriber | None:
 
 
 async def served(pool: Pool, account: str, subscribers: Collection[str]) -> set[str]:
-    """Which of these the account serves: neither barred nor deleted nor moved to another one."""
+    """Which of these subscribers the account serves: not barred, not deleted, not moved to another account."""
     query = "SELECT id FROM subscribers WHERE id = ANY($1) AND account = $2 AND NOT barred"
     return {row["id"] for row in await pool.fetch(query, list(subscribers), account)}
 
@@ -92,7 +92,7 @@ async def page(pool: Pool, account: str | None, after: str, limit: int) -> Seque
 
 
 async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int, expect: Expect) -> Saved:
-    """Make the subscriber what is wanted. A password of None is left as it is, "" is taken away."""
+    """Create or change the subscriber. A password of None leaves it as it is, "" removes it."""
     async with change(pool) as (db, number):
         before = await get(db, wanted.id)
         if before is not None and password is None and _content(before) == _content(wanted):
@@ -128,7 +128,7 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
 
 
 async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
-    """Forget the subscriber. Its account, with all that was charged, stays."""
+    """Delete the subscriber. Its account stays, with all that was charged."""
     async with change(pool) as (db, number):
         before = await get(db, subscriber)
         if before is None:
@@ -163,7 +163,7 @@ async def _check_references(db: Connection, wanted: Subscriber) -> None:
 
 
 async def _inherits(db: Connection, identities: Sequence[str]) -> bool:
-    """Whether one of these was somebody's and was taken from them."""
+    """Whether one of these identities belonged to another subscriber before."""
     query = "SELECT EXISTS (SELECT FROM identities WHERE identity = ANY($1) AND subscriber IS NULL)"
     return bool(await db.fetchval(query, list(identities)))
 

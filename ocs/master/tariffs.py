@@ -39,7 +39,7 @@ CHANGE: Final = """
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """What a bundle came to: what was sent first, then the tariffs that got a new version with it; each with whether
+    """Result of a publication: first what was sent, then the tariffs that got a new version with it; each with whether
     the version is new."""
 
     files: Sequence[tuple[TariffFile, bool]]
@@ -79,7 +79,7 @@ async def page(pool: Pool, after: str, limit: int) -> Sequence[DocumentVersion]:
 
 
 async def versions(pool: Pool, tariff: str, before: int, limit: int) -> Sequence[DocumentVersion]:
-    """The newest first, from the one before `before` on."""
+    """Versions of a tariff, newest first, beginning with the one before `before`."""
     query = f"SELECT {FIELDS} FROM tariffs WHERE id = $1 AND version < $2 ORDER BY version DESC LIMIT $3"
     return [_document(record) for record in await pool.fetch(query, tariff, before, limit)]
 
@@ -94,7 +94,7 @@ async def get_file(pool: Pool, name: str, version: int | None = None) -> TariffF
 
 
 async def page_files(pool: Pool, after: str, limit: int) -> Sequence[Record]:
-    """Without their content."""
+    """A page of files, without their content."""
     query = (
         f"SELECT DISTINCT ON (name) name, version, media_type, length(content) AS octets, {PUBLISHED} FROM tariff_files"
         " WHERE name > $1 ORDER BY name, version DESC LIMIT $2"
@@ -144,7 +144,7 @@ async def publish(pool: Pool, files: Iterable[NewFile], tariffs: Iterable[NewTar
 
 
 async def _newest(pool: Pool, sent: DocumentBundle) -> Newest:
-    """As of one instant."""
+    """Read the newest versions, all at one instant."""
     async with pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
         last: int = await db.fetchval(CHANGE)
         used = await db.fetch(f"{IN_USE} AND files ?| $1 ORDER BY id, valid_from_ms, version", list(sent.files))
@@ -169,7 +169,7 @@ async def _newest_files(db: Connection, names: Iterable[str]) -> dict[str, Tarif
 
 
 async def _write(db: Connection, planned: PublicationPlan, number: int) -> PublicationPlan:
-    """As it is afterwards."""
+    """Write the new versions; returns what is published afterwards."""
     files: dict[str, TariffFile] = {}
     tariffs: list[DocumentVersion] = []
     for file in planned.files.values():

@@ -1,5 +1,5 @@
-"""Questions to PostgreSQL that somebody waits for: each has a bound in time, few are under way at once, and while it
-does not answer nobody waits at all.
+"""Queries to PostgreSQL for a caller that waits: each has a time limit, few run at once, and while PostgreSQL does not
+answer they fail at once.
 
 A PostgreSQL that is down says so at once. One that hangs (a frozen host, a full disk, a lock) says nothing, and whoever
 asks it without a bound hangs too. After the first question without an answer, all others are refused until a question
@@ -30,7 +30,7 @@ class Away(ConnectionError):
 
 
 async def within(seconds: float, work: Awaitable[T]) -> T:
-    """What it comes to, or TimeoutError. It is not waited for beyond its time, not even to be cancelled: on a
+    """The result, or TimeoutError. It is not waited for beyond its time, not even to be cancelled: on a
     PostgreSQL that hangs, that may take as long as the answer."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(_seen)
@@ -45,7 +45,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
 
 
 def _seen(task: asyncio.Future[Any]) -> None:
-    """Also where nobody waits any more."""
+    """Retrieve the exception of a task that nobody waits for any more, so that it is not reported as unhandled."""
     if not task.cancelled():
         task.exception()
 
@@ -78,7 +78,7 @@ class BoundedPostgres:
 
     @contextlib.asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """A connection that has just answered. What is then done on it has no bound here."""
+        """A connection that has just answered. Queries made on it afterwards have no time limit here."""
         connection = await self.ask(self._answering())
         try:
             yield connection
@@ -86,7 +86,7 @@ class BoundedPostgres:
             await self._release(connection)
 
     async def ask(self, question: Awaitable[T]) -> T:
-        """The answer, or Away, or what the question itself raises."""
+        """The answer of a query. Raises Away, or what the query itself raises."""
         task = asyncio.ensure_future(question)
         why = self._closed()
         if why:
@@ -108,7 +108,7 @@ class BoundedPostgres:
             raise Away(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from None
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Stop asking, and refuse further queries."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
@@ -149,7 +149,7 @@ class BoundedPostgres:
             self._probing = asyncio.ensure_future(self._until_answered())
 
     async def _until_answered(self) -> None:
-        """Until it answers us; only then it is asked what others want to know."""
+        """Ask again and again until it answers; only then callers may ask again."""
         try:
             while True:
                 try:

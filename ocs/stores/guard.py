@@ -1,4 +1,4 @@
-"""Watches the settings of the live store: what loses money is refused at the start and alarmed about ever after."""
+"""Watches the settings of the live store: those that can lose money are refused at the start, and alarms afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Guard:
         self._durability, self._accepted = durability, accepted
 
     async def look(self) -> None:
-        """At the settings. Each risk is an alarm for as long as it lasts, accepted or not."""
+        """Read the settings. Each risk is an alarm for as long as it lasts, accepted or not."""
         self._judge([*await risks_of(self._redis, self._durability), *self._of_installation()])
 
     async def claim(self) -> str:
@@ -53,7 +53,7 @@ class Guard:
 
 
 def refusal(found: Collection[Risk], accepted: Collection[str]) -> str:
-    """What is wrong and not accepted, one sentence each; "" for nothing."""
+    """The risks that are not accepted, one sentence each; "" when there are none."""
     return "; ".join(
         f"redis: {risk.text} [redis.accept_risks: {risk.name}]" for risk in found if risk.name not in accepted
     )
@@ -70,7 +70,7 @@ async def refused_at_start(config: Config) -> str:
 
 
 async def store_troubles(config: Config) -> list[tuple[str, str]]:
-    """For `ocs check`: what was looked at, and what is wrong with it. A risk that is accepted is named, and is none."""
+    """For `ocs check`: what was checked, and what is wrong with it. An accepted risk is named and is no failure."""
     redis = connect(config.redis.url.reveal())
     try:
         async with asyncio.timeout(WAIT_S):

@@ -1,4 +1,4 @@
-"""The store with its calls counted: how long they took, how many were lost. Half a microsecond."""
+"""The store with its calls counted: how long they took, how many were lost. Costs half a microsecond a call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MeteredStore(Store):
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")
 
     def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:
-        """Counted and witnessed in one go, for this is the hot path: nothing is made for it but one closure."""
+        """Count a call and keep it for the witness, with one closure only, because this is the hot path."""
         began_us, reply_of, times, waits = monotonic_us(), self._reply, self._charge_time, self.waits
         witness = self.witness if charge.action < Action.CHECK and charge.key else None
 
@@ -57,7 +57,7 @@ class MeteredStore(Store):
         return self._metered(super().expire(expiry), self._sweep_time)
 
     def _metered(self, call: Pending[Reply], times: metrics.Histogram) -> Pending[Reply]:
-        """Counts where the reply is decoded."""
+        """A decoder that also counts the call."""
         assert isinstance(call, RedisCall)
         decode: Callable[[Any], Reply] | None = call.decode
         assert decode is not None
@@ -71,7 +71,8 @@ class MeteredStore(Store):
         return call
 
     def _witnessed(self, call: Pending[Reply], post: Post) -> Pending[Reply]:
-        """What was done is kept in mind for a while: if the live store forgets it, only we know."""
+        """A decoder that also keeps the answer for the witness: if the live store loses it, only this process knows
+        it."""
         witness = self.witness
         if witness is None or not post.key:
             return call

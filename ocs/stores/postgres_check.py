@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL can be used, for `ocs check`."""
+"""For `ocs check`: whether a PostgreSQL can be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION_MIN: Final = 15
 
 
 async def postgres_trouble(dsn: str, wait_s: float) -> str:
-    """What is wrong with it, "" for nothing. Missing migrations are no trouble: the next start applies them."""
+    """What is wrong with it, "" when nothing is. Missing migrations are no error: the next start applies them."""
     try:
         pg = await asyncpg.connect(dsn, timeout=wait_s)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as why:

@@ -42,11 +42,12 @@ class SlowPaths:
         self._coming: dict[str, asyncio.Task[None]] = {}
 
     def restore(self, account: str) -> Pending[None]:
-        """Bring it into Redis; requests of the same account wait for the same attempt."""
+        """Restore the account into Redis; requests of the same account wait for the same attempt."""
         return SlowPath(self._restore(account))
 
     def session_known(self, session: str) -> Pending[tuple[str, str] | None]:
-        """Redis that came back from PostgreSQL has the session, but not where it is."""
+        """Account and subscriber of a session. A Redis restored from PostgreSQL has the session, but not its
+        `where:` key."""
         return SlowPath(self._asked(find_session(self._pool, session)))
 
     def refundable(self, charge: Charge) -> Pending[tuple[str, bytes] | None]:
@@ -54,7 +55,7 @@ class SlowPaths:
         return SlowPath(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
 
     def request_known(self, charge: Charge) -> Pending[bytes | None]:
-        """What a request of a session was answered that Redis has forgotten."""
+        """The stored answer to a request of a session that Redis no longer has."""
         return SlowPath(self._asked(find_request(self._pool, charge)))
 
     def lines_known(self, charge: Charge) -> Pending[list[Line]]:

@@ -1,4 +1,4 @@
-"""What the kernel says of this process, and of the room on its disk."""
+"""Figures of the kernel about this process, and free disk space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alarms about what lasts."""
+"""Alarms about conditions that last."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class AlarmLog(Protocol):
 
 
 class StandingAlarms:
-    """Alarms about what lasts: told when it begins, again at an interval while it lasts, and when it is over."""
+    """Logs a condition when it begins, again at an interval while it lasts, and when it is over."""
 
     def __init__(self, log: AlarmLog, now_ms: Callable[[], int], every_ms: int) -> None:
         self._log, self._now_ms, self._every_ms = log, now_ms, every_ms
         self._told: dict[str, tuple[str, int]] = {}
 
     def lasting(self, kind: str, text: str) -> None:
-        """What is so now; "" when it is over."""
+        """Report the present condition in words; "" when it is over."""
         before, told_ms = self._told.get(kind, ("", 0))
         now_ms = self._now_ms()
         if not text:
