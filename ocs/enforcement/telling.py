@@ -1,7 +1,8 @@
-"""Decides from the records in the streams which sessions are asked to report (RAR), and evaluates the answers (charging.md section 5).
+"""Decides from the records in the streams which sessions are asked to report (RAR), and evaluates the answers
+(charging.md section 5).
 
-A record says what happened to its account (`Record.reauthorize`). Whom that concerns is looked up here, and read once
-more before each attempt; attempts for one session are serial (durability.md rule 10).
+A record says what happened to its account (`Record.reauthorize`). The sessions concerned are looked up here, and read
+again before each attempt; attempts for one session are serial (durability.md rule 10).
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class Telling:
         await ended(self._tasks)
 
     def want(self, record: Record) -> None:
-        """Note the reasons that this record gives. Reasons of one account are collected until the account is handled."""
+        """Note the reasons that this record gives. Reasons of one account are collected until the account is
+        handled."""
         cause = Cause.of(record)
         if cause.kinds:
             self._want(record.account, cause)

@@ -1,6 +1,6 @@
-"""Copies the streams to PostgreSQL, and trims them behind what is copied (durability.md rules 6 and 7).
+"""Copies the streams to PostgreSQL, and trims the part that is copied (durability.md rules 6 and 7).
 
-It looks at the shards that may have news (ocs/keeper/news.py).
+It reads the shards that may have new records (ocs/keeper/news.py).
 """
 
 from __future__ import annotations

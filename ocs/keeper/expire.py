@@ -36,8 +36,8 @@ class SweepStore(Protocol):
 
 
 class Expirer:
-    """Knows when the first member of each shard is due, so that a shard where nothing is due is not read until something
-    is written there."""
+    """Knows when the first member of each shard is due, so that a shard where nothing is due is not read until
+    something is written there."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The keeper process: opens shards, copies the streams to PostgreSQL, ends what is due, has sessions asked to report.
 
-No request waits for it: while the keeper is down open shards charge on, and the keeper does its work later with the same
-result. Several keepers on one store, on several hosts, are safe; leases keep them from doing the same work.
+No request waits for it: while the keeper is down open shards charge on, and the keeper does its work later with the
+same result. Several keepers on one store, on several hosts, are safe; leases keep them from doing the same work.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class Keeper:
     # --- what is measured
 
     async def _measure(self) -> None:
-        """Again when something was written and while anything is behind; else what PostgreSQL has, now and then."""
+        """Measure the lag when something was written or is behind; else only what PostgreSQL has, seldom."""
         now_s = asyncio.get_running_loop().time()
         moved = self._news.stirred or not self.watch.now.well
         if self.why or (not moved and now_s - self._asked_s < ASKED_S):
@@ -229,7 +229,7 @@ class Keeper:
             await self.totals.walk(self.watch.heads)
 
     async def _measure_store(self) -> None:
-        """Again when something was written."""
+        """Measure memory and streams of the store when something was written."""
         if not self._unmeasured:
             return
         self._unmeasured = False
