@@ -1,4 +1,4 @@
-"""What `ocs check` looks at: everything a start needs, without starting."""
+"""`ocs check`: checks everything that a start needs, without starting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAIT_S = 5.0
 
 
 async def checks(config: Config) -> list[tuple[str, str]]:
-    """What was looked at, and what is wrong with it ("" for nothing)."""
+    """Pairs: what was checked, and what is wrong with it ("" when nothing is)."""
     return [check async for check in _checks(config)]
 
 
@@ -55,7 +55,7 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
 
 
 def _directory(data: Path) -> str:
-    """Writable, or it can be made."""
+    """Whether the directory is writable or can be created."""
     place = data.absolute()
     while not place.exists():
         place = place.parent
@@ -74,7 +74,7 @@ def _certificates(config: Config) -> str:
 
 
 def _port(key: str, listen: Listen, served: bool) -> str:
-    """Whether it can be listened on. A server that runs on this data directory holds its own ports."""
+    """Whether a port can be listened on. A server that runs on this data directory holds its own ports."""
     if served:
         return ""
     try:

@@ -1,6 +1,6 @@
-"""The demo: subscribers, accounts and tariffs to try everything with, put in through the HTTP API like anybody's.
+"""The demo: subscribers, accounts and tariffs to try everything with, created through the HTTP API.
 
-It may be loaded at every start: what is there stays as it is, and money that was given is not given twice, because
+It may be loaded at every start: what exists stays as it is, and money is not given twice, because
 every top-up has an Idempotency-Key of its own that never changes.
 """
 
@@ -61,7 +61,7 @@ def tariff(name: str) -> bytes:
 
 
 def load(config: Config, address: str) -> None:
-    """Into the server at this address."""
+    """Load the demo into the server at this address."""
     token = (config.data / "admin.token").read_text(encoding="ascii").strip()
     load_into(Remote(f"http://{address}", token))
 
@@ -87,7 +87,7 @@ def load_into(server: Remote) -> None:
 
 
 def _once(server: Remote, *path: str, body: Any, media_type: str = "application/json") -> None:
-    """Create it; what is there may have been changed since, by whoever tries things out: leave it."""
+    """Create it unless it exists: a user may have changed it since."""
     try:
         server.ask("PUT", *path, body=body, headers={"If-None-Match": "*"}, media_type=media_type)
     except RequestRefused as why:
@@ -96,7 +96,7 @@ def _once(server: Remote, *path: str, body: Any, media_type: str = "application/
 
 
 def lines(config: Config, address: str) -> list[str]:
-    """What a visitor wants to know."""
+    """The text that is shown when the demo is loaded."""
     token = config.data / "admin.token"
     return [
         f"demo subscribers as they begin, realm {REALM}, EUR",

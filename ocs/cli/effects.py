@@ -1,4 +1,4 @@
-"""Configuration that is given and does nothing: `ocs run` and `ocs check` say so."""
+"""Configuration keys that are given and have no effect: `ocs run` and `ocs check` report them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ocs.config import Config, Radius, RedisConfig
 
 
 def without_effect(config: Config) -> list[str]:
-    """In words."""
+    """One sentence for each key without effect."""
     found = []
     if config.radius != Radius():
         found.append("radius: read and checked, but not served yet")

@@ -1,5 +1,5 @@
-"""Options that may be left out but not be given empty: `--data "$DATA"` with a variable nobody set would mean the
-directory we stand in, `--account "$ACCOUNT"` every account."""
+"""Options that may be left out but not be given empty: `--data "$DATA"` with an unset variable would mean the
+current directory, `--account "$ACCOUNT"` every account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EMPTY: Final = "it is empty: leave the option out for its default"
 
 
 class GivenPath(click.Path):
-    """A path that says something."""
+    """A path that is not empty."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -31,13 +31,14 @@ PATH: Final = GivenPath()
 
 
 def key_option(command: F) -> F:
-    """An empty key would be a new one each time: what is meant to happen once would happen twice."""
+    """The option --key. An empty key is refused: it would mean a new key each time, and a repetition would take
+    effect."""
     said = "Idempotency-Key: the same again does nothing twice (default: a new one)."
     return click.option("--key", callback=given, help=said)(command)
 
 
 def given(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Callback of an option with a text."""
+    """Callback for options with a text: refuses an empty one."""
     left_out = ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT
     if isinstance(value, str) and not value.strip() and not left_out:
         raise click.BadParameter(EMPTY, ctx, param)

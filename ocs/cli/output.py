@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(text: str, *, nl: bool = True, err: bool = False) -> None:
-    """A line for the terminal: the only way anything gets there."""
+    """Print a line. All output goes through here, so that control characters are made visible."""
     click.echo(visible(text), nl=nl, err=err)
 
 

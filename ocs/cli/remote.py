@@ -21,10 +21,10 @@ WAIT_S: Final = 30
 
 
 class RequestRefused(click.ClickException):
-    """What the server said no to, or that there is none: exit code 1."""
+    """The server refused the request, or was not reached: exit code 1."""
 
     def __init__(self, text: str, kind: str = "", unsure: bool = False) -> None:
-        """unsure:  it may have been done all the same"""
+        """unsure:  the request may have taken effect all the same"""
         super().__init__(visible(text))
         self.kind, self.unsure = kind, unsure
 

@@ -84,7 +84,7 @@ def key_of(one: Correction) -> str:
 async def post_all(
     server: Remote, corrections: Iterable[Correction], reason: str, said: Callable[[int], None]
 ) -> list[str]:
-    """Several at once, because each waits for the disk; returns what is wrong with those that were not posted."""
+    """Post several at once, because each waits for the disk. Returns what is wrong with those that were not posted."""
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
@@ -108,7 +108,8 @@ async def post_all(
 
 
 def post(server: Remote, one: Correction, reason: str) -> str:
-    """What is wrong with it, "" for nothing; Refused where there is no use in going on."""
+    """Post one correction; returns what is wrong with it, "" for nothing. Raises RequestRefused if the rest would
+    fail too."""
     from ocs.backoffice.amounts import money
 
     body = {

@@ -16,7 +16,7 @@ WAIT_S: Final = 600
 
 
 class Read(NamedTuple):
-    """A document, and what of the files it names was beside it."""
+    """A document, with those of the files it names that lie beside it."""
 
     path: Path
     id: str
@@ -55,7 +55,7 @@ def _add(files: dict[str, bytes], folder: Path, name: str) -> None:
 
 
 def files_of(documents: Iterable[Read]) -> dict[str, bytes]:
-    """Of all these; the server knows one file by a name."""
+    """The files of all documents by name; one name is one file."""
     files: dict[str, tuple[bytes, Path]] = {}
     for one in documents:
         for name, content in one.files.items():
@@ -66,7 +66,7 @@ def files_of(documents: Iterable[Read]) -> dict[str, bytes]:
 
 
 def publish(server: Remote, documents: Iterable[Read], files: Mapping[str, bytes]) -> Any:
-    """In one bundle, with the versions that are there now, so that nothing unseen is overwritten."""
+    """Publish all in one bundle, conditional on the versions that exist now, so that no other change is overwritten."""
     tariffs, names = _versions(server, "tariffs", "id"), _versions(server, "tariff-files", "name")
     body = {
         "files": [
@@ -98,7 +98,7 @@ def _text(content: bytes, source: str) -> str:
 
 
 def _versions(server: Remote, path: str, key: str) -> dict[str, int]:
-    """Of all there are."""
+    """The present version of each tariff and file."""
     found: dict[str, int] = {}
     after: str | None = ""
     while after is not None:

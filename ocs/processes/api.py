@@ -63,7 +63,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
 
 
 async def others(supervisor: SupervisorLink) -> dict[str, str]:
-    """`ok` or what is wrong of each other process, by role and number, as /readyz says it."""
+    """State of each other process by role and number, `ok` or what is wrong, as /readyz shows it."""
     return {
         f"{child.role} {child.number}": child.reason or ("ok" if child.ready else "not ready")
         for child in await supervisor.children()
@@ -72,6 +72,6 @@ async def others(supervisor: SupervisorLink) -> dict[str, str]:
 
 
 async def priced_by(supervisor: SupervisorLink) -> int:
-    """The oldest version of the tariffs that a worker of this host prices by; 0: none of them prices."""
+    """The oldest tariff version that a worker of this host prices by; 0 when no worker has tariffs yet."""
     workers = [child for child in await supervisor.children() if child.role == "worker" and child.ready]
     return min((worker.catalog for worker in workers), default=0)

@@ -1,4 +1,4 @@
-"""The published tariffs in a process, and what else it learns with each check of its pass."""
+"""The published tariffs in a process, and what else is read with each check of its pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HIGH_WATER_PERCENT: Final = 90
 
 
 class CatalogFollower:
-    """The published tariffs, looked at with each check of the pass and taken over when their version is new."""
+    """Reads the version of the published tariffs with each check of the pass, and loads them when it is new."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class CatalogFollower:
             self._loading = asyncio.ensure_future(self._load())
 
     async def newest(self) -> None:
-        """Take over what is published by now: for those who would rather wait than be told the price of before."""
+        """Load what is published by now, for callers that prefer waiting to an older price."""
         if self._loading is not None:
             await asyncio.wait([self._loading])
         try:
@@ -116,7 +116,7 @@ def _tell_fullness(admission: Admission, replies: list[Any]) -> None:
 
 
 def used_percent(memory: bytes) -> int:
-    """How full the live store is, by its INFO of memory; 0 where it has no bound."""
+    """How full the live store is, in percent, from its INFO of memory; 0 where memory is not bounded."""
     facts = dict(line.split(b":", 1) for line in memory.split(b"\r\n") if b":" in line)
     most = int(facts.get(b"maxmemory", 0))
     return int(facts[b"used_memory"]) * 100 // most if most else 0

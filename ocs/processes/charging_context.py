@@ -1,4 +1,4 @@
-"""What charging needs, built out of the configuration and the stores of a process."""
+"""Builds the ChargingContext of a process from its configuration and stores."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Child:
             self._channel.send(message, carried)
 
     async def refresh(self) -> None:
-        """Have it say how it is, and wait for that."""
+        """Ask the child for its status, and wait for the answer."""
         if self.running:
             self.told.clear()
             self.send(AskStatus())
@@ -138,7 +138,7 @@ class Child:
         self._reaping = asyncio.get_running_loop().create_task(self._reap())
 
     async def _reap(self) -> None:
-        """The channel ends a moment before its process; one that hangs without it is killed."""
+        """Wait for the process after its channel has ended; a process that goes on hanging is killed."""
         assert self._process is not None
         for _ in range(int(REAP_S / 0.01)):
             if self._process.poll() is not None:

@@ -1,4 +1,4 @@
-"""What supervisor and children say to each other over one AF_UNIX socket pair, sockets included.
+"""Messages between supervisor and children over one AF_UNIX socket pair, which also passes sockets.
 
 A message is a msgpack array with a tag in front and four octets of length before it. A socket travels beside its
 message (SCM_RIGHTS): it arrives with the first octet of it at the latest, so the next one waiting is its own.
@@ -43,7 +43,7 @@ class StartMessage(Message, frozen=True):
 
 
 class Connection(Message, frozen=True):
-    """A socket comes with it: an accepted connection."""
+    """Carries a socket: an accepted connection."""
 
     id: int
     host: str
@@ -52,13 +52,13 @@ class Connection(Message, frozen=True):
 
 
 class Dismiss(Message, frozen=True):
-    """Close this connection unless it has said who it is: there are too many that have not."""
+    """Close this connection unless its CER has come: too many connections are without one."""
 
     connection: int
 
 
 class Probe(Message, frozen=True):
-    """Somebody else says to be this peer: is the connection alive? Answer with Probed."""
+    """Another connection claims to be this peer: check whether this one is alive. Answered with Probed."""
 
     claim: int
     connection: int
@@ -78,7 +78,7 @@ class Drain(Message, frozen=True):
 
 
 class AskStatus(Message, frozen=True):
-    """Say how you are, now: somebody wants the numbers."""
+    """Send a Status now."""
 
 
 class Children(Message, frozen=True):

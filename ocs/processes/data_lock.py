@@ -18,8 +18,8 @@ class InUse(Exception):
 
 @contextlib.contextmanager
 def serving(data: Path) -> Iterator[None]:
-    """Holds the directory for as long as the block lasts; InUse when somebody else does. The kernel lets go of it when
-    the process ends, however it ends."""
+    """Hold the lock while the block lasts. Raises InUse when another process holds it. The kernel releases it when the
+    process ends, in whatever way."""
     data.mkdir(parents=True, exist_ok=True)
     handle = os.open(data / NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -35,7 +35,7 @@ def serving(data: Path) -> Iterator[None]:
 
 
 def is_served(data: Path) -> bool:
-    """Whether a server runs on it now."""
+    """Whether a server runs on this data directory now."""
     try:
         handle = os.open(data / NAME, os.O_RDWR)
     except OSError:

@@ -67,7 +67,7 @@ class EmbeddedServer(ABC):
         return self._child is not None and self._child.poll() is None
 
     def stop(self, timeout_s: float = 60.0) -> None:
-        """Shut down in good order; nothing to do when it is not running."""
+        """Shut the server down in order; does nothing when it is not running."""
         if self._child is None:
             return
         self._child.send_signal(self.stop_signal)
@@ -86,7 +86,8 @@ class EmbeddedServer(ABC):
             self._forget()
 
     def start(self, timeout_s: float = 300.0) -> str:
-        """Start and wait until it answers; returns where. The time is for loading data: a crash is noticed at once."""
+        """Start, wait until the server answers, and return its address. The time limit is for loading data: a crash is
+        noticed at once."""
         if self.alive:
             raise EmbeddedError(f"{self.name} is running already")
         try:

@@ -1,4 +1,4 @@
-"""The embedded stores of one `ocs run`: started unless others are configured, started again when they die, stopped."""
+"""The embedded stores of one `ocs run`: started unless others are configured, restarted when they end, stopped."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class EmbeddedStores:
         self._restarted_ms = 0
 
     async def start(self, config: Config) -> Config:
-        """Those that are not configured; the configuration then names them like any other. EmbeddedError with what is
-        wrong with any of them."""
+        """Start the stores that are not configured, and enter their addresses into the configuration. Raises
+        EmbeddedError with what is wrong with any of them."""
         loop = asyncio.get_running_loop()
         starting: dict[str, asyncio.Future[str]] = {}
         if config.redis.embedded:
@@ -65,8 +65,8 @@ class EmbeddedStores:
         return config
 
     def mind(self) -> None:
-        """Called now and then: one that died starts again on its data; what it may answer then is the keeper's to
-        prove."""
+        """Called at an interval: restart a store that has ended, on its data. The keeper then checks what it still
+        has."""
         if self._reviving:
             return
         if self.trouble and monotonic_ms() - self._restarted_ms > STEADY_MS:
@@ -108,7 +108,7 @@ def _start_again(store: Embedded) -> None:
 
 
 def last_words(home: Path) -> str:
-    """The last line of the log in a store's directory; or that the disk is full, of which it may have no words left."""
+    """The last line of the log in a store's directory; or that the disk is full, which the log could not record."""
     try:
         if shutil.disk_usage(home).free < DISK_BYTES_MIN:
             return f"the disk is full: nothing can be written to {home}"

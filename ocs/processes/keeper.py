@@ -19,7 +19,7 @@ from ocs.telemetry.log import logger
 
 
 async def keeper(config: Config, supervisor: SupervisorLink) -> None:
-    """Opens and copies; see ocs/keeper/keeper.py."""
+    """Run a keeper until it is told to end; see ocs/keeper/keeper.py."""
     async with (
         live_store(config, supervisor) as (redis, store),
         bounded_pool(config, supervisor, config.postgres.connections_max) as pool,

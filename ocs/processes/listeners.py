@@ -1,4 +1,4 @@
-"""Listening sockets: bound once, by the supervisor, before anything else starts. A taken port is a sentence."""
+"""Listening sockets: bound once, by the supervisor, before anything else starts. A port in use is one clear error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CannotListen(Exception):
 
 
 def listeners(config: Config) -> dict[str, Listen]:
-    """What is listened on, by configuration key; falsy where it is off."""
+    """The listening addresses by configuration key; falsy where a listener is off."""
     return {
         "diameter.listen": config.diameter.listen,
         "diameter.tls_listen": config.diameter.tls_listen,
@@ -69,7 +69,7 @@ def address_of(listener: socket.socket) -> str:
 
 
 def accept_some(listener: socket.socket, hand: Callable[[socket.socket, str, int], None], limit: int = 64) -> None:
-    """Accepts what waits, at most `limit`, so that a storm of connections leaves time for the rest."""
+    """Accept waiting connections, at most `limit`, so that many at once leave time for other work."""
     for _ in range(limit):
         try:
             connection, address = listener.accept()

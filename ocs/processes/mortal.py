@@ -1,8 +1,8 @@
 """A child process that dies with us and need not be root: what stands between fork and exec of an embedded server.
 
-`wrap(command, ...)` runs this file as a script first. It makes itself mortal and humble, then becomes the command under
-the same pid. After exec and not in a preexec_fn, because Python code between fork and exec may deadlock in a process
-with threads, and newer Pythons warn of it. It imports nothing of ours: Python runs it with -I -S.
+`wrap(command, ...)` runs this file as a script first. It asks for its death signal and changes its user, then becomes
+the command under the same pid. After exec and not in a preexec_fn, because Python code between fork and exec may
+deadlock in a process with threads, and newer Pythons warn of it. It imports nothing of ours: Python runs it with -I -S.
 
 `who` is one of  self | namespace:UID:GID (as ourselves, but seen under another uid) | user:UID:GID.
 """

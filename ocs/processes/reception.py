@@ -1,5 +1,6 @@
-"""Where Diameter connections come in: accepted by the supervisor, handed to a worker. Who comes from where no peer is
-goes at once, and who has said nothing for longest makes room for the next: neither keeps a peer out."""
+"""Accepts Diameter connections in the supervisor and hands them to workers. A connection from an address of no
+configured peer is closed at once; of connections without a CER the longest silent one is closed for the next. So
+neither keeps a peer out."""
 
 from __future__ import annotations
 
@@ -50,14 +51,14 @@ class Reception:
         self._paused.clear()
 
     def resume(self) -> None:
-        """Called now and then: whoever waits may be accepted again."""
+        """Called at an interval: waiting connections may be accepted again."""
         if self._paused and self._fit():
             for key in self._paused:
                 self._listen(key)
             self._paused.clear()
 
     def known(self, connections: Iterable[int]) -> None:
-        """They have said who they are, or are gone."""
+        """These connections have sent their CER, or have ended."""
         for connection in connections:
             self._strangers.leave(connection)
 

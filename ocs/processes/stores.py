@@ -1,4 +1,4 @@
-"""The stores as a process holds them: opened at its start, watched while it runs, closed at its end."""
+"""The stores of a process: opened at its start, watched while it runs, closed at its end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _count_lost(supervisor: SupervisorLink, count: int) -> None:
 
 @contextlib.asynccontextmanager
 async def witnessed(store: MeteredStore, pool: Any, supervisor: SupervisorLink) -> AsyncIterator[None]:
-    """What was answered is compared with PostgreSQL whenever the live store came back, while the block lasts."""
+    """While the block lasts: compare the last answers with PostgreSQL whenever the live store came back."""
     assert store.witness is not None
     looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epoch, supervisor.beat))
     try:
@@ -68,7 +68,7 @@ async def witnessed(store: MeteredStore, pool: Any, supervisor: SupervisorLink) 
 
 @contextlib.asynccontextmanager
 async def bounded_pool(config: Config, supervisor: SupervisorLink, connections_max: int) -> AsyncIterator[Any]:
-    """A pool that connects when it is asked something: every process starts and serves without PostgreSQL. The first
+    """A pool that connects at its first query, so that every process starts and serves without PostgreSQL. The first
     connection brings the database up to date; whichever process is first does it for all."""
     dsn = config.postgres.dsn.reveal()
     up_to_date = False

@@ -174,7 +174,7 @@ class Supervisor:
         return child
 
     async def _became_ready(self) -> None:
-        """What is loaded at the start is in force before a network element is let in, and before we say to be ready."""
+        """All children are ready: load the demo and let its tariffs come into force, then accept network elements."""
         logger().info("serving", **self._where)
         if self._on_ready is not None:
             try:
@@ -217,7 +217,7 @@ class Supervisor:
 
     @property
     def _state(self) -> ChildState:
-        """Of ourselves, as of a child."""
+        """The state of the supervisor itself, in the form in which children report theirs."""
         reason = self._stores.trouble
         if not self._announced:
             reason = reason or "what is loaded at the start is not in force yet"
@@ -239,7 +239,7 @@ class Supervisor:
         holder.child.send(ClaimVerdict(holder.connection, granted))
 
     async def _refresh(self) -> None:
-        """Numbers as of now; of a child that does not answer soon, those of before."""
+        """Ask all children for their numbers; of a child that does not answer soon, the last ones are used."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REFRESH_S):
                 await asyncio.gather(*(child.refresh() for child in self._children))

@@ -1,4 +1,4 @@
-"""The supervisor, seen from a child: what to tell it and what it may ask."""
+"""A child's connection to the supervisor: what it reports, and what it is told."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class SupervisorLink:
         self._channel = Channel(end, decode_to_child, self._received, self._lost)
 
     async def start(self) -> StartMessage:
-        """The first message. From then on the supervisor hears of us again and again."""
+        """Receive the first message. From then on this process reports its status at an interval."""
         start = await self._started
         self.meter.read(CPU, start.role, by=cpu_us)
         self.meter.read(MEMORY, start.role, by=resident_bytes)
@@ -87,12 +87,12 @@ class SupervisorLink:
             self._tell()
 
     def prices_by(self, catalog: int) -> None:
-        """The version of the tariffs that is in force here from now on."""
+        """Report the tariff version that this process prices by from now on."""
         self._catalog = catalog
         self._tell()
 
     def unfit(self, why: str) -> None:
-        """No restart helps: this process is to end, with a text for the operator."""
+        """Report that no restart helps; this process then ends, with a text for the operator."""
         self.why_unfit = why
 
     def claim(self, connection: int, origin_host: str, several: int) -> None:
@@ -110,7 +110,7 @@ class SupervisorLink:
         return await asked
 
     def end(self) -> None:
-        """A last report, so that no count is lost."""
+        """Send a last report, so that no count is lost, and close."""
         self._tell()
         self._channel.close()
 

@@ -117,7 +117,7 @@ def build_node(
 
 
 def our_addresses(host: str) -> tuple[HostAddress, ...]:
-    """Host-IP-Address: where we listen, or where the name of this machine leads when that is everywhere."""
+    """Values of Host-IP-Address: the listening address, or those of this machine's name when listening on all."""
     try:
         found = {ipaddress.ip_address(info[4][0]) for info in socket.getaddrinfo(host, None)}
         if any(address.is_unspecified for address in found):

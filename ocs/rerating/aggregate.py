@@ -1,4 +1,4 @@
-"""Results of a part, added up account by account."""
+"""Adds up the results of one part, account by account."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Corrected = Mapping[tuple[str, str], tuple[int, int]]
 
 
 class Reckoning:
-    """Adds results, in the order of accounts."""
+    """Adds up results, which must come account by account."""
 
     def __init__(self, job: Job) -> None:
         self._top, self._correct = job.top, job.correct
@@ -56,7 +56,7 @@ class Reckoning:
         """Sessions."""
 
     def tally(self) -> RatingTally:
-        """Of all that was added."""
+        """The sums of everything that was added."""
         self._end()
         self._begin("", "")
         for currency, changes in self._changes.items():
@@ -117,7 +117,7 @@ class Reckoning:
         return money
 
     def _end(self) -> None:
-        """Of an account."""
+        """Finish the current account."""
         if not self._subscribers:
             return
         money = self._money()
@@ -194,7 +194,7 @@ def reference_of(row: Row) -> str:
 
 
 def _paid_by(row: Row, more: Sequence[Entry]) -> int:
-    """The entry that a correction is of: the main bucket's, or else the first one of money; 0: none."""
+    """Number of the entry that a correction refers to: the main bucket's, else the first one of money; 0: none."""
     entries = [one for one in (row[SEQ:], *more) if one[2] == Kind.MONEY]
     entries.sort(key=lambda one: one[1] != MAIN)
     return int(entries[0][0]) if entries else 0

@@ -1,4 +1,4 @@
-"""Whose money would not have been enough. Pure."""
+"""Which accounts could not have paid what they would have been charged. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ COST, KIND, SEQ = (ReplayedPiece._fields.index(name) for name in ("cost", "kind"
 
 
 class RecordFunds:
-    """Of one account that would have paid more: what it had, as its entries say, less what more it would have paid."""
+    """Funds of one account that would have paid more: its balances by its entries, less the additional charges so
+    far."""
 
     def __init__(self, credit_limit: int, balances: dict[int, int]) -> None:
         """
@@ -24,7 +25,8 @@ class RecordFunds:
         """What more it would have paid up to now."""
 
     def uncovered(self, row: Row, more: Sequence[Entry], new: int) -> int:
-        """What it could not have paid of this piece: it would have been refused, or cut short. That is not paid later
+        """Micro-units of this piece that the account could not have paid: the use would have been refused or cut short.
+        That is not paid later
         either, so that it does not count against the next piece."""
         if row[KIND] is not None:
             for _, bucket, kind, _, after in _entries(row, more):

@@ -1,4 +1,4 @@
-"""What one process is asked to rate again, and what it says while it does; packed, over its pipes."""
+"""Messages of the processes that rate again: the job for one part, progress and results; packed, over pipes."""
 
 from __future__ import annotations
 

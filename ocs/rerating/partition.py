@@ -1,5 +1,5 @@
-"""One part of history rated again: `python -m ocs.rerating.partition` does the job that comes in, and says how
-it goes."""
+"""Rates one part of the history again: `python -m ocs.rerating.partition` reads its job from standard input and writes
+progress and results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTERRUPTED: Final = 130
 
 
 async def work(job: Job, said: Callable[[int], None]) -> RatingTally:
-    """The whole job, in this process. `said` is told the records that were read."""
+    """Do the whole job in this process. `said` is called with the number of records read."""
     async with history.connect(job.dsn) as pg:
         stored: dict[Version, Tariff] = {}
         prices = Prices(await places_of(pg, job), stored, await exchanges_of(pg), job.default_groups)
@@ -74,7 +74,7 @@ class _Part:
         self._reckoning.add(len(pieces), results, await self._uncovered(results), corrected)
 
     async def _store(self, pieces: Iterable[Charged]) -> None:
-        """The versions that the tags of these need."""
+        """The compiled tariff versions that the tags of these records need."""
         tags = {row[TAG] for row, _ in pieces} - self._tags
         if tags:
             self._tags |= tags
@@ -98,7 +98,7 @@ class _Part:
         return grants, originals, instants
 
     async def _uncovered(self, results: Sequence[Result]) -> dict[int, int]:
-        """What accounts could not have paid, by the place of the piece."""
+        """Micro-units that accounts could not have paid, by the index of the piece."""
         begins = self._dearer(results)
         if not begins and self._funds is None:
             if results:
@@ -120,7 +120,8 @@ class _Part:
         return uncovered
 
     def _dearer(self, results: Sequence[Result]) -> set[int]:
-        """Where accounts begin here that would have paid more at some point, and whose funds are not watched yet."""
+        """Indexes where an account begins that would have paid more at some point and whose funds are not tracked
+        yet."""
         begins: set[int] = set()
         account, watched, first, apart = self._account, self._funds is not None, 0, 0
         for place, (row, _, new, _, _) in enumerate(results):

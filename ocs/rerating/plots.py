@@ -1,4 +1,4 @@
-"""Bars as SVG, by a few lines of our own: nothing is loaded from anywhere, and it prints. Pure."""
+"""Bar charts as SVG, self-contained and printable. Pure."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _step(span: int) -> int:
 
 
 def _number(value: int, unit: int) -> str:
-    """As short as it can be."""
+    """A number in as few characters as possible."""
     whole, rest = divmod(abs(value), unit)
     decimals = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if unit > 1 and rest else ""
     return f"{'-' if value < 0 else ''}{whole:,}{'.' + decimals if decimals else ''}"

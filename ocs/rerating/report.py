@@ -1,4 +1,4 @@
-"""What a tally says, ready to be shown: the JSON that tables and pages are made from. Pure."""
+"""The report of a tally as JSON, from which tables and pages are made. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LIMITS: Final = (
 
 
 def report(job: Job, tariff: str, tally: RatingTally) -> dict[str, Any]:
-    """All of it. Money is decimal strings."""
+    """The whole report. Money is decimal strings."""
     window = job.window
     limits = [*LIMITS]
     if tally.estimated:
@@ -66,7 +66,7 @@ def report(job: Job, tariff: str, tally: RatingTally) -> dict[str, Any]:
 
 
 def corrections(job: Job, tariff: str, tally: RatingTally) -> dict[str, Any]:
-    """Of a re-rating: what is to be posted."""
+    """The corrections that a rerating posts."""
     whole = report(job, tariff, tally)
     return {
         **{name: whole[name] for name in OF_BOTH},
@@ -80,7 +80,7 @@ def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def percent(change: int, of: int) -> str | None:
-    """With two decimals, rounded half up; None: of nothing."""
+    """A percentage with two decimals, rounded half up; None when the base is 0."""
     if not of:
         return None
     hundredths = (2 * abs(change) * 10_000 + abs(of)) // (2 * abs(of))
@@ -155,7 +155,7 @@ def _correction(one: Correction) -> dict[str, Any]:
 
 
 def _distribution(changes: array[int]) -> dict[str, Any]:
-    """Of what each subscriber would pay more; in order."""
+    """Distribution of what each subscriber would pay more, in order."""
     count = len(changes)
     if not count:
         return {"count": 0, "dearer": 0, "same": 0, "cheaper": 0, "percentiles": {}, "histogram": []}

@@ -1,4 +1,4 @@
-"""A job shared by several processes: each rates the accounts of its part, and what they found is added up."""
+"""A job divided among several processes: each rates the accounts of its part, and the results are added up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JobError(Exception):
 
 
 class PreparedJob(NamedTuple):
-    """A job that can be done."""
+    """A job that was checked and can run."""
 
     job: Job
     tariff: str
@@ -37,7 +37,7 @@ class PreparedJob(NamedTuple):
 
 
 async def prepare(job: Job) -> PreparedJob:
-    """Looked at before the work begins; history.Unreachable or NoSuchTariff."""
+    """Check a job before the work begins. Raises history.Unreachable or NoSuchTariff."""
     async with history.connect(job.dsn) as pg:
         if job.written is not None:
             job = msgspec.structs.replace(job, written=await with_files(pg, job.written))
@@ -49,7 +49,8 @@ async def prepare(job: Job) -> PreparedJob:
 
 
 async def rate_again(job: Job, said: Callable[[int], None], processes: int = CORES) -> RatingTally:
-    """`said` is told of records as they are read; history.Unreachable, NoSuchTariff or Broken where it cannot be."""
+    """Run the job; `said` is called with records as they are read. Raises history.Unreachable, NoSuchTariff,
+    JobError."""
     if job.window.account:
         processes = 1
     if processes == 1:

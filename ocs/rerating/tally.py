@@ -62,7 +62,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Correction(msgspec.Struct, frozen=True):
-    """What is posted so that a usage record has cost what it should. Money in micro-units."""
+    """The correction of one usage record, to be posted. Money in micro-units."""
 
     account: str
     subscriber: str
@@ -87,7 +87,7 @@ class Correction(msgspec.Struct, frozen=True):
 
 
 class MoneySums(msgspec.Struct):
-    """All in one currency."""
+    """Sums of one currency."""
 
     total: UsageSums
     services: dict[str, UsageSums] = {}
@@ -128,7 +128,7 @@ def most(affected: Iterable[Affected], top: int, sign: int) -> list[Affected]:
 
 
 def merged(parts: Iterable[RatingTally], top: int) -> RatingTally:
-    """All parts together."""
+    """The tally of all parts together."""
     whole = RatingTally()
     for part in parts:
         whole.records += part.records
@@ -172,7 +172,7 @@ def merge_each(mine: dict[Any, UsageSums], theirs: Mapping[Any, UsageSums]) -> N
 
 
 def changes_of(money: MoneySums) -> array[int]:
-    """In order."""
+    """The change of each subscriber, in order."""
     found = array("q")
     found.frombytes(money.changes)
     return array("q", sorted(found))

@@ -1,4 +1,4 @@
-"""The tariffs of a job, out of its file and out of PostgreSQL, compiled."""
+"""The compiled tariffs of a job, from its file and from PostgreSQL."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _needs(source: str, form: Format, content: bytes) -> list[str]:
 
 
 async def places_of(db: Connection, job: Job) -> dict[str, Sequence[Tariff]]:
-    """What stands in the place of which tariff."""
+    """Which versions take the place of which tariff."""
     if job.written is not None:
         draft = draft_of(job.written)
     elif job.stored is not None:
@@ -80,7 +80,7 @@ def _promotes(versions: Sequence[Tariff]) -> bool:
 
 
 async def versions(db: Connection, wanted: Iterable[Version]) -> dict[Version, Tariff]:
-    """Those of them that are stored, and that this version of ours can compile."""
+    """The compiled versions, of those that are stored and that this build can compile."""
     found = [await tariffs.get(db, *one) for one in wanted]
     return await _compiled(db, [one for one in found if one is not None], strict=False)
 
@@ -101,7 +101,7 @@ async def _compiled(
 
 
 async def exchanges_of(db: Connection) -> Exchanges:
-    """All that were ever stored."""
+    """All exchange rates that were ever stored."""
     pairs: dict[tuple[str, str], list[tuple[int, CurrencyExchange]]] = {}
     for of, into, day, rate in await db.fetch(f"SELECT {rates.FIELDS} FROM exchange_rates r"):
         from_ms = (date.fromisoformat(day) - EPOCH).days * DAY_MS

@@ -55,7 +55,7 @@ def logger() -> Log:
 
 
 def _visibly(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Peers name themselves and their sessions as they like, and a terminal obeys what it is shown."""
+    """Make control characters visible: names come from peers, and a terminal would interpret them."""
     return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
