@@ -169,6 +169,7 @@ def fit(text: str) -> str:
     return text
 
 
+@lru_cache(4_096)
 def inputs_json(packed: bytes) -> str:
     """Rating inputs as jsonb takes them."""
     try:
@@ -251,9 +252,13 @@ def ladder_hash(packed: bytes) -> bytes:
     return hashlib.blake2b(packed, digest_size=16).digest()
 
 
+_ABANDONED: Final = int(Flag.ABANDONED)
+"""A flag asked for as a flag costs as much as all else of a row."""
+
+
 def _incarnation(record: Record, usage: Usage) -> int:
     """What an INITIAL found held when it began the session again is of the one before."""
-    ended = record.kind == "charge" and usage.flags & Flag.ABANDONED
+    ended = record.kind == "charge" and usage.flags & _ABANDONED
     return record.incarnation - 1 if ended else record.incarnation
 
 

@@ -52,6 +52,8 @@ class Sync:
         self._reader = StreamReader(redis)
         self.cursors: Cursors | None = None
         """As of the last step, None before the first one."""
+        self.known: dict[int, RecordId] | None = None
+        """Cursors as of the last step, None where that one failed."""
         self._sure = False
         """Nothing has contradicted them."""
         self._trimmed: dict[int, RecordId] = {}
@@ -76,13 +78,25 @@ class Sync:
         remembered = self.cursors if self._sure and self.cursors is not None and not self.cursors.stopped else None
         self._sure = False
         try:
-            step = await self._step(remembered or await read_cursors(self._pool), seen, shards)
+            step = await self._surest_step(remembered, seen, shards)
+        except BaseException:
+            self.known = None
+            raise
+        self.cursors, self._sure, self.known = step.cursors, True, step.cursors.at
+        return step
+
+    async def _surest_step(
+        self,
+        remembered: Cursors | None,
+        seen: Callable[[dict[int, list[RecordedCall]]], Any] | None,
+        shards: Collection[int] | None,
+    ) -> SyncStep:
+        try:
+            return await self._step(remembered or await read_cursors(self._pool), seen, shards)
         except (NotOpen, Gap, CursorMoved):
             if remembered is None:
                 raise
-            step = await self._step(await read_cursors(self._pool), seen, shards)
-        self.cursors, self._sure = step.cursors, True
-        return step
+            return await self._step(await read_cursors(self._pool), seen, shards)
 
     async def _step(
         self,

@@ -109,15 +109,23 @@ async def read_cursors(pg: Any) -> Cursors:
     rows = await pg.fetch(
         "SELECT shard, epoch, opened_epoch, replid, cursor_epoch, cursor_n, stopped FROM shards ORDER BY shard"
     )
-    opened = {(row["opened_epoch"], row["replid"]) for row in rows}
+    epochs, opened, at, stopped = 0, set(), {}, {}
+    for (
+        shard,
+        epoch,
+        its_opened,
+        its_replid,
+        cursor_epoch,
+        cursor_n,
+        why,
+    ) in rows:  # by name it takes four times as long
+        epochs = max(epochs, epoch)
+        opened.add((its_opened, its_replid))
+        at[shard] = RecordId(cursor_epoch, cursor_n)
+        if why:
+            stopped[shard] = why
     opened_epoch, replid = opened.pop() if len(opened) == 1 else (0, "")
-    return Cursors(
-        max(row["epoch"] for row in rows),
-        opened_epoch,
-        replid,
-        {row["shard"]: RecordId(row["cursor_epoch"], row["cursor_n"]) for row in rows},
-        {row["shard"]: row["stopped"] for row in rows if row["stopped"]},
-    )
+    return Cursors(epochs, opened_epoch, replid, at, stopped)
 
 
 class Writer:

@@ -11,6 +11,8 @@ from balances.structs.charge import Flag, Suspense
 from balances.structs.record import Record
 from tariffs.units import Kind
 
+_MARKS: Final = sum(Flag) & ~int(Flag.FREE)
+
 Counts = dict[tuple[str, ...], int]
 
 
@@ -68,8 +70,9 @@ class KeeperLog(Protocol):
 def count(record: Record, tallies: KeeperStats, log: KeeperLog) -> None:
     """Count a record; called once for each."""
     for usage in record.usages:
-        for flag in Flag(usage.flags & ~Flag.FREE):
-            _add(tallies.marked, (record.service, str(flag.name).lower()), 1)
+        if marks := usage.flags & _MARKS:  # hardly any has one
+            for flag in Flag(marks):
+                _add(tallies.marked, (record.service, str(flag.name).lower()), 1)
     for entry in record.entries:
         if entry.kind == Kind.MONEY and entry.why != "usage":
             _add(tallies.posted, (entry.why, "in" if entry.amount > 0 else "out", record.currency), abs(entry.amount))

@@ -104,10 +104,11 @@ class Keeper:
         self._leases = leases = Leases(supervision, LEASES)
         self._news = news = News(redis, lambda: self._opener.doubt())
         self.standing = StandingAlarms(log, now_ms, alarm_ms)
-        self.watch = LagWatch(redis, pool, self.standing, now_ms)
         self.totals = Totals(redis)
         self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)
         sync = Sync(redis, pool, alarm=rounds.alarm)
+        copied = lambda: sync.known if leases.has("copy") else None  # noqa: E731
+        self.watch = LagWatch(redis, pool, self.standing, now_ms, copied)
         self._opener = opener = Opener(
             redis,
             pool,

@@ -8,19 +8,21 @@ a second, and again only at shards whose stream has moved. It costs no request a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from balances import keys
-from balances.ledger.reader import Client
+from balances.ledger.reader import Client, send
 from balances.ledger.record import START, RecordId
 from balances.structs.account import Account
 from balances.structs.session import Session, SessionState
 from tariffs.units import Kind
 
+SHARDS_AT_ONCE: Final = 8
 AT_ONCE: Final = 100
+"""Accounts in one write."""
 LOOKS_MAX: Final = 2_000
 """Accounts in one walk."""
 
@@ -80,38 +82,46 @@ class Totals:
 
     async def walk(self, heads: Mapping[int, RecordId]) -> None:
         """Count the shards whose head has changed since they were counted, as many as fit."""
+        order = [(self._next + step) % keys.SHARDS for step in range(keys.SHARDS)]
+        moved = [shard for shard in order if shard not in self._parts or self._parts[shard].head != heads[shard]]
         looks = 0
-        for shard in [(self._next + step) % keys.SHARDS for step in range(keys.SHARDS)]:
-            known, head = self._parts.get(shard), heads[shard]
-            if known is not None and known.head == head:
-                continue
-            self._sums = None
+        for start in range(0, len(moved), SHARDS_AT_ONCE):
+            some = moved[start : start + SHARDS_AT_ONCE]
             if looks >= LOOKS_MAX:
-                self._next = shard
+                self._next = some[0]
                 return
-            if head == START:
-                self._parts[shard] = ShardTotals(head, 0, 0, Counter())
-                continue
-            looks += await self._look(shard, head)
+            looks += await self._look({shard: heads[shard] for shard in some})
+            self._sums = None
 
-    async def _look(self, shard: int, head: RecordId) -> int:
-        members = await self._redis.zrange(keys.due(shard), 0, -1)
-        accounts = sorted({keys.due_parts(member.decode())[0] for member in members})
-        sessions, holds, held = 0, 0, Counter[str]()
-        for start in range(0, len(accounts), AT_ONCE):
-            pipe = self._redis.pipeline(transaction=True)  # an account and its sessions as of one instant
-            some = accounts[start : start + AT_ONCE]
-            for account in some:
-                pipe.get(keys.account(account))
-                pipe.hvals(keys.sessions(account))
-            replies = await pipe.execute()
-            for packed, states in zip(replies[::2], replies[1::2], strict=True):
-                if packed is None:
-                    continue
-                one = _ACCOUNT.decode(packed)
-                held[one.currency] += sum(bucket.held for bucket in one.buckets if bucket.kind == Kind.MONEY)
-                for session in map(_SESSION.decode, states):
-                    sessions += session.state == SessionState.OPEN
-                    holds += sum(1 for line in session.lines if line.due_ms)
-        self._parts[shard] = ShardTotals(head, sessions, holds, held)
-        return len(accounts) + 1
+    async def _look(self, heads: Mapping[int, RecordId]) -> int:
+        """Returns how many accounts there were. Writes that come between one account and its sessions move the head, so
+        the shard is looked at again."""
+        written = [shard for shard, head in heads.items() if head != START]
+        found = await send(self._redis, [("ZRANGE", keys.due(shard), 0, -1) for shard in written])
+        members = {
+            shard: sorted({keys.due_parts(member.decode())[0] for member in theirs})
+            for shard, theirs in zip(written, found, strict=True)
+        }
+        for shard, head in heads.items():
+            part = ShardTotals(head, 0, 0, Counter())
+            accounts = members.get(shard, [])
+            for start in range(0, len(accounts), AT_ONCE):
+                part = await self._counted(part, accounts[start : start + AT_ONCE])
+            self._parts[shard] = part
+        return len(heads) + sum(map(len, members.values()))
+
+    async def _counted(self, part: ShardTotals, accounts: Sequence[str]) -> ShardTotals:
+        """With these accounts of one shard."""
+        sessions, holds, held = part.sessions, part.holds, part.held_micro
+        packed, *states = await send(
+            self._redis, [("MGET", *map(keys.account, accounts)), *(("HVALS", keys.sessions(one)) for one in accounts)]
+        )
+        for account, its_sessions in zip(packed, states, strict=True):
+            if account is None:
+                continue
+            one = _ACCOUNT.decode(account)
+            held[one.currency] += sum(bucket.held for bucket in one.buckets if bucket.kind == Kind.MONEY)
+            for session in map(_SESSION.decode, its_sessions):
+                sessions += session.state == SessionState.OPEN
+                holds += sum(1 for line in session.lines if line.due_ms)
+        return part._replace(sessions=sessions, holds=holds)

@@ -19,6 +19,9 @@ CURSORS: Final = "keeper:cursors"
 """How far PostgreSQL was when it was last asked, for a keeper that starts while it is away."""
 
 ASK_S: Final = 3.0
+"""How long PostgreSQL has to answer."""
+ASKED_S: Final = 5.0
+"""How long it is not asked again for cursors that the copier knows."""
 
 
 class MeasuredLag(msgspec.Struct):
@@ -36,21 +39,43 @@ class MeasuredLag(msgspec.Struct):
 
 
 class LagWatch:
-    """How far PostgreSQL is behind the streams, also while it is away, and what is not copied at all."""
+    """How far PostgreSQL is behind the streams, also while it is away, and what is not copied at all.
 
-    def __init__(self, redis: Client, pool: Pool, standing: StandingAlarms, now_ms: Callable[[], int]) -> None:
+    copied:  cursors as whoever copies knows them; None where that is another one, or is not sure of them
+    """
+
+    def __init__(
+        self,
+        redis: Client,
+        pool: Pool,
+        standing: StandingAlarms,
+        now_ms: Callable[[], int],
+        copied: Callable[[], Mapping[int, RecordId] | None] = lambda: None,
+    ) -> None:
         self.now = MeasuredLag()
         self.heads: dict[int, RecordId] = {}
         self._redis, self._pool = redis, pool
         self._reader = StreamReader(redis)
         self._standing, self._now_ms = standing, now_ms
+        self._copied = copied
         self._cursors: dict[int, RecordId] | None = None
+        self._asked_s = -ASKED_S
+        self._loop = asyncio.get_running_loop()
 
     async def measure(self) -> None:
         away: Exception | None = None
+        copied = self._copied()
         try:
-            async with asyncio.timeout(ASK_S):
-                await self._ask()
+            if (
+                copied is None
+                or self._loop.time() - self._asked_s > ASKED_S
+                or self.now.stopped
+                or self.now.quarantined
+            ):
+                async with asyncio.timeout(ASK_S):
+                    await self._ask()
+            else:
+                await self._keep(dict(copied))
         except AWAY as why:  # what grows meanwhile is seen in the streams
             away = why
         if self._cursors is None:
@@ -74,15 +99,19 @@ class LagWatch:
     async def _ask(self) -> None:
         cursors = await read_cursors(self._pool)
         accounts = await held(self._pool)
-        if cursors.at != self._cursors:
-            self._cursors = cursors.at
-            await self._redis.set(CURSORS, _packed(cursors.at))
+        await self._keep(cursors.at)
+        self._asked_s = self._loop.time()
         self.now.stopped, self.now.quarantined = cursors.stopped, len(accounts)
         self._standing.lasting("stopped shards", stopped_text(cursors.stopped))
         names = ", ".join(one.account for one in accounts[:NAMES_MAX]) + (" ..." if len(accounts) > NAMES_MAX else "")
         self._standing.lasting(
             "quarantine", f"{len(accounts)} accounts are not copied and not restored: {names}" if accounts else ""
         )
+
+    async def _keep(self, cursors: dict[int, RecordId]) -> None:
+        if cursors != self._cursors:
+            self._cursors = cursors
+            await self._redis.set(CURSORS, _packed(cursors))
 
 
 def stopped_text(stopped: Mapping[int, str]) -> str:

@@ -135,9 +135,9 @@ async def test_only_what_has_moved_is_looked_at_again(servers: Servers) -> None:
     looked: list[int] = []
 
     class Counting(Totals):
-        async def _look(self, shard: int, head: Any) -> int:
-            looked.append(shard)
-            return await super()._look(shard, head)
+        async def _counted(self, part: Any, accounts: Any) -> Any:
+            looked.extend(map(keys.shard_of, accounts))
+            return await super()._counted(part, accounts)
 
     books = await connect(servers.redis_url, servers.pg_dsn)
     totals = Counting(books.redis)
