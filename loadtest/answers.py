@@ -1,4 +1,4 @@
-"""Answers read as little as a player needs: result, number, and each line's result, grant and final unit.
+"""Reads from an answer only what the simulator needs: result, number, and each line's result, grant and final unit.
 
 The place of every AVP depends only on the headers of the AVPs before it. So an answer is walked once; the next one
 whose headers are the same, found by one AND and one compare of big integers, is read at the places found before.
@@ -29,7 +29,7 @@ class LineAnswer(NamedTuple):
 
     @property
     def granted(self) -> int:
-        """In the unit it was granted in."""
+        """The granted amount, in the unit of the grant."""
         return next((n for n in (self.octets, self.seconds, self.units) if n is not None), 0)
 
 

@@ -1,4 +1,4 @@
-"""The public HTTP API, as much of it as a stranger needs: a few keep-alive connections and JSON in and out."""
+"""The part of the public HTTP API that the simulator uses: a few keep-alive connections, JSON in and out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

@@ -1,4 +1,4 @@
-"""The audit: three answers to one question, and they must agree to the micro-unit, account by account.
+"""The audit: three amounts, found independently, must agree to the micro-unit for every account.
 
     due      what we reported, priced by ourselves (pricing.py)
     debited  what the settled balance fell by, as the account says before and after

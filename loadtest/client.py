@@ -1,4 +1,4 @@
-"""A Diameter client that forgets nothing: what was not answered stays, and goes out again with the T bit.
+"""A Diameter client that keeps every unanswered request and sends it again with the T bit.
 
     client = Client(Target("127.0.0.1", 3868), connections=2)
     await client.start()
@@ -81,7 +81,7 @@ class LoadClient:
         return not self.in_flight
 
     def cut(self) -> None:
-        """Pull every cable."""
+        """Cut every connection without a DPR."""
         for link in self.links:
             link.cut()
 
@@ -130,4 +130,4 @@ class LoadClient:
 
 
 def _nobody(request: Request, answer: LoadAnswer, now_ns: int) -> None:
-    """Nobody waits for this one."""
+    """Callback of a request whose answer nobody waits for."""

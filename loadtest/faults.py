@@ -1,4 +1,4 @@
-"""What networks do to requests, done on purpose. The rule they all keep: a request is sent again only as RFC 6733
+"""Faults of networks, made on purpose. All keep one rule: a request is sent again only as RFC 6733
 section 5.5.4 allows (T bit, same End-to-End Identifier), so whatever happens, each use must be charged once.
 """
 

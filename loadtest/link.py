@@ -132,7 +132,7 @@ class LoadConnection(asyncio.Protocol):
     # ---- what its owner asks of it
 
     def send(self, request: Request, hop_by_hop: int) -> None:
-        """Out now, or when the connection is up."""
+        """Send now, or when the connection is up."""
         self.waiting[hop_by_hop] = request
         if self.is_open:
             self._write(request)
@@ -141,7 +141,7 @@ class LoadConnection(asyncio.Protocol):
         self._dialling = self._loop.create_task(self._connect())
 
     def cut(self) -> None:
-        """As if the cable was pulled: no DPR, nothing flushed."""
+        """Abort the connection: no DPR, nothing flushed."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -255,7 +255,7 @@ class LoadConnection(asyncio.Protocol):
                     pass
 
     def _pushed(self, frame: bytes) -> None:
-        """RAR and ASR: consent, and let whoever plays the session know."""
+        """Answer RAR and ASR with success, and tell the owner of the session."""
         message = DICTIONARY.decode(frame)
         host, realm = self.origin, self.owner.target.realm
         if isinstance(message, ReAuthRequest):

@@ -1,4 +1,4 @@
-"""When to send. Open loop: a plan of instants that nothing the server does can move, and the instants are what latency
+"""When to send. Open loop: a plan of instants that does not depend on the server; from these instants latency
 is counted from. A server that stalls for a second then shows a second, and not one slow request and a pause
 (coordinated omission).
 """

@@ -1,4 +1,4 @@
-"""What use costs, worked out by the witness itself: whole numbers, no line of it shared with the server.
+"""What use costs, computed a second time for the audit: whole numbers, no code shared with the server.
 
 A started block is a paid block, and what counts is the line's total: however a session is cut into reports, a line
 of `total` units costs `cost(total)`. So a report costs `cost(total now) - cost(total before)`, which is how blocks

@@ -1,4 +1,4 @@
-"""What a person sees: a line while it runs, tables at the end. And the same as a tree, for programs."""
+"""Output of a run: a line while it runs, tables at the end, and the same as a tree for programs."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""The run: sessions wait in a queue; whenever a request may go, the next of them sends its own.
+"""The run: sessions wait in a queue; whenever a request may be sent, the next session sends its own.
 
-Open loop: the pacer says when. Closed loop (saturation): every answer does, and N are in flight all the time. Memory is
-bounded by the sessions open at once and the number of subscribers, not by how long it runs.
+Open loop: the pacer says when. Closed loop (saturation): each answer starts the next request, and N are in flight.
+Memory is bounded by the sessions open at once and the number of subscribers, not by how long it runs.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ CONTEXTS: dict[Service, str] = {"data": "32251@3gpp.org", "voice": "32260@3gpp.o
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A typing error in a file is an error."""
+    """A struct that refuses unknown keys, so that a misspelt key is an error."""
 
 
 class ScenarioPrice(Strict, frozen=True):

@@ -1,4 +1,4 @@
-"""Requests ready but for their holes: one `%` and a handful of packed numbers per CCR, instead of encoding a tree.
+"""Requests encoded once, with places for what changes: one `%` and a few packed numbers per CCR.
 
 A template is a message encoded once by `protocol` with marks in the places that change; the marks are then looked
 for. So what we send is what the dictionary says, and a mark that moved or stands there twice is found at start.

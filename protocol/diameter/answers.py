@@ -42,7 +42,7 @@ def error_answer(
 ) -> bytes:
     """Session-Id, our identity, the Result-Code with a reason, Failed-AVP, and every Proxy-Info in order as it came.
 
-    The E bit is set for 3xxx only, the P bit copied. Never call it with an answer: nobody answers answers.
+    The E bit is set for 3xxx only, the P bit copied. The argument must be a request: an answer is never answered.
     """
     if isinstance(error, ProtocolError):
         result_code, failed_avp, why = error.result_code, error.failed_avp, why or error.why

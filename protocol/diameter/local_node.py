@@ -1,4 +1,4 @@
-"""What every connection of ours has in common: who we say we are, what we make of what others say, our timers."""
+"""What all our connections have in common: our identity, the applications we accept, timers, Origin-State-Ids."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ class OriginStates:
 
 
 class LocalNode:
-    """Knows no connection. The arguments are those of PeerTable."""
+    """What connections share; it refers to none of them. The arguments are those of PeerTable."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What peers are told about and told to do: identities, timers and the actions a connection gives back."""
+"""Identities of peers, timers, and the actions that a connection returns to its owner."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,8 +8,8 @@ from protocol.diameter.types import HostAddress
 
 
 class LocalPeer(NamedTuple):
-    """Who we are. `vendor_specific` are pairs of vendor and auth application: 4 is advertised in both forms, because
-    some clients look at one only."""
+    """Our own identity. `vendor_specific` are pairs of vendor and auth application: 4 is advertised in both forms,
+    because some clients look at one only."""
 
     origin_host: str
     origin_realm: str
@@ -29,7 +29,7 @@ class LocalPeer(NamedTuple):
 
 
 class RemotePeer(NamedTuple):
-    """Who the other side is, as its CER or CEA said. `applications` are those we have in common."""
+    """Identity of the other side, from its CER or CEA. `applications` are those we have in common."""
 
     origin_host: str
     origin_realm: str

@@ -1,4 +1,5 @@
-"""One transport connection to a peer: happenings become events, the tables say what to do, actions come out."""
+"""One transport connection to a peer: what happens becomes an event, the tables say what to do, actions are
+returned."""
 
 from typing import Any, Protocol
 
@@ -80,7 +81,7 @@ class PeerConnection(ActedOn):
     def __repr__(self) -> str:
         return f"<{self.peer.origin_host if self.peer else self.dialled or 'unknown peer'}, {self.state.value}>"
 
-    # ---- what happened
+    # ---- what the owner reports
 
     def connected(self, now_ms: int) -> Actions:
         """The connection we dialled is up."""
@@ -113,7 +114,7 @@ class PeerConnection(ActedOn):
         return [Send(self, message.encode(hop_by_hop=self._hop_by_hop, end_to_end=self.node.next_end_to_end()))]
 
     def forget(self, token: Any) -> None:
-        """Nobody waits for that answer any more; it will be dropped."""
+        """The caller no longer waits for that answer; it will be dropped."""
         self._pending = {hop: other for hop, other in self._pending.items() if other is not token}
 
     @property
@@ -281,7 +282,7 @@ class PeerConnection(ActedOn):
                 self._resolve(PeerEvent.WON, now_ms, actions)  # I-Peer-Disc, I-Rcv-Conn-Nack: R-Snd-CEA
 
     def _resolve(self, event: PeerEvent, now_ms: int, actions: Actions) -> None:
-        """Tell whoever waits for this connection."""
+        """Tell the connections that wait for this one."""
         challenger, self.challenger = self.challenger, None
         if challenger is not None:
             challenger.rival = None
@@ -398,4 +399,4 @@ class Rivals(Protocol):
         """Decide between a connection and its challenger as far as it can be decided now (section 5.6.4)."""
 
     def ended(self, connection: PeerConnection) -> None:
-        """It is nobody's rival any more."""
+        """This connection is no longer a rival of another one."""

@@ -1,4 +1,4 @@
-"""A message as plain dicts, every AVP in it: for tests, debugging and eyes. Not for the hot path.
+"""A message as plain dicts with every AVP: for tests, debugging and reading. Not for the hot path.
 
     {"version", "length", "flags", "command", "application", "hop_by_hop", "end_to_end", "avps": [...]}
     AVP: {"code", "vendor", "name", "flags", "length", "type", and "value" or (Grouped) "avps"}

@@ -1,4 +1,4 @@
-"""The whole truth about which messages are accepted: one walk over the octets, the first fault found is raised.
+"""Decides which messages are accepted: one walk over the octets, the first fault found is raised.
 
 Faults and their codes (RFC 6733 section 7.1.5 unless said otherwise):
 
@@ -13,7 +13,7 @@ Faults and their codes (RFC 6733 section 7.1.5 unless said otherwise):
   5012  deeper or more than we are ready to follow
 
 Never a fault: the M bit of an AVP we know being there or not, padding that is not zero, a last AVP of a group without
-its padding, V with vendor 0. Field notes, not the book, decide that.
+its padding, V with vendor 0: real nodes send these (docs/field-notes.md).
 """
 
 from collections.abc import Iterator

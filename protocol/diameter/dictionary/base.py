@@ -139,7 +139,7 @@ class CapabilitiesExchangeRequest(DiameterCommand):
     any_application: ClassVar[bool] = True
     origin_host: str = req(ORIGIN_HOST, surplus=True)
     origin_realm: str = req(ORIGIN_REALM, surplus=True)
-    host_ip_address: tuple[HostAddress, ...] = many(HOST_IP_ADDRESS)  # required by the book, missing from real nodes
+    host_ip_address: tuple[HostAddress, ...] = many(HOST_IP_ADDRESS)  # required by RFC 6733, missing from real nodes
     vendor_id: int = req(VENDOR_ID)
     product_name: str = req(PRODUCT_NAME)
     origin_state_id: int | None = opt(ORIGIN_STATE_ID)
