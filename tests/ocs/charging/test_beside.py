@@ -42,10 +42,9 @@ def test_of_two_units_both_are_granted_or_neither() -> None:
     world = world_at("2026-11-24 12:00:00", BESIDE, balance="0.10")
     answer = world.send(I, **lines(mscc(10, ask={})))
     (line,) = answer.multiple_services_credit_control
-    assert (line.granted_service_unit.cc_total_octets, line.granted_service_unit.cc_time) == (
-        4 * MB,
-        120,
-    )  # a fair part for each
+    # A fair part is 0.05 for each: 5 MB, and of the minutes two. What that leaves pays the sixth MB (charging.md 5).
+    assert (line.granted_service_unit.cc_total_octets, line.granted_service_unit.cc_time) == (6 * MB, 120)
+    assert world.held() == 100_000
     assert line.final_unit_indication is not None
     poor = world_at("2026-11-24 12:00:00", BESIDE, balance="0.02")
     assert codes(poor.send(I, **lines(mscc(10, ask={})))) == [4012, 4012]
