@@ -38,7 +38,7 @@ AccountState = Literal["active", "suspended", "closed"]
 
 
 class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account shall be; None: as it is, or as a new one is."""
+    """The wanted state of an account; None leaves a field as it is, or gives a new account its default."""
 
     id: str
     currency: str
@@ -56,7 +56,7 @@ class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find(backoffice: BackOffice, account: str) -> AccountRow:
-    """From PostgreSQL; while that does not answer, what Redis knows of it: then zone and age are not known."""
+    """The row in PostgreSQL; while that does not answer, what Redis has: then time zone and age are unknown."""
     try:
         row = await accounts.get(backoffice.pool, account)
     except Away:
@@ -70,7 +70,7 @@ async def find(backoffice: BackOffice, account: str) -> AccountRow:
 
 
 async def read(backoffice: BackOffice, row: AccountRow) -> tuple[Account, list[Session]]:
-    """As it is in the live store, with its sessions."""
+    """The account in the live store, with its sessions."""
     for _ in range(2):
         found: tuple[Account, list[Session]] | None = await backoffice.bounded(backoffice.store.read(row.id))
         if found is not None:
@@ -80,12 +80,12 @@ async def read(backoffice: BackOffice, row: AccountRow) -> tuple[Account, list[S
 
 
 async def page(backoffice: BackOffice, after: str, limit: int) -> Sequence[AccountRow]:
-    """By id, those after one."""
+    """A page of accounts in the order of ids, after the given one."""
     return await accounts.page(backoffice.pool, after, limit)
 
 
 def settled(account: Account, now_ms: int) -> Sequence[Bucket]:
-    """Money buckets that count towards the balance now."""
+    """The balance: the sum of the money buckets that are valid now."""
     return [
         bucket
         for bucket in account.buckets
@@ -97,7 +97,7 @@ def settled(account: Account, now_ms: int) -> Sequence[Bucket]:
 
 
 async def restore(backoffice: BackOffice, account: str) -> None:
-    """Into Redis, if it is not there (durability.md rule 8)."""
+    """Restore the account into Redis, if it is absent (durability.md rule 8)."""
     status = await backoffice.bounded(
         bring_in(backoffice.pool, backoffice.redis, backoffice.store, account, backoffice.now_ms())
     )
@@ -108,7 +108,7 @@ async def restore(backoffice: BackOffice, account: str) -> None:
 
 
 async def call(backoffice: BackOffice, account: str, make: Callable[[], Pending[Reply]]) -> Reply:
-    """The reply of the live store; when that does not have the account, it is restored and called again."""
+    """Call the live store; if the account is absent there, restore it and call again."""
     reply = await _served(backoffice, make)
     if reply.status == "absent":
         await restore(backoffice, account)
@@ -136,7 +136,7 @@ def in_quarantine(account: str) -> Unavailable:
 
 @cache
 def is_zone(name: str) -> bool:
-    """Whether there is a time zone of that name."""
+    """Whether a time zone of that name exists."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError with an odd text; a directory is an OSError
@@ -147,7 +147,7 @@ def is_zone(name: str) -> bool:
 
 
 async def put(backoffice: BackOffice, wanted: WantedAccount, actor: str, expect: Expect) -> tuple[AccountRow, bool]:
-    """Opens the account, or makes it what is wanted; and whether it is new. `expect` is asked about its version."""
+    """Open the account or change it; returns it, and whether it is new. `expect` checks its version."""
     if wanted.time_zone is not None and not (len(wanted.time_zone) <= 64 and is_zone(wanted.time_zone)):
         raise Invalid("time_zone", f"expected a name such as Europe/Berlin, found {wanted.time_zone!r}")
     settings = _settings(wanted, backoffice.now_ms(), actor)

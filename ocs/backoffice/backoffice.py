@@ -1,7 +1,7 @@
-"""What the back office works with: the stores, the clock, the tariffs in force, and the processes beside it.
+"""What the functions of the back office share: the stores, the clock, the tariffs in force, the other processes.
 
-PostgreSQL says which accounts there are; what one has is in Redis. What is done with them is in the other modules here,
-by idea, as functions that take a BackOffice.
+PostgreSQL has the accounts' rows, Redis their balances. The operations are functions in the other modules here that
+take a BackOffice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOOK_S: Final = 0.05
 
 
 class NetworkAnswer(Protocol):
-    """What became of a request to a network element."""
+    """Result of a request to a network element."""
 
     @property
     def result(self) -> int | str: ...
@@ -85,7 +85,7 @@ class BackOffice:
         self._whole = asyncio.Lock()
 
     async def context(self) -> ChargingContext:
-        """What prices are asked with, as a worker asks, by the tariffs that are published now."""
+        """The ChargingContext for quotes and explanations, with the tariffs that are published now."""
         if self._context is None:
             raise Unavailable("prices are not served by this process")
         if self._newest is not None:
@@ -93,7 +93,7 @@ class BackOffice:
         return self._context
 
     async def scopes(self) -> Sequence[str]:
-        """What a bucket may be said to pay: services, and what published tariffs ask for by a tag."""
+        """The scopes that a bucket may have: services, and tags that bundles of published tariffs name."""
         context = await self.context()
         services = context.settings.services.by_name
         return [*services, *sorted(context.catalog.scopes - services.keys())]
@@ -104,14 +104,14 @@ class BackOffice:
         return self._context.settings.clients if self._context is not None else {}
 
     async def remarks(self) -> dict[str, dict[str, int]]:
-        """What was unusual about the requests of each peer."""
+        """Counts of unusual requests, by peer."""
         found: dict[str, dict[str, int]] = await self.bounded(self.store.remarks())
         return found
 
     # ---- calls
 
     async def bounded(self, call: Awaitable[Any]) -> Any:
-        """What the live store answers in time."""
+        """Wait for a reply of the live store, at most `store_ms_max`. Raises FateUnknown or Unavailable."""
         try:
             return await asyncio.wait_for(call, self._wait_s_max)
         except NotSent as why:
@@ -121,7 +121,7 @@ class BackOffice:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """For what looks at every account: one at a time is enough."""
+        """For operations that read every account: only one at a time runs."""
         if self._whole.locked():
             raise Conflict("the whole ledger is being looked at already: wait for that")
         await self.pool.fetchval("SELECT 1")  # Away at once: what follows has no bound
@@ -129,7 +129,7 @@ class BackOffice:
             yield
 
     async def checks(self) -> dict[str, str]:
-        """`ok` or what is wrong, by what was looked at."""
+        """State of each store and process, by name: `ok` or what is wrong."""
         checks = {"redis": "ok" if self.store.link.epoch is not None else self.store.link.why}
         try:
             await self.pool.fetchval("SELECT 1")
@@ -165,7 +165,8 @@ class BackOffice:
 
 
 def trouble_of(why: Exception) -> Unavailable | None:
-    """What an error of a store means to who asked; None: it is none, so the fault is ours."""
+    """The error that a caller gets for an error of a store; None when it is no error of a store, but a fault of
+    ours."""
     if isinstance(why, Away):
         return Unavailable(f"{why}; try again")
     if isinstance(why, AWAY + STORE_AWAY):

@@ -1,14 +1,14 @@
-"""Every "no" of the back office, by what a caller can do about it.
+"""All refusals of the back office, by what a caller can do about them.
 
-They know nothing of HTTP: each skin maps each class once (ocs/api/problems.py). Master data (ocs/master) refuses with
-the same classes.
+They know nothing of HTTP: each interface maps each class once (ocs/api/problems.py). Master data (ocs/master) refuses
+with the same classes.
 """
 
 from __future__ import annotations
 
 
 class BackOfficeError(Exception):
-    """`detail` is one sentence for the caller, `more` are facts it may act on, by name."""
+    """Base class. `detail` is one sentence for the caller, `more` has facts it may act on, by name."""
 
     def __init__(self, detail: str, **more: object) -> None:
         super().__init__(detail)
@@ -28,7 +28,7 @@ class Invalid(BackOfficeError):
 
 
 class Unresolved(BackOfficeError):
-    """It names something (an account, a tariff, an entry) that does not exist or does not cover it."""
+    """The request names something (an account, a tariff, an entry) that does not exist or does not suffice."""
 
 
 class Forbidden(BackOfficeError):
@@ -43,11 +43,11 @@ class NotFound(BackOfficeError):
 
 
 class Conflict(BackOfficeError):
-    """It contradicts what is there."""
+    """The request contradicts what exists."""
 
 
 class Immutable(BackOfficeError):
-    """It can no longer be changed."""
+    """The thing can no longer be changed."""
 
 
 class IdentityTaken(BackOfficeError):
@@ -55,25 +55,25 @@ class IdentityTaken(BackOfficeError):
 
 
 class KeyReused(BackOfficeError):
-    """The key under which it is done once came with something else before."""
+    """The idempotency key was used before for another request."""
 
     def __init__(self) -> None:
         super().__init__("the same Idempotency-Key came with another body or path: use a new key")
 
 
 class VersionConflict(BackOfficeError):
-    """It has changed since the caller read it."""
+    """The thing has changed since the caller read it."""
 
 
 class VersionRequired(BackOfficeError):
-    """It exists: the caller has to say which version it read."""
+    """The thing exists: the caller has to name the version it read."""
 
 
 # --- the account does not take it
 
 
 class InsufficientFunds(BackOfficeError):
-    """What is free of the account does not cover it."""
+    """The free funds of the account do not cover the amount."""
 
 
 class NoRoom(BackOfficeError):

@@ -54,7 +54,7 @@ class ExplainedEntry(NamedTuple):
 
 
 async def of_entry(backoffice: BackOffice, account: str, seq: int) -> ExplainedEntry:
-    """From what is stored with it, the same years later."""
+    """Explain a ledger entry from what is stored with it, so the result is the same years later."""
     await accounts.find(backoffice, account)
     entry, piece = await usage.of_entry(backoffice.pool, account, seq)
     if entry is None:
@@ -90,15 +90,15 @@ async def of_session(backoffice: BackOffice, named: str, account: str | None) ->
 
 
 def inputs_of(piece: UsagePiece) -> Inputs:
-    """What was known of it."""
+    """The rating inputs on record."""
     if piece.inputs is None:
         return Inputs(piece.service)
     return _JSON.decode(piece.inputs)
 
 
 async def _rated_again(pool: Pool, account: str, piece: UsagePiece) -> tuple[Explanation | None, bool]:
-    """By the versions that its tag names, with the facts and at the time on record; and whether they make the ladder
-    that is kept. None: no tariff priced it."""
+    """Rate again by the versions that the tag names, with the facts and the time on record; and whether that gives
+    the ladder that is kept. None: no tariff priced it."""
     versions = await _versions(pool, piece.tag)
     if not versions:
         return None, False
@@ -116,7 +116,8 @@ async def _rated_again(pool: Pool, account: str, piece: UsagePiece) -> tuple[Exp
 
 
 def _alike(one: Ladder, other: Ladder) -> bool:
-    """Bands that follow are known further or less far, by when it was asked."""
+    """Whether two ladders are the same as far as both go: how many later bands one knows depends on when it was
+    made."""
     steps = min(len(one.steps), len(other.steps))
     bare = [
         msgspec.structs.replace(
@@ -156,7 +157,7 @@ async def _versions(pool: Pool, tag: str) -> list[Tariff]:
 
 
 def _exchanges(piece: UsagePiece, versions: Sequence[Tariff]) -> Exchanges:
-    """The rate that was used, as the record has it."""
+    """The exchange rate on record, in place of the stored ones."""
     rate_text = next((part[5:] for part in piece.terms.split(";") if part.startswith("rate=")), "")
     if not rate_text:
         return Exchanges()
@@ -166,5 +167,5 @@ def _exchanges(piece: UsagePiece, versions: Sequence[Tariff]) -> Exchanges:
 
 
 def _day(at_ms: int) -> str:
-    """In UTC."""
+    """The day of an instant, in UTC."""
     return (EPOCH + timedelta(milliseconds=at_ms)).isoformat()

@@ -1,4 +1,4 @@
-"""The ledger as a whole: its proof, Redis filled from it, how far the copy is, and answers that no store has."""
+"""The ledger as a whole: verification, rebuilding Redis, state of the copy, and lost answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def verify(backoffice: BackOffice) -> VerifyReport:
-    """Every entry, balance and hold, all sums; beside the traffic."""
+    """Verify every entry, balance and hold, and all sums, while traffic goes on."""
     async with backoffice.alone():
         return await proof.verify(backoffice.redis, backoffice.pool.patient)
 
@@ -80,12 +80,12 @@ async def copy_status(backoffice: BackOffice) -> CopyStatus:
 
 
 async def lost_answers(backoffice: BackOffice) -> Sequence[Any]:
-    """Those that were acknowledged and are in no store since the live one came back older."""
+    """Answers that were acknowledged and are in no store since the live store came back older."""
     return await witness.lost_answers(backoffice.pool)
 
 
 async def accept_lost(backoffice: BackOffice, *, actor: str, reason: str) -> int:
-    """A person has taken note of them: how many are no finding of the proof any more."""
+    """Mark lost answers as acknowledged by a person, so that `verify` no longer reports them; returns how many."""
     count = await witness.accept_lost(backoffice.pool, actor=actor, reason=reason)
     logger().warning("ledger.lost_accepted", count=count, by=actor, reason=reason)
     return count

@@ -48,7 +48,7 @@ Check = Callable[[], Awaitable[None]]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Who wants something posted, and the key under which it is done once."""
+    """The caller of a posting and its idempotency key."""
 
     actor: str
     key: str
@@ -60,7 +60,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
-    """Without anything special, money goes to the main balance; else there is a new bucket."""
+    """A top-up. Money without any option goes to the main balance; anything else makes a new bucket."""
 
     kind: int
     amount: int
@@ -77,7 +77,7 @@ class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
 async def top_up(
     backoffice: BackOffice, account: str, wanted: WantedTopUp, order: Order
 ) -> tuple[AccountRow, PostingOutcome]:
-    """Money or units that were paid for; not to an account that is closed."""
+    """Add money or units that were paid for. Raises AccountClosed for a closed account."""
     if wanted.from_ms < 0 or wanted.until_ms < 0 or (wanted.until_ms and wanted.until_ms <= wanted.from_ms):
         raise Invalid("valid_until", "after valid_from, both after 1970")
     if wanted.valid_for_s and wanted.until_ms:
@@ -111,7 +111,8 @@ async def top_up(
 
 
 async def check_scope(backoffice: BackOffice, scope: Sequence[str]) -> None:
-    """A bucket pays a service, or what a published tariff asks for by a tag; another could pay nothing."""
+    """Raises Invalid for a scope that is neither a service nor a tag of a published tariff: its bucket could pay
+    nothing."""
     known = await backoffice.scopes() if scope else ()
     for tag in scope:
         if tag not in known:
@@ -121,7 +122,7 @@ async def check_scope(backoffice: BackOffice, scope: Sequence[str]) -> None:
 async def adjust(
     backoffice: BackOffice, account: str, bucket: int, amount_of: Callable[[int], int], order: Order, *, force: bool
 ) -> tuple[AccountRow, PostingOutcome]:
-    """A balance corrected by a person, up or down.
+    """Correct a balance by hand, up or down.
 
     amount_of: the amount, given the kind of the bucket
     force:     also what is held
@@ -151,7 +152,7 @@ async def adjust(
 async def correct(
     backoffice: BackOffice, account: str, amount: int, order: Order, *, original_seq: int, terms: str
 ) -> tuple[AccountRow, PostingOutcome]:
-    """The difference that a later rating found, as a signed entry of one usage record.
+    """Post the difference that a rerating found, as a signed entry of one usage record.
 
     amount:       above zero is given back, below zero is taken, also where that makes debt
     original_seq: entry that it corrects; 0: the use cost nothing
@@ -183,7 +184,7 @@ async def post_one(
     check: Check | None = None,
     keeps_held: bool = False,
 ) -> PostingOutcome:
-    """One posting, once for the key of the order, and what became of it."""
+    """Make one posting, once per key of the order, and return its outcome."""
     wanted = Post(
         account=row.id,
         key=order.key,
@@ -201,7 +202,7 @@ async def post_one(
 
 
 async def post(backoffice: BackOffice, row: AccountRow, wanted: Post, check: Check | None = None) -> PostingOutcome:
-    """Once per key."""
+    """Post, once per key."""
     known = await recall(backoffice, row.id, wanted.key)
     if known is not None:
         if known.fingerprint != wanted.fingerprint:
@@ -230,7 +231,7 @@ def _refusal(result: Result, wanted: Post) -> BackOfficeError:
 
 
 async def recall(backoffice: BackOffice, account: str, key: str) -> IdempotencyRecord | None:
-    """What was done under this once key; the script looks in Redis again, PostgreSQL remembers longer."""
+    """The stored answer under this idempotency key from PostgreSQL, which keeps keys longer than Redis."""
     packed: Any = await backoffice.bounded(backoffice.redis.get(keys.once(account, key)))
     try:
         packed = packed or await find_once(backoffice.pool, account, key)
@@ -269,7 +270,7 @@ class WantedEntries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def entries(backoffice: BackOffice, account: str, wanted: WantedEntries) -> Sequence[Record]:
-    """Of the ledger in PostgreSQL, which follows the live store within a second."""
+    """Entries of the ledger in PostgreSQL, which follows the live store within a second."""
     row = await accounts.find(backoffice, account)
     found: Sequence[Record] = await backoffice.pool.fetch(
         LEDGER.format(order="DESC" if wanted.newest_first else "ASC"),

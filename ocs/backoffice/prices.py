@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class PricedUse(msgspec.Struct, frozen=True, kw_only=True):
-    """A use that may happen, or might have happened."""
+    """A use to be priced, at any time."""
 
     subscriber: str | None
     """By id, or ..."""
@@ -48,7 +48,7 @@ class PricedUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quoted(NamedTuple):
-    """What it would cost now, with the bundles and counters of the account as they are."""
+    """The cost of a use now, with the account's present bundles and counters."""
 
     micro: int | None
     """None: it is not priced."""
@@ -61,7 +61,7 @@ class Quoted(NamedTuple):
 
 
 async def quote(backoffice: BackOffice, use: PricedUse) -> Quoted:
-    """A price enquiry, by the way any of them goes (RFC 8506 section 6.1)."""
+    """Make a price enquiry, through the same code as one from the network (RFC 8506 section 6.1)."""
     context, who = await backoffice.context(), await _who(backoffice, use)
     service = _service(context, use)
     unit = service.unit if use.unit is None else use.unit
@@ -100,7 +100,8 @@ class UseExplained(NamedTuple):
 
 
 async def explain_use(backoffice: BackOffice, use: PricedUse) -> UseExplained:
-    """By the tariffs published now, and today's assignments and attributes of the subscriber."""
+    """Explain the price of a use by the tariffs published now, with today's assignments and attributes of the
+    subscriber."""
     context, who = await backoffice.context(), await _who(backoffice, use)
     service = _service(context, use)
     unit = service.unit if use.unit is None else use.unit
@@ -140,7 +141,7 @@ def _service(context: ChargingContext, use: PricedUse) -> Service:
 
 
 class Asked(NamedTuple):
-    """What is rated, without the balances."""
+    """The inputs of rating, without balances."""
 
     catalog: Catalog
     tariffs: Sequence[Assignment]

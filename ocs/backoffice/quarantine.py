@@ -21,7 +21,7 @@ async def held(backoffice: BackOffice) -> Sequence[Held]:
 
 
 async def kept(backoffice: BackOffice, account: str) -> Sequence[QuarantinedRecord]:
-    """The records of one, in order."""
+    """The quarantined records of one account, in order."""
     found = await quarantine.kept(backoffice.pool, account)
     if not found:
         raise NotFound(f"account {account} is not in quarantine")
@@ -29,7 +29,7 @@ async def kept(backoffice: BackOffice, account: str) -> Sequence[QuarantinedReco
 
 
 async def replay(backoffice: BackOffice, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
-    """The cause is mended: the records are copied as they are, all or none."""
+    """Copy the records as they are, all or none, after the cause was repaired."""
     try:
         done = await quarantine.replay(backoffice.pool, account, actor=actor, reason=reason)
     except NotSettled as why:
@@ -38,7 +38,7 @@ async def replay(backoffice: BackOffice, account: str, *, actor: str, reason: st
 
 
 async def confirm(backoffice: BackOffice, account: str, *, actor: str, reason: str) -> QuarantineOutcome:
-    """They stay broken: what they did to the balances is posted as `recovered`."""
+    """Accept that the records stay broken: what they did to the balances is posted as `recovered`."""
     try:
         done = await quarantine.confirm(backoffice.pool, backoffice.redis, account, actor=actor, reason=reason)
     except NotSettled as why:

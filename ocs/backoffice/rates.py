@@ -21,7 +21,7 @@ Pair = tuple[str, str, str]
 
 
 async def put(backoffice: BackOffice, day: date, pairs: Sequence[Pair]) -> None:
-    """In force from 00:00 UTC of the day; pairs that are not named stay as they are."""
+    """Set rates, in force from 00:00 UTC of the day; pairs that are not named stay as they are."""
     for number, pair in enumerate(pairs):
         _check(f"rates[{number}]", pair)
     if len({pair[:2] for pair in pairs}) < len(pairs):
@@ -42,10 +42,10 @@ def _check(field: str, pair: Pair) -> None:
 
 
 async def in_force(backoffice: BackOffice, day: date, of: str | None, into: str | None) -> Sequence[Rate]:
-    """On a day, of all pairs or of those with these currencies."""
+    """The rates in force on a day, of all pairs or of those with these currencies."""
     return await rates.in_force(backoffice.pool, day, of, into)
 
 
 def today(backoffice: BackOffice) -> date:
-    """In UTC."""
+    """The present day, in UTC."""
     return EPOCH + timedelta(milliseconds=backoffice.now_ms())

@@ -33,7 +33,7 @@ class ChargedEvent(NamedTuple):
 
 
 class RefundSource(NamedTuple):
-    """One of them says what is given back."""
+    """What is refunded: exactly one field is given."""
 
     entry: int | None = None
     """Number of the ledger entry that charged it."""
@@ -81,7 +81,7 @@ async def _of_event(
     order: Order,
     done: IdempotencyRecord | None,
 ) -> PostingOutcome:
-    """By the way of REFUND_ACCOUNT, so that parts given back by either add up."""
+    """Refund an event through the same code as REFUND_ACCOUNT, so that refunds by both add up."""
     now_ms = backoffice.now_ms()
     if done is None:
         session, key, original = await _original(backoffice, row, event)
@@ -108,7 +108,7 @@ async def _of_event(
 
 
 async def _charge(backoffice: BackOffice, row: AccountRow, charge: Charge) -> bytes:
-    """As from the network, once per key; the packed outcome."""
+    """Charge as if the request came from the network, once per key; returns the packed outcome."""
     reply = await accounts.call(backoffice, row.id, lambda: backoffice.store.charge(charge, b""))
     if reply.status not in ("ok", "again"):
         raise Unavailable(f"the live store says: {reply.status}")

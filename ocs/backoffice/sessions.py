@@ -1,4 +1,4 @@
-"""Charging sessions: what is going on, and asking the network to report or to end it."""
+"""Charging sessions: listing them, and asking the network to report or to end them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SessionsFound(NamedTuple):
 
 
 async def of_account(backoffice: BackOffice, account: str, wanted: WantedSessions) -> SessionsFound:
-    """All of it, the oldest first: open ones, and closed ones for an hour."""
+    """Sessions of an account, the oldest first: open ones, and closed ones for an hour."""
     owner, sessions = await accounts.read(backoffice, await accounts.find(backoffice, account))
     placed = sorted((Place(session.opened_ms, session.id), session) for session in sessions)
     here = [FoundSession(place, owner, one) for place, one in placed if place > wanted.after and wanted.fit(one)]
@@ -52,8 +52,8 @@ async def of_account(backoffice: BackOffice, account: str, wanted: WantedSession
 
 
 async def of_all(backoffice: BackOffice, wanted: WantedSessions) -> SessionsFound:
-    """Open ones of all accounts: first those that hold for longest without a report. A page looks at LOOKED_AT_MAX at
-    most: it may be short, or empty, and not be the last."""
+    """Open sessions of all accounts, first those that hold for longest without a report. A page reads LOOKED_AT_MAX
+    sessions at most, so it may be short, or empty, and not be the last."""
     here, looked_at = list[FoundSession](), 0
     async for found in by_due(backoffice.redis, wanted.after):
         if wanted.fit(found.session):
@@ -65,7 +65,7 @@ async def of_all(backoffice: BackOffice, wanted: WantedSessions) -> SessionsFoun
 
 
 async def find(backoffice: BackOffice, session: str) -> tuple[Account, Session]:
-    """By its key, or by its Session-Id as the network says it."""
+    """Find a session by its key, or by its Session-Id as the network sends it."""
     for key in keys.session_keys_of(session):
         of = await account_of(backoffice, key)
         if of is not None:
@@ -77,7 +77,7 @@ async def find(backoffice: BackOffice, session: str) -> tuple[Account, Session]:
 
 
 async def set_aside(backoffice: BackOffice, account: str, session: str) -> Sequence[SuspenseRow] | None:
-    """What it used and was not charged; None while PostgreSQL does not answer: the session itself is in Redis."""
+    """Use of the session that is in suspense; None while PostgreSQL does not answer."""
     try:
         return await suspense.of_session(backoffice, account, session)
     except Away:
@@ -85,7 +85,7 @@ async def set_aside(backoffice: BackOffice, account: str, session: str) -> Seque
 
 
 async def account_of(backoffice: BackOffice, session: str) -> str | None:
-    """None where nobody knows the session any more. session: its key."""
+    """The account of a session; None when no store knows the session. session: its key."""
     known = await backoffice.bounded(backoffice.store.where(session).wait())
     found = known or await find_session(backoffice.pool, session)
     return found[0] if found is not None else None
@@ -94,6 +94,6 @@ async def account_of(backoffice: BackOffice, session: str) -> str | None:
 async def ask_network(
     backoffice: BackOffice, session: str, kind: Literal["rar", "asr"]
 ) -> tuple[Session, NetworkAnswer]:
-    """`rar`: to report now and to ask anew; `asr`: to end it. And what became of that."""
+    """Send `rar` (report now and ask anew) or `asr` (end the session) and return the result."""
     _, found = await find(backoffice, session)
     return found, await backoffice.ask_network(kind, found)

@@ -1,4 +1,4 @@
-"""Subscribers: who uses, known by which identities, priced by which tariffs, paid by which account."""
+"""Subscribers: their identities, their tariffs, and the account that pays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def identity_of(text: str) -> str:
-    """In the one spelling everything is found by."""
+    """An identity in its canonical spelling. Raises Invalid."""
     try:
         identity = canonical(text)
     except ValueError as why:
@@ -40,7 +40,7 @@ def assignment_of(number: int, tariff: str, from_ms: int, until_ms: int) -> Assi
 
 
 async def put(backoffice: BackOffice, wanted: Subscriber, password: str | None, expect: Expect) -> Saved:
-    """Creates it or makes it what is wanted. A password of None stays as it is, "" takes it away."""
+    """Create or change a subscriber. A password of None leaves it as it is, "" removes it."""
     saved = await subscribers.put(backoffice.pool, wanted, password, backoffice.now_ms(), expect)
     if saved.changed:
         await backoffice.publish()
@@ -55,12 +55,12 @@ async def get(backoffice: BackOffice, subscriber: str) -> Subscriber:
 
 
 async def by_identity(backoffice: BackOffice, text: str) -> Subscriber | None:
-    """Whatever its spelling."""
+    """Find a subscriber by an identity in any spelling."""
     return await subscribers.by_identity(backoffice.pool, identity_of(text))
 
 
 async def page(backoffice: BackOffice, account: str | None, after: str, limit: int) -> Sequence[Subscriber]:
-    """By id, those after one; of an account, or of all."""
+    """A page of subscribers in the order of ids, after the given one; of an account, or of all."""
     return await subscribers.page(backoffice.pool, account, after, limit)
 
 

@@ -1,4 +1,4 @@
-"""Use that was reported and not charged: a list, and what becomes of it (charging.md section 2)."""
+"""Suspense: the list of use that was reported and not charged, and its settlement (charging.md section 2)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WantedSuspense(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WantedSettlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a row."""
+    """A decision about a row."""
 
     charge: bool
     """Else it is written off."""
@@ -83,7 +83,7 @@ async def get(backoffice: BackOffice, id_: str) -> SuspenseRow:
 
 
 async def settle(backoffice: BackOffice, id_: str, wanted: WantedSettlement, order: Order) -> SuspenseRow:
-    """The decision is written to PostgreSQL, once; then its entry is posted, under the key of the row."""
+    """Write the decision to PostgreSQL, once; then post its entry, under the key of the row."""
     row = await get(backoffice, id_)
     mine = await suspense.of_request(backoffice.pool, order.key)
     if mine is not None:
@@ -120,7 +120,7 @@ async def settle(backoffice: BackOffice, id_: str, wanted: WantedSettlement, ord
 
 
 async def _finished(backoffice: BackOffice, row: SuspenseRow) -> SuspenseRow:
-    """The row, its entry posted if one was decided, by whomever: the key of the row makes it one."""
+    """Post the entry of a row whose charge was decided and return the row; the key of the row makes it one entry."""
     if row["state"] != "charging":
         return row
     payer = await accounts.find(backoffice, row["payer"])

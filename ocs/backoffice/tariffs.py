@@ -20,7 +20,8 @@ NEWEST: int = 2**31 - 1
 
 
 async def publish(backoffice: BackOffice, files: Iterable[NewFile], documents: Iterable[NewTariff]) -> Publication:
-    """All of it or nothing; Invalid with source, key and why where something does not compile."""
+    """Publish all of a bundle or nothing. Raises Invalid with source, key and reason where something does not
+    compile."""
     try:
         published = await tariffs.publish(backoffice.pool, files, documents)
     except TariffError as why:
@@ -50,7 +51,7 @@ async def versions(backoffice: BackOffice, tariff: str, before: int, limit: int)
 
 
 async def page(backoffice: BackOffice, after: str, limit: int) -> Sequence[DocumentVersion]:
-    """The latest version of each, by id, those after one."""
+    """A page of tariffs in their latest versions, in the order of ids, after the given one."""
     return await tariffs.page(backoffice.pool, after, limit)
 
 
@@ -63,7 +64,7 @@ async def get_file(backoffice: BackOffice, name: str, version: int | None) -> Ta
 
 
 async def page_files(backoffice: BackOffice, after: str, limit: int) -> Sequence[Any]:
-    """By name, those after one, without their content."""
+    """A page of files in the order of names, after the given one, without their content."""
     return await tariffs.page_files(backoffice.pool, after, limit)
 
 

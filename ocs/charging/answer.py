@@ -1,4 +1,4 @@
-"""What the outcome of a charge means for the answer. Pure."""
+"""From the outcome of a charge to the ChargingAnswer. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ RESULTS: Final = tuple(Result)
 def to_answer(
     request: ChargingRequest, service: Service, profile: Profile, quote: Quote, outcome: Outcome, charge: Charge
 ) -> ChargingAnswer:
-    """The store says what becomes of the command; each line has its own result (charging.md section 5)."""
+    """The answer of a request. The outcome has one result for the command and one for each line (charging.md section
+    5)."""
     result = RESULTS[outcome.result]
     phase, event = request.phase, request.phase is Phase.EVENT
     if outcome.lines:
@@ -72,7 +73,7 @@ def to_answer(
 def _lines(
     outcomes: list[LineOutcome], asked: tuple[AskedLine, ...], service: Service, phase: Phase
 ) -> list[GrantedLine]:
-    """What was charged beside a line, in another unit, is answered with it."""
+    """The lines of the answer. A secondary unit is answered together with its line."""
     pairs: list[tuple[LineOutcome, LineOutcome | None]] = []
     for outcome in outcomes:
         if outcome.secondary:
@@ -144,7 +145,7 @@ def _granted(line: LineOutcome, beside: LineOutcome | None) -> Units:
 
 
 def _cost(request: ChargingRequest, service: Service, outcome: Outcome) -> int | None:
-    """So far in an UPDATE, of all in a TERMINATION, of the event otherwise; reservations never count."""
+    """The cost to be stated: so far in an UPDATE, in total in a TERMINATION, of the event otherwise. Holds do not count."""
     phase = request.phase
     if phase is Phase.EVENT:
         if request.action is Action.PRICE:

@@ -1,6 +1,6 @@
-"""What the store is asked for a request. Pure.
+"""From a ChargingRequest to the Charge that the store is called with. Pure.
 
-The money itself (holds, grants, duplicates, refusals) is decided where the balances are: balances/lua/charge.lua.
+Holds, grants, duplicates and refusals are decided where the balances are: balances/lua/charge.lua.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 
 @lru_cache(1_024)
 def money_ladder(service: str) -> bytes:
-    """Money that is asked for holds and settles money one to one: nothing is rated."""
+    """The ladder of money that is asked for: it holds and settles money one to one, and nothing is rated."""
     return _pack(Ladder((Step(scope=service, price=1),), tag="money"))
 
 
@@ -76,7 +76,7 @@ def event_time(event_ms: int | None, settings: ChargingSettings, now_ms: int) ->
 
 
 class Arrival(NamedTuple):
-    """Which session a request belongs to and when its event was: found out once."""
+    """Session key and event time of a request, computed once."""
 
     session: str
     """Its key (`session_key`)."""
@@ -92,12 +92,13 @@ def arrival(request: ChargingRequest, settings: ChargingSettings, now_ms: int) -
 
 
 def fingerprint(request: ChargingRequest) -> str:
-    """Of the money content: a repeat has the same, whatever else changed on its way (charging.md section 3)."""
+    """Fingerprint of the money content: a repeat has the same one, whatever else differs (charging.md section 3)."""
     return digest(content_of(request, request.lines))
 
 
 def content_of(request: ChargingRequest, lines: tuple[AskedLine, ...]) -> bytes:
-    """What the fingerprint is of. lines: those of the request, or others in their place"""
+    """The packed money content that the fingerprint is computed from. lines: those of the request, or others in
+    their place"""
     return _pack((request.action.value, request.currency, lines, request.refund_token))
 
 
@@ -128,7 +129,7 @@ def session_key(request: ChargingRequest, settings: ChargingSettings) -> str:
 
 
 def key_of(request: ChargingRequest, client: ClientProfile) -> str:
-    """Which request of its session it is, for what is remembered of those (charging.md section 3)."""
+    """The request key: which request of its session it is (charging.md section 3)."""
     key = f"{int(request.phase)}:{request.key.number}"
     return f"{key}:{request.key.message}" if reuses_numbers(request, client) else key
 
@@ -262,7 +263,7 @@ def _ask(
 
 
 def _mind_money(ask: Ask, line: AskedLine) -> None:
-    """Money that cannot be used refuses its line; all that is reported with such is set aside (charging.md 2)."""
+    """Refuse lines with unusable money; all use reported by such a line is set aside (charging.md 2)."""
     if is_unusable(line):
         ask.refusal = Result.INVALID
     if line.use is not None:
@@ -287,7 +288,7 @@ def in_currency(request: ChargingRequest, currency: int | None) -> ChargingReque
 
 
 def _is_too_many(ask: Ask, place: int) -> None:
-    """Nothing is granted to it, and the use of the very last ones is only set aside: work is bounded."""
+    """Whether a line is beyond the bound: it gets no grant, and beyond a second bound its use is only set aside."""
     if ask.refusal == Result.OK:
         ask.refusal = Result.UNABLE
     if place >= LINES_SETTLED_MAX:
@@ -320,7 +321,7 @@ def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool)
 
 
 def _asks_beside(line: AskedLine, rated: Rated, request: ChargingRequest) -> bool:
-    """An event is charged beside for what it names, and what was charged beside is refunded with the line."""
+    """What is asked in the secondary unit: an event is charged for what it names; a refund includes it."""
     if request.phase is not Phase.EVENT:
         return True
     assert rated.unit is not None
@@ -328,7 +329,7 @@ def _asks_beside(line: AskedLine, rated: Rated, request: ChargingRequest) -> boo
 
 
 def _beside(main: Ask, rated: Rated, line: AskedLine, request: ChargingRequest, service: Service) -> Ask:
-    """What is charged beside a line, in another unit: granted and reported together with it."""
+    """The Ask of the secondary unit of a line: granted and reported together with it."""
     assert rated.unit is not None
     quota = service.quota(rated.unit)
     return msgspec.structs.replace(

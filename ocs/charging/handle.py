@@ -1,7 +1,7 @@
-"""One request from the waist to the store and back.
+"""Handles one ChargingRequest: from the waist to the store and back.
 
-On the hot path there is one await: the charge itself. Everything else that may wait is a road less travelled: a
-profile not at hand, an account Redis does not have, a report that names nobody, an event that may be a month old.
+On the hot path there is one await: the charge itself. The rare cases may wait for more: a profile that is not cached,
+an account Redis does not have, a report without a subscriber, an event that may be a month old.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ keys_of: Final = lru_cache(65_536)(AccountKeys)
 
 
 class ProfileSource(Protocol):
-    """Profiles at hand, and the rest in Redis (`ocs.master.profiles`)."""
+    """Cached profiles, and all others in Redis (`ocs.master.profiles`)."""
 
     def get(self, identity: str) -> Profile | None:
-        """The profile if it is at hand."""
+        """The profile if it is cached, else None."""
 
     def of(self, identities: tuple[str, ...]) -> Profile | None:
-        """Of the first of these that anybody has, if that is at hand."""
+        """The profile of the first of these identities that a subscriber has, if it is cached."""
 
     def load(self, identities: Sequence[str]) -> Awaitable[Profile | None]:
-        """Read anew: of the first of these that anybody has; None: nobody has one. A NotSent while the projection of
-        master data is not complete: then it cannot be known."""
+        """Read from Redis the profile of the first identity that a subscriber has; None: all are unknown. Raises
+        NotSent while the projection of master data is not complete, because then it cannot be known."""
 
 
 class ChargeCall(Awaitable[Reply], Protocol):
@@ -85,7 +85,7 @@ class ChargingStore(Protocol):
     def aside(self, record: Record, context: bytes) -> Awaitable[Reply]: ...
 
     def not_opened(self, account: str, session: str, subscriber: str) -> None:
-        """An INITIAL was not charged after all: forget where its session would have been."""
+        """An INITIAL was not charged: delete the `where:` key of its session."""
 
     def where(self, session: str) -> Awaitable[tuple[str, str] | None]:
         """(account, subscriber) of a session."""
@@ -95,7 +95,7 @@ class ChargingStore(Protocol):
 
     @property
     def opened_ms(self) -> int:
-        """When the store was opened last."""
+        """Instant of the last opening of the store."""
 
 
 class ChargingContext:
@@ -149,7 +149,7 @@ class ChargingContext:
 
 
 class Sent(msgspec.Struct, gc=False):
-    """A charge as the store was asked for it, and all that it was made of beside the request."""
+    """A charge as it was sent to the store, and what it was made of besides the request."""
 
     profile: Profile
     catalog: Catalog
@@ -363,14 +363,14 @@ async def _charge(
 
 
 def _counted(request: ChargingRequest, profile: Profile) -> ChargingRequest:
-    """The request as the account of this profile reads its money."""
+    """The request, with money in other currencies than that of this profile's account marked unusable."""
     if request.currency is None or not profile.currency:
         return request
     return in_currency(request, NUMBERS.get(profile.currency))
 
 
 def _facts(request: ChargingRequest, context: ChargingContext, arrived: Arrival) -> tuple[SessionFacts, SessionFacts]:
-    """What a request tells, and with it what its session told before, as far as this worker knows."""
+    """The facts of a request, merged with those its session stated before, as far as this worker knows."""
     told = told_by(request)
     if request.phase is Phase.START or request.phase is Phase.EVENT:
         return told, told

@@ -1,4 +1,4 @@
-"""Use reported for nobody we know: put on record, and nothing else is kept of it (charging.md section 2)."""
+"""Use reported for an unknown user: it is put on record, and no other state is kept (charging.md section 2)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SuspenseStore(Protocol):
 async def answer_nobody(
     request: ChargingRequest, store: SuspenseStore, settings: ChargingSettings, arrived: Arrival
 ) -> ChargingAnswer | Busy:
-    """What nobody known has used is put on record, then they are told that they are not known."""
+    """Put the reported use of an unknown user on record, then answer "user unknown"."""
     if has_use(request):
         record, context = to_suspense(request, settings, arrived)
         reply = await store.aside(record, context)
@@ -90,7 +90,7 @@ def to_suspense(request: ChargingRequest, settings: ChargingSettings, arrived: A
 
 
 def _telling(units: Units, counted: Kind) -> list[tuple[Kind, int]]:
-    """In the unit that the service counts in, else in all that anything is reported in."""
+    """The reports to be recorded: those in the service's unit, else those in every unit reported."""
     amounts = {
         Kind.MONEY: units.money,
         Kind.OCTETS: units.octets,

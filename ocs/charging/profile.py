@@ -1,4 +1,4 @@
-"""Who a request is about: what the projection of master data keeps in Redis for every identity."""
+"""The profile of a subscriber: what the projection of master data stores in Redis for every identity."""
 
 from __future__ import annotations
 

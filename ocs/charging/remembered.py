@@ -1,7 +1,8 @@
-"""What a session told before: facts that a request leaves out are the last ones told (charging.md section 5). Pure.
+"""Facts remembered for a session: what a request leaves out is the last value stated in its session (charging.md
+section 5). Pure.
 
-They are stored with the session, so any worker finds them there. A worker remembers those of the sessions it served
-lately, and rates by that; where the store knows otherwise it says so, and the request is rated again.
+They are stored with the session, so any worker finds them there. A worker caches those of the sessions it served
+last and rates by them; if the store has others it returns them, and the request is rated again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SILENT: Final = values_of(Inputs(""))
 
 
 class SessionFacts(msgspec.Struct, frozen=True, gc=False):
-    """Of one session; packed for the store, and ready for rating."""
+    """The facts of one session; packed for the store, and ready for rating."""
 
     packed: bytes = b""
     raw: msgspec.Raw = NO_BLOB
@@ -65,7 +66,7 @@ def unpacked(packed: bytes) -> SessionFacts:
 
 
 def told_by(request: ChargingRequest) -> SessionFacts:
-    """What this request tells itself. One-time events are no session: nothing is remembered of them."""
+    """The facts that this request states. One-time events are no sessions: nothing is remembered for them."""
     if request.phase is Phase.EVENT:
         return NO_FACTS
     values = values_of(request.inputs)
@@ -84,7 +85,7 @@ def of_all(values: tuple[int | str | None, ...]) -> SessionFacts:
 
 @lru_cache(16_384)
 def _told_of_all(values: tuple[int | str | None, ...]) -> SessionFacts:
-    """Most clients tell the same again and again."""
+    """The facts of a request without those of lines. Cached, because most clients repeat the same facts."""
     listed: list[facts.Fact] = [
         (WHOLE, WHOLE, number, _cut(value)) for number, value in enumerate(values) if value is not None and value != ""
     ]
@@ -113,7 +114,7 @@ def with_lines(context: bytes, lines: tuple[tuple[int, int, facts.Told], ...]) -
 
 
 def merged(known: SessionFacts, told: SessionFacts) -> SessionFacts:
-    """What is known once this was told."""
+    """The facts known after these were stated."""
     packed = facts.merge(known.packed, told.packed)
     if packed == known.packed:
         return known
@@ -121,7 +122,7 @@ def merged(known: SessionFacts, told: SessionFacts) -> SessionFacts:
 
 
 class Remembered:
-    """Facts of the sessions served last, by session key. A hint: the store knows."""
+    """Cache of facts of the sessions served last, by session key. The store has the valid ones."""
 
     __slots__ = ("_facts", "_most")
 

@@ -115,7 +115,7 @@ class ChargingRequest(msgspec.Struct, frozen=True):
     """One request of a network element."""
 
     def reports(self) -> bool:
-        """It says what was used: nothing in it refuses that (charging.md section 2)."""
+        """Whether the request reports use. Such a request is never refused as a whole (charging.md section 2)."""
         return self.phase is not Phase.EVENT and (self.phase is not Phase.START or any(one.used for one in self.lines))
 
     def is_cumulative(self) -> bool:

@@ -22,7 +22,7 @@ CONTEXT_MAX: Final = 256
 
 
 class ServiceQuota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is granted of one unit: when no amount is named, at least, at most."""
+    """Quota of one unit: default (when no amount is asked), minimum and maximum."""
 
     default: Amount
     minimum: Amount
@@ -214,7 +214,7 @@ def service_table(defaults: Mapping[str, Any] = {}, changes: Mapping[str, Mappin
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """What `above` says, and `below` where it says nothing; of a quota each of its amounts by itself."""
+    """Values of `above`, and of `below` where `above` has none; of a quota each amount by itself."""
     merged = {**below, **above}
     for unit in QUOTAS.keys() & below.keys() & above.keys():
         if isinstance(below[unit], Mapping) and isinstance(above[unit], Mapping):

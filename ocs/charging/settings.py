@@ -1,4 +1,4 @@
-"""What charging needs of the configuration, ready for use."""
+"""The part of the configuration that charging needs, in the form it uses."""
 
 from __future__ import annotations
 

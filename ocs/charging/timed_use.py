@@ -1,4 +1,4 @@
-"""Use by time that lasts: when each part of it ended, and what prices it after the first ladder. Pure."""
+"""Long use by time: when each part of it ended, and the prices that follow the first ladder. Pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Connections that nobody knows yet: how many there may be, from one address and from all, and which of them has to go
-when there is no room for another. Pure: a connection is whatever its owner calls it.
+"""Bounds on connections that have not identified themselves, for one address and for all, and which of them is closed
+when there is no room for another. Pure: a connection is any hashable value.
 
 The one that has been silent for longest goes first, of the same address when that has too many. So whoever opens
 connections and says nothing on them only pushes out his own kind, and a client that speaks finds room.
@@ -37,7 +37,8 @@ class ConnectionRoom(Generic[T]):
         return len(self._silent)
 
     def enter(self, one: T, address: str) -> T | None:
-        """It comes in and is silent. Who has to go for it: another one, itself where all others speak, or None."""
+        """A new connection, silent at first. Returns the connection to be closed for it: another one, itself if all
+        others have identified themselves, or None."""
         goes: T | None = None
         silent_here = len(self._silent_of.get(address, ()))
         if self._silent_of_address and silent_here >= self._silent_of_address:
@@ -55,7 +56,7 @@ class ConnectionRoom(Generic[T]):
         return goes
 
     def speaks(self, one: T) -> None:
-        """It has said what it wants, and is served."""
+        """The connection has sent its request or CER, and is served."""
         if one in self._silent:
             del self._silent[one]
             address = self._address[one]
@@ -65,14 +66,14 @@ class ConnectionRoom(Generic[T]):
                 del self._silent_of[address]
 
     def is_silent(self, one: T) -> None:
-        """It has been served, and may want more."""
+        """The connection was served and is silent again."""
         address = self._address.get(one)
         if address is not None and one not in self._silent:
             self._silent[one] = None
             self._silent_of.setdefault(address, {})[one] = None
 
     def leave(self, one: T) -> None:
-        """It is gone, or has to go."""
+        """The connection has ended or is being closed."""
         if one in self._address:
             self.speaks(one)
             address = self._address.pop(one)

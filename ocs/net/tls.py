@@ -25,7 +25,7 @@ def server_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
 
 
 def _words(why: OSError) -> str:
-    """What OpenSSL means."""
+    """The reason of an OpenSSL error in words."""
     reason = getattr(why, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
         return "the key is not that of the certificate"
@@ -76,7 +76,7 @@ PLAINLY: Final = {
 
 
 def plainly(why: BaseException) -> str:
-    """Why a connection did not come about, for people."""
+    """Why a connection failed, in words."""
     if isinstance(why, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {why.verify_message}"
     if isinstance(why, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Who is whom: which connection, of which worker, speaks for an Origin-Host.
+"""Decides which connection, of which worker, speaks for an Origin-Host.
 
 RFC 6733 section 5.6 rejects a second connection of a peer that is connected (R-Conn-CER in R-Open). Taken alone that
 locks out a client that crashed and came back, until its watchdog ends the old connection. So the old one is asked first
@@ -101,7 +101,7 @@ class Claims:
         self._verdict(holder, True)
 
     def _gone(self, host: str, old: Holder) -> None:
-        """One holder less: the first that waits takes its place, the others came too early."""
+        """A holder has ended: the first waiting connection takes its place, the others are refused."""
         held = self._holders.get(host, [])
         if old in held:
             held.remove(old)

@@ -139,7 +139,7 @@ class DiameterConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def waited(self) -> None:
-        """All that waited is off our hands."""
+        """No request of this connection waits any more."""
         self._read_on()
         if self._ending and not self.in_flight:
             self._close()
@@ -221,7 +221,7 @@ class DiameterConnection(asyncio.Protocol):
             self._transport.write(b"".join(out) if len(out) > 1 else out[0])
 
     def answered(self) -> None:
-        """One of its requests is off our hands."""
+        """One of its requests was answered."""
         self.in_flight -= 1
         if self._ending and self.in_flight == 0 and not self.waiting:
             self._close()
@@ -258,7 +258,7 @@ class DiameterConnection(asyncio.Protocol):
             self.flush()
             self._transport.abort()
 
-    # ---- is anybody there?
+    # ---- probing
 
     def probe(self, octets: bytes, within_s: float, tell: Callable[[bool], None]) -> None:
         """Send a DWR; anything heard within the time is an answer, silence ends the connection."""

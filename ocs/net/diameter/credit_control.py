@@ -1,4 +1,4 @@
-"""Requests of an open connection: credit control goes to charging, everything else is refused by the book.
+"""Requests of an open connection: credit control goes to charging, everything else is refused as RFC 6733 says.
 
 The order of checks is that of RFC 6733 section 6.1.3 and 7: overload, command and application, grammar, destination,
 then charging. Under overload (charging.md 11) what is not taken on is refused at once, as long as refusals take no more
@@ -120,7 +120,7 @@ class CreditControl:
     # ---- under overload
 
     def _passed(self, frame: bytes, link: DiameterConnection) -> bool:
-        """Whether it is off our hands, served or refused; else it has to wait."""
+        """Whether the request was served or refused; else it has to wait."""
         report = frame[5:8] == CCR and first_number(frame, CC_REQUEST_TYPE.code) in REPORTS
         if self.admission.admits(report, link.in_flight):
             self._serve(frame, link)
@@ -299,7 +299,7 @@ class CreditControl:
 
 
 class NotServed(ProtocolError):
-    """Not ours to serve."""
+    """A request that this server does not serve."""
 
     def __init__(self, result_code: ResultCode, why: str) -> None:
         super().__init__(why)

@@ -214,7 +214,7 @@ class Node:
         self._say("diameter.garbage", link.address, address=link.address, peer=link.peer_host, why=error.why)
         link.finish("garbage")
 
-    # ---- who may come in
+    # ---- admission of peers
 
     def admits(self, link: DiameterConnection, cer: CapabilitiesExchangeRequest) -> bool:
         why = self.peers.objection(cer.origin_host, link.address, link.certified)
@@ -249,7 +249,7 @@ class Node:
         self._asking = None
 
     def probed(self, number: int, tell: Callable[[bool], None]) -> None:
-        """Somebody else says to be that peer: is it still there?"""
+        """Another connection claims to be this peer: check whether this one is alive."""
         link = self._by_number.get(number)
         if link is None:
             tell(False)
@@ -360,7 +360,7 @@ class Node:
         return True
 
     def _usable(self, host: str) -> list[DiameterConnection]:
-        """Where an answer can come back from: not where nothing is read any more."""
+        """Whether the connection can still receive an answer: not when it is no longer read."""
         links = (self._links.get(machine) for machine in self._table.usable(host))
         return [link for link in links if link is not None and not link.ending]
 

@@ -23,7 +23,8 @@ class Peers:
         self._admit_loopback = admit_loopback
 
     def objection(self, origin_host: str, address: str, certified: Collection[str] | None) -> str:
-        """Why this peer is not let in, "" when it is. `certified`: the names in its certificate, None without TLS."""
+        """Why this peer is refused, "" when it is accepted. `certified`: the names in its certificate, None without
+        TLS."""
         host = origin_host.lower()
         peer = self._peers.get(host)
         if peer is None:
@@ -60,7 +61,8 @@ class Peers:
         return [peer.origin_host for peer in self._peers.values()]
 
     def name(self, origin_host: str) -> str:
-        """As it is configured, GUEST for one that is not: what a peer says of itself names no series of ours."""
+        """The configured spelling of a peer's name, else GUEST: what an unknown peer sends never becomes a metric
+        label."""
         peer = self._peers.get(origin_host.lower())
         return peer.origin_host if peer is not None else GUEST
 
@@ -68,6 +70,6 @@ class Peers:
         return self.profile(origin_host).origin_state == "ignore"
 
     def profile(self, origin_host: str) -> PeerProfile:
-        """What it does otherwise than the RFC says."""
+        """The profile of the peer: where it differs from the RFC."""
         peer = self._peers.get(origin_host.lower())
         return peer.profile if peer is not None else PeerProfile()

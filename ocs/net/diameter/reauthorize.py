@@ -126,7 +126,7 @@ class SessionRequestSender:
 
 
 def _result(frame: bytes | None, ignored: frozenset[int]) -> tuple[int | str, str]:
-    """What came of it, and the Origin-Host that says so."""
+    """The result of a request, and the Origin-Host that sent it."""
     if frame is None:  # the connection ended
         return TIMEOUT, ""
     try:

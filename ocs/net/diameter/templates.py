@@ -144,7 +144,7 @@ class Templates:
             self._count -= len(oldest.kept)
 
     def forget(self, frame: bytes) -> None:
-        """Its session is over."""
+        """Forget the templates of a session that has ended."""
         session = self._sessions.pop(session_avp(frame), None)
         if session is not None:
             self._count -= len(session.kept)
@@ -212,7 +212,7 @@ class TemplateExchange:
         link.answered()
 
     def _go_on(self) -> None:
-        """The general way, from the reply on."""
+        """Continue the general way from the reply of the store."""
         service, kept = self._service, self._kept
         ccr = CreditControlRequest.decode(self._frame, kept.ignored)
         request = service.to_request(ccr, kept.via, service.settings)
