@@ -145,7 +145,7 @@ def _granted(line: LineOutcome, beside: LineOutcome | None) -> Units:
 
 
 def _cost(request: ChargingRequest, service: Service, outcome: Outcome) -> int | None:
-    """The cost to be stated: so far in an UPDATE, in total in a TERMINATION, of the event otherwise. Holds do not count."""
+    """The cost to state: so far in an UPDATE, in total in a TERMINATION, of the event otherwise. Holds do not count."""
     phase = request.phase
     if phase is Phase.EVENT:
         if request.action is Action.PRICE:
