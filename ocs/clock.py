@@ -2,10 +2,15 @@
 says."""
 
 import time
+from math import floor
 from typing import Final
 
 SKEW_MS_MAX: Final = 2_000
 """A clock further off those of the stores than this must not date charges (durability.md)."""
+
+
+GRID_S: Final = 0.5
+"""Of `turn_s`."""
 
 
 def skew(whose: str, offset_ms: int) -> str:
@@ -32,6 +37,14 @@ def monotonic_ms() -> int:
 def monotonic_us() -> int:
     """For durations."""
     return time.monotonic_ns() // 1_000
+
+
+def turn_s(now_s: float, every_s: float) -> float:
+    """When work is due again that is done every so many seconds: at whole multiples of half a second, so that a process
+    is woken once for all that is due then. Less than half a second is taken as it is."""
+    if every_s < GRID_S:
+        return now_s + every_s
+    return max(floor((now_s + every_s) / GRID_S), floor(now_s / GRID_S) + 1) * GRID_S
 
 
 def cpu_us() -> int:

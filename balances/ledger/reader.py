@@ -6,11 +6,14 @@ read, so that a failover between asking and reading cannot pass another server's
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as NoAnswer
 
 from balances import keys
 from balances.ledger.record import START, RecordedCall, RecordId, Undecodable, decode, parse_id
@@ -22,6 +25,10 @@ Client = Any
 
 STORE_AWAY: Final[tuple[type[Exception], ...]] = (RedisError, OSError)
 """Redis cannot be asked now; later it can."""
+
+
+ANSWER_S: Final = 10.0
+"""For all replies to one write."""
 
 
 def of_redis(why: Exception) -> bool:
@@ -176,14 +183,20 @@ async def send(redis: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
     connection = await pool.get_connection()
     try:
         await connection.send_packed_command(b"".join([pack_words(tuple(words)) for words in commands]))
-        replies, error = [], None
-        for _ in commands:
-            try:
-                replies.append(await connection.read_response(disable_decoding=True))
-            except Exception as why:
-                error = error or why
-                if not connection.is_connected:
-                    break
+        replies: list[Any] = []
+        error: Exception | None = None
+        try:
+            async with asyncio.timeout(ANSWER_S):  # the client would set one for each reply, which takes twice the rest
+                while len(replies) < len(commands):
+                    try:
+                        replies.append(await connection.read_response(disable_decoding=True, timeout=math.inf))
+                    except Exception as why:
+                        if not connection.is_connected:
+                            raise
+                        replies.append(None)
+                        error = error or why
+        except TimeoutError:
+            raise NoAnswer("the live store does not answer") from None
         if error is not None:
             raise error
         return replies

@@ -14,6 +14,7 @@ from balances.ledger.reader import Client, Pulse, ServerIdentity, StreamReader
 from balances.ledger.restore import rebuild
 from balances.ledger.supervision import Supervision
 from balances.ledger.writer import AWAY, Pool, Writer, read_cursors
+from ocs.clock import turn_s
 from ocs.keeper.counts import KeeperStats
 from ocs.keeper.rounds import LATER
 from ocs.stores.guard import Guard
@@ -86,7 +87,7 @@ class Opener:
             await asyncio.sleep(AGAIN_S)
         else:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._look_s):
+                async with asyncio.timeout_at(turn_s(self._loop.time(), self._look_s)):
                     await self._doubted.wait()
         await self.open()
 

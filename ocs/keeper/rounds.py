@@ -10,6 +10,7 @@ from balances.ledger.reader import STORE_AWAY, of_redis
 from balances.ledger.sync import Gap, NotOpen
 from balances.ledger.writer import AWAY, CursorMoved
 from balances.redis.pending import ended
+from ocs.clock import turn_s
 from ocs.keeper.counts import KeeperStats
 from ocs.telemetry.log import Periodic, Seldom
 from ocs.telemetry.standing_alarms import AlarmLog
@@ -72,6 +73,8 @@ class Rounds:
         self._log.error("keeper.alarm", what=text)
 
     async def _again(self, name: str, work: Work, every_s: float) -> None:
+        loop = asyncio.get_running_loop()
         while not self._stopping:
             await self.once(name, work)
-            await asyncio.sleep(every_s)
+            now_s = loop.time()
+            await asyncio.sleep(turn_s(now_s, every_s) - now_s)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from ocs.clock import cpu_us
+from ocs.clock import cpu_us, turn_s
 from ocs.processes.control import (
     AskChildren,
     AskStatus,
@@ -119,7 +119,7 @@ class SupervisorLink:
         if self._load[0] != self._load[-1] or self._loop.time() - self._told_s >= QUIET_S or self._was_busy:
             self._was_busy = self._load[0] != self._load[-1]
             self._tell()
-        self._loop.call_later(BEAT_S, self._beat)
+        self._loop.call_at(turn_s(self._loop.time(), BEAT_S), self._beat)
         for work in self._at_beat:
             work()
         self._wake()
