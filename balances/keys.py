@@ -171,10 +171,6 @@ def account(account_id: str) -> str:
     return f"{TAGS[shard_of(account_id)]}:acct:{account_id}"
 
 
-def sessions(account_id: str) -> str:
-    return f"{TAGS[shard_of(account_id)]}:sess:{account_id}"
-
-
 def once(account_id: str, key: str) -> str:
     return f"{TAGS[shard_of(account_id)]}:once:{part(account_id)} {key}"
 
@@ -254,12 +250,11 @@ def is_nobody(account_id: str) -> bool:
 class AccountKeys:
     """The keys of one account, spelled once: workers keep these with the profile."""
 
-    __slots__ = ("account", "due", "ledger", "sessions", "shard")
+    __slots__ = ("account", "due", "ledger", "shard")
 
     def __init__(self, account_id: str) -> None:
         self.shard = shard_of(account_id)
         tag = TAGS[self.shard]
         self.account = f"{tag}:acct:{account_id}"
-        self.sessions = f"{tag}:sess:{account_id}"
         self.due = f"{tag}:due"
         self.ledger = f"{tag}:ledger"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
-from balances.structs.account import MAIN, NEVER, Account, Bucket, SuspendReasons
+from balances.structs.account import MAIN, NEVER, Account, AccountField, Bucket, SuspendReasons
 from balances.structs.blob import FORMAT, blob_of
 from balances.structs.posting import PostingOutcome
 from balances.structs.session import Answer, Session
 from tariffs.ladder import Ladder
+
+ACCOUNT_FIELD: Final = AccountField.ACCOUNT.encode()
+"""As the store sends it."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _account: Final = msgspec.msgpack.Decoder(Account).decode
@@ -18,6 +22,21 @@ _session: Final = msgspec.msgpack.Decoder(Session).decode
 _answer: Final = msgspec.msgpack.Decoder(Answer).decode
 _posted: Final = msgspec.msgpack.Decoder(PostingOutcome).decode
 _ladder: Final = msgspec.msgpack.Decoder(Ladder).decode
+
+
+class StoredAccount(NamedTuple):
+    """What stands under the key of an account, packed."""
+
+    account: bytes | None
+    """None: the store does not have it."""
+    sessions: dict[bytes, bytes]
+    """By their keys."""
+
+
+def stored_account(fields: Mapping[bytes, bytes] | Sequence[bytes]) -> StoredAccount:
+    """Of all fields of its hash, or of HGETALL as the server sends it: names and values in turn."""
+    sessions = dict(fields if isinstance(fields, Mapping) else zip(fields[::2], fields[1::2], strict=True))
+    return StoredAccount(sessions.pop(ACCOUNT_FIELD, None), sessions)
 
 
 def unpack_account(packed: bytes) -> Account:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from balances import keys
 from balances.ledger.reader import Client
-from balances.packing import unpack_account, unpack_session
+from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_session
 from balances.structs.account import Account
 from balances.structs.session import Session
 
@@ -97,11 +97,9 @@ async def _read(redis: Client, places: list[Place]) -> list[FoundSession]:
     pipe = redis.pipeline(transaction=False)
     for place in places:
         account, session = keys.due_parts(place.member)
-        pipe.get(keys.account(account))
-        pipe.hget(keys.sessions(account), session)
-    replies = await pipe.execute()
+        pipe.hmget(keys.account(account), ACCOUNT_FIELD, session)
     return [
         FoundSession(place, unpack_account(account), unpack_session(session))
-        for place, account, session in zip(places, replies[::2], replies[1::2], strict=True)
+        for place, (account, session) in zip(places, await pipe.execute(), strict=True)
         if account is not None and session is not None
     ]

@@ -297,7 +297,7 @@ async def mirror(redis: Client, replid: str, epoch: int) -> bool:
 async def forget(redis: Client, account: str, head: RecordId) -> bool:
     """Remove an account from Redis if its shard's last record is still `head`."""
     of = keys.AccountKeys(account)
-    names = (of.account, of.sessions, of.ledger)
+    names = (of.account, of.ledger)
     reply = await libraries.call(redis, "forget", names, "" if head == START else str(head))
     return reply[0] == b"ok"
 

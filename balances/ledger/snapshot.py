@@ -15,6 +15,7 @@ from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import RecordedCall, RecordId
 from balances.ledger.writer import RECOVERED, SEQ, Chain, load_chains
+from balances.packing import stored_account
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT
 from balances.structs.record import Entry, Record
@@ -31,13 +32,12 @@ class Snapshot(NamedTuple):
         prefix = f"{keys.TAGS[shard]}:acct:".encode()
         accounts, sessions = {}, {}
         async for key in redis.scan_iter(match=prefix + b"*", count=1_000):
-            packed = await redis.get(key)
-            if packed is None:
+            stored = stored_account(await redis.hgetall(key))
+            if stored.account is None:
                 continue
             account = key[len(prefix) :].decode()
-            accounts[account] = (packed, _ACCOUNT.decode(packed))
-            fields = await redis.hgetall(keys.sessions(account))
-            sessions[account] = {name.decode(): value for name, value in fields.items()}
+            accounts[account] = (stored.account, _ACCOUNT.decode(stored.account))
+            sessions[account] = {name.decode(): value for name, value in stored.sessions.items()}
         return cls(accounts, sessions)
 
 

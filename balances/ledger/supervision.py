@@ -13,6 +13,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client, send
+from balances.packing import stored_account
 from balances.structs.record import Record, Short
 from balances.structs.session import Session, SessionState
 
@@ -111,10 +112,10 @@ class Supervision:
             place = await self._redis.get(key)
             if place is None or keys.place_parts(place.decode())[0] != account:
                 continue
-            if await self._redis.hexists(keys.sessions(account), session):
+            if await self._redis.hexists(keys.account(account), session):
                 continue
             await self._redis.delete(key)
-            if await self._redis.hexists(keys.sessions(account), session):  # begun again at this very moment
+            if await self._redis.hexists(keys.account(account), session):  # begun again at this very moment
                 await self._redis.set(key, place, nx=True)
 
     async def came_back(self, now_ms: int, *, grace_ms: int, noticed_ms: int) -> int:
@@ -135,7 +136,8 @@ class Supervision:
 
     async def sessions(self, account: str) -> list[Session]:
         """All of an account, closed ones included."""
-        return [_SESSION.decode(packed) for packed in await self._redis.hvals(keys.sessions(account))]
+        stored = stored_account(await self._redis.hgetall(keys.account(account)))
+        return [_SESSION.decode(packed) for packed in stored.sessions.values()]
 
 
 class Cause(NamedTuple):

@@ -26,6 +26,7 @@ from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.ledger.restore import known_accounts
 from balances.ledger.writer import RECOVERED, Pool
+from balances.packing import stored_account
 from balances.structs.account import Account
 from balances.structs.blob import NO_BLOB, blob_of
 from balances.structs.session import Session
@@ -237,15 +238,13 @@ async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> l
 
 async def _read(redis: Client, accounts: list[str]) -> list[_Seen]:
     """Each account with its sessions, as of one instant of its own."""
-    pipe = redis.pipeline(transaction=True)
+    pipe = redis.pipeline(transaction=False)
     for account in accounts:
-        pipe.get(keys.account(account))
-        pipe.hvals(keys.sessions(account))
-    replies = await pipe.execute()
+        pipe.hgetall(keys.account(account))
     return [
-        _Seen(_ACCOUNT.decode(packed), [_SESSION.decode(one) for one in sessions])
-        for packed, sessions in zip(replies[::2], replies[1::2], strict=True)
-        if packed is not None
+        _Seen(_ACCOUNT.decode(stored.account), [_SESSION.decode(one) for one in stored.sessions.values()])
+        for stored in map(stored_account, await pipe.execute())
+        if stored.account is not None
     ]
 
 

@@ -1,10 +1,10 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
--- KEYS  account sessions due ledger once renumbered original
+-- KEYS  account due ledger once renumbered original
 -- ARGV  epoch charge context
 -- EXIT  ok again absent stale facts longer fenced full elsewhere other
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- `longer`: use by time has no price from the instant on that is the outcome.
--- Twin: balances/model/charge.py. Sessions pass four keys; events also the keys of their answers.
+-- Twin: balances/model/charge.py. Sessions pass three keys; events also the keys of their answers.
 -- @use lib/session
 -- @use lib/event
 -- @use lib/steady
@@ -12,12 +12,12 @@ local _, _, _, session_id, _, phase = cmsgpack.unpack_limit(ARGV[2], CHARGE.phas
 local is_event = phase == PHASE.EVENT
 
 -- read
-local packed = redis.call('GET', KEYS[1])
+local both = redis.call('HMGET', KEYS[1], ACCOUNTFIELD.ACCOUNT, session_id)
+local packed, stored = both[1], not is_event and both[2]
 if not packed then return { 'absent' } end
-local stored = not is_event and redis.call('HGET', KEYS[2], session_id)
-local answer = is_event and redis.call('GET', KEYS[5])
-local renumbered = answer and redis.call('GET', KEYS[6])
-local original = is_event and KEYS[7] and redis.call('GET', KEYS[7])
+local answer = is_event and redis.call('GET', KEYS[4])
+local renumbered = answer and redis.call('GET', KEYS[5])
+local original = is_event and KEYS[6] and redis.call('GET', KEYS[6])
 
 -- decide
 local usual = steady(ARGV[2], phase, packed, stored, answer)
@@ -32,16 +32,16 @@ else reply = decide_session(decision, stored) end
 if reply then return reply end
 
 -- write
-local failed = append(KEYS[4], ARGV[1], decision.record, unpack(decision.states))
+local failed = append(KEYS[3], ARGV[1], decision.record, unpack(decision.states))
 if failed then return { failed } end
 if decision.conflict then return { 'again', decision.conflict, FLAG.CONFLICT } end
-redis.call('SET', KEYS[1], decision.account)
 if is_event then
-  redis.call('SET', KEYS[decision.is_renumbered and 6 or 5], decision.answer, 'PX', charge[CHARGE.remember_ms])
-  if decision.source ~= '' then redis.call('SET', KEYS[7], decision.source, 'PX', charge[CHARGE.remember_ms]) end
+  redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, decision.account)
+  redis.call('SET', KEYS[decision.is_renumbered and 5 or 4], decision.answer, 'PX', charge[CHARGE.remember_ms])
+  if decision.source ~= '' then redis.call('SET', KEYS[6], decision.source, 'PX', charge[CHARGE.remember_ms]) end
 else
-  redis.call('HSET', KEYS[2], session_id, decision.packed_session)
-  if decision.due_ms then look_by(KEYS[3], charge[CHARGE.account], session_id, decision.due_ms) end
+  redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, decision.account, session_id, decision.packed_session)
+  if decision.due_ms then look_by(KEYS[2], charge[CHARGE.account], session_id, decision.due_ms) end
 end
-if change.due_ms > 0 then look_by(KEYS[3], charge[CHARGE.account], '', change.due_ms) end
+if change.due_ms > 0 then look_by(KEYS[2], charge[CHARGE.account], '', change.due_ms) end
 return { 'ok', decision.outcome, decision.flags, urgency(change) }

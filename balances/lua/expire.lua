@@ -1,5 +1,5 @@
 -- expire: what time alone changes: holds that expired, buckets that expired, sessions to forget.
--- KEYS  account sessions due ledger
+-- KEYS  account due ledger
 -- ARGV  epoch expire
 -- EXIT  ok later gone absent fenced full
 -- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
@@ -9,8 +9,8 @@ local asked = cmsgpack.unpack(ARGV[2])
 local session_id, now_ms = asked[EXPIRE.session], asked[EXPIRE.now_ms]
 
 -- read
-local packed = redis.call('GET', KEYS[1])
-local stored = session_id ~= '' and redis.call('HGET', KEYS[2], session_id)
+local both = redis.call('HMGET', KEYS[1], ACCOUNTFIELD.ACCOUNT, session_id)
+local packed, stored = both[1], both[2]
 
 -- decide
 local gone = not packed or (session_id ~= '' and not stored)
@@ -71,15 +71,15 @@ end
 
 -- write
 if changed_any then
-  local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed, 's', session_packed)
+  local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed, 's', session_packed)
   if failed then return { failed } end
-  redis.call('SET', KEYS[1], account_packed)
+  redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account_packed)
 end
 if gone then
-  redis.call('ZREM', KEYS[3], asked[EXPIRE.account] .. '\n' .. session_id)
-  if stored then redis.call('HDEL', KEYS[2], session_id) end
+  redis.call('ZREM', KEYS[2], asked[EXPIRE.account] .. '\n' .. session_id)
+  if stored then redis.call('HDEL', KEYS[1], session_id) end
   return { changed_any and 'ok' or packed and 'gone' or 'absent' }
 end
-redis.call('ZADD', KEYS[3], due_ms, asked[EXPIRE.account] .. '\n' .. session_id)
-if session then redis.call('HSET', KEYS[2], session_id, session_packed) end
+redis.call('ZADD', KEYS[2], due_ms, asked[EXPIRE.account] .. '\n' .. session_id)
+if session then redis.call('HSET', KEYS[1], session_id, session_packed) end
 return { changed_any and 'ok' or 'later' }

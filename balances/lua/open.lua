@@ -1,5 +1,5 @@
 -- open: bring an account in, new with its opening balances or restored from PostgreSQL, only if Redis does not have it.
--- KEYS  account sessions due ledger once...
+-- KEYS  account due ledger once...
 -- ARGV  epoch opening
 -- EXIT  ok exists fenced full
 -- Twin: balances/model/open.py (durability.md rule 8).
@@ -7,7 +7,7 @@
 local opening = cmsgpack.unpack(ARGV[2])
 
 -- read
-if redis.call('EXISTS', KEYS[1]) == 1 then return { 'exists' } end
+if redis.call('HEXISTS', KEYS[1], ACCOUNTFIELD.ACCOUNT) == 1 then return { 'exists' } end
 
 -- decide
 local account_packed = opening[ACCOUNTOPENING.account]
@@ -19,15 +19,15 @@ record[RECORD.at_ms], record[RECORD.event_ms] = opening[ACCOUNTOPENING.now_ms], 
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do look_at_end(change, bucket) end
 
 -- write
-local failed = append(KEYS[4], ARGV[1], record, 'a', account_packed)
+local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)
 if failed then return { failed } end
-redis.call('SET', KEYS[1], account_packed)
+redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account_packed)
 for _, session in ipairs(opening[ACCOUNTOPENING.sessions]) do
-  redis.call('HSET', KEYS[2], session[RESTOREDKEY.key], session[RESTOREDKEY.packed])
-  redis.call('ZADD', KEYS[3], session[RESTOREDKEY.until_ms], account[ACCOUNT.id] .. '\n' .. session[RESTOREDKEY.key])
+  redis.call('HSET', KEYS[1], session[RESTOREDKEY.key], session[RESTOREDKEY.packed])
+  redis.call('ZADD', KEYS[2], session[RESTOREDKEY.until_ms], account[ACCOUNT.id] .. '\n' .. session[RESTOREDKEY.key])
 end
 for i, once in ipairs(opening[ACCOUNTOPENING.answers]) do
-  redis.call('SET', KEYS[4 + i], once[RESTOREDKEY.packed], 'PX', max(once[RESTOREDKEY.until_ms] - opening[ACCOUNTOPENING.now_ms], 1))
+  redis.call('SET', KEYS[3 + i], once[RESTOREDKEY.packed], 'PX', max(once[RESTOREDKEY.until_ms] - opening[ACCOUNTOPENING.now_ms], 1))
 end
-if change.due_ms > 0 then look_by(KEYS[3], account[ACCOUNT.id], '', change.due_ms) end
+if change.due_ms > 0 then look_by(KEYS[2], account[ACCOUNT.id], '', change.due_ms) end
 return { 'ok', account_packed }

@@ -7,7 +7,7 @@
 local asked = cmsgpack.unpack(ARGV[2])
 
 -- read
-local packed = redis.call('GET', KEYS[1])
+local packed = redis.call('HGET', KEYS[1], ACCOUNTFIELD.ACCOUNT)
 if not packed then return { 'absent' } end
 
 -- decide
@@ -50,5 +50,5 @@ local record = change_record(change, 'settings', asked[ACCOUNTSETTINGS.actor], a
 -- write
 local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)
 if failed then return { failed } end
-redis.call('SET', KEYS[1], account_packed)
+redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account_packed)
 return { 'ok', account_packed }

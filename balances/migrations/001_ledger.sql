@@ -8,7 +8,7 @@ CREATE TABLE store (
     shards       integer NOT NULL,              -- fixed for ever: an account's shard is a hash modulo this
     config_epoch bigint  NOT NULL DEFAULT 0     -- failover epoch of the newest master opened; an older one is refused
 );
-INSERT INTO store (format, shards) VALUES (1, 256);
+INSERT INTO store (format, shards) VALUES (2, 256);
 
 -- One row per shard, updated with every batch: room on the page keeps the updates off the index.
 CREATE TABLE shards (

@@ -31,16 +31,16 @@ class ScriptHeader(msgspec.Struct, frozen=True):
 
 SPECS: Final = {
     "charge": ScriptHeader(
-        "account sessions due ledger once renumbered original",
+        "account due ledger once renumbered original",
         "epoch charge context",
         "ok again absent stale facts longer fenced full elsewhere other",
     ),
     "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),
     "settings": ScriptHeader("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
-    "expire": ScriptHeader("account sessions due ledger", "epoch expire", "ok later gone absent fenced full"),
-    "open": ScriptHeader("account sessions due ledger once...", "epoch opening", "ok exists fenced full"),
-    "forget": ScriptHeader("account sessions ledger", "head", "ok moved"),
+    "expire": ScriptHeader("account due ledger", "epoch expire", "ok later gone absent fenced full"),
+    "open": ScriptHeader("account due ledger once...", "epoch opening", "ok exists fenced full"),
+    "forget": ScriptHeader("account ledger", "head", "ok moved"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from balances import keys
-from balances.packing import pack, unpack_account, unpack_session
+from balances.packing import ACCOUNT_FIELD, pack, stored_account, unpack_account, unpack_session
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
 from balances.structs.account import Account
@@ -43,11 +43,11 @@ class Store:
         names: tuple[str, ...]
         if charge.phase == Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
-            names = (of.account, of.sessions, of.due, of.ledger, once, keys.renumbered(once, charge.fingerprint))
+            names = (of.account, of.due, of.ledger, once, keys.renumbered(once, charge.fingerprint))
             if charge.refund_of:
                 names = (*names, keys.once(charge.account, charge.refund_of))
         else:
-            names = (of.account, of.sessions, of.due, of.ledger)
+            names = (of.account, of.due, of.ledger)
             if (
                 charge.phase == Phase.START and charge.subscriber
             ):  # in the same write, before it: a later request may name nobody
@@ -63,7 +63,7 @@ class Store:
     def not_opened(self, account: str, session: str, subscriber: str) -> None:
         """An INITIAL came to nothing, for good: what says where its session is goes too, unless a repeat has opened it
         meanwhile. Nobody waits for it."""
-        where, hash_ = keys.where(session), keys.sessions(account)
+        where, hash_ = keys.where(session), keys.account(account)
 
         def looked(there: Any, error: BaseException | None) -> None:
             if error is None and not there:
@@ -95,37 +95,35 @@ class Store:
     def expire(self, expiry: Expire) -> Pending[Reply]:
         """What time alone changes, for one member of `due`."""
         of = keys.AccountKeys(expiry.account)
-        return self.link.script(
-            "expire", (of.account, of.sessions, of.due, of.ledger), (pack(expiry),), self._rare_reply
-        )
+        return self.link.script("expire", (of.account, of.due, of.ledger), (pack(expiry),), self._rare_reply)
 
     def open(self, account_id: str, opening: AccountOpening) -> Pending[Reply]:
         """Bring an account in, if it is absent: `ok` or `exists`."""
         of = keys.AccountKeys(account_id)
         answers = (keys.once(account_id, once.key) for once in opening.answers)
-        names = (of.account, of.sessions, of.due, of.ledger, *answers)
+        names = (of.account, of.due, of.ledger, *answers)
         return self.link.script("open", names, (pack(opening),), self._reply)
 
     def account(self, account_id: str) -> Pending[Account | None]:
         return self.link.command(
-            "GET", keys.account(account_id), decode=lambda raw: None if raw is None else unpack_account(raw)
+            "HGET",
+            keys.account(account_id),
+            ACCOUNT_FIELD,
+            decode=lambda raw: None if raw is None else unpack_account(raw),
         )
 
     def session(self, account_id: str, session: str) -> Pending[Session | None]:
         return self.link.command(
-            "HGET", keys.sessions(account_id), session, decode=lambda raw: None if raw is None else unpack_session(raw)
+            "HGET", keys.account(account_id), session, decode=lambda raw: None if raw is None else unpack_session(raw)
         )
 
     async def read(self, account_id: str) -> tuple[Account, list[Session]] | None:
-        """The account and then its sessions, which may have moved on meanwhile; None when Redis does not have it."""
-        both = (
-            self.link.command("GET", keys.account(account_id)),
-            self.link.command("HVALS", keys.sessions(account_id)),
-        )
-        packed, sessions = await both[0].wait(), await both[1].wait()
-        if packed is None:
+        """The account and its sessions as of one instant; None when Redis does not have it."""
+        fields = await self.link.command("HGETALL", keys.account(account_id)).wait()
+        stored = stored_account(fields)
+        if stored.account is None:
             return None
-        return unpack_account(packed), [unpack_session(one) for one in sessions]
+        return unpack_account(stored.account), [unpack_session(one) for one in stored.sessions.values()]
 
     def remark(self, peer: str, mark: str) -> Pending[Any]:
         """Count what was unusual about a request, for the API. Nobody waits for it. peer: a configured one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, StrEnum
 from typing import Final
 
 import msgspec
@@ -20,6 +20,13 @@ BUCKETS_MAX: Final = 64
 COUNTER_KEPT_MS: Final = 7 * 86_400_000 + 300_000
 """How long a counter outlives its period: use of that period that is reported late must find it as it stood, as late as
 is believed (`event_behind_ms` of ocs/charging/settings.py)."""
+
+
+class AccountField(StrEnum):
+    """A field of the hash of an account beside its sessions, which stand there by their keys."""
+
+    ACCOUNT = " "
+    """The packed `Account`. No key of a session is a blank (balances/keys.py)."""
 
 
 class SuspendReasons(IntFlag):
@@ -99,7 +106,7 @@ class CounterAmount(msgspec.Struct, array_like=True):
 
 
 class Account(msgspec.Struct, array_like=True):
-    """`{s}:acct:<id>`: all that a charge needs of who pays."""
+    """Field AccountField.ACCOUNT of `{s}:acct:<id>`: all that a charge needs of who pays."""
 
     version: int
     id: str

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-FORMAT: Final = 1
-"""Version written into every stored blob."""
+FORMAT: Final = 2
+"""Version written into every stored blob. 2: an account and its sessions are fields of one hash."""
 
 
 def blob_of(raw: msgspec.Raw) -> bytes:

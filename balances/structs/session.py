@@ -117,7 +117,7 @@ class Answer(msgspec.Struct, array_like=True):
 
 
 class Session(msgspec.Struct, array_like=True):
-    """Field `<session id>` of the hash `{s}:sess:<account>`."""
+    """Field `<session id>` of the hash `{s}:acct:<account>`, beside its account."""
 
     version: int
     id: str

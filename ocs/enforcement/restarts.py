@@ -132,7 +132,7 @@ class Restarts:
                 return
             pipe = self._redis.pipeline(transaction=False)
             for account, session in members:
-                pipe.hget(keys.sessions(account), session)
+                pipe.hget(keys.account(account), session)
             found = [
                 (account, _session(packed))
                 for (account, _), packed in zip(members, await pipe.execute(), strict=True)

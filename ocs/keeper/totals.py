@@ -16,6 +16,7 @@ import msgspec
 from balances import keys
 from balances.ledger.reader import Client, send
 from balances.ledger.record import START, RecordId
+from balances.packing import stored_account
 from balances.structs.account import Account
 from balances.structs.session import Session, SessionState
 from tariffs.units import Kind
@@ -94,8 +95,7 @@ class Totals:
             self._sums = None
 
     async def _look(self, heads: Mapping[int, RecordId]) -> int:
-        """Returns how many accounts there were. Writes that come between one account and its sessions move the head, so
-        the shard is looked at again."""
+        """Returns how many accounts there were."""
         written = [shard for shard, head in heads.items() if head != START]
         found = await send(self._redis, [("ZRANGE", keys.due(shard), 0, -1) for shard in written])
         members = {
@@ -113,15 +113,13 @@ class Totals:
     async def _counted(self, part: ShardTotals, accounts: Sequence[str]) -> ShardTotals:
         """With these accounts of one shard."""
         sessions, holds, held = part.sessions, part.holds, part.held_micro
-        packed, *states = await send(
-            self._redis, [("MGET", *map(keys.account, accounts)), *(("HVALS", keys.sessions(one)) for one in accounts)]
-        )
-        for account, its_sessions in zip(packed, states, strict=True):
-            if account is None:
+        for fields in await send(self._redis, [("HGETALL", keys.account(one)) for one in accounts]):
+            stored = stored_account(fields)
+            if stored.account is None:
                 continue
-            one = _ACCOUNT.decode(account)
+            one = _ACCOUNT.decode(stored.account)
             held[one.currency] += sum(bucket.held for bucket in one.buckets if bucket.kind == Kind.MONEY)
-            for session in map(_SESSION.decode, its_sessions):
+            for session in map(_SESSION.decode, stored.sessions.values()):
                 sessions += session.state == SessionState.OPEN
                 holds += sum(1 for line in session.lines if line.due_ms)
         return part._replace(sessions=sessions, holds=holds)

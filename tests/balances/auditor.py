@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from balances import keys
-from balances.packing import fresh_account
+from balances.packing import ACCOUNT_FIELD, fresh_account, stored_account
 from balances.structs.account import MAIN, Account
 from balances.structs.record import Record
 from balances.structs.session import Session
@@ -29,10 +29,10 @@ class LedgerCopy:
         for name in accounts:
             account = fresh_account(name, "EUR")
             account.buckets[0].amount = money
-            await self.client.set(keys.account(name), _encode(account))
+            await self.client.hset(keys.account(name), ACCOUNT_FIELD, _encode(account))
 
     async def account(self, name: str) -> Account:
-        return msgspec.msgpack.decode(await self.client.get(keys.account(name)), type=Account)
+        return msgspec.msgpack.decode(await self.client.hget(keys.account(name), ACCOUNT_FIELD), type=Account)
 
     async def money(self, name: str) -> tuple[int, int]:
         main = (await self.account(name)).buckets[0]
@@ -49,12 +49,11 @@ class LedgerCopy:
 
     async def audit(self, name: str) -> None:
         """Held is the sum of live holds; the records chain up to the account; none was made twice."""
-        pipe = self.client.pipeline(transaction=True)  # of one instant: a call that is Lost may still be executed
-        pipe.get(keys.account(name))
-        pipe.hvals(keys.sessions(name))
-        packed, sessions = await pipe.execute()
-        account = msgspec.msgpack.decode(packed, type=Account)
-        check_account(account, [msgspec.msgpack.decode(one, type=Session) for one in sessions])
+        # Of one instant: a call that is Lost may still be executed.
+        stored = stored_account(await self.client.hgetall(keys.account(name)))
+        assert stored.account is not None
+        account = msgspec.msgpack.decode(stored.account, type=Account)
+        check_account(account, [msgspec.msgpack.decode(one, type=Session) for one in stored.sessions.values()])
         records = [record for _, record in await self.records(name)]
         entries = [entry for record in records for entry in record.entries]
         assert [entry.seq for entry in entries] == [*range(1, account.seq + 1)]

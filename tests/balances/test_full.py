@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from balances import keys
-from balances.packing import fresh_account, pack
+from balances.packing import ACCOUNT_FIELD, fresh_account, pack
 from balances.redis.connection import RedisConnection
 from balances.redis.store import Store
 from balances.structs.account import Account
@@ -63,7 +63,7 @@ async def test_a_termination_is_settled_and_a_grant_refused(client: Any, store: 
     assert await charged(store, Phase.START, 0, 0, "t") == "full"
     assert await client.xlen(OF.ledger) == records, "nothing is written"
     assert await charged(store, Phase.STOP, 2, 60) == "ok"
-    (main,) = msgspec.msgpack.decode(await client.get(OF.account), type=Account).buckets
+    (main,) = msgspec.msgpack.decode(await client.hget(OF.account, ACCOUNT_FIELD), type=Account).buckets
     assert (main.amount, main.held) == (940, 0)
 
 

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from balances import keys
+from balances.structs.account import AccountField
 
 NASTY = (
     "",
@@ -128,3 +129,9 @@ def test_members_of_due_and_places_are_read_again(account: str, session: str, su
     assert keys.due_parts(keys.due_member(account, session)) == (account, session)
     assert keys.due_parts(keys.due_member(account)) == (account, "")
     assert keys.place_parts(keys.place(account, subscriber)) == (account, subscriber)
+
+
+@given(sessions)
+def test_no_session_stands_in_the_place_of_its_account(session: str) -> None:
+    """They are fields of one hash (balances/structs/account.py)."""
+    assert session != AccountField.ACCOUNT

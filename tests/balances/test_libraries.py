@@ -39,8 +39,8 @@ async def opened(client: Any, account_id: str, library: scripts.Library = script
     account = fresh_account(account_id, "EUR")
     of = keys.AccountKeys(account_id)
     opening = AccountOpening(raw_of(pack(account)), [], [], 1_000, "open")
-    names = (of.account, of.sessions, of.due, of.ledger)
-    reply: list[bytes] = await client.fcall(library.functions["open"], 4, *names, "7", pack(opening))
+    names = (of.account, of.due, of.ledger)
+    reply: list[bytes] = await client.fcall(library.functions["open"], len(names), *names, "7", pack(opening))
     return reply[0]
 
 

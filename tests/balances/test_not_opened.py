@@ -16,7 +16,7 @@ async def test_only_what_is_no_session_is_forgotten(redis_url: str) -> None:
     await link.start(5)
     store = Store(link)
     try:
-        await client.hset(keys.sessions("anna"), "open", "as it is")
+        await client.hset(keys.account("anna"), "open", "as it is")
         for session in ("open", "never"):
             await client.set(keys.where(session), keys.place("anna", "sub"))
             store.not_opened("anna", session, "sub")

@@ -12,7 +12,7 @@ from balances import keys
 from balances.facts import merge
 from balances.model.kept import Appended
 from balances.model.store import Model
-from balances.packing import unpack_answer, unpack_ladder
+from balances.packing import ACCOUNT_FIELD, stored_account, unpack_answer, unpack_ladder
 from balances.redis import scripts
 from balances.structs.account import MAIN, Account
 from balances.structs.blob import blob_of, raw_of
@@ -54,11 +54,13 @@ def _once(once: IdempotencyRecord) -> Any:
 
 
 def _octets(client: Any, names: Sequence[str]) -> list[Any]:
-    """All that is stored under these names, of a stream the last record."""
+    """All that is stored under these names, of a stream the last record. A hash has its fields in no order."""
     with client.pipeline(transaction=False) as pipe:
         for name in names:
             if name.endswith(":ledger"):
                 pipe.xrevrange(name, count=1)
+            elif ":acct:" in name:
+                pipe.hgetall(name)
             else:
                 pipe.dump(name)
         found: list[Any] = pipe.execute()
@@ -128,7 +130,7 @@ class Twins:
 
     def charge(self, charge: Charge) -> tuple[str, Outcome | None]:
         of = keys.AccountKeys(charge.account)
-        names = [of.account, of.sessions, of.due, of.ledger]
+        names = [of.account, of.due, of.ledger]
         if charge.phase == Phase.EVENT:
             once = keys.once(charge.account, charge.once_key)
             names += [once, keys.renumbered(once, charge.fingerprint)]
@@ -168,7 +170,7 @@ class Twins:
 
     def expire(self, expiry: Expire) -> str:
         of = keys.AccountKeys(expiry.account)
-        reply = self._call("expire", [of.account, of.sessions, of.due, of.ledger], _encode(expiry))
+        reply = self._call("expire", [of.account, of.due, of.ledger], _encode(expiry))
         return self._same(expiry.account, reply, self.model.expire(expiry)).status
 
     def open(
@@ -180,17 +182,17 @@ class Twins:
     ) -> str:
         opening = AccountOpening(raw_of(_encode(account)), list(sessions), [], now_ms, "open", "me", list(entries))
         of = keys.AccountKeys(account.id)
-        reply = self._call("open", [of.account, of.sessions, of.due, of.ledger], _encode(opening))
+        reply = self._call("open", [of.account, of.due, of.ledger], _encode(opening))
         return self._same(account.id, reply, self.model.open(account.id, opening), Account).status
 
     # --- state --------------------------------------------------------------------------------------------------
 
     def account(self, account: str) -> Account | None:
-        packed = self.redis.get(keys.account(account))
+        packed = self.redis.hget(keys.account(account), ACCOUNT_FIELD)
         return msgspec.msgpack.decode(packed, type=Account) if packed else None
 
     def sessions(self, account: str) -> dict[str, Session]:
-        stored = self.redis.hgetall(keys.sessions(account))
+        stored = stored_account(self.redis.hgetall(keys.account(account))).sessions
         return {key.decode(): msgspec.msgpack.decode(value, type=Session) for key, value in stored.items()}
 
     def compare(self, account: str) -> None:

@@ -5,7 +5,7 @@
 
 -- The account and the answer under the key, as they are stored; false where there is none.
 local function read_posting(keys, operation)
-  local packed = redis.call('GET', keys[1])
+  local packed = redis.call('HGET', keys[1], ACCOUNTFIELD.ACCOUNT)
   return packed, packed and operation[ACCOUNTOPERATION.key] ~= '' and redis.call('GET', keys[2])
 end
 
@@ -81,7 +81,7 @@ local function write_posting(keys, epoch, operation, change)
   if operation[ACCOUNTOPERATION.key] == '' then failed = append(keys[4], epoch, change.record, 'a', change.packed)
   else failed = append(keys[4], epoch, change.record, 'a', change.packed, 'o', change.answer) end
   if failed then return { failed } end
-  redis.call('SET', keys[1], change.packed)
+  redis.call('HSET', keys[1], ACCOUNTFIELD.ACCOUNT, change.packed)
   if operation[ACCOUNTOPERATION.key] ~= '' then redis.call('SET', keys[2], change.answer, 'PX', operation[ACCOUNTOPERATION.remember_ms]) end
   if change.due_ms > 0 then look_by(keys[3], operation[ACCOUNTOPERATION.account], '', change.due_ms) end
   return { 'ok', change.outcome }

@@ -250,7 +250,7 @@ end
 -- three fields of the charge, as they came
 local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, usage_count, usages, remarks, once_key, once_until_ms, refund_of, incarnation)
-  return '\220\0\25' .. pack(1, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
+  return '\220\0\25' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
     .. request .. ARRAYS[entry_count] .. entries .. ARRAYS[usage_count] .. usages .. remarks .. '\144\144'
     .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144'
 end
@@ -279,7 +279,7 @@ local function steady_session(charge, packed, stored)
   local s_peer, s_realm, s_via = peer, realm, via
   number = phase * 4294967296 + number
   if is_start then
-    head, numbers, lines = pack(1, session_id, subscriber, service), '\146' .. pack(number, number), 0
+    head, numbers, lines = pack(FORMAT, session_id, subscriber, service), '\146' .. pack(number, number), 0
   else
     at = fields_of(stored, 0, 21)
     if not at then return nil end
@@ -449,7 +449,7 @@ local function steady_event(charge, packed)
   end
   if free then marks = bor(flags, FLAG.FREE) end
   local outcome = outcome_of(1, line_outcome_of(named, RESULT.OK, want, 0, cost, cost, marks), cost, cost, amount, resume_at)
-  local answer = '\154' .. pack(1, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[5])
+  local answer = '\154' .. pack(FORMAT, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[5])
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms,
     pack(key, fingerprint, end_to_end), entry_count, entries, 1,
     usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms), sub(charge, remarks_at + 1), once_key, now_ms + remember_ms, refund_of, 0)
@@ -469,17 +469,16 @@ function steady_write(KEYS, ARGV, found)
   local record, account, outcome, flags, session = unpack(found, 1, 5)
   -- write
   if session then
-    local failed = append_packed(KEYS[4], ARGV[1], record, 'a', account, 's', session, 'c', ARGV[3])
+    local failed = append_packed(KEYS[3], ARGV[1], record, 'a', account, 's', session, 'c', ARGV[3])
     if failed then return { failed } end
-    redis.call('SET', KEYS[1], account)
-    redis.call('HSET', KEYS[2], found[6], session)
-    if found[7] then look_by(KEYS[3], found[7], found[6], found[8]) end
+    redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account, found[6], session)
+    if found[7] then look_by(KEYS[2], found[7], found[6], found[8]) end
     return { 'ok', outcome, flags, 0 }
   end
-  local failed = append_packed(KEYS[4], ARGV[1], record, 'a', account, 'o', found[6], 'c', ARGV[3], 'p', '')
+  local failed = append_packed(KEYS[3], ARGV[1], record, 'a', account, 'o', found[6], 'c', ARGV[3], 'p', '')
   if failed then return { failed } end
-  redis.call('SET', KEYS[1], account)
-  redis.call('SET', KEYS[5], found[6], 'PX', found[7])
+  redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account)
+  redis.call('SET', KEYS[4], found[6], 'PX', found[7])
   return { 'ok', outcome, flags, 0 }
 end
 

@@ -12,7 +12,7 @@ from balances import keys
 from balances.ledger import reader
 from balances.ledger.opening import Opened, ShardOpening
 from balances.ledger.sync import Sync
-from balances.packing import fresh_account
+from balances.packing import ACCOUNT_FIELD, fresh_account
 from balances.structs.account import MAIN, Account, CounterAmount, Take
 from balances.structs.charge import Phase
 from balances.structs.record import Entry, Record, Usage
@@ -52,7 +52,7 @@ class LedgerStores:
         return opened
 
     async def account(self, name: str) -> Account | None:
-        packed = await self.redis.get(keys.account(name))
+        packed = await self.redis.hget(keys.account(name), ACCOUNT_FIELD)
         return None if packed is None else unpack_account(packed)
 
     async def move(
@@ -94,9 +94,9 @@ class LedgerStores:
             entry["o"] = pack(once[1])
         pipe = self.redis.pipeline(transaction=True)
         pipe.xadd(keys.ledger(keys.shard_of(name)), entry, id=f"{self.epoch}-*")
-        pipe.set(keys.account(name), entry["a"])
+        pipe.hset(keys.account(name), ACCOUNT_FIELD, entry["a"])
         if session is not None:
-            pipe.hset(keys.sessions(name), session.id, entry["s"])
+            pipe.hset(keys.account(name), session.id, entry["s"])
         if once is not None:
             pipe.set(keys.once(name, once[0]), entry["o"], px=3_600_000)
         return str((await pipe.execute())[0].decode())

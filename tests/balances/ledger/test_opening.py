@@ -13,6 +13,8 @@ from balances.ledger.reader import StreamReader
 from balances.ledger.restore import restore
 from balances.ledger.sync import Gap, NotOpen, Sync
 from balances.ledger.writer import CursorMoved, read_cursors
+from balances.packing import ACCOUNT_FIELD
+from balances.structs.blob import FORMAT
 from balances.structs.session import IdempotencyRecord
 from tests.balances.ledger.books import NOW_MS, LedgerStores, close, connect, pack, session_of
 from tests.servers import Servers
@@ -54,6 +56,14 @@ async def test_the_first_opening(books: LedgerStores) -> None:
     assert is_open(await read_cursors(books.pool), server)
     again = await books.open(now_s=5_000)
     assert again.epoch == 1_001  # open already
+
+
+async def test_a_store_of_another_format_is_not_touched(books: LedgerStores) -> None:
+    await books.pool.execute("UPDATE store SET format = 1")
+    try:
+        assert await misfit(books.pool) == f"this store has format 1, this version reads format {FORMAT}"
+    finally:
+        await books.pool.execute("UPDATE store SET format = $1", FORMAT)
 
 
 async def test_a_restart_gives_a_new_history_and_epoch(servers: Servers) -> None:
@@ -101,7 +111,7 @@ async def test_an_older_state_put_back(books: LedgerStores) -> None:
         assert await books.account(name) is None
         back = await restore(books.pool, name, now_ms=NOW_MS)
         assert back is not None
-        await books.redis.set(keys.account(name), pack(back.account))
+        await books.redis.hset(keys.account(name), ACCOUNT_FIELD, pack(back.account))
     for name in ACCOUNTS:
         await books.move(name, 1)
     await copied(books)

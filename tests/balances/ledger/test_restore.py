@@ -5,6 +5,7 @@ import msgspec
 from balances import facts, keys
 from balances.ledger.restore import find_lines, find_once, find_refundable, find_request, find_session, purge, restore
 from balances.ledger.sync import Sync
+from balances.packing import ACCOUNT_FIELD
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import Usage
@@ -31,7 +32,7 @@ async def test_restore_equals_the_state_but_for_holds(books: LedgerStores) -> No
     await books.move("alice", 0, session=session_of("forgotten;1", forget_ms=NOW_MS))
     await books.move("alice", -3)
     await copied(books)
-    packed = await books.redis.get(keys.account("alice"))
+    packed = await books.redis.hget(keys.account("alice"), ACCOUNT_FIELD)
     state = unpack_account(packed)
     state.buckets[0].held = 0
     back = await restore(books.pool, "alice", now_ms=NOW_MS)

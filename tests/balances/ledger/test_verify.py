@@ -9,6 +9,7 @@ import pytest
 from balances import keys
 from balances.ledger.restore import rebuild
 from balances.ledger.verify import verify
+from balances.packing import ACCOUNT_FIELD
 from balances.structs.account import Account, Bucket, Counter
 from balances.structs.blob import raw_of
 from balances.structs.session import Session
@@ -40,7 +41,7 @@ async def change(books: LedgerStores, name: str, how: Any) -> None:
     account = await books.account(name)
     assert account is not None
     how(account)
-    await books.redis.set(keys.account(name), pack(account))
+    await books.redis.hset(keys.account(name), ACCOUNT_FIELD, pack(account))
 
 
 async def test_a_sound_store(books: LedgerStores) -> None:
@@ -54,7 +55,7 @@ async def test_a_sound_store(books: LedgerStores) -> None:
 
 async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: LedgerStores) -> None:
     await filled(books)
-    await books.redis.delete(keys.account("alice"), keys.sessions("alice"))
+    await books.redis.delete(keys.account("alice"))
     report = await verify(books.redis, books.pool)
     assert (report.findings, report.absent) == ([], 1)
     brought = []
@@ -127,4 +128,4 @@ async def test_it_waits_for_what_is_on_its_way(books: LedgerStores) -> None:
         assert (await verify(books.redis, books.pool, patience_s=60)).findings == []
     stop = True
     await asyncio.gather(*tasks)
-    assert msgspec.msgpack.decode(await books.redis.get(keys.account("alice")), type=Account).seq > 10
+    assert msgspec.msgpack.decode(await books.redis.hget(keys.account("alice"), ACCOUNT_FIELD), type=Account).seq > 10

@@ -34,7 +34,7 @@ def lost_and_restored(world: Counterparts) -> None:
     """Redis loses the account, and gets it back as PostgreSQL has it: with its sessions, and nothing held."""
     model = world.twins.model
     account, sessions = model.accounts.pop(ACCOUNT), model.sessions.pop(ACCOUNT, {})
-    world.twins.delete(keys.account(ACCOUNT), keys.sessions(ACCOUNT))
+    world.twins.delete(keys.account(ACCOUNT))
     for bucket in account.buckets:
         bucket.held = 0
     for session in sessions.values():

@@ -187,7 +187,7 @@ async def test_a_session_id_used_again_is_told_apart(open_office: ApiHarness) ->
     ledger = (await open_office.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
     assert {entry["incarnation"] for entry in ledger if entry["session"]} == {1, 2}
 
-    await open_office.redis.delete(keys.account("a1"), keys.sessions("a1"), keys.where(name))
+    await open_office.redis.delete(keys.account("a1"), keys.where(name))
     shown = await asked(open_office, f"/v1/sessions/{name}")
     assert (shown["incarnation"], shown["state"]) == (3, "open")
     assert await open_office.redis.get(keys.where(name)) == keys.place("a1", "s1").encode()

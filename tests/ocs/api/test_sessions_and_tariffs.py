@@ -72,7 +72,7 @@ async def test_tariffs_in_json_and_in_nothing_else(harness: ApiHarness) -> None:
 async def test_sessions(harness: ApiHarness) -> None:
     await harness.account()
     session = open_session("pgw.example.net;1;2/3", "s1")
-    await harness.redis.hset(keys.sessions("a1"), session.id, pack(session))
+    await harness.redis.hset(keys.account("a1"), session.id, pack(session))
     await harness.redis.set(keys.where(session.id), keys.place("a1", "s1"))
     listed = (await harness.call("GET", "/v1/sessions?account=a1")).json()["items"]
     path = f"/v1/sessions/{quote(session.id, safe='')}"
@@ -102,7 +102,7 @@ async def test_sessions(harness: ApiHarness) -> None:
 
 async def put_session(harness: ApiHarness, account: str, name: str, due_ms: int, **fields: Any) -> None:
     session = msgspec.structs.replace(open_session(name, "s1"), due_ms=due_ms, **fields)
-    await harness.redis.hset(keys.sessions(account), name, pack(session))
+    await harness.redis.hset(keys.account(account), name, pack(session))
     await harness.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, name): due_ms})
 
 
@@ -174,11 +174,11 @@ async def test_a_session_is_found_by_the_name_it_has_on_the_wire(harness: ApiHar
     named = {}
     for sub in (None, 7):
         session = open_session(keys.session_key(session_id, sub), "s1")
-        await harness.redis.hset(keys.sessions("a1"), session.id, pack(session))
+        await harness.redis.hset(keys.account("a1"), session.id, pack(session))
         await harness.redis.set(keys.where(session.id), keys.place("a1", "s1"))
         named[session.id] = (session_id, sub)
     other = open_session(keys.session_key("X", 7), "s1")
-    await harness.redis.hset(keys.sessions("a1"), other.id, pack(other))
+    await harness.redis.hset(keys.account("a1"), other.id, pack(other))
     await harness.redis.set(keys.where(other.id), keys.place("a1", "s1"))
     listed = (await harness.call("GET", "/v1/sessions?account=a1")).json()["items"]
     assert {one["id"]: (one["session_id"], one["sub_session_id"]) for one in listed} == named | {other.id: ("X", 7)}

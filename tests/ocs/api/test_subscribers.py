@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from balances import keys
-from balances.packing import unpack_account
+from balances.packing import ACCOUNT_FIELD, unpack_account
 from balances.structs.account import Take
 from balances.structs.blob import FORMAT
 from balances.structs.record import Record
@@ -110,10 +110,12 @@ async def test_versions(harness: ApiHarness) -> None:
 
 async def test_the_account_is_told_of_a_change(harness: ApiHarness) -> None:
     await harness.subscriber("s1", "a1", "msisdn:491701")
-    before = [unpack_account(await harness.redis.get(keys.account(a))).profile_rev for a in ("a1", "a2")]
+    before = [
+        unpack_account(await harness.redis.hget(keys.account(a), ACCOUNT_FIELD)).profile_rev for a in ("a1", "a2")
+    ]
     body = {"account": "a2", "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
     await harness.call("PUT", "/v1/subscribers/s1", body, if_match="*")
-    after = [unpack_account(await harness.redis.get(keys.account(a))).profile_rev for a in ("a1", "a2")]
+    after = [unpack_account(await harness.redis.hget(keys.account(a), ACCOUNT_FIELD)).profile_rev for a in ("a1", "a2")]
     found = await profile(harness, "msisdn:491701")
     assert found is not None
     assert after == [found.rev, found.rev]

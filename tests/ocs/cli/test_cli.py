@@ -155,7 +155,7 @@ async def test_sessions_of_all(ocs: Run, harness: ApiHarness) -> None:
     await harness.account()
     for name in (keys.session_key("gw;1"), keys.session_key("gw;2\x1b[31m")):
         session = open_session(name, "s1")
-        await harness.redis.hset(keys.sessions("a1"), name, pack(session))
+        await harness.redis.hset(keys.account("a1"), name, pack(session))
         await harness.redis.zadd(keys.due(keys.shard_of("a1")), {keys.due_member("a1", name): 5})
     listed = await ocs("session", "list", "--limit", "1")
     assert "gw;1" in listed.stdout

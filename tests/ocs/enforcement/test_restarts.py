@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from balances import keys
-from balances.packing import fresh_account, pack, unpack_session
+from balances.packing import ACCOUNT_FIELD, fresh_account, pack, stored_account, unpack_session
 from balances.redis.connection import RedisConnection
 from balances.redis.store import Store
 from balances.structs.account import Take
@@ -64,15 +64,15 @@ class World:
         state = fresh_account(account, "EUR")
         state.buckets[0].amount = 1_000
         state.buckets[0].held = sum(take.amount for one in sessions for line in one.lines for take in line.hold)
-        await self.redis.set(keys.account(account), pack(state))
+        await self.redis.hset(keys.account(account), ACCOUNT_FIELD, pack(state))
         for one in sessions:
-            await self.redis.hset(keys.sessions(account), one.id, pack(one))
+            await self.redis.hset(keys.account(account), one.id, pack(one))
             member = keys.due_member(account, one.id)
             await self.redis.zadd(keys.due(keys.shard_of(account)), {member: now_ms() + 10**6})
 
     async def states(self, account: str) -> dict[str, int]:
-        packed = await self.redis.hvals(keys.sessions(account))
-        return {one.id: one.state for one in map(unpack_session, packed)}
+        stored = stored_account(await self.redis.hgetall(keys.account(account)))
+        return {one.id: one.state for one in map(unpack_session, stored.sessions.values())}
 
     async def held(self, account: str) -> int:
         found = await self.store.account(account).wait()
@@ -164,7 +164,7 @@ async def test_a_session_that_is_touched_meanwhile_is_looked_at_again(world: Wor
             if asked.session == "alive":
                 changed = session("alive", origin_state=6)
                 changed.touched_ms = 8
-                world.store.link.command("HSET", keys.sessions("acc"), "alive", pack(changed))
+                world.store.link.command("HSET", keys.account("acc"), "alive", pack(changed))
         return expire(asked)
 
     monkeypatch.setattr(world.store, "expire", slow)

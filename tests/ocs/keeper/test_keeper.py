@@ -248,7 +248,7 @@ async def test_what_cannot_be_swept_keeps_nobody_behind_it_and_fills_no_log(serv
         await both.until(lambda: both.link.epoch is not None)
         due = keys.due(keys.shard_of("alice"))
         broken = [f"broken;{number}" for number in range(SWEEP_SHARD_MAX)]
-        await both.books.redis.hset(keys.sessions("alice"), mapping=dict.fromkeys(broken, b"\xc1"))
+        await both.books.redis.hset(keys.account("alice"), mapping=dict.fromkeys(broken, b"\xc1"))
         await both.due({keys.due_member("alice", name): 1 for name in broken}, "alice")
         await open_session(both, "alice", "s;1", now_ms() - 10)
         await both.until(lambda: both.keeper.stats.swept == 1)
@@ -310,7 +310,8 @@ async def test_a_session_that_is_forgotten_leaves_nothing_behind(servers: Server
         due = keys.due(keys.shard_of("alice"))
         await both.books.redis.set(keys.where("s;1"), keys.place("alice", "sub"))
         await both.due({keys.due_member("alice", "s;1"): now_ms() - 1}, "alice")
-        await both.until(lambda: gone(both, keys.where("s;1"), keys.sessions("alice"), due))
+        await both.until(lambda: gone(both, keys.where("s;1"), due))
+        assert not await both.books.redis.hexists(keys.account("alice"), "s;1")
 
 
 async def test_where_a_session_is_outlives_it_when_another_account_has_it(servers: Servers) -> None:
@@ -322,7 +323,8 @@ async def test_where_a_session_is_outlives_it_when_another_account_has_it(server
         await both.books.redis.set(keys.where("s;1"), keys.place("bob", "sub"))
         due = keys.due(keys.shard_of("alice"))
         await both.due({keys.due_member("alice", "s;1"): now_ms() - 1}, "alice")
-        await both.until(lambda: gone(both, keys.sessions("alice"), due))
+        await both.until(lambda: gone(both, due))
+        assert not await both.books.redis.hexists(keys.account("alice"), "s;1")
         assert await both.books.redis.get(keys.where("s;1")) == keys.place("bob", "sub").encode()
 
 

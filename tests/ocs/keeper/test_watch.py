@@ -7,7 +7,7 @@ import structlog
 
 from balances import keys
 from balances.ledger.writer import AWAY
-from balances.packing import fresh_account
+from balances.packing import ACCOUNT_FIELD, fresh_account
 from ocs.clock import now_ms
 from ocs.keeper.totals import Totals
 from ocs.keeper.watch import LagWatch
@@ -116,7 +116,7 @@ async def test_totals_are_read_from_the_store(servers: Servers) -> None:
 
 
 async def _in_dollars(both: Both, name: str, session: str) -> None:
-    await both.books.redis.set(keys.account(name), pack(fresh_account(name, "USD")))
+    await both.books.redis.hset(keys.account(name), ACCOUNT_FIELD, pack(fresh_account(name, "USD")))
     await both.books.move(name, 0, session=session_of(session, held=70), currency="USD")
     await both.due({keys.due_member(name, session): now_ms() + 600_000}, name)
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from balances import keys
-from balances.packing import unpack_account
+from balances.packing import ACCOUNT_FIELD, unpack_account
 from balances.redis.connection import NotSent
 from ocs.charging.profile import Profile
 from ocs.master import projection, subscribers
@@ -110,7 +110,7 @@ async def test_a_run_that_failed_to_tell_is_made_good(harness: ApiHarness) -> No
     assert (await accounts_of(harness))["msisdn:491"] == "a2"
     number = await run(harness)
     for account in ("a1", "a2"):
-        assert unpack_account(await harness.redis.get(keys.account(account))).profile_rev == number
+        assert unpack_account(await harness.redis.hget(keys.account(account), ACCOUNT_FIELD)).profile_rev == number
 
 
 async def test_a_run_that_was_overtaken_writes_nothing(harness: ApiHarness) -> None:

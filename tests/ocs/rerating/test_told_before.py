@@ -9,6 +9,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.verify import verify
+from balances.packing import stored_account
 from balances.structs.blob import blob_of
 from balances.structs.charge import Result
 from balances.structs.session import Session
@@ -87,7 +88,7 @@ async def test_on_other_workers_and_after_the_account_was_away(network: Network)
     await update(network, 1)
     await network.harness.sync()
     of = keys.AccountKeys("a1")
-    await network.harness.redis.delete(of.account, of.sessions)
+    await network.harness.redis.delete(of.account)
     harness = network.harness
     assert await bring_in(harness.pool, harness.redis, harness.store, "a1", network.now_ms) == "ok"
     await network.open()
@@ -156,6 +157,6 @@ async def test_a_session_id_used_again_knows_nothing(network: Network) -> None:
     report = mscc(10, ask={"cc_total_octets": MB}, used={"cc_total_octets": MB})
     await sent_anew(network, U, 78, cc_request_number=1, **lines(report))
     assert await spent(network) == Decimal("1.01")
-    sessions = await network.harness.redis.hvals(keys.sessions("a1"))
+    sessions = stored_account(await network.harness.redis.hgetall(keys.account("a1"))).sessions.values()
     (packed,) = [one for one in sessions if msgspec.msgpack.decode(one, type=Session).id.startswith(SESSION)]
     assert unpacked(blob_of(msgspec.msgpack.decode(packed, type=Session).facts)).whole == {}
