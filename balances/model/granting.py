@@ -30,10 +30,12 @@ class Asking:
         self.got = 0
         self.grade: str | None = None
         """Of what was granted; None before."""
+        self.is_out = False
+        """It is granted nothing, whatever becomes free."""
 
 
 def is_hungry(one: Asking) -> bool:
-    return min(one.want, one.ask.minimum) <= one.got < one.want
+    return not one.is_out and min(one.want, one.ask.minimum) <= one.got < one.want
 
 
 class Granting:
@@ -72,9 +74,8 @@ class Granting:
             hold(self._change, one.line, funds.takes(), climbed.units, packed, self._event_ms, due_ms)
             one.line.reach_ms = ask.until_ms if ms else 0
 
-    def _share_out(self, asking: list[Asking]) -> None:
-        """The minimum for each asking line, in priority then message order; then a fair part of the rest."""
-        change = self._change
+    def _line_up(self, asking: list[Asking]) -> None:
+        """In priority then message order, and each from where its line stands."""
         asking.sort(key=lambda one: (one.ask.priority, one.index))
         for one in asking:
             ask, line = one.ask, one.line
@@ -83,15 +84,31 @@ class Granting:
             one.position = copy.copy(line)
             lapse_ahead(one.position, self._event_ms)
             one.grade = line.grade if one.position.paid_ahead else None
-            first = min(one.want, ask.minimum) if len(asking) > 1 else one.want
-            self._extend(one, first, change.funds(Mode.OPEN, {}), keep=True)
+        self._by_index = {one.index: one for one in asking}
+
+    def _share_out(self, asking: list[Asking]) -> None:
+        """The least for each line: its minimum, and all that it wants where it asks alone or is served whole. Of the
+        latter nothing is held that is not all: the next line may have it. Then a fair part of the rest."""
+        change = self._change
+        for one in asking:
+            whole = one.ask.whole
+            least = one.want if whole or len(asking) == 1 else min(one.want, one.ask.minimum)
+            if one.is_out or one.got >= least:
+                continue
+            if not whole or self._covered_of(one, least, change.funds(Mode.OPEN, {}), one.grade) == least:
+                self._extend(one, least - one.got, change.funds(Mode.OPEN, {}), keep=True)
+            if whole and one.got < least:
+                self._give_up(one)
         if len(asking) > 1:
             self._share_all(asking)
 
     def grant(self, asking: list[Asking]) -> bool:
         """Grants, written into the outcomes. Returns whether there is any."""
         change = self._change
+        self._line_up(asking)
         self._share_out(asking)
+        while self._give_up_halves(asking):  # what they held is for the others
+            self._share_out(asking)
         self._round_off(asking)
         self._take_rests(asking)
         for one in asking:
@@ -119,26 +136,30 @@ class Granting:
             if bucket.held > 0 and bucket in paying and short not in change.short:
                 change.short.append(short)
 
+    def _give_up_halves(self, asking: list[Asking]) -> bool:
+        """Of two that are charged side by side both are granted, or neither is. Whether one was given up."""
+        halves = [
+            (one, other)
+            for other in asking
+            if other.ask.secondary
+            and (one := self._by_index.get(other.index - 1)) is not None
+            and bool(one.got) != bool(other.got)
+        ]
+        for both in halves:
+            for one in both:
+                self._give_up(one)
+        return bool(halves)
+
     def _round_off(self, asking: list[Asking]) -> None:
-        """Of a line that wants it so, and of two that are charged side by side; and up to the end of a block."""
+        """Up to the end of a block, where a line wants it so."""
         for one in asking:
             ask = one.ask
-            if ask.whole and one.got < one.want:
-                self._give_up(one)
             ahead = one.position.paid_ahead
             counted = countable(self._change, one.ladder, ahead) == ahead
             if ask.blocks and one.got and ahead and counted and (not ask.maximum or one.got + ahead <= ask.maximum):
                 one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
                 one.got += ahead
                 hold(self._change, one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
-        self._by_index = {one.index: one for one in asking}
-        for index, other in sorted(self._by_index.items()):
-            partner = self._by_index.get(index - 1)
-            if other.ask.secondary and partner is not None:
-                if not partner.got and other.got:
-                    self._give_up(other)
-                elif not other.got and partner.got:
-                    self._give_up(partner)
 
     def _take_rests(self, asking: list[Asking]) -> None:
         """A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else
@@ -172,8 +193,9 @@ class Granting:
         return any(bucket.held > mine.get(bucket.id, 0) for bucket in change.account.buckets)
 
     def _give_up(self, one: Asking) -> None:
-        release(self._change, one.line, self._event_ms)
-        one.got = 0
+        if one.got:
+            release(self._change, one.line, self._event_ms)
+        one.got, one.is_out = 0, True
 
     def _share_all(self, asking: list[Asking]) -> None:
         """Bucket by bucket: a line that has its part of one may want more of the next. What rounding leaves is for the

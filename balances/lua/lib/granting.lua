@@ -3,8 +3,9 @@
 local asking_line, grant
 do -- what only a grant uses is named here: a script has room for 200 names
 
--- A line that may be granted units. PRICED_BY: the ladder that prices the grant; GRADE: of what was granted, nil before
-local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF, PRICED_BY, GRADE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+-- A line that may be granted units. PRICED_BY: the ladder that prices the grant; GRADE: of what was granted, nil before;
+-- IS_OUT: it is granted nothing, whatever becomes free
+local INDEX, ASKED, LINE_OF, WANT, GOT, POSITION, LADDER_OF, PRICED_BY, GRADE, IS_OUT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 function asking_line(index, ask, line, want)
   return { index, ask, line, want, 0 }
@@ -28,8 +29,20 @@ local function extend(change, one, units, keep, event_ms)
   return covered
 end
 
+-- How many further units of a line the funds that is open covers.
+local function covered_of(change, one, units, event_ms, grade)
+  local ms = ms_per_unit(one[ASKED][ASK.unit])
+  return (climb_on(change, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
+    event_ms + one[GOT] * ms, ms, true, grade))
+end
+
 local function is_hungry(one)
-  return one[GOT] >= min(one[WANT], one[ASKED][ASK.minimum]) and one[GOT] < one[WANT]
+  return not one[IS_OUT] and one[GOT] >= min(one[WANT], one[ASKED][ASK.minimum]) and one[GOT] < one[WANT]
+end
+
+local function give_up(change, one, event_ms)
+  if one[GOT] > 0 then release(change, one[LINE_OF], event_ms) end
+  one[GOT], one[IS_OUT] = 0, true
 end
 
 -- Each bucket in proportion to what each line would take of it; returns the units granted.
@@ -77,8 +90,8 @@ local function share_all(change, asking, event_ms)
   end
 end
 
--- The minimum for each line, in priority then message order; then a fair part of the rest.
-local function share_out(change, asking, event_ms)
+-- In priority then message order, and each from where its line stands.
+local function line_up(asking, event_ms)
   table.sort(asking, function(a, b)
     if a[ASKED][ASK.priority] ~= b[ASKED][ASK.priority] then return a[ASKED][ASK.priority] < b[ASKED][ASK.priority] end
     return a[INDEX] < b[INDEX]
@@ -93,26 +106,46 @@ local function share_out(change, asking, event_ms)
     one[PRICED_BY] = ask[ASK.dearest] ~= '' and ask[ASK.dearest] or ask[ASK.ladder]
     lapse_ahead(one[POSITION], event_ms)
     one[GRADE] = one[POSITION][LINE.paid_ahead] > 0 and line[LINE.grade] or nil
-    open_funds(OPEN, {})
-    local first = one[WANT]
-    if #asking > 1 then first = min(first, ask[ASK.minimum]) end
-    extend(change, one, first, true, event_ms)
+  end
+end
+
+-- The least for each line: its minimum, and all that it wants where it asks alone or is served whole. Of the latter
+-- nothing is held that is not all: the next line may have it. Then a fair part of the rest.
+local function share_out(change, asking, event_ms)
+  for _, one in ipairs(asking) do
+    local ask, least = one[ASKED], one[WANT]
+    if #asking > 1 and not ask[ASK.whole] then least = min(least, ask[ASK.minimum]) end
+    if not one[IS_OUT] and one[GOT] < least then
+      open_funds(OPEN, {})
+      if ask[ASK.whole] and covered_of(change, one, least, event_ms, one[GRADE]) < least then give_up(change, one, event_ms)
+      else
+        open_funds(OPEN, {})
+        extend(change, one, least - one[GOT], true, event_ms)
+        if ask[ASK.whole] and one[GOT] < least then give_up(change, one, event_ms) end
+      end
+    end
   end
   if #asking > 1 then share_all(change, asking, event_ms) end
 end
 
-local function give_up(change, one, event_ms)
-  release(change, one[LINE_OF], event_ms)
-  one[GOT] = 0
+-- Of two that are charged side by side both are granted, or neither is. Returns whether one was given up.
+local function give_up_halves(change, asking, beside, event_ms)
+  local any = false
+  for _, other in ipairs(asking) do
+    local one = other[ASKED][ASK.secondary] == 1 and beside[other[INDEX] - 1]
+    if one and (one[GOT] > 0) ~= (other[GOT] > 0) then
+      give_up(change, one, event_ms)
+      give_up(change, other, event_ms)
+      any = true
+    end
+  end
+  return any
 end
 
--- All or nothing: of a line that wants it so, and of two that are charged side by side; and up to the end of a block.
--- Returns them by index.
+-- Up to the end of a block, where a line wants it so.
 local function round_off(change, asking, event_ms)
-  local beside = {}
   for _, one in ipairs(asking) do
     local ask = one[ASKED]
-    if ask[ASK.whole] and one[GOT] < one[WANT] then give_up(change, one, event_ms) end
     if ask[ASK.blocks] and one[GOT] > 0 then
       local ahead = one[POSITION][LINE.paid_ahead]
       if ahead > 0 and (ask[ASK.maximum] == 0 or one[GOT] + ahead <= ask[ASK.maximum])
@@ -122,14 +155,7 @@ local function round_off(change, asking, event_ms)
         hold(change, one[LINE_OF], {}, ahead, one[LADDER_OF], ask[ASK.ladder], event_ms, one[LINE_OF][LINE.due_ms])
       end
     end
-    beside[one[INDEX]] = one
   end
-  for _, other in ipairs(asking) do
-    local one = other[ASKED][ASK.secondary] == 1 and beside[other[INDEX] - 1]
-    if one and one[GOT] == 0 and other[GOT] > 0 then give_up(change, other, event_ms)
-    elseif one and other[GOT] == 0 and one[GOT] > 0 then give_up(change, one, event_ms) end
-  end
-  return beside
 end
 
 local function partner_of(one, beside)
@@ -158,13 +184,6 @@ local function others_hold(change, lines)
     if bucket[BUCKET.held] > (mine[bucket[BUCKET.id]] or 0) then return true end
   end
   return false
-end
-
--- How many further units of a line the funds that is open covers.
-local function covered_of(change, one, units, event_ms, grade)
-  local ms = ms_per_unit(one[ASKED][ASK.unit])
-  return (climb_on(change, one[PRICED_BY], 0, NONE, position_of(one[POSITION]), units, true, one[LINE_OF],
-    event_ms + one[GOT] * ms, ms, true, grade))
 end
 
 -- A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else could use
@@ -251,8 +270,14 @@ end
 
 -- Grants, written into the outcomes. Returns whether there is any.
 function grant(change, lines, asking, outcomes, event_ms)
+  line_up(asking, event_ms)
   share_out(change, asking, event_ms)
-  local beside, granted_any = round_off(change, asking, event_ms), false
+  local beside, granted_any = {}, false
+  for _, one in ipairs(asking) do beside[one[INDEX]] = one end
+  while give_up_halves(change, asking, beside, event_ms) do -- bounded: by the lines; what they held is for the others
+    share_out(change, asking, event_ms)
+  end
+  round_off(change, asking, event_ms)
   take_rests(change, lines, asking, beside, event_ms)
   for _, one in ipairs(asking) do
     local outcome = outcomes[one[INDEX]]

@@ -149,11 +149,11 @@ class Comparison:
         session = self.sessions.sessions.get(name)
         going = session is not None and session.state in (SessionState.OPEN, SessionState.ABANDONED)
         phase = Phase(request.phase or (Phase.UPDATE if going else Phase.START))
-        asks = [self._ask(part, phase, name, alone=len(request.parts) == 1) for part in request.parts]
+        asks = [self._ask(part, phase, name) for part in request.parts]
         charge = charge_of(phase, asks, session=name, number=number, end_to_end=len(self.sent) + 1_000)
         self._send(timed(charge, self.now_ms, {"single": request.single}))
 
-    def _ask(self, part: StoryLine, phase: Phase, name: str, *, alone: bool) -> Ask:
+    def _ask(self, part: StoryLine, phase: Phase, name: str) -> Ask:
         used, unit = self._used(part, phase, name), UNITS[part.rating_group]
         ladder = self._own(self.story.ladders[part.ladder], f"{name} {part.rating_group}")
         ladder = FLAT if unit == Kind.MONEY else ladder
@@ -169,7 +169,7 @@ class Comparison:
             maximum=part.maximum,
             priority=part.priority,
             portal=part.portal,
-            whole=part.whole and alone,
+            whole=part.whole,
             free=is_free(ladder),
             validity_ms=10 * MINUTE,
         )

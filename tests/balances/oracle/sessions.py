@@ -316,6 +316,8 @@ class NaiveSessions:
             self._seal(one, now_ms)
         for one in asking:
             one.said.final = one.got > 0 and not self._goes_on(one, now_ms)
+        for one in asking:
+            assert not self._lacks(one, now_ms)
 
     def _shared(self, one: AskingLine, least: int, now_ms: int) -> None:
         """Several lines: a fair part is between the minimum and the wish (and what the rest may be).
@@ -326,11 +328,22 @@ class NaiveSessions:
         granted, hold = self.told(one.ask.rating_group)
         most = max(one.wish, min(one.wish + one.ask.minimum - 1, one.ask.maximum))
         assert least <= granted <= most or (one.ask.whole and not granted), (least, granted, most)
+        assert not one.ask.whole or granted in (0, one.wish)
         parts = [(bucket, hold.get(bucket.id, 0)) for bucket in self.account.buckets]
         one.go(granted, Takeable(parts), self.levels(one.line, one.ladder), now_ms)
         assert one.got == granted
         assert one.walk is not None
         assert one.walk.funds.taken == hold
+
+    def _lacks(self, one: AskingLine, now_ms: int) -> bool:
+        """It was granted its minimum and less than its wish, and what nobody holds covers a block more: that would be
+        idle."""
+        assert one.walk is not None
+        if one.ask.whole or not min(one.ask.minimum, one.wish) <= one.got < one.wish:
+            return False
+        walk = dataclasses.replace(one.walk, funds=self.account.free(now_ms))
+        walk.grant(one.got + 1)
+        return walk.paid_to - walk.used > one.got
 
     def _refusal(self, ask: Ask) -> int:
         if ask.emergency:

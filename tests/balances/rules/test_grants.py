@@ -10,6 +10,7 @@ from balances.structs.session import SessionState
 from tariffs.units import Kind
 from tests.balances.rules.account_harness import (
     FREE,
+    MINUTE,
     Counterparts,
     ask,
     grants,
@@ -129,6 +130,46 @@ def test_a_part_of_a_bucket_that_is_shared_is_made_up_from_the_next(
     world = opened(balance)
     world.grant_bucket(Kind.MONEY, bonus)
     assert grants(world.start(ask(10, asked=100), ask(20, asked=100))) == granted
+
+
+@pytest.mark.parametrize(
+    ("balance", "asked", "granted"),
+    [
+        (100, [(100, True), (100, False)], [100, 0]),
+        (99, [(100, True), (100, False)], [0, 99]),
+        (100, [(100, False), (100, True)], [100, 0]),
+        (200, [(100, True), (300, False), (100, False)], [100, 75, 25]),
+        (100, [(60, True), (60, True)], [60, 0]),
+        (100, [(60, True), (60, True), (50, False)], [60, 0, 40]),
+        (59, [(60, True), (60, True), (20, False), (80, False)], [0, 0, 13, 46]),
+    ],
+    ids=str,
+)
+def test_of_what_is_served_whole_all_is_the_least_and_else_nothing(
+    opened: Opened, balance: int, asked: list[tuple[int, bool]], granted: list[int]
+) -> None:
+    """`For a service marked whole the block is all that is wanted`: covered in its turn, or left to the others."""
+    world = opened(balance)
+    lines = [ask(10 + at, asked=want, whole=whole, minimum=1) for at, (want, whole) in enumerate(asked)]
+    assert grants(world.start(*lines)) == granted
+    assert world.money[1] == sum(granted)
+
+
+def test_the_validity_of_a_bucket_does_not_begin_with_what_is_not_granted(opened: Opened) -> None:
+    """`Its validity may begin with its first use`: a hold that could not be whole was none."""
+    world = opened(0)
+    world.grant_bucket(Kind.MONEY, 50, window_ms=MINUTE)
+    assert grants(world.start(ask(asked=100, whole=True))) == [0]
+    (bucket,) = [one for one in world.account.buckets if one.id]
+    assert (bucket.until_ms, bucket.window_ms) == (0, MINUTE)
+
+
+def test_what_one_of_two_parts_held_is_for_the_other_lines(opened: Opened) -> None:
+    """Of two parts charged side by side one is not covered: what the other one held is shared once more."""
+    world = opened(100)
+    parts = [ask(10, 100), ask(10, 60, unit=Kind.SECONDS, by=ladder(money(500)), secondary=1)]
+    assert grants(world.start(*parts, ask(20, 100))) == [0, 0, 100]
+    assert world.money[1] == 100
 
 
 def test_shares_never_add_up_to_more_than_there_is(opened: Opened) -> None:
