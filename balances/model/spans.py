@@ -88,7 +88,7 @@ def before_change(
             end_ms = counter.until_ms if counter is not None else 0
             if end_ms == 0 or (end_ms <= at_ms and not count.once):
                 changes.append(at_ms + count.window_ms)
-    to_ms = min([at_ms + units * ms, *(change_ms for change_ms in changes if change_ms > at_ms)])
+    to_ms = min([at_ms + units * ms, *(change_ms for change_ms in changes if change_ms > max(at_ms, 0))])
     return blocks_started(to_ms - at_ms, ms)
 
 

@@ -70,7 +70,7 @@ end
 function before_change(account, ladder, line, units, at_ms, until_ms, ms)
   local to_ms = at_ms + units * ms
   local function change(ms_then)
-    if ms_then > at_ms and ms_then < to_ms then to_ms = ms_then end
+    if ms_then > 0 and ms_then > at_ms and ms_then < to_ms then to_ms = ms_then end
   end
   change(until_ms)
   if line[LINE.paid_ahead] > 0 then change(line[LINE.ahead_ms]) end

@@ -322,3 +322,13 @@ def test_without_a_grant_the_bound_is_ten_quotas(opened: Opened, maximum: int, d
     world = opened(100_000)
     world.stop(use(bound + 7, maximum=maximum, default=default))
     assert (world.usage.used, world.usage.suspense) == (bound, 7)
+
+
+def test_use_by_time_that_began_before_1970_is_of_one_piece(opened: Opened) -> None:
+    """An instant of 0 says that nothing changes, and not that something does then."""
+    world = opened(0)
+    by: dict[str, Any] = {"by": FREE, "unit": Kind.SECONDS, "maximum": 0}
+    seconds = world.now_ms // 1_000 + 1
+    world.start(ask(asked=seconds, **by))
+    world.stop(use(seconds, at_ms=world.now_ms, **by))
+    assert [(usage.used, usage.at_ms) for usage in world.records[-1].usages] == [(seconds, world.now_ms)]
