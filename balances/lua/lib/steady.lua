@@ -176,11 +176,14 @@ local function read_ask(charge, at, phase)
     max(whole and want or minimum, 1)
 end
 
--- What the least that could be granted next costs at most. It is compared with what nobody holds: a last grant, and a rest
--- that goes with it, are charge.lua's (charging.md 5).
-local function further_of(price, least)
+-- What the least that could be granted next, after `total` units and `charged` money, costs at most. It is compared with
+-- what nobody holds: a last grant, and a rest that goes with it, are charge.lua's (charging.md 5). nil: so is one after
+-- which no more can be counted (charging.md 2).
+local function further_of(price, least, total, charged)
+  if total + least + price[1] > EXACT_MAX then return nil end
   if price[2] == 0 then return 0 end
-  return (least / price[1] + 1) * price[2] / price[3] + 2
+  local money = (least / price[1] + 1) * price[2] / price[3] + 2
+  return charged + money <= EXACT_MAX and money or nil
 end
 
 -- Its Validity-Time ends where another price begins (charging.md 6).
@@ -365,7 +368,9 @@ local function steady_session(charge, packed, stored)
         if not price then return nil end
         money = climb_price(price, want, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
         if not money then return nil end
-        held, taken, further_max, moved = held + money, taken + money, max(further_max, further_of(price, least)), true
+        local further = further_of(price, least, total + want, charged + money)
+        if not further then return nil end
+        held, taken, further_max, moved = held + money, taken + money, max(further_max, further), true
         line_validity_ms = validity_of(validity_ms, until_ms, now_ms)
         line_due_ms = now_ms + 2 * line_validity_ms
         due_ms = min(due_ms, line_due_ms)
