@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from balances import keys
 from balances.ledger.restore import Quarantined, restore
 from balances.packing import pack
+from balances.redis.connection import NotSent
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening, RestoredKey
 from ocs.master import accounts
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms: int) -> str | None:
-    """`ok`, `exists` or why not, as open.lua says, or `quarantined`; None: PostgreSQL does not know the account."""
+    """`ok`, `exists` or why not, as open.lua says, or `quarantined`; None: PostgreSQL does not know the account.
+    NotSent where the store was opened anew meanwhile."""
+    epoch = store.link.epoch
     row = await accounts.get(pool, account)
     try:
         found = await restore(pool, account, now_ms=now_ms)
@@ -29,7 +32,10 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         return "quarantined"
     projected = int(await redis.get(keys.PROJECTED) or 0)
     if found is None:
-        return None if row is None else (await store.open(account, first(row, projected, now_ms)).wait()).status
+        if row is None:
+            return None
+        check_epoch(store, epoch)
+        return (await store.open(account, first(row, projected, now_ms)).wait()).status
     # What was projected while the account was away was told to nobody: profiles older than that are stale.
     found.account.profile_rev = max(found.account.profile_rev, projected)
     opening = AccountOpening(
@@ -46,7 +52,15 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
             if session.subscriber:
                 pipe.set(keys.where(session.id), keys.place(account, session.subscriber), nx=session.forget_ms > 0)
         await pipe.execute()
+    check_epoch(store, epoch)
     return (await store.open(account, opening).wait()).status
+
+
+def check_epoch(store: Store, epoch: bytes | None) -> None:
+    """What PostgreSQL said of an account holds for the epoch it was asked in: in one that began since then the account
+    may have been opened, charged, copied and lost again, and would come back as it was before (durability.md 8)."""
+    if epoch is None or store.link.epoch != epoch:
+        raise NotSent("the live store was opened anew meanwhile")
 
 
 def first(row: AccountRow, projected: int, now_ms: int) -> AccountOpening:

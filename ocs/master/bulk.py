@@ -21,7 +21,7 @@ from balances.redis.pending import ended
 from ocs.backoffice.errors import Unavailable
 from ocs.master import bulk_rows
 from ocs.master.accounts import AccountRow
-from ocs.master.bring_in import first
+from ocs.master.bring_in import check_epoch, first
 from ocs.master.bulk_rows import JudgedLine, KnownRows, NewRows, Objection, WantedLine
 from ocs.master.changes import alone, raised
 from ocs.telemetry.log import logger
@@ -193,11 +193,12 @@ class Import:
     async def _open(self, taken: _TakenBatch) -> _TakenBatch:
         """Every account of the batch is in the live store, and its subscribers are known there."""
         try:
+            epoch = self._store.link.epoch
             made = {row.id for row in taken.new}
             known = {row.id: row for row in taken.known if row.id not in made}
             absent = [*taken.new, *[known[account] for account in await self._absent(known)]]
             recorded = await self._recorded(absent)
-            await self._open_new([row for row in absent if row.id not in recorded])
+            await self._open_new([row for row in absent if row.id not in recorded], epoch)
             for account in recorded:
                 await self._restore(account)
         except NotSent as why:
@@ -220,10 +221,12 @@ class Import:
         created."""
         return {row["account"] for row in await self._pool.fetch(RECORDED, [row.id for row in rows])}
 
-    async def _open_new(self, rows: Sequence[AccountRow]) -> None:
+    async def _open_new(self, rows: Sequence[AccountRow], epoch: bytes | None) -> None:
+        """epoch: that of the store as PostgreSQL was asked for records of them"""
         projected = int(await self._redis.get(keys.PROJECTED) or 0)
         for some in _some(rows):
             now_ms = self._now_ms()
+            check_epoch(self._store, epoch)
             for pending in [self._store.open(row.id, first(row, projected, now_ms)) for row in some]:
                 status = (await pending.wait()).status
                 if status not in ("ok", "exists"):

@@ -90,10 +90,10 @@ async def test_a_store_that_goes_away_stops_it_and_it_can_go_on(
     monkeypatch.setattr(import_file, "BATCH_LINES", 1)
     opened = bulk.Import._open_new
 
-    async def failing(self: bulk.Import, rows: list[AccountRow]) -> None:
+    async def failing(self: bulk.Import, rows: list[AccountRow], epoch: bytes | None) -> None:
         if any(row.id == "n2" for row in rows):
             raise Unavailable("the live store is shut")
-        await opened(self, rows)
+        await opened(self, rows, epoch)
 
     monkeypatch.setattr(bulk.Import, "_open_new", failing)
     (tmp_path / "new.csv").write_text(GOOD)

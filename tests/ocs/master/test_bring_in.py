@@ -1,0 +1,69 @@
+"""An account that the live store lacks is opened in the epoch in which PostgreSQL was asked for it, or not at all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from balances.ledger.restore import Restored
+from balances.packing import fresh_account
+from balances.redis.connection import NotSent
+from ocs.master import accounts
+from ocs.master import bring_in as bringing
+from ocs.master.accounts import AccountRow
+
+
+class OneStore:
+    """It notes what is opened. While PostgreSQL is asked its epoch becomes another one."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, found: Restored | None, epochs: tuple[bytes | None, ...]
+    ) -> None:
+        self.link = SimpleNamespace(epoch=epochs[0])
+        self.opened: list[str] = []
+
+        async def get(_pool: Any, account: str) -> AccountRow:
+            return AccountRow(account, "EUR", "UTC", balance=5)
+
+        async def restore(_pool: Any, _account: str, *, now_ms: int) -> Restored | None:
+            self.link.epoch = epochs[-1]
+            return found
+
+        monkeypatch.setattr(accounts, "get", get)
+        monkeypatch.setattr(bringing, "restore", restore)
+
+    async def get(self, _name: str) -> None:
+        return None
+
+    def open(self, account: str, _opening: Any) -> Any:
+        self.opened.append(account)
+
+        async def wait() -> Any:
+            return SimpleNamespace(status="ok")
+
+        return SimpleNamespace(wait=wait)
+
+    async def bring_in(self) -> str | None:
+        anything: Any = self
+        return await bringing.bring_in(anything, anything, anything, "a", 1)
+
+
+RESTORED = Restored(fresh_account("a", "EUR"), [], [])
+
+
+@pytest.mark.parametrize("found", [None, RESTORED], ids=["as it was created", "as it was last"])
+@pytest.mark.parametrize(
+    ("epochs", "opens"), [((b"7",), True), ((b"7", b"8"), False), ((b"7", None), False), ((None, b"7"), False)]
+)
+async def test_it_comes_in_in_the_epoch_it_was_looked_up_in(
+    monkeypatch: pytest.MonkeyPatch, found: Restored | None, epochs: tuple[bytes | None, ...], opens: bool
+) -> None:
+    store = OneStore(monkeypatch, found, epochs)
+    if opens:
+        assert await store.bring_in() == "ok"
+    else:
+        with pytest.raises(NotSent, match="opened anew"):
+            await store.bring_in()
+    assert store.opened == ["a"] * opens
