@@ -1,4 +1,4 @@
-"""Making the ladder of a line: rows that price it now, those of the bands that follow, and where a grant must end."""
+"""Builds the ladder of a line: the rows that price it now and in the bands that follow, and where a grant must end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find(
     at_ms: int = 0,
     exchange: CurrencyExchange | None = None,
 ) -> Rated | None:
-    """The price of a line from an instant on; None where no row matches, then or later in its time."""
+    """The price of a line from an instant on; None if no row matches at that instant or later in its time."""
     look = tariff.look
     since_ms = tariff.since_ms(inputs, at_ms) if tariff.moves else 0
     key = (inputs.service, rating_group, service_id, since_ms, exchange, look(inputs) if look else None)
@@ -184,7 +184,7 @@ class LadderBuild:
         return steps
 
     def _limit(self, row: PriceRow) -> int:
-        """Of its counter, which counts money of the account; 0: it has none."""
+        """The limit of the row's counter, which counts money of the account; 0: it has none."""
         if row.tally is None:
             return 0
         limit = row.limit(self._inputs.attributes)
@@ -193,7 +193,8 @@ class LadderBuild:
         return min(int(limit * self._exchange.rate + HALF), EXACT_MAX)
 
     def _end(self, drafts: Drafts, until_ms: int, dues: list[StepDues]) -> Iterator[Step]:
-        """Nothing is granted here; use that happens all the same costs what the last row that has a price makes it."""
+        """The end of the ladder: nothing is granted here; use that happens all the same is priced by the last row
+        with a price."""
         last = next((draft for draft in reversed(drafts) if _paid_by_money(draft)), drafts[-1])
         steps = _paid_by_money(last) or [Step(scope=self._inputs.service)]
         for step in steps:
@@ -223,7 +224,7 @@ def _noted(dues: list[StepDues], drafts: Drafts) -> int:
 
 
 def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[StepDues]) -> bool:
-    """Past its bounds nothing costs more than before them, and no grant ends there."""
+    """Whether a counter is a cap: beyond its bounds nothing costs more, and no grant ends there."""
 
     def no_dearer(one: Step, other: Step) -> bool:
         before, after = (dues[step.dues - 1] if step.dues else NOTHING_DUE for step in (one, other))
@@ -250,7 +251,7 @@ def _unit(drafts: Iterable[LadderDraft], beside: bool) -> Kind | None:
 
 
 def _goes_on(before: Drafts, after: Drafts) -> bool:
-    """A grant may run from one band into the next: the same kind of service, only its price is another."""
+    """Whether a grant may run from one band into the next: the service is the same and only the price differs."""
     if not after or any(draft.verdict is not RatingVerdict.PRICED for draft in (before[0], after[0])):
         return False
 
@@ -262,7 +263,7 @@ def _goes_on(before: Drafts, after: Drafts) -> bool:
 
 
 def sooner(one_ms: int, other_ms: int) -> int:
-    """0: never."""
+    """The earlier of two instants, of which 0 means never."""
     return min(one_ms or other_ms, other_ms or one_ms)
 
 

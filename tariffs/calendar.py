@@ -59,7 +59,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _offset_s(of: ZoneInfo, at_s: int) -> int:
-    """How far the wall is ahead of UTC."""
+    """Offset of local time from UTC in seconds."""
     return (datetime.fromtimestamp(at_s, of).utcoffset() or timedelta()) // _SECOND
 
 

@@ -69,7 +69,7 @@ class Climbed(msgspec.Struct):
 
 
 class Rung(NamedTuple):
-    """What a climb covered by one step, for those who want to be told (tariffs/explain.py)."""
+    """What a climb covered by one step, for explanations (tariffs/explain.py)."""
 
     step: int
     """Index in the ladder; -1: what is due before a block."""
@@ -86,7 +86,7 @@ ANYBODY: Final = (None,)
 
 
 def lapse_ahead(line: Position, at_ms: int) -> None:
-    """What was paid ahead of a block that ends with its period is nothing any more from then on."""
+    """Drop what was paid ahead of a block that ends with its period, once the period is over."""
     if 0 < line.ahead_ms <= at_ms:
         line.paid_ahead = line.ahead_ms = 0
 

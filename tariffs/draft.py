@@ -28,7 +28,7 @@ HALF: Final = Fraction(1, 2)
 
 
 class RatingVerdict(Enum):
-    """What rating says of a line."""
+    """Whether a line is priced, barred, free or not controlled."""
 
     PRICED = "priced"
     RATING_FAILED = "rating failed"

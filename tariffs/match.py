@@ -213,7 +213,7 @@ def _as_it_comes(number: str) -> tuple[str, bool]:
 
 
 def _special_key(fact: str, get: Getter, columns: Iterable[Column]) -> Getter:
-    """Of a destination only the zone counts, and the columns that prices are taken from."""
+    """Key of a destination: its zone, and the columns that prices are taken from."""
     place, is_zone, _ = fact.partition(" ")
     if not is_zone:
         return get

@@ -1,4 +1,4 @@
-"""The price of a quantity, and the quantity for a price: a fresh line, and nobody but money to pay."""
+"""The price of a quantity, and the quantity for a price: for a fresh line that only money pays."""
 
 from __future__ import annotations
 

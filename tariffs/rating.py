@@ -1,6 +1,6 @@
-"""Rating: what do these lines cost, by the tariffs of this subscriber, at this instant?
+"""Rating: what these lines cost by the tariffs of this subscriber at this instant.
 
-Pure and total. For a line whose like was rated before it is a dict look-up of a ladder packed long before.
+Pure, and defined for every input. If an equal line was rated before, it is a dict look-up of the packed ladder.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _over(
     from_ms: int,
     to_ms: int,
 ) -> Rated:
-    """As rated now, but what counts time from when its use began on, and to its end."""
+    """The lines as rated now, but lines that count time are priced from the begin of their use to its end."""
     first = now.unit in BY_TIME
     counted = now if first else now.beside
     if counted is None or counted.unit not in BY_TIME or from_ms >= to_ms:

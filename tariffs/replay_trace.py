@@ -29,7 +29,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class PieceTrace(msgspec.Struct, frozen=True):
-    """How it was climbed; `cost` is what that makes, and differs from the record where earlier pieces are missing."""
+    """How a piece was climbed; `cost` is the result, which differs from the record where earlier pieces are missing."""
 
     rungs: list[Rung]
     cost: int
@@ -65,7 +65,7 @@ class _Paid:
 
 
 def trace_pieces(pieces: Iterable[Recorded]) -> list[PieceTrace]:
-    """Of all pieces of a line, in the order they were charged in."""
+    """Trace all pieces of a line, in the order in which they were charged."""
     position, told, since_ms = StartPosition(), [], 0
     for piece in pieces:
         if position.total != piece.total - piece.used:  # another session of the same name, or one half forgotten

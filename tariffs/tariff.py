@@ -26,7 +26,7 @@ ACCOUNT_ZONE: Final = "account"
 
 
 class Rated(msgspec.Struct, frozen=True, kw_only=True):
-    """What rating says of one line. Made once for all lines alike."""
+    """The result of rating one line. One object serves all equal lines."""
 
     verdict: RatingVerdict
     unit: Kind | None = None
@@ -158,7 +158,7 @@ class Tariff:
         return found
 
     def since_ms(self, inputs: Inputs, at_ms: int) -> int:
-        """Since when nothing that the clock decides was any different."""
+        """Since when bands and periods are what they are at this instant."""
         if not self.moves:
             return 0
         name = inputs.time_zone if self.parts.zone == ACCOUNT_ZONE else ""

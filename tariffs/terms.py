@@ -1,4 +1,4 @@
-"""What stands between a price as written and what is debited: surcharges and discounts, tax, another currency."""
+"""From a written price to the debited amount: surcharges and discounts, tax, currency exchange."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class CurrencyExchange(msgspec.Struct, frozen=True):
 
 
 class Terms:
-    """Those that hold for one line at one time."""
+    """The changes, tax and exchange that hold for one line at one time."""
 
     __slots__ = ("attributes", "changes", "exchange", "tax")
 
@@ -107,7 +107,7 @@ class Terms:
             yield f"exchange rate {self.exchange.written} of {self.exchange.day}", price
 
     def apply(self, price: Fraction, *, fee: bool = False, changed: bool = True) -> tuple[Fraction, bool]:
-        """What is debited for a price as written, and whether it is the same."""
+        """The amount debited for a written price, and whether it equals the price."""
         steps = [step for _, step in self.trace(price, fee=fee, changed=changed)]
         after = steps[-1] if steps else price
         return after, after == price

@@ -1,4 +1,4 @@
-"""The rows of records, into their tables."""
+"""Writes the rows of records into their tables."""
 
 from __future__ import annotations
 

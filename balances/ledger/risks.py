@@ -1,6 +1,6 @@
 """Settings of a live store that lose money, each with its name and one sentence.
 
-What a store forgets, evicts or has not on disk yet is missed by nobody until the books are compared. So a start is
+Data that a store forgets, evicts or has not yet on disk is missed only when the ledgers are compared. So a start is
 refused, unless the operator accepts a risk by its name (`redis.accept_risks`), which then is a standing alarm.
 """
 
@@ -31,7 +31,7 @@ class Risk(NamedTuple):
 
 
 async def risks_at(url: str, durability: str) -> list[Risk]:
-    """Of the store at an address. STORE_AWAY when it cannot be asked."""
+    """The risks of the store at an address. STORE_AWAY when it cannot be asked."""
     redis = connect(url)
     try:
         return await risks_of(redis, durability)
@@ -72,7 +72,7 @@ async def _setting(redis: Client, name: str) -> str:
 
 
 def judge(settings: Mapping[str, str], durability: str) -> list[Risk]:
-    """What of these settings loses money."""
+    """The risks in these settings."""
     found = []
     if settings["maxmemory-policy"] != "noeviction":
         found.append(

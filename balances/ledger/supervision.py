@@ -128,7 +128,7 @@ class Supervision:
         return max(away_ms, 0)
 
     async def alive(self, now_ms: int) -> int:
-        """Say so; returns by how much deadlines are extended now."""
+        """Write that a keeper is alive; returns by how much deadlines are extended now."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(ALIVE, now_ms)
         pipe.get(GRACE)

@@ -89,7 +89,7 @@ class VerifyReport(msgspec.Struct):
 
 
 async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> VerifyReport:
-    """Look at everything; `patience_s` is how long an entry may be on its way to PostgreSQL."""
+    """Verify everything; `patience_s` is how long an entry may be on its way to PostgreSQL."""
     report = VerifyReport(findings=[], sums={})
     await _whole(pool, report)
     async for accounts in known_accounts(pool, AT_ONCE):

@@ -1,4 +1,4 @@
-"""Hints: which shards have news, and that somebody should look at once. They are published by the process that makes
+"""Hints: which shards have new records, and which are urgent. They are published by the process that makes
 the calls, beside them and never in them.
 
 Whoever copies the streams looks at every shard every two seconds anyway (ocs/keeper/copy.py), so a hint may be lost,

@@ -54,7 +54,7 @@ class Pending(Generic[T]):
         return (yield self)
 
     async def wait(self) -> T:
-        """The same, from a Task."""
+        """Await the result from a Task."""
         if not self.settled:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._callback = lambda value, error: None if future.done() else future.set_result(None)

@@ -1,4 +1,4 @@
-"""Who may call: for now the bearer of the token that the first start writes, as `admin`."""
+"""Authentication: at present one bearer token, written at the first start, for the caller `admin`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def token_of(data: Path) -> str:
 
 
 class EmptyToken(Exception):
-    """A token that anybody could guess."""
+    """The token file is empty."""
 
 
 class Callers:
-    """Tokens by their hash: a comparison tells nothing about the token, not even its length."""
+    """Tokens by their hash, so that the time of a comparison reveals nothing about the token, not even its length."""
 
     def __init__(self, tokens: dict[str, str]) -> None:
         self._callers = [(_digest(token), caller) for token, caller in tokens.items()]

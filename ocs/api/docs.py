@@ -1,4 +1,4 @@
-"""/docs: the operations for a reader, in one page that loads nothing from anywhere."""
+"""/docs: the operations in one self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pieces of use as they are on record -> told by the ladders kept with them."""
+"""Explains recorded pieces of use by the ladders stored with them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PHASES: Final[dict[int, Literal["start", "update", "stop", "event", "record"]]] 
 
 
 def told(pieces: Sequence[UsagePiece]) -> list[schema.PieceExplained]:
-    """All pieces of a session, line by line, in their order."""
+    """Explain all pieces of a session, line by line, in their order."""
     lines: dict[tuple[int, ...], list[UsagePiece]] = {}
     for piece in pieces:
         if piece.used > 0:
@@ -43,7 +43,7 @@ def told(pieces: Sequence[UsagePiece]) -> list[schema.PieceExplained]:
 
 
 def usage_of(piece: UsagePiece) -> str:
-    """Reference of its usage record."""
+    """Reference of the usage record of a piece."""
     return f"{piece.epoch}-{piece.n}/{piece.line}"
 
 

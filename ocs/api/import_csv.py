@@ -52,7 +52,7 @@ def _flag(cell: str) -> bool:
 
 
 def _whole(cell: str) -> int | str:
-    """What is no number is refused with its field."""
+    """A whole number; anything else is refused with its field."""
     return int(cell) if cell.isascii() and cell.isdecimal() and len(cell) < 19 else cell
 
 

@@ -60,7 +60,7 @@ class ImportFile:
         self._read = lambda line: from_members(header.members(line.decode()), self._actor)
 
     async def batches(self) -> AsyncIterator[list[FileLine]]:
-        """Lines with nothing in them count, and say nothing."""
+        """Lines in batches. Empty lines count for the line number and are skipped."""
         batch: list[FileLine] = []
         octets = 0
         async for line in self._lines:

@@ -1,4 +1,4 @@
-"""One line of an import, out of its JSON or its cells: what it wants, or an objection that names the field."""
+"""Reads one line of an import from its JSON or its cells: the wanted rows, or an Objection that names the field."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _wanted(line: ImportLine, actor: str) -> WantedLine:
 
 
 def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, Any]]:
-    """The row, and what of it was said, as it was said."""
+    """The account row, and the fields that were given, as they were given."""
     if given.currency not in NUMBERS:
         raise Objection("invalid", "account.currency", f"expected an ISO 4217 code such as EUR, found {given.currency}")
     if given.time_zone is not None and not is_zone(given.time_zone):
@@ -146,7 +146,7 @@ def _assignment(at: int, given: schema.AssignmentView) -> Any:
 
 
 def _objecting(read: Any, value: Any, field: str) -> Any:
-    """What the API reads of a value; its refusal as an objection."""
+    """Read a value as the API does; a refusal becomes an Objection."""
     try:
         return read(value, field)
     except Invalid as why:

@@ -1,4 +1,4 @@
-"""JSON objects that name a member twice: which of the two was meant cannot be known (RFC 8259 section 4)."""
+"""Refuses JSON objects with a member given twice: which of the two was meant cannot be known (RFC 8259 section 4)."""
 
 from __future__ import annotations
 

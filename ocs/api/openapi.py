@@ -1,4 +1,4 @@
-"""/openapi.json, made from the operations and their types; nothing is written twice."""
+"""/openapi.json, made from the operations and their types."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ DOCUMENTS_BYTES_MAX: Final = 64 << 20
 
 
 class ApiReply(Struct, frozen=True):
-    """An answer that is more than its body."""
+    """An answer with status and headers besides its body."""
 
     value: Any
     status: int = 200
@@ -117,7 +117,7 @@ class Precondition(Struct, frozen=True):
         return cls(frozenset(int(tag[1]) for tag in found if tag))
 
     def check(self, version: int | None) -> None:
-        """Whether what has this version (None: is not there) may be written."""
+        """Check whether a thing of this version (None: it does not exist) may be written; raises VersionConflict."""
         if self.none and version is not None:
             raise VersionConflict("it exists already", version=version)
         if version is None and (self.any or self.match is not None):

@@ -76,7 +76,7 @@ class Problem(Exception):
 
 
 def problem_of(error: BackOfficeError) -> Problem:
-    """As it is answered."""
+    """The problem that is answered for an error."""
     return Problem(KIND_OF[type(error)], error.detail, **error.more)
 
 

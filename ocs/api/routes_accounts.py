@@ -127,12 +127,12 @@ async def adjust(call: ApiCall) -> ApiReply:
 
 
 def order_of(call: ApiCall, reason: str, reference: str) -> Order:
-    """What the caller wants done once."""
+    """The caller and the idempotency key of a posting."""
     return Order(call.caller, call.key, call.fingerprint, reason, reference)
 
 
 def posted(call: ApiCall, row: AccountRow, outcome: PostingOutcome) -> ApiReply:
-    """What became of it."""
+    """The outcome of a posting as it is answered."""
     return ApiReply(posted_view(row.id, keys.idempotency_key(call.key), outcome), 201)
 
 

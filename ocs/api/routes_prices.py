@@ -1,4 +1,4 @@
-"""What something would cost, and why something cost what it did."""
+"""Quotes, and explanations of prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether we are well, and how to talk to us."""
+"""Health and readiness, and the documents of the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ocs.api.operation import ApiCall, ApiReply, Operation
 
 
 async def healthz(_call: ApiCall) -> ApiReply:
-    """This process answers: that is all it says."""
+    """Says only that this process answers."""
     return ApiReply(schema.Health("ok", {}))
 
 

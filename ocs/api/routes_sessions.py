@@ -1,4 +1,4 @@
-"""Charging sessions: what is going on, and asking the network to report or to end it."""
+"""Charging sessions: listing them, and asking the network to report or to end them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Use that was reported and not charged: a list, and what becomes of it (charging.md section 2)."""
+"""Suspense: the list of use that was reported and not charged, and its settlement (charging.md section 2)."""
 
 from __future__ import annotations
 

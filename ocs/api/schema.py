@@ -1,4 +1,5 @@
-"""What the API takes and gives. OpenAPI is made from these (openapi.py), so a description stands with its field."""
+"""Types of the API's requests and answers. OpenAPI is made from them (openapi.py), so each description is at its
+field."""
 
 from __future__ import annotations
 

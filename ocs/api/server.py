@@ -177,7 +177,7 @@ async def _problem(request: Request, why: Exception) -> Response:
 
 
 async def _http_problem(request: Request, why: Exception) -> Response:
-    """What starlette itself refuses: paths and methods that are not there."""
+    """Refusals by starlette itself, of unknown paths and methods, as problem details."""
     assert isinstance(why, HTTPException)
     kind = {404: "not-found", 405: "method-not-allowed"}.get(why.status_code, "malformed")
     known = {404: "there is no such path", 405: "the path is there, the method is not"}.get(why.status_code, why.detail)

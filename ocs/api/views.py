@@ -1,4 +1,4 @@
-"""Structures of the stores as the API shows them."""
+"""Converts structures of the stores to the types of the API."""
 
 from __future__ import annotations
 

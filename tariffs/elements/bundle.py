@@ -1,4 +1,4 @@
-"""bundle: included units pay, as long as there are any."""
+"""bundle: included units pay while any are left."""
 
 from __future__ import annotations
 

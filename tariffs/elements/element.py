@@ -1,4 +1,4 @@
-"""What every element of a row is: how it makes the price, and what it answers to who reads a tariff.
+"""The base class of elements: how an element makes the price, and what it tells readers of a tariff.
 
 Explanations, the linter and replays ask elements these questions and know none of their classes; so a new element is
 one file here and its name in `known.py`. What an element does not answer itself is answered as for one that changes
@@ -58,11 +58,11 @@ class TariffElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Only the first of those rows is asked, whether it says it or not."""
 
     def apply(self, draft: LadderDraft) -> None:
-        """Makes its part of the price; ValueError where that cannot be."""
+        """Apply the element to the price. Raises ValueError where it does not fit."""
         raise NotImplementedError
 
     def written_money(self) -> tuple[WrittenMoney, ...]:
-        """All it asks for."""
+        """All money that the element asks for."""
         return ()
 
     def written_blocks(self) -> WrittenBlocks | None:
@@ -82,7 +82,7 @@ class TariffElement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ""
 
     def for_emergencies(self) -> bool:
-        """Never refused, whatever the state of the account."""
+        """Whether the row is for emergencies, which are never refused, whatever the state of the account."""
         return False
 
     def ends_with_period(self) -> bool | None:

@@ -1,4 +1,4 @@
-"""flat: so much for each started block of a quantity; beside: the same in another unit, together with it."""
+"""flat: a price for each started block of a quantity; beside: a second unit charged together with it."""
 
 from __future__ import annotations
 

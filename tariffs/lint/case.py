@@ -30,7 +30,7 @@ CHAINS_MAX: Final = 4_000
 
 
 class LintFinding(msgspec.Struct, frozen=True):
-    """Something legal that is probably not meant."""
+    """A finding: something legal that is probably not meant."""
 
     severity: Severity
     """error: rating fails; warning: hardly meant; note: to be known."""
@@ -97,7 +97,7 @@ class LintCase:
         return Inputs(str(facts["service"]), attributes=self.attributes)
 
     def make(self, occurs: Occurs, to_ms: int = 0) -> Rated | None:
-        """As it would be rated there."""
+        """The ladder of a region at a time, made as rating makes it."""
         return self.make_at(occurs.region, occurs.span.from_ms, to_ms)
 
     def make_at(self, region: Region, at_ms: int, to_ms: int = 0) -> Rated | None:
@@ -111,7 +111,7 @@ class LintCase:
         return [row.draft(str(facts["service"]), facts, terms) for row in occurs.rows]
 
     def feeds(self, region: Region, conditions: Iterable[Any]) -> bool:
-        """Some line of the region meets these conditions."""
+        """Whether some line of the region meets these conditions."""
         box = self.lines.box(conditions)
         return box is not None and self.lines.meet(region.box, box) is not None
 

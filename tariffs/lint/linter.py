@@ -71,7 +71,7 @@ MEANS: Final = {
 
 
 def capped(case: LintCase) -> Iterator[LintFinding]:
-    """What could not be looked at whole must not look clean."""
+    """A finding for each part of the tariff that was too large to be checked completely."""
     if case.capped:
         text = (
             f"its conditions cross each other so often that not all lines were looked at (at most {CHAINS_MAX:,} chains"

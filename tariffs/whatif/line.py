@@ -105,14 +105,14 @@ class ReplayedLine:
         self.differs = self.differs and units > 0
 
     def skip(self, known: Known, use: Use) -> None:
-        """It costs what it cost."""
+        """The use costs what it cost before."""
         self.total += use.units
         self.skipped.append((known, use))
         if len(self.skipped) > SKIPPED_MAX:
             self._catch_up(known, use)
 
     def keep(self, known: Known | None, use: Use) -> None:
-        """It keeps its cost, whatever the line would have been."""
+        """The use keeps its recorded cost, although the line would stand elsewhere."""
         if known is None:
             self.restart(self.total + use.units)
         else:
@@ -131,7 +131,7 @@ class ReplayedLine:
         return cost
 
     def _catch_up(self, known: Known, use: Use) -> StartPosition:
-        """Its position before what comes now."""
+        """Bring the position of the line to where the next use begins."""
         skipped, self.skipped = self.skipped, []
         if self.position is None:
             self.position = StartPosition()
@@ -189,7 +189,7 @@ class Counters:
         """End of those that begin with their first use."""
 
     def stood(self, text: str, windows: frozenset[str]) -> None:
-        """A record says so. What made them differ up to now still does, unless a window may have begun again."""
+        """Take counter values from a record. Differences up to now remain, unless a window may have begun again."""
         for key, value in _json(text).items():
             apart = 0 if key in windows else self._simulated.get(key, 0) - self._recorded.get(key, 0)
             self._recorded[key], self._simulated[key] = value, max(value + apart, 0)
@@ -206,7 +206,7 @@ class Counters:
         return self._simulated
 
     def _reach(self, count: Count, at_ms: int) -> None:
-        """A window may have ended."""
+        """End windows that are over at this time."""
         if 0 < self._until_ms.get(count.key, 0) <= at_ms:
             self._simulated[count.key] = EXACT_MAX if count.once else 0
             self._until_ms[count.key] = EXACT_MAX if count.once else 0
@@ -228,7 +228,7 @@ class Counters:
         _add(self._simulated, simulated, units, new)
 
     def turned_back(self, recorded: Known | None, units: int, money: int, simulated: Known | None, back: int) -> None:
-        """An event, or a part of it, was given back."""
+        """Turn counters back, because an event or a part of it was refunded."""
         _add(self._recorded, recorded, -units, -money)
         _add(self._simulated, simulated, -units, -back)
 

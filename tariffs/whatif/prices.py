@@ -41,7 +41,7 @@ _inputs: Final = msgspec.json.Decoder(Inputs).decode
 
 
 class Known:
-    """A ladder, and what is asked of it again and again."""
+    """A ladder, with values derived from it that are needed again and again."""
 
     __slots__ = ("asks", "counts", "ladder", "plain", "untils", "windows")
 
@@ -288,7 +288,7 @@ def stretch(tariff: Tariff, inputs: Inputs, at_ms: int) -> tuple[int, int]:
 
 
 class Prices:
-    """What stands in the place of which tariff."""
+    """Which tariff takes the place of which."""
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ class LookUps(NamedTuple):
 
 
 class Replay:
-    """One account after the other; of each, all its pieces in order."""
+    """Replays one account after the other; of each, all its pieces in order."""
 
     def __init__(self, prices: Prices, ladders: Ladders) -> None:
         self._prices, self._ladders = prices, ladders
@@ -186,7 +186,7 @@ class Replay:
         originals: Mapping[Call, Call] = {},
         instants: Mapping[Call, int] = {},
     ) -> list[Result]:
-        """What they would have cost, in their order. Grants without use are pieces too, but no results.
+        """Results for the pieces, in their order. Grants without use are pieces too, but have no result.
 
         grants:     the last ones of lines that are used here and were granted before the first piece of any run
         originals:  calls that gave something back -> the calls of the events
