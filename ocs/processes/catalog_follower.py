@@ -1,4 +1,4 @@
-"""The published tariffs in a process, and what else is read with each check of its pass."""
+"""The published tariffs in a process, and what else is read with each check of its fence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HIGH_WATER_PERCENT: Final = 90
 
 
 class CatalogFollower:
-    """Reads the version of the published tariffs with each check of the pass, and loads them when it is new."""
+    """Reads the version of the published tariffs with each check of the fence, and loads them when it is new."""
 
     def __init__(
         self,
