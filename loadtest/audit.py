@@ -60,7 +60,7 @@ class Audit:
         self._before = await self._states()
 
     async def after(self, due: Sequence[int], left_open: dict[int, list[int]]) -> AuditVerdict:
-        """`due`: micro-units by account; `left_open`: what could not be ended (stage.Dues)."""
+        """`due`: micro-units by account; `left_open`: what could not be ended (runner.AuditDues)."""
         after = await self._states()
         faults: list[str] = []
         wrong = doubtful = entered_total = entries_total = 0

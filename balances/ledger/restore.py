@@ -185,8 +185,8 @@ async def find_lines(pg: Any, charge: Charge) -> list[Line]:
 
 
 async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:
-    """The packed Once of an event or posting, as long as PostgreSQL has it (30 days), refunds taken off. Quarantined:
-    it may be among what is not known yet."""
+    """The packed IdempotencyRecord of an event or posting, as long as PostgreSQL has it (30 days), refunds taken
+    off. Quarantined: it may be among what is not known yet."""
     await sound(pg, account)
     packed = await pg.fetchval(
         "SELECT state FROM (SELECT once_state AS state, position FROM calls WHERE account = $1 AND once_key = $2"
@@ -213,8 +213,8 @@ SELECT debit.key, (SELECT state FROM (
 
 
 async def find_refundable(pg: Any, account: str, session: str, event: str) -> tuple[str, bytes] | None:
-    """(once key, packed Once) of the newest event of a session that is not wholly refunded: a client that uses numbers
-    again has several under the key `event` (charging.md section 3, incarnations)."""
+    """(key, packed IdempotencyRecord) of the newest event of a session that is not wholly refunded: a client that
+    uses numbers again has several under the key `event` (charging.md section 3, incarnations)."""
     for key, state in await pg.fetch(_REFUNDABLE, fit(account), fit(session), fit(event)):
         once = _ONCE.decode(state)
         if once.units > 0 or once.cost > 0:

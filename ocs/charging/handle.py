@@ -106,8 +106,8 @@ class ChargingContext:
     restore(account)           bring an account Redis does not have back from PostgreSQL
     session_known(session)     (account, subscriber) of a session, from PostgreSQL, or None
     request_known(charge)      the packed Outcome PostgreSQL remembers of a request of a session, or None
-    event_known(account, key)  the packed Once PostgreSQL remembers of an event, or None
-    refundable(charge)         once key and Once of the newest event of its session that is not wholly refunded, or None
+    event_known(account, key)  the packed IdempotencyRecord PostgreSQL has of an event, or None
+    refundable(charge)         key and IdempotencyRecord of the newest event of its session not wholly refunded, or None
     lines_known(charge)        the lines of its session when PostgreSQL saw it last
     jitter()                   0 to 1000
     """

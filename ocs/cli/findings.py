@@ -22,7 +22,8 @@ Checked = Sequence[tuple[str, "Tariff | str"]]
 def report(
     checked: Checked, services: Mapping[str, Collection[str]], *, with_boundaries: bool, as_json: bool, strict: bool
 ) -> None:
-    """Print all of it; Refused where something is wrong: a document, an error, and with `strict` a warning.
+    """Print all findings. Raises RequestRefused where something is wrong: a document, an error, and with `strict` a
+    warning.
 
     services:  those that are configured, with their grades
     """

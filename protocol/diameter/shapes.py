@@ -78,8 +78,8 @@ class DecodePlan:
 
 
 class PlanDraft:
-    """A Plan being written, in the order of the frame. References count from 0 for struct values, from -1 downwards
-    for what is assembled, because the number of the former is known only at the end."""
+    """A DecodePlan being written, in the order of the frame. References count from 0 for struct values, from -1
+    downwards for what is assembled, because the number of the former is known only at the end."""
 
     def __init__(self) -> None:
         self.layout, self.at, self.slots = [">"], 0, 0

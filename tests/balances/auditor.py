@@ -1,4 +1,4 @@
-"""Who stands beside the workers of test_concurrency: an auditor of the store, and a tap that loses replies."""
+"""Helpers of test_concurrency: an auditor that checks the store while workers run, and a proxy that loses replies."""
 
 from __future__ import annotations
 

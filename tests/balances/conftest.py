@@ -1,4 +1,4 @@
-"""Failures inside the twins say what differs."""
+"""Makes failures inside the twins show what differs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The plan stands, whatever happens."""
+"""The planned instants do not depend on what the server does."""
 
 import asyncio
 import itertools

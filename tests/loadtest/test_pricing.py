@@ -1,4 +1,4 @@
-"""The witness's own arithmetic."""
+"""The prices that the simulator computes for its audit."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The back office on real stores, opened as a keeper would: a Desk, its HTTP application, and a client of that."""
+"""The back office on real stores, opened as a keeper would: a BackOffice, its HTTP application, and a client."""
 
 import contextlib
 import uuid

@@ -1,4 +1,4 @@
-"""CounterAmount a decoder three ways: whole, octet by octet, with more behind it."""
+"""Feeds a decoder in three ways: a whole message, octet by octet, and with more behind it."""
 
 import time
 from itertools import pairwise

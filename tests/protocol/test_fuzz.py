@@ -1,4 +1,4 @@
-"""`make fuzz`: the properties of test_properties.py for as long as one has patience.
+"""`make fuzz`: the properties of test_properties.py, run for a time.
 
 FUZZ_SECONDS (default 60) bounds it; a failure prints the octets in hex, which is all that is needed to repeat it.
 """

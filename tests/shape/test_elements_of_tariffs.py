@@ -1,4 +1,4 @@
-"""Who reads a tariff asks its elements, and knows none of their classes."""
+"""Readers of a tariff (linter, explanations) use the methods of its elements and none of their classes."""
 
 from tests.shape.source import PACKAGES, files, imports
 

@@ -1,4 +1,4 @@
-"""Names and places of files. How long one is says its idea, not a number."""
+"""Names and places of files."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""One word means one thing, and no module needs itself."""
+"""No two classes have one name, no modules import each other in a circle, the waist names nothing of a protocol."""
 
 import ast
 import re

@@ -26,7 +26,7 @@ LOOK: Final = (("GET", keys.ORIGINS_CHANGES), ("ZCARD", keys.ORIGINS))
 
 
 class OriginStore(Protocol):
-    """What of balances.wire.Link is needed here."""
+    """The part of balances.redis.connection.RedisConnection that is needed here."""
 
     def command(self, *words: str | bytes | int) -> Pending[Any]: ...
 

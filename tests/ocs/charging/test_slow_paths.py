@@ -1,4 +1,4 @@
-"""From CCR to CCA: the roads less travelled."""
+"""From CCR to CCA: requests that take a slow path."""
 
 from __future__ import annotations
 
