@@ -151,7 +151,7 @@ def idempotency_key(key: str) -> str:
 
 
 def suspense_key(suspense_id: str) -> str:
-    """Once key of the entry that charges what was set aside: each is charged once, whoever posts it."""
+    """Once key of the entry that charges what was set aside: each is charged once, also when two processes post it."""
     return f"suspense {suspense_id}"
 
 

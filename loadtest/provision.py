@@ -45,7 +45,7 @@ def account_of(scenario: Scenario, index: int) -> str:
 
 
 class Provision:
-    """Makes what a scenario needs; `done` and `total` are for whoever shows the progress."""
+    """Creates what a scenario needs; `done` and `total` are for a progress bar."""
 
     def __init__(self, api: Api, scenario: Scenario) -> None:
         self._api, self._scenario = api, scenario

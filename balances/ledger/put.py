@@ -13,7 +13,7 @@ async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> Non
     """Plain COPY of the rows, in the caller's transaction."""
     await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
     ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
-    if ladders:  # named by their content, so that whoever was first wrote the same
+    if ladders:  # named by their content: rows that are there already are equal
         await pg.executemany(
             "INSERT INTO ladders (hash, packed) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING", sorted(ladders.items())
         )

@@ -1,7 +1,7 @@
 """What a person does about a record that could not be copied (durability.md rule 6).
 
 The account's records stand raw and in order in `quarantined`, while others are copied on. Until they are settled
-PostgreSQL does not know what the account is: it is not restored, and whoever asks is told 3004. Two ways out:
+PostgreSQL does not know the state of the account: it is not restored, and its requests get 3004. Two ways out:
 
 replay:   the cause is mended (a program, a table); all records go through the same checks as any other.
 confirm:  the records stay broken. What each of them did to the balances is taken from the state it left behind, and the

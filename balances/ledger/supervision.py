@@ -135,7 +135,7 @@ class Supervision:
         return int((await pipe.execute())[1] or 0)
 
     async def sessions(self, account: str) -> list[Session]:
-        """All of an account, closed ones included."""
+        """All sessions of an account, closed ones included."""
         stored = stored_account(await self._redis.hgetall(keys.account(account)))
         return [_SESSION.decode(packed) for packed in stored.sessions.values()]
 

@@ -2,7 +2,7 @@
 
 The list follows the streams: a row comes in the transaction that copies its usage record, and becomes `charged` in the
 one that copies its entry. What a person decides is written here first; the entry is an effect elsewhere that carries
-the key of the row (durability.md rule 10), so that whoever finds it undone may do it again.
+the key of the row (durability.md rule 10), so that any process that finds it missing may post it again.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class KeyTaken(Exception):
 
 
 def post_of(row: Mapping[str, Any], now_ms: int) -> Post:
-    """The entry that a row in state `charging` has decided, the same whoever posts it: once for its key."""
+    """The posting of a row in state `charging`: always the same one, under the key of the row, so it is made once."""
     posting = Posting(MAIN, Kind.MONEY, -row["charge"], counter_account="revenue", why="suspense")
     return Post(
         account=row["payer"],
@@ -170,7 +170,8 @@ async def decide(
 
 
 async def unfinished(pool: Any, before_ms: int, at_once: int = 100) -> Sequence[Mapping[str, Any]]:
-    """Rows whose entry is not copied yet though it was decided before then: whoever decided it may be gone."""
+    """Rows decided before then whose entry is not copied yet: the process that decided may have ended before
+    posting."""
     rows: Sequence[Mapping[str, Any]] = await pool.fetch(
         "SELECT * FROM suspense WHERE state = 'charging' AND decided_ms < $1 ORDER BY decided_ms LIMIT $2",
         before_ms,

@@ -1,8 +1,8 @@
 """Which libraries of functions a server has (scripts.py), who uses them, and when one goes.
 
-A library is loaded when it is missing, never replaced: its name says what is in it. Whoever uses one says so again and
-again, and one that nobody has named for KEPT_MS is deleted. Nothing depends on that: a function that is not found
-has changed nothing, so it is loaded again and called again.
+A library is loaded when it is missing, never replaced: its name says what is in it. A process that uses one says so
+again and again, and one that nobody has named for KEPT_MS is deleted. Nothing depends on that: a function that is not
+found has changed nothing, so it is loaded again and called again.
 """
 
 from __future__ import annotations

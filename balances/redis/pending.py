@@ -69,7 +69,7 @@ CANCEL_S: Final = 0.5
 
 async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel them and wait until they are done. A cancellation can get lost inside a client (redis, asyncpg) that is in
-    the middle of a connect: whoever only waits for a task that never ends waits for ever, so it is cancelled again."""
+    the middle of a connect: waiting for it then would never end, so it is cancelled again."""
     left = set(tasks)
     while left:
         for task in left:

@@ -175,7 +175,8 @@ async def _pieces(request: Request, piece_s: float) -> AsyncIterator[bytes]:
 
 
 class StreamedResponse(Response):
-    """Pieces as they come. Starlette's own would read the request meanwhile, which is being read by whoever answers."""
+    """A response sent piece by piece. Starlette's own class would read the request meanwhile, which the operation
+    reads."""
 
     def __init__(
         self, pieces: AsyncGenerator[bytes, None], status: int, headers: dict[str, str], media_type: str

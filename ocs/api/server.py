@@ -304,7 +304,7 @@ class _Protocol(HttpToolsProtocol):
         self._in_head, self._ended = False, True
         self._room.speaks(self)
         super().on_headers_complete()
-        # A body of any length has a bound for each of its pieces, kept by whoever reads them.
+        # A body of any length has a time limit for each of its pieces, kept by the operation that reads them.
         self._within(None if self.scope["path"] in STREAMED else self._http.body_s)
 
     def on_message_complete(self) -> None:

@@ -220,7 +220,7 @@ async def handle(
 async def _subscriber(
     request: ChargingRequest, context: ChargingContext, arrived: Arrival
 ) -> tuple[Profile | None, tuple[str, ...]]:
-    """Who it is about, and the identities to ask for again: the first of them that anybody has says it."""
+    """The profile of the request, and the identities to load it by again: the first that a subscriber has counts."""
     names = request.identities
     profile = (context.profiles.of(names) or await context.profiles.load(names)) if names else None
     if profile is None and request.phase in (Phase.UPDATE, Phase.STOP):
@@ -285,7 +285,7 @@ async def _charge(
 
     def rated() -> tuple[Quote, Inputs, Charge, bytes]:
         nonlocal request
-        request = _counted(asked, profile)  # whoever pays: as the account of that one counts
+        request = _counted(asked, profile)  # money as the account that pays counts it
         quote, inputs = _quote(request, context, service, profile, told, facts, arrived, longer_ms)
         charge, packed_inputs = to_charge(request, service, profile, quote, inputs, context.settings, arrived, jitter)
         charge.told, charge.facts, charge.original = told.raw, facts.raw, original

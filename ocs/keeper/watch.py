@@ -41,7 +41,7 @@ class MeasuredLag(msgspec.Struct):
 class LagWatch:
     """How far PostgreSQL is behind the streams, also while it is away, and what is not copied at all.
 
-    copied:  cursors as whoever copies knows them; None where that is another one, or is not sure of them
+    copied:  cursors as the copier knows them; None where another keeper copies, or the copier is not sure of them
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     balance: int = 0
     """What the main bucket is opened with; not what it has now."""
     buckets: tuple[OpeningBucket, ...] = ()
-    """What it is opened with beside that."""
+    """Buckets that it is opened with besides the main balance."""
     opened_by: str = ""
 
 

@@ -46,7 +46,7 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         kind="restore",
         actor="restore",
     )
-    if found.sessions:  # before they are there, so that whoever finds a session finds where it is
+    if found.sessions:  # `where:` keys before the sessions: a session is never there without one
         pipe = redis.pipeline(transaction=False)
         for session in found.sessions:
             if session.subscriber:

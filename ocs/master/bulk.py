@@ -2,8 +2,8 @@
 
 A batch is one transaction in PostgreSQL, by COPY; then its accounts are opened in the live store, each by one call
 whose record carries the opening balance; then its profiles are projected, all at once. An account is opened only where
-the live store lacks it and PostgreSQL has no record of it, and from the row alone: so whoever opens it, and however
-often an import is cut short and run again, it is opened once, with its balance once.
+the live store lacks it and PostgreSQL has no record of it, and from the row alone: so whichever process opens it, and
+however often an import is cut short and run again, it is opened once, with its balance once.
 """
 
 from __future__ import annotations

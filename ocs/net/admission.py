@@ -92,7 +92,7 @@ class Admission:
 
     in_flight_max, peer_in_flight_max: bounds whatever the store does, of all connections and of one
     wait_us:    how long the store may take on average; well below the time in which an answer is due
-    waits:      counted up by whoever sees the answers of the store
+    waits:      counted up where the answers of the store arrive
     oldest_us:  how long the oldest call to the store has been waiting
     """
 
@@ -114,7 +114,7 @@ class Admission:
         self.store_is_full = False
         """Memory of the store is nearly used up: what is left is for settlement."""
         self.free_below = 0
-        """Anything is taken while fewer are in flight; above, it is looked at what it is."""
+        """While fewer are in flight everything is admitted; above, it depends on the kind of request."""
         self.peer_free_below = max(1, peer_in_flight_max * NEW_PERCENT // 100)
         """The same of one connection."""
         self._waits, self._oldest_us = waits or Waits(), oldest_us

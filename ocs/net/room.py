@@ -1,7 +1,7 @@
 """Bounds on connections that have not identified themselves, for one address and for all, and which of them is closed
 when there is no room for another. Pure: a connection is any hashable value.
 
-The one that has been silent for longest goes first, of the same address when that has too many. So whoever opens
+The one that has been silent for longest goes first, of the same address when that has too many. So a client that opens
 connections and says nothing on them only pushes out his own kind, and a client that speaks finds room.
 """
 

@@ -2,7 +2,7 @@
 
 The handler of a request stays a readable coroutine. What it awaits on the hot path is a `Pending`
 (balances/redis/pending.py), which yields itself here; when its answer is in, it calls the step, which resumes the
-coroutine. Whatever needs more than that wraps itself in a `Later`, a Pending with a Task of its own. Anything else
+coroutine. Whatever needs more than that wraps itself in a `SlowPath`, a Pending with a Task of its own. Anything else
 awaited is a programming error.
 """
 
@@ -49,7 +49,7 @@ class Stepped(Generic[T]):
                 pending.then(self)
             else:
                 self._coroutine.close()
-                self.failed(UnexpectedAwait(f"awaited {pending!r} where only a Pending can be; wrap it in Later"))
+                self.failed(UnexpectedAwait(f"awaited {pending!r} where only a Pending can be; wrap it in SlowPath"))
             return
         self.done(result)  # outside of the try: what it raises is not the coroutine's
 

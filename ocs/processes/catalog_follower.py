@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 NEWEST_S: Final = 1.0
-"""How long whoever wants the newest tariffs waits for Redis to name them."""
+"""How long a caller that wants the newest tariffs waits for Redis to name their version."""
 CATALOG_S: Final = 30
 """Longest wait for the tariffs, with tables of many megabytes."""
 HIGH_WATER_PERCENT: Final = 90
@@ -73,7 +73,7 @@ class CatalogFollower:
             async with asyncio.timeout(NEWEST_S):
                 version = await self._redis.hget(keys.CATALOG, "version")
         except self._trouble:
-            return  # whoever goes on to the store is told there
+            return  # the call to the store that follows reports it
         if version != self._version:
             self._loading = self._loading or asyncio.ensure_future(self._load())
             await asyncio.wait([self._loading])

@@ -296,7 +296,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self.home.parent.mkdir(parents=True, exist_ok=True)
         if self.home.is_symlink() and not self.home.exists():
             raise EmbeddedError(f"{self.home} leads to {self.home.readlink()}, which is gone")
-        if self.home.exists():  # whoever owns it runs it
+        if self.home.exists():  # its owner runs the server
             self.home = self.home.resolve()
             owner = self.home.stat()
             if os.geteuid() != 0:

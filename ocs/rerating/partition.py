@@ -159,7 +159,7 @@ def main() -> None:
     except (history.Unreachable, NoSuchTariff) as why:
         say(out, Failed(str(why)))
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.exit(INTERRUPTED)  # whoever asked has gone
+        sys.exit(INTERRUPTED)  # the process that asked has ended
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ async def rate_again(job: Job, said: Callable[[int], None], processes: int = COR
 
 
 async def _child(job: Job, said: Callable[[int], None]) -> RatingTally:
-    """A fresh interpreter. What it is to do comes through a pipe: the DSN may hold a password."""
+    """Start a fresh interpreter. Its job comes through a pipe, because the DSN may hold a password."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ocs.rerating.partition", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

@@ -135,7 +135,7 @@ class Scrape:
         self._writers: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._writers) >= SCRAPES_MAX:  # whoever has said nothing for longest makes room
+        if len(self._writers) >= SCRAPES_MAX:  # the longest silent one is closed for the next
             next(iter(self._writers)).transport.abort()
         self._writers[writer] = None
         try:

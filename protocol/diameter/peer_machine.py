@@ -118,7 +118,7 @@ TABLE: dict[tuple[PeerState, PeerEvent], tuple[tuple[Do, ...], PeerState]] = {
     (S.CLOSING, E.DPA): ((Do.CLOSE,), S.CLOSED),
     (S.CLOSING, E.DPR): ((Do.SEND_DPA,), S.CLOSING),  # both at once
     (S.CLOSING, E.DWR): ((Do.SEND_DWA,), S.CLOSING),
-    (S.CLOSING, E.REQUEST): ((Do.DELIVER,), S.CLOSING),  # it crossed our DPR: whoever decides, it is not lost here
+    (S.CLOSING, E.REQUEST): ((Do.DELIVER,), S.CLOSING),  # it crossed our DPR and is still delivered
     (S.CLOSING, E.ANSWER): ((Do.MATCH,), S.CLOSING),
     (S.CLOSING, E.STOP): ((), S.CLOSING),
     (S.CLOSING, E.TIMEOUT): ((Do.CLOSE,), S.CLOSED),

@@ -102,7 +102,7 @@ NEVER_PRICE: Final[tuple[Rule, ...]] = (rows.never, rows.shadowed, tables.dialle
 
 
 def never_price(tariff: Tariff, at_ms: int) -> list[LintFinding]:
-    """Rows that price no line, and values no line has: what whoever publishes a tariff is told, without the rest."""
+    """Rows that price no line, and values no line has: the findings that publishing a tariff returns as warnings."""
     case = LintCase(tariff, at_ms)
     found = dict.fromkeys(finding for rule in NEVER_PRICE for finding in rule(case))
     return [finding for finding in found if finding.severity != "note"]

@@ -269,7 +269,7 @@ class SubscriptionId(Group):
 
 
 class SubscriptionIdExtension(Group):
-    """Exactly one of them, says section 8.58; whoever sends two is told apart by the reader."""
+    """Section 8.58 allows exactly one of them; a message with two is left to the reader to judge."""
 
     subscription_id_e164: str | None = opt(SUBSCRIPTION_ID_E164)
     subscription_id_imsi: str | None = opt(SUBSCRIPTION_ID_IMSI)
