@@ -82,7 +82,7 @@ class Store:
         return self.link.script("aside", (ledger,), (pack(record), context), self._reply)
 
     def post(self, post: Post) -> Pending[Reply]:
-        """Top-up, adjustment, refund, fee. Reply.outcome is a packed Posted for `ok`, `again` and `refused`."""
+        """Top-up, adjustment, refund, fee. Reply.outcome is a packed PostingOutcome for `ok`, `again` and `refused`."""
         of = keys.AccountKeys(post.account)
         names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
         return self.link.script("post", names, (pack(post),), self._rare_reply, repeatable=post.key != "")

@@ -26,13 +26,15 @@ def classes(*folders: str) -> dict[str, list[str]]:
 
 def test_no_two_classes_have_one_name() -> None:
     twice = {name: paths for name, paths in classes(*PACKAGES).items() if len(paths) > 1}
-    assert {name: paths for name, paths in twice.items() if name not in HOMONYMS} == {}
+    unexplained = {name: paths for name, paths in twice.items() if name not in HOMONYMS}
+    assert unexplained == {}, "call one of them by another word, or say in HOMONYMS why there is none"
     assert HOMONYMS.keys() <= twice.keys(), "a reason that nothing needs any more"
 
 
 def test_no_test_names_a_class_like_one_of_the_product() -> None:
     product = classes(*PACKAGES)
-    assert {name: paths for name, paths in classes("tests").items() if name in product} == {}
+    found = {name: paths for name, paths in classes("tests").items() if name in product}
+    assert found == {}, "call the class of the test by another word"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

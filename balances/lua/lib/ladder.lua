@@ -81,7 +81,8 @@ function tier_of(ladder)
   return ''
 end
 
--- One price without bounds, fees and charges, which is most of what there is.
+-- One price without bounds, fees and charges, which is most of what there is. It is paid with money: the last step of a ladder
+-- is (check_ladder of tariffs/ladder.py).
 local function is_plain(ladder)
   local step = ladder[LADDER.steps][1]
   return #ladder[LADDER.steps] == 1 and #ladder[LADDER.dues] == 0 and ladder[LADDER.slack] == 0

@@ -31,7 +31,7 @@ from balances.structs.charge import (
 from balances.structs.posting import AccountSettings, Expire, Post, Posting, PostingOutcome
 from balances.structs.record import Record, Usage
 from balances.structs.session import Line, Session
-from tariffs.ladder import Count, Ladder, Step, StepDues
+from tariffs.ladder import Count, Ladder, Step, StepDues, check_ladder
 from tariffs.units import Kind
 from tests.balances.twins import Twins, check_account, check_entries
 
@@ -46,13 +46,15 @@ def money(price: int, block: int = 1, **bounds: Any) -> Step:
 
 
 def bundle(kind: int, block: int = 1) -> Step:
-    """Paid by a unit bucket, unit for unit."""
+    """Paid by a unit bucket, unit for unit; a ladder does not end with it."""
     return Step(kind, "data", block, block)
 
 
 def ladder(*steps: Step, fee: int = 0, counts: Sequence[Count] = (), tag: str = "t@1") -> Ladder:
     dues = (StepDues(fee),) if fee else ()
-    return Ladder(tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps), dues, tuple(counts), tag)
+    made = Ladder(tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps), dues, tuple(counts), tag)
+    check_ladder(made)  # of a ladder that rating cannot make the twins may think differently
+    return made
 
 
 FLAT = ladder(money(1))
