@@ -196,6 +196,7 @@ class Writer:
         except BaseException:
             for part in parts:
                 self._known.pop(part.shard, None)
+            self._ladders.clear()  # PostgreSQL may be an older one, without the ladders it was given
             raise
         for shard, first_epoch, n, _, account, why, _ in raw:
             if why:

@@ -111,6 +111,21 @@ async def test_a_writer_that_is_late_writes_nothing(books: LedgerStores) -> None
     assert await books.count("calls") == 1
 
 
+async def test_ladders_are_written_again_to_a_database_that_is_an_older_one(books: LedgerStores) -> None:
+    """A database that was put back shows itself by a cursor that is not where it was."""
+    await books.open()
+    writer = books.sync.writer
+    writer._ladders.add(b"in the database of before")
+    cursors = await read_cursors(books.pool)
+    await books.move("alice", 5)
+    shard, step = keys.shard_of("alice"), await books.sync.step()
+    late = RecordRun(shard, cursors.at[shard], step.calls[shard][-1].id, step.calls[shard])
+    assert writer._ladders
+    with pytest.raises(CursorMoved):
+        await writer.write(cursors.epoch, [late])
+    assert writer._ladders == set()
+
+
 async def test_a_duplicate_key_stops_its_shard_and_no_other(books: LedgerStores) -> None:
     await books.open()
     for name in ACCOUNTS:
