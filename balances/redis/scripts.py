@@ -36,6 +36,9 @@ SPECS: Final = {
         "ok again absent stale facts longer fenced full elsewhere other",
     ),
     "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
+    "transfer": ScriptHeader(
+        "account once due ledger", "epoch transfer", "ok again conflict refused absent fenced full"
+    ),
     "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),
     "settings": ScriptHeader("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
     "expire": ScriptHeader("account due ledger", "epoch expire", "ok later gone absent fenced full"),

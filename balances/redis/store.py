@@ -11,7 +11,7 @@ from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Phase, Reply
-from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post
+from balances.structs.posting import AccountOpening, AccountOperation, AccountSettings, Expire, Post, Transfer
 from balances.structs.record import Record
 from balances.structs.session import Session
 
@@ -83,9 +83,16 @@ class Store:
 
     def post(self, post: Post) -> Pending[Reply]:
         """Top-up, adjustment, refund, fee. Reply.outcome is a packed PostingOutcome for `ok`, `again` and `refused`."""
-        of = keys.AccountKeys(post.account)
-        names = (of.account, keys.once(post.account, post.key), of.due, of.ledger)
-        return self.link.script("post", names, (pack(post),), self._rare_reply, repeatable=post.key != "")
+        return self._posting("post", post)
+
+    def transfer(self, transfer: Transfer) -> Pending[Reply]:
+        """From bucket to bucket. Reply.outcome is a packed PostingOutcome for `ok`, `again` and `refused`."""
+        return self._posting("transfer", transfer)
+
+    def _posting(self, script: str, operation: AccountOperation) -> Pending[Reply]:
+        of = keys.AccountKeys(operation.account)
+        names = (of.account, keys.once(operation.account, operation.key), of.due, of.ledger)
+        return self.link.script(script, names, (pack(operation),), self._rare_reply, repeatable=operation.key != "")
 
     def settings(self, settings: AccountSettings) -> Pending[Reply]:
         """Change versioned fields. Reply.outcome is the packed Account (`ok`, `revision`, `refused`)."""

@@ -56,8 +56,17 @@ class Post(AccountOperation, array_like=True):
     """Refuse to take from the main bucket what is held: it and the credit limit would not cover that any more."""
 
 
+class Transfer(AccountOperation, array_like=True):
+    """Input of transfer.lua: an amount from one bucket to another one of the same kind."""
+
+    source: int
+    target: int
+    amount: int
+    """Above zero, and free own money of the source: nothing held, no credit."""
+
+
 class PostingOutcome(msgspec.Struct, array_like=True):
-    """Outcome of post.lua: the entries, in order."""
+    """Outcome of post.lua and transfer.lua: the entries, in order."""
 
     result: int
     entries: list[Entry]

@@ -29,6 +29,8 @@ class CounterAccount(StrEnum):
     """What nobody can explain: differences after a loss of both stores."""
     TOP_UP = "top-up"
     ADJUSTMENT = "adjustment"
+    TRANSIT = "transit"
+    """What is on its way from one bucket to another one: nets to zero."""
 
 
 class Entry(msgspec.Struct, array_like=True):

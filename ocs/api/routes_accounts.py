@@ -126,6 +126,19 @@ async def adjust(call: ApiCall) -> ApiReply:
     return posted(call, *done)
 
 
+async def transfer(call: ApiCall) -> ApiReply:
+    body: schema.WantedTransfer = call.body
+    done = await postings.transfer(
+        call.backoffice,
+        call.path["id"],
+        body.from_,
+        body.to,
+        lambda kind: amount_of(body.amount, kind, "amount"),
+        order_of(call, body.reason, body.reference),
+    )
+    return posted(call, *done)
+
+
 def order_of(call: ApiCall, reason: str, reference: str) -> Order:
     """The caller and the idempotency key of a posting."""
     return Order(call.caller, call.key, call.fingerprint, reason, reference)
@@ -224,6 +237,17 @@ OPERATIONS: Final = (
         answer=schema.PostingView,
         status=201,
         body=schema.Adjustment,
+        keyed=True,
+        problems=MOVES,
+    ),
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/transfers",
+        transfer,
+        "Move an amount from one bucket to another one of the same kind",
+        answer=schema.PostingView,
+        status=201,
+        body=schema.WantedTransfer,
         keyed=True,
         problems=MOVES,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from ocs.api.schema_suspense import SuspenseItem
@@ -192,6 +193,16 @@ class Adjustment(Input, frozen=True):
     reference: Reference = ""
     force: bool = False
     """Take what is held too; for callers that `adjustments.force` names."""
+
+
+class WantedTransfer(Input, frozen=True):
+    amount: QuantityAboveZero
+    to: Annotated[int, Meta(ge=0, le=2**31)]
+    """A bucket of the same kind, that has not ended."""
+    reason: Reason
+    from_: Annotated[int, Meta(ge=0, le=2**31)] = msgspec.field(default=0, name="from")
+    """0 is the main balance."""
+    reference: Reference = ""
 
 
 class PostedEntry(Struct, frozen=True):

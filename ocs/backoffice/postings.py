@@ -1,5 +1,5 @@
-"""What is posted to accounts by hand: top-ups, adjustments, corrections; each once for its key. And the entries that
-are there."""
+"""What is posted to accounts by hand, each once for its key: top-ups, adjustments, transfers, corrections. And the
+entries that are there."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from balances.ledger.restore import Quarantined, find_once
 from balances.packing import unpack_posted
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.blob import blob_of
-from balances.structs.charge import Result
-from balances.structs.posting import Post, Posting, PostingOutcome
+from balances.structs.charge import Reply, Result
+from balances.structs.posting import AccountOperation, Post, Posting, PostingOutcome, Transfer
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
-from ocs.backoffice.amounts import micro_of
+from ocs.backoffice.amounts import KINDS, micro_of
 from ocs.backoffice.errors import (
     AccountClosed,
     BackOfficeError,
@@ -34,6 +34,7 @@ from tariffs.units import Kind
 if TYPE_CHECKING:
     from asyncpg import Record
 
+    from balances.redis.pending import Pending
     from ocs.backoffice.backoffice import BackOffice
     from ocs.master.accounts import AccountRow
 
@@ -172,6 +173,47 @@ async def _paid(backoffice: BackOffice, account: str, seq: int) -> bool:
     return bool(await backoffice.pool.fetchval(query, account, seq))
 
 
+async def transfer(
+    backoffice: BackOffice, account: str, source: int, target: int, amount_of: Callable[[int], int], order: Order
+) -> tuple[AccountRow, PostingOutcome]:
+    """From one bucket to another one of the same kind: what is free of it, and no credit.
+
+    amount_of: the amount, given the kind of the bucket that it leaves
+    """
+    if source == target:
+        raise Invalid("to", "another bucket than from")
+    row = await accounts.find(backoffice, account)
+    now, _ = await accounts.read(backoffice, row)
+    kinds = {one.id: one.kind for one in now.buckets}
+    amount = amount_of(kinds.get(source, Kind.MONEY))
+    if order.actor not in backoffice.adjustments.callers:
+        raise Forbidden(f"{order.actor} moves no balances (adjustments.callers)")
+
+    async def check() -> None:
+        for bucket in (source, target):
+            if bucket not in kinds:
+                raise NotFound(f"account {row.id} has no bucket {bucket}")
+        if kinds[source] != kinds[target]:
+            unit_from, unit_to = KINDS[kinds[source]], KINDS[kinds[target]]
+            raise Invalid("to", f"a bucket of {unit_from}, as bucket {source} is; bucket {target} is of {unit_to}")
+
+    wanted = Transfer(
+        account=row.id,
+        key=order.key,
+        fingerprint=order.fingerprint,
+        now_ms=backoffice.now_ms(),
+        remember_ms=REMEMBER_MS,
+        actor=order.actor,
+        reason=order.reason,
+        reference=order.reference,
+        source=source,
+        target=target,
+        amount=amount,
+    )
+    named = f"{source} or {target}, or it has ended"
+    return row, await _once(backoffice, row, wanted, lambda: backoffice.store.transfer(wanted), check, named)
+
+
 # --- once for a key
 
 
@@ -203,6 +245,22 @@ async def post_one(
 
 async def post(backoffice: BackOffice, row: AccountRow, wanted: Post, check: Check | None = None) -> PostingOutcome:
     """Post, once per key."""
+    named = ", ".join(str(posting.bucket) for posting in wanted.postings)
+    return await _once(backoffice, row, wanted, lambda: backoffice.store.post(wanted), check, named)
+
+
+async def _once(
+    backoffice: BackOffice,
+    row: AccountRow,
+    wanted: AccountOperation,
+    call: Callable[[], Pending[Reply]],
+    check: Check | None,
+    named: str,
+) -> PostingOutcome:
+    """An operation of the posting frame, once per key.
+
+    named:  the buckets it names
+    """
     known = await recall(backoffice, row.id, wanted.key)
     if known is not None:
         if known.fingerprint != wanted.fingerprint:
@@ -210,21 +268,21 @@ async def post(backoffice: BackOffice, row: AccountRow, wanted: Post, check: Che
         return unpack_posted(blob_of(known.outcome))
     if check is not None:
         await check()
-    reply = await accounts.call(backoffice, row.id, lambda: backoffice.store.post(wanted))
+    reply = await accounts.call(backoffice, row.id, call)
     if reply.status == "conflict":
         raise KeyReused
     posted = unpack_posted(reply.outcome)
     if reply.status == "refused":
-        raise _refusal(Result(posted.result), wanted)
+        raise _refusal(Result(posted.result), named)
     return posted
 
 
-def _refusal(result: Result, wanted: Post) -> BackOfficeError:
+def _refusal(result: Result, named: str) -> BackOfficeError:
     match result:
         case Result.CREDIT_LIMIT:
             return InsufficientFunds("what is not held does not cover it")
         case Result.NOT_FOUND:
-            return NotFound(f"there is no bucket {', '.join(str(p.bucket) for p in wanted.postings)}")
+            return NotFound(f"there is no bucket {named}")
         case _:
             why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
             return NoRoom(why)

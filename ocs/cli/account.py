@@ -163,6 +163,32 @@ def adjust(
     show(server.post_once("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
 
 
+@account.command("transfer")
+@NAME
+@click.argument("amount")
+@click.option("--from", "source", type=int, default=0, help="Bucket that pays. Default: the main balance.")
+@click.option("--to", "target", type=int, default=0, help="Bucket that gets it, of the same kind. Default: main.")
+@click.option("--reason", required=True)
+@click.option("--reference", default="")
+@key_option
+@json_option
+@remote
+def transfer(
+    server: Remote,
+    name: str,
+    amount: str,
+    source: int,
+    target: int,
+    reason: str,
+    reference: str,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Move AMOUNT from one bucket to another one: what is not held, and no credit."""
+    body = {"amount": amount, "from": source, "to": target, "reason": reason, "reference": reference}
+    show(server.post_once("accounts", name, "transfers", body=body, key=key), as_json, posted_table)
+
+
 @account.command("refund")
 @NAME
 @click.argument("amount")

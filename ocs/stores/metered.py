@@ -11,7 +11,7 @@ from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from balances.structs.charge import Action, Charge, Reply
-from balances.structs.posting import Expire, Post
+from balances.structs.posting import AccountOperation, Expire, Post, Transfer
 from ocs.clock import monotonic_us
 from ocs.net.admission import Waits
 from ocs.stores.witness import Answered, Witness
@@ -53,6 +53,9 @@ class MeteredStore(Store):
     def post(self, post: Post) -> Pending[Reply]:
         return self._witnessed(self._metered(super().post(post), self._post_time), post)
 
+    def transfer(self, transfer: Transfer) -> Pending[Reply]:
+        return self._witnessed(self._metered(super().transfer(transfer), self._post_time), transfer)
+
     def expire(self, expiry: Expire) -> Pending[Reply]:
         return self._metered(super().expire(expiry), self._sweep_time)
 
@@ -70,11 +73,11 @@ class MeteredStore(Store):
         call.decode = decoded
         return call
 
-    def _witnessed(self, call: Pending[Reply], post: Post) -> Pending[Reply]:
+    def _witnessed(self, call: Pending[Reply], operation: AccountOperation) -> Pending[Reply]:
         """A decoder that also keeps the answer for the witness: if the live store loses it, only this process knows
         it."""
         witness = self.witness
-        if witness is None or not post.key:
+        if witness is None or not operation.key:
             return call
         assert isinstance(call, RedisCall)
         decode = call.decode
@@ -84,7 +87,9 @@ class MeteredStore(Store):
             reply: Reply = decode(raw)
             if reply.status == "ok":
                 epoch = self.link.epoch or b"0"
-                witness.answers.append(Answered(epoch, post.account, "", post.key, post.now_ms, reply.outcome, True))
+                witness.answers.append(
+                    Answered(epoch, operation.account, "", operation.key, operation.now_ms, reply.outcome, True)
+                )
             return reply
 
         call.decode = decoded

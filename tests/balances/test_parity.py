@@ -32,7 +32,7 @@ from balances.structs.charge import (
     Suspense,
     UsageReport,
 )
-from balances.structs.posting import AccountSettings, Expire, Post, Posting
+from balances.structs.posting import AccountSettings, Expire, Post, Posting, Transfer
 from balances.structs.record import Entry
 from balances.structs.session import WHOLE
 from ocs.master.accounts import AccountRow, OpeningBucket
@@ -323,6 +323,18 @@ class RandomGateway:
         self.posts.append(post)
         return post
 
+    def transfer(self) -> Transfer:
+        """From anywhere to anywhere, now and then under a key of a posting."""
+        rng = self.rng
+        self.bundle_keys += 1
+        key = f"k{self.bundle_keys - rng.choice((0, 0, 0, 1))}"
+        source, target = rng.choice((0, 0, 1, 2, 3)), rng.choice((0, 0, 1, 2, 3))
+        amount = rng.choice((*EDGES, 7, 90, 50_000, -1))
+        who = ("me", "because", "")
+        return Transfer(
+            ACCOUNT, rng.choice(("", key)), "0", self.now_ms, 10**9, *who, source=source, target=target, amount=amount
+        )
+
 
 def begun(rng: Random) -> tuple[Account, list[Entry]]:
     """An account that begins with something (charging.md 14)."""
@@ -359,8 +371,10 @@ def run(twins: Twins, seed: int, steps: int) -> None:
             for _ in range(len(charge.asks) + 1):
                 if twins.charge(charge)[0] == "longer":
                     charge = client.rated(charge, twins.missing_ms)
-        elif dice < 0.86:
+        elif dice < 0.84:
             twins.post(client.post())
+        elif dice < 0.86:
+            twins.transfer(client.transfer())
         elif dice < 0.9:
             change = AccountSettings(
                 ACCOUNT,

@@ -17,7 +17,15 @@ from balances.redis import scripts
 from balances.structs.account import MAIN, Account
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Outcome, Phase, Reply
-from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post, PostingOutcome, RestoredKey
+from balances.structs.posting import (
+    AccountOpening,
+    AccountSettings,
+    Expire,
+    Post,
+    PostingOutcome,
+    RestoredKey,
+    Transfer,
+)
 from balances.structs.record import Entry, Record
 from balances.structs.session import IdempotencyRecord, Session, SessionState
 from tariffs.ladder import tier_of
@@ -161,6 +169,13 @@ class Twins:
         names = [of.account, keys.once(post.account, post.key), of.due, of.ledger]
         reply = self._call("post", names, _encode(post))
         self._same(post.account, reply, self.model.post(post), PostingOutcome)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None
+
+    def transfer(self, transfer: Transfer) -> tuple[str, PostingOutcome | None]:
+        of = keys.AccountKeys(transfer.account)
+        names = [of.account, keys.once(transfer.account, transfer.key), of.due, of.ledger]
+        reply = self._call("transfer", names, _encode(transfer))
+        self._same(transfer.account, reply, self.model.transfer(transfer), PostingOutcome)
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None
 
     def settings(self, settings: AccountSettings) -> str:

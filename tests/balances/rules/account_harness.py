@@ -28,7 +28,7 @@ from balances.structs.charge import (
     Result,
     UsageReport,
 )
-from balances.structs.posting import AccountSettings, Expire, Post, Posting, PostingOutcome
+from balances.structs.posting import AccountSettings, Expire, Post, Posting, PostingOutcome, Transfer
 from balances.structs.record import Record, Usage
 from balances.structs.session import Line, Session
 from tariffs.ladder import Count, Ladder, Step, StepDues, check_ladder
@@ -162,6 +162,13 @@ class Counterparts:
         assert posted is not None
         assert self.status == "ok"
         return posted.entries[-1].bucket
+
+    def transfer(self, source: int, target: int, amount: int, *, key: str | None = None) -> PostingOutcome | None:
+        self._posts += 1
+        key = f"k{self._posts}" if key is None else key
+        once = (key, f"{source} {target} {amount}", self.now_ms, HOUR, "me", "", "")
+        self.status, posted = self.twins.transfer(Transfer(ACCOUNT, *once, source, target, amount))
+        return posted
 
     def settings(self, if_rev: int | None = None, **changes: Any) -> str:
         self.status = self.twins.settings(AccountSettings(ACCOUNT, self.now_ms, if_rev, **changes))

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import msgspec
+
 from balances import keys
 from tests.ocs.api_harness import ApiHarness
 
@@ -187,6 +189,37 @@ async def test_adjustment(harness: ApiHarness) -> None:
         "POST", "/v1/accounts/a1/adjustments", {"amount": "1", "reason": "x", "bucket": 9}, idempotency_key="k3"
     )
     assert nowhere.status_code == 404
+
+
+async def test_a_transfer(harness: ApiHarness) -> None:
+    await harness.account(credit_limit="5")
+    await harness.top_up("10")
+    bonus = (await harness.top_up("2", name="bonus")).json()["entries"][0]["bucket"]
+    octets = (await harness.top_up("1000", kind="octets")).json()["entries"][0]["bucket"]
+
+    async def transfer(key: str, amount: str, **where: int) -> Any:
+        body = {"amount": amount, "reason": "asked by phone", **where}
+        return await harness.call("POST", "/v1/accounts/a1/transfers", body, idempotency_key=key)
+
+    done = await transfer("k1", "1.50", **{"from": bonus}, to=0)
+    assert (done.status_code, done.json()["balance"]) == (201, "12.00")
+    moved = [(e["bucket"], e["amount"], e["balance_after"], e["why"]) for e in done.json()["entries"]]
+    assert moved == [(bonus, "-1.50", "0.50", "transfer"), (0, "1.50", "11.50", "transfer")]
+    assert (await transfer("k1", "1.50", **{"from": bonus}, to=0)).json() == done.json()
+    assert (await transfer("k1", "1.40", **{"from": bonus}, to=0)).json()["type"] == "urn:ocs:problem:key-reused"
+    for key, amount, source, target, status in (
+        ("k2", "11.51", 0, bonus, 409),
+        ("k3", "1", 0, octets, 422),
+        ("k4", "1", 0, 0, 422),
+        ("k5", "1", 0, 99, 404),
+        ("k6", "-1", 0, bonus, 422),
+    ):
+        assert (await transfer(key, amount, **{"from": source}, to=target)).status_code == status, key
+    await harness.sync()
+    ledger = (await harness.call("GET", "/v1/accounts/a1/ledger?why=transfer")).json()["items"]
+    assert [(e["counter_account"], e["amount"]) for e in ledger] == [("transit", "-1.50"), ("transit", "1.50")]
+    harness.backoffice.adjustments = msgspec.structs.replace(harness.backoffice.adjustments, callers=())
+    assert (await transfer("k7", "1", **{"from": 0}, to=bonus)).status_code == 403
 
 
 REFUSED: list[tuple[Any, str]] = [

@@ -30,6 +30,9 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
         ("account", "topup", "a1", "20", "--key", "k1"),
         ("account", "topup", "a1", "1000", "--kind", "octets", "--scope", "data", "--name", "bundle"),
         ("account", "adjust", "a1", "-1.50", "--reason", "mistake"),
+        ("account", "topup", "a1", "2", "--name", "bonus"),
+        ("account", "transfer", "a1", "2", "--from", "2", "--reason", "asked", "--key", "k2"),
+        ("account", "transfer", "a1", "2", "--from", "2", "--reason", "asked", "--key", "k2"),
         ("account", "set", "a1", "--suspend-below", "1"),
         ("subscriber", "set", "s1", "--account", "a1", "--identity", "msisdn:+491701", "--tariff", "flat"),
         ("subscriber", "set", "s1", "--account", "a1", "--identity", "msisdn:491702", "--tariff", "flat"),
@@ -38,9 +41,9 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
         assert done.exit_code == 0, (words, done.output)
     shown = await ocs("account", "show", "a1", "--json")
     found = json.loads(shown.stdout)
-    assert (found["balance"], found["credit_limit"], found["suspend_below"]) == ("18.50", "5.00", "1.00")
+    assert (found["balance"], found["credit_limit"], found["suspend_below"]) == ("20.50", "5.00", "1.00")
     table = (await ocs("account", "show", "a1")).stdout
-    assert "18.50 EUR" in table
+    assert "20.50 EUR" in table
     assert "bundle" in table
     by_identity = await ocs("subscriber", "show", "msisdn:491702")
     assert "flat" in by_identity.stdout
