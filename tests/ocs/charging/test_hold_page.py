@@ -21,7 +21,7 @@ STATES = {
 
 
 def rows() -> list[list[str]]:
-    text = PAGE.read_text().partition("## One session, worked")[2].partition("## What is done wrong")[0]
+    text = PAGE.read_text().partition("## One session, worked")[2].partition("\n## ")[0]
     found = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
     ]
