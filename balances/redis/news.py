@@ -1,8 +1,8 @@
 """Hints: which shards have new records, and which are urgent. They are published by the process that makes
 the calls, beside them and never in them.
 
-Whoever copies the streams looks at every shard every two seconds anyway (ocs/keeper/copy.py), so a hint may be lost,
-late or wrong: it saves looks, and no rule rests on it.
+The keeper asks every two seconds whether the store has counted more records, and then looks at every shard
+(ocs/keeper/news.py). So a hint may be lost, late or wrong: it saves looks, and no rule rests on it.
 """
 
 from __future__ import annotations
