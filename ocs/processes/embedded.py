@@ -36,6 +36,7 @@ from ocs.processes.mortal import namespace, other_user, works, wrap
 SOCKET_PATH_MAX = 107  # bytes of sockaddr_un.sun_path, less its NUL
 LOG_BYTES_MAX = 4_000_000  # a log longer than this is put aside as log.old at start
 POLL_S = 0.01
+NOBODY, ENDED = "", "(ended)"
 USER = "ocs"  # the PostgreSQL superuser
 
 Durability = Literal["always", "everysec"]
@@ -274,7 +275,7 @@ class EmbeddedPostgres(EmbeddedServer):
             data = self.home / "data"
             if not data.exists():
                 self._initialise(bin_dir, who, data)
-            self._clear_stale_pid(data)
+            self._clear_stale_pid(data, timeout_s)
             command = [str(bin_dir / "postgres"), "-D", str(data), "-k", str(self._sockets), "-h", ""]
             for key, value in self._settings.items():
                 command += ["-c", f"{key}={value}"]
@@ -343,22 +344,31 @@ class EmbeddedPostgres(EmbeddedServer):
             raise EmbeddedError(f"initdb failed:\n{done.stderr.decode(errors='replace')}")
         fresh.rename(data)
 
-    def _clear_stale_pid(self, data: Path) -> None:
-        """Behind our lock nobody of ours runs here, but after a container restart the old pid may belong to anybody.
+    def _clear_stale_pid(self, data: Path, timeout_s: float) -> None:
+        """Behind our lock nobody of ours runs here, but one that was killed may still be ending, or be dead and not
+        reaped yet; and after a container restart the old pid may belong to any process.
 
-        PostgreSQL would take that stranger for itself and refuse to start.
+        PostgreSQL would take that process for itself and refuse to start.
         """
-        pid_file = data / "postmaster.pid"
+        pid_file, deadline_s = data / "postmaster.pid", time.monotonic() + timeout_s
         if not pid_file.exists():
             return
         pid = pid_file.read_text().split("\n", 1)[0].strip()
-        try:
-            name = Path("/proc", pid, "comm").read_text().strip()
-        except OSError:
-            return  # PostgreSQL itself knows what to do about a pid that is free
-        if name.startswith("postgres"):
-            raise EmbeddedError(f"{data} is in use by process {pid}")
-        pid_file.unlink()
+        while (name := _name_of(pid)).startswith("postgres"):
+            if time.monotonic() > deadline_s:
+                raise EmbeddedError(f"{data} is in use by process {pid}")
+            time.sleep(POLL_S)
+        if name != NOBODY:  # PostgreSQL itself knows what to do about a pid that is free
+            pid_file.unlink()
+
+
+def _name_of(pid: str) -> str:
+    """The name of a running process; ENDED of one that is dead and not reaped yet, NOBODY where there is none."""
+    try:
+        name, _, rest = Path("/proc", pid, "stat").read_text().partition("(")[2].rpartition(")")
+    except OSError:
+        return NOBODY
+    return ENDED if rest.split()[0] in "ZX" else name
 
 
 def find_valkey() -> Path:

@@ -197,6 +197,25 @@ def test_a_pid_that_now_belongs_to_a_stranger_stops_nobody(postgres: EmbeddedPos
         stranger.wait()
 
 
+def test_one_that_was_killed_and_is_not_reaped_yet_stops_nobody(postgres: EmbeddedPostgres) -> None:
+    """The parent of a killed server may take its time; until then the process has a name, and nothing else."""
+    postgres.start()
+    pid_file = postgres.home / "data" / "postmaster.pid"
+    before = pid_file.read_text()
+    postgres.kill()
+    program = postgres.home / "postgres"
+    shutil.copy(SLEEPER, program)
+    ended = subprocess.Popen([program, "0"])
+    try:
+        stat = Path("/proc", str(ended.pid), "stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        pid_file.write_text(before.replace(before.split("\n", 1)[0], str(ended.pid), 1))
+        postgres.start()
+    finally:
+        ended.wait()
+
+
 PARENT = """
 import sys, time
 from ocs.processes.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -209,7 +228,7 @@ time.sleep(60)
 
 def test_kill_9_of_the_parent_leaves_nothing_behind(data_dir: Path, valkey: EmbeddedValkey) -> None:
     command = [sys.executable, "-c", PARENT, str(data_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
