@@ -275,7 +275,7 @@ class EmbeddedPostgres(EmbeddedServer):
             data = self.home / "data"
             if not data.exists():
                 self._initialise(bin_dir, who, data)
-            self._clear_stale_pid(data, timeout_s)
+            self._clear_stale_pids(data, timeout_s)
             command = [str(bin_dir / "postgres"), "-D", str(data), "-k", str(self._sockets), "-h", ""]
             for key, value in self._settings.items():
                 command += ["-c", f"{key}={value}"]
@@ -344,22 +344,23 @@ class EmbeddedPostgres(EmbeddedServer):
             raise EmbeddedError(f"initdb failed:\n{done.stderr.decode(errors='replace')}")
         fresh.rename(data)
 
-    def _clear_stale_pid(self, data: Path, timeout_s: float) -> None:
+    def _clear_stale_pids(self, data: Path, timeout_s: float) -> None:
         """Behind our lock nobody of ours runs here, but one that was killed may still be ending, or be dead and not
         reaped yet; and after a container restart the old pid may belong to any process.
 
-        PostgreSQL would take that process for itself and refuse to start.
+        PostgreSQL would take that process for itself and refuse to start: it looks at the data and at the socket.
         """
-        pid_file, deadline_s = data / "postmaster.pid", time.monotonic() + timeout_s
-        if not pid_file.exists():
-            return
-        pid = pid_file.read_text().split("\n", 1)[0].strip()
-        while (name := _name_of(pid)).startswith("postgres"):
-            if time.monotonic() > deadline_s:
-                raise EmbeddedError(f"{data} is in use by process {pid}")
-            time.sleep(POLL_S)
-        if name != NOBODY:  # PostgreSQL itself knows what to do about a pid that is free
-            pid_file.unlink()
+        deadline_s = time.monotonic() + timeout_s
+        for pid_file in (data / "postmaster.pid", self._sockets / ".s.PGSQL.5432.lock"):
+            if not pid_file.exists():
+                continue
+            pid = pid_file.read_text().split("\n", 1)[0].strip()
+            while (name := _name_of(pid)).startswith("postgres"):
+                if time.monotonic() > deadline_s:
+                    raise EmbeddedError(f"{data} is in use by process {pid}")
+                time.sleep(POLL_S)
+            if name != NOBODY:  # PostgreSQL itself knows what to do about a pid that is free
+                pid_file.unlink()
 
 
 def _name_of(pid: str) -> str:

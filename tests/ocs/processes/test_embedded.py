@@ -200,8 +200,8 @@ def test_a_pid_that_now_belongs_to_a_stranger_stops_nobody(postgres: EmbeddedPos
 def test_one_that_was_killed_and_is_not_reaped_yet_stops_nobody(postgres: EmbeddedPostgres) -> None:
     """The parent of a killed server may take its time; until then the process has a name, and nothing else."""
     postgres.start()
-    pid_file = postgres.home / "data" / "postmaster.pid"
-    before = pid_file.read_text()
+    pid_files = postgres.home / "data" / "postmaster.pid", postgres.home / ".s.PGSQL.5432.lock"
+    before = {path: path.read_text() for path in pid_files}
     postgres.kill()
     program = postgres.home / "postgres"
     shutil.copy(SLEEPER, program)
@@ -210,7 +210,8 @@ def test_one_that_was_killed_and_is_not_reaped_yet_stops_nobody(postgres: Embedd
         stat = Path("/proc", str(ended.pid), "stat")
         while stat.read_text().rpartition(")")[2].split()[0] != "Z":
             time.sleep(0.01)
-        pid_file.write_text(before.replace(before.split("\n", 1)[0], str(ended.pid), 1))
+        for path, text in before.items():
+            path.write_text(text.replace(text.split("\n", 1)[0], str(ended.pid), 1))
         postgres.start()
     finally:
         ended.wait()
