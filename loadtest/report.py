@@ -11,7 +11,7 @@ from loadtest.audit import AuditVerdict
 from loadtest.faults import PlantedFaults
 from loadtest.link import WireCounts
 from loadtest.pricing import text
-from loadtest.runner import StageStats
+from loadtest.runner import LoadStats
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 PLAIN_EVERY = 5  # pages, where the output is a file and a line cannot be rewritten
@@ -56,7 +56,7 @@ class LiveReport:
         self._pages += 1
 
 
-def page(elapsed_s: float, stats: StageStats, in_flight: int, open_sessions: int) -> str:
+def page(elapsed_s: float, stats: LoadStats, in_flight: int, open_sessions: int) -> str:
     """One second in one line."""
     codes: dict[int, int] = {}
     for (_, code), count in stats.results.items():
@@ -68,7 +68,7 @@ def page(elapsed_s: float, stats: StageStats, in_flight: int, open_sessions: int
     )
 
 
-def show(console: Console, total: StageStats, counts: WireCounts, faults: PlantedFaults | None, cpu_us: float) -> None:
+def show(console: Console, total: LoadStats, counts: WireCounts, faults: PlantedFaults | None, cpu_us: float) -> None:
     """The table of the run."""
     table = Table(title=f"{total.answered:,} requests answered in {total.seconds:.1f} s: {total.rate:,.0f} per second")
     for name in ("request", "result", "count", "share"):
@@ -119,7 +119,7 @@ def show_verdict(console: Console, verdict: AuditVerdict) -> None:
         console.print(f"{what}, {verdict.doubtful:,} of them for want of answers", style="bold red")
 
 
-def tree(total: StageStats, counts: WireCounts, verdict: AuditVerdict | None, cpu_us: float) -> dict[str, Any]:
+def tree(total: LoadStats, counts: WireCounts, verdict: AuditVerdict | None, cpu_us: float) -> dict[str, Any]:
     """For `--json`."""
     return {
         "answered": total.answered,

@@ -16,7 +16,7 @@ from loadtest.client import LoadClient
 from loadtest.faults import FaultPlan, PlantedFaults
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
-from loadtest.runner import Stage, StageStats, calm_collector
+from loadtest.runner import LoadRun, LoadStats, calm_collector
 from loadtest.scenario import Scenario
 
 SUCCESS = 2001
@@ -37,15 +37,15 @@ class Options(NamedTuple):
 
 
 class RunOutcome(NamedTuple):
-    total: StageStats
-    stage: Stage
+    total: LoadStats
+    load_run: LoadRun
     verdict: AuditVerdict | None
     cpu_us: float
     """Of this process, per request answered while it was measured."""
 
     @property
     def is_good(self) -> bool:
-        counts, faults = self.stage.client.counts, self.stage.faults
+        counts, faults = self.load_run.client.counts, self.load_run.faults
         wrong = (self.verdict is not None and not self.verdict.holds) or counts.misaddressed or counts.unreadable
         served = any(result == SUCCESS for _, result in self.total.results)  # a run of refusals proves nothing
         return served and not wrong and not (faults and faults.contradictions)
@@ -66,38 +66,38 @@ async def play(scenario: Scenario, options: Options, console: Console) -> RunOut
             audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
             if options.audits:
                 await _watched(audit.before(), lambda: line.show("reading balances"))
-            stage = Stage(client, scenario, seed=options.seed)
-            stage.faults = PlantedFaults(client, options.faults, stage.rng) if any(options.faults) else None
-            total, cpu_us = await _perform(stage, options.saturate, line)
+            load_run = LoadRun(client, scenario, seed=options.seed)
+            load_run.faults = PlantedFaults(client, options.faults, load_run.rng) if any(options.faults) else None
+            total, cpu_us = await _perform(load_run, options.saturate, line)
             verdict = None
             if options.audits:
-                after = asyncio.ensure_future(audit.after(stage.dues.micro, stage.dues.left_open))
+                after = asyncio.ensure_future(audit.after(load_run.dues.micro, load_run.dues.left_open))
                 await _watched(after, lambda: line.show("auditing"))
                 verdict = after.result()
         await client.stop()
-    return RunOutcome(total, stage, verdict, cpu_us)
+    return RunOutcome(total, load_run, verdict, cpu_us)
 
 
-async def _perform(stage: Stage, in_flight: int, line: report.LiveReport) -> tuple[StageStats, float]:
+async def _perform(load_run: LoadRun, in_flight: int, line: report.LiveReport) -> tuple[LoadStats, float]:
     """The measured part, then the end of every session, which is not measured."""
-    scenario = stage.scenario
+    scenario = load_run.scenario
     calm_collector()
-    stage.turn_page()
+    load_run.turn_page()
     started_s, cpu_s = time.monotonic(), time.process_time()
 
     def show() -> None:
-        page = stage.turn_page()
-        line.show(report.page(time.monotonic() - started_s, page, stage.client.in_flight, len(stage.open)))
+        page = load_run.turn_page()
+        line.show(report.page(time.monotonic() - started_s, page, load_run.client.in_flight, len(load_run.open)))
 
     if in_flight:
-        await _watched(stage.saturate(in_flight, scenario.duration_s), show)
+        await _watched(load_run.saturate(in_flight, scenario.duration_s), show)
     else:
-        await _watched(stage.pace(scenario.rate, scenario.pacing, scenario.duration_s), show)
-    stage.turn_page()
-    total, stage.total = stage.total, StageStats()
-    total.until_ns = stage.total.since_ns
+        await _watched(load_run.pace(scenario.rate, scenario.pacing, scenario.duration_s), show)
+    load_run.turn_page()
+    total, load_run.total = load_run.total, LoadStats()
+    total.until_ns = load_run.total.since_ns
     cpu_us = (time.process_time() - cpu_s) / max(1, total.answered) * 1e6
-    await _watched(stage.finish(), show)
+    await _watched(load_run.finish(), show)
     return total, cpu_us
 
 
@@ -115,8 +115,8 @@ async def _watched(work: Awaitable[object], show: Callable[[], None], every_s: f
 
 def tell(outcome: RunOutcome, console: Console) -> None:
     """The tables, and what is wrong in words."""
-    report.show(console, outcome.total, outcome.stage.client.counts, outcome.stage.faults, outcome.cpu_us)
-    for contradiction in (outcome.stage.faults.contradictions if outcome.stage.faults else [])[:10]:
+    report.show(console, outcome.total, outcome.load_run.client.counts, outcome.load_run.faults, outcome.cpu_us)
+    for contradiction in (outcome.load_run.faults.contradictions if outcome.load_run.faults else [])[:10]:
         console.print(f"  {contradiction}", style="red", highlight=False)
     if outcome.verdict is not None:
         report.show_verdict(console, outcome.verdict)
@@ -124,5 +124,5 @@ def tell(outcome: RunOutcome, console: Console) -> None:
 
 def save(outcome: RunOutcome, path: Path) -> None:
     """For programs."""
-    tree: dict[str, Any] = report.tree(outcome.total, outcome.stage.client.counts, outcome.verdict, outcome.cpu_us)
+    tree: dict[str, Any] = report.tree(outcome.total, outcome.load_run.client.counts, outcome.verdict, outcome.cpu_us)
     path.write_bytes(msgspec.json.format(msgspec.json.encode({"good": outcome.is_good, **tree})))

@@ -28,7 +28,7 @@ BACK_OFF_S = 0.05  # after "too busy"
 DRAIN_S = 30.0
 
 
-class StageStats:
+class LoadStats:
     """What is measured between two instants."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class StageStats:
     def ms(self, percentile: float) -> float:
         return float(self.latency_us.get_value_at_percentile(percentile)) / 1_000
 
-    def add(self, other: "StageStats") -> None:
+    def add(self, other: "LoadStats") -> None:
         self.latency_us.add(other.latency_us)
         self.results += other.results
         self.line_results += other.line_results
@@ -69,7 +69,7 @@ class AuditDues:
         self.reports = 0
 
 
-class Stage:
+class LoadRun:
     """Plays a scenario with a started client."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Stage:
     ) -> None:
         self.client, self.scenario, self.faults = client, scenario, faults
         self.rng = random.Random(seed)
-        self.recent, self.total = StageStats(), StageStats()
+        self.recent, self.total = LoadStats(), LoadStats()
         self.dues = AuditDues(-(-scenario.subscribers // scenario.accounts_shared_by))
         self.open: set[LoadSession] = set()
         self.given_up: Counter[int] = Counter()
@@ -141,9 +141,9 @@ class Stage:
             self.faults.compare()
         self.turn_page()
 
-    def turn_page(self) -> StageStats:
+    def turn_page(self) -> LoadStats:
         """What happened since the last call."""
-        recent, self.recent = self.recent, StageStats()
+        recent, self.recent = self.recent, LoadStats()
         recent.until_ns = self.recent.since_ns
         self.total.add(recent)
         return recent

@@ -97,7 +97,7 @@ class RedisAddress:
 class RedisCall(Pending[Any]):
     """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
 
-    __slots__ = ("again", "deadline", "decode", "pack", "script", "sent_ms", "wanted_until", "was_cut")
+    __slots__ = ("again", "deadline", "decode", "pack", "repeatable", "script", "sent_ms", "wanted_until", "was_cut")
 
     def __init__(
         self,
@@ -118,7 +118,9 @@ class RedisCall(Pending[Any]):
         """Until then it may be sent again."""
         self.wanted_until = sent_ms + max(within_ms, LATE_MS)
         self.script = script
+        self.repeatable = repeatable
         self.again = not repeatable
+        """It was sent again, or never is."""
         self.was_cut = False
 
 
@@ -271,8 +273,11 @@ class RedisConnection(asyncio.Protocol):
         if call.script is not None and is_missing(error):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
             self._lose_fence("the server lost our functions")
-            call.again = False
-            self._unverified.append(call)
+            if call.repeatable:
+                call.again = False
+                self._unverified.append(call)
+            else:
+                call.fail(NotSent(self.why))
         elif words.startswith(REFUSES):
             if not words.startswith(("OOM", "NOREPLICAS", "MISCONF", "BUSY")):
                 self._lose_fence(words)

@@ -105,11 +105,12 @@ class Store:
         return self.link.script("expire", (of.account, of.due, of.ledger), (pack(expiry),), self._rare_reply)
 
     def open(self, account_id: str, opening: AccountOpening) -> Pending[Reply]:
-        """Bring an account in, if it is absent: `ok` or `exists`."""
+        """Bring an account in, if it is absent: `ok` or `exists`. Not sent again after a cut: what PostgreSQL said
+        of it holds for the epoch it was asked in only (durability.md rule 8)."""
         of = keys.AccountKeys(account_id)
         answers = (keys.once(account_id, once.key) for once in opening.answers)
         names = (of.account, of.due, of.ledger, *answers)
-        return self.link.script("open", names, (pack(opening),), self._reply)
+        return self.link.script("open", names, (pack(opening),), self._reply, repeatable=False)
 
     def account(self, account_id: str) -> Pending[Account | None]:
         return self.link.command(

@@ -37,7 +37,7 @@ Corrected = Mapping[tuple[str, str], tuple[int, int]]
 """(account, reference) -> what came back, and how often."""
 
 
-class Reckoning:
+class Aggregate:
     """Adds up results, which must come account by account."""
 
     def __init__(self, job: Job) -> None:

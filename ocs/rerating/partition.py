@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Final
 
 from balances.ledger import history
-from ocs.rerating.aggregate import Reckoning
+from ocs.rerating.aggregate import Aggregate
 from ocs.rerating.funds import RecordFunds
 from ocs.rerating.job import Done, Failed, Job, Progress, Said, decode_job, encode
 from ocs.rerating.tally import RatingTally
@@ -46,7 +46,7 @@ class _Part:
         self._job, self._pg, self._prices, self._stored = job, pg, prices, stored
         self._ladders = Ladders()
         self._replay = Replay(prices, self._ladders)
-        self._reckoning = Reckoning(job)
+        self._aggregate = Aggregate(job)
         self._tags: set[str] = set()
         self._correcting = correcting
         """Something was corrected before."""
@@ -55,7 +55,7 @@ class _Part:
         """Of the account under way, once it would have paid more."""
 
     def tally(self) -> RatingTally:
-        tally = self._reckoning.tally()
+        tally = self._aggregate.tally()
         tally.estimated = self._replay.estimated
         return tally
 
@@ -71,7 +71,7 @@ class _Part:
         corrected = {}
         if self._correcting:
             corrected = await history.corrected(self._pg, {row[ACCOUNT] for row, *_ in results})
-        self._reckoning.add(len(pieces), results, await self._uncovered(results), corrected)
+        self._aggregate.add(len(pieces), results, await self._uncovered(results), corrected)
 
     async def _store(self, pieces: Iterable[Charged]) -> None:
         """The compiled tariff versions that the tags of these records need."""

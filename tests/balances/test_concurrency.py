@@ -16,13 +16,15 @@ import pytest
 import redis.asyncio
 
 from balances import keys
+from balances.packing import fresh_account, pack
 from balances.redis import connection as wire
 from balances.redis.connection import Lost, NotSent, RedisConnection
 from balances.redis.pending import Pending
 from balances.redis.store import Store
 from balances.structs.account import MAIN
+from balances.structs.blob import raw_of
 from balances.structs.charge import Ask, Charge, Outcome, Phase, Reply
-from balances.structs.posting import AccountSettings, Expire, Post, Posting
+from balances.structs.posting import AccountOpening, AccountSettings, Expire, Post, Posting
 from tariffs.units import Kind
 from tests.balances.auditor import LedgerCopy, Tap
 from tests.balances.rules.account_harness import START_MS, ask, charge_of, use
@@ -68,6 +70,10 @@ def request(phase: Phase, *asks: Ask, session: str = "gw;1", number: int = 0, ac
 
 def topup(key: str) -> Post:
     return Post("anna", key, "f", START_MS, 10**7, "me", "", "", [Posting(MAIN, Kind.MONEY, 50, "topup", "topup")])
+
+
+def opening(account: str) -> AccountOpening:
+    return AccountOpening(raw_of(pack(fresh_account(account, "EUR"))), [], [], START_MS, "open")
 
 
 async def send(store: Store, charge: Charge) -> Reply:
@@ -243,6 +249,24 @@ async def test_a_posting_without_a_key_is_not_sent_again(
     tap[0].lose = 1
     await ended([store.post(topup(""))])
     assert await books.money("anna") == (1_000_050, 0)
+
+
+async def test_an_opening_whose_reply_was_lost_is_not_sent_again(
+    books: LedgerCopy, worker: Worker, tap: tuple[Tap, str]
+) -> None:
+    """What PostgreSQL said of an account holds for one epoch only (durability.md rule 8): under the next one the same
+    octets might bring back an account as it was before its last charges."""
+    store = await worker(tap[1])
+    tap[0].lose = 1
+    assert await ended([store.open("dora", opening("dora"))]) == ["Lost"]
+    assert tap[0].seen == 1
+
+
+async def test_an_opening_that_found_no_function_was_not_sent(books: LedgerCopy, worker: Worker) -> None:
+    """The same of a server that lost the functions: usually it is a new one, and was opened anew."""
+    store = await worker()
+    store.link.command("FUNCTION", "FLUSH")
+    assert await ended([store.open("dora", opening("dora"))]) == ["NotSent"]
 
 
 async def test_connections_killed_with_calls_in_flight_lose_nothing(books: LedgerCopy, worker: Worker) -> None:

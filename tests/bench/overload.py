@@ -12,7 +12,7 @@ from loadtest.api import Api
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision
-from loadtest.runner import Stage, calm_collector
+from loadtest.runner import LoadRun, calm_collector
 from loadtest.scenario import load
 from loadtest.subscriber import INITIAL
 from ocs.processes.embedded import Durability
@@ -59,14 +59,14 @@ async def _loaded(server: BenchServer, times: int, seconds: float) -> Load:
     scenario = load("data", subscribers=SUBSCRIBERS, sessions=SUBSCRIBERS)
     client = LoadClient(Target("127.0.0.1", server.diameter_port), connections=CONNECTIONS, timeout_s=120)
     await client.start()
-    stage = Stage(client, scenario, seed=times)
+    load_run = LoadRun(client, scenario, seed=times)
     stage_s = WARM_S + seconds
-    running_load = asyncio.create_task(stage.saturate(CONNECTIONS * OUTSTANDING * times, stage_s))
+    running_load = asyncio.create_task(load_run.saturate(CONNECTIONS * OUTSTANDING * times, stage_s))
     await asyncio.sleep(WARM_S)
-    stage.turn_page()
+    load_run.turn_page()
     before = await server.cpu_s()
     await asyncio.sleep(seconds)
-    page = stage.turn_page()
+    page = load_run.turn_page()
     after, limit = await server.cpu_s(), await server.gauge("ocs_admission_limit")
     spent = sum(after.values()) - sum(before.values())
     await running_load

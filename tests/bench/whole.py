@@ -12,7 +12,7 @@ from loadtest.audit import Audit
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
-from loadtest.runner import Stage, StageStats, calm_collector
+from loadtest.runner import LoadRun, LoadStats, calm_collector
 from loadtest.scenario import load
 from ocs.processes.embedded import Durability
 from tests.bench import yardsticks
@@ -79,13 +79,13 @@ async def measure(durability: Durability, subscribers: int, length: Length, work
             await audit.before()
             client = LoadClient(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=5)
             await client.start()
-            stage = Stage(client, scenario, seed=1)
+            load_run = LoadRun(client, scenario, seed=1)
             calm_collector()
-            ccr_s, client_us, cpu_us = await _saturated(stage, server, length)
-            latency = [await _paced(stage, rate, length.pace_s) for rate in RATES]
-            await stage.finish()
-            left_open = {at: stage.dues.left_open[i] for at, i in enumerate(audited) if i in stage.dues.left_open}
-            verdict = await audit.after([stage.dues.micro[index] for index in audited], left_open)
+            ccr_s, client_us, cpu_us = await _saturated(load_run, server, length)
+            latency = [await _paced(load_run, rate, length.pace_s) for rate in RATES]
+            await load_run.finish()
+            left_open = {at: load_run.dues.left_open[i] for at, i in enumerate(audited) if i in load_run.dues.left_open}
+            verdict = await audit.after([load_run.dues.micro[index] for index in audited], left_open)
             await client.stop()
             in_c = await driven(server, subscribers, length.saturate_s)
             in_c_paced = await driven(server, subscribers, length.pace_s, rate=RATES[0])
@@ -96,32 +96,32 @@ async def measure(durability: Durability, subscribers: int, length: Length, work
     )
 
 
-async def _saturated(stage: Stage, server: BenchServer, length: Length) -> tuple[float, float, dict[str, float]]:
+async def _saturated(load_run: LoadRun, server: BenchServer, length: Length) -> tuple[float, float, dict[str, float]]:
     """CCR per second, CPU of ours per CCR, CPU of the server's processes per CCR, the copy to PostgreSQL included."""
-    await stage.saturate(length.in_flight, WARM_S)
-    await _idle(stage)
+    await load_run.saturate(length.in_flight, WARM_S)
+    await _idle(load_run)
     before, client_s = await server.cpu_s(), time.process_time()
-    stage.turn_page()
-    await stage.saturate(length.in_flight, length.saturate_s)
-    page, client_s = stage.turn_page(), time.process_time() - client_s
-    await _idle(stage)
-    after, rest = await server.cpu_s(), stage.turn_page()
+    load_run.turn_page()
+    await load_run.saturate(length.in_flight, length.saturate_s)
+    page, client_s = load_run.turn_page(), time.process_time() - client_s
+    await _idle(load_run)
+    after, rest = await server.cpu_s(), load_run.turn_page()
     count = max(1, page.answered + rest.answered)
     spent = {role: (after[role] - before.get(role, 0.0)) / count * 1e6 for role in after}
     return page.rate, client_s / count * 1e6, spent
 
 
-async def _idle(stage: Stage) -> None:
-    await stage.client.quiet(5.0)
+async def _idle(load_run: LoadRun) -> None:
+    await load_run.client.quiet(5.0)
     await asyncio.sleep(SETTLE_S)
 
 
-async def _paced(stage: Stage, rate: int, seconds: float) -> Latency:
-    await stage.pace(rate, "poisson", 1.0)
-    stage.turn_page()
-    await stage.pace(rate, "poisson", seconds)
-    page: StageStats = stage.turn_page()
-    await stage.client.quiet(5.0)
+async def _paced(load_run: LoadRun, rate: int, seconds: float) -> Latency:
+    await load_run.pace(rate, "poisson", 1.0)
+    load_run.turn_page()
+    await load_run.pace(rate, "poisson", seconds)
+    page: LoadStats = load_run.turn_page()
+    await load_run.client.quiet(5.0)
     return Latency(rate, page.ms(50), page.ms(99), page.rate)
 
 

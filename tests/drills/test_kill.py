@@ -23,7 +23,7 @@ from loadtest.audit import Audit
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
-from loadtest.runner import Stage
+from loadtest.runner import LoadRun
 from loadtest.scenario import load
 from tests.bench.server import BenchServer, running
 
@@ -68,8 +68,8 @@ async def verify(server: BenchServer) -> None:
 
 
 @contextlib.asynccontextmanager
-async def witnessed(server: BenchServer) -> AsyncIterator[Stage]:
-    """A stage to play on; afterwards every session is ended, the audit holds and the books are proved."""
+async def witnessed(server: BenchServer) -> AsyncIterator[LoadRun]:
+    """A load to play on; afterwards every session is ended, the audit holds and the books are proved."""
     scenario = load("mixed", subscribers=SUBSCRIBERS, rate=RATE, timeout_s=3.0)
     client = LoadClient(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=3.0, record=True)
     await client.start()
@@ -77,12 +77,12 @@ async def witnessed(server: BenchServer) -> AsyncIterator[Stage]:
         await Provision(api, scenario).run()
         audit = Audit(api, [account_of(scenario, index) for index in range(SUBSCRIBERS)])
         await audit.before()
-        stage = Stage(client, scenario, seed=7)
-        yield stage
+        load_run = LoadRun(client, scenario, seed=7)
+        yield load_run
         await until_ready(server)
-        await stage.finish(60.0)
+        await load_run.finish(60.0)
         assert not client.unanswered
-        verdict = await audit.after(stage.dues.micro, stage.dues.left_open)
+        verdict = await audit.after(load_run.dues.micro, load_run.dues.left_open)
         assert verdict.holds, verdict
         assert verdict.held == 0
         assert verdict.debited > 0
@@ -121,28 +121,28 @@ async def everything(server: BenchServer) -> None:
 
 @pytest.mark.parametrize("disaster", [the_keeper, everything])
 async def test_nothing_is_lost_and_nothing_is_charged_twice(disaster: Callable[[BenchServer], Awaitable[None]]) -> None:
-    async with running("durability=always") as server, witnessed(server) as stage:
-        load_on = asyncio.ensure_future(stage.pace(RATE, "poisson", 9.0))
+    async with running("durability=always") as server, witnessed(server) as load_run:
+        load_on = asyncio.ensure_future(load_run.pace(RATE, "poisson", 9.0))
         await asyncio.sleep(2.0)
-        before = len(stage.client.answered or ())
+        before = len(load_run.client.answered or ())
         await disaster(server)
         await load_on
         await until_ready(server)
-        await stage.pace(RATE, "poisson", 2.0)
-        assert len(stage.client.answered or ()) > before + RATE, "the service came back under load"
+        await load_run.pace(RATE, "poisson", 2.0)
+        assert len(load_run.client.answered or ()) > before + RATE, "the service came back under load"
 
 
 async def test_an_older_append_only_file_is_put_back() -> None:
     """Redis goes back in time: PostgreSQL knows more, so the accounts that differ are brought back from there. No seq
     is used again, no entry is lost or repeated (the audit and the proof say so), and sessions that were open go on."""
-    async with running("durability=always") as server, witnessed(server) as stage:
-        await stage.pace(RATE, "poisson", 2.0)
+    async with running("durability=always") as server, witnessed(server) as load_run:
+        await load_run.pace(RATE, "poisson", 2.0)
         (home,) = server.data.rglob("appendonlydir")
         shutil.copytree(home, server.data / "older")
-        await stage.pace(RATE, "poisson", 3.0)
-        assert await stage.client.quiet(10.0)
+        await load_run.pace(RATE, "poisson", 3.0)
+        assert await load_run.client.quiet(10.0)
         await asyncio.sleep(1.5)  # until PostgreSQL has it all: what is in neither is what this file cannot bring back
-        open_before = len(stage.open)
+        open_before = len(load_run.open)
         os.kill(server.pid, signal.SIGSTOP)  # so that it does not start Redis before the file is there
         await redis(server)
         shutil.rmtree(home)
@@ -150,4 +150,4 @@ async def test_an_older_append_only_file_is_put_back() -> None:
         os.kill(server.pid, signal.SIGCONT)
         await until_ready(server)
         assert open_before > 0
-        await stage.pace(RATE, "poisson", 3.0)
+        await load_run.pace(RATE, "poisson", 3.0)

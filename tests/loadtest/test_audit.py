@@ -12,7 +12,7 @@ from loadtest.client import LoadClient
 from loadtest.faults import FaultPlan, PlantedFaults
 from loadtest.link import Target
 from loadtest.provision import Provision, account_of
-from loadtest.runner import Stage
+from loadtest.runner import LoadRun
 from loadtest.scenario import Scenario, load
 from tests.loadtest.fake import Fake
 
@@ -22,7 +22,7 @@ Arrange = Callable[[Fake], None]
 
 async def run(
     fake: Fake, scenario: Scenario, plan: FaultPlan = NONE, *, wait_s: float = 5.0
-) -> tuple[AuditVerdict, Stage]:
+) -> tuple[AuditVerdict, LoadRun]:
     async with Api(f"http://127.0.0.1:{fake.http_port}", "secret", connections=4) as api:
         await Provision(api, scenario).run()
         accounts = Provision(api, scenario).accounts
@@ -30,14 +30,14 @@ async def run(
         await audit.before()
         client = LoadClient(Target("127.0.0.1", fake.diameter_port), connections=2, timeout_s=scenario.timeout_s)
         await client.start()
-        stage = Stage(client, scenario, seed=7)
+        load_run = LoadRun(client, scenario, seed=7)
         if any(plan):
-            stage.faults = PlantedFaults(client, plan, stage.rng)
-        await stage.pace(scenario.rate, scenario.pacing, scenario.duration_s)
-        await stage.finish(wait_s)
-        verdict = await audit.after(stage.dues.micro, stage.dues.left_open)
+            load_run.faults = PlantedFaults(client, plan, load_run.rng)
+        await load_run.pace(scenario.rate, scenario.pacing, scenario.duration_s)
+        await load_run.finish(wait_s)
+        verdict = await audit.after(load_run.dues.micro, load_run.dues.left_open)
         await client.stop()
-        return verdict, stage
+        return verdict, load_run
 
 
 def small(name: str = "mixed", **overrides: object) -> Scenario:
@@ -46,12 +46,12 @@ def small(name: str = "mixed", **overrides: object) -> Scenario:
 
 @pytest.mark.parametrize("name", ["mixed", "data", "scarce"])
 async def test_an_honest_server_holds(fake: Fake, name: str) -> None:
-    verdict, stage = await run(fake, small(name))
+    verdict, load_run = await run(fake, small(name))
     assert verdict.holds, verdict.faults
     assert verdict.due == verdict.debited == verdict.entered > 0
-    assert stage.total.answered >= 200
-    assert not stage.open
-    assert {phase.name for phase, _ in stage.total.results} >= {
+    assert load_run.total.answered >= 200
+    assert not load_run.open
+    assert {phase.name for phase, _ in load_run.total.results} >= {
         "INITIAL_REQUEST",
         "UPDATE_REQUEST",
         "TERMINATION_REQUEST",
@@ -61,13 +61,13 @@ async def test_an_honest_server_holds(fake: Fake, name: str) -> None:
 async def test_what_networks_do_is_charged_once(fake: Fake) -> None:
     fake.drop_once = {20, 50, 51, 90}
     fake.too_busy_at = {30, 31, 32, 70}
-    verdict, stage = await run(fake, small(duration_s=1.2), FaultPlan(duplicate=0.2, cut_every_s=0.3))
+    verdict, load_run = await run(fake, small(duration_s=1.2), FaultPlan(duplicate=0.2, cut_every_s=0.3))
     assert verdict.holds, verdict.faults
-    assert stage.faults is not None
-    assert stage.faults.duplicates > 20
-    assert stage.faults.cuts >= 1
-    assert not stage.faults.contradictions
-    assert stage.client.counts.resent
+    assert load_run.faults is not None
+    assert load_run.faults.duplicates > 20
+    assert load_run.faults.cuts >= 1
+    assert not load_run.faults.contradictions
+    assert load_run.client.counts.resent
     assert fake.repeats > 20
 
 

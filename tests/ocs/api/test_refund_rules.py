@@ -25,7 +25,7 @@ class Crash(Exception):
     """The process died there."""
 
 
-class Clerk:
+class RefundModel:
     """Asks for refunds, and knows by the rules alone what may still be given back."""
 
     def __init__(self, harness: ApiHarness, rng: Random) -> None:
@@ -196,7 +196,7 @@ async def test_parts_never_exceed_what_was_paid(harness: ApiHarness, seed: int) 
     await harness.tariff()
     await harness.subscriber("s1", "a1", "msisdn:491700000001")
     rng = Random(seed)
-    clerk = Clerk(harness, rng)
+    clerk = RefundModel(harness, rng)
     await clerk.use()
     for _ in range(25):
         await rng.choice(

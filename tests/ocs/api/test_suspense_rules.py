@@ -26,7 +26,7 @@ class Crash(Exception):
     """The process died there."""
 
 
-class Clerks:
+class SuspenseModel:
     def __init__(self, harness: ApiHarness, rng: Random, rows: list[str]) -> None:
         self.harness, self.rng, self.rows = harness, rng, rows
         self.decided: dict[str, int] = {}
@@ -105,7 +105,7 @@ async def test_each_is_settled_once_by_the_first_who_decides(harness: ApiHarness
     rows = [row["id"] for row in await suspense.page(harness.pool, (-1, ""), 100)]
     assert len(rows) == len(SESSIONS)
     rng = Random(seed)
-    clerks = Clerks(harness, rng, rows)
+    clerks = SuspenseModel(harness, rng, rows)
     for _ in range(14):
         await rng.choice((clerks.one, clerks.at_once, clerks.crash, clerks.crash, clerks.keepers, harness.sync))()
     for _ in range(3):  # an absent account is brought in first
