@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -17,10 +16,10 @@ from ocs.api.import_file import CSV, NDJSON, ImportFile
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import TYPE, Problem, problem_of
 from ocs.api.schema_import import ImportDone, ImportEvent, ImportProgress, ImportRefusal, ImportStopped
-from ocs.backoffice.accounts import restore
 from ocs.backoffice.amounts import money
 from ocs.backoffice.errors import BackOfficeError
-from ocs.master.bulk import Import, ImportTotals
+from ocs.backoffice.imports import begun
+from ocs.master.bulk import ImportTotals
 from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
 
@@ -46,16 +45,7 @@ async def import_lines(call: ApiCall) -> ApiReply:
 
 async def _events(call: ApiCall, file: ImportFile) -> AsyncGenerator[bytes, None]:
     query: ImportQuery = call.query
-    backoffice = call.backoffice
-    work = Import(
-        backoffice.pool,
-        backoffice.redis,
-        backoffice.store,
-        backoffice.projector,
-        backoffice.now_ms,
-        restore=partial(restore, backoffice),
-        scopes=backoffice.scopes,
-    )
+    work = begun(call.backoffice)
     counts, not_shown = ImportTotals(given={}), 0
     try:
         async with contextlib.aclosing((work.check if query.check else work.run)(file.batches())) as batches:
