@@ -1,0 +1,55 @@
+"""Attributes by name and by place: what configuration, vendor profiles and people call them."""
+
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import TypeAlias
+
+from protocol.radius.attribute import AnyAttribute, Attribute, folded
+from protocol.radius.vendor import Key
+
+Place: TypeAlias = tuple[Key, tuple[int, ...]]
+
+
+class AttributeTable:
+    """Every attribute once. Names are looked up whatever their capitals; `-`, `_` and `.` are one."""
+
+    def __init__(self, attributes: Iterable[AnyAttribute] = ()) -> None:
+        self._by_name: dict[str, AnyAttribute] = {}
+        self._by_place: dict[Place, AnyAttribute] = {}
+        for attribute in attributes:
+            self.add(attribute)
+
+    def add(self, attribute: AnyAttribute) -> None:
+        """TypeError for a name or a place that is taken."""
+        place = (attribute.key, attribute.below)
+        if place in self._by_place or folded(attribute.name) in self._by_name:
+            other = self._by_place.get(place) or self._by_name[folded(attribute.name)]
+            raise TypeError(f"{attribute!r} is also declared as {other!r}")
+        self._by_name[folded(attribute.name)] = self._by_place[place] = attribute
+
+    def __getitem__(self, name: str) -> AnyAttribute:
+        """KeyError for a name that nothing has."""
+        return self._by_name[folded(name)]
+
+    def get(self, name: str) -> AnyAttribute | None:
+        return self._by_name.get(folded(name))
+
+    def at(self, key: Key, below: tuple[int, ...] = ()) -> AnyAttribute | None:
+        return self._by_place.get((key, below))
+
+    def __contains__(self, name: str) -> bool:
+        return folded(name) in self._by_name
+
+    def __iter__(self) -> Iterator[AnyAttribute]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def declared_in(*modules: ModuleType) -> Iterator[AnyAttribute]:
+    """The attributes that modules declare, in their order."""
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Attribute):
+                yield value

@@ -1,0 +1,113 @@
+"""The authenticators and Message-Authenticator: what proves that a packet was made by who knows the secret.
+
+    signed = check_request(packet, secret)            # RadiusError when it was not; False: it proves nothing
+    answer(packet, PacketCode.ACCESS_ACCEPT, secret, body) -> octets to send
+    signed_request(packet, secret) -> octets          # as a client: CoA, Disconnect, Status-Server
+    check_response(reply, octets_of_request, secret)
+
+RFC 2865 section 3, RFC 2866 section 3, RFC 3579 section 3.2, RFC 5176 section 2.3. All comparisons take the same time
+whatever is compared. MD5 is what the standard says; nothing else here relies on it.
+"""
+
+import hashlib
+import hmac
+from functools import partial
+
+from protocol.radius.codes import ANSWERS, PROVEN_REQUESTS, RANDOM_REQUESTS, PacketCode
+from protocol.radius.packet import HEADER, MAX_BYTES, MIN_BYTES, NO_AUTHENTICATOR, Packet
+from protocol.radius.refused import PacketFault, RadiusError
+
+EAP_MESSAGE, MESSAGE_AUTHENTICATOR = 79, 80
+SIGNATURE = 18  # octets of Message-Authenticator with its header
+UNSIGNED = bytes((MESSAGE_AUTHENTICATOR, SIGNATURE)) + bytes(16)
+
+md5 = partial(hashlib.md5, usedforsecurity=False)
+
+
+def check_request(packet: Packet, secret: bytes) -> bool:
+    """Whether a valid Message-Authenticator came with it. RadiusError when an authenticator is wrong, or missing where
+    it is required: with EAP-Message and in Status-Server."""
+    proven = packet.code in PROVEN_REQUESTS
+    if not proven and packet.code not in RANDOM_REQUESTS:
+        raise RadiusError(PacketFault.CODE, f"code {packet.code} is no request")
+    octets = packet.octets
+    if proven:
+        wanted = md5(octets[:4] + NO_AUTHENTICATOR + octets[20:] + secret).digest()
+        if not hmac.compare_digest(wanted, packet.authenticator):
+            raise RadiusError(PacketFault.AUTHENTICATOR, "the Request Authenticator is wrong: secrets differ?")
+    signed = _check_signature(packet, secret, NO_AUTHENTICATOR if proven else packet.authenticator)
+    if not signed and (packet.code == PacketCode.STATUS_SERVER or _has(packet, EAP_MESSAGE)):
+        raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "no Message-Authenticator, and it is required")
+    return signed
+
+
+def check_response(reply: Packet, request: bytes, secret: bytes) -> bool:
+    """Whether a valid Message-Authenticator came with it. RadiusError when it does not answer `request` (the octets
+    that were sent) or was made without the secret."""
+    if reply.identifier != request[1] or reply.code not in ANSWERS.get(request[0], ()):
+        raise RadiusError(PacketFault.CODE, f"code {reply.code} is no answer to code {request[0]} of that identifier")
+    octets, authenticator = reply.octets, request[4:20]
+    wanted = md5(octets[:4] + authenticator + octets[20:] + secret).digest()
+    if not hmac.compare_digest(wanted, reply.authenticator):
+        raise RadiusError(PacketFault.AUTHENTICATOR, "the Response Authenticator is wrong: secrets differ?")
+    signed = _check_signature(reply, secret, authenticator)
+    if not signed and _has(reply, EAP_MESSAGE):
+        raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "EAP-Message without Message-Authenticator")
+    return signed
+
+
+def _has(packet: Packet, kind: int) -> bool:
+    return any(other == kind for other, _ in packet.attributes)
+
+
+def _check_signature(packet: Packet, secret: bytes, authenticator: bytes) -> bool:
+    at, found = MIN_BYTES, 0
+    for kind, value in packet.attributes:
+        if kind == MESSAGE_AUTHENTICATOR:
+            if found or len(value) != 16:
+                why = "it comes twice" if found else f"it has {len(value)} octets"
+                raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR, f"Message-Authenticator: {why}")
+            found = at + 2
+        at += len(value) + 2
+    if not found:
+        return False
+    octets = packet.octets
+    zeroed = octets[:4] + authenticator + octets[20:found] + NO_AUTHENTICATOR + octets[found + 16 :]
+    if not hmac.compare_digest(hmac.digest(secret, zeroed, "md5"), octets[found : found + 16]):
+        raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR, "Message-Authenticator is wrong: secrets differ?")
+    return True
+
+
+def answer(request: Packet, code: int, secret: bytes, body: bytes = b"", *, sign: bool = True) -> bytes:
+    """The octets that answer a request: its Proxy-States behind `body` (attributes as octets), Message-Authenticator
+    in front of all (against forged answers: CVE-2024-3596). ValueError when that is more than a packet may hold."""
+    body += request.proxy_states
+    length = MIN_BYTES + len(body) + (SIGNATURE if sign else 0)
+    if length > MAX_BYTES:
+        raise ValueError(f"an answer of {length} octets: at most {MAX_BYTES} may be sent")
+    if sign:
+        head = HEADER.pack(code, request.identifier, length, request.authenticator)
+        body = UNSIGNED[:2] + hmac.digest(secret, head + UNSIGNED + body, "md5") + body
+    else:
+        head = HEADER.pack(code, request.identifier, length, request.authenticator)
+    return head[:4] + md5(head + body + secret).digest() + body
+
+
+def signed_request(packet: Packet, secret: bytes, *, sign: bool = True) -> bytes:
+    """The octets of a request of ours, Message-Authenticator first where `sign`. Access-Request and Status-Server keep
+    the authenticator they have, which must be random; that of the others is computed."""
+    if packet.code not in PROVEN_REQUESTS and packet.code not in RANDOM_REQUESTS:
+        raise ValueError(f"code {packet.code} is no request")
+    rest = b"".join(
+        bytes((kind, len(value) + 2)) + value for kind, value in packet.attributes if kind != MESSAGE_AUTHENTICATOR
+    )
+    length = MIN_BYTES + len(rest) + (SIGNATURE if sign else 0)
+    if length > MAX_BYTES:
+        raise ValueError(f"a request of {length} octets: at most {MAX_BYTES} may be sent")
+    proven = packet.code in PROVEN_REQUESTS
+    head = HEADER.pack(packet.code, packet.identifier, length, NO_AUTHENTICATOR if proven else packet.authenticator)
+    if sign:
+        rest = UNSIGNED[:2] + hmac.digest(secret, head + UNSIGNED + rest, "md5") + rest
+    if proven:
+        head = head[:4] + md5(head + rest + secret).digest()
+    return head + rest

@@ -1,0 +1,174 @@
+"""Numbers with names (IANA "RADIUS Types"). All are open: a NAS may send one that is not here."""
+
+from enum import IntEnum
+
+
+class ServiceType(IntEnum):
+    LOGIN_USER = 1
+    FRAMED_USER = 2
+    CALLBACK_LOGIN_USER = 3
+    CALLBACK_FRAMED_USER = 4
+    OUTBOUND_USER = 5
+    ADMINISTRATIVE_USER = 6
+    NAS_PROMPT_USER = 7
+    AUTHENTICATE_ONLY = 8
+    CALLBACK_NAS_PROMPT = 9
+    CALL_CHECK = 10
+    CALLBACK_ADMINISTRATIVE = 11
+    VOICE = 12
+    FAX = 13
+    MODEM_RELAY = 14
+    IAPP_REGISTER = 15
+    IAPP_AP_CHECK = 16
+    AUTHORIZE_ONLY = 17
+    FRAMED_MANAGEMENT = 18
+    ADDITIONAL_AUTHORIZATION = 19
+
+
+class FramedProtocol(IntEnum):
+    PPP = 1
+    SLIP = 2
+    ARAP = 3
+    GANDALF_SLML = 4
+    XYLOGICS_IPX_SLIP = 5
+    X_75_SYNCHRONOUS = 6
+    GPRS_PDP_CONTEXT = 7
+
+
+class TerminationAction(IntEnum):
+    DEFAULT = 0
+    RADIUS_REQUEST = 1
+
+
+class AcctStatusType(IntEnum):
+    START = 1
+    STOP = 2
+    INTERIM_UPDATE = 3
+    ACCOUNTING_ON = 7
+    ACCOUNTING_OFF = 8
+    TUNNEL_START = 9
+    TUNNEL_STOP = 10
+    TUNNEL_REJECT = 11
+    TUNNEL_LINK_START = 12
+    TUNNEL_LINK_STOP = 13
+    TUNNEL_LINK_REJECT = 14
+    FAILED = 15
+
+
+class AcctAuthentic(IntEnum):
+    RADIUS = 1
+    LOCAL = 2
+    REMOTE = 3
+    DIAMETER = 4
+
+
+class AcctTerminateCause(IntEnum):
+    USER_REQUEST = 1
+    LOST_CARRIER = 2
+    LOST_SERVICE = 3
+    IDLE_TIMEOUT = 4
+    SESSION_TIMEOUT = 5
+    ADMIN_RESET = 6
+    ADMIN_REBOOT = 7
+    PORT_ERROR = 8
+    NAS_ERROR = 9
+    NAS_REQUEST = 10
+    NAS_REBOOT = 11
+    PORT_UNNEEDED = 12
+    PORT_PREEMPTED = 13
+    PORT_SUSPENDED = 14
+    SERVICE_UNAVAILABLE = 15
+    CALLBACK = 16
+    USER_ERROR = 17
+    HOST_REQUEST = 18
+    SUPPLICANT_RESTART = 19
+    REAUTHENTICATION_FAILURE = 20
+    PORT_REINITIALIZED = 21
+    PORT_ADMINISTRATIVELY_DISABLED = 22
+    LOST_POWER = 23
+
+
+class NasPortType(IntEnum):
+    ASYNC = 0
+    SYNC = 1
+    ISDN = 2
+    ISDN_V120 = 3
+    ISDN_V110 = 4
+    VIRTUAL = 5
+    PIAFS = 6
+    HDLC_CLEAR_CHANNEL = 7
+    X_25 = 8
+    X_75 = 9
+    G_3_FAX = 10
+    SDSL = 11
+    ADSL_CAP = 12
+    ADSL_DMT = 13
+    IDSL = 14
+    ETHERNET = 15
+    XDSL = 16
+    CABLE = 17
+    WIRELESS_OTHER = 18
+    WIRELESS_802_11 = 19
+    TOKEN_RING = 20
+    FDDI = 21
+    PPPOA = 30
+    PPPOEOA = 31
+    PPPOEOE = 32
+    PPPOEOVLAN = 33
+    PPPOEOQINQ = 34
+
+
+class TunnelType(IntEnum):
+    PPTP = 1
+    L2F = 2
+    L2TP = 3
+    ATMP = 4
+    VTP = 5
+    AH = 6
+    IP = 7
+    MIN_IP = 8
+    ESP = 9
+    GRE = 10
+    DVS = 11
+    IP_IN_IP = 12
+    VLAN = 13
+
+
+class TunnelMediumType(IntEnum):
+    IP = 1
+    IPV6 = 2
+    NSAP = 3
+    HDLC = 4
+    BBN_1822 = 5
+    IEEE_802 = 6
+    E_163 = 7
+    E_164 = 8
+    F_69 = 9
+    X_121 = 10
+    IPX = 11
+    APPLETALK = 12
+    DECNET_IV = 13
+    BANYAN_VINES = 14
+    E_164_NSAP = 15
+
+
+class ErrorCause(IntEnum):
+    """RFC 5176 section 3.5: 2xx in an ACK, 4xx and 5xx in a NAK."""
+
+    RESIDUAL_CONTEXT_REMOVED = 201
+    INVALID_EAP_PACKET = 202
+    UNSUPPORTED_ATTRIBUTE = 401
+    MISSING_ATTRIBUTE = 402
+    NAS_IDENTIFICATION_MISMATCH = 403
+    INVALID_REQUEST = 404
+    UNSUPPORTED_SERVICE = 405
+    UNSUPPORTED_EXTENSION = 406
+    INVALID_ATTRIBUTE_VALUE = 407
+    ADMINISTRATIVELY_PROHIBITED = 501
+    PROXY_REQUEST_NOT_ROUTABLE = 502
+    SESSION_CONTEXT_NOT_FOUND = 503
+    SESSION_CONTEXT_NOT_REMOVABLE = 504
+    PROXY_PROCESSING_ERROR = 505
+    RESOURCES_UNAVAILABLE = 506
+    REQUEST_INITIATED = 507
+    MULTIPLE_SESSION_SELECTION_UNSUPPORTED = 508
