@@ -36,15 +36,18 @@ class Pending(Generic[T]):
         if not self.settled:
             self.settled = True
             self._value = value
-            if self._callback is not None:
-                self._callback(value, None)
+            # Who waited may keep this one: without the way back neither outlives the other.
+            callback, self._callback = self._callback, None
+            if callback is not None:
+                callback(value, None)
 
     def fail(self, error: BaseException) -> None:
         if not self.settled:
             self.settled = True
             self._error = error
-            if self._callback is not None:
-                self._callback(None, error)
+            callback, self._callback = self._callback, None
+            if callback is not None:
+                callback(None, error)
 
     def __await__(self) -> Generator[Pending[T], T, T]:
         if self.settled:

@@ -162,7 +162,8 @@ class Sent(msgspec.Struct, gc=False):
     jitter: int
     charge: Charge
     packed_inputs: bytes
-    reply: ChargeCall
+    reply: ChargeCall | None = None
+    """Where it has not been looked at yet."""
 
 
 async def handle(
@@ -308,7 +309,7 @@ async def _charge(
         if known is not None:
             return to_answer(request, service, profile, quote, known, charge)
     for attempt in range(ATTEMPTS):
-        if sent is not None and attempt == 0:
+        if sent is not None and sent.reply is not None and attempt == 0:
             asking = sent.reply
         else:
             asking = context.store.charge(charge, packed_inputs, keys_of(charge.account))
@@ -321,7 +322,7 @@ async def _charge(
                     context.facts.keep(charge.session, facts)
                 outcome = _outcome(reply.outcome)
                 if plain is not None and done == "ok" and attempt == 0 and not reply.marks:
-                    made = Sent(profile, catalog, quote, inputs, told, facts, jitter, charge, packed_inputs, asking)
+                    made = Sent(profile, catalog, quote, inputs, told, facts, jitter, charge, packed_inputs)
                     plain.append((made, outcome))
                 answer = to_answer(request, service, profile, quote, outcome, charge)
                 return msgspec.structs.replace(answer, marks=reply.marks) if reply.marks else answer

@@ -3,6 +3,7 @@ metrics are the same, whatever the store says and whenever it says it."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,9 +20,10 @@ from ocs.net.admission import Admission
 from ocs.net.diameter import connection, exchange, templates
 from ocs.net.diameter.connection import DiameterConnection
 from ocs.net.diameter.credit_control import CreditControl
+from ocs.net.diameter.exchange import CreditControlExchange
 from ocs.net.diameter.origins import Origins
 from ocs.net.diameter.peers import Peers
-from ocs.net.diameter.templates import SHAPES_MAX, TRIES_MAX, Templates
+from ocs.net.diameter.templates import SHAPES_MAX, TRIES_MAX, TemplateExchange, Templates
 from ocs.telemetry import metrics
 from ocs.telemetry.metrics import Meter
 from protocol.diameter.answers import error_answer
@@ -376,6 +378,29 @@ def test_a_session_that_never_does_the_same_twice_is_given_up() -> None:
         assert not pair.feed(report(number, **lines(group)))
     (session,) = pair.learning.templates._sessions.values()
     assert session.tries == TRIES_MAX
+
+
+def test_nothing_stays_of_a_request_that_was_answered() -> None:
+    """Also without the garbage collector, which does not look into what a template keeps."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = exchanges()
+        pair = Pair()
+        for worker in (pair.plain, pair.learning):
+            worker.hold = True
+        for asked in (ccr(I, cc_request_number=0, **lines(mscc(10, ask={}))), report(1), report(2), report(3)):
+            pair.feed(asked)
+            pair.both(Worker.release)
+        assert len(pair.learning.templates) == 1
+        assert pair.served == 2
+        assert exchanges() == before
+    finally:
+        gc.enable()
+
+
+def exchanges() -> int:
+    return sum(isinstance(one, CreditControlExchange | TemplateExchange) for one in gc.get_objects())
 
 
 # ---- at random
