@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from balances.ledger import suspense
+from balances.ledger import events, suspense
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Rows
 
 
 async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> None:
-    """Plain COPY of the rows, in the caller's transaction."""
+    """Plain COPY of the rows, in the caller's transaction, and of the events that follow: little may come
+    after these but the commit (events.py)."""
+    happened = await events.events_of(pg, rows.copied)
     await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
     ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
     if ladders:  # named by their content: rows that are there already are equal
@@ -22,3 +24,4 @@ async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> Non
     if rows.entries:
         await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
     await suspense.write(pg, rows.suspense, rows.settled)
+    await events.append(pg, happened)

@@ -234,11 +234,13 @@ class Rows(NamedTuple):
     """Columns of balances.ledger.suspense."""
     settled: list[Row]
     """Of that list, what was charged: id, payer, money, entry, who, why, when."""
+    copied: list[tuple[int, RecordedCall]]
+    """(shard, call) of each of `calls`: what events follow from (events.py)."""
 
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [])
+    return Rows([], [], [], {}, [], [], [])
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -287,6 +289,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         record.once_until_ms if keeps else None, fit(record.refund_of) if refunds else None,
         call.refund_state, record.incarnation,
     ))  # fmt: skip
+    rows.copied.append((shard, call))
     if record.usages:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):

@@ -277,6 +277,7 @@ def refusal(rows: Rows, position: int, shard: int, call: RecordedCall, chains: d
         rows.entries.extend(made.entries)
         rows.suspense.extend(made.suspense)
         rows.settled.extend(made.settled)
+        rows.copied.extend(made.copied)
     return why
 
 

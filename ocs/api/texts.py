@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from msgspec import Meta
 
+from balances.ledger.in_words import EPOCH
+from balances.ledger.in_words import time_of as time_of
 from ocs.backoffice.errors import Invalid
 from ocs.patterns import looks
 
@@ -50,7 +52,6 @@ Time = Annotated[
     ),
 ]
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION: Final = re.compile(r"\.(\d+)")
 
 
@@ -64,11 +65,6 @@ def ms_of(text: str | None, field: str) -> int | None:
         return (instant - EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         raise Invalid(field, f"not an instant that exists: {text}") from None
-
-
-def time_of(ms: int) -> str:
-    instant = EPOCH + timedelta(milliseconds=ms)
-    return instant.isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")
 
 
 def time_or_none(ms: int) -> str | None:

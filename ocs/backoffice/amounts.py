@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from balances.ledger.in_words import money as money
+from balances.ledger.in_words import quantity as quantity
 from ocs.backoffice.errors import Invalid
 from tariffs.units import EXACT_MAX, MICRO, Kind
 
@@ -40,15 +42,3 @@ def count_of(text: str, field: str) -> int:
 def amount_of(text: str, kind: int, field: str) -> int:
     """Of a bucket of this kind."""
     return micro_of(text, field) if kind == Kind.MONEY else count_of(text, field)
-
-
-def money(micro: int) -> str:
-    """Two decimals at least, six at most."""
-    whole, fraction = divmod(abs(micro), MICRO)
-    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if micro < 0 else ''}{whole}.{decimals}"
-
-
-def quantity(kind: int, amount: int) -> str:
-    """Of a bucket of this kind."""
-    return money(amount) if kind == Kind.MONEY else str(amount)

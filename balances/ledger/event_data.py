@@ -1,0 +1,177 @@
+"""What the events that follow from a record of the ledger tell: the `data` of each type, as it is sent.
+
+Money is decimal text, other amounts are whole numbers in text, times are RFC 3339. A field may be added at any time;
+one that changes its meaning, or goes, makes a new version of its type (ocs/events/types.py).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+AmountKind = Literal["money", "octets", "seconds", "units"]
+SuspensionReason = Literal["credit", "barred", "fraud", "operator"]
+
+
+class AccountOpened(Struct, frozen=True):
+    """An account was opened, with what it begins with."""
+
+    account: str
+    currency: str
+    balance: str
+    """Of the main bucket."""
+    actor: str
+
+
+class AccountClosed(Struct, frozen=True):
+    """An account was closed by hand."""
+
+    account: str
+    actor: str
+    reason: str
+
+
+class AccountSettingsChanged(Struct, frozen=True):
+    """Credit limit, thresholds or state of an account were set by hand; all as they are now."""
+
+    account: str
+    currency: str
+    state: Literal["active", "suspended", "grace", "closed"]
+    suspended_for: list[SuspensionReason]
+    credit_limit: str
+    suspend_below: str | None
+    resume_at: str | None
+    revision: int
+    actor: str
+    reason: str
+
+
+class AccountSuspended(Struct, frozen=True):
+    """An account that was active is served no more, for the reasons named."""
+
+    account: str
+    reasons: list[SuspensionReason]
+    currency: str
+    balance: str
+    """Money of all buckets, holds not subtracted."""
+    actor: str
+    """Who did it; empty: the balance fell below `suspend_below`."""
+
+
+class AccountResumed(Struct, frozen=True):
+    """No reason to suspend the account is left."""
+
+    account: str
+    currency: str
+    balance: str
+    """Money of all buckets, holds not subtracted."""
+    actor: str
+    """Who did it; empty: the balance reached `resume_at`."""
+
+
+class ChangedBalance(Struct, frozen=True):
+    """One change of one bucket."""
+
+    entry: int
+    """Number of the entry in the ledger of the account."""
+    bucket: int
+    bucket_name: str
+    kind: AmountKind
+    amount: str
+    """Below zero: it was taken."""
+    after: str
+    counter_account: str
+    why: str
+
+
+class BalanceChanged(Struct, frozen=True):
+    """Buckets of an account changed: all the changes of one call, in order."""
+
+    account: str
+    currency: str
+    changes: list[ChangedBalance]
+    session: str
+    """Empty: none."""
+    subscriber: str
+    service: str
+    reference: str
+
+
+class BucketExpired(Struct, frozen=True):
+    """A bucket ended with something left in it, which nobody can use any more."""
+
+    account: str
+    bucket: int
+    kind: AmountKind
+    currency: str
+    amount: str
+    """What was left."""
+
+
+class SessionOpened(Struct, frozen=True):
+    """A session began: its first request was accepted."""
+
+    session: str
+    incarnation: int
+    """How often this Session-Id was begun."""
+    account: str
+    subscriber: str
+    service: str
+    peer: str
+    """Origin-Host of the network element."""
+    opened: str
+
+
+class SessionEnded(Struct, frozen=True):
+    """A session was ended by the network element, or by a refusal. Use reported late for it makes no second event."""
+
+    session: str
+    incarnation: int
+    account: str
+    subscriber: str
+    service: str
+    peer: str
+    opened: str
+    currency: str
+    debited: str
+    """Money it cost in total."""
+
+
+class SessionAbandoned(Struct, frozen=True):
+    """A session ended because nothing came from its network element any more; a later report opens it again."""
+
+    session: str
+    incarnation: int
+    account: str
+    subscriber: str
+    service: str
+    peer: str
+    opened: str
+
+
+class ToppedUpBucket(Struct, frozen=True):
+    """What one bucket received."""
+
+    bucket: int
+    kind: AmountKind
+    amount: str
+    after: str
+
+
+class TopUpReceived(Struct, frozen=True):
+    """Money or units came in from outside."""
+
+    account: str
+    currency: str
+    buckets: list[ToppedUpBucket]
+    actor: str
+    reason: str
+    reference: str
+
+
+class InvariantViolated(Struct, frozen=True):
+    """Something the server promises does not hold: a person has to look."""
+
+    what: str
+    detail: str

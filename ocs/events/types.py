@@ -1,0 +1,134 @@
+"""Every type of event: its name, the schema of its data, and where it comes from. OpenAPI, the table in docs/events.md
+and the checks of subscriptions follow from it.
+
+A new type of what is no record: a struct for its data below, a row, and a call of `ocs.events.outbox.emit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from balances.ledger import event_data
+from balances.ledger.event_data import AmountKind
+from balances.ledger.event_filter import BY_NAME_ONLY, EventFilter
+from balances.ledger.events import ON_DEMAND
+
+
+class BucketExpiring(Struct, frozen=True):
+    """A bucket that still has something will end soon (`events.expiring_soon_s`). Once for each end."""
+
+    account: str
+    bucket: int
+    bucket_name: str
+    kind: AmountKind
+    currency: str
+    amount: str
+    """What is in it."""
+    until: str
+
+
+class ThresholdChanged(Struct, frozen=True):
+    """A balance crossed a threshold that was set for it."""
+
+    account: str
+    threshold: str
+    """Its name."""
+    direction: Literal["below", "above"]
+    service: str
+    """Of a threshold of one service; empty: of none."""
+    bucket: int | None
+    """Of a threshold of one bucket."""
+    level: str
+    value: str
+    """What it was after the call that crossed it."""
+    currency: str
+
+
+class JobFailed(Struct, frozen=True):
+    """A request to the network was given up: a session goes on, or stays barred, against what its account says."""
+
+    job: str
+    kind: str
+    """What was to be done: reauthorize, abort, change, disconnect."""
+    account: str
+    session: str
+    peer: str
+    attempts: int
+    result: str
+    """Of the last attempt, as the peer said it, or why none was possible."""
+
+
+class ShardStopped(Struct, frozen=True):
+    """Records of a shard are not copied until a person has looked. Charging goes on."""
+
+    shard: int
+    why: str
+
+
+class TariffPublished(Struct, frozen=True):
+    """A version of a tariff was published."""
+
+    tariff: str
+    version: int
+    valid_from: str
+    actor: str
+
+
+class EventKind(Struct, frozen=True):
+    """A type of event."""
+
+    name: str
+    data: type[Struct]
+    subject: str
+    """What its `subject` names."""
+    version: int = 1
+
+    @property
+    def on_demand(self) -> bool:
+        """Written only while somebody asks for it."""
+        return self.name in ON_DEMAND
+
+    @property
+    def by_name_only(self) -> bool:
+        """Not among all types: somebody has to name it."""
+        return self.name in BY_NAME_ONLY
+
+    @property
+    def summary(self) -> str:
+        return " ".join((self.data.__doc__ or "").split())
+
+
+KINDS: Final[Sequence[EventKind]] = (
+    EventKind("account.opened", event_data.AccountOpened, "account"),
+    EventKind("account.settings_changed", event_data.AccountSettingsChanged, "account"),
+    EventKind("account.suspended", event_data.AccountSuspended, "account"),
+    EventKind("account.resumed", event_data.AccountResumed, "account"),
+    EventKind("account.closed", event_data.AccountClosed, "account"),
+    EventKind("balance.changed", event_data.BalanceChanged, "account"),
+    EventKind("bucket.expiring", BucketExpiring, "account/bucket"),
+    EventKind("bucket.expired", event_data.BucketExpired, "account/bucket"),
+    EventKind("invariant.violated", event_data.InvariantViolated, "what it is about"),
+    EventKind("job.failed", JobFailed, "job"),
+    EventKind("session.opened", event_data.SessionOpened, "session"),
+    EventKind("session.ended", event_data.SessionEnded, "session"),
+    EventKind("session.abandoned", event_data.SessionAbandoned, "session"),
+    EventKind("shard.stopped", ShardStopped, "shard"),
+    EventKind("tariff.published", TariffPublished, "tariff"),
+    EventKind("threshold.cleared", ThresholdChanged, "account"),
+    EventKind("threshold.crossed", ThresholdChanged, "account"),
+    EventKind("top_up.received", event_data.TopUpReceived, "account"),
+)
+TYPES: Final = {kind.name: kind for kind in KINDS}
+
+
+def schema_uri(name: str, version: int) -> str:
+    """Names the schema of a type; the document is in /openapi.json under `webhooks`."""
+    return f"urn:ocs:event:{name}:{version}"
+
+
+def unknown_types(asked: Iterable[str]) -> list[str]:
+    """Names, or `session.*`, that no type has."""
+    return [name for name in asked if not EventFilter((name,)).of(TYPES)]
