@@ -24,7 +24,7 @@ class AccountOpened(Struct, frozen=True):
     actor: str
 
 
-class AccountClosed(Struct, frozen=True):
+class AccountWasClosed(Struct, frozen=True):
     """An account was closed by hand."""
 
     account: str

@@ -262,7 +262,7 @@ def _of_state(call: RecordedCall, before: int | None, add: Adding) -> None:
     balance = money(sum(bucket.amount for bucket in account.buckets if bucket.kind == Kind.MONEY))
     actor = record.actor if record.kind == "settings" else ""
     if now & SuspendReasons.CLOSED and not was & SuspendReasons.CLOSED:
-        add("account.closed", event_data.AccountClosed(account.id, record.actor, record.reason))
+        add("account.closed", event_data.AccountWasClosed(account.id, record.actor, record.reason))
     if now & SUSPENDED and not was & SUSPENDED:
         told = event_data.AccountSuspended(account.id, reasons_of(now), account.currency, balance, actor)
         add("account.suspended", told)

@@ -106,7 +106,7 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("account.settings_changed", event_data.AccountSettingsChanged, "account"),
     EventKind("account.suspended", event_data.AccountSuspended, "account"),
     EventKind("account.resumed", event_data.AccountResumed, "account"),
-    EventKind("account.closed", event_data.AccountClosed, "account"),
+    EventKind("account.closed", event_data.AccountWasClosed, "account"),
     EventKind("balance.changed", event_data.BalanceChanged, "account"),
     EventKind("bucket.expiring", BucketExpiring, "account/bucket"),
     EventKind("bucket.expired", event_data.BucketExpired, "account/bucket"),
