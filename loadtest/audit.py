@@ -59,6 +59,10 @@ class Audit:
     async def before(self) -> None:
         self._before = await self._states()
 
+    def balance_before(self, index: int) -> int:
+        """Micro-units in account number `index` before the run."""
+        return self._before[index].balance
+
     async def after(self, due: Sequence[int], left_open: dict[int, list[int]]) -> AuditVerdict:
         """`due`: micro-units by account; `left_open`: what could not be ended (runner.AuditDues)."""
         after = await self._states()

@@ -41,7 +41,8 @@ def tariff(scenario: Scenario) -> dict[str, Any]:
 
 def account_of(scenario: Scenario, index: int) -> str:
     """The id of account number `index`."""
-    return f"load-{scenario.currency}-{scenario.accounts_shared_by}-{index:07d}"
+    line = "" if scenario.suspend_below is None else f"below-{scenario.suspend_below}-"
+    return f"load-{scenario.currency}-{scenario.accounts_shared_by}-{line}{index:07d}"
 
 
 class Provision:
@@ -82,8 +83,17 @@ class Provision:
             if who.account != seen:
                 seen, name = who.account, account_of(self._scenario, who.account)
                 currency, balance = self._scenario.currency, self._scenario.balance
-                line["account"] = {"id": name, "currency": currency, "balance": text(micro(balance))}
+                line["account"] = {
+                    "id": name,
+                    "currency": currency,
+                    "balance": text(micro(balance)),
+                    **self._settings(),
+                }
             yield line
+
+    def _settings(self) -> dict[str, str]:
+        line = self._scenario.suspend_below
+        return {} if line is None else {"suspend_below": line}
 
     def _wanted(self, who: LoadSubscriber) -> dict[str, Any]:
         msisdn, imsi = (identity.decode() for identity in who.identities)
@@ -98,7 +108,8 @@ class Provision:
         name, wanted = account_of(self._scenario, index), micro(self._scenario.balance)
         found = await self._api.find("v1", "accounts", name)
         if found is None:
-            await self._api.put("v1", "accounts", name, body={"currency": self._scenario.currency})
+            settings = {"currency": self._scenario.currency, **self._settings()}
+            await self._api.put("v1", "accounts", name, body=settings)
             balance = 0
         else:
             balance = micro(found.body["balance"])

@@ -10,6 +10,7 @@ from rich.text import Text
 from loadtest.audit import AuditVerdict
 from loadtest.faults import PlantedFaults
 from loadtest.link import WireCounts
+from loadtest.obedience import Obedience
 from loadtest.pricing import text
 from loadtest.runner import LoadStats
 
@@ -117,6 +118,45 @@ def show_verdict(console: Console, verdict: AuditVerdict) -> None:
     else:
         what = f"FAILS: {verdict.wrong:,} of {verdict.accounts:,} accounts"
         console.print(f"{what}, {verdict.doubtful:,} of them for want of answers", style="bold red")
+
+
+def show_obedience(console: Console, obedience: Obedience) -> None:
+    """What was told and obeyed; nothing where no account crossed its line and nobody was told."""
+    sums = obedience.sums()
+    if not sums.accounts and not obedience.personas:
+        return
+    table = Table(title=f"{sums.accounts:,} accounts crossed their line, {sums.told:,} of them were told (ms)")
+    columns = ("obeys", "RAR", "ASR", "told p50", "p99", "max", "obeyed p50", "max", "used after")
+    for name in columns:
+        table.add_column(name, justify="left" if name == "obeys" else "right")
+    for persona, counts in sorted(obedience.personas.items()):
+        waits_us = [counts.told_us.get_value_at_percentile(at) for at in (50, 99, 100)]
+        waits_us += [counts.obeyed_us.get_value_at_percentile(at) for at in (50, 100)]
+        waits = (f"{wait_us / 1_000:.1f}" for wait_us in waits_us)
+        table.add_row(persona.replace("_", " "), f"{counts.reports:,}", f"{counts.ends:,}", *waits, text(counts.used))
+    console.print(table)
+    console.print(
+        f"used after the crossing {text(sums.used)}, at most {text(sums.bound)} was granted by then;"
+        f" {sums.silent:,} sessions left open and never told",
+        highlight=False,
+    )
+    if sums.beyond:
+        console.print(f"FAILS: {sums.beyond:,} accounts used more than they had been granted", style="bold red")
+
+
+def obedience_tree(obedience: Obedience) -> dict[str, Any]:
+    """For `--json`."""
+    personas = {
+        persona: {
+            "rar": counts.reports,
+            "asr": counts.ends,
+            "used_after": counts.used,
+            "told_ms": {f"p{at:g}": counts.told_us.get_value_at_percentile(at) / 1_000 for at in PERCENTILES},
+            "obeyed_ms": {f"p{at:g}": counts.obeyed_us.get_value_at_percentile(at) / 1_000 for at in PERCENTILES},
+        }
+        for persona, counts in obedience.personas.items()
+    }
+    return {**obedience.sums()._asdict(), "personas": personas}
 
 
 def tree(total: LoadStats, counts: WireCounts, verdict: AuditVerdict | None, cpu_us: float) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class RunOutcome(NamedTuple):
         counts, faults = self.load_run.client.counts, self.load_run.faults
         wrong = (self.verdict is not None and not self.verdict.holds) or counts.misaddressed or counts.unreadable
         served = any(result == SUCCESS for _, result in self.total.results)  # a run of refusals proves nothing
-        return served and not wrong and not (faults and faults.contradictions)
+        beyond = self.load_run.obedience.sums().beyond
+        return served and not wrong and not beyond and not (faults and faults.contradictions)
 
 
 async def play(scenario: Scenario, options: Options, console: Console) -> RunOutcome:
@@ -66,7 +67,8 @@ async def play(scenario: Scenario, options: Options, console: Console) -> RunOut
             audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
             if options.audits:
                 await _watched(audit.before(), lambda: line.show("reading balances"))
-            load_run = LoadRun(client, scenario, seed=options.seed)
+            balances = audit.balance_before if options.audits else None
+            load_run = LoadRun(client, scenario, seed=options.seed, balances=balances)
             load_run.faults = PlantedFaults(client, options.faults, load_run.rng) if any(options.faults) else None
             total, cpu_us = await _perform(load_run, options.saturate, line)
             verdict = None
@@ -118,6 +120,7 @@ def tell(outcome: RunOutcome, console: Console) -> None:
     report.show(console, outcome.total, outcome.load_run.client.counts, outcome.load_run.faults, outcome.cpu_us)
     for contradiction in (outcome.load_run.faults.contradictions if outcome.load_run.faults else [])[:10]:
         console.print(f"  {contradiction}", style="red", highlight=False)
+    report.show_obedience(console, outcome.load_run.obedience)
     if outcome.verdict is not None:
         report.show_verdict(console, outcome.verdict)
 
@@ -125,4 +128,5 @@ def tell(outcome: RunOutcome, console: Console) -> None:
 def save(outcome: RunOutcome, path: Path) -> None:
     """For programs."""
     tree: dict[str, Any] = report.tree(outcome.total, outcome.load_run.client.counts, outcome.verdict, outcome.cpu_us)
+    tree["obedience"] = report.obedience_tree(outcome.load_run.obedience)
     path.write_bytes(msgspec.json.format(msgspec.json.encode({"good": outcome.is_good, **tree})))

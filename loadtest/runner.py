@@ -17,7 +17,9 @@ from loadtest.answers import LoadAnswer
 from loadtest.client import LoadClient
 from loadtest.faults import PlantedFaults
 from loadtest.link import LoadConnection, Request
+from loadtest.obedience import Obedience
 from loadtest.pace import Pacer, plan
+from loadtest.pricing import micro
 from loadtest.scenario import Scenario
 from loadtest.subscriber import INITIAL, TRANSIENT, LoadSession, LoadSubscriber, Role, subscriber
 from loadtest.templates import ids, session_id, stamp
@@ -80,12 +82,16 @@ class LoadRun:
         seed: int = 0,
         faults: PlantedFaults | None = None,
         subscribers: Callable[[int, int], LoadSubscriber] = subscriber,
+        balances: Callable[[int], int] | None = None,
     ) -> None:
         self.client, self.scenario, self.faults = client, scenario, faults
         self.rng = random.Random(seed)
         self.recent, self.total = LoadStats(), LoadStats()
         self.dues = AuditDues(-(-scenario.subscribers // scenario.accounts_shared_by))
-        self.open: set[LoadSession] = set()
+        self.open: dict[bytes, tuple[LoadSession, LoadConnection]] = {}
+        """By Session-Id."""
+        self.obedience = Obedience(self, scenario, balances or (lambda _account: micro(scenario.balance)))
+        client.pushed = lambda message: self.obedience.pushed(message, time.monotonic_ns())
         self.given_up: Counter[int] = Counter()
         self._make = subscribers
         self._idle: deque[tuple[LoadSession, LoadConnection]] = deque()
@@ -134,7 +140,7 @@ class LoadRun:
             await asyncio.sleep(0.005)
         await self.client.quiet(max(0.0, end - time.monotonic()))
         waiting = {request.session for request in self.client.unanswered}
-        for session in self.open:
+        for session, _ in self.open.values():
             in_doubt = session.due_if_taken() if session.id in waiting else 0
             self.dues.left_open.setdefault(session.subscriber.account, []).append(in_doubt)
         if self.faults is not None:
@@ -159,6 +165,16 @@ class LoadRun:
             session, link = idle.popleft()
         else:
             return False
+        self._send(session, link, planned_ns)
+        return True
+
+    def hurry(self, session: LoadSession, link: LoadConnection) -> None:
+        """Send the next request of a session now. One that has a request on its way reports with that."""
+        if (session, link) in self._idle:
+            self._idle.remove((session, link))
+            self._send(session, link, time.monotonic_ns())
+
+    def _send(self, session: LoadSession, link: LoadConnection, planned_ns: int) -> None:
         if self._ending:
             session.finish()
         if session.result not in TRANSIENT:  # else what it reports is what it reported
@@ -175,7 +191,6 @@ class LoadRun:
         link.send(request, number)
         if self.faults is not None:
             self.faults.after_send(link, request, now_ns)
-        return True
 
     def _answered(
         self, session: LoadSession, link: LoadConnection, request: Request, answer: LoadAnswer, at_ns: int
@@ -190,12 +205,13 @@ class LoadRun:
         due = session.answered(answer)
         if due:
             self.dues.micro[session.subscriber.account] += due
+        self.obedience.answered(session, request, due, at_ns)
         if phase is not INITIAL:
             self.dues.reports += 1
         if answer.result in TRANSIENT:
             asyncio.get_running_loop().call_later(BACK_OFF_S, self._idle.append, (session, link))
         elif session.phase is None:
-            self.open.discard(session)
+            del self.open[session.id]
             self._free.append(session.subscriber.place)
         else:
             self._idle.append((session, link))
@@ -210,7 +226,7 @@ class LoadRun:
         name = session_id(link.origin, self.client.started, self.client.next_session())
         who = self._make(self._free.popleft(), self.scenario.accounts_shared_by)
         session = LoadSession(role, who, name.encode(), updates=self.rng.randint(*role.play.updates))
-        self.open.add(session)
+        self.open[session.id] = session, link
         return session, link
 
 

@@ -11,6 +11,7 @@ from loadtest.pricing import LoadPrice, micro
 Range = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
 Unit = Literal["octets", "seconds", "units"]
 Service = Literal["data", "voice", "sms"]
+Obeys = Literal["at_once", "late", "never"]
 
 CONTEXTS: dict[Service, str] = {"data": "32251@3gpp.org", "voice": "32260@3gpp.org", "sms": "32274@3gpp.org"}
 
@@ -50,6 +51,8 @@ class Play(Strict, frozen=True):
     updates: Range = (3, 9)
     event: bool = False
     """A single EVENT_REQUEST (DIRECT_DEBITING) instead of a session."""
+    obeys: Obeys = "at_once"
+    """When a session reports after a RAR, or ends after an ASR."""
 
 
 class Scenario(Strict, frozen=True):
@@ -63,6 +66,10 @@ class Scenario(Strict, frozen=True):
     """Subscribers that pay from one account."""
     balance: str = "100.00"
     """What each account is filled up to before the run."""
+    suspend_below: str | None = None
+    """The line of each account: below it the server has to tell its sessions."""
+    late_s: Annotated[float, msgspec.Meta(gt=0)] = 3.0
+    """How late those obey that are `late`."""
     rate: Annotated[float, msgspec.Meta(gt=0)] = 200.0
     """Requests per second, of all subscribers together."""
     pacing: Literal["poisson", "fixed"] = "poisson"
@@ -74,7 +81,8 @@ class Scenario(Strict, frozen=True):
     """Unanswered for so long, a request is sent again with the T bit (RFC 8506 section 13: Tx)."""
 
     def __post_init__(self) -> None:
-        micro(self.balance)
+        if self.suspend_below is not None and micro(self.suspend_below) >= micro(self.balance):
+            raise ValueError("expected suspend_below to be less than balance")
         for row in self.prices:
             LoadPrice(row.price, row.block)
         for play in self.plays:

@@ -105,6 +105,15 @@ class LoadSession:
             cost += price.cost(total + used) - price.cost(total)
         return cost
 
+    def due_if_all(self) -> int:
+        """What all that is granted would cost on top of what is due already."""
+        if self.phase is None:
+            return 0
+        cost = 0
+        for price, total, granted in zip(self.role.prices, self.totals, self.granted, strict=True):
+            cost += price.cost(total + granted) - price.cost(total)
+        return cost
+
     def answered(self, answer: LoadAnswer) -> int:
         """Takes note of an answer to the request last made; returns the micro-units that became due with it."""
         self.result = result = answer.result

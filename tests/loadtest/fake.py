@@ -11,16 +11,18 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, cast
 
-from protocol.diameter.dictionary.base import DisconnectCause
+from protocol.diameter.dictionary.base import DisconnectCause, ReAuthRequestType
 from protocol.diameter.dictionary.credit_control import (
     CcRequestType,
     CreditControlAnswer,
     CreditControlRequest,
     GrantedServiceUnit,
     MultipleServicesCreditControl,
+    ReAuthRequest,
     UsedServiceUnit,
 )
 from protocol.diameter.frames import FrameBuffer
+from protocol.diameter.message import DiameterCommand
 from protocol.diameter.peer import Action, Close, DeliverRequest, LocalPeer, PeerTable, Send, Timers
 from protocol.diameter.types import HostAddress
 
@@ -44,6 +46,11 @@ class Fake:
         self.too_busy_at: set[int] = set()
         self.held_left = 0
         """Micro-units that stay held for ever, on every account."""
+
+        self.suspend_below: int | None = None
+        """Micro-units below which an account is granted nothing."""
+        self.tells = False
+        """Open sessions of such an account are sent a RAR."""
 
         self.balances: dict[str, int] = {}
         self.entries: dict[str, list[dict[str, Any]]] = {}
@@ -133,7 +140,8 @@ class Fake:
             if line.requested_service_unit is not None:
                 members: dict[str, Any] = {UNITS[unit]: GRANT[unit]}
                 result, grant = 2001, GrantedServiceUnit(**members)
-                if self._cost(identity, service, line.rating_group, unit, GRANT[unit]) > self.balances[account]:
+                cost = self._cost(identity, service, line.rating_group, unit, GRANT[unit])
+                if cost > self.balances[account] or self._is_suspended(account):
                     result, grant = 4012, None
             answers.append(
                 MultipleServicesCreditControl(
@@ -158,9 +166,28 @@ class Fake:
             return
         self.charges += 1
         cost += self.charges == self.overcharge_at
+        was_suspended = self._is_suspended(account)
         self.balances[account] -= cost
+        if self._is_suspended(account) and not was_suspended and self.tells:
+            self._tell(account)
         if self.charges != self.forget_entry_at:
             self._enter(account, -cost)
+
+    def _is_suspended(self, account: str) -> bool:
+        return self.suspend_below is not None and self.balances[account] < self.suspend_below
+
+    def _tell(self, account: str) -> None:
+        for session in [one for one, payer in self.sessions.items() if payer == account]:
+            rar = ReAuthRequest(
+                session_id=session,
+                origin_host="ocs.example.net",
+                origin_realm="example.net",
+                destination_realm="example.net",
+                destination_host=session.partition(";")[0],
+                auth_application_id=4,
+                re_auth_request_type=ReAuthRequestType.AUTHORIZE_ONLY,
+            )
+            self.links[-1].push(rar)
 
     def _enter(self, account: str, amount: int) -> None:
         entries = self.entries[account]
@@ -298,6 +325,9 @@ class _Diameter(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.fake.transports.discard(self.transport)
         self._act(self.peer.lost(0))
+
+    def push(self, request: DiameterCommand) -> None:
+        self._act(self.peer.send_request(request, None, 0))
 
     def leave(self) -> None:
         self._act(self.peer.stop(DisconnectCause.REBOOTING, 0))
