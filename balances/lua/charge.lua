@@ -1,6 +1,6 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account due ledger once renumbered original
--- ARGV  epoch charge context
+-- ARGV  epoch charge context adopts
 -- EXIT  ok again absent stale facts longer fenced full elsewhere other
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- `longer`: use by time has no price from the instant on that is the outcome.
@@ -18,6 +18,7 @@ if not packed then return { 'absent' } end
 local answer = is_event and redis.call('GET', KEYS[4])
 local renumbered = answer and redis.call('GET', KEYS[5])
 local original = is_event and KEYS[6] and redis.call('GET', KEYS[6])
+local adopted = ARGV[4] and redis.call('HGET', KEYS[1], ARGV[4])
 
 -- decide
 local usual = steady(ARGV[2], phase, packed, stored, answer)
@@ -25,6 +26,7 @@ if usual then return steady_write(KEYS, ARGV, usual) end
 local charge = cmsgpack.unpack(ARGV[2])
 local decision = decision_of(charge, packed, ARGV[3])
 local change = decision.change
+decision.adopted = adopted
 if change.account[ACCOUNT.profile_rev] > charge[CHARGE.profile_rev] then return { 'stale' } end
 local reply
 if is_event then reply = decide_event(decision, answer, renumbered, original)
@@ -41,6 +43,7 @@ if is_event then
   if decision.source ~= '' then redis.call('SET', KEYS[6], decision.source, 'PX', charge[CHARGE.remember_ms]) end
 else
   redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, decision.account, session_id, decision.packed_session)
+  if adopted then redis.call('HDEL', KEYS[1], ARGV[4]) end
   if decision.due_ms then look_by(KEYS[2], charge[CHARGE.account], session_id, decision.due_ms) end
 end
 if change.due_ms > 0 then look_by(KEYS[2], charge[CHARGE.account], '', change.due_ms) end

@@ -48,7 +48,9 @@ def _event(store: ModelStore, decision: EventDecision, stored: Account) -> Reply
 
 def _session(store: ModelStore, decision: SessionDecision, stored: Account) -> Reply:
     charge, change, context = decision.charge, decision.change, decision.context
-    kept = store.sessions.get(charge.account, {}).get(charge.session)
+    sessions = store.sessions.get(charge.account, {})
+    kept = sessions.get(charge.session)
+    decision.adopted = copy.deepcopy(sessions.get(charge.adopts))
     reply = decide_session(decision, copy.deepcopy(kept))
     if reply is not None:
         return reply
@@ -58,6 +60,8 @@ def _session(store: ModelStore, decision: SessionDecision, stored: Account) -> R
     store.ledger.append(Appended(decision.charge_record(), change.account, decision.session, None, context))
     store.accounts[charge.account] = change.account
     store.sessions.setdefault(charge.account, {})[charge.session] = decision.session
+    if decision.adopted is not None:
+        del store.sessions[charge.account][charge.adopts]
     if decision.due_ms:
         store.look_by(charge.account, charge.session, decision.due_ms)
     if change.due_ms:

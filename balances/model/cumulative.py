@@ -6,17 +6,16 @@ from __future__ import annotations
 from typing import Protocol
 
 from balances.model.account import AccountChange
-from balances.structs.blob import blob_of
+from balances.model.courses import CourseOwner, counts_since
 from balances.structs.charge import SLACK_S, Ask, Cumulative, UsageReport
-from balances.structs.session import CounterReading, Line, Session
+from balances.structs.session import CounterReading, Line
 from tariffs.units import EXACT_MAX, Kind, blocks_started
 
 
-class CounterOwner(Protocol):
+class CounterOwner(CourseOwner, Protocol):
     """What reading counters asks of the decision it belongs to (`session.SessionDecision`)."""
 
     change: AccountChange
-    session: Session
     asks: list[Ask]
     touched: list[Line | None]
     believed: dict[int, int]
@@ -42,11 +41,11 @@ def most_in(ms: int, per_second: int) -> int:
 
 
 def plausible_of(decision: CounterOwner, line: Line, counter: Cumulative, at_ms: int) -> int:
-    """What it can show at most by then, -1 where nobody knows: it counts since its session was opened."""
-    session = decision.session
-    if not counter.per_second or not blob_of(session.initial):
+    """What it can show at most by then, -1 where nobody knows."""
+    since_ms = counts_since(decision) if counter.per_second else None
+    if since_ms is None:
         return -1
-    most = most_in(max(max(decision.change.now_ms, at_ms) - session.opened_ms, 0), counter.per_second)
+    most = most_in(max(max(decision.change.now_ms, at_ms) - since_ms, 0), counter.per_second)
     return min(most + SLACK_S, EXACT_MAX) if line.unit == Kind.SECONDS else most
 
 

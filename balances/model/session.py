@@ -10,6 +10,7 @@ import msgspec
 
 from balances.facts import merge
 from balances.model.account import AccountChange
+from balances.model.courses import bygones_of, enter_course, incarnation_of, keep_course
 from balances.model.cumulative import believed_of, read_counters
 from balances.model.decision import ChargeDecision, fresh_line, has_use, line_outcome, longer_reply, wanted
 from balances.model.funds import Mode
@@ -44,7 +45,7 @@ from balances.structs.charge import (
     UsageReport,
 )
 from balances.structs.record import Usage
-from balances.structs.session import SESSION_LINES_MAX, Line, Session, SessionState
+from balances.structs.session import SESSION_LINES_MAX, Bygone, Line, Session, SessionState
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
@@ -82,6 +83,12 @@ class SessionDecision(ChargeDecision):
         self.believed: dict[int, int] = {}
         """How much is believed of what a counter gained, by its report."""
         self.settled_cost: list[int] = []
+        self.bygone: Bygone | None = None
+        """The incarnation that ended, of which the request comes late."""
+        self.of_now: list[Line] = []
+        """The lines of the session meanwhile."""
+        self.adopted: Session | None = None
+        """What was authorised before the session began."""
         self.last_usage: dict[int, Usage] = {}
         """The last usage of each line settled, by index of its ask."""
 
@@ -102,7 +109,19 @@ def begin_anew(decision: SessionDecision, session: Session) -> Session:
             release(change, line, decision.charge.event_ms)
     begun = fresh_session(decision, session.incarnation + 1, former_of(session))
     begun.touched_ms = session.touched_ms
+    if decision.charge.course:
+        begun.bygone = bygones_of(session)
     return begun
+
+
+def enter_incarnation(decision: SessionDecision, session: Session) -> None:
+    """Which incarnation of its client's session the request is of."""
+    found = incarnation_of(decision.charge, session)
+    decision.flags |= found.mark
+    if found.bygone is not None:
+        decision.bygone, decision.of_now = found.bygone, session.lines
+    elif found.is_new:
+        decision.session = begin_anew(decision, session)
 
 
 def answer_repeat(decision: SessionDecision, session: Session) -> Reply | None:
@@ -110,7 +129,8 @@ def answer_repeat(decision: SessionDecision, session: Session) -> Reply | None:
     charge, now_ms = decision.charge, decision.change.now_ms
     known, same = known_answers(charge, session)
     former = None if same else former_answer(charge, session, now_ms)
-    new, anew = is_new(charge, session, known, now_ms), holds_again(charge, session, known, now_ms)
+    new = not charge.course and is_new(charge, session, known, now_ms)
+    anew = not charge.course and holds_again(charge, session, known, now_ms)
     outcome: bytes | None = None
     contradicts, mark = False, 0
     if former is not None:
@@ -122,6 +142,8 @@ def answer_repeat(decision: SessionDecision, session: Session) -> Reply | None:
         if not contradicts:
             return Reply("again", outcome, mark)
         decision.answer_conflict(outcome)
+    elif charge.course:
+        enter_incarnation(decision, session)
     elif new:
         decision.session = begin_anew(decision, session)
         decision.flags |= Flag.REUSED
@@ -156,14 +178,26 @@ def find_session(decision: SessionDecision, stored: Session | None) -> Reply | N
     if facts != blob_of(charge.facts):
         return Reply("facts", blob_of(decision.session.facts))
     decision.session.facts = raw_of(facts)
+    if decision.bygone is not None:
+        decision.session.lines, decision.incarnation = decision.bygone.lines, decision.bygone.incarnation
     return None
+
+
+def adopt(decision: SessionDecision) -> None:
+    """What was authorised before the session began holds nothing any more."""
+    if decision.adopted is not None:
+        decision.moved |= release_lines(decision.change, decision.adopted.lines, decision.charge.event_ms)
 
 
 def enter_state(decision: SessionDecision) -> None:
     """What the request means in the state the session is in (charging.md section 3, late and odd order)."""
     phase, state = decision.charge.phase, decision.session.state
     marks, may_grant = 0, False
-    if phase == Phase.START:
+    if decision.bygone is not None:
+        marks = Flag.LATE
+    elif decision.charge.course:
+        state, may_grant, marks = enter_course(decision.charge, state)
+    elif phase == Phase.START:
         if any(has_use(ask) for ask in decision.asks):  # it is charged, once under the key of the INITIAL
             marks = Flag.UNMATCHED
         if state == SessionState.CLOSED:
@@ -185,7 +219,7 @@ def enter_state(decision: SessionDecision) -> None:
         state = state or SessionState.UNKNOWN
         if not (phase == Phase.STOP and state == SessionState.REFUSED):
             decision.result = Result.SESSION_UNKNOWN
-    if phase == Phase.STOP:
+    if phase == Phase.STOP and decision.bygone is None:
         state = SessionState.CLOSED
     decision.state, decision.may_grant = state, may_grant
     decision.flags |= marks
@@ -488,6 +522,8 @@ def refuse_command(decision: SessionDecision) -> None:
     """Whether the command is refused as a whole; then it releases every hold (RFC 8506 table 6)."""
     charge = decision.charge
     is_start = charge.phase == Phase.START
+    if charge.course:
+        return  # it runs, whatever is answered
     if decision.refused_as is not None:
         decision.result = decision.refused_as
     elif decision.may_grant and decision.outcomes and (is_start or charge.single):
@@ -505,9 +541,10 @@ def due_of(decision: SessionDecision) -> int:
     charge, session, now_ms = decision.charge, decision.session, decision.change.now_ms
     if decision.state == SessionState.OPEN:
         session.forget_ms = 0
-        if charge.origin_state or session.peer != charge.peer:
-            session.origin_state = charge.origin_state
-        session.peer, session.realm, session.via = charge.peer, charge.realm, charge.via
+        if decision.bygone is None:
+            if charge.origin_state or session.peer != charge.peer:
+                session.origin_state = charge.origin_state
+            session.peer, session.realm, session.via = charge.peer, charge.realm, charge.via
         return min([now_ms + charge.idle_ms, *(line.due_ms for line in session.lines if line.due_ms)])
     if session.forget_ms == 0 or charge.phase == Phase.STOP:
         session.forget_ms = now_ms + charge.remember_ms
@@ -522,6 +559,8 @@ def keep_session(decision: SessionDecision) -> None:
     if session.due_ms == 0 or due_ms < session.due_ms:
         session.due_ms = decision.due_ms = due_ms
     session.state = decision.state
+    if charge.course and decision.bygone is None:
+        keep_course(charge, session)
     session.touched_ms = max(change.now_ms, session.touched_ms + 1)  # names this touch: no other one has it
     decision.outcome = decision.pack_outcome()
     late = decision.refused_as is not None
@@ -538,11 +577,14 @@ def decide_session(decision: SessionDecision, stored: Session | None) -> Reply |
     read_counters(decision)
     if missing_ms := session_longer(decision):
         return longer_reply(missing_ms)
+    adopt(decision)
     settle_lines(decision)
     grant_lines(decision)
     note_refusals(decision)
     note_grants(decision)
     decision.debited = min(sum(line.debited for line in decision.session.lines), EXACT_MAX)
+    if decision.bygone is not None:
+        decision.session.lines = decision.of_now
     refuse_command(decision)
     opened = decision.state == SessionState.OPEN and not decision.was_open
     decision.moved |= opened or decision.charge.phase == Phase.STOP

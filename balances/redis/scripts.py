@@ -32,7 +32,7 @@ class ScriptHeader(msgspec.Struct, frozen=True):
 SPECS: Final = {
     "charge": ScriptHeader(
         "account due ledger once renumbered original",
-        "epoch charge context",
+        "epoch charge context adopts",
         "ok again absent stale facts longer fenced full elsewhere other",
     ),
     "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),

@@ -10,7 +10,7 @@ from balances.packing import ACCOUNT_FIELD, pack, stored_account, unpack_account
 from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
 from balances.structs.account import Account
-from balances.structs.charge import Charge, Phase, Reply
+from balances.structs.charge import Charge, Course, Phase, Reply
 from balances.structs.posting import AccountOpening, AccountOperation, AccountSettings, Expire, Post, Transfer
 from balances.structs.record import Record
 from balances.structs.session import Session
@@ -48,13 +48,13 @@ class Store:
                 names = (*names, keys.once(charge.account, charge.refund_of))
         else:
             names = (of.account, of.due, of.ledger)
-            if (
-                charge.phase == Phase.START and charge.subscriber
-            ):  # in the same write, before it: a later request may name nobody
+            begins = charge.phase == Phase.START or charge.course == Course.BEGINS
+            if begins and charge.subscriber:  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
-        return self.link.script(script, names, (pack(charge), context), self._reply_to(charge))
+        given = (pack(charge), context, *([charge.adopts.encode()] if charge.adopts else []))
+        return self.link.script(script, names, given, self._reply_to(charge))
 
     def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:
         """What makes the reply of this charge."""

@@ -36,6 +36,20 @@ class Phase(IntEnum):
     """Use that has already happened: charged without a grant."""
 
 
+class Course(IntEnum):
+    """What a request says of a session that its client runs by itself and reports by counters (charging.md 8)."""
+
+    NONE = 0
+    """It is no such session."""
+    BEGINS = 1
+    GOES_ON = 2
+    ENDS = 3
+
+
+SAME_START_MS: Final = 60_000
+"""Two reports whose sessions began no further apart may be of one session."""
+
+
 class Action(IntEnum):
     """What an EVENT asks (RFC 8506 section 8.41)."""
 
@@ -72,6 +86,8 @@ class Flag(IntFlag):
     """On no record: a request with a new End-to-End-Id and T clear that got the answer of an equal one before."""
     ROUNDED = 32768
     """Reported money finer than a micro-unit, rounded as the service says."""
+    CLOCK = 65536
+    """The client named another reference or begin for a session whose counters go on."""
 
 
 class Suspense(IntEnum):
@@ -285,6 +301,16 @@ class Charge(msgspec.Struct, array_like=True):
     """... why, ..."""
     reference: str = ""
     """... and what they call it."""
+    course: int = Course.NONE
+    """Not NONE: the session is its client's, whatever is granted, and is told from another one of its name by ..."""
+    token: str = ""
+    """... the reference that was given for it when it was authorised; "" says nothing, ..."""
+    began_ms: int = 0
+    """... by when it began, 0 says nothing, ..."""
+    lasted_s: int = -1
+    """... and by how long it has lasted; -1 says nothing."""
+    adopts: str = ""
+    """The session that holds what was authorised before this one began: it ends with this call."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True):

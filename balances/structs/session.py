@@ -30,6 +30,9 @@ FACTS_MAX: Final = 4_096
 LADDERS_KEPT: Final = 1_000
 """Ladders that a server keeps unpacked."""
 
+BYGONES_KEPT: Final = 2
+"""Ended incarnations whose counters a session keeps, for reports that come late."""
+
 WHOLE: Final = -2
 """In the place of a line: all lines of a session."""
 
@@ -116,6 +119,16 @@ class Answer(msgspec.Struct, array_like=True):
     at_ms: int = 0
 
 
+class Bygone(msgspec.Struct, array_like=True):
+    """An incarnation that ended, of a session whose client reports by counters: what comes late is charged there."""
+
+    incarnation: int
+    token: str
+    began_ms: int
+    lines: list[Line]
+    """They hold nothing."""
+
+
 class Session(msgspec.Struct, array_like=True):
     """Field `<session id>` of the hash `{s}:acct:<account>`, beside its account."""
 
@@ -152,6 +165,18 @@ class Session(msgspec.Struct, array_like=True):
     """Packed answers of earlier incarnations, the newest first."""
     origin_state: int = 0
     """Origin-State-Id of `peer` when it last asked something of the session; 0: it said none."""
+    token: str = ""
+    """Of the newest report, as the next four: the reference it was authorised under (`Charge.token`) ..."""
+    began_ms: int = 0
+    """... when it began by the client's clock ..."""
+    lasted_s: int = -1
+    """... how long it had lasted ..."""
+    reported_ms: int = 0
+    """... and the instant of that report; 0: there was none."""
+    met_begin: bool = False
+    """The client said that it begins: what its counters can show is known from then on."""
+    bygone: list[Bygone] = []
+    """The newest first."""
 
 
 class PaidAmount(msgspec.Struct, array_like=True):

@@ -33,6 +33,8 @@ NAMED: Final = (
         "LADDERS_KEPT",
         "WHOLE",
         "SLACK_S",
+        "SAME_START_MS",
+        "BYGONES_KEPT",
     ),
 )
 """Numbers that scripts name as they are."""

@@ -27,7 +27,7 @@ from balances.structs.posting import (
     Transfer,
 )
 from balances.structs.record import Entry, Record
-from balances.structs.session import IdempotencyRecord, Session, SessionState
+from balances.structs.session import IdempotencyRecord, Line, Session, SessionState
 from tariffs.ladder import tier_of
 from tariffs.units import Kind
 
@@ -41,19 +41,21 @@ def _outcome(packed: bytes) -> Any:
 
 
 def _session(session: Session) -> Any:
-    apart = ("answers", "lines", "facts", "initial", "former")
+    apart = ("answers", "lines", "facts", "initial", "former", "bygone")
     plain = _builtins({name: value for name, value in msgspec.structs.asdict(session).items() if name not in apart})
     initial = [session.initial] if blob_of(session.initial) else []
     answers = [
         [*msgspec.structs.astuple(answer)[:4], _outcome(blob_of(answer.outcome)), answer.at_ms]
         for answer in map(unpack_answer, [*initial, *session.answers, *session.former])
     ]
-    lines = []
-    for line in session.lines:
-        packed = blob_of(line.ladder)
-        fields = msgspec.structs.asdict(line) | {"ladder": _builtins(unpack_ladder(packed)) if packed else None}
-        lines.append(_builtins(fields))
-    return [plain, answers, lines, blob_of(session.facts)]
+    bygone = [[one.incarnation, one.token, one.began_ms, [*map(_line, one.lines)]] for one in session.bygone]
+    return [plain, answers, [*map(_line, session.lines)], blob_of(session.facts), bygone]
+
+
+def _line(line: Line) -> Any:
+    packed = blob_of(line.ladder)
+    fields = msgspec.structs.asdict(line) | {"ladder": _builtins(unpack_ladder(packed)) if packed else None}
+    return _builtins(fields)
 
 
 def _once(once: IdempotencyRecord) -> Any:
@@ -143,7 +145,8 @@ class Twins:
             once = keys.once(charge.account, charge.once_key)
             names += [once, keys.renumbered(once, charge.fingerprint)]
             names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
-        reply = self._call("charge", names, _encode(charge), b"inputs")
+        adopts = [charge.adopts.encode()] if charge.adopts else []
+        reply = self._call("charge", names, _encode(charge), b"inputs", *adopts)
         written = len(self.model.ledger)
         model = self.model.charge(charge, b"inputs")
         for appended in self.model.ledger[written:]:  # who acts on a record is woken by whoever wrote it

@@ -39,6 +39,7 @@ OTHERWISE = {
         "urgency": "AccountChange.urgent",
     },
     "lib/amount": {"div": "floor division"},
+    "lib/courses": {"fill_course": "defaults of the struct"},
     "lib/decision": {"decision_of": "ChargeDecision()"},
     "lib/funds": {
         "funds_of": "credit_of and AccountChange.funds",

@@ -1,6 +1,7 @@
 -- Counters of a client that show all use since its session began: what they gained since they were counted last
 -- (charging.md section 8); twin of balances/model/cumulative.py.
 -- @use lib/decision
+-- @use lib/courses
 
 -- How far a counter of the line was counted.
 local function reading_of(line, counter)
@@ -19,11 +20,11 @@ local function most_in(ms, per_second)
   return seconds > div(EXACT_MAX, per_second) and EXACT_MAX or seconds * per_second
 end
 
--- What it can show at most by then, -1 where nobody knows: it counts since its session was opened.
+-- What it can show at most by then, -1 where nobody knows.
 local function plausible_of(decision, line, counter, at_ms)
-  local session = decision.session
-  if counter[CUMULATIVE.per_second] == 0 or session[SESSION.initial] == '' then return -1 end
-  local open_ms = max(max(decision.change.now_ms, at_ms) - session[SESSION.opened_ms], 0)
+  local since_ms = counter[CUMULATIVE.per_second] > 0 and counts_since(decision)
+  if not since_ms then return -1 end
+  local open_ms = max(max(decision.change.now_ms, at_ms) - since_ms, 0)
   local most = most_in(open_ms, counter[CUMULATIVE.per_second])
   return line[LINE.unit] == KIND.SECONDS and min(most + SLACK_S, EXACT_MAX) or most
 end

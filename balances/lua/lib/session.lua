@@ -4,6 +4,7 @@
 -- @use lib/granting
 -- @use lib/facts
 -- @use lib/matching
+-- @use lib/courses
 -- @use lib/cumulative
 local decide_session
 do
@@ -18,7 +19,7 @@ end
 
 -- The old incarnation ends: what it still holds is given back, and nothing of it is left but its answers.
 local function begin_anew(decision, session)
-  local change = decision.change
+  local change, is_course = decision.change, decision.charge[CHARGE.course] ~= COURSE.NONE
   for _, line in ipairs(session[SESSION.lines]) do
     if line[LINE.due_ms] > 0 then
       change.usages[#change.usages + 1] = abandoned_usage(line, change.now_ms)
@@ -27,7 +28,16 @@ local function begin_anew(decision, session)
   end
   local begun = fresh_session(decision, session[SESSION.incarnation] + 1, former_of(session))
   begun[SESSION.touched_ms] = session[SESSION.touched_ms]
+  if is_course then begun[SESSION.bygone] = bygones_of(session) end
   return begun
+end
+
+-- Which incarnation of its client's session the request is of.
+local function enter_incarnation(decision, session)
+  local bygone, mark = incarnation_of(decision.charge, session)
+  decision.flags = bit.bor(decision.flags, mark)
+  if bygone then decision.bygone, decision.of_now = bygone, session[SESSION.lines]
+  elseif bygone == nil then decision.session = begin_anew(decision, session) end
 end
 
 -- A repeat of what is known gets its answer: returns the reply, or nothing where the request is to be decided.
@@ -36,7 +46,9 @@ local function answer_repeat(decision, session, stored)
   local known, same = known_answers(charge, session)
   local outcome, contradicts, mark
   local former = not same and former_answer(charge, session, now_ms)
-  local new, anew = is_new(charge, session, known, now_ms), holds_again(charge, session, known, now_ms)
+  local is_course = charge[CHARGE.course] ~= COURSE.NONE
+  local new = not is_course and is_new(charge, session, known, now_ms)
+  local anew = not is_course and holds_again(charge, session, known, now_ms)
   if former then outcome, contradicts, mark = former[ANSWER.outcome], former[ANSWER.fingerprint] ~= charge[CHARGE.fingerprint], 0
   elseif new or anew then mark = 0
   else outcome, contradicts, mark = judge(charge, known) end
@@ -46,7 +58,8 @@ local function answer_repeat(decision, session, stored)
     return nil
   end
   if outcome then return { 'again', outcome, mark } end
-  if new then
+  if is_course then enter_incarnation(decision, session)
+  elseif new then
     decision.session, decision.flags = begin_anew(decision, session), bit.bor(decision.flags, FLAG.REUSED)
   elseif not anew and bit.band(decision.flags, FLAG.RENUMBERED) == 0 and number_seen(charge, session) then
     for index, ask in ipairs(decision.asks) do
@@ -67,6 +80,7 @@ local function find_session(decision, stored)
     local session = cmsgpack.unpack(stored)
     decision.session, decision.incarnation = session, session[SESSION.incarnation]
     decision.was_open = session[SESSION.state] == SESSIONSTATE.OPEN
+    if charge[CHARGE.course] ~= COURSE.NONE then fill_course(session) end
     local reply = answer_repeat(decision, session, stored)
     if reply or decision.conflict then return reply end
     session = decision.session
@@ -83,13 +97,23 @@ local function find_session(decision, stored)
   local facts = facts_merged(session[SESSION.facts], charge[CHARGE.told])
   if facts ~= charge[CHARGE.facts] then return { 'facts', session[SESSION.facts] } end
   session[SESSION.facts] = facts
+  local bygone = decision.bygone
+  if bygone then session[SESSION.lines], decision.incarnation = bygone[BYGONE.lines], bygone[BYGONE.incarnation] end
+end
+
+-- What was authorised before the session began holds nothing any more.
+local function adopt(decision)
+  local change, adopted = decision.change, decision.adopted and cmsgpack.unpack(decision.adopted)
+  if adopted and release_lines(change, adopted[SESSION.lines], decision.charge[CHARGE.event_ms]) then decision.moved = true end
 end
 
 -- What the request means in the state the session is in (charging.md section 3, late and odd order).
 local function enter_state(decision)
   local phase, state = decision.charge[CHARGE.phase], decision.session[SESSION.state]
   local marks, may_grant = 0, false
-  if phase == PHASE.START then
+  if decision.bygone then marks = FLAG.LATE
+  elseif decision.charge[CHARGE.course] ~= COURSE.NONE then state, may_grant, marks = enter_course(decision.charge, state)
+  elseif phase == PHASE.START then
     for _, ask in ipairs(decision.asks) do -- use inside an INITIAL is charged, once under its key
       if has_use(ask) then marks = FLAG.UNMATCHED end
     end
@@ -112,7 +136,7 @@ local function enter_state(decision)
     if state == 0 then state = SESSIONSTATE.UNKNOWN end
     if not (phase == PHASE.STOP and state == SESSIONSTATE.REFUSED) then decision.result = RESULT.SESSION_UNKNOWN end
   end
-  if phase == PHASE.STOP then state = SESSIONSTATE.CLOSED end
+  if phase == PHASE.STOP and not decision.bygone then state = SESSIONSTATE.CLOSED end
   decision.state, decision.may_grant, decision.flags = state, may_grant, bit.bor(decision.flags, marks)
   -- there was a grant to go by
   decision.is_measured = marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE and phase ~= PHASE.RECORD
@@ -398,6 +422,7 @@ end
 local function refuse_command(decision)
   local charge, may_grant = decision.charge, decision.may_grant
   local is_start = charge[CHARGE.phase] == PHASE.START
+  if charge[CHARGE.course] ~= COURSE.NONE then return end -- it runs, whatever is answered
   if decision.refused_as then
     decision.result = decision.refused_as
   elseif may_grant and #decision.outcomes > 0 and (is_start or charge[CHARGE.single]) then
@@ -423,6 +448,7 @@ local function due_of(decision)
       if line[LINE.due_ms] > 0 then due_ms = min(due_ms, line[LINE.due_ms]) end
     end
     session[SESSION.forget_ms] = 0
+    if decision.bygone then return due_ms end
     if charge[CHARGE.origin_state] > 0 or session[SESSION.peer] ~= charge[CHARGE.peer] then
       session[SESSION.origin_state] = charge[CHARGE.origin_state]
     end
@@ -446,6 +472,7 @@ local function keep_session(decision)
     session[SESSION.due_ms], decision.due_ms = due_ms, due_ms
   end
   session[SESSION.state] = decision.state
+  if charge[CHARGE.course] ~= COURSE.NONE and not decision.bygone then keep_course(charge, session) end
   session[SESSION.touched_ms] = max(change.now_ms, session[SESSION.touched_ms] + 1) -- names this touch: no other one has it
   decision.outcome = pack_outcome(decision)
   remember_answer(charge, session, decision.outcome, change.now_ms, decision.moved, decision.refused_as)
@@ -464,6 +491,7 @@ function decide_session(decision, stored)
   read_counters(decision)
   local missing_ms = session_longer(decision)
   if missing_ms > 0 then return longer_reply(missing_ms) end
+  adopt(decision)
   settle_lines(decision)
   grant_lines(decision)
   note_refusals(decision)
@@ -471,6 +499,7 @@ function decide_session(decision, stored)
   for _, line in ipairs(decision.session[SESSION.lines]) do
     decision.debited = min(decision.debited + line[LINE.debited], EXACT_MAX)
   end
+  if decision.bygone then decision.session[SESSION.lines] = decision.of_now end
   refuse_command(decision)
   local opened = decision.state == SESSIONSTATE.OPEN and not decision.was_open
   if opened or decision.charge[CHARGE.phase] == PHASE.STOP then decision.moved = true end

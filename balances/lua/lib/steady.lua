@@ -17,6 +17,8 @@ do
 local pack, read, byte, sub, find = cmsgpack.pack, cmsgpack.unpack_limit, string.byte, string.sub, string.find
 local bor = bit.bor
 local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
+-- How a charge ends, and a session, that is not of a client which runs it by itself (charging.md 8).
+local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, ''), pack('', 0, -1, 0, false) .. '\144'
 
 -- Where the fields of an array of `count` begin, from an offset; nil: there is none such.
 local function fields_of(octets, at, count)
@@ -249,8 +251,8 @@ local function read_asks(charge, at, phase)
   return asks, at
 end
 
--- The record of a call, as charge.lua writes it. request: its key, fingerprint and End-to-End-Id, packed; remarks: the last
--- three fields of the charge, as they came
+-- The record of a call, as charge.lua writes it. request: its key, fingerprint and End-to-End-Id, packed; remarks: actor,
+-- reason and reference of the charge, as they came
 local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, usage_count, usages, remarks, once_key, once_until_ms, refund_of, incarnation)
   return '\220\0\25' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
@@ -271,7 +273,8 @@ local function steady_session(charge, packed, stored)
   if not asks then return nil end
   local remarks_at, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
     refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
-  if overrun_factor < 1 then return nil end
+  local remarks_end = read(charge, 3, remarks_at)
+  if overrun_factor < 1 or sub(charge, remarks_end + 1) ~= SAYS_NO_COURSE then return nil end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held =
     read_account(packed, charge_ms, profile_rev)
   if not numbers_at then return nil end
@@ -284,7 +287,7 @@ local function steady_session(charge, packed, stored)
   if is_start then
     head, numbers, lines = pack(FORMAT, session_id, subscriber, service), '\146' .. pack(number, number), 0
   else
-    at = fields_of(stored, 0, 21)
+    at = fields_of(stored, 0, 27)
     if not at then return nil end
     local head_at, version, name, whose, about = read(stored, 4, at)
     local state
@@ -399,7 +402,7 @@ local function steady_session(charge, packed, stored)
   if not is_start then
     local reported, former
     at, facts, incarnation, initial, reported, former, stored_origin = read(stored, 6, at)
-    if former[1] then return nil end
+    if former[1] or sub(stored, at + 1) ~= NO_COURSE then return nil end
   end
   if facts_merged(facts, told) ~= told_facts then return nil end
   if not is_stop and (origin_state > 0 or s_peer ~= peer) then stored_origin = origin_state end
@@ -417,12 +420,12 @@ local function steady_session(charge, packed, stored)
   local answer = '\150' .. request .. pack(true, outcome, now_ms)
   local answers = '\144'
   if is_start then initial = answer else answers = ARRAYS[kept_count + 1] .. kept .. pack(answer) end
-  local session = '\220\0\21' .. head
+  local session = '\220\0\27' .. head
     .. pack(state, s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
     .. numbers .. answers .. ARRAYS[is_start and #asks or lines] .. packed_lines
-    .. pack(told_facts, incarnation, initial, not is_start) .. '\144' .. pack(stored_origin)
+    .. pack(told_facts, incarnation, initial, not is_start) .. '\144' .. pack(stored_origin) .. NO_COURSE
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
-    entries, settled_count + granted_count, settled .. granted_only, sub(charge, remarks_at + 1), '', 0, refund_of, incarnation)
+    entries, settled_count + granted_count, settled .. granted_only, sub(charge, remarks_at + 1, remarks_end), '', 0, refund_of, incarnation)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
   return { record, account, outcome, flags, session, session_id, is_sooner and id, due_ms }
 end
@@ -435,7 +438,8 @@ local function steady_event(charge, packed)
   if not asks or asks[2] then return nil end
   local remarks_at, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
     refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
-  if action ~= ACTION.DEBIT then return nil end
+  local remarks_end = read(charge, 3, remarks_at)
+  if action ~= ACTION.DEBIT or sub(charge, remarks_end + 1) ~= SAYS_NO_COURSE then return nil end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held,
     buckets = read_account(packed, charge_ms, profile_rev)
   if not numbers_at or buckets > 1 then return nil end
@@ -457,7 +461,7 @@ local function steady_event(charge, packed)
   local answer = '\154' .. pack(FORMAT, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[5])
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms,
     pack(key, fingerprint, end_to_end), entry_count, entries, 1,
-    usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms), sub(charge, remarks_at + 1), once_key, now_ms + remember_ms, refund_of, 0)
+    usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms), sub(charge, remarks_at + 1, remarks_end), once_key, now_ms + remember_ms, refund_of, 0)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
   return { record, account, outcome, flags, false, answer, remember_ms }
 end
@@ -465,7 +469,7 @@ end
 -- charge: packed, as it came. packed: the account; stored: the session, false where there is none; once: what is known
 -- under the key of an event.
 function steady(charge, phase, packed, stored, once)
-  if not fields_of(charge, 0, 36) then return nil end
+  if not fields_of(charge, 0, 41) then return nil end
   if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored) end
   return not once and steady_event(charge, packed) or nil
 end
