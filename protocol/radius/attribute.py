@@ -103,26 +103,29 @@ class Attribute(Generic[T]):
         if self.encrypt:
             if not isinstance(value, bytes):
                 raise ValueError(f"{self.name} is sent encrypted: see protocol/radius/hidden.py")
-            return value
-        data = self.type.encode(value)
+            data: bytes = value
+        else:
+            data = self.type.encode(value)
         if not self.tagged:
             if tag:
                 raise ValueError(f"{self.name} has no tag")
             return data
         if not 0 <= tag <= MAX_TAG:
             raise ValueError(f"tag {tag} is not between 0 and {MAX_TAG}")
+        if not data:
+            return data
         if self.type.size == 4:  # the tag takes the place of the highest octet
             if data[0]:
                 raise ValueError(f"{value} does not fit into three octets behind a tag")
             return bytes((tag,)) + data[1:]
         # A text may go without, unless its first octet would be taken for one.
-        return bytes((tag,)) + data if tag or data[:1] <= bytes((MAX_TAG,)) else data
+        return bytes((tag,)) + data if tag or self.encrypt or data[0] <= MAX_TAG else data
 
     def untagged(self, raw: bytes) -> tuple[int, bytes]:
         """The tag (0 where there is none) and the octets without it."""
         if self.type.size == 4 and len(raw) == 4:
             return raw[0], b"\0" + raw[1:]
-        return (raw[0], raw[1:]) if raw and raw[0] <= MAX_TAG else (0, raw)
+        return (raw[0], raw[1:]) if raw and (self.encrypt or raw[0] <= MAX_TAG) else (0, raw)
 
 
 AnyAttribute = Attribute[Any]

@@ -9,19 +9,16 @@ RFC 2865 section 3, RFC 2866 section 3, RFC 3579 section 3.2, RFC 5176 section 2
 whatever is compared. MD5 is what the standard says; nothing else here relies on it.
 """
 
-import hashlib
-import hmac
-from functools import partial
+from hmac import compare_digest
 
 from protocol.radius.codes import ANSWERS, PROVEN_REQUESTS, RANDOM_REQUESTS, PacketCode
+from protocol.radius.digest import hmac_md5, md5
 from protocol.radius.packet import HEADER, MAX_BYTES, MIN_BYTES, NO_AUTHENTICATOR, Packet
 from protocol.radius.refused import PacketFault, RadiusError
 
 EAP_MESSAGE, MESSAGE_AUTHENTICATOR = 79, 80
 SIGNATURE = 18  # octets of Message-Authenticator with its header
 UNSIGNED = bytes((MESSAGE_AUTHENTICATOR, SIGNATURE)) + bytes(16)
-
-md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 def check_request(packet: Packet, secret: bytes) -> bool:
@@ -33,10 +30,10 @@ def check_request(packet: Packet, secret: bytes) -> bool:
     octets = packet.octets
     if proven:
         wanted = md5(octets[:4] + NO_AUTHENTICATOR + octets[20:] + secret).digest()
-        if not hmac.compare_digest(wanted, packet.authenticator):
+        if not compare_digest(wanted, packet.authenticator):
             raise RadiusError(PacketFault.AUTHENTICATOR, "the Request Authenticator is wrong: secrets differ?")
     signed = _check_signature(packet, secret, NO_AUTHENTICATOR if proven else packet.authenticator)
-    if not signed and (packet.code == PacketCode.STATUS_SERVER or _has(packet, EAP_MESSAGE)):
+    if not signed and (packet.code == PacketCode.STATUS_SERVER or packet.carries(EAP_MESSAGE)):
         raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "no Message-Authenticator, and it is required")
     return signed
 
@@ -48,19 +45,17 @@ def check_response(reply: Packet, request: bytes, secret: bytes) -> bool:
         raise RadiusError(PacketFault.CODE, f"code {reply.code} is no answer to code {request[0]} of that identifier")
     octets, authenticator = reply.octets, request[4:20]
     wanted = md5(octets[:4] + authenticator + octets[20:] + secret).digest()
-    if not hmac.compare_digest(wanted, reply.authenticator):
+    if not compare_digest(wanted, reply.authenticator):
         raise RadiusError(PacketFault.AUTHENTICATOR, "the Response Authenticator is wrong: secrets differ?")
     signed = _check_signature(reply, secret, authenticator)
-    if not signed and _has(reply, EAP_MESSAGE):
+    if not signed and reply.carries(EAP_MESSAGE):
         raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "EAP-Message without Message-Authenticator")
     return signed
 
 
-def _has(packet: Packet, kind: int) -> bool:
-    return any(other == kind for other, _ in packet.attributes)
-
-
 def _check_signature(packet: Packet, secret: bytes, authenticator: bytes) -> bool:
+    if not packet.carries(MESSAGE_AUTHENTICATOR):
+        return False
     at, found = MIN_BYTES, 0
     for kind, value in packet.attributes:
         if kind == MESSAGE_AUTHENTICATOR:
@@ -69,11 +64,9 @@ def _check_signature(packet: Packet, secret: bytes, authenticator: bytes) -> boo
                 raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR, f"Message-Authenticator: {why}")
             found = at + 2
         at += len(value) + 2
-    if not found:
-        return False
     octets = packet.octets
     zeroed = octets[:4] + authenticator + octets[20:found] + NO_AUTHENTICATOR + octets[found + 16 :]
-    if not hmac.compare_digest(hmac.digest(secret, zeroed, "md5"), octets[found : found + 16]):
+    if not compare_digest(hmac_md5(secret, zeroed), octets[found : found + 16]):
         raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR, "Message-Authenticator is wrong: secrets differ?")
     return True
 
@@ -87,7 +80,7 @@ def answer(request: Packet, code: int, secret: bytes, body: bytes = b"", *, sign
         raise ValueError(f"an answer of {length} octets: at most {MAX_BYTES} may be sent")
     if sign:
         head = HEADER.pack(code, request.identifier, length, request.authenticator)
-        body = UNSIGNED[:2] + hmac.digest(secret, head + UNSIGNED + body, "md5") + body
+        body = UNSIGNED[:2] + hmac_md5(secret, head + UNSIGNED + body) + body
     else:
         head = HEADER.pack(code, request.identifier, length, request.authenticator)
     return head[:4] + md5(head + body + secret).digest() + body
@@ -107,7 +100,7 @@ def signed_request(packet: Packet, secret: bytes, *, sign: bool = True) -> bytes
     proven = packet.code in PROVEN_REQUESTS
     head = HEADER.pack(packet.code, packet.identifier, length, NO_AUTHENTICATOR if proven else packet.authenticator)
     if sign:
-        rest = UNSIGNED[:2] + hmac.digest(secret, head + UNSIGNED + rest, "md5") + rest
+        rest = UNSIGNED[:2] + hmac_md5(secret, head + UNSIGNED + rest) + rest
     if proven:
         head = head[:4] + md5(head + rest + secret).digest()
     return head + rest

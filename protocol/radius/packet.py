@@ -123,7 +123,12 @@ class Packet:
         return [b"".join(found)] if attribute.concat and found else found
 
     def has(self, attribute: Attribute[T]) -> bool:
-        return bool(self._raw(attribute)) if attribute.below else attribute.key in (self._first or self._index())
+        return bool(self._raw(attribute)) if attribute.below else self.carries(attribute.key)
+
+    def carries(self, key: Key) -> bool:
+        """Whether there is a plain attribute of this type, or what else has this key."""
+        first = self._first
+        return key in (self._index() if first is None else first)
 
     def _raw(self, attribute: Attribute[T]) -> list[bytes]:
         if self._first is None:
@@ -152,7 +157,7 @@ class Packet:
     @property
     def proxy_states(self) -> bytes:
         """All Proxy-States as they are on the wire: an answer repeats them unchanged and in order."""
-        if PROXY_STATE not in (self._index() if self._first is None else self._first):
+        if not self.carries(PROXY_STATE):
             return b""
         return b"".join(bytes((kind, len(value) + 2)) + value for kind, value in self.attributes if kind == PROXY_STATE)
 
