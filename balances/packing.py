@@ -81,6 +81,8 @@ def fresh_account(account_id: str, currency: str, **fields: int) -> Account:
         next_bucket=1,
         buckets=[Bucket(MAIN, 0, 0, name="main")],
         counters=[],
+        thresholds=[],
+        services=[],
     )
     for name, value in fields.items():
         setattr(account, name, value)

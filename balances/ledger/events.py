@@ -23,6 +23,7 @@ from balances.structs.account import MAIN, NEVER, Account, SuspendReasons
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import CounterAccount
 from balances.structs.session import Session, SessionState
+from balances.structs.thresholds import CrossingKind, CrossingOf
 from tariffs.units import Kind
 
 CHANNEL: Final = "ocs_events"
@@ -256,9 +257,11 @@ def _of_state(call: RecordedCall, before: int | None, add: Adding) -> None:
     account = _ACCOUNT.decode(call.account_state or b"")
     now = account.state
     was = now if before is None else before
-    for crossing in record.threshold_events[:1]:  # its first crossing says what was
-        if before is None:
-            was = now & ~SuspendReasons.CREDIT if crossing == "suspend" else now | SuspendReasons.CREDIT
+    for crossing in record.threshold_events:  # the first one of the account's own line says what was
+        if before is None and crossing.of == CrossingOf.ACCOUNT:
+            suspends = crossing.kind == CrossingKind.SUSPEND
+            was = now & ~SuspendReasons.CREDIT if suspends else now | SuspendReasons.CREDIT
+            break
     balance = money(sum(bucket.amount for bucket in account.buckets if bucket.kind == Kind.MONEY))
     actor = record.actor if record.kind == "settings" else ""
     if now & SuspendReasons.CLOSED and not was & SuspendReasons.CLOSED:

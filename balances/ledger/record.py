@@ -23,6 +23,7 @@ from balances.structs.blob import FORMAT, blob_of
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
+from balances.structs.thresholds import Crossing, CrossingOf
 from tariffs.units import Kind
 
 
@@ -100,10 +101,17 @@ class Undecodable(Exception):
     """A stream entry that does not even say which account it is of."""
 
 
+class WordedRecord(Record, array_like=True):
+    """A record as it was written before a crossing said more than its kind."""
+
+    threshold_events: list[Any] = msgspec.field(default_factory=list)
+
+
 BROKEN: Final = "broken"
 """Kind of what stands for a record that cannot be read."""
 
 _RECORD: Final = msgspec.msgpack.Decoder(Record)
+_WORDED: Final = msgspec.msgpack.Decoder(WordedRecord)
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _ONCE: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 _ANY: Final = msgspec.msgpack.Decoder()
@@ -123,7 +131,7 @@ def decode(entry: list[Any]) -> RecordedCall:
     once, refund = get(b"o") or None, get(b"p") or None
     broken = ""
     try:
-        record = _RECORD.decode(packed)
+        record = _record(packed)
         # Whatever a restore will read has to be readable.
         if account is not None and _ACCOUNT.decode(account).id != record.account:
             broken = "the account after it is another one than its own"
@@ -139,6 +147,25 @@ def decode(entry: list[Any]) -> RecordedCall:
         if not record.account:
             raise Undecodable(f"stream entry {at.decode(errors='replace')} cannot be read: {why}") from why
     return RecordedCall(parse_id(at), record, packed, account, session, once, refund, get(b"c") or None, raw, broken)
+
+
+def _record(packed: bytes) -> Record:
+    try:
+        return _RECORD.decode(packed)
+    except msgspec.ValidationError:
+        record = _WORDED.decode(packed)
+        if not all(isinstance(word, str) for word in record.threshold_events):
+            raise
+        events = [Crossing(word, CrossingOf.ACCOUNT, "", 0, 0) for word in record.threshold_events]
+        return Record(**msgspec.structs.asdict(record) | {"threshold_events": events})
+
+
+def crossings_json(crossings: list[Crossing]) -> str | None:
+    """As `calls.threshold_events` has them; NULL where there are none."""
+    if not crossings:
+        return None
+    rows = [msgspec.structs.asdict(one) | {"unit": Kind(one.unit).name.lower()} for one in crossings]
+    return _as_jsonb(rows)
 
 
 def named_account(fields: Mapping[bytes, bytes]) -> str:
@@ -206,7 +233,7 @@ CALL_COLUMNS: Final = (
     "shard", "epoch", "n", "position", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
     "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "threshold_events",
     "account_state", "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms",
-    "refund_of", "refund_state", "incarnation",
+    "refund_of", "refund_state", "incarnation", "generation",
 )  # fmt: skip
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
@@ -284,10 +311,10 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     rows.calls.append((
         shard, epoch, n, position, account, session, record.kind, record.phase, subscriber, service, key,
         fit(record.fingerprint), record.end_to_end, record.at_ms, record.event_ms, actor, reason, reference,
-        record.threshold_events or None, call.account_state,
+        crossings_json(record.threshold_events), call.account_state,
         call.session_state, until_ms, opens, fit(record.once_key) if keeps else None, call.once_state,
         record.once_until_ms if keeps else None, fit(record.refund_of) if refunds else None,
-        call.refund_state, record.incarnation,
+        call.refund_state, record.incarnation, record.generation,
     ))  # fmt: skip
     rows.copied.append((shard, call))
     if record.usages:

@@ -16,6 +16,7 @@ from balances.ledger.reader import Client, send
 from balances.packing import stored_account
 from balances.structs.record import Record, Short
 from balances.structs.session import Session, SessionState
+from balances.structs.thresholds import CrossingKind
 
 ALIVE: Final = "keeper:alive"
 """Instant until which some keeper was at work: a Redis that comes back knows how long nobody could report."""
@@ -151,7 +152,8 @@ class Cause(NamedTuple):
     @classmethod
     def of(cls, record: Record) -> Cause:
         short = frozenset(record.short if "holder" in record.reauthorize else ())
-        kinds = frozenset((*record.reauthorize, *(["final"] if "resume" in record.threshold_events else [])))
+        resumed = any(crossing.kind == CrossingKind.RESUME for crossing in record.threshold_events)
+        kinds = frozenset((*record.reauthorize, *(["final"] if resumed else [])))
         return cls(kinds, short, frozenset((record.session,)) if short else frozenset())
 
     def joined(self, other: Cause) -> Cause:

@@ -37,7 +37,10 @@ account[ACCOUNT.state] = bit.band(bit.bor(before, asked[ACCOUNTSETTINGS.set_stat
 if bit.band(account[ACCOUNT.state], bit.bnot(before)) ~= 0 then due.all = true end
 if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true end
 check_thresholds(change)
-if change.threshold_events[1] == 'resume' then due.final = true end
+for _, crossing in ipairs(change.threshold_events) do
+  if crossing[CROSSING.kind] == CROSSINGKIND.RESUME then due.final = true end
+end
+if due.members or due.all or due.final then raise_generation(change) end
 for _, kind in ipairs({ 'members', 'final', 'all' }) do
   if due[kind] then change.reauthorize[#change.reauthorize + 1] = kind end
 end

@@ -19,6 +19,7 @@ from balances.structs.account import (
 from balances.structs.blob import FORMAT
 from balances.structs.record import CounterAccount, Entry, Record, Short, Usage
 from balances.structs.session import Line
+from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
 from tariffs.ladder import Count, Ladder
 from tariffs.units import EXACT_MAX, Kind
 
@@ -32,18 +33,26 @@ class AccountChange:
         self._limit = credit_of(account)
         self.entries: list[Entry] = []
         self.usages: list[Usage] = []
-        self.threshold_events: list[str] = []
+        self.threshold_events: list[Crossing] = []
         self.reauthorize: list[str] = []
         self.short: list[Short] = []
         self.due_ms = 0
         """When supervision has to look at the buckets; 0: no sooner than it knows."""
         self.cuts = 0
         """How often use by time was cut."""
+        self.generation = 0
+        """That of the account, if this raised it."""
 
     @property
     def urgent(self) -> int:
         """1 where somebody acts on what the record says (Reply.urgent)."""
         return 1 if self.threshold_events or self.reauthorize else 0
+
+    def raise_generation(self) -> None:
+        """What the network may do changes: by this call once (durability.md rule 10)."""
+        if not self.generation:
+            self.account.generation += 1
+            self.generation = self.account.generation
 
     def bucket_of(self, bucket_id: int) -> Bucket | None:
         return next((bucket for bucket in self.account.buckets if bucket.id == bucket_id), None)
@@ -137,6 +146,7 @@ class AccountChange:
             threshold_events=self.threshold_events,
             reauthorize=self.reauthorize,
             short=self.short,
+            generation=self.generation,
         )
         return msgspec.structs.replace(record, **fields)
 
@@ -165,16 +175,25 @@ class AccountChange:
             if bucket.kind == Kind.MONEY and bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
         )
 
+    def note_crossing(
+        self, kind: CrossingKind, of: CrossingOf, name: str, level: int, value: int, unit: int, bucket: str
+    ) -> None:
+        """An amount passed a level."""
+        self.threshold_events.append(Crossing(kind, of, name, level, value, unit, bucket))
+        if of != CrossingOf.THRESHOLD:
+            self.raise_generation()
+
     def check_thresholds(self) -> int:
         """Suspend or resume for credit; returns the settled balance."""
         account, balance = self.account, self.settled()
+        own = (CrossingOf.ACCOUNT, "")
         if account.state & SuspendReasons.CREDIT:
             if balance >= account.resume_at:
                 account.state &= ~SuspendReasons.CREDIT
-                self.threshold_events.append("resume")
+                self.note_crossing(CrossingKind.RESUME, *own, account.resume_at, balance, Kind.MONEY, "")
         elif balance < account.suspend_below:
             account.state |= SuspendReasons.CREDIT
-            self.threshold_events.append("suspend")
+            self.note_crossing(CrossingKind.SUSPEND, *own, account.suspend_below, balance, Kind.MONEY, "")
         return balance
 
     def sort(self) -> None:

@@ -9,6 +9,7 @@ from balances.model.kept import Appended, ModelStore
 from balances.packing import pack
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountSettings
+from balances.structs.thresholds import CrossingKind
 from tariffs.units import EXACT_MAX
 
 
@@ -41,8 +42,10 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     if stored.state & ~account.state:
         due.add("final")
     change.check_thresholds()
-    if "resume" in change.threshold_events:
+    if any(crossing.kind == CrossingKind.RESUME for crossing in change.threshold_events):
         due.add("final")
+    if due:
+        change.raise_generation()
     change.reauthorize = [kind for kind in ("members", "final", "all") if kind in due]
     told = (asked.credit_limit, asked.suspend_below, asked.resume_at)
     if account.state != stored.state or any(amount is not None for amount in told):

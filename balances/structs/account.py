@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from balances.structs.thresholds import ServiceSuspension, Threshold
 from tariffs.units import EXACT_MAX
 
 NEVER: Final = -EXACT_MAX
@@ -58,6 +59,8 @@ class Bucket(msgspec.Struct, array_like=True):
     name: str = ""
     window_ms: int = 0
     """Its validity begins with its first use and ends so long after; 0: once it has begun, or where it has no such."""
+    filled: int = 0
+    """What it had after its last fill: opening, top-up, renewal. Percentages are of this; 0: it had none yet."""
 
 
 class Take(msgspec.Struct, array_like=True):
@@ -126,3 +129,11 @@ class Account(msgspec.Struct, array_like=True):
     next_bucket: int
     buckets: list[Bucket]
     counters: list[Counter]
+    # The lists stand before `generation`, so that the steady path sees in one octet each that they are empty.
+    thresholds: list[Threshold] = []
+    """Notification thresholds, at most THRESHOLDS_MAX, in the order of their names."""
+    services: list[ServiceSuspension] = []
+    """Services with a line of their own, at most THRESHOLDS_MAX, in the order of their names."""
+    generation: int = 0
+    """Raised by 1 by each call that changes what the network may do: a suspension or its end, a change of state, limit
+    or members (durability.md rule 10)."""

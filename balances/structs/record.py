@@ -10,6 +10,7 @@ import msgspec
 from balances.structs.account import CounterAmount
 from balances.structs.blob import NO_BLOB
 from balances.structs.charge import Suspense
+from balances.structs.thresholds import Crossing
 
 ASIDE: Final = "aside"
 """Kind of the records that only set use aside."""
@@ -112,8 +113,8 @@ class Record(msgspec.Struct, array_like=True):
     actor: str = ""
     reason: str = ""
     reference: str = ""
-    threshold_events: list[str] = []
-    """"suspend", "resume": once per crossing of a threshold."""
+    threshold_events: list[Crossing] = []
+    """Once per crossing (charging.md section 7)."""
     reauthorize: list[str] = []
     """RARs due now: "holder" the session that holds most of what is `short`, "final" every session that waits for money
     (some came in, or room), "all" every session that holds something (a lower limit), "members" those of subscribers
@@ -126,3 +127,5 @@ class Record(msgspec.Struct, array_like=True):
     """Of the session; 0 where there is none."""
     short: list[Short] = []
     """What a line was refused, or granted little of, because others hold it."""
+    generation: int = 0
+    """The account's generation after this call, if the call raised it; else 0."""

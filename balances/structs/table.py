@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from balances.structs import account, blob, charge, posting, record, session
+from balances.structs import account, blob, charge, posting, record, session, thresholds
 from tariffs import ladder, units
 
-MODULES: Final = (blob, account, session, charge, posting, record, ladder, units)
+MODULES: Final = (blob, thresholds, account, session, charge, posting, record, ladder, units)
 
 NAMED: Final = (
     *(
@@ -22,6 +22,7 @@ NAMED: Final = (
         "ASIDE_WAITING_MAX",
         "FORMER_KEPT",
         "SAME_MS",
+        "THRESHOLDS_MAX",
         "COUNTER_KEPT_MS",
     ),
     *(

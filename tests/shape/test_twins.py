@@ -30,6 +30,7 @@ _CLIMB = "climb.py is told in other parts; tests/tariffs/test_ladder.py is about
 OTHERWISE = {
     "lib/account": {
         "open_change": "AccountChange()",
+        "grow": "defaults of the struct",
         "is_cap": "a set in counter_values",
         "has_state": "the flags themselves",
         "pays_before": "the key of AccountChange.sort",

@@ -1,15 +1,29 @@
 -- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances/model/account.py.
 -- @use lib/funds
 
+-- What an account lacks that an older version stored: the defaults of balances/structs/account.py.
+local function grow(account)
+  account[ACCOUNT.thresholds], account[ACCOUNT.services], account[ACCOUNT.generation] = {}, {}, 0
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do bucket[BUCKET.filled] = bucket[BUCKET.filled] or 0 end
+end
+
 -- What one call changes of an account, noted from here on. Time never runs backwards for an account. Nothing of it is kept
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
 -- by time was cut.
 local function open_change(account, now_ms)
+  if not account[ACCOUNT.generation] then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
   return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, reauthorize = {}, short = {},
-    due_ms = 0, cuts = 0 }
+    due_ms = 0, cuts = 0, generation = 0 }
+end
+
+-- What the network may do changes: by this call once (durability.md rule 10).
+local function raise_generation(change)
+  if change.generation > 0 then return end
+  change.generation = change.account[ACCOUNT.generation] + 1
+  change.account[ACCOUNT.generation] = change.generation
 end
 
 local function bucket_of(account, id)
@@ -155,18 +169,26 @@ local function has_state(account, bits)
   return bit.band(account[ACCOUNT.state], bits) ~= 0
 end
 
+-- Note that an amount passed a level: kind and of as structs/thresholds.py has them.
+local function note_crossing(change, kind, of, name, level, value, unit, bucket)
+  change.threshold_events[#change.threshold_events + 1] = CROSSING{ kind = kind, of = of, name = name, level = level,
+    value = value, unit = unit, bucket = bucket }
+  if of ~= CROSSINGOF.THRESHOLD then raise_generation(change) end
+end
+
 -- Suspend or resume for credit; notes the crossing, returns the settled balance.
 local function check_thresholds(change)
-  local account, threshold_events = change.account, change.threshold_events
+  local account = change.account
   local balance = settled(account, change.now_ms)
+  local below, resume_at = account[ACCOUNT.suspend_below], account[ACCOUNT.resume_at]
   if has_state(account, SUSPENDREASONS.CREDIT) then
-    if balance >= account[ACCOUNT.resume_at] then
+    if balance >= resume_at then
       account[ACCOUNT.state] = account[ACCOUNT.state] - SUSPENDREASONS.CREDIT
-      threshold_events[#threshold_events + 1] = 'resume'
+      note_crossing(change, CROSSINGKIND.RESUME, CROSSINGOF.ACCOUNT, '', resume_at, balance, KIND.MONEY, '')
     end
-  elseif balance < account[ACCOUNT.suspend_below] then
+  elseif balance < below then
     account[ACCOUNT.state] = account[ACCOUNT.state] + SUSPENDREASONS.CREDIT
-    threshold_events[#threshold_events + 1] = 'suspend'
+    note_crossing(change, CROSSINGKIND.SUSPEND, CROSSINGOF.ACCOUNT, '', below, balance, KIND.MONEY, '')
   end
   return balance
 end
@@ -213,7 +235,7 @@ local function change_record(change, kind, actor, reason)
   return RECORD{ version = FORMAT, kind = kind, account = change.account[ACCOUNT.id],
     currency = change.account[ACCOUNT.currency], at_ms = change.now_ms, event_ms = change.now_ms,
     entries = change.entries, usages = change.usages, actor = actor, reason = reason,
-    threshold_events = change.threshold_events, reauthorize = change.reauthorize }
+    threshold_events = change.threshold_events, reauthorize = change.reauthorize, generation = change.generation }
 end
 
 -- 1 where somebody acts on what the record says: the caller then wakes who reads the streams (Reply.urgent).

@@ -51,7 +51,7 @@ local function charge_record(decision, once_key, once_until_ms)
     actor = charge[CHARGE.actor], reason = charge[CHARGE.reason], reference = charge[CHARGE.reference],
     threshold_events = change.threshold_events, reauthorize = change.reauthorize, once_key = once_key,
     once_until_ms = once_until_ms, refund_of = charge[CHARGE.refund_of], incarnation = decision.incarnation,
-    short = change.short }
+    short = change.short, generation = change.generation }
 end
 
 -- A conflicting repeat is answered as before and put on record, with the states as they are stored; nothing else moves.

@@ -81,7 +81,7 @@ end
 -- values: id, currency, number of the last entry, now, credit that counts, threshold, the one that resumes, amount, held,
 -- and how many buckets there are.
 local function read_account(packed, now_ms, profile_rev)
-  local at = fields_of(packed, 0, 14)
+  local at = fields_of(packed, 0, 17)
   if not at then return nil end
   local numbers_at, version, id, currency, rev, known_rev = read(packed, 5, at)
   if known_rev > profile_rev then return nil end -- stale
@@ -94,10 +94,10 @@ local function read_account(packed, now_ms, profile_rev)
   if not buckets then return nil end
   local amount_at, held_at, amount, held
   for _ = 1, buckets do
-    at = fields_of(packed, at, 10)
+    at = fields_of(packed, at, 11)
     local from, bucket, kind = read(packed, 2, at)
     local after, has, holds = read(packed, 2, from)
-    local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 6, after)
+    local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 7, after)
     if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
     if kind == KIND.MONEY then
       if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end
@@ -115,6 +115,8 @@ local function read_account(packed, now_ms, profile_rev)
     if used == 0 then return nil end -- it may be dropped, as one whose time is over
     if until_ms > 0 and until_ms <= now_ms then return nil end
   end
+  local thresholds, services = byte(packed, at + 1, at + 2)
+  if thresholds ~= EMPTY or services ~= EMPTY then return nil end
   if credit_limit > EXACT_MAX - max(amount, 0) then return nil end -- credit counts as far as it can be counted
   return numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit_limit, suspend_below, resume_at, amount,
     held, buckets
@@ -255,9 +257,9 @@ end
 -- reason and reference of the charge, as they came
 local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, usage_count, usages, remarks, once_key, once_until_ms, refund_of, incarnation)
-  return '\220\0\25' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
+  return '\220\0\26' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
     .. request .. ARRAYS[entry_count] .. entries .. ARRAYS[usage_count] .. usages .. remarks .. '\144\144'
-    .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144'
+    .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144\0'
 end
 
 local function outcome_of(count, lines, cost, debited, balance, resume_at)

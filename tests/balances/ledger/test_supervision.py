@@ -6,6 +6,7 @@ from balances.ledger.supervision import Cause, holders, to_reauthorize
 from balances.structs.account import Take
 from balances.structs.record import Record, Short
 from balances.structs.session import Line, Session, SessionState
+from balances.structs.thresholds import Crossing
 
 
 def session(
@@ -77,7 +78,7 @@ def test_members_that_are_served_no_more() -> None:
 
 def test_what_a_record_gives_reason_to() -> None:
     refused = Record(1, "charge", "acc", "EUR", session="c", reauthorize=["holder"], short=[MONEY])
-    resumed = Record(1, "post", "acc", "EUR", session="", threshold_events=["resume"])
+    resumed = Record(1, "post", "acc", "EUR", session="", threshold_events=[Crossing("resume", "account", "", 0, 0)])
     assert Cause.of(refused) == Cause(frozenset({"holder"}), frozenset({MONEY}), frozenset({"c"}))
     assert Cause.of(resumed).kinds == {"final"}
     joined = Cause.of(refused).joined(Cause.of(resumed))

@@ -380,6 +380,6 @@ class Comparison:
         for one in account.movements:
             expected[one.bucket, one.counter_account] += one.amount
         assert {key: n for key, n in moved.items() if n} == {key: n for key, n in expected.items() if n}
-        crossings = [crossing for record in records for crossing in record.threshold_events]
+        crossings = [crossing.kind for record in records for crossing in record.threshold_events]
         assert crossings == account.crossings
         check_account(stored, list(self.model.sessions.get(ACCOUNT, {}).values()))
