@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, misread_in, missing_in, networks
+from ocs.events.types import unknown_types
 from ocs.patterns import in_words, looks
 from tariffs import toml
 from tariffs.units import EXACT_MAX
@@ -328,6 +329,42 @@ class Charging(ConfigTable, frozen=True):
         return service_table(defaults | self.quota.said(), self.services)
 
 
+class EventsRedis(ConfigTable, frozen=True):
+    """Events into a Redis stream; docs/events.md."""
+
+    url: Secret = Secret("off")
+    """`off`, or redis://, rediss://, unix:// of a server of yours: not the live store, which has no room for it."""
+    stream: Annotated[str, Meta(min_length=1, max_length=255)] = "ocs:events"
+    maxlen: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 100_000
+    """About so many entries are kept."""
+    types: tuple[str, ...] = ()
+    """As in a filter of subscriptions; empty: all but those that have to be named."""
+
+    def __post_init__(self) -> None:
+        url = self.url.reveal()
+        if url != "off" and url.partition("://")[0] not in REDIS_SCHEMES:
+            raise ValueError("url as one of redis://, rediss://, unix://, or `off`")
+        unknown = unknown_types(self.types)
+        if unknown:
+            raise ValueError(f"types that exist (docs/events.md), not {', '.join(unknown)}")
+
+    @property
+    def off(self) -> bool:
+        return self.url.reveal() == "off"
+
+
+class EventsConfig(ConfigTable, frozen=True):
+    keep_days: Annotated[int, Meta(ge=1, le=366)] = 7
+    """Events are kept so long, and longer while a consumer is not done with them."""
+    behind_alarm_s: Seconds = 3_600
+    """A consumer whose oldest event is older than this is an alarm."""
+    followers_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    """Who may follow server-sent events at once."""
+    expiring_soon_s: Seconds = 259_200
+    """So long before its end a bucket is `bucket.expiring`."""
+    redis: EventsRedis = EventsRedis()
+
+
 class Ledger(ConfigTable, frozen=True):
     when_stopped: Literal["unready", "degraded"] = "unready"
     """What /readyz says while a shard is not copied until a person has looked; charging goes on."""
@@ -367,6 +404,7 @@ class Config(ConfigTable, frozen=True):
     postgres: PostgresConfig = PostgresConfig()
     charging: Charging = Charging()
     ledger: Ledger = Ledger()
+    events: EventsConfig = EventsConfig()
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:

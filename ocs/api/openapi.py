@@ -13,6 +13,8 @@ from ocs.api.operation import Operation
 from ocs.api.problems import PROBLEMS, ProblemDetails
 from ocs.api.schema import Id
 from ocs.api.schema_tariffs import Day, FileName
+from ocs.events.event import MEDIA_TYPE, Event
+from ocs.events.types import KINDS, EventKind, schema_uri
 
 REF: Final = "#/components/schemas/{name}"
 EVERYWHERE: Final = ("malformed", "invalid", "too-large", "busy", "store-unavailable", "internal")
@@ -31,6 +33,13 @@ IF_MATCH: Final = {
     "required": False,
     "description": "ETag of what you read, or `*`. Needed to change what exists.",
     "schema": {"type": "string"},
+}
+LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "Of a stream: id of the last event that was seen; it goes on after that one.",
+    "schema": {"type": "string", "maxLength": 1000},
 }
 IN_PATHS: Final = {"id": Id, "name": FileName, "day": Day}
 ETAG: Final = {"ETag": {"description": "For If-Match", "schema": {"type": "string"}}}
@@ -53,6 +62,7 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
         },
         "security": [{"bearer": []}],
         "paths": paths,
+        "webhooks": _webhooks(),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
@@ -64,11 +74,33 @@ def _components(operations: Sequence[Operation]) -> dict[str, Any]:
     """The schema of each type that is taken or given, by its name."""
     answers = [kind for kind in (operation.answer for operation in operations) if kind not in (None, str)]
     bodies = [operation.body for operation in operations if operation.body not in (None, bytes)]
-    _, schemas = msgspec.json.schema_components([*dict.fromkeys([*answers, *bodies]), ProblemDetails], ref_template=REF)
+    told = [kind.data for kind in KINDS]
+    kinds = [*dict.fromkeys([*answers, *bodies, *told]), ProblemDetails]
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     twice = [name for name in schemas if "." in name]  # msgspec tells two types of one name apart by their modules
     if twice:
         raise ValueError(f"two types of the API have one name: {', '.join(twice)}")
     return schemas
+
+
+def _webhooks() -> dict[str, Any]:
+    """One for each type of event: what a receiver of webhooks is sent, and what every other way out carries."""
+    return {kind.name: {"post": _event(kind)} for kind in KINDS}
+
+
+def _event(kind: EventKind) -> dict[str, Any]:
+    means = " Written only while somebody asks for it." if kind.on_demand else ""
+    name = " Only where it is asked for by name." if kind.by_name_only else ""
+    data = {"type": {"const": kind.name}, "dataschema": {"const": schema_uri(kind.name, kind.version)}}
+    schema = {"allOf": [_schema(Event), {"type": "object", "properties": data | {"data": _schema(kind.data)}}]}
+    return {
+        "operationId": f"event_{kind.name.replace('.', '_')}",
+        "summary": kind.summary,
+        "description": f"`subject`: {kind.subject}.{means}{name}",
+        "tags": ["events"],
+        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": schema}}},
+        "responses": {"2XX": {"description": "Received"}},
+    }
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
@@ -85,6 +117,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         made["parameters"].append(KEY)
     if operation.conditional:
         made["parameters"].append(IF_MATCH)
+    if operation.live is not None:
+        made["parameters"].append(LAST_EVENT_ID)
     if operation.body is bytes:
         content = {
             media_type: {"schema": {"type": "object" if media_type == "application/json" else "string"}}
@@ -132,6 +166,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
             media = "text/html" if operation.answer is str else operation.answer_media_type
             schema = {"type": "string"} if operation.answer is str else _schema(operation.answer)
             answer["content"] = {media: {"schema": schema}}
+            if operation.live is not None:
+                answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
         if operation.conditional and status != 204:
             answer["headers"] = ETAG
         made[str(status)] = answer

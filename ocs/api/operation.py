@@ -60,6 +60,8 @@ class ApiCall(Struct, frozen=True):
     """Of what was asked with it."""
     precondition: Precondition
     media_type: str
+    last_event_id: str = ""
+    """Of one who follows and comes again."""
     stream: AsyncIterator[bytes] | None = None
     """The body, of an operation that is `streamed`."""
 
@@ -83,6 +85,8 @@ class Operation(Struct, frozen=True):
     streamed: bool = False
     """Takes a body of any length, as it comes, each piece within `http.body_s`; answers as it goes on."""
     answer_media_type: str = "application/json"
+    live: Callable[[ApiCall], Awaitable[Response]] | None = None
+    """Answers instead where Accept asks for text/event-stream."""
     query: type[Struct] | None = None
     keyed: bool = False
     """Moves money: Idempotency-Key."""
@@ -138,20 +142,22 @@ async def perform(
     raw = await request.body() if operation.body is not None and not operation.streamed else b""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     key, fingerprint = _key(operation, caller, path, headers.getlist("idempotency-key"), raw)
-    reply = await operation.handle(
-        ApiCall(
-            backoffice=backoffice,
-            caller=caller,
-            path=path,
-            query=query,
-            body=_body(operation, raw, media_type),
-            key=key,
-            fingerprint=fingerprint,
-            precondition=Precondition.read(headers.get("if-match"), headers.get("if-none-match")),
-            media_type=media_type,
-            stream=_pieces(request, piece_s) if operation.streamed else None,
-        )
+    call = ApiCall(
+        backoffice=backoffice,
+        caller=caller,
+        path=path,
+        query=query,
+        body=_body(operation, raw, media_type),
+        key=key,
+        fingerprint=fingerprint,
+        precondition=Precondition.read(headers.get("if-match"), headers.get("if-none-match")),
+        media_type=media_type,
+        last_event_id=headers.get("last-event-id", ""),
+        stream=_pieces(request, piece_s) if operation.streamed else None,
     )
+    if operation.live is not None and "text/event-stream" in headers.get("accept", ""):
+        return await operation.live(call)
+    reply = await operation.handle(call)
     extra = dict(reply.headers)
     if reply.version is not None:
         extra["ETag"] = f'"{reply.version}"'

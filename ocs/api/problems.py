@@ -38,6 +38,7 @@ PROBLEMS: Final[dict[str, ProblemRow]] = {
         409, "The account cannot take this: too many buckets, or an amount past what is exact", errors.NoRoom
     ),
     "account-closed": ProblemRow(409, "The account is closed", errors.AccountClosed),
+    "forgotten": ProblemRow(410, "It is not kept any more", errors.Forgotten),
     "version-conflict": ProblemRow(412, "It has changed since you read it", errors.VersionConflict),
     "too-large": ProblemRow(413, "The request is too large"),
     "media-type": ProblemRow(415, "Not a media type that is understood here"),

@@ -23,6 +23,7 @@ from ocs.api import (
     routes_accounts,
     routes_copy,
     routes_corrections,
+    routes_events,
     routes_import,
     routes_ledger,
     routes_peers,
@@ -38,6 +39,7 @@ from ocs.api import (
 )
 from ocs.api.auth import Callers
 from ocs.api.docs import page
+from ocs.api.live import CUT, LEAVE
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
 from ocs.api.problems import Problem, problem_of
@@ -63,6 +65,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_sessions.OPERATIONS,
     *routes_suspense.OPERATIONS,
     *routes_ledger.OPERATIONS,
+    *routes_events.OPERATIONS,
     *routes_peers.OPERATIONS,
     *routes_copy.OPERATIONS,
     *routes_server.OPERATIONS,
@@ -210,10 +213,17 @@ class _Limits:
             await answer(Request(scope), problem)(scope, receive, send)
             return
         self._in_flight += 1
+        counted = True
+
+        def leave() -> None:
+            nonlocal counted
+            self._in_flight -= counted
+            counted = False
+
         try:
-            await self._app(scope, _Counted(receive, body_bytes_max), send)
+            await self._app({**scope, LEAVE: leave}, _Counted(receive, body_bytes_max), send)
         finally:
-            self._in_flight -= 1
+            leave()
 
     def _body_bytes_max(self, scope: Scope) -> int:
         found = [most for route, most in self._large if route.matches(scope)[0] is Match.FULL]
@@ -303,6 +313,7 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._ended = False, True
         self._room.speaks(self)
+        self.scope[CUT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         # A body of any length has a time limit for each of its pieces, kept by the operation that reads them.
         self._within(None if self.scope["path"] in STREAMED else self._http.body_s)

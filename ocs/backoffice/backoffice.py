@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from balances.redis.store import Store
     from ocs.charging.handle import ChargingContext
     from ocs.charging.settings import ClientProfile
+    from ocs.events.tail import EventTail
     from ocs.master.projection import Projector
 
 IN_FORCE_S: Final = 5.0
@@ -63,6 +64,7 @@ class BackOffice:
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
         adjustments: Adjustments = Adjustments(),  # noqa: B008
+        tail: EventTail | None = None,
     ) -> None:
         """
         processes:    what each other process says of itself
@@ -70,7 +72,9 @@ class BackOffice:
         context:      what prices are asked with; None: not by this process
         newest:       brings the tariffs of `context` up to what is published
         store_ms_max: longest wait for the live store
+        tail:         the newest events; None: nobody follows them in this process
         """
+        self.tail = tail
         self.adjustments = adjustments
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""

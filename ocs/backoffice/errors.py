@@ -42,6 +42,10 @@ class NotFound(BackOfficeError):
     """There is no such thing."""
 
 
+class Forgotten(BackOfficeError):
+    """It was there, and is not kept any more."""
+
+
 class Conflict(BackOfficeError):
     """The request contradicts what exists."""
 

@@ -13,10 +13,13 @@ from typing import Any, Final, NamedTuple
 from balances.ledger.event_filter import EventFilter
 from balances.ledger.events import EventRow
 from ocs.events.event import Event, event_of, source_of
-from ocs.events.types import KINDS
+from ocs.events.types import TYPES
 
 LOOKED_MAX: Final = 1_000
 """Events looked at for one batch, asked for or not."""
+
+LISTED_MAX: Final = 100_000
+"""Events looked at for one page of a list."""
 
 _ROW: Final = "id, type, account, service, subject, at_ms, data::text AS data"
 
@@ -40,6 +43,8 @@ class EventBatch(NamedTuple):
     """Everything up to this number was looked at: where its own number goes when it is done with these."""
     more: bool
     """There may be more already."""
+    last: int
+    """Number of the newest event there is."""
 
 
 class EventConsumer(NamedTuple):
@@ -53,23 +58,46 @@ class EventConsumer(NamedTuple):
     moved_ms: int
 
 
-async def read(pg: Any, after: int, wanted: EventFilter, limit: int = LOOKED_MAX) -> EventBatch:
-    """The next events after a number: looks at no more than `limit`."""
+async def read(pg: Any, after: int, wanted: EventFilter | None, limit: int = LOOKED_MAX) -> EventBatch:
+    """The next events after a number: looks at no more than `limit`. None: all there are."""
     rows = await pg.fetch(
         f"SELECT h.last, e.seq, {_ROW} FROM event_head h LEFT JOIN LATERAL ("
-        "  SELECT * FROM events WHERE seq > $1 AND seq <= $1 + $2 AND type = ANY($3::text[])"
+        "  SELECT * FROM events WHERE seq > $1 AND seq <= $1 + $2 AND ($3::text[] IS NULL OR type = ANY($3))"
         "  AND (cardinality($4::text[]) = 0 OR account = ANY($4))"
         "  AND (cardinality($5::text[]) = 0 OR service = ANY($5)) ORDER BY seq) e ON true",
         after,
         limit,
-        wanted.of([kind.name for kind in KINDS]),
-        list(wanted.accounts),
-        list(wanted.services),
+        None if wanted is None else wanted.of(TYPES),
+        [] if wanted is None else list(wanted.accounts),
+        [] if wanted is None else list(wanted.services),
     )
     last = rows[0]["last"]
     upto = min(after + limit, last)
     found = [NumberedEvent(row["seq"], EventRow(*tuple(row)[2:])) for row in rows if row["seq"] is not None]
-    return EventBatch(found, max(upto, after), last > upto)
+    return EventBatch(found, max(upto, after), last > upto, last)
+
+
+async def before(pg: Any, number: int | None, wanted: EventFilter, limit: int) -> tuple[list[NumberedEvent], int]:
+    """The last events before a number (None: of all), newest first, and the number to go on with; 0 at the end. Looks
+    at no more than LISTED_MAX."""
+    last = await newest(pg) if number is None else number - 1
+    lowest = max(last - LISTED_MAX, 0)
+    rows = await pg.fetch(
+        f"SELECT seq, {_ROW} FROM events WHERE seq > $1 AND seq <= $2 AND type = ANY($3::text[])"
+        " AND (cardinality($4::text[]) = 0 OR account = ANY($4))"
+        " AND (cardinality($5::text[]) = 0 OR service = ANY($5)) ORDER BY seq DESC LIMIT $6",
+        lowest,
+        last,
+        wanted.of(TYPES),
+        list(wanted.accounts),
+        list(wanted.services),
+        limit,
+    )
+    found = [NumberedEvent(row["seq"], EventRow(*tuple(row)[1:])) for row in rows]
+    if len(found) == limit:
+        return found, found[-1].seq
+    oldest = await pg.fetchval("SELECT min(seq) FROM events") or last + 1
+    return found, lowest + 1 if oldest <= lowest else 0
 
 
 async def newest(pg: Any) -> int:

@@ -12,6 +12,8 @@ from ocs.backoffice.backoffice import BackOffice
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.enforcement.session_requests import SessionRequester
+from ocs.events.bell import EventBell
+from ocs.events.tail import EventTail
 from ocs.master.projection import Projector, teller
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
@@ -30,6 +32,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
         bounded_pool(config, supervisor, config.postgres.connections_max) as pool,
         witnessed(store, pool, supervisor),
         SessionRequester(redis, TROUBLE).running() as requester,
+        EventBell(pool).listening() as bell,
     ):
         postgres = BoundedPostgres(pool, within_s=config.http.store_ms_max / 1_000)
         context = build_context(config, redis, store, postgres, config.http.store_ms_max / 1_000)
@@ -48,7 +51,10 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             newest=catalog.newest,
             store_ms_max=config.http.store_ms_max,
             adjustments=config.adjustments,
+            tail=EventTail(postgres, bell, config.events.followers_max),
         )
+        tail = backoffice.tail
+        assert tail is not None
         callers = Callers({token_of(config.data): "admin"})
         if supervisor.listener is None:  # http.listen is off
             while not await told_to_drain(supervisor):
@@ -59,6 +65,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
         ):
             while not await told_to_drain(supervisor):
                 supervisor.report(True)
+            await tail.close()
         supervisor.report(False, "draining")
 
 

@@ -27,6 +27,8 @@ from ocs.charging.request import ChargingAnswer
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
 from ocs.config import Http
+from ocs.events.bell import EventBell
+from ocs.events.tail import EventTail
 from ocs.master.catalog import FIELDS, unpack_catalog
 from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
@@ -52,7 +54,7 @@ flat = { price = "0.01", per = "1 MB" }
 class ApiHarness:
     """`call(...)` is an HTTP request of the admin; `sync()` copies the streams to PostgreSQL."""
 
-    def __init__(self, redis: Redis, pool: Any, link: RedisConnection) -> None:
+    def __init__(self, redis: Redis, pool: Any, link: RedisConnection, bell: EventBell) -> None:
         self.redis: Any = redis
         self.pool = pool
         self.link = link
@@ -81,6 +83,7 @@ class ApiHarness:
             processes=self._processes,
             context=self.context,
             newest=self._newest,
+            tail=EventTail(pool, bell),
         )
         app: Any = application(self.backoffice, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -153,11 +156,14 @@ async def api_harness(servers: Servers) -> AsyncIterator[ApiHarness]:
     await ShardOpening(redis, pool, opening.writer, alarm=print).run(now_ms() // 1000)
     link = RedisConnection(servers.redis_url, now_ms=now_ms)
     await link.start(5)
-    made = ApiHarness(redis, pool, link)
+    bell = EventBell(pool)
+    made = ApiHarness(redis, pool, link, bell)
     await made.projector.project()
     try:
         yield made
     finally:
+        assert made.backoffice.tail is not None
+        await made.backoffice.tail.close()
         await made.client.aclose()
         await link.stop()
         await pool.close()
