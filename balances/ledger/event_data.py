@@ -70,6 +70,56 @@ class AccountResumed(Struct, frozen=True):
     """Who did it; empty: the balance reached `resume_at`."""
 
 
+class ServiceSuspended(Struct, frozen=True):
+    """The balance fell below the line of a service, which is served no more; other services are."""
+
+    account: str
+    service: str
+    currency: str
+    level: str
+    """That line."""
+    value: str
+    """The balance after the call that crossed it."""
+
+
+class ServiceResumed(Struct, frozen=True):
+    """The balance reached the line at which a service is served again."""
+
+    account: str
+    service: str
+    currency: str
+    level: str
+    value: str
+
+
+class ThresholdCrossed(Struct, frozen=True):
+    """A balance fell below a notification threshold; nothing is refused for it."""
+
+    account: str
+    threshold: str
+    """Its name."""
+    kind: AmountKind
+    bucket: str
+    """Name of the buckets it looks at; empty: all."""
+    currency: str
+    level: str
+    """What was crossed; of a percentage what it came to."""
+    value: str
+    """What there was after the call that crossed it."""
+
+
+class ThresholdCleared(Struct, frozen=True):
+    """A notification threshold that was crossed is armed again: there is enough above it."""
+
+    account: str
+    threshold: str
+    kind: AmountKind
+    bucket: str
+    currency: str
+    level: str
+    value: str
+
+
 class ChangedBalance(Struct, frozen=True):
     """One change of one bucket."""
 

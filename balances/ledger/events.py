@@ -23,7 +23,7 @@ from balances.structs.account import MAIN, NEVER, Account, SuspendReasons
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import CounterAccount
 from balances.structs.session import Session, SessionState
-from balances.structs.thresholds import CrossingKind, CrossingOf
+from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
 from tariffs.units import Kind
 
 CHANNEL: Final = "ocs_events"
@@ -56,7 +56,7 @@ _json: Final = msgspec.json.Encoder().encode
 
 
 Adding = Callable[..., None]
-"""(type, data, subject): one more event of the record."""
+"""(type, data, subject, service): one more event of the record; empty: account and service of the record."""
 
 
 class EventRow(NamedTuple):
@@ -118,8 +118,8 @@ def happened(
         return []
     made: list[EventRow] = []
 
-    def add(type_: str, told: msgspec.Struct, subject: str = "") -> None:
-        made.append(_row(shard, call, type_, told, subject))
+    def add(type_: str, told: msgspec.Struct, subject: str = "", service: str = "") -> None:
+        made.append(_row(shard, call, type_, told, subject, service))
 
     wanted = {type_ for type_ in ON_DEMAND for one in demand if one.takes(type_, record.account, record.service)}
     kind = record.kind
@@ -152,13 +152,15 @@ def _numbered(made: list[EventRow]) -> list[EventRow]:
     return rows
 
 
-def _row(shard: int, call: RecordedCall, type_: str, told: msgspec.Struct, subject: str = "") -> EventRow:
+def _row(
+    shard: int, call: RecordedCall, type_: str, told: msgspec.Struct, subject: str = "", service: str = ""
+) -> EventRow:
     """Its id says which record it is of, and is the same for ever (durability.md rule 1)."""
     record = call.record
     of = subject or record.account
     name = f"{shard}-{call.id.epoch}-{call.id.n}-{type_}"
     data = _json(told).decode()
-    return EventRow(name, type_, fit(record.account), fit(record.service), fit(of), record.at_ms, data)
+    return EventRow(name, type_, fit(record.account), fit(service or record.service), fit(of), record.at_ms, data)
 
 
 def _of_session(call: RecordedCall, wanted: set[str], add: Adding) -> None:
@@ -271,8 +273,29 @@ def _of_state(call: RecordedCall, before: int | None, add: Adding) -> None:
         add("account.suspended", told)
     if was & SUSPENDED and not now & SUSPENDED:
         add("account.resumed", event_data.AccountResumed(account.id, account.currency, balance, actor))
+    for crossing in record.threshold_events:
+        _crossed(call, crossing, add)
     if record.kind == "settings" and record.actor:
         add("account.settings_changed", _settings(call, account))
+
+
+def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:
+    """Of the account's own line its suspension tells; all others are told here."""
+    record, unit = call.record, crossing.unit
+    amounts = (record.currency, quantity(unit, crossing.level), quantity(unit, crossing.value))
+    if crossing.of == CrossingOf.SERVICE:
+        if crossing.kind == CrossingKind.SUSPEND:
+            told: msgspec.Struct = event_data.ServiceSuspended(record.account, crossing.name, *amounts)
+            add("service.suspended", told, service=crossing.name)
+        else:
+            told = event_data.ServiceResumed(record.account, crossing.name, *amounts)
+            add("service.resumed", told, service=crossing.name)
+    elif crossing.of == CrossingOf.THRESHOLD:
+        of = (record.account, crossing.name, _KINDS[unit], crossing.bucket, *amounts)
+        if crossing.kind == CrossingKind.BELOW:
+            add("threshold.crossed", event_data.ThresholdCrossed(*of))
+        else:
+            add("threshold.cleared", event_data.ThresholdCleared(*of))
 
 
 def reasons_of(state: int) -> list[event_data.SuspensionReason]:

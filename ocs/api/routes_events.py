@@ -11,7 +11,7 @@ from ocs.api.live import EventStream
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.problems import Problem
 from ocs.backoffice import events
-from ocs.events.following import TooManyFilters, ask
+from ocs.events.following import TooManyFilters
 
 
 def _wanted(call: ApiCall) -> EventFilter:
@@ -38,7 +38,7 @@ async def follow_events(call: ApiCall) -> EventStream:
         first = await events.first(call.backoffice, wanted, call.last_event_id or query.last_event_id or "")
     except TooManyFilters as why:
         raise Problem("busy", str(why)) from None
-    return EventStream(tail, wanted, first, partial(ask, call.backoffice.pool, wanted))
+    return EventStream(tail, wanted, first, partial(events.renew, call.backoffice, wanted))
 
 
 OPERATIONS: Final = (

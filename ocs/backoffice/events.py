@@ -29,6 +29,11 @@ async def page(backoffice: BackOffice, wanted: EventFilter, before: int | None, 
     return [one.event(source) for one in found], rest
 
 
+async def renew(backoffice: BackOffice, wanted: EventFilter) -> None:
+    """Somebody who follows is still there."""
+    await following.ask(backoffice.pool, wanted)
+
+
 async def first(backoffice: BackOffice, wanted: EventFilter, last_id: str) -> int | None:
     """The number after which to send events to somebody who saw this one last; None: from now on."""
     try:

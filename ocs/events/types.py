@@ -7,7 +7,7 @@ A new type of what is no record: a struct for its data below, a row, and a call 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
@@ -28,23 +28,6 @@ class BucketExpiring(Struct, frozen=True):
     amount: str
     """What is in it."""
     until: str
-
-
-class ThresholdChanged(Struct, frozen=True):
-    """A balance crossed a threshold that was set for it."""
-
-    account: str
-    threshold: str
-    """Its name."""
-    direction: Literal["below", "above"]
-    service: str
-    """Of a threshold of one service; empty: of none."""
-    bucket: int | None
-    """Of a threshold of one bucket."""
-    level: str
-    value: str
-    """What it was after the call that crossed it."""
-    currency: str
 
 
 class JobFailed(Struct, frozen=True):
@@ -112,13 +95,15 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("bucket.expired", event_data.BucketExpired, "account/bucket"),
     EventKind("invariant.violated", event_data.InvariantViolated, "what it is about"),
     EventKind("job.failed", JobFailed, "job"),
+    EventKind("service.resumed", event_data.ServiceResumed, "account"),
+    EventKind("service.suspended", event_data.ServiceSuspended, "account"),
     EventKind("session.opened", event_data.SessionOpened, "session"),
     EventKind("session.ended", event_data.SessionEnded, "session"),
     EventKind("session.abandoned", event_data.SessionAbandoned, "session"),
     EventKind("shard.stopped", ShardStopped, "shard"),
     EventKind("tariff.published", TariffPublished, "tariff"),
-    EventKind("threshold.cleared", ThresholdChanged, "account"),
-    EventKind("threshold.crossed", ThresholdChanged, "account"),
+    EventKind("threshold.cleared", event_data.ThresholdCleared, "account"),
+    EventKind("threshold.crossed", event_data.ThresholdCrossed, "account"),
     EventKind("top_up.received", event_data.TopUpReceived, "account"),
 )
 TYPES: Final = {kind.name: kind for kind in KINDS}

@@ -17,7 +17,7 @@ from tests.ocs.api_harness import TOKEN, ApiHarness
 CEILING_S = 30
 
 
-class Sent(NamedTuple):
+class SentEvent(NamedTuple):
     id: str
     event: str
     data: Any
@@ -39,7 +39,7 @@ class Follower:
         self.response = response
         self._lines = response.aiter_lines()
 
-    async def next(self) -> Sent:
+    async def next(self) -> SentEvent:
         """The next event; comments are passed over."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(CEILING_S):
@@ -48,10 +48,10 @@ class Follower:
                     name, _, value = line.partition(": ")
                     fields[name] = value
                 elif not line and "data" in fields:
-                    return Sent(fields["id"], fields["event"], msgspec.json.decode(fields["data"]))
+                    return SentEvent(fields["id"], fields["event"], msgspec.json.decode(fields["data"]))
         raise EOFError
 
-    async def some(self, count: int) -> list[Sent]:
+    async def some(self, count: int) -> list[SentEvent]:
         return [await self.next() for _ in range(count)]
 
 
