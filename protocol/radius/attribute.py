@@ -122,8 +122,10 @@ class Attribute(Generic[T]):
         return bytes((tag,)) + data if tag or self.encrypt or data[0] <= MAX_TAG else data
 
     def untagged(self, raw: bytes) -> tuple[int, bytes]:
-        """The tag (0 where there is none) and the octets without it."""
+        """The tag (0 where there is none) and the octets without it. ValueError for a number behind what is no tag."""
         if self.type.size == 4 and len(raw) == 4:
+            if raw[0] > MAX_TAG:
+                raise ValueError(f"{raw[0]} is no tag")
             return raw[0], b"\0" + raw[1:]
         return (raw[0], raw[1:]) if raw and (self.encrypt or raw[0] <= MAX_TAG) else (0, raw)
 

@@ -18,7 +18,8 @@ from protocol.radius.refused import PacketFault, RadiusError
 
 EAP_MESSAGE, MESSAGE_AUTHENTICATOR = 79, 80
 SIGNATURE = 18  # octets of Message-Authenticator with its header
-UNSIGNED = bytes((MESSAGE_AUTHENTICATOR, SIGNATURE)) + bytes(16)
+SIGNATURE_HEAD = bytes((MESSAGE_AUTHENTICATOR, SIGNATURE))
+UNSIGNED = SIGNATURE_HEAD + bytes(16)
 
 
 def check_request(packet: Packet, secret: bytes) -> bool:
@@ -73,16 +74,14 @@ def _check_signature(packet: Packet, secret: bytes, authenticator: bytes) -> boo
 
 def answer(request: Packet, code: int, secret: bytes, body: bytes = b"", *, sign: bool = True) -> bytes:
     """The octets that answer a request: its Proxy-States behind `body` (attributes as octets), Message-Authenticator
-    in front of all (against forged answers: CVE-2024-3596). ValueError when that is more than a packet may hold."""
+    in front of all (against forged answers: CVE-2024-3596). RadiusError when that is more than a packet may hold."""
     body += request.proxy_states
     length = MIN_BYTES + len(body) + (SIGNATURE if sign else 0)
     if length > MAX_BYTES:
-        raise ValueError(f"an answer of {length} octets: at most {MAX_BYTES} may be sent")
+        raise RadiusError(PacketFault.LENGTH, f"an answer of {length} octets: at most {MAX_BYTES} may be sent")
+    head = HEADER.pack(code, request.identifier, length, request.authenticator)
     if sign:
-        head = HEADER.pack(code, request.identifier, length, request.authenticator)
-        body = UNSIGNED[:2] + hmac_md5(secret, head + UNSIGNED + body) + body
-    else:
-        head = HEADER.pack(code, request.identifier, length, request.authenticator)
+        body = SIGNATURE_HEAD + hmac_md5(secret, head + UNSIGNED + body) + body
     return head[:4] + md5(head + body + secret).digest() + body
 
 
@@ -100,7 +99,7 @@ def signed_request(packet: Packet, secret: bytes, *, sign: bool = True) -> bytes
     proven = packet.code in PROVEN_REQUESTS
     head = HEADER.pack(packet.code, packet.identifier, length, NO_AUTHENTICATOR if proven else packet.authenticator)
     if sign:
-        rest = UNSIGNED[:2] + hmac_md5(secret, head + UNSIGNED + rest) + rest
+        rest = SIGNATURE_HEAD + hmac_md5(secret, head + UNSIGNED + rest) + rest
     if proven:
         head = head[:4] + md5(head + rest + secret).digest()
     return head + rest
