@@ -27,6 +27,23 @@ class AttributeTable:
             raise TypeError(f"{attribute!r} is also declared as {other!r}")
         self._by_name[folded(attribute.name)] = self._by_place[place] = attribute
 
+    def enrich(self, attribute: AnyAttribute, name: str, values: dict[str, int]) -> None:
+        """One more name of an attribute that is here, and names of its values; those it has stay."""
+        place = (attribute.key, attribute.below)
+        made: AnyAttribute = Attribute(
+            attribute.name,
+            attribute.code,
+            attribute.type,
+            vendor=attribute.vendor,
+            tagged=attribute.tagged,
+            encrypt=attribute.encrypt,
+            values={folded(word): number for word, number in values.items()} | attribute.values,
+        )
+        for known, other in self._by_name.items():
+            if other is attribute:
+                self._by_name[known] = made
+        self._by_name[folded(name)] = self._by_place[place] = made
+
     def __getitem__(self, name: str) -> AnyAttribute:
         """KeyError for a name that nothing has."""
         return self._by_name[folded(name)]
@@ -41,10 +58,10 @@ class AttributeTable:
         return folded(name) in self._by_name
 
     def __iter__(self) -> Iterator[AnyAttribute]:
-        return iter(self._by_name.values())
+        return iter(self._by_place.values())
 
     def __len__(self) -> int:
-        return len(self._by_name)
+        return len(self._by_place)
 
 
 def declared_in(*modules: ModuleType) -> Iterator[AnyAttribute]:
