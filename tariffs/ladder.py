@@ -7,6 +7,7 @@ sees a balance; `climb` is run with the balances in hand and never sees a tariff
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -14,6 +15,9 @@ import msgspec
 from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding
 
 STEPS_MAX: Final = 32
+
+LIMIT_MARK: Final = "limit="
+"""What the key of a limit's counter begins with, and that of no other counter (tariffs/limits.py)."""
 
 
 class Counted(IntEnum):
@@ -91,6 +95,9 @@ class Count(msgspec.Struct, array_like=True, frozen=True):
     """A window that does not begin again: afterwards the counter is past every bound."""
     cap: bool = False
     """Of money, and past its bounds the line costs less: what others hold, and may give back, makes nothing cheaper."""
+    limit: int = -1
+    """Nothing is granted that would bring it, with all that is held of it, beyond this; use that happened is counted
+    all the same (charging.md 15). -1: no such limit."""
 
 
 class Ladder(msgspec.Struct, array_like=True, frozen=True):
@@ -139,3 +146,14 @@ def tier_of(ladder: Ladder) -> str:
     together (balances/README.md): what one of them uses changes what the others will cost."""
     fed = {count.key for count in ladder.counts}
     return next((step.counter for step in ladder.steps if step.counter in fed), "")
+
+
+@lru_cache(4_096)
+def without_limits(packed: bytes) -> bytes:
+    """A packed ladder as its tariff made it: limits are no part of a price, and those of one subscriber are nobody
+    else's."""
+    if LIMIT_MARK.encode() not in packed:
+        return packed
+    ladder = msgspec.msgpack.decode(packed, type=Ladder)
+    counts = tuple(count for count in ladder.counts if count.limit < 0)
+    return msgspec.msgpack.encode(msgspec.structs.replace(ladder, counts=counts))

@@ -16,6 +16,7 @@ from tariffs.draft import LadderDraft, RatingVerdict
 from tariffs.elements.element import TariffElement
 from tariffs.elements.known import BASES, ELEMENTS
 from tariffs.inputs import Inputs
+from tariffs.ladder import LIMIT_MARK
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
 from tariffs.notation import Column, Quantity
 from tariffs.row import PriceRow, columns_of
@@ -177,6 +178,8 @@ class _Loading:
         tallies = {}
         for source, name, counter in self._named("counters"):
             at = f"counters.{name}"
+            if name.startswith(LIMIT_MARK):
+                raise TariffError(source, at, f'expected another name: "{LIMIT_MARK}" begins those of spending limits')
             if not NAME.fullmatch(name):
                 raise TariffError(source, at, 'expected a name of at most 64 characters, without "+" and ":"')
             known = set(Inputs.__struct_fields__) | {*LINE_FIELDS}

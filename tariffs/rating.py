@@ -14,6 +14,7 @@ from tariffs.build_ladder import find, sooner
 from tariffs.catalog import Assignment, Catalog
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
+from tariffs.limits import SpendingLimit, limited
 from tariffs.tariff import NextPricing, Rated, Tariff
 from tariffs.units import Kind
 
@@ -38,6 +39,7 @@ def rate(
     inputs: Inputs,
     at_ms: int,
     spans: Sequence[tuple[int, int]] = (),
+    limits: Sequence[SpendingLimit] = (),
 ) -> Quote:
     """The first assignment in force whose tariff has a row for a line prices it.
 
@@ -45,10 +47,11 @@ def rate(
     at_ms:   instant of the event, by which assignments and versions are chosen
     spans:   of each line when its use by time begins and ends, if that is known and no grant follows: it is priced from
              there, by what is in force at each instant
+    limits:  of the subscriber, and of who pays
     """
-    quote = _at(catalog, assignments, currency, lines, inputs, at_ms)
+    quote = _at(catalog, assignments, currency, lines, inputs, at_ms, limits)
     for place, (line, span) in enumerate(zip(lines, spans, strict=True) if spans else ()):
-        quote[place] = _over(catalog, assignments, currency, line, inputs, at_ms, quote[place], *span)
+        quote[place] = _over(catalog, assignments, currency, line, inputs, at_ms, quote[place], *span, limits)
     return quote
 
 
@@ -59,14 +62,18 @@ def _at(
     lines: Iterable[tuple[int | None, int | None]],
     inputs: Inputs,
     at_ms: int,
+    limits: Sequence[SpendingLimit] = (),
 ) -> Quote:
     chain, next_ms = in_force(catalog, assignments, at_ms)
     if not chain:
         return [_cut(UNASSIGNED, next_ms) if next_ms else UNASSIGNED for _ in lines]
     quote = []
     for line in lines:
-        rated = _line(catalog, chain, currency, line, inputs, at_ms)
-        quote.append(_cut(rated, next_ms) if next_ms else rated)
+        rated, until_ms = _line(catalog, chain, currency, line, inputs, at_ms), next_ms
+        if limits:
+            rated, limits_ms = limited(rated, limits, inputs, at_ms)
+            until_ms = sooner(next_ms, limits_ms)
+        quote.append(_cut(rated, until_ms) if until_ms else rated)
     return quote
 
 
@@ -80,6 +87,7 @@ def _over(
     now: Rated,
     from_ms: int,
     to_ms: int,
+    limits: Sequence[SpendingLimit],
 ) -> Rated:
     """The lines as rated now, but lines that count time are priced from the begin of their use to its end."""
     first = now.unit in BY_TIME
@@ -88,12 +96,12 @@ def _over(
         return now
     if from_ms == at_ms and not 0 < now.cut_ms < to_ms:
         return now
-    (began,) = _at(catalog, assignments, currency, [line], inputs, from_ms)
+    (began,) = _at(catalog, assignments, currency, [line], inputs, from_ms, limits)
     part = began if first else began.beside
     if part is None or part.unit not in BY_TIME:
         return now
     if 0 < began.cut_ms < to_ms:
-        later, known_ms = goes_on(catalog, assignments, currency, line, inputs, began.cut_ms, to_ms)
+        later, known_ms = goes_on(catalog, assignments, currency, line, inputs, began.cut_ms, to_ms, limits)
         part = msgspec.structs.replace(part, cut_ms=began.cut_ms, later=later, known_ms=known_ms)
     return part if first else msgspec.structs.replace(now, beside=part)
 
@@ -106,13 +114,14 @@ def goes_on(
     inputs: Inputs,
     from_ms: int,
     to_ms: int,
+    limits: Sequence[SpendingLimit] = (),
 ) -> tuple[tuple[NextPricing, ...], int]:
     """What prices use by time between two instants, each piece until the next one's begin: no ladder knows more than
     some bands, nor what comes after the end of a counter's period or of a version. And how far that reaches, 0: to the
     end."""
     pieces: list[NextPricing] = []
     while from_ms < to_ms and len(pieces) < PIECES_MAX:
-        (rated,) = _at(catalog, assignments, currency, [line], inputs, from_ms)
+        (rated,) = _at(catalog, assignments, currency, [line], inputs, from_ms, limits)
         pieces.append(NextPricing(from_ms, rated))
         if rated.cut_ms <= from_ms:
             return tuple(pieces), 0

@@ -24,6 +24,7 @@ from balances.structs.charge import Flag, Phase
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
 from balances.structs.thresholds import Crossing, CrossingOf
+from tariffs.ladder import without_limits
 from tariffs.units import Kind
 
 
@@ -321,7 +322,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):
             inputs = inputs_of(usage.rating_group, usage.service_id) if inputs_of is not None else None
-            packed = blob_of(usage.ladder)
+            packed = without_limits(blob_of(usage.ladder))
             ladder = ladder_hash(packed) if packed else None
             if ladder is not None:
                 rows.ladders[ladder] = packed

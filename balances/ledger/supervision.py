@@ -13,10 +13,12 @@ import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client, send
-from balances.packing import stored_account
+from balances.packing import stored_account, unpack_ladder
+from balances.structs.blob import blob_of
 from balances.structs.record import Record, Short
-from balances.structs.session import Session, SessionState
+from balances.structs.session import Line, Session, SessionState
 from balances.structs.thresholds import CrossingKind
+from tariffs.units import Kind
 
 ALIVE: Final = "keeper:alive"
 """Instant until which some keeper was at work: a Redis that comes back knows how long nobody could report."""
@@ -175,18 +177,27 @@ def to_reauthorize(sessions: list[Session], kinds: Collection[str], gone: Collec
     ]
 
 
+def _held(line: Line, buckets: Collection[int], kind: int, counter: str) -> int:
+    """What a line holds of these buckets; of a limit, where that is what is short."""
+    if not counter or not line.due_ms:
+        return sum(take.amount for take in line.hold if take.bucket in buckets)
+    if all(count.key != counter for count in unpack_ladder(blob_of(line.ladder)).counts):
+        return 0
+    return line.granted if kind != Kind.MONEY else sum(take.amount for take in line.hold)
+
+
 def holders(sessions: list[Session], short: Collection[Short], *, but: Collection[str] = ()) -> list[Session]:
-    """Whom to ask for what is short (charging.md section 5): of each unit the session that holds most of those buckets;
-    of equal ones the one that has been silent for longest."""
+    """Whom to ask for what is short (charging.md section 5): of each unit, and of each limit, the session that holds
+    most of it; of equal ones the one that has been silent for longest."""
     chosen: dict[str, Session] = {}
-    for kind in sorted({one.kind for one in short}):
-        buckets = {one.bucket for one in short if one.kind == kind}
+    for kind, counter in sorted({(one.kind, one.counter) for one in short}):
+        buckets = {one.bucket for one in short if (one.kind, one.counter) == (kind, "")}
         found = [
             (held, -session.touched_ms, session.id, session)
             for session in sessions
             if session.state == SessionState.OPEN
             and session.id not in but
-            and (held := sum(t.amount for line in session.lines for t in line.hold if t.bucket in buckets))
+            and (held := sum(_held(line, buckets, kind, counter) for line in session.lines))
         ]
         if found:
             most = max(found, key=lambda one: one[:3])[-1]

@@ -48,6 +48,14 @@ class AccountFunds:
         """When the first unit of the climb is used."""
         self.caps: dict[int, int] | None = None
         self.taken: dict[int, int] = {}
+        self.counted: dict[str, int] = {}
+        """What climbs took of limits, and nobody holds yet (limits.py)."""
+        self.own_counted: dict[str, int] = {}
+        """ALONE: what the line itself holds of its limits."""
+        self.rations: dict[str, int] = {}
+        """The part of a limit that this line may take, where others want it too."""
+        self.unlimited = False
+        """Limits are not looked at."""
         self._journal: list[tuple[int, int]] = []
 
     def end_of(self, bucket: Bucket) -> int:

@@ -6,6 +6,7 @@ import copy
 
 from balances.model.account import AccountChange
 from balances.model.funds import AccountFunds, Mode
+from balances.model.limits import add_limited, is_limited, left_of_limit, limits_left
 from balances.model.lines import countable, hold, ladder_of, release
 from balances.model.spans import PriceSpan, climb_on, ms_per_unit
 from balances.packing import unpack_ladder
@@ -15,7 +16,7 @@ from balances.structs.charge import SHARINGS_MAX, Ask, LineOutcome, Result
 from balances.structs.record import Short
 from balances.structs.session import Line
 from tariffs.climb import lapse_ahead
-from tariffs.ladder import tier_of
+from tariffs.ladder import Counted, tier_of
 from tariffs.units import EXACT_MAX, Kind, share
 
 
@@ -49,8 +50,9 @@ class Granting:
         self._event_ms = event_ms
         self._by_index: dict[int, Asking] = {}
 
-    def _extend(self, one: Asking, units: int, funds: AccountFunds, *, keep: bool) -> None:
-        """Climb on from where the line's position stands and hold what that takes; `keep` False only measures."""
+    def _extend(self, one: Asking, units: int, funds: AccountFunds, *, keep: bool) -> int:
+        """Climb on from where the line's position stands and hold what that takes; `keep` False only measures. Returns
+        the units covered."""
         ask, ms = one.ask, ms_per_unit(one.ask.unit)
         units = countable(self._change, one.ladder, units)
         climbed = climb_on(
@@ -73,6 +75,7 @@ class Granting:
             packed = blob_of(ask.ladder)
             hold(self._change, one.line, funds.takes(), climbed.units, packed, self._event_ms, due_ms)
             one.line.reach_ms = ask.until_ms if ms else 0
+        return climbed.units
 
     def _line_up(self, asking: list[Asking]) -> None:
         """In priority then message order, and each from where its line stands."""
@@ -122,8 +125,41 @@ class Granting:
             change.reauthorize = ["holder"]
         return any(one.got for one in asking)
 
+    def _is_stopped(self, one: Asking) -> bool:
+        """Whether limits stop a line: there is money for what it lacks of the least, or for one unit more."""
+        if not is_limited(one.ladder):
+            return False
+        least = one.want if one.ask.whole else min(one.want, one.ask.minimum)
+        lacks = max(least - one.got, 1)
+        funds = self._change.funds(Mode.OPEN, {})
+        funds.unlimited = True
+        return self._covered_of(one, lacks, funds, None) >= lacks
+
+    def _note_limits(self, one: Asking) -> None:
+        """Limits that would leave more to this line, if others did not hold it."""
+        change = self._change
+        own = self._own_counted(one)
+        for count in one.ladder.counts:
+            counter = change.counter_of(count.key) if count.key in own else None
+            if counter is None or counter.held <= own[count.key]:
+                continue
+            if all(short.counter != count.key for short in change.short):
+                kind = Kind.MONEY if count.what == Counted.MONEY else one.ask.unit
+                change.short.append(Short(-1, kind, count.key))
+
+    def _own_counted(self, *lines: Asking) -> dict[str, int]:
+        """What a line holds of its limits, with the one beside it."""
+        own: dict[str, int] = {}
+        for one in lines:
+            add_limited(own, one.ladder, one.line.granted, self._change.money_held(one.line))
+        return own
+
     def _note_short(self, one: Asking) -> None:
-        """Buckets that could pay this line, of which something is held (charging.md section 5: whom RAR goes to)."""
+        """Buckets that could pay this line, of which something is held, or limits (charging.md section 5: whom RAR goes
+        to)."""
+        if self._is_stopped(one):
+            self._note_limits(one)
+            return
         change = self._change
         funds = change.funds(Mode.OPEN, {})
         paying = [
@@ -155,11 +191,15 @@ class Granting:
         for one in asking:
             ask = one.ask
             ahead = one.position.paid_ahead
-            counted = countable(self._change, one.ladder, ahead) == ahead
+            counted = countable(self._change, one.ladder, ahead) == ahead and self._leaves(one, ahead)
             if ask.blocks and one.got and ahead and counted and (not ask.maximum or one.got + ahead <= ask.maximum):
                 one.position.total, one.position.paid_ahead = one.position.total + ahead, 0
                 one.got += ahead
                 hold(self._change, one.line, [], ahead, blob_of(ask.ladder), self._event_ms, one.line.due_ms)
+
+    def _leaves(self, one: Asking, units: int) -> bool:
+        """Whether limits of units leave room for these, which cost nothing more."""
+        return limits_left(self._change, self._change.funds(Mode.OPEN, {}), one.ladder)[0] >= units
 
     def _take_rests(self, asking: list[Asking]) -> None:
         """A grant of octets or seconds that would leave less than a minimum takes that rest too, unless somebody else
@@ -214,16 +254,24 @@ class Granting:
         change = self._change
         alone: list[list[Take]] = []
         sums: dict[int, int] = {}
+        fed: list[dict[str, int]] = []
+        fed_sums: dict[str, int] = {}
         for one in hungry:
             funds = change.funds(Mode.OPEN, {})
-            self._extend(one, one.want - one.got, funds, keep=False)
+            units = self._extend(one, one.want - one.got, funds, keep=False)
             alone.append(funds.takes())
             for take in alone[-1]:
                 sums[take.bucket] = sums.get(take.bucket, 0) + take.amount
+            fed.append({})
+            add_limited(fed[-1], one.ladder, units, self._money_of(alone[-1]))
+            for key, amount in fed[-1].items():
+                fed_sums[key] = fed_sums.get(key, 0) + amount
         funds = change.funds(Mode.OPEN, {})
         free = {bucket: max(funds.free_of(change.sure_bucket(bucket), Mode.OPEN), 0) for bucket in sums}
-        for one, takes in zip(hungry, alone, strict=True):
+        rations = [self._rations_of(one, funds, mine, fed_sums) for one, mine in zip(hungry, fed, strict=True)]
+        for one, takes, parts in zip(hungry, alone, rations, strict=True):
             funds = change.funds(Mode.OPEN, {})
+            funds.rations = parts
             if any(sums[take.bucket] > free[take.bucket] for take in takes):
                 funds.caps = {
                     take.bucket: take.amount
@@ -232,6 +280,23 @@ class Granting:
                     for take in takes
                 }
             self._extend(one, one.want - one.got, funds, keep=True)
+
+    def _money_of(self, takes: list[Take]) -> int:
+        change = self._change
+        return sum(take.amount for take in takes if change.sure_bucket(take.bucket).kind == Kind.MONEY)
+
+    def _rations_of(
+        self, one: Asking, funds: AccountFunds, mine: dict[str, int], sums: dict[str, int]
+    ) -> dict[str, int]:
+        """The part of each limit that a line gets, where all of them together want more than it leaves. mine: what this
+        one would feed its limits with; sums: all of them"""
+        rations = {}
+        for count in one.ladder.counts:
+            if count.key in mine:
+                left = max(left_of_limit(self._change, funds, count), 0)
+                if sums[count.key] > left:
+                    rations[count.key] = share(left, mine[count.key], sums[count.key])
+        return rations
 
     def _seal(self, one: Asking) -> bool:
         """Validity and the Final-Unit-Indication of a grant; True when it is short only because others hold."""
@@ -254,6 +319,7 @@ class Granting:
         for take in other.line.hold if other else ():
             own[take.bucket] = own.get(take.bucket, 0) + take.amount
         funds = change.funds(Mode.ALONE, own)
+        funds.own_counted = self._own_counted(one) if other is None else self._own_counted(one, other)
         if other is not None:
             self._further_of(other, funds)  # both go on, or neither
         further, least = self._further_of(one, funds)

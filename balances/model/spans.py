@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from balances.model.funds import AccountFunds
+from balances.model.limits import add_limited, is_limited, limits_left, note_counted
 from balances.packing import unpack_ladder
 from balances.structs.account import Account, Bucket, Counter, CounterWindow
 from balances.structs.blob import blob_of
@@ -96,6 +97,32 @@ def _in_scope(step: Step, bucket: Bucket) -> bool:
     return not bucket.scope or step.scope in bucket.scope
 
 
+def climb_piece(
+    change: ClimbOwner,
+    ladder: Ladder,
+    line: Line,
+    units: int,
+    values: dict[str, int],
+    funds: AccountFunds,
+    *,
+    at_ms: int,
+    ms: int,
+    grant: bool,
+    grade: str | None,
+    most: int | None,
+    taken: dict[str, int],
+) -> Climbed:
+    """`climb` of one piece; a grant ends where a limit is reached. taken: gets what the piece feeds the limits with"""
+    limited = grant and is_limited(ladder)
+    if limited:
+        left_units, left_money = limits_left(change, funds, ladder)
+        units, most = min(units, left_units), left_money if most is None else min(most, left_money)
+    found = climb(ladder, line, units, values, funds, at_ms=at_ms, ms_per_unit=ms, grant=grant, grade=grade, most=most)
+    if limited:
+        add_limited(taken, ladder, found.units, found.cost)
+    return found
+
+
 def climb_on(
     change: ClimbOwner,
     price: PriceSpan,
@@ -115,7 +142,7 @@ def climb_on(
     are raised for that alone. with_held, of_line: see AccountChange.counter_values"""
     account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
-    climbed = Climbed(0, 0, grade)
+    climbed, taken = Climbed(0, 0, grade), dict[str, int]()
     try:
         while True:
             until_ms = 0
@@ -128,17 +155,19 @@ def climb_on(
             part = before_change(change, ladder, line, left, at_ms, until_ms, ms) if ms else left
             values = change.counter_values(ladder, with_held=with_held, at_ms=at_ms, line=of_line)
             grade = climbed.grade
-            one = climb(
+            one = climb_piece(
+                change,
                 ladder,
                 line,
                 part,
                 values,
                 funds,
                 at_ms=at_ms,
-                ms_per_unit=ms,
+                ms=ms,
                 grant=grant,
                 grade=grade,
                 most=None if most is None else most - climbed.cost,
+                taken=taken,
             )
             climbed.units += one.units
             climbed.cost += one.cost
@@ -153,3 +182,4 @@ def climb_on(
             at_ms += one.units * ms
     finally:
         account.counters = kept
+        note_counted(funds, taken)

@@ -53,10 +53,12 @@ class Entry(msgspec.Struct, array_like=True):
 
 
 class Short(msgspec.Struct, array_like=True, frozen=True):
-    """A bucket that could have paid, if others did not hold it."""
+    """A bucket that could have paid, or a limit that would have left more, if others did not hold it."""
 
     bucket: int
+    """-1: none, it is the limit of `counter`."""
     kind: int
+    counter: str = ""
 
 
 class Usage(msgspec.Struct, array_like=True):

@@ -46,6 +46,7 @@ from tariffs.build_ladder import sooner
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Ladder, Step
+from tariffs.limits import counts_of, with_counts
 from tariffs.rating import Quote
 from tariffs.tariff import Rated
 from tariffs.units import EXACT_MAX, Kind
@@ -165,7 +166,7 @@ def to_charge(
     client = settings.client(request.origin.client)
     asks = []
     for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):
-        ask = _ask(line, rated, request, service, profile, event_ms, validity_ms, client.tariff_change)
+        ask = _ask(line, rated, request, service, profile, inputs, event_ms, validity_ms, client.tariff_change)
         if line.wish is not None or line.use is not None:
             _mind_money(ask, line)
         if place >= LINES_MAX:
@@ -218,6 +219,7 @@ def _ask(
     request: ChargingRequest,
     service: Service,
     profile: Profile,
+    inputs: Inputs,
     event_ms: int,
     validity_ms: int,
     tells_change: bool,
@@ -233,7 +235,9 @@ def _ask(
     refusal = Result.OK if is_money else REFUSALS[rated.verdict]
     if profile.barred and not rated.emergency:
         refusal = Result.DENIED
-    ladder = money_ladder(service.name) if is_money else rated.packed
+    ladder, money_until_ms = rated.packed, 0
+    if is_money:
+        ladder, money_until_ms = _money_price(service, profile, inputs, event_ms)
     if event and refusal is Result.OK and rated.later and unit == Kind.SECONDS:
         refusal = sold_to_the_end(rated, REFUSALS)
     ends_ms = ends_of(line.used, event_ms) if unit == Kind.SECONDS else [event_ms] * len(line.used)
@@ -254,12 +258,20 @@ def _ask(
         portal=service.final.action is not FinalAction.TERMINATE,
         refusal=refusal,
         whole=event and not service.part,
+        until_ms=money_until_ms,
     )
     if rated.ladder is not None and not is_money:
         _as_the_tariff_says(ask, rated, tells_change, event)
     if rated.later:
         ask.later, ask.known_ms = later_of(rated, beside=False), rated.known_ms
     return ask
+
+
+def _money_price(service: Service, profile: Profile, inputs: Inputs, event_ms: int) -> tuple[bytes, int]:
+    """The ladder of money that is asked for, with the limits of the subscriber, and until when they are these."""
+    ladder = money_ladder(service.name)
+    counts, until_ms = counts_of(profile.limits, inputs, Kind.MONEY, event_ms)
+    return (with_counts(ladder, counts)[1] if counts else ladder), until_ms
 
 
 def _mind_money(ask: Ask, line: AskedLine) -> None:

@@ -421,17 +421,17 @@ def _quote(
         spans = [(at_ms - 1_000 * _seconds_used(line), at_ms) for line in priced]
     elif request.phase is Phase.EVENT:
         spans = [(at_ms, at_ms + 1_000 * _seconds_asked(line)) for line in priced]
-    rates = context.catalog, profile.assignments, profile.currency
+    rates, limits = (context.catalog, profile.assignments, profile.currency), profile.limits
     if not facts.lines and not longer_ms:
-        return rate(*rates, lines, inputs, at_ms, spans) + too_many, inputs
+        return rate(*rates, lines, inputs, at_ms, spans, limits) + too_many, inputs
     quote: Quote = []
     for place, (asked, line) in enumerate(zip(priced, lines, strict=True)):
         group = -1 if asked.rating_group is None else asked.rating_group
         of_line_told = of_line(facts.lines, group, -1 if asked.service_id is None else asked.service_id)
         own: Inputs = msgspec.structs.replace(inputs, **of_line_told)
-        (rated,) = rate(*rates, [line], own, at_ms, spans[place : place + 1])
+        (rated,) = rate(*rates, [line], own, at_ms, spans[place : place + 1], limits)
         if longer_ms and _used_time(asked):
-            rated = going_on(rated, goes_on(*rates, line, own, longer_ms, at_ms))
+            rated = going_on(rated, goes_on(*rates, line, own, longer_ms, at_ms, limits))
         quote.append(rated)
     return quote + too_many, inputs
 

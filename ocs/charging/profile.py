@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tariffs.catalog import Assignment
+from tariffs.limits import SpendingLimit
 
 
 class Profile(msgspec.Struct, array_like=True, frozen=True):
@@ -31,3 +32,5 @@ class Profile(msgspec.Struct, array_like=True, frozen=True):
     """When the paying account changed last, 0 for never: open sessions stay with the account they began with."""
     attributes: dict[str, str] = {}
     """What tariffs may ask of the subscriber: segment, contract, entitlements."""
+    limits: tuple[SpendingLimit, ...] = ()
+    """Of the subscriber, and those of the account that all its subscribers share."""

@@ -98,6 +98,10 @@ def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:
         counts.append(Count("window", rng.randrange(2), window_ms=3_000_000))
     if rng.random() < 0.2:
         counts.append(Count("once", 0, window_ms=2_000_000, once=True))
+    if rng.random() < 0.2:
+        counts.append(Count("=octets", 0, now_ms + rng.choice((60_000, 10**9)), limit=rng.choice((0, 90, 5_000))))
+    if rng.random() < 0.3:
+        counts.append(Count("=spent", 1, limit=rng.choice((0, 2_000, 500_000, 10**8))))
     dues = [random_dues(rng) for _ in range(rng.choice((0, 0, 1, 2)))]
     return Ladder(
         tuple(msgspec.structs.replace(step, dues=rng.randint(0, len(dues))) for step in steps),

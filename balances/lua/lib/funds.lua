@@ -14,6 +14,7 @@ local function funds_of(account, now_ms)
   end
   funds.account, funds.now_ms = account, now_ms
   funds.mode, funds.used_ms, funds.taken, funds.own, funds.caps, funds.journal = OPEN, 0, {}, {}, false, {}
+  funds.counted, funds.own_counted, funds.rations, funds.unlimited = false, false, false, false
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 
@@ -121,6 +122,7 @@ end
 -- A fresh funds; `own` is what the line held (bucket id -> amount)
 local function open_funds(mode, own)
   funds.mode, funds.own, funds.taken, funds.journal, funds.caps, funds.used_ms = mode, own, {}, {}, false, 0
+  funds.counted, funds.own_counted, funds.rations, funds.unlimited = false, false, false, false
 end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE

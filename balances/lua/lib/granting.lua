@@ -45,22 +45,52 @@ local function give_up(change, one, event_ms)
   one[GOT], one[IS_OUT] = 0, true
 end
 
--- Each bucket in proportion to what each line would take of it; returns the units granted.
+local function money_of(account, takes)
+  local sum = 0
+  for _, take in ipairs(takes) do
+    if bucket_of(account, take[TAKE.bucket])[BUCKET.kind] == KIND.MONEY then sum = sum + take[TAKE.amount] end
+  end
+  return sum
+end
+
+-- The part of each limit that a line gets, where all of them together want more than it leaves. fed: what each would feed
+-- its limits with, by line; sums: all of them
+local function rations_of(change, one, fed, sums)
+  local rations = false
+  for _, count in ipairs(one[LADDER_OF][LADDER.counts]) do
+    local key = count[COUNT.key]
+    local mine = fed[one][key]
+    if mine then
+      local left = max(left_of_limit(change.account, count), 0)
+      if sums[key] > left then
+        rations = rations or {}
+        rations[key] = share(left, mine, sums[key])
+      end
+    end
+  end
+  return rations
+end
+
+-- Each bucket, and each limit, in proportion to what each line would take of it; returns the units granted.
 local function share_rest(change, asking, event_ms)
   local sums, alone, granted = {}, {}, 0
+  local fed, fed_sums, rations = {}, {}, {}
   for _, one in ipairs(asking) do
     if is_hungry(one) then
       open_funds(OPEN, {})
-      extend(change, one, one[WANT] - one[GOT], false, event_ms)
-      alone[one] = funds_takes()
+      local units = extend(change, one, one[WANT] - one[GOT], false, event_ms)
+      alone[one], fed[one] = funds_takes(), {}
       for _, take in ipairs(alone[one]) do
         sums[take[TAKE.bucket]] = (sums[take[TAKE.bucket]] or 0) + take[TAKE.amount]
       end
+      add_limited(fed[one], one[LADDER_OF], units, money_of(change.account, alone[one]))
+      for key, amount in pairs(fed[one]) do fed_sums[key] = (fed_sums[key] or 0) + amount end
     end
   end
   local free = {}
   open_funds(OPEN, {})
   for id in pairs(sums) do free[id] = max(free_of(bucket_of(change.account, id), OPEN), 0) end
+  for one in pairs(alone) do rations[one] = rations_of(change, one, fed, fed_sums) end
   for _, one in ipairs(asking) do
     if alone[one] then
       open_funds(OPEN, {})
@@ -70,7 +100,7 @@ local function share_rest(change, asking, event_ms)
         caps[id] = take[TAKE.amount]
         if sums[id] > free[id] then caps[id], scarce = share(free[id], take[TAKE.amount], sums[id]), true end
       end
-      funds.caps = scarce and caps
+      funds.caps, funds.rations = scarce and caps, rations[one]
       granted = granted + extend(change, one, one[WANT] - one[GOT], true, event_ms)
     end
   end
@@ -142,6 +172,12 @@ local function give_up_halves(change, asking, beside, event_ms)
   return any
 end
 
+-- Whether limits of units leave room for these, which cost nothing more.
+local function leaves(change, one, units)
+  open_funds(OPEN, {})
+  return (limits_left(change.account, one[LADDER_OF])) >= units
+end
+
 -- Up to the end of a block, where a line wants it so.
 local function round_off(change, asking, event_ms)
   for _, one in ipairs(asking) do
@@ -149,7 +185,7 @@ local function round_off(change, asking, event_ms)
     if ask[ASK.blocks] and one[GOT] > 0 then
       local ahead = one[POSITION][LINE.paid_ahead]
       if ahead > 0 and (ask[ASK.maximum] == 0 or one[GOT] + ahead <= ask[ASK.maximum])
-          and countable(change.account, one[LADDER_OF], ahead) == ahead then
+          and countable(change.account, one[LADDER_OF], ahead) == ahead and leaves(change, one, ahead) then
         one[POSITION][LINE.total], one[POSITION][LINE.paid_ahead] = one[POSITION][LINE.total] + ahead, 0
         one[GOT] = one[GOT] + ahead
         hold(change, one[LINE_OF], {}, ahead, one[LADDER_OF], ask[ASK.ladder], event_ms, one[LINE_OF][LINE.due_ms])
@@ -216,8 +252,35 @@ local function further_of(change, one, event_ms)
   return covered_of(change, one, least, event_ms), least
 end
 
--- Buckets that could pay this line, of which something is held (charging.md 5: whom RAR goes to)
-local function note_short(change, one)
+-- Whether limits stop a line: there is money for what it lacks of the least, or for one unit more.
+local function is_stopped(change, one, event_ms)
+  if not is_limited(one[LADDER_OF]) then return false end
+  local ask = one[ASKED]
+  local lacks = max((ask[ASK.whole] and one[WANT] or min(one[WANT], ask[ASK.minimum])) - one[GOT], 1)
+  open_funds(OPEN, {})
+  funds.unlimited = true
+  return covered_of(change, one, lacks, event_ms) >= lacks
+end
+
+-- Limits that would leave more to this line, if others did not hold it.
+local function note_limits(change, one)
+  local short, own = change.short, {}
+  add_limited(own, one[LADDER_OF], one[LINE_OF][LINE.granted], money_held(change.account, one[LINE_OF]))
+  for _, count in ipairs(one[LADDER_OF][LADDER.counts]) do
+    local key = count[COUNT.key]
+    local counter = own[key] and counter_of(change.account, key)
+    local noted = not counter or counter[COUNTER.held] <= own[key]
+    for _, other in ipairs(short) do noted = noted or other[SHORT.counter] == key end
+    if not noted then
+      short[#short + 1] = SHORT{ bucket = -1, counter = key,
+        kind = count[COUNT.what] == COUNTED.MONEY and KIND.MONEY or one[ASKED][ASK.unit] }
+    end
+  end
+end
+
+-- Buckets that could pay this line, of which something is held, or limits (charging.md 5: whom RAR goes to)
+local function note_short(change, one, event_ms)
+  if is_stopped(change, one, event_ms) then return note_limits(change, one) end
   local short = change.short
   funds.used_ms = 0
   for _, bucket in ipairs(change.account[ACCOUNT.buckets]) do
@@ -229,6 +292,15 @@ local function note_short(change, one)
       end
     end
   end
+end
+
+-- What a line holds of its limits, with the one beside it.
+local function own_counted(change, one, other)
+  local own = {}
+  for _, each in ipairs({ one, other }) do
+    add_limited(own, each[LADDER_OF], each[LINE_OF][LINE.granted], money_held(change.account, each[LINE_OF]))
+  end
+  return own
 end
 
 -- Validity-Time and Final-Unit-Indication of a grant, written into its outcome (RFC 8506 section 5.6). Returns whether it is
@@ -259,6 +331,7 @@ local function seal(change, one, outcome, beside, event_ms)
     own[held[TAKE.bucket]] = (own[held[TAKE.bucket]] or 0) + held[TAKE.amount]
   end
   open_funds(ALONE, own)
+  funds.own_counted = own_counted(change, one, other)
   if other then further_of(change, other, event_ms) end -- both go on, or neither
   local further, least = further_of(change, one, event_ms)
   line[LINE.final] = further < least
@@ -288,7 +361,7 @@ function grant(change, lines, asking, outcomes, event_ms)
     else
       outcome[LINEOUTCOME.result] = RESULT.CREDIT_LIMIT
     end
-    if is_short then note_short(change, one) end
+    if is_short then note_short(change, one, event_ms) end
     one[LINE_OF][LINE.touched_ms] = change.now_ms
   end
   if #change.short > 0 then change.reauthorize[1] = 'holder' end

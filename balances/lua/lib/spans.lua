@@ -1,15 +1,22 @@
 -- Use by time, cut where something else prices, pays or counts; twin of balances/model/spans.py.
 -- @use lib/ladder
 -- @use lib/account
+-- @use lib/limits
 -- Unpacked once, and kept from call to call: most holds have the ladder that is in force. Nothing ever changes one, so
--- what is kept here decides nothing. Bounded: LADDERS_KEPT, then it begins anew.
-local ladders, ladders_kept = {}, 0
+-- what is kept here decides nothing. Bounded: LADDERS_KEPT, then it begins anew. Ladders with limits are of one subscriber
+-- each: a few are kept apart, for the call that needs them several times.
+local ladders, ladders_kept, limited_ladders, limited_kept = {}, 0, {}, 0
 local function ladder_of(packed)
   if packed == '' then return nil end
-  local ladder = ladders[packed]
+  local ladder = ladders[packed] or limited_ladders[packed]
   if not ladder then
-    if ladders_kept >= LADDERS_KEPT then ladders, ladders_kept = {}, 0 end
     ladder = cmsgpack.unpack(packed)
+    if is_limited(ladder) then
+      if limited_kept >= CUTS_MAX then limited_ladders, limited_kept = {}, 0 end
+      limited_ladders[packed], limited_kept = ladder, limited_kept + 1
+      return ladder
+    end
+    if ladders_kept >= LADDERS_KEPT then ladders, ladders_kept = {}, 0 end
     ladders[packed], ladders_kept = ladder, ladders_kept + 1
   end
   return ladder
@@ -98,15 +105,28 @@ end
 
 end
 
+-- `climb` of one piece; a grant ends where a limit is reached. taken: gets what the piece feeds the limits with
+local function climb_piece(change, ladder, line, units, values, at_ms, ms, grant, grade, most, taken)
+  if not grant or not is_limited(ladder) then return climb(ladder, line, units, values, at_ms, ms, grant, grade, most) end
+  local left_units, left_money = limits_left(change.account, ladder)
+  local covered, cost, found = climb(ladder, line, min(units, left_units), values, at_ms, ms, grant, grade,
+    min(most or ENDLESS, left_money))
+  add_limited(taken, ladder, covered, cost)
+  return covered, cost, found
+end
+
 -- `climb` piece by piece, each from where the one before ended. Nothing is kept: counters that a later piece sees are
 -- raised for that alone. with_held, of_line: see counter_values
 local function climb_on(change, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
   local account, ladder = change.account, ladder_of(packed)
   funds.used_ms = ms > 0 and at_ms or 0
   lapse_ahead(line, at_ms)
+  local taken = {}
   if ms == 0 then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
-    return climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
+    local covered, cost, found = climb_piece(change, ladder, line, units, values, at_ms, ms, grant, grade, most, taken)
+    note_counted(taken)
+    return covered, cost, found
   end
   local covered, cost, kept = 0, 0, account[ACCOUNT.counters]
   while true do -- bounded: CUTS_MAX
@@ -115,7 +135,8 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
     ladder = ladder_of(packed)
     local part = before_change(account, ladder, line, units - covered, at_ms, until_ms, ms)
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
-    local got, paid, found = climb(ladder, line, part, values, at_ms, ms, grant, grade, most and most - cost)
+    local got, paid, found = climb_piece(change, ladder, line, part, values, at_ms, ms, grant, grade, most and most - cost,
+      taken)
     covered, cost, grade = covered + got, cost + paid, found or grade
     if got < part or covered == units or change.cuts >= CUTS_MAX then break end
     change.cuts = change.cuts + 1
@@ -134,5 +155,6 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
     lapse_ahead(line, at_ms)
   end
   account[ACCOUNT.counters] = kept
+  note_counted(taken)
   return covered, cost, grade
 end

@@ -45,6 +45,7 @@ local function price_of(packed)
   local price = prices[packed]
   if price == nil then
     local ladder = cmsgpack.unpack(packed)
+    if is_limited(ladder) then return false end -- of one subscriber: not kept
     local step = ladder[LADDER.steps][1]
     local is_one = #ladder[LADDER.steps] == 1 and #ladder[LADDER.dues] == 0 and #ladder[LADDER.counts] == 0
       and ladder[LADDER.slack] == 0 and step[STEP.kind] == KIND.MONEY and step[STEP.reach] == 0 and step[STEP.counter] == ''

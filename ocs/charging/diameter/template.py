@@ -290,7 +290,7 @@ class SessionTemplate:
         self._lines = tuple(priced_as(line, service) for line in request.lines)
         profile = sent.profile
         same_from_ms = same_from(sent.catalog, profile.assignments, profile.currency, sent.charge.event_ms)
-        self._same_from_ms = NEVER_MS if same_from_ms is None else same_from_ms
+        self._same_from_ms = NEVER_MS if same_from_ms is None or profile.limits else same_from_ms
 
     def charge(self, numbers: Numbers, context: ChargingContext, now_ms: int) -> tuple[Charge, int] | None:
         """What the store is asked, and the jitter in it; None where the general way has to say it, and then no jitter
@@ -306,7 +306,8 @@ class SessionTemplate:
         if flags or context.facts.get(self.session) is not sent.facts:
             return None
         if event_ms < self._same_from_ms:  # else it is known to be the same price
-            quote = rate(catalog, profile.assignments, profile.currency, self._lines, sent.inputs, event_ms)
+            rates = catalog, profile.assignments, profile.currency
+            quote = rate(*rates, self._lines, sent.inputs, event_ms, limits=profile.limits)
             if quote != sent.quote:
                 return None
         number, jittered = request.number(numbers), context.jitter()
