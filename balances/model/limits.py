@@ -15,7 +15,7 @@ from tariffs.climb import ENDLESS
 from tariffs.ladder import Count, Counted, Ladder
 
 
-class CounterOwner(Protocol):
+class LimitedAccount(Protocol):
     """What limits ask of the operation they belong to (`account.AccountChange`)."""
 
     def counter_of(self, key: str) -> Counter | None: ...
@@ -25,7 +25,7 @@ def is_limited(ladder: Ladder) -> bool:
     return any(count.limit >= 0 for count in ladder.counts)
 
 
-def left_of_limit(change: CounterOwner, funds: AccountFunds, count: Count) -> int:
+def left_of_limit(change: LimitedAccount, funds: AccountFunds, count: Count) -> int:
     """What one limit leaves; below zero once it was passed."""
     counter = change.counter_of(count.key)
     left = count.limit - (counter.used if counter is not None else 0)
@@ -37,7 +37,7 @@ def left_of_limit(change: CounterOwner, funds: AccountFunds, count: Count) -> in
     return left - funds.counted.get(count.key, 0)
 
 
-def limits_left(change: CounterOwner, funds: AccountFunds, ladder: Ladder) -> tuple[int, int]:
+def limits_left(change: LimitedAccount, funds: AccountFunds, ladder: Ladder) -> tuple[int, int]:
     """Units and money that may be granted by a ladder."""
     units = money = ENDLESS
     for count in ladder.counts:
