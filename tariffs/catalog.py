@@ -12,7 +12,7 @@ from tariffs.tariff import Tariff
 from tariffs.terms import CurrencyExchange
 
 
-class Assignment(msgspec.Struct, array_like=True, frozen=True):
+class Assignment(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A tariff of a subscriber, from an instant on and until before another."""
 
     tariff: str

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 
-class Inputs(msgspec.Struct, frozen=True, omit_defaults=True):
+class Inputs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Facts about a request. Kept on its usage record as a map of those that were given, so that a price can be
     explained, and history rated again, years later. Texts are "" and numbers None where unknown."""
 

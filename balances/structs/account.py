@@ -43,7 +43,7 @@ class SuspendReasons(IntFlag):
     GRACE = 32
 
 
-class Bucket(msgspec.Struct, array_like=True):
+class Bucket(msgspec.Struct, array_like=True, gc=False):
     """One balance. Buckets of an account are kept in the order of payment: priority, soonest expiry, id."""
 
     id: int
@@ -63,7 +63,7 @@ class Bucket(msgspec.Struct, array_like=True):
     """What it had after its last fill: opening, top-up, renewal. Percentages are of this; 0: it had none yet."""
 
 
-class Take(msgspec.Struct, array_like=True):
+class Take(msgspec.Struct, array_like=True, gc=False):
     """An amount of one bucket: held for a line, or debited."""
 
     bucket: int
@@ -81,7 +81,7 @@ class CounterWindow(IntEnum):
     """From its first use; then it is kept, past every bound."""
 
 
-class Counter(msgspec.Struct, array_like=True):
+class Counter(msgspec.Struct, array_like=True, gc=False):
     """Use over a period, for tiers and caps."""
 
     key: str
@@ -97,7 +97,7 @@ class Counter(msgspec.Struct, array_like=True):
     """... and the money they hold together."""
 
 
-class CounterAmount(msgspec.Struct, array_like=True):
+class CounterAmount(msgspec.Struct, array_like=True, gc=False):
     """A counter raised by an event, or as it stood before use."""
 
     key: str
@@ -108,7 +108,7 @@ class CounterAmount(msgspec.Struct, array_like=True):
     """End of the period or window it was raised in."""
 
 
-class Account(msgspec.Struct, array_like=True):
+class Account(msgspec.Struct, array_like=True, gc=False):
     """Field AccountField.ACCOUNT of `{s}:acct:<id>`: all that a charge needs of who pays."""
 
     version: int

@@ -152,7 +152,7 @@ class ReportPeriod(IntEnum):
     AFTER = 2
 
 
-class Cumulative(msgspec.Struct, array_like=True, frozen=True):
+class Cumulative(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A counter of the client that shows all use since the session began, as RADIUS accounting has (charging.md 8)."""
 
     place: int
@@ -165,7 +165,7 @@ class Cumulative(msgspec.Struct, array_like=True, frozen=True):
     """What PostgreSQL knows was counted of it, in a session that the live store has forgotten."""
 
 
-class UsageReport(msgspec.Struct, array_like=True):
+class UsageReport(msgspec.Struct, array_like=True, gc=False):
     """Use reported for a line, one per tariff period; amounts in each unit, -1 where none was given."""
 
     money: int
@@ -179,7 +179,7 @@ class UsageReport(msgspec.Struct, array_like=True):
     """Empty: the amounts are what was used since the last report. Else its one counter, which the amounts show."""
 
 
-class NextPrice(msgspec.Struct, array_like=True):
+class NextPrice(msgspec.Struct, array_like=True, gc=False):
     """What prices use by time from an instant on."""
 
     from_ms: int
@@ -187,7 +187,7 @@ class NextPrice(msgspec.Struct, array_like=True):
     """Packed Ladder; NO_BLOB: nothing of its own, the one before goes on."""
 
 
-class Ask(msgspec.Struct, array_like=True):
+class Ask(msgspec.Struct, array_like=True, gc=False):
     """One line of a request."""
 
     rating_group: int
@@ -239,7 +239,7 @@ class Ask(msgspec.Struct, array_like=True):
     """How far `later` knows; use from then on has no price. 0: to the end of what is used."""
 
 
-class Charge(msgspec.Struct, array_like=True):
+class Charge(msgspec.Struct, array_like=True, gc=False):
     """Input of charge.lua: one credit-control request of one account."""
 
     account: str
@@ -313,7 +313,7 @@ class Charge(msgspec.Struct, array_like=True):
     """The session that holds what was authorised before this one began: it ends with this call."""
 
 
-class LineOutcome(msgspec.Struct, array_like=True):
+class LineOutcome(msgspec.Struct, array_like=True, gc=False):
     rating_group: int
     service_id: int
     unit: int
@@ -333,7 +333,7 @@ class LineOutcome(msgspec.Struct, array_like=True):
     secondary: int = 0
 
 
-class Outcome(msgspec.Struct, array_like=True):
+class Outcome(msgspec.Struct, array_like=True, gc=False):
     """What is answered, stored with the request's key; everything an answer needs that is not in the request."""
 
     result: int
@@ -352,7 +352,7 @@ class Outcome(msgspec.Struct, array_like=True):
 
 # A script returns a Redis array: a word of its EXIT line, then (charge and post) the packed outcome, then (charge)
 # marks and whether its record is urgent.
-class Reply(msgspec.Struct):
+class Reply(msgspec.Struct, gc=False):
     """What every script returns, decoded."""
 
     status: str

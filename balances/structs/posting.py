@@ -7,7 +7,7 @@ import msgspec
 from balances.structs.record import Entry
 
 
-class Posting(msgspec.Struct, array_like=True):
+class Posting(msgspec.Struct, array_like=True, gc=False):
     """One change of one bucket asked by the back office."""
 
     bucket: int
@@ -29,7 +29,7 @@ class Posting(msgspec.Struct, array_like=True):
     """Tax and exchange rate of what it corrects."""
 
 
-class AccountOperation(msgspec.Struct, array_like=True):
+class AccountOperation(msgspec.Struct, array_like=True, gc=False):
     """What every operation of the back office says that moves amounts. Inputs of such operations inherit it, so these
     fields are the first of each, and the posting frame (lua/lib/posting.lua) reads them."""
 
@@ -65,7 +65,7 @@ class Transfer(AccountOperation, array_like=True):
     """Above zero, and free own money of the source: nothing held, no credit."""
 
 
-class PostingOutcome(msgspec.Struct, array_like=True):
+class PostingOutcome(msgspec.Struct, array_like=True, gc=False):
     """Outcome of post.lua and transfer.lua: the entries, in order."""
 
     result: int
@@ -74,7 +74,7 @@ class PostingOutcome(msgspec.Struct, array_like=True):
     state: int
 
 
-class AccountSettings(msgspec.Struct, array_like=True):
+class AccountSettings(msgspec.Struct, array_like=True, gc=False):
     """Input of settings.lua; None leaves a field as it is."""
 
     account: str
@@ -90,7 +90,7 @@ class AccountSettings(msgspec.Struct, array_like=True):
     reason: str = ""
 
 
-class Expire(msgspec.Struct, array_like=True):
+class Expire(msgspec.Struct, array_like=True, gc=False):
     """Input of expire.lua: one session, or the account's buckets where `session` is ""."""
 
     account: str
@@ -103,7 +103,7 @@ class Expire(msgspec.Struct, array_like=True):
     does not know it any more. 0: only what is due."""
 
 
-class RestoredKey(msgspec.Struct, array_like=True):
+class RestoredKey(msgspec.Struct, array_like=True, gc=False):
     """A packed session or Once to put back, and the instant supervision looks at it or it is forgotten."""
 
     key: str
@@ -111,7 +111,7 @@ class RestoredKey(msgspec.Struct, array_like=True):
     until_ms: int
 
 
-class AccountOpening(msgspec.Struct, array_like=True):
+class AccountOpening(msgspec.Struct, array_like=True, gc=False):
     """Input of open.lua: an account as it comes in, with nothing held."""
 
     account: msgspec.Raw

@@ -34,7 +34,7 @@ class CounterAccount(StrEnum):
     """What is on its way from one bucket to another one: nets to zero."""
 
 
-class Entry(msgspec.Struct, array_like=True):
+class Entry(msgspec.Struct, array_like=True, gc=False):
     """One change of one bucket. `amount` leaves `counter_account` and enters the bucket: both legs in one row."""
 
     seq: int
@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, array_like=True):
     """Tax and exchange rate, where no usage says them."""
 
 
-class Short(msgspec.Struct, array_like=True, frozen=True):
+class Short(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A bucket that could have paid, or a limit that would have left more, if others did not hold it."""
 
     bucket: int
@@ -61,7 +61,7 @@ class Short(msgspec.Struct, array_like=True, frozen=True):
     counter: str = ""
 
 
-class Usage(msgspec.Struct, array_like=True):
+class Usage(msgspec.Struct, array_like=True, gc=False):
     """One settled piece, event or refusal, also at price 0."""
 
     rating_group: int
@@ -91,7 +91,7 @@ class Usage(msgspec.Struct, array_like=True):
     """Why `suspense` was not charged. What is not NONE is in the list of suspense."""
 
 
-class Record(msgspec.Struct, array_like=True):
+class Record(msgspec.Struct, array_like=True, gc=False):
     """Field `r` of a stream entry: what one call did. Fields `a`, `s`, `o`, `c`, `p`, absent where there is none, carry
     the account, session and Once after the call, the rating inputs, and the Once of a refunded event, packed: with them
     the call can be redone."""

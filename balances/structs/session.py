@@ -48,7 +48,7 @@ class SessionState(IntEnum):
     """Only known from a report without an INITIAL: kept so that the report is charged once."""
 
 
-class CounterReading(msgspec.Struct, array_like=True):
+class CounterReading(msgspec.Struct, array_like=True, gc=False):
     """How far a counter of the client was counted (`charge.Cumulative`)."""
 
     place: int
@@ -58,7 +58,7 @@ class CounterReading(msgspec.Struct, array_like=True):
     """Instant of the newest report of it."""
 
 
-class Line(msgspec.Struct, array_like=True):
+class Line(msgspec.Struct, array_like=True, gc=False):
     """One rating group + service identifier of a session, or the whole of a single-service one."""
 
     rating_group: int
@@ -107,7 +107,7 @@ class Line(msgspec.Struct, array_like=True):
     """Of the counters that its reports show."""
 
 
-class Answer(msgspec.Struct, array_like=True):
+class Answer(msgspec.Struct, array_like=True, gc=False):
     """A request answered, so that a repeat is answered the same."""
 
     key: str
@@ -119,7 +119,7 @@ class Answer(msgspec.Struct, array_like=True):
     at_ms: int = 0
 
 
-class Bygone(msgspec.Struct, array_like=True):
+class Bygone(msgspec.Struct, array_like=True, gc=False):
     """An incarnation that ended, of a session whose client reports by counters: what comes late is charged there."""
 
     incarnation: int
@@ -129,7 +129,7 @@ class Bygone(msgspec.Struct, array_like=True):
     """They hold nothing."""
 
 
-class Session(msgspec.Struct, array_like=True):
+class Session(msgspec.Struct, array_like=True, gc=False):
     """Field `<session id>` of the hash `{s}:acct:<account>`, beside its account."""
 
     version: int
@@ -179,7 +179,7 @@ class Session(msgspec.Struct, array_like=True):
     """The newest first."""
 
 
-class PaidAmount(msgspec.Struct, array_like=True):
+class PaidAmount(msgspec.Struct, array_like=True, gc=False):
     """An amount of one bucket that an event cost."""
 
     bucket: int
@@ -187,7 +187,7 @@ class PaidAmount(msgspec.Struct, array_like=True):
     kind: int
 
 
-class IdempotencyRecord(msgspec.Struct, array_like=True):
+class IdempotencyRecord(msgspec.Struct, array_like=True, gc=False):
     """`{s}:once:<account>:<key>`: the answer of an event or of a posting, for a limited time."""
 
     version: int

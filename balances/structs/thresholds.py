@@ -11,7 +11,7 @@ THRESHOLDS_MAX: Final = 16
 """Notification thresholds of an account, and as many lines of services."""
 
 
-class Threshold(msgspec.Struct, array_like=True):
+class Threshold(msgspec.Struct, array_like=True, gc=False):
     """A notification threshold: nothing is refused below it, somebody is told. It looks at the sum of the settled
     amounts of one kind in the buckets that are valid now: of all, of those of one name, or that may pay a service."""
 
@@ -33,7 +33,7 @@ class Threshold(msgspec.Struct, array_like=True):
     """Since when it is crossed; 0: it is armed."""
 
 
-class ServiceSuspension(msgspec.Struct, array_like=True):
+class ServiceSuspension(msgspec.Struct, array_like=True, gc=False):
     """The line at which one service is suspended for credit, in the place of the account's own."""
 
     service: str
@@ -63,7 +63,7 @@ class CrossingOf(StrEnum):
     """A notification threshold."""
 
 
-class Crossing(msgspec.Struct, array_like=True):
+class Crossing(msgspec.Struct, array_like=True, gc=False):
     """One crossing, once down and once up, on the record of the call that moved the balance."""
 
     kind: str

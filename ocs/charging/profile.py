@@ -8,7 +8,7 @@ from tariffs.catalog import Assignment
 from tariffs.limits import SpendingLimit
 
 
-class Profile(msgspec.Struct, array_like=True, frozen=True):
+class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Value of `profile:<identity>` in Redis, packed as a msgpack array; the same for each identity of a subscriber.
 
     The projection (`ocs.master.projection`) writes it for every identity, in the spelling of

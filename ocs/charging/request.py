@@ -23,7 +23,7 @@ class Style(Enum):
     """In lines of their own."""
 
 
-class Units(msgspec.Struct, frozen=True, omit_defaults=True):
+class Units(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An amount in each unit; None where none was given."""
 
     money: int | None = None
@@ -36,7 +36,7 @@ class Units(msgspec.Struct, frozen=True, omit_defaults=True):
 NOTHING: Final = Units()
 
 
-class Used(msgspec.Struct, frozen=True, omit_defaults=True):
+class Used(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Use reported for one period, pieces already summed."""
 
     units: Units
@@ -55,7 +55,7 @@ class Reason(Enum):
     """Nothing was used for so long that the grant lapsed: release, grant only if asked."""
 
 
-class MoneyAmount(msgspec.Struct, frozen=True, omit_defaults=True):
+class MoneyAmount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What an amount of money said besides its micro-units."""
 
     currencies: tuple[int, ...] = ()
@@ -66,7 +66,7 @@ class MoneyAmount(msgspec.Struct, frozen=True, omit_defaults=True):
     """Finer than a micro-unit."""
 
 
-class AskedLine(msgspec.Struct, frozen=True, omit_defaults=True):
+class AskedLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One rating group + service identifier, as asked."""
 
     rating_group: int | None
@@ -85,7 +85,7 @@ LineFacts = Mapping[tuple[int | None, int | None], Mapping[str, int | str]]
 """Facts by name, by rating group and service identifier."""
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Who sent a request."""
 
     client: str
@@ -98,7 +98,7 @@ class Origin(msgspec.Struct, frozen=True):
     """Rises when the client restarts and loses its sessions; 0: it does not say."""
 
 
-class RequestKey(msgspec.Struct, frozen=True):
+class RequestKey(msgspec.Struct, frozen=True, gc=False):
     """Which request it is (charging.md 3)."""
 
     session: str
@@ -111,7 +111,7 @@ class RequestKey(msgspec.Struct, frozen=True):
     """Its sender says that it may have come before."""
 
 
-class ChargingRequest(msgspec.Struct, frozen=True):
+class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """One request of a network element."""
 
     def reports(self) -> bool:
@@ -178,7 +178,7 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     up_bps: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
-class GrantedLine(msgspec.Struct, frozen=True):
+class GrantedLine(msgspec.Struct, frozen=True, gc=False):
     """One line of the answer."""
 
     rating_group: int | None
@@ -208,7 +208,7 @@ class Fault(Enum):
     """An amount in a currency that is not the account's."""
 
 
-class ChargingAnswer(msgspec.Struct, frozen=True):
+class ChargingAnswer(msgspec.Struct, frozen=True, gc=False):
     """What is answered; `result` is the command's, each line has its own."""
 
     result: Result
@@ -231,7 +231,7 @@ class ChargingAnswer(msgspec.Struct, frozen=True):
     """What was unusual about the request (Flag), to be counted for its sender."""
 
 
-class Busy(msgspec.Struct, frozen=True):
+class Busy(msgspec.Struct, frozen=True, gc=False):
     """Certainly not executed: the client may repeat it elsewhere at once."""
 
     reason: str = ""

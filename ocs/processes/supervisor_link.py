@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ocs.clock import cpu_us, turn_s
+from ocs.processes.collector import Collector
 from ocs.processes.control import (
     AskChildren,
     AskStatus,
@@ -67,6 +68,7 @@ class SupervisorLink:
         self._waiting: list[asyncio.Future[None]] = []
         self._at_beat: list[Callable[[], None]] = []
         self._told_s, self._was_busy = 0.0, False
+        self._collector: Collector | None = None
         self._channel = Channel(end, decode_to_child, self._received, self._lost)
 
     async def start(self) -> StartMessage:
@@ -82,6 +84,10 @@ class SupervisorLink:
 
     def report(self, ready: bool, reason: str = "") -> None:
         """Ready to serve, or why not."""
+        if ready and self._collector is None:
+            self._collector = Collector(lambda: sum(self._requests.values()), self._loop.time)
+            self._collector.start()
+            self.at_beat(self._collector.look)
         if (ready, reason) != (self._ready, self._reason):
             self._ready, self._reason = ready, reason
             self._tell()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -48,7 +49,7 @@ async def test_what_was_not_copied_and_is_gone(books: LedgerStores) -> None:
     await books.move("bob", -7)
     witness.answers.append(charged(books, "bob"))
     await books.move("bob", -5)
-    witness.answers.append(charged(books, "bob", 5)._replace(at_ms=NOW_MS + 1))
+    witness.answers.append(msgspec.structs.replace(charged(books, "bob", 5), at_ms=NOW_MS + 1))
     assert await witness.look(books.pool, str(books.epoch).encode()) == 0  # nothing has happened
     assert await witness.look(books.pool, None) == 0
     await books.redis.flushall()
