@@ -18,7 +18,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
-from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, misread_in, missing_in, networks
+from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
 from ocs.events.types import unknown_types
 from ocs.patterns import in_words, looks
 from tariffs import toml
@@ -395,6 +395,9 @@ class Config(ConfigTable, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=lambda: workers_for(cores()))
     durability: Literal["always", "everysec"] = "always"
     open_without_postgres: bool = False
+    sealing_keys: tuple[Secret, ...] = ()
+    """Keys for secrets in PostgreSQL (ocs/master/sealing.py), the newest first: each 32 octets in hex or base64, best
+    `file:`. None: with the embedded PostgreSQL a key in the data directory; else passwords are hashed (PAP only)."""
     diameter: Diameter = Diameter()
     radius: Radius = Radius()
     http: Http = Http()
@@ -408,6 +411,11 @@ class Config(ConfigTable, frozen=True):
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
+        for number, one in enumerate(self.sealing_keys):
+            try:
+                key_of(one.reveal())
+            except ValueError as why:
+                raise ValueError(f"sealing_keys[{number}] to be {why}") from None
         diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
         listeners = {**diameter, "http.listen": self.http.listen, "metrics.listen": self.metrics.listen}
         taken: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 from collections.abc import Iterable
@@ -129,3 +130,18 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
             raise ValueError(f"{text.partition('/')[0]} alone or the network {network}, not {text!r}")
         found.append(network)
     return tuple(found)
+
+
+KEY_BYTES: Final = 32
+
+
+def key_of(text: str) -> bytes:
+    """A key as it is written: 32 octets in hex or base64. ValueError for anything else."""
+    for read in (bytes.fromhex, lambda word: base64.b64decode(word, validate=True)):
+        try:
+            key = read(text.strip())
+        except ValueError:
+            continue
+        if len(key) == KEY_BYTES:
+            return key
+    raise ValueError("32 octets in hex or base64, such as `openssl rand -hex 32` writes")

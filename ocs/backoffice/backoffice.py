@@ -18,6 +18,7 @@ from balances.redis.connection import Lost, NotSent
 from balances.structs.session import Session
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
 from ocs.config import Adjustments
+from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
 from ocs.telemetry.log import logger
 
@@ -65,6 +66,7 @@ class BackOffice:
         store_ms_max: int = 3_000,
         adjustments: Adjustments = Adjustments(),  # noqa: B008
         tail: EventTail | None = None,
+        passwords: StoredPasswords = StoredPasswords(None),  # noqa: B008
     ) -> None:
         """
         processes:    what each other process says of itself
@@ -76,6 +78,7 @@ class BackOffice:
         """
         self.tail = tail
         self.adjustments = adjustments
+        self.passwords = passwords
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""
         self.redis = redis

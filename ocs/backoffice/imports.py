@@ -22,4 +22,5 @@ def begun(backoffice: BackOffice) -> Import:
         backoffice.now_ms,
         restore=partial(restore, backoffice),
         scopes=backoffice.scopes,
+        passwords=backoffice.passwords,
     )

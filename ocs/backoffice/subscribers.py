@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,10 @@ def assignment_of(number: int, tariff: str, from_ms: int, until_ms: int) -> Assi
 
 async def put(backoffice: BackOffice, wanted: Subscriber, password: str | None, expect: Expect) -> Saved:
     """Create or change a subscriber. A password of None leaves it as it is, "" removes it."""
-    saved = await subscribers.put(backoffice.pool, wanted, password, backoffice.now_ms(), expect)
+    stored = password
+    if password:  # a hash takes its time
+        stored = await asyncio.to_thread(backoffice.passwords.stored, password, wanted.id)
+    saved = await subscribers.put(backoffice.pool, wanted, stored, backoffice.now_ms(), expect)
     if saved.changed:
         await backoffice.publish()
     return saved

@@ -34,3 +34,5 @@ class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What tariffs may ask of the subscriber: segment, contract, entitlements."""
     limits: tuple[SpendingLimit, ...] = ()
     """Of the subscriber, and those of the account that all its subscribers share."""
+    password: str = ""
+    """As it is kept (ocs/master/passwords.py): sealed or hashed, never in clear."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from ocs.master.accounts import AccountRow
 from ocs.master.bring_in import check_epoch, first
 from ocs.master.bulk_rows import JudgedLine, KnownRows, NewRows, Objection, WantedLine
 from ocs.master.changes import alone, raised
+from ocs.master.passwords import StoredPasswords
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Import:
         *,
         restore: Callable[[str], Awaitable[None]],
         scopes: Callable[[], Awaitable[Collection[str]]],
+        passwords: StoredPasswords,
     ) -> None:
         """restore: brings an account in of which PostgreSQL has records
         scopes:  what a bucket may be said to pay, as of now"""
@@ -107,6 +109,7 @@ class Import:
         self._now_ms = now_ms
         self._restore = restore
         self._scopes = scopes
+        self._passwords = passwords
 
     async def run(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
         """Yields each batch when it is done. While its accounts are opened, the next one goes into PostgreSQL. Raises
@@ -137,7 +140,7 @@ class Import:
         self, batches: AsyncIterator[Sequence[FileLine]], scopes: Collection[str]
     ) -> AsyncIterator[_TakenBatch]:
         async for lines in batches:
-            yield await self._take(lines, scopes)
+            yield await self._take(lines, scopes, await self._stored(lines))
 
     async def check(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
         """What `run` would answer, with nothing changed: new rows are written to temporary tables of this
@@ -148,7 +151,7 @@ class Import:
                 async with self._pool.acquire() as db:
                     below = await bulk_rows.read(db, _wanted(lines))
                 there = (await bulk_rows.read(shadow, _wanted(lines), SHADOW)).over(below)
-                new, taken = self._judged(lines, there, scopes)
+                new, taken = await self._judged(lines, there, scopes, await self._stored(lines))
                 await bulk_rows.write(shadow, new, 0, self._now_ms(), SHADOW)
                 yield _done(totals, taken)
 
@@ -161,17 +164,39 @@ class Import:
 
     # ---- PostgreSQL
 
-    async def _take(self, lines: Sequence[FileLine], scopes: Collection[str]) -> _TakenBatch:
+    async def _stored(self, lines: Sequence[FileLine]) -> dict[int, str]:
+        """The passwords of lines as they are kept, by number. Hashes take their time, so they are made before anything
+        is locked, and beside the loop."""
+        said = [
+            (line.number, wanted.subscriber.id, wanted.password)
+            for line in lines
+            if not isinstance(wanted := line.wanted, Objection)
+            if wanted.subscriber is not None and wanted.password
+        ]
+        if not said:
+            return {}
+        stored = self._passwords.stored
+        return await asyncio.to_thread(lambda: {number: stored(text, subscriber) for number, subscriber, text in said})
+
+    async def _take(self, lines: Sequence[FileLine], scopes: Collection[str], stored: Mapping[int, str]) -> _TakenBatch:
         async with alone(self._pool) as db:
-            new, taken = self._judged(lines, await bulk_rows.read(db, _wanted(lines)), scopes)
+            new, taken = await self._judged(lines, await bulk_rows.read(db, _wanted(lines)), scopes, stored)
             if not new:
                 return taken
             await bulk_rows.write(db, new, await raised(db), self._now_ms())
             created_ms = await db.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
         return taken._replace(new=[msgspec.structs.replace(row, created_ms=created_ms) for row in new.accounts])
 
-    def _judged(
-        self, lines: Sequence[FileLine], there: KnownRows, scopes: Collection[str]
+    async def _judged(
+        self, lines: Sequence[FileLine], there: KnownRows, scopes: Collection[str], stored: Mapping[int, str]
+    ) -> tuple[NewRows, _TakenBatch]:
+        """Beside the loop where passwords are compared with hashes."""
+        if stored and not self._passwords.seals:
+            return await asyncio.to_thread(self._judge, lines, there, scopes, stored)
+        return self._judge(lines, there, scopes, stored)
+
+    def _judge(
+        self, lines: Sequence[FileLine], there: KnownRows, scopes: Collection[str], stored: Mapping[int, str]
     ) -> tuple[NewRows, _TakenBatch]:
         new, taken = NewRows([], [], set(), []), _TakenBatch([], [], [], [], lines[-1].number)
         now_ms = self._now_ms()
@@ -179,7 +204,9 @@ class Import:
             try:
                 if isinstance(line.wanted, Objection):
                     raise line.wanted
-                judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes)
+                judged = bulk_rows.judge(
+                    there, new, line.wanted, now_ms, scopes, self._passwords, stored.get(line.number)
+                )
             except Objection as why:
                 taken.errors.append((line.number, why))
                 continue

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
+from ocs.master.passwords import StoredPasswords
+from ocs.master.sealing import CannotOpen
 from ocs.master.subscribers import Subscriber, assignments_of, attributes_of
 from tariffs.catalog import Assignment
 
@@ -43,7 +45,7 @@ class KnownRows(msgspec.Struct):
 
     accounts: dict[str, AccountRow] = {}
     subscribers: dict[str, tuple[Subscriber, str | None]] = {}
-    """With the password."""
+    """With the password as it is kept (ocs/master/passwords.py)."""
     owners: dict[str, str | None] = {}
     """Of identities; None: somebody had it once."""
     tariffs: set[str] = set()
@@ -129,11 +131,23 @@ def _subscriber(row: Any) -> Subscriber:
 # --- deciding -----------------------------------------------------------------------------------------------------
 
 
-def judge(there: KnownRows, new: NewRows, wanted: WantedLine, now_ms: int, scopes: Collection[str]) -> JudgedLine:
-    """Raises an Objection, or adds what is new to `there` and `new`. scopes: the scopes that a bucket may have."""
+def judge(
+    there: KnownRows,
+    new: NewRows,
+    wanted: WantedLine,
+    now_ms: int,
+    scopes: Collection[str],
+    passwords: StoredPasswords,
+    stored: str | None,
+) -> JudgedLine:
+    """Raises an Objection, or adds what is new to `there` and `new`.
+
+    scopes:  the scopes that a bucket may have
+    stored:  the password of the line as it would be kept
+    """
     account, subscriber = wanted.account, wanted.subscriber
     makes_account = account is not None and _is_new_account(there, account, wanted.account_says, now_ms, scopes)
-    makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted)
+    makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted, passwords)
     if account is not None and makes_account:
         there.accounts[account.id] = account
         new.accounts.append(account)
@@ -142,8 +156,8 @@ def judge(there: KnownRows, new: NewRows, wanted: WantedLine, now_ms: int, scope
         if any(name in there.owners for name in subscriber.identities):
             new.inherits.add(subscriber.id)
         there.owners |= dict.fromkeys(_names(subscriber), subscriber.id)
-        there.subscribers[subscriber.id] = subscriber, wanted.password
-        new.subscribers.append((subscriber, wanted.password))
+        there.subscribers[subscriber.id] = subscriber, stored
+        new.subscribers.append((subscriber, stored))
     return JudgedLine(
         makes_account if account is not None else None, makes_subscriber if subscriber is not None else None
     )
@@ -168,7 +182,7 @@ def _is_new_account(
     return False
 
 
-def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine) -> bool:
+def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine, passwords: StoredPasswords) -> bool:
     makes_its_account = line.account is not None and line.account.id == wanted.account
     if not makes_its_account and wanted.account not in there.accounts:
         raise Objection("unresolved", "subscriber.account", f"there is no account {wanted.account}")
@@ -178,7 +192,7 @@ def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine) -
         for field in line.subscriber_says:
             if _content(known, field) != _content(wanted, field):
                 raise Objection("conflict", f"subscriber.{field}", f"subscriber {wanted.id} exists with other {field}")
-        if line.password is not None and (line.password or None) != password:
+        if line.password is not None and not _is_password(passwords, password, wanted.id, line.password):
             raise Objection("conflict", "subscriber.password", f"subscriber {wanted.id} exists with another password")
         return False
     for identity in wanted.identities:
@@ -189,6 +203,15 @@ def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine) -
         if assignment.tariff not in there.tariffs:
             raise Objection("unresolved", "subscriber.tariffs", f"there is no tariff {assignment.tariff}")
     return True
+
+
+def _is_password(passwords: StoredPasswords, stored: str | None, subscriber: str, said: str) -> bool:
+    if not (stored and said):
+        return bool(stored) == bool(said)
+    try:
+        return passwords.matches(stored, subscriber, said)
+    except CannotOpen as why:
+        raise Objection("conflict", "subscriber.password", f"the one of subscriber {subscriber}: {why}") from None
 
 
 def _content(subscriber: Subscriber, field: str) -> object:
@@ -218,13 +241,13 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
             (
                 one.id,
                 one.account,
-                password or None,
+                stored,
                 one.barred,
                 now_ms if one.id in new.inherits else 0,
                 number,
                 msgspec.json.encode(one.attributes).decode(),
             )
-            for one, password in new.subscribers
+            for one, stored in new.subscribers
         ),
     )
     await copy(

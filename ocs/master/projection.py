@@ -47,7 +47,7 @@ Tell = Callable[[str, int], Awaitable[object]]
 """Raises an account's `profile_rev`; an account Redis does not have needs no telling."""
 
 CHANGED: Final = """
-    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, s.attributes,
+    SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, s.attributes, s.password,
         a.currency, a.time_zone,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
                   FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs
@@ -206,6 +206,7 @@ def _profile(row: Record) -> bytes:
             barred=row["barred"],
             moved_ms=row["moved_ms"],
             attributes=attributes_of(row["attributes"]),
+            password=row["password"] or "",
         )
     )
 

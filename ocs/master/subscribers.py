@@ -92,7 +92,8 @@ async def page(pool: Pool, account: str | None, after: str, limit: int) -> Seque
 
 
 async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int, expect: Expect) -> Saved:
-    """Create or change the subscriber. A password of None leaves it as it is, "" removes it."""
+    """Create or change the subscriber. A password, as it is kept (passwords.py), of None leaves it as it is, ""
+    removes it."""
     async with change(pool) as (db, number):
         before = await get(db, wanted.id)
         if before is not None and password is None and _content(before) == _content(wanted):

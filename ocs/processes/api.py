@@ -14,7 +14,9 @@ from ocs.config import Config
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
+from ocs.master.passwords import StoredPasswords
 from ocs.master.projection import Projector, teller
+from ocs.master.sealing import sealing_of
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
 from ocs.processes.stores import TROUBLE, bounded_pool, live_store, witnessed
@@ -52,6 +54,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             store_ms_max=config.http.store_ms_max,
             adjustments=config.adjustments,
             tail=EventTail(postgres, bell, config.events.followers_max),
+            passwords=StoredPasswords(sealing_of(config)),
         )
         tail = backoffice.tail
         assert tail is not None
