@@ -237,7 +237,7 @@ class PostgresConfig(ConfigTable, frozen=True):
     dsn: Secret = Secret(EMBEDDED)
     """`embedded`: a PostgreSQL of ours in the data directory."""
     connections_max: Annotated[int, Meta(ge=2, le=100)] = 8
-    """Of each process that uses it (keeper, api)."""
+    """Of each process that uses it (keeper, api), which has one more to listen on."""
 
     def __post_init__(self) -> None:
         if self.embedded:

@@ -225,3 +225,10 @@ class InvariantViolated(Struct, frozen=True):
 
     what: str
     detail: str
+
+
+class ShardStopped(Struct, frozen=True):
+    """Records of a shard are not copied until a person has looked. Charging goes on."""
+
+    shard: int
+    why: str

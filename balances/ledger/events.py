@@ -32,6 +32,9 @@ CHANNEL: Final = "ocs_events"
 ON_DEMAND: Final = frozenset({"account.opened", "balance.changed", "session.ended", "session.opened"})
 """Types of which there may be as many as calls: written only while somebody asks for them."""
 
+OUTBOX_CHANNEL: Final = "ocs_outbox"
+"""PostgreSQL notifies it with the commit that puts something into the outbox."""
+
 COLUMNS: Final = ("seq", "id", "type", "account", "service", "subject", "at_ms", "data")
 
 SUSPENDED: Final = (
@@ -44,7 +47,7 @@ _REASONS: Final[dict[SuspendReasons, event_data.SuspensionReason]] = {
     SuspendReasons.FRAUD: "fraud",
     SuspendReasons.OPERATOR: "operator",
 }
-_KINDS: Final[dict[int, event_data.AmountKind]] = {
+KIND_WORDS: Final[dict[int, event_data.AmountKind]] = {
     Kind.MONEY: "money",
     Kind.OCTETS: "octets",
     Kind.SECONDS: "seconds",
@@ -82,6 +85,34 @@ async def append(pg: Any, rows: Sequence[EventRow]) -> None:
         "events", records=[(seq, *row) for seq, row in enumerate(rows, first)], columns=COLUMNS
     )
     await pg.execute(f"NOTIFY {CHANNEL}")
+
+
+async def put_out(
+    pg: Any,
+    type_: str,
+    data: msgspec.Struct,
+    *,
+    at_ms: int,
+    key: str,
+    subject: str,
+    account: str = "",
+    service: str = "",
+) -> None:
+    """Put into the outbox what is no record, in the caller's transaction (ocs/events/outbox.py says more)."""
+    row = EventRow(
+        f"{type_}:{visible(key)}", type_, fit(account), fit(service), fit(subject), at_ms, _json(data).decode()
+    )
+    await pg.execute(
+        "INSERT INTO event_outbox (id, type, account, service, subject, at_ms, data)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        *row,
+    )
+    await pg.execute(f"NOTIFY {OUTBOX_CHANNEL}")
+
+
+def visible(key: str) -> str:
+    """An id is one line of text wherever it is sent."""
+    return fit("".join(letter if letter.isprintable() else "?" for letter in key))
 
 
 async def asked_for(pg: Any) -> list[EventFilter]:
@@ -135,7 +166,9 @@ def happened(
         for entry in record.entries:
             if entry.counter_account == CounterAccount.EXPIRY:
                 left = quantity(entry.kind, -entry.amount)
-                told = event_data.BucketExpired(record.account, entry.bucket, _KINDS[entry.kind], record.currency, left)
+                told = event_data.BucketExpired(
+                    record.account, entry.bucket, KIND_WORDS[entry.kind], record.currency, left
+                )
                 add("bucket.expired", told, f"{record.account}/{entry.bucket}")
     if record.threshold_events or (kind == "settings" and record.actor):
         _of_state(call, before, add)
@@ -225,7 +258,7 @@ def _changed(call: RecordedCall) -> event_data.BalanceChanged:
             entry.seq,
             entry.bucket,
             names.get(entry.bucket, ""),
-            _KINDS[entry.kind],
+            KIND_WORDS[entry.kind],
             quantity(entry.kind, entry.amount),
             quantity(entry.kind, entry.after),
             entry.counter_account,
@@ -241,7 +274,7 @@ def _of_top_up(call: RecordedCall, add: Adding) -> None:
     record = call.record
     buckets = [
         event_data.ToppedUpBucket(
-            entry.bucket, _KINDS[entry.kind], quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after)
+            entry.bucket, KIND_WORDS[entry.kind], quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after)
         )
         for entry in record.entries
         if entry.counter_account == CounterAccount.TOP_UP
@@ -291,7 +324,7 @@ def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:
             told = event_data.ServiceResumed(record.account, crossing.name, *amounts)
             add("service.resumed", told, service=crossing.name)
     elif crossing.of == CrossingOf.THRESHOLD:
-        of = (record.account, crossing.name, _KINDS[unit], crossing.bucket, *amounts)
+        of = (record.account, crossing.name, KIND_WORDS[unit], crossing.bucket, *amounts)
         if crossing.kind == CrossingKind.BELOW:
             add("threshold.crossed", event_data.ThresholdCrossed(*of))
         else:

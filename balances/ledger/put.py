@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
-from balances.ledger import events, suspense
+from balances.ledger import bucket_ends, events, suspense
+from balances.ledger.bucket_ends import BucketEnds
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Rows
 
+NOTHING: Final[Mapping[tuple[str, int], int]] = {}
 
-async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> None:
+
+async def put(
+    pg: Any, rows: Rows, known_ladders: Collection[bytes] = (), known_ends: Mapping[tuple[str, int], int] = NOTHING
+) -> BucketEnds:
     """Plain COPY of the rows, in the caller's transaction, and of the events that follow: little may come
-    after these but the commit (events.py)."""
+    after these but the commit (events.py). Returns the ends of buckets that were not known to be written."""
     happened = await events.events_of(pg, rows.copied)
     await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
     ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
@@ -24,4 +29,6 @@ async def put(pg: Any, rows: Rows, known_ladders: Collection[bytes] = ()) -> Non
     if rows.entries:
         await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
     await suspense.write(pg, rows.suspense, rows.settled)
+    ends = await bucket_ends.note(pg, rows.copied, known_ends)
     await events.append(pg, happened)
+    return ends

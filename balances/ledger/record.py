@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -89,6 +89,8 @@ class RecordedCall(msgspec.Struct, gc=False):
     """The entry as it stood in the stream: name, value, name, value ..."""
     broken: str = ""
     """Why it cannot be copied, "" when it can. Then only `record.account` and what else can be read is right."""
+    ends: Sequence[tuple[int, int]] = ()
+    """(bucket, until_ms) of buckets of the account after it that end."""
 
     def raw(self) -> list[bytes]:
         """The whole entry; what an opening wrote for an account (snapshot.py) stood in no stream."""
@@ -131,11 +133,15 @@ def decode(entry: list[Any]) -> RecordedCall:
     account, session = get(b"a") or None, get(b"s") or None
     once, refund = get(b"o") or None, get(b"p") or None
     broken = ""
+    ends: list[tuple[int, int]] = []
     try:
         record = _record(packed)
         # Whatever a restore will read has to be readable.
-        if account is not None and _ACCOUNT.decode(account).id != record.account:
-            broken = "the account after it is another one than its own"
+        if account is not None:
+            state = _ACCOUNT.decode(account)
+            ends = [(bucket.id, bucket.until_ms) for bucket in state.buckets if bucket.until_ms]
+            if state.id != record.account:
+                broken = "the account after it is another one than its own"
         if session is not None:
             session_head(session)
         if once is not None:
@@ -147,7 +153,8 @@ def decode(entry: list[Any]) -> RecordedCall:
         record = Record(FORMAT, BROKEN, named_account(fields), "")
         if not record.account:
             raise Undecodable(f"stream entry {at.decode(errors='replace')} cannot be read: {why}") from why
-    return RecordedCall(parse_id(at), record, packed, account, session, once, refund, get(b"c") or None, raw, broken)
+    inputs = get(b"c") or None
+    return RecordedCall(parse_id(at), record, packed, account, session, once, refund, inputs, raw, broken, ends)
 
 
 def _record(packed: bytes) -> Record:

@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import msgspec
 
-from balances.ledger import suspense
+from balances.ledger import events, suspense
+from balances.ledger.bucket_ends import KNOWN_MAX, BucketEnds
+from balances.ledger.event_data import InvariantViolated, ShardStopped
 from balances.ledger.put import put
 from balances.ledger.record import RecordedCall, RecordId, Row, Rows, add_rows, fit, no_rows, without_usages
 from balances.structs.account import Account
@@ -140,6 +142,8 @@ class Writer:
         self._known: dict[int, tuple[RecordId, dict[str, Chain]]] = {}
         self._ladders: set[bytes] = set()
         """Hashes of ladders that are in PostgreSQL."""
+        self._ends: BucketEnds = {}
+        """Ends of buckets that are in PostgreSQL."""
 
     async def write(self, epoch: int, parts: Sequence[RecordRun]) -> int:
         """Commit the records; returns how many. Shards that cannot be copied are stopped, the rest is committed."""
@@ -189,14 +193,16 @@ class Writer:
                             if not account:  # a mark of an opening
                                 raise Duplicate(f"{call.id}: {why}")
                         raw.append((part.shard, *call.id, position, fit(account), why, pack_raw(call.raw())))
-                await put(pg, rows, self._ladders)
+                ends = await put(pg, rows, self._ladders, self._ends)
                 if raw:
                     await _none_twice(pg, raw)
                     await pg.copy_records_to_table("quarantined", records=raw, columns=QUARANTINED_COLUMNS)
+                    await _tell_quarantined(pg, raw)
         except BaseException:
             for part in parts:
                 self._known.pop(part.shard, None)
             self._ladders.clear()  # PostgreSQL may be an older one, without the ladders it was given
+            self._ends.clear()
             raise
         for shard, first_epoch, n, _, account, why, _ in raw:
             if why:
@@ -204,6 +210,9 @@ class Writer:
         if len(self._ladders) > LADDERS_MAX:
             self._ladders.clear()
         self._ladders.update(rows.ladders)
+        if len(self._ends) > KNOWN_MAX:
+            self._ends.clear()
+        self._ends.update(ends)
         for part in parts:
             chains = self._known[part.shard][1]
             self._known[part.shard] = (part.new, chains if len(chains) <= self._accounts_max // 256 else {})
@@ -258,8 +267,29 @@ class Writer:
             await self._stop(pg, shard, why)
 
     async def _stop(self, pg: Any, shard: int, why: str) -> None:
-        await pg.execute("UPDATE shards SET stopped = $2 WHERE shard = $1", shard, why)
+        async with pg.transaction():
+            epoch, n, now_ms = await pg.fetchrow(
+                "UPDATE shards SET stopped = $2 WHERE shard = $1"
+                " RETURNING cursor_epoch, cursor_n, (extract(epoch FROM now()) * 1000)::bigint",
+                shard,
+                why,
+            )
+            told, key = ShardStopped(shard, why), f"{shard}/{epoch}-{n}"
+            await events.put_out(pg, "shard.stopped", told, at_ms=now_ms, key=key, subject=str(shard))
         self._alarm(f"ledger: shard {shard} is not copied any more: {why}")
+
+
+async def _tell_quarantined(pg: Any, raw: Sequence[Row]) -> None:
+    now_ms = await pg.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+    for shard, epoch, n, _, account, why, _ in raw:
+        if why:
+            told = InvariantViolated(
+                "a record cannot be copied", f"account {account}, shard {shard}, {epoch}-{n}: {why}"
+            )
+            key = f"quarantined/{shard}-{epoch}-{n}"
+            await events.put_out(
+                pg, "invariant.violated", told, at_ms=now_ms, key=key, subject=account, account=account
+            )
 
 
 # --- one record

@@ -9,15 +9,16 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from balances.ledger.events import CHANNEL
+from balances.ledger.events import CHANNEL, OUTBOX_CHANNEL
 from balances.ledger.writer import AWAY
 from balances.redis.pending import ended
-from ocs.events.outbox import OUTBOX_CHANNEL
 
 AGAIN_S: Final = 1.0
 """Between attempts to listen."""
 UNHEARD_S: Final = 2.0
-"""So long after the last look it is looked again, heard or not."""
+"""So long after the last look it is looked again where nothing can be heard ..."""
+HEARD_S: Final = 10.0
+"""... and where it can."""
 
 
 class EventBell:
@@ -26,6 +27,7 @@ class EventBell:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self.rings = 0
+        self._hears = False
         self._rung = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -53,9 +55,11 @@ class EventBell:
         try:
             for channel in (CHANNEL, OUTBOX_CHANNEL):
                 await pg.add_listener(channel, heard)
+            self._hears = True
             self.ring()  # what came before is looked for
             await lost.wait()
         finally:
+            self._hears = False
             pg.remove_termination_listener(gone)
             for channel in (CHANNEL, OUTBOX_CHANNEL):
                 with contextlib.suppress(*AWAY):
@@ -67,9 +71,9 @@ class EventBell:
         self._rung.set()
         self._rung = asyncio.Event()
 
-    async def wait(self, rings: int, seconds: float = UNHEARD_S) -> None:
-        """Until it has rung more often than `rings`, or so long."""
+    async def wait(self, rings: int) -> None:
+        """Until it has rung more often than `rings`, or for a while."""
         if self.rings == rings:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(HEARD_S if self._hears else UNHEARD_S):
                     await self._rung.wait()

@@ -8,17 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from balances.ledger.events import EventRow, append
-from balances.ledger.record import fit
+from balances.ledger.events import EventRow, append, put_out
 from ocs.events.types import TYPES
 
 MOVED_MAX: Final = 500
 """Events moved in one transaction."""
-
-OUTBOX_CHANNEL: Final = "ocs_outbox"
-"""PostgreSQL notifies it with the commit that puts something there."""
-
-_json: Final = msgspec.json.Encoder().encode
 
 
 async def emit(
@@ -41,20 +35,8 @@ async def emit(
     kind = TYPES[type_]
     if type(data) is not kind.data:
         raise TypeError(f"{type_}: expected {kind.data.__name__}, not {type(data).__name__}")
-    row = EventRow(
-        f"{type_}:{_visible(key)}", type_, fit(account), fit(service), fit(subject), at_ms, _json(data).decode()
-    )
-    await pg.execute(
-        "INSERT INTO event_outbox (id, type, account, service, subject, at_ms, data)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        *row,
-    )
-    await pg.execute(f"NOTIFY {OUTBOX_CHANNEL}")
-
-
-def _visible(key: str) -> str:
-    """An id is one line of text wherever it is sent."""
-    return fit("".join(letter if letter.isprintable() else "?" for letter in key))
+    named = {"account": account, "service": service}
+    await put_out(pg, type_, data, at_ms=at_ms, key=key, subject=subject, **named)
 
 
 async def move(pool: Any) -> int:

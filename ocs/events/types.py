@@ -44,20 +44,13 @@ class JobFailed(Struct, frozen=True):
     """Of the last attempt, as the peer said it, or why none was possible."""
 
 
-class ShardStopped(Struct, frozen=True):
-    """Records of a shard are not copied until a person has looked. Charging goes on."""
-
-    shard: int
-    why: str
-
-
 class TariffPublished(Struct, frozen=True):
     """A version of a tariff was published."""
 
     tariff: str
     version: int
-    valid_from: str
-    actor: str
+    valid_from: str | None
+    """null: from the beginning of time."""
 
 
 class EventKind(Struct, frozen=True):
@@ -100,7 +93,7 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("session.opened", event_data.SessionOpened, "session"),
     EventKind("session.ended", event_data.SessionEnded, "session"),
     EventKind("session.abandoned", event_data.SessionAbandoned, "session"),
-    EventKind("shard.stopped", ShardStopped, "shard"),
+    EventKind("shard.stopped", event_data.ShardStopped, "shard"),
     EventKind("tariff.published", TariffPublished, "tariff"),
     EventKind("threshold.cleared", event_data.ThresholdCleared, "account"),
     EventKind("threshold.crossed", event_data.ThresholdCrossed, "account"),

@@ -23,8 +23,11 @@ from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.enforcement.telling import Telling, all_served
 from ocs.enforcement.telling import TellingStore as Told
+from ocs.events.pump import EventPump
 from ocs.keeper.copy import PACE_S, Copier
 from ocs.keeper.counts import KeeperStats
+from ocs.keeper.events import LEASE as EVENTS
+from ocs.keeper.events import EventKeeping, EventSettings
 from ocs.keeper.expire import GROUPS, Expirer, lease_of
 from ocs.keeper.leases import RENEWED_S, Leases
 from ocs.keeper.news import ALL, News
@@ -43,7 +46,7 @@ KEPT_MS: Final = 30 * 86_400_000
 
 ASKED_S: Final = 5.0
 """Where nothing is written PostgreSQL is asked so often what a person may have done there."""
-LEASES: Final = ("copy", "restarts", "totals", *map(lease_of, range(GROUPS)))
+LEASES: Final = ("copy", "restarts", "totals", EVENTS, *map(lease_of, range(GROUPS)))
 
 
 class Paces(NamedTuple):
@@ -67,6 +70,7 @@ class Keeper:
     label:     a peer by a name of a bounded set
     paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
+    pump:      delivers events to a sink
     """
 
     def __init__(
@@ -90,6 +94,8 @@ class Keeper:
         guard_s: float = 5.0,
         without_postgres: bool = False,
         paces: Paces = Paces(),  # noqa: B008
+        events: EventSettings = EventSettings(),  # noqa: B008
+        pump: EventPump | None = None,
     ) -> None:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log, self._now_ms = redis, pool, store, log, now_ms
@@ -124,6 +130,9 @@ class Keeper:
             grace_ms=2 * validity_ms,
             without_postgres=without_postgres,
             look_s=paces.look_s,
+        )
+        self.events = EventKeeping(
+            pool, leases, self.standing, events, now_ms=now_ms, open_=lambda: not self.why, pump=pump
         )
         self._requester = SessionRequester(redis, STORE_AWAY)
         self.telling = Telling(
@@ -175,6 +184,12 @@ class Keeper:
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
             ("libraries", self._drop_libraries, 600.0),
+            ("bell", self.events.bell.listen, 0.0),
+            ("outbox", self.events.move, 0.0),
+            ("deliver", self.events.deliver, 0.0),
+            ("expiring", self.events.expiring, 10.0),
+            ("consumers", self.events.look, 30.0),
+            ("old events", self.events.delete, 600.0),
         ):
             self._rounds.begin(name, work, every_s)
 

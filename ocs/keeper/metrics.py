@@ -19,7 +19,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     alarms, debited = meter.counts(metrics.VIOLATIONS), meter.counts(metrics.DEBITED)
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
     set_aside, session_requests = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.SESSION_ASKED)
-    risks = meter.counts(metrics.STORE_RISKS)
+    risks, behind = meter.counts(metrics.STORE_RISKS), meter.counts(metrics.EVENTS_BEHIND)
     for gauge, field in (
         (metrics.STORE_MEMORY, "memory_bytes"),
         (metrics.STORE_LIMIT, "memory_limit_bytes"),
@@ -43,6 +43,9 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         set_aside.update(it.stats.set_aside)
         for peer, count in it.telling.unreached.items():  # those that are sent are counted where they are
             session_requests["rar", peer, NO_ROUTE] = count
+        behind.clear()
+        for lag in it.events.lags:
+            behind[lag.kind,] = max(behind[lag.kind,], lag.behind)
         if totals.complete:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more

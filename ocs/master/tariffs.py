@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from balances.ledger.in_words import time_of
+from ocs.events.outbox import emit
+from ocs.events.types import TariffPublished
 from ocs.master.changes import change
 from ocs.master.documents import (
     DocumentBundle,
@@ -196,7 +199,15 @@ async def _write(db: Connection, planned: PublicationPlan, number: int) -> Publi
             number,
         )
         tariffs.append(_document(record))
+        await _tell(db, tariffs[-1])
     return PublicationPlan(files, tariffs, planned.warnings)
+
+
+async def _tell(db: Connection, made: DocumentVersion) -> None:
+    valid_from = time_of(made.valid_from_ms) if made.valid_from_ms > 0 else None
+    told = TariffPublished(made.id, made.version, valid_from)
+    key = f"{made.id}/{made.version}"
+    await emit(db, "tariff.published", told, at_ms=made.published_ms, key=key, subject=made.id)
 
 
 def _published(sent: DocumentBundle, newest: Newest, made: PublicationPlan) -> Publication:

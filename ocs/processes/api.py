@@ -19,9 +19,10 @@ from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
-from ocs.processes.stores import TROUBLE, bounded_pool, live_store, witnessed
+from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
+from ocs.telemetry import metrics
 
 EVER_MS: Final = 200 * 365 * 86_400_000
 """A price may be asked for any time."""
@@ -31,7 +32,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
     """The HTTP server; see ocs/api."""
     async with (
         live_store(config, supervisor) as (redis, store),
-        bounded_pool(config, supervisor, config.postgres.connections_max) as pool,
+        bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS) as pool,
         witnessed(store, pool, supervisor),
         SessionRequester(redis, TROUBLE).running() as requester,
         EventBell(pool).listening() as bell,
@@ -58,6 +59,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
         )
         tail = backoffice.tail
         assert tail is not None
+        followers, cut = supervisor.meter.counts(metrics.FOLLOWERS), supervisor.meter.counts(metrics.FOLLOWERS_CUT)
         callers = Callers({token_of(config.data): "admin"})
         if supervisor.listener is None:  # http.listen is off
             while not await told_to_drain(supervisor):
@@ -67,6 +69,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             application(backoffice, callers, config.http, supervisor.meter), supervisor.listener, config.http
         ):
             while not await told_to_drain(supervisor):
+                followers[()], cut[()] = tail.followers, tail.cut
                 supervisor.report(True)
             await tail.close()
         supervisor.report(False, "draining")

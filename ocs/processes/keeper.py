@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+from collections.abc import AsyncIterator
+from typing import Any
 
+from redis.asyncio import Redis
+
+from balances.ledger.event_filter import EventFilter
 from ocs.clock import now_ms
 from ocs.config import Config
+from ocs.events.pump import EventPump
+from ocs.events.redis_stream import RedisStreamSink
+from ocs.keeper.events import EventSettings
 from ocs.keeper.keeper import Keeper
 from ocs.keeper.metrics import kept_counts
 from ocs.keeper.watch import stopped_text
@@ -13,16 +22,28 @@ from ocs.master.bring_in import bring_in
 from ocs.master.projection import Projector, teller
 from ocs.master.subscribers import served
 from ocs.net.diameter.peers import Peers
-from ocs.processes.stores import bounded_pool, live_store
+from ocs.processes.stores import LISTENS, bounded_pool, live_store
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.telemetry.log import logger
+
+
+@contextlib.asynccontextmanager
+async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
+    """What delivers events to a sink, where one is configured."""
+    to = config.events.redis
+    if to.off:
+        yield None
+        return
+    async with Redis.from_url(to.url.reveal(), protocol=2, socket_connect_timeout=5, socket_timeout=10) as redis:
+        yield EventPump(pool, RedisStreamSink(redis, to.stream, to.maxlen), EventFilter(to.types))
 
 
 async def keeper(config: Config, supervisor: SupervisorLink) -> None:
     """Run a keeper until it is told to end; see ocs/keeper/keeper.py."""
     async with (
         live_store(config, supervisor) as (redis, store),
-        bounded_pool(config, supervisor, config.postgres.connections_max) as pool,
+        bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS) as pool,
+        _pump(config, pool) as pump,
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
         peers = Peers(config.diameter.peers)
@@ -43,6 +64,12 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             durability=config.durability,
             accept_risks=config.redis.accept_risks,
             without_postgres=config.open_without_postgres,
+            events=EventSettings(
+                keep_ms=config.events.keep_days * 86_400_000,
+                behind_alarm_ms=config.events.behind_alarm_s * 1_000,
+                expiring_soon_ms=config.events.expiring_soon_s * 1_000,
+            ),
+            pump=pump,
         )
         tell = kept_counts(it, supervisor.meter)
         await it.start()

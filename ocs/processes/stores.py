@@ -26,6 +26,8 @@ from ocs.telemetry.log import logger
 Redis = redis.asyncio.Redis
 
 TROUBLE: Final = (OSError, RedisError)
+LISTENS: Final = 1
+"""Connection beside `postgres.connections_max` of a process that listens for events."""
 CLOSE_S: Final = 2.0
 """For questions to PostgreSQL that are under way when a process ends."""
 

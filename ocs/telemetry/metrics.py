@@ -91,6 +91,9 @@ STORE_LIMIT    = _gauge("ocs_store_memory_limit_bytes", "Its maxmemory; 0: none"
 STREAM_LENGTH  = _gauge("ocs_stream_entries", "Records in the streams, copied or not", across=Across.MAX)
 KEPT           = _counter("ocs_keeper_total", "What keepers did, by what (ocs/keeper/counts.py)", "what")
 SWEEP_LAG      = _gauge("ocs_sweep_lag_seconds", "Age of what is due to end", divisor=1_000, across=Across.MAX)
+EVENTS_BEHIND  = _gauge("ocs_events_behind", "Events not done with, by the slowest", "kind", across=Across.MAX)
+FOLLOWERS      = _gauge("ocs_event_followers", "Who follows server-sent events")
+FOLLOWERS_CUT  = _counter("ocs_event_followers_cut_total", "Followers that did not read what they were sent")
 VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
 MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
@@ -106,7 +109,8 @@ METRICS: tuple[Metric, ...] = (
     PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, SESSION_ASKED,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
-    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
+    STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
+    FOLLOWERS_CUT, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
     DISK_FREE, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 

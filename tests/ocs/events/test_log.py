@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from balances.ledger.event_data import ShardStopped
 from balances.ledger.event_filter import EventFilter
 from ocs.events import log, outbox
 from ocs.events.event import Event
-from ocs.events.types import TYPES, ShardStopped, unknown_types
+from ocs.events.types import TYPES, unknown_types
 from tests.ocs.api_harness import ApiHarness
 
 EVERYTHING = EventFilter(tuple(TYPES))
