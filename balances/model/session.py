@@ -223,7 +223,8 @@ def enter_state(decision: SessionDecision) -> None:
         state = SessionState.CLOSED
     decision.state, decision.may_grant = state, may_grant
     decision.flags |= marks
-    decision.is_measured = marks not in (Flag.UNMATCHED, Flag.LATE) and phase != Phase.RECORD
+    measured = marks not in (Flag.UNMATCHED, Flag.LATE) and phase != Phase.RECORD
+    decision.is_measured = measured and not decision.charge.course
 
 
 def matched(decision: SessionDecision, line: Line) -> Line:

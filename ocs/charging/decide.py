@@ -161,12 +161,14 @@ def to_charge(
     jitter:  0 to 1000, how much of `settings.jitter_permille` what this request is granted is good for shorter
     """
     session, now_ms, event_ms, flags = arrived
-    validity_ms = validity_of(service, settings, jitter)
+    course = request.course
+    validity_ms = course.every_s * 1_000 if course and course.every_s else validity_of(service, settings, jitter)
     phase = request.phase
     client = settings.client(request.origin.client)
+    tells_change = client.tariff_change or course is not None  # its grant only holds: nothing is cut where a price ends
     asks = []
     for place, (line, rated) in enumerate(zip(request.lines, quote, strict=True)):
-        ask = _ask(line, rated, request, service, profile, inputs, event_ms, validity_ms, client.tariff_change)
+        ask = _ask(line, rated, request, service, profile, inputs, event_ms, validity_ms, tells_change)
         if line.wish is not None or line.use is not None:
             _mind_money(ask, line)
         if place >= LINES_MAX:
@@ -201,9 +203,12 @@ def to_charge(
         idle_ms=settings.idle_ms,
         single=request.style is Style.COMMAND,
         flags=flags,
-        seek=phase is Phase.UPDATE or phase is Phase.STOP,
+        seek=request.settles(),
         origin_state=request.origin.restarts,
     )
+    if course is not None:
+        charge.course, charge.token, charge.adopts = course.step, course.token, course.adopts
+        charge.began_ms, charge.lasted_s = course.began_ms, course.lasted_s
     if phase is Phase.EVENT:
         charge.once_key = keys.event_key(session, request.key.number, request.key.message if reused else None)
         if request.action is Action.REFUND:

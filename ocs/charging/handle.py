@@ -224,7 +224,7 @@ async def _subscriber(
     """The profile of the request, and the identities to load it by again: the first that a subscriber has counts."""
     names = request.identities
     profile = (context.profiles.of(names) or await context.profiles.load(names)) if names else None
-    if profile is None and request.phase in (Phase.UPDATE, Phase.STOP):
+    if profile is None and request.settles():
         found = await _opening(request, context, arrived)
         if found is not None:
             return await _payer(context, *found)
@@ -333,7 +333,7 @@ async def _charge(
                 newer = await context.profiles.load(names) if names else None
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await answer_nobody(request, context.store, context.settings, arrived)
-                profile = _still_paid(profile, newer, request.phase)
+                profile = _still_paid(profile, newer, request)
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
             case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written
@@ -378,12 +378,12 @@ def _facts(request: ChargingRequest, context: ChargingContext, arrived: Arrival)
     return told, merged(context.facts.get(arrived.session), told)
 
 
-def _still_paid(old: Profile, newer: Profile | None, phase: Phase) -> Profile:
+def _still_paid(old: Profile, newer: Profile | None, request: ChargingRequest) -> Profile:
     """The newer profile; but an open session stays with the account it began with, and one whose subscriber is gone is
     settled all the same."""
     if newer is None:
         return msgspec.structs.replace(old, rev=EXACT_MAX, assignments=())
-    if newer.account != old.account and phase in (Phase.UPDATE, Phase.STOP):
+    if newer.account != old.account and request.settles():
         return msgspec.structs.replace(newer, account=old.account)
     return newer
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from balances.structs.charge import Action, Cumulative, Phase, ReportPeriod, Result
+from balances.structs.charge import Action, Course, Cumulative, Phase, ReportPeriod, Result
 from tariffs.inputs import Inputs
 
 
@@ -111,6 +111,22 @@ class RequestKey(msgspec.Struct, frozen=True, gc=False):
     """Its sender says that it may have come before."""
 
 
+class SessionCourse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of a session that its client runs by itself and reports by counters (charging.md section 8)."""
+
+    step: Course
+    token: str = ""
+    """What was given for it when it was authorised here; "": nothing, or it is not said."""
+    began_ms: int = 0
+    """When it began, 0 where that is not said, ..."""
+    lasted_s: int = -1
+    """... and how long it has lasted; -1."""
+    adopts: str = ""
+    """The session that holds what was authorised before it began."""
+    every_s: int = 0
+    """It reports that often; 0: nobody knows."""
+
+
 class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """One request of a network element."""
 
@@ -118,10 +134,16 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
         """Whether the request reports use. Such a request is never refused as a whole (charging.md section 2)."""
         return self.phase is not Phase.EVENT and (self.phase is not Phase.START or any(one.used for one in self.lines))
 
+    def settles(self) -> bool:
+        """Whether it is about a session that is open, as far as it knows."""
+        if self.phase is Phase.RECORD:
+            return self.course is not None and self.course.step is not Course.BEGINS
+        return self.phase is Phase.UPDATE or self.phase is Phase.STOP
+
     def is_cumulative(self) -> bool:
         """It shows counters: what they gained is for the store to say, and the key only protects what is held
         (charging.md section 8)."""
-        return any(used.counter is not None for line in self.lines for used in line.used)
+        return self.course is not None or any(used.counter is not None for line in self.lines for used in line.used)
 
     origin: Origin
     key: RequestKey
@@ -142,6 +164,8 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """Advice of charge was asked for."""
     line_facts: LineFacts = {}
     """Inputs that are told of single lines."""
+    course: SessionCourse | None = None
+    """None: what is used is granted before."""
 
 
 class FinalAction(Enum):

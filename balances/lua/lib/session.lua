@@ -139,7 +139,8 @@ local function enter_state(decision)
   if phase == PHASE.STOP and not decision.bygone then state = SESSIONSTATE.CLOSED end
   decision.state, decision.may_grant, decision.flags = state, may_grant, bit.bor(decision.flags, marks)
   -- there was a grant to go by
-  decision.is_measured = marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE and phase ~= PHASE.RECORD
+  local is_course = decision.charge[CHARGE.course] ~= COURSE.NONE
+  decision.is_measured = marks ~= FLAG.UNMATCHED and marks ~= FLAG.LATE and phase ~= PHASE.RECORD and not is_course
 end
 
 -- A line that is matched makes no room for another one of the same request.

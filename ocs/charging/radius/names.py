@@ -1,0 +1,81 @@
+"""What sessions, NASes and holds of RADIUS are called in the store (charging.md section 8). Pure."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from ocs.charging.radius.nas import NasProfile
+from protocol.radius.dictionary.standard import (
+    CALLING_STATION_ID,
+    CLASS,
+    NAS_IDENTIFIER,
+    NAS_IP_ADDRESS,
+    NAS_IPV6_ADDRESS,
+    NAS_PORT,
+    NAS_PORT_ID,
+    USER_NAME,
+)
+from protocol.radius.packet import Packet
+
+OURS: Final = "ocs1."
+"""What every Class of ours begins with: a NAS also echoes those of others."""
+PARTS: Final = 3
+
+
+def nas_name(packet: Packet) -> str:
+    """As it names itself: its packets may come from another address. "" where it does not say."""
+    found = packet.get(NAS_IDENTIFIER) or packet.get(NAS_IP_ADDRESS) or packet.get(NAS_IPV6_ADDRESS)
+    return "" if found is None else str(found)
+
+
+def client_name(nas: NasProfile, packet: Packet) -> str:
+    """Who charges: what its sessions are kept under, and what restarts when it does."""
+    return f"radius:{nas.group}:{nas_name(packet)}"
+
+
+def session_name(nas: NasProfile, packet: Packet, acct_session_id: str) -> str:
+    """The Acct-Session-Id in its name space. Which incarnation of it a packet is of, the store says."""
+    return f"{client_name(nas, packet)};{acct_session_id}"
+
+
+class SessionReference(NamedTuple):
+    """What we give in Class, and find in accounting again: where the hold of the authorisation is, and which one it
+    was."""
+
+    port: str
+    """Digest of who logged in where."""
+    token: str
+
+    @property
+    def hold(self) -> str:
+        """The session that holds what was authorised, until the accounting session adopts it."""
+        return hold_name(self.port)
+
+    @property
+    def octets(self) -> bytes:
+        """The Class."""
+        return f"{OURS}{self.port}.{self.token}".encode()
+
+
+def hold_name(port: str) -> str:
+    return f"radius-hold;{port}"
+
+
+def port_digest(nas: NasProfile, packet: Packet) -> str:
+    """Client, port, Calling-Station-Id and User-Name: who logs in there again replaces what was held before."""
+    port = packet.get(NAS_PORT_ID)
+    where = (client_name(nas, packet), str(packet.get(NAS_PORT)) if port is None else port)
+    who = (packet.get(CALLING_STATION_ID) or "", packet.get(USER_NAME) or "")
+    return blake2b("\0".join((*where, *who)).encode(), digest_size=10).hexdigest()
+
+
+def reference_in(packet: Packet) -> SessionReference | None:
+    """Our Class, None where the session was not authorised here."""
+    for value in packet.get_all(CLASS):
+        text = value.decode("ascii", "replace")
+        if text.startswith(OURS):
+            parts = text.split(".")
+            if len(parts) == PARTS and all(part.isalnum() for part in parts):
+                return SessionReference(parts[1], parts[2])
+    return None

@@ -1,0 +1,30 @@
+"""What charging has to know of a NAS besides what its packets say; from its block in the configuration."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+MBIT_OCTETS: Final = 125_000
+
+
+class NasProfile(msgspec.Struct, frozen=True):
+    group: str
+    """Sessions of all clients of one group have one name space: a cluster behind several addresses is one."""
+    service: str = "data"
+    """Row of the service table that its sessions are charged by."""
+    wraps: bool = False
+    """Its counters of octets have 32 bits and begin again at 0."""
+    port_mbps: int = 10_000
+    """Of a port: no counter gains more (charging.md section 2)."""
+    interim_s: int = 600
+    """How often it reports, as far as it does what it is told."""
+    input_group: int | None = None
+    """Rating group of what comes from the subscriber; None: counted with the session ..."""
+    output_group: int | None = None
+    """... and of what goes there."""
+
+    @property
+    def octets_per_s(self) -> int:
+        return self.port_mbps * MBIT_OCTETS
