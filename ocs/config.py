@@ -43,6 +43,14 @@ class ConfigError(Exception):
 
 OFF = Listen()
 
+DEMO_CLIENT: Final = {
+    "address": "127.0.0.0/8",
+    "secret": "testing123",
+    "message_authenticator": "check",
+    "group": "loopback",
+}
+"""RADIUS for who tries the demo on this machine."""
+
 
 class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
@@ -159,18 +167,41 @@ class RadiusClient(ConfigTable, frozen=True):
     coa: str = ""
     """Where CoA and Disconnect go; empty: the client's address, port 3799."""
     message_authenticator: Literal["require", "check"] = "require"
+    """Of its Access-Requests: `check` also takes those without, as older NASes send them."""
+    group: str = ""
+    """Clients of one group have one name space of sessions, as a cluster has; empty: `address`."""
+    service: str = "data"
+    """Row of the services that its sessions are charged by."""
+    interim_s: Annotated[int, Meta(ge=60, le=86_400)] = 600
+    """Seconds between its Interim-Updates: two of them are held for, and told to it where it asks."""
+    wraps: bool = False
+    """Its counters of octets begin again at 2^32, and it sends no Gigawords."""
+    port_mbps: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
+    """Of a port: what a session shows beyond that is set aside."""
+    input_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
+    """Rating group of what comes from the subscriber, to be rated by itself; None: counted with the session."""
+    output_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
+    """The same of what goes to the subscriber."""
 
     def __post_init__(self) -> None:
         networks((self.address,))
+        if self.input_group is not None and self.input_group == self.output_group:
+            raise ValueError("input_group and output_group of two numbers, or neither")
 
 
 class Radius(ConfigTable, frozen=True):
-    """Read and checked; RADIUS is not served yet."""
+    """Served where there are clients."""
 
     auth_listen: Listen = Listen("127.0.0.1:1812")
     acct_listen: Listen = Listen("127.0.0.1:1813")
     radsec_listen: Listen = OFF
     clients: tuple[RadiusClient, ...] = ()
+
+    def __post_init__(self) -> None:
+        addresses = [str(networks((client.address,))[0]) for client in self.clients]
+        twice = {address for address in addresses if addresses.count(address) > 1}
+        if twice:
+            raise ValueError(f"each address in clients[] once, but {', '.join(sorted(twice))} is there twice")
 
 
 class Http(ConfigTable, frozen=True):
@@ -457,6 +488,8 @@ def load(
         tree["demo"] = True
     if tree.get("demo") is True and isinstance(tree.setdefault("diameter", {}), dict):
         tree["diameter"].setdefault("admit_loopback", True)
+    if tree.get("demo") is True and isinstance(tree.setdefault("radius", {}), dict):
+        tree["radius"].setdefault("clients", [DEMO_CLIENT])
     return _decode(tree, origin, str(file) if file else "defaults")
 
 

@@ -375,6 +375,8 @@ def _names_unit(units: Units) -> bool:
 
 
 def _unit_named(requested: Units, otherwise: Kind) -> Kind:
+    if _named(requested, otherwise) is not None:
+        return otherwise
     if requested.octets is not None:
         return Kind.OCTETS
     if requested.seconds is not None:

@@ -8,8 +8,10 @@ from ocs.config import Config, Radius, RedisConfig
 def without_effect(config: Config) -> list[str]:
     """One sentence for each key without effect."""
     found = []
-    if config.radius != Radius():
-        found.append("radius: read and checked, but not served yet")
+    if config.radius != Radius() and not config.radius.clients:
+        found.append("radius: without clients in radius.clients it is not served")
+    if config.radius.radsec_listen:
+        found.append("radius.radsec_listen: read and checked, but not served yet")
     if not config.diameter.speaks_tls and (config.diameter.tls_cert or config.diameter.tls_key):
         found.append("diameter.tls_cert, tls_key: neither tls_listen nor a peer's connect_tls is set: all is plain")
     if not config.redis.embedded and config.redis.memory_bytes_max != RedisConfig().memory_bytes_max:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -25,6 +25,7 @@ from ocs.processes.control import (
     AskStatus,
     Channel,
     ChildState,
+    Datagrams,
     Drain,
     Message,
     StartMessage,
@@ -51,6 +52,7 @@ class Child:
         received: Callable[[Child, Message], None],
         ended: Callable[[Child], None],
         listener: socket.socket | None = None,
+        datagrams: Mapping[str, socket.socket] = {},
     ) -> None:
         self.role, self.number = role, number
         self.incarnation = 0
@@ -65,6 +67,7 @@ class Child:
         self.gone = asyncio.Event()
         self.gone.set()
         self._config, self._received, self._ended, self._listener = config, received, ended, listener
+        self._datagrams = datagrams
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._started_ms = 0
@@ -104,7 +107,10 @@ class Child:
         self.status = Status(False, "starting", 0, ())
         self.gone.clear()
         self._channel = Channel(ours, decode_to_supervisor, self._hear, self._lost)
-        self.send(StartMessage(self.role, self.number, self._config(), self._listener is not None), self._listener)
+        listens, datagrams = self._listener is not None, len(self._datagrams)
+        self.send(StartMessage(self.role, self.number, self._config(), listens, datagrams), self._listener)
+        for key, one in self._datagrams.items():
+            self.send(Datagrams(key), one)
 
     def send(self, message: Message, carried: socket.socket | None = None) -> None:
         if self._channel is not None:

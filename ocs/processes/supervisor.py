@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import platform
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple
 
@@ -37,7 +38,14 @@ from ocs.processes.data_lock import InUse, serving
 from ocs.processes.embedded import EmbeddedError
 from ocs.processes.embedded_stores import EmbeddedStores
 from ocs.processes.entry import encode_config
-from ocs.processes.listeners import CannotListen, address_of, bind, listeners
+from ocs.processes.listeners import (
+    CannotListen,
+    address_of,
+    bind,
+    bind_datagrams,
+    datagram_listeners,
+    listeners,
+)
 from ocs.processes.reception import Reception
 from ocs.stores.guard import refused_at_start
 from ocs.telemetry import metrics
@@ -61,6 +69,8 @@ class Addresses(NamedTuple):
     diameter_tls: str
     http: str
     metrics: str
+    radius_auth: str = ""
+    radius_acct: str = ""
 
 
 Ready = Callable[[Config, Addresses], Awaitable[None]]
@@ -79,6 +89,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._listeners: dict[str, socket.socket] = {}
+        self._datagrams: dict[str, list[socket.socket]] = {}
+        """By key, one socket for each worker."""
         self._claims = Claims(self._probe, self._verdict)
         self._sums = MetricSums()
         self._meter = metrics.Meter()
@@ -117,7 +129,7 @@ class Supervisor:
             logger().error("start.failed", why=str(why))
             status = 1
         finally:
-            for listener in self._listeners.values():
+            for listener in (*self._listeners.values(), *itertools.chain(*self._datagrams.values())):
                 listener.close()
             await self._stores.stop()
         return status
@@ -130,11 +142,16 @@ class Supervisor:
         for key, listen in listeners(self._config).items():
             if listen:
                 self._listeners[key] = bind(key, listen.host, listen.port)
+        for key, listen in datagram_listeners(self._config).items():
+            if listen:
+                self._datagrams[key] = bind_datagrams(key, listen.host, listen.port, self._config.workers)
 
     @property
     def addresses(self) -> Addresses:
         keys = ("diameter.listen", "diameter.tls_listen", "http.listen", "metrics.listen")
-        return Addresses(*(address_of(self._listeners[key]) if key in self._listeners else "" for key in keys))
+        found = [address_of(self._listeners[key]) if key in self._listeners else "" for key in keys]
+        radius = [self._datagrams.get(key) for key in ("radius.auth_listen", "radius.acct_listen")]
+        return Addresses(*found, *(address_of(sockets[0]) if sockets else "" for sockets in radius))
 
     @property
     def _where(self) -> dict[str, str]:
@@ -149,7 +166,9 @@ class Supervisor:
         self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
         self._new("keeper", 0)
         self._new("api", 0, self._listeners.get("http.listen"))
-        self._workers += [self._new("worker", number) for number in range(self._config.workers)]
+        for number in range(self._config.workers):
+            datagrams = {key: sockets[number] for key, sockets in self._datagrams.items()}
+            self._workers.append(self._new("worker", number, datagrams=datagrams))
         for child in self._children:
             child.start()
         scrape = None
@@ -168,8 +187,16 @@ class Supervisor:
             scrape.close()
         return 1 if any(child.unfit for child in self._children) else 0
 
-    def _new(self, role: str, number: int, listener: socket.socket | None = None) -> Child:
-        child = Child(role, number, lambda: encode_config(self._config), self._received, self._ended, listener)
+    def _new(
+        self,
+        role: str,
+        number: int,
+        listener: socket.socket | None = None,
+        datagrams: Mapping[str, socket.socket] = {},
+    ) -> Child:
+        child = Child(
+            role, number, lambda: encode_config(self._config), self._received, self._ended, listener, datagrams
+        )
         self._children.append(child)
         return child
 

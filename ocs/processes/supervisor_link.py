@@ -19,6 +19,7 @@ from ocs.processes.control import (
     Claim,
     ClaimVerdict,
     Connection,
+    Datagrams,
     Dismiss,
     Drain,
     Message,
@@ -55,6 +56,9 @@ class SupervisorLink:
         self.fast = asyncio.Event()
         self.why_unfit = ""
         self.listener: socket.socket | None = None
+        self.datagrams: dict[str, socket.socket] = {}
+        """By key of the configuration, what comes by UDP."""
+        self._first: StartMessage | None = None
         self.connected: Callable[[socket.socket, Connection], None] = lambda end, _connection: end.close()
         self.probed: Callable[[int, Callable[[bool], None]], None] = lambda _connection, tell: tell(False)
         self.dismissed: Callable[[int], None] = lambda _connection: None
@@ -170,8 +174,12 @@ class SupervisorLink:
             case Probe(claim=claim, connection=connection):
                 self.probed(connection, lambda alive: self._channel.send(Probed(claim, alive)))
             case StartMessage():
-                self.listener = carried
-                self._started.set_result(message)
+                self.listener, self._first = carried, message
+                self._begin()
+            case Datagrams(key=key):
+                assert carried is not None
+                self.datagrams[key] = carried
+                self._begin()
             case Drain(fast=fast):
                 self.drain()
                 if fast:
@@ -185,6 +193,11 @@ class SupervisorLink:
                 self._asked.clear()
             case _:
                 raise AssertionError(message)
+
+    def _begin(self) -> None:
+        """With all sockets of this process."""
+        if self._first is not None and len(self.datagrams) == self._first.datagrams and not self._started.done():
+            self._started.set_result(self._first)
 
     def _lost(self) -> None:
         """Without a supervisor there is no new connection and nobody to restart us: finish and end."""

@@ -1,10 +1,11 @@
-"""A worker: Diameter and charging. It serves until it is told to drain."""
+"""A worker: Diameter, RADIUS and charging. It serves until it is told to drain."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import socket
+from functools import partial
 from typing import Any, Final
 
 from balances.redis.pending import ended
@@ -17,6 +18,10 @@ from ocs.net.diameter.origins import LOOK, Origins
 from ocs.net.diameter.peers import Peers
 from ocs.net.diameter.reauthorize import SessionRequestSender
 from ocs.net.diameter.templates import Templates
+from ocs.net.radius.accounting import Accounting
+from ocs.net.radius.clients import NasClients
+from ocs.net.radius.restarts import NasRestarts
+from ocs.net.radius.server import RadiusEndpoint, RadiusServer, Served
 from ocs.net.tls import client_context, server_context
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
@@ -27,10 +32,15 @@ from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
 from protocol.diameter.peer import LocalPeer, Timers
 from protocol.diameter.types import HostAddress
+from protocol.radius.codes import PacketCode
 
 QUESTION_PERCENT: Final = 75
 """Part of the time in which an answer is due that one question to PostgreSQL may take: the charge comes after it."""
 IPV4, IPV6 = 1, 2
+RADIUS_PORTS: Final = {
+    "radius.auth_listen": PacketCode.ACCESS_REQUEST,
+    "radius.acct_listen": PacketCode.ACCOUNTING_REQUEST,
+}
 
 
 async def worker(config: Config, supervisor: SupervisorLink) -> None:
@@ -47,6 +57,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
         store.link.ask_too(LOOK, origins.looked)
         node = build_node(config, supervisor, context, admission, origins)
+        radius = await serve_radius(config, supervisor, context, admission, store)
         tls = None
         if config.diameter.tls_listen:
             tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
@@ -71,7 +82,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
             why = not_ready(store.link) or catalog.why
             supervisor.report(not why, why)
         supervisor.report(False, "draining")
-        await drain(node, config.diameter.drain_s, supervisor)
+        await asyncio.gather(drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, config, supervisor))
         await ended((session_requests,))
 
 
@@ -82,6 +93,35 @@ async def drain(node: Node, patience_s: float, supervisor: SupervisorLink) -> No
     node.abort()
     await draining
     hurry.cancel()
+
+
+async def serve_radius(
+    config: Config, supervisor: SupervisorLink, context: ChargingContext, admission: Admission, store: MeteredStore
+) -> list[RadiusEndpoint]:
+    """An endpoint for each socket that the supervisor gave us."""
+    serves: dict[PacketCode, Served] = {}
+    server = RadiusServer(NasClients(config.radius.clients), admission, supervisor.meter, serves, store.remark)
+    accounting = Accounting(context, NasRestarts(store.link), mark=server.mark, silence=server.silence)
+    serves[PacketCode.ACCOUNTING_REQUEST] = accounting.serve
+    endpoints = []
+    for key, code in RADIUS_PORTS.items():
+        if key in supervisor.datagrams:
+            endpoint = RadiusEndpoint(server, code)
+            loop = asyncio.get_running_loop()
+            await loop.create_datagram_endpoint(partial(_same, endpoint), sock=supervisor.datagrams[key])
+            endpoints.append(endpoint)
+    return endpoints
+
+
+def _same(endpoint: RadiusEndpoint) -> RadiusEndpoint:
+    return endpoint
+
+
+async def drain_radius(endpoints: list[RadiusEndpoint], config: Config, supervisor: SupervisorLink) -> None:
+    """What comes from now on gets no answer here: its sender tries again, or another server."""
+    for endpoint in endpoints:
+        await endpoint.server.drained(0 if supervisor.fast.is_set() else config.diameter.drain_s)
+        endpoint.close()
 
 
 def build_admission(config: Config, store: MeteredStore) -> Admission:

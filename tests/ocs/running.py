@@ -15,13 +15,14 @@ from pathlib import Path
 from tests.servers import ROOT
 
 READY_S = 60
+EVERYWHERE = ("diameter.listen", "http.listen", "metrics.listen", "radius.auth_listen", "radius.acct_listen")
+"""Keys of all listeners."""
 
 
 class RunningServer:
     def __init__(self, data: Path, *settings: str, log: Path | None = None) -> None:
         self.data, self.log = data, log or data / "run.log"
-        everywhere = ("diameter.listen", "http.listen", "metrics.listen")
-        chosen = [f"{key}=127.0.0.1:0" for key in everywhere if not any(one.startswith(key) for one in settings)]
+        chosen = [f"{key}=127.0.0.1:0" for key in EVERYWHERE if not any(one.startswith(key) for one in settings)]
         command = [sys.executable, "-m", "ocs", "run", "--demo", "--data", str(data)]
         for setting in (*chosen, "log.format=json", "workers=2", *settings):
             command += ["--set", setting]

@@ -264,7 +264,8 @@ def test_what_has_no_effect_is_told() -> None:
         return [text.partition(":")[0] for text in without_effect(load(environ={}, overrides=overrides))]
 
     assert told() == told("redis.memory_bytes_max=100000000", "radius.auth_listen=127.0.0.1:1812") == []
-    assert told('radius.clients=[{address="10.0.0.0/8",secret="x"}]') == ["radius"]
+    assert told('radius.clients=[{address="10.0.0.0/8",secret="x"}]') == []
+    assert told("radius.auth_listen=127.0.0.1:0") == ["radius"]
     assert told("redis.url=redis://h", "redis.memory_bytes_max=100000000") == ["redis.memory_bytes_max"]
     assert told("diameter.tls_cert=a", "diameter.tls_key=b") == ["diameter.tls_cert, tls_key"]
     tls = [f"diameter.tls_{name}=x" for name in ("cert", "key", "ca")]

@@ -18,7 +18,8 @@ _NUMBER: Final = re.compile(r"\+?[0-9]{7,15}")
 def identities_of(packet: Packet) -> tuple[str, ...]:
     """In the order in which they are to be tried: the user name is what was authenticated, so whatever it may be comes
     first, and where it comes from is only asked where that is nobody's."""
-    return _identities(packet.get(USER_NAME) or "", packet.get(CALLING_STATION_ID) or "", packet.get(TGPP_IMSI) or "")
+    user, calling, imsi = packet.get(USER_NAME), packet.get(CALLING_STATION_ID), packet.get(TGPP_IMSI)
+    return _identities(user or "", calling or "", imsi or "")
 
 
 @lru_cache(65_536)

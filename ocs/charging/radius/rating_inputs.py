@@ -10,7 +10,7 @@ from ocs.charging.networks import in_text
 from ocs.charging.radius.identities import is_mac
 from ocs.charging.radius.names import nas_name
 from protocol.radius.dictionary.standard import CALLED_STATION_ID, CALLING_STATION_ID, NAS_PORT_ID, NAS_PORT_TYPE
-from protocol.radius.dictionary.tgpp import TGPP_RAT_TYPE, TGPP_SGSN_MCC_MNC, TGPP_USER_LOCATION_INFO
+from protocol.radius.dictionary.tgpp import TGPP_LOCATION_INFO, TGPP_RAT_TYPE, TGPP_SGSN_MCC_MNC
 from protocol.radius.packet import Packet
 from tariffs.inputs import Inputs
 
@@ -36,10 +36,10 @@ def inputs_of(packet: Packet, service: str) -> Inputs:
         facts["location"] = port
     if port_type is not None:
         facts["port_type"] = port_type
-    if location := get(TGPP_USER_LOCATION_INFO):
+    if location := get(TGPP_LOCATION_INFO):
         facts["location"] = location.hex()
     if rat := get(TGPP_RAT_TYPE):
-        facts["rat_type"] = rat if isinstance(rat, int) else rat[-1]
+        facts["rat_type"] = rat
     if visited := get(TGPP_SGSN_MCC_MNC):
         facts["visited"] = in_text(visited) or visited
     return Inputs(service, **facts)

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from ocs.cli.root import cli
 from ocs.clock import now_ms
 from ocs.processes.data_lock import serving
+from tests.ocs.running import EVERYWHERE
 from tests.servers import Servers
 
-FREE = [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")]
+FREE = [f"--set={key}=127.0.0.1:0" for key in EVERYWHERE]
 
 
 def stores(servers: Servers) -> list[str]:

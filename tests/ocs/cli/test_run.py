@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-OFF = [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")]
+from tests.ocs.running import EVERYWHERE
+
+OFF = [f"--set={key}=127.0.0.1:0" for key in EVERYWHERE]
 
 
 @contextmanager

@@ -94,7 +94,16 @@ def test_a_second_start_on_one_data_directory_is_a_sentence(tmp_path: Path) -> N
     try:
         second = subprocess.run(
             [sys.executable, "-m", "ocs", "run", "--data", str(server.data)]
-            + [f"--set={key}=127.0.0.1:0" for key in ("diameter.listen", "http.listen", "metrics.listen")],
+            + [
+                f"--set={key}=127.0.0.1:0"
+                for key in (
+                    "diameter.listen",
+                    "http.listen",
+                    "metrics.listen",
+                    "radius.auth_listen",
+                    "radius.acct_listen",
+                )
+            ],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,

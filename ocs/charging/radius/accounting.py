@@ -1,0 +1,141 @@
+"""Accounting-Request -> ChargingRequest (charging.md section 8). Pure.
+
+A packet shows all its session used since it began; what of that is new, the store says. What its service counts in, its
+tariff says: octets and time go along side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from balances.structs.charge import Course, Cumulative, Phase
+from ocs.charging.radius.identities import identities_of
+from ocs.charging.radius.names import client_name, reference_in, session_name
+from ocs.charging.radius.nas import NasProfile
+from ocs.charging.radius.rating_inputs import inputs_of
+from ocs.charging.request import AskedLine, ChargingRequest, Origin, RequestKey, SessionCourse, Style, Units, Used
+from ocs.charging.settings import ChargingSettings
+from protocol.radius.counters import GIGAWORD, input_octets, output_octets
+from protocol.radius.dictionary.standard import (
+    ACCT_DELAY_TIME,
+    ACCT_SESSION_ID,
+    ACCT_SESSION_TIME,
+    ACCT_STATUS_TYPE,
+    EVENT_TIMESTAMP,
+)
+from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.packet import Packet
+from protocol.radius.refused import PacketFault, RadiusError
+
+STEPS: Final = {
+    AcctStatusType.START: Course.BEGINS,
+    AcctStatusType.INTERIM_UPDATE: Course.GOES_ON,
+    AcctStatusType.STOP: Course.ENDS,
+}
+"""What is charged. The others are acknowledged: On and Off end sessions, of Failed and of tunnels nothing was used."""
+
+PHASES: Final = {Course.BEGINS: Phase.START, Course.GOES_ON: Phase.UPDATE, Course.ENDS: Phase.STOP}
+INPUT, OUTPUT, TIME = 1, 2, 3
+"""Places of the counters of a line."""
+PERIODS_HELD: Final = 2
+"""Interim periods that a running session holds for."""
+MESSAGE_OCTETS: Final = 6
+"""Of the Request Authenticator: so many a script can count with."""
+
+
+def status_of(packet: Packet) -> int:
+    """Acct-Status-Type. RadiusError where there is none: it says nothing that could be done."""
+    status = packet.get(ACCT_STATUS_TYPE)
+    if status is None:
+        raise RadiusError(PacketFault.ATTRIBUTE, "an Accounting-Request without Acct-Status-Type")
+    return status
+
+
+def event_ms_of(packet: Packet, arrival_ms: int) -> int:
+    """When it was, by the clock of the NAS where it has one, else by ours."""
+    stamp = packet.get(EVENT_TIMESTAMP)
+    return arrival_ms - 1_000 * (packet.get(ACCT_DELAY_TIME) or 0) if not stamp else stamp * 1_000
+
+
+def believed_ms_of(packet: Packet, arrival_ms: int, settings: ChargingSettings) -> int:
+    """The same, by our clock where that of the NAS cannot be right (charging.md section 6)."""
+    event_ms = event_ms_of(packet, arrival_ms)
+    if arrival_ms - settings.event_behind_ms <= event_ms <= arrival_ms + settings.event_ahead_ms:
+        return event_ms
+    return arrival_ms
+
+
+def message_of(packet: Packet) -> int:
+    """By which a packet is known again: the authenticator of a retransmission is the same."""
+    return int.from_bytes(packet.authenticator[:MESSAGE_OCTETS])
+
+
+def to_charging(
+    packet: Packet, nas: NasProfile, via: str, arrival_ms: int, settings: ChargingSettings
+) -> ChargingRequest:
+    """Of a Start, Interim-Update or Stop. RadiusError: it names no session.
+
+    via:  the address it came from
+    """
+    session_id = packet.get(ACCT_SESSION_ID)
+    if not session_id:
+        raise RadiusError(PacketFault.ATTRIBUTE, "an Accounting-Request without Acct-Session-Id")
+    step = STEPS[AcctStatusType(status_of(packet))]
+    event_ms = believed_ms_of(packet, arrival_ms, settings)
+    lasted_s = packet.get(ACCT_SESSION_TIME)
+    if lasted_s is None and step is Course.BEGINS:
+        lasted_s = 0
+    began_ms = 0 if lasted_s is None else max(event_ms - lasted_s * 1_000, 0)
+    reference = reference_in(packet)
+    course = SessionCourse(
+        step,
+        token=reference.token if reference else "",
+        began_ms=began_ms,
+        lasted_s=-1 if lasted_s is None else lasted_s,
+        adopts=reference.hold if reference else "",
+        every_s=nas.interim_s,
+    )
+    return ChargingRequest(
+        origin=Origin(client_name(nas, packet), via=via, restarts=began_ms // 1_000),
+        key=RequestKey(session_name(nas, packet, session_id), message=message_of(packet)),
+        # Who was not authorised here is stopped by nobody: what was used is charged, and nothing is held.
+        phase=PHASES[step] if reference else Phase.RECORD,
+        identities=identities_of(packet),
+        event_ms=event_ms_of(packet, arrival_ms),
+        lines=lines_of(packet, nas, step, lasted_s, granted=reference is not None),
+        style=Style.LINES,
+        inputs=inputs_of(packet, nas.service),
+        course=course,
+    )
+
+
+def lines_of(
+    packet: Packet, nas: NasProfile, step: Course, lasted_s: int | None, *, granted: bool
+) -> tuple[AskedLine, ...]:
+    """The session, or the session and each direction that is rated by itself."""
+    octets = {INPUT: input_octets(packet), OUTPUT: output_octets(packet)}
+    groups = {INPUT: nas.input_group, OUTPUT: nas.output_group}
+    wraps_at = GIGAWORD if nas.wraps else 0
+
+    def counted(place: int, **shown: Any) -> Used:
+        per_second = 1 if place == TIME else nas.octets_per_s
+        return Used(Units(**shown), counter=Cumulative(place, 0 if place == TIME else wraps_at, per_second))
+
+    def line(group: int | None, places: tuple[int, ...], *, timed: bool) -> AskedLine:
+        shown = {place: value for place in places if (value := octets[place]) is not None}
+        used = [counted(place, octets=value) for place, value in shown.items()]
+        if timed and lasted_s:
+            used.append(counted(TIME, seconds=lasted_s))
+        wanted = None
+        if granted and step is not Course.ENDS:
+            wanted = Units(octets=_expected(sum(shown.values()), lasted_s, nas), seconds=PERIODS_HELD * nas.interim_s)
+        return AskedLine(group, None, wanted, tuple(used))
+
+    apart = [line(group, (place,), timed=False) for place, group in groups.items() if group is not None]
+    rest = tuple(place for place, group in groups.items() if group is None)
+    return (line(None, rest, timed=True), *apart) if rest else tuple(apart)
+
+
+def _expected(octets: int, lasted_s: int | None, nas: NasProfile) -> int:
+    """What two interim periods may use, as the session went so far; 0: nobody knows, the service says."""
+    return octets * PERIODS_HELD * nas.interim_s // lasted_s if lasted_s else 0

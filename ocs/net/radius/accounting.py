@@ -1,0 +1,63 @@
+"""Accounting-Requests: charged, then answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from balances.redis.connection import Lost, NotSent
+from ocs.charging.handle import ChargingContext, handle
+from ocs.charging.radius.accounting import STEPS, believed_ms_of, status_of, to_charging
+from ocs.charging.radius.names import client_name
+from ocs.charging.request import Busy
+from ocs.net.radius.clients import NasClient
+from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.restarts import NasRestarts
+from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary.values import AcctStatusType
+
+RESTARTS: Final = (AcctStatusType.ACCOUNTING_ON, AcctStatusType.ACCOUNTING_OFF)
+ACKNOWLEDGED: Final = RadiusReply(PacketCode.ACCOUNTING_RESPONSE, "ok")
+
+
+class Accounting:
+    """
+    mark:     counts what was unusual about a request of a client
+    silence:  counts why there is no answer
+    """
+
+    def __init__(
+        self,
+        context: ChargingContext,
+        restarts: NasRestarts,
+        *,
+        mark: Callable[[NasClient, int], None],
+        silence: Callable[[str], None],
+    ) -> None:
+        self._context, self._restarts = context, restarts
+        self._mark, self._silence = mark, silence
+
+    async def serve(self, arrived: Arrived) -> RadiusReply | None:
+        packet, client, source, at_ms, _ = arrived
+        status = status_of(packet)
+        if status not in STEPS:
+            return await self._other(arrived, status)
+        request = to_charging(packet, client.profile, source[0], at_ms, self._context.settings)
+        answer = await handle(request, self._context, at_ms)
+        if answer is None or isinstance(answer, Busy):
+            self._silence("fate unknown" if answer is None else "not charged")
+            return None
+        if answer.marks:
+            self._mark(client, answer.marks)
+        # It is on record, whatever it was found to be (charging.md section 5).
+        return RadiusReply(PacketCode.ACCOUNTING_RESPONSE, answer.result.name.lower().replace("_", "-"))
+
+    async def _other(self, arrived: Arrived, status: int) -> RadiusReply | None:
+        if status in RESTARTS:
+            at_s = believed_ms_of(arrived.packet, arrived.at_ms, self._context.settings) // 1_000
+            try:
+                await self._restarts.note(client_name(arrived.client.profile, arrived.packet), at_s)
+            except (NotSent, Lost):
+                self._silence("not noted")
+                return None
+        return ACKNOWLEDGED

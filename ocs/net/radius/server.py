@@ -1,0 +1,202 @@
+"""The RADIUS server of a worker: datagrams in, answers out, for authentication and accounting.
+
+What is not proven is dropped before anything is done for it, with a count and one log line for each client and interval
+(RFC 2865 section 3): length, client, authenticators, duplicates, admission, in this order. An answer leaves when the
+charge is durable; when it is not known to be, there is none, and the NAS comes again (charging.md sections 3 and 8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, cast
+
+from balances.structs.charge import Flag
+from ocs.clock import monotonic_us, now_ms
+from ocs.net.admission import Admission
+from ocs.net.radius.clients import NasClient, NasClients
+from ocs.net.radius.duplicates import DuplicateWindow, Seen
+from ocs.net.radius.exchange import Arrived, RadiusExchange, RadiusReply
+from ocs.telemetry import metrics
+from ocs.telemetry.log import Periodic, Seldom, logger
+from protocol.radius.authenticator import answer, check_request
+from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary.standard import ACCT_STATUS_TYPE
+from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.packet import Packet
+from protocol.radius.refused import PacketFault, RadiusError
+
+TOLD_MS: Final = 60_000
+"""How often it is told of a client what of it is dropped."""
+STATUS_ANSWERS: Final = {
+    PacketCode.ACCESS_REQUEST: PacketCode.ACCESS_ACCEPT,
+    PacketCode.ACCOUNTING_REQUEST: PacketCode.ACCOUNTING_RESPONSE,
+}
+"""What a Status-Server gets at the port of these (RFC 5997 section 3)."""
+REPORTS: Final = frozenset((AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP))
+NAMES: Final = {PacketCode.ACCESS_REQUEST: "Access-Request", PacketCode.ACCOUNTING_REQUEST: "Accounting-Request"}
+STATUS: Final = {status.value: status.name.title().replace("_", "-") for status in AcctStatusType}
+UNKNOWN_ADDRESS: Final = "unknown address"
+
+Served = Callable[[Arrived], Coroutine[Any, Any, RadiusReply | None]]
+
+
+class RadiusServer:
+    """
+    serves:  by code, what answers a proven packet; None, or what it raises: no answer
+    """
+
+    def __init__(
+        self,
+        clients: NasClients,
+        admission: Admission,
+        meter: metrics.Meter,
+        serves: dict[PacketCode, Served],
+        remark: Callable[[str, str], object],
+    ) -> None:
+        self.clients, self.admission, self.serves = clients, admission, serves
+        self.window = DuplicateWindow()
+        self.draining = False
+        self.in_flight = 0
+        self._remark = remark
+        self._counts = meter.counts(metrics.REQUESTS)
+        self._dropped = meter.counts(metrics.DROPPED)
+        self._silent = meter.counts(metrics.SILENT)
+        self._violations = meter.counts(metrics.VIOLATIONS)
+        self._by_client = meter.counts(metrics.PEER_REQUESTS)
+        self._marks = meter.counts(metrics.PEER_MARKS)
+        self._times = {code: meter.histogram(metrics.REQUEST_TIME, "radius", name) for code, name in NAMES.items()}
+        self._told, self._seldom = Periodic(TOLD_MS), Seldom()
+
+    def received(self, octets: bytes, source: tuple[str, int], by: RadiusEndpoint) -> None:
+        client = self.clients.of(source[0])
+        if client is None:
+            self.drop(source, None, UNKNOWN_ADDRESS, "no client in radius.clients has that address")
+            return
+        if self.draining:
+            self.silence("stopping")
+            return
+        try:
+            packet = Packet.decode(octets)
+            if packet.code not in (by.code, PacketCode.STATUS_SERVER):
+                raise RadiusError(PacketFault.CODE, f"code {packet.code:d} is not served at this port")
+            signed = check_request(packet, client.secret)
+            if client.signed_only and not signed and packet.code == PacketCode.ACCESS_REQUEST:
+                why = 'no Message-Authenticator; where the client cannot send it: message_authenticator = "check"'
+                raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, why)
+        except RadiusError as error:
+            self.drop(source, client, error.reason, error.why)
+            return
+        except Exception as bug:
+            self.violated_by(octets, source, bug)
+            return
+        arrived = Arrived(packet, client, source, now_ms(), monotonic_us())
+        if packet.code == PacketCode.STATUS_SERVER:
+            by.send(answer(packet, STATUS_ANSWERS[by.code], client.secret), source)
+            self._counts["radius", "Status-Server", "", "ok"] += 1
+        else:
+            self._serve(arrived, by)
+
+    def _serve(self, arrived: Arrived, by: RadiusEndpoint) -> None:
+        packet = arrived.packet
+        serve = self.serves.get(PacketCode(packet.code))
+        if serve is None:
+            self.silence("not served")
+            return
+        seen = self.window.begin(arrived.key, packet.authenticator, arrived.at_ms)
+        if isinstance(seen, bytes):
+            by.send(seen, arrived.source)
+            self._dropped["radius", "answered before"] += 1
+            return
+        if seen is Seen.UNDER_WAY:
+            self._dropped["radius", "under way"] += 1
+            return
+        admission = self.admission
+        admission.step(arrived.at_us)
+        report = packet.code == PacketCode.ACCOUNTING_REQUEST and _status(packet) in REPORTS
+        if not admission.admits(report, 0):
+            self.window.forget(arrived.key, packet.authenticator)
+            self.silence("too much to do")
+            return
+        RadiusExchange(self, by, arrived, serve(arrived), report=report)
+
+    # ---- how it ends
+
+    def count(self, arrived: Arrived, reply: RadiusReply) -> None:
+        code = arrived.packet.code
+        accounting = code == PacketCode.ACCOUNTING_REQUEST
+        kind = STATUS.get(_status(arrived.packet), "other") if accounting else ""
+        self._counts["radius", NAMES[PacketCode(code)], kind, reply.result] += 1
+        self._by_client[arrived.client.name, reply.result] += 1
+        self._times[PacketCode(code)].add(monotonic_us() - arrived.at_us)
+
+    def mark(self, client: NasClient, marks: int) -> None:
+        """What was unusual about a request, for the client."""
+        for flag in Flag(marks) & ~(Flag.FREE | Flag.OVERRUN):
+            mark = str(flag.name).lower()
+            self._marks[client.name, mark] += 1
+            self._remark(client.name, mark)
+
+    def drop(self, source: tuple[str, int], client: NasClient | None, why: str, words: str) -> None:
+        """Silence, as the protocol says; a count, and a line for each client and reason now and then."""
+        self._dropped["radius", why] += 1
+        name = UNKNOWN_ADDRESS if client is None else client.name
+        times = self._told.times((name, why), now_ms())
+        if times:
+            logger().warning("radius.dropped", client=name, address=source[0], reason=why, why=words, times=times)
+
+    def silence(self, why: str) -> None:
+        self._silent["radius", why] += 1
+
+    def violated(self, arrived: Arrived, bug: Exception) -> None:
+        self.violated_by(arrived.packet.octets, arrived.source, bug)
+
+    def violated_by(self, octets: bytes, source: tuple[str, int], bug: Exception) -> None:
+        """A fault of ours: the NAS tries again, and goes on being served."""
+        self._violations["exception",] += 1
+        times = self._seldom.times(type(bug))
+        if times:
+            # Not the packet itself: there may be a password in it.
+            about = {"address": source[0], "code": octets[:1].hex(), "octets": len(octets)}
+            logger().error("radius.failed", **about, times=times, exc_info=bug)
+
+    async def drained(self, within_s: float) -> None:
+        """No new ones, and those under way are answered."""
+        self.draining = True
+        step_s = 0.01
+        for _ in range(int(within_s / step_s)):
+            if not self.admission.in_flight:
+                return
+            await asyncio.sleep(step_s)
+
+
+def _status(packet: Packet) -> int:
+    try:
+        return packet.get(ACCT_STATUS_TYPE) or 0
+    except RadiusError:
+        return 0
+
+
+class RadiusEndpoint(asyncio.DatagramProtocol):
+    """One socket. `code`: what is served there, besides Status-Server."""
+
+    def __init__(self, server: RadiusServer, code: PacketCode) -> None:
+        self.server, self.code = server, code
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.server.received(data, (addr[0], addr[1]), self)
+
+    def error_received(self, exc: Exception) -> None:
+        """A client is gone, as an ICMP message says: it knows best when it comes again."""
+
+    def send(self, octets: bytes, source: tuple[str, int]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(octets, source)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,189 @@
+"""Accounting-Requests to money (charging.md section 8): from octets to the readable model of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from balances.structs.charge import Course, Flag, Phase, Result
+from ocs.charging.radius.accounting import to_charging
+from ocs.charging.radius.nas import NasProfile
+from ocs.charging.request import ChargingRequest
+from ocs.charging.settings import ChargingSettings
+from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.refused import RadiusError
+from tests.ocs.charging.radius.nas import USER, Bras, accounting
+from tests.ocs.charging.world import EURO, NOW_MS, World
+
+MB = 2**20
+START, INTERIM, STOP = AcctStatusType.START, AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP
+OURS = b"ocs1.aabbccddeeff00112233.0123456789ab"
+
+
+def asked(packet: Any, now_ms: int = NOW_MS, **profile: Any) -> ChargingRequest:
+    return to_charging(packet, NasProfile("bras", **profile), "10.0.0.1", now_ms, ChargingSettings())
+
+
+def test_what_counters_gained_is_charged_and_a_repeat_nothing() -> None:
+    bras = Bras()
+    bras.start()
+    bras.interim(60, (2 * MB, MB))
+    assert bras.world.balance() == 20 * EURO - 30_000
+    bras.interim(60, (2 * MB, MB))
+    bras.interim(120, (3 * MB, MB))
+    assert bras.world.balance() == 20 * EURO - 40_000
+    bras.stop(150, (3 * MB, 2 * MB))
+    bras.stop(150, (3 * MB, 2 * MB))
+    assert (bras.world.balance(), bras.world.held()) == (20 * EURO - 50_000, 0)
+
+
+def test_gigawords_count() -> None:
+    bras = Bras(port_mbps=100_000)
+    bras.start()
+    bras.interim(3_600, (5 * 2**32 + 7 * MB, 0))
+    assert bras.world.balance() == 20 * EURO - (5 * 4096 + 7) * 10_000
+    bras.interim(7_200, (6 * 2**32, 0))
+    assert bras.world.balance() == 20 * EURO - 6 * 4096 * 10_000
+
+
+def test_a_counter_of_32_bits_wraps_where_its_client_is_said_to_have_such() -> None:
+    for wraps, gained in ((True, 4096 + 6), (False, 4090)):
+        bras = Bras(wraps=wraps)
+        bras.start()
+        bras.interim(3_600, (4090 * MB, 0))
+        bras.interim(3_700, (6 * MB, 0))
+        assert bras.world.balance() == 20 * EURO - gained * 10_000
+
+
+def test_what_it_says_of_its_own_time_is_believed_as_far_as_it_can_be() -> None:
+    delayed = asked(accounting(START, Acct_Delay_Time=90))
+    stamped = asked(accounting(INTERIM, Event_Timestamp=NOW_MS // 1_000 - 120, Acct_Session_Time=60))
+    absurd = asked(accounting(INTERIM, Event_Timestamp=86_400, Acct_Session_Time=60))
+    assert delayed.course
+    assert stamped.course
+    assert absurd.course
+    assert (delayed.event_ms, delayed.course.began_ms) == (NOW_MS - 90_000, NOW_MS - 90_000)
+    assert (stamped.event_ms, stamped.course.began_ms) == (NOW_MS - 120_000, NOW_MS - 180_000)
+    assert absurd.course.began_ms == NOW_MS - 60_000
+    assert delayed.origin.restarts == NOW_MS // 1_000 - 90
+
+
+def test_who_was_authorised_here_is_granted_and_who_was_not_is_recorded() -> None:
+    phases = {START: Phase.START, INTERIM: Phase.UPDATE, STOP: Phase.STOP}
+    for status, phase in phases.items():
+        request = asked(accounting(status, Class=OURS))
+        assert request.course is not None
+        assert (request.phase, request.course.token) == (phase, "0123456789ab")
+        assert request.course.adopts == "radius-hold;aabbccddeeff00112233"
+        other = asked(accounting(status, Class=b"of another server"))
+        assert other.course is not None
+        assert (other.phase, other.course.token, other.course.adopts) == (Phase.RECORD, "", "")
+        assert all(line.requested is None for line in other.lines)
+
+
+def test_a_session_that_was_authorised_holds_two_periods_while_it_runs() -> None:
+    bras = Bras(interim_s=600)
+    bras.start(Class=OURS)
+    assert bras.world.held() == 100_000  # what the service says, until it is seen what is used
+    bras.interim(600, (60 * MB, 0), Class=OURS)
+    assert (bras.world.balance(), bras.world.held()) == (20 * EURO - 600_000, 1_200_000)
+    line = bras.world.model.sessions["a1"]["radius:bras:bras1;s1"].lines[0]
+    assert line.due_ms == bras.world.now_ms + 2 * 600_000
+    bras.stop(700, (70 * MB, 0), Class=OURS)
+    assert (bras.world.balance(), bras.world.held()) == (20 * EURO - 700_000, 0)
+
+
+def test_who_has_no_money_is_charged_what_was_used_all_the_same() -> None:
+    bras = Bras()
+    bras.world.account("a1", 0)
+    assert bras.start(Class=OURS).lines[0].result is Result.CREDIT_LIMIT
+    bras.interim(60, (MB, 0), Class=OURS)
+    assert (bras.world.balance(), bras.world.held()) == (-10_000, 0)
+
+
+def test_each_direction_may_be_rated_by_itself() -> None:
+    tariff = """
+    tariff = "up"
+    currency = "EUR"
+    [[rows]]
+    when = { service = "data", rating_group = 1 }
+    flat = { price = "0.10", per = "1 MB" }
+    [[rows]]
+    when = { service = "data", rating_group = 2 }
+    flat = { price = "0.01", per = "1 MB" }
+    """
+    world = World(tariff)
+    world.subscriber(f"username:{USER}")
+    bras = Bras(world, input_group=1, output_group=2)
+    bras.start()
+    bras.interim(60, (2 * MB, 3 * MB))
+    assert world.balance() == 20 * EURO - 200_000 - 30_000
+
+
+def test_a_tariff_by_time_counts_seconds() -> None:
+    tariff = """
+    tariff = "time"
+    currency = "EUR"
+    [[rows]]
+    when = { service = "data" }
+    flat = { price = "0.01", per = "1 min" }
+    """
+    world = World(tariff)
+    world.subscriber(f"username:{USER}")
+    bras = Bras(world)
+    bras.start()
+    bras.interim(90, (5 * MB, 5 * MB))
+    assert world.balance() == 20 * EURO - 20_000
+    bras.stop(180, (9 * MB, 5 * MB))
+    assert world.balance() == 20 * EURO - 30_000
+
+
+def test_a_session_is_found_by_what_the_nas_calls_itself() -> None:
+    by_name = asked(accounting(START, "a/b+c=", NAS_IP_Address="10.9.9.9"))
+    by_address = asked(accounting(START, "a/b+c=", NAS_Identifier=None, NAS_IP_Address="10.9.9.9"))
+    assert by_name.key.session == "radius:bras:bras1;a/b+c="
+    assert by_address.key.session == "radius:bras:10.9.9.9;a/b+c="
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [accounting(START, Acct_Session_Id=None), accounting(STOP, Acct_Session_Id="")],
+    ids=["without a session id", "with an empty one"],
+)
+def test_what_names_no_session_is_dropped(packet: Any) -> None:
+    with pytest.raises(RadiusError, match="Acct-Session-Id"):
+        asked(packet)
+
+
+def test_a_stop_without_counters_charges_what_the_interims_said() -> None:
+    bras = Bras()
+    bras.start()
+    bras.interim(60, (2 * MB, MB))
+    bras.send(accounting(STOP), 90)
+    assert (bras.world.balance(), bras.world.held()) == (20 * EURO - 30_000, 0)
+
+
+def test_a_session_id_reused_after_a_reboot_is_charged_from_nothing() -> None:
+    bras = Bras()
+    bras.start()
+    bras.interim(600, (20 * MB, 0))
+    bras.start(1_200)
+    answer = bras.send(accounting(INTERIM, Acct_Session_Time=60, Acct_Input_Octets=3 * MB), 1_260)
+    assert bras.world.balance() == 20 * EURO - 230_000
+    assert not answer.marks & Flag.CLOCK
+    session = bras.world.model.sessions["a1"]["radius:bras:bras1;s1"]
+    assert (session.incarnation, session.lines[0].total) == (2, 3 * MB)
+
+
+def test_the_use_of_nobody_is_put_aside() -> None:
+    bras = Bras()
+    nobody: dict[str, Any] = {"User_Name": "nobody", "Calling_Station_Id": "00:11:22:33:44:55"}
+    assert bras.start(**nobody).result is Result.SESSION_UNKNOWN
+    assert bras.interim(60, (2 * MB, MB), **nobody).result is Result.SESSION_UNKNOWN
+    assert bras.world.balance() == 20 * EURO
+
+
+def test_steps_are_told() -> None:
+    steps = [asked(accounting(status)).course for status in (START, INTERIM, STOP)]
+    assert [course and course.step for course in steps] == [Course.BEGINS, Course.GOES_ON, Course.ENDS]

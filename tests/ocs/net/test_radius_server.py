@@ -1,0 +1,106 @@
+"""RADIUS as a NAS meets it: radclient against real processes and stores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from protocol.radius.authenticator import check_response, signed_request
+from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.packet import Packet
+from tests.ocs.charging.radius.nas import SECRET, accounting, shown
+from tests.ocs.running import RunningServer
+
+MB = 2**20
+RADCLIENT = shutil.which("radclient")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path_factory.mktemp("radius") / "data").ready()
+    yield running
+    running.stop()
+
+
+def balance(server: RunningServer, account: str = "demo-1") -> str:
+    host, port = server.address("http")
+    token = (server.data / "admin.token").read_text().strip()
+    request = urllib.request.Request(f"http://{host}:{port}/v1/accounts/{account}")
+    request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request) as answer:
+        return str(json.load(answer)["balance"])
+
+
+def radclient(server: RunningServer, kind: str, text: str, secret: str = "testing123") -> str:
+    assert RADCLIENT is not None
+    host, port = server.address("radius_auth" if kind == "auth" else "radius_acct")
+    command = [RADCLIENT, "-x", "-t", "5", "-r", "2", f"{host}:{port}", kind, secret]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+class NasSocket(contextlib.AbstractContextManager["NasSocket"]):
+    """A socket of a NAS, by which what is sent can be sent again."""
+
+    def __init__(self, server: RunningServer, within_s: float = 30) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.connect(server.address("radius_acct"))
+        self.socket.settimeout(within_s)
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def ask(self, octets: bytes) -> bytes:
+        self.socket.send(octets)
+        return self.socket.recv(4096)
+
+
+@pytest.mark.skipif(RADCLIENT is None, reason="radclient is not installed")
+def test_a_session_of_radclient_is_charged(server: RunningServer) -> None:
+    def send(status: str, counters: str) -> str:
+        who = 'User-Name = "491700000004", NAS-Identifier = "bras1", Acct-Session-Id = "s1"'
+        return radclient(server, "acct", f"{who}, Acct-Status-Type = {status}, {counters}")
+
+    for status, counters in (
+        ("Start", "Acct-Session-Time = 0"),
+        ("Interim-Update", "Acct-Session-Time = 60, Acct-Input-Octets = 5000000, Acct-Output-Octets = 5000000"),
+        ("Stop", "Acct-Session-Time = 90, Acct-Input-Octets = 6000000, Acct-Output-Octets = 5000000"),
+        ("Stop", "Acct-Session-Time = 90, Acct-Input-Octets = 6000000, Acct-Output-Octets = 5000000"),
+    ):
+        assert "Received Accounting-Response" in send(status, counters)
+    assert balance(server, "demo-family") == "29.89"
+
+
+@pytest.mark.skipif(RADCLIENT is None, reason="radclient is not installed")
+def test_it_says_that_it_is_there(server: RunningServer) -> None:
+    assert "Received Accounting-Response" in radclient(server, "status", "Message-Authenticator = 0x00")
+
+
+def test_a_packet_that_comes_again_gets_the_same_octets(server: RunningServer) -> None:
+    packet = accounting(AcctStatusType.START, "again", Proxy_State=b"p1")
+    with NasSocket(server) as nas:
+        first = nas.ask(packet.octets)
+        assert nas.ask(packet.octets) == first
+    reply = Packet.decode(first)
+    check_response(reply, packet.octets, SECRET)
+    assert (reply.code, reply.proxy_states) == (PacketCode.ACCOUNTING_RESPONSE, b"\x21\x04p1")
+
+
+def test_what_is_not_proven_gets_no_answer_and_harms_nothing(server: RunningServer) -> None:
+    good = accounting(AcctStatusType.INTERIM_UPDATE, "proven", **shown(60, (MB, 0)))
+    forged = signed_request(Packet(good.code, good.identifier, attributes=good.attributes), b"another", sign=False)
+    before = balance(server)
+    with NasSocket(server) as nas:
+        for octets in (b"", b"x", forged, forged[:-1], good.octets[:-1], b"\xff" + good.octets[1:]):
+            nas.socket.send(octets)
+        nas.ask(good.octets)
+    assert balance(server) == f"{float(before) - 0.01:.2f}"
+    server.wait(lambda: 'ocs_messages_dropped_total{protocol="radius",why="authenticator"} 1' in server.metrics(), 30)
