@@ -43,7 +43,7 @@ class Arrived(NamedTuple):
         return ExchangeKey(self.source, self.packet.identifier, self.packet.code)
 
 
-class Sender(Protocol):
+class AnswerSocket(Protocol):
     """The socket it came by."""
 
     def send(self, octets: bytes, source: tuple[str, int]) -> None: ...
@@ -67,7 +67,7 @@ class RadiusExchange(Stepped[RadiusReply | None]):
     def __init__(
         self,
         owner: RadiusExchangeOwner,
-        by: Sender,
+        by: AnswerSocket,
         arrived: Arrived,
         handled: Coroutine[Any, Any, RadiusReply | None],
         *,
