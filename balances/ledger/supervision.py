@@ -162,9 +162,15 @@ class Cause(NamedTuple):
         return Cause(self.kinds | other.kinds, self.short | other.short, self.but | other.but)
 
 
+def is_limited_anew(session: Session, kinds: Collection[str]) -> bool:
+    """Whether the spending limits of its subscriber changed."""
+    return f"limits {session.subscriber}" in kinds or "limits " in kinds
+
+
 def to_reauthorize(sessions: list[Session], kinds: Collection[str], gone: Collection[str] = ()) -> list[Session]:
     """`final`: all that wait for money or room; `all`: all that hold something (charging.md section 7: a lower limit, a
-    state changed); `members`: all of the subscribers in `gone`, whom the account serves no more (section 5)."""
+    state changed); `members`: all of the subscribers in `gone`, whom the account serves no more (section 5);
+    `limits anna`: of that subscriber all that hold something, "limits " of all (section 15)."""
     return [
         session
         for session in sessions
@@ -173,6 +179,7 @@ def to_reauthorize(sessions: list[Session], kinds: Collection[str], gone: Collec
             ("final" in kinds and any(line.final for line in session.lines))
             or ("all" in kinds and any(line.due_ms for line in session.lines))
             or ("members" in kinds and session.subscriber in gone)
+            or (is_limited_anew(session, kinds) and any(line.due_ms for line in session.lines))
         )
     ]
 

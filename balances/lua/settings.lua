@@ -19,6 +19,7 @@ local profile_rev = asked[ACCOUNTSETTINGS.profile_rev]
 if profile_rev and profile_rev > account[ACCOUNT.profile_rev] then
   due.members, due.final = true, true -- a member may be served no more, or again, or at another price
   account[ACCOUNT.profile_rev] = profile_rev
+  due.limited = asked[ACCOUNTSETTINGS.limited]
 end
 local limit = asked[ACCOUNTSETTINGS.credit_limit]
 if limit then
@@ -43,6 +44,9 @@ end
 if due.members or due.all or due.final then raise_generation(change) end
 for _, kind in ipairs({ 'members', 'final', 'all' }) do
   if due[kind] then change.reauthorize[#change.reauthorize + 1] = kind end
+end
+for _, subscriber in ipairs(due.limited or {}) do
+  change.reauthorize[#change.reauthorize + 1] = 'limits ' .. subscriber
 end
 if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1

@@ -22,9 +22,11 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     change = AccountChange(copy.deepcopy(stored), asked.now_ms)
     account = change.account
     due: set[str] = set()
+    limited: list[str] = []
     if asked.profile_rev is not None and asked.profile_rev > account.profile_rev:
         due |= {"members", "final"}  # a member may be served no more, or again, or at another price
         account.profile_rev = asked.profile_rev
+        limited = asked.limited
     if asked.credit_limit is not None:
         if asked.credit_limit != account.credit_limit:
             due.add("all" if asked.credit_limit < account.credit_limit else "final")
@@ -47,6 +49,7 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     if due:
         change.raise_generation()
     change.reauthorize = [kind for kind in ("members", "final", "all") if kind in due]
+    change.reauthorize += [f"limits {subscriber}" for subscriber in limited]
     told = (asked.credit_limit, asked.suspend_below, asked.resume_at)
     if account.state != stored.state or any(amount is not None for amount in told):
         account.rev += 1

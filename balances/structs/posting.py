@@ -88,6 +88,8 @@ class AccountSettings(msgspec.Struct, array_like=True, gc=False):
     profile_rev: int | None = None
     actor: str = ""
     reason: str = ""
+    limited: list[str] = []
+    """With a newer `profile_rev`: subscribers whose spending limits changed; "" for all."""
 
 
 class Expire(msgspec.Struct, array_like=True, gc=False):

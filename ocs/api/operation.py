@@ -200,8 +200,8 @@ class StreamedResponse(Response):
 
 
 def _checked(name: str, value: str) -> str:
-    if name == "id" and not ID.fullmatch(value):
-        raise Invalid("id", f"up to 64 letters, digits and ._:@+- , found {value[:80]!r}")
+    if name in ("id", "limit") and not ID.fullmatch(value):
+        raise Invalid(name, f"up to 64 letters, digits and ._:@+- , found {value[:80]!r}")
     if name == "session":  # a network element's own text
         return value
     if len(value) > 512 or any(character < " " for character in value):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ocs.cli.given import key_option
+from ocs.cli.limits import limit_group
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -16,6 +17,9 @@ NAME = click.argument("name", metavar="ACCOUNT")
 @click.group()
 def account() -> None:
     """Accounts: balances, settings, top-ups."""
+
+
+account.add_command(limit_group("accounts"))
 
 
 def account_table(found: Any) -> None:

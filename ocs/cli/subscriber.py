@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ocs.cli.given import given
+from ocs.cli.limits import limit_group
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -16,6 +17,9 @@ NAME = click.argument("name", metavar="SUBSCRIBER")
 @click.group()
 def subscriber() -> None:
     """Subscribers and their identities."""
+
+
+subscriber.add_command(limit_group("subscribers"))
 
 
 def _tariffs(found: Any) -> list[str]:

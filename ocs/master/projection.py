@@ -27,6 +27,7 @@ from balances import keys
 from balances.structs.posting import AccountSettings
 from ocs.charging.profile import Profile
 from ocs.master import catalog
+from ocs.master.limits import AS_ARRAY, limits_of
 from ocs.master.subscribers import assignments_of, attributes_of
 
 if TYPE_CHECKING:
@@ -43,14 +44,20 @@ LOCK: Final = 0x6F6373_01
 BATCH: Final = 2_000
 TELL_AT_ONCE: Final = 64
 
-Tell = Callable[[str, int], Awaitable[object]]
-"""Raises an account's `profile_rev`; an account Redis does not have needs no telling."""
+LIMITED_MAX: Final = 64
+"""Subscribers of an account whose limits changed that are named; of more than these all are asked to report."""
 
-CHANGED: Final = """
+Tell = Callable[[str, int, list[str]], Awaitable[object]]
+"""Raises an account's `profile_rev`, and names those of its subscribers whose limits changed ("" for all); an account
+Redis does not have needs no telling."""
+
+CHANGED: Final = f"""
     SELECT i.identity, i.change, s.id AS subscriber, s.account, s.barred, s.moved_ms, s.attributes, s.password,
         a.currency, a.time_zone,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
-                  FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs
+                  FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs,
+        COALESCE((SELECT json_agg({AS_ARRAY} ORDER BY l.account, l.name)
+                  FROM spending_limits l WHERE l.subscriber = s.id OR l.account = s.account), '[]')::text AS limits
     FROM identities i LEFT JOIN subscribers s ON s.id = i.subscriber LEFT JOIN accounts a ON a.id = s.account
     WHERE (i.change, i.identity) > ($1, $2) ORDER BY i.change, i.identity LIMIT $3
 """
@@ -62,8 +69,9 @@ NOTHING: Final[Mapping[str, Any]] = {}
 def teller(store: Store, now_ms: Callable[[], int]) -> Tell:
     """Tells an account its new `profile_rev`, by the script `settings`."""
 
-    async def tell(account: str, change: int) -> None:
-        reply = await store.settings(AccountSettings(account, now_ms(), None, profile_rev=change)).wait()
+    async def tell(account: str, change: int, limited: list[str]) -> None:
+        settings = AccountSettings(account, now_ms(), None, profile_rev=change, limited=limited)
+        reply = await store.settings(settings).wait()
         if reply.status not in ("ok", "absent"):
             raise NotTold(f"account {account}: {reply.status}")
 
@@ -173,13 +181,14 @@ class _Run:
     async def _tell(self, done: int, newest: int) -> None:
         after: tuple[int, str] = (done + 1, "")
         query = (
-            "SELECT id, members_change FROM accounts WHERE (members_change, id) > ($1, $2)"
-            " ORDER BY members_change, id LIMIT $3"
+            "SELECT a.id, a.members_change, ARRAY(SELECT s.id FROM subscribers s"
+            " WHERE s.account = a.id AND s.limits_change > $4 ORDER BY s.id LIMIT $5) AS limited"
+            " FROM accounts a WHERE (a.members_change, a.id) > ($1, $2) ORDER BY a.members_change, a.id LIMIT $3"
         )
-        while rows := await self.db.fetch(query, *after, TELL_AT_ONCE):
+        while rows := await self.db.fetch(query, *after, TELL_AT_ONCE, done, LIMITED_MAX + 1):
             # A change after `newest` is for the next run, which will have projected it.
             told = [row for row in rows if row["members_change"] <= newest]
-            await asyncio.gather(*(self.tell(row["id"], row["members_change"]) for row in told))
+            await asyncio.gather(*(self.tell(row["id"], row["members_change"], _limited(row)) for row in told))
             after = rows[-1]["members_change"], rows[-1]["id"]
 
     async def _start_anew(self, done: int) -> int:
@@ -207,8 +216,14 @@ def _profile(row: Record) -> bytes:
             moved_ms=row["moved_ms"],
             attributes=attributes_of(row["attributes"]),
             password=row["password"] or "",
+            limits=limits_of(row["limits"]),
         )
     )
+
+
+def _limited(row: Record) -> list[str]:
+    named: list[str] = row["limited"]
+    return named if len(named) <= LIMITED_MAX else [""]
 
 
 async def _batches(found: Any) -> Any:

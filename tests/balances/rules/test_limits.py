@@ -225,3 +225,11 @@ def test_a_session_cut_into_reports_spends_no_more_than_the_limit(opened: Opened
         got = line.granted
     assert world.counter(KEY) == (99, 0)  # eleven blocks; a twelfth would come to 108
     assert world.money == (100_000 - 99, 0)
+
+
+def test_a_change_of_limits_names_whose_they_are(opened: Opened) -> None:
+    world = opened(1_000)
+    world.settings(profile_rev=3, limited=["anna", ""])
+    assert world.records[-1].reauthorize == ["members", "final", "limits anna", "limits "]
+    world.settings(profile_rev=3, limited=["anna"])
+    assert world.records[-1].reauthorize == [], "it was told already"

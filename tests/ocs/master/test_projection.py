@@ -93,7 +93,7 @@ async def test_all_of_it_comes_back_when_redis_lost_it(harness: ApiHarness) -> N
 async def run_without_pass(harness: ApiHarness) -> None:
     """The flush took the pass too; accounts that are gone need not be told."""
 
-    async def nobody(_account: str, _change: int) -> None:
+    async def nobody(_account: str, _change: int, _limited: list[str]) -> None:
         pass
 
     await project(harness.pool, harness.redis, nobody)
@@ -102,7 +102,7 @@ async def run_without_pass(harness: ApiHarness) -> None:
 async def test_a_run_that_failed_to_tell_is_made_good(harness: ApiHarness) -> None:
     await put(harness, "s1", "a2", "msisdn:491")
 
-    async def fails(_account: str, _change: int) -> None:
+    async def fails(_account: str, _change: int, _limited: list[str]) -> None:
         raise NotSent("no pass")
 
     with pytest.raises(NotSent):

@@ -1,0 +1,106 @@
+"""Spending limits in the master data: of a subscriber, or of all of an account together (charging.md 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ocs.backoffice.errors import Invalid, NotFound
+from ocs.master.changes import change
+from tariffs.limits import LIMITS_MAX, SpendingLimit
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Pool
+
+
+class LimitOwner(msgspec.Struct, frozen=True):
+    """Whose limit it is: of a subscriber, or of an account."""
+
+    subscriber: str = ""
+    account: str = ""
+
+    @property
+    def column(self) -> str:
+        return "subscriber" if self.subscriber else "account"
+
+    @property
+    def id(self) -> str:
+        return self.subscriber or self.account
+
+
+AS_ARRAY: Final = (
+    "json_build_array(l.name, l.kind, l.amount, l.period, l.services, l.visited, l.not_visited, l.account IS NOT NULL)"
+)
+"""A limit as SpendingLimit is written."""
+
+_OF: Final = f"SELECT {AS_ARRAY}::text AS packed FROM spending_limits l"
+_READ: Final = msgspec.json.Decoder(SpendingLimit).decode
+
+
+def limits_of(text: str) -> tuple[SpendingLimit, ...]:
+    """Limits from `json_agg` of AS_ARRAY."""
+    return msgspec.json.decode(text, type=tuple[SpendingLimit, ...])
+
+
+async def of(pool: Pool, owner: LimitOwner) -> Sequence[SpendingLimit]:
+    found = await pool.fetch(f"{_OF} WHERE l.{owner.column} = $1 ORDER BY l.name", owner.id)
+    return [_READ(row["packed"]) for row in found]
+
+
+async def put(pool: Pool, owner: LimitOwner, wanted: SpendingLimit) -> bool:
+    """Set a limit; returns whether it is new."""
+    async with change(pool) as (db, number):
+        await _owned(db, owner)
+        names = [row["name"] for row in await db.fetch(f"{_NAMES} WHERE {owner.column} = $1", owner.id)]
+        if wanted.name not in names and len(names) >= LIMITS_MAX:
+            raise Invalid("name", f"at most {LIMITS_MAX} limits of one {owner.column}")
+        await db.execute(
+            f"INSERT INTO spending_limits ({owner.column}, name, kind, amount, period, services, visited, not_visited)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT ({owner.column}, name)"
+            f" WHERE {owner.column} IS NOT NULL DO UPDATE SET kind = $3, amount = $4, period = $5, services = $6,"
+            " visited = $7, not_visited = $8",
+            owner.id,
+            wanted.name,
+            wanted.kind,
+            wanted.amount,
+            wanted.period,
+            list(wanted.services),
+            list(wanted.visited),
+            list(wanted.not_visited),
+        )
+        await _touch(db, owner, number)
+        return wanted.name not in names
+
+
+_NAMES: Final = "SELECT name FROM spending_limits"
+
+
+async def delete(pool: Pool, owner: LimitOwner, name: str) -> None:
+    async with change(pool) as (db, number):
+        query = f"DELETE FROM spending_limits WHERE {owner.column} = $1 AND name = $2 RETURNING name"
+        if await db.fetchval(query, owner.id, name) is None:
+            raise NotFound(f"{owner.column} {owner.id} has no limit {name}")
+        await _touch(db, owner, number)
+
+
+async def _owned(db: Connection, owner: LimitOwner) -> None:
+    if not await db.fetchval(f"SELECT true FROM {owner.column}s WHERE id = $1 FOR UPDATE", owner.id):
+        raise NotFound(f"there is no {owner.column} {owner.id}")
+
+
+async def _touch(db: Connection, owner: LimitOwner, number: int) -> None:
+    """The profiles of all whom it limits change, and their account is told."""
+    whose = "id" if owner.subscriber else "account"
+    await db.execute(
+        f"UPDATE identities SET change = $2 FROM subscribers s WHERE s.{whose} = $1 AND identities.subscriber = s.id",
+        owner.id,
+        number,
+    )
+    await db.execute(
+        f"WITH limited AS (UPDATE subscribers SET limits_change = $2 WHERE {whose} = $1 RETURNING account)"
+        " UPDATE accounts SET members_change = $2 WHERE id IN (SELECT account FROM limited)",
+        owner.id,
+        number,
+    )

@@ -1,0 +1,178 @@
+"""Spending limits through the API, and charged by (charging.md section 15)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from balances import keys
+from balances.ledger.verify import verify
+from balances.structs.charge import Result
+from ocs.charging.profile import Profile
+from ocs.master.projection import Projector, teller
+from protocol.diameter.dictionary.credit_control import SubscriptionId
+from tests.ocs.api_harness import ApiHarness
+from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
+
+MB = 2**20
+MONTH = {"amount": "0.05", "period": "month"}
+
+
+@pytest.fixture
+async def family(harness: ApiHarness) -> ApiHarness:
+    """Two members of one account; a megabyte costs 0.01."""
+    await harness.account(time_zone="Europe/Berlin")
+    await harness.top_up("10.00")
+    await harness.tariff()
+    await harness.subscriber("kid", "a1", "msisdn:491700000001")
+    await harness.subscriber("mum", "a1", "msisdn:491700000002")
+    return harness
+
+
+async def limit(harness: ApiHarness, name: str = "monthly", of: str = "subscribers/kid", **body: Any) -> Any:
+    return await harness.call("PUT", f"/v1/{of}/limits/{name}", MONTH | body)
+
+
+async def listed(harness: ApiHarness, of: str = "subscribers/kid") -> list[dict[str, Any]]:
+    found = await harness.call("GET", f"/v1/{of}/limits")
+    assert found.status_code == 200, found.text
+    return list(found.json()["items"])
+
+
+async def ask(
+    harness: ApiHarness,
+    kind: Any,
+    megabytes: int,
+    used: int = 0,
+    *,
+    who: int = 1,
+    session: str = "gw;1",
+    number: int = 0,
+) -> Any:
+    named = SubscriptionId(subscription_id_type=0, subscription_id_data=f"49170000000{who}")
+    said = mscc(
+        10,
+        ask={"cc_total_octets": megabytes * MB} if megabytes else None,
+        used={"cc_total_octets": used * MB} if used else (),
+    )
+    fields: dict[str, Any] = {"session_id": session, "cc_request_number": number, "subscription_id": (named,)}
+    answer = await harness.charge(ccr(kind, **fields, **lines(said)))
+    return answer.result if not answer.lines else (answer.lines[0].result, answer.lines[0].granted)
+
+
+async def granted(harness: ApiHarness, kind: Any, megabytes: int, used: int = 0, **others: Any) -> int:
+    result, units = await ask(harness, kind, megabytes, used, **others)
+    return (units.octets or 0) // MB if result == Result.OK and units is not None else 0
+
+
+async def test_a_child_spends_so_much_a_month_and_no_more(family: ApiHarness) -> None:
+    made = await limit(family)
+    assert (made.status_code, made.json()["left"]) == (201, "0.05")
+    assert await granted(family, I, 3) == 3
+    (shown,) = await listed(family)
+    assert (shown["used"], shown["held"], shown["left"]) == ("0.00", "0.03", "0.02")
+    assert shown["since"].endswith(("-01T00:00:00.000+01:00", "-01T00:00:00.000+02:00")) or shown["since"]
+    assert await granted(family, U, 3, 3, number=1) == 2
+    assert (await ask(family, U, 3, 2, number=2))[0] == Result.CREDIT_LIMIT
+    (shown,) = await listed(family)
+    assert (shown["used"], shown["held"], shown["left"]) == ("0.05", "0.00", "0.00")
+    assert await granted(family, I, 100, who=2, session="gw;2") == 100, "nobody else is limited"
+    await family.sync()
+    assert (await verify(family.redis, family.backoffice.pool)).sound
+
+
+async def test_a_limit_that_is_set_asks_running_sessions_to_report_and_counts_from_then_on(family: ApiHarness) -> None:
+    assert await granted(family, I, 3) == 3
+    await limit(family)
+    await family.sync()
+    newest = await family.pool.fetchval("SELECT max(position) FROM calls WHERE kind = 'settings'")
+    assert newest is not None
+    assert await granted(family, U, 9, 3, number=1) == 5, "what was granted before does not count"
+
+
+async def test_who_is_asked_to_report(family: ApiHarness) -> None:
+    told: list[tuple[str, list[str]]] = []
+    tell = teller(family.store, family.now_ms)
+
+    async def noted(account: str, change: int, limited: list[str]) -> object:
+        told.append((account, limited))
+        return await tell(account, change, limited)
+
+    family.backoffice.projector = Projector(family.pool, family.redis, noted)
+    await limit(family)
+    await limit(family, of="accounts/a1", name="all")
+    await family.call("DELETE", "/v1/subscribers/kid/limits/monthly")
+    barred = {"account": "a1", "identities": [], "tariffs": [], "barred": True}
+    await family.call("PUT", "/v1/subscribers/kid", barred, if_match="*")
+    assert told == [("a1", ["kid"]), ("a1", ["kid", "mum"]), ("a1", ["kid"]), ("a1", [])]
+
+
+async def test_all_of_an_account_share_one(family: ApiHarness) -> None:
+    await limit(family, of="accounts/a1", name="data", services=["data"])
+    assert await granted(family, I, 3) == 3
+    assert await granted(family, I, 3, who=2, session="gw;2") == 2
+    for of in ("accounts/a1", "subscribers/kid", "subscribers/mum"):
+        (shown,) = await listed(family, of)
+        assert (shown["shared"], shown["held"], shown["left"]) == (True, "0.05", "0.00")
+
+
+async def test_a_limit_is_lowered_raised_and_taken_away(family: ApiHarness) -> None:
+    await limit(family)
+    assert await granted(family, I, 2) == 2
+    assert (await limit(family, amount="0.01")).status_code == 200
+    assert (await ask(family, U, 1, 2, number=1))[0] == Result.CREDIT_LIMIT
+    assert (await limit(family, amount="0.03")).json()["left"] == "0.01"
+    assert await granted(family, U, 9, number=2) == 1
+    assert (await family.call("DELETE", "/v1/subscribers/kid/limits/monthly")).status_code == 204
+    assert (await family.call("DELETE", "/v1/subscribers/kid/limits/monthly")).status_code == 404
+    assert await granted(family, U, 9, 1, number=3) == 9
+    assert await listed(family) == []
+
+
+async def test_octets_and_services_and_networks(family: ApiHarness) -> None:
+    await limit(family, name="octets", amount=str(4 * MB), kind="octets", period="day")
+    await limit(family, name="calls", amount="0.00", services=["voice"])
+    await limit(family, name="abroad", amount="0.00", visited=["310*"])
+    assert await granted(family, I, 9) == 4
+    assert await ask(family, T, 0, 6, number=1) is not None
+    shown = {one["name"]: one for one in await listed(family)}
+    assert (shown["octets"]["used"], shown["octets"]["left"]) == (str(6 * MB), "0")
+    assert shown["calls"]["used"] == shown["abroad"]["used"] == "0.00"
+
+
+async def test_the_profile_carries_them_with_the_limits_of_the_account(family: ApiHarness) -> None:
+    await limit(family, not_visited=["262*"], period=" month  from 15 ")
+    await limit(family, of="accounts/a1", name="all")
+    packed = await family.redis.get(keys.profile("msisdn:491700000001"))
+    profile = msgspec.msgpack.decode(packed, type=Profile)
+    assert [(one.name, one.amount, one.period, one.shared) for one in profile.limits] == [
+        ("all", 50_000, "month", True),
+        ("monthly", 50_000, "month from 15", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"period": "48 h"}, "period"),
+        ({"period": "fortnight"}, "period"),
+        ({"amount": "-1"}, "amount"),
+        ({"amount": "1.5", "kind": "octets"}, "amount"),
+        ({"services": ["no-such"]}, "services"),
+        ({"visited": ["Germany"]}, "visited"),
+        ({"per": "day"}, "per"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_what_cannot_be_a_limit_is_refused_by_name(family: ApiHarness, body: dict[str, Any], words: str) -> None:
+    refused = await limit(family, **body)
+    assert refused.status_code in (400, 422), refused.text
+    assert words in refused.text
+
+
+async def test_of_nobody_there_are_none(family: ApiHarness) -> None:
+    for of in ("subscribers/nobody", "accounts/nobody"):
+        assert (await limit(family, of=of)).status_code == 404
+        assert (await family.call("GET", f"/v1/{of}/limits")).status_code == 404
