@@ -1,7 +1,8 @@
 """Values that travel encrypted with the shared secret: User-Password (RFC 2865 section 5.2), and what is salted, as
 Tunnel-Password (RFC 2868 section 3.5) and the MPPE keys (RFC 2548 section 2.4.2).
 
-`authenticator` is always that of the request, in answers too. A length that cannot be is refused before any MD5.
+`authenticator` is always that of the request, in answers too; 16 zeros in a CoA-Request, whose own is made of what is
+hidden here. A length that cannot be is refused before any MD5.
 """
 
 from typing import Any
