@@ -48,6 +48,8 @@ def check_response(reply: Packet, request: bytes, secret: bytes) -> bool:
     wanted = md5(octets[:4] + authenticator + octets[20:] + secret).digest()
     if not compare_digest(wanted, reply.authenticator):
         raise RadiusError(PacketFault.AUTHENTICATOR, "the Response Authenticator is wrong: secrets differ?")
+    if reply.code == PacketCode.ACCOUNTING_RESPONSE and request[0] == PacketCode.ACCOUNTING_REQUEST:
+        authenticator = NO_AUTHENTICATOR
     signed = _check_signature(reply, secret, authenticator)
     if not signed and reply.carries(EAP_MESSAGE):
         raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "EAP-Message without Message-Authenticator")
@@ -72,16 +74,25 @@ def _check_signature(packet: Packet, secret: bytes, authenticator: bytes) -> boo
     return True
 
 
-def answer(request: Packet, code: int, secret: bytes, body: bytes = b"", *, sign: bool = True) -> bytes:
+def answer(request: Packet, code: int, secret: bytes, body: bytes = b"", *, sign: bool | None = None) -> bytes:
     """The octets that answer a request: its Proxy-States behind `body` (attributes as octets), Message-Authenticator
-    in front of all (against forged answers: CVE-2024-3596). RadiusError when that is more than a packet may hold."""
+    in front of all. RadiusError when that is more than a packet may hold.
+
+    Unless `sign` says otherwise, all are signed but what answers an Accounting-Request. Nobody can add to that request
+    without the secret, which is what forging an answer takes (CVE-2024-3596), and no RFC says of which authenticator
+    the signature is made: of zeros, FreeRADIUS and pyrad agree, and a client that thinks otherwise drops the answer.
+    """
+    accounting = code == PacketCode.ACCOUNTING_RESPONSE and request.code == PacketCode.ACCOUNTING_REQUEST
+    if sign is None:
+        sign = not accounting
     body += request.proxy_states
     length = MIN_BYTES + len(body) + (SIGNATURE if sign else 0)
     if length > MAX_BYTES:
         raise RadiusError(PacketFault.LENGTH, f"an answer of {length} octets: at most {MAX_BYTES} may be sent")
     head = HEADER.pack(code, request.identifier, length, request.authenticator)
     if sign:
-        body = SIGNATURE_HEAD + hmac_md5(secret, head + UNSIGNED + body) + body
+        keyed = HEADER.pack(code, request.identifier, length, NO_AUTHENTICATOR) if accounting else head
+        body = SIGNATURE_HEAD + hmac_md5(secret, keyed + UNSIGNED + body) + body
     return head[:4] + md5(head + body + secret).digest() + body
 
 

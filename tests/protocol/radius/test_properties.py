@@ -208,7 +208,10 @@ def check_any(frame: bytes) -> None:
         tried(check_request, packet, SECRET)
         made = tried(answer, packet, min(ANSWERS[packet.code]), SECRET)
         if isinstance(made, bytes):
-            assert check_response(Packet.decode(made), packet.octets, SECRET)
+            signed = check_response(Packet.decode(made), packet.octets, SECRET)
+            assert signed == (packet.code != PacketCode.ACCOUNTING_REQUEST)
+            again = tried(lambda: answer(packet, min(ANSWERS[packet.code]), SECRET, sign=True))
+            assert isinstance(again, PacketFault) or check_response(Packet.decode(again), packet.octets, SECRET)
             assert Packet.decode(made).proxy_states == packet.proxy_states
     else:
         assert tried(check_request, packet, SECRET) == PacketFault.CODE
@@ -260,7 +263,7 @@ def test_one_altered_octet_is_noticed(data: st.DataObject) -> None:
     altered = tried(Packet.decode, bytes(frame))
     assert not isinstance(altered, Packet) or tried(check_request, altered, SECRET) is not True
 
-    reply = bytearray(answer(packet, min(ANSWERS[packet.code]), SECRET))
+    reply = bytearray(answer(packet, min(ANSWERS[packet.code]), SECRET, sign=True))
     at = data.draw(st.integers(0, len(reply) - 1))
     reply[at] ^= data.draw(st.integers(1, 255))
     altered = tried(Packet.decode, bytes(reply))
