@@ -46,6 +46,9 @@ NEWS: Final = "news"
 NEWS_NOW: Final = "news:now"
 """The same, where somebody acts on what was written: to be looked at at once."""
 
+NEWS_JOBS: Final = "news:jobs"
+"""Channel of hints: a person wishes something of a job (ocs/enforcement)."""
+
 
 ORIGINS: Final = "origins"
 """Sorted set: the highest Origin-State-Id of each host, in lower case."""

@@ -76,6 +76,9 @@ class PeerProfile(ConfigTable, frozen=True):
     origin_state: Literal["believe", "ignore"] = "believe"
     """A raised Origin-State-Id says that it restarted and lost its sessions; `ignore`: it says nothing, for instance
     because several processes use this Origin-Host."""
+    reauthorize: Literal["use", "never"] = "use"
+    """`never`: after a RAR it does not come back. Its sessions are not asked to report; where they are to stop using
+    what they were granted, they are ended (ASR) at once."""
     ignore_vendors: tuple[Annotated[int, Meta(ge=1, le=2**32 - 1)] | str, ...] = ()
     """Vendors whose AVPs we do not know are passed over, although the M bit says that they must be known (else 5001,
     RFC 6733 section 4.1): on connections of this peer, whoever sends over them."""
@@ -396,6 +399,23 @@ class EventsConfig(ConfigTable, frozen=True):
     redis: EventsRedis = EventsRedis()
 
 
+class Enforcement(ConfigTable, frozen=True):
+    """How the network is made to obey the balance (docs/enforcement.md)."""
+
+    peer_rate: Annotated[int, Meta(ge=1, le=100_000)] = 200
+    """RAR and ASR a second to one peer, at most: what is more waits its turn."""
+    peer_window: Annotated[int, Meta(ge=1, le=1_000)] = 50
+    """Of these without an answer."""
+    jobs_max: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    """Open at once; what else is due is looked at when there is room."""
+    return_s: Seconds = 30
+    """A client that has agreed to report has so long to do it."""
+    escalate: bool = True
+    """Then, or where it refuses, its session is ended (ASR) if its account is suspended or serves it no more."""
+    kept_s: Seconds = 7 * 86_400
+    """How long jobs that have ended are listed."""
+
+
 class Ledger(ConfigTable, frozen=True):
     when_stopped: Literal["unready", "degraded"] = "unready"
     """What /readyz says while a shard is not copied until a person has looked; charging goes on."""
@@ -437,6 +457,7 @@ class Config(ConfigTable, frozen=True):
     redis: RedisConfig = RedisConfig()
     postgres: PostgresConfig = PostgresConfig()
     charging: Charging = Charging()
+    enforcement: Enforcement = Enforcement()
     ledger: Ledger = Ledger()
     events: EventsConfig = EventsConfig()
     log: LogConfig = LogConfig()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from balances.ledger import bucket_ends, events, suspense
+from balances.ledger import bucket_ends, events, intents, suspense
 from balances.ledger.bucket_ends import BucketEnds
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Rows
 
@@ -29,6 +29,8 @@ async def put(
     if rows.entries:
         await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
     await suspense.write(pg, rows.suspense, rows.settled)
+    if rows.intents:
+        await pg.copy_records_to_table("intents", records=rows.intents, columns=intents.COLUMNS)
     ends = await bucket_ends.note(pg, rows.copied, known_ends)
     await events.append(pg, happened)
     return ends

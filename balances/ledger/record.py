@@ -18,6 +18,7 @@ import msgspec
 from balances.facts import of_line
 from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
+from balances.ledger.intents import intent_of, row_of
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT, blob_of
 from balances.structs.charge import Flag, Phase
@@ -271,11 +272,13 @@ class Rows(NamedTuple):
     """Of that list, what was charged: id, payer, money, entry, who, why, when."""
     copied: list[tuple[int, RecordedCall]]
     """(shard, call) of each of `calls`: what events follow from (events.py)."""
+    intents: list[Row]
+    """Columns of balances.ledger.intents."""
 
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [], [])
+    return Rows([], [], [], {}, [], [], [], [])
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -325,6 +328,9 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         call.refund_state, record.incarnation, record.generation,
     ))  # fmt: skip
     rows.copied.append((shard, call))
+    intent = intent_of(shard, call.id, record, call.account_state)
+    if intent is not None:
+        rows.intents.append(row_of(intent, account, session))
     if record.usages:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):

@@ -13,11 +13,12 @@ import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client, send
-from balances.packing import stored_account, unpack_ladder
+from balances.ledger.record import session_head
+from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_ladder
+from balances.structs.account import Account
 from balances.structs.blob import blob_of
-from balances.structs.record import Record, Short
+from balances.structs.record import Short
 from balances.structs.session import Line, Session, SessionState
-from balances.structs.thresholds import CrossingKind
 from tariffs.units import Kind
 
 ALIVE: Final = "keeper:alive"
@@ -28,6 +29,9 @@ GRACE: Final = "keeper:grace"
 
 
 PUT_OFF_MS: Final = 60_000
+
+SESSIONS_AT_ONCE: Final = 200
+"""Of one account, read in one call."""
 
 
 class Due(NamedTuple):
@@ -137,51 +141,30 @@ class Supervision:
         pipe.get(GRACE)
         return int((await pipe.execute())[1] or 0)
 
-    async def sessions(self, account: str) -> list[Session]:
-        """All sessions of an account, closed ones included."""
-        stored = stored_account(await self._redis.hgetall(keys.account(account)))
-        return [_SESSION.decode(packed) for packed in stored.sessions.values()]
+    async def open_sessions(self, account: str) -> tuple[Account, list[Session]] | None:
+        """The account, and its open sessions as they are a moment later; None where the store does not have it. They
+        are read some at a time, and of those that have ended only the front is looked at."""
+        packed = await self._redis.hget(keys.account(account), ACCOUNT_FIELD)
+        if packed is None:
+            return None
+        found: dict[str, Session] = {}
+        cursor = 0
+        while True:
+            cursor, fields = await self._redis.hscan(keys.account(account), cursor, count=SESSIONS_AT_ONCE)
+            for name, value in fields.items():
+                if name != ACCOUNT_FIELD and session_head(value).state == SessionState.OPEN:
+                    session = _SESSION.decode(value)
+                    found[session.id] = session
+            if not cursor:
+                return unpack_account(packed), list(found.values())
 
-
-class Cause(NamedTuple):
-    """Why sessions of an account may have to report, as one or several of its records say (`Record.reauthorize`)."""
-
-    kinds: frozenset[str]
-    short: frozenset[Short]
-    but: frozenset[str]
-    """Sessions that lack what is short: they are not asked for it."""
-
-    @classmethod
-    def of(cls, record: Record) -> Cause:
-        short = frozenset(record.short if "holder" in record.reauthorize else ())
-        resumed = any(crossing.kind == CrossingKind.RESUME for crossing in record.threshold_events)
-        kinds = frozenset((*record.reauthorize, *(["final"] if resumed else [])))
-        return cls(kinds, short, frozenset((record.session,)) if short else frozenset())
-
-    def joined(self, other: Cause) -> Cause:
-        return Cause(self.kinds | other.kinds, self.short | other.short, self.but | other.but)
-
-
-def is_limited_anew(session: Session, kinds: Collection[str]) -> bool:
-    """Whether the spending limits of its subscriber changed."""
-    return f"limits {session.subscriber}" in kinds or "limits " in kinds
-
-
-def to_reauthorize(sessions: list[Session], kinds: Collection[str], gone: Collection[str] = ()) -> list[Session]:
-    """`final`: all that wait for money or room; `all`: all that hold something (charging.md section 7: a lower limit, a
-    state changed); `members`: all of the subscribers in `gone`, whom the account serves no more (section 5);
-    `limits anna`: of that subscriber all that hold something, "limits " of all (section 15)."""
-    return [
-        session
-        for session in sessions
-        if session.state == SessionState.OPEN
-        and (
-            ("final" in kinds and any(line.final for line in session.lines))
-            or ("all" in kinds and any(line.due_ms for line in session.lines))
-            or ("members" in kinds and session.subscriber in gone)
-            or (is_limited_anew(session, kinds) and any(line.due_ms for line in session.lines))
+    async def account_and_session(self, account: str, session: str) -> tuple[Account | None, Session | None]:
+        """As of one instant; None for what the store does not have."""
+        packed, found = await self._redis.hmget(keys.account(account), [ACCOUNT_FIELD, session])
+        return (
+            None if packed is None else unpack_account(packed),
+            None if found is None else _SESSION.decode(found),
         )
-    ]
 
 
 def _held(line: Line, buckets: Collection[int], kind: int, counter: str) -> int:

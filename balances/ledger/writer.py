@@ -95,7 +95,7 @@ REFUSALS: Final = (
 )
 """Repeating it would not help."""
 
-_SAME_RECORD: Final = frozenset({"calls_pkey", "usage_records_pkey", "quarantined_pkey"})
+_SAME_RECORD: Final = frozenset({"calls_pkey", "usage_records_pkey", "quarantined_pkey", "intents_pkey"})
 """Constraints that only the same (shard, epoch, n) can violate."""
 
 QUARANTINED_COLUMNS: Final = ("shard", "epoch", "n", "position", "account", "why", "entry")
@@ -308,6 +308,7 @@ def refusal(rows: Rows, position: int, shard: int, call: RecordedCall, chains: d
         rows.suspense.extend(made.suspense)
         rows.settled.extend(made.settled)
         rows.copied.extend(made.copied)
+        rows.intents.extend(made.intents)
     return why
 
 

@@ -50,6 +50,21 @@ class CostInfo(Enum):
     ALWAYS = "always"
 
 
+class OnSuspend(Enum):
+    """What is done to a session that goes on with what it was granted before its account, or its service, was
+    suspended (charging.md section 7)."""
+
+    REAUTHORIZE = "reauthorize"
+    """Its client is asked to report now (RAR)."""
+    ABORT = "abort"
+    """It is ended (ASR)."""
+    CHANGE = "change"
+    """It is changed in place (CoA)."""
+    DISCONNECT = "disconnect"
+    """It is ended (Disconnect-Request)."""
+    NOTHING = "nothing"
+
+
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One row."""
 
@@ -86,6 +101,8 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A direct debit may be served in part; else all or nothing."""
     refund_free_micro: Annotated[int, Meta(ge=0, le=EXACT_MAX)] = 0
     """Largest refund whose original is not known; 0: none."""
+    on_suspend: OnSuspend = OnSuspend.REAUTHORIZE
+    """CoA and Disconnect are for sessions of protocols that have them."""
     events: bool = True
     """One-time events are served."""
     grades: dict[str, Delivery] = {}

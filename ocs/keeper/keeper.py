@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from balances.ledger.reader import STORE_AWAY, Client, Pulse, StreamReader
 from balances.ledger.restore import purge
@@ -19,10 +19,19 @@ from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
+from ocs.enforcement.book import JobBook
+from ocs.enforcement.choosing import NetworkPolicy
+from ocs.enforcement.enforcer import EnforcementStore, Enforcer, all_served, nowhere
+from ocs.enforcement.executors.abort import AbortExecutor
+from ocs.enforcement.executors.executor import Executors
+from ocs.enforcement.executors.reauthorize import ReauthorizeExecutor
+from ocs.enforcement.job import NetworkAction
+from ocs.enforcement.job_rows import JobTable
+from ocs.enforcement.job_times import JobTimes
+from ocs.enforcement.pacing import Pacing
 from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.session_requests import SessionRequester
-from ocs.enforcement.telling import Telling, all_served
-from ocs.enforcement.telling import TellingStore as Told
+from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
 from ocs.keeper.copy import PACE_S, Copier
 from ocs.keeper.counts import KeeperStats
@@ -46,6 +55,12 @@ KEPT_MS: Final = 30 * 86_400_000
 
 ASKED_S: Final = 5.0
 """Where nothing is written PostgreSQL is asked so often what a person may have done there."""
+SAVED_S: Final = 0.2
+"""Between two writes of jobs that have changed."""
+CAUGHT_UP_S: Final = 5.0
+SELDOM_S: Final = 60.0
+"""So often PostgreSQL is asked for intents that no keeper has looked at: after records were copied, and else."""
+ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
 LEASES: Final = ("copy", "restarts", "totals", EVENTS, *map(lease_of, range(GROUPS)))
 
 
@@ -56,10 +71,11 @@ class Paces(NamedTuple):
     look_s: float = LOOK_S
 
 
-class KeeperStore(Told, Protocol):
+class KeeperStore(EnforcementStore, Protocol):
     """The part of balances.redis.store.Store that is needed here."""
 
     def post(self, post: Post) -> Pending[Reply]: ...
+    def remark(self, peer: str, mark: str) -> Pending[Any]: ...
 
 
 class Keeper:
@@ -68,6 +84,8 @@ class Keeper:
     bring_in:  restores one account into Redis if it is absent
     served:    which of these subscribers an account serves (ocs.master.subscribers)
     label:     a peer by a name of a bounded set
+    policy:    what the network is told of a suspended account's sessions
+    jitter:    a factor around 1, for each wait before an attempt is made again
     paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
     pump:      delivers events to a sink
@@ -93,12 +111,16 @@ class Keeper:
         accept_risks: Collection[str] = (),
         guard_s: float = 5.0,
         without_postgres: bool = False,
+        policy: NetworkPolicy = ASKED_TO_REPORT,
+        enforcement: EnforcementSettings = EnforcementSettings(),  # noqa: B008
+        jitter: Callable[[], float] = lambda: 1.0,
         paces: Paces = Paces(),  # noqa: B008
         events: EventSettings = EventSettings(),  # noqa: B008
         pump: EventPump | None = None,
     ) -> None:
         self.stats = stats = KeeperStats()
-        self._redis, self._pool, self._store, self._log, self._now_ms = redis, pool, store, log, now_ms
+        self._redis, self._pool, self._store, self._log = redis, pool, store, log
+        self.now_ms = self._now_ms = now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
         self._paces = paces
         self._asked_s = 0.0
@@ -135,17 +157,34 @@ class Keeper:
             pool, leases, self.standing, events, now_ms=now_ms, open_=lambda: not self.why, pump=pump
         )
         self._requester = SessionRequester(redis, STORE_AWAY)
-        self.telling = Telling(
+        self.job_times = JobTimes()
+        self._jobs, self._enforcement = JobTable(pool), enforcement
+        self.enforcer = Enforcer(
             store,
-            self._requester.ask,
-            supervision.sessions,
+            supervision,
+            self._jobs,
+            Executors(
+                (
+                    ReauthorizeExecutor(self._requester.ask, NetworkAction.ABORT if enforcement.escalate else None),
+                    AbortExecutor(self._requester.ask),
+                )
+            ),
+            policy,
+            JobBook(jobs_max=enforcement.jobs_max, return_ms=enforcement.return_s * 1_000, jitter=jitter),
+            Pacing(rate=enforcement.peer_rate, window=enforcement.peer_window),
             served,
             log,
             now_ms=now_ms,
             trouble=(*STORE_AWAY, *AWAY),
             label=label,
+            mine=lambda: leases.has("copy"),
+            bring_in=bring_in or nowhere,
+            alarm=self.standing.lasting,
+            remark=store.remark,
+            times=self.job_times,
         )
-        self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.telling, stats, log)
+        self._caught_up_s, self._copied = 0.0, 0
+        self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, stats, log)
         self._copier = Copier(sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm)
         self._expirer = Expirer(store, supervision, leases, news, opener, rounds, stats, now_ms=now_ms)
         self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
@@ -171,7 +210,11 @@ class Keeper:
             ("copy", self._copier.copy, self._paces.copy_s),
             ("urgent", self._reauthorizer.look_at_once, URGENT_S),
             ("sweep", self._expirer.expire, 1.0),
-            ("tell", self._reauthorizer.tell, 0.0),
+            ("look", self.enforcer.look, 0.0),
+            ("tell", self._tell, 0.0),
+            ("jobs", self.enforcer.save, SAVED_S),
+            ("tend", self._tend_jobs, 1.0),
+            ("wishes", self._hear_wishes, 0.0),
             ("restarts", self._end_lost, 2.0),
             ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),
@@ -196,12 +239,13 @@ class Keeper:
     async def stop(self, drain_s: float = 5.0) -> None:
         """Copy what is there, then stop."""
         await self._rounds.stop()
-        await self.telling.stop()
+        await self.enforcer.stop()
         try:
             async with asyncio.timeout(drain_s):
                 await self._supervision.alive(self._now_ms())
                 await self._leases.release()
                 await self._copier.last()
+                await self.enforcer.save_now()
         except LATER as why:
             self._log.info("keeper.copy_left", why=repr(why))
 
@@ -254,6 +298,34 @@ class Keeper:
 
     # --- what is done while shards are open
 
+    async def _tell(self) -> None:
+        """Wait until something is due for the network, and begin to send it."""
+        await self.enforcer.send()
+        stats, enforcer = self.stats, self.enforcer
+        stats.reauthorized, stats.unknown, stats.dropped = enforcer.asked, enforcer.ended, enforcer.dropped
+
+    async def _tend_jobs(self) -> None:
+        """Take over what another keeper has left; look now and then for what none has seen."""
+        enforcer, now_s = self.enforcer, asyncio.get_running_loop().time()
+        if self.why:
+            return
+        if not self._leases.has("copy"):
+            enforcer.forget()
+        elif not enforcer.loaded:
+            await enforcer.take_over()
+            await enforcer.hear()
+        elif now_s - self._caught_up_s >= (CAUGHT_UP_S if self._copied != self.stats.copied else SELDOM_S):
+            self._caught_up_s, self._copied = now_s, self.stats.copied
+            await enforcer.catch_up()
+            await enforcer.hear()
+
+    async def _hear_wishes(self) -> None:
+        """Wait until a person wishes something of a job, and do it."""
+        await self._news.wishes.wait()
+        self._news.wishes.clear()
+        if not self.why and self._leases.has("copy"):
+            await self.enforcer.hear()
+
     async def _end_lost(self) -> None:
         """End sessions of hosts that restarted, a shard at a time."""
         while not self.why and self._leases.has("restarts"):
@@ -268,6 +340,7 @@ class Keeper:
     async def _purge(self) -> None:
         if not self.why:
             await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
+            await self._jobs.purge(self._enforcement.kept_s, self._now_ms())
 
     async def _drop_libraries(self) -> None:
         if not self.why:

@@ -20,6 +20,9 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     marked, posted = meter.counts(metrics.MARKED), meter.counts(metrics.POSTED)
     set_aside, session_requests = meter.counts(metrics.SET_ASIDE), meter.counts(metrics.SESSION_ASKED)
     risks, behind = meter.counts(metrics.STORE_RISKS), meter.counts(metrics.EVENTS_BEHIND)
+    jobs, finished, ignored = (meter.counts(one) for one in (metrics.JOBS, metrics.JOBS_ENDED, metrics.RAR_IGNORED))
+    late_ms, used, over = (meter.counts(one) for one in (metrics.JOBS_LATE, metrics.USED_AFTER, metrics.OVER_BOUND))
+    it.job_times.to = lambda cause, hop, ms: meter.histogram(metrics.JOB_TIME, cause, hop).add(ms * 1_000)
     for gauge, field in (
         (metrics.STORE_MEMORY, "memory_bytes"),
         (metrics.STORE_LIMIT, "memory_limit_bytes"),
@@ -41,11 +44,18 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         marked.update(it.stats.marked)
         posted.update(it.stats.posted)
         set_aside.update(it.stats.set_aside)
-        for peer, count in it.telling.unreached.items():  # those that are sent are counted where they are
-            session_requests["rar", peer, NO_ROUTE] = count
         behind.clear()
         for lag in it.events.lags:
             behind[lag.kind,] = max(behind[lag.kind,], lag.behind)
+        enforcer = it.enforcer
+        for (kind, peer), count in enforcer.unreached.items():  # those that are sent are counted where they are
+            session_requests[kind, peer, NO_ROUTE] = count
+        jobs.update(dict.fromkeys(jobs, 0))
+        jobs.update((key, count) for key, count in enforcer.book.counts().items())
+        finished.update((key, count) for key, count in enforcer.finished.items())
+        ignored.update({(peer,): count for peer, count in enforcer.ignored.items()})
+        late_ms[()] = enforcer.pacing.late_ms(it.now_ms())
+        used[()], over[()] = enforcer.used_micro, enforcer.over_bound
         if totals.complete:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more

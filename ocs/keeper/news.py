@@ -35,6 +35,8 @@ class News:
         """There may be records that are not copied."""
         self.heard.set()
         self.urgent = asyncio.Event()
+        self.wishes = asyncio.Event()
+        """A person wishes something of a job."""
         self._redis = redis
         self._pulse: Pulse | None = None
         self._everywhere_s = 0.0
@@ -63,7 +65,7 @@ class News:
         while True:
             try:
                 async with self._redis.pubsub() as heard:
-                    await heard.subscribe(keys.NEWS, keys.NEWS_NOW)
+                    await heard.subscribe(keys.NEWS, keys.NEWS_NOW, keys.NEWS_JOBS)
                     async for message in heard.listen():
                         if message["type"] == "message":
                             self._hear(message["channel"], message["data"])
@@ -72,6 +74,9 @@ class News:
             await asyncio.sleep(AGAIN_S)
 
     def _hear(self, channel: bytes, shards: bytes) -> None:
+        if channel == keys.NEWS_JOBS.encode():
+            self.wishes.set()
+            return
         self.of(shards)
         if channel == keys.NEWS_NOW.encode():
             self.urgent.set()

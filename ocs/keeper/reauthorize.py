@@ -1,5 +1,5 @@
-"""Reads the records of the streams for what they cause: sessions to be asked to report, and counts. Each record is seen
-once, before PostgreSQL has it and also while PostgreSQL is away.
+"""Reads the records of the streams for what they cause: sessions the network is told about, and counts. Each record is
+seen once, before PostgreSQL has it and also while PostgreSQL is away.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 from balances.ledger.reader import StreamReader
 from balances.ledger.record import START, RecordedCall, RecordId
 from balances.ledger.sync import Sync, calls_of
-from ocs.enforcement.telling import Telling
+from ocs.enforcement.enforcer import Enforcer
 from ocs.keeper.counts import KeeperStats, count
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
@@ -23,7 +23,7 @@ URGENT_S: Final = 0.02
 
 
 class Reauthorizer:
-    """Passes what it sees on to `telling`, which asks the sessions."""
+    """Passes what it sees on to `enforcer`, which tells the network."""
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class Reauthorizer:
         reader: StreamReader,
         leases: Leases,
         news: News,
-        telling: Telling,
+        enforcer: Enforcer,
         stats: KeeperStats,
         log: AlarmLog,
     ) -> None:
         self._sync, self._reader, self._leases, self._news = sync, reader, leases, news
-        self._telling, self._stats, self._log = telling, stats, log
+        self._enforcer, self._stats, self._log = enforcer, stats, log
         self._seen: dict[int, RecordId] = {}
         """The last record of each shard that was passed on."""
 
@@ -47,7 +47,7 @@ class Reauthorizer:
             for call in found:
                 if call.id <= seen:
                     continue
-                self._telling.want(call.record)
+                self._enforcer.want(shard, call)
                 count(call.record, self._stats, self._log)
             self._seen[shard] = max(seen, found[-1].id)
 
@@ -76,9 +76,3 @@ class Reauthorizer:
             self.see(calls_of(look.entries))
             full = {shard for shard, entries in look.entries.items() if len(entries) == LOOK_ENTRIES}
             places = {shard: self._seen[shard] for shard in full if self._seen.get(shard, START) > places[shard]}
-
-    async def tell(self) -> None:
-        """Wait for an account whose sessions are to be asked, and begin to ask them."""
-        await self._telling.step()
-        stats, telling = self._stats, self._telling
-        stats.reauthorized, stats.unknown, stats.dropped = telling.asked, telling.ended, telling.dropped

@@ -7,11 +7,15 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 
 from balances.ledger.event_filter import EventFilter
 from ocs.clock import now_ms
 from ocs.config import Config
+from ocs.enforcement.choosing import NetworkPolicy
+from ocs.enforcement.job import NetworkAction
+from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
 from ocs.events.redis_stream import RedisStreamSink
 from ocs.keeper.events import EventSettings
@@ -58,6 +62,12 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
             served=lambda account, asked: served(pool, account, asked),
             label=peers.name,
+            policy=NetworkPolicy(
+                {row.name: NetworkAction(row.on_suspend.value) for row in config.charging.table().rows},
+                peers.never_reauthorizes,
+            ),
+            enforcement=EnforcementSettings(**msgspec.structs.asdict(config.enforcement)),
+            jitter=lambda: 0.8 + secrets.randbelow(401) / 1_000,
             ignores_origin_state=peers.ignores_origin_state,
             validity_ms=config.charging.validity_s * 1_000,
             alarm_ms=config.ledger.alarm_s * 1_000,

@@ -71,6 +71,13 @@ PEER_MARKS     = _counter("ocs_peer_marks_total", "Requests of a peer that somet
 LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
 FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
 SESSION_ASKED  = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "peer", "result")
+JOBS           = _gauge("ocs_enforcement_jobs", "Sessions the network is being told about", "kind", "state")
+JOBS_ENDED     = _counter("ocs_enforcement_jobs_total", "Such jobs by how they ended", "kind", "state")
+JOB_TIME       = _histogram("ocs_enforcement_seconds", "From the crossing to what happened then", "cause", "hop")
+JOBS_LATE      = _gauge("ocs_enforcement_late_seconds", "Age of what is due", divisor=1_000, across=Across.MAX)
+RAR_IGNORED    = _counter("ocs_enforcement_ignored_total", "RARs a peer agreed to and did not follow", "peer")
+USED_AFTER     = _counter("ocs_enforcement_used_money_total", "Money used in spite of suspension", divisor=1_000_000)
+OVER_BOUND     = _counter("ocs_enforcement_over_bound_total", "Sessions that used more so than they held")
 SESSIONS       = _gauge("ocs_sessions_open", "Charging sessions open, as the store has them")
 HOLDS          = _gauge("ocs_holds", "Session lines that hold something, as the store has them")
 HELD           = _gauge("ocs_held_money", "Money held, as the store has it", "currency", divisor=1_000_000)
@@ -107,6 +114,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, BY_TEMPLATE, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, PEER_MARKS, LINES, FINAL_UNITS, SESSION_ASKED,
+    JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,

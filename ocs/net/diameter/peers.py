@@ -69,6 +69,10 @@ class Peers:
     def ignores_origin_state(self, origin_host: str) -> bool:
         return self.profile(origin_host).origin_state == "ignore"
 
+    def never_reauthorizes(self, origin_host: str) -> bool:
+        """It does not come back after a RAR."""
+        return self.profile(origin_host).reauthorize == "never"
+
     def profile(self, origin_host: str) -> PeerProfile:
         """The profile of the peer: where it differs from the RFC."""
         peer = self._peers.get(origin_host.lower())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from balances.ledger.supervision import Cause, holders, to_reauthorize
+from balances.ledger.supervision import holders
 from balances.structs.account import Take
-from balances.structs.record import Record, Short
+from balances.structs.record import Short
 from balances.structs.session import Line, Session, SessionState
-from balances.structs.thresholds import Crossing
 
 
 def session(
@@ -31,10 +30,6 @@ SESSIONS = [
     session("portal", final=True),
     session("over", held=0, final=True, state=SessionState.CLOSED),
 ]
-
-
-def names(*kinds: str) -> set[str]:
-    return {one.id for one in to_reauthorize(SESSIONS, kinds)}
 
 
 MONEY, OCTETS, OTHER_MONEY = Short(0, 0), Short(7, 1), Short(8, 0)
@@ -68,33 +63,3 @@ def test_of_equal_holders_the_one_that_is_silent_for_longest() -> None:
     assert asked([session("now", held=5, touched_ms=9), session("long ago", held=5, touched_ms=1)], MONEY) == [
         "long ago"
     ]
-
-
-def test_members_that_are_served_no_more() -> None:
-    both = [session("kept", held=1, subscriber="a"), session("barred", subscriber="b")]
-    assert [one.id for one in to_reauthorize(both, ["members"], {"b"})] == ["barred"]
-    assert to_reauthorize(both, ["members"]) == []
-
-
-def test_what_a_record_gives_reason_to() -> None:
-    refused = Record(1, "charge", "acc", "EUR", session="c", reauthorize=["holder"], short=[MONEY])
-    resumed = Record(1, "post", "acc", "EUR", session="", threshold_events=[Crossing("resume", "account", "", 0, 0)])
-    assert Cause.of(refused) == Cause(frozenset({"holder"}), frozenset({MONEY}), frozenset({"c"}))
-    assert Cause.of(resumed).kinds == {"final"}
-    joined = Cause.of(refused).joined(Cause.of(resumed))
-    assert joined == Cause(frozenset({"holder", "final"}), frozenset({MONEY}), frozenset({"c"}))
-
-
-def test_money_came_in_for_those_who_were_told_it_was_the_last() -> None:
-    """`After a top-up, sessions with an FUI outstanding get RAR`: on the portal too, and open ones only."""
-    assert names("final") == {"last", "portal"}
-
-
-def test_a_lower_limit_asks_all_that_hold_something() -> None:
-    """Section 7: `a lower limit leaves holds, refuses grants, sends RAR`."""
-    assert names("all") == {"poor", "rich", "last"}
-
-
-def test_kinds_add_up_and_nobody_is_asked_twice() -> None:
-    assert names("all", "final") == {"poor", "rich", "last", "portal"}
-    assert to_reauthorize([], ["all"]) == []

@@ -1,0 +1,126 @@
+"""Which sessions of an account the network has to be told about, and what is done about each. Pure.
+
+It looks at the account and its sessions as they are, and not at what a record said: whoever looks again, late or
+after a crash, comes to what is needed then (durability.md rule 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, NamedTuple
+
+from balances.ledger.supervision import holders
+from balances.packing import unpack_ladder
+from balances.structs.account import Account, SuspendReasons
+from balances.structs.blob import blob_of
+from balances.structs.record import Short
+from balances.structs.session import Line, Session, SessionState
+from ocs.enforcement.job import Cause, NetworkAction
+from tariffs.units import Kind
+
+REFUSED: Final = SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED
+"""Reasons for which nothing is granted at all, whatever it costs (charging.md section 7)."""
+MEMBER_KIND: Final = "members"
+
+
+class Wanted(NamedTuple):
+    """What one session needs."""
+
+    session: Session
+    cause: Cause
+    action: NetworkAction
+
+
+class NetworkPolicy(NamedTuple):
+    """
+    on_suspend:  action by service, as the rows of services say (ocs/charging/services.py)
+    ends_at_once:  whether a client (Origin-Host) never comes back after a RAR, so that it is not asked
+    """
+
+    on_suspend: Mapping[str, NetworkAction]
+    ends_at_once: Callable[[str], bool]
+
+    def action(self, cause: Cause, session: Session) -> NetworkAction:
+        wanted = NetworkAction.REAUTHORIZE
+        if cause is Cause.SUSPENDED:
+            wanted = self.on_suspend.get(session.service, NetworkAction.REAUTHORIZE)
+        elif cause is Cause.MEMBERS:  # charging.md section 5: it is asked to report, if the service does nothing harder
+            hard = self.on_suspend.get(session.service)
+            wanted = hard if hard in (NetworkAction.ABORT, NetworkAction.DISCONNECT) else NetworkAction.REAUTHORIZE
+        if wanted is NetworkAction.REAUTHORIZE and self.ends_at_once(session.peer):
+            return NetworkAction.ABORT if cause in (Cause.SUSPENDED, Cause.MEMBERS) else NetworkAction.NOTHING
+        return wanted
+
+
+def is_free(line: Line) -> bool:
+    """Whether its price is 0 by its tariff: it is served under credit suspension (charging.md section 5). A line whose
+    maximum charge is reached costs nothing more, and is not free."""
+    packed = blob_of(line.ladder)
+    if line.hold or not packed:
+        return not line.hold
+    ladder = unpack_ladder(packed)
+    dues = any(due.fee or due.least or due.most for due in ladder.dues)
+    return not dues and all(not step.price for step in ladder.steps)
+
+
+def is_suspended(account: Account, session: Session) -> bool:
+    """Whether it holds what it would not be granted now, because its account or its service is suspended."""
+    if account.state & REFUSED:
+        return any(line.due_ms for line in session.lines)
+    own = next((one for one in account.services if one.service == session.service), None)
+    short = account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms
+    return bool(short) and any(line.due_ms and not is_free(line) for line in session.lines)
+
+
+def wanted_of(
+    account: Account,
+    sessions: Iterable[Session],
+    kinds: Collection[str],
+    policy: NetworkPolicy,
+    *,
+    gone: Collection[str] = (),
+    short: Collection[Short] = (),
+    asker: str = "",
+) -> list[Wanted]:
+    """What the open sessions need; none that needs nothing.
+
+    kinds:  those of the intents (balances/ledger/intents.py)
+    gone:   subscribers whom the account serves no more
+    short:  what others hold and `asker` lacks
+    """
+    open_ones = [one for one in sessions if one.state == SessionState.OPEN]
+    asked = {one.id for one in holders(open_ones, short, but=(asker,))} if short else set()
+    found = []
+    for session in open_ones:
+        cause = _cause(account, session, kinds, gone, asked)
+        if cause is not None:
+            action = policy.action(cause, session)
+            if action is not NetworkAction.NOTHING:
+                found.append(Wanted(session, cause, action))
+    return found
+
+
+def _cause(
+    account: Account, session: Session, kinds: Collection[str], gone: Collection[str], asked: Collection[str]
+) -> Cause | None:
+    if is_suspended(account, session):
+        return Cause.SUSPENDED
+    if session.subscriber in gone and MEMBER_KIND in kinds:
+        return Cause.MEMBERS
+    if ("all" in kinds or is_limited_anew(session, kinds)) and any(line.due_ms for line in session.lines):
+        return Cause.LIMIT
+    if "final" in kinds and any(line.final for line in session.lines):
+        return Cause.WAITS
+    return Cause.HOLDER if session.id in asked else None
+
+
+def is_limited_anew(session: Session, kinds: Collection[str]) -> bool:
+    """Whether the spending limits of its subscriber changed: `limits anna`, or `limits ` of all (charging.md
+    section 15)."""
+    return f"limits {session.subscriber}" in kinds or "limits " in kinds
+
+
+def money_held(account: Account, session: Session) -> int:
+    """Micro-units: what it may still cost of what it was granted."""
+    money = {bucket.id for bucket in account.buckets if bucket.kind == Kind.MONEY}
+    return sum(take.amount for line in session.lines for take in line.hold if take.bucket in money)
