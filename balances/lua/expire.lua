@@ -5,6 +5,7 @@
 -- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
 -- @use lib/repeats
+-- @use lib/thresholds
 local asked = cmsgpack.unpack(ARGV[2])
 local session_id, now_ms = asked[EXPIRE.session], asked[EXPIRE.now_ms]
 

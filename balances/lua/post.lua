@@ -29,6 +29,7 @@ local function move(posting)
   if why ~= RESULT.OK then return why end
   local entry = post_entry(change, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
   if entry then entry[ENTRY.original], entry[ENTRY.terms] = posting[POSTING.original], posting[POSTING.terms] end
+  if amount > 0 and (posting[POSTING.bucket] < 0 or posting[POSTING.counter_account] == COUNTERACCOUNT.TOP_UP) then fill(bucket) end
   look_at_end(change, bucket)
   return RESULT.OK
 end

@@ -3,7 +3,7 @@
 -- ARGV  epoch settings
 -- EXIT  ok revision refused absent fenced full
 -- Twin: balances/model/settings.py. Fields that are nil stay as they are.
--- @use lib/account
+-- @use lib/thresholds
 local asked = cmsgpack.unpack(ARGV[2])
 
 -- read
@@ -33,10 +33,17 @@ for _, amount in ipairs({ account[ACCOUNT.credit_limit], account[ACCOUNT.suspend
   if amount < -EXACT_MAX or amount > EXACT_MAX then return { 'refused', packed } end
 end
 if account[ACCOUNT.resume_at] < account[ACCOUNT.suspend_below] then return { 'refused', packed } end
+local thresholds, services = asked[ACCOUNTSETTINGS.thresholds], asked[ACCOUNTSETTINGS.services]
+if not may_watch(thresholds or {}) or not may_suspend(services or {}) then return { 'refused', packed } end
 local before = account[ACCOUNT.state]
 account[ACCOUNT.state] = bit.band(bit.bor(before, asked[ACCOUNTSETTINGS.set_state]), bit.bnot(asked[ACCOUNTSETTINGS.clear_state]))
 if bit.band(account[ACCOUNT.state], bit.bnot(before)) ~= 0 then due.all = true end
 if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true end
+if thresholds then set_thresholds(change, thresholds) end
+if services then
+  set_services(change, services)
+  due.final, due.all = true, true -- one may be served again, or no more
+end
 check_thresholds(change)
 for _, crossing in ipairs(change.threshold_events) do
   if crossing[CROSSING.kind] == CROSSINGKIND.RESUME then due.final = true end
@@ -48,7 +55,8 @@ end
 for _, subscriber in ipairs(due.limited or {}) do
   change.reauthorize[#change.reauthorize + 1] = 'limits ' .. subscriber
 end
-if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or account[ACCOUNT.state] ~= before then
+if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or thresholds or services
+    or account[ACCOUNT.state] ~= before then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
 end
 local account_packed = cmsgpack.pack(account)

@@ -27,6 +27,7 @@ local function move()
   why = refusal_of_move(change, target, amount, true, true)
   if why ~= RESULT.OK then return why end
   post_entry(change, target, amount, COUNTERACCOUNT.TRANSIT, 'transfer', -1)
+  fill(target)
   return RESULT.OK
 end
 

@@ -14,12 +14,11 @@ from balances.structs.account import (
     Counter,
     CounterAmount,
     CounterWindow,
-    SuspendReasons,
 )
 from balances.structs.blob import FORMAT
 from balances.structs.record import CounterAccount, Entry, Record, Short, Usage
 from balances.structs.session import Line
-from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
+from balances.structs.thresholds import Crossing
 from tariffs.ladder import Count, Ladder
 from tariffs.units import EXACT_MAX, Kind
 
@@ -174,27 +173,6 @@ class AccountChange:
             for bucket in self.account.buckets
             if bucket.kind == Kind.MONEY and bucket.from_ms <= self.now_ms and not 0 < bucket.until_ms <= self.now_ms
         )
-
-    def note_crossing(
-        self, kind: CrossingKind, of: CrossingOf, name: str, level: int, value: int, unit: int, bucket: str
-    ) -> None:
-        """An amount passed a level."""
-        self.threshold_events.append(Crossing(kind, of, name, level, value, unit, bucket))
-        if of != CrossingOf.THRESHOLD:
-            self.raise_generation()
-
-    def check_thresholds(self) -> int:
-        """Suspend or resume for credit; returns the settled balance."""
-        account, balance = self.account, self.settled()
-        own = (CrossingOf.ACCOUNT, "")
-        if account.state & SuspendReasons.CREDIT:
-            if balance >= account.resume_at:
-                account.state &= ~SuspendReasons.CREDIT
-                self.note_crossing(CrossingKind.RESUME, *own, account.resume_at, balance, Kind.MONEY, "")
-        elif balance < account.suspend_below:
-            account.state |= SuspendReasons.CREDIT
-            self.note_crossing(CrossingKind.SUSPEND, *own, account.suspend_below, balance, Kind.MONEY, "")
-        return balance
 
     def sort(self) -> None:
         self.account.buckets.sort(key=lambda bucket: (bucket.priority, bucket.until_ms or EXACT_MAX, bucket.id))

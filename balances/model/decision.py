@@ -7,6 +7,7 @@ from typing import Any
 
 from balances.model.account import AccountChange
 from balances.model.spans import PriceSpan
+from balances.model.thresholds import is_suspended, resumes_at
 from balances.packing import pack, unpack_ladder
 from balances.structs.account import SuspendReasons
 from balances.structs.blob import blob_of, raw_of
@@ -83,7 +84,7 @@ class ChargeDecision:
             return Result.OK
         if state & (SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED):
             return Result.DENIED
-        if state & SuspendReasons.CREDIT and not ask.free:
+        if is_suspended(self.change.account, self.charge.service) and not ask.free:
             return Result.CREDIT_LIMIT
         return Result.OK
 
@@ -106,7 +107,7 @@ class ChargeDecision:
         return self.outcomes[0].result if self.outcomes else Result.OK
 
     def pack_outcome(self) -> bytes:
-        low = self.balance < self.change.account.resume_at
+        low = self.balance < resumes_at(self.change.account, self.charge.service)
         return pack(Outcome(self.result, self.outcomes, self.cost, self.debited, self.balance, self.enough, low))
 
     def charge_record(self, once_key: str = "", once_until_ms: int = 0) -> Record:

@@ -21,6 +21,7 @@ from balances.model.lines import countable, hold, leave_tier, payable, release_h
 from balances.model.refund import refund_events
 from balances.model.repeats import judge
 from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
+from balances.model.thresholds import check_thresholds
 from balances.packing import unpack_ladder
 from balances.structs.account import CounterAmount, Take
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
@@ -251,7 +252,7 @@ def decide_event(
     else:
         debit_events(decision, paid)
     change.expire_buckets()
-    decision.balance = change.check_thresholds()
+    decision.balance = check_thresholds(change)
     decision.result = decision.command_result()
     decision.outcome = decision.pack_outcome()
     paid.moved, paid.outcome = decision.moved, raw_of(decision.outcome)

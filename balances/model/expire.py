@@ -9,6 +9,7 @@ from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
 from balances.model.lines import release
 from balances.model.repeats import abandoned_usage
+from balances.model.thresholds import check_thresholds
 from balances.structs.charge import Reply
 from balances.structs.posting import Expire
 from balances.structs.session import Session, SessionState
@@ -49,7 +50,7 @@ class _Expiry:
         if self.gone:
             return
         self.change.expire_buckets()  # at the account's clock: supervision may look back, an account never does
-        self.change.check_thresholds()
+        check_thresholds(self.change)
         self.changed = self.changed or bool(self.change.entries)
         if session is None:
             ends = (bucket.until_ms for bucket in self.change.account.buckets if bucket.until_ms > now_ms)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
-from balances.model.posting import add_bucket, begin_posting, end_posting, refusal_of_move
+from balances.model.posting import add_bucket, begin_posting, end_posting, fill, refusal_of_move
 from balances.structs.account import Bucket
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Post, Posting
+from balances.structs.record import CounterAccount
 
 
 def post(store: ModelStore, post: Post) -> Reply:
@@ -39,5 +40,7 @@ def move(change: AccountChange, post: Post, posting: Posting) -> Result:
         return why
     if entry := change.post_entry(bucket, posting.amount, posting.counter_account, posting.why):
         entry.original, entry.terms = posting.original, posting.terms
+    if posting.amount > 0 and (posting.bucket < 0 or posting.counter_account == CounterAccount.TOP_UP):
+        fill(bucket)
     change.look_at_end(bucket)
     return Result.OK

@@ -7,6 +7,7 @@ import copy
 
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.thresholds import check_thresholds
 from balances.packing import pack
 from balances.structs.account import BUCKETS_MAX, MAIN, Bucket
 from balances.structs.blob import FORMAT, blob_of, raw_of
@@ -64,6 +65,12 @@ def refusal_of_move(change: AccountChange, bucket: Bucket, amount: int, *, own_o
     return Result.OK
 
 
+def fill(bucket: Bucket) -> None:
+    """What came in by a top-up, a transfer or with a new bucket: percentages are of what it has now (charging.md
+    section 7)."""
+    bucket.filled = max(bucket.amount, 0)
+
+
 def end_posting(
     store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, result: Result
 ) -> Reply:
@@ -73,7 +80,7 @@ def end_posting(
     """
     if any(entry.amount > 0 for entry in change.entries):
         change.reauthorize = ["final"]
-    balance = change.check_thresholds()
+    balance = check_thresholds(change)
     entries = change.entries if result == Result.OK else []
     packed = pack(PostingOutcome(result, entries, balance, change.account.state))
     if result != Result.OK:

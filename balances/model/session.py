@@ -29,6 +29,7 @@ from balances.model.repeats import (
     remember_answer,
 )
 from balances.model.spans import PriceSpan, before_change, ms_per_unit
+from balances.model.thresholds import check_thresholds
 from balances.packing import unpack_ladder
 from balances.structs.account import CounterAmount
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of, raw_of
@@ -464,7 +465,7 @@ def settle_lines(decision: SessionDecision) -> None:
     if charge.phase in (Phase.START, Phase.STOP) and decision.refused_as is None:
         decision.moved |= release_lines(change, decision.session.lines, charge.event_ms)
     change.expire_buckets()
-    decision.balance = change.check_thresholds()
+    decision.balance = check_thresholds(change)
 
 
 def grant_lines(decision: SessionDecision) -> None:

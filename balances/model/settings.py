@@ -6,6 +6,7 @@ import copy
 
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.thresholds import check_thresholds, may_suspend, may_watch, set_services, set_thresholds
 from balances.packing import pack
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountSettings
@@ -38,20 +39,27 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     amounts = (account.credit_limit, account.suspend_below, account.resume_at)
     if account.resume_at < account.suspend_below or any(abs(amount) > EXACT_MAX for amount in amounts):
         return Reply("refused", pack(stored))
+    if not may_watch(asked.thresholds or ()) or not may_suspend(asked.services or ()):
+        return Reply("refused", pack(stored))
     account.state = (account.state | asked.set_state) & ~asked.clear_state
     if account.state & ~stored.state:
         due.add("all")
     if stored.state & ~account.state:
         due.add("final")
-    change.check_thresholds()
+    if asked.thresholds is not None:
+        set_thresholds(change, asked.thresholds)
+    if asked.services is not None:
+        set_services(change, asked.services)
+        due |= {"final", "all"}  # one may be served again, or no more
+    check_thresholds(change)
     if any(crossing.kind == CrossingKind.RESUME for crossing in change.threshold_events):
         due.add("final")
     if due:
         change.raise_generation()
     change.reauthorize = [kind for kind in ("members", "final", "all") if kind in due]
     change.reauthorize += [f"limits {subscriber}" for subscriber in limited]
-    told = (asked.credit_limit, asked.suspend_below, asked.resume_at)
-    if account.state != stored.state or any(amount is not None for amount in told):
+    told = (asked.credit_limit, asked.suspend_below, asked.resume_at, asked.thresholds, asked.services)
+    if account.state != stored.state or any(field is not None for field in told):
         account.rev += 1
     store.ledger.append(Appended(change.change_record("settings", actor=asked.actor, reason=asked.reason), account))
     store.accounts[account.id] = account

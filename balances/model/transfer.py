@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
-from balances.model.posting import begin_posting, end_posting, refusal_of_move
+from balances.model.posting import begin_posting, end_posting, fill, refusal_of_move
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Transfer
 from balances.structs.record import CounterAccount
@@ -31,4 +31,5 @@ def move(change: AccountChange, transfer: Transfer) -> Result:
         if why != Result.OK:
             return why
         change.post_entry(bucket, signed, CounterAccount.TRANSIT, "transfer")
+    fill(target)
     return Result.OK

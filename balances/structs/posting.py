@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from balances.structs.record import Entry
+from balances.structs.thresholds import ServiceSuspension, Threshold
 
 
 class Posting(msgspec.Struct, array_like=True, gc=False):
@@ -90,6 +91,10 @@ class AccountSettings(msgspec.Struct, array_like=True, gc=False):
     reason: str = ""
     limited: list[str] = []
     """With a newer `profile_rev`: subscribers whose spending limits changed; "" for all."""
+    thresholds: list[Threshold] | None = None
+    """All there are to be; what they say of being crossed is not read."""
+    services: list[ServiceSuspension] | None = None
+    """All there are to be, likewise."""
 
 
 class Expire(msgspec.Struct, array_like=True, gc=False):

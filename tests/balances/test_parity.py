@@ -39,6 +39,7 @@ from ocs.master.accounts import AccountRow, OpeningBucket
 from ocs.master.opened import opened
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import EXACT_MAX, Kind
+from tests.balances.random_thresholds import begin, random_services, random_thresholds
 from tests.balances.twins import Twins, check_entries
 from tests.servers import LiveValkey
 
@@ -246,7 +247,7 @@ class RandomGateway:
             account=ACCOUNT,
             subscriber=rng.choice(("sub",) * 30 + ("other",)),
             session=session,
-            service="data",
+            service=rng.choice(("data", "data", "data", "voice")),
             phase=phase,
             number=number,
             key=f"{phase}:{number}",
@@ -292,7 +293,7 @@ class RandomGateway:
         for _ in range(rng.choice((1, 1, 2))):
             amount = rng.choice((*EDGES, 50_000, 200_000, -10_000, -(10**15)))
             if rng.random() < 0.5:
-                postings.append(Posting(0, Kind.MONEY, amount, "topup", "topup"))
+                postings.append(Posting(0, Kind.MONEY, amount, rng.choice(("top-up", "adjustment")), "topup"))
             else:
                 until_ms = rng.choice((0, self.now_ms + 100_000, self.now_ms + 10**8))
                 kind = rng.choice(tuple(Kind))
@@ -301,7 +302,7 @@ class RandomGateway:
                         rng.choice((-1, -1, 1, 2)),
                         kind,
                         rng.choice((0, 90, 1_000, 100_000)),
-                        "topup",
+                        "top-up",
                         "bundle",
                         rng.choice((10, 100, 200)),
                         rng.choice((0, self.now_ms + 50_000)),
@@ -365,6 +366,8 @@ def run(twins: Twins, seed: int, steps: int) -> None:
         account.suspend_below, account.resume_at = 0, 10_000
     elif rng.random() < 0.5:
         account, entries = begun(rng)
+    if rng.random() < 0.5:
+        begin(account, random_thresholds(rng), random_services(rng))
     assert twins.open(account, entries=entries) == "ok"
     assert twins.open(account) == "exists"
     for _ in range(steps):
@@ -391,6 +394,10 @@ def run(twins: Twins, seed: int, steps: int) -> None:
                 rng.choice((0, SuspendReasons.BARRED)),
                 rng.choice((None, None, 4, 5)),
             )
+            if rng.random() < 0.3:
+                change.thresholds = random_thresholds(rng)
+            if rng.random() < 0.3:
+                change.services = random_services(rng)
             twins.settings(change)
         else:
             due = rng.choice([*twins.model.due, f"{ACCOUNT}\n", f"{ACCOUNT}\ngone"])

@@ -17,6 +17,7 @@ from balances.structs.charge import Ask, Flag, Phase
 from balances.structs.session import WHOLE
 from tariffs.ladder import Ladder, Step
 from tariffs.units import EXACT_MAX, Kind, Rounding
+from tests.balances.random_thresholds import begin, random_services, random_thresholds
 from tests.balances.rules.account_harness import ask
 from tests.balances.test_steady import ACCOUNT, START_MS, Network
 
@@ -71,6 +72,11 @@ class Edges:
             change.buckets.append(Bucket(1, Kind.OCTETS, 5, until_ms=until_ms, scope=["music"], name="b"))
         if rng.random() < 0.3:
             change.counters.append(Counter("m", rng.choice((0, 3)), 0, rng.choice((0, START_MS + 9_000))))
+        if rng.random() < 0.4:
+            has = change.buckets[0].amount
+            change.buckets[0].filled = has
+            near = (0, has // 2, max(has - 60, 0), has)
+            begin(change, random_thresholds(rng, near), random_services(rng, near))
         self.open: dict[str, list[int]] = {}
         self.network.open()
 

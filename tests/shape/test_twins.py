@@ -20,6 +20,7 @@ ELSEWHERE = {
     "lib/amount": "tariffs/units.py",  # the arithmetic of prices
     "lib/ladder": "tariffs/climb.py",  # pricing climbs too, without balances
     "lib/facts": "balances/facts.py",  # workers and the ledger read facts too
+    "lib/watched": "balances/watched.py",  # the back office opens accounts with thresholds, and shows where they stand
 }
 WITHOUT_TWIN = {
     "forget": "writes no record, and only where the stream has not moved; tests/balances/ledger/test_opening.py",
@@ -61,6 +62,7 @@ OTHERWISE = {
     },
     "lib/lines": {"position_of": "a copy of the line"},
     "lib/posting": {"read_posting": "begin_posting reads"},
+    "lib/thresholds": {"named": "dicts in set_thresholds and set_services"},
     "lib/spans": {
         "price_at": "PriceSpan.at",
         "ladder_of": "unpack_ladder",

@@ -169,30 +169,6 @@ local function has_state(account, bits)
   return bit.band(account[ACCOUNT.state], bits) ~= 0
 end
 
--- Note that an amount passed a level: kind and of as structs/thresholds.py has them.
-local function note_crossing(change, kind, of, name, level, value, unit, bucket)
-  change.threshold_events[#change.threshold_events + 1] = CROSSING{ kind = kind, of = of, name = name, level = level,
-    value = value, unit = unit, bucket = bucket }
-  if of ~= CROSSINGOF.THRESHOLD then raise_generation(change) end
-end
-
--- Suspend or resume for credit; notes the crossing, returns the settled balance.
-local function check_thresholds(change)
-  local account = change.account
-  local balance = settled(account, change.now_ms)
-  local below, resume_at = account[ACCOUNT.suspend_below], account[ACCOUNT.resume_at]
-  if has_state(account, SUSPENDREASONS.CREDIT) then
-    if balance >= resume_at then
-      account[ACCOUNT.state] = account[ACCOUNT.state] - SUSPENDREASONS.CREDIT
-      note_crossing(change, CROSSINGKIND.RESUME, CROSSINGOF.ACCOUNT, '', resume_at, balance, KIND.MONEY, '')
-    end
-  elseif balance < below then
-    account[ACCOUNT.state] = account[ACCOUNT.state] + SUSPENDREASONS.CREDIT
-    note_crossing(change, CROSSINGKIND.SUSPEND, CROSSINGOF.ACCOUNT, '', below, balance, KIND.MONEY, '')
-  end
-  return balance
-end
-
 -- Counters that the steps of a ladder depend on, as they stand: with them its price can be shown later.
 local function counter_snapshot(account, ladder, at_ms)
   local found, values = {}, nil

@@ -1,6 +1,7 @@
 -- One charge being decided: what its outcome, its usage records and its record are made of; twin of
 -- balances/model/decision.py.
 -- @use lib/lines
+-- @use lib/thresholds
 
 -- What is known of a charge so far. `packed` and `context` are kept for the record: the account as it is stored, and the
 -- inputs of rating.
@@ -19,7 +20,7 @@ local function refusal_of(decision, ask)
   if has_state(account, SUSPENDREASONS.BARRED + SUSPENDREASONS.FRAUD + SUSPENDREASONS.OPERATOR + SUSPENDREASONS.CLOSED) then
     return RESULT.DENIED
   end
-  if has_state(account, SUSPENDREASONS.CREDIT) and not ask[ASK.free] then return RESULT.CREDIT_LIMIT end
+  if is_suspended(account, decision.charge[CHARGE.service]) and not ask[ASK.free] then return RESULT.CREDIT_LIMIT end
   return RESULT.OK
 end
 
@@ -38,7 +39,7 @@ end
 local function pack_outcome(decision)
   return cmsgpack.pack(OUTCOME{ result = decision.result, lines = decision.outcomes, cost = decision.cost,
     debited = decision.debited, balance = decision.balance, enough = decision.enough,
-    low = decision.balance < decision.change.account[ACCOUNT.resume_at] })
+    low = decision.balance < resumes_at(decision.change.account, decision.charge[CHARGE.service]) })
 end
 
 local function charge_record(decision, once_key, once_until_ms)

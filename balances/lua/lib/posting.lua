@@ -1,7 +1,7 @@
 -- The posting frame: what every operation of the back office shares that moves amounts of one account, all or none, once per
 -- key; twin of balances/model/posting.py. KEYS of such a script are account, once, due and ledger; its input is a struct
 -- that begins with the fields of ACCOUNTOPERATION.
--- @use lib/account
+-- @use lib/thresholds
 
 -- The account and the answer under the key, as they are stored; false where there is none.
 local function read_posting(keys, operation)
@@ -51,6 +51,11 @@ local function refusal_of_move(change, bucket, amount, own_only, keeps_held)
   if amount < 0 and keeps_held and is_main and free + account[ACCOUNT.credit_limit] < 0 then return RESULT.CREDIT_LIMIT end
   if amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then return RESULT.TOO_MUCH end
   return RESULT.OK
+end
+
+-- What came in by a top-up, a transfer or with a new bucket: percentages are of what it has now (charging.md section 7).
+local function fill(bucket)
+  bucket[BUCKET.filled] = max(bucket[BUCKET.amount], 0)
 end
 
 -- What is to be written stands in the change then; or the reply of a refusal is returned, and nothing is to be written.

@@ -11,6 +11,7 @@
 -- each call with this path and without.
 -- @use lib/spans
 -- @use lib/facts
+-- @use lib/thresholds
 local steady, steady_write
 do
 
@@ -77,11 +78,37 @@ local function climb_price(price, units, total, ahead, rest, rest_price, rest_pe
   return due - charged, total + units, at - units, rest, rest_price, rest_per, rest_rounding, true, spent, due
 end
 
+-- Below which balance something is crossed, and from which one on this service resumes, with the lines of services and the
+-- notification thresholds. A balance only falls here, so of money what is crossed already stays so, and of units all stays as
+-- it is. nil: the service is suspended, or a bucket has begun since the last call.
+local function lines_of(packed, buckets_at, at, service, clock_ms, now_ms, below, resume_at)
+  local _, buckets = read(packed, 1, buckets_at)
+  local _, thresholds, services = read(packed, 2, at)
+  local main
+  for _, bucket in ipairs(buckets) do
+    if bucket[BUCKET.from_ms] > clock_ms and bucket[BUCKET.from_ms] <= now_ms then return nil end
+    if bucket[BUCKET.id] == MAIN then main = bucket end
+  end
+  for _, line in ipairs(services) do
+    local is_own, is_suspended = line[SERVICESUSPENSION.service] == service, line[SERVICESUSPENSION.suspended_ms] > 0
+    if is_own and is_suspended then return nil end
+    if is_own then resume_at = line[SERVICESUSPENSION.resume_at] end
+    if not is_suspended then below = max(below, line[SERVICESUSPENSION.suspend_below]) end
+  end
+  for _, threshold in ipairs(thresholds) do
+    if threshold[THRESHOLD.crossed_ms] == 0 and is_watched(threshold, main, now_ms) then
+      local level = levels_of(threshold, main[BUCKET.filled])
+      if level then below = max(below, level) end
+    end
+  end
+  return below, resume_at
+end
+
 -- The account: active, its main bucket the only one of money, nothing that lapses. Returns where the number of its last
 -- entry begins, where its clock ends, where the main bucket's amount begins and where what is held of it ends; then the
 -- values: id, currency, number of the last entry, now, credit that counts, threshold, the one that resumes, amount, held,
 -- and how many buckets there are.
-local function read_account(packed, now_ms, profile_rev)
+local function read_account(packed, now_ms, profile_rev, service)
   local at = fields_of(packed, 0, 17)
   if not at then return nil end
   local numbers_at, version, id, currency, rev, known_rev = read(packed, 5, at)
@@ -117,7 +144,10 @@ local function read_account(packed, now_ms, profile_rev)
     if until_ms > 0 and until_ms <= now_ms then return nil end
   end
   local thresholds, services = byte(packed, at + 1, at + 2)
-  if thresholds ~= EMPTY or services ~= EMPTY then return nil end
+  if thresholds ~= EMPTY or services ~= EMPTY then
+    suspend_below, resume_at = lines_of(packed, buckets_at, at, service, clock_ms, now_ms, suspend_below, resume_at)
+    if not suspend_below then return nil end
+  end
   if credit_limit > EXACT_MAX - max(amount, 0) then return nil end -- credit counts as far as it can be counted
   return numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit_limit, suspend_below, resume_at, amount,
     held, buckets
@@ -279,7 +309,7 @@ local function steady_session(charge, packed, stored)
   local remarks_end = read(charge, 3, remarks_at)
   if overrun_factor < 1 or sub(charge, remarks_end + 1) ~= SAYS_NO_COURSE then return nil end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held =
-    read_account(packed, charge_ms, profile_rev)
+    read_account(packed, charge_ms, profile_rev, service)
   if not numbers_at then return nil end
 
   -- the session as it stands
@@ -444,7 +474,7 @@ local function steady_event(charge, packed)
   local remarks_end = read(charge, 3, remarks_at)
   if action ~= ACTION.DEBIT or sub(charge, remarks_end + 1) ~= SAYS_NO_COURSE then return nil end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held,
-    buckets = read_account(packed, charge_ms, profile_rev)
+    buckets = read_account(packed, charge_ms, profile_rev, service)
   if not numbers_at or buckets > 1 then return nil end
   local _, named, _, _, unit, used, _, want, priced_by, _, free, until_ms = unpack(asks[1], 1, 12)
   local to_ms = event_ms + want * ms_per_unit(unit)

@@ -29,7 +29,7 @@ from balances.structs.charge import (
     UsageReport,
 )
 from balances.structs.posting import AccountSettings, Expire, Post, Posting, PostingOutcome, Transfer
-from balances.structs.record import Record, Usage
+from balances.structs.record import CounterAccount, Record, Usage
 from balances.structs.session import Line, Session
 from tariffs.ladder import Count, Ladder, Step, StepDues, check_ladder
 from tariffs.units import Kind
@@ -154,11 +154,11 @@ class Counterparts:
         return posted
 
     def topup(self, amount: int, **others: Any) -> PostingOutcome | None:
-        return self.post(Posting(MAIN, Kind.MONEY, amount, "topup", "topup"), **others)
+        return self.post(Posting(MAIN, Kind.MONEY, amount, CounterAccount.TOP_UP, "top-up"), **others)
 
     def grant_bucket(self, kind: Kind, amount: int, **others: Any) -> int:
         """A new bucket, which pays before the main one; its id."""
-        posted = self.post(Posting(-1, kind, amount, "topup", "bundle", **({"priority": 10} | others)))
+        posted = self.post(Posting(-1, kind, amount, CounterAccount.TOP_UP, "bundle", **({"priority": 10} | others)))
         assert posted is not None
         assert self.status == "ok"
         return posted.entries[-1].bucket
