@@ -88,6 +88,8 @@ def incarnation_of(charge: Charge, session: Session) -> FoundIncarnation:
 def keep_course(charge: Charge, session: Session) -> None:
     """What the newest report says of the session."""
     session.met_begin |= charge.course == Course.BEGINS
+    if charge.lasted_s < 0 and not charge.token:
+        return  # it says nothing of it
     if charge.event_ms < session.reported_ms:
         return
     session.reported_ms = charge.event_ms

@@ -162,7 +162,7 @@ def to_charge(
     """
     session, now_ms, event_ms, flags = arrived
     course = request.course
-    validity_ms = course.every_s * 1_000 if course and course.every_s else validity_of(service, settings, jitter)
+    validity_ms = request.held_s * 500 if request.held_s else validity_of(service, settings, jitter)
     phase = request.phase
     client = settings.client(request.origin.client)
     tells_change = client.tariff_change or course is not None  # its grant only holds: nothing is cut where a price ends

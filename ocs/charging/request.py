@@ -123,8 +123,6 @@ class SessionCourse(msgspec.Struct, frozen=True, omit_defaults=True):
     """... and how long it has lasted; -1."""
     adopts: str = ""
     """The session that holds what was authorised before it began."""
-    every_s: int = 0
-    """It reports that often; 0: nobody knows."""
 
 
 class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
@@ -166,6 +164,8 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """Inputs that are told of single lines."""
     course: SessionCourse | None = None
     """None: what is used is granted before."""
+    held_s: int = 0
+    """What is granted is held for so long; 0: as the service says."""
 
 
 class FinalAction(Enum):

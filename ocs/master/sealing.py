@@ -18,11 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ocs.config import Config
-from ocs.config_values import KEY_BYTES, key_of
+from ocs.config_values import KEY_BYTES, Secret, key_of
 
 MARK: Final = "sealed"
 NONCE_BYTES: Final = 12
@@ -77,6 +78,13 @@ def sealing_of(config: Config) -> Sealing | None:
     if not keys and config.postgres.embedded:
         keys = [_key_in(config.data)]
     return Sealing(keys) if keys else None
+
+
+def with_key(config: Config) -> Config:
+    """The configuration as other processes get it: they see where PostgreSQL is, and not that it is ours alone."""
+    if config.sealing_keys or not config.postgres.embedded:
+        return config
+    return msgspec.structs.replace(config, sealing_keys=(Secret(_key_in(config.data).hex()),))
 
 
 def _key_in(data: Path) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 from ocs.clock import monotonic_ms
 from ocs.config import Config
 from ocs.config_values import Secret
+from ocs.master.sealing import with_key
 from ocs.processes.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
 from ocs.telemetry.log import logger
 
@@ -61,7 +62,7 @@ class EmbeddedStores:
             config = msgspec.structs.replace(config, redis=redis)
         if "postgres" in starting:
             postgres_part = msgspec.structs.replace(config.postgres, dsn=Secret(await starting["postgres"]))
-            config = msgspec.structs.replace(config, postgres=postgres_part)
+            config = msgspec.structs.replace(with_key(config), postgres=postgres_part)
         return config
 
     def mind(self) -> None:

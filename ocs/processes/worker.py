@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from balances.redis.pending import ended
 from ocs.charging.handle import ChargingContext
+from ocs.clock import monotonic_us
 from ocs.config import Config
+from ocs.master.passwords import StoredPasswords
+from ocs.master.sealing import sealing_of
 from ocs.net.admission import Admission
 from ocs.net.diameter.credit_control import CreditControl
 from ocs.net.diameter.node import Node
@@ -19,7 +22,10 @@ from ocs.net.diameter.peers import Peers
 from ocs.net.diameter.reauthorize import SessionRequestSender
 from ocs.net.diameter.templates import Templates
 from ocs.net.radius.accounting import Accounting
+from ocs.net.radius.authorisation import Authorisation
 from ocs.net.radius.clients import NasClients
+from ocs.net.radius.password_check import PasswordCheck
+from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
 from ocs.net.radius.server import RadiusEndpoint, RadiusServer, Served
 from ocs.net.tls import client_context, server_context
@@ -101,8 +107,19 @@ async def serve_radius(
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
     server = RadiusServer(NasClients(config.radius.clients), admission, supervisor.meter, serves, store.remark)
-    accounting = Accounting(context, NasRestarts(store.link), mark=server.mark, silence=server.silence)
-    serves[PacketCode.ACCOUNTING_REQUEST] = accounting.serve
+    ports = Ports(store)
+    passwords = PasswordCheck(StoredPasswords(sealing_of(config)), lambda: monotonic_us() / 1_000_000)
+    serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(
+        context, NasRestarts(store.link), ports, mark=server.mark, silence=server.silence
+    ).serve
+    serves[PacketCode.ACCESS_REQUEST] = Authorisation(
+        context,
+        store,
+        ports,
+        passwords,
+        mark=server.mark,
+        silence=server.silence,
+    ).serve
     endpoints = []
     for key, code in RADIUS_PORTS.items():
         if key in supervisor.datagrams:

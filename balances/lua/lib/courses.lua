@@ -71,6 +71,7 @@ end
 -- What the newest report says of the session.
 local function keep_course(charge, session)
   if charge[CHARGE.course] == COURSE.BEGINS then session[SESSION.met_begin] = true end
+  if charge[CHARGE.lasted_s] < 0 and charge[CHARGE.token] == '' then return end -- it says nothing of it
   if charge[CHARGE.event_ms] < session[SESSION.reported_ms] then return end
   session[SESSION.reported_ms] = charge[CHARGE.event_ms]
   if charge[CHARGE.token] ~= '' then session[SESSION.token] = charge[CHARGE.token] end

@@ -93,7 +93,6 @@ def to_charging(
         began_ms=began_ms,
         lasted_s=-1 if lasted_s is None else lasted_s,
         adopts=reference.hold if reference else "",
-        every_s=nas.interim_s,
     )
     return ChargingRequest(
         origin=Origin(client_name(nas, packet), via=via, restarts=began_ms // 1_000),
@@ -106,6 +105,7 @@ def to_charging(
         style=Style.LINES,
         inputs=inputs_of(packet, nas.service),
         course=course,
+        held_s=PERIODS_HELD * nas.interim_s,
     )
 
 

@@ -58,6 +58,11 @@ class SessionReference(NamedTuple):
         return f"{OURS}{self.port}.{self.token}".encode()
 
 
+def port_key(port: str) -> str:
+    """Where the store remembers which session is open at a port; may be lost."""
+    return f"radius-port:{port}"
+
+
 def hold_name(port: str) -> str:
     return f"radius-hold;{port}"
 

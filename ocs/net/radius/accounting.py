@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from balances.redis.connection import Lost, NotSent
+from balances.structs.charge import Course
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.radius.accounting import STEPS, believed_ms_of, status_of, to_charging
-from ocs.charging.radius.names import client_name
-from ocs.charging.request import Busy
+from ocs.charging.radius.names import SessionReference, client_name, reference_in
+from ocs.charging.request import Busy, ChargingRequest
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary.values import AcctStatusType
@@ -30,11 +32,12 @@ class Accounting:
         self,
         context: ChargingContext,
         restarts: NasRestarts,
+        ports: Ports,
         *,
         mark: Callable[[NasClient, int], None],
         silence: Callable[[str], None],
     ) -> None:
-        self._context, self._restarts = context, restarts
+        self._context, self._restarts, self._ports = context, restarts, ports
         self._mark, self._silence = mark, silence
 
     async def serve(self, arrived: Arrived) -> RadiusReply | None:
@@ -49,8 +52,23 @@ class Accounting:
             return None
         if answer.marks:
             self._mark(client, answer.marks)
+        reference = reference_in(packet)
+        if reference is not None and request.course is not None:
+            await self._note_port(reference, request, at_ms)
         # It is on record, whatever it was found to be (charging.md section 5).
         return RadiusReply(PacketCode.ACCOUNTING_RESPONSE, answer.result.name.lower().replace("_", "-"))
+
+    async def _note_port(self, reference: SessionReference, request: ChargingRequest, at_ms: int) -> None:
+        assert request.course is not None
+        try:
+            if request.course.step is Course.BEGINS:
+                profile = self._context.profiles.of(request.identities) if request.identities else None
+                payer = profile.account if profile is not None else ""
+                await self._ports.began(reference, request.key.session, payer, at_ms)
+            elif request.course.step is Course.ENDS:
+                await self._ports.ended(reference, request.key.session)
+        except (NotSent, Lost):
+            pass  # it is charged; what stands at a port may be lost
 
     async def _other(self, arrived: Arrived, status: int) -> RadiusReply | None:
         if status in RESTARTS:

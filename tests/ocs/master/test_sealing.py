@@ -3,11 +3,13 @@
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ocs.config import ConfigError, load
+from ocs.config_values import Secret
 from ocs.master.passwords import StoredPasswords, is_stored
-from ocs.master.sealing import KEY_FILE, CannotOpen, Sealing, sealing_of
+from ocs.master.sealing import KEY_FILE, CannotOpen, Sealing, sealing_of, with_key
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 TEXTS = ["demo", "pässwörd with blanks", "$ealed$x$y", "x" * 128]
@@ -88,6 +90,17 @@ def test_the_first_start_makes_a_key_that_only_its_owner_reads(tmp_path: Path) -
     assert second.open(first.seal("demo", "a"), "a") == "demo"
     assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_processes_that_are_told_where_it_is_have_the_same_key(tmp_path: Path) -> None:
+    config = load(data=tmp_path, environ={})
+    told = with_key(config)
+    told = msgspec.structs.replace(told, postgres=msgspec.structs.replace(told.postgres, dsn=Secret("postgresql://x")))
+    ours, theirs = sealing_of(config), sealing_of(told)
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.open(ours.seal("demo", "a"), "a") == "demo"
+    assert with_key(told) is told
 
 
 def test_with_a_postgresql_of_others_nothing_is_made(tmp_path: Path) -> None:

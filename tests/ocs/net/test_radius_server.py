@@ -84,6 +84,24 @@ def test_it_says_that_it_is_there(server: RunningServer) -> None:
     assert "Received Accounting-Response" in radclient(server, "status", "Message-Authenticator = 0x00")
 
 
+@pytest.mark.skipif(RADCLIENT is None, reason="radclient is not installed")
+@pytest.mark.parametrize(
+    ("user", "credential", "says"),
+    [
+        ("491700000001", 'User-Password = "demo"', "Received Access-Accept"),
+        ("491700000001", 'CHAP-Password = "demo"', "Received Access-Accept"),
+        ("491700000001", 'User-Password = "wrong"', "wrong user name or password"),
+        ("491700000001", 'CHAP-Password = "wrong"', "wrong user name or password"),
+        ("491700000002", 'User-Password = "demo"', "the balance does not cover it"),
+        ("491700000003", 'User-Password = "demo"', "barred"),
+    ],
+    ids=["pap", "chap", "pap-wrong", "chap-wrong", "no-money", "suspended"],
+)
+def test_who_logs_in_is_told(server: RunningServer, user: str, credential: str, says: str) -> None:
+    asked = f'User-Name = "{user}", {credential}, NAS-Identifier = "bras1", NAS-Port = 7'
+    assert says in radclient(server, "auth", asked)
+
+
 def test_a_packet_that_comes_again_gets_the_same_octets(server: RunningServer) -> None:
     packet = accounting(AcctStatusType.START, "again", Proxy_State=b"p1")
     with NasSocket(server) as nas:

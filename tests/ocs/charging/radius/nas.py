@@ -13,7 +13,9 @@ from ocs.charging.request import ChargingAnswer
 from protocol.radius.authenticator import signed_request
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary import ATTRIBUTES
+from protocol.radius.dictionary.standard import USER_PASSWORD
 from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.hidden import hide_password
 from protocol.radius.packet import Packet
 from tests.ocs.charging.world import NOW_MS, World
 
@@ -29,6 +31,17 @@ def accounting(status: AcctStatusType | int, session: str = "s1", **attributes: 
         if value is not None:
             packet.add(ATTRIBUTES[name], value)
     return Packet.decode(signed_request(packet, SECRET, sign=False))
+
+
+def access(password: str = "demo", identifier: int = 1, **attributes: Any) -> Packet:
+    """An Access-Request by PAP."""
+    authenticator = bytes([identifier]) * 16
+    packet = Packet(PacketCode.ACCESS_REQUEST, identifier, authenticator)
+    given = {"User_Name": USER, "NAS_Identifier": "bras1", "NAS_Port": 7, "Calling_Station_Id": "00:11:22:33:44:55"}
+    for name, value in (given | attributes).items():
+        packet.add(ATTRIBUTES[name], value)
+    packet.add(USER_PASSWORD, hide_password(password.encode(), SECRET, authenticator))
+    return Packet.decode(signed_request(packet, SECRET))
 
 
 class Bras:

@@ -1,0 +1,159 @@
+"""Access-Requests: who it is, what the balance allows, and a hold until the session begins (charging.md section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from balances import keys
+from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_session
+from balances.redis.connection import Lost, NotSent
+from balances.redis.pending import SlowPath
+from balances.structs.charge import Outcome, Result
+from ocs.charging.handle import ChargingContext, Sent, handle
+from ocs.charging.profile import Profile
+from ocs.charging.radius.affordable import ENDLESS, Affordable, affordable
+from ocs.charging.radius.authorisation import accepted, refusal_of, refused, said, to_continue, to_hold
+from ocs.charging.radius.credentials import LoginMethod, method_of
+from ocs.charging.radius.identities import identities_of
+from ocs.charging.radius.names import SessionReference, port_digest
+from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.services import UNKNOWN
+from ocs.master.passwords import HASHED
+from ocs.master.sealing import CannotOpen
+from ocs.net.radius.clients import NasClient
+from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.password_check import HashedOnly, PasswordCheck, TooManyHashes
+from ocs.net.radius.ports import Ports, PortStore
+from protocol.radius.codes import PacketCode
+
+UNPROVEN: Final = (LoginMethod.NONE, LoginMethod.EAP)
+
+
+class Login(Enum):
+    """How an attempt to log in ended, as it is counted."""
+
+    KNOWN = "known"
+    WRONG_PASSWORD = "wrong-password"
+    NO_PASSWORD = "no-password"
+    """The subscriber has none, or the packet brings none that is understood."""
+    HASHED = "hashed"
+    """The method needs the password itself, and only a hash of it is kept."""
+    NOT_OPENED = "not-opened"
+    """It was sealed by a key that is not here."""
+
+
+WRONG: Final = "wrong user name or password"
+"""Nobody is told which of the two."""
+UNKNOWN_USER: Final = "unknown"
+
+
+class Authorisation:
+    """
+    mark:     counts what was unusual about a request of a client
+    silence:  counts why there is no answer
+    """
+
+    def __init__(
+        self,
+        context: ChargingContext,
+        store: PortStore,
+        ports: Ports,
+        passwords: PasswordCheck,
+        *,
+        mark: Callable[[NasClient, int], None],
+        silence: Callable[[str], None],
+    ) -> None:
+        self._context, self._ports, self._passwords = context, ports, passwords
+        self._command = store.link.command
+        self._mark, self._silence = mark, silence
+
+    async def serve(self, arrived: Arrived) -> RadiusReply | None:
+        try:
+            return await self._answer(arrived)
+        except NotSent:
+            self._silence("the store is away")
+        except Lost:
+            self._silence("fate unknown")
+        except TooManyHashes:
+            self._silence("too many passwords to compare")
+        return None
+
+    async def _answer(self, arrived: Arrived) -> RadiusReply | None:
+        packet, client = arrived.packet, arrived.client
+        identities = identities_of(packet)
+        # Not the one at hand: a password that was changed counts at once.
+        profile = await self._context.profiles.load(identities) if identities else None
+        if profile is None:
+            return RadiusReply(PacketCode.ACCESS_REJECT, UNKNOWN_USER, said(WRONG))
+        login, proof = await self._login(arrived, profile)
+        if login is not Login.KNOWN:
+            return RadiusReply(PacketCode.ACCESS_REJECT, login.value, proof + said(WRONG))
+        reference, session = await self._ports.reference(port_digest(client.profile, packet))
+        by, at_ms = (arrived.source[0], arrived.at_ms)
+        if session:
+            going_on = to_continue(packet, client.profile, session, reference, by, at_ms)
+            answer, left = await self._held(going_on, at_ms, client)
+            if answer is not None and answer.result is Result.OK:
+                return self._told(answer, left, reference, client, proof)
+        answer, left = await self._held(to_hold(packet, client.profile, reference, by, at_ms), at_ms, client)
+        if answer is None:
+            return None
+        await self._ports.authorised(reference)
+        return self._told(answer, left, reference, client, proof)
+
+    async def _login(self, arrived: Arrived, profile: Profile) -> tuple[Login, bytes]:
+        """How it ended, and the attributes that the method has in the answer."""
+        packet, check = arrived.packet, self._passwords.check
+        method = method_of(packet)
+        if method in UNPROVEN or not profile.password:
+            return Login.NO_PASSWORD, b""
+        checking = check(packet, method, arrived.client.secret, profile.subscriber, profile.password)
+        try:
+            # A hash is compared in a thread; what is sealed is there at once.
+            is_hashed = profile.password.partition("$")[0] == HASHED
+            verdict = await (SlowPath(checking) if is_hashed else checking)
+        except HashedOnly:
+            return Login.HASHED, self._passwords.refusal(packet, method)
+        except CannotOpen:
+            return Login.NOT_OPENED, self._passwords.refusal(packet, method)
+        return Login.KNOWN if verdict.ok else Login.WRONG_PASSWORD, verdict.attributes
+
+    async def _held(
+        self, request: ChargingRequest, at_ms: int, client: NasClient
+    ) -> tuple[ChargingAnswer | None, Affordable]:
+        """The answer, and how much more can be paid for. None: nobody knows what became of it."""
+        plain: list[tuple[Sent, Outcome]] = []
+        answer = await handle(request, self._context, at_ms, plain=plain)
+        if answer is None or isinstance(answer, Busy):
+            self._silence("fate unknown" if answer is None else "not charged")
+            return None, ENDLESS
+        if answer.marks:
+            self._mark(client, answer.marks)
+        return answer, await self._left(plain, answer)
+
+    async def _left(self, plain: list[tuple[Sent, Outcome]], answer: ChargingAnswer) -> Affordable:
+        if not plain:  # it took more than one call: what is granted is all that is known
+            granted = [line.granted for line in answer.lines if line.granted is not None]
+            return Affordable(min((one.seconds for one in granted if one.seconds), default=None))
+        charge = plain[0][0].charge
+        packed, stored = await self._command("HMGET", keys.account(charge.account), ACCOUNT_FIELD, charge.session)
+        if packed is None:
+            return ENDLESS
+        return affordable(charge, unpack_account(packed), unpack_session(stored) if stored else None)
+
+    def _told(
+        self,
+        answer: ChargingAnswer,
+        left: Affordable,
+        reference: SessionReference,
+        client: NasClient,
+        proof: bytes,
+    ) -> RadiusReply:
+        why = refusal_of(answer)
+        if why is not None:
+            return RadiusReply(PacketCode.ACCESS_REJECT, why.name.lower().replace("_", "-"), refused(why))
+        service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
+        body = accepted(reference, client.profile, left, service.octets.default)
+        return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", body + proof)

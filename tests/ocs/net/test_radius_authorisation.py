@@ -1,0 +1,278 @@
+"""Access-Requests: who is let in, what is held for it, and that the session which follows adopts it (charging.md 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from balances import keys
+from balances.packing import ACCOUNT_FIELD, pack, unpack_account
+from balances.redis.connection import NotSent
+from balances.redis.pending import Pending
+from balances.structs.charge import Reply
+from balances.structs.posting import Expire
+from balances.structs.session import SessionState
+from ocs.charging.radius.names import hold_name, port_digest, reference_in
+from ocs.charging.radius.nas import NasProfile
+from ocs.master.passwords import StoredPasswords
+from ocs.master.sealing import Sealing
+from ocs.net.radius.accounting import Accounting
+from ocs.net.radius.authorisation import Authorisation
+from ocs.net.radius.clients import NasClient
+from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.password_check import PasswordCheck
+from ocs.net.radius.ports import Ports
+from ocs.net.radius.restarts import NasRestarts
+from protocol.radius.authenticator import answer
+from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary.standard import ACCT_INTERIM_INTERVAL, CLASS, REPLY_MESSAGE, SESSION_TIMEOUT
+from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.packet import Packet
+from tests.ocs.charging.radius.nas import SECRET, USER, access, accounting, shown
+from tests.ocs.charging.world import EURO, NOW_MS, World, failed, ready
+
+MB = 2**20
+PASSWORDS = StoredPasswords(Sealing([bytes(32)]))
+TIME = """
+tariff = "time"
+currency = "EUR"
+[[rows]]
+when = { service = "data" }
+flat = { price = "0.01", per = "1 min" }
+"""
+
+
+class KeyStore:
+    """What is asked of Redis besides charges, on a dict and the model."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.kept = world, dict[str, bytes]()
+        self.away = False
+
+    @property
+    def link(self) -> KeyStore:
+        return self
+
+    def expire(self, expiry: Expire) -> Pending[Reply]:
+        return ready(self.world.model.expire(expiry))
+
+    def command(self, *words: Any) -> Pending[Any]:
+        if self.away:
+            return failed(NotSent("no pass"))
+        name, key, *rest = words
+        model = self.world.model
+        match name:
+            case "GET":
+                return ready(self.kept.get(key))
+            case "SET":
+                self.kept[key] = rest[0].encode()
+                return ready(b"OK")
+            case "DEL":
+                return ready(int(self.kept.pop(key, None) is not None))
+            case "HMGET" | "HGET":
+                account = next(one for one in model.accounts if keys.account(one) == key)
+                found = [
+                    pack(model.accounts[account]) if field == ACCOUNT_FIELD else _packed(model.sessions, account, field)
+                    for field in rest
+                ]
+                return ready(found if name == "HMGET" else found[0])
+        raise AssertionError(words)
+
+
+def _packed(sessions: Any, account: str, field: str) -> bytes | None:
+    session = sessions.get(account, {}).get(field)
+    return None if session is None else pack(session)
+
+
+class Network:
+    """One NAS whose packets are served as a worker serves them."""
+
+    def __init__(self, *documents: str, balance: int = 20 * EURO, **profile: Any) -> None:
+        self.world = World(*documents)
+        stored = PASSWORDS.stored("demo", "s1")
+        self.world.subscriber(f"username:{USER}", balance=balance, password=stored)
+        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), True)
+        self.store = KeyStore(self.world)
+        self.silent: list[str] = []
+        ports, link = Ports(self.store), self.store.link
+        told: dict[str, Any] = {"mark": lambda *_: None, "silence": self.silent.append}
+        context = self.world.context
+        self.authorisation = Authorisation(context, self.store, ports, PasswordCheck(PASSWORDS, lambda: 0.0), **told)
+        self.accounting = Accounting(context, NasRestarts(link), ports, **told)
+        self.identifier = 0
+
+    def arrived(self, packet: Packet, at_s: int) -> Arrived:
+        self.world.now_ms = max(self.world.now_ms, NOW_MS + at_s * 1_000)
+        return Arrived(packet, self.client, ("10.0.0.1", 4000), self.world.now_ms, 0)
+
+    def login(self, at_s: int = 0, password: str = "demo", **attributes: Any) -> Packet | None:
+        """The answer as the NAS reads it, None where there is none."""
+        self.identifier += 1
+        packet = access(password, self.identifier, **attributes)
+        reply = done(self.authorisation.serve(self.arrived(packet, at_s)))
+        return None if reply is None else Packet.decode(answer(packet, reply.code, SECRET, reply.body))
+
+    def account(self, status: AcctStatusType, at_s: int, session: str = "s1", **attributes: Any) -> None:
+        packet = accounting(status, session, **{"NAS_Port": 7} | attributes)
+        reply = done(self.accounting.serve(self.arrived(packet, at_s)))
+        assert reply is not None
+        assert reply.code is PacketCode.ACCOUNTING_RESPONSE
+
+    @property
+    def held(self) -> int:
+        return self.world.held()
+
+    @property
+    def sessions(self) -> dict[str, int]:
+        return {name: session.state for name, session in self.world.model.sessions.get("a1", {}).items()}
+
+
+def done(coroutine: Coroutine[Any, Any, RadiusReply | None]) -> RadiusReply | None:
+    with pytest.raises(StopIteration) as stopped:  # everything is ready: it waits for nothing
+        coroutine.send(None)
+    reply: RadiusReply | None = stopped.value.value
+    return reply
+
+
+def accepted(reply: Packet | None) -> Packet:
+    assert reply is not None
+    assert reply.code is PacketCode.ACCESS_ACCEPT, reply
+    return reply
+
+
+def test_who_knows_the_password_is_let_in_and_something_is_held_for_him() -> None:
+    network = Network()
+    reply = accepted(network.login())
+    reference = reference_in(reply)
+    assert reference is not None
+    assert reference.port == port_digest(network.client.profile, access())
+    assert (network.held, network.sessions) == (100_000, {hold_name(reference.port): SessionState.OPEN})
+    assert (reply.get(ACCT_INTERIM_INTERVAL), reply.get(SESSION_TIMEOUT)) == (600, None)
+
+
+def test_who_does_not_is_not_and_nothing_is_held() -> None:
+    network = Network()
+    for reply in (network.login(password="demo2"), network.login(User_Name="nobody")):
+        assert reply is not None
+        assert (reply.code, reply.get(REPLY_MESSAGE)) == (PacketCode.ACCESS_REJECT, "wrong user name or password")
+    assert (network.held, network.sessions) == (0, {})
+
+
+def test_who_has_no_money_is_told_so() -> None:
+    reply = Network(balance=0).login()
+    assert reply is not None
+    assert (reply.code, reply.get(REPLY_MESSAGE)) == (PacketCode.ACCESS_REJECT, "the balance does not cover it")
+
+
+def test_a_repeat_replaces_the_hold() -> None:
+    network = Network()
+    first = accepted(network.login())
+    again = accepted(network.login(40))
+    assert (network.held, again.get(CLASS)) == (100_000, first.get(CLASS))
+    (session,) = network.world.model.sessions["a1"].values()
+    assert session.lines[0].due_ms == NOW_MS + 100_000
+
+
+def test_the_start_adopts_it_and_the_stop_gives_it_back() -> None:
+    network = Network()
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    assert (network.held, network.sessions) == (100_000, {"radius:bras:bras1;s1": SessionState.OPEN})
+    network.account(AcctStatusType.INTERIM_UPDATE, 65, Class=reply.get(CLASS), **shown(60, (3 * MB, 0)))
+    assert network.world.balance() == 20 * EURO - 30_000
+    network.account(AcctStatusType.STOP, 95, Class=reply.get(CLASS), **shown(90, (4 * MB, 0)))
+    assert (network.world.balance(), network.held) == (20 * EURO - 40_000, 0)
+    assert network.store.kept == {}
+
+
+def test_one_that_nobody_adopts_lapses_in_a_minute() -> None:
+    network = Network()
+    accepted(network.login())
+    (name,) = network.sessions
+    network.world.model.expire(Expire("a1", name, NOW_MS + 60_001))
+    assert network.held == 0
+
+
+def test_a_start_that_was_lost_adopts_with_the_first_report() -> None:
+    network = Network()
+    reply = accepted(network.login())
+    network.account(AcctStatusType.INTERIM_UPDATE, 65, Class=reply.get(CLASS), **shown(60, (3 * MB, 0)))
+    assert list(network.sessions) == ["radius:bras:bras1;s1"]
+    line = network.world.model.sessions["a1"]["radius:bras:bras1;s1"].lines[0]
+    assert network.held == line.hold[0].amount
+
+
+def test_authenticated_again_inside_a_session_gets_the_same_class_and_no_second_hold() -> None:
+    """Wi-Fi: every few minutes, or at each access point."""
+    network = Network(interim_s=600)
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    network.account(AcctStatusType.INTERIM_UPDATE, 605, Class=reply.get(CLASS), **shown(600, (3 * MB, 0)))
+    again = accepted(network.login(700))
+    assert again.get(CLASS) == reply.get(CLASS)
+    assert list(network.sessions) == ["radius:bras:bras1;s1"]
+    network.account(AcctStatusType.INTERIM_UPDATE, 905, Class=again.get(CLASS), **shown(900, (5 * MB, 0)))
+    assert network.world.balance() == 20 * EURO - 50_000
+
+
+def test_after_the_session_it_is_another_class() -> None:
+    network = Network()
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    network.account(AcctStatusType.STOP, 65, Class=reply.get(CLASS), **shown(60, (MB, 0)))
+    assert accepted(network.login(100)).get(CLASS) != reply.get(CLASS)
+
+
+def test_a_session_whose_stop_never_came_holds_nothing_once_another_begins_at_its_port() -> None:
+    network = Network()
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, "s1", Class=reply.get(CLASS))
+    again = accepted(network.login(300))
+    network.account(AcctStatusType.START, 305, "s2", Class=again.get(CLASS))
+    assert network.held == 100_000
+    stale, now = "radius:bras:bras1;s1", "radius:bras:bras1;s2"
+    assert network.sessions == {stale: SessionState.ABANDONED, now: SessionState.OPEN}
+    network.account(AcctStatusType.STOP, 310, "s1", Class=reply.get(CLASS), **shown(290, (2 * MB, 0)))
+    assert network.world.balance() == 20 * EURO - 20_000  # and is charged what it used
+
+
+@pytest.mark.parametrize(
+    ("balance", "seconds", "interim"),
+    [(EURO // 10, 600, 200), (EURO // 50, 120, 60), (20 * EURO, 120_000, 600)],
+    ids=["ten minutes", "two minutes", "for long"],
+)
+def test_by_time_the_session_ends_with_the_money(balance: int, seconds: int, interim: int) -> None:
+    network = Network(TIME, balance=balance, interim_s=600)
+    reply = accepted(network.login())
+    assert (reply.get(SESSION_TIMEOUT), reply.get(ACCT_INTERIM_INTERVAL)) == (seconds, interim)
+    assert network.held == min(balance, 20 * 10_000)  # two periods of ten minutes
+
+
+def test_what_others_hold_is_no_part_of_the_time_that_is_left() -> None:
+    network = Network(TIME, balance=EURO, interim_s=600)
+    first = accepted(network.login())
+    other = accepted(network.login(NAS_Port=8))
+    assert (first.get(SESSION_TIMEOUT), other.get(SESSION_TIMEOUT)) == (6_000, 4_800)
+    again = accepted(network.login(10))
+    assert again.get(SESSION_TIMEOUT) == 4_800  # what it holds itself is
+
+
+def test_the_estimate_moves_nothing() -> None:
+    network = Network(TIME, balance=EURO)
+    accepted(network.login())
+    before = pack(network.world.model.accounts["a1"]), len(network.world.model.ledger)
+    assert len(network.world.charged) == 1
+    assert before[1] == 1
+    assert unpack_account(before[0]).buckets[0].amount == EURO
+
+
+def test_while_the_store_is_away_nothing_is_said() -> None:
+    network = Network()
+    network.store.away = True
+    assert network.login() is None
+    network.store.away, network.world.broken = False, NotSent("no pass")
+    assert network.login() is None
+    assert network.silent == ["the store is away", "not charged"]
+    assert network.sessions == {}
