@@ -95,6 +95,22 @@ class Remote:
                 f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)", unsure=True
             ) from None
 
+    async def follow(self, *path: str, query: Mapping[str, Any], last_id: str) -> AsyncGenerator[str, None]:
+        """Server-sent events after one, the data of each, for ever: where the connection is cut it is made again."""
+        from ocs.cli.follow import follow  # not for --help
+        from ocs.cli.streaming import OtherAnswer
+
+        given = {name: value for name, value in query.items() if value is not None}
+        target = "/v1/" + "/".join(quote(part, safe="") for part in path) + ("?" + urlencode(given) if given else "")
+        try:
+            async with contextlib.aclosing(follow(self._url, self._token, target, last_id)) as events:
+                async for data in events:
+                    yield data
+        except OtherAnswer as other:
+            raise self._refused(other.status, other.body) from None
+        except OSError as why:
+            raise RequestRefused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
+
     def _refused(self, status: int, text: bytes) -> RequestRefused:
         if status == 401 and self._source:
             return RequestRefused(

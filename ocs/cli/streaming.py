@@ -38,8 +38,8 @@ async def exchange(
     writer.write(head.encode())
     sending = asyncio.create_task(_send(writer, pieces))
     try:
-        status, chunked = await _head(reader)
-        body = _chunks(reader) if chunked else _rest(reader)
+        status, chunked = await head_of(reader)
+        body = body_of(reader, chunked)
         if status != 200:
             raise OtherAnswer(status, b"".join([piece async for piece in body]))
         rest = b""
@@ -67,7 +67,8 @@ async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
     await writer.drain()
 
 
-async def _head(reader: asyncio.StreamReader) -> tuple[int, bool]:
+async def head_of(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    """Status, and whether the body comes in chunks."""
     try:
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)).decode("latin-1").lower().split("\r\n")
         return int(head[0].split(" ", 2)[1]), "transfer-encoding: chunked" in head
@@ -75,6 +76,11 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, bool]:
         raise ConnectionError("the connection was cut before an answer") from None
     except TimeoutError:
         raise ConnectionError(f"no answer within {WAIT_S} s") from None
+
+
+def body_of(reader: asyncio.StreamReader, chunked: bool) -> AsyncIterator[bytes]:
+    """Its pieces, until it or the connection ends."""
+    return _chunks(reader) if chunked else _rest(reader)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

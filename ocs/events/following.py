@@ -69,6 +69,7 @@ async def begin(pg: Any, wanted: EventFilter, last_id: str) -> int | None:
     if number < since:
         on_demand = ", ".join(wanted.of(sorted(ON_DEMAND)))
         raise EventForgotten(
-            f"nobody asked for {on_demand} for a while: some may be missing. Begin without Last-Event-ID"
+            f"nobody asked for {on_demand} all the time since that event: some are missing. Ask for other types,"
+            " or begin without Last-Event-ID"
         )
     return number
