@@ -47,7 +47,20 @@ class Attribute(Generic[T]):
     below    the TLV path below the key
     """
 
-    __slots__ = ("below", "code", "concat", "encrypt", "key", "name", "plain", "tagged", "type", "values", "vendor")
+    __slots__ = (
+        "_head",
+        "below",
+        "code",
+        "concat",
+        "encrypt",
+        "key",
+        "name",
+        "read",
+        "tagged",
+        "type",
+        "values",
+        "vendor",
+    )
 
     def __init__(
         self,
@@ -74,7 +87,10 @@ class Attribute(Generic[T]):
             self.key, self.below = path[:depth] if len(path) > 1 else path[0], path[depth:]
         else:
             self.key, self.below = path[0], path[1:]
-        self.plain = not (tagged or self.below or self.concat)  # `get` has nothing to do but decode
+        whole = not (tagged or self.below or self.concat)
+        self.read = type.decode if whole else None  # all that `Packet.get` has to do with the octets
+        # What stands before a value whose length never varies.
+        self._head = self._around(bytes(type.size))[: -type.size] if whole and type.size and not encrypt else b""
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.code}{f'/{self.vendor}' if self.vendor else ''})"
@@ -86,9 +102,12 @@ class Attribute(Generic[T]):
     def pack(self, value: T, tag: int = 0) -> bytes:
         """All octets in a packet, containers and header included; nothing for an empty text or string, which is not
         sent (RFC 2865 section 5). ValueError for what does not fit."""
+        if self._head and not tag:
+            return self._head + self.type.encode(value)
         data = self._encoded(value, tag)
-        if not data:
-            return b""
+        return self._around(data) if data else b""
+
+    def _around(self, data: bytes) -> bytes:
         for kind in reversed(self.below):
             data = attribute_octets(kind, data)
         if isinstance(self.key, tuple):

@@ -17,6 +17,9 @@ from protocol.radius.packet import HEADER, MAX_BYTES, MIN_BYTES, NO_AUTHENTICATO
 from protocol.radius.refused import PacketFault, RadiusError
 
 EAP_MESSAGE, MESSAGE_AUTHENTICATOR = 79, 80
+# As numbers: a member of an enumeration is looked up at each use.
+ACCOUNTING_REQUEST, ACCOUNTING_RESPONSE = int(PacketCode.ACCOUNTING_REQUEST), int(PacketCode.ACCOUNTING_RESPONSE)
+STATUS_SERVER = int(PacketCode.STATUS_SERVER)
 SIGNATURE = 18  # octets of Message-Authenticator with its header
 SIGNATURE_HEAD = bytes((MESSAGE_AUTHENTICATOR, SIGNATURE))
 UNSIGNED = SIGNATURE_HEAD + bytes(16)
@@ -34,7 +37,7 @@ def check_request(packet: Packet, secret: bytes) -> bool:
         if not compare_digest(wanted, packet.authenticator):
             raise RadiusError(PacketFault.AUTHENTICATOR, "the Request Authenticator is wrong: secrets differ?")
     signed = _check_signature(packet, secret, NO_AUTHENTICATOR if proven else packet.authenticator)
-    if not signed and (packet.code == PacketCode.STATUS_SERVER or packet.carries(EAP_MESSAGE)):
+    if not signed and (packet.code == STATUS_SERVER or packet.carries(EAP_MESSAGE)):
         raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "no Message-Authenticator, and it is required")
     return signed
 
@@ -48,7 +51,7 @@ def check_response(reply: Packet, request: bytes, secret: bytes) -> bool:
     wanted = md5(octets[:4] + authenticator + octets[20:] + secret).digest()
     if not compare_digest(wanted, reply.authenticator):
         raise RadiusError(PacketFault.AUTHENTICATOR, "the Response Authenticator is wrong: secrets differ?")
-    if reply.code == PacketCode.ACCOUNTING_RESPONSE and request[0] == PacketCode.ACCOUNTING_REQUEST:
+    if reply.code == ACCOUNTING_RESPONSE and request[0] == ACCOUNTING_REQUEST:
         authenticator = NO_AUTHENTICATOR
     signed = _check_signature(reply, secret, authenticator)
     if not signed and reply.carries(EAP_MESSAGE):
@@ -82,7 +85,7 @@ def answer(request: Packet, code: int, secret: bytes, body: bytes = b"", *, sign
     without the secret, which is what forging an answer takes (CVE-2024-3596), and no RFC says of which authenticator
     the signature is made: of zeros, FreeRADIUS and pyrad agree, and a client that thinks otherwise drops the answer.
     """
-    accounting = code == PacketCode.ACCOUNTING_RESPONSE and request.code == PacketCode.ACCOUNTING_REQUEST
+    accounting = code == ACCOUNTING_RESPONSE and request.code == ACCOUNTING_REQUEST
     if sign is None:
         sign = not accounting
     body += request.proxy_states

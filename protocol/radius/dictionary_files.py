@@ -172,6 +172,8 @@ def _check_format(line: _DictionaryLine, words: list[str]) -> None:
 
 def _take(table: AttributeTable, name: str, found: Any, read: Any, declared: _Declaration) -> None:
     vendor = read.vendors.GetForward(found.vendor)
+    if not vendor and found.code > 255:
+        return  # FreeRADIUS's own, which no packet has
     code = f"{found.parent.code}.{found.code}" if found.parent is not None else str(found.code)
     values = {word: int.from_bytes(raw) for word, raw in found.values.forward.items()}
     kind = TYPES[declared.kind]
@@ -181,9 +183,12 @@ def _take(table: AttributeTable, name: str, found: Any, read: Any, declared: _De
         kind = octets_of(declared.size) if declared.size and not found.encrypt else STRING
     elif kind is INTEGER and values:
         kind = ENUM
-    made: AnyAttribute = Attribute(
-        name, code, kind, vendor=vendor, tagged=found.has_tag, encrypt=found.encrypt, values=values
-    )
+    try:
+        made: AnyAttribute = Attribute(
+            name, code, kind, vendor=vendor, tagged=found.has_tag, encrypt=found.encrypt, values=values
+        )
+    except ValueError as wrong:
+        raise DictionaryFileError(f"{declared.line}: {name}: {wrong}") from None
     there = table.at(made.key, made.below)
     taken = table.get(name)
     if taken is not None and taken is not there:

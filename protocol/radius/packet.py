@@ -83,12 +83,15 @@ class Packet:
     def get(self, attribute: Attribute[T]) -> T | None:
         """The first value, None when there is none. RadiusError when its octets are none of its type."""
         first = self._first
-        raw = (self._index() if first is None else first).get(attribute.key)
+        if first is None:
+            first = self._index()
+        raw = first.get(attribute.key)
         if raw is None:
             return None
+        read = attribute.read
         try:
-            if attribute.plain:
-                return attribute.type.decode(raw)
+            if read is not None:
+                return read(raw)
             found = self._raw(attribute)
             if not found:
                 return None

@@ -2,11 +2,14 @@
 back. A value that is none raises ValueError, and so do octets that are none."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from struct import Struct
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+MAX_ADDRESSES = 16_384  # kept as objects
 
 
 class DataType(Generic[T]):
@@ -57,8 +60,14 @@ def _exact(name: str, size: int, decode: Callable[[bytes], T], encode: Callable[
 def tolerant_str(data: bytes) -> str:
     """Text as NASes send it: the NULs of those that end it like C are dropped, octets that are no UTF-8 and NULs
     inside are shown as \\xNN, for no store takes them. Whoever must say it to the NAS again keeps the octets."""
-    text = data.rstrip(b"\0").decode("utf-8", "backslashreplace")
-    return text.replace("\0", "\\x00") if "\0" in text else text
+    text = data.decode("utf-8", "backslashreplace")
+    return text.rstrip("\0").replace("\0", "\\x00") if "\0" in text else text
+
+
+def _ipv4_address(data: bytes) -> IPv4Address:
+    if len(data) != 4:
+        raise ValueError(f"{len(data)} octets where 4 belong")
+    return IPv4Address(data)
 
 
 def _ipv4(value: IPv4Address | str) -> bytes:
@@ -157,7 +166,8 @@ STRING: DataType[bytes] = DataType("string", _same, bytes)
 CONCAT: DataType[bytes] = DataType("concat", _same, bytes)  # cut over several attributes, joined when read
 RULES: DataType[tuple[str, ...]] = DataType("concat", _rules, _rules_octets)  # RFC 4849: a NUL between two rules
 TLV: DataType[bytes] = DataType("tlv", _same, bytes)  # the octets of the sub-attributes
-IPV4ADDR: DataType[IPv4Address] = _exact("ipv4addr", 4, IPv4Address, _ipv4)
+# Addresses come again and again, and making one takes longer than all else of an attribute.
+IPV4ADDR: DataType[IPv4Address] = DataType("ipv4addr", lru_cache(MAX_ADDRESSES)(_ipv4_address), _ipv4, size=4)
 IPV6ADDR: DataType[IPv6Address] = _exact("ipv6addr", 16, IPv6Address, _ipv6)
 IPV6PREFIX: DataType[IPv6Network] = DataType("ipv6prefix", _ipv6_prefix, _ipv6_prefix_octets)
 IPV4PREFIX: DataType[IPv4Network] = DataType("ipv4prefix", _ipv4_prefix, _ipv4_prefix_octets)

@@ -140,6 +140,8 @@ def attribute_octets(code: int, value: bytes) -> bytes:
     """One attribute of a packet, or one TLV."""
     if len(value) > 253:
         raise ValueError(f"{len(value)} octets where at most 253 fit")
+    if not 0 < code <= 255:
+        raise ValueError(f"{code} is no type of an attribute")
     return bytes((code, len(value) + 2)) + value
 
 

@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 
 from ocs.processes.embedded import Durability
-from tests.bench import idle, micro, octets, overload, rating, rerating, results, whole
+from tests.bench import idle, micro, octets, overload, radius_wire, rating, rerating, results, whole
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
@@ -33,7 +33,7 @@ def main() -> None:
     console = Console(width=140)
     found: dict[str, Any] = {}
     if options.what in ("all", "micro"):
-        found["micro"] = uvloop.run(octets.measure()) | uvloop.run(micro.measure())
+        found["micro"] = uvloop.run(octets.measure()) | uvloop.run(micro.measure()) | radius_wire.measure()
     if options.what in ("all", "rating"):
         found["rating"] = rating.measure()
     if options.what in ("all", "rerating"):

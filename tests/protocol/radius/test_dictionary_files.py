@@ -76,6 +76,10 @@ WRONG = {
     "include": ("$INCLUDE not.there\n", "not.there: No such file"),
     "circle": ("$INCLUDE dictionary.acme\n", "Recursive include"),
     "value": ("ATTRIBUTE A 200 integer\nVALUE A one eins\n", "dictionary.acme:2: Illegal value"),
+    "large": (
+        "VENDOR A 32473\nBEGIN-VENDOR A\nATTRIBUTE A 300 integer\nEND-VENDOR A\n",
+        "dictionary.acme:3: A: type 300",
+    ),
     "known value": ("VALUE Service-Type Mine zwei\n", "dictionary.acme:1: zwei where a number"),
     "vendor": ("BEGIN-VENDOR Nobody\n", "dictionary.acme:1: Unknown vendor"),
 }

@@ -320,6 +320,8 @@ def test_what_cannot_be_sent() -> None:
         signed_request(Packet(2), SECRET)
     with pytest.raises(ValueError, match="is no ether"):
         Attribute("Mac", 1, ETHER, vendor=5).pack("00:01")
+    with pytest.raises(ValueError, match="256 is no type"):
+        Attribute("Much", 256, INTEGER)
     with pytest.raises(ValueError, match="does not fit into 1"):
         Attribute("Much", 256, TEXT, vendor=5).pack("x")
     assert REPLY_MESSAGE.pack("") == b""
