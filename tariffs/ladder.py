@@ -148,6 +148,17 @@ def tier_of(ladder: Ladder) -> str:
     return next((step.counter for step in ladder.steps if step.counter in fed), "")
 
 
+def limit_key(subscriber: str, name: str, period: str) -> str:
+    """Of the counter of a limit, in its account. subscriber: "" for all of the account together"""
+    return f"{LIMIT_MARK}{subscriber}|{name}|{period}"
+
+
+def limit_key_parts(key: str) -> tuple[str, str, str]:
+    """Subscriber ("" for all of the account), name and period of a limit's counter."""
+    subscriber, name, period = key.removeprefix(LIMIT_MARK).split("|")
+    return subscriber, name, period
+
+
 @lru_cache(4_096)
 def without_limits(packed: bytes) -> bytes:
     """A packed ladder as its tariff made it: limits are no part of a price, and those of one subscriber are nobody

@@ -12,7 +12,7 @@ import msgspec
 from tariffs.build_ladder import sooner
 from tariffs.calendar import CounterPeriod, zone
 from tariffs.inputs import Inputs
-from tariffs.ladder import LIMIT_MARK, Count, Counted, Ladder
+from tariffs.ladder import Count, Counted, Ladder, limit_key
 from tariffs.tariff import Rated
 from tariffs.units import Kind
 
@@ -48,7 +48,7 @@ class SpendingLimit(msgspec.Struct, array_like=True, frozen=True):
 
     def key(self, subscriber: str, period: str) -> str:
         """Of its counter in the account."""
-        return f"{LIMIT_MARK}{'' if self.shared else subscriber}|{self.name}|{period}"
+        return limit_key("" if self.shared else subscriber, self.name, period)
 
     def concerns(self, inputs: Inputs, unit: Kind | None) -> bool:
         if self.kind not in (Kind.MONEY, unit) or (self.services and inputs.service not in self.services):

@@ -120,6 +120,35 @@ class ThresholdCleared(Struct, frozen=True):
     value: str
 
 
+class LimitReached(Struct, frozen=True):
+    """A spending limit was reached: nothing more is granted by it until its period ends."""
+
+    account: str
+    subscriber: str
+    """Whose it is; empty: of all subscribers of the account together."""
+    limit: str
+    """Its name."""
+    period: str
+    """Key of the period, such as 2026-11; empty: it is for ever."""
+    kind: AmountKind
+    currency: str
+    level: str
+    """The limit."""
+    value: str
+    """What was used in the period, settled."""
+
+
+class LimitCleared(Struct, frozen=True):
+    """A spending limit that was reached has room again: its period has ended, it is higher now, or something was given
+    back."""
+
+    account: str
+    subscriber: str
+    limit: str
+    period: str
+    """In which it was reached."""
+
+
 class ChangedBalance(Struct, frozen=True):
     """One change of one bucket."""
 

@@ -24,6 +24,7 @@ from balances.structs.charge import Flag, Phase
 from balances.structs.record import CounterAccount
 from balances.structs.session import Session, SessionState
 from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
+from tariffs.ladder import limit_key_parts
 from tariffs.units import Kind
 
 CHANNEL: Final = "ocs_events"
@@ -323,6 +324,12 @@ def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:
         else:
             told = event_data.ServiceResumed(record.account, crossing.name, *amounts)
             add("service.resumed", told, service=crossing.name)
+    elif crossing.of == CrossingOf.LIMIT:
+        limit = (record.account, *limit_key_parts(crossing.name))
+        if crossing.kind == CrossingKind.REACHED:
+            add("limit.reached", event_data.LimitReached(*limit, KIND_WORDS[unit], *amounts))
+        else:
+            add("limit.cleared", event_data.LimitCleared(*limit))
     elif crossing.of == CrossingOf.THRESHOLD:
         of = (record.account, crossing.name, KIND_WORDS[unit], crossing.bucket, *amounts)
         if crossing.kind == CrossingKind.BELOW:

@@ -4,6 +4,7 @@
 -- EXIT  ok later gone absent fenced full
 -- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
 -- @use lib/lines
+-- @use lib/reached
 -- @use lib/repeats
 -- @use lib/thresholds
 local asked = cmsgpack.unpack(ARGV[2])
@@ -50,12 +51,15 @@ end
 if not gone then
   expire_buckets(change)
   check_thresholds(change)
+  if end_limits(change) then change.reauthorize[1], changed_any = 'final', true end -- there is room again
   if #change.entries > 0 then changed_any = true end
   if not session then
     for _, bucket in ipairs(account[ACCOUNT.buckets]) do
       local until_ms = bucket[BUCKET.until_ms]
       if until_ms > now_ms and (due_ms == 0 or until_ms < due_ms) then due_ms = until_ms end
     end
+    local room_ms = limits_due(account, now_ms)
+    if room_ms > 0 and (due_ms == 0 or room_ms < due_ms) then due_ms = room_ms end
     gone = due_ms == 0
   end
 end

@@ -157,7 +157,9 @@ class AccountChange:
                 if bucket.amount == 0 and bucket.held == 0:
                     self.account.buckets.remove(bucket)
         self.account.counters = [
-            counter for counter in self.account.counters if counter.held or counter.sharers or self._lasts(counter)
+            counter
+            for counter in self.account.counters
+            if counter.held or counter.sharers or counter.reached_ms or self._lasts(counter)
         ]
 
     def _lasts(self, counter: Counter) -> bool:

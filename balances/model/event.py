@@ -18,6 +18,7 @@ from balances.model.decision import (
 )
 from balances.model.funds import AccountFunds, Mode
 from balances.model.lines import countable, hold, leave_tier, payable, release_hold, repool, settle
+from balances.model.reached import check_limits
 from balances.model.refund import refund_events
 from balances.model.repeats import judge
 from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
@@ -253,6 +254,7 @@ def decide_event(
         debit_events(decision, paid)
     change.expire_buckets()
     decision.balance = check_thresholds(change)
+    check_limits(change, decision.asks)
     decision.result = decision.command_result()
     decision.outcome = decision.pack_outcome()
     paid.moved, paid.outcome = decision.moved, raw_of(decision.outcome)

@@ -8,6 +8,7 @@ from balances import keys
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
 from balances.model.lines import release
+from balances.model.reached import end_limits, limits_due
 from balances.model.repeats import abandoned_usage
 from balances.model.thresholds import check_thresholds
 from balances.structs.charge import Reply
@@ -51,10 +52,13 @@ class _Expiry:
             return
         self.change.expire_buckets()  # at the account's clock: supervision may look back, an account never does
         check_thresholds(self.change)
+        if end_limits(self.change):
+            self.change.reauthorize, self.changed = ["final"], True  # there is room again
         self.changed = self.changed or bool(self.change.entries)
         if session is None:
             ends = (bucket.until_ms for bucket in self.change.account.buckets if bucket.until_ms > now_ms)
-            self.due_ms = min(ends, default=0)
+            ends_ms, room_ms = min(ends, default=0), limits_due(self.change.account, now_ms)
+            self.due_ms = min(ends_ms or room_ms, room_ms or ends_ms)
             self.gone = self.due_ms == 0
 
 

@@ -17,6 +17,7 @@ from balances.model.funds import Mode
 from balances.model.granting import Asking, Granting
 from balances.model.lines import leave_tier, release, release_hold, release_lines, repool, settle
 from balances.model.matching import in_other_units, known_line, with_beside
+from balances.model.reached import check_limits
 from balances.model.repeats import (
     abandoned_usage,
     former_answer,
@@ -466,6 +467,7 @@ def settle_lines(decision: SessionDecision) -> None:
         decision.moved |= release_lines(change, decision.session.lines, charge.event_ms)
     change.expire_buckets()
     decision.balance = check_thresholds(change)
+    check_limits(change, decision.asks)
 
 
 def grant_lines(decision: SessionDecision) -> None:

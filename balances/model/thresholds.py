@@ -33,7 +33,7 @@ def note_crossing(
 ) -> None:
     """An amount passed a level."""
     change.threshold_events.append(Crossing(kind, of, name, level, value, unit, bucket))
-    if of != CrossingOf.THRESHOLD:
+    if of not in (CrossingOf.THRESHOLD, CrossingOf.LIMIT):
         change.raise_generation()
 
 

@@ -95,6 +95,8 @@ class Counter(msgspec.Struct, array_like=True, gc=False):
     """Lines with a hold whose price depends on it (tariffs.ladder.tier_of) ..."""
     pool: list[Take] = []
     """... and the money they hold together."""
+    reached_ms: int = 0
+    """Since when the limit that it counts for is reached (charging.md 15); 0: it is not."""
 
 
 class CounterAmount(msgspec.Struct, array_like=True, gc=False):

@@ -50,6 +50,10 @@ class CrossingKind(StrEnum):
     """A notification threshold was crossed ..."""
     ABOVE = "above"
     """... and is armed again."""
+    REACHED = "reached"
+    """A spending limit was reached: nothing more is granted ..."""
+    ROOM = "room"
+    """... and there is room again: something was given back, the limit is higher, or its period has ended."""
 
 
 class CrossingOf(StrEnum):
@@ -61,6 +65,8 @@ class CrossingOf(StrEnum):
     """The line of a service."""
     THRESHOLD = "threshold"
     """A notification threshold."""
+    LIMIT = "limit"
+    """A spending limit; its name is the key of its counter."""
 
 
 class Crossing(msgspec.Struct, array_like=True, gc=False):

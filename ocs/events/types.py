@@ -88,6 +88,8 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("bucket.expired", event_data.BucketExpired, "account/bucket"),
     EventKind("invariant.violated", event_data.InvariantViolated, "what it is about"),
     EventKind("job.failed", JobFailed, "job"),
+    EventKind("limit.cleared", event_data.LimitCleared, "account"),
+    EventKind("limit.reached", event_data.LimitReached, "account"),
     EventKind("service.resumed", event_data.ServiceResumed, "account"),
     EventKind("service.suspended", event_data.ServiceSuspended, "account"),
     EventKind("session.opened", event_data.SessionOpened, "session"),

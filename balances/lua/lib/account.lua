@@ -142,7 +142,7 @@ local function expire_buckets(change)
   local counters = account[ACCOUNT.counters]
   for i = #counters, 1, -1 do
     local counter = counters[i]
-    if counter[COUNTER.held] == 0 and counter[COUNTER.sharers] == 0 then
+    if counter[COUNTER.held] == 0 and counter[COUNTER.sharers] == 0 and (counter[COUNTER.reached_ms] or 0) == 0 then
       -- it says no more than one that is not there; a window in which nothing was used has not begun
       local kept_ms = counter[COUNTER.window] == COUNTERWINDOW.NONE and COUNTER_KEPT_MS or 0
       if counter[COUNTER.used] == 0 or (counter[COUNTER.window] ~= COUNTERWINDOW.ONCE and counter[COUNTER.until_ms] > 0

@@ -2,6 +2,7 @@
 -- balances/model/decision.py.
 -- @use lib/lines
 -- @use lib/thresholds
+-- @use lib/reached
 
 -- What is known of a charge so far. `packed` and `context` are kept for the record: the account as it is stored, and the
 -- inputs of rating.

@@ -185,6 +185,7 @@ function decide_event(decision, answer, renumbered, original)
   end
   expire_buckets(change)
   decision.balance = check_thresholds(change)
+  check_limits(change, decision.asks)
   decision.result = command_result(decision)
   decision.outcome = pack_outcome(decision)
   paid[IDEMPOTENCYRECORD.moved], paid[IDEMPOTENCYRECORD.outcome] = decision.moved, decision.outcome

@@ -364,6 +364,7 @@ local function settle_lines(decision)
   end
   expire_buckets(change)
   decision.balance = check_thresholds(change)
+  check_limits(change, decision.asks)
 end
 
 -- Passes 2 and 3: the minimum for each asking line, in priority then message order; then a fair part of the rest.

@@ -137,9 +137,10 @@ local function read_account(packed, now_ms, profile_rev, service)
   counters, at = short_of(packed, at)
   if not counters then return nil end
   for _ = 1, counters do
-    local key, used, counted, until_ms, window, sharers
-    at = fields_of(packed, at, 7)
-    at, key, used, counted, until_ms, window, sharers = read(packed, 7, at)
+    local key, used, counted, until_ms, window, sharers, pool, reached_ms
+    at = fields_of(packed, at, 8)
+    if not at then return nil end
+    at, key, used, counted, until_ms, window, sharers, pool, reached_ms = read(packed, 8, at)
     if used == 0 then return nil end -- it may be dropped, as one whose time is over
     if until_ms > 0 and until_ms <= now_ms then return nil end
   end

@@ -9,9 +9,21 @@ import pytest
 
 from balances.structs.blob import raw_of
 from balances.structs.charge import Action, Flag, NextPrice, Phase, Result
+from balances.structs.thresholds import CrossingOf
 from tariffs.ladder import Count, Counted, Ladder
 from tariffs.units import Kind
-from tests.balances.rules.account_harness import HOUR, START_MS, ask, bundle, grants, ladder, money, only, use
+from tests.balances.rules.account_harness import (
+    HOUR,
+    START_MS,
+    Counterparts,
+    ask,
+    bundle,
+    grants,
+    ladder,
+    money,
+    only,
+    use,
+)
 from tests.balances.rules.conftest import Opened
 
 KEY = "=kid:month:2027-01"
@@ -233,3 +245,53 @@ def test_a_change_of_limits_names_whose_they_are(opened: Opened) -> None:
     assert world.records[-1].reauthorize == ["members", "final", "limits anna", "limits "]
     world.settings(profile_rev=3, limited=["anna"])
     assert world.records[-1].reauthorize == [], "it was told already"
+
+
+def crossed(world: Counterparts) -> list[tuple[str, str, int, int]]:
+    events = world.records[-1].threshold_events
+    assert all(one.of == CrossingOf.LIMIT for one in events)
+    return [(one.kind, one.name, one.level, one.value) for one in events]
+
+
+def test_a_limit_is_reached_once_by_what_was_used_and_never_by_what_is_held(opened: Opened) -> None:
+    world = opened(100_000)
+    by = limited(100)
+    world.start(ask(asked=100, by=by))
+    assert crossed(world) == []
+    world.update(ask(asked=100, used=60, by=by))
+    assert crossed(world) == []
+    world.update(ask(asked=100, used=45, by=by))
+    assert crossed(world) == [("reached", KEY, 100, 105)]
+    world.update(ask(asked=100, by=by))
+    assert crossed(world) == []
+    assert world.account.generation == 0
+    world.update(ask(asked=100, by=limited(200)))
+    assert crossed(world) == [("room", KEY, 200, 105)]
+    world.update(ask(asked=100, used=10, by=limited(110)))
+    assert crossed(world) == [("reached", KEY, 110, 115)]
+
+
+def test_the_end_of_its_period_makes_room_and_asks_who_waits(opened: Opened) -> None:
+    world = opened(100_000)
+    by = ladder(money(1), counts=[Count(KEY, 1, START_MS + HOUR, limit=100)])
+    world.start(ask(asked=100, by=by))
+    world.update(ask(asked=100, used=100, by=by))
+    assert crossed(world) == [("reached", KEY, 100, 100)]
+    world.wait(HOUR - 1)
+    assert world.expire("") == "later"
+    world.wait(1)
+    assert world.expire("") == "ok"
+    assert [one[:2] for one in crossed(world)] == [("room", KEY)]
+    assert world.records[-1].reauthorize == ["final"]
+    assert world.expire("") == "gone"
+    assert world.counter(KEY) == (100, 0)
+
+
+def test_what_a_refund_turns_back_makes_room(opened: Opened) -> None:
+    world = opened(100_000)
+    by = limited(20)
+    world.event(ask(asked=20, by=by, whole=True))
+    assert crossed(world) == [("reached", KEY, 20, 20)]
+    key = world.sent[-1].once_key
+    world.event(ask(asked=0, by=by), action=Action.REFUND, session="sms;r", refund_of=key)
+    assert crossed(world) == [("room", KEY, 20, 0)]

@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from balances import keys
+from balances.ledger.event_filter import EventFilter
 from balances.ledger.verify import verify
 from balances.structs.charge import Result
 from ocs.charging.profile import Profile
+from ocs.events import log
 from ocs.master.projection import Projector, teller
 from protocol.diameter.dictionary.credit_control import SubscriptionId
 from tests.ocs.api_harness import ApiHarness
@@ -176,3 +178,26 @@ async def test_of_nobody_there_are_none(family: ApiHarness) -> None:
     for of in ("subscribers/nobody", "accounts/nobody"):
         assert (await limit(family, of=of)).status_code == 404
         assert (await family.call("GET", f"/v1/{of}/limits")).status_code == 404
+
+
+async def test_the_world_is_told_that_it_is_reached(family: ApiHarness) -> None:
+    await limit(family, period="ever")
+    await granted(family, I, 3)
+    await ask(family, T, 0, 5, number=1)
+    await limit(family, amount="1.00", period="ever")
+    await granted(family, I, 3, session="gw;3")
+    await family.sync()
+    batch = await log.read(family.pool, 0, EventFilter(("limit.*",)))
+    data = [msgspec.json.decode(one.row.data) for one in batch.events]
+    assert [one.row.type for one in batch.events] == ["limit.reached", "limit.cleared"]
+    assert data[0] == {
+        "account": "a1",
+        "subscriber": "kid",
+        "limit": "monthly",
+        "period": "",
+        "kind": "money",
+        "currency": "EUR",
+        "level": "0.05",
+        "value": "0.05",
+    }
+    assert (data[1]["subscriber"], data[1]["limit"]) == ("kid", "monthly")

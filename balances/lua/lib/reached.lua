@@ -1,0 +1,51 @@
+-- Limits that were reached, and that have room again (charging.md 15); twin of balances/model/reached.py.
+-- @use lib/spans
+-- @use lib/thresholds
+
+-- Notes limits of the lines that are asked about: reached by use that is settled, or not any more; once each.
+local function check_limits(change, asks)
+  for _, ask in ipairs(asks) do
+    local ladder = ladder_of(ask[ASK.ladder])
+    for _, count in ipairs(ladder and ladder[LADDER.counts] or NONE) do
+      local limit, counter = count[COUNT.limit] or -1, counter_of(change.account, count[COUNT.key])
+      local until_ms = counter and counter[COUNTER.until_ms] or 0
+      if limit >= 0 and counter and (until_ms == 0 or until_ms > change.now_ms) then
+        local used, reached_ms = counter[COUNTER.used], counter[COUNTER.reached_ms] or 0
+        local unit = count[COUNT.what] == COUNTED.MONEY and KIND.MONEY or ask[ASK.unit]
+        if reached_ms == 0 and used > 0 and used >= limit then
+          counter[COUNTER.reached_ms] = change.now_ms
+          note_crossing(change, CROSSINGKIND.REACHED, CROSSINGOF.LIMIT, counter[COUNTER.key], limit, used, unit, '')
+          if until_ms > 0 and (change.due_ms == 0 or until_ms < change.due_ms) then change.due_ms = until_ms end
+        elseif reached_ms > 0 and used < limit then
+          counter[COUNTER.reached_ms] = 0
+          note_crossing(change, CROSSINGKIND.ROOM, CROSSINGOF.LIMIT, counter[COUNTER.key], limit, used, unit, '')
+        end
+      end
+    end
+  end
+end
+
+-- A period has ended in which a limit was reached: there is room again. Returns whether there was one.
+local function end_limits(change)
+  local any = false
+  for _, counter in ipairs(change.account[ACCOUNT.counters]) do
+    local until_ms = counter[COUNTER.until_ms]
+    if (counter[COUNTER.reached_ms] or 0) > 0 and until_ms > 0 and until_ms <= change.now_ms then
+      counter[COUNTER.reached_ms], any = 0, true
+      note_crossing(change, CROSSINGKIND.ROOM, CROSSINGOF.LIMIT, counter[COUNTER.key], 0, 0, KIND.MONEY, '')
+    end
+  end
+  return any
+end
+
+-- When the first of these periods ends; 0: there is none.
+local function limits_due(account, now_ms)
+  local due_ms = 0
+  for _, counter in ipairs(account[ACCOUNT.counters]) do
+    local until_ms = counter[COUNTER.until_ms]
+    if (counter[COUNTER.reached_ms] or 0) > 0 and until_ms > now_ms and (due_ms == 0 or until_ms < due_ms) then
+      due_ms = until_ms
+    end
+  end
+  return due_ms
+end

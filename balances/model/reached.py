@@ -1,0 +1,54 @@
+"""Limits that were reached, and that have room again (charging.md 15). Twin of lua/lib/reached.lua."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from balances.model.account import AccountChange
+from balances.model.thresholds import note_crossing
+from balances.packing import unpack_ladder
+from balances.structs.account import Account
+from balances.structs.blob import blob_of
+from balances.structs.charge import Ask
+from balances.structs.thresholds import CrossingKind, CrossingOf
+from tariffs.ladder import Count, Counted
+from tariffs.units import Kind
+
+
+def check_limits(change: AccountChange, asks: Iterable[Ask]) -> None:
+    """Notes limits of the lines that are asked about: reached by use that is settled, or not any more; once each."""
+    for ask in asks:
+        packed = blob_of(ask.ladder)
+        for count in unpack_ladder(packed).counts if packed else ():
+            if count.limit >= 0:
+                _check(change, count, ask.unit)
+
+
+def _check(change: AccountChange, count: Count, unit: int) -> None:
+    counter = change.counter_of(count.key)
+    if counter is None or 0 < counter.until_ms <= change.now_ms:
+        return
+    unit = Kind.MONEY if count.what == Counted.MONEY else unit
+    told = (CrossingOf.LIMIT, count.key, count.limit, counter.used, unit, "")
+    if not counter.reached_ms and 0 < counter.used >= count.limit:
+        counter.reached_ms = change.now_ms
+        note_crossing(change, CrossingKind.REACHED, *told)
+        if counter.until_ms:
+            change.due_ms = min(change.due_ms or counter.until_ms, counter.until_ms)
+    elif counter.reached_ms and counter.used < count.limit:
+        counter.reached_ms = 0
+        note_crossing(change, CrossingKind.ROOM, *told)
+
+
+def end_limits(change: AccountChange) -> bool:
+    """A period has ended in which a limit was reached: there is room again. Whether there was one."""
+    ended = [one for one in change.account.counters if one.reached_ms and 0 < one.until_ms <= change.now_ms]
+    for counter in ended:
+        counter.reached_ms = 0
+        note_crossing(change, CrossingKind.ROOM, CrossingOf.LIMIT, counter.key, 0, 0, Kind.MONEY, "")
+    return bool(ended)
+
+
+def limits_due(account: Account, now_ms: int) -> int:
+    """When the first of these periods ends; 0: there is none."""
+    return min((one.until_ms for one in account.counters if one.reached_ms and one.until_ms > now_ms), default=0)
