@@ -29,6 +29,7 @@ async def put(
     if rows.entries:
         await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
     await suspense.write(pg, rows.suspense, rows.settled)
+    await suspense.write_shown(pg, rows.shown)
     if rows.intents:
         await pg.copy_records_to_table("intents", records=rows.intents, columns=intents.COLUMNS)
     ends = await bucket_ends.note(pg, rows.copied, known_ends)

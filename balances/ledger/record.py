@@ -268,6 +268,8 @@ class Rows(NamedTuple):
     """Hash -> packed ladder, as usage records name them."""
     suspense: list[Row]
     """Columns of balances.ledger.suspense."""
+    shown: list[Row]
+    """The same of nobody known, where the amount is what a counter shows."""
     settled: list[Row]
     """Of that list, what was charged: id, payer, money, entry, who, why, when."""
     copied: list[tuple[int, RecordedCall]]
@@ -278,7 +280,7 @@ class Rows(NamedTuple):
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [], [], [])
+    return Rows([], [], [], {}, [], [], [], [], [])
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -293,6 +295,7 @@ def ladder_hash(packed: bytes) -> bytes:
 
 
 _ABANDONED: Final = int(Flag.ABANDONED)
+_COUNTER: Final = int(Flag.COUNTER)
 """A flag asked for as a flag costs as much as all else of a row."""
 
 
@@ -347,7 +350,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
                 usage.terms or None, ladder, counters, usage.set_aside, _incarnation(record, usage),
             ))  # fmt: skip
             if usage.set_aside:
-                rows.suspense.append((
+                (rows.shown if usage.flags & _COUNTER else rows.suspense).append((
                     f"{shard}-{epoch}-{n}-{line}", None if is_nobody(account) else account,
                     subscriber, session, service, key, usage.rating_group, usage.service_id, usage.unit,
                     usage.suspense, record.currency, usage.set_aside, usage.at_ms, usage.at_ms, inputs,

@@ -15,6 +15,7 @@ import msgspec
 from balances import keys
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
+from balances.model.courses import FoundIncarnation, incarnation_of
 from balances.packing import unpack_answer
 from balances.structs.account import Account
 from balances.structs.blob import blob_of
@@ -181,7 +182,13 @@ async def find_lines(pg: Any, charge: Charge) -> list[Line]:
         fit(charge.account),
         fit(charge.session),
     )
-    return [] if packed is None else _SESSION.decode(packed).lines
+    if packed is None:
+        return []
+    session = _SESSION.decode(packed)
+    found = incarnation_of(charge, session) if charge.course else FoundIncarnation()
+    if found.is_new:  # another session of that name
+        return []
+    return session.lines if found.bygone is None else found.bygone.lines
 
 
 async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:

@@ -38,6 +38,19 @@ _ADD: Final = f"""
     DO UPDATE SET amount = s.amount + EXCLUDED.amount, reports = s.reports + EXCLUDED.reports,
         last_ms = greatest(s.last_ms, EXCLUDED.last_ms)
 """
+# Counters show all since their session began: what was settled of it is no part of what is open.
+_SHOW: Final = f"""
+    INSERT INTO suspense AS s ({", ".join(COLUMNS)}, reports)
+        SELECT $1, NULL, $2, $3, $4, $5, $6, $7, $8, $9 - known.amount, $10, $11, $12, $13, $14, $15
+          FROM (SELECT coalesce(sum(amount), 0) AS amount FROM suspense
+                 WHERE account IS NULL AND state <> 'open' AND session = $3 AND service = $4 AND rating_group = $6
+                   AND service_id = $7 AND unit = $8) known
+         WHERE $9 > known.amount
+    ON CONFLICT (session, service, rating_group, service_id, unit, (CASE WHEN unit = 0 THEN currency ELSE '' END))
+        WHERE account IS NULL AND state = 'open'
+    DO UPDATE SET amount = greatest(s.amount, EXCLUDED.amount), reports = s.reports + EXCLUDED.reports,
+        last_ms = greatest(s.last_ms, EXCLUDED.last_ms)
+"""
 _CHARGED: Final = """
     UPDATE suspense SET state = 'charged', payer = $2, charge = $3, seq = $4, decided_by = COALESCE(decided_by, $5),
         reason = COALESCE(reason, $6), decided_ms = COALESCE(decided_ms, $7)
@@ -96,6 +109,26 @@ async def write(pg: Any, rows: Sequence[Row], settled: Sequence[Row]) -> None:
         await pg.executemany(_ADD, [(row[0], *row[2:]) for row in nobodys.values()])
     if settled:
         await pg.executemany(_CHARGED, settled)
+
+
+async def write_shown(pg: Any, rows: Sequence[Row]) -> None:
+    """What counters of nobody known show: the most of it counts, however often it is reported. The directions of one
+    record are added up."""
+    last = COLUMNS.index("last_ms")
+    records: dict[Row, list[Any]] = {}
+    for row in rows:
+        record = row[0].rpartition("-")[0]
+        one = records.setdefault(
+            (record, row[3], row[4], row[6], row[7], row[UNIT]), [*row[:AMOUNT], 0, *row[AMOUNT + 1 :]]
+        )
+        one[AMOUNT] += row[AMOUNT]
+    lines: dict[Row, list[Any]] = {}
+    for (_, *line), one in records.items():
+        most = lines.setdefault(tuple(line), [*one, 0])
+        most[AMOUNT], most[last] = max(most[AMOUNT], one[AMOUNT]), max(most[last], one[last])
+        most[-1] += 1
+    if lines:
+        await pg.executemany(_SHOW, [(row[0], *row[2:]) for row in lines.values()])
 
 
 # --- settling

@@ -306,6 +306,7 @@ def refusal(rows: Rows, position: int, shard: int, call: RecordedCall, chains: d
         rows.usages.extend(made.usages)
         rows.entries.extend(made.entries)
         rows.suspense.extend(made.suspense)
+        rows.shown.extend(made.shown)
         rows.settled.extend(made.settled)
         rows.copied.extend(made.copied)
         rows.intents.extend(made.intents)

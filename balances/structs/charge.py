@@ -88,6 +88,8 @@ class Flag(IntFlag):
     """Reported money finer than a micro-unit, rounded as the service says."""
     CLOCK = 65536
     """The client named another reference or begin for a session whose counters go on."""
+    COUNTER = 131072
+    """What was set aside of nobody known is what a counter shows: all since its session began."""
 
 
 class Suspense(IntEnum):

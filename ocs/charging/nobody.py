@@ -65,7 +65,7 @@ def to_suspense(request: ChargingRequest, settings: ChargingSettings, arrived: A
                     cost=0,
                     granted=0,
                     result=result,
-                    flags=flags | Flag.SUSPENSE,
+                    flags=flags | Flag.SUSPENSE | (Flag.COUNTER if used.counter is not None else 0),
                     tag="",
                     at_ms=event_ms,
                     set_aside=Suspense.NOBODY,

@@ -12,8 +12,14 @@ from balances import keys
 from balances.ledger import history, suspense
 from balances.ledger.verify import verify
 from balances.structs.record import ASIDE_WAITING_MAX
+from ocs.charging.handle import handle
+from ocs.charging.radius.accounting import to_charging
+from ocs.charging.radius.nas import NasProfile
+from ocs.net.step import stepped
 from protocol.diameter.dictionary.credit_control import CcMoney, UnitValue
+from protocol.radius.dictionary.values import AcctStatusType
 from tests.ocs.api_harness import ApiHarness
+from tests.ocs.charging.radius.nas import accounting, shown
 from tests.ocs.charging.wire import I, T, U, ccr, lines, mscc
 from tests.servers import Servers
 
@@ -207,6 +213,31 @@ async def test_use_of_nobody_known_is_one_row_that_grows(harness: ApiHarness) ->
     await harness.charge(ccr(T, cc_request_number=4, session_id="gw;ghost", **used, **NOBODY))
     assert [found["state"] for found in await listed(harness)] == ["charged", "open"]
     assert (await verify(harness.redis, harness.backoffice.pool)).sound
+
+
+async def test_counters_of_nobody_known_are_no_sum(harness: ApiHarness) -> None:
+    """RADIUS: each report shows all since the session began; what was settled meanwhile is not set aside again."""
+    await harness.account()
+    await harness.top_up("1.00")
+
+    async def report(lasted_s: int, octets: tuple[int, int]) -> None:
+        packet = accounting(AcctStatusType.INTERIM_UPDATE, User_Name="ghost", **shown(lasted_s, octets))
+        request = to_charging(packet, NasProfile("bras"), "10.0.0.1", harness.now_ms(), harness.context.settings)
+        await stepped(handle(request, harness.context, harness.now_ms()))
+
+    await report(60, (4 * MB, MB))
+    await report(120, (7 * MB, 2 * MB))
+    await harness.sync()
+    await report(180, (9 * MB, 3 * MB))
+    await report(120, (7 * MB, 2 * MB))
+    octets = [one for one in await listed(harness) if one["unit"] == "octets"]
+    assert [(one["amount"], one["reports"]) for one in octets] == [(str(12 * MB), 3)]  # one came twice
+    await settle(harness, octets[0]["id"], "k1", action="charge", amount="0.12", account="a1")
+    await report(240, (10 * MB, 3 * MB))
+    octets = [one for one in await listed(harness) if one["unit"] == "octets"]
+    assert [(one["amount"], one["state"]) for one in octets] == [(str(12 * MB), "charged"), (str(MB), "open")]
+    seconds = [one["amount"] for one in await listed(harness) if one["unit"] == "seconds"]
+    assert seconds == ["240"]
 
 
 async def test_a_flood_of_unknown_users_leaves_nothing_in_the_live_store(harness: ApiHarness) -> None:

@@ -20,6 +20,8 @@ from balances.structs.session import Line, Session, SessionState
 from ocs.clock import now_ms
 from ocs.enforcement.restarts import Restarts, RestartWalk, is_lost
 from ocs.net.diameter.origins import Origins
+from ocs.net.radius.restarts import NasRestarts
+from ocs.net.step import stepped
 
 OPEN, ABANDONED, CLOSED = SessionState.OPEN, SessionState.ABANDONED, SessionState.CLOSED
 
@@ -208,3 +210,29 @@ def test_which_sessions_are_lost() -> None:
     assert not is_lost(session("s", origin_state=0), hosts)
     assert not is_lost(session("s", state=ABANDONED), hosts)
     assert not is_lost(session("s", peer="other.net"), hosts)
+
+
+async def note(world: World, nas: str, at_s: int) -> None:
+    assert await stepped(NasRestarts(world.store.link).note(nas, at_s))
+
+
+async def test_a_nas_that_was_switched_on_ends_what_began_before(world: World) -> None:
+    """charging.md section 8, Accounting-On: only sessions that began before it, the first time too."""
+    nas = "radius:bras:BRAS1"
+    await world.open("acc", session("before", peer=nas, origin_state=1_000), session("after", nas, 2_000))
+    await note(world, nas, 1_500)
+    assert await world.finish() == keys.SHARDS
+    assert await world.states("acc") == {"before": ABANDONED, "after": OPEN}
+    assert await world.held("acc") == 50
+
+
+async def test_an_accounting_on_that_comes_late_or_again_ends_nothing_more(world: World) -> None:
+    nas = "radius:bras:bras1"
+    await note(world, nas, 1_500)
+    assert await world.finish() == keys.SHARDS
+    await world.open("acc", session("s", peer=nas, origin_state=1_600))
+    for at_s in (1_500, 1_400):
+        await note(world, nas, at_s)
+        assert await world.finish() == 0
+    assert await world.states("acc") == {"s": OPEN}
+    assert world.alarms == []  # an old one that was kept says nothing against the NAS

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from balances.structs.charge import Course, Flag, Phase, Result
+from balances.model.courses import incarnation_of
+from balances.structs.charge import Charge, Course, Flag, Phase, Result
 from ocs.charging.radius.accounting import to_charging
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.request import ChargingRequest
@@ -14,7 +15,8 @@ from ocs.charging.settings import ChargingSettings
 from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.refused import RadiusError
 from tests.ocs.charging.radius.nas import USER, Bras, accounting
-from tests.ocs.charging.world import EURO, NOW_MS, World
+from tests.ocs.charging.test_tariffs import berlin, tariff
+from tests.ocs.charging.world import EURO, NOW_MS, World, ready
 
 MB = 2**20
 START, INTERIM, STOP = AcctStatusType.START, AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP
@@ -187,3 +189,52 @@ def test_the_use_of_nobody_is_put_aside() -> None:
 def test_steps_are_told() -> None:
     steps = [asked(accounting(status)).course for status in (START, INTERIM, STOP)]
     assert [course and course.step for course in steps] == [Course.BEGINS, Course.GOES_ON, Course.ENDS]
+
+
+NIGHT = """
+bands.night = { hours = "20:00-03:00" }
+[[rows]]
+when = { time = "night" }
+flat = { price = "0.01", per = "1 min" }
+[[rows]]
+flat = { price = "0.10", per = "1 min" }
+"""
+
+
+@pytest.mark.parametrize("attributes", [{}, {"Class": OURS}], ids=["recorded", "authorised"])
+def test_a_band_that_changes_inside_an_interim_is_priced_in_parts(attributes: dict[str, Any]) -> None:
+    """To the second, whatever is cut where: 10 min by day, 20 by night."""
+    world = World(tariff(NIGHT))
+    world.subscriber(f"username:{USER}")
+    world.now_ms = berlin("2026-03-04 19:50")
+    stamp = world.now_ms // 1_000
+    bras = Bras(world, interim_s=86_400)
+    bras.send(accounting(START, Event_Timestamp=stamp, **attributes))
+    world.now_ms += 1_800_000
+    bras.send(accounting(INTERIM, Event_Timestamp=stamp + 1_800, Acct_Session_Time=1_800, **attributes))
+    assert world.balance() == 20 * EURO - 10 * 100_000 - 20 * 10_000
+    world.now_ms += 7 * 3_600_000
+    bras.send(accounting(STOP, Event_Timestamp=stamp + 27_000, Acct_Session_Time=27_000, **attributes))
+    # until 03:00 by night, 20 minutes of the first day part again
+    assert world.balance() == 20 * EURO - 10 * 100_000 - 7 * 60 * 10_000 - 20 * 100_000
+
+
+def test_a_session_that_only_postgres_knows_goes_on_and_another_of_its_name_does_not() -> None:
+    bras = Bras()
+    world = bras.world
+    bras.start()
+    bras.interim(600, (20 * MB, 0))
+    (session,) = world.model.sessions["a1"].values()
+
+    def lines_known(charge: Charge) -> Any:
+        found = incarnation_of(charge, session)
+        return ready([] if found.is_new else session.lines)
+
+    world.context.lines_known = lines_known
+    world.sessions_known = {session.id: ("a1", "s1")}
+    world.model.sessions["a1"].clear()
+    bras.interim(1_200, (21 * MB, 0))
+    assert world.balance() == 20 * EURO - 210_000
+    world.model.sessions["a1"].clear()
+    bras.send(accounting(INTERIM, Acct_Session_Time=60, Acct_Input_Octets=5 * MB), 3_600)
+    assert world.balance() == 20 * EURO - 260_000
