@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
 from balances.ledger.intents import intent_of, row_of
 from balances.structs.account import Account
-from balances.structs.blob import FORMAT, blob_of
+from balances.structs.blob import FORMAT, NO_BLOB, blob_of
 from balances.structs.charge import Flag, Phase
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
@@ -59,8 +59,28 @@ def follows(before: RecordId, after: RecordId, opened_epoch: int) -> bool:
     return after.n == 0 and after.epoch == opened_epoch
 
 
+class LineHead(msgspec.Struct, array_like=True, gc=False):
+    """The front of Line, as far as what it holds is concerned."""
+
+    rating_group: int
+    service_id: int
+    unit: int
+    total: int = 0
+    paid_ahead: int = 0
+    rest: int = 0
+    rest_price: int = 0
+    rest_per: int = 0
+    rest_rounding: int = 0
+    fee_paid: bool = False
+    debited: int = 0
+    granted: int = 0
+    hold: msgspec.Raw = NO_BLOB
+    ladder: msgspec.Raw = NO_BLOB
+    due_ms: int = 0
+
+
 class SessionHead(msgspec.Struct, array_like=True, gc=False):
-    """The front of Session: what the writer needs, without unpacking its lines."""
+    """The front of Session: what the writer and the gauges need, without unpacking its answers and holds."""
 
     version: int
     id: str
@@ -73,6 +93,19 @@ class SessionHead(msgspec.Struct, array_like=True, gc=False):
     opened_ms: int
     touched_ms: int
     forget_ms: int
+    due_ms: int
+    seen: msgspec.Raw
+    answers: msgspec.Raw
+    lines: list[LineHead]
+
+    @property
+    def holds(self) -> int:
+        """Lines with a hold."""
+        held = 0
+        for line in self.lines:
+            if line.due_ms:
+                held += 1
+        return held
 
 
 class RecordedCall(msgspec.Struct, gc=False):
@@ -90,8 +123,16 @@ class RecordedCall(msgspec.Struct, gc=False):
     """The entry as it stood in the stream: name, value, name, value ..."""
     broken: str = ""
     """Why it cannot be copied, "" when it can. Then only `record.account` and what else can be read is right."""
-    ends: Sequence[tuple[int, int]] = ()
-    """(bucket, until_ms) of buckets of the account after it that end."""
+    account_after: Account | None = None
+    """`account_state`, of one that was read in a stream."""
+    session_after: SessionHead | None = None
+    """Of `session_state`, likewise."""
+
+    @property
+    def ends(self) -> list[tuple[int, int]]:
+        """(bucket, until_ms) of buckets of the account after it that end."""
+        after = self.account_after
+        return [] if after is None else [(bucket.id, bucket.until_ms) for bucket in after.buckets if bucket.until_ms]
 
     def raw(self) -> list[bytes]:
         """The whole entry; what an opening wrote for an account (snapshot.py) stood in no stream."""
@@ -133,18 +174,16 @@ def decode(entry: list[Any]) -> RecordedCall:
     packed = get(b"r", b"")
     account, session = get(b"a") or None, get(b"s") or None
     once, refund = get(b"o") or None, get(b"p") or None
-    broken = ""
-    ends: list[tuple[int, int]] = []
+    broken, after, head = "", None, None
     try:
         record = _record(packed)
         # Whatever a restore will read has to be readable.
         if account is not None:
-            state = _ACCOUNT.decode(account)
-            ends = [(bucket.id, bucket.until_ms) for bucket in state.buckets if bucket.until_ms]
-            if state.id != record.account:
+            after = _ACCOUNT.decode(account)
+            if after.id != record.account:
                 broken = "the account after it is another one than its own"
         if session is not None:
-            session_head(session)
+            head = session_head(session)
         if once is not None:
             _ONCE.decode(once)
         if refund is not None:
@@ -154,8 +193,9 @@ def decode(entry: list[Any]) -> RecordedCall:
         record = Record(FORMAT, BROKEN, named_account(fields), "")
         if not record.account:
             raise Undecodable(f"stream entry {at.decode(errors='replace')} cannot be read: {why}") from why
-    inputs = get(b"c") or None
-    return RecordedCall(parse_id(at), record, packed, account, session, once, refund, inputs, raw, broken, ends)
+    return RecordedCall(
+        parse_id(at), record, packed, account, session, once, refund, get(b"c") or None, raw, broken, after, head
+    )
 
 
 def _record(packed: bytes) -> Record:
@@ -314,7 +354,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     actor, reason, reference = fit(record.actor) or None, fit(record.reason) or None, fit(record.reference) or None
     until_ms, opens = None, False
     if call.session_state is not None:
-        head = session_head(call.session_state)
+        head = call.session_after or session_head(call.session_state)
         until_ms = head.forget_ms
         # An INITIAL begins a session; so does whatever comes first when there was none.
         opens = record.phase == Phase.START or head.opened_ms == record.at_ms

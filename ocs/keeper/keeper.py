@@ -61,7 +61,7 @@ CAUGHT_UP_S: Final = 5.0
 SELDOM_S: Final = 60.0
 """So often PostgreSQL is asked for intents that no keeper has looked at: after records were copied, and else."""
 ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
-LEASES: Final = ("copy", "restarts", "totals", EVENTS, *map(lease_of, range(GROUPS)))
+LEASES: Final = ("copy", "restarts", EVENTS, *map(lease_of, range(GROUPS)))
 
 
 class Paces(NamedTuple):
@@ -184,7 +184,7 @@ class Keeper:
             times=self.job_times,
         )
         self._caught_up_s, self._copied = 0.0, 0
-        self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, stats, log)
+        self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, self.totals, stats, log)
         self._copier = Copier(sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm)
         self._expirer = Expirer(store, supervision, leases, news, opener, rounds, stats, now_ms=now_ms)
         self._restarts = Restarts(redis, store, now_ms=now_ms, ignores=ignores_origin_state, alarm=rounds.alarm)
@@ -218,7 +218,7 @@ class Keeper:
             ("restarts", self._end_lost, 2.0),
             ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),
-            ("totals", self._count, 3.0),
+            ("totals", self._count, 1.0),
             ("store", self._measure_store, 5.0),
             ("guard", self.guard.look, self._guard_s),
             ("trim", self._copier.trim, 5.0),
@@ -282,11 +282,13 @@ class Keeper:
             raise
 
     async def _count(self) -> None:
-        """Count open sessions and holds of the shards that have changed: seldom, because it reads whole accounts."""
-        if not self._leases.has("totals"):
+        """Go on counting what is open, if we read the records: those say what becomes of it."""
+        if not self._leases.has("copy"):
             self.totals.forget()
         elif self.watch.heads and not self.why:
-            await self.totals.walk(self.watch.heads)
+            await self.totals.look(self.watch.heads)
+            if self.totals.over:
+                self._rounds.failed("totals", OverflowError("more sessions are open than are counted"))
 
     async def _measure_store(self) -> None:
         """Measure memory and streams of the store when something was written."""

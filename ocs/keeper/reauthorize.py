@@ -1,5 +1,5 @@
-"""Reads the records of the streams for what they cause: sessions the network is told about, and counts. Each record is
-seen once, before PostgreSQL has it and also while PostgreSQL is away.
+"""Reads the records of the streams for what they cause: sessions the network is told about, counts and totals. Each
+record is seen once, before PostgreSQL has it and also while PostgreSQL is away.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ocs.enforcement.enforcer import Enforcer
 from ocs.keeper.counts import KeeperStats, count
 from ocs.keeper.leases import Leases
 from ocs.keeper.news import News
+from ocs.keeper.totals import Totals
 from ocs.telemetry.standing_alarms import AlarmLog
 
 LOOK_ENTRIES: Final = 16
@@ -32,11 +33,12 @@ class Reauthorizer:
         leases: Leases,
         news: News,
         enforcer: Enforcer,
+        totals: Totals,
         stats: KeeperStats,
         log: AlarmLog,
     ) -> None:
         self._sync, self._reader, self._leases, self._news = sync, reader, leases, news
-        self._enforcer, self._stats, self._log = enforcer, stats, log
+        self._enforcer, self._totals, self._stats, self._log = enforcer, totals, stats, log
         self._seen: dict[int, RecordId] = {}
         """The last record of each shard that was passed on."""
 
@@ -48,6 +50,7 @@ class Reauthorizer:
                 if call.id <= seen:
                     continue
                 self._enforcer.want(shard, call)
+                self._totals.see(shard, call)
                 count(call.record, self._stats, self._log)
             self._seen[shard] = max(seen, found[-1].id)
 

@@ -1,125 +1,225 @@
-"""Number of open sessions, of lines with a hold, and the money held: counted in the store itself, in the background.
+"""Number of open sessions, of lines with a hold, and the money held: kept from the records that the keeper reads.
 
-Sums of changes would be those of the processes that live now: after a restart they count from nothing and go below
-zero. So a walk looks at every session that is watched over (`keys.due`), one shard after the other and a bounded number
-a second, and again only at shards whose stream has moved. It costs no request anything.
+A record carries its account and session as they are after it, so what is kept of an open session is replaced, never
+added to: a record that is read twice, or one that was missed, makes no lasting difference. What was there before the
+keeper came is read from the store, once, by walking over what is watched over (`keys.due`); later the walk goes on
+slowly where streams have moved, and mends what no record said (sessions that were restored, until they report). It
+costs no request anything, and a piece of it reads few enough sessions that no request waits for it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
 from balances import keys
 from balances.ledger.reader import Client, send
-from balances.ledger.record import START, RecordId
-from balances.packing import stored_account
+from balances.ledger.record import START, RecordedCall, RecordId, SessionHead, session_head
+from balances.packing import ACCOUNT_FIELD
 from balances.structs.account import Account
-from balances.structs.session import Session, SessionState
+from balances.structs.session import SessionState
 from tariffs.units import Kind
 
-SHARDS_AT_ONCE: Final = 8
-AT_ONCE: Final = 100
-"""Accounts in one write."""
-LOOKS_MAX: Final = 2_000
-"""Accounts in one walk."""
+PIECE: Final = 50
+"""Members that are read in one write."""
+FIRST: Final = 2_000
+"""Members of one look, until all shards were counted."""
+AGAIN: Final = 50
+"""Members of one look afterwards."""
+OPEN_MAX: Final = 1_000_000
+"""Sessions that are kept in mind, 100 octets each. Where there are more, none are, and no totals given."""
+
+# Members of an enumeration take longer to compare than all else of a record.
+_MONEY: Final = int(Kind.MONEY)
+_OPEN: Final = int(SessionState.OPEN)
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
-_SESSION: Final = msgspec.msgpack.Decoder(Session)
+
+Held = tuple[str, int]
+"""Currency and micro-units."""
 
 
-class ShardTotals(NamedTuple):
-    """Totals of one shard, as of one head of its stream."""
+class ShardTotals:
+    """What is open in one shard. Accounts and sessions are kept by the hash of their name."""
 
-    head: RecordId
-    sessions: int
-    holds: int
-    held_micro: Counter[str]
-    """By currency."""
+    __slots__ = ("held", "holds", "sessions", "verified")
+
+    def __init__(self) -> None:
+        self.sessions: set[int] = set()
+        """The open ones."""
+        self.holds: dict[int, int] = {}
+        """Sessions with holds, and of how many lines."""
+        self.held: dict[int, Held] = {}
+        """Accounts of which money is held."""
+        self.verified: RecordId | None = None
+        """Head of its stream when a walk over it began that has ended; None: there was none."""
+
+
+class _Walk:
+    """Over one shard. told: what records said since it began, seen: what it has read"""
+
+    def __init__(self, shard: int, head: RecordId) -> None:
+        self.shard, self.head = shard, head
+        self.cursor = 0
+        self.told: set[int] = set()
+        self.seen: set[int] = set()
 
 
 class Totals:
-    def __init__(self, redis: Client) -> None:
-        self._redis = redis
-        self._parts: dict[int, ShardTotals] = {}
+    def __init__(self, redis: Client, open_max: int = OPEN_MAX) -> None:
+        self._redis, self._open_max = redis, open_max
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all counts: another keeper counts now, or the store is another one."""
+        self._shards = [ShardTotals() for _ in range(keys.SHARDS)]
+        self._left = set(range(keys.SHARDS))
+        """Not counted yet."""
+        self._walk: _Walk | None = None
         self._next = 0
-        self._sums: ShardTotals | None = None
-        """Of all shards, until one of them has another part."""
+        self._epoch = 0
+        self.over = False
+        """There were too many."""
+        self.sessions, self.holds = 0, 0
+        self.held_micro = Counter[str]()
+        """By currency."""
 
     @property
     def complete(self) -> bool:
         """Whether every shard was counted; before that the sums are incomplete."""
-        return len(self._parts) == keys.SHARDS
+        return not self._left and not self.over
 
-    @property
-    def sessions(self) -> int:
-        return self._all.sessions
+    # ---- what records say
 
-    @property
-    def holds(self) -> int:
-        return self._all.holds
-
-    @property
-    def held_micro(self) -> Counter[str]:
-        return self._all.held_micro
-
-    @property
-    def _all(self) -> ShardTotals:
-        if self._sums is None:
-            held = Counter[str]()
-            for part in self._parts.values():
-                held.update(part.held_micro)
-            sessions = sum(part.sessions for part in self._parts.values())
-            self._sums = ShardTotals(START, sessions, sum(part.holds for part in self._parts.values()), held)
-        return self._sums
-
-    def forget(self) -> None:
-        """Forget all counts, because another keeper counts now."""
-        self._parts.clear()
-        self._sums = None
-
-    async def walk(self, heads: Mapping[int, RecordId]) -> None:
-        """Count the shards whose head has changed since they were counted, as many as fit."""
-        order = [(self._next + step) % keys.SHARDS for step in range(keys.SHARDS)]
-        moved = [shard for shard in order if shard not in self._parts or self._parts[shard].head != heads[shard]]
-        looks = 0
-        for start in range(0, len(moved), SHARDS_AT_ONCE):
-            some = moved[start : start + SHARDS_AT_ONCE]
-            if looks >= LOOKS_MAX:
-                self._next = some[0]
+    def see(self, shard: int, call: RecordedCall) -> None:
+        """The next record of this shard; one that was seen already does no harm."""
+        if self.over:
+            return
+        epoch = call.id.epoch
+        if epoch != self._epoch:
+            if epoch < self._epoch:
                 return
-            looks += await self._look({shard: heads[shard] for shard in some})
-            self._sums = None
+            if self._epoch:  # an opening may have put the store back
+                self.forget()
+            self._epoch = epoch
+        walk = self._walk
+        told = walk.told if walk is not None and walk.shard == shard else None
+        if call.account_after is not None:
+            self._account(shard, hash(call.account_after.id), call.account_after, told)
+        if call.session_after is not None:
+            self._session(shard, hash((call.record.account, call.session_after.id)), call.session_after, told)
 
-    async def _look(self, heads: Mapping[int, RecordId]) -> int:
-        """Returns how many accounts there were."""
-        written = [shard for shard, head in heads.items() if head != START]
-        found = await send(self._redis, [("ZRANGE", keys.due(shard), 0, -1) for shard in written])
-        members = {
-            shard: sorted({keys.due_parts(member.decode())[0] for member in theirs})
-            for shard, theirs in zip(written, found, strict=True)
-        }
-        for shard, head in heads.items():
-            part = ShardTotals(head, 0, 0, Counter())
-            accounts = members.get(shard, [])
-            for start in range(0, len(accounts), AT_ONCE):
-                part = await self._counted(part, accounts[start : start + AT_ONCE])
-            self._parts[shard] = part
-        return len(heads) + sum(map(len, members.values()))
+    def _account(self, shard: int, name: int, account: Account, told: set[int] | None) -> None:
+        if told is not None:
+            told.add(name)
+        micro = 0
+        for bucket in account.buckets:
+            if bucket.kind == _MONEY:
+                micro += bucket.held
+        self._hold(shard, name, (account.currency, micro))
 
-    async def _counted(self, part: ShardTotals, accounts: Sequence[str]) -> ShardTotals:
-        """With these accounts of one shard."""
-        sessions, holds, held = part.sessions, part.holds, part.held_micro
-        for fields in await send(self._redis, [("HGETALL", keys.account(one)) for one in accounts]):
-            stored = stored_account(fields)
-            if stored.account is None:
-                continue
-            one = _ACCOUNT.decode(stored.account)
-            held[one.currency] += sum(bucket.held for bucket in one.buckets if bucket.kind == Kind.MONEY)
-            for session in map(_SESSION.decode, stored.sessions.values()):
-                sessions += session.state == SessionState.OPEN
-                holds += sum(1 for line in session.lines if line.due_ms)
-        return part._replace(sessions=sessions, holds=holds)
+    def _hold(self, shard: int, name: int, now: Held) -> None:
+        held, sums = self._shards[shard].held, self.held_micro
+        before = held.get(name)
+        if before == now:
+            return
+        if before is not None:
+            sums[before[0]] -= before[1]
+        sums[now[0]] += now[1]
+        if now[1]:
+            held[name] = now
+        elif before is not None:
+            del held[name]
+
+    def _session(self, shard: int, name: int, session: SessionHead, told: set[int] | None) -> None:
+        if told is not None:
+            told.add(name)
+        self._put(shard, name, session.state == _OPEN, session.holds)
+
+    def _put(self, shard: int, name: int, is_open: bool, lines: int) -> None:
+        part = self._shards[shard]
+        before = part.holds.get(name, 0)
+        if lines != before:
+            self.holds += lines - before
+            if lines:
+                part.holds[name] = lines
+            else:
+                del part.holds[name]
+        if is_open != (name in part.sessions):
+            self.sessions += 1 if is_open else -1
+            if is_open:
+                part.sessions.add(name)
+            else:
+                part.sessions.remove(name)
+        if self.sessions > self._open_max:
+            self.forget()
+            self.over = True
+
+    # ---- what the store says
+
+    async def look(self, heads: Mapping[int, RecordId]) -> int:
+        """Go on with the walk, by a bounded number of members; returns how many were read. heads: of the streams"""
+        looked, most = 0, FIRST if self._left else AGAIN
+        while looked < most and not self.over:
+            walk = self._walk = self._walk or self._begun(heads)
+            if walk is None:
+                break
+            looked += 1 + await self._read(walk)
+            if self._walk is walk and not walk.cursor:  # nothing was forgotten meanwhile
+                self._end(walk)
+        return looked
+
+    def _begun(self, heads: Mapping[int, RecordId]) -> _Walk | None:
+        """Over the next shard that is not counted, or was not since its stream moved; None: there is none."""
+        for step in range(keys.SHARDS):
+            shard = (self._next + step) % keys.SHARDS
+            part, head = self._shards[shard], heads[shard]
+            if head == START and not part.sessions:
+                self._left.discard(shard)
+            elif part.verified != head:
+                self._next = (shard + 1) % keys.SHARDS
+                return _Walk(shard, head)
+        return None
+
+    async def _read(self, walk: _Walk) -> int:
+        """The next piece; returns how many members it had."""
+        shard = walk.shard
+        ((cursor, found),) = await send(self._redis, [("ZSCAN", keys.due(shard), walk.cursor, "COUNT", PIECE)])
+        members = [keys.due_parts(member.decode()) for member in found[::2]]
+        for start in range(0, len(members), PIECE):  # one that is small is told whole
+            wanted: defaultdict[str, list[str]] = defaultdict(list)
+            for account, session in members[start : start + PIECE]:
+                wanted[account] += [session] if session else []
+            commands = [("HMGET", keys.account(one), ACCOUNT_FIELD, *sessions) for one, sessions in wanted.items()]
+            for account, fields in zip(wanted, await send(self._redis, commands), strict=True):
+                if self._walk is walk:
+                    self._take(walk, account, fields)
+        walk.cursor = int(cursor)
+        return len(members)
+
+    def _take(self, walk: _Walk, account: str, fields: list[Any]) -> None:
+        """What is stored of an account and of some of its sessions; where a record was seen meanwhile, it knows."""
+        packed, *sessions = fields
+        name = hash(account)
+        walk.seen.add(name)
+        if packed is not None and name not in walk.told:
+            self._account(walk.shard, name, _ACCOUNT.decode(packed), None)
+        for head in (session_head(one) for one in sessions if one is not None):
+            name = hash((account, head.id))
+            walk.seen.add(name)
+            if name not in walk.told:
+                self._session(walk.shard, name, head, None)
+
+    def _end(self, walk: _Walk) -> None:
+        """What was met neither in the store nor in a record is gone."""
+        part = self._shards[walk.shard]
+        for name in (part.sessions | part.holds.keys()) - walk.seen - walk.told:
+            self._put(walk.shard, name, False, 0)
+        for name in part.held.keys() - walk.seen - walk.told:
+            self._hold(walk.shard, name, (part.held[name][0], 0))
+        part.verified = walk.head
+        self._left.discard(walk.shard)
+        self._walk = None

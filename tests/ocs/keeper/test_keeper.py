@@ -224,8 +224,10 @@ async def open_session(both: Both, account: str, session: str, due_ms: int) -> N
     state = session_of(session, held=50)
     state.lines[0].due_ms, state.due_ms, state.touched_ms = due_ms, due_ms, due_ms
     await both.books.move(account, 1_000)
-    await both.books.move(account, 0, session=state, at_ms=due_ms)
     await both.books.redis.set(keys.where(session), keys.place(account, "sub"))
+    # The script does both at once: whoever finds the record finds the member.
+    await both.books.redis.zadd(keys.due(keys.shard_of(account)), {keys.due_member(account, session): due_ms})
+    await both.books.move(account, 0, session=state, at_ms=due_ms)
     await both.due({keys.due_member(account, session): due_ms}, account)
 
 

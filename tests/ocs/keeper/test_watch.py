@@ -6,8 +6,12 @@ from typing import Any
 import structlog
 
 from balances import keys
+from balances.ledger.reader import StreamReader
+from balances.ledger.record import START, RecordedCall, RecordId
+from balances.ledger.sync import calls_of
 from balances.ledger.writer import AWAY
 from balances.packing import ACCOUNT_FIELD, fresh_account
+from balances.structs.session import SessionState
 from ocs.clock import now_ms
 from ocs.keeper.totals import Totals
 from ocs.keeper.watch import LagWatch
@@ -127,22 +131,121 @@ async def test_one_keeper_counts_for_all(servers: Servers) -> None:
         await one.until(lambda: one.keeper.totals.complete != other.keeper.totals.complete)
 
 
-async def test_only_what_has_moved_is_looked_at_again(servers: Servers) -> None:
+class CountingTotals(Totals):
+    """Remembers what it read."""
+
+    def __init__(self, redis: Any, **settings: int) -> None:
+        super().__init__(redis, **settings)
+        self.read: list[int] = []
+
+    async def _read(self, walk: Any) -> int:
+        self.read.append(walk.shard)
+        return await super()._read(walk)
+
+
+async def _all(totals: Totals, heads: Any) -> None:
+    while not totals.complete:
+        await totals.look(heads)
+
+
+async def _three_sessions(servers: Servers) -> tuple[dict[int, RecordId], dict[int, list[RecordedCall]]]:
+    """Heads and records of a store with three sessions, one of which is closed."""
     async with keeping(servers) as both:
         await open_session(both, "alice", "s;1", now_ms() + 600_000)
-        await both.until(lambda: both.keeper.totals.complete and both.keeper.totals.sessions == 1)
-        heads = dict(both.keeper.watch.heads)
-    looked: list[int] = []
+        await open_session(both, "alice", "s;2", now_ms() + 600_000)
+        await both.books.move("bob", 5, session=session_of("s;3", forget_ms=now_ms() + 3_600_000))
+        await both.due({keys.due_member("bob", "s;3"): now_ms() + 3_600_000}, "bob")
+        server, heads = await StreamReader(both.books.redis).heads(range(keys.SHARDS))
+        assert server.published_epoch
+        look = await StreamReader(both.books.redis).after(dict.fromkeys(range(keys.SHARDS), START), 100)
+        return heads, calls_of(look.entries)
 
-    class Counting(Totals):
-        async def _counted(self, part: Any, accounts: Any) -> Any:
-            looked.extend(map(keys.shard_of, accounts))
-            return await super()._counted(part, accounts)
 
+async def test_only_what_has_moved_is_looked_at_again(servers: Servers) -> None:
+    heads, _ = await _three_sessions(servers)
     books = await connect(servers.redis_url, servers.pg_dsn)
-    totals = Counting(books.redis)
-    await totals.walk(heads)
-    assert (looked, totals.sessions) == ([SHARD], 1)
-    await totals.walk(heads)
-    assert looked == [SHARD]
+    totals = CountingTotals(books.redis)
+    await _all(totals, heads)
+    assert sorted(totals.read) == sorted({SHARD, keys.shard_of("bob")})
+    assert (totals.sessions, totals.holds, totals.held_micro["EUR"]) == (2, 2, 50)
+    assert await totals.look(heads) == 0
+    heads[SHARD] = RecordId(heads[SHARD].epoch, heads[SHARD].n + 1)
+    assert await totals.look(heads) > 0
+    assert totals.read[-1] == SHARD
+    await close(books)
+
+
+async def test_what_is_open_is_known_from_records_alone(servers: Servers) -> None:
+    """In any number of repeats, and whether or not the store was read before."""
+    heads, calls = await _three_sessions(servers)
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    for walked in (False, True):
+        totals = CountingTotals(books.redis)
+        if walked:
+            await _all(totals, heads)
+        for _ in range(2):
+            for shard, found in calls.items():
+                for call in found:
+                    totals.see(shard, call)
+        assert (totals.sessions, totals.holds, totals.held_micro["EUR"]) == (2, 2, 50)
+    await close(books)
+
+
+async def test_what_the_store_has_not_is_forgotten_by_the_walk(servers: Servers) -> None:
+    heads, _ = await _three_sessions(servers)
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    totals = CountingTotals(books.redis)
+    await _all(totals, heads)
+    await books.redis.zrem(keys.due(SHARD), keys.due_member("alice", "s;1"), keys.due_member("alice", "s;2"))
+    heads[SHARD] = RecordId(heads[SHARD].epoch, heads[SHARD].n + 1)
+    await totals.look(heads)
+    assert (totals.sessions, totals.holds, totals.held_micro["EUR"]) == (0, 0, 0)
+    await close(books)
+
+
+async def test_what_a_record_says_while_the_walk_reads_is_newer(servers: Servers) -> None:
+    heads, calls = await _three_sessions(servers)
+    books = await connect(servers.redis_url, servers.pg_dsn)
+
+    class Overtaken(CountingTotals):
+        """Sees a record that closes a session after the store was asked."""
+
+        def _take(self, walk: Any, account: str, fields: list[Any]) -> None:
+            if account == "alice" and not walk.told:
+                closed = max(calls[SHARD], key=lambda call: call.id)
+                assert closed.session_after is not None
+                closed.session_after.state = SessionState.CLOSED
+                self.see(SHARD, closed)
+            super()._take(walk, account, fields)
+
+    totals = Overtaken(books.redis)
+    await _all(totals, heads)
+    assert totals.sessions == 1
+    await close(books)
+
+
+async def test_another_epoch_begins_anew(servers: Servers) -> None:
+    heads, calls = await _three_sessions(servers)
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    totals = CountingTotals(books.redis)
+    await _all(totals, heads)
+    call = calls[SHARD][-1]
+    totals.see(SHARD, call)
+    before = totals.complete
+    call.id = RecordId(call.id.epoch + 1, 0)
+    totals.see(SHARD, call)
+    assert (before, totals.complete) == (True, False)
+    await _all(totals, heads)
+    assert totals.sessions == 2
+    await close(books)
+
+
+async def test_too_many_are_not_kept(servers: Servers) -> None:
+    heads, calls = await _three_sessions(servers)
+    books = await connect(servers.redis_url, servers.pg_dsn)
+    totals = CountingTotals(books.redis, open_max=1)
+    await totals.look(heads)
+    assert (totals.over, totals.complete, totals.sessions) == (True, False, 0)
+    totals.see(SHARD, calls[SHARD][-1])
+    assert await totals.look(heads) == 0
     await close(books)
