@@ -234,6 +234,29 @@ class Adjustments(ConfigTable, frozen=True):
     """Who may take what is held."""
 
 
+class Webhooks(ConfigTable, frozen=True):
+    """Delivery of events to webhooks (docs/webhooks.md)."""
+
+    allow_private: tuple[str, ...] = ()
+    """Addresses or networks that are called although they are not public: loopback, private, link-local ..."""
+    allow_http: bool = False
+    """http:// too, which shows the events to everybody on the way."""
+    tls_ca: str = ""
+    """PEM file with the authorities of receivers' certificates; empty: those of the system."""
+    timeout_s: Annotated[int, Meta(ge=1, le=120)] = 15
+    """For an attempt, from looking up the name to the status."""
+    in_flight_max: Annotated[int, Meta(ge=1, le=64)] = 8
+    """Attempts at once, of one webhook."""
+    webhooks_max: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    order_s: Seconds = 600
+    """How long a failing delivery holds up the later ones of its account."""
+    pause_s: Seconds = 900
+    """A webhook is paused, with an alarm, when its receiver has been failing for so long."""
+
+    def __post_init__(self) -> None:
+        networks(self.allow_private)
+
+
 class Metrics(ConfigTable, frozen=True):
     listen: Listen = Listen("127.0.0.1:9464")
 
@@ -453,6 +476,7 @@ class Config(ConfigTable, frozen=True):
     radius: Radius = Radius()
     http: Http = Http()
     adjustments: Adjustments = Adjustments()
+    webhooks: Webhooks = Webhooks()
     metrics: Metrics = Metrics()
     redis: RedisConfig = RedisConfig()
     postgres: PostgresConfig = PostgresConfig()

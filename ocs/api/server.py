@@ -37,6 +37,7 @@ from ocs.api import (
     routes_suspense,
     routes_tariff_files,
     routes_tariffs,
+    routes_webhooks,
 )
 from ocs.api.auth import Callers
 from ocs.api.docs import page
@@ -66,6 +67,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_prices.OPERATIONS,
     *routes_sessions.OPERATIONS,
     *routes_suspense.OPERATIONS,
+    *routes_webhooks.OPERATIONS,
     *routes_ledger.OPERATIONS,
     *routes_events.OPERATIONS,
     *routes_peers.OPERATIONS,

@@ -17,7 +17,8 @@ from balances.ledger.writer import AWAY
 from balances.redis.connection import Lost, NotSent
 from balances.structs.session import Session
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
-from ocs.config import Adjustments
+from ocs.config import Adjustments, Webhooks
+from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
 from ocs.telemetry.log import logger
@@ -67,6 +68,8 @@ class BackOffice:
         adjustments: Adjustments = Adjustments(),  # noqa: B008
         tail: EventTail | None = None,
         passwords: StoredPasswords = StoredPasswords(None),  # noqa: B008
+        webhooks: Webhooks = Webhooks(),  # noqa: B008
+        secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
     ) -> None:
         """
         processes:    what each other process says of itself
@@ -77,7 +80,7 @@ class BackOffice:
         tail:         the newest events; None: nobody follows them in this process
         """
         self.tail = tail
-        self.adjustments = adjustments
+        self.adjustments, self.webhooks, self.secrets = adjustments, webhooks, secrets
         self.passwords = passwords
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""

@@ -69,6 +69,10 @@ class Remote:
                 f"{why.message}; once, however often it is repeated, with --key {key}", why.kind
             ) from None
 
+    def patch(self, *path: str, body: Any) -> Any:
+        """Change some of what is there, in the version that is there now."""
+        return self.ask("PATCH", *path, body=body, headers={"If-Match": self.ask("GET", *path)[1]})[0]
+
     def delete(self, *path: str) -> None:
         self.ask("DELETE", *path, headers={"If-Match": self.ask("GET", *path)[1]})
 

@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
     "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),
     "event": ("ocs.cli.event:event", "Events: what was told to the world, and what is being told."),
+    "webhook": ("ocs.cli.webhook:webhook", "Webhooks: where events are delivered to, dead letters, secrets."),
     "ledger": ("ocs.cli.ledger:ledger", "The ledger: entries of an account, and its proof."),
 }
 

@@ -19,6 +19,7 @@ from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
+from ocs.config import Webhooks
 from ocs.enforcement.book import JobBook
 from ocs.enforcement.choosing import NetworkPolicy
 from ocs.enforcement.enforcer import EnforcementStore, Enforcer, all_served, nowhere
@@ -33,6 +34,9 @@ from ocs.enforcement.restarts import Restarts
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
+from ocs.events.webhooks.dispatcher import LEASE as WEBHOOKS
+from ocs.events.webhooks.dispatcher import Dispatcher
+from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.keeper.copy import PACE_S, Copier
 from ocs.keeper.counts import KeeperStats
 from ocs.keeper.events import LEASE as EVENTS
@@ -61,7 +65,7 @@ CAUGHT_UP_S: Final = 5.0
 SELDOM_S: Final = 60.0
 """So often PostgreSQL is asked for intents that no keeper has looked at: after records were copied, and else."""
 ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
-LEASES: Final = ("copy", "restarts", EVENTS, *map(lease_of, range(GROUPS)))
+LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, *map(lease_of, range(GROUPS)))
 
 
 class Paces(NamedTuple):
@@ -117,6 +121,8 @@ class Keeper:
         paces: Paces = Paces(),  # noqa: B008
         events: EventSettings = EventSettings(),  # noqa: B008
         pump: EventPump | None = None,
+        webhooks: Webhooks = Webhooks(),  # noqa: B008
+        secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
     ) -> None:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
@@ -133,6 +139,9 @@ class Keeper:
         self._news = news = News(redis, lambda: self._opener.doubt())
         self.standing = StandingAlarms(log, now_ms, alarm_ms)
         self.totals = Totals(redis)
+        self.dispatcher = Dispatcher(
+            pool, webhooks, log, self.standing, secrets, now_ms=now_ms, jitter=jitter, failed=rounds.failed
+        )
         self.guard = Guard(redis, pool, self.standing, durability=durability, accepted=accept_risks)
         sync = Sync(redis, pool, alarm=rounds.alarm)
         copied = lambda: sync.known if leases.has("copy") else None  # noqa: E731
@@ -233,6 +242,9 @@ class Keeper:
             ("expiring", self.events.expiring, 10.0),
             ("consumers", self.events.look, 30.0),
             ("old events", self.events.delete, 600.0),
+            ("webhooks", self._look_at_webhooks, 2.0),
+            ("events of webhooks", self._follow_events, 0.05),
+            ("webhooks purge", self.dispatcher.purge, 60.0),
         ):
             self._rounds.begin(name, work, every_s)
 
@@ -240,6 +252,7 @@ class Keeper:
         """Copy what is there, then stop."""
         await self._rounds.stop()
         await self.enforcer.stop()
+        await self.dispatcher.stop()
         try:
             async with asyncio.timeout(drain_s):
                 await self._supervision.alive(self._now_ms())
@@ -352,3 +365,12 @@ class Keeper:
     async def _settle(self) -> None:
         if not self.why:
             await finish(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
+
+    async def _look_at_webhooks(self) -> None:
+        await self.dispatcher.look(ours=self._leases.has(WEBHOOKS))
+
+    async def _follow_events(self) -> None:
+        """Tell the webhooks how far the events are, whenever there are more."""
+        rings = self.events.bell.rings
+        await self.dispatcher.follow()
+        await self.events.bell.wait(rings)

@@ -30,6 +30,9 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         (metrics.SWEEP_LAG, "sweep_lag_ms"),
     ):
         meter.read(gauge, by=partial(getattr, it.stats, field))
+    hook_attempts, hook_dead = meter.counts(metrics.HOOK_ATTEMPTS), meter.counts(metrics.HOOK_DEAD)
+    hook_waiting, hook_age = meter.counts(metrics.HOOK_WAITING), meter.counts(metrics.HOOK_AGE)
+    hook_paused = meter.counts(metrics.HOOK_PAUSED)
     for what in KEPT:
         meter.read(metrics.KEPT, what, by=partial(getattr, it.stats, what))
 
@@ -56,6 +59,15 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         ignored.update({(peer,): count for peer, count in enforcer.ignored.items()})
         late_ms[()] = enforcer.pacing.late_ms(it.now_ms())
         used[()], over[()] = enforcer.used_micro, enforcer.over_bound
+        for gauge in (hook_waiting, hook_age, hook_paused):
+            gauge.clear()
+        hook_paused.update({(why,): count for why, count in it.dispatcher.paused.items()})
+        for webhook, tallies in it.dispatcher.tallies.items():
+            hook_attempts.update({(webhook, result): count for result, count in tallies.attempts.items()})
+            hook_dead[webhook,] = tallies.dead
+            if it.dispatcher.delivers_to(webhook):
+                hook_waiting[webhook,] = tallies.waiting
+                hook_age[webhook,] = max(it.now_ms() - tallies.oldest_ms, 0) if tallies.oldest_ms else 0
         if totals.complete:
             sessions[()], holds[()] = totals.sessions, totals.holds
             held.update(dict.fromkeys(held, 0))  # a currency nobody holds any more

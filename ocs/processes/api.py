@@ -14,6 +14,7 @@ from ocs.config import Config
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
+from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
@@ -41,6 +42,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
         context = build_context(config, redis, store, postgres, config.http.store_ms_max / 1_000)
         context.settings = msgspec.structs.replace(context.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
         catalog = CatalogFollower(store.link, redis, context, TROUBLE)
+        sealing = sealing_of(config)
         backoffice = BackOffice(
             postgres,
             redis,
@@ -55,7 +57,9 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             store_ms_max=config.http.store_ms_max,
             adjustments=config.adjustments,
             tail=EventTail(postgres, bell, config.events.followers_max),
-            passwords=StoredPasswords(sealing_of(config)),
+            passwords=StoredPasswords(sealing),
+            webhooks=config.webhooks,
+            secrets=WebhookSecrets(sealing),
         )
         tail = backoffice.tail
         assert tail is not None

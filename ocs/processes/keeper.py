@@ -18,12 +18,14 @@ from ocs.enforcement.job import NetworkAction
 from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
 from ocs.events.redis_stream import RedisStreamSink
+from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.keeper.events import EventSettings
 from ocs.keeper.keeper import Keeper
 from ocs.keeper.metrics import kept_counts
 from ocs.keeper.watch import stopped_text
 from ocs.master.bring_in import bring_in
 from ocs.master.projection import Projector, teller
+from ocs.master.sealing import sealing_of
 from ocs.master.subscribers import served
 from ocs.net.diameter.peers import Peers
 from ocs.processes.stores import LISTENS, bounded_pool, live_store
@@ -80,6 +82,8 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
                 expiring_soon_ms=config.events.expiring_soon_s * 1_000,
             ),
             pump=pump,
+            webhooks=config.webhooks,
+            secrets=WebhookSecrets(sealing_of(config)),
         )
         tell = kept_counts(it, supervisor.meter)
         await it.start()

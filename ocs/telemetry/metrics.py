@@ -101,6 +101,11 @@ SWEEP_LAG      = _gauge("ocs_sweep_lag_seconds", "Age of what is due to end", di
 EVENTS_BEHIND  = _gauge("ocs_events_behind", "Events not done with, by the slowest", "kind", across=Across.MAX)
 FOLLOWERS      = _gauge("ocs_event_followers", "Who follows server-sent events")
 FOLLOWERS_CUT  = _counter("ocs_event_followers_cut_total", "Followers that did not read what they were sent")
+HOOK_ATTEMPTS  = _counter("ocs_webhook_attempts_total", "Attempts to deliver events", "webhook", "result")
+HOOK_DEAD      = _counter("ocs_webhook_dead_letters_total", "Deliveries given up until sent again by hand", "webhook")
+HOOK_WAITING   = _gauge("ocs_webhook_waiting", "Deliveries that have not arrived", "webhook")
+HOOK_AGE       = _gauge("ocs_webhook_oldest_seconds", "Age of the oldest", "webhook", divisor=1_000, across=Across.MAX)
+HOOK_PAUSED    = _gauge("ocs_webhooks_paused", "Webhooks that nothing is delivered to", "why", across=Across.MAX)
 VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
 MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
@@ -118,7 +123,7 @@ METRICS: tuple[Metric, ...] = (
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
-    FOLLOWERS_CUT, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
+    FOLLOWERS_CUT, HOOK_ATTEMPTS, HOOK_DEAD, HOOK_WAITING, HOOK_AGE, HOOK_PAUSED, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
     DISK_FREE, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 

@@ -29,9 +29,11 @@ from ocs.clock import now_ms
 from ocs.config import Http
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
+from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.catalog import FIELDS, unpack_catalog
 from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
+from ocs.master.sealing import Sealing
 from ocs.net.step import stepped
 from ocs.processes.api import EVER_MS
 from ocs.stores.bounded_postgres import BoundedPostgres
@@ -83,6 +85,7 @@ class ApiHarness:
             processes=self._processes,
             context=self.context,
             newest=self._newest,
+            secrets=WebhookSecrets(Sealing([bytes(32)])),
             tail=EventTail(pool, bell),
         )
         app: Any = application(self.backoffice, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
