@@ -89,8 +89,9 @@ class Attribute(Generic[T]):
             self.key, self.below = path[0], path[1:]
         whole = not (tagged or self.below or self.concat)
         self.read = type.decode if whole else None  # all that `Packet.get` has to do with the octets
+        around = self._around(bytes(type.size or 1))  # ValueError for a number that no packet can say
         # What stands before a value whose length never varies.
-        self._head = self._around(bytes(type.size))[: -type.size] if whole and type.size and not encrypt else b""
+        self._head = around[: -type.size] if whole and type.size and not encrypt else b""
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.code}{f'/{self.vendor}' if self.vendor else ''})"

@@ -23,15 +23,18 @@ STATUS_SERVER = int(PacketCode.STATUS_SERVER)
 SIGNATURE = 18  # octets of Message-Authenticator with its header
 SIGNATURE_HEAD = bytes((MESSAGE_AUTHENTICATOR, SIGNATURE))
 UNSIGNED = SIGNATURE_HEAD + bytes(16)
+ROOM = MAX_BYTES - MIN_BYTES - SIGNATURE  # for the attributes of an answer
 
 
 def check_request(packet: Packet, secret: bytes) -> bool:
     """Whether a valid Message-Authenticator came with it. RadiusError when an authenticator is wrong, or missing where
-    it is required: with EAP-Message and in Status-Server."""
+    it is required: with EAP-Message and in Status-Server. What passes leaves room for an answer without a body."""
     proven = packet.code in PROVEN_REQUESTS
     if not proven and packet.code not in RANDOM_REQUESTS:
         raise RadiusError(PacketFault.CODE, f"code {packet.code} is no request")
     octets = packet.octets
+    if len(octets) > ROOM and len(packet.proxy_states) > ROOM:
+        raise RadiusError(PacketFault.LENGTH, "its Proxy-States leave no room for an answer")
     if proven:
         wanted = md5(octets[:4] + NO_AUTHENTICATOR + octets[20:] + secret).digest()
         if not compare_digest(wanted, packet.authenticator):

@@ -76,13 +76,21 @@ def challenge_hash(peer_challenge: bytes, authenticator_challenge: bytes, user_n
 
 def authenticator_response(password_hash: bytes, nt_response: bytes, challenge: bytes) -> bytes:
     """`S=` and forty digits, by which the server proves that it knows the password too."""
-    digest = _sha1(md4(password_hash) + nt_response + _SIGN_1)
+    return _authenticator_response(md4(password_hash), nt_response, challenge)
+
+
+def _authenticator_response(hash_of_hash: bytes, nt_response: bytes, challenge: bytes) -> bytes:
+    digest = _sha1(hash_of_hash + nt_response + _SIGN_1)
     return b"S=" + _sha1(digest + challenge + _SIGN_2).hex().upper().encode()
 
 
 def mppe_keys(password_hash: bytes, nt_response: bytes) -> tuple[bytes, bytes]:
     """The keys of 128 bits with which the NAS sends and receives."""
-    master = _sha1(md4(password_hash) + nt_response + _MASTER)[:16]
+    return _mppe_keys(md4(password_hash), nt_response)
+
+
+def _mppe_keys(hash_of_hash: bytes, nt_response: bytes) -> tuple[bytes, bytes]:
+    master = _sha1(hash_of_hash + nt_response + _MASTER)[:16]
     return _start_key(master, _SERVER_SENDS), _start_key(master, _CLIENT_SENDS)
 
 
@@ -120,8 +128,9 @@ def mschap2_proof(packet: Packet, password_hash: bytes) -> MsChapProof | None:
     hashed, nt_response = challenge_hash(response[2:18], challenge, names[0]), response[26:]
     if not hmac.compare_digest(challenge_response(hashed, password_hash), nt_response):
         return None
-    success = response[:1] + authenticator_response(password_hash, nt_response, hashed)
-    return MsChapProof(success, *mppe_keys(password_hash, nt_response))
+    twice = md4(password_hash)
+    success = response[:1] + _authenticator_response(twice, nt_response, hashed)
+    return MsChapProof(success, *_mppe_keys(twice, nt_response))
 
 
 def mschap_error(identifier: int, code: int, challenge: bytes, message: str) -> bytes:

@@ -289,6 +289,12 @@ def test_a_packet_ends_at_4096_octets() -> None:
     assert len(answer(request, 2, SECRET, bytes(100))) == 20 + 18 + 100 + 15 * 255
     with pytest.raises(RadiusError, match="4096"):
         answer(request, 2, SECRET, bytes(300))
+    full = Packet(4, 1, attributes=[(33, bytes(253))] * 15 + [(33, bytes(231))])
+    assert len(answer(Packet.decode(signed_request(full, SECRET)), 5, SECRET, sign=True)) == MAX_BYTES
+    assert check_request(Packet.decode(signed_request(full, SECRET)), SECRET)
+    full.attributes[-1] = (33, bytes(232))
+    with pytest.raises(RadiusError, match="no room for an answer"):
+        check_request(Packet.decode(signed_request(full, SECRET, sign=False)), SECRET)
     long = Packet(1, 1, bytes(16), [(18, bytes(253))] * 16)
     for make in (long.encode, lambda: signed_request(long, SECRET)):
         with pytest.raises(ValueError, match="4096"):
@@ -323,7 +329,9 @@ def test_what_cannot_be_sent() -> None:
     with pytest.raises(ValueError, match="256 is no type"):
         Attribute("Much", 256, INTEGER)
     with pytest.raises(ValueError, match="does not fit into 1"):
-        Attribute("Much", 256, TEXT, vendor=5).pack("x")
+        Attribute("Much", 256, TEXT, vendor=5)
+    with pytest.raises(ValueError, match="300 is no type"):
+        Attribute("Much", "1.300", TEXT, vendor=5)
     assert REPLY_MESSAGE.pack("") == b""
     assert Packet(2).add(REPLY_MESSAGE, "").attributes == []
 
