@@ -128,6 +128,31 @@ class CounterView(Struct, frozen=True):
     until: Time | None
 
 
+class ThresholdView(Struct, frozen=True):
+    name: str
+    kind: Kind
+    below: Quantity | None
+    percent: int | None
+    rearm: Quantity | None
+    rearm_percent: int | None
+    bucket: str
+    service: str | None
+    state: Literal["armed", "crossed"]
+    crossed_since: Time | None
+    value: Quantity
+    """What it looks at now."""
+    level: Quantity | None
+    """Below which it is crossed now; null: a percentage of buckets that were never filled."""
+
+
+class ServiceLineView(Struct, frozen=True):
+    service: str
+    suspend_below: Money
+    resume_at: Money
+    state: Literal["active", "suspended"]
+    suspended_since: Time | None
+
+
 class AccountView(Struct, frozen=True):
     id: str
     currency: str
@@ -145,6 +170,10 @@ class AccountView(Struct, frozen=True):
     resume_at: Money | None
     buckets: list[BucketView]
     counters: list[CounterView]
+    thresholds: list[ThresholdView]
+    """Notification thresholds."""
+    services: list[ServiceLineView]
+    """With a line of suspension of their own."""
     seq: int
     """Number of the last ledger entry."""
     rev: int

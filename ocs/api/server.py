@@ -37,6 +37,7 @@ from ocs.api import (
     routes_suspense,
     routes_tariff_files,
     routes_tariffs,
+    routes_thresholds,
     routes_webhooks,
 )
 from ocs.api.auth import Callers
@@ -60,6 +61,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_refunds.OPERATIONS,
     *routes_subscribers.OPERATIONS,
     *routes_limits.OPERATIONS,
+    *routes_thresholds.OPERATIONS,
     *routes_import.OPERATIONS,
     *routes_tariffs.OPERATIONS,
     *routes_tariff_files.OPERATIONS,

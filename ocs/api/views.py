@@ -16,6 +16,7 @@ from balances.structs.posting import PostingOutcome
 from balances.structs.session import Line, Session, SessionState
 from ocs.api import schema, schema_suspense
 from ocs.api.texts import time_of, time_or_none
+from ocs.api.threshold_views import service_line_view, threshold_views
 from ocs.backoffice.accounts import settled
 from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.master.accounts import AccountRow
@@ -76,6 +77,8 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
             )
             for counter in account.counters
         ],
+        thresholds=threshold_views(account, now_ms),
+        services=[service_line_view(line) for line in account.services],
         seq=account.seq,
         rev=account.rev,
         created=time_or_none(row.created_ms),

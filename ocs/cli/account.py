@@ -10,6 +10,7 @@ from ocs.cli.given import key_option
 from ocs.cli.limits import limit_group
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, RequestRefused, remote
+from ocs.cli.thresholds import service, services_table, threshold, thresholds_table
 
 NAME = click.argument("name", metavar="ACCOUNT")
 
@@ -20,6 +21,8 @@ def account() -> None:
 
 
 account.add_command(limit_group("accounts"))
+account.add_command(threshold)
+account.add_command(service)
 
 
 def account_table(found: Any) -> None:
@@ -45,6 +48,10 @@ def account_table(found: Any) -> None:
         for b in found["buckets"]
     ]
     rows("buckets", columns, lines, right=("amount", "held", "priority"))
+    if found["thresholds"]:
+        thresholds_table({"items": found["thresholds"]})
+    if found["services"]:
+        services_table({"items": found["services"]})
 
 
 def _valid_until(bucket: Any) -> str | None:

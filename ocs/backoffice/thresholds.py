@@ -1,0 +1,113 @@
+"""Notification thresholds of accounts, and lines of suspension of single services (charging.md section 7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from balances.packing import unpack_account
+from balances.structs.account import Account
+from balances.structs.posting import AccountSettings
+from balances.structs.thresholds import THRESHOLDS_MAX, ServiceSuspension, Threshold
+from ocs.backoffice import accounts
+from ocs.backoffice.errors import Invalid, NotFound, VersionConflict
+
+if TYPE_CHECKING:
+    from ocs.backoffice.backoffice import BackOffice
+
+NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f/]{1,64}")
+NAME_IN_WORDS: Final = "1 to 64 characters without line breaks and /"
+TRIES: Final = 10
+"""How often a change is made anew because another one came in between."""
+
+Check = Callable[[int], None]
+"""Raises VersionConflict where the revision of the account is not the one that was expected."""
+
+
+async def put_threshold(
+    backoffice: BackOffice, account: str, wanted: Threshold, actor: str, check: Check
+) -> tuple[Account, bool]:
+    """Set a threshold; returns the account, and whether the threshold is new."""
+    if not NAME.fullmatch(wanted.name):
+        raise Invalid("threshold", f"{NAME_IN_WORDS}, found {wanted.name[:80]!r}")
+    await _check_service(backoffice, wanted.service)
+    is_new = True
+
+    def change(now: Account, settings: AccountSettings) -> None:
+        nonlocal is_new
+        others = [one for one in now.thresholds if one.name != wanted.name]
+        is_new = len(others) == len(now.thresholds)
+        _check_room(others, "threshold", "notification thresholds")
+        settings.thresholds = sorted([*others, wanted], key=lambda one: one.name)
+
+    return await _changed(backoffice, account, change, actor, check), is_new
+
+
+async def delete_threshold(backoffice: BackOffice, account: str, name: str, actor: str, check: Check) -> None:
+    def change(now: Account, settings: AccountSettings) -> None:
+        settings.thresholds = [one for one in now.thresholds if one.name != name]
+        if len(settings.thresholds) == len(now.thresholds):
+            raise NotFound(f"account {account} has no threshold {name}")
+
+    await _changed(backoffice, account, change, actor, check)
+
+
+async def put_service(
+    backoffice: BackOffice, account: str, wanted: ServiceSuspension, actor: str, check: Check
+) -> tuple[Account, bool]:
+    """Give a service a line of its own; returns the account, and whether the service had none."""
+    await _check_service(backoffice, wanted.service)
+    if wanted.resume_at < wanted.suspend_below:
+        raise Invalid("resume_at", "not below suspend_below, or the service would never be at rest")
+    is_new = True
+
+    def change(now: Account, settings: AccountSettings) -> None:
+        nonlocal is_new
+        others = [one for one in now.services if one.service != wanted.service]
+        is_new = len(others) == len(now.services)
+        _check_room(others, "service", "services with a line of their own")
+        settings.services = sorted([*others, wanted], key=lambda one: one.service)
+
+    return await _changed(backoffice, account, change, actor, check), is_new
+
+
+async def delete_service(backoffice: BackOffice, account: str, service: str, actor: str, check: Check) -> None:
+    """Take the line of a service away: the account's own counts for it then."""
+
+    def change(now: Account, settings: AccountSettings) -> None:
+        settings.services = [one for one in now.services if one.service != service]
+        if len(settings.services) == len(now.services):
+            raise NotFound(f"account {account} has no line of its own for service {service}")
+
+    await _changed(backoffice, account, change, actor, check)
+
+
+async def _check_service(backoffice: BackOffice, service: str) -> None:
+    services = (await backoffice.context()).settings.services.by_name
+    if service and service not in services:
+        raise Invalid("service", f"expected a service ({', '.join(sorted(services))}), found {service}")
+
+
+def _check_room(others: Sequence[object], field: str, things: str) -> None:
+    if len(others) >= THRESHOLDS_MAX:
+        raise Invalid(field, f"at most {THRESHOLDS_MAX} {things} an account")
+
+
+async def _changed(
+    backoffice: BackOffice, account: str, change: Callable[[Account, AccountSettings], None], actor: str, check: Check
+) -> Account:
+    """Change the account as it is now; if somebody else changes it meanwhile, anew."""
+    row = await accounts.find(backoffice, account)
+    for _ in range(TRIES):
+        now, _ = await accounts.read(backoffice, row)
+        check(now.rev)
+        settings = AccountSettings(account, backoffice.now_ms(), now.rev, actor=actor, reason="settings")
+        change(now, settings)
+        reply = await accounts.call(backoffice, account, partial(backoffice.store.settings, settings))
+        if reply.status == "ok":
+            return unpack_account(reply.outcome)
+        if reply.status == "refused":
+            raise Invalid("", "levels that the account could never be at rest with")
+    raise VersionConflict(f"account {account} is changed all the time: try again")
