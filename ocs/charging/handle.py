@@ -174,12 +174,14 @@ async def handle(
     urgent_only: bool = False,
     sent: Sent | None = None,
     plain: list[tuple[Sent, Outcome]] | None = None,
+    charged: list[Charge] | None = None,
 ) -> ChargingAnswer | Busy | None:
     """The answer; None is silence, so that the client asks again: whether it was charged is not known.
 
     urgent_only:  there is too much to do, and only an emergency is served (charging.md 11)
     sent:         the store was asked already; handling goes on from its reply
     plain:        gets the charge and its outcome where the first call was all that was needed
+    charged:      gets the charge as it was answered, however many calls it took
     """
     arrived = arrival(request, context.settings, now_ms)
     try:
@@ -207,7 +209,7 @@ async def handle(
                 return Busy("too much is outstanding")
         answer: ChargingAnswer | Busy | None = None
         try:
-            answer = await _charge(request, context, service, profile, names, arrived, plain=plain)
+            answer = await _charge(request, context, service, profile, names, arrived, plain=plain, charged=charged)
         finally:
             if request.phase is Phase.START and came_to_nothing(answer):
                 context.store.not_opened(profile.account, arrived.session, profile.subscriber)
@@ -271,6 +273,7 @@ async def _charge(
     arrived: Arrival,
     sent: Sent | None = None,
     plain: list[tuple[Sent, Outcome]] | None = None,
+    charged: list[Charge] | None = None,
 ) -> ChargingAnswer | Busy:
     jitter, original, flags, seek, named = (
         sent.jitter if sent else context.jitter(),
@@ -321,6 +324,8 @@ async def _charge(
                 elif done == "ok" and request.phase is not Phase.EVENT:
                     context.facts.keep(charge.session, facts)
                 outcome = _outcome(reply.outcome)
+                if charged is not None:
+                    charged.append(charge)
                 if plain is not None and done == "ok" and attempt == 0 and not reply.marks:
                     made = Sent(profile, catalog, quote, inputs, told, facts, jitter, charge, packed_inputs)
                     plain.append((made, outcome))

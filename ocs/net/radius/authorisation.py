@@ -10,8 +10,8 @@ from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_session
 from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import SlowPath
-from balances.structs.charge import Outcome, Result
-from ocs.charging.handle import ChargingContext, Sent, handle
+from balances.structs.charge import Charge, Result
+from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
 from ocs.charging.radius.affordable import ENDLESS, Affordable, affordable
 from ocs.charging.radius.authorisation import accepted, refusal_of, refused, said, to_continue, to_hold
@@ -124,20 +124,16 @@ class Authorisation:
         self, request: ChargingRequest, at_ms: int, client: NasClient
     ) -> tuple[ChargingAnswer | None, Affordable]:
         """The answer, and how much more can be paid for. None: nobody knows what became of it."""
-        plain: list[tuple[Sent, Outcome]] = []
-        answer = await handle(request, self._context, at_ms, plain=plain)
+        charged: list[Charge] = []
+        answer = await handle(request, self._context, at_ms, charged=charged)
         if answer is None or isinstance(answer, Busy):
             self._silence("fate unknown" if answer is None else "not charged")
             return None, ENDLESS
         if answer.marks:
             self._mark(client, answer.marks)
-        return answer, await self._left(plain, answer)
+        return answer, await self._left(*charged) if charged else ENDLESS
 
-    async def _left(self, plain: list[tuple[Sent, Outcome]], answer: ChargingAnswer) -> Affordable:
-        if not plain:  # it took more than one call: what is granted is all that is known
-            granted = [line.granted for line in answer.lines if line.granted is not None]
-            return Affordable(min((one.seconds for one in granted if one.seconds), default=None))
-        charge = plain[0][0].charge
+    async def _left(self, charge: Charge) -> Affordable:
         packed, stored = await self._command("HMGET", keys.account(charge.account), ACCOUNT_FIELD, charge.session)
         if packed is None:
             return ENDLESS
