@@ -317,6 +317,19 @@ class Rows(NamedTuple):
     intents: list[Row]
     """Columns of balances.ledger.intents."""
 
+    def lengths(self) -> tuple[int, ...]:
+        """How many there are of each, but for ladders: one too many does no harm."""
+        calls, usages, entries, _, suspense, shown, settled, copied, intents = self
+        first = len(calls), len(usages), len(entries), len(suspense)
+        return *first, len(shown), len(settled), len(copied), len(intents)
+
+    def cut(self, lengths: tuple[int, ...]) -> None:
+        """Take back what was added since."""
+        calls, usages, entries, _, suspense, shown, settled, copied, intents = self
+        lists: tuple[list[Any], ...] = calls, usages, entries, suspense, shown, settled, copied, intents
+        for rows, length in zip(lists, lengths, strict=True):
+            del rows[length:]
+
 
 def no_rows() -> Rows:
     """To begin with."""

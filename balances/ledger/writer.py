@@ -299,17 +299,10 @@ def refusal(rows: Rows, position: int, shard: int, call: RecordedCall, chains: d
     """Add a record's rows and continue its account's chain; or why that cannot be, "" when it can."""
     if call.broken:
         return call.broken
-    made = no_rows()._replace(ladders=rows.ladders)
-    why = _past_exact(call) or _refusal(made, position, shard, call) or _extend(chains, call)
-    if not why:
-        rows.calls.extend(made.calls)
-        rows.usages.extend(made.usages)
-        rows.entries.extend(made.entries)
-        rows.suspense.extend(made.suspense)
-        rows.shown.extend(made.shown)
-        rows.settled.extend(made.settled)
-        rows.copied.extend(made.copied)
-        rows.intents.extend(made.intents)
+    before = rows.lengths()
+    why = _past_exact(call) or _refusal(rows, position, shard, call) or _extend(chains, call)
+    if why:
+        rows.cut(before)
     return why
 
 

@@ -15,6 +15,8 @@ YOUNG: Final = (1_000, 10)
 NEVER: Final = 2**31 - 1
 PASSES: Final = 10
 """Of the younger ones before a collection of all is due."""
+QUIET_S: Final = 10.0
+"""Between two, of one that serves nothing but works."""
 BUSY_S: Final = 600.0
 """A process that is never quiet collects so often all the same."""
 
@@ -41,7 +43,7 @@ class Collector:
         quiet, self._served_before = served == self._served_before, served
         if _passes() - self._passes_before < PASSES:
             return
-        if quiet or self._now_s() - self._all_s >= BUSY_S:
+        if self._now_s() - self._all_s >= (QUIET_S if quiet else BUSY_S):
             gc.collect()
             self._note()
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from ocs.processes import collector
-from ocs.processes.collector import BUSY_S, PASSES, Collector
+from ocs.processes.collector import BUSY_S, PASSES, QUIET_S, Collector
 
 
 class FakeProcess:
@@ -38,11 +38,12 @@ class FakeProcess:
 
 def test_not_while_requests_come(monkeypatch: pytest.MonkeyPatch) -> None:
     process = FakeProcess(monkeypatch)
-    assert sum(process.beat(served=500, passes=PASSES) for _ in range(20)) == 0
+    assert sum(process.beat(served=500, passes=PASSES) for _ in range(40)) == 0
     assert process.beat(served=0) == 1
-    assert process.beat(served=0) == 0, "there is nothing new"
+    assert sum(process.beat(served=0) for _ in range(100)) == 0, "there is nothing new"
     assert process.beat(served=0, passes=PASSES - 1) == 0
     assert process.beat(served=0, passes=1) == 1
+    assert sum(process.beat(served=0, passes=PASSES) for _ in range(2 * int(QUIET_S / 0.5))) == 2
 
 
 def test_of_a_process_that_is_never_quiet_now_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
