@@ -61,9 +61,16 @@ class Takeable(BlockwiseFunds):
         self.named: set[int] = set()
         """... but these pay whenever that is."""
         self.taken: dict[int, int] = dict(taken or {})
+        self.spending: int | None = None
+        """What limits of money leave (charging.md 15); None: there is none."""
+
+    def within(self, spending: int | None) -> Takeable:
+        """The same, with what limits of money leave."""
+        self.spending = spending
+        return self
 
     def copy(self) -> Takeable:
-        copied = Takeable(self.parts, self.limit, self.taken)
+        copied = Takeable(self.parts, self.limit, self.taken).within(self.spending)
         copied.at_ms, copied.named = self.at_ms, self.named
         return copied
 
@@ -87,7 +94,11 @@ class Takeable(BlockwiseFunds):
             for bucket, amount in self.parts
             if bucket.id in ids and payer in (None, bucket.id)
         ]
-        return max(sum(lefts) + (self.limit if kind == Kind.MONEY else 0), 0)
+        there_is = max(sum(lefts) + (self.limit if kind == Kind.MONEY else 0), 0)
+        if kind != Kind.MONEY or self.spending is None:
+            return there_is
+        spent = sum(self.taken.get(bucket.id, 0) for bucket, _ in self.parts if bucket.kind == Kind.MONEY)
+        return max(min(there_is, self.spending - spent), 0)
 
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         assert payer is None

@@ -24,7 +24,7 @@ from balances.structs.posting import (
 )
 from balances.structs.record import Entry
 from balances.structs.session import SessionState
-from tariffs.ladder import Count, Ladder
+from tariffs.ladder import Ladder
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount
 from tests.balances.oracle.events import NaiveEvents
@@ -199,7 +199,8 @@ class Comparison:
             for one in ladder.steps
         ]
         counts = [
-            Count(keys.get(one.key, one.key), one.what, ends_ms if one.key == PERIOD else 0) for one in ladder.counts
+            msgspec.structs.replace(one, key=keys.get(one.key, one.key), until_ms=ends_ms if one.key == PERIOD else 0)
+            for one in ladder.counts
         ]
         return msgspec.structs.replace(ladder, steps=tuple(steps), counts=tuple(counts))
 

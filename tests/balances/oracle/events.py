@@ -61,6 +61,7 @@ class NaiveEvents:
             answer = self._refund(charge)
         self.account.lapse(charge.now_ms)
         self.account.check(charge.now_ms)
+        self.sessions.check_limits(charge.asks)
         self.known[charge.once_key] = RememberedEvent(charge.fingerprint, charge.end_to_end, answer, purchase)
         return answer
 
@@ -80,8 +81,10 @@ class NaiveEvents:
             wish = ask.asked or ask.default
             line = NaiveLine(ask.rating_group, -1, ask.unit, LineWalk(ladder, Takeable([]), {}, 0, 0), ladder)
             levels = self.sessions.levels(line, ladder)
-            walk = line.reach(wish, ladder, self.account.free(charge.now_ms), levels, charge.now_ms)
-            got = line.granted_by(walk, wish)
+            money, units = self.sessions.limits_left(ladder)
+            free = self.account.free(charge.now_ms).within(money)
+            walk = line.reach(min(wish, units), ladder, free, levels, charge.now_ms)
+            got = line.granted_by(walk, min(wish, units))
             if got == 0 or (ask.whole and got < wish):
                 said.result = Result.CREDIT_LIMIT
             else:

@@ -101,6 +101,8 @@ class NaiveSessions:
         self.account = account
         self.sessions: dict[str, NaiveSession] = {}
         self.counters: dict[str, NaiveCounter] = {}
+        self.reached: set[str] = set()
+        """Counters of limits that were reached."""
         account.held_of = self.held
 
     # ------------------------------------------------------------ what is held
@@ -132,6 +134,40 @@ class NaiveSessions:
         used = {key: self.counters[key].used if key in self.counters else 0 for key in keys}
         return {key: used[key] + (0 if key in caps else self.counter_held(key, line)) for key in keys}
 
+    def limits_left(self, ladder: Ladder, alone: NaiveLine | None = None) -> tuple[int | None, int]:
+        """Money (None: no limit) and units that limits leave: `limit - used - what others hold`.
+
+        alone: only what this line holds counts
+        """
+        money: int | None = None
+        units = 2**60
+        for count in ladder.counts:
+            if count.limit < 0:
+                continue
+            used = self.counters[count.key].used if count.key in self.counters else 0
+            held = self.counter_held(count.key)
+            if alone is not None:
+                held -= self.counter_held(count.key, alone)
+            left = max(count.limit - used - held, 0)
+            if count.what == Counted.UNITS:
+                units = min(units, left)
+            else:
+                money = left if money is None else min(money, left)
+        return money, units
+
+    def check_limits(self, asks: Sequence[Ask]) -> None:
+        """`Reached by use that is settled`: once, and once when there is room again."""
+        for ask in asks:
+            ladder = ladder_of(ask.ladder)
+            for count in ladder.counts if ladder else ():
+                used = self.counters[count.key].used if count.key in self.counters else 0
+                if count.limit >= 0 and count.key not in self.reached and 0 < used >= count.limit:
+                    self.reached.add(count.key)
+                    self.account.crossings.append("reached")
+                elif count.limit > used and count.key in self.reached:
+                    self.reached.discard(count.key)
+                    self.account.crossings.append("room")
+
     # ------------------------------------------------------------ a request
 
     def request(self, charge: Charge) -> NaiveAnswer:
@@ -156,6 +192,7 @@ class NaiveSessions:
             session.release()
         self.account.lapse(now_ms)
         self.account.check(now_ms)
+        self.check_limits(charge.asks)
         if grants and charge.phase != Phase.STOP:
             self._grant(session, charge.asks, said, now_ms)
         if result is None:
@@ -295,6 +332,9 @@ class NaiveSessions:
                 asking.append(AskingLine(ask, line_said, line, ladder, self._wish(ask), place))
         asking.sort(key=lambda one: (one.ask.priority, one.place))
         free = self.account.free(now_ms)
+        for one in asking:
+            one.spending, one.units = self.limits_left(one.ladder)
+            assert len(asking) == 1 or (one.spending, one.units) == (None, 2**60), "limits of one line alone"
         for one in asking:  # pass 2
             first = one.wish if one.ask.whole else min(one.ask.minimum, one.wish)
             one.go(first, free, self.levels(one.line, one.ladder), now_ms)
@@ -341,7 +381,10 @@ class NaiveSessions:
         assert one.walk is not None
         if one.ask.whole or not min(one.ask.minimum, one.wish) <= one.got < one.wish:
             return False
-        walk = dataclasses.replace(one.walk, funds=self.account.free(now_ms))
+        money, units = self.limits_left(one.ladder)
+        if units < 1:
+            return False
+        walk = dataclasses.replace(one.walk, funds=self.account.free(now_ms).within(money))
         walk.grant(one.got + 1)
         return walk.paid_to - walk.used > one.got
 
@@ -380,8 +423,11 @@ class NaiveSessions:
         assert one.walk is not None
         hold = one.line.hold
         takeable = self.account.free(now_ms, without=lambda bucket: hold.get(bucket, 0))
-        walk = dataclasses.replace(one.walk, funds=takeable)
+        money, units = self.limits_left(one.ladder, alone=one.line)
+        walk = dataclasses.replace(one.walk, funds=takeable.within(money))
         more = one.got + (one.wish if one.ask.whole else 1)
+        if more - one.got > units:
+            return False
         walk.grant(more)
         return walk.paid_to - walk.used >= more
 
@@ -398,9 +444,15 @@ class AskingLine:
     place: int
     walk: LineWalk | None = None
     got: int = 0
+    spending: int | None = None
+    """What limits of money leave it; None: there is none ..."""
+    units: int = 2**60
+    """... and limits of units."""
 
     def go(self, wish: int, free: Takeable, levels: dict[str, int], now_ms: int) -> None:
-        self.walk = self.line.reach(wish, self.ladder, Takeable(free.parts, free.limit, free.taken), levels, now_ms)
+        wish = min(wish, self.units)
+        takeable = Takeable(free.parts, free.limit, free.taken).within(self.spending)
+        self.walk = self.line.reach(wish, self.ladder, takeable, levels, now_ms)
         if self.ask.whole and self.line.granted_by(self.walk, self.wish) < self.wish:  # all that is wanted or nothing
             self.walk = dataclasses.replace(self.line.walk, funds=free.copy())
             self.got = 0

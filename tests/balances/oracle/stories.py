@@ -152,8 +152,8 @@ blocks = st.sampled_from((1, 7, 60))
 
 
 @st.composite
-def ladders(draw: st.DrawFn, kind: int) -> Ladder:
-    """Bundles, bounds, odd fractions, fees, a least and a most, own tiers."""
+def ladders(draw: st.DrawFn, kind: int, *, limited: bool) -> Ladder:
+    """Bundles, bounds, odd fractions, fees, a least and a most, own tiers, limits of what is spent or used."""
     steps: list[Step] = []
     tiered = draw(st.sampled_from(("", "", "", OWN, PERIOD if kind != Kind.SECONDS else OWN)))
     lapses = 1 if tiered == PERIOD and draw(st.booleans()) else 0
@@ -175,6 +175,10 @@ def ladders(draw: st.DrawFn, kind: int) -> Ladder:
     )
     counts = [Count("all", 0), Count("paid", 1)] if draw(st.booleans()) else []
     counts += [Count(tiered, draw(st.integers(0, 1)))] if tiered else []
+    if limited:
+        spent, used = draw(st.sampled_from((-1, -1, 0, 150, 1_000))), draw(st.sampled_from((-1, -1, -1, 90, 400)))
+        counts += [Count("spent", 1, limit=spent)] if spent >= 0 else []
+        counts += [Count("used", 0, limit=used)] if used >= 0 else []
     return Ladder(
         tuple(msgspec.structs.replace(step, dues=1 if dues else 0) for step in steps),
         (dues,) if dues else (),
@@ -264,7 +268,7 @@ def bonuses(kinds: tuple[int, ...]) -> st.SearchStrategy[Bonus]:
 @st.composite
 def stories(draw: st.DrawFn, *, groups: tuple[int, ...], lines_max: int, length: int = 20) -> Story:
     kind = UNITS[groups[0]]
-    found = tuple(draw(st.lists(ladders(kind), min_size=1, max_size=3)))
+    found = tuple(draw(st.lists(ladders(kind, limited=lines_max == 1), min_size=1, max_size=3)))
     request = requests(groups, lines_max, len(found))
     debits = st.builds(Debit, st.sampled_from((1, 50, 150)), st.integers(0, len(found) - 1), st.booleans())
     events = st.one_of(debits, refunds) if kind != Kind.SECONDS else waits
