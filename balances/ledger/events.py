@@ -131,6 +131,8 @@ async def events_of(pg: Any, copied: Sequence[tuple[int, RecordedCall]]) -> list
     before = await _states_before(pg, [call for _, call in copied])
     rows: list[EventRow] = []
     for shard, call in copied:
+        if not demand and _tells_nothing(call):
+            continue
         try:
             rows.extend(happened(shard, call, demand, before.get(id(call))))
         except Exception as why:  # an event must not keep money from the ledger, and must not be missing silently
@@ -138,6 +140,20 @@ async def events_of(pg: Any, copied: Sequence[tuple[int, RecordedCall]]) -> list
             told = event_data.InvariantViolated("no event can be made of a record", detail)
             rows.append(_row(shard, call, "invariant.violated", told))
     return rows
+
+
+_EXPIRY: Final = str(CounterAccount.EXPIRY)
+
+
+def _tells_nothing(call: RecordedCall) -> bool:
+    """Whether a record has no event that is always kept: nearly all have none."""
+    record = call.record
+    if record.kind != "charge" or record.threshold_events:
+        return False
+    for entry in record.entries:  # noqa: SIM110 - a generator costs more than the rest
+        if entry.counter_account == _EXPIRY:
+            return False
+    return True
 
 
 def happened(

@@ -32,6 +32,10 @@ LEAVE: Final = "ocs.leave"
 """In the scope: from now on this request is not one of those whose number is bounded."""
 
 
+class _ClientSilent(Exception):
+    """It does not read what it is sent."""
+
+
 class EventStream(Response):
     """Events that pass a filter, after a number, until the client goes, is cut, or the server stops."""
 
@@ -62,11 +66,13 @@ class EventStream(Response):
                 if not sending.done():
                     return
                 sending.result()
-            except TimeoutError:
+            except _ClientSilent:
                 self._tail.cut += 1
                 logger().info("events.cut", why=f"the client read nothing for {self._write_s:g} s")
                 scope.get(CUT, _nothing)()
                 return
+            except AWAY as why:  # nothing was read yet: it comes again
+                logger().info("events.not_begun", why=str(why) or type(why).__name__)
             finally:
                 await ended((gone, sending))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -77,8 +83,11 @@ class EventStream(Response):
 
         async def write(piece: bytes) -> None:
             nonlocal wrote_s
-            async with asyncio.timeout(self._write_s):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            try:
+                async with asyncio.timeout(self._write_s):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except TimeoutError:
+                raise _ClientSilent from None
             wrote_s = loop.time()
 
         told_s = renewed_s = wrote_s

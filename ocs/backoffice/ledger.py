@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from balances import keys
 from balances.ledger import quarantine
 from balances.ledger import verify as proof
+from balances.ledger.event_data import InvariantViolated
 from balances.ledger.quarantine import Held
 from balances.ledger.reader import StreamReader
 from balances.ledger.restore import rebuild as rebuild_from
 from balances.ledger.verify import VerifyReport
 from balances.ledger.writer import read_cursors
+from ocs.events.outbox import emit
 from ocs.master.bring_in import bring_in
 from ocs.stores import witness
 from ocs.telemetry.log import logger
@@ -22,10 +24,21 @@ if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
 
+TOLD_MAX: Final = 20
+"""Findings named in an event."""
+
+
 async def verify(backoffice: BackOffice) -> VerifyReport:
     """Verify every entry, balance and hold, and all sums, while traffic goes on."""
     async with backoffice.alone():
-        return await proof.verify(backoffice.redis, backoffice.pool.patient)
+        report = await proof.verify(backoffice.redis, backoffice.pool.patient)
+    if not report.sound:
+        now_ms = backoffice.now_ms()
+        what = "; ".join(f"{found.what} {found.account}: {found.detail}" for found in report.findings[:TOLD_MAX])
+        told = InvariantViolated("the books do not agree", f"{len(report.findings)} findings: {what}")
+        async with backoffice.pool.acquire() as pg:
+            await emit(pg, "invariant.violated", told, at_ms=now_ms, key=f"verify/{now_ms}", subject="ledger")
+    return report
 
 
 async def rebuild(backoffice: BackOffice) -> int:

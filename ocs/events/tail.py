@@ -19,6 +19,7 @@ from balances.redis.pending import ended
 from ocs.events import log
 from ocs.events.bell import EventBell
 from ocs.events.log import LOOKED_MAX, EventBatch, NumberedEvent
+from ocs.telemetry.log import logger
 
 RECENT_MAX: Final = 5_000
 """Events kept in memory ..."""
@@ -121,6 +122,11 @@ class EventTail:
             except AWAY:
                 await asyncio.sleep(AGAIN_S)
                 continue
+            except Exception:  # a fault of ours: those who follow come anew, and it is tried again
+                logger().exception("events.tail_failed")
+                self._begin_anew()
+                await asyncio.sleep(AGAIN_S)
+                continue
             if not more:
                 await self._bell.wait(rings)
 
@@ -128,9 +134,7 @@ class EventTail:
         upto = self._upto if self._upto is not None else await log.newest(self._pool)
         batch = await log.read(self._pool, upto, None)
         if batch.last < upto:
-            self._forget()
-            self.round += 1
-            self._wake()
+            self._begin_anew()
             return False
         self._recent.extend(batch.events)
         self._bytes += sum(len(one.row.data) for one in batch.events)
@@ -140,6 +144,11 @@ class EventTail:
         if batch.events:
             self._wake()
         return batch.more
+
+    def _begin_anew(self) -> None:
+        self._forget()
+        self.round += 1
+        self._wake()
 
     def _wake(self) -> None:
         self._moved.set()

@@ -160,11 +160,20 @@ async def test_the_keeper_moves_delivers_and_says_who_is_behind(servers: Servers
         assert "slow by 1" in both.keeper.standing._told["events"][0]
 
 
-async def test_publishing_and_stopping_are_told(harness: ApiHarness) -> None:
+async def test_publishing_stopping_and_books_that_do_not_agree_are_told(harness: ApiHarness) -> None:
     await harness.tariff()
     await harness._sync.writer.stop(7, "a test")
     await outbox.move(harness.pool)
     (published,) = await data_of(harness, "tariff.published")
     assert (published.tariff, published.version) == ("flat", 1)
+    await harness.account()
+    await harness.top_up("1.00")
+    await harness.sync()
+    await harness.pool.execute("UPDATE ledger_entries SET after = after + 1")
+    assert not (await harness.call("POST", "/v1/ledger/verify")).json()["sound"]
+    await outbox.move(harness.pool)
+    (violated,) = await data_of(harness, "invariant.violated")
+    assert violated.what == "the books do not agree"
+    assert "a1" in violated.detail
     (stopped,) = await data_of(harness, "shard.stopped")
     assert (stopped.shard, stopped.why) == (7, "a test")
