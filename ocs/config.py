@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
 from ocs.events.types import unknown_types
@@ -166,9 +167,10 @@ class RadiusClient(ConfigTable, frozen=True):
     address: str
     """Address or network it sends from."""
     secret: Secret
-    profile: str = ""
-    coa: str = ""
-    """Where CoA and Disconnect go; empty: the client's address, port 3799."""
+    profile: str = "generic"
+    """How its maker spells what it is told: a shipped vendor profile, or one of `radius.profiles`."""
+    coa: Listen = OFF
+    """Where CoA and Disconnect go; off: to the address its packets come from, port 3799."""
     message_authenticator: Literal["require", "check"] = "require"
     """Of its Access-Requests: `check` also takes those without, as older NASes send them."""
     group: str = ""
@@ -199,12 +201,26 @@ class Radius(ConfigTable, frozen=True):
     acct_listen: Listen = Listen("127.0.0.1:1813")
     radsec_listen: Listen = OFF
     clients: tuple[RadiusClient, ...] = ()
+    profiles: dict[str, dict[str, Any]] = {}
+    """Vendor profiles of one's own, and lines that replace those of shipped ones (ocs/charging/radius/vendors)."""
 
     def __post_init__(self) -> None:
+        if self.clients or self.profiles:
+            self._know_profiles()
         addresses = [str(networks((client.address,))[0]) for client in self.clients]
         twice = {address for address in addresses if addresses.count(address) > 1}
         if twice:
             raise ValueError(f"each address in clients[] once, but {', '.join(sorted(twice))} is there twice")
+
+    def _know_profiles(self) -> None:
+        try:
+            known = vendor_profiles(self.profiles)
+        except ValueError as why:
+            raise ValueError(f"profiles that can be used, but profiles.{why}") from None
+        for number, client in enumerate(self.clients):
+            if client.profile not in known:
+                names = ", ".join(sorted(known))
+                raise ValueError(f"clients[{number}].profile as one of {names}, not {client.profile!r}")
 
 
 class Http(ConfigTable, frozen=True):

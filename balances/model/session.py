@@ -549,6 +549,7 @@ def due_of(decision: SessionDecision) -> int:
             if charge.origin_state or session.peer != charge.peer:
                 session.origin_state = charge.origin_state
             session.peer, session.realm, session.via = charge.peer, charge.realm, charge.via
+            session.identification = charge.identification or session.identification
         return min([now_ms + charge.idle_ms, *(line.due_ms for line in session.lines if line.due_ms)])
     if session.forget_ms == 0 or charge.phase == Phase.STOP:
         session.forget_ms = now_ms + charge.remember_ms

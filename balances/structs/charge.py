@@ -313,6 +313,8 @@ class Charge(msgspec.Struct, array_like=True, gc=False):
     """... and by how long it has lasted; -1 says nothing."""
     adopts: str = ""
     """The session that holds what was authorised before this one began: it ends with this call."""
+    identification: str = ""
+    """By what `peer` knows the session when it is told something of it; "" says nothing."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True, gc=False):

@@ -177,6 +177,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     """The client said that it begins: what its counters can show is known from then on."""
     bygone: list[Bygone] = []
     """The newest first."""
+    identification: str = ""
+    """By what `peer` knows it, where that is more than `id`: attributes of RADIUS as hex (RFC 5176 section 3)."""
 
 
 class PaidAmount(msgspec.Struct, array_like=True, gc=False):

@@ -205,6 +205,7 @@ def to_charge(
         flags=flags,
         seek=request.settles(),
         origin_state=request.origin.restarts,
+        identification=request.origin.identification,
     )
     if course is not None:
         charge.course, charge.token, charge.adopts = course.step, course.token, course.adopts

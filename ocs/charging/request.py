@@ -96,6 +96,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     """Who brought it here: the client, or what stands between it and us."""
     restarts: int = 0
     """Rises when the client restarts and loses its sessions; 0: it does not say."""
+    identification: str = ""
+    """By what the client knows the session, where that is more than its name (Session.identification)."""
 
 
 class RequestKey(msgspec.Struct, frozen=True, gc=False):

@@ -106,7 +106,7 @@ async def serve_radius(
 ) -> list[RadiusEndpoint]:
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
-    server = RadiusServer(NasClients(config.radius.clients), admission, supervisor.meter, serves, store.remark)
+    server = RadiusServer(NasClients(config.radius), admission, supervisor.meter, serves, store.remark)
     ports = Ports(store)
     passwords = PasswordCheck(StoredPasswords(sealing_of(config)), lambda: monotonic_us() / 1_000_000)
     serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(

@@ -271,6 +271,7 @@ class RandomGateway:
             refund_free=rng.choice((0, 1_000)),
             refund_until_ms=self.now_ms + 10_000_000,
             origin_state=rng.choice((0, 5, 6)),
+            identification=rng.choice(("", "", "01056a6f65", "2c0431")),
             actor=rng.choice(("", "admin")),
             reason=rng.choice(("", "call dropped")),
             reference=rng.choice(("", "ticket 7")),

@@ -212,7 +212,7 @@ def test_the_example_has_every_key_with_its_default(tmp_path: Path) -> None:
     assert [peer.origin_host for peer in with_examples.diameter.peers] == ["pgw1.example.net"]
     assert "tv" in with_examples.charging.table().by_name
     missing = [key for key in leaves(Config) if not re.search(rf"\b{key.rpartition('.')[2]} = ", text)]
-    assert missing == ["charging.services"]
+    assert missing == ["radius.profiles", "charging.services"], "tables that the operator names"
 
 
 @pytest.mark.parametrize("key", ["redis.url", "postgres.dsn"])
@@ -277,3 +277,26 @@ def test_addresses_of_stores_as_people_write_them() -> None:
         assert load(environ={}, overrides=[f"redis.url={url}"]).redis.url.reveal() == url
     for dsn in ("postgresql://h/x", "postgres://u:p@h:1/x", "postgresql://u@/x?host=%2Frun%2Fpg&port=5432"):
         assert load(environ={}, overrides=[f"postgres.dsn={dsn}"]).postgres.dsn.reveal() == dsn
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        pytest.param('radius.profiles={own={speed=["Nobody = 1"]}}', "profiles.own.speed: .*no attribute", id="line"),
+        pytest.param(
+            'radius.clients=[{address="10.0.0.1", secret="x", profile="mikrotic"}]',
+            r"clients\[0\].profile as one of .*mikrotik.*, not 'mikrotic'",
+            id="profile",
+        ),
+    ],
+)
+def test_a_vendor_profile_that_cannot_be_used_is_refused_at_the_start(setting: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(overrides=[setting], environ={})
+
+
+def test_a_client_may_have_a_profile_of_the_operators_own() -> None:
+    own = 'radius.profiles={bras={based_on="mikrotik"}}'
+    client = 'radius.clients=[{address="10.0.0.1", secret="x", profile="bras", coa="10.0.0.2:1700"}]'
+    config = load(overrides=[own, client], environ={})
+    assert (config.radius.clients[0].coa.host, config.radius.clients[0].coa.port) == ("10.0.0.2", 1700)

@@ -456,6 +456,7 @@ local function due_of(decision)
     end
     session[SESSION.peer], session[SESSION.realm] = charge[CHARGE.peer], charge[CHARGE.realm]
     session[SESSION.via] = charge[CHARGE.via]
+    if charge[CHARGE.identification] ~= '' then session[SESSION.identification] = charge[CHARGE.identification] end
     return due_ms
   end
   if session[SESSION.forget_ms] == 0 or charge[CHARGE.phase] == PHASE.STOP then

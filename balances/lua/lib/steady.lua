@@ -19,7 +19,7 @@ local pack, read, byte, sub, find = cmsgpack.pack, cmsgpack.unpack_limit, string
 local bor = bit.bor
 local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
 -- How a charge ends, and a session, that is not of a client which runs it by itself (charging.md 8).
-local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, ''), pack('', 0, -1, 0, false) .. '\144'
+local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', ''), pack('', 0, -1, 0, false) .. '\144' .. pack('')
 
 -- Where the fields of an array of `count` begin, from an offset; nil: there is none such.
 local function fields_of(octets, at, count)
@@ -321,7 +321,7 @@ local function steady_session(charge, packed, stored)
   if is_start then
     head, numbers, lines = pack(FORMAT, session_id, subscriber, service), '\146' .. pack(number, number), 0
   else
-    at = fields_of(stored, 0, 27)
+    at = fields_of(stored, 0, 28)
     if not at then return nil end
     local head_at, version, name, whose, about = read(stored, 4, at)
     local state
@@ -454,7 +454,7 @@ local function steady_session(charge, packed, stored)
   local answer = '\150' .. request .. pack(true, outcome, now_ms)
   local answers = '\144'
   if is_start then initial = answer else answers = ARRAYS[kept_count + 1] .. kept .. pack(answer) end
-  local session = '\220\0\27' .. head
+  local session = '\220\0\28' .. head
     .. pack(state, s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
     .. numbers .. answers .. ARRAYS[is_start and #asks or lines] .. packed_lines
     .. pack(told_facts, incarnation, initial, not is_start) .. '\144' .. pack(stored_origin) .. NO_COURSE
@@ -503,7 +503,7 @@ end
 -- charge: packed, as it came. packed: the account; stored: the session, false where there is none; once: what is known
 -- under the key of an event.
 function steady(charge, phase, packed, stored, once)
-  if not fields_of(charge, 0, 41) then return nil end
+  if not fields_of(charge, 0, 42) then return nil end
   if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored) end
   return not once and steady_event(charge, packed) or nil
 end

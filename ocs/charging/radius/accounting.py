@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from balances.structs.charge import Course, Cumulative, Phase
 from ocs.charging.radius.identities import identities_of
-from ocs.charging.radius.names import client_name, reference_in, session_name
+from ocs.charging.radius.names import client_name, identification_of, reference_in, session_name
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.rating_inputs import inputs_of
 from ocs.charging.request import AskedLine, ChargingRequest, Origin, RequestKey, SessionCourse, Style, Units, Used
@@ -95,7 +95,12 @@ def to_charging(
         adopts=reference.hold if reference else "",
     )
     return ChargingRequest(
-        origin=Origin(client_name(nas, packet), via=via, restarts=began_ms // 1_000),
+        origin=Origin(
+            client_name(nas, packet),
+            via=via,
+            restarts=began_ms // 1_000,
+            identification=identification_of(packet, nas),
+        ),
         key=RequestKey(session_name(nas, packet, session_id), message=message_of(packet)),
         # Who was not authorised here is stopped by nobody: what was used is charged, and nothing is held.
         phase=PHASES[step] if reference else Phase.RECORD,

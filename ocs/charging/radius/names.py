@@ -21,6 +21,8 @@ from protocol.radius.packet import Packet
 OURS: Final = "ocs1."
 """What every Class of ours begins with: a NAS also echoes those of others."""
 PARTS: Final = 3
+IDENTIFICATION_MAX: Final = 512
+"""Octets kept with each session: what is longer cannot be told anything, and ends by its Session-Timeout."""
 
 
 def nas_name(packet: Packet) -> str:
@@ -61,6 +63,13 @@ class SessionReference(NamedTuple):
 def port_key(port: str) -> str:
     """Where the store remembers which session is open at a port; may be lost."""
     return f"radius-port:{port}"
+
+
+def identification_of(packet: Packet, nas: NasProfile) -> str:
+    """By what the NAS knows the session, exactly as it wrote it (field notes): attributes as hex."""
+    named = [pair for pair in packet.attributes if pair[0] in nas.names_session]
+    octets = b"".join(bytes((kind, len(value) + 2)) + value for kind, value in named)
+    return octets.hex() if len(octets) <= IDENTIFICATION_MAX else ""
 
 
 def hold_name(port: str) -> str:

@@ -24,6 +24,8 @@ class NasProfile(msgspec.Struct, frozen=True):
     """Rating group of what comes from the subscriber; None: counted with the session ..."""
     output_group: int | None = None
     """... and of what goes there."""
+    names_session: frozenset[int] = frozenset()
+    """Types of the attributes by which it knows a session when it is told something of it."""
 
     @property
     def octets_per_s(self) -> int:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from ocs.charging.radius.attribute_template import AttributeTemplate, Facts
 from protocol.radius.attribute import AnyAttribute
 from protocol.radius.attribute_table import AttributeTable
+from protocol.radius.dictionary import ATTRIBUTES
 
 Occasion: TypeAlias = Literal["speed", "volume_limit", "time_limit", "suspended", "resumed", "change", "disconnect"]
 """When a profile sends something of its own."""
@@ -98,7 +99,7 @@ def _attribute(profile: str, name: str, table: AttributeTable) -> AnyAttribute:
 
 
 def vendor_profiles(
-    configured: Mapping[str, Mapping[str, Any]] = {}, *, table: AttributeTable
+    configured: Mapping[str, Mapping[str, Any]] = {}, *, table: AttributeTable = ATTRIBUTES
 ) -> dict[str, VendorProfile]:
     """All profiles by name: the shipped ones with what the configuration says otherwise, and its own. ValueError says
     where and what is wrong."""

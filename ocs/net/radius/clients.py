@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 import msgspec
 
 from ocs.charging.radius.nas import NasProfile
-from ocs.config import RadiusClient
+from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
+from ocs.config import Radius, RadiusClient
 from ocs.config_values import networks
 
+COA_PORT: Final = 3799
+"""RFC 5176 section 2.3."""
 REMEMBERED_MAX: Final = 65_536
 """Addresses whose client is known by heart; anybody can send from any address."""
 
@@ -25,25 +28,37 @@ class NasClient(msgspec.Struct, frozen=True):
     profile: NasProfile
     signed_only: bool
     """An Access-Request without Message-Authenticator is dropped."""
+    vendor: VendorProfile
+    """How it is told what it is to do."""
+    coa: tuple[str, int] | None = None
+    """Where CoA and Disconnect go; None: to the address its packets come from."""
+
+    def listens(self, source: str) -> tuple[str, int]:
+        """Where it takes CoA and Disconnect, when its packets come from there."""
+        return self.coa or (str(plain(source)), COA_PORT)
 
 
-def made_of(config: RadiusClient) -> NasClient:
+def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasClient:
+    vendor = vendors[config.profile]
     profile = NasProfile(
         config.group or config.address,
         config.service,
-        config.wraps,
+        config.wraps or vendor.counters_wrap,
         config.port_mbps,
         config.interim_s,
         config.input_group,
         config.output_group,
+        frozenset(attribute.key for attribute in vendor.names_session if isinstance(attribute.key, int)),
     )
     secret = config.secret.reveal().encode()
-    return NasClient(profile.group, secret, profile, config.message_authenticator == "require")
+    coa = (config.coa.host, config.coa.port) if config.coa else None
+    return NasClient(profile.group, secret, profile, config.message_authenticator == "require", vendor, coa)
 
 
 class NasClients:
-    def __init__(self, configured: Sequence[RadiusClient]) -> None:
-        found = [(network, made_of(one)) for one in configured for network in networks((one.address,))]
+    def __init__(self, config: Radius) -> None:
+        vendors = vendor_profiles(config.profiles)
+        found = [(network, made_of(one, vendors)) for one in config.clients for network in networks((one.address,))]
         self._networks = sorted(found, key=lambda pair: pair[0].prefixlen, reverse=True)
         self._known: dict[str, NasClient | None] = {}
 

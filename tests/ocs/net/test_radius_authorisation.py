@@ -16,6 +16,7 @@ from balances.structs.posting import Expire
 from balances.structs.session import SessionState
 from ocs.charging.radius.names import hold_name, port_digest, reference_in
 from ocs.charging.radius.nas import NasProfile
+from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import Sealing
 from ocs.net.radius.accounting import Accounting
@@ -93,7 +94,7 @@ class Network:
         self.world = World(*documents)
         stored = PASSWORDS.stored("demo", "s1")
         self.world.subscriber(f"username:{USER}", balance=balance, password=stored)
-        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), True)
+        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), True, vendor_profiles()["generic"])
         self.store = KeyStore(self.world)
         self.silent: list[str] = []
         ports, link = Ports(self.store), self.store.link
