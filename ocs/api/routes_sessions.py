@@ -6,12 +6,13 @@ import base64
 import binascii
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from balances.ledger.live_sessions import START, Place
 from balances.structs.session import SessionState
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
+from ocs.api.routes_jobs import job_view
 from ocs.api.views import STATES, session_view
 from ocs.backoffice import sessions
 from ocs.backoffice.errors import Invalid
@@ -62,7 +63,11 @@ def _place(cursor: str) -> Place:
 
 async def get_session(call: ApiCall) -> ApiReply:
     account, session = await sessions.find(call.backoffice, call.path["session"])
-    return ApiReply(session_view(account, session, await sessions.set_aside(call.backoffice, account.id, session.id)))
+    aside = await sessions.set_aside(call.backoffice, account.id, session.id)
+    told = await sessions.told(call.backoffice, session.id)
+    view = session_view(account, session, aside)
+    view = structs.replace(view, jobs=None if told is None else [job_view(row) for row in told])
+    return ApiReply(view)
 
 
 async def reauthorize(call: ApiCall) -> ApiReply:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ocs.api.schema_jobs import JobView
 from ocs.api.schema_suspense import SuspenseItem
 from ocs.api.texts import (
     Money,
@@ -368,6 +369,8 @@ class SessionView(Struct, frozen=True):
     lines: list[SessionLine]
     suspense: list[SuspenseItem] | None = None
     """What it reported and was not charged; null in lists, and while PostgreSQL does not answer."""
+    jobs: list[JobView] | None = None
+    """What the network was told of it, the newest first; null likewise."""
 
 
 class SessionPage(Struct, frozen=True):

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from balances import keys
 from balances.ledger.live_sessions import FoundSession, Place, by_due
 from balances.ledger.restore import find_session
-from ocs.backoffice import accounts, suspense
+from ocs.backoffice import accounts, jobs, suspense
 from ocs.backoffice.errors import NotFound
+from ocs.backoffice.jobs import WantedJobs
 from ocs.stores.bounded_postgres import Away
 
 if TYPE_CHECKING:
     from balances.structs.account import Account
     from balances.structs.session import Session, SessionState
     from ocs.backoffice.backoffice import BackOffice, NetworkAnswer
+    from ocs.backoffice.jobs import JobRow
     from ocs.backoffice.suspense import SuspenseRow
 
+JOBS_SHOWN: Final = 20
 LOOKED_AT_MAX: Final = 2_000
 """Sessions read for one page, whether they are of the peer and state that is wanted or not."""
 
@@ -80,6 +83,14 @@ async def set_aside(backoffice: BackOffice, account: str, session: str) -> Seque
     """Use of the session that is in suspense; None while PostgreSQL does not answer."""
     try:
         return await suspense.of_session(backoffice, account, session)
+    except Away:
+        return None
+
+
+async def told(backoffice: BackOffice, session: str) -> Sequence[JobRow] | None:
+    """The newest jobs of the session; None while PostgreSQL does not answer."""
+    try:
+        return await jobs.page(backoffice, WantedJobs(session=session, limit=JOBS_SHOWN))
     except Away:
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ocs.cli.given import given
+from ocs.cli.job import job_table
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -74,6 +75,8 @@ def show_session(server: Remote, name: str, as_json: bool) -> None:
             for line in found["lines"]
         ]
         rows("lines", columns, lines, right=("used", "granted", "debited", "held"))
+        if found["jobs"]:
+            job_table("what the network was told", found["jobs"])
         for one in found["suspense"] or ():
             say(f"not charged: {one['amount']} {one['unit']}, {one['reason']} (suspense {one['id']}, {one['state']})")
 

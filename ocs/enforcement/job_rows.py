@@ -10,6 +10,8 @@ from balances.ledger.record import fit
 from ocs.enforcement.book import AttemptRow
 from ocs.enforcement.job import Cause, NetworkAction, NetworkJob
 from ocs.enforcement.machine import JobState
+from ocs.events.outbox import emit
+from ocs.events.types import JobFailed
 
 COLUMNS: Final = (
     "id", "shard", "epoch", "n", "session", "incarnation", "account", "subscriber", "service", "peer", "cause",
@@ -30,6 +32,9 @@ _SAVE_ATTEMPT: Final = (
     " ON CONFLICT (job, number) DO UPDATE SET action = EXCLUDED.action, at_ms = EXCLUDED.at_ms,"
     " ended_ms = EXCLUDED.ended_ms, result = EXCLUDED.result, host = EXCLUDED.host, by = EXCLUDED.by"
 )
+
+TOLD: Final = (JobState.FAILED, JobState.GIVEN_UP)
+"""What the world is told of (docs/events.md)."""
 
 JobRow = Mapping[str, Any]
 """By the columns of the table."""
@@ -74,6 +79,23 @@ def job_of(row: JobRow) -> NetworkJob:
     )
 
 
+async def tell_of(pg: Any, job: NetworkJob) -> None:
+    """Once for each time it failed: a person may have it tried again."""
+    what = JobFailed(
+        job.id, job.action, job.account, fit(job.session), fit(job.peer), job.attempts, job.result or job.why
+    )
+    await emit(
+        pg,
+        "job.failed",
+        what,
+        at_ms=job.ended_ms or 0,
+        key=f"{job.id}-{job.attempts}",
+        subject=job.id,
+        account=job.account,
+        service=job.service,
+    )
+
+
 class JobTable:
     """As the keeper uses them."""
 
@@ -92,6 +114,9 @@ class JobTable:
                 await pg.executemany(
                     _SAVE_ATTEMPT, [(*one[:5], fit(one.result), fit(one.host), fit(one.by)) for one in attempts]
                 )
+            for job in jobs:
+                if job.state in TOLD:
+                    await tell_of(pg, job)
             return await expanded(pg, looked) if looked else set()
 
     async def open_jobs(self, but: Sequence[str], limit: int) -> list[NetworkJob]:
@@ -127,14 +152,14 @@ class JobTable:
 # --- people
 
 
-async def wish(pool: Any, id_: str, what: str, by: str, *, open_: bool) -> JobRow | None:
-    """Ask the keeper to `retry` a job that has ended or to `cancel` an open one; None: it is not such a one."""
+async def wish(pool: Any, id_: str, what: str, by: str, states: Sequence[str]) -> JobRow | None:
+    """Ask the keeper to `retry` or `cancel` a job in one of these states; None: it is in another one."""
     row: JobRow | None = await pool.fetchrow(
-        f"UPDATE jobs SET wish = $2, wished_by = $3 WHERE id = $1 AND ended_ms IS {'' if open_ else 'NOT '}NULL"
-        " RETURNING *",
+        "UPDATE jobs SET wish = $2, wished_by = $3 WHERE id = $1 AND state = ANY($4) RETURNING *",
         id_,
         what,
         by,
+        list(states),
     )
     return row
 
@@ -155,18 +180,18 @@ async def page(
     limit: int,
     *,
     account: str | None = None,
-    session: str | None = None,
+    sessions: Sequence[str] | None = None,
     peer: str | None = None,
     states: Sequence[str] | None = None,
 ) -> Sequence[JobRow]:
     """The newest first, those before (made_ms, id)."""
     rows: Sequence[JobRow] = await pool.fetch(
         "SELECT * FROM jobs WHERE (made_ms, id) < ($1, $2) AND ($3::text IS NULL OR account = $3)"
-        " AND ($4::text IS NULL OR session = $4) AND ($5::text IS NULL OR lower(peer) = lower($5))"
+        " AND ($4::text[] IS NULL OR session = ANY($4)) AND ($5::text IS NULL OR lower(peer) = lower($5))"
         " AND ($6::text[] IS NULL OR state = ANY($6)) ORDER BY made_ms DESC, id DESC LIMIT $7",
         *before,
         account,
-        session,
+        None if sessions is None else list(sessions),
         peer,
         None if states is None else list(states),
         limit,

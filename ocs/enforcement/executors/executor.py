@@ -14,6 +14,9 @@ from ocs.enforcement.machine import JobEvent
 from ocs.enforcement.session_requests import RequestReceipt
 
 DIAMETER: Final = "diameter"
+RADIUS: Final = "radius"
+RADIUS_CLIENT: Final = "radius:"
+"""What the name of a RADIUS client begins with (ocs/charging/radius/names.py); no DiameterIdentity does."""
 
 
 class Executor(Protocol):
@@ -53,5 +56,5 @@ class Executors:
         return self._known.get((protocol_of(session), action))
 
 
-def protocol_of(_session: Session) -> str:
-    return DIAMETER
+def protocol_of(session: Session) -> str:
+    return RADIUS if session.peer.startswith(RADIUS_CLIENT) else DIAMETER

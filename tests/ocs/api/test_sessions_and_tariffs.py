@@ -77,8 +77,8 @@ async def test_sessions(harness: ApiHarness) -> None:
     listed = (await harness.call("GET", "/v1/sessions?account=a1")).json()["items"]
     path = f"/v1/sessions/{quote(session.id, safe='')}"
     shown = (await harness.call("GET", path)).json()
-    assert shown["suspense"] == []
-    assert listed == [shown | {"suspense": None}]  # looked up for one session only
+    assert shown["suspense"] == shown["jobs"] == []
+    assert listed == [shown | {"suspense": None, "jobs": None}]  # looked up for one session only
     assert shown["lines"] == [
         {
             "rating_group": 10,
