@@ -331,7 +331,9 @@ local function seal(change, one, outcome, beside, event_ms)
     own[held[TAKE.bucket]] = (own[held[TAKE.bucket]] or 0) + held[TAKE.amount]
   end
   open_funds(ALONE, own)
-  funds.own_counted = own_counted(change, one, other)
+  if is_limited(one[LADDER_OF]) or (other and is_limited(other[LADDER_OF])) then
+    funds.own_counted = own_counted(change, one, other)
+  end
   if other then further_of(change, other, event_ms) end -- both go on, or neither
   local further, least = further_of(change, one, event_ms)
   line[LINE.final] = further < least

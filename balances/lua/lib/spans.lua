@@ -121,6 +121,10 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
   local account, ladder = change.account, ladder_of(packed)
   funds.used_ms = ms > 0 and at_ms or 0
   lapse_ahead(line, at_ms)
+  if ms == 0 and not (grant and is_limited(ladder)) then
+    local values = counter_values(account, ladder, with_held, at_ms, of_line)
+    return climb(ladder, line, units, values, at_ms, ms, grant, grade, most)
+  end
   local taken = {}
   if ms == 0 then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
