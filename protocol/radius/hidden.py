@@ -81,14 +81,20 @@ def hidden(attribute: Attribute[Any], plain: bytes, secret: bytes, authenticator
         return hide_password(plain, secret, authenticator)
     if attribute.encrypt == 2:
         return hide_salted(plain, secret, authenticator, salt)
-    raise ValueError(f"{attribute.name} is not sent encrypted")
+    raise _unlike(attribute)
 
 
 def revealed(packet: Packet, attribute: Attribute[Any], secret: bytes, authenticator: bytes) -> bytes | None:
     """The first value of an attribute with `encrypt`, decrypted; None when it is not there."""
+    if attribute.encrypt not in (1, 2):
+        raise _unlike(attribute)
     found = packet.raw(attribute)
     if not found:
         return None
     if attribute.encrypt == 1:
         return reveal_password(found[0], secret, authenticator)
     return reveal_salted(found[0][1:] if attribute.tagged else found[0], secret, authenticator)
+
+
+def _unlike(attribute: Attribute[Any]) -> ValueError:
+    return ValueError(f"{attribute.name} is not sent encrypted, or in a way that is not known here")

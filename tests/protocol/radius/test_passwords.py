@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.radius.attribute import Attribute
 from protocol.radius.chap import chap_response, is_chap_of
 from protocol.radius.codes import PacketCode
 from protocol.radius.des import des_encrypt
@@ -46,6 +47,7 @@ from protocol.radius.mschap import (
 )
 from protocol.radius.packet import Packet
 from protocol.radius.refused import PacketFault, RadiusError
+from protocol.radius.types import STRING
 from tests.protocol.radius.golden import CRYPTO, PACKETS, secret
 from tests.protocol.vectors import octets
 
@@ -118,6 +120,8 @@ def test_what_cannot_be_hidden() -> None:
         hide_salted(b"x", SECRET, AUTHENTICATOR, b"\x7f\0")
     with pytest.raises(ValueError, match="not sent encrypted"):
         hidden(USER_NAME, b"x", SECRET, AUTHENTICATOR)
+    with pytest.raises(ValueError, match="not sent encrypted"):
+        revealed(Packet(2), Attribute("Ascend-Send-Secret", 214, STRING, encrypt=3), SECRET, AUTHENTICATOR)
     assert revealed(Packet(2), TUNNEL_PASSWORD, SECRET, AUTHENTICATOR) is None
 
 
