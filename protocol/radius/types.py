@@ -84,7 +84,7 @@ def _ipv6_prefix(data: bytes) -> IPv6Network:
     if not 2 <= len(data) <= 18:
         raise ValueError(f"{len(data)} octets where 2 to 18 belong")
     bits = data[1]
-    if bits > 128 or (bits + 7) // 8 > len(data) - 2:
+    if (bits + 7) // 8 > len(data) - 2:
         raise ValueError(f"a prefix of {bits} bits in {len(data) - 2} octets")
     return IPv6Network((data[2:].ljust(16, b"\0"), bits), strict=False)
 
