@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 
 from ocs.processes.embedded import Durability
-from tests.bench import idle, micro, octets, overload, radius_wire, rating, rerating, results, whole
+from tests.bench import idle, micro, octets, overload, radius, radius_wire, rating, rerating, results, whole
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
@@ -21,7 +21,10 @@ def main() -> None:
     """Exit code 0 unless something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["all", "whole", "micro", "rating", "rerating", "overload", "idle"], default="all"
+        "what",
+        nargs="?",
+        choices=["all", "whole", "micro", "rating", "rerating", "overload", "radius", "idle"],
+        default="all",
     )
     parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
     parser.add_argument("--subscribers", default="1000", metavar="N[,N]", help="1000,200000 shows whether cost is flat")
@@ -42,6 +45,8 @@ def main() -> None:
         found["whole"] = uvloop.run(_whole(options))
     if options.what in ("all", "overload"):
         found["overload"] = overload.rows(uvloop.run(overload.measure("always", options.seconds)))
+    if options.what in ("all", "radius"):
+        found["radius"] = uvloop.run(radius.measure(options.seconds))
     if options.what in ("all", "idle"):
         found["idle"] = asyncio.run(idle.measure(2 * options.seconds))
     results.show(console, found)

@@ -24,6 +24,7 @@ TITLES = {
     "micro": "alone, us per call (best of several)",
     "rating": "a price found, us per line (aim: <= 15 remembered; the load of a table in ms)",
     "overload": "more outstanding than it can answer (aim: goodput >= 90 % of the best at each, nobody never answered)",
+    "radius": "RADIUS, CPU in us per charged Interim (aim: >= 10000/s, no more than a CCR, p99 within 3 x of the echo)",
     "idle": "a server that nobody asks anything, thousandths of a core (aim: <= 10 in all)",
     "rerating": "history rated again (aim: >= 50000 records/s on two cores; CPU in us)",
 }

@@ -38,10 +38,10 @@ def _identities(user: str, calling: str, imsi: str) -> tuple[str, ...]:
 
 
 def is_mac(text: str) -> bool:
-    return _MAC.fullmatch(text) is not None
+    """Twelve digits alone are rather a number: both are looked for."""
+    return _MAC.fullmatch(text) is not None and not text.isdecimal()
 
 
 def _of_station(text: str) -> list[str]:
-    if is_mac(text):
-        return [spelled(IdentityKind.MAC, text)]
-    return [spelled(IdentityKind.MSISDN, text)] if _NUMBER.fullmatch(text) else []
+    number = [spelled(IdentityKind.MSISDN, text)] if _NUMBER.fullmatch(text) else []
+    return [*number, spelled(IdentityKind.MAC, text)] if _MAC.fullmatch(text) else number

@@ -9,6 +9,7 @@ import pytest
 from balances.model.courses import incarnation_of
 from balances.structs.charge import Charge, Course, Flag, Phase, Result
 from ocs.charging.radius.accounting import to_charging
+from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import ChargingSettings
@@ -238,3 +239,20 @@ def test_a_session_that_only_postgres_knows_goes_on_and_another_of_its_name_does
     world.model.sessions["a1"].clear()
     bras.send(accounting(INTERIM, Acct_Session_Time=60, Acct_Input_Octets=5 * MB), 3_600)
     assert world.balance() == 20 * EURO - 260_000
+
+
+@pytest.mark.parametrize(
+    ("user", "calling", "found"),
+    [
+        ("491700000001", None, ["username:491700000001", "msisdn:491700000001", "mac:491700000001"]),
+        ("4917", "00-11-22-AA-bb-CC", ["username:4917", "mac:001122aabbcc"]),
+        ("0011.22aa.bbcc", None, ["username:0011.22aa.bbcc", "mac:001122aabbcc"]),
+        ("anna@Isp.example", "+4930123456", ["username:anna@isp.example", "nai:anna@isp.example", "msisdn:4930123456"]),
+        ("sip:4930@v.example", None, ["username:sip:4930@v.example", "sip:4930@v.example"]),
+        (None, "49301234567", ["msisdn:49301234567"]),
+    ],
+    ids=["number", "port", "mac as user", "realm", "sip", "no user"],
+)
+def test_whom_a_packet_may_be_about(user: str | None, calling: str | None, found: list[str]) -> None:
+    packet = accounting(START, User_Name=user, Calling_Station_Id=calling)
+    assert list(identities_of(packet)) == found
