@@ -70,16 +70,16 @@ def _each(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
 
 
 @webhook.command("create")
-@click.argument("url")
+@click.argument("to", metavar="URL")
 @_filter
 @click.option("--id", "id_", callback=given, help="A name of yours; default: one is made up.")
 @click.option("--description", callback=given)
 @click.option("--after", metavar="EVENT", callback=given, help="Begin after this event; default: now.")
 @json_option
 @remote
-def create_webhook(server: Remote, url: str, id_: str | None, as_json: bool, **more: Any) -> None:
+def create_webhook(server: Remote, to: str, id_: str | None, as_json: bool, **more: Any) -> None:
     """Have events delivered to URL. Prints the secret, once."""
-    body = {"url": url, "id": id_, **more}
+    body = {"url": to, "id": id_, **more}
     show(server.post("webhooks", body={name: value for name, value in body.items() if value}), as_json, _table)
 
 
@@ -114,7 +114,7 @@ def show_webhook(server: Remote, name: str, as_json: bool) -> None:
 
 @webhook.command("change")
 @ID
-@click.option("--url", "to", metavar="URL", callback=given, help="Where it is now.")
+@click.option("--to", metavar="URL", callback=given, help="Where it is now.")
 @_filter
 @click.option("--description")
 @json_option

@@ -216,9 +216,9 @@ class Deliverer:
         arrived, self._arrived = self._arrived, 0
         try:
             async with self._few, self._pool.acquire() as pg, pg.transaction():
-                await deliveries.settle(pg, self.webhook.id, outcomes, shown=shown)
                 counted = structs.replace(health, delivered=arrived, delivered_ms=self._now_ms() if arrived else 0)
                 await subscriptions.note(pg, self.webhook.id, self.webhook.version, counted)
+                await deliveries.settle(pg, self.webhook.id, outcomes, shown=shown)
         except BaseException:
             self._outcomes[:0] = outcomes
             self._shown |= shown

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from ocs.events import log
+from ocs.events.webhooks import subscriptions
 from ocs.events.webhooks.queue import Waiting
 from ocs.events.webhooks.subscriptions import Webhook, consumer_of
 
@@ -68,6 +69,8 @@ async def enqueue(pool: Any, webhook: Webhook, events: Sequence[Made], upto: int
     """Make deliveries of the events up to a number and move the webhook's number there, in one transaction: each event
     is made a delivery once. None: another process was faster, or the webhook is gone."""
     async with pool.acquire() as pg, pg.transaction():
+        if not await subscriptions.hold(pg, webhook.id):
+            return None
         if not await log.advance(pg, consumer_of(webhook.id), webhook.seq, upto):
             return None
         return await add(pg, webhook.id, events, now_ms)
@@ -191,7 +194,7 @@ async def purge(pg: Any, now_ms: int) -> int:
     done = await pg.execute(
         "DELETE FROM webhook_deliveries WHERE (webhook, seq) IN (SELECT webhook, seq FROM webhook_deliveries"
         " WHERE state <> 'waiting' AND last_ms < CASE state WHEN 'delivered' THEN $1::bigint ELSE $2::bigint END"
-        " AND last_ms < $1::bigint LIMIT $3)",
+        " AND last_ms < $1::bigint LIMIT $3 FOR UPDATE SKIP LOCKED)",
         now_ms - KEPT_MS,
         now_ms - DEAD_KEPT_MS,
         PURGED_MAX,

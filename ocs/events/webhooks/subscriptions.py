@@ -2,6 +2,8 @@
 
 What one wants (types, accounts, services) and how far it is, is its row among the consumers of events
 (ocs/events/log.py), written in the same transactions.
+
+Who writes locks first the webhook, then its consumer, then its deliveries: so nobody waits for each other.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ async def get(pg: Any, webhook: str, *, lock: bool = False) -> Webhook | None:
     """lock: for a change in the caller's transaction."""
     row = await pg.fetchrow(
         f"SELECT {_COLUMNS}, c.types, c.accounts, c.services, c.seq FROM webhooks w JOIN event_consumers c"
-        f" ON c.name = '{KIND}:' || w.id WHERE w.id = $1{' FOR UPDATE OF w' if lock else ''}",
+        f" ON c.name = '{KIND}:' || w.id WHERE w.id = $1{' FOR NO KEY UPDATE OF w' if lock else ''}",
         webhook,
     )
     return _webhook(row) if row else None
@@ -131,6 +133,11 @@ async def change(pg: Any, now: Webhook) -> Webhook:
 async def touch(pg: Any, webhook: str) -> None:
     """Let who delivers read its deliveries again."""
     await pg.execute("UPDATE webhooks SET touched = touched + 1 WHERE id = $1", webhook)
+
+
+async def hold(pg: Any, webhook: str) -> bool:
+    """Keep it from being deleted until the caller's transaction ends. False: it is gone."""
+    return bool(await pg.fetchval("SELECT true FROM webhooks WHERE id = $1 FOR KEY SHARE", webhook))
 
 
 async def delete(pg: Any, webhook: str) -> None:
