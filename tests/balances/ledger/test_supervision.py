@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from balances.ledger.supervision import holders
+from balances import keys
+from balances.ledger.reader import connect
+from balances.ledger.supervision import Supervision, holders
+from balances.packing import ACCOUNT_FIELD, fresh_account, pack
 from balances.structs.account import Take
 from balances.structs.record import Short
 from balances.structs.session import Line, Session, SessionState
@@ -63,3 +66,25 @@ def test_of_equal_holders_the_one_that_is_silent_for_longest() -> None:
     assert asked([session("now", held=5, touched_ms=9), session("long ago", held=5, touched_ms=1)], MONEY) == [
         "long ago"
     ]
+
+
+async def test_an_account_costs_its_open_sessions(redis_url: str) -> None:
+    """Those that have ended are passed over, some at a time; many, so that the hash is no list any more."""
+    client = connect(redis_url)
+    key = keys.account("company")
+    assert await Supervision(client, "t").open_sessions("company") is None
+    await client.hset(key, ACCOUNT_FIELD, pack(fresh_account("company", "EUR", generation=7)))
+    over = {f"over{number}": pack(session(f"over{number}", state=SessionState.CLOSED)) for number in range(1_500)}
+    await client.hset(key, mapping=over)
+    going = {f"open{number}": pack(session(f"open{number}", held=1)) for number in range(450)}
+    await client.hset(key, mapping=going)
+    found = await Supervision(client, "t").open_sessions("company")
+    assert found is not None
+    assert found[0].generation == 7
+    assert {one.id for one in found[1]} == set(going)
+    account, one = await Supervision(client, "t").account_and_session("company", "open3")
+    assert account == found[0]
+    assert one is not None
+    assert one.id == "open3"
+    assert await Supervision(client, "t").account_and_session("nobody", "open3") == (None, None)
+    await client.aclose()
