@@ -36,6 +36,7 @@ OPERATIONS: Final = (
         answer=schema.PeerPage,
         description="`equal` counts requests that got the answer of an equal one before, under a new End-to-End-Id and"
         " with the T bit clear: they were not charged. If they are events of their own, set `reuses_numbers`. `reused`"
-        " counts Session-Ids that were begun again. All others together are the peer `guest`.",
+        " counts Session-Ids that were begun again, `rar_ignored` RARs that were agreed to and not followed: set"
+        ' `reauthorize = "never"` where that is usual. All others together are the peer `guest`.',
     ),
 )

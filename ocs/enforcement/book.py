@@ -255,11 +255,14 @@ class JobBook:
             self.apply(job, JobEvent.GONE if ended else JobEvent.RETURNED, at_ms)
         return done
 
-    def retry(self, job: NetworkJob, now_ms: int) -> None:
-        """A person's wish about a job that has ended."""
-        if after(job.state, JobEvent.RETRY) is not job.state and len(self.open) < self._jobs_max:
+    def retry(self, job: NetworkJob, now_ms: int) -> bool:
+        """A person's wish about a job that has ended; False: there is no room for it now."""
+        if len(self.open) >= self._jobs_max:
+            return False
+        if after(job.state, JobEvent.RETRY) is not job.state:
             job.state, job.ended_ms, job.why, job.due_ms, job.tries = JobState.DUE, None, "", now_ms, 0
             self.add(job)
+        return True
 
     def cancel(self, job: NetworkJob, now_ms: int, why: str) -> None:
         self.apply(job, JobEvent.CANCEL, now_ms, why)

@@ -528,6 +528,7 @@ class Enforcer:
     async def hear(self) -> None:
         """Do what people wish about jobs."""
         wishes = await self._kept.wishes()
+        done = []
         for kept, wish, by in wishes:
             job = self.book.open.get(kept.id, kept)
             if wish == "cancel":
@@ -538,8 +539,10 @@ class Enforcer:
                 _, session = await self._live.account_and_session(*job.of)
                 if session is not None:  # what came since does not count: a person wants it to be sent
                     job.touched_ms = session.touched_ms
-                self.book.retry(job, self._now_ms())
+                if not self.book.retry(job, self._now_ms()):
+                    continue  # it stays a wish
+            done.append(kept.id)
         self._follow()
-        if wishes:
+        if done:
             await self.save_now()
-            await self._kept.heard([kept.id for kept, _, _ in wishes])
+            await self._kept.heard(done)

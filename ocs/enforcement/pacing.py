@@ -86,7 +86,7 @@ class Pacing:
 
     def late_ms(self, now_ms: int) -> int:
         """How long the attempt that has waited for longest has been due."""
-        return max((now_ms - queue.waiting[0][0] for queue in self._peers.values() if queue.waiting), default=0)
+        return max([0, *(now_ms - queue.waiting[0][0] for queue in self._peers.values() if queue.waiting)])
 
     def forget(self) -> None:
         """Nothing waits any more; what is under way still lands."""

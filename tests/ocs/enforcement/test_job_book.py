@@ -132,6 +132,9 @@ class Machine(RuleBasedStateMachine):
     # --- the keeper
 
     def collect(self) -> None:
+        for job in self.book.ended:  # a top-up cancels what was not sent, and undoes what was: never both
+            assert job.state is not JobState.CANCELLED or not job.attempts
+            assert job.state is not JobState.SUPERSEDED or job.attempts or "newer job" in job.why
         self.book.armed.clear()
         self.book.ended.clear()
 

@@ -52,6 +52,13 @@ def test_a_thousand_at_one_instant_are_a_queue() -> None:
     assert pacing.wait_ms(now_ms) is None
 
 
+def test_what_is_due_later_is_not_late() -> None:
+    pacing = Pacing(rate=1, window=1)
+    assert pacing.late_ms(1_000) == 0
+    put(pacing, jobs(1, due_ms=5_000))
+    assert (pacing.late_ms(1_000), pacing.wait_ms(1_000)) == (0, 4_000)
+
+
 def test_one_slow_peer_keeps_no_other() -> None:
     pacing, waiting = Pacing(rate=1_000, window=2), jobs(5, "slow") | jobs(2, "fast")
     put(pacing, waiting)
