@@ -137,6 +137,7 @@ async def test_the_network_is_told() -> None:
         await api.put("v1", "tariffs", "told", body=TARIFF)
         w = World(api, server.diameter_port)
         await barred_during_a_session(w)
+        await limited_during_a_session(w)
         await unknown_to_its_host(w)
         await the_largest_holder(w)
         await refused_after_its_final_units(w)
@@ -154,6 +155,30 @@ async def barred_during_a_session(w: World) -> None:
     assert await w.ask(gw, "gw1.example.net", "1", "4911", UPDATE, 1, asked=100, used=100) == -4010
     await w.subscriber("4911", "a1", "*", barred=False)
     assert await rar(gw, "gw1.example.net") == "gw1.example.net;1"
+    gw.end()
+
+
+async def limited_during_a_session(w: World) -> None:
+    """A spending limit concerns sessions that run, and its subscriber's alone (charging.md section 15)."""
+    await w.account("a7", "10.00", "4971", "4972")
+    gw, host = await w.gateway("gw7.example.net"), "gw7.example.net"
+    assert await w.ask(gw, host, "1", "4971", START, 0, asked=100) == 100
+    assert await w.ask(gw, host, "2", "4972", START, 0, asked=100) == 100
+    limit = ("v1", "subscribers", "4971", "limits", "pocket-money")
+    await w.api.put(*limit, body={"amount": "0.15", "period": "month"})
+    assert await rar(gw, host) == f"{host};1"
+    await silent(gw, but=f"{host};1")
+    assert await w.ask(gw, host, "1", "4971", UPDATE, 1, asked=100, used=100) == 100
+    assert await w.ask(gw, host, "3", "4971", START, 0, asked=100) == 50
+    assert await w.ask(gw, host, "1", "4971", UPDATE, 2, asked=100, used=100) == -4012
+    assert await rar(gw, host) == f"{host};3"
+    assert await w.ask(gw, host, "3", "4971", UPDATE, 1, asked=100, used=50) == -4012
+    assert await w.ask(gw, host, "2", "4972", UPDATE, 1, asked=100, used=100) == 100
+    [shown] = (await w.api.get(*limit[:-1]))["items"]
+    assert (shown["used"], shown["held"], shown["left"]) == ("0.15", "0.00", "0.00")
+    await w.api.put(*limit, body={"amount": "1.00", "period": "month"})
+    assert await rar(gw, host) in (f"{host};1", f"{host};3")
+    assert await w.ask(gw, host, "1", "4971", UPDATE, 3, asked=100) == 100
     gw.end()
 
 
