@@ -78,6 +78,10 @@ local function climb_price(price, units, total, ahead, rest, rest_price, rest_pe
   return due - charged, total + units, at - units, rest, rest_price, rest_per, rest_rounding, true, spent, due
 end
 
+-- What a main bucket has between what is held of it and its last fill, as nearly all have it: priority 100, valid for ever,
+-- for all services, by the name it is made with.
+local PLAIN = pack(100, 0, 0) .. '\144' .. pack('main', 0)
+
 -- Below which balance something is crossed, and from which one on this service resumes, with the lines of services and the
 -- notification thresholds. A balance only falls here, so of money what is crossed already stays so, and of units all stays as
 -- it is. nil: the service is suspended, or a bucket has begun since the last call.
@@ -125,13 +129,18 @@ local function read_account(packed, now_ms, profile_rev, service)
     at = fields_of(packed, at, 11)
     local from, bucket, kind = read(packed, 2, at)
     local after, has, holds = read(packed, 2, from)
-    local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 7, after)
-    if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
-    if kind == KIND.MONEY then
-      if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end
+    if bucket == MAIN and sub(packed, after + 1, after + #PLAIN) == PLAIN then
       amount_at, held_at, amount, held = from, after, has, holds
+      at = read(packed, 1, after + #PLAIN)
+    else
+      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 7, after)
+      if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
+      if kind == KIND.MONEY then
+        if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end
+        amount_at, held_at, amount, held = from, after, has, holds
+      end
+      at = past
     end
-    at = past
   end
   if not amount then return nil end
   counters, at = short_of(packed, at)
