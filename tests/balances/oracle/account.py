@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.posting import Posting
 from tariffs.units import Kind
+from tests.balances.oracle.watches import NaiveServiceLine, NaiveThreshold
 from tests.tariffs.blockwise import DEBTOR, BlockwiseFunds
 
 
@@ -27,6 +28,8 @@ class NaiveBucket:
     scope: list[str] = field(default_factory=list)
     refund: bool = False
     """Made for units given back to a bucket that is over."""
+    fill: int = 0
+    """What it had after its last fill."""
 
     def valid(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and not self.over(at_ms)
@@ -135,7 +138,11 @@ class NaiveAccount:
         self.state = 0
         self.movements: list[Movement] = []
         """Of the call in work."""
-        self.crossings: list[str] = []
+        self.crossings: list[tuple[str, str]] = []
+        """Kind, and of what."""
+        self.watches: list[NaiveThreshold] = []
+        self.service_line: NaiveServiceLine | None = None
+        """Of the one service that is used."""
         self.held_of: Callable[[int], int] = lambda _: 0
 
     def begin(self) -> None:
@@ -185,10 +192,26 @@ class NaiveAccount:
         balance = self.settled(now_ms)
         if not self.state & SuspendReasons.CREDIT and balance < self.suspend_below:
             self.state |= SuspendReasons.CREDIT
-            self.crossings.append("suspend")
+            self.crossings.append(("suspend", ""))
         elif self.state & SuspendReasons.CREDIT and balance >= self.resume_at:
             self.state &= ~SuspendReasons.CREDIT
-            self.crossings.append("resume")
+            self.crossings.append(("resume", ""))
+        if self.service_line is not None and (word := self.service_line.check(self.buckets, now_ms)):
+            self.crossings.append((word, "data"))
+        for one in self.watches:
+            if word := one.check(self.buckets, now_ms):
+                self.crossings.append((word, one.name))
+
+    @property
+    def suspended(self) -> bool:
+        """For credit: a line of the service counts in the place of the account's."""
+        if self.service_line is not None:
+            return self.service_line.suspended
+        return bool(self.state & SuspendReasons.CREDIT)
+
+    @property
+    def low_below(self) -> int:
+        return self.resume_at if self.service_line is None else self.service_line.resume_at
 
     # ------------------------------------------------------------ the back office
 
@@ -219,6 +242,8 @@ class NaiveAccount:
                     scope=one.scope,
                 ).id
             self.move(of, one.amount, one.counter_account)
+            if one.amount > 0 and (one.bucket == -1 or one.counter_account == "top-up"):
+                self.bucket(of).fill = max(self.bucket(of).amount, 0)
         self.lapse(now_ms)
         self.check(now_ms)
         return True

@@ -24,6 +24,7 @@ from balances.structs.posting import (
 )
 from balances.structs.record import Entry
 from balances.structs.session import SessionState
+from balances.structs.thresholds import CrossingOf, ServiceSuspension, Threshold
 from tariffs.ladder import Ladder
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount
@@ -48,6 +49,7 @@ from tests.balances.oracle.stories import (
     TakeOut,
     Wait,
 )
+from tests.balances.oracle.watches import NaiveServiceLine, NaiveThreshold
 from tests.balances.rules.account_harness import ACCOUNT, FLAT, HOUR, MINUTE, START_MS, ask, charge_of, timed
 from tests.balances.twins import Twins, check_account, check_entries
 
@@ -110,9 +112,29 @@ class Comparison:
     def model(self) -> Model:
         return self.twins.model
 
+    def _watch(self) -> None:
+        """What the account is told about is set before anything happens."""
+        self.account.begin()
+        settings = AccountSettings(ACCOUNT, self.now_ms, None, thresholds=[])
+        for number, watch in enumerate(self.story.watches):
+            naive = NaiveThreshold(f"t{number}", *watch)
+            naive.begin(self.account.buckets, self.now_ms)
+            self.account.watches.append(naive)
+            kind, below, rearm, percent, service = watch
+            levels = (0, rearm, below) if percent else (below, rearm, 0)
+            settings.thresholds = [*(settings.thresholds or ()), Threshold(f"t{number}", kind, *levels, "", service)]
+        if self.story.service_line is not None:
+            self.account.service_line = NaiveServiceLine(*self.story.service_line)
+            settings.services = [ServiceSuspension("data", *self.story.service_line)]
+        self.account.check(self.now_ms)
+        assert self.twins.settings(settings) == "ok"
+        self._look()
+
     def tell(self) -> None:
+        if self.story.watches or self.story.service_line is not None:
+            self._watch()
         if self.story.money:
-            self._post([Posting(MAIN, Kind.MONEY, self.story.money, "topup", "topup")])
+            self._post([Posting(MAIN, Kind.MONEY, self.story.money, "top-up", "top-up")])
         for action in self.story.actions:
             self._act(action)
         check_entries(self.model, ACCOUNT)
@@ -128,7 +150,7 @@ class Comparison:
             case Repetition():
                 self._again(action)
             case PayIn():
-                self._post([Posting(MAIN, Kind.MONEY, action.amount, "topup", "topup")])
+                self._post([Posting(MAIN, Kind.MONEY, action.amount, "top-up", "top-up")])
             case Bonus():
                 self._bonus(action)
             case TakeOut():
@@ -261,7 +283,7 @@ class Comparison:
         usages = [usage for appended in self.model.ledger[self.seen :] for usage in appended.record.usages]
         assert sum(usage.suspense for usage in usages) == sum(said.suspense for said in expected.lines)
         assert outcome.balance == self.account.settled(self.now_ms)
-        assert outcome.low == (outcome.balance < self.account.resume_at)
+        assert outcome.low == (outcome.balance < self.account.low_below)
 
     def _same_answer(self, charge: Charge, expected: NaiveAnswer, outcome: Outcome) -> None:
         assert outcome.result == expected.result, (Result(outcome.result), Result(expected.result))
@@ -364,6 +386,9 @@ class Comparison:
             bucket.id: (bucket.amount, self.sessions.held(bucket.id)) for bucket in account.buckets
         }
         assert stored.state == account.state
+        assert [one.crossed_ms > 0 for one in stored.thresholds] == [one.crossed for one in account.watches]
+        line = account.service_line
+        assert [one.suspended_ms > 0 for one in stored.services] == ([] if line is None else [line.suspended])
         naive = self.sessions
         counted = {key: (counter.used, naive.counter_held(key)) for key, counter in naive.counters.items()}
         counters = {one.key: (one.used, one.held) for one in stored.counters if one.used or one.held}
@@ -381,6 +406,10 @@ class Comparison:
         for one in account.movements:
             expected[one.bucket, one.counter_account] += one.amount
         assert {key: n for key, n in moved.items() if n} == {key: n for key, n in expected.items() if n}
-        crossings = [crossing.kind for record in records for crossing in record.threshold_events]
+        crossings = [
+            (one.kind, "" if one.of == CrossingOf.LIMIT else one.name)
+            for record in records
+            for one in record.threshold_events
+        ]
         assert crossings == account.crossings
         check_account(stored, list(self.model.sessions.get(ACCOUNT, {}).values()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.account import MAIN
 from balances.structs.charge import Action, Charge, Result
 from tariffs.ladder import Counted
 from tariffs.units import Kind
@@ -75,7 +75,7 @@ class NaiveEvents:
         said = NaiveOutcome(ask.rating_group, Result.OK)
         if self.account.state & BARRED:
             said.result = Result.DENIED
-        elif self.account.state & SuspendReasons.CREDIT and not ask.free:
+        elif self.account.suspended and not ask.free:
             said.result = Result.CREDIT_LIMIT
         else:
             wish = ask.asked or ask.default

@@ -163,10 +163,10 @@ class NaiveSessions:
                 used = self.counters[count.key].used if count.key in self.counters else 0
                 if count.limit >= 0 and count.key not in self.reached and 0 < used >= count.limit:
                     self.reached.add(count.key)
-                    self.account.crossings.append("reached")
+                    self.account.crossings.append(("reached", ""))
                 elif count.limit > used and count.key in self.reached:
                     self.reached.discard(count.key)
-                    self.account.crossings.append("room")
+                    self.account.crossings.append(("room", ""))
 
     # ------------------------------------------------------------ a request
 
@@ -395,7 +395,7 @@ class NaiveSessions:
             return ask.refusal
         if self.account.state & BARRED:
             return Result.DENIED
-        if self.account.state & SuspendReasons.CREDIT and not ask.free:
+        if self.account.suspended and not ask.free:
             return Result.CREDIT_LIMIT
         return Result.OK
 

@@ -135,6 +135,10 @@ StoryAction = (
 )
 
 
+Watch = tuple[int, int, int, bool, str]
+"""A notification threshold: kind, level, way back, whether these are percentages, service."""
+
+
 @dataclass(frozen=True)
 class Story:
     """A life."""
@@ -144,6 +148,8 @@ class Story:
     money: int
     ladders: tuple[Ladder, ...]
     actions: tuple[StoryAction, ...]
+    watches: tuple[Watch, ...] = ()
+    service_line: tuple[int, int] | None = None
 
 
 # ------------------------------------------------------------ ladders
@@ -253,6 +259,18 @@ changes = st.builds(
 take_outs = st.builds(TakeOut, st.integers(0, 2), amounts, st.booleans(), st.booleans())
 
 
+service_lines = st.sampled_from((None, None, (0, 0), (60, 60), (50, 200)))
+
+
+@st.composite
+def watches(draw: st.DrawFn, kinds: tuple[int, ...]) -> Watch:
+    percent = draw(st.booleans())
+    below = draw(st.sampled_from((1, 10, 33, 50, 100) if percent else (-20, 0, 1, 50, 100, 450)))
+    more = draw(st.sampled_from((0, 0, 1, 30)))
+    rearm = min(below + more, 100) if percent else below + more
+    return draw(st.sampled_from(kinds)), below, rearm, percent, draw(st.sampled_from(("", "", "data", "voice")))
+
+
 def bonuses(kinds: tuple[int, ...]) -> st.SearchStrategy[Bonus]:
     return st.builds(
         Bonus,
@@ -282,4 +300,6 @@ def stories(draw: st.DrawFn, *, groups: tuple[int, ...], lines_max: int, length:
         draw(st.sampled_from((500, 0, 100, 5_000))),
         found,
         tuple(actions),
+        tuple(draw(st.lists(watches((Kind.MONEY, kind)), max_size=3))),
+        draw(service_lines),
     )
