@@ -12,6 +12,7 @@ from ocs.cli.effects import without_effect
 from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.config_values import Listen
+from ocs.events.webhooks.client import tls_context
 from ocs.net.tls import server_context
 from ocs.processes.data_lock import is_served
 from ocs.processes.embedded import EmbeddedError, find_postgres, find_valkey
@@ -48,6 +49,8 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
         yield "postgres (embedded)", _missing(find_postgres)
     if config.diameter.speaks_tls:
         yield "diameter.tls_cert, tls_key, tls_ca", _certificates(config)
+    if config.webhooks.tls_ca:
+        yield "webhooks.tls_ca", _authorities(config.webhooks.tls_ca)
     served = is_served(config.data)
     for key, listen in listeners(config).items():
         if listen:
@@ -70,6 +73,14 @@ def _certificates(config: Config) -> str:
         server_context(diameter.tls_cert, diameter.tls_key, diameter.tls_ca)
     except CannotListen as why:
         return str(why)
+    return ""
+
+
+def _authorities(ca: str) -> str:
+    try:
+        tls_context(ca)
+    except ValueError as why:
+        return str(why).removeprefix("webhooks.tls_ca: ")
     return ""
 
 

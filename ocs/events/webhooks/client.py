@@ -103,8 +103,11 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 def tls_context(ca: str = "") -> ssl.SSLContext:
-    """Checks certificates against the authorities of the system, or those of a PEM file."""
-    return ssl.create_default_context(cafile=ca or None)
+    """Checks certificates against the authorities of the system, or those of a PEM file. Raises ValueError."""
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as why:  # and ssl.SSLError
+        raise ValueError(f"webhooks.tls_ca: {ca}: expected a readable PEM file, but {why.strerror or why}") from None
 
 
 class WebhookClient:

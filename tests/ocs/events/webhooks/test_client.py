@@ -7,6 +7,7 @@ import base64
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -127,6 +128,13 @@ async def test_a_connection_is_used_again_and_one_with_too_much_to_say_is_not() 
         async with asyncio.timeout(30):
             while receiver.open:
                 await asyncio.sleep(0.01)
+
+
+def test_authorities_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no PEM")
+    for name in ("no.pem", "nothing.pem"):
+        with pytest.raises(ValueError, match=r"webhooks\.tls_ca: .*expected a readable PEM file"):
+            tls_context(str(tmp_path / name))
 
 
 # --- where nothing is delivered to
