@@ -558,6 +558,15 @@ def due_of(decision: SessionDecision) -> int:
     return session.forget_ms
 
 
+def note_depleted(decision: SessionDecision) -> None:
+    """A client that runs its session by itself goes on, whatever is answered: where it waits for money and holds
+    nothing, the network has to be told (charging.md section 8)."""
+    if not decision.charge.course or decision.bygone is not None or decision.state != SessionState.OPEN:
+        return
+    if any(line.final and not line.due_ms for line in decision.session.lines):
+        decision.change.reauthorize = [*decision.change.reauthorize, "depleted"]
+
+
 def keep_session(decision: SessionDecision) -> None:
     charge, change, session = decision.charge, decision.change, decision.session
     due_ms = due_of(decision)
@@ -593,5 +602,6 @@ def decide_session(decision: SessionDecision, stored: Session | None) -> Reply |
     refuse_command(decision)
     opened = decision.state == SessionState.OPEN and not decision.was_open
     decision.moved |= opened or decision.charge.phase == Phase.STOP
+    note_depleted(decision)
     keep_session(decision)
     return None

@@ -118,10 +118,10 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     threshold_events: list[Crossing] = []
     """Once per crossing (charging.md section 7)."""
     reauthorize: list[str] = []
-    """RARs due now: "holder" the session that holds most of what is `short`, "final" every session that waits for money
-    (some came in, or room), "all" every session that holds something (a lower limit), "members" those of subscribers
-    the account serves no more, "limits anna" what that subscriber holds ("limits " what anybody does): its spending
-    limits changed."""
+    """Whom the network has to tell now: "holder" the session that holds most of what is `short`, "final" every session
+    that waits for money (some came in, or room), "all" every session that holds something (a lower limit), "members"
+    those of subscribers the account serves no more, "depleted" those of clients that go on without money,
+    "limits anna" what that subscriber holds ("limits " what anybody does): its spending limits changed."""
     once_key: str = ""
     once_until_ms: int = 0
     refund_of: str = ""

@@ -15,7 +15,7 @@ from balances.ledger.intents import IntentId
 from balances.structs.account import Account
 from balances.structs.session import Session, SessionState
 from ocs.enforcement.choosing import Wanted, is_free, is_suspended, money_held
-from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, NetworkJob, job_id
+from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, NetworkJob, is_radius, job_id
 from ocs.enforcement.machine import JobEvent, JobState, after
 
 AGAIN_MS: Final = (1_000, 5_000, 25_000)
@@ -97,9 +97,11 @@ class JobBook:
             session = look.sessions.get(job.session)
             if session is None or session.incarnation != job.incarnation:
                 self.apply(job, JobEvent.GONE, now_ms)
-            elif session.touched_ms != job.touched_ms and not self._goes_on(job, session, wanted):
+            elif session.touched_ms != job.touched_ms and job.is_heard and not self._goes_on(job, session, wanted):
                 self.apply(job, JobEvent.RETURNED, now_ms)
             elif job.session in wanted:
+                if not job.is_heard:
+                    job.touched_ms = session.touched_ms
                 if self._stands(job, wanted[job.session].cause, look.judged):
                     job.generation = max(job.generation, look.account.generation)
                     self._changed(job)
@@ -184,7 +186,8 @@ class JobBook:
         if session.incarnation != job.incarnation:
             return JobEvent.GONE
         if session.touched_ms != job.touched_ms:
-            if job.action not in ENDING or job.cause is not Cause.SUSPENDED or not is_suspended(account, session):
+            stays = job.action in ENDING and job.cause is Cause.SUSPENDED and is_suspended(account, session)
+            if job.is_heard and not stays:
                 return JobEvent.RETURNED
             job.touched_ms = session.touched_ms  # it came back, and holds what it may not all the same
         return OVERTAKEN if ends and account.generation != job.generation else ""
@@ -245,11 +248,12 @@ class JobBook:
 
     def returned(self, account: str, session: str, at_ms: int, *, ended: bool) -> list[NetworkJob]:
         """The client sent a request of this session then, `ended`: its last. Returns the jobs that had their effect by
-        it. One that is to end the session goes on while the session does."""
+        it. One that is to end the session goes on while the session does, and so does one whose client is told nothing
+        by an answer."""
         done = [
             job
             for job in self.of_session(account, session)
-            if at_ms > job.touched_ms and (ended or job.action not in ENDING)
+            if at_ms > job.touched_ms and (ended or (job.is_heard and job.action not in ENDING))
         ]
         for job in done:
             self.apply(job, JobEvent.GONE if ended else JobEvent.RETURNED, at_ms)
@@ -312,7 +316,9 @@ class JobBook:
 
 def may_be_ended(session: Session) -> bool:
     """Not one that uses only what is free, as an emergency call does."""
-    return any(line.due_ms and not is_free(line) for line in session.lines)
+    served = [line for line in session.lines if line.due_ms]
+    goes_on = not served and is_radius(session.peer) and any(line.final for line in session.lines)
+    return goes_on or any(not is_free(line) for line in served)
 
 
 def attempt_row(job: NetworkJob, at_ms: int, ended_ms: int, result: str, host: str, by: str) -> AttemptRow:

@@ -15,12 +15,13 @@ from balances.structs.account import Account, SuspendReasons
 from balances.structs.blob import blob_of
 from balances.structs.record import Short
 from balances.structs.session import Line, Session, SessionState
-from ocs.enforcement.job import Cause, NetworkAction
+from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkAction, is_radius
 from tariffs.units import Kind
 
 REFUSED: Final = SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED
 """Reasons for which nothing is granted at all, whatever it costs (charging.md section 7)."""
 MEMBER_KIND: Final = "members"
+DEPLETED_KIND: Final = "depleted"
 
 
 class Wanted(NamedTuple):
@@ -42,13 +43,13 @@ class NetworkPolicy(NamedTuple):
 
     def action(self, cause: Cause, session: Session) -> NetworkAction:
         wanted = NetworkAction.REAUTHORIZE
-        if cause is Cause.SUSPENDED:
+        if cause in (Cause.SUSPENDED, Cause.DEPLETED):
             wanted = self.on_suspend.get(session.service, NetworkAction.REAUTHORIZE)
         elif cause is Cause.MEMBERS:  # charging.md section 5: it is asked to report, if the service does nothing harder
             hard = self.on_suspend.get(session.service)
             wanted = hard if hard in (NetworkAction.ABORT, NetworkAction.DISCONNECT) else NetworkAction.REAUTHORIZE
         if wanted is NetworkAction.REAUTHORIZE and self.ends_at_once(session.peer):
-            return NetworkAction.ABORT if cause in (Cause.SUSPENDED, Cause.MEMBERS) else NetworkAction.NOTHING
+            return NetworkAction.ABORT if cause in RESTRICTIVE else NetworkAction.NOTHING
         return wanted
 
 
@@ -70,6 +71,20 @@ def is_suspended(account: Account, session: Session) -> bool:
     own = next((one for one in account.services if one.service == session.service), None)
     short = account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms
     return bool(short) and any(line.due_ms and not is_free(line) for line in session.lines)
+
+
+def is_depleted(account: Account, session: Session, kinds: Collection[str] = ()) -> bool:
+    """Whether it goes on without money: one of RADIUS that waits for it and holds nothing. What is left of a balance
+    may be too little to be of use; who says so is the store."""
+    if not is_radius(session.peer) or not any(line.final and not line.due_ms for line in session.lines):
+        return False
+    return not has_funds(account) or (DEPLETED_KIND in kinds and "final" not in kinds)
+
+
+def has_funds(account: Account) -> bool:
+    """Whether something can be held still, of whatever kind."""
+    money = sum(one.amount - one.held for one in account.buckets if one.kind == Kind.MONEY) + account.credit_limit
+    return money > 0 or any(one.amount > one.held for one in account.buckets if one.kind != Kind.MONEY)
 
 
 def wanted_of(
@@ -105,11 +120,14 @@ def _cause(
 ) -> Cause | None:
     if is_suspended(account, session):
         return Cause.SUSPENDED
+    if is_depleted(account, session, kinds):
+        return Cause.DEPLETED
     if session.subscriber in gone and MEMBER_KIND in kinds:
         return Cause.MEMBERS
     if ("all" in kinds or is_limited_anew(session, kinds)) and any(line.due_ms for line in session.lines):
         return Cause.LIMIT
-    if "final" in kinds and any(line.final for line in session.lines):
+    # A session of RADIUS does not say that it waits: it may be slowed, or in a walled garden.
+    if "final" in kinds and (any(line.final for line in session.lines) or is_radius(session.peer)):
         return Cause.WAITS
     return Cause.HOLDER if session.id in asked else None
 

@@ -21,7 +21,7 @@ from balances.structs.posting import Expire
 from balances.structs.record import Short
 from balances.structs.session import Session
 from ocs.enforcement.book import OVERTAKEN, AccountLook, AttemptRow, JobBook, attempt_row, may_be_ended, snapshot
-from ocs.enforcement.choosing import MEMBER_KIND, NetworkPolicy, is_suspended, wanted_of
+from ocs.enforcement.choosing import DEPLETED_KIND, MEMBER_KIND, NetworkPolicy, is_depleted, is_suspended, wanted_of
 from ocs.enforcement.executors.executor import Executor, Executors
 from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkJob
 from ocs.enforcement.job_times import Hop, JobTimes
@@ -49,7 +49,7 @@ UNCOPIED_MS_MAX: Final = 60_000
 IGNORES_RAR: Final = "rar_ignored"
 """Remark about a peer that agrees to report and does not."""
 
-KIND_OF: Final = {Cause.MEMBERS: MEMBER_KIND, Cause.LIMIT: "all", Cause.WAITS: "final"}
+KIND_OF: Final = {Cause.DEPLETED: DEPLETED_KIND, Cause.MEMBERS: MEMBER_KIND, Cause.LIMIT: "all", Cause.WAITS: "final"}
 """What makes a look find the cause again; a suspension is always looked for."""
 
 
@@ -281,7 +281,7 @@ class Enforcer:
                 gone = subscribers - set(await self._served(name, subscribers))
             wanted = wanted_of(account, sessions, due.kinds, self._policy, gone=gone, short=due.short, asker=due.asker)
             wanted = [one for one in wanted if one.cause is not Cause.HOLDER or self._is_time(one.session.id)]
-            judged = {Cause.SUSPENDED, *([Cause.MEMBERS] if MEMBER_KIND in due.kinds else [])}
+            judged = {Cause.SUSPENDED, Cause.DEPLETED, *([Cause.MEMBERS] if MEMBER_KIND in due.kinds else [])}
             by_id = {one.id: one for one in sessions}
             look = AccountLook(due.again, account, by_id, wanted, judged, due.crossed_ms)
             made, dropped = self.book.reconcile(look, self._now_ms())
@@ -377,6 +377,7 @@ class Enforcer:
         executor = self._executors.of(session, job.action) if session is not None else None
         if self._is_in_the_way(job, account, session, ends=executor is not None and executor.ends):
             return
+        assert account is not None
         assert session is not None
         if executor is None:
             self.book.apply(job, JobEvent.IMPOSSIBLE, self._now_ms(), f"nothing here can {job.action} this session")
@@ -388,7 +389,7 @@ class Enforcer:
             self.asked += 1
             self._times.note(job.cause, Hop.SENT, at_ms - job.crossed_ms)
         try:
-            receipt = await executor.send(session)
+            receipt = await executor.send(account, session, job.cause)
         except self._trouble as why:
             receipt = RequestReceipt("", f"not sent: {type(why).__name__}")
             await self._landed(job, session, executor, receipt, JobEvent.UNDELIVERED, at_ms)
@@ -453,7 +454,7 @@ class Enforcer:
         if not ends:
             self.ignored[self._label(session.peer)] += 1
             self._remark(self._label(session.peer), IGNORES_RAR)
-        still = job.cause is Cause.MEMBERS or is_suspended(account, session)
+        still = job.cause is Cause.MEMBERS or is_suspended(account, session) or is_depleted(account, session)
         hard = still and job.cause in RESTRICTIVE and may_be_ended(session)
         fallback = executor.fallback if executor is not None and hard else None
         self.book.silent(job, self._now_ms(), ends=ends, fallback=fallback)

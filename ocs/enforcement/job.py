@@ -17,6 +17,8 @@ class Cause(StrEnum):
 
     SUSPENDED = "suspended"
     """Its account, or its service, is suspended, and it holds what it was granted before."""
+    DEPLETED = "depleted"
+    """It goes on without money: its client does not wait for what it is granted."""
     MEMBERS = "members"
     """Its account does not serve its subscriber any more."""
     LIMIT = "limit"
@@ -27,7 +29,7 @@ class Cause(StrEnum):
     """It holds most of what others lack."""
 
 
-RESTRICTIVE: Final = frozenset({Cause.SUSPENDED, Cause.MEMBERS})
+RESTRICTIVE: Final = frozenset({Cause.SUSPENDED, Cause.DEPLETED, Cause.MEMBERS})
 """What the network may go on doing has become less: more than a request to report may be needed."""
 
 
@@ -46,6 +48,14 @@ class NetworkAction(StrEnum):
 
 
 ENDING: Final = frozenset({NetworkAction.ABORT, NetworkAction.DISCONNECT})
+
+
+RADIUS_CLIENT: Final = "radius:"
+"""What the name of a RADIUS client begins with (ocs/charging/radius/names.py); no DiameterIdentity does."""
+
+
+def is_radius(client: str) -> bool:
+    return client.startswith(RADIUS_CLIENT)
 
 
 class NetworkJob(msgspec.Struct):
@@ -82,6 +92,11 @@ class NetworkJob(msgspec.Struct):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether its client hears of how things are by the answers to its own requests, as one of Diameter does."""
+        return not is_radius(self.peer)
 
     @property
     def of(self) -> tuple[str, str]:

@@ -7,7 +7,7 @@ same result. Several keepers on one store, on several hosts, are safe; leases ke
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from balances.ledger.reader import STORE_AWAY, Client, Pulse, StreamReader
@@ -24,7 +24,7 @@ from ocs.enforcement.book import JobBook
 from ocs.enforcement.choosing import NetworkPolicy
 from ocs.enforcement.enforcer import EnforcementStore, Enforcer, all_served, nowhere
 from ocs.enforcement.executors.abort import AbortExecutor
-from ocs.enforcement.executors.executor import Executors
+from ocs.enforcement.executors.executor import Executor, Executors
 from ocs.enforcement.executors.reauthorize import ReauthorizeExecutor
 from ocs.enforcement.job import NetworkAction
 from ocs.enforcement.job_rows import JobTable
@@ -89,6 +89,7 @@ class Keeper:
     served:    which of these subscribers an account serves (ocs.master.subscribers)
     label:     a peer by a name of a bounded set
     policy:    what the network is told of a suspended account's sessions
+    executors: those of protocols besides Diameter
     jitter:    a factor around 1, for each wait before an attempt is made again
     paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
@@ -117,6 +118,7 @@ class Keeper:
         without_postgres: bool = False,
         policy: NetworkPolicy = ASKED_TO_REPORT,
         enforcement: EnforcementSettings = EnforcementSettings(),  # noqa: B008
+        executors: Sequence[Executor] = (),
         jitter: Callable[[], float] = lambda: 1.0,
         paces: Paces = Paces(),  # noqa: B008
         events: EventSettings = EventSettings(),  # noqa: B008
@@ -176,6 +178,7 @@ class Keeper:
                 (
                     ReauthorizeExecutor(self._requester.ask, NetworkAction.ABORT if enforcement.escalate else None),
                     AbortExecutor(self._requester.ask),
+                    *executors,
                 )
             ),
             policy,

@@ -11,9 +11,15 @@ import msgspec
 from redis.asyncio import Redis
 
 from balances.ledger.event_filter import EventFilter
+from balances.structs.session import Session
+from ocs.charging.radius.vendor_profile import VendorProfile
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.enforcement.choosing import NetworkPolicy
+from ocs.enforcement.executors.change import ChangeExecutor
+from ocs.enforcement.executors.disconnect import DisconnectExecutor
+from ocs.enforcement.executors.executor import Executor
+from ocs.enforcement.executors.radius_answers import NasRoute
 from ocs.enforcement.job import NetworkAction
 from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
@@ -28,6 +34,8 @@ from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
 from ocs.master.subscribers import served
 from ocs.net.diameter.peers import Peers
+from ocs.net.radius.clients import NasClients
+from ocs.net.radius.dynamic_authorization import DynamicAuthorizer
 from ocs.processes.stores import LISTENS, bounded_pool, live_store
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.telemetry.log import logger
@@ -44,12 +52,26 @@ async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
         yield EventPump(pool, RedisStreamSink(redis, to.stream, to.maxlen), EventFilter(to.types))
 
 
+def radius_executors(config: Config, authorizer: DynamicAuthorizer) -> tuple[Executor, ...]:
+    """CoA and Disconnect."""
+    clients = NasClients(config.radius)
+
+    def route(session: Session) -> tuple[NasRoute, VendorProfile] | None:
+        client = clients.of(session.via)
+        return None if client is None else (NasRoute(client.listens(session.via), client.secret), client.vendor)
+
+    hard = NetworkAction.DISCONNECT if config.enforcement.escalate else None
+    change = ChangeExecutor(authorizer.ask, route, config.charging.table().by_name, hard)
+    return change, DisconnectExecutor(authorizer.ask, route)
+
+
 async def keeper(config: Config, supervisor: SupervisorLink) -> None:
     """Run a keeper until it is told to end; see ocs/keeper/keeper.py."""
     async with (
         live_store(config, supervisor) as (redis, store),
         bounded_pool(config, supervisor, config.postgres.connections_max + LISTENS) as pool,
         _pump(config, pool) as pump,
+        DynamicAuthorizer(lambda: now_ms() // 1_000).open() as authorizer,
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
         peers = Peers(config.diameter.peers)
@@ -69,6 +91,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
                 peers.never_reauthorizes,
             ),
             enforcement=EnforcementSettings(**msgspec.structs.asdict(config.enforcement)),
+            executors=radius_executors(config, authorizer),
             jitter=lambda: 0.8 + secrets.randbelow(401) / 1_000,
             ignores_origin_state=peers.ignores_origin_state,
             validity_ms=config.charging.validity_s * 1_000,

@@ -467,6 +467,19 @@ local function due_of(decision)
   return session[SESSION.forget_ms]
 end
 
+-- A client that runs its session by itself goes on, whatever is answered: where it waits for money and holds nothing, the
+-- network has to be told (charging.md section 8).
+local function note_depleted(decision)
+  if decision.charge[CHARGE.course] == COURSE.NONE or decision.bygone or decision.state ~= SESSIONSTATE.OPEN then return end
+  for _, line in ipairs(decision.session[SESSION.lines]) do
+    if line[LINE.final] and line[LINE.due_ms] == 0 then
+      local due = decision.change.reauthorize
+      due[#due + 1] = 'depleted'
+      return
+    end
+  end
+end
+
 -- What is to be written.
 local function keep_session(decision)
   local charge, change, session = decision.charge, decision.change, decision.session
@@ -506,6 +519,7 @@ function decide_session(decision, stored)
   refuse_command(decision)
   local opened = decision.state == SESSIONSTATE.OPEN and not decision.was_open
   if opened or decision.charge[CHARGE.phase] == PHASE.STOP then decision.moved = true end
+  note_depleted(decision)
   keep_session(decision)
 end
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from balances.structs.account import Account
 from balances.structs.session import Session
 from ocs.enforcement.executors.diameter_answers import judged
 from ocs.enforcement.executors.executor import DIAMETER
-from ocs.enforcement.job import NetworkAction
+from ocs.enforcement.job import Cause, NetworkAction
 from ocs.enforcement.machine import JobEvent
 from ocs.enforcement.session_requests import RequestReceipt
 
@@ -17,7 +18,7 @@ class AbortExecutor:
 
     protocol = DIAMETER
     kind = "asr"
-    action = NetworkAction.ABORT
+    actions = frozenset({NetworkAction.ABORT, NetworkAction.DISCONNECT})
     ends = True
 
     def __init__(
@@ -25,7 +26,7 @@ class AbortExecutor:
     ) -> None:
         self._ask, self.fallback = ask, fallback
 
-    async def send(self, session: Session) -> RequestReceipt:
+    async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         return await self._ask(self.kind, session)
 
     def judged(self, receipt: RequestReceipt, session: Session) -> JobEvent:

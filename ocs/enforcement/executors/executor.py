@@ -5,18 +5,17 @@ A new protocol brings its executors, and says in `protocol_of` which sessions ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
+from balances.structs.account import Account
 from balances.structs.session import Session
-from ocs.enforcement.job import NetworkAction
+from ocs.enforcement.job import Cause, NetworkAction, is_radius
 from ocs.enforcement.machine import JobEvent
 from ocs.enforcement.session_requests import RequestReceipt
 
 DIAMETER: Final = "diameter"
 RADIUS: Final = "radius"
-RADIUS_CLIENT: Final = "radius:"
-"""What the name of a RADIUS client begins with (ocs/charging/radius/names.py); no DiameterIdentity does."""
 
 
 class Executor(Protocol):
@@ -30,14 +29,17 @@ class Executor(Protocol):
         """Of its request, on metrics: rar, asr, coa, disconnect."""
 
     @property
-    def action(self) -> NetworkAction: ...
+    def actions(self) -> Collection[NetworkAction]:
+        """What it does. Of the softer two (reauthorize, change) and the harder two (abort, disconnect) a protocol has
+        one each; a row of services may name either."""
+
     @property
     def ends(self) -> bool: ...
     @property
     def fallback(self) -> NetworkAction | None:
         """What is done where the client refuses it, or agrees and nothing comes of it."""
 
-    async def send(self, session: Session) -> RequestReceipt:
+    async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         """Send it once and wait for what becomes of it, a bounded time. Raises what the client of Redis raises."""
 
     def judged(self, receipt: RequestReceipt, session: Session) -> JobEvent:
@@ -49,7 +51,7 @@ class Executors:
     """All that there are."""
 
     def __init__(self, known: Iterable[Executor]) -> None:
-        self._known = {(one.protocol, one.action): one for one in known}
+        self._known = {(one.protocol, action): one for one in known for action in one.actions}
 
     def of(self, session: Session, action: NetworkAction) -> Executor | None:
         """None: the protocol of this session has no such action."""
@@ -57,4 +59,4 @@ class Executors:
 
 
 def protocol_of(session: Session) -> str:
-    return RADIUS if session.peer.startswith(RADIUS_CLIENT) else DIAMETER
+    return RADIUS if is_radius(session.peer) else DIAMETER

@@ -270,3 +270,38 @@ def test_a_packet_that_comes_again_gets_its_answer(opened: Opened) -> None:
     nas.start(600)
     again = nas.world.send(msgspec.structs.replace(sent, now_ms=START_MS + 601_000))
     assert (nas.world.status, again.cost, nas.balance) == ("ok", 0, 9_960)  # late, and nothing is left of it
+
+
+# --- a client that goes on, whatever is answered
+
+
+def test_a_session_that_gets_no_more_money_is_told_of(opened: Opened) -> None:
+    """`depletion sends Disconnect or CoA`: its client does not stop by itself."""
+    nas = Nas(opened(150))
+    nas.start(0)
+    assert nas.world.records[-1].reauthorize == []
+    nas.interim(60, 150, lasted_s=60)
+    assert nas.balance == 0
+    assert nas.world.records[-1].reauthorize == ["depleted"]
+    nas.interim(120, 160, lasted_s=120)
+    assert nas.world.records[-1].reauthorize == ["depleted"], "each time it reports"
+    nas.stop(180, 170, lasted_s=180)
+    assert nas.world.records[-1].reauthorize == []
+
+
+def test_a_suspended_one_is_told_of_too_and_with_money_again_it_is_not(opened: Opened) -> None:
+    nas = Nas(opened(1_000))
+    nas.start(0)
+    nas.world.settings(suspend_below=2_000, resume_at=2_000)
+    nas.interim(60, 10, lasted_s=60)
+    assert "depleted" in nas.world.records[-1].reauthorize
+    nas.world.topup(5_000)
+    nas.interim(120, 20, lasted_s=120)
+    assert nas.world.records[-1].reauthorize == []
+
+
+def test_one_that_is_only_recorded_is_stopped_by_nobody(opened: Opened) -> None:
+    nas = Nas(opened(0), recorded=True)
+    nas.start(0)
+    nas.interim(60, 10, lasted_s=60)
+    assert nas.world.records[-1].reauthorize == []

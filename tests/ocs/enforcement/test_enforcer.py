@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from balances.ledger.intents import Intent, IntentId
@@ -382,13 +383,19 @@ async def test_a_suspension_tells_those_who_hold_and_leaves_what_is_free() -> No
 
 
 async def test_the_service_says_what_is_done() -> None:
-    of = ("reauthorize", "abort", "nothing", "change")
+    of = ("reauthorize", "abort", "nothing", "change", "disconnect")
     async with world(*(session(one, 50, service=one) for one in of), **{one: NetworkAction(one) for one in of}) as w:
         await w.suspend()
-        assert w.asked == ["reauthorize", "†abort"]
-        assert w.states() == {"reauthorize": "acknowledged", "abort": "acknowledged", "change": "failed"}
-        [why] = [job.why for job in w.enforcer.book.unsaved.values() if job.state == "failed"]
-        assert why == "nothing here can change this session"
+        assert w.asked == ["reauthorize", "†abort", "change", "†disconnect"], "a protocol has one softer and one harder"
+        assert w.states() == dict.fromkeys(("reauthorize", "abort", "change", "disconnect"), "acknowledged")
+
+
+async def test_a_protocol_without_executors_says_so() -> None:
+    async with world(msgspec.structs.replace(session("a", 50), peer="radius:bras:nas1")) as w:
+        await w.suspend()
+        assert (w.asked, w.states()) == ([], {"a": "failed"})
+        [why] = [job.why for job in w.enforcer.book.unsaved.values()]
+        assert why == "nothing here can reauthorize this session"
 
 
 async def test_who_agrees_and_does_not_come_back_is_ended() -> None:

@@ -1,0 +1,81 @@
+"""CoA: the session goes on otherwise. What it is told is how things are when it is sent: the walled garden while its
+account is suspended or has no money, else the speed of its grade. So the same request undoes what an earlier one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from balances.structs.account import Account, SuspendReasons
+from balances.structs.session import Session
+from ocs.charging.radius.delivery import out_of_the_garden, served, walled_garden
+from ocs.charging.radius.vendor_profile import VendorProfile
+from ocs.charging.services import UNKNOWN, Service
+from ocs.enforcement.executors.disconnect import UNNAMED
+from ocs.enforcement.executors.executor import RADIUS
+from ocs.enforcement.executors.radius_answers import AskNas, NasRoute, judged, names_of, receipt_of
+from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkAction
+from ocs.enforcement.machine import JobEvent
+from ocs.enforcement.session_requests import NO_ROUTE, RequestReceipt
+from protocol.radius.codes import PacketCode
+
+CANNOT: Final = "this client takes no CoA"
+UNCHANGED: Final = "there is nothing to change"
+NO_GARDEN: Final = "the service has no walled garden, or this client no attribute for it"
+
+
+class ChangeExecutor:
+    """
+    ask, routes:  as of DisconnectExecutor
+    services:     rows by name
+    fallback:     what is done where the session cannot be changed
+    """
+
+    protocol = RADIUS
+    kind = "coa"
+    actions = frozenset({NetworkAction.REAUTHORIZE, NetworkAction.CHANGE})
+    ends = True
+
+    def __init__(
+        self,
+        ask: AskNas,
+        routes: Callable[[Session], tuple[NasRoute, VendorProfile] | None],
+        services: Mapping[str, Service],
+        fallback: NetworkAction | None = None,
+    ) -> None:
+        self._ask, self._routes, self._services, self.fallback = ask, routes, services, fallback
+
+    async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
+        found = self._routes(session)
+        if found is None:
+            return RequestReceipt("", NO_ROUTE)
+        route, vendor = found
+        names = names_of(session)
+        if not vendor.can_change or not names:
+            return RequestReceipt("", CANNOT if names else UNNAMED)
+        restricts = cause in RESTRICTIVE or is_short(account, session.service)
+        body = self._body(session, vendor, restricts=restricts)
+        if not body:
+            return RequestReceipt("", NO_GARDEN if restricts else UNCHANGED)
+        return receipt_of(await self._ask(PacketCode.COA_REQUEST, names + body, *route), route)
+
+    def _body(self, session: Session, vendor: VendorProfile, *, restricts: bool) -> bytes:
+        service = self._services.get(session.service, UNKNOWN)
+        if restricts:
+            garden = walled_garden(vendor, service.final)
+            return garden and garden + vendor.sends("change", {})
+        grade = next((line.grade for line in session.lines if line.grade), "")
+        body = out_of_the_garden(vendor, service, grade) + served(vendor, service, grade)
+        return body and body + vendor.sends("change", {})
+
+    def judged(self, receipt: RequestReceipt, session: Session) -> JobEvent:
+        return JobEvent.ACCEPTED if receipt.result == UNCHANGED else judged(receipt)
+
+
+def is_short(account: Account, service: str) -> bool:
+    """Whether its account, or this service of it, is suspended for want of money, or for any other reason."""
+    if account.state & ~SuspendReasons.CREDIT & ~SuspendReasons.GRACE:
+        return True
+    own = next((one for one in account.services if one.service == service), None)
+    return bool(account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms)

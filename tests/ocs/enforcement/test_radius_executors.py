@@ -1,0 +1,244 @@
+"""CoA and Disconnect: what a NAS is told of a session, by which names, and what its answer says about the job."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from balances.ledger.intents import IntentId
+from balances.packing import fresh_account
+from balances.structs.account import Account, SuspendReasons, Take
+from balances.structs.session import Line, Session, SessionState
+from balances.structs.thresholds import ServiceSuspension
+from ocs.charging.radius.vendor_profile import vendor_profiles
+from ocs.charging.services import Service, service_table
+from ocs.enforcement.book import AccountLook, JobBook, may_be_ended
+from ocs.enforcement.choosing import NetworkPolicy, wanted_of
+from ocs.enforcement.executors.change import NO_GARDEN, UNCHANGED, ChangeExecutor
+from ocs.enforcement.executors.disconnect import DisconnectExecutor
+from ocs.enforcement.executors.radius_answers import NasRoute
+from ocs.enforcement.job import Cause, NetworkAction
+from ocs.enforcement.machine import JobEvent
+from ocs.net.radius.dynamic_authorization import NasReply
+from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary import ATTRIBUTES
+from protocol.radius.dictionary.standard import ACCT_SESSION_ID, USER_NAME
+from protocol.radius.packet import Packet
+
+ACK = NasReply(PacketCode.COA_ACK)
+NAMES = USER_NAME.pack("joe") + ACCT_SESSION_ID.pack("81/+=a")
+GARDEN = {"final": {"action": "redirect", "address": "https://portal.example.net/", "filter_ids": ["garden"]}}
+NIGHT = {"grades": {"night": {"down_bps": 50_000_000, "up_bps": 10_000_000}}}
+
+
+def services(**changes: Any) -> dict[str, Service]:
+    return service_table(changes={"data": changes}).by_name
+
+
+def session(grade: str = "night", identification: str = NAMES.hex(), **changes: Any) -> Session:
+    line = Line(10, -1, 1, hold=[Take(0, 5)], due_ms=1, grade=grade)
+    peer, via = "radius:bras:nas1", "10.9.9.9"
+    made = Session(1, "s", "sub", "data", SessionState.OPEN, peer, "", via, 0, 7, 0, 0, [], [], [line])
+    return msgspec.structs.replace(made, identification=identification, **changes)
+
+
+def account(state: int = 0) -> Account:
+    made = fresh_account("a", "EUR")
+    made.state = state
+    return made
+
+
+class Nas:
+    """Notes what it is asked, and answers what it is told to."""
+
+    def __init__(self, maker: str, reply: NasReply = ACK) -> None:
+        self.vendor, self.reply = vendor_profiles()[maker], reply
+        self.asked: list[tuple[PacketCode, bytes]] = []
+
+    async def ask(self, code: PacketCode, body: bytes, nas: tuple[str, int], secret: bytes) -> NasReply:
+        assert (nas, secret) == (("10.9.9.9", 3799), b"secret")
+        self.asked.append((code, body))
+        return self.reply
+
+    def route(self, _session: Session) -> Any:
+        return NasRoute(("10.9.9.9", 3799), b"secret"), self.vendor
+
+    def change(self, **of_data: Any) -> ChangeExecutor:
+        return ChangeExecutor(self.ask, self.route, services(**of_data), NetworkAction.DISCONNECT)
+
+    def disconnect(self) -> DisconnectExecutor:
+        return DisconnectExecutor(self.ask, self.route)
+
+    def told(self, name: str) -> list[Any]:
+        """The values of an attribute in what it was asked last."""
+        body = self.asked[-1][1]
+        return Packet.decode(b"\x2b\1" + (20 + len(body)).to_bytes(2) + bytes(16) + body).get_all(ATTRIBUTES[name])
+
+
+async def test_a_session_is_named_as_its_client_wrote_it() -> None:
+    nas = Nas("mikrotik")
+    await nas.disconnect().send(account(), session(), Cause.WAITS)
+    assert nas.asked == [(PacketCode.DISCONNECT_REQUEST, NAMES)]
+
+
+async def test_without_money_it_is_led_into_the_walled_garden_and_out_of_it_again() -> None:
+    nas = Nas("mikrotik")
+    executor = nas.change(**GARDEN, **NIGHT)
+    await executor.send(account(SuspendReasons.CREDIT), session(), Cause.WAITS)
+    assert nas.told("Mikrotik-Address-List") == ["garden"]
+    assert nas.told("Mikrotik-Rate-Limit") == []
+    await executor.send(account(), session(), Cause.WAITS)
+    assert nas.told("Mikrotik-Address-List") == ["night"]
+    assert nas.told("Mikrotik-Rate-Limit") == ["10000000/50000000"]
+    assert nas.told("Acct-Session-Id") == ["81/+=a"]
+
+
+async def test_a_line_of_the_service_decides_for_its_own_sessions() -> None:
+    nas, own = Nas("mikrotik"), account()
+    own.services = [ServiceSuspension("data", 0, 0, suspended_ms=5)]
+    await nas.change(**GARDEN).send(own, session(), Cause.WAITS)
+    assert nas.told("Mikrotik-Address-List") == ["garden"]
+    own.state, own.services = SuspendReasons.CREDIT, [ServiceSuspension("data", 0, 0)]
+    await nas.change(**GARDEN, **NIGHT).send(own, session(), Cause.WAITS)
+    assert nas.told("Mikrotik-Rate-Limit") == ["10000000/50000000"]
+
+
+async def test_where_there_is_no_walled_garden_it_has_to_end() -> None:
+    nas = Nas("mikrotik")
+    executor = nas.change()
+    receipt = await executor.send(account(SuspendReasons.CREDIT), session(), Cause.WAITS)
+    assert (receipt.result, nas.asked) == (NO_GARDEN, [])
+    assert executor.judged(receipt, session()) is JobEvent.REFUSED
+    assert executor.fallback is NetworkAction.DISCONNECT
+
+
+async def test_nothing_to_change_is_done() -> None:
+    nas = Nas("wispr")
+    executor = nas.change()
+    receipt = await executor.send(account(), session(grade=""), Cause.WAITS)
+    assert (receipt.result, nas.asked) == (UNCHANGED, [])
+    assert executor.judged(receipt, session()) is JobEvent.ACCEPTED
+
+
+@pytest.mark.parametrize("maker", ["freeswitch", "asterisk"])
+async def test_who_takes_neither_is_sent_neither(maker: str) -> None:
+    nas = Nas(maker)
+    for executor in (nas.change(**GARDEN), nas.disconnect()):
+        receipt = await executor.send(account(SuspendReasons.CREDIT), session(), Cause.WAITS)
+        assert executor.judged(receipt, session()) is JobEvent.REFUSED
+        assert "takes no" in str(receipt.result)
+    assert nas.asked == []
+
+
+async def test_a_session_that_cannot_be_named_is_not_named_wrongly() -> None:
+    """An empty identification would match every session of the NAS."""
+    nas = Nas("mikrotik")
+    for executor in (nas.change(**GARDEN), nas.disconnect()):
+        receipt = await executor.send(account(SuspendReasons.CREDIT), session(identification=""), Cause.WAITS)
+        assert executor.judged(receipt, session()) is JobEvent.REFUSED
+    assert nas.asked == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "event"),
+    [
+        (NasReply(PacketCode.COA_ACK), JobEvent.ACCEPTED),
+        (NasReply(PacketCode.DISCONNECT_ACK, 201), JobEvent.ACCEPTED),
+        (NasReply(PacketCode.COA_NAK, 503), JobEvent.GONE),
+        (NasReply(PacketCode.COA_NAK, 403), JobEvent.REFUSED),
+        (NasReply(PacketCode.COA_NAK, 5031), JobEvent.REFUSED),
+        (NasReply(PacketCode.DISCONNECT_NAK), JobEvent.REFUSED),
+        (NasReply(None), JobEvent.UNDELIVERED),
+    ],
+    ids=["coa-ack", "disconnect-ack", "503", "403", "5031", "nak", "silence"],
+)
+async def test_what_an_answer_says(reply: NasReply, event: JobEvent) -> None:
+    nas = Nas("mikrotik", reply)
+    for executor in (nas.change(**GARDEN), nas.disconnect()):
+        receipt = await executor.send(account(SuspendReasons.CREDIT), session(), Cause.WAITS)
+        assert executor.judged(receipt, session()) is event
+
+
+async def test_a_client_that_is_not_configured_any_more_is_nobody() -> None:
+    nas = Nas("mikrotik")
+    executor = DisconnectExecutor(nas.ask, lambda _session: None)
+    receipt = await executor.send(account(), session(), Cause.WAITS)
+    assert executor.judged(receipt, session()) is JobEvent.UNDELIVERED
+
+
+# --- what is different from Diameter
+
+
+def test_money_that_came_in_is_told_to_each_session_of_radius() -> None:
+    """It does not say that it waits: it may be slowed, or in a walled garden."""
+    policy = NetworkPolicy({}, lambda _peer: False)
+    of_diameter = session(peer="pgw.net")
+    found = wanted_of(account(), [session(), of_diameter], {"final"}, policy)
+    assert [(one.session.peer, one.cause) for one in found] == [("radius:bras:nas1", Cause.WAITS)]
+
+
+def test_a_report_in_between_tells_the_client_nothing() -> None:
+    """An Interim is acknowledged and no more: what is to be told is still to be told."""
+    policy = NetworkPolicy({}, lambda _peer: False)
+    suspended = account(SuspendReasons.CREDIT)
+    for peer, done in (("pgw.net", JobEvent.RETURNED), ("radius:bras:nas1", "")):
+        book = JobBook(jobs_max=10, return_ms=30_000, jitter=lambda: 1.0)
+        one, later = session(peer=peer), session(peer=peer, touched_ms=99)
+        wanted = wanted_of(suspended, [one], {"suspend"}, policy)
+        look = AccountLook(IntentId(0, 1, 1), suspended, {one.id: one}, wanted, {Cause.SUSPENDED}, 1)
+        assert book.reconcile(look, 5) == (1, 0)
+        [job] = book.open.values()
+        assert book.obstacle(job, suspended, later, ends=False) == done
+        assert bool(book.returned("a", "s", 99, ended=False)) is bool(done)
+        if not done:
+            assert book.returned("a", "s", 100, ended=True) == [job]
+
+
+# --- who goes on without money
+
+
+def penniless(amount: int = 0) -> Account:
+    made = account()
+    made.buckets[0].amount = amount
+    return made
+
+
+def waiting(peer: str = "radius:bras:nas1") -> Session:
+    return session(peer=peer, lines=[Line(10, -1, 1, final=True)])
+
+
+def test_a_session_that_goes_on_without_money_is_cut_whatever_made_somebody_look() -> None:
+    policy = NetworkPolicy({}, lambda _peer: False)
+    for kinds in ({"depleted"}, {"changed"}):
+        [found] = wanted_of(penniless(), [waiting(), waiting("pgw.net")], kinds, policy)
+        assert (found.session.peer, found.cause) == ("radius:bras:nas1", Cause.DEPLETED)
+
+
+def test_what_is_left_and_of_no_use_does_not_let_it_go_on() -> None:
+    policy = NetworkPolicy({}, lambda _peer: False)
+    [found] = wanted_of(penniless(3), [waiting()], {"depleted"}, policy)
+    assert found.cause is Cause.DEPLETED
+
+
+def test_money_that_came_in_lets_it_go_on() -> None:
+    policy = NetworkPolicy({}, lambda _peer: False)
+    for kinds in ({"final"}, {"final", "depleted"}):
+        [found] = wanted_of(penniless(1_000), [waiting()], kinds, policy)
+        assert found.cause is Cause.WAITS
+
+
+async def test_without_money_it_is_told_of_the_garden_and_with_money_of_its_speed() -> None:
+    nas = Nas("mikrotik")
+    executor = nas.change(**GARDEN, **NIGHT)
+    await executor.send(penniless(), waiting(), Cause.DEPLETED)
+    assert nas.told("Mikrotik-Address-List") == ["garden"]
+    await executor.send(penniless(1_000), session(), Cause.WAITS)
+    assert nas.told("Mikrotik-Rate-Limit") == ["10000000/50000000"]
+
+
+def test_one_without_money_may_be_ended_and_one_that_is_free_may_not() -> None:
+    assert may_be_ended(waiting())
+    assert not may_be_ended(waiting("pgw.net"))
+    free = session(lines=[Line(10, -1, 1, due_ms=5)])
+    assert not may_be_ended(free)
+    assert may_be_ended(session())
