@@ -20,6 +20,7 @@ from balances.structs.account import MAIN, Bucket, Counter
 from balances.structs.blob import NO_BLOB, raw_of
 from balances.structs.charge import Ask, Charge, Flag, Phase
 from balances.structs.session import WHOLE
+from balances.structs.thresholds import ServiceSuspension, Threshold
 from tariffs.ladder import Count, Ladder, Step, StepDues
 from tariffs.units import Kind, Rounding
 from tests.balances.rules.account_harness import ask, ladder, money, use
@@ -326,6 +327,32 @@ def test_a_threshold(redis_url: str, left: int) -> None:
     assert network.start(data(by=ladder(money(1))))
     assert network.update(data(by=ladder(money(1)), used=10)) == (left < 2)
     network.twins.close()
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize("is_service", [False, True], ids=["threshold", "service"])
+def test_what_somebody_is_told_about(redis_url: str, left: int, is_service: bool) -> None:
+    """Far away it is taken; a crossing is charge.lua's; what is crossed already is passed by."""
+    network = Network(redis_url)
+    level = 10**12 - 20 + left - 1
+    if is_service:
+        network.change.services = [ServiceSuspension("voice", level, level)]
+    else:
+        network.change.thresholds = [
+            Threshold("low", Kind.MONEY, level, level),
+            Threshold("octets", Kind.OCTETS, 5, 5, crossed_ms=7),
+        ]
+    assert network.start(data(by=ladder(money(1))))
+    assert network.update(data(by=ladder(money(1)), used=10))
+    assert network.update(data(by=ladder(money(1)), used=10)) == (left < 2)
+    assert network.update(data(by=ladder(money(1)), used=10)) == (left > 1)
+    assert network.update(data(by=ladder(money(1)), used=10))
+    network.twins.close()
+
+
+def test_a_service_that_is_suspended(network: Network) -> None:
+    network.change.services = [ServiceSuspension("data", 10**13, 10**13, 7)]
+    assert not network.start(data())
 
 
 @pytest.mark.parametrize("until_ms", [START_MS - 1, START_MS + 10_000, START_MS + 30_000, START_MS + 10**9])
