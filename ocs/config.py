@@ -187,6 +187,9 @@ class RadiusClient(ConfigTable, frozen=True):
     """Rating group of what comes from the subscriber, to be rated by itself; None: counted with the session."""
     output_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """The same of what goes to the subscriber."""
+    session_services: dict[str, Annotated[int, Meta(ge=0, le=2**32 - 1)]] = {}
+    """Services inside its sessions (ERX-Service-Session, Cisco-Service-Info), by name: the rating group of their line.
+    One that is not named is charged as a session of its own."""
 
     def __post_init__(self) -> None:
         networks((self.address,))

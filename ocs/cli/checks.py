@@ -16,7 +16,7 @@ from ocs.events.webhooks.client import tls_context
 from ocs.net.tls import server_context
 from ocs.processes.data_lock import is_served
 from ocs.processes.embedded import EmbeddedError, find_postgres, find_valkey
-from ocs.processes.listeners import CannotListen, bind, listeners
+from ocs.processes.listeners import CannotListen, bind, bind_datagrams, datagram_listeners, listeners
 from ocs.stores.guard import store_troubles
 from ocs.stores.postgres_check import postgres_trouble
 
@@ -52,9 +52,13 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     if config.webhooks.tls_ca:
         yield "webhooks.tls_ca", _authorities(config.webhooks.tls_ca)
     served = is_served(config.data)
+    held = ", held by the server that runs here" if served else ""
     for key, listen in listeners(config).items():
         if listen:
-            yield f"{key} {listen}{', held by the server that runs here' if served else ''}", _port(key, listen, served)
+            yield f"{key} {listen}{held}", _port(key, listen, served)
+    for key, listen in datagram_listeners(config).items():
+        if listen:
+            yield f"{key} {listen}{held}", _port(key, listen, served, datagrams=True)
 
 
 def _directory(data: Path) -> str:
@@ -84,12 +88,15 @@ def _authorities(ca: str) -> str:
     return ""
 
 
-def _port(key: str, listen: Listen, served: bool) -> str:
+def _port(key: str, listen: Listen, served: bool, *, datagrams: bool = False) -> str:
     """Whether a port can be listened on. A server that runs on this data directory holds its own ports."""
     if served:
         return ""
     try:
-        bind(key, listen.host, listen.port).close()
+        if datagrams:
+            bind_datagrams(key, listen.host, listen.port, 1)[0].close()
+        else:
+            bind(key, listen.host, listen.port).close()
     except CannotListen as why:
         return str(why).removeprefix(f"{key}: ")
     return ""

@@ -6,13 +6,14 @@ tariff says: octets and time go along side by side.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from balances.structs.charge import Course, Cumulative, Phase
 from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.names import client_name, identification_of, reference_in, session_name
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.rating_inputs import inputs_of
+from ocs.charging.radius.service_sessions import ServiceSession, service_session
 from ocs.charging.request import AskedLine, ChargingRequest, Origin, RequestKey, SessionCourse, Style, Units, Used
 from ocs.charging.settings import ChargingSettings
 from protocol.radius.counters import GIGAWORD, input_octets, output_octets
@@ -87,13 +88,16 @@ def to_charging(
         lasted_s = 0
     began_ms = 0 if lasted_s is None else max(event_ms - lasted_s * 1_000, 0)
     reference = reference_in(packet)
-    course = SessionCourse(
-        step,
-        token=reference.token if reference else "",
-        began_ms=began_ms,
-        lasted_s=-1 if lasted_s is None else lasted_s,
-        adopts=reference.hold if reference else "",
-    )
+    service = service_session(packet, session_id) if nas.services else None
+    if service is not None and service.name not in nas.services:
+        service = None  # a session of its own
+    token, adopts = (reference.token, reference.hold) if reference else ("", "")
+    course = SessionCourse(step, token, began_ms, -1 if lasted_s is None else lasted_s, adopts)
+    shown = shown_by(packet, nas, step, lasted_s, granted=reference is not None)
+    lines = lines_of(shown)
+    if service is not None:  # its begin and end are those of a line, and say nothing of the session
+        session_id, began_ms, course = service.parent, 0, SessionCourse(Course.GOES_ON, token)
+        lines = (line_of(shown, group=nas.services[service.name], service=service),)
     return ChargingRequest(
         origin=Origin(
             client_name(nas, packet),
@@ -103,10 +107,10 @@ def to_charging(
         ),
         key=RequestKey(session_name(nas, packet, session_id), message=message_of(packet)),
         # Who was not authorised here is stopped by nobody: what was used is charged, and nothing is held.
-        phase=PHASES[step] if reference else Phase.RECORD,
+        phase=PHASES[course.step] if reference else Phase.RECORD,
         identities=identities_of(packet),
         event_ms=event_ms_of(packet, arrival_ms),
-        lines=lines_of(packet, nas, step, lasted_s, granted=reference is not None),
+        lines=lines,
         style=Style.LINES,
         inputs=inputs_of(packet, nas.service),
         course=course,
@@ -114,31 +118,50 @@ def to_charging(
     )
 
 
-def lines_of(
-    packet: Packet, nas: NasProfile, step: Course, lasted_s: int | None, *, granted: bool
-) -> tuple[AskedLine, ...]:
+class Shown(NamedTuple):
+    """What a packet shows, and whether something is held for what comes next."""
+
+    nas: NasProfile
+    octets: dict[int, int]
+    """By place of the counter, those that are there."""
+    lasted_s: int | None
+    wanted: bool
+
+
+def shown_by(packet: Packet, nas: NasProfile, step: Course, lasted_s: int | None, *, granted: bool) -> Shown:
+    both = {INPUT: input_octets(packet), OUTPUT: output_octets(packet)}
+    octets = {place: value for place, value in both.items() if value is not None}
+    return Shown(nas, octets, lasted_s, granted and step is not Course.ENDS)
+
+
+def lines_of(shown: Shown) -> tuple[AskedLine, ...]:
     """The session, or the session and each direction that is rated by itself."""
-    octets = {INPUT: input_octets(packet), OUTPUT: output_octets(packet)}
-    groups = {INPUT: nas.input_group, OUTPUT: nas.output_group}
-    wraps_at = GIGAWORD if nas.wraps else 0
-
-    def counted(place: int, **shown: Any) -> Used:
-        per_second = 1 if place == TIME else nas.octets_per_s
-        return Used(Units(**shown), counter=Cumulative(place, 0 if place == TIME else wraps_at, per_second))
-
-    def line(group: int | None, places: tuple[int, ...], *, timed: bool) -> AskedLine:
-        shown = {place: value for place in places if (value := octets[place]) is not None}
-        used = [counted(place, octets=value) for place, value in shown.items()]
-        if timed and lasted_s:
-            used.append(counted(TIME, seconds=lasted_s))
-        wanted = None
-        if granted and step is not Course.ENDS:
-            wanted = Units(octets=_expected(sum(shown.values()), lasted_s, nas), seconds=PERIODS_HELD * nas.interim_s)
-        return AskedLine(group, None, wanted, tuple(used))
-
-    apart = [line(group, (place,), timed=False) for place, group in groups.items() if group is not None]
+    groups = {INPUT: shown.nas.input_group, OUTPUT: shown.nas.output_group}
+    apart = [line_of(shown, (place,), group) for place, group in groups.items() if group is not None]
     rest = tuple(place for place, group in groups.items() if group is None)
-    return (line(None, rest, timed=True), *apart) if rest else tuple(apart)
+    return (line_of(shown, (*rest, TIME)), *apart) if rest else tuple(apart)
+
+
+def line_of(
+    shown: Shown,
+    places: tuple[int, ...] = (INPUT, OUTPUT, TIME),
+    group: int | None = None,
+    service: ServiceSession | None = None,
+) -> AskedLine:
+    """One line, with these counters."""
+    nas, octets, lasted_s, wanted = shown
+    used = [
+        Used(Units(octets=octets[place]), counter=Cumulative(place, GIGAWORD if nas.wraps else 0, nas.octets_per_s))
+        for place in places
+        if place in octets
+    ]
+    if TIME in places and lasted_s:
+        used.append(Used(Units(seconds=lasted_s), counter=Cumulative(TIME, 0, 1)))
+    wish = None
+    if wanted:
+        total = sum(octets[place] for place in places if place in octets)
+        wish = Units(octets=_expected(total, lasted_s, nas), seconds=PERIODS_HELD * nas.interim_s)
+    return AskedLine(group, None if service is None else service.service_id, wish, tuple(used))
 
 
 def _expected(octets: int, lasted_s: int | None, nas: NasProfile) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -24,6 +25,8 @@ class NasProfile(msgspec.Struct, frozen=True):
     """Rating group of what comes from the subscriber; None: counted with the session ..."""
     output_group: int | None = None
     """... and of what goes there."""
+    services: Mapping[str, int] = {}
+    """By name of a service inside sessions, the rating group of its line."""
     names_session: frozenset[int] = frozenset()
     """Types of the attributes by which it knows a session when it is told something of it."""
 

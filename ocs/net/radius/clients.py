@@ -48,6 +48,7 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
         config.interim_s,
         config.input_group,
         config.output_group,
+        config.session_services,
         frozenset(attribute.key for attribute in vendor.names_session if isinstance(attribute.key, int)),
     )
     secret = config.secret.reveal().encode()

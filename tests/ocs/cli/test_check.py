@@ -15,7 +15,7 @@ from ocs.processes.data_lock import serving
 from tests.ocs.running import EVERYWHERE
 from tests.servers import Servers
 
-FREE = [f"--set={key}=127.0.0.1:0" for key in EVERYWHERE]
+FREE = [f"--set={key}=127.0.0.1:0" for key in EVERYWHERE if not key.startswith("radius.")]
 
 
 def stores(servers: Servers) -> list[str]:
@@ -42,6 +42,23 @@ def test_ports_that_are_taken(servers: Servers, tmp_path: Path) -> None:
         with serving(tmp_path):  # the server that is checked runs: the ports are its own
             done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *there, *taken])
             assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_a_port_of_radius_that_is_taken(servers: Servers, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        radius = [
+            '--set=radius.clients=[{address="10.0.0.1",secret="x"}]',
+            f"--set=radius.acct_listen=127.0.0.1:{port}",
+            "--set=radius.auth_listen=127.0.0.1:0",
+        ]
+        done = CliRunner().invoke(cli, ["check", "--data", str(tmp_path), *stores(servers), *FREE, *radius])
+        assert done.exit_code == 1
+        assert (
+            f"radius.acct_listen 127.0.0.1:{port}: cannot listen on 127.0.0.1:{port}: the port is taken" in done.stderr
+        )
+        assert "radius.auth_listen 127.0.0.1:0: ok" in done.stdout
 
 
 def test_a_clock_that_is_off(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

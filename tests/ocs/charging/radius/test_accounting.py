@@ -8,6 +8,7 @@ import pytest
 
 from balances.model.courses import incarnation_of
 from balances.structs.charge import Charge, Course, Flag, Phase, Result
+from balances.structs.session import SessionState
 from ocs.charging.radius.accounting import to_charging
 from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.nas import NasProfile
@@ -256,3 +257,51 @@ def test_a_session_that_only_postgres_knows_goes_on_and_another_of_its_name_does
 def test_whom_a_packet_may_be_about(user: str | None, calling: str | None, found: list[str]) -> None:
     packet = accounting(START, User_Name=user, Calling_Station_Id=calling)
     assert list(identities_of(packet)) == found
+
+
+SERVICES = """
+tariff = "services"
+currency = "EUR"
+[[rows]]
+when = { service = "data", rating_group = 20 }
+flat = { price = "0.10", per = "1 MB" }
+[[rows]]
+when = { service = "data" }
+flat = { price = "0.01", per = "1 MB" }
+"""
+ERX = {"ERX_Service_Session": "voip(10.0.0.1,5m)"}
+ISG = {"Cisco_Service_Info": "Nvoip", "Cisco_AVPair": "parent-session-id=s1"}
+
+
+@pytest.mark.parametrize(("names", "own"), [(ERX, "s1:00{}"), (ISG, "svc-{}")], ids=["erx", "isg"])
+@pytest.mark.parametrize("attributes", [{}, {"Class": OURS}], ids=["recorded", "authorised"])
+def test_services_inside_a_session_are_its_lines(names: dict[str, Any], own: str, attributes: dict[str, Any]) -> None:
+    """Each with counters of its own; one activated again counts from nothing; its Stop does not end the rest."""
+    world = World(SERVICES)
+    world.subscriber(f"username:{USER}")
+    bras = Bras(world, services={"voip": 20})
+
+    def service(status: AcctStatusType, number: int, at_s: int, megabytes: int) -> None:
+        shown = {"Acct_Session_Time": at_s, "Acct_Output_Octets": megabytes * MB}
+        bras.send(accounting(status, own.format(number), **shown, **names, **attributes), at_s)
+
+    bras.start(**attributes)
+    service(START, 1, 10, 0)
+    service(INTERIM, 1, 60, 2)
+    bras.interim(60, (0, 3 * MB), **attributes)
+    service(STOP, 1, 70, 3)
+    assert world.balance() == 20 * EURO - 3 * 100_000 - 3 * 10_000
+    service(START, 2, 80, 0)
+    service(INTERIM, 2, 120, 1)
+    service(INTERIM, 1, 65, 2)  # late
+    (session,) = world.model.sessions["a1"].values()
+    assert (session.state, len(session.lines)) == (SessionState.OPEN, 3)
+    bras.stop(130, (0, 5 * MB), **attributes)
+    service(STOP, 2, 130, 2)  # behind the Stop of its session
+    assert (world.balance(), world.held()) == (20 * EURO - 5 * 100_000 - 5 * 10_000, 0)
+
+
+def test_a_service_that_nobody_configured_is_a_session_of_its_own() -> None:
+    request = asked(accounting(START, "s1:001", **ERX), services={"iptv": 30})
+    assert request.key.session == "radius:bras:bras1;s1:001"
+    assert asked(accounting(START, "s1:001", **ERX), services={"voip": 20}).key.session == "radius:bras:bras1;s1"
