@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from balances.redis.pending import ended
 from ocs.config_values import networks
 from ocs.events import log
 from ocs.events.webhooks import deliveries, subscriptions
@@ -161,8 +162,9 @@ class Dispatcher:
         """Those that have to wait for an attempt do so while the others go on."""
         for name in names:
             self._running[name].deliverer.stop(drain_s)
-        if drain_s is not None or self._stopping:
-            await asyncio.gather(*(self._running[name].task for name in names), return_exceptions=True)
+        if drain_s is not None and names:
+            _, late = await asyncio.wait({self._running[name].task for name in names}, timeout=2 * drain_s)
+            await ended(late)  # a PostgreSQL that hangs: what is not noted is sent again
         for name in names:
             task = self._running[name].task
             if not task.done():

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from balances.ledger.event_filter import EventFilter
+from balances.redis.pending import ended
 from ocs.config import Webhooks
 from ocs.events import log
 from ocs.events.webhooks.dispatcher import Dispatcher
@@ -58,21 +59,17 @@ class DeliveryWorld:
 
     async def end(self) -> None:
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await ended((self._task,))
         await self.dispatcher.stop()
 
     async def kill(self) -> None:
         """As a process that ends without a word: nothing that was not written is."""
         assert self._task is not None
-        self._task.cancel()
         running = [one.task for one in self.dispatcher._running.values()]
         senders = [task for one in self.dispatcher._running.values() for task in one.deliverer._sending]
         for one in self.dispatcher._running.values():
             one.deliverer._end = no_end  # type: ignore[method-assign]
-        for task in (*running, *senders):
-            task.cancel()
-        await asyncio.gather(self._task, *running, *senders, return_exceptions=True)
+        await ended((self._task, *running, *senders))
         for one in self.dispatcher._running.values():
             await one.deliverer._client.close()  # as the system does with its sockets
         self.dispatcher = self._dispatcher()
