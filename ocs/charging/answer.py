@@ -127,6 +127,7 @@ def _line(line: LineOutcome, beside: LineOutcome | None, reason: Reason, service
         threshold,
         holding_s,
         delivery,
+        line.grade if line.granted > 0 else "",
     )
 
 

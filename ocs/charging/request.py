@@ -220,6 +220,8 @@ class GrantedLine(msgspec.Struct, frozen=True, gc=False):
     holding_s: int | None = None
     """Given back when nothing is used for so long."""
     delivery: Delivery | None = None
+    grade: str = ""
+    """Of its price; a row of services may say more of it (`delivery`)."""
 
 
 class Fault(Enum):

@@ -8,10 +8,12 @@ from balances.structs.charge import Course, Phase, Result
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.radius.accounting import PERIODS_HELD, message_of
 from ocs.charging.radius.affordable import Affordable
+from ocs.charging.radius.delivery import served, walled_garden
 from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.names import SessionReference, client_name
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.rating_inputs import inputs_of
+from ocs.charging.radius.vendor_profile import TIMEOUT_MAX, VendorProfile
 from ocs.charging.request import (
     AskedLine,
     ChargingAnswer,
@@ -22,6 +24,7 @@ from ocs.charging.request import (
     Style,
     Units,
 )
+from ocs.charging.services import Service
 from protocol.radius.dictionary.standard import ACCT_INTERIM_INTERVAL, CLASS, REPLY_MESSAGE, SESSION_TIMEOUT
 from protocol.radius.packet import Packet
 
@@ -31,8 +34,6 @@ INTERIM_S_MIN: Final = 60
 """RFC 2869 section 5.16."""
 DEPLETED_IN: Final = 3
 """So many reports come before the money ends, where that is soon."""
-TIMEOUT_MAX: Final = 2**31 - 1
-"""A Session-Timeout above is misread by some (docs/field-notes.md)."""
 TEXT_MAX: Final = 253
 
 
@@ -86,15 +87,37 @@ def refusal_of(answer: ChargingAnswer) -> Result | None:
     return None if any(result in served for result in results) else results[0]
 
 
-def accepted(reference: SessionReference, nas: NasProfile, left: Affordable, default_octets: int) -> bytes:
+def stays_in_the_garden(answer: ChargingAnswer) -> int | None:
+    """How many seconds a subscriber without money may stay in the walled garden; None where there is no such."""
+    return next((line.validity_s for line in answer.lines if line.final is not None and line.granted is None), None)
+
+
+def accepted(
+    reference: SessionReference,
+    nas: NasProfile,
+    vendor: VendorProfile,
+    service: Service,
+    grade: str,
+    left: Affordable,
+) -> bytes:
     """Attributes of an Access-Accept.
 
-    default_octets:  what two periods are held for before it is known what is used
+    grade:  of its price, "" for none
+    left:   what the account can pay for
     """
-    body = CLASS.pack(reference.octets)
-    if left.seconds is not None:
-        body += SESSION_TIMEOUT.pack(max(1, min(left.seconds, TIMEOUT_MAX)))
-    return body + ACCT_INTERIM_INTERVAL.pack(interim_of(nas, left, default_octets))
+    body = CLASS.pack(reference.octets) + served(vendor, service, grade, left)
+    return body + ACCT_INTERIM_INTERVAL.pack(interim_of(nas, left, service.octets.default))
+
+
+def let_into_the_garden(
+    reference: SessionReference, nas: NasProfile, vendor: VendorProfile, service: Service, stays_s: int
+) -> bytes:
+    """Attributes of an Access-Accept without money; nothing where this maker has no words for a walled garden."""
+    garden = walled_garden(vendor, service.final)
+    if not garden:
+        return b""
+    ends = SESSION_TIMEOUT.pack(max(1, min(stays_s, TIMEOUT_MAX))) + ACCT_INTERIM_INTERVAL.pack(nas.interim_s)
+    return CLASS.pack(reference.octets) + garden + ends
 
 
 def interim_of(nas: NasProfile, left: Affordable, default_octets: int) -> int:

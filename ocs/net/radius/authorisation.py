@@ -14,7 +14,16 @@ from balances.structs.charge import Charge, Result
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.profile import Profile
 from ocs.charging.radius.affordable import ENDLESS, Affordable, affordable
-from ocs.charging.radius.authorisation import accepted, refusal_of, refused, said, to_continue, to_hold
+from ocs.charging.radius.authorisation import (
+    accepted,
+    let_into_the_garden,
+    refusal_of,
+    refused,
+    said,
+    stays_in_the_garden,
+    to_continue,
+    to_hold,
+)
 from ocs.charging.radius.credentials import LoginMethod, method_of
 from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.names import SessionReference, port_digest
@@ -151,5 +160,13 @@ class Authorisation:
         if why is not None:
             return RadiusReply(PacketCode.ACCESS_REJECT, why.name.lower().replace("_", "-"), refused(why))
         service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
-        body = accepted(reference, client.profile, left, service.octets.default)
-        return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", body + proof)
+        to = (reference, client.profile, client.vendor, service)
+        stays_s = stays_in_the_garden(answer)
+        if stays_s is None:
+            grade = next((line.grade for line in answer.lines if line.grade), "")
+            return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", accepted(*to, grade, left) + proof)
+        body = let_into_the_garden(*to, stays_s)
+        if not body:
+            no_credit = Result.CREDIT_LIMIT
+            return RadiusReply(PacketCode.ACCESS_REJECT, no_credit.name.lower().replace("_", "-"), refused(no_credit))
+        return RadiusReply(PacketCode.ACCESS_ACCEPT, "walled-garden", body + proof)

@@ -28,7 +28,19 @@ from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
 from protocol.radius.authenticator import answer
 from protocol.radius.codes import PacketCode
-from protocol.radius.dictionary.standard import ACCT_INTERIM_INTERVAL, CLASS, REPLY_MESSAGE, SESSION_TIMEOUT
+from protocol.radius.dictionary.mikrotik import (
+    MIKROTIK_ADDRESS_LIST,
+    MIKROTIK_RATE_LIMIT,
+    MIKROTIK_TOTAL_LIMIT,
+    MIKROTIK_TOTAL_LIMIT_GIGAWORDS,
+)
+from protocol.radius.dictionary.standard import (
+    ACCT_INTERIM_INTERVAL,
+    CLASS,
+    FILTER_ID,
+    REPLY_MESSAGE,
+    SESSION_TIMEOUT,
+)
 from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.packet import Packet
 from tests.ocs.charging.radius.nas import SECRET, USER, access, accounting, shown
@@ -90,11 +102,19 @@ def _packed(sessions: Any, account: str, field: str) -> bytes | None:
 class Network:
     """One NAS whose packets are served as a worker serves them."""
 
-    def __init__(self, *documents: str, balance: int = 20 * EURO, **profile: Any) -> None:
-        self.world = World(*documents)
+    def __init__(
+        self,
+        *documents: str,
+        balance: int = 20 * EURO,
+        maker: str = "generic",
+        data: dict[str, Any] | None = None,
+        **profile: Any,
+    ) -> None:
+        """data: of the row of the service"""
+        self.world = World(*documents, services={"data": data or {}})
         stored = PASSWORDS.stored("demo", "s1")
         self.world.subscriber(f"username:{USER}", balance=balance, password=stored)
-        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), True, vendor_profiles()["generic"])
+        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), True, vendor_profiles()[maker])
         self.store = KeyStore(self.world)
         self.silent: list[str] = []
         ports, link = Ports(self.store), self.store.link
@@ -249,6 +269,49 @@ def test_by_time_the_session_ends_with_the_money(balance: int, seconds: int, int
     reply = accepted(network.login())
     assert (reply.get(SESSION_TIMEOUT), reply.get(ACCT_INTERIM_INTERVAL)) == (seconds, interim)
     assert network.held == min(balance, 20 * 10_000)  # two periods of ten minutes
+
+
+GRADED = """
+tariff = "graded"
+currency = "EUR"
+[[rows]]
+when = { service = "data" }
+flat = { price = "0.01", per = "1 MB" }
+grade = "night"
+"""
+NIGHT = {"grades": {"night": {"down_bps": 50_000_000, "up_bps": 10_000_000}}}
+GARDEN = {"final": {"action": "redirect", "address": "https://portal.example.net/", "filter_ids": ["garden"]}}
+
+
+def test_the_speed_of_the_grade_is_told_as_the_maker_spells_it() -> None:
+    told = {}
+    for maker in ("mikrotik", "accel-ppp", "generic"):
+        reply = accepted(Network(GRADED, maker=maker, data=NIGHT).login())
+        told[maker] = reply.get(MIKROTIK_RATE_LIMIT) or reply.get(FILTER_ID)
+    assert told == {"mikrotik": "10000000/50000000", "accel-ppp": "50000/10000", "generic": "night"}
+
+
+def test_a_volume_that_can_be_paid_for_is_told_with_gigawords() -> None:
+    """20 EUR at 0.01 per megabyte: 2,000 megabytes, and 5,000 of 50 EUR are more than 32 bits."""
+    for balance, low, high in ((20, 2_000 * MB, 0), (50, 5_000 * MB - 2**32, 1)):
+        reply = accepted(Network(GRADED, maker="mikrotik", balance=balance * EURO).login())
+        assert (reply.get(MIKROTIK_TOTAL_LIMIT), reply.get(MIKROTIK_TOTAL_LIMIT_GIGAWORDS)) == (low, high)
+
+
+def test_who_has_no_money_is_let_into_the_walled_garden_where_there_is_one() -> None:
+    network = Network(GRADED, maker="mikrotik", data=GARDEN, balance=0)
+    reply = accepted(network.login())
+    assert reply.get(MIKROTIK_ADDRESS_LIST) == "garden"
+    assert reply.get(MIKROTIK_RATE_LIMIT) is None
+    assert reply.get(SESSION_TIMEOUT) == 600, "how long one may stay there, as the service says"
+    assert reply.get(CLASS) is not None
+    assert network.held == 0
+
+
+def test_who_has_none_is_refused_where_the_maker_has_no_words_for_it() -> None:
+    reply = Network(GRADED, maker="freeswitch", data=GARDEN, balance=0).login()
+    assert reply is not None
+    assert (reply.code, reply.get(REPLY_MESSAGE)) == (PacketCode.ACCESS_REJECT, "the balance does not cover it")
 
 
 def test_what_others_hold_is_no_part_of_the_time_that_is_left() -> None:
