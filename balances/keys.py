@@ -62,6 +62,15 @@ ORIGINS_DOUBTED: Final = "origins:doubted"
 ORIGINS_CHANGES: Final = "origins:changes"
 """Raised with each change of the three."""
 
+RADIUS_ADDRESSES: Final = "radius:addresses"
+"""Sorted set: address a RADIUS client sends from -> when it was heard of last."""
+
+RADIUS_REQUIRED: Final = "radius:required"
+"""Hash `<address> <rule>` -> since when it is required (ocs/charging/radius/ladder.py)."""
+
+RADIUS_REQUIRED_CHANGES: Final = "radius:required:changes"
+"""Raised with each change of it."""
+
 ORIGINS_WALK: Final = "origins:walk"
 """How far the ending is (ocs/enforcement/restarts.py)."""
 
@@ -211,6 +220,11 @@ def place_parts(value: str) -> tuple[str, str]:
     """(account, subscriber)"""
     account_id, _, subscriber = value.partition(" ")
     return text_of(account_id), text_of(subscriber)
+
+
+def radius_address(address: str) -> str:
+    """Hash of what an address of a RADIUS client has done (ocs/net/radius/conduct_book.py)."""
+    return f"radius:address:{address}"
 
 
 def remark(peer: str, mark: str) -> str:

@@ -47,7 +47,6 @@ OFF = Listen()
 DEMO_CLIENT: Final = {
     "address": "127.0.0.0/8",
     "secret": "testing123",
-    "message_authenticator": "check",
     "group": "loopback",
 }
 """RADIUS for who tries the demo on this machine."""
@@ -171,8 +170,14 @@ class RadiusClient(ConfigTable, frozen=True):
     """How its maker spells what it is told: a shipped vendor profile, or one of `radius.profiles`."""
     coa: Listen = OFF
     """Where CoA and Disconnect go; off: to the address its packets come from, port 3799."""
-    message_authenticator: Literal["require", "check"] = "require"
-    """Of its Access-Requests: `check` also takes those without, as older NASes send them."""
+    message_authenticator: Literal["learn", "require", "check"] = "learn"
+    """Of its Access-Requests. `learn`: an address that has sent it with all of them for `radius.learn_s` must send it
+    from then on; `check`: those without are taken for ever, as older NASes send them."""
+    limit_proxy_state: Literal["learn", "require", "check"] = "learn"
+    """Access-Requests with Proxy-State and without Message-Authenticator are dropped. `learn`: of an address that has
+    sent no such thing for `radius.learn_s`; `check`: never, for an old proxy."""
+    rate_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
+    """Requests a second of one address that a worker takes."""
     group: str = ""
     """Clients of one group have one name space of sessions, as a cluster has; empty: `address`."""
     service: str = "data"
@@ -203,6 +208,8 @@ class Radius(ConfigTable, frozen=True):
     auth_listen: Listen = Listen("127.0.0.1:1812")
     acct_listen: Listen = Listen("127.0.0.1:1813")
     radsec_listen: Listen = OFF
+    learn_s: Seconds = 86_400
+    """Of the policy `learn`."""
     clients: tuple[RadiusClient, ...] = ()
     profiles: dict[str, dict[str, Any]] = {}
     """Vendor profiles of one's own, and lines that replace those of shipped ones (ocs/charging/radius/vendors)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from balances.redis.connection import RedisConnection
 from ocs.charging.services import unserved
-from ocs.cli.effects import without_effect
+from ocs.cli.effects import unsafe, without_effect
 from ocs.clock import now_ms, skew
 from ocs.config import Config
 from ocs.config_values import Listen
@@ -34,6 +34,8 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
         yield f"charging.services (built-in contexts that nobody serves now: {', '.join(gone)})", ""
     for text in without_effect(config):
         yield f"configuration, without effect: {text}", ""
+    for text in unsafe(config):
+        yield f"configuration, unsafe: {text}", ""
     yield f"data directory {config.data}", _directory(config.data)
     if not config.redis.embedded:
         trouble = await _redis(config.redis.url.reveal())

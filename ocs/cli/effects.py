@@ -1,4 +1,4 @@
-"""Configuration keys that are given and have no effect: `ocs run` and `ocs check` report them."""
+"""What `ocs run` and `ocs check` report of a configuration that is right: keys without effect, and what is unsafe."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def without_effect(config: Config) -> list[str]:
     if not config.redis.embedded and config.redis.memory_bytes_max != RedisConfig().memory_bytes_max:
         found.append("redis.memory_bytes_max: only of the embedded store; redis.url has a maxmemory of its own")
     return found
+
+
+def unsafe(config: Config) -> list[str]:
+    """One sentence for each RADIUS client whose answers may be forged for ever (CVE-2024-3596)."""
+    return [
+        f'radius.clients[{number}] ({client.address}): {key} = "check" takes Access-Requests that are not signed:'
+        " who stands between can forge the answers (docs/radius.md)"
+        for number, client in enumerate(config.radius.clients)
+        for key in ("message_authenticator", "limit_proxy_state")
+        if getattr(client, key) == "check"
+    ]

@@ -42,12 +42,14 @@ def configured(config: Path | None, data: Path | None, demo: bool, settings: tup
 def run(config: Path | None, data: Path | None, demo: bool, settings: tuple[str, ...]) -> None:
     """Serve: all roles in one go, stores embedded unless configured. Ctrl-C stops all of it cleanly."""
     from ocs.api.auth import EmptyToken, token_of
-    from ocs.cli.effects import without_effect
+    from ocs.cli.effects import unsafe, without_effect
     from ocs.processes import supervisor
 
     found = configured(config, data, demo, settings)
     for text in without_effect(found):
         say(f"without effect: {text}", err=True)
+    for text in unsafe(found):
+        say(f"unsafe: {text}", err=True)
     try:
         token_of(found.data)
     except (OSError, EmptyToken) as why:

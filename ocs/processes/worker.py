@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from balances.redis.pending import ended
 from ocs.charging.handle import ChargingContext
-from ocs.clock import monotonic_us
+from ocs.clock import monotonic_us, now_ms
 from ocs.config import Config
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import sealing_of
@@ -24,6 +24,8 @@ from ocs.net.diameter.templates import Templates
 from ocs.net.radius.accounting import Accounting
 from ocs.net.radius.authorisation import Authorisation
 from ocs.net.radius.clients import NasClients
+from ocs.net.radius.conduct_book import LOOK as LOOK_AT_DEMANDS
+from ocs.net.radius.conduct_book import ConductBook
 from ocs.net.radius.password_check import PasswordCheck
 from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
@@ -64,6 +66,8 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         store.link.ask_too(LOOK, origins.looked)
         node = build_node(config, supervisor, context, admission, origins)
         radius = await serve_radius(config, supervisor, context, admission, store)
+        books = conduct_books(config, radius, store)
+        telling = [asyncio.ensure_future(book.run()) for book in books]
         tls = None
         if config.diameter.tls_listen:
             tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
@@ -89,7 +93,9 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
             supervisor.report(not why, why)
         supervisor.report(False, "draining")
         await asyncio.gather(drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, config, supervisor))
-        await ended((session_requests,))
+        await ended((session_requests, *telling))
+        for book in books:
+            await book.tell()
 
 
 async def drain(node: Node, patience_s: float, supervisor: SupervisorLink) -> None:
@@ -128,6 +134,15 @@ async def serve_radius(
             await loop.create_datagram_endpoint(partial(_same, endpoint), sock=supervisor.datagrams[key])
             endpoints.append(endpoint)
     return endpoints
+
+
+def conduct_books(config: Config, endpoints: list[RadiusEndpoint], store: MeteredStore) -> list[ConductBook]:
+    """Of the RADIUS server, where there is one."""
+    if not endpoints:
+        return []
+    book = ConductBook(store.link, endpoints[0].server.conducts, config.radius.learn_s * 1_000, now_ms)
+    store.link.ask_too(LOOK_AT_DEMANDS, book.looked)
+    return [book]
 
 
 def _same(endpoint: RadiusEndpoint) -> RadiusEndpoint:

@@ -15,6 +15,7 @@ class PacketFault(StrEnum):
     AUTHENTICATOR = "authenticator"  # wrong secret, or altered on the way
     MESSAGE_AUTHENTICATOR = "message-authenticator"  # there and wrong, or there twice
     MESSAGE_AUTHENTICATOR_MISSING = "message-authenticator-missing"
+    PROXY_STATE = "proxy-state"  # with it and without Message-Authenticator
     CREDENTIALS = "credentials"  # an encrypted attribute of impossible length
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ocs.charging.services import QUOTAS
-from ocs.cli.effects import without_effect
+from ocs.cli.effects import unsafe, without_effect
 from ocs.config import OFF, Config, ConfigError, ConfigTable, Quotas, cores, load, workers_for
 from ocs.config_values import Listen, Secret
 
@@ -117,7 +117,10 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ('charging.services.tv={contexts=["a@b"]}', ": charging.services.tv: expected unit to be given"),
         ('diameter.peers=[{origin_host="a.b"},{origin_host="A.B"}]', "diameter: expected each origin_host in peers[]"),
         ("charging.identity_order=['fax']", "charging.identity_order[0]: expected one of msisdn, imsi,"),
-        ('radius.clients=[{address="::1",secret="x",message_authenticator="no"}]', "expected one of require, check"),
+        (
+            'radius.clients=[{address="::1",secret="x",message_authenticator="no"}]',
+            "expected one of learn, require, check",
+        ),
         ("redis.url=http://x", "redis: expected url as one of redis://, rediss://, unix://"),
         ("redis.url=redis+cluster://x", "not served yet"),
         ("postgres.dsn=mysql://x", "postgres: expected dsn as postgresql://"),
@@ -300,3 +303,14 @@ def test_a_client_may_have_a_profile_of_the_operators_own() -> None:
     client = 'radius.clients=[{address="10.0.0.1", secret="x", profile="bras", coa="10.0.0.2:1700"}]'
     config = load(overrides=[own, client], environ={})
     assert (config.radius.clients[0].coa.host, config.radius.clients[0].coa.port) == ("10.0.0.2", 1700)
+
+
+def test_clients_whose_answers_may_be_forged_are_told_of() -> None:
+    def told(**policies: str) -> list[str]:
+        said = "".join(f',{key}="{policy}"' for key, policy in policies.items())
+        config = load(environ={}, overrides=[f'radius.clients=[{{address="10.0.0.1",secret="x"{said}}}]'])
+        return [text.partition(" takes")[0] for text in unsafe(config)]
+
+    assert told() == told(message_authenticator="require") == []
+    assert told(message_authenticator="check") == ['radius.clients[0] (10.0.0.1): message_authenticator = "check"']
+    assert told(limit_proxy_state="check") == ['radius.clients[0] (10.0.0.1): limit_proxy_state = "check"']

@@ -1,4 +1,5 @@
-"""Which client a packet is from: the block of the configuration with the longest prefix that has its address."""
+"""Which client a packet is from: the block of the configuration with the longest prefix that has its address, and by
+RadSec the block that names its certificate."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ocs.charging.radius.habits import Habit, SignaturePolicy
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.config import Radius, RadiusClient
@@ -26,12 +28,16 @@ class NasClient(msgspec.Struct, frozen=True):
     """As counters and logs call it: its group."""
     secret: bytes
     profile: NasProfile
-    signed_only: bool
-    """An Access-Request without Message-Authenticator is dropped."""
+    policies: dict[Habit, SignaturePolicy]
+    """What is demanded of its Access-Requests."""
     vendor: VendorProfile
     """How it is told what it is to do."""
     coa: tuple[str, int] | None = None
     """Where CoA and Disconnect go; None: to the address its packets come from."""
+    block: str = ""
+    """Its addresses."""
+    rate_max: int = 1_000_000
+    """Requests a second of one address."""
 
     def listens(self, source: str) -> tuple[str, int]:
         """Where it takes CoA and Disconnect, when its packets come from there."""
@@ -53,7 +59,11 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
     )
     secret = config.secret.reveal().encode()
     coa = (config.coa.host, config.coa.port) if config.coa else None
-    return NasClient(profile.group, secret, profile, config.message_authenticator == "require", vendor, coa)
+    policies: dict[Habit, SignaturePolicy] = {
+        Habit.SIGNED: config.message_authenticator,
+        Habit.DIRECT: config.limit_proxy_state,
+    }
+    return NasClient(profile.group, secret, profile, policies, vendor, coa, config.address, config.rate_max)
 
 
 class NasClients:

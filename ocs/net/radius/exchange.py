@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from ocs.clock import monotonic_us
 from ocs.net.admission import Admission
 from ocs.net.radius.clients import NasClient
+from ocs.net.radius.conduct import Conduct
 from ocs.net.radius.duplicates import DuplicateWindow, ExchangeKey
 from ocs.net.step import Stepped
 from protocol.radius.authenticator import answer
@@ -62,7 +63,7 @@ class RadiusExchangeOwner(Protocol):
 
 
 class RadiusExchange(Stepped[RadiusReply | None]):
-    __slots__ = ("_arrived", "_by", "_owner", "_report")
+    __slots__ = ("_arrived", "_by", "_conduct", "_owner", "_report")
 
     def __init__(
         self,
@@ -70,16 +71,20 @@ class RadiusExchange(Stepped[RadiusReply | None]):
         by: AnswerSocket,
         arrived: Arrived,
         handled: Coroutine[Any, Any, RadiusReply | None],
+        conduct: Conduct,
         *,
         report: bool,
     ) -> None:
         """report: of use, which admission counts by itself"""
         self._owner, self._by, self._arrived, self._report = owner, by, arrived, report
+        self._conduct = conduct
+        conduct.in_flight += 1
         owner.admission.take(report)
         super().__init__(handled)
 
     def done(self, reply: RadiusReply | None) -> None:
         owner, arrived = self._owner, self._arrived
+        self._conduct.in_flight -= 1
         owner.admission.off(self._report)
         packet = arrived.packet
         if reply is None:  # when it comes again it is decided anew
@@ -101,6 +106,7 @@ class RadiusExchange(Stepped[RadiusReply | None]):
 
     def failed(self, error: Exception) -> None:
         owner, arrived = self._owner, self._arrived
+        self._conduct.in_flight -= 1
         owner.admission.off(self._report)
         owner.window.forget(arrived.key, arrived.packet.authenticator)
         if isinstance(error, RadiusError):

@@ -12,9 +12,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from balances.structs.charge import Flag
+from ocs.charging.radius.habits import Habit
 from ocs.clock import monotonic_us, now_ms
 from ocs.net.admission import Admission
 from ocs.net.radius.clients import NasClient, NasClients
+from ocs.net.radius.conduct import Conduct, Conducts
 from ocs.net.radius.duplicates import DuplicateWindow, Seen
 from ocs.net.radius.exchange import Arrived, RadiusExchange, RadiusReply
 from ocs.telemetry import metrics
@@ -28,6 +30,9 @@ from protocol.radius.refused import PacketFault, RadiusError
 
 TOLD_MS: Final = 60_000
 """How often it is told of a client what of it is dropped."""
+UNSIGNED_TOLD_MS: Final = 3_600_000
+"""How often it is told of a client that it lacks a habit."""
+TOO_MANY: Final = "rate"
 STATUS_ANSWERS: Final = {
     PacketCode.ACCESS_REQUEST: PacketCode.ACCESS_ACCEPT,
     PacketCode.ACCOUNTING_REQUEST: PacketCode.ACCOUNTING_RESPONSE,
@@ -55,6 +60,7 @@ class RadiusServer:
         remark: Callable[[str, str], object],
     ) -> None:
         self.clients, self.admission, self.serves = clients, admission, serves
+        self.conducts = Conducts()
         self.window = DuplicateWindow()
         self.draining = False
         self.in_flight = 0
@@ -64,9 +70,12 @@ class RadiusServer:
         self._silent = meter.counts(metrics.SILENT)
         self._violations = meter.counts(metrics.VIOLATIONS)
         self._by_client = meter.counts(metrics.PEER_REQUESTS)
+        self._by_client_dropped = meter.counts(metrics.PEER_DROPPED)
+        self._lacking = meter.counts(metrics.RADIUS_LACKING)
         self._marks = meter.counts(metrics.PEER_MARKS)
         self._times = {code: meter.histogram(metrics.REQUEST_TIME, "radius", name) for code, name in NAMES.items()}
         self._told, self._seldom = Periodic(TOLD_MS), Seldom()
+        self._unsigned_told = Periodic(UNSIGNED_TOLD_MS)
 
     def received(self, octets: bytes, source: tuple[str, int], by: RadiusEndpoint) -> None:
         client = self.clients.of(source[0])
@@ -81,9 +90,11 @@ class RadiusServer:
             if packet.code not in (by.code, PacketCode.STATUS_SERVER):
                 raise RadiusError(PacketFault.CODE, f"code {packet.code:d} is not served at this port")
             signed = check_request(packet, client.secret)
-            if client.signed_only and not signed and packet.code == PacketCode.ACCESS_REQUEST:
-                why = 'no Message-Authenticator; where the client cannot send it: message_authenticator = "check"'
-                raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, why)
+            conduct = self.conducts.of(source[0], client, now_ms())
+            if packet.code == PacketCode.ACCESS_REQUEST:
+                lacks = conduct.judge(packet, signed)
+                if lacks is not None:
+                    self._unsigned(client, source, lacks)
         except RadiusError as error:
             self.drop(source, client, error.reason, error.why)
             return
@@ -94,10 +105,12 @@ class RadiusServer:
         if packet.code == PacketCode.STATUS_SERVER:
             by.send(answer(packet, STATUS_ANSWERS[by.code], client.secret), source)
             self._counts["radius", "Status-Server", "", "ok"] += 1
+        elif conduct.within_rate(arrived.at_us):
+            self._serve(arrived, by, conduct)
         else:
-            self._serve(arrived, by)
+            self.drop(source, client, TOO_MANY, f"more than rate_max = {client.rate_max} requests a second")
 
-    def _serve(self, arrived: Arrived, by: RadiusEndpoint) -> None:
+    def _serve(self, arrived: Arrived, by: RadiusEndpoint, conduct: Conduct) -> None:
         packet = arrived.packet
         serve = self.serves.get(PacketCode(packet.code))
         if serve is None:
@@ -114,11 +127,11 @@ class RadiusServer:
         admission = self.admission
         admission.step(arrived.at_us)
         report = packet.code == PacketCode.ACCOUNTING_REQUEST and _status(packet) in REPORTS
-        if not admission.admits(report, 0):
+        if not admission.admits(report, conduct.in_flight):
             self.window.forget(arrived.key, packet.authenticator)
             self.silence("too much to do")
             return
-        RadiusExchange(self, by, arrived, serve(arrived), report=report)
+        RadiusExchange(self, by, arrived, serve(arrived), conduct, report=report)
 
     # ---- how it ends
 
@@ -141,9 +154,20 @@ class RadiusServer:
         """Silence, as the protocol says; a count, and a line for each client and reason now and then."""
         self._dropped["radius", why] += 1
         name = UNKNOWN_ADDRESS if client is None else client.name
+        if client is not None:
+            self._by_client_dropped[name, why] += 1
+            self.conducts.dropped(source[0], client, why, now_ms())
         times = self._told.times((name, why), now_ms())
         if times:
             logger().warning("radius.dropped", client=name, address=source[0], reason=why, why=words, times=times)
+
+    def _unsigned(self, client: NasClient, source: tuple[str, int], lacks: Habit) -> None:
+        """It is served; but whoever stands between us could forge the answer."""
+        self._lacking[client.name, lacks] += 1
+        times = self._unsigned_told.times((client.name, lacks), now_ms())
+        if times:
+            why = "answers to it can be forged (CVE-2024-3596): let it send Message-Authenticator"
+            logger().warning("radius.unsigned", client=client.name, address=source[0], not_yet=lacks, why=why)
 
     def silence(self, why: str) -> None:
         self._silent["radius", why] += 1

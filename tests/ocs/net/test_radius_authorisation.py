@@ -114,7 +114,7 @@ class Network:
         self.world = World(*documents, services={"data": data or {}})
         stored = PASSWORDS.stored("demo", "s1")
         self.world.subscriber(f"username:{USER}", balance=balance, password=stored)
-        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), True, vendor_profiles()[maker])
+        self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), {}, vendor_profiles()[maker])
         self.store = KeyStore(self.world)
         self.silent: list[str] = []
         ports, link = Ports(self.store), self.store.link
