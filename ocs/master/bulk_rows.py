@@ -14,8 +14,13 @@ import msgspec
 from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import CannotOpen
-from ocs.master.subscribers import Subscriber, assignments_of, attributes_of
-from tariffs.catalog import Assignment
+from ocs.master.subscribers import (
+    ASSIGNMENT_COLUMNS,
+    Subscriber,
+    assignment_record,
+    assignments_of,
+    attributes_of,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -262,8 +267,12 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
     )
     await copy(
         "assignments",
-        ("subscriber", "place", "tariff", "from_ms", "until_ms"),
-        (_assignment_record(one.id, at, given) for one, _ in new.subscribers for at, given in enumerate(one.tariffs)),
+        ASSIGNMENT_COLUMNS,
+        (
+            assignment_record(one.id, place, given, now_ms)
+            for one, _ in new.subscribers
+            for place, given in enumerate(one.tariffs)
+        ),
     )
     if new.inherited:
         await db.executemany(
@@ -283,10 +292,6 @@ def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
     buckets = msgspec.json.encode(row.buckets).decode()
     settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
     return (*settings, number, 0, row.balance, buckets, row.opened_by)
-
-
-def _assignment_record(subscriber: str, place: int, given: Assignment) -> tuple[Any, ...]:
-    return subscriber, place, given.tariff, given.from_ms, given.until_ms
 
 
 SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments")

@@ -51,6 +51,17 @@ def assignments_of(text: str) -> tuple[Assignment, ...]:
     return msgspec.json.decode(text, type=tuple[Assignment, ...])
 
 
+ASSIGNMENT_COLUMNS: Final = ("subscriber", "place", "tariff", "from_ms", "until_ms", "due_ms")
+
+
+def assignment_record(
+    subscriber: str, place: int, given: Assignment, now_ms: int
+) -> tuple[str, int, str, int, int, int | None]:
+    """The columns above. Its next begin or end is due, for the sessions that are open then (docs/enforcement.md)."""
+    due_ms = min((instant for instant in (given.from_ms, given.until_ms) if instant > now_ms), default=None)
+    return subscriber, place, given.tariff, given.from_ms, given.until_ms, due_ms
+
+
 def attributes_of(text: str) -> dict[str, str]:
     """Attributes from the text of a jsonb column."""
     return msgspec.json.decode(text, type=dict[str, str])
@@ -119,8 +130,8 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
         await _set_identities(db, wanted.id, (*wanted.identities, f"subscriber:{wanted.id}"), number)
         await db.execute("DELETE FROM assignments WHERE subscriber = $1", wanted.id)
         await db.executemany(
-            "INSERT INTO assignments (subscriber, place, tariff, from_ms, until_ms) VALUES ($1, $2, $3, $4, $5)",
-            [(wanted.id, place, a.tariff, a.from_ms, a.until_ms) for place, a in enumerate(wanted.tariffs)],
+            f"INSERT INTO assignments ({', '.join(ASSIGNMENT_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)",
+            [assignment_record(wanted.id, place, one, now_ms) for place, one in enumerate(wanted.tariffs)],
         )
         await _touch(db, {wanted.account} | ({before.account} if before else set()), number)
         now = await get(db, wanted.id)
