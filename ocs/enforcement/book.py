@@ -14,8 +14,8 @@ import msgspec
 from balances.ledger.intents import IntentId
 from balances.structs.account import Account
 from balances.structs.session import Session, SessionState
-from ocs.enforcement.choosing import Wanted, is_free, is_suspended, money_held
-from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, NetworkJob, is_radius, job_id
+from ocs.enforcement.choosing import Wanted, is_suspended, money_held
+from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, NetworkJob, job_id
 from ocs.enforcement.machine import JobEvent, JobState, after
 
 AGAIN_MS: Final = (1_000, 5_000, 25_000)
@@ -312,13 +312,6 @@ class JobBook:
     def counts(self) -> Counter[tuple[str, str]]:
         """Open jobs by action and state."""
         return Counter((job.action.value, job.state.value) for job in self.open.values())
-
-
-def may_be_ended(session: Session) -> bool:
-    """Not one that uses only what is free, as an emergency call does."""
-    served = [line for line in session.lines if line.due_ms]
-    goes_on = not served and is_radius(session.peer) and any(line.final for line in session.lines)
-    return goes_on or any(not is_free(line) for line in served)
 
 
 def attempt_row(job: NetworkJob, at_ms: int, ended_ms: int, result: str, host: str, by: str) -> AttemptRow:

@@ -15,7 +15,7 @@ from balances.structs.account import Account, SuspendReasons
 from balances.structs.blob import blob_of
 from balances.structs.record import Short
 from balances.structs.session import Line, Session, SessionState
-from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkAction, is_radius
+from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, is_radius
 from tariffs.units import Kind
 
 REFUSED: Final = SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED
@@ -49,7 +49,9 @@ class NetworkPolicy(NamedTuple):
             hard = self.on_suspend.get(session.service)
             wanted = hard if hard in (NetworkAction.ABORT, NetworkAction.DISCONNECT) else NetworkAction.REAUTHORIZE
         if wanted is NetworkAction.REAUTHORIZE and self.ends_at_once(session.peer):
-            return NetworkAction.ABORT if cause in RESTRICTIVE else NetworkAction.NOTHING
+            wanted = NetworkAction.ABORT if cause in RESTRICTIVE else NetworkAction.NOTHING
+        if wanted in ENDING and not may_be_ended(session):  # it may be an emergency call: who reports is told
+            return NetworkAction.REAUTHORIZE
         return wanted
 
 
@@ -85,6 +87,13 @@ def has_funds(account: Account) -> bool:
     """Whether something can be held still, of whatever kind."""
     money = sum(one.amount - one.held for one in account.buckets if one.kind == Kind.MONEY) + account.credit_limit
     return money > 0 or any(one.amount > one.held for one in account.buckets if one.kind != Kind.MONEY)
+
+
+def may_be_ended(session: Session) -> bool:
+    """Not one that uses only what is free, as an emergency call does."""
+    served = [line for line in session.lines if line.due_ms]
+    goes_on = not served and is_radius(session.peer) and any(line.final for line in session.lines)
+    return goes_on or any(not is_free(line) for line in served)
 
 
 def wanted_of(

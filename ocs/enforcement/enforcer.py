@@ -20,8 +20,16 @@ from balances.structs.charge import Phase, Reply
 from balances.structs.posting import Expire
 from balances.structs.record import Short
 from balances.structs.session import Session
-from ocs.enforcement.book import OVERTAKEN, AccountLook, AttemptRow, JobBook, attempt_row, may_be_ended, snapshot
-from ocs.enforcement.choosing import DEPLETED_KIND, MEMBER_KIND, NetworkPolicy, is_depleted, is_suspended, wanted_of
+from ocs.enforcement.book import OVERTAKEN, AccountLook, AttemptRow, JobBook, attempt_row, snapshot
+from ocs.enforcement.choosing import (
+    DEPLETED_KIND,
+    MEMBER_KIND,
+    NetworkPolicy,
+    is_depleted,
+    is_suspended,
+    may_be_ended,
+    wanted_of,
+)
 from ocs.enforcement.executors.executor import Executor, Executors
 from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkJob
 from ocs.enforcement.job_times import Hop, JobTimes

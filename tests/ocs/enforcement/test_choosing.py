@@ -146,3 +146,16 @@ def test_the_bound_is_the_money_it_holds() -> None:
     of.buckets[0].amount = 100
     held = session("s", line(5), line(7), Line(11, -1, 1, hold=[Take(9, 1_000)]))
     assert money_held(of, held) == 12
+
+
+@pytest.mark.parametrize("action", [NetworkAction.ABORT, NetworkAction.DISCONNECT])
+def test_what_is_free_is_asked_and_never_ended_also_when_its_account_is_barred(action: NetworkAction) -> None:
+    """It may be an emergency call. What is refused for another reason is refused when it reports."""
+    hard = NetworkPolicy({"data": action}, lambda _host: False)
+    never_reports = NetworkPolicy({}, lambda _host: True)
+    free, priced = session("free", line(price=0)), session("priced", line(5, price=7))
+    for reason in (SuspendReasons.BARRED, SuspendReasons.OPERATOR, SuspendReasons.FRAUD):
+        found = {one.session.id: one.action for one in wanted_of(account(reason), [free, priced], {"changed"}, hard)}
+        assert found == {"free": NetworkAction.REAUTHORIZE, "priced": action}
+        found = {one.session.id: one.action for one in wanted_of(account(reason), [free, priced], (), never_reports)}
+        assert found == {"free": NetworkAction.REAUTHORIZE, "priced": NetworkAction.ABORT}

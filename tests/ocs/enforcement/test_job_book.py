@@ -12,8 +12,8 @@ from balances.ledger.intents import Intent, IntentId
 from balances.packing import fresh_account
 from balances.structs.account import SuspendReasons, Take
 from balances.structs.session import Line, Session, SessionState
-from ocs.enforcement.book import OVERTAKEN, AccountLook, JobBook, may_be_ended, snapshot
-from ocs.enforcement.choosing import NetworkPolicy, is_suspended, wanted_of
+from ocs.enforcement.book import OVERTAKEN, AccountLook, JobBook, snapshot
+from ocs.enforcement.choosing import NetworkPolicy, is_suspended, may_be_ended, wanted_of
 from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkAction, NetworkJob
 from ocs.enforcement.machine import OPEN, TRANSITIONS, JobEvent, JobState, after
 

@@ -12,8 +12,8 @@ from balances.structs.session import Line, Session, SessionState
 from balances.structs.thresholds import ServiceSuspension
 from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.charging.services import Service, service_table
-from ocs.enforcement.book import AccountLook, JobBook, may_be_ended
-from ocs.enforcement.choosing import NetworkPolicy, wanted_of
+from ocs.enforcement.book import AccountLook, JobBook
+from ocs.enforcement.choosing import NetworkPolicy, may_be_ended, wanted_of
 from ocs.enforcement.executors.change import NO_GARDEN, UNCHANGED, ChangeExecutor
 from ocs.enforcement.executors.disconnect import DisconnectExecutor
 from ocs.enforcement.executors.radius_answers import NasRoute
