@@ -30,6 +30,7 @@ from ocs.api import (
     routes_limits,
     routes_peers,
     routes_prices,
+    routes_radius,
     routes_rates,
     routes_refunds,
     routes_server,
@@ -75,6 +76,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_ledger.OPERATIONS,
     *routes_events.OPERATIONS,
     *routes_peers.OPERATIONS,
+    *routes_radius.OPERATIONS,
     *routes_copy.OPERATIONS,
     *routes_server.OPERATIONS,
 )

@@ -17,7 +17,7 @@ from balances.ledger.writer import AWAY
 from balances.redis.connection import Lost, NotSent
 from balances.structs.session import Session
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
-from ocs.config import Adjustments, Webhooks
+from ocs.config import Adjustments, Radius, Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
@@ -70,6 +70,7 @@ class BackOffice:
         passwords: StoredPasswords = StoredPasswords(None),  # noqa: B008
         webhooks: Webhooks = Webhooks(),  # noqa: B008
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
+        radius: Radius = Radius(),  # noqa: B008
     ) -> None:
         """
         processes:    what each other process says of itself
@@ -81,7 +82,7 @@ class BackOffice:
         """
         self.tail = tail
         self.adjustments, self.webhooks, self.secrets = adjustments, webhooks, secrets
-        self.passwords = passwords
+        self.passwords, self.radius = passwords, radius
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""
         self.redis = redis

@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
     "job": ("ocs.cli.job:job", "What the network is told of which session, and what comes of it."),
+    "radius": ("ocs.cli.radius:radius", "RADIUS clients: what they send, what is demanded of them."),
     "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),
     "event": ("ocs.cli.event:event", "Events: what was told to the world, and what is being told."),
     "webhook": ("ocs.cli.webhook:webhook", "Webhooks: where events are delivered to, dead letters, secrets."),

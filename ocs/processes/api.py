@@ -60,6 +60,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             passwords=StoredPasswords(sealing),
             webhooks=config.webhooks,
             secrets=WebhookSecrets(sealing),
+            radius=config.radius,
         )
         tail = backoffice.tail
         assert tail is not None

@@ -26,7 +26,8 @@ from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
-from ocs.config import Http
+from ocs.config import Http, Radius, RadiusClient
+from ocs.config_values import Secret
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
@@ -86,6 +87,7 @@ class ApiHarness:
             context=self.context,
             newest=self._newest,
             secrets=WebhookSecrets(Sealing([bytes(32)])),
+            radius=Radius(clients=(RadiusClient("10.0.0.0/8", Secret("s"), group="bras"),)),
             tail=EventTail(pool, bell),
         )
         app: Any = application(self.backoffice, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
