@@ -38,6 +38,7 @@ from balances.structs.charge import (
     CUTS_MAX,
     Ask,
     Charge,
+    Course,
     Flag,
     Phase,
     Reply,
@@ -198,6 +199,8 @@ def enter_state(decision: SessionDecision) -> None:
     if decision.bygone is not None:
         marks = Flag.LATE
     elif decision.charge.course:
+        if state == SessionState.CLOSED and phase == Phase.UPDATE:
+            decision.result = Result.SESSION_UNKNOWN
         state, may_grant, marks = enter_course(decision.charge, state)
     elif phase == Phase.START:
         if any(has_use(ask) for ask in decision.asks):  # it is charged, once under the key of the INITIAL
@@ -463,7 +466,8 @@ def settle_lines(decision: SessionDecision) -> None:
             decision.cost = min(decision.cost + decision.settled_cost[index], EXACT_MAX)
     if opened is not None:
         close(opened)
-    if charge.phase in (Phase.START, Phase.STOP) and decision.refused_as is None:
+    ends = charge.phase == Phase.STOP or charge.course == Course.ENDS
+    if (charge.phase == Phase.START or ends) and decision.refused_as is None:
         decision.moved |= release_lines(change, decision.session.lines, charge.event_ms)
     change.expire_buckets()
     decision.balance = check_thresholds(change)

@@ -112,7 +112,9 @@ local function enter_state(decision)
   local phase, state = decision.charge[CHARGE.phase], decision.session[SESSION.state]
   local marks, may_grant = 0, false
   if decision.bygone then marks = FLAG.LATE
-  elseif decision.charge[CHARGE.course] ~= COURSE.NONE then state, may_grant, marks = enter_course(decision.charge, state)
+  elseif decision.charge[CHARGE.course] ~= COURSE.NONE then
+    if state == SESSIONSTATE.CLOSED and phase == PHASE.UPDATE then decision.result = RESULT.SESSION_UNKNOWN end
+    state, may_grant, marks = enter_course(decision.charge, state)
   elseif phase == PHASE.START then
     for _, ask in ipairs(decision.asks) do -- use inside an INITIAL is charged, once under its key
       if has_use(ask) then marks = FLAG.UNMATCHED end
@@ -359,7 +361,8 @@ local function settle_lines(decision)
     end
   end
   if open_line then close(open_line) end
-  if (phase == PHASE.START or phase == PHASE.STOP) and not decision.refused_as then
+  local ends = phase == PHASE.STOP or charge[CHARGE.course] == COURSE.ENDS
+  if (phase == PHASE.START or ends) and not decision.refused_as then
     if release_lines(change, decision.session[SESSION.lines], event_ms) then decision.moved = true end
   end
   expire_buckets(change)

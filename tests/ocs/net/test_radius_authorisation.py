@@ -340,3 +340,25 @@ def test_while_the_store_is_away_nothing_is_said() -> None:
     assert network.login() is None
     assert network.silent == ["the store is away", "not charged"]
     assert network.sessions == {}
+
+
+def test_a_session_that_ended_unseen_is_not_gone_on_with() -> None:
+    """Its Stop brought no Class, so what stands at the port is old: who has no money left stays out."""
+    network = Network(balance=100_000)
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    network.account(AcctStatusType.STOP, 65, **shown(60, (10 * MB, 0)))
+    assert (network.world.balance(), network.held) == (0, 0)
+    again = network.login(100)
+    assert again is not None
+    assert again.code is PacketCode.ACCESS_REJECT
+
+
+@pytest.mark.parametrize("counters", [shown(60, (10 * MB, 0)), {}], ids=["with counters", "without"])
+def test_a_stop_without_class_leaves_nothing_held(counters: dict[str, Any]) -> None:
+    network = Network()
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    assert network.held == 100_000
+    network.account(AcctStatusType.STOP, 65, **counters)
+    assert (network.held, list(network.sessions.values())) == (0, [SessionState.CLOSED])
