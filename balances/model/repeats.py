@@ -92,8 +92,9 @@ def holds_again(charge: Charge, session: Session, known: list[Answer], now_ms: i
 
 
 def former_of(session: Session) -> list[msgspec.Raw]:
-    """The answers of an incarnation that ends, before those of earlier ones."""
-    return [session.initial, *reversed(session.answers), *session.former][:FORMER_KEPT]
+    """The answers of an incarnation that ends, before those of earlier ones. It may have begun without an INITIAL."""
+    initial = [session.initial] if blob_of(session.initial) else []
+    return [*initial, *reversed(session.answers), *session.former][:FORMER_KEPT]
 
 
 def _is_replaced(packed: msgspec.Raw, charge: Charge) -> bool:

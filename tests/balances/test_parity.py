@@ -24,6 +24,7 @@ from balances.structs.charge import (
     Action,
     Ask,
     Charge,
+    Course,
     Cumulative,
     Flag,
     NextPrice,
@@ -43,6 +44,7 @@ from tests.balances.random_thresholds import begin, random_services, random_thre
 from tests.balances.twins import Twins, check_entries
 from tests.servers import LiveValkey
 
+COURSES = {Phase.START: Course.BEGINS, Phase.UPDATE: Course.GOES_ON, Phase.STOP: Course.ENDS}
 EDGES = (0, 1, 10**6, 10**14, 10**15 + 1)
 ACCOUNT = "acc"
 START_MS = 1_800_000_000_000
@@ -282,8 +284,24 @@ class RandomGateway:
             known = rng.choice((facts.merge(self.known.get(session, b""), told), told))
             self.known[session] = known
             charge.told, charge.facts = raw_of(told), raw_of(known)
+        if phase != Phase.EVENT and rng.random() < 0.35:
+            self.of_course(charge)
         self.sent.append(charge)
         return charge
+
+    def of_course(self, charge: Charge) -> None:
+        """A request of a session that its client runs by itself, of the same names as the others."""
+        rng = self.rng
+        charge.course = COURSES[Phase(charge.phase)]
+        charge.session = f"gw;{rng.randrange(3)}"
+        if rng.random() < 0.3:
+            charge.phase = Phase.RECORD
+        charge.countable, charge.key = False, f"{charge.phase}:0:{self.end_to_end}"
+        charge.event_ms = self.now_ms - rng.choice((0, 0, 5_000, 90_000, 10**6))
+        charge.lasted_s = rng.choice((-1, 0, 30, 90, 1_000))
+        charge.began_ms = max(0, charge.event_ms - charge.lasted_s * 1_000) if charge.lasted_s >= 0 else 0
+        charge.token = rng.choice(("", "", "a", "b", "c"))
+        charge.adopts = rng.choice(("", "", "", "gw;3"))
 
     def post(self) -> Post:
         rng = self.rng

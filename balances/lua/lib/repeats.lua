@@ -77,9 +77,9 @@ local function abandoned_usage(line, now_ms)
     flags = FLAG.ABANDONED, tag = '', at_ms = now_ms }
 end
 
--- The answers of an incarnation that ends, before those of earlier ones.
+-- The answers of an incarnation that ends, before those of earlier ones. It may have begun without an INITIAL.
 local function former_of(session)
-  local former = { session[SESSION.initial] }
+  local former = { session[SESSION.initial] ~= '' and session[SESSION.initial] or nil }
   for i = #session[SESSION.answers], 1, -1 do former[#former + 1] = session[SESSION.answers][i] end
   for _, packed in ipairs(session[SESSION.former]) do
     if #former < FORMER_KEPT then former[#former + 1] = packed end

@@ -305,3 +305,14 @@ def test_one_that_is_only_recorded_is_stopped_by_nobody(opened: Opened) -> None:
     nas.start(0)
     nas.interim(60, 10, lasted_s=60)
     assert nas.world.records[-1].reauthorize == []
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["granted", "recorded"])
+def test_an_incarnation_that_began_without_its_start_may_end_too(opened: Opened, recorded: bool) -> None:
+    nas = Nas(opened(10_000), recorded=recorded)
+    nas.interim(600, 500, lasted_s=600)
+    nas.start(1_200)
+    nas.interim(1_260, 30, lasted_s=60)
+    nas.interim(3_000, 20, lasted_s=50)
+    nas.interim(3_060, 25, lasted_s=110)
+    assert (nas.balance, nas.incarnation) == (10_000 - 500 - 30 - 25, 3)
