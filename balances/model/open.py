@@ -8,6 +8,7 @@ import msgspec
 from balances import keys
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.reached import limits_due
 from balances.packing import unpack_account, unpack_session
 from balances.structs.blob import blob_of
 from balances.structs.charge import Reply
@@ -25,6 +26,9 @@ def open(store: ModelStore, account_id: str, opening: AccountOpening) -> Reply: 
     )
     for bucket in account.buckets:
         change.look_at_end(bucket)
+    # Also one that is past: nobody was told yet that there is room (charging.md 15).
+    if room_ms := limits_due(account, 0):
+        change.due_ms = min(change.due_ms or room_ms, room_ms)
     store.ledger.append(Appended(record, account))
     store.accounts[account_id] = account
     for kept in opening.sessions:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from balances import keys
 from balances.structs.blob import raw_of
 from balances.structs.charge import Action, Flag, NextPrice, Phase, Result
 from balances.structs.thresholds import CrossingOf
@@ -285,6 +286,26 @@ def test_the_end_of_its_period_makes_room_and_asks_who_waits(opened: Opened) -> 
     assert world.records[-1].reauthorize == ["final"]
     assert world.expire("") == "gone"
     assert world.counter(KEY) == (100, 0)
+
+
+def test_its_end_is_watched_over_by_a_store_that_the_account_was_restored_to(opened: Opened) -> None:
+    """durability.md rule 8: what is due comes back with the account, also where its time came meanwhile."""
+    world = opened(100_000)
+    by = ladder(money(1), counts=[Count(KEY, 1, START_MS + HOUR, limit=100)])
+    world.start(ask(asked=100, by=by))
+    world.stop(use(100, by=by))
+    assert [one[0] for one in crossed(world)] == ["reached"]
+    account, twins = world.account, world.twins
+    model, shard = twins.model, keys.shard_of(account.id)
+    for redis in (twins.redis, twins.general):
+        redis.delete(keys.account(account.id), keys.due(shard))
+    model.due.clear()
+    del model.accounts[account.id], model.sessions[account.id]
+    world.wait(2 * HOUR)
+    assert twins.open(account, world.now_ms) == "ok"
+    assert twins.redis.zscore(keys.due(shard), keys.due_member(account.id, "")) == START_MS + HOUR
+    assert world.expire("") == "ok"
+    assert [one[:2] for one in crossed(world)] == [("room", KEY)]
 
 
 def test_what_a_refund_turns_back_makes_room(opened: Opened) -> None:
