@@ -48,7 +48,7 @@ from balances.structs.charge import (
     UsageReport,
 )
 from balances.structs.record import Usage
-from balances.structs.session import SESSION_LINES_MAX, Bygone, Line, Session, SessionState
+from balances.structs.session import SESSION_LINES_MAX, Bygone, Line, Session, SessionState, waits_for_money
 from tariffs.climb import climb, lapse_ahead
 from tariffs.ladder import Ladder
 from tariffs.units import EXACT_MAX, Kind
@@ -564,10 +564,10 @@ def due_of(decision: SessionDecision) -> int:
 
 def note_depleted(decision: SessionDecision) -> None:
     """A client that runs its session by itself goes on, whatever is answered: where it waits for money and holds
-    nothing, the network has to be told (charging.md section 8)."""
+    none, the network has to be told (charging.md section 8)."""
     if not decision.charge.course or decision.bygone is not None or decision.state != SessionState.OPEN:
         return
-    if any(line.final and not line.due_ms for line in decision.session.lines):
+    if any(waits_for_money(line) for line in decision.session.lines):
         decision.change.reauthorize = [*decision.change.reauthorize, "depleted"]
 
 

@@ -107,6 +107,11 @@ class Line(msgspec.Struct, array_like=True, gc=False):
     """Of the counters that its reports show."""
 
 
+def waits_for_money(line: Line) -> bool:
+    """Whether it waits for money and holds none: nothing at all, or the rest of a block that is paid."""
+    return line.final and not line.hold and line.granted <= line.paid_ahead
+
+
 class Answer(msgspec.Struct, array_like=True, gc=False):
     """A request answered, so that a repeat is answered the same."""
 

@@ -14,7 +14,7 @@ from balances.packing import unpack_ladder
 from balances.structs.account import Account, SuspendReasons
 from balances.structs.blob import blob_of
 from balances.structs.record import Short
-from balances.structs.session import Line, Session, SessionState
+from balances.structs.session import Line, Session, SessionState, waits_for_money
 from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, is_radius
 from tariffs.units import Kind
 
@@ -76,9 +76,9 @@ def is_suspended(account: Account, session: Session) -> bool:
 
 
 def is_depleted(account: Account, session: Session, kinds: Collection[str] = ()) -> bool:
-    """Whether it goes on without money: one of RADIUS that waits for it and holds nothing. What is left of a balance
+    """Whether it goes on without money: one of RADIUS that waits for it and holds none. What is left of a balance
     may be too little to be of use; who says so is the store."""
-    if not is_radius(session.peer) or not any(line.final and not line.due_ms for line in session.lines):
+    if not is_radius(session.peer) or not any(waits_for_money(line) for line in session.lines):
         return False
     return not has_funds(account) or (DEPLETED_KIND in kinds and "final" not in kinds)
 

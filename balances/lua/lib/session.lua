@@ -470,12 +470,12 @@ local function due_of(decision)
   return session[SESSION.forget_ms]
 end
 
--- A client that runs its session by itself goes on, whatever is answered: where it waits for money and holds nothing, the
--- network has to be told (charging.md section 8).
+-- A client that runs its session by itself goes on, whatever is answered: where it waits for money and holds none, or
+-- nothing but the rest of a block that is paid, the network has to be told (charging.md section 8).
 local function note_depleted(decision)
   if decision.charge[CHARGE.course] == COURSE.NONE or decision.bygone or decision.state ~= SESSIONSTATE.OPEN then return end
   for _, line in ipairs(decision.session[SESSION.lines]) do
-    if line[LINE.final] and line[LINE.due_ms] == 0 then
+    if line[LINE.final] and #line[LINE.hold] == 0 and line[LINE.granted] <= line[LINE.paid_ahead] then
       local due = decision.change.reauthorize
       due[#due + 1] = 'depleted'
       return

@@ -11,7 +11,8 @@ import pytest
 
 from balances.structs.charge import Course, Flag, Outcome, Phase, Result
 from balances.structs.session import SessionState
-from tests.balances.rules.account_harness import FLAT, START_MS, Counterparts, ask
+from tariffs.ladder import Ladder
+from tests.balances.rules.account_harness import FLAT, START_MS, Counterparts, ask, ladder, money
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.test_cumulative import GIGABIT_S, shows, usages
 
@@ -21,8 +22,10 @@ PHASES = {Course.BEGINS: Phase.START, Course.GOES_ON: Phase.UPDATE, Course.ENDS:
 class Nas:
     """One session name of a client; instants in seconds after the start of the world."""
 
-    def __init__(self, world: Counterparts, session: str = "nas;7", *, recorded: bool = False) -> None:
-        self.world, self.session, self.recorded, self.packets = world, session, recorded, 0
+    def __init__(
+        self, world: Counterparts, session: str = "nas;7", *, recorded: bool = False, by: Ladder = FLAT
+    ) -> None:
+        self.world, self.session, self.recorded, self.by, self.packets = world, session, recorded, by, 0
 
     def send(
         self,
@@ -38,7 +41,7 @@ class Nas:
         world, event_ms = self.world, START_MS + at_s * 1_000
         world.now_ms = max(world.now_ms, event_ms + late_s * 1_000)
         wants = 100 if course is not Course.ENDS and not self.recorded else -1
-        one = shows(*shown, world=world, asked=wants, at_ms=event_ms, per_second=GIGABIT_S)
+        one = shows(*shown, world=world, by=self.by, asked=wants, at_ms=event_ms, per_second=GIGABIT_S)
         began_ms = event_ms - lasted_s * 1_000 if lasted_s >= 0 else 0
         self.packets += 1
         fields: dict[str, Any] = {
@@ -286,6 +289,26 @@ def test_a_session_that_gets_no_more_money_is_told_of(opened: Opened) -> None:
     nas.interim(120, 160, lasted_s=120)
     assert nas.world.records[-1].reauthorize == ["depleted"], "each time it reports"
     nas.stop(180, 170, lasted_s=180)
+    assert nas.world.records[-1].reauthorize == []
+
+
+def test_the_rest_of_a_block_that_is_paid_lets_no_session_go_on_for_ever(opened: Opened) -> None:
+    """It is granted with each report, beside a balance that is spent: the next block would be debt again."""
+    nas = Nas(opened(150), by=ladder(money(100, block=100)))
+    nas.start(0)
+    nas.interim(60, 110, lasted_s=60)
+    assert (nas.balance, nas.world.session(nas.session).lines[0].granted) == (-50, 90)
+    assert nas.world.records[-1].reauthorize == ["depleted"]
+    nas.interim(120, 220, lasted_s=120)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (-150, ["depleted"])
+
+
+def test_the_last_block_that_money_pays_is_used_first(opened: Opened) -> None:
+    nas = Nas(opened(250), by=ladder(money(100, block=100)))
+    nas.start(0)
+    nas.interim(60, 100, lasted_s=60)
+    assert (nas.balance, nas.world.money[1]) == (150, 100)
+    assert nas.world.session(nas.session).lines[0].final
     assert nas.world.records[-1].reauthorize == []
 
 

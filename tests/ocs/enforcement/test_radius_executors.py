@@ -220,6 +220,16 @@ def test_what_is_left_and_of_no_use_does_not_let_it_go_on() -> None:
     assert found.cause is Cause.DEPLETED
 
 
+def test_the_rest_of_a_block_that_is_paid_does_not_either_and_what_is_held_does() -> None:
+    policy = NetworkPolicy({}, lambda _peer: False)
+    rest = Line(10, -1, 1, final=True, due_ms=9, granted=5, paid_ahead=7)
+    [found] = wanted_of(penniless(), [session(lines=[rest])], {"depleted"}, policy)
+    assert (found.cause, found.action) == (Cause.DEPLETED, NetworkAction.REAUTHORIZE)
+    more = msgspec.structs.replace(rest, granted=8)
+    held = msgspec.structs.replace(rest, hold=[Take(0, 5)])
+    assert wanted_of(penniless(), [session(lines=[more]), session(lines=[held])], {"depleted"}, policy) == []
+
+
 def test_money_that_came_in_lets_it_go_on() -> None:
     policy = NetworkPolicy({}, lambda _peer: False)
     for kinds in ({"final"}, {"final", "depleted"}):
