@@ -22,16 +22,16 @@ async def seen(harness: ApiHarness, times: dict[str, tuple[int, int]], learn_ms:
     """By address, how many Access-Requests were signed and how many not."""
     conducts = Conducts()
     conducts.learnt(frozenset())
-    clients = NasClients(harness.backoffice.radius)
+    clients, newest_ms = NasClients(harness.backoffice.radius), now_ms()
     for at, (address, (signed, unsigned)) in enumerate(times.items()):
         client = clients.of(address)
         assert client is not None
-        conduct = conducts.of(address, client, now_ms() - at)
+        conduct = conducts.of(address, client, newest_ms - at)
         for _ in range(signed):
             conduct.judge(REQUEST, True)
         for _ in range(unsigned):
             conduct.judge(REQUEST, False)
-        conducts.dropped(address, client, "authenticator", now_ms() - at)
+        conducts.dropped(address, client, "authenticator", newest_ms - at)
     await ConductBook(harness.link, conducts, learn_ms, now_ms).tell()
 
 
