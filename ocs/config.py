@@ -165,7 +165,10 @@ class Diameter(ConfigTable, frozen=True):
 class RadiusClient(ConfigTable, frozen=True):
     address: str
     """Address or network it sends from."""
-    secret: Secret
+    secret: Secret = Secret("")
+    """By UDP; by RadSec it is `radsec` (RFC 6614 section 2.3)."""
+    tls_subject: str = ""
+    """Name (DNS or common name) in its certificate: it comes by RadSec alone, and needs no secret."""
     profile: str = "generic"
     """How its maker spells what it is told: a shipped vendor profile, or one of `radius.profiles`."""
     coa: Listen = OFF
@@ -179,7 +182,7 @@ class RadiusClient(ConfigTable, frozen=True):
     rate_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
     """Requests a second of one address that a worker takes."""
     group: str = ""
-    """Clients of one group have one name space of sessions, as a cluster has; empty: `address`."""
+    """Clients of one group have one name space of sessions, as a cluster has; empty: `tls_subject`, or `address`."""
     service: str = "data"
     """Row of the services that its sessions are charged by."""
     interim_s: Annotated[int, Meta(ge=60, le=86_400)] = 600
@@ -200,6 +203,18 @@ class RadiusClient(ConfigTable, frozen=True):
         networks((self.address,))
         if self.input_group is not None and self.input_group == self.output_group:
             raise ValueError("input_group and output_group of two numbers, or neither")
+        if not self.tls_subject and not self.secret.reveal():
+            raise ValueError("secret, or tls_subject, to be given")
+
+    @property
+    def block(self) -> str:
+        """What tells it from all other clients."""
+        return f"{self.tls_subject}@{self.address}" if self.tls_subject else self.address
+
+    @property
+    def name(self) -> str:
+        """As counters, logs and sessions call it."""
+        return self.group or self.tls_subject or self.address
 
 
 class Radius(ConfigTable, frozen=True):
@@ -208,6 +223,10 @@ class Radius(ConfigTable, frozen=True):
     auth_listen: Listen = Listen("127.0.0.1:1812")
     acct_listen: Listen = Listen("127.0.0.1:1813")
     radsec_listen: Listen = OFF
+    tls_cert: str = ""
+    """PEM files of RadSec: our chain, its key, the authorities of the clients."""
+    tls_key: str = ""
+    tls_ca: str = ""
     learn_s: Seconds = 86_400
     """Of the policy `learn`."""
     clients: tuple[RadiusClient, ...] = ()
@@ -217,7 +236,9 @@ class Radius(ConfigTable, frozen=True):
     def __post_init__(self) -> None:
         if self.clients or self.profiles:
             self._know_profiles()
-        addresses = [str(networks((client.address,))[0]) for client in self.clients]
+        if self.radsec_listen and not (self.tls_cert and self.tls_key and self.tls_ca):
+            raise ValueError("tls_cert, tls_key and tls_ca beside radsec_listen")
+        addresses = [f"{networks((client.address,))[0]} {client.tls_subject}".strip() for client in self.clients]
         twice = {address for address in addresses if addresses.count(address) > 1}
         if twice:
             raise ValueError(f"each address in clients[] once, but {', '.join(sorted(twice))} is there twice")

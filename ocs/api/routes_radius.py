@@ -27,8 +27,8 @@ async def list_clients(call: ApiCall) -> ApiReply:
     last = found[-1].record if len(found) == query.limit else None
     configured = [
         RadiusClientView(
-            one.address,
-            one.group or one.address,
+            one.block,
+            one.name,
             one.profile,
             one.service,
             one.message_authenticator,
@@ -50,7 +50,7 @@ def address_view(shown: AddressShown) -> RadiusAddressView:
     return RadiusAddressView(
         record.address,
         record.client,
-        (client.group or client.address) if client else "",
+        client.name if client else "",
         client.profile if client else "",
         time_or_none(record.seen_ms),
         _habit(habits[Habit.SIGNED]),

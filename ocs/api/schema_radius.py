@@ -15,6 +15,7 @@ class RadiusClientView(Struct, frozen=True):
     """A block of the configuration."""
 
     address: str
+    """With the name of its certificate and @ in front, where it has one."""
     group: str
     profile: str
     service: str
@@ -41,6 +42,7 @@ class RadiusAddressView(Struct, frozen=True):
     """An address that a client sends from."""
 
     address: str
+    """By RadSec with `tls:` in front."""
     client: str
     """`address` of its block when it was heard of last."""
     group: str

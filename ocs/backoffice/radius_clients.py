@@ -61,7 +61,7 @@ async def reset(backoffice: BackOffice, address: str) -> AddressShown:
 
 async def _shown(backoffice: BackOffice, addresses: Sequence[str]) -> list[AddressShown]:
     command, bounded = backoffice.store.link.command, backoffice.bounded
-    blocks = {client.address: client for client in backoffice.radius.clients}
+    blocks = {client.block: client for client in backoffice.radius.clients}
     asked = [command("HGETALL", keys.radius_address(address)) for address in addresses]
     found = []
     for address, waiting in zip(addresses, asked, strict=True):

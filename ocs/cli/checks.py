@@ -10,13 +10,13 @@ from balances.redis.connection import RedisConnection
 from ocs.charging.services import unserved
 from ocs.cli.effects import unsafe, without_effect
 from ocs.clock import now_ms, skew
-from ocs.config import Config
+from ocs.config import Config, Diameter, Radius
 from ocs.config_values import Listen
 from ocs.events.webhooks.client import tls_context
 from ocs.net.tls import server_context
 from ocs.processes.data_lock import is_served
 from ocs.processes.embedded import EmbeddedError, find_postgres, find_valkey
-from ocs.processes.listeners import CannotListen, bind, bind_datagrams, datagram_listeners, listeners
+from ocs.processes.listeners import CannotListen, bind, bind_for_workers, listeners, worker_listeners
 from ocs.stores.guard import store_troubles
 from ocs.stores.postgres_check import postgres_trouble
 
@@ -50,7 +50,9 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     else:
         yield "postgres (embedded)", _missing(find_postgres)
     if config.diameter.speaks_tls:
-        yield "diameter.tls_cert, tls_key, tls_ca", _certificates(config)
+        yield "diameter.tls_cert, tls_key, tls_ca", _certificates(config.diameter, "diameter")
+    if config.radius.radsec_listen:
+        yield "radius.tls_cert, tls_key, tls_ca", _certificates(config.radius, "radius")
     if config.webhooks.tls_ca:
         yield "webhooks.tls_ca", _authorities(config.webhooks.tls_ca)
     served = is_served(config.data)
@@ -58,7 +60,7 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     for key, listen in listeners(config).items():
         if listen:
             yield f"{key} {listen}{held}", _port(key, listen, served)
-    for key, listen in datagram_listeners(config).items():
+    for key, listen in worker_listeners(config).items():
         if listen:
             yield f"{key} {listen}{held}", _port(key, listen, served, datagrams=True)
 
@@ -73,10 +75,9 @@ def _directory(data: Path) -> str:
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written"
 
 
-def _certificates(config: Config) -> str:
-    diameter = config.diameter
+def _certificates(of: Diameter | Radius, table: str) -> str:
     try:
-        server_context(diameter.tls_cert, diameter.tls_key, diameter.tls_ca)
+        server_context(of.tls_cert, of.tls_key, of.tls_ca, table)
     except CannotListen as why:
         return str(why)
     return ""
@@ -96,7 +97,7 @@ def _port(key: str, listen: Listen, served: bool, *, datagrams: bool = False) ->
         return ""
     try:
         if datagrams:
-            bind_datagrams(key, listen.host, listen.port, 1)[0].close()
+            bind_for_workers(key, listen.host, listen.port, 1)[0].close()
         else:
             bind(key, listen.host, listen.port).close()
     except CannotListen as why:

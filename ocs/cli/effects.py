@@ -10,8 +10,12 @@ def without_effect(config: Config) -> list[str]:
     found = []
     if config.radius != Radius() and not config.radius.clients:
         found.append("radius: without clients in radius.clients it is not served")
-    if config.radius.radsec_listen:
-        found.append("radius.radsec_listen: read and checked, but not served yet")
+    if not config.radius.radsec_listen:
+        found += [
+            f"radius.clients[{number}]: tls_subject without radius.radsec_listen: it is not served"
+            for number, client in enumerate(config.radius.clients)
+            if client.tls_subject
+        ]
     if not config.diameter.speaks_tls and (config.diameter.tls_cert or config.diameter.tls_key):
         found.append("diameter.tls_cert, tls_key: neither tls_listen nor a peer's connect_tls is set: all is plain")
     if not config.redis.embedded and config.redis.memory_bytes_max != RedisConfig().memory_bytes_max:
@@ -26,5 +30,5 @@ def unsafe(config: Config) -> list[str]:
         " who stands between can forge the answers (docs/radius.md)"
         for number, client in enumerate(config.radius.clients)
         for key in ("message_authenticator", "limit_proxy_state")
-        if getattr(client, key) == "check"
+        if getattr(client, key) == "check" and not client.tls_subject
     ]

@@ -1,4 +1,5 @@
-"""Diameter over TLS from the first octet (RFC 6733 section 13, port 5658). Both sides show a certificate."""
+"""TLS from the first octet: Diameter (RFC 6733 section 13, port 5658) and RadSec (RFC 6614). Both sides show a
+certificate."""
 
 from __future__ import annotations
 
@@ -8,19 +9,20 @@ from typing import Any, Final
 from ocs.processes.listeners import CannotListen
 
 
-def server_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
-    """TLS 1.2 or newer; a client without a certificate of one of our authorities is not heard."""
+def server_context(cert: str, key: str, ca: str, table: str = "diameter") -> ssl.SSLContext:
+    """TLS 1.2 or newer; a client without a certificate of one of our authorities is not heard. table: of the
+    configuration, that the files are named in"""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as why:
-        raise CannotListen(f"diameter.tls_cert, diameter.tls_key: {cert}, {key}: {_words(why)}") from None
+        raise CannotListen(f"{table}.tls_cert, {table}.tls_key: {cert}, {key}: {_words(why)}") from None
     try:
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as why:
-        raise CannotListen(f"diameter.tls_ca: {ca}: {_words(why)}") from None
+        raise CannotListen(f"{table}.tls_ca: {ca}: {_words(why)}") from None
     return context
 
 
@@ -62,8 +64,8 @@ def certified_names(certificate: dict[str, Any] | None) -> frozenset[str]:
 
 
 PLAINLY: Final = {
-    "WRONG_VERSION_NUMBER": "it does not speak TLS: plain Diameter belongs to diameter.listen",
-    "UNKNOWN_PROTOCOL": "it does not speak TLS: plain Diameter belongs to diameter.listen",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: what is plain belongs to another port",
+    "UNKNOWN_PROTOCOL": "it does not speak TLS: what is plain belongs to another port",
     "HTTP_REQUEST": "it speaks HTTP",
     "UNSUPPORTED_PROTOCOL": "it speaks no TLS newer than 1.1",
     "NO_SHARED_CIPHER": "it has no cipher in common with us",

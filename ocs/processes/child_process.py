@@ -25,11 +25,11 @@ from ocs.processes.control import (
     AskStatus,
     Channel,
     ChildState,
-    Datagrams,
     Drain,
     Message,
     StartMessage,
     Status,
+    WorkerSocket,
     decode_to_supervisor,
 )
 from ocs.processes.mortal import wrap
@@ -52,7 +52,7 @@ class Child:
         received: Callable[[Child, Message], None],
         ended: Callable[[Child], None],
         listener: socket.socket | None = None,
-        datagrams: Mapping[str, socket.socket] = {},
+        worker_sockets: Mapping[str, socket.socket] = {},
     ) -> None:
         self.role, self.number = role, number
         self.incarnation = 0
@@ -67,7 +67,7 @@ class Child:
         self.gone = asyncio.Event()
         self.gone.set()
         self._config, self._received, self._ended, self._listener = config, received, ended, listener
-        self._datagrams = datagrams
+        self._worker_sockets = worker_sockets
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._started_ms = 0
@@ -107,10 +107,10 @@ class Child:
         self.status = Status(False, "starting", 0, ())
         self.gone.clear()
         self._channel = Channel(ours, decode_to_supervisor, self._hear, self._lost)
-        listens, datagrams = self._listener is not None, len(self._datagrams)
-        self.send(StartMessage(self.role, self.number, self._config(), listens, datagrams), self._listener)
-        for key, one in self._datagrams.items():
-            self.send(Datagrams(key), one)
+        listens, worker_sockets = self._listener is not None, len(self._worker_sockets)
+        self.send(StartMessage(self.role, self.number, self._config(), listens, worker_sockets), self._listener)
+        for key, one in self._worker_sockets.items():
+            self.send(WorkerSocket(key), one)
 
     def send(self, message: Message, carried: socket.socket | None = None) -> None:
         if self._channel is not None:

@@ -40,12 +40,12 @@ class StartMessage(Message, frozen=True):
     config: msgspec.Raw
     listen: bool = False
     """A listening socket comes with it."""
-    datagrams: int = 0
-    """So many messages follow that carry a socket (Datagrams)."""
+    worker_sockets: int = 0
+    """So many messages follow that carry a socket (WorkerSocket)."""
 
 
-class Datagrams(Message, frozen=True):
-    """Carries a socket: this process's part of what comes by UDP. Right after the first message."""
+class WorkerSocket(Message, frozen=True):
+    """Carries a socket: this process's part of what all workers listen on. Right after the first message."""
 
     key: str
 
@@ -143,7 +143,7 @@ class ChildState(msgspec.Struct, array_like=True, frozen=True):
     catalog: int = 0
 
 
-ToChild = StartMessage | Datagrams | Connection | Dismiss | Probe | ClaimVerdict | Drain | AskStatus | Children
+ToChild = StartMessage | WorkerSocket | Connection | Dismiss | Probe | ClaimVerdict | Drain | AskStatus | Children
 ToSupervisor = Status | Claim | Probed | PeerClosed | AskChildren
 
 
@@ -249,7 +249,7 @@ class Channel:
             self.close(lost=True)
 
     def _carried(self, message: Message) -> socket.socket | None:
-        if isinstance(message, Connection | Datagrams) or (isinstance(message, StartMessage) and message.listen):
+        if isinstance(message, Connection | WorkerSocket) or (isinstance(message, StartMessage) and message.listen):
             return socket.socket(fileno=self._fds.popleft())
         return None
 

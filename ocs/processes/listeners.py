@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ocs.config import Config
     from ocs.config_values import Listen
 
+RADSEC: Final = "radius.radsec_listen"
+"""Of the listeners of workers the one that is TCP."""
 BACKLOG: Final = 1_024
 DATAGRAMS_BYTES: Final = 4 << 20
 """What may wait in a socket, as far as the system allows it: a burst of all interims of a BRAS."""
@@ -30,37 +32,52 @@ def listeners(config: Config) -> dict[str, Listen]:
     }
 
 
-def datagram_listeners(config: Config) -> dict[str, Listen]:
-    """The same of what comes by UDP: nothing does without clients."""
+def worker_listeners(config: Config) -> dict[str, Listen]:
+    """The same of what each worker has a socket of its own for: none without RADIUS clients."""
     radius = config.radius
     if not radius.clients:
         return {}
-    return {"radius.auth_listen": radius.auth_listen, "radius.acct_listen": radius.acct_listen}
+    return {
+        "radius.auth_listen": radius.auth_listen,
+        "radius.acct_listen": radius.acct_listen,
+        RADSEC: radius.radsec_listen,
+    }
 
 
-def bind_datagrams(key: str, host: str, port: int, count: int) -> list[socket.socket]:
-    """UDP sockets that share a port, one for each worker: the kernel sends what comes from one address and port to the
-    same one of them, for as long as they are open. The supervisor keeps them, so a worker that is started again gets
-    what came meanwhile."""
+def bind_for_workers(key: str, host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets that share a port, one for each worker: the kernel sends what comes from one address and port to the same
+    one of them, for as long as they are open. The supervisor keeps them, so a worker that is started again gets what
+    came meanwhile."""
+    datagrams = key != RADSEC
     found: list[socket.socket] = []
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+            host,
+            port,
+            type=socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV,
         )[0]
     except socket.gaierror as why:
         raise CannotListen(f"{key}: {host!r} is no address of this machine: {why.strerror}") from None
     try:
         with socket.socket(family, kind, proto) as probe:  # two servers would share the port and not know it
+            if not datagrams:  # connections that have ended do not hold the port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             bound = probe.getsockname()
         for _ in range(count):
             one = socket.socket(family, kind, proto)
             found.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if not datagrams:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAMS_BYTES)
+            if datagrams:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAMS_BYTES)
             one.bind(bound)
+            if not datagrams:
+                one.listen(BACKLOG)
             one.setblocking(False)
     except OSError as why:
         for one in found:

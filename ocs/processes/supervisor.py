@@ -39,12 +39,13 @@ from ocs.processes.embedded import EmbeddedError
 from ocs.processes.embedded_stores import EmbeddedStores
 from ocs.processes.entry import encode_config
 from ocs.processes.listeners import (
+    RADSEC,
     CannotListen,
     address_of,
     bind,
-    bind_datagrams,
-    datagram_listeners,
+    bind_for_workers,
     listeners,
+    worker_listeners,
 )
 from ocs.processes.reception import Reception
 from ocs.stores.guard import refused_at_start
@@ -71,6 +72,7 @@ class Addresses(NamedTuple):
     metrics: str
     radius_auth: str = ""
     radius_acct: str = ""
+    radsec: str = ""
 
 
 Ready = Callable[[Config, Addresses], Awaitable[None]]
@@ -89,7 +91,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._listeners: dict[str, socket.socket] = {}
-        self._datagrams: dict[str, list[socket.socket]] = {}
+        self._worker_sockets: dict[str, list[socket.socket]] = {}
         """By key, one socket for each worker."""
         self._claims = Claims(self._probe, self._verdict)
         self._sums = MetricSums()
@@ -129,7 +131,7 @@ class Supervisor:
             logger().error("start.failed", why=str(why))
             status = 1
         finally:
-            for listener in (*self._listeners.values(), *itertools.chain(*self._datagrams.values())):
+            for listener in (*self._listeners.values(), *itertools.chain(*self._worker_sockets.values())):
                 listener.close()
             await self._stores.stop()
         return status
@@ -139,18 +141,22 @@ class Supervisor:
     def _bind(self) -> None:
         if self._config.diameter.speaks_tls:  # each worker reads them for itself; what is wrong is said here and once
             server_context(self._config.diameter.tls_cert, self._config.diameter.tls_key, self._config.diameter.tls_ca)
+        radius = self._config.radius
+        if radius.clients and radius.radsec_listen:
+            server_context(radius.tls_cert, radius.tls_key, radius.tls_ca, "radius")
         for key, listen in listeners(self._config).items():
             if listen:
                 self._listeners[key] = bind(key, listen.host, listen.port)
-        for key, listen in datagram_listeners(self._config).items():
+        for key, listen in worker_listeners(self._config).items():
             if listen:
-                self._datagrams[key] = bind_datagrams(key, listen.host, listen.port, self._config.workers)
+                self._worker_sockets[key] = bind_for_workers(key, listen.host, listen.port, self._config.workers)
 
     @property
     def addresses(self) -> Addresses:
         keys = ("diameter.listen", "diameter.tls_listen", "http.listen", "metrics.listen")
         found = [address_of(self._listeners[key]) if key in self._listeners else "" for key in keys]
-        radius = [self._datagrams.get(key) for key in ("radius.auth_listen", "radius.acct_listen")]
+        own = ("radius.auth_listen", "radius.acct_listen", RADSEC)
+        radius = [self._worker_sockets.get(key) for key in own]
         return Addresses(*found, *(address_of(sockets[0]) if sockets else "" for sockets in radius))
 
     @property
@@ -167,8 +173,8 @@ class Supervisor:
         self._new("keeper", 0)
         self._new("api", 0, self._listeners.get("http.listen"))
         for number in range(self._config.workers):
-            datagrams = {key: sockets[number] for key, sockets in self._datagrams.items()}
-            self._workers.append(self._new("worker", number, datagrams=datagrams))
+            worker_sockets = {key: sockets[number] for key, sockets in self._worker_sockets.items()}
+            self._workers.append(self._new("worker", number, worker_sockets=worker_sockets))
         for child in self._children:
             child.start()
         scrape = None
@@ -192,10 +198,10 @@ class Supervisor:
         role: str,
         number: int,
         listener: socket.socket | None = None,
-        datagrams: Mapping[str, socket.socket] = {},
+        worker_sockets: Mapping[str, socket.socket] = {},
     ) -> Child:
         child = Child(
-            role, number, lambda: encode_config(self._config), self._received, self._ended, listener, datagrams
+            role, number, lambda: encode_config(self._config), self._received, self._ended, listener, worker_sockets
         )
         self._children.append(child)
         return child

@@ -19,7 +19,6 @@ from ocs.processes.control import (
     Claim,
     ClaimVerdict,
     Connection,
-    Datagrams,
     Dismiss,
     Drain,
     Message,
@@ -28,6 +27,7 @@ from ocs.processes.control import (
     Probed,
     StartMessage,
     Status,
+    WorkerSocket,
     decode_to_child,
 )
 from ocs.telemetry.metrics import CPU, MEMORY, OPEN_FILES, REQUESTS, Meter
@@ -56,8 +56,8 @@ class SupervisorLink:
         self.fast = asyncio.Event()
         self.why_unfit = ""
         self.listener: socket.socket | None = None
-        self.datagrams: dict[str, socket.socket] = {}
-        """By key of the configuration, what comes by UDP."""
+        self.worker_sockets: dict[str, socket.socket] = {}
+        """By key of the configuration, this process's part of what all workers listen on."""
         self._first: StartMessage | None = None
         self.connected: Callable[[socket.socket, Connection], None] = lambda end, _connection: end.close()
         self.probed: Callable[[int, Callable[[bool], None]], None] = lambda _connection, tell: tell(False)
@@ -176,9 +176,9 @@ class SupervisorLink:
             case StartMessage():
                 self.listener, self._first = carried, message
                 self._begin()
-            case Datagrams(key=key):
+            case WorkerSocket(key=key):
                 assert carried is not None
-                self.datagrams[key] = carried
+                self.worker_sockets[key] = carried
                 self._begin()
             case Drain(fast=fast):
                 self.drain()
@@ -196,7 +196,11 @@ class SupervisorLink:
 
     def _begin(self) -> None:
         """With all sockets of this process."""
-        if self._first is not None and len(self.datagrams) == self._first.datagrams and not self._started.done():
+        if (
+            self._first is not None
+            and len(self.worker_sockets) == self._first.worker_sockets
+            and not self._started.done()
+        ):
             self._started.set_result(self._first)
 
     def _lost(self) -> None:

@@ -28,12 +28,14 @@ from ocs.net.radius.conduct_book import LOOK as LOOK_AT_DEMANDS
 from ocs.net.radius.conduct_book import ConductBook
 from ocs.net.radius.password_check import PasswordCheck
 from ocs.net.radius.ports import Ports
+from ocs.net.radius.radsec import RadSecListener
 from ocs.net.radius.restarts import NasRestarts
 from ocs.net.radius.server import RadiusEndpoint, RadiusServer, Served
 from ocs.net.tls import client_context, server_context
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_context
 from ocs.processes.control import Connection
+from ocs.processes.listeners import RADSEC
 from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
@@ -65,7 +67,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
         store.link.ask_too(LOOK, origins.looked)
         node = build_node(config, supervisor, context, admission, origins)
-        radius = await serve_radius(config, supervisor, context, admission, store)
+        radius, radsec = await serve_radius(config, supervisor, context, admission, store)
         books = conduct_books(config, radius, store)
         telling = [asyncio.ensure_future(book.run()) for book in books]
         tls = None
@@ -92,7 +94,9 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
             why = not_ready(store.link) or catalog.why
             supervisor.report(not why, why)
         supervisor.report(False, "draining")
-        await asyncio.gather(drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, config, supervisor))
+        await asyncio.gather(
+            drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, radsec, config, supervisor)
+        )
         await ended((session_requests, *telling))
         for book in books:
             await book.tell()
@@ -109,7 +113,7 @@ async def drain(node: Node, patience_s: float, supervisor: SupervisorLink) -> No
 
 async def serve_radius(
     config: Config, supervisor: SupervisorLink, context: ChargingContext, admission: Admission, store: MeteredStore
-) -> list[RadiusEndpoint]:
+) -> tuple[list[RadiusEndpoint], RadSecListener | None]:
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
     server = RadiusServer(NasClients(config.radius), admission, supervisor.meter, serves, store.remark)
@@ -128,12 +132,16 @@ async def serve_radius(
     ).serve
     endpoints = []
     for key, code in RADIUS_PORTS.items():
-        if key in supervisor.datagrams:
+        if key in supervisor.worker_sockets:
             endpoint = RadiusEndpoint(server, code)
             loop = asyncio.get_running_loop()
-            await loop.create_datagram_endpoint(partial(_same, endpoint), sock=supervisor.datagrams[key])
+            await loop.create_datagram_endpoint(partial(_same, endpoint), sock=supervisor.worker_sockets[key])
             endpoints.append(endpoint)
-    return endpoints
+    radius, listener = config.radius, supervisor.worker_sockets.get(RADSEC)
+    if listener is None:
+        return endpoints, None
+    tls = server_context(radius.tls_cert, radius.tls_key, radius.tls_ca, "radius")
+    return endpoints, RadSecListener(server, listener, tls, supervisor.meter)
 
 
 def conduct_books(config: Config, endpoints: list[RadiusEndpoint], store: MeteredStore) -> list[ConductBook]:
@@ -149,11 +157,18 @@ def _same(endpoint: RadiusEndpoint) -> RadiusEndpoint:
     return endpoint
 
 
-async def drain_radius(endpoints: list[RadiusEndpoint], config: Config, supervisor: SupervisorLink) -> None:
+async def drain_radius(
+    endpoints: list[RadiusEndpoint], radsec: RadSecListener | None, config: Config, supervisor: SupervisorLink
+) -> None:
     """What comes from now on gets no answer here: its sender tries again, or another server."""
+    if radsec is not None:
+        radsec.stop()
     for endpoint in endpoints:
         await endpoint.server.drained(0 if supervisor.fast.is_set() else config.diameter.drain_s)
         endpoint.close()
+    if radsec is not None:
+        await radsec.server.drained(0 if supervisor.fast.is_set() else config.diameter.drain_s)
+        radsec.close()
 
 
 def build_admission(config: Config, store: MeteredStore) -> Admission:

@@ -96,6 +96,8 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("http.listen=a:65536", "http.listen: expected host:port"),
         ("diameter.watchdog_s=5", "diameter.watchdog_s: expected int >= 6, found 5"),
         ("diameter.origin_host=a b", "diameter.origin_host: expected a name without blanks"),
+        ("radius.radsec_listen=0.0.0.0:2083", "radius: expected tls_cert, tls_key and tls_ca beside radsec_listen"),
+        ('radius.clients=[{address="10.0.0.1"}]', "radius.clients[0]: expected secret, or tls_subject, to be given"),
         ("diameter.tls_listen=0.0.0.0:5658", "diameter: expected tls_cert, tls_key and tls_ca beside tls_listen"),
         ('diameter.peers=[{origin_hos="a"}]', "diameter.peers[0].origin_hos: no such key"),
         ("diameter.peers=[{}]", "diameter.peers[0]: expected origin_host to be given"),

@@ -3,7 +3,7 @@ RadSec the block that names its certificate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -15,6 +15,8 @@ from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.config import Radius, RadiusClient
 from ocs.config_values import networks
 
+RADSEC_SECRET: Final = b"radsec"
+"""RFC 6614 section 2.3: what is proven is proven by TLS."""
 COA_PORT: Final = 3799
 """RFC 5176 section 2.3."""
 REMEMBERED_MAX: Final = 65_536
@@ -38,6 +40,8 @@ class NasClient(msgspec.Struct, frozen=True):
     """Its addresses."""
     rate_max: int = 1_000_000
     """Requests a second of one address."""
+    over: str = ""
+    """In front of its addresses where they are told apart: what it comes by, if not UDP."""
 
     def listens(self, source: str) -> tuple[str, int]:
         """Where it takes CoA and Disconnect, when its packets come from there."""
@@ -47,7 +51,7 @@ class NasClient(msgspec.Struct, frozen=True):
 def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasClient:
     vendor = vendors[config.profile]
     profile = NasProfile(
-        config.group or config.address,
+        config.name,
         config.service,
         config.wraps or vendor.counters_wrap,
         config.port_mbps,
@@ -63,14 +67,23 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
         Habit.SIGNED: config.message_authenticator,
         Habit.DIRECT: config.limit_proxy_state,
     }
-    return NasClient(profile.group, secret, profile, policies, vendor, coa, config.address, config.rate_max)
+    return NasClient(profile.group, secret, profile, policies, vendor, coa, config.block, config.rate_max)
 
 
 class NasClients:
     def __init__(self, config: Radius) -> None:
         vendors = vendor_profiles(config.profiles)
-        found = [(network, made_of(one, vendors)) for one in config.clients for network in networks((one.address,))]
-        self._networks = sorted(found, key=lambda pair: pair[0].prefixlen, reverse=True)
+        found = [
+            (network, made_of(one, vendors), one.tls_subject.lower())
+            for one in config.clients
+            for network in networks((one.address,))
+        ]
+        found.sort(key=lambda entry: entry[0].prefixlen, reverse=True)
+        self._networks = [(network, client) for network, client, subject in found if not subject]
+        self._certified = [
+            (network, msgspec.structs.replace(client, secret=RADSEC_SECRET, over="tls:"), subject)
+            for network, client, subject in found
+        ]
         self._known: dict[str, NasClient | None] = {}
 
     def of(self, host: str) -> NasClient | None:
@@ -85,6 +98,19 @@ class NasClients:
             self._known.clear()
         self._known[host] = client
         return client
+
+    def certified(self, names: Collection[str], host: str) -> NasClient | None:
+        """Of a RadSec connection: the client that names its certificate, else one at that address that names none.
+        names: of the certificate, in lower case"""
+        address = plain(host)
+        there = [(client, subject) for network, client, subject in self._certified if address in network]
+        named = next((client for client, subject in there if subject in names), None)
+        return named or next((client for client, subject in there if not subject), None)
+
+    def sends_from(self, host: str) -> bool:
+        """Whether some client may connect from there."""
+        address = plain(host)
+        return any(address in network for network, _, _ in self._certified)
 
 
 def plain(host: str) -> IPv4Address | IPv6Address:

@@ -107,6 +107,7 @@ class Conducts:
 
     def of(self, address: str, client: NasClient, now_ms: int) -> Conduct:
         """Of an address that a packet came from which is the client's, as far as its kind can prove it."""
+        address = client.over + address
         found = self._known.get(address)
         if found is None:
             if len(self._known) >= ADDRESSES_MAX:
@@ -116,15 +117,16 @@ class Conducts:
 
     def dropped(self, address: str, client: NasClient, reason: str, now_ms: int) -> None:
         """A packet was: for such a one no address becomes known."""
-        found = self._known.get(address)
+        found = self._known.get(client.over + address)
         conduct = self.rest(client, now_ms) if found is None else self._touched(found, now_ms)
         conduct.count(DROPPED + reason)
 
     def rest(self, client: NasClient, now_ms: int) -> Conduct:
         """Of the addresses of a client that are not known each by itself."""
-        found = self._rest.get(client.block)
+        name = client.over + client.block
+        found = self._rest.get(name)
         if found is None:
-            found = self._rest[client.block] = self._new(client.block, client)
+            found = self._rest[name] = self._new(name, client)
         return self._touched(found, now_ms)
 
     def learnt(self, demanded: frozenset[tuple[str, str]]) -> None:

@@ -101,7 +101,7 @@ class ConductBook:
     async def _tell(self, conduct: Conduct, counts: dict[str, int]) -> None:
         command, address, client = self._command, conduct.address, conduct.client
         is_new = self._is_full and await command("ZSCORE", keys.RADIUS_ADDRESSES, address).wait() is None
-        if is_new and address != client.block:
+        if is_new and address != client.over + client.block:
             self._conducts.rest(client, conduct.seen_ms).add(counts)
             return
         key = keys.radius_address(address)

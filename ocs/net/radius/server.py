@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from balances.structs.charge import Flag
 from ocs.charging.radius.habits import Habit
@@ -18,7 +18,7 @@ from ocs.net.admission import Admission
 from ocs.net.radius.clients import NasClient, NasClients
 from ocs.net.radius.conduct import Conduct, Conducts
 from ocs.net.radius.duplicates import DuplicateWindow, Seen
-from ocs.net.radius.exchange import Arrived, RadiusExchange, RadiusReply
+from ocs.net.radius.exchange import AnswerSocket, Arrived, RadiusExchange, RadiusReply
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
 from protocol.radius.authenticator import answer, check_request
@@ -44,6 +44,18 @@ STATUS: Final = {status.value: status.name.title().replace("_", "-") for status 
 UNKNOWN_ADDRESS: Final = "unknown address"
 
 Served = Callable[[Arrived], Coroutine[Any, Any, RadiusReply | None]]
+
+
+class RadiusSocket(AnswerSocket, Protocol):
+    """What packets come by."""
+
+    @property
+    def codes(self) -> tuple[PacketCode, ...]:
+        """What is served there, besides Status-Server, which gets the answer of the first."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Nobody on the way can read or forge."""
 
 
 class RadiusServer:
@@ -82,16 +94,20 @@ class RadiusServer:
         if client is None:
             self.drop(source, None, UNKNOWN_ADDRESS, "no client in radius.clients has that address")
             return
+        self.received_of(client, octets, source, by)
+
+    def received_of(self, client: NasClient, octets: bytes, source: tuple[str, int], by: RadiusSocket) -> None:
+        """The same from a client that is known."""
         if self.draining:
             self.silence("stopping")
             return
         try:
             packet = Packet.decode(octets)
-            if packet.code not in (by.code, PacketCode.STATUS_SERVER):
+            if packet.code not in by.codes and packet.code != PacketCode.STATUS_SERVER:
                 raise RadiusError(PacketFault.CODE, f"code {packet.code:d} is not served at this port")
             signed = check_request(packet, client.secret)
             conduct = self.conducts.of(source[0], client, now_ms())
-            if packet.code == PacketCode.ACCESS_REQUEST:
+            if packet.code == PacketCode.ACCESS_REQUEST and not by.is_secure:
                 lacks = conduct.judge(packet, signed)
                 if lacks is not None:
                     self._unsigned(client, source, lacks)
@@ -103,14 +119,14 @@ class RadiusServer:
             return
         arrived = Arrived(packet, client, source, now_ms(), monotonic_us())
         if packet.code == PacketCode.STATUS_SERVER:
-            by.send(answer(packet, STATUS_ANSWERS[by.code], client.secret), source)
+            by.send(answer(packet, STATUS_ANSWERS[by.codes[0]], client.secret), source)
             self._counts["radius", "Status-Server", "", "ok"] += 1
         elif conduct.within_rate(arrived.at_us):
             self._serve(arrived, by, conduct)
         else:
             self.drop(source, client, TOO_MANY, f"more than rate_max = {client.rate_max} requests a second")
 
-    def _serve(self, arrived: Arrived, by: RadiusEndpoint, conduct: Conduct) -> None:
+    def _serve(self, arrived: Arrived, by: RadiusSocket, conduct: Conduct) -> None:
         packet = arrived.packet
         serve = self.serves.get(PacketCode(packet.code))
         if serve is None:
@@ -202,10 +218,12 @@ def _status(packet: Packet) -> int:
 
 
 class RadiusEndpoint(asyncio.DatagramProtocol):
-    """One socket. `code`: what is served there, besides Status-Server."""
+    """One socket. code: what is served there, besides Status-Server"""
+
+    is_secure = False
 
     def __init__(self, server: RadiusServer, code: PacketCode) -> None:
-        self.server, self.code = server, code
+        self.server, self.codes = server, (code,)
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
