@@ -9,7 +9,7 @@ from msgspec import Struct
 from ocs.api.texts import Money, Time
 
 State = Literal["due", "sent", "acknowledged", "effective", "failed", "given-up", "cancelled", "superseded"]
-JobCause = Literal["suspended", "members", "limit", "waits", "holder"]
+JobCause = Literal["suspended", "depleted", "members", "limit", "waits", "price", "holder"]
 JobAction = Literal["reauthorize", "abort", "change", "disconnect"]
 
 

@@ -83,6 +83,10 @@ class JobBook:
         found = self._of_session.get((account, session))
         return list(found.values()) if found else []
 
+    @property
+    def is_half_empty(self) -> bool:
+        return len(self.open) < self._jobs_max // 2
+
     def of_account(self, account: str) -> list[NetworkJob]:
         found = self._of_account.get(account)
         return list(found.values()) if found else []

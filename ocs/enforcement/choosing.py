@@ -105,18 +105,20 @@ def wanted_of(
     gone: Collection[str] = (),
     short: Collection[Short] = (),
     asker: str = "",
+    due: Collection[str] = (),
 ) -> list[Wanted]:
     """What the open sessions need; none that needs nothing.
 
     kinds:  those of the intents (balances/ledger/intents.py)
     gone:   subscribers whom the account serves no more
     short:  what others hold and `asker` lacks
+    due:    sessions that are told of what time changed (due_sessions.py)
     """
     open_ones = [one for one in sessions if one.state == SessionState.OPEN]
     asked = {one.id for one in holders(open_ones, short, but=(asker,))} if short else set()
     found = []
     for session in open_ones:
-        cause = _cause(account, session, kinds, gone, asked)
+        cause = _cause(account, session, kinds, gone, asked, due)
         if cause is not None:
             action = policy.action(cause, session)
             if action is not NetworkAction.NOTHING:
@@ -125,7 +127,12 @@ def wanted_of(
 
 
 def _cause(
-    account: Account, session: Session, kinds: Collection[str], gone: Collection[str], asked: Collection[str]
+    account: Account,
+    session: Session,
+    kinds: Collection[str],
+    gone: Collection[str],
+    asked: Collection[str],
+    due: Collection[str],
 ) -> Cause | None:
     if is_suspended(account, session):
         return Cause.SUSPENDED
@@ -138,6 +145,8 @@ def _cause(
     # A session of RADIUS does not say that it waits: it may be slowed, or in a walled garden.
     if "final" in kinds and (any(line.final for line in session.lines) or is_radius(session.peer)):
         return Cause.WAITS
+    if session.id in due:
+        return Cause.PRICE
     return Cause.HOLDER if session.id in asked else None
 
 

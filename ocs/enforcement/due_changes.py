@@ -18,8 +18,8 @@ from ocs.enforcement.due_kinds import DueKind
 
 EPOCH: Final = 0
 """Of these intents; a shard's epoch is no less than the unix time of its opening."""
-ASSIGNMENTS_AT_ONCE: Final = 1_000
-ACCOUNTS_AT_ONCE: Final = 2_000
+ASSIGNMENTS_AT_ONCE: Final = 500
+ACCOUNTS_AT_ONCE: Final = 500
 """Looked at in one step for having the tariff: a step costs the same however few of all accounts do."""
 
 _INTENTS: Final = (

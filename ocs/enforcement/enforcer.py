@@ -30,6 +30,7 @@ from ocs.enforcement.choosing import (
     may_be_ended,
     wanted_of,
 )
+from ocs.enforcement.due_sessions import kind_again, none_due
 from ocs.enforcement.executors.executor import Executor, Executors
 from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkJob
 from ocs.enforcement.job_times import Hop, JobTimes
@@ -43,6 +44,8 @@ IN_WORK_S: Final = 2.0
 HOLDER_EVERY_MS: Final = 30_000
 """A session is asked so often at most for what it holds and others lack."""
 ACCOUNTS_MAX: Final = 100_000
+DUE_WAITING_MAX: Final = 500
+"""While so many accounts wait to be looked at none is added for what time alone changed."""
 HOLDERS_MAX: Final = 10_000
 SAVED_AT_ONCE: Final = 2_000
 LOADED_AT_ONCE: Final = 1_000
@@ -140,6 +143,7 @@ class Enforcer:
     mine:       whether this process does the work now
     bring_in:   restores an account the live store lacks
     remark:     (peer, mark) counts what is unusual about a peer
+    timed:      which sessions are told of what time changed (due_sessions.py)
     alarm:      (what about, text) a condition that lasts; "" when it is over
     """
 
@@ -162,6 +166,7 @@ class Enforcer:
         bring_in: Callable[[str], Awaitable[object]] = nowhere,
         alarm: Callable[[str, str], object] = lambda _about, _text: None,
         remark: Callable[[str, str], object] = lambda _peer, _mark: None,
+        timed: Callable[[Account, Sequence[Session], Collection[str]], Awaitable[Collection[str]]] = none_due,
         times: JobTimes | None = None,
     ) -> None:
         self.asked = 0
@@ -182,7 +187,7 @@ class Enforcer:
         self._store, self._live, self._kept, self._executors, self._policy = store, live, kept, executors, policy
         self._served, self._log, self._now_ms, self._trouble = served, log, now_ms, trouble
         self._label, self._alarm, self._remark, self._times = label, alarm, remark, times or JobTimes()
-        self._mine, self._bring_in = mine, bring_in
+        self._mine, self._bring_in, self._timed = mine, bring_in, timed
         self._due: dict[str, _Due] = {}
         self._looked: dict[IntentId, _Looked] = {}
         """Intents that were looked at; not written yet."""
@@ -219,6 +224,17 @@ class Enforcer:
         intent = None if call.broken else intent_of(shard, call.id, record, call.account_state)
         if intent is not None:
             self._want(intent)
+
+    def want_due(self, intents: Sequence[Intent]) -> None:
+        """Look at accounts for what time alone changed. Their intents are in PostgreSQL: what is forgotten here is
+        found there."""
+        for intent in intents:
+            self._want(intent)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more accounts may be looked at for what is in no hurry: those that wait are few, and so are jobs."""
+        return len(self._due) < DUE_WAITING_MAX and self.book.is_half_empty
 
     def _see(self, shard: int, call: RecordedCall) -> None:
         record = call.record
@@ -257,6 +273,8 @@ class Enforcer:
     def _look_again(self, job: NetworkJob) -> None:
         """The account has changed since the job was made or confirmed."""
         kinds = frozenset({KIND_OF[job.cause]} if job.cause in KIND_OF else ())
+        if job.cause is Cause.PRICE:
+            kinds = frozenset({kind_again(job.crossed_ms)})
         self._put(job.account, _Due((), job.intent, kinds, job.crossed_ms))
 
     # --- looking
@@ -287,7 +305,10 @@ class Enforcer:
             if MEMBER_KIND in due.kinds and sessions:
                 subscribers = {one.subscriber for one in sessions}
                 gone = subscribers - set(await self._served(name, subscribers))
-            wanted = wanted_of(account, sessions, due.kinds, self._policy, gone=gone, short=due.short, asker=due.asker)
+            timed = await self._timed(account, sessions, due.kinds)
+            wanted = wanted_of(
+                account, sessions, due.kinds, self._policy, gone=gone, short=due.short, asker=due.asker, due=timed
+            )
             wanted = [one for one in wanted if one.cause is not Cause.HOLDER or self._is_time(one.session.id)]
             judged = {Cause.SUSPENDED, Cause.DEPLETED, *([Cause.MEMBERS] if MEMBER_KIND in due.kinds else [])}
             by_id = {one.id: one for one in sessions}

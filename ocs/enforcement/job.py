@@ -25,6 +25,8 @@ class Cause(StrEnum):
     """It holds what may be more than a lower limit allows."""
     WAITS = "waits"
     """It waits for money or room, and some came in."""
+    PRICE = "price"
+    """Time alone changed what it is charged or served by: a grade at its instant, an assignment that began or ended."""
     HOLDER = "holder"
     """It holds most of what others lack."""
 

@@ -22,6 +22,7 @@ from balances.structs.posting import Post
 from ocs.config import Webhooks
 from ocs.enforcement.book import JobBook
 from ocs.enforcement.choosing import NetworkPolicy
+from ocs.enforcement.due_sessions import DueSessions, none_due
 from ocs.enforcement.enforcer import EnforcementStore, Enforcer, all_served, nowhere
 from ocs.enforcement.executors.abort import AbortExecutor
 from ocs.enforcement.executors.executor import Executor, Executors
@@ -31,6 +32,7 @@ from ocs.enforcement.job_rows import JobTable
 from ocs.enforcement.job_times import JobTimes
 from ocs.enforcement.pacing import Pacing
 from ocs.enforcement.restarts import Restarts
+from ocs.enforcement.session_grades import SessionGrades
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
@@ -39,6 +41,7 @@ from ocs.events.webhooks.dispatcher import Dispatcher
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.keeper.copy import PACE_S, Copier
 from ocs.keeper.counts import KeeperStats
+from ocs.keeper.due import DueChanges, GradedCatalog
 from ocs.keeper.events import LEASE as EVENTS
 from ocs.keeper.events import EventKeeping, EventSettings
 from ocs.keeper.expire import GROUPS, Expirer, lease_of
@@ -90,6 +93,8 @@ class Keeper:
     label:     a peer by a name of a bounded set
     policy:    what the network is told of a suspended account's sessions
     executors: those of protocols besides Diameter
+    tariffs:   the published ones, for their grades; None: nobody is told of grades
+    grades:    that sessions are served by
     jitter:    a factor around 1, for each wait before an attempt is made again
     paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
@@ -119,6 +124,8 @@ class Keeper:
         policy: NetworkPolicy = ASKED_TO_REPORT,
         enforcement: EnforcementSettings = EnforcementSettings(),  # noqa: B008
         executors: Sequence[Executor] = (),
+        tariffs: GradedCatalog | None = None,
+        grades: SessionGrades | None = None,
         jitter: Callable[[], float] = lambda: 1.0,
         paces: Paces = Paces(),  # noqa: B008
         events: EventSettings = EventSettings(),  # noqa: B008
@@ -193,7 +200,11 @@ class Keeper:
             bring_in=bring_in or nowhere,
             alarm=self.standing.lasting,
             remark=store.remark,
+            timed=none_due if grades is None else DueSessions(grades).of,
             times=self.job_times,
+        )
+        self.due = DueChanges(
+            pool, self.enforcer, tariffs, now_ms=now_ms, mine=lambda: not self.why and leases.has("copy")
         )
         self._caught_up_s, self._copied = 0.0, 0
         self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, self.totals, stats, log)
@@ -227,6 +238,7 @@ class Keeper:
             ("jobs", self.enforcer.save, SAVED_S),
             ("tend", self._tend_jobs, 1.0),
             ("wishes", self._hear_wishes, 0.0),
+            ("due", self.due.step, 0.0),
             ("restarts", self._end_lost, 2.0),
             ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),

@@ -7,7 +7,7 @@ That an identity is unknown is not cached, because its subscriber may have been 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -96,3 +96,18 @@ class ProfileCache:
         self._kept.move_to_end(identity)
         if len(self._kept) > self._kept_max:
             self._kept.popitem(last=False)
+
+
+AT_ONCE: Final = 500
+"""Profiles read in one call."""
+
+
+async def profiles_of(redis: Any, subscribers: Collection[str]) -> Mapping[str, Profile]:
+    """Profiles by the subscriber's id, as the projection has them now; those that are gone are not in it."""
+    names = list(subscribers)
+    found: dict[str, Profile] = {}
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        packed = await redis.mget([keys.profile(f"subscriber:{name}") for name in some])
+        found.update((name, _decode(one)) for name, one in zip(some, packed, strict=True) if one is not None)
+    return found

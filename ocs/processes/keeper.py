@@ -21,6 +21,7 @@ from ocs.enforcement.executors.disconnect import DisconnectExecutor
 from ocs.enforcement.executors.executor import Executor
 from ocs.enforcement.executors.radius_answers import NasRoute
 from ocs.enforcement.job import NetworkAction
+from ocs.enforcement.session_grades import SessionGrades
 from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
 from ocs.events.redis_stream import RedisStreamSink
@@ -30,6 +31,8 @@ from ocs.keeper.keeper import Keeper
 from ocs.keeper.metrics import kept_counts
 from ocs.keeper.watch import stopped_text
 from ocs.master.bring_in import bring_in
+from ocs.master.graded_tariffs import GradedTariffs
+from ocs.master.profiles import profiles_of
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
 from ocs.master.subscribers import served
@@ -52,7 +55,7 @@ async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
         yield EventPump(pool, RedisStreamSink(redis, to.stream, to.maxlen), EventFilter(to.types))
 
 
-def radius_executors(config: Config, authorizer: DynamicAuthorizer) -> tuple[Executor, ...]:
+def radius_executors(config: Config, authorizer: DynamicAuthorizer, grades: SessionGrades) -> tuple[Executor, ...]:
     """CoA and Disconnect."""
     clients = NasClients(config.radius)
 
@@ -61,7 +64,7 @@ def radius_executors(config: Config, authorizer: DynamicAuthorizer) -> tuple[Exe
         return None if client is None else (NasRoute(client.listens(session.via), client.secret), client.vendor)
 
     hard = NetworkAction.DISCONNECT if config.enforcement.escalate else None
-    change = ChangeExecutor(authorizer.ask, route, config.charging.table().by_name, hard)
+    change = ChangeExecutor(authorizer.ask, route, config.charging.table().by_name, grades.now, hard)
     return change, DisconnectExecutor(authorizer.ask, route)
 
 
@@ -75,6 +78,13 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
     ):
         projector = Projector(pool, redis, teller(store, now_ms))
         peers = Peers(config.diameter.peers)
+        tariffs = GradedTariffs(redis)
+        grades = SessionGrades(
+            lambda: tariffs.catalog,
+            lambda subscribers: profiles_of(redis, subscribers),
+            config.charging.table().by_name,
+            now_ms,
+        )
         it = Keeper(
             redis,
             pool,
@@ -91,7 +101,9 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
                 peers.never_reauthorizes,
             ),
             enforcement=EnforcementSettings(**msgspec.structs.asdict(config.enforcement)),
-            executors=radius_executors(config, authorizer),
+            executors=radius_executors(config, authorizer, grades),
+            tariffs=tariffs,
+            grades=grades,
             jitter=lambda: 0.8 + secrets.randbelow(401) / 1_000,
             ignores_origin_state=peers.ignores_origin_state,
             validity_ms=config.charging.validity_s * 1_000,

@@ -77,6 +77,7 @@ JOBS           = _gauge("ocs_enforcement_jobs", "Sessions the network is being t
 JOBS_ENDED     = _counter("ocs_enforcement_jobs_total", "Such jobs by how they ended", "kind", "state")
 JOB_TIME       = _histogram("ocs_enforcement_seconds", "From the crossing to what happened then", "cause", "hop")
 JOBS_LATE      = _gauge("ocs_enforcement_late_seconds", "Age of what is due", divisor=1_000, across=Across.MAX)
+DUE_LATE       = _gauge("ocs_enforcement_due_seconds", "Age of what time changed", divisor=1_000, across=Across.MAX)
 RAR_IGNORED    = _counter("ocs_enforcement_ignored_total", "RARs a peer agreed to and did not follow", "peer")
 USED_AFTER     = _counter("ocs_enforcement_used_money_total", "Money used in spite of suspension", divisor=1_000_000)
 OVER_BOUND     = _counter("ocs_enforcement_over_bound_total", "Sessions that used more so than they held")
@@ -121,7 +122,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, BY_TEMPLATE, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, PEER_MARKS, PEER_DROPPED, RADIUS_LACKING, LINES, FINAL_UNITS, SESSION_ASKED,
-    JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
+    JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,

@@ -1,10 +1,11 @@
 """CoA: the session goes on otherwise. What it is told is how things are when it is sent: the walled garden while its
-account is suspended or has no money, else the speed of its grade. So the same request undoes what an earlier one did.
+account is suspended or has no money, else the speed of its grade now. So the same request undoes what an earlier one
+did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from balances.structs.account import Account, SuspendReasons
@@ -29,6 +30,7 @@ class ChangeExecutor:
     """
     ask, routes:  as of DisconnectExecutor
     services:     rows by name
+    grade:        of a session, now (SessionGrades.now)
     fallback:     what is done where the session cannot be changed
     """
 
@@ -42,9 +44,11 @@ class ChangeExecutor:
         ask: AskNas,
         routes: Callable[[Session], tuple[NasRoute, VendorProfile] | None],
         services: Mapping[str, Service],
+        grade: Callable[[Account, Session], Awaitable[str]],
         fallback: NetworkAction | None = None,
     ) -> None:
         self._ask, self._routes, self._services, self.fallback = ask, routes, services, fallback
+        self._grade = grade
 
     async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         found = self._routes(session)
@@ -55,17 +59,17 @@ class ChangeExecutor:
         if not vendor.can_change or not names:
             return RequestReceipt("", CANNOT if names else UNNAMED)
         restricts = cause in RESTRICTIVE or is_short(account, session.service)
-        body = self._body(session, vendor, restricts=restricts)
+        body = self._garden(session, vendor) if restricts else await self._served(account, session, vendor)
         if not body:
             return RequestReceipt("", NO_GARDEN if restricts else UNCHANGED)
         return receipt_of(await self._ask(PacketCode.COA_REQUEST, names + body, *route), route)
 
-    def _body(self, session: Session, vendor: VendorProfile, *, restricts: bool) -> bytes:
-        service = self._services.get(session.service, UNKNOWN)
-        if restricts:
-            garden = walled_garden(vendor, service.final)
-            return garden and garden + vendor.sends("change", {})
-        grade = next((line.grade for line in session.lines if line.grade), "")
+    def _garden(self, session: Session, vendor: VendorProfile) -> bytes:
+        garden = walled_garden(vendor, self._services.get(session.service, UNKNOWN).final)
+        return garden and garden + vendor.sends("change", {})
+
+    async def _served(self, account: Account, session: Session, vendor: VendorProfile) -> bytes:
+        service, grade = self._services.get(session.service, UNKNOWN), await self._grade(account, session)
         body = out_of_the_garden(vendor, service, grade) + served(vendor, service, grade)
         return body and body + vendor.sends("change", {})
 

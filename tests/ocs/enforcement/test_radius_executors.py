@@ -19,6 +19,7 @@ from ocs.enforcement.executors.disconnect import DisconnectExecutor
 from ocs.enforcement.executors.radius_answers import NasRoute
 from ocs.enforcement.job import Cause, NetworkAction
 from ocs.enforcement.machine import JobEvent
+from ocs.enforcement.session_grades import last_grade
 from ocs.net.radius.dynamic_authorization import NasReply
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary import ATTRIBUTES
@@ -63,8 +64,11 @@ class Nas:
     def route(self, _session: Session) -> Any:
         return NasRoute(("10.9.9.9", 3799), b"secret"), self.vendor
 
+    async def grade(self, _account: Account, session: Session) -> str:
+        return last_grade(session)
+
     def change(self, **of_data: Any) -> ChangeExecutor:
-        return ChangeExecutor(self.ask, self.route, services(**of_data), NetworkAction.DISCONNECT)
+        return ChangeExecutor(self.ask, self.route, services(**of_data), self.grade, NetworkAction.DISCONNECT)
 
     def disconnect(self) -> DisconnectExecutor:
         return DisconnectExecutor(self.ask, self.route)
