@@ -79,10 +79,7 @@ def lines_of(nas: NasProfile) -> tuple[AskedLine, ...]:
 
 def refusal_of(answer: ChargingAnswer) -> Result | None:
     """Why nothing can be used, None where something can: of several lines the first one's reason."""
-    # Where only a final action is left (a portal) there is nothing to use.
-    results = [
-        Result.CREDIT_LIMIT if line.final is not None and line.granted is None else line.result for line in answer.lines
-    ] or [answer.result]
+    results = [line.result for line in answer.lines] or [answer.result]
     served = (Result.OK, Result.NOT_APPLICABLE, Result.NO_GRANT, Result.REMEMBERED)
     return None if any(result in served for result in results) else results[0]
 
