@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ocs.charging.radius.h323 import ChargedLeg
 from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
@@ -44,12 +45,11 @@ class ConfigError(Exception):
 
 OFF = Listen()
 
-DEMO_CLIENT: Final = {
-    "address": "127.0.0.0/8",
-    "secret": "testing123",
-    "group": "loopback",
-}
-"""RADIUS for who tries the demo on this machine."""
+DEMO_CLIENTS: Final = (
+    {"address": "127.0.0.0/8", "secret": "testing123", "group": "loopback"},
+    {"address": "127.0.0.2", "secret": "testing123", "group": "gateway", "service": "voice", "profile": "cisco-voice"},
+)
+"""RADIUS for who tries the demo on this machine: a NAS, and a voice gateway."""
 
 
 class ConfigTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -198,6 +198,8 @@ class RadiusClient(ConfigTable, frozen=True):
     session_services: dict[str, Annotated[int, Meta(ge=0, le=2**32 - 1)]] = {}
     """Services inside its sessions (ERX-Service-Session, Cisco-Service-Info), by name: the rating group of their line.
     One that is not named is charged as a session of its own."""
+    charged_leg: ChargedLeg = "originate"
+    """Of a voice gateway (`service = "voice"`): the legs that a call is charged by, as h323-call-origin names them."""
 
     def __post_init__(self) -> None:
         networks((self.address,))
@@ -581,7 +583,7 @@ def load(
     if tree.get("demo") is True and isinstance(tree.setdefault("diameter", {}), dict):
         tree["diameter"].setdefault("admit_loopback", True)
     if tree.get("demo") is True and isinstance(tree.setdefault("radius", {}), dict):
-        tree["radius"].setdefault("clients", [DEMO_CLIENT])
+        tree["radius"].setdefault("clients", [dict(one) for one in DEMO_CLIENTS])
     return _decode(tree, origin, str(file) if file else "defaults")
 
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from ocs.charging.radius.h323 import ChargedLeg
+
 MBIT_OCTETS: Final = 125_000
 
 
@@ -29,6 +31,8 @@ class NasProfile(msgspec.Struct, frozen=True):
     """By name of a service inside sessions, the rating group of its line."""
     names_session: frozenset[int] = frozenset()
     """Types of the attributes by which it knows a session when it is told something of it."""
+    charged_leg: ChargedLeg = "originate"
+    """Of a voice gateway: the legs of a call that it is charged by."""
 
     @property
     def octets_per_s(self) -> int:

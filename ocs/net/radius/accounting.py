@@ -9,8 +9,11 @@ from balances.redis.connection import Lost, NotSent
 from balances.structs.charge import Course
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.radius.accounting import STEPS, believed_ms_of, status_of, to_charging
+from ocs.charging.radius.calls import VOICE, to_leg
+from ocs.charging.radius.h323 import is_charged_leg
 from ocs.charging.radius.names import SessionReference, client_name, reference_in
 from ocs.charging.request import Busy, ChargingRequest
+from ocs.charging.services import UNKNOWN
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
 from ocs.net.radius.ports import Ports
@@ -20,6 +23,8 @@ from protocol.radius.dictionary.values import AcctStatusType
 
 RESTARTS: Final = (AcctStatusType.ACCOUNTING_ON, AcctStatusType.ACCOUNTING_OFF)
 ACKNOWLEDGED: Final = RadiusReply(PacketCode.ACCOUNTING_RESPONSE, "ok")
+ANOTHER_LEG: Final = RadiusReply(PacketCode.ACCOUNTING_RESPONSE, "another-leg")
+"""Its call is charged by another one."""
 
 
 class Accounting:
@@ -45,7 +50,14 @@ class Accounting:
         status = status_of(packet)
         if status not in STEPS:
             return await self._other(arrived, status)
-        request = to_charging(packet, client.profile, source[0], at_ms, self._context.settings)
+        settings = self._context.settings
+        if client.profile.service == VOICE:
+            if not is_charged_leg(packet, client.profile.charged_leg):
+                return ANOTHER_LEG
+            row = settings.services.by_name.get(client.profile.service, UNKNOWN)
+            request = to_leg(packet, client.profile, row, source[0], at_ms, settings)
+        else:
+            request = to_charging(packet, client.profile, source[0], at_ms, settings)
         answer = await handle(request, self._context, at_ms)
         if answer is None or isinstance(answer, Busy):
             self._silence("fate unknown" if answer is None else "not charged")
@@ -53,7 +65,8 @@ class Accounting:
         if answer.marks:
             self._mark(client, answer.marks)
         reference = reference_in(packet)
-        if reference is not None and request.course is not None:
+        # A call ends no other one: who calls may have several.
+        if reference is not None and request.course is not None and client.profile.service != VOICE:
             await self._note_port(reference, request, at_ms)
         # It is on record, whatever it was found to be (charging.md section 5).
         return RadiusReply(PacketCode.ACCOUNTING_RESPONSE, answer.result.name.lower().replace("_", "-"))

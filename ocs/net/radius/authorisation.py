@@ -24,6 +24,8 @@ from ocs.charging.radius.authorisation import (
     to_continue,
     to_hold,
 )
+from ocs.charging.radius.call_answers import ReturnCode, login_refusal
+from ocs.charging.radius.calls import VOICE
 from ocs.charging.radius.credentials import LoginMethod, method_of
 from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.names import SessionReference, port_digest
@@ -31,6 +33,7 @@ from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.services import UNKNOWN
 from ocs.master.passwords import HASHED
 from ocs.master.sealing import CannotOpen
+from ocs.net.radius.calls import CallAuthorisation
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
 from ocs.net.radius.password_check import HashedOnly, PasswordCheck, TooManyHashes
@@ -77,6 +80,7 @@ class Authorisation:
         self._context, self._ports, self._passwords = context, ports, passwords
         self._command = store.link.command
         self._mark, self._silence = mark, silence
+        self._calls = CallAuthorisation(context, self._command, self._charged)
 
     async def serve(self, arrived: Arrived) -> RadiusReply | None:
         try:
@@ -95,10 +99,20 @@ class Authorisation:
         # Not the one at hand: a password that was changed counts at once.
         profile = await self._context.profiles.load(identities) if identities else None
         if profile is None:
-            return RadiusReply(PacketCode.ACCESS_REJECT, UNKNOWN_USER, said(WRONG))
+            return RadiusReply(
+                PacketCode.ACCESS_REJECT,
+                UNKNOWN_USER,
+                login_refusal(client.profile, ReturnCode.INVALID_ACCOUNT) + said(WRONG),
+            )
         login, proof = await self._login(arrived, profile)
         if login is not Login.KNOWN:
-            return RadiusReply(PacketCode.ACCESS_REJECT, login.value, proof + said(WRONG))
+            return RadiusReply(
+                PacketCode.ACCESS_REJECT,
+                login.value,
+                login_refusal(client.profile, ReturnCode.INVALID_PASSWORD) + proof + said(WRONG),
+            )
+        if client.profile.service == VOICE:
+            return await self._calls.answer(arrived, profile.account, proof)
         reference, session = await self._ports.reference(port_digest(client.profile, packet))
         by, at_ms = (arrived.source[0], arrived.at_ms)
         if session:
@@ -129,17 +143,29 @@ class Authorisation:
             return Login.NOT_OPENED, self._passwords.refusal(packet, method)
         return Login.KNOWN if verdict.ok else Login.WRONG_PASSWORD, verdict.attributes
 
+    async def _charged(
+        self, request: ChargingRequest, at_ms: int, client: NasClient, charged: list[Charge] | None = None
+    ) -> ChargingAnswer | None:
+        """The answer. None: nobody knows what became of it.
+
+        charged:  what the store was called with is added to it
+        """
+        answer = await handle(request, self._context, at_ms, charged=charged)
+        if answer is None or isinstance(answer, Busy):
+            self._silence("fate unknown" if answer is None else "not charged")
+            return None
+        if answer.marks:
+            self._mark(client, answer.marks)
+        return answer
+
     async def _held(
         self, request: ChargingRequest, at_ms: int, client: NasClient
     ) -> tuple[ChargingAnswer | None, Affordable]:
         """The answer, and how much more can be paid for. None: nobody knows what became of it."""
         charged: list[Charge] = []
-        answer = await handle(request, self._context, at_ms, charged=charged)
-        if answer is None or isinstance(answer, Busy):
-            self._silence("fate unknown" if answer is None else "not charged")
+        answer = await self._charged(request, at_ms, client, charged)
+        if answer is None:
             return None, ENDLESS
-        if answer.marks:
-            self._mark(client, answer.marks)
         return answer, await self._left(*charged) if charged else ENDLESS
 
     async def _left(self, charge: Charge) -> Affordable:

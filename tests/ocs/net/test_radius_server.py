@@ -80,6 +80,32 @@ def test_a_session_of_radclient_is_charged(server: RunningServer) -> None:
 
 
 @pytest.mark.skipif(RADCLIENT is None, reason="radclient is not installed")
+def test_a_prepaid_call_of_radclient_is_told_its_time_and_charged(server: RunningServer) -> None:
+    """The demo has a voice gateway at 127.0.0.2: who calls, where to, and both legs of the call."""
+    who = 'Packet-Src-IP-Address = 127.0.0.2, User-Name = "491700000001", NAS-Identifier = "gw1"'
+    call = f'{who}, Calling-Station-Id = "493012345", Called-Station-Id = "442071234567"'
+    call += ', h323-conf-id = "h323-conf-id=A1 B2"'
+
+    def leg(status: str, session: str, times: str) -> str:
+        return radclient(server, "acct", f'{call}, Acct-Session-Id = "{session}", Acct-Status-Type = {status}{times}')
+
+    before = float(balance(server))
+    told = radclient(server, "auth", f'{who}, User-Password = "demo"')
+    assert f"h323-credit-amount={before:.2f}" in told
+    told = radclient(server, "auth", f'{call}, User-Password = "demo"')
+    assert "Session-Timeout = 7200" in told
+    assert "h323-credit-time=7200" in told
+    day = "UTC Mon Nov 16 2026"
+    times = f', h323-connect-time = "h323-connect-time=12:00:00.000 {day}"'
+    times += f', h323-disconnect-time = "h323-disconnect-time=12:02:00.000 {day}"'
+    for status, session, times_of_leg in (
+        ("Start", "l1", ""), ("Start", "l2", ""), ("Stop", "l1", times), ("Stop", "l2", times), ("Stop", "l1", times)
+    ):  # fmt: skip
+        assert "Received Accounting-Response" in leg(status, session, times_of_leg)
+    assert float(balance(server)) == pytest.approx(before - 0.10)
+
+
+@pytest.mark.skipif(RADCLIENT is None, reason="radclient is not installed")
 def test_it_says_that_it_is_there(server: RunningServer) -> None:
     assert "Received Accounting-Response" in radclient(server, "status", "Message-Authenticator = 0x00")
 
