@@ -20,6 +20,7 @@ from tariffs.destinations import Numbers
 from tariffs.notation import Amount, Blocks, Percent, Quantity, Share, WrittenPrice
 from tariffs.tariff import ACCOUNT_ZONE
 from tariffs.terms import Change, Tax
+from tariffs.thresholds import ThresholdDocument
 
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ class IncludedPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     surcharges: tuple[Change, ...] = ()
     discounts: tuple[Change, ...] = ()
     taxes: tuple[Tax, ...] = ()
+    thresholds: tuple[ThresholdDocument, ...] = ()
     rows: list[dict[str, Any]] = []
     """In order; see tariffs/load.py."""
 

@@ -22,6 +22,7 @@ from tariffs.notation import Column, Quantity
 from tariffs.row import PriceRow, columns_of
 from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
 from tariffs.terms import Terms
+from tariffs.thresholds import DEFAULTS_MAX, DefaultThreshold, once_each
 
 NOT_OF_A_PROMOTION: Final = "expected none in a promotion: it changes prices of other tariffs"
 ROWS_MAX: Final = 10_000
@@ -124,6 +125,7 @@ class _Loading:
                 ],
                 taxes=self._gather_guarded("taxes"),
                 promotion=head.promotion,
+                thresholds=self._gather_thresholds(),
             )
         )
 
@@ -217,6 +219,22 @@ class _Loading:
                 raise TariffError(source, f"{at}.time", f"expected a band ({known}), not {name!r}")
             bits |= self._band_bits[name]
         return bits
+
+    def _gather_thresholds(self) -> list[DefaultThreshold]:
+        found: list[DefaultThreshold] = []
+        for source, part in self._parts:
+            for number, written in enumerate(part.thresholds, start=1):
+                at = f"thresholds[{number}]"
+                try:
+                    found.append(written.compiled(self._head.currency))
+                except ValueError as bad:
+                    key, _, why = str(bad).partition(": ")
+                    raise TariffError(source, f"{at}.{key}", why) from None
+                if twice := once_each(found):
+                    raise TariffError(source, f"{at}.name", f"expected once, not again {twice!r}")
+        if len(found) > DEFAULTS_MAX:
+            raise TariffError(self._source, "thresholds", f"expected at most {DEFAULTS_MAX}, not {len(found)}")
+        return found
 
     # --- rows
 

@@ -17,6 +17,7 @@ from tariffs.match import Condition, View
 from tariffs.notation import Column
 from tariffs.row import PriceRow
 from tariffs.terms import Change, CurrencyExchange, Terms
+from tariffs.thresholds import DefaultThreshold
 from tariffs.units import Kind
 
 HORIZON_MS: Final = 6 * 3_600_000
@@ -107,6 +108,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     taxes: Sequence[Guarded] = ()
     promotion: bool = False
     """It has no rows, and changes what others price."""
+    thresholds: Sequence[DefaultThreshold] = ()
+    """What it brings for the accounts of its subscribers."""
 
 
 class Tariff:

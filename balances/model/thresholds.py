@@ -4,6 +4,7 @@ thresholds (charging.md section 7). Twin of lua/lib/thresholds.lua."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -121,15 +122,24 @@ def may_suspend(services: Sequence[ServiceSuspension]) -> bool:
 
 
 def set_thresholds(change: AccountChange, wanted: Sequence[Threshold]) -> None:
-    """One that stays as it was keeps its state; any other begins as crossed where it is below, and nobody is told."""
+    """One that stays as it was keeps its state, whoever brings it; any other begins as crossed where it is below, and
+    nobody is told."""
     account, found = change.account, []
-    known = {msgspec.structs.astuple(old)[:-1]: old.crossed_ms for old in account.thresholds}
+    known = {_looks(old): old.crossed_ms for old in account.thresholds}
     for one in wanted:
-        crossed_ms = known.get(msgspec.structs.astuple(one)[:-1])
+        crossed_ms = known.get(_looks(one))
         if crossed_ms is None:
             crossed_ms = max(change.now_ms, 1) if is_below(one, account.buckets, change.now_ms) else 0
         found.append(msgspec.structs.replace(one, crossed_ms=crossed_ms))
     account.thresholds = found
+
+
+def _looks(threshold: Threshold) -> tuple[object, ...]:
+    """All but its state, and who brings it."""
+    return msgspec.structs.astuple(threshold)[:_STATE_AT]
+
+
+_STATE_AT: Final = Threshold.__struct_fields__.index("crossed_ms")
 
 
 def set_services(change: AccountChange, wanted: Sequence[ServiceSuspension]) -> None:

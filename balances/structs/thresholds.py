@@ -31,6 +31,8 @@ class Threshold(msgspec.Struct, array_like=True, gc=False):
     """Only buckets that may pay this service; "" for all."""
     crossed_ms: int = 0
     """Since when it is crossed; 0: it is armed."""
+    tariff: str = ""
+    """That brings it for its subscribers; "" for one of the account's own."""
 
 
 class ServiceSuspension(msgspec.Struct, array_like=True, gc=False):

@@ -144,6 +144,8 @@ class ThresholdView(Struct, frozen=True):
     """What it looks at now."""
     level: Quantity | None
     """Below which it is crossed now; null: a percentage of buckets that were never filled."""
+    tariff: str | None
+    """That brings it; null: it is the account's own."""
 
 
 class ServiceLineView(Struct, frozen=True):

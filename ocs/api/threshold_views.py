@@ -48,6 +48,7 @@ def threshold_view(threshold: Threshold, account: Account, now_ms: int) -> Thres
         crossed_since=time_or_none(threshold.crossed_ms),
         value=quantity(kind, value),
         level=None if levels is None else quantity(kind, levels.below),
+        tariff=threshold.tariff or None,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -12,13 +11,13 @@ from balances.structs.account import Account
 from balances.structs.posting import AccountSettings
 from balances.structs.thresholds import THRESHOLDS_MAX, ServiceSuspension, Threshold
 from ocs.backoffice import accounts
-from ocs.backoffice.errors import Invalid, NotFound, VersionConflict
+from ocs.backoffice.errors import Conflict, Invalid, NotFound, VersionConflict
+from ocs.master.default_thresholds import brought, merged
+from tariffs.thresholds import NAME, NAME_IN_WORDS
 
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
-NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f/]{1,64}")
-NAME_IN_WORDS: Final = "1 to 64 characters without line breaks and /"
 TRIES: Final = 10
 """How often a change is made anew because another one came in between."""
 
@@ -35,21 +34,30 @@ async def put_threshold(
     await _check_service(backoffice, wanted.service)
     is_new = True
 
-    def change(now: Account, settings: AccountSettings) -> None:
+    async def change(now: Account, settings: AccountSettings) -> None:
         nonlocal is_new
-        others = [one for one in now.thresholds if one.name != wanted.name]
-        is_new = len(others) == len(now.thresholds)
+        others = [one for one in now.thresholds if not one.tariff and one.name != wanted.name]
+        is_new = all(one.name != wanted.name for one in now.thresholds)
         _check_room(others, "threshold", "notification thresholds")
-        settings.thresholds = sorted([*others, wanted], key=lambda one: one.name)
+        settings.thresholds = merged([*others, wanted], [one for one in now.thresholds if one.tariff])
 
     return await _changed(backoffice, account, change, actor, check), is_new
 
 
 async def delete_threshold(backoffice: BackOffice, account: str, name: str, actor: str, check: Check) -> None:
-    def change(now: Account, settings: AccountSettings) -> None:
-        settings.thresholds = [one for one in now.thresholds if one.name != name]
-        if len(settings.thresholds) == len(now.thresholds):
+    """Take one of the account's own away; then what its tariffs bring under that name counts."""
+
+    async def change(now: Account, settings: AccountSettings) -> None:
+        found = next((one for one in now.thresholds if one.name == name), None)
+        if found is None:
             raise NotFound(f"account {account} has no threshold {name}")
+        if found.tariff:
+            raise Conflict(f"threshold {name} is brought by tariff {found.tariff}: one of that name replaces it")
+        own = [one for one in now.thresholds if not one.tariff and one.name != name]
+        # Read after the account: a change in between raises its revision.
+        async with backoffice.pool.acquire() as db:
+            defaults = await brought(db, {account: now.currency}, settings.now_ms)
+        settings.thresholds = merged(own, defaults[account].thresholds)
 
     await _changed(backoffice, account, change, actor, check)
 
@@ -63,7 +71,7 @@ async def put_service(
         raise Invalid("resume_at", "not below suspend_below, or the service would never be at rest")
     is_new = True
 
-    def change(now: Account, settings: AccountSettings) -> None:
+    async def change(now: Account, settings: AccountSettings) -> None:
         nonlocal is_new
         others = [one for one in now.services if one.service != wanted.service]
         is_new = len(others) == len(now.services)
@@ -76,7 +84,7 @@ async def put_service(
 async def delete_service(backoffice: BackOffice, account: str, service: str, actor: str, check: Check) -> None:
     """Take the line of a service away: the account's own counts for it then."""
 
-    def change(now: Account, settings: AccountSettings) -> None:
+    async def change(now: Account, settings: AccountSettings) -> None:
         settings.services = [one for one in now.services if one.service != service]
         if len(settings.services) == len(now.services):
             raise NotFound(f"account {account} has no line of its own for service {service}")
@@ -95,16 +103,18 @@ def _check_room(others: Sequence[object], field: str, things: str) -> None:
         raise Invalid(field, f"at most {THRESHOLDS_MAX} {things} an account")
 
 
-async def _changed(
-    backoffice: BackOffice, account: str, change: Callable[[Account, AccountSettings], None], actor: str, check: Check
-) -> Account:
+Change = Callable[[Account, AccountSettings], Awaitable[None]]
+"""Says what an account, as it is now, is to be."""
+
+
+async def _changed(backoffice: BackOffice, account: str, change: Change, actor: str, check: Check) -> Account:
     """Change the account as it is now; if somebody else changes it meanwhile, anew."""
     row = await accounts.find(backoffice, account)
     for _ in range(TRIES):
         now, _ = await accounts.read(backoffice, row)
         check(now.rev)
         settings = AccountSettings(account, backoffice.now_ms(), now.rev, actor=actor, reason="settings")
-        change(now, settings)
+        await change(now, settings)
         reply = await accounts.call(backoffice, account, partial(backoffice.store.settings, settings))
         if reply.status == "ok":
             return unpack_account(reply.outcome)

@@ -43,6 +43,10 @@ def misfits(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator
             for wanted in condition.wanted if condition.fact == "service" else ():
                 if not any(Condition("service", [wanted]).holds({"service": known}) for known in services):
                     yield LintFinding("warning", "service-unknown", where, _unknown(wanted, services))
+    for threshold in parts.thresholds:
+        if threshold.service and threshold.service not in services:
+            text = _unknown(threshold.service, services)
+            yield LintFinding("warning", "service-unknown", f'threshold "{threshold.name}"', text)
 
 
 def _ungraded(tariff: Tariff, services: Mapping[str, Collection[str]]) -> Iterator[LintFinding]:

@@ -15,7 +15,7 @@ SERVICE = click.argument("service")
 
 
 def thresholds_table(found: Any) -> None:
-    columns = ("threshold", "looks at", "crossed below", "armed from", "now", "state", "since")
+    columns = ("threshold", "looks at", "crossed below", "armed from", "now", "state", "since", "of")
     lines = [
         (
             one["name"],
@@ -25,6 +25,7 @@ def thresholds_table(found: Any) -> None:
             one["value"],
             one["state"],
             one["crossed_since"],
+            f"tariff {one['tariff']}" if one["tariff"] else "account",
         )
         for one in found["items"]
     ]

@@ -88,6 +88,7 @@ class KeeperStore(EnforcementStore, Protocol):
 class Keeper:
     """
     project:   brings the projection of master data up to date; called every second while shards are open
+    bring_defaults: gives accounts the thresholds that their tariffs bring; likewise
     bring_in:  restores one account into Redis if it is absent
     served:    which of these subscribers an account serves (ocs.master.subscribers)
     label:     a peer by a name of a bounded set
@@ -111,6 +112,7 @@ class Keeper:
         now_ms: Callable[[], int],
         token: str,
         project: Work = nothing,
+        bring_defaults: Work = nothing,
         bring_in: Callable[[str], Awaitable[object]] | None = None,
         served: Callable[[str, Collection[str]], Awaitable[Collection[str]]] = all_served,
         label: Callable[[str], str] = lambda _origin_host: "other",
@@ -137,6 +139,7 @@ class Keeper:
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
         self.now_ms = self._now_ms = now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
+        self._bring_defaults = bring_defaults
         self._paces = paces
         self._asked_s = 0.0
         self._unmeasured = True
@@ -247,6 +250,7 @@ class Keeper:
             ("guard", self.guard.look, self._guard_s),
             ("trim", self._copier.trim, 5.0),
             ("projection", self._project_if_open, 1.0),
+            ("default thresholds", self._bring_defaults_if_open, 1.0),
             ("walk", self._opener.walk, 1.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
@@ -366,6 +370,10 @@ class Keeper:
     async def _project_if_open(self) -> None:
         if not self.why:
             await self._project()
+
+    async def _bring_defaults_if_open(self) -> None:
+        if not self.why:
+            await self._bring_defaults()
 
     async def _purge(self) -> None:
         if not self.why:

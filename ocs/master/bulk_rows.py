@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
+from ocs.master.default_thresholds import members_changed
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import CannotOpen
 from ocs.master.subscribers import (
@@ -274,6 +275,9 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
             for place, given in enumerate(one.tariffs)
         ),
     )
+    if not tables:
+        pairs = {(one.account, given.tariff) for one, _ in new.subscribers for given in one.tariffs}
+        await members_changed(db, pairs, number)
     if new.inherited:
         await db.executemany(
             f"UPDATE {tables}identities SET subscriber = $2, change = $3 WHERE identity = $1",

@@ -15,6 +15,7 @@ from tariffs.document import Format, IncludedPart, TariffError, convert, form_of
 from tariffs.lint.linter import never_price
 from tariffs.load import load_tariff
 from tariffs.tariff import Tariff
+from tariffs.thresholds import DefaultThreshold
 
 FORMATS: Final[dict[str, Format]] = {"application/toml": "toml", "application/json": "json"}
 """Of documents."""
@@ -116,6 +117,8 @@ class PublicationPlan(msgspec.Struct, frozen=True):
     files: Mapping[str, TariffFile]
     tariffs: Sequence[DocumentVersion]
     warnings: Warnings = {}
+    thresholds: Mapping[tuple[str, int], Sequence[DefaultThreshold]] = {}
+    """Of the new versions, by id and version."""
 
 
 def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> DocumentBundle:
@@ -188,15 +191,16 @@ def plan(sent: DocumentBundle, newest: Newest) -> PublicationPlan:
         and (one.id not in wanted or one.valid_from_ms < wanted[one.id].document.valid_from_ms)
     ]
     numbers = {id_: document.version for id_, document in newest.tariffs.items()}
-    made, warnings = [], {}
-    for document, found in (*followers, *wanted.values()):
+    made, warnings, thresholds = [], {}, {}
+    for document, found, brought in (*followers, *wanted.values()):
         if document.version == 0:  # sent, and no follower of a file
             found = (*found, *_hidden(document, newest.standing, now_ms=newest.now_ms))
         number = numbers[document.id] = numbers.get(document.id, 0) + 1
         made.append(msgspec.structs.replace(document, version=number))
+        thresholds[document.id, number] = brought
         if found:
             warnings[document.id, number] = found
-    return PublicationPlan(files, made, warnings)
+    return PublicationPlan(files, made, warnings, thresholds)
 
 
 def _hidden(document: DocumentVersion, standing: Iterable[DocumentVersion], *, now_ms: int) -> Iterator[str]:
@@ -225,6 +229,7 @@ def _check_file(name: str, content: bytes) -> None:
 class Pinned(NamedTuple):
     document: DocumentVersion
     warnings: tuple[str, ...]
+    thresholds: Sequence[DefaultThreshold]
 
 
 def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
@@ -244,6 +249,7 @@ def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: 
     return Pinned(
         msgspec.structs.replace(document, valid_from_ms=tariff.from_ms, files=pinned),
         tuple([f"{one.where}: {one.text}" for one in found]),
+        tariff.parts.thresholds,
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from ocs.backoffice.errors import IdentityTaken, NotFound, Unresolved
 from ocs.master.changes import Expect, change
+from ocs.master.default_thresholds import members_changed
 from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
             [assignment_record(wanted.id, place, one, now_ms) for place, one in enumerate(wanted.tariffs)],
         )
         await _touch(db, {wanted.account} | ({before.account} if before else set()), number)
+        await members_changed(db, _pairs(wanted) | (_pairs(before) if before else set()), number)
         now = await get(db, wanted.id)
         assert now is not None
         return Saved(now, before, changed=True)
@@ -149,7 +151,12 @@ async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
         await _set_identities(db, subscriber, (), number)
         await db.execute("DELETE FROM subscribers WHERE id = $1", subscriber)
         await _touch(db, {before.account}, number)
+        await members_changed(db, _pairs(before), number)
         return before
+
+
+def _pairs(subscriber: Subscriber) -> set[tuple[str, str]]:
+    return {(subscriber.account, assignment.tariff) for assignment in subscriber.tariffs}
 
 
 def _content(subscriber: Subscriber) -> tuple[object, ...]:

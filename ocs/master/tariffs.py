@@ -11,6 +11,7 @@ import msgspec
 from balances.ledger.in_words import time_of
 from ocs.events.outbox import emit
 from ocs.events.types import TariffPublished
+from ocs.master import default_thresholds
 from ocs.master.changes import change
 from ocs.master.documents import (
     DocumentBundle,
@@ -187,9 +188,10 @@ async def _write(db: Connection, planned: PublicationPlan, number: int) -> Publi
         )
         files[file.name] = _file(record)
     for document in planned.tariffs:
+        thresholds = default_thresholds.packed(planned.thresholds.get((document.id, document.version), ()))
         record = await db.fetchrow(
-            "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, files, change)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {FIELDS}",
+            "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, files, change, thresholds)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {FIELDS}",
             document.id,
             document.version,
             document.media_type,
@@ -197,8 +199,10 @@ async def _write(db: Connection, planned: PublicationPlan, number: int) -> Publi
             document.valid_from_ms,
             msgspec.json.encode(document.files).decode(),
             number,
+            thresholds,
         )
         tariffs.append(_document(record))
+        await default_thresholds.published(db, document.id, document.version, thresholds, number)
         await _tell(db, tariffs[-1])
     return PublicationPlan(files, tariffs, planned.warnings)
 

@@ -30,6 +30,7 @@ from ocs.keeper.events import EventSettings
 from ocs.keeper.keeper import Keeper
 from ocs.keeper.metrics import kept_counts
 from ocs.keeper.watch import stopped_text
+from ocs.master.bring_defaults import bring_defaults
 from ocs.master.bring_in import bring_in
 from ocs.master.graded_tariffs import GradedTariffs
 from ocs.master.profiles import profiles_of
@@ -85,6 +86,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             config.charging.table().by_name,
             now_ms,
         )
+        restored = lambda account: bring_in(pool, redis, store, account, now_ms())  # noqa: E731
         it = Keeper(
             redis,
             pool,
@@ -93,7 +95,8 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             now_ms=now_ms,
             token=secrets.token_hex(8),
             project=projector.project,
-            bring_in=lambda account: bring_in(pool, redis, store, account, now_ms()),
+            bring_defaults=lambda: bring_defaults(pool, store, restored, now_ms),
+            bring_in=restored,
             served=lambda account, asked: served(pool, account, asked),
             label=peers.name,
             policy=NetworkPolicy(

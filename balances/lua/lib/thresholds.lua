@@ -118,7 +118,7 @@ local function may_suspend(services)
   return true
 end
 
--- One that stays as it was keeps its state; any other begins as crossed where it is below, and nobody is told.
+-- One that stays as it was keeps its state, whoever brings it; any other begins as crossed where it is below, and nobody is told.
 local function set_thresholds(change, wanted)
   local account = change.account
   for _, one in ipairs(wanted) do

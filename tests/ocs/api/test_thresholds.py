@@ -59,6 +59,7 @@ async def test_a_threshold_is_set_shown_crossed_and_armed_again(one: ApiHarness)
         "crossed_since": None,
         "value": "10.00",
         "level": "5.00",
+        "tariff": None,
     }
     await adjust(one, "-5.50")
     [crossed] = (await one.call("GET", "/v1/accounts/a1")).json()["thresholds"]
