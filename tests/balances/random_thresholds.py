@@ -24,7 +24,8 @@ def random_thresholds(rng: Random, amounts: Sequence[int] = AMOUNTS) -> list[Thr
         else:
             percent, below = 0, rng.choice(amounts)
             rearm = min(below + rng.choice((0, 0, 1, 500)), EXACT_MAX)
-        found.append(Threshold(f"t{number}", kind, below, rearm, percent, bucket, service))
+        tariff = rng.choice(("", "", "data-10"))
+        found.append(Threshold(f"t{number}", kind, below, rearm, percent, bucket, service, tariff=tariff))
     return found
 
 

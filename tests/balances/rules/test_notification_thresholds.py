@@ -385,3 +385,15 @@ def test_price_in_debt(opened: Opened) -> None:
     world = watching(opened, 100, threshold(below=-50), credit_limit=500)
     spend(world, 151, by=ladder(money(1)))
     assert world.records[-1].threshold_events == [Crossing("below", OF, "low", -50, -51)]
+
+
+def test_one_that_a_tariff_brings_keeps_its_state_as_the_accounts_own(opened: Opened) -> None:
+    """`A threshold that stays as it was keeps its state, whoever brings it`."""
+    world = watching(opened, 1_000, threshold())
+    spend(world, 600)
+    since = world.account.thresholds[0].crossed_ms
+    world.wait(5_000)
+    for tariff in ("data-10", "data-20", ""):
+        assert world.settings(thresholds=[threshold(tariff=tariff)]) == "ok"
+        assert [(one.tariff, one.crossed_ms) for one in world.account.thresholds] == [(tariff, since)]
+    assert all_events(world) == ["below"]
