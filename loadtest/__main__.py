@@ -1,4 +1,5 @@
-"""`python -m loadtest` and `ocs-load`: play a scenario against a charging server, then audit it."""
+"""`python -m loadtest` and `ocs-load`: play a scenario against a charging server, then audit it. Behind the word `bras`
+it plays RADIUS instead of Diameter: `ocs-load bras --help`."""
 
 import argparse
 import sys
@@ -6,15 +7,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from loadtest import scenario as scenarios
+from loadtest.bras import command as bras
+from loadtest.exits import DONE, EXIT_CODES, FAILED, USAGE
 from loadtest.scenario import ScenarioError
 
-DONE, FAILED, USAGE = 0, 1, 2
-
-EXIT_CODES = "exit codes: 0 played, and every account agrees; 1 failed, or the audit found a difference; 2 wrong usage"
+BRAS = "bras"
 
 
 def main() -> None:
     """The console script."""
+    if sys.argv[1:2] == [BRAS]:
+        bras.main(sys.argv[2:])
+        return
     parser = _parser()
     options = parser.parse_args()
     if options.list:

@@ -63,6 +63,15 @@ class Audit:
         """Micro-units in account number `index` before the run."""
         return self._before[index].balance
 
+    async def released(self, wait_s: float) -> bool:
+        """Whether nothing is held any more within that time: what was authorised and never used lapses by itself."""
+        end = time.monotonic() + wait_s
+        while any(state.held for state in await self._states()):
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(1.0)
+        return True
+
     async def after(self, due: Sequence[int], left_open: dict[int, list[int]]) -> AuditVerdict:
         """`due`: micro-units by account; `left_open`: what could not be ended (runner.AuditDues)."""
         after = await self._states()

@@ -2,17 +2,17 @@
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
 
 from loadtest.api import Api, ApiError, HttpReply
 from loadtest.pricing import micro, text
-from loadtest.scenario import Scenario
-from loadtest.subscriber import LoadSubscriber, subscriber
+from loadtest.scenario import ScenarioPrice
+from loadtest.subscriber import subscriber
 
 T = TypeVar("T")
 
@@ -22,7 +22,35 @@ PIECE = 5_000
 PER = {"octets": "octets", "seconds": "s", "units": "units"}
 
 
-def tariff(scenario: Scenario) -> dict[str, Any]:
+class Provisioned(Protocol):
+    """What a scenario of any protocol says of those that have to be there."""
+
+    @property
+    def prefix(self) -> str: ...
+    @property
+    def prices(self) -> Sequence[ScenarioPrice]: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def subscribers(self) -> int: ...
+    @property
+    def accounts_shared_by(self) -> int: ...
+    @property
+    def balance(self) -> str: ...
+    @property
+    def suspend_below(self) -> str | None: ...
+
+
+class Payee(Protocol):
+    """A subscriber, by its number and that of the account that pays."""
+
+    @property
+    def place(self) -> int: ...
+    @property
+    def account(self) -> int: ...
+
+
+def tariff(scenario: Provisioned) -> dict[str, Any]:
     """The scenario's price list as a tariff document. Its name is that of its content: two lists never mix."""
     rows = []
     for row in sorted(
@@ -39,16 +67,17 @@ def tariff(scenario: Scenario) -> dict[str, Any]:
     return {"tariff": f"load-{zlib.crc32(msgspec.json.encode(content)):08x}", **content}
 
 
-def account_of(scenario: Scenario, index: int) -> str:
+def account_of(scenario: Provisioned, index: int) -> str:
     """The id of account number `index`."""
     line = "" if scenario.suspend_below is None else f"below-{scenario.suspend_below}-"
-    return f"load-{scenario.currency}-{scenario.accounts_shared_by}-{line}{index:07d}"
+    return f"{scenario.prefix}-{scenario.currency}-{scenario.accounts_shared_by}-{line}{index:07d}"
 
 
 class Provision:
-    """Creates what a scenario needs; `done` and `total` are for a progress bar."""
+    """Creates what a scenario needs; `done` and `total` are for a progress bar. `identified` says how its subscribers
+    are known, where that is not by MSISDN and IMSI."""
 
-    def __init__(self, api: Api, scenario: Scenario) -> None:
+    def __init__(self, api: Api, scenario: Provisioned) -> None:
         self._api, self._scenario = api, scenario
         self._tariff = tariff(scenario)
         self._run = uuid4().hex
@@ -65,7 +94,7 @@ class Provision:
 
     async def _import(self, numbers: range) -> None:
         """Those that are new are made at once; where some were there already, each is looked at."""
-        people = [subscriber(number, self._scenario.accounts_shared_by) for number in numbers]
+        people = [self.payee(number) for number in numbers]
         *_, done = await self._api.post_lines("v1", "import", lines=self._lines(people), errors=0)
         if done["event"] != "done":
             raise ApiError(f"/v1/import: {done['detail']}")
@@ -75,11 +104,11 @@ class Provision:
         await in_parallel(self._account, dict.fromkeys(who.account for who in people))
         await in_parallel(self._subscriber, people)
 
-    def _lines(self, people: Iterable[LoadSubscriber]) -> Iterable[dict[str, Any]]:
+    def _lines(self, people: Iterable[Payee]) -> Iterable[dict[str, Any]]:
         """An account stands in the line of its first subscriber."""
         seen = -1
         for who in people:
-            line: dict[str, Any] = {"subscriber": {"id": f"load-{who.place:07d}", **self._wanted(who)}}
+            line: dict[str, Any] = {"subscriber": {"id": self._name(who), **self._wanted(who)}}
             if who.account != seen:
                 seen, name = who.account, account_of(self._scenario, who.account)
                 currency, balance = self._scenario.currency, self._scenario.balance
@@ -95,11 +124,21 @@ class Provision:
         line = self._scenario.suspend_below
         return {} if line is None else {"suspend_below": line}
 
-    def _wanted(self, who: LoadSubscriber) -> dict[str, Any]:
-        msisdn, imsi = (identity.decode() for identity in who.identities)
+    def payee(self, number: int) -> Payee:
+        return subscriber(number, self._scenario.accounts_shared_by)
+
+    def identified(self, who: Payee) -> dict[str, Any]:
+        """Members of the subscriber by which it is known."""
+        msisdn, imsi = (identity.decode() for identity in subscriber(who.place).identities)
+        return {"identities": [f"msisdn:{msisdn}", f"imsi:{imsi}"]}
+
+    def _name(self, who: Payee) -> str:
+        return f"{self._scenario.prefix}-{who.place:07d}"
+
+    def _wanted(self, who: Payee) -> dict[str, Any]:
         return {
             "account": account_of(self._scenario, who.account),
-            "identities": [f"msisdn:{msisdn}", f"imsi:{imsi}"],
+            **self.identified(who),
             "tariffs": [{"tariff": self._tariff["tariff"]}],
         }
 
@@ -118,8 +157,8 @@ class Provision:
             await self._api.post("v1", "accounts", name, "topups", body=body, key=f"load-{self._run}-{index}")
         self.done += 1
 
-    async def _subscriber(self, who: LoadSubscriber) -> None:
-        name = f"load-{who.place:07d}"
+    async def _subscriber(self, who: Payee) -> None:
+        name = self._name(who)
         body = self._wanted(who)
         found = await self._api.find("v1", "subscribers", name)
         if found is None:

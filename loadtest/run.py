@@ -63,10 +63,10 @@ async def play(scenario: Scenario, options: Options, console: Console) -> RunOut
             provision = Provision(api, scenario)
             if options.provisions:
                 progress = lambda: line.show(f"provisioning {provision.done:,} of {provision.total:,}")  # noqa: E731
-                await _watched(provision.run(), progress)
+                await watched(provision.run(), progress)
             audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
             if options.audits:
-                await _watched(audit.before(), lambda: line.show("reading balances"))
+                await watched(audit.before(), lambda: line.show("reading balances"))
             balances = audit.balance_before if options.audits else None
             load_run = LoadRun(client, scenario, seed=options.seed, balances=balances)
             load_run.faults = PlantedFaults(client, options.faults, load_run.rng) if any(options.faults) else None
@@ -74,7 +74,7 @@ async def play(scenario: Scenario, options: Options, console: Console) -> RunOut
             verdict = None
             if options.audits:
                 after = asyncio.ensure_future(audit.after(load_run.dues.micro, load_run.dues.left_open))
-                await _watched(after, lambda: line.show("auditing"))
+                await watched(after, lambda: line.show("auditing"))
                 verdict = after.result()
         await client.stop()
     return RunOutcome(total, load_run, verdict, cpu_us)
@@ -92,18 +92,18 @@ async def _perform(load_run: LoadRun, in_flight: int, line: report.LiveReport) -
         line.show(report.page(time.monotonic() - started_s, page, load_run.client.in_flight, len(load_run.open)))
 
     if in_flight:
-        await _watched(load_run.saturate(in_flight, scenario.duration_s), show)
+        await watched(load_run.saturate(in_flight, scenario.duration_s), show)
     else:
-        await _watched(load_run.pace(scenario.rate, scenario.pacing, scenario.duration_s), show)
+        await watched(load_run.pace(scenario.rate, scenario.pacing, scenario.duration_s), show)
     load_run.turn_page()
     total, load_run.total = load_run.total, LoadStats()
     total.until_ns = load_run.total.since_ns
     cpu_us = (time.process_time() - cpu_s) / max(1, total.answered) * 1e6
-    await _watched(load_run.finish(), show)
+    await watched(load_run.finish(), show)
     return total, cpu_us
 
 
-async def _watched(work: Awaitable[object], show: Callable[[], None], every_s: float = 1.0) -> None:
+async def watched(work: Awaitable[object], show: Callable[[], None], every_s: float = 1.0) -> None:
     """`work`, with something to look at."""
     task = asyncio.ensure_future(work)
     try:

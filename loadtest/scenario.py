@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -56,6 +56,9 @@ class Play(Strict, frozen=True):
 
 
 class Scenario(Strict, frozen=True):
+    prefix: ClassVar[str] = "load"
+    """Of the ids of its accounts and subscribers."""
+
     name: str
     plays: tuple[Play, ...]
     prices: tuple[ScenarioPrice, ...]
