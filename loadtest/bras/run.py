@@ -17,7 +17,7 @@ from loadtest.bras.obeying import DynamicCounts, TellingServer
 from loadtest.bras.packets import AccountingFacts, access_request, accounting_on, accounting_request, face_of
 from loadtest.bras.scenario import BrasScenario
 from loadtest.bras.session import BrasPhase, BrasSession, bras_subscriber
-from loadtest.bras.wire import BrasRequest, BrasSocket, Network, RadiusTarget
+from loadtest.bras.wire import BrasRequest, BrasSocket, BrasNetwork, RadiusTarget
 from loadtest.pace import Pacer, plan
 from loadtest.pricing import LoadPrice
 from loadtest.runner import LATENCY_US_MAX, AuditDues
@@ -97,7 +97,7 @@ class BrasRun:
     def __init__(self, target: RadiusTarget, scenario: BrasScenario, *, seed: int = 0) -> None:
         self.scenario, self.target = scenario, target
         self.rng = random.Random(seed)
-        self.network = Network(
+        self.network = BrasNetwork(
             target.secret, timeout_s=scenario.timeout_s, give_up_s=scenario.give_up_s,
             loss=scenario.loss, repeat=scenario.repeat, late_s=scenario.late_s, seed=seed + 1,
         )  # fmt: skip

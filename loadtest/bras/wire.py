@@ -55,7 +55,7 @@ class BrasRequest:
         self.wait_s = 0.0
 
 
-class Network:
+class BrasNetwork:
     """All sockets of a run, and the faults between them and the server. `seed` decides which packets it hits."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Network:
 class BrasSocket(asyncio.DatagramProtocol):
     """One source port: 256 identifiers, each one used again as late as can be."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: BrasNetwork) -> None:
         self.waiting: dict[int, BrasRequest] = {}
         self._network, self._free = network, deque(range(IDENTIFIERS))
         self._transport: asyncio.DatagramTransport | None = None
