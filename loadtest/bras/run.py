@@ -17,7 +17,7 @@ from loadtest.bras.obeying import DynamicCounts, TellingServer
 from loadtest.bras.packets import AccountingFacts, access_request, accounting_on, accounting_request, face_of
 from loadtest.bras.scenario import BrasScenario
 from loadtest.bras.session import BrasPhase, BrasSession, bras_subscriber
-from loadtest.bras.wire import BrasRequest, BrasSocket, BrasNetwork, RadiusTarget
+from loadtest.bras.wire import BrasNetwork, BrasRequest, BrasSocket, RadiusTarget
 from loadtest.pace import Pacer, plan
 from loadtest.pricing import LoadPrice
 from loadtest.runner import LATENCY_US_MAX, AuditDues
