@@ -1,0 +1,99 @@
+"""A BRAS against the real server: loss, repeats, packets that overtake each other, CoA and Disconnect. And the audit finds
+what the server charged beyond what the BRAS knows of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+
+from loadtest.api import Api
+from loadtest.audit import Audit, AuditVerdict
+from loadtest.bras.provision import BrasProvision
+from loadtest.bras.run import BrasRun
+from loadtest.bras.scenario import BrasScenario, load
+from loadtest.bras.session import bras_subscriber
+from loadtest.bras.wire import RadiusTarget
+from loadtest.provision import account_of
+from protocol.radius.dictionary.values import AcctStatusType
+from tests.bench.server import free_ports, running
+from tests.drills.nas import SECRET, NasPort
+
+pytestmark = pytest.mark.serial
+
+HELD_S_MAX = 90.0
+
+
+class Played(NamedTuple):
+    run: BrasRun
+    audit: Audit
+    acct: int
+
+    async def verdict(self) -> AuditVerdict:
+        return await self.audit.after(self.run.dues.micro, self.run.dues.left_open)
+
+
+@asynccontextmanager
+async def played(scenario: BrasScenario) -> AsyncIterator[Played]:
+    """The scenario, to the end of all its sessions, with the server still there."""
+    auth, acct, coa = free_ports(3)
+    client = f'{{address="127.0.0.0/8", secret="testing123", group="bras", interim_s=60, coa="127.0.0.1:{coa}"}}'
+    listens = (f"radius.auth_listen=127.0.0.1:{auth}", f"radius.acct_listen=127.0.0.1:{acct}")
+    async with (
+        running(*listens, f"radius.clients=[{client}]", "workers=2") as server,
+        Api(server.url, server.token) as api,
+    ):
+        provision = BrasProvision(api, scenario)
+        await provision.run()
+        audit = Audit(api, [account_of(scenario, index) for index in range(provision.accounts)])
+        await audit.before()
+        run = BrasRun(RadiusTarget("127.0.0.1", auth, acct, SECRET), scenario, seed=5)
+        await run.open(("127.0.0.1", coa))
+        try:
+            await run.play()
+            await run.finish()
+            assert await audit.released(HELD_S_MAX)
+            yield Played(run, audit, acct)
+        finally:
+            await run.close()
+
+
+def small(name: str, **overrides: object) -> BrasScenario:
+    return load(name, **{"subscribers": 40, "sessions": 30, "rate": 60.0, "duration_s": 10.0, **overrides})
+
+
+async def test_a_rough_network_is_charged_to_the_micro_unit_and_a_session_reported_twice_is_found() -> None:
+    async with played(small("rough", loss=0.03, repeat=0.2, reorder=0.2, reboots=0)) as found:
+        run, counts = found.run, found.run.network.counts
+        verdict = await found.verdict()
+        assert verdict.holds, verdict.faults
+        assert verdict.due == verdict.debited == verdict.entered > 0
+        assert run.peak_octets > 2**32
+        assert counts.resent and counts.repeated and counts.delayed
+        assert not counts.unreadable and not counts.unsigned and not run.wrong_logins
+        assert {
+            "PAP: Access-accept",
+            "CHAP: Access-accept",
+            "Start",
+            "Interim-update",
+            "Stop",
+        } <= run.total.results.keys()
+
+        twice = await NasPort.open(bras_subscriber(3).user, found.acct)  # a session of it once more, by another name
+        await twice.account(found.acct, AcctStatusType.STOP, "another", 60, 5_000_000)
+        twice.close()
+        verdict = await found.verdict()
+        assert not verdict.holds
+        assert verdict.wrong == 1
+        assert "bras-EUR-1-0000003: due " in verdict.faults[0], verdict.faults
+
+
+async def test_the_bras_is_told_and_still_every_octet_is_charged() -> None:
+    async with played(small("suspend", duration_s=15.0, sessions=40, balance="5.00", suspend_below="3.00")) as found:
+        verdict, told = await found.verdict(), found.run.dynamic
+        assert verdict.holds, verdict.faults
+        assert told.coas + told.disconnects > 0
+        assert told.answers["Disconnect-ACK"] + told.answers["CoA-ACK"] > 0
+        assert not told.unproven
