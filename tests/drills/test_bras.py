@@ -1,5 +1,5 @@
-"""A BRAS against the real server: loss, repeats, packets that overtake each other, CoA and Disconnect. And the audit finds
-what the server charged beyond what the BRAS knows of."""
+"""A BRAS against the real server: loss, repeats, packets that overtake each other, CoA and Disconnect. And the audit
+finds what the server charged beyond what the BRAS knows of."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ async def test_a_rough_network_is_charged_to_the_micro_unit_and_a_session_report
         assert verdict.holds, verdict.faults
         assert verdict.due == verdict.debited == verdict.entered > 0
         assert run.peak_octets > 2**32
-        assert counts.resent and counts.repeated and counts.delayed
-        assert not counts.unreadable and not counts.unsigned and not run.wrong_logins
+        assert all((counts.resent, counts.repeated, counts.delayed))
+        assert not any((counts.unreadable, counts.unsigned, run.wrong_logins))
         assert {
             "PAP: Access-accept",
             "CHAP: Access-accept",
