@@ -426,9 +426,10 @@ def settle_line(decision: SessionDecision, index: int, owned: _Owned) -> int:
     packed = price_of(decision, ask, line, 0).ladder
     ladder = unpack_ladder(packed) if packed else None
     own, granted = owned
-    bound = 0 if ladder is None or ask.set_aside else bound_of(decision, ask, granted)
+    is_charged = ladder is not None and not ask.set_aside
+    bound = bound_of(decision, ask, granted) if is_charged else 0
     for report in ask.reports:
-        believed = believed_of(decision, report, bound) if bound else 0
+        believed = believed_of(decision, report, bound) if is_charged else 0
         read = read_report(decision, index, report, is_priced=ladder is not None, bound=believed)
         bound = max(bound - read.reported, 0)
         marks = read.marks | (Flag.FREE if ask.free else 0)

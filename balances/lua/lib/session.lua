@@ -322,9 +322,10 @@ end
 local function settle_line(decision, index, own, granted)
   local ask, line = decision.asks[index], decision.touched[index]
   local ladder = ladder_of((price_of(decision, ask, line, 0)))
-  local bound = ladder and ask[ASK.set_aside] == SUSPENSE.NONE and bound_of(decision, ask, granted) or 0
+  local is_charged = ladder and ask[ASK.set_aside] == SUSPENSE.NONE
+  local bound = is_charged and bound_of(decision, ask, granted) or 0
   for _, report in ipairs(ask[ASK.reports]) do
-    local believed = bound > 0 and believed_of(decision, report, bound) or 0
+    local believed = is_charged and believed_of(decision, report, bound) or 0
     local reported, suspense, unit, why, marks = read_report(decision, index, report, ladder, believed)
     bound = max(bound - reported, 0)
     if reported > granted and decision.is_measured then marks = bit.bor(marks, FLAG.OVERRUN) end

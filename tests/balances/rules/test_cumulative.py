@@ -118,6 +118,17 @@ def test_more_than_the_line_can_carry_is_set_aside_once(opened: Opened) -> None:
     assert world.bucket().amount == 8_900
 
 
+@pytest.mark.parametrize("stops", [False, True])
+def test_one_direction_takes_nothing_from_what_the_other_can_carry(opened: Opened, *, stops: bool) -> None:
+    """Each counter is bound by the rate of its port: together they may show far more than a report of a grant may."""
+    world = opened(100_000)
+    world.start(ask(asked=100))
+    world.wait(HOUR)
+    both = shows(7_000, 9_000, world=world, maximum=100, per_second=100)
+    (world.stop if stops else world.update)(both)
+    assert (world.bucket().amount, sum(usage.suspense for usage in usages(world))) == (84_000, 0)
+
+
 def test_seconds_are_bound_by_the_time_that_passed(opened: Opened) -> None:
     world = opened(10_000)
     world.start(ask(asked=100, unit=Kind.SECONDS))
