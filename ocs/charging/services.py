@@ -109,6 +109,8 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What the network is told for each grade a tariff names (`grade = "night"`)."""
     rounding: Rounding = Rounding.UP
     """Of reported money that is finer than a micro-unit: "up", "down" or "half_up"."""
+    sessions_max: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    """Of a subscriber at once: who logs in beyond that is refused (RADIUS); None: as many as there are."""
     rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """Taken for a line that names neither rating group nor service identifier; None: rated without."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from balances.structs.charge import Course, Cumulative, Phase
-from ocs.charging.radius.identities import identities_of
+from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import client_name, identification_of, reference_in, session_name
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.rating_inputs import inputs_of
@@ -108,7 +108,7 @@ def to_charging(
         key=RequestKey(session_name(nas, packet, session_id), message=message_of(packet)),
         # Who was not authorised here is stopped by nobody: what was used is charged, and nothing is held.
         phase=PHASES[course.step] if reference else Phase.RECORD,
-        identities=identities_of(packet),
+        identities=identities_at(packet, nas),
         event_ms=event_ms_of(packet, arrival_ms),
         lines=lines,
         style=Style.LINES,

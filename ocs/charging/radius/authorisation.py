@@ -9,7 +9,7 @@ from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.radius.accounting import PERIODS_HELD, message_of
 from ocs.charging.radius.affordable import Affordable
 from ocs.charging.radius.delivery import served, walled_garden
-from ocs.charging.radius.identities import identities_of
+from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import SessionReference, client_name
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.rating_inputs import inputs_of
@@ -43,7 +43,7 @@ def to_hold(packet: Packet, nas: NasProfile, reference: SessionReference, via: s
         origin=Origin(client_name(nas, packet), via=via),
         key=RequestKey(reference.hold, number=arrival_ms // 1_000, message=message_of(packet)),
         phase=Phase.START,
-        identities=identities_of(packet),
+        identities=identities_at(packet, nas),
         event_ms=arrival_ms,
         lines=lines_of(nas),
         style=Style.LINES,
@@ -60,7 +60,7 @@ def to_continue(
         origin=Origin(client_name(nas, packet), via=via),
         key=RequestKey(session, message=message_of(packet)),
         phase=Phase.UPDATE,
-        identities=identities_of(packet),
+        identities=identities_at(packet, nas),
         event_ms=arrival_ms,
         lines=lines_of(nas),
         style=Style.LINES,

@@ -12,7 +12,7 @@ from typing import Final
 from balances.structs.charge import Course, Cumulative, Phase
 from ocs.charging.radius.accounting import PHASES, STEPS, TIME, believed_ms_of, message_of, status_of
 from ocs.charging.radius.h323 import between_ms, call_times, clock_reading, conference
-from ocs.charging.radius.identities import identities_of
+from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import (
     SessionReference,
     client_name,
@@ -63,7 +63,7 @@ def to_call(
         ),
         key=RequestKey(name or reference.hold, number=arrival_ms // 1_000, message=message_of(packet)),
         phase=Phase.START,
-        identities=identities_of(packet),
+        identities=identities_at(packet, nas),
         event_ms=arrival_ms,
         lines=(AskedLine(None, None, Units(seconds=service.seconds.maximum)),),
         style=Style.LINES,
@@ -97,7 +97,7 @@ def to_leg(
         ),
         key=RequestKey(name, message=message_of(packet)),
         phase=Phase.UPDATE if step is Course.BEGINS else PHASES[step],  # of a call that is held for already, or is not
-        identities=identities_of(packet),
+        identities=identities_at(packet, nas),
         event_ms=event_ms,
         lines=(AskedLine(None, None, wanted, used),),
         style=Style.LINES,

@@ -7,12 +7,26 @@ from functools import lru_cache
 from typing import Final
 
 from ocs.charging.identity import IdentityKind, number_in, spelled
-from protocol.radius.dictionary.standard import CALLING_STATION_ID, USER_NAME
+from ocs.charging.radius.names import nas_name
+from ocs.charging.radius.nas import NasProfile
+from protocol.radius.dictionary.adsl_forum import ADSL_AGENT_CIRCUIT_ID
+from protocol.radius.dictionary.standard import CALLING_STATION_ID, NAS_PORT_ID, USER_NAME
 from protocol.radius.dictionary.tgpp import TGPP_IMSI
 from protocol.radius.packet import Packet
 
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}[:.-]?){5}[0-9a-f]{2}|(?:[0-9a-f]{4}[:.-]){2}[0-9a-f]{4}", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\+?[0-9]{7,15}")
+
+
+def identities_at(packet: Packet, nas: NasProfile) -> tuple[str, ...]:
+    """The same, and behind them the port, where its client tells who is at it: as user name Agent-Circuit-Id, then the
+    NAS and its NAS-Port-Id as `bras1/ge-1/0/3.7`."""
+    found = identities_of(packet)
+    if not nas.passwordless:
+        return found
+    circuit, port = packet.get(ADSL_AGENT_CIRCUIT_ID), packet.get(NAS_PORT_ID)
+    ports = (circuit.decode(errors="replace") if circuit else "", f"{nas_name(packet)}/{port}" if port else "")
+    return tuple(dict.fromkeys((*found, *filter(None, (spelled(IdentityKind.USERNAME, one) for one in ports)))))
 
 
 def identities_of(packet: Packet) -> tuple[str, ...]:

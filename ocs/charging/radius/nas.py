@@ -31,6 +31,8 @@ class NasProfile(msgspec.Struct, frozen=True):
     """By name of a service inside sessions, the rating group of its line."""
     names_session: frozenset[int] = frozenset()
     """Types of the attributes by which it knows a session when it is told something of it."""
+    passwordless: bool = False
+    """Who has no password proves none, and is also known by the port that the NAS says he is at."""
     charged_leg: ChargedLeg = "originate"
     """Of a voice gateway: the legs of a call that it is charged by."""
 

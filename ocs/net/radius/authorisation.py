@@ -25,14 +25,15 @@ from ocs.charging.radius.authorisation import (
     to_hold,
 )
 from ocs.charging.radius.call_answers import ReturnCode, login_refusal
-from ocs.charging.radius.calls import VOICE
+from ocs.charging.radius.calls import VOICE, call_name
 from ocs.charging.radius.credentials import LoginMethod, method_of
-from ocs.charging.radius.identities import identities_of
+from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import SessionReference, port_digest
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.services import UNKNOWN
 from ocs.master.passwords import HASHED
 from ocs.master.sealing import CannotOpen
+from ocs.net.radius.admittance import WORDS, Admittance, AdmittanceCheck
 from ocs.net.radius.calls import CallAuthorisation
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
@@ -81,6 +82,7 @@ class Authorisation:
         self._command = store.link.command
         self._mark, self._silence = mark, silence
         self._calls = CallAuthorisation(context, self._command, self._charged)
+        self._admittance = AdmittanceCheck(self._command)
 
     async def serve(self, arrived: Arrived) -> RadiusReply | None:
         try:
@@ -95,7 +97,7 @@ class Authorisation:
 
     async def _answer(self, arrived: Arrived) -> RadiusReply | None:
         packet, client = arrived.packet, arrived.client
-        identities = identities_of(packet)
+        identities = identities_at(packet, client.profile)
         # Not the one at hand: a password that was changed counts at once.
         profile = await self._context.profiles.load(identities) if identities else None
         if profile is None:
@@ -111,9 +113,16 @@ class Authorisation:
                 login.value,
                 login_refusal(client.profile, ReturnCode.INVALID_PASSWORD) + proof + said(WRONG),
             )
+        service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
         if client.profile.service == VOICE:
+            admittance = await self._admittance.of(profile, client, service, (call_name(packet, client.profile),))
+            if admittance is not Admittance.GRANTED:
+                return refused_admittance(client, admittance)
             return await self._calls.answer(arrived, profile.account, proof)
         reference, session = await self._ports.reference(port_digest(client.profile, packet))
+        admittance = await self._admittance.of(profile, client, service, (session, reference.hold))
+        if admittance is not Admittance.GRANTED:
+            return refused_admittance(client, admittance)
         by, at_ms = (arrived.source[0], arrived.at_ms)
         if session:
             going_on = to_continue(packet, client.profile, session, reference, by, at_ms)
@@ -130,6 +139,8 @@ class Authorisation:
         """How it ended, and the attributes that the method has in the answer."""
         packet, check = arrived.packet, self._passwords.check
         method = method_of(packet)
+        if not profile.password and arrived.client.profile.passwordless and method is not LoginMethod.EAP:
+            return Login.KNOWN, b""
         if method in UNPROVEN or not profile.password:
             return Login.NO_PASSWORD, b""
         checking = check(packet, method, arrived.client.secret, profile.subscriber, profile.password)
@@ -196,3 +207,8 @@ class Authorisation:
             no_credit = Result.CREDIT_LIMIT
             return RadiusReply(PacketCode.ACCESS_REJECT, no_credit.name.lower().replace("_", "-"), refused(no_credit))
         return RadiusReply(PacketCode.ACCESS_ACCEPT, "walled-garden", body + proof)
+
+
+def refused_admittance(client: NasClient, why: Admittance) -> RadiusReply:
+    code = ReturnCode.IN_USE if why is Admittance.TOO_MANY_SESSIONS else ReturnCode.DENIED
+    return RadiusReply(PacketCode.ACCESS_REJECT, why.value, login_refusal(client.profile, code) + said(WORDS[why]))

@@ -60,6 +60,7 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
         config.output_group,
         config.session_services,
         frozenset(attribute.key for attribute in vendor.names_session if isinstance(attribute.key, int)),
+        passwordless=config.passwordless,
         charged_leg=config.charged_leg,
     )
     secret = config.secret.reveal().encode()

@@ -3,6 +3,7 @@
 from protocol.radius.attribute_table import AttributeTable, declared_in
 from protocol.radius.dictionary import (
     accel_ppp,
+    adsl_forum,
     chillispot,
     cisco,
     huawei,
@@ -21,6 +22,7 @@ ATTRIBUTES = AttributeTable(
     declared_in(
         standard,
         accel_ppp,
+        adsl_forum,
         chillispot,
         cisco,
         huawei,

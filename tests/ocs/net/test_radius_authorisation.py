@@ -84,6 +84,10 @@ class KeyStore:
                 return ready(b"OK")
             case "DEL":
                 return ready(int(self.kept.pop(key, None) is not None))
+            case "HGETALL":
+                account = next(one for one in model.accounts if keys.account(one) == key)
+                fields = {keys.part(one.id).encode(): pack(one) for one in model.sessions.get(account, {}).values()}
+                return ready({ACCOUNT_FIELD: pack(model.accounts[account])} | fields)
             case "HMGET" | "HGET":
                 account = next(one for one in model.accounts if keys.account(one) == key)
                 found = [
