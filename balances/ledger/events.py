@@ -235,9 +235,13 @@ def _of_session(call: RecordedCall, wanted: set[str], add: Adding) -> None:
 
 def _ends(call: RecordedCall, session: Session) -> bool:
     """Whether it was not closed before: what comes to a closed session is marked late, and a second TERMINATION has a
-    number of its own."""
+    number of its own. Sessions that their client runs by itself may be recorded only (charging.md section 8)."""
     record = call.record
-    if record.phase not in (Phase.UPDATE, Phase.STOP) or any(usage.flags & Flag.LATE for usage in record.usages):
+    if any(usage.flags & Flag.LATE for usage in record.usages):
+        return False
+    if record.phase == Phase.RECORD:
+        return bool(session.reported_ms or session.met_begin)
+    if record.phase not in (Phase.UPDATE, Phase.STOP):
         return False
     low, high = Phase.STOP << 32, (Phase.STOP + 1) << 32
     stops = sum(
