@@ -14,6 +14,7 @@ nothing from the others.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,14 +77,13 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         fit = [address for address in addresses if not refused_address(address, self._allowed)]
         if not fit:
             raise AddressRefused("; ".join(refused_address(address, self._allowed) for address in addresses))
-        why: Exception | None = None
+        why = ""
         for address in fit[:ADDRESSES_MAX]:
             try:
                 return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
-                why = failed
-        assert why is not None
-        raise why
+                why = f"{address} port {port}: {_reason(failed)}"
+        raise httpcore.ConnectError(why)
 
     async def look_up(self, host: str, port: int) -> list[str]:
         """The addresses of a name, each once; of an address in any spelling that the system takes, itself."""
@@ -158,6 +158,16 @@ class WebhookClient:
     async def close(self) -> None:
         await self._pool.aclose()
         self._names.shutdown(wait=False, cancel_futures=True)
+
+
+def _reason(failed: BaseException) -> str:
+    """What the system said of a connection; the libraries between say only that there is none."""
+    at: BaseException | None = failed
+    while at is not None:
+        if isinstance(at, OSError) and at.errno:
+            return os.strerror(at.errno)
+        at = at.__cause__ or at.__context__
+    return str(failed) or type(failed).__name__
 
 
 async def _beginning(answer: httpcore.Response) -> str:
