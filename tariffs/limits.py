@@ -61,9 +61,13 @@ class SpendingLimit(msgspec.Struct, array_like=True, frozen=True):
 
 def read_period(written: str) -> str:
     """A period of the calendar, or "ever", in its one spelling; ValueError."""
-    period = CounterPeriod.read(written)
+    expected = f'expected day, week, month, "month from 15", year or ever, not {written!r}'
+    try:
+        period = CounterPeriod.read(written)
+    except ValueError as why:  # of a counter, which may have a window too
+        raise ValueError(expected if "first use" in str(why) else str(why)) from None
     if period.window_ms:
-        raise ValueError(f'expected day, week, month, "month from 15", year or ever, not {written!r}')
+        raise ValueError(expected)
     return period.written
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -288,6 +288,10 @@ def _place(refusal: str) -> str:
         return f"{path}: expected {missing[1]} to be given"
     if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", what):
         return f"{path}.{unknown[1]}: no such key"
+    if wrong := re.fullmatch(r"Invalid enum value (.+)", what):
+        kind = get_type_hints(Service).get(path.removeprefix("."))
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return f"{path}: expected one of {', '.join(one.value for one in kind)}, found {wrong[1]}"
     if re.match(r"[a-z_.]+: ", what):
         return f".{what}"
     return f"{path}: {what[0].lower()}{what[1:]}".replace("`", "")

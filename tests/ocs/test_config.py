@@ -116,6 +116,10 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ("charging.quota.octets.minimum=99999999", "charging.quota.octets: expected minimum <= default <= maximum"),
         ("charging.services.data.validity=1", ": charging.services.data.validity: no such key"),
         ("charging.services.data.unit=parsec", ": charging.services.data.unit: expected one of money, octets,"),
+        (
+            "charging.services.data.on_suspend=explode",
+            "data.on_suspend: expected one of reauthorize,",
+        ),
         ('charging.services.tv={contexts=["a@b"]}', ": charging.services.tv: expected unit to be given"),
         ('diameter.peers=[{origin_host="a.b"},{origin_host="A.B"}]', "diameter: expected each origin_host in peers[]"),
         ("charging.identity_order=['fax']", "charging.identity_order[0]: expected one of msisdn, imsi,"),

@@ -107,8 +107,9 @@ def test_what_is_kept_of_a_price_knows_no_limits() -> None:
 
 @pytest.mark.parametrize("written", ["48 h", "7 d once", "fortnight", "month from 31"])
 def test_a_period_is_one_of_the_calendar(written: str) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match="expected") as told:
         read_period(written)
+    assert "first use" not in str(told.value), "which a limit does not have"
 
 
 def test_no_counter_of_a_tariff_has_such_a_name() -> None:
