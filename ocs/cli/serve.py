@@ -64,6 +64,15 @@ async def announce(config: Config, addresses: Addresses) -> None:
     where = [
         ("Diameter", addresses.diameter),
         ("Diameter, TLS", addresses.diameter_tls),
+        (
+            "RADIUS",
+            ", ".join(
+                f"{of} {address}"
+                for of, address in (("login", addresses.radius_auth), ("accounting", addresses.radius_acct))
+                if address
+            ),
+        ),
+        ("RADIUS, TLS", addresses.radsec),
         ("HTTP API", addresses.http and f"http://{addresses.http}/v1    (docs: http://{addresses.http}/docs)"),
         ("metrics", addresses.metrics and f"http://{addresses.metrics}/metrics"),
         ("API token", str(config.data / "admin.token")),
