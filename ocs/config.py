@@ -23,6 +23,8 @@ from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, servic
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
 from ocs.events.types import unknown_types
 from ocs.patterns import in_words, looks
+from protocol.radius.dictionary import ATTRIBUTES
+from protocol.radius.dictionary_files import DictionaryFileError, LoadedDictionary, load_dictionary
 from tariffs import toml
 from tariffs.units import EXACT_MAX
 
@@ -234,11 +236,13 @@ class Radius(ConfigTable, frozen=True):
     learn_s: Seconds = 86_400
     """Of the policy `learn`."""
     clients: tuple[RadiusClient, ...] = ()
+    dictionaries: tuple[str, ...] = ()
+    """Files in the format of FreeRADIUS 3 with attributes that we do not know: profiles may name these then."""
     profiles: dict[str, dict[str, Any]] = {}
     """Vendor profiles of one's own, and lines that replace those of shipped ones (ocs/charging/radius/vendors)."""
 
     def __post_init__(self) -> None:
-        if self.clients or self.profiles:
+        if self.clients or self.profiles or self.dictionaries:
             self._know_profiles()
         if self.radsec_listen and not (self.tls_cert and self.tls_key and self.tls_ca):
             raise ValueError("tls_cert, tls_key and tls_ca beside radsec_listen")
@@ -247,9 +251,16 @@ class Radius(ConfigTable, frozen=True):
         if twice:
             raise ValueError(f"each address in clients[] once, but {', '.join(sorted(twice))} is there twice")
 
+    @property
+    def known(self) -> LoadedDictionary:
+        """All attributes by name, with those of the files. Raises DictionaryFileError."""
+        return load_dictionary(self.dictionaries, ATTRIBUTES) if self.dictionaries else LoadedDictionary(ATTRIBUTES, ())
+
     def _know_profiles(self) -> None:
         try:
-            known = vendor_profiles(self.profiles)
+            known = vendor_profiles(self.profiles, table=self.known.attributes)
+        except DictionaryFileError as why:
+            raise ValueError(f"dictionaries that can be read, but {why}") from None
         except ValueError as why:
             raise ValueError(f"profiles that can be used, but profiles.{why}") from None
         for number, client in enumerate(self.clients):

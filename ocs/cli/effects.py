@@ -10,6 +10,8 @@ def without_effect(config: Config) -> list[str]:
     found = []
     if config.radius != Radius() and not config.radius.clients:
         found.append("radius: without clients in radius.clients it is not served")
+    if skipped := config.radius.known.skipped:
+        found.append(f"radius.dictionaries: attributes that cannot be used: {', '.join(skipped)}")
     if not config.radius.radsec_listen:
         found += [
             f"radius.clients[{number}]: tls_subject without radius.radsec_listen: it is not served"

@@ -13,6 +13,7 @@ from ocs.charging.services import QUOTAS
 from ocs.cli.effects import unsafe, without_effect
 from ocs.config import OFF, Config, ConfigError, ConfigTable, Quotas, cores, load, workers_for
 from ocs.config_values import Listen, Secret
+from ocs.net.radius.clients import NasClients
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "ocs.toml"
 
@@ -320,3 +321,45 @@ def test_clients_whose_answers_may_be_forged_are_told_of() -> None:
     assert told() == told(message_authenticator="require") == []
     assert told(message_authenticator="check") == ['radius.clients[0] (10.0.0.1): message_authenticator = "check"']
     assert told(limit_proxy_state="check") == ['radius.clients[0] (10.0.0.1): limit_proxy_state = "check"']
+
+
+ACME = """VENDOR Acme 99999
+BEGIN-VENDOR Acme
+ATTRIBUTE Acme-Rate-Down 1 integer
+ATTRIBUTE Acme-Plan 2 integer
+VALUE Acme-Plan Gold 7
+END-VENDOR Acme
+"""
+
+
+def test_profiles_may_name_attributes_of_dictionary_files(tmp_path: Path) -> None:
+    (tmp_path / "dictionary.acme").write_text(ACME)
+    lines = "speed = ['Acme-Rate-Down = {down_kbps}', 'Acme-Plan = Gold']"
+    text = f"""[radius]
+dictionaries = ["{tmp_path}/dictionary.acme"]
+clients = [{{address = "10.0.0.1", secret = "x", profile = "acme"}}]
+[radius.profiles.acme]
+{lines}
+"""
+    client = NasClients(from_file(text, tmp_path).radius).of("10.0.0.1")
+    assert client is not None
+    vsa = (99999).to_bytes(4)
+    rate, plan = (b"\x1a\x0c" + vsa + bytes((kind, 6)) + number.to_bytes(4) for kind, number in ((1, 2_000), (2, 7)))
+    assert client.vendor.sends("speed", {"down_kbps": 2_000}) == rate + plan
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "radius: expected dictionaries that can be read, but "),
+        ("ATTRIBUTE Acme-Rate 1 nonsense\n", "dictionary.acme:1"),
+    ],
+    ids=["no-file", "no-type"],
+)
+def test_a_dictionary_file_that_is_wrong_is_named(tmp_path: Path, text: str | None, says: str) -> None:
+    file = tmp_path / "dictionary.acme"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(says)) as refused:
+        load(environ={}, overrides=[f'radius.dictionaries=["{file}"]'])
+    assert "dictionary.acme" in str(refused.value)

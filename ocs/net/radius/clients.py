@@ -74,7 +74,7 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
 
 class NasClients:
     def __init__(self, config: Radius) -> None:
-        vendors = vendor_profiles(config.profiles)
+        vendors = vendor_profiles(config.profiles, table=config.known.attributes)
         found = [
             (network, made_of(one, vendors), one.tls_subject.lower())
             for one in config.clients
