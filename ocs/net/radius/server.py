@@ -106,8 +106,12 @@ class RadiusServer:
             if packet.code not in by.codes and packet.code != PacketCode.STATUS_SERVER:
                 raise RadiusError(PacketFault.CODE, f"code {packet.code:d} is not served at this port")
             signed = check_request(packet, client.secret)
-            conduct = self.conducts.of(source[0], client, now_ms())
+            at_ms = now_ms()
+            conduct = self.conducts.of(source[0], client, at_ms)
             if packet.code == PacketCode.ACCESS_REQUEST and not by.is_secure:
+                if self.conducts.demanded is None and not signed:  # nobody knows yet whether it has to be
+                    self.silence("starting")
+                    return
                 lacks = conduct.judge(packet, signed)
                 if lacks is not None:
                     self._unsigned(client, source, lacks)
@@ -117,7 +121,7 @@ class RadiusServer:
         except Exception as bug:
             self.violated_by(octets, source, bug)
             return
-        arrived = Arrived(packet, client, source, now_ms(), monotonic_us())
+        arrived = Arrived(packet, client, source, at_ms, monotonic_us())
         if packet.code == PacketCode.STATUS_SERVER:
             by.send(answer(packet, STATUS_ANSWERS[by.codes[0]], client.secret), source)
             self._counts["radius", "Status-Server", "", "ok"] += 1

@@ -7,7 +7,9 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.ocs.charging.radius.nas import USER, accounting, shown
 from tests.ocs.net.test_radius_server import balance
 from tests.ocs.net.test_third_party_clients import certify, needs
 from tests.ocs.running import RunningServer
+from tests.protocol.radius import freeradius
 
 pytestmark = needs("openssl")
 
@@ -150,3 +153,104 @@ def test_a_client_that_names_its_certificate_is_not_served_by_udp(server: Runnin
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
         nas.sendto(login(), server.address("radius_auth"))
         server.wait(lambda: dropped() == before + 1, 30)
+
+
+PROXY = """
+confdir = {home}
+run_dir = {home}
+db_dir = {home}
+logdir = {home}
+libdir = {libraries}
+hostname_lookups = no
+proxy_requests = yes
+modules {{
+    always ok {{
+        rcode = ok
+    }}
+}}
+client here {{
+    ipaddr = 127.0.0.1
+    secret = testing123
+}}
+home_server ocs {{
+    ipaddr = 127.0.0.1
+    port = {port}
+    type = auth+acct
+    secret = radsec
+    proto = tcp
+    status_check = status-server
+    tls {{
+        private_key_file = {folder}/one-key.pem
+        certificate_file = {folder}/one-cert.pem
+        ca_file = {folder}/ocs-cert.pem
+        tls_min_version = "1.2"
+        tls_max_version = "1.2"
+    }}
+}}
+home_server_pool ocs {{
+    type = fail-over
+    home_server = ocs
+}}
+realm ocs {{
+    auth_pool = ocs
+    acct_pool = ocs
+    nostrip
+}}
+server default {{
+    listen {{
+        type = auth
+        ipaddr = 127.0.0.1
+        port = {auth}
+    }}
+    listen {{
+        type = acct
+        ipaddr = 127.0.0.1
+        port = {acct}
+    }}
+    authorize {{
+        update control {{
+            Proxy-To-Realm := ocs
+        }}
+    }}
+    preacct {{
+        update control {{
+            Proxy-To-Realm := ocs
+        }}
+    }}
+    accounting {{
+        ok
+    }}
+}}
+"""
+
+
+@needs("radclient")
+@pytest.mark.skipif(freeradius.SERVER is None, reason="freeradius is not installed")
+def test_freeradius_as_a_client(server: RunningServer, tmp_path: Path) -> None:
+    """A proxy that takes UDP from a NAS and comes to us by TLS."""
+    proxy = freeradius.FreeRadius(tmp_path)
+    (tmp_path / "radiusd.conf").write_text(
+        PROXY.format(
+            home=tmp_path,
+            libraries=freeradius.libraries(),
+            folder=server.data.parent,
+            port=server.address("radsec")[1],
+            auth=proxy.auth,
+            acct=proxy.acct,
+        )
+    )
+
+    def radclient(port: int, kind: str, text: str) -> str:
+        command = ["radclient", "-x", "-t", "10", "-r", "2", f"127.0.0.1:{port}", kind, "testing123"]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False).stdout
+
+    who = f'User-Name = "{USER}", NAS-Identifier = "bras2"'
+    with proxy.running():
+        before = float(balance(server))
+        told = radclient(proxy.auth, "auth", f'{who}, User-Password = "demo", NAS-Port = 8')
+        assert "Received Access-Accept" in told, (tmp_path / "log").read_text()[-4_000:]
+        for status, octets in (("Start", 0), ("Stop", 2 * MB)):
+            counted = f"Acct-Session-Time = {octets // MB}, Acct-Input-Octets = {octets}"
+            report = f'{who}, Acct-Session-Id = "proxied", Acct-Status-Type = {status}, {counted}'
+            assert "Received Accounting-Response" in radclient(proxy.acct, "acct", report)
+        assert f"{before - float(balance(server)):.2f}" == "0.02"
