@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from balances.structs.account import NEVER
+from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.api import schema
 from ocs.api.members import Twice, each_once
 from ocs.api.operation import field_and_fault
 from ocs.api.routes_subscribers import assignment_of
-from ocs.api.schema_import import ImportAccount, ImportBucket, ImportLine, ImportSubscriber
+from ocs.api.schema_import import (
+    ImportAccount,
+    ImportBucket,
+    ImportLine,
+    ImportServiceLine,
+    ImportSubscriber,
+    ImportThreshold,
+)
 from ocs.api.texts import ms_of
+from ocs.api.threshold_views import service_line_of, threshold_of
 from ocs.backoffice.accounts import is_zone
 from ocs.backoffice.amounts import KIND_OF, amount_of, micro_of
 from ocs.backoffice.errors import Invalid
@@ -22,6 +32,7 @@ from ocs.charging.currencies import NUMBERS
 from ocs.master.accounts import AccountRow, OpeningBucket
 from ocs.master.bulk_rows import Objection, WantedLine
 from ocs.master.subscribers import Subscriber
+from tariffs.thresholds import NAME, NAME_IN_WORDS
 from tariffs.units import EXACT_MAX, Kind
 
 _decode: Final = msgspec.json.Decoder(ImportLine).decode
@@ -82,6 +93,8 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         balance=_micro(given, "balance") or 0,
         buckets=tuple(_bucket(at, bucket) for at, bucket in enumerate(given.buckets or ())),
         opened_by=actor,
+        thresholds=_thresholds(given.thresholds or ()),
+        services=_services(given.services or ()),
     )
     if row.resume_at < row.suspend_below:
         detail = "not below suspend_below, or the account would never be at rest"
@@ -121,6 +134,36 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         until_ms=until_ms,
         window_ms=(given.valid_for_s or 0) * 1_000,
     )
+
+
+def _thresholds(given: Sequence[ImportThreshold]) -> tuple[Threshold, ...]:
+    found: dict[str, Threshold] = {}
+    for at, one in enumerate(given):
+        field = f"account.thresholds[{at}]"
+        if not NAME.fullmatch(one.name) or one.name in found:
+            detail = f"{NAME_IN_WORDS}, each name once, found {one.name[:80]!r}"
+            raise Objection("invalid", f"{field}.name", detail)
+        try:
+            found[one.name] = threshold_of(one.name, one)
+        except Invalid as why:
+            raise Objection("invalid", f"{field}.{why.field}", why.message) from None
+    return tuple(found[name] for name in sorted(found))
+
+
+def _services(given: Sequence[ImportServiceLine]) -> tuple[ServiceSuspension, ...]:
+    found: dict[str, ServiceSuspension] = {}
+    for at, one in enumerate(given):
+        field = f"account.services[{at}]"
+        if one.service in found:
+            raise Objection("invalid", f"{field}.service", f"each service once, found {one.service!r}")
+        try:
+            found[one.service] = service_line_of(one.service, one)
+        except Invalid as why:
+            raise Objection("invalid", f"{field}.{why.field}", why.message) from None
+        if found[one.service].resume_at < found[one.service].suspend_below:
+            detail = "not below suspend_below, or the service would never be at rest"
+            raise Objection("invalid", f"{field}.resume_at", detail)
+    return tuple(found[name] for name in sorted(found))
 
 
 def _subscriber(given: ImportSubscriber, account: AccountRow | None) -> tuple[Subscriber, list[str]]:

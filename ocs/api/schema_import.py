@@ -7,7 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from balances.structs.thresholds import THRESHOLDS_MAX
 from ocs.api import schema
+from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
 from ocs.api.texts import Money, MoneyFromZero, QuantityAboveZero, Time
 
 
@@ -24,6 +26,18 @@ class ImportBucket(schema.Input, frozen=True):
     valid_for_s: schema.ValidFor | None = None
 
 
+class ImportThreshold(ThresholdPut, frozen=True, kw_only=True):
+    """A notification threshold of its own that a new account begins with."""
+
+    name: str
+
+
+class ImportServiceLine(ServiceLinePut, frozen=True, kw_only=True):
+    """A service with a line of suspension of its own."""
+
+    service: schema.Tag
+
+
 class ImportAccount(schema.Input, frozen=True):
     """An account to be opened. Of one that exists, what is said here must be what it was opened with."""
 
@@ -36,6 +50,8 @@ class ImportAccount(schema.Input, frozen=True):
     balance: MoneyFromZero | None = None
     """What its main balance begins with."""
     buckets: Annotated[list[ImportBucket], Meta(max_length=32)] | None = None
+    thresholds: Annotated[list[ImportThreshold], Meta(max_length=THRESHOLDS_MAX)] | None = None
+    services: Annotated[list[ImportServiceLine], Meta(max_length=THRESHOLDS_MAX)] | None = None
 
 
 class ImportSubscriber(schema.Input, frozen=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from balances.structs.account import NEVER
+from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.backoffice.errors import Immutable
 from ocs.master.changes import change
 
@@ -42,22 +43,30 @@ class AccountRow(msgspec.Struct, frozen=True):
     buckets: tuple[OpeningBucket, ...] = ()
     """Buckets that it is opened with besides the main balance."""
     opened_by: str = ""
+    thresholds: tuple[Threshold, ...] = ()
+    """Notification thresholds that it is opened with, in the order of their names; not those it has now."""
+    services: tuple[ServiceSuspension, ...] = ()
+    """Likewise services with a line of their own."""
 
 
 FIELDS: Final = (
     "id, currency, time_zone, credit_limit, suspend_below, resume_at,"
     " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms,"
-    " opening_balance AS balance, opening_buckets::text AS buckets, opened_by"
+    " opening_balance AS balance, opening_buckets::text AS buckets, opened_by,"
+    " opening_thresholds::text AS thresholds, opening_services::text AS services"
 )
 
 
 _buckets: Final = msgspec.json.Decoder(tuple[OpeningBucket, ...]).decode
+_thresholds: Final = msgspec.json.Decoder(tuple[Threshold, ...]).decode
+_services: Final = msgspec.json.Decoder(tuple[ServiceSuspension, ...]).decode
 
 
 def row_of(record: Record) -> AccountRow:
     """The row of a database record with FIELDS."""
     values = dict(record)
     values["buckets"] = _buckets(values["buckets"])
+    values["thresholds"], values["services"] = _thresholds(values["thresholds"]), _services(values["services"])
     for name in ("suspend_below", "resume_at"):
         if values[name] is None:
             values[name] = NEVER

@@ -180,12 +180,22 @@ def _is_new_account(
             if unknown := [tag for tag in bucket.scope if tag not in scopes]:
                 detail = f"scope: expected some of {', '.join(sorted(scopes))}, found {unknown[0]!r}"
                 raise Objection("invalid", "account.buckets", detail)
+        _check_services(wanted, scopes)
         return True
     for field, said in says.items():
         if getattr(known, field) != getattr(wanted, field):
             detail = f"account {wanted.id} exists and was opened otherwise than with {said}: nothing of it is changed"
             raise Objection("conflict", f"account.{field}", detail)
     return False
+
+
+def _check_services(wanted: AccountRow, scopes: Collection[str]) -> None:
+    for field, service in (
+        *(("account.thresholds", one.service) for one in wanted.thresholds),
+        *(("account.services", one.service) for one in wanted.services),
+    ):
+        if service and service not in scopes:
+            raise Objection("invalid", field, f"expected a service ({', '.join(sorted(scopes))}), found {service!r}")
 
 
 def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine, passwords: StoredPasswords) -> bool:
@@ -288,6 +298,7 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
 ACCOUNT_COLUMNS: Final = (
     *("id", "currency", "time_zone", "credit_limit", "suspend_below", "resume_at"),
     *("change", "members_change", "opening_balance", "opening_buckets", "opened_by"),
+    *("opening_thresholds", "opening_services"),
 )
 
 
@@ -295,7 +306,8 @@ def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
     thresholds = or_null(row.suspend_below), or_null(row.resume_at)
     buckets = msgspec.json.encode(row.buckets).decode()
     settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
-    return (*settings, number, 0, row.balance, buckets, row.opened_by)
+    watched = msgspec.json.encode(row.thresholds).decode(), msgspec.json.encode(row.services).decode()
+    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched)
 
 
 SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from balances.packing import fresh_account
 from balances.structs.account import Account, Bucket, SuspendReasons
 from balances.structs.record import Entry
+from balances.watched import is_below
 from ocs.master.accounts import AccountRow
 from tariffs.units import EXACT_MAX, Kind
 
@@ -26,7 +29,7 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         next_bucket=1 + len(row.buckets),
     )
     main = account.buckets[0]
-    main.amount = row.balance
+    main.amount = main.filled = row.balance
     others = [
         Bucket(
             number,
@@ -39,6 +42,7 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
             list(given.scope),
             given.name,
             given.window_ms,
+            given.amount,
         )
         for number, given in enumerate(row.buckets, 1)
     ]
@@ -52,8 +56,19 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         account.buckets.sort(key=lambda bucket: (bucket.priority, bucket.until_ms or EXACT_MAX, bucket.id))
     # As if it had been opened empty, and then been given these: below zero no threshold is crossed, above it what is
     # given has to reach `resume_at`.
-    if row.suspend_below > 0 and _settled(account, row.created_ms) < row.resume_at:
+    balance, since_ms = _settled(account, row.created_ms), max(row.created_ms, 1)
+    if row.suspend_below > 0 and balance < row.resume_at:
         account.state = SuspendReasons.CREDIT
+    account.services = [
+        msgspec.structs.replace(
+            line, suspended_ms=since_ms if line.suspend_below > 0 and balance < line.resume_at else 0
+        )
+        for line in row.services
+    ]
+    account.thresholds = [
+        msgspec.structs.replace(one, crossed_ms=since_ms if is_below(one, account.buckets, row.created_ms) else 0)
+        for one in row.thresholds
+    ]
     return account, entries
 
 

@@ -126,6 +126,37 @@ async def test_thresholds_from_the_first_instant(harness: ApiHarness, balance: s
     assert (await harness.call("GET", "/v1/accounts/a1")).json()["state"] == state
 
 
+async def test_notification_thresholds_and_service_lines_from_the_first_instant(harness: ApiHarness) -> None:
+    line = person(1)
+    line["account"] |= {
+        "buckets": [{"kind": "octets", "amount": str(10 * MB), "name": "month"}],
+        "thresholds": [
+            {"name": "low", "below": "25.00", "rearm": "30"},
+            {"name": "80 % used", "kind": "octets", "percent": 20, "bucket": "month"},
+        ],
+        "services": [
+            {"service": "data", "suspend_below": "1.00", "resume_at": "25"},
+            {"service": "voice", "suspend_below": "-5"},
+        ],
+    }
+    assert counts(await imported(harness, [line])) == (0, 1, 0, 1, 0)
+    found = (await harness.call("GET", "/v1/accounts/a1")).json()
+    assert [(one["name"], one["state"], one["level"]) for one in found["thresholds"]] == [
+        ("80 % used", "armed", str(2 * MB)),  # an opening is a fill
+        ("low", "crossed", "25.00"),
+    ]
+    assert [(one["service"], one["state"]) for one in found["services"]] == [("data", "suspended"), ("voice", "active")]
+    await sound(harness)
+    assert await harness.pool.fetchval("SELECT count(*) FROM calls WHERE threshold_events IS NOT NULL") == 0
+    assert counts(await imported(harness, [line])) == (0, 0, 1, 0, 1)
+    line["account"]["thresholds"][0]["below"] = "1.00"
+    (error,) = errors(await imported(harness, [line]))
+    assert (error["field"], error["problem"]) == ("account.thresholds", "urn:ocs:problem:conflict")
+    await harness.top_up("10.00", "a1")
+    found = (await harness.call("GET", "/v1/accounts/a1")).json()
+    assert {one["state"] for one in (*found["thresholds"], *found["services"])} == {"armed", "active"}
+
+
 async def test_a_family(harness: ApiHarness) -> None:
     first, second = person(1), person(2)
     second["subscriber"]["account"] = "a1"
@@ -192,6 +223,16 @@ WRONG = [
     ({"account": {"id": "there", "currency": "USD"}}, "conflict", "account.currency", "there"),
     ({"account": {"id": "there", "currency": "EUR", "balance": "1"}}, "conflict", "account.balance", "there"),
     ({"account": {"id": "there", "currency": "EUR", "credit_limit": "1"}}, "conflict", "account.credit_limit", "there"),
+    (account(thresholds=[{"name": "low"}]), "invalid", "account.thresholds[0].below", "below or percent"),
+    (account(thresholds=[{"name": "a/b", "below": "1"}]), "invalid", "account.thresholds[0].name", "a/b"),
+    (account(thresholds=[{"name": "l", "below": "1", "service": "dta"}]), "invalid", "account.thresholds", "'dta'"),
+    (account(services=[{"service": "dta", "suspend_below": "1"}]), "invalid", "account.services", "'dta'"),
+    (
+        account(services=[{"service": "data", "suspend_below": "1", "resume_at": "0"}]),
+        "invalid",
+        "account.services[0].resume_at",
+        "at rest",
+    ),
     (subscriber(id="s9", account="a9", tariffs=[]), "conflict", "subscriber.identities", "s9"),
     ({"subscriber": {"id": "s9", "account": "there"}}, "conflict", "subscriber.account", "s9"),
     ({"subscriber": {"id": "s9", "account": "a9", "barred": True}}, "conflict", "subscriber.barred", "s9"),
