@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from balances.structs.charge import Course, Cumulative, Phase
+from ocs.charging.identity import party
 from ocs.charging.radius.accounting import PHASES, STEPS, TIME, believed_ms_of, message_of, status_of
+from ocs.charging.radius.asterisk import call_detail
 from ocs.charging.radius.h323 import between_ms, call_times, clock_reading, conference
-from ocs.charging.radius.identities import identities_at
+from ocs.charging.radius.identities import identities_at, identities_named
 from ocs.charging.radius.names import (
     SessionReference,
     client_name,
@@ -82,9 +86,15 @@ def to_leg(
     if not name:
         raise RadiusError(PacketFault.ATTRIBUTE, "an Accounting-Request without h323-conf-id and Acct-Session-Id")
     step = STEPS[AcctStatusType(status_of(packet))]
-    event_ms = ended_ms(packet, arrival_ms, settings) if step is Course.ENDS else None
-    event_ms = event_ms or believed_ms_of(packet, arrival_ms, settings)
-    connected_s = connected_s_of(packet, step, event_ms)
+    detail = call_detail(packet)
+    event_ms = ended_ms(detail.ended if detail else call_times(packet).disconnect, arrival_ms, settings)
+    if event_ms is None or step is not Course.ENDS:
+        event_ms = believed_ms_of(packet, arrival_ms, settings)
+    connected_s = detail.connected_s if detail else connected_s_of(packet, step, event_ms)
+    identities, inputs = identities_at(packet, nas), inputs_of(packet, nas.service)
+    if detail is not None:
+        identities = identities_named(detail.account, detail.calling)
+        inputs = msgspec.structs.replace(inputs, calling=party(detail.calling), called=party(detail.called))
     used = (Used(Units(seconds=connected_s), counter=Cumulative(TIME, 0, 1)),) if connected_s else ()
     wanted = None if step is Course.ENDS else Units(seconds=max(service.seconds.maximum - connected_s, 1))
     reference = None if conference(packet) else reference_in(packet)
@@ -97,20 +107,20 @@ def to_leg(
         ),
         key=RequestKey(name, message=message_of(packet)),
         phase=Phase.UPDATE if step is Course.BEGINS else PHASES[step],  # of a call that is held for already, or is not
-        identities=identities_at(packet, nas),
+        identities=identities,
         event_ms=event_ms,
         lines=(AskedLine(None, None, wanted, used),),
         style=Style.LINES,
-        inputs=inputs_of(packet, nas.service),
+        inputs=inputs,
         # Nothing of when it began: legs of one call begin at different instants.
         course=SessionCourse(step, adopts=reference.hold if reference else ""),
         held_s=service.seconds.maximum + RINGS_S,
     )
 
 
-def ended_ms(packet: Packet, arrival_ms: int, settings: ChargingSettings) -> int | None:
+def ended_ms(text: str, arrival_ms: int, settings: ChargingSettings) -> int | None:
     """When the call ended, by a clock that is synchronised; None where nobody knows or it cannot be."""
-    reading = clock_reading(call_times(packet).disconnect)
+    reading = clock_reading(text)
     if reading is None or not reading.is_set or reading.at_ms is None:
         return None
     earliest, latest = arrival_ms - settings.event_behind_ms, arrival_ms + settings.event_ahead_ms

@@ -31,7 +31,7 @@ _CLOCK: Final = re.compile(
 """`14:23:17.123 UTC Tue Nov 14 2023`; `*` or `.` in front: its clock is not synchronised."""
 _ISO: Final = re.compile(
     r"(?P<unset>)(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T ](?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)"
-    r"(?:\.(?P<ms>\d{1,3})\d*)?(?P<zone>Z|[+-]\d\d:?\d\d)?\d*"
+    r"(?:\.(?P<ms>\d{1,3})\d*)?\s?(?P<zone>Z|[+-]\d\d:?\d\d)?\d*"
 )
 """`2023-11-14T15:23:17.123456+0100`, as FreeSWITCH writes it."""
 _OFFSET: Final = re.compile(r"(?P<sign>[+-])(?P<h>\d\d):?(?P<m>\d\d)")

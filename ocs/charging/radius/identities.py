@@ -33,11 +33,12 @@ def identities_of(packet: Packet) -> tuple[str, ...]:
     """In the order in which they are to be tried: the user name is what was authenticated, so whatever it may be comes
     first, and where it comes from is only asked where that is nobody's."""
     user, calling, imsi = packet.get(USER_NAME), packet.get(CALLING_STATION_ID), packet.get(TGPP_IMSI)
-    return _identities(user or "", calling or "", imsi or "")
+    return identities_named(user or "", calling or "", imsi or "")
 
 
 @lru_cache(65_536)
-def _identities(user: str, calling: str, imsi: str) -> tuple[str, ...]:
+def identities_named(user: str, calling: str, imsi: str = "") -> tuple[str, ...]:
+    """Of a user name and where it comes from, "" for what is not said."""
     found = [spelled(IdentityKind.USERNAME, user)]
     if user.lower().startswith(("sip:", "sips:", "tel:")):
         found.append(spelled(IdentityKind.SIP, user))

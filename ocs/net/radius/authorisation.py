@@ -118,7 +118,7 @@ class Authorisation:
             admittance = await self._admittance.of(profile, client, service, (call_name(packet, client.profile),))
             if admittance is not Admittance.GRANTED:
                 return refused_admittance(client, admittance)
-            return await self._calls.answer(arrived, profile.account, proof)
+            return await self._calls.answer(arrived, profile, proof)
         reference, session = await self._ports.reference(port_digest(client.profile, packet))
         admittance = await self._admittance.of(profile, client, service, (session, reference.hold))
         if admittance is not Admittance.GRANTED:

@@ -13,6 +13,7 @@ from balances.structs.account import Account
 from balances.structs.charge import Result
 from balances.structs.session import SessionState
 from ocs.charging.handle import ChargingContext
+from ocs.charging.profile import Profile
 from ocs.charging.radius.authorisation import refusal_of
 from ocs.charging.radius.call_answers import (
     CALLER_WORDS,
@@ -53,20 +54,19 @@ class CallAuthorisation:
     def __init__(self, context: ChargingContext, command: Callable[..., Pending[Any]], charged: RequestCharged) -> None:
         self._context, self._command, self._charged = context, command, charged
 
-    async def answer(self, arrived: Arrived, payer: str, proof: bytes) -> RadiusReply | None:
+    async def answer(self, arrived: Arrived, caller: Profile, proof: bytes) -> RadiusReply | None:
         """Of a caller who is known.
 
-        payer:  the account
         proof:  what the method of the password has in an Access-Accept
         """
         client, now_ms = arrived.client, arrived.at_ms
         service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
-        account = await self._account(payer)
+        account = await self._account(caller.account)
         if account is None:
             return None
         if arrived.packet.get(CALLED_STATION_ID):
             return await self._call(arrived, account, service, proof)
-        why = refusal_of_caller(account, service.name, now_ms)
+        why = ReturnCode.DENIED if caller.barred else refusal_of_caller(account, service.name, now_ms)
         if why is not ReturnCode.OK:
             return RadiusReply(PacketCode.ACCESS_REJECT, COUNTED[why], refusal(why, CALLER_WORDS[why]))
         body = caller_attributes(account, service.name, now_ms)

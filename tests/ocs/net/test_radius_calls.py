@@ -23,7 +23,7 @@ from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.packet import Packet
 from protocol.radius.refused import RadiusError
 from tests.ocs.charging.world import EURO, NOW_MS
-from tests.ocs.net.test_radius_authorisation import Network, accepted
+from tests.ocs.net.test_radius_authorisation import PASSWORDS, Network, accepted
 
 START, INTERIM, STOP = AcctStatusType.START, AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP
 CONF = "h323-conf-id=513F6C41 96F41810 862E0001 6CC7CC03"
@@ -311,6 +311,23 @@ def test_a_pbx_that_knows_no_such_attributes_is_charged_by_session_time() -> Non
     gateway = Gateway(maker="asterisk")
     gateway.account(STOP, 60, "leg1", Called_Station_Id="442071234567", Acct_Session_Time=60)
     assert gateway.paid == 600_000
+
+
+@pytest.mark.parametrize(("bill_s", "paid"), [(60, 600_000), (0, 0)], ids=["answered", "not"])
+def test_a_record_of_asterisk_is_charged_by_its_own_attributes(bill_s: int, paid: int) -> None:
+    gateway = Gateway(maker="asterisk")
+    record: dict[str, Any] = {"Asterisk_Acc_Code": "491700000001", "Asterisk_Src": "100", "Asterisk_Bill_Sec": bill_s}
+    record |= {"Asterisk_Dst": "442071234567", "Asterisk_End_Time": "2023-11-14 22:14:30 +0000"}
+    for at_s in (75, 80):
+        gateway.account(STOP, at_s, "1699999990.7", User_Name="PJSIP/100-00000007", **record)
+    assert (gateway.paid, gateway.held) == (paid, 0)
+    assert gateway.world.charged[0].event_ms == NOW_MS + 70_000
+
+
+def test_a_caller_who_is_barred_is_told_before_he_dials() -> None:
+    gateway = Gateway()
+    gateway.world.subscriber("username:491700000001", barred=True, password=PASSWORDS.stored("demo", "s1"))
+    assert refused(gateway.dial(None))[0] == "h323-return-code=7"
 
 
 def test_a_clock_that_is_set_inside_a_call_does_not_charge_what_it_jumped() -> None:
