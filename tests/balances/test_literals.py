@@ -13,13 +13,13 @@ from balances.redis.literals import expanded
         ("TAKE{ bucket = 3, amount = f(a, { 1, 2 }) }", "{ 3, f(a, { 1, 2 }) }"),
         ("TAKE{ amount = 5, bucket = id }", "{ id, 5 }"),
         ("TAKE{ bucket = 'a, b = } c', amount = x[1] }", "{ 'a, b = } c', x[1] }"),
-        ("x = SHORT{ bucket = 1, kind = 2 }, y", "x = { 1, 2 }, y"),
+        ("x = SHORT{ bucket = 1, kind = 2 }, y", "x = { 1, 2, '' }, y"),
         ("{ TAKE{ bucket = 1, amount = 2 }, TAKE{ bucket = 3, amount = 4 } }", "{ { 1, 2 }, { 3, 4 } }"),
         (
             "COUNTER{ key = k, used = 0, held = 0, pool = { TAKE{ bucket = 1, amount = 2 } } }",
-            "{ k, 0, 0, 0, 0, 0, { { 1, 2 } } }",
+            "{ k, 0, 0, 0, 0, 0, { { 1, 2 } }, 0 }",
         ),
-        ("BUCKET{ id = 1, kind = 0, amount = 9 }", "{ 1, 0, 9, 0, 100, 0, 0, {}, '', 0 }"),
+        ("BUCKET{ id = 1, kind = 0, amount = 9 }", "{ 1, 0, 9, 0, 100, 0, 0, {}, '', 0, 0 }"),
         ("line[LINE.total]", "line[LINE.total]"),
     ],
 )
