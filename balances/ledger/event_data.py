@@ -33,7 +33,8 @@ class AccountWasClosed(Struct, frozen=True):
 
 
 class AccountSettingsChanged(Struct, frozen=True):
-    """Credit limit, thresholds or state of an account were set by hand; all as they are now."""
+    """An account was changed by hand: state, credit limit and line of suspension as they are now. Also told when its
+    notification thresholds or lines of services were, which stand with the account."""
 
     account: str
     currency: str

@@ -101,7 +101,7 @@ class CsvHeader:
         if twice:
             raise Invalid("the header", f"{', '.join(sorted(twice))} is there more than once")
         if "account" not in names:
-            raise Invalid("the header", f"expected a column `account`, found {', '.join(names)[:200]}")
+            raise Invalid("the header", f"expected a column `account`, found {', '.join(names)[:200] or 'nothing'}")
         self._puts = [_put_of(name) for name in names]
 
     def members(self, text: str) -> dict[str, Any]:
