@@ -28,7 +28,7 @@ from ocs.charging.radius.call_answers import ReturnCode, login_refusal
 from ocs.charging.radius.calls import VOICE, call_name
 from ocs.charging.radius.credentials import LoginMethod, method_of
 from ocs.charging.radius.identities import identities_at
-from ocs.charging.radius.names import SessionReference, port_digest
+from ocs.charging.radius.names import SessionReference, client_name, port_digest
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.services import UNKNOWN
 from ocs.master.passwords import HASHED
@@ -120,6 +120,9 @@ class Authorisation:
                 return refused_admittance(client, admittance)
             return await self._calls.answer(arrived, profile, proof)
         reference, session = await self._ports.reference(port_digest(client.profile, packet))
+        nas = client_name(client.profile, packet)
+        if session and not await self._ports.is_open(session, profile.account, nas, arrived.at_ms):
+            reference, session = self._ports.fresh(reference.port), ""
         admittance = await self._admittance.of(profile, client, service, (session, reference.hold))
         if admittance is not Admittance.GRANTED:
             return refused_admittance(client, admittance)

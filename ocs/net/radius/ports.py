@@ -38,27 +38,64 @@ class Ports:
 
     async def reference(self, port: str) -> tuple[SessionReference, str]:
         """What is given in Class at this port: the same one as long as somebody waits or is open there; and the session
-        that is open, "" where none is known to be."""
+        that is open as far as is known here (`is_open`), "" where none is."""
+        token, session = await self._kept(port)
+        return (SessionReference(port, token) if token else self.fresh(port)), session
+
+    @staticmethod
+    def fresh(port: str) -> SessionReference:
+        """A Class of its own for the next session of the port."""
+        return SessionReference(port, secrets.token_hex(TOKEN_BYTES))
+
+    async def is_open(self, session: str, account: str, nas: str, now_ms: int) -> bool:
+        """Whether the session of a port goes on. Its end may not have been noted, or its NAS has restarted; then its
+        Class would make the next session a part of it.
+
+        account: of who logs in there; nas: as its sessions know it
+        """
+        [found] = await self._stored(account, session)
+        if found is None or found.state != SessionState.OPEN:
+            return False
+        restarted_s = float(await self._command("ZSCORE", keys.ORIGINS, nas.lower()) or 0)
+        if not 0 < found.origin_state < restarted_s:
+            return True
+        # What it holds is given back, as the keeper will do with all sessions of that NAS.
+        await self._store.expire(_ended(account, found, now_ms))
+        return False
+
+    async def _kept(self, port: str) -> tuple[str, str]:
+        """(token, session) of a port, "" for what is not known."""
         token, _, session = (await self._command("GET", port_key(port)) or b"").decode().partition(" ")
-        return SessionReference(port, token or secrets.token_hex(TOKEN_BYTES)), session
+        return token, session
+
+    async def _stored(self, account: str, *sessions: str) -> list[Session | None]:
+        found = await self._command("HMGET", keys.account(account), *(keys.part(one) for one in sessions))
+        return [None if packed is None else unpack_session(packed) for packed in found]
 
     async def authorised(self, reference: SessionReference) -> None:
         """A session is expected."""
         await self._command("SET", port_key(reference.port), f"{reference.token} ", "EX", ADOPTED_WITHIN_S)
 
     async def began(self, reference: SessionReference, session: str, account: str, now_ms: int) -> None:
-        """A session began at the port: another one that was open there, of the same account, holds nothing more."""
-        before = (await self.reference(reference.port))[1]
+        """A session began at the port: another one that was open there before, of the same account, holds nothing more.
+        A Start that comes late, of a session that has ended or that another one followed, changes nothing."""
+        _, before = await self._kept(reference.port)
+        stale = None
+        if account:
+            mine, other = await self._stored(account, session, before or session)
+            if mine is not None and mine.state != SessionState.OPEN:
+                return
+            if before and before != session and other is not None and other.state == SessionState.OPEN:
+                if mine is not None and other.opened_ms > mine.opened_ms:
+                    return
+                stale = other
         value = f"{reference.token} {session}"
         await self._command("SET", port_key(reference.port), value, "EX", OPEN_S)
-        if before and before != session and account:
-            packed = await self._command("HGET", keys.account(account), keys.part(before))
-            stale = unpack_session(packed) if packed else None
-            if stale is not None and stale.state == SessionState.OPEN:
-                await self._store.expire(_ended(account, stale, now_ms))
+        if stale is not None:
+            await self._store.expire(_ended(account, stale, now_ms))
 
     async def ended(self, reference: SessionReference, session: str) -> None:
-        _, known = await self.reference(reference.port)
+        _, known = await self._kept(reference.port)
         if known == session:
             await self._command("DEL", port_key(reference.port))
 

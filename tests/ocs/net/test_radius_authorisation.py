@@ -62,6 +62,7 @@ class KeyStore:
 
     def __init__(self, world: World) -> None:
         self.world, self.kept = world, dict[str, bytes]()
+        self.restarted = dict[str, int]()
         self.away = False
 
     @property
@@ -88,6 +89,16 @@ class KeyStore:
                 account = next(one for one in model.accounts if keys.account(one) == key)
                 fields = {keys.part(one.id).encode(): pack(one) for one in model.sessions.get(account, {}).values()}
                 return ready({ACCOUNT_FIELD: pack(model.accounts[account])} | fields)
+            case "ZSCORE" if key == keys.ORIGINS:
+                at_s = self.restarted.get(rest[0])
+                return ready(None if at_s is None else str(at_s).encode())
+            case "ZCARD":
+                return ready(len(self.restarted))
+            case "ZADD" if key == keys.ORIGINS:
+                self.restarted[rest[-1]] = rest[-2]
+                return ready(1)
+            case "ZADD" | "INCR":
+                return ready(1)
             case "HMGET" | "HGET":
                 account = next(one for one in model.accounts if keys.account(one) == key)
                 found = [
@@ -261,6 +272,47 @@ def test_a_session_whose_stop_never_came_holds_nothing_once_another_begins_at_it
     assert network.sessions == {stale: SessionState.ABANDONED, now: SessionState.OPEN}
     network.account(AcctStatusType.STOP, 310, "s1", Class=reply.get(CLASS), **shown(290, (2 * MB, 0)))
     assert network.world.balance() == 20 * EURO - 20_000  # and is charged what it used
+
+
+def test_who_logs_in_where_a_stop_came_before_its_start_is_asked_for_money() -> None:
+    """The Start was sent again, and overtaken: no session is open at the port, whatever was noted last."""
+    network = Network(balance=0)
+    network.world.subscriber(f"username:{USER}", balance=EURO, password=PASSWORDS.stored("demo", "s1"))
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    network.account(AcctStatusType.STOP, 65, Class=reply.get(CLASS), **shown(60, (100 * MB, 0)))
+    assert network.world.balance() == 0
+    network.account(AcctStatusType.START, 66, Class=reply.get(CLASS), Acct_Delay_Time=61)
+    again = network.login(100)
+    assert again is not None
+    assert (again.code, again.get(REPLY_MESSAGE)) == (PacketCode.ACCESS_REJECT, "the balance does not cover it")
+
+
+def test_a_start_that_comes_late_ends_no_session_that_followed() -> None:
+    network = Network()
+    first = accepted(network.login())
+    network.account(AcctStatusType.START, 5, "s1", Class=first.get(CLASS))
+    second = accepted(network.login(300))
+    network.account(AcctStatusType.START, 305, "s2", Class=second.get(CLASS))
+    network.account(AcctStatusType.START, 306, "s1", Class=first.get(CLASS), Acct_Delay_Time=301)
+    assert network.sessions["radius:bras:bras1;s2"] == SessionState.OPEN
+    assert accepted(network.login(400)).get(CLASS) == second.get(CLASS)
+
+
+def test_after_a_reboot_of_the_nas_it_is_another_class_and_all_use_is_charged() -> None:
+    """Session ids begin anew after a reboot, so only Class tells the two sessions apart; the session of before is
+    ended by the keeper, which may come later."""
+    network = Network()
+    reply = accepted(network.login())
+    network.account(AcctStatusType.START, 5, Class=reply.get(CLASS))
+    network.account(AcctStatusType.INTERIM_UPDATE, 65, Class=reply.get(CLASS), **shown(60, (8 * MB, 0)))
+    network.account(AcctStatusType.ACCOUNTING_ON, 70)
+    again = accepted(network.login(80))
+    assert again.get(CLASS) != reply.get(CLASS)
+    assert network.held == 100_000, "what was held for the session of before is free"
+    network.account(AcctStatusType.START, 81, Class=again.get(CLASS))
+    network.account(AcctStatusType.STOP, 181, Class=again.get(CLASS), **shown(100, (5 * MB, 0)))
+    assert network.world.balance() == 20 * EURO - 130_000
 
 
 @pytest.mark.parametrize(
