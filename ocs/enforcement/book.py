@@ -14,7 +14,7 @@ import msgspec
 from balances.ledger.intents import IntentId
 from balances.structs.account import Account
 from balances.structs.session import Session, SessionState
-from ocs.enforcement.choosing import Wanted, is_suspended, money_held
+from ocs.enforcement.choosing import DEPLETED_KIND, Wanted, has_funds, is_depleted, is_suspended, money_held
 from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, NetworkJob, job_id
 from ocs.enforcement.machine import JobEvent, JobState, after
 
@@ -108,6 +108,7 @@ class JobBook:
                     job.touched_ms = session.touched_ms
                 if self._stands(job, wanted[job.session].cause, look.judged):
                     job.generation = max(job.generation, look.account.generation)
+                    job.seq = look.account.seq
                     self._changed(job)
                     del wanted[job.session]
             elif job.cause in look.judged:
@@ -162,6 +163,7 @@ class JobBook:
             cause=one.cause,
             action=one.action,
             generation=look.account.generation,
+            seq=look.account.seq,
             touched_ms=session.touched_ms,
             bound_micro=money_held(look.account, session),
             crossed_ms=look.crossed_ms,
@@ -194,7 +196,13 @@ class JobBook:
             if job.is_heard and not stays:
                 return JobEvent.RETURNED
             job.touched_ms = session.touched_ms  # it came back, and holds what it may not all the same
-        return OVERTAKEN if ends and account.generation != job.generation else ""
+        if not ends:
+            return ""
+        overtaken = account.generation != job.generation
+        if job.cause is Cause.DEPLETED:  # money that comes in crosses no line where there is none
+            moved = account.seq != job.seq and has_funds(account)
+            overtaken = overtaken or moved or not is_depleted(account, session, {DEPLETED_KIND})
+        return OVERTAKEN if overtaken else ""
 
     def take(self, job: NetworkJob) -> None:
         """Somebody works on its session. Nobody does already."""

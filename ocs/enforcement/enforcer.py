@@ -22,7 +22,6 @@ from balances.structs.record import Short
 from balances.structs.session import Session
 from ocs.enforcement.book import OVERTAKEN, AccountLook, AttemptRow, JobBook, attempt_row, snapshot
 from ocs.enforcement.choosing import (
-    DEPLETED_KIND,
     MEMBER_KIND,
     NetworkPolicy,
     is_depleted,
@@ -60,8 +59,9 @@ UNCOPIED_MS_MAX: Final = 60_000
 IGNORES_RAR: Final = "rar_ignored"
 """Remark about a peer that agrees to report and does not."""
 
-KIND_OF: Final = {Cause.DEPLETED: DEPLETED_KIND, Cause.MEMBERS: MEMBER_KIND, Cause.LIMIT: "all", Cause.WAITS: "final"}
-"""What makes a look find the cause again; a suspension is always looked for."""
+KIND_OF: Final = {Cause.MEMBERS: MEMBER_KIND, Cause.LIMIT: "all", Cause.WAITS: "final"}
+"""What makes a look find the cause again; a suspension is always looked for. So is who goes on without money; that what
+there is may be too little is said again by the next report."""
 
 
 class EnforcementStore(Protocol):
@@ -566,9 +566,10 @@ class Enforcer:
                     self.book.add(job)
                 self.book.cancel(job, self._now_ms(), f"by {by}")
             elif wish == "retry" and job is kept:
-                _, session = await self._live.account_and_session(*job.of)
-                if session is not None:  # what came since does not count: a person wants it to be sent
-                    job.touched_ms = session.touched_ms
+                account, session = await self._live.account_and_session(*job.of)
+                if account is not None and session is not None:
+                    # What came since does not count: a person wants it to be sent.
+                    job.touched_ms, job.seq = session.touched_ms, account.seq
                 if not self.book.retry(job, self._now_ms()):
                     continue  # it stays a wish
             done.append(kept.id)

@@ -90,6 +90,8 @@ class NetworkJob(msgspec.Struct):
     ended_ms: int | None = None
     tries: int = 0
     """Attempts of the present action since its last success: decides when it is given up. Not kept."""
+    seq: int = 0
+    """Last ledger entry of the account when somebody looked at it and found the job needed. Not kept."""
 
     @property
     def is_open(self) -> bool:

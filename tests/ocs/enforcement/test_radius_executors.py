@@ -12,13 +12,13 @@ from balances.structs.session import Line, Session, SessionState
 from balances.structs.thresholds import ServiceSuspension
 from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.charging.services import Service, service_table
-from ocs.enforcement.book import AccountLook, JobBook
+from ocs.enforcement.book import OVERTAKEN, AccountLook, JobBook
 from ocs.enforcement.choosing import NetworkPolicy, may_be_ended, wanted_of
 from ocs.enforcement.executors.change import NO_GARDEN, UNCHANGED, ChangeExecutor
 from ocs.enforcement.executors.disconnect import DisconnectExecutor
 from ocs.enforcement.executors.radius_answers import NasRoute
 from ocs.enforcement.job import Cause, NetworkAction
-from ocs.enforcement.machine import JobEvent
+from ocs.enforcement.machine import JobEvent, JobState
 from ocs.enforcement.session_grades import last_grade
 from ocs.net.radius.dynamic_authorization import NasReply
 from protocol.radius.codes import PacketCode
@@ -256,3 +256,29 @@ def test_one_without_money_may_be_ended_and_one_that_is_free_may_not() -> None:
     free = session(lines=[Line(10, -1, 1, due_ms=5)])
     assert not may_be_ended(free)
     assert may_be_ended(session())
+
+
+@pytest.mark.parametrize("left", [0, 3], ids=["nothing-left", "too-little-left"])
+def test_who_topped_up_since_is_not_cut_for_having_had_no_money(left: int) -> None:
+    """durability.md rule 10: money raises no generation where it crosses no line. The keeper was killed with the job
+    open, or has not read the top-up yet; or the session was granted something."""
+    broke, one = penniless(left), waiting()
+    book = JobBook(jobs_max=10, return_ms=30_000)
+    assert book.reconcile(_look(broke, one, "depleted"), 5) == (1, 0)
+    [job] = book.open.values()
+    assert book.obstacle(job, broke, one, ends=True) == ""
+    rich = msgspec.structs.replace(penniless(1_000), seq=broke.seq + 1)
+    assert book.obstacle(job, rich, one, ends=True) == OVERTAKEN
+    assert book.obstacle(job, rich, one, ends=False) == "", "a request to report may be repeated"
+    assert book.obstacle(job, broke, session(), ends=True) == OVERTAKEN
+    book.reconcile(_look(rich, one), 6)
+    assert not job.is_open
+    after_a_kill = msgspec.structs.replace(job, state=JobState.DUE, seq=0)
+    assert book.obstacle(after_a_kill, rich, one, ends=True) == OVERTAKEN
+    still = msgspec.structs.replace(penniless(0), seq=9)
+    assert book.obstacle(after_a_kill, still, one, ends=True) == ""
+
+
+def _look(account: Account, one: Session, *kinds: str) -> AccountLook:
+    wanted = wanted_of(account, [one], kinds, NetworkPolicy({}, lambda _peer: False))
+    return AccountLook(IntentId(0, 1, 1), account, {one.id: one}, wanted, {Cause.SUSPENDED, Cause.DEPLETED}, 1)
