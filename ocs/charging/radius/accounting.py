@@ -150,11 +150,13 @@ def line_of(
 ) -> AskedLine:
     """One line, with these counters."""
     nas, octets, lasted_s, wanted = shown
-    used = [
-        Used(Units(octets=octets[place]), counter=Cumulative(place, GIGAWORD if nas.wraps else 0, nas.octets_per_s))
-        for place in places
-        if place in octets
-    ]
+    used = []
+    for place in places:
+        if place in octets:
+            # One that comes with Gigawords has more than 32 bits, whatever is configured.
+            wraps_at = GIGAWORD if nas.wraps and octets[place] < GIGAWORD else 0
+            counter = Cumulative(place, wraps_at, nas.octets_per_s)
+            used.append(Used(Units(octets=octets[place]), counter=counter))
     if TIME in places and lasted_s:
         used.append(Used(Units(seconds=lasted_s), counter=Cumulative(TIME, 0, 1)))
     wish = None

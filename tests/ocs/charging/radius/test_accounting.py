@@ -60,6 +60,14 @@ def test_a_counter_of_32_bits_wraps_where_its_client_is_said_to_have_such() -> N
         assert bras.world.balance() == 20 * EURO - gained * 10_000
 
 
+def test_a_client_that_sends_gigawords_all_the_same_is_charged_once() -> None:
+    bras = Bras(wraps=True)
+    bras.start()
+    for at_s, total_mb in ((3_600, 4_090), (3_700, 4_200), (3_800, 4_300), (3_900, 9_000)):
+        bras.interim(at_s, (total_mb * MB, 0))
+    assert bras.world.balance() == 20 * EURO - 9_000 * 10_000
+
+
 def test_what_it_says_of_its_own_time_is_believed_as_far_as_it_can_be() -> None:
     delayed = asked(accounting(START, Acct_Delay_Time=90))
     stamped = asked(accounting(INTERIM, Event_Timestamp=NOW_MS // 1_000 - 120, Acct_Session_Time=60))
