@@ -18,7 +18,7 @@ STATES: Final = (
 
 @click.group()
 def job() -> None:
-    """What the network is told of which session (RAR, ASR, CoA, Disconnect), and what comes of it."""
+    """What the network is told of which session, and what comes of it."""
 
 
 @job.command("list")

@@ -15,7 +15,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
-    "job": ("ocs.cli.job:job", "What the network is told of which session, and what comes of it."),
+    "job": (
+        "ocs.cli.job:job",
+        "What the network is told of which session, and what comes of it.",
+    ),
     "radius": ("ocs.cli.radius:radius", "RADIUS clients: what they send, what is demanded of them."),
     "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),
     "event": ("ocs.cli.event:event", "Events: what was told to the world, and what is being told."),
