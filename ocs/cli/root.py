@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "radius": ("ocs.cli.radius:radius", "RADIUS clients: what they send, what is demanded of them."),
     "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),
     "event": ("ocs.cli.event:event", "Events: what was told to the world, and what is being told."),
-    "webhook": ("ocs.cli.webhook:webhook", "Webhooks: where events are delivered to, dead letters, secrets."),
+    "webhook": ("ocs.cli.webhook:webhook", "Where events are delivered to, and what became of them."),
     "ledger": ("ocs.cli.ledger:ledger", "The ledger: entries of an account, and its proof."),
 }
 

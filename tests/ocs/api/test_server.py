@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import html
 import socket
 import stat
 from pathlib import Path
