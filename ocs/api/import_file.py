@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -15,6 +16,7 @@ from ocs.master.bulk_rows import Objection, WantedLine
 LINE_BYTES_MAX: Final = 65_536
 BATCH_LINES: Final = 2_000
 BATCH_BYTES: Final = 4 << 20
+DRAIN_S: Final = 2.0
 BREATH_LINES: Final = 100
 """Others are served after so many."""
 
@@ -58,6 +60,14 @@ class ImportFile:
         except UnicodeDecodeError as why:
             raise Invalid("the header", f"not UTF-8: {why}") from None
         self._read = lambda line: from_members(header.members(line.decode()), self._actor)
+
+    async def drain(self) -> None:
+        """Read what still comes, for a moment: a connection that is closed while its sender still sends is reset, and
+        then the sender never reads the answer."""
+        with contextlib.suppress(Exception):  # whatever ends it, the answer stands already
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in self._lines:
+                    pass
 
     async def batches(self) -> AsyncIterator[list[FileLine]]:
         """Lines in batches. Empty lines count for the line number and are skipped."""

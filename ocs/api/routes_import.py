@@ -39,7 +39,11 @@ async def import_lines(call: ApiCall) -> ApiReply:
     """The answer begins with the first batch: what is wrong with the whole is refused before."""
     assert call.stream is not None
     file = ImportFile(call.stream, call.media_type, call.caller)
-    await file.begin()
+    try:
+        await file.begin()
+    except BackOfficeError:
+        await file.drain()
+        raise
     return ApiReply(_events(call, file), media_type=NDJSON)
 
 
