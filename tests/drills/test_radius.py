@@ -29,11 +29,15 @@ TARIFF: dict[str, Any] = {
     "currency": "EUR",
     "rows": [
         {"name": "data", "when": {"service": "data"}, "flat": {"price": "0.001", "per": f"{BLOCK} octets"}},
-        {"name": "time", "when": {"service": "voice"}, "flat": {"price": "0.01", "per": "1 min"}},
+        {"name": "time", "when": {"service": "line"}, "flat": {"price": "0.01", "per": "1 min"}},
     ],
 }
 START, INTERIM, STOP = AcctStatusType.START, AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP
 CLIENT = 'radius.clients=[{address="127.0.0.0/8", secret="testing123", group="bras", interim_s=60, service="SERVICE"}]'
+
+
+LINE = ('charging.services.line={contexts=["line@example.net"],unit="seconds"}',)
+"""PPPoE by time: a row of its own, for `voice` is calls."""
 
 
 def settings(auth: int, acct: int, service: str = "data") -> tuple[str, ...]:
@@ -120,7 +124,7 @@ async def test_one_account_on_gy_and_pppoe_at_once() -> None:
     """charging.md section 5: what one holds the other cannot have; what it gives back it can."""
     auth, acct = free_ports(2)
     quota = "charging.quota.octets.minimum=1000"
-    async with running(*settings(auth, acct, "voice"), quota) as server, Api(server.url, server.token) as api:
+    async with running(*settings(auth, acct, "line"), *LINE, quota) as server, Api(server.url, server.token) as api:
         await api.put("v1", "tariffs", "told", body=TARIFF)
         await provided(api, "a1", "1.00", "4911", "4912")
         gy, port = World(api, server.diameter_port), await NasPort.open("4911", auth, acct)
