@@ -54,8 +54,11 @@ class MetricSums(Collector):
     def collect(self) -> Iterator[Family]:
         by_metric: dict[str, list[tuple[tuple[str, ...], tuple[int, ...]]]] = {metric.name: [] for metric in METRICS}
         for (name, labels), values in sorted(self.totals().items()):
-            if name in by_metric:
+            if name in by_metric and _has_news(BY_NAME[name], values):
                 by_metric[name].append((labels, values))
+        for metric in METRICS:
+            if metric.kind is MetricKind.COUNTER and not metric.labels and not by_metric[metric.name]:
+                by_metric[metric.name].append(((), (0,)))  # an alert on its increase needs the zero before
         for metric in METRICS:
             yield _family(metric, by_metric[metric.name])
 
@@ -68,6 +71,11 @@ class MetricSums(Collector):
 def _across(series: Series) -> Across:
     metric = BY_NAME.get(series.name)
     return metric.across if metric is not None else Across.SUM
+
+
+def _has_news(metric: Metric, values: tuple[int, ...]) -> bool:
+    """A histogram of what never happened would be 36 lines of zeros for each operation of the API."""
+    return metric.kind is not MetricKind.HISTOGRAM or any(values)
 
 
 def _added(one: tuple[int, ...] | None, other: tuple[int, ...]) -> tuple[int, ...]:
