@@ -58,7 +58,11 @@ class LoadClient:
                     await self._up.wait()
         except TimeoutError:
             where = f"{self.target.host}:{self.target.port}"
-            raise ConnectionError(f"no Diameter peer at {where} after {wait_s:g} s: is the server running?") from None
+            down = next(link for link in self.links if not link.is_open)
+            raise ConnectionError(
+                f"no connection of {down.origin} to {where} after {wait_s:g} s ({down.why_down}): "
+                "is the server running, and does it admit this peer?"
+            ) from None
 
     async def stop(self) -> None:
         if self._sweeper is not None:

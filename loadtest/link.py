@@ -103,6 +103,8 @@ class LoadConnection(asyncio.Protocol):
     def __init__(self, owner: "Owner", origin: str) -> None:
         self.owner, self.origin = owner, origin
         self.is_open = False
+        self.why_down = "never connected"
+        """Of the last time it did not come up, or ended."""
         self.waiting: dict[int, Request] = {}
         """By Hop-by-Hop Identifier, oldest first."""
         self._loop = asyncio.get_running_loop()
@@ -228,7 +230,8 @@ class LoadConnection(asyncio.Protocol):
             return
         try:
             await self._loop.create_connection(lambda: self, self.owner.target.host, self.owner.target.port)
-        except OSError:
+        except OSError as why:
+            self.why_down = why.strerror or str(why)
             self._loop.call_later(self._pause_s, self.dial)
             self._pause_s = min(RECONNECT_S_MAX, self._pause_s * 2)
 
@@ -237,7 +240,8 @@ class LoadConnection(asyncio.Protocol):
             match action:
                 case Send(octets=octets):
                     self._push(octets)
-                case Close():
+                case Close(why=why, detail=detail):
+                    self.why_down = f"{why} {detail}".strip()
                     if self._transport is not None:
                         self._flush()
                         self._transport.close()
