@@ -5,12 +5,15 @@ Here, and nowhere else, an error of the back office becomes one of HTTP.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ocs.backoffice import errors
 from ocs.backoffice.errors import BackOfficeError
+from ocs.charging.http.translate import word
+from ocs.charging.outcomes import OUTCOMES
 
 TYPE: Final = "urn:ocs:problem:"
 
@@ -21,6 +24,9 @@ class ProblemRow(NamedTuple):
     error: type[BackOfficeError] | None = None
     """What the back office says no with; None: only HTTP does."""
 
+
+CHARGING: Final = "charging-"
+"""What the types of refusals by charging begin with: one for each result that is an error over HTTP."""
 
 PROBLEMS: Final[dict[str, ProblemRow]] = {
     "malformed": ProblemRow(400, "The request cannot be read"),
@@ -51,6 +57,11 @@ PROBLEMS: Final[dict[str, ProblemRow]] = {
     "fate-unknown": ProblemRow(
         504, "No answer from the store: repeat with the same Idempotency-Key", errors.FateUnknown
     ),
+    **{
+        f"{CHARGING}{word(result)}": ProblemRow(row.http, f"Not charged: {row.words}")
+        for result, row in OUTCOMES.items()
+        if row.http >= HTTPStatus.BAD_REQUEST
+    },
 }
 
 

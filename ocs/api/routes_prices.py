@@ -16,16 +16,9 @@ from ocs.backoffice import explanations, prices
 from ocs.backoffice.amounts import money, quantity
 from ocs.backoffice.errors import Invalid
 from ocs.backoffice.prices import PricedUse
-from ocs.charging.identity import party
-from ocs.charging.networks import in_text
-from tariffs.inputs import Inputs
+from ocs.charging.http.rating_inputs import inputs_of
 from tariffs.units import Kind
 
-FACTS: Final = tuple(
-    field
-    for field in Inputs.__struct_fields__
-    if field not in ("service", "attributes", "time_zone", "subscriber", "lines")
-)
 UNITS: Final[dict[str, Kind]] = {"octets": Kind.OCTETS, "seconds": Kind.SECONDS, "units": Kind.UNITS}
 NAMES: Final[dict[Kind, schema.Unit]] = {Kind.OCTETS: "octets", Kind.SECONDS: "seconds", Kind.UNITS: "units"}
 
@@ -33,14 +26,6 @@ NAMES: Final[dict[Kind, schema.Unit]] = {Kind.OCTETS: "octets", Kind.SECONDS: "s
 class OfAccount(Struct, frozen=True, forbid_unknown_fields=True):
     account: Id | None = None
     """Who paid; looked up unless given, which works for 30 days."""
-
-
-def _inputs(event: schema.EventQuery) -> Inputs:
-    given = {name: getattr(event, name) for name in FACTS}
-    given |= {"apn": event.apn.lower(), "calling": party(event.calling), "called": party(event.called)}
-    given["visited"] = in_text(event.visited) or event.visited
-    given |= {name: given[name].lower() for name in ("charging_characteristics", "user_time_zone", "equipment")}
-    return Inputs(event.service, **given)
 
 
 def _use(event: schema.EventQuery) -> PricedUse:
@@ -52,7 +37,7 @@ def _use(event: schema.EventQuery) -> PricedUse:
         amount=event.amount,
         unit=UNITS[event.unit] if event.unit else None,
         at_ms=ms_of(event.at, "at"),
-        inputs=_inputs(event),
+        inputs=inputs_of(event.service, event, event.service_context),
     )
 
 

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ocs.api import (
     routes_accounts,
+    routes_charging,
     routes_copy,
     routes_corrections,
     routes_events,
@@ -58,6 +59,7 @@ from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 
 OPERATIONS: Final[Sequence[Operation]] = (
+    *routes_charging.OPERATIONS,  # first: paths are looked for in this order, and these are asked for most
     *routes_accounts.OPERATIONS,
     *routes_corrections.OPERATIONS,
     *routes_refunds.OPERATIONS,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from balances.redis.store import Store
+    from ocs.backoffice.charging import ChargingDesk
     from ocs.charging.handle import ChargingContext
     from ocs.charging.settings import ClientProfile
     from ocs.events.tail import EventTail
@@ -71,6 +72,7 @@ class BackOffice:
         webhooks: Webhooks = Webhooks(),  # noqa: B008
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
         radius: Radius = Radius(),  # noqa: B008
+        charging: ChargingDesk | None = None,
     ) -> None:
         """
         processes:    what each other process says of itself
@@ -79,7 +81,9 @@ class BackOffice:
         newest:       brings the tariffs of `context` up to what is published
         store_ms_max: longest wait for the live store
         tail:         the newest events; None: nobody follows them in this process
+        charging:     where platforms charge over HTTP; None: not in this process
         """
+        self.charging = charging
         self.tail = tail
         self.adjustments, self.webhooks, self.secrets = adjustments, webhooks, secrets
         self.passwords, self.radius = passwords, radius

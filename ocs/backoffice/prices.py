@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,8 @@ from tariffs.units import Kind, TooLarge
 
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
+
+EVER_MS: Final = 200 * 365 * 86_400_000
 
 
 class PricedUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +79,7 @@ async def quote(backoffice: BackOffice, use: PricedUse) -> Quoted:
         inputs=use.inputs,
         action=Action.PRICE,
     )
-    answer = await stepped(handle(request, context, backoffice.now_ms()))
+    answer = await stepped(handle(request, at_any_time(context), backoffice.now_ms()))
     if answer is None or isinstance(answer, Busy):
         raise Unavailable(answer.reason if answer else "the live store did not answer")
     asked = await _asked(backoffice, context.catalog, use, who, service)
@@ -85,6 +88,13 @@ async def quote(backoffice: BackOffice, use: PricedUse) -> Quoted:
     if result is Result.OK and answer.cost_micro is not None:
         return Quoted(answer.cost_micro, "", asked.currency, unit, answer.tariff)
     return Quoted(None, answer.reason or result.name.lower().replace("_", " "), asked.currency, unit, "")
+
+
+def at_any_time(context: ChargingContext) -> ChargingContext:
+    """The same, which believes any instant: a price may be asked for any time."""
+    made = copy.copy(context)
+    made.settings = msgspec.structs.replace(context.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
+    return made
 
 
 class UseExplained(NamedTuple):

@@ -67,6 +67,7 @@ def to_answer(
         token,
         service.name,
         quote[0].why if event and request.action is Action.PRICE and quote else "",
+        balance_micro=outcome.balance if outcome.lines else None,
     )
 
 

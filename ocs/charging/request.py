@@ -257,6 +257,8 @@ class ChargingAnswer(msgspec.Struct, frozen=True, gc=False):
     """PRICE: tariff, version and rows that say it."""
     marks: int = 0
     """What was unusual about the request (Flag), to be counted for its sender."""
+    balance_micro: int | None = None
+    """Own money of the account after it, with what is held; None: it was not looked at."""
 
 
 class Busy(msgspec.Struct, frozen=True, gc=False):

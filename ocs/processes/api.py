@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import msgspec
-
 from ocs.api.auth import Callers, token_of
 from ocs.api.server import application, serving
 from ocs.backoffice.backoffice import BackOffice
+from ocs.backoffice.charging import ChargingDesk
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.enforcement.session_requests import SessionRequester
@@ -19,14 +16,11 @@ from ocs.master.passwords import StoredPasswords
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
 from ocs.processes.catalog_follower import CatalogFollower
-from ocs.processes.charging_context import build_context
+from ocs.processes.charging_context import build_admission, build_context
 from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.telemetry import metrics
-
-EVER_MS: Final = 200 * 365 * 86_400_000
-"""A price may be asked for any time."""
 
 
 async def api(config: Config, supervisor: SupervisorLink) -> None:
@@ -40,8 +34,8 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
     ):
         postgres = BoundedPostgres(pool, within_s=config.http.store_ms_max / 1_000)
         context = build_context(config, redis, store, postgres, config.http.store_ms_max / 1_000)
-        context.settings = msgspec.structs.replace(context.settings, event_ahead_ms=EVER_MS, event_behind_ms=EVER_MS)
-        catalog = CatalogFollower(store.link, redis, context, TROUBLE)
+        admission = build_admission(config, store)
+        catalog = CatalogFollower(store.link, redis, context, TROUBLE, admission)
         sealing = sealing_of(config)
         backoffice = BackOffice(
             postgres,
@@ -61,6 +55,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             webhooks=config.webhooks,
             secrets=WebhookSecrets(sealing),
             radius=config.radius,
+            charging=ChargingDesk(context, admission, now_ms, supervisor.meter),
         )
         tail = backoffice.tail
         assert tail is not None

@@ -1,4 +1,4 @@
-"""Builds the ChargingContext of a process from its configuration and stores."""
+"""Builds what a process that charges needs from its configuration and stores: ChargingContext, Admission."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.master.profiles import ProfileCache
+from ocs.net.admission import Admission
 from ocs.processes.stores import Redis
 from ocs.stores.bounded_postgres import BoundedPostgres
+from ocs.stores.metered import MeteredStore
 from ocs.stores.slow_paths import SlowPaths
 from tariffs.catalog import Catalog
 
@@ -50,4 +52,15 @@ def build_context(
         lines_known=slow_paths.lines_known,
         event_known=slow_paths.event_known,
         jitter=jitter(),
+    )
+
+
+def build_admission(config: Config, store: MeteredStore) -> Admission:
+    diameter = config.diameter
+    return Admission(
+        diameter.in_flight_max,
+        diameter.peer_in_flight_max,
+        wait_us=config.charging.answer_ms_max * 1_000 // 2,
+        waits=store.waits,
+        oldest_us=store.link.oldest_us,
     )

@@ -33,7 +33,7 @@ from ocs.net.radius.restarts import NasRestarts
 from ocs.net.radius.server import RadiusEndpoint, RadiusServer, Served
 from ocs.net.tls import client_context, server_context
 from ocs.processes.catalog_follower import CatalogFollower
-from ocs.processes.charging_context import build_context
+from ocs.processes.charging_context import build_admission, build_context
 from ocs.processes.control import Connection
 from ocs.processes.listeners import RADSEC
 from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, witnessed
@@ -169,17 +169,6 @@ async def drain_radius(
     if radsec is not None:
         await radsec.server.drained(0 if supervisor.fast.is_set() else config.diameter.drain_s)
         radsec.close()
-
-
-def build_admission(config: Config, store: MeteredStore) -> Admission:
-    diameter = config.diameter
-    return Admission(
-        diameter.in_flight_max,
-        diameter.peer_in_flight_max,
-        wait_us=config.charging.answer_ms_max * 1_000 // 2,
-        waits=store.waits,
-        oldest_us=store.link.oldest_us,
-    )
 
 
 def build_node(

@@ -21,6 +21,8 @@ from balances.structs.session import Session
 from ocs.api.auth import Callers
 from ocs.api.server import application
 from ocs.backoffice.backoffice import BackOffice
+from ocs.backoffice.charging import ChargingDesk
+from ocs.backoffice.prices import EVER_MS
 from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
@@ -35,9 +37,10 @@ from ocs.master.catalog import FIELDS, unpack_catalog
 from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import Sealing
+from ocs.net.admission import Admission
 from ocs.net.step import stepped
-from ocs.processes.api import EVER_MS
 from ocs.stores.bounded_postgres import BoundedPostgres
+from ocs.telemetry.metrics import Meter
 from protocol.diameter.dictionary.credit_control import CreditControlRequest
 from tariffs.catalog import Catalog
 from tests.servers import Servers
@@ -89,6 +92,7 @@ class ApiHarness:
             secrets=WebhookSecrets(Sealing([bytes(32)])),
             radius=Radius(clients=(RadiusClient("10.0.0.0/8", Secret("s"), group="bras"),)),
             tail=EventTail(pool, bell),
+            charging=ChargingDesk(self.context, Admission(200, 200), self.now_ms, Meter()),
         )
         app: Any = application(self.backoffice, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

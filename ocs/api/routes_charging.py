@@ -1,0 +1,108 @@
+"""Charging for platforms that speak neither Diameter nor RADIUS: sessions and events (docs/http-charging.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from balances.keys import idempotency_key
+from ocs.api.operation import ApiCall, ApiReply, Operation
+from ocs.api.problems import CHARGING, PROBLEMS, Problem
+from ocs.backoffice.errors import Invalid, Unavailable
+from ocs.charging.http import translate
+from ocs.charging.http.messages import ChargingEvent, ChargingReply, ChargingStart, ChargingStop, ChargingUpdate
+from ocs.charging.http.translate import PlatformCall, UnusableBody
+from ocs.charging.outcomes import OUTCOMES
+from ocs.charging.request import ChargingRequest
+from ocs.charging.services import Services
+
+REFUSALS: Final = ("key-reused", "fate-unknown", *(kind for kind in PROBLEMS if kind.startswith(CHARGING)))
+
+ToRequest = Callable[[Any, PlatformCall, Services], ChargingRequest]
+
+
+async def start_charging(call: ApiCall) -> ApiReply:
+    return msgspec.structs.replace(await _charged(call, translate.started), status=201)
+
+
+async def update_charging(call: ApiCall) -> ApiReply:
+    return await _charged(call, translate.reported)
+
+
+async def stop_charging(call: ApiCall) -> ApiReply:
+    return await _charged(call, translate.stopped)
+
+
+async def charge_event(call: ApiCall) -> ApiReply:
+    return await _charged(call, translate.event)
+
+
+async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
+    """A refusal of all of it is a problem document that has the members of the answer too."""
+    desk = call.backoffice.charging
+    if desk is None:
+        raise Unavailable("this process does not charge")
+    platform = PlatformCall(call.caller, idempotency_key(call.key) if call.key else "", call.path.get("id", ""))
+    try:
+        request = to_request(call.body, platform, desk.services)
+    except UnusableBody as why:
+        raise Invalid(why.field, str(why)) from None
+    answer = await desk.charge(request)
+    reply = translate.reply_of(translate.id_of(call.body, platform), request, answer)
+    row = OUTCOMES[answer.result]
+    if row.http >= HTTPStatus.BAD_REQUEST:
+        raise Problem(f"{CHARGING}{reply.result}", answer.reason or row.words, **msgspec.structs.asdict(reply))
+    return ApiReply(reply)
+
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/charging/sessions",
+        start_charging,
+        "A session begins: hold the first grant",
+        answer=ChargingReply,
+        status=201,
+        body=ChargingStart,
+        keyed=True,
+        problems=REFUSALS,
+        description="The grant may be used until the next report. An `id` is used once; the same start again gets the"
+        " same answer.",
+    ),
+    Operation(
+        "POST",
+        "/v1/charging/sessions/{id}/update",
+        update_charging,
+        "Report what was used, and ask for more",
+        answer=ChargingReply,
+        body=ChargingUpdate,
+        problems=REFUSALS,
+        description="`number` is its key: the same number again gets the same answer, and charges nothing. A line that"
+        " gets no grant says why in its `result`; what it reports is charged all the same.",
+    ),
+    Operation(
+        "POST",
+        "/v1/charging/sessions/{id}/stop",
+        stop_charging,
+        "The session is over: report the rest, release what is held",
+        answer=ChargingReply,
+        body=ChargingStop,
+        problems=REFUSALS,
+        description="`number` is its key. `cost` is what all of the session cost.",
+    ),
+    Operation(
+        "POST",
+        "/v1/charging/events",
+        charge_event,
+        "Debit something at once, give it back, ask for its price or whether there is enough",
+        answer=ChargingReply,
+        body=ChargingEvent,
+        keyed=True,
+        problems=REFUSALS,
+        description="All or nothing for each line. With a `time`, which a repeat has to state again, it costs one call"
+        " to the live store; without one PostgreSQL is asked first whether it is a repeat.",
+    ),
+)

@@ -1,0 +1,61 @@
+"""Where platforms charge over HTTP: a request goes the way that Diameter's and RADIUS's go, from the waist to the store
+and back, under the same admission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from balances.structs.charge import Flag
+from ocs.backoffice.errors import FateUnknown, KeyReused, Unavailable
+from ocs.charging.handle import ChargingContext, handle
+from ocs.charging.http.translate import word
+from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
+from ocs.charging.services import Services
+from ocs.clock import monotonic_us
+from ocs.net.admission import Admission
+from ocs.net.step import stepped
+from ocs.telemetry import metrics
+from ocs.telemetry.metrics import Meter
+
+PROTOCOL: Final = "http"
+
+
+class ChargingDesk:
+    def __init__(self, context: ChargingContext, admission: Admission, now_ms: Callable[[], int], meter: Meter) -> None:
+        self._context, self._admission, self._now_ms = context, admission, now_ms
+        self._lines, self._finals = meter.counts(metrics.LINES), meter.counts(metrics.FINAL_UNITS)
+        meter.read(metrics.IN_FLIGHT, PROTOCOL, by=lambda: admission.in_flight)
+        meter.read(metrics.ADMISSION, PROTOCOL, by=lambda: admission.limit.now)
+
+    @property
+    def services(self) -> Services:
+        return self._context.settings.services
+
+    async def charge(self, request: ChargingRequest) -> ChargingAnswer:
+        """Charge it, once. Raises Unavailable (nothing was done), FateUnknown (the same again is safe), KeyReused."""
+        admission, report = self._admission, request.settles()
+        admission.step(monotonic_us())
+        urgent_only = not admission.admits(report, 0)
+        if urgent_only and report:
+            raise Unavailable("too much is outstanding; try again")
+        admission.take(report)
+        try:
+            answer = await stepped(handle(request, self._context, self._now_ms(), urgent_only=urgent_only))
+        finally:
+            admission.off(report)
+        if answer is None:
+            raise FateUnknown("the live store did not answer: it may have been charged, or not")
+        if isinstance(answer, Busy):
+            raise Unavailable(f"{answer.reason}; nothing was charged: try again")
+        if answer.marks & Flag.CONFLICT:
+            raise KeyReused
+        self._count(request.inputs.service, answer)
+        return answer
+
+    def _count(self, service: str, answer: ChargingAnswer) -> None:
+        service = service if service in self.services.by_name else "none"
+        for line in answer.lines:
+            self._lines[PROTOCOL, service, word(line.result)] += 1
+            if line.final is not None:
+                self._finals[PROTOCOL, service, line.final.action.name.lower()] += 1

@@ -1,0 +1,20 @@
+"""What rating may look at, as it is told in JSON: normalised as every protocol's facts are."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ocs.charging.identity import party
+from ocs.charging.networks import in_text
+from tariffs.inputs import TOLD, Inputs
+
+LOWER: Final = ("apn", "charging_characteristics", "user_time_zone", "equipment")
+
+
+def inputs_of(service: str, told: Any, service_context: str = "") -> Inputs:
+    """told: has a field for each fact of `tariffs.inputs.TOLD`, "" or None where it says nothing"""
+    given = {name: getattr(told, name) for name in TOLD}
+    given |= {"calling": party(told.calling), "called": party(told.called)}
+    given |= {name: given[name].lower() for name in LOWER}
+    given["visited"] = in_text(told.visited) or told.visited
+    return Inputs(service, service_context=service_context, **given)

@@ -1,0 +1,299 @@
+"""Charging over HTTP <-> the waist: the third translator, beside Diameter's and RADIUS's.
+
+`started`, `reported`, `stopped` and `event` make a ChargingRequest of a body; `reply_of` makes the body of its answer.
+A session is named after its caller and its id, so no caller reaches another one's sessions. Which request of a session
+it is says its number; which start and which event, its Idempotency-Key (docs/http-charging.md).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from balances.keys import part
+from balances.ledger.in_words import EPOCH, money, time_of
+from balances.structs.charge import Action, Phase, Result
+from ocs.charging.currencies import CODES, NUMBERS
+from ocs.charging.http.messages import (
+    ChargedLine,
+    ChargingEvent,
+    ChargingMessage,
+    ChargingReply,
+    ChargingStart,
+    ChargingStop,
+    ChargingUpdate,
+    FinalStep,
+    GrantedUnits,
+    StatedLine,
+    StatedUnits,
+)
+from ocs.charging.http.rating_inputs import inputs_of
+from ocs.charging.identity import canonical, number_in
+from ocs.charging.request import (
+    AskedLine,
+    ChargingAnswer,
+    ChargingRequest,
+    FinalUnit,
+    GrantedLine,
+    MoneyAmount,
+    Origin,
+    Reason,
+    RequestKey,
+    Style,
+    Units,
+    Used,
+)
+from ocs.charging.services import Service, Services
+from tariffs.units import EXACT_MAX, MICRO, Rounding
+
+CLIENT: Final = "http:"
+"""What the name of a platform begins with as a client; no DiameterIdentity does."""
+NO_CURRENCY: Final = 0
+"""No ISO 4217 number: of letters that are no currency."""
+REASONS: Final = {None: Reason.OTHER, "final": Reason.FINAL, "idle": Reason.IDLE}
+ACTIONS: Final = {
+    "debit": Action.DEBIT,
+    "refund": Action.REFUND,
+    "check": Action.CHECK,
+    "price": Action.PRICE,
+}  # fmt: skip
+
+
+class UnusableBody(ValueError):
+    """A field cannot be used. It is found before anything is charged, so nothing has happened."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field = field
+
+
+class PlatformCall(NamedTuple):
+    """Who sent a request, and what is known of it besides its body."""
+
+    caller: str
+    key: str
+    """Idempotency-Key; "" where a number says which request of its session it is."""
+    session: str = ""
+    """The id of the session that it is about; "" where the body names it."""
+
+    @property
+    def client(self) -> str:
+        """The platform, as a client of charging."""
+        return CLIENT + self.caller
+
+    @property
+    def message(self) -> int:
+        return int.from_bytes(blake2b(self.key.encode(), digest_size=6).digest()) if self.key else 0
+
+    def named(self, session: str) -> str:
+        """What a session of this id is called where those of all protocols are."""
+        return f"{self.client};{session}"
+
+
+class AmountReading(NamedTuple):
+    """How amounts are read."""
+
+    phase: Phase
+    reports: bool
+    rounding: Rounding
+    currency: int | None
+
+
+def id_of(body: ChargingMessage, call: PlatformCall) -> str:
+    """What the answer calls the session, or the event. The id of a session is made of the key where none is given, so
+    that a repeat means the same session."""
+    if isinstance(body, ChargingStart):
+        return body.id or blake2b(call.key.encode(), digest_size=12).hexdigest()
+    return call.session or call.key
+
+
+# ---- the request
+
+
+def started(body: ChargingStart, call: PlatformCall, services: Services) -> ChargingRequest:
+    """An id is used once: another start of it is taken for a repeat, whatever key it has."""
+    key = RequestKey(call.named(id_of(body, call)), message=call.message, resend=True)
+    return _request(body, Phase.START, key, _who(body), call, services)
+
+
+def reported(body: ChargingUpdate, call: PlatformCall, services: Services) -> ChargingRequest:
+    key = RequestKey(call.named(call.session), number=body.number)
+    return _request(body, Phase.UPDATE, key, _who(body, needed=False), call, services)
+
+
+def stopped(body: ChargingStop, call: PlatformCall, services: Services) -> ChargingRequest:
+    key = RequestKey(call.named(call.session), number=body.number)
+    return _request(body, Phase.STOP, key, _who(body, needed=False), call, services)
+
+
+def event(body: ChargingEvent, call: PlatformCall, services: Services) -> ChargingRequest:
+    """An event without a time may be a repeat of any age, so PostgreSQL is asked too; with one its age is known."""
+    action = ACTIONS[body.action]
+    if (body.refund_token is not None) != (action is Action.REFUND):
+        raise UnusableBody("refund_token", "expected with a refund, and only there")
+    moves = action in (Action.DEBIT, Action.REFUND)
+    key = RequestKey(call.named(f"event;{call.key}"), message=call.message, resend=moves and body.time is None)
+    return _request(body, Phase.EVENT, key, _who(body), call, services, action, (body.refund_token or "").encode())
+
+
+def _request(
+    body: ChargingStart | ChargingUpdate | ChargingStop | ChargingEvent,
+    phase: Phase,
+    key: RequestKey,
+    identities: tuple[str, ...],
+    call: PlatformCall,
+    services: Services,
+    action: Action = Action.DEBIT,
+    refund_token: bytes = b"",
+) -> ChargingRequest:
+    service = services.by_name.get(body.service)
+    if service is None and phase in (Phase.START, Phase.EVENT):  # what was used is settled by any name
+        raise UnusableBody("service", f"expected one of {', '.join(services.by_name)}, found {body.service!r}")
+    currency = None if body.currency is None else NUMBERS.get(body.currency, NO_CURRENCY)
+    return ChargingRequest(
+        origin=Origin(call.client, via=call.client),
+        key=key,
+        phase=phase,
+        identities=identities,
+        event_ms=_ms_of(body.time),
+        lines=_lines(body.lines, phase, service, currency),
+        style=Style.LINES,
+        inputs=inputs_of(body.service, body.facts),
+        action=action,
+        currency=currency,
+        refund_token=refund_token,
+        wants_cost=True,
+    )
+
+
+def _who(body: ChargingMessage, *, needed: bool = True) -> tuple[str, ...]:
+    if body.subscriber is not None and body.identity is not None:
+        raise UnusableBody("subscriber", "expected it, or an identity, and not both")
+    if body.subscriber is not None:
+        return (f"subscriber:{body.subscriber}",)
+    if body.identity is None:
+        if needed:
+            raise UnusableBody("subscriber", "expected it, or an identity")
+        return ()
+    try:
+        identity = canonical(body.identity)
+    except ValueError as why:
+        raise UnusableBody("identity", str(why)) from None
+    number = number_in(identity) if identity.startswith("sip:") else ""
+    return (identity, number) if number else (identity,)
+
+
+def _ms_of(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return (datetime.fromisoformat(text.upper().replace(" ", "T")) - EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        raise UnusableBody("time", f"not an instant that exists: {text}") from None
+
+
+def _lines(
+    stated: tuple[StatedLine, ...], phase: Phase, service: Service | None, currency: int | None
+) -> tuple[AskedLine, ...]:
+    reports = phase is not Phase.EVENT and (phase is not Phase.START or any(one.used is not None for one in stated))
+    reading = AmountReading(phase, reports, service.rounding if service else Rounding.UP, currency)
+    if len({(one.rating_group, one.service_id) for one in stated}) < len(stated):
+        raise UnusableBody("lines", "two lines of one rating_group and service_id")
+    return tuple(_line(one, reading, f"lines[{place}]") for place, one in enumerate(stated))
+
+
+def _line(stated: StatedLine, reading: AmountReading, where: str) -> AskedLine:
+    if reading.phase is Phase.EVENT and stated.used is not None:
+        raise UnusableBody(f"{where}.used", "an event asks: `requested`")
+    wanted, wish, use = None, None, None
+    used: tuple[Used, ...] = ()
+    if stated.requested is not None and reading.phase is not Phase.STOP:
+        wanted, wish = _units(stated.requested, reading, f"{where}.requested", used=False)
+    if stated.used is not None:
+        units, use = _units(stated.used, reading, f"{where}.used", used=True)
+        used = (Used(units),)
+    reason = REASONS[stated.reason]
+    return AskedLine(stated.rating_group, stated.service_id, wanted, used, reason, wish, use)
+
+
+def _units(stated: StatedUnits, reading: AmountReading, where: str, *, used: bool) -> tuple[Units, MoneyAmount | None]:
+    """More than can be counted is a large wish; of an event it would be another amount, so that is refused."""
+    counts = [stated.octets, stated.seconds, stated.units]
+    if reading.phase is Phase.EVENT and any(count is not None and count > EXACT_MAX for count in counts):
+        raise UnusableBody(where, "less than 2^53")
+    octets, seconds, units = (None if count is None else min(count, EXACT_MAX) for count in counts)
+    if stated.money is None:
+        return Units(None, octets, seconds, units), None
+    micro, odd = _micro(stated.money, reading, where, used=used)
+    return Units(micro, octets, seconds, units), odd
+
+
+def _micro(text: str, reading: AmountReading, where: str, *, used: bool) -> tuple[int, MoneyAmount | None]:
+    """Micro-units, and what is odd about them (charging.md section 2)."""
+    exact = Fraction(text) * MICRO
+    micro, rest = divmod(abs(exact), 1)
+    large, fine = micro > EXACT_MAX, rest > 0
+    unusable = exact < 0 or (fine and not used) or (large and reading.phase is Phase.EVENT)
+    if unusable and not reading.reports:
+        raise UnusableBody(f"{where}.money", f"not below zero, at most six decimals, less than 2^53; found {text}")
+    if fine and (reading.rounding is Rounding.UP or (reading.rounding is Rounding.HALF_UP and 2 * rest >= 1)):
+        micro += 1
+    code = reading.currency
+    odd = (
+        None
+        if code is None and not unusable and not fine
+        else MoneyAmount(() if code is None else (code,), unusable, fine)
+    )
+    return min(int(micro), EXACT_MAX), odd
+
+
+# ---- the answer
+
+
+def word(result: Result) -> str:
+    return result.name.lower().replace("_", "-")
+
+
+def reply_of(named: str, request: ChargingRequest, answer: ChargingAnswer) -> ChargingReply:
+    """named: what `id_of` calls it"""
+    cost, balance, token = answer.cost_micro, answer.balance_micro, answer.refund_token
+    return ChargingReply(
+        named,
+        part(request.key.session),
+        word(answer.result),
+        [_answered(line) for line in answer.lines],
+        None if cost is None else money(cost),
+        None if balance is None else money(balance),
+        None if answer.currency is None else CODES.get(answer.currency),
+        answer.low_balance,
+        answer.enough,
+        token.decode() if token else None,
+        answer.tariff,
+    )
+
+
+def _answered(line: GrantedLine) -> ChargedLine:
+    granted = line.granted
+    return ChargedLine(
+        line.rating_group,
+        line.service_id,
+        word(line.result),
+        None if granted is None else _granted(granted),
+        line.validity_s,
+        None if line.final is None else _final(line.final),
+        line.threshold,
+        line.holding_s,
+        None if line.change_ms is None else time_of(line.change_ms),
+        line.grade,
+    )
+
+
+def _granted(units: Units) -> GrantedUnits:
+    return GrantedUnits(None if units.money is None else money(units.money), units.octets, units.seconds, units.units)
+
+
+def _final(final: FinalUnit) -> FinalStep:
+    action = final.action.name.lower().replace("_", "-")
+    return FinalStep(action, final.address, [*final.filters], [*final.filter_ids])  # type: ignore[arg-type]
