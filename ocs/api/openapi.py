@@ -126,7 +126,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         }
         made["requestBody"] = {"required": True, "content": content}
     elif operation.body is not None:
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(operation.body)}}}
+        content = {"schema": _schema(operation.body)}
+        if operation.examples:
+            content["examples"] = {name: {"value": value} for name, value in operation.examples.items()}
+        made["requestBody"] = {"required": True, "content": {"application/json": content}}
     if operation.open:
         made["security"] = []
     return made

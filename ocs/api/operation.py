@@ -97,6 +97,8 @@ class Operation(Struct, frozen=True):
     problems: tuple[str, ...] = ()
     """Besides those any operation may answer."""
     description: str = ""
+    examples: dict[str, Any] = {}
+    """Bodies by what they are for."""
 
 
 class Precondition(Struct, frozen=True):

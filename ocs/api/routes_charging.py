@@ -19,7 +19,7 @@ from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import ChargingRequest
 from ocs.charging.services import Services
 
-REFUSALS: Final = ("key-reused", "fate-unknown", *(kind for kind in PROBLEMS if kind.startswith(CHARGING)))
+REFUSALS: Final = ("key-reused", "conflict", "fate-unknown", *(kind for kind in PROBLEMS if kind.startswith(CHARGING)))
 
 ToRequest = Callable[[Any, PlatformCall, Services], ChargingRequest]
 
@@ -58,6 +58,41 @@ async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
     return ApiReply(reply)
 
 
+BOX: Final = {"service": "generic", "identity": "msisdn:491700000001"}
+CALL: Final = {"service": "voice", "identity": "msisdn:491700000001"}
+FACTS: Final = {"calling": "+491700000001", "called": "+493012345", "node": "pbx-1"}
+STARTS: Final = {
+    "IPTV: a channel by time": BOX
+    | {"id": "box-7-1730", "lines": [{"rating_group": 30, "requested": {"seconds": 3600}}]},
+    "PBX: a call": CALL | {"id": "pbx-1-4711", "facts": FACTS, "lines": [{"requested": {"seconds": 300}}]},
+}
+UPDATES: Final = {
+    "IPTV: another channel": BOX
+    | {
+        "number": 1,
+        "lines": [
+            {"rating_group": 30, "used": {"seconds": 412}, "reason": "final"},
+            {"rating_group": 20, "requested": {"seconds": 600}},
+        ],
+    },
+    "PBX: the call goes on": CALL | {"number": 1, "lines": [{"used": {"seconds": 300}, "requested": {}}]},
+}
+STOPS: Final = {
+    "IPTV: the box is switched off": BOX | {"number": 2, "lines": [{"rating_group": 20, "used": {"seconds": 95}}]},
+    "PBX: they hang up": CALL | {"number": 2, "lines": [{"used": {"seconds": 42}}]},
+}
+EVENTS: Final = {
+    "IPTV: a title is bought": BOX
+    | {
+        "time": "2026-11-30T20:15:00+01:00",
+        "lines": [{"rating_group": 40, "service_id": 31, "requested": {"units": 1}}],
+    },
+    "IPTV: it did not play, the money goes back": BOX
+    | {"action": "refund", "refund_token": "event http:iptv;event;order-991 0", "lines": [{"rating_group": 40}]},
+    "PBX: what would a call cost": CALL
+    | {"action": "price", "facts": FACTS, "lines": [{"requested": {"seconds": 60}}]},
+}
+
 OPERATIONS: Final = (
     Operation(
         "POST",
@@ -67,6 +102,7 @@ OPERATIONS: Final = (
         answer=ChargingReply,
         status=201,
         body=ChargingStart,
+        examples=STARTS,
         keyed=True,
         problems=REFUSALS,
         description="The grant may be used until the next report. An `id` is used once; the same start again gets the"
@@ -79,6 +115,7 @@ OPERATIONS: Final = (
         "Report what was used, and ask for more",
         answer=ChargingReply,
         body=ChargingUpdate,
+        examples=UPDATES,
         problems=REFUSALS,
         description="`number` is its key: the same number again gets the same answer, and charges nothing. A line that"
         " gets no grant says why in its `result`; what it reports is charged all the same.",
@@ -90,6 +127,7 @@ OPERATIONS: Final = (
         "The session is over: report the rest, release what is held",
         answer=ChargingReply,
         body=ChargingStop,
+        examples=STOPS,
         problems=REFUSALS,
         description="`number` is its key. `cost` is what all of the session cost.",
     ),
@@ -100,6 +138,7 @@ OPERATIONS: Final = (
         "Debit something at once, give it back, ask for its price or whether there is enough",
         answer=ChargingReply,
         body=ChargingEvent,
+        examples=EVENTS,
         keyed=True,
         problems=REFUSALS,
         description="All or nothing for each line. With a `time`, which a repeat has to state again, it costs one call"

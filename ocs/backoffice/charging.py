@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from balances.structs.charge import Flag
-from ocs.backoffice.errors import FateUnknown, KeyReused, Unavailable
+from ocs.backoffice.errors import Conflict, FateUnknown, KeyReused, Unavailable
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.http.translate import word
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
@@ -22,8 +22,16 @@ PROTOCOL: Final = "http"
 
 
 class ChargingDesk:
-    def __init__(self, context: ChargingContext, admission: Admission, now_ms: Callable[[], int], meter: Meter) -> None:
-        self._context, self._admission, self._now_ms = context, admission, now_ms
+    def __init__(
+        self,
+        context: ChargingContext,
+        admission: Admission,
+        now_ms: Callable[[], int],
+        meter: Meter,
+        why_not: Callable[[], str] = lambda: "",
+    ) -> None:
+        """why_not: why nothing can be charged by this process now; "" when it can"""
+        self._context, self._admission, self._now_ms, self._why_not = context, admission, now_ms, why_not
         self._lines, self._finals = meter.counts(metrics.LINES), meter.counts(metrics.FINAL_UNITS)
         meter.read(metrics.IN_FLIGHT, PROTOCOL, by=lambda: admission.in_flight)
         meter.read(metrics.ADMISSION, PROTOCOL, by=lambda: admission.limit.now)
@@ -34,6 +42,8 @@ class ChargingDesk:
 
     async def charge(self, request: ChargingRequest) -> ChargingAnswer:
         """Charge it, once. Raises Unavailable (nothing was done), FateUnknown (the same again is safe), KeyReused."""
+        if why := self._why_not():
+            raise Unavailable(f"{why}; nothing was charged: try again")
         admission, report = self._admission, request.settles()
         admission.step(monotonic_us())
         urgent_only = not admission.admits(report, 0)
@@ -49,7 +59,7 @@ class ChargingDesk:
         if isinstance(answer, Busy):
             raise Unavailable(f"{answer.reason}; nothing was charged: try again")
         if answer.marks & Flag.CONFLICT:
-            raise KeyReused
+            raise KeyReused if request.key.message else Conflict("this number came with another report: use the next")
         self._count(request.inputs.service, answer)
         return answer
 

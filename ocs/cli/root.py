@@ -15,6 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
+    "charge": ("ocs.cli.charge:charge", "Charge by hand, as a platform does over HTTP."),
     "job": (
         "ocs.cli.job:job",
         "What the network is told of which session, and what comes of it.",

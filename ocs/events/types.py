@@ -7,7 +7,7 @@ A new type of what is no record: a struct for its data below, a row, and a call 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -42,6 +42,20 @@ class JobFailed(Struct, frozen=True):
     attempts: int
     result: str
     """Of the last attempt, as the peer said it, or why none was possible."""
+
+
+class SessionAsked(Struct, frozen=True):
+    """A platform that charges over HTTP is to report what a session used, or to end it, and does what the answer to its
+    report says."""
+
+    session: str
+    platform: str
+    account: str
+    subscriber: str
+    service: str
+    asked: Literal["report", "end"]
+    cause: str
+    """suspended, depleted, members, limit, waits, price, holder."""
 
 
 class TariffPublished(Struct, frozen=True):
@@ -92,6 +106,7 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("limit.reached", event_data.LimitReached, "account"),
     EventKind("service.resumed", event_data.ServiceResumed, "account"),
     EventKind("service.suspended", event_data.ServiceSuspended, "account"),
+    EventKind("session.asked", SessionAsked, "session"),
     EventKind("session.opened", event_data.SessionOpened, "session"),
     EventKind("session.ended", event_data.SessionEnded, "session"),
     EventKind("session.abandoned", event_data.SessionAbandoned, "session"),

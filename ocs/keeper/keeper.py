@@ -26,6 +26,7 @@ from ocs.enforcement.due_sessions import DueSessions, none_due
 from ocs.enforcement.enforcer import EnforcementStore, Enforcer, all_served, nowhere
 from ocs.enforcement.executors.abort import AbortExecutor
 from ocs.enforcement.executors.executor import Executor, Executors
+from ocs.enforcement.executors.notice import NoticeExecutor
 from ocs.enforcement.executors.reauthorize import ReauthorizeExecutor
 from ocs.enforcement.job import NetworkAction
 from ocs.enforcement.job_rows import JobTable
@@ -188,6 +189,8 @@ class Keeper:
                 (
                     ReauthorizeExecutor(self._requester.ask, NetworkAction.ABORT if enforcement.escalate else None),
                     AbortExecutor(self._requester.ask),
+                    NoticeExecutor(pool, now_ms, "report", NetworkAction.ABORT if enforcement.escalate else None),
+                    NoticeExecutor(pool, now_ms, "end"),
                     *executors,
                 )
             ),

@@ -17,7 +17,7 @@ from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_admission, build_context
-from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, witnessed
+from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, not_ready, witnessed
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.telemetry import metrics
@@ -55,7 +55,9 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             webhooks=config.webhooks,
             secrets=WebhookSecrets(sealing),
             radius=config.radius,
-            charging=ChargingDesk(context, admission, now_ms, supervisor.meter),
+            charging=ChargingDesk(
+                context, admission, now_ms, supervisor.meter, lambda: not_ready(store.link) or catalog.why
+            ),
         )
         tail = backoffice.tail
         assert tail is not None

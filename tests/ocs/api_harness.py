@@ -88,7 +88,7 @@ class ApiHarness:
             ask_network=self._ask_network,
             processes=self._processes,
             context=self.context,
-            newest=self._newest,
+            newest=self.newest,
             secrets=WebhookSecrets(Sealing([bytes(32)])),
             radius=Radius(clients=(RadiusClient("10.0.0.0/8", Secret("s"), group="bras"),)),
             tail=EventTail(pool, bell),
@@ -108,13 +108,13 @@ class ApiHarness:
 
     async def charge(self, asked: CreditControlRequest, at_ms: int | None = None) -> ChargingAnswer:
         """As a worker would, by the tariffs that are published now."""
-        await self._newest()
+        await self.newest()
         request = to_request(asked, "gw.example.net", self.context.settings)
         answer = await stepped(handle(request, self.context, at_ms or self.now_ms()))
         assert isinstance(answer, ChargingAnswer), answer
         return answer
 
-    async def _newest(self) -> None:
+    async def newest(self) -> None:
         version, *packed = await self.redis.hmget(keys.CATALOG, "version", *FIELDS)
         if version is not None:
             self.context.catalog = unpack_catalog(int(version), packed).catalog

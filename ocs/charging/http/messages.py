@@ -114,7 +114,7 @@ Lines = Annotated[tuple[StatedLine, ...], Meta(min_length=1, max_length=LINES_SE
 class ChargingMessage(StatedForm, frozen=True, kw_only=True):
     """What start, update, stop and event have in common."""
 
-    service: Annotated[str, Meta(min_length=1, max_length=64, examples=["tv"])]
+    service: Annotated[str, Meta(min_length=1, max_length=64, examples=["generic"])]
     """Name of its row in the service table."""
     subscriber: Name | None = None
     """Who uses it, by id ..."""

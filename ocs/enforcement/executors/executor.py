@@ -16,6 +16,9 @@ from ocs.enforcement.session_requests import RequestReceipt
 
 DIAMETER: Final = "diameter"
 RADIUS: Final = "radius"
+HTTP: Final = "http"
+HTTP_CLIENT: Final = "http:"
+"""What the name of a platform begins with (ocs/charging/http/translate.py)."""
 
 
 class Executor(Protocol):
@@ -59,4 +62,6 @@ class Executors:
 
 
 def protocol_of(session: Session) -> str:
+    if session.peer.startswith(HTTP_CLIENT):
+        return HTTP
     return RADIUS if is_radius(session.peer) else DIAMETER

@@ -92,3 +92,12 @@ def test_a_generator_makes_a_client_of_it(tmp_path: Path) -> None:
     )
     operations = {path.stem for path in (tmp_path / "client" / "api").glob("*/*.py")}
     assert {"top_up", "get_account", "put_subscriber", "quote", "list_sessions"} <= operations
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [(one, name) for one in OPERATIONS for name in one.examples],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_example_is_a_body(operation: Operation, name: str) -> None:
+    msgspec.convert(operation.examples[name], operation.body)
