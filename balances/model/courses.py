@@ -19,12 +19,19 @@ class CourseOwner(Protocol):
     bygone: Bygone | None
 
 
+def is_parted(one_ms: int, other_ms: int, restarted_ms: int) -> bool:
+    """Whether the client restarted between two begins: what begins at that instant begins after it."""
+    return (one_ms < restarted_ms) != (other_ms < restarted_ms)
+
+
 def is_of(charge: Charge, token: str, began_ms: int) -> bool | None:
     """Whether what a request names is what an incarnation is known by; None where they have nothing in common."""
     if charge.token and token:
         return charge.token == token
     if not charge.began_ms or not began_ms:
         return None
+    if is_parted(charge.began_ms, began_ms, charge.restarted_ms):
+        return False
     return abs(charge.began_ms - began_ms) <= SAME_START_MS
 
 
@@ -48,10 +55,12 @@ def compare_counters(charge: Charge, session: Session) -> _Compared:
 
 
 def is_restarted(charge: Charge, session: Session) -> bool:
-    """Whether its client restarted: it begins later than the last report, or its time or all its counters are below the
-    last ones in a newer report. Time and counters that go on are the same session, whatever else is said."""
+    """Whether its client restarted: it said so, or it begins later than the last report, or its time or all its
+    counters are below the last ones in a newer report. Else time and counters that go on are the same session."""
     if charge.event_ms <= session.reported_ms:
         return False
+    if charge.began_ms and session.began_ms and is_parted(charge.began_ms, session.began_ms, charge.restarted_ms):
+        return True
     counters = compare_counters(charge, session)
     if charge.lasted_s > 0 and charge.lasted_s >= session.lasted_s and counters.none_below:
         return False
@@ -74,7 +83,11 @@ class FoundIncarnation(NamedTuple):
 
 
 def incarnation_of(charge: Charge, session: Session) -> FoundIncarnation:
-    """What a request is of a session that is known."""
+    """What a request is of a session that is known. A reference says more than a begin."""
+    if charge.token and charge.token != session.token:
+        for bygone in session.bygone:
+            if bygone.token == charge.token:
+                return FoundIncarnation(bygone)
     if is_of(charge, session.token, session.began_ms) is not False:
         return FoundIncarnation()
     for bygone in session.bygone:

@@ -315,6 +315,8 @@ class Charge(msgspec.Struct, array_like=True, gc=False):
     """The session that holds what was authorised before this one began: it ends with this call."""
     identification: str = ""
     """By what `peer` knows the session when it is told something of it; "" says nothing."""
+    restarted_ms: int = 0
+    """When `peer` last lost all that began before: two begins on both sides of that are two sessions. 0: not asked."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True, gc=False):

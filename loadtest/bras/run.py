@@ -205,6 +205,8 @@ class BrasRun:
         socket, identifier = taken
 
         def answered(_request: BrasRequest, reply: Packet | None, _now_ns: int) -> None:
+            if done.done():  # the run is over
+                return
             if reply is None:
                 done.set_exception(ConnectionError(f"no RADIUS server at {self.target.host}:{self.target.acct_port}"))
             else:

@@ -209,7 +209,7 @@ def to_charge(
     )
     if course is not None:
         charge.course, charge.token, charge.adopts = course.step, course.token, course.adopts
-        charge.began_ms, charge.lasted_s = course.began_ms, course.lasted_s
+        charge.began_ms, charge.lasted_s, charge.restarted_ms = course.began_ms, course.lasted_s, course.restarted_ms
     if phase is Phase.EVENT:
         charge.once_key = keys.event_key(session, request.key.number, request.key.message if reused else None)
         if request.action is Action.REFUND:

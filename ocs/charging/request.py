@@ -125,6 +125,8 @@ class SessionCourse(msgspec.Struct, frozen=True, omit_defaults=True):
     """... and how long it has lasted; -1."""
     adopts: str = ""
     """The session that holds what was authorised before it began."""
+    restarted_ms: int = 0
+    """When its client last lost all that began before, where that was asked; 0."""
 
 
 class ChargingRequest(msgspec.Struct, frozen=True, gc=False):

@@ -302,6 +302,7 @@ class RandomGateway:
         charge.began_ms = max(0, charge.event_ms - charge.lasted_s * 1_000) if charge.lasted_s >= 0 else 0
         charge.token = rng.choice(("", "", "a", "b", "c"))
         charge.adopts = rng.choice(("", "", "", "gw;3"))
+        charge.restarted_ms = rng.choice((0, 0, charge.began_ms, charge.began_ms + 1_000, self.now_ms - 40_000))
 
     def post(self) -> Post:
         rng = self.rng

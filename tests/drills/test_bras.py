@@ -1,8 +1,9 @@
-"""A BRAS against the real server: loss, repeats, packets that overtake each other, CoA and Disconnect. And the audit
-finds what the server charged beyond what the BRAS knows of."""
+"""A BRAS against the real server: loss, repeats, packets that overtake each other, reboots, CoA and Disconnect. And the
+audit finds what the server charged beyond what the BRAS knows of, and what it did not charge."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from loadtest.bras.run import BrasRun
 from loadtest.bras.scenario import BrasScenario, load
 from loadtest.bras.session import bras_subscriber
 from loadtest.bras.wire import RadiusTarget
+from loadtest.pricing import LoadPrice
 from loadtest.provision import account_of
 from protocol.radius.dictionary.values import AcctStatusType
 from tests.bench.server import free_ports, running
@@ -90,6 +92,43 @@ async def test_a_rough_network_is_charged_to_the_micro_unit_and_a_session_report
         assert not verdict.holds
         assert verdict.wrong == 1
         assert "bras-EUR-1-0000003: due " in verdict.faults[0], verdict.faults
+
+
+async def test_nases_that_reboot_are_charged_to_the_micro_unit_and_a_reboot_that_is_not_said_is_found() -> None:
+    """Half of the sessions have no Class, so that only Accounting-On tells those of before from those of after."""
+    rebooting = {"strangers": 0.5, "reboots": 4, "down_s": 1.0, "wrong_passwords": 0.0}
+    async with played(small("rough", **rebooting)) as found:
+        verdict, run = await found.verdict(), found.run
+        assert verdict.holds, verdict.faults
+        assert run.reboots >= 3
+        price, micro = LoadPrice(run.scenario.price.price, run.scenario.price.block), run.dues.micro
+        micro[3] += await twice_counted(found.acct, says_so=True, price=price)
+        verdict = await found.verdict()
+        assert verdict.holds, verdict.faults
+        micro[4] += await twice_counted(found.acct, says_so=False, price=price)
+        verdict = await found.verdict()
+        assert not verdict.holds
+        assert verdict.wrong == 1
+        assert "bras-EUR-1-0000004: due " in verdict.faults[0], verdict.faults
+
+
+async def twice_counted(acct: int, *, says_so: bool, price: LoadPrice) -> int:
+    """A session of subscriber 3 (4 where the NAS does not say that it rebooted), and another one under its id half a
+    minute later. What both cost."""
+    port, now_s = await NasPort.open(bras_subscriber(3 if says_so else 4).user, acct), int(time.time())
+
+    async def send(status: AcctStatusType, ago_s: int, lasted_s: int, octets: int) -> None:
+        own = {"NAS_Identifier": f"says-{says_so}", "Event_Timestamp": now_s - ago_s}
+        await port.account(acct, status, "0001", lasted_s, octets, **own)
+
+    await send(AcctStatusType.START, 40, 0, 0)
+    await send(AcctStatusType.INTERIM_UPDATE, 30, 10, 9_000_000)
+    if says_so:
+        await send(AcctStatusType.ACCOUNTING_ON, 15, 0, 0)
+    await send(AcctStatusType.START, 10, 0, 0)
+    await send(AcctStatusType.STOP, 1, 9, 5_000_000)
+    port.close()
+    return price.cost(9_000_000) + price.cost(5_000_000)
 
 
 async def test_the_bras_is_told_and_still_every_octet_is_charged() -> None:

@@ -12,10 +12,16 @@ local function fill_course(session)
   session[SESSION.met_begin], session[SESSION.bygone] = session[SESSION.met_begin] or false, session[SESSION.bygone] or {}
 end
 
+-- Whether the client restarted between two begins: what begins at that instant begins after it.
+local function is_parted(one_ms, other_ms, restarted_ms)
+  return (one_ms < restarted_ms) ~= (other_ms < restarted_ms)
+end
+
 -- Whether what a request names is what an incarnation is known by: true, false, or nil where they have nothing in common.
 local function is_of(charge, token, began_ms)
   if charge[CHARGE.token] ~= '' and token ~= '' then return charge[CHARGE.token] == token end
   if charge[CHARGE.began_ms] == 0 or began_ms == 0 then return nil end
+  if is_parted(charge[CHARGE.began_ms], began_ms, charge[CHARGE.restarted_ms]) then return false end
   return math.abs(charge[CHARGE.began_ms] - began_ms) <= SAME_START_MS
 end
 
@@ -37,10 +43,12 @@ local function compare_counters(charge, session)
   return compared > 0 and below == compared, below == 0
 end
 
--- Whether its client restarted: it begins later than the last report, or its time or all its counters are below the last ones
--- in a newer report. Time and counters that go on are the same session, whatever else is said.
+-- Whether its client restarted: it said so, or it begins later than the last report, or its time or all its counters are below
+-- the last ones in a newer report. Else time and counters that go on are the same session.
 local function is_restarted(charge, session)
   if charge[CHARGE.event_ms] <= session[SESSION.reported_ms] then return false end
+  local began_ms, known_ms = charge[CHARGE.began_ms], session[SESSION.began_ms]
+  if began_ms > 0 and known_ms > 0 and is_parted(began_ms, known_ms, charge[CHARGE.restarted_ms]) then return true end
   local all_below, none_below = compare_counters(charge, session)
   local lasted_s, known_s = charge[CHARGE.lasted_s], session[SESSION.lasted_s]
   if lasted_s > 0 and lasted_s >= known_s and none_below then return false end
@@ -58,8 +66,12 @@ local function bygones_of(session)
 end
 
 -- What a request is of a session that is known: false of its incarnation, nil begins a new one, else the bygone it is of. Last
--- comes what it is flagged with.
+-- comes what it is flagged with. A reference says more than a begin.
 local function incarnation_of(charge, session)
+  local token = charge[CHARGE.token]
+  for _, bygone in ipairs(token ~= '' and token ~= session[SESSION.token] and session[SESSION.bygone] or NONE) do
+    if bygone[BYGONE.token] == token then return bygone, 0 end
+  end
   if is_of(charge, session[SESSION.token], session[SESSION.began_ms]) ~= false then return false, 0 end
   for _, bygone in ipairs(session[SESSION.bygone]) do
     if is_of(charge, bygone[BYGONE.token], bygone[BYGONE.began_ms]) then return bygone, 0 end

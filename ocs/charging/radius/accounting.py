@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from balances.structs.charge import Course, Cumulative, Phase
+from msgspec.structs import replace
+
+from balances.structs.charge import SAME_START_MS, Course, Cumulative, Phase
 from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import client_name, identification_of, reference_in, session_name
 from ocs.charging.radius.nas import NasProfile
@@ -116,6 +118,21 @@ def to_charging(
         course=course,
         held_s=PERIODS_HELD * nas.interim_s,
     )
+
+
+def is_mistakable(course: SessionCourse | None) -> bool:
+    """Whether another session of this name, of before its NAS restarted, may have begun within the same minute."""
+    if course is None or not course.began_ms:
+        return False
+    return course.step is Course.BEGINS or (not course.token and course.lasted_s * 1_000 <= SAME_START_MS)
+
+
+def after_restart(request: ChargingRequest, restarted_ms: int) -> ChargingRequest:
+    """restarted_ms: when its NAS last lost all that began before, 0 where it never said so."""
+    assert request.course is not None
+    if not restarted_ms:
+        return request
+    return replace(request, course=replace(request.course, restarted_ms=restarted_ms))
 
 
 class Shown(NamedTuple):

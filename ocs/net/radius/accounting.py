@@ -8,7 +8,14 @@ from typing import Final
 from balances.redis.connection import Lost, NotSent
 from balances.structs.charge import Course
 from ocs.charging.handle import ChargingContext, handle
-from ocs.charging.radius.accounting import STEPS, believed_ms_of, status_of, to_charging
+from ocs.charging.radius.accounting import (
+    STEPS,
+    after_restart,
+    believed_ms_of,
+    is_mistakable,
+    status_of,
+    to_charging,
+)
 from ocs.charging.radius.calls import VOICE, to_leg
 from ocs.charging.radius.h323 import is_charged_leg
 from ocs.charging.radius.names import SessionReference, client_name, reference_in
@@ -58,6 +65,13 @@ class Accounting:
             request = to_leg(packet, client.profile, row, source[0], at_ms, settings)
         else:
             request = to_charging(packet, client.profile, source[0], at_ms, settings)
+        if is_mistakable(request.course):
+            try:
+                restarted_ms = await self._restarts.newest_ms(request.origin.client)
+            except (NotSent, Lost):
+                self._silence("not charged")
+                return None
+            request = after_restart(request, restarted_ms)
         answer = await handle(request, self._context, at_ms)
         if answer is None or isinstance(answer, Busy):
             self._silence("fate unknown" if answer is None else "not charged")

@@ -25,6 +25,10 @@ class NasRestarts:
     def __init__(self, link: RestartNotes) -> None:
         self._link = link
 
+    async def newest_ms(self, nas: str) -> int:
+        """When it lost all that began before, as far as it said so; 0."""
+        return int(await self._link.command("ZSCORE", keys.ORIGINS, nas.lower()) or 0) * 1_000
+
     async def note(self, nas: str, at_s: int) -> bool:
         """All that began before then is lost. An older instant than the newest one changes nothing. False: so many are
         known that no other one can be kept."""

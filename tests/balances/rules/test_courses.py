@@ -169,6 +169,29 @@ def test_a_start_again_while_counters_go_on_charges_nothing_twice(opened: Opened
     assert nas.balance == 9_250
 
 
+@pytest.mark.parametrize("tokens", [("", ""), ("", "b"), ("a", "")], ids=["unknown", "known after", "known before"])
+def test_ids_used_again_within_a_minute_of_a_restart(opened: Opened, tokens: tuple[str, str]) -> None:
+    """Section 13: what began before an Accounting-On and what began after it are two, also of what comes late."""
+    nas, (before, after) = Nas(opened(10_000), recorded=True), tokens
+    nas.start(0, token=before)
+    nas.interim(20, 300, lasted_s=20, token=before)
+    nas.start(40, token=after, restarted_ms=START_MS + 40_000)  # in the second of the Accounting-On
+    nas.interim(60, 50, lasted_s=20, token=after)
+    assert (nas.balance, nas.incarnation) == (9_650, 2)
+    nas.interim(30, 310, lasted_s=30, token=before, late_s=40, restarted_ms=START_MS + 40_000)
+    assert (nas.balance, nas.incarnation) == (9_640, 2)
+    nas.stop(130, 400, lasted_s=90, token=after)
+    assert (nas.balance, nas.state) == (9_290, SessionState.CLOSED)
+
+
+def test_a_restart_before_both_or_after_both_parts_nothing(opened: Opened) -> None:
+    nas = Nas(opened(10_000), recorded=True)
+    nas.start(0, restarted_ms=START_MS - 5_000)
+    nas.interim(20, 300, lasted_s=15, restarted_ms=START_MS - 5_000)
+    nas.interim(30, 310, lasted_s=30, late_s=10, restarted_ms=START_MS + 35_000)
+    assert (nas.balance, nas.incarnation) == (9_690, 1)
+
+
 def test_a_report_without_its_start_opens_the_session(opened: Opened) -> None:
     nas = Nas(opened(10_000))
     outcome = nas.interim(60, 40, lasted_s=60)
