@@ -68,6 +68,9 @@ RADIUS_ADDRESSES: Final = "radius:addresses"
 RADIUS_REQUIRED: Final = "radius:required"
 """Hash `<address> <rule>` -> since when it is required (ocs/charging/radius/ladder.py)."""
 
+RADIUS_HOMES: Final = "radius:homes"
+"""Hash `<address of a home server> <worker>` -> how that worker finds it (ocs/net/radius/home_book.py)."""
+
 RADIUS_REQUIRED_CHANGES: Final = "radius:required:changes"
 """Raised with each change of it."""
 

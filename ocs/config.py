@@ -11,6 +11,7 @@ import os
 import re
 import types
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -223,6 +224,39 @@ class RadiusClient(ConfigTable, frozen=True):
         return self.group or self.tls_subject or self.address
 
 
+class HomeServerConfig(ConfigTable, frozen=True):
+    address: Listen
+    """Address, as numbers, and port."""
+    secret: Secret
+    probe: bool = True
+    """It answers Status-Server (RFC 5997). Else it is dead after three requests that it did not answer, and gets
+    another one half a minute later."""
+    probe_s: Annotated[int, Meta(ge=1, le=3_600)] = 10
+    """Seconds without anything from it after which it is probed."""
+
+    def __post_init__(self) -> None:
+        try:
+            ip_address(self.address.host)
+        except ValueError:
+            raise ValueError(f"address as numbers, not {self.address.host!r}") from None
+
+
+class RadiusHome(ConfigTable, frozen=True):
+    """Who authenticates EAP logins (docs/radius.md)."""
+
+    servers: tuple[HomeServerConfig, ...] = ()
+    within_ms: Annotated[int, Meta(ge=300, le=9_000)] = 5_000
+    """How long a NAS waits: what is not answered by then is not answered."""
+    outstanding_max: Annotated[int, Meta(ge=1, le=2_000)] = 500
+    """Logins on their way to home servers at once, in a worker."""
+
+    def __post_init__(self) -> None:
+        addresses = [str(server.address) for server in self.servers]
+        twice = {address for address in addresses if addresses.count(address) > 1}
+        if twice:
+            raise ValueError(f"each address in servers[] once, but {', '.join(sorted(twice))} is there twice")
+
+
 class Radius(ConfigTable, frozen=True):
     """Served where there are clients."""
 
@@ -235,6 +269,7 @@ class Radius(ConfigTable, frozen=True):
     tls_ca: str = ""
     learn_s: Seconds = 86_400
     """Of the policy `learn`."""
+    home: RadiusHome = RadiusHome()
     clients: tuple[RadiusClient, ...] = ()
     dictionaries: tuple[str, ...] = ()
     """Files in the format of FreeRADIUS 3 with attributes that we do not know: profiles may name these then."""

@@ -7,9 +7,16 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.schema_radius import HabitView, RadiusAddressView, RadiusClientPage, RadiusClientView
+from ocs.api.schema_radius import (
+    HabitView,
+    HomeServerPage,
+    HomeServerView,
+    RadiusAddressView,
+    RadiusClientPage,
+    RadiusClientView,
+)
 from ocs.api.texts import time_or_none
-from ocs.backoffice import radius_clients
+from ocs.backoffice import radius_clients, radius_homes
 from ocs.backoffice.radius_clients import AddressShown, HabitShown
 from ocs.charging.radius.habits import Habit
 from ocs.patterns import looks
@@ -72,6 +79,25 @@ def _habit(shown: HabitShown) -> HabitView:
     )
 
 
+async def list_homes(call: ApiCall) -> ApiReply:
+    found = await radius_homes.shown(call.backoffice)
+    return ApiReply(
+        HomeServerPage(
+            [
+                HomeServerView(
+                    one.address,
+                    one.state.value if one.state else "unknown",
+                    time_or_none(one.since_ms),
+                    one.workers,
+                    one.outstanding,
+                    one.counts,
+                )
+                for one in found
+            ]
+        )
+    )
+
+
 OPERATIONS: Final = (
     Operation(
         "GET",
@@ -83,6 +109,14 @@ OPERATIONS: Final = (
         description="`signed.strictness` says whether Access-Requests without Message-Authenticator are served. Workers"
         " tell what they saw every few seconds. Addresses that are silent for 90 days are forgotten; what is demanded"
         " of them is not.",
+    ),
+    Operation(
+        "GET",
+        "/v1/radius/homes",
+        list_homes,
+        "Home servers that EAP logins are passed on to, and whether they answer",
+        answer=HomeServerPage,
+        description="Workers tell how they find them every five seconds.",
     ),
     Operation(
         "POST",

@@ -62,3 +62,22 @@ class RadiusClientPage(Struct, frozen=True):
     items: list[RadiusAddressView]
     """Addresses, the one that was heard of last first."""
     next: str | None
+
+
+class HomeServerView(Struct, frozen=True):
+    """Who authenticates EAP logins, as the workers of all hosts find it."""
+
+    address: str
+    state: Literal["up", "suspect", "dead", "unknown"]
+    """As the worker finds it that finds it best; `unknown`: no worker has said anything."""
+    since: Time | None
+    workers: dict[str, int]
+    """How many of them find it so, by state."""
+    outstanding: int
+    """Requests on their way to it."""
+    counts: dict[str, int]
+    """What came of requests since the workers began: answered, unanswered, unsigned, forged."""
+
+
+class HomeServerPage(Struct, frozen=True):
+    items: list[HomeServerView]

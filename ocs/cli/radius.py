@@ -12,7 +12,7 @@ from ocs.cli.remote import Remote, remote
 
 @click.group()
 def radius() -> None:
-    """RADIUS clients: what they send, and what is demanded of them."""
+    """RADIUS clients: what they send, and what is demanded of them; home servers."""
 
 
 @radius.command("clients")
@@ -40,6 +40,26 @@ def _line(one: Any) -> tuple[object, ...]:
     signed, dropped = one["signed"], [f"{why}: {times}" for why, times in sorted(one["dropped"].items())]
     told = (signed["strictness"], one["direct"]["strictness"], signed["kept"], signed["broken"])
     return (one["address"], one["client"], one["group"], one["profile"], one["seen"], *told, dropped)
+
+
+@radius.command("homes")
+@json_option
+@remote
+def homes(server: Remote, as_json: bool) -> None:
+    """Home servers that EAP logins are passed on to, and whether they answer."""
+
+    def table(found: Any) -> None:
+        columns = ("address", "state", "since", "workers", "outstanding", "answered", "unanswered", "not proven")
+        rows("home servers", columns, map(_home, found["items"]), right=columns[4:])
+
+    show(server.get("radius", "homes"), as_json, table)
+
+
+def _home(one: Any) -> tuple[object, ...]:
+    counts, workers = one["counts"], [f"{state}: {number}" for state, number in one["workers"].items()]
+    unproven = counts.get("unsigned", 0) + counts.get("forged", 0)
+    told = (counts.get("answered", 0), counts.get("unanswered", 0), unproven)
+    return (one["address"], one["state"], one["since"], workers, one["outstanding"], *told)
 
 
 @radius.command("reset")

@@ -26,6 +26,8 @@ from ocs.net.radius.authorisation import Authorisation
 from ocs.net.radius.clients import NasClients
 from ocs.net.radius.conduct_book import LOOK as LOOK_AT_DEMANDS
 from ocs.net.radius.conduct_book import ConductBook
+from ocs.net.radius.home_book import HomeBook
+from ocs.net.radius.home_pool import HomePool
 from ocs.net.radius.password_check import PasswordCheck
 from ocs.net.radius.ports import Ports
 from ocs.net.radius.radsec import RadSecListener
@@ -58,6 +60,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         live_store(config, supervisor) as (redis, store),
         bounded_pool(config, supervisor, 2) as pool,
         witnessed(store, pool, supervisor),
+        HomePool(config.radius.home, config.radius.known.attributes, supervisor.meter, monotonic_s).open() as homes,
     ):
         due_s = config.charging.answer_ms_max / 1_000
         postgres = BoundedPostgres(pool, within_s=due_s * QUESTION_PERCENT / 100)
@@ -67,9 +70,11 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
         origins = Origins(store.link, Peers(config.diameter.peers).ignores_origin_state)
         store.link.ask_too(LOOK, origins.looked)
         node = build_node(config, supervisor, context, admission, origins)
-        radius, radsec = await serve_radius(config, supervisor, context, admission, store)
+        radius, radsec = await serve_radius(config, supervisor, context, admission, store, homes)
         books = conduct_books(config, radius, store)
         telling = [asyncio.ensure_future(book.run()) for book in books]
+        if homes:
+            telling.append(asyncio.ensure_future(HomeBook(store.link, homes, now_ms).run()))
         tls = None
         if config.diameter.tls_listen:
             tls = server_context(config.diameter.tls_cert, config.diameter.tls_key, config.diameter.tls_ca)
@@ -112,13 +117,18 @@ async def drain(node: Node, patience_s: float, supervisor: SupervisorLink) -> No
 
 
 async def serve_radius(
-    config: Config, supervisor: SupervisorLink, context: ChargingContext, admission: Admission, store: MeteredStore
+    config: Config,
+    supervisor: SupervisorLink,
+    context: ChargingContext,
+    admission: Admission,
+    store: MeteredStore,
+    homes: HomePool,
 ) -> tuple[list[RadiusEndpoint], RadSecListener | None]:
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
     server = RadiusServer(NasClients(config.radius), admission, supervisor.meter, serves, store.remark)
     ports = Ports(store)
-    passwords = PasswordCheck(StoredPasswords(sealing_of(config)), lambda: monotonic_us() / 1_000_000)
+    passwords = PasswordCheck(StoredPasswords(sealing_of(config)), monotonic_s)
     serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(
         context, NasRestarts(store.link), ports, mark=server.mark, silence=server.silence
     ).serve
@@ -127,6 +137,7 @@ async def serve_radius(
         store,
         ports,
         passwords,
+        homes=homes,
         mark=server.mark,
         silence=server.silence,
     ).serve
@@ -142,6 +153,10 @@ async def serve_radius(
         return endpoints, None
     tls = server_context(radius.tls_cert, radius.tls_key, radius.tls_ca, "radius")
     return endpoints, RadSecListener(server, listener, tls, supervisor.meter)
+
+
+def monotonic_s() -> float:
+    return monotonic_us() / 1_000_000
 
 
 def conduct_books(config: Config, endpoints: list[RadiusEndpoint], store: MeteredStore) -> list[ConductBook]:

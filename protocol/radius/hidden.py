@@ -5,7 +5,7 @@ Tunnel-Password (RFC 2868 section 3.5) and the MPPE keys (RFC 2548 section 2.4.2
 hidden here. A length that cannot be is refused before any MD5.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocol.radius.attribute import Attribute
 from protocol.radius.digest import md5
@@ -94,6 +94,26 @@ def revealed(packet: Packet, attribute: Attribute[Any], secret: bytes, authentic
     if attribute.encrypt == 1:
         return reveal_password(found[0], secret, authenticator)
     return reveal_salted(found[0][1:] if attribute.tagged else found[0], secret, authenticator)
+
+
+class HidingKey(NamedTuple):
+    """What a value is hidden under; authenticator: that of the request."""
+
+    secret: bytes
+    authenticator: bytes
+
+
+def rehidden(attribute: Attribute[Any], value: bytes, before: HidingKey, after: HidingKey) -> bytes:
+    """A hidden value as a proxy passes it on, from under one secret to under another. Tag and salt stay, so that no two
+    salts of a packet become alike."""
+    if attribute.encrypt not in (1, 2):
+        raise _unlike(attribute)
+    head = 0 if attribute.encrypt == 1 else 2 + attribute.tagged
+    salt, data = value[attribute.tagged : head], value[head:]
+    if not data or len(data) % 16:
+        raise RadiusError(PacketFault.CREDENTIALS, f"{attribute.name} of {len(value)} octets is no number of blocks")
+    plain = _reveal(data, before.secret, before.authenticator + salt)
+    return value[:head] + _hide(plain, after.secret, after.authenticator + salt)
 
 
 def _unlike(attribute: Attribute[Any]) -> ValueError:

@@ -136,6 +136,25 @@ def tlvs(data: bytes, at: int = 0) -> list[tuple[int, bytes]] | None:
     return found
 
 
+def separate(attributes: list[tuple[int, bytes]]) -> list[tuple[Key, bytes, bytes]]:
+    """Each attribute alone: its key, its value, and its octets in a packet. What one Vendor-Specific holds is taken out
+    of it; values in fragments, and what is not understood, stay in what holds them."""
+    found: list[tuple[Key, bytes, bytes]] = []
+    for code, value in attributes:
+        inside = unfold([(code, value)]) if code == VENDOR_SPECIFIC and not _is_fragment(value) else []
+        if not inside:
+            found.append((code, value, attribute_octets(code, value)))
+        for key, part in inside:
+            assert isinstance(key, int)
+            found.append((key, part, vendor_octets(key >> 32, key & 0xFFFFFFFF, part)))
+    return found
+
+
+def _is_fragment(value: bytes) -> bool:
+    """Of a Vendor-Specific, whether another one goes on with its value."""
+    return FORMATS.get(int.from_bytes(value[:4]), USUAL).continued and len(value) > 6 and bool(value[6] & MORE)
+
+
 def attribute_octets(code: int, value: bytes) -> bytes:
     """One attribute of a packet, or one TLV."""
     if len(value) > 253:

@@ -125,6 +125,10 @@ def test_values_from_the_command_line_have_the_type_of_their_key() -> None:
         ('diameter.peers=[{origin_host="a.b"},{origin_host="A.B"}]', "diameter: expected each origin_host in peers[]"),
         ("charging.identity_order=['fax']", "charging.identity_order[0]: expected one of msisdn, imsi,"),
         (
+            'radius.home={servers=[{address="home.example.net:1812",secret="x"}]}',
+            "radius.home.servers[0]: expected address as numbers, not 'home.example.net'",
+        ),
+        (
             'radius.clients=[{address="::1",secret="x",message_authenticator="no"}]',
             "expected one of learn, require, check",
         ),
@@ -217,7 +221,7 @@ def test_the_example_has_every_key_with_its_default(tmp_path: Path) -> None:
     assert (found, said) == (plain, QUOTAS)
     assert load(EXAMPLE, ["workers=1"], environ={}) == found
     everything = re.sub(r"^## ?(\[|\w+ = )", r"\1", commented, flags=re.MULTILINE)
-    everything = everything.replace("file:/run/secrets/nas", "secret")
+    everything = re.sub("file:/run/secrets/(nas|home)", "secret", everything)
     with_examples = from_file(everything, tmp_path)
     assert [peer.origin_host for peer in with_examples.diameter.peers] == ["pgw1.example.net"]
     assert "tv" in with_examples.charging.table().by_name

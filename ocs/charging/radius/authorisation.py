@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from balances.structs.charge import Course, Phase, Result
-from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.radius.accounting import PERIODS_HELD, message_of
 from ocs.charging.radius.affordable import Affordable
 from ocs.charging.radius.delivery import served, walled_garden
@@ -125,11 +124,6 @@ def interim_of(nas: NasProfile, left: Affordable, default_octets: int) -> int:
     if left.octets is not None:
         ends_s.append(left.octets * PERIODS_HELD * nas.interim_s // max(default_octets, 1))
     return max(min(ends_s) // DEPLETED_IN, INTERIM_S_MIN)
-
-
-def refused(result: Result) -> bytes:
-    """Attributes of an Access-Reject."""
-    return said(OUTCOMES[result].words)
 
 
 def said(words: str) -> bytes:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from ocs.charging.identity import IdentityKind, number_in, spelled
-from ocs.charging.radius.names import nas_name
+from ocs.charging.radius.names import nas_name, reference_in
 from ocs.charging.radius.nas import NasProfile
 from protocol.radius.dictionary.adsl_forum import ADSL_AGENT_CIRCUIT_ID
 from protocol.radius.dictionary.standard import CALLING_STATION_ID, NAS_PORT_ID, USER_NAME
@@ -33,6 +33,9 @@ def identities_of(packet: Packet) -> tuple[str, ...]:
     """In the order in which they are to be tried: the user name is what was authenticated, so whatever it may be comes
     first, and where it comes from is only asked where that is nobody's."""
     user, calling, imsi = packet.get(USER_NAME), packet.get(CALLING_STATION_ID), packet.get(TGPP_IMSI)
+    reference = reference_in(packet)
+    if reference is not None and reference.user:
+        user = reference.user  # what the NAS has may be a pseudonym
     return identities_named(user or "", calling or "", imsi or "")
 
 

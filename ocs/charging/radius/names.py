@@ -20,7 +20,7 @@ from protocol.radius.packet import Packet
 
 OURS: Final = "ocs1."
 """What every Class of ours begins with: a NAS also echoes those of others."""
-PARTS: Final = 3
+PARTS: Final = (3, 4)
 IDENTIFICATION_MAX: Final = 512
 """Octets kept with each session: what is longer cannot be told anything, and ends by its Session-Timeout."""
 
@@ -48,6 +48,8 @@ class SessionReference(NamedTuple):
     port: str
     """Digest of who logged in where."""
     token: str
+    user: str = ""
+    """Who it is, where a home server said so and the NAS only has a pseudonym."""
 
     @property
     def hold(self) -> str:
@@ -57,7 +59,8 @@ class SessionReference(NamedTuple):
     @property
     def octets(self) -> bytes:
         """The Class."""
-        return f"{OURS}{self.port}.{self.token}".encode()
+        user = f".{self.user.encode().hex()}" if self.user else ""
+        return f"{OURS}{self.port}.{self.token}{user}".encode()
 
 
 def port_key(port: str) -> str:
@@ -90,6 +93,13 @@ def reference_in(packet: Packet) -> SessionReference | None:
         text = value.decode("ascii", "replace")
         if text.startswith(OURS):
             parts = text.split(".")
-            if len(parts) == PARTS and all(part.isalnum() for part in parts):
-                return SessionReference(parts[1], parts[2])
+            if len(parts) in PARTS and all(part.isalnum() for part in parts):
+                return SessionReference(parts[1], parts[2], _text_in("".join(parts[3:])))
     return None
+
+
+def _text_in(digits: str) -> str:
+    try:
+        return bytes.fromhex(digits).decode()
+    except ValueError:
+        return ""

@@ -12,13 +12,13 @@ from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import SlowPath
 from balances.structs.charge import Charge, Result
 from ocs.charging.handle import ChargingContext, handle
+from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.radius.affordable import ENDLESS, Affordable, affordable
 from ocs.charging.radius.authorisation import (
     accepted,
     let_into_the_garden,
     refusal_of,
-    refused,
     said,
     stays_in_the_garden,
     to_continue,
@@ -29,17 +29,22 @@ from ocs.charging.radius.calls import VOICE, call_name
 from ocs.charging.radius.credentials import LoginMethod, method_of
 from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import SessionReference, client_name, port_digest
+from ocs.charging.radius.proofs import HomeProof, LoginProof, PasswordProof
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
-from ocs.charging.services import UNKNOWN
+from ocs.charging.services import UNKNOWN, Service
 from ocs.master.passwords import HASHED
 from ocs.master.sealing import CannotOpen
 from ocs.net.radius.admittance import WORDS, Admittance, AdmittanceCheck
 from ocs.net.radius.calls import CallAuthorisation
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.home_pool import HomePool, TooManyRelayed
 from ocs.net.radius.password_check import HashedOnly, PasswordCheck, TooManyHashes
 from ocs.net.radius.ports import Ports, PortStore
 from protocol.radius.codes import PacketCode
+from protocol.radius.dictionary.standard import USER_NAME
+from protocol.radius.proxy import renamed
+from protocol.radius.vendor import attribute_octets
 
 UNPROVEN: Final = (LoginMethod.NONE, LoginMethod.EAP)
 
@@ -60,10 +65,13 @@ class Login(Enum):
 WRONG: Final = "wrong user name or password"
 """Nobody is told which of the two."""
 UNKNOWN_USER: Final = "unknown"
+HOME_SAID: Final = {PacketCode.ACCESS_CHALLENGE: "challenge", PacketCode.ACCESS_REJECT: "home-refused"}
+"""How what a home server says is counted."""
 
 
 class Authorisation:
     """
+    homes:    who authenticates EAP logins; None, or without servers: nobody
     mark:     counts what was unusual about a request of a client
     silence:  counts why there is no answer
     """
@@ -75,9 +83,11 @@ class Authorisation:
         ports: Ports,
         passwords: PasswordCheck,
         *,
+        homes: HomePool | None = None,
         mark: Callable[[NasClient, int], None],
         silence: Callable[[str], None],
     ) -> None:
+        self._homes = homes
         self._context, self._ports, self._passwords = context, ports, passwords
         self._command = store.link.command
         self._mark, self._silence = mark, silence
@@ -93,10 +103,14 @@ class Authorisation:
             self._silence("fate unknown")
         except TooManyHashes:
             self._silence("too many passwords to compare")
+        except TooManyRelayed:
+            self._silence("too many wait for home servers")
         return None
 
     async def _answer(self, arrived: Arrived) -> RadiusReply | None:
         packet, client = arrived.packet, arrived.client
+        if self._homes and client.profile.service != VOICE and method_of(packet) is LoginMethod.EAP:
+            return await self._relayed(arrived, self._homes)
         identities = identities_at(packet, client.profile)
         # Not the one at hand: a password that was changed counts at once.
         profile = await self._context.profiles.load(identities) if identities else None
@@ -106,26 +120,59 @@ class Authorisation:
                 UNKNOWN_USER,
                 login_refusal(client.profile, ReturnCode.INVALID_ACCOUNT) + said(WRONG),
             )
-        login, proof = await self._login(arrived, profile)
+        login, attributes = await self._login(arrived, profile)
         if login is not Login.KNOWN:
             return RadiusReply(
                 PacketCode.ACCESS_REJECT,
                 login.value,
-                login_refusal(client.profile, ReturnCode.INVALID_PASSWORD) + proof + said(WRONG),
+                login_refusal(client.profile, ReturnCode.INVALID_PASSWORD) + attributes + said(WRONG),
             )
-        service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
+        proof = PasswordProof(attributes)
         if client.profile.service == VOICE:
+            service = self._service_of(client)
             admittance = await self._admittance.of(profile, client, service, (call_name(packet, client.profile),))
             if admittance is not Admittance.GRANTED:
-                return refused_admittance(client, admittance)
-            return await self._calls.answer(arrived, profile, proof)
+                return refused_admittance(client, admittance, proof)
+            return await self._calls.answer(arrived, profile, attributes)
+        return await self._let_in(arrived, profile, proof)
+
+    async def _relayed(self, arrived: Arrived, homes: HomePool) -> RadiusReply | None:
+        """Who proves himself to a home server: until it lets him in, what it says is passed on."""
+        packet, client = arrived.packet, arrived.client
+        said_there = await SlowPath(homes.ask(packet, client.secret))
+        if said_there is None:
+            self._silence("home servers are silent")
+            return None
+        if said_there.code is not PacketCode.ACCESS_ACCEPT:
+            body = b"".join(attribute_octets(*pair) for pair in said_there.attributes)
+            return RadiusReply(said_there.code, HOME_SAID.get(said_there.code, "home-other"), body)
+        proof = HomeProof(said_there.attributes)
+        if proof.user:
+            packet = renamed(packet, proof.user)
+        identities = identities_at(packet, client.profile)
+        profile = await self._context.profiles.load(identities) if identities else None
+        if profile is None:
+            return RadiusReply(PacketCode.ACCESS_REJECT, UNKNOWN_USER, proof.with_reject(WRONG))
+        user = proof.user if proof.user != arrived.packet.get(USER_NAME) else ""
+        return await self._let_in(arrived._replace(packet=packet), profile, proof, user)
+
+    async def _let_in(
+        self, arrived: Arrived, profile: Profile, proof: LoginProof, user: str = ""
+    ) -> RadiusReply | None:
+        """Of somebody who is known: what the balance allows, and a hold for it.
+
+        user:  what Class has to say, since the NAS does not know it
+        """
+        packet, client = arrived.packet, arrived.client
         reference, session = await self._ports.reference(port_digest(client.profile, packet))
         nas = client_name(client.profile, packet)
         if session and not await self._ports.is_open(session, profile.account, nas, arrived.at_ms):
             reference, session = self._ports.fresh(reference.port), ""
-        admittance = await self._admittance.of(profile, client, service, (session, reference.hold))
+        reference = reference._replace(user=user)
+        own = (session, reference.hold)
+        admittance = await self._admittance.of(profile, client, self._service_of(client), own)
         if admittance is not Admittance.GRANTED:
-            return refused_admittance(client, admittance)
+            return refused_admittance(client, admittance, proof)
         by, at_ms = (arrived.source[0], arrived.at_ms)
         if session:
             going_on = to_continue(packet, client.profile, session, reference, by, at_ms)
@@ -137,6 +184,9 @@ class Authorisation:
             return None
         await self._ports.authorised(reference)
         return self._told(answer, left, reference, client, proof)
+
+    def _service_of(self, client: NasClient) -> Service:
+        return self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
 
     async def _login(self, arrived: Arrived, profile: Profile) -> tuple[Login, bytes]:
         """How it ended, and the attributes that the method has in the answer."""
@@ -194,24 +244,28 @@ class Authorisation:
         left: Affordable,
         reference: SessionReference,
         client: NasClient,
-        proof: bytes,
+        proof: LoginProof,
     ) -> RadiusReply:
         why = refusal_of(answer)
         if why is not None:
-            return RadiusReply(PacketCode.ACCESS_REJECT, why.name.lower().replace("_", "-"), refused(why))
-        service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
-        to = (reference, client.profile, client.vendor, service)
+            return refused(why, proof)
+        to = (reference, client.profile, client.vendor, self._service_of(client))
         stays_s = stays_in_the_garden(answer)
         if stays_s is None:
             grade = next((line.grade for line in answer.lines if line.grade), "")
-            return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", accepted(*to, grade, left) + proof)
+            return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", proof.with_accept(accepted(*to, grade, left)))
         body = let_into_the_garden(*to, stays_s)
         if not body:
-            no_credit = Result.CREDIT_LIMIT
-            return RadiusReply(PacketCode.ACCESS_REJECT, no_credit.name.lower().replace("_", "-"), refused(no_credit))
-        return RadiusReply(PacketCode.ACCESS_ACCEPT, "walled-garden", body + proof)
+            return refused(Result.CREDIT_LIMIT, proof)
+        return RadiusReply(PacketCode.ACCESS_ACCEPT, "walled-garden", proof.with_accept(body))
 
 
-def refused_admittance(client: NasClient, why: Admittance) -> RadiusReply:
+def refused(why: Result, proof: LoginProof) -> RadiusReply:
+    words = proof.with_reject(OUTCOMES[why].words)
+    return RadiusReply(PacketCode.ACCESS_REJECT, why.name.lower().replace("_", "-"), words)
+
+
+def refused_admittance(client: NasClient, why: Admittance, proof: LoginProof) -> RadiusReply:
     code = ReturnCode.IN_USE if why is Admittance.TOO_MANY_SESSIONS else ReturnCode.DENIED
-    return RadiusReply(PacketCode.ACCESS_REJECT, why.value, login_refusal(client.profile, code) + said(WORDS[why]))
+    body = login_refusal(client.profile, code) + proof.with_reject(WORDS[why])
+    return RadiusReply(PacketCode.ACCESS_REJECT, why.value, body)

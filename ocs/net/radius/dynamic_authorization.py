@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, NamedTuple
 
 from ocs.net.radius.clients import plain
+from ocs.net.radius.identifiers import IDENTIFIERS, Identifiers
 from protocol.radius.authenticator import check_response, signed_request
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary.standard import ERROR_CAUSE, EVENT_TIMESTAMP
@@ -23,7 +24,6 @@ from protocol.radius.vendor import tlvs
 
 WAITS_S: Final = (1.0, 2.0, 4.0)
 """Waits for an answer; between two of them the request is sent again."""
-IDENTIFIERS: Final = 256
 ACKS: Final = frozenset({PacketCode.COA_ACK, PacketCode.DISCONNECT_ACK})
 NASES_MAX: Final = 65_536
 
@@ -64,22 +64,14 @@ class _Awaited:
         self.reply: asyncio.Future[NasReply] = asyncio.get_running_loop().create_future()
 
 
-class _Lane:
+class _Lane(Identifiers[_Awaited]):
     """One NAS: its identifiers, and what is on its way to it."""
 
-    __slots__ = ("awaited", "free", "last")
+    __slots__ = ("free",)
 
     def __init__(self) -> None:
-        self.awaited: dict[int, _Awaited] = {}
-        self.last = -1
+        super().__init__()
         self.free = asyncio.Semaphore(IDENTIFIERS)
-
-    def identifier(self) -> int:
-        """The next one that is not on its way: the one used longest ago, so that a late answer meets nobody."""
-        while True:
-            self.last = (self.last + 1) % IDENTIFIERS
-            if self.last not in self.awaited:
-                return self.last
 
 
 class DynamicAuthorizer(asyncio.DatagramProtocol):
@@ -124,7 +116,7 @@ class DynamicAuthorizer(asyncio.DatagramProtocol):
             return NasReply(None)
         lane = self._lane(nas)
         async with lane.free:
-            identifier = lane.identifier()
+            identifier = lane.next()
             packet = Packet(code, identifier, attributes=attributes)
             if not packet.has(EVENT_TIMESTAMP):
                 packet.add(EVENT_TIMESTAMP, self._now_s())

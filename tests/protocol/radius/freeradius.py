@@ -102,13 +102,14 @@ def libraries() -> str:
 class FreeRadius:
     """`auth` and `acct` are its ports."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, configuration: str = CONFIGURATION, users: str = USERS, **own: object) -> None:
+        """own: what else stands in braces in the configuration"""
         self.home = home
-        self.auth, self.acct = _free_udp_ports(2)
-        (home / "users").write_text(USERS)
+        self.auth, self.acct = free_udp_ports(2)
+        (home / "users").write_text(users)
         (home / "radiusd.conf").write_text(
-            CONFIGURATION.format(
-                home=home, libraries=libraries(), secret=SECRET.decode(), auth=self.auth, acct=self.acct
+            configuration.format(
+                home=home, libraries=libraries(), secret=SECRET.decode(), auth=self.auth, acct=self.acct, **own
             )
         )
 
@@ -138,7 +139,7 @@ class FreeRadius:
             return link.recv(4096)
 
 
-def _free_udp_ports(count: int) -> list[int]:
+def free_udp_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(count)]
         for one in sockets:
