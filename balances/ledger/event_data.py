@@ -11,7 +11,8 @@ from typing import Literal
 from msgspec import Struct
 
 AmountKind = Literal["money", "octets", "seconds", "units"]
-SuspensionReason = Literal["credit", "barred", "fraud", "operator"]
+AccountState = Literal["created", "active", "suspended", "grace", "closed"]
+SuspensionReason = Literal["credit", "barred", "fraud", "operator", "overdue"]
 
 
 class AccountOpened(Struct, frozen=True):
@@ -24,12 +25,31 @@ class AccountOpened(Struct, frozen=True):
     actor: str
 
 
+class AccountActivated(Struct, frozen=True):
+    """An account that was created is active: by its first use, or by hand."""
+
+    account: str
+    subscriber: str
+    """Who used it; empty: nobody, it was done by hand."""
+    service: str
+    session: str
+    actor: str
+    """Who did it; empty: the first use."""
+
+
 class AccountWasClosed(Struct, frozen=True):
-    """An account was closed by hand."""
+    """An account was closed by hand, with what it had."""
 
     account: str
     actor: str
     reason: str
+
+
+class AccountReopened(Struct, frozen=True):
+    """An account that was closed is served again."""
+
+    account: str
+    actor: str
 
 
 class AccountSettingsChanged(Struct, frozen=True):
@@ -38,7 +58,7 @@ class AccountSettingsChanged(Struct, frozen=True):
 
     account: str
     currency: str
-    state: Literal["active", "suspended", "grace", "closed"]
+    state: AccountState
     suspended_for: list[SuspensionReason]
     credit_limit: str
     suspend_below: str | None
@@ -46,6 +66,8 @@ class AccountSettingsChanged(Struct, frozen=True):
     revision: int
     actor: str
     reason: str
+    grace_until: str | None
+    """When its grace ends; null: it is in none."""
 
 
 class AccountSuspended(Struct, frozen=True):
@@ -57,7 +79,7 @@ class AccountSuspended(Struct, frozen=True):
     balance: str
     """Money of all buckets, holds not subtracted."""
     actor: str
-    """Who did it; empty: the balance fell below `suspend_below`."""
+    """Who did it; empty: the balance fell below `suspend_below`, or a grace has ended."""
 
 
 class AccountResumed(Struct, frozen=True):

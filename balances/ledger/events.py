@@ -16,12 +16,13 @@ import msgspec
 
 from balances.keys import is_nobody
 from balances.ledger import event_data
+from balances.ledger.event_data import AccountState
 from balances.ledger.event_filter import EventFilter
 from balances.ledger.in_words import money, quantity, time_of
 from balances.ledger.record import RecordedCall, fit
-from balances.structs.account import MAIN, NEVER, Account, SuspendReasons
+from balances.structs.account import MAIN, NEVER, REFUSING, Account, SuspendReasons
 from balances.structs.charge import Flag, Phase
-from balances.structs.record import CounterAccount
+from balances.structs.record import CounterAccount, Record
 from balances.structs.session import Session, SessionState
 from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
 from tariffs.ladder import limit_key_parts
@@ -38,15 +39,14 @@ OUTBOX_CHANNEL: Final = "ocs_outbox"
 
 COLUMNS: Final = ("seq", "id", "type", "account", "service", "subject", "at_ms", "data")
 
-SUSPENDED: Final = (
-    SuspendReasons.CREDIT | SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR
-)  # fmt: skip
+SUSPENDED: Final = (SuspendReasons.CREDIT | REFUSING) & ~SuspendReasons.CLOSED
 
 _REASONS: Final[dict[SuspendReasons, event_data.SuspensionReason]] = {
     SuspendReasons.CREDIT: "credit",
     SuspendReasons.BARRED: "barred",
     SuspendReasons.FRAUD: "fraud",
     SuspendReasons.OPERATOR: "operator",
+    SuspendReasons.OVERDUE: "overdue",
 }
 KIND_WORDS: Final[dict[int, event_data.AmountKind]] = {
     Kind.MONEY: "money",
@@ -187,7 +187,7 @@ def happened(
                     record.account, entry.bucket, KIND_WORDS[entry.kind], record.currency, left
                 )
                 add("bucket.expired", told, f"{record.account}/{entry.bucket}")
-    if record.threshold_events or (kind == "settings" and record.actor):
+    if record.threshold_events or kind == "close" or (kind == "settings" and record.actor):
         _of_state(call, before, add)
     return _numbered(made)
 
@@ -312,16 +312,13 @@ def _of_state(call: RecordedCall, before: int | None, add: Adding) -> None:
     record = call.record
     account = _ACCOUNT.decode(call.account_state or b"")
     now = account.state
-    was = now if before is None else before
-    for crossing in record.threshold_events:  # the first one of the account's own line says what was
-        if before is None and crossing.of == CrossingOf.ACCOUNT:
-            suspends = crossing.kind == CrossingKind.SUSPEND
-            was = now & ~SuspendReasons.CREDIT if suspends else now | SuspendReasons.CREDIT
-            break
+    was = _state_before(record, now) if before is None else before
     balance = money(sum(bucket.amount for bucket in account.buckets if bucket.kind == Kind.MONEY))
     actor = record.actor if record.kind == "settings" else ""
     if now & SuspendReasons.CLOSED and not was & SuspendReasons.CLOSED:
         add("account.closed", event_data.AccountWasClosed(account.id, record.actor, record.reason))
+    if was & SuspendReasons.CLOSED and not now & SuspendReasons.CLOSED:
+        add("account.reopened", event_data.AccountReopened(account.id, actor))
     if now & SUSPENDED and not was & SUSPENDED:
         told = event_data.AccountSuspended(account.id, reasons_of(now), account.currency, balance, actor)
         add("account.suspended", told)
@@ -331,6 +328,20 @@ def _of_state(call: RecordedCall, before: int | None, add: Adding) -> None:
         _crossed(call, crossing, add)
     if record.kind == "settings" and record.actor:
         add("account.settings_changed", _settings(call, account))
+
+
+def _state_before(record: Record, now: int) -> int:
+    """The state before a call that was not made by hand: what it crossed says what was."""
+    was = now
+    for crossing in reversed(record.threshold_events):  # of several the first one counts
+        if crossing.of == CrossingOf.ACCOUNT:
+            suspends = crossing.kind == CrossingKind.SUSPEND
+            was = was & ~SuspendReasons.CREDIT if suspends else was | SuspendReasons.CREDIT
+        elif crossing.kind == CrossingKind.OVERDUE:
+            was &= ~SuspendReasons.OVERDUE
+    if record.kind == "close" and record.generation:
+        was &= ~SuspendReasons.CLOSED
+    return was
 
 
 def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:
@@ -344,6 +355,9 @@ def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:
         else:
             told = event_data.ServiceResumed(record.account, crossing.name, *amounts)
             add("service.resumed", told, service=crossing.name)
+    elif crossing.kind == CrossingKind.ACTIVATED:
+        of_use = (record.subscriber, record.service, record.session)
+        add("account.activated", event_data.AccountActivated(record.account, *of_use, record.actor))
     elif crossing.of == CrossingOf.LIMIT:
         limit = (record.account, *limit_key_parts(crossing.name))
         if crossing.kind == CrossingKind.REACHED:
@@ -358,6 +372,17 @@ def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:
             add("threshold.cleared", event_data.ThresholdCleared(*of))
 
 
+def word_of(state: int) -> AccountState:
+    """A state in one word: of several the one that refuses most."""
+    if state & SuspendReasons.CLOSED:
+        return "closed"
+    if state & SUSPENDED:
+        return "suspended"
+    if state & SuspendReasons.GRACE:
+        return "grace"
+    return "created" if state & SuspendReasons.CREATED else "active"
+
+
 def reasons_of(state: int) -> list[event_data.SuspensionReason]:
     """Why an account in this state is suspended."""
     return [name for bit, name in _REASONS.items() if state & bit]
@@ -365,13 +390,10 @@ def reasons_of(state: int) -> list[event_data.SuspensionReason]:
 
 def _settings(call: RecordedCall, account: Account) -> event_data.AccountSettingsChanged:
     state = account.state
-    word: Any = "grace" if state & SuspendReasons.GRACE else "active"
-    word = "suspended" if state & SUSPENDED else word
-    word = "closed" if state & SuspendReasons.CLOSED else word
     return event_data.AccountSettingsChanged(
         account.id,
         account.currency,
-        word,
+        word_of(state),
         reasons_of(state),
         money(account.credit_limit),
         None if account.suspend_below == NEVER else money(account.suspend_below),
@@ -379,6 +401,7 @@ def _settings(call: RecordedCall, account: Account) -> event_data.AccountSetting
         account.rev,
         call.record.actor,
         call.record.reason,
+        time_of(account.grace_until_ms) if account.grace_until_ms else None,
     )
 
 

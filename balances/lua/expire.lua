@@ -3,6 +3,7 @@
 -- ARGV  epoch expire
 -- EXIT  ok later gone absent fenced full
 -- Twin: balances/model/expire.py. `later` and `gone` move no money and write no record.
+-- @use lib/life
 -- @use lib/lines
 -- @use lib/reached
 -- @use lib/repeats
@@ -49,6 +50,7 @@ if not gone and session then
   session[SESSION.due_ms] = due_ms
 end
 if not gone then
+  if end_grace(change) then changed_any = true end
   expire_buckets(change)
   check_thresholds(change)
   if end_limits(change) then change.reauthorize[1], changed_any = 'final', true end -- there is room again
@@ -58,8 +60,9 @@ if not gone then
       local until_ms = bucket[BUCKET.until_ms]
       if until_ms > now_ms and (due_ms == 0 or until_ms < due_ms) then due_ms = until_ms end
     end
-    local room_ms = limits_due(account, now_ms)
-    if room_ms > 0 and (due_ms == 0 or room_ms < due_ms) then due_ms = room_ms end
+    for _, other_ms in ipairs({ limits_due(account, now_ms), account[ACCOUNT.grace_until_ms] }) do
+      if other_ms > 0 and (due_ms == 0 or other_ms < due_ms) then due_ms = other_ms end
+    end
     gone = due_ms == 0
   end
 end

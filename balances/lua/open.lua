@@ -3,6 +3,7 @@
 -- ARGV  epoch opening
 -- EXIT  ok exists fenced full
 -- Twin: balances/model/open.py (durability.md rule 8).
+-- @use lib/life
 -- @use lib/reached
 local opening = cmsgpack.unpack(ARGV[2])
 
@@ -19,6 +20,8 @@ record[RECORD.at_ms], record[RECORD.event_ms] = opening[ACCOUNTOPENING.now_ms], 
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do look_at_end(change, bucket) end
 local room_ms = limits_due(account, 0) -- also one that is past: nobody was told yet that there is room (charging.md 15)
 if room_ms > 0 and (change.due_ms == 0 or room_ms < change.due_ms) then change.due_ms = room_ms end
+
+look_at_grace(change)
 
 -- write
 local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)

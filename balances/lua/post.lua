@@ -16,13 +16,17 @@ if reply then return reply end
 -- One posting, to a bucket that is there or is made for it.
 local function move(posting)
   local amount, bucket = posting[POSTING.amount], nil
+  if posting[POSTING.counter_account] == COUNTERACCOUNT.TOP_UP and has_state(change.account, SUSPENDREASONS.CLOSED) then
+    return RESULT.DENIED
+  end
   if posting[POSTING.bucket] >= 0 then
     bucket = bucket_of(change.account, posting[POSTING.bucket])
     if not bucket then return RESULT.NOT_FOUND end
   else
     bucket = add_bucket(change, BUCKET{ id = 0, kind = posting[POSTING.kind], amount = 0,
       priority = posting[POSTING.priority], from_ms = posting[POSTING.from_ms], until_ms = posting[POSTING.until_ms],
-      scope = posting[POSTING.scope], name = posting[POSTING.name], window_ms = posting[POSTING.window_ms] })
+      scope = posting[POSTING.scope], name = posting[POSTING.name], window_ms = posting[POSTING.window_ms],
+      bonus = posting[POSTING.bonus], member = posting[POSTING.member] })
     if not bucket then return RESULT.TOO_MUCH end
   end
   local why = refusal_of_move(change, bucket, amount, post[POST.own_only], post[POST.keeps_held])

@@ -3,7 +3,7 @@
 -- ARGV  epoch settings
 -- EXIT  ok revision refused absent fenced full
 -- Twin: balances/model/settings.py. Fields that are nil stay as they are.
--- @use lib/thresholds
+-- @use lib/life
 local asked = cmsgpack.unpack(ARGV[2])
 
 -- read
@@ -36,9 +36,13 @@ if account[ACCOUNT.resume_at] < account[ACCOUNT.suspend_below] then return { 're
 local thresholds, services = asked[ACCOUNTSETTINGS.thresholds], asked[ACCOUNTSETTINGS.services]
 if not may_watch(thresholds or {}) or not may_suspend(services or {}) then return { 'refused', packed } end
 local before = account[ACCOUNT.state]
-account[ACCOUNT.state] = bit.band(bit.bor(before, asked[ACCOUNTSETTINGS.set_state]), bit.bnot(asked[ACCOUNTSETTINGS.clear_state]))
-if bit.band(account[ACCOUNT.state], bit.bnot(before)) ~= 0 then due.all = true end
-if bit.band(before, bit.bnot(account[ACCOUNT.state])) ~= 0 then due.final = true end
+if bit.band(asked[ACCOUNTSETTINGS.clear_state], SUSPENDREASONS.CREATED) ~= 0 then activate(change) end
+account[ACCOUNT.state] = bit.band(bit.bor(account[ACCOUNT.state], asked[ACCOUNTSETTINGS.set_state]), bit.bnot(asked[ACCOUNTSETTINGS.clear_state]))
+if bit.band(account[ACCOUNT.state], bit.bnot(before), REFUSING) ~= 0 then due.all = true end
+if bit.band(before, bit.bnot(account[ACCOUNT.state]), REFUSING) ~= 0 then due.final = true end
+local grace_ms = account[ACCOUNT.grace_until_ms]
+account[ACCOUNT.grace_until_ms] = has_state(account, SUSPENDREASONS.GRACE) and (asked[ACCOUNTSETTINGS.grace_until_ms] or grace_ms) or 0
+look_at_grace(change)
 if thresholds then set_thresholds(change, thresholds) end
 if services then
   set_services(change, services)
@@ -56,7 +60,7 @@ for _, subscriber in ipairs(due.limited or {}) do
   change.reauthorize[#change.reauthorize + 1] = 'limits ' .. subscriber
 end
 if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or thresholds or services
-    or account[ACCOUNT.state] ~= before then
+    or account[ACCOUNT.state] ~= before or account[ACCOUNT.grace_until_ms] ~= grace_ms then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
 end
 local account_packed = cmsgpack.pack(account)
@@ -66,4 +70,5 @@ local record = change_record(change, 'settings', asked[ACCOUNTSETTINGS.actor], a
 local failed = append(KEYS[3], ARGV[1], record, 'a', account_packed)
 if failed then return { failed } end
 redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account_packed)
+if change.due_ms > 0 then look_by(KEYS[2], account[ACCOUNT.id], '', change.due_ms) end
 return { 'ok', account_packed }

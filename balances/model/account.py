@@ -28,6 +28,8 @@ class AccountChange:
 
     def __init__(self, account: Account, now_ms: int) -> None:
         self.account = account
+        self.subscriber = ""
+        """Who uses, where it is a charge."""
         self.now_ms = account.clock_ms = max(now_ms, account.clock_ms)
         self._limit = credit_of(account)
         self.entries: list[Entry] = []
@@ -62,7 +64,7 @@ class AccountChange:
         return bucket
 
     def funds(self, mode: Mode, own: dict[int, int]) -> AccountFunds:
-        return AccountFunds(self.account, self._limit, self.now_ms, mode, own)
+        return AccountFunds(self.account, self._limit, self.now_ms, mode, own, self.subscriber)
 
     def counter_of(self, key: str) -> Counter | None:
         return next((counter for counter in self.account.counters if counter.key == key), None)

@@ -9,7 +9,7 @@ from balances.model.account import AccountChange
 from balances.model.spans import PriceSpan
 from balances.model.thresholds import is_suspended, resumes_at
 from balances.packing import pack, unpack_ladder
-from balances.structs.account import SuspendReasons
+from balances.structs.account import REFUSING
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Ask, Charge, Flag, LineOutcome, Outcome, Reply, Result, Suspense
 from balances.structs.record import Record, Usage
@@ -63,6 +63,7 @@ class ChargeDecision:
     def __init__(self, charge: Charge, change: AccountChange, context: bytes) -> None:
         self.charge = charge
         self.change = change
+        change.subscriber = charge.subscriber
         self.context = context
         self.asks = charge.asks
         self.flags = charge.flags
@@ -82,7 +83,7 @@ class ChargeDecision:
             return ask.refusal
         if ask.emergency:
             return Result.OK
-        if state & (SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED):
+        if state & REFUSING:
             return Result.DENIED
         if is_suspended(self.change.account, self.charge.service) and not ask.free:
             return Result.CREDIT_LIMIT

@@ -17,6 +17,7 @@ from balances.model.decision import (
     wanted,
 )
 from balances.model.funds import AccountFunds, Mode
+from balances.model.life import activate, end_grace
 from balances.model.lines import countable, hold, leave_tier, payable, release_hold, repool, settle
 from balances.model.reached import check_limits
 from balances.model.refund import refund_events
@@ -248,6 +249,7 @@ def decide_event(
 
     paid = IdempotencyRecord(FORMAT, charge.fingerprint, charge.end_to_end, False, NO_BLOB, takes=[], counted=[])
     source = None
+    end_grace(change)
     if charge.action == Action.REFUND:
         source = refund_events(decision, original)
     else:
@@ -255,6 +257,8 @@ def decide_event(
     change.expire_buckets()
     decision.balance = check_thresholds(change)
     check_limits(change, decision.asks)
+    if decision.moved:
+        activate(change)
     decision.result = decision.command_result()
     decision.outcome = decision.pack_outcome()
     paid.moved, paid.outcome = decision.moved, raw_of(decision.outcome)

@@ -7,6 +7,7 @@ import copy
 from balances import keys
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.life import end_grace
 from balances.model.lines import release
 from balances.model.reached import end_limits, limits_due
 from balances.model.repeats import abandoned_usage
@@ -50,15 +51,17 @@ class _Expiry:
             session.due_ms = self.due_ms
         if self.gone:
             return
+        self.changed |= end_grace(self.change)
         self.change.expire_buckets()  # at the account's clock: supervision may look back, an account never does
         check_thresholds(self.change)
         if end_limits(self.change):
             self.change.reauthorize, self.changed = ["final"], True  # there is room again
         self.changed = self.changed or bool(self.change.entries)
         if session is None:
-            ends = (bucket.until_ms for bucket in self.change.account.buckets if bucket.until_ms > now_ms)
-            ends_ms, room_ms = min(ends, default=0), limits_due(self.change.account, now_ms)
-            self.due_ms = min(ends_ms or room_ms, room_ms or ends_ms)
+            account = self.change.account
+            ends = [bucket.until_ms for bucket in account.buckets if bucket.until_ms > now_ms]
+            others = (limits_due(account, now_ms), account.grace_until_ms)
+            self.due_ms = min([*ends, *filter(None, others)], default=0)
             self.gone = self.due_ms == 0
 
 

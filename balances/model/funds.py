@@ -37,8 +37,10 @@ def credit_of(account: Account) -> int:
 class AccountFunds:
     """The balances a climb may use; what is taken is only noted."""
 
-    def __init__(self, account: Account, limit: int, now_ms: int, mode: Mode, own: dict[int, int]) -> None:
+    def __init__(self, account: Account, limit: int, now_ms: int, mode: Mode, own: dict[int, int], who: str) -> None:
         self.account = account
+        self.subscriber = who
+        """Who uses: buckets of one member pay for nobody else."""
         self.limit = limit
         """Credit that may be given; see `credit_of`."""
         self.now_ms = now_ms
@@ -62,6 +64,10 @@ class AccountFunds:
         """From when on it no longer pays, 0: never. Its validity may begin with its first use."""
         return self.now_ms + bucket.window_ms if bucket.window_ms else bucket.until_ms
 
+    def _is_payable(self, bucket: Bucket, kind: int, scope: str, mode: Mode) -> bool:
+        is_his = bucket.member in ("", self.subscriber) or mode == Mode.OWN
+        return bucket.kind == kind and is_his and (not bucket.scope or scope in bucket.scope)
+
     def _is_valid(self, bucket: Bucket, mode: Mode) -> bool:
         """What was held pays use of before the expiry, however late it is reported; use that is to come is paid by what
         is valid then."""
@@ -74,7 +80,7 @@ class AccountFunds:
         return [
             bucket
             for bucket in self.account.buckets
-            if bucket.kind == kind and (not bucket.scope or scope in bucket.scope) and self._is_valid(bucket, mode)
+            if self._is_payable(bucket, kind, scope, mode) and self._is_valid(bucket, mode)
         ]
 
     def free_of(self, bucket: Bucket, mode: Mode) -> int:

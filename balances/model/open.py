@@ -8,6 +8,7 @@ import msgspec
 from balances import keys
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.life import look_at_grace
 from balances.model.reached import limits_due
 from balances.packing import unpack_account, unpack_session
 from balances.structs.blob import blob_of
@@ -29,6 +30,7 @@ def open(store: ModelStore, account_id: str, opening: AccountOpening) -> Reply: 
     # Also one that is past: nobody was told yet that there is room (charging.md 15).
     if room_ms := limits_due(account, 0):
         change.due_ms = min(change.due_ms or room_ms, room_ms)
+    look_at_grace(change)
     store.ledger.append(Appended(record, account))
     store.accounts[account_id] = account
     for kept in opening.sessions:

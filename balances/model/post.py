@@ -6,7 +6,7 @@ from __future__ import annotations
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
 from balances.model.posting import add_bucket, begin_posting, end_posting, fill, refusal_of_move
-from balances.structs.account import Bucket
+from balances.structs.account import Bucket, SuspendReasons
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Post, Posting
 from balances.structs.record import CounterAccount
@@ -25,6 +25,8 @@ def post(store: ModelStore, post: Post) -> Reply:
 
 def move(change: AccountChange, post: Post, posting: Posting) -> Result:
     """One posting, to a bucket that is there or is made for it."""
+    if posting.counter_account == CounterAccount.TOP_UP and change.account.state & SuspendReasons.CLOSED:
+        return Result.DENIED
     if posting.bucket >= 0:
         bucket = change.bucket_of(posting.bucket)
         if bucket is None:
@@ -32,6 +34,7 @@ def move(change: AccountChange, post: Post, posting: Posting) -> Result:
     else:
         valid = (posting.priority, posting.from_ms, posting.until_ms)
         made = Bucket(0, posting.kind, 0, 0, *valid, posting.scope, posting.name, posting.window_ms)
+        made.bonus, made.member = posting.bonus, posting.member
         bucket = add_bucket(change, made)
         if bucket is None:
             return Result.TOO_MUCH

@@ -7,6 +7,7 @@ import copy
 
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.life import end_grace
 from balances.model.thresholds import check_thresholds
 from balances.packing import pack
 from balances.structs.account import BUCKETS_MAX, MAIN, Bucket
@@ -28,6 +29,7 @@ def begin_posting(store: ModelStore, operation: AccountOperation) -> AccountChan
             return Reply("conflict")
         return Reply("again", blob_of(known.outcome))
     change = AccountChange(copy.deepcopy(stored), operation.now_ms)
+    end_grace(change)
     change.expire_buckets()
     return change
 
@@ -53,9 +55,11 @@ def add_bucket(change: AccountChange, bucket: Bucket) -> Bucket | None:
 
 def refusal_of_move(change: AccountChange, bucket: Bucket, amount: int, *, own_only: bool, keeps_held: bool) -> Result:
     """Why an amount cannot be moved; OK when it can. Nobody takes what is held, but from the main bucket, which may go
-    below zero: there own_only refuses what free own money does not cover, keeps_held what it and the credit limit
-    do not."""
+    below zero: there own_only refuses what free own money does not cover, and everywhere what was given as bonus;
+    keeps_held refuses what free own money and the credit limit do not cover."""
     is_main, free = bucket.id == MAIN, bucket.amount - bucket.held + amount
+    if amount < 0 and own_only and bucket.bonus:
+        return Result.CREDIT_LIMIT
     if amount < 0 and (own_only or not is_main) and free < 0:
         return Result.CREDIT_LIMIT
     if amount < 0 and keeps_held and is_main and free + change.account.credit_limit < 0:

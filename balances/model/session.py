@@ -15,6 +15,7 @@ from balances.model.cumulative import believed_of, read_counters
 from balances.model.decision import ChargeDecision, fresh_line, has_use, line_outcome, longer_reply, wanted
 from balances.model.funds import Mode
 from balances.model.granting import Asking, Granting
+from balances.model.life import activate, end_grace
 from balances.model.lines import leave_tier, release, release_hold, release_lines, repool, settle
 from balances.model.matching import in_other_units, known_line, with_beside
 from balances.model.reached import check_limits
@@ -470,6 +471,7 @@ def settle_lines(decision: SessionDecision) -> None:
     ends = charge.phase == Phase.STOP or charge.course == Course.ENDS
     if (charge.phase == Phase.START or ends) and decision.refused_as is None:
         decision.moved |= release_lines(change, decision.session.lines, charge.event_ms)
+    end_grace(change)
     change.expire_buckets()
     decision.balance = check_thresholds(change)
     check_limits(change, decision.asks)
@@ -605,6 +607,8 @@ def decide_session(decision: SessionDecision, stored: Session | None) -> Reply |
     if decision.bygone is not None:
         decision.session.lines = decision.of_now
     refuse_command(decision)
+    if decision.moved:
+        activate(decision.change)
     opened = decision.state == SessionState.OPEN and not decision.was_open
     decision.moved |= opened or decision.charge.phase == Phase.STOP
     note_depleted(decision)

@@ -6,8 +6,10 @@ import copy
 
 from balances.model.account import AccountChange
 from balances.model.kept import Appended, ModelStore
+from balances.model.life import activate, look_at_grace
 from balances.model.thresholds import check_thresholds, may_suspend, may_watch, set_services, set_thresholds
 from balances.packing import pack
+from balances.structs.account import REFUSING, SuspendReasons
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountSettings
 from balances.structs.thresholds import CrossingKind
@@ -41,11 +43,16 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
         return Reply("refused", pack(stored))
     if not may_watch(asked.thresholds or ()) or not may_suspend(asked.services or ()):
         return Reply("refused", pack(stored))
+    if asked.clear_state & SuspendReasons.CREATED:
+        activate(change)
     account.state = (account.state | asked.set_state) & ~asked.clear_state
-    if account.state & ~stored.state:
+    if account.state & ~stored.state & REFUSING:
         due.add("all")
-    if stored.state & ~account.state:
+    if stored.state & ~account.state & REFUSING:
         due.add("final")
+    until_ms = account.grace_until_ms if asked.grace_until_ms is None else asked.grace_until_ms
+    account.grace_until_ms = until_ms if account.state & SuspendReasons.GRACE else 0
+    look_at_grace(change)
     if asked.thresholds is not None:
         set_thresholds(change, asked.thresholds)
     if asked.services is not None:
@@ -59,8 +66,11 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     change.reauthorize = [kind for kind in ("members", "final", "all") if kind in due]
     change.reauthorize += [f"limits {subscriber}" for subscriber in limited]
     told = (asked.credit_limit, asked.suspend_below, asked.resume_at, asked.thresholds, asked.services)
-    if account.state != stored.state or any(field is not None for field in told):
+    moved = (account.state, account.grace_until_ms) != (stored.state, stored.grace_until_ms)
+    if moved or any(field is not None for field in told):
         account.rev += 1
     store.ledger.append(Appended(change.change_record("settings", actor=asked.actor, reason=asked.reason), account))
     store.accounts[account.id] = account
+    if change.due_ms:
+        store.look_by(account.id, "", change.due_ms)
     return Reply("ok", pack(account))

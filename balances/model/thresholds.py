@@ -34,7 +34,7 @@ def note_crossing(
 ) -> None:
     """An amount passed a level."""
     change.threshold_events.append(Crossing(kind, of, name, level, value, unit, bucket))
-    if of not in (CrossingOf.THRESHOLD, CrossingOf.LIMIT):
+    if of not in (CrossingOf.THRESHOLD, CrossingOf.LIMIT, CrossingOf.LIFE):
         change.raise_generation()
 
 

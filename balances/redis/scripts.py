@@ -39,6 +39,9 @@ SPECS: Final = {
     "transfer": ScriptHeader(
         "account once due ledger", "epoch transfer", "ok again conflict refused absent fenced full"
     ),
+    "close": ScriptHeader(
+        "account once due ledger", "epoch close", "ok again conflict held remains absent fenced full"
+    ),
     "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),
     "settings": ScriptHeader("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
     "expire": ScriptHeader("account due ledger", "epoch expire", "ok later gone absent fenced full"),

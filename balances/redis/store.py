@@ -11,7 +11,15 @@ from balances.redis.connection import RedisConnection
 from balances.redis.pending import Pending
 from balances.structs.account import Account
 from balances.structs.charge import Charge, Course, Phase, Reply
-from balances.structs.posting import AccountOpening, AccountOperation, AccountSettings, Expire, Post, Transfer
+from balances.structs.posting import (
+    AccountClosing,
+    AccountOpening,
+    AccountOperation,
+    AccountSettings,
+    Expire,
+    Post,
+    Transfer,
+)
 from balances.structs.record import Record
 from balances.structs.session import Session
 
@@ -88,6 +96,10 @@ class Store:
     def transfer(self, transfer: Transfer) -> Pending[Reply]:
         """From bucket to bucket. Reply.outcome is a packed PostingOutcome for `ok`, `again` and `refused`."""
         return self._posting("transfer", transfer)
+
+    def close(self, close: AccountClosing) -> Pending[Reply]:
+        """Close an account with what it has. Reply.outcome is a packed PostingOutcome for `ok` and `again`."""
+        return self._posting("close", close)
 
     def _posting(self, script: str, operation: AccountOperation) -> Pending[Reply]:
         of = keys.AccountKeys(operation.account)

@@ -41,6 +41,21 @@ class SuspendReasons(IntFlag):
     OPERATOR = 8
     CLOSED = 16
     GRACE = 32
+    """Refuses nothing: served until `Account.grace_until_ms`, then OVERDUE."""
+    CREATED = 64
+    """Refuses nothing: nobody has used it yet (charging.md section 16)."""
+    OVERDUE = 128
+    """A grace has ended."""
+
+
+REFUSING: Final = (
+    SuspendReasons.BARRED
+    | SuspendReasons.FRAUD
+    | SuspendReasons.OPERATOR
+    | SuspendReasons.CLOSED
+    | SuspendReasons.OVERDUE
+)
+"""Reasons for which nothing is granted at all, whatever it costs (charging.md section 7)."""
 
 
 class Bucket(msgspec.Struct, array_like=True, gc=False):
@@ -61,6 +76,10 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     """Its validity begins with its first use and ends so long after; 0: once it has begun, or where it has no such."""
     filled: int = 0
     """What it had after its last fill: opening, top-up, renewal. Percentages are of this; 0: it had none yet."""
+    bonus: bool = False
+    """It was given, not paid for: it pays for use, and is never transferred or paid out (charging.md section 5)."""
+    member: str = ""
+    """The only subscriber it pays for; "" for all of the account."""
 
 
 class Take(msgspec.Struct, array_like=True, gc=False):
@@ -139,3 +158,7 @@ class Account(msgspec.Struct, array_like=True, gc=False):
     generation: int = 0
     """Raised by 1 by each call that changes what the network may do: a suspension or its end, a change of state, limit
     or members (durability.md rule 10)."""
+    grace_until_ms: int = 0
+    """When its grace ends; 0: it is in none."""
+    activated_ms: int = 0
+    """When it became active: opened so, by its first use, or by hand; 0: not yet, or before that was kept."""

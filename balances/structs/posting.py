@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import msgspec
 
 from balances.structs.record import Entry
@@ -28,6 +30,10 @@ class Posting(msgspec.Struct, array_like=True, gc=False):
     """Number of the entry that it corrects; 0: of none."""
     terms: str = ""
     """Tax and exchange rate of what it corrects."""
+    bonus: bool = False
+    """Of a new bucket; see Bucket."""
+    member: str = ""
+    """Of a new bucket; see Bucket."""
 
 
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):
@@ -66,8 +72,28 @@ class Transfer(AccountOperation, array_like=True):
     """Above zero, and free own money of the source: nothing held, no credit."""
 
 
+class ClosingRest(IntEnum):
+    """What becomes of what an account still has when it is closed (charging.md section 16)."""
+
+    REFUSED = 0
+    """It is not closed while it has, or owes, anything."""
+    PAYOUT = 1
+    """Own money is paid out, bonus money and units are written off; a debt refuses it."""
+    WRITE_OFF = 2
+    """All is written off, a debt too."""
+    TRANSIT = 3
+    """All is on its way to another account."""
+
+
+class AccountClosing(AccountOperation, array_like=True):
+    """Input of close.lua: an account is closed, with what it still has."""
+
+    rest: int
+    """See ClosingRest."""
+
+
 class PostingOutcome(msgspec.Struct, array_like=True, gc=False):
-    """Outcome of post.lua and transfer.lua: the entries, in order."""
+    """Outcome of post.lua, transfer.lua and close.lua: the entries, in order."""
 
     result: int
     entries: list[Entry]
@@ -95,6 +121,8 @@ class AccountSettings(msgspec.Struct, array_like=True, gc=False):
     """All there are to be; what they say of being crossed is not read."""
     services: list[ServiceSuspension] | None = None
     """All there are to be, likewise."""
+    grace_until_ms: int | None = None
+    """With GRACE in `set_state`: when it ends."""
 
 
 class Expire(msgspec.Struct, array_like=True, gc=False):

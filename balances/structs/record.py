@@ -32,6 +32,10 @@ class CounterAccount(StrEnum):
     ADJUSTMENT = "adjustment"
     TRANSIT = "transit"
     """What is on its way from one bucket to another one: nets to zero."""
+    PAYOUT = "payout"
+    """Own money that was paid back."""
+    WRITE_OFF = "write-off"
+    """What was given up: a debt, or what a closed account still had."""
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
@@ -98,7 +102,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
     version: int
     kind: str
-    """charge, post, open, settings, expire, restore"""
+    """charge, post, transfer, close, open, settings, expire, restore"""
     account: str
     currency: str
     subscriber: str = ""

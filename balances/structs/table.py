@@ -24,6 +24,7 @@ NAMED: Final = (
         "SAME_MS",
         "THRESHOLDS_MAX",
         "COUNTER_KEPT_MS",
+        "REFUSING",
     ),
     *(
         "CUTS_MAX",

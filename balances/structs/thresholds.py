@@ -56,6 +56,10 @@ class CrossingKind(StrEnum):
     """A spending limit was reached: nothing more is granted ..."""
     ROOM = "room"
     """... and there is room again: something was given back, the limit is higher, or its period has ended."""
+    ACTIVATED = "activated"
+    """The account was created, and is active now: by its first use, or by hand."""
+    OVERDUE = "overdue"
+    """The grace of the account has ended."""
 
 
 class CrossingOf(StrEnum):
@@ -69,6 +73,8 @@ class CrossingOf(StrEnum):
     """A notification threshold."""
     LIMIT = "limit"
     """A spending limit; its name is the key of its counter."""
+    LIFE = "life"
+    """The account itself, whatever it has (charging.md section 16); its name is ""."""
 
 
 class Crossing(msgspec.Struct, array_like=True, gc=False):

@@ -45,10 +45,13 @@ def _tariffs(cell: str) -> list[dict[str, str]]:
     return [{"tariff": word} for word in cell.split()]
 
 
-def _flag(cell: str) -> bool:
-    if cell not in ("true", "false"):
-        raise Objection("invalid", "subscriber.barred", f"expected true or false, found {cell[:40]!r}")
-    return cell == "true"
+def _flag(field: str) -> Read:
+    def read(cell: str) -> bool:
+        if cell not in ("true", "false"):
+            raise Objection("invalid", field, f"expected true or false, found {cell[:40]!r}")
+        return cell == "true"
+
+    return read
 
 
 def _whole(cell: str) -> int | str:
@@ -66,6 +69,10 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     ),
     "resume_at": CsvColumn("resumed from this balance on; else as suspend_below", _into("account", "resume_at")),
     "balance": CsvColumn("what its main balance begins with; else 0", _into("account", "balance")),
+    "created": CsvColumn(
+        "true: opened before anybody uses it, active from its first use; else false",
+        _into("account", "created", _flag("account.created")),
+    ),
     "subscriber": CsvColumn("id of the subscriber", _into("subscriber", "id")),
     "identities": CsvColumn("kind:identity, several apart by blanks", _identity("")),
     **{
@@ -73,7 +80,7 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
         for kind in KINDS
     },
     "tariffs": CsvColumn("ids of tariffs, in order, apart by blanks", _into("subscriber", "tariffs", _tariffs)),
-    "barred": CsvColumn("true or false; else false", _into("subscriber", "barred", _flag)),
+    "barred": CsvColumn("true or false; else false", _into("subscriber", "barred", _flag("subscriber.barred"))),
     "password": CsvColumn(
         "for RADIUS; sealed by `sealing_keys`, or hashed where there are none, which takes 40 ms a line",
         _into("subscriber", "password"),
@@ -88,6 +95,8 @@ BUCKET: Final[dict[str, tuple[str, Read]]] = {
     "valid_from": ("RFC 3339 with its offset", str),
     "valid_until": ("likewise", str),
     "valid_for_s": ("seconds from its first use, instead of valid_until", _whole),
+    "bonus": ("true: given, not paid for, so never transferred or paid out; else false", _flag("account.buckets")),
+    "member": ("the only subscriber it pays for; else all of the account", str),
 }
 _BUCKET: Final = re.compile(r"bucket([2-9]?)\.(\w+)")
 ATTRIBUTE: Final = "attribute."

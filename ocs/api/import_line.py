@@ -95,6 +95,7 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         opened_by=actor,
         thresholds=_thresholds(given.thresholds or ()),
         services=_services(given.services or ()),
+        created=given.created or False,
     )
     if row.resume_at < row.suspend_below:
         detail = "not below suspend_below, or the account would never be at rest"
@@ -133,6 +134,8 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         from_ms=from_ms,
         until_ms=until_ms,
         window_ms=(given.valid_for_s or 0) * 1_000,
+        bonus=given.bonus,
+        member=given.member or "",
     )
 
 

@@ -43,6 +43,10 @@ PROBLEMS: Final[dict[str, ProblemRow]] = {
     "no-room": ProblemRow(
         409, "The account cannot take this: too many buckets, or an amount past what is exact", errors.NoRoom
     ),
+    "still-held": ProblemRow(409, "Something of the account is held for use under way", errors.StillHeld),
+    "balance-remains": ProblemRow(
+        409, "The account has or owes something: say what becomes of it", errors.BalanceRemains
+    ),
     "account-closed": ProblemRow(409, "The account is closed", errors.AccountClosed),
     "forgotten": ProblemRow(410, "It is not kept any more", errors.Forgotten),
     "version-conflict": ProblemRow(412, "It has changed since you read it", errors.VersionConflict),

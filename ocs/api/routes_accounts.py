@@ -64,6 +64,7 @@ async def put_account(call: ApiCall) -> ApiReply:
             suspend_below=_micro_of(body.suspend_below, "suspend_below"),
             resume_at=_micro_of(body.resume_at, "resume_at"),
             state=body.state,
+            grace_until_ms=ms_of(body.grace_until, "grace_until"),
             suspend_for=REASONS[body.suspend_for or "operator"],
         ),
         call.caller,
@@ -108,6 +109,8 @@ async def top_up(call: ApiCall) -> ApiReply:
         scope=body.scope,
         priority=body.priority,
         name=body.name,
+        bonus=body.bonus,
+        member=body.member or "",
     )
     order = order_of(call, "top-up", body.reference)
     return posted(call, *await postings.top_up(call.backoffice, call.path["id"], wanted, order))
@@ -137,6 +140,12 @@ async def transfer(call: ApiCall) -> ApiReply:
         order_of(call, body.reason, body.reference),
     )
     return posted(call, *done)
+
+
+async def close(call: ApiCall) -> ApiReply:
+    body: schema.Closing = call.body
+    order = order_of(call, body.reason, body.reference)
+    return posted(call, *await postings.close(call.backoffice, call.path["id"], body.remainder, order))
 
 
 def order_of(call: ApiCall, reason: str, reference: str) -> Order:
@@ -207,7 +216,7 @@ OPERATIONS: Final = (
         also=(201,),
         body=schema.AccountPut,
         conditional=True,
-        problems=(*UPDATES, "immutable", "fate-unknown"),
+        problems=(*UPDATES, "immutable", "conflict", "still-held", "balance-remains", "fate-unknown"),
     ),
     Operation(
         "GET",
@@ -250,6 +259,17 @@ OPERATIONS: Final = (
         body=schema.WantedTransfer,
         keyed=True,
         problems=MOVES,
+    ),
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/closing",
+        close,
+        "Close an account, and pay out or write off what it still has",
+        answer=schema.PostingView,
+        status=201,
+        body=schema.Closing,
+        keyed=True,
+        problems=(*MOVES, "still-held", "balance-remains"),
     ),
     Operation(
         "GET",

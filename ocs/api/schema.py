@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from balances.ledger.event_data import AccountState, SuspensionReason
 from ocs.api.schema_jobs import JobView
 from ocs.api.schema_suspense import SuspenseItem
 from ocs.api.texts import (
@@ -99,7 +100,11 @@ class AccountPut(Input, frozen=True):
     """Resumed from this settled balance on; new: as suspend_below."""
     time_zone: TimeZone | None = None
     """In which tariffs without a zone of their own see the time; new: UTC."""
-    state: Literal["active", "suspended", "closed"] | None = None
+    state: AccountState | None = None
+    """`created` only for a new one, which is active from its first use; `closed` only of an empty one (else
+    `/v1/accounts/{id}/closing`)."""
+    grace_until: Time | None = None
+    """With state `grace`, which is served until then and suspended as `overdue` after that."""
     suspend_for: Literal["operator", "barred", "fraud"] | None = None
     """Why, when state is suspended."""
 
@@ -120,6 +125,10 @@ class BucketView(Struct, frozen=True):
     name: str
     main: bool
     """The one money bucket that may go below zero."""
+    bonus: bool
+    """Given, not paid for: it pays for use, and is never transferred or paid out."""
+    member: str | None
+    """The only subscriber it pays for; null: all of the account."""
 
 
 class CounterView(Struct, frozen=True):
@@ -161,8 +170,12 @@ class AccountView(Struct, frozen=True):
     currency: str
     time_zone: str | None
     """null while PostgreSQL, which alone knows it, does not answer."""
-    state: Literal["active", "suspended", "grace", "closed"]
-    suspended_for: list[Literal["credit", "barred", "fraud", "operator"]]
+    state: AccountState
+    suspended_for: list[SuspensionReason]
+    grace_until: Time | None
+    """When its grace ends."""
+    activated: Time | None
+    """When it became active; null: it is not yet, or that was before it was kept."""
     balance: Money
     """Settled: holds not subtracted, credit limit not added."""
     held: Money
@@ -213,6 +226,10 @@ class TopUp(Input, frozen=True):
     priority: Priority | None = None
     """Lower pays first; bonuses and bundles 50, the main balance 100."""
     name: BucketName = ""
+    bonus: bool = False
+    """Given, not paid for: it pays for use, and is never transferred or paid out."""
+    member: Id | None = None
+    """The only subscriber it pays for; left out: all of the account."""
     reference: Reference = ""
 
 
@@ -255,7 +272,17 @@ class PostingView(Struct, frozen=True):
     entries: list[PostedEntry]
     balance: Money
     """Settled money of the account afterwards."""
-    state: Literal["active", "suspended", "grace", "closed"]
+    state: AccountState
+
+
+class Closing(Input, frozen=True):
+    """An account is closed, with all that it still has."""
+
+    reason: Reason
+    remainder: Literal["payout", "write-off"] | None = None
+    """What becomes of what is left. `payout`: own money is paid out, bonus money and units are written off;
+    `write-off`: all is, a debt too; left out: an account that is not empty is not closed."""
+    reference: Reference = ""
 
 
 class LedgerEntry(Struct, frozen=True):

@@ -24,6 +24,10 @@ class ImportBucket(schema.Input, frozen=True):
     valid_from: Time | None = None
     valid_until: Time | None = None
     valid_for_s: schema.ValidFor | None = None
+    bonus: bool = False
+    """Given, not paid for."""
+    member: schema.Id | None = None
+    """The only subscriber it pays for."""
 
 
 class ImportThreshold(ThresholdPut, frozen=True, kw_only=True):
@@ -49,6 +53,8 @@ class ImportAccount(schema.Input, frozen=True):
     resume_at: Money | None = None
     balance: MoneyFromZero | None = None
     """What its main balance begins with."""
+    created: bool | None = None
+    """Opened before anybody uses it: active from its first use."""
     buckets: Annotated[list[ImportBucket], Meta(max_length=32)] | None = None
     thresholds: Annotated[list[ImportThreshold], Meta(max_length=THRESHOLDS_MAX)] | None = None
     services: Annotated[list[ImportServiceLine], Meta(max_length=THRESHOLDS_MAX)] | None = None

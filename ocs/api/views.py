@@ -8,8 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from balances import keys
+from balances.ledger.events import reasons_of, word_of
 from balances.packing import unpack_ladder
-from balances.structs.account import MAIN, NEVER, Account, Bucket, SuspendReasons
+from balances.structs.account import MAIN, NEVER, Account, Bucket
 from balances.structs.blob import blob_of
 from balances.structs.charge import Suspense
 from balances.structs.posting import PostingOutcome
@@ -36,34 +37,18 @@ def threshold(micro: int) -> str | None:
     return None if micro == NEVER else money(micro)
 
 
-def state_of(state: int) -> Literal["active", "suspended", "grace", "closed"]:
-    if state & SuspendReasons.CLOSED:
-        return "closed"
-    if suspended_for(state):
-        return "suspended"
-    return "grace" if state & SuspendReasons.GRACE else "active"
-
-
-def suspended_for(state: int) -> list[Literal["credit", "barred", "fraud", "operator"]]:
-    reasons: list[tuple[SuspendReasons, Literal["credit", "barred", "fraud", "operator"]]] = [
-        (SuspendReasons.CREDIT, "credit"),
-        (SuspendReasons.BARRED, "barred"),
-        (SuspendReasons.FRAUD, "fraud"),
-        (SuspendReasons.OPERATOR, "operator"),
-    ]
-    return [name for bit, name in reasons if state & bit]
-
-
 def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.AccountView:
     own = settled(account, now_ms)
-    anywhere = [bucket for bucket in own if not bucket.scope]
+    anywhere = [bucket for bucket in own if not bucket.scope and not bucket.member]
     available = sum(bucket.amount - bucket.held for bucket in anywhere) + account.credit_limit
     return schema.AccountView(
         id=account.id,
         currency=account.currency,
         time_zone=row.time_zone or None,
-        state=state_of(account.state),
-        suspended_for=suspended_for(account.state),
+        state=word_of(account.state),
+        suspended_for=reasons_of(account.state),
+        grace_until=time_or_none(account.grace_until_ms),
+        activated=time_or_none(account.activated_ms),
         balance=money(sum(bucket.amount for bucket in own)),
         held=money(sum(bucket.held for bucket in account.buckets if bucket.kind == Kind.MONEY)),
         available=money(available),
@@ -98,6 +83,8 @@ def _bucket(bucket: Bucket) -> schema.BucketView:
         scope=bucket.scope,
         name=bucket.name,
         main=bucket.id == MAIN,
+        bonus=bucket.bonus,
+        member=bucket.member or None,
     )
 
 
@@ -118,7 +105,7 @@ def posted_view(account: str, key: str, posted: PostingOutcome) -> schema.Postin
             for entry in posted.entries
         ],
         balance=money(posted.balance),
-        state=state_of(posted.state),
+        state=word_of(posted.state),
     )
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from balances.ledger.event_data import AccountState
 from balances.packing import unpack_account
 from balances.structs.account import NEVER, Account, Bucket, SuspendReasons
-from balances.structs.posting import AccountSettings
-from ocs.backoffice.errors import Invalid, NotFound, Unavailable, VersionConflict
+from balances.structs.posting import AccountClosing, AccountSettings, ClosingRest
+from ocs.backoffice import life
+from ocs.backoffice.errors import BalanceRemains, Invalid, NotFound, StillHeld, Unavailable, VersionConflict
 from ocs.charging.currencies import NUMBERS
 from ocs.master import accounts
 from ocs.master.accounts import AccountRow, check_currency
@@ -31,10 +33,7 @@ if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
     from ocs.master.changes import Expect
 
-BY_HAND: Final = SuspendReasons.OPERATOR | SuspendReasons.BARRED | SuspendReasons.FRAUD
 COMES_AND_GOES: Final = "the account goes as soon as it comes: the store is being opened"
-
-AccountState = Literal["active", "suspended", "closed"]
 
 
 class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +49,8 @@ class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
     state: AccountState | None = None
     suspend_for: SuspendReasons = SuspendReasons.OPERATOR
     """Why, where its state is to be `suspended`."""
+    grace_until_ms: int | None = None
+    """When it ends, where its state is to be `grace`."""
 
 
 # --- looking
@@ -157,8 +158,10 @@ async def put(backoffice: BackOffice, wanted: WantedAccount, actor: str, expect:
         row, made = await accounts.create(backoffice.pool, _new(wanted))
         if made:
             await restore(backoffice, row.id)
-            if wanted.state not in (None, "active"):
+            if settings.set_state:
                 await _change(backoffice, row, settings)
+            if wanted.state == "closed":
+                await close_empty(backoffice, row, actor)
             return row, True
     return await _update(backoffice, row, wanted, settings, expect), False
 
@@ -177,6 +180,7 @@ def _new(wanted: WantedAccount) -> AccountRow:
         credit_limit=wanted.credit_limit or 0,
         suspend_below=below,
         resume_at=resume,
+        created=wanted.state == "created",
     )
 
 
@@ -189,13 +193,10 @@ def _settings(wanted: WantedAccount, now_ms: int, actor: str) -> AccountSettings
     settings.credit_limit = wanted.credit_limit
     settings.suspend_below = wanted.suspend_below
     settings.resume_at = wanted.resume_at
-    match wanted.state:
-        case "active":
-            settings.clear_state = BY_HAND | SuspendReasons.CLOSED
-        case "suspended":
-            settings.set_state = wanted.suspend_for
-        case "closed":
-            settings.set_state = SuspendReasons.CLOSED
+    if wanted.state is not None:
+        life.wish(settings, wanted.state, wanted.suspend_for, wanted.grace_until_ms)
+    elif wanted.grace_until_ms is not None:
+        raise Invalid("grace_until", "with state: grace, and only with it")
     return settings
 
 
@@ -207,11 +208,17 @@ async def _update(
     zone = wanted.time_zone if wanted.time_zone != row.time_zone else None
     if settings.suspend_below is not None and settings.resume_at is None and now.resume_at < settings.suspend_below:
         settings.resume_at = settings.suspend_below
-    if zone is None and not _changes(now, settings):
+    if wanted.state is not None:
+        life.check_transition(now.state, wanted.state)
+    closes = wanted.state == "closed" and not (now.state & SuspendReasons.CLOSED and is_empty(now))
+    if zone is None and not closes and not _changes(now, settings):
         return row
     expect(now.rev)
     settings.if_rev = now.rev  # as it was when we looked: the script compares again
-    await _change(backoffice, row, settings)
+    if _changes(now, settings):
+        await _change(backoffice, row, settings)
+    if closes:
+        await close_empty(backoffice, row, settings.actor)
     if zone is not None:
         await accounts.set_time_zone(backoffice.pool, row.id, zone)
         await backoffice.publish()
@@ -227,6 +234,7 @@ def _changes(now: Account, settings: AccountSettings) -> bool:
                 ("credit_limit", settings.credit_limit),
                 ("suspend_below", settings.suspend_below),
                 ("resume_at", settings.resume_at),
+                ("grace_until_ms", settings.grace_until_ms),
             )
         )
         or (now.state | settings.set_state) & ~settings.clear_state != now.state
@@ -240,3 +248,27 @@ async def _change(backoffice: BackOffice, row: AccountRow, settings: AccountSett
     if reply.status == "revision":
         rev = unpack_account(reply.outcome).rev
         raise VersionConflict(f"its version is {rev} now: read it again", version=rev)
+
+
+# --- closing
+
+
+def is_empty(account: Account) -> bool:
+    """Whether it neither has nor owes anything."""
+    return not any(bucket.amount for bucket in account.buckets)
+
+
+async def close_empty(backoffice: BackOffice, row: AccountRow, actor: str) -> None:
+    """Close an account that neither has nor owes anything."""
+    wanted = AccountClosing(row.id, "", "", backoffice.now_ms(), 0, actor, "settings", "", ClosingRest.REFUSED)
+    reply = await call(backoffice, row.id, lambda: backoffice.store.close(wanted))
+    check_closed(row, reply.status)
+
+
+def check_closed(row: AccountRow, status: str) -> None:
+    """Raises what an account was not closed for. status: of the reply"""
+    if status == "held":
+        raise StillHeld(f"account {row.id} is in use: suspend it, and close it when its sessions have ended")
+    if status == "remains":
+        how = "with remainder payout (of own money) or write-off (of all, also of a debt)"
+        raise BalanceRemains(f"account {row.id} is not empty: close it {how}")

@@ -84,6 +84,14 @@ class NoRoom(BackOfficeError):
     """Too many buckets, or an amount past what is exact."""
 
 
+class StillHeld(BackOfficeError):
+    """Something of the account is set aside for use under way."""
+
+
+class BalanceRemains(BackOfficeError):
+    """The account has or owes something, and nobody said what becomes of it."""
+
+
 class AccountClosed(BackOfficeError):
     """No money goes to an account that is closed."""
 

@@ -14,7 +14,15 @@ from balances.packing import unpack_posted
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.blob import blob_of
 from balances.structs.charge import Reply, Result
-from balances.structs.posting import AccountOperation, Post, Posting, PostingOutcome, Transfer
+from balances.structs.posting import (
+    AccountClosing,
+    AccountOperation,
+    ClosingRest,
+    Post,
+    Posting,
+    PostingOutcome,
+    Transfer,
+)
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
 from ocs.backoffice.amounts import KINDS, micro_of
@@ -29,6 +37,7 @@ from ocs.backoffice.errors import (
     NotFound,
     Unresolved,
 )
+from ocs.master import subscribers
 from tariffs.units import Kind
 
 if TYPE_CHECKING:
@@ -40,6 +49,8 @@ if TYPE_CHECKING:
 
 REMEMBER_MS: Final = 86_400_000
 """How long Redis remembers an Idempotency-Key; PostgreSQL does so for 30 days."""
+
+CLOSED: Final = "open it again (state: active) before money goes there"
 
 BONUS_PRIORITY: Final = 50
 """Of a bucket beside the main balance, unless given."""
@@ -73,6 +84,10 @@ class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
     scope: Sequence[str] = ()
     priority: int | None = None
     name: str = ""
+    bonus: bool = False
+    """Given, not paid for."""
+    member: str = ""
+    """The only subscriber it is for."""
 
 
 async def top_up(
@@ -83,7 +98,8 @@ async def top_up(
         raise Invalid("valid_until", "after valid_from, both after 1970")
     if wanted.valid_for_s and wanted.until_ms:
         raise Invalid("valid_for_s", "not beside valid_until")
-    special = wanted.from_ms or wanted.until_ms or wanted.valid_for_s or wanted.scope or wanted.name
+    timed = wanted.from_ms or wanted.until_ms or wanted.valid_for_s
+    special = timed or wanted.scope or wanted.name or wanted.bonus or wanted.member
     plain = wanted.kind == Kind.MONEY and not special and wanted.priority is None
     posting = Posting(
         bucket=MAIN if plain else -1,
@@ -97,16 +113,20 @@ async def top_up(
         scope=[*wanted.scope],
         name=wanted.name,
         window_ms=wanted.valid_for_s * 1_000,
+        bonus=wanted.bonus,
+        member=wanted.member,
     )
     row = await accounts.find(backoffice, account)
     now, _ = await accounts.read(backoffice, row)
 
     async def check() -> None:
         await check_scope(backoffice, wanted.scope)
+        if wanted.member and await subscribers.get(backoffice.pool, wanted.member) is None:
+            raise Unresolved(f"there is no subscriber {wanted.member}")
         if wanted.until_ms and wanted.until_ms <= backoffice.now_ms():
             raise Invalid("valid_until", f"in the future, found {wanted.until}")
         if now.state & SuspendReasons.CLOSED:
-            raise AccountClosed("open it again (state: active) before money goes there")
+            raise AccountClosed(CLOSED)
 
     return row, await post_one(backoffice, row, posting, order, check=check)
 
@@ -214,6 +234,34 @@ async def transfer(
     return row, await _once(backoffice, row, wanted, lambda: backoffice.store.transfer(wanted), check, named)
 
 
+RESTS: Final = {None: ClosingRest.REFUSED, "payout": ClosingRest.PAYOUT, "write-off": ClosingRest.WRITE_OFF}
+"""What may be said of what a closed account still has, as it is said."""
+
+
+async def close(
+    backoffice: BackOffice, account: str, remainder: str | None, order: Order
+) -> tuple[AccountRow, PostingOutcome]:
+    """Close an account, and settle what it still has (charging.md section 16). Raises StillHeld, BalanceRemains.
+
+    remainder:  one of RESTS
+    """
+    row = await accounts.find(backoffice, account)
+    if remainder is not None and order.actor not in backoffice.adjustments.callers:
+        raise Forbidden(f"{order.actor} pays nothing out and writes nothing off (adjustments.callers)")
+    wanted = AccountClosing(
+        account=row.id,
+        key=order.key,
+        fingerprint=order.fingerprint,
+        now_ms=backoffice.now_ms(),
+        remember_ms=REMEMBER_MS,
+        actor=order.actor,
+        reason=order.reason,
+        reference=order.reference,
+        rest=RESTS[remainder],
+    )
+    return row, await _once(backoffice, row, wanted, lambda: backoffice.store.close(wanted), None, "")
+
+
 # --- once for a key
 
 
@@ -271,6 +319,7 @@ async def _once(
     reply = await accounts.call(backoffice, row.id, call)
     if reply.status == "conflict":
         raise KeyReused
+    accounts.check_closed(row, reply.status)
     posted = unpack_posted(reply.outcome)
     if reply.status == "refused":
         raise _refusal(Result(posted.result), named)
@@ -283,6 +332,8 @@ def _refusal(result: Result, named: str) -> BackOfficeError:
             return InsufficientFunds("what is not held does not cover it")
         case Result.NOT_FOUND:
             return NotFound(f"there is no bucket {named}")
+        case Result.DENIED:
+            return AccountClosed(CLOSED)
         case _:
             why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
             return NoRoom(why)

@@ -32,6 +32,8 @@ def account_table(found: Any) -> None:
         [
             ("state", found["state"]),
             ("suspended for", found["suspended_for"]),
+            ("grace until", found["grace_until"]),
+            ("active since", found["activated"]),
             ("balance", f"{found['balance']} {money}"),
             ("held", f"{found['held']} {money}"),
             ("available", f"{found['available']} {money}"),
@@ -44,7 +46,7 @@ def account_table(found: Any) -> None:
     )
     columns = ("id", "name", "kind", "amount", "held", "priority", "valid until", "pays")
     lines = [
-        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], _valid_until(b), b["scope"] or "all")
+        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], _valid_until(b), _pays(b))
         for b in found["buckets"]
     ]
     rows("buckets", columns, lines, right=("amount", "held", "priority"))
@@ -59,6 +61,14 @@ def _valid_until(bucket: Any) -> str | None:
     if bucket["valid_until"] is None and bucket["valid_for_s"] is not None:
         return f"{bucket['valid_for_s']} s from its first use"
     return bucket["valid_until"]  # type: ignore[no-any-return]
+
+
+def _pays(bucket: Any) -> str:
+    """What for and for whom, and whether it was given."""
+    limits = [", ".join(bucket["scope"]) or "all"]
+    limits += [f"of {bucket['member']}"] if bucket["member"] else []
+    limits += ["(bonus)"] if bucket["bonus"] else []
+    return " ".join(limits)
 
 
 def posted_table(done: Any) -> None:
@@ -100,7 +110,8 @@ def show_account(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--suspend-below", metavar="MONEY")
 @click.option("--resume-at", metavar="MONEY")
 @click.option("--time-zone", metavar="ZONE")
-@click.option("--state", type=click.Choice(["active", "suspended", "closed"]))
+@click.option("--state", type=click.Choice(["created", "active", "suspended", "grace", "closed"]))
+@click.option("--grace-until", metavar="TIME", help="With --state grace: served until then, RFC 3339.")
 @click.option("--suspend-for", type=click.Choice(["operator", "barred", "fraud"]))
 @json_option
 @remote
@@ -126,6 +137,8 @@ def set_account(server: Remote, name: str, as_json: bool, **settings: str | None
 @click.option("--scope", multiple=True, metavar="SERVICE", help="Services it may pay; more than once for several.")
 @click.option("--priority", type=int, help="Lower pays first; bundles 50, the main balance 100.")
 @click.option("--name", "bucket_name", default="", help="What the bucket is called.")
+@click.option("--bonus", is_flag=True, help="Given, not paid for: never transferred or paid out.")
+@click.option("--member", metavar="SUBSCRIBER", help="The only subscriber it pays for.")
 @click.option("--reference", default="")
 @key_option
 @json_option
@@ -140,6 +153,8 @@ def top_up(
     scope: tuple[str, ...],
     priority: int | None,
     bucket_name: str,
+    bonus: bool,
+    member: str | None,
     reference: str,
     key: str | None,
     as_json: bool,
@@ -152,6 +167,8 @@ def top_up(
         "scope": list(scope) or None,
         "priority": priority,
         "name": bucket_name or None,
+        "bonus": bonus or None,
+        "member": member,
     }
     body |= {field: value for field, value in optional.items() if value is not None}
     show(server.post_once("accounts", name, "topups", body=body, key=key), as_json, posted_table)
@@ -198,6 +215,27 @@ def transfer(
     """Move AMOUNT from one bucket to another one: what is not held, and no credit."""
     body = {"amount": amount, "from": source, "to": target, "reason": reason, "reference": reference}
     show(server.post_once("accounts", name, "transfers", body=body, key=key), as_json, posted_table)
+
+
+@account.command("close")
+@NAME
+@click.option("--reason", required=True)
+@click.option(
+    "--remainder",
+    type=click.Choice(["payout", "write-off"]),
+    help="What becomes of what is left; without it only an empty account is closed.",
+)
+@click.option("--reference", default="")
+@key_option
+@json_option
+@remote
+def close(
+    server: Remote, name: str, reason: str, remainder: str | None, reference: str, key: str | None, as_json: bool
+) -> None:
+    """Close an account that is not in use. payout: own money is paid out, the rest written off; write-off: all is."""
+    body = {"reason": reason, "reference": reference, "remainder": remainder}
+    body = {field: value for field, value in body.items() if value is not None}
+    show(server.post_once("accounts", name, "closing", body=body, key=key), as_json, posted_table)
 
 
 @account.command("refund")

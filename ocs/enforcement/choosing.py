@@ -11,15 +11,13 @@ from typing import Final, NamedTuple
 
 from balances.ledger.supervision import holders
 from balances.packing import unpack_ladder
-from balances.structs.account import Account, SuspendReasons
+from balances.structs.account import REFUSING, Account, SuspendReasons
 from balances.structs.blob import blob_of
 from balances.structs.record import Short
 from balances.structs.session import Line, Session, SessionState, waits_for_money
 from ocs.enforcement.job import ENDING, RESTRICTIVE, Cause, NetworkAction, is_radius
 from tariffs.units import Kind
 
-REFUSED: Final = SuspendReasons.BARRED | SuspendReasons.FRAUD | SuspendReasons.OPERATOR | SuspendReasons.CLOSED
-"""Reasons for which nothing is granted at all, whatever it costs (charging.md section 7)."""
 MEMBER_KIND: Final = "members"
 DEPLETED_KIND: Final = "depleted"
 
@@ -68,7 +66,7 @@ def is_free(line: Line) -> bool:
 
 def is_suspended(account: Account, session: Session) -> bool:
     """Whether it holds what it would not be granted now, because its account or its service is suspended."""
-    if account.state & REFUSED:
+    if account.state & REFUSING:
         return any(line.due_ms for line in session.lines)
     own = next((one for one in account.services if one.service == session.service), None)
     short = account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms

@@ -51,18 +51,18 @@ def grade_of(
         if group is None and service_id is None:
             group = service.rating_group
         (rated,) = rate(catalog, profile.assignments, profile.currency, [(group, service_id)], own, at_ms)
-        if found := _at_hand(rated, line, account, at_ms):
+        if found := _at_hand(rated, line, account, profile.subscriber, at_ms):
             return found
     return ""
 
 
-def _at_hand(rated: Rated, line: Line, account: Account, at_ms: int) -> str:
+def _at_hand(rated: Rated, line: Line, account: Account, subscriber: str, at_ms: int) -> str:
     """The grade of the next block: of the step that the line is at, and that the account can pay."""
     ladder = rated.ladder
     if ladder is None or not any(step.grade for step in ladder.steps):
         return ""
     position = msgspec.structs.replace(line, paid_ahead=0, ahead_ms=0)
-    funds = AccountFunds(account, credit_of(account), at_ms, Mode.ALONE, {})
+    funds = AccountFunds(account, credit_of(account), at_ms, Mode.ALONE, {}, subscriber)
     climbed = climb(
         ladder,
         position,

@@ -28,6 +28,8 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
     from_ms: int = 0
     until_ms: int = 0
     window_ms: int = 0
+    bonus: bool = False
+    member: str = ""
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -47,13 +49,15 @@ class AccountRow(msgspec.Struct, frozen=True):
     """Notification thresholds that it is opened with, in the order of their names; not those it has now."""
     services: tuple[ServiceSuspension, ...] = ()
     """Likewise services with a line of their own."""
+    created: bool = False
+    """Opened before anybody uses it: active from its first use (charging.md section 16)."""
 
 
 FIELDS: Final = (
     "id, currency, time_zone, credit_limit, suspend_below, resume_at,"
     " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms,"
     " opening_balance AS balance, opening_buckets::text AS buckets, opened_by,"
-    " opening_thresholds::text AS thresholds, opening_services::text AS services"
+    " opening_thresholds::text AS thresholds, opening_services::text AS services, opening_created AS created"
 )
 
 
@@ -93,8 +97,9 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
     async with change(pool) as (db, number):
         made = await db.fetchrow(
             "INSERT INTO accounts"
-            " (id, currency, time_zone, credit_limit, suspend_below, resume_at, change, members_change)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
+            " (id, currency, time_zone, credit_limit, suspend_below, resume_at, change, members_change,"
+            " opening_created)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
             wanted.id,
             wanted.currency,
             wanted.time_zone,
@@ -102,6 +107,7 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
             or_null(wanted.suspend_below),
             or_null(wanted.resume_at),
             number,
+            wanted.created,
         )
         if made:
             return row_of(made), True

@@ -298,7 +298,7 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
 ACCOUNT_COLUMNS: Final = (
     *("id", "currency", "time_zone", "credit_limit", "suspend_below", "resume_at"),
     *("change", "members_change", "opening_balance", "opening_buckets", "opened_by"),
-    *("opening_thresholds", "opening_services"),
+    *("opening_thresholds", "opening_services", "opening_created"),
 )
 
 
@@ -307,7 +307,7 @@ def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
     buckets = msgspec.json.encode(row.buckets).decode()
     settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
     watched = msgspec.json.encode(row.thresholds).decode(), msgspec.json.encode(row.services).decode()
-    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched)
+    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, row.created)
 
 
 SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments")

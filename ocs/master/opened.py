@@ -43,6 +43,8 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
             given.name,
             given.window_ms,
             given.amount,
+            given.bonus,
+            given.member,
         )
         for number, given in enumerate(row.buckets, 1)
     ]
@@ -59,6 +61,10 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
     balance, since_ms = _settled(account, row.created_ms), max(row.created_ms, 1)
     if row.suspend_below > 0 and balance < row.resume_at:
         account.state = SuspendReasons.CREDIT
+    if row.created:
+        account.state |= SuspendReasons.CREATED
+    else:
+        account.activated_ms = row.created_ms
     account.services = [
         msgspec.structs.replace(
             line, suspended_ms=since_ms if line.suspend_below > 0 and balance < line.resume_at else 0

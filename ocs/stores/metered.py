@@ -11,7 +11,7 @@ from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from balances.structs.charge import Action, Charge, Reply
-from balances.structs.posting import AccountOperation, Expire, Post, Transfer
+from balances.structs.posting import AccountClosing, AccountOperation, Expire, Post, Transfer
 from ocs.clock import monotonic_us
 from ocs.net.admission import Waits
 from ocs.stores.witness import Answered, Witness
@@ -55,6 +55,9 @@ class MeteredStore(Store):
 
     def transfer(self, transfer: Transfer) -> Pending[Reply]:
         return self._witnessed(self._metered(super().transfer(transfer), self._post_time), transfer)
+
+    def close(self, close: AccountClosing) -> Pending[Reply]:
+        return self._witnessed(self._metered(super().close(close), self._post_time), close)
 
     def expire(self, expiry: Expire) -> Pending[Reply]:
         return self._metered(super().expire(expiry), self._sweep_time)

@@ -33,7 +33,7 @@ from balances.structs.charge import (
     Suspense,
     UsageReport,
 )
-from balances.structs.posting import AccountSettings, Expire, Post, Posting, Transfer
+from balances.structs.posting import AccountClosing, AccountSettings, ClosingRest, Expire, Post, Posting, Transfer
 from balances.structs.record import Entry
 from balances.structs.session import WHOLE
 from ocs.master.accounts import AccountRow, OpeningBucket
@@ -330,6 +330,8 @@ class RandomGateway:
                         rng.choice(([], ["data"], ["voice"])),
                         "b",
                         0 if until_ms else rng.choice((0, 50_000)),
+                        bonus=rng.random() < 0.2,
+                        member=rng.choice(("", "", "", "sub", "other")),
                     )
                 )
         post = Post(
@@ -347,6 +349,12 @@ class RandomGateway:
         )
         self.posts.append(post)
         return post
+
+    def close(self) -> AccountClosing:
+        self.bundle_keys += 1
+        rng = self.rng
+        once = (rng.choice(("", f"k{self.bundle_keys}")), "0", self.now_ms, 10**9)
+        return AccountClosing(ACCOUNT, *once, "me", "because", "", rest=rng.choice([*ClosingRest]))
 
     def transfer(self) -> Transfer:
         """From anywhere to anywhere, now and then under a key of a posting."""
@@ -377,6 +385,10 @@ def begun(rng: Random) -> tuple[Account, list[Entry]]:
     return opened(AccountRow(ACCOUNT, "EUR", "UTC", 0, below, resume, 0, rng.randint(0, 2_000), tuple(buckets)))
 
 
+AGAIN = SuspendReasons.BARRED | SuspendReasons.CLOSED | SuspendReasons.OVERDUE | SuspendReasons.CREATED
+"""What an account that is served again is cleared of."""
+
+
 def run(twins: Twins, seed: int, steps: int) -> None:
     rng = Random(seed)
     client = RandomGateway(rng)
@@ -386,6 +398,8 @@ def run(twins: Twins, seed: int, steps: int) -> None:
         account.suspend_below, account.resume_at = 0, 10_000
     elif rng.random() < 0.5:
         account, entries = begun(rng)
+    if rng.random() < 0.3:
+        account.state |= SuspendReasons.CREATED
     if rng.random() < 0.5:
         begin(account, random_thresholds(rng), random_services(rng))
     assert twins.open(account, entries=entries) == "ok"
@@ -402,7 +416,10 @@ def run(twins: Twins, seed: int, steps: int) -> None:
             twins.post(client.post())
         elif dice < 0.86:
             twins.transfer(client.transfer())
+        elif dice < 0.865:
+            twins.close_account(client.close())
         elif dice < 0.9:
+            life = rng.random() < 0.3
             change = AccountSettings(
                 ACCOUNT,
                 client.now_ms,
@@ -410,10 +427,12 @@ def run(twins: Twins, seed: int, steps: int) -> None:
                 rng.choice((None, 0, 500_000, 10**14)),
                 rng.choice((None, 0, NEVER)),
                 rng.choice((None, 0, 100_000)),
-                rng.choice((0, 0, 0, SuspendReasons.BARRED)),
-                rng.choice((0, SuspendReasons.BARRED)),
+                SuspendReasons.GRACE if life else rng.choice((0, 0, 0, SuspendReasons.BARRED)),
+                rng.choice((0, SuspendReasons.BARRED, AGAIN)),
                 rng.choice((None, None, 4, 5)),
             )
+            if life:
+                change.grace_until_ms = rng.choice((None, client.now_ms + rng.choice((0, 50_000, 10**7))))
             if rng.random() < 0.3:
                 change.thresholds = random_thresholds(rng)
             if rng.random() < 0.3:

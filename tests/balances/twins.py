@@ -18,6 +18,7 @@ from balances.structs.account import MAIN, Account
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Outcome, Phase, Reply
 from balances.structs.posting import (
+    AccountClosing,
     AccountOpening,
     AccountSettings,
     Expire,
@@ -179,6 +180,13 @@ class Twins:
         names = [of.account, keys.once(transfer.account, transfer.key), of.due, of.ledger]
         reply = self._call("transfer", names, _encode(transfer))
         self._same(transfer.account, reply, self.model.transfer(transfer), PostingOutcome)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None
+
+    def close_account(self, close: AccountClosing) -> tuple[str, PostingOutcome | None]:
+        of = keys.AccountKeys(close.account)
+        names = [of.account, keys.once(close.account, close.key), of.due, of.ledger]
+        reply = self._call("close", names, _encode(close))
+        self._same(close.account, reply, self.model.close(close), PostingOutcome)
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None
 
     def settings(self, settings: AccountSettings) -> str:

@@ -3,15 +3,20 @@
 
 -- What an account lacks that an older version stored: the defaults of balances/structs/account.py.
 local function grow(account)
-  account[ACCOUNT.thresholds], account[ACCOUNT.services], account[ACCOUNT.generation] = {}, {}, 0
-  for _, bucket in ipairs(account[ACCOUNT.buckets]) do bucket[BUCKET.filled] = bucket[BUCKET.filled] or 0 end
+  account[ACCOUNT.thresholds] = account[ACCOUNT.thresholds] or {}
+  account[ACCOUNT.services] = account[ACCOUNT.services] or {}
+  account[ACCOUNT.generation] = account[ACCOUNT.generation] or 0
+  account[ACCOUNT.grace_until_ms], account[ACCOUNT.activated_ms] = 0, 0
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    bucket[BUCKET.filled], bucket[BUCKET.bonus], bucket[BUCKET.member] = bucket[BUCKET.filled] or 0, false, ''
+  end
 end
 
 -- What one call changes of an account, noted from here on. Time never runs backwards for an account. Nothing of it is kept
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
 -- by time was cut.
 local function open_change(account, now_ms)
-  if not account[ACCOUNT.generation] then grow(account) end
+  if not account[ACCOUNT.activated_ms] then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)

@@ -1,13 +1,14 @@
 -- One charge being decided: what its outcome, its usage records and its record are made of; twin of
 -- balances/model/decision.py.
 -- @use lib/lines
--- @use lib/thresholds
+-- @use lib/life
 -- @use lib/reached
 
 -- What is known of a charge so far. `packed` and `context` are kept for the record: the account as it is stored, and the
 -- inputs of rating.
 local function decision_of(charge, packed, context)
   local change = open_change(cmsgpack.unpack(packed), charge[CHARGE.now_ms])
+  funds.subscriber = charge[CHARGE.subscriber]
   return { charge = charge, change = change, packed = packed, context = context, asks = charge[CHARGE.asks],
     flags = charge[CHARGE.flags], outcomes = {}, result = RESULT.OK, moved = false, cost = 0, debited = 0, balance = 0,
     enough = true, incarnation = 0 }
@@ -18,9 +19,7 @@ local function refusal_of(decision, ask)
   local account = decision.change.account
   if ask[ASK.refusal] ~= RESULT.OK then return ask[ASK.refusal] end
   if ask[ASK.emergency] then return RESULT.OK end
-  if has_state(account, SUSPENDREASONS.BARRED + SUSPENDREASONS.FRAUD + SUSPENDREASONS.OPERATOR + SUSPENDREASONS.CLOSED) then
-    return RESULT.DENIED
-  end
+  if has_state(account, REFUSING) then return RESULT.DENIED end
   if is_suspended(account, decision.charge[CHARGE.service]) and not ask[ASK.free] then return RESULT.CREDIT_LIMIT end
   return RESULT.OK
 end

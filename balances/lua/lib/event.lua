@@ -178,6 +178,7 @@ function decide_event(decision, answer, renumbered, original)
   local paid = IDEMPOTENCYRECORD{ version = FORMAT, fingerprint = charge[CHARGE.fingerprint],
     end_to_end = charge[CHARGE.end_to_end], moved = false, outcome = '' }
   local source
+  end_grace(change)
   if action == ACTION.REFUND then
     source = refund_events(decision, original)
   else
@@ -186,6 +187,7 @@ function decide_event(decision, answer, renumbered, original)
   expire_buckets(change)
   decision.balance = check_thresholds(change)
   check_limits(change, decision.asks)
+  if decision.moved then activate(change) end
   decision.result = command_result(decision)
   decision.outcome = pack_outcome(decision)
   paid[IDEMPOTENCYRECORD.moved], paid[IDEMPOTENCYRECORD.outcome] = decision.moved, decision.outcome

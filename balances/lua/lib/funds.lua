@@ -12,7 +12,7 @@ local function funds_of(account, now_ms)
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
   end
-  funds.account, funds.now_ms = account, now_ms
+  funds.account, funds.now_ms, funds.subscriber = account, now_ms, ''
   funds.mode, funds.used_ms, funds.taken, funds.own, funds.caps, funds.journal = OPEN, 0, {}, {}, false, {}
   funds.counted, funds.own_counted, funds.rations, funds.unlimited = false, false, false, false
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
@@ -27,6 +27,8 @@ end
 -- reported; use that is to come is paid by what is valid then.
 local function pays(bucket, kind, scope, mode)
   if bucket[BUCKET.kind] ~= kind then return false end
+  local member = bucket[BUCKET.member]
+  if member ~= '' and member ~= funds.subscriber and mode ~= OWN then return false end
   local until_ms, at_ms = end_of(bucket), max(funds.used_ms, funds.now_ms)
   if bucket[BUCKET.from_ms] > at_ms and mode ~= OWN then return false end
   if until_ms > 0 and until_ms <= (mode == OWN and funds.used_ms or at_ms) then return false end

@@ -1,7 +1,7 @@
 -- The posting frame: what every operation of the back office shares that moves amounts of one account, all or none, once per
 -- key; twin of balances/model/posting.py. KEYS of such a script are account, once, due and ledger; its input is a struct
 -- that begins with the fields of ACCOUNTOPERATION.
--- @use lib/thresholds
+-- @use lib/life
 
 -- The account and the answer under the key, as they are stored; false where there is none.
 local function read_posting(keys, operation)
@@ -18,6 +18,7 @@ local function begin_posting(packed, answer, operation)
     return nil, { 'again', known[IDEMPOTENCYRECORD.outcome] }
   end
   local change = open_change(cmsgpack.unpack(packed), operation[ACCOUNTOPERATION.now_ms])
+  end_grace(change)
   expire_buckets(change)
   return change
 end
@@ -43,10 +44,12 @@ local function add_bucket(change, bucket)
 end
 
 -- Why an amount cannot be moved; OK when it can. Nobody takes what is held, but from the main bucket, which may go below
--- zero: there own_only refuses what free own money does not cover, keeps_held what it and the credit limit do not.
+-- zero: there own_only refuses what free own money does not cover, and everywhere what was given as bonus; keeps_held refuses
+-- what free own money and the credit limit do not cover.
 local function refusal_of_move(change, bucket, amount, own_only, keeps_held)
   local account, is_main = change.account, bucket[BUCKET.id] == MAIN
   local free = bucket[BUCKET.amount] - bucket[BUCKET.held] + amount
+  if amount < 0 and own_only and bucket[BUCKET.bonus] then return RESULT.CREDIT_LIMIT end
   if amount < 0 and (own_only or not is_main) and free < 0 then return RESULT.CREDIT_LIMIT end
   if amount < 0 and keeps_held and is_main and free + account[ACCOUNT.credit_limit] < 0 then return RESULT.CREDIT_LIMIT end
   if amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then return RESULT.TOO_MUCH end

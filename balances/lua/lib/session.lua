@@ -366,6 +366,7 @@ local function settle_lines(decision)
   if (phase == PHASE.START or ends) and not decision.refused_as then
     if release_lines(change, decision.session[SESSION.lines], event_ms) then decision.moved = true end
   end
+  end_grace(change)
   expire_buckets(change)
   decision.balance = check_thresholds(change)
   check_limits(change, decision.asks)
@@ -521,6 +522,7 @@ function decide_session(decision, stored)
   end
   if decision.bygone then decision.session[SESSION.lines] = decision.of_now end
   refuse_command(decision)
+  if decision.moved then activate(decision.change) end
   local opened = decision.state == SESSIONSTATE.OPEN and not decision.was_open
   if opened or decision.charge[CHARGE.phase] == PHASE.STOP then decision.moved = true end
   note_depleted(decision)

@@ -113,7 +113,7 @@ end
 -- values: id, currency, number of the last entry, now, credit that counts, threshold, the one that resumes, amount, held,
 -- and how many buckets there are.
 local function read_account(packed, now_ms, profile_rev, service)
-  local at = fields_of(packed, 0, 17)
+  local at = fields_of(packed, 0, 19)
   if not at then return nil end
   local numbers_at, version, id, currency, rev, known_rev = read(packed, 5, at)
   if known_rev > profile_rev then return nil end -- stale
@@ -126,14 +126,14 @@ local function read_account(packed, now_ms, profile_rev, service)
   if not buckets then return nil end
   local amount_at, held_at, amount, held
   for _ = 1, buckets do
-    at = fields_of(packed, at, 11)
+    at = fields_of(packed, at, 13)
     local from, bucket, kind = read(packed, 2, at)
     local after, has, holds = read(packed, 2, from)
     if bucket == MAIN and sub(packed, after + 1, after + #PLAIN) == PLAIN then
       amount_at, held_at, amount, held = from, after, has, holds
-      at = read(packed, 1, after + #PLAIN)
+      at = read(packed, 3, after + #PLAIN)
     else
-      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 7, after)
+      local past, priority, from_ms, until_ms, scope, name, window_ms = read(packed, 9, after)
       if until_ms > 0 and until_ms <= now_ms then return nil end -- it lapses (charging.md 7)
       if kind == KIND.MONEY then
         if bucket ~= MAIN or until_ms > 0 or window_ms > 0 or from_ms > now_ms or #scope > 0 then return nil end

@@ -6,7 +6,7 @@
 local function note_crossing(change, kind, of, name, level, value, unit, bucket)
   change.threshold_events[#change.threshold_events + 1] = CROSSING{ kind = kind, of = of, name = name, level = level,
     value = value, unit = unit, bucket = bucket }
-  if of ~= CROSSINGOF.THRESHOLD and of ~= CROSSINGOF.LIMIT then raise_generation(change) end
+  if of ~= CROSSINGOF.THRESHOLD and of ~= CROSSINGOF.LIMIT and of ~= CROSSINGOF.LIFE then raise_generation(change) end
 end
 
 -- Suspend or resume the account for credit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from balances.structs.account import Account, Bucket, SuspendReasons
+from balances.structs.account import REFUSING, Account, Bucket, SuspendReasons
 from balances.structs.charge import Result
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.radius.authorisation import said
@@ -65,9 +65,9 @@ def credit_of(account: Account, service: str, now_ms: int) -> int:
 
 def refusal_of_caller(account: Account, service: str, now_ms: int) -> ReturnCode:
     """Why nothing can be called whatever is dialled; OK where it depends on that."""
-    if account.state & ~SuspendReasons.CREDIT:
+    if account.state & REFUSING:
         return ReturnCode.DENIED
-    if account.state:
+    if account.state & SuspendReasons.CREDIT:
         return ReturnCode.ZERO_BALANCE
     paying = [bucket for bucket in account.buckets if _pays(bucket, service, now_ms)]
     units = [bucket for bucket in paying if bucket.kind != Kind.MONEY]

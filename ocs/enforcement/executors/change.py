@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from balances.structs.account import Account, SuspendReasons
+from balances.structs.account import REFUSING, Account, SuspendReasons
 from balances.structs.session import Session
 from ocs.charging.radius.delivery import out_of_the_garden, served, walled_garden
 from ocs.charging.radius.vendor_profile import VendorProfile
@@ -79,7 +79,7 @@ class ChangeExecutor:
 
 def is_short(account: Account, service: str) -> bool:
     """Whether its account, or this service of it, is suspended for want of money, or for any other reason."""
-    if account.state & ~SuspendReasons.CREDIT & ~SuspendReasons.GRACE:
+    if account.state & REFUSING:
         return True
     own = next((one for one in account.services if one.service == service), None)
     return bool(account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms)

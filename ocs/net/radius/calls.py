@@ -61,7 +61,7 @@ class CallAuthorisation:
         """
         client, now_ms = arrived.client, arrived.at_ms
         service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
-        account = await self._account(caller.account)
+        account = await self._account(caller)
         if account is None:
             return None
         if arrived.packet.get(CALLED_STATION_ID):
@@ -101,11 +101,13 @@ class CallAuthorisation:
             return session.token
         return secrets.token_hex(TOKEN_BYTES)
 
-    async def _account(self, account: str) -> Account | None:
-        """None: it is in quarantine."""
+    async def _account(self, caller: Profile) -> Account | None:
+        """With the buckets that may pay for him; None: it is in quarantine."""
         for _ in range(2):
-            (packed,) = await self._command("HMGET", keys.account(account), ACCOUNT_FIELD)
+            (packed,) = await self._command("HMGET", keys.account(caller.account), ACCOUNT_FIELD)
             if packed is not None:
-                return unpack_account(packed)
-            await self._context.restore(account)
+                account = unpack_account(packed)
+                account.buckets = [one for one in account.buckets if one.member in ("", caller.subscriber)]
+                return account
+            await self._context.restore(caller.account)
         return None

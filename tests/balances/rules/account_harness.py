@@ -28,7 +28,16 @@ from balances.structs.charge import (
     Result,
     UsageReport,
 )
-from balances.structs.posting import AccountSettings, Expire, Post, Posting, PostingOutcome, Transfer
+from balances.structs.posting import (
+    AccountClosing,
+    AccountSettings,
+    ClosingRest,
+    Expire,
+    Post,
+    Posting,
+    PostingOutcome,
+    Transfer,
+)
 from balances.structs.record import CounterAccount, Record, Usage
 from balances.structs.session import Line, Session
 from tariffs.ladder import Count, Ladder, Step, StepDues, check_ladder
@@ -168,6 +177,13 @@ class Counterparts:
         key = f"k{self._posts}" if key is None else key
         once = (key, f"{source} {target} {amount}", self.now_ms, HOUR, "me", "", "")
         self.status, posted = self.twins.transfer(Transfer(ACCOUNT, *once, source, target, amount))
+        return posted
+
+    def close(self, rest: ClosingRest = ClosingRest.REFUSED, *, key: str | None = None) -> PostingOutcome | None:
+        self._posts += 1
+        key = f"k{self._posts}" if key is None else key
+        once = (key, f"{int(rest)}", self.now_ms, HOUR, "me", "", "")
+        self.status, posted = self.twins.close_account(AccountClosing(ACCOUNT, *once, rest))
         return posted
 
     def settings(self, if_rev: int | None = None, **changes: Any) -> str:

@@ -29,6 +29,8 @@ SETTLING = (
     SuspendReasons.OPERATOR,
     SuspendReasons.CLOSED,
     SuspendReasons.GRACE,
+    SuspendReasons.CREATED,
+    SuspendReasons.OVERDUE,
 )
 
 
@@ -52,7 +54,14 @@ def last_events(world: Counterparts) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "state", [SuspendReasons.BARRED, SuspendReasons.FRAUD, SuspendReasons.OPERATOR, SuspendReasons.CLOSED]
+    "state",
+    [
+        SuspendReasons.BARRED,
+        SuspendReasons.FRAUD,
+        SuspendReasons.OPERATOR,
+        SuspendReasons.CLOSED,
+        SuspendReasons.OVERDUE,
+    ],
 )
 @pytest.mark.parametrize("free", [False, True], ids=["paid", "free"])
 def test_a_barred_account_is_denied(opened: Opened, state: SuspendReasons, free: bool) -> None:

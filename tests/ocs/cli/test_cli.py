@@ -57,6 +57,11 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
     assert '"tariff": "flat"' in barred
     assert (await ocs("subscriber", "set", "s9", "--barred")).exit_code == 2
     assert (await ocs("subscriber", "delete", "s1")).exit_code == 0
+    grace = await ocs("account", "set", "a1", "--state", "grace", "--grace-until", "2099-01-01T00:00:00Z")
+    assert "2099-01-01T00:00:00Z" in grace.stdout
+    assert "payout" in (await ocs("account", "close", "a1", "--reason", "moved")).output
+    assert (await ocs("account", "close", "a1", "--reason", "moved", "--remainder", "write-off")).exit_code == 0
+    assert "closed" in (await ocs("account", "show", "a1")).stdout
 
 
 async def test_from_another_machine(
