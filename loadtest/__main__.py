@@ -1,5 +1,5 @@
-"""`python -m loadtest` and `ocs-load`: play a scenario against a charging server, then audit it. Behind the word `bras`
-it plays RADIUS instead of Diameter: `ocs-load bras --help`."""
+"""`python -m loadtest` and `ocs-load`: play a scenario against a charging server, then audit it. Behind the words
+`bras` and `voip` it plays RADIUS instead of Diameter: `ocs-load bras --help`."""
 
 import argparse
 import sys
@@ -10,14 +10,15 @@ from loadtest import scenario as scenarios
 from loadtest.bras import command as bras
 from loadtest.exits import DONE, EXIT_CODES, FAILED, USAGE
 from loadtest.scenario import ScenarioError
+from loadtest.voip import command as voip
 
-BRAS = "bras"
+RADIUS = {"bras": bras.main, "voip": voip.main}
 
 
 def main() -> None:
     """The console script."""
-    if sys.argv[1:2] == [BRAS]:
-        bras.main(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in RADIUS:
+        RADIUS[sys.argv[1]](sys.argv[2:])
         return
     parser = _parser()
     options = parser.parse_args()

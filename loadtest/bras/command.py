@@ -19,8 +19,8 @@ def main(words: list[str]) -> None:
             print(f"{name:10} {scenarios.load(name).about}")
         return
     try:
-        addresses = {name: _address(name, getattr(options, name)) for name in ("auth", "acct")}
-        coa = None if options.coa == "off" else _address("coa", options.coa)
+        addresses = {name: address(name, getattr(options, name)) for name in ("auth", "acct")}
+        coa = None if options.coa == "off" else address("coa", options.coa)
         if addresses["auth"][0] != addresses["acct"][0]:
             raise ScenarioError("--auth and --acct: expected two ports of one host")
         overrides = {key: getattr(options, key) for key in OVERRIDES}
@@ -81,7 +81,8 @@ OVERRIDES = (
 )
 
 
-def _address(name: str, text: str) -> tuple[str, int]:
+def address(name: str, text: str) -> tuple[str, int]:
+    """Of the option --`name`."""
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdecimal()):
         raise ScenarioError(f"--{name} {text}: expected HOST:PORT")

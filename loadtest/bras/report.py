@@ -21,7 +21,8 @@ def page(elapsed_s: float, stats: BrasStats, run: BrasRun) -> str:
     )
 
 
-def show(console: Console, total: BrasStats, run: BrasRun, cpu_us: float) -> None:
+def show_packets(console: Console, total: BrasStats) -> None:
+    """What was answered, and how fast."""
     table = Table(title=f"{total.answered:,} packets answered in {total.seconds:.1f} s: {total.rate:,.0f}/s")
     table.add_column("packet")
     table.add_column("count", justify="right")
@@ -35,6 +36,10 @@ def show(console: Console, total: BrasStats, run: BrasRun, cpu_us: float) -> Non
     for name, histogram in (("authentication", total.auth_us), ("accounting", total.acct_us)):
         latency.add_row(name, *(f"{_ms(histogram, percentile):.2f}" for percentile in PERCENTILES))
     console.print(latency)
+
+
+def show(console: Console, total: BrasStats, run: BrasRun, cpu_us: float) -> None:
+    show_packets(console, total)
     told = run.dynamic
     if told.coas or told.disconnects or told.unproven:
         answers = ", ".join(f"{name} {count:,}" for name, count in sorted(told.answers.items()))

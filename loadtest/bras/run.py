@@ -124,11 +124,11 @@ class BrasRun:
 
     async def open(self, coa: tuple[str, int] | None = None) -> None:
         """coa: where CoA and Disconnect are listened for."""
-        host, auth, acct, _ = self.target
+        host, auth, acct, _, source = self.target
         for nas in self.nases:
             for _ in range(self.scenario.sockets):
-                nas.auth.append(await self.network.open(host, auth))
-                nas.acct.append(await self.network.open(host, acct))
+                nas.auth.append(await self.network.open(host, auth, source))
+                nas.acct.append(await self.network.open(host, acct, source))
         if coa is not None:
             await self.telling.open(coa)
 

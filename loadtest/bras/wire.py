@@ -29,6 +29,8 @@ class RadiusTarget(NamedTuple):
     auth_port: int
     acct_port: int
     secret: bytes
+    source: str = ""
+    """The address that packets come from; "": the system says."""
 
 
 class NetworkCounts:
@@ -69,9 +71,12 @@ class BrasNetwork:
         self.sockets: list[BrasSocket] = []
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def open(self, host: str, port: int) -> "BrasSocket":
-        socket = BrasSocket(self)
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: socket, remote_addr=(host, port))
+    async def open(self, host: str, port: int, source: str = "") -> "BrasSocket":
+        """source: the address that its packets come from."""
+        socket, local = BrasSocket(self), (source, 0) if source else None
+        await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: socket, remote_addr=(host, port), local_addr=local
+        )
         self.sockets.append(socket)
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
