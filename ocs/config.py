@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ocs.access.permissions import can_wait, matching
+from ocs.access.roles import SHIPPED, CallerRole
 from ocs.charging.radius.h323 import ChargedLeg
 from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
@@ -39,6 +41,8 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
 Octets = Annotated[int, Meta(ge=1_024, le=16_777_215)]
+TOKEN_MIN: Final = 32
+"""Characters of a token: fewer might be guessed."""
 Name = Annotated[str, looks("[!-~]+", "a name without blanks, in ASCII", min_length=1, max_length=255)]
 
 
@@ -321,14 +325,34 @@ class Http(ConfigTable, frozen=True):
     """Longest wait for a store, for each thing asked of it."""
 
 
-class Adjustments(ConfigTable, frozen=True):
-    """Adjustments over HTTP: who may make them, and up to which amount. Names are those of API callers."""
+class Access(ConfigTable, frozen=True):
+    """Who may do what over the API (docs/access.md)."""
 
-    limit: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")] = "1000.00"
-    """The most money that one may give or take."""
-    callers: tuple[str, ...] = ("admin",)
-    force: tuple[str, ...] = ("admin",)
-    """Who may take what is held."""
+    admin_token: Secret = Secret("")
+    """The first token, which may do everything; not given: the one in `<data>/admin.token`, made at the first start."""
+    roles: dict[Annotated[str, looks("[a-z][a-z0-9-]{0,31}", "a name of small letters, digits and -")], CallerRole] = {}
+    """Of one's own, by name; one called as a shipped one takes its place."""
+    four_eyes: tuple[str, ...] = ()
+    """Permissions, or patterns of them: what they allow waits until a second person approves it."""
+    approval_s: Seconds = 86_400
+    """How long it waits."""
+
+    def __post_init__(self) -> None:
+        wrong = [one for one in self.four_eyes if not any(map(can_wait, matching((one,))))]
+        if wrong:
+            raise ValueError(f"four_eyes of permissions that can wait, not {', '.join(map(repr, wrong))}")
+        if self.admin_token.reveal() and len(self.admin_token.reveal()) < TOKEN_MIN:
+            raise ValueError(f"admin_token of at least {TOKEN_MIN} characters")
+
+    @property
+    def known_roles(self) -> dict[str, CallerRole]:
+        """The shipped ones and those of the file."""
+        return {**SHIPPED, **self.roles}
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The permissions whose use waits for a second person."""
+        return frozenset(one for one in matching(self.four_eyes) if can_wait(one))
 
 
 class Webhooks(ConfigTable, frozen=True):
@@ -572,7 +596,7 @@ class Config(ConfigTable, frozen=True):
     diameter: Diameter = Diameter()
     radius: Radius = Radius()
     http: Http = Http()
-    adjustments: Adjustments = Adjustments()
+    access: Access = Access()
     webhooks: Webhooks = Webhooks()
     metrics: Metrics = Metrics()
     redis: RedisConfig = RedisConfig()

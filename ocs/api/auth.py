@@ -1,14 +1,19 @@
-"""Authentication: at present one bearer token, written at the first start, for the caller `admin`."""
+"""Who asks: the token of a request, and what its caller may do."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
+
+from ocs.access.roles import ADMIN, Authority
+from ocs.access.token_book import TokenBook
+from ocs.access.tokens import digest_of
 from ocs.api.problems import Problem
 
 TOKEN_FILE: Final = "admin.token"
@@ -36,23 +41,34 @@ class EmptyToken(Exception):
 
 
 class Callers:
-    """Tokens by their hash, so that the time of a comparison reveals nothing about the token, not even its length."""
+    """
+    tokens: of the administrator, which open whether PostgreSQL answers or not -> name of the caller
+    book:   all others; None: there are none
 
-    def __init__(self, tokens: dict[str, str]) -> None:
-        self._callers = [(_digest(token), caller) for token, caller in tokens.items()]
+    Tokens are compared by their hash, so that the time of a comparison reveals nothing, not even a length.
+    """
 
-    def caller(self, authorization: str | None) -> str:
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() == "bearer":
-            given = _digest(token.strip())
-            for digest, caller in self._callers:
-                if hmac.compare_digest(digest, given):
-                    return caller
+    def __init__(self, tokens: Mapping[str, str], book: TokenBook | None = None) -> None:
+        self._fixed = [(digest_of(token), caller) for token, caller in tokens.items()]
+        self._book = book
+
+    async def authority(self, authorization: str | None, address: str = "") -> Authority:
+        """Who asks. Raises Problem for nobody, Away where it cannot be known."""
+        scheme, _, given = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
             raise Problem(
-                "unauthorized", f"the token is not the one of this server: that is in its <data>/{TOKEN_FILE}"
+                "unauthorized", f"send `Authorization: Bearer <token>`; the first one is in <data>/{TOKEN_FILE}"
             )
-        raise Problem("unauthorized", f"send `Authorization: Bearer <token>`; the token is in <data>/{TOKEN_FILE}")
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        token = given.strip()
+        digest = digest_of(token)
+        for known, caller in self._fixed:
+            if hmac.compare_digest(known, digest):
+                return structs.replace(ADMIN, caller=caller, address=address, credential=TOKEN_FILE)
+        found = await self._book.authority(token, address) if self._book is not None else None
+        if found is None:
+            raise Problem(
+                "unauthorized",
+                "the token is none of this server, or it is revoked or past its end: the first one is in its"
+                f" <data>/{TOKEN_FILE}, others are made by `ocs token create`",
+            )
+        return found

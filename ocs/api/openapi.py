@@ -12,6 +12,7 @@ import msgspec
 from ocs.api.operation import Operation
 from ocs.api.problems import PROBLEMS, ProblemDetails
 from ocs.api.schema import Id
+from ocs.api.schema_access import ApprovalView
 from ocs.api.schema_tariffs import Day, FileName
 from ocs.events.event import MEDIA_TYPE, Event
 from ocs.events.types import KINDS, EventKind, schema_uri
@@ -107,6 +108,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": operation.handle.__name__,
         "summary": operation.summary,
+        "x-permission": operation.permission,
         "tags": [operation.path.split("/")[2] if operation.path.startswith("/v1/") else "server"],
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
         "responses": _responses(operation),
@@ -174,7 +176,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if operation.conditional and status != 204:
             answer["headers"] = ETAG
         made[str(status)] = answer
-    kinds = [*operation.problems, *EVERYWHERE, *(() if operation.open else ("unauthorized",))]
+    if operation.can_wait:
+        content = {"application/json": {"schema": _schema(ApprovalView)}}
+        made["202"] = {"description": "A second person has to approve it first", "content": content}
+    kinds = [*operation.problems, *EVERYWHERE, *(() if operation.open else ("unauthorized", "forbidden"))]
     for kind in kinds:
         row = PROBLEMS[kind]
         known = made.setdefault(

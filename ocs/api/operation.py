@@ -10,15 +10,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from balances.keys import request_key
+from ocs.access.permissions import OPEN, can_wait
+from ocs.access.roles import Authority
 from ocs.api.members import Twice, each_once
 from ocs.api.problems import Problem
-from ocs.backoffice.errors import Invalid, VersionConflict, VersionRequired
+from ocs.backoffice.errors import Forbidden, Invalid, VersionConflict, VersionRequired
 from ocs.patterns import in_words
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ KEY: Final = re.compile(r"[!-~]{1,128}")
 ETAG: Final = re.compile(r'"(\d{1,18})"')
 CURL: Final = "application/x-www-form-urlencoded"
 """What `curl -d` says of any body: where only JSON is taken it is read as that."""
-PIECE_S: Final = 60.0
 DOCUMENTS_BYTES_MAX: Final = 64 << 20
 """For tariffs with their files: a price list of the whole world is 8 MB of CSV."""
 
@@ -40,7 +41,7 @@ class ApiReply(Struct, frozen=True):
     value: Any
     status: int = 200
     version: int | None = None
-    """Sent as ETag."""
+    """SentRequest as ETag."""
     headers: dict[str, str] = {}
     media_type: str = "application/json"
     """Of a value that is a stream: octets as they come."""
@@ -50,7 +51,8 @@ class ApiCall(Struct, frozen=True):
     """A request, decoded and authorised."""
 
     backoffice: BackOffice
-    caller: str
+    authority: Authority
+    operation: Operation
     path: dict[str, str]
     query: Any
     body: Any
@@ -65,6 +67,16 @@ class ApiCall(Struct, frozen=True):
     stream: AsyncIterator[bytes] | None = None
     """The body, of an operation that is `streamed`."""
 
+    @property
+    def caller(self) -> str:
+        """Whose request it is."""
+        return self.authority.caller
+
+    def require(self, permission: str) -> None:
+        """Raises Forbidden where the caller lacks a permission besides that of the operation."""
+        if not self.authority.may(permission):
+            raise Forbidden(f"{self.caller} lacks the permission {permission}")
+
 
 class Operation(Struct, frozen=True):
     method: str
@@ -72,6 +84,8 @@ class Operation(Struct, frozen=True):
     """As starlette writes it: `/v1/sessions/{id:path}`."""
     handle: Callable[[ApiCall], Awaitable[ApiReply]]
     summary: str
+    permission: str
+    """Of ocs.access.permissions; OPEN: it needs no token; KNOWN: any token will do."""
     answer: Any = None
     status: int = 200
     also: tuple[int, ...] = ()
@@ -92,13 +106,30 @@ class Operation(Struct, frozen=True):
     """Moves money: Idempotency-Key."""
     conditional: bool = False
     """An update: If-Match."""
-    open: bool = False
-    """Needs no token."""
     problems: tuple[str, ...] = ()
     """Besides those any operation may answer."""
     description: str = ""
     examples: dict[str, Any] = {}
     """Bodies by what they are for."""
+
+    @property
+    def name(self) -> str:
+        return self.handle.__name__
+
+    @property
+    def open(self) -> bool:
+        """Needs no token."""
+        return self.permission == OPEN
+
+    @property
+    def can_wait(self) -> bool:
+        """The configuration may let nobody do it alone."""
+        return self.method != "GET" and can_wait(self.permission)
+
+    @property
+    def repeatable(self) -> bool:
+        """Done twice it does what it did once."""
+        return self.keyed or self.method != "POST"
 
 
 class Precondition(Struct, frozen=True):
@@ -134,32 +165,72 @@ class Precondition(Struct, frozen=True):
             raise VersionRequired(f"it exists, in version {version}: send If-Match", version=version)
 
 
+class SentRequest(Struct, frozen=True):
+    """What there is of a request, as it was sent."""
+
+    path: dict[str, str]
+    query: list[tuple[str, str]]
+    media_type: str
+    keys: list[str]
+    """Idempotency-Key."""
+    if_match: str | None
+    if_none_match: str | None
+    body: bytes
+
+
+def call_of(operation: Operation, backoffice: BackOffice, authority: Authority, sent: SentRequest) -> ApiCall:
+    """The call that was asked for. Raises Problem or BackOfficeError for what no operation can be asked."""
+    path = {name: _checked(name, value) for name, value in sent.path.items()}
+    query = _query(operation.query, sent.query)
+    key, fingerprint = _key(operation, authority.caller, path, sent.keys, sent.body)
+    return ApiCall(
+        backoffice=backoffice,
+        authority=authority,
+        operation=operation,
+        path=path,
+        query=query,
+        body=_body(operation, sent.body, sent.media_type),
+        key=key,
+        fingerprint=fingerprint,
+        precondition=Precondition.read(sent.if_match, sent.if_none_match),
+        media_type=sent.media_type,
+    )
+
+
+Wait = Callable[[ApiCall, SentRequest, str], Awaitable[Response]]
+"""Puts a request on the list of those that a second person has to approve. Given the path too."""
+
+
 async def perform(
-    operation: Operation, backoffice: BackOffice, caller: str, request: Request, piece_s: float = PIECE_S
+    operation: Operation,
+    backoffice: BackOffice,
+    authority: Authority,
+    request: Request,
+    piece_s: float,
+    wait: Wait,
 ) -> Response:
     """piece_s: longest wait for the next piece of a body that is streamed."""
     headers = request.headers
-    path = {name: _checked(name, value) for name, value in request.path_params.items()}
-    query = _query(operation.query, request)
-    raw = await request.body() if operation.body is not None and not operation.streamed else b""
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    key, fingerprint = _key(operation, caller, path, headers.getlist("idempotency-key"), raw)
-    call = ApiCall(
-        backoffice=backoffice,
-        caller=caller,
-        path=path,
-        query=query,
-        body=_body(operation, raw, media_type),
-        key=key,
-        fingerprint=fingerprint,
-        precondition=Precondition.read(headers.get("if-match"), headers.get("if-none-match")),
-        media_type=media_type,
-        last_event_id=headers.get("last-event-id", ""),
-        stream=_pieces(request, piece_s) if operation.streamed else None,
+    sent = SentRequest(
+        path=request.path_params,
+        query=request.query_params.multi_items(),
+        media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
+        keys=headers.getlist("idempotency-key"),
+        if_match=headers.get("if-match"),
+        if_none_match=headers.get("if-none-match"),
+        body=await request.body() if operation.body is not None and not operation.streamed else b"",
     )
+    call = call_of(operation, backoffice, authority, sent)
     if operation.live is not None and "text/event-stream" in headers.get("accept", ""):
-        return await operation.live(call)
-    reply = await operation.handle(call)
+        return await operation.live(structs.replace(call, last_event_id=headers.get("last-event-id", "")))
+    if operation.streamed:
+        call = structs.replace(call, stream=_pieces(request, piece_s))
+    elif operation.can_wait and operation.permission in backoffice.access.waiting:
+        return await wait(call, sent, request.url.path)
+    return response_of(operation, await operation.handle(call))
+
+
+def response_of(operation: Operation, reply: ApiReply) -> Response:
     extra = dict(reply.headers)
     if reply.version is not None:
         extra["ETag"] = f'"{reply.version}"'
@@ -211,9 +282,9 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _query(kind: type[Struct] | None, request: Request) -> Any:
-    given = dict(request.query_params)
-    if len(given) != len(request.query_params.multi_items()):
+def _query(kind: type[Struct] | None, items: list[tuple[str, str]]) -> Any:
+    given = dict(items)
+    if len(given) != len(items):
         raise Invalid("", "a query parameter is given twice")
     if kind is None:
         if given:

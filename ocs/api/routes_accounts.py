@@ -16,6 +16,7 @@ from ocs.api.texts import Time, ms_of, time_of
 from ocs.api.views import account_view, posted_view
 from ocs.backoffice import accounts, postings
 from ocs.backoffice.accounts import WantedAccount
+from ocs.backoffice.allowances import Warrant
 from ocs.backoffice.amounts import KIND_OF, KINDS, amount_of, micro_of, money, quantity
 from ocs.backoffice.errors import Invalid
 from ocs.backoffice.postings import Order, WantedEntries, WantedTopUp
@@ -118,6 +119,8 @@ async def top_up(call: ApiCall) -> ApiReply:
 
 async def adjust(call: ApiCall) -> ApiReply:
     body: schema.Adjustment = call.body
+    if body.force:
+        call.require("accounts.adjust-held")
     done = await postings.adjust(
         call.backoffice,
         call.path["id"],
@@ -150,7 +153,8 @@ async def close(call: ApiCall) -> ApiReply:
 
 def order_of(call: ApiCall, reason: str, reference: str) -> Order:
     """The caller and the idempotency key of a posting."""
-    return Order(call.caller, call.key, call.fingerprint, reason, reference)
+    warrant = Warrant(call.authority, call.operation.permission)
+    return Order(call.caller, call.key, call.fingerprint, reason, reference, warrant)
 
 
 def posted(call: ApiCall, row: AccountRow, outcome: PostingOutcome) -> ApiReply:
@@ -212,6 +216,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}",
         put_account,
         "Create an account, or change its settings",
+        "accounts.write",
         answer=schema.AccountView,
         also=(201,),
         body=schema.AccountPut,
@@ -223,15 +228,25 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}",
         get_account,
         "An account with its state and balances",
+        "accounts.read",
         answer=schema.AccountView,
         problems=("not-found",),
     ),
-    Operation("GET", "/v1/accounts", list_accounts, "All accounts", answer=schema.AccountPage, query=AccountsQuery),
+    Operation(
+        "GET",
+        "/v1/accounts",
+        list_accounts,
+        "All accounts",
+        "accounts.read",
+        answer=schema.AccountPage,
+        query=AccountsQuery,
+    ),
     Operation(
         "POST",
         "/v1/accounts/{id}/topups",
         top_up,
         "Top up: the main balance, or a new bucket that is limited in time or scope",
+        "accounts.top-up",
         answer=schema.PostingView,
         status=201,
         body=schema.TopUp,
@@ -243,6 +258,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/adjustments",
         adjust,
         "Correct a balance, up or down",
+        "accounts.adjust",
         answer=schema.PostingView,
         status=201,
         body=schema.Adjustment,
@@ -254,6 +270,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/transfers",
         transfer,
         "Move an amount from one bucket to another one of the same kind",
+        "accounts.adjust",
         answer=schema.PostingView,
         status=201,
         body=schema.WantedTransfer,
@@ -276,6 +293,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/ledger",
         list_ledger,
         "Every change of every bucket, oldest or newest first, of a time, a kind or a reason",
+        "accounts.read",
         answer=schema.LedgerPage,
         query=LedgerQuery,
         problems=("not-found",),

@@ -59,6 +59,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/corrections",
         correct,
         "Correct what a usage record has cost",
+        "accounts.correct",
         answer=schema.PostingView,
         status=201,
         body=CorrectionBody,

@@ -47,6 +47,7 @@ OPERATIONS: Final = (
         "/v1/events",
         list_events,
         "Events, newest first; with `Accept: text/event-stream` as they come",
+        "events.read",
         answer=schema_events.EventPage,
         query=schema_events.EventsQuery,
         live=follow_events,

@@ -99,6 +99,7 @@ OPERATIONS: Final = (
         "/v1/import",
         import_lines,
         "Import accounts with what they begin with, and subscribers: a file of any length, line by line",
+        "accounts.import",
         answer=ImportEvent,
         answer_media_type=NDJSON,
         body=bytes,

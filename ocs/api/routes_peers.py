@@ -33,6 +33,7 @@ OPERATIONS: Final = (
         "/v1/peers",
         list_peers,
         "Configured peers, and how often something was unusual about their requests",
+        "network.read",
         answer=schema.PeerPage,
         description="`equal` counts requests that got the answer of an equal one before, under a new End-to-End-Id and"
         " with the T bit clear: they were not charged. If they are events of their own, set `reuses_numbers`. `reused`"

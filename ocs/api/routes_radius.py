@@ -104,6 +104,7 @@ OPERATIONS: Final = (
         "/v1/radius/clients",
         list_clients,
         "RADIUS clients, and what each of their addresses does",
+        "network.read",
         answer=RadiusClientPage,
         query=RadiusClientsQuery,
         description="`signed.strictness` says whether Access-Requests without Message-Authenticator are served. Workers"
@@ -123,6 +124,7 @@ OPERATIONS: Final = (
         "/v1/radius/clients/{address:path}/reset",
         reset,
         "Forget what an address did: nothing is demanded of it until it is learnt anew",
+        "network.write",
         answer=RadiusAddressView,
         problems=("not-found",),
         description="For a NAS that was replaced by one that cannot send Message-Authenticator.",

@@ -55,6 +55,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/refunds",
         refund,
         "Give back money that was charged for an entry, a session or an event",
+        "accounts.refund",
         answer=schema.PostingView,
         status=201,
         body=Refund,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ocs.access.permissions import OPEN
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 
@@ -21,14 +22,14 @@ async def readyz(call: ApiCall) -> ApiReply:
 
 
 OPERATIONS: Final = (
-    Operation("GET", "/healthz", healthz, "Alive", answer=schema.Health, open=True),
+    Operation("GET", "/healthz", healthz, "Alive", OPEN, answer=schema.Health),
     Operation(
         "GET",
         "/readyz",
         readyz,
         "Ready to charge: the stores answer, and all processes are up",
+        OPEN,
         answer=schema.Health,
         also=(503,),
-        open=True,
     ),
 )

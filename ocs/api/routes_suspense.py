@@ -91,6 +91,7 @@ OPERATIONS: Final = (
         "/v1/suspense",
         list_suspense,
         "Use that was reported and not charged, oldest first",
+        "suspense.read",
         answer=schema_suspense.SuspensePage,
         query=Query,
         description="Beyond the bound of what is believed, in another unit than was granted, without a price, of nobody"
@@ -102,6 +103,7 @@ OPERATIONS: Final = (
         "/v1/suspense/{id}",
         get_suspense,
         "One of them",
+        "suspense.read",
         answer=schema_suspense.SuspenseItem,
         problems=("not-found",),
     ),
@@ -110,6 +112,7 @@ OPERATIONS: Final = (
         "/v1/suspense/{id}/settle",
         settle,
         "Charge it or write it off, once",
+        "suspense.settle",
         answer=schema_suspense.SuspenseItem,
         body=Settlement,
         keyed=True,

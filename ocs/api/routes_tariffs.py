@@ -147,6 +147,7 @@ OPERATIONS: Final = (
         "/v1/tariffs/{id}",
         put_tariff,
         "Publish the next version of a tariff",
+        "tariffs.write",
         answer=shown.TariffInForce,
         also=(201,),
         body=bytes,
@@ -162,6 +163,7 @@ OPERATIONS: Final = (
         "/v1/tariffs",
         post_tariffs,
         "Publish tariffs and the files they name, all of it or nothing",
+        "tariffs.write",
         answer=shown.PublishedView,
         body=shown.BundleBody,
         description="Compiled before anything is published, with the newest versions of files that are not sent. A new"
@@ -173,6 +175,7 @@ OPERATIONS: Final = (
         "/v1/tariffs/{id}",
         get_tariff,
         "A tariff, in its latest version or another",
+        "tariffs.read",
         answer=shown.TariffView,
         query=Version,
         problems=("not-found",),
@@ -182,9 +185,12 @@ OPERATIONS: Final = (
         "/v1/tariffs/{id}/versions",
         list_tariff_versions,
         "All versions of a tariff, the newest first, with the files each was compiled with",
+        "tariffs.read",
         answer=shown.TariffVersionPage,
         query=Versions,
         problems=("not-found",),
     ),
-    Operation("GET", "/v1/tariffs", list_tariffs, "All tariffs", answer=shown.TariffPage, query=TariffsQuery),
+    Operation(
+        "GET", "/v1/tariffs", list_tariffs, "All tariffs", "tariffs.read", answer=shown.TariffPage, query=TariffsQuery
+    ),
 )

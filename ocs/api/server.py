@@ -19,8 +19,11 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ocs.access.permissions import KNOWN
+from ocs.access.roles import Authority
 from ocs.api import (
     routes_accounts,
+    routes_approvals,
     routes_charging,
     routes_copy,
     routes_corrections,
@@ -41,6 +44,7 @@ from ocs.api import (
     routes_tariff_files,
     routes_tariffs,
     routes_thresholds,
+    routes_tokens,
     routes_webhooks,
 )
 from ocs.api.auth import Callers
@@ -49,8 +53,9 @@ from ocs.api.live import CUT, LEAVE
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
 from ocs.api.problems import Problem, problem_of
+from ocs.api.waiting import wait
 from ocs.backoffice.backoffice import BackOffice, trouble_of
-from ocs.backoffice.errors import BackOfficeError
+from ocs.backoffice.errors import BackOfficeError, Forbidden
 from ocs.clock import monotonic_us
 from ocs.config import Http
 from ocs.net.room import ConnectionRoom
@@ -58,7 +63,7 @@ from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 
-OPERATIONS: Final[Sequence[Operation]] = (
+ALONE: Final[Sequence[Operation]] = (
     *routes_charging.OPERATIONS,  # first: paths are looked for in this order, and these are asked for most
     *routes_accounts.OPERATIONS,
     *routes_corrections.OPERATIONS,
@@ -80,15 +85,18 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *routes_peers.OPERATIONS,
     *routes_radius.OPERATIONS,
     *routes_copy.OPERATIONS,
+    *routes_tokens.OPERATIONS,
     *routes_server.OPERATIONS,
 )
+"""What one person does, where the configuration does not demand a second one."""
+OPERATIONS: Final[Sequence[Operation]] = (*ALONE, *routes_approvals.operations(ALONE))
 
 STREAMED: Final = frozenset(operation.path for operation in OPERATIONS if operation.streamed)
 
 if TYPE_CHECKING:
     import socket
 
-ANONYMOUS: Final = ""
+ANONYMOUS: Final = Authority("")
 HEAD_BYTES_MAX: Final = 65_536
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -141,8 +149,13 @@ def _endpoint(backoffice: BackOffice, callers: Callers, methods: dict[str, Opera
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
-            caller = ANONYMOUS if operation.open else callers.caller(request.headers.get("authorization"))
-            return await perform(operation, backoffice, caller, request, piece_s)
+            authority = ANONYMOUS
+            if not operation.open:
+                address = request.client.host if request.client is not None else ""
+                authority = await callers.authority(request.headers.get("authorization"), address)
+                if operation.permission != KNOWN and not authority.may(operation.permission):
+                    raise Forbidden(f"{authority.caller} lacks the permission {operation.permission}")
+            return await perform(operation, backoffice, authority, request, piece_s, wait)
         except Problem as problem:
             return answer(request, problem)
         except BackOfficeError as error:

@@ -16,8 +16,9 @@ from balances.ledger.reader import STORE_AWAY
 from balances.ledger.writer import AWAY
 from balances.redis.connection import Lost, NotSent
 from balances.structs.session import Session
+from ocs.access.token_book import TokenBook
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
-from ocs.config import Adjustments, Radius, Webhooks
+from ocs.config import Access, Radius, Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
@@ -66,7 +67,7 @@ class BackOffice:
         context: ChargingContext | None = None,
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
-        adjustments: Adjustments = Adjustments(),  # noqa: B008
+        access: Access = Access(),  # noqa: B008
         tail: EventTail | None = None,
         passwords: StoredPasswords = StoredPasswords(None),  # noqa: B008
         webhooks: Webhooks = Webhooks(),  # noqa: B008
@@ -85,7 +86,9 @@ class BackOffice:
         """
         self.charging = charging
         self.tail = tail
-        self.adjustments, self.webhooks, self.secrets = adjustments, webhooks, secrets
+        self.webhooks, self.secrets = webhooks, secrets
+        self.access, self.roles = access, access.known_roles
+        self.tokens = TokenBook(pool, self.roles, now_ms)
         self.passwords, self.radius = passwords, radius
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""

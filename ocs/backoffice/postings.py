@@ -4,7 +4,7 @@ entries that are there."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,11 +25,11 @@ from balances.structs.posting import (
 )
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
-from ocs.backoffice.amounts import KINDS, micro_of
+from ocs.backoffice.allowances import WITHOUT_LIMIT, Warrant, allow, take_back
+from ocs.backoffice.amounts import KINDS
 from ocs.backoffice.errors import (
     AccountClosed,
     BackOfficeError,
-    Forbidden,
     InsufficientFunds,
     Invalid,
     KeyReused,
@@ -69,6 +69,8 @@ class Order(msgspec.Struct, frozen=True):
     """Of all that was asked with the key."""
     reason: str
     reference: str = ""
+    warrant: Warrant = WITHOUT_LIMIT
+    """What it is allowed by."""
 
 
 class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,17 +156,9 @@ async def adjust(
     kind = found.kind if found else Kind.MONEY
     amount = amount_of(kind)
 
-    rules = backoffice.adjustments
-    if order.actor not in rules.callers:
-        raise Forbidden(f"{order.actor} adjusts no balances (adjustments.callers)")
-    if force and order.actor not in rules.force:
-        raise Forbidden(f"force: {order.actor} takes nothing that is held (adjustments.force)")
-
     async def check() -> None:
         if found is None:
             raise NotFound(f"account {row.id} has no bucket {bucket}")
-        if kind == Kind.MONEY and abs(amount) > micro_of(rules.limit, "adjustments.limit"):
-            raise Invalid("amount", f"at most {rules.limit} at a time (adjustments.limit)")
 
     posting = Posting(bucket, kind, amount, counter_account="adjustment", why="adjustment")
     return row, await post_one(backoffice, row, posting, order, check=check, keeps_held=not force)
@@ -206,8 +200,6 @@ async def transfer(
     now, _ = await accounts.read(backoffice, row)
     kinds = {one.id: one.kind for one in now.buckets}
     amount = amount_of(kinds.get(source, Kind.MONEY))
-    if order.actor not in backoffice.adjustments.callers:
-        raise Forbidden(f"{order.actor} moves no balances (adjustments.callers)")
 
     async def check() -> None:
         for bucket in (source, target):
@@ -231,7 +223,8 @@ async def transfer(
         amount=amount,
     )
     named = f"{source} or {target}, or it has ended"
-    return row, await _once(backoffice, row, wanted, lambda: backoffice.store.transfer(wanted), check, named)
+    moved = Moved(order.warrant, kinds.get(source, Kind.MONEY), amount)
+    return row, await _once(backoffice, row, wanted, lambda: backoffice.store.transfer(wanted), check, named, moved)
 
 
 RESTS: Final = {None: ClosingRest.REFUSED, "payout": ClosingRest.PAYOUT, "write-off": ClosingRest.WRITE_OFF}
@@ -265,6 +258,14 @@ async def close(
 # --- once for a key
 
 
+class Moved(NamedTuple):
+    """An amount that a caller moves, and by what right."""
+
+    warrant: Warrant
+    kind: int
+    amount: int
+
+
 async def post_one(
     backoffice: BackOffice,
     row: AccountRow,
@@ -288,13 +289,15 @@ async def post_one(
         reference=order.reference,
         keeps_held=keeps_held,
     )
-    return await post(backoffice, row, wanted, check)
+    return await post(backoffice, row, wanted, check, Moved(order.warrant, posting.kind, posting.amount))
 
 
-async def post(backoffice: BackOffice, row: AccountRow, wanted: Post, check: Check | None = None) -> PostingOutcome:
+async def post(
+    backoffice: BackOffice, row: AccountRow, wanted: Post, check: Check | None = None, moved: Moved | None = None
+) -> PostingOutcome:
     """Post, once per key."""
     named = ", ".join(str(posting.bucket) for posting in wanted.postings)
-    return await _once(backoffice, row, wanted, lambda: backoffice.store.post(wanted), check, named)
+    return await _once(backoffice, row, wanted, lambda: backoffice.store.post(wanted), check, named, moved)
 
 
 async def _once(
@@ -304,10 +307,12 @@ async def _once(
     call: Callable[[], Pending[Reply]],
     check: Check | None,
     named: str,
+    moved: Moved | None,
 ) -> PostingOutcome:
     """An operation of the posting frame, once per key.
 
     named:  the buckets it names
+    moved:  what the caller's limits are compared with; None: nothing
     """
     known = await recall(backoffice, row.id, wanted.key)
     if known is not None:
@@ -316,12 +321,16 @@ async def _once(
         return unpack_posted(blob_of(known.outcome))
     if check is not None:
         await check()
+    counted = None
+    if moved is not None:
+        counted = await allow(backoffice, moved.warrant, row, moved.kind, moved.amount, wanted.key)
     reply = await accounts.call(backoffice, row.id, call)
     if reply.status == "conflict":
         raise KeyReused
     accounts.check_closed(row, reply.status)
     posted = unpack_posted(reply.outcome)
     if reply.status == "refused":
+        await take_back(backoffice, counted)
         raise _refusal(Result(posted.result), named)
     return posted
 

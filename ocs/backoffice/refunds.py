@@ -16,6 +16,7 @@ from balances.structs.charge import Action, Ask, Charge, Flag, Outcome, Phase, R
 from balances.structs.posting import Posting, PostingOutcome
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts, postings
+from ocs.backoffice.allowances import allow, take_back
 from ocs.backoffice.errors import Invalid, KeyReused, Unavailable, Unresolved
 from ocs.backoffice.postings import Order
 from tariffs.units import EXACT_MAX, Kind
@@ -97,14 +98,21 @@ async def _of_event(
             reason=order.reason,
             reference=order.reference,
         )
+        counted = await allow(backoffice, order.warrant, row, Kind.MONEY, amount, order.key)
         packed = await _charge(backoffice, row, charge)
+        if not _given_back(packed):
+            await take_back(backoffice, counted)
     else:
         packed = blob_of(done.outcome)
-    if msgspec.msgpack.decode(packed, type=Outcome).lines[0].result != Result.OK:
+    if not _given_back(packed):
         raise Unresolved("amount: more than is left of the event")
     account, _ = await accounts.read(backoffice, row)
     balance = sum(bucket.amount for bucket in accounts.settled(account, now_ms))
     return PostingOutcome(Result.OK, [], balance, account.state)
+
+
+def _given_back(packed: bytes) -> bool:
+    return msgspec.msgpack.decode(packed, type=Outcome).lines[0].result == Result.OK
 
 
 async def _charge(backoffice: BackOffice, row: AccountRow, charge: Charge) -> bytes:

@@ -29,6 +29,15 @@ class RequestRefused(click.ClickException):
         self.kind, self.unsure = kind, unsure
 
 
+class WaitsForApproval(click.ClickException):
+    """Nothing is wrong: another person has to approve it first."""
+
+    exit_code = 0
+
+    def show(self, file: Any = None) -> None:
+        click.echo(visible(self.message), file=file)
+
+
 class Remote:
     """One server and the token for it."""
 
@@ -157,7 +166,13 @@ class Remote:
             connection.close()
         if answer.status >= 400:
             raise self._refused(answer.status, text)
-        return (json.loads(text) if text else None), answer.headers.get("ETag", "")
+        found = json.loads(text) if text else None
+        if answer.status == 202 and found is not None and "approval" in found:
+            raise WaitsForApproval(
+                f"approval {found['approval']}: another person has to approve it until {found['expires']}"
+                f" (ocs approval approve {found['approval']})"
+            )
+        return found, answer.headers.get("ETag", "")
 
 
 def _refusal(status: int, text: bytes) -> RequestRefused:

@@ -67,6 +67,30 @@ class TariffPublished(Struct, frozen=True):
     """null: from the beginning of time."""
 
 
+class ApprovalRequested(Struct, frozen=True):
+    """Something was asked for that a second person has to approve."""
+
+    approval: str
+    caller: str
+    permission: str
+    target: str
+    """Method and path of the request."""
+
+
+class ApprovalDecided(Struct, frozen=True):
+    """A second person approved or rejected it, or nobody did in time."""
+
+    approval: str
+    caller: str
+    """Who asked for it."""
+    permission: str
+    target: str
+    state: Literal["approved", "rejected", "expired"]
+    by: str
+    """Empty where it expired."""
+    reason: str
+
+
 class EventKind(Struct, frozen=True):
     """A type of event."""
 
@@ -99,6 +123,8 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("account.suspended", event_data.AccountSuspended, "account"),
     EventKind("account.resumed", event_data.AccountResumed, "account"),
     EventKind("account.closed", event_data.AccountWasClosed, "account"),
+    EventKind("approval.decided", ApprovalDecided, "approval"),
+    EventKind("approval.requested", ApprovalRequested, "approval"),
     EventKind("balance.changed", event_data.BalanceChanged, "account"),
     EventKind("bucket.expiring", BucketExpiring, "account/bucket"),
     EventKind("bucket.expired", event_data.BucketExpired, "account/bucket"),

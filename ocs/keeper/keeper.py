@@ -19,6 +19,7 @@ from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
+from ocs.access import overdue
 from ocs.config import Webhooks
 from ocs.enforcement.book import JobBook
 from ocs.enforcement.choosing import NetworkPolicy
@@ -257,6 +258,7 @@ class Keeper:
             ("walk", self._opener.walk, 1.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
+            ("approvals", self._expire_approvals, 30.0),
             ("libraries", self._drop_libraries, 600.0),
             ("bell", self.events.bell.listen, 0.0),
             ("outbox", self.events.move, 0.0),
@@ -382,6 +384,11 @@ class Keeper:
         if not self.why:
             await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
             await self._jobs.purge(self._enforcement.kept_s, self._now_ms())
+            await overdue.purge(self._pool, self._now_ms())
+
+    async def _expire_approvals(self) -> None:
+        while not self.why and await overdue.expire(self._pool, self._now_ms()):
+            pass
 
     async def _drop_libraries(self) -> None:
         if not self.why:

@@ -49,7 +49,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             context=context,
             newest=catalog.newest,
             store_ms_max=config.http.store_ms_max,
-            adjustments=config.adjustments,
+            access=config.access,
             tail=EventTail(postgres, bell, config.events.followers_max),
             passwords=StoredPasswords(sealing),
             webhooks=config.webhooks,
@@ -62,7 +62,8 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
         tail = backoffice.tail
         assert tail is not None
         followers, cut = supervisor.meter.counts(metrics.FOLLOWERS), supervisor.meter.counts(metrics.FOLLOWERS_CUT)
-        callers = Callers({token_of(config.data): "admin"})
+        admin = config.access.admin_token.reveal() or token_of(config.data)
+        callers = Callers({admin: "admin"}, backoffice.tokens)
         if supervisor.listener is None:  # http.listen is off
             while not await told_to_drain(supervisor):
                 supervisor.report(True)

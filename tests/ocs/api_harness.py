@@ -94,7 +94,9 @@ class ApiHarness:
             tail=EventTail(pool, bell),
             charging=ChargingDesk(self.context, Admission(200, 200), self.now_ms, Meter()),
         )
-        app: Any = application(self.backoffice, Callers({TOKEN: "admin"}), Http(body_bytes_max=100_000))
+        app: Any = application(
+            self.backoffice, Callers({TOKEN: "admin"}, self.backoffice.tokens), Http(body_bytes_max=100_000)
+        )
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://ocs")
         self._sync = Sync(redis, pool, alarm=print)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ocs.access.permissions import OPEN
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation
 from ocs.api.server import OPERATIONS
@@ -40,7 +41,7 @@ def test_two_types_of_one_name_are_refused() -> None:
     async def handle(_call: Any) -> Any: ...
 
     one, other = (msgspec.defstruct("Thing", [(field, int)], module=f"of.{field}") for field in ("a", "b"))
-    rows = [Operation("GET", f"/v1/{kind.__module__}", handle, "x", answer=kind) for kind in (one, other)]
+    rows = [Operation("GET", f"/v1/{kind.__module__}", handle, "x", OPEN, answer=kind) for kind in (one, other)]
     with pytest.raises(ValueError, match="two types of the API have one name"):
         openapi(rows, "1")
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 
 from balances.ledger.verify import verify
-from ocs.config import Adjustments
 from protocol.diameter.dictionary.credit_control import RequestedAction
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import E, I, T, ccr, lines, mscc
@@ -150,14 +148,3 @@ async def test_a_credit_limit_covers_an_adjustment(harness: ApiHarness) -> None:
     await harness.account(credit_limit="5.00")
     assert await adjust(harness, "k1", "-5.01") == 409
     assert await adjust(harness, "k2", "-5.00") == 201
-
-
-async def test_one_adjustment_has_a_limit_and_is_for_who_may(harness: ApiHarness) -> None:
-    await harness.account()
-    assert await adjust(harness, "k1", "1000.01") == 422
-    assert await adjust(harness, "k2", "1000.00") == 201
-    harness.backoffice.adjustments = Adjustments(force=())
-    assert await adjust(harness, "k3", "-1.00", force=True) == 403
-    assert await adjust(harness, "k4", "-1.00") == 201
-    harness.backoffice.adjustments = msgspec.structs.replace(harness.backoffice.adjustments, callers=("somebody",))
-    assert await adjust(harness, "k5", "-1.00") == 403

@@ -77,15 +77,15 @@ async def test_readyz_tells_what_is_wrong(harness: ApiHarness) -> None:
     assert (away.status_code, away.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")
 
 
-def test_the_token_is_for_its_owner(tmp_path: Path) -> None:
+async def test_the_token_is_for_its_owner(tmp_path: Path) -> None:
     token = token_of(tmp_path / "data")
     path = tmp_path / "data" / "admin.token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(token) >= 32
     assert token_of(tmp_path / "data") == token
-    assert Callers({token: "admin"}).caller(f"bearer {token}") == "admin"
+    assert (await Callers({token: "admin"}).authority(f"bearer {token}")).caller == "admin"
     with pytest.raises(Problem):
-        Callers({token: "admin"}).caller(None)
+        await Callers({token: "admin"}).authority(None)
     path.write_text("\n")
     with pytest.raises(EmptyToken):
         token_of(tmp_path / "data")

@@ -25,7 +25,7 @@ async def harness(servers: Servers) -> AsyncIterator[ApiHarness]:
 @pytest.fixture
 async def address(harness: ApiHarness, tmp_path: Path) -> AsyncIterator[str]:
     """Of a server that listens, with its token in `tmp_path`."""
-    app = application(harness.backoffice, Callers({token_of(tmp_path): "admin"}), Http())
+    app = application(harness.backoffice, Callers({token_of(tmp_path): "admin"}, harness.backoffice.tokens), Http())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with serving(app, listener):
             yield f"127.0.0.1:{listener.getsockname()[1]}"

@@ -1,0 +1,318 @@
+"""Who may do what: tokens, roles, limits of amounts, a second person (docs/access.md)."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from ocs.access.permissions import ALONE, OPEN, PERMISSIONS, can_wait
+from ocs.access.roles import SHIPPED, AmountLimit, CallerRole
+from ocs.access.token_book import FRESH_MS
+from ocs.api.server import OPERATIONS
+from ocs.config import Access
+from tests.ocs.api_harness import ApiHarness
+
+
+def test_every_operation_names_its_permission_and_every_permission_allows_something() -> None:
+    needed = {operation.permission for operation in OPERATIONS if operation.permission in PERMISSIONS}
+    assert needed | {"accounts.adjust-held"} == PERMISSIONS.keys()  # that one is asked for by a field of a body
+    unguarded = {operation.path for operation in OPERATIONS if operation.permission not in PERMISSIONS}
+    assert {operation.path for operation in OPERATIONS if operation.permission == OPEN} == {"/healthz", "/readyz"}
+    own = {"/v1/me", "/v1/roles", "/v1/tokens/{id}/rotate", "/v1/approvals/{id}", "/v1/approvals/{id}/reject"}
+    assert unguarded == {"/healthz", "/readyz"} | own
+
+
+def test_what_reads_is_asked_with_get_and_what_cannot_wait_is_told_apart() -> None:
+    for operation in OPERATIONS:
+        if operation.permission.endswith(".read") and operation.method != "GET":
+            assert operation.path == "/v1/quote", "a permission to read that changes something"
+        if operation.method == "GET" and operation.permission in PERMISSIONS:
+            assert operation.permission.endswith(".read"), operation.path
+        if operation.streamed:
+            assert not can_wait(operation.permission)
+    assert PERMISSIONS.keys() >= ALONE
+
+
+class TokenHolder:
+    """A caller with a token."""
+
+    def __init__(self, harness: ApiHarness, token: dict[str, Any]) -> None:
+        self._harness, self.token = harness, token
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        headers["authorization"] = f"Bearer {self.token['token']}"
+        return await self._harness.call(method, path, body, **headers)
+
+    async def adjust(self, key: str, amount: str, **more: Any) -> httpx.Response:
+        body = {"amount": amount, "reason": "goodwill"} | more
+        return await self.call("POST", "/v1/accounts/a1/adjustments", body, idempotency_key=key)
+
+
+async def person(harness: ApiHarness, caller: str, *roles: str, **more: Any) -> TokenHolder:
+    made = await harness.call("POST", "/v1/tokens", {"caller": caller, "roles": roles} | more)
+    assert made.status_code == 201, made.text
+    return TokenHolder(harness, made.json())
+
+
+def configured(harness: ApiHarness, **more: Any) -> None:
+    access = Access(**more)
+    harness.backoffice.access = access
+    harness.backoffice.roles.clear()
+    harness.backoffice.roles.update(access.known_roles)
+
+
+# --- tokens
+
+
+async def test_a_token_is_known_by_its_hash_alone(harness: ApiHarness) -> None:
+    anna = await person(harness, "anna", "care", description="desk 4")
+    secret = anna.token["token"]
+    for table in ("tokens", "event_outbox"):
+        stored = await harness.pool.fetch(f"SELECT {table}::text FROM {table}")
+        assert not any(secret.rpartition("_")[2] in row[0] for row in stored)
+    me = (await anna.call("GET", "/v1/me")).json()
+    assert (me["caller"], me["roles"], me["credential"]) == ("anna", ["care"], anna.token["id"])
+    (listed,) = (await harness.call("GET", "/v1/tokens")).json()["items"]
+    assert listed["token"] is None
+    assert listed["last_used"] is not None
+    for wrong in (secret[:-1] + ("A" if secret[-1] != "A" else "B"), secret[:-1], "ocs_000000000000_" + "A" * 43):
+        refused = await harness.call("GET", "/v1/me", authorization=f"Bearer {wrong}")
+        assert (refused.status_code, refused.json()["type"]) == (401, "urn:ocs:problem:unauthorized")
+
+
+async def test_a_token_is_rotated_revoked_and_ends(harness: ApiHarness) -> None:
+    anna = await person(harness, "anna", "care")
+    old, path = dict(anna.token), f"/v1/tokens/{anna.token['id']}"
+    anna.token = (await anna.call("POST", f"{path}/rotate", {"overlap_s": 60})).json()  # one's own, without permission
+    assert [(await TokenHolder(harness, one).call("GET", "/v1/me")).status_code for one in (old, anna.token)] == [
+        200,
+        200,
+    ]
+    harness.ahead_ms += 61_000
+    assert [(await TokenHolder(harness, one).call("GET", "/v1/me")).status_code for one in (old, anna.token)] == [
+        401,
+        200,
+    ]
+    other = await person(harness, "otto", "care")
+    assert (await anna.call("POST", f"/v1/tokens/{other.token['id']}/rotate", {})).status_code == 403
+    assert (await harness.call("POST", f"{path}/revoke")).json()["state"] == "revoked"
+    assert (await anna.call("GET", "/v1/me")).status_code == 401
+    assert (await harness.call("POST", f"{path}/rotate", {})).status_code == 409
+
+    until = (await harness.call("GET", "/v1/tokens")).json()["items"][0]["created"]
+    assert (
+        await harness.call("POST", "/v1/tokens", {"caller": "x", "roles": ["care"], "expires": until})
+    ).status_code == 422
+    short = await person(harness, "x", "care", expires="2100-01-01T00:00:00Z")
+    harness.ahead_ms += 80 * 366 * 86_400_000
+    assert (await short.call("GET", "/v1/me")).status_code == 401
+
+
+async def test_nobody_gives_more_than_he_has(harness: ApiHarness) -> None:
+    configured(harness, roles={"desk": CallerRole(("tokens.*", "accounts.read", "accounts.top-up"))})
+    chief = await person(harness, "chief", "desk", "cashier")
+    asked = {"caller": "new", "roles": ["cashier"]}
+    assert (await chief.call("POST", "/v1/tokens", asked)).status_code == 201
+    assert (await chief.call("POST", "/v1/tokens", {"caller": "new", "roles": ["admin"]})).status_code == 403
+    narrow = {"caller": "new", "roles": ["admin"], "scopes": ["accounts.top-up"]}  # and without the limits of a cashier
+    assert (await chief.call("POST", "/v1/tokens", narrow)).status_code == 403
+    assert (await chief.call("POST", "/v1/tokens", {"caller": "new", "roles": ["boss"]})).status_code == 422
+    scoped = await person(harness, "robot", "admin", scopes=["*.read"])
+    assert (await scoped.call("GET", "/v1/tokens")).status_code == 200
+    assert (await scoped.call("PUT", "/v1/accounts/a9", {"currency": "EUR"})).status_code == 403
+
+
+async def test_a_known_token_opens_while_postgres_is_away(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = await person(harness, "anna", "care")
+    unknown = await person(harness, "otto", "care")
+    await harness.account()
+    assert (await anna.call("GET", "/v1/accounts/a1")).status_code == 200
+
+    async def hangs(*_: object, **__: object) -> None:
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(harness.backoffice.pool, "_within_s", 0.05)
+    monkeypatch.setattr(harness.backoffice.pool, "_on_connection", hangs)
+    harness.ahead_ms += FRESH_MS + 1
+    assert (await anna.call("GET", "/v1/accounts/a1")).status_code == 200  # from Redis
+    refused = await unknown.call("GET", "/v1/accounts/a1")
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")
+    await harness.backoffice.pool.close()
+
+
+# --- roles and limits
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [
+        ("cashier", "accounts.top-up", "accounts.write"),
+        ("care", "subscribers.write", "accounts.correct"),
+        ("billing", "tariffs.write", "tokens.read"),
+        ("noc", "sessions.end", "accounts.top-up"),
+        ("admin", "tokens.write", None),
+    ],
+)
+async def test_a_role_is_a_set_of_permissions(harness: ApiHarness, role: str, may: str, may_not: str | None) -> None:
+    found = (await (await person(harness, "anna", role)).call("GET", "/v1/me")).json()["permissions"]
+    assert may in found
+    assert may_not not in found
+    assert found == sorted(found)
+
+
+async def test_a_cashier_adjusts_up_to_20(harness: ApiHarness) -> None:
+    await harness.account()
+    await harness.account("usd", currency="USD")
+    cashier = await person(harness, "anna", "cashier")
+    assert (await cashier.adjust("k1", "20.00")).status_code == 201
+    refused = await cashier.adjust("k2", "20.01")
+    assert (refused.status_code, refused.json()["type"]) == (403, "urn:ocs:problem:forbidden")
+    assert (await cashier.adjust("k2", "-20.01")).status_code == 403
+    assert "at most 20.00 EUR at once" in refused.json()["detail"]
+    assert (await cashier.adjust("k3", "-1.00", force=True)).status_code == 403
+    assert (await cashier.call("PUT", "/v1/accounts/a9", {"currency": "EUR"})).status_code == 403
+    top = {"amount": "500.01"}
+    assert (await cashier.call("POST", "/v1/accounts/a1/topups", top, idempotency_key="t1")).status_code == 403
+    assert (await harness.top_up("500.01")).status_code == 201  # the administrator has no limit
+    units = {"amount": "1", "kind": "octets"}  # a limit names money only
+    assert (await cashier.call("POST", "/v1/accounts/a1/topups", units, idempotency_key="t2")).status_code == 403
+
+
+async def test_a_day_has_a_limit_that_repeats_refusals_and_two_at_once_do_not_move(harness: ApiHarness) -> None:
+    limits = (AmountLimit("accounts.adjust", "EUR", each="20.00", day="50.00"),)
+    configured(harness, roles={"cashier": CallerRole(("accounts.*",), limits)})
+    await harness.account()
+    await harness.account("usd", currency="USD")
+    anna, otto = await person(harness, "anna", "cashier"), await person(harness, "otto", "cashier")
+    assert (await anna.adjust("k1", "20.00")).status_code == 201
+    assert (await anna.adjust("k1", "20.00")).status_code == 201  # the same again
+    assert (await anna.adjust("k2", "-20.00")).status_code == 201  # taken counts like given
+    assert (await anna.adjust("k3", "-10.00")).status_code == 409  # refused: it counts for nothing
+    both = await asyncio.gather(*(anna.adjust(f"k{key}", "9.00") for key in range(4, 9)))
+    assert sorted(one.status_code for one in both) == [201, 403, 403, 403, 403]
+    assert (await otto.adjust("k1", "20.00")).status_code == 201  # a day of his own
+    dollars = {"amount": "1.00", "reason": "x"}
+    refused = await anna.call("POST", "/v1/accounts/usd/adjustments", dollars, idempotency_key="d")
+    assert refused.status_code == 403  # limits name EUR only
+    harness.ahead_ms += 86_400_000
+    assert (await anna.adjust("k9", "20.00")).status_code == 201
+
+
+async def test_of_two_roles_the_wider_limit_holds() -> None:
+    from ocs.access.roles import authority_of
+
+    both = authority_of("anna", ("cashier", "care"), SHIPPED)
+    assert sorted(str(one.each) for one in both.limits("accounts.adjust", "EUR")) == ["20.00", "50.00"]
+    assert authority_of("anna", ("cashier", "admin"), SHIPPED).limits("accounts.adjust", "EUR") == []
+
+
+# --- a second person
+
+
+async def test_four_eyes(harness: ApiHarness) -> None:
+    configured(harness, four_eyes=("accounts.adjust",))
+    await harness.account()
+    anna, otto = await person(harness, "anna", "care"), await person(harness, "otto", "billing")
+    waits = await anna.adjust("k1", "10.00")
+    one = waits.json()
+    assert (waits.status_code, one["state"], one["caller"]) == (202, "pending", "anna")
+    assert one["body"] == {"amount": "10.00", "reason": "goodwill"}
+    assert waits.headers["location"] == f"/v1/approvals/{one['approval']}"
+    assert (await anna.adjust("k1", "10.00")).json() == one  # the same again waits once
+    assert (await anna.adjust("k1", "11.00")).json()["type"] == "urn:ocs:problem:key-reused"
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "0.00"
+
+    path = f"/v1/approvals/{one['approval']}"
+    anna_again = await person(harness, "anna", "billing")  # another token, and the same person
+    assert (await anna_again.call("POST", f"{path}/approve", {})).status_code == 403
+    assert (await anna.call("GET", path)).json() == one
+    done = (await otto.call("POST", f"{path}/approve", {"reason": "seen"})).json()
+    assert (done["state"], done["status"], done["decided_by"]) == ("done", 201, "otto")
+    assert done["answer"]["balance"] == "10.00"
+    assert (await otto.call("POST", f"{path}/approve", {})).status_code == 409
+    again = await anna.adjust("k1", "10.00")
+    assert (again.status_code, again.json()) == (201, done["answer"])
+    await harness.sync()
+    (entry,) = (await harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+    assert (entry["actor"], entry["amount"]) == ("anna", "10.00")  # once, as who asked for it
+    told = [row["type"] for row in await harness.pool.fetch("SELECT type FROM event_outbox ORDER BY place")]
+    assert told == ["approval.requested", "approval.decided"]
+
+
+async def test_what_is_approved_is_done_within_the_limits_of_who_asked(harness: ApiHarness) -> None:
+    configured(harness, four_eyes=("accounts.adjust",))
+    await harness.account()
+    anna = await person(harness, "anna", "cashier")
+    one = (await anna.adjust("k1", "20.01")).json()
+    done = (await harness.call("POST", f"/v1/approvals/{one['approval']}/approve", {})).json()
+    assert (done["state"], done["status"]) == ("failed", 403)
+    assert (await anna.adjust("k1", "20.01")).status_code == 403
+
+
+async def test_it_is_done_once_whatever_stops(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends between the posting and the note that it was done: approved again, it is not posted again."""
+    configured(harness, four_eyes=("accounts.adjust", "tariffs.write"))
+    await harness.account()
+    anna = await person(harness, "anna", "billing")
+    path = f"/v1/approvals/{(await anna.adjust('k1', '5.00')).json()['approval']}/approve"
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.access.approvals.finish", killed)
+        assert (await harness.call("POST", path, {})).status_code == 500
+    assert (await harness.call("POST", path, {})).status_code == 409  # it may be being done
+    harness.ahead_ms += 60_001
+    done = (await harness.call("POST", path, {})).json()
+    assert (done["state"], done["answer"]["balance"]) == ("done", "5.00")
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "5.00"
+
+
+async def test_it_is_rejected_taken_back_or_ends(harness: ApiHarness) -> None:
+    from ocs.access import overdue
+
+    configured(harness, four_eyes=("accounts.adjust",), approval_s=60)
+    await harness.account()
+    anna, otto = await person(harness, "anna", "care"), await person(harness, "otto", "billing")
+    asked = [(await anna.adjust(f"k{n}", "1.00")).json()["approval"] for n in range(3)]
+    cashier = await person(harness, "kim", "cashier")
+    assert (await cashier.call("POST", f"/v1/approvals/{asked[0]}/reject", {})).status_code == 403
+    assert (await otto.call("POST", f"/v1/approvals/{asked[0]}/reject", {"reason": "no"})).json()["state"] == "rejected"
+    assert (await anna.call("POST", f"/v1/approvals/{asked[1]}/reject", {})).json()["decided_by"] == "anna"
+    gone = await anna.adjust("k0", "1.00")
+    assert (gone.status_code, gone.json()["type"]) == (409, "urn:ocs:problem:conflict")
+    harness.ahead_ms += 60_000
+    assert (await otto.call("POST", f"/v1/approvals/{asked[2]}/approve", {})).status_code == 409
+    assert await overdue.expire(harness.pool, harness.now_ms()) == 1
+    page = (await otto.call("GET", "/v1/approvals?limit=2")).json()
+    rest = (await otto.call("GET", f"/v1/approvals?after={page['next']}")).json()
+    assert [one["state"] for one in page["items"] + rest["items"]] == ["rejected", "rejected", "expired"]
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "0.00"
+    await overdue.purge(harness.pool, harness.now_ms() + 91 * 86_400_000)
+    assert (await otto.call("GET", "/v1/approvals")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"four_eyes": ["accounts.read"]}, "four_eyes of permissions that can wait"),
+        ({"four_eyes": ["tokens.write"]}, "four_eyes of permissions that can wait"),
+        ({"roles": {"x": {"permissions": ["beans.eat"]}}}, "permissions that exist"),
+        (
+            {"roles": {"x": {"permissions": ["*"], "limits": [{"permission": "accounts.read", "each": "1"}]}}},
+            "moves amounts",
+        ),
+        ({"roles": {"x": {"permissions": ["*"], "limits": [{"permission": "accounts.*"}]}}}, "each, day or both"),
+        ({"admin_token": "short"}, "at least 32 characters"),
+    ],
+    ids=["reads", "secret", "permission", "limit", "empty-limit", "token"],
+)
+def test_what_the_configuration_may_not_say(given: dict[str, Any], says: str) -> None:
+    from ocs.config import ConfigError, _decode
+
+    with pytest.raises(ConfigError, match=says):
+        _decode({"access": given}, {}, "x")
+    assert msgspec.to_builtins(Access().waiting) == []
