@@ -23,6 +23,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "tariffs.write": "Publish tariffs, their files and exchange rates",
     "sessions.read": "See charging sessions",
     "sessions.end": "Have sessions report or end",
+    "charging.charge": "Charge sessions and events over HTTP",
     "suspense.read": "See use that was set aside",
     "suspense.settle": "Charge it or write it off",
     "webhooks.read": "See webhooks and their deliveries",
@@ -49,9 +50,14 @@ KNOWN: Final = "any token"
 
 MOVE_AMOUNTS: Final = frozenset({"accounts.top-up", "accounts.adjust", "accounts.refund", "accounts.correct"})
 """What a role may have limits of amounts for."""
-ALONE: Final = frozenset({"accounts.import", "approvals.decide", "subscribers.write", "tokens.write", "webhooks.write"})
-"""What cannot wait for a second person, besides all that only reads: a file of any length, the decision itself, and
-what is asked or answered with a password or a secret, which would be kept for whoever looks."""
+ALONE: Final = frozenset(
+    {
+        *("accounts.import", "approvals.decide", "charging.charge"),
+        *("subscribers.write", "tokens.write", "webhooks.write"),
+    }
+)
+"""What cannot wait for a second person, besides all that only reads: a file of any length, the decision itself,
+charging, and what is asked or answered with a password or a secret, which would be kept for whoever looks."""
 
 
 def can_wait(permission: str) -> bool:

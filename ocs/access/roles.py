@@ -90,6 +90,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
             *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*"),
         )
     ),
+    "platform": CallerRole(("charging.charge",)),
     "noc": CallerRole(
         (
             *("accounts.read", "subscribers.read", "tariffs.read", "suspense.read", "sessions.*", "jobs.*"),

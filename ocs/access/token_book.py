@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from msgspec import structs
+
 from ocs.access import tokens
 from ocs.access.roles import Authority, CallerRole, authority_of
 from ocs.access.tokens import TokenRow
@@ -21,6 +23,7 @@ REMEMBERED_MAX: Final = 10_000
 
 class _Remembered(NamedTuple):
     row: TokenRow | None
+    authority: Authority | None
     at_ms: int
 
 
@@ -39,43 +42,48 @@ class TokenBook:
         id_ = tokens.id_in(token)
         if id_ is None:
             return None
-        row = await self._row(id_)
-        now_ms = self._now_ms()
-        if row is None or row.state(now_ms) != "active" or not _opens(row, token, now_ms):
+        known = await self._known(id_)
+        row, now_ms = known.row, self._now_ms()
+        if row is None or known.authority is None:
+            return None
+        if row.state(now_ms) != "active" or not _opens(row, token, now_ms):
             return None
         if row.last_ms < now_ms - tokens.USED_MS:
             await self._used(row, address, now_ms)
-        return authority_of(row.caller, row.roles, self._roles, scopes=row.scopes, address=address, credential=id_)
+        return structs.replace(known.authority, address=address)
 
     def forget(self, id_: str) -> None:
         """It has changed."""
         self._seen.pop(id_, None)
 
-    async def _row(self, id_: str) -> TokenRow | None:
+    async def _known(self, id_: str) -> _Remembered:
         seen, now_ms = self._seen.get(id_), self._now_ms()
         if seen is not None and now_ms - seen.at_ms < FRESH_MS:
-            return seen.row
+            return seen
         try:
             row = await tokens.get(self._pool, id_)
         except Away:
             if seen is None or now_ms - seen.at_ms > STALE_MS:
                 raise
-            return seen.row
-        self._remember(id_, row, now_ms)
-        return row
+            return seen
+        return self._remember(id_, row, now_ms)
 
     async def _used(self, row: TokenRow, address: str, now_ms: int) -> None:
         try:
             await tokens.used(self._pool, row.id, address, now_ms)
         except Away:
             return
-        self._remember(row.id, await tokens.get(self._pool, row.id), now_ms)
+        self._remember(row.id, structs.replace(row, last_ms=now_ms), now_ms)
 
-    def _remember(self, id_: str, row: TokenRow | None, now_ms: int) -> None:
-        self._seen[id_] = _Remembered(row, now_ms)
+    def _remember(self, id_: str, row: TokenRow | None, now_ms: int) -> _Remembered:
+        authority = None
+        if row is not None:
+            authority = authority_of(row.caller, row.roles, self._roles, scopes=row.scopes, credential=id_)
+        self._seen[id_] = seen = _Remembered(row, authority, now_ms)
         self._seen.move_to_end(id_)
         if len(self._seen) > REMEMBERED_MAX:
             self._seen.popitem(last=False)
+        return seen
 
 
 def _opens(row: TokenRow, token: str, now_ms: int) -> bool:
