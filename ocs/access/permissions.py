@@ -8,7 +8,8 @@ from typing import Final
 
 PERMISSIONS: Final[dict[str, str]] = {
     "accounts.read": "See accounts, their balances, entries, thresholds and limits",
-    "accounts.write": "Open accounts, change their settings, suspend, close and open them again",
+    "accounts.write": "Open accounts, change their settings, suspend, close empty ones and open them again",
+    "accounts.close": "Close accounts, and pay out or write off what they still have",
     "accounts.top-up": "Add money or units that were paid for",
     "accounts.adjust": "Correct a balance up or down, and move amounts between buckets",
     "accounts.adjust-held": "Also take what is held",

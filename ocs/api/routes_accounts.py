@@ -282,6 +282,7 @@ OPERATIONS: Final = (
         "/v1/accounts/{id}/closing",
         close,
         "Close an account, and pay out or write off what it still has",
+        "accounts.close",
         answer=schema.PostingView,
         status=201,
         body=schema.Closing,

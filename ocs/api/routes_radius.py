@@ -116,6 +116,7 @@ OPERATIONS: Final = (
         "/v1/radius/homes",
         list_homes,
         "Home servers that EAP logins are passed on to, and whether they answer",
+        "network.read",
         answer=HomeServerPage,
         description="Workers tell how they find them every five seconds.",
     ),

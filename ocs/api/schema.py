@@ -241,7 +241,7 @@ class Adjustment(Input, frozen=True):
     """0 is the main balance."""
     reference: Reference = ""
     force: bool = False
-    """Take what is held too; for callers that `adjustments.force` names."""
+    """Take what is held too: needs the permission `accounts.adjust-held`."""
 
 
 class WantedTransfer(Input, frozen=True):
