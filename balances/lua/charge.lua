@@ -1,13 +1,15 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account due ledger once renumbered original
--- ARGV  epoch charge context adopts
--- EXIT  ok again absent stale facts longer fenced full elsewhere other
+-- ARGV  epoch charge context adopts limited
+-- EXIT  ok again absent stale facts longer fenced full elsewhere other crowded
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- `longer`: use by time has no price from the instant on that is the outcome.
 -- Twin: balances/model/charge.py. Sessions pass three keys; events also the keys of their answers.
+-- `crowded`: as many sessions of its subscriber are open as may be.
 -- @use lib/session
 -- @use lib/event
 -- @use lib/steady
+-- @use lib/crowd
 local _, _, _, session_id, _, phase = cmsgpack.unpack_limit(ARGV[2], CHARGE.phase, 3)
 local is_event = phase == PHASE.EVENT
 
@@ -19,9 +21,11 @@ local answer = is_event and redis.call('GET', KEYS[4])
 local renumbered = answer and redis.call('GET', KEYS[5])
 local original = is_event and KEYS[6] and redis.call('GET', KEYS[6])
 local adopted = ARGV[4] and redis.call('HGET', KEYS[1], ARGV[4])
+local beside = ARGV[5] and redis.call('HGETALL', KEYS[1])
 
 -- decide
-local usual = steady(ARGV[2], phase, packed, stored, answer)
+if beside and is_crowded(cmsgpack.unpack(ARGV[2]), beside) then return { 'crowded' } end
+local usual = not beside and steady(ARGV[2], phase, packed, stored, answer)
 if usual then return steady_write(KEYS, ARGV, usual) end
 local charge = cmsgpack.unpack(ARGV[2])
 local decision = decision_of(charge, packed, ARGV[3])

@@ -6,6 +6,7 @@ import copy
 
 from balances import keys
 from balances.model.account import AccountChange
+from balances.model.crowd import is_crowded
 from balances.model.event import EventDecision, decide_event
 from balances.model.kept import Appended, ModelStore
 from balances.model.session import SessionDecision, decide_session
@@ -17,6 +18,8 @@ def charge(store: ModelStore, charge: Charge, context: bytes = b"") -> Reply:
     stored = store.accounts.get(charge.account)
     if stored is None:
         return Reply("absent")
+    if charge.sessions_max >= 0 and is_crowded(charge, store.sessions.get(charge.account, {}).values()):
+        return Reply("crowded")
     if stored.profile_rev > charge.profile_rev:
         return Reply("stale")
     change = AccountChange(copy.deepcopy(stored), charge.now_ms)

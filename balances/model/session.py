@@ -574,6 +574,12 @@ def note_depleted(decision: SessionDecision) -> None:
         decision.change.reauthorize = [*decision.change.reauthorize, "depleted"]
 
 
+def note_replaced(decision: SessionDecision) -> None:
+    """Those it takes the place of are told to end."""
+    told = [f"replaced {session}" for session in decision.charge.replaces]
+    decision.change.reauthorize = [*decision.change.reauthorize, *told]
+
+
 def keep_session(decision: SessionDecision) -> None:
     charge, change, session = decision.charge, decision.change, decision.session
     due_ms = due_of(decision)
@@ -612,5 +618,6 @@ def decide_session(decision: SessionDecision, stored: Session | None) -> Reply |
     opened = decision.state == SessionState.OPEN and not decision.was_open
     decision.moved |= opened or decision.charge.phase == Phase.STOP
     note_depleted(decision)
+    note_replaced(decision)
     keep_session(decision)
     return None

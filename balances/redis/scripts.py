@@ -32,8 +32,8 @@ class ScriptHeader(msgspec.Struct, frozen=True):
 SPECS: Final = {
     "charge": ScriptHeader(
         "account due ledger once renumbered original",
-        "epoch charge context adopts",
-        "ok again absent stale facts longer fenced full elsewhere other",
+        "epoch charge context adopts limited",
+        "ok again absent stale facts longer fenced full elsewhere other crowded",
     ),
     "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "transfer": ScriptHeader(

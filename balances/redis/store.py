@@ -24,6 +24,13 @@ from balances.structs.record import Record
 from balances.structs.session import Session
 
 
+def more_of(charge: Charge) -> tuple[bytes, ...]:
+    """What few charges are called with besides."""
+    if charge.sessions_max < 0:
+        return (charge.adopts.encode(),) if charge.adopts else ()
+    return charge.adopts.encode(), b"1"
+
+
 class Store:
     """Balance operations over one connection. Every method returns at once; the Pending fails with `NotSent` when the
     call was certainly not sent and with `Lost` when its fate is unknown."""
@@ -61,7 +68,7 @@ class Store:
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
-        given = (pack(charge), context, *([charge.adopts.encode()] if charge.adopts else []))
+        given = (pack(charge), context, *more_of(charge))
         return self.link.script(script, names, given, self._reply_to(charge))
 
     def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:

@@ -143,6 +143,8 @@ class Result(IntEnum):
     INVALID = 12
     STALE_REVISION = 13
     """If-Match does not name the current revision."""
+    TOO_MANY_SESSIONS = 14
+    """As many sessions of the subscriber are open as may be. Of no outcome: nothing is on record."""
 
 
 class ReportPeriod(IntEnum):
@@ -317,6 +319,11 @@ class Charge(msgspec.Struct, array_like=True, gc=False):
     """By what `peer` knows the session when it is told something of it; "" says nothing."""
     restarted_ms: int = 0
     """When `peer` last lost all that began before: two begins on both sides of that are two sessions. 0: not asked."""
+    sessions_max: int = -1
+    """START: so many sessions of the subscriber and service may be open, with this one, else nothing is done and the
+    reply is `crowded`; -1: as many as there are. Not counted are ..."""
+    replaces: list[str] = []
+    """... these, which are told to end because this one begins."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True, gc=False):

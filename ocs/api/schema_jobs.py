@@ -9,7 +9,7 @@ from msgspec import Struct
 from ocs.api.texts import Money, Time
 
 State = Literal["due", "sent", "acknowledged", "effective", "failed", "given-up", "cancelled", "superseded"]
-JobCause = Literal["suspended", "depleted", "members", "limit", "waits", "price", "holder"]
+JobCause = Literal["suspended", "depleted", "members", "replaced", "limit", "waits", "price", "holder"]
 JobAction = Literal["reauthorize", "abort", "change", "disconnect"]
 
 

@@ -207,6 +207,8 @@ def to_charge(
         origin_state=request.origin.restarts,
         identification=request.origin.identification,
     )
+    if request.sessions_max is not None:
+        charge.sessions_max, charge.replaces = request.sessions_max, list(request.replaces)
     if course is not None:
         charge.course, charge.token, charge.adopts = course.step, course.token, course.adopts
         charge.began_ms, charge.lasted_s, charge.restarted_ms = course.began_ms, course.lasted_s, course.restarted_ms

@@ -339,6 +339,8 @@ async def _charge(
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await answer_nobody(request, context.store, context.settings, arrived)
                 profile = _still_paid(profile, newer, request)
+            case "crowded":  # nothing was written
+                return ChargingAnswer(Result.TOO_MANY_SESSIONS)
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
             case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written

@@ -42,7 +42,8 @@ async def answer_nobody(
 
 def came_to_nothing(answer: ChargingAnswer | Busy | None) -> bool:
     """Whether an INITIAL is not known to have made a session: nothing would ever remove what says where that is."""
-    return not isinstance(answer, ChargingAnswer) or answer.result is Result.USER_UNKNOWN
+    made_none = (Result.USER_UNKNOWN, Result.TOO_MANY_SESSIONS)
+    return not isinstance(answer, ChargingAnswer) or answer.result in made_none
 
 
 def to_suspense(request: ChargingRequest, settings: ChargingSettings, arrived: Arrival) -> tuple[Record, bytes]:

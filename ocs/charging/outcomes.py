@@ -52,6 +52,8 @@ OUTCOMES: Final[dict[Result, OutcomeRow]] = {
         Result.TOO_MUCH: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 409, "the amount is larger than allowed"),
         Result.INVALID:
             (ResultCode.INVALID_AVP_VALUE, _REJECT, 400, "an amount is negative, too fine or of other currency"),
+        Result.TOO_MANY_SESSIONS:
+            (ResultCode.UNABLE_TO_COMPLY, _REJECT, 409, "as many sessions are open as are allowed"),
         Result.STALE_REVISION: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 412, "changed meanwhile: read it again"),
     }.items()
 }

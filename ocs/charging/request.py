@@ -170,6 +170,10 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """None: what is used is granted before."""
     held_s: int = 0
     """What is granted is held for so long; 0: as the service says."""
+    sessions_max: int | None = None
+    """Of a START: so many sessions of the subscriber and service may be open with it; None: as many as there are."""
+    replaces: tuple[str, ...] = ()
+    """Sessions that do not count, and are told to end."""
 
 
 class FinalAction(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -65,6 +65,9 @@ class OnSuspend(Enum):
     NOTHING = "nothing"
 
 
+SessionsOver = Literal["refuse", "replace"]
+
+
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One row."""
 
@@ -110,7 +113,9 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     rounding: Rounding = Rounding.UP
     """Of reported money that is finer than a micro-unit: "up", "down" or "half_up"."""
     sessions_max: Annotated[int, Meta(ge=1, le=10_000)] | None = None
-    """Of a subscriber at once: who logs in beyond that is refused (RADIUS); None: as many as there are."""
+    """Of a subscriber at once (RADIUS); None: as many as there are."""
+    sessions_over: SessionsOver = "refuse"
+    """Who logs in beyond that is refused, or replaces the session that is open for longest: it is disconnected."""
     rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """Taken for a line that names neither rating group nor service identifier; None: rated without."""
 

@@ -20,6 +20,8 @@ from tariffs.units import Kind
 
 MEMBER_KIND: Final = "members"
 DEPLETED_KIND: Final = "depleted"
+REPLACED_KIND: Final = "replaced "
+"""In front of the session that another one took the place of."""
 
 
 class Wanted(NamedTuple):
@@ -41,6 +43,8 @@ class NetworkPolicy(NamedTuple):
 
     def action(self, cause: Cause, session: Session) -> NetworkAction:
         wanted = NetworkAction.REAUTHORIZE
+        if cause is Cause.REPLACED:
+            return NetworkAction.DISCONNECT
         if cause in (Cause.SUSPENDED, Cause.DEPLETED):
             wanted = self.on_suspend.get(session.service, NetworkAction.REAUTHORIZE)
         elif cause is Cause.MEMBERS:  # charging.md section 5: it is asked to report, if the service does nothing harder
@@ -138,6 +142,8 @@ def _cause(
         return Cause.DEPLETED
     if session.subscriber in gone and MEMBER_KIND in kinds:
         return Cause.MEMBERS
+    if REPLACED_KIND + session.id in kinds:
+        return Cause.REPLACED
     if ("all" in kinds or is_limited_anew(session, kinds)) and any(line.due_ms for line in session.lines):
         return Cause.LIMIT
     # A session of RADIUS does not say that it waits: it may be slowed, or in a walled garden.

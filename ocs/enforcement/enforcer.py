@@ -23,6 +23,7 @@ from balances.structs.session import Session
 from ocs.enforcement.book import OVERTAKEN, AccountLook, AttemptRow, JobBook, attempt_row, snapshot
 from ocs.enforcement.choosing import (
     MEMBER_KIND,
+    REPLACED_KIND,
     NetworkPolicy,
     is_depleted,
     is_suspended,
@@ -275,6 +276,8 @@ class Enforcer:
         kinds = frozenset({KIND_OF[job.cause]} if job.cause in KIND_OF else ())
         if job.cause is Cause.PRICE:
             kinds = frozenset({kind_again(job.crossed_ms)})
+        if job.cause is Cause.REPLACED:
+            kinds = frozenset({REPLACED_KIND + job.session})
         self._put(job.account, _Due((), job.intent, kinds, job.crossed_ms))
 
     # --- looking

@@ -21,6 +21,8 @@ class Cause(StrEnum):
     """It goes on without money: its client does not wait for what it is granted."""
     MEMBERS = "members"
     """Its account does not serve its subscriber any more."""
+    REPLACED = "replaced"
+    """Another one of its subscriber took its place."""
     LIMIT = "limit"
     """It holds what may be more than a lower limit allows."""
     WAITS = "waits"
@@ -31,7 +33,7 @@ class Cause(StrEnum):
     """It holds most of what others lack."""
 
 
-RESTRICTIVE: Final = frozenset({Cause.SUSPENDED, Cause.DEPLETED, Cause.MEMBERS})
+RESTRICTIVE: Final = frozenset({Cause.SUSPENDED, Cause.DEPLETED, Cause.MEMBERS, Cause.REPLACED})
 """What the network may go on doing has become less: more than a request to report may be needed."""
 
 

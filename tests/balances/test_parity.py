@@ -286,6 +286,9 @@ class RandomGateway:
             charge.told, charge.facts = raw_of(told), raw_of(known)
         if phase != Phase.EVENT and rng.random() < 0.35:
             self.of_course(charge)
+        if charge.phase == Phase.START and rng.random() < 0.3:
+            charge.sessions_max = rng.choice((0, 1, 2, 3))
+            charge.replaces = rng.choice(([], [], ["gw;1"], ["gw;0", "gw;2"]))
         self.sent.append(charge)
         return charge
 

@@ -14,6 +14,7 @@ from balances.model.kept import Appended
 from balances.model.store import Model
 from balances.packing import ACCOUNT_FIELD, stored_account, unpack_answer, unpack_ladder
 from balances.redis import scripts
+from balances.redis.store import more_of
 from balances.structs.account import MAIN, Account
 from balances.structs.blob import blob_of, raw_of
 from balances.structs.charge import Charge, Outcome, Phase, Reply
@@ -146,8 +147,7 @@ class Twins:
             once = keys.once(charge.account, charge.once_key)
             names += [once, keys.renumbered(once, charge.fingerprint)]
             names += [keys.once(charge.account, charge.refund_of)] if charge.refund_of else []
-        adopts = [charge.adopts.encode()] if charge.adopts else []
-        reply = self._call("charge", names, _encode(charge), b"inputs", *adopts)
+        reply = self._call("charge", names, _encode(charge), b"inputs", *more_of(charge))
         written = len(self.model.ledger)
         model = self.model.charge(charge, b"inputs")
         for appended in self.model.ledger[written:]:  # who acts on a record is woken by whoever wrote it

@@ -485,6 +485,12 @@ local function note_depleted(decision)
   end
 end
 
+-- Those it takes the place of are told to end.
+local function note_replaced(decision)
+  local due = decision.change.reauthorize
+  for _, id in ipairs(decision.charge[CHARGE.replaces]) do due[#due + 1] = 'replaced ' .. id end
+end
+
 -- What is to be written.
 local function keep_session(decision)
   local charge, change, session = decision.charge, decision.change, decision.session
@@ -526,6 +532,7 @@ function decide_session(decision, stored)
   local opened = decision.state == SESSIONSTATE.OPEN and not decision.was_open
   if opened or decision.charge[CHARGE.phase] == PHASE.STOP then decision.moved = true end
   note_depleted(decision)
+  note_replaced(decision)
   keep_session(decision)
 end
 

@@ -36,8 +36,19 @@ DEPLETED_IN: Final = 3
 TEXT_MAX: Final = 253
 
 
-def to_hold(packet: Packet, nas: NasProfile, reference: SessionReference, via: str, arrival_ms: int) -> ChargingRequest:
-    """What is held from now on, until the accounting session adopts it. Each one of a port replaces the one before."""
+def to_hold(
+    packet: Packet,
+    nas: NasProfile,
+    reference: SessionReference,
+    via: str,
+    arrival_ms: int,
+    sessions_max: int | None = None,
+    replaces: tuple[str, ...] = (),
+) -> ChargingRequest:
+    """What is held from now on, until the accounting session adopts it. Each one of a port replaces the one before.
+
+    sessions_max, replaces:  as of a ChargingRequest
+    """
     return ChargingRequest(
         origin=Origin(client_name(nas, packet), via=via),
         key=RequestKey(reference.hold, number=arrival_ms // 1_000, message=message_of(packet)),
@@ -48,6 +59,8 @@ def to_hold(packet: Packet, nas: NasProfile, reference: SessionReference, via: s
         style=Style.LINES,
         inputs=inputs_of(packet, nas.service),
         held_s=ADOPTED_WITHIN_S,
+        sessions_max=sessions_max,
+        replaces=replaces,
     )
 
 

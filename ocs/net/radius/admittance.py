@@ -18,6 +18,8 @@ NAS_GROUPS: Final = "nas_groups"
 """Attribute of a subscriber: the groups of clients where it may log in, with commas between; none: everywhere."""
 SESSIONS_MAX: Final = "sessions_max"
 """Attribute of a subscriber: how many sessions of a service it may have at once; none: as the service row says."""
+SESSIONS_OVER: Final = "sessions_over"
+"""Attribute of a subscriber: what becomes of who logs in beyond that, `refuse` or `replace`; none: likewise."""
 
 
 class Admittance(Enum):
@@ -41,20 +43,30 @@ class AdmittanceCheck:
     def __init__(self, command: Callable[..., Pending[Any]]) -> None:
         self._command = command
 
-    async def of(self, profile: Profile, client: NasClient, service: Service, own: tuple[str, ...]) -> Admittance:
-        """
-        own:  sessions that are this one: the one that is open at its port, and its hold
-        """
+    async def of_caller(self, profile: Profile, client: NasClient, service: Service, own: str) -> Admittance:
+        """Of a voice gateway that has not said where to yet. own: the call, which is no other one"""
         if not may_log_in_at(profile, client.profile.group):
             return Admittance.WRONG_NAS
         most = sessions_max(profile, service)
         if most is None:
             return Admittance.GRANTED
+        open_now = [one for one in await self._open_of(profile, service) if one.id != own]
+        return Admittance.TOO_MANY_SESSIONS if len(open_now) >= most else Admittance.GRANTED
+
+    async def in_its_way(self, profile: Profile, service: Service, own: str, most: int) -> tuple[str, ...]:
+        """The sessions that are open for longest, as many as have to end so that `own` is one of `most`. Nothing where
+        that cannot be: a login that waits for its Start is no session yet that could be told anything."""
+        others = [one for one in await self._open_of(profile, service) if one.id != own]
+        excess = len(others) - most + 1
+        found = sorted((one for one in others if one.identification), key=lambda one: (one.opened_ms, one.id))
+        return tuple(one.id for one in found[:excess]) if 0 < excess <= len(found) else ()
+
+    async def _open_of(self, profile: Profile, service: Service) -> list[Session]:
         # All of the account: only of those whose sessions are counted, and only where somebody logs in.
         stored = stored_account(await self._command("HGETALL", keys.account(profile.account)))
         sessions = map(unpack_session, stored.sessions.values())
-        open_now = sum(is_open_of(one, profile.subscriber, service.name, own) for one in sessions)
-        return Admittance.TOO_MANY_SESSIONS if open_now >= most else Admittance.GRANTED
+        mine = (profile.subscriber, service.name, SessionState.OPEN)
+        return [one for one in sessions if (one.subscriber, one.service, one.state) == mine]
 
 
 def may_log_in_at(profile: Profile, group: str) -> bool:
@@ -68,6 +80,7 @@ def sessions_max(profile: Profile, service: Service) -> int | None:
     return int(own) if own.isdecimal() else service.sessions_max
 
 
-def is_open_of(session: Session, subscriber: str, service: str, own: tuple[str, ...]) -> bool:
-    mine = session.subscriber == subscriber and session.service == service
-    return mine and session.state == SessionState.OPEN and session.id not in own
+def replaces_others(profile: Profile, service: Service) -> bool:
+    """Whether who logs in beyond that takes the place of another session. Another word than the two says nothing."""
+    own = profile.attributes.get(SESSIONS_OVER, "").strip()
+    return (own if own in ("refuse", "replace") else service.sessions_over) == "replace"

@@ -34,7 +34,14 @@ from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.services import UNKNOWN, Service
 from ocs.master.passwords import HASHED
 from ocs.master.sealing import CannotOpen
-from ocs.net.radius.admittance import WORDS, Admittance, AdmittanceCheck
+from ocs.net.radius.admittance import (
+    WORDS,
+    Admittance,
+    AdmittanceCheck,
+    may_log_in_at,
+    replaces_others,
+    sessions_max,
+)
 from ocs.net.radius.calls import CallAuthorisation
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
@@ -43,6 +50,7 @@ from ocs.net.radius.password_check import HashedOnly, PasswordCheck, TooManyHash
 from ocs.net.radius.ports import Ports, PortStore
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary.standard import USER_NAME
+from protocol.radius.packet import Packet
 from protocol.radius.proxy import renamed
 from protocol.radius.vendor import attribute_octets
 
@@ -65,6 +73,8 @@ class Login(Enum):
 WRONG: Final = "wrong user name or password"
 """Nobody is told which of the two."""
 UNKNOWN_USER: Final = "unknown"
+PLACES_SOUGHT: Final = 3
+"""So often a login tries to take the place of other sessions, while others do the same."""
 HOME_SAID: Final = {PacketCode.ACCESS_CHALLENGE: "challenge", PacketCode.ACCESS_REJECT: "home-refused"}
 """How what a home server says is counted."""
 
@@ -130,10 +140,10 @@ class Authorisation:
         proof = PasswordProof(attributes)
         if client.profile.service == VOICE:
             service = self._service_of(client)
-            admittance = await self._admittance.of(profile, client, service, (call_name(packet, client.profile),))
+            admittance = await self._admittance.of_caller(profile, client, service, call_name(packet, client.profile))
             if admittance is not Admittance.GRANTED:
                 return refused_admittance(client, admittance, proof)
-            return await self._calls.answer(arrived, profile, attributes)
+            return await self._calls.answer(arrived, profile, attributes, sessions_max(profile, service))
         return await self._let_in(arrived, profile, proof)
 
     async def _relayed(self, arrived: Arrived, homes: HomePool) -> RadiusReply | None:
@@ -169,21 +179,42 @@ class Authorisation:
         if session and not await self._ports.is_open(session, profile.account, nas, arrived.at_ms):
             reference, session = self._ports.fresh(reference.port), ""
         reference = reference._replace(user=user)
-        own = (session, reference.hold)
-        admittance = await self._admittance.of(profile, client, self._service_of(client), own)
-        if admittance is not Admittance.GRANTED:
-            return refused_admittance(client, admittance, proof)
+        if not may_log_in_at(profile, client.profile.group):
+            return refused_admittance(client, Admittance.WRONG_NAS, proof)
         by, at_ms = (arrived.source[0], arrived.at_ms)
         if session:
             going_on = to_continue(packet, client.profile, session, reference, by, at_ms)
             answer, left = await self._held(going_on, at_ms, client)
             if answer is not None and answer.result is Result.OK:
                 return self._told(answer, left, reference, client, proof)
-        answer, left = await self._held(to_hold(packet, client.profile, reference, by, at_ms), at_ms, client)
+        answer, left = await self._placed(packet, client, profile, reference, by, at_ms)
         if answer is None:
             return None
+        if answer.result is Result.TOO_MANY_SESSIONS:
+            return refused_admittance(client, Admittance.TOO_MANY_SESSIONS, proof)
         await self._ports.authorised(reference)
         return self._told(answer, left, reference, client, proof)
+
+    async def _placed(
+        self, packet: Packet, client: NasClient, profile: Profile, reference: SessionReference, by: str, at_ms: int
+    ) -> tuple[ChargingAnswer | None, Affordable]:
+        """What is held for a session that is expected, if it may be one more: the store decides that in the same call.
+        As `_held` answers."""
+        service = self._service_of(client)
+        most = sessions_max(profile, service)
+        hold = to_hold(packet, client.profile, reference, by, at_ms, most)
+        answer, left = await self._held(hold, at_ms, client)
+        if most is None or not replaces_others(profile, service):
+            return answer, left
+        for _ in range(PLACES_SOUGHT):
+            if answer is None or answer.result is not Result.TOO_MANY_SESSIONS:
+                break
+            replaces = await self._admittance.in_its_way(profile, service, reference.hold, most)
+            if not replaces:
+                break
+            hold = to_hold(packet, client.profile, reference, by, at_ms, most, replaces)
+            answer, left = await self._held(hold, at_ms, client)
+        return answer, left
 
     def _service_of(self, client: NasClient) -> Service:
         return self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
+
 from balances import keys
 from balances.packing import ACCOUNT_FIELD, unpack_account, unpack_session
 from balances.redis.pending import Pending
@@ -54,10 +56,13 @@ class CallAuthorisation:
     def __init__(self, context: ChargingContext, command: Callable[..., Pending[Any]], charged: RequestCharged) -> None:
         self._context, self._command, self._charged = context, command, charged
 
-    async def answer(self, arrived: Arrived, caller: Profile, proof: bytes) -> RadiusReply | None:
+    async def answer(
+        self, arrived: Arrived, caller: Profile, proof: bytes, calls_max: int | None
+    ) -> RadiusReply | None:
         """Of a caller who is known.
 
-        proof:  what the method of the password has in an Access-Accept
+        proof:      what the method of the password has in an Access-Accept
+        calls_max:  so many calls he may have at once; None: as many as there are
         """
         client, now_ms = arrived.client, arrived.at_ms
         service = self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)
@@ -65,19 +70,22 @@ class CallAuthorisation:
         if account is None:
             return None
         if arrived.packet.get(CALLED_STATION_ID):
-            return await self._call(arrived, account, service, proof)
+            return await self._call(arrived, account, service, proof, calls_max)
         why = ReturnCode.DENIED if caller.barred else refusal_of_caller(account, service.name, now_ms)
         if why is not ReturnCode.OK:
             return RadiusReply(PacketCode.ACCESS_REJECT, COUNTED[why], refusal(why, CALLER_WORDS[why]))
         body = caller_attributes(account, service.name, now_ms)
         return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", body + proof)
 
-    async def _call(self, arrived: Arrived, account: Account, service: Service, proof: bytes) -> RadiusReply | None:
+    async def _call(
+        self, arrived: Arrived, account: Account, service: Service, proof: bytes, calls_max: int | None
+    ) -> RadiusReply | None:
         """It is told how long it may last; so long is held for it."""
         packet, client, now_ms = arrived.packet, arrived.client, arrived.at_ms
         token = await self._token(account.id, call_name(packet, client.profile))
         reference = SessionReference(port_digest(client.profile, packet), token)
         request = to_call(packet, client.profile, service, reference, arrived.source[0], now_ms)
+        request = msgspec.structs.replace(request, sessions_max=calls_max)
         answer = await self._charged(request, now_ms, client)
         if answer is None:
             return None

@@ -57,6 +57,12 @@ def test_money_came_in_for_those_who_were_told_it_was_the_last() -> None:
     assert chosen("final") == {"last": Cause.WAITS, "portal": Cause.WAITS}
 
 
+def test_one_that_was_replaced_is_disconnected_while_it_is_open() -> None:
+    found = wanted_of(account(), SESSIONS, ["replaced rich", "replaced over", "final"], ASKED)
+    told = {one.session.id: (one.cause, one.action) for one in found if one.cause is not Cause.WAITS}
+    assert told == {"rich": (Cause.REPLACED, NetworkAction.DISCONNECT)}
+
+
 def test_a_lower_limit_asks_all_that_hold_something() -> None:
     """Section 7: `a lower limit leaves holds, refuses grants, sends RAR`."""
     assert chosen("all") == dict.fromkeys(("poor", "rich", "last"), Cause.LIMIT)

@@ -11,7 +11,7 @@ from protocol.radius.authenticator import answer, signed_request
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary import ATTRIBUTES
 from protocol.radius.dictionary.cisco import H323_RETURN_CODE
-from protocol.radius.dictionary.standard import CLASS, REPLY_MESSAGE
+from protocol.radius.dictionary.standard import ACCT_SESSION_ID, CLASS, REPLY_MESSAGE
 from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.packet import Packet
 from tests.ocs.charging.radius.nas import SECRET, USER, shown
@@ -67,6 +67,30 @@ def test_who_logs_in_again_at_his_port_is_no_second_session() -> None:
     accepted(network.login(1))
     network.account(AcctStatusType.START, 5, Class=first.get(CLASS))
     assert accepted(network.login(60)).get(CLASS) == first.get(CLASS)
+
+
+@pytest.mark.parametrize("by_row", [True, False], ids=["row", "subscriber"])
+def test_the_one_that_is_open_for_longest_gives_way_where_the_service_says_so(by_row: bool) -> None:
+    row: dict[str, Any] = {"sessions_max": 2}
+    named = frozenset({ACCT_SESSION_ID.key})
+    network = Network(data=row | ({"sessions_over": "replace"} if by_row else {}), names_session=named)
+    if not by_row:
+        given(network, sessions_over="replace")
+    for port, session in ((7, "s1"), (8, "s2")):
+        reply = accepted(network.login(port, NAS_Port=port))
+        network.account(AcctStatusType.START, port, session, Class=reply.get(CLASS), NAS_Port=port)
+    accepted(network.login(20, NAS_Port=9))
+    assert network.world.model.ledger[-1].record.reauthorize == ["replaced radius:bras:bras1;s1"]
+    accepted(network.login(21, NAS_Port=10))
+    both = ["replaced radius:bras:bras1;s1", "replaced radius:bras:bras1;s2"]
+    assert network.world.model.ledger[-1].record.reauthorize == both
+    assert refused(network.login(22, NAS_Port=11)), "the two before have not begun yet"
+
+
+def test_a_login_that_waits_for_its_start_does_not_give_way() -> None:
+    network = Network(data={"sessions_max": 1, "sessions_over": "replace"})
+    accepted(network.login(NAS_Port=7))
+    assert refused(network.login(1, NAS_Port=8)) == "as many sessions are open as are allowed"
 
 
 def test_what_a_subscriber_may_counts_before_what_the_row_says() -> None:
