@@ -175,6 +175,21 @@ def suspense_id(key: str) -> str | None:
     return key.removeprefix("suspense ") if key.startswith("suspense ") else None
 
 
+def transfer_key(transfer: str) -> str:
+    """Once key of the leg of a transfer that reaches the other account."""
+    return f"transfer {transfer}"
+
+
+def transfer_return_key(transfer: str) -> str:
+    """Once key of the leg that brings it back, where the other account does not take it."""
+    return f"transfer-return {transfer}"
+
+
+def is_later_leg(key: str) -> bool:
+    """Whether it is one of these two; the first leg has the key that the transfer was asked for with."""
+    return key.startswith(("transfer ", "transfer-return "))
+
+
 # --- in Redis
 
 

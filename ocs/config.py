@@ -355,6 +355,21 @@ class Access(ConfigTable, frozen=True):
         return frozenset(one for one in matching(self.four_eyes) if can_wait(one))
 
 
+MONEY_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
+
+
+class Transfers(ConfigTable, frozen=True):
+    """Transfers between accounts (charging.md section 17)."""
+
+    minimum: Annotated[str, Meta(pattern=MONEY_PATTERN)] = "0.01"
+    limit: Annotated[str, Meta(pattern=MONEY_PATTERN)] = "100.00"
+    """The most that one may move."""
+    day_limit: Annotated[str, Meta(pattern=MONEY_PATTERN)] = "500.00"
+    """The most that leaves an account in a day of its time zone ..."""
+    day_count: Annotated[int, Meta(ge=1, le=1_000_000)] = 50
+    """... and in how many transfers."""
+
+
 class Webhooks(ConfigTable, frozen=True):
     """Delivery of events to webhooks (docs/webhooks.md)."""
 
@@ -597,6 +612,7 @@ class Config(ConfigTable, frozen=True):
     radius: Radius = Radius()
     http: Http = Http()
     access: Access = Access()
+    transfers: Transfers = Transfers()
     webhooks: Webhooks = Webhooks()
     metrics: Metrics = Metrics()
     redis: RedisConfig = RedisConfig()

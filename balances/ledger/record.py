@@ -19,6 +19,7 @@ from balances.facts import of_line
 from balances.keys import is_nobody, suspense_id
 from balances.ledger import terms
 from balances.ledger.intents import intent_of, row_of
+from balances.ledger.transfers import leg_row
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of
 from balances.structs.charge import Flag, Phase
@@ -316,24 +317,26 @@ class Rows(NamedTuple):
     """(shard, call) of each of `calls`: what events follow from (events.py)."""
     intents: list[Row]
     """Columns of balances.ledger.intents."""
+    legs: list[Row]
+    """Parameters of balances.ledger.transfers."""
 
     def lengths(self) -> tuple[int, ...]:
         """How many there are of each, but for ladders: one too many does no harm."""
-        calls, usages, entries, _, suspense, shown, settled, copied, intents = self
+        calls, usages, entries, _, suspense, shown, settled, copied, intents, legs = self
         first = len(calls), len(usages), len(entries), len(suspense)
-        return *first, len(shown), len(settled), len(copied), len(intents)
+        return *first, len(shown), len(settled), len(copied), len(intents), len(legs)
 
     def cut(self, lengths: tuple[int, ...]) -> None:
         """Take back what was added since."""
-        calls, usages, entries, _, suspense, shown, settled, copied, intents = self
-        lists: tuple[list[Any], ...] = calls, usages, entries, suspense, shown, settled, copied, intents
+        calls, usages, entries, _, suspense, shown, settled, copied, intents, legs = self
+        lists: tuple[list[Any], ...] = calls, usages, entries, suspense, shown, settled, copied, intents, legs
         for rows, length in zip(lists, lengths, strict=True):
             del rows[length:]
 
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [], [], [], [])
+    return Rows([], [], [], {}, [], [], [], [], [], [])
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -387,6 +390,8 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     intent = intent_of(shard, call.id, record, call.account_state)
     if intent is not None:
         rows.intents.append(row_of(intent, account, session))
+    if record.transfer:
+        rows.legs.append(leg_row(record, account, fit(record.counterpart), call.once_state))
     if record.usages:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):

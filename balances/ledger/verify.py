@@ -5,7 +5,8 @@
 - what a bucket or a counter holds is what the account's own sessions hold of it;
 - no answer was acknowledged that no store knows (those the processes remembered when the live store came back);
 - no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
-- sums per currency are conserved, `transit` nets to zero, no event was charged twice under one key.
+- sums per currency are conserved, no event was charged twice under one key;
+- `transit` is what is on its way between accounts, and nothing is on its way for long.
 
 It runs beside traffic: an account is read at one instant, entries are compared up to the number it had then, and one
 that PostgreSQL does not have yet is read again.
@@ -35,6 +36,8 @@ from tariffs.units import Kind
 
 AT_ONCE: Final = 500
 FINDINGS_MAX: Final = 1_000
+ON_ITS_WAY_S: Final = 600
+"""A transfer between accounts is done within a second; one that takes so long is a finding."""
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
@@ -120,14 +123,23 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
         "SELECT kind, currency, sum(amount)::bigint FROM ledger_legs GROUP BY kind, currency HAVING sum(amount) <> 0"
     ):
         report.found("sum", f"{currency} {Kind(kind).name}", f"all legs together make {amount}, not 0")
-    for kind, currency, book, amount in await pool.fetch(
-        "SELECT kind, currency, book, sum(amount)::bigint FROM ledger_legs WHERE leg = 'counter' GROUP BY 1, 2, 3"
+    for kind, currency, book, amount, on_its_way in await pool.fetch(
+        "SELECT kind, currency, book, sum(amount)::bigint, CASE WHEN kind = 0 AND book = 'transit' THEN (SELECT"
+        " sum(t.amount)::bigint FROM transfers t WHERE t.state < 2 AND t.currency = l.currency) END"
+        " FROM ledger_legs l WHERE leg = 'counter' GROUP BY 1, 2, 3"
     ):
         name = currency if kind == Kind.MONEY else Kind(kind).name.lower()
         books = report.sums.setdefault(name, {})
         books[book] = books.get(book, 0) + amount
-        if book == "transit" and amount:
-            report.found("transit", currency, f"{amount} left one account and reached no other")
+        if book == "transit" and amount != (on_its_way or 0):
+            detail = f"{amount} left one account and reached no other; {on_its_way or 0} is on its way"
+            report.found("transit", currency, detail)
+    for transfer, account, late_s in await pool.fetch(
+        "SELECT id, source, (extract(epoch FROM now()) - sent_ms / 1000)::bigint FROM transfers WHERE state < 2"
+        " AND sent_ms < (extract(epoch FROM now())::bigint - $1::bigint) * 1000 ORDER BY sent_ms LIMIT 100",
+        ON_ITS_WAY_S,
+    ):
+        report.found("transit", account, f"transfer {transfer} is on its way for {late_s} s")
     for account, key, times in await pool.fetch(
         "SELECT account, once_key, count(*) FROM calls c WHERE once_key IS NOT NULL AND EXISTS (SELECT FROM"
         " ledger_entries e WHERE e.account = c.account AND e.epoch = c.epoch AND e.n = c.n)"

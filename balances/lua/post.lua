@@ -1,4 +1,5 @@
--- post: top-up, adjustment, refund or fee of the back office: all its postings or none, once per key.
+-- post: top-up, adjustment, refund, payout, write-off or fee of the back office, or one leg of a transfer between accounts: all
+-- its postings or none, once per key.
 -- KEYS  account once due ledger
 -- ARGV  epoch post
 -- EXIT  ok again conflict refused absent fenced full
@@ -13,15 +14,15 @@ local packed, answer = read_posting(KEYS, post)
 local change, reply = begin_posting(packed, answer, post)
 if reply then return reply end
 
--- One posting, to a bucket that is there or is made for it.
+-- One posting, to a bucket that is there or is made for it. `up_to`: as much as there is, so it is never refused.
 local function move(posting)
-  local amount, bucket = posting[POSTING.amount], nil
+  local amount, up_to, bucket = posting[POSTING.amount], posting[POSTING.up_to], nil
   if posting[POSTING.counter_account] == COUNTERACCOUNT.TOP_UP and has_state(change.account, SUSPENDREASONS.CLOSED) then
     return RESULT.DENIED
   end
   if posting[POSTING.bucket] >= 0 then
     bucket = bucket_of(change.account, posting[POSTING.bucket])
-    if not bucket then return RESULT.NOT_FOUND end
+    if not bucket then return up_to and RESULT.OK or RESULT.NOT_FOUND end
   else
     bucket = add_bucket(change, BUCKET{ id = 0, kind = posting[POSTING.kind], amount = 0,
       priority = posting[POSTING.priority], from_ms = posting[POSTING.from_ms], until_ms = posting[POSTING.until_ms],
@@ -29,21 +30,25 @@ local function move(posting)
       bonus = posting[POSTING.bonus], member = posting[POSTING.member] })
     if not bucket then return RESULT.TOO_MUCH end
   end
+  if up_to then amount = as_much_as_there_is(bucket, amount) end
   local why = refusal_of_move(change, bucket, amount, post[POST.own_only], post[POST.keeps_held])
   if why ~= RESULT.OK then return why end
   local entry = post_entry(change, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
   if entry then entry[ENTRY.original], entry[ENTRY.terms] = posting[POSTING.original], posting[POSTING.terms] end
-  if amount > 0 and (posting[POSTING.bucket] < 0 or posting[POSTING.counter_account] == COUNTERACCOUNT.TOP_UP) then fill(bucket) end
+  if amount > 0 and (posting[POSTING.bucket] < 0 or fills(posting[POSTING.counter_account])) then fill(bucket) end
   look_at_end(change, bucket)
   return RESULT.OK
 end
 
-local result = RESULT.OK
+local result, before = refusal_of_post(change, post), #change.entries
 for _, posting in ipairs(post[POST.postings]) do
   if result == RESULT.OK then result = move(posting) end
 end
+if result == RESULT.OK and #change.entries == before and wants_any(post) then result = RESULT.INVALID end
 local refused = end_posting(change, post, 'post', result)
-if refused then return refused end
+if refused and (not post[POST.final] or post[POST.key] == '') then return refused end
 
 -- write
+if refused then return write_refusal(KEYS, ARGV[1], post, change, packed) end
+name_transfer(change, post)
 return write_posting(KEYS, ARGV[1], post, change)

@@ -13,9 +13,11 @@ from balances.packing import pack
 from balances.structs.account import BUCKETS_MAX, MAIN, Bucket
 from balances.structs.blob import FORMAT, blob_of, raw_of
 from balances.structs.charge import Reply, Result
-from balances.structs.posting import AccountOperation, PostingOutcome
+from balances.structs.posting import AccountOperation, Post, PostingOutcome
+from balances.structs.record import CounterAccount, Record
 from balances.structs.session import IdempotencyRecord
-from tariffs.units import EXACT_MAX
+from tariffs.ladder import Counted
+from tariffs.units import EXACT_MAX, Kind
 
 
 def begin_posting(store: ModelStore, operation: AccountOperation) -> AccountChange | Reply:
@@ -69,6 +71,40 @@ def refusal_of_move(change: AccountChange, bucket: Bucket, amount: int, *, own_o
     return Result.OK
 
 
+def as_much_as_there_is(bucket: Bucket, amount: int) -> int:
+    """Of a posting `up_to`: what is free of a debit, what is owed of a credit (charging.md 17)."""
+    if amount < 0:
+        return -min(-amount, max(bucket.amount - bucket.held, 0))
+    return min(amount, max(-bucket.amount, 0))
+
+
+def wants_any(post: Post) -> bool:
+    """A posting that comes to nothing is none, where what there was decided how much it is."""
+    return all(posting.up_to for posting in post.postings)
+
+
+def fills(counter_account: str) -> bool:
+    return counter_account in (CounterAccount.TOP_UP, CounterAccount.TRANSIT)
+
+
+def money_taken(post: Post) -> int:
+    """Money that a post takes from its account."""
+    return max(-sum(posting.amount for posting in post.postings if posting.kind == Kind.MONEY), 0)
+
+
+def refusal_of_post(change: AccountChange, post: Post) -> Result:
+    """Why nothing of a post may be done; OK, and its counters are raised."""
+    if change.account.state & post.denied_in:
+        return Result.DENIED
+    for count in post.counts:
+        counter = change.counter_of(count.key)
+        amount = 1 if count.what == Counted.UNITS else money_taken(post)
+        if count.limit >= 0 and amount + (counter.used if counter else 0) > count.limit:
+            return Result.LIMITED
+        change.count_usage(count, change.now_ms, amount, 0)
+    return Result.OK
+
+
 def fill(bucket: Bucket) -> None:
     """What came in by a top-up, a transfer or with a new bucket: percentages are of what it has now (charging.md
     section 7)."""
@@ -76,11 +112,12 @@ def fill(bucket: Bucket) -> None:
 
 
 def end_posting(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, result: Result
+    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, result: Result, **named: str
 ) -> Reply:
     """What all that was moved comes to: kept, or refused.
 
     result:  of all that was moved
+    named:   further fields of the record
     """
     if any(entry.amount > 0 for entry in change.entries):
         change.reauthorize = ["final"]
@@ -90,16 +127,17 @@ def end_posting(
     if result != Result.OK:
         return Reply("refused", packed)
     change.sort()
-    return write_posting(store, change, operation, kind, packed)
+    return write_posting(store, change, operation, kind, packed, **named)
 
 
-def write_posting(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, packed: bytes
-) -> Reply:
-    answer = None
-    if operation.key:
-        answer = IdempotencyRecord(FORMAT, operation.fingerprint, 0, True, raw_of(packed), takes=[], counted=[])
-    record = change.change_record(
+def answer_of(operation: AccountOperation, packed: bytes) -> IdempotencyRecord:
+    """The outcome as it is kept under the key."""
+    return IdempotencyRecord(FORMAT, operation.fingerprint, 0, True, raw_of(packed), takes=[], counted=[])
+
+
+def record_of(change: AccountChange, operation: AccountOperation, kind: str, **named: object) -> Record:
+    """What was done, and who asked for what."""
+    return change.change_record(
         kind,
         key=operation.key,
         fingerprint=operation.fingerprint,
@@ -108,7 +146,15 @@ def write_posting(
         reference=operation.reference,
         once_key=operation.key,
         once_until_ms=change.now_ms + operation.remember_ms,
+        **named,
     )
+
+
+def write_posting(
+    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, packed: bytes, **named: str
+) -> Reply:
+    answer = answer_of(operation, packed) if operation.key else None
+    record = record_of(change, operation, kind, **named)
     store.ledger.append(Appended(record, change.account, None, answer))
     store.accounts[operation.account] = change.account
     if answer is not None:
@@ -116,3 +162,15 @@ def write_posting(
     if change.due_ms:
         store.look_by(operation.account, "", change.due_ms)
     return Reply("ok", packed)
+
+
+def write_refusal(
+    store: ModelStore, change: AccountChange, operation: AccountOperation, packed: bytes, **named: str
+) -> Reply:
+    """A refusal for good: on record and kept under the key, and the account stays as it was."""
+    untouched: dict[str, object] = {"entries": [], "threshold_events": [], "reauthorize": [], "generation": 0}
+    record = record_of(change, operation, "refuse", **untouched, **named)
+    answer = answer_of(operation, packed)
+    store.ledger.append(Appended(record, store.accounts[operation.account], None, answer))
+    store.answers[operation.account, operation.key] = answer
+    return Reply("refused", packed)

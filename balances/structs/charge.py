@@ -145,6 +145,8 @@ class Result(IntEnum):
     """If-Match does not name the current revision."""
     TOO_MANY_SESSIONS = 14
     """As many sessions of the subscriber are open as may be. Of no outcome: nothing is on record."""
+    LIMITED = 15
+    """The back office would move more in a period than it may (`Post.counts`)."""
 
 
 class ReportPeriod(IntEnum):

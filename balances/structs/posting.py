@@ -8,6 +8,7 @@ import msgspec
 
 from balances.structs.record import Entry
 from balances.structs.thresholds import ServiceSuspension, Threshold
+from tariffs.ladder import Count
 
 
 class Posting(msgspec.Struct, array_like=True, gc=False):
@@ -34,6 +35,8 @@ class Posting(msgspec.Struct, array_like=True, gc=False):
     """Of a new bucket; see Bucket."""
     member: str = ""
     """Of a new bucket; see Bucket."""
+    up_to: bool = False
+    """As much of the amount as there is: of a debit what is free of the bucket, of a credit what the bucket owes."""
 
 
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):
@@ -61,6 +64,16 @@ class Post(AccountOperation, array_like=True):
     """Refuse what free own money (amount - held) does not cover."""
     keeps_held: bool = False
     """Refuse to take from the main bucket what is held: it and the credit limit would not cover that any more."""
+    denied_in: int = 0
+    """States (SuspendReasons) in which the account refuses it."""
+    final: bool = False
+    """A refusal is final: it goes on record and is kept under the key, so that a repeat is refused too."""
+    transfer: str = ""
+    """Id of the transfer between accounts of which this is a leg."""
+    counterpart: str = ""
+    """The account at the other end of that transfer."""
+    counts: list[Count] = []
+    """What it feeds: with 1 a posting, or with the money it takes, and refuses beyond the limit of each."""
 
 
 class Transfer(AccountOperation, array_like=True):

@@ -31,7 +31,7 @@ class CounterAccount(StrEnum):
     TOP_UP = "top-up"
     ADJUSTMENT = "adjustment"
     TRANSIT = "transit"
-    """What is on its way from one bucket to another one: nets to zero."""
+    """What is on its way from one bucket to another one, of the same account or of another one: nets to zero."""
     PAYOUT = "payout"
     """Own money that was paid back."""
     WRITE_OFF = "write-off"
@@ -102,7 +102,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
     version: int
     kind: str
-    """charge, post, transfer, close, open, settings, expire, restore"""
+    """charge, post, transfer, close, refuse (a posting, for good), open, settings, expire, restore"""
     account: str
     currency: str
     subscriber: str = ""
@@ -136,3 +136,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     """What a line was refused, or granted little of, because others hold it."""
     generation: int = 0
     """The account's generation after this call, if the call raised it; else 0."""
+    transfer: str = ""
+    """Id of the transfer between accounts of which this is a leg ..."""
+    counterpart: str = ""
+    """... and the account at its other end."""

@@ -13,6 +13,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "accounts.top-up": "Add money or units that were paid for",
     "accounts.adjust": "Correct a balance up or down, and move amounts between buckets",
     "accounts.adjust-held": "Also take what is held",
+    "accounts.transfer": "Move own money from one account to another one",
     "accounts.refund": "Give money back for use that was charged",
     "accounts.correct": "Post the difference that a rerating found",
     "accounts.import": "Open and change many accounts and subscribers from a file",
@@ -49,16 +50,19 @@ OPEN: Final = ""
 KNOWN: Final = "any token"
 """Likewise: any token will do."""
 
-MOVE_AMOUNTS: Final = frozenset({"accounts.top-up", "accounts.adjust", "accounts.refund", "accounts.correct"})
+MOVE_AMOUNTS: Final = frozenset(
+    {"accounts.top-up", "accounts.adjust", "accounts.transfer", "accounts.refund", "accounts.correct"}
+)
 """What a role may have limits of amounts for."""
 ALONE: Final = frozenset(
     {
-        *("accounts.import", "approvals.decide", "charging.charge"),
+        *("accounts.import", "accounts.transfer", "approvals.decide", "charging.charge"),
         *("subscribers.write", "tokens.write", "webhooks.write"),
     }
 )
 """What cannot wait for a second person, besides all that only reads: a file of any length, the decision itself,
-charging, and what is asked or answered with a password or a secret, which would be kept for whoever looks."""
+charging, what may be on its way (a transfer), and what is asked or answered with a password or a secret, which would be
+kept for whoever looks."""
 
 
 def can_wait(permission: str) -> bool:

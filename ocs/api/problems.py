@@ -48,6 +48,11 @@ PROBLEMS: Final[dict[str, ProblemRow]] = {
         409, "The account has or owes something: say what becomes of it", errors.BalanceRemains
     ),
     "account-closed": ProblemRow(409, "The account is closed", errors.AccountClosed),
+    "account-barred": ProblemRow(409, "The account is suspended: nothing leaves it", errors.AccountBarred),
+    "limit-passed": ProblemRow(409, "More than may be moved at once or in a period", errors.LimitPassed),
+    "transfer-returned": ProblemRow(
+        409, "The other account did not take the transfer: all of it is back", errors.TransferReturned
+    ),
     "forgotten": ProblemRow(410, "It is not kept any more", errors.Forgotten),
     "version-conflict": ProblemRow(412, "It has changed since you read it", errors.VersionConflict),
     "too-large": ProblemRow(413, "The request is too large"),

@@ -45,6 +45,7 @@ from ocs.api import (
     routes_tariffs,
     routes_thresholds,
     routes_tokens,
+    routes_transfers,
     routes_webhooks,
 )
 from ocs.api.auth import Callers
@@ -68,6 +69,7 @@ ALONE: Final[Sequence[Operation]] = (
     *routes_accounts.OPERATIONS,
     *routes_corrections.OPERATIONS,
     *routes_refunds.OPERATIONS,
+    *routes_transfers.OPERATIONS,
     *routes_subscribers.OPERATIONS,
     *routes_limits.OPERATIONS,
     *routes_thresholds.OPERATIONS,

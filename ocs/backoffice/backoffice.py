@@ -18,7 +18,7 @@ from balances.redis.connection import Lost, NotSent
 from balances.structs.session import Session
 from ocs.access.token_book import TokenBook
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
-from ocs.config import Access, Radius, Webhooks
+from ocs.config import Access, Radius, Transfers, Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
@@ -68,6 +68,7 @@ class BackOffice:
         newest: Callable[[], Awaitable[None]] | None = None,
         store_ms_max: int = 3_000,
         access: Access = Access(),  # noqa: B008
+        transfers: Transfers = Transfers(),  # noqa: B008
         tail: EventTail | None = None,
         passwords: StoredPasswords = StoredPasswords(None),  # noqa: B008
         webhooks: Webhooks = Webhooks(),  # noqa: B008
@@ -87,6 +88,7 @@ class BackOffice:
         self.charging = charging
         self.tail = tail
         self.webhooks, self.secrets = webhooks, secrets
+        self.transfers = transfers
         self.access, self.roles = access, access.known_roles
         self.tokens = TokenBook(pool, self.roles, now_ms)
         self.passwords, self.radius = passwords, radius

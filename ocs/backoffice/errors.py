@@ -96,6 +96,18 @@ class AccountClosed(BackOfficeError):
     """No money goes to an account that is closed."""
 
 
+class AccountBarred(BackOfficeError):
+    """The account is suspended by hand or closed: nothing is moved out of it."""
+
+
+class LimitPassed(BackOfficeError):
+    """More than may be moved at once, or in a period."""
+
+
+class TransferReturned(BackOfficeError):
+    """The other account did not take a transfer: all of it is back."""
+
+
 # --- a store does not take it
 
 

@@ -28,11 +28,13 @@ from ocs.backoffice import accounts
 from ocs.backoffice.allowances import WITHOUT_LIMIT, Warrant, allow, take_back
 from ocs.backoffice.amounts import KINDS
 from ocs.backoffice.errors import (
+    AccountBarred,
     AccountClosed,
     BackOfficeError,
     InsufficientFunds,
     Invalid,
     KeyReused,
+    LimitPassed,
     NoRoom,
     NotFound,
     Unresolved,
@@ -316,7 +318,7 @@ async def _once(
     if known is not None:
         if known.fingerprint != wanted.fingerprint:
             raise KeyReused
-        return unpack_posted(blob_of(known.outcome))
+        return _posted(blob_of(known.outcome), wanted, named)
     if check is not None:
         await check()
     counted = None
@@ -326,21 +328,32 @@ async def _once(
     if reply.status == "conflict":
         raise KeyReused
     accounts.check_closed(row, reply.status)
-    posted = unpack_posted(reply.outcome)
     if reply.status == "refused":
         await take_back(backoffice, counted)
-        raise _refusal(Result(posted.result), named)
+    return _posted(reply.outcome, wanted, named)
+
+
+def _posted(outcome: bytes, wanted: AccountOperation, named: str) -> PostingOutcome:
+    posted = unpack_posted(outcome)
+    if posted.result != Result.OK:
+        raise _refusal(Result(posted.result), wanted, named)
     return posted
 
 
-def _refusal(result: Result, named: str) -> BackOfficeError:
+def _refusal(result: Result, wanted: AccountOperation, named: str) -> BackOfficeError:
     match result:
         case Result.CREDIT_LIMIT:
             return InsufficientFunds("what is not held does not cover it")
         case Result.NOT_FOUND:
             return NotFound(f"there is no bucket {named}")
         case Result.DENIED:
+            if isinstance(wanted, Post) and wanted.denied_in:
+                return AccountBarred("it is suspended by hand or overdue, or closed")
             return AccountClosed(CLOSED)
+        case Result.LIMITED:
+            return LimitPassed("it would be more than may be moved in this period")
+        case Result.INVALID:
+            return Unresolved("there is nothing of it")
         case _:
             why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
             return NoRoom(why)

@@ -55,6 +55,7 @@ OUTCOMES: Final[dict[Result, OutcomeRow]] = {
         Result.TOO_MANY_SESSIONS:
             (ResultCode.UNABLE_TO_COMPLY, _REJECT, 409, "as many sessions are open as are allowed"),
         Result.STALE_REVISION: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 412, "changed meanwhile: read it again"),
+        Result.LIMITED: (ResultCode.UNABLE_TO_COMPLY, _SILENCE, 409, "more than may be moved in this period"),
     }.items()
 }
 # fmt: on

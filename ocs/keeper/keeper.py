@@ -54,6 +54,7 @@ from ocs.keeper.reauthorize import URGENT_S, Reauthorizer
 from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.keeper.settling import finish
 from ocs.keeper.totals import Totals
+from ocs.keeper.transferring import finish_transfers
 from ocs.keeper.watch import LagWatch
 from ocs.stores.guard import Guard
 from ocs.telemetry.standing_alarms import AlarmLog, StandingAlarms
@@ -259,6 +260,7 @@ class Keeper:
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
             ("approvals", self._expire_approvals, 30.0),
+            ("transfers", self._finish_transfers, 1.0),
             ("libraries", self._drop_libraries, 600.0),
             ("bell", self.events.bell.listen, 0.0),
             ("outbox", self.events.move, 0.0),
@@ -398,6 +400,10 @@ class Keeper:
     async def _settle(self) -> None:
         if not self.why:
             await finish(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
+
+    async def _finish_transfers(self) -> None:
+        if not self.why and self._leases.has("copy"):
+            await finish_transfers(self._pool, self._store, self._log, self._now_ms(), self._bring_in)
 
     async def _look_at_webhooks(self) -> None:
         await self.dispatcher.look(ours=self._leases.has(WEBHOOKS))

@@ -50,6 +50,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             newest=catalog.newest,
             store_ms_max=config.http.store_ms_max,
             access=config.access,
+            transfers=config.transfers,
             tail=EventTail(postgres, bell, config.events.followers_max),
             passwords=StoredPasswords(sealing),
             webhooks=config.webhooks,

@@ -349,7 +349,16 @@ class RandomGateway:
             postings,
             rng.random() < 0.3,
             keeps_held=rng.random() < 0.3,
+            denied_in=rng.choice((0, 0, SuspendReasons.BARRED)),
+            final=rng.random() < 0.3,
+            transfer=rng.choice(("", "t1")),
+            counterpart=rng.choice(("", "other")),
+            counts=[Count(f"moved {what}", what, self.now_ms + 40_000, limit=rng.choice((-1, 3, 150_000)))]
+            if (what := rng.choice((-1, -1, 0, 1))) >= 0
+            else [],
         )
+        for posting in postings:
+            posting.up_to = rng.random() < 0.2
         self.posts.append(post)
         return post
 

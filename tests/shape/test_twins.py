@@ -61,7 +61,11 @@ OTHERWISE = {
         **dict.fromkeys(("is_plain", "climb_plain"), "what climb comes to for one price"),
     },
     "lib/lines": {"position_of": "a copy of the line"},
-    "lib/posting": {"read_posting": "begin_posting reads"},
+    "lib/posting": {
+        "read_posting": "begin_posting reads",
+        "name_operation": "record_of",
+        "name_transfer": "fields given to record_of",
+    },
     "lib/thresholds": {"named": "dicts in set_thresholds and set_services"},
     "lib/spans": {
         "price_at": "PriceSpan.at",

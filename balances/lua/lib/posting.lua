@@ -61,6 +61,66 @@ local function fill(bucket)
   bucket[BUCKET.filled] = max(bucket[BUCKET.amount], 0)
 end
 
+-- Of a posting `up_to`: what is free of a debit, what is owed of a credit; charging.md 17.
+local function as_much_as_there_is(bucket, amount)
+  if amount < 0 then return -min(-amount, max(bucket[BUCKET.amount] - bucket[BUCKET.held], 0)) end
+  return min(amount, max(-bucket[BUCKET.amount], 0))
+end
+
+-- A posting that comes to nothing is none, where what there was decided how much it is.
+local function wants_any(post)
+  for _, posting in ipairs(post[POST.postings]) do
+    if not posting[POSTING.up_to] then return false end
+  end
+  return true
+end
+
+local function fills(counter_account)
+  return counter_account == COUNTERACCOUNT.TOP_UP or counter_account == COUNTERACCOUNT.TRANSIT
+end
+
+-- Money that a post takes from its account.
+local function money_taken(post)
+  local sum = 0
+  for _, posting in ipairs(post[POST.postings]) do
+    if posting[POSTING.kind] == KIND.MONEY then sum = sum - posting[POSTING.amount] end
+  end
+  return max(sum, 0)
+end
+
+-- Why nothing of a post may be done; OK, and its counters are raised.
+local function refusal_of_post(change, post)
+  local account = change.account
+  if has_state(account, post[POST.denied_in]) then return RESULT.DENIED end
+  for _, count in ipairs(post[POST.counts]) do
+    local counter, amount = counter_of(account, count[COUNT.key]), count[COUNT.what] == COUNTED.UNITS and 1 or money_taken(post)
+    local limit = count[COUNT.limit]
+    if limit >= 0 and amount + (counter and counter[COUNTER.used] or 0) > limit then return RESULT.LIMITED end
+    count_usage(account, count, change.now_ms, amount, 0)
+  end
+  return RESULT.OK
+end
+
+-- The outcome as it is kept under the key.
+local function answer_of(change, operation)
+  return cmsgpack.pack(IDEMPOTENCYRECORD{ version = FORMAT, fingerprint = operation[ACCOUNTOPERATION.fingerprint],
+    end_to_end = 0, moved = true, outcome = change.outcome })
+end
+
+-- What the record says of who asked for what.
+local function name_operation(change, operation)
+  local record = change.record
+  record[RECORD.key], record[RECORD.fingerprint] = operation[ACCOUNTOPERATION.key], operation[ACCOUNTOPERATION.fingerprint]
+  record[RECORD.once_key] = operation[ACCOUNTOPERATION.key]
+  record[RECORD.once_until_ms] = change.now_ms + operation[ACCOUNTOPERATION.remember_ms]
+  record[RECORD.reference] = operation[ACCOUNTOPERATION.reference]
+end
+
+-- Of which transfer between accounts a post is a leg.
+local function name_transfer(change, post)
+  change.record[RECORD.transfer], change.record[RECORD.counterpart] = post[POST.transfer], post[POST.counterpart]
+end
+
 -- What is to be written stands in the change then; or the reply of a refusal is returned, and nothing is to be written.
 -- result: of all that was moved
 local function end_posting(change, operation, kind, result)
@@ -75,13 +135,9 @@ local function end_posting(change, operation, kind, result)
   if not is_ok then return { 'refused', change.outcome } end
   table.sort(account[ACCOUNT.buckets], pays_before)
   change.packed = cmsgpack.pack(account)
-  change.answer = cmsgpack.pack(IDEMPOTENCYRECORD{ version = FORMAT, fingerprint = operation[ACCOUNTOPERATION.fingerprint],
-    end_to_end = 0, moved = true, outcome = change.outcome })
+  change.answer = answer_of(change, operation)
   change.record = change_record(change, kind, operation[ACCOUNTOPERATION.actor], operation[ACCOUNTOPERATION.reason])
-  change.record[RECORD.key], change.record[RECORD.fingerprint] = operation[ACCOUNTOPERATION.key], operation[ACCOUNTOPERATION.fingerprint]
-  change.record[RECORD.once_key] = operation[ACCOUNTOPERATION.key]
-  change.record[RECORD.once_until_ms] = change.now_ms + operation[ACCOUNTOPERATION.remember_ms]
-  change.record[RECORD.reference] = operation[ACCOUNTOPERATION.reference]
+  name_operation(change, operation)
 end
 
 local function write_posting(keys, epoch, operation, change)
@@ -93,4 +149,17 @@ local function write_posting(keys, epoch, operation, change)
   if operation[ACCOUNTOPERATION.key] ~= '' then redis.call('SET', keys[2], change.answer, 'PX', operation[ACCOUNTOPERATION.remember_ms]) end
   if change.due_ms > 0 then look_by(keys[3], operation[ACCOUNTOPERATION.account], '', change.due_ms) end
   return { 'ok', change.outcome }
+end
+
+-- A refusal for good: on record and kept under the key, and the account stays as it was. packed: as it is stored
+local function write_refusal(keys, epoch, operation, change, packed)
+  change.entries, change.threshold_events, change.reauthorize, change.generation = {}, {}, {}, 0
+  change.answer = answer_of(change, operation)
+  change.record = change_record(change, 'refuse', operation[ACCOUNTOPERATION.actor], operation[ACCOUNTOPERATION.reason])
+  name_operation(change, operation)
+  name_transfer(change, operation)
+  local failed = append(keys[4], epoch, change.record, 'a', packed, 'o', change.answer)
+  if failed then return { failed } end
+  redis.call('SET', keys[2], change.answer, 'PX', operation[ACCOUNTOPERATION.remember_ms])
+  return { 'refused', change.outcome }
 end

@@ -298,9 +298,9 @@ end
 -- reason and reference of the charge, as they came
 local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, usage_count, usages, remarks, once_key, once_until_ms, refund_of, incarnation)
-  return '\220\0\26' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
+  return '\220\0\28' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
     .. request .. ARRAYS[entry_count] .. entries .. ARRAYS[usage_count] .. usages .. remarks .. '\144\144'
-    .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144\0'
+    .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144\0\160\160'
 end
 
 local function outcome_of(count, lines, cost, debited, balance, resume_at)

@@ -1,0 +1,151 @@
+"""Transfers between accounts: which legs of each are on record, and which one is next (charging.md section 17).
+
+The first leg takes the amount from the account it leaves and is the intent: when its record is copied, the row is
+there. Only then is the second leg made, and only when the refusal of the second is copied is the amount returned. So
+whatever a store loses, each leg follows from a record that PostgreSQL has, and each is made once, by its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+
+from balances import keys
+from balances.packing import unpack_posted
+from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.blob import blob_of
+from balances.structs.posting import Post, Posting
+from balances.structs.record import CounterAccount, Record
+from balances.structs.session import IdempotencyRecord
+from tariffs.units import Kind
+
+KEPT_MS: Final = 7 * 86_400_000
+"""How long the live store remembers a second leg: longer than PostgreSQL may be behind."""
+
+_ONCE: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
+
+
+class TransferState(IntEnum):
+    """How far it is: a later state is higher."""
+
+    SENT = 0
+    """It has left its account."""
+    REFUSED = 1
+    """The other one does not take it, for good."""
+    RECEIVED = 2
+    RETURNED = 3
+
+    @property
+    def ended(self) -> bool:
+        return self >= TransferState.RECEIVED
+
+
+def transfer_id(account: str, key: str) -> str:
+    """Of what is asked for with this once key: the same for ever."""
+    return hashlib.sha256(f"{account}\n{key}".encode()).hexdigest()[:24]
+
+
+def leg_row(record: Record, account: str, counterpart: str, once: bytes | None) -> tuple[Any, ...]:
+    """What one leg says of its transfer: parameters of the statement below.
+
+    account, counterpart: as PostgreSQL keeps them
+    once:                 the packed IdempotencyRecord, which says why it was refused
+    """
+    is_first = not keys.is_later_leg(record.key)
+    if record.kind == "refuse":
+        state = TransferState.REFUSED
+    elif is_first:
+        state = TransferState.SENT
+    else:
+        is_return = record.key == keys.transfer_return_key(record.transfer)
+        state = TransferState.RETURNED if is_return else TransferState.RECEIVED
+    leaves = state in (TransferState.SENT, TransferState.RETURNED)
+    legs = [entry for entry in record.entries if entry.counter_account == CounterAccount.TRANSIT]
+    seq = legs[0].seq if legs else None
+    return (
+        record.transfer,
+        *((account, counterpart) if leaves else (counterpart, account)),
+        abs(legs[0].amount) if legs else 0,
+        record.currency,
+        state,
+        record.at_ms if is_first else None,
+        record.at_ms if state.ended else None,
+        seq if is_first else None,
+        seq if state.ended else None,
+        record.actor,
+        record.reason,
+        record.reference,
+        unpack_posted(blob_of(_ONCE.decode(once).outcome)).result if once and record.kind == "refuse" else None,
+    )
+
+
+_WRITE: Final = """
+    INSERT INTO transfers (id, source, target, amount, currency, state, sent_ms, ended_ms, sent_seq, ended_seq,
+        actor, reason, reference, refused)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    ON CONFLICT (id) DO UPDATE SET state = GREATEST(transfers.state, EXCLUDED.state),
+        amount = GREATEST(transfers.amount, EXCLUDED.amount),
+        sent_ms = COALESCE(transfers.sent_ms, EXCLUDED.sent_ms),
+        ended_ms = COALESCE(transfers.ended_ms, EXCLUDED.ended_ms),
+        sent_seq = COALESCE(transfers.sent_seq, EXCLUDED.sent_seq),
+        ended_seq = COALESCE(transfers.ended_seq, EXCLUDED.ended_seq),
+        refused = COALESCE(transfers.refused, EXCLUDED.refused)
+"""
+
+
+async def write(pg: Any, legs: Sequence[tuple[Any, ...]]) -> None:
+    """In the transaction that copies the legs; in the order of ids, so that two copiers wait for each other."""
+    if legs:
+        await pg.executemany(_WRITE, sorted(legs, key=lambda leg: leg[0]))
+
+
+async def read(pool: Any, id_: str) -> Mapping[str, Any] | None:
+    row: Mapping[str, Any] | None = await pool.fetchrow("SELECT * FROM transfers WHERE id = $1", id_)
+    return row
+
+
+async def unfinished(pool: Any, before_ms: int, at_once: int = 100) -> Sequence[Mapping[str, Any]]:
+    """Those that left before then and are still on their way, the oldest first."""
+    rows: Sequence[Mapping[str, Any]] = await pool.fetch(
+        "SELECT * FROM transfers WHERE state < 2 AND sent_ms < $1 ORDER BY sent_ms LIMIT $2", before_ms, at_once
+    )
+    return rows
+
+
+async def page(pool: Any, account: str, before_ms: int, before_id: str, limit: int) -> Sequence[Mapping[str, Any]]:
+    """Of an account, from or to it, the newest first, before (sent_ms, id)."""
+    rows: Sequence[Mapping[str, Any]] = await pool.fetch(
+        "SELECT * FROM transfers WHERE (source = $1 OR target = $1) AND (sent_ms, id) < ($2, $3)"
+        " ORDER BY sent_ms DESC, id DESC LIMIT $4",
+        account,
+        before_ms,
+        before_id,
+        limit,
+    )
+    return rows
+
+
+def next_leg(row: Mapping[str, Any], now_ms: int) -> Post:
+    """What is to be posted of one that is on its way. The key is made of its id, so it is posted once."""
+    is_return = row["state"] == TransferState.REFUSED
+    id_: str = row["id"]
+    why = "transfer-return" if is_return else "transfer"
+    return Post(
+        account=row["source"] if is_return else row["target"],
+        key=keys.transfer_return_key(id_) if is_return else keys.transfer_key(id_),
+        fingerprint=id_,
+        now_ms=now_ms,
+        remember_ms=KEPT_MS,
+        actor=row["actor"],
+        reason=row["reason"],
+        reference=row["reference"],
+        postings=[Posting(MAIN, Kind.MONEY, row["amount"], CounterAccount.TRANSIT, why)],
+        denied_in=0 if is_return else SuspendReasons.CLOSED,
+        final=not is_return,
+        transfer=id_,
+        counterpart=row["target"] if is_return else row["source"],
+    )

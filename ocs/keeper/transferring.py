@@ -1,0 +1,41 @@
+"""Completes transfers between accounts whose second leg, or whose return, nobody has made: the process that took the
+order may have ended between the legs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from balances.ledger import transfers
+from balances.ledger.writer import Pool
+from balances.redis.pending import Pending
+from balances.structs.charge import Reply
+from balances.structs.posting import Post
+
+UNFINISHED_MS: Final = 5_000
+"""One that is on its way for so long is nobody's: who took the order has answered."""
+
+
+class TransferringStore(Protocol):
+    def post(self, post: Post) -> Pending[Reply]: ...
+
+
+class TransferringLog(Protocol):
+    def warning(self, event: str, **fields: object) -> object: ...
+
+
+async def finish_transfers(
+    pool: Pool,
+    store: TransferringStore,
+    log: TransferringLog,
+    now_ms: int,
+    bring_in: Callable[[str], Awaitable[object]] | None,
+) -> None:
+    """Make the next leg of each. Keys are made of their ids, so each is posted once, whoever else does it."""
+    for row in await transfers.unfinished(pool, now_ms - UNFINISHED_MS):
+        leg = transfers.next_leg(row, now_ms)
+        reply = await store.post(leg).wait()
+        if reply.status == "absent" and bring_in is not None:
+            await bring_in(leg.account)
+        elif reply.status not in ("ok", "again") and not (reply.status == "refused" and leg.final):
+            log.warning("transfer.unfinished", transfer=row["id"], account=leg.account, why=reply.status)
