@@ -36,10 +36,12 @@ class NetworkPolicy(NamedTuple):
     """
     on_suspend:  action by service, as the rows of services say (ocs/charging/services.py)
     ends_at_once:  whether a client (Origin-Host) never comes back after a RAR, so that it is not asked
+    extends:       whether the client of a session takes another end of it, as more money gives it
     """
 
     on_suspend: Mapping[str, NetworkAction]
     ends_at_once: Callable[[str], bool]
+    extends: Callable[[Session], bool] = lambda _session: False
 
     def action(self, cause: Cause, session: Session) -> NetworkAction:
         wanted = NetworkAction.REAUTHORIZE
@@ -120,7 +122,7 @@ def wanted_of(
     asked = {one.id for one in holders(open_ones, short, but=(asker,))} if short else set()
     found = []
     for session in open_ones:
-        cause = _cause(account, session, kinds, gone, asked, due)
+        cause = _cause(account, session, kinds, gone, asked, due, policy.extends)
         if cause is not None:
             action = policy.action(cause, session)
             if action is not NetworkAction.NOTHING:
@@ -135,6 +137,7 @@ def _cause(
     gone: Collection[str],
     asked: Collection[str],
     due: Collection[str],
+    extends: Callable[[Session], bool],
 ) -> Cause | None:
     if is_suspended(account, session):
         return Cause.SUSPENDED
@@ -146,12 +149,19 @@ def _cause(
         return Cause.REPLACED
     if ("all" in kinds or is_limited_anew(session, kinds)) and any(line.due_ms for line in session.lines):
         return Cause.LIMIT
-    # A session of RADIUS does not say that it waits: it may be slowed, or in a walled garden.
-    if "final" in kinds and (any(line.final for line in session.lines) or is_radius(session.peer)):
+    if "final" in kinds and (any(line.final for line in session.lines) or _is_told(session, kinds, due, extends)):
         return Cause.WAITS
     if session.id in due:
         return Cause.PRICE
     return Cause.HOLDER if session.id in asked else None
+
+
+def _is_told(
+    session: Session, kinds: Collection[str], due: Collection[str], extends: Callable[[Session], bool]
+) -> bool:
+    """Whether money that came in changes what the client of a session was told. One of RADIUS does not say that it
+    waits: it was told when its account was suspended, or the speed of another grade, or an end that is later now."""
+    return is_radius(session.peer) and ("resume" in kinds or session.id in due or extends(session))
 
 
 def is_limited_anew(session: Session, kinds: Collection[str]) -> bool:

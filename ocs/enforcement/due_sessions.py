@@ -36,10 +36,11 @@ class DueSessions:
         self._grades = grades
 
     async def of(self, account: Account, sessions: Sequence[Session], kinds: Collection[str]) -> Collection[str]:
-        """Ids of those that are told, for these kinds of intents."""
+        """Ids of those that are told, for these kinds of intents. Money that comes in may change a grade too."""
         dues = list(due_kinds(kinds))
+        paid = await self._grades.regraded(account, _of_radius(sessions)) if "final" in kinds else set()
         if not dues:
-            return ()
+            return paid
         asked, graded = set(), []
         since: dict[str, int] = {}
         for session in sessions:
@@ -59,7 +60,11 @@ class DueSessions:
             """What was so then is what its client was told last."""
             return max(since[session.id] - 1, session.opened_ms - AUTHORISED_MS)
 
-        return asked | await self._grades.changed(account, graded, told_ms)
+        return paid | asked | await self._grades.changed(account, graded, told_ms)
+
+
+def _of_radius(sessions: Sequence[Session]) -> list[Session]:
+    return [one for one in sessions if is_radius(one.peer)]
 
 
 async def none_due(_account: Account, _sessions: Sequence[Session], _kinds: Collection[str]) -> Collection[str]:

@@ -274,6 +274,8 @@ class Enforcer:
     def _look_again(self, job: NetworkJob) -> None:
         """The account has changed since the job was made or confirmed."""
         kinds = frozenset({KIND_OF[job.cause]} if job.cause in KIND_OF else ())
+        if job.cause is Cause.WAITS:  # it may have been told when its account was suspended
+            kinds |= {"resume"}
         if job.cause is Cause.PRICE:
             kinds = frozenset({kind_again(job.crossed_ms)})
         if job.cause is Cause.REPLACED:

@@ -112,6 +112,19 @@ class SessionGrades:
             return last_grade(session)
         return self._of(catalog, profile, account, session, self._now_ms())
 
+    async def regraded(self, account: Account, sessions: Sequence[Session]) -> set[str]:
+        """Which of these are served by another grade now than what they were granted last had."""
+        catalog = self._catalog()
+        if catalog is None or not sessions:
+            return set()
+        profiles, now_ms = await self._profiles(_subscribers(sessions)), self._now_ms()
+        return {
+            one.id
+            for one in sessions
+            if (profile := profiles.get(one.subscriber)) is not None
+            and self._of(catalog, profile, account, one, now_ms) != last_grade(one)
+        }
+
     async def changed(
         self, account: Account, sessions: Sequence[Session], since_ms: Callable[[Session], int]
     ) -> set[str]:

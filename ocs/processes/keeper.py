@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from ocs.enforcement.executors.change import ChangeExecutor
 from ocs.enforcement.executors.disconnect import DisconnectExecutor
 from ocs.enforcement.executors.executor import Executor
 from ocs.enforcement.executors.radius_answers import NasRoute
-from ocs.enforcement.job import NetworkAction
+from ocs.enforcement.job import NetworkAction, is_radius
 from ocs.enforcement.session_grades import SessionGrades
 from ocs.enforcement.settings import EnforcementSettings
 from ocs.events.pump import EventPump
@@ -65,8 +65,19 @@ def radius_executors(config: Config, authorizer: DynamicAuthorizer, grades: Sess
         return None if client is None else (NasRoute(client.listens(session.via), client.secret), client.vendor)
 
     hard = NetworkAction.DISCONNECT if config.enforcement.escalate else None
-    change = ChangeExecutor(authorizer.ask, route, config.charging.table().by_name, grades.now, hard)
+    change = ChangeExecutor(authorizer.ask, route, config.charging.table().by_name, grades.now, hard, now_ms=now_ms)
     return change, DisconnectExecutor(authorizer.ask, route)
+
+
+def extensible(config: Config) -> Callable[[Session], bool]:
+    """Whether the client of a session takes another Session-Timeout or volume limit (`can_extend` of its profile)."""
+    clients = NasClients(config.radius)
+
+    def extends(session: Session) -> bool:
+        client = clients.of(session.via) if is_radius(session.peer) else None
+        return client is not None and client.vendor.can_extend
+
+    return extends
 
 
 async def keeper(config: Config, supervisor: SupervisorLink) -> None:
@@ -102,6 +113,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             policy=NetworkPolicy(
                 {row.name: NetworkAction(row.on_suspend.value) for row in config.charging.table().rows},
                 peers.never_reauthorizes,
+                extensible(config),
             ),
             enforcement=EnforcementSettings(**msgspec.structs.asdict(config.enforcement)),
             executors=radius_executors(config, authorizer, grades),

@@ -56,6 +56,8 @@ class ProfileDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """It takes a Disconnect; else a session ends with its Session-Timeout."""
     counters_wrap: bool | None = None
     """Its octet counters have 32 bits and no Gigawords (charging.md section 8)."""
+    can_extend: bool | None = None
+    """It takes another Session-Timeout and volume limit by CoA; else these are what they were at the login."""
     limits_restart: bool | None = None
     """A limit sent by CoA counts from then on; else over the whole session."""
 
@@ -69,6 +71,7 @@ class VendorProfile:
         self.can_change: bool = document["can_change"]
         self.can_disconnect: bool = document["can_disconnect"]
         self.counters_wrap: bool = document["counters_wrap"]
+        self.can_extend: bool = document["can_extend"]
         self.limits_restart: bool = document["limits_restart"]
         self._lines: dict[str, tuple[AttributeTemplate, ...]] = {}
         for occasion in get_args(Occasion):

@@ -6,10 +6,12 @@ did.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
 from typing import Final
 
 from balances.structs.account import REFUSING, Account, SuspendReasons
 from balances.structs.session import Session
+from ocs.charging.radius.affordable import ENDLESS, Affordable
 from ocs.charging.radius.delivery import out_of_the_garden, served, walled_garden
 from ocs.charging.radius.vendor_profile import VendorProfile
 from ocs.charging.services import UNKNOWN, Service
@@ -18,6 +20,7 @@ from ocs.enforcement.executors.executor import RADIUS
 from ocs.enforcement.executors.radius_answers import AskNas, NasRoute, judged, names_of, receipt_of
 from ocs.enforcement.job import RESTRICTIVE, Cause, NetworkAction
 from ocs.enforcement.machine import JobEvent
+from ocs.enforcement.session_ends import left_of, over_the_session
 from ocs.enforcement.session_requests import NO_ROUTE, RequestReceipt
 from protocol.radius.codes import PacketCode
 
@@ -46,9 +49,11 @@ class ChangeExecutor:
         services: Mapping[str, Service],
         grade: Callable[[Account, Session], Awaitable[str]],
         fallback: NetworkAction | None = None,
+        *,
+        now_ms: Callable[[], int],
     ) -> None:
         self._ask, self._routes, self._services, self.fallback = ask, routes, services, fallback
-        self._grade = grade
+        self._grade, self._now_ms = grade, now_ms
 
     async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         found = self._routes(session)
@@ -70,8 +75,14 @@ class ChangeExecutor:
 
     async def _served(self, account: Account, session: Session, vendor: VendorProfile) -> bytes:
         service, grade = self._services.get(session.service, UNKNOWN), await self._grade(account, session)
-        body = out_of_the_garden(vendor, service, grade) + served(vendor, service, grade)
+        left = self._left(account, session) if vendor.can_extend else ENDLESS
+        if not vendor.limits_restart:
+            left = over_the_session(left, session, self._now_ms())
+        body = out_of_the_garden(vendor, service, grade) + served(vendor, service, grade, left)
         return body and body + vendor.sends("change", {})
+
+    def _left(self, account: Account, session: Session) -> Affordable:
+        return left_of(deepcopy(account), deepcopy(session), self._services, self._now_ms())
 
     def judged(self, receipt: RequestReceipt, session: Session) -> JobEvent:
         return JobEvent.ACCEPTED if receipt.result == UNCHANGED else judged(receipt)

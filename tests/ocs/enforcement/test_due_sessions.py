@@ -67,7 +67,10 @@ class DueWorld:
         return {"s": self.profile} if "s" in subscribers else {}
 
     async def told(self, *sessions: Session, kind: DueKind = AT_22) -> Collection[str]:
-        return await DueSessions(self.grades).of(self.account, sessions, {str(kind), "final"})
+        return await DueSessions(self.grades).of(self.account, sessions, {str(kind), "suspend"})
+
+    async def told_of_money(self, *sessions: Session) -> Collection[str]:
+        return await DueSessions(self.grades).of(self.account, sessions, {"final"})
 
 
 def session(name: str = "radius", *, held: tuple[int, int] = (0, 0), opened_ms: int = NOON, **told: Any) -> Session:
@@ -176,3 +179,12 @@ async def test_an_option_that_ends_takes_its_speed_along() -> None:
     world.now_ms = NIGHT
     assert await world.told(session(), kind=DueKind(NIGHT, "s")) == {"radius"}
     assert await world.grades.now(world.account, session()) == ""
+
+
+async def test_money_that_came_in_is_told_where_it_changes_the_grade() -> None:
+    """Of RADIUS, and not where the last grant had the same one."""
+    world = DueWorld()
+    world.now_ms = NIGHT + 5_000
+    by_night, by_day = session("radius-night"), session("radius-day")
+    by_night.lines[0].grade = "night"
+    assert set(await world.told_of_money(by_night, by_day, session("pgw"))) == {"radius-day"}

@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from balances.ledger.intents import IntentId
-from balances.packing import fresh_account
-from balances.structs.account import Account, SuspendReasons, Take
+from balances.packing import fresh_account, pack
+from balances.structs.account import MAIN, Account, Bucket, SuspendReasons, Take
+from balances.structs.blob import raw_of
 from balances.structs.session import Line, Session, SessionState
 from balances.structs.thresholds import ServiceSuspension
+from ocs.charging.radius.affordable import Affordable
 from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.charging.services import Service, service_table
 from ocs.enforcement.book import OVERTAKEN, AccountLook, JobBook
@@ -19,13 +21,18 @@ from ocs.enforcement.executors.disconnect import DisconnectExecutor
 from ocs.enforcement.executors.radius_answers import NasRoute
 from ocs.enforcement.job import Cause, NetworkAction
 from ocs.enforcement.machine import JobEvent, JobState
+from ocs.enforcement.session_ends import over_the_session
 from ocs.enforcement.session_grades import last_grade
 from ocs.net.radius.dynamic_authorization import NasReply
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary import ATTRIBUTES
 from protocol.radius.dictionary.standard import ACCT_SESSION_ID, USER_NAME
 from protocol.radius.packet import Packet
+from tariffs.units import Kind
+from tests.balances.rules.account_harness import ladder, money
 
+HARD = NetworkAction.DISCONNECT
+NOW_MS = 1_700_000_000_000
 ACK = NasReply(PacketCode.COA_ACK)
 NAMES = USER_NAME.pack("joe") + ACCT_SESSION_ID.pack("81/+=a")
 GARDEN = {"final": {"action": "redirect", "address": "https://portal.example.net/", "filter_ids": ["garden"]}}
@@ -68,7 +75,7 @@ class Nas:
         return last_grade(session)
 
     def change(self, **of_data: Any) -> ChangeExecutor:
-        return ChangeExecutor(self.ask, self.route, services(**of_data), self.grade, NetworkAction.DISCONNECT)
+        return ChangeExecutor(self.ask, self.route, services(**of_data), self.grade, HARD, now_ms=lambda: NOW_MS)
 
     def disconnect(self) -> DisconnectExecutor:
         return DisconnectExecutor(self.ask, self.route)
@@ -173,12 +180,35 @@ async def test_a_client_that_is_not_configured_any_more_is_nobody() -> None:
 # --- what is different from Diameter
 
 
-def test_money_that_came_in_is_told_to_each_session_of_radius() -> None:
-    """It does not say that it waits: it may be slowed, or in a walled garden."""
-    policy = NetworkPolicy({}, lambda _peer: False)
-    of_diameter = session(peer="pgw.net")
-    found = wanted_of(account(), [session(), of_diameter], {"final"}, policy)
-    assert [(one.session.peer, one.cause) for one in found] == [("radius:bras:nas1", Cause.WAITS)]
+def told_by(*kinds: str, due: tuple[str, ...] = (), extends: bool = False, final: bool = False) -> list[Cause]:
+    policy = NetworkPolicy({}, lambda _peer: False, lambda _session: extends)
+    mine, of_diameter = session(), session(peer="pgw.net")
+    mine.lines[0].final = final
+    return [one.cause for one in wanted_of(account(), [mine, of_diameter], kinds, policy, due=due)]
+
+
+def test_money_that_came_in_is_told_where_it_changes_what_a_client_of_radius_does() -> None:
+    assert told_by("final") == [], "its speed and its end are what they were"
+    assert told_by("final", "resume") == [Cause.WAITS], "it was slowed, or led into a walled garden"
+    assert told_by("final", extends=True) == [Cause.WAITS], "it lasts longer"
+    assert told_by("final", final=True) == [Cause.WAITS], "its last report got nothing"
+    assert told_by("final", due=("s",))[0] is Cause.WAITS, "the new bundle is faster"
+
+
+async def test_a_session_that_can_be_paid_for_longer_lasts_longer() -> None:
+    """By time, a cent a minute and 10 EUR more; accel-ppp counts a new Session-Timeout from when it comes."""
+    by_time = ladder(money(10_000, block=60))
+    line = Line(-1, -1, Kind.SECONDS, ladder=raw_of(pack(by_time)), due_ms=NOW_MS, total=600)
+    own = account()
+    own.buckets = [Bucket(MAIN, Kind.MONEY, 10_000_000)]
+    running = session(lines=[line], lasted_s=540, reported_ms=NOW_MS - 60_000)
+    for maker, seconds in (("accel-ppp", 60_000), ("generic", None)):
+        nas = Nas(maker)
+        await nas.change(**NIGHT).send(own, running, Cause.WAITS)
+        assert (nas.told("Session-Timeout") if nas.asked else []) == ([seconds] if seconds else [])
+    whole = over_the_session(Affordable(60_000), running, NOW_MS)
+    assert whole.seconds == 60_600, "and others over the whole session"
+    assert own.buckets[0].held == 0, "nothing is held for what is told"
 
 
 def test_a_report_in_between_tells_the_client_nothing() -> None:

@@ -59,7 +59,7 @@ server default {{
     }}
 }}
 """
-PARTNER = "roamer@partner.example  Cleartext-Password := \"theirs\"\n    Reply-Message = \"welcome\"\n"
+PARTNER = 'roamer@partner.example  Cleartext-Password := "theirs"\n    Reply-Message = "welcome"\n'
 
 
 class Front:
