@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from ocs.charging.login_hours import LoginHours
 from ocs.charging.request import Delivery, FinalAction, FinalUnit
 from tariffs.units import EXACT_MAX, Kind, Rounding
 
@@ -116,10 +117,14 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Of a subscriber at once (RADIUS); None: as many as there are."""
     sessions_over: SessionsOver = "refuse"
     """Who logs in beyond that is refused, or replaces the session that is open for longest: it is disconnected."""
+    login_hours: str = ""
+    """When subscribers may be logged in (RADIUS): `mon-fri 08:00-20:00, sat 10:00-14:00` on the clock of the account;
+    "": always."""
     rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """Taken for a line that names neither rating group nor service identifier; None: rated without."""
 
     def __post_init__(self) -> None:
+        LoginHours(self.login_hours)
         if self.final.action is FinalAction.REDIRECT and not self.final.address:
             raise ValueError("expected final.address beside the action redirect")
         if self.final.action is FinalAction.TERMINATE and self.final != FinalUnit():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,10 @@ from redis.asyncio import Redis
 
 from balances.ledger.event_filter import EventFilter
 from balances.structs.session import Session
+from ocs.charging.login_hours import hours_left_s
+from ocs.charging.profile import Profile
 from ocs.charging.radius.vendor_profile import VendorProfile
+from ocs.charging.services import UNKNOWN
 from ocs.clock import now_ms
 from ocs.config import Config
 from ocs.enforcement.choosing import NetworkPolicy
@@ -44,6 +47,8 @@ from ocs.processes.stores import LISTENS, bounded_pool, live_store
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.telemetry.log import logger
 
+ProfilesOf = Callable[[Collection[str]], Awaitable[Mapping[str, Profile]]]
+
 
 @contextlib.asynccontextmanager
 async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
@@ -56,8 +61,11 @@ async def _pump(config: Config, pool: Any) -> AsyncIterator[EventPump | None]:
         yield EventPump(pool, RedisStreamSink(redis, to.stream, to.maxlen), EventFilter(to.types))
 
 
-def radius_executors(config: Config, authorizer: DynamicAuthorizer, grades: SessionGrades) -> tuple[Executor, ...]:
-    """CoA and Disconnect."""
+def radius_executors(
+    config: Config, authorizer: DynamicAuthorizer, grades: SessionGrades, profiles: ProfilesOf
+) -> tuple[Executor, ...]:
+    """CoA and Disconnect. profiles: of subscribers, by their ids"""
+    services = config.charging.table().by_name
     clients = NasClients(config.radius)
 
     def route(session: Session) -> tuple[NasRoute, VendorProfile] | None:
@@ -65,7 +73,13 @@ def radius_executors(config: Config, authorizer: DynamicAuthorizer, grades: Sess
         return None if client is None else (NasRoute(client.listens(session.via), client.secret), client.vendor)
 
     hard = NetworkAction.DISCONNECT if config.enforcement.escalate else None
-    change = ChangeExecutor(authorizer.ask, route, config.charging.table().by_name, grades.now, hard, now_ms=now_ms)
+
+    async def hours_left(session: Session) -> int | None:
+        profile = (await profiles([session.subscriber])).get(session.subscriber)
+        row = services.get(session.service, UNKNOWN)
+        return None if profile is None else hours_left_s(profile, row.login_hours, now_ms())
+
+    change = ChangeExecutor(authorizer.ask, route, services, grades.now, hard, hours_left=hours_left, now_ms=now_ms)
     return change, DisconnectExecutor(authorizer.ask, route)
 
 
@@ -91,9 +105,10 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
         projector = Projector(pool, redis, teller(store, now_ms))
         peers = Peers(config.diameter.peers)
         tariffs = GradedTariffs(redis)
+        profiles: ProfilesOf = lambda subscribers: profiles_of(redis, subscribers)  # noqa: E731
         grades = SessionGrades(
             lambda: tariffs.catalog,
-            lambda subscribers: profiles_of(redis, subscribers),
+            profiles,
             config.charging.table().by_name,
             now_ms,
         )
@@ -116,7 +131,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
                 extensible(config),
             ),
             enforcement=EnforcementSettings(**msgspec.structs.asdict(config.enforcement)),
-            executors=radius_executors(config, authorizer, grades),
+            executors=radius_executors(config, authorizer, grades, profiles),
             tariffs=tariffs,
             grades=grades,
             jitter=lambda: 0.8 + secrets.randbelow(401) / 1_000,

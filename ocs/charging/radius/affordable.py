@@ -27,6 +27,11 @@ class Affordable(msgspec.Struct, frozen=True):
     seconds: int | None = None
     octets: int | None = None
 
+    def within(self, seconds: int | None) -> Affordable:
+        """The same, and no longer than that; None: without another end."""
+        ends = [one for one in (self.seconds, seconds) if one is not None]
+        return Affordable(min(ends, default=None), self.octets)
+
 
 ENDLESS: Final = Affordable()
 

@@ -35,6 +35,7 @@ class ChangeExecutor:
     services:     rows by name
     grade:        of a session, now (SessionGrades.now)
     fallback:     what is done where the session cannot be changed
+    hours_left:   seconds until the subscriber of a session may not be logged in any more; None: no such end
     """
 
     protocol = RADIUS
@@ -50,10 +51,11 @@ class ChangeExecutor:
         grade: Callable[[Account, Session], Awaitable[str]],
         fallback: NetworkAction | None = None,
         *,
+        hours_left: Callable[[Session], Awaitable[int | None]],
         now_ms: Callable[[], int],
     ) -> None:
         self._ask, self._routes, self._services, self.fallback = ask, routes, services, fallback
-        self._grade, self._now_ms = grade, now_ms
+        self._grade, self._hours_left, self._now_ms = grade, hours_left, now_ms
 
     async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         found = self._routes(session)
@@ -75,14 +77,15 @@ class ChangeExecutor:
 
     async def _served(self, account: Account, session: Session, vendor: VendorProfile) -> bytes:
         service, grade = self._services.get(session.service, UNKNOWN), await self._grade(account, session)
-        left = self._left(account, session) if vendor.can_extend else ENDLESS
+        left = await self._left(account, session) if vendor.can_extend else ENDLESS
         if not vendor.limits_restart:
             left = over_the_session(left, session, self._now_ms())
         body = out_of_the_garden(vendor, service, grade) + served(vendor, service, grade, left)
         return body and body + vendor.sends("change", {})
 
-    def _left(self, account: Account, session: Session) -> Affordable:
-        return left_of(deepcopy(account), deepcopy(session), self._services, self._now_ms())
+    async def _left(self, account: Account, session: Session) -> Affordable:
+        left = left_of(deepcopy(account), deepcopy(session), self._services, self._now_ms())
+        return left.within(await self._hours_left(session))
 
     def judged(self, receipt: RequestReceipt, session: Session) -> JobEvent:
         return JobEvent.ACCEPTED if receipt.result == UNCHANGED else judged(receipt)

@@ -28,10 +28,12 @@ class Admittance(Enum):
     GRANTED = "ok"
     WRONG_NAS = "wrong-nas"
     TOO_MANY_SESSIONS = "too-many-sessions"
+    OUTSIDE_HOURS = "outside-hours"
 
 
 WORDS: Final = {
     Admittance.WRONG_NAS: "not allowed to log in here",
+    Admittance.OUTSIDE_HOURS: "not allowed at this hour",
     Admittance.TOO_MANY_SESSIONS: "as many sessions are open as are allowed",
 }
 """Reply-Message."""

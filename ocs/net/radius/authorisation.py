@@ -12,6 +12,7 @@ from balances.redis.connection import Lost, NotSent
 from balances.redis.pending import SlowPath
 from balances.structs.charge import Charge, Result
 from ocs.charging.handle import ChargingContext, handle
+from ocs.charging.login_hours import hours_left_s
 from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.profile import Profile
 from ocs.charging.radius.affordable import ENDLESS, Affordable, affordable
@@ -181,19 +182,22 @@ class Authorisation:
         reference = reference._replace(user=user)
         if not may_log_in_at(profile, client.profile.group):
             return refused_admittance(client, Admittance.WRONG_NAS, proof)
+        ends_s = hours_left_s(profile, self._service_of(client).login_hours, arrived.at_ms)
+        if ends_s == 0:
+            return refused_admittance(client, Admittance.OUTSIDE_HOURS, proof)
         by, at_ms = (arrived.source[0], arrived.at_ms)
         if session:
             going_on = to_continue(packet, client.profile, session, reference, by, at_ms)
             answer, left = await self._held(going_on, at_ms, client)
             if answer is not None and answer.result is Result.OK:
-                return self._told(answer, left, reference, client, proof)
+                return self._told(answer, left, ends_s, reference, client, proof)
         answer, left = await self._placed(packet, client, profile, reference, by, at_ms)
         if answer is None:
             return None
         if answer.result is Result.TOO_MANY_SESSIONS:
             return refused_admittance(client, Admittance.TOO_MANY_SESSIONS, proof)
         await self._ports.authorised(reference)
-        return self._told(answer, left, reference, client, proof)
+        return self._told(answer, left, ends_s, reference, client, proof)
 
     async def _placed(
         self, packet: Packet, client: NasClient, profile: Profile, reference: SessionReference, by: str, at_ms: int
@@ -273,10 +277,12 @@ class Authorisation:
         self,
         answer: ChargingAnswer,
         left: Affordable,
+        ends_s: int | None,
         reference: SessionReference,
         client: NasClient,
         proof: LoginProof,
     ) -> RadiusReply:
+        """ends_s: the session ends then, whatever can be paid for"""
         why = refusal_of(answer)
         if why is not None:
             return refused(why, proof)
@@ -284,8 +290,10 @@ class Authorisation:
         stays_s = stays_in_the_garden(answer)
         if stays_s is None:
             grade = next((line.grade for line in answer.lines if line.grade), "")
-            return RadiusReply(PacketCode.ACCESS_ACCEPT, "ok", proof.with_accept(accepted(*to, grade, left)))
-        body = let_into_the_garden(*to, stays_s)
+            return RadiusReply(
+                PacketCode.ACCESS_ACCEPT, "ok", proof.with_accept(accepted(*to, grade, left.within(ends_s)))
+            )
+        body = let_into_the_garden(*to, stays_s if ends_s is None else min(stays_s, ends_s))
         if not body:
             return refused(Result.CREDIT_LIMIT, proof)
         return RadiusReply(PacketCode.ACCESS_ACCEPT, "walled-garden", proof.with_accept(body))

@@ -62,6 +62,7 @@ class Nas:
     def __init__(self, maker: str, reply: NasReply = ACK) -> None:
         self.vendor, self.reply = vendor_profiles()[maker], reply
         self.asked: list[tuple[PacketCode, bytes]] = []
+        self.hours_left: int | None = None
 
     async def ask(self, code: PacketCode, body: bytes, nas: tuple[str, int], secret: bytes) -> NasReply:
         assert (nas, secret) == (("10.9.9.9", 3799), b"secret")
@@ -74,8 +75,13 @@ class Nas:
     async def grade(self, _account: Account, session: Session) -> str:
         return last_grade(session)
 
+    async def hours(self, _session: Session) -> int | None:
+        return self.hours_left
+
     def change(self, **of_data: Any) -> ChangeExecutor:
-        return ChangeExecutor(self.ask, self.route, services(**of_data), self.grade, HARD, now_ms=lambda: NOW_MS)
+        return ChangeExecutor(
+            self.ask, self.route, services(**of_data), self.grade, HARD, hours_left=self.hours, now_ms=lambda: NOW_MS
+        )
 
     def disconnect(self) -> DisconnectExecutor:
         return DisconnectExecutor(self.ask, self.route)
@@ -206,6 +212,10 @@ async def test_a_session_that_can_be_paid_for_longer_lasts_longer() -> None:
         nas = Nas(maker)
         await nas.change(**NIGHT).send(own, running, Cause.WAITS)
         assert (nas.told("Session-Timeout") if nas.asked else []) == ([seconds] if seconds else [])
+    nas = Nas("accel-ppp")
+    nas.hours_left = 3_600
+    await nas.change(**NIGHT).send(own, running, Cause.WAITS)
+    assert nas.told("Session-Timeout") == [3_600], "no longer than its hours"
     whole = over_the_session(Affordable(60_000), running, NOW_MS)
     assert whole.seconds == 60_600, "and others over the whole session"
     assert own.buckets[0].held == 0, "nothing is held for what is told"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,13 +13,14 @@ from protocol.radius.authenticator import answer, signed_request
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary import ATTRIBUTES
 from protocol.radius.dictionary.cisco import H323_RETURN_CODE
-from protocol.radius.dictionary.standard import ACCT_SESSION_ID, CLASS, REPLY_MESSAGE
+from protocol.radius.dictionary.standard import ACCT_SESSION_ID, CLASS, REPLY_MESSAGE, SESSION_TIMEOUT
 from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.packet import Packet
 from tests.ocs.charging.radius.nas import SECRET, USER, shown
-from tests.ocs.charging.world import EURO
+from tests.ocs.charging.world import EURO, NOW_MS
 from tests.ocs.net.test_radius_authorisation import PASSWORDS, Network, accepted, done
 from tests.ocs.net.test_radius_calls import Gateway
+from tests.tariffs.customers import BERLIN
 
 MB = 2**20
 
@@ -155,3 +158,26 @@ def test_who_has_a_password_proves_it_everywhere() -> None:
     assert refused(bare(network, User_Name=USER)) == "wrong user name or password"
     assert refused(network.login(password="wrong")) == "wrong user name or password"
     accepted(network.login())
+
+
+def at_hour(now: int, *hours: tuple[int, int]) -> str:
+    """Hours from so many seconds after now to so many, on the clock of the account, in whole minutes."""
+    day_s, here = 86_400, datetime.fromtimestamp(now / 1_000, ZoneInfo(BERLIN))
+    clock_s = here.hour * 3_600 + here.minute * 60 + here.second
+    spans = [((clock_s + first) % day_s // 60, (clock_s + last) % day_s // 60) for first, last in hours]
+    return ", ".join(f"{a // 60:02}:{a % 60:02}-{b // 60:02}:{b % 60:02}" for a, b in spans)
+
+
+@pytest.mark.parametrize("by_row", [True, False], ids=["row", "subscriber"])
+def test_outside_of_his_hours_nobody_is_let_in_and_at_their_end_he_is_put_out(by_row: bool) -> None:
+    now = at_hour(NOW_MS, (-3_600, 3_600))
+    later = at_hour(NOW_MS, (3_600, 7_200))
+    inside = (
+        Network(data={"login_hours": now}) if by_row else given(Network(data={"login_hours": later}), login_hours=now)
+    )
+    seconds = accepted(inside.login()).get(SESSION_TIMEOUT)
+    assert seconds is not None
+    assert 3_540 <= seconds <= 3_600
+    outside = Network(data={"login_hours": later})
+    assert refused(outside.login()) == "not allowed at this hour"
+    assert (outside.held, outside.sessions) == (0, {})
