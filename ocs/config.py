@@ -323,6 +323,59 @@ class Http(ConfigTable, frozen=True):
     """A body likewise."""
     store_ms_max: Milliseconds = 3_000
     """Longest wait for a store, for each thing asked of it."""
+    rate_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Requests a second of one caller, unless a role says otherwise; 0: any number."""
+    tls_cert: str = ""
+    """PEM files of our chain and its key: `listen` speaks TLS then. Read again when they have changed."""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    """Authorities of clients' certificates: who shows one is the caller that `access.certificates` names."""
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key) or (self.tls_client_ca and not self.tls_cert):
+            raise ValueError("tls_cert and tls_key together, and both beside tls_client_ca")
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_cert else "http"
+
+
+class CertifiedCaller(ConfigTable, frozen=True):
+    """Who comes with a client certificate (`http.tls_client_ca`)."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=255)]
+    """Name (DNS, or common name where there is no other) in the certificate."""
+    caller: Name
+    roles: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class JsonWebTokens(ConfigTable, frozen=True):
+    """Tokens of an identity provider."""
+
+    issuer: Annotated[str, Meta(min_length=1)]
+    audience: Annotated[str, Meta(min_length=1)]
+    jwks: Annotated[str, Meta(min_length=1)]
+    """Its keys: a URL, or a file."""
+    skew_s: Annotated[int, Meta(ge=0, le=600)] = 30
+    """How far its clock and ours may differ."""
+    caller_claim: str = "sub"
+    roles_claim: str = "roles"
+    """Claim that names roles, or a path to it such as realm_access.roles."""
+    roles: dict[str, str] = {}
+    """What it calls a role -> role; left out: they are called alike."""
+    algorithms: tuple[
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"], ...
+    ] = (
+        "RS256",
+        "PS256",
+        "ES256",
+        "EdDSA",
+    )
+
+    def __post_init__(self) -> None:
+        scheme, colon, _ = self.jwks.partition("://")
+        if colon and scheme not in ("http", "https"):
+            raise ValueError("jwks as https://, http:// or a file")
 
 
 class Access(ConfigTable, frozen=True):
@@ -336,11 +389,17 @@ class Access(ConfigTable, frozen=True):
     """Permissions, or patterns of them: what they allow waits until a second person approves it."""
     approval_s: Seconds = 86_400
     """How long it waits."""
+    jwt: JsonWebTokens | None = None
+    certificates: tuple[CertifiedCaller, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = [one for one in self.four_eyes if not any(map(can_wait, matching((one,))))]
         if wrong:
             raise ValueError(f"four_eyes of permissions that can wait, not {', '.join(map(repr, wrong))}")
+        named = [role for one in self.certificates for role in one.roles]
+        named += self.jwt.roles.values() if self.jwt is not None else []
+        if strange := sorted({role for role in named if role not in self.known_roles}):
+            raise ValueError(f"roles that exist ({', '.join(self.known_roles)}), not {', '.join(strange)}")
         if self.admin_token.reveal() and len(self.admin_token.reveal()) < TOKEN_MIN:
             raise ValueError(f"admin_token of at least {TOKEN_MIN} characters")
 

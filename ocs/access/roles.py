@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ocs.access.permissions import MOVE_AMOUNTS, covers, matching, unknown_patterns
 from ocs.patterns import looks
@@ -44,6 +44,8 @@ class AmountLimit(Struct, frozen=True, forbid_unknown_fields=True):
 class CallerRole(Struct, frozen=True, forbid_unknown_fields=True):
     permissions: tuple[str, ...]
     """Names, or patterns such as `accounts.*` and `*.read`."""
+    rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Requests a second of each caller with this role; 0: as `http.rate_max` says."""
     limits: tuple[AmountLimit, ...] = ()
     """Where some name a permission, only units that one of them covers may be moved by it."""
 
@@ -70,7 +72,10 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
     "admin": CallerRole(("*",)),
     "cashier": CallerRole(
         ("accounts.read", "subscribers.read", "accounts.top-up", "accounts.adjust"),
-        (AmountLimit("accounts.top-up", each="500.00"), AmountLimit("accounts.adjust", each="20.00", day="200.00")),
+        limits=(
+            AmountLimit("accounts.top-up", each="500.00"),
+            AmountLimit("accounts.adjust", each="20.00", day="200.00"),
+        ),
     ),
     "care": CallerRole(
         (
@@ -78,7 +83,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
             *("subscribers.*", "limits.*", "thresholds.*", "tariffs.read", "sessions.*", "events.read", "jobs.read"),
             "suspense.read",
         ),
-        (
+        limits=(
             AmountLimit("accounts.top-up", each="100.00"),
             AmountLimit("accounts.adjust", each="50.00", day="500.00"),
             AmountLimit("accounts.refund", each="100.00", day="1000.00"),
@@ -110,7 +115,11 @@ class Authority(Struct, frozen=True):
     permissions: frozenset[str] = frozenset()
     """Of all its roles, narrowed by the scopes of its token."""
     credential: str = ""
-    """What it was known by: id of a token, `jwt`, `certificate`."""
+    """What it was known by: id of a token, `admin.token`, `jwt`, `certificate`, the approval it is done by."""
+
+    def rate(self, most: int) -> int:
+        """Requests a second: the most that a role of its own gives, else this; 0: any number."""
+        return max((role.rate for role in self.roles.values()), default=0) or most
 
     def may(self, permission: str) -> bool:
         return permission in self.permissions

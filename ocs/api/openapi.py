@@ -179,7 +179,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.can_wait:
         content = {"application/json": {"schema": _schema(ApprovalView)}}
         made["202"] = {"description": "A second person has to approve it first", "content": content}
-    kinds = [*operation.problems, *EVERYWHERE, *(() if operation.open else ("unauthorized", "forbidden"))]
+    kinds = [*operation.problems, *EVERYWHERE, *(() if operation.open else ("unauthorized", "forbidden", "too-many"))]
     for kind in kinds:
         row = PROBLEMS[kind]
         known = made.setdefault(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ocs.access.permissions import KNOWN
+from ocs.access.rates import RequestRates
 from ocs.access.roles import Authority
 from ocs.api import (
     routes_accounts,
@@ -60,6 +63,7 @@ from ocs.backoffice.errors import BackOfficeError, Forbidden
 from ocs.clock import monotonic_us
 from ocs.config import Http
 from ocs.net.room import ConnectionRoom
+from ocs.net.tls import certified_names
 from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
@@ -99,6 +103,8 @@ if TYPE_CHECKING:
     import socket
 
 ANONYMOUS: Final = Authority("")
+CERTIFIED: Final = "ocs.certified"
+"""In the scope: names in the client's certificate, where it showed one."""
 HEAD_BYTES_MAX: Final = 65_536
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -123,6 +129,7 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
     async def serve_page(_request: Request) -> Response:
         return Response(readable, media_type="text/html")
 
+    rates = RequestRates()
     paths: dict[str, list[Operation]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, []).append(operation)
@@ -130,7 +137,7 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
     large: list[tuple[Route, int]] = []
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
-        endpoint = _counted(_endpoint(backoffice, callers, methods, http.body_s), methods, meter)
+        endpoint = _counted(_endpoint(backoffice, callers, methods, http, rates), methods, meter)
         routes.append(Route(path, endpoint, methods=list(methods)))
         large += [(Route(path, endpoint, methods=[o.method]), o.body_bytes_max) for o in operations if o.body_bytes_max]
     requests = meter.counts(REQUESTS)
@@ -147,17 +154,24 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
     return _Limits(app, http, large, requests)
 
 
-def _endpoint(backoffice: BackOffice, callers: Callers, methods: dict[str, Operation], piece_s: float) -> Endpoint:
+def _endpoint(
+    backoffice: BackOffice, callers: Callers, methods: dict[str, Operation], http: Http, rates: RequestRates
+) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
             authority = ANONYMOUS
             if not operation.open:
                 address = request.client.host if request.client is not None else ""
-                authority = await callers.authority(request.headers.get("authorization"), address)
+                names = request.scope.get(CERTIFIED, frozenset())
+                authority = await callers.authority(request.headers.get("authorization"), address, names)
+                rate = authority.rate(http.rate_max)
+                if rate and (wait_s := rates.wait_s(authority.caller, rate, monotonic_us() / 1e6)):
+                    why = f"{authority.caller} may make {rate} requests a second"
+                    raise Problem("too-many", why, retry_after_s=math.ceil(wait_s))
                 if operation.permission != KNOWN and not authority.may(operation.permission):
                     raise Forbidden(f"{authority.caller} lacks the permission {operation.permission}")
-            return await perform(operation, backoffice, authority, request, piece_s, wait)
+            return await perform(operation, backoffice, authority, request, http.body_s, wait)
         except Problem as problem:
             return answer(request, problem)
         except BackOfficeError as error:
@@ -196,6 +210,8 @@ def answer(request: Request, problem: Problem) -> Response:
     headers = {}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if problem.status == 429:
+        headers["Retry-After"] = str(problem.more["retry_after_s"])
     if problem.status == 503:
         headers["Retry-After"] = "1"
     return Response(problem.body(request.url.path), problem.status, headers, media_type="application/problem+json")
@@ -286,7 +302,9 @@ class _Counted:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, listener: socket.socket, http: Http | None = None) -> AsyncIterator[None]:
+async def serving(
+    app: Any, listener: socket.socket, http: Http | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serve on a socket that listens already, for as long as the block lasts; then finish what is under way."""
     http = http or Http()
     room = ConnectionRoom[_Protocol](
@@ -303,6 +321,8 @@ async def serving(app: Any, listener: socket.socket, http: Http | None = None) -
         timeout_graceful_shutdown=5,
         http=cast(type[_Protocol], partial(_Protocol, room, http)),
     )
+    config.load()
+    config.ssl = tls
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]))
     try:
@@ -320,6 +340,7 @@ class _Protocol(HttpToolsProtocol):
     """A head or a message ended in the octets at hand."""
     _head_bytes = 0
     _limit: asyncio.TimerHandle | None = None
+    _certified: frozenset[str] = frozenset()
 
     def __init__(self, room: ConnectionRoom[_Protocol], http: Http, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -330,6 +351,8 @@ class _Protocol(HttpToolsProtocol):
         goes = self._room.enter(self, self.client[0] if self.client else "")
         if goes is not None:
             goes.transport.abort()
+        certificate = transport.get_extra_info("peercert")
+        self._certified = certified_names(certificate) if certificate else frozenset()
         self._within(self._http.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -340,6 +363,7 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._ended = False, True
         self._room.speaks(self)
+        self.scope[CERTIFIED] = self._certified  # type: ignore[typeddict-unknown-key]
         self.scope[CUT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         # A body of any length has a time limit for each of its pieces, kept by the operation that reads them.

@@ -62,8 +62,8 @@ def tariff(name: str) -> bytes:
 
 def load(config: Config, address: str) -> None:
     """Load the demo into the server at this address."""
-    token = (config.data / "admin.token").read_text(encoding="ascii").strip()
-    load_into(Remote(f"http://{address}", token))
+    token = config.access.admin_token.reveal() or (config.data / "admin.token").read_text(encoding="ascii").strip()
+    load_into(Remote(f"{config.http.scheme}://{address}", token, trusted=config.http.tls_cert))
 
 
 def load_into(server: Remote) -> None:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult
 
 from ocs.cli.streaming import LINE_BYTES_MAX, OtherAnswer, body_of, head_of
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 AGAIN_S: Final = 2.0
 """Before it is connected again."""
 
 
-async def follow(url: SplitResult, token: str, target: str, last_id: str) -> AsyncGenerator[str, None]:
+async def follow(
+    url: SplitResult, tls: SSLContext | None, token: str, target: str, last_id: str
+) -> AsyncGenerator[str, None]:
     """The data of each event. Raises OtherAnswer, and OSError where there was no connection yet."""
     began = False
     while True:
         try:
-            async with contextlib.aclosing(_once(url, token, target, last_id)) as events:
+            async with contextlib.aclosing(_once(url, tls, token, target, last_id)) as events:
                 async for id_, data in events:
                     began, last_id = True, id_
                     if data:
@@ -33,12 +38,14 @@ async def follow(url: SplitResult, token: str, target: str, last_id: str) -> Asy
         await asyncio.sleep(AGAIN_S)
 
 
-async def _once(url: SplitResult, token: str, target: str, last_id: str) -> AsyncGenerator[tuple[str, str], None]:
+async def _once(
+    url: SplitResult, tls: SSLContext | None, token: str, target: str, last_id: str
+) -> AsyncGenerator[tuple[str, str], None]:
     """(id, data; "" for a position) until the connection ends."""
     reader, writer = await asyncio.open_connection(
         url.hostname,
         url.port or (443 if url.scheme == "https" else 80),
-        ssl=url.scheme == "https",
+        ssl=tls,
         limit=LINE_BYTES_MAX,
     )
     try:

@@ -7,13 +7,16 @@ import json
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
 from ocs.cli.given import PATH, given
 from ocs.telemetry.visible import visible
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,8 +44,13 @@ class WaitsForApproval(click.ClickException):
 class Remote:
     """One server and the token for it."""
 
-    def __init__(self, url: str, token: str, source: str = "") -> None:
-        """source:  where the token was found, for people whom the server refuses"""
+    def __init__(self, url: str, token: str, source: str = "", trusted: str = "") -> None:
+        """
+        source:  where the token was found, for people whom the server refuses
+        trusted: file with the server's own certificate, where it is on this machine; "": as the system says
+                 (and SSL_CERT_FILE in the environment)
+        """
+        self._trusted = trusted
         self._url = urlsplit(url)
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
             raise RequestRefused(f"{url}: expected http://host:port")
@@ -97,8 +105,9 @@ class Remote:
         from ocs.cli.streaming import OtherAnswer, exchange  # not for --help
 
         target = "/v1/" + "/".join(quote(part, safe="") for part in path) + "?" + urlencode(query)
+        tls = self._tls() if self._url.scheme == "https" else None
         try:
-            async with contextlib.aclosing(exchange(self._url, self._token, target, media_type, pieces)) as lines:
+            async with contextlib.aclosing(exchange(self._url, tls, self._token, target, media_type, pieces)) as lines:
                 async for line in lines:
                     yield json.loads(line)
         except OtherAnswer as other:
@@ -115,14 +124,24 @@ class Remote:
 
         given = {name: value for name, value in query.items() if value is not None}
         target = "/v1/" + "/".join(quote(part, safe="") for part in path) + ("?" + urlencode(given) if given else "")
+        tls = self._tls() if self._url.scheme == "https" else None
         try:
-            async with contextlib.aclosing(follow(self._url, self._token, target, last_id)) as events:
+            async with contextlib.aclosing(follow(self._url, tls, self._token, target, last_id)) as events:
                 async for data in events:
                     yield data
         except OtherAnswer as other:
             raise self._refused(other.status, other.body) from None
         except OSError as why:
             raise RequestRefused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
+
+    def _tls(self) -> SSLContext:
+        import ssl  # not for --help
+
+        if not self._trusted:
+            return ssl.create_default_context()
+        context = ssl.create_default_context(cafile=self._trusted)
+        context.check_hostname = False  # it may be called otherwise than by its address
+        return context
 
     def _refused(self, status: int, text: bytes) -> RequestRefused:
         if status == 401 and self._source:
@@ -153,8 +172,11 @@ class Remote:
             target += "?" + urlencode(given)
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": media_type, **(headers or {})}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-        connection = kind(self._url.hostname or "", self._url.port, timeout=wait_s)
+        where = (self._url.hostname or "", self._url.port)
+        if self._url.scheme == "https":
+            connection: HTTPConnection = HTTPSConnection(*where, timeout=wait_s, context=self._tls())
+        else:
+            connection = HTTPConnection(*where, timeout=wait_s)
         try:
             connection.request(method, target, content, sent)
             answer = connection.getresponse()
@@ -238,11 +260,15 @@ def connect(
         place = _environment("OCS_TOKEN_FILE") if token is None else None
         token_file = Path(place) if place is not None else None
     if token is None:
+        configured = config().access.admin_token.reveal() if token_file is None and data is None else ""
         kept = token_file or config().data / "admin.token"
-        token, source = _token_in(kept), str(kept)
+        token, source = (configured, "access.admin_token") if configured else (_token_in(kept), str(kept))
     if not token.strip() or not token.isascii() or not token.isprintable():
         raise RequestRefused("the token: expected visible ASCII characters")
-    return Remote(url or f"http://{config().http.listen}", token.strip(), source)
+    if url is not None:
+        return Remote(url, token.strip(), source)
+    http = config().http
+    return Remote(f"{http.scheme}://{http.listen}", token.strip(), source, http.tls_cert)
 
 
 def _environment(name: str) -> str | None:

@@ -61,6 +61,7 @@ async def announce(config: Config, addresses: Addresses) -> None:
     """Once everything is up: where it is, for the person at the terminal."""
     from ocs.cli import demo
 
+    scheme = config.http.scheme
     where = [
         ("Diameter", addresses.diameter),
         ("Diameter, TLS", addresses.diameter_tls),
@@ -73,7 +74,7 @@ async def announce(config: Config, addresses: Addresses) -> None:
             ),
         ),
         ("RADIUS, TLS", addresses.radsec),
-        ("HTTP API", addresses.http and f"http://{addresses.http}/v1    (docs: http://{addresses.http}/docs)"),
+        ("HTTP API", addresses.http and f"{scheme}://{addresses.http}/v1    (docs: {scheme}://{addresses.http}/docs)"),
         ("metrics", addresses.metrics and f"http://{addresses.metrics}/metrics"),
         ("API token", str(config.data / "admin.token")),
     ]

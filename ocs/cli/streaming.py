@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 WAIT_S: Final = 120
 """For the next piece of the answer: a server says something at each batch."""
@@ -22,13 +25,13 @@ class OtherAnswer(Exception):
 
 
 async def exchange(
-    url: SplitResult, token: str, target: str, media_type: str, pieces: Iterable[bytes]
+    url: SplitResult, tls: SSLContext | None, token: str, target: str, media_type: str, pieces: Iterable[bytes]
 ) -> AsyncGenerator[bytes, None]:
     """The lines of the answer as they come; they end early where the connection is cut. Raises OtherAnswer, OSError."""
     reader, writer = await asyncio.open_connection(
         url.hostname,
         url.port or (443 if url.scheme == "https" else 80),
-        ssl=url.scheme == "https",
+        ssl=tls,
         limit=LINE_BYTES_MAX,
     )
     head = (

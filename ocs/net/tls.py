@@ -12,17 +12,23 @@ from ocs.processes.listeners import CannotListen
 def server_context(cert: str, key: str, ca: str, table: str = "diameter") -> ssl.SSLContext:
     """TLS 1.2 or newer; a client without a certificate of one of our authorities is not heard. table: of the
     configuration, that the files are named in"""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = certified_server(cert, key, table)
     context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as why:
-        raise CannotListen(f"{table}.tls_cert, {table}.tls_key: {cert}, {key}: {_words(why)}") from None
     try:
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as why:
         raise CannotListen(f"{table}.tls_ca: {ca}: {_words(why)}") from None
+    return context
+
+
+def certified_server(cert: str, key: str, table: str) -> ssl.SSLContext:
+    """TLS 1.2 or newer, with our certificate; nobody has to show one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as why:
+        raise CannotListen(f"{table}.tls_cert, {table}.tls_key: {cert}, {key}: {_words(why)}") from None
     return context
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from ocs.api.auth import Callers, token_of
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+
+from balances.redis.pending import ended
+from ocs.api.auth import callers_of
 from ocs.api.server import application, serving
 from ocs.backoffice.backoffice import BackOffice
 from ocs.backoffice.charging import ChargingDesk
 from ocs.clock import now_ms
-from ocs.config import Config
+from ocs.config import Config, Http
 from ocs.enforcement.session_requests import SessionRequester
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
@@ -15,6 +21,7 @@ from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
+from ocs.net.own_certificate import OwnCertificate
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_admission, build_context
 from ocs.processes.stores import LISTENS, TROUBLE, bounded_pool, live_store, not_ready, witnessed
@@ -63,15 +70,13 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
         tail = backoffice.tail
         assert tail is not None
         followers, cut = supervisor.meter.counts(metrics.FOLLOWERS), supervisor.meter.counts(metrics.FOLLOWERS_CUT)
-        admin = config.access.admin_token.reveal() or token_of(config.data)
-        callers = Callers({admin: "admin"}, backoffice.tokens)
+        callers = callers_of(config, backoffice.tokens, backoffice.roles, now_ms)
         if supervisor.listener is None:  # http.listen is off
             while not await told_to_drain(supervisor):
                 supervisor.report(True)
             return
-        async with serving(
-            application(backoffice, callers, config.http, supervisor.meter), supervisor.listener, config.http
-        ):
+        app = application(backoffice, callers, config.http, supervisor.meter)
+        async with own_certificate(config.http) as tls, serving(app, supervisor.listener, config.http, tls):
             while not await told_to_drain(supervisor):
                 followers[()], cut[()] = tail.followers, tail.cut
                 supervisor.report(True)
@@ -92,3 +97,17 @@ async def priced_by(supervisor: SupervisorLink) -> int:
     """The oldest tariff version that a worker of this host prices by; 0 when no worker has tariffs yet."""
     workers = [child for child in await supervisor.children() if child.role == "worker" and child.ready]
     return min((worker.catalog for worker in workers), default=0)
+
+
+@contextlib.asynccontextmanager
+async def own_certificate(http: Http) -> AsyncIterator[ssl.SSLContext | None]:
+    """The TLS of the API, looked after for as long as the block lasts; None: it speaks plain HTTP."""
+    if not http.tls_cert:
+        yield None
+        return
+    own = OwnCertificate(http.tls_cert, http.tls_key, http.tls_client_ca)
+    keeping = asyncio.create_task(own.keep())
+    try:
+        yield own.context
+    finally:
+        await ended((keeping,))

@@ -50,6 +50,7 @@ WHO_MAY_IMPORT: dict[str, set[str]] = {
         "ocs/api/",
         "ocs/enforcement/",
         "ocs/events/webhooks/client.py",
+        "ocs/cli/remote.py",
         "loadtest/",
     },
     "logging": {"ocs/telemetry/"},

@@ -182,7 +182,7 @@ async def test_a_cashier_adjusts_up_to_20(harness: ApiHarness) -> None:
 
 async def test_a_day_has_a_limit_that_repeats_refusals_and_two_at_once_do_not_move(harness: ApiHarness) -> None:
     limits = (AmountLimit("accounts.adjust", "EUR", each="20.00", day="50.00"),)
-    configured(harness, roles={"cashier": CallerRole(("accounts.*",), limits)})
+    configured(harness, roles={"cashier": CallerRole(("accounts.*",), limits=limits)})
     await harness.account()
     await harness.account("usd", currency="USD")
     anna, otto = await person(harness, "anna", "cashier"), await person(harness, "otto", "cashier")
