@@ -185,6 +185,11 @@ def transfer_return_key(transfer: str) -> str:
     return f"transfer-return {transfer}"
 
 
+def reversal_key(seq: int) -> str:
+    """Once key of what takes a posting back, by its first entry: of one posting there is one."""
+    return f"reversal {seq}"
+
+
 def is_later_leg(key: str) -> bool:
     """Whether it is one of these two; the first leg has the key that the transfer was asked for with."""
     return key.startswith(("transfer ", "transfer-return "))

@@ -74,6 +74,11 @@ async def grant(
         return source
 
 
+async def taken_back(pool: Any, account: str, request: str) -> None:
+    """A refund was reversed: what it gave may be given back again."""
+    await pool.execute("UPDATE refunds SET amount = 0 WHERE account = $1 AND request = $2", account, fit(request))
+
+
 async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
     row = await pg.fetchrow(_ENTRY, account, seq)
     if row is None:

@@ -31,7 +31,9 @@ local function move(posting)
     if not bucket then return RESULT.TOO_MUCH end
   end
   if up_to then amount = as_much_as_there_is(bucket, amount) end
-  local why = refusal_of_move(change, bucket, amount, post[POST.own_only], post[POST.keeps_held])
+  -- what takes back a bonus takes it from where it went
+  local own_only = post[POST.own_only] and not (bucket[BUCKET.bonus] and posting[POSTING.original] > 0)
+  local why = refusal_of_move(change, bucket, amount, own_only, post[POST.keeps_held])
   if why ~= RESULT.OK then return why end
   local entry = post_entry(change, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
   if entry then entry[ENTRY.original], entry[ENTRY.terms] = posting[POSTING.original], posting[POSTING.terms] end

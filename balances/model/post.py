@@ -57,7 +57,9 @@ def move(change: AccountChange, post: Post, posting: Posting) -> Result:
         if bucket is None:
             return Result.TOO_MUCH
     amount = as_much_as_there_is(bucket, posting.amount) if posting.up_to else posting.amount
-    why = refusal_of_move(change, bucket, amount, own_only=post.own_only, keeps_held=post.keeps_held)
+    # what takes back a bonus takes it from where it went
+    own_only = post.own_only and not (bucket.bonus and posting.original > 0)
+    why = refusal_of_move(change, bucket, amount, own_only=own_only, keeps_held=post.keeps_held)
     if why != Result.OK:
         return why
     if entry := change.post_entry(bucket, amount, posting.counter_account, posting.why):

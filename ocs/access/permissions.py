@@ -14,6 +14,10 @@ PERMISSIONS: Final[dict[str, str]] = {
     "accounts.adjust": "Correct a balance up or down, and move amounts between buckets",
     "accounts.adjust-held": "Also take what is held",
     "accounts.transfer": "Move own money from one account to another one",
+    "accounts.pay-out": "Pay out own money",
+    "accounts.write-off": "Write off a debt",
+    "accounts.reverse": "Take back what was posted by hand",
+    "accounts.make-debt": "Also what was spent already: that makes debt",
     "accounts.refund": "Give money back for use that was charged",
     "accounts.correct": "Post the difference that a rerating found",
     "accounts.import": "Open and change many accounts and subscribers from a file",
@@ -51,7 +55,10 @@ KNOWN: Final = "any token"
 """Likewise: any token will do."""
 
 MOVE_AMOUNTS: Final = frozenset(
-    {"accounts.top-up", "accounts.adjust", "accounts.transfer", "accounts.refund", "accounts.correct"}
+    {
+        *("accounts.top-up", "accounts.adjust", "accounts.transfer", "accounts.refund", "accounts.correct"),
+        *("accounts.pay-out", "accounts.write-off", "accounts.reverse"),
+    }
 )
 """What a role may have limits of amounts for."""
 ALONE: Final = frozenset(

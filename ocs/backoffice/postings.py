@@ -274,22 +274,30 @@ async def post_one(
     *,
     check: Check | None = None,
     keeps_held: bool = False,
+    own_only: bool = False,
+    denied_in: int = 0,
+    moved: int | None = None,
 ) -> PostingOutcome:
-    """Make one posting, once per key of the order, and return its outcome."""
+    """Make one posting, once per key of the order, and return its outcome.
+
+    moved:  what the caller's limits are compared with, where the posting does not say it
+    """
     wanted = Post(
         account=row.id,
         key=order.key,
         fingerprint=order.fingerprint,
         now_ms=backoffice.now_ms(),
         postings=[posting],
-        own_only=False,
+        own_only=own_only,
         remember_ms=REMEMBER_MS,
         actor=order.actor,
         reason=order.reason,
         reference=order.reference,
         keeps_held=keeps_held,
+        denied_in=denied_in,
     )
-    return await post(backoffice, row, wanted, check, Moved(order.warrant, posting.kind, posting.amount))
+    amount = posting.amount if moved is None else moved
+    return await post(backoffice, row, wanted, check, Moved(order.warrant, posting.kind, amount))
 
 
 async def post(

@@ -191,6 +191,60 @@ def adjust(
     show(server.post_once("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
 
 
+@account.command("payout")
+@NAME
+@click.argument("amount")
+@click.option("--reason", required=True)
+@click.option("--reference", default="", help="For your books; not a key.")
+@key_option
+@json_option
+@remote
+def pay_out(
+    server: Remote, name: str, amount: str, reason: str, reference: str, key: str | None, as_json: bool
+) -> None:
+    """Pay out AMOUNT of own money, or `all`: what is not held, no bonus and no credit."""
+    body: dict[str, Any] = {"reason": reason, "reference": reference}
+    body |= {} if amount == "all" else {"amount": amount}
+    show(server.post_once("accounts", name, "payouts", body=body, key=key), as_json, posted_table)
+
+
+@account.command("write-off")
+@NAME
+@click.option("--reason", required=True)
+@click.option("--reference", default="", help="For your books; not a key.")
+@key_option
+@json_option
+@remote
+def write_off(server: Remote, name: str, reason: str, reference: str, key: str | None, as_json: bool) -> None:
+    """Write off what the account owes."""
+    body = {"reason": reason, "reference": reference}
+    show(server.post_once("accounts", name, "write-offs", body=body, key=key), as_json, posted_table)
+
+
+@account.command("reverse")
+@NAME
+@click.argument("entry", type=int, metavar="SEQ")
+@click.option("--reason", required=True)
+@click.option("--permit-debt", is_flag=True, help="Also what was spent already.")
+@click.option("--reference", default="", help="For your books; not a key.")
+@key_option
+@json_option
+@remote
+def reverse(
+    server: Remote,
+    name: str,
+    entry: int,
+    reason: str,
+    permit_debt: bool,
+    reference: str,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Take back the posting with the entry SEQ, whole and once: a top-up, an adjustment, a payout ..."""
+    body = {"entry": entry, "reason": reason, "permit_debt": permit_debt, "reference": reference}
+    show(server.post_once("accounts", name, "reversals", body=body, key=key), as_json, posted_table)
+
+
 @account.command("transfer")
 @NAME
 @click.argument("amount")

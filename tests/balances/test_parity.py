@@ -359,6 +359,7 @@ class RandomGateway:
         )
         for posting in postings:
             posting.up_to = rng.random() < 0.2
+            posting.original = rng.choice((0, 0, 1))
         self.posts.append(post)
         return post
 

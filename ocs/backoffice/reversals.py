@@ -1,0 +1,106 @@
+"""What was posted by hand taken back, whole and once (charging.md section 17)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from balances import keys
+from balances.ledger import refunds
+from balances.structs.account import MAIN
+from balances.structs.posting import Post, Posting, PostingOutcome
+from balances.structs.record import CounterAccount
+from ocs.backoffice import accounts, postings
+from ocs.backoffice.errors import Conflict, KeyReused, Unresolved
+from ocs.backoffice.postings import REMEMBER_MS, Moved, Order
+from tariffs.units import Kind
+
+if TYPE_CHECKING:
+    from ocs.backoffice.backoffice import BackOffice
+    from ocs.master.accounts import AccountRow
+
+REVERSIBLE: Final = frozenset({"top-up", "adjustment", "payout", "write-off", "transfer", "refund"})
+"""Why entries were made that may be taken back."""
+
+# All entries of the call that made one of them; what expired in the same call is no part of what was posted.
+_POSTED: Final = """
+    SELECT e.seq, e.bucket, e.kind, e.amount, e.counter_account, e.why, e.request_key,
+        EXISTS (SELECT FROM ledger_entries r WHERE r.account = e.account AND r.original_account = e.account
+            AND r.original_seq = e.seq AND r.why = 'reversal') AS reversed
+    FROM ledger_entries named JOIN ledger_entries e ON e.account = named.account AND e.epoch = named.epoch
+        AND e.n = named.n AND e.seq BETWEEN named.seq - 200 AND named.seq + 200
+    WHERE named.account = $1 AND named.seq = $2 AND e.why <> 'expiry' ORDER BY e.seq
+"""
+
+
+async def reverse(
+    backoffice: BackOffice, account: str, seq: int, order: Order, *, permit_debt: bool
+) -> tuple[AccountRow, PostingOutcome]:
+    """Take back a posting with all its entries, of which this is one.
+
+    permit_debt: also what was spent: that makes debt
+    """
+    row = await accounts.find(backoffice, account)
+    posted: Sequence[Any] = await backoffice.pool.fetch(_POSTED, row.id, seq)
+    _check(row.id, seq, posted)
+    once = keys.reversal_key(posted[0]["seq"])
+    # The key is the posting's: whoever else reverses it finds it reversed.
+    fingerprint = hashlib.sha256(f"{order.key}\n{order.fingerprint}".encode()).hexdigest()
+
+    async def check() -> None:
+        if any(entry["reversed"] for entry in posted):
+            raise Conflict(f"entry {seq} is reversed already")
+
+    wanted = Post(
+        account=row.id,
+        key=once,
+        fingerprint=fingerprint,
+        now_ms=backoffice.now_ms(),
+        remember_ms=REMEMBER_MS,
+        actor=order.actor,
+        reason=order.reason,
+        reference=order.reference,
+        postings=[_back(entry, permit_debt=permit_debt) for entry in posted],
+        own_only=not permit_debt,
+    )
+    try:
+        outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))
+    except KeyReused:
+        raise Conflict(f"entry {seq} is reversed already") from None
+    for entry in posted:
+        if entry["why"] == "refund":
+            await refunds.taken_back(backoffice.pool, row.id, entry["request_key"])
+    return row, outcome
+
+
+def _check(account: str, seq: int, posted: Sequence[Any]) -> None:
+    if not posted:
+        raise Unresolved(f"entry: account {account} has no entry {seq}, or it has expired")
+    for entry in posted:
+        if entry["why"] not in REVERSIBLE:
+            raise Unresolved(f"entry: a posting with an entry {entry['why']!r} is not taken back by a reversal")
+    if posted[0]["why"] == "refund" and not posted[0]["request_key"].startswith("http "):
+        raise Unresolved("entry: the network asked for that refund")
+    if sum(entry["amount"] for entry in posted if entry["counter_account"] == CounterAccount.TRANSIT):
+        raise Unresolved("entry: it is a leg of a transfer between accounts: transfer it back")
+
+
+def _moved(posted: Sequence[Any], order: Order) -> Moved:
+    """What the caller's limits are compared with: all its money, or else the first of it."""
+    money = [entry["amount"] for entry in posted if entry["kind"] == Kind.MONEY]
+    return Moved(order.warrant, Kind.MONEY if money else posted[0]["kind"], sum(money) or posted[0]["amount"])
+
+
+def _back(entry: Any, *, permit_debt: bool) -> Posting:
+    """Its opposite. What a bucket beside the main one has not any more cannot become debt."""
+    amount = -entry["amount"]
+    return Posting(
+        entry["bucket"],
+        entry["kind"],
+        amount,
+        entry["counter_account"],
+        "reversal",
+        original=entry["seq"],
+        up_to=permit_debt and amount < 0 and entry["bucket"] != MAIN,
+    )
