@@ -1,4 +1,5 @@
-"""Logins of one subscriber at one instant, at both workers: no more get in than may (charging.md section 8)."""
+"""Logins of one subscriber at one instant, at both workers: no more get in than may; and who replaces another one has
+it disconnected (charging.md section 8)."""
 
 from __future__ import annotations
 
@@ -6,9 +7,18 @@ import os
 import socket
 from pathlib import Path
 
-from protocol.radius.authenticator import check_response, signed_request
+from protocol.radius.authenticator import answer, check_request, check_response, signed_request
 from protocol.radius.codes import PacketCode
-from protocol.radius.dictionary.standard import NAS_IDENTIFIER, NAS_PORT, USER_NAME, USER_PASSWORD
+from protocol.radius.dictionary.standard import (
+    ACCT_SESSION_ID,
+    ACCT_STATUS_TYPE,
+    CLASS,
+    NAS_IDENTIFIER,
+    NAS_PORT,
+    USER_NAME,
+    USER_PASSWORD,
+)
+from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.hidden import hide_password
 from protocol.radius.packet import Packet
 from tests.ocs.running import RunningServer
@@ -44,3 +54,36 @@ def test_of_many_at_once_as_many_get_in_as_may(tmp_path: Path) -> None:
             one.close()
     finally:
         server.stop()
+
+
+def asked(server: RunningServer, port: str, octets: bytes) -> Packet:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
+        nas.connect(server.address(port))
+        nas.settimeout(30)
+        nas.send(octets)
+        reply = Packet.decode(nas.recv(4096))
+        check_response(reply, octets, SECRET)
+        return reply
+
+
+def test_the_session_that_is_replaced_is_disconnected(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
+        nas.bind(("127.0.0.1", 0))
+        nas.settimeout(30)
+        client = f'address="127.0.0.0/8", secret="testing123", coa="127.0.0.1:{nas.getsockname()[1]}"'
+        row = 'charging.services.data={sessions_max=1, sessions_over="replace"}'
+        server = RunningServer(tmp_path / "data", row, f"radius.clients=[{{{client}}}]").ready()
+        try:
+            first = asked(server, "radius_auth", login(7)).get(CLASS)
+            assert first is not None
+            start = Packet(PacketCode.ACCOUNTING_REQUEST, 2).add(USER_NAME, "491700000001").add(NAS_PORT, 7)
+            start.add(NAS_IDENTIFIER, "bras1").add(ACCT_STATUS_TYPE, AcctStatusType.START).add(CLASS, first)
+            asked(server, "radius_acct", signed_request(start.add(ACCT_SESSION_ID, "s1"), SECRET))
+            assert asked(server, "radius_auth", login(8)).code is PacketCode.ACCESS_ACCEPT
+            octets, source = nas.recvfrom(4096)
+            told = Packet.decode(octets)
+            check_request(told, SECRET)
+            assert (told.code, told.get(ACCT_SESSION_ID)) == (PacketCode.DISCONNECT_REQUEST, "s1")
+            nas.sendto(answer(told, PacketCode.DISCONNECT_ACK, SECRET), source)
+        finally:
+            server.stop()
