@@ -14,18 +14,18 @@ local _, _, _, session_id, _, phase = cmsgpack.unpack_limit(ARGV[2], CHARGE.phas
 local is_event = phase == PHASE.EVENT
 
 -- read
-local both = redis.call('HMGET', KEYS[1], ACCOUNTFIELD.ACCOUNT, session_id)
-local packed, stored = both[1], not is_event and both[2]
+local all = ARGV[4] and redis.call('HMGET', KEYS[1], ACCOUNTFIELD.ACCOUNT, session_id, ARGV[4])
+  or redis.call('HMGET', KEYS[1], ACCOUNTFIELD.ACCOUNT, session_id)
+local packed, stored, adopted = all[1], not is_event and all[2], all[3]
 if not packed then return { 'absent' } end
 local answer = is_event and redis.call('GET', KEYS[4])
 local renumbered = answer and redis.call('GET', KEYS[5])
 local original = is_event and KEYS[6] and redis.call('GET', KEYS[6])
-local adopted = ARGV[4] and redis.call('HGET', KEYS[1], ARGV[4])
 local beside = ARGV[5] and redis.call('HGETALL', KEYS[1])
 
 -- decide
 if beside and is_crowded(cmsgpack.unpack(ARGV[2]), beside) then return { 'crowded' } end
-local usual = not beside and steady(ARGV[2], phase, packed, stored, answer)
+local usual = not beside and steady(ARGV[2], phase, packed, stored, answer, adopted)
 if usual then return steady_write(KEYS, ARGV, usual) end
 local charge = cmsgpack.unpack(ARGV[2])
 local decision = decision_of(charge, packed, ARGV[3])

@@ -24,15 +24,15 @@ def is_parted(one_ms: int, other_ms: int, restarted_ms: int) -> bool:
     return (one_ms < restarted_ms) != (other_ms < restarted_ms)
 
 
-def is_of(charge: Charge, token: str, began_ms: int) -> bool | None:
+def is_of(named: str, begun_ms: int, restarted_ms: int, token: str, began_ms: int) -> bool | None:
     """Whether what a request names is what an incarnation is known by; None where they have nothing in common."""
-    if charge.token and token:
-        return charge.token == token
-    if not charge.began_ms or not began_ms:
+    if named and token:
+        return named == token
+    if not begun_ms or not began_ms:
         return None
-    if is_parted(charge.began_ms, began_ms, charge.restarted_ms):
+    if is_parted(begun_ms, began_ms, restarted_ms):
         return False
-    return abs(charge.began_ms - began_ms) <= SAME_START_MS
+    return abs(begun_ms - began_ms) <= SAME_START_MS
 
 
 class _Compared(NamedTuple):
@@ -84,14 +84,15 @@ class FoundIncarnation(NamedTuple):
 
 def incarnation_of(charge: Charge, session: Session) -> FoundIncarnation:
     """What a request is of a session that is known. A reference says more than a begin."""
+    said = charge.token, charge.began_ms, charge.restarted_ms
     if charge.token and charge.token != session.token:
         for bygone in session.bygone:
             if bygone.token == charge.token:
                 return FoundIncarnation(bygone)
-    if is_of(charge, session.token, session.began_ms) is not False:
+    if is_of(*said, session.token, session.began_ms) is not False:
         return FoundIncarnation()
     for bygone in session.bygone:
-        if is_of(charge, bygone.token, bygone.began_ms):
+        if is_of(*said, bygone.token, bygone.began_ms):
             return FoundIncarnation(bygone)
     if is_restarted(charge, session):
         return FoundIncarnation(is_new=True, mark=Flag.REUSED)

@@ -25,13 +25,13 @@ def _shown_by(report: UsageReport, line: Line) -> int:
     return (report.money, report.octets, report.seconds, report.units)[line.unit]
 
 
-def reading_of(line: Line, counter: Cumulative) -> CounterReading:
-    """How far a counter of the line was counted."""
-    for reading in line.readings:
+def reading_of(readings: list[CounterReading], counter: Cumulative) -> CounterReading:
+    """How far a counter of a line with these readings was counted."""
+    for reading in readings:
         if reading.place == counter.place:
             return reading
-    line.readings.append(CounterReading(counter.place, counter.counted, 0))
-    return line.readings[-1]
+    readings.append(CounterReading(counter.place, counter.counted, 0))
+    return readings[-1]
 
 
 def most_in(ms: int, per_second: int) -> int:
@@ -40,19 +40,24 @@ def most_in(ms: int, per_second: int) -> int:
     return EXACT_MAX if seconds > EXACT_MAX // per_second else seconds * per_second
 
 
+def counted_in(unit: int, ms: int, per_second: int) -> int:
+    """The same of one whose line counts in that unit."""
+    most = most_in(max(ms, 0), per_second)
+    return min(most + SLACK_S, EXACT_MAX) if unit == Kind.SECONDS else most
+
+
 def plausible_of(decision: CounterOwner, line: Line, counter: Cumulative, at_ms: int) -> int:
     """What it can show at most by then, -1 where nobody knows."""
     since_ms = counts_since(decision) if counter.per_second else None
     if since_ms is None:
         return -1
-    most = most_in(max(max(decision.change.now_ms, at_ms) - since_ms, 0), counter.per_second)
-    return min(most + SLACK_S, EXACT_MAX) if line.unit == Kind.SECONDS else most
+    return counted_in(line.unit, max(decision.change.now_ms, at_ms) - since_ms, counter.per_second)
 
 
 def gained_by(decision: CounterOwner, line: Line, report: UsageReport, counter: Cumulative) -> tuple[int, int]:
     """What it gained, never below zero, and how much of that is believed; -1: as much as of any other report. One that
     fell gained nothing, unless it may have wrapped: it can have gained that much since its newest report."""
-    reading, at_ms = reading_of(line, counter), report.at_ms
+    reading, at_ms = reading_of(line.readings, counter), report.at_ms
     before = reading.value
     gained = _shown_by(report, line) - (before % counter.wraps_at if counter.wraps_at else before)
     if gained < 0 and counter.wraps_at and counter.per_second and reading.at_ms:

@@ -90,7 +90,7 @@ def changed(library: scripts.Library, name: str, old: str, new: str) -> scripts.
 
 def without_steady(library: scripts.Library) -> scripts.Library:
     """The same operations, in which charge.lua decides all by itself."""
-    head = "function steady(charge, phase, packed, stored, once)"
+    head = "function steady(charge, phase, packed, stored, once, adopted)"
     return changed(library, "general", head, f"{head}\n  do return nil end")
 
 

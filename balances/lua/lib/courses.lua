@@ -18,11 +18,11 @@ local function is_parted(one_ms, other_ms, restarted_ms)
 end
 
 -- Whether what a request names is what an incarnation is known by: true, false, or nil where they have nothing in common.
-local function is_of(charge, token, began_ms)
-  if charge[CHARGE.token] ~= '' and token ~= '' then return charge[CHARGE.token] == token end
-  if charge[CHARGE.began_ms] == 0 or began_ms == 0 then return nil end
-  if is_parted(charge[CHARGE.began_ms], began_ms, charge[CHARGE.restarted_ms]) then return false end
-  return math.abs(charge[CHARGE.began_ms] - began_ms) <= SAME_START_MS
+local function is_of(named, begun_ms, restarted_ms, token, began_ms)
+  if named ~= '' and token ~= '' then return named == token end
+  if begun_ms == 0 or began_ms == 0 then return nil end
+  if is_parted(begun_ms, began_ms, restarted_ms) then return false end
+  return math.abs(begun_ms - began_ms) <= SAME_START_MS
 end
 
 -- Which counters of a request are below what was counted: all of them, and at least one; and whether all are as far at least.
@@ -68,13 +68,13 @@ end
 -- What a request is of a session that is known: false of its incarnation, nil begins a new one, else the bygone it is of. Last
 -- comes what it is flagged with. A reference says more than a begin.
 local function incarnation_of(charge, session)
-  local token = charge[CHARGE.token]
-  for _, bygone in ipairs(token ~= '' and token ~= session[SESSION.token] and session[SESSION.bygone] or NONE) do
-    if bygone[BYGONE.token] == token then return bygone, 0 end
+  local named, begun_ms, restarted_ms = charge[CHARGE.token], charge[CHARGE.began_ms], charge[CHARGE.restarted_ms]
+  for _, bygone in ipairs(named ~= '' and named ~= session[SESSION.token] and session[SESSION.bygone] or NONE) do
+    if bygone[BYGONE.token] == named then return bygone, 0 end
   end
-  if is_of(charge, session[SESSION.token], session[SESSION.began_ms]) ~= false then return false, 0 end
+  if is_of(named, begun_ms, restarted_ms, session[SESSION.token], session[SESSION.began_ms]) ~= false then return false, 0 end
   for _, bygone in ipairs(session[SESSION.bygone]) do
-    if is_of(charge, bygone[BYGONE.token], bygone[BYGONE.began_ms]) then return bygone, 0 end
+    if is_of(named, begun_ms, restarted_ms, bygone[BYGONE.token], bygone[BYGONE.began_ms]) then return bygone, 0 end
   end
   if is_restarted(charge, session) then return nil, FLAG.REUSED end
   return false, FLAG.CLOCK

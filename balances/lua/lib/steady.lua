@@ -3,7 +3,9 @@
 --
 -- Usual is: an INITIAL that begins a session, an UPDATE or a TERMINATION of one that is open, or one event; one to four
 -- lines, each one price; an account that is active, of whose money all lies in its main bucket; nothing that expires, no
--- threshold crossed, no price change, no part of what is granted short. Each `return nil` is a case that is not.
+-- threshold crossed, no price change, no part of what is granted short. Of a client that runs its session by itself
+-- (charging.md 8) also: the same incarnation, and counters that went on, no further than they can. Each `return nil` is a
+-- case that is not.
 --
 -- Stored structs are arrays (balances/structs). `read` takes the next fields of one, from an offset, as values; what stays as
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
@@ -12,6 +14,8 @@
 -- @use lib/spans
 -- @use lib/facts
 -- @use lib/thresholds
+-- @use lib/courses
+-- @use lib/cumulative
 local steady, steady_write
 do
 
@@ -19,7 +23,10 @@ local pack, read, byte, sub, find = cmsgpack.pack, cmsgpack.unpack_limit, string
 local bor = bit.bor
 local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
 -- How a charge ends, and a session, that is not of a client which runs it by itself (charging.md 8).
-local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', ''), pack('', 0, -1, 0, false) .. '\144' .. pack('')
+local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', '', 0, -1) .. '\144',
+  pack('', 0, -1, 0, false) .. '\144' .. pack('')
+-- What a request says of a session that its client runs, by its phase; use that is recorded says one of the last two.
+local COURSES = { [PHASE.START] = COURSE.BEGINS, [PHASE.UPDATE] = COURSE.GOES_ON, [PHASE.STOP] = COURSE.ENDS }
 
 -- Where the fields of an array of `count` begin, from an offset; nil: there is none such.
 local function fields_of(octets, at, count)
@@ -171,7 +178,7 @@ end
 
 -- The entry of a debit of the main bucket, as lib/account writes it. PAID: how it ends, by the usage record that it pays
 local PAID = {}
-for line = 0, LINES_MAX do PAID[line] = pack('revenue', 'usage', line, 0, '') end
+for line = 0, SMALL_MAX do PAID[line] = pack('revenue', 'usage', line, 0, '') end
 local function entry_of(seq, cost, after, line)
   return '\154' .. pack(seq, MAIN, KIND.MONEY, -cost, after) .. PAID[line]
 end
@@ -185,40 +192,104 @@ local function line_outcome_of(named, why, granted, validity_ms, cost, debited, 
   return '\157' .. named .. pack(why, granted, validity_ms, 0, false, cost, debited, marks) .. '\160\0'
 end
 
+-- What counters show in that unit, each { units, instant, its Cumulative }, and where they end; nil: a report has none.
+local function read_shown(charge, at, count, unit)
+  local shown, amounts, counters = {}, {}, nil
+  for _ = 1, count do
+    local when, _
+    at = fields_of(charge, at, 7)
+    at, amounts[KIND.MONEY], amounts[KIND.OCTETS], amounts[KIND.SECONDS], amounts[KIND.UNITS], when, _, counters =
+      read(charge, 7, at)
+    if not counters[1] then return nil end
+    if amounts[unit] >= 0 then shown[#shown + 1] = { amounts[unit], when, counters[1] } end
+  end
+  return shown, at
+end
+
 -- One line of a request: where it ends, its three names as octets, then values: unit, units used and when (nil: none were
--- reported), units wanted (nil: none are), and how. nil where something else than units of one price is meant.
+-- reported), units wanted (nil: none are), and how; what counters show in their place, and the quota that bounds them. nil
+-- where something else than units of one price is meant.
 local function read_ask(charge, at, phase)
   local names_at = fields_of(charge, at, 25)
   if not names_at then return nil end
-  local used, at_ms
+  local used, at_ms, shown
   local from, rating_group, service_id, unit = read(charge, 3, names_at)
   local named = sub(charge, names_at + 1, from)
   local reports
   reports, at = short_of(charge, from)
   if reports == 1 then
+    local report_at = at
     at = fields_of(charge, at, 7)
     local past, money, octets, seconds, units, when = read(charge, 5, at)
-    used = unit == KIND.OCTETS and octets or unit == KIND.SECONDS and seconds or unit == KIND.UNITS and units
-      or unit == KIND.MONEY and money or -1
-    if used < 0 then return nil end -- in another unit
     at, at_ms = read(charge, 1, past), when
-    if byte(charge, at + 1) ~= EMPTY then return nil end -- a counter shows it
-    at = at + 1
-  elseif reports ~= 0 then return nil end
+    if byte(charge, at + 1) == EMPTY then
+      used = unit == KIND.OCTETS and octets or unit == KIND.SECONDS and seconds or unit == KIND.UNITS and units
+        or unit == KIND.MONEY and money or -1
+      if used < 0 then return nil end -- in another unit
+      at = at + 1
+    else shown, at = read_shown(charge, report_at, 1, unit) end
+  elseif reports ~= 0 then
+    if not reports then return nil end
+    shown, at = read_shown(charge, at, reports, unit)
+    if not shown then return nil end
+  end
   local past, asked, default, minimum, maximum, priority, packed, validity_ms, change_ms, free, emergency, portal, refusal =
     read(charge, 12, at)
   local ends, whole, until_ms, dearest, blocks, part, set_aside, flags, later, known_ms = read(charge, 9, past)
   if change_ms > 0 or refusal ~= RESULT.OK or dearest ~= '' or blocks or part > 0 or set_aside ~= SUSPENSE.NONE or flags > 0
     or known_ms > 0 then return nil end
   local want
-  if phase == PHASE.EVENT or (asked >= 0 and phase ~= PHASE.STOP) then
+  if phase == PHASE.EVENT or (asked >= 0 and phase ~= PHASE.STOP and phase ~= PHASE.RECORD) then
     want = asked > 0 and asked or default
     if phase ~= PHASE.EVENT then want = max(want, minimum) end
     if maximum > 0 then want = min(want, maximum) end
     if want <= 0 or packed == '' or (phase == PHASE.EVENT and asked < 0) then return nil end
   end
   return ends, named, rating_group, service_id, unit, used, at_ms, want, packed, validity_ms, free, until_ms,
-    max(whole and want or minimum, 1)
+    max(whole and want or minimum, 1), shown, maximum > 0 and maximum or default
+end
+
+-- What counters gained since they were counted last (lib/cumulative), each { units, instant, how far it is counted then, unit,
+-- its gain in a second at most, what of it is believed where nobody knows since when it counts }; and all readings, packed.
+-- nil: one fell, or can be counted no further.
+local function gains_of(shown, readings, unit, bound)
+  local gains = {}
+  for i, one in ipairs(shown) do
+    local units, at_ms, counter = one[1], one[2], one[3]
+    local reading, wraps_at = reading_of(readings, counter), counter[CUMULATIVE.wraps_at]
+    local before = reading[COUNTERREADING.value]
+    local gained = units - (wraps_at > 0 and fmod(before, wraps_at) or before)
+    if gained < 0 or before + gained > EXACT_MAX then return nil end
+    reading[COUNTERREADING.value], reading[COUNTERREADING.at_ms] = before + gained, max(reading[COUNTERREADING.at_ms], at_ms)
+    gains[i] = { gained, at_ms, before + gained, unit, counter[CUMULATIVE.per_second], bound }
+    bound = max(bound - gained, 0)
+  end
+  return gains, pack(readings)
+end
+
+-- Whether counters that began then, nil: nobody knows when, can have come so far.
+local function are_plausible(gains, now_ms, since_ms)
+  for _, gain in ipairs(gains) do
+    local units, at_ms, value, unit, per_second, bound = unpack(gain)
+    local most = since_ms and per_second > 0 and counted_in(unit, max(now_ms, at_ms) - since_ms, per_second)
+    if most and value > most or not most and units > bound then return false end
+  end
+  return true
+end
+
+-- What was held when a session was authorised, before it began; nil: not by one price and the main bucket.
+local function held_before(adopted)
+  local money = 0
+  for _, line in ipairs(adopted and cmsgpack.unpack(adopted)[SESSION.lines] or NONE) do
+    if line[LINE.due_ms] > 0 then
+      if not price_of(line[LINE.ladder]) then return nil end
+      for _, take in ipairs(line[LINE.hold]) do
+        if take[TAKE.bucket] ~= MAIN then return nil end
+        money = money + take[TAKE.amount]
+      end
+    end
+  end
+  return money
 end
 
 -- What the least that could be granted next, after `total` units and `charged` money, costs at most. It is compared with
@@ -238,12 +309,12 @@ local function validity_of(validity_ms, until_ms, now_ms)
 end
 
 -- A line as it is packed after the call.
-local function line_of(named, money, granted, ladder, due_ms, now_ms, reach_ms, debited, total, ahead, rest, rest_price, rest_per,
-    rest_rounding, fee_paid, spent, charged)
+local function line_of(named, money, granted, ladder, due_ms, now_ms, reach_ms, readings, debited, total, ahead, rest, rest_price,
+    rest_per, rest_rounding, fee_paid, spent, charged)
   return '\220\0\25' .. named
     .. pack(total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted)
     .. (money > 0 and '\145\146' .. pack(MAIN, money) or '\144')
-    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. pack(reach_ms) .. '\144'
+    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. pack(reach_ms) .. readings
 end
 
 -- Numbers charged, with one more that follows the last one, or begins an interval after it (charging.md 3). Returns where
@@ -307,20 +378,63 @@ local function outcome_of(count, lines, cost, debited, balance, resume_at)
   return '\151\0' .. ARRAYS[count] .. lines .. pack(cost, debited, balance, true, balance < resume_at)
 end
 
-local function steady_session(charge, packed, stored)
+-- How a session goes on that its client runs by itself, packed, and since when its counters count (lib/courses, keep_course
+-- and counts_since). at: where its own words begin, false of one that begins. nil: the request names another incarnation.
+local function course_after(stored, at, opened_ms, course, token, began_ms, lasted_s, restarted_ms, event_ms, identification)
+  local was, began, lasted, reported_ms, met_begin, bygones, known_by, since_ms = '', 0, -1, 0, false, '\144', '', nil
+  if at then
+    local bygones_at
+    bygones_at, was, began, lasted, reported_ms, met_begin = read(stored, 5, at)
+    at = byte(stored, bygones_at + 1) == EMPTY and bygones_at + 1 or read(stored, 1, bygones_at)
+    bygones = sub(stored, bygones_at + 1, at)
+    at, known_by = read(stored, 1, at)
+    if is_of(token, began_ms, restarted_ms, was, began) == false then return nil end
+    if token ~= '' and token ~= was and bygones ~= '\144' then return nil end -- of one of these, perhaps
+    if met_begin then since_ms = began > 0 and min(began, opened_ms) or opened_ms end
+  end
+  if course == COURSE.BEGINS then met_begin = true end
+  if (lasted_s >= 0 or token ~= '') and event_ms >= reported_ms then
+    reported_ms = event_ms
+    if token ~= '' then was = token end
+    if began_ms > 0 then began = began_ms end
+    if lasted_s >= 0 then lasted = lasted_s end
+  end
+  if identification ~= '' then known_by = identification end
+  return pack(was, began, lasted, reported_ms, met_begin) .. bygones .. pack(known_by), since_ms
+end
+
+local function steady_session(charge, packed, stored, adopted)
   local asks_at, _, subscriber, session_id, service, phase, number, key, countable, fingerprint, end_to_end, resend, charge_ms,
     event_ms, profile_rev = read(charge, 14, 3)
-  local is_start, is_stop = phase == PHASE.START, phase == PHASE.STOP
-  if not countable or phase == PHASE.RECORD or is_start == (stored and true or false) then return nil end
+  local is_start = phase == PHASE.START
+  if is_start == (stored and true or false) then return nil end
   local asks, asks_end = read_asks(charge, asks_at, phase)
   if not asks then return nil end
   local remarks_at, peer, realm, via, action, once_key, overrun_factor, remember_ms, idle_ms, single, flags, refund_of, original,
     refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
   local remarks_end = read(charge, 3, remarks_at)
-  if overrun_factor < 1 or sub(charge, remarks_end + 1) ~= SAYS_NO_COURSE then return nil end
+  if overrun_factor < 1 or (seek and is_start) then return nil end
+  local course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, is_stop
+  if sub(charge, remarks_end + 1) == SAYS_NO_COURSE then
+    if not countable or phase == PHASE.RECORD then return nil end
+    is_stop = phase == PHASE.STOP
+  else
+    local _
+    _, course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces =
+      read(charge, 9, remarks_end)
+    if countable or course == COURSE.NONE or replaces[1] then return nil end
+    if COURSES[phase] and COURSES[phase] ~= course or course == COURSE.BEGINS and not is_start then return nil end
+    is_stop = course == COURSE.ENDS
+  end
   local numbers_at, clock_at, amount_at, held_at, id, currency, seq, now_ms, credit, suspend_below, resume_at, amount, held =
     read_account(packed, charge_ms, profile_rev, service)
   if not numbers_at then return nil end
+
+  if adopted then
+    local money = held_before(adopted)
+    if not money then return nil end
+    held = held - money
+  end
 
   -- the session as it stands
   local at, head, numbers, kept_count, kept, lines
@@ -328,7 +442,7 @@ local function steady_session(charge, packed, stored)
   local s_peer, s_realm, s_via = peer, realm, via
   number = phase * 4294967296 + number
   if is_start then
-    head, numbers, lines = pack(FORMAT, session_id, subscriber, service), '\146' .. pack(number, number), 0
+    head, numbers, lines = pack(FORMAT, session_id, subscriber, service), course and '\144' or '\146' .. pack(number, number), 0
   else
     at = fields_of(stored, 0, 28)
     if not at then return nil end
@@ -337,8 +451,13 @@ local function steady_session(charge, packed, stored)
     head = sub(stored, at + 1, head_at)
     at, state, s_peer, s_realm, s_via, opened_ms, touched_ms, forget_ms, session_due_ms = read(stored, 8, head_at)
     if state ~= SESSIONSTATE.OPEN or whose ~= subscriber then return nil end
-    at, numbers = with_number(stored, at, number)
-    if not at then return nil end
+    if course then
+      if byte(stored, at + 1) ~= EMPTY then return nil end
+      at, numbers = at + 1, '\144'
+    else
+      at, numbers = with_number(stored, at, number)
+      if not at then return nil end
+    end
     at, kept_count, kept = answers_kept(stored, at, key)
     if not at then return nil end
     lines, at = short_of(stored, at)
@@ -350,30 +469,34 @@ local function steady_session(charge, packed, stored)
   local next_ask, entry_count, entries, settled_count, settled, granted_count, granted_only = 1, 0, '', 0, '', 0, ''
   local outcomes, packed_lines, names = '', '', ''
   local cost_all, debited_all, taken, further_max = 0, 0, 0, 0
-  local moved, due_ms = is_start or is_stop, now_ms + idle_ms
+  local moved, due_ms, all_gains = is_start or phase == PHASE.STOP, now_ms + idle_ms, {}
   for _ = 1, is_start and #asks or lines do
-    local line_at, ask = at, asks[next_ask]
+    local line_at, ask, readings_at, readings = at, asks[next_ask], nil, nil
     local group, service_id, unit, hold, by, line_due_ms, change_ms, grade, part, ahead_ms, reach_ms
     local total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted, spent, charged =
       0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0
+    local final, line_touched_ms
     if is_start then hold, by, line_due_ms, change_ms, grade, ahead_ms, reach_ms = NONE, '', 0, 0, '', 0, 0
     else
-      local final, line_touched_ms
       at = fields_of(stored, at, 25)
       if not at then return nil end
       at, group, service_id, unit, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted, hold, by,
         line_due_ms, final, line_touched_ms, spent, charged, change_ms, grade, part, ahead_ms, reach_ms = read(stored, 24, at)
-      if part > 0 or byte(stored, at + 1) ~= EMPTY then return nil end -- charged side by side, or by counters
-      at = at + 1
+      if part > 0 then return nil end -- charged side by side
+      readings_at = at
+      if course then at, readings = read(stored, 1, at)
+      elseif byte(stored, at + 1) == EMPTY then at = at + 1
+      else return nil end -- by counters
     end
     if not is_start and not (ask and ask[3] == group and ask[4] == service_id) then
-      if is_stop and line_due_ms > 0 then return nil end
+      if (is_stop and line_due_ms > 0) or (course and final) then return nil end
       if line_due_ms > 0 then due_ms = min(due_ms, line_due_ms) end
       packed_lines = packed_lines .. sub(stored, line_at + 1, at)
     else
-      local _, named, _, _, asked_unit, used, at_ms, want, priced_by, validity_ms, free, until_ms, least = unpack(ask, 1, 13)
+      local _, named, _, _, asked_unit, used, at_ms, want, priced_by, validity_ms, free, until_ms, least,
+        shown, quota = unpack(ask, 1, 15)
       next_ask = next_ask + 1
-      if is_start and (used or not want or find(names, named, 1, true)) then return nil end
+      if is_start and (used or shown or not want or find(names, named, 1, true)) then return nil end
       names = names .. named
       if not is_start and (unit ~= asked_unit or change_ms > 0 or ahead_ms > 0 or grade ~= '') then return nil end
 
@@ -386,28 +509,56 @@ local function steady_session(charge, packed, stored)
       held = held - own
       if granted > 0 or own > 0 then moved = true end
 
-      -- what it used is paid, by the price of its hold
-      local cost, why, marks = 0, RESULT.NO_GRANT, flags
+      -- what it used is paid, by the price of its hold; by counters also beyond it, and without one
+      local gains, packed_readings = nil, '\144'
+      if readings then packed_readings = sub(stored, readings_at + 1, at) end
+      if shown then
+        if not course then return nil end
+        local bound = granted > 0 and max(overrun_factor * granted, quota) or overrun_factor * quota
+        gains, packed_readings = gains_of(shown, readings, asked_unit, phase == PHASE.RECORD and EXACT_MAX or min(bound, EXACT_MAX))
+        if not gains then return nil end
+      elseif course and used then return nil end
+      local cost, why, reports = 0, RESULT.NO_GRANT, gains and #gains or used and 1 or 0
+      local marks = reports > 0 and free and bor(flags, FLAG.FREE) or flags
       local held_by = by ~= '' and price_of(by)
-      if not held_by and (by ~= '' or used or granted > 0 or own > 0) then return nil end
-      if used then
-        if used > granted or (asked_unit == KIND.SECONDS and reach_ms > 0 and at_ms > reach_ms) then return nil end
-        cost, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
-          climb_price(held_by, used, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
-        if not cost then return nil end
-        debited, amount, cost_all = debited + cost, amount - cost, cost_all + cost
-        if debited > EXACT_MAX or amount < -EXACT_MAX or cost_all > EXACT_MAX then return nil end
-        if cost > 0 then
+      if not held_by and (by ~= '' or granted > 0 or own > 0) then return nil end
+      local settled_by, left, units, paid = held_by, granted, nil, nil
+      if reports > 0 and not held_by then
+        settled_by = gains and asked_unit ~= KIND.SECONDS and priced_by ~= '' and price_of(priced_by)
+        if not settled_by then return nil end
+      end
+      for i = 1, reports do
+        if gains then units, at_ms, all_gains[#all_gains + 1] = gains[i][1], gains[i][2], gains[i] else units = used end
+        if not gains and units > granted then return nil end
+        if asked_unit == KIND.SECONDS and reach_ms > 0 and at_ms > reach_ms then return nil end
+        local within = min(units, left)
+        paid, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged =
+          climb_price(settled_by, within, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+        if not paid then return nil end
+        if units > within then
+          local within_paid = paid
+          paid, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged = climb_price(settled_by,
+            units - within, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
+          if not paid then return nil end
+          paid = within_paid + paid
+        end
+        left, debited, amount, cost = left - within, debited + paid, amount - paid, cost + paid
+        if debited > EXACT_MAX or amount < -EXACT_MAX or cost > EXACT_MAX then return nil end
+        if paid > 0 then
           seq, entry_count = seq + 1, entry_count + 1
-          entries = entries .. entry_of(seq, cost, amount, settled_count)
+          entries = entries .. entry_of(seq, paid, amount, settled_count)
         end
         settled_count = settled_count + 1
-        if used > 0 then moved = true end
-        if free then marks = bor(flags, FLAG.FREE) end
+        if units > 0 then moved = true end
+        if i < reports then
+          settled = settled .. usage_of(named, units, total, paid, 0, RESULT.OK, marks, settled_by, at_ms)
+        end
       end
+      cost_all = cost_all + cost
+      if cost_all > EXACT_MAX then return nil end
 
       -- what it wants is held, by the price in force
-      local money, line_validity_ms, settled_by = 0, 0, held_by
+      local money, line_validity_ms = 0, 0
       line_due_ms = 0
       if want then
         local price = price_of(priced_by)
@@ -421,31 +572,48 @@ local function steady_session(charge, packed, stored)
         line_due_ms = now_ms + 2 * line_validity_ms
         due_ms = min(due_ms, line_due_ms)
         why, held_by, reach_ms = RESULT.OK, price, asked_unit == KIND.SECONDS and until_ms or 0
-        if not used then
+        if reports == 0 then
           granted_count = granted_count + 1
           granted_only = granted_only .. usage_of(named, 0, total, 0, want, RESULT.OK, flags, price, event_ms)
         end
       end
-      if used then
-        settled = settled .. usage_of(named, used, total, cost, want or 0, why, marks, settled_by, at_ms)
+      if reports > 0 then
+        settled = settled .. usage_of(named, units, total, paid, want or 0, why, marks, settled_by, at_ms)
       end
       outcomes = outcomes .. line_outcome_of(named, why, want or 0, line_validity_ms, cost, debited, flags)
-      packed_lines = packed_lines .. line_of(named, money, want or 0, held_by and held_by[8] or '\160', line_due_ms, now_ms, reach_ms, debited, total, ahead,
+      packed_lines = packed_lines .. line_of(named, money, want or 0, held_by and held_by[8] or '\160', line_due_ms, now_ms, reach_ms,
+        packed_readings, debited, total, ahead,
         rest, rest_price, rest_per, rest_rounding, fee_paid, spent, charged)
     end
     debited_all = debited_all + debited
   end
-  if asks[next_ask] or not moved or debited_all > EXACT_MAX then return nil end
+  if asks[next_ask] or not (moved or course) or debited_all > EXACT_MAX then return nil end
+  if settled_count + granted_count > SMALL_MAX then return nil end
   if amount < suspend_below then return nil end -- a threshold is crossed (charging.md 7)
   local spare = amount - held + credit -- what nobody holds is enough for all, and for somebody's next grant
   if taken + further_max > 0 and spare < further_max then return nil end
 
   -- what the session knows besides its lines
-  local facts, incarnation, initial, stored_origin = '', 1, '', origin_state
+  local facts, incarnation, initial, stored_origin, former, tail = '', 1, '', origin_state, '\144', NO_COURSE
   if not is_start then
-    local reported, former
-    at, facts, incarnation, initial, reported, former, stored_origin = read(stored, 6, at)
-    if former[1] or sub(stored, at + 1) ~= NO_COURSE then return nil end
+    local reported
+    local former_at
+    former_at, facts, incarnation, initial, reported = read(stored, 4, at)
+    if byte(stored, former_at + 1) == EMPTY then at = former_at + 1
+    else
+      at = course and read(stored, 1, former_at)
+      if not at then return nil end
+      former = sub(stored, former_at + 1, at)
+      if find(former, key, 1, true) then return nil end -- a repeat from before, perhaps
+    end
+    at, stored_origin = read(stored, 1, at)
+    if not course and sub(stored, at + 1) ~= NO_COURSE then return nil end
+  end
+  if course then
+    local since_ms
+    tail, since_ms = course_after(stored, not is_start and at, opened_ms, course, token, began_ms, lasted_s, restarted_ms,
+      event_ms, is_stop and '' or identification)
+    if not tail or not are_plausible(all_gains, now_ms, since_ms) then return nil end
   end
   if facts_merged(facts, told) ~= told_facts then return nil end
   if not is_stop and (origin_state > 0 or s_peer ~= peer) then stored_origin = origin_state end
@@ -460,17 +628,17 @@ local function steady_session(charge, packed, stored)
 
   local outcome = outcome_of(#asks, outcomes, cost_all, debited_all, amount, resume_at)
   local request = pack(key, fingerprint, end_to_end)
-  local answer = '\150' .. request .. pack(true, outcome, now_ms)
+  local answer = '\150' .. request .. pack(moved, outcome, now_ms)
   local answers = '\144'
   if is_start then initial = answer else answers = ARRAYS[kept_count + 1] .. kept .. pack(answer) end
   local session = '\220\0\28' .. head
     .. pack(state, s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
     .. numbers .. answers .. ARRAYS[is_start and #asks or lines] .. packed_lines
-    .. pack(told_facts, incarnation, initial, not is_start) .. '\144' .. pack(stored_origin) .. NO_COURSE
+    .. pack(told_facts, incarnation, initial, not is_start) .. former .. pack(stored_origin) .. tail
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, settled_count + granted_count, settled .. granted_only, sub(charge, remarks_at + 1, remarks_end), '', 0, refund_of, incarnation)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
-  return { record, account, outcome, flags, session, session_id, is_sooner and id, due_ms }
+  return { record, account, outcome, flags, session, session_id, is_sooner and id, due_ms, adopted }
 end
 
 -- An event that is debited, under a key that was not seen.
@@ -510,10 +678,10 @@ local function steady_event(charge, packed)
 end
 
 -- charge: packed, as it came. packed: the account; stored: the session, false where there is none; once: what is known
--- under the key of an event.
-function steady(charge, phase, packed, stored, once)
-  if not fields_of(charge, 0, 42) then return nil end
-  if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored) end
+-- under the key of an event. adopted: the session that the request adopts.
+function steady(charge, phase, packed, stored, once, adopted)
+  if not fields_of(charge, 0, 45) then return nil end
+  if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored, adopted) end
   return not once and steady_event(charge, packed) or nil
 end
 
@@ -524,6 +692,7 @@ function steady_write(KEYS, ARGV, found)
     local failed = append_packed(KEYS[3], ARGV[1], record, 'a', account, 's', session, 'c', ARGV[3])
     if failed then return { failed } end
     redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, account, found[6], session)
+    if found[9] then redis.call('HDEL', KEYS[1], ARGV[4]) end
     if found[7] then look_by(KEYS[2], found[7], found[6], found[8]) end
     return { 'ok', outcome, flags, 0 }
   end
