@@ -5,7 +5,7 @@ Holds, grants, duplicates and refusals are decided where the balances are: balan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -59,6 +59,12 @@ REFUSALS: Final = {
 }
 
 _pack: Final = msgspec.msgpack.Encoder().encode
+# What copy.copy comes to, in a third of the time.
+copied_ask: Final[Callable[[Ask], Ask]] = Ask.__copy__  # type: ignore[attr-defined]
+copied_charge: Final[Callable[[Charge], Charge]] = Charge.__copy__  # type: ignore[attr-defined]
+
+
+KINDS: Final = tuple(Kind)
 
 
 @lru_cache(1_024)
@@ -131,8 +137,14 @@ def session_key(request: ChargingRequest, settings: ChargingSettings) -> str:
 
 def key_of(request: ChargingRequest, client: ClientProfile) -> str:
     """The request key: which request of its session it is (charging.md section 3)."""
-    key = f"{int(request.phase)}:{request.key.number}"
-    return f"{key}:{request.key.message}" if reuses_numbers(request, client) else key
+    if reuses_numbers(request, client):
+        return key_of_message(request.phase, request.key.number, request.key.message)
+    return f"{int(request.phase)}:{request.key.number}"
+
+
+def key_of_message(phase: int, number: int, message: int) -> str:
+    """Of a client whose numbers say nothing."""
+    return f"{int(phase)}:{number}:{message}"
 
 
 def reuses_numbers(request: ChargingRequest, client: ClientProfile) -> bool:
@@ -335,9 +347,27 @@ def _as_the_tariff_says(ask: Ask, rated: Rated, tells_change: bool, event: bool)
         return
     if rated.minimum:
         ask.minimum = min(rated.minimum, ask.maximum or rated.minimum)
-    if rated.quantum and ask.asked >= 0:
-        wanted = -(-(ask.asked or ask.default) // rated.quantum) * rated.quantum
-        ask.asked = min(wanted, EXACT_MAX - EXACT_MAX % rated.quantum)
+    ask.asked = _in_quanta(ask.asked, ask.default, rated)
+
+
+def _in_quanta(asked: int, default: int, rated: Rated) -> int:
+    """What is wanted, as whole ones of how much the tariff grants at a time."""
+    if not rated.quantum or asked < 0:
+        return asked
+    wanted = -(-(asked or default) // rated.quantum) * rated.quantum
+    return min(wanted, EXACT_MAX - EXACT_MAX % rated.quantum)
+
+
+def asked_again(ask: Ask, rated: Rated, line: AskedLine, event_ms: int) -> Ask:
+    """The ask that `to_charge` makes of a line of an UPDATE, from the one it made of another one that only differs in
+    amounts and times. Both want something, and have no secondary unit."""
+    asked = copied_ask(ask)
+    assert line.requested is not None
+    wanted = _amount(line.requested, KINDS[ask.unit])
+    asked.asked = wanted if rated.ladder is None else _in_quanta(wanted, ask.default, rated)
+    ends_ms = ends_of(line.used, event_ms) if ask.unit == Kind.SECONDS else [event_ms] * len(line.used)
+    asked.reports = [_report(used, end_ms) for used, end_ms in zip(line.used, ends_ms, strict=True)]
+    return asked
 
 
 def _asks_beside(line: AskedLine, rated: Rated, request: ChargingRequest) -> bool:

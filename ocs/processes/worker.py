@@ -28,6 +28,7 @@ from ocs.net.radius.conduct_book import LOOK as LOOK_AT_DEMANDS
 from ocs.net.radius.conduct_book import ConductBook
 from ocs.net.radius.home_book import HomeBook
 from ocs.net.radius.home_pool import HomePool
+from ocs.net.radius.interims import InterimTemplates
 from ocs.net.radius.password_check import PasswordCheck
 from ocs.net.radius.ports import Ports
 from ocs.net.radius.radsec import RadSecListener
@@ -126,11 +127,12 @@ async def serve_radius(
 ) -> tuple[list[RadiusEndpoint], RadSecListener | None]:
     """An endpoint for each socket that the supervisor gave us."""
     serves: dict[PacketCode, Served] = {}
-    server = RadiusServer(NasClients(config.radius), admission, supervisor.meter, serves, store.remark)
+    templates = InterimTemplates(context, config.charging.templates_max)
+    server = RadiusServer(NasClients(config.radius), admission, supervisor.meter, serves, store.remark, templates)
     ports = Ports(store)
     passwords = PasswordCheck(StoredPasswords(sealing_of(config)), monotonic_s)
     serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(
-        context, NasRestarts(store.link), ports, mark=server.mark, silence=server.silence
+        context, NasRestarts(store.link), ports, templates, mark=server.mark, silence=server.silence
     ).serve
     serves[PacketCode.ACCESS_REQUEST] = Authorisation(
         context,

@@ -35,14 +35,23 @@ def check_request(packet: Packet, secret: bytes) -> bool:
     octets = packet.octets
     if len(octets) > ROOM and len(packet.proxy_states) > ROOM:
         raise RadiusError(PacketFault.LENGTH, "its Proxy-States leave no room for an answer")
-    if proven:
-        wanted = md5(octets[:4] + NO_AUTHENTICATOR + octets[20:] + secret).digest()
-        if not compare_digest(wanted, packet.authenticator):
-            raise RadiusError(PacketFault.AUTHENTICATOR, "the Request Authenticator is wrong: secrets differ?")
+    if proven and not is_proven(octets, secret):
+        raise RadiusError(PacketFault.AUTHENTICATOR, "the Request Authenticator is wrong: secrets differ?")
     signed = _check_signature(packet, secret, NO_AUTHENTICATOR if proven else packet.authenticator)
     if not signed and (packet.code == STATUS_SERVER or packet.carries(EAP_MESSAGE)):
         raise RadiusError(PacketFault.MESSAGE_AUTHENTICATOR_MISSING, "no Message-Authenticator, and it is required")
     return signed
+
+
+def is_proven(octets: bytes, secret: bytes) -> bool:
+    """Whether a request was made with the secret, of a code in PROVEN_REQUESTS."""
+    return compare_digest(md5(octets[:4] + NO_AUTHENTICATOR + octets[20:] + secret).digest(), octets[4:20])
+
+
+def acknowledgement(request: bytes, secret: bytes) -> bytes:
+    """The Accounting-Response of a whole Accounting-Request in which no Proxy-State is: it has no attributes."""
+    head = HEADER.pack(ACCOUNTING_RESPONSE, request[1], MIN_BYTES, request[4:20])
+    return head[:4] + md5(head + secret).digest()
 
 
 def check_response(reply: Packet, request: bytes, secret: bytes) -> bool:

@@ -56,8 +56,12 @@ def status_of(packet: Packet) -> int:
 
 def event_ms_of(packet: Packet, arrival_ms: int) -> int:
     """When it was, by the clock of the NAS where it has one, else by ours."""
-    stamp = packet.get(EVENT_TIMESTAMP)
-    return arrival_ms - 1_000 * (packet.get(ACCT_DELAY_TIME) or 0) if not stamp else stamp * 1_000
+    return event_ms_at(packet.get(EVENT_TIMESTAMP), packet.get(ACCT_DELAY_TIME), arrival_ms)
+
+
+def event_ms_at(stamp: int | None, delay_s: int | None, arrival_ms: int) -> int:
+    """The same of Event-Timestamp and Acct-Delay-Time."""
+    return arrival_ms - 1_000 * (delay_s or 0) if not stamp else stamp * 1_000
 
 
 def believed_ms_of(packet: Packet, arrival_ms: int, settings: ChargingSettings) -> int:
@@ -70,7 +74,11 @@ def believed_ms_of(packet: Packet, arrival_ms: int, settings: ChargingSettings) 
 
 def message_of(packet: Packet) -> int:
     """By which a packet is known again: the authenticator of a retransmission is the same."""
-    return int.from_bytes(packet.authenticator[:MESSAGE_OCTETS])
+    return message_in(packet.authenticator)
+
+
+def message_in(authenticator: bytes) -> int:
+    return int.from_bytes(authenticator[:MESSAGE_OCTETS])
 
 
 def to_charging(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from balances.redis.connection import Lost, NotSent
-from balances.structs.charge import Course
-from ocs.charging.handle import ChargingContext, handle
+from balances.structs.charge import Course, Outcome
+from ocs.charging.handle import ChargingContext, Sent, handle
 from ocs.charging.radius.accounting import (
     STEPS,
     after_restart,
@@ -23,6 +23,7 @@ from ocs.charging.request import Busy, ChargingRequest
 from ocs.charging.services import UNKNOWN
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.interims import InterimTemplates
 from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
 from protocol.radius.codes import PacketCode
@@ -45,14 +46,17 @@ class Accounting:
         context: ChargingContext,
         restarts: NasRestarts,
         ports: Ports,
+        templates: InterimTemplates,
         *,
         mark: Callable[[NasClient, int], None],
         silence: Callable[[str], None],
     ) -> None:
-        self._context, self._restarts, self._ports = context, restarts, ports
+        self._context, self._restarts, self._ports, self._templates = context, restarts, ports, templates
+        templates.serves = self.serve
         self._mark, self._silence = mark, silence
 
-    async def serve(self, arrived: Arrived) -> RadiusReply | None:
+    async def serve(self, arrived: Arrived, sent: Sent | None = None) -> RadiusReply | None:
+        """sent: the store was asked already; it goes on from its reply"""
         packet, client, source, at_ms, _ = arrived
         status = status_of(packet)
         if status not in STEPS:
@@ -72,12 +76,17 @@ class Accounting:
                 self._silence("not charged")
                 return None
             request = after_restart(request, restarted_ms)
-        answer = await handle(request, self._context, at_ms)
+        plain: list[tuple[Sent, Outcome]] = []
+        answer = await handle(request, self._context, at_ms, sent=sent, plain=plain)
         if answer is None or isinstance(answer, Busy):
             self._silence("fate unknown" if answer is None else "not charged")
             return None
         if answer.marks:
             self._mark(client, answer.marks)
+        if status == AcctStatusType.STOP:
+            self._templates.forget(request.key.session)
+        elif plain and sent is None:
+            self._templates.learn(arrived, request, *plain[0])
         reference = reference_in(packet)
         # A call ends no other one: who calls may have several.
         if reference is not None and request.course is not None and client.profile.service != VOICE:

@@ -17,8 +17,9 @@ from ocs.clock import monotonic_us, now_ms
 from ocs.net.admission import Admission
 from ocs.net.radius.clients import NasClient, NasClients
 from ocs.net.radius.conduct import Conduct, Conducts
-from ocs.net.radius.duplicates import DuplicateWindow, Seen
+from ocs.net.radius.duplicates import DuplicateWindow, ExchangeKey, Seen
 from ocs.net.radius.exchange import AnswerSocket, Arrived, RadiusExchange, RadiusReply
+from ocs.net.radius.interims import InterimTemplates
 from ocs.telemetry import metrics
 from ocs.telemetry.log import Periodic, Seldom, logger
 from protocol.radius.authenticator import answer, check_request
@@ -42,6 +43,9 @@ REPORTS: Final = frozenset((AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP))
 NAMES: Final = {PacketCode.ACCESS_REQUEST: "Access-Request", PacketCode.ACCOUNTING_REQUEST: "Accounting-Request"}
 STATUS: Final = {status.value: status.name.title().replace("_", "-") for status in AcctStatusType}
 UNKNOWN_ADDRESS: Final = "unknown address"
+ACCOUNTING: Final = bytes((PacketCode.ACCOUNTING_REQUEST,))
+CHARGED: Final = "ok"
+INTERIM: Final = ("radius", NAMES[PacketCode.ACCOUNTING_REQUEST], STATUS[AcctStatusType.INTERIM_UPDATE], CHARGED)
 
 Served = Callable[[Arrived], Coroutine[Any, Any, RadiusReply | None]]
 
@@ -70,8 +74,9 @@ class RadiusServer:
         meter: metrics.Meter,
         serves: dict[PacketCode, Served],
         remark: Callable[[str, str], object],
+        templates: InterimTemplates,
     ) -> None:
-        self.clients, self.admission, self.serves = clients, admission, serves
+        self.clients, self.admission, self.serves, self.templates = clients, admission, serves, templates
         self.conducts = Conducts()
         self.window = DuplicateWindow()
         self.draining = False
@@ -86,6 +91,7 @@ class RadiusServer:
         self._lacking = meter.counts(metrics.RADIUS_LACKING)
         self._marks = meter.counts(metrics.PEER_MARKS)
         self._times = {code: meter.histogram(metrics.REQUEST_TIME, "radius", name) for code, name in NAMES.items()}
+        meter.read(metrics.BY_TEMPLATE, "radius", by=lambda: templates.served)
         self._told, self._seldom = Periodic(TOLD_MS), Seldom()
         self._unsigned_told = Periodic(UNSIGNED_TOLD_MS)
 
@@ -101,6 +107,13 @@ class RadiusServer:
         if self.draining:
             self.silence("stopping")
             return
+        if octets[:1] == ACCOUNTING and PacketCode.ACCOUNTING_REQUEST in by.codes:
+            try:
+                if self.templates.serve(octets, client, source, by, self):
+                    return
+            except Exception as bug:
+                self.violated_by(octets, source, bug)
+                return
         try:
             packet = Packet.decode(octets)
             if packet.code not in by.codes and packet.code != PacketCode.STATUS_SERVER:
@@ -128,7 +141,10 @@ class RadiusServer:
         elif conduct.within_rate(arrived.at_us):
             self._serve(arrived, by, conduct)
         else:
-            self.drop(source, client, TOO_MANY, f"more than rate_max = {client.rate_max} requests a second")
+            self.over_rate(source, client)
+
+    def over_rate(self, source: tuple[str, int], client: NasClient) -> None:
+        self.drop(source, client, TOO_MANY, f"more than rate_max = {client.rate_max} requests a second")
 
     def _serve(self, arrived: Arrived, by: RadiusSocket, conduct: Conduct) -> None:
         packet = arrived.packet
@@ -136,22 +152,38 @@ class RadiusServer:
         if serve is None:
             self.silence("not served")
             return
-        seen = self.window.begin(arrived.key, packet.authenticator, arrived.at_ms)
+        report = packet.code == PacketCode.ACCOUNTING_REQUEST and _status(packet) in REPORTS
+        at_ms, at_us = arrived.at_ms, arrived.at_us
+        if self.admits(arrived.key, packet.authenticator, at_ms, at_us, by, conduct, report=report):
+            RadiusExchange(self, by, arrived, serve(arrived), conduct, report=report)
+
+    def admits(
+        self,
+        key: ExchangeKey,
+        authenticator: bytes,
+        at_ms: int,
+        at_us: int,
+        by: AnswerSocket,
+        conduct: Conduct,
+        *,
+        report: bool,
+    ) -> bool:
+        """Whether a packet is to be served: then it is under way. One that was answered before is answered here."""
+        seen = self.window.begin(key, authenticator, at_ms)
         if isinstance(seen, bytes):
-            by.send(seen, arrived.source)
+            by.send(seen, key.source)
             self._dropped["radius", "answered before"] += 1
-            return
+            return False
         if seen is Seen.UNDER_WAY:
             self._dropped["radius", "under way"] += 1
-            return
+            return False
         admission = self.admission
-        admission.step(arrived.at_us)
-        report = packet.code == PacketCode.ACCOUNTING_REQUEST and _status(packet) in REPORTS
+        admission.step(at_us)
         if not admission.admits(report, conduct.in_flight):
-            self.window.forget(arrived.key, packet.authenticator)
+            self.window.forget(key, authenticator)
             self.silence("too much to do")
-            return
-        RadiusExchange(self, by, arrived, serve(arrived), conduct, report=report)
+            return False
+        return True
 
     # ---- how it ends
 
@@ -162,6 +194,12 @@ class RadiusServer:
         self._counts["radius", NAMES[PacketCode(code)], kind, reply.result] += 1
         self._by_client[arrived.client.name, reply.result] += 1
         self._times[PacketCode(code)].add(monotonic_us() - arrived.at_us)
+
+    def count_interim(self, client: NasClient, at_us: int) -> None:
+        """`count`, of an Interim-Update that was charged."""
+        self._counts[INTERIM] += 1
+        self._by_client[client.name, CHARGED] += 1
+        self._times[PacketCode.ACCOUNTING_REQUEST].add(monotonic_us() - at_us)
 
     def mark(self, client: NasClient, marks: int) -> None:
         """What was unusual about a request, for the client."""
