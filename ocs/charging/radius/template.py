@@ -2,8 +2,9 @@
 
 A session reports again and again, and of its packet only identifier, authenticator, counters and times change. From
 one that was served the general way (accounting.py, decide.py) `learn` makes a template. It serves a packet that has the
-same octets but for those, as long as its price is the same: the charge is the one that the general way makes. For
-anything else it says None, and the general way serves. The answer only says that the packet was charged.
+same octets but for those, which may also come or go, as long as its price is the same: the charge is the one that the
+general way makes. For anything else it says None, and the general way serves. The answer only says that the packet was
+charged.
 """
 
 from __future__ import annotations
@@ -74,9 +75,9 @@ class CutInterim(NamedTuple):
     """An Accounting-Request, cut at what changes."""
 
     fixed: bytes
-    """All other octets behind the header."""
+    """All other attributes."""
     numbers: dict[int, int]
-    """By type of the attribute."""
+    """By type of the attribute, those that are there."""
 
 
 def cut(octets: bytes) -> CutInterim | None:
@@ -91,7 +92,7 @@ def cut(octets: bytes) -> CutInterim | None:
             if kind in NUMBERS:
                 if size != NUMBER_OCTETS or kind in numbers:
                     return None
-                pieces.append(octets[done : at + 2])
+                pieces.append(octets[done:at])
                 numbers[kind] = int.from_bytes(octets[at + 2 : at + NUMBER_OCTETS])
                 done = at + NUMBER_OCTETS
             elif size < 2 or kind in NOT_LEARNT:

@@ -187,13 +187,13 @@ class InterimExchange:
         """What `RadiusExchange.done` does, without looking at what is known."""
         server, octets, sent, client = self._server, self._octets, self._learnt.template.sent, self._learnt.client
         self._owner.context.facts.keep(self._charge.session, sent.facts)
-        answer = acknowledgement(octets, client.secret)
-        server.window.done(self._key, octets[4:20], answer)
         self._off()
-        if monotonic_us() - self._at_us > WANTED_US:
-            server.silence("too late")
-            return
         try:
+            answer = acknowledgement(octets, client.secret)
+            server.window.done(self._key, octets[4:20], answer)
+            if monotonic_us() - self._at_us > WANTED_US:
+                server.silence("too late")
+                return
             self._by.send(answer, self._key.source)
             server.count_interim(client, self._at_us)
         except Exception as bug:

@@ -23,6 +23,7 @@ from ocs.net.radius.accounting import Accounting
 from ocs.net.radius.authorisation import Authorisation
 from ocs.net.radius.clients import NasClient
 from ocs.net.radius.exchange import Arrived, RadiusReply
+from ocs.net.radius.interims import InterimTemplates
 from ocs.net.radius.password_check import PasswordCheck
 from ocs.net.radius.ports import Ports
 from ocs.net.radius.restarts import NasRestarts
@@ -136,7 +137,7 @@ class Network:
         told: dict[str, Any] = {"mark": lambda *_: None, "silence": self.silent.append}
         context = self.world.context
         self.authorisation = Authorisation(context, self.store, ports, PasswordCheck(PASSWORDS, lambda: 0.0), **told)
-        self.accounting = Accounting(context, NasRestarts(link), ports, **told)
+        self.accounting = Accounting(context, NasRestarts(link), ports, InterimTemplates(context, 100), **told)
         self.identifier = 0
 
     def arrived(self, packet: Packet, at_s: int) -> Arrived:
