@@ -3,9 +3,11 @@
 -- @use lib/repeats
 -- @use lib/matching
 -- @use lib/account
+local fill_course, is_of, bygones_of, incarnation_of, keep_course, counts_since, enter_course
+do -- a script has room for 200 local names
 
 -- A session that was stored before it had these fields.
-local function fill_course(session)
+function fill_course(session)
   session[SESSION.origin_state] = session[SESSION.origin_state] or 0
   session[SESSION.token], session[SESSION.began_ms] = session[SESSION.token] or '', session[SESSION.began_ms] or 0
   session[SESSION.lasted_s], session[SESSION.reported_ms] = session[SESSION.lasted_s] or -1, session[SESSION.reported_ms] or 0
@@ -18,7 +20,7 @@ local function is_parted(one_ms, other_ms, restarted_ms)
 end
 
 -- Whether what a request names is what an incarnation is known by: true, false, or nil where they have nothing in common.
-local function is_of(named, begun_ms, restarted_ms, token, began_ms)
+function is_of(named, begun_ms, restarted_ms, token, began_ms)
   if named ~= '' and token ~= '' then return named == token end
   if begun_ms == 0 or began_ms == 0 then return nil end
   if is_parted(begun_ms, began_ms, restarted_ms) then return false end
@@ -56,7 +58,7 @@ local function is_restarted(charge, session)
 end
 
 -- The incarnation that ends, as it is kept for reports that come late.
-local function bygones_of(session)
+function bygones_of(session)
   local kept = { BYGONE{ incarnation = session[SESSION.incarnation], token = session[SESSION.token],
     began_ms = session[SESSION.began_ms], lines = session[SESSION.lines] } }
   for _, bygone in ipairs(session[SESSION.bygone]) do
@@ -67,7 +69,7 @@ end
 
 -- What a request is of a session that is known: false of its incarnation, nil begins a new one, else the bygone it is of. Last
 -- comes what it is flagged with. A reference says more than a begin.
-local function incarnation_of(charge, session)
+function incarnation_of(charge, session)
   local named, begun_ms, restarted_ms = charge[CHARGE.token], charge[CHARGE.began_ms], charge[CHARGE.restarted_ms]
   for _, bygone in ipairs(named ~= '' and named ~= session[SESSION.token] and session[SESSION.bygone] or NONE) do
     if bygone[BYGONE.token] == named then return bygone, 0 end
@@ -81,7 +83,7 @@ local function incarnation_of(charge, session)
 end
 
 -- What the newest report says of the session.
-local function keep_course(charge, session)
+function keep_course(charge, session)
   if charge[CHARGE.course] == COURSE.BEGINS then session[SESSION.met_begin] = true end
   if charge[CHARGE.lasted_s] < 0 and charge[CHARGE.token] == '' then return end -- it says nothing of it
   if charge[CHARGE.event_ms] < session[SESSION.reported_ms] then return end
@@ -92,7 +94,7 @@ local function keep_course(charge, session)
 end
 
 -- Since when a counter counts, nil where nobody knows.
-local function counts_since(decision)
+function counts_since(decision)
   local charge, session, bygone = decision.charge, decision.session, decision.bygone
   if bygone then return bygone[BYGONE.began_ms] > 0 and bygone[BYGONE.began_ms] or nil end
   if charge[CHARGE.course] == COURSE.NONE then return session[SESSION.initial] ~= '' and session[SESSION.opened_ms] or nil end
@@ -103,11 +105,13 @@ end
 
 -- What the request means in the state of such a session: it goes on, whatever it was granted. Returns state, whether it may
 -- be granted something, and marks.
-local function enter_course(charge, state)
+function enter_course(charge, state)
   local course, phase, marks = charge[CHARGE.course], charge[CHARGE.phase], 0
   if state == SESSIONSTATE.CLOSED then return state, false, FLAG.LATE end
   if state == SESSIONSTATE.ABANDONED then marks = FLAG.REOPENED
   elseif state ~= SESSIONSTATE.OPEN and course ~= COURSE.BEGINS then marks = FLAG.UNMATCHED end
   if course == COURSE.ENDS then return SESSIONSTATE.CLOSED, false, marks end
   return SESSIONSTATE.OPEN, phase == PHASE.START or phase == PHASE.UPDATE, marks
+end
+
 end

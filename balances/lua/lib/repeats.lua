@@ -1,9 +1,11 @@
 -- What was seen before: answers that repeats get again, and numbers that were charged; twin of balances/model/repeats.py.
 -- @use lib/amount
+local judge, known_answers, former_answer, is_new, holds_again, abandoned_usage, former_of, number_seen, remember_answer
+do -- a script has room for 200 local names
 
 -- Seen before? (charging.md section 3.) `known` is a list of ANSWER. Returns the stored outcome, or nil to decide
 -- (anew); the second result says that the repeat contradicts what was answered, the third what it is flagged with.
-local function judge(charge, known)
+function judge(charge, known)
   local fingerprint, end_to_end = charge[CHARGE.fingerprint], charge[CHARGE.end_to_end]
   local other
   for _, answer in ipairs(known) do
@@ -22,7 +24,7 @@ local function judge(charge, known)
 end
 
 -- The answers of this incarnation under the key of the request, and whether one was to its End-to-End-Id.
-local function known_answers(charge, session)
+function known_answers(charge, session)
   local key, known, same = charge[CHARGE.key], {}, false
   local function look(packed)
     if not string.find(packed, key, 1, true) then return end -- unpack few: the key stands in it as it is
@@ -41,7 +43,7 @@ local function is_same(charge, answer, now_ms)
 end
 
 -- What a repeat was answered in an earlier incarnation, nil when it is none (charging.md section 3, incarnations).
-local function former_answer(charge, session, now_ms)
+function former_answer(charge, session, now_ms)
   for _, packed in ipairs(session[SESSION.former]) do
     local answer = cmsgpack.unpack(packed)
     if answer[ANSWER.key] == charge[CHARGE.key] and is_same(charge, answer, now_ms) then return answer end
@@ -60,25 +62,25 @@ end
 
 -- It begins a new incarnation once something came after the last one, or for somebody else (charging.md section 3,
 -- incarnations).
-local function is_new(charge, session, known, now_ms)
+function is_new(charge, session, known, now_ms)
   if not is_another(charge, session, known, now_ms) then return false end
   return session[SESSION.reported] or session[SESSION.subscriber] ~= charge[CHARGE.subscriber]
 end
 
 -- Before any use it only replaces what is held, and so does an equal one when that has expired.
-local function holds_again(charge, session, known, now_ms)
+function holds_again(charge, session, known, now_ms)
   return session[SESSION.state] == SESSIONSTATE.ABANDONED and not session[SESSION.reported]
     and is_another(charge, session, known, now_ms)
 end
 
-local function abandoned_usage(line, now_ms)
+function abandoned_usage(line, now_ms)
   return USAGE{ rating_group = line[LINE.rating_group], service_id = line[LINE.service_id], secondary = line[LINE.secondary],
     unit = line[LINE.unit], used = 0, suspense = 0, total = line[LINE.total], cost = 0, granted = 0, result = RESULT.OK,
     flags = FLAG.ABANDONED, tag = '', at_ms = now_ms }
 end
 
 -- The answers of an incarnation that ends, before those of earlier ones. It may have begun without an INITIAL.
-local function former_of(session)
+function former_of(session)
   local former = { session[SESSION.initial] ~= '' and session[SESSION.initial] or nil }
   for i = #session[SESSION.answers], 1, -1 do former[#former + 1] = session[SESSION.answers][i] end
   for _, packed in ipairs(session[SESSION.former]) do
@@ -87,7 +89,7 @@ local function former_of(session)
   return former
 end
 
-local function number_seen(charge, session)
+function number_seen(charge, session)
   if not charge[CHARGE.countable] then return false end
   local number, seen = charge[CHARGE.phase] * 4294967296 + charge[CHARGE.number], session[SESSION.seen]
   for i = 1, #seen, 2 do
@@ -126,7 +128,7 @@ local function is_replaced(packed, charge)
 end
 
 -- Keep the answer and the number. late: an INITIAL after its TERMINATION, which begins nothing
-local function remember_answer(charge, session, outcome, now_ms, moved, late)
+function remember_answer(charge, session, outcome, now_ms, moved, late)
   local answer = cmsgpack.pack(ANSWER{ key = charge[CHARGE.key], fingerprint = charge[CHARGE.fingerprint],
     end_to_end = charge[CHARGE.end_to_end], moved = moved, outcome = outcome, at_ms = now_ms })
   local answers, opens = session[SESSION.answers], charge[CHARGE.phase] == PHASE.START and not late
@@ -140,4 +142,6 @@ local function remember_answer(charge, session, outcome, now_ms, moved, late)
   if #answers > ANSWERS_KEPT then table.remove(answers, 1) end
   if charge[CHARGE.phase] ~= PHASE.START then session[SESSION.reported] = true end
   if moved then remember_number(charge, session) end
+end
+
 end

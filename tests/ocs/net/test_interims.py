@@ -68,8 +68,12 @@ class NasWorker(World):
         )
         told: dict[str, Any] = {"mark": self.radius.mark, "silence": self.radius.silence}
         serves[PacketCode.ACCOUNTING_REQUEST] = Accounting(
-            self.context, cast(Any, None), cast(Any, self), self.templates, **told
+            self.context, cast(Any, self), cast(Any, self), self.templates, **told
         ).serve
+
+    async def newest_ms(self, _nas: str) -> int:
+        """A NAS that never said that it restarted."""
+        return 0
 
     def began(self, *_: object) -> Pending[None]:
         """A port."""
