@@ -268,8 +268,8 @@ def _ask(
         [_report(used, end_ms) for used, end_ms in zip(line.used, ends_ms, strict=True)],
         _asked(line, unit, request),
         quota.default,
-        quota.minimum,
-        0 if event else quota.maximum,  # an event is a price for all that was asked, or nothing
+        1 if request.whole else quota.minimum,
+        0 if event or request.whole else quota.maximum,  # an event is a price for all that was asked, or nothing
         service.priority,
         blobbed(ladder) if refusal is Result.OK else NO_BLOB,
         validity_ms,
@@ -277,7 +277,7 @@ def _ask(
         emergency=rated.emergency,
         portal=service.final.action is not FinalAction.TERMINATE,
         refusal=refusal,
-        whole=event and not service.part,
+        whole=request.whole or (event and not service.part),
         until_ms=money_until_ms,
     )
     if rated.ladder is not None and not is_money:

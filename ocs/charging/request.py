@@ -174,6 +174,8 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """Of a START: so many sessions of the subscriber and service may be open with it; None: as many as there are."""
     replaces: tuple[str, ...] = ()
     """Sessions that do not count, and are told to end."""
+    whole: bool = False
+    """What is asked for is granted whole, or nothing of it."""
 
 
 class FinalAction(Enum):

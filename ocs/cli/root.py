@@ -11,6 +11,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("ocs.cli.serve:run", "Serve: all roles in one go, stores embedded unless configured."),
     "check": ("ocs.cli.serve:check", "Validate the configuration and reach the stores; say what is wrong."),
     "account": ("ocs.cli.account:account", "Accounts: balances, settings, top-ups."),
+    "reservation": ("ocs.cli.reservation:reservation", "Money reserved for a purchase: confirmed in parts, released."),
     "transfer": ("ocs.cli.transfer:transfer", "Transfers from one account to another one."),
     "subscriber": ("ocs.cli.subscriber:subscriber", "Subscribers and their identities."),
     "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),

@@ -1,0 +1,206 @@
+"""Money reserved for a purchase, confirmed in parts, and released (charging.md section 17): a session of charging with
+one line of money. What it holds is held as every grant is: nobody else spends it, supervision lets it go when its time
+has come, and it counts in limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from balances import keys
+from balances.structs.charge import Phase, Result
+from balances.structs.session import SessionState
+from ocs.backoffice import sessions
+from ocs.backoffice.amounts import money
+from ocs.backoffice.errors import (
+    AccountBarred,
+    BackOfficeError,
+    Conflict,
+    InsufficientFunds,
+    Invalid,
+    KeyReused,
+    NotFound,
+    Unavailable,
+    Unresolved,
+)
+from ocs.charging.request import AskedLine, ChargingRequest, Origin, RequestKey, Style, Units, Used
+from tariffs.inputs import Inputs
+
+if TYPE_CHECKING:
+    from balances.structs.account import Account
+    from balances.structs.session import Session
+    from ocs.backoffice.backoffice import BackOffice
+
+NUMBERS: Final = 1 << 32
+KEPT: Final = (SessionState.OPEN, SessionState.CLOSED, SessionState.ABANDONED)
+
+
+class WantedReservation(NamedTuple):
+    id: str
+    identities: tuple[str, ...]
+    """Who pays: as `ocs.charging.identity.canonical` spells them."""
+    service: str
+    amount: int
+    """In micro-units."""
+    lasts_s: int
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What is there of one."""
+
+    session: str
+    account: str
+    subscriber: str
+    service: str
+    currency: str
+    reserved: int
+    """Held now."""
+    confirmed: int
+    until_ms: int
+    """When what is held is released; 0: nothing is."""
+    state: SessionState
+
+
+async def reserve(backoffice: BackOffice, client: str, wanted: WantedReservation, message: int) -> Reservation:
+    """Hold all of the amount, or nothing. An id is used once: the same again says the same.
+
+    client:   who reserves, as a client of charging
+    message:  by which a repeat is known
+    """
+    desk = backoffice.charging
+    if desk is None:
+        raise Unavailable("this process does not charge")
+    if wanted.service not in desk.services.by_name:
+        raise Invalid("service", f"expected one of {', '.join(desk.services.by_name)}, found {wanted.service!r}")
+    key = RequestKey(named(client, wanted.id), message=message, resend=True)
+    lines = _lines(asked=wanted.amount)
+    request = _request(client, key, Phase.START, wanted.identities, wanted.service, lines, wanted.lasts_s)
+    answer = await desk.charge(request)
+    result = answer.lines[0].result if answer.result == Result.OK and answer.lines else answer.result
+    if result != Result.OK:
+        raise _refusal(result)
+    return await get(backoffice, client, wanted.id)
+
+
+def _refusal(result: Result) -> BackOfficeError:
+    match result:
+        case Result.CREDIT_LIMIT:
+            return InsufficientFunds("the balance, or a limit, does not cover it; nothing is reserved")
+        case Result.DENIED:
+            return AccountBarred("barred for this subscriber or account")
+        case Result.USER_UNKNOWN:
+            return Unresolved("no subscriber has this identity")
+        case _:
+            return Conflict("that reservation has ended: use another id")
+
+
+async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, amount: int, left: int) -> Reservation:
+    """Debit an amount of what is reserved and keep `left` of the rest; the last one, or a release, keeps nothing.
+
+    number: 1, 2, 3 ...: the same again is done once
+    amount: 0: nothing is debited
+    """
+    desk = backoffice.charging
+    if desk is None:
+        raise Unavailable("this process does not charge")
+    _, session = await _find(backoffice, client, id_)
+    phase = Phase.UPDATE if left else Phase.STOP
+    _check(session, phase, number, amount, left)
+    request = _request(
+        client,
+        RequestKey(named(client, id_), number=number),
+        phase,
+        (f"subscriber:{session.subscriber}",),
+        session.service,
+        _lines(asked=left, used=amount),
+        max(-((backoffice.now_ms() - session.lines[0].due_ms) // 1_000), 1),
+    )
+    await desk.charge(request)
+    return await get(backoffice, client, id_)
+
+
+def _check(session: Session, phase: Phase, number: int, amount: int, left: int) -> None:
+    """Numbers come one after the other, and each is charged once. So what is compared here is what the one before has
+    left, whoever else confirms at the same time."""
+    last = _last(session)
+    if number <= last:  # a repeat, if it is one: the store knows what it was answered
+        if not _is_seen(session, phase, number):
+            raise KeyReused
+        return
+    if session.state != SessionState.OPEN or not session.lines[0].due_ms:
+        raise Conflict("nothing of it is held any more")
+    if number != last + 1:
+        raise Conflict(f"number {last + 1} comes next")
+    held = session.lines[0].granted
+    if amount + left > held:
+        raise Invalid("amount", f"it and what is left are at most {money(held)}, which is reserved")
+
+
+def _last(session: Session) -> int:
+    """The highest number so far."""
+    return max((last % NUMBERS for last in session.seen[1::2]), default=0)
+
+
+def _is_seen(session: Session, phase: Phase, number: int) -> bool:
+    at = phase * NUMBERS + number
+    spans = zip(session.seen[::2], session.seen[1::2], strict=False)
+    return any(first <= at <= last for first, last in spans)
+
+
+async def get(backoffice: BackOffice, client: str, id_: str) -> Reservation:
+    account, session = await _find(backoffice, client, id_)
+    line = session.lines[0]
+    return Reservation(
+        session.id,
+        account.id,
+        session.subscriber,
+        session.service,
+        account.currency,
+        line.granted if line.due_ms else 0,
+        line.debited,
+        line.due_ms,
+        SessionState(session.state),
+    )
+
+
+async def _find(backoffice: BackOffice, client: str, id_: str) -> tuple[Account, Session]:
+    """Raises NotFound, also for a session that reserved nothing."""
+    account, session = await sessions.find(backoffice, keys.part(named(client, id_)))
+    if session.state not in KEPT or not session.lines:
+        raise NotFound(f"there is no reservation {id_}: nothing was reserved")
+    return account, session
+
+
+def named(client: str, id_: str) -> str:
+    """The Session-Id of a reservation. No session of a platform is called so: its ids have no semicolon."""
+    return f"{client};reservation;{id_}"
+
+
+def _lines(*, asked: int, used: int = 0) -> Sequence[AskedLine]:
+    report = (Used(Units(money=used)),) if used else ()
+    return (AskedLine(None, None, Units(money=asked) if asked else None, report),)
+
+
+def _request(
+    client: str,
+    key: RequestKey,
+    phase: Phase,
+    identities: tuple[str, ...],
+    service: str,
+    lines: Sequence[AskedLine],
+    lasts_s: int,
+) -> ChargingRequest:
+    return ChargingRequest(
+        origin=Origin(client, via=client),
+        key=key,
+        phase=phase,
+        identities=identities,
+        event_ms=None,
+        lines=tuple(lines),
+        style=Style.LINES,
+        inputs=Inputs(service=service),
+        held_s=lasts_s,
+        whole=True,
+    )
