@@ -195,6 +195,18 @@ def is_later_leg(key: str) -> bool:
     return key.startswith(("transfer ", "transfer-return "))
 
 
+def voucher_key(batch: str, serial: int) -> str:
+    """Once key of the entry that credits a voucher: each is credited once, whoever completes its claim."""
+    return f"voucher {part(batch)} {serial}"
+
+
+def voucher_of(key: str) -> tuple[str, int] | None:
+    """The inverse of `voucher_key`; None: it made no such key."""
+    kind, _, rest = key.partition(" ")
+    batch, _, serial = rest.partition(" ")
+    return (text_of(batch), int(serial)) if kind == "voucher" and serial.isdecimal() else None
+
+
 # --- in Redis
 
 

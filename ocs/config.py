@@ -429,6 +429,19 @@ class Transfers(ConfigTable, frozen=True):
     """... and in how many transfers."""
 
 
+class VoucherRules(ConfigTable, frozen=True):
+    """Vouchers and who tries wrong codes (docs/vouchers.md)."""
+
+    keys: tuple[Secret, ...] = ()
+    """Under which codes are stored, the newest first: each 32 octets in hex or base64, best `file:`. None: with the
+    embedded PostgreSQL a key in the data directory; else there are no vouchers."""
+    wrong_max: Annotated[int, Meta(ge=0, le=1_000)] = 5
+    """Wrong codes of an account, or of a source, within `window_s`, after which it is locked out; 0: never. Only with a
+    lock-out may codes have less than 64 bits of randomness, or be made elsewhere."""
+    window_s: Annotated[int, Meta(ge=10, le=31 * 86_400)] = 3_600
+    locked_s: Annotated[int, Meta(ge=1, le=31 * 86_400)] = 3_600
+
+
 class Webhooks(ConfigTable, frozen=True):
     """Delivery of events to webhooks (docs/webhooks.md)."""
 
@@ -672,6 +685,7 @@ class Config(ConfigTable, frozen=True):
     http: Http = Http()
     access: Access = Access()
     transfers: Transfers = Transfers()
+    vouchers: VoucherRules = VoucherRules()
     webhooks: Webhooks = Webhooks()
     metrics: Metrics = Metrics()
     redis: RedisConfig = RedisConfig()
@@ -683,11 +697,12 @@ class Config(ConfigTable, frozen=True):
     log: LogConfig = LogConfig()
 
     def __post_init__(self) -> None:
-        for number, one in enumerate(self.sealing_keys):
-            try:
-                key_of(one.reveal())
-            except ValueError as why:
-                raise ValueError(f"sealing_keys[{number}] to be {why}") from None
+        for name, keys in (("sealing_keys", self.sealing_keys), ("vouchers.keys", self.vouchers.keys)):
+            for number, one in enumerate(keys):
+                try:
+                    key_of(one.reveal())
+                except ValueError as why:
+                    raise ValueError(f"{name}[{number}] to be {why}") from None
         diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
         listeners = {**diameter, "http.listen": self.http.listen, "metrics.listen": self.metrics.listen}
         taken: dict[str, str] = {}

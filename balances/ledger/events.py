@@ -22,7 +22,7 @@ from balances.ledger.in_words import money, quantity, time_of
 from balances.ledger.record import RecordedCall, fit
 from balances.structs.account import MAIN, NEVER, REFUSING, Account, SuspendReasons
 from balances.structs.charge import Flag, Phase
-from balances.structs.record import CounterAccount, Record
+from balances.structs.record import PAID_IN, CounterAccount, Record
 from balances.structs.session import Session, SessionState
 from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
 from tariffs.ladder import limit_key_parts
@@ -298,7 +298,7 @@ def _of_top_up(call: RecordedCall, add: Adding) -> None:
             entry.bucket, KIND_WORDS[entry.kind], quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after)
         )
         for entry in record.entries
-        if entry.counter_account == CounterAccount.TOP_UP
+        if entry.counter_account in PAID_IN
     ]
     if buckets:
         why = (record.actor, record.reason, record.reference)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from balances.ledger import bucket_ends, events, intents, suspense, transfers
+from balances.ledger import bucket_ends, events, intents, suspense, transfers, voucher_claims
 from balances.ledger.bucket_ends import BucketEnds
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Rows
 
@@ -30,6 +30,7 @@ async def put(
         await pg.copy_records_to_table("ledger_entries", records=rows.entries, columns=ENTRY_COLUMNS)
     await suspense.write(pg, rows.suspense, rows.settled)
     await suspense.write_shown(pg, rows.shown)
+    await voucher_claims.write(pg, rows.credited)
     if rows.intents:
         await pg.copy_records_to_table("intents", records=rows.intents, columns=intents.COLUMNS)
     await transfers.write(pg, rows.legs)

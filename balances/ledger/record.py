@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances.facts import of_line
-from balances.keys import is_nobody, suspense_id
+from balances.keys import is_nobody, suspense_id, voucher_of
 from balances.ledger import terms
 from balances.ledger.intents import intent_of, row_of
 from balances.ledger.transfers import leg_row
@@ -313,6 +313,8 @@ class Rows(NamedTuple):
     """The same of nobody known, where the amount is what a counter shows."""
     settled: list[Row]
     """Of that list, what was charged: id, payer, money, entry, who, why, when."""
+    credited: list[Row]
+    """Of the claims of vouchers, what was credited: batch, serial, entry, when."""
     copied: list[tuple[int, RecordedCall]]
     """(shard, call) of each of `calls`: what events follow from (events.py)."""
     intents: list[Row]
@@ -322,21 +324,17 @@ class Rows(NamedTuple):
 
     def lengths(self) -> tuple[int, ...]:
         """How many there are of each, but for ladders: one too many does no harm."""
-        calls, usages, entries, _, suspense, shown, settled, copied, intents, legs = self
-        first = len(calls), len(usages), len(entries), len(suspense)
-        return *first, len(shown), len(settled), len(copied), len(intents), len(legs)
+        return tuple(len(rows) for rows in self if isinstance(rows, list))
 
     def cut(self, lengths: tuple[int, ...]) -> None:
         """Take back what was added since."""
-        calls, usages, entries, _, suspense, shown, settled, copied, intents, legs = self
-        lists: tuple[list[Any], ...] = calls, usages, entries, suspense, shown, settled, copied, intents, legs
-        for rows, length in zip(lists, lengths, strict=True):
+        for rows, length in zip((rows for rows in self if isinstance(rows, list)), lengths, strict=True):
             del rows[length:]
 
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [], [], [], [], [])
+    return Rows([], [], [], {}, [], [], [], [], [], [], [])
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -430,3 +428,5 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         rows.settled.extend(
             (settled, account, -entry.amount, entry.seq, actor, reason, record.at_ms) for entry in record.entries[:1]
         )
+    if record.kind == "post" and (voucher := voucher_of(record.key)) is not None:
+        rows.credited.extend((*voucher, entry.seq, record.at_ms) for entry in record.entries[:1])

@@ -84,7 +84,7 @@ def wants_any(post: Post) -> bool:
 
 
 def fills(counter_account: str) -> bool:
-    return counter_account in (CounterAccount.TOP_UP, CounterAccount.TRANSIT)
+    return counter_account in (CounterAccount.TOP_UP, CounterAccount.VOUCHER, CounterAccount.TRANSIT)
 
 
 def money_taken(post: Post) -> int:

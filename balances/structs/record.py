@@ -29,6 +29,8 @@ class CounterAccount(StrEnum):
     SUSPENSE = "suspense"
     """What nobody can explain: differences after a loss of both stores."""
     TOP_UP = "top-up"
+    VOUCHER = "voucher"
+    """What was paid for when the voucher was sold."""
     ADJUSTMENT = "adjustment"
     TRANSIT = "transit"
     """What is on its way from one bucket to another one, of the same account or of another one: nets to zero."""
@@ -36,6 +38,10 @@ class CounterAccount(StrEnum):
     """Own money that was paid back."""
     WRITE_OFF = "write-off"
     """What was given up: a debt, or what a closed account still had."""
+
+
+PAID_IN: Final = frozenset({CounterAccount.TOP_UP, CounterAccount.VOUCHER})
+"""What came in from outside."""
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):

@@ -32,6 +32,10 @@ PERMISSIONS: Final[dict[str, str]] = {
     "charging.charge": "Charge sessions and events over HTTP",
     "suspense.read": "See use that was set aside",
     "suspense.settle": "Charge it or write it off",
+    "vouchers.read": "See batches and vouchers, and which voucher has a code",
+    "vouchers.write": "Make batches, take codes in, activate and block",
+    "vouchers.export": "Have the plain codes of a batch, once",
+    "vouchers.redeem": "Redeem vouchers for accounts",
     "webhooks.read": "See webhooks and their deliveries",
     "webhooks.write": "Have events delivered to a URL; pause, resume, repeat deliveries",
     "events.read": "Read and follow events",
@@ -64,7 +68,7 @@ MOVE_AMOUNTS: Final = frozenset(
 ALONE: Final = frozenset(
     {
         *("accounts.import", "accounts.transfer", "approvals.decide", "charging.charge"),
-        *("subscribers.write", "tokens.write", "webhooks.write"),
+        *("subscribers.write", "tokens.write", "vouchers.export", "vouchers.redeem", "webhooks.write"),
     }
 )
 """What cannot wait for a second person, besides all that only reads: a file of any length, the decision itself,

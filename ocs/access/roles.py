@@ -71,7 +71,7 @@ NOTHING: Final = AmountLimit("*", each="0")
 SHIPPED: Final[Mapping[str, CallerRole]] = {
     "admin": CallerRole(("*",)),
     "cashier": CallerRole(
-        ("accounts.read", "subscribers.read", "accounts.top-up", "accounts.adjust"),
+        ("accounts.read", "subscribers.read", "accounts.top-up", "accounts.adjust", "vouchers.redeem"),
         limits=(
             AmountLimit("accounts.top-up", each="500.00"),
             AmountLimit("accounts.adjust", each="20.00", day="200.00"),
@@ -81,7 +81,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
         (
             *("accounts.read", "accounts.write", "accounts.top-up", "accounts.adjust", "accounts.refund"),
             *("subscribers.*", "limits.*", "thresholds.*", "tariffs.read", "sessions.*", "events.read", "jobs.read"),
-            "suspense.read",
+            *("suspense.read", "vouchers.read", "vouchers.redeem"),
         ),
         limits=(
             AmountLimit("accounts.top-up", each="100.00"),
@@ -91,7 +91,16 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
     ),
     "billing": CallerRole(
         (
-            *("accounts.*", "subscribers.*", "limits.*", "thresholds.*", "tariffs.*", "suspense.*", "sessions.read"),
+            *(
+                "accounts.*",
+                "subscribers.*",
+                "limits.*",
+                "thresholds.*",
+                "tariffs.*",
+                "suspense.*",
+                "vouchers.*",
+                "sessions.read",
+            ),
             *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*"),
         )
     ),

@@ -61,6 +61,7 @@ PROBLEMS: Final[dict[str, ProblemRow]] = {
     "unresolved": ProblemRow(422, "It names something that does not exist", errors.Unresolved),
     "version-required": ProblemRow(428, "Send If-Match with the version you read", errors.VersionRequired),
     "too-many": ProblemRow(429, "More requests a second than the caller may make"),
+    "locked-out": ProblemRow(429, "Too many wrong codes: wait", errors.LockedOut),
     "internal": ProblemRow(500, "Our mistake"),
     "busy": ProblemRow(503, "Too many requests at once"),
     "store-unavailable": ProblemRow(503, "A store cannot be reached: nothing was done", errors.Unavailable),

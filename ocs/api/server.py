@@ -51,6 +51,7 @@ from ocs.api import (
     routes_thresholds,
     routes_tokens,
     routes_transfers,
+    routes_vouchers,
     routes_webhooks,
 )
 from ocs.api.auth import Callers
@@ -88,6 +89,7 @@ ALONE: Final[Sequence[Operation]] = (
     *routes_prices.OPERATIONS,
     *routes_sessions.OPERATIONS,
     *routes_suspense.OPERATIONS,
+    *routes_vouchers.OPERATIONS,
     *routes_webhooks.OPERATIONS,
     *routes_jobs.OPERATIONS,
     *routes_ledger.OPERATIONS,

@@ -18,11 +18,13 @@ from balances.redis.connection import Lost, NotSent
 from balances.structs.session import Session
 from ocs.access.token_book import TokenBook
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
-from ocs.config import Access, Radius, Transfers, Webhooks
+from ocs.backoffice.voucher_desk import VoucherDesk
+from ocs.config import Access, Radius, Transfers, VoucherRules, Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
 from ocs.telemetry.log import logger
+from ocs.telemetry.metrics import Meter
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -75,6 +77,7 @@ class BackOffice:
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
         radius: Radius = Radius(),  # noqa: B008
         charging: ChargingDesk | None = None,
+        vouchers: VoucherDesk = VoucherDesk(None, VoucherRules(), Meter()),  # noqa: B008
     ) -> None:
         """
         processes:    what each other process says of itself
@@ -85,7 +88,7 @@ class BackOffice:
         tail:         the newest events; None: nobody follows them in this process
         charging:     where platforms charge over HTTP; None: not in this process
         """
-        self.charging = charging
+        self.charging, self.vouchers = charging, vouchers
         self.tail = tail
         self.webhooks, self.secrets = webhooks, secrets
         self.transfers = transfers

@@ -73,6 +73,10 @@ class VersionRequired(BackOfficeError):
     """The thing exists: the caller has to name the version it read."""
 
 
+class LockedOut(BackOfficeError):
+    """Too many wrong tries: nothing more is looked at for a while."""
+
+
 # --- the account does not take it
 
 

@@ -58,6 +58,39 @@ class SessionAsked(Struct, frozen=True):
     """suspended, depleted, members, limit, waits, price, holder."""
 
 
+class VoucherBatchExported(Struct, frozen=True):
+    """The plain codes of a batch went out: by whom, and whether all of them arrived, after which they are kept no
+    more."""
+
+    batch: str
+    vouchers: int
+    actor: str
+    complete: bool
+
+
+class VoucherLockedOut(Struct, frozen=True):
+    """Somebody tried too many wrong codes, and gets no more looked at for a while."""
+
+    kind: Literal["account", "source"]
+    name: str
+    wrong: int
+    until: str
+
+
+class VoucherRedeemed(Struct, frozen=True):
+    """A voucher was claimed for an account; the credit follows, or is there already."""
+
+    account: str
+    batch: str
+    serial: int
+    kind: AmountKind
+    currency: str
+    amount: str
+    actor: str
+    source: str
+    reference: str
+
+
 class TariffPublished(Struct, frozen=True):
     """A version of a tariff was published."""
 
@@ -143,6 +176,9 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("threshold.cleared", event_data.ThresholdCleared, "account"),
     EventKind("threshold.crossed", event_data.ThresholdCrossed, "account"),
     EventKind("top_up.received", event_data.TopUpReceived, "account"),
+    EventKind("voucher.locked_out", VoucherLockedOut, "account or source"),
+    EventKind("voucher.redeemed", VoucherRedeemed, "account"),
+    EventKind("voucher_batch.exported", VoucherBatchExported, "batch"),
 )
 TYPES: Final = {kind.name: kind for kind in KINDS}
 

@@ -56,6 +56,7 @@ from ocs.keeper.settling import finish
 from ocs.keeper.totals import Totals
 from ocs.keeper.transferring import finish_transfers
 from ocs.keeper.watch import LagWatch
+from ocs.master import voucher_tries
 from ocs.stores.guard import Guard
 from ocs.telemetry.standing_alarms import AlarmLog, StandingAlarms
 
@@ -103,6 +104,7 @@ class Keeper:
     paces:     how often the streams are read; what is urgent does not wait for that
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
     pump:      delivers events to a sink
+    tries_s:   how long wrong codes of vouchers count
     """
 
     def __init__(
@@ -137,11 +139,13 @@ class Keeper:
         pump: EventPump | None = None,
         webhooks: Webhooks = Webhooks(),  # noqa: B008
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
+        tries_s: int = 3_600,
     ) -> None:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
         self.now_ms = self._now_ms = now_ms
         self._project, self._bring_in, self._guard_s = project, bring_in, guard_s
+        self._tries_s = tries_s
         self._bring_defaults = bring_defaults
         self._paces = paces
         self._asked_s = 0.0
@@ -261,6 +265,7 @@ class Keeper:
             ("settle", self._settle, 5.0),
             ("approvals", self._expire_approvals, 30.0),
             ("transfers", self._finish_transfers, 1.0),
+            ("voucher tries", self._forget_tries, 60.0),
             ("libraries", self._drop_libraries, 600.0),
             ("bell", self.events.bell.listen, 0.0),
             ("outbox", self.events.move, 0.0),
@@ -391,6 +396,10 @@ class Keeper:
     async def _expire_approvals(self) -> None:
         while not self.why and await overdue.expire(self._pool, self._now_ms()):
             pass
+
+    async def _forget_tries(self) -> None:
+        if not self.why:
+            await voucher_tries.forget(self._pool, self._now_ms() - self._tries_s * 1_000, self._now_ms())
 
     async def _drop_libraries(self) -> None:
         if not self.why:

@@ -1,11 +1,12 @@
-"""Completes decisions about suspense whose entry was not posted because the process ended."""
+"""Completes what was decided in PostgreSQL and not posted because the process ended: charges of suspense, credits of
+vouchers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from balances.ledger import suspense
+from balances.ledger import suspense, voucher_claims
 from balances.ledger.writer import Pool
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
@@ -27,9 +28,12 @@ async def finish(
     pool: Pool, store: SettlingStore, log: SettlingLog, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
 ) -> None:
     """Post the missing entries. The key is made of the row's id, so each is posted once (durability.md rule 10)."""
-    for row in await suspense.unfinished(pool, now_ms - UNFINISHED_MS):
-        reply = await store.post(suspense.post_of(row, now_ms)).wait()
+    before_ms = now_ms - UNFINISHED_MS
+    found = [suspense.post_of(row, now_ms) for row in await suspense.unfinished(pool, before_ms)]
+    found += [voucher_claims.post_of(row, now_ms) for row in await voucher_claims.unfinished(pool, before_ms)]
+    for post in found:
+        reply = await store.post(post).wait()
         if reply.status == "absent" and bring_in is not None:
-            await bring_in(row["payer"])
+            await bring_in(post.account)
         elif reply.status not in ("ok", "again"):
-            log.warning("suspense.unsettled", suspense=row["id"], account=row["payer"], why=reply.status)
+            log.warning("keeper.unsettled", what=post.key, account=post.account, why=reply.status)

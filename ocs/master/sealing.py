@@ -76,7 +76,7 @@ def sealing_of(config: Config) -> Sealing | None:
     start makes. None: nothing can be sealed."""
     keys = [key_of(one.reveal()) for one in config.sealing_keys]
     if not keys and config.postgres.embedded:
-        keys = [_key_in(config.data)]
+        keys = [key_in(config.data)]
     return Sealing(keys) if keys else None
 
 
@@ -84,13 +84,14 @@ def with_key(config: Config) -> Config:
     """The configuration as other processes get it: they see where PostgreSQL is, and not that it is ours alone."""
     if config.sealing_keys or not config.postgres.embedded:
         return config
-    return msgspec.structs.replace(config, sealing_keys=(Secret(_key_in(config.data).hex()),))
+    return msgspec.structs.replace(config, sealing_keys=(Secret(key_in(config.data).hex()),))
 
 
-def _key_in(data: Path) -> bytes:
-    path = data / KEY_FILE
+def key_in(data: Path, name: str = KEY_FILE) -> bytes:
+    """The key in a file of the data directory, which the first start makes."""
+    path = data / name
     data.mkdir(parents=True, exist_ok=True)
-    scratch = data / f"{KEY_FILE}.{secrets.token_hex(4)}"
+    scratch = data / f"{name}.{secrets.token_hex(4)}"
     scratch.touch(0o600)
     try:
         scratch.write_text(secrets.token_bytes(KEY_BYTES).hex() + "\n", encoding="ascii")

@@ -12,6 +12,7 @@ from ocs.api.auth import callers_of
 from ocs.api.server import application, serving
 from ocs.backoffice.backoffice import BackOffice
 from ocs.backoffice.charging import ChargingDesk
+from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.clock import now_ms
 from ocs.config import Config, Http
 from ocs.enforcement.session_requests import SessionRequester
@@ -21,6 +22,7 @@ from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import sealing_of
+from ocs.master.voucher_keys import voucher_keys_of
 from ocs.net.own_certificate import OwnCertificate
 from ocs.processes.catalog_follower import CatalogFollower
 from ocs.processes.charging_context import build_admission, build_context
@@ -63,6 +65,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             webhooks=config.webhooks,
             secrets=WebhookSecrets(sealing),
             radius=config.radius,
+            vouchers=VoucherDesk(voucher_keys_of(config), config.vouchers, supervisor.meter),
             charging=ChargingDesk(
                 context, admission, now_ms, supervisor.meter, lambda: not_ready(store.link) or catalog.why
             ),

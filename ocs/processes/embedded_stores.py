@@ -14,6 +14,7 @@ from ocs.clock import monotonic_ms
 from ocs.config import Config
 from ocs.config_values import Secret
 from ocs.master.sealing import with_key
+from ocs.master.voucher_keys import with_voucher_key
 from ocs.processes.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
 from ocs.telemetry.log import logger
 
@@ -62,7 +63,7 @@ class EmbeddedStores:
             config = msgspec.structs.replace(config, redis=redis)
         if "postgres" in starting:
             postgres_part = msgspec.structs.replace(config.postgres, dsn=Secret(await starting["postgres"]))
-            config = msgspec.structs.replace(with_key(config), postgres=postgres_part)
+            config = msgspec.structs.replace(with_voucher_key(with_key(config)), postgres=postgres_part)
         return config
 
     def mind(self) -> None:

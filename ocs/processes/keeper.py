@@ -149,6 +149,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             pump=pump,
             webhooks=config.webhooks,
             secrets=WebhookSecrets(sealing_of(config)),
+            tries_s=config.vouchers.window_s,
         )
         tell = kept_counts(it, supervisor.meter)
         await it.start()

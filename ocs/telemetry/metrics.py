@@ -75,6 +75,7 @@ HOME_UP        = _gauge("ocs_radius_home_up", "Workers that get answers from a h
 HOME_OUTSTANDING = _gauge("ocs_radius_home_outstanding", "Requests on their way to a home server", "server")
 LINES          = _counter("ocs_lines_total", "Lines of requests by their own result", "protocol", "service", "result")
 FINAL_UNITS    = _counter("ocs_final_units_total", "Lines granted their last", "protocol", "service", "action")
+VOUCHER_TRIES  = _counter("ocs_voucher_tries_total", "Codes of vouchers that were tried, by what came of it", "result")
 SESSION_ASKED  = _counter("ocs_pushes_total", "RAR, ASR, CoA and Disconnect sent", "kind", "peer", "result")
 JOBS           = _gauge("ocs_enforcement_jobs", "Sessions the network is being told about", "kind", "state")
 JOBS_ENDED     = _counter("ocs_enforcement_jobs_total", "Such jobs by how they ended", "kind", "state")
@@ -125,7 +126,7 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, BY_TEMPLATE, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
     PEER_UP, PEER_REQUESTS, PEER_MARKS, PEER_DROPPED, RADIUS_LACKING, HOME_REQUESTS, HOME_UP, HOME_OUTSTANDING,
-    LINES, FINAL_UNITS, SESSION_ASKED,
+    LINES, FINAL_UNITS, VOUCHER_TRIES, SESSION_ASKED,
     JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,

@@ -316,7 +316,9 @@ class RandomGateway:
         for _ in range(rng.choice((1, 1, 2))):
             amount = rng.choice((*EDGES, 50_000, 200_000, -10_000, -(10**15)))
             if rng.random() < 0.5:
-                postings.append(Posting(0, Kind.MONEY, amount, rng.choice(("top-up", "adjustment")), "topup"))
+                postings.append(
+                    Posting(0, Kind.MONEY, amount, rng.choice(("top-up", "voucher", "adjustment")), "topup")
+                )
             else:
                 until_ms = rng.choice((0, self.now_ms + 100_000, self.now_ms + 10**8))
                 kind = rng.choice(tuple(Kind))

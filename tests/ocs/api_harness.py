@@ -23,12 +23,13 @@ from ocs.api.server import application
 from ocs.backoffice.backoffice import BackOffice
 from ocs.backoffice.charging import ChargingDesk
 from ocs.backoffice.prices import EVER_MS
+from ocs.backoffice.voucher_desk import VoucherDesk
 from ocs.charging.diameter.translate import to_request
 from ocs.charging.handle import ChargingContext, handle
 from ocs.charging.request import ChargingAnswer
 from ocs.charging.settings import ChargingSettings
 from ocs.clock import now_ms
-from ocs.config import Http, Radius, RadiusClient
+from ocs.config import Http, Radius, RadiusClient, VoucherRules
 from ocs.config_values import Secret
 from ocs.events.bell import EventBell
 from ocs.events.tail import EventTail
@@ -37,6 +38,7 @@ from ocs.master.catalog import FIELDS, unpack_catalog
 from ocs.master.profiles import ProfileCache
 from ocs.master.projection import Projector, teller
 from ocs.master.sealing import Sealing
+from ocs.master.voucher_keys import VoucherKeys
 from ocs.net.admission import Admission
 from ocs.net.step import stepped
 from ocs.stores.bounded_postgres import BoundedPostgres
@@ -92,6 +94,7 @@ class ApiHarness:
             secrets=WebhookSecrets(Sealing([bytes(32)])),
             radius=Radius(clients=(RadiusClient("10.0.0.0/8", Secret("s"), group="bras"),)),
             tail=EventTail(pool, bell),
+            vouchers=VoucherDesk(VoucherKeys([bytes(32)]), VoucherRules(), Meter()),
             charging=ChargingDesk(self.context, Admission(200, 200), self.now_ms, Meter()),
         )
         app: Any = application(

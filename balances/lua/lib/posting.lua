@@ -76,7 +76,8 @@ local function wants_any(post)
 end
 
 local function fills(counter_account)
-  return counter_account == COUNTERACCOUNT.TOP_UP or counter_account == COUNTERACCOUNT.TRANSIT
+  return counter_account == COUNTERACCOUNT.TOP_UP or counter_account == COUNTERACCOUNT.VOUCHER
+    or counter_account == COUNTERACCOUNT.TRANSIT
 end
 
 -- Money that a post takes from its account.
