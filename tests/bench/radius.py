@@ -1,6 +1,6 @@
 """RADIUS of the whole server: CPU per charged Interim-Update by process at saturation, beside a CCR-U of the same
-server, and latency at fixed rates beside a bare UDP echo. All sessions are authorised here: each Interim settles and
-holds anew.
+server, latency at fixed rates beside a bare UDP echo, and logins by PAP and CHAP. All sessions are authorised here:
+each Interim settles and holds anew.
 
     python -m tests.bench radius
 """
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import secrets
 import subprocess
 import sys
 import time
@@ -21,11 +22,12 @@ from loadtest.api import Api
 from loadtest.client import LoadClient
 from loadtest.link import Target
 from loadtest.pace import Pacer, plan
-from loadtest.provision import Provision
+from loadtest.provision import Payee, Provision
 from loadtest.runner import LoadRun, calm_collector
 from loadtest.scenario import load
 from loadtest.subscriber import subscriber
 from protocol.radius.authenticator import signed_request
+from protocol.radius.chap import chap_response
 from protocol.radius.codes import PacketCode
 from protocol.radius.dictionary.standard import (
     ACCT_INPUT_OCTETS,
@@ -33,16 +35,21 @@ from protocol.radius.dictionary.standard import (
     ACCT_SESSION_ID,
     ACCT_SESSION_TIME,
     ACCT_STATUS_TYPE,
+    CHAP_PASSWORD,
     CLASS,
     NAS_IDENTIFIER,
     NAS_PORT_ID,
     USER_NAME,
+    USER_PASSWORD,
 )
 from protocol.radius.dictionary.values import AcctStatusType
+from protocol.radius.hidden import hide_password
 from protocol.radius.packet import Packet
 from tests.bench.server import BenchServer, free_ports, running
 
 SECRET: Final = b"testing123"
+PASSWORD: Final = b"wonderland"
+REJECT: Final = int(PacketCode.ACCESS_REJECT)
 SOCKETS: Final = 16
 """Of the NAS: the kernel spreads them over the workers."""
 RATES: Final = (1_000, 5_000)
@@ -64,6 +71,7 @@ class BenchNas(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._owner.refused += data[0] == REJECT
         planned_ns = self._sent.pop(data[1], None)
         if planned_ns is not None:
             self._owner.answered_in(time.monotonic_ns() - planned_ns)
@@ -83,7 +91,7 @@ class BenchBras:
     """Sessions of many subscribers, one packet after the other of each."""
 
     def __init__(self) -> None:
-        self.answered, self.refill = 0, False
+        self.answered, self.refused, self.refill = 0, 0, False
         self.latencies_ns: list[int] = []
         self._octets = [0] * SUBSCRIBERS
         self._began_s = time.monotonic()
@@ -159,6 +167,29 @@ class BenchBras:
         return at[0], at[1], self.answered / seconds
 
 
+class LoginPasswords(Provision):
+    """Subscribers that have a password."""
+
+    def identified(self, who: Payee) -> dict[str, Any]:
+        return {**super().identified(who), "password": PASSWORD.decode()}
+
+
+class BenchLogins(BenchBras):
+    """The same subscribers log in, by PAP or by CHAP."""
+
+    is_chap = False
+
+    def packet(self, status: AcctStatusType, index: int, identifier: int) -> bytes:
+        random_octets = secrets.token_bytes(16)
+        packet = Packet(PacketCode.ACCESS_REQUEST, identifier, random_octets)
+        packet.add(USER_NAME, self._users[index]).add(NAS_IDENTIFIER, "bras1").add(NAS_PORT_ID, f"ge-0/0/1:{index}")
+        if self.is_chap:
+            packet.add(CHAP_PASSWORD, chap_response(1, PASSWORD, random_octets))
+        else:
+            packet.add(USER_PASSWORD, hide_password(PASSWORD, SECRET, random_octets))
+        return signed_request(packet, SECRET)
+
+
 ECHO: Final = """
 import asyncio, sys
 class Echo(asyncio.DatagramProtocol):
@@ -189,15 +220,16 @@ async def udp_echo() -> AsyncIterator[BenchBras]:
 
 
 async def measure(seconds: float, in_flight: int = 64, workers: int = 2) -> dict[str, float]:
-    (acct,) = free_ports(1)
+    acct, auth = free_ports(2)
     client = 'radius.clients=[{address="127.0.0.0/8", secret="testing123", group="bras", interim_s=600}]'
     rated = "charging.services.data.rating_group=10"  # of a line that names none
-    listens = (f"radius.acct_listen=127.0.0.1:{acct}", client, rated)
+    ports = f"radius.acct_listen=127.0.0.1:{acct}", f"radius.auth_listen=127.0.0.1:{auth}"
+    listens = (*ports, client, rated)
     scenario = load("data", subscribers=SUBSCRIBERS, sessions=SUBSCRIBERS)
     found: dict[str, float] = {}
     async with running(*listens, "durability=always", f"workers={workers}") as server:
         async with Api(server.url, server.token) as api:
-            await Provision(api, scenario).run()
+            await LoginPasswords(api, scenario).run()
         calm_collector()
         diameter = LoadClient(Target("127.0.0.1", server.diameter_port), connections=4, timeout_s=5)
         await diameter.start()
@@ -221,6 +253,13 @@ async def measure(seconds: float, in_flight: int = 64, workers: int = 2) -> dict
         found["Interim / CCR"] = round(sum(interim.values()) / sum(ccr.values()), 2)
         ours = [(rate, await bras.pace(rate, seconds)) for rate in RATES]
         bras.close()
+        logins = BenchLogins()
+        await logins.open(auth)
+        for logins.is_chap in (False, True):
+            await logins.saturate(in_flight, 1.0)  # also until it is known of whom signatures are demanded
+            found[f"{'CHAP' if logins.is_chap else 'PAP'} logins/s"] = round(await logins.saturate(in_flight, seconds))
+        assert not logins.refused
+        logins.close()
     async with udp_echo() as echo:
         for rate, (p50, p99, reached) in ours:
             _, echo_p99, _ = await echo.pace(rate, seconds)
