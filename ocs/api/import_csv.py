@@ -45,6 +45,13 @@ def _tariffs(cell: str) -> list[dict[str, str]]:
     return [{"tariff": word} for word in cell.split()]
 
 
+def _pairs(cell: str) -> dict[str, str]:
+    pairs = [word.partition("=") for word in cell.split()]
+    if not all(equals for _, equals, _ in pairs):
+        raise Objection("invalid", "subscriber.payers", f"expected service=account, found {cell[:80]!r}")
+    return {service: account for service, _, account in pairs}
+
+
 def _flag(field: str) -> Read:
     def read(cell: str) -> bool:
         if cell not in ("true", "false"):
@@ -73,6 +80,8 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
         "true: opened before anybody uses it, active from its first use; else false",
         _into("account", "created", _flag("account.created")),
     ),
+    "customer": CsvColumn("your reference of the customer whose the account is", _into("account", "customer")),
+    "tags": CsvColumn("what accounts are sorted by, apart by blanks", _into("account", "tags", str.split)),
     "subscriber": CsvColumn("id of the subscriber", _into("subscriber", "id")),
     "identities": CsvColumn("kind:identity, several apart by blanks", _identity("")),
     **{
@@ -80,6 +89,9 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
         for kind in KINDS
     },
     "tariffs": CsvColumn("ids of tariffs, in order, apart by blanks", _into("subscriber", "tariffs", _tariffs)),
+    "payers": CsvColumn(
+        "service=account, several apart by blanks: who pays for these services", _into("subscriber", "payers", _pairs)
+    ),
     "barred": CsvColumn("true or false; else false", _into("subscriber", "barred", _flag("subscriber.barred"))),
     "password": CsvColumn(
         "for RADIUS; sealed by `sealing_keys`, or hashed where there are none, which takes 40 ms a line",

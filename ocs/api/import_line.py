@@ -96,6 +96,8 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         thresholds=_thresholds(given.thresholds or ()),
         services=_services(given.services or ()),
         created=given.created or False,
+        customer=given.customer or "",
+        tags=tuple(sorted({*(given.tags or ())})),
     )
     if row.resume_at < row.suspend_below:
         detail = "not below suspend_below, or the account would never be at rest"
@@ -182,8 +184,9 @@ def _subscriber(given: ImportSubscriber, account: AccountRow | None) -> tuple[Su
         tariffs=tariffs,
         barred=given.barred or False,
         attributes=given.attributes or {},
+        payers=given.payers or {},
     )
-    optional = ("identities", "tariffs", "barred", "attributes")
+    optional = ("identities", "tariffs", "barred", "attributes", "payers")
     return subscriber, ["account", *(name for name in optional if getattr(given, name) is not None)]
 
 

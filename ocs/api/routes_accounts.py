@@ -66,6 +66,8 @@ async def put_account(call: ApiCall) -> ApiReply:
             resume_at=_micro_of(body.resume_at, "resume_at"),
             state=body.state,
             grace_until_ms=ms_of(body.grace_until, "grace_until"),
+            customer=body.customer,
+            tags=body.tags,
             suspend_for=REASONS[body.suspend_for or "operator"],
         ),
         call.caller,

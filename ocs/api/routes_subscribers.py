@@ -41,6 +41,7 @@ async def put_subscriber(call: ApiCall) -> ApiReply:
             tariffs=tuple(assignment_of(number, written) for number, written in enumerate(body.tariffs)),
             barred=body.barred,
             attributes=body.attributes,
+            payers=body.payers,
         ),
         body.password,
         call.precondition.check,

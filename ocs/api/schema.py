@@ -73,6 +73,10 @@ AttributeValue = Annotated[
 ]
 Tag = Annotated[str, looks("[!-~]{1,64}", "1 to 64 visible ASCII characters without blanks")]
 Kind = Literal["money", "octets", "seconds", "units"]
+Customer = Annotated[
+    str,
+    looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=64, description="Your reference of a customer", examples=["C-1007"]),
+]
 TimeZone = Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])]
 Scope = Annotated[list[Tag], Meta(max_length=16)]
 Priority = Annotated[int, Meta(ge=0, le=1000)]
@@ -107,6 +111,10 @@ class AccountPut(Input, frozen=True):
     """With state `grace`, which is served until then and suspended as `overdue` after that."""
     suspend_for: Literal["operator", "barred", "fraud"] | None = None
     """Why, when state is suspended."""
+    customer: Customer | None = None
+    """Whose it is: accounts of one customer have one statement."""
+    tags: Annotated[list[Tag], Meta(max_length=16)] | None = None
+    """What accounts are sorted by."""
 
 
 class BucketView(Struct, frozen=True):
@@ -174,6 +182,9 @@ class AccountView(Struct, frozen=True):
     suspended_for: list[SuspensionReason]
     grace_until: Time | None
     """When its grace ends."""
+    customer: str
+    """"" for nobody's."""
+    tags: list[str]
     activated: Time | None
     """When it became active; null: it is not yet, or that was before it was kept."""
     balance: Money
@@ -340,6 +351,8 @@ class SubscriberPut(Input, frozen=True):
     """Refused (4010), whatever its account has; what it used is still settled."""
     attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=32)] = {}
     """What tariffs may ask of the subscriber: segment, contract, a price of its own. Left out: none."""
+    payers: Annotated[dict[Tag, Id], Meta(max_length=16)] = {}
+    """By service, the account that pays for it in the place of `account`. Left out: none."""
 
 
 class SubscriberView(Struct, frozen=True):
@@ -349,6 +362,8 @@ class SubscriberView(Struct, frozen=True):
     tariffs: list[AssignmentView]
     barred: bool
     attributes: dict[str, str]
+    payers: dict[str, str]
+    """By service, the account that pays for it in the place of `account`."""
     version: int
     """The ETag."""
     created: Time

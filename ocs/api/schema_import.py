@@ -55,6 +55,8 @@ class ImportAccount(schema.Input, frozen=True):
     """What its main balance begins with."""
     created: bool | None = None
     """Opened before anybody uses it: active from its first use."""
+    customer: schema.Customer | None = None
+    tags: Annotated[list[schema.Tag], Meta(max_length=16)] | None = None
     buckets: Annotated[list[ImportBucket], Meta(max_length=32)] | None = None
     thresholds: Annotated[list[ImportThreshold], Meta(max_length=THRESHOLDS_MAX)] | None = None
     services: Annotated[list[ImportServiceLine], Meta(max_length=THRESHOLDS_MAX)] | None = None
@@ -71,6 +73,8 @@ class ImportSubscriber(schema.Input, frozen=True):
     password: schema.Password | None = None
     barred: bool | None = None
     attributes: Annotated[dict[schema.AttributeName, schema.AttributeValue], Meta(max_length=32)] | None = None
+    payers: Annotated[dict[schema.Tag, schema.Id], Meta(max_length=16)] | None = None
+    """By service, the account that pays for it in the place of `account`."""
 
 
 class ImportLine(schema.Input, frozen=True):

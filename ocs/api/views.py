@@ -48,6 +48,8 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
         state=word_of(account.state),
         suspended_for=reasons_of(account.state),
         grace_until=time_or_none(account.grace_until_ms),
+        customer=row.customer,
+        tags=[*row.tags],
         activated=time_or_none(account.activated_ms),
         balance=money(sum(bucket.amount for bucket in own)),
         held=money(sum(bucket.held for bucket in account.buckets if bucket.kind == Kind.MONEY)),
@@ -124,6 +126,7 @@ def subscriber_view(subscriber: Subscriber) -> schema.SubscriberView:
         ],
         barred=subscriber.barred,
         attributes=subscriber.attributes,
+        payers=subscriber.payers,
         version=subscriber.version,
         created=time_of(subscriber.created_ms),
     )

@@ -51,6 +51,8 @@ class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Why, where its state is to be `suspended`."""
     grace_until_ms: int | None = None
     """When it ends, where its state is to be `grace`."""
+    customer: str | None = None
+    tags: Sequence[str] | None = None
 
 
 # --- looking
@@ -181,6 +183,8 @@ def _new(wanted: WantedAccount) -> AccountRow:
         suspend_below=below,
         resume_at=resume,
         created=wanted.state == "created",
+        customer=wanted.customer or "",
+        tags=tuple(sorted({*(wanted.tags or ())})),
     )
 
 
@@ -211,7 +215,12 @@ async def _update(
     if wanted.state is not None:
         life.check_transition(now.state, wanted.state)
     closes = wanted.state == "closed" and not (now.state & SuspendReasons.CLOSED and is_empty(now))
-    if zone is None and not closes and not _changes(now, settings):
+    described = (
+        row.customer if wanted.customer is None else wanted.customer,
+        row.tags if wanted.tags is None else tuple(sorted({*wanted.tags})),
+    )
+    redescribes = described != (row.customer, row.tags)
+    if zone is None and not closes and not redescribes and not _changes(now, settings):
         return row
     expect(now.rev)
     settings.if_rev = now.rev  # as it was when we looked: the script compares again
@@ -219,6 +228,9 @@ async def _update(
         await _change(backoffice, row, settings)
     if closes:
         await close_empty(backoffice, row, settings.actor)
+    if redescribes:
+        await accounts.describe(backoffice.pool, row.id, *described)
+        row = await find(backoffice, row.id)
     if zone is not None:
         await accounts.set_time_zone(backoffice.pool, row.id, zone)
         await backoffice.publish()

@@ -42,6 +42,9 @@ def assignment_of(number: int, tariff: str, from_ms: int, until_ms: int) -> Assi
 
 async def put(backoffice: BackOffice, wanted: Subscriber, password: str | None, expect: Expect) -> Saved:
     """Create or change a subscriber. A password of None leaves it as it is, "" removes it."""
+    services = (await backoffice.context()).settings.services.by_name if wanted.payers else {}
+    if unknown := [service for service in wanted.payers if service not in services]:
+        raise Invalid("payers", f"expected services out of {', '.join(services)}, found {unknown[0]!r}")
     stored = password
     if password:  # a hash takes its time
         stored = await asyncio.to_thread(backoffice.passwords.stored, password, wanted.id)

@@ -229,8 +229,8 @@ async def _subscriber(
     if profile is None and request.settles():
         found = await _opening(request, context, arrived)
         if found is not None:
-            return await _payer(context, *found)
-    return profile, names
+            return await _payer(context, *found, request.inputs.service)
+    return profile and profile.paid_for(request.inputs.service), names
 
 
 async def _opening(
@@ -254,14 +254,16 @@ async def _opening(
     return None
 
 
-async def _payer(context: ChargingContext, account: str, subscriber: str) -> tuple[Profile, tuple[str, ...]]:
+async def _payer(
+    context: ChargingContext, account: str, subscriber: str, service: str
+) -> tuple[Profile, tuple[str, ...]]:
     """The subscriber of an open session, with the account that pays for it, and its name; settled without a price where
     the subscriber is gone."""
     names = (f"subscriber:{subscriber}",)
     profile = context.profiles.get(names[0]) or await context.profiles.load(names)
     if profile is None:
         return Profile(subscriber, account, EXACT_MAX, "", "", ()), ()
-    return (profile if profile.account == account else msgspec.structs.replace(profile, account=account)), names
+    return profile.paid_for(service).settled_by(account), names
 
 
 async def _charge(
@@ -338,7 +340,7 @@ async def _charge(
                 newer = await context.profiles.load(names) if names else None
                 if newer is None and request.phase in (Phase.START, Phase.EVENT):
                     return await answer_nobody(request, context.store, context.settings, arrived)
-                profile = _still_paid(profile, newer, request)
+                profile = _still_paid(profile, newer and newer.paid_for(request.inputs.service), request)
             case "crowded":  # nothing was written
                 return ChargingAnswer(Result.TOO_MANY_SESSIONS)
             case "facts":  # the session told more than this worker knew: nothing was written
@@ -359,10 +361,10 @@ async def _charge(
                         continue
                     quote, inputs, charge, packed_inputs = rated()
                     continue
-                profile, names = await _payer(context, *found)
+                profile, names = await _payer(context, *found, request.inputs.service)
                 flags |= 0 if profile.subscriber == named else Flag.OTHER_SUBSCRIBER
             case "other":  # nothing was written; it was opened for another subscriber of the account
-                profile, names = await _payer(context, charge.account, reply.outcome.decode())
+                profile, names = await _payer(context, charge.account, reply.outcome.decode(), request.inputs.service)
                 flags |= Flag.OTHER_SUBSCRIBER
             case status:  # fenced, full: nothing was written
                 return Busy(f"the store is {status}")
@@ -390,9 +392,7 @@ def _still_paid(old: Profile, newer: Profile | None, request: ChargingRequest) -
     settled all the same."""
     if newer is None:
         return msgspec.structs.replace(old, rev=EXACT_MAX, assignments=())
-    if newer.account != old.account and request.settles():
-        return msgspec.structs.replace(newer, account=old.account)
-    return newer
+    return newer.settled_by(old.account) if request.settles() else newer
 
 
 def _quote(

@@ -8,6 +8,17 @@ from tariffs.catalog import Assignment
 from tariffs.limits import SpendingLimit
 
 
+class ServicePayer(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The account that pays for one service of a subscriber, in the place of the one that pays for the rest."""
+
+    service: str
+    account: str
+    currency: str
+    time_zone: str
+    limits: tuple[SpendingLimit, ...] = ()
+    """Of the subscriber, and those of this account that all its subscribers share."""
+
+
 class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Value of `profile:<identity>` in Redis, packed as a msgpack array; the same for each identity of a subscriber.
 
@@ -36,3 +47,19 @@ class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of the subscriber, and those of the account that all its subscribers share."""
     password: str = ""
     """As it is kept (ocs/master/passwords.py): sealed or hashed, never in clear."""
+    payers: tuple[ServicePayer, ...] = ()
+    """Of services that another account than `account` pays for."""
+
+    def paid_for(self, service: str) -> Profile:
+        """The profile as it is for this service: with the account that pays for it."""
+        for one in self.payers:
+            if one.service == service:
+                return msgspec.structs.replace(
+                    self, account=one.account, currency=one.currency, time_zone=one.time_zone, limits=one.limits
+                )
+        return self
+
+    def settled_by(self, account: str) -> Profile:
+        """The profile for a session that this account pays for since it was opened. Where another one pays now, what
+        was used is settled and nothing more is granted (charging.md section 19)."""
+        return self if account == self.account else msgspec.structs.replace(self, account=account, barred=True)

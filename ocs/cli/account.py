@@ -31,6 +31,8 @@ def account_table(found: Any) -> None:
         f"account {found['id']}",
         [
             ("state", found["state"]),
+            ("customer", found["customer"]),
+            ("tags", found["tags"]),
             ("suspended for", found["suspended_for"]),
             ("grace until", found["grace_until"]),
             ("active since", found["activated"]),
@@ -112,12 +114,15 @@ def show_account(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--time-zone", metavar="ZONE")
 @click.option("--state", type=click.Choice(["created", "active", "suspended", "grace", "closed"]))
 @click.option("--grace-until", metavar="TIME", help="With --state grace: served until then, RFC 3339.")
+@click.option("--customer", help="Your reference of the customer whose it is.")
+@click.option("--tag", "tags", multiple=True, help="All it has; more than once for several.")
 @click.option("--suspend-for", type=click.Choice(["operator", "barred", "fraud"]))
 @json_option
 @remote
-def set_account(server: Remote, name: str, as_json: bool, **settings: str | None) -> None:
+def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...], **settings: str | None) -> None:
     """Create an account, or change its settings."""
-    body = {key: value for key, value in settings.items() if value is not None}
+    body: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
+    body |= {"tags": list(tags)} if tags else {}
     if "currency" not in body:
         try:
             body["currency"] = server.get("accounts", name)["currency"]

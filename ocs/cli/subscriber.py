@@ -34,6 +34,7 @@ def subscriber_table(found: Any) -> None:
         f"subscriber {found['id']}",
         [
             ("account", found["account"]),
+            ("paid by others", [f"{service}={account}" for service, account in sorted(found["payers"].items())]),
             ("identities", found["identities"]),
             ("tariffs", _tariffs(found)),
             ("barred", "yes" if found["barred"] else ""),
@@ -50,12 +51,12 @@ def subscribers_table(found: Any) -> None:
         say(f"more: --after {found['next']}")
 
 
-def _changed(known: dict[str, str], named: tuple[str, ...]) -> dict[str, str]:
+def _changed(known: dict[str, str], named: tuple[str, ...], such_as: str) -> dict[str, str]:
     wanted = dict(known)
     for one in named:
         name, equals, value = one.partition("=")
         if not name or not equals:
-            raise click.UsageError(f"expected an attribute such as segment=gold, not {one}")
+            raise click.UsageError(f"expected {such_as}, not {one}")
         wanted[name] = value
     return {name: value for name, value in wanted.items() if value}
 
@@ -92,6 +93,9 @@ def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--identity", "identities", multiple=True, metavar="KIND:IDENTITY", help="All it has: msisdn:4917...")
 @click.option("--tariff", "tariffs", multiple=True, help="In order: the first that has a price counts.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="For tariffs; NAME= removes it.")
+@click.option(
+    "--payer", "payers", multiple=True, metavar="SERVICE=ACCOUNT", help="Who pays for a service; SERVICE= ends it."
+)
 @click.option("--barred/--not-barred", default=None)
 @json_option
 @remote
@@ -102,6 +106,7 @@ def set_subscriber(
     identities: tuple[str, ...],
     tariffs: tuple[str, ...],
     attributes: tuple[str, ...],
+    payers: tuple[str, ...],
     barred: bool | None,
     as_json: bool,
 ) -> None:
@@ -119,7 +124,8 @@ def set_subscriber(
         "identities": identities or known["identities"],
         "tariffs": [{"tariff": tariff} for tariff in tariffs] or known["tariffs"],
         "barred": known["barred"] if barred is None else barred,
-        "attributes": _changed(known["attributes"], attributes),
+        "attributes": _changed(known["attributes"], attributes, "an attribute such as segment=gold"),
+        "payers": _changed(known.get("payers", {}), payers, "a payer such as voice=company-7"),
     }
     show(server.put("subscribers", name, body=body), as_json, subscriber_table)
 

@@ -24,6 +24,10 @@ REPLACED_KIND: Final = "replaced "
 """In front of the session that another one took the place of."""
 
 
+Use = tuple[str, str]
+"""A subscriber and a service."""
+
+
 class Wanted(NamedTuple):
     """What one session needs."""
 
@@ -49,9 +53,12 @@ class NetworkPolicy(NamedTuple):
             return NetworkAction.DISCONNECT
         if cause in (Cause.SUSPENDED, Cause.DEPLETED):
             wanted = self.on_suspend.get(session.service, NetworkAction.REAUTHORIZE)
-        elif cause is Cause.MEMBERS:  # charging.md section 5: it is asked to report, if the service does nothing harder
+        elif cause is Cause.MEMBERS:
+            # It is asked to report, if the service does nothing harder; one of RADIUS would go on, and is ended
+            # (charging.md section 19).
             hard = self.on_suspend.get(session.service)
-            wanted = hard if hard in (NetworkAction.ABORT, NetworkAction.DISCONNECT) else NetworkAction.REAUTHORIZE
+            soft = NetworkAction.DISCONNECT if is_radius(session.peer) else NetworkAction.REAUTHORIZE
+            wanted = hard if hard in (NetworkAction.ABORT, NetworkAction.DISCONNECT) else soft
         if wanted is NetworkAction.REAUTHORIZE and self.ends_at_once(session.peer):
             wanted = NetworkAction.ABORT if cause in RESTRICTIVE else NetworkAction.NOTHING
         if wanted in ENDING and not may_be_ended(session):  # it may be an emergency call: who reports is told
@@ -106,7 +113,7 @@ def wanted_of(
     kinds: Collection[str],
     policy: NetworkPolicy,
     *,
-    gone: Collection[str] = (),
+    gone: Collection[Use] = (),
     short: Collection[Short] = (),
     asker: str = "",
     due: Collection[str] = (),
@@ -114,7 +121,7 @@ def wanted_of(
     """What the open sessions need; none that needs nothing.
 
     kinds:  those of the intents (balances/ledger/intents.py)
-    gone:   subscribers whom the account serves no more
+    gone:   uses that the account pays for no more
     short:  what others hold and `asker` lacks
     due:    sessions that are told of what time changed (due_sessions.py)
     """
@@ -134,7 +141,7 @@ def _cause(
     account: Account,
     session: Session,
     kinds: Collection[str],
-    gone: Collection[str],
+    gone: Collection[Use],
     asked: Collection[str],
     due: Collection[str],
     extends: Callable[[Session], bool],
@@ -143,7 +150,7 @@ def _cause(
         return Cause.SUSPENDED
     if is_depleted(account, session, kinds):
         return Cause.DEPLETED
-    if session.subscriber in gone and MEMBER_KIND in kinds:
+    if (session.subscriber, session.service) in gone and MEMBER_KIND in kinds:
         return Cause.MEMBERS
     if REPLACED_KIND + session.id in kinds:
         return Cause.REPLACED

@@ -62,8 +62,9 @@ async def expand_assignments(pool: Any, now_ms: int) -> list[Intent] | None:
     that began and ended since is looked at once."""
     async with pool.acquire() as pg, pg.transaction():
         due = await pg.fetch(
-            "SELECT a.subscriber, a.place, a.due_ms, s.account"
-            " FROM assignments a JOIN subscribers s ON s.id = a.subscriber WHERE a.due_ms <= $1"
+            "SELECT a.subscriber, a.place, a.due_ms,"
+            " ARRAY(SELECT account FROM paying p WHERE p.subscriber = a.subscriber) AS accounts"
+            " FROM assignments a WHERE a.due_ms <= $1"
             " ORDER BY a.due_ms, a.subscriber, a.place LIMIT $2 FOR UPDATE OF a SKIP LOCKED",
             now_ms,
             ASSIGNMENTS_AT_ONCE,
@@ -80,7 +81,8 @@ async def expand_assignments(pool: Any, now_ms: int) -> list[Intent] | None:
         )
         kinds: defaultdict[str, set[DueKind]] = defaultdict(set)
         for row in due:
-            kinds[row["account"]].add(DueKind(row["due_ms"], row["subscriber"]))
+            for account in row["accounts"]:
+                kinds[account].add(DueKind(row["due_ms"], row["subscriber"]))
         return await _intents(
             pg,
             [
@@ -134,7 +136,7 @@ async def expand_grades(pool: Any, next_change: NextChange, now_ms: int) -> list
             at_ms, reached, following_ms = following_ms, "", next_change(clock, following_ms)
         part = await pg.fetch(
             "SELECT id, (time_zone = $3 OR $3 = '') AND EXISTS ("
-            " SELECT FROM subscribers s JOIN assignments a ON a.subscriber = s.id"
+            " SELECT FROM paying s JOIN assignments a ON a.subscriber = s.subscriber"
             " WHERE s.account = accounts.id AND a.tariff = $2 AND a.from_ms <= $4"
             " AND (a.until_ms = 0 OR a.until_ms > $4)) AS concerned"
             " FROM accounts WHERE id > $1 ORDER BY id LIMIT $5",

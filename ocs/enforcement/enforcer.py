@@ -25,6 +25,7 @@ from ocs.enforcement.choosing import (
     MEMBER_KIND,
     REPLACED_KIND,
     NetworkPolicy,
+    Use,
     is_depleted,
     is_suspended,
     may_be_ended,
@@ -95,9 +96,9 @@ class JobKeeping(Protocol):
     async def heard(self, ids: Sequence[str]) -> None: ...
 
 
-async def all_served(_account: str, subscribers: Collection[str]) -> Collection[str]:
+async def all_served(_account: str, uses: Collection[Use]) -> Collection[Use]:
     """Where nobody says otherwise."""
-    return subscribers
+    return uses
 
 
 class _Due(NamedTuple):
@@ -138,7 +139,7 @@ async def nowhere(_account: str) -> None:
 class Enforcer:
     """
     executors:  what can be done
-    served:     which of these subscribers the account serves: neither barred nor deleted nor moved away
+    served:     which of these uses the account pays for: of a subscriber neither barred nor deleted nor moved away
     trouble:    what stores raise while they are away
     label:      a peer by a name of a bounded set, for what is counted
     mine:       whether this process does the work now
@@ -157,7 +158,7 @@ class Enforcer:
         policy: NetworkPolicy,
         book: JobBook,
         pacing: Pacing,
-        served: Callable[[str, Collection[str]], Awaitable[Collection[str]]],
+        served: Callable[[str, Collection[Use]], Awaitable[Collection[Use]]],
         log: EnforcementLog,
         *,
         now_ms: Callable[[], int],
@@ -306,10 +307,10 @@ class Enforcer:
         made = dropped = 0
         if found is not None:
             account, sessions = found
-            gone: Collection[str] = ()
+            gone: Collection[Use] = ()
             if MEMBER_KIND in due.kinds and sessions:
-                subscribers = {one.subscriber for one in sessions}
-                gone = subscribers - set(await self._served(name, subscribers))
+                uses = {(one.subscriber, one.service) for one in sessions}
+                gone = uses - set(await self._served(name, uses))
             timed = await self._timed(account, sessions, due.kinds)
             wanted = wanted_of(
                 account, sessions, due.kinds, self._policy, gone=gone, short=due.short, asker=due.asker, due=timed

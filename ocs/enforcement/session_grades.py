@@ -144,7 +144,7 @@ class SessionGrades:
 
     def _of(self, catalog: Catalog, profile: Profile, account: Account, session: Session, at_ms: int) -> str:
         service = self._services.get(session.service, UNKNOWN)
-        return grade_of(catalog, profile, service, account, session, at_ms)
+        return grade_of(catalog, profile.paid_for(session.service), service, account, session, at_ms)
 
 
 def _subscribers(sessions: Iterable[Session]) -> list[str]:

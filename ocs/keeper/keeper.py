@@ -22,7 +22,7 @@ from balances.structs.posting import Post
 from ocs.access import overdue
 from ocs.config import Webhooks
 from ocs.enforcement.book import JobBook
-from ocs.enforcement.choosing import NetworkPolicy
+from ocs.enforcement.choosing import NetworkPolicy, Use
 from ocs.enforcement.due_sessions import DueSessions, none_due
 from ocs.enforcement.enforcer import EnforcementStore, Enforcer, all_served, nowhere
 from ocs.enforcement.executors.abort import AbortExecutor
@@ -94,7 +94,7 @@ class Keeper:
     project:   brings the projection of master data up to date; called every second while shards are open
     bring_defaults: gives accounts the thresholds that their tariffs bring; likewise
     bring_in:  restores one account into Redis if it is absent
-    served:    which of these subscribers an account serves (ocs.master.subscribers)
+    served:    which of these uses an account pays for (ocs.master.subscribers)
     label:     a peer by a name of a bounded set
     policy:    what the network is told of a suspended account's sessions
     executors: those of protocols besides Diameter
@@ -119,7 +119,7 @@ class Keeper:
         project: Work = nothing,
         bring_defaults: Work = nothing,
         bring_in: Callable[[str], Awaitable[object]] | None = None,
-        served: Callable[[str, Collection[str]], Awaitable[Collection[str]]] = all_served,
+        served: Callable[[str, Collection[Use]], Awaitable[Collection[Use]]] = all_served,
         label: Callable[[str], str] = lambda _origin_host: "other",
         ignores_origin_state: Callable[[str], bool] = lambda _origin_host: False,
         validity_ms: int = 600_000,

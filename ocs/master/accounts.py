@@ -51,13 +51,18 @@ class AccountRow(msgspec.Struct, frozen=True):
     """Likewise services with a line of their own."""
     created: bool = False
     """Opened before anybody uses it: active from its first use (charging.md section 16)."""
+    customer: str = ""
+    """Whose it is; "" for nobody's."""
+    tags: tuple[str, ...] = ()
+    """What people sort accounts by, in their order."""
 
 
 FIELDS: Final = (
     "id, currency, time_zone, credit_limit, suspend_below, resume_at,"
     " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms,"
     " opening_balance AS balance, opening_buckets::text AS buckets, opened_by,"
-    " opening_thresholds::text AS thresholds, opening_services::text AS services, opening_created AS created"
+    " opening_thresholds::text AS thresholds, opening_services::text AS services,"
+    " opening_created AS created, customer, tags"
 )
 
 
@@ -69,7 +74,7 @@ _services: Final = msgspec.json.Decoder(tuple[ServiceSuspension, ...]).decode
 def row_of(record: Record) -> AccountRow:
     """The row of a database record with FIELDS."""
     values = dict(record)
-    values["buckets"] = _buckets(values["buckets"])
+    values["buckets"], values["tags"] = _buckets(values["buckets"]), tuple(values["tags"])
     values["thresholds"], values["services"] = _thresholds(values["thresholds"]), _services(values["services"])
     for name in ("suspend_below", "resume_at"):
         if values[name] is None:
@@ -98,8 +103,8 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
         made = await db.fetchrow(
             "INSERT INTO accounts"
             " (id, currency, time_zone, credit_limit, suspend_below, resume_at, change, members_change,"
-            " opening_created)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
+            " opening_created, customer, tags)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
             wanted.id,
             wanted.currency,
             wanted.time_zone,
@@ -108,6 +113,8 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
             or_null(wanted.resume_at),
             number,
             wanted.created,
+            wanted.customer,
+            [*wanted.tags],
         )
         if made:
             return row_of(made), True
@@ -125,11 +132,17 @@ async def set_time_zone(pool: Pool, account: str, time_zone: str) -> None:
             number,
         )
         await db.execute(
-            "UPDATE identities SET change = $2 FROM subscribers s"
-            " WHERE s.account = $1 AND identities.subscriber = s.id",
+            "UPDATE identities SET change = $2 FROM paying p"
+            " WHERE p.account = $1 AND identities.subscriber = p.subscriber",
             account,
             number,
         )
+
+
+async def describe(pool: Pool, account: str, customer: str, tags: Sequence[str]) -> None:
+    """Say whose the account is, and by what it is sorted."""
+    query = "UPDATE accounts SET customer = $2, tags = $3 WHERE id = $1"
+    await pool.execute(query, account, customer, [*tags])
 
 
 def check_currency(found: AccountRow, currency: str) -> None:

@@ -94,7 +94,9 @@ _SUBSCRIBERS: Final = """
         ARRAY(SELECT identity FROM {tables}identities i WHERE i.subscriber = s.id
               AND identity <> 'subscriber:' || s.id ORDER BY identity) AS identities,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
-                  FROM {tables}assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs
+                  FROM {tables}assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs,
+        COALESCE((SELECT json_object_agg(service, p.account) FROM {tables}payers p WHERE p.subscriber = s.id),
+                 '{{}}')::text AS payers
     FROM {tables}subscribers s WHERE s.id = ANY($1)
 """
 
@@ -104,7 +106,7 @@ async def read(db: Connection, wanted: Sequence[WantedLine], tables: str = "") -
     meant."""
     accounts = {one.account.id for one in wanted if one.account is not None}
     people = [one.subscriber for one in wanted if one.subscriber is not None]
-    accounts |= {one.account for one in people}
+    accounts |= {account for one in people for account in one.accounts}
     names = {identity for one in people for identity in _names(one)}
     there = KnownRows()
     for row in await db.fetch(f"SELECT {FIELDS} FROM {tables}accounts WHERE id = ANY($1)", list(accounts)):
@@ -131,6 +133,7 @@ def _subscriber(row: Any) -> Subscriber:
         tariffs=assignments_of(row["tariffs"]),
         barred=row["barred"],
         attributes=attributes_of(row["attributes"]),
+        payers=attributes_of(row["payers"]),
     )
 
 
@@ -153,7 +156,7 @@ def judge(
     """
     account, subscriber = wanted.account, wanted.subscriber
     makes_account = account is not None and _is_new_account(there, account, wanted.account_says, now_ms, scopes)
-    makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted, passwords)
+    makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted, passwords, scopes)
     if account is not None and makes_account:
         there.accounts[account.id] = account
         new.accounts.append(account)
@@ -198,10 +201,17 @@ def _check_services(wanted: AccountRow, scopes: Collection[str]) -> None:
             raise Objection("invalid", field, f"expected a service ({', '.join(sorted(scopes))}), found {service!r}")
 
 
-def _is_new_subscriber(there: KnownRows, wanted: Subscriber, line: WantedLine, passwords: StoredPasswords) -> bool:
+def _is_new_subscriber(
+    there: KnownRows, wanted: Subscriber, line: WantedLine, passwords: StoredPasswords, scopes: Collection[str]
+) -> bool:
     makes_its_account = line.account is not None and line.account.id == wanted.account
     if not makes_its_account and wanted.account not in there.accounts:
         raise Objection("unresolved", "subscriber.account", f"there is no account {wanted.account}")
+    for service, payer in wanted.payers.items():
+        if service not in scopes:
+            raise Objection("invalid", "subscriber.payers", f"there is no service {service}")
+        if payer not in there.accounts and not (makes_its_account and payer == wanted.account):
+            raise Objection("unresolved", "subscriber.payers", f"there is no account {payer}")
     found = there.subscribers.get(wanted.id)
     if found is not None:
         known, password = found
@@ -285,8 +295,15 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
             for place, given in enumerate(one.tariffs)
         ),
     )
+    await copy(
+        "payers",
+        ("subscriber", "service", "account"),
+        ((one.id, service, account) for one, _ in new.subscribers for service, account in one.payers.items()),
+    )
     if not tables:
-        pairs = {(one.account, given.tariff) for one, _ in new.subscribers for given in one.tariffs}
+        pairs = {
+            (account, given.tariff) for one, _ in new.subscribers for account in one.accounts for given in one.tariffs
+        }
         await members_changed(db, pairs, number)
     if new.inherited:
         await db.executemany(
@@ -298,7 +315,7 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
 ACCOUNT_COLUMNS: Final = (
     *("id", "currency", "time_zone", "credit_limit", "suspend_below", "resume_at"),
     *("change", "members_change", "opening_balance", "opening_buckets", "opened_by"),
-    *("opening_thresholds", "opening_services", "opening_created"),
+    *("opening_thresholds", "opening_services", "opening_created", "customer", "tags"),
 )
 
 
@@ -307,8 +324,8 @@ def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
     buckets = msgspec.json.encode(row.buckets).decode()
     settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
     watched = msgspec.json.encode(row.thresholds).decode(), msgspec.json.encode(row.services).decode()
-    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, row.created)
+    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, row.created, row.customer, [*row.tags])
 
 
-SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments")
+SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments", "payers")
 """Tables that `write` fills."""

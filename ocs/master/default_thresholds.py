@@ -49,7 +49,7 @@ def packed(thresholds: Sequence[DefaultThreshold]) -> str:
 
 _ASSIGNED: Final = """
     SELECT s.account, a.tariff, a.from_ms, a.until_ms, min(a.place) AS place
-    FROM subscribers s JOIN assignments a ON a.subscriber = s.id
+    FROM paying s JOIN assignments a ON a.subscriber = s.subscriber
     WHERE s.account = ANY($1) AND EXISTS (SELECT FROM tariffs t WHERE t.id = a.tariff AND t.thresholds <> '[]')
     GROUP BY s.account, a.tariff, a.from_ms, a.until_ms ORDER BY place, tariff, a.from_ms
 """
@@ -131,7 +131,7 @@ async def members_changed(db: Connection, pairs: Collection[tuple[str, str]], nu
 
 _ASK_ALL: Final = """
     INSERT INTO default_thresholds_due (account, due_ms, change)
-    SELECT DISTINCT s.account, 0, $4::bigint FROM assignments a JOIN subscribers s ON s.id = a.subscriber
+    SELECT DISTINCT s.account, 0, $4::bigint FROM assignments a JOIN paying s ON s.subscriber = a.subscriber
     WHERE a.tariff = $1
         AND EXISTS (SELECT FROM tariffs t WHERE t.id = $1 AND t.version < $2 AND t.thresholds <> $3::jsonb)
     ON CONFLICT (account) DO UPDATE SET due_ms = 0, change = excluded.change

@@ -92,15 +92,8 @@ async def _owned(db: Connection, owner: LimitOwner) -> None:
 
 async def _touch(db: Connection, owner: LimitOwner, number: int) -> None:
     """The profiles of all whom it limits change, and their account is told."""
-    whose = "id" if owner.subscriber else "account"
-    await db.execute(
-        f"UPDATE identities SET change = $2 FROM subscribers s WHERE s.{whose} = $1 AND identities.subscriber = s.id",
-        owner.id,
-        number,
-    )
-    await db.execute(
-        f"WITH limited AS (UPDATE subscribers SET limits_change = $2 WHERE {whose} = $1 RETURNING account)"
-        " UPDATE accounts SET members_change = $2 WHERE id IN (SELECT account FROM limited)",
-        owner.id,
-        number,
-    )
+    whose = f"(SELECT subscriber FROM paying WHERE {owner.column} = $1)"
+    await db.execute(f"UPDATE identities SET change = $2 WHERE subscriber IN {whose}", owner.id, number)
+    await db.execute(f"UPDATE subscribers SET limits_change = $2 WHERE id IN {whose}", owner.id, number)
+    told = "= $1" if owner.account else "IN (SELECT account FROM paying WHERE subscriber = $1)"
+    await db.execute(f"UPDATE accounts SET members_change = $2 WHERE id {told}", owner.id, number)

@@ -25,7 +25,7 @@ import msgspec
 
 from balances import keys
 from balances.structs.posting import AccountSettings
-from ocs.charging.profile import Profile
+from ocs.charging.profile import Profile, ServicePayer
 from ocs.master import catalog
 from ocs.master.limits import AS_ARRAY, limits_of
 from ocs.master.subscribers import assignments_of, attributes_of
@@ -57,7 +57,11 @@ CHANGED: Final = f"""
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
                   FROM assignments t WHERE t.subscriber = s.id), '[]')::text AS tariffs,
         COALESCE((SELECT json_agg({AS_ARRAY} ORDER BY l.account, l.name)
-                  FROM spending_limits l WHERE l.subscriber = s.id OR l.account = s.account), '[]')::text AS limits
+                  FROM spending_limits l WHERE l.subscriber = s.id OR l.account = s.account), '[]')::text AS limits,
+        COALESCE((SELECT json_agg(json_build_array(p.service, p.account, b.currency, b.time_zone,
+                      COALESCE((SELECT json_agg({AS_ARRAY} ORDER BY l.account, l.name) FROM spending_limits l
+                                WHERE l.subscriber = s.id OR l.account = p.account), '[]')) ORDER BY p.service)
+                  FROM payers p JOIN accounts b ON b.id = p.account WHERE p.subscriber = s.id), '[]')::text AS payers
     FROM identities i LEFT JOIN subscribers s ON s.id = i.subscriber LEFT JOIN accounts a ON a.id = s.account
     WHERE (i.change, i.identity) > ($1, $2) ORDER BY i.change, i.identity LIMIT $3
 """
@@ -181,8 +185,8 @@ class _Run:
     async def _tell(self, done: int, newest: int) -> None:
         after: tuple[int, str] = (done + 1, "")
         query = (
-            "SELECT a.id, a.members_change, ARRAY(SELECT s.id FROM subscribers s"
-            " WHERE s.account = a.id AND s.limits_change > $4 ORDER BY s.id LIMIT $5) AS limited"
+            "SELECT a.id, a.members_change, ARRAY(SELECT s.id FROM paying p JOIN subscribers s ON s.id = p.subscriber"
+            " WHERE p.account = a.id AND s.limits_change > $4 ORDER BY s.id LIMIT $5) AS limited"
             " FROM accounts a WHERE (a.members_change, a.id) > ($1, $2) ORDER BY a.members_change, a.id LIMIT $3"
         )
         while rows := await self.db.fetch(query, *after, TELL_AT_ONCE, done, LIMITED_MAX + 1):
@@ -217,6 +221,7 @@ def _profile(row: Record) -> bytes:
             attributes=attributes_of(row["attributes"]),
             password=row["password"] or "",
             limits=limits_of(row["limits"]),
+            payers=msgspec.json.decode(row["payers"], type=tuple[ServicePayer, ...]),
         )
     )
 

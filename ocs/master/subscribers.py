@@ -26,6 +26,13 @@ class Subscriber(msgspec.Struct, frozen=True):
     created_ms: int = 0
     attributes: dict[str, str] = {}
     """What tariffs may ask of it: name -> value."""
+    payers: dict[str, str] = {}
+    """By service, the account that pays for it in the place of `account`."""
+
+    @property
+    def accounts(self) -> set[str]:
+        """All that pay for something."""
+        return {self.account, *self.payers.values()}
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -42,7 +49,9 @@ FIND: Final = """
         ARRAY(SELECT identity FROM identities i WHERE i.subscriber = s.id AND identity <> 'subscriber:' || s.id
               ORDER BY identity) AS identities,
         COALESCE((SELECT json_agg(json_build_array(tariff, from_ms, until_ms) ORDER BY place)
-                  FROM assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs
+                  FROM assignments a WHERE a.subscriber = s.id), '[]')::text AS tariffs,
+        COALESCE((SELECT json_object_agg(service, p.account ORDER BY service)
+                  FROM payers p WHERE p.subscriber = s.id), '{}')::text AS payers
     FROM subscribers s
 """
 
@@ -78,6 +87,7 @@ def _subscriber(record: Record) -> Subscriber:
         version=record["version"],
         created_ms=record["created_ms"],
         attributes=attributes_of(record["attributes"]),
+        payers=attributes_of(record["payers"]),
     )
 
 
@@ -92,14 +102,22 @@ async def by_identity(pool: Pool, identity: str) -> Subscriber | None:
     return _subscriber(record) if record else None
 
 
-async def served(pool: Pool, account: str, subscribers: Collection[str]) -> set[str]:
-    """Which of these subscribers the account serves: not barred, not deleted, not moved to another account."""
-    query = "SELECT id FROM subscribers WHERE id = ANY($1) AND account = $2 AND NOT barred"
-    return {row["id"] for row in await pool.fetch(query, list(subscribers), account)}
+async def served(pool: Pool, account: str, uses: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these uses, each a subscriber and a service, the account pays for: the subscriber is neither barred nor
+    deleted, nor does another account pay."""
+    query = (
+        "SELECT u.subscriber, u.service FROM unnest($1::text[], $2::text[]) AS u(subscriber, service)"
+        " JOIN subscribers s ON s.id = u.subscriber"
+        " LEFT JOIN payers p ON p.subscriber = s.id AND p.service = u.service"
+        " WHERE NOT s.barred AND COALESCE(p.account, s.account) = $3"
+    )
+    rows = await pool.fetch(query, [one for one, _ in uses], [service for _, service in uses], account)
+    return {(row["subscriber"], row["service"]) for row in rows}
 
 
 async def page(pool: Pool, account: str | None, after: str, limit: int) -> Sequence[Subscriber]:
-    query = f"{FIND} WHERE s.id > $1 AND ($3::text IS NULL OR s.account = $3) ORDER BY s.id LIMIT $2"
+    of_it = "s.id IN (SELECT subscriber FROM paying WHERE account = $3)"
+    query = f"{FIND} WHERE s.id > $1 AND ($3::text IS NULL OR {of_it}) ORDER BY s.id LIMIT $2"
     return [_subscriber(record) for record in await pool.fetch(query, after, limit, account)]
 
 
@@ -134,7 +152,12 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
             f"INSERT INTO assignments ({', '.join(ASSIGNMENT_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)",
             [assignment_record(wanted.id, place, one, now_ms) for place, one in enumerate(wanted.tariffs)],
         )
-        await _touch(db, {wanted.account} | ({before.account} if before else set()), number)
+        await db.execute("DELETE FROM payers WHERE subscriber = $1", wanted.id)
+        await db.executemany(
+            "INSERT INTO payers (subscriber, service, account) VALUES ($1, $2, $3)",
+            [(wanted.id, service, account) for service, account in wanted.payers.items()],
+        )
+        await _touch(db, wanted.accounts | (before.accounts if before else set()), number)
         await members_changed(db, _pairs(wanted) | (_pairs(before) if before else set()), number)
         now = await get(db, wanted.id)
         assert now is not None
@@ -150,23 +173,25 @@ async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
         expect(before.version)
         await _set_identities(db, subscriber, (), number)
         await db.execute("DELETE FROM subscribers WHERE id = $1", subscriber)
-        await _touch(db, {before.account}, number)
+        await _touch(db, before.accounts, number)
         await members_changed(db, _pairs(before), number)
         return before
 
 
 def _pairs(subscriber: Subscriber) -> set[tuple[str, str]]:
-    return {(subscriber.account, assignment.tariff) for assignment in subscriber.tariffs}
+    return {(account, assignment.tariff) for account in subscriber.accounts for assignment in subscriber.tariffs}
 
 
 def _content(subscriber: Subscriber) -> tuple[object, ...]:
     identities = sorted(subscriber.identities)
-    return subscriber.account, identities, subscriber.tariffs, subscriber.barred, subscriber.attributes
+    paid = subscriber.account, subscriber.payers
+    return paid, identities, subscriber.tariffs, subscriber.barred, subscriber.attributes
 
 
 async def _check_references(db: Connection, wanted: Subscriber) -> None:
-    if not await db.fetchval("SELECT true FROM accounts WHERE id = $1", wanted.account):
-        raise Unresolved(f"there is no account {wanted.account}")
+    known = {row["id"] for row in await db.fetch("SELECT id FROM accounts WHERE id = ANY($1)", list(wanted.accounts))}
+    if missing := sorted(wanted.accounts - known):
+        raise Unresolved(f"there is no account {', '.join(missing)}")
     taken = await db.fetch(
         "SELECT identity, subscriber FROM identities WHERE identity = ANY($1) AND subscriber <> $2 ORDER BY identity",
         list(wanted.identities),
@@ -176,8 +201,8 @@ async def _check_references(db: Connection, wanted: Subscriber) -> None:
         owners = ", ".join(f"{row['identity']} to {row['subscriber']}" for row in taken)
         raise IdentityTaken(f"an identity belongs to one subscriber at a time: {owners}")
     tariffs = sorted({assignment.tariff for assignment in wanted.tariffs})
-    known = {row["id"] for row in await db.fetch("SELECT DISTINCT id FROM tariffs WHERE id = ANY($1)", tariffs)}
-    if unknown := [tariff for tariff in tariffs if tariff not in known]:
+    published = {row["id"] for row in await db.fetch("SELECT DISTINCT id FROM tariffs WHERE id = ANY($1)", tariffs)}
+    if unknown := [tariff for tariff in tariffs if tariff not in published]:
         raise Unresolved(f"there is no tariff {', '.join(unknown)}")
 
 

@@ -99,7 +99,7 @@ class Accounting:
         try:
             if request.course.step is Course.BEGINS:
                 profile = self._context.profiles.of(request.identities) if request.identities else None
-                payer = profile.account if profile is not None else ""
+                payer = profile.paid_for(request.inputs.service).account if profile is not None else ""
                 await self._ports.began(reference, request.key.session, payer, at_ms)
             elif request.course.step is Course.ENDS:
                 await self._ports.ended(reference, request.key.session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -124,7 +124,7 @@ class Authorisation:
             return await self._relayed(arrived, self._homes)
         identities = identities_at(packet, client.profile)
         # Not the one at hand: a password that was changed counts at once.
-        profile = await self._context.profiles.load(identities) if identities else None
+        profile = await self._paid(identities, client)
         if profile is None:
             return RadiusReply(
                 PacketCode.ACCESS_REJECT,
@@ -161,7 +161,7 @@ class Authorisation:
         if proof.user:
             packet = renamed(packet, proof.user)
         identities = identities_at(packet, client.profile)
-        profile = await self._context.profiles.load(identities) if identities else None
+        profile = await self._paid(identities, client)
         if profile is None:
             return RadiusReply(PacketCode.ACCESS_REJECT, UNKNOWN_USER, proof.with_reject(WRONG))
         user = proof.user if proof.user != arrived.packet.get(USER_NAME) else ""
@@ -219,6 +219,11 @@ class Authorisation:
             hold = to_hold(packet, client.profile, reference, by, at_ms, most, replaces)
             answer, left = await self._held(hold, at_ms, client)
         return answer, left
+
+    async def _paid(self, identities: Sequence[str], client: NasClient) -> Profile | None:
+        """Who it is, with the account that pays for the service of this client; None: nobody known."""
+        profile = await self._context.profiles.load(identities) if identities else None
+        return profile and profile.paid_for(client.profile.service)
 
     def _service_of(self, client: NasClient) -> Service:
         return self._context.settings.services.by_name.get(client.profile.service, UNKNOWN)

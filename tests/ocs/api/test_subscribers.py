@@ -123,16 +123,21 @@ async def test_the_account_is_told_of_a_change(harness: ApiHarness) -> None:
     assert found.moved_ms > 0
 
 
-@pytest.mark.parametrize("how", ["moved", "barred", "deleted"])
+USES = [("s1", "data"), ("s2", "data"), ("s3", "data")]
+
+
+@pytest.mark.parametrize("how", ["moved", "barred", "deleted", "another payer"])
 async def test_the_account_of_one_who_is_served_no_more_is_told(harness: ApiHarness, how: str) -> None:
     """charging.md section 5: then the keeper asks the sessions of those who are not served any more to report."""
     await harness.subscriber("s1", "a1", "msisdn:491701")
     await harness.subscriber("s2", "a1", "msisdn:491702")
-    assert await served(harness.pool, "a1", ["s1", "s2", "s3"]) == {"s1", "s2"}
+    assert await served(harness.pool, "a1", USES) == {*USES[:2]}
     before = await harness.redis.xlen(keys.ledger(keys.shard_of("a1")))
     account = "a2" if how == "moved" else "a1"
     body: dict[str, object] = {"account": account, "identities": ["msisdn:491701"], "tariffs": [{"tariff": "flat"}]}
     body["barred"] = how == "barred"
+    if how == "another payer":
+        body["payers"] = {"data": "a2"}
     if how == "deleted":
         await harness.call("DELETE", "/v1/subscribers/s1", if_match="*")
     else:
@@ -141,7 +146,7 @@ async def test_the_account_of_one_who_is_served_no_more_is_told(harness: ApiHarn
     [(_, last)] = await harness.redis.xrevrange(keys.ledger(keys.shard_of("a1")), count=1)
     record = msgspec.msgpack.decode(last[b"r"], type=Record)
     assert (record.account, record.reauthorize) == ("a1", ["members", "final"])
-    assert await served(harness.pool, "a1", ["s1", "s2", "s3"]) == {"s2"}
+    assert await served(harness.pool, "a1", USES) == {USES[1]}
 
 
 async def test_a_new_time_zone_reaches_the_profiles(harness: ApiHarness) -> None:

@@ -13,6 +13,7 @@ from balances.structs.charge import Flag, Outcome, Result, Suspense
 from balances.structs.record import Record, Usage
 from balances.structs.session import Answer, SessionState
 from ocs.charging.diameter.translate import to_request
+from ocs.charging.profile import ServicePayer
 from ocs.charging.request import Busy, ChargingAnswer
 from ocs.charging.settings import Regular
 from protocol.diameter.dictionary.credit_control import (
@@ -275,3 +276,38 @@ def test_money_is_of_the_currency_of_who_pays(two: World, opened: str, named: st
 def cents(amount: int, currency: int) -> dict[str, Any]:
     value = UnitValue(value_digits=amount, exponent=-2)
     return {"cc_money": CcMoney(unit_value=value, currency_code=currency)}
+
+
+# --- payers of services -------------------------------------------------------------------------------------------
+
+
+def pays_for(world: World, service: str, account: str) -> None:
+    """Another account pays for one service of s1 from now on."""
+    payers = (ServicePayer(service, account, "EUR", "Europe/Berlin"),)
+    for name in ("msisdn:491700000001", "subscriber:s1"):
+        world.known[name] = world.at_hand[name] = msgspec.structs.replace(world.known[name], payers=payers)
+
+
+def test_the_payer_of_a_service_costs_no_further_call(two: World) -> None:
+    pays_for(two, "data", "a2")
+    two.send(I, **lines(mscc(10, ask={})))
+    two.send(U, **report(ask={}))
+    two.send(T, **report(2))
+    assert (two.balance("a1"), two.balance("a2"), two.seen) == (20 * EURO, 20 * EURO - 2 * COST, [])
+    assert len(two.charged) == 3
+    two.send(E, service_context_id=SMS, requested_action=DEBIT, session_id="sms;1", **lines(mscc(ask={})))
+    assert two.charged[-1].account == "a1"
+
+
+@pytest.mark.parametrize("how", ["moved", "another payer"])
+def test_an_open_session_is_settled_by_the_old_payer_and_granted_nothing_more(two: World, how: str) -> None:
+    two.send(I, **lines(mscc(10, ask={})))
+    if how == "moved":
+        add(two, "s1", "a2", "msisdn:491700000001")
+    else:
+        pays_for(two, "data", "a2")
+    assert codes(two.send(U, **report(ask={}))) == [2001, 4010]
+    assert (two.balance("a1"), two.held("a1"), two.balance("a2")) == (20 * EURO - COST, 0, 20 * EURO)
+    two.send(T, **report(2, 0))
+    assert codes(two.send(I, session_id="gw;2", **lines(mscc(10, ask={})))) == [2001, 2001]
+    assert (two.held("a1"), two.held("a2") > 0) == (0, True)

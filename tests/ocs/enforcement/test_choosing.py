@@ -82,10 +82,10 @@ def test_kinds_add_up_and_nobody_is_asked_twice() -> None:
 
 def test_members_that_are_served_no_more() -> None:
     both = [session("kept", line(1), of="a"), session("barred", of="b")]
-    [found] = wanted_of(account(), both, ["members"], ASKED, gone={"b"})
+    [found] = wanted_of(account(), both, ["members"], ASKED, gone={("b", "data")})
     assert (found.session.id, found.cause) == ("barred", Cause.MEMBERS)
     assert wanted_of(account(), both, ["members"], ASKED) == []
-    assert wanted_of(account(), both, ["final"], ASKED, gone={"b"}) == []
+    assert wanted_of(account(), both, ["final"], ASKED, gone={("b", "data")}) == []
 
 
 def test_the_largest_holder_of_what_is_short() -> None:
@@ -126,7 +126,7 @@ def test_a_service_has_a_line_of_its_own_in_place_of_the_accounts() -> None:
 
 
 def actions(policy: NetworkPolicy, cause: str) -> list[NetworkAction]:
-    gone = {"s"} if cause == "members" else ()
+    gone = {("s", "data")} if cause == "members" else ()
     of = account(SuspendReasons.CREDIT if cause == "suspend" else SuspendReasons.ACTIVE)
     found: list[Wanted] = wanted_of(of, [session("s", line(5, final=True))], [cause], policy, gone=gone)
     return [one.action for one in found]

@@ -61,7 +61,7 @@ class Spread:
     async def nobody(self, _subscribers: Collection[str]) -> dict[str, Any]:
         return {}
 
-    async def all(self, _account: str, subscribers: Collection[str]) -> Collection[str]:
+    async def all(self, _account: str, subscribers: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
         return subscribers
 
     def session(self, account: str) -> Session:

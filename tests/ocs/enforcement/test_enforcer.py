@@ -158,8 +158,8 @@ class EnforcerWorld:
     async def account_and_session(self, _account: str, session: str) -> tuple[Account | None, Session | None]:
         return self.account, self.sessions.get(session)
 
-    async def served(self, _account: str, subscribers: Collection[str]) -> Collection[str]:
-        return set(subscribers) - self.barred
+    async def served(self, _account: str, uses: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+        return {one for one in uses if one[0] not in self.barred}
 
     def record(self, *reauthorize: str, by: str = "", short: list[Short] | None = None, **more: Any) -> RecordedCall:
         """As the call that made it left the account."""
