@@ -168,7 +168,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     for status in (operation.status, *operation.also):
         answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if operation.answer is not None and status != 204:
-            media = "text/html" if operation.answer is str else operation.answer_media_type
+            is_page = operation.answer is str and operation.answer_media_type == "application/json"
+            media = "text/html" if is_page else operation.answer_media_type
             schema = {"type": "string"} if operation.answer is str else _schema(operation.answer)
             answer["content"] = {media: {"schema": schema}}
             if operation.live is not None:

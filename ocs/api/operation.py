@@ -234,7 +234,7 @@ def response_of(operation: Operation, reply: ApiReply) -> Response:
     extra = dict(reply.headers)
     if reply.version is not None:
         extra["ETag"] = f'"{reply.version}"'
-    if operation.streamed:
+    if isinstance(reply.value, AsyncGenerator):
         return StreamedResponse(reply.value, reply.status, extra, media_type=reply.media_type)
     content = b"" if reply.value is None else msgspec.json.encode(reply.value)
     return Response(content, reply.status, extra, media_type="application/json" if content else None)

@@ -13,8 +13,8 @@ from balances.structs.posting import PostingOutcome
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import Time, ms_of, time_of
-from ocs.api.views import account_view, posted_view
-from ocs.backoffice import accounts, postings
+from ocs.api.views import account_ref, account_view, posted_view, subscriber_view
+from ocs.backoffice import accounts, postings, search
 from ocs.backoffice.accounts import WantedAccount
 from ocs.backoffice.allowances import Warrant
 from ocs.backoffice.amounts import KIND_OF, KINDS, amount_of, micro_of, money, quantity
@@ -32,6 +32,8 @@ REASONS: Final = {
 
 
 class AccountsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    customer: schema.Customer | None = None
+    tag: schema.Tag | None = None
     after: schema.After = ""
     limit: Limit = 100
 
@@ -91,9 +93,19 @@ async def _shown(call: ApiCall, row: AccountRow, status: int = 200) -> ApiReply:
 
 async def list_accounts(call: ApiCall) -> ApiReply:
     query: AccountsQuery = call.query
-    rows = await accounts.page(call.backoffice, query.after, query.limit)
-    items = [schema.AccountRef(row.id, row.currency, row.time_zone, time_of(row.created_ms)) for row in rows]
+    rows = await accounts.page(call.backoffice, query.after, query.limit, query.customer, query.tag)
+    items = [account_ref(row) for row in rows]
     return ApiReply(schema.AccountPage(items, items[-1].id if len(items) == query.limit else None))
+
+
+class SearchQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    q: Annotated[str, looks(r"[^\x00-\x1f]*", schema.ONE_LINE, min_length=1, max_length=255)]
+
+
+async def search_for(call: ApiCall) -> ApiReply:
+    query: SearchQuery = call.query
+    rows, people = await search.search(call.backoffice, query.q)
+    return ApiReply(schema.Found([account_ref(row) for row in rows], [subscriber_view(one) for one in people]))
 
 
 # --- postings -----------------------------------------------------------------------------------------------------
@@ -185,6 +197,7 @@ async def list_ledger(call: ApiCall) -> ApiReply:
         schema.LedgerEntry(
             seq=entry["seq"],
             time=time_of(entry["at_ms"]),
+            event_time=time_of(entry["event_ms"]),
             bucket=entry["bucket"],
             kind=KINDS[entry["kind"]],
             amount=quantity(entry["kind"], entry["amount"]),
@@ -236,9 +249,18 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
+        "/v1/search",
+        search_for,
+        "Find by what a caller says: a number in any spelling, an id, a customer, a tag",
+        "accounts.read",
+        answer=schema.Found,
+        query=SearchQuery,
+    ),
+    Operation(
+        "GET",
         "/v1/accounts",
         list_accounts,
-        "All accounts",
+        "Accounts: all, of a customer, with a tag",
         "accounts.read",
         answer=schema.AccountPage,
         query=AccountsQuery,

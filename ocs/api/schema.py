@@ -214,6 +214,8 @@ class AccountRef(Struct, frozen=True):
     currency: str
     time_zone: str
     created: Time
+    customer: str
+    tags: list[str]
 
 
 class AccountPage(Struct, frozen=True):
@@ -299,6 +301,9 @@ class Closing(Input, frozen=True):
 class LedgerEntry(Struct, frozen=True):
     seq: int
     time: Time
+    """Of posting: periods count by it."""
+    event_time: Time
+    """Of use when it was used; of anything else the same."""
     bucket: int
     kind: Kind
     amount: Quantity
@@ -367,6 +372,14 @@ class SubscriberView(Struct, frozen=True):
     version: int
     """The ETag."""
     created: Time
+
+
+class Found(Struct, frozen=True):
+    """At most 100 of each."""
+
+    accounts: list[AccountRef]
+    """Those of the subscribers found are among them."""
+    subscribers: list[SubscriberView]
 
 
 class SubscriberPage(Struct, frozen=True):

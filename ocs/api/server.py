@@ -44,6 +44,7 @@ from ocs.api import (
     routes_reservations,
     routes_server,
     routes_sessions,
+    routes_statements,
     routes_subscribers,
     routes_suspense,
     routes_tariff_files,
@@ -74,6 +75,7 @@ from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 ALONE: Final[Sequence[Operation]] = (
     *routes_charging.OPERATIONS,  # first: paths are looked for in this order, and these are asked for most
     *routes_accounts.OPERATIONS,
+    *routes_statements.OPERATIONS,
     *routes_corrections.OPERATIONS,
     *routes_refunds.OPERATIONS,
     *routes_transfers.OPERATIONS,

@@ -37,6 +37,11 @@ def threshold(micro: int) -> str | None:
     return None if micro == NEVER else money(micro)
 
 
+def account_ref(row: AccountRow) -> schema.AccountRef:
+    created = time_of(row.created_ms)
+    return schema.AccountRef(row.id, row.currency, row.time_zone, created, row.customer, [*row.tags])
+
+
 def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.AccountView:
     own = settled(account, now_ms)
     anywhere = [bucket for bucket in own if not bucket.scope and not bucket.member]

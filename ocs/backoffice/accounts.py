@@ -82,9 +82,11 @@ async def read(backoffice: BackOffice, row: AccountRow) -> tuple[Account, list[S
     raise Unavailable(COMES_AND_GOES)
 
 
-async def page(backoffice: BackOffice, after: str, limit: int) -> Sequence[AccountRow]:
-    """A page of accounts in the order of ids, after the given one."""
-    return await accounts.page(backoffice.pool, after, limit)
+async def page(
+    backoffice: BackOffice, after: str, limit: int, customer: str | None = None, tag: str | None = None
+) -> Sequence[AccountRow]:
+    """A page of accounts in the order of ids, after the given one: all, of a customer, with a tag."""
+    return await accounts.page(backoffice.pool, after, limit, customer, tag)
 
 
 def settled(account: Account, now_ms: int) -> Sequence[Bucket]:

@@ -383,7 +383,8 @@ LEDGER: Final = """
     SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,
         e.actor, e.reason, e.reference, e.net, e.tax, e.currency_rate, e.original_seq,
         COALESCE(c.session, u.session) AS session, COALESCE(c.service, u.service) AS service,
-        COALESCE(c.subscriber, u.subscriber) AS subscriber, COALESCE(c.incarnation, u.incarnation) AS incarnation
+        COALESCE(c.subscriber, u.subscriber) AS subscriber, COALESCE(c.incarnation, u.incarnation) AS incarnation,
+        LEAST(COALESCE(u.at_ms, e.at_ms), e.at_ms) AS event_ms
     FROM ledger_entries e LEFT JOIN calls c USING (shard, epoch, n)
         LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
     WHERE e.account = $1 AND e.seq > $2 AND e.seq < $3 AND ($4::bigint IS NULL OR e.at_ms >= $4)

@@ -78,6 +78,26 @@ def _address(uri: str) -> str:
     return user.partition(";")[0] + at + host.partition(";")[0]
 
 
+def spellings(text: str) -> list[str]:
+    """The identities that somebody may mean who says this, with or without a kind before it: a number with blanks,
+    "+" or "00" before its country code, an address, a MAC address, a name."""
+    kind, colon, rest = text.strip().partition(":")
+    is_kind = bool(colon) and kind.lower() in KINDS
+    kinds = [IdentityKind(kind.lower())] if is_kind else [IdentityKind(one) for one in KINDS]
+    said = rest.strip() if is_kind else text.strip()
+    found: dict[str, None] = {}
+    for one in kinds:
+        identity = spelled(one, said)
+        found[identity] = None
+        if one is IdentityKind.MSISDN:
+            found[f"msisdn:{identity.removeprefix('msisdn:').removeprefix('00')}"] = None
+        elif one is IdentityKind.SIP:
+            found[number_in(identity)] = None
+        elif one is IdentityKind.IMSI:
+            found[f"imsi:{_SEPARATORS.sub('', said)}"] = None
+    return [identity for identity in found if identity]
+
+
 def number_in(identity: str) -> str:
     """A SIP address whose user part is a number names that subscriber too; "" for any other."""
     user, at, _ = identity.removeprefix("sip:").partition("@")

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from ocs.cli.given import key_option
+from ocs.cli.given import given, key_option
 from ocs.cli.limits import limit_group
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, RequestRefused, remote
+from ocs.cli.statement import balance, statement
 from ocs.cli.thresholds import service, services_table, threshold, thresholds_table
 
 NAME = click.argument("name", metavar="ACCOUNT")
@@ -23,6 +24,8 @@ def account() -> None:
 account.add_command(limit_group("accounts"))
 account.add_command(threshold)
 account.add_command(service)
+account.add_command(balance)
+account.add_command(statement)
 
 
 def account_table(found: Any) -> None:
@@ -80,20 +83,27 @@ def posted_table(done: Any) -> None:
 
 
 @account.command("list")
+@click.option("--customer", callback=given, help="Only of this customer.")
+@click.option("--tag", callback=given, help="Only with this tag.")
 @json_option
 @remote
-def list_accounts(server: Remote, as_json: bool) -> None:
-    """All accounts."""
+def list_accounts(server: Remote, customer: str | None, tag: str | None, as_json: bool) -> None:
+    """Accounts: all, of a customer, with a tag."""
     found: dict[str, Any] = {"items": [], "next": ""}
     while found["next"] is not None:
-        page = server.get("accounts", after=found["next"] or None, limit=1000)
+        page = server.get("accounts", after=found["next"] or None, limit=1000, customer=customer, tag=tag)
         found = {"items": found["items"] + page["items"], "next": page["next"]}
 
     def table(answer: Any) -> None:
-        columns = ("id", "currency", "time zone", "created")
-        rows("accounts", columns, [(a["id"], a["currency"], a["time_zone"], a["created"]) for a in answer["items"]])
+        accounts_table(answer["items"])
 
     show(found, as_json, table)
+
+
+def accounts_table(found: Any) -> None:
+    columns = ("id", "currency", "time zone", "created", "customer", "tags")
+    lines = [(a["id"], a["currency"], a["time_zone"], a["created"], a["customer"], a["tags"]) for a in found]
+    rows("accounts", columns, lines)
 
 
 @account.command("show")

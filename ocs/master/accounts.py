@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -92,9 +92,32 @@ async def get(pool: Pool, account: str) -> AccountRow | None:
     return row_of(record) if record else None
 
 
-async def page(pool: Pool, after: str, limit: int) -> Sequence[AccountRow]:
-    records = await pool.fetch(f"SELECT {FIELDS} FROM accounts WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
-    return [row_of(record) for record in records]
+async def page(
+    pool: Pool, after: str, limit: int, customer: str | None = None, tag: str | None = None
+) -> Sequence[AccountRow]:
+    wanted, given = ["id > $1"], [after, limit]
+    if customer is not None:
+        given.append(customer)
+        wanted.append(f"customer = ${len(given)}")
+    if tag is not None:
+        given.append(tag)
+        wanted.append(f"tags @> ARRAY[${len(given)}::text]")
+    query = f"SELECT {FIELDS} FROM accounts WHERE {' AND '.join(wanted)} ORDER BY id LIMIT $2"
+    return [row_of(record) for record in await pool.fetch(query, *given)]
+
+
+async def of_customer(pool: Pool, customer: str, limit: int) -> Sequence[AccountRow]:
+    """All accounts of a customer, in the order of their ids."""
+    return await page(pool, "", limit, customer)
+
+
+async def named(pool: Pool, text: str, ids: Collection[str], limit: int) -> Sequence[AccountRow]:
+    """Accounts with these ids, and those that the text names by id, customer or tag."""
+    query = (
+        f"SELECT {FIELDS} FROM accounts WHERE id = ANY($2) OR id = $1 OR (customer = $1 AND customer <> '')"
+        " OR tags @> ARRAY[$1::text] ORDER BY id LIMIT $3"
+    )
+    return [row_of(record) for record in await pool.fetch(query, text, list(ids), limit)]
 
 
 async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:

@@ -102,6 +102,15 @@ async def by_identity(pool: Pool, identity: str) -> Subscriber | None:
     return _subscriber(record) if record else None
 
 
+async def named(pool: Pool, text: str, identities: Sequence[str], limit: int) -> Sequence[Subscriber]:
+    """Subscribers that the text names by their id, or that have one of the identities."""
+    query = (
+        f"{FIND} WHERE s.id = $1 OR s.id IN (SELECT subscriber FROM identities WHERE identity = ANY($2))"
+        " ORDER BY s.id LIMIT $3"
+    )
+    return [_subscriber(record) for record in await pool.fetch(query, text, list(identities), limit)]
+
+
 async def served(pool: Pool, account: str, uses: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these uses, each a subscriber and a service, the account pays for: the subscriber is neither barred nor
     deleted, nor does another account pay."""
