@@ -14,7 +14,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "reservation": ("ocs.cli.reservation:reservation", "Money reserved for a purchase: confirmed in parts, released."),
     "transfer": ("ocs.cli.transfer:transfer", "Transfers from one account to another one."),
     "subscriber": ("ocs.cli.subscriber:subscriber", "Subscribers and their identities."),
-    "search": ("ocs.cli.search:search", "Find accounts and subscribers by what a caller says."),
+    "search": (
+        "ocs.cli.search:search",
+        "Find by what a caller says: a number in any spelling, an id, a customer, a tag.",
+    ),
     "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
