@@ -46,6 +46,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "ledger.read": "See how far the ledger is copied, and what is in quarantine",
     "ledger.verify": "Prove the ledger, and bring accounts back into the live store",
     "ledger.repair": "Resume a shard, replay or confirm what is in quarantine, accept lost answers",
+    "audit.read": "See the audit trail",
     "tokens.read": "See tokens",
     "tokens.write": "Make, rotate and revoke tokens of others, with no role beyond one's own",
     "approvals.read": "See requests that wait for a second person",

@@ -101,7 +101,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
                 "vouchers.*",
                 "sessions.read",
             ),
-            *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*"),
+            *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*", "audit.read"),
         )
     ),
     "platform": CallerRole(("charging.charge",)),

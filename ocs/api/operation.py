@@ -127,6 +127,11 @@ class Operation(Struct, frozen=True):
         return self.method != "GET" and can_wait(self.permission)
 
     @property
+    def audited(self) -> bool:
+        """It changes something that a person answers for; use that is charged is on the ledger."""
+        return self.method != "GET" and not self.permission.endswith(".read") and self.permission != "charging.charge"
+
+    @property
     def repeatable(self) -> bool:
         """Done twice it does what it did once."""
         return self.keyed or self.method != "POST"
@@ -201,6 +206,10 @@ Wait = Callable[[ApiCall, SentRequest, str], Awaitable[Response]]
 """Puts a request on the list of those that a second person has to approve. Given the path too."""
 
 
+Do = Callable[[ApiCall, str], Awaitable[ApiReply]]
+"""Carries out a call. Given method and path too."""
+
+
 async def perform(
     operation: Operation,
     backoffice: BackOffice,
@@ -208,8 +217,12 @@ async def perform(
     request: Request,
     piece_s: float,
     wait: Wait,
+    do: Do,
 ) -> Response:
-    """piece_s: longest wait for the next piece of a body that is streamed."""
+    """
+    piece_s: longest wait for the next piece of a body that is streamed
+    do:      carries it out, on the audit trail
+    """
     headers = request.headers
     sent = SentRequest(
         path=request.path_params,
@@ -227,7 +240,7 @@ async def perform(
         call = structs.replace(call, stream=_pieces(request, piece_s))
     elif operation.can_wait and operation.permission in backoffice.access.waiting:
         return await wait(call, sent, request.url.path)
-    return response_of(operation, await operation.handle(call))
+    return response_of(operation, await do(call, f"{request.method} {request.url.path}"))
 
 
 def response_of(operation: Operation, reply: ApiReply) -> Response:

@@ -27,6 +27,7 @@ from ocs.access.roles import Authority
 from ocs.api import (
     routes_accounts,
     routes_approvals,
+    routes_audit,
     routes_charging,
     routes_copy,
     routes_corrections,
@@ -55,6 +56,7 @@ from ocs.api import (
     routes_vouchers,
     routes_webhooks,
 )
+from ocs.api.auditing import performed
 from ocs.api.auth import Callers
 from ocs.api.docs import page
 from ocs.api.live import CUT, LEAVE
@@ -100,6 +102,7 @@ ALONE: Final[Sequence[Operation]] = (
     *routes_radius.OPERATIONS,
     *routes_copy.OPERATIONS,
     *routes_tokens.OPERATIONS,
+    *routes_audit.OPERATIONS,
     *routes_server.OPERATIONS,
 )
 """What one person does, where the configuration does not demand a second one."""
@@ -179,7 +182,7 @@ def _endpoint(
                     raise Problem("too-many", why, retry_after_s=math.ceil(wait_s))
                 if operation.permission != KNOWN and not authority.may(operation.permission):
                     raise Forbidden(f"{authority.caller} lacks the permission {operation.permission}")
-            return await perform(operation, backoffice, authority, request, http.body_s, wait)
+            return await perform(operation, backoffice, authority, request, http.body_s, wait, performed)
         except Problem as problem:
             return answer(request, problem)
         except BackOfficeError as error:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from ocs.access.approvals import Approval
 from ocs.access.roles import Authority
 from ocs.api import schema_access
+from ocs.api.auditing import performed
 from ocs.api.operation import ApiCall, Operation, SentRequest, call_of, response_of
 from ocs.api.problems import Problem, problem_of
 from ocs.api.texts import time_of, time_or_none
@@ -97,7 +98,7 @@ class ApprovedRequests:
             if not authority.may(one.permission):  # its role has changed since
                 raise Forbidden(f"{authority.caller} lacks the permission {one.permission} now")
             response = response_of(
-                operation, await operation.handle(call_of(operation, self._backoffice, authority, sent))
+                operation, await performed(call_of(operation, self._backoffice, authority, sent), one.target)
             )
             return Executed(response.status_code, bytes(response.body))
         except (Unavailable, FateUnknown):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,7 +17,9 @@ from balances.ledger.event_data import AccountState
 from balances.packing import unpack_account
 from balances.structs.account import NEVER, Account, Bucket, SuspendReasons
 from balances.structs.posting import AccountClosing, AccountSettings, ClosingRest
+from ocs.audit import trail
 from ocs.backoffice import life
+from ocs.backoffice.amounts import money, quantity
 from ocs.backoffice.errors import BalanceRemains, Invalid, NotFound, StillHeld, Unavailable, VersionConflict
 from ocs.charging.currencies import NUMBERS
 from ocs.master import accounts
@@ -112,8 +114,15 @@ async def restore(backoffice: BackOffice, account: str) -> None:
         raise Unavailable(f"the account is not in the live store, which says: {status}")
 
 
-async def call(backoffice: BackOffice, account: str, make: Callable[[], Pending[Reply]]) -> Reply:
-    """Call the live store; if the account is absent there, restore it and call again."""
+async def call(backoffice: BackOffice, account: str, make: Callable[[], Pending[Reply]], key: str = "") -> Reply:
+    """Call the live store; if the account is absent there, restore it and call again. What a person wishes is on the
+    audit trail first.
+
+    key: under which it is done once
+    """
+    if trail.UNDER_WAY.get() is not None:
+        now = await backoffice.bounded(backoffice.store.account(account).wait())
+        await trail.intend(backoffice.pool, account, key, before_of(now))
     reply = await _served(backoffice, make)
     if reply.status == "absent":
         await restore(backoffice, account)
@@ -121,6 +130,20 @@ async def call(backoffice: BackOffice, account: str, make: Callable[[], Pending[
     if reply.status == "absent":
         raise Unavailable(COMES_AND_GOES)
     return reply
+
+
+def before_of(account: Account | None) -> dict[str, Any] | None:
+    """An account as the trail shows it; None where the live store has to bring it first."""
+    if account is None:
+        return None
+    return {
+        "rev": account.rev,
+        "seq": account.seq,
+        "state": account.state,
+        "credit_limit": money(account.credit_limit),
+        "suspend_below": None if account.suspend_below == NEVER else money(account.suspend_below),
+        "buckets": {str(one.id): quantity(one.kind, one.amount) for one in account.buckets},
+    }
 
 
 async def _served(backoffice: BackOffice, make: Callable[[], Pending[Reply]]) -> Reply:

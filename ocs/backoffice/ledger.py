@@ -15,6 +15,7 @@ from balances.ledger.reader import StreamReader
 from balances.ledger.restore import rebuild as rebuild_from
 from balances.ledger.verify import VerifyReport
 from balances.ledger.writer import read_cursors
+from ocs.audit import chain
 from ocs.events.outbox import emit
 from ocs.master.bring_in import bring_in
 from ocs.stores import witness
@@ -32,6 +33,10 @@ async def verify(backoffice: BackOffice) -> VerifyReport:
     """Verify every entry, balance and hold, and all sums, while traffic goes on."""
     async with backoffice.alone():
         report = await proof.verify(backoffice.redis, backoffice.pool.patient)
+        while await chain.go_on(backoffice.pool.patient):
+            pass
+        for finding in (await chain.verify(backoffice.pool.patient)).findings:
+            report.found("audit", "trail", finding)
     if not report.sound:
         now_ms = backoffice.now_ms()
         what = "; ".join(f"{found.what} {found.account}: {found.detail}" for found in report.findings[:TOLD_MAX])

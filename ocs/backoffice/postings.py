@@ -332,7 +332,7 @@ async def _once(
     counted = None
     if moved is not None:
         counted = await allow(backoffice, moved.warrant, row, moved.kind, moved.amount, wanted.key)
-    reply = await accounts.call(backoffice, row.id, call)
+    reply = await accounts.call(backoffice, row.id, call, wanted.key)
     if reply.status == "conflict":
         raise KeyReused
     accounts.check_closed(row, reply.status)

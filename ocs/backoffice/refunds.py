@@ -117,7 +117,7 @@ def _given_back(packed: bytes) -> bool:
 
 async def _charge(backoffice: BackOffice, row: AccountRow, charge: Charge) -> bytes:
     """Charge as if the request came from the network, once per key; returns the packed outcome."""
-    reply = await accounts.call(backoffice, row.id, lambda: backoffice.store.charge(charge, b""))
+    reply = await accounts.call(backoffice, row.id, lambda: backoffice.store.charge(charge, b""), charge.once_key)
     if reply.status not in ("ok", "again"):
         raise Unavailable(f"the live store says: {reply.status}")
     if reply.marks & Flag.CONFLICT:

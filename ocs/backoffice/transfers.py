@@ -155,7 +155,7 @@ async def _leg(backoffice: BackOffice, row: TransferRow) -> TransferRow | None:
     """The row once the other account has taken it; None where that has to be copied first."""
     now_ms = backoffice.now_ms()
     leg = transfers.next_leg(row, now_ms)
-    reply = await accounts.call(backoffice, leg.account, lambda: backoffice.store.post(leg))
+    reply = await accounts.call(backoffice, leg.account, lambda: backoffice.store.post(leg), leg.key)
     if reply.status not in ("ok", "again"):
         return None
     posted = unpack_posted(reply.outcome)

@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "event": ("ocs.cli.event:event", "Events: what was told to the world, and what is being told."),
     "webhook": ("ocs.cli.webhook:webhook", "Where events are delivered to, and what became of them."),
     "token": ("ocs.cli.token:token", "Tokens, roles and permissions of the API: who may do what."),
+    "audit": ("ocs.cli.audit:audit", "The audit trail: who changed money or master data."),
     "approval": ("ocs.cli.approval:approval", "What waits for a second person: see, approve, reject."),
     "ledger": ("ocs.cli.ledger:ledger", "The ledger: entries of an account, and its proof."),
 }

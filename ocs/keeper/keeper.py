@@ -20,6 +20,7 @@ from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Post
 from ocs.access import overdue
+from ocs.audit import chain, settling
 from ocs.config import Webhooks
 from ocs.enforcement.book import JobBook
 from ocs.enforcement.choosing import NetworkPolicy, Use
@@ -263,6 +264,7 @@ class Keeper:
             ("walk", self._opener.walk, 1.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),
+            ("audit", self._go_on_with_audit, 5.0),
             ("approvals", self._expire_approvals, 30.0),
             ("transfers", self._finish_transfers, 1.0),
             ("voucher tries", self._forget_tries, 60.0),
@@ -392,6 +394,12 @@ class Keeper:
             await purge(self._pool, before_ms=self._now_ms() - KEPT_MS)
             await self._jobs.purge(self._enforcement.kept_s, self._now_ms())
             await overdue.purge(self._pool, self._now_ms())
+
+    async def _go_on_with_audit(self) -> None:
+        if not self.why:
+            await settling.settle(self._pool)
+            while await chain.go_on(self._pool):
+                pass
 
     async def _expire_approvals(self) -> None:
         while not self.why and await overdue.expire(self._pool, self._now_ms()):

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, TypeVar
 
 from balances.ledger.writer import AWAY
+from ocs.audit.trail import SETTINGS, settings
 
 T = TypeVar("T")
 
@@ -48,6 +49,14 @@ def _seen(task: asyncio.Future[Any]) -> None:
     """Retrieve the exception of a task that nobody waits for any more, so that it is not reported as unhandled."""
     if not task.cancelled():
         task.exception()
+
+
+async def _introduce(connection: Any) -> bool:
+    """Tell a connection whose request it serves, for the audit trail; whether there is one. The pool resets it."""
+    said = settings()
+    if said is not None:
+        await connection.fetchval(SETTINGS, *said)
+    return said is not None
 
 
 class BoundedPostgres:
@@ -125,6 +134,7 @@ class BoundedPostgres:
     async def _on_connection(self, method: str, query: str, args: tuple[Any, ...]) -> Any:
         connection = await self.patient.acquire(timeout=self._within_s)
         try:
+            await _introduce(connection)
             return await getattr(connection, method)(query, *args)
         finally:
             await self._release(connection)
@@ -132,7 +142,8 @@ class BoundedPostgres:
     async def _answering(self) -> Any:
         connection = await self.patient.acquire(timeout=self._within_s)
         try:
-            await connection.fetchval("SELECT 1")
+            if not await _introduce(connection):
+                await connection.fetchval("SELECT 1")
         except BaseException:
             await self._release(connection)
             raise
