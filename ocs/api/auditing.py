@@ -9,11 +9,9 @@ import msgspec
 
 from ocs.api.operation import ApiCall, ApiReply
 from ocs.api.problems import Problem, problem_of
-from ocs.audit import trail
 from ocs.audit.trail import UNDER_WAY, AuditedRequest
-from ocs.backoffice.backoffice import trouble_of
+from ocs.backoffice import audit
 from ocs.backoffice.errors import BackOfficeError, FateUnknown
-from ocs.telemetry.log import logger
 
 
 async def performed(call: ApiCall, target: str) -> ApiReply:
@@ -41,28 +39,16 @@ async def performed(call: ApiCall, target: str) -> ApiReply:
     except FateUnknown:
         raise  # the keeper writes what came of it
     except BackOfficeError as error:
-        await _conclude(call, one, problem_of(error).status, error.detail)
+        await audit.conclude(call.backoffice, one, problem_of(error).status, error.detail)
         raise
     except Problem as problem:
-        await _conclude(call, one, problem.status, problem.detail)
+        await audit.conclude(call.backoffice, one, problem.status, problem.detail)
         raise
     else:
-        await _conclude(call, one, reply.status, _plain(reply.value))
+        await audit.conclude(call.backoffice, one, reply.status, _plain(reply.value))
         return reply
     finally:
         UNDER_WAY.reset(outside)
-
-
-async def _conclude(call: ApiCall, one: AuditedRequest, status: int, answer: Any) -> None:
-    """It was done, or refused, whether this can be written now or not: else the keeper writes it, from the ledger."""
-    if not one.intended:
-        return
-    try:
-        await trail.conclude(call.backoffice.pool, one, status, answer)
-    except Exception as why:
-        if trouble_of(why) is None:
-            raise
-        logger().warning("audit.later", request=one.request, why=repr(why))
 
 
 def _plain(value: Any) -> Any:
