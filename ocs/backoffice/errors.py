@@ -74,7 +74,7 @@ class VersionRequired(BackOfficeError):
 
 
 class LockedOut(BackOfficeError):
-    """Too many wrong tries: nothing more is looked at for a while."""
+    """Too many wrong tries: nothing more is looked at for `retry_after_s`."""
 
 
 # --- the account does not take it

@@ -266,7 +266,8 @@ async def _claim(
         locked_ms = await voucher_tries.count(pg, guessers, desk.rules, now_ms)
         if locked_ms:
             await voucher_tries.take_back(pg, guessers, forgiven=False)
-            return ClaimOutcome(None, LockedOut(f"no code is looked at before {time_of(locked_ms)}"), "locked-out")
+            why, wait_s = f"no code is looked at before {time_of(locked_ms)}", -(-(locked_ms - now_ms) // 1_000)
+            return ClaimOutcome(None, LockedOut(why, retry_after_s=wait_s), "locked-out")
     code = read_code(wanted.code)
     voucher = await rows.by_code(pg, code, desk.keys)
     if voucher is None:
