@@ -113,7 +113,7 @@ def to_charging(
             client_name(nas, packet),
             via=via,
             restarts=began_ms // 1_000,
-            identification=identification_of(packet, nas),
+            identification=identification_of(packet, nas, "" if service is None else service.parent),
         ),
         key=RequestKey(session_name(nas, packet, session_id), message=message_of(packet)),
         # Who was not authorised here is stopped by nobody: what was used is charged, and nothing is held.

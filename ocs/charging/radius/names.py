@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from ocs.charging.radius.nas import NasProfile
 from protocol.radius.dictionary.standard import (
+    ACCT_SESSION_ID,
     CALLING_STATION_ID,
     CLASS,
     NAS_IDENTIFIER,
@@ -68,10 +69,16 @@ def port_key(port: str) -> str:
     return f"radius-port:{port}"
 
 
-def identification_of(packet: Packet, nas: NasProfile) -> str:
-    """By what the NAS knows the session, exactly as it wrote it (field notes): attributes as hex."""
+def identification_of(packet: Packet, nas: NasProfile, session: str = "") -> str:
+    """By what the NAS knows the session, exactly as it wrote it (field notes): attributes as hex.
+
+    session:  its Acct-Session-Id, where that of the packet is of a service inside it
+    """
     named = [pair for pair in packet.attributes if pair[0] in nas.names_session]
-    octets = b"".join(bytes((kind, len(value) + 2)) + value for kind, value in named)
+    octets = b"".join(
+        ACCT_SESSION_ID.pack(session) if session and kind == ACCT_SESSION_ID.key else bytes((kind, len(value) + 2)) + value
+        for kind, value in named
+    )
     return octets.hex() if len(octets) <= IDENTIFICATION_MAX else ""
 
 

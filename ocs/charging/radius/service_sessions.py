@@ -2,6 +2,8 @@
 
 Juniper ERX and MX name the service in ERX-Service-Session; its Acct-Session-Id is that of the session, a colon and a
 number. Cisco (SSG, ISG) names it in Cisco-Service-Info behind an N, and the session in the AV pair parent-session-id.
+Huawei (EDSG) names it in HW-Service-Info behind a letter, or in HW-Policy-Name where the router is told to, and the
+session in Acct-Multi-Session-Id.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from protocol.radius.dictionary.cisco import CISCO_AVPAIR, CISCO_SERVICE_INFO
+from protocol.radius.dictionary.huawei import HUAWEI_POLICY_NAME, HUAWEI_SERVICE_INFO
 from protocol.radius.dictionary.juniper_erx import ERX_SERVICE_SESSION
+from protocol.radius.dictionary.standard import ACCT_MULTI_SESSION_ID
 from protocol.radius.packet import Packet
 
 PARENT: Final = "parent-session-id="
@@ -28,17 +32,26 @@ class ServiceSession(NamedTuple):
 
 def service_session(packet: Packet, acct_session_id: str) -> ServiceSession | None:
     """None: the packet is about a session, or does not say which one its service is in."""
-    named = packet.get(ERX_SERVICE_SESSION)
-    if named:
-        parent = acct_session_id.rpartition(":")[0]
-        return _service(named, parent, acct_session_id) if parent else None
-    for info in packet.get_all(CISCO_SERVICE_INFO):
-        if info.startswith("N") and len(info) > 1:
-            pairs = packet.get_all(CISCO_AVPAIR)
-            found = next((pair.removeprefix(PARENT) for pair in pairs if pair.startswith(PARENT)), "")
-            return _service(info[1:], found, acct_session_id) if found else None
+    for names in (_juniper, _cisco, _huawei):
+        name, parent = names(packet, acct_session_id)
+        if name and parent and parent != acct_session_id:
+            own = crc32(acct_session_id.encode()) & SERVICE_ID_MAX
+            return ServiceSession(name.partition("(")[0].strip(), parent, own)
     return None
 
 
-def _service(named: str, parent: str, own: str) -> ServiceSession:
-    return ServiceSession(named.partition("(")[0].strip(), parent, crc32(own.encode()) & SERVICE_ID_MAX)
+def _juniper(packet: Packet, own: str) -> tuple[str, str]:
+    """Service and session, as in those below."""
+    return packet.get(ERX_SERVICE_SESSION) or "", own.rpartition(":")[0]
+
+
+def _cisco(packet: Packet, _own: str) -> tuple[str, str]:
+    named = next((info[1:] for info in packet.get_all(CISCO_SERVICE_INFO) if info.startswith("N")), "")
+    pairs = packet.get_all(CISCO_AVPAIR)
+    return named, next((pair.removeprefix(PARENT) for pair in pairs if pair.startswith(PARENT)), "")
+
+
+def _huawei(packet: Packet, _own: str) -> tuple[str, str]:
+    info = packet.get(HUAWEI_SERVICE_INFO)
+    named = info[1:] if info else packet.get(HUAWEI_POLICY_NAME) or ""
+    return named, packet.get(ACCT_MULTI_SESSION_ID) or ""

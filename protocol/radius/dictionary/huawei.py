@@ -71,6 +71,7 @@ HUAWEI_FRAMED_POOL_GROUP = Attribute("Huawei-Framed-Pool-Group", 157, TEXT, vend
 HUAWEI_FRAMED_IPV6_ADDRESS = Attribute("Huawei-Framed-IPv6-Address", 158, IPV6ADDR, vendor=HUAWEI)
 HUAWEI_DOWN_QOS_PROFILE_NAME = Attribute("Huawei-Down-QOS-Profile-Name", 182, TEXT, vendor=HUAWEI)
 HUAWEI_ACCOUNT_INFO = Attribute("Huawei-Account-Info", 184, TEXT, vendor=HUAWEI)
+HUAWEI_SERVICE_INFO = Attribute("Huawei-Service-Info", 185, TEXT, vendor=HUAWEI)
 HUAWEI_AVPAIR = Attribute("Huawei-AVpair", 188, TEXT, vendor=HUAWEI)
 HUAWEI_VERSION = Attribute("Huawei-Version", 254, TEXT, vendor=HUAWEI)
 HUAWEI_PRODUCT_ID = Attribute("Huawei-Product-ID", 255, TEXT, vendor=HUAWEI)

@@ -14,6 +14,7 @@ from ocs.charging.radius.identities import identities_of
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.request import ChargingRequest
 from ocs.charging.settings import ChargingSettings
+from protocol.radius.dictionary.standard import ACCT_SESSION_ID, USER_NAME
 from protocol.radius.dictionary.values import AcctStatusType
 from protocol.radius.refused import RadiusError
 from tests.ocs.charging.radius.nas import USER, Bras, accounting
@@ -279,15 +280,18 @@ flat = { price = "0.01", per = "1 MB" }
 """
 ERX = {"ERX_Service_Session": "voip(10.0.0.1,5m)"}
 ISG = {"Cisco_Service_Info": "Nvoip", "Cisco_AVPair": "parent-session-id=s1"}
+EDSG = {"Huawei_Service_Info": "Nvoip", "Acct_Multi_Session_Id": "s1"}
+EDSG_POLICY = {"Huawei_Policy_Name": "voip", "Acct_Multi_Session_Id": "s1"}
+SERVICE_ACCOUNTING = [(ERX, "s1:00{}"), (ISG, "svc-{}"), (EDSG, "svc-{}"), (EDSG_POLICY, "svc-{}")]
 
 
-@pytest.mark.parametrize(("names", "own"), [(ERX, "s1:00{}"), (ISG, "svc-{}")], ids=["erx", "isg"])
+@pytest.mark.parametrize(("names", "own"), SERVICE_ACCOUNTING, ids=["erx", "isg", "edsg", "edsg-policy"])
 @pytest.mark.parametrize("attributes", [{}, {"Class": OURS}], ids=["recorded", "authorised"])
 def test_services_inside_a_session_are_its_lines(names: dict[str, Any], own: str, attributes: dict[str, Any]) -> None:
     """Each with counters of its own; one activated again counts from nothing; its Stop does not end the rest."""
     world = World(SERVICES)
     world.subscriber(f"username:{USER}")
-    bras = Bras(world, services={"voip": 20})
+    bras = Bras(world, services={"voip": 20}, names_session=frozenset((ACCT_SESSION_ID.key, USER_NAME.key)))
 
     def service(status: AcctStatusType, number: int, at_s: int, megabytes: int) -> None:
         shown = {"Acct_Session_Time": at_s, "Acct_Output_Octets": megabytes * MB}
@@ -304,6 +308,8 @@ def test_services_inside_a_session_are_its_lines(names: dict[str, Any], own: str
     service(INTERIM, 1, 65, 2)  # late
     (session,) = world.model.sessions["a1"].values()
     assert (session.state, len(session.lines)) == (SessionState.OPEN, 3)
+    named = bytes.fromhex(session.identification)  # a CoA or Disconnect is about the session, not about its service
+    assert named == USER_NAME.pack(USER) + ACCT_SESSION_ID.pack("s1")
     bras.stop(130, (0, 5 * MB), **attributes)
     service(STOP, 2, 130, 2)  # behind the Stop of its session
     assert (world.balance(), world.held()) == (20 * EURO - 5 * 100_000 - 5 * 10_000, 0)
@@ -313,3 +319,20 @@ def test_a_service_that_nobody_configured_is_a_session_of_its_own() -> None:
     request = asked(accounting(START, "s1:001", **ERX), services={"iptv": 30})
     assert request.key.session == "radius:bras:bras1;s1:001"
     assert asked(accounting(START, "s1:001", **ERX), services={"voip": 20}).key.session == "radius:bras:bras1;s1"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param({"Huawei_Policy_Name": "voip"}, id="of-nothing"),
+        pytest.param({"Huawei_Policy_Name": "voip", "Acct_Multi_Session_Id": "s1"}, id="of-itself"),
+        pytest.param({"Huawei_Service_Info": "N", "Acct_Multi_Session_Id": "s0"}, id="nameless"),
+        pytest.param({"Service_Name": "voip"}, id="redback"),
+    ],
+)
+def test_a_packet_that_does_not_say_which_session_its_service_is_in_is_of_a_session_of_its_own(
+    names: dict[str, Any],
+) -> None:
+    request = asked(accounting(START, **names), services={"voip": 20})
+    assert request.key.session == "radius:bras:bras1;s1"
+    assert [(line.rating_group, line.service_id) for line in request.lines] == [(None, None)]
