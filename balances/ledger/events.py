@@ -326,7 +326,7 @@ def _of_state(call: RecordedCall, before: int | None, add: Adding) -> None:
         add("account.resumed", event_data.AccountResumed(account.id, account.currency, balance, actor))
     for crossing in record.threshold_events:
         _crossed(call, crossing, add)
-    if record.kind == "settings" and record.actor:
+    if record.actor and (record.kind == "settings" or _closes(record)):
         add("account.settings_changed", _settings(call, account))
 
 
@@ -339,9 +339,14 @@ def _state_before(record: Record, now: int) -> int:
             was = was & ~SuspendReasons.CREDIT if suspends else was | SuspendReasons.CREDIT
         elif crossing.kind == CrossingKind.OVERDUE:
             was &= ~SuspendReasons.OVERDUE
-    if record.kind == "close" and record.generation:
+    if _closes(record):
         was &= ~SuspendReasons.CLOSED
     return was
+
+
+def _closes(record: Record) -> bool:
+    """Whether it closes an account, and does not settle what came in since."""
+    return record.kind == "close" and bool(record.generation)
 
 
 def _crossed(call: RecordedCall, crossing: Crossing, add: Adding) -> None:

@@ -76,7 +76,9 @@ def identification_of(packet: Packet, nas: NasProfile, session: str = "") -> str
     """
     named = [pair for pair in packet.attributes if pair[0] in nas.names_session]
     octets = b"".join(
-        ACCT_SESSION_ID.pack(session) if session and kind == ACCT_SESSION_ID.key else bytes((kind, len(value) + 2)) + value
+        ACCT_SESSION_ID.pack(session)
+        if session and kind == ACCT_SESSION_ID.key
+        else bytes((kind, len(value) + 2)) + value
         for kind, value in named
     )
     return octets.hex() if len(octets) <= IDENTIFICATION_MAX else ""

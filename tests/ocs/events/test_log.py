@@ -52,7 +52,10 @@ async def test_suspended_and_resumed(harness: ApiHarness) -> None:
         assert (await harness.call("PUT", "/v1/accounts/a1", body, if_match="*")).status_code == 200
     types = [type_ for type_, _ in await told(harness)]
     changed = "account.settings_changed"
-    assert types == ["account.suspended", changed, "account.resumed", changed, "account.closed", changed]
+    # The limit that goes with the closing is changed before it.
+    assert types == ["account.suspended", changed, "account.resumed", changed, changed, "account.closed", changed]
+    told_last = (await data_of(harness, changed))[-1]
+    assert (told_last.state, told_last.credit_limit) == ("closed", "0.00")
     (suspended,) = await data_of(harness, "account.suspended")
     assert (suspended.reasons, suspended.actor, suspended.balance) == (["fraud"], "admin", "0.00")
 
