@@ -56,8 +56,10 @@ def compare_counters(charge: Charge, session: Session) -> _Compared:
 
 def is_restarted(charge: Charge, session: Session) -> bool:
     """Whether its client restarted: it said so, or it begins later than the last report, or its time or all its
-    counters are below the last ones in a newer report. Else time and counters that go on are the same session."""
-    if charge.event_ms <= session.reported_ms:
+    counters are below the last ones in a newer report. Else time and counters that go on are the same session. What
+    begins at the instant of a Stop, for clients tell no less than a second, begins after it."""
+    follows = charge.course == Course.BEGINS and session.state == SessionState.CLOSED
+    if charge.event_ms < session.reported_ms + (0 if follows else 1):
         return False
     if charge.began_ms and session.began_ms and is_parted(charge.began_ms, session.began_ms, charge.restarted_ms):
         return True

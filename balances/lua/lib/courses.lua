@@ -46,9 +46,11 @@ local function compare_counters(charge, session)
 end
 
 -- Whether its client restarted: it said so, or it begins later than the last report, or its time or all its counters are below
--- the last ones in a newer report. Else time and counters that go on are the same session.
+-- the last ones in a newer report. Else time and counters that go on are the same session. What begins at the instant of a
+-- Stop, for clients tell no less than a second, begins after it.
 local function is_restarted(charge, session)
-  if charge[CHARGE.event_ms] <= session[SESSION.reported_ms] then return false end
+  local follows = charge[CHARGE.course] == COURSE.BEGINS and session[SESSION.state] == SESSIONSTATE.CLOSED
+  if charge[CHARGE.event_ms] < session[SESSION.reported_ms] + (follows and 0 or 1) then return false end
   local began_ms, known_ms = charge[CHARGE.began_ms], session[SESSION.began_ms]
   if began_ms > 0 and known_ms > 0 and is_parted(began_ms, known_ms, charge[CHARGE.restarted_ms]) then return true end
   local all_below, none_below = compare_counters(charge, session)

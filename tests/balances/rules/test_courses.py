@@ -97,6 +97,27 @@ def test_a_session_id_reused_after_a_reboot_is_another_session(opened: Opened) -
     assert nas.world.money[1] == 100  # of the second one alone
 
 
+@pytest.mark.parametrize("token", ["", "second"], ids=["recorded", "authorised"])
+def test_a_session_that_begins_in_the_second_of_a_stop_is_another_one(opened: Opened, token: str) -> None:
+    nas = Nas(opened(10_000), recorded=not token)
+    first = {"token": "first"} if token else {}
+    nas.start(0, **first)
+    nas.stop(90, 500, lasted_s=90, **first)
+    nas.start(90, token=token)
+    nas.interim(190, 700, lasted_s=100, token=token)  # more than the one before ever showed
+    assert (nas.balance, nas.incarnation, nas.state) == (8_800, 2, SessionState.OPEN)
+    nas.stop(90, 510, lasted_s=90, late_s=100, **first)  # again, and more than before
+    assert (nas.balance, nas.state) == (8_790, SessionState.OPEN)
+
+
+def test_a_start_that_comes_late_does_not_open_what_has_ended(opened: Opened) -> None:
+    nas = Nas(opened(10_000))
+    nas.start(0, token="first")
+    nas.stop(0, lasted_s=0, token="first")
+    nas.start(0, token="first")
+    assert (nas.incarnation, nas.state, nas.world.money[1]) == (1, SessionState.CLOSED, 0)
+
+
 def test_the_last_report_of_the_session_before_is_charged_there(opened: Opened) -> None:
     """It was under way when the NAS rebooted, or its Stop was kept."""
     nas = Nas(opened(10_000))
