@@ -59,6 +59,10 @@ server default {{
     }}
 }}
 """
+THEIRS = freeradius.CONFIGURATION.replace(
+    "    accounting {{\n",
+    '    accounting {{\n        update reply {{\n            Reply-Message := "theirs"\n        }}\n',
+)
 PARTNER = 'roamer@partner.example  Cleartext-Password := "theirs"\n    Reply-Message = "welcome"\n'
 
 
@@ -68,7 +72,7 @@ class Front:
     def __init__(self, folder: Path, server: RunningServer) -> None:
         for name in ("front", "partner"):
             (folder / name).mkdir()
-        self.partner = freeradius.FreeRadius(folder / "partner", users=PARTNER)
+        self.partner = freeradius.FreeRadius(folder / "partner", THEIRS, PARTNER)
         self.front = freeradius.FreeRadius(folder / "front", FRONT)
         proxy = (ROOT / "deploy" / "freeradius-realms.conf").read_text()
         places = {
@@ -81,8 +85,6 @@ class Front:
         for documented, here in places.items():
             assert documented in proxy
             proxy = proxy.replace(documented, here)
-        # The one server of the partner has two ports here.
-        proxy = proxy.replace("type = auth+acct", "type = auth").replace("    acct_pool = partner\n", "")
         (folder / "front" / "proxy.conf").write_text(proxy)
 
     def ask(self, kind: str, text: str) -> str:
@@ -113,9 +115,13 @@ def test_each_realm_is_served_where_it_is_at_home(server: RunningServer, tmp_pat
                 text = f'{who}, Class = {given}, Acct-Session-Id = "{name}", Acct-Status-Type = {status}{counters}'
                 assert "Received Accounting-Response" in front.ask("acct", text)
         assert before - float(balance(server)) == pytest.approx(0.04)
-        served = server.metric(logins % "ok")
+        server.wait(lambda: server.metric(logins % "ok") == 2)
         roamer = 'User-Name = "roamer@partner.example", NAS-Identifier = "bras9", NAS-Port = 6'
         assert 'Reply-Message = "welcome"' in front.ask("auth", f'{roamer}, User-Password = "theirs"')
         assert "Received Access-Reject" in front.ask("auth", f'{roamer}, User-Password = "wrong"')
-        server.wait(lambda: served == 2)
+        session = f'{roamer}, Acct-Session-Id = "r1", Acct-Status-Type'
+        for report in ("Start", "Stop, Acct-Session-Time = 9, Acct-Input-Octets = 2000000"):
+            told = front.ask("acct", f"{session} = {report}")
+            assert "Received Accounting-Response" in told, (tmp_path / "front" / "log").read_text()[-4_000:]
+            assert 'Reply-Message = "theirs"' in told
         assert server.metric(logins % "unknown") == 0, "whom we do not know we are not asked for"

@@ -100,7 +100,7 @@ def libraries() -> str:
 
 
 class FreeRadius:
-    """`auth` and `acct` are its ports."""
+    """`auth` and `acct` are its ports, one behind the other: so `type = auth+acct` of a proxy means them."""
 
     def __init__(self, home: Path, configuration: str = CONFIGURATION, users: str = USERS, **own: object) -> None:
         """own: what else stands in braces in the configuration"""
@@ -140,8 +140,15 @@ class FreeRadius:
 
 
 def free_udp_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """In a row."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            ports: list[int] = []
+            try:
+                for at in range(count):
+                    one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    one.bind(("127.0.0.1", ports[0] + at if ports else 0))
+                    ports.append(int(one.getsockname()[1]))
+            except (OSError, OverflowError):  # the next one is in use, or there is none
+                continue
+            return ports
