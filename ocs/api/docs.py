@@ -1,9 +1,10 @@
-"""/docs: the operations in one self-contained HTML page."""
+"""/docs: an interactive reference, whose assets come with it; /docs/plain: the operations without scripts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from typing import Final
 
 from ocs.api.operation import Operation
@@ -15,6 +16,36 @@ code{font:14px/1.5 ui-monospace,monospace} td{padding:.25rem .75rem .25rem 0;ver
 b{display:inline-block;min-width:4rem} small{color:#555}
 @media(prefers-color-scheme:dark){body{background:#111;color:#ddd}small{color:#999}a{color:#8bf}}
 """
+
+
+INTERACTIVE: Final = """<!doctype html>
+<html lang=en><meta charset=utf-8><title>ocs API</title><meta name=viewport content="width=device-width">
+<link rel=stylesheet href=/docs/swagger-ui.css>
+<body><noscript><a href=/docs/plain>The operations without scripts</a></noscript><div id=reference></div>
+<script src=/docs/swagger-ui-bundle.js></script><script src=/docs/begin.js></script></html>
+"""
+BEGIN: Final = """SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#reference", deepLinking: true, docExpansion: "list", filter: true,
+  displayRequestDuration: true, tryItOutEnabled: true, validatorUrl: null, defaultModelsExpandDepth: 0,
+});
+"""
+ASSETS: Final = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+"""Files of ocs/api/swagger."""
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def assets() -> Mapping[str, tuple[bytes, str]]:
+    """Path -> content and media type of all that /docs is made of."""
+    folder = files("ocs.api").joinpath("swagger")
+    found = {f"/docs/{name}": (folder.joinpath(name).read_bytes(), kind) for name, kind in ASSETS.items()}
+    found["/docs/begin.js"] = (BEGIN.encode(), "text/javascript")
+    found["/docs"] = (INTERACTIVE.encode(), "text/html")
+    return found
 
 
 def page(operations: Sequence[Operation]) -> str:

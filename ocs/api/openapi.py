@@ -24,6 +24,7 @@ KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
+    "example": "try-1",
     "description": "Yours, one for each thing to be done. The same key and body again give the same answer, and"
     " nothing is done twice; remembered 30 days.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
@@ -42,6 +43,8 @@ LAST_EVENT_ID: Final = {
     "description": "Of a stream: id of the last event that was seen; it goes on after that one.",
     "schema": {"type": "string", "maxLength": 1000},
 }
+DEMO_IDS: Final = {"accounts": "demo-1", "subscribers": "demo-491700000001", "tariffs": "demo"}
+"""What can be tried on the demo."""
 IN_PATHS: Final = {"id": Id, "name": FileName, "day": Day}
 ETAG: Final = {"ETag": {"description": "For If-Match", "schema": {"type": "string"}}}
 
@@ -140,7 +143,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"\{(\w+)(?::path)?\}", path):
         rule = _schema(IN_PATHS[name]) if name in IN_PATHS else {"type": "string", "minLength": 1, "maxLength": 512}
-        yield {"name": name, "in": "path", "required": True, "schema": rule}
+        found: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": rule}
+        if name == "id" and (example := DEMO_IDS.get(path.split("/")[2])):
+            found["example"] = example
+        yield found
 
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:

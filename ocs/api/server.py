@@ -58,7 +58,7 @@ from ocs.api import (
 )
 from ocs.api.auditing import performed
 from ocs.api.auth import Callers
-from ocs.api.docs import page
+from ocs.api.docs import HEADERS, assets, page
 from ocs.api.live import CUT, LEAVE
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
@@ -140,11 +140,18 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
     async def serve_page(_request: Request) -> Response:
         return Response(readable, media_type="text/html")
 
+    reference = assets()
+
+    async def serve_reference(request: Request) -> Response:
+        content, media_type = reference[request.url.path]
+        return Response(content, headers=HEADERS, media_type=media_type)
+
     rates = RequestRates()
     paths: dict[str, list[Operation]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, []).append(operation)
-    routes: list[BaseRoute] = [Route("/openapi.json", serve_document), Route("/docs", serve_page)]
+    routes: list[BaseRoute] = [Route("/openapi.json", serve_document), Route("/docs/plain", serve_page)]
+    routes += [Route(path, serve_reference) for path in reference]
     large: list[tuple[Route, int]] = []
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
