@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 
 from ocs.processes.embedded import Durability
-from tests.bench import idle, micro, octets, overload, radius, radius_wire, rating, rerating, results, whole
+from tests.bench import idle, micro, money, octets, overload, radius, radius_wire, rating, rerating, results, whole
 
 DURABILITIES: tuple[Durability, ...] = ("always", "everysec")
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "whole", "micro", "rating", "rerating", "overload", "radius", "idle"],
+        choices=["all", "whole", "micro", "rating", "rerating", "overload", "radius", "idle", "money"],
         default="all",
     )
     parser.add_argument("--durability", choices=["always", "everysec", "both"], default="both")
@@ -49,6 +49,8 @@ def main() -> None:
         found["radius"] = uvloop.run(radius.measure(options.seconds))
     if options.what in ("all", "idle"):
         found["idle"] = asyncio.run(idle.measure(2 * options.seconds))
+    if options.what in ("all", "money"):
+        found["money"] = asyncio.run(money.measure(options.seconds))
     results.show(console, found)
     if options.save:
         results.save(found)
