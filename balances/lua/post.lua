@@ -46,7 +46,7 @@ local result, before = refusal_of_post(change, post), #change.entries
 for _, posting in ipairs(post[POST.postings]) do
   if result == RESULT.OK then result = move(posting) end
 end
-if result == RESULT.OK and #change.entries == before and wants_any(post) then result = RESULT.INVALID end
+if result == RESULT.OK and #change.entries == before and is_up_to(post) then result = RESULT.INVALID end
 local refused = end_posting(change, post, 'post', result)
 if refused and (not post[POST.final] or post[POST.key] == '') then return refused end
 

@@ -12,9 +12,9 @@ from balances.model.posting import (
     end_posting,
     fill,
     fills,
+    is_up_to,
     refusal_of_move,
     refusal_of_post,
-    wants_any,
     write_refusal,
 )
 from balances.structs.account import Bucket, SuspendReasons
@@ -31,7 +31,7 @@ def post(store: ModelStore, post: Post) -> Reply:
     for posting in post.postings:
         if result == Result.OK:
             result = move(change, post, posting)
-    if result == Result.OK and len(change.entries) == before and wants_any(post):
+    if result == Result.OK and len(change.entries) == before and is_up_to(post):
         result = Result.INVALID
     named = {"transfer": post.transfer, "counterpart": post.counterpart}
     reply = end_posting(store, change, post, "post", result, **named)

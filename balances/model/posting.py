@@ -78,8 +78,8 @@ def as_much_as_there_is(bucket: Bucket, amount: int) -> int:
     return min(amount, max(-bucket.amount, 0))
 
 
-def wants_any(post: Post) -> bool:
-    """A posting that comes to nothing is none, where what there was decided how much it is."""
+def is_up_to(post: Post) -> bool:
+    """Whether only what there is decides how much is moved: then a post that comes to nothing is none."""
     return all(posting.up_to for posting in post.postings)
 
 

@@ -266,7 +266,7 @@ class Keeper:
             ("settle", self._settle, 5.0),
             ("audit", self._go_on_with_audit, 5.0),
             ("approvals", self._expire_approvals, 30.0),
-            ("transfers", self._finish_transfers, 1.0),
+            ("transfers", self._finish_transfers, 5.0),
             ("voucher tries", self._forget_tries, 60.0),
             ("libraries", self._drop_libraries, 600.0),
             ("bell", self.events.bell.listen, 0.0),

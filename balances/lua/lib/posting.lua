@@ -67,8 +67,8 @@ local function as_much_as_there_is(bucket, amount)
   return min(amount, max(-bucket[BUCKET.amount], 0))
 end
 
--- A posting that comes to nothing is none, where what there was decided how much it is.
-local function wants_any(post)
+-- Whether only what there is decides how much is moved: then a post that comes to nothing is none.
+local function is_up_to(post)
   for _, posting in ipairs(post[POST.postings]) do
     if not posting[POSTING.up_to] then return false end
   end
