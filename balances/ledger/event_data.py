@@ -272,6 +272,36 @@ class TopUpReceived(Struct, frozen=True):
     reference: str
 
 
+class TransferReceived(Struct, frozen=True):
+    """Money came in from another account."""
+
+    account: str
+    transfer: str
+    sender: str
+    currency: str
+    amount: str
+    after: str
+    """Main balance."""
+    actor: str
+    reason: str
+    reference: str
+
+
+class TransferWasReturned(Struct, frozen=True):
+    """A transfer came back: the other account did not take it."""
+
+    account: str
+    transfer: str
+    receiver: str
+    currency: str
+    amount: str
+    after: str
+    """Main balance."""
+    actor: str
+    reason: str
+    reference: str
+
+
 class InvariantViolated(Struct, frozen=True):
     """Something the server promises does not hold: a person has to look."""
 

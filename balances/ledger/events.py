@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from balances.keys import is_nobody
+from balances.keys import is_later_leg, is_nobody, transfer_key
 from balances.ledger import event_data
 from balances.ledger.event_data import AccountState
 from balances.ledger.event_filter import EventFilter
@@ -179,6 +179,7 @@ def happened(
         add("balance.changed", _changed(call))
     if kind == "post":
         _of_top_up(call, add)
+        _of_transfer(call, add)
     if record.entries:
         for entry in record.entries:
             if entry.counter_account == CounterAccount.EXPIRY:
@@ -303,6 +304,22 @@ def _of_top_up(call: RecordedCall, add: Adding) -> None:
     if buckets:
         why = (record.actor, record.reason, record.reference)
         add("top_up.received", event_data.TopUpReceived(record.account, record.currency, buckets, *why))
+
+
+def _of_transfer(call: RecordedCall, add: Adding) -> None:
+    """What leaves an account its owner has asked for; of what comes in, or comes back, he is told."""
+    record = call.record
+    if not record.transfer or not is_later_leg(record.key):
+        return
+    for entry in record.entries:
+        if entry.counter_account == CounterAccount.TRANSIT:
+            of = (record.account, record.transfer, record.counterpart, record.currency)
+            amounts = (quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after))
+            why = (record.actor, record.reason, record.reference)
+            if record.key == transfer_key(record.transfer):
+                add("transfer.received", event_data.TransferReceived(*of, *amounts, *why))
+            else:
+                add("transfer.returned", event_data.TransferWasReturned(*of, *amounts, *why))
 
 
 # --- state

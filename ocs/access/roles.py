@@ -104,7 +104,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
             *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*", "audit.read"),
         )
     ),
-    "platform": CallerRole(("charging.charge",)),
+    "platform": CallerRole(("charging.charge", "charging.read")),
     "noc": CallerRole(
         (
             *("accounts.read", "subscribers.read", "tariffs.read", "suspense.read", "sessions.*", "jobs.*"),

@@ -152,7 +152,7 @@ OPERATIONS: Final = (
         "/v1/reservations/{id}",
         get_reservation,
         "A reservation, until an hour after its end",
-        "charging.charge",
+        "charging.read",
         answer=ReservationView,
         problems=("not-found",),
     ),

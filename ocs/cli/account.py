@@ -195,14 +195,23 @@ def top_up(
 @click.option("--reason", required=True)
 @click.option("--bucket", type=int, default=0, help="Default: the main balance.")
 @click.option("--force", is_flag=True, help="Take what is held too.")
+@click.option("--reference", default="", help="For your books; not a key.")
 @key_option
 @json_option
 @remote
 def adjust(
-    server: Remote, name: str, amount: str, reason: str, bucket: int, force: bool, key: str | None, as_json: bool
+    server: Remote,
+    name: str,
+    amount: str,
+    reason: str,
+    bucket: int,
+    force: bool,
+    reference: str,
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Correct a balance, up or down."""
-    body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force}
+    body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force, "reference": reference}
     show(server.post_once("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
 
 

@@ -176,6 +176,8 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("threshold.cleared", event_data.ThresholdCleared, "account"),
     EventKind("threshold.crossed", event_data.ThresholdCrossed, "account"),
     EventKind("top_up.received", event_data.TopUpReceived, "account"),
+    EventKind("transfer.received", event_data.TransferReceived, "account"),
+    EventKind("transfer.returned", event_data.TransferWasReturned, "account"),
     EventKind("voucher.locked_out", VoucherLockedOut, "account or source"),
     EventKind("voucher.redeemed", VoucherRedeemed, "account"),
     EventKind("voucher_batch.exported", VoucherBatchExported, "batch"),

@@ -90,6 +90,9 @@ async def test_both_legs_are_done_and_a_repeat_says_the_same(two: ApiHarness) ->
     for account in ("a1", "b1"):
         [listed] = (await two.call("GET", f"/v1/accounts/{account}/transfers")).json()["items"]
         assert listed == shown
+    told = await two.pool.fetch("SELECT type, account, data FROM events WHERE type LIKE 'transfer.%'")
+    assert [(row["type"], row["account"]) for row in told] == [("transfer.received", "b1")]
+    assert msgspec.json.decode(told[0]["data"])["after"] == "3.00"
     assert await sound(two)
 
 
@@ -137,6 +140,8 @@ async def test_one_that_is_refused_for_good_comes_back(two: ApiHarness) -> None:
     refused = await send(two, "k1", "3.00")
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:ocs:problem:transfer-returned")
     assert await balances(two) == ("10.00", "0.00")
+    told = await two.pool.fetch("SELECT type, account FROM events WHERE type LIKE 'transfer.%'")
+    assert [tuple(row) for row in told] == [("transfer.returned", "a1")]
     assert await sound(two)
 
 
