@@ -1,6 +1,6 @@
 """The audit trail: what a request says of itself, and its rows in PostgreSQL (docs/audit.md).
 
-Master data: the row is written by the transaction that makes the change (triggers, 027_audit.sql); that knows the
+Master data: the row is written by the transaction that makes the change (triggers, 028_audit.sql); that knows the
 caller by settings of its connection. The live store: an intent is written before the call, its outcome after the reply;
 where a process ends in between, the keeper writes it as the ledger has it.
 """
