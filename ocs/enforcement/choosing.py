@@ -77,13 +77,23 @@ def is_free(line: Line) -> bool:
     return not dues and all(not step.price for step in ladder.steps)
 
 
+def is_only_recorded(session: Session) -> bool:
+    """Whether its client runs it, reports what it costs and is granted nothing: one of RADIUS without our Class
+    (charging.md section 8). Nothing of it says what is free but that it has cost no money."""
+    if not is_radius(session.peer) or session.token or any(line.due_ms or line.final for line in session.lines):
+        return False
+    return any(line.debited for line in session.lines)
+
+
 def is_suspended(account: Account, session: Session) -> bool:
-    """Whether it holds what it would not be granted now, because its account or its service is suspended."""
+    """Whether it holds, or uses without being asked, what it would not be granted now, because its account or its
+    service is suspended."""
     if account.state & REFUSING:
-        return any(line.due_ms for line in session.lines)
+        return any(line.due_ms for line in session.lines) or is_only_recorded(session)
     own = next((one for one in account.services if one.service == session.service), None)
     short = account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms
-    return bool(short) and any(line.due_ms and not is_free(line) for line in session.lines)
+    costs = any(line.due_ms and not is_free(line) for line in session.lines)
+    return bool(short) and (costs or is_only_recorded(session))
 
 
 def is_depleted(account: Account, session: Session, kinds: Collection[str] = ()) -> bool:
@@ -104,7 +114,7 @@ def may_be_ended(session: Session) -> bool:
     """Not one that uses only what is free, as an emergency call does."""
     served = [line for line in session.lines if line.due_ms]
     goes_on = not served and is_radius(session.peer) and any(line.final for line in session.lines)
-    return goes_on or any(not is_free(line) for line in served)
+    return goes_on or any(not is_free(line) for line in served) or is_only_recorded(session)
 
 
 def wanted_of(

@@ -322,3 +322,38 @@ def test_who_topped_up_since_is_not_cut_for_having_had_no_money(left: int) -> No
 def _look(account: Account, one: Session, *kinds: str) -> AccountLook:
     wanted = wanted_of(account, [one], kinds, NetworkPolicy({}, lambda _peer: False))
     return AccountLook(IntentId(0, 1, 1), account, {one.id: one}, wanted, {Cause.SUSPENDED, Cause.DEPLETED}, 1)
+
+
+# --- who was not authorised here
+
+
+def recorded(**changes: Any) -> Session:
+    """It is charged as it is reported, and was granted nothing."""
+    return session(**({"lines": [Line(-1, -1, 1, debited=20_000)]} | changes))
+
+
+@pytest.mark.parametrize("reason", [SuspendReasons.CREDIT, SuspendReasons.FRAUD], ids=["credit", "fraud"])
+async def test_one_without_class_ends_with_its_account(reason: SuspendReasons) -> None:
+    policy = NetworkPolicy({"data": NetworkAction.DISCONNECT}, lambda _peer: False)
+    one, own = recorded(), account(reason)
+    [found] = wanted_of(own, [one], {"suspend"}, policy)
+    assert (found.cause, found.action) == (Cause.SUSPENDED, NetworkAction.DISCONNECT)
+    nas = Nas("generic")
+    receipt = await nas.disconnect().send(own, one, found.cause)
+    assert nas.asked == [(PacketCode.DISCONNECT_REQUEST, NAMES)], "named as its accounting named it"
+    assert nas.disconnect().judged(receipt, one) is JobEvent.ACCEPTED
+
+
+UNTOUCHED = [
+    pytest.param(recorded(lines=[Line(-1, -1, 1, total=5)]), id="free"),
+    pytest.param(recorded(peer="pgw.net"), id="diameter"),
+    pytest.param(recorded(token="0123456789ab"), id="with-class"),
+    pytest.param(recorded(state=SessionState.CLOSED), id="closed"),
+]
+
+
+@pytest.mark.parametrize("one", UNTOUCHED)
+def test_what_costs_nothing_or_is_asked_for_is_not_ended_so(one: Session) -> None:
+    policy = NetworkPolicy({"data": NetworkAction.DISCONNECT}, lambda _peer: False)
+    assert wanted_of(account(SuspendReasons.FRAUD), [one], {"suspend"}, policy) == []
+    assert wanted_of(account(), [recorded()], {"suspend"}, policy) == [], "nor while there is money"
