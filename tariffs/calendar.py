@@ -34,7 +34,8 @@ MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", 
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _SECOND: Final = timedelta(seconds=1)
-_HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)", re.ASCII)
+_DAY: Final = timedelta(days=1)
+_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?|24:00(?::00)?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EVERY_YEAR: Final = re.compile(r"\d\d-\d\d", re.ASCII)
 _MONTH_FROM: Final = re.compile(r"month from (\d{1,2})", re.ASCII)
@@ -119,8 +120,8 @@ class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"exc
     days: Text = ()
     """ "sat", "mon-fri", "sat-mon"; absent: every day."""
     hours: Text = ()
-    """ "08:00-20:00", half open; absent: all day. "22:00-06:00" goes past midnight and belongs to the day it begins on:
-    days, dates, months and calendars are asked of that one."""
+    """ "08:00-20:00", "22:30:15-23:00", half open; absent: all day. "22:00-06:00" goes past midnight and belongs to the
+    day it begins on: days, dates, months and calendars are asked of that one."""
     dates: Text = ()
     """ "2026-12-31", or half open "2026-04-01/2026-05-01"."""
     months: Text = ()
@@ -139,15 +140,22 @@ def _date(written: str) -> date:
 
 def _read_hours(written: str) -> tuple[int, int]:
     """Seconds of the day; the end lies beyond the day when the band goes past midnight."""
-    found = _HOURS.fullmatch(written)
-    if found is None:
-        raise ValueError(f'expected hours such as "08:00-20:00", not {written!r}')
-    from_hour, from_minute, until_hour, until_minute = (int(part or 0) for part in found.groups())
-    from_s = from_hour * 3_600 + from_minute * 60
-    until_s = until_hour * 3_600 + until_minute * 60 if found.group(3) else DAY_S
+    first, _, last = written.partition("-")
+    from_s, until_s = _read_clock(first), _read_clock(last)
+    if from_s is None or until_s is None or from_s == DAY_S:
+        raise ValueError(f'expected hours such as "08:00-20:00" or "22:30:15-06:00", not {written!r}')
     if from_s == until_s:
         raise ValueError(f'expected hours of some length ("00:00-24:00" is all day), not {written!r}')
     return from_s, until_s if from_s < until_s else until_s + DAY_S
+
+
+def _read_clock(written: str) -> int | None:
+    """Seconds of the day; None where it is no time."""
+    found = _CLOCK.fullmatch(written)
+    if found is None:
+        return None
+    hour, minute, second = (int(part or 0) for part in found.groups())
+    return hour * 3_600 + minute * 60 + second if found.group(1) else DAY_S
 
 
 def _read_dates(written: str) -> tuple[int, int]:
@@ -213,6 +221,11 @@ class CompiledBand:
         self.tails = [(0, until_s - DAY_S) for _, until_s in self.hours if until_s > DAY_S]
         """ ... and what of them reaches into the next one."""
 
+    def spans(self, day: date) -> list[tuple[int, int]]:
+        """When it holds on this day, in seconds on its clock; the last may reach beyond."""
+        spans = self.hours if self.on(day) else []
+        return spans + self.tails if self.tails and self.on(day - _DAY) else spans
+
     def on(self, day: date) -> bool:
         """Its hours count on this day."""
         ordinal = day.toordinal()
@@ -223,6 +236,29 @@ class CompiledBand:
             and (not self._calendars or any(day in calendar for calendar in self._calendars))
             and not any(day in calendar for calendar in self._excepted)
         )
+
+
+class OtherTimes:
+    """All times but those of some bands: `time = { not = "peak" }`."""
+
+    __slots__ = ("name", "of", "tails")
+
+    def __init__(self, of: Sequence[CompiledBand]) -> None:
+        self.name = f"not {' or '.join(band.name for band in of)}"
+        self.of = tuple(of)
+        self.tails: tuple[()] = ()
+
+    def spans(self, day: date) -> list[tuple[int, int]]:
+        """As those of a band."""
+        spans, at_s = [], 0
+        for begin_s, end_s in sorted(span for band in self.of for span in band.spans(day)):
+            if begin_s > at_s:
+                spans.append((at_s, begin_s))
+            at_s = max(at_s, end_s)
+        return [*spans, (at_s, DAY_S)] if at_s < DAY_S else spans
+
+
+TimeBand = CompiledBand | OtherTimes
 
 
 def compile_bands(bands: Mapping[str, Band], calendars: Mapping[str, Calendar]) -> tuple[CompiledBand, ...]:
@@ -255,7 +291,7 @@ class Schedule:
 
     __slots__ = ("_bands", "zone")
 
-    def __init__(self, zone: ZoneInfo, bands: Sequence[CompiledBand]) -> None:
+    def __init__(self, zone: ZoneInfo, bands: Sequence[TimeBand]) -> None:
         self.zone = zone
         self._bands = tuple((1 << place, band) for place, band in enumerate(bands))
 
@@ -266,13 +302,10 @@ class Schedule:
         at_s = at_ms // 1_000
         offset_s = _offset_s(self.zone, at_s)
         day, clock_s = divmod(at_s + offset_s, DAY_S)
-        today, yesterday = date.fromordinal(_EPOCH + day), date.fromordinal(_EPOCH + day - 1)
+        today = date.fromordinal(_EPOCH + day)
         since_s, to_s, holds = 0, DAY_S, 0  # on the clock
         for bit, band in self._bands:
-            spans = band.hours if band.on(today) else []
-            if band.tails and band.on(yesterday):
-                spans = spans + band.tails
-            for begin_s, end_s in spans:
+            for begin_s, end_s in band.spans(today):
                 if clock_s < begin_s:
                     to_s = min(to_s, begin_s)
                 elif clock_s >= end_s:

@@ -234,7 +234,8 @@ class _Narration:
     def _missed(self, condition: Condition) -> str:
         found = self._facts[condition.fact]
         shown = _shown(found) or ("no number of its table" if " " in condition.fact else "not given")
-        return f"{condition.fact} is {shown}, not {' or '.join(_wanted(one) for one in condition.wanted)}"
+        wanted = " or ".join(_wanted(one) for one in condition.wanted)
+        return f"{condition.fact} is {shown}, {f'and {wanted} is excluded' if condition.excludes else f'not {wanted}'}"
 
     def _limit(self, row: PriceRow) -> str:
         limits = []

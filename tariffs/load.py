@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from tariffs.calendar import Calendar, CompiledBand, compile_bands, zone
+from tariffs.calendar import Calendar, CompiledBand, OtherTimes, TimeBand, compile_bands, zone
 from tariffs.counters import CounterRule
 from tariffs.destinations import DestinationRow, PrefixTable, line_of, read_table
 from tariffs.document import Format, IncludedPart, TariffDocument, TariffError, convert, form_of, parse
@@ -17,7 +17,7 @@ from tariffs.elements.element import TariffElement
 from tariffs.elements.known import BASES, ELEMENTS
 from tariffs.inputs import Inputs
 from tariffs.ladder import LIMIT_MARK
-from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, conditions
+from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, Text, conditions, several
 from tariffs.notation import Column, Quantity
 from tariffs.row import PriceRow, columns_of
 from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
@@ -97,7 +97,8 @@ class _Loading:
     def tariff(self, version: int) -> Tariff:
         head = self._head
         self._tables = self._gather_tables()
-        self._bands = self._gather_bands()
+        self._declared = self._gather_bands()
+        self._bands: dict[str, TimeBand] = {**self._declared}
         self._band_bits = {name: 1 << place for place, name in enumerate(self._bands)}
         self._tallies = self._gather_tallies()
         numbers = [part.numbers for _, part in self._parts if part.numbers is not None]
@@ -211,14 +212,24 @@ class _Loading:
         except ValueError as bad:
             raise TariffError(source, at, str(bad)) from None
 
-    def _bits(self, names: str | Sequence[str], source: str, at: str) -> int:
-        bits = 0
-        for name in (names,) if isinstance(names, str) else names:
-            if name not in self._band_bits:
-                known = ", ".join(self._band_bits) or "none is there"
+    def _bits(self, written: Text, source: str, at: str) -> int:
+        """Of the bands named; where they are excluded, of one that is added for all other times."""
+        names, excludes = several(written)
+        bands = []
+        for name in dict.fromkeys(names):
+            if name not in self._declared:
+                known = ", ".join(self._declared) or "none is there"
                 raise TariffError(source, f"{at}.time", f"expected a band ({known}), not {name!r}")
-            bits |= self._band_bits[name]
-        return bits
+            bands.append(self._declared[name])
+        if not excludes:
+            return sum(self._band_bits[band.name] for band in bands)
+        other = OtherTimes(bands)
+        if other.name in self._declared:
+            raise TariffError(source, f"{at}.time", f'expected no band that is called "{other.name}"')
+        if other.name not in self._bands:
+            self._band_bits[other.name] = 1 << len(self._bands)
+            self._bands[other.name] = other
+        return self._band_bits[other.name]
 
     def _gather_thresholds(self) -> list[DefaultThreshold]:
         found: list[DefaultThreshold] = []
@@ -324,9 +335,13 @@ class _Loading:
 
     def _check_columns(self, row: PriceRow, elements: dict[str, TariffElement], at: str, source: str) -> None:
         of = {place: table for one in row.conditions for place, _, table in [one.fact.partition(" ")] if table}
+        excluded = {one.fact.partition(" ")[0] for one in row.conditions if one.excludes}
         for key, element in elements.items():
             for column in columns_of(element):
                 table = of.get(column.place)
+                if column.place in excluded & {*ENDS}:
+                    why = f"expected `{column.place}` to name zones: one that it only excludes may have no such column"
+                    raise TariffError(source, f"{at}.{key}", f"{column!r}: {why}")
                 if table is None or column.name in self._tables[table].columns:
                     continue
                 known = ", ".join(["prefix", "zone", *self._tables[table].columns])

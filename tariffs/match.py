@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,9 +16,19 @@ from tariffs.notation import Column
 
 # An empty list is refused: taken for a condition that was not given, it would make the row price every line.
 SOME: Final = Meta(min_length=1)
-Text = str | Annotated[tuple[str, ...], SOME]
-Number = int | Annotated[tuple[int, ...], SOME]
-Named = int | str | Annotated[tuple[int | str, ...], SOME]
+Texts = str | Annotated[tuple[str, ...], SOME]
+Numbered = int | str | Annotated[tuple[int | str, ...], SOME]
+V = TypeVar("V")
+
+
+class Excluded(msgspec.Struct, Generic[V], frozen=True, forbid_unknown_fields=True, rename={"not_": "not"}):
+    """`{ not = "262*" }`: holds exactly where `"262*"` does not, so also where nothing is known."""
+
+    not_: V
+
+
+Text = Texts | Excluded[Texts]
+Number = Numbered | Excluded[Numbered]
 Getter = Callable[[Inputs], Any]
 Facts = Mapping[str, Any]
 """Everything a condition may ask of one line, by the name of the fact."""
@@ -26,11 +36,11 @@ Facts = Mapping[str, Any]
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
     """Conditions as written: those given must all hold, each by any of its values. A text ending in `*` holds for all
-    that begins so. `rating_group` and `service_id` may be "none": the line names none."""
+    that begins so. Numbers may be "none": the line names none."""
 
     service: Text = ()
-    rating_group: Named = ()
-    service_id: Named = ()
+    rating_group: Number = ()
+    service_id: Number = ()
     service_context: Text = ()
     apn: Text = ()
     rat_type: Number = ()
@@ -51,14 +61,16 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     port_type: Number = ()
     equipment: Text = ()
     user_time_zone: Text = ()
-    subscriber: dict[str, str | tuple[str, ...]] = {}
+    subscriber: dict[str, str | tuple[str, ...] | Excluded[Texts]] = {}
     """Attributes of the subscriber; "*" holds for any value given, "" where none is."""
     time: Text = ()
-    """Bands of the tariff: any of them holds."""
+    """Bands of the tariff: any of them holds, or none of those excluded."""
 
 
 ATTRIBUTE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 LINE_FIELDS: Final = ("rating_group", "service_id")
+NUMBERS: Final = (*LINE_FIELDS, "rat_type", "role", "port_type")
+"""Facts that are numbers."""
 ENDS: Final = {"to": "called", "from": "calling"}
 MANY_VALUED: Final = frozenset({"called", "calling", "location", "equipment"})
 """Facts with more values than can be remembered: what is remembered is which conditions on them hold."""
@@ -68,15 +80,16 @@ class Condition:
     """One condition, ready to be asked. `fact` is the name of what it looks at: "apn", "subscriber.segment",
     "to world" (the entry of the called number in that table)."""
 
-    __slots__ = ("exact", "fact", "prefixes", "wanted")
+    __slots__ = ("exact", "excludes", "fact", "prefixes", "wanted")
 
-    def __init__(self, fact: str, values: Iterable[Any]) -> None:
-        self.fact = fact
+    def __init__(self, fact: str, values: Iterable[Any], *, excludes: bool = False) -> None:
+        """excludes: it holds for all but these values"""
+        self.fact, self.excludes = fact, excludes
         self.wanted = tuple(values)
         self.exact: set[Any] = set()
         prefixes = []
         for value in self.wanted:
-            if fact in LINE_FIELDS and isinstance(value, str):
+            if fact in NUMBERS and isinstance(value, str):
                 if value != "none":
                     raise ValueError(f'{fact}: expected a number or "none", not {value!r}')
                 self.exact.add(None)
@@ -91,11 +104,13 @@ class Condition:
         if isinstance(value, DestinationRow):
             value = value.zone
         if not value:  # no entry in the table, no number in the line, no such attribute; or the number 0
-            return value in self.exact
-        return value in self.exact or (bool(self.prefixes) and value.startswith(self.prefixes))
+            return (value in self.exact) is not self.excludes
+        named = value in self.exact or (bool(self.prefixes) and value.startswith(self.prefixes))
+        return named is not self.excludes
 
     def __repr__(self) -> str:
-        return f"{self.fact} = {' or '.join('none' if value is None else str(value) for value in self.wanted)}"
+        said = " or ".join("none" if value is None else str(value) for value in self.wanted)
+        return f"{self.fact} {'other than' if self.excludes else '='} {said}"
 
 
 def conditions(match: Match, tables: Mapping[str, PrefixTable]) -> tuple[Condition, ...]:
@@ -106,27 +121,31 @@ def conditions(match: Match, tables: Mapping[str, PrefixTable]) -> tuple[Conditi
         if wanted == () or field == "time":
             continue
         if field == "subscriber":
-            made += [_attribute(name, _several(values)) for name, values in wanted.items()]
+            made += [_attribute(name, *several(values)) for name, values in wanted.items()]
         elif field in ("from_", "to"):
-            made += _zones(field.rstrip("_"), _several(wanted), tables)
+            made += _zones(field.rstrip("_"), *several(wanted), tables)
         else:
-            made.append(Condition(field, _several(wanted)))
+            values, excludes = several(wanted)
+            made.append(Condition(field, values, excludes=excludes))
     return tuple(made)
 
 
-def _attribute(name: str, values: tuple[str, ...]) -> Condition:
+def several(written: Any) -> tuple[tuple[Any, ...], bool]:
+    """The values of a condition, and whether they are excluded."""
+    excludes = isinstance(written, Excluded)
+    values = written.not_ if isinstance(written, Excluded) else written
+    return (values if isinstance(values, tuple) else (values,)), excludes
+
+
+def _attribute(name: str, values: tuple[str, ...], excludes: bool) -> Condition:
     if not ATTRIBUTE.fullmatch(name):
         raise ValueError(f"subscriber: expected an attribute named with letters, digits, '-' and '_', not {name!r}")
     if not values:
         raise ValueError(f'subscriber: expected a value of {name}, "*" for any or "" for none')
-    return Condition(f"subscriber.{name}", values)
+    return Condition(f"subscriber.{name}", values, excludes=excludes)
 
 
-def _several(values: Any) -> tuple[Any, ...]:
-    return values if isinstance(values, tuple) else (values,)
-
-
-def _zones(end: str, wanted: tuple[str, ...], tables: Mapping[str, PrefixTable]) -> list[Condition]:
+def _zones(end: str, wanted: tuple[str, ...], excludes: bool, tables: Mapping[str, PrefixTable]) -> Iterator[Condition]:
     by_table: dict[str, list[str]] = {}
     for one in wanted:
         table, named, zone = one.partition(":")
@@ -139,7 +158,8 @@ def _zones(end: str, wanted: tuple[str, ...], tables: Mapping[str, PrefixTable])
         by_table.setdefault(table, []).append(zone if named else "*")
     if len(by_table) > 1:
         raise ValueError(f"{end}: expected zones of one table, not of {' and '.join(by_table)}")
-    return [Condition(f"{end} {table}", zones) for table, zones in by_table.items()]
+    for table, named_zones in by_table.items():
+        yield Condition(f"{end} {table}", named_zones, excludes=excludes)
 
 
 class View:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tariffs.calendar import CompiledBand, Schedule, zone
+from tariffs.calendar import Schedule, TimeBand, zone
 from tariffs.counters import CounterRule
 from tariffs.destinations import Numbers, PrefixTable
 from tariffs.draft import RatingVerdict
@@ -99,7 +99,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int = 0
     zone: str = ACCOUNT_ZONE
     """A name, or ACCOUNT_ZONE."""
-    bands: Mapping[str, CompiledBand] = {}
+    bands: Mapping[str, TimeBand] = {}
     numbers: Numbers | None = None
     tables: Mapping[str, PrefixTable] = {}
     tallies: Mapping[str, CounterRule] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,11 +16,14 @@ NOTHING_OFF: Final = "0"
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A discount or a surcharge as written; it changes what the one before it left."""
+    """A discount or a surcharge as written; it changes what the one before it left, by a part of that or of the list
+    price."""
 
     name: str
     when: Match = Match()
     percent: Share | None = None
+    of: Literal["rest", "list"] = "rest"
+    """Percent of what is left, or of the price as written, before any surcharge or discount."""
     amount: Amount | None = None
     """For each `per` of the price it changes, or off the set-up fee."""
     fees: bool = False
@@ -31,6 +34,8 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if (self.percent is None) == (self.amount is None):
             raise ValueError("expected either `percent` or `amount`")
+        if self.percent is None and self.of == "list":
+            raise ValueError("expected `of` with `percent`: an amount is the same of any price")
         where = self.percent.written if self.percent is not None else None
         if isinstance(where, Column) and where.place != "subscriber":
             raise ValueError(f"expected a percentage, or an attribute such as subscriber.discount, not {where!r}")
@@ -41,12 +46,17 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         where = self.percent.written if self.percent is not None else None
         return where.name if isinstance(where, Column) else ""
 
-    def apply(self, price: Fraction, sign: int, attributes: Mapping[str, str]) -> Fraction:
-        """A subscriber without the attribute has 0; ValueError for one that has nonsense there."""
+    def apply(self, price: Fraction, listed: Fraction, sign: int, attributes: Mapping[str, str]) -> Fraction:
+        """A subscriber without the attribute has 0; ValueError for one that has nonsense there.
+
+        price:   what the changes before it left
+        listed:  the price as written
+        """
         if self.percent is None:
             part: Fraction = self.amount or Fraction(0)
         else:
-            part = price * self.percent.value(lambda column: attributes.get(column.name) or NOTHING_OFF) * ONE_PERCENT
+            percent = self.percent.value(lambda column: attributes.get(column.name) or NOTHING_OFF)
+            part = (listed if self.of == "list" else price) * percent * ONE_PERCENT
         return max(price + sign * part, Fraction(0))
 
 
@@ -94,11 +104,12 @@ class Terms:
 
     def trace(self, price: Fraction, *, fee: bool = False, changed: bool = True) -> Iterator[tuple[str, Fraction]]:
         """The price after each, with its name. `changed` False: surcharges and discounts do not touch it."""
+        listed = price
         if changed:
             for sign, change in self.changes:
                 if change.fees is fee:
-                    price = change.apply(price, sign, self.attributes)
-                    yield change.name, price
+                    price = change.apply(price, listed, sign, self.attributes)
+                    yield f"{change.name} (of the list price)" if change.of == "list" else change.name, price
         if self.tax is not None and not self.tax.included:
             price += price * Fraction(self.tax.ppm, MICRO)
             yield self.tax.name, price

@@ -85,7 +85,11 @@ class Dimension:
             for key, bits in masks.items():
                 if isinstance(key, str) and key and key.startswith(condition.prefixes):
                     mask |= bits
-        return mask
+        return self.full & ~mask if condition.excludes else mask
+
+    def unknown(self, fact: str) -> int:
+        """The atoms at which nothing is known of it."""
+        return self._masks[fact].get(None, 0) | self._masks[fact].get("", 0)
 
     def parts(self, mask: int) -> Iterator[tuple[str, list[Any], list[Any]]]:
         """(fact, what it may be, what it may not be) of each."""

@@ -79,7 +79,7 @@ def _by(tally: CounterRule, where: str) -> Iterator[LintFinding]:
         text = f"one counter for each value of {tally.by}: as many as there are, each kept for {tally.period}"
         yield LintFinding("warning", "counter-by", where, f"{text}; probably a zone or a service was meant")
         return
-    own = next((one for one in tally.conditions if one.fact == tally.by and not one.prefixes), None)
+    own = next((one for one in tally.conditions if one.fact == tally.by and not (one.prefixes or one.excludes)), None)
     if own is not None and len(own.exact) == 1:
         yield LintFinding(
             "note", "counter-by", where, f"`by` {tally.by} says nothing: `when` lets one value through ({own!r})"

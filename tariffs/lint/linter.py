@@ -29,6 +29,7 @@ MEANS: Final = {
     "never": "a row that no line can match",
     "impossible": "a value that no line has",
     "duplicate": "a value that another one of the condition contains",
+    "not-unknown": "a `not` that holds for lines of which the fact is not known, too",
     "counter-unread": "a counter no row ends by",
     "counter-unfed": "a counter no row moves",
     "counter-elsewhere": "a row ends by a counter that its own lines do not move",

@@ -292,7 +292,7 @@ def _dearer(case: LintCase, row: PriceRow, charge: WrittenCharge, attribute: int
         if sign < 0 or one.what.fees is not charge.fees:
             continue
         met, then = _together(case, box, times, one)
-        more = one.what.apply(price, 1, {one.what.attribute: str(attribute)})
+        more = one.what.apply(price, charge.price, 1, {one.what.attribute: str(attribute)})
         if met is None or more <= price:
             continue
         box, times, price = met, then, more
@@ -332,6 +332,8 @@ def _sums(case: LintCase, worst: dict[Kind, tuple[Fraction, PriceRow]]) -> Itera
 
 def discounts(case: LintCase) -> Iterator[LintFinding]:
     """Discounts that leave nothing."""
+    for fees in (False, True):
+        yield from _whole_list(case, fees)
     for sign, one in case.parts.changes:
         change: Change = one.what
         where = f'{"surcharge" if sign > 0 else "discount"} "{change.name}"'
@@ -348,6 +350,26 @@ def discounts(case: LintCase) -> Iterator[LintFinding]:
             yield LintFinding("warning", "discount-large", where, f"{text}; 100 would say so")
         elif sign < 0 and change.amount is not None and not change.fees:
             yield from _eaten(case, one, where)
+
+
+def _whole_list(case: LintCase, fees: bool) -> Iterator[LintFinding]:
+    """Parts of the list price that come to more than all of it, each of them less."""
+    box: Box = {}
+    times, total, by = set(case.walk.first), Fraction(0), list[str]()
+    for sign, one in case.parts.changes:
+        change: Change = one.what
+        if sign > 0 or change.fees is not fees or change.of != "list" or change.attribute:
+            continue
+        met, then = _together(case, box, times, one)
+        if met is None:
+            continue
+        box, times, total = met, then, total + _percent(change)
+        by.append(f'"{change.name}"')
+        if not change.stack:
+            break
+    if total > 100 and len(by) > 1:
+        text = f"with {listed(by[:-1])} it makes {amount(total)} percent of the list price: the price is 0"
+        yield LintFinding("warning", "discount-large", f"discount {by[-1]}", text)
 
 
 def _percent(change: Change) -> Percent:

@@ -9,7 +9,7 @@ from tariffs.draft import LARGEST_USE
 from tariffs.lint.atoms import impossible, listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, is_paid_by_bundle, named_rows, row_name
 from tariffs.lint.regions import WORK_MAX, Region
-from tariffs.match import ENDS, Condition
+from tariffs.match import ENDS, NUMBERS, Condition
 from tariffs.notation import Column
 from tariffs.phrases import money, quantity
 from tariffs.row import PriceRow
@@ -168,6 +168,10 @@ def _values(case: LintCase, where: str, condition: Condition) -> Iterator[LintFi
     bad = {value: why for value in condition.wanted if (why := impossible(condition.fact, value, numbers))}
     for value, why in bad.items():
         yield LintFinding("warning", "impossible", where, f"{condition.fact} is never {value!r}: {why}")
+    dimension = case.lines.dimensions[case.lines.place[condition.fact]]
+    unknown = dimension.unknown(condition.fact) if condition.excludes and condition.fact != "service" else 0
+    if dimension.mask(condition) & unknown:
+        yield LintFinding("note", "not-unknown", where, _where_unknown(condition))
     seen = set()
     for value in condition.wanted:
         if value in seen:
@@ -180,6 +184,17 @@ def _values(case: LintCase, where: str, condition: Condition) -> Iterator[LintFi
             if by is not None:
                 text = f"{condition.fact} {value!r} is contained in {by + '*'!r}"
                 yield LintFinding("note", "duplicate", where, text)
+
+
+def _where_unknown(condition: Condition) -> str:
+    end, is_zone, table = condition.fact.partition(" ")
+    if is_zone:
+        said = f"for a number that {table} has no entry for"
+        return (
+            f'`not` holds, too, {said}; if those are not meant, give {table} a row "*" and exclude its zone in `{end}`'
+        )
+    none = '"none"' if condition.fact in NUMBERS else '""'
+    return f"`not` holds, too, where {condition.fact} is not known; if those are not meant, exclude {none}"
 
 
 def shadowed(case: LintCase) -> Iterator[LintFinding]:
@@ -206,7 +221,8 @@ def shadowed(case: LintCase) -> Iterator[LintFinding]:
 
 def _same(one: PriceRow, other: PriceRow) -> bool:
     def key(row: PriceRow) -> Any:
-        return row.bands, {condition.fact: frozenset(condition.wanted) for condition in row.conditions}
+        asked = {condition.fact: (condition.excludes, frozenset(condition.wanted)) for condition in row.conditions}
+        return row.bands, asked
 
     return bool(key(one) == key(other))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tariffs.calendar import DAY_S
+from tariffs.calendar import DAY_S, OtherTimes, TimeBand
 from tariffs.draft import LadderDraft, RatingVerdict
 from tariffs.lint.atoms import listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, named_rows, price_text
@@ -27,14 +27,17 @@ def bands(case: LintCase) -> Iterator[LintFinding]:
     used = 0
     for bits in (*(row.bands for row in case.tariff.rows), *(one.bands for _, one in case.parts.changes)):
         used |= bits
+    named = {one for place, band in enumerate(walk.bands) if used >> place & 1 for one in band_names(band)}
     held = set(walk.first)
     for place, name in enumerate(walk.names):
         where, bit = f'band "{name}"', 1 << place
+        if isinstance(walk.bands[place], OtherTimes):
+            continue  # what it says, its bands say
         if walk.never & bit:
             text = f"never holds in the ten years from {walk.when(walk.from_ms)}: past dates, or an empty calendar?"
             yield LintFinding("warning", "band-never", where, text)
             continue
-        if not used & bit:
+        if name not in named:
             yield LintFinding("note", "band-unused", where, "nothing looks at this band")
         if all(holds & bit for holds in held):
             yield LintFinding("note", "band-always", where, "holds at all times: the same as no `time`")
@@ -42,13 +45,19 @@ def bands(case: LintCase) -> Iterator[LintFinding]:
         same = [
             other
             for further, other in enumerate(walk.names[place + 1 :], start=place + 1)
-            if all(bool(holds & bit) == bool(holds >> further & 1) for holds in held)
+            if not isinstance(walk.bands[further], OtherTimes)
+            and all(bool(holds & bit) == bool(holds >> further & 1) for holds in held)
         ]
         if same:
             others = listed([f'"{other}"' for other in same])
             yield LintFinding(
                 "warning", "band-same", where, f"holds at exactly the same times as {others} in the next two years"
             )
+
+
+def band_names(band: TimeBand) -> list[str]:
+    """The band, or those whose other times it is."""
+    return [one.name for one in band.of] if isinstance(band, OtherTimes) else [band.name]
 
 
 # --- where the clock is moved

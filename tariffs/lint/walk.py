@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from tariffs.calendar import DAY_S, DAYS, CompiledBand, Schedule, Stretch, zone
+from tariffs.calendar import DAY_S, DAYS, Schedule, Stretch, TimeBand, zone
 from tariffs.inputs import Inputs
 from tariffs.tariff import ACCOUNT_ZONE, Tariff
 
@@ -37,7 +37,7 @@ class ClockWalk:
 
     def __init__(self, tariff: Tariff, from_ms: int) -> None:
         self.from_ms = min(max(from_ms, 0), LAST_MS)
-        self.bands: Sequence[CompiledBand] = tuple(tariff.parts.bands.values())
+        self.bands: Sequence[TimeBand] = tuple(tariff.parts.bands.values())
         self.names = tuple(tariff.parts.bands)
         self.account = tariff.parts.zone == ACCOUNT_ZONE
         """Its zone is the account's: walked as if that were UTC, where the clock is never moved."""
@@ -73,9 +73,9 @@ class ClockWalk:
                 return
             at_ms = stretch.until_ms
 
-    def _first_day(self, band: CompiledBand) -> int | None:
+    def _first_day(self, band: TimeBand) -> int | None:
         today = _EPOCH + self.from_ms // DAY_MS
-        return next((day for day in range(today - 1, today + NEVER_DAYS) if band.on(date.fromordinal(day))), None)
+        return next((day for day in range(today - 1, today + NEVER_DAYS) if band.spans(date.fromordinal(day))), None)
 
     def changes(self) -> Iterator[tuple[Stretch, Stretch]]:
         """Stretches that follow each other, the first two of each such pair: a holiday a year ahead is among them."""

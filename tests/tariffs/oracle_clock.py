@@ -66,10 +66,10 @@ def day_counts(band: dict[str, Any], day: date, calendars: dict[str, Any]) -> bo
     return not any(is_in_calendar(calendars[name], day) for name in several(band.get("except", [])))
 
 
-def minute_of(text: str) -> int:
-    """ "08:30" is 510."""
-    hour, minute = text.split(":")
-    return int(hour) * 60 + int(minute)
+def second_of(text: str) -> int:
+    """ "08:30" is 30,600, "08:30:15" 15 more."""
+    hour, minute, second = [int(part) for part in [*text.split(":"), "0"][:3]]
+    return hour * 3_600 + minute * 60 + second
 
 
 def band_holds(band: dict[str, Any], calendars: dict[str, Any], at_ms: int, name: str) -> bool:
@@ -77,16 +77,16 @@ def band_holds(band: dict[str, Any], calendars: dict[str, Any], at_ms: int, name
     now = wall(at_ms, name)
     if "hours" not in band:
         return day_counts(band, now.date(), calendars)
-    minute = now.hour * 60 + now.minute
+    second = now.hour * 3_600 + now.minute * 60 + now.second
     for text in several(band["hours"]):
-        begin, end = (minute_of(part) for part in text.split("-"))
+        begin, end = (second_of(part) for part in text.split("-"))
         if begin < end:
-            if begin <= minute < end and day_counts(band, now.date(), calendars):
+            if begin <= second < end and day_counts(band, now.date(), calendars):
                 return True
-        elif minute >= begin:
+        elif second >= begin:
             if day_counts(band, now.date(), calendars):
                 return True
-        elif minute < end and day_counts(band, now.date() - timedelta(days=1), calendars):
+        elif second < end and day_counts(band, now.date() - timedelta(days=1), calendars):
             return True  # past midnight they belong to the day they begin on
     return False
 

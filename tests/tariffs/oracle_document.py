@@ -71,7 +71,7 @@ def increment(written: Any, kind: str) -> tuple[int, int]:
 def text_holds(value: Any, wanted: Any) -> bool:
     """By any of its values; a text ending in * for all that begins so."""
     for one in several(wanted):
-        if one == "none" and value is None:
+        if one in ("none", "") and value is None:
             return True
         if isinstance(one, str) and one.endswith("*"):
             if isinstance(value, str) and value.startswith(one[:-1]):
@@ -175,13 +175,14 @@ class OracleTariff:
     def holds(self, when: dict[str, Any], facts: OracleFacts, at_ms: int) -> bool:
         """All conditions must."""
         for name, wanted in when.items():
-            if name == "time":
+            if name == "subscriber":
+                good = all(self._attribute_holds(facts.attributes.get(key, ""), value) for key, value in wanted.items())
+            elif isinstance(wanted, dict):  # "`{ not = ... }` holds exactly where its values do not"
+                good = not self.holds({name: wanted["not"]}, facts, at_ms)
+            elif name == "time":
                 good = self.in_band(wanted, facts, at_ms)
             elif name in ("to", "from"):
                 good = self._is_in_zone(wanted, facts.get("called" if name == "to" else "calling"))
-            elif name == "subscriber":
-                good = all(text_holds(facts.attributes.get(key, ""), value) for key, value in wanted.items())
-                good = good and all(facts.attributes.get(key) or value != "*" for key, value in wanted.items())
             elif name in ("called", "calling"):
                 value = facts.get(name)
                 good = value is not None and text_holds(self.number(value)[0], wanted)
@@ -190,6 +191,12 @@ class OracleTariff:
             if not good:
                 return False
         return True
+
+    def _attribute_holds(self, value: str, wanted: Any) -> bool:
+        """ "*" is any value given."""
+        if isinstance(wanted, dict):
+            return not self._attribute_holds(value, wanted["not"])
+        return any(text_holds(value, one) and bool(value or one != "*") for one in several(wanted))
 
     def matching(self, facts: OracleFacts, at_ms: int) -> list[Row]:
         """The rows that match, from the top; the first one without a limit is the last."""
@@ -207,6 +214,7 @@ class OracleTariff:
         self, price: Fraction, facts: OracleFacts, at_ms: int, promotions: list[OracleTariff], *, fees: bool
     ) -> Fraction:
         """Surcharges as they stand, then discounts, those of promotions after the tariff's own; never below 0."""
+        listed = price
         for key, sign in (("surcharges", 1), ("discounts", -1)):
             stopped = False
             for document in [self, *promotions]:
@@ -219,7 +227,8 @@ class OracleTariff:
                         continue
                     if "percent" in one:
                         percent = document.given(one["percent"], {}, facts)
-                        price += sign * price * Fraction(percent or 0) / 100
+                        part = listed if one.get("of", "rest") == "list" else price
+                        price += sign * part * Fraction(percent or 0) / 100
                     else:
                         price += sign * Fraction(document.given(one["amount"], {}, facts) or 0)
                     price = max(price, Fraction(0))

@@ -92,6 +92,7 @@ def bands(draw: st.DrawFn) -> Table:
     choices: dict[str, list[Any]] = {
         "hours": [
             "08:00-20:00", "20:00-06:00", "23:30-00:10", ["01:00-02:00", "07:58-08:01"], "02:00-03:00", "01:30-02:30",
+            "07:59:41-20:00:17", "22:00:30-00:00:05",
         ],
         "days": [["mon-fri"], ["sat", "sun"], "fri-mon", "tue"],
         "dates": ["2026-04-01/2026-05-01", ["2026-03-29/2026-03-30", "2026-10-25/2027-01-01"]],
@@ -113,8 +114,11 @@ def changes(draw: st.DrawFn, most: int, named: Table, letter: str) -> list[Table
             one["amount"] = one_of(draw, ["0.01", "0.003333", "0.2"])
         else:
             one["percent"] = one_of(draw, [50, 10, 33, "12.5", 100, "subscriber.discount", "subscriber.none"])
+            if chance(draw, 3):
+                one["of"] = "list"
         if named and chance(draw, 2):
-            one["when"] = {"time": one_of(draw, list(named))}
+            at = one_of(draw, list(named))
+            one["when"] = {"time": {"not": at} if chance(draw, 4) else at}
         elif chance(draw, 4):
             one["when"] = {"subscriber": {"segment": one_of(draw, ["gold", "*", "", "g*"])}}
         if chance(draw, 4):
@@ -142,6 +146,17 @@ def charges(draw: st.DrawFn) -> Table:
 
 
 def condition(draw: st.DrawFn, named: Table) -> Table:
+    """When a row holds: some of the time the other way round."""
+    found = plain_condition(draw, named)
+    if not found or not chance(draw, 4):
+        return found
+    ((key, wanted),) = found.items()
+    if isinstance(wanted, dict):
+        return {key: {name: {"not": value} for name, value in wanted.items()}}
+    return {key: {"not": wanted}}
+
+
+def plain_condition(draw: st.DrawFn, named: Table) -> Table:
     """When a row holds."""
     if named and chance(draw, 2):
         return {"time": draw(st.lists(st.sampled_from(list(named)), min_size=1, max_size=2, unique=True))}
@@ -181,7 +196,7 @@ def flat(draw: st.DrawFn, unit: str, when: Table) -> Table:
     found = {"price": one_of(draw, [*MONEY, "subscriber.price"]), "per": one_of(draw, PERS[unit])}
     if chance(draw, 2):
         found["increment"] = one_of(draw, INCREMENTS[unit])
-    if "to" in when and chance(draw, 2):
+    if "to" in when and not isinstance(when["to"], dict) and chance(draw, 2):
         found["price"] = "to.price"
         if chance(draw, 2):
             found["increment"] = "to.inc"

@@ -299,8 +299,14 @@ def test_a_band_as_it_stands_in_a_document() -> None:
     ("written", "why"),
     [
         ({}, "peak: expected at least one of days, hours, dates, months, calendars, except"),
-        ({"hours": "8-20"}, "peak: hours: expected hours such as \"08:00-20:00\", not '8-20'"),
-        ({"hours": ("08:00-20:00", "")}, "peak: hours: expected hours such as \"08:00-20:00\", not ''"),
+        (
+            {"hours": "8-20"},
+            'peak: hours: expected hours such as "08:00-20:00" or "22:30:15-06:00", not \'8-20\'',
+        ),
+        ({"hours": ("08:00-20:00", "")}, "06:00\", not ''"),
+        ({"hours": "08:00:60-09:00"}, "not '08:00:60-09:00'"),
+        ({"hours": "08:00-24:00:01"}, "not '08:00-24:00:01'"),
+        ({"hours": "08:00-09:00-10:00"}, "not '08:00-09:00-10:00'"),
         ({"hours": "24:00-06:00"}, "peak: hours: expected hours such as"),
         ({"hours": "08:00-20:60"}, "peak: hours: expected hours such as"),
         ({"hours": "٠٨:٠٠-20:00"}, "peak: hours: expected hours such as"),

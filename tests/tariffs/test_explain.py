@@ -75,3 +75,22 @@ def test_a_limit_of_what_the_line_does_not_move() -> None:
 def test_the_beginning_of_a_line() -> None:
     found = explained('rows = [{ first = "2 min", flat = { price = "0.01", per = "1 s" } }, { free = true }]')
     assert found.rows[0].why == "the first 2 min of the line"
+
+
+def test_what_is_excluded() -> None:
+    found = explained(
+        """
+        bands.peak = { hours = "00:00-01:00:01" }
+        rows = [
+            { when = { visited = { not = ["262*", ""] } }, flat = { price = "0.05", per = 1 } },
+            { when = { time = { not = "peak" } }, flat = { price = "0.01", per = 1 } },
+            { flat = { price = "0.02", per = 1 } },
+        ]
+        """,
+        visited="26201",
+    )
+    assert [row.why for row in found.rows[:2]] == [
+        "visited is 26201, and 262* or none is excluded",
+        "its time is not peak, and peak holds",
+    ]
+    assert [span.until[11:19] for span in found.timeline[:1]] == ["01:00:01"]

@@ -35,6 +35,22 @@ REFUSED = [
     (HEAD + "colour = 1\n[[rows]]\nfree = true", "", "unknown field `colour`"),
     (HEAD + "valid_from = 2030-01-01T00:00:00\n[[rows]]\nfree = true", "valid_from", "a time with its zone"),
     (HEAD + "[[rows]]\nfree = true\nflatt = 1", "rows[1].flatt", "unknown key; expected one of"),
+    (HEAD + "[[rows]]\nfree = true\nwhen = { apn = { not = [] } }", "rows[1].when.apn.not", "length >= 1"),
+    (HEAD + "[[rows]]\nfree = true\nwhen = { apn = { no = 'x' } }", "rows[1].when.apn", "unknown field `no`"),
+    (HEAD + "[[rows]]\nfree = true\nwhen = { not = { apn = 'x' } }", "rows[1].when", "unknown field `not`"),
+    (HEAD + "[[rows]]\nfree = true\nwhen = { time = { not = 'x' } }", "rows[1].when.time", "a band (none is there)"),
+    (HEAD + "[[rows]]\nfree = true\nwhen = { role = { not = 'x' } }", "rows[1].when", 'expected a number or "none"'),
+    (
+        HEAD + "tables.w = { '49' = 'x' }\n[[rows]]\nwhen = { to = { not = 'w:x' } }\n"
+        "flat = { price = 'to.zone', per = 1 }",
+        "rows[1].flat",
+        "to.zone: expected `to` to name zones",
+    ),
+    (
+        HEAD + "discounts = [{ name = 'd', amount = 1, of = 'list' }]\n[[rows]]\nfree = true",
+        "discounts[0]",
+        "expected `of` with `percent`",
+    ),
     (HEAD + "[[rows]]\nname = 'x'", "rows[1]", "exactly one of barred, uncontrolled, free, bundle, flat, not none"),
     (HEAD + f"[[rows]]\nfree = true\n{FLAT}", "rows[1]", "not free and flat"),
     (HEAD + "[[rows]]\nfree = true\n[[rows]]\nflat = { per = 1 }", "rows[2].flat", "missing required field `price`"),
@@ -80,7 +96,11 @@ REFUSED = [
         "rows[1].flat",
         "expected an increment in seconds",
     ),
-    (HEAD + f"[[rows]]\nwhen = {{ rat_type = 'LTE' }}\n{FLAT}", "rows[1].when.rat_type", "expected `int | array`"),
+    (
+        HEAD + f"[[rows]]\nwhen = {{ rat_type = 'LTE' }}\n{FLAT}",
+        "rows[1].when",
+        'rat_type: expected a number or "none"',
+    ),
 ]
 
 

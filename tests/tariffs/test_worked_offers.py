@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from fractions import Fraction
+from random import Random
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tariffs.notation import Percent, Share
+from tariffs.terms import Change, Terms
 from tests.tariffs.customers import Customer
 
 WORLD = b"""prefix,zone,peak,off_peak,increment
@@ -369,4 +376,78 @@ def test_a_limit_agreed_with_the_customer() -> None:
         2026-03-02T12:00:00    600 s     0.72     -                 2_min
         2026-03-02T12:00:00    1200 s    0.20     0.20              10_min
         """
+    )
+
+
+def test_all_but() -> None:
+    Customer(
+        NUMBERS % 'vip = { "49301" = "vip" }'
+        + """
+        [[rows]]
+        when = { to = "world", subscriber = { segment = { not = ["gold", "s*"] } }, called = { not = "4930*" } }
+        flat = { price = "to.peak", per = "1 min" }
+        [[rows]]
+        when = { from = { not = "vip" }, role = { not = ["none", 1] } }
+        flat = { price = "2", per = "1 min" }
+        [[rows]]
+        when = { to = { not = "world:Germany*" } }
+        flat = { price = "3", per = "1 min" }
+        [[rows]]
+        flat = { price = "4", per = "1 min" }
+        """,
+        files=FILES,
+    ).check(
+        """
+        start                  use     price    called           subscriber.segment    calling
+        2026-03-02T12:00:00    1 s     0.20     +12125550100     -                     -
+        2026-03-02T12:00:00    1 s     0.20     +12125550100     bronze                -
+        2026-03-02T12:00:00    1 s     3        +12125550100     gold                  -
+        2026-03-02T12:00:00    1 s     3        +12125550100     silver                -
+        2026-03-02T12:00:00    1 s     4        +49301234        -                     -
+        2026-03-02T12:00:00    1 s     3        +33123456        -                     +49301999      # no entry
+        """
+    )
+
+
+def test_discounts_of_the_list_price_and_of_what_is_left() -> None:
+    for order in ("AB", "BA"):
+        named = {"A": '{ name = "a", percent = 20, of = "list" }', "B": '{ name = "b", percent = 10, of = "list" }'}
+        listed = ", ".join(named[one] for one in order)
+        Customer(
+            f"""
+            bands.night = {{ hours = "22:00-06:00" }}
+            surcharges = [{{ name = "up", percent = 50, when = {{ called = "1*" }} }}]
+            discounts = [
+                {listed},
+                {{ name = "half", percent = 50, when = {{ time = "night" }} }},
+                {{ name = "all", percent = 80, of = "list", when = {{ subscriber = {{ segment = "staff" }} }} }},
+            ]
+            rows = [{{ flat = {{ price = "0.10", per = "1 min" }} }}]
+            """
+        ).check(
+            """
+            start                  use     price    called    subscriber.segment
+            2026-03-02T12:00:00    60 s    0.07     2         -
+            2026-03-02T12:00:00    60 s    0.12     12        -       # 0.15, and 0.03 of the list price off
+            2026-03-02T23:00:00    60 s    0.035    2         -       # then half of what is left
+            2026-03-02T12:00:00    60 s    0        2         staff   # never below 0
+            2026-03-02T12:00:00    60 s    0.04     12        staff
+            """
+        )
+
+
+LIST_DISCOUNTS = st.lists(st.integers(0, 1_000_000), min_size=1, max_size=5)
+
+
+@settings(max_examples=60)
+@given(LIST_DISCOUNTS, st.randoms(use_true_random=False), st.integers(1, 10**9))
+def test_the_order_of_discounts_of_the_list_price_says_nothing(parts: list[int], rng: Random, price: int) -> None:
+    """ "in whichever order": the same price to the last fraction, and never below 0. Mixed with others it never passes
+    below 0 either."""
+    made = [Change("d", percent=Share(Percent(Fraction(part, 10_000))), of="list") for part in parts]
+    again = rng.sample(made, len(made))
+    debited, other = (Terms([(-1, one) for one in each]).apply(Fraction(price))[0] for each in (made, again))
+    assert debited == other == max(price - price * Fraction(sum(parts), 1_000_000), Fraction(0))
+    assert (
+        Terms([(-1, one) for one in (*again, Change("r", percent=Share(Percent(50))))]).apply(Fraction(price))[0] >= 0
     )
