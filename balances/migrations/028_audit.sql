@@ -90,7 +90,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['accounts', 'subscribers', 'identities', 'assignments', 'tariffs', 'tariff_files', 'exchange_rates',
-        'spending_limits', 'webhooks', 'tokens', 'approvals', 'voucher_batches', 'vouchers'] LOOP
+        'spending_limits', 'payers', 'webhooks', 'tokens', 'approvals', 'voucher_batches', 'vouchers'] LOOP
         EXECUTE format('CREATE TRIGGER audit_insert AFTER INSERT ON %I REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION audit_change()', name);
         EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE ON %I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION audit_change()', name);
         EXECUTE format('CREATE TRIGGER audit_delete AFTER DELETE ON %I REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION audit_change()', name);

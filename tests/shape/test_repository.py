@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from balances.migrations.migrate import migrations
 from tests.shape.source import PACKAGES, ROOT, files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -80,3 +81,8 @@ def test_make_help_lists_what_the_readme_promises() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("run", "test", "check", "bench", "fuzz"):
         assert f"make {target}" in shown
+
+
+def test_migrations_are_numbered_without_gap() -> None:
+    """Two landed beside each other may have taken one number."""
+    assert len(migrations()) == len(list((ROOT / "balances/migrations").glob("*.sql")))
