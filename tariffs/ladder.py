@@ -82,7 +82,7 @@ class StepDues(msgspec.Struct, array_like=True, frozen=True):
 NOTHING_DUE: Final = StepDues()
 
 
-class Count(msgspec.Struct, array_like=True, frozen=True):
+class Count(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A counter this line feeds: its units, or what they cost (Counted)."""
 
     key: str
