@@ -8,8 +8,10 @@ and control characters are written as "%" and two hexadecimal digits. A usual Se
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from functools import cache
-from typing import Final, NamedTuple
+from hashlib import blake2b
+from typing import Final, NamedTuple, Self
 from zlib import crc32
 
 SHARDS: Final = 256
@@ -142,6 +144,40 @@ def event_key(session: str, number: int, end_to_end: int | None = None) -> str:
     """Once key of an event. end_to_end: of a client that uses numbers again."""
     key = f"event {session} {number}"
     return key if end_to_end is None else f"{key}:{end_to_end}"
+
+
+def fee_chain(subscriber: str, tariff: str, began_ms: int, fee: str) -> str:
+    """Names a recurring fee of an assignment for ever (FeeMark.chain); short, because accounts carry it."""
+    text = f"{part(subscriber)}|{part(tariff)}|{began_ms}|{part(fee)}"
+    return b64encode(blake2b(text.encode(), digest_size=9).digest()).decode()
+
+
+class FeeKey(NamedTuple):
+    """Names a period of a recurring fee on record."""
+
+    subscriber: str
+    tariff: str
+    began_ms: int
+    """When the assignment began that it is of."""
+    fee: str
+    from_day: str
+    """2026-11-01"""
+    until_day: str
+    """First day after it."""
+    amount: int
+    """What the period costs, in micro-units."""
+
+    def __str__(self) -> str:
+        return "|".join(("fee", *(part(str(each)) for each in self)))
+
+    @classmethod
+    def of(cls, key: str) -> Self:
+        """ValueError for another key."""
+        word, *parts = key.split("|")
+        if word != "fee" or len(parts) != len(cls._fields):
+            raise ValueError(f"{key!r} names no fee")
+        subscriber, tariff, began_ms, fee, from_day, until_day, amount = map(text_of, parts)
+        return cls(subscriber, tariff, int(began_ms), fee, from_day, until_day, int(amount))
 
 
 def renumbered(event: str, fingerprint: str) -> str:

@@ -442,6 +442,13 @@ class VoucherRules(ConfigTable, frozen=True):
     locked_s: Annotated[int, Meta(ge=1, le=31 * 86_400)] = 3_600
 
 
+class FeeRuns(ConfigTable, frozen=True):
+    """The due run of recurring fees (docs/fees.md)."""
+
+    rate: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    """Assignments a second, at most."""
+
+
 class Webhooks(ConfigTable, frozen=True):
     """Delivery of events to webhooks (docs/webhooks.md)."""
 
@@ -686,6 +693,7 @@ class Config(ConfigTable, frozen=True):
     access: Access = Access()
     transfers: Transfers = Transfers()
     vouchers: VoucherRules = VoucherRules()
+    fees: FeeRuns = FeeRuns()
     webhooks: Webhooks = Webhooks()
     metrics: Metrics = Metrics()
     redis: RedisConfig = RedisConfig()

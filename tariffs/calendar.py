@@ -77,7 +77,7 @@ def _change_s(of: ZoneInfo, before_s: int, after_s: int) -> int:
     return after_s
 
 
-def _begin_ms(of: ZoneInfo, day: date) -> int:
+def begin_ms(of: ZoneInfo, day: date) -> int:
     """First instant at which the wall shows this day or a later one. Where the clock skips midnight that is after the
     gap, where it shows midnight twice the first time, and a day that never was has the begin of the next."""
     wall_s = (day.toordinal() - _EPOCH) * DAY_S
@@ -406,9 +406,9 @@ class CounterPeriod:
         begin = rhythm.begin(datetime.fromtimestamp(at_ms // 1_000, zone).date())
         while True:
             following = rhythm.begin(begin + timedelta(days=rhythm.days_max))
-            until_ms = _begin_ms(zone, following)
+            until_ms = begin_ms(zone, following)
             if at_ms < until_ms:
-                return rhythm.key(begin), _begin_ms(zone, begin), until_ms
+                return rhythm.key(begin), begin_ms(zone, begin), until_ms
             begin = following  # the clock was put back over midnight: what has begun is not taken back
 
     def __eq__(self, other: object) -> bool:

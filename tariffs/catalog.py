@@ -8,6 +8,7 @@ from functools import cached_property
 
 import msgspec
 
+from tariffs.fees import FEE
 from tariffs.tariff import Tariff
 from tariffs.terms import CurrencyExchange
 
@@ -77,10 +78,11 @@ class Catalog:
 
     @cached_property
     def scopes(self) -> frozenset[str]:
-        """Tags of their own that bundles ask buckets for, beside the names of services."""
+        """Tags of their own that bundles ask buckets for, beside the names of services; and that of recurring fees."""
         rows = (row for versions in self.tariffs.values() for tariff in versions for row in tariff.rows)
         tags = (getattr(element, "scope", "") for row in rows for element in row.elements)
-        return frozenset(tag for tag in tags if tag)
+        has_fees = any(tariff.parts.fees for versions in self.tariffs.values() for tariff in versions)
+        return frozenset(tag for tag in tags if tag) | ({FEE} if has_fees else frozenset())
 
     def has_emergencies(self, service: str) -> bool:
         """Whether there is a row for emergencies that may price a line of this service."""

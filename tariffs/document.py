@@ -17,6 +17,8 @@ from tariffs import toml
 from tariffs.calendar import Band, CounterPeriod
 from tariffs.counters import CounterDocument
 from tariffs.destinations import Numbers
+from tariffs.fee_periods import FeePeriod
+from tariffs.fees import FeeDocument
 from tariffs.notation import Amount, Blocks, Percent, Quantity, Share, WrittenPrice
 from tariffs.tariff import ACCOUNT_ZONE
 from tariffs.terms import Change, Tax
@@ -55,6 +57,7 @@ class IncludedPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     discounts: tuple[Change, ...] = ()
     taxes: tuple[Tax, ...] = ()
     thresholds: tuple[ThresholdDocument, ...] = ()
+    fees: tuple[FeeDocument, ...] = ()
     rows: list[dict[str, Any]] = []
     """In order; see tariffs/load.py."""
 
@@ -151,7 +154,7 @@ def _places(value: Any, tokens: list[str]) -> Iterator[tuple[str, Any]]:
             yield token + place, [*value[:number], alone, *value[number + 1 :]]
 
 
-NOTATIONS: Final = (Amount, Blocks, Percent, CounterPeriod, WrittenPrice, Quantity, Share)
+NOTATIONS: Final = (Amount, Blocks, Percent, CounterPeriod, FeePeriod, WrittenPrice, Quantity, Share)
 
 
 def _read(kind: Any, value: Any) -> Any:

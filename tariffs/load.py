@@ -15,6 +15,7 @@ from tariffs.document import Format, IncludedPart, TariffDocument, TariffError, 
 from tariffs.draft import LadderDraft, RatingVerdict
 from tariffs.elements.element import TariffElement
 from tariffs.elements.known import BASES, ELEMENTS
+from tariffs.fees import FEES_MAX, FeeRule
 from tariffs.inputs import Inputs
 from tariffs.ladder import LIMIT_MARK
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, Text, conditions, several
@@ -127,6 +128,7 @@ class _Loading:
                 taxes=self._gather_guarded("taxes"),
                 promotion=head.promotion,
                 thresholds=self._gather_thresholds(),
+                fees=self._gather_fees(),
             )
         )
 
@@ -247,6 +249,27 @@ class _Loading:
             raise TariffError(self._source, "thresholds", f"expected at most {DEFAULTS_MAX}, not {len(found)}")
         return found
 
+    def _gather_fees(self) -> list[FeeRule]:
+        found: dict[str, FeeRule] = {}
+        for source, part in self._parts:
+            for number, written in enumerate(part.fees, start=1):
+                at = f"fees[{number}]"
+                if not NAME.fullmatch(written.name):
+                    raise TariffError(source, f"{at}.name", 'expected 1 to 64 characters, without "+" and ":"')
+                if written.name in found:
+                    raise TariffError(source, f"{at}.name", f"expected once, not again {written.name!r}")
+                held = self._conditions(written.when, source, f"{at}.when")
+                if written.when.time or any(not one.fact.startswith("subscriber.") for one in held):
+                    raise TariffError(source, f"{at}.when", "expected attributes of the subscriber and nothing else")
+                try:
+                    found[written.name] = FeeRule(written, held)
+                except ValueError as bad:
+                    key, _, why = str(bad).partition(": ")
+                    raise TariffError(source, f"{at}.{key}", why) from None
+        if len(found) > FEES_MAX:
+            raise TariffError(self._source, "fees", f"expected at most {FEES_MAX}, not {len(found)}")
+        return [*found.values()]
+
     # --- rows
 
     def _gather_rows(self) -> list[PriceRow]:
@@ -258,7 +281,8 @@ class _Loading:
                 if rows[-1].name in names:
                     raise TariffError(source, f"rows[{number}].name", f"expected once, not again {rows[-1].name!r}")
                 names.add(rows[-1].name)
-        if not self._head.promotion and not 1 <= len(rows) <= ROWS_MAX:
+        least = 0 if any(part.fees for _, part in self._parts) else 1  # a tariff may be nothing but fees
+        if not self._head.promotion and not least <= len(rows) <= ROWS_MAX:
             raise TariffError(self._source, "rows", f"expected 1 to {ROWS_MAX} rows, not {len(rows)}")
         return rows
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from tariffs.calendar import Schedule, TimeBand, zone
 from tariffs.counters import CounterRule
 from tariffs.destinations import Numbers, PrefixTable
 from tariffs.draft import RatingVerdict
+from tariffs.fees import FeeRule
 from tariffs.inputs import Inputs
 from tariffs.ladder import STEPS_MAX, Ladder
 from tariffs.match import Condition, View
@@ -110,6 +112,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """It has no rows, and changes what others price."""
     thresholds: Sequence[DefaultThreshold] = ()
     """What it brings for the accounts of its subscribers."""
+    fees: Sequence[FeeRule] = ()
+    """Recurring fees of each assignment of it."""
 
 
 class Tariff:
@@ -181,12 +185,17 @@ class Tariff:
 
     def chain(self, facts: Mapping[str, Any], bands: int) -> Chain:
         """Rows and changes of price that hold while these bands do."""
-        rows = []
+        return Chain(tuple(self._rows_of(facts, bands)), self.changes(facts, bands))
+
+    def _rows_of(self, facts: Mapping[str, Any], bands: int) -> Iterator[PriceRow]:
         for row in self.rows:
             if (not row.bands or row.bands & bands) and row.holds(facts):
-                rows.append(row)
+                yield row
                 if row.ends:
                     break
+
+    def changes(self, facts: Mapping[str, Any], bands: int) -> tuple[tuple[int, Change], ...]:
+        """Surcharges and discounts that hold while these bands do."""
         changes: list[tuple[int, Change]] = []
         closed = set()
         for sign, one in self.parts.changes:
@@ -195,7 +204,7 @@ class Tariff:
                 changes.append((sign, one.what))
                 if not one.what.stack:
                     closed.add(key)
-        return Chain(tuple(rows), tuple(changes))
+        return tuple(changes)
 
     def timeline(self, facts: Mapping[str, Any], inputs: Inputs, at_ms: int, to_ms: int) -> list[Segment]:
         """What prices the line from an instant on, one after the other, as far as it matters: beyond `to_ms` for a
@@ -217,3 +226,27 @@ class Tariff:
     def terms(self, chain: Chain, facts: Mapping[str, Any], inputs: Inputs, exchange: CurrencyExchange | None) -> Terms:
         tax = next((one.what for one in self.parts.taxes if one.holds(facts)), None)
         return Terms(chain.changes, tax, exchange, inputs.attributes)
+
+    # --- recurring fees
+
+    @cached_property
+    def fee_view(self) -> View:
+        """What the price of a recurring fee depends on: no row has a say."""
+        parts = self.parts
+        guarded: list[Any] = [*parts.fees, *(one for _, one in parts.changes), *parts.taxes]
+        return View(
+            (condition for each in guarded for condition in each.conditions),
+            (),
+            (),
+            parts.tables,
+            parts.numbers,
+        )
+
+    def fee_terms(
+        self,
+        changes: tuple[tuple[int, Change], ...],
+        facts: Mapping[str, Any],
+        inputs: Inputs,
+        exchange: CurrencyExchange | None,
+    ) -> Terms:
+        return self.terms(Chain((), changes), facts, inputs, exchange)

@@ -6,13 +6,23 @@ one that changes its meaning, or goes, makes a new version of its type (ocs/even
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
+from tariffs.units import Kind
+
 AmountKind = Literal["money", "octets", "seconds", "units"]
 AccountState = Literal["created", "active", "suspended", "grace", "closed"]
-SuspensionReason = Literal["credit", "barred", "fraud", "operator", "overdue"]
+SuspensionReason = Literal["credit", "barred", "fraud", "operator", "overdue", "fee"]
+
+
+KIND_WORDS: Final[dict[int, AmountKind]] = {
+    Kind.MONEY: "money",
+    Kind.OCTETS: "octets",
+    Kind.SECONDS: "seconds",
+    Kind.UNITS: "units",
+}
 
 
 class AccountOpened(Struct, frozen=True):
@@ -79,7 +89,7 @@ class AccountSuspended(Struct, frozen=True):
     balance: str
     """Money of all buckets, holds not subtracted."""
     actor: str
-    """Who did it; empty: the balance fell below `suspend_below`, or a grace has ended."""
+    """Who did it; empty: the balance fell below `suspend_below`, a grace has ended, or a recurring fee is not paid."""
 
 
 class AccountResumed(Struct, frozen=True):
@@ -90,7 +100,7 @@ class AccountResumed(Struct, frozen=True):
     balance: str
     """Money of all buckets, holds not subtracted."""
     actor: str
-    """Who did it; empty: the balance reached `resume_at`."""
+    """Who did it; empty: the balance reached `resume_at`, or the fee is paid."""
 
 
 class ServiceSuspended(Struct, frozen=True):
@@ -209,6 +219,80 @@ class BucketExpired(Struct, frozen=True):
     currency: str
     amount: str
     """What was left."""
+
+
+class FeeCharged(Struct, frozen=True):
+    """A recurring fee was taken, or a part of what was owed of it."""
+
+    account: str
+    subscriber: str
+    tariff: str
+    fee: str
+    """Its name."""
+    from_day: str
+    """First day of the period, 2026-11-01."""
+    until_day: str
+    """First day after it; "ever" of a fee that is due once."""
+    currency: str
+    amount: str
+    """Taken now."""
+    outstanding: str
+    """What is still to be paid of the period."""
+
+
+class FeeReturned(Struct, frozen=True):
+    """An assignment ended: what was paid in advance for days after its end was given back."""
+
+    account: str
+    subscriber: str
+    tariff: str
+    fee: str
+    currency: str
+    amount: str
+
+
+class FeeFailed(Struct, frozen=True):
+    """Money is short of a recurring fee: told once for each period. It is tried again."""
+
+    account: str
+    subscriber: str
+    tariff: str
+    fee: str
+    from_day: str
+    until_day: str
+    currency: str
+    outstanding: str
+
+
+class FeeLapsed(Struct, frozen=True):
+    """A period of a recurring fee was passed over: it ended unpaid and nothing was given of it, or the account is
+    closed."""
+
+    account: str
+    subscriber: str
+    tariff: str
+    fee: str
+    from_day: str
+    until_day: str
+    currency: str
+    amount: str
+
+
+class AllowanceRenewed(Struct, frozen=True):
+    """Units that a recurring fee includes were given, for a new period."""
+
+    account: str
+    subscriber: str
+    tariff: str
+    fee: str
+    bucket: int
+    name: str
+    """Of the bucket."""
+    kind: AmountKind
+    currency: str
+    amount: str
+    until: str | None
+    """null: it does not end."""
 
 
 class SessionOpened(Struct, frozen=True):

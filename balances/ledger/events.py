@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances.keys import is_later_leg, is_nobody, transfer_key
-from balances.ledger import event_data
-from balances.ledger.event_data import AccountState
+from balances.ledger import event_data, fee_events
+from balances.ledger.event_data import KIND_WORDS, AccountState
 from balances.ledger.event_filter import EventFilter
 from balances.ledger.in_words import money, quantity, time_of
 from balances.ledger.record import RecordedCall, fit
@@ -39,7 +39,7 @@ OUTBOX_CHANNEL: Final = "ocs_outbox"
 
 COLUMNS: Final = ("seq", "id", "type", "account", "service", "subject", "at_ms", "data")
 
-SUSPENDED: Final = (SuspendReasons.CREDIT | REFUSING) & ~SuspendReasons.CLOSED
+SUSPENDED: Final = (SuspendReasons.CREDIT | SuspendReasons.FEE | REFUSING) & ~SuspendReasons.CLOSED
 
 _REASONS: Final[dict[SuspendReasons, event_data.SuspensionReason]] = {
     SuspendReasons.CREDIT: "credit",
@@ -47,12 +47,7 @@ _REASONS: Final[dict[SuspendReasons, event_data.SuspensionReason]] = {
     SuspendReasons.FRAUD: "fraud",
     SuspendReasons.OPERATOR: "operator",
     SuspendReasons.OVERDUE: "overdue",
-}
-KIND_WORDS: Final[dict[int, event_data.AmountKind]] = {
-    Kind.MONEY: "money",
-    Kind.OCTETS: "octets",
-    Kind.SECONDS: "seconds",
-    Kind.UNITS: "units",
+    SuspendReasons.FEE: "fee",
 }
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
@@ -142,6 +137,8 @@ async def events_of(pg: Any, copied: Sequence[tuple[int, RecordedCall]]) -> list
     return rows
 
 
+FEE: Final = "fee"
+"""Name of the crossing that says that a recurring fee is not paid, or is."""
 _EXPIRY: Final = str(CounterAccount.EXPIRY)
 
 
@@ -180,6 +177,9 @@ def happened(
     if kind == "post":
         _of_top_up(call, add)
         _of_transfer(call, add)
+    if kind == "fee":
+        for type_, told in fee_events.of_fee(call):
+            add(type_, told, f"{record.account}/{told.bucket}" if isinstance(told, event_data.AllowanceRenewed) else "")
     if record.entries:
         for entry in record.entries:
             if entry.counter_account == CounterAccount.EXPIRY:
@@ -352,8 +352,8 @@ def _state_before(record: Record, now: int) -> int:
     was = now
     for crossing in reversed(record.threshold_events):  # of several the first one counts
         if crossing.of == CrossingOf.ACCOUNT:
-            suspends = crossing.kind == CrossingKind.SUSPEND
-            was = was & ~SuspendReasons.CREDIT if suspends else was | SuspendReasons.CREDIT
+            reason = SuspendReasons.FEE if crossing.name == FEE else SuspendReasons.CREDIT
+            was = was & ~reason if crossing.kind == CrossingKind.SUSPEND else was | reason
         elif crossing.kind == CrossingKind.OVERDUE:
             was &= ~SuspendReasons.OVERDUE
     if _closes(record):

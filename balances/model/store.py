@@ -7,7 +7,7 @@ through both and compares answers and state after every step.
 
 from __future__ import annotations
 
-from balances.model import aside, charge, close, expire, post, settings, transfer
+from balances.model import aside, charge, close, expire, fee, post, settings, transfer
 from balances.model import open as open_account
 from balances.model.kept import ModelStore
 
@@ -19,6 +19,7 @@ class Model(ModelStore):
     post = post.post
     transfer = transfer.transfer
     close = close.close
+    fee = fee.fee
     settings = settings.settings
     expire = expire.expire
     open = open_account.open

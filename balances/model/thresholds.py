@@ -94,7 +94,10 @@ def service_line(account: Account, service: str) -> ServiceSuspension | None:
 
 
 def is_suspended(account: Account, service: str) -> bool:
-    """Whether a service is suspended for credit: its own line says so in the place of the account's."""
+    """Whether a service is suspended for want of money: for a fee that is not paid all are, for credit the service's
+    own line says so in the place of the account's."""
+    if account.state & SuspendReasons.FEE:
+        return True
     line = service_line(account, service)
     return bool(line.suspended_ms) if line is not None else bool(account.state & SuspendReasons.CREDIT)
 

@@ -42,6 +42,7 @@ SPECS: Final = {
     "close": ScriptHeader(
         "account once due ledger", "epoch close", "ok again conflict held remains absent fenced full"
     ),
+    "fee": ScriptHeader("account due ledger", "epoch fee", "ok again refused stale absent fenced full"),
     "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),
     "settings": ScriptHeader("account due ledger", "epoch settings", "ok revision refused absent fenced full"),
     "expire": ScriptHeader("account due ledger", "epoch expire", "ok later gone absent fenced full"),

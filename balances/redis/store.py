@@ -17,6 +17,7 @@ from balances.structs.posting import (
     AccountOperation,
     AccountSettings,
     Expire,
+    Fee,
     Post,
     Transfer,
 )
@@ -107,6 +108,15 @@ class Store:
     def close(self, close: AccountClosing) -> Pending[Reply]:
         """Close an account with what it has. Reply.outcome is a packed PostingOutcome for `ok` and `again`."""
         return self._posting("close", close)
+
+    def fee(self, fee: Fee) -> Pending[Reply]:
+        """A period of a recurring fee. Reply.outcome is a packed FeeOutcome for `ok`, `again` and `refused`."""
+        of = keys.AccountKeys(fee.account)
+        return self.link.script("fee", (of.account, of.due, of.ledger), (pack(fee),), self._fee_reply)
+
+    def _fee_reply(self, raw: list[Any]) -> Reply:
+        """Many come at once: sessions that wait for money are found when the records are copied."""
+        return Reply(raw[0].decode(), *raw[1:])
 
     def _posting(self, script: str, operation: AccountOperation) -> Pending[Reply]:
         of = keys.AccountKeys(operation.account)

@@ -23,6 +23,15 @@ COUNTER_KEPT_MS: Final = 7 * 86_400_000 + 300_000
 is believed (`event_behind_ms` of ocs/charging/settings.py)."""
 
 
+FEES_MAX: Final = 512
+"""Recurring fees of an account, of all its subscribers together."""
+
+FEE_KEPT_MS: Final = 40 * 86_400_000
+"""How long the mark of a fee outlives its assignment: a call that is older than FEE_STALE_MS finds it still, or is
+refused."""
+FEE_STALE_MS: Final = 30 * 86_400_000
+
+
 class AccountField(StrEnum):
     """A field of the hash of an account beside its sessions, which stand there by their keys."""
 
@@ -46,6 +55,8 @@ class SuspendReasons(IntFlag):
     """Refuses nothing: nobody has used it yet (charging.md section 16)."""
     OVERDUE = 128
     """A grace has ended."""
+    FEE = 256
+    """Automatic, while a recurring fee that suspends is not paid: cleared by the call that takes it."""
 
 
 REFUSING: Final = (
@@ -129,6 +140,38 @@ class CounterAmount(msgspec.Struct, array_like=True, gc=False):
     """End of the period or window it was raised in."""
 
 
+class FeeBucket(msgspec.Struct, array_like=True, gc=False):
+    """A bucket of included units that a fee has given."""
+
+    name: str
+    """Of the included units."""
+    bucket: int
+
+
+class FeeMark(msgspec.Struct, array_like=True, gc=False):
+    """How far a recurring fee of an assignment is settled (charging.md 21). Days are ordinals of the calendar, so that
+    they are the same in every zone."""
+
+    chain: str
+    """Which fee of which assignment (keys.fee_chain)."""
+    day: int
+    """First day that is not settled: no day is ever charged twice."""
+    from_day: int = 0
+    """First day of the period that `paid` is of."""
+    short: bool = False
+    """That period begins with `day`, and is not paid in full."""
+    given: bool = False
+    """Its included units were given, though it is not paid: grace."""
+    suspends: bool = False
+    """The account is suspended while this is not paid."""
+    paid: list[Take] = []
+    """What buckets paid of that period."""
+    buckets: list[FeeBucket] = []
+    """Included units that were given, the oldest first."""
+    ended_ms: int = 0
+    """When the assignment was settled for good; 0: it goes on."""
+
+
 class Account(msgspec.Struct, array_like=True, gc=False):
     """Field AccountField.ACCOUNT of `{s}:acct:<id>`: all that a charge needs of who pays."""
 
@@ -162,3 +205,5 @@ class Account(msgspec.Struct, array_like=True, gc=False):
     """When its grace ends; 0: it is in none."""
     activated_ms: int = 0
     """When it became active: opened so, by its first use, or by hand; 0: not yet, or before that was kept."""
+    fees: list[FeeMark] = []
+    """How far recurring fees are settled, at most FEES_MAX."""

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
+from balances.structs.account import FeeMark
 from balances.structs.record import Entry
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from tariffs.ladder import Count
@@ -103,6 +104,84 @@ class AccountClosing(AccountOperation, array_like=True):
 
     rest: int
     """See ClosingRest."""
+
+
+class FeeStep(IntEnum):
+    """What a call does to a recurring fee."""
+
+    TAKE = 0
+    """A period is taken, and what it includes is given."""
+    END = 1
+    """The assignment has ended: what was paid for days after its end is given back, and its units end."""
+
+
+class FeeFunds(IntEnum):
+    """What may pay a fee, beside free own money."""
+
+    OWN = 0
+    CREDIT = 1
+    """The credit limit too."""
+    DEBT = 2
+    """Whatever is missing becomes debt of the main bucket."""
+
+
+class FeeUnits(msgspec.Struct, array_like=True, gc=False):
+    """Units that a period includes: a bucket is made of them."""
+
+    name: str
+    kind: int
+    amount: int
+    until_ms: int = 0
+    """When it ends; where that is past, nothing is given."""
+    scope: list[str] = []
+    priority: int = 50
+    carried_max: int = -1
+    """So much of what earlier periods gave may be left beside it, the rest lapses, the oldest first; -1: any."""
+    member: str = ""
+    """The only subscriber that they are for; "" for all of the account."""
+
+
+class Fee(AccountOperation, array_like=True):
+    """Input of fee.lua: one period of a recurring fee, or its end (charging.md 21). It is done once by the days that
+    are settled; `key` only names it on record."""
+
+    chain: str
+    """See FeeMark."""
+    subscriber: str
+    step: int
+    """See FeeStep."""
+    from_day: int
+    until_day: int
+    """Of the period, half open."""
+    amount: int
+    """What the period costs. END: what its days before the end cost."""
+    event_ms: int = 0
+    """When it was due."""
+    funds: int = FeeFunds.CREDIT
+    is_partial: bool = False
+    """Take what is there where it is not enough."""
+    gives_first: bool = False
+    """Give the units though money is short: grace."""
+    lapses: bool = False
+    """The period is over: if nothing was paid or given of it, and money is short, it is passed over."""
+    suspends: bool = False
+    """Suspend the account while it is not paid."""
+    takes_back: bool = False
+    """END: the units end with it."""
+    units: list[FeeUnits] = []
+    terms: str = ""
+    """Tax and exchange rate."""
+
+
+class FeeOutcome(msgspec.Struct, array_like=True, gc=False):
+    """Outcome of fee.lua."""
+
+    result: int
+    entries: list[Entry]
+    balance: int
+    state: int
+    mark: FeeMark
+    """How far the fee is settled now; day 0: it never was."""
 
 
 class PostingOutcome(msgspec.Struct, array_like=True, gc=False):

@@ -28,6 +28,8 @@ class CounterAccount(StrEnum):
     """What a bucket still had when it ended."""
     SUSPENSE = "suspense"
     """What nobody can explain: differences after a loss of both stores."""
+    FEE = "fee"
+    """Recurring fees, what is given back of them, and the units that they include."""
     TOP_UP = "top-up"
     VOUCHER = "voucher"
     """What was paid for when the voucher was sold."""

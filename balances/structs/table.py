@@ -25,6 +25,9 @@ NAMED: Final = (
         "THRESHOLDS_MAX",
         "COUNTER_KEPT_MS",
         "REFUSING",
+        "FEES_MAX",
+        "FEE_KEPT_MS",
+        "FEE_STALE_MS",
     ),
     *(
         "CUTS_MAX",

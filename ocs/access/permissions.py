@@ -25,6 +25,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "subscribers.write": "Open, change, bar and remove subscribers, and set their passwords",
     "limits.write": "Set what accounts and subscribers may spend",
     "thresholds.write": "Set thresholds and lines of services of accounts",
+    "fees.read": "See which recurring fees are due, and how far the run is that takes them",
+    "fees.run": "Pause that run, and let it go on",
     "tariffs.read": "See tariffs, their files and exchange rates; ask for prices and explanations",
     "tariffs.write": "Publish tariffs, their files and exchange rates",
     "sessions.read": "See charging sessions",

@@ -101,14 +101,14 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
                 "vouchers.*",
                 "sessions.read",
             ),
-            *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*", "audit.read"),
+            *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*", "audit.read", "fees.*"),
         )
     ),
     "platform": CallerRole(("charging.charge", "charging.read")),
     "noc": CallerRole(
         (
             *("accounts.read", "subscribers.read", "tariffs.read", "suspense.read", "sessions.*", "jobs.*"),
-            *("network.*", "ledger.*", "events.read", "webhooks.*"),
+            *("network.*", "ledger.*", "events.read", "webhooks.*", "fees.*"),
         )
     ),
 }

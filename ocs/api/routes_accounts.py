@@ -63,6 +63,7 @@ async def put_account(call: ApiCall) -> ApiReply:
             id=call.path["id"],
             currency=body.currency,
             time_zone=body.time_zone,
+            billing_day=body.billing_day,
             credit_limit=_micro_of(body.credit_limit, "credit_limit"),
             suspend_below=_micro_of(body.suspend_below, "suspend_below"),
             resume_at=_micro_of(body.resume_at, "resume_at"),

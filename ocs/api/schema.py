@@ -104,6 +104,8 @@ class AccountPut(Input, frozen=True):
     """Resumed from this settled balance on; new: as suspend_below."""
     time_zone: TimeZone | None = None
     """In which tariffs without a zone of their own see the time; new: UTC."""
+    billing_day: Annotated[int, Meta(ge=1, le=31)] | None = None
+    """On which its billing month begins, for recurring fees; a month without it begins on its last day. New: 1."""
     state: AccountState | None = None
     """`created` only for a new one, which is active from its first use; `closed` only of an empty one (else
     `/v1/accounts/{id}/closing`)."""
@@ -178,6 +180,8 @@ class AccountView(Struct, frozen=True):
     currency: str
     time_zone: str | None
     """null while PostgreSQL, which alone knows it, does not answer."""
+    billing_day: int
+    """On which its billing month begins."""
     state: AccountState
     suspended_for: list[SuspensionReason]
     grace_until: Time | None

@@ -50,6 +50,7 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
         id=account.id,
         currency=account.currency,
         time_zone=row.time_zone or None,
+        billing_day=row.billing_day,
         state=word_of(account.state),
         suspended_for=reasons_of(account.state),
         grace_until=time_or_none(account.grace_until_ms),

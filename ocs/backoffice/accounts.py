@@ -44,6 +44,8 @@ class WantedAccount(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     currency: str
     time_zone: str | None = None
+    billing_day: int | None = None
+    """1 to 31."""
     credit_limit: int | None = None
     """In micro-units, as all amounts of money."""
     suspend_below: int | None = None
@@ -210,6 +212,7 @@ def _new(wanted: WantedAccount) -> AccountRow:
         created=wanted.state == "created",
         customer=wanted.customer or "",
         tags=tuple(sorted({*(wanted.tags or ())})),
+        billing_day=wanted.billing_day or 1,
     )
 
 
@@ -245,7 +248,8 @@ async def _update(
         row.tags if wanted.tags is None else tuple(sorted({*wanted.tags})),
     )
     redescribes = described != (row.customer, row.tags)
-    if zone is None and not closes and not redescribes and not _changes(now, settings):
+    billing_day = wanted.billing_day if wanted.billing_day != row.billing_day else None
+    if zone is None and billing_day is None and not closes and not redescribes and not _changes(now, settings):
         return row
     expect(now.rev)
     settings.if_rev = now.rev  # as it was when we looked: the script compares again
@@ -256,8 +260,11 @@ async def _update(
     if redescribes:
         await accounts.describe(backoffice.pool, row.id, *described)
         row = await find(backoffice, row.id)
+    if billing_day is not None:
+        await accounts.set_billing_day(backoffice.pool, row.id, billing_day, backoffice.now_ms())
+        row = await find(backoffice, row.id)
     if zone is not None:
-        await accounts.set_time_zone(backoffice.pool, row.id, zone)
+        await accounts.set_time_zone(backoffice.pool, row.id, zone, backoffice.now_ms())
         await backoffice.publish()
         row = await find(backoffice, row.id)
     return row

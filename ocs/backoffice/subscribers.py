@@ -73,5 +73,5 @@ async def page(backoffice: BackOffice, account: str | None, after: str, limit: i
 
 async def delete(backoffice: BackOffice, subscriber: str, expect: Expect) -> None:
     """Forgets it; its account, with all that was charged, stays."""
-    await subscribers.delete(backoffice.pool, subscriber, expect)
+    await subscribers.delete(backoffice.pool, subscriber, backoffice.now_ms(), expect)
     await backoffice.publish()

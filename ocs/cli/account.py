@@ -46,6 +46,7 @@ def account_table(found: Any) -> None:
             ("suspend below", found["suspend_below"]),
             ("resume at", found["resume_at"]),
             ("time zone", found["time_zone"]),
+            ("billing day", found["billing_day"]),
             ("revision", found["rev"]),
         ],
     )
@@ -122,6 +123,7 @@ def show_account(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--suspend-below", metavar="MONEY")
 @click.option("--resume-at", metavar="MONEY")
 @click.option("--time-zone", metavar="ZONE")
+@click.option("--billing-day", type=click.IntRange(1, 31), help="On which its billing month begins, for fees.")
 @click.option("--state", type=click.Choice(["created", "active", "suspended", "grace", "closed"]))
 @click.option("--grace-until", metavar="TIME", help="With --state grace: served until then, RFC 3339.")
 @click.option("--customer", help="Your reference of the customer whose it is.")
@@ -129,7 +131,7 @@ def show_account(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--suspend-for", type=click.Choice(["operator", "barred", "fraud"]))
 @json_option
 @remote
-def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...], **settings: str | None) -> None:
+def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...], **settings: str | int | None) -> None:
     """Create an account, or change its settings."""
     body: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     body |= {"tags": list(tags)} if tags else {}

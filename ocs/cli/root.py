@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
+    "fees": ("ocs.cli.fees:fees", "Recurring fees: what is due, what was taken, the run that settles them."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
     "charge": ("ocs.cli.charge:charge", "Charge by hand, as a platform does over HTTP."),
     "job": (

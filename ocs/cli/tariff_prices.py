@@ -165,6 +165,30 @@ def explain_session(server: Remote, session: str, account: str | None, as_json: 
     show(server.get("explain", "sessions", session, account=account), as_json, told)
 
 
+@explain.command("fees")
+@click.argument("tariff")
+@click.option("--subscriber", help="Whose attributes, account and promotions count.")
+@click.option("--from", "begin", metavar="TIME", help="When the assignment would begin; else now.")
+@click.option("--until", metavar="TIME", help="When it would end; else it goes on.")
+@click.option("--at", metavar="TIME", help="Up to when; else for a year.")
+@json_option
+@remote
+def explain_fees(
+    server: Remote,
+    tariff: str,
+    subscriber: str | None,
+    begin: str | None,
+    until: str | None,
+    at: str | None,
+    as_json: bool,
+) -> None:
+    """Recurring fees of TARIFF: what its document says, and how the amount of each period comes about."""
+    from ocs.cli.fees import explained
+
+    asked = {"subscriber": subscriber, "from": begin, "until": until, "at": at}
+    show(server.get("explain", "tariffs", tariff, "fees", **asked), as_json, explained)
+
+
 def _piece(piece: Any) -> None:
     from tariffs.phrases import counted
 

@@ -92,6 +92,7 @@ def is_suspended(account: Account, session: Session) -> bool:
         return any(line.due_ms for line in session.lines) or is_only_recorded(session)
     own = next((one for one in account.services if one.service == session.service), None)
     short = account.state & SuspendReasons.CREDIT if own is None else own.suspended_ms
+    short = short or account.state & SuspendReasons.FEE
     costs = any(line.due_ms and not is_free(line) for line in session.lines)
     return bool(short) and (costs or is_only_recorded(session))
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from balances.ledger.events import KIND_WORDS
+from balances.ledger.event_data import KIND_WORDS
 from balances.ledger.in_words import quantity, time_of
 from balances.structs.account import Account
 from ocs.events.outbox import emit

@@ -48,6 +48,8 @@ from ocs.keeper.due import DueChanges, GradedCatalog
 from ocs.keeper.events import LEASE as EVENTS
 from ocs.keeper.events import EventKeeping, EventSettings
 from ocs.keeper.expire import GROUPS, Expirer, lease_of
+from ocs.keeper.fees import LEASE as FEES
+from ocs.keeper.fees import FeeRun, FeeStore
 from ocs.keeper.leases import RENEWED_S, Leases
 from ocs.keeper.news import ALL, News
 from ocs.keeper.opening import LOOK_S, Opener
@@ -73,7 +75,7 @@ CAUGHT_UP_S: Final = 5.0
 SELDOM_S: Final = 60.0
 """So often PostgreSQL is asked for intents that no keeper has looked at: after records were copied, and else."""
 ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
-LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, *map(lease_of, range(GROUPS)))
+LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, FEES, *map(lease_of, range(GROUPS)))
 
 
 class Paces(NamedTuple):
@@ -83,7 +85,7 @@ class Paces(NamedTuple):
     look_s: float = LOOK_S
 
 
-class KeeperStore(EnforcementStore, Protocol):
+class KeeperStore(EnforcementStore, FeeStore, Protocol):
     """The part of balances.redis.store.Store that is needed here."""
 
     def post(self, post: Post) -> Pending[Reply]: ...
@@ -106,6 +108,7 @@ class Keeper:
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
     pump:      delivers events to a sink
     tries_s:   how long wrong codes of vouchers count
+    fees_rate: assignments whose recurring fees are looked at in a second, at most
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class Keeper:
         webhooks: Webhooks = Webhooks(),  # noqa: B008
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
         tries_s: int = 3_600,
+        fees_rate: int = 1_000,
     ) -> None:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
@@ -219,6 +223,15 @@ class Keeper:
         self.due = DueChanges(
             pool, self.enforcer, tariffs, now_ms=now_ms, mine=lambda: not self.why and leases.has("copy")
         )
+        self.fees = FeeRun(
+            pool,
+            store,
+            tariffs,
+            bring_in,
+            now_ms=now_ms,
+            mine=lambda: not self.why and leases.has(FEES),
+            rate=fees_rate,
+        )
         self._caught_up_s, self._copied = 0.0, 0
         self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, self.totals, stats, log)
         self._copier = Copier(sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm)
@@ -252,6 +265,7 @@ class Keeper:
             ("tend", self._tend_jobs, 1.0),
             ("wishes", self._hear_wishes, 0.0),
             ("due", self.due.step, 0.0),
+            ("fees", self.fees.step, 0.0),
             ("restarts", self._end_lost, 2.0),
             ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),

@@ -23,6 +23,7 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     jobs, finished, ignored = (meter.counts(one) for one in (metrics.JOBS, metrics.JOBS_ENDED, metrics.RAR_IGNORED))
     late_ms, used, over = (meter.counts(one) for one in (metrics.JOBS_LATE, metrics.USED_AFTER, metrics.OVER_BOUND))
     due_late_ms = meter.counts(metrics.DUE_LATE)
+    fees, fees_late_ms = meter.counts(metrics.FEES), meter.counts(metrics.FEES_LATE)
     it.job_times.to = lambda cause, hop, ms: meter.histogram(metrics.JOB_TIME, cause, hop).add(ms * 1_000)
     for gauge, field in (
         (metrics.STORE_MEMORY, "memory_bytes"),
@@ -60,6 +61,8 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         ignored.update({(peer,): count for peer, count in enforcer.ignored.items()})
         late_ms[()] = enforcer.pacing.late_ms(it.now_ms())
         due_late_ms[()] = it.due.late_ms
+        fees["looked",], fees["taken",], fees["short",] = it.fees.looked, it.fees.taken, it.fees.short
+        fees_late_ms[()] = it.fees.late_ms
         used[()], over[()] = enforcer.used_micro, enforcer.over_bound
         for gauge in (hook_waiting, hook_age, hook_paused):
             gauge.clear()

@@ -11,6 +11,7 @@ from balances.structs.account import NEVER
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.backoffice.errors import Immutable
 from ocs.master.changes import change
+from ocs.master.fee_assignments import follow_account
 
 if TYPE_CHECKING:
     from asyncpg import Pool, Record
@@ -55,6 +56,8 @@ class AccountRow(msgspec.Struct, frozen=True):
     """Whose it is; "" for nobody's."""
     tags: tuple[str, ...] = ()
     """What people sort accounts by, in their order."""
+    billing_day: int = 1
+    """On which its billing month begins, 1 to 31; a month that has no such day begins on its last one."""
 
 
 FIELDS: Final = (
@@ -62,7 +65,7 @@ FIELDS: Final = (
     " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms,"
     " opening_balance AS balance, opening_buckets::text AS buckets, opened_by,"
     " opening_thresholds::text AS thresholds, opening_services::text AS services,"
-    " opening_created AS created, customer, tags"
+    " opening_created AS created, customer, tags, billing_day"
 )
 
 
@@ -126,8 +129,9 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
         made = await db.fetchrow(
             "INSERT INTO accounts"
             " (id, currency, time_zone, credit_limit, suspend_below, resume_at, change, members_change,"
-            " opening_created, customer, tags)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
+            " opening_created, customer, tags, billing_day)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11)"
+            f" ON CONFLICT (id) DO NOTHING RETURNING {FIELDS}",
             wanted.id,
             wanted.currency,
             wanted.time_zone,
@@ -138,6 +142,7 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
             wanted.created,
             wanted.customer,
             [*wanted.tags],
+            wanted.billing_day,
         )
         if made:
             return row_of(made), True
@@ -145,7 +150,14 @@ async def create(pool: Pool, wanted: AccountRow) -> tuple[AccountRow, bool]:
         return row_of(found), False
 
 
-async def set_time_zone(pool: Pool, account: str, time_zone: str) -> None:
+async def set_billing_day(pool: Pool, account: str, day: int, now_ms: int) -> None:
+    """Its billing months begin on another day."""
+    async with change(pool) as (db, _):
+        await db.execute("UPDATE accounts SET billing_day = $2 WHERE id = $1", account, day)
+        await follow_account(db, account, now_ms)
+
+
+async def set_time_zone(pool: Pool, account: str, time_zone: str, now_ms: int) -> None:
     """Change the time zone. The subscribers of the account are priced in it, so all their profiles change."""
     async with change(pool) as (db, number):
         await db.execute(
@@ -160,6 +172,7 @@ async def set_time_zone(pool: Pool, account: str, time_zone: str) -> None:
             account,
             number,
         )
+        await follow_account(db, account, now_ms)
 
 
 async def describe(pool: Pool, account: str, customer: str, tags: Sequence[str]) -> None:

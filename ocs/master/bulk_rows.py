@@ -13,6 +13,7 @@ import msgspec
 
 from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
 from ocs.master.default_thresholds import members_changed
+from ocs.master.fee_assignments import follow_subscribers
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import CannotOpen
 from ocs.master.subscribers import (
@@ -305,6 +306,7 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
             (account, given.tariff) for one, _ in new.subscribers for account in one.accounts for given in one.tariffs
         }
         await members_changed(db, pairs, number)
+        await follow_subscribers(db, [one.id for one, _ in new.subscribers], now_ms)
     if new.inherited:
         await db.executemany(
             f"UPDATE {tables}identities SET subscriber = $2, change = $3 WHERE identity = $1",

@@ -119,6 +119,8 @@ class PublicationPlan(msgspec.Struct, frozen=True):
     warnings: Warnings = {}
     thresholds: Mapping[tuple[str, int], Sequence[DefaultThreshold]] = {}
     """Of the new versions, by id and version."""
+    fees: Mapping[tuple[str, int], bool] = {}
+    """Of the new versions, likewise: whether they bring recurring fees."""
 
 
 def bundle(files: Iterable[NewFile], tariffs: Iterable[NewTariff]) -> DocumentBundle:
@@ -191,16 +193,17 @@ def plan(sent: DocumentBundle, newest: Newest) -> PublicationPlan:
         and (one.id not in wanted or one.valid_from_ms < wanted[one.id].document.valid_from_ms)
     ]
     numbers = {id_: document.version for id_, document in newest.tariffs.items()}
-    made, warnings, thresholds = [], {}, {}
-    for document, found, brought in (*followers, *wanted.values()):
+    made, warnings, thresholds, fees = [], {}, {}, {}
+    for document, found, brought, has_fees in (*followers, *wanted.values()):
         if document.version == 0:  # sent, and no follower of a file
             found = (*found, *_hidden(document, newest.standing, now_ms=newest.now_ms))
         number = numbers[document.id] = numbers.get(document.id, 0) + 1
         made.append(msgspec.structs.replace(document, version=number))
         thresholds[document.id, number] = brought
+        fees[document.id, number] = has_fees
         if found:
             warnings[document.id, number] = found
-    return PublicationPlan(files, made, warnings, thresholds)
+    return PublicationPlan(files, made, warnings, thresholds, fees)
 
 
 def _hidden(document: DocumentVersion, standing: Iterable[DocumentVersion], *, now_ms: int) -> Iterator[str]:
@@ -230,6 +233,7 @@ class Pinned(NamedTuple):
     document: DocumentVersion
     warnings: tuple[str, ...]
     thresholds: Sequence[DefaultThreshold]
+    fees: bool
 
 
 def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: int) -> Pinned:
@@ -250,6 +254,7 @@ def _pinned(document: DocumentVersion, files: Mapping[str, TariffFile], now_ms: 
         msgspec.structs.replace(document, valid_from_ms=tariff.from_ms, files=pinned),
         tuple([f"{one.where}: {one.text}" for one in found]),
         tariff.parts.thresholds,
+        bool(tariff.parts.fees),
     )
 
 

@@ -1,4 +1,5 @@
-"""The published tariffs in a process that only asks for their grades: read where any of them may say one."""
+"""The published tariffs in a process that only asks for their grades and recurring fees: read where any of them may say
+some."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
     from tariffs.catalog import Catalog
 
-WORD: Final = b"grade"
-"""Stands in each document that says one, as the key that it is."""
+WORDS: Final = (b"grade", b"fees")
+"""Stand in each document that says one, as the key that it is."""
 
 
 class GradedTariffs:
@@ -31,6 +32,11 @@ class GradedTariffs:
         """They were read once."""
         return self._version is not None
 
+    @property
+    def version(self) -> int:
+        """Number of the change of master data that they are as of."""
+        return int(self._version or 0)
+
     async def look(self) -> bool:
         """Read them if they are new; returns whether they were."""
         if await self._redis.hget(keys.CATALOG, "version") in (None, self._version):
@@ -38,7 +44,7 @@ class GradedTariffs:
         version, *packed = await self._redis.hmget(keys.CATALOG, "version", *FIELDS)
         if version is None:
             return False
-        if any(WORD in part for part in packed[:2] if part is not None):
+        if any(word in part for part in packed[:2] if part is not None for word in WORDS):
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(None, unpack_catalog, int(version), packed, self._compiled)
             self.catalog, self._compiled = found.catalog, found.compiled

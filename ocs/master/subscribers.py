@@ -10,6 +10,7 @@ import msgspec
 from ocs.backoffice.errors import IdentityTaken, NotFound, Unresolved
 from ocs.master.changes import Expect, change
 from ocs.master.default_thresholds import members_changed
+from ocs.master.fee_assignments import follow_subscribers
 from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:
@@ -168,12 +169,13 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
         )
         await _touch(db, wanted.accounts | (before.accounts if before else set()), number)
         await members_changed(db, _pairs(wanted) | (_pairs(before) if before else set()), number)
+        await follow_subscribers(db, [wanted.id], now_ms)
         now = await get(db, wanted.id)
         assert now is not None
         return Saved(now, before, changed=True)
 
 
-async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
+async def delete(pool: Pool, subscriber: str, now_ms: int, expect: Expect) -> Subscriber:
     """Delete the subscriber. Its account stays, with all that was charged."""
     async with change(pool) as (db, number):
         before = await get(db, subscriber)
@@ -181,6 +183,8 @@ async def delete(pool: Pool, subscriber: str, expect: Expect) -> Subscriber:
             raise NotFound(f"there is no subscriber {subscriber}")
         expect(before.version)
         await _set_identities(db, subscriber, (), number)
+        await db.execute("DELETE FROM assignments WHERE subscriber = $1", subscriber)
+        await follow_subscribers(db, [subscriber], now_ms)
         await db.execute("DELETE FROM subscribers WHERE id = $1", subscriber)
         await _touch(db, before.accounts, number)
         await members_changed(db, _pairs(before), number)

@@ -11,7 +11,7 @@ import msgspec
 from balances.ledger.in_words import time_of
 from ocs.events.outbox import emit
 from ocs.events.types import TariffPublished
-from ocs.master import default_thresholds
+from ocs.master import default_thresholds, fee_assignments
 from ocs.master.changes import change
 from ocs.master.documents import (
     DocumentBundle,
@@ -189,9 +189,10 @@ async def _write(db: Connection, planned: PublicationPlan, number: int) -> Publi
         files[file.name] = _file(record)
     for document in planned.tariffs:
         thresholds = default_thresholds.packed(planned.thresholds.get((document.id, document.version), ()))
+        fees = planned.fees.get((document.id, document.version), False)
         record = await db.fetchrow(
-            "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, files, change, thresholds)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {FIELDS}",
+            "INSERT INTO tariffs (id, version, media_type, document, valid_from_ms, files, change, thresholds, fees)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {FIELDS}",
             document.id,
             document.version,
             document.media_type,
@@ -200,8 +201,11 @@ async def _write(db: Connection, planned: PublicationPlan, number: int) -> Publi
             msgspec.json.encode(document.files).decode(),
             number,
             thresholds,
+            fees,
         )
         tariffs.append(_document(record))
+        made_ms = tariffs[-1].published_ms
+        await fee_assignments.follow_tariff(db, document.id, made_ms, number, fees=fees)
         await default_thresholds.published(db, document.id, document.version, thresholds, number)
         await _tell(db, tariffs[-1])
     return PublicationPlan(files, tariffs, planned.warnings)

@@ -150,6 +150,7 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             webhooks=config.webhooks,
             secrets=WebhookSecrets(sealing_of(config)),
             tries_s=config.vouchers.window_s,
+            fees_rate=config.fees.rate,
         )
         tell = kept_counts(it, supervisor.meter)
         await it.start()

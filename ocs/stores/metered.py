@@ -11,7 +11,7 @@ from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
 from balances.redis.store import Store
 from balances.structs.charge import Action, Charge, Reply
-from balances.structs.posting import AccountClosing, AccountOperation, Expire, Post, Transfer
+from balances.structs.posting import AccountClosing, AccountOperation, Expire, Fee, Post, Transfer
 from ocs.clock import monotonic_us
 from ocs.net.admission import Waits
 from ocs.stores.witness import Answered, Witness
@@ -28,6 +28,7 @@ class MeteredStore(Store):
             meter.read(metrics.STORE_LOST, script, by=partial(link.lost.__getitem__, script))
         self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
         self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")
+        self._fee_time = meter.histogram(metrics.STORE_TIME, "fee")
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")
 
     def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:
@@ -58,6 +59,9 @@ class MeteredStore(Store):
 
     def close(self, close: AccountClosing) -> Pending[Reply]:
         return self._witnessed(self._metered(super().close(close), self._post_time), close)
+
+    def fee(self, fee: Fee) -> Pending[Reply]:
+        return self._metered(super().fee(fee), self._fee_time)
 
     def expire(self, expiry: Expire) -> Pending[Reply]:
         return self._metered(super().expire(expiry), self._sweep_time)

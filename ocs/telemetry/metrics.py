@@ -92,6 +92,8 @@ DEBITED        = _counter("ocs_debited_money_total", "Money debited", "service",
 POSTED         = _counter("ocs_posted_money_total", "Money posted", "why", "direction", "currency", divisor=1_000_000)
 MARKED         = _counter("ocs_marked_usage_total", "Usage records that something was unusual about", "service", "mark")
 SET_ASIDE      = _counter("ocs_suspense_total", "Usage records of use that was not charged", "service", "why")
+FEES           = _counter("ocs_fees_total", "Recurring fees: looked at, taken, short of money", "what")
+FEES_LATE      = _gauge("ocs_fees_due_seconds", "Age of the oldest that is due", divisor=1_000, across=Across.MAX)
 STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
@@ -128,7 +130,8 @@ METRICS: tuple[Metric, ...] = (
     PEER_UP, PEER_REQUESTS, PEER_MARKS, PEER_DROPPED, RADIUS_LACKING, HOME_REQUESTS, HOME_UP, HOME_OUTSTANDING,
     LINES, FINAL_UNITS, VOUCHER_TRIES, SESSION_ASKED,
     JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
-    SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, STORE_TIME, STORE_LOST, LAG_ENTRIES, LAG_SECONDS,
+    SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE, STORE_TIME, STORE_LOST,
+    LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
     FOLLOWERS_CUT, HOOK_ATTEMPTS, HOOK_DEAD, HOOK_WAITING, HOOK_AGE, HOOK_PAUSED, VIOLATIONS, CPU, MEMORY, OPEN_FILES,

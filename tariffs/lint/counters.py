@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tariffs.counters import CounterRule
+from tariffs.fees import FEE
 from tariffs.lint.atoms import listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, free_element, has_fee, money_of, row_name, unit_price
 from tariffs.lint.regions import Box, Region
@@ -165,6 +166,8 @@ def changes(case: LintCase) -> Iterator[LintFinding]:
         if box is None or (one.bands and not one.bands & ~case.walk.never):
             yield LintFinding("warning", "change-never", where, "never applies: its conditions or bands never hold")
             continue
+        if one.what.fees and case.parts.fees:
+            continue  # it changes recurring fees
         if case.tariff.rows and not case.capped and not _touches(case, one, box):
             what = "set-up fee" if one.what.fees else "price"
             text = f"never applies: no row that has a {what} is for its lines"
@@ -210,6 +213,11 @@ def _whenever(case: LintCase, one: Guarded, other: Guarded) -> bool:
     )
 
 
+def _of_fees(one: Guarded) -> bool:
+    """Whether it may hold for a recurring fee, which is of a service of its own."""
+    return all(condition.fact != "service" or condition.holds({"service": FEE}) for condition in one.conditions)
+
+
 def taxes(case: LintCase) -> Iterator[LintFinding]:
     """Tax schemes that are never the first that holds."""
     before: list[Box] = []
@@ -221,8 +229,10 @@ def taxes(case: LintCase) -> Iterator[LintFinding]:
         if not case.lines.remains(box, before):
             text = "never applies: those above it hold whenever it does, and the first counts"
             yield LintFinding("warning", "tax-never", where, text)
-        elif not case.capped and not any(
-            region.rows and case.lines.meet(region.box, box) is not None for region in case.lines.regions
+        elif (
+            not case.capped
+            and not (case.parts.fees and _of_fees(tax))
+            and not any(region.rows and case.lines.meet(region.box, box) is not None for region in case.lines.regions)
         ):
             yield LintFinding("warning", "tax-never", where, "never applies: no row is for its lines")
         before.append(box)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tariffs.lint import counters, money, rows, tables, times
+from tariffs.lint import counters, fees, money, rows, tables, times
 from tariffs.lint.case import CHAINS_MAX, LintCase, LintFinding, Rule
 from tariffs.tariff import Tariff
 
@@ -66,6 +66,11 @@ MEANS: Final = {
     "counter-large": "a counter of money that could pass 2^53 micro-units",
     "percent-attribute": "a percentage that an attribute may make too large",
     "discount-large": "a discount that leaves nothing",
+    "fee-rounding": "a recurring fee that is finer than what it is rounded to",
+    "fee-retry": "a recurring fee that is tried again only after its period",
+    "fee-grace": "a grace as long as the period of its fee",
+    "fee-buckets": "included units that fill half of the buckets of an account",
+    "fee-units": "included units that no row takes",
     "capped": "not all lines were looked at",
 }
 """Rule -> what it finds."""
@@ -87,6 +92,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *tables.RULES,
     *times.RULES,
     *money.RULES,
+    *fees.RULES,
 )
 
 

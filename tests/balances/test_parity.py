@@ -33,7 +33,19 @@ from balances.structs.charge import (
     Suspense,
     UsageReport,
 )
-from balances.structs.posting import AccountClosing, AccountSettings, ClosingRest, Expire, Post, Posting, Transfer
+from balances.structs.posting import (
+    AccountClosing,
+    AccountSettings,
+    ClosingRest,
+    Expire,
+    Fee,
+    FeeFunds,
+    FeeStep,
+    FeeUnits,
+    Post,
+    Posting,
+    Transfer,
+)
 from balances.structs.record import Entry
 from balances.structs.session import WHOLE
 from ocs.master.accounts import AccountRow, OpeningBucket
@@ -141,6 +153,8 @@ class RandomGateway:
         self.known: dict[str, bytes] = {}
         """What a worker believes of the facts of a session."""
         self.bundle_keys = 0
+        self.days: dict[str, int] = {}
+        """Of each fee the first day that was not asked for."""
 
     def tick(self) -> None:
         self.now_ms += self.rng.choice((0, 1, 1_000, 30_000, 700_000, 4_000_000 if self.rng.random() < 0.1 else 5))
@@ -371,6 +385,50 @@ class RandomGateway:
         once = (rng.choice(("", f"k{self.bundle_keys}")), "0", self.now_ms, 10**9)
         return AccountClosing(ACCOUNT, *once, "me", "because", "", rest=rng.choice([*ClosingRest]))
 
+    def fee(self) -> Fee:
+        """A period of one of three fees, in order, again or too late; or an end."""
+        rng = self.rng
+        chain = rng.choice("abc")
+        day = max(self.days.get(chain, 700_000) - rng.choice((0, 0, 0, 30)), 700_000)
+        self.days[chain] = max(self.days.get(chain, 0), day + rng.choice((0, 30)))
+        units = [
+            FeeUnits(
+                rng.choice("xy"),
+                rng.choice([*Kind]),
+                rng.choice((0, 90, 1_000, EXACT_MAX)) if rng.random() < 0.2 else 500,
+                rng.choice((0, self.now_ms, self.now_ms + 100_000)),
+                rng.choice(([], ["data"], ["fee"])),
+                rng.choice((10, 50, 200)),
+                rng.choice((-1, -1, 0, 700)),
+            )
+            for _ in range(rng.choice((0, 0, 1, 2)))
+        ]
+        return Fee(
+            account=ACCOUNT,
+            key=rng.choice(("", f"fee|{chain}|{day}")),
+            fingerprint="",
+            now_ms=self.now_ms - rng.choice((0, 0, 0, 10**10)),
+            remember_ms=0,
+            actor="fees",
+            reason="",
+            reference="t@1",
+            chain=chain,
+            subscriber="sub",
+            step=FeeStep.END if rng.random() < 0.08 else FeeStep.TAKE,
+            from_day=day,
+            until_day=day + 30,
+            amount=rng.choice((0, 1_000, 50_000, EXACT_MAX)),
+            event_ms=self.now_ms - rng.choice((0, 1_000)),
+            funds=rng.choice([*FeeFunds]),
+            is_partial=rng.random() < 0.4,
+            gives_first=rng.random() < 0.2,
+            lapses=rng.random() < 0.2,
+            suspends=rng.random() < 0.3,
+            takes_back=rng.random() < 0.5,
+            units=units,
+            terms=rng.choice(("", "tax=190000")),
+        )
+
     def transfer(self) -> Transfer:
         """From anywhere to anywhere, now and then under a key of a posting."""
         rng = self.rng
@@ -433,6 +491,8 @@ def run(twins: Twins, seed: int, steps: int) -> None:
             twins.transfer(client.transfer())
         elif dice < 0.865:
             twins.close_account(client.close())
+        elif dice < 0.88:
+            twins.fee(client.fee())
         elif dice < 0.9:
             life = rng.random() < 0.3
             change = AccountSettings(

@@ -23,6 +23,8 @@ from balances.structs.posting import (
     AccountOpening,
     AccountSettings,
     Expire,
+    Fee,
+    FeeOutcome,
     Post,
     PostingOutcome,
     RestoredKey,
@@ -188,6 +190,12 @@ class Twins:
         reply = self._call("close", names, _encode(close))
         self._same(close.account, reply, self.model.close(close), PostingOutcome)
         return reply.status, msgspec.msgpack.decode(reply.outcome, type=PostingOutcome) if reply.outcome else None
+
+    def fee(self, fee: Fee) -> tuple[str, FeeOutcome | None]:
+        of = keys.AccountKeys(fee.account)
+        reply = self._call("fee", [of.account, of.due, of.ledger], _encode(fee))
+        self._same(fee.account, reply, self.model.fee(fee), FeeOutcome)
+        return reply.status, msgspec.msgpack.decode(reply.outcome, type=FeeOutcome) if reply.outcome else None
 
     def settings(self, settings: AccountSettings) -> str:
         of = keys.AccountKeys(settings.account)

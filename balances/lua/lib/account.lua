@@ -6,9 +6,10 @@ local function grow(account)
   account[ACCOUNT.thresholds] = account[ACCOUNT.thresholds] or {}
   account[ACCOUNT.services] = account[ACCOUNT.services] or {}
   account[ACCOUNT.generation] = account[ACCOUNT.generation] or 0
-  account[ACCOUNT.grace_until_ms], account[ACCOUNT.activated_ms] = 0, 0
+  account[ACCOUNT.grace_until_ms], account[ACCOUNT.activated_ms] = account[ACCOUNT.grace_until_ms] or 0, account[ACCOUNT.activated_ms] or 0
+  account[ACCOUNT.fees] = {}
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-    bucket[BUCKET.filled], bucket[BUCKET.bonus], bucket[BUCKET.member] = bucket[BUCKET.filled] or 0, false, ''
+    bucket[BUCKET.filled], bucket[BUCKET.bonus], bucket[BUCKET.member] = bucket[BUCKET.filled] or 0, bucket[BUCKET.bonus] or false, bucket[BUCKET.member] or ''
   end
 end
 
@@ -16,7 +17,7 @@ end
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
 -- by time was cut.
 local function open_change(account, now_ms)
-  if not account[ACCOUNT.activated_ms] then grow(account) end
+  if not account[ACCOUNT.fees] then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)

@@ -120,7 +120,7 @@ end
 -- values: id, currency, number of the last entry, now, credit that counts, threshold, the one that resumes, amount, held,
 -- and how many buckets there are.
 local function read_account(packed, now_ms, profile_rev, service)
-  local at = fields_of(packed, 0, 19)
+  local at = fields_of(packed, 0, 20)
   if not at then return nil end
   local numbers_at, version, id, currency, rev, known_rev = read(packed, 5, at)
   if known_rev > profile_rev then return nil end -- stale

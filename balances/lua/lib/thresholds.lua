@@ -72,8 +72,10 @@ local function service_line(account, service)
   return nil
 end
 
--- Whether a service is suspended for credit: its own line says so in the place of the account's.
+-- Whether a service is suspended for want of money: for a fee that is not paid all are, for credit the service's own line
+-- says so in the place of the account's.
 local function is_suspended(account, service)
+  if has_state(account, SUSPENDREASONS.FEE) then return true end
   local line = service_line(account, service)
   if line then return line[SERVICESUSPENSION.suspended_ms] > 0 end
   return has_state(account, SUSPENDREASONS.CREDIT)

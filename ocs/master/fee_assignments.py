@@ -1,0 +1,85 @@
+"""Assignments of tariffs with recurring fees, in PostgreSQL: which there are, from when until when, and when each is
+looked at. Written by the transactions that change subscribers, accounts and tariffs (charging.md section 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+_OPEN: Final = "(f.ended_ms = 0 OR f.ended_ms > $2)"
+
+_WANTED: Final = """
+    SELECT DISTINCT ON (s.id, a.tariff, a.from_ms) s.account, s.id AS subscriber, a.tariff, a.from_ms, a.until_ms
+    FROM subscribers s JOIN assignments a ON a.subscriber = s.id
+    WHERE {whose} AND EXISTS (SELECT FROM tariffs t WHERE t.id = a.tariff AND t.fees)
+    ORDER BY s.id, a.tariff, a.from_ms, a.place
+"""
+_SAME: Final = "w.subscriber = f.subscriber AND w.account = f.account AND w.tariff = f.tariff AND w.from_ms = f.from_ms"
+
+_END: Final = f"""
+    WITH w AS ({_WANTED.format(whose="s.id = ANY($1)")})
+    UPDATE fee_assignments f SET ended_ms = greatest($2, f.began_ms), due_ms = $2,
+        attributes = (SELECT s.attributes FROM subscribers s WHERE s.id = f.subscriber)
+    WHERE f.subscriber = ANY($1) AND {_OPEN} AND NOT EXISTS (SELECT FROM w WHERE {_SAME})
+"""
+_MOVE_END: Final = f"""
+    WITH w AS ({_WANTED.format(whose="s.id = ANY($1)")})
+    UPDATE fee_assignments f
+    SET ended_ms = CASE WHEN w.until_ms = 0 THEN 0 ELSE greatest(w.until_ms, f.began_ms) END, due_ms = $2
+    FROM w WHERE {_SAME} AND {_OPEN} AND f.ended_ms <> w.until_ms
+"""
+_BEGIN: Final = f"""
+    WITH w AS ({_WANTED})
+    INSERT INTO fee_assignments (account, subscriber, tariff, from_ms, began_ms, ended_ms, change, due_ms)
+    SELECT w.account, w.subscriber, w.tariff, w.from_ms, greatest(w.from_ms, $2), w.until_ms,
+        (SELECT max(t.change) FROM tariffs t WHERE t.id = w.tariff), greatest(w.from_ms, $2)
+    FROM w WHERE (w.until_ms = 0 OR w.until_ms > greatest(w.from_ms, $2))
+        AND NOT EXISTS (SELECT FROM fee_assignments f WHERE {_SAME} AND {_OPEN})
+"""
+_BY_CHANGE: Final = """
+    UPDATE fee_assignments f
+    SET begins_by_change = f.began_ms >= $2 AND EXISTS (
+            SELECT FROM fee_assignments g WHERE g.subscriber = f.subscriber AND g.account = f.account AND g.id <> f.id
+            AND g.ended_ms = f.began_ms) OR f.began_ms < $2 AND f.begins_by_change,
+        ends_by_change = EXISTS (
+            SELECT FROM fee_assignments g WHERE g.subscriber = f.subscriber AND g.account = f.account AND g.id <> f.id
+            AND g.began_ms = f.ended_ms)
+    WHERE f.subscriber = ANY($1) AND (f.began_ms >= $2 OR f.ended_ms >= $2)
+"""
+
+
+async def follow_subscribers(db: Connection, subscribers: Collection[str], now_ms: int) -> None:
+    """Some subscribers have other tariffs, or another account, from this instant on. One that is deleted is called for
+    while its row is there, and its assignments are not."""
+    who = list(subscribers)
+    if not await db.fetchval("SELECT EXISTS (SELECT FROM tariffs WHERE fees)"):
+        return
+    await db.execute(_END, who, now_ms)
+    await db.execute(_MOVE_END, who, now_ms)
+    await db.execute(_BEGIN.format(whose="s.id = ANY($1)"), who, now_ms)
+    await db.execute(_BY_CHANGE, who, now_ms)
+
+
+async def follow_tariff(db: Connection, tariff: str, now_ms: int, number: int, *, fees: bool) -> None:
+    """A version of a tariff was published: its assignments are looked at, by the catalog that has it."""
+    if fees:
+        await db.execute(_BEGIN.format(whose="a.tariff = $1"), tariff, now_ms)
+    await db.execute(
+        "UPDATE fee_assignments f SET due_ms = $2, change = $3, published_ms = coalesce(f.published_ms, $2)"
+        f" WHERE f.tariff = $1 AND {_OPEN}",
+        tariff,
+        now_ms,
+        number,
+    )
+
+
+async def follow_account(db: Connection, account: str, now_ms: int) -> None:
+    """Its days begin at other instants, or its billing month does."""
+    await db.execute(
+        "UPDATE fee_assignments SET due_ms = least(due_ms, $2) WHERE account = $1 AND due_ms IS NOT NULL",
+        account,
+        now_ms,
+    )

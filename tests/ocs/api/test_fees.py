@@ -1,0 +1,269 @@
+"""Recurring fees on real stores, from the document to the ledger, as a keeper's run takes them (charging.md 21)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ocs.keeper.fees import FeeRun
+from ocs.master.bring_in import bring_in
+from tests.ocs.api_harness import FLAT, ApiHarness
+
+MONTHLY = """
+[[fees]]
+name = "base"
+price = "10"
+every = "month"
+retry = "1 h"
+
+[[fees.includes]]
+name = "data"
+amount = "1 GB"
+scope = ["data"]
+"""
+
+
+class FeeTariffs:
+    """As the keeper has them."""
+
+    def __init__(self, harness: ApiHarness) -> None:
+        self._harness = harness
+        self.known = True
+
+    @property
+    def catalog(self) -> Any:
+        return self._harness.context.catalog
+
+    @property
+    def version(self) -> int:
+        return int(self._harness.context.catalog.version)
+
+    async def look(self) -> bool:
+        return False
+
+
+class FeeDesk:
+    """The API, and a run at whatever hour."""
+
+    def __init__(self, harness: ApiHarness) -> None:
+        self.harness = harness
+        self.run = self.new_run()
+
+    def new_run(self) -> FeeRun:
+        harness = self.harness
+
+        async def restored(account: str) -> object:
+            return await bring_in(harness.pool, harness.redis, harness.store, account, harness.now_ms())
+
+        tariffs: Any = FeeTariffs(harness)
+        return FeeRun(
+            harness.pool, harness.store, tariffs, restored, now_ms=harness.now_ms, mine=lambda: True, rate=100_000
+        )
+
+    def wait_until(self, at: datetime) -> None:
+        self.harness.ahead_ms = 0
+        self.harness.ahead_ms = int(at.timestamp() * 1_000) - self.harness.now_ms()
+
+    async def settle(self) -> None:
+        """All that is due."""
+        await self.harness.newest()
+        query = "SELECT count(*) FROM fee_assignments WHERE due_ms <= $1"
+        for _ in range(50):
+            if not await self.harness.pool.fetchval(query, self.harness.now_ms()):
+                return
+            await self.run.step()
+        raise AssertionError("it never ends")
+
+    async def balance(self) -> str:
+        return str((await self.harness.call("GET", "/v1/accounts/a1")).json()["balance"])
+
+    async def entries(self) -> list[tuple[str, str, str]]:
+        await self.harness.sync()
+        found = (await self.harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
+        return [(one["why"], one["amount"], one["reference"]) for one in found if one["counter_account"] == "fee"]
+
+    async def told(self, *types: str) -> list[Any]:
+        await self.harness.sync()
+        rows = await self.harness.pool.fetch(
+            "SELECT type, data FROM events WHERE type = ANY($1) ORDER BY seq", list(types)
+        )
+        return [row["type"] for row in rows]
+
+    async def fees(self) -> list[Any]:
+        return list((await self.harness.call("GET", "/v1/subscribers/kid/fees")).json()["items"])
+
+
+def month_after(at: datetime) -> datetime:
+    return (at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+
+
+@pytest.fixture
+async def desk(harness: ApiHarness) -> FeeDesk:
+    """An account with 100.00, and a subscriber with a monthly fee, from the next first of January on."""
+    desk = FeeDesk(harness)
+    desk.wait_until(datetime(2031, 1, 1, 0, 0, 1, tzinfo=UTC))
+    await harness.account()
+    await harness.top_up("100.00")
+    await harness.tariff(FLAT + MONTHLY)
+    await harness.subscriber("kid", "a1", "msisdn:491700000001")
+    return desk
+
+
+async def test_months_are_taken_in_order_and_renew_what_they_include(desk: FeeDesk) -> None:
+    await desk.settle()
+    assert await desk.entries() == [
+        ("fee", "-10.00", "flat@1:base 2031-01-01/2031-02-01"),
+        ("allowance", str(2**30), "flat@1:base 2031-01-01/2031-02-01"),
+    ]
+    desk.wait_until(datetime(2031, 4, 1, 12, tzinfo=UTC))  # nobody was there in between
+    await desk.settle()
+    assert [one[2][-21:] for one in await desk.entries() if one[0] == "fee"] == [
+        "2031-01-01/2031-02-01",
+        "2031-02-01/2031-03-01",
+        "2031-03-01/2031-04-01",
+        "2031-04-01/2031-05-01",
+    ]
+    assert len([one for one in await desk.entries() if one[0] == "allowance"]) == 2  # those of the past had ended
+    assert await desk.balance() == "60.00"
+    [fee] = await desk.fees()
+    assert (fee["state"], fee["settled_until"], fee["next"]["due"]) == ("running", "2031-05-01", "2031-05-01T00:00:00Z")
+    assert set(await desk.told("fee.charged", "allowance.renewed")) == {"fee.charged", "allowance.renewed"}
+
+
+async def test_another_tariff_in_mid_month_costs_the_whole_month_together(desk: FeeDesk) -> None:
+    await desk.settle()
+    await desk.harness.tariff(FLAT.replace('"flat"', '"other"') + MONTHLY.replace('"10"', '"31"'), "other")
+    desk.wait_until(datetime(2031, 1, 11, 15, tzinfo=UTC))
+    await desk.harness.call(
+        "PUT", "/v1/subscribers/kid",
+        {"account": "a1", "identities": ["msisdn:491700000001"], "tariffs": [{"tariff": "other"}]}, if_match="*",
+    )  # fmt: skip
+    await desk.settle()
+    taken = [one[:2] for one in await desk.entries() if one[0] == "fee"]
+    assert sorted(taken) == sorted([("fee", "-10.00"), ("fee", "6.77"), ("fee", "-21.00")])
+    buckets = (await desk.harness.call("GET", "/v1/accounts/a1")).json()["buckets"]
+    assert [one["amount"] for one in buckets if not one["main"]] == [str(-(-(2**30) * 21 // 31))]
+    assert {one["state"] for one in await desk.fees()} == {"running", "ended"}
+    assert await desk.told("fee.returned") == ["fee.returned"]
+
+
+async def test_a_subscriber_that_is_deleted_gets_back_what_was_paid_ahead(desk: FeeDesk) -> None:
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 2, 9, tzinfo=UTC))
+    gone = await desk.harness.call("DELETE", "/v1/subscribers/kid", if_match="*")
+    assert gone.status_code == 204
+    await desk.settle()
+    assert await desk.balance() == "99.68"
+    desk.wait_until(datetime(2032, 1, 1, tzinfo=UTC))
+    await desk.settle()
+    assert await desk.balance() == "99.68"
+
+
+async def test_money_that_comes_in_pays_at_once(desk: FeeDesk) -> None:
+    harness = desk.harness
+    await harness.account("a1b")
+    await harness.subscriber("poor", "a1b", "msisdn:491700000002")
+    await desk.settle()
+    assert await desk.told("fee.failed") == ["fee.failed"]
+    status = (await harness.call("GET", "/v1/fees/status")).json()
+    assert (status["waiting"], status["due"], status["paused_by"]) == (1, 0, None)
+    await harness.top_up("10.00", "a1b")
+    await harness.sync()
+    await desk.settle()
+    assert (await harness.call("GET", "/v1/accounts/a1b")).json()["balance"] == "0.00"
+    assert (await harness.call("GET", "/v1/fees/status")).json()["waiting"] == 0
+
+
+async def test_a_paused_run_takes_nothing_and_goes_on_where_it_was(desk: FeeDesk) -> None:
+    await desk.harness.newest()
+    paused = await desk.harness.call("POST", "/v1/fees/pause")
+    assert (paused.json()["paused_by"], paused.json()["due"]) == ("admin", 1)
+    await desk.run.step()
+    assert await desk.balance() == "100.00"
+    assert (await desk.harness.call("POST", "/v1/fees/resume")).json()["paused_by"] is None
+    await desk.settle()
+    assert await desk.balance() == "90.00"
+
+
+async def test_two_keepers_at_once_take_each_period_once(desk: FeeDesk) -> None:
+    for number in range(30):
+        await desk.harness.subscriber(f"s{number}", "a1", f"msisdn:4917100000{number:02}")
+    await desk.harness.call("POST", "/v1/accounts/a1/topups", {"amount": "1000"}, idempotency_key="more")
+    await desk.harness.newest()
+    other = desk.new_run()
+    for _ in range(4):
+        await asyncio.gather(desk.run.step(), other.step())
+    assert await desk.balance() == "790.00"
+
+
+async def test_a_dry_run_says_what_is_taken_then(desk: FeeDesk) -> None:
+    due = (await desk.harness.call("GET", "/v1/fees/due?at=2031-03-15T00:00:00Z")).json()
+    assert [(one["from_day"], one["amount"]) for one in due["items"]] == [
+        ("2031-01-01", "10.00"),
+        ("2031-02-01", "10.00"),
+        ("2031-03-01", "10.00"),
+    ]
+    assert due["items"][0]["includes"] == ["1073741824 octets data"]
+    assert await desk.balance() == "100.00"
+    desk.wait_until(datetime(2031, 3, 15, tzinfo=UTC))
+    await desk.settle()
+    assert await desk.balance() == "70.00"
+
+
+async def test_a_version_that_brings_a_fee_counts_from_when_it_is_published(desk: FeeDesk) -> None:
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 11, tzinfo=UTC))
+    more = MONTHLY + '\n[[fees]]\nname = "extra"\nprice = "3.10"\nevery = "month"\n'
+    await desk.harness.pool.execute("SELECT 1")
+    await desk.harness.tariff("valid_from = 2031-01-22T00:00:00Z\n" + FLAT + more)
+    await desk.settle()
+    assert await desk.balance() == "90.00"
+    desk.wait_until(datetime(2031, 1, 23, tzinfo=UTC))
+    await desk.settle()
+    assert await desk.balance() == "89.00"  # ten days of 31
+
+
+async def test_a_tariff_tells_what_it_costs(desk: FeeDesk) -> None:
+    asked = "/v1/explain/tariffs/flat/fees?from=2031-01-21T00:00:00Z&until=2031-03-01T00:00:00Z"
+    found = (await desk.harness.call("GET", asked)).json()
+    assert found["fees"][0]["says"][0] == "10 EUR every month, in advance"
+    assert [(one["from_day"], one["amount"]) for one in found["periods"]] == [
+        ("2031-01-21", "3.55"),
+        ("2031-02-01", "10.00"),
+    ]
+    assert found["periods"][0]["made_of"][1:] == [
+        "3.548387096774... 11 of 31 parts of the period",
+        "3.55 rounded half up to 0.01",
+    ]
+
+
+async def test_the_billing_month_is_the_accounts(desk: FeeDesk) -> None:
+    await desk.harness.tariff(FLAT.replace('"flat"', '"bill"') + MONTHLY.replace('"month"', '"billing month"'), "bill")
+    account = await desk.harness.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "billing_day": 31}, if_match="*")
+    assert account.json()["billing_day"] == 31
+    await desk.harness.subscriber("bob", "a1", "msisdn:491700000009", tariffs=[{"tariff": "bill"}])
+    due = (await desk.harness.call("GET", "/v1/fees/due?at=2031-03-01T00:00:00Z")).json()["items"]
+    assert [(one["from_day"], one["until_day"]) for one in due if one["subscriber"] == "bob"] == [
+        ("2031-01-01", "2031-01-31"),
+        ("2031-01-31", "2031-02-28"),
+        ("2031-02-28", "2031-03-31"),
+    ]
+
+
+async def test_a_fee_without_a_price_is_tried_again(desk: FeeDesk) -> None:
+    """Its rate of exchange is missing."""
+    harness = desk.harness
+    await harness.tariff(FLAT.replace('"flat"', '"usd"').replace("EUR", "USD") + MONTHLY, "usd")
+    await harness.subscriber("usd", "a1", "msisdn:491700000008", tariffs=[{"tariff": "usd"}])
+    await desk.settle()
+    assert (await harness.call("GET", "/v1/fees/status")).json()["troubled"] == 1
+    rates = {"rates": [{"of": "USD", "into": "EUR", "rate": "0.5"}]}
+    assert (await harness.call("PUT", "/v1/exchange-rates/2030-12-01", rates)).status_code == 200
+    desk.wait_until(datetime(2031, 1, 1, 2, tzinfo=UTC))
+    await desk.settle()
+    found = (await harness.call("GET", "/v1/fees/status")).json()
+    assert found["troubled"] == 0, found
+    assert ("fee", "-5.00", "usd@1:base 2031-01-01/2031-02-01") in await desk.entries()
