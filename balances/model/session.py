@@ -325,7 +325,7 @@ def session_longer(decision: SessionDecision) -> int:
             price = price_of(decision, ask, line, from_ms)
             if seconds and price.ladder:
                 missing.append(price.unknown_from(from_ms, report.at_ms))
-    return min((one for one in missing if one), default=0)
+    return min((one for one in missing if one > 0), default=0)
 
 
 class _Read(NamedTuple):
