@@ -325,7 +325,8 @@ class Oracle:
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
         if most is not None and line.worth() > most:  # use that happened is never priced again
-            line.done, line.run, line.run_of = max(most, line.charged), Fraction(0), None
+            # Choice: what the bound cuts off is forgiven, and the run goes on: its sum is rounded once all the same.
+            line.done -= line.worth() - max(most, line.charged)
         due = max(line.charged, line.worth(), least or 0)
         more, line.charged = due - line.charged, due
         # Choice: a fee that is waived is paid together with the block it comes with, also where that is paid by one.

@@ -279,3 +279,22 @@ def test_a_gigabyte_for_each_of_the_family() -> None:
         2026-03-05T12:00:00    1 MB       0.01     ben
         """
     )
+
+
+def test_a_run_goes_on_over_the_limit_of_the_last_row() -> None:
+    """What is used beyond a cap that nothing follows costs what the last row costs; the run is rounded once, on its
+    sum, though the block that reached the cap cost only what was left."""
+    Customer(
+        """
+        counters.spent = { counts = "money", period = "week" }
+        rows = [{ below = { spent = "0.33" }, flat = { price = "0.29725", per = "1 min", increment = "60/1" } }]
+        """
+    ).check(
+        """
+        start                  use     price
+        2026-03-02T12:00:00    66 s    0.326975
+        2026-03-02T12:00:00    67 s    0.33
+        2026-03-02T12:00:00    68 s    0.334954
+        2026-03-02T12:00:00    69 s    0.339908
+        """
+    )
