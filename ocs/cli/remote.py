@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from ocs.cli.given import PATH, given
+from ocs.cli.output import say
 from ocs.telemetry.visible import visible
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class WaitsForApproval(click.ClickException):
     exit_code = 0
 
     def show(self, file: Any = None) -> None:
-        click.echo(visible(self.message), file=file)
+        say(self.message)
 
 
 class Remote:
