@@ -23,6 +23,7 @@ from balances.structs.posting import (
     PostingOutcome,
     Transfer,
 )
+from balances.structs.record import Entry
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
 from ocs.backoffice.allowances import WITHOUT_LIMIT, Warrant, allow, take_back
@@ -375,6 +376,19 @@ async def recall(backoffice: BackOffice, account: str, key: str) -> IdempotencyR
     except Quarantined:
         raise accounts.in_quarantine(account) from None
     return msgspec.msgpack.decode(packed, type=IdempotencyRecord) if packed is not None else None
+
+
+async def outcome_of(backoffice: BackOffice, row: AccountRow, seq: int) -> PostingOutcome:
+    """Of a posting whose key is forgotten: its entry, and the account as it is now."""
+    found: Any = await backoffice.pool.fetchrow(
+        "SELECT bucket, kind, amount, after, counter_account, why FROM ledger_entries WHERE account = $1 AND seq = $2",
+        row.id,
+        seq,
+    )
+    entries = [Entry(seq=seq, line=-1, **found)] if found is not None else []
+    now, _ = await accounts.read(backoffice, row)
+    balance = sum(bucket.amount for bucket in accounts.settled(now, backoffice.now_ms()))
+    return PostingOutcome(Result.OK, entries, balance, now.state)
 
 
 # --- what is there

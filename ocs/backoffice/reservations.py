@@ -20,7 +20,6 @@ from ocs.backoffice.errors import (
     Conflict,
     InsufficientFunds,
     Invalid,
-    KeyReused,
     NotFound,
     Unavailable,
     Unresolved,
@@ -106,28 +105,22 @@ async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, am
     if desk is None:
         raise Unavailable("this process does not charge")
     _, session = await _find(backoffice, client, id_)
-    phase = Phase.UPDATE if left else Phase.STOP
-    _check(session, phase, number, amount, left)
-    request = _request(
-        client,
-        RequestKey(named(client, id_), number=number),
-        phase,
-        (f"subscriber:{session.subscriber}",),
-        session.service,
-        _lines(asked=left, used=amount),
-        max(-((backoffice.now_ms() - session.lines[0].due_ms) // 1_000), 1),
-    )
-    await desk.charge(request)
+    _check(session, number, amount, left)
+    key, who = RequestKey(named(client, id_), number=number), (f"subscriber:{session.subscriber}",)
+    lasts_s = max(-((backoffice.now_ms() - session.lines[0].due_ms) // 1_000), 1)
+    lines = _lines(asked=left, used=amount)
+    await desk.charge(_request(client, key, Phase.UPDATE, who, session.service, lines, lasts_s))
+    if not left:  # nothing is held any more: what follows only ends the session
+        await desk.charge(_request(client, key, Phase.STOP, who, session.service, _lines(asked=0), lasts_s))
     return await get(backoffice, client, id_)
 
 
-def _check(session: Session, phase: Phase, number: int, amount: int, left: int) -> None:
-    """Numbers come one after the other, and each is charged once. So what is compared here is what the one before has
-    left, whoever else confirms at the same time."""
+def _check(session: Session, number: int, amount: int, left: int) -> None:
+    """Numbers come one after the other, and each is charged once: as an update, also where it leaves nothing, since the
+    store tells requests apart by phase and number. So what is compared here is what the one before has left, whoever
+    else confirms or releases at the same time."""
     last = _last(session)
     if number <= last:  # a repeat, if it is one: the store knows what it was answered
-        if not _is_seen(session, phase, number):
-            raise KeyReused
         return
     if session.state != SessionState.OPEN or not session.lines[0].due_ms:
         raise Conflict("nothing of it is held any more")
@@ -143,12 +136,6 @@ def _last(session: Session) -> int:
     return max((last % NUMBERS for last in session.seen[1::2]), default=0)
 
 
-def _is_seen(session: Session, phase: Phase, number: int) -> bool:
-    at = phase * NUMBERS + number
-    spans = zip(session.seen[::2], session.seen[1::2], strict=False)
-    return any(first <= at <= last for first, last in spans)
-
-
 async def get(backoffice: BackOffice, client: str, id_: str) -> Reservation:
     account, session = await _find(backoffice, client, id_)
     line = session.lines[0]
@@ -161,7 +148,7 @@ async def get(backoffice: BackOffice, client: str, id_: str) -> Reservation:
         line.granted if line.due_ms else 0,
         line.debited,
         line.due_ms,
-        SessionState(session.state),
+        SessionState.CLOSED if session.state == SessionState.OPEN and not line.due_ms else SessionState(session.state),
     )
 
 

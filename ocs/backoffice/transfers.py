@@ -18,6 +18,7 @@ from ocs.backoffice.amounts import micro_of
 from ocs.backoffice.errors import (
     AccountClosed,
     Invalid,
+    KeyReused,
     LimitPassed,
     NotFound,
     TransferReturned,
@@ -61,7 +62,12 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
         raise Invalid("to", f"an account in {payer.currency}, as {source} is; {target} is in {payee.currency}")
     rules, now_ms = backoffice.transfers, backoffice.now_ms()
 
+    id_ = transfers.transfer_id(source, order.key)
+
     async def check() -> None:
+        before = await transfers.read(backoffice.pool, id_)
+        if before is not None and before["sent_ms"] < now_ms - REMEMBER_MS:
+            raise KeyReused  # the stores forgot the key; what left again under this id would arrive nowhere
         if wanted.amount < micro_of(rules.minimum, "transfers.minimum"):
             raise Invalid("amount", f"at least {rules.minimum} (transfers.minimum)")
         if wanted.amount > micro_of(rules.limit, "transfers.limit"):
@@ -69,7 +75,6 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
         if (await accounts.read(backoffice, payee))[0].state & SuspendReasons.CLOSED:
             raise AccountClosed(f"{target} is closed: open it again (state: active) before money goes there")
 
-    id_ = transfers.transfer_id(source, order.key)
     leg = Post(
         account=source,
         key=order.key,

@@ -362,8 +362,11 @@ async def _wrong(pg: Any, guessers: Sequence[Guesser], rules: VoucherRules, now_
 async def _credited(
     backoffice: BackOffice, row: AccountRow, claim: ClaimRow
 ) -> tuple[AccountRow, ClaimRow, PostingOutcome]:
-    """Post the entry of a claim; the key of the voucher makes it one entry, whoever else completes it."""
+    """Post the entry of a claim; the key of the voucher makes it one entry, whoever else completes it. The claim knows
+    its entry for longer than any store remembers that key."""
     if row.id != claim["account"]:
         row = await accounts.find(backoffice, claim["account"])
-    posted = await postings.post(backoffice, row, voucher_claims.post_of(claim, backoffice.now_ms()))
-    return row, claim, posted
+    credit = voucher_claims.post_of(claim, backoffice.now_ms())
+    if claim["seq"] is not None and await postings.recall(backoffice, row.id, credit.key) is None:
+        return row, claim, await postings.outcome_of(backoffice, row, claim["seq"])
+    return row, claim, await postings.post(backoffice, row, credit)

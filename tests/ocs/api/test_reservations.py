@@ -12,6 +12,7 @@ import pytest
 from balances import keys
 from balances.ledger.verify import verify
 from balances.structs.posting import Expire
+from ocs.backoffice import reservations
 from tests.ocs.api_harness import ApiHarness
 
 
@@ -64,7 +65,7 @@ async def test_parts_are_confirmed_and_the_rest_is_released(shop: ApiHarness) ->
     assert (first.json()["reserved"], first.json()["confirmed"]) == ("3.50", "2.50"), first.text
     assert first.json()["until"][:16] == made.json()["until"][:16]
     assert (await confirm(shop, "o1", 1, "2.50", left="3.50")).json() == first.json()
-    assert kind(await confirm(shop, "o1", 1, "1.00")) == "key-reused"
+    assert kind(await confirm(shop, "o1", 1, "1.00")) == "conflict", "it is another confirmation"
     assert kind(await confirm(shop, "o1", 2, "3.51")) == "invalid"
     assert kind(await confirm(shop, "o1", 2, "3.00", left="0.51")) == "invalid"
     assert await funds(shop) == ("7.50", "3.50")
@@ -130,3 +131,33 @@ async def test_what_reserves_nothing(shop: ApiHarness) -> None:
     assert (await shop.call("GET", "/v1/reservations/o9")).status_code == 404
     assert (await confirm(shop, "o9", 1, "1.00")).status_code == 404
     assert await funds(shop) == ("10.00", "0.00")
+
+
+@pytest.mark.parametrize("left", ["2.00", "0.00"], ids=["part", "all"])
+@pytest.mark.parametrize("released_first", [True, False], ids=["release first", "release second"])
+async def test_of_a_part_and_a_release_at_once_one_is_done(
+    shop: ApiHarness, monkeypatch: pytest.MonkeyPatch, left: str, released_first: bool
+) -> None:
+    """Both have seen what is held before either is charged: whichever comes first is number 1."""
+    await reserve(shop, "o1", "5.00")
+    find, both = reservations._find, asyncio.Barrier(2)
+
+    async def together(*asked: Any) -> Any:
+        found = await find(*asked)
+        await both.wait()
+        return found
+
+    async def stored(backoffice: Any, client: str, id_: str) -> Any:
+        monkeypatch.setattr(reservations, "_find", find)
+        return await get(backoffice, client, id_)
+
+    get = reservations.get
+    monkeypatch.setattr(reservations, "_find", together)
+    monkeypatch.setattr(reservations, "get", stored)
+    calls = [release(shop, "o1", 1), confirm(shop, "o1", 1, "3.00", left=left)]
+    found = await asyncio.gather(*(calls if released_first else calls[::-1]))
+    assert sorted(one.status_code for one in found) == [200, 409], [one.text for one in found]
+    [done] = [one.json() for one in found if one.status_code == 200]
+    held = done["reserved"]
+    assert await funds(shop) == (("10.00", "0.00") if done["confirmed"] == "0.00" else ("7.00", held))
+    await sound(shop)

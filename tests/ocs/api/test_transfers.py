@@ -216,3 +216,18 @@ async def test_many_at_once_under_one_key_move_it_once(two: ApiHarness) -> None:
     assert {one.status_code for one in found} == {201}
     assert await balances(two) == ("4.00", "6.00")
     assert await sound(two)
+
+
+async def test_a_key_that_is_forgotten_is_not_used_again(two: ApiHarness) -> None:
+    """The stores remember a key for 30 days; a transfer has its id, made of the key, for ever. Money that left again
+    under that id would arrive nowhere."""
+    async with copying(two):
+        assert (await send(two, "k1", "3.00")).status_code == 201
+    await two.redis.delete(keys.once("a1", keys.request_key("admin", "k1")))
+    await two.pool.execute("DELETE FROM calls")
+    async with copying(two):
+        two.ahead_ms = 31 * 86_400_000
+        assert (await send(two, "k1", "3.00")).json()["type"] == "urn:ocs:problem:key-reused"
+    await keeper(two)
+    assert await balances(two) == ("7.00", "3.00")
+    assert await sound(two)

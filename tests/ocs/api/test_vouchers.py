@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from balances import keys
 from balances.ledger.verify import verify
 from balances.ledger.voucher_claims import unfinished
 from ocs.backoffice.voucher_desk import VoucherDesk
@@ -321,3 +322,17 @@ async def test_whatever_people_do_the_books_agree_with_a_model(harness: ApiHarne
     assert log.said == []
     assert len(owner) > 5
     await proved(harness)
+
+
+async def test_a_repeat_after_its_key_is_forgotten_credits_nothing(harness: ApiHarness) -> None:
+    """The claim says for ever that the voucher was redeemed; the stores remember its key for 30 days."""
+    await harness.account()
+    [code] = await made(harness, count=1)
+    first = await redeem(harness, code, "k1")
+    await harness.sync()
+    await harness.redis.delete(keys.once("a1", keys.voucher_key("b1", 1)))
+    await harness.pool.execute("DELETE FROM calls")
+    assert await balance(harness) == "10.00"
+    again = await redeem(harness, code, "k1")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert await balance(harness) == "10.00"
