@@ -9,7 +9,7 @@ from typing import NoReturn
 from loadtest import scenario as scenarios
 from loadtest.bras import command as bras
 from loadtest.exits import DONE, EXIT_CODES, FAILED, USAGE
-from loadtest.scenario import ScenarioError
+from loadtest.shelf import ScenarioError
 from loadtest.voip import command as voip
 
 RADIUS = {"bras": bras.main, "voip": voip.main}

@@ -1,12 +1,11 @@
 """What to play: a TOML file becomes one frozen tree. Unknown keys, wrong types and impossible values are refused."""
 
-from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
 from loadtest.pricing import LoadPrice, micro
+from loadtest.shelf import Shelf
 
 Range = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
 Unit = Literal["octets", "seconds", "units"]
@@ -117,27 +116,5 @@ class Scenario(Strict, frozen=True):
         return sum(n * p.weight for n, p in zip(lengths, self.plays, strict=True)) / sum(p.weight for p in self.plays)
 
 
-def shipped() -> list[str]:
-    """Names of the scenarios that come with the package."""
-    return sorted(
-        path.name[:-5] for path in files("loadtest").joinpath("scenarios").iterdir() if path.name[-5:] == ".toml"
-    )
-
-
-def load(name: str, **overrides: object) -> Scenario:
-    """A shipped scenario by its name, or a file by its path; `overrides` that are not None replace its keys."""
-    place = files("loadtest").joinpath("scenarios", f"{name}.toml") if name in shipped() else Path(name)
-    try:
-        tree = msgspec.toml.decode(place.read_bytes())
-        tree.update({key: value for key, value in overrides.items() if value is not None})
-        return msgspec.convert(tree, Scenario)
-    except FileNotFoundError:
-        raise ScenarioError(
-            f"no scenario {name!r}; shipped ones: {', '.join(shipped())}; or the path of a file"
-        ) from None
-    except (ValueError, TypeError, OSError) as why:
-        raise ScenarioError(f"{place}: {why}") from None
-
-
-class ScenarioError(Exception):
-    """The scenario cannot be played; the text is for the user."""
+_SHELF: Final = Shelf("loadtest", Scenario, "scenario")
+shipped, load = _SHELF.shipped, _SHELF.load

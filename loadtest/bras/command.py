@@ -7,7 +7,8 @@ from typing import NoReturn
 
 from loadtest.bras import scenario as scenarios
 from loadtest.exits import DONE, EXIT_CODES, FAILED, USAGE
-from loadtest.scenario import ScenarioError
+from loadtest.radius_options import address, run_options, server_options
+from loadtest.shelf import ScenarioError
 
 
 def main(words: list[str]) -> None:
@@ -81,27 +82,10 @@ OVERRIDES = (
 )
 
 
-def address(name: str, text: str) -> tuple[str, int]:
-    """Of the option --`name`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdecimal()):
-        raise ScenarioError(f"--{name} {text}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ocs-load bras", description=__doc__, epilog=EXIT_CODES)
-    add = parser.add_argument
-    add("scenario", nargs="?", default="rough", help="a shipped one by name (default: rough), or a TOML file")
-    add("--list", action="store_true", help="the shipped scenarios")
-    server = parser.add_argument_group("the server")
-    add = server.add_argument
-    add("--auth", default="127.0.0.1:1812", metavar="HOST:PORT", help="default: %(default)s")
-    add("--acct", default="127.0.0.1:1813", metavar="HOST:PORT", help="default: %(default)s")
-    add("--secret", default="testing123", help="default: that of the demo")
+    add = server_options(parser, "rough")
     add("--coa", default="127.0.0.1:3799", metavar="HOST:PORT", help="where the BRAS listens; `off`: nowhere")
-    add("--http", default="http://127.0.0.1:8080", metavar="URL", help="default: %(default)s")
-    add("--token-file", default="ocs-data/admin.token", metavar="FILE", help="default: %(default)s")
     change = parser.add_argument_group("instead of what the scenario says")
     add = change.add_argument
     add("--provision", dest="subscribers", type=int, metavar="N", help="subscribers; those that are missing are made")
@@ -114,12 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeat", type=float, metavar="SHARE", help="of packets is sent once more")
     add("--reorder", type=float, metavar="SHARE", help="of Interim-Updates is overtaken")
     add("--reboots", type=int, metavar="N", help="of a NAS, within the run")
-    extra = parser.add_argument_group("the run")
-    add = extra.add_argument
-    add("--no-provision", dest="provisions", action="store_false", help="they are all there, with money")
-    add("--no-audit", dest="audits", action="store_false")
-    add("--seed", type=int, default=0, help="of everything that is chance")
-    add("--json", metavar="FILE", help="the result for programs")
+    run_options(parser)
     return parser
 
 

@@ -1,14 +1,12 @@
 """What a BRAS plays: a TOML file becomes one frozen tree. Unknown keys and impossible values are refused."""
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
 from loadtest.pricing import LoadPrice, micro
-from loadtest.scenario import Range, ScenarioError, ScenarioPrice, Strict
+from loadtest.scenario import Range, ScenarioPrice, Strict
+from loadtest.shelf import Shelf
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MBIT_OCTETS = 125_000
@@ -98,25 +96,5 @@ class BrasScenario(Strict, frozen=True):
         return 3 - self.strangers + sum(self.interims) / 2
 
 
-def shipped() -> list[str]:
-    """Names of the scenarios that come with the package."""
-    return sorted(path.name[:-5] for path in _shelf().iterdir() if path.name[-5:] == ".toml")
-
-
-def load(name: str, **overrides: object) -> BrasScenario:
-    """A shipped scenario by its name, or a file by its path; `overrides` that are not None replace its keys."""
-    place = _shelf().joinpath(f"{name}.toml") if name in shipped() else Path(name)
-    try:
-        tree = msgspec.toml.decode(place.read_bytes())
-        tree.update({key: value for key, value in overrides.items() if value is not None})
-        return msgspec.convert(tree, BrasScenario)
-    except FileNotFoundError:
-        raise ScenarioError(
-            f"no BRAS scenario {name!r}; shipped ones: {', '.join(shipped())}; or the path of a file"
-        ) from None
-    except (ValueError, TypeError, OSError) as why:
-        raise ScenarioError(f"{place}: {why}") from None
-
-
-def _shelf() -> Traversable:
-    return files("loadtest.bras").joinpath("scenarios")
+_SHELF: Final = Shelf("loadtest.bras", BrasScenario, "BRAS scenario")
+shipped, load = _SHELF.shipped, _SHELF.load

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from loadtest.bras.command import address
 from loadtest.exits import DONE, EXIT_CODES, FAILED, USAGE
-from loadtest.scenario import ScenarioError
+from loadtest.radius_options import address, run_options, server_options
+from loadtest.shelf import ScenarioError
 from loadtest.voip import scenario as scenarios
 
 
@@ -64,17 +64,8 @@ OVERRIDES = ("subscribers", "rate", "duration_s", "calls", "gateways", "charged_
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ocs-load voip", description=__doc__, epilog=EXIT_CODES)
-    add = parser.add_argument
-    add("scenario", nargs="?", default="calls", help="a shipped one by name (default: calls), or a TOML file")
-    add("--list", action="store_true", help="the shipped scenarios")
-    server = parser.add_argument_group("the server")
-    add = server.add_argument
-    add("--auth", default="127.0.0.1:1812", metavar="HOST:PORT", help="default: %(default)s")
-    add("--acct", default="127.0.0.1:1813", metavar="HOST:PORT", help="default: %(default)s")
-    add("--secret", default="testing123", help="default: that of the demo")
+    add = server_options(parser, "calls")
     add("--source", default="127.0.0.2", metavar="ADDRESS", help="of the gateways; default: that of the demo's gateway")
-    add("--http", default="http://127.0.0.1:8080", metavar="URL", help="default: %(default)s")
-    add("--token-file", default="ocs-data/admin.token", metavar="FILE", help="default: %(default)s")
     change = parser.add_argument_group("instead of what the scenario says")
     add = change.add_argument
     add("--provision", dest="subscribers", type=int, metavar="N", help="callers; those that are missing are made")
@@ -86,12 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--loss", type=float, metavar="SHARE", help="of packets, each way")
     add("--repeat", type=float, metavar="SHARE", help="of packets is sent once more")
     add("--reorder", type=float, metavar="SHARE", help="of Starts is overtaken")
-    extra = parser.add_argument_group("the run")
-    add = extra.add_argument
-    add("--no-provision", dest="provisions", action="store_false", help="they are all there, with money")
-    add("--no-audit", dest="audits", action="store_false")
-    add("--seed", type=int, default=0, help="of everything that is chance")
-    add("--json", metavar="FILE", help="the result for programs")
+    run_options(parser)
     return parser
 
 

@@ -1,15 +1,13 @@
 """What a voice gateway plays: a TOML file becomes one frozen tree, as loadtest/bras/scenario.py."""
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
 from loadtest.bras.scenario import Share
 from loadtest.pricing import LoadPrice
-from loadtest.scenario import ScenarioError, ScenarioPrice, Strict
+from loadtest.scenario import ScenarioPrice, Strict
+from loadtest.shelf import Shelf
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=59)]
 """Of a call. The gateway only says how long it was connected: a server believes a minute more than has passed."""
@@ -74,25 +72,5 @@ class VoipScenario(Strict, frozen=True):
         return (self.price,)
 
 
-def shipped() -> list[str]:
-    """Names of the scenarios that come with the package."""
-    return sorted(path.name[:-5] for path in _shelf().iterdir() if path.name[-5:] == ".toml")
-
-
-def load(name: str, **overrides: object) -> VoipScenario:
-    """A shipped scenario by its name, or a file by its path; `overrides` that are not None replace its keys."""
-    place = _shelf().joinpath(f"{name}.toml") if name in shipped() else Path(name)
-    try:
-        tree = msgspec.toml.decode(place.read_bytes())
-        tree.update({key: value for key, value in overrides.items() if value is not None})
-        return msgspec.convert(tree, VoipScenario)
-    except FileNotFoundError:
-        raise ScenarioError(
-            f"no VoIP scenario {name!r}; shipped ones: {', '.join(shipped())}; or the path of a file"
-        ) from None
-    except (ValueError, TypeError, OSError) as why:
-        raise ScenarioError(f"{place}: {why}") from None
-
-
-def _shelf() -> Traversable:
-    return files("loadtest.voip").joinpath("scenarios")
+_SHELF: Final = Shelf("loadtest.voip", VoipScenario, "VoIP scenario")
+shipped, load = _SHELF.shipped, _SHELF.load

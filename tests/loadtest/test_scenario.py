@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.scenario import ScenarioError, load, shipped
+from loadtest.scenario import load, shipped
+from loadtest.shelf import ScenarioError
 
 GOOD = """
 name = "x"

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from loadtest.pricing import LoadPrice
-from loadtest.scenario import ScenarioError
+from loadtest.shelf import ScenarioError
 from loadtest.voip.call import VoipCall, caller, counted_s
 from loadtest.voip.scenario import load, shipped
 
