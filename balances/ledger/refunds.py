@@ -74,6 +74,12 @@ async def grant(
         return source
 
 
+async def is_posted(pool: Any, account: str, request: str) -> bool:
+    """Whether the ledger has a refund under this key, however long ago. It was granted once, so it is posted once."""
+    query = "SELECT EXISTS (SELECT FROM ledger_entries WHERE account = $1 AND why = 'refund' AND request_key = $2)"
+    return bool(await pool.fetchval(query, account, fit(request)))
+
+
 async def taken_back(pool: Any, account: str, request: str) -> None:
     """A refund was reversed: what it gave may be given back again."""
     await pool.execute("UPDATE refunds SET amount = 0 WHERE account = $1 AND request = $2", account, fit(request))

@@ -51,8 +51,10 @@ async def refund(
     if source.count(None) != 2:
         raise Invalid("", "expected one of entry, session and event; without an original it is an adjustment")
     row = await accounts.find(backoffice, account)
+    # What is copied is known under its key, until that is forgotten: so the ledger is asked first.
+    posted = await refunds.is_posted(backoffice.pool, row.id, order.key)
     done = await postings.recall(backoffice, row.id, order.key)
-    if done is not None and done.fingerprint != order.fingerprint:  # before anything is granted to it
+    if posted if done is None else done.fingerprint != order.fingerprint:  # before anything is granted to it
         raise KeyReused
     if source.event is not None:
         return row, await _of_event(backoffice, row, source.event, amount, order, done)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from balances import keys
 from balances.ledger.verify import verify
 from protocol.diameter.dictionary.credit_control import RequestedAction
 from tests.ocs.api_harness import ApiHarness
@@ -67,6 +68,16 @@ async def test_parts_add_up_to_what_was_paid(charged: ApiHarness, of: dict[str, 
     assert await balance(charged) == "1.00"
     await charged.sync()
     assert (await verify(charged.redis, charged.backoffice.pool)).sound
+
+
+async def test_a_repeat_after_its_key_is_forgotten_gives_nothing(charged: ApiHarness) -> None:
+    """What was granted once is posted once, though the stores remember a key for 30 days only."""
+    assert (await refund(charged, "k1", "0.03", entry=2)).status_code == 201
+    await charged.sync()
+    await charged.redis.delete(keys.once("a1", keys.request_key("admin", "k1")))
+    await charged.pool.execute("DELETE FROM calls")
+    assert (await refund(charged, "k1", "0.03", entry=2)).json()["type"] == "urn:ocs:problem:key-reused"
+    assert await balance(charged) == "1.00"
 
 
 async def test_an_entry_and_its_session_share_what_is_left(charged: ApiHarness) -> None:
