@@ -11,7 +11,7 @@ from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
 LONG_S = 3_600
-COLUMNS = ("id", "time", "kind", "caller", "address", "operation", "target", "account", "before", "after")
+COLUMNS = ("id", "time", "request", "kind", "caller", "address", "operation", "target", "account", "before", "after")
 
 
 @click.group()

@@ -122,7 +122,7 @@ def stop(server: Remote, name: str, service: str, as_json: bool, **said: Any) ->
 @SERVICE
 @WHO
 @click.option("--action", type=click.Choice(["debit", "refund", "check", "price"]), default="debit", show_default=True)
-@click.option("--token", "refund_token", callback=given, help="Of the debit that is given back.")
+@click.option("--refund-token", callback=given, help="refund_token of the debit that is given back.")
 @line_options
 @key_option
 @json_option

@@ -69,6 +69,8 @@ def _print(title: str, table: Any) -> None:
 def _text(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return visible(str(value)).replace("\n", "\\n").replace("\t", "\\t")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
 from ocs.cli.account import posted_table
-from ocs.cli.given import PATH, given, key_option
+from ocs.cli.given import given, key_option
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -39,7 +38,7 @@ def _batch_table(found: Any) -> None:
         "exported",
     )
     worth = [("worth", f"{found['amount']} {unit}"), ("scope", ", ".join(found["scope"])), ("name", found["name"])]
-    values = [(name, f"{found[f'{name}_value']} {unit}") for name in ("redeemed", "outstanding")]
+    values = [(f"value {name}", f"{found[f'{name}_value']} {unit}") for name in ("redeemed", "outstanding")]
     facts(f"batch {found['id']}", [*worth, *((name, found[name]) for name in names), *values])
 
 
@@ -62,18 +61,20 @@ def _voucher_table(found: Any) -> None:
 @voucher.command("make")
 @BATCH
 @click.option("--count", type=int, default=0, help="How many; 0 with imported codes.")
-@click.option("--amount", required=True, callback=given)
+@click.option("--amount", required=True, callback=given, help="Of money: 12.50; else a whole number. Of each voucher.")
 @click.option("--kind", type=click.Choice(["money", "octets", "seconds", "units"]), default="money")
 @click.option("--currency", callback=given, help="Of money.")
-@click.option("--expires", metavar="TIME", callback=given, help="The codes.")
-@click.option("--valid-for", "valid_for_s", type=int, metavar="SECONDS", help="What is credited.")
+@click.option(
+    "--expires", metavar="TIME", callback=given, help="Until when codes are redeemed, RFC 3339; else for ever."
+)
+@click.option("--valid-for", "valid_for_s", type=int, metavar="SECONDS", help="How long what is credited lasts.")
 @click.option("--from-first-use", is_flag=True, help="--valid-for begins with the first use.")
 @click.option("--scope", multiple=True, metavar="SERVICE", help="Services it may pay; more than once for several.")
 @click.option("--priority", type=int)
 @click.option("--name", default="", help="What the bucket is called.")
 @click.option("--codes", type=click.Choice(["letters", "digits", "imported"]), default="letters", show_default=True)
 @click.option("--length", type=int, help="Characters (default: 64 bits of randomness).")
-@click.option("--reference", default="")
+@click.option("--reference", default="", help="For your books.")
 @json_option
 @remote
 def make_batch(server: Remote, batch: str, as_json: bool, scope: tuple[str, ...], **given_: Any) -> None:
@@ -190,12 +191,15 @@ def redeem(server: Remote, key: str | None, as_json: bool, **said: str | None) -
 
 @voucher.command("import")
 @BATCH
-@click.argument("file", type=PATH)
+@click.argument("file", type=click.File(encoding="utf-8"))
 @json_option
 @remote
-def import_codes(server: Remote, batch: str, file: Path, as_json: bool) -> None:
+def import_codes(server: Remote, batch: str, file: TextIO, as_json: bool) -> None:
     """Take in codes that were made elsewhere, a line each; the same file again changes nothing."""
-    codes = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    try:
+        codes = [line.strip() for line in file if line.strip()]
+    except UnicodeDecodeError:
+        raise RequestRefused(f"{file.name}: expected text, a code in each line") from None
     done: dict[str, Any] = {"batch": batch, "made": 0, "known": 0}
     for at in range(0, len(codes), LOT):
         answer = server.post("voucher-batches", batch, "import", body={"codes": codes[at : at + LOT]})

@@ -21,6 +21,11 @@ async def test_a_session_and_an_event_by_hand(ocs: Run, harness: ApiHarness) -> 
     assert "0.01" in gone_on.stdout, gone_on.output
     ended = await ocs("charge", "stop", "x1", "--service", "data", "--number", "2", *data, "--used", "1", "--json")
     assert json.loads(ended.stdout)["cost"] == "0.02", ended.output
-    wrong = await ocs("charge", "event", "data", "msisdn:491700000001")
-    assert wrong.exit_code == 1
+    bought = await ocs("charge", "event", "data", "s1", *data, "--want", str(MB), "--json")
+    token = json.loads(bought.stdout)["refund_token"]
+    back = await ocs("charge", "event", "data", "s1", "--action", "refund", "--refund-token", token, "--json")
+    before, after = (float(json.loads(one.stdout)["balance"]) for one in (bought, back))
+    assert round(after - before, 2) == 0.01, back.output
+    wrong = await ocs("charge", "event", "data", "msisdn:491799999999")
+    assert (wrong.exit_code, "there is no subscriber" in wrong.output) == (1, True)
     assert (await ocs("charge", "start", "data", "s1", "--want", "much")).exit_code == 2

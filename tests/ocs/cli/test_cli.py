@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -294,6 +295,19 @@ def test_every_command_has_its_help() -> None:
         done = CliRunner().invoke(cli, [name, "--help"])
         assert done.exit_code == 0, done.output
         assert about.split(":")[0] in done.output
+
+
+def test_no_command_has_two_options_of_one_name() -> None:
+    """The second one would take the place of the first: --token of an event that of the API."""
+    waiting: list[tuple[str, click.Command]] = [("ocs", cli)]
+    for path, command in waiting:
+        names = [name for one in command.params for name in one.opts]
+        assert len(names) == len(set(names)), path
+        if isinstance(command, click.Group):
+            ctx = click.Context(command)
+            found = [(name, command.get_command(ctx, name)) for name in command.list_commands(ctx)]
+            waiting += [(f"{path} {name}", one) for name, one in found if one is not None]
+    assert len(waiting) > 100
 
 
 @pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("account", "topup", "--help")])
