@@ -12,6 +12,7 @@ _WORDS: Final[dict[str, str]] = {
     for number in ("int", "float")
 }  # money as a JSON number, mostly
 """What msgspec says was expected -> what we say."""
+_WORDS["`str` of length >= 1"] = "a text that is not empty"
 
 
 def looks(pattern: str, words: str, **more: Any) -> Meta:

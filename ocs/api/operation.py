@@ -357,6 +357,8 @@ def field_and_fault(why: msgspec.ValidationError) -> tuple[str, str]:
     key, _, field = path.removesuffix("`").partition("$")
     field = ("a name in " if key else "") + field.removeprefix(".")
     what = what.replace("`", "")
+    if unknown := re.fullmatch(r"Object contains unknown field (.+)", what):
+        return ".".join(filter(None, (field, unknown[1]))), "there is no such field"
     return field, f"{what[0].lower()}{what[1:]}" if field else what
 
 

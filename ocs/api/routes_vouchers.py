@@ -206,7 +206,7 @@ async def redeem_voucher(call: ApiCall) -> ApiReply:
 
 async def _account(call: ApiCall, body: schema.Redemption) -> str:
     if [body.account, body.subscriber, body.identity].count(None) != 2:
-        raise Invalid("account", "expected one of account, subscriber and identity")
+        raise Invalid("account", "expected exactly one of account, subscriber and identity")
     if body.account is not None:
         return body.account
     if body.subscriber is not None:

@@ -98,7 +98,7 @@ async def due_page(backoffice: BackOffice, at_ms: int | None, after: str, limit:
     now_ms = backoffice.now_ms()
     at_ms = now_ms if at_ms is None else at_ms
     if at_ms > now_ms + YEARS_MS:
-        raise Invalid("at", "within two years")
+        raise Invalid("at", "at most two years from now")
     catalog = (await backoffice.context()).catalog
     found: list[ExpectedFee] = []
     last = ""

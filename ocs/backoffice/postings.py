@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 REMEMBER_MS: Final = 86_400_000
 """How long Redis remembers an Idempotency-Key; PostgreSQL does so for 30 days."""
 
-CLOSED: Final = "open it again (state: active) before money goes there"
-
 BONUS_PRIORITY: Final = 50
 """Of a bucket beside the main balance, unless given."""
 
@@ -131,9 +129,14 @@ async def top_up(
         if wanted.until_ms and wanted.until_ms <= backoffice.now_ms():
             raise Invalid("valid_until", f"in the future, found {wanted.until}")
         if now.state & SuspendReasons.CLOSED:
-            raise AccountClosed(CLOSED)
+            raise AccountClosed(closed(row.id))
 
     return row, await post_one(backoffice, row, posting, order, check=check)
+
+
+def closed(account: str) -> str:
+    """Why no money goes there, and what to do."""
+    return f"account {account} is closed: open it again (state: active) before money goes there"
 
 
 async def check_scope(backoffice: BackOffice, scope: Sequence[str]) -> None:
@@ -357,12 +360,12 @@ def _refusal(result: Result, wanted: AccountOperation, named: str) -> BackOffice
             return NotFound(f"there is no bucket {named}")
         case Result.DENIED:
             if isinstance(wanted, Post) and wanted.denied_in:
-                return AccountBarred("it is suspended by hand or overdue, or closed")
-            return AccountClosed(CLOSED)
+                return AccountBarred(f"account {wanted.account} is suspended by hand or overdue, or closed")
+            return AccountClosed(closed(wanted.account))
         case Result.LIMITED:
             return LimitPassed("it would be more than may be moved in this period")
         case Result.INVALID:
-            return Unresolved("there is nothing of it")
+            return Unresolved(f"account {wanted.account} has nothing of it: nothing is moved")
         case _:
             why = "it would pass 2^53 (all the account has of one kind counts), or the account is full of buckets"
             return NoRoom(why)

@@ -90,7 +90,7 @@ def _refusal(result: Result) -> BackOfficeError:
         case Result.DENIED:
             return AccountBarred("barred for this subscriber or account")
         case Result.USER_UNKNOWN:
-            return Unresolved("no subscriber has this identity")
+            return Unresolved("there is no subscriber with this id or identity")
         case _:
             return Conflict("that reservation has ended: use another id")
 
@@ -123,7 +123,7 @@ def _check(session: Session, number: int, amount: int, left: int) -> None:
     if number <= last:  # a repeat, if it is one: the store knows what it was answered
         return
     if session.state != SessionState.OPEN or not session.lines[0].due_ms:
-        raise Conflict("nothing of it is held any more")
+        raise Conflict("it has ended: nothing is reserved any more")
     if number != last + 1:
         raise Conflict(f"number {last + 1} comes next")
     held = session.lines[0].granted
@@ -154,9 +154,13 @@ async def get(backoffice: BackOffice, client: str, id_: str) -> Reservation:
 
 async def _find(backoffice: BackOffice, client: str, id_: str) -> tuple[Account, Session]:
     """Raises NotFound, also for a session that reserved nothing."""
-    account, session = await sessions.find(backoffice, keys.part(named(client, id_)))
+    why = f"there is no reservation {id_} of this caller: none was made, or it ended more than an hour ago"
+    try:
+        account, session = await sessions.find(backoffice, keys.part(named(client, id_)))
+    except NotFound:
+        raise NotFound(why) from None
     if session.state not in KEPT or not session.lines:
-        raise NotFound(f"there is no reservation {id_}: nothing was reserved")
+        raise NotFound(why)
     return account, session
 
 

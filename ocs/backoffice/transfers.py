@@ -73,7 +73,7 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
         if wanted.amount > micro_of(rules.limit, "transfers.limit"):
             raise LimitPassed(f"at most {rules.limit} at a time (transfers.limit)")
         if (await accounts.read(backoffice, payee))[0].state & SuspendReasons.CLOSED:
-            raise AccountClosed(f"{target} is closed: open it again (state: active) before money goes there")
+            raise AccountClosed(postings.closed(target))
 
     leg = Post(
         account=source,

@@ -54,6 +54,13 @@ COUNT_MAX: Final = 100_000
 BITS_MIN: Final = 32
 """Also with a lock-out."""
 RIGHT: Final = "redeemed"
+REFUSED: Final = {
+    "made": "the voucher is worth nothing yet: its batch has not been activated",
+    "blocked": "the voucher is blocked",
+    "expired": "the voucher has expired",
+    "redeemed": "the voucher was redeemed before",
+}
+"""Why a voucher in one of these states is not redeemed."""
 
 
 # --- batches
@@ -72,6 +79,9 @@ async def make_batch(backoffice: BackOffice, batch: VoucherBatch, actor: str) ->
         raise Invalid("count", "0 for codes that are imported, else more")
     if batch.valid_for_s is None and batch.from_first_use:
         raise Invalid("from_first_use", "only beside valid_for_s")
+    past = batch.expires_ms is not None and batch.expires_ms <= backoffice.now_ms()
+    if past and await rows.get(backoffice.pool, batch.id) is None:
+        raise Invalid("expires", "in the future")
     await postings.check_scope(backoffice, batch.scope)
     row = await rows.insert(backoffice.pool, batch, actor, backoffice.now_ms())
     while row["made"] < row["count"]:
@@ -234,7 +244,7 @@ async def redeem(
         return await _credited(backoffice, row, known)
     now, _ = await accounts.read(backoffice, row)
     if now.state & SuspendReasons.CLOSED:
-        raise AccountClosed("open it again (state: active) before money goes there")
+        raise AccountClosed(postings.closed(row.id))
     room = EXACT_MAX - max(sum(b.amount for b in now.buckets if b.kind == kind) for kind in Kind)
     room = room if len(now.buckets) < BUCKETS_MAX else 0
     async with backoffice.pool.acquire() as pg, pg.transaction():
@@ -293,7 +303,7 @@ async def _claim(
             await voucher_tries.take_back(pg, guessers, forgiven=False)
         else:
             await _wrong(pg, guessers, desk.rules, now_ms)
-        return ClaimOutcome(None, Conflict(f"the voucher is {state}", state=state), f"was-{state}")
+        return ClaimOutcome(None, Conflict(REFUSED[state], state=state), f"was-{state}")
     await voucher_tries.take_back(pg, guessers, forgiven=True)
     told = VoucherRedeemed(
         row.id,

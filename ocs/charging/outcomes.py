@@ -43,7 +43,7 @@ OUTCOMES: Final[dict[Result, OutcomeRow]] = {
             (ResultCode.CREDIT_CONTROL_NOT_APPLICABLE, _ACCEPT, 200, "not controlled: it may be used freely"),
         Result.RATING_FAILED:
             (ResultCode.RATING_FAILED, _REJECT, 422, "no tariff of the subscriber has a price for it"),
-        Result.USER_UNKNOWN: (ResultCode.USER_UNKNOWN, _REJECT, 404, "no subscriber has any of these identities"),
+        Result.USER_UNKNOWN: (ResultCode.USER_UNKNOWN, _REJECT, 404, "there is no subscriber with this id or identity"),
         Result.SESSION_UNKNOWN: (ResultCode.UNKNOWN_SESSION_ID, _REJECT, 404, "no such session is open"),
         Result.UNABLE: (ResultCode.UNABLE_TO_COMPLY, _REJECT, 409, "makes no sense in the state the session is in"),
         Result.REMEMBERED: (ResultCode.SUCCESS, _ACCEPT, 200, ""),

@@ -18,7 +18,7 @@ async def test_from_the_batch_to_the_balance(ocs: Run, harness: ApiHarness, tmp_
     assert (await ocs("voucher", "export", "b1")).exit_code == 1
     early = await ocs("voucher", "redeem", codes[0], "--account", "a1")
     assert early.exit_code == 1
-    assert "made" in early.output
+    assert "has not been activated" in early.output
     assert (await ocs("voucher", "activate", "b1")).exit_code == 0
     done = await ocs("voucher", "redeem", codes[0], "--identity", "msisdn:491700000001", "--key", "k1")
     assert "balance 10.00" in done.stdout, done.output
@@ -32,6 +32,14 @@ async def test_from_the_batch_to_the_balance(ocs: Run, harness: ApiHarness, tmp_
     assert "20.00" in (await ocs("voucher", "list")).stdout
     assert json.loads((await ocs("voucher", "show", "b1", "--json")).stdout)["redeemed"] == 1
     assert "redeemed" in (await ocs("voucher", "show", "b1", "1")).stdout
+    again = await ocs("voucher", "redeem", codes[0], "--account", "a1")
+    assert "the voucher was redeemed before" in again.output
+    late = ("--count", "1", "--amount", "1", "--currency", "EUR", "--expires", "2020-01-01T00:00:00Z")
+    assert "expires: in the future" in (await ocs("voucher", "make", "late", *late)).output
+    nowhere = await ocs("voucher", "import", "old", "no-such-file")
+    assert (nowhere.exit_code, "No such file" in nowhere.output) == (2, True)
+    (tmp_path / "odd").write_bytes(b"\xff\xfe")
+    assert "expected text" in (await ocs("voucher", "import", "old", "odd")).output
     (tmp_path / "codes").write_text("1234-5678\n\nABCDEF99\n")
     await ocs("voucher", "make", "old", "--codes", "imported", "--amount", "5", "--currency", "EUR")
     assert "2 vouchers, 0 were" in (await ocs("voucher", "import", "old", "codes")).stdout
