@@ -110,8 +110,12 @@ async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, am
     lasts_s = max(-((backoffice.now_ms() - session.lines[0].due_ms) // 1_000), 1)
     lines = _lines(asked=left, used=amount)
     await desk.charge(_request(client, key, Phase.UPDATE, who, session.service, lines, lasts_s))
-    if not left:  # nothing is held any more: what follows only ends the session
-        await desk.charge(_request(client, key, Phase.STOP, who, session.service, _lines(asked=0), lasts_s))
+    if (
+        not left
+    ):  # where that leaves nothing held, it ends; a number of long ago, whose answer is forgotten, ends nothing
+        _, session = await _find(backoffice, client, id_)
+        if session.state == SessionState.OPEN and not session.lines[0].due_ms:
+            await desk.charge(_request(client, key, Phase.STOP, who, session.service, _lines(asked=0), lasts_s))
     return await get(backoffice, client, id_)
 
 

@@ -140,24 +140,36 @@ async def test_of_a_part_and_a_release_at_once_one_is_done(
 ) -> None:
     """Both have seen what is held before either is charged: whichever comes first is number 1."""
     await reserve(shop, "o1", "5.00")
-    find, both = reservations._find, asyncio.Barrier(2)
+    find, both, seen = reservations._find, asyncio.Event(), list[Any]()
 
     async def together(*asked: Any) -> Any:
-        found = await find(*asked)
+        seen.append(await find(*asked))
+        found = seen[-1]
+        if len(seen) == 2:
+            both.set()
         await both.wait()
         return found
 
-    async def stored(backoffice: Any, client: str, id_: str) -> Any:
-        monkeypatch.setattr(reservations, "_find", find)
-        return await get(backoffice, client, id_)
-
-    get = reservations.get
     monkeypatch.setattr(reservations, "_find", together)
-    monkeypatch.setattr(reservations, "get", stored)
     calls = [release(shop, "o1", 1), confirm(shop, "o1", 1, "3.00", left=left)]
     found = await asyncio.gather(*(calls if released_first else calls[::-1]))
     assert sorted(one.status_code for one in found) == [200, 409], [one.text for one in found]
     [done] = [one.json() for one in found if one.status_code == 200]
     held = done["reserved"]
     assert await funds(shop) == (("10.00", "0.00") if done["confirmed"] == "0.00" else ("7.00", held))
+    await sound(shop)
+
+
+async def test_a_number_of_long_ago_ends_nothing(shop: ApiHarness) -> None:
+    """The store remembers the number for longer than what it was answered."""
+    await reserve(shop, "o1", "8.00")
+    for number in range(1, 7):
+        assert (await confirm(shop, "o1", number, "1.00", left=f"{8 - number}.00")).status_code == 200
+    assert await funds(shop) == ("4.00", "2.00")
+    for answer in (await release(shop, "o1", 1), await confirm(shop, "o1", 1, "2.00")):
+        assert answer.status_code == 409 or answer.json()["reserved"] == "2.00", answer.text
+    assert await funds(shop) == ("4.00", "2.00")
+    ended = await confirm(shop, "o1", 7, "2.00")
+    assert (ended.json()["state"], ended.json()["confirmed"]) == ("ended", "8.00")
+    assert (await confirm(shop, "o1", 7, "2.00")).json() == ended.json()
     await sound(shop)
