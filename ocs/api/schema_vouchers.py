@@ -26,7 +26,9 @@ from ocs.patterns import looks
 Code = Annotated[
     str,
     looks(
-        "[0-9A-Za-z -]{4,96}", "letters and digits, with blanks and dashes between them", examples=["3A7KD-9FGHT-WXC4P"]
+        "[0-9A-Za-z -]{4,96}",
+        "4 to 96 letters and digits, with blanks and dashes between them",
+        examples=["3A7KD-9FGHT-WXC4P"],
     ),
 ]
 VoucherState = Literal["made", "active", "blocked", "redeemed", "expired"]

@@ -26,6 +26,7 @@ from ocs.backoffice.errors import (
     NotFound,
 )
 from ocs.backoffice.postings import Order
+from ocs.charging.currencies import NUMBERS
 from ocs.config import VoucherRules
 from ocs.events.outbox import emit
 from ocs.events.types import VoucherBatchExported, VoucherLockedOut, VoucherRedeemed
@@ -77,6 +78,8 @@ async def make_batch(backoffice: BackOffice, batch: VoucherBatch, actor: str) ->
         raise Invalid("length", f"at least {BITS_MIN} bits of randomness")
     if (batch.count == 0) != imported:
         raise Invalid("count", "0 for codes that are imported, else more")
+    if batch.currency and batch.currency not in NUMBERS:
+        raise Invalid("currency", f"expected an ISO 4217 code such as EUR, found {batch.currency}")
     if batch.valid_for_s is None and batch.from_first_use:
         raise Invalid("from_first_use", "only beside valid_for_s")
     past = batch.expires_ms is not None and batch.expires_ms <= backoffice.now_ms()

@@ -129,7 +129,12 @@ async def test_what_reserves_nothing(shop: ApiHarness) -> None:
     assert (await reserve(shop, "o2", "1.00", identity="msisdn:491700000001")).status_code == 422
     assert (await reserve(shop, "o3", "1.00", service="no such")).status_code == 422
     assert (await shop.call("GET", "/v1/reservations/o9")).status_code == 404
-    assert (await confirm(shop, "o9", 1, "1.00")).status_code == 404
+    refused = await confirm(shop, "o9", 1, "1.00")
+    assert (refused.status_code, "there is no reservation o9" in refused.json()["detail"]) == (404, True)
+    odd = await shop.call(
+        "POST", "/v1/reservations", {"subscriber": "s1", "amount": "1.00", "colour": 1}, idempotency_key="k"
+    )
+    assert (odd.status_code, odd.json()["detail"]) == (422, "colour: there is no such field")
     assert await funds(shop) == ("10.00", "0.00")
 
 

@@ -141,10 +141,21 @@ async def test_what_cannot_be_redeemed(harness: ApiHarness) -> None:
         ({"count": 0}, "count"),
         ({"codes": "imported"}, "count"),
         ({"currency": None}, "currency"),
+        ({"currency": "XXQ"}, "currency"),
+        ({"expires": "2020-01-01T00:00:00Z"}, "expires"),
         ({"from_first_use": True}, "from_first_use"),
         ({"scope": ["beer"]}, "scope"),
     ],
-    ids=["too few bits", "no codes", "imported and made", "no currency", "first use of what", "pays nothing"],
+    ids=[
+        "too few bits",
+        "no codes",
+        "imported and made",
+        "no currency",
+        "no such currency",
+        "over before it begins",
+        "first use of what",
+        "pays nothing",
+    ],
 )
 async def test_a_batch_that_makes_no_sense(harness: ApiHarness, body: dict[str, Any], field: str) -> None:
     await harness.tariff()
