@@ -355,7 +355,7 @@ def _posted(outcome: bytes, wanted: AccountOperation, named: str) -> PostingOutc
 def _refusal(result: Result, wanted: AccountOperation, named: str) -> BackOfficeError:
     match result:
         case Result.CREDIT_LIMIT:
-            return InsufficientFunds("what is not held does not cover it")
+            return InsufficientFunds(f"what account {wanted.account} has, without what is held, does not cover it")
         case Result.NOT_FOUND:
             return NotFound(f"there is no bucket {named}")
         case Result.DENIED:

@@ -279,7 +279,10 @@ async def _claim(
         locked_ms = await voucher_tries.count(pg, guessers, desk.rules, now_ms)
         if locked_ms:
             await voucher_tries.take_back(pg, guessers, forgiven=False)
-            why, wait_s = f"no code is looked at before {time_of(locked_ms)}", -(-(locked_ms - now_ms) // 1_000)
+            why, wait_s = (
+                f"too many wrong codes: no code is looked at before {time_of(locked_ms)}",
+                -(-(locked_ms - now_ms) // 1_000),
+            )
             return ClaimOutcome(None, LockedOut(why, retry_after_s=wait_s), "locked-out")
     code = read_code(wanted.code)
     voucher = await rows.by_code(pg, code, desk.keys)

@@ -209,6 +209,7 @@ async def test_who_guesses_is_locked_out_and_who_mistypes_is_not(harness: ApiHar
     assert answers == {409: 5, 429: 7}
     locked_out = await redeem(harness, codes[1], "k1", "a2")
     assert (locked_out.status_code, locked_out.json()["type"]) == (429, "urn:ocs:problem:locked-out")
+    assert locked_out.json()["detail"].startswith("too many wrong codes: ")
     assert 3_500 < int(locked_out.headers["retry-after"]) <= 3_600
     harness.ahead_ms = 3_601_000
     assert (await redeem(harness, codes[1], "k2", "a2")).status_code == 201
