@@ -24,7 +24,7 @@ class Source(NamedTuple):
 
 
 _ENTRY = """
-    SELECT e.amount, e.kind, e.why, u.session, u.incarnation, u.phase FROM ledger_entries e
+    SELECT e.amount, e.kind, e.why, e.request_key, u.session, u.incarnation, u.phase FROM ledger_entries e
       LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
      WHERE e.account = $1 AND e.seq = $2
 """
@@ -40,6 +40,25 @@ _OF_SESSION = """
     SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3
 """
 _OF_ENTRY = "SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND seq = $2"
+# What the end of its assignment gave back of a period of a recurring fee, and what refunds did.
+_RETURNED = """
+    SELECT COALESCE(sum(amount), 0)::bigint FROM ledger_entries
+     WHERE account = $1 AND why = 'fee' AND kind = 0 AND amount > 0 AND starts_with(request_key, $2)
+"""
+_OF_PERIOD = """
+    SELECT COALESCE(sum(r.amount), 0)::bigint FROM refunds r JOIN ledger_entries e USING (account, seq)
+     WHERE r.account = $1 AND e.why = 'fee' AND starts_with(e.request_key, $2)
+"""
+
+
+def _period(key: str) -> str:
+    """What the keys of a fee's period begin with: they end with its last day and an amount."""
+    return key.rsplit("|", 2)[0] + "|"
+
+
+async def refunded_of_fee(pool: Any, account: str, key: str) -> int:
+    """What refunds gave back of the period of a recurring fee that this key is of, in micro-units."""
+    return int(await pool.fetchval(_OF_PERIOD, account, _period(key)))
 
 
 async def grant(
@@ -94,6 +113,8 @@ async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
     if row["phase"] == 4:
         raise RefundRefused("entry: it is of a one-time event: name that, by event")
     left = -row["amount"] - await pg.fetchval(_OF_ENTRY, account, seq)
+    if row["why"] == "fee":
+        left -= await pg.fetchval(_RETURNED, account, _period(row["request_key"]))
     source = Source(seq=seq)
     if row["session"] is not None:
         source = Source(row["session"], row["incarnation"], seq)

@@ -13,12 +13,14 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from balances.ledger.refunds import refunded_of_fee
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
-from balances.structs.posting import Fee, FeeOutcome
+from balances.structs.posting import Fee, FeeOutcome, FeeStep
 from ocs.fees import rows
 from ocs.fees.assignment import FeeAssignment, FeeLook, FeeLooker, FeeProblem, TriedFee
 from ocs.keeper.due import GradedCatalog
+from tariffs.units import EXACT_MAX
 
 LEASE: Final = "fees"
 AT_ONCE: Final = 200
@@ -121,6 +123,8 @@ class FeeRun:
             return FeeLook(now_ms + AGAIN_MS, one.waiting, str(why), 0, 0)
 
     async def _take(self, fee: Fee) -> TriedFee:
+        if fee.step == FeeStep.END and fee.amount < EXACT_MAX:  # what a refund gave back is not given back again
+            fee.amount = min(fee.amount + await refunded_of_fee(self._pool, fee.account, fee.key), EXACT_MAX)
         reply = await self._store.fee(fee).wait()
         if reply.status == "absent" and self._bring_in is not None:
             await self._bring_in(fee.account)

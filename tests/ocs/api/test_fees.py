@@ -162,6 +162,28 @@ async def test_a_subscriber_that_is_deleted_gets_back_what_was_paid_ahead(desk: 
     assert await desk.balance() == "99.68"
 
 
+@pytest.mark.parametrize("refunded_first", [True, False], ids=["refund first", "end first"])
+async def test_a_refund_and_the_end_give_back_what_was_paid_once(desk: FeeDesk, *, refunded_first: bool) -> None:
+    harness = desk.harness
+
+    async def refund(amount: str) -> int:
+        await harness.sync()
+        body = {"amount": amount, "reason": "sorry", "entry": 2}
+        done = await harness.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=amount)
+        return done.status_code
+
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 2, 9, tzinfo=UTC))
+    if refunded_first:
+        assert await refund("4.00") == 201
+    assert (await harness.call("DELETE", "/v1/subscribers/kid", if_match="*")).status_code == 204
+    await desk.settle()
+    assert await desk.balance() == "99.68"
+    if not refunded_first:
+        assert await refund("0.33") == 422
+        assert await refund("0.32") == 201
+
+
 async def test_money_that_comes_in_pays_at_once(desk: FeeDesk) -> None:
     harness = desk.harness
     await harness.account("a1b")
