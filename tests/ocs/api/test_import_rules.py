@@ -160,7 +160,7 @@ async def shown(harness: ApiHarness, prefix: str) -> dict[str, Any]:
         for path in (f"accounts/{prefix}a{place}", f"subscribers/{prefix}s{place}"):
             answer = await harness.call("GET", f"/v1/{path}")
             if answer.status_code != 404:
-                found[path] = answer.json() | {"created": None, "version": None}
+                found[path] = answer.json() | dict.fromkeys(("created", "activated", "version"))
         ledger = await harness.call("GET", f"/v1/accounts/{prefix}a{place}/ledger")
         found[f"ledger {place}"] = [
             {name: entry[name] for name in ("seq", "bucket", "kind", "amount", "balance_after", "net", "tax")}

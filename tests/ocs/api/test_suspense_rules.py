@@ -138,7 +138,7 @@ async def test_a_keeper_leaves_alone_what_was_just_decided(harness: ApiHarness) 
     for row, payer, charge in (("1", "a9", 1), ("2", "a1", 2**53 + 2_000_000), ("3", "a1", 250_000)):
         await harness.pool.execute(made, row, payer, charge, decided_ms + int(row))
     said: list[Any] = []
-    log: Any = SimpleNamespace(warning=lambda event, **fields: said.append((event, fields["suspense"])))
+    log: Any = SimpleNamespace(warning=lambda event, **fields: said.append((event, fields["what"])))
 
     async def balance_after(ms: int) -> str:
         await settling.finish(harness.pool, harness.store, log, decided_ms + ms, None)
@@ -150,4 +150,4 @@ async def test_a_keeper_leaves_alone_what_was_just_decided(harness: ApiHarness) 
     assert await balance_after(settling.UNFINISHED_MS + 20) == "0.75"
     states = await harness.pool.fetch("SELECT id, state FROM suspense ORDER BY id")
     assert [row["state"] for row in states] == ["charging", "charging", "charged"]
-    assert said[:2] == [("suspense.unsettled", "1"), ("suspense.unsettled", "2")]
+    assert said[:2] == [("keeper.unsettled", "suspense 1"), ("keeper.unsettled", "suspense 2")]
