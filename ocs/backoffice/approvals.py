@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BEING_DONE_MS: Final = 60_000
 """So long after an approval nobody else begins to do it."""
+AGAIN_MS: Final = 29 * 86_400_000
+"""So long after it was asked for it may be tried again: a day later its Idempotency-Key is forgotten, and it would be done
+twice."""
 
 
 class Executed(NamedTuple):
@@ -80,7 +83,7 @@ async def approve(
         if found.state == "approved":  # by somebody, whose process may have ended before it was done
             if now_ms - found.decided_ms < BEING_DONE_MS:
                 raise Conflict("it is being done")
-            if not repeatable(found.operation):
+            if now_ms - found.asked_ms > AGAIN_MS or not repeatable(found.operation):
                 raise Conflict("it was being done when a process ended: see whether it was, and reject it")
         found = await approvals.decide(pg, id_, "approved", who.caller, reason, now_ms)
         await tell_decided(pg, found)

@@ -273,6 +273,27 @@ async def test_it_is_done_once_whatever_stops(harness: ApiHarness, monkeypatch: 
     assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "5.00"
 
 
+async def test_it_is_not_tried_again_when_its_key_may_be_forgotten(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys are kept for 30 days; done again after that it would be done twice."""
+    configured(harness, four_eyes=("accounts.adjust",))
+    await harness.account()
+    anna = await person(harness, "anna", "billing")
+    path = f"/v1/approvals/{(await anna.adjust('k1', '5.00')).json()['approval']}/"
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.access.approvals.finish", killed)
+        assert (await harness.call("POST", path + "approve", {})).status_code == 500
+    harness.ahead_ms += 29 * 86_400_000 + 1
+    assert (await harness.call("POST", path + "approve", {})).status_code == 409
+    assert (await harness.call("POST", path + "reject", {})).json()["state"] == "rejected"
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "5.00"
+
+
 async def test_it_is_rejected_taken_back_or_ends(harness: ApiHarness) -> None:
     from ocs.access import overdue
 
