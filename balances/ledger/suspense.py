@@ -202,12 +202,16 @@ async def decide(
     return row
 
 
-async def unfinished(pool: Any, before_ms: int, at_once: int = 100) -> Sequence[Mapping[str, Any]]:
-    """Rows decided before then whose entry is not copied yet: the process that decided may have ended before
-    posting."""
+async def unfinished(
+    pool: Any, before_ms: int, after: tuple[int, str] = (-1, ""), at_once: int = 100
+) -> Sequence[Mapping[str, Any]]:
+    """Rows decided before then whose entry is not copied yet, the oldest first, after (decided_ms, id): the process
+    that decided may have ended before posting."""
     rows: Sequence[Mapping[str, Any]] = await pool.fetch(
-        "SELECT * FROM suspense WHERE state = 'charging' AND decided_ms < $1 ORDER BY decided_ms LIMIT $2",
+        "SELECT * FROM suspense WHERE state = 'charging' AND decided_ms < $1 AND (decided_ms, id) > ($2, $3)"
+        " ORDER BY decided_ms, id LIMIT $4",
         before_ms,
+        *after,
         at_once,
     )
     return rows

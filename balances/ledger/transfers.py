@@ -108,10 +108,16 @@ async def read(pool: Any, id_: str) -> Mapping[str, Any] | None:
     return row
 
 
-async def unfinished(pool: Any, before_ms: int, at_once: int = 100) -> Sequence[Mapping[str, Any]]:
-    """Those that left before then and are still on their way, the oldest first."""
+async def unfinished(
+    pool: Any, before_ms: int, after: tuple[int, str] = (-1, ""), at_once: int = 100
+) -> Sequence[Mapping[str, Any]]:
+    """Those that left before then and are still on their way, the oldest first, after (sent_ms, id)."""
     rows: Sequence[Mapping[str, Any]] = await pool.fetch(
-        "SELECT * FROM transfers WHERE state < 2 AND sent_ms < $1 ORDER BY sent_ms LIMIT $2", before_ms, at_once
+        "SELECT * FROM transfers WHERE state < 2 AND sent_ms < $1 AND (sent_ms, id) > ($2, $3)"
+        " ORDER BY sent_ms, id LIMIT $4",
+        before_ms,
+        *after,
+        at_once,
     )
     return rows
 

@@ -82,9 +82,16 @@ async def of_request(pg: Any, request: str) -> ClaimRow | None:
     return row
 
 
-async def unfinished(pg: Any, before_ms: int, at_once: int = 100) -> Sequence[ClaimRow]:
-    """Claims from before then whose entry is not copied yet: the process that made them may have ended."""
+async def unfinished(
+    pg: Any, before_ms: int, after: tuple[int, str, int] = (-1, "", 0), at_once: int = 100
+) -> Sequence[ClaimRow]:
+    """Claims from before then whose entry is not copied yet, the oldest first, after (claimed_ms, batch, serial): the
+    process that made them may have ended."""
     rows: Sequence[ClaimRow] = await pg.fetch(
-        f"{_CLAIM} WHERE c.credited_ms IS NULL AND c.claimed_ms < $1 ORDER BY c.claimed_ms LIMIT $2", before_ms, at_once
+        f"{_CLAIM} WHERE c.credited_ms IS NULL AND c.claimed_ms < $1"
+        " AND (c.claimed_ms, c.batch, c.serial) > ($2, $3, $4) ORDER BY c.claimed_ms, c.batch, c.serial LIMIT $5",
+        before_ms,
+        *after,
+        at_once,
     )
     return rows

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 BEING_DONE_MS: Final = 60_000
 """So long after an approval nobody else begins to do it."""
 AGAIN_MS: Final = 29 * 86_400_000
-"""So long after it was asked for it may be tried again: a day later its Idempotency-Key is forgotten, and it would be done
-twice."""
+"""So long after it was asked for it may be tried again: a day later its Idempotency-Key is forgotten, and it would be
+done twice."""
 
 
 class Executed(NamedTuple):

@@ -3,7 +3,7 @@ vouchers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 from balances.ledger import suspense, voucher_claims
@@ -27,13 +27,25 @@ class SettlingLog(Protocol):
 async def finish(
     pool: Pool, store: SettlingStore, log: SettlingLog, now_ms: int, bring_in: Callable[[str], Awaitable[object]] | None
 ) -> None:
-    """Post the missing entries. The key is made of the row's id, so each is posted once (durability.md rule 10)."""
-    before_ms = now_ms - UNFINISHED_MS
-    found = [suspense.post_of(row, now_ms) for row in await suspense.unfinished(pool, before_ms)]
-    found += [voucher_claims.post_of(row, now_ms) for row in await voucher_claims.unfinished(pool, before_ms)]
-    for post in found:
+    """Post the missing entries. The key is made of the row's id, so each is posted once (durability.md rule 10). One
+    that cannot be posted now keeps none that are younger from it."""
+    async for post in _unposted(pool, now_ms):
         reply = await store.post(post).wait()
         if reply.status == "absent" and bring_in is not None:
             await bring_in(post.account)
         elif reply.status not in ("ok", "again"):
             log.warning("keeper.unsettled", what=post.key, account=post.account, why=reply.status)
+
+
+async def _unposted(pool: Pool, now_ms: int) -> AsyncIterator[Post]:
+    before_ms = now_ms - UNFINISHED_MS
+    decided = (-1, "")
+    while rows := await suspense.unfinished(pool, before_ms, decided):
+        for row in rows:
+            yield suspense.post_of(row, now_ms)
+        decided = (rows[-1]["decided_ms"], rows[-1]["id"])
+    claimed = (-1, "", 0)
+    while claims := await voucher_claims.unfinished(pool, before_ms, claimed):
+        for claim in claims:
+            yield voucher_claims.post_of(claim, now_ms)
+        claimed = (claims[-1]["claimed_ms"], claims[-1]["batch"], claims[-1]["serial"])

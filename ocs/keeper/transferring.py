@@ -31,11 +31,15 @@ async def finish_transfers(
     now_ms: int,
     bring_in: Callable[[str], Awaitable[object]] | None,
 ) -> None:
-    """Make the next leg of each. Keys are made of their ids, so each is posted once, whoever else does it."""
-    for row in await transfers.unfinished(pool, now_ms - UNFINISHED_MS):
-        leg = transfers.next_leg(row, now_ms)
-        reply = await store.post(leg).wait()
-        if reply.status == "absent" and bring_in is not None:
-            await bring_in(leg.account)
-        elif reply.status not in ("ok", "again") and not (reply.status == "refused" and leg.final):
-            log.warning("transfer.unfinished", transfer=row["id"], account=leg.account, why=reply.status)
+    """Make the next leg of each. Keys are made of their ids, so each is posted once, whoever else does it. One that
+    cannot be done now keeps none that are younger from it."""
+    after = (-1, "")
+    while rows := await transfers.unfinished(pool, now_ms - UNFINISHED_MS, after):
+        for row in rows:
+            leg = transfers.next_leg(row, now_ms)
+            reply = await store.post(leg).wait()
+            if reply.status == "absent" and bring_in is not None:
+                await bring_in(leg.account)
+            elif reply.status not in ("ok", "again") and not (reply.status == "refused" and leg.final):
+                log.warning("transfer.unfinished", transfer=row["id"], account=leg.account, why=reply.status)
+        after = (rows[-1]["sent_ms"], rows[-1]["id"])

@@ -135,8 +135,9 @@ async def test_a_keeper_leaves_alone_what_was_just_decided(harness: ApiHarness) 
     made += " currency, set_aside, at_ms, last_ms, state, payer, charge, decided_by, decided_ms, reason)"
     made += " VALUES ($1, '', $1, 'data', '', 1, 1, 1, 1, 'EUR', 1, 1, 1, 'charging', $2, $3, 'eve', $4, '')"
     decided_ms = harness.now_ms()
-    for row, payer, charge in (("1", "a9", 1), ("2", "a1", 2**53 + 2_000_000), ("3", "a1", 250_000)):
-        await harness.pool.execute(made, row, payer, charge, decided_ms + int(row))
+    hopeless = [(f"0{number}", "a9", 1) for number in range(101)]  # more than are looked at in one go
+    for row, payer, charge in (*hopeless, ("1", "a9", 1), ("2", "a1", 2**53 + 2_000_000), ("3", "a1", 250_000)):
+        await harness.pool.execute(made, row, payer, charge, decided_ms + (0 if row[0] == "0" else int(row)))
     said: list[Any] = []
     log: Any = SimpleNamespace(warning=lambda event, **fields: said.append((event, fields["what"])))
 
@@ -148,6 +149,6 @@ async def test_a_keeper_leaves_alone_what_was_just_decided(harness: ApiHarness) 
     assert await balance_after(settling.UNFINISHED_MS) == "1.00"
     assert await balance_after(settling.UNFINISHED_MS + 10) == "0.75"
     assert await balance_after(settling.UNFINISHED_MS + 20) == "0.75"
-    states = await harness.pool.fetch("SELECT id, state FROM suspense ORDER BY id")
+    states = await harness.pool.fetch("SELECT id, state FROM suspense WHERE payer <> 'a9' OR id = '1' ORDER BY id")
     assert [row["state"] for row in states] == ["charging", "charging", "charged"]
-    assert said[:2] == [("keeper.unsettled", "suspense 1"), ("keeper.unsettled", "suspense 2")]
+    assert said[101:103] == [("keeper.unsettled", "suspense 1"), ("keeper.unsettled", "suspense 2")]
