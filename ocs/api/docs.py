@@ -25,7 +25,7 @@ INTERACTIVE: Final = """<!doctype html>
 <script src=/docs/swagger-ui-bundle.js></script><script src=/docs/begin.js></script></html>
 """
 BEGIN: Final = """SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#reference", deepLinking: true, docExpansion: "list", filter: true,
+  url: "/openapi.json", dom_id: "#reference", deepLinking: true, docExpansion: "none", filter: true,
   displayRequestDuration: true, tryItOutEnabled: true, validatorUrl: null, defaultModelsExpandDepth: 0,
 });
 """

@@ -84,7 +84,7 @@ async def test_calls_are_charged_by_their_longest_leg_and_one_reported_twice_is_
 
 
 async def test_callers_of_one_account_are_never_told_the_same_money_and_a_call_not_charged_is_found() -> None:
-    async with played(small("scarce", rate=100.0)) as found:
+    async with played(small("scarce", rate=100.0, balance="0.10")) as found:  # for a minute, of three callers
         run, verdict = found.run, await found.verdict()
         assert verdict.holds, verdict.faults
         assert not any((verdict.held, run.wrong, overspent(run, found.audit)))
