@@ -21,6 +21,14 @@ run: .venv/runtime  ## embedded stores, demo data, the server; Ctrl-C stops all 
 
 test: check unit redis serial  ## everything CI runs
 
+# pytest with arguments; those of the second list for the first run only. What fails is run once more, alone: a test that passes then is flaky, which is said and
+# fails nothing. One that fails again fails the run.
+define tests
+$(BIN)/pytest --no-header $(2) $(1) || { [ $$? = 1 ] \
+	  && $(BIN)/pytest --no-header -v --last-failed --last-failed-no-failures=none --maxfail=1 $(1) \
+	  && echo "make: FLAKY: the tests listed last failed once and passed alone; find out why" >&2; }
+endef
+
 check: .venv/dev  ## format, lint, types, import arrows, rules about the code
 	@$(BIN)/ruff format --check --quiet . || { echo "ruff format: run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -30,16 +38,16 @@ check: .venv/dev  ## format, lint, types, import arrows, rules about the code
 
 # Two workers, each with a Valkey and a PostgreSQL of its own.
 unit: .venv/dev
-	@$(BIN)/pytest --no-header -n 2 -m "not serial and not fuzz" $(ARGS)
+	@$(call tests,-m "not serial and not fuzz" $(ARGS),-n 2)
 
 # The balances once more on Debian's Redis 7.0, which differs where it hurts (HINCRBY of "-0", no WAITAOF).
 redis: .venv/dev
 	@if command -v redis-server >/dev/null; then \
-	  $(BIN)/pytest --no-header -n 2 -m "not serial and not fuzz" --store redis tests/balances $(ARGS); \
+	  $(call tests,-m "not serial and not fuzz" --store redis tests/balances $(ARGS),-n 2); \
 	else echo "no redis-server on PATH: the balance tests ran on Valkey only"; fi
 
 serial: .venv/dev
-	@$(BIN)/pytest --no-header -m "serial and not fuzz" $(ARGS)
+	@$(call tests,-m "serial and not fuzz" $(ARGS))
 
 format: .venv/dev  ## rewrite the code the way check wants it
 	@$(BIN)/ruff format --quiet .

@@ -142,7 +142,8 @@ async def test_who_agrees_and_does_nothing_is_ended() -> None:
         await w.cross(gw, "a1", "4912")
         if not await w.answer(gw):
             await told(gw, "a1a")
-        asr = await gw.message(TOLD_S)
+        while isinstance(asr := await gw.message(TOLD_S), ReAuthRequest):  # repeated, on a busy machine
+            gw.send(raa(asr, GW, 2001))
         assert isinstance(asr, AbortSessionRequest)
         assert asr.session_id == f"{GW};a1a"
         gw.send(
@@ -152,7 +153,8 @@ async def test_who_agrees_and_does_nothing_is_ended() -> None:
         )
         assert await w.ask(gw, GW, "a1a", "4911", STOP, 1, used=100) == -2001
         ended = await w.job("a1a", "effective")
-        assert (ended["action"], ended["attempts"], ended["why"]) == ("abort", 2, "the session has ended")
+        assert (ended["action"], ended["why"]) == ("abort", "the session has ended")
+        assert ended["attempts"] >= 2
         gw.end()
 
 

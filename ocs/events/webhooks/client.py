@@ -17,7 +17,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal
 
@@ -64,6 +64,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, allowed: Sequence[Network], names: ThreadPoolExecutor) -> None:
         self._allowed, self._names = allowed, names
         self._inner = httpcore.AnyIOBackend()
+        self._abandoned: set[asyncio.Task[None]] = set()
+        """Connections that nobody waits for any more, on their way to be closed."""
 
     async def connect_tcp(
         self,
@@ -80,10 +82,31 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         why = ""
         for address in fit[:ADDRESSES_MAX]:
             try:
-                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                return await self._connected(
+                    self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
                 why = f"{address} port {port}: {_reason(failed)}"
         raise httpcore.ConnectError(why)
+
+    async def _connected(
+        self, connecting: Coroutine[Any, Any, httpcore.AsyncNetworkStream]
+    ) -> httpcore.AsyncNetworkStream:
+        """The connection. Who stops waiting for it leaves none behind: the library forgets one that was made in the
+        moment of the cancellation."""
+        task = asyncio.create_task(connecting)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            closing = asyncio.create_task(_closed(task))
+            self._abandoned.add(closing)
+            closing.add_done_callback(self._abandoned.discard)
+            raise
+
+    async def close(self) -> None:
+        """Returns when every connection that was given up is closed; each is made or refused within its timeout."""
+        if self._abandoned:
+            await asyncio.wait(self._abandoned)
 
     async def look_up(self, host: str, port: int) -> list[str]:
         """The addresses of a name, each once; of an address in any spelling that the system takes, itself."""
@@ -96,6 +119,15 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _closed(connecting: asyncio.Task[httpcore.AsyncNetworkStream]) -> None:
+    """Waits for a connection and ends it."""
+    try:
+        stream = await connecting
+    except (httpcore.NetworkError, httpcore.TimeoutException, OSError):
+        return
+    await stream.aclose()
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -122,11 +154,12 @@ class WebhookClient:
     ) -> None:
         self._timeout_s = timeout_s
         self._names = ThreadPoolExecutor(1, "webhook-names")
+        self._backend = GuardedBackend(allowed, self._names)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,
             max_connections=connections_max,
             keepalive_expiry=IDLE_S,
-            network_backend=GuardedBackend(allowed, self._names),
+            network_backend=self._backend,
         )
 
     async def deliver(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
@@ -157,6 +190,7 @@ class WebhookClient:
 
     async def close(self) -> None:
         await self._pool.aclose()
+        await self._backend.close()
         self._names.shutdown(wait=False, cancel_futures=True)
 
 

@@ -7,9 +7,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from standardwebhooks import Webhook as Verifier
+
+from balances.redis.pending import ended
+
+ACCEPT_TURNS: Final = 5
+"""Of the loop, from a connection that was accepted to the task that serves it."""
 
 
 class Got(NamedTuple):
@@ -76,7 +81,7 @@ class Receiver:
         self.open = 0
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -87,15 +92,19 @@ class Receiver:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """As if it was killed: nothing listens, and connections are cut."""
-        if self._server is not None:
-            self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
-            self._server = None
+        """As if it was killed: nothing listens, and connections are cut, those too that were accepted this moment."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        await ended(self._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         self.open += 1
         try:
             while True:
@@ -111,11 +120,13 @@ class Receiver:
                 await answer(writer)
                 if writer.is_closing():
                     return
+        except asyncio.CancelledError:
+            writer.transport.abort()
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self.open -= 1
-            self._writers.discard(writer)
+            self._serving.discard(task)
             with contextlib.suppress(OSError):
                 writer.close()
 
