@@ -10,12 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from ocs.api.operation import Operation
-from ocs.api.problems import PROBLEMS, ProblemDetails
+from ocs.api.problems import PROBLEMS, ProblemDetails, media_type_of, status_at
 from ocs.api.schema import Id
 from ocs.api.schema_access import ApprovalView
 from ocs.api.schema_tariffs import Day, FileName
 from ocs.events.event import MEDIA_TYPE, Event
 from ocs.events.types import KINDS, EventKind, schema_uri
+from ocs.tmf654.resources import TmfError
+from ocs.tmf654.words import BASE
 
 REF: Final = "#/components/schemas/{name}"
 EVERYWHERE: Final = ("malformed", "invalid", "too-large", "busy", "store-unavailable", "internal")
@@ -28,6 +30,12 @@ KEY: Final = {
     "description": "Yours, one for each thing to be done. The same key and body again give the same answer, and"
     " nothing is done twice; remembered 30 days.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+}
+KEY_OPTIONAL: Final = {
+    **KEY,
+    "required": False,
+    "description": "Yours, one for each thing to be done: the same key and body again give the same answer, and nothing"
+    " is done twice; remembered 30 days. Without it a repeat is done again.",
 }
 IF_MATCH: Final = {
     "name": "If-Match",
@@ -79,12 +87,23 @@ def _components(operations: Sequence[Operation]) -> dict[str, Any]:
     answers = [kind for kind in (operation.answer for operation in operations) if kind not in (None, str)]
     bodies = [operation.body for operation in operations if operation.body not in (None, bytes)]
     told = [kind.data for kind in KINDS]
-    kinds = [*dict.fromkeys([*answers, *bodies, *told]), ProblemDetails]
+    kinds = [*dict.fromkeys([*answers, *bodies, *told]), ProblemDetails, TmfError]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    schemas = {name: _numbers(schema) for name, schema in schemas.items()}
     twice = [name for name in schemas if "." in name]  # msgspec tells two types of one name apart by their modules
     if twice:
         raise ValueError(f"two types of the API have one name: {', '.join(twice)}")
     return schemas
+
+
+def _numbers(node: Any) -> Any:
+    """Decimal numbers, which msgspec describes as it writes them by default, as they are written here: as numbers."""
+    if isinstance(node, list):
+        return [_numbers(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    made = {name: _numbers(child) for name, child in node.items()}
+    return {**made, "type": "number"} if made.get("format") == "decimal" else made
 
 
 def _webhooks() -> dict[str, Any]:
@@ -112,14 +131,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.handle.__name__,
         "summary": operation.summary,
         "x-permission": operation.permission,
-        "tags": [operation.path.split("/")[2] if operation.path.startswith("/v1/") else "server"],
+        "tags": [_group(operation.path)],
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
         "responses": _responses(operation),
     }
     if operation.description:
         made["description"] = operation.description
     if operation.keyed:
-        made["parameters"].append(KEY)
+        made["parameters"].append(KEY_OPTIONAL if operation.key_optional else KEY)
     if operation.conditional:
         made["parameters"].append(IF_MATCH)
     if operation.live is not None:
@@ -138,6 +157,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.open:
         made["security"] = []
     return made
+
+
+def _group(path: str) -> str:
+    """Under which the reference shows it."""
+    if path.startswith(BASE):
+        return "tmf654"
+    return path.split("/")[2] if path.startswith("/v1/") else "server"
 
 
 def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
@@ -189,9 +215,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     kinds = [*operation.problems, *EVERYWHERE, *(() if operation.open else ("unauthorized", "forbidden", "too-many"))]
     for kind in kinds:
         row = PROBLEMS[kind]
-        known = made.setdefault(
-            str(row.status),
-            {"description": "", "content": {"application/problem+json": {"schema": _schema(ProblemDetails)}}},
-        )
+        shape = TmfError if operation.path.startswith(BASE) else ProblemDetails
+        content = {media_type_of(operation.path): {"schema": _schema(shape)}}
+        known = made.setdefault(str(status_at(operation.path, row.status)), {"description": "", "content": content})
         known["description"] = ", ".join(filter(None, [known["description"], f"{kind}: {row.title}"]))
     return dict(sorted(made.items()))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
 
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}")
 KEY: Final = re.compile(r"[!-~]{1,128}")
+encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 ETAG: Final = re.compile(r'"(\d{1,18})"')
 CURL: Final = "application/x-www-form-urlencoded"
 """What `curl -d` says of any body: where only JSON is taken it is read as that."""
+MERGE: Final = "application/merge-patch+json"
+"""RFC 7396: what a PATCH of ours is, whether it says so or not."""
 DOCUMENTS_BYTES_MAX: Final = 64 << 20
 """For tariffs with their files: a price list of the whole world is 8 MB of CSV."""
 
@@ -104,6 +108,8 @@ class Operation(Struct, frozen=True):
     query: type[Struct] | None = None
     keyed: bool = False
     """Moves money: Idempotency-Key."""
+    key_optional: bool = False
+    """A standard that knows no such header names it: without one the request is done once each time it comes."""
     conditional: bool = False
     """An update: If-Match."""
     problems: tuple[str, ...] = ()
@@ -249,7 +255,7 @@ def response_of(operation: Operation, reply: ApiReply) -> Response:
         extra["ETag"] = f'"{reply.version}"'
     if isinstance(reply.value, AsyncGenerator):
         return StreamedResponse(reply.value, reply.status, extra, media_type=reply.media_type)
-    content = b"" if reply.value is None else msgspec.json.encode(reply.value)
+    content = b"" if reply.value is None else encode(reply.value)
     return Response(content, reply.status, extra, media_type="application/json" if content else None)
 
 
@@ -331,7 +337,7 @@ def _body(operation: Operation, raw: bytes, media_type: str) -> Any:
             how = f"; with curl: -H 'Content-Type: {operation.media_types[0]}'" if media_type in ("", CURL) else ""
             raise Problem("media-type", f"expected {expected}, found {media_type or 'none'}{how}")
         return raw
-    if media_type not in ("application/json", CURL, ""):
+    if media_type not in ("application/json", CURL, "") and not (media_type == MERGE and operation.method == "PATCH"):
         raise Problem("media-type", f"expected application/json, found {media_type}")
     try:
         body = msgspec.json.decode(raw, type=operation.body)
@@ -366,6 +372,8 @@ def _key(operation: Operation, caller: str, path: dict[str, str], keys: list[str
     """The key as it is stored with the account, and a hash of what it was used for."""
     if not operation.keyed:
         return "", ""
+    if not keys and operation.key_optional:
+        keys = [secrets.token_hex(16)]
     if len(keys) != 1:
         raise Problem("key-required", "send one Idempotency-Key, such as a UUID, and the same again when you repeat")
     if not KEY.fullmatch(keys[0]):

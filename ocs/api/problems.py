@@ -14,6 +14,8 @@ from ocs.backoffice import errors
 from ocs.backoffice.errors import BackOfficeError
 from ocs.charging.http.translate import word
 from ocs.charging.outcomes import OUTCOMES
+from ocs.tmf654.resources import TmfError
+from ocs.tmf654.words import BASE
 
 TYPE: Final = "urn:ocs:problem:"
 
@@ -96,6 +98,40 @@ class Problem(Exception):
         row = PROBLEMS[self.kind]
         about = {"type": TYPE + self.kind, "title": row.title, "status": row.status, "detail": self.detail}
         return msgspec.json.encode(about | {"instance": instance} | self.more)
+
+
+class RefusedAnswer(NamedTuple):
+    """What is answered in the place of what was asked for."""
+
+    status: int
+    body: bytes
+    media_type: str
+
+
+def refusal_of(problem: Problem, path: str) -> RefusedAnswer:
+    """A problem as it is answered at this path: each standard has a form of its own."""
+    if not path.startswith(BASE):
+        return RefusedAnswer(problem.status, problem.body(path), media_type_of(path))
+    status = status_at(path, problem.status)
+    row = PROBLEMS[problem.kind]
+    error = TmfError(
+        code=problem.kind,
+        reason=row.title,
+        message=problem.detail,
+        status=str(status),
+        reference_error=TYPE + problem.kind,
+    )
+    return RefusedAnswer(status, msgspec.json.encode(error), media_type_of(path))
+
+
+def status_at(path: str, status: int) -> int:
+    """Of a refusal at this path: TMF654 knows no 422."""
+    return int(HTTPStatus.BAD_REQUEST) if path.startswith(BASE) and status == 422 else status
+
+
+def media_type_of(path: str) -> str:
+    """Of a refusal at this path."""
+    return "application/json" if path.startswith(BASE) else "application/problem+json"
 
 
 def problem_of(error: BackOfficeError) -> Problem:

@@ -48,8 +48,13 @@ async def send(call: ApiCall) -> ApiReply:
     body: TransferOrder = call.body
     wanted = WantedTransferOut(body.from_, body.to, micro_of(body.amount, "amount"))
     row = await transfers.send(call.backoffice, wanted, order_of(call, body.reason, body.reference))
-    done = row["state"] == TransferState.RECEIVED
-    return ApiReply(transfer_view(row), 201 if done else 202, headers={"Location": f"/v1/transfers/{row['id']}"})
+    status = done_or_on_its_way(row)
+    return ApiReply(transfer_view(row), status, headers={"Location": f"/v1/transfers/{row['id']}"})
+
+
+def done_or_on_its_way(row: TransferRow) -> int:
+    """The status of HTTP that says so."""
+    return 201 if row["state"] == TransferState.RECEIVED else 202
 
 
 async def get_transfer(call: ApiCall) -> ApiReply:

@@ -52,6 +52,9 @@ from ocs.api import (
     routes_tariff_files,
     routes_tariffs,
     routes_thresholds,
+    routes_tmf_actions,
+    routes_tmf_balances,
+    routes_tmf_reservations,
     routes_tokens,
     routes_transfers,
     routes_vouchers,
@@ -63,7 +66,7 @@ from ocs.api.docs import HEADERS, assets, page
 from ocs.api.live import CUT, LEAVE
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
-from ocs.api.problems import Problem, problem_of
+from ocs.api.problems import Problem, problem_of, refusal_of
 from ocs.api.waiting import wait
 from ocs.backoffice.backoffice import BackOffice, trouble_of
 from ocs.backoffice.errors import BackOfficeError, Forbidden
@@ -105,6 +108,9 @@ ALONE: Final[Sequence[Operation]] = (
     *routes_copy.OPERATIONS,
     *routes_tokens.OPERATIONS,
     *routes_audit.OPERATIONS,
+    *routes_tmf_balances.OPERATIONS,
+    *routes_tmf_actions.OPERATIONS,
+    *routes_tmf_reservations.OPERATIONS,
     *routes_server.OPERATIONS,
 )
 """What one person does, where the configuration does not demand a second one."""
@@ -234,7 +240,8 @@ def answer(request: Request, problem: Problem) -> Response:
         headers["Retry-After"] = str(problem.more["retry_after_s"])
     if problem.status == 503:
         headers["Retry-After"] = "1"
-    return Response(problem.body(request.url.path), problem.status, headers, media_type="application/problem+json")
+    refusal = refusal_of(problem, request.url.path)
+    return Response(refusal.body, refusal.status, headers, media_type=refusal.media_type)
 
 
 async def _problem(request: Request, why: Exception) -> Response:

@@ -14,7 +14,7 @@ from ocs.access.roles import Authority
 from ocs.api import schema_access
 from ocs.api.auditing import performed
 from ocs.api.operation import ApiCall, Operation, SentRequest, call_of, response_of
-from ocs.api.problems import Problem, problem_of
+from ocs.api.problems import Problem, media_type_of, problem_of, refusal_of
 from ocs.api.texts import time_of, time_or_none
 from ocs.backoffice import approvals
 from ocs.backoffice.approvals import Executed
@@ -71,7 +71,7 @@ async def wait(call: ApiCall, sent: SentRequest, path: str) -> Response:
     )
     one = await approvals.ask(call.backoffice, wanted)
     if one.status:
-        media_type = "application/problem+json" if one.status >= 400 else "application/json"
+        media_type = media_type_of(path) if one.status >= 400 else "application/json"
         return Response(one.answer or b"", one.status, media_type=media_type if one.answer else None)
     if one.state in ("rejected", "expired"):
         raise Conflict(f"approval {one.id} is {one.state}: {one.reason or 'ask anew, with another Idempotency-Key'}")
@@ -107,4 +107,5 @@ class ApprovedRequests:
             problem = problem_of(error)
         except Problem as found:
             problem = found
-        return Executed(problem.status, problem.body(one.target.partition(" ")[2]))
+        refusal = refusal_of(problem, one.target.partition(" ")[2])
+        return Executed(refusal.status, refusal.body)

@@ -6,7 +6,7 @@ then the call is repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -91,6 +91,11 @@ async def page(
 ) -> Sequence[AccountRow]:
     """A page of accounts in the order of ids, after the given one: all, of a customer, with a tag."""
     return await accounts.page(backoffice.pool, after, limit, customer, tag)
+
+
+async def those(backoffice: BackOffice, ids: Collection[str]) -> Sequence[AccountRow]:
+    """Accounts of these ids, in their order; ids of none are passed over."""
+    return await accounts.named(backoffice.pool, "", ids, len(ids))
 
 
 def settled(account: Account, now_ms: int) -> Sequence[Bucket]:

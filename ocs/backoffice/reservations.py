@@ -12,7 +12,7 @@ import msgspec
 from balances import keys
 from balances.structs.charge import Phase, Result
 from balances.structs.session import SessionState
-from ocs.backoffice import sessions
+from ocs.backoffice import accounts, sessions
 from ocs.backoffice.amounts import money
 from ocs.backoffice.errors import (
     AccountBarred,
@@ -60,6 +60,9 @@ class Reservation(msgspec.Struct, frozen=True):
     until_ms: int
     """When what is held is released; 0: nothing is."""
     state: SessionState
+    opened_ms: int
+    touched_ms: int
+    """Of the last that was done with it."""
 
 
 async def reserve(backoffice: BackOffice, client: str, wanted: WantedReservation, message: int) -> Reservation:
@@ -119,6 +122,33 @@ async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, am
     return await get(backoffice, client, id_)
 
 
+async def finish(backoffice: BackOffice, client: str, id_: str, amount: int | None) -> Reservation:
+    """Debit an amount of what is reserved (None: all of it; 0: nothing) and release the rest. The same again is done
+    once; Conflict where it has ended in another way."""
+    now = await get(backoffice, client, id_)
+    if now.state == SessionState.OPEN:
+        _, session = await _find(backoffice, client, id_)
+        wanted = now.reserved if amount is None else amount
+        done = await confirm(backoffice, client, id_, _last(session) + 1, wanted, 0)
+        as_wanted = done.confirmed == now.confirmed + wanted
+    else:
+        done, as_wanted = now, bool(now.confirmed) if amount is None else now.confirmed == amount
+    if not as_wanted or done.state == SessionState.OPEN:
+        raise Conflict(f"it has ended in another way: {money(done.confirmed)} was debited")
+    return done
+
+
+async def of_account(backoffice: BackOffice, client: str, account: str) -> Sequence[tuple[str, Reservation]]:
+    """Those of this client, by id, that an account pays for: open ones, and ended ones for an hour."""
+    owner, found = await accounts.read(backoffice, await accounts.find(backoffice, account))
+    begin = keys.part(named(client, ""))
+    return [
+        (keys.text_of(one.id.removeprefix(begin)), _reservation(owner, one))
+        for one in sorted(found, key=lambda one: (one.opened_ms, one.id), reverse=True)
+        if one.id.startswith(begin) and one.state in KEPT and one.lines
+    ]
+
+
 def _check(session: Session, number: int, amount: int, left: int) -> None:
     """Numbers come one after the other, and each is charged once: as an update, also where it leaves nothing, since the
     store tells requests apart by phase and number. So what is compared here is what the one before has left, whoever
@@ -141,7 +171,10 @@ def _last(session: Session) -> int:
 
 
 async def get(backoffice: BackOffice, client: str, id_: str) -> Reservation:
-    account, session = await _find(backoffice, client, id_)
+    return _reservation(*await _find(backoffice, client, id_))
+
+
+def _reservation(account: Account, session: Session) -> Reservation:
     line = session.lines[0]
     return Reservation(
         session.id,
@@ -153,6 +186,8 @@ async def get(backoffice: BackOffice, client: str, id_: str) -> Reservation:
         line.debited,
         line.due_ms,
         SessionState.CLOSED if session.state == SessionState.OPEN and not line.due_ms else SessionState(session.state),
+        session.opened_ms,
+        session.touched_ms,
     )
 
 

@@ -66,6 +66,11 @@ async def by_identity(backoffice: BackOffice, text: str) -> Subscriber | None:
     return await subscribers.by_identity(backoffice.pool, identity_of(text))
 
 
+async def having(backoffice: BackOffice, identities: Sequence[str]) -> Sequence[Subscriber]:
+    """Those that have one of these identities, as they are spelled here."""
+    return await subscribers.named(backoffice.pool, "", identities, len(identities))
+
+
 async def page(backoffice: BackOffice, account: str | None, after: str, limit: int) -> Sequence[Subscriber]:
     """A page of subscribers in the order of ids, after the given one; of an account, or of all."""
     return await subscribers.page(backoffice.pool, account, after, limit)

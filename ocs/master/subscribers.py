@@ -35,6 +35,10 @@ class Subscriber(msgspec.Struct, frozen=True):
         """All that pay for something."""
         return {self.account, *self.payers.values()}
 
+    def payer(self, service: str) -> str:
+        """The account that pays for it."""
+        return self.payers.get(service, self.account)
+
 
 class Saved(msgspec.Struct, frozen=True):
     """The subscriber after a `put`, and what was there before."""

@@ -1,0 +1,550 @@
+"""TMF654 v4: top-ups, adjustments and transfers, done by the operations of /v1 and read from the ledger
+(docs/tmf654.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from balances.ledger.transfers import TransferState
+from balances.structs.account import MAIN
+from balances.structs.posting import PostingOutcome
+from ocs.api.operation import ApiCall, ApiReply, Operation
+from ocs.api.routes_accounts import MOVES, order_of
+from ocs.api.routes_transfers import done_or_on_its_way
+from ocs.api.schema import Reason, Reference
+from ocs.api.texts import Time, ms_of, time_of, time_or_none
+from ocs.api.tmf_lists import ActionQuery, OneQuery, account_in_body, page, picked, whose
+from ocs.backoffice import balance_actions, postings, subscribers, transfers
+from ocs.backoffice.balance_actions import ADJUSTMENTS, TOP_UPS, TRANSFERS, ActionRow, WantedActions
+from ocs.backoffice.errors import Conflict, Invalid, NotFound
+from ocs.backoffice.postings import WantedTopUp
+from ocs.backoffice.transfers import WantedTransferOut
+from ocs.master.accounts import AccountRow
+from ocs.tmf654.resources import (
+    TmfAction,
+    TmfAdjustBalance,
+    TmfBalanceAction,
+    TmfQuantity,
+    TmfRef,
+    TmfTopupBalance,
+    TmfTransferBalance,
+)
+from ocs.tmf654.words import (
+    BASE,
+    KIND_OF_USAGE,
+    SMS,
+    ActionStatus,
+    NamedBucket,
+    UsageType,
+    amount_in,
+    bucket_named,
+    identities_of,
+    number_of,
+    units_of,
+    usage_of,
+)
+from tariffs.units import Kind
+
+Absent = Annotated[None, Meta(description="Not taken: see docs/tmf654.md")]
+
+
+class TmfAmount(Struct, frozen=True):
+    amount: Annotated[Decimal, Meta(description="A JSON number, read exactly; of money at most six decimals")]
+    units: Annotated[str, Meta(max_length=40, examples=["EUR", "MB", "seconds"])]
+    """The currency of the account; for data octets, kB, MB, GB, KiB, MiB, GiB; for voice seconds, minutes, hours; for
+    sms and other units."""
+
+
+class TmfValidity(Struct, frozen=True, rename="camel"):
+    start_date_time: Time | None = None
+    end_date_time: Time | None = None
+
+
+class TmfWish(Struct, frozen=True, rename="camel", kw_only=True):
+    """Attributes that are not named here are passed over, as TMF630 asks."""
+
+    amount: TmfAmount
+    usage_type: UsageType
+    bucket: TmfRef
+    description: Reference = ""
+    """Kept as the `reference` of the entry."""
+    reason: Reason | None = None
+    logical_resource: Annotated[list[TmfRef], Meta(max_length=8)] = []
+    """Of whom: refused unless it is somebody of the account."""
+
+
+class TmfTopupBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
+    """The bucket `ACCOUNT:0` is the main one; `ACCOUNT:new` makes one, with the name that `bucket.name` says and the
+    validity of `validFor`."""
+
+    party_account: TmfRef
+    valid_for: TmfValidity | None = None
+    voucher: Absent = None
+    is_auto_topup: Literal[False] | None = None
+    number_of_periods: Absent = None
+    recurring_period: Absent = None
+
+
+class TmfAdjustBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
+    """An amount below zero is taken."""
+
+    party_account: TmfRef | None = None
+    adjust_type: Literal["oneTime"] | None = None
+
+
+class TmfTransferBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
+    """Own money, from the main bucket of an account to that of another one."""
+
+    reason: Reason
+    receiver_bucket: TmfRef
+    receiver_bucket_usage_type: UsageType
+    receiver_logical_resource: TmfRef | None = None
+    cost_owner: Absent = None
+    transfer_cost: Absent = None
+
+
+class TmfActionUpdate(Struct, frozen=True, rename="camel"):
+    status: ActionStatus
+
+
+# --- as they are given
+
+
+def _quantity(row: ActionRow, amount: int) -> TmfQuantity:
+    return TmfQuantity(number_of(row["kind"], amount), units_of(row["kind"], row["currency"]))
+
+
+def bucket_ref(name: NamedBucket) -> TmfRef:
+    return TmfRef(name.id, f"{BASE}/bucket/{name.id}", referred_type="Bucket")
+
+
+def _of_entry(row: ActionRow, path: str) -> dict[str, Any]:
+    """What every action says that is an entry of the ledger, which does not know what a bucket of units is for."""
+    id_, when = f"{row['account']}:{row['seq']}", time_of(row["at_ms"])
+    return {
+        "id": id_,
+        "href": f"{BASE}/{path}/{id_}",
+        "status": "completed",
+        "amount": _quantity(row, row["amount"]),
+        "bucket": bucket_ref(NamedBucket(row["account"], row["bucket"])),
+        "usage_type": usage_of(row["kind"]),
+        "description": row["reference"] or None,
+        "reason": row["reason"] or None,
+        "requested_date": when,
+        "confirmation_date": when,
+        "requestor": TmfRef(row["actor"], role="requestor", referred_type="Individual") if row["actor"] else None,
+        "party_account": TmfRef(row["account"], referred_type="PartyAccount"),
+    }
+
+
+def _topup(row: ActionRow) -> TmfTopupBalance:
+    return TmfTopupBalance(**_of_entry(row, "topupBalance"), type="TopupBalance")
+
+
+def _adjustment(row: ActionRow) -> TmfAdjustBalance:
+    return TmfAdjustBalance(**_of_entry(row, "adjustBalance"), adjust_type="oneTime", type="AdjustBalance")
+
+
+def balance_action(row: ActionRow) -> TmfBalanceAction:
+    """In the history."""
+    why = row["why"]
+    type_: Any = "TopupBalance" if why in TOP_UPS else "AdjustBalance" if why in ADJUSTMENTS else "TransferBalance"
+    return TmfBalanceAction(**_of_entry(row, "balanceActionHistory"), type=type_)
+
+
+STATUS: Final[dict[TransferState, ActionStatus]] = {
+    TransferState.SENT: "created",
+    TransferState.REFUSED: "created",
+    TransferState.RECEIVED: "completed",
+    TransferState.RETURNED: "failed",
+}
+
+
+def _transfer(row: ActionRow) -> TmfTransferBalance:
+    return TmfTransferBalance(
+        id=row["id"],
+        href=f"{BASE}/transferBalance/{row['id']}",
+        status=STATUS[TransferState(row["state"])],
+        amount=TmfQuantity(number_of(Kind.MONEY, row["amount"]), row["currency"]),
+        bucket=bucket_ref(NamedBucket(row["source"], MAIN)),
+        usage_type="monetary",
+        description=row["reference"] or None,
+        reason=row["reason"] or None,
+        requested_date=time_or_none(row["sent_ms"] or 0),
+        confirmation_date=time_or_none(row["ended_ms"] or 0),
+        requestor=TmfRef(row["actor"], role="requestor", referred_type="Individual"),
+        party_account=TmfRef(row["source"], referred_type="PartyAccount"),
+        receiver_bucket=bucket_ref(NamedBucket(row["target"], MAIN)),
+        receiver_bucket_usage_type="monetary",
+        type="TransferBalance",
+    )
+
+
+# --- what is wished for
+
+
+def _kind(usage: UsageType) -> Kind:
+    return KIND_OF_USAGE[usage]
+
+
+def above_zero(amount: int) -> int:
+    """The same. Raises Invalid for any other."""
+    if amount <= 0:
+        raise Invalid("amount.amount", "expected more than zero")
+    return amount
+
+
+async def _account(call: ApiCall, wish: TmfWish, party: TmfRef | None) -> tuple[AccountRow, NamedBucket]:
+    """The account and the bucket that a wish is about."""
+    named = bucket_named(wish.bucket.id)
+    if party is not None and party.id != named.account:
+        raise Invalid("partyAccount.id", f"expected {named.account}, whose bucket it is, found {party.id[:80]!r}")
+    row = await account_in_body(call, named.account, "bucket.id")
+    for resource in wish.logical_resource:
+        await check_resource(call, resource, row.id, "logicalResource")
+    return row, named
+
+
+async def check_resource(call: ApiCall, resource: TmfRef, account: str, field: str, service: str | None = None) -> str:
+    """The subscriber that is meant. Raises Invalid where the account pays nothing for it. service: that it pays for;
+    None: any
+    """
+    people = await subscribers.having(call.backoffice, identities_of(resource.id, resource.referred_type))
+    mine = [one.id for one in people if account in (one.accounts if service is None else {one.payer(service)})]
+    if not mine:
+        raise Invalid(field, f"expected somebody whom account {account} pays for, found {resource.id[:80]!r}")
+    return mine[0]
+
+
+async def tmf_top_up(call: ApiCall) -> ApiReply:
+    body: TmfTopupBalanceCreate = call.body
+    row, named = await _account(call, body, body.party_account)
+    kind, period = _kind(body.usage_type), body.valid_for or TmfValidity()
+    name = (body.bucket.name or "") if named.number is None else ""
+    if len(name) > 64 or any(letter < " " for letter in name):
+        raise Invalid("bucket.name", "expected at most 64 characters, without control characters")
+    until = period.end_date_time
+    wanted = WantedTopUp(
+        kind=kind,
+        amount=above_zero(amount_in(body.amount.amount, body.amount.units, kind, row.currency)),
+        from_ms=ms_of(period.start_date_time, "validFor.startDateTime") or 0,
+        until_ms=ms_of(until, "validFor.endDateTime") or 0,
+        until=until or "",
+        scope=(SMS,) if body.usage_type == "sms" else (),
+        name=name,
+    )
+    if named.number is None and kind == Kind.MONEY and not (name or wanted.from_ms or wanted.until_ms):
+        raise Invalid("bucket", "a new bucket of money has a name or a validFor, or the main one would do")
+    if named.number is not None and (named.number != MAIN or kind != Kind.MONEY or wanted.from_ms or wanted.until_ms):
+        into = f"{row.id}:{MAIN} for money without validFor, or {row.id}:new for a bucket of its own"
+        raise Invalid("bucket.id", f"expected {into}, found {named.id}")
+    order = order_of(call, body.reason or "top-up", body.description)
+    _, outcome = await postings.top_up(call.backoffice, row.id, wanted, order)
+    return await _made(call, row, outcome, _topup)
+
+
+async def tmf_adjust(call: ApiCall) -> ApiReply:
+    body: TmfAdjustBalanceCreate = call.body
+    row, named = await _account(call, body, body.party_account)
+    if named.number is None:
+        raise Invalid("bucket.id", "expected a bucket that is there, such as demo-1:0")
+    wanted = _kind(body.usage_type)
+
+    def amount_of(kind: int) -> int:
+        if kind != wanted:
+            raise Invalid("usageType", f"expected {usage_of(kind)}, as the bucket is, found {body.usage_type}")
+        amount = amount_in(body.amount.amount, body.amount.units, kind, row.currency)
+        if not amount:
+            raise Invalid("amount.amount", "expected something other than zero")
+        return amount
+
+    order = order_of(call, body.reason or "adjustment", body.description)
+    try:
+        _, outcome = await postings.adjust(call.backoffice, row.id, named.number, amount_of, order, force=False)
+    except NotFound as why:
+        raise Invalid("bucket.id", why.detail) from None
+    return await _made(call, row, outcome, _adjustment)
+
+
+async def _made(
+    call: ApiCall, row: AccountRow, outcome: PostingOutcome, view: Callable[[ActionRow], TmfAction]
+) -> ApiReply:
+    """201 with the action as the ledger has it, once it is copied; before that as it was answered."""
+    entry = outcome.entries[-1]
+    answered = {
+        "account": row.id,
+        "seq": entry.seq,
+        "bucket": entry.bucket,
+        "kind": entry.kind,
+        "amount": entry.amount,
+        "currency": row.currency,
+        "at_ms": call.backoffice.now_ms(),
+        "actor": call.caller,
+        "reason": call.body.reason or entry.why,
+        "reference": call.body.description,
+    }
+    made = view(await balance_actions.copied(call.backoffice, row.id, entry.seq) or answered)
+    return ApiReply(made, 201, headers={"Location": made.href})
+
+
+async def tmf_transfer(call: ApiCall) -> ApiReply:
+    body: TmfTransferBalanceCreate = call.body
+    row, named = await _account(call, body, None)
+    receiver = bucket_named(body.receiver_bucket.id, "receiverBucket.id")
+    if (named.number, receiver.number) != (MAIN, MAIN) or {body.usage_type, body.receiver_bucket_usage_type} != {
+        "monetary"
+    }:
+        raise Invalid("bucket.id", "expected the main buckets of two accounts, such as demo-1:0, and money")
+    if body.receiver_logical_resource is not None:
+        resource = body.receiver_logical_resource
+        await check_resource(call, resource, receiver.account, "receiverLogicalResource")
+    amount = above_zero(amount_in(body.amount.amount, body.amount.units, Kind.MONEY, row.currency))
+    wanted = WantedTransferOut(named.account, receiver.account, amount)
+    sent = await transfers.send(call.backoffice, wanted, order_of(call, body.reason, body.description))
+    made = _transfer(sent)
+    return ApiReply(made, done_or_on_its_way(sent), headers={"Location": made.href})
+
+
+# --- what is there
+
+
+async def wanted_of(call: ApiCall, query: ActionQuery, whys: Sequence[str]) -> WantedActions:
+    """What a query asks for."""
+    rows = await whose(call, query, query.bucket)
+    return WantedActions(
+        accounts=[row.id for row in rows if query.usage_type != "sms"],  # the ledger says `other` of all units
+        whys=whys,
+        bucket=bucket_named(query.bucket).number if query.bucket is not None else None,
+        kind=None if query.usage_type is None else _kind(query.usage_type),
+        from_ms=ms_of(query.since, "requestedDate.gte"),
+        until_ms=ms_of(query.until, "requestedDate.lte"),
+        offset=query.offset,
+        limit=query.limit,
+    )
+
+
+class PostedQuery(ActionQuery, frozen=True):
+    status: ActionStatus | None = None
+
+
+async def posted_page(call: ApiCall, view: Callable[[ActionRow], TmfAction], whys: Sequence[str]) -> ApiReply:
+    """A page of what was posted for these reasons."""
+    query: PostedQuery = call.query
+    if query.status not in (None, "completed"):  # what is on the ledger is done
+        return page([], 0, query)
+    found = await balance_actions.entries(call.backoffice, await wanted_of(call, query, whys))
+    return page([view(row) for row in found.rows], found.total, query)
+
+
+async def posted_one(call: ApiCall, whys: Sequence[str]) -> ActionRow:
+    """The entry that the path names."""
+    named = bucket_named(call.path["action"], "id")
+    return await balance_actions.entry(call.backoffice, named.account, named.number or 0, whys)
+
+
+async def tmf_list_top_ups(call: ApiCall) -> ApiReply:
+    return await posted_page(call, _topup, TOP_UPS)
+
+
+async def tmf_list_adjustments(call: ApiCall) -> ApiReply:
+    return await posted_page(call, _adjustment, ADJUSTMENTS)
+
+
+async def tmf_list_transfers(call: ApiCall) -> ApiReply:
+    query: PostedQuery = call.query
+    states = [state for state, status in STATUS.items() if status == query.status] if query.status else None
+    wanted = await wanted_of(call, query, TRANSFERS)
+    if (wanted.bucket or MAIN) != MAIN or query.usage_type not in (None, "monetary"):
+        return page([], 0, query)
+    found = await balance_actions.transfers(call.backoffice, wanted, states)
+    return page([_transfer(row) for row in found.rows], found.total, query)
+
+
+async def tmf_get_top_up(call: ApiCall) -> ApiReply:
+    return _shown(call, _topup(await posted_one(call, TOP_UPS)))
+
+
+async def tmf_get_adjustment(call: ApiCall) -> ApiReply:
+    return _shown(call, _adjustment(await posted_one(call, ADJUSTMENTS)))
+
+
+async def tmf_get_transfer(call: ApiCall) -> ApiReply:
+    return _shown(call, _transfer(await transfers.get(call.backoffice, call.path["action"])))
+
+
+def _shown(call: ApiCall, action: TmfAction) -> ApiReply:
+    query: OneQuery = call.query
+    return ApiReply(picked(query.fields)(action))
+
+
+async def tmf_change_top_up(call: ApiCall) -> ApiReply:
+    return _unchanged(_topup(await posted_one(call, TOP_UPS)))
+
+
+async def tmf_change_adjustment(call: ApiCall) -> ApiReply:
+    return _unchanged(_adjustment(await posted_one(call, ADJUSTMENTS)))
+
+
+async def tmf_change_transfer(call: ApiCall) -> ApiReply:
+    return _unchanged(_transfer(await transfers.get(call.backoffice, call.path["action"])))
+
+
+async def tmf_cancel_top_up(call: ApiCall) -> ApiReply:
+    return await tmf_change_top_up(call)
+
+
+async def tmf_cancel_adjustment(call: ApiCall) -> ApiReply:
+    return await tmf_change_adjustment(call)
+
+
+async def tmf_cancel_transfer(call: ApiCall) -> ApiReply:
+    return await tmf_change_transfer(call)
+
+
+def _unchanged(action: TmfAction) -> ApiReply:
+    """Everything is done at once, and what has left an account comes back only where the other one does not take it."""
+    how = "post the reverse" if action.status == "completed" else "it cannot be called back"
+    raise Conflict(f"it is {action.status}: {how}")
+
+
+MOVED: Final = (*(kind for kind in MOVES if kind not in ("key-required", "not-found")), "account-closed")
+EUR: Final = {"amount": {"amount": 5.00, "units": "EUR"}, "usageType": "monetary", "bucket": {"id": "demo-1:0"}}
+TOP_UP_EXAMPLES: Final = {
+    "money": EUR | {"partyAccount": {"id": "demo-1"}, "description": "counter 4"},
+    "1 GB until the new year": {
+        "amount": {"amount": 1, "units": "GB"},
+        "usageType": "data",
+        "bucket": {"id": "demo-1:new", "name": "promotion"},
+        "partyAccount": {"id": "demo-1"},
+        "validFor": {"endDateTime": "2099-12-31T23:59:59+01:00"},
+    },
+}
+TRANSFER_EXAMPLE: Final = EUR | {
+    "reason": "gift",
+    "logicalResource": [{"id": "+49 170 0000001"}],
+    "receiverBucket": {"id": "demo-2:0"},
+    "receiverBucketUsageType": "monetary",
+    "receiverLogicalResource": {"id": "+49 170 0000002"},
+}
+
+
+def _operations(
+    path: str,
+    resource: type[TmfAction],
+    permission: str,
+    words: str,
+    handlers: Sequence[Callable[[ApiCall], Awaitable[ApiReply]]],
+    create: Operation,
+) -> Sequence[Operation]:
+    """What every collection of actions has. handlers: list, get, change, cancel"""
+    collection, one = f"{BASE}/{path}", f"{BASE}/{path}/{{action}}"
+    list_, get, change, cancel = handlers
+    known, unchanging = ("not-found", "fate-unknown"), ("not-found", "fate-unknown", "conflict")
+    return (
+        msgspec.structs.replace(create, path=collection),
+        Operation(
+            "GET",
+            collection,
+            list_,
+            f"{words}, the newest first",
+            "accounts.read",
+            answer=list[resource],  # type: ignore[valid-type]
+            also=(206,),
+            query=PostedQuery,
+        ),
+        Operation(
+            "GET", one, get, f"One of {words.lower()}", "accounts.read", answer=resource, query=OneQuery, problems=known
+        ),
+        Operation(
+            "PATCH",
+            one,
+            change,
+            f"Refused (409): {words.lower()} are done at once",
+            permission,
+            answer=resource,
+            body=TmfActionUpdate,
+            problems=unchanging,
+        ),
+        Operation(
+            "DELETE",
+            one,
+            cancel,
+            f"Refused (409): {words.lower()} are done at once",
+            permission,
+            status=204,
+            problems=unchanging,
+        ),
+    )
+
+
+OPERATIONS: Final = (
+    *_operations(
+        "topupBalance",
+        TmfTopupBalance,
+        "accounts.top-up",
+        "Top-ups",
+        (tmf_list_top_ups, tmf_get_top_up, tmf_change_top_up, tmf_cancel_top_up),
+        Operation(
+            "POST",
+            "",
+            tmf_top_up,
+            "Top up: the main bucket, or a new one",
+            "accounts.top-up",
+            answer=TmfTopupBalance,
+            status=201,
+            body=TmfTopupBalanceCreate,
+            examples=TOP_UP_EXAMPLES,
+            keyed=True,
+            key_optional=True,
+            problems=MOVED,
+        ),
+    ),
+    *_operations(
+        "adjustBalance",
+        TmfAdjustBalance,
+        "accounts.adjust",
+        "Adjustments",
+        (tmf_list_adjustments, tmf_get_adjustment, tmf_change_adjustment, tmf_cancel_adjustment),
+        Operation(
+            "POST",
+            "",
+            tmf_adjust,
+            "Correct a bucket, up or down",
+            "accounts.adjust",
+            answer=TmfAdjustBalance,
+            status=201,
+            body=TmfAdjustBalanceCreate,
+            examples={"goodwill": EUR | {"reason": "goodwill"}},
+            keyed=True,
+            key_optional=True,
+            problems=MOVED,
+        ),
+    ),
+    *_operations(
+        "transferBalance",
+        TmfTransferBalance,
+        "accounts.transfer",
+        "Transfers",
+        (tmf_list_transfers, tmf_get_transfer, tmf_change_transfer, tmf_cancel_transfer),
+        Operation(
+            "POST",
+            "",
+            tmf_transfer,
+            "Transfer own money from one account to another one",
+            "accounts.transfer",
+            answer=TmfTransferBalance,
+            status=201,
+            body=TmfTransferBalanceCreate,
+            examples={"gift": TRANSFER_EXAMPLE},
+            keyed=True,
+            key_optional=True,
+            problems=(*MOVED, "account-barred", "limit-passed", "transfer-returned"),
+            description="202: it has left, and arrives by itself; its status is `created` until then.",
+        ),
+    ),
+)
