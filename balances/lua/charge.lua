@@ -1,11 +1,11 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account due ledger once renumbered original
 -- ARGV  epoch charge context adopts limited
--- EXIT  ok again absent stale facts longer fenced full elsewhere other crowded
+-- EXIT  ok again absent stale facts longer fenced full elsewhere other crowded untold
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- `longer`: use by time has no price from the instant on that is the outcome.
 -- Twin: balances/model/charge.py. Sessions pass three keys; events also the keys of their answers.
--- `crowded`: as many sessions of its subscriber are open as may be.
+-- `crowded`: as many sessions of its subscriber are open as may be. `untold`: it does not know yet that it pays no more.
 -- @use lib/session
 -- @use lib/event
 -- @use lib/steady
@@ -32,6 +32,7 @@ local decision = decision_of(charge, packed, ARGV[3])
 local change = decision.change
 decision.adopted = adopted
 if change.account[ACCOUNT.profile_rev] > charge[CHARGE.profile_rev] then return { 'stale' } end
+if change.account[ACCOUNT.profile_rev] < charge[CHARGE.moved_rev] then return { 'untold' } end
 local reply
 if is_event then reply = decide_event(decision, answer, renumbered, original)
 else reply = decide_session(decision, stored) end

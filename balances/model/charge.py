@@ -22,6 +22,8 @@ def charge(store: ModelStore, charge: Charge, context: bytes = b"") -> Reply:
         return Reply("crowded")
     if stored.profile_rev > charge.profile_rev:
         return Reply("stale")
+    if stored.profile_rev < charge.moved_rev:
+        return Reply("untold")
     change = AccountChange(copy.deepcopy(stored), charge.now_ms)
     if charge.phase == Phase.EVENT:
         return _event(store, EventDecision(charge, change, context), stored)

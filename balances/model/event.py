@@ -244,6 +244,8 @@ def decide_event(
             return Reply("again", answered, mark)
         decision.answer_conflict(answered)
         return None
+    if charge.moved_rev and not (charge.action == Action.REFUND and (original or blob_of(charge.original))):
+        return Reply("elsewhere")  # it pays no more, and gives back what it was paid
     if missing_ms := event_longer(decision):
         return longer_reply(missing_ms)
 

@@ -158,6 +158,11 @@ def answer_repeat(decision: SessionDecision, session: Session) -> Reply | None:
     return None
 
 
+def begins_elsewhere(charge: Charge, *, is_new: bool) -> bool:
+    """Of an account that does not pay any more: what is no repeat, and no report of what it began."""
+    return is_new or (charge.phase in (Phase.START, Phase.RECORD) and not charge.course)
+
+
 def find_session(decision: SessionDecision, stored: Session | None) -> Reply | None:
     """The session that the request is about, begun where there is none. A reply where nothing is to be decided."""
     charge = decision.charge
@@ -172,6 +177,8 @@ def find_session(decision: SessionDecision, stored: Session | None) -> Reply | N
         if reply is not None or decision.conflict is not None:
             return reply
         session = decision.session
+        if charge.moved_rev and begins_elsewhere(charge, is_new=session is not stored):
+            return Reply("elsewhere")
         decision.incarnation = session.incarnation
         if session.subscriber != charge.subscriber:
             if charge.phase != Phase.START or blob_of(session.initial):

@@ -65,7 +65,9 @@ class Store:
         else:
             names = (of.account, of.due, of.ledger)
             begins = charge.phase == Phase.START or charge.course == Course.BEGINS
-            if begins and charge.subscriber:  # in the same write, before it: a later request may name nobody
+            if (
+                begins and charge.subscriber and not charge.moved_rev
+            ):  # in the same write, before it: a later request may name nobody
                 self.link.command("SET", keys.where(charge.session), keys.place(charge.account, charge.subscriber))
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
@@ -83,6 +85,10 @@ class Store:
 
         def looked(there: Any, error: BaseException | None) -> None:
             if error is None and not there:
+                self.link.command("GET", where).then(found)
+
+        def found(place: Any, _error: BaseException | None) -> None:
+            if place == keys.place(account, subscriber).encode():  # else another account has it
                 self.link.command("DEL", where)
                 self.link.command("HEXISTS", hash_, session).then(looked_again)
 

@@ -326,6 +326,10 @@ class Charge(msgspec.Struct, array_like=True, gc=False):
     reply is `crowded`; -1: as many as there are. Not counted are ..."""
     replaces: list[str] = []
     """... these, which are told to end because this one begins."""
+    moved_rev: int = 0
+    """Not 0: the account ceased to pay for the subscriber by this change of the master data. It answers what it knows,
+    and settles what it began; for anything else nothing is done and the reply is `elsewhere`, or `untold` where the
+    account does not know of the change yet: then a first request may still arrive there (charging.md section 19)."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True, gc=False):

@@ -210,6 +210,7 @@ async def handle(
         answer: ChargingAnswer | Busy | None = None
         try:
             answer = await _charge(request, context, service, profile, names, arrived, plain=plain, charged=charged)
+            assert answer is not None  # an account that pays is charged
         finally:
             if request.phase is Phase.START and came_to_nothing(answer):
                 context.store.not_opened(profile.account, arrived.session, profile.subscriber)
@@ -241,16 +242,9 @@ async def _opening(
     place = await context.store.where(arrived.session)
     if place is not None and place[0] != but:
         return place
-    session, now_ms = arrived.session, arrived.now_ms
-    remembered_ms = now_ms - context.settings.remember_ms + context.settings.event_ahead_ms
-    old = request.event_ms is not None and request.event_ms < remembered_ms
-    if (
-        request.key.resend
-        or old
-        or request.is_cumulative()
-        or context.store.opened_ms > now_ms - context.settings.remember_ms
-    ):
-        return await context.session_known(session)
+    opened_lately = context.store.opened_ms > arrived.now_ms - context.settings.remember_ms
+    if opened_lately or _may_be_forgotten(request, context, arrived):
+        return await context.session_known(arrived.session)
     return None
 
 
@@ -276,7 +270,10 @@ async def _charge(
     sent: Sent | None = None,
     plain: list[tuple[Sent, Outcome]] | None = None,
     charged: list[Charge] | None = None,
-) -> ChargingAnswer | Busy:
+    moved_rev: int = 0,
+) -> ChargingAnswer | Busy | None:
+    """moved_rev: the profile is of an account that does not pay any more, by this change; None: it does not know the
+    request"""
     jitter, original, flags, seek, named = (
         sent.jitter if sent else context.jitter(),
         NO_BLOB,
@@ -288,6 +285,7 @@ async def _charge(
     forgotten: list[Line] = []
     told, facts = (sent.told, sent.facts) if sent else _facts(request, context, arrived)
     longer_ms, catalog = 0, context.catalog
+    asked_of: set[str] = set()
 
     def rated() -> tuple[Quote, Inputs, Charge, bytes]:
         nonlocal request
@@ -298,6 +296,8 @@ async def _charge(
         charge.refund_of = refund_of or charge.refund_of
         charge.flags |= flags
         charge.seek = charge.seek and seek
+        if moved_rev:
+            charge.profile_rev, charge.moved_rev, charge.seek, charge.sessions_max = EXACT_MAX, moved_rev, True, -1
         if forgotten:
             charge.asks = [counted_before(ask, forgotten) for ask in charge.asks]
         if request is not asked:
@@ -308,12 +308,16 @@ async def _charge(
         quote, inputs, charge, packed_inputs = sent.quote, sent.inputs, sent.charge, sent.packed_inputs
     else:
         quote, inputs, charge, packed_inputs = rated()
-    if request.phase is Phase.EVENT and request.action in (Action.DEBIT, Action.REFUND):
-        known = await _known_event(request, context, charge)
+    if request.phase is Phase.EVENT and not request.enquires():
+        known = await _known_event(request, context, charge, arrived)
         original, refund_of = charge.original, charge.refund_of
         if known is not None:
             return to_answer(request, service, profile, quote, known, charge)
     for attempt in range(ATTEMPTS):
+        if profile.former and not (moved_rev or request.settles() or request.enquires()):
+            answer = await _former(request, context, service, profile, arrived, asked_of, charged)
+            if answer is not None:
+                return answer
         if sent is not None and sent.reply is not None and attempt == 0:
             asking = sent.reply
         else:
@@ -347,9 +351,15 @@ async def _charge(
                 facts = merged(unpacked(reply.outcome), told)
             case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written
                 longer_ms = int(reply.outcome)
+            case "elsewhere" if moved_rev:
+                return None
             case "elsewhere":  # nothing was written; settlement goes to where the session was opened
                 found = await _opening(request, context, arrived, charge.account)
                 if found is None or found[0] == charge.account:
+                    if found is None:
+                        answer = await _former(request, context, service, profile, arrived, asked_of, charged)
+                        if answer is not None:
+                            return answer
                     answered = await context.request_known(charge) if found is not None else None
                     if answered is not None:
                         return to_answer(request, service, profile, quote, _outcome(answered), charge)
@@ -366,10 +376,47 @@ async def _charge(
             case "other":  # nothing was written; it was opened for another subscriber of the account
                 profile, names = await _payer(context, charge.account, reply.outcome.decode(), request.inputs.service)
                 flags |= Flag.OTHER_SUBSCRIBER
-            case status:  # fenced, full: nothing was written
+            case status:  # fenced, full, untold: nothing was written
                 return Busy(f"the store is {status}")
         quote, inputs, charge, packed_inputs = rated()
     return Busy("the account is away, or changes faster than it can be read")
+
+
+async def _former(
+    request: ChargingRequest,
+    context: ChargingContext,
+    service: Service,
+    profile: Profile,
+    arrived: Arrival,
+    asked_of: set[str],
+    charged: list[Charge] | None,
+) -> ChargingAnswer | Busy | None:
+    """The answer of an account that paid before and knows the request, or what it is about; None: none does
+    (charging.md section 19). Each is asked once.
+
+    asked_of:  those that were asked, which grows
+    """
+    kept_ms = context.settings.remember_ms + context.settings.event_ahead_ms
+    looks_back = _may_be_forgotten(request, context, arrived) or request.action is Action.REFUND
+    for former in profile.former:
+        if former.account == profile.account or former.account in asked_of:
+            continue
+        if not looks_back and arrived.now_ms - former.until_ms > kept_ms:
+            continue
+        asked_of.add(former.account)
+        of = profile.settled_by(former.account)
+        answer = await _charge(request, context, service, of, (), arrived, charged=charged, moved_rev=former.change)
+        if answer is not None:
+            return answer
+    return None
+
+
+def _may_be_forgotten(request: ChargingRequest, context: ChargingContext, arrived: Arrival) -> bool:
+    """Whether it may repeat what the live store does not remember any more. A clock that was ahead when it was first
+    sent must not make its repeat look young."""
+    remembered_ms = arrived.now_ms - context.settings.remember_ms + context.settings.event_ahead_ms
+    old = request.event_ms is not None and request.event_ms < remembered_ms
+    return request.key.resend or old or request.is_cumulative()
 
 
 def _counted(request: ChargingRequest, profile: Profile) -> ChargingRequest:
@@ -457,7 +504,9 @@ def _seconds_asked(line: AskedLine) -> int:
     return min(seconds or 1, SECONDS_MAX)
 
 
-async def _known_event(request: ChargingRequest, context: ChargingContext, charge: Charge) -> Outcome | None:
+async def _known_event(
+    request: ChargingRequest, context: ChargingContext, charge: Charge, arrived: Arrival
+) -> Outcome | None:
     """The answer PostgreSQL remembers, for an event that may be a repeat older than Redis remembers (charging.md
     section 3); for a refund, its original is brought along too."""
     if charge.refund_of and not request.refund_token and context.refundable is not None:
@@ -468,9 +517,7 @@ async def _known_event(request: ChargingRequest, context: ChargingContext, charg
         original = await context.event_known(charge.account, charge.refund_of)
         if original is not None:
             charge.original = raw_of(original)
-    # A clock that was ahead when the event was first sent must not make its repeat look young.
-    remembered_ms = charge.now_ms - charge.remember_ms + context.settings.event_ahead_ms
-    if not request.key.resend and (request.event_ms is None or request.event_ms >= remembered_ms):
+    if not _may_be_forgotten(request, context, arrived):
         return None
     for key in (charge.once_key, renumbered(charge.once_key, charge.fingerprint)):
         remembered = await context.event_known(charge.account, key)

@@ -19,6 +19,18 @@ class ServicePayer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of the subscriber, and those of this account that all its subscribers share."""
 
 
+class FormerPayer(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An account that paid for something of a subscriber, or under one of its identities, and ceased to."""
+
+    account: str
+    currency: str
+    time_zone: str
+    change: int
+    """Of the master data, by which it ceased to."""
+    until_ms: int
+    """When that was."""
+
+
 class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Value of `profile:<identity>` in Redis, packed as a msgpack array; the same for each identity of a subscriber.
 
@@ -49,6 +61,8 @@ class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """As it is kept (ocs/master/passwords.py): sealed or hashed, never in clear."""
     payers: tuple[ServicePayer, ...] = ()
     """Of services that another account than `account` pays for."""
+    former: tuple[FormerPayer, ...] = ()
+    """The last ones, for 30 days and longer: repeats are answered by who was charged first (charging.md section 19)."""
 
     def paid_for(self, service: str) -> Profile:
         """The profile as it is for this service: with the account that pays for it."""
@@ -62,4 +76,10 @@ class Profile(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def settled_by(self, account: str) -> Profile:
         """The profile for a session that this account pays for since it was opened. Where another one pays now, what
         was used is settled and nothing more is granted (charging.md section 19)."""
-        return self if account == self.account else msgspec.structs.replace(self, account=account, barred=True)
+        if account == self.account:
+            return self
+        settled: Profile = msgspec.structs.replace(self, account=account, barred=True)
+        former = next((one for one in self.former if one.account == account), None)
+        if former is None:
+            return settled
+        return msgspec.structs.replace(settled, currency=former.currency, time_zone=former.time_zone)

@@ -142,6 +142,10 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
             return self.course is not None and self.course.step is not Course.BEGINS
         return self.phase is Phase.UPDATE or self.phase is Phase.STOP
 
+    def enquires(self) -> bool:
+        """Whether it asks, and nothing is done."""
+        return self.phase is Phase.EVENT and self.action in (Action.CHECK, Action.PRICE)
+
     def is_cumulative(self) -> bool:
         """It shows counters: what they gained is for the store to say, and the key only protects what is held
         (charging.md section 8)."""

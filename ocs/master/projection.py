@@ -25,8 +25,9 @@ import msgspec
 
 from balances import keys
 from balances.structs.posting import AccountSettings
-from ocs.charging.profile import Profile, ServicePayer
+from ocs.charging.profile import FormerPayer, Profile, ServicePayer
 from ocs.master import catalog
+from ocs.master.former_payers import FORMER
 from ocs.master.limits import AS_ARRAY, limits_of
 from ocs.master.subscribers import assignments_of, attributes_of
 
@@ -61,7 +62,8 @@ CHANGED: Final = f"""
         COALESCE((SELECT json_agg(json_build_array(p.service, p.account, b.currency, b.time_zone,
                       COALESCE((SELECT json_agg({AS_ARRAY} ORDER BY l.account, l.name) FROM spending_limits l
                                 WHERE l.subscriber = s.id OR l.account = p.account), '[]')) ORDER BY p.service)
-                  FROM payers p JOIN accounts b ON b.id = p.account WHERE p.subscriber = s.id), '[]')::text AS payers
+                  FROM payers p JOIN accounts b ON b.id = p.account WHERE p.subscriber = s.id), '[]')::text AS payers,
+        {FORMER} AS former
     FROM identities i LEFT JOIN subscribers s ON s.id = i.subscriber LEFT JOIN accounts a ON a.id = s.account
     WHERE (i.change, i.identity) > ($1, $2) ORDER BY i.change, i.identity LIMIT $3
 """
@@ -222,6 +224,7 @@ def _profile(row: Record) -> bytes:
             password=row["password"] or "",
             limits=limits_of(row["limits"]),
             payers=msgspec.json.decode(row["payers"], type=tuple[ServicePayer, ...]),
+            former=msgspec.json.decode(row["former"], type=tuple[FormerPayer, ...]),
         )
     )
 

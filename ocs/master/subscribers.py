@@ -11,6 +11,7 @@ from ocs.backoffice.errors import IdentityTaken, NotFound, Unresolved
 from ocs.master.changes import Expect, change
 from ocs.master.default_thresholds import members_changed
 from ocs.master.fee_assignments import follow_subscribers
+from ocs.master.former_payers import note_ceased
 from tariffs.catalog import Assignment
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Subscriber(msgspec.Struct, frozen=True):
     """What tariffs may ask of it: name -> value."""
     payers: dict[str, str] = {}
     """By service, the account that pays for it in the place of `account`."""
+
+    def paid_by(self, service: str) -> str:
+        """The account that pays for this service; "" is any that has no payer of its own."""
+        return self.payers.get(service, self.account)
 
     @property
     def accounts(self) -> set[str]:
@@ -173,6 +178,8 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
         )
         await _touch(db, wanted.accounts | (before.accounts if before else set()), number)
         await members_changed(db, _pairs(wanted) | (_pairs(before) if before else set()), number)
+        if before is not None:
+            await note_ceased(db, _ceased(before, wanted), number, now_ms)
         await follow_subscribers(db, [wanted.id], now_ms)
         now = await get(db, wanted.id)
         assert now is not None
@@ -192,11 +199,24 @@ async def delete(pool: Pool, subscriber: str, now_ms: int, expect: Expect) -> Su
         await db.execute("DELETE FROM subscribers WHERE id = $1", subscriber)
         await _touch(db, before.accounts, number)
         await members_changed(db, _pairs(before), number)
+        await note_ceased(db, _ceased(before, None), number, now_ms)
         return before
 
 
 def _pairs(subscriber: Subscriber) -> set[tuple[str, str]]:
     return {(account, assignment.tariff) for account in subscriber.accounts for assignment in subscriber.tariffs}
+
+
+def _ceased(before: Subscriber, after: Subscriber | None) -> list[tuple[str, str]]:
+    """Identities, each with an account that paid for some service and does not pay for it any more. after: None where
+    the subscriber is deleted"""
+    own = f"subscriber:{before.id}"
+    kept, left = set[str](), before.accounts
+    if after is not None:
+        kept, services = {*after.identities, own}, ("", *before.payers, *after.payers)
+        left = {before.paid_by(one) for one in services if before.paid_by(one) != after.paid_by(one)}
+    names = (*before.identities, own)
+    return [(name, account) for name in names for account in sorted(left if name in kept else before.accounts)]
 
 
 def _content(subscriber: Subscriber) -> tuple[object, ...]:

@@ -172,6 +172,9 @@ function decide_event(decision, answer, renumbered, original)
   decision.flags = bit.bor(decision.flags, mark)
   if contradicts then return answer_conflict(decision, answered, '') end
   if answered then return { 'again', answered, mark } end
+  if charge[CHARGE.moved_rev] > 0 and not (action == ACTION.REFUND and (original or charge[CHARGE.original] ~= '')) then
+    return { 'elsewhere' } -- it pays no more, and gives back what it was paid
+  end
   local missing_ms = event_longer(decision)
   if missing_ms then return longer_reply(missing_ms) end
 

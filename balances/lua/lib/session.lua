@@ -70,6 +70,12 @@ local function answer_repeat(decision, session, stored)
   end
 end
 
+-- Of an account that does not pay any more: what is no repeat, and no report of what it began.
+local function begins_elsewhere(charge, is_new)
+  local phase = charge[CHARGE.phase]
+  return is_new or ((phase == PHASE.START or phase == PHASE.RECORD) and charge[CHARGE.course] == COURSE.NONE)
+end
+
 -- The session that the request is about, begun where there is none. Returns a reply where nothing is to be decided.
 local function find_session(decision, stored)
   local charge = decision.charge
@@ -83,7 +89,9 @@ local function find_session(decision, stored)
     if charge[CHARGE.course] ~= COURSE.NONE then fill_course(session) end
     local reply = answer_repeat(decision, session, stored)
     if reply or decision.conflict then return reply end
+    local is_new = decision.session ~= session
     session = decision.session
+    if charge[CHARGE.moved_rev] > 0 and begins_elsewhere(charge, is_new) then return { 'elsewhere' } end
     decision.incarnation = session[SESSION.incarnation]
     if session[SESSION.subscriber] ~= charge[CHARGE.subscriber] then
       local opens = charge[CHARGE.phase] == PHASE.START and session[SESSION.initial] == ''

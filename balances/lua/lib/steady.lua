@@ -23,7 +23,7 @@ local pack, read, byte, sub, find = cmsgpack.pack, cmsgpack.unpack_limit, string
 local bor = bit.bor
 local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
 -- How a charge ends, and a session, that is not of a client which runs it by itself (charging.md 8).
-local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', '', 0, -1) .. '\144',
+local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', '', 0, -1) .. '\144\0',
   pack('', 0, -1, 0, false) .. '\144' .. pack('')
 -- What a request says of a session that its client runs, by its phase; use that is recorded says one of the last two.
 local COURSES = { [PHASE.START] = COURSE.BEGINS, [PHASE.UPDATE] = COURSE.GOES_ON, [PHASE.STOP] = COURSE.ENDS }
@@ -414,15 +414,15 @@ local function steady_session(charge, packed, stored, adopted)
     refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
   local remarks_end = read(charge, 3, remarks_at)
   if overrun_factor < 1 or (seek and is_start) then return nil end
-  local course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, is_stop
+  local course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, moved_rev, is_stop
   if sub(charge, remarks_end + 1) == SAYS_NO_COURSE then
     if not countable or phase == PHASE.RECORD then return nil end
     is_stop = phase == PHASE.STOP
   else
     local _
-    _, course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces =
-      read(charge, 9, remarks_end)
-    if countable or course == COURSE.NONE or replaces[1] then return nil end
+    _, course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, moved_rev =
+      read(charge, 10, remarks_end)
+    if countable or course == COURSE.NONE or replaces[1] or moved_rev > 0 then return nil end
     if COURSES[phase] and COURSES[phase] ~= course or course == COURSE.BEGINS and not is_start then return nil end
     is_stop = course == COURSE.ENDS
   end
@@ -680,7 +680,7 @@ end
 -- charge: packed, as it came. packed: the account; stored: the session, false where there is none; once: what is known
 -- under the key of an event. adopted: the session that the request adopts.
 function steady(charge, phase, packed, stored, once, adopted)
-  if not fields_of(charge, 0, 45) then return nil end
+  if not fields_of(charge, 0, 46) then return nil end
   if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored, adopted) end
   return not once and steady_event(charge, packed) or nil
 end

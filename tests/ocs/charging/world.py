@@ -134,14 +134,15 @@ class World:
         assert of is None or of.account.endswith(charge.account)
         sent = msgspec.msgpack.decode(msgspec.msgpack.encode(charge), type=Charge)  # as the script reads it
         self.charged.append(sent)
-        if charge.phase == Phase.START:
+        if charge.phase == Phase.START and not charge.moved_rev:
             self.wheres[charge.session] = charge.account, charge.subscriber
         if self.after:
             return ready(Reply(self.after.pop(0)))
         return ready(self.model.charge(sent, context))
 
     def not_opened(self, account: str, session: str, subscriber: str) -> None:
-        if session not in self.model.sessions.get(account, {}):
+        here = self.wheres.get(session) == (account, subscriber)
+        if here and session not in self.model.sessions.get(account, {}):
             self.wheres.pop(session, None)
 
     def remark(self, peer: str, mark: str) -> None:

@@ -82,6 +82,46 @@ async def test_sessions_of_whoever_had_the_identity_before_stay_theirs(harness: 
     assert await moved(harness, "msisdn:493")
 
 
+async def former(harness: ApiHarness, identity: str) -> list[str]:
+    """Who paid before, as workers see it, the last one first."""
+    profile = msgspec.msgpack.decode(await harness.redis.get(keys.profile(identity)), type=Profile)
+    for one in profile.former:
+        told = unpack_account(await harness.redis.hget(keys.account(one.account), ACCOUNT_FIELD)).profile_rev
+        assert 0 < one.change <= told
+    return [one.account for one in profile.former]
+
+
+async def test_who_paid_before_is_known_by_identity(harness: ApiHarness) -> None:
+    """charging.md section 19: whatever moved, the subscriber, an identity or one service."""
+    assert await former(harness, "msisdn:491") == []
+    await put(harness, "s1", "a2", "msisdn:491")
+    await run(harness)
+    assert await former(harness, "msisdn:491") == await former(harness, "subscriber:s1") == ["a1"]
+    await put(harness, "s1", "a1", "msisdn:491")
+    await put(harness, "s2", "a2", "msisdn:492", "imsi:001")
+    await run(harness)
+    assert await former(harness, "msisdn:491") == ["a2", "a1"]
+    assert await former(harness, "imsi:001") == ["a1"]
+    assert await former(harness, "msisdn:492") == []
+    for payers in ({"sms": "a1"}, {"sms": "a2"}):
+        subscriber = Subscriber("s2", "a2", ("msisdn:492",), (), payers=payers)
+        await subscribers.put(harness.pool, subscriber, None, 1, anyway)
+    await run(harness)
+    assert await former(harness, "msisdn:492") == ["a1", "a2"]
+    await subscribers.delete(harness.pool, "s1", 1, anyway)
+    await put(harness, "s3", "a2", "msisdn:491")
+    await run(harness)
+    assert await former(harness, "msisdn:491") == ["a1", "a2"]
+
+
+async def test_of_who_paid_before_only_the_last_are_kept(harness: ApiHarness) -> None:
+    for number in range(10, 21):
+        await harness.account(f"a{number}")
+        await put(harness, "s1", f"a{number}", "msisdn:491")
+    await run(harness)
+    assert await former(harness, "msisdn:491") == [f"a{number}" for number in range(19, 11, -1)]
+
+
 async def test_all_of_it_comes_back_when_redis_lost_it(harness: ApiHarness) -> None:
     await harness.tariff()
     await harness.redis.flushall()
