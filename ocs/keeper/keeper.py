@@ -74,6 +74,8 @@ SAVED_S: Final = 0.2
 CAUGHT_UP_S: Final = 5.0
 SELDOM_S: Final = 60.0
 """So often PostgreSQL is asked for intents that no keeper has looked at: after records were copied, and else."""
+DEFAULTS_S: Final = 3.0
+"""What tariffs bring to accounts follows them within seconds (charging.md section 7)."""
 ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
 LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, FEES, *map(lease_of, range(GROUPS)))
 
@@ -274,7 +276,7 @@ class Keeper:
             ("guard", self.guard.look, self._guard_s),
             ("trim", self._copier.trim, 5.0),
             ("projection", self._project_if_open, 1.0),
-            ("default thresholds", self._bring_defaults_if_open, 1.0),
+            ("default thresholds", self._bring_defaults_if_open, DEFAULTS_S),
             ("walk", self._opener.walk, 1.0),
             ("purge", self._purge, 3_600.0),
             ("settle", self._settle, 5.0),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ocs.clock import cpu_us, turn_s
-from ocs.processes.collector import Collector
+from ocs.processes.collector import YOUNG, YOUNG_OF_BATCH, Collector
 from ocs.processes.control import (
     AskChildren,
     AskStatus,
@@ -89,7 +89,9 @@ class SupervisorLink:
     def report(self, ready: bool, reason: str = "") -> None:
         """Ready to serve, or why not."""
         if ready and self._collector is None:
-            self._collector = Collector(lambda: sum(self._requests.values()), self._loop.time)
+            is_keeper = self._first is not None and self._first.role == "keeper"
+            young = YOUNG_OF_BATCH if is_keeper else YOUNG
+            self._collector = Collector(lambda: sum(self._requests.values()), self._loop.time, young)
             self._collector.start()
             self.at_beat(self._collector.look)
         if (ready, reason) != (self._ready, self._reason):
