@@ -215,7 +215,8 @@ def _noted(dues: list[StepDues], drafts: Drafts) -> int:
     fee = next((draft for draft in drafts if draft.fee), drafts[0])
     least = next((draft.least for draft in drafts if draft.least), 0)
     most = next((draft for draft in drafts if draft.most), drafts[0])
-    found = StepDues(fee.fee, fee.fee_waived, least, most.most, most.most_ends)
+    off = next((draft.off for draft in drafts if draft.off), 0)
+    found = StepDues(fee.fee, fee.fee_waived, least, most.most, most.most_ends, off)
     if found == NOTHING_DUE:
         return 0
     if found not in dues:
@@ -233,9 +234,12 @@ def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[StepDu
             and not other.stop
             and other.price * one.per * one.block <= one.price * other.per * other.block
             and after.fee <= before.fee
-            and after.least <= before.least
-            and (before.most == 0 or 0 < after.most <= before.most)
+            and (other.price == 0 or bounded_as_low(before, after))
         )
+
+    def bounded_as_low(before: StepDues, after: StepDues) -> bool:
+        lowest = before.most == 0 or 0 < after.most <= before.most
+        return lowest and after.least <= before.least and after.off >= before.off
 
     if count.what != Counted.MONEY:
         return False

@@ -31,7 +31,7 @@ class Position(Protocol):
     rest_rounding: int
     fee_paid: bool
     spent: int
-    """Sum of the blocks that money paid, before `least`..."""
+    """Sum of the blocks that money paid, less what is off, before `least`..."""
     charged: int
     """... and what was due for it, without the fee."""
     ahead_ms: int
@@ -142,7 +142,8 @@ def climb(
             run, short, ended = rest if same == priced else 0, False, False
             left = _left(ladder, step, cost, counters)
             fee = 0 if fee_paid else min(dues.fee, left)
-            room = _room(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+            begun = spent if same[0] else -dues.off  # no block with a price was paid yet
+            room = _room(ladder, step, need, start, at, left, fee, run, begun, charged, counters, at_ms, ms_per_unit)
             if room <= 0:
                 break
             available = funds.available(kind, scope, payer)
@@ -151,7 +152,7 @@ def climb(
             if grant and (
                 step.stop
                 or (grade is not None and grade != step.grade and open_units == 0 and not nothing)
-                or (dues.ends and spent >= dues.most)
+                or (dues.ends and begun >= dues.most)
             ):
                 ended = True
                 break
@@ -168,7 +169,7 @@ def climb(
                 if trace is not None:
                     trace.append(Rung(-1, 0, 0, 0, upfront))
                 room = _room(
-                    ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit
+                    ladder, step, need, start, at, left, fee, run, begun, charged, counters, at_ms, ms_per_unit
                 )
             fee_paid = fee_paid or not (dues.waived or nothing)
             if room <= 0:  # the fee alone brought a counter there
@@ -187,7 +188,7 @@ def climb(
                     funds.take(kind, scope, amount, payer)
             elif step.price:
                 if grant and dues.ends:
-                    last = affordable(step, dues.most - spent - 1, run) + 1
+                    last = affordable(step, dues.most - begun - 1, run) + 1
                     blocks, ended = min(blocks, last), blocks > last
                 if grant and payer is not None:  # what the others owe is not there to be spent
                     available = min(available, funds.available(kind, scope))
@@ -196,15 +197,15 @@ def climb(
                 available = min(available, payable - cost)
                 plateau = min(dues.most or ENDLESS, charged + left - fee)
                 spare = 0 if charged >= plateau else slack  # nothing more is due there, whatever the price becomes
-                limit = _within(dues.least, plateau, spent, charged, available - fee - spare)
-                limit = min(limit, EXACT_MAX if plateau <= EXACT_MAX else EXACT_MAX - spent)
+                limit = _within(dues.least, plateau, begun, charged, available - fee - spare)
+                limit = min(limit, EXACT_MAX if plateau <= EXACT_MAX else EXACT_MAX - max(begun, 0))
                 amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
                 short = amount > limit
                 if short:
                     blocks = affordable(step, limit, run)
                     amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
                 if blocks:
-                    spent = max(min(spent + amount, plateau), spent)
+                    spent = max(min(begun + amount, plateau), begun)
                     due = max(min(max(spent, dues.least), plateau), charged)
                     taken = fee + spare + due - charged
                     funds.take(kind, scope, taken, payer)
@@ -263,7 +264,7 @@ def _within(least: int, most: int, spent: int, charged: int, money: int) -> int:
     due = charged + money
     if due >= most:
         return ENDLESS
-    return -1 if due < least else due - spent
+    return -1 if due < least else min(due - spent, EXACT_MAX)
 
 
 def _room(

@@ -60,7 +60,7 @@ class LadderDraft:
         self.grade = ""
         self.fee = 0
         self.fee_waived = False
-        self.least = self.most = 0
+        self.off = self.least = self.most = 0
         self.most_ends = False
         self.per_period = False
         """Blocks end with the period of the row's counter."""

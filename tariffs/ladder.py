@@ -77,6 +77,9 @@ class StepDues(msgspec.Struct, array_like=True, frozen=True):
     """What they cost together at most; 0: no such bound."""
     ends: bool = False
     """Nothing is granted once `most` is due; else the rest is free."""
+    off: int = 0
+    """The first so much of what those blocks cost is not due, where this holds at the first of them that has a price.
+    `least` and `most` are of what is left."""
 
 
 NOTHING_DUE: Final = StepDues()
@@ -135,9 +138,9 @@ def check_ladder(ladder: Ladder) -> None:
     if last.kind != Kind.MONEY or last.reach or last.counter or last.until_ms:
         raise ValueError("the last step is paid with money and has no bound")
     for dues in ladder.dues:
-        if not all(0 <= amount <= EXACT_MAX for amount in (dues.fee, dues.least, dues.most)):
-            raise ValueError(f"set-up fee, minimum or maximum charge out of range: {dues}")
-        if 0 < dues.most < dues.least or (dues.ends and not dues.most):
+        if not all(0 <= amount <= EXACT_MAX for amount in (dues.fee, dues.least, dues.most, dues.off)):
+            raise ValueError(f"set-up fee, amount off, minimum or maximum charge out of range: {dues}")
+        if 0 < dues.most < dues.least or (dues.ends and not dues.most) or dues.most + dues.off > EXACT_MAX:
             raise ValueError(f"maximum charge out of range: {dues}")
 
 

@@ -98,6 +98,8 @@ def dues(due: StepDues) -> Iterator[str]:
     """What is due besides the steps."""
     if due.fee:
         yield f"set-up fee {money(due.fee)} with the first {'block that money pays' if due.waived else 'unit'}"
+    if due.off:
+        yield f"the first {money(due.off)} of what money pays is not charged"
     if due.least:
         yield f"what money pays costs at least {money(due.least)}"
     if due.most:

@@ -14,10 +14,22 @@ from tariffs.elements.grade import Grade
 from tariffs.elements.grant import GrantElement
 from tariffs.elements.maximum import Maximum
 from tariffs.elements.minimum import Minimum
+from tariffs.elements.off import Off
 from tariffs.elements.setup import Setup
 
 Element = (
-    Barred | Uncontrolled | Free | BundleElement | Flat | Beside | Minimum | Maximum | Setup | Grade | GrantElement
+    Barred
+    | Uncontrolled
+    | Free
+    | BundleElement
+    | Flat
+    | Beside
+    | Off
+    | Minimum
+    | Maximum
+    | Setup
+    | Grade
+    | GrantElement
 )
 
 ELEMENTS: Final[dict[str, type[TariffElement]]] = {element.key: element for element in get_args(Element)}

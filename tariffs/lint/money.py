@@ -182,10 +182,22 @@ def _charges(row: PriceRow, draft: LadderDraft, *, alone: bool) -> Iterator[tupl
     if draft.fee and draft.most and draft.fee > draft.most:
         text = f"the set-up fee of {money(draft.fee)} is larger than the maximum charge of {money(draft.most)}"
         yield "setup-large", f"{text}, which does not contain it: probably not meant"
-    if draft.unit is None or not draft.least or not alone or not row.ends:
+    if draft.off and 0 < draft.most <= draft.off:
+        text = f"{money(draft.off)} is off, and of what is left at most {money(draft.most)} is charged"
+        yield (
+            "off-maximum",
+            f"{text}: a line reaches its maximum at {money(draft.most + draft.off)}; probably not meant",
+        )
+    if draft.off and draft.least:
+        text = f"the minimum charge of {money(draft.least)} is due although {money(draft.off)} is off"
+        yield "off-minimum", f"{text}: no line costs nothing"
+    if draft.unit is None or not (draft.least or draft.off) or not alone or not row.ends:
         return
     day = A_DAY[draft.unit]
     cost = _cost(draft, day)
+    if cost is not None and draft.off > cost:
+        text = f"{money(draft.off)} is off, more than {quantity(draft.unit, day)} cost, {money(cost)}"
+        yield "off-large", f"{text}: in effect it is free; is it in the right unit?"
     if cost is not None and draft.least > cost:
         text = (
             f"the minimum charge of {money(draft.least)} is more than {quantity(draft.unit, day)} cost, {money(cost)}"

@@ -92,6 +92,8 @@ class Blockwise:
     run_paid: int = 0
     spent: int = 0
     charged: int = 0
+    begun: bool = False
+    """A block with a price was paid."""
 
     def use(self, units: int) -> None:
         """Settle: every unit is charged."""
@@ -125,7 +127,7 @@ class Blockwise:
             if step.kind != Kind.MONEY and self._bundled(step) == 0:
                 first = at + 1
                 continue
-            if grant and (step.stop or (dues.ends and self.spent >= dues.most)):
+            if grant and (step.stop or (dues.ends and (self.spent if self.begun else -dues.off) >= dues.most)):
                 return None
             if not self.fee_paid and not dues.waived:
                 fee = min(dues.fee, self._left(step))
@@ -152,11 +154,12 @@ class Blockwise:
             return step.block
         kept = self.run, self.run_exact, self.run_paid
         dues = self.ladder.dues_of(step)
-        spent = self.spent + self._next_amount(step)
+        begun = self.spent if self.begun else -dues.off
+        spent = begun + self._next_amount(step)
         left = self._left(step)
         fee = 0 if self.fee_paid else min(dues.fee, left)
         most = min(dues.most or ENDLESS, self.charged + left - fee)
-        spent, due = max(min(spent, most), self.spent), min(max(spent, dues.least), most)
+        spent, due = max(min(spent, most), begun), min(max(spent, dues.least), most)
         amount = fee + max(due - self.charged, 0)
         payer = None
         if step.single:
@@ -166,7 +169,7 @@ class Blockwise:
             self.run, self.run_exact, self.run_paid = kept
             return None
         self._pay(step.kind, step.scope, amount, payer)
-        self.spent, self.charged, self.fee_paid = spent, max(due, self.charged), True
+        self.spent, self.charged, self.fee_paid, self.begun = spent, max(due, self.charged), True, True
         return step.block
 
     def _left(self, step: Step) -> int:

@@ -322,6 +322,8 @@ class Oracle:
         if left is not None:  # "the block that reaches the limit costs what is left, and so does a fee"
             bound = line.charged + left - fee
             least, most = min(least or 0, bound), bound if most is None else min(most, bound)
+        if line.run_of is None:  # "the first so much ... of the row that prices the first block with a price"
+            line.done -= self._bound(begin, "off") or 0
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
         if most is not None and line.worth() > most:  # use that happened is never priced again
@@ -369,13 +371,13 @@ class Oracle:
         return self._debited(begin, price)
 
     def _bound(self, begin: Begin, key: str) -> int | None:
-        """Minimum and maximum are as written. Choice: but with the tax, in the account's money, rounded half up."""
+        """Minimum, maximum and what is off are as written. Choice: but with the tax, in the account's money, rounded
+        half up."""
         row = self._of_line(begin, key)
         if row is None:
             return None
-        return whole(
-            self._debited(begin, Fraction(begin.document.given(row[key]["charge"], row, self.facts))), "half_up"
-        )
+        written = row[key]["charge"] if key != "off" else row[key]
+        return whole(self._debited(begin, Fraction(begin.document.given(written, row, self.facts))), "half_up")
 
     def _debited(self, begin: Begin, amount: Fraction) -> Fraction:
         """With tax, in micro-units of the account's currency."""

@@ -130,12 +130,14 @@ def changes(draw: st.DrawFn, most: int, named: Table, letter: str) -> list[Table
 
 
 def charges(draw: st.DrawFn) -> Table:
-    """Set-up fee, minimum and maximum of a row."""
+    """Set-up fee, what is off, minimum and maximum of a row."""
     found: Table = {}
     if chance(draw, 3):
         found["setup"] = {"fee": one_of(draw, ["0.05", "0.1", "0.012345"])}
         if chance(draw, 2):
             found["setup"]["waived"] = True
+    if chance(draw, 4):
+        found["off"] = one_of(draw, ["0.10", "0.0003", "0.25", "subscriber.price"])
     if chance(draw, 4):
         found["minimum"] = {"charge": one_of(draw, ["0.10", "0.0003"])}
     if chance(draw, 4):

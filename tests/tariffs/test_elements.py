@@ -201,6 +201,77 @@ def test_all_together() -> None:
     )
 
 
+def test_what_is_off_is_not_charged() -> None:
+    check(
+        """
+        flat  = { price = "0.20", per = "1 min" }
+        setup = { fee = "0.05" }
+        off   = "0.50"
+        """,
+        """
+        use       cost
+        1 s       0.05    # the set-up fee is not of what is off
+        120 s     0.05
+        121 s     0.15    # 0.60 - 0.50
+        181 s     0.35
+        """,
+    )
+
+
+def test_minimum_and_maximum_are_of_what_is_left() -> None:
+    check(
+        """
+        flat    = { price = "0.20", per = "1 min" }
+        off     = { amount = "0.50" }
+        minimum = { charge = "0.03" }
+        maximum = { charge = "0.35" }
+        """,
+        """
+        use        cost
+        1 s        0.03
+        121 s      0.10
+        181 s      0.30
+        241 s      0.35
+        10000 s    0.35
+        """,
+    )
+
+
+OFF_LATER = """
+[[rows]]
+first = "1 min"
+%s = { %s per = "1 min" }
+[[rows]]
+flat = { price = "0.30", per = "1 min" }
+off = "0.50"
+[[rows]]
+flat = { price = "9", per = "1 min" }
+off = "7"
+"""
+
+
+@pytest.mark.parametrize(("base", "price", "costs"), [("flat", 'price = "0.10",', 200_000), ("free", "", 100_000)])
+def test_it_is_off_from_the_first_block_with_a_price(base: str, price: str, costs: int) -> None:
+    text = (
+        OFF_LATER % (base, price)
+        if price
+        else OFF_LATER.replace('%s = { %s per = "1 min" }', 'free = { unit = "seconds" }')
+    )
+    found = rated(text, "voice").ladder
+    assert found is not None
+    assert price_of(found, 180) == costs
+
+
+@given(
+    st.integers(1, 500_000), st.integers(1, 120), st.integers(1, 120), st.integers(0, 3_000_000), st.integers(0, 5_000)
+)
+def test_all_but_what_is_off_is_due(price: int, first: int, further: int, off: int, seconds: int) -> None:
+    money = [f"{amount // 10**6}.{amount % 10**6:06}" for amount in (price, off)]
+    flat = f'flat = {{ price = "{money[0]}", per = "1 min", increment = "{first}/{further}" }}'
+    plain, less = price_of(ladder(flat), seconds), price_of(ladder(f'{flat}\noff = "{money[1]}"'), seconds)
+    assert less == max(plain - off, 0)
+
+
 def test_free_is_granted_and_counted() -> None:
     found = rated("[[rows]]\nfree = true")
     assert (found.verdict, found.free, found.emergency, found.unit) == (RatingVerdict.PRICED, True, False, None)

@@ -81,7 +81,9 @@ def some_dues(draw: st.DrawFn, *, ends: bool) -> StepDues:
     least = draw(st.sampled_from([0, 0, 0, 3, 70]))
     most = draw(st.sampled_from([0, 0, 0, least + 1, least + 100]))
     waived = draw(st.booleans())
-    return StepDues(draw(st.sampled_from([0, 0, 25])), waived, least, most, ends and most > 0 and draw(st.booleans()))
+    stops = ends and most > 0 and draw(st.booleans())
+    off = draw(st.sampled_from([0, 0, 40, 400]))
+    return StepDues(draw(st.sampled_from([0, 0, 25])), waived, least, most, stops, off)
 
 
 @st.composite

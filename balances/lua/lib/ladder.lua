@@ -18,7 +18,7 @@ local function within(least, most, spent, charged, money)
   local due = charged + money
   if due >= most then return ENDLESS end
   if due < least then return -1 end
-  return due - spent
+  return min(due - spent, EXACT_MAX)
 end
 
 local NOTHING_DUE = STEPDUES{}
@@ -111,7 +111,7 @@ local function climb_plain(step, line, units, ahead, grant, grade, most)
     if grade and grade ~= step[STEP.grade] then blocks = 0 end
     available = min(available, funds_available(KIND.MONEY, step[STEP.scope], false))
   end
-  local limit = min(available + charged, EXACT_MAX) - spent
+  local limit = min(min(available + charged, EXACT_MAX) - spent, EXACT_MAX)
   if blocks > 0 and price > 0 and amount > limit then
     blocks = affordable(step, limit, run)
     amount, left = muldiv(price, blocks, run, per, rounding)
@@ -161,14 +161,15 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
     for _, payer in ipairs(single and funds_payers(kind, scope, kind == KIND.MONEY and not grant) or ANYBODY) do
       local run, left = 0, left_of(ladder, step, cost, counters)
       local fee = fee_paid and 0 or min(dues[STEPDUES.fee], left)
+      local begun = rest_price > 0 and spent or 0 - (dues[STEPDUES.off] or 0) -- no block with a price was paid yet
       if rest_price == price and rest_per == per and rest_rounding == rounding then run = rest end
       short, ended = false, false
-      local room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+      local room = room_of(ladder, step, need, start, at, left, fee, run, begun, charged, counters, at_ms, ms_per_unit)
       if room <= 0 then break end
       local available = funds_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
       if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
-          or (dues[STEPDUES.ends] and spent >= dues[STEPDUES.most])) then
+          or (dues[STEPDUES.ends] and begun >= dues[STEPDUES.most])) then
         ended = true
         break
       end
@@ -186,7 +187,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         cost, open_units = cost + upfront, max(open_units, 1)
         left, fee = left - upfront, 0
         available = funds_available(kind, scope, payer)
-        room = room_of(ladder, step, need, start, at, left, fee, run, spent, charged, counters, at_ms, ms_per_unit)
+        room = room_of(ladder, step, need, start, at, left, fee, run, begun, charged, counters, at_ms, ms_per_unit)
       end
       fee_paid = fee_paid or not (waived or nothing)
       if room <= 0 then break end
@@ -200,7 +201,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         if blocks > 0 then funds_take(kind, scope, amount, payer) end
       elseif price > 0 then
         if grant and dues[STEPDUES.ends] then
-          local last = affordable(step, dues[STEPDUES.most] - spent - 1, run) + 1
+          local last = affordable(step, dues[STEPDUES.most] - begun - 1, run) + 1
           ended = blocks > last
           blocks = min(blocks, last)
         end
@@ -209,8 +210,8 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         available = min(available, payable - cost)
         local plateau, over = min(most_of(dues), charged + left - fee), nil
         local spare = charged >= plateau and 0 or slack -- nothing more is due there, whatever the price becomes
-        local limit = within(dues[STEPDUES.least], plateau, spent, charged, available - fee - spare)
-        limit = min(limit, plateau <= EXACT_MAX and EXACT_MAX or EXACT_MAX - spent)
+        local limit = within(dues[STEPDUES.least], plateau, begun, charged, available - fee - spare)
+        limit = min(limit, plateau <= EXACT_MAX and EXACT_MAX or EXACT_MAX - max(begun, 0))
         amount, over = muldiv(price, blocks, run, per, rounding)
         short = amount > limit
         if short then
@@ -218,7 +219,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
           amount, over = muldiv(price, blocks, run, per, rounding)
         end
         if blocks > 0 then
-          spent = max(min(spent + amount, plateau), spent)
+          spent = max(min(begun + amount, plateau), begun)
           local due = max(min(max(spent, dues[STEPDUES.least]), plateau), charged)
           local taken = fee + spare + due - charged
           funds_take(kind, scope, taken, payer)

@@ -176,7 +176,18 @@ def ladders(draw: st.DrawFn, kind: int, *, limited: bool) -> Ladder:
     steps.append(money_step(draw))
     dues = draw(
         st.sampled_from(
-            (None, None, None, StepDues(fee=25), StepDues(fee=10, waived=True), StepDues(least=40), StepDues(most=90))
+            (
+                *(
+                    None,
+                    None,
+                    None,
+                    StepDues(fee=25),
+                    StepDues(fee=10, waived=True),
+                    StepDues(least=40),
+                    StepDues(most=90),
+                ),
+                *(StepDues(off=60), StepDues(least=15, most=90, off=30)),
+            )
         )
     )
     counts = [Count("all", 0), Count("paid", 1)] if draw(st.booleans()) else []

@@ -59,8 +59,8 @@ def bundle(kind: int, block: int = 1) -> Step:
     return Step(kind, "data", block, block)
 
 
-def ladder(*steps: Step, fee: int = 0, counts: Sequence[Count] = (), tag: str = "t@1") -> Ladder:
-    dues = (StepDues(fee),) if fee else ()
+def ladder(*steps: Step, counts: Sequence[Count] = (), tag: str = "t@1", **due: Any) -> Ladder:
+    dues = (StepDues(**due),) if any(due.values()) else ()
     made = Ladder(tuple(msgspec.structs.replace(step, dues=len(dues)) for step in steps), dues, tuple(counts), tag)
     check_ladder(made)  # of a ladder that rating cannot make the twins may think differently
     return made

@@ -34,11 +34,26 @@ def spend(world: Counterparts, cuts: list[int], by: Ladder, *, grant: int, unit:
         (ladder(money(1, per=3, rounding=Rounding.DOWN)), 66),
         (ladder(money(1, per=3, rounding=Rounding.HALF_UP)), 67),
         (ladder(money(10, block=60), fee=25), 65),
+        (ladder(money(7, per=3), off=300), 167),
+        (ladder(money(7, per=3), off=300, least=40, most=120), 120),
+        (ladder(money(7, per=3), fee=25, off=500), 25),
         (ladder(money(500, block=60, reach=60), money(2)), 780),
         (ladder(money(3, reach=50), money(0)), 150),
         (ladder(money(9, block=7, reach=100), money(4, block=30)), 151),
     ],
-    ids=["blocks", "fraction up", "fraction down", "fraction half up", "fee", "minimum", "maximum", "two steps"],
+    ids=[
+        "blocks",
+        "fraction up",
+        "fraction down",
+        "fraction half up",
+        "fee",
+        "off",
+        "off and bounds",
+        "all off",
+        "minimum",
+        "maximum",
+        "two steps",
+    ],
 )
 def test_cutting_a_session_into_reports_never_changes_its_price(
     opened: Opened, by: Ladder, price: int, cuts: list[int], grant: int
@@ -48,6 +63,17 @@ def test_cutting_a_session_into_reports_never_changes_its_price(
     spend(world, cuts, by, grant=grant)
     assert world.money == (100_000 - price, 0)
     assert world.line().debited == price
+
+
+def test_what_is_off_is_granted_without_money_and_goes_on_under_another_price(opened: Opened) -> None:
+    """`the first so much of what money pays of a line is not charged`: also where its price changes meanwhile."""
+    world = opened(10)
+    started = world.start(ask(asked=500, by=ladder(money(1), off=100)))
+    assert (only(started).granted, only(started).final, world.money) == (110, True, (10, 10))
+    world.update(ask(asked=20, used=70, by=ladder(money(2), tag="t@2")))
+    assert (world.money, world.line().debited) == ((10, 10), 0)
+    world.stop(use(18, by=ladder(money(9), tag="t@3")))
+    assert (world.money, world.line().debited) == ((4, 0), 6)
 
 
 def test_units_of_a_started_block_are_paid_ahead(opened: Opened) -> None:
