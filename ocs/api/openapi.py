@@ -131,7 +131,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.handle.__name__,
         "summary": operation.summary,
         "x-permission": operation.permission,
-        "tags": [_group(operation.path)],
+        "tags": [group_of(operation.path)],
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
         "responses": _responses(operation),
     }
@@ -159,7 +159,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return made
 
 
-def _group(path: str) -> str:
+def group_of(path: str) -> str:
     """Under which the reference shows it."""
     if path.startswith(BASE):
         return "tmf654"

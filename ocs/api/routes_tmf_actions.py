@@ -10,14 +10,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from balances.ledger.transfers import TransferState
 from balances.structs.account import MAIN
 from balances.structs.posting import PostingOutcome
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.routes_accounts import MOVES, order_of
 from ocs.api.routes_transfers import done_or_on_its_way
 from ocs.api.schema import Reason, Reference
-from ocs.api.texts import Time, ms_of, time_of, time_or_none
+from ocs.api.texts import Time, ms_of
 from ocs.api.tmf_lists import ActionQuery, OneQuery, account_in_body, page, picked, whose
 from ocs.backoffice import balance_actions, postings, subscribers, transfers
 from ocs.backoffice.balance_actions import ADJUSTMENTS, TOP_UPS, TRANSFERS, ActionRow, WantedActions
@@ -25,11 +24,11 @@ from ocs.backoffice.errors import Conflict, Invalid, NotFound
 from ocs.backoffice.postings import WantedTopUp
 from ocs.backoffice.transfers import WantedTransferOut
 from ocs.master.accounts import AccountRow
+from ocs.tmf654.actions import STATUS, adjustment_action, of_entry, top_up_action, transfer_action
 from ocs.tmf654.resources import (
     TmfAction,
     TmfAdjustBalance,
     TmfBalanceAction,
-    TmfQuantity,
     TmfRef,
     TmfTopupBalance,
     TmfTransferBalance,
@@ -44,8 +43,6 @@ from ocs.tmf654.words import (
     amount_in,
     bucket_named,
     identities_of,
-    number_of,
-    units_of,
     usage_of,
 )
 from tariffs.units import Kind
@@ -85,7 +82,8 @@ class TmfTopupBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):
     party_account: TmfRef
     valid_for: TmfValidity | None = None
     voucher: Absent = None
-    is_auto_topup: Literal[False] | None = None
+    is_auto_topup: bool = False
+    """Only false: what recurs is a fee of a tariff."""
     number_of_periods: Absent = None
     recurring_period: Absent = None
 
@@ -110,79 +108,6 @@ class TmfTransferBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=Tru
 
 class TmfActionUpdate(Struct, frozen=True, rename="camel"):
     status: ActionStatus
-
-
-# --- as they are given
-
-
-def _quantity(row: ActionRow, amount: int) -> TmfQuantity:
-    return TmfQuantity(number_of(row["kind"], amount), units_of(row["kind"], row["currency"]))
-
-
-def bucket_ref(name: NamedBucket) -> TmfRef:
-    return TmfRef(name.id, f"{BASE}/bucket/{name.id}", referred_type="Bucket")
-
-
-def _of_entry(row: ActionRow, path: str) -> dict[str, Any]:
-    """What every action says that is an entry of the ledger, which does not know what a bucket of units is for."""
-    id_, when = f"{row['account']}:{row['seq']}", time_of(row["at_ms"])
-    return {
-        "id": id_,
-        "href": f"{BASE}/{path}/{id_}",
-        "status": "completed",
-        "amount": _quantity(row, row["amount"]),
-        "bucket": bucket_ref(NamedBucket(row["account"], row["bucket"])),
-        "usage_type": usage_of(row["kind"]),
-        "description": row["reference"] or None,
-        "reason": row["reason"] or None,
-        "requested_date": when,
-        "confirmation_date": when,
-        "requestor": TmfRef(row["actor"], role="requestor", referred_type="Individual") if row["actor"] else None,
-        "party_account": TmfRef(row["account"], referred_type="PartyAccount"),
-    }
-
-
-def _topup(row: ActionRow) -> TmfTopupBalance:
-    return TmfTopupBalance(**_of_entry(row, "topupBalance"), type="TopupBalance")
-
-
-def _adjustment(row: ActionRow) -> TmfAdjustBalance:
-    return TmfAdjustBalance(**_of_entry(row, "adjustBalance"), adjust_type="oneTime", type="AdjustBalance")
-
-
-def balance_action(row: ActionRow) -> TmfBalanceAction:
-    """In the history."""
-    why = row["why"]
-    type_: Any = "TopupBalance" if why in TOP_UPS else "AdjustBalance" if why in ADJUSTMENTS else "TransferBalance"
-    return TmfBalanceAction(**_of_entry(row, "balanceActionHistory"), type=type_)
-
-
-STATUS: Final[dict[TransferState, ActionStatus]] = {
-    TransferState.SENT: "created",
-    TransferState.REFUSED: "created",
-    TransferState.RECEIVED: "completed",
-    TransferState.RETURNED: "failed",
-}
-
-
-def _transfer(row: ActionRow) -> TmfTransferBalance:
-    return TmfTransferBalance(
-        id=row["id"],
-        href=f"{BASE}/transferBalance/{row['id']}",
-        status=STATUS[TransferState(row["state"])],
-        amount=TmfQuantity(number_of(Kind.MONEY, row["amount"]), row["currency"]),
-        bucket=bucket_ref(NamedBucket(row["source"], MAIN)),
-        usage_type="monetary",
-        description=row["reference"] or None,
-        reason=row["reason"] or None,
-        requested_date=time_or_none(row["sent_ms"] or 0),
-        confirmation_date=time_or_none(row["ended_ms"] or 0),
-        requestor=TmfRef(row["actor"], role="requestor", referred_type="Individual"),
-        party_account=TmfRef(row["source"], referred_type="PartyAccount"),
-        receiver_bucket=bucket_ref(NamedBucket(row["target"], MAIN)),
-        receiver_bucket_usage_type="monetary",
-        type="TransferBalance",
-    )
 
 
 # --- what is wished for
@@ -223,6 +148,8 @@ async def check_resource(call: ApiCall, resource: TmfRef, account: str, field: s
 
 async def tmf_top_up(call: ApiCall) -> ApiReply:
     body: TmfTopupBalanceCreate = call.body
+    if body.is_auto_topup:
+        raise Invalid("isAutoTopup", "expected false: what recurs is a fee of a tariff")
     row, named = await _account(call, body, body.party_account)
     kind, period = _kind(body.usage_type), body.valid_for or TmfValidity()
     name = (body.bucket.name or "") if named.number is None else ""
@@ -245,7 +172,7 @@ async def tmf_top_up(call: ApiCall) -> ApiReply:
         raise Invalid("bucket.id", f"expected {into}, found {named.id}")
     order = order_of(call, body.reason or "top-up", body.description)
     _, outcome = await postings.top_up(call.backoffice, row.id, wanted, order)
-    return await _made(call, row, outcome, _topup)
+    return await _made(call, row, outcome, top_up_action)
 
 
 async def tmf_adjust(call: ApiCall) -> ApiReply:
@@ -268,7 +195,7 @@ async def tmf_adjust(call: ApiCall) -> ApiReply:
         _, outcome = await postings.adjust(call.backoffice, row.id, named.number, amount_of, order, force=False)
     except NotFound as why:
         raise Invalid("bucket.id", why.detail) from None
-    return await _made(call, row, outcome, _adjustment)
+    return await _made(call, row, outcome, adjustment_action)
 
 
 async def _made(
@@ -306,11 +233,18 @@ async def tmf_transfer(call: ApiCall) -> ApiReply:
     amount = above_zero(amount_in(body.amount.amount, body.amount.units, Kind.MONEY, row.currency))
     wanted = WantedTransferOut(named.account, receiver.account, amount)
     sent = await transfers.send(call.backoffice, wanted, order_of(call, body.reason, body.description))
-    made = _transfer(sent)
+    made = transfer_action(sent)
     return ApiReply(made, done_or_on_its_way(sent), headers={"Location": made.href})
 
 
 # --- what is there
+
+
+def balance_action(row: ActionRow) -> TmfBalanceAction:
+    """An entry of the ledger in the history."""
+    why = row["why"]
+    type_: Any = "TopupBalance" if why in TOP_UPS else "AdjustBalance" if why in ADJUSTMENTS else "TransferBalance"
+    return TmfBalanceAction(**of_entry(row, "balanceActionHistory"), type=type_)
 
 
 async def wanted_of(call: ApiCall, query: ActionQuery, whys: Sequence[str]) -> WantedActions:
@@ -348,11 +282,11 @@ async def posted_one(call: ApiCall, whys: Sequence[str]) -> ActionRow:
 
 
 async def tmf_list_top_ups(call: ApiCall) -> ApiReply:
-    return await posted_page(call, _topup, TOP_UPS)
+    return await posted_page(call, top_up_action, TOP_UPS)
 
 
 async def tmf_list_adjustments(call: ApiCall) -> ApiReply:
-    return await posted_page(call, _adjustment, ADJUSTMENTS)
+    return await posted_page(call, adjustment_action, ADJUSTMENTS)
 
 
 async def tmf_list_transfers(call: ApiCall) -> ApiReply:
@@ -362,19 +296,19 @@ async def tmf_list_transfers(call: ApiCall) -> ApiReply:
     if (wanted.bucket or MAIN) != MAIN or query.usage_type not in (None, "monetary"):
         return page([], 0, query)
     found = await balance_actions.transfers(call.backoffice, wanted, states)
-    return page([_transfer(row) for row in found.rows], found.total, query)
+    return page([transfer_action(row) for row in found.rows], found.total, query)
 
 
 async def tmf_get_top_up(call: ApiCall) -> ApiReply:
-    return _shown(call, _topup(await posted_one(call, TOP_UPS)))
+    return _shown(call, top_up_action(await posted_one(call, TOP_UPS)))
 
 
 async def tmf_get_adjustment(call: ApiCall) -> ApiReply:
-    return _shown(call, _adjustment(await posted_one(call, ADJUSTMENTS)))
+    return _shown(call, adjustment_action(await posted_one(call, ADJUSTMENTS)))
 
 
 async def tmf_get_transfer(call: ApiCall) -> ApiReply:
-    return _shown(call, _transfer(await transfers.get(call.backoffice, call.path["action"])))
+    return _shown(call, transfer_action(await transfers.get(call.backoffice, call.path["action"])))
 
 
 def _shown(call: ApiCall, action: TmfAction) -> ApiReply:
@@ -383,15 +317,15 @@ def _shown(call: ApiCall, action: TmfAction) -> ApiReply:
 
 
 async def tmf_change_top_up(call: ApiCall) -> ApiReply:
-    return _unchanged(_topup(await posted_one(call, TOP_UPS)))
+    return _unchanged(top_up_action(await posted_one(call, TOP_UPS)))
 
 
 async def tmf_change_adjustment(call: ApiCall) -> ApiReply:
-    return _unchanged(_adjustment(await posted_one(call, ADJUSTMENTS)))
+    return _unchanged(adjustment_action(await posted_one(call, ADJUSTMENTS)))
 
 
 async def tmf_change_transfer(call: ApiCall) -> ApiReply:
-    return _unchanged(_transfer(await transfers.get(call.backoffice, call.path["action"])))
+    return _unchanged(transfer_action(await transfers.get(call.backoffice, call.path["action"])))
 
 
 async def tmf_cancel_top_up(call: ApiCall) -> ApiReply:

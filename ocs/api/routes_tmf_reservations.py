@@ -18,7 +18,6 @@ from ocs.api.routes_tmf_actions import (
     TmfValidity,
     TmfWish,
     above_zero,
-    bucket_ref,
     check_resource,
 )
 from ocs.api.schema import Reason
@@ -28,6 +27,7 @@ from ocs.backoffice import reservations, subscribers
 from ocs.backoffice.errors import Invalid
 from ocs.backoffice.reservations import Reservation, WantedReservation
 from ocs.charging.http.translate import CLIENT
+from ocs.tmf654.actions import bucket_ref
 from ocs.tmf654.resources import TmfPeriod, TmfQuantity, TmfRef, TmfReserveBalance
 from ocs.tmf654.words import BASE, ActionStatus, NamedBucket, UsageType, amount_in, bucket_named, number_of
 from tariffs.units import Kind
