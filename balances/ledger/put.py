@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from balances.ledger import bucket_ends, events, fees_waiting, intents, suspense, transfers, voucher_claims
+from balances.ledger import (
+    bucket_ends,
+    events,
+    fees_waiting,
+    intents,
+    standings,
+    suspense,
+    transfers,
+    voucher_claims,
+)
 from balances.ledger.bucket_ends import BucketEnds
 from balances.ledger.record import CALL_COLUMNS, ENTRY_COLUMNS, USAGE_COLUMNS, Rows
 
@@ -35,6 +44,7 @@ async def put(
         await pg.copy_records_to_table("intents", records=rows.intents, columns=intents.COLUMNS)
     await transfers.write(pg, rows.legs)
     ends = await bucket_ends.note(pg, rows.copied, known_ends)
+    await standings.note(pg, rows.copied)
     await fees_waiting.hurry(pg, rows.copied)
     await events.append(pg, happened)
     return ends

@@ -13,8 +13,8 @@ from balances.structs.posting import PostingOutcome
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import Time, ms_of, time_of
-from ocs.api.views import account_ref, account_view, posted_view, subscriber_view
-from ocs.backoffice import accounts, postings, search
+from ocs.api.views import account_view, posted_view
+from ocs.backoffice import accounts, postings
 from ocs.backoffice.accounts import WantedAccount
 from ocs.backoffice.allowances import Warrant
 from ocs.backoffice.amounts import KIND_OF, KINDS, amount_of, micro_of, money, quantity
@@ -29,13 +29,6 @@ REASONS: Final = {
     "barred": SuspendReasons.BARRED,
     "fraud": SuspendReasons.FRAUD,
 }
-
-
-class AccountsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    customer: schema.Customer | None = None
-    tag: schema.Tag | None = None
-    after: schema.After = ""
-    limit: Limit = 100
 
 
 class LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,23 +83,6 @@ async def get_account(call: ApiCall) -> ApiReply:
 async def _shown(call: ApiCall, row: AccountRow, status: int = 200) -> ApiReply:
     account, _ = await accounts.read(call.backoffice, row)
     return ApiReply(account_view(row, account, call.backoffice.now_ms()), status, version=account.rev)
-
-
-async def list_accounts(call: ApiCall) -> ApiReply:
-    query: AccountsQuery = call.query
-    rows = await accounts.page(call.backoffice, query.after, query.limit, query.customer, query.tag)
-    items = [account_ref(row) for row in rows]
-    return ApiReply(schema.AccountPage(items, items[-1].id if len(items) == query.limit else None))
-
-
-class SearchQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    q: Annotated[str, looks(r"[^\x00-\x1f]*", schema.ONE_LINE, min_length=1, max_length=255)]
-
-
-async def search_for(call: ApiCall) -> ApiReply:
-    query: SearchQuery = call.query
-    rows, people = await search.search(call.backoffice, query.q)
-    return ApiReply(schema.Found([account_ref(row) for row in rows], [subscriber_view(one) for one in people]))
 
 
 # --- postings -----------------------------------------------------------------------------------------------------
@@ -248,24 +224,6 @@ OPERATIONS: Final = (
         "accounts.read",
         answer=schema.AccountView,
         problems=("not-found",),
-    ),
-    Operation(
-        "GET",
-        "/v1/search",
-        search_for,
-        "Find by what a caller says: a number in any spelling, an id, a customer, a tag",
-        "accounts.read",
-        answer=schema.Found,
-        query=SearchQuery,
-    ),
-    Operation(
-        "GET",
-        "/v1/accounts",
-        list_accounts,
-        "Accounts: all, of a customer, with a tag",
-        "accounts.read",
-        answer=schema.AccountPage,
-        query=AccountsQuery,
     ),
     Operation(
         "POST",

@@ -220,6 +220,11 @@ class AccountRef(Struct, frozen=True):
     created: Time
     customer: str
     tags: list[str]
+    state: AccountState | None
+    """As of its last record in PostgreSQL, which follows within a second; null: it has none yet."""
+    suspended_for: list[SuspensionReason]
+    free: Money | None
+    """Money that any service may use and nothing holds, likewise; below zero: debt."""
 
 
 class AccountPage(Struct, frozen=True):

@@ -44,6 +44,7 @@ from ocs.api import (
     routes_rates,
     routes_refunds,
     routes_reservations,
+    routes_search,
     routes_server,
     routes_sessions,
     routes_statements,
@@ -81,6 +82,7 @@ from ocs.telemetry.metrics import REQUEST_TIME, REQUESTS, LabelledCounts, Meter
 ALONE: Final[Sequence[Operation]] = (
     *routes_charging.OPERATIONS,  # first: paths are looked for in this order, and these are asked for most
     *routes_accounts.OPERATIONS,
+    *routes_search.OPERATIONS,
     *routes_statements.OPERATIONS,
     *routes_corrections.OPERATIONS,
     *routes_refunds.OPERATIONS,

@@ -20,6 +20,7 @@ from ocs.api.texts import time_of, time_or_none
 from ocs.api.threshold_views import service_line_view, threshold_views
 from ocs.backoffice.accounts import settled
 from ocs.backoffice.amounts import KINDS, money, quantity
+from ocs.backoffice.search import FoundAccount
 from ocs.master.accounts import AccountRow
 from ocs.master.subscribers import Subscriber
 from tariffs.units import Kind
@@ -37,9 +38,19 @@ def threshold(micro: int) -> str | None:
     return None if micro == NEVER else money(micro)
 
 
-def account_ref(row: AccountRow) -> schema.AccountRef:
-    created = time_of(row.created_ms)
-    return schema.AccountRef(row.id, row.currency, row.time_zone, created, row.customer, [*row.tags])
+def account_ref(found: FoundAccount) -> schema.AccountRef:
+    row, standing = found
+    return schema.AccountRef(
+        id=row.id,
+        currency=row.currency,
+        time_zone=row.time_zone,
+        created=time_of(row.created_ms),
+        customer=row.customer,
+        tags=[*row.tags],
+        state=None if standing is None else word_of(standing.state),
+        suspended_for=[] if standing is None else reasons_of(standing.state),
+        free=None if standing is None else money(standing.free),
+    )
 
 
 def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.AccountView:

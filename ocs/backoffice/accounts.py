@@ -86,11 +86,9 @@ async def read(backoffice: BackOffice, row: AccountRow) -> tuple[Account, list[S
     raise Unavailable(COMES_AND_GOES)
 
 
-async def page(
-    backoffice: BackOffice, after: str, limit: int, customer: str | None = None, tag: str | None = None
-) -> Sequence[AccountRow]:
-    """A page of accounts in the order of ids, after the given one: all, of a customer, with a tag."""
-    return await accounts.page(backoffice.pool, after, limit, customer, tag)
+async def page(backoffice: BackOffice, after: str, limit: int, customer: str | None = None) -> Sequence[AccountRow]:
+    """A page of accounts in the order of ids, after the given one: all, or of a customer."""
+    return await accounts.page(backoffice.pool, after, limit, customer)
 
 
 async def those(backoffice: BackOffice, ids: Collection[str]) -> Sequence[AccountRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,6 +14,8 @@ from ocs.cli.statement import balance, statement
 from ocs.cli.thresholds import service, services_table, threshold, thresholds_table
 
 NAME = click.argument("name", metavar="ACCOUNT")
+STATES: Final = ("created", "active", "suspended", "grace", "closed")
+REASONS: Final = ("credit", "barred", "fraud", "operator", "overdue", "fee")
 
 
 @click.group()
@@ -86,13 +88,23 @@ def posted_table(done: Any) -> None:
 @account.command("list")
 @click.option("--customer", callback=given, help="Only of this customer.")
 @click.option("--tag", callback=given, help="Only with this tag.")
+@click.option("--identity", callback=given, help="Only those that pay for whoever has it, in any spelling.")
+@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@click.option("--suspended-for", type=click.Choice(REASONS), help="Only suspended for this, whatever else for.")
+@click.option("--currency", callback=given, help="Only of this currency; needed with an amount.")
+@click.option("--free-from", metavar="MONEY", help="Only with so much free money or more.")
+@click.option("--free-below", metavar="MONEY", help="Only with less; 0 finds who owes.")
 @json_option
 @remote
-def list_accounts(server: Remote, customer: str | None, tag: str | None, as_json: bool) -> None:
-    """Accounts: all, of a customer, with a tag."""
+def list_accounts(server: Remote, as_json: bool, **wanted: str | None) -> None:
+    """Accounts: all, or those that all options together mean.
+
+    State and free money are those of the last record in PostgreSQL. With --state, --suspended-for, --currency or an
+    amount who has least comes first, else the order is that of the ids.
+    """
     found: dict[str, Any] = {"items": [], "next": ""}
     while found["next"] is not None:
-        page = server.get("accounts", after=found["next"] or None, limit=1000, customer=customer, tag=tag)
+        page = server.get("accounts", after=found["next"] or None, limit=1000, **wanted)
         found = {"items": found["items"] + page["items"], "next": page["next"]}
 
     def table(answer: Any) -> None:
@@ -102,9 +114,17 @@ def list_accounts(server: Remote, customer: str | None, tag: str | None, as_json
 
 
 def accounts_table(found: Any) -> None:
-    columns = ("id", "currency", "time zone", "created", "customer", "tags")
-    lines = [(a["id"], a["currency"], a["time_zone"], a["created"], a["customer"], a["tags"]) for a in found]
-    rows("accounts", columns, lines)
+    columns = ("id", "state", "free", "currency", "time zone", "created", "customer", "tags")
+    lines = [
+        (a["id"], _state(a), a["free"], a["currency"], a["time_zone"], a["created"], a["customer"], a["tags"])
+        for a in found
+    ]
+    rows("accounts", columns, lines, right=("free",))
+
+
+def _state(found: Any) -> str | None:
+    reasons = ", ".join(found["suspended_for"])
+    return f"{found['state']}: {reasons}" if reasons else found["state"]
 
 
 @account.command("show")
@@ -124,7 +144,7 @@ def show_account(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--resume-at", metavar="MONEY")
 @click.option("--time-zone", metavar="ZONE")
 @click.option("--billing-day", type=click.IntRange(1, 31), help="On which its billing month begins, for fees.")
-@click.option("--state", type=click.Choice(["created", "active", "suspended", "grace", "closed"]))
+@click.option("--state", type=click.Choice(STATES))
 @click.option("--grace-until", metavar="TIME", help="With --state grace: served until then, RFC 3339.")
 @click.option("--customer", help="Your reference of the customer whose it is.")
 @click.option("--tag", "tags", multiple=True, help="All it has; more than once for several.")

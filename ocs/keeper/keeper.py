@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from balances.ledger import standings
 from balances.ledger.reader import STORE_AWAY, Client, Pulse, StreamReader
 from balances.ledger.restore import purge
 from balances.ledger.supervision import Supervision
@@ -284,6 +285,7 @@ class Keeper:
             ("approvals", self._expire_approvals, 30.0),
             ("transfers", self._finish_transfers, 5.0),
             ("voucher tries", self._forget_tries, 60.0),
+            ("standings", self._fill_standings, 60.0),
             ("libraries", self._drop_libraries, 600.0),
             ("bell", self.events.bell.listen, 0.0),
             ("outbox", self.events.move, 0.0),
@@ -424,6 +426,10 @@ class Keeper:
     async def _forget_tries(self) -> None:
         if not self.why:
             await voucher_tries.forget(self._pool, self._now_ms() - self._tries_s * 1_000, self._now_ms())
+
+    async def _fill_standings(self) -> None:
+        if not self.why:
+            await standings.fill(self._pool)
 
     async def _drop_libraries(self) -> None:
         if not self.why:

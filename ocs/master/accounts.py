@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -96,15 +96,25 @@ async def get(pool: Pool, account: str) -> AccountRow | None:
 
 
 async def page(
-    pool: Pool, after: str, limit: int, customer: str | None = None, tag: str | None = None
+    pool: Pool,
+    after: str,
+    limit: int,
+    customer: str | None = None,
+    tag: str | None = None,
+    ids: Collection[str] | None = None,
 ) -> Sequence[AccountRow]:
-    wanted, given = ["id > $1"], [after, limit]
+    """In the order of their ids, after the given one: all, of a customer, with a tag, of these ids."""
+    wanted: list[str] = ["id > $1"]
+    given: list[Any] = [after, limit]
     if customer is not None:
         given.append(customer)
         wanted.append(f"customer = ${len(given)}")
     if tag is not None:
         given.append(tag)
         wanted.append(f"tags @> ARRAY[${len(given)}::text]")
+    if ids is not None:
+        given.append(list(ids))
+        wanted.append(f"id = ANY(${len(given)})")
     query = f"SELECT {FIELDS} FROM accounts WHERE {' AND '.join(wanted)} ORDER BY id LIMIT $2"
     return [row_of(record) for record in await pool.fetch(query, *given)]
 
