@@ -2,6 +2,10 @@
 
 Fields may stand in any order; one that is not named has the default of the struct. A field that the struct does not
 have, or one without a default that is not named, is an error when the library is made.
+
+A script that reads and writes packed structs itself states with how many fields it knows each (`-- @fields TAKE 2`):
+`FIELDS.TAKE` becomes that number, `HEAD.TAKE` the octets that such an array begins with. It is no error that the struct
+has more: the script finds that its input is not what it knows.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from balances.structs.blob import NO_BLOB
 
 _LITERAL: Final = re.compile(r"\b([A-Z]+)\{")
 _FIELD: Final = re.compile(r"\s*([a-z_]+)\s*=\s*(.+?)\s*\Z", re.DOTALL)
+_KNOWN: Final = re.compile(r"^-- @fields (.+)$", re.MULTILINE)
+_OF_KNOWN: Final = re.compile(r"\b(FIELDS|HEAD)\.([A-Z]+)\b")
 _OPEN, _CLOSE = "({[", ")}]"
 
 
@@ -29,6 +35,33 @@ def expanded(code: str) -> str:
         code = code[: found.start()] + array + code[end + 1 :]
         found = _LITERAL.search(code, found.start())
     return code
+
+
+def known_fields(text: str) -> dict[str, int]:
+    """With how many fields the script knows the structs that it reads and writes packed, by name."""
+    words = " ".join(_KNOWN.findall(text)).split()
+    return {name: int(count) for name, count in zip(words[::2], words[1::2], strict=True)}
+
+
+def with_known(text: str) -> str:
+    """The script, with numbers and octets for `FIELDS.NAME` and `HEAD.NAME`."""
+    known = known_fields(text)
+
+    def written(match: re.Match[str]) -> str:
+        what, name = match.groups()
+        if name not in known:
+            raise ValueError(f"a script names {match.group()}, and states no number of fields of it")
+        count = known[name]
+        if what == "FIELDS":
+            return str(count)
+        return f"'\\{0x90 + count}'" if count < 16 else f"'\\220\\0\\{count}'"
+
+    return _OF_KNOWN.sub(written, text)
+
+
+def fields_now(name: str) -> int:
+    """How many fields a struct has, by the name that scripts know it by."""
+    return len(_STRUCTS[name].__struct_fields__)
 
 
 def _array(name: str, body: str) -> str:

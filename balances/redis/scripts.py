@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from balances.redis.literals import expanded
+from balances.redis.literals import expanded, with_known
 from balances.structs import table
 
 
@@ -87,7 +87,7 @@ def _number(match: re.Match[str]) -> str:
 
 def _code(text: str) -> str:
     """Without comments, with arrays for literals of structs and numbers for names."""
-    return _NAME.sub(_number, expanded(_COMMENT.sub("", text)))
+    return _NAME.sub(_number, expanded(_COMMENT.sub("", with_known(text))))
 
 
 def _parts(text: str, seen: dict[str, str]) -> dict[str, str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
 
-from balances.redis.literals import expanded
+from balances.redis.literals import expanded, fields_now, known_fields, with_known
+
+STEADY = resources.files("balances").joinpath("lua/lib/steady.lua").read_text()
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,19 @@ def test_what_has_no_blob_is_an_empty_text() -> None:
 def test_what_does_not_fit_stops_the_start(written: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         expanded(written)
+
+
+def test_a_script_states_once_how_many_fields_it_knows() -> None:
+    text = "-- @fields TAKE 2 LINE 25\nif fields_of(octets, at, FIELDS.LINE) then return HEAD.LINE .. HEAD.TAKE end"
+    assert with_known(text).splitlines()[1] == "if fields_of(octets, at, 25) then return '\\220\\0\\25' .. '\\146' end"
+    with pytest.raises(ValueError, match=r"names FIELDS\.ENTRY, and states no number of fields of it"):
+        with_known("-- @fields TAKE 2\nreturn FIELDS.ENTRY")
+
+
+@pytest.mark.parametrize(("name", "known"), sorted(known_fields(STEADY).items()))
+def test_the_steady_path_knows_all_fields(name: str, known: int) -> None:
+    """Else charge.lua decides every request that has one of it, at more than twice the cost."""
+    assert known == fields_now(name), (
+        f"{name} has {fields_now(name)} fields, and lua/lib/steady.lua knows {known} of them:"
+        " bring what reads and writes it there up to it, then its number in the line `@fields`"
+    )

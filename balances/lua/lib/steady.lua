@@ -9,8 +9,11 @@
 --
 -- Stored structs are arrays (balances/structs). `read` takes the next fields of one, from an offset, as values; what stays as
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
--- here no more, and tests/balances/test_steady.py tells. That nothing differs is told by every parity test, which makes
--- each call with this path and without.
+-- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
+-- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
+-- @fields ACCOUNT 20 BUCKET 13 COUNTER 8 CHARGE 46 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 28
+-- @fields ENTRY 10 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
+-- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
 -- @use lib/facts
 -- @use lib/thresholds
@@ -44,6 +47,9 @@ end
 
 local ARRAYS = {} -- by how many elements, what a short array begins with
 for count = 0, SMALL_MAX do ARRAYS[count] = string.char(EMPTY + count) end
+
+local SMALL = {} -- by the number, a small one as it is packed: what `pack` would make costs ten times as much
+for number = 0, 127 do SMALL[number] = pack(number) end
 
 -- { block, price, per, rounding, terms, and as they are packed: the tag, terms and ladder as a record has them, the ladder } of
 -- one that is a single price: no bounds, fees, charges, grade, no counter that it feeds; false for any other (charging.md 4).
@@ -120,7 +126,7 @@ end
 -- values: id, currency, number of the last entry, now, credit that counts, threshold, the one that resumes, amount, held,
 -- and how many buckets there are.
 local function read_account(packed, now_ms, profile_rev, service)
-  local at = fields_of(packed, 0, 20)
+  local at = fields_of(packed, 0, FIELDS.ACCOUNT)
   if not at then return nil end
   local numbers_at, version, id, currency, rev, known_rev = read(packed, 5, at)
   if known_rev > profile_rev then return nil end -- stale
@@ -133,7 +139,7 @@ local function read_account(packed, now_ms, profile_rev, service)
   if not buckets then return nil end
   local amount_at, held_at, amount, held
   for _ = 1, buckets do
-    at = fields_of(packed, at, 13)
+    at = fields_of(packed, at, FIELDS.BUCKET)
     local from, bucket, kind = read(packed, 2, at)
     local after, has, holds = read(packed, 2, from)
     if bucket == MAIN and sub(packed, after + 1, after + #PLAIN) == PLAIN then
@@ -154,7 +160,7 @@ local function read_account(packed, now_ms, profile_rev, service)
   if not counters then return nil end
   for _ = 1, counters do
     local key, used, counted, until_ms, window, sharers, pool, reached_ms
-    at = fields_of(packed, at, 8)
+    at = fields_of(packed, at, FIELDS.COUNTER)
     if not at then return nil end
     at, key, used, counted, until_ms, window, sharers, pool, reached_ms = read(packed, 8, at)
     if used == 0 then return nil end -- it may be dropped, as one whose time is over
@@ -180,16 +186,18 @@ end
 local PAID = {}
 for line = 0, SMALL_MAX do PAID[line] = pack('revenue', 'usage', line, 0, '') end
 local function entry_of(seq, cost, after, line)
-  return '\154' .. pack(seq, MAIN, KIND.MONEY, -cost, after) .. PAID[line]
+  return HEAD.ENTRY .. pack(seq, MAIN, KIND.MONEY, -cost, after) .. PAID[line]
 end
 
 -- A settled or granted line on record. named: its rating group, service identifier and unit, packed
 local function usage_of(named, used, total, cost, granted, why, marks, price, at_ms)
-  return '\220\0\17' .. named .. pack(used, 0, total, cost, granted, why, marks) .. price[6] .. pack(at_ms) .. price[7]
+  return HEAD.USAGE .. named .. pack(used, 0, total, cost, granted) .. SMALL[why] .. (SMALL[marks] or pack(marks))
+    .. price[6] .. pack(at_ms) .. price[7]
 end
 
 local function line_outcome_of(named, why, granted, validity_ms, cost, debited, marks)
-  return '\157' .. named .. pack(why, granted, validity_ms, 0, false, cost, debited, marks) .. '\160\0'
+  return HEAD.LINEOUTCOME .. named .. SMALL[why] .. pack(granted, validity_ms) .. '\0\194' .. pack(cost, debited)
+    .. (SMALL[marks] or pack(marks)) .. '\160\0'
 end
 
 -- What counters show in that unit, each { units, instant, its Cumulative }, and where they end; nil: a report has none.
@@ -197,7 +205,7 @@ local function read_shown(charge, at, count, unit)
   local shown, amounts, counters = {}, {}, nil
   for _ = 1, count do
     local when, _
-    at = fields_of(charge, at, 7)
+    at = fields_of(charge, at, FIELDS.USAGEREPORT)
     at, amounts[KIND.MONEY], amounts[KIND.OCTETS], amounts[KIND.SECONDS], amounts[KIND.UNITS], when, _, counters =
       read(charge, 7, at)
     if not counters[1] then return nil end
@@ -210,7 +218,7 @@ end
 -- reported), units wanted (nil: none are), and how; what counters show in their place, and the quota that bounds them. nil
 -- where something else than units of one price is meant.
 local function read_ask(charge, at, phase)
-  local names_at = fields_of(charge, at, 25)
+  local names_at = fields_of(charge, at, FIELDS.ASK)
   if not names_at then return nil end
   local used, at_ms, shown
   local from, rating_group, service_id, unit = read(charge, 3, names_at)
@@ -219,7 +227,7 @@ local function read_ask(charge, at, phase)
   reports, at = short_of(charge, from)
   if reports == 1 then
     local report_at = at
-    at = fields_of(charge, at, 7)
+    at = fields_of(charge, at, FIELDS.USAGEREPORT)
     local past, money, octets, seconds, units, when = read(charge, 5, at)
     at, at_ms = read(charge, 1, past), when
     if byte(charge, at + 1) == EMPTY then
@@ -308,13 +316,15 @@ local function validity_of(validity_ms, until_ms, now_ms)
   return validity_ms
 end
 
--- A line as it is packed after the call.
+-- A line as it is packed after the call. HELD: of the main bucket alone, without the amount.
+local HELD = '\145' .. HEAD.TAKE .. pack(MAIN)
 local function line_of(named, money, granted, ladder, due_ms, now_ms, reach_ms, readings, debited, total, ahead, rest, rest_price,
     rest_per, rest_rounding, fee_paid, spent, charged)
-  return '\220\0\25' .. named
+  return HEAD.LINE .. named
     .. pack(total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted)
-    .. (money > 0 and '\145\146' .. pack(MAIN, money) or '\144')
-    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. pack(reach_ms) .. readings
+    .. (money > 0 and HELD .. pack(money) or '\144')
+    .. ladder .. pack(due_ms, false, now_ms, spent, charged) .. '\0\160\0\0' .. (SMALL[reach_ms] or pack(reach_ms))
+    .. readings
 end
 
 -- Numbers charged, with one more that follows the last one, or begins an interval after it (charging.md 3). Returns where
@@ -341,7 +351,7 @@ end
 local function answers_kept(stored, at, key)
   local count, from = short_of(stored, at)
   if not count then return nil end
-  if #key > 31 or find(stored, '\150' .. string.char(0xa0 + #key) .. key, from + 1, true) then return nil end
+  if #key > 31 or find(stored, HEAD.ANSWER .. string.char(0xa0 + #key) .. key, from + 1, true) then return nil end
   local past, kept = from, count
   for i = 1, count do
     past = after_text(stored, past)
@@ -367,15 +377,19 @@ end
 
 -- The record of a call, as charge.lua writes it. request: its key, fingerprint and End-to-End-Id, packed; remarks: actor,
 -- reason and reference of the charge, as they came
+local CHARGED = HEAD.RECORD .. pack(FORMAT, 'charge')
 local function record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, usage_count, usages, remarks, once_key, once_until_ms, refund_of, incarnation)
-  return '\220\0\28' .. pack(FORMAT, 'charge', id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
+  local of_session = once_key == '' and refund_of == '' and SMALL[incarnation] -- it keeps nothing else
+  return CHARGED .. pack(id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
     .. request .. ARRAYS[entry_count] .. entries .. ARRAYS[usage_count] .. usages .. remarks .. '\144\144'
-    .. pack(once_key, once_until_ms, refund_of, incarnation) .. '\144\0\160\160'
+    .. (of_session and '\160\0\160' or pack(once_key, once_until_ms, refund_of)) .. (of_session or pack(incarnation))
+    .. '\144\0\160\160'
 end
 
 local function outcome_of(count, lines, cost, debited, balance, resume_at)
-  return '\151\0' .. ARRAYS[count] .. lines .. pack(cost, debited, balance, true, balance < resume_at)
+  return HEAD.OUTCOME .. '\0' .. ARRAYS[count] .. lines .. pack(cost, debited, balance)
+    .. (balance < resume_at and '\195\195' or '\195\194')
 end
 
 -- How a session goes on that its client runs by itself, packed, and since when its counters count (lib/courses, keep_course
@@ -444,7 +458,7 @@ local function steady_session(charge, packed, stored, adopted)
   if is_start then
     head, numbers, lines = pack(FORMAT, session_id, subscriber, service), course and '\144' or '\146' .. pack(number, number), 0
   else
-    at = fields_of(stored, 0, 28)
+    at = fields_of(stored, 0, FIELDS.SESSION)
     if not at then return nil end
     local head_at, version, name, whose, about = read(stored, 4, at)
     local state
@@ -478,7 +492,7 @@ local function steady_session(charge, packed, stored, adopted)
     local final, line_touched_ms
     if is_start then hold, by, line_due_ms, change_ms, grade, ahead_ms, reach_ms = NONE, '', 0, 0, '', 0, 0
     else
-      at = fields_of(stored, at, 25)
+      at = fields_of(stored, at, FIELDS.LINE)
       if not at then return nil end
       at, group, service_id, unit, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid, debited, granted, hold, by,
         line_due_ms, final, line_touched_ms, spent, charged, change_ms, grade, part, ahead_ms, reach_ms = read(stored, 24, at)
@@ -595,10 +609,12 @@ local function steady_session(charge, packed, stored, adopted)
 
   -- what the session knows besides its lines
   local facts, incarnation, initial, stored_origin, former, tail = '', 1, '', origin_state, '\144', NO_COURSE
+  local known -- its facts, incarnation, first answer and that it reported, as they are packed, where they stay
   if not is_start then
     local reported
     local former_at
     former_at, facts, incarnation, initial, reported = read(stored, 4, at)
+    if reported and facts == told_facts then known = sub(stored, at + 1, former_at) end
     if byte(stored, former_at + 1) == EMPTY then at = former_at + 1
     else
       at = course and read(stored, 1, former_at)
@@ -628,13 +644,14 @@ local function steady_session(charge, packed, stored, adopted)
 
   local outcome = outcome_of(#asks, outcomes, cost_all, debited_all, amount, resume_at)
   local request = pack(key, fingerprint, end_to_end)
-  local answer = '\150' .. request .. pack(moved, outcome, now_ms)
+  local answer = HEAD.ANSWER .. request .. (moved and '\195' or '\194') .. pack(outcome, now_ms)
   local answers = '\144'
   if is_start then initial = answer else answers = ARRAYS[kept_count + 1] .. kept .. pack(answer) end
-  local session = '\220\0\28' .. head
-    .. pack(state, s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
+  local session = HEAD.SESSION .. head .. SMALL[state]
+    .. pack(s_peer, s_realm, s_via, opened_ms, max(now_ms, touched_ms + 1), forget_ms, session_due_ms)
     .. numbers .. answers .. ARRAYS[is_start and #asks or lines] .. packed_lines
-    .. pack(told_facts, incarnation, initial, not is_start) .. former .. pack(stored_origin) .. tail
+    .. (known or pack(told_facts, incarnation, initial, not is_start)) .. former
+    .. (SMALL[stored_origin] or pack(stored_origin)) .. tail
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms, request, entry_count,
     entries, settled_count + granted_count, settled .. granted_only, sub(charge, remarks_at + 1, remarks_end), '', 0, refund_of, incarnation)
   local account = account_of(packed, numbers_at, clock_at, amount_at, held_at, seq, now_ms, amount, held)
@@ -665,11 +682,11 @@ local function steady_event(charge, packed)
   local entry_count, entries, takes, marks = 0, '', '\144', flags
   if cost > 0 then
     seq, entry_count = seq + 1, 1
-    entries, takes = entry_of(seq, cost, amount, 0), '\145\147' .. pack(MAIN, cost, KIND.MONEY)
+    entries, takes = entry_of(seq, cost, amount, 0), '\145' .. HEAD.PAIDAMOUNT .. pack(MAIN, cost, KIND.MONEY)
   end
   if free then marks = bor(flags, FLAG.FREE) end
   local outcome = outcome_of(1, line_outcome_of(named, RESULT.OK, want, 0, cost, cost, marks), cost, cost, amount, resume_at)
-  local answer = '\154' .. pack(FORMAT, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[5])
+  local answer = HEAD.IDEMPOTENCYRECORD .. pack(FORMAT, fingerprint, end_to_end, true, outcome, want, cost) .. takes .. '\144' .. pack(price[5])
   local record = record_of(id, currency, subscriber, session_id, service, phase, now_ms, event_ms,
     pack(key, fingerprint, end_to_end), entry_count, entries, 1,
     usage_of(named, want, want, cost, want, RESULT.OK, marks, price, to_ms), sub(charge, remarks_at + 1, remarks_end), once_key, now_ms + remember_ms, refund_of, 0)
@@ -680,7 +697,7 @@ end
 -- charge: packed, as it came. packed: the account; stored: the session, false where there is none; once: what is known
 -- under the key of an event. adopted: the session that the request adopts.
 function steady(charge, phase, packed, stored, once, adopted)
-  if not fields_of(charge, 0, 46) then return nil end
+  if not fields_of(charge, 0, FIELDS.CHARGE) then return nil end
   if phase ~= PHASE.EVENT then return steady_session(charge, packed, stored, adopted) end
   return not once and steady_event(charge, packed) or nil
 end
