@@ -14,7 +14,7 @@ YOUNG: Final = 1_000
 """Allocated and not freed before the youngest are looked at."""
 YOUNG_OF_BATCH: Final = 50_000
 """The same in a process that works by the batch, where nobody waits: what a batch needs stays until its end and then
-goes by itself. To look at it in between took the keeper 4 % of its instructions, and up to a tenth of its time."""
+goes by itself. To look at it in between took the keeper 4 % of its instructions, and about a sixth of its time."""
 OLDER: Final = 10
 """How often that is before the next older ones are looked at."""
 NEVER: Final = 2**31 - 1
