@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from ocs.backoffice.errors import Invalid
 from ocs.charging.identity import KINDS
 from ocs.master.bulk_rows import Objection
@@ -41,6 +43,10 @@ def _account(line: dict[str, Any], cell: str) -> None:
     line["account_id"] = cell
 
 
+def _buckets(line: dict[str, Any], cell: str) -> None:
+    line["all_buckets"] = _json("account.buckets")(cell)
+
+
 def _tariffs(cell: str) -> list[dict[str, str]]:
     return [{"tariff": word} for word in cell.split()]
 
@@ -61,6 +67,18 @@ def _flag(field: str) -> Read:
     return read
 
 
+def _json(field: str) -> Read:
+    """What no cell can say otherwise is JSON, as NDJSON has it."""
+
+    def read(cell: str) -> Any:
+        try:
+            return msgspec.json.decode(cell)
+        except msgspec.DecodeError as why:
+            raise Objection("invalid", field, f"expected JSON: {why}") from None
+
+    return read
+
+
 def _whole(cell: str) -> int | str:
     """A whole number; anything else is refused with its field."""
     return int(cell) if cell.isascii() and cell.isdecimal() and len(cell) < 19 else cell
@@ -70,18 +88,38 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     "account": CsvColumn("id of the account that pays; needed in every row", _account),
     "currency": CsvColumn("ISO 4217; with it the row opens the account", _into("account", "currency")),
     "time_zone": CsvColumn("such as Europe/Berlin; else UTC", _into("account", "time_zone")),
+    "billing_day": CsvColumn("1 to 31: when its billing month begins; else 1", _into("account", "billing_day", _whole)),
     "credit_limit": CsvColumn("how far below zero the main balance may go; else 0", _into("account", "credit_limit")),
     "suspend_below": CsvColumn(
         "suspended for credit below this balance; else never", _into("account", "suspend_below")
     ),
     "resume_at": CsvColumn("resumed from this balance on; else as suspend_below", _into("account", "resume_at")),
-    "balance": CsvColumn("what its main balance begins with; else 0", _into("account", "balance")),
+    "balance": CsvColumn("what its main balance begins with; below zero a debt; else 0", _into("account", "balance")),
+    "filled": CsvColumn("what percentages of the main balance are of; else the balance", _into("account", "filled")),
+    "state": CsvColumn(
+        "created, active, suspended, grace or closed; else as its balance says", _into("account", "state")
+    ),
+    "suspended_for": CsvColumn(
+        "with state suspended: credit, barred, fraud, operator, overdue, fee, several apart by blanks",
+        _into("account", "suspended_for", str.split),
+    ),
+    "grace_until": CsvColumn("with state grace: RFC 3339 with its offset", _into("account", "grace_until")),
     "created": CsvColumn(
         "true: opened before anybody uses it, active from its first use; else false",
         _into("account", "created", _flag("account.created")),
     ),
     "customer": CsvColumn("your reference of the customer whose the account is", _into("account", "customer")),
     "tags": CsvColumn("what accounts are sorted by, apart by blanks", _into("account", "tags", str.split)),
+    "buckets": CsvColumn("JSON: buckets, all of them, instead of columns", _buckets),
+    "thresholds": CsvColumn(
+        "JSON: notification thresholds", _into("account", "thresholds", _json("account.thresholds"))
+    ),
+    "services": CsvColumn(
+        "JSON: services with a line of suspension", _into("account", "services", _json("account.services"))
+    ),
+    "limits": CsvColumn(
+        "JSON: limits of all subscribers together", _into("account", "limits", _json("account.limits"))
+    ),
     "subscriber": CsvColumn("id of the subscriber", _into("subscriber", "id")),
     "identities": CsvColumn("kind:identity, several apart by blanks", _identity("")),
     **{
@@ -89,6 +127,10 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
         for kind in KINDS
     },
     "tariffs": CsvColumn("ids of tariffs, in order, apart by blanks", _into("subscriber", "tariffs", _tariffs)),
+    "assignments": CsvColumn(
+        "JSON: tariffs with their times, instead of tariffs",
+        _into("subscriber", "tariffs", _json("subscriber.tariffs")),
+    ),
     "payers": CsvColumn(
         "service=account, several apart by blanks: who pays for these services", _into("subscriber", "payers", _pairs)
     ),
@@ -96,6 +138,15 @@ COLUMNS: Final[dict[str, CsvColumn]] = {
     "password": CsvColumn(
         "for RADIUS; sealed by `sealing_keys`, or hashed where there are none, which takes 40 ms a line",
         _into("subscriber", "password"),
+    ),
+    "stored_password": CsvColumn(
+        "instead: as a server kept it, sealed or hashed", _into("subscriber", "stored_password")
+    ),
+    "subscriber.limits": CsvColumn(
+        "JSON: limits of the subscriber", _into("subscriber", "limits", _json("subscriber.limits"))
+    ),
+    "attributes": CsvColumn(
+        "JSON: all attributes, instead of columns", _into("subscriber", "attributes", _json("subscriber.attributes"))
     ),
 }
 BUCKET: Final[dict[str, tuple[str, Read]]] = {
@@ -109,6 +160,7 @@ BUCKET: Final[dict[str, tuple[str, Read]]] = {
     "valid_for_s": ("seconds from its first use, instead of valid_until", _whole),
     "bonus": ("true: given, not paid for, so never transferred or paid out; else false", _flag("account.buckets")),
     "member": ("the only subscriber it pays for; else all of the account", str),
+    "filled": ("what percentages are of; else the amount", str),
 }
 _BUCKET: Final = re.compile(r"bucket([2-9]?)\.(\w+)")
 ATTRIBUTE: Final = "attribute."
@@ -169,10 +221,15 @@ def _put_of(name: str) -> Callable[[dict[str, Any], str], None]:
 def _finished(line: dict[str, Any]) -> dict[str, Any]:
     """The account's id and its buckets where they belong."""
     account, buckets = line.pop("account_id", None), line.pop("buckets", None)
+    of_all = line.pop("all_buckets", None)
     if account is None:
         raise Objection("invalid", "account", "expected the id of an account")
     if buckets is not None:
         line.setdefault("account", {})["buckets"] = [buckets[number] for number in sorted(buckets)]
+    if of_all is not None:
+        if buckets is not None:
+            raise Objection("invalid", "account.buckets", "in columns of their own, or all of them as JSON")
+        line.setdefault("account", {})["buckets"] = of_all
     if "account" in line:
         line["account"]["id"] = account
     if "subscriber" in line:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from balances.structs.account import NEVER
+from balances.structs.account import NEVER, SuspendReasons
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.api import schema
 from ocs.api.members import Twice, each_once
 from ocs.api.operation import field_and_fault
+from ocs.api.routes_limits import limit_of
 from ocs.api.routes_subscribers import assignment_of
 from ocs.api.schema_import import (
     ImportAccount,
     ImportBucket,
+    ImportLimit,
     ImportLine,
     ImportServiceLine,
     ImportSubscriber,
@@ -31,7 +33,9 @@ from ocs.backoffice.subscribers import identity_of
 from ocs.charging.currencies import NUMBERS
 from ocs.master.accounts import AccountRow, OpeningBucket
 from ocs.master.bulk_rows import Objection, WantedLine
+from ocs.master.passwords import is_stored
 from ocs.master.subscribers import Subscriber
+from tariffs.limits import SpendingLimit, read_period
 from tariffs.thresholds import NAME, NAME_IN_WORDS
 from tariffs.units import EXACT_MAX, Kind
 
@@ -71,8 +75,16 @@ def _wanted(line: ImportLine, actor: str) -> WantedLine:
         raise Objection("invalid", "", "expected an account, a subscriber, or both")
     account, account_says = (None, {}) if line.account is None else _account(line.account, actor)
     subscriber, subscriber_says = (None, []) if line.subscriber is None else _subscriber(line.subscriber, account)
-    password = line.subscriber.password if line.subscriber is not None else None
-    return WantedLine(account, account_says, subscriber, subscriber_says, password)
+    return WantedLine(
+        account=account,
+        account_says=account_says,
+        subscriber=subscriber,
+        subscriber_says=subscriber_says,
+        password=line.subscriber.password if line.subscriber is not None else None,
+        stored_password=None if line.subscriber is None else _stored_password(line.subscriber),
+        account_limits=None if line.account is None else _limits("account", line.account.limits),
+        subscriber_limits=None if line.subscriber is None else _limits("subscriber", line.subscriber.limits),
+    )
 
 
 def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, Any]]:
@@ -95,22 +107,79 @@ def _account(given: ImportAccount, actor: str) -> tuple[AccountRow, dict[str, An
         opened_by=actor,
         thresholds=_thresholds(given.thresholds or ()),
         services=_services(given.services or ()),
-        created=given.created or False,
+        created=given.created or given.state == "created",
         customer=given.customer or "",
         tags=tuple(sorted({*(given.tags or ())})),
+        billing_day=given.billing_day or 1,
+        state=_state(given),
+        grace_until_ms=_objecting(ms_of, given.grace_until, "account.grace_until") or 0,
+        filled=_micro(given, "filled"),
     )
     if row.resume_at < row.suspend_below:
         detail = "not below suspend_below, or the account would never be at rest"
         raise Objection("invalid", "account.resume_at", detail)
     for kind in {bucket.kind for bucket in row.buckets}:
         of_kind = sum(bucket.amount for bucket in row.buckets if bucket.kind == kind)
-        if of_kind + (row.balance if kind == Kind.MONEY else 0) > EXACT_MAX:
+        if of_kind + (max(row.balance, 0) if kind == Kind.MONEY else 0) > EXACT_MAX:
             raise Objection("no-room", "account.buckets", LARGEST)
     says = {name: getattr(given, name) for name in SAYS if getattr(given, name) is not None}
     return row, says
 
 
-SAYS: Final = tuple(name for name in ImportAccount.__struct_fields__ if name != "id")
+SAYS: Final = tuple(name for name in ImportAccount.__struct_fields__ if name not in ("id", "limits"))
+WORDS: Final[Mapping[str, SuspendReasons]] = {
+    "created": SuspendReasons.CREATED,
+    "active": SuspendReasons.ACTIVE,
+    "suspended": SuspendReasons.ACTIVE,
+    "grace": SuspendReasons.GRACE,
+    "closed": SuspendReasons.CLOSED,
+}
+
+
+def _state(given: ImportAccount) -> int | None:
+    """None: as its balance says."""
+    if (given.state == "suspended") != bool(given.suspended_for):
+        raise Objection("invalid", "account.suspended_for", "with state: suspended, and only with it")
+    if given.created and given.state not in (None, "created", "suspended"):
+        raise Objection("invalid", "account.created", f"not beside state: {given.state}")
+    if given.grace_until is None if given.state == "grace" else given.grace_until and given.state != "suspended":
+        raise Objection("invalid", "account.grace_until", "with state: grace; and with suspended, where it goes on")
+    if given.state is None:
+        return None
+    state = WORDS[given.state] | (SuspendReasons.GRACE if given.grace_until else SuspendReasons.ACTIVE)
+    for reason in given.suspended_for or ():
+        state |= SuspendReasons[reason.upper()]
+    return int(state)
+
+
+def _stored_password(given: ImportSubscriber) -> str | None:
+    if given.stored_password is None:
+        return None
+    if given.password is not None:
+        raise Objection("invalid", "subscriber.stored_password", "not beside password")
+    if not is_stored(given.stored_password):
+        detail = "expected what an export wrote there; a password itself is given as password"
+        raise Objection("invalid", "subscriber.stored_password", detail)
+    return given.stored_password
+
+
+def _limits(owner: str, given: Sequence[ImportLimit] | None) -> Sequence[SpendingLimit] | None:
+    if given is None:
+        return None
+    found: dict[str, SpendingLimit] = {}
+    for at, one in enumerate(given):
+        field = f"{owner}.limits[{at}]"
+        if one.name in found:
+            raise Objection("invalid", f"{field}.name", f"each name once, found {one.name!r}")
+        try:
+            limit = limit_of(one.name, one)
+            period = read_period(limit.period)
+        except Invalid as why:
+            raise Objection("invalid", f"{field}.{why.field}", why.message) from None
+        except ValueError as why:
+            raise Objection("invalid", f"{field}.period", str(why)) from None
+        found[one.name] = msgspec.structs.replace(limit, period=period, shared=owner == "account")
+    return [found[name] for name in sorted(found)]
 
 
 def _micro(given: ImportAccount, field: str) -> int | None:
@@ -138,6 +207,9 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         window_ms=(given.valid_for_s or 0) * 1_000,
         bonus=given.bonus,
         member=given.member or "",
+        filled=None
+        if given.filled is None
+        else _objecting(lambda text, name: amount_of(text, kind, name), given.filled, f"{field}.filled"),
     )
 
 

@@ -19,7 +19,7 @@ from ocs.api.schema_import import ImportDone, ImportEvent, ImportProgress, Impor
 from ocs.backoffice.amounts import money
 from ocs.backoffice.errors import BackOfficeError
 from ocs.backoffice.imports import begun
-from ocs.master.bulk import ImportTotals
+from ocs.master.bulk import Import, ImportTotals
 from ocs.stores.bounded_postgres import Away
 from ocs.telemetry.log import logger
 
@@ -44,12 +44,11 @@ async def import_lines(call: ApiCall) -> ApiReply:
     except BackOfficeError:
         await file.drain()
         raise
-    return ApiReply(_events(call, file), media_type=NDJSON)
+    return ApiReply(_events(call, file, begun(call.backoffice)), media_type=NDJSON)
 
 
-async def _events(call: ApiCall, file: ImportFile) -> AsyncGenerator[bytes, None]:
+async def _events(call: ApiCall, file: ImportFile, work: Import) -> AsyncGenerator[bytes, None]:
     query: ImportQuery = call.query
-    work = begun(call.backoffice)
     counts, not_shown = ImportTotals(given={}), 0
     try:
         async with contextlib.aclosing((work.check if query.check else work.run)(file.batches())) as batches:

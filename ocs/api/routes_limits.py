@@ -37,11 +37,11 @@ def _listed(states: list[LimitState]) -> ApiReply:
     return ApiReply(shown.LimitList([_view(state) for state in states]))
 
 
-async def _put(call: ApiCall, owner: LimitOwner) -> ApiReply:
-    body: shown.LimitPut = call.body
+def limit_of(name: str, body: shown.LimitPut) -> SpendingLimit:
+    """As it is stored, but for who shares it; its period is not looked at."""
     kind = KIND_OF[body.kind]
-    wanted = SpendingLimit(
-        name=call.path["limit"],
+    return SpendingLimit(
+        name=name,
         kind=kind,
         amount=amount_of(body.amount, kind, "amount"),
         period=body.period,
@@ -49,7 +49,10 @@ async def _put(call: ApiCall, owner: LimitOwner) -> ApiReply:
         visited=tuple(dict.fromkeys(body.visited)),
         not_visited=tuple(dict.fromkeys(body.not_visited)),
     )
-    state, is_new = await limits.put(call.backoffice, owner, wanted)
+
+
+async def _put(call: ApiCall, owner: LimitOwner) -> ApiReply:
+    state, is_new = await limits.put(call.backoffice, owner, limit_of(call.path["limit"], call.body))
     return ApiReply(_view(state), 201 if is_new else 200)
 
 

@@ -45,6 +45,7 @@ Identity = Annotated[
         examples=["msisdn:491700000001"],
     ),
 ]
+BillingDay = Annotated[int, Meta(ge=1, le=31)]
 After = Annotated[
     str,
     looks("[A-Za-z0-9._:@+-]{0,64}", '"next" of the page before', description="Where the page before ended"),
@@ -104,7 +105,7 @@ class AccountPut(Input, frozen=True):
     """Resumed from this settled balance on; new: as suspend_below."""
     time_zone: TimeZone | None = None
     """In which tariffs without a zone of their own see the time; new: UTC."""
-    billing_day: Annotated[int, Meta(ge=1, le=31)] | None = None
+    billing_day: BillingDay | None = None
     """On which its billing month begins, for recurring fees; a month without it begins on its last day. New: 1."""
     state: AccountState | None = None
     """`created` only for a new one, which is active from its first use; `closed` only of an empty one (else

@@ -7,13 +7,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from balances.ledger.event_data import AccountState, SuspensionReason
 from balances.structs.thresholds import THRESHOLDS_MAX
 from ocs.api import schema
+from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
-from ocs.api.texts import Money, MoneyFromZero, QuantityAboveZero, Time
+from ocs.api.texts import Money, MoneyFromZero, QuantityAboveZero, QuantityFromZero, Time
+from tariffs.limits import LIMITS_MAX
 
 
-class ImportBucket(schema.Input, frozen=True):
+class ImportBucket(schema.Input, frozen=True, omit_defaults=True):
     """A bucket that a new account begins with, beside its main balance."""
 
     amount: QuantityAboveZero
@@ -28,41 +31,63 @@ class ImportBucket(schema.Input, frozen=True):
     """Given, not paid for."""
     member: schema.Id | None = None
     """The only subscriber it pays for."""
+    filled: QuantityFromZero | None = None
+    """What percentages are of; else its amount."""
 
 
-class ImportThreshold(ThresholdPut, frozen=True, kw_only=True):
+class ImportThreshold(ThresholdPut, frozen=True, kw_only=True, omit_defaults=True):
     """A notification threshold of its own that a new account begins with."""
 
     name: str
 
 
-class ImportServiceLine(ServiceLinePut, frozen=True, kw_only=True):
+class ImportServiceLine(ServiceLinePut, frozen=True, kw_only=True, omit_defaults=True):
     """A service with a line of suspension of its own."""
 
     service: schema.Tag
 
 
-class ImportAccount(schema.Input, frozen=True):
+class ImportLimit(LimitPut, frozen=True, kw_only=True, omit_defaults=True):
+    """A limit of what is spent or used in a period. Nothing is used of it yet."""
+
+    name: schema.Tag
+
+
+Limits = Annotated[list[ImportLimit], Meta(max_length=LIMITS_MAX)]
+
+
+class ImportAccount(schema.Input, frozen=True, omit_defaults=True):
     """An account to be opened. Of one that exists, what is said here must be what it was opened with."""
 
     id: schema.Id
     currency: schema.Currency
     time_zone: schema.TimeZone | None = None
+    billing_day: schema.BillingDay | None = None
     credit_limit: MoneyFromZero | None = None
     suspend_below: Money | None = None
     resume_at: Money | None = None
-    balance: MoneyFromZero | None = None
-    """What its main balance begins with."""
+    balance: Money | None = None
+    """What its main balance begins with; below zero a debt."""
+    filled: MoneyFromZero | None = None
+    """What percentages of the main balance are of; else what it begins with."""
     created: bool | None = None
     """Opened before anybody uses it: active from its first use."""
+    state: AccountState | None = None
+    """That it begins in; else as its balance says."""
+    suspended_for: Annotated[list[SuspensionReason], Meta(max_length=6)] | None = None
+    """Why; needed with state: suspended, and only with it."""
+    grace_until: Time | None = None
+    """Needed with state: grace; with suspended where its grace goes on."""
     customer: schema.Customer | None = None
     tags: Annotated[list[schema.Tag], Meta(max_length=16)] | None = None
     buckets: Annotated[list[ImportBucket], Meta(max_length=32)] | None = None
     thresholds: Annotated[list[ImportThreshold], Meta(max_length=THRESHOLDS_MAX)] | None = None
     services: Annotated[list[ImportServiceLine], Meta(max_length=THRESHOLDS_MAX)] | None = None
+    limits: Limits | None = None
+    """Of all its subscribers together."""
 
 
-class ImportSubscriber(schema.Input, frozen=True):
+class ImportSubscriber(schema.Input, frozen=True, omit_defaults=True):
     """A subscriber to be created. Of one that exists, what is said here must be so."""
 
     id: schema.Id
@@ -71,13 +96,16 @@ class ImportSubscriber(schema.Input, frozen=True):
     identities: Annotated[list[schema.Identity], Meta(max_length=32)] | None = None
     tariffs: Annotated[list[schema.AssignmentView], Meta(max_length=32)] | None = None
     password: schema.Password | None = None
+    stored_password: Annotated[str, Meta(max_length=1024)] | None = None
+    """Instead: as a server kept it, sealed by the same `sealing_keys`, or hashed."""
     barred: bool | None = None
     attributes: Annotated[dict[schema.AttributeName, schema.AttributeValue], Meta(max_length=32)] | None = None
     payers: Annotated[dict[schema.Tag, schema.Id], Meta(max_length=16)] | None = None
     """By service, the account that pays for it in the place of `account`."""
+    limits: Limits | None = None
 
 
-class ImportLine(schema.Input, frozen=True):
+class ImportLine(schema.Input, frozen=True, omit_defaults=True):
     """One line: both go in, or neither."""
 
     account: ImportAccount | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
-from ocs.api.schema import Kind, Scope
+from ocs.api.schema import Input, Kind, Scope
 from ocs.api.texts import Quantity, Time
 from ocs.patterns import looks
 
@@ -39,18 +40,18 @@ Period = Annotated[
 ]
 
 
-class LimitPut(Struct, frozen=True, forbid_unknown_fields=True):
+class LimitPut(Input, frozen=True):
     """No more than this is granted in a period; what was used beyond a grant is charged all the same."""
 
     amount: LimitAmount
     period: Period
     kind: Kind = "money"
     """Of money what use costs; else what lines of that unit use, whatever pays it."""
-    services: Scope = []
+    services: Scope = msgspec.field(default_factory=list)
     """Those that count; empty: all."""
-    visited: Networks = []
+    visited: Networks = msgspec.field(default_factory=list)
     """Only what is used in these networks; empty: in all ..."""
-    not_visited: Networks = []
+    not_visited: Networks = msgspec.field(default_factory=list)
     """... but these: abroad, where they are those at home. Where a network is not told, neither holds."""
 
 

@@ -35,6 +35,7 @@ MoneyFromZero = Annotated[str, _money(_MONEY, f"{_MONEY_IN_WORDS}, not below zer
 MoneyAboveZero = Annotated[str, _money(_NOT_ZERO + _MONEY, f"{_MONEY_IN_WORDS}, more than zero", "20.00")]
 MoneyNotZero = Annotated[str, _money(f"-?{_NOT_ZERO}{_MONEY}", f"{_MONEY_IN_WORDS}, other than zero", "-5.00")]
 Quantity = Annotated[str, _quantity(f"-?{_QUANTITY}", _QUANTITY_IN_WORDS, "10.00", "1073741824")]
+QuantityFromZero = Annotated[str, _quantity(_QUANTITY, f"{_QUANTITY_IN_WORDS}, not below zero", "10.00", "1073741824")]
 QuantityAboveZero = Annotated[
     str, _quantity(_NOT_ZERO + _QUANTITY, f"{_QUANTITY_IN_WORDS}, more than zero", "10.00", "1073741824")
 ]

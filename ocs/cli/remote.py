@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -17,11 +17,13 @@ from ocs.cli.output import say
 from ocs.telemetry.visible import visible
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
     from ssl import SSLContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 WAIT_S: Final = 30
+PIECE_BYTES: Final = 65_536
 
 
 class RequestRefused(click.ClickException):
@@ -135,6 +137,37 @@ class Remote:
         except OSError as why:
             raise RequestRefused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
 
+    def download(self, *path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
+        """An answer of any length, piece by piece. Raises EOFError where it is cut."""
+        from http.client import HTTPException, IncompleteRead  # not for --help
+
+        given = {name: value for name, value in query.items() if value is not None}
+        target = "/v1/" + "/".join(path) + ("?" + urlencode(given) if given else "")
+        with contextlib.closing(self._connection(WAIT_S)) as connection:
+            try:
+                connection.request("GET", target, headers={"Authorization": f"Bearer {self._token}"})
+                answer = connection.getresponse()
+                if answer.status >= 400:
+                    raise self._refused(answer.status, answer.read())
+            except (OSError, HTTPException) as why:
+                raise RequestRefused(f"no server at {self._url.geturl()}: {why} (is `ocs run` running?)") from None
+            try:
+                while piece := answer.read(PIECE_BYTES):
+                    yield piece
+            except IncompleteRead as cut:
+                yield cut.partial
+                raise EOFError from None
+            except (OSError, HTTPException):
+                raise EOFError from None
+
+    def _connection(self, wait_s: float) -> HTTPConnection:
+        from http.client import HTTPConnection, HTTPSConnection  # not for --help: it imports ssl
+
+        where = (self._url.hostname or "", self._url.port)
+        if self._url.scheme == "https":
+            return HTTPSConnection(*where, timeout=wait_s, context=self._tls())
+        return HTTPConnection(*where, timeout=wait_s)
+
     def _tls(self) -> SSLContext:
         import ssl  # not for --help
 
@@ -163,7 +196,7 @@ class Remote:
         wait_s: float = WAIT_S,
     ) -> tuple[Any, str]:
         """The answer and its ETag."""
-        from http.client import HTTPConnection, HTTPException, HTTPSConnection  # not for --help: it imports ssl
+        from http.client import HTTPException  # not for --help: it imports ssl
 
         if not all(path):
             raise RequestRefused("a name may not be empty")
@@ -173,11 +206,7 @@ class Remote:
             target += "?" + urlencode(given)
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": media_type, **(headers or {})}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        where = (self._url.hostname or "", self._url.port)
-        if self._url.scheme == "https":
-            connection: HTTPConnection = HTTPSConnection(*where, timeout=wait_s, context=self._tls())
-        else:
-            connection = HTTPConnection(*where, timeout=wait_s)
+        connection = self._connection(wait_s)
         try:
             connection.request(method, target, content, sent)
             answer = connection.getresponse()

@@ -31,6 +31,8 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
     window_ms: int = 0
     bonus: bool = False
     member: str = ""
+    filled: int | None = None
+    """What percentages are of; None: the amount."""
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -58,6 +60,12 @@ class AccountRow(msgspec.Struct, frozen=True):
     """What people sort accounts by, in their order."""
     billing_day: int = 1
     """On which its billing month begins, 1 to 31; a month that has no such day begins on its last one."""
+    state: int | None = None
+    """SuspendReasons that it is opened with; None: as its balance says. Not what it has now."""
+    grace_until_ms: int = 0
+    """Likewise."""
+    filled: int | None = None
+    """What percentages of the main bucket are of when it is opened; None: its balance."""
 
 
 FIELDS: Final = (
@@ -65,7 +73,8 @@ FIELDS: Final = (
     " (extract(epoch FROM created_at) * 1000)::bigint AS created_ms,"
     " opening_balance AS balance, opening_buckets::text AS buckets, opened_by,"
     " opening_thresholds::text AS thresholds, opening_services::text AS services,"
-    " opening_created AS created, customer, tags, billing_day"
+    " opening_created AS created, customer, tags, billing_day,"
+    " opening_state AS state, opening_grace_until_ms AS grace_until_ms, opening_filled AS filled"
 )
 
 

@@ -10,8 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,6 +36,7 @@ from ocs.master.bring_in import check_epoch, first
 from ocs.master.bulk_rows import JudgedLine, KnownRows, NewRows, Objection, WantedLine
 from ocs.master.changes import alone, raised
 from ocs.master.passwords import StoredPasswords
+from ocs.master.sealing import CannotOpen
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
@@ -35,6 +47,7 @@ if TYPE_CHECKING:
     from ocs.master.projection import Projector
     from ocs.stores.bounded_postgres import BoundedPostgres
 
+T = TypeVar("T")
 OPENED_AT_ONCE: Final = 128
 """Calls in one write: a charge that comes meanwhile waits for no more of them."""
 
@@ -110,13 +123,15 @@ class Import:
         self._restore = restore
         self._scopes = scopes
         self._passwords = passwords
+        self._context = copy_context()
+        """Of who asked for it: its rows on the audit trail name the caller."""
 
     async def run(self, batches: AsyncIterator[Sequence[FileLine]]) -> AsyncGenerator[BatchDone, None]:
         """Yields each batch when it is done. While its accounts are opened, the next one goes into PostgreSQL. Raises
         Unavailable, Away and what a store raises; and what `batches` raises, when the ones before are done."""
         totals = ImportTotals(given={})
         taking = self._each_taken(batches, await self._scopes())
-        coming: asyncio.Task[_TakenBatch | None] = asyncio.create_task(_next(taking))
+        coming: asyncio.Task[_TakenBatch | None] = self._task(_next(taking))
         opening: asyncio.Task[_TakenBatch] | None = None
         try:
             while True:
@@ -129,12 +144,15 @@ class Import:
                     taken = coming.result()
                     if taken is None:
                         return
-                    opening = asyncio.create_task(self._open(taken))
-                    coming = asyncio.create_task(_next(taking))
+                    opening = self._task(self._open(taken))
+                    coming = self._task(_next(taking))
         finally:
             if opening is not None:  # its rows are committed: it is not left half done
                 await asyncio.wait([opening])
             await ended([task for task in (coming, opening) if task is not None])
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return asyncio.create_task(work, context=self._context)
 
     async def _each_taken(
         self, batches: AsyncIterator[Sequence[FileLine]], scopes: Collection[str]
@@ -204,9 +222,8 @@ class Import:
             try:
                 if isinstance(line.wanted, Objection):
                     raise line.wanted
-                judged = bulk_rows.judge(
-                    there, new, line.wanted, now_ms, scopes, self._passwords, stored.get(line.number)
-                )
+                kept = self._kept(line.wanted) or stored.get(line.number)
+                judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes, self._passwords, kept)
             except Objection as why:
                 taken.errors.append((line.number, why))
                 continue
@@ -214,6 +231,16 @@ class Import:
             if judged.account is False and line.wanted.account is not None:
                 taken.known.append(there.accounts[line.wanted.account.id])
         return new, taken._replace(new=new.accounts)
+
+    def _kept(self, wanted: WantedLine) -> str | None:
+        """The password of a line that a server kept, if this one can use it; raises an Objection."""
+        if wanted.subscriber is None or wanted.stored_password is None:
+            return None
+        try:
+            self._passwords.clear(wanted.stored_password, wanted.subscriber.id)
+        except CannotOpen as why:
+            raise Objection("invalid", "subscriber.stored_password", str(why)) from None
+        return wanted.stored_password
 
     # ---- the live store
 

@@ -6,7 +6,7 @@ ones are copied into the tables. A row that exists is never changed here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -14,6 +14,8 @@ import msgspec
 from ocs.master.accounts import FIELDS, AccountRow, or_null, row_of
 from ocs.master.default_thresholds import members_changed
 from ocs.master.fee_assignments import follow_subscribers
+from ocs.master.limits import LIMIT_COLUMNS, LimitOwner, limit_record
+from ocs.master.limits import of_all as limits_of_all
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import CannotOpen
 from ocs.master.subscribers import (
@@ -23,9 +25,14 @@ from ocs.master.subscribers import (
     assignments_of,
     attributes_of,
 )
+from tariffs.limits import SpendingLimit
 
 if TYPE_CHECKING:
     from asyncpg import Connection
+
+
+Copy = Callable[[str, Sequence[str], Iterable[Sequence[Any]]], Awaitable[None]]
+"""Table, columns, rows."""
 
 
 class Objection(Exception):
@@ -45,6 +52,19 @@ class WantedLine(msgspec.Struct, frozen=True):
     subscriber: Subscriber | None
     subscriber_says: Collection[str]
     password: str | None = None
+    stored_password: str | None = None
+    """As a server kept it, instead."""
+    account_limits: Sequence[SpendingLimit] | None = None
+    """In the order of their names, as those of the subscriber; None: nothing is said of them."""
+    subscriber_limits: Sequence[SpendingLimit] | None = None
+
+    @property
+    def limits(self) -> Iterator[tuple[LimitOwner, Sequence[SpendingLimit]]]:
+        """What it says of each it names."""
+        if self.account is not None and self.account_limits is not None:
+            yield LimitOwner(account=self.account.id), self.account_limits
+        if self.subscriber is not None and self.subscriber_limits is not None:
+            yield LimitOwner(subscriber=self.subscriber.id), self.subscriber_limits
 
 
 class KnownRows(msgspec.Struct):
@@ -56,6 +76,7 @@ class KnownRows(msgspec.Struct):
     owners: dict[str, str | None] = {}
     """Of identities; None: somebody had it once."""
     tariffs: set[str] = set()
+    limits: dict[LimitOwner, Sequence[SpendingLimit]] = {}
 
     def over(self, below: KnownRows) -> KnownRows:
         """Both together; where they differ, `self` is the newer one."""
@@ -64,6 +85,7 @@ class KnownRows(msgspec.Struct):
             below.subscribers | self.subscribers,
             below.owners | self.owners,
             below.tariffs | self.tariffs,
+            below.limits | self.limits,
         )
 
 
@@ -76,6 +98,7 @@ class NewRows(msgspec.Struct):
     """Subscribers with an identity that was somebody else's."""
     inherited: list[tuple[str, str]] = []
     """(identity, subscriber)."""
+    limits: list[tuple[LimitOwner, SpendingLimit]] = []
 
     def __bool__(self) -> bool:
         return bool(self.accounts or self.subscribers)
@@ -119,6 +142,8 @@ async def read(db: Connection, wanted: Sequence[WantedLine], tables: str = "") -
     tariffs = {assignment.tariff for one in people for assignment in one.tariffs}
     found = await db.fetch("SELECT DISTINCT id FROM tariffs WHERE id = ANY($1)", list(tariffs))
     there.tariffs = {row["id"] for row in found}
+    if owners := {owner for one in wanted for owner, _ in one.limits}:
+        there.limits = await limits_of_all(db, owners, tables)
     return there
 
 
@@ -158,6 +183,12 @@ def judge(
     account, subscriber = wanted.account, wanted.subscriber
     makes_account = account is not None and _is_new_account(there, account, wanted.account_says, now_ms, scopes)
     makes_subscriber = subscriber is not None and _is_new_subscriber(there, subscriber, wanted, passwords, scopes)
+    for owner, said in wanted.limits:
+        if makes_account if owner.account else makes_subscriber:
+            new.limits += [(owner, limit) for limit in _checked_limits(owner, said, scopes)]
+        elif list(there.limits.get(owner, ())) != list(said):
+            raise Objection("conflict", f"{owner.column}.limits", f"{owner.column} {owner.id} exists with other limits")
+        there.limits[owner] = said
     if account is not None and makes_account:
         there.accounts[account.id] = account
         new.accounts.append(account)
@@ -187,10 +218,15 @@ def _is_new_account(
         _check_services(wanted, scopes)
         return True
     for field, said in says.items():
-        if getattr(known, field) != getattr(wanted, field):
+        at = ROW_FIELDS.get(field, field)
+        if getattr(known, at) != getattr(wanted, at):
             detail = f"account {wanted.id} exists and was opened otherwise than with {said}: nothing of it is changed"
             raise Objection("conflict", f"account.{field}", detail)
     return False
+
+
+ROW_FIELDS: Final = {"suspended_for": "state", "grace_until": "grace_until_ms"}
+"""Fields of a line that the row calls otherwise."""
 
 
 def _check_services(wanted: AccountRow, scopes: Collection[str]) -> None:
@@ -200,6 +236,16 @@ def _check_services(wanted: AccountRow, scopes: Collection[str]) -> None:
     ):
         if service and service not in scopes:
             raise Objection("invalid", field, f"expected a service ({', '.join(sorted(scopes))}), found {service!r}")
+
+
+def _checked_limits(
+    owner: LimitOwner, said: Sequence[SpendingLimit], scopes: Collection[str]
+) -> Sequence[SpendingLimit]:
+    for service in (service for limit in said for service in limit.services):
+        if service not in scopes:
+            detail = f"services: expected some of {', '.join(sorted(scopes))}, found {service!r}"
+            raise Objection("invalid", f"{owner.column}.limits", detail)
+    return said
 
 
 def _is_new_subscriber(
@@ -221,6 +267,9 @@ def _is_new_subscriber(
                 raise Objection("conflict", f"subscriber.{field}", f"subscriber {wanted.id} exists with other {field}")
         if line.password is not None and not _is_password(passwords, password, wanted.id, line.password):
             raise Objection("conflict", "subscriber.password", f"subscriber {wanted.id} exists with another password")
+        if line.stored_password is not None and line.stored_password != password:
+            detail = f"subscriber {wanted.id} exists with another password, or one that is sealed or hashed otherwise"
+            raise Objection("conflict", "subscriber.stored_password", detail)
         return False
     for identity in wanted.identities:
         owner = there.owners.get(identity)
@@ -258,8 +307,13 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
         await db.copy_records_to_table(table, records=records, columns=columns, schema_name=schema)
 
     await copy("accounts", ACCOUNT_COLUMNS, (_account_record(row, number) for row in new.accounts))
-    if not new.subscribers:
-        return
+    if new.subscribers:
+        await _write_subscribers(db, copy, new, number, now_ms, tables)
+    if new.limits:
+        await copy("spending_limits", LIMIT_COLUMNS, (limit_record(owner, limit) for owner, limit in new.limits))
+
+
+async def _write_subscribers(db: Connection, copy: Copy, new: NewRows, number: int, now_ms: int, tables: str) -> None:
     inherited = {identity for identity, _ in new.inherited}
     await copy(
         "subscribers",
@@ -317,7 +371,8 @@ async def write(db: Connection, new: NewRows, number: int, now_ms: int, tables: 
 ACCOUNT_COLUMNS: Final = (
     *("id", "currency", "time_zone", "credit_limit", "suspend_below", "resume_at"),
     *("change", "members_change", "opening_balance", "opening_buckets", "opened_by"),
-    *("opening_thresholds", "opening_services", "opening_created", "customer", "tags"),
+    *("opening_thresholds", "opening_services", "opening_created", "customer", "tags", "billing_day"),
+    *("opening_state", "opening_grace_until_ms", "opening_filled"),
 )
 
 
@@ -326,8 +381,10 @@ def _account_record(row: AccountRow, number: int) -> tuple[Any, ...]:
     buckets = msgspec.json.encode(row.buckets).decode()
     settings = (row.id, row.currency, row.time_zone, row.credit_limit, *thresholds)
     watched = msgspec.json.encode(row.thresholds).decode(), msgspec.json.encode(row.services).decode()
-    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, row.created, row.customer, [*row.tags])
+    described = row.created, row.customer, [*row.tags], row.billing_day
+    state = row.state, row.grace_until_ms, row.filled
+    return (*settings, number, 0, row.balance, buckets, row.opened_by, *watched, *described, *state)
 
 
-SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments", "payers")
+SHADOWED: Final = ("accounts", "subscribers", "identities", "assignments", "payers", "spending_limits")
 """Tables that `write` fills."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -72,6 +72,36 @@ async def put(pool: Pool, owner: LimitOwner, wanted: SpendingLimit) -> bool:
         )
         await _touch(db, owner, number)
         return wanted.name not in names
+
+
+async def of_all(
+    db: Pool | Connection, owners: Collection[LimitOwner], tables: str = ""
+) -> dict[LimitOwner, Sequence[SpendingLimit]]:
+    """Those of each that has some, in the order of their names. tables: schema with a point, where not the usual tables
+    are meant."""
+    found: dict[LimitOwner, list[SpendingLimit]] = {}
+    for row in await db.fetch(
+        "SELECT coalesce(l.account, '') AS account, coalesce(l.subscriber, '') AS subscriber,"
+        f" {AS_ARRAY}::text AS packed FROM {tables}spending_limits l"
+        " WHERE l.account = ANY($1) OR l.subscriber = ANY($2)"
+        " ORDER BY l.name",
+        [one.account for one in owners if one.account],
+        [one.subscriber for one in owners if one.subscriber],
+    ):
+        owner = LimitOwner(account=row["account"], subscriber=row["subscriber"])
+        found.setdefault(owner, []).append(_READ(row["packed"]))
+    return dict(found)
+
+
+LIMIT_COLUMNS: Final = (
+    *("account", "subscriber", "name", "kind", "amount", "period", "services", "visited", "not_visited"),
+)
+
+
+def limit_record(owner: LimitOwner, limit: SpendingLimit) -> tuple[Any, ...]:
+    """The columns above."""
+    where = list(limit.services), list(limit.visited), list(limit.not_visited)
+    return (owner.account or None, owner.subscriber or None, limit.name, limit.kind, limit.amount, limit.period, *where)
 
 
 _NAMES: Final = "SELECT name FROM spending_limits"

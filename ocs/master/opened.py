@@ -29,7 +29,7 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         next_bucket=1 + len(row.buckets),
     )
     main = account.buckets[0]
-    main.amount = main.filled = row.balance
+    main.amount, main.filled = row.balance, max(row.balance, 0) if row.filled is None else row.filled
     others = [
         Bucket(
             number,
@@ -42,7 +42,7 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
             list(given.scope),
             given.name,
             given.window_ms,
-            given.amount,
+            given.amount if given.filled is None else given.filled,
             given.bonus,
             given.member,
         )
@@ -56,10 +56,10 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
     if others:
         account.buckets += others
         account.buckets.sort(key=lambda bucket: (bucket.priority, bucket.until_ms or EXACT_MAX, bucket.id))
-    # As if it had been opened empty, and then been given these: below zero no threshold is crossed, above it what is
-    # given has to reach `resume_at`.
-    balance, since_ms = _settled(account, row.created_ms), max(row.created_ms, 1)
-    if row.suspend_below > 0 and balance < row.resume_at:
+    balance, since_ms = settled_of(account, row.created_ms), max(row.created_ms, 1)
+    if row.state is not None:
+        account.state, account.grace_until_ms = row.state, row.grace_until_ms
+    elif is_short(balance, row.suspend_below, row.resume_at):
         account.state = SuspendReasons.CREDIT
     if row.created:
         account.state |= SuspendReasons.CREATED
@@ -67,7 +67,8 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         account.activated_ms = row.created_ms
     account.services = [
         msgspec.structs.replace(
-            line, suspended_ms=since_ms if line.suspend_below > 0 and balance < line.resume_at else 0
+            line,
+            suspended_ms=since_ms if is_short(balance, line.suspend_below, line.resume_at) else 0,
         )
         for line in row.services
     ]
@@ -78,7 +79,14 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
     return account, entries
 
 
-def _settled(account: Account, now_ms: int) -> int:
+def is_short(balance: int, suspend_below: int, resume_at: int) -> bool:
+    """Whether an account that is opened with this balance is suspended for credit: as if it had been opened empty, and
+    then been given it, so that above zero it has to reach `resume_at`."""
+    return balance < (resume_at if suspend_below > 0 else suspend_below)
+
+
+def settled_of(account: Account, now_ms: int) -> int:
+    """Money in the buckets that are valid then."""
     return sum(
         bucket.amount
         for bucket in account.buckets

@@ -121,6 +121,12 @@ async def named(pool: Pool, text: str, identities: Sequence[str], limit: int) ->
     return [_subscriber(record) for record in await pool.fetch(query, text, list(identities), limit)]
 
 
+async def stored_passwords(pool: Pool, ids: Collection[str]) -> dict[str, str]:
+    """As they are kept, of those that have one."""
+    rows = await pool.fetch("SELECT id, password FROM subscribers WHERE id = ANY($1) AND password <> ''", list(ids))
+    return {row["id"]: row["password"] for row in rows}
+
+
 async def served(pool: Pool, account: str, uses: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """Which of these uses, each a subscriber and a service, the account pays for: the subscriber is neither barred nor
     deleted, nor does another account pay."""
