@@ -48,7 +48,7 @@ if is_event then
   if decision.source ~= '' then redis.call('SET', KEYS[6], decision.source, 'PX', charge[CHARGE.remember_ms]) end
 else
   redis.call('HSET', KEYS[1], ACCOUNTFIELD.ACCOUNT, decision.account, session_id, decision.packed_session)
-  if adopted then redis.call('HDEL', KEYS[1], ARGV[4]) end
+  if decision.adopted then redis.call('HDEL', KEYS[1], ARGV[4]) end
   if decision.due_ms then look_by(KEYS[2], charge[CHARGE.account], session_id, decision.due_ms) end
 end
 if change.due_ms > 0 then look_by(KEYS[2], charge[CHARGE.account], '', change.due_ms) end

@@ -30,7 +30,7 @@ from balances.model.repeats import (
     number_seen,
     remember_answer,
 )
-from balances.model.spans import PriceSpan, before_change, ms_per_unit
+from balances.model.spans import PriceSpan, before_change, climb_on, ms_per_unit
 from balances.model.thresholds import check_thresholds
 from balances.packing import unpack_ladder
 from balances.structs.account import CounterAmount
@@ -195,7 +195,10 @@ def find_session(decision: SessionDecision, stored: Session | None) -> Reply | N
 
 
 def adopt(decision: SessionDecision) -> None:
-    """What was authorised before the session began holds nothing any more."""
+    """What was authorised before the session began holds nothing any more. A session that was heard of before had its
+    own: this one is of somebody who logged in at its port since (charging.md section 8)."""
+    if decision.session.reported_ms or decision.bygone is not None:
+        decision.adopted = None
     if decision.adopted is not None:
         decision.moved |= release_lines(decision.change, decision.adopted.lines, decision.charge.event_ms)
 
@@ -523,6 +526,37 @@ def note_refusals(decision: SessionDecision) -> None:
                 line.ladder = NO_BLOB
 
 
+def note_unpaid(decision: SessionDecision) -> None:
+    """A session that is only recorded is granted nothing: whether its account could be granted one unit beyond what is
+    paid of a line that goes on is looked at here, so that it waits for money as one does that is refused it
+    (charging.md section 8)."""
+    charge, change = decision.charge, decision.change
+    is_recorded = charge.phase == Phase.RECORD and charge.course
+    if not is_recorded or decision.bygone is not None or decision.state != SessionState.OPEN:
+        return
+    for ask, line in zip(decision.asks, decision.touched, strict=True):
+        if ask.asked < 0 or line is None or line.unit != ask.unit:
+            continue
+        why, price = decision.refusal_of(ask), price_of(decision, ask, line, charge.event_ms)
+        if why == Result.OK and price.ladder:
+            position = copy.copy(line)
+            lapse_ahead(position, charge.event_ms)
+            least = position.paid_ahead + 1
+            further = climb_on(
+                change,
+                price,
+                position,
+                least,
+                change.funds(Mode.OPEN, {}),
+                at_ms=charge.event_ms,
+                unit=line.unit,
+                grant=True,
+                of_line=line,
+            )
+            why = Result.OK if further.units == least else Result.CREDIT_LIMIT
+        line.final = why in (Result.CREDIT_LIMIT, Result.DENIED)
+
+
 def note_grants(decision: SessionDecision) -> None:
     """A refusal is on record too, at price 0, and so is a grant: on the record of the use it follows, or on its own."""
     for index, ask in enumerate(decision.asks):
@@ -615,6 +649,7 @@ def decide_session(decision: SessionDecision, stored: Session | None) -> Reply |
     settle_lines(decision)
     grant_lines(decision)
     note_refusals(decision)
+    note_unpaid(decision)
     note_grants(decision)
     decision.debited = min(sum(line.debited for line in decision.session.lines), EXACT_MAX)
     if decision.bygone is not None:

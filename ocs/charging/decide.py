@@ -432,6 +432,8 @@ def _asked(line: AskedLine, unit: Kind, request: ChargingRequest) -> int:
             if amount is None:  # one unit (charging.md section 9), or all that is left to be refunded
                 return 0 if request.action is Action.REFUND else 1
             return amount or -1
+        case Phase.RECORD:  # nothing is granted: that it goes on is all there is to say (charging.md section 8)
+            return -1 if request.course is None or requested is None else 0
         case _:
             return -1
     # Another unit than the tariff's: the amount says nothing, the wish stands.

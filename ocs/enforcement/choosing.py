@@ -79,10 +79,10 @@ def is_free(line: Line) -> bool:
 
 def is_only_recorded(session: Session) -> bool:
     """Whether its client runs it, reports what it costs and is granted nothing: one of RADIUS without our Class
-    (charging.md section 8). Nothing of it says what is free but that it has cost no money."""
-    if not is_radius(session.peer) or session.token or any(line.due_ms or line.final for line in session.lines):
+    (charging.md section 8). Nothing of it says what is free but that it has cost no money, and waits for none."""
+    if not is_radius(session.peer) or session.token or any(line.due_ms for line in session.lines):
         return False
-    return any(line.debited for line in session.lines)
+    return any(line.debited or line.final for line in session.lines)
 
 
 def is_suspended(account: Account, session: Session) -> bool:

@@ -79,7 +79,13 @@ def radius_executors(
         row = services.get(session.service, UNKNOWN)
         return None if profile is None else hours_left_s(profile, row.login_hours, now_ms())
 
-    change = ChangeExecutor(authorizer.ask, route, services, grades.now, hard, hours_left=hours_left, now_ms=now_ms)
+    def inside(session: Session) -> Mapping[str, int]:
+        client = clients.of(session.via)
+        return {} if client is None else client.profile.services
+
+    change = ChangeExecutor(
+        authorizer.ask, route, services, grades.now, hard, inside=inside, hours_left=hours_left, now_ms=now_ms
+    )
     return change, DisconnectExecutor(authorizer.ask, route)
 
 

@@ -158,6 +158,14 @@ async def test_where_there_is_no_garden_it_is_cut_and_what_it_reports_then_is_ch
         assert job["action"] == "disconnect"
         account = await d.api.get("v1", "accounts", "a1")
         assert (account["balance"], account["held"]) == ("-0.002", "0.00")
+        # One that carries no Class holds nothing, and ends with the money all the same: the account has no line of
+        # suspension.
+        await d.top_up("1.002", "more")
+        await d.port.account(d.acct, START, "s/2", 0, 0)
+        await d.port.account(d.acct, INTERIM, "s/2", 60, 1_000_000)
+        told = await d.bras.next(PacketCode.DISCONNECT_REQUEST)
+        assert told.get(ACCT_SESSION_ID) == "s/2"
+        await d.port.account(d.acct, STOP, "s/2", 61, 1_000_000)
 
 
 async def test_a_coa_that_is_refused_becomes_a_disconnect() -> None:

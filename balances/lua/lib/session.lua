@@ -109,8 +109,10 @@ local function find_session(decision, stored)
   if bygone then session[SESSION.lines], decision.incarnation = bygone[BYGONE.lines], bygone[BYGONE.incarnation] end
 end
 
--- What was authorised before the session began holds nothing any more.
+-- What was authorised before the session began holds nothing any more. A session that was heard of before had its own: this
+-- one is of somebody who logged in at its port since (charging.md section 8).
 local function adopt(decision)
+  if decision.session[SESSION.reported_ms] > 0 or decision.bygone then decision.adopted = nil end
   local change, adopted = decision.change, decision.adopted and cmsgpack.unpack(decision.adopted)
   if adopted and release_lines(change, adopted[SESSION.lines], decision.charge[CHARGE.event_ms]) then decision.moved = true end
 end
@@ -416,6 +418,31 @@ local function note_refusals(decision)
   end
 end
 
+-- A session that is only recorded is granted nothing: whether its account could be granted one unit beyond what is paid of a
+-- line that goes on is looked at here, so that it waits for money as one does that is refused it (charging.md section 8).
+local function note_unpaid(decision)
+  local charge, change = decision.charge, decision.change
+  local event_ms = charge[CHARGE.event_ms]
+  local is_recorded = charge[CHARGE.phase] == PHASE.RECORD and charge[CHARGE.course] ~= COURSE.NONE
+  if not is_recorded or decision.bygone or decision.state ~= SESSIONSTATE.OPEN then return end
+  for index, ask in ipairs(decision.asks) do
+    local line = decision.touched[index]
+    if ask[ASK.asked] >= 0 and line and line[LINE.unit] == ask[ASK.unit] then
+      local why, packed, reach_ms = refusal_of(decision, ask), price_of(decision, ask, line, event_ms)
+      if why == RESULT.OK and packed ~= '' then
+        local position = position_of(line)
+        lapse_ahead(position, event_ms)
+        local least = position[LINE.paid_ahead] + 1
+        open_funds(OPEN, {})
+        local further = climb_on(change, packed, reach_ms, ask[ASK.later], position, least, true, line, event_ms,
+          ms_per_unit(line[LINE.unit]), true)
+        if further < least then why = RESULT.CREDIT_LIMIT end
+      end
+      line[LINE.final] = why == RESULT.CREDIT_LIMIT or why == RESULT.DENIED
+    end
+  end
+end
+
 -- A refusal is on record too, at price 0, and so is a grant: on the record of the use it follows, or on one of its own.
 local function note_grants(decision)
   local event_ms = decision.charge[CHARGE.event_ms]
@@ -530,6 +557,7 @@ function decide_session(decision, stored)
   settle_lines(decision)
   grant_lines(decision)
   note_refusals(decision)
+  note_unpaid(decision)
   note_grants(decision)
   for _, line in ipairs(decision.session[SESSION.lines]) do
     decision.debited = min(decision.debited + line[LINE.debited], EXACT_MAX)

@@ -254,7 +254,7 @@ local function read_ask(charge, at, phase)
     if want <= 0 or packed == '' or (phase == PHASE.EVENT and asked < 0) then return nil end
   end
   return ends, named, rating_group, service_id, unit, used, at_ms, want, packed, validity_ms, free, until_ms,
-    max(whole and want or minimum, 1), shown, maximum > 0 and maximum or default
+    max(whole and want or minimum, 1), shown, maximum > 0 and maximum or default, asked >= 0
 end
 
 -- What counters gained since they were counted last (lib/cumulative), each { units, instant, how far it is counted then, unit,
@@ -445,6 +445,7 @@ local function steady_session(charge, packed, stored, adopted)
   if not numbers_at then return nil end
 
   if adopted then
+    if not is_start then return nil end -- it had its own before
     local money = held_before(adopted)
     if not money then return nil end
     held = held - money
@@ -508,7 +509,7 @@ local function steady_session(charge, packed, stored, adopted)
       packed_lines = packed_lines .. sub(stored, line_at + 1, at)
     else
       local _, named, _, _, asked_unit, used, at_ms, want, priced_by, validity_ms, free, until_ms, least,
-        shown, quota = unpack(ask, 1, 15)
+        shown, quota, goes_on = unpack(ask, 1, 16)
       next_ask = next_ask + 1
       if is_start and (used or shown or not want or find(names, named, 1, true)) then return nil end
       names = names .. named
@@ -590,6 +591,13 @@ local function steady_session(charge, packed, stored, adopted)
           granted_count = granted_count + 1
           granted_only = granted_only .. usage_of(named, 0, total, 0, want, RESULT.OK, flags, price, event_ms)
         end
+      end
+      if phase == PHASE.RECORD and goes_on then -- whether more is paid is looked at, and nothing is held
+        local price = asked_unit ~= KIND.SECONDS and not held_by and priced_by ~= '' and price_of(priced_by)
+        local next_paid = price and climb_price(price, ahead + 1, total, ahead, rest, rest_price, rest_per, rest_rounding, fee_paid,
+          spent, charged)
+        if not next_paid then return nil end
+        further_max = max(further_max, next_paid)
       end
       if reports > 0 then
         settled = settled .. usage_of(named, units, total, paid, want or 0, why, marks, settled_by, at_ms)

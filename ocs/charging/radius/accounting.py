@@ -103,7 +103,7 @@ def to_charging(
         service = None  # a session of its own
     token, adopts = (reference.token, reference.hold) if reference else ("", "")
     course = SessionCourse(step, token, began_ms, -1 if lasted_s is None else lasted_s, adopts)
-    shown = shown_by(packet, nas, step, lasted_s, granted=reference is not None)
+    shown = shown_by(packet, nas, step, lasted_s)
     lines = lines_of(shown)
     if service is not None:  # its begin and end are those of a line, and say nothing of the session
         session_id, began_ms, course = service.parent, 0, SessionCourse(Course.GOES_ON, token)
@@ -144,19 +144,19 @@ def after_restart(request: ChargingRequest, restarted_ms: int) -> ChargingReques
 
 
 class Shown(NamedTuple):
-    """What a packet shows, and whether something is held for what comes next."""
+    """What a packet shows, and whether more comes: something is held for that, or it is looked whether it is paid."""
 
     nas: NasProfile
     octets: dict[int, int]
     """By place of the counter, those that are there."""
     lasted_s: int | None
-    wanted: bool
+    goes_on: bool
 
 
-def shown_by(packet: Packet, nas: NasProfile, step: Course, lasted_s: int | None, *, granted: bool) -> Shown:
+def shown_by(packet: Packet, nas: NasProfile, step: Course, lasted_s: int | None) -> Shown:
     both = {INPUT: input_octets(packet), OUTPUT: output_octets(packet)}
     octets = {place: value for place, value in both.items() if value is not None}
-    return Shown(nas, octets, lasted_s, granted and step is not Course.ENDS)
+    return Shown(nas, octets, lasted_s, step is not Course.ENDS)
 
 
 def lines_of(shown: Shown) -> tuple[AskedLine, ...]:
@@ -174,7 +174,7 @@ def line_of(
     service: ServiceSession | None = None,
 ) -> AskedLine:
     """One line, with these counters."""
-    nas, octets, lasted_s, wanted = shown
+    nas, octets, lasted_s, goes_on = shown
     used = []
     for place in places:
         if place in octets:
@@ -185,7 +185,7 @@ def line_of(
     if TIME in places and lasted_s:
         used.append(Used(Units(seconds=lasted_s), counter=Cumulative(TIME, 0, 1)))
     wish = None
-    if wanted:
+    if goes_on:
         total = sum(octets[place] for place in places if place in octets)
         wish = Units(octets=_expected(total, lasted_s, nas), seconds=PERIODS_HELD * nas.interim_s)
     return AskedLine(group, None if service is None else service.service_id, wish, tuple(used))

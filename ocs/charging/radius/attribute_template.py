@@ -28,6 +28,7 @@ FACTS: Final[dict[str, int | str]] = {
     "seconds": 3_600,
     "url": "https://portal.example.net/",
     "filter": "walled-garden",
+    "service": "voip",
 }
 """What may stand in braces, each with an example: with these a template is tried out when it is read."""
 

@@ -143,7 +143,7 @@ class InterimTemplate:
             quote = rate(*rates, self._service_lines, sent.inputs, event_ms, limits=profile.limits)
             if quote != sent.quote:
                 return None
-        lines = lines_of(Shown(self._nas, _octets_in(numbers), lasted_s, wanted=True))
+        lines = lines_of(Shown(self._nas, _octets_in(numbers), lasted_s, goes_on=True))
         charge = copied_charge(sent.charge)
         charge.end_to_end = message_in(authenticator)
         charge.key = key_of_message(charge.phase, charge.number, charge.end_to_end)
@@ -193,7 +193,7 @@ def _is_usual(numbers: dict[int, int], request: ChargingRequest, nas: NasProfile
         and bool(course.token)
         and not course.restarted_ms
         and course.lasted_s == numbers.get(SESSION_TIME)
-        and request.lines == lines_of(Shown(nas, _octets_in(numbers), course.lasted_s, wanted=True))
+        and request.lines == lines_of(Shown(nas, _octets_in(numbers), course.lasted_s, goes_on=True))
         and request.held_s > 0
         and NUMBERS.isdisjoint(nas.names_session)
         and not request.line_facts

@@ -19,7 +19,9 @@ from protocol.radius.attribute import AnyAttribute
 from protocol.radius.attribute_table import AttributeTable
 from protocol.radius.dictionary import ATTRIBUTES
 
-Occasion: TypeAlias = Literal["speed", "volume_limit", "time_limit", "suspended", "resumed", "change", "disconnect"]
+Occasion: TypeAlias = Literal[
+    "speed", "volume_limit", "time_limit", "suspended", "resumed", "service_ended", "change", "disconnect"
+]
 """When a profile sends something of its own."""
 
 GENERIC: Final = "generic"
@@ -44,6 +46,8 @@ class ProfileDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The walled garden: url, filter."""
     resumed: tuple[str, ...] | None = None
     """What takes the walled garden away again in a CoA; speed and limits are sent beside it."""
+    service_ended: tuple[str, ...] | None = None
+    """What ends one service inside a session, in a CoA: service, its name in `session_services`."""
     change: tuple[str, ...] | None = None
     """What this maker wants in each CoA."""
     disconnect: tuple[str, ...] | None = None

@@ -1,6 +1,6 @@
 """CoA: the session goes on otherwise. What it is told is how things are when it is sent: the walled garden while its
 account is suspended or has no money, else the speed of its grade now. So the same request undoes what an earlier one
-did.
+did. Where money ends for a service inside the session and not for the rest of it, that service ends, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Final
 
 from balances.structs.account import REFUSING, Account, SuspendReasons
-from balances.structs.session import Session
+from balances.structs.session import Session, waits_for_money
 from ocs.charging.radius.affordable import ENDLESS, Affordable
 from ocs.charging.radius.delivery import out_of_the_garden, served, walled_garden
 from ocs.charging.radius.vendor_profile import VendorProfile
@@ -35,6 +35,7 @@ class ChangeExecutor:
     services:     rows by name
     grade:        of a session, now (SessionGrades.now)
     fallback:     what is done where the session cannot be changed
+    inside:       rating groups of the services that the client of a session reports by themselves, by name
     hours_left:   seconds until the subscriber of a session may not be logged in any more; None: no such end
     """
 
@@ -51,11 +52,12 @@ class ChangeExecutor:
         grade: Callable[[Account, Session], Awaitable[str]],
         fallback: NetworkAction | None = None,
         *,
+        inside: Callable[[Session], Mapping[str, int]] = lambda _session: {},
         hours_left: Callable[[Session], Awaitable[int | None]],
         now_ms: Callable[[], int],
     ) -> None:
         self._ask, self._routes, self._services, self.fallback = ask, routes, services, fallback
-        self._grade, self._hours_left, self._now_ms = grade, hours_left, now_ms
+        self._grade, self._inside, self._hours_left, self._now_ms = grade, inside, hours_left, now_ms
 
     async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         found = self._routes(session)
@@ -65,11 +67,23 @@ class ChangeExecutor:
         names = names_of(session)
         if not vendor.can_change or not names:
             return RequestReceipt("", CANNOT if names else UNNAMED)
-        restricts = cause in RESTRICTIVE or is_short(account, session.service)
-        body = self._garden(session, vendor) if restricts else await self._served(account, session, vendor)
+        short = is_short(account, session.service)
+        restricts = short or cause in RESTRICTIVE
+        body = self._service_ends(session, vendor) if cause is Cause.DEPLETED and not short else b""
+        if not body:
+            body = self._garden(session, vendor) if restricts else await self._served(account, session, vendor)
         if not body:
             return RequestReceipt("", NO_GARDEN if restricts else UNCHANGED)
         return receipt_of(await self._ask(PacketCode.COA_REQUEST, names + body, *route), route)
+
+    def _service_ends(self, session: Session, vendor: VendorProfile) -> bytes:
+        """What ends a service that waits for money, one at a time, where nothing but services does; nothing where the
+        rest of the session does too, or where this client has no words for it."""
+        names = {group: name for name, group in self._inside(session).items()}
+        waiting = [names.get(line.rating_group, "") for line in session.lines if waits_for_money(line)]
+        if not vendor.knows("service_ended") or not waiting or not all(waiting):
+            return b""
+        return vendor.sends("service_ended", {"service": waiting[0]}) + vendor.sends("change", {})
 
     def _garden(self, session: Session, vendor: VendorProfile) -> bytes:
         garden = walled_garden(vendor, self._services.get(session.service, UNKNOWN).final)

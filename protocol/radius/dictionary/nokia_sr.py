@@ -93,6 +93,8 @@ ALC_ONETIME_HTTP_REDIRECTION_FILTER_ID = Attribute("Alc-Onetime-Http-Redirection
 ALC_NAT_OUTSIDE_SERV_ID = Attribute("Alc-Nat-Outside-Serv-Id", 140, INTEGER, vendor=NOKIA_SR)
 ALC_NAT_OUTSIDE_IP_ADDR = Attribute("Alc-Nat-Outside-Ip-Addr", 141, IPV4ADDR, vendor=NOKIA_SR)
 ALC_TUNNEL_ACCT_POLICY = Attribute("Alc-Tunnel-Acct-Policy", 144, TEXT, vendor=NOKIA_SR, tagged=True)
+ALC_SUB_SERV_ACTIVATE = Attribute("Alc-Sub-Serv-Activate", 151, TEXT, vendor=NOKIA_SR, tagged=True)
+ALC_SUB_SERV_DEACTIVATE = Attribute("Alc-Sub-Serv-Deactivate", 152, TEXT, vendor=NOKIA_SR, tagged=True)
 ALC_ASCEND_DATA_FILTER_HOST_SPEC = Attribute("Alc-Ascend-Data-Filter-Host-Spec", 159, STRING, vendor=NOKIA_SR)
 ALC_RELATIVE_SESSION_TIMEOUT = Attribute("Alc-Relative-Session-Timeout", 160, INTEGER, vendor=NOKIA_SR)
 ALC_ACCT_TRIGGERED_REASON = Attribute("Alc-Acct-Triggered-Reason", 163, ENUM, vendor=NOKIA_SR)

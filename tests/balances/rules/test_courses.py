@@ -40,7 +40,7 @@ class Nas:
         """late_s: how long after its instant it arrives; a report with a time says when its session began"""
         world, event_ms = self.world, START_MS + at_s * 1_000
         world.now_ms = max(world.now_ms, event_ms + late_s * 1_000)
-        wants = 100 if course is not Course.ENDS and not self.recorded else -1
+        wants = 100 if course is not Course.ENDS else -1
         one = shows(*shown, world=world, by=self.by, asked=wants, at_ms=event_ms, per_second=GIGABIT_S)
         began_ms = event_ms - lasted_s * 1_000 if lasted_s >= 0 else 0
         self.packets += 1
@@ -265,6 +265,22 @@ def test_what_was_authorised_before_holds_for_the_session_that_begins(opened: Op
     assert (nas.balance, world.money[1]) == (0, 0)
 
 
+def test_a_session_that_was_heard_of_before_leaves_the_hold_of_who_logged_in_since(opened: Opened) -> None:
+    """`In the call that begins it, or with its first report where the Start was lost`, and in no other."""
+    nas = Nas(opened(10_000))
+    world = nas.world
+    nas.start(0, adopts="port;1", token="a")
+    world.start(ask(asked=50, by=FLAT), session="port;1")
+    for at_s, send in ((60, nas.interim), (90, nas.stop), (80, nas.interim)):
+        send(at_s, 40, lasted_s=at_s, adopts="port;1", token="a")
+        assert world.session("port;1").lines[0].granted == 50
+    assert (nas.balance, world.money[1]) == (9_960, 50)
+    late = Nas(world, "nas;8")
+    late.interim(120, 10, lasted_s=20, adopts="port;1", token="b")
+    assert "port;1" not in world.twins.model.sessions["acc"]
+    assert world.money[1] == 100
+
+
 def test_a_client_that_only_accounts_holds_nothing(opened: Opened) -> None:
     nas = Nas(opened(100), recorded=True)
     nas.start(0)
@@ -367,10 +383,52 @@ def test_a_suspended_one_is_told_of_too_and_with_money_again_it_is_not(opened: O
     assert nas.world.records[-1].reauthorize == []
 
 
-def test_one_that_is_only_recorded_is_stopped_by_nobody(opened: Opened) -> None:
-    nas = Nas(opened(0), recorded=True)
+def test_one_that_is_only_recorded_is_told_of_when_no_more_of_it_is_paid(opened: Opened) -> None:
+    """`Where not, it waits for money`: whatever the account's lines of suspension are."""
+    nas = Nas(opened(250), recorded=True, by=ladder(money(100, block=100)))
     nas.start(0)
+    nas.interim(60, 40, lasted_s=60)
+    assert (nas.balance, nas.world.money[1], nas.world.records[-1].reauthorize) == (150, 0, [])
+    nas.interim(120, 110, lasted_s=120)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (50, ["depleted"]), "the rest of a block that is paid"
+    nas.interim(180, 210, lasted_s=180)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (-50, ["depleted"])
+    nas.world.topup(500)
+    nas.interim(240, 220, lasted_s=240)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (450, [])
+    nas.interim(300, 650, lasted_s=300)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (50, ["depleted"])
+    nas.stop(360, 690, lasted_s=360)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (50, []), "one that has ended waits for nothing"
+
+
+@pytest.mark.parametrize(("price", "told"), [(1, ["depleted"]), (0, [])], ids=["priced", "free"])
+def test_one_that_is_only_recorded_begins_without_money_and_is_told_of_at_once(
+    opened: Opened, price: int, told: list[str]
+) -> None:
+    nas = Nas(opened(0), recorded=True, by=ladder(money(price)))
+    nas.start(0)
+    assert (nas.state, nas.world.records[-1].reauthorize) == (SessionState.OPEN, told)
+
+
+def test_a_credit_limit_lets_one_that_is_only_recorded_go_on(opened: Opened) -> None:
+    nas = Nas(opened(0), recorded=True)
+    nas.world.settings(credit_limit=100)
+    nas.start(0)
+    nas.interim(60, 90, lasted_s=60)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (-90, [])
+    nas.interim(120, 100, lasted_s=120)
+    assert (nas.balance, nas.world.records[-1].reauthorize) == (-100, ["depleted"])
+
+
+def test_a_suspension_is_one_reason_for_one_that_is_only_recorded(opened: Opened) -> None:
+    nas = Nas(opened(1_000), recorded=True)
+    nas.start(0)
+    nas.world.settings(suspend_below=2_000, resume_at=2_000)
     nas.interim(60, 10, lasted_s=60)
+    assert "depleted" in nas.world.records[-1].reauthorize
+    nas.world.topup(5_000)
+    nas.interim(120, 20, lasted_s=120)
     assert nas.world.records[-1].reauthorize == []
 
 

@@ -80,7 +80,14 @@ class Nas:
 
     def change(self, **of_data: Any) -> ChangeExecutor:
         return ChangeExecutor(
-            self.ask, self.route, services(**of_data), self.grade, HARD, hours_left=self.hours, now_ms=lambda: NOW_MS
+            self.ask,
+            self.route,
+            services(**of_data),
+            self.grade,
+            HARD,
+            inside=lambda _session: {"voip": 20, "iptv": 30},
+            hours_left=self.hours,
+            now_ms=lambda: NOW_MS,
         )
 
     def disconnect(self) -> DisconnectExecutor:
@@ -288,6 +295,29 @@ async def test_without_money_it_is_told_of_the_garden_and_with_money_of_its_spee
     assert nas.told("Mikrotik-Address-List") == ["garden"]
     await executor.send(penniless(1_000), session(), Cause.WAITS)
     assert nas.told("Mikrotik-Rate-Limit") == ["10000000/50000000"]
+
+
+OUT_OF_MONEY = {group: Line(group, 5, 1, debited=9, final=True) for group in (-1, 20, 30)}
+GOES_ON = Line(-1, -1, 1, hold=[Take(0, 5)], due_ms=9)
+
+
+async def test_a_service_inside_a_session_ends_by_itself() -> None:
+    """Where the rest of its session goes on, and its maker has words for it; else the whole session is told."""
+    nas, garden = Nas("cisco"), {"final": {"action": "redirect", "address": "https://portal.example.net/"}}
+    executor = nas.change(**garden)
+    both = session(lines=[GOES_ON, OUT_OF_MONEY[30], OUT_OF_MONEY[20]])
+    await executor.send(penniless(3), both, Cause.DEPLETED)
+    assert nas.told("Cisco-AVPair") == ["subscriber:command=deactivate-service", "subscriber:service-name=iptv"]
+    assert nas.told("Acct-Session-Id") == ["81/+=a"]
+    for whole, own in (
+        (session(lines=[OUT_OF_MONEY[-1], OUT_OF_MONEY[20]]), penniless(3)),
+        (session(lines=[GOES_ON, OUT_OF_MONEY[20]]), account(SuspendReasons.CREDIT)),
+    ):
+        await executor.send(own, whole, Cause.DEPLETED)
+        assert nas.told("Cisco-AVPair") == ["url-redirect=https://portal.example.net/"]
+    wordless = Nas("mikrotik")
+    await wordless.change(**GARDEN).send(penniless(3), both, Cause.DEPLETED)
+    assert wordless.told("Mikrotik-Address-List") == ["garden"]
 
 
 def test_one_without_money_may_be_ended_and_one_that_is_free_may_not() -> None:

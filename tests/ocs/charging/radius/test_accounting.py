@@ -92,7 +92,7 @@ def test_who_was_authorised_here_is_granted_and_who_was_not_is_recorded() -> Non
         other = asked(accounting(status, Class=b"of another server"))
         assert other.course is not None
         assert (other.phase, other.course.token, other.course.adopts) == (Phase.RECORD, "", "")
-        assert all(line.requested is None for line in other.lines)
+        assert all((line.requested is None) == (status is STOP) for line in other.lines), "whether it goes on"
 
 
 def test_a_session_that_was_authorised_holds_two_periods_while_it_runs() -> None:
@@ -282,10 +282,11 @@ ERX = {"ERX_Service_Session": "voip(10.0.0.1,5m)"}
 ISG = {"Cisco_Service_Info": "Nvoip", "Cisco_AVPair": "parent-session-id=s1"}
 EDSG = {"Huawei_Service_Info": "Nvoip", "Acct_Multi_Session_Id": "s1"}
 EDSG_POLICY = {"Huawei_Policy_Name": "voip", "Acct_Multi_Session_Id": "s1"}
-SERVICE_ACCOUNTING = [(ERX, "s1:00{}"), (ISG, "svc-{}"), (EDSG, "svc-{}"), (EDSG_POLICY, "svc-{}")]
+NOKIA = {"Alc_Sub_Serv_Activate": "voip;5120;30720", "Acct_Multi_Session_Id": "s1"}
+SERVICE_ACCOUNTING = [(ERX, "s1:00{}"), (ISG, "svc-{}"), (EDSG, "svc-{}"), (EDSG_POLICY, "svc-{}"), (NOKIA, "svc-{}")]
 
 
-@pytest.mark.parametrize(("names", "own"), SERVICE_ACCOUNTING, ids=["erx", "isg", "edsg", "edsg-policy"])
+@pytest.mark.parametrize(("names", "own"), SERVICE_ACCOUNTING, ids=["erx", "isg", "edsg", "edsg-policy", "nokia"])
 @pytest.mark.parametrize("attributes", [{}, {"Class": OURS}], ids=["recorded", "authorised"])
 def test_services_inside_a_session_are_its_lines(names: dict[str, Any], own: str, attributes: dict[str, Any]) -> None:
     """Each with counters of its own; one activated again counts from nothing; its Stop does not end the rest."""
