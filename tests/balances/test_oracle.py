@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.balances.oracle.comparison import Comparison, TwinAlone
+from tests.balances.oracle.nas import nas_stories
 from tests.balances.oracle.stories import Story, stories
 from tests.balances.twins import Twins
 from tests.servers import LiveValkey
@@ -44,15 +45,21 @@ def test_several_lines_at_once(story: Story) -> None:
     Comparison(TwinAlone(), story).tell()
 
 
-@given(story=stories(groups=(10, 30, 40), lines_max=3))
-@some(15)
+@given(nas_stories())
+@some(80)
+def test_sessions_that_their_client_runs(story: Story) -> None:
+    Comparison(TwinAlone(), story).tell()
+
+
+@given(story=stories(groups=(10, 30, 40), lines_max=3) | nas_stories())
+@some(25)
 def test_the_script_as_well(valkey: LiveValkey, story: Story) -> None:
     with contextlib.closing(Twins(valkey.fresh())) as twins:
         Comparison(twins, story).tell()
 
 
 @pytest.mark.fuzz
-@given(story=stories(groups=(10, 20, 30, 40, 50), lines_max=3, length=40))
+@given(story=stories(groups=(10, 20, 30, 40, 50), lines_max=3, length=40) | nas_stories(length=40))
 @settings(deadline=None, suppress_health_check=[*HealthCheck])
 def test_the_twin_for_long(story: Story) -> None:
     Comparison(TwinAlone(), story).tell()

@@ -28,9 +28,11 @@ from balances.structs.thresholds import CrossingOf, ServiceSuspension, Threshold
 from tariffs.ladder import Ladder
 from tariffs.units import Kind
 from tests.balances.oracle.account import NaiveAccount
+from tests.balances.oracle.courses import NaiveCourses
 from tests.balances.oracle.events import NaiveEvents
 from tests.balances.oracle.line import is_free
-from tests.balances.oracle.sessions import NaiveAnswer, NaiveSessions, expire_holds
+from tests.balances.oracle.nas import NaiveNas, NasPacket
+from tests.balances.oracle.sessions import NaiveAnswer, expire_holds
 from tests.balances.oracle.stories import (
     OWN,
     PERIOD,
@@ -94,7 +96,8 @@ class Comparison:
         self.twins, self.story = twins, story
         below, at = story.thresholds
         self.account = NaiveAccount(credit_limit=story.credit_limit, suspend_below=below, resume_at=at)
-        self.sessions = NaiveSessions(self.account, self._told)
+        self.sessions = NaiveCourses(self.account, self._told)
+        self.nas = NaiveNas()
         self.events = NaiveEvents(self.sessions)
         steps = [step.kind for ladder in story.ladders for step in ladder.steps if step.kind != Kind.MONEY]
         self.unit = Kind(steps[0]) if steps else Kind.OCTETS
@@ -143,6 +146,8 @@ class Comparison:
         match action:
             case StoryRequest():
                 self._request(action)
+            case NasPacket():
+                self._packet(action)
             case Debit():
                 self._debit(action)
             case GiveBack():
@@ -174,6 +179,18 @@ class Comparison:
         asks = [self._ask(part, phase, name) for part in request.parts]
         charge = charge_of(phase, asks, session=name, number=number, end_to_end=len(self.sent) + 1_000)
         self._send(timed(charge, self.now_ms, {"single": request.single}))
+
+    def _packet(self, packet: NasPacket) -> None:
+        report = self.nas.report(packet, self.now_ms)
+        if report is None:
+            return
+        ladder = self._own(self.story.ladders[packet.ladder], f"{report.session} 10")
+        one = ask(10, report.asked, by=ladder, free=is_free(ladder), validity_ms=2 * MINUTE)
+        one.reports = report.usage
+        charge = charge_of(report.phase, [one], session=report.session, number=0, end_to_end=len(self.sent) + 1_000)
+        self._send(timed(charge, self.now_ms, report.fields | {"key": f"{len(self.sent)}"}))
+        told = self.model.ledger[-1].record.reauthorize
+        assert ("depleted" in told) == self.sessions.waits
 
     def _ask(self, part: StoryLine, phase: Phase, name: str) -> Ask:
         used, unit = self._used(part, phase, name), UNITS[part.rating_group]

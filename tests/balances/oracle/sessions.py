@@ -84,7 +84,11 @@ class NaiveSession:
 
 def report_units(ask: Ask) -> int:
     """All that it says was used, in whatever unit."""
-    return sum(max(n, 0) for one in ask.reports for n in (one.money, one.octets, one.seconds, one.units))
+    return sum(units_of(one) for one in ask.reports)
+
+
+def units_of(report: UsageReport) -> int:
+    return sum(max(n, 0) for n in (report.money, report.octets, report.seconds, report.units))
 
 
 def ladder_of(packed: msgspec.Raw) -> Ladder | None:
@@ -303,7 +307,7 @@ class NaiveSessions:
             charged = min(units, bound)
             bound -= charged
             said.suspense += units - charged
-            said.suspense += report_units(ask) - units  # in another unit than the line counts in
+            said.suspense += units_of(report) - units  # in another unit than the line counts in
             said.overrun |= charged > line.granted
             said.cost += line.settle(charged, report.at_ms, self.account, self.counters)
         line.release()
