@@ -203,7 +203,7 @@ class RadiusClient(ConfigTable, frozen=True):
     output_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """The same of what goes to the subscriber."""
     session_services: dict[str, Annotated[int, Meta(ge=0, le=2**32 - 1)]] = {}
-    """Services inside its sessions (ERX-Service-Session, Cisco-Service-Info, HW-Service-Info), by name: the rating
+    """Services inside its sessions (docs/radius.md says of which makers), by name: the rating
     group of their line. One that is not named is charged as a session of its own."""
     passwordless: bool = False
     """Subscribers without a password are let in, also by the port they are at (MAC, line or port authentication)."""
