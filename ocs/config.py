@@ -310,6 +310,8 @@ class Radius(ConfigTable, frozen=True):
 
 class Http(ConfigTable, frozen=True):
     listen: Listen = Listen("127.0.0.1:8080")
+    processes: Annotated[int, Meta(ge=1, le=64)] = 1
+    """That share the port: the kernel chooses one for each connection. Every bound of this table is of each of them."""
     body_bytes_max: Octets = 1_048_576
     in_flight_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """Requests at once; beyond it 503 at once, but for /healthz and /readyz."""

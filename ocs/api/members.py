@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 
 class Twice(Exception):
@@ -12,7 +12,7 @@ class Twice(Exception):
 
 def each_once(text: bytes) -> None:
     """Twice where an object has a name more than once, however it is written. `text` is JSON."""
-    json.loads(text, object_pairs_hook=_pairs, parse_float=str, parse_int=str)
+    _decode(text.decode())
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> None:
@@ -21,3 +21,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> None:
         if name in names:
             raise Twice(f"{name[:80]}: given twice in one object")
         names.add(name)
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=str, parse_int=str).decode

@@ -232,7 +232,7 @@ async def perform(
     headers = request.headers
     sent = SentRequest(
         path=request.path_params,
-        query=request.query_params.multi_items(),
+        query=request.query_params.multi_items() if request.scope["query_string"] else [],
         media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
         keys=headers.getlist("idempotency-key"),
         if_match=headers.get("if-match"),

@@ -68,6 +68,7 @@ from ocs.api.docs import HEADERS, assets, page
 from ocs.api.live import CUT, LEAVE
 from ocs.api.openapi import openapi
 from ocs.api.operation import Operation, perform
+from ocs.api.path_index import PathIndex
 from ocs.api.problems import Problem, problem_of, refusal_of
 from ocs.api.waiting import wait
 from ocs.backoffice.backoffice import BackOffice, trouble_of
@@ -165,9 +166,11 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
     routes: list[BaseRoute] = [Route("/openapi.json", serve_document), Route("/docs/plain", serve_page)]
     routes += [Route(path, serve_reference) for path in reference]
     large: list[tuple[Route, int]] = []
+    known: list[tuple[str, str, Endpoint]] = []
     for path, operations in paths.items():
         methods = {operation.method: operation for operation in operations}
         endpoint = _counted(_endpoint(backoffice, callers, methods, http, rates), methods, meter)
+        known += [(method, path, endpoint) for method in methods]
         routes.append(Route(path, endpoint, methods=list(methods)))
         large += [(Route(path, endpoint, methods=[o.method]), o.body_bytes_max) for o in operations if o.body_bytes_max]
     requests = meter.counts(REQUESTS)
@@ -181,7 +184,7 @@ def application(backoffice: BackOffice, callers: Callers, http: Http, meter: Met
         routes=routes,
         exception_handlers={HTTPException: http_problem, Problem: _problem},
     )
-    return _Limits(app, http, large, requests)
+    return _Limits(app, PathIndex(known), http, large, requests)
 
 
 def _endpoint(
@@ -267,11 +270,19 @@ class _Limits:
     """The bounds of a request before anything is read: how many at once, how large."""
 
     def __init__(
-        self, app: Starlette, http: Http, large: Sequence[tuple[Route, int]], requests: LabelledCounts
+        self,
+        app: Starlette,
+        index: PathIndex[Endpoint],
+        http: Http,
+        large: Sequence[tuple[Route, int]],
+        requests: LabelledCounts,
     ) -> None:
-        """large: what takes larger bodies than others, and how large"""
+        """
+        app:   takes what is not in the index
+        large: what takes larger bodies than others, and how large
+        """
         self._requests = requests
-        self._app = app
+        self._app, self._index = app, index
         self._http = http
         self._large = large
         self._in_flight = 0
@@ -280,8 +291,9 @@ class _Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body_bytes_max = self._body_bytes_max(scope)
-        problem = self._refusal(scope, body_bytes_max)
+        length = _length(scope)
+        body_bytes_max = self._body_bytes_max(scope, length)
+        problem = self._refusal(scope, length, body_bytes_max)
         if problem is not None:
             self._requests["http", "none", "", str(problem.status)] += 1
             await answer(Request(scope), problem)(scope, receive, send)
@@ -294,22 +306,42 @@ class _Limits:
             self._in_flight -= counted
             counted = False
 
+        scope[LEAVE] = leave
         try:
-            await self._app({**scope, LEAVE: leave}, _Counted(receive, body_bytes_max), send)
+            await self._answer(scope, _Counted(receive, body_bytes_max), send)
         finally:
             leave()
 
-    def _body_bytes_max(self, scope: Scope) -> int:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._index.find(scope["method"], scope["path"])
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        scope["path_params"] = found.values
+        response = await found.handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    def _body_bytes_max(self, scope: Scope, length: int | None) -> int:
+        if length is not None and length <= self._http.body_bytes_max:
+            return self._http.body_bytes_max
         found = [most for route, most in self._large if route.matches(scope)[0] is Match.FULL]
         return max(self._http.body_bytes_max, *found) if found else self._http.body_bytes_max
 
-    def _refusal(self, scope: Scope, body_bytes_max: int) -> Problem | None:
+    def _refusal(self, scope: Scope, length: int | None, body_bytes_max: int) -> Problem | None:
         if self._in_flight >= self._http.in_flight_max and scope["path"] not in ("/healthz", "/readyz"):
             return Problem("busy", f"{self._in_flight} requests are being served; try again")
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > body_bytes_max:
-            return too_large(body_bytes_max)
-        return None
+        return too_large(body_bytes_max) if length is not None and length > body_bytes_max else None
+
+
+def _length(scope: Scope) -> int | None:
+    """Of the body, as its head says; None: it says nothing, and what comes is counted."""
+    chunked, length = False, b"0"
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = value
+        elif name == b"transfer-encoding":
+            chunked = True
+    return int(length) if length.isdigit() and not chunked else None
 
 
 def too_large(most: int) -> Problem:

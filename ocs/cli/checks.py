@@ -16,7 +16,7 @@ from ocs.events.webhooks.client import tls_context
 from ocs.net.tls import server_context
 from ocs.processes.data_lock import is_served
 from ocs.processes.embedded import EmbeddedError, find_postgres, find_valkey
-from ocs.processes.listeners import CannotListen, bind, bind_for_workers, listeners, worker_listeners
+from ocs.processes.listeners import CannotListen, bind, bind_shared, listeners, shared_listeners
 from ocs.stores.guard import store_troubles
 from ocs.stores.postgres_check import postgres_trouble
 
@@ -60,9 +60,9 @@ async def _checks(config: Config) -> AsyncIterator[tuple[str, str]]:
     for key, listen in listeners(config).items():
         if listen:
             yield f"{key} {listen}{held}", _port(key, listen, served)
-    for key, listen in worker_listeners(config).items():
+    for key, (listen, _) in shared_listeners(config).items():
         if listen:
-            yield f"{key} {listen}{held}", _port(key, listen, served, datagrams=True)
+            yield f"{key} {listen}{held}", _port(key, listen, served, shared=True)
 
 
 def _directory(data: Path) -> str:
@@ -91,13 +91,13 @@ def _authorities(ca: str) -> str:
     return ""
 
 
-def _port(key: str, listen: Listen, served: bool, *, datagrams: bool = False) -> str:
+def _port(key: str, listen: Listen, served: bool, *, shared: bool = False) -> str:
     """Whether a port can be listened on. A server that runs on this data directory holds its own ports."""
     if served:
         return ""
     try:
-        if datagrams:
-            bind_for_workers(key, listen.host, listen.port, 1)[0].close()
+        if shared:
+            bind_shared(key, listen.host, listen.port, 1)[0].close()
         else:
             bind(key, listen.host, listen.port).close()
     except CannotListen as why:

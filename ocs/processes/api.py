@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator
 
@@ -92,7 +93,7 @@ async def others(supervisor: SupervisorLink) -> dict[str, str]:
     return {
         f"{child.role} {child.number}": child.reason or ("ok" if child.ready else "not ready")
         for child in await supervisor.children()
-        if child.role != "api"
+        if (child.role, child.pid) != ("api", os.getpid())
     }
 
 

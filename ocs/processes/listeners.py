@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ocs.config_values import Listen
 
 RADSEC: Final = "radius.radsec_listen"
-"""Of the listeners of workers the one that is TCP."""
+HTTP: Final = "http.listen"
+STREAMS: Final = frozenset({RADSEC, HTTP})
+"""Of the listeners that several processes share those that are TCP."""
 BACKLOG: Final = 1_024
 DATAGRAMS_BYTES: Final = 4 << 20
 """What may wait in a socket, as far as the system allows it: a burst of all interims of a BRAS."""
@@ -23,32 +25,33 @@ class CannotListen(Exception):
 
 
 def listeners(config: Config) -> dict[str, Listen]:
-    """The listening addresses by configuration key; falsy where a listener is off."""
+    """The listening addresses by configuration key, of what the supervisor accepts from; falsy where one is off."""
     return {
         "diameter.listen": config.diameter.listen,
         "diameter.tls_listen": config.diameter.tls_listen,
-        "http.listen": config.http.listen,
         "metrics.listen": config.metrics.listen,
     }
 
 
-def worker_listeners(config: Config) -> dict[str, Listen]:
-    """The same of what each worker has a socket of its own for: none without RADIUS clients."""
-    radius = config.radius
-    if not radius.clients:
-        return {}
-    return {
-        "radius.auth_listen": radius.auth_listen,
-        "radius.acct_listen": radius.acct_listen,
-        RADSEC: radius.radsec_listen,
-    }
+def shared_listeners(config: Config) -> dict[str, tuple[Listen, int]]:
+    """The same of what several processes have a socket each for, with how many they are: the API, and the workers where
+    there are RADIUS clients."""
+    radius, http = config.radius, config.http
+    found = {HTTP: (http.listen, http.processes)}
+    if radius.clients:
+        found |= {
+            "radius.auth_listen": (radius.auth_listen, config.workers),
+            "radius.acct_listen": (radius.acct_listen, config.workers),
+            RADSEC: (radius.radsec_listen, config.workers),
+        }
+    return found
 
 
-def bind_for_workers(key: str, host: str, port: int, count: int) -> list[socket.socket]:
-    """Sockets that share a port, one for each worker: the kernel sends what comes from one address and port to the same
-    one of them, for as long as they are open. The supervisor keeps them, so a worker that is started again gets what
-    came meanwhile."""
-    datagrams = key != RADSEC
+def bind_shared(key: str, host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets that share a port, one for each process: the kernel sends what comes from one address and port to the
+    same one of them, for as long as they are open. The supervisor keeps them, so a process that is started again gets
+    what came meanwhile."""
+    datagrams = key not in STREAMS
     found: list[socket.socket] = []
     try:
         family, kind, proto, _, address = socket.getaddrinfo(

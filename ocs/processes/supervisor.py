@@ -39,13 +39,14 @@ from ocs.processes.embedded import EmbeddedError
 from ocs.processes.embedded_stores import EmbeddedStores
 from ocs.processes.entry import encode_config
 from ocs.processes.listeners import (
+    HTTP,
     RADSEC,
     CannotListen,
     address_of,
     bind,
-    bind_for_workers,
+    bind_shared,
     listeners,
-    worker_listeners,
+    shared_listeners,
 )
 from ocs.processes.reception import Reception
 from ocs.stores.guard import refused_at_start
@@ -91,8 +92,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._workers: list[Child] = []
         self._listeners: dict[str, socket.socket] = {}
-        self._worker_sockets: dict[str, list[socket.socket]] = {}
-        """By key, one socket for each worker."""
+        self._shared: dict[str, list[socket.socket]] = {}
+        """By key, one socket for each process that listens there."""
         self._claims = Claims(self._probe, self._verdict)
         self._sums = MetricSums()
         self._meter = metrics.Meter()
@@ -131,7 +132,7 @@ class Supervisor:
             logger().error("start.failed", why=str(why))
             status = 1
         finally:
-            for listener in (*self._listeners.values(), *itertools.chain(*self._worker_sockets.values())):
+            for listener in (*self._listeners.values(), *itertools.chain(*self._shared.values())):
                 listener.close()
             await self._stores.stop()
         return status
@@ -147,17 +148,16 @@ class Supervisor:
         for key, listen in listeners(self._config).items():
             if listen:
                 self._listeners[key] = bind(key, listen.host, listen.port)
-        for key, listen in worker_listeners(self._config).items():
+        for key, (listen, count) in shared_listeners(self._config).items():
             if listen:
-                self._worker_sockets[key] = bind_for_workers(key, listen.host, listen.port, self._config.workers)
+                self._shared[key] = bind_shared(key, listen.host, listen.port, count)
 
     @property
     def addresses(self) -> Addresses:
-        keys = ("diameter.listen", "diameter.tls_listen", "http.listen", "metrics.listen")
-        found = [address_of(self._listeners[key]) if key in self._listeners else "" for key in keys]
+        sockets = {key: [one] for key, one in self._listeners.items()} | self._shared
+        keys = ("diameter.listen", "diameter.tls_listen", HTTP, "metrics.listen")
         own = ("radius.auth_listen", "radius.acct_listen", RADSEC)
-        radius = [self._worker_sockets.get(key) for key in own]
-        return Addresses(*found, *(address_of(sockets[0]) if sockets else "" for sockets in radius))
+        return Addresses(*(address_of(sockets[key][0]) if key in sockets else "" for key in (*keys, *own)))
 
     @property
     def _where(self) -> dict[str, str]:
@@ -171,9 +171,10 @@ class Supervisor:
         self._meter.read(metrics.OPEN_FILES, "supervisor", by=open_files)
         self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
         self._new("keeper", 0)
-        self._new("api", 0, self._listeners.get("http.listen"))
+        for number in range(self._config.http.processes if HTTP in self._shared else 1):
+            self._new("api", number, self._shared[HTTP][number] if HTTP in self._shared else None)
         for number in range(self._config.workers):
-            worker_sockets = {key: sockets[number] for key, sockets in self._worker_sockets.items()}
+            worker_sockets = {key: sockets[number] for key, sockets in self._shared.items() if key != HTTP}
             self._workers.append(self._new("worker", number, worker_sockets=worker_sockets))
         for child in self._children:
             child.start()

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from ocs.processes.listeners import CannotListen, accept_some, address_of, bind
+from ocs.processes.listeners import HTTP, CannotListen, accept_some, address_of, bind, bind_shared
 
 
 def test_port_0_is_a_free_one() -> None:
@@ -18,6 +18,21 @@ def test_a_taken_port_is_said_clearly() -> None:
         port = first.getsockname()[1]
         with pytest.raises(CannotListen, match=rf"diameter\.listen: cannot listen on 127\.0\.0\.1:{port}: .*taken"):
             bind("diameter.listen", "127.0.0.1", port)
+
+
+def test_processes_share_a_port_which_stays_one_servers() -> None:
+    several = bind_shared(HTTP, "127.0.0.1", 0, 3)
+    where = several[0].getsockname()
+    assert [one.getsockname() for one in several] == [where] * 3
+    with pytest.raises(CannotListen, match=r"http\.listen: .*taken"):
+        bind_shared(HTTP, "127.0.0.1", where[1], 3)
+    client = socket.create_connection(where)
+    handed: list[str] = []
+    for one in several:
+        accept_some(one, lambda _connection, host, _port: handed.append(host))
+        one.close()
+    client.close()
+    assert handed == ["127.0.0.1"]
 
 
 def test_an_address_that_is_not_ours() -> None:
