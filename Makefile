@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir i
 export PIP_ROOT_USER_ACTION := ignore
 ARGS ?=
 
-.PHONY: help run test check unit redis serial format bench fuzz lock clean
+.PHONY: help run test check unit redis serial format bench fuzz mutants lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench: .venv/dev  ## numbers for the hot functions, beside the last recorded run
 
 fuzz: .venv/dev  ## open-ended random testing; prints the seed of what it finds
 	@$(BIN)/pytest --no-header -m fuzz --hypothesis-profile=fuzz $(ARGS)
+
+mutants: .venv/dev  ## plant faults in the balances, one at a time; a test has to see each (ARGS="fee-twice ...")
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 lock: .venv/dev  ## bring requirements/*.txt up to date with pyproject.toml
 	@$(BIN)/python requirements/lock.py $(ARGS)

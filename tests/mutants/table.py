@@ -1,0 +1,332 @@
+"""Faults that money must not have, each planted in the script and in its twin alike, so that no comparison of the two
+can tell: the tests that are written from docs/charging.md have to."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Place(NamedTuple):
+    """A text that stands once in a file, and what stands there instead."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """One fault, and the tests of which one has to fail."""
+
+    name: str
+    fault: str
+    places: tuple[Place, ...]
+    tests: tuple[str, ...]
+
+
+def _lua(name: str, old: str, new: str) -> Place:
+    return Place(f"balances/lua/{name}.lua", old, new)
+
+
+def _twin(name: str, old: str, new: str) -> Place:
+    return Place(f"balances/model/{name}.py", old, new)
+
+
+def _rules(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/balances/rules/test_{name}.py" for name in names)
+
+
+ALWAYS: Final = (
+    _lua(
+        "lib/steady",
+        "function steady(charge, phase, packed, stored, once, adopted)",
+        "function steady(charge, phase, packed, stored, once, adopted)\n  do return nil end",
+    ),
+)
+"""The steady path decides nothing here: it has its own copy of the rules, and a comparison with it would tell."""
+
+MUTANTS: Final = (
+    Mutant(
+        "repeat-charged",
+        "A request of a session that was charged is charged again when it is repeated later.",
+        (
+            _lua(
+                "lib/repeats",
+                "if number >= seen[i] and number <= seen[i + 1] then return true end",
+                "if number > seen[i + 1] and number < seen[i] then return true end",
+            ),
+            _twin("repeats", "any(low <= _number(charge) <= high", "any(high < _number(charge) < low"),
+        ),
+        _rules("repeats", "sequences"),
+    ),
+    Mutant(
+        "posting-twice",
+        "A top-up that is sent twice under one key is posted twice.",
+        (
+            _lua("lib/posting", "  if answer then\n", "  if answer and false then\n"),
+            _twin("posting", "if known.fingerprint != operation.fingerprint:", "if False:"),
+            _twin("posting", 'return Reply("again", blob_of(known.outcome))', "pass"),
+        ),
+        _rules("posting_rules", "adjustments"),
+    ),
+    Mutant(
+        "floor-for-ceil",
+        "A block that was begun costs nothing.",
+        (
+            _lua("lib/amount", "return -div(-units, block)", "return div(units, block)"),
+            Place("tariffs/units.py", "return -(-units // block)", "return units // block"),
+        ),
+        (*_rules("prices"), "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "rounds-down",
+        "A price that is rounded up is rounded down.",
+        (
+            _lua(
+                "lib/amount",
+                "elseif rounding == 0 then quotient = -div(-left, per)",
+                "elseif rounding == 0 then quotient = div(left, per)",
+            ),
+            Place("tariffs/units.py", "quotient = -(-left // per)", "quotient = left // per"),
+        ),
+        (*_rules("prices"), "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "grants-what-is-held",
+        "A grant takes what another session holds.",
+        (
+            _lua(
+                "lib/funds",
+                "if mode == OPEN then free = free - bucket[BUCKET.held]",
+                "if mode == OPEN then free = free",
+            ),
+            _twin("funds", "(bucket.held if mode == Mode.OPEN else own)", "(0 if mode == Mode.OPEN else own)"),
+        ),
+        _rules("holds", "grants"),
+    ),
+    Mutant(
+        "moves-what-is-held",
+        "A transfer or a payout takes what a session holds.",
+        (
+            _lua(
+                "lib/posting",
+                "local free = bucket[BUCKET.amount] - bucket[BUCKET.held] + amount",
+                "local free = bucket[BUCKET.amount] + amount",
+            ),
+            _twin("posting", "bucket.amount - bucket.held + amount", "bucket.amount + amount"),
+        ),
+        _rules("transfers", "posting_rules", "adjustments"),
+    ),
+    Mutant(
+        "counter-not-turned-back",
+        "A refund leaves the counters that the event raised.",
+        (
+            _lua(
+                "lib/refund",
+                "counter[COUNTER.used] = counter[COUNTER.used] - back",
+                "counter[COUNTER.used] = counter[COUNTER.used] - 0",
+            ),
+            _twin("refund", "counter.used -= back", "counter.used -= 0"),
+        ),
+        _rules("events", "what_can_be_counted"),
+    ),
+    Mutant(
+        "refund-repeated",
+        "What was given back of an event can be given back again.",
+        (
+            _lua(
+                "lib/refund",
+                "paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units - units, left_cost - money",
+                "paid[IDEMPOTENCYRECORD.units], paid[IDEMPOTENCYRECORD.cost] = left_units, left_cost",
+            ),
+            _twin("refund", "    paid.units -= units\n    paid.cost -= money\n", ""),
+        ),
+        _rules("events"),
+    ),
+    Mutant(
+        "refund-beyond",
+        "More is given back than an event cost.",
+        (
+            _lua("lib/refund", "if units > left_units or money > left_cost or (", "if ("),
+            _twin("refund", "units > paid.units or money > paid.cost or ", ""),
+        ),
+        _rules("events"),
+    ),
+    Mutant(
+        "expired-pays",
+        "A bucket pays after its validity.",
+        (
+            _lua(
+                "lib/funds",
+                "if until_ms > 0 and until_ms <= (mode == OWN and funds.used_ms or at_ms) then return false end",
+                "",
+            ),
+            _twin("funds", "return not 0 < self.end_of(bucket) <= self.used_ms", "return True"),
+            _twin("funds", " and not 0 < self.end_of(bucket) <= at_ms", ""),
+        ),
+        (*_rules("edges_of_money", "grants", "holds"), "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "early-pays",
+        "A bucket pays before its validity begins.",
+        (
+            _lua("lib/funds", "if bucket[BUCKET.from_ms] > at_ms and mode ~= OWN then return false end", ""),
+            _twin("funds", "return bucket.from_ms <= at_ms and not", "return not"),
+        ),
+        (*_rules("edges_of_money", "grants"), "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "expiry-takes-held",
+        "Expiry takes what a session holds.",
+        (
+            _lua(
+                "lib/account",
+                "local spare = bucket[BUCKET.amount] - bucket[BUCKET.held]",
+                "local spare = bucket[BUCKET.amount]",
+            ),
+            _twin("account", "-max(bucket.amount - bucket.held, 0)", "-max(bucket.amount, 0)"),
+        ),
+        _rules("edges_of_money", "holds"),
+    ),
+    Mutant(
+        "order-of-payment",
+        "The bucket of the highest number pays first instead of that of the lowest.",
+        (
+            _lua(
+                "lib/account",
+                "return a[BUCKET.priority] < b[BUCKET.priority] end",
+                "return a[BUCKET.priority] > b[BUCKET.priority] end",
+            ),
+            _twin("account", "(bucket.priority, ", "(-bucket.priority, "),
+        ),
+        (*_rules("edges_of_money", "grants", "posting_rules"), "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "credited-twice",
+        "A transfer credits its target twice.",
+        (
+            _lua(
+                "transfer",
+                "  post_entry(change, target, amount, COUNTERACCOUNT.TRANSIT, 'transfer', -1)\n",
+                "  post_entry(change, target, amount, COUNTERACCOUNT.TRANSIT, 'transfer', -1)\n" * 2,
+            ),
+            _twin("transfer", "(target, amount)):", "(target, amount), (target, amount)):"),
+        ),
+        _rules("transfers"),
+    ),
+    Mutant(
+        "use-without-debt",
+        "Use beyond the money is not owed.",
+        (
+            _lua("lib/funds", "if left > 0 then note(MAIN, left) end", "if left < 0 then note(MAIN, left) end"),
+            _twin("funds", "        if left:\n            self.note(MAIN, left)\n", ""),
+        ),
+        (*_rules("prices", "sequences"), "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "no-credit-limit",
+        "A grant goes beyond the credit limit.",
+        (
+            _lua(
+                "lib/funds",
+                "if id == MAIN then free = free + funds.limit end",
+                "if id == MAIN then free = EXACT_MAX end",
+            ),
+            _twin("funds", "free += self.limit", "free = EXACT_MAX"),
+        ),
+        _rules("grants"),
+    ),
+    Mutant(
+        "for-another-member",
+        "A bucket of one member pays for another.",
+        (
+            _lua(
+                "lib/funds", "if member ~= '' and member ~= funds.subscriber and mode ~= OWN then return false end", ""
+            ),
+            _twin("funds", 'bucket.member in ("", self.subscriber) or mode == Mode.OWN', "True"),
+        ),
+        ("tests/balances/rules", "tests/balances/test_oracle.py"),
+    ),
+    Mutant(
+        "pays-out-bonus",
+        "Bonus money is paid out.",
+        (
+            _lua("lib/posting", "if amount < 0 and own_only and bucket[BUCKET.bonus] then", "if false then"),
+            _twin("posting", "if amount < 0 and own_only and bucket.bonus:", "if False:"),
+        ),
+        ("tests/balances/rules",),
+    ),
+    Mutant(
+        "limit-forgets-held",
+        "A spending limit does not count what is held.",
+        (
+            _lua(
+                "lib/limits",
+                "elseif counter then left = left - counter[COUNTER.held] end",
+                "elseif counter then left = left end",
+            ),
+            _twin("limits", "left -= counter.held", "left -= 0"),
+        ),
+        _rules("limits"),
+    ),
+    Mutant(
+        "falling-counter-refunds",
+        "A counter that fell gives money back.",
+        (
+            _lua(
+                "lib/cumulative",
+                "gained = min(max(gained, 0), EXACT_MAX - before)",
+                "gained = min(gained, EXACT_MAX - before)",
+            ),
+            _twin(
+                "cumulative",
+                "gained = min(max(gained, 0), EXACT_MAX - before)",
+                "gained = min(gained, EXACT_MAX - before)",
+            ),
+        ),
+        _rules("cumulative"),
+    ),
+    Mutant(
+        "hold-for-ever",
+        "What a session holds that is heard of no more is never released.",
+        (
+            _lua(
+                "expire",
+                "if line[LINE.due_ms] > 0 and (ends or line[LINE.due_ms] <= now_ms) then",
+                "if line[LINE.due_ms] < 0 and (ends or line[LINE.due_ms] <= now_ms) then",
+            ),
+            _twin("expire", "if line.due_ms and (ends or line.due_ms <= now_ms):", "if line.due_ms < 0:"),
+        ),
+        _rules("holds", "sequences"),
+    ),
+    Mutant(
+        "closed-while-held",
+        "An account is closed, and paid out, while a session holds money of it.",
+        (
+            _lua("close", "if bucket[BUCKET.held] > 0 then return { 'held' } end", ""),
+            _twin("close", "if any(bucket.held for bucket in account.buckets):", "if False:"),
+        ),
+        _rules("life"),
+    ),
+    Mutant(
+        "fee-twice",
+        "A period of a fee is taken again.",
+        (
+            _lua("fee", "and fee[FEE.from_day] < mark[FEEMARK.day])", "and fee[FEE.from_day] < 0)"),
+            _twin("fee", "(takes and fee.from_day < mark.day)", "(takes and fee.from_day < 0)"),
+        ),
+        _rules("recurring_fees"),
+    ),
+    Mutant(
+        "one-session-too-many",
+        "One session more is let in than a subscriber may have.",
+        (
+            _lua(
+                "lib/crowd",
+                "return others >= charge[CHARGE.sessions_max]",
+                "return others > charge[CHARGE.sessions_max]",
+            ),
+            _twin("crowd", "return others >= charge.sessions_max", "return others > charge.sessions_max"),
+        ),
+        _rules("crowd"),
+    ),
+)
