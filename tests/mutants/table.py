@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 
-class Place(NamedTuple):
+class PlantedText(NamedTuple):
     """A text that stands once in a file, and what stands there instead."""
 
     path: str
@@ -19,16 +19,16 @@ class Mutant(NamedTuple):
 
     name: str
     fault: str
-    places: tuple[Place, ...]
+    places: tuple[PlantedText, ...]
     tests: tuple[str, ...]
 
 
-def _lua(name: str, old: str, new: str) -> Place:
-    return Place(f"balances/lua/{name}.lua", old, new)
+def _lua(name: str, old: str, new: str) -> PlantedText:
+    return PlantedText(f"balances/lua/{name}.lua", old, new)
 
 
-def _twin(name: str, old: str, new: str) -> Place:
-    return Place(f"balances/model/{name}.py", old, new)
+def _twin(name: str, old: str, new: str) -> PlantedText:
+    return PlantedText(f"balances/model/{name}.py", old, new)
 
 
 def _rules(*names: str) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ MUTANTS: Final = (
         "A block that was begun costs nothing.",
         (
             _lua("lib/amount", "return -div(-units, block)", "return div(units, block)"),
-            Place("tariffs/units.py", "return -(-units // block)", "return units // block"),
+            PlantedText("tariffs/units.py", "return -(-units // block)", "return units // block"),
         ),
         (*_rules("prices"), "tests/balances/test_oracle.py"),
     ),
@@ -86,7 +86,7 @@ MUTANTS: Final = (
                 "elseif rounding == 0 then quotient = -div(-left, per)",
                 "elseif rounding == 0 then quotient = div(left, per)",
             ),
-            Place("tariffs/units.py", "quotient = -(-left // per)", "quotient = left // per"),
+            PlantedText("tariffs/units.py", "quotient = -(-left // per)", "quotient = left // per"),
         ),
         (*_rules("prices"), "tests/balances/test_oracle.py"),
     ),

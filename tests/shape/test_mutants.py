@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.table import ALWAYS, MUTANTS, Place
+from tests.mutants.table import ALWAYS, MUTANTS, PlantedText
 
 ROOT = Path(__file__).parents[2]
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "place", [*ALWAYS, *(place for mutant in MUTANTS for place in mutant.places)], ids=lambda place: place.path
 )
-def test_a_place_stands_once(place: Place) -> None:
+def test_a_place_stands_once(place: PlantedText) -> None:
     assert (ROOT / place.path).read_text().count(place.old) == 1, place.old
 
 
