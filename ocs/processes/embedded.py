@@ -203,6 +203,7 @@ class EmbeddedValkey(EmbeddedServer):
             "maxmemory": str(maxmemory_bytes),
             "maxmemory-policy": "noeviction",  # a full store refuses; it never forgets a balance
             "hash-max-listpack-value": str(hash_max_listpack_value),
+            "hz": "5",  # so often it wakes while nobody asks anything; nothing of ours waits for its timer
             "daemonize": "no",
             **(settings or {}),
         }
