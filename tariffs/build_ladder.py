@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
+from tariffs import phrases
 from tariffs.draft import HALF, LadderDraft, RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import NOTHING_DUE, STEPS_MAX, Count, Counted, Ladder, Step, StepDues, check_ladder
 from tariffs.row import PriceRow
 from tariffs.tariff import Chain, Rated, Segment, Tariff
 from tariffs.terms import CurrencyExchange
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, Kind, SumRounding, round_sum
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -168,16 +169,18 @@ class LadderBuild:
         """Of one band: its rows one after the other, and the end where the last of them has a limit too. What is due
         besides is added to `dues`."""
         chain, until_ms = segment
+        sold = [draft for draft in drafts if draft.verdict is RatingVerdict.PRICED]
+        rounding = _rounding(sold)
         if beside:  # of the first row that says so, whatever its limits: they are of the other unit
             found = next((draft.beside for draft in drafts if draft.beside), [Step(scope=self._inputs.service)])
-            return [msgspec.structs.replace(step, until_ms=until_ms) for step in found]
-        sold = [draft for draft in drafts if draft.verdict is RatingVerdict.PRICED]
+            due = _noted(dues, rounding)
+            return [msgspec.structs.replace(step, until_ms=until_ms, dues=due) for step in found]
         steps: list[Step] = []
         for place, (row, draft) in enumerate(zip(chain.rows, sold, strict=False)):
             count = row.tally.count(self._facts, self._zone, self._at_ms) if row.tally else None
             ends_ms = count.until_ms if count is not None and draft.per_period else 0
             limit = self._limit(row)
-            due = _noted(dues, sold[place:])
+            due = _noted(dues, _due(sold[place:], rounding))
             steps += row.bounded(draft.steps, count.key if count else "", limit, until_ms, due, ends_ms)
         if not chain.rows[-1].ends or len(sold) < len(drafts):
             steps += self._end(sold, until_ms, dues)
@@ -197,8 +200,9 @@ class LadderBuild:
         with a price."""
         last = next((draft for draft in reversed(drafts) if _paid_by_money(draft)), drafts[-1])
         steps = _paid_by_money(last) or [Step(scope=self._inputs.service)]
+        due = _noted(dues, _due([last], _rounding(drafts)))
         for step in steps:
-            yield msgspec.structs.replace(step, until_ms=until_ms, stop=True, dues=_noted(dues, [last]))
+            yield msgspec.structs.replace(step, until_ms=until_ms, stop=True, dues=due)
 
 
 def _for_good(steps: Iterable[Step]) -> list[Step]:
@@ -209,14 +213,38 @@ def _paid_by_money(draft: LadderDraft) -> list[Step]:
     return [step for step in draft.steps if step.kind == Kind.MONEY]
 
 
-def _noted(dues: list[StepDues], drafts: Drafts) -> int:
-    """The number of what is due of a line at the first of these rows: each as the first that has one says. (A row at
-    its limit says no more.)"""
+def _rounding(drafts: Drafts) -> StepDues:
+    """How the price of a line is rounded: as the first of its rows that has it says, until its end."""
+    to, rounding = next((draft.round for draft in drafts if draft.round is not None), (0, SumRounding.UP))
+    return StepDues(to=to, rounding=rounding)
+
+
+def _due(drafts: Drafts, rounding: StepDues) -> StepDues:
+    """What is due of a line at the first of these rows: each as the first that has one says. (A row at its limit says
+    no more.)"""
+
+    def rounded(micro: int) -> int:
+        return round_sum(micro, rounding.to, rounding.rounding)
+
     fee = next((draft for draft in drafts if draft.fee), drafts[0])
     least = next((draft.least for draft in drafts if draft.least), 0)
     most = next((draft for draft in drafts if draft.most), drafts[0])
     off = next((draft.off for draft in drafts if draft.off), 0)
-    found = StepDues(fee.fee, fee.fee_waived, least, most.most, most.most_ends, off)
+    if most.most and not rounded(most.most):
+        raise ValueError(f"the maximum charge of {phrases.money(most.most)} is rounded to nothing")
+    return msgspec.structs.replace(
+        rounding,
+        fee=rounded(fee.fee),
+        waived=fee.fee_waived,
+        least=rounded(least),
+        most=rounded(most.most),
+        ends=most.most_ends,
+        off=off,
+    )
+
+
+def _noted(dues: list[StepDues], found: StepDues) -> int:
+    """Its number among the dues of a ladder, from 1 on; 0: nothing is due."""
     if found == NOTHING_DUE:
         return 0
     if found not in dues:
@@ -239,7 +267,8 @@ def _is_cap(count: Count, parts: Iterable[Sequence[Step]], dues: Sequence[StepDu
 
     def bounded_as_low(before: StepDues, after: StepDues) -> bool:
         lowest = before.most == 0 or 0 < after.most <= before.most
-        return lowest and after.least <= before.least and after.off >= before.off
+        same = (after.to, after.rounding) == (before.to, before.rounding)
+        return lowest and after.least <= before.least and after.off >= before.off and same
 
     if count.what != Counted.MONEY:
         return False
@@ -284,5 +313,5 @@ def _dearest(ladder: Ladder, parts: Sequence[Sequence[Step]]) -> bytes:
         if msgspec.structs.replace(other, price=dearer.price, per=dearer.per, until_ms=0) != merged:
             return b""
         steps.append(merged)
-    slack = int(any(step.per > 1 for step in (*before, *after)))
+    slack = max((1, *(due.to for due in ladder.dues))) if any(step.per > 1 for step in (*before, *after)) else 0
     return _pack(msgspec.structs.replace(ladder, steps=tuple(steps), slack=slack))

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from tariffs.ladder import Counted, Ladder, Step
-from tariffs.units import EXACT_MAX, Kind, Rounding, TooLarge, blocks_started, muldiv
+from tariffs.ladder import Counted, Ladder, Step, StepDues
+from tariffs.units import EXACT_MAX, Kind, Rounding, TooLarge, blocks_started, largest_sum, muldiv, round_sum
 
 ENDLESS: Final = 1 << 128
 """More than any amount: what has no bound. `math.huge` in Lua."""
@@ -31,7 +31,7 @@ class Position(Protocol):
     rest_rounding: int
     fee_paid: bool
     spent: int
-    """Sum of the blocks that money paid, less what is off, before `least`..."""
+    """Sum of the blocks that money paid, less what is off, before `least` and rounding..."""
     charged: int
     """... and what was due for it, without the fee."""
     ahead_ms: int
@@ -152,7 +152,7 @@ def climb(
             if grant and (
                 step.stop
                 or (grade is not None and grade != step.grade and open_units == 0 and not nothing)
-                or (dues.ends and begun >= dues.most)
+                or (dues.ends and _rounded(dues, begun) >= dues.most)
             ):
                 ended = True
                 break
@@ -188,7 +188,7 @@ def climb(
                     funds.take(kind, scope, amount, payer)
             elif step.price:
                 if grant and dues.ends:
-                    last = affordable(step, dues.most - begun - 1, run) + 1
+                    last = affordable(step, _largest(dues, dues.most - 1) - begun, run) + 1
                     blocks, ended = min(blocks, last), blocks > last
                 if grant and payer is not None:  # what the others owe is not there to be spent
                     available = min(available, funds.available(kind, scope))
@@ -197,16 +197,19 @@ def climb(
                 available = min(available, payable - cost)
                 plateau = min(dues.most or ENDLESS, charged + left - fee)
                 spare = 0 if charged >= plateau else slack  # nothing more is due there, whatever the price becomes
-                limit = _within(dues.least, plateau, begun, charged, available - fee - spare)
-                limit = min(limit, EXACT_MAX if plateau <= EXACT_MAX else EXACT_MAX - max(begun, 0))
+                limit = _within(dues, plateau, begun, charged, available - fee - spare)
+                limit = min(limit, EXACT_MAX if plateau <= EXACT_MAX else _largest(dues, EXACT_MAX) - max(begun, 0))
                 amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
                 short = amount > limit
                 if short:
                     blocks = affordable(step, limit, run)
                     amount, over = muldiv(step.price, blocks, run, step.per, step.rounding)
                 if blocks:
-                    spent = max(min(begun + amount, plateau), begun)
-                    due = max(min(max(spent, dues.least), plateau), charged)
+                    spent = min(begun + amount, EXACT_MAX)
+                    due = max(_rounded(dues, spent), dues.least)
+                    if due >= plateau:  # the rest is forgiven
+                        due, spent = plateau, max(min(spent, plateau), min(begun, charged))
+                    due = max(due, charged)
                     taken = fee + spare + due - charged
                     funds.take(kind, scope, taken, payer)
                     cost, charged, fee_paid, slack = cost + taken, due, True, slack - spare
@@ -259,12 +262,22 @@ def _fed(ladder: Ladder, counter: str) -> int | None:
     return next((count.what for count in ladder.counts if count.key == counter), None)
 
 
-def _within(least: int, most: int, spent: int, charged: int, money: int) -> int:
+def _rounded(dues: StepDues, spent: int) -> int:
+    """What is due of blocks that come to this, before it is bounded."""
+    return round_sum(max(spent, 0), dues.to, dues.rounding)
+
+
+def _largest(dues: StepDues, due: int) -> int:
+    """The most that blocks may come to so that at most this is due of them."""
+    return largest_sum(due, dues.to, dues.rounding)
+
+
+def _within(dues: StepDues, most: int, spent: int, charged: int, money: int) -> int:
     """What further blocks may come to so that at most `money` is due for them."""
     due = charged + money
     if due >= most:
         return ENDLESS
-    return -1 if due < least else min(due - spent, EXACT_MAX)
+    return -1 if due < dues.least else min(_largest(dues, due) - spent, EXACT_MAX)
 
 
 def _room(
@@ -301,7 +314,7 @@ def _room(
         if fed == Counted.MONEY and step.kind == Kind.MONEY and step.price:
             # the block whose price, rounded as it will be, brings the counter there is the last one of this step
             dues = ladder.dues_of(step)
-            limit = _within(dues.least, dues.most or ENDLESS, spent, charged, left - fee - 1)
+            limit = _within(dues, dues.most or ENDLESS, spent, charged, left - fee - 1)
             room = min(room, (affordable(step, limit, run) + 1) * step.block)
     return room
 

@@ -12,7 +12,7 @@ from tariffs.ladder import Step
 from tariffs.notation import LARGEST, Amount, Blocks, Column, WrittenPrice, laid_at
 from tariffs.phrases import amount, quantity
 from tariffs.terms import NO_TERMS, Terms
-from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding
+from tariffs.units import EXACT_MAX, MICRO, PER_MAX, Kind, Rounding, SumRounding
 
 LARGEST_USE: Final = {Kind.OCTETS: 2**40, Kind.SECONDS: 2**26, Kind.UNITS: 2**20}
 """What one line can use at most (a terabyte, two years, a million messages): a price that would pass 2^53
@@ -23,6 +23,7 @@ FINEST: Final = (10**6, 10**5, 10**4, 1000, 100, 10, 1)
 can. Only prices that were changed (discount, tax, exchange) ever are: one that is written so is refused."""
 
 ROUNDINGS: Final = {"up": Rounding.UP, "down": Rounding.DOWN, "half_up": Rounding.HALF_UP}
+SUM_ROUNDINGS: Final = {rounding.name.lower(): rounding for rounding in SumRounding}
 
 HALF: Final = Fraction(1, 2)
 
@@ -62,6 +63,8 @@ class LadderDraft:
         self.fee_waived = False
         self.off = self.least = self.most = 0
         self.most_ends = False
+        self.round: tuple[int, int] | None = None
+        """See elements/round.py: to a multiple of so many micro-units, in which direction; None: not said."""
         self.per_period = False
         """Blocks end with the period of the row's counter."""
         self.free = False

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding
+from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, SumRounding
 
 STEPS_MAX: Final = 32
 
@@ -80,6 +80,10 @@ class StepDues(msgspec.Struct, array_like=True, frozen=True):
     off: int = 0
     """The first so much of what those blocks cost is not due, where this holds at the first of them that has a price.
     `least` and `most` are of what is left."""
+    to: int = 0
+    """What they cost together is rounded to a multiple of this, each time something is due; 0: it is not. The bounds
+    are of what is rounded."""
+    rounding: int = SumRounding.UP
 
 
 NOTHING_DUE: Final = StepDues()
@@ -142,6 +146,8 @@ def check_ladder(ladder: Ladder) -> None:
             raise ValueError(f"set-up fee, amount off, minimum or maximum charge out of range: {dues}")
         if 0 < dues.most < dues.least or (dues.ends and not dues.most) or dues.most + dues.off > EXACT_MAX:
             raise ValueError(f"maximum charge out of range: {dues}")
+        if not 0 <= dues.to <= EXACT_MAX or dues.rounding not in set(SumRounding):
+            raise ValueError(f"rounding out of range: {dues}")
 
 
 def tier_of(ladder: Ladder) -> str:

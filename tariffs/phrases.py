@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from tariffs.climb import Rung
 from tariffs.ladder import Counted, Ladder, Step, StepDues
-from tariffs.units import MICRO, Kind, Rounding
+from tariffs.units import MICRO, Kind, Rounding, SumRounding
 
 DIGITS: Final = 12
 """Decimals shown of an amount that has no end."""
@@ -20,6 +20,7 @@ SIZES: Final = {
     Kind.SECONDS: ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")),
     Kind.UNITS: ((1, "units"),),
 }
+SUM_DIRECTIONS: Final = {rounding: rounding.name.lower().replace("_", " ") for rounding in SumRounding}
 DIRECTIONS: Final = {Rounding.UP: "up", Rounding.DOWN: "down", Rounding.HALF_UP: "half up"}
 
 
@@ -55,6 +56,10 @@ def quantity(kind: int | None, units: int) -> str:
 def limit(kind: int | None, value: int, currency: str) -> str:
     """Of a counter."""
     return f"{money(value)} {currency}" if kind == Kind.MONEY else quantity(kind, value)
+
+
+def rounded(due: StepDues) -> str:
+    return f"rounded {SUM_DIRECTIONS[SumRounding(due.rounding)]} to {money(due.to)}"
 
 
 def instant(at_ms: int, zone: ZoneInfo) -> str:
@@ -105,6 +110,8 @@ def dues(due: StepDues) -> Iterator[str]:
     if due.most:
         then = "then nothing more is granted" if due.ends else "then it is free"
         yield f"what money pays costs at most {money(due.most)}, {then}"
+    if due.to:
+        yield f"the sum of what money pays is {rounded(due)}"
 
 
 def ladder(ladder: Ladder, unit: int | None, zone: ZoneInfo, currency: str) -> list[str]:

@@ -40,6 +40,46 @@ class Rounding(IntEnum):
     HALF_UP = 2
 
 
+class SumRounding(IntEnum):
+    """Direction in which the sum that is due of a line is rounded to a multiple of some amount."""
+
+    UP = 0
+    DOWN = 1
+    HALF_UP = 2
+    HALF_EVEN = 3
+
+
+def round_sum(amount: int, to: int, rounding: int) -> int:
+    """`amount`, not below 0, as a multiple of `to`; 0: as it is. Of a larger amount it is never less, so what is due of
+    a sum that grows in parts is the same however it is cut."""
+    if to == 0:
+        return amount
+    whole, part = divmod(amount, to)
+    if rounding == SumRounding.UP:
+        more = part > 0
+    elif rounding == SumRounding.DOWN:
+        more = False
+    else:
+        more = 2 * part > to or (2 * part == to and (rounding == SumRounding.HALF_UP or whole % 2 == 1))
+    return (whole + more) * to
+
+
+def largest_sum(due: int, to: int, rounding: int) -> int:
+    """The largest amount, up to 2**53, of which at most `due` is due once it is rounded."""
+    if to == 0:
+        return min(due, EXACT_MAX)
+    whole = due // to
+    if rounding == SumRounding.UP:
+        more = 0
+    elif rounding == SumRounding.DOWN:
+        more = to - 1
+    elif rounding == SumRounding.HALF_EVEN and whole % 2 == 0:
+        more = to // 2
+    else:
+        more = (to - 1) // 2
+    return min(whole * to + more, EXACT_MAX)
+
+
 def blocks_started(units: int, block: int) -> int:
     """Blocks begun by `units`: a started block is a paid block."""
     return -(-units // block)

@@ -15,6 +15,7 @@ from tariffs.elements.grant import GrantElement
 from tariffs.elements.maximum import Maximum
 from tariffs.elements.minimum import Minimum
 from tariffs.elements.off import Off
+from tariffs.elements.round import Round
 from tariffs.elements.setup import Setup
 
 Element = (
@@ -28,6 +29,7 @@ Element = (
     | Minimum
     | Maximum
     | Setup
+    | Round
     | Grade
     | GrantElement
 )

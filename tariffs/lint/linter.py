@@ -62,6 +62,8 @@ MEANS: Final = {
     "grant-maximum": "a smallest grant that the maximum charge never lets through",
     "minimum-large": "a minimum charge that a day of use does not reach",
     "setup-large": "a set-up fee above the maximum charge",
+    "round-nothing": "rounding of what is never anything else",
+    "round-charge": "a fee, minimum or maximum charge that is rounded",
     "off-large": "more off than a day of use costs",
     "off-maximum": "as much off as the maximum charge, which is of what is left",
     "off-minimum": "a minimum charge that is due although something is off",

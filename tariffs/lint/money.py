@@ -182,6 +182,7 @@ def _charges(row: PriceRow, draft: LadderDraft, *, alone: bool) -> Iterator[tupl
     if draft.fee and draft.most and draft.fee > draft.most:
         text = f"the set-up fee of {money(draft.fee)} is larger than the maximum charge of {money(draft.most)}"
         yield "setup-large", f"{text}, which does not contain it: probably not meant"
+    yield from _rounding(draft)
     if draft.off and 0 < draft.most <= draft.off:
         text = f"{money(draft.off)} is off, and of what is left at most {money(draft.most)} is charged"
         yield (
@@ -203,6 +204,21 @@ def _charges(row: PriceRow, draft: LadderDraft, *, alone: bool) -> Iterator[tupl
             f"the minimum charge of {money(draft.least)} is more than {quantity(draft.unit, day)} cost, {money(cost)}"
         )
         yield "minimum-large", f"{text}: in effect a price for each line; is it in the right unit?"
+
+
+def _rounding(draft: LadderDraft) -> Iterator[tuple[str, str]]:
+    if draft.round is None:
+        return
+    to, _ = draft.round
+    if all(step.kind != Kind.MONEY or step.price % (to * step.per) == 0 for step in (*draft.steps, *draft.beside)):
+        yield (
+            "round-nothing",
+            f"each of its blocks costs a multiple of {money(to)}, to which it is rounded: it never is",
+        )
+    charges = ("set-up fee", draft.fee), ("minimum charge", draft.least), ("maximum charge", draft.most)
+    for what, charge in charges:
+        if charge % to:
+            yield "round-charge", f"the {what} of {money(charge)} is rounded to a multiple of {money(to)}"
 
 
 def _increments(row: PriceRow, draft: LadderDraft) -> Iterator[tuple[str, str]]:

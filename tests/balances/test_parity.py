@@ -73,7 +73,10 @@ def random_dues(rng: Random) -> StepDues:
     least = rng.choice((0, 0, 0, 7, 120_000))
     most = rng.choice((0, 0, least + 1, least + 200_000))
     off = rng.choice((0, 0, 9, 150_000))
-    return StepDues(rng.choice((0, 0, 30_000)), rng.random() < 0.3, least, most, most > 0 and rng.random() < 0.5, off)
+    rounding = rng.choice((0, 0, 7, 10_000)), rng.randrange(4)
+    return StepDues(
+        rng.choice((0, 0, 30_000)), rng.random() < 0.3, least, most, most > 0 and rng.random() < 0.5, off, *rounding
+    )
 
 
 def random_ladder(rng: Random, unit: int, now_ms: int) -> Ladder:

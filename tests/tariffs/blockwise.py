@@ -14,8 +14,8 @@ from fractions import Fraction
 from math import ceil, floor
 
 from tariffs.climb import ENDLESS
-from tariffs.ladder import Counted, Ladder, Step
-from tariffs.units import Kind, Rounding
+from tariffs.ladder import Counted, Ladder, Step, StepDues
+from tariffs.units import Kind, Rounding, SumRounding
 
 DEBTOR = -1
 
@@ -127,7 +127,7 @@ class Blockwise:
             if step.kind != Kind.MONEY and self._bundled(step) == 0:
                 first = at + 1
                 continue
-            if grant and (step.stop or (dues.ends and (self.spent if self.begun else -dues.off) >= dues.most)):
+            if grant and (step.stop or (dues.ends and self._worth(dues) >= dues.most)):
                 return None
             if not self.fee_paid and not dues.waived:
                 fee = min(dues.fee, self._left(step))
@@ -159,7 +159,9 @@ class Blockwise:
         left = self._left(step)
         fee = 0 if self.fee_paid else min(dues.fee, left)
         most = min(dues.most or ENDLESS, self.charged + left - fee)
-        spent, due = max(min(spent, most), begun), min(max(spent, dues.least), most)
+        due = max(multiple(max(spent, 0), dues.to, dues.rounding), dues.least)
+        if due >= most:  # what the bound cuts off is forgiven
+            due, spent = most, max(min(spent, most), min(begun, self.charged))
         amount = fee + max(due - self.charged, 0)
         payer = None
         if step.single:
@@ -171,6 +173,9 @@ class Blockwise:
         self._pay(step.kind, step.scope, amount, payer)
         self.spent, self.charged, self.fee_paid, self.begun = spent, max(due, self.charged), True, True
         return step.block
+
+    def _worth(self, dues: StepDues) -> int:
+        return multiple(max(self.spent if self.begun else -dues.off, 0), dues.to, dues.rounding)
 
     def _left(self, step: Step) -> int:
         """Money until the counter of the step is at its bound: no more is ever due in it."""
@@ -229,6 +234,18 @@ def rounded(exact: Fraction, rounding: int) -> int:
     if rounding == Rounding.UP:
         return ceil(exact)
     return floor(exact if rounding == Rounding.DOWN else exact + Fraction(1, 2))
+
+
+def multiple(amount: int, to: int, rounding: int) -> int:
+    """Rounded to a multiple of `to`; 0: as it is."""
+    if not to:
+        return amount
+    exact = Fraction(amount, to)
+    if rounding == SumRounding.HALF_EVEN:
+        return round(exact) * to
+    return to * {SumRounding.UP: ceil(exact), SumRounding.DOWN: floor(exact)}.get(
+        SumRounding(rounding), floor(exact + Fraction(1, 2))
+    )
 
 
 def counted(ladder: Ladder, counters: Mapping[str, int], units: int, cost: int) -> dict[str, int]:

@@ -326,10 +326,13 @@ class Oracle:
             line.done -= self._bound(begin, "off") or 0
         self._add(as_fine_as_fits(price), written.get("rounding", "up"))
 
-        if most is not None and line.worth() > most:  # use that happened is never priced again
+        due = max(self._rounded(begin, max(line.worth(), 0)), least or 0)
+        if most is not None and due > most:
+            due = most
+        if due == most and line.worth() > most:  # use that happened is never priced again
             # Choice: what the bound cuts off is forgiven, and the run goes on: its sum is rounded once all the same.
             line.done -= line.worth() - max(most, line.charged)
-        due = max(line.charged, line.worth(), least or 0)
+        due = max(line.charged, due)
         more, line.charged = due - line.charged, due
         # Choice: a fee that is waived is paid together with the block it comes with, also where that is paid by one.
         self.account.pay_money(self.facts.service, more + fee, split=written.get("split", True))
@@ -356,7 +359,8 @@ class Oracle:
         self.line.fee_done = True
         if row is not None:
             # Choice: finer than a micro-unit it is rounded half up; the specification names no direction.
-            self.line.fee = whole(self._final(begin, row, row["setup"]["fee"], fees=True), "half_up")
+            fee = whole(self._final(begin, row, row["setup"]["fee"], fees=True), "half_up")
+            self.line.fee = self._rounded(begin, fee)
             if (left := self._left(begin)) is not None:
                 self.line.fee = min(self.line.fee, left)
             self._raise(begin.document, "money", self.line.fee, begin.at_ms)
@@ -377,7 +381,18 @@ class Oracle:
         if row is None:
             return None
         written = row[key]["charge"] if key != "off" else row[key]
-        return whole(self._debited(begin, Fraction(begin.document.given(written, row, self.facts))), "half_up")
+        amount = whole(self._debited(begin, Fraction(begin.document.given(written, row, self.facts))), "half_up")
+        return amount if key == "off" else self._rounded(begin, amount)
+
+    def _rounded(self, begin: Begin, amount: int) -> int:
+        """As the first row of the line says that has it, whatever its limits."""
+        said = next((row["round"] for row in begin.rows if "round" in row), None)
+        if said is None:
+            return amount
+        written: Row = said if isinstance(said, dict) else {"to": said}
+        to, rounding = Fraction(written["to"]) * MICRO, written.get("rounding", "half_up")
+        many = amount / to
+        return int(to * (round(many) if rounding == "half_even" else whole(many, rounding)))
 
     def _debited(self, begin: Begin, amount: Fraction) -> Fraction:
         """With tax, in micro-units of the account's currency."""

@@ -264,6 +264,13 @@ def documents(
     for one in rows:
         if "free" not in one:
             one |= charges(draw)
+    priced = [one for one in rows if "free" not in one]
+    if priced and chance(draw, 3):
+        directions = ["half_even", "up", "down", "half_up"]
+        one_of(draw, priced)["round"] = {
+            "to": one_of(draw, ["0.01", "0.05", "0.003"]),
+            "rounding": one_of(draw, directions),
+        }
     found["rows"] = rows
     return found
 

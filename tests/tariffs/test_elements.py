@@ -272,6 +272,78 @@ def test_all_but_what_is_off_is_due(price: int, first: int, further: int, off: i
     assert less == max(plain - off, 0)
 
 
+@pytest.mark.parametrize(
+    ("rounding", "costs"),
+    [("up", "1 1 1 2 2 3"), ("down", "0 0 1 1 1 2"), ("half_up", "0 1 1 2 2 2"), ("half_even", "0 0 1 2 2 2")],
+)
+def test_the_sum_of_a_line_is_rounded(rounding: str, costs: str) -> None:
+    found = ladder(f'flat = {{ price = "0.001", per = "1 s" }}\nround = {{ to = "0.01", rounding = "{rounding}" }}')
+    at = (4, 5, 10, 15, 16, 24)
+    assert [price_of(found, seconds) for seconds in at] == [int(cost) * 10_000 for cost in costs.split()]
+
+
+def test_what_is_rounded_and_in_which_order() -> None:
+    check(
+        """
+        flat    = { price = "0.003", per = "1 s" }
+        setup   = { fee = "0.006" }
+        off     = "0.005"
+        minimum = { charge = "0.014" }
+        maximum = { charge = "0.056" }
+        round   = "0.01"
+        """,
+        """
+        use     cost
+        1 s     0.02      # a fee of 0.01, at least 0.01
+        6 s     0.02      # 0.018 - 0.005
+        7 s     0.03      # 0.021 - 0.005
+        20 s    0.07      # 0.055, the maximum is 0.06
+        900 s   0.07
+        """,
+    )
+
+
+def test_the_first_row_that_rounds_rounds_the_whole_line() -> None:
+    text = """
+        [[rows]]
+        first = "10 s"
+        flat = { price = "0.001", per = "1 s" }
+        beside = { price = "0.004", per = "1 KB" }
+        [[rows]]
+        first = "20 s"
+        flat = { price = "0.002", per = "1 s" }
+        round = { to = "0.05", rounding = "up" }
+        [[rows]]
+        flat = { price = "0.003", per = "1 s" }
+        round = "0.01"
+    """
+    found = rated(text, "voice")
+    assert found.ladder is not None
+    assert [price_of(found.ladder, seconds) for seconds in (0, 1, 25, 30)] == [0, 50_000, 50_000, 100_000]
+    assert found.beside is not None
+    assert found.beside.ladder is not None
+    assert price_of(found.beside.ladder, 2**10) == 50_000
+
+
+@given(
+    st.integers(1, 500_000),
+    st.integers(1, 120),
+    st.integers(0, 300_000),
+    st.sampled_from([("up", 1), ("down", -1), ("half_up", 0), ("half_even", 0)]),
+    st.integers(1, 70_000),
+    st.integers(0, 5_000),
+)
+def test_a_rounded_line_costs_the_multiple_that_is_next(
+    price: int, block: int, off: int, direction: tuple[str, int], to: int, seconds: int
+) -> None:
+    money = [f"{amount // 10**6}.{amount % 10**6:06}" for amount in (price, off, to)]
+    flat = f'flat = {{ price = "{money[0]}", per = "1 min", increment = "{block}" }}\noff = "{money[1]}"'
+    plain = price_of(ladder(flat), seconds)
+    due = price_of(ladder(f'{flat}\nround = {{ to = "{money[2]}", rounding = "{direction[0]}" }}'), seconds)
+    assert due % to == 0
+    assert {1: 0 <= due - plain < to, -1: 0 <= plain - due < to, 0: 2 * abs(due - plain) <= to}[direction[1]]
+
+
 def test_free_is_granted_and_counted() -> None:
     found = rated("[[rows]]\nfree = true")
     assert (found.verdict, found.free, found.emergency, found.unit) == (RatingVerdict.PRICED, True, False, None)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tariffs.climb import Climbed, affordable, climb
 from tariffs.ladder import Count, Counted, Ladder, Step, StepDues, check_ladder
 from tariffs.price import StartPosition, price_of, units_for
-from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, TooLarge, muldiv
-from tests.tariffs.blockwise import Blockwise, BlockwiseFunds, counted, rounded
+from tariffs.units import EXACT_MAX, PER_MAX, Kind, Rounding, SumRounding, TooLarge, largest_sum, muldiv, round_sum
+from tests.tariffs.blockwise import Blockwise, BlockwiseFunds, counted, multiple, rounded
 
 AT_MS = 1_800_000_000_000
 MAIN = (int(Kind.MONEY), "")
@@ -83,7 +83,9 @@ def some_dues(draw: st.DrawFn, *, ends: bool) -> StepDues:
     waived = draw(st.booleans())
     stops = ends and most > 0 and draw(st.booleans())
     off = draw(st.sampled_from([0, 0, 40, 400]))
-    return StepDues(draw(st.sampled_from([0, 0, 25])), waived, least, most, stops, off)
+    to = draw(st.sampled_from([0, 0, 10, 7]))
+    rounding = draw(st.sampled_from(SumRounding))
+    return StepDues(draw(st.sampled_from([0, 0, 25])), waived, least, most, stops, off, to, rounding)
 
 
 @st.composite
@@ -251,6 +253,17 @@ def test_a_run_of_equal_price_is_rounded_once(rounding: Rounding, price: int, pe
     for cut in cuts:
         climber.use(cut)
     assert climber.cost == rounded(Fraction(price * sum(cuts), per), rounding)
+
+
+@given(st.integers(0, 3_000), st.integers(0, 3_000), st.integers(0, 60), st.sampled_from(SumRounding))
+def test_a_rounded_sum_grows_with_the_sum_and_can_be_turned_round(
+    one: int, more: int, to: int, rounding: SumRounding
+) -> None:
+    due = round_sum(one, to, rounding)
+    assert due == multiple(one, to, rounding) <= round_sum(one + more, to, rounding)
+    largest = largest_sum(due, to, rounding)
+    assert one <= largest
+    assert round_sum(largest, to, rounding) == due < round_sum(largest + 1, to, rounding)
 
 
 EDGE = st.one_of(st.integers(0, 100), st.integers(0, EXACT_MAX), st.integers(EXACT_MAX - 100, EXACT_MAX))

@@ -13,12 +13,22 @@ local function affordable(step, available, rest)
   return max((muldiv(available, per, slack - rest, price, 1)), 0)
 end
 
+-- What is due of blocks that come to this, before it is bounded
+local function rounded(dues, spent)
+  return round_sum(max(spent, 0), dues[STEPDUES.to] or 0, dues[STEPDUES.rounding])
+end
+
+-- The most that blocks may come to so that at most this is due of them
+local function largest(dues, due)
+  return largest_sum(due, dues[STEPDUES.to] or 0, dues[STEPDUES.rounding])
+end
+
 -- What further blocks may come to so that at most `money` is due for them
-local function within(least, most, spent, charged, money)
+local function within(dues, most, spent, charged, money)
   local due = charged + money
   if due >= most then return ENDLESS end
-  if due < least then return -1 end
-  return min(due - spent, EXACT_MAX)
+  if due < dues[STEPDUES.least] then return -1 end
+  return min(largest(dues, due) - spent, EXACT_MAX)
 end
 
 local NOTHING_DUE = STEPDUES{}
@@ -61,7 +71,7 @@ local function room_of(ladder, step, need, start, at, left, fee, run, spent, cha
     if left <= 0 or value >= reach then return 0 end
     if fed == COUNTED.MONEY and step[STEP.kind] == KIND.MONEY and step[STEP.price] > 0 then
       local dues = dues_of(ladder, step)
-      local limit = within(dues[STEPDUES.least], most_of(dues), spent, charged, left - fee - 1)
+      local limit = within(dues, most_of(dues), spent, charged, left - fee - 1)
       if limit < ENDLESS then room = min(room, (affordable(step, limit, run) + 1) * step[STEP.block]) end
     end
   end
@@ -169,7 +179,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       local available = funds_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
       if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
-          or (dues[STEPDUES.ends] and begun >= dues[STEPDUES.most])) then
+          or (dues[STEPDUES.ends] and rounded(dues, begun) >= dues[STEPDUES.most])) then
         ended = true
         break
       end
@@ -201,7 +211,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         if blocks > 0 then funds_take(kind, scope, amount, payer) end
       elseif price > 0 then
         if grant and dues[STEPDUES.ends] then
-          local last = affordable(step, dues[STEPDUES.most] - begun - 1, run) + 1
+          local last = affordable(step, largest(dues, dues[STEPDUES.most] - 1) - begun, run) + 1
           ended = blocks > last
           blocks = min(blocks, last)
         end
@@ -210,8 +220,8 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         available = min(available, payable - cost)
         local plateau, over = min(most_of(dues), charged + left - fee), nil
         local spare = charged >= plateau and 0 or slack -- nothing more is due there, whatever the price becomes
-        local limit = within(dues[STEPDUES.least], plateau, begun, charged, available - fee - spare)
-        limit = min(limit, plateau <= EXACT_MAX and EXACT_MAX or EXACT_MAX - max(begun, 0))
+        local limit = within(dues, plateau, begun, charged, available - fee - spare)
+        limit = min(limit, plateau <= EXACT_MAX and EXACT_MAX or largest(dues, EXACT_MAX) - max(begun, 0))
         amount, over = muldiv(price, blocks, run, per, rounding)
         short = amount > limit
         if short then
@@ -219,8 +229,10 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
           amount, over = muldiv(price, blocks, run, per, rounding)
         end
         if blocks > 0 then
-          spent = max(min(begun + amount, plateau), begun)
-          local due = max(min(max(spent, dues[STEPDUES.least]), plateau), charged)
+          spent = min(begun + amount, EXACT_MAX)
+          local due = max(rounded(dues, spent), dues[STEPDUES.least])
+          if due >= plateau then due, spent = plateau, max(min(spent, plateau), min(begun, charged)) end -- the rest is forgiven
+          due = max(due, charged)
           local taken = fee + spare + due - charged
           funds_take(kind, scope, taken, payer)
           cost, charged, fee_paid, slack = cost + taken, due, true, slack - spare

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from balances.structs.account import NEVER, SuspendReasons
 from balances.structs.charge import Phase
 from tariffs.ladder import Count, Ladder, Step, StepDues
-from tariffs.units import Kind
+from tariffs.units import Kind, SumRounding
 
 MINUTE = 60_000
 UNITS = {10: Kind.OCTETS, 20: Kind.OCTETS, 30: Kind.SECONDS, 40: Kind.UNITS, 50: Kind.MONEY}
@@ -177,16 +177,10 @@ def ladders(draw: st.DrawFn, kind: int, *, limited: bool) -> Ladder:
     dues = draw(
         st.sampled_from(
             (
-                *(
-                    None,
-                    None,
-                    None,
-                    StepDues(fee=25),
-                    StepDues(fee=10, waived=True),
-                    StepDues(least=40),
-                    StepDues(most=90),
-                ),
+                *(None, None, None),
+                *(StepDues(fee=25), StepDues(fee=10, waived=True), StepDues(least=40), StepDues(most=90)),
                 *(StepDues(off=60), StepDues(least=15, most=90, off=30)),
+                *(StepDues(to=10, rounding=rounding) for rounding in SumRounding),
             )
         )
     )

@@ -154,6 +154,16 @@ def test_an_event_with_a_fee_pays_it(opened: Opened) -> None:
     assert world.money == (880, 0)
 
 
+def test_a_refund_of_a_rounded_event_gives_back_what_was_charged(opened: Opened) -> None:
+    """`A refund gives back, in proportion, what was charged` (section 4)."""
+    world = opened(1_000)
+    assert debit(world, 13, by=ladder(money(1), to=10)).cost == 20
+    refund(world, 5)
+    assert world.money == (987, 0)
+    refund(world, 8)
+    assert world.money == (1_000, 0)
+
+
 # --- refund ---------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from balances.structs.account import COUNTER_KEPT_MS
 from balances.structs.charge import Flag, Phase, Result, Suspense
 from balances.structs.session import SessionState
 from tariffs.ladder import Count, Ladder
-from tariffs.units import Kind, Rounding
+from tariffs.units import Kind, Rounding, SumRounding
 from tests.balances.rules.account_harness import HOUR, MINUTE, Counterparts, ask, bundle, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
 
@@ -37,6 +37,10 @@ def spend(world: Counterparts, cuts: list[int], by: Ladder, *, grant: int, unit:
         (ladder(money(7, per=3), off=300), 167),
         (ladder(money(7, per=3), off=300, least=40, most=120), 120),
         (ladder(money(7, per=3), fee=25, off=500), 25),
+        (ladder(money(7, per=3), to=100, rounding=SumRounding.UP), 500),
+        (ladder(money(7, per=3), to=100, rounding=SumRounding.DOWN, fee=25), 425),
+        (ladder(money(7, per=3), to=30, rounding=SumRounding.HALF_UP, off=2), 480),
+        (ladder(money(1, 2), to=40, rounding=SumRounding.HALF_EVEN), 80),
         (ladder(money(500, block=60, reach=60), money(2)), 780),
         (ladder(money(3, reach=50), money(0)), 150),
         (ladder(money(9, block=7, reach=100), money(4, block=30)), 151),
@@ -50,6 +54,10 @@ def spend(world: Counterparts, cuts: list[int], by: Ladder, *, grant: int, unit:
         "off",
         "off and bounds",
         "all off",
+        "rounded up",
+        "rounded down",
+        "rounded half up",
+        "rounded half even",
         "minimum",
         "maximum",
         "two steps",
@@ -74,6 +82,33 @@ def test_what_is_off_is_granted_without_money_and_goes_on_under_another_price(op
     assert (world.money, world.line().debited) == ((10, 10), 0)
     world.stop(use(18, by=ladder(money(9), tag="t@3")))
     assert (world.money, world.line().debited) == ((4, 0), 6)
+
+
+def test_a_grant_holds_what_rounding_may_make_due(opened: Opened) -> None:
+    """`A grant holds what the rounded sum would grow by, so its use is always covered`; what the rest would bring to
+    the next multiple is not granted."""
+    world = opened(25)
+    by = ladder(money(1), to=10, rounding=SumRounding.HALF_UP)
+    started = world.start(ask(asked=100, by=by))
+    assert (only(started).granted, only(started).final, world.money) == (24, True, (25, 20))
+    world.update(use(4, by=by))
+    assert world.money == (25, 0)
+    world.stop(use(20, by=by))
+    assert world.money == (5, 0)
+
+
+def test_a_rounded_line_whose_end_is_not_reported_costs_a_multiple(opened: Opened) -> None:
+    """`nothing is left to be posted at its end, and nothing is wrong where that end is never reported`."""
+    world = opened(1_000)
+    by = ladder(money(1), to=10, rounding=SumRounding.UP)
+    world.start(ask(asked=100, by=by))
+    world.update(ask(asked=100, used=13, by=by))
+    assert world.money == (980, 100)
+    world.wait(HOUR)
+    world.expire()
+    assert world.money == (980, 0)
+    world.stop(use(6, by=by))
+    assert world.money == (980, 0)
 
 
 def test_units_of_a_started_block_are_paid_ahead(opened: Opened) -> None:

@@ -31,7 +31,9 @@ def random_ladder(rng: Random, *, counters: bool) -> Ladder:
             price, per = rng.choice((0, 1, 2, 9, 50)), rng.choice((1, 1, 2, 3, 1000))
             steps.append(money(price, block, per=per, rounding=rng.randrange(3), **bounds))
     last = money(rng.choice((0, 1, 2, 9)), rng.choice((1, 7, 60)), per=rng.choice((1, 3)), rounding=rng.randrange(3))
-    return ladder(*steps, last, fee=rng.choice((0, 0, 25)), off=rng.choice((0, 0, 40)), counts=FED if counters else ())
+    return ladder(
+        *steps, last, fee=rng.choice((0, 0, 25)), off=rng.choice((0, 0, 40)), to=rng.choice((0, 0, 10)),
+        rounding=rng.randrange(4), counts=FED if counters else ())  # fmt: skip
 
 
 def some_buckets(world: Counterparts, rng: Random) -> list[int]:

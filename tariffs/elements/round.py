@@ -1,0 +1,32 @@
+"""round: to which amounts the price of a line is rounded."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from tariffs.draft import SUM_ROUNDINGS, LadderDraft
+from tariffs.elements.element import TariffElement
+from tariffs.notation import Amount
+from tariffs.units import EXACT_MAX, MICRO
+
+
+class Round(TariffElement, frozen=True):
+    """What money pays of a line is a multiple of an amount of the account's currency, at any time (charging.md section
+    4)."""
+
+    key: ClassVar[str] = "round"
+    alone: ClassVar[str] = "to"
+    """`round = "0.01"` is short for this field."""
+    said_once: ClassVar[str] = "round"
+
+    to: Amount
+    """0.01 is whole cents."""
+    rounding: Literal["up", "down", "half_up", "half_even"] = "half_up"
+    """Of the sum of the line."""
+
+    def apply(self, draft: LadderDraft) -> None:
+        draft.need_price()
+        micro = self.to * MICRO
+        if micro.denominator != 1 or not 0 < micro <= EXACT_MAX:
+            raise ValueError(f"expected `to` in whole micro-units, at least one, not {self.to!r}")
+        draft.round = int(micro), SUM_ROUNDINGS[self.rounding]
