@@ -177,11 +177,12 @@ class _Events:
         most = HORIZON_MS // SECOND_MS if kind == Kind.SECONDS and self._case.walk.bands else LARGEST_USE[kind]
         dues = ladder.dues_of(ladder.steps[0])
         for bound, last, beyond in (
-            (dues.least, "minimum charge: the last unit it covers", "minimum charge: one more"),
-            (dues.most - 1 if dues.most else 0, "maximum charge: the last unit before it", "maximum charge: reached"),
+            (0 if dues.off and not dues.least else None, "amount off: the last unit it covers", "amount off: one more"),
+            (dues.least or None, "minimum charge: the last unit it covers", "minimum charge: one more"),
+            (dues.most - 1 if dues.most else None, "maximum charge: the last unit before it", "maximum charge: reached"),
         ):
-            due = dues.fee + bound
-            if bound:
+            if bound is not None:
+                due = dues.fee + bound
                 units = self._last(rated, due, most)
                 if 0 < units < most:
                     yield last, units

@@ -27,26 +27,6 @@ local function muldiv(a, b, rest, per, rounding)
   return whole * b + part * many + quotient, left - quotient * per
 end
 
--- An amount, not below 0, as a multiple of `to`, rounded 0 up, 1 down, 2 half up, 3 half even; to 0: as it is
-local function round_sum(amount, to, rounding)
-  if to == 0 then return amount end
-  local whole = div(amount, to)
-  local part, more = amount - whole * to, 0
-  if rounding == 0 then more = part > 0 and 1 or 0
-  elseif rounding > 1 and (2 * part > to or (2 * part == to and (rounding == 2 or fmod(whole, 2) == 1))) then more = 1 end
-  return (whole + more) * to
-end
-
--- The largest amount, up to 2^53, of which at most `due` is due once it is rounded
-local function largest_sum(due, to, rounding)
-  if to == 0 then return min(due, EXACT_MAX) end
-  local whole, more = div(due, to), div(to - 1, 2)
-  if rounding == 0 then more = 0
-  elseif rounding == 1 then more = to - 1
-  elseif rounding == 3 and fmod(whole, 2) == 0 then more = div(to, 2) end
-  return min(whole * to + more, EXACT_MAX)
-end
-
 local function share(amount, part, whole)
   while whole > PER_MAX do whole, part = div(whole, 2), div(part, 2) end -- bounded: 27 halvings
   if whole == 0 then return 0 end
