@@ -13,7 +13,7 @@ from balances.structs.charge import Action, Flag, Outcome, Phase, Result, Suspen
 from balances.structs.posting import Posting
 from balances.structs.record import Usage
 from tariffs.ladder import Count, Ladder, StepDues
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, Kind, SumRounding
 from tests.balances.rules.account_harness import FREE, Counterparts, ask, bundle, grants, ladder, money, only, use
 from tests.balances.rules.conftest import Opened
 
@@ -242,6 +242,12 @@ def at_the_ends(rng: Random) -> int:
     return max(rng.choice((0, 1, 2**26, 2**52, EXACT_MAX)) + rng.randint(-3, 3), 0) & (2**53 - 1)
 
 
+def dues_at_the_ends(rng: Random) -> StepDues:
+    fee, most = rng.choice((0, at_the_ends(rng))), rng.choice((0, 0, 0, at_the_ends(rng)))
+    off, to = rng.choice((0, 0, min(at_the_ends(rng), EXACT_MAX - most))), rng.choice((0, 0, 10, at_the_ends(rng)))
+    return StepDues(fee=fee, most=most, off=off, to=to, rounding=rng.choice(list(SumRounding)))
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_nothing_ever_passes_it_and_no_use_is_lost(opened: Opened, seed: int) -> None:
     """Random use, refunds and postings of amounts near the ends: every number of every record and state stays within,
@@ -253,7 +259,7 @@ def test_nothing_ever_passes_it_and_no_use_is_lost(opened: Opened, seed: int) ->
         price, block = max(at_the_ends(rng), 1), max(at_the_ends(rng), 1)
         by = Ladder(
             (money(0, block, counter="c", counter_reach=at_the_ends(rng), dues=1), money(price, block, dues=1)),
-            (StepDues(fee=rng.choice((0, at_the_ends(rng))), most=rng.choice((0, 0, 0, at_the_ends(rng)))),),
+            (dues_at_the_ends(rng),),
             (counts,),
         )
         session, used = f"s{rng.randrange(4)}", at_the_ends(rng)
