@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from tariffs.draft import SUM_ROUNDINGS, LadderDraft
 from tariffs.elements.element import TariffElement
 from tariffs.notation import Amount
+from tariffs.phrases import amount
 from tariffs.units import EXACT_MAX, MICRO
 
 
@@ -28,5 +29,5 @@ class Round(TariffElement, frozen=True):
         draft.need_price()
         micro = self.to * MICRO
         if micro.denominator != 1 or not 0 < micro <= EXACT_MAX:
-            raise ValueError(f"expected `to` in whole micro-units, at least one, not {self.to!r}")
+            raise ValueError(f"expected `to` in whole micro-units, at least one, not {amount(self.to)}")
         draft.round = int(micro), SUM_ROUNDINGS[self.rounding]

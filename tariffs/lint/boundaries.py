@@ -179,7 +179,11 @@ class _Events:
         for bound, last, beyond in (
             (0 if dues.off and not dues.least else None, "amount off: the last unit it covers", "amount off: one more"),
             (dues.least or None, "minimum charge: the last unit it covers", "minimum charge: one more"),
-            (dues.most - 1 if dues.most else None, "maximum charge: the last unit before it", "maximum charge: reached"),
+            (
+                dues.most - 1 if dues.most else None,
+                "maximum charge: the last unit before it",
+                "maximum charge: reached",
+            ),
         ):
             if bound is not None:
                 due = dues.fee + bound

@@ -303,6 +303,12 @@ def test_what_is_rounded_and_in_which_order() -> None:
     )
 
 
+@pytest.mark.parametrize("to", ["0.0000001", "0"])
+def test_what_it_is_rounded_to_is_at_least_a_micro_unit(to: str) -> None:
+    with pytest.raises(ValueError, match=f"whole micro-units, at least one, not {to}"):
+        ladder(f'flat = {{ price = "0.003", per = "1 s" }}\nround = "{to}"')
+
+
 def test_the_first_row_that_rounds_rounds_the_whole_line() -> None:
     text = """
         [[rows]]
