@@ -77,6 +77,17 @@ def _change_s(of: ZoneInfo, before_s: int, after_s: int) -> int:
     return after_s
 
 
+def offset_changes(of: ZoneInfo, from_s: int, to_s: int) -> list[int]:
+    """The offset of an instant, and then in pairs each instant up to another one from which on another offset holds,
+    and that."""
+    found = [_offset_s(of, from_s)]
+    for at_s in range(from_s, to_s, DAY_S):
+        while _offset_s(of, at_s + DAY_S) != found[-1]:
+            change_s = _change_s(of, at_s, at_s + DAY_S)
+            found += [change_s, _offset_s(of, change_s)]
+    return found
+
+
 def begin_ms(of: ZoneInfo, day: date) -> int:
     """First instant at which the wall shows this day or a later one. Where the clock skips midnight that is after the
     gap, where it shows midnight twice the first time, and a day that never was has the begin of the next."""
@@ -138,7 +149,7 @@ def _date(written: str) -> date:
     return date.fromisoformat(written)
 
 
-def _read_hours(written: str) -> tuple[int, int]:
+def read_hours(written: str) -> tuple[int, int]:
     """Seconds of the day; the end lies beyond the day when the band goes past midnight."""
     first, _, last = written.partition("-")
     from_s, until_s = _read_clock(first), _read_clock(last)
@@ -185,7 +196,7 @@ def _read_names(what: str, example: str, names: Sequence[str]) -> Callable[[str]
     return read
 
 
-_read_days: Final = _read_names("days", '"sat" or "mon-fri"', DAYS)
+read_days: Final = _read_names("days", '"sat" or "mon-fri"', DAYS)
 _read_months: Final = _read_names("months", '"apr" or "nov-feb"', MONTHS)
 
 
@@ -211,12 +222,12 @@ class CompiledBand:
         if band == Band():
             raise ValueError(f"expected at least one of {', '.join(band.__struct_encode_fields__)}")
         self.name = name
-        self._weekdays = frozenset(day for days in _each("days", band.days, _read_days) for day in days)
+        self._weekdays = frozenset(day for days in _each("days", band.days, read_days) for day in days)
         self._months = frozenset(month for months in _each("months", band.months, _read_months) for month in months)
         self._dates = _each("dates", band.dates, _read_dates)
         self._calendars = _each("calendars", band.calendars, read_calendar)
         self._excepted = _each("except", band.except_, read_calendar)
-        self.hours = _each("hours", band.hours, _read_hours) or [(0, DAY_S)]
+        self.hours = _each("hours", band.hours, read_hours) or [(0, DAY_S)]
         """In seconds on the clock of the day itself..."""
         self.tails = [(0, until_s - DAY_S) for _, until_s in self.hours if until_s > DAY_S]
         """ ... and what of them reaches into the next one."""

@@ -47,6 +47,9 @@ class Funds(Protocol):
     def available(self, kind: int, scope: str, payer: Any = None) -> int:
         """What buckets of this kind can pay now, never below 0."""
 
+    def blocks(self, kind: int, scope: str) -> bool:
+        """In a grant: what these buckets cannot pay, none of a later step pays either (charging.md section 22)."""
+
     def take(self, kind: int, scope: str, amount: int, payer: Any = None) -> None:
         """Take this much. Beyond `available` only money in a settlement is ever asked for: it becomes debt."""
 
@@ -133,6 +136,7 @@ def climb(
     ahead_ms, slack = line.ahead_ms, ladder.slack if grant else 0
     safe = (funds.mark(), at, cost, rest, same, spent, charged, fee_paid, grade, ahead_ms)  # where no block was open
     payable = (ENDLESS if grant else EXACT_MAX) if most is None else most
+    blocked = False
 
     for number, step in enumerate(ladder.steps):
         kind, scope, priced, dues = step.kind, step.scope, (step.price, step.per, step.rounding), ladder.dues_of(step)
@@ -146,7 +150,7 @@ def climb(
             room = _room(ladder, step, need, start, at, left, fee, run, begun, charged, counters, at_ms, ms_per_unit)
             if room <= 0:
                 break
-            available = funds.available(kind, scope, payer)
+            available = 0 if blocked else funds.available(kind, scope, payer)
             # A bundle that has nothing left is no change of grade, and has no say in what is due.
             nothing = kind != Kind.MONEY and (available if step.single else available * step.block) < step.price
             if grant and (
@@ -159,7 +163,8 @@ def climb(
             upfront = 0 if nothing or dues.waived else fee
             if upfront:  # due with the first unit: without that, not at all
                 money_scope = next(step.scope for step in ladder.steps if step.kind == Kind.MONEY)
-                if payable - cost < upfront or (grant and funds.available(Kind.MONEY, money_scope) < upfront):
+                there = 0 if blocked else funds.available(Kind.MONEY, money_scope)
+                if payable - cost < upfront or (grant and there < upfront):
                     ended = True
                     break
                 funds.take(Kind.MONEY, money_scope, upfront)
@@ -236,6 +241,7 @@ def climb(
                     trace.append(Rung(number, covered, 0, part, part))
         if ended or (short and kind == Kind.MONEY):
             break
+        blocked = blocked or (grant and short and funds.blocks(kind, scope))
 
     if at < units and not grant and most is None:
         raise TooLarge

@@ -14,6 +14,7 @@ from tariffs.fee_periods import FeePeriod
 from tariffs.match import Condition, Match
 from tariffs.notation import Amount, Column, Quantity, WrittenPrice
 from tariffs.units import MICRO, Kind, Rounding
+from tariffs.week_hours import HoursOfDays, read_week_hours, written_week_hours
 
 FEE: Final = "fee"
 """The service that a recurring fee is of, for conditions of taxes and changes, and for the scope of who pays it."""
@@ -46,6 +47,10 @@ class IncludedUnits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """So many periods longer what is left may be used."""
     carried_max: Any = None
     """Of what earlier periods left, at most so much is kept when a period begins."""
+    blocker: bool = False
+    """What they may pay is paid by nothing behind them: once they are used up no money is spent."""
+    hours: str = ""
+    """When they pay use, on the account's clock: "00:00-06:00", "mon-fri 22:00-06:00, sat"; else at any time."""
 
 
 class FeeDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +91,8 @@ class FeeAllowance(NamedTuple):
     rollover: int
     carried_max: int
     """-1: any."""
+    blocker: bool
+    hours: tuple[HoursOfDays, ...]
 
 
 class FeeRule:
@@ -149,6 +156,10 @@ class FeeRule:
                 text += f", usable for {phrases.counted(one.rollover, 'periods')} more"
             if one.carried_max >= 0:
                 text += f", at most {phrases.limit(one.kind, one.carried_max, currency)} of it carried over"
+            if one.hours:
+                text += f", at {written_week_hours(one.hours)} on the account's clock"
+            if one.blocker:
+                text += "; once it is used up, nothing behind it pays"
             yield text
         yield from self._short_in_words()
 
@@ -180,9 +191,22 @@ def _allowance(written: IncludedUnits, number: int, every: FeePeriod) -> FeeAllo
             raise ValueError(f"includes[{number}].carried_max: expected only with rollover")
     if every.is_once and written.rollover:
         raise ValueError(f"includes[{number}].rollover: expected none of a fee that is due once")
+    try:
+        hours = read_week_hours(written.hours)
+    except ValueError as bad:
+        raise ValueError(f"includes[{number}].hours: {bad}") from None
     scope = (written.scope,) if isinstance(written.scope, str) else written.scope
     return FeeAllowance(
-        written.name, kind, amount, scope, written.priority, written.shared, written.rollover, carried_max
+        written.name,
+        kind,
+        amount,
+        scope,
+        written.priority,
+        written.shared,
+        written.rollover,
+        carried_max,
+        written.blocker,
+        hours,
     )
 
 

@@ -23,6 +23,9 @@ class _Open(msgspec.Struct):
     def available(self, kind: int, scope: str, payer: None = None) -> int:
         return max(self.money - self.taken, 0) if kind == Kind.MONEY else 0
 
+    def blocks(self, kind: int, scope: str) -> bool:
+        return False
+
     def take(self, kind: int, scope: str, amount: int, payer: None = None) -> None:
         self.taken += amount
 

@@ -51,6 +51,9 @@ class _Paid:
             return EXACT_MAX
         return sum(left for (of, bucket), left in self._left.items() if of == kind and payer in (None, bucket))
 
+    def blocks(self, kind: int, scope: str) -> bool:
+        return False
+
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         for key, left in self._left.items():
             part = min(left, amount) if key[0] == kind and payer in (None, key[1]) else 0

@@ -54,7 +54,7 @@ if not gone then
   expire_buckets(change)
   check_thresholds(change)
   if end_limits(change) then change.reauthorize[1], changed_any = 'final', true end -- there is room again
-  if #change.entries > 0 then changed_any = true end
+  if #change.entries > 0 or change.reauthorize[1] then changed_any = true end
   if not session then
     for _, bucket in ipairs(account[ACCOUNT.buckets]) do
       local until_ms = bucket[BUCKET.until_ms]

@@ -48,6 +48,11 @@ local function free_for_fee(bucket)
   return free
 end
 
+-- Hours are hours of use: what has some pays no fee.
+local function pays_fees(bucket)
+  return #bucket[BUCKET.hours] == 0 and pays(bucket, KIND.MONEY, 'fee', OPEN)
+end
+
 -- Take so much, in the order of payment; returns what was taken. owes: what is missing becomes debt of the main bucket.
 local function take(mark, wanted, owes)
   local left, paid = wanted, mark[FEEMARK.paid]
@@ -60,7 +65,7 @@ local function take(mark, wanted, owes)
     left = left - amount
   end
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-    if pays(bucket, KIND.MONEY, 'fee', OPEN) then pay(bucket, min(free_for_fee(bucket), left)) end
+    if pays_fees(bucket) then pay(bucket, min(free_for_fee(bucket), left)) end
   end
   if owes then pay(bucket_of(account, MAIN), left) end
   return wanted - left
@@ -70,7 +75,7 @@ end
 local function available()
   local sum = 0
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
-    if pays(bucket, KIND.MONEY, 'fee', OPEN) then sum = sum + free_for_fee(bucket) end
+    if pays_fees(bucket) then sum = sum + free_for_fee(bucket) end
   end
   return max(sum, 0)
 end
@@ -104,7 +109,8 @@ local function give(mark)
       lapse_beyond(mark, units)
       local bucket = add_bucket(change, BUCKET{ id = 0, kind = units[FEEUNITS.kind], amount = 0,
         priority = units[FEEUNITS.priority], until_ms = until_ms, scope = units[FEEUNITS.scope], name = units[FEEUNITS.name],
-        member = units[FEEUNITS.member] })
+        member = units[FEEUNITS.member], blocker = units[FEEUNITS.blocker], hours = units[FEEUNITS.hours] })
+      if #units[FEEUNITS.hours] > 0 then account[ACCOUNT.clock] = fee[FEE.clock] end
       if not bucket or units[FEEUNITS.amount] > room_in(account, bucket) then return RESULT.TOO_MUCH end
       post_entry(change, bucket, units[FEEUNITS.amount], COUNTERACCOUNT.FEE, 'allowance', -1)
       fill(bucket)

@@ -27,7 +27,9 @@ local function move(posting)
     bucket = add_bucket(change, BUCKET{ id = 0, kind = posting[POSTING.kind], amount = 0,
       priority = posting[POSTING.priority], from_ms = posting[POSTING.from_ms], until_ms = posting[POSTING.until_ms],
       scope = posting[POSTING.scope], name = posting[POSTING.name], window_ms = posting[POSTING.window_ms],
-      bonus = posting[POSTING.bonus], member = posting[POSTING.member] })
+      bonus = posting[POSTING.bonus], member = posting[POSTING.member], blocker = posting[POSTING.blocker],
+      hours = posting[POSTING.hours] })
+    if #posting[POSTING.hours] > 0 then change.account[ACCOUNT.clock] = post[POST.clock] end
     if not bucket then return RESULT.TOO_MUCH end
   end
   if up_to then amount = as_much_as_there_is(bucket, amount) end

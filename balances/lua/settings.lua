@@ -48,6 +48,13 @@ if services then
   set_services(change, services)
   due.final, due.all = true, true -- one may be served again, or no more
 end
+for _, one in ipairs(asked[ACCOUNTSETTINGS.buckets]) do
+  local bucket = bucket_of(account, one[BUCKETSETTING.bucket])
+  if not bucket or bucket[BUCKET.id] == MAIN then return { 'refused', packed } end
+  if bucket[BUCKET.blocker] ~= one[BUCKETSETTING.blocker] then due[one[BUCKETSETTING.blocker] and 'all' or 'final'] = true end
+  bucket[BUCKET.blocker] = one[BUCKETSETTING.blocker]
+end
+if asked[ACCOUNTSETTINGS.clock][1] then account[ACCOUNT.clock] = asked[ACCOUNTSETTINGS.clock] end
 check_thresholds(change)
 for _, crossing in ipairs(change.threshold_events) do
   if crossing[CROSSING.kind] == CROSSINGKIND.RESUME then due.final = true end
@@ -60,7 +67,7 @@ for _, subscriber in ipairs(due.limited or {}) do
   change.reauthorize[#change.reauthorize + 1] = 'limits ' .. subscriber
 end
 if limit or asked[ACCOUNTSETTINGS.suspend_below] or asked[ACCOUNTSETTINGS.resume_at] or thresholds or services
-    or account[ACCOUNT.state] ~= before or account[ACCOUNT.grace_until_ms] ~= grace_ms then
+    or asked[ACCOUNTSETTINGS.buckets][1] or account[ACCOUNT.state] ~= before or account[ACCOUNT.grace_until_ms] ~= grace_ms then
   account[ACCOUNT.rev] = account[ACCOUNT.rev] + 1
 end
 local account_packed = cmsgpack.pack(account)

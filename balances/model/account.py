@@ -156,6 +156,8 @@ class AccountChange:
         for bucket in reversed(self.account.buckets[:]):
             if 0 < bucket.until_ms <= self.now_ms:
                 self.post_entry(bucket, -max(bucket.amount - bucket.held, 0), CounterAccount.EXPIRY, "expiry")
+                if bucket.blocker:
+                    bucket.blocker, self.reauthorize = False, ["final"]  # what is behind it pays from now on
                 if bucket.amount == 0 and bucket.held == 0:
                     self.account.buckets.remove(bucket)
         self.account.counters = [

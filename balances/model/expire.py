@@ -56,7 +56,7 @@ class _Expiry:
         check_thresholds(self.change)
         if end_limits(self.change):
             self.change.reauthorize, self.changed = ["final"], True  # there is room again
-        self.changed = self.changed or bool(self.change.entries)
+        self.changed = self.changed or bool(self.change.entries or self.change.reauthorize)
         if session is None:
             account = self.change.account
             ends = [bucket.until_ms for bucket in account.buckets if bucket.until_ms > now_ms]

@@ -96,6 +96,11 @@ def free_for_fee(funds: AccountFunds, fee: Fee, bucket: Bucket) -> int:
     return free - funds.limit if bucket.id == MAIN and fee.funds == FeeFunds.OWN else free
 
 
+def paying_fees(funds: AccountFunds) -> list[Bucket]:
+    """Hours are hours of use: what has some pays no fee."""
+    return [bucket for bucket in funds.paying(Kind.MONEY, "fee", Mode.OPEN) if not bucket.hours]
+
+
 def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: bool) -> int:
     """Take so much, in the order of payment; returns what was taken. owes: what is missing becomes debt of the main
     bucket."""
@@ -112,7 +117,7 @@ def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: b
         return amount
 
     funds = change.funds(Mode.OPEN, {})
-    for bucket in funds.paying(Kind.MONEY, "fee", Mode.OPEN):
+    for bucket in paying_fees(funds):
         left -= pay(bucket, min(free_for_fee(funds, fee, bucket), left))
     if owes:
         left -= pay(change.sure_bucket(MAIN), left)
@@ -122,7 +127,7 @@ def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: b
 def available(change: AccountChange, fee: Fee) -> int:
     """All that may pay: debt of the main bucket counts against the others."""
     funds = change.funds(Mode.OPEN, {})
-    return max(sum(free_for_fee(funds, fee, bucket) for bucket in funds.paying(Kind.MONEY, "fee", Mode.OPEN)), 0)
+    return max(sum(free_for_fee(funds, fee, bucket) for bucket in paying_fees(funds)), 0)
 
 
 def lapse_beyond(change: AccountChange, mark: FeeMark, units: FeeUnits) -> None:
@@ -146,7 +151,9 @@ def give(change: AccountChange, fee: Fee, mark: FeeMark) -> Result:
             continue
         lapse_beyond(change, mark, units)
         made = Bucket(0, units.kind, 0, 0, units.priority, 0, units.until_ms, list(units.scope), units.name)
-        made.member = units.member
+        made.member, made.blocker, made.hours = units.member, units.blocker, units.hours
+        if made.hours:
+            change.account.clock = fee.clock
         bucket = add_bucket(change, made)
         if bucket is None or units.amount > change.room_in(bucket):
             return Result.TOO_MUCH

@@ -6,6 +6,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+from balances.model.hours import hours_at
 from balances.structs.account import MAIN, Account, Bucket, Take
 from tariffs.climb import ENDLESS
 from tariffs.units import EXACT_MAX, Kind
@@ -48,6 +49,10 @@ class AccountFunds:
         self.own = own
         self.used_ms = 0
         """When the first unit of the climb is used."""
+        self.clock_ms = now_ms
+        """The instant at which hours of buckets are asked ..."""
+        self.is_timed = False
+        """... also of what was held: it is use by time."""
         self.caps: dict[int, int] | None = None
         self.taken: dict[int, int] = {}
         self.counted: dict[str, int] = {}
@@ -58,6 +63,8 @@ class AccountFunds:
         """The part of a limit that this line may take, where others want it too."""
         self.unlimited = False
         """Limits are not looked at."""
+        self.granting = False
+        """It is a grant: buckets behind a blocker do not pay."""
         self._journal: list[tuple[int, int]] = []
 
     def end_of(self, bucket: Bucket) -> int:
@@ -71,17 +78,27 @@ class AccountFunds:
     def _is_valid(self, bucket: Bucket, mode: Mode) -> bool:
         """What was held pays use of before the expiry, however late it is reported; use that is to come is paid by what
         is valid then."""
+        if bucket.hours and (mode != Mode.OWN or self.is_timed):
+            is_open, _ = hours_at(bucket.hours, self.account.clock, self.clock_ms)
+            if not is_open:
+                return False
         at_ms = max(self.used_ms, self.now_ms)
         if mode == Mode.OWN:
             return not 0 < self.end_of(bucket) <= self.used_ms
         return bucket.from_ms <= at_ms and not 0 < self.end_of(bucket) <= at_ms
 
     def paying(self, kind: int, scope: str, mode: Mode) -> list[Bucket]:
-        return [
+        """In their order; in a grant those that are not behind a blocker."""
+        paying = [
             bucket
             for bucket in self.account.buckets
             if self._is_payable(bucket, kind, scope, mode) and self._is_valid(bucket, mode)
         ]
+        first = next((bucket for bucket in paying if bucket.blocker), None) if self.granting else None
+        return paying if first is None else [bucket for bucket in paying if bucket.priority <= first.priority]
+
+    def blocks(self, kind: int, scope: str) -> bool:
+        return self.granting and any(bucket.blocker for bucket in self.paying(kind, scope, self.mode))
 
     def free_of(self, bucket: Bucket, mode: Mode) -> int:
         taken = self.taken.get(bucket.id, 0)

@@ -8,9 +8,9 @@ from balances.model.account import AccountChange
 from balances.model.funds import AccountFunds, Mode
 from balances.model.limits import add_limited, is_limited, left_of_limit, limits_left
 from balances.model.lines import countable, hold, ladder_of, release
-from balances.model.spans import PriceSpan, climb_on, ms_per_unit
+from balances.model.spans import PriceSpan, climb_on, hours_change, ms_per_unit
 from balances.packing import unpack_ladder
-from balances.structs.account import Take
+from balances.structs.account import Bucket, Take
 from balances.structs.blob import blob_of
 from balances.structs.charge import SHARINGS_MAX, Ask, LineOutcome, Result
 from balances.structs.record import Short
@@ -122,7 +122,7 @@ class Granting:
             self._outcomes[one.index].unit = one.ask.unit
             one.line.touched_ms = change.now_ms
         if change.short:
-            change.reauthorize = ["holder"]
+            change.reauthorize = [*change.reauthorize, "holder"]
         return any(one.got for one in asking)
 
     def _is_stopped(self, one: Asking) -> bool:
@@ -161,12 +161,12 @@ class Granting:
             self._note_limits(one)
             return
         change = self._change
-        funds = change.funds(Mode.OPEN, {})
-        paying = [
-            bucket
-            for step in unpack_ladder(one.priced_by.ladder).steps
-            for bucket in funds.paying(step.kind, step.scope, Mode.OPEN)
-        ]
+        funds, paying = change.funds(Mode.OPEN, {}), list[Bucket]()
+        funds.granting, funds.clock_ms = True, self._event_ms
+        for step in unpack_ladder(one.priced_by.ladder).steps:
+            paying += funds.paying(step.kind, step.scope, Mode.OPEN)
+            if funds.blocks(step.kind, step.scope):
+                break
         for bucket in change.account.buckets:
             short = Short(bucket.id, bucket.kind)
             if bucket.held > 0 and bucket in paying and short not in change.short:
@@ -313,6 +313,9 @@ class Granting:
             until_ms = change.sure_bucket(bucket_id).until_ms
             if until_ms:
                 validity_ms = max(min(validity_ms, until_ms - change.now_ms), 1000)
+        ends_ms = hours_change(change.account, unpack_ladder(one.priced_by.ladder), self._event_ms)
+        if ends_ms:
+            validity_ms = max(min(validity_ms, ends_ms - change.now_ms), 1000)
         line.due_ms = change.now_ms + 2 * validity_ms
         line.change_ms, line.grade = ask.change_ms, line.grade if one.grade is None else one.grade
         other = self._partner_of(one)

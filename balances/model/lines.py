@@ -196,6 +196,7 @@ def settle(
     within = min(used, granted)
     funds = change.funds(Mode.OWN, own)
     funds.used_ms = from_ms if ms else min(since_ms, at_ms)  # volume: some time since the last report
+    funds.clock_ms, funds.is_timed = from_ms, ms > 0
     lapse_ahead(line, funds.used_ms)
     values = change.counter_values(ladder, with_held=False, at_ms=from_ms)
     most = payable(change, line)
@@ -206,7 +207,7 @@ def settle(
         repool(change, line, own, 0, at_ms)  # others' money on the same tier must not pay it
         own.clear()
         funds = change.funds(Mode.OPEN, {})
-        funds.used_ms = from_ms if ms else 0
+        funds.used_ms, funds.clock_ms = from_ms if ms else 0, from_ms + within * ms
         for take in takes:
             funds.note(take.bucket, take.amount)
         for count in ladder.counts:

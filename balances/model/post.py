@@ -52,7 +52,10 @@ def move(change: AccountChange, post: Post, posting: Posting) -> Result:
     else:
         valid = (posting.priority, posting.from_ms, posting.until_ms)
         made = Bucket(0, posting.kind, 0, 0, *valid, posting.scope, posting.name, posting.window_ms)
-        made.bonus, made.member = posting.bonus, posting.member
+        made.bonus, made.member, made.blocker = posting.bonus, posting.member, posting.blocker
+        made.hours = posting.hours
+        if made.hours:
+            change.account.clock = post.clock
         bucket = add_bucket(change, made)
         if bucket is None:
             return Result.TOO_MUCH

@@ -44,7 +44,7 @@ def add_bucket(change: AccountChange, bucket: Bucket) -> Bucket | None:
     account = change.account
     if len(account.buckets) >= BUCKETS_MAX:
         for other in account.buckets:
-            if other.id != MAIN and other.amount == 0 and other.held == 0:
+            if other.id != MAIN and other.amount == 0 and other.held == 0 and not other.blocker:
                 account.buckets.remove(other)
                 break
     if len(account.buckets) >= BUCKETS_MAX:

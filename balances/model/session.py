@@ -293,7 +293,7 @@ def priced_at(
 
     def cost_at(instant_ms: int) -> int:
         funds = change.funds(Mode.OWN, own)
-        funds.used_ms = min(decision.since_ms[id(line)], instant_ms)
+        funds.used_ms, funds.clock_ms = min(decision.since_ms[id(line)], instant_ms), instant_ms
         values, position = change.counter_values(ladder, with_held=False, at_ms=instant_ms), copy.copy(line)
         lapse_ahead(position, funds.used_ms)
         done = climb(

@@ -9,7 +9,7 @@ from balances.model.kept import Appended, ModelStore
 from balances.model.life import activate, look_at_grace
 from balances.model.thresholds import check_thresholds, may_suspend, may_watch, set_services, set_thresholds
 from balances.packing import pack
-from balances.structs.account import REFUSING, SuspendReasons
+from balances.structs.account import MAIN, REFUSING, SuspendReasons
 from balances.structs.charge import Reply
 from balances.structs.posting import AccountSettings
 from balances.structs.thresholds import CrossingKind
@@ -58,6 +58,14 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     if asked.services is not None:
         set_services(change, asked.services)
         due |= {"final", "all"}  # one may be served again, or no more
+    for one in asked.buckets:
+        bucket = change.bucket_of(one.bucket)
+        if bucket is None or bucket.id == MAIN:
+            return Reply("refused", pack(stored))
+        if bucket.blocker != one.blocker:
+            due.add("all" if one.blocker else "final")
+        bucket.blocker = one.blocker
+    account.clock = asked.clock or account.clock
     check_thresholds(change)
     if any(crossing.kind == CrossingKind.RESUME for crossing in change.threshold_events):
         due.add("final")
@@ -67,7 +75,7 @@ def settings(store: ModelStore, asked: AccountSettings) -> Reply:
     change.reauthorize += [f"limits {subscriber}" for subscriber in limited]
     told = (asked.credit_limit, asked.suspend_below, asked.resume_at, asked.thresholds, asked.services)
     moved = (account.state, account.grace_until_ms) != (stored.state, stored.grace_until_ms)
-    if moved or any(field is not None for field in told):
+    if moved or asked.buckets or any(field is not None for field in told):
         account.rev += 1
     store.ledger.append(Appended(change.change_record("settings", actor=asked.actor, reason=asked.reason), account))
     store.accounts[account.id] = account

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from balances.model.funds import AccountFunds
+from balances.model.hours import hours_at
 from balances.model.limits import add_limited, is_limited, limits_left, note_counted
 from balances.packing import unpack_ladder
 from balances.structs.account import Account, Bucket, Counter, CounterWindow
@@ -76,7 +77,7 @@ def before_change(
     (from `until_ms` on, 0: none), a bucket whose validity begins or ends, a window from first use, a block that ends
     with its period. To the second: what changes between two of them counts from the next one on (charging.md 5, 6)."""
     account, now_ms = change.account, change.now_ms
-    changes = [until_ms, line.ahead_ms if line.paid_ahead else 0]
+    changes = [until_ms, line.ahead_ms if line.paid_ahead else 0, hours_change(account, ladder, at_ms)]
     for bucket in account.buckets:
         if any(step.kind == bucket.kind and _in_scope(step, bucket) for step in ladder.steps):
             changes.append(bucket.from_ms if bucket.from_ms > now_ms else 0)
@@ -91,6 +92,16 @@ def before_change(
                 changes.append(at_ms + count.window_ms)
     to_ms = min([at_ms + units * ms, *(change_ms for change_ms in changes if change_ms > max(at_ms, 0))])
     return blocks_started(to_ms - at_ms, ms)
+
+
+def hours_change(account: Account, ladder: Ladder, at_ms: int) -> int:
+    """When hours of a bucket that may pay begin or end next, 0: never (charging.md 22)."""
+    changes = [
+        hours_at(bucket.hours, account.clock, at_ms)[1]
+        for bucket in account.buckets
+        if bucket.hours and any(step.kind == bucket.kind and _in_scope(step, bucket) for step in ladder.steps)
+    ]
+    return min(changes, default=0)
 
 
 def _in_scope(step: Step, bucket: Bucket) -> bool:
@@ -142,11 +153,12 @@ def climb_on(
     are raised for that alone. with_held, of_line: see AccountChange.counter_values"""
     account, ms = change.account, ms_per_unit(unit)
     kept, packed = account.counters, price.ladder
+    funds.granting, funds.is_timed = grant, ms > 0
     climbed, taken = Climbed(0, 0, grade), dict[str, int]()
     try:
         while True:
             until_ms = 0
-            funds.used_ms = at_ms if ms else 0
+            funds.used_ms, funds.clock_ms = at_ms if ms else 0, at_ms
             lapse_ahead(line, at_ms)
             if ms:
                 packed, until_ms = price.at(at_ms)

@@ -69,6 +69,17 @@ REFUSING: Final = (
 """Reasons for which nothing is granted at all, whatever it costs (charging.md section 7)."""
 
 
+class WeekHours(msgspec.Struct, array_like=True, gc=False):
+    """Hours of some days of the week, half open, on the account's clock."""
+
+    days: int
+    """Bit 0 is Monday."""
+    from_s: int
+    """Second of the day."""
+    until_s: int
+    """Beyond the end of the day where they go past midnight: those hours belong to the day they begin on."""
+
+
 class Bucket(msgspec.Struct, array_like=True, gc=False):
     """One balance. Buckets of an account are kept in the order of payment: priority, soonest expiry, id."""
 
@@ -91,6 +102,10 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     """It was given, not paid for: it pays for use, and is never transferred or paid out (charging.md section 5)."""
     member: str = ""
     """The only subscriber it pays for; "" for all of the account."""
+    blocker: bool = False
+    """No grant that it may pay is paid by a bucket behind it (charging.md section 22); never the main one."""
+    hours: list[WeekHours] = []
+    """When it pays use (charging.md section 22), in the order they begin; empty: at any time. Never of the main one."""
 
 
 class Take(msgspec.Struct, array_like=True, gc=False):
@@ -207,3 +222,6 @@ class Account(msgspec.Struct, array_like=True, gc=False):
     """When it became active: opened so, by its first use, or by hand; 0: not yet, or before that was kept."""
     fees: list[FeeMark] = []
     """How far recurring fees are settled, at most FEES_MAX."""
+    clock: list[int] = []
+    """The clock on the wall of its time zone, for hours of buckets: seconds from UTC, and then in pairs an instant in
+    seconds and what holds from then on. Empty: no bucket had hours yet."""

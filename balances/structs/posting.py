@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
-from balances.structs.account import FeeMark
+from balances.structs.account import FeeMark, WeekHours
 from balances.structs.record import Entry
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from tariffs.ladder import Count
@@ -38,6 +38,10 @@ class Posting(msgspec.Struct, array_like=True, gc=False):
     """Of a new bucket; see Bucket."""
     up_to: bool = False
     """As much of the amount as there is: of a debit what is free of the bucket, of a credit what the bucket owes."""
+    blocker: bool = False
+    """Of a new bucket; see Bucket."""
+    hours: list[WeekHours] = []
+    """Of a new bucket; see Bucket."""
 
 
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):
@@ -75,6 +79,8 @@ class Post(AccountOperation, array_like=True):
     """The account at the other end of that transfer."""
     counts: list[Count] = []
     """What it feeds: with 1 a posting, or with the money it takes, and refuses beyond the limit of each."""
+    clock: list[int] = []
+    """Of the account, where it makes a bucket with hours."""
 
 
 class Transfer(AccountOperation, array_like=True):
@@ -138,6 +144,8 @@ class FeeUnits(msgspec.Struct, array_like=True, gc=False):
     carried_max: int = -1
     """So much of what earlier periods gave may be left beside it, the rest lapses, the oldest first; -1: any."""
     member: str = ""
+    blocker: bool = False
+    hours: list[WeekHours] = []
     """The only subscriber that they are for; "" for all of the account."""
 
 
@@ -171,6 +179,8 @@ class Fee(AccountOperation, array_like=True):
     units: list[FeeUnits] = []
     terms: str = ""
     """Tax and exchange rate."""
+    clock: list[int] = []
+    """Of the account, where units have hours."""
 
 
 class FeeOutcome(msgspec.Struct, array_like=True, gc=False):
@@ -191,6 +201,13 @@ class PostingOutcome(msgspec.Struct, array_like=True, gc=False):
     entries: list[Entry]
     balance: int
     state: int
+
+
+class BucketSetting(msgspec.Struct, array_like=True, gc=False):
+    """What an operator sets of a bucket that is there."""
+
+    bucket: int
+    blocker: bool
 
 
 class AccountSettings(msgspec.Struct, array_like=True, gc=False):
@@ -215,6 +232,10 @@ class AccountSettings(msgspec.Struct, array_like=True, gc=False):
     """All there are to be, likewise."""
     grace_until_ms: int | None = None
     """With GRACE in `set_state`: when it ends."""
+    buckets: list[BucketSetting] = []
+    """Buckets of which something is set; one that is not there, or is the main one, refuses it all."""
+    clock: list[int] = []
+    """Of another time zone; empty: it stays."""
 
 
 class Expire(msgspec.Struct, array_like=True, gc=False):

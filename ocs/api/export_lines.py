@@ -27,7 +27,7 @@ from ocs.api.schema_import import (
     ImportSubscriber,
     ImportThreshold,
 )
-from ocs.api.texts import time_or_none
+from ocs.api.texts import hours_in_words, time_or_none
 from ocs.api.views import threshold
 from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.exports import ExportedAccount, ExportedSubscriber
@@ -45,7 +45,7 @@ def account_line(found: ExportedAccount, now_ms: int) -> ImportLine:
     is_short = opened.is_short(opened.settled_of(account, now_ms), account.suspend_below, account.resume_at)
     by_balance = SuspendReasons.CREDIT if is_short else SuspendReasons.ACTIVE
     says_state = account.state != by_balance
-    buckets = sorted((one for one in account.buckets if one.id != MAIN and one.amount), key=_by_id)
+    buckets = sorted((one for one in account.buckets if one.id != MAIN and (one.amount or one.blocker)), key=_by_id)
     return ImportLine(
         account=ImportAccount(
             id=row.id,
@@ -96,6 +96,8 @@ def _bucket(bucket: Bucket) -> ImportBucket:
         bonus=bucket.bonus,
         member=bucket.member or None,
         filled=quantity(bucket.kind, bucket.filled) if bucket.filled != bucket.amount else None,
+        blocker=bucket.blocker,
+        hours=hours_in_words(bucket.hours),
     )
 
 

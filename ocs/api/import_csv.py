@@ -161,6 +161,8 @@ BUCKET: Final[dict[str, tuple[str, Read]]] = {
     "bonus": ("true: given, not paid for, so never transferred or paid out; else false", _flag("account.buckets")),
     "member": ("the only subscriber it pays for; else all of the account", str),
     "filled": ("what percentages are of; else the amount", str),
+    "blocker": ("true: what it may pay is paid by nothing behind it; else false", _flag("account.buckets")),
+    "hours": ("when it pays use, on the account's clock: mon-fri 22:00-06:00, sat; else at any time", str),
 }
 _BUCKET: Final = re.compile(r"bucket([2-9]?)\.(\w+)")
 ATTRIBUTE: Final = "attribute."

@@ -23,7 +23,7 @@ from ocs.api.schema_import import (
     ImportSubscriber,
     ImportThreshold,
 )
-from ocs.api.texts import ms_of
+from ocs.api.texts import hours_of, ms_of
 from ocs.api.threshold_views import service_line_of, threshold_of
 from ocs.backoffice.accounts import is_zone
 from ocs.backoffice.amounts import KIND_OF, amount_of, micro_of
@@ -196,9 +196,12 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         raise Objection("invalid", f"{field}.valid_until", "after valid_from, both after 1970")
     if given.valid_for_s and until_ms:
         raise Objection("invalid", f"{field}.valid_for_s", "not beside valid_until")
+    amount = _objecting(lambda text, name: amount_of(text, kind, name), given.amount, f"{field}.amount")
+    if not amount and not given.blocker:
+        raise Objection("invalid", f"{field}.amount", "more than zero, but of a blocker that is used up")
     return OpeningBucket(
         kind=kind,
-        amount=_objecting(lambda text, name: amount_of(text, kind, name), given.amount, f"{field}.amount"),
+        amount=amount,
         name=given.name,
         scope=tuple(given.scope),
         priority=BONUS_PRIORITY if given.priority is None else given.priority,
@@ -210,6 +213,8 @@ def _bucket(at: int, given: ImportBucket) -> OpeningBucket:
         filled=None
         if given.filled is None
         else _objecting(lambda text, name: amount_of(text, kind, name), given.filled, f"{field}.filled"),
+        blocker=given.blocker,
+        hours=tuple(_objecting(hours_of, given.hours, f"{field}.hours")),
     )
 
 

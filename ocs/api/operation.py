@@ -76,6 +76,12 @@ class ApiCall(Struct, frozen=True):
         """Whose request it is."""
         return self.authority.caller
 
+    def check_revision(self, rev: int) -> None:
+        """If-Match names the revision of an account; without it the change is made to what is there. Raises
+        VersionConflict."""
+        if self.precondition.match is not None:
+            self.precondition.check(rev)
+
     def require(self, permission: str) -> None:
         """Raises Forbidden where the caller lacks a permission besides that of the operation."""
         if not self.authority.may(permission):

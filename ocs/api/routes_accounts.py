@@ -9,16 +9,16 @@ from msgspec import Meta, Struct
 
 from balances import keys
 from balances.structs.account import SuspendReasons
-from balances.structs.posting import PostingOutcome
+from balances.structs.posting import BucketSetting, PostingOutcome
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
-from ocs.api.texts import Time, ms_of, time_of
-from ocs.api.views import account_view, posted_view
-from ocs.backoffice import accounts, postings
+from ocs.api.texts import Time, hours_of, ms_of, time_of
+from ocs.api.views import account_view, bucket_view, posted_view
+from ocs.backoffice import accounts, buckets, postings
 from ocs.backoffice.accounts import WantedAccount
 from ocs.backoffice.allowances import Warrant
 from ocs.backoffice.amounts import KIND_OF, KINDS, amount_of, micro_of, money, quantity
-from ocs.backoffice.errors import Invalid
+from ocs.backoffice.errors import Invalid, NotFound
 from ocs.backoffice.postings import Order, WantedEntries, WantedTopUp
 from ocs.master.accounts import AccountRow
 from ocs.patterns import looks
@@ -85,6 +85,16 @@ async def _shown(call: ApiCall, row: AccountRow, status: int = 200) -> ApiReply:
     return ApiReply(account_view(row, account, call.backoffice.now_ms()), status, version=account.rev)
 
 
+async def put_bucket(call: ApiCall) -> ApiReply:
+    body: schema.BucketPut = call.body
+    number = call.path["bucket"]
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise NotFound(f"account {call.path['id']} has no bucket {number}")
+    wanted = BucketSetting(int(number), body.blocker)
+    account, bucket = await buckets.put(call.backoffice, call.path["id"], wanted, call.caller, call.check_revision)
+    return ApiReply(bucket_view(bucket), version=account.rev)
+
+
 # --- postings -----------------------------------------------------------------------------------------------------
 
 
@@ -103,6 +113,8 @@ async def top_up(call: ApiCall) -> ApiReply:
         name=body.name,
         bonus=body.bonus,
         member=body.member or "",
+        blocker=body.blocker,
+        hours=hours_of(body.hours, "hours"),
     )
     order = order_of(call, "top-up", body.reference)
     return posted(call, *await postings.top_up(call.backoffice, call.path["id"], wanted, order))
@@ -224,6 +236,20 @@ OPERATIONS: Final = (
         "accounts.read",
         answer=schema.AccountView,
         problems=("not-found",),
+    ),
+    Operation(
+        "PUT",
+        "/v1/accounts/{id}/buckets/{bucket}",
+        put_bucket,
+        "Let a bucket block what is behind it, or lift its block",
+        "accounts.write",
+        answer=schema.BucketView,
+        body=schema.BucketPut,
+        examples={"the subscriber agrees to spend money": {"blocker": False}},
+        conditional=True,
+        problems=("not-found", "version-conflict", "fate-unknown"),
+        description="Open sessions of the account are asked to report (RAR) where that changes what they may use. With"
+        " If-Match only to that revision of the account; without it, to what is there.",
     ),
     Operation(
         "POST",

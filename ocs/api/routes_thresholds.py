@@ -15,24 +15,12 @@ from ocs.api.threshold_views import (
     threshold_views,
 )
 from ocs.backoffice import accounts, thresholds
-from ocs.backoffice.thresholds import Check
-
-
-def _check(call: ApiCall) -> Check:
-    """If-Match names the revision of the account; without it the change is made to what is there."""
-    precondition = call.precondition
-
-    def check(rev: int) -> None:
-        if precondition.match is not None:
-            precondition.check(rev)
-
-    return check
 
 
 async def put_threshold(call: ApiCall) -> ApiReply:
     wanted = threshold_of(call.path["threshold"], call.body)
     account, is_new = await thresholds.put_threshold(
-        call.backoffice, call.path["id"], wanted, call.caller, _check(call)
+        call.backoffice, call.path["id"], wanted, call.caller, call.check_revision
     )
     [made] = [one for one in account.thresholds if one.name == wanted.name]
     view = threshold_view(made, account, call.backoffice.now_ms())
@@ -48,13 +36,15 @@ async def list_thresholds(call: ApiCall) -> ApiReply:
 
 async def delete_threshold(call: ApiCall) -> ApiReply:
     name = call.path["threshold"]
-    await thresholds.delete_threshold(call.backoffice, call.path["id"], name, call.caller, _check(call))
+    await thresholds.delete_threshold(call.backoffice, call.path["id"], name, call.caller, call.check_revision)
     return ApiReply(None, 204)
 
 
 async def put_service(call: ApiCall) -> ApiReply:
     wanted = service_line_of(call.path["service"], call.body)
-    account, is_new = await thresholds.put_service(call.backoffice, call.path["id"], wanted, call.caller, _check(call))
+    account, is_new = await thresholds.put_service(
+        call.backoffice, call.path["id"], wanted, call.caller, call.check_revision
+    )
     [made] = [one for one in account.services if one.service == wanted.service]
     return ApiReply(service_line_view(made), 201 if is_new else 200, version=account.rev)
 
@@ -67,7 +57,7 @@ async def list_services(call: ApiCall) -> ApiReply:
 
 async def delete_service(call: ApiCall) -> ApiReply:
     service = call.path["service"]
-    await thresholds.delete_service(call.backoffice, call.path["id"], service, call.caller, _check(call))
+    await thresholds.delete_service(call.backoffice, call.path["id"], service, call.caller, call.check_revision)
     return ApiReply(None, 204)
 
 

@@ -82,6 +82,13 @@ TimeZone = Annotated[str, Meta(max_length=64, examples=["Europe/Berlin"])]
 Scope = Annotated[list[Tag], Meta(max_length=16)]
 Priority = Annotated[int, Meta(ge=0, le=1000)]
 BucketName = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=64)]
+Hours = Annotated[
+    str,
+    Meta(
+        max_length=255,
+        description='Hours of the week on the account\'s clock, such as "00:00-06:00" or "mon-fri 22:00-06:00, sat"',
+    ),
+]
 ValidFor = Annotated[int, Meta(ge=1, le=100 * 366 * 86_400)]
 Password = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=128)]
 
@@ -140,6 +147,10 @@ class BucketView(Struct, frozen=True):
     """Given, not paid for: it pays for use, and is never transferred or paid out."""
     member: str | None
     """The only subscriber it pays for; null: all of the account."""
+    blocker: bool
+    """What it may pay is paid by nothing behind it: no bucket of a lower priority, and no money after units."""
+    hours: str | None
+    """When it pays use, on the account's clock; null: at any time."""
 
 
 class CounterView(Struct, frozen=True):
@@ -253,7 +264,18 @@ class TopUp(Input, frozen=True):
     """Given, not paid for: it pays for use, and is never transferred or paid out."""
     member: Id | None = None
     """The only subscriber it pays for; left out: all of the account."""
+    blocker: bool = False
+    """What it may pay is paid by nothing behind it: no bucket of a lower priority, and no money after units."""
+    hours: Hours | None = None
+    """When it pays use, on the account's clock; left out: at any time."""
     reference: Reference = ""
+
+
+class BucketPut(Input, frozen=True):
+    """What is set of a bucket that is there."""
+
+    blocker: bool
+    """False lifts the block: what is behind it pays again."""
 
 
 class Adjustment(Input, frozen=True):

@@ -12,14 +12,15 @@ from balances.structs.thresholds import THRESHOLDS_MAX
 from ocs.api import schema
 from ocs.api.schema_limits import LimitPut
 from ocs.api.schema_thresholds import ServiceLinePut, ThresholdPut
-from ocs.api.texts import Money, MoneyFromZero, QuantityAboveZero, QuantityFromZero, Time
+from ocs.api.texts import Money, MoneyFromZero, QuantityFromZero, Time
 from tariffs.limits import LIMITS_MAX
 
 
 class ImportBucket(schema.Input, frozen=True, omit_defaults=True):
     """A bucket that a new account begins with, beside its main balance."""
 
-    amount: QuantityAboveZero
+    amount: QuantityFromZero
+    """More than zero, but of a blocker that is used up."""
     kind: schema.Kind = "money"
     name: schema.BucketName = ""
     scope: schema.Scope = msgspec.field(default_factory=list)
@@ -33,6 +34,10 @@ class ImportBucket(schema.Input, frozen=True, omit_defaults=True):
     """The only subscriber it pays for."""
     filled: QuantityFromZero | None = None
     """What percentages are of; else its amount."""
+    blocker: bool = False
+    """What it may pay is paid by nothing behind it."""
+    hours: schema.Hours | None = None
+    """When it pays use, on the account's clock."""
 
 
 class ImportThreshold(ThresholdPut, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -10,8 +11,10 @@ from msgspec import Meta
 
 from balances.ledger.in_words import EPOCH
 from balances.ledger.in_words import time_of as time_of
+from balances.structs.account import WeekHours
 from ocs.backoffice.errors import Invalid
 from ocs.patterns import looks
+from tariffs.week_hours import read_week_hours, written_week_hours
 
 _MONEY: Final = r"[0-9]{1,10}(\.[0-9]{1,6})?"
 _MONEY_IN_WORDS: Final = 'an amount such as "12.50": digits, at most ten before the point and six after it'
@@ -52,6 +55,20 @@ Time = Annotated[
         examples=["2026-03-29T02:00:00+02:00"],
     ),
 ]
+
+
+def hours_of(text: str | None, field: str) -> list[WeekHours]:
+    """Hours of the week as they are written; none where nothing is said."""
+    try:
+        return [WeekHours(*one) for one in read_week_hours(text or "")]
+    except ValueError as bad:
+        raise Invalid(field, str(bad)) from None
+
+
+def hours_in_words(hours: Sequence[WeekHours]) -> str | None:
+    """As `hours_of` reads them; None: at any time."""
+    return written_week_hours([(one.days, one.from_s, one.until_s) for one in hours]) or None
+
 
 _FRACTION: Final = re.compile(r"\.(\d+)")
 

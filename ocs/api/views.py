@@ -16,7 +16,7 @@ from balances.structs.charge import Suspense
 from balances.structs.posting import PostingOutcome
 from balances.structs.session import Line, Session, SessionState
 from ocs.api import schema, schema_suspense
-from ocs.api.texts import time_of, time_or_none
+from ocs.api.texts import hours_in_words, time_of, time_or_none
 from ocs.api.threshold_views import service_line_view, threshold_views
 from ocs.backoffice.accounts import settled
 from ocs.backoffice.amounts import KINDS, money, quantity
@@ -74,7 +74,7 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
         credit_limit=money(account.credit_limit),
         suspend_below=threshold(account.suspend_below),
         resume_at=threshold(account.resume_at),
-        buckets=[_bucket(bucket) for bucket in account.buckets],
+        buckets=[bucket_view(bucket) for bucket in account.buckets],
         counters=[
             schema.CounterView(
                 key=counter.key, used=counter.used, held=counter.held, until=time_or_none(counter.until_ms)
@@ -89,7 +89,7 @@ def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.Accou
     )
 
 
-def _bucket(bucket: Bucket) -> schema.BucketView:
+def bucket_view(bucket: Bucket) -> schema.BucketView:
     return schema.BucketView(
         id=bucket.id,
         kind=KINDS[bucket.kind],
@@ -104,6 +104,8 @@ def _bucket(bucket: Bucket) -> schema.BucketView:
         main=bucket.id == MAIN,
         bonus=bucket.bonus,
         member=bucket.member or None,
+        blocker=bucket.blocker,
+        hours=hours_in_words(bucket.hours),
     )
 
 

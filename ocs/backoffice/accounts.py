@@ -27,6 +27,7 @@ from ocs.master.accounts import AccountRow, check_currency
 from ocs.master.bring_in import bring_in
 from ocs.stores.bounded_postgres import Away
 from tariffs.units import Kind
+from tariffs.week_hours import clock_of
 
 if TYPE_CHECKING:
     from balances.redis.pending import Pending
@@ -267,6 +268,9 @@ async def _update(
         await accounts.set_billing_day(backoffice.pool, row.id, billing_day, backoffice.now_ms())
         row = await find(backoffice, row.id)
     if zone is not None:
+        if now.clock:  # first, so that who is interrupted in between does it again
+            clock = clock_of(zone, backoffice.now_ms())
+            await _change(backoffice, row, AccountSettings(row.id, backoffice.now_ms(), None, clock=clock))
         await accounts.set_time_zone(backoffice.pool, row.id, zone, backoffice.now_ms())
         await backoffice.publish()
         row = await find(backoffice, row.id)

@@ -11,7 +11,7 @@ import msgspec
 from balances import keys
 from balances.ledger.restore import Quarantined, find_once
 from balances.packing import unpack_posted
-from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.account import MAIN, SuspendReasons, WeekHours
 from balances.structs.blob import blob_of
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import (
@@ -42,6 +42,7 @@ from ocs.backoffice.errors import (
 )
 from ocs.master import subscribers
 from tariffs.units import Kind
+from tariffs.week_hours import clock_of
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -91,6 +92,8 @@ class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
     """Given, not paid for."""
     member: str = ""
     """The only subscriber it is for."""
+    blocker: bool = False
+    hours: Sequence[WeekHours] = ()
 
 
 async def top_up(
@@ -102,7 +105,7 @@ async def top_up(
     if wanted.valid_for_s and wanted.until_ms:
         raise Invalid("valid_for_s", "not beside valid_until")
     timed = wanted.from_ms or wanted.until_ms or wanted.valid_for_s
-    special = timed or wanted.scope or wanted.name or wanted.bonus or wanted.member
+    special = timed or wanted.scope or wanted.name or wanted.bonus or wanted.member or wanted.blocker or wanted.hours
     plain = wanted.kind == Kind.MONEY and not special and wanted.priority is None
     posting = Posting(
         bucket=MAIN if plain else -1,
@@ -118,6 +121,8 @@ async def top_up(
         window_ms=wanted.valid_for_s * 1_000,
         bonus=wanted.bonus,
         member=wanted.member,
+        blocker=wanted.blocker,
+        hours=[*wanted.hours],
     )
     row = await accounts.find(backoffice, account)
     now, _ = await accounts.read(backoffice, row)
@@ -299,6 +304,7 @@ async def post_one(
         reference=order.reference,
         keeps_held=keeps_held,
         denied_in=denied_in,
+        clock=clock_of(row.time_zone or "UTC", backoffice.now_ms()) if posting.hours else [],
     )
     amount = posting.amount if moved is None else moved
     return await post(backoffice, row, wanted, check, Moved(order.warrant, posting.kind, amount))

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from balances.packing import unpack_account
 from balances.structs.account import Account
 from balances.structs.posting import AccountSettings
 from balances.structs.thresholds import THRESHOLDS_MAX, ServiceSuspension, Threshold
-from ocs.backoffice import accounts
-from ocs.backoffice.errors import Conflict, Invalid, NotFound, VersionConflict
+from ocs.backoffice.changing import Check, change_settings
+from ocs.backoffice.errors import Conflict, Invalid, NotFound
 from ocs.master.default_thresholds import brought, merged
 from tariffs.thresholds import NAME, NAME_IN_WORDS
 
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
-TRIES: Final = 10
-"""How often a change is made anew because another one came in between."""
-
-Check = Callable[[int], None]
-"""Raises VersionConflict where the revision of the account is not the one that was expected."""
+REFUSED: Final = Invalid("", "levels that the account could never be at rest with")
 
 
 async def put_threshold(
@@ -41,7 +35,7 @@ async def put_threshold(
         _check_room(others, "threshold", "notification thresholds")
         settings.thresholds = merged([*others, wanted], [one for one in now.thresholds if one.tariff])
 
-    return await _changed(backoffice, account, change, actor, check), is_new
+    return await change_settings(backoffice, account, change, actor, check, REFUSED), is_new
 
 
 async def delete_threshold(backoffice: BackOffice, account: str, name: str, actor: str, check: Check) -> None:
@@ -59,7 +53,7 @@ async def delete_threshold(backoffice: BackOffice, account: str, name: str, acto
             defaults = await brought(db, {account: now.currency}, settings.now_ms)
         settings.thresholds = merged(own, defaults[account].thresholds)
 
-    await _changed(backoffice, account, change, actor, check)
+    await change_settings(backoffice, account, change, actor, check, REFUSED)
 
 
 async def put_service(
@@ -78,7 +72,7 @@ async def put_service(
         _check_room(others, "service", "services with a line of their own")
         settings.services = sorted([*others, wanted], key=lambda one: one.service)
 
-    return await _changed(backoffice, account, change, actor, check), is_new
+    return await change_settings(backoffice, account, change, actor, check, REFUSED), is_new
 
 
 async def delete_service(backoffice: BackOffice, account: str, service: str, actor: str, check: Check) -> None:
@@ -89,7 +83,7 @@ async def delete_service(backoffice: BackOffice, account: str, service: str, act
         if len(settings.services) == len(now.services):
             raise NotFound(f"account {account} has no line of its own for service {service}")
 
-    await _changed(backoffice, account, change, actor, check)
+    await change_settings(backoffice, account, change, actor, check, REFUSED)
 
 
 async def _check_service(backoffice: BackOffice, service: str) -> None:
@@ -101,23 +95,3 @@ async def _check_service(backoffice: BackOffice, service: str) -> None:
 def _check_room(others: Sequence[object], field: str, things: str) -> None:
     if len(others) >= THRESHOLDS_MAX:
         raise Invalid(field, f"at most {THRESHOLDS_MAX} {things} an account")
-
-
-Change = Callable[[Account, AccountSettings], Awaitable[None]]
-"""Says what an account, as it is now, is to be."""
-
-
-async def _changed(backoffice: BackOffice, account: str, change: Change, actor: str, check: Check) -> Account:
-    """Change the account as it is now; if somebody else changes it meanwhile, anew."""
-    row = await accounts.find(backoffice, account)
-    for _ in range(TRIES):
-        now, _ = await accounts.read(backoffice, row)
-        check(now.rev)
-        settings = AccountSettings(account, backoffice.now_ms(), now.rev, actor=actor, reason="settings")
-        await change(now, settings)
-        reply = await accounts.call(backoffice, account, partial(backoffice.store.settings, settings))
-        if reply.status == "ok":
-            return unpack_account(reply.outcome)
-        if reply.status == "refused":
-            raise Invalid("", "levels that the account could never be at rest with")
-    raise VersionConflict(f"account {account} is changed all the time: try again")

@@ -52,16 +52,20 @@ def account_table(found: Any) -> None:
             ("revision", found["rev"]),
         ],
     )
-    columns = ("id", "name", "kind", "amount", "held", "priority", "valid until", "pays")
-    lines = [
-        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], _valid_until(b), _pays(b))
-        for b in found["buckets"]
-    ]
-    rows("buckets", columns, lines, right=("amount", "held", "priority"))
+    buckets_table(found["buckets"])
     if found["thresholds"]:
         thresholds_table({"items": found["thresholds"]})
     if found["services"]:
         services_table({"items": found["services"]})
+
+
+def buckets_table(buckets: Any) -> None:
+    columns = ("id", "name", "kind", "amount", "held", "priority", "valid until", "pays")
+    lines = [
+        (b["id"], b["name"], b["kind"], b["amount"], b["held"], b["priority"], _valid_until(b), _pays(b))
+        for b in buckets
+    ]
+    rows("buckets", columns, lines, right=("amount", "held", "priority"))
 
 
 def _valid_until(bucket: Any) -> str | None:
@@ -72,10 +76,12 @@ def _valid_until(bucket: Any) -> str | None:
 
 
 def _pays(bucket: Any) -> str:
-    """What for and for whom, and whether it was given."""
+    """What for, for whom and when; whether it was given, and whether nothing behind it pays."""
     limits = [", ".join(bucket["scope"]) or "all"]
     limits += [f"of {bucket['member']}"] if bucket["member"] else []
+    limits += [f"at {bucket['hours']}"] if bucket["hours"] else []
     limits += ["(bonus)"] if bucket["bonus"] else []
+    limits += ["(blocker)"] if bucket["blocker"] else []
     return " ".join(limits)
 
 
@@ -176,6 +182,8 @@ def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...],
 @click.option("--name", "bucket_name", default="", help="What the bucket is called.")
 @click.option("--bonus", is_flag=True, help="Given, not paid for: never transferred or paid out.")
 @click.option("--member", metavar="SUBSCRIBER", help="The only subscriber it pays for.")
+@click.option("--blocker", is_flag=True, help="What it may pay is paid by nothing behind it.")
+@click.option("--hours", metavar="HOURS", help='When it pays, on the account\'s clock: "mon-fri 22:00-06:00, sat".')
 @click.option("--reference", default="")
 @key_option
 @json_option
@@ -192,6 +200,8 @@ def top_up(
     bucket_name: str,
     bonus: bool,
     member: str | None,
+    blocker: bool,
+    hours: str | None,
     reference: str,
     key: str | None,
     as_json: bool,
@@ -206,9 +216,23 @@ def top_up(
         "name": bucket_name or None,
         "bonus": bonus or None,
         "member": member,
+        "blocker": blocker or None,
+        "hours": hours,
     }
     body |= {field: value for field, value in optional.items() if value is not None}
     show(server.post_once("accounts", name, "topups", body=body, key=key), as_json, posted_table)
+
+
+@account.command("bucket")
+@NAME
+@click.argument("bucket", type=int)
+@click.option("--blocker/--no-blocker", required=True, help="Whether what it may pay is paid by nothing behind it.")
+@json_option
+@remote
+def set_bucket(server: Remote, name: str, bucket: int, blocker: bool, as_json: bool) -> None:
+    """Let the bucket with this number block what is behind it, or lift its block."""
+    answer = server.put("accounts", name, "buckets", str(bucket), body={"blocker": blocker})
+    show(answer, as_json, lambda one: buckets_table([one]))
 
 
 @account.command("adjust", context_settings={"ignore_unknown_options": True})  # -5 is an amount

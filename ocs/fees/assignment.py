@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances.keys import FeeKey, fee_chain
-from balances.structs.account import FeeMark
+from balances.structs.account import FeeMark, WeekHours
 from balances.structs.charge import Result
 from balances.structs.posting import Fee, FeeFunds, FeeStep, FeeUnits
 from tariffs.build_ladder import sooner
@@ -23,6 +23,7 @@ from tariffs.fees import FEE, FeeRule
 from tariffs.inputs import Inputs
 from tariffs.tariff import Tariff
 from tariffs.units import EXACT_MAX
+from tariffs.week_hours import clock_of
 
 ACTOR: Final = "fees"
 PERIODS_MAX: Final = 32
@@ -228,6 +229,8 @@ class FeeLooker:
         fee.lapses = rule.in_advance and 0 < planned.over_ms <= now_ms
         fee.suspends = rule.written.suspend and grace_ms <= now_ms
         fee.units = self._units(rule, planned) if pays else []
+        if any(units.hours for units in fee.units):
+            fee.clock = clock_of(self._of.time_zone, self._now_ms)
         tried = await self._call(fee, progress)
         if progress.short:
             self._short += 1
@@ -258,7 +261,9 @@ class FeeLooker:
             amount = -(-one.amount * planned.part.numerator // planned.part.denominator)
             scope, carried = list(one.scope), one.carried_max if one.rollover else -1
             member = "" if one.shared else self._of.subscriber
-            units.append(FeeUnits(one.name, one.kind, amount, until_ms, scope, one.priority, carried, member))
+            made = FeeUnits(one.name, one.kind, amount, until_ms, scope, one.priority, carried, member, one.blocker)
+            made.hours = [WeekHours(*part) for part in one.hours]
+            units.append(made)
         return units
 
     async def _end(self, name: str, progress: FeeProgress) -> None:

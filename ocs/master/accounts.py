@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from balances.structs.account import NEVER
+from balances.structs.account import NEVER, WeekHours
 from balances.structs.thresholds import ServiceSuspension, Threshold
 from ocs.backoffice.errors import Immutable
 from ocs.master.changes import change
@@ -22,7 +22,7 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
 
     kind: int
     amount: int
-    """More than zero; micro-units of money, else whole units."""
+    """More than zero, but of a blocker; micro-units of money, else whole units."""
     name: str = ""
     scope: tuple[str, ...] = ()
     priority: int = 50
@@ -33,6 +33,8 @@ class OpeningBucket(msgspec.Struct, frozen=True, omit_defaults=True):
     member: str = ""
     filled: int | None = None
     """What percentages are of; None: the amount."""
+    blocker: bool = False
+    hours: tuple[WeekHours, ...] = ()
 
 
 class AccountRow(msgspec.Struct, frozen=True):

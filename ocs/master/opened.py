@@ -12,6 +12,7 @@ from balances.structs.record import Entry
 from balances.watched import is_below
 from ocs.master.accounts import AccountRow
 from tariffs.units import EXACT_MAX, Kind
+from tariffs.week_hours import clock_of
 
 OPENING: Final = "opening"
 """Where an opening balance comes from, and why."""
@@ -45,6 +46,8 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
             given.amount if given.filled is None else given.filled,
             given.bonus,
             given.member,
+            given.blocker,
+            list(given.hours),
         )
         for number, given in enumerate(row.buckets, 1)
     ]
@@ -53,6 +56,8 @@ def opened(row: AccountRow) -> tuple[Account, list[Entry]]:
         for seq, bucket in enumerate((one for one in (main, *others) if one.amount), 1)
     ]
     account.seq = len(entries)
+    if any(one.hours for one in others):
+        account.clock = clock_of(row.time_zone, row.created_ms)
     if others:
         account.buckets += others
         account.buckets.sort(key=lambda bucket: (bucket.priority, bucket.until_ms or EXACT_MAX, bucket.id))

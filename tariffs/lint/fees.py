@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from tariffs import phrases
 from tariffs.fee_periods import FeeCalendar
-from tariffs.fees import FeeRule
+from tariffs.fees import FeeAllowance, FeeRule
 from tariffs.lint.case import LintCase, LintFinding, Rule
 from tariffs.notation import Column
 from tariffs.units import Kind
@@ -48,11 +48,21 @@ def fees(case: LintCase) -> Iterator[LintFinding]:
         yield from _units(case, rule, where)
 
 
+def _is_within(one: FeeAllowance, other: FeeAllowance) -> bool:
+    """Whether all that one may pay, the other may too."""
+    return not other.scope or (bool(one.scope) and set(one.scope) <= set(other.scope))
+
+
 def _units(case: LintCase, rule: FeeRule, where: str) -> Iterator[LintFinding]:
     buckets = sum(one.rollover + 1 for one in rule.allowances)
     if buckets > BUCKETS_FEW:
         text = f"its units fill {buckets} of the 64 buckets that an account has room for"
         yield LintFinding("warning", "fee-buckets", where, text)
+    for one in rule.allowances:
+        for other in rule.allowances:
+            if other.blocker and other.kind == one.kind and other.priority < one.priority and _is_within(one, other):
+                text = f'its units "{one.name}" stand behind the blocker "{other.name}"'
+                yield LintFinding("warning", "fee-blocked", where, f"{text}: while that is there, nothing takes them")
     if not case.tariff.rows or any(element.included() for row in case.tariff.rows for element in row.elements):
         return
     for one in rule.allowances:

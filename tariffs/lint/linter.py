@@ -75,6 +75,7 @@ MEANS: Final = {
     "fee-retry": "a recurring fee that is tried again only after its period",
     "fee-grace": "a grace as long as the period of its fee",
     "fee-buckets": "included units that fill half of the buckets of an account",
+    "fee-blocked": "included units behind a blocker among them",
     "fee-units": "included units that no row takes",
     "capped": "not all lines were looked at",
 }

@@ -41,6 +41,9 @@ class ReplayedFunds:
             return EXACT_MAX
         return sum([left for (of, bucket), left in self._left.items() if of == kind and payer in (None, bucket)])
 
+    def blocks(self, kind: int, scope: str) -> bool:
+        return False
+
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         for key, left in self._left.items():
             if key[0] == kind and payer in (None, key[1]):

@@ -18,7 +18,7 @@ from balances.packing import fresh_account
 from balances.redis import scripts
 from balances.structs import session as kept
 from balances.structs import table
-from balances.structs.account import NEVER, Account, SuspendReasons
+from balances.structs.account import NEVER, Account, SuspendReasons, WeekHours
 from balances.structs.blob import NO_BLOB, raw_of
 from balances.structs.charge import (
     Action,
@@ -36,6 +36,7 @@ from balances.structs.charge import (
 from balances.structs.posting import (
     AccountClosing,
     AccountSettings,
+    BucketSetting,
     ClosingRest,
     Expire,
     Fee,
@@ -142,6 +143,18 @@ def random_facts(rng: Random) -> list[facts.Fact]:
         value = rng.choice((0, -1, -200, 6, 127, 128, 70_000, 2**31, text.encode()[:256].decode(errors="ignore")))
         found[*line, number] = (*line, number, value)
     return [fact for _, fact in sorted(found.items())]
+
+
+DAY_S = 86_400
+CLOCK = [3_600, START_MS // 1_000 + 700, 7_200, START_MS // 1_000 + 4_000, -5_400]
+"""One that is moved soon, twice."""
+
+
+def random_hours(rng: Random) -> list[WeekHours]:
+    """At the instants where the gateway is, mostly."""
+    now_s = (START_MS // 1_000 + 3_600) % DAY_S
+    begins = sorted(rng.choice((0, now_s + rng.randrange(-2_000, 6_000))) for _ in range(rng.choice((1, 1, 2))))
+    return [WeekHours(rng.choice((127, 127, 1, 16, 85)), one, one + rng.choice((600, 3_000, DAY_S))) for one in begins]
 
 
 class RandomGateway:
@@ -376,8 +389,11 @@ class RandomGateway:
             counts=[Count(f"moved {what}", what, self.now_ms + 40_000, limit=rng.choice((-1, 3, 150_000)))]
             if (what := rng.choice((-1, -1, 0, 1))) >= 0
             else [],
+            clock=CLOCK,
         )
         for posting in postings:
+            posting.blocker = posting.bucket < 0 and rng.random() < 0.3
+            posting.hours = random_hours(rng) if posting.bucket < 0 and rng.random() < 0.3 else []
             posting.up_to = rng.random() < 0.2
             posting.original = rng.choice((0, 0, 1))
         self.posts.append(post)
@@ -404,6 +420,8 @@ class RandomGateway:
                 rng.choice(([], ["data"], ["fee"])),
                 rng.choice((10, 50, 200)),
                 rng.choice((-1, -1, 0, 700)),
+                blocker=rng.random() < 0.2,
+                hours=random_hours(rng) if rng.random() < 0.2 else [],
             )
             for _ in range(rng.choice((0, 0, 1, 2)))
         ]
@@ -431,6 +449,7 @@ class RandomGateway:
             takes_back=rng.random() < 0.5,
             units=units,
             terms=rng.choice(("", "tax=190000")),
+            clock=CLOCK,
         )
 
     def transfer(self) -> Transfer:
@@ -516,6 +535,9 @@ def run(twins: Twins, seed: int, steps: int) -> None:
                 change.thresholds = random_thresholds(rng)
             if rng.random() < 0.3:
                 change.services = random_services(rng)
+            if rng.random() < 0.2:
+                change.buckets = [BucketSetting(rng.choice((0, 1, 2, 3)), rng.random() < 0.6)]
+            change.clock = rng.choice(([], [], [0], CLOCK))
             twins.settings(change)
         else:
             due = rng.choice([*twins.model.due, f"{ACCOUNT}\n", f"{ACCOUNT}\ngone"])

@@ -44,6 +44,9 @@ class BlockwiseFunds:
             return 10**18
         return max(sum(self.balances[at] for at in self._paying(kind, scope) if payer in (None, at)), 0)
 
+    def blocks(self, kind: int, scope: str) -> bool:
+        return False
+
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         assert amount >= 0
         if payer == DEBTOR:
@@ -125,6 +128,7 @@ class Blockwise:
             step = self.ladder.steps[at]
             dues = self.ladder.dues_of(step)
             if step.kind != Kind.MONEY and self._bundled(step) == 0:
+                self._leave(step)
                 first = at + 1
                 continue
             if grant and (step.stop or (dues.ends and self._worth(dues) >= dues.most)):
@@ -140,6 +144,7 @@ class Blockwise:
             if covered is None:
                 return None
             if covered < step.block:
+                self._leave(step)
                 first = at + 1
                 owed = max(owed, step.block) - covered if covered else owed
             else:
@@ -148,6 +153,9 @@ class Blockwise:
                 grade = step.grade
             self.paid_to += covered
         return grade
+
+    def _leave(self, step: Step) -> None:
+        """What a bundle cannot cover is the next step's."""
 
     def _money_block(self, step: Step, grant: bool) -> int | None:
         if step.price == 0:  # nobody pays it

@@ -46,6 +46,9 @@ class HarnessFunds:
         asked = self.payers(kind, scope) if payer is None else [payer]
         return sum(max(self._buckets[place].amount, 0) for place in asked)
 
+    def blocks(self, kind: int, scope: str) -> bool:
+        return False
+
     def take(self, kind: int, scope: str, amount: int, payer: int | None = None) -> None:
         """From one of them, or from all in order."""
         asked = [] if payer == DEBTOR else self.payers(kind, scope) if payer is None else [payer]

@@ -7,9 +7,10 @@ local function grow(account)
   account[ACCOUNT.services] = account[ACCOUNT.services] or {}
   account[ACCOUNT.generation] = account[ACCOUNT.generation] or 0
   account[ACCOUNT.grace_until_ms], account[ACCOUNT.activated_ms] = account[ACCOUNT.grace_until_ms] or 0, account[ACCOUNT.activated_ms] or 0
-  account[ACCOUNT.fees] = {}
+  account[ACCOUNT.fees], account[ACCOUNT.clock] = account[ACCOUNT.fees] or {}, {}
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     bucket[BUCKET.filled], bucket[BUCKET.bonus], bucket[BUCKET.member] = bucket[BUCKET.filled] or 0, bucket[BUCKET.bonus] or false, bucket[BUCKET.member] or ''
+    bucket[BUCKET.blocker], bucket[BUCKET.hours] = bucket[BUCKET.blocker] or false, bucket[BUCKET.hours] or {}
   end
 end
 
@@ -17,7 +18,7 @@ end
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
 -- by time was cut.
 local function open_change(account, now_ms)
-  if not account[ACCOUNT.fees] then grow(account) end
+  if not account[ACCOUNT.clock] then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
@@ -142,6 +143,7 @@ local function expire_buckets(change)
     if bucket[BUCKET.until_ms] > 0 and bucket[BUCKET.until_ms] <= now_ms then
       local spare = bucket[BUCKET.amount] - bucket[BUCKET.held]
       if spare > 0 then post_entry(change, bucket, -spare, COUNTERACCOUNT.EXPIRY, 'expiry', -1) end
+      if bucket[BUCKET.blocker] then bucket[BUCKET.blocker], change.reauthorize[1] = false, 'final' end -- what is behind it pays from now on
       if bucket[BUCKET.amount] == 0 and bucket[BUCKET.held] == 0 then table.remove(buckets, i) end
     end
   end

@@ -1,5 +1,5 @@
 -- The balances a climb may use; twin of balances/model/funds.py.
--- @use lib/amount
+-- @use lib/hours
 -- What is taken is only noted here; the caller makes it a hold or a debit.
 local OPEN, OWN, ALONE = 1, 2, 3
 -- They are of one account from `funds_of` on, and nothing of them is kept from call to call.
@@ -9,12 +9,15 @@ local funds = {}
 -- 2^53, and so does what is held.
 local function funds_of(account, now_ms)
   local has = 0
+  funds.blocked = false -- there is a blocker
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.blocker] then funds.blocked = true end
     if bucket[BUCKET.kind] == KIND.MONEY and bucket[BUCKET.amount] > 0 then has = has + bucket[BUCKET.amount] end
   end
   funds.account, funds.now_ms, funds.subscriber = account, now_ms, ''
   funds.mode, funds.used_ms, funds.taken, funds.own, funds.caps, funds.journal = OPEN, 0, {}, {}, false, {}
-  funds.counted, funds.own_counted, funds.rations, funds.unlimited = false, false, false, false
+  funds.counted, funds.own_counted, funds.rations, funds.unlimited, funds.granting = false, false, false, false, false
+  funds.clock_ms, funds.timed = now_ms, false
   funds.limit = min(account[ACCOUNT.credit_limit], EXACT_MAX - has)
 end
 
@@ -23,12 +26,20 @@ local function end_of(bucket)
   return bucket[BUCKET.window_ms] > 0 and funds.now_ms + bucket[BUCKET.window_ms] or bucket[BUCKET.until_ms]
 end
 
+local pays, funds_block
+do
+
 -- used_ms: when the first unit of the climb is used. What was held pays use of before the expiry, however late it is
 -- reported; use that is to come is paid by what is valid then.
-local function pays(bucket, kind, scope, mode)
+local function may_pay(bucket, kind, scope, mode)
   if bucket[BUCKET.kind] ~= kind then return false end
   local member = bucket[BUCKET.member]
   if member ~= '' and member ~= funds.subscriber and mode ~= OWN then return false end
+  -- clock_ms: the instant at which hours are asked; of what was held only where it is use by time
+  if #bucket[BUCKET.hours] > 0 and (mode ~= OWN or funds.timed)
+      and not hours_at(bucket[BUCKET.hours], funds.account[ACCOUNT.clock], funds.clock_ms) then
+    return false
+  end
   local until_ms, at_ms = end_of(bucket), max(funds.used_ms, funds.now_ms)
   if bucket[BUCKET.from_ms] > at_ms and mode ~= OWN then return false end
   if until_ms > 0 and until_ms <= (mode == OWN and funds.used_ms or at_ms) then return false end
@@ -38,6 +49,27 @@ local function pays(bucket, kind, scope, mode)
     if one == scope then return true end
   end
   return false
+end
+
+-- In a grant: the first blocker of them, behind which no bucket pays (charging.md section 22).
+local function blocker_of(kind, scope, mode)
+  if not (funds.granting and funds.blocked) then return nil end
+  for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
+    if bucket[BUCKET.blocker] and may_pay(bucket, kind, scope, mode) then return bucket end
+  end
+end
+
+function pays(bucket, kind, scope, mode)
+  if not may_pay(bucket, kind, scope, mode) then return false end
+  local blocker = blocker_of(kind, scope, mode)
+  return not blocker or bucket[BUCKET.priority] <= blocker[BUCKET.priority]
+end
+
+-- In a grant: what these buckets cannot pay, none of a later step pays either.
+function funds_block(kind, scope)
+  return blocker_of(kind, scope, funds.mode) ~= nil
+end
+
 end
 
 -- OPEN what nobody holds; OWN what this line held; ALONE what other lines hold too, but for this line's own.
@@ -124,7 +156,8 @@ end
 -- A fresh funds; `own` is what the line held (bucket id -> amount)
 local function open_funds(mode, own)
   funds.mode, funds.own, funds.taken, funds.journal, funds.caps, funds.used_ms = mode, own, {}, {}, false, 0
-  funds.counted, funds.own_counted, funds.rations, funds.unlimited = false, false, false, false
+  funds.counted, funds.own_counted, funds.rations, funds.unlimited, funds.granting = false, false, false, false, false
+  funds.clock_ms, funds.timed = funds.now_ms, false
 end
 
 -- What was taken, in the order it was first taken, merged per bucket: list of TAKE

@@ -282,7 +282,7 @@ end
 local function note_short(change, one, event_ms)
   if is_stopped(change, one, event_ms) then return note_limits(change, one) end
   local short = change.short
-  funds.used_ms = 0
+  funds.used_ms, funds.granting, funds.clock_ms = 0, true, event_ms
   for _, bucket in ipairs(change.account[ACCOUNT.buckets]) do
     local noted = bucket[BUCKET.held] <= 0
     for _, other in ipairs(short) do noted = noted or other[SHORT.bucket] == bucket[BUCKET.id] end
@@ -290,6 +290,7 @@ local function note_short(change, one, event_ms)
       if not noted and pays(bucket, step[STEP.kind], step[STEP.scope], OPEN) then
         short[#short + 1], noted = SHORT{ bucket = bucket[BUCKET.id], kind = bucket[BUCKET.kind] }, true
       end
+      if funds_block(step[STEP.kind], step[STEP.scope]) then break end
     end
   end
 end
@@ -324,6 +325,8 @@ local function seal(change, one, outcome, beside, event_ms)
     local until_ms = bucket_of(change.account, held[TAKE.bucket])[BUCKET.until_ms]
     if until_ms > 0 then validity_ms = max(min(validity_ms, until_ms - now_ms), 1000) end
   end
+  local ends_ms = hours_change(change.account, ladder_of(one[PRICED_BY]), event_ms)
+  if ends_ms > 0 then validity_ms = max(min(validity_ms, ends_ms - now_ms), 1000) end
   line[LINE.due_ms] = now_ms + 2 * validity_ms
   line[LINE.change_ms], line[LINE.grade] = ask[ASK.change_ms], one[GRADE] or line[LINE.grade]
   local other = partner_of(one, beside)
@@ -366,7 +369,7 @@ function grant(change, lines, asking, outcomes, event_ms)
     if is_short then note_short(change, one, event_ms) end
     one[LINE_OF][LINE.touched_ms] = change.now_ms
   end
-  if #change.short > 0 then change.reauthorize[1] = 'holder' end
+  if #change.short > 0 then change.reauthorize[#change.reauthorize + 1] = 'holder' end
   return granted_any
 end
 

@@ -175,7 +175,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
   local safe_rest, safe_price, safe_per, safe_rounding = rest, rest_price, rest_per, rest_rounding
   local safe_spent, safe_charged, safe_fee_paid, safe_grade = spent, charged, fee_paid, grade
   local steps, slack = ladder[LADDER.steps], grant and ladder[LADDER.slack] or 0
-  local payable = most or grant and ENDLESS or EXACT_MAX
+  local payable, blocked = most or grant and ENDLESS or EXACT_MAX, false
 
   for _, step in ipairs(steps) do
     local kind, scope, block, price = step[STEP.kind], step[STEP.scope], step[STEP.block], step[STEP.price]
@@ -189,7 +189,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       short, ended = false, false
       local room = room_of(ladder, step, need, start, at, left, fee, run, begun, charged, counters, at_ms, ms_per_unit)
       if room <= 0 then break end
-      local available = funds_available(kind, scope, payer)
+      local available = blocked and 0 or funds_available(kind, scope, payer)
       local nothing = kind ~= KIND.MONEY and (single and available or available * block) < price
       if grant and (step[STEP.stop] or (grade and grade ~= step[STEP.grade] and open_units == 0 and not nothing)
           or (dues[STEPDUES.ends] and rounded(dues, begun) >= dues[STEPDUES.most])) then
@@ -202,7 +202,8 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
         for _, one in ipairs(steps) do
           if one[STEP.kind] == KIND.MONEY then money_scope = one[STEP.scope] break end
         end
-        if payable - cost < upfront or (grant and funds_available(KIND.MONEY, money_scope, false) < upfront) then
+        local there = blocked and 0 or funds_available(KIND.MONEY, money_scope, false)
+        if payable - cost < upfront or (grant and there < upfront) then
           ended = true
           break
         end
@@ -274,6 +275,7 @@ function climb(ladder, line, units, counters, at_ms, ms_per_unit, grant, grade, 
       end
     end
     if ended or (short and kind == KIND.MONEY) then break end
+    blocked = blocked or (grant and short and funds_block(kind, scope))
   end
 
   if grant and open_units > 0 then

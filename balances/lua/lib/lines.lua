@@ -188,6 +188,7 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
   local within = min(used, granted)
   open_funds(OWN, own)
   funds.used_ms = ms > 0 and from_ms or min(since_ms, at_ms) -- volume: some time since the last report
+  funds.clock_ms, funds.timed = from_ms, ms > 0
   lapse_ahead(line, funds.used_ms)
   local values = counter_values(account, ladder, false, from_ms)
   local most = payable(account, line)
@@ -197,7 +198,7 @@ local function settle(change, line, ladder, used, granted, own, at_ms, since_ms,
     repool(change, line, own, 0, at_ms) -- others' money on the same tier must not pay it
     for id in pairs(own) do own[id] = nil end
     open_funds(OPEN, {})
-    funds.used_ms = ms > 0 and from_ms or 0
+    funds.used_ms, funds.clock_ms = ms > 0 and from_ms or 0, from_ms + within * ms
     for _, take in ipairs(takes) do note(take[TAKE.bucket], take[TAKE.amount]) end
     for _, count in ipairs(ladder[LADDER.counts]) do
       local value = (values[count[COUNT.key]] or 0) + (count[COUNT.what] == COUNTED.UNITS and within or cost)

@@ -30,7 +30,7 @@ local function add_bucket(change, bucket)
   local buckets = account[ACCOUNT.buckets]
   if #buckets >= BUCKETS_MAX then
     for i, other in ipairs(buckets) do
-      if other[BUCKET.id] ~= MAIN and other[BUCKET.amount] == 0 and other[BUCKET.held] == 0 then
+      if other[BUCKET.id] ~= MAIN and other[BUCKET.amount] == 0 and other[BUCKET.held] == 0 and not other[BUCKET.blocker] then
         table.remove(buckets, i)
         break
       end

@@ -210,7 +210,7 @@ local function priced_at(decision, line, ladder, report, used, own)
   if period == REPORTPERIOD.BEFORE then return before_ms elseif period == REPORTPERIOD.AFTER then return after_ms end
   local function cost_at(instant_ms)
     open_funds(OWN, own)
-    funds.used_ms = min(decision.since_ms[line], instant_ms)
+    funds.used_ms, funds.clock_ms = min(decision.since_ms[line], instant_ms), instant_ms
     local position = position_of(line)
     lapse_ahead(position, funds.used_ms)
     local values = counter_values(decision.change.account, ladder, false, instant_ms)

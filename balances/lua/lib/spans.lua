@@ -47,7 +47,7 @@ local function price_at(packed, reach_ms, later, at_ms)
   return packed, until_ms
 end
 
-local before_change
+local before_change, hours_change
 do
 
 local function may_pay(ladder, bucket)
@@ -61,6 +61,19 @@ local function may_pay(ladder, bucket)
     end
   end
   return false
+end
+
+-- When hours of a bucket that may pay begin or end next, 0: never (charging.md 22).
+function hours_change(account, ladder, at_ms)
+  local next_ms = 0
+  if #account[ACCOUNT.clock] == 0 then return next_ms end
+  for _, bucket in ipairs(account[ACCOUNT.buckets]) do
+    if #bucket[BUCKET.hours] > 0 and may_pay(ladder, bucket) then
+      local _, change_ms = hours_at(bucket[BUCKET.hours], account[ACCOUNT.clock], at_ms)
+      if next_ms == 0 or change_ms < next_ms then next_ms = change_ms end
+    end
+  end
+  return next_ms
 end
 
 local function asks_counter(ladder, key)
@@ -80,6 +93,7 @@ function before_change(account, ladder, line, units, at_ms, until_ms, ms)
     if ms_then > 0 and ms_then > at_ms and ms_then < to_ms then to_ms = ms_then end
   end
   change(until_ms)
+  change(hours_change(account, ladder, at_ms))
   if line[LINE.paid_ahead] > 0 then change(line[LINE.ahead_ms]) end
   for _, bucket in ipairs(account[ACCOUNT.buckets]) do
     local begin_ms, end_ms = bucket[BUCKET.from_ms], end_of(bucket)
@@ -119,7 +133,7 @@ end
 -- raised for that alone. with_held, of_line: see counter_values
 local function climb_on(change, packed, reach_ms, later, line, units, with_held, of_line, at_ms, ms, grant, grade, most)
   local account, ladder = change.account, ladder_of(packed)
-  funds.used_ms = ms > 0 and at_ms or 0
+  funds.used_ms, funds.granting, funds.clock_ms, funds.timed = ms > 0 and at_ms or 0, grant, at_ms, ms > 0
   lapse_ahead(line, at_ms)
   if ms == 0 and not (grant and is_limited(ladder)) then
     local values = counter_values(account, ladder, with_held, at_ms, of_line)
@@ -155,7 +169,7 @@ local function climb_on(change, packed, reach_ms, later, line, units, with_held,
       count_usage(account, count, at_ms, count[COUNT.what] == COUNTED.UNITS and got or paid, 0)
     end
     at_ms = at_ms + got * ms
-    funds.used_ms = at_ms
+    funds.used_ms, funds.clock_ms = at_ms, at_ms
     lapse_ahead(line, at_ms)
   end
   account[ACCOUNT.counters] = kept

@@ -30,9 +30,20 @@ class NaiveBucket:
     """Made for units given back to a bucket that is over."""
     fill: int = 0
     """What it had after its last fill."""
+    blocker: bool = False
+    hours: tuple[int, int] | None = None
+    """Seconds of each day, on a clock that is never moved."""
 
     def valid(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and not self.over(at_ms)
+
+    def pays(self, at_ms: int) -> bool:
+        """Its hours are hours of use: they say nothing of what the account has."""
+        return self.valid(at_ms) and self.open(at_ms)
+
+    def open(self, at_ms: int) -> bool:
+        second = at_ms // 1_000 % 86_400
+        return self.hours is None or self.hours[0] <= second < self.hours[1]
 
     def over(self, at_ms: int) -> bool:
         return 0 < self.until_ms <= at_ms
@@ -64,6 +75,10 @@ class Takeable(BlockwiseFunds):
         self.named: set[int] = set()
         """... but these pay whenever that is."""
         self.taken: dict[int, int] = dict(taken or {})
+        self.granting = False
+        """Blockers count in grants (charging.md 22) ..."""
+        self.behind = False
+        """... and of this block one stands in front of all that follows."""
         self.spending: int | None = None
         """What limits of money leave (charging.md 15); None: there is none."""
 
@@ -80,13 +95,25 @@ class Takeable(BlockwiseFunds):
     def _left(self, bucket: NaiveBucket, amount: int) -> int:
         return amount - self.taken.get(bucket.id, 0)
 
-    def payers(self, kind: int, scope: str, *, owing: bool) -> list[int]:
-        ids = [
-            bucket.id
+    def _applicable(self, kind: int, scope: str) -> list[NaiveBucket]:
+        return [
+            bucket
             for bucket, _ in self.parts
             if bucket.kind == kind
             and (not bucket.scope or scope in bucket.scope)
-            and (bucket.id in self.named or bucket.valid(self.at_ms))
+            and (bucket.id in self.named or bucket.pays(self.at_ms))
+        ]
+
+    def blockers(self, kind: int, scope: str) -> list[NaiveBucket]:
+        """Empty or not, those that count."""
+        return [bucket for bucket in self._applicable(kind, scope) if bucket.blocker and self.granting]
+
+    def payers(self, kind: int, scope: str, *, owing: bool) -> list[int]:
+        blockers = self.blockers(kind, scope)
+        ids = [
+            bucket.id
+            for bucket in self._applicable(kind, scope)
+            if not self.behind and all(bucket.priority <= one.priority for one in blockers)
         ]
         return [*ids, DEBTOR] if owing else ids
 
@@ -97,7 +124,8 @@ class Takeable(BlockwiseFunds):
             for bucket, amount in self.parts
             if bucket.id in ids and payer in (None, bucket.id)
         ]
-        there_is = max(sum(lefts) + (self.limit if kind == Kind.MONEY else 0), 0)
+        limit = self.limit if MAIN in ids else 0
+        there_is = max(sum(lefts) + (limit if kind == Kind.MONEY else 0), 0)
         if kind != Kind.MONEY or self.spending is None:
             return there_is
         spent = sum(self.taken.get(bucket.id, 0) for bucket, _ in self.parts if bucket.kind == Kind.MONEY)
@@ -158,7 +186,7 @@ class NaiveAccount:
             self.bucket(of).amount += amount
             self.movements.append(Movement(of, amount, counter_account))
 
-    def new(self, kind: int, **others: int | list[str] | bool) -> NaiveBucket:
+    def new(self, kind: int, **others: int | list[str] | bool | tuple[int, int] | None) -> NaiveBucket:
         bucket = NaiveBucket(len(self.buckets), kind, **others)  # type: ignore[arg-type]
         self.buckets.append(bucket)
         return bucket
@@ -240,6 +268,8 @@ class NaiveAccount:
                     from_ms=one.from_ms,
                     until_ms=one.until_ms,
                     scope=one.scope,
+                    blocker=one.blocker,
+                    hours=next(((of.from_s, of.until_s) for of in one.hours), None),
                 ).id
             self.move(of, one.amount, one.counter_account)
             if one.amount > 0 and (one.bucket == -1 or one.counter_account == "top-up"):

@@ -10,12 +10,13 @@ import msgspec
 
 from balances.model.store import Model
 from balances.packing import fresh_account
-from balances.structs.account import MAIN, Account
+from balances.structs.account import MAIN, Account, WeekHours
 from balances.structs.blob import raw_of
 from balances.structs.charge import Action, Ask, Charge, NextPrice, Outcome, Phase, Result
 from balances.structs.posting import (
     AccountOpening,
     AccountSettings,
+    BucketSetting,
     Expire,
     Post,
     Posting,
@@ -38,6 +39,7 @@ from tests.balances.oracle.stories import (
     PERIOD,
     PERIOD_MINUTES,
     UNITS,
+    Blocking,
     Bonus,
     Debit,
     GiveBack,
@@ -158,6 +160,8 @@ class Comparison:
                 self._post([Posting(MAIN, Kind.MONEY, action.amount, "top-up", "top-up")])
             case Bonus():
                 self._bonus(action)
+            case Blocking():
+                self._block(action)
             case TakeOut():
                 self._take_out(action)
             case SettingsChange():
@@ -322,7 +326,18 @@ class Comparison:
         self.account.begin()
         made = self.account.post(postings, self.now_ms, own_only=own_only, keeps_held=keeps_held)
         post = Post(
-            ACCOUNT, f"k{self.posts}", "f", self.now_ms, HOUR, "me", "", "", postings, own_only, keeps_held=keeps_held
+            ACCOUNT,
+            f"k{self.posts}",
+            "f",
+            self.now_ms,
+            HOUR,
+            "me",
+            "",
+            "",
+            postings,
+            own_only,
+            keeps_held=keeps_held,
+            clock=[0],
         )
         self.posted = post
         status, _ = self.twins.post(post)
@@ -342,9 +357,36 @@ class Comparison:
     def _bonus(self, bonus: Bonus) -> None:
         begins = self.now_ms + bonus.begins * MINUTE if bonus.begins else 0
         ends = (begins or self.now_ms) + bonus.lasts * MINUTE if bonus.lasts else 0
+        begin_s = START_MS // 1_000 % 86_400
+        hours = [WeekHours(127, *(begin_s + 60 * minute for minute in bonus.hours))] if bonus.hours else []
         self._post(
-            [Posting(-1, bonus.kind, bonus.amount, "topup", "bonus", bonus.priority, begins, ends, list(bonus.scope))]
+            [
+                Posting(
+                    -1,
+                    bonus.kind,
+                    bonus.amount,
+                    "topup",
+                    "bonus",
+                    bonus.priority,
+                    begins,
+                    ends,
+                    list(bonus.scope),
+                    blocker=bonus.blocker,
+                    hours=hours,
+                )
+            ]
         )
+
+    def _block(self, blocking: Blocking) -> None:
+        known = any(bucket.id == blocking.bucket for bucket in self._account().buckets)
+        setting = BucketSetting(blocking.bucket, blocking.blocker)
+        status = self.twins.settings(AccountSettings(ACCOUNT, self.now_ms, None, buckets=[setting]))
+        assert status == ("ok" if known and blocking.bucket != MAIN else "refused")
+        self.account.begin()
+        if status == "ok":
+            self.account.bucket(blocking.bucket).blocker = blocking.blocker
+            self.account.check(self.now_ms)
+        self._look()
 
     def _take_out(self, out: TakeOut) -> None:
         if out.bucket >= len(self.account.buckets):

@@ -27,7 +27,12 @@ class LineWalk(Blockwise):
 
     def _chain(self, *, grant: bool) -> str | None:
         self.funds.at_ms = self.at_ms + self.paid_to * self.ms_per_unit
+        self.funds.behind, self.funds.granting = False, grant
         return super()._chain(grant=grant)
+
+    def _leave(self, step: Step) -> None:
+        if self.funds.blockers(step.kind, step.scope):
+            self.funds.behind = True
 
     def _money_block(self, step: Step, grant: bool) -> int | None:
         covered = super()._money_block(step, grant)
@@ -130,7 +135,9 @@ class NaiveLine:
         parts = [(bucket, held + (0 if within else bucket.amount - account.held_of(bucket.id))) for bucket, held in own]
         takeable = Takeable(parts, 0 if within else account.credit_limit)
         takeable.named = {
-            bucket.id for bucket, held in own if held and not (self.unit == Kind.SECONDS and bucket.over(at_ms))
+            bucket.id
+            for bucket, held in own
+            if held and not (self.unit == Kind.SECONDS and (bucket.over(at_ms) or not bucket.open(at_ms)))
         }
         return takeable
 

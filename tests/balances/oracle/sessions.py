@@ -17,7 +17,7 @@ from balances.structs.charge import Ask, Charge, Phase, Result, UsageReport
 from balances.structs.session import SessionState
 from tariffs.ladder import Counted, Ladder
 from tariffs.units import Kind
-from tests.balances.oracle.account import NaiveAccount, Takeable
+from tests.balances.oracle.account import NaiveAccount, NaiveBucket, Takeable
 from tests.balances.oracle.line import LineWalk, NaiveCounter, NaiveLine
 
 HOUR = 3_600_000
@@ -415,9 +415,18 @@ class NaiveSessions:
         line.held = True
         line.hold, line.granted, line.ladder = dict(one.walk.funds.taken), one.got, one.ladder
         ends = [self.account.bucket(of).until_ms for of in line.hold]
+        ends += [at_ms for bucket in self.account.buckets if (at_ms := self._hours_change(bucket, one.ladder, now_ms))]
         one.said.granted = one.got
         one.said.validity_ms = min([one.ask.validity_ms, *(end - now_ms for end in ends if end)])
         line.due_ms = now_ms + 2 * one.said.validity_ms
+
+    def _hours_change(self, bucket: NaiveBucket, ladder: Ladder, now_ms: int) -> int:
+        """When the hours of a bucket that may pay begin or end, if that is soon; looked for second by second."""
+        if not any(one.kind == bucket.kind and (not bucket.scope or one.scope in bucket.scope) for one in ladder.steps):
+            return 0
+        seconds = range(now_ms // 1_000, now_ms // 1_000 + 600)
+        found = (at_s * 1_000 for at_s in seconds if bucket.open(at_s * 1_000) != bucket.open(now_ms))
+        return next(found, 0)
 
     def _goes_on(self, one: AskingLine, now_ms: int) -> bool:
         """Does `the money, other lines' holds not counted against it`, cover a further block?

@@ -96,6 +96,17 @@ class Bonus:
     lasts: int
     """Minutes; 0: for ever."""
     scope: tuple[str, ...]
+    blocker: bool = False
+    hours: tuple[int, int] | None = None
+    """Minutes from when the story begins."""
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """A bucket becomes a blocker, or is one no more."""
+
+    bucket: int
+    blocker: bool
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,17 @@ class PostedAgain:
 
 
 StoryAction = (
-    StoryRequest | Debit | GiveBack | Repetition | PayIn | Bonus | TakeOut | SettingsChange | Wait | PostedAgain
+    StoryRequest
+    | Debit
+    | GiveBack
+    | Repetition
+    | PayIn
+    | Bonus
+    | Blocking
+    | TakeOut
+    | SettingsChange
+    | Wait
+    | PostedAgain
 )
 
 
@@ -264,6 +285,9 @@ changes = st.builds(
 take_outs = st.builds(TakeOut, st.integers(0, 2), amounts, st.booleans(), st.booleans())
 
 
+blockings = st.builds(Blocking, st.integers(0, 3), st.booleans())
+
+
 service_lines = st.sampled_from((None, None, (0, 0), (60, 60), (50, 200)))
 
 
@@ -285,6 +309,8 @@ def bonuses(kinds: tuple[int, ...]) -> st.SearchStrategy[Bonus]:
         st.sampled_from((0, 0, 1)),
         st.sampled_from((0, 1, 4, 30)),
         st.sampled_from(((), (), ("data",), ("voice",))),
+        st.sampled_from((False, False, True)),
+        st.sampled_from((None, None, None, (0, 3), (2, 9), (5, 60))),
     )
 
 
@@ -295,7 +321,7 @@ def stories(draw: st.DrawFn, *, groups: tuple[int, ...], lines_max: int, length:
     request = requests(groups, lines_max, len(found))
     debits = st.builds(Debit, st.sampled_from((1, 50, 150)), st.integers(0, len(found) - 1), st.booleans())
     events = st.one_of(debits, refunds) if kind != Kind.SECONDS else waits
-    rare = st.one_of(events, again, st.just(PostedAgain()), top_ups, take_outs, changes)
+    rare = st.one_of(events, again, st.just(PostedAgain()), top_ups, take_outs, changes, blockings)
     bonus = bonuses((Kind.MONEY, kind))
     action = st.one_of(request, request, request, request, request, rare, waits, bonus)
     actions = [*draw(st.lists(bonus, max_size=2)), *draw(st.lists(action, min_size=6, max_size=length))]

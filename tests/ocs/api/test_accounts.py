@@ -154,6 +154,8 @@ async def test_a_bundle_is_a_bucket_of_its_own(harness: ApiHarness) -> None:
         "name": "1 GB",
         "main": False,
         "bonus": False,
+        "blocker": False,
+        "hours": None,
         "member": None,
     }
     past = await harness.top_up("1", kind="octets", valid_until="2020-01-01T00:00:00Z")

@@ -46,13 +46,25 @@ async def filled(harness: ApiHarness) -> None:
     for amount, more in (
         ("20", {}),
         ("5.5", {"bonus": True, "name": "gift", "priority": 7}),
-        ("1000", {"kind": "octets", "scope": ["data"], "valid_for_s": 3600, "member": "uno-s1"}),
+        (
+            "1000",
+            {
+                "kind": "octets",
+                "scope": ["data"],
+                "valid_for_s": 3600,
+                "member": "uno-s1",
+                "blocker": True,
+                "hours": "mon-fri 22:00-06:00",
+            },
+        ),
         ("60", {"kind": "seconds", **times}),
         ("3", {"kind": "units", "name": "used up"}),
+        ("2", {"kind": "units", "name": "blocks on", "blocker": True}),
     ):
         topped_up = await harness.top_up(amount, "uno-rich", **more)
         assert topped_up.status_code == 201, topped_up.text
     await adjusted(harness, "uno-rich", "-3", 4)
+    await adjusted(harness, "uno-rich", "-2", 5)
     await adjusted(harness, "uno-rich", "-1", 1)
     await adjusted(harness, "uno-rich", "-2.25", 0)
     threshold = {"kind": "octets", "percent": 20, "rearm_percent": 50}

@@ -23,6 +23,8 @@ retry = "1 h"
 name = "data"
 amount = "1 GB"
 scope = ["data"]
+hours = "00:00-06:00"
+blocker = true
 """
 
 
@@ -128,6 +130,8 @@ async def test_months_are_taken_in_order_and_renew_what_they_include(desk: FeeDe
     ]
     assert len([one for one in await desk.entries() if one[0] == "allowance"]) == 2  # those of the past had ended
     assert await desk.balance() == "60.00"
+    buckets = (await desk.harness.call("GET", "/v1/accounts/a1")).json()["buckets"]
+    assert {(one["hours"], one["blocker"]) for one in buckets if not one["main"]} == {("00:00-06:00", True)}
     [fee] = await desk.fees()
     assert (fee["state"], fee["settled_until"], fee["next"]["due"]) == ("running", "2031-05-01", "2031-05-01T00:00:00Z")
     assert set(await desk.told("fee.charged", "allowance.renewed")) == {"fee.charged", "allowance.renewed"}

@@ -1,0 +1,26 @@
+"""What is set of a bucket that is there (charging.md section 22)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from balances.structs.account import Account, Bucket
+from balances.structs.posting import AccountSettings, BucketSetting
+from ocs.backoffice.changing import Check, change_settings
+from ocs.backoffice.errors import NotFound
+
+if TYPE_CHECKING:
+    from ocs.backoffice.backoffice import BackOffice
+
+
+async def put(
+    backoffice: BackOffice, account: str, wanted: BucketSetting, actor: str, check: Check
+) -> tuple[Account, Bucket]:
+    """Set it; returns the account, and the bucket as it is then."""
+
+    async def change(_: Account, settings: AccountSettings) -> None:
+        settings.buckets = [wanted]
+
+    refused = NotFound(f"account {account} has no bucket {wanted.bucket} beside its main balance")
+    found = await change_settings(backoffice, account, change, actor, check, refused)
+    return found, next(one for one in found.buckets if one.id == wanted.bucket)
