@@ -1,6 +1,9 @@
 -- What every operation on an account shares: entries, expiry, thresholds, order of payment; twin of balances/model/account.py.
 -- @use lib/funds
 
+local open_change
+do
+
 -- What an account lacks that an older version stored: the defaults of balances/structs/account.py.
 local function grow(account)
   account[ACCOUNT.thresholds] = account[ACCOUNT.thresholds] or {}
@@ -17,13 +20,15 @@ end
 -- What one call changes of an account, noted from here on. Time never runs backwards for an account. Nothing of it is kept
 -- from call to call. due_ms: when supervision has to look at the buckets, 0: no sooner than it knows; cuts: how often use
 -- by time was cut.
-local function open_change(account, now_ms)
+function open_change(account, now_ms)
   if not account[ACCOUNT.clock] then grow(account) end
   now_ms = max(now_ms, account[ACCOUNT.clock_ms])
   account[ACCOUNT.clock_ms] = now_ms
   funds_of(account, now_ms)
   return { account = account, now_ms = now_ms, entries = {}, usages = {}, threshold_events = {}, reauthorize = {}, short = {},
     due_ms = 0, cuts = 0, generation = 0 }
+end
+
 end
 
 -- What the network may do changes: by this call once (durability.md rule 10).
@@ -84,6 +89,9 @@ local function money_held(account, line)
   return sum
 end
 
+local counter_values
+do
+
 local function is_cap(ladder, key)
   for _, count in ipairs(ladder[LADDER.counts]) do
     if count[COUNT.cap] and count[COUNT.key] == key then return true end
@@ -91,7 +99,7 @@ local function is_cap(ladder, key)
   return false
 end
 
-local function counter_values(account, ladder, with_held, at_ms, line)
+function counter_values(account, ladder, with_held, at_ms, line)
   if #account[ACCOUNT.counters] == 0 and #ladder[LADDER.counts] == 0 then return NONE end
   local values = {}
   for _, counter in ipairs(account[ACCOUNT.counters]) do
@@ -104,6 +112,8 @@ local function counter_values(account, ladder, with_held, at_ms, line)
     values[counter[COUNTER.key]] = min(value + held, EXACT_MAX)
   end
   return values
+end
+
 end
 
 -- Change a bucket and write the entry that says so: every amount that moves passes here.

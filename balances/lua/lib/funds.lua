@@ -120,6 +120,9 @@ local function note(id, amount)
   journal[n + 1], journal[n + 2] = id, amount
 end
 
+local funds_take
+do
+
 local function take_free(kind, scope, amount, mode)
   for _, bucket in ipairs(funds.account[ACCOUNT.buckets]) do
     if amount == 0 then return 0 end
@@ -134,11 +137,13 @@ local function take_free(kind, scope, amount, mode)
   return amount
 end
 
-local function funds_take(kind, scope, amount, payer)
+function funds_take(kind, scope, amount, payer)
   if payer then return note(payer.id, amount) end
   local left = take_free(kind, scope, amount, funds.mode)
   if left > 0 and funds.mode == OWN then left = take_free(kind, scope, left, OPEN) end
   if left > 0 then note(MAIN, left) end -- use that happened: the main bucket goes below zero
+end
+
 end
 
 local function funds_mark()

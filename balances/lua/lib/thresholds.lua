@@ -9,6 +9,9 @@ local function note_crossing(change, kind, of, name, level, value, unit, bucket)
   if of ~= CROSSINGOF.THRESHOLD and of ~= CROSSINGOF.LIMIT and of ~= CROSSINGOF.LIFE then raise_generation(change) end
 end
 
+local check_thresholds
+do
+
 -- Suspend or resume the account for credit.
 local function check_account(change, balance)
   local account = change.account
@@ -55,13 +58,15 @@ local function check_threshold(change, threshold)
 end
 
 -- Notes what was crossed; returns the settled balance.
-local function check_thresholds(change)
+function check_thresholds(change)
   local account = change.account
   local balance = settled(account, change.now_ms)
   check_account(change, balance)
   for _, line in ipairs(account[ACCOUNT.services]) do check_service(change, line, balance) end
   for _, threshold in ipairs(account[ACCOUNT.thresholds]) do check_threshold(change, threshold) end
   return balance
+end
+
 end
 
 -- The line of a service, if it has one of its own.
