@@ -154,7 +154,7 @@ ELSEWHERE = {
     AccountRow: {"created_ms", "opened_by", "grace_until_ms"},
     Account: {
         *("version", "rev", "profile_rev", "seq", "clock_ms", "next_bucket", "counters", "generation"),
-        *("grace_until_ms", "activated_ms", "fees"),
+        *("grace_until_ms", "activated_ms", "fees", "clock"),
     },
 }
 """Fields that an export does not have, or that it calls otherwise: an instant is written as a time."""
