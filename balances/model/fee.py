@@ -96,9 +96,9 @@ def free_for_fee(funds: AccountFunds, fee: Fee, bucket: Bucket) -> int:
     return free - funds.limit if bucket.id == MAIN and fee.funds == FeeFunds.OWN else free
 
 
-def paying_fees(funds: AccountFunds) -> list[Bucket]:
+def pays_fees(bucket: Bucket) -> bool:
     """Hours are hours of use: what has some pays no fee."""
-    return [bucket for bucket in funds.paying(Kind.MONEY, "fee", Mode.OPEN) if not bucket.hours]
+    return not bucket.hours
 
 
 def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: bool) -> int:
@@ -117,7 +117,7 @@ def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: b
         return amount
 
     funds = change.funds(Mode.OPEN, {})
-    for bucket in paying_fees(funds):
+    for bucket in filter(pays_fees, funds.paying(Kind.MONEY, "fee", Mode.OPEN)):
         left -= pay(bucket, min(free_for_fee(funds, fee, bucket), left))
     if owes:
         left -= pay(change.sure_bucket(MAIN), left)
@@ -127,7 +127,12 @@ def take(change: AccountChange, fee: Fee, mark: FeeMark, wanted: int, *, owes: b
 def available(change: AccountChange, fee: Fee) -> int:
     """All that may pay: debt of the main bucket counts against the others."""
     funds = change.funds(Mode.OPEN, {})
-    return max(sum(free_for_fee(funds, fee, bucket) for bucket in paying_fees(funds)), 0)
+    return max(
+        sum(
+            free_for_fee(funds, fee, bucket) for bucket in filter(pays_fees, funds.paying(Kind.MONEY, "fee", Mode.OPEN))
+        ),
+        0,
+    )
 
 
 def lapse_beyond(change: AccountChange, mark: FeeMark, units: FeeUnits) -> None:

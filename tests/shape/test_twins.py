@@ -46,6 +46,9 @@ OTHERWISE = {
     "lib/funds": {
         "funds_of": "credit_of and AccountChange.funds",
         "pays": "AccountFunds.paying",
+        "may_pay": "AccountFunds.paying, before it looks for a blocker",
+        "blocker_of": "AccountFunds.paying",
+        "funds_block": "AccountFunds.blocks",
         "funds_available": "AccountFunds.available",
         "funds_payers": "AccountFunds.payers",
         "funds_take": "AccountFunds.take",
