@@ -343,6 +343,8 @@ class ToppedUpBucket(Struct, frozen=True):
     kind: AmountKind
     amount: str
     after: str
+    entry: int
+    """Number of the entry in the ledger of the account."""
 
 
 class TopUpReceived(Struct, frozen=True):
@@ -351,6 +353,23 @@ class TopUpReceived(Struct, frozen=True):
     account: str
     currency: str
     buckets: list[ToppedUpBucket]
+    actor: str
+    reason: str
+    reference: str
+
+
+class AdjustmentPosted(Struct, frozen=True):
+    """A balance was corrected by hand, up or down."""
+
+    account: str
+    currency: str
+    entry: int
+    """Number of the entry in the ledger of the account."""
+    bucket: int
+    kind: AmountKind
+    amount: str
+    """Below zero: it was taken."""
+    after: str
     actor: str
     reason: str
     reference: str

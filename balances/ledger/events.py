@@ -176,6 +176,7 @@ def happened(
         add("balance.changed", _changed(call))
     if kind == "post":
         _of_top_up(call, add)
+        _of_adjustment(call, add)
         _of_transfer(call, add)
     if kind == "fee":
         for type_, told in fee_events.of_fee(call):
@@ -296,7 +297,11 @@ def _of_top_up(call: RecordedCall, add: Adding) -> None:
     record = call.record
     buckets = [
         event_data.ToppedUpBucket(
-            entry.bucket, KIND_WORDS[entry.kind], quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after)
+            entry.bucket,
+            KIND_WORDS[entry.kind],
+            quantity(entry.kind, entry.amount),
+            quantity(entry.kind, entry.after),
+            entry.seq,
         )
         for entry in record.entries
         if entry.counter_account in PAID_IN
@@ -304,6 +309,25 @@ def _of_top_up(call: RecordedCall, add: Adding) -> None:
     if buckets:
         why = (record.actor, record.reason, record.reference)
         add("top_up.received", event_data.TopUpReceived(record.account, record.currency, buckets, *why))
+
+
+def _of_adjustment(call: RecordedCall, add: Adding) -> None:
+    record = call.record
+    for entry in record.entries:
+        if entry.counter_account == CounterAccount.ADJUSTMENT:
+            told = event_data.AdjustmentPosted(
+                record.account,
+                record.currency,
+                entry.seq,
+                entry.bucket,
+                KIND_WORDS[entry.kind],
+                quantity(entry.kind, entry.amount),
+                quantity(entry.kind, entry.after),
+                record.actor,
+                record.reason,
+                record.reference,
+            )
+            add("adjustment.posted", told)
 
 
 def _of_transfer(call: RecordedCall, add: Adding) -> None:

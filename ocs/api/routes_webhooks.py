@@ -31,6 +31,7 @@ def webhook_view(found: WebhookState) -> schema_webhooks.WebhookView:
     one = found.webhook
     return schema_webhooks.WebhookView(
         id=one.id,
+        form=one.form,
         url=one.url,
         description=one.description,
         types=list(one.filter.types),
@@ -240,7 +241,7 @@ OPERATIONS: Final = (
         "webhooks.write",
         answer=schema_webhooks.DeliveryView,
         status=202,
-        problems=("not-found",),
+        problems=("not-found", "conflict"),
         description="What became of it says its delivery, under the id in the answer, for a day.",
     ),
     Operation(

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 
 from ocs.api import schema
 from ocs.api.texts import Time
+from ocs.events.webhooks.forms import WebhookForm
 from ocs.patterns import looks
 
 HookUrl = Annotated[
@@ -68,6 +69,8 @@ class SecretRotation(schema.Input, frozen=True):
 
 class WebhookView(Struct, frozen=True):
     id: str
+    form: WebhookForm
+    """`tmf654`: a hub of TMF654, told in TM Forum's form."""
     url: str
     description: str
     types: list[str]

@@ -56,6 +56,7 @@ from ocs.api import (
     routes_thresholds,
     routes_tmf_actions,
     routes_tmf_balances,
+    routes_tmf_hub,
     routes_tmf_reservations,
     routes_tokens,
     routes_transfers,
@@ -116,6 +117,7 @@ ALONE: Final[Sequence[Operation]] = (
     *routes_tmf_balances.OPERATIONS,
     *routes_tmf_actions.OPERATIONS,
     *routes_tmf_reservations.OPERATIONS,
+    *routes_tmf_hub.OPERATIONS,
     *routes_server.OPERATIONS,
 )
 """What one person does, where the configuration does not demand a second one."""

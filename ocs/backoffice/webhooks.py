@@ -19,6 +19,7 @@ from ocs.events.webhooks import deliveries, subscriptions
 from ocs.events.webhooks.addresses import refused_url
 from ocs.events.webhooks.deliverer import TEST_TYPE
 from ocs.events.webhooks.deliveries import DeliveryState, Made, WebhookDelivery
+from ocs.events.webhooks.forms import FORMS, WebhookForm
 from ocs.events.webhooks.signing import new_secret
 from ocs.events.webhooks.subscriptions import Webhook
 
@@ -63,7 +64,13 @@ class WantedWebhook(Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    backoffice: BackOffice, id_: str, wanted: WantedWebhook, *, after: str | None, actor: str
+    backoffice: BackOffice,
+    id_: str,
+    wanted: WantedWebhook,
+    *,
+    after: str | None,
+    actor: str,
+    form: WebhookForm = "cloudevents",
 ) -> WebhookState:
     """Enter a webhook that gets what happens from now on, or after an event. Its secret is in what is returned, and
     is shown at no other time."""
@@ -75,6 +82,7 @@ async def create(
         secret=_sealed(backoffice, secret, id_),
         created_ms=backoffice.now_ms(),
         created_by=actor,
+        form=form,
         filter=EventFilter(),
     )
     new = wanted.apply(blank)
@@ -107,9 +115,11 @@ async def change(backoffice: BackOffice, id_: str, wanted: WantedWebhook, expect
     return await _changed(backoffice, id_, wanted.apply, expect)
 
 
-async def delete(backoffice: BackOffice, id_: str, expect: Expect) -> None:
-    """Forgets it, and what has not arrived."""
+async def delete(backoffice: BackOffice, id_: str, expect: Expect, form: WebhookForm | None = None) -> None:
+    """Forgets it, and what has not arrived. form: that it has to have, else there is none"""
     async with _locked(backoffice, id_) as (pg, was):
+        if form not in (None, was.form):
+            raise NotFound(f"there is no subscription {id_}")
         expect(was.version)
         await subscriptions.delete(pg, id_)
 
@@ -148,7 +158,9 @@ async def resume(backoffice: BackOffice, id_: str) -> WebhookState:
 async def test(backoffice: BackOffice, id_: str, number: str) -> WebhookDelivery:
     """Send an event of type `webhook.test`, whatever it wants else; `number` makes its id."""
     now_ms = backoffice.now_ms()
-    async with _locked(backoffice, id_) as (pg, _):
+    async with _locked(backoffice, id_) as (pg, was):
+        if not FORMS[was.form].tells(TEST_TYPE):
+            raise Conflict(f"the form {was.form} has no such event: do something that it is told")
         row = EventRow(f"{TEST_TYPE}:{number}", TEST_TYPE, "", "", id_, now_ms, "{}")
         body = event_of(row, await log.source(pg)).json()
         await deliveries.add(pg, id_, [Made(row.id, TEST_TYPE, "", body)], now_ms)

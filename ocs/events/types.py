@@ -156,6 +156,7 @@ KINDS: Final[Sequence[EventKind]] = (
     EventKind("account.suspended", event_data.AccountSuspended, "account"),
     EventKind("account.resumed", event_data.AccountResumed, "account"),
     EventKind("account.closed", event_data.AccountWasClosed, "account"),
+    EventKind("adjustment.posted", event_data.AdjustmentPosted, "account"),
     EventKind("approval.decided", ApprovalDecided, "approval"),
     EventKind("approval.requested", ApprovalRequested, "approval"),
     EventKind("allowance.renewed", event_data.AllowanceRenewed, "account/bucket"),

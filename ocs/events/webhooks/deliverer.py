@@ -18,10 +18,10 @@ from msgspec import Struct, structs
 from balances.ledger.writer import AWAY
 from balances.redis.pending import ended
 from ocs.events import log
-from ocs.events.event import MEDIA_TYPE
 from ocs.events.webhooks import deliveries, subscriptions
 from ocs.events.webhooks.client import Attempt, WebhookClient
 from ocs.events.webhooks.deliveries import AttemptOutcome, Made
+from ocs.events.webhooks.forms import FORMS
 from ocs.events.webhooks.queue import NEVER_MS, DeliveryQueue, QueuePace, Waiting
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.events.webhooks.signing import signed_headers
@@ -150,9 +150,11 @@ class Deliverer:
                 batch = await log.read(self._pool, self.webhook.seq, self.webhook.filter, LOOKED)
                 if batch.upto == self.webhook.seq:
                     return
+                form = FORMS[self.webhook.form]
                 made = [
-                    Made(one.row.id, one.row.type, one.row.account, one.event(self._source).json())
+                    Made(one.row.id, one.row.type, one.row.account, form.body(one.row, self._source))
                     for one in batch.events
+                    if form.tells(one.row.type)
                 ]
                 added = await deliveries.enqueue(self._pool, self.webhook, made, batch.upto, self._now_ms())
             if added is None:
@@ -174,7 +176,9 @@ class Deliverer:
         event, now_ms = header_id(one.event), self._now_ms()
         valid = [self._secrets[sealed] for sealed in self.webhook.valid_secrets(now_ms)]
         signed = signed_headers(valid, event, now_ms // 1_000, one.body)
-        attempt = await self._client.deliver(self.webhook.url, {"content-type": MEDIA_TYPE, **signed}, one.body)
+        form = FORMS[self.webhook.form]
+        url = self.webhook.url + form.place(one.type)
+        attempt = await self._client.deliver(url, {"content-type": form.media_type, **signed}, one.body)
         self._over(one, attempt)
         self._stirred.set()
 

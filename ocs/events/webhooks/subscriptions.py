@@ -15,12 +15,13 @@ from msgspec import Struct
 
 from balances.ledger.event_filter import EventFilter
 from ocs.events import log
+from ocs.events.webhooks.forms import WebhookForm
 from ocs.events.webhooks.queue import PausedFor
 
 KIND: Final = "webhook"
 _COLUMNS: Final = (
     "w.id, w.url, w.description, w.secret, w.old_secret, w.old_until_ms, w.paused_for, w.why, w.failing_ms,"
-    " w.delivered, w.delivered_ms, w.version, w.touched, w.created_ms, w.created_by"
+    " w.delivered, w.delivered_ms, w.version, w.touched, w.created_ms, w.created_by, w.form"
 )
 
 
@@ -43,6 +44,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     touched: int = 1
     created_ms: int
     created_by: str
+    form: WebhookForm = "cloudevents"
     filter: EventFilter
     seq: int = 0
     """Last event that its deliveries are made of."""
@@ -93,7 +95,8 @@ async def insert(pg: Any, new: Webhook) -> bool:
     """Enter one, which begins with what happens from now on. False: there is one of this id. In the caller's
     transaction."""
     made = await pg.execute(
-        "INSERT INTO webhooks (id, url, description, secret, created_ms, created_by) VALUES ($1, $2, $3, $4, $5, $6)"
+        "INSERT INTO webhooks (id, url, description, secret, created_ms, created_by, form)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)"
         " ON CONFLICT DO NOTHING",
         new.id,
         new.url,
@@ -101,6 +104,7 @@ async def insert(pg: Any, new: Webhook) -> bool:
         new.secret,
         new.created_ms,
         new.created_by,
+        new.form,
     )
     if made == "INSERT 0 0":
         return False

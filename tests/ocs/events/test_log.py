@@ -72,7 +72,7 @@ async def test_an_event_is_a_cloud_event(harness: ApiHarness) -> None:
     assert event["id"] == f"{shard}-top_up.received"
     assert (event["specversion"], event["type"], event["subject"]) == ("1.0", "top_up.received", "a1")
     assert event["dataschema"] == "urn:ocs:event:top_up.received:1"
-    assert event["data"]["buckets"] == [{"bucket": 0, "kind": "money", "amount": "5.00", "after": "5.00"}]
+    assert event["data"]["buckets"] == [{"bucket": 0, "kind": "money", "amount": "5.00", "after": "5.00", "entry": 1}]
     assert "service" not in event
     assert msgspec.json.decode(one.event(source).json(), type=Event).source == source
 

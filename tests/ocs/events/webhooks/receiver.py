@@ -24,6 +24,7 @@ class Got(NamedTuple):
     event: dict[str, Any]
     headers: dict[str, str]
     body: bytes
+    path: str
 
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -112,7 +113,7 @@ class Receiver:
                 lines = head.split("\r\n")[1:]
                 headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
                 body = await reader.readexactly(int(headers["content-length"]))
-                got = self._checked(headers, body)
+                got = self._checked(headers, body, head.split(" ", 2)[1])
                 self.tried.append(got)
                 answer = self.answer(got)
                 if answer in (OK, endless):
@@ -130,11 +131,11 @@ class Receiver:
             with contextlib.suppress(OSError):
                 writer.close()
 
-    def _checked(self, headers: dict[str, str], body: bytes) -> Got:
+    def _checked(self, headers: dict[str, str], body: bytes, path: str) -> Got:
         """Every secret that it knows must find its signature."""
         for secret in self.secrets:
             Verifier(secret).verify(body, headers)
-        return Got(headers["webhook-id"], json.loads(body), headers, body)
+        return Got(headers["webhook-id"], json.loads(body), headers, body, path)
 
 
 @contextlib.asynccontextmanager
