@@ -240,7 +240,7 @@ async def perform(
         path=request.path_params,
         query=request.query_params.multi_items() if request.scope["query_string"] else [],
         media_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
-        keys=headers.getlist("idempotency-key"),
+        keys=headers.getlist("idempotency-key") or _made_key(operation),
         if_match=headers.get("if-match"),
         if_none_match=headers.get("if-none-match"),
         body=await request.body() if operation.body is not None and not operation.streamed else b"",
@@ -253,6 +253,12 @@ async def perform(
     elif operation.can_wait and operation.permission in backoffice.access.waiting:
         return await wait(call, sent, request.url.path)
     return response_of(operation, await do(call, f"{request.method} {request.url.path}"))
+
+
+def _made_key(operation: Operation) -> list[str]:
+    """Where none was sent and none has to be. It stays with a request that waits for a second person, which may be
+    carried out anew when a process has ended."""
+    return [secrets.token_hex(16)] if operation.key_optional else []
 
 
 def response_of(operation: Operation, reply: ApiReply) -> Response:
@@ -378,8 +384,6 @@ def _key(operation: Operation, caller: str, path: dict[str, str], keys: list[str
     """The key as it is stored with the account, and a hash of what it was used for."""
     if not operation.keyed:
         return "", ""
-    if not keys and operation.key_optional:
-        keys = [secrets.token_hex(16)]
     if len(keys) != 1:
         raise Problem("key-required", "send one Idempotency-Key, such as a UUID, and the same again when you repeat")
     if not KEY.fullmatch(keys[0]):

@@ -12,6 +12,7 @@ from ocs.access.roles import SHIPPED, AmountLimit, CallerRole
 from ocs.access.token_book import FRESH_MS
 from ocs.api.server import OPERATIONS
 from ocs.config import Access
+from ocs.tmf654.words import BASE
 from tests.ocs.api_harness import ApiHarness
 
 
@@ -270,6 +271,29 @@ async def test_it_is_done_once_whatever_stops(harness: ApiHarness, monkeypatch: 
     harness.ahead_ms += 60_001
     done = (await harness.call("POST", path, {})).json()
     assert (done["state"], done["answer"]["balance"]) == ("done", "5.00")
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "5.00"
+
+
+async def test_what_came_without_a_key_is_done_once_too(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TMF654 has no key: the one that is made stays with what waits."""
+    configured(harness, four_eyes=("accounts.adjust",))
+    await harness.account()
+    anna = await person(harness, "anna", "billing")
+    amount = {"amount": 5, "units": "EUR"}
+    body = {"amount": amount, "usageType": "monetary", "bucket": {"id": "a1:0"}, "reason": "goodwill"}
+    waits = await anna.call("POST", f"{BASE}/adjustBalance", body)
+    assert waits.status_code == 202, waits.text
+    path = f"/v1/approvals/{waits.json()['approval']}/approve"
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object) -> None:
+            raise RuntimeError("killed")
+
+        patch.setattr("ocs.access.approvals.finish", killed)
+        assert (await harness.call("POST", path, {})).status_code == 500
+    harness.ahead_ms += 60_001
+    done = (await harness.call("POST", path, {})).json()
+    assert (done["state"], done["answer"]["id"]) == ("done", "a1:1")
     assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "5.00"
 
 
