@@ -1,7 +1,7 @@
 -- close: an account is closed, with what it still has, once per key.
 -- KEYS  account once due ledger
 -- ARGV  epoch close
--- EXIT  ok again conflict held remains absent fenced full
+-- EXIT  ok again conflict refused held remains absent fenced full
 -- `held`: a bucket is held; `remains`: what it still has was not said to go anywhere. Neither writes anything.
 -- Twin: balances/model/close.py (charging.md section 16).
 -- @use lib/posting
@@ -51,7 +51,9 @@ for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   end
 end
 shut()
-end_posting(change, close, 'close', RESULT.OK)
+local refused = end_posting(change, close, 'close',
+  moves_too_much(change, close[ACCOUNTCLOSING.moves_max]) and RESULT.LIMITED or RESULT.OK)
+if refused then return refused end
 
 -- write
 return write_posting(KEYS, ARGV[1], close, change)

@@ -35,7 +35,7 @@ local function move(posting)
   if up_to then amount = as_much_as_there_is(bucket, amount) end
   -- what takes back a bonus takes it from where it went
   local own_only = post[POST.own_only] and not (bucket[BUCKET.bonus] and posting[POSTING.original] > 0)
-  local why = refusal_of_move(change, bucket, amount, own_only, post[POST.keeps_held])
+  local why = refusal_of_move(change, bucket, amount, own_only, post[POST.keeps_held], post[POST.permits_debt])
   if why ~= RESULT.OK then return why end
   local entry = post_entry(change, bucket, amount, posting[POSTING.counter_account], posting[POSTING.why], -1)
   if entry then entry[ENTRY.original], entry[ENTRY.terms] = posting[POSTING.original], posting[POSTING.terms] end
@@ -49,6 +49,7 @@ for _, posting in ipairs(post[POST.postings]) do
   if result == RESULT.OK then result = move(posting) end
 end
 if result == RESULT.OK and #change.entries == before and is_up_to(post) then result = RESULT.INVALID end
+if result == RESULT.OK and moves_too_much(change, post[POST.moves_max]) then result = RESULT.LIMITED end
 local refused = end_posting(change, post, 'post', result)
 if refused and (not post[POST.final] or post[POST.key] == '') then return refused end
 

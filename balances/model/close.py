@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
-from balances.model.posting import begin_posting, end_posting
+from balances.model.posting import begin_posting, end_posting, moves_too_much
 from balances.structs.account import MAIN, Bucket, SuspendReasons
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import AccountClosing, ClosingRest
@@ -26,7 +26,8 @@ def close(store: ModelStore, close: AccountClosing) -> Reply:
         if goes_to is not None:
             change.post_entry(bucket, -bucket.amount, goes_to, "merge" if goes_to == "transit" else goes_to)
     shut(change)
-    return end_posting(store, change, close, "close", Result.OK)
+    result = Result.LIMITED if moves_too_much(change, close.moves_max) else Result.OK
+    return end_posting(store, change, close, "close", result)
 
 
 def rest_of(close: AccountClosing, bucket: Bucket) -> str | None:

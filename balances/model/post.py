@@ -13,6 +13,7 @@ from balances.model.posting import (
     fill,
     fills,
     is_up_to,
+    moves_too_much,
     refusal_of_move,
     refusal_of_post,
     write_refusal,
@@ -33,6 +34,8 @@ def post(store: ModelStore, post: Post) -> Reply:
             result = move(change, post, posting)
     if result == Result.OK and len(change.entries) == before and is_up_to(post):
         result = Result.INVALID
+    if result == Result.OK and moves_too_much(change, post.moves_max):
+        result = Result.LIMITED
     named = {"transfer": post.transfer, "counterpart": post.counterpart}
     reply = end_posting(store, change, post, "post", result, **named)
     if reply.status == "refused" and post.final and post.key:
@@ -62,7 +65,8 @@ def move(change: AccountChange, post: Post, posting: Posting) -> Result:
     amount = as_much_as_there_is(bucket, posting.amount) if posting.up_to else posting.amount
     # what takes back a bonus takes it from where it went
     own_only = post.own_only and not (bucket.bonus and posting.original > 0)
-    why = refusal_of_move(change, bucket, amount, own_only=own_only, keeps_held=post.keeps_held)
+    kept = {"keeps_held": post.keeps_held, "permits_debt": post.permits_debt}
+    why = refusal_of_move(change, bucket, amount, own_only=own_only, **kept)
     if why != Result.OK:
         return why
     if entry := change.post_entry(bucket, amount, posting.counter_account, posting.why):

@@ -55,15 +55,25 @@ def add_bucket(change: AccountChange, bucket: Bucket) -> Bucket | None:
     return bucket
 
 
-def refusal_of_move(change: AccountChange, bucket: Bucket, amount: int, *, own_only: bool, keeps_held: bool) -> Result:
+def refusal_of_move(
+    change: AccountChange,
+    bucket: Bucket,
+    amount: int,
+    *,
+    own_only: bool,
+    keeps_held: bool,
+    permits_debt: bool = False,
+) -> Result:
     """Why an amount cannot be moved; OK when it can. Nobody takes what is held, but from the main bucket, which may go
     below zero: there own_only refuses what free own money does not cover, and everywhere what was given as bonus;
-    keeps_held refuses what free own money and the credit limit do not cover."""
+    keeps_held refuses what free own money and the credit limit do not cover, with permits_debt only while some of it is
+    held."""
     is_main, free = bucket.id == MAIN, bucket.amount - bucket.held + amount
     if amount < 0 and own_only and bucket.bonus:
         return Result.CREDIT_LIMIT
     if amount < 0 and (own_only or not is_main) and free < 0:
         return Result.CREDIT_LIMIT
+    keeps_held = keeps_held and not (permits_debt and bucket.held == 0)
     if amount < 0 and keeps_held and is_main and free + change.account.credit_limit < 0:
         return Result.CREDIT_LIMIT
     if amount > change.room_in(bucket) or bucket.amount + amount < -EXACT_MAX:
@@ -103,6 +113,15 @@ def refusal_of_post(change: AccountChange, post: Post) -> Result:
             return Result.LIMITED
         change.count_usage(count, change.now_ms, amount, 0)
     return Result.OK
+
+
+def moves_too_much(change: AccountChange, moves_max: list[int]) -> bool:
+    """More of some kind than its caller may; what has lapsed was moved by nobody (charging.md section 17)."""
+    moved = [0] * len(moves_max)
+    for entry in change.entries if moves_max else []:
+        if entry.why != "expiry":
+            moved[entry.kind] += abs(entry.amount)
+    return any(0 <= most < amount for most, amount in zip(moves_max, moved, strict=True))
 
 
 def fill(bucket: Bucket) -> None:

@@ -40,7 +40,7 @@ SPECS: Final = {
         "account once due ledger", "epoch transfer", "ok again conflict refused absent fenced full"
     ),
     "close": ScriptHeader(
-        "account once due ledger", "epoch close", "ok again conflict held remains absent fenced full"
+        "account once due ledger", "epoch close", "ok again conflict refused held remains absent fenced full"
     ),
     "fee": ScriptHeader("account due ledger", "epoch fee", "ok again refused stale absent fenced full"),
     "aside": ScriptHeader("ledger", "epoch record context", "ok fenced full"),

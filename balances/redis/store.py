@@ -112,7 +112,7 @@ class Store:
         return self._posting("transfer", transfer)
 
     def close(self, close: AccountClosing) -> Pending[Reply]:
-        """Close an account with what it has. Reply.outcome is a packed PostingOutcome for `ok` and `again`."""
+        """Close an account with what it has. Reply.outcome as of `post`."""
         return self._posting("close", close)
 
     def fee(self, fee: Fee) -> Pending[Reply]:

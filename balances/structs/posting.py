@@ -81,6 +81,10 @@ class Post(AccountOperation, array_like=True):
     """What it feeds: with 1 a posting, or with the money it takes, and refuses beyond the limit of each."""
     clock: list[int] = []
     """Of the account, where it makes a bucket with hours."""
+    moves_max: list[int] = []
+    """By kind, how much of it may be moved, given and taken together (-1 any), else nothing is; []: any."""
+    permits_debt: bool = False
+    """With `keeps_held`: where nothing is held of the main bucket it may owe whatever is taken."""
 
 
 class Transfer(AccountOperation, array_like=True):
@@ -110,6 +114,8 @@ class AccountClosing(AccountOperation, array_like=True):
 
     rest: int
     """See ClosingRest."""
+    moves_max: list[int] = []
+    """As of a Post."""
 
 
 class FeeStep(IntEnum):

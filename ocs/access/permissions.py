@@ -67,7 +67,7 @@ KNOWN: Final = "any token"
 MOVE_AMOUNTS: Final = frozenset(
     {
         *("accounts.top-up", "accounts.adjust", "accounts.transfer", "accounts.refund", "accounts.correct"),
-        *("accounts.pay-out", "accounts.write-off", "accounts.reverse"),
+        *("accounts.pay-out", "accounts.write-off", "accounts.reverse", "accounts.close"),
     }
 )
 """What a role may have limits of amounts for."""

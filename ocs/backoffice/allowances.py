@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
 from ocs.access import moved_by_day
 from ocs.access.moved_by_day import DayMovement
-from ocs.access.roles import ADMIN, Authority
+from ocs.access.roles import ADMIN, AmountLimit, Authority
 from ocs.backoffice.amounts import KINDS, amount_of, quantity
 from ocs.backoffice.errors import Forbidden
 from tariffs.units import EXACT_MAX, Kind
@@ -30,40 +31,63 @@ class Warrant(Struct, frozen=True):
 WITHOUT_LIMIT: Final = Warrant()
 
 
-async def allow(
-    backoffice: BackOffice, warrant: Warrant, row: AccountRow, kind: int, amount: int, key: str
-) -> DayMovement | None:
-    """Raises Forbidden where the amount is beyond what the caller may move; counts it into the day.
+class Counted(NamedTuple):
+    """What was found to be within the caller's limits, and counted into its day."""
 
-    kind, amount: of the bucket, given (above zero) or taken
-    key:          the same again counts once
+    movements: Sequence[DayMovement] = ()
+    moves_max: Sequence[int] = ()
+    """By kind, what it was found for: no more may be moved by it; -1: no limit. (): nothing is limited."""
+
+
+async def allow(
+    backoffice: BackOffice, warrant: Warrant, row: AccountRow, amounts: Mapping[int, int], key: str
+) -> Counted:
+    """Raises Forbidden where an amount is beyond what the caller may move; counts them into the day.
+
+    amounts: by kind, given (above zero) or taken
+    key:     the same again counts once
     Returns what was counted, to be taken back if it is not moved after all.
     """
-    unit = row.currency if kind == Kind.MONEY else KINDS[kind]
-    limits = warrant.authority.limits(warrant.permission, unit)
-    if not limits:
-        return None
-    moved, who = abs(amount), warrant.authority.caller
+    movements, moves_max = list[DayMovement](), list[int]()
+    try:
+        for kind in Kind:
+            unit = row.currency if kind == Kind.MONEY else KINDS[kind]
+            limits = warrant.authority.limits(warrant.permission, unit)
+            moved = abs(amounts.get(kind, 0))
+            moves_max.append(moved if limits else -1)
+            if limits and moved:
+                movements += await _count(backoffice, warrant, (limits, unit, kind, moved), row.id, key)
+    except Forbidden:
+        await take_back(backoffice, Counted(movements))
+        raise
+    return Counted(movements, moves_max if max(moves_max) >= 0 else ())
+
+
+async def _count(
+    backoffice: BackOffice, warrant: Warrant, wanted: tuple[list[AmountLimit], str, Kind, int], account: str, key: str
+) -> Sequence[DayMovement]:
+    limits, unit, kind, moved = wanted
+    who = warrant.authority.caller
     at_once = max(_most(one.each, kind) for one in limits)
     if moved > at_once:
         raise Forbidden(f"{who} moves at most {quantity(kind, at_once)} {unit} at once by {warrant.permission}")
     most = max(_most(one.day, kind) for one in limits)
     if most == EXACT_MAX:
-        return None
+        return ()
     today = datetime.fromtimestamp(backoffice.now_ms() / 1_000, UTC).date()
-    movement = DayMovement(who, warrant.permission, unit, today, row.id, key)
+    movement = DayMovement(who, warrant.permission, unit, today, account, key)
     there = await moved_by_day.add(backoffice.pool, movement, moved, most)
     if there is not None:
         raise Forbidden(
             f"{who} moves at most {quantity(kind, most)} {unit} a day by {warrant.permission}, and has moved"
             f" {quantity(kind, there)} today"
         )
-    return movement
+    return (movement,)
 
 
-async def take_back(backoffice: BackOffice, movement: DayMovement | None) -> None:
+async def take_back(backoffice: BackOffice, counted: Counted) -> None:
     """It was not moved."""
-    if movement is not None:
+    for movement in counted.movements:
         await moved_by_day.take_back(backoffice.pool, movement)
 
 

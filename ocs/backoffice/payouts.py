@@ -8,7 +8,7 @@ from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.posting import Posting, PostingOutcome
 from balances.structs.record import CounterAccount
 from ocs.backoffice import accounts, postings
-from ocs.backoffice.postings import Order
+from ocs.backoffice.postings import Amounts, Order
 from tariffs.units import EXACT_MAX, Kind
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ async def pay_out(
 ) -> tuple[AccountRow, PostingOutcome]:
     """Own money that nobody holds goes out. amount: in micro-units; None: all there is of it when it is done."""
     row = await accounts.find(backoffice, account)
-    now, _ = await accounts.read(backoffice, row)
-    free = sum(one.amount - one.held for one in now.buckets if one.id == MAIN)
+
+    async def free() -> Amounts:
+        now, _ = await accounts.read(backoffice, row)
+        return {Kind.MONEY: max(sum(one.amount - one.held for one in now.buckets if one.id == MAIN), 0)}
+
     posting = Posting(
         *(MAIN, Kind.MONEY, -EXACT_MAX if amount is None else -amount, CounterAccount.PAYOUT, "payout"),
         up_to=amount is None,
@@ -34,14 +37,17 @@ async def pay_out(
         order,
         own_only=True,
         denied_in=SuspendReasons.FRAUD,
-        moved=free if amount is None else amount,
+        moved=free if amount is None else None,
     )
 
 
 async def write_off(backoffice: BackOffice, account: str, order: Order) -> tuple[AccountRow, PostingOutcome]:
     """The debt of the main balance becomes zero, whatever it is when it is done."""
     row = await accounts.find(backoffice, account)
-    now, _ = await accounts.read(backoffice, row)
-    debt = -sum(one.amount for one in now.buckets if one.id == MAIN)
+
+    async def debt() -> Amounts:
+        now, _ = await accounts.read(backoffice, row)
+        return {Kind.MONEY: max(-sum(one.amount for one in now.buckets if one.id == MAIN), 0)}
+
     posting = Posting(MAIN, Kind.MONEY, EXACT_MAX, CounterAccount.WRITE_OFF, "write-off", up_to=True)
     return row, await postings.post_one(backoffice, row, posting, order, moved=debt)

@@ -3,7 +3,7 @@ entries that are there."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -26,7 +26,7 @@ from balances.structs.posting import (
 from balances.structs.record import Entry
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
-from ocs.backoffice.allowances import WITHOUT_LIMIT, Warrant, allow, take_back
+from ocs.backoffice.allowances import WITHOUT_LIMIT, Counted, Warrant, allow, take_back
 from ocs.backoffice.amounts import KINDS
 from ocs.backoffice.errors import (
     AccountBarred,
@@ -234,7 +234,7 @@ async def transfer(
         amount=amount,
     )
     named = f"{source} or {target}, or it has ended"
-    moved = Moved(order.warrant, kinds.get(source, Kind.MONEY), amount)
+    moved = Moved(order.warrant, {kinds.get(source, Kind.MONEY): amount})
     return row, await _once(backoffice, row, wanted, lambda: backoffice.store.transfer(wanted), check, named, moved)
 
 
@@ -261,18 +261,35 @@ async def close(
         reference=order.reference,
         rest=RESTS[remainder],
     )
-    return row, await _once(backoffice, row, wanted, lambda: backoffice.store.close(wanted), None, "", None)
+
+    async def moved() -> Amounts:
+        now, _ = await accounts.read(backoffice, row)
+        amounts: dict[int, int] = dict.fromkeys(Kind, 0)
+        for bucket in now.buckets:
+            if not 0 < bucket.until_ms <= backoffice.now_ms():  # else it lapses by itself
+                amounts[bucket.kind] += abs(bucket.amount)
+        return amounts
+
+    by = Moved(order.warrant, moved)
+    return row, await _once(backoffice, row, wanted, lambda: backoffice.store.close(wanted), None, "", by)
 
 
 # --- once for a key
 
 
+Amounts = Mapping[int, int]
+"""By kind; given above zero."""
+
+TRIES: Final = 5
+"""Of what is moved as it is then, against limits that were asked for what it was shortly before."""
+
+
 class Moved(NamedTuple):
-    """An amount that a caller moves, and by what right."""
+    """What a caller moves, and by what right."""
 
     warrant: Warrant
-    kind: int
-    amount: int
+    amounts: Amounts | Callable[[], Awaitable[Amounts]]
+    """What is moved as it is then: how much that is now."""
 
 
 async def post_one(
@@ -285,11 +302,11 @@ async def post_one(
     keeps_held: bool = False,
     own_only: bool = False,
     denied_in: int = 0,
-    moved: int | None = None,
+    moved: Callable[[], Awaitable[Amounts]] | None = None,
 ) -> PostingOutcome:
     """Make one posting, once per key of the order, and return its outcome.
 
-    moved:  what the caller's limits are compared with, where the posting does not say it
+    moved:  how much it would be now, where the posting does not say it
     """
     wanted = Post(
         account=row.id,
@@ -306,8 +323,7 @@ async def post_one(
         denied_in=denied_in,
         clock=clock_of(row.time_zone or "UTC", backoffice.now_ms()) if posting.hours else [],
     )
-    amount = posting.amount if moved is None else moved
-    return await post(backoffice, row, wanted, check, Moved(order.warrant, posting.kind, amount))
+    return await post(backoffice, row, wanted, check, Moved(order.warrant, moved or {posting.kind: posting.amount}))
 
 
 async def post(
@@ -321,7 +337,7 @@ async def post(
 async def _once(
     backoffice: BackOffice,
     row: AccountRow,
-    wanted: AccountOperation,
+    wanted: Post | Transfer | AccountClosing,
     call: Callable[[], Pending[Reply]],
     check: Check | None,
     named: str,
@@ -339,15 +355,39 @@ async def _once(
         return _posted(blob_of(known.outcome), wanted, named)
     if check is not None:
         await check()
-    counted = None
-    if moved is not None:
-        counted = await allow(backoffice, moved.warrant, row, moved.kind, moved.amount, wanted.key)
+    if moved is None:
+        return await _call(backoffice, row, wanted, call, named, Counted())
+    now = moved.amounts if callable(moved.amounts) else None
+    amounts = moved.amounts if not callable(moved.amounts) else {}
+    for tries in range(1, TRIES + 1):
+        if now is not None:
+            amounts = await now()
+        counted = await allow(backoffice, moved.warrant, row, amounts, wanted.key)
+        if now is not None and not isinstance(wanted, Transfer):
+            wanted.moves_max = list(counted.moves_max)
+        try:
+            return await _call(backoffice, row, wanted, call, named, counted)
+        except LimitPassed:
+            if now is None or tries == TRIES:
+                raise
+    raise AssertionError("it was tried")
+
+
+async def _call(
+    backoffice: BackOffice,
+    row: AccountRow,
+    wanted: AccountOperation,
+    call: Callable[[], Pending[Reply]],
+    named: str,
+    counted: Counted,
+) -> PostingOutcome:
+    """One call; what was counted for it is taken back where it is refused."""
     reply = await accounts.call(backoffice, row.id, call, wanted.key)
     if reply.status == "conflict":
         raise KeyReused
-    accounts.check_closed(row, reply.status)
-    if reply.status == "refused":
+    if reply.status in ("refused", "held", "remains"):
         await take_back(backoffice, counted)
+    accounts.check_closed(row, reply.status)
     return _posted(reply.outcome, wanted, named)
 
 
@@ -369,7 +409,7 @@ def _refusal(result: Result, wanted: AccountOperation, named: str) -> BackOffice
                 return AccountBarred(f"account {wanted.account} is suspended by hand or overdue, or closed")
             return AccountClosed(closed(wanted.account))
         case Result.LIMITED:
-            return LimitPassed("it would be more than may be moved in this period")
+            return LimitPassed("it would be more than may be moved, or changes faster than it can be read")
         case Result.INVALID:
             return Unresolved(f"account {wanted.account} has nothing of it: nothing is moved")
         case _:

@@ -100,7 +100,7 @@ async def _of_event(
             reason=order.reason,
             reference=order.reference,
         )
-        counted = await allow(backoffice, order.warrant, row, Kind.MONEY, amount, order.key)
+        counted = await allow(backoffice, order.warrant, row, {Kind.MONEY: amount}, order.key)
         packed = await _charge(backoffice, row, charge)
         if not _given_back(packed):
             await take_back(backoffice, counted)

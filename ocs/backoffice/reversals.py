@@ -39,7 +39,7 @@ async def reverse(
 ) -> tuple[AccountRow, PostingOutcome]:
     """Take back a posting with all its entries, of which this is one.
 
-    permit_debt: also what was spent: that makes debt
+    permit_debt: also what was spent: that makes debt; what is held is taken by nobody
     """
     row = await accounts.find(backoffice, account)
     posted: Sequence[Any] = await backoffice.pool.fetch(_POSTED, row.id, seq)
@@ -63,6 +63,8 @@ async def reverse(
         reference=order.reference,
         postings=[_back(entry, permit_debt=permit_debt) for entry in posted],
         own_only=not permit_debt,
+        keeps_held=permit_debt,
+        permits_debt=permit_debt,
     )
     try:
         outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))
@@ -89,7 +91,7 @@ def _check(account: str, seq: int, posted: Sequence[Any]) -> None:
 def _moved(posted: Sequence[Any], order: Order) -> Moved:
     """What the caller's limits are compared with: all its money, or else the first of it."""
     money = [entry["amount"] for entry in posted if entry["kind"] == Kind.MONEY]
-    return Moved(order.warrant, Kind.MONEY if money else posted[0]["kind"], sum(money) or posted[0]["amount"])
+    return Moved(order.warrant, {Kind.MONEY if money else posted[0]["kind"]: sum(money) or posted[0]["amount"]})
 
 
 def _back(entry: Any, *, permit_debt: bool) -> Posting:

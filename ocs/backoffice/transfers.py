@@ -91,7 +91,7 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
         counterpart=target,
         counts=_counts(payer, now_ms, rules.day_count, micro_of(rules.day_limit, "transfers.day_limit")),
     )
-    moved = Moved(order.warrant, Kind.MONEY, -wanted.amount)
+    moved = Moved(order.warrant, {Kind.MONEY: -wanted.amount})
     posted = await postings.post(backoffice, payer, leg, check, moved)
     return await _finish(backoffice, _sent(wanted, payer, id_, order, now_ms, posted.entries[-1].seq))
 

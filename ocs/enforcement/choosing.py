@@ -87,7 +87,9 @@ def is_only_recorded(session: Session) -> bool:
 
 def is_suspended(account: Account, session: Session) -> bool:
     """Whether it holds, or uses without being asked, what it would not be granted now, because its account or its
-    service is suspended."""
+    service is suspended. Of a closed account every session ends, whatever it holds (charging.md section 16)."""
+    if account.state & SuspendReasons.CLOSED:
+        return True
     if account.state & REFUSING:
         return any(line.due_ms for line in session.lines) or is_only_recorded(session)
     own = next((one for one in account.services if one.service == session.service), None)

@@ -390,6 +390,8 @@ class RandomGateway:
             if (what := rng.choice((-1, -1, 0, 1))) >= 0
             else [],
             clock=CLOCK,
+            moves_max=rng.choice(([], [], [-1, 0, -1, -1], [90_000, 5_000, 0, 0])),
+            permits_debt=rng.random() < 0.3,
         )
         for posting in postings:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3
@@ -403,7 +405,15 @@ class RandomGateway:
         self.bundle_keys += 1
         rng = self.rng
         once = (rng.choice(("", f"k{self.bundle_keys}")), "0", self.now_ms, 10**9)
-        return AccountClosing(ACCOUNT, *once, "me", "because", "", rest=rng.choice([*ClosingRest]))
+        return AccountClosing(
+            ACCOUNT,
+            *once,
+            "me",
+            "because",
+            "",
+            rest=rng.choice([*ClosingRest]),
+            moves_max=rng.choice(([], [200_000] * 4)),
+        )
 
     def fee(self) -> Fee:
         """A period of one of three fees, in order, again or too late; or an end."""

@@ -45,12 +45,13 @@ end
 
 -- Why an amount cannot be moved; OK when it can. Nobody takes what is held, but from the main bucket, which may go below
 -- zero: there own_only refuses what free own money does not cover, and everywhere what was given as bonus; keeps_held refuses
--- what free own money and the credit limit do not cover.
-local function refusal_of_move(change, bucket, amount, own_only, keeps_held)
+-- what free own money and the credit limit do not cover, with permits_debt only while some of it is held.
+local function refusal_of_move(change, bucket, amount, own_only, keeps_held, permits_debt)
   local account, is_main = change.account, bucket[BUCKET.id] == MAIN
   local free = bucket[BUCKET.amount] - bucket[BUCKET.held] + amount
   if amount < 0 and own_only and bucket[BUCKET.bonus] then return RESULT.CREDIT_LIMIT end
   if amount < 0 and (own_only or not is_main) and free < 0 then return RESULT.CREDIT_LIMIT end
+  keeps_held = keeps_held and not (permits_debt and bucket[BUCKET.held] == 0)
   if amount < 0 and keeps_held and is_main and free + account[ACCOUNT.credit_limit] < 0 then return RESULT.CREDIT_LIMIT end
   if amount > room_in(account, bucket) or bucket[BUCKET.amount] + amount < -EXACT_MAX then return RESULT.TOO_MUCH end
   return RESULT.OK
@@ -100,6 +101,20 @@ local function refusal_of_post(change, post)
     count_usage(account, count, change.now_ms, amount, 0)
   end
   return RESULT.OK
+end
+
+-- More of some kind than its caller may; what has lapsed was moved by nobody (charging.md 17).
+local function moves_too_much(change, moves_max)
+  if #moves_max == 0 then return false end
+  local moved = {}
+  for _, entry in ipairs(change.entries) do
+    local kind = entry[ENTRY.kind]
+    if entry[ENTRY.why] ~= 'expiry' then moved[kind] = (moved[kind] or 0) + math.abs(entry[ENTRY.amount]) end
+  end
+  for place, most in ipairs(moves_max) do
+    if most >= 0 and (moved[place - 1] or 0) > most then return true end
+  end
+  return false
 end
 
 -- The outcome as it is kept under the key.

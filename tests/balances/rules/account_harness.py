@@ -179,11 +179,13 @@ class Counterparts:
         self.status, posted = self.twins.transfer(Transfer(ACCOUNT, *once, source, target, amount))
         return posted
 
-    def close(self, rest: ClosingRest = ClosingRest.REFUSED, *, key: str | None = None) -> PostingOutcome | None:
+    def close(
+        self, rest: ClosingRest = ClosingRest.REFUSED, *, key: str | None = None, moves_max: Sequence[int] = ()
+    ) -> PostingOutcome | None:
         self._posts += 1
         key = f"k{self._posts}" if key is None else key
         once = (key, f"{int(rest)}", self.now_ms, HOUR, "me", "", "")
-        self.status, posted = self.twins.close_account(AccountClosing(ACCOUNT, *once, rest))
+        self.status, posted = self.twins.close_account(AccountClosing(ACCOUNT, *once, rest, list(moves_max)))
         return posted
 
     def settings(self, if_rev: int | None = None, **changes: Any) -> str:

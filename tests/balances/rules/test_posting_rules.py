@@ -3,11 +3,13 @@ there is, and a refusal that is final (charging.md section 17)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Result
-from balances.structs.posting import Posting, PostingOutcome
+from balances.structs.posting import ClosingRest, Posting, PostingOutcome
 from tariffs.ladder import Count, Counted
 from tariffs.units import Kind
 from tests.balances.rules.account_harness import Counterparts, ask, use
@@ -88,3 +90,39 @@ def test_a_final_refusal_stays_one(opened: Opened) -> None:
     world.topup(100)
     world.post(out(200), own_only=True, key="l")
     assert (world.status, world.money) == ("ok", (5, 0)), "one that is not final is decided anew"
+
+
+def test_no_more_is_moved_than_the_call_may_move(opened: Opened) -> None:
+    """Whatever it comes to when it is done; what lapses by itself is moved by nobody."""
+    world = opened(100)
+    world.grant_bucket(Kind.MONEY, 500, until_ms=world.now_ms + 10)
+    world.wait(20)
+    assert refusal(world, world.post(out(10**15, up_to=True), moves_max=[99, 0, 0, 0])) == Result.LIMITED
+    assert refusal(world, world.post(out(10**15, up_to=True), moves_max=[0])) == Result.LIMITED
+    world.post(out(10**15, up_to=True), moves_max=[100, -1, -1, -1])
+    assert (world.status, world.money) == ("ok", (0, 0))
+
+
+def test_a_closing_moves_all_that_it_pays_out_and_writes_off(opened: Opened) -> None:
+    world = opened(100)
+    world.grant_bucket(Kind.MONEY, 50, bonus=True)
+    world.grant_bucket(Kind.OCTETS, 7)
+    for moves_max in ([149, -1, -1, -1], [150, 6, 0, 0]):
+        assert refusal(world, world.close(ClosingRest.PAYOUT, moves_max=moves_max)) == Result.LIMITED
+        assert world.account.state == 0
+    world.close(ClosingRest.PAYOUT, moves_max=[150, 7, 0, 0])
+    assert (world.status, world.money) == ("ok", (0, 0))
+
+
+def test_debt_takes_nothing_that_is_held(opened: Opened) -> None:
+    """Only what was spent can be owed."""
+    world = opened(100, credit_limit=20)
+    world.start(ask(asked=80))
+    by_debt: dict[str, Any] = {"keeps_held": True, "permits_debt": True}
+    assert refusal(world, world.post(out(41), **by_debt)) == Result.CREDIT_LIMIT
+    world.post(out(40), **by_debt)
+    assert (world.status, world.money) == ("ok", (60, 80))
+    world.stop(use(80))
+    assert refusal(world, world.post(out(1), keeps_held=True)) == Result.CREDIT_LIMIT
+    world.post(out(1_000), **by_debt)
+    assert (world.status, world.money) == ("ok", (-1_020, 0))

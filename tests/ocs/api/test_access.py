@@ -11,6 +11,7 @@ from ocs.access.permissions import ALONE, OPEN, PERMISSIONS, can_wait
 from ocs.access.roles import SHIPPED, AmountLimit, CallerRole
 from ocs.access.token_book import FRESH_MS
 from ocs.api.server import OPERATIONS
+from ocs.backoffice import accounts
 from ocs.config import Access
 from ocs.tmf654.words import BASE
 from tests.ocs.api_harness import ApiHarness
@@ -201,6 +202,35 @@ async def test_a_day_has_a_limit_that_repeats_refusals_and_two_at_once_do_not_mo
     assert refused.status_code == 403  # limits name EUR only
     harness.ahead_ms += 86_400_000
     assert (await anna.adjust("k9", "20.00")).status_code == 201
+
+
+async def test_a_limit_is_of_what_is_really_moved(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money that comes in between the look at a balance and the call goes out beyond no limit (charging.md 17)."""
+    limits = tuple(AmountLimit(f"accounts.{each}", "EUR", each="20.00", day="30.00") for each in ("pay-out", "close"))
+    configured(harness, roles={"desk": CallerRole(("accounts.*",), limits=limits)})
+    await harness.account()
+    await harness.top_up("15.00")
+    desk, read, more = await person(harness, "anna", "desk"), accounts.read, ["4.00", "1.00"]
+
+    async def and_then(*given: Any) -> Any:
+        found = await read(*given)
+        if more:
+            await harness.top_up(more.pop(0))
+        return found
+
+    async def ask(what: str, key: str, **body: str) -> httpx.Response:
+        return await desk.call("POST", f"/v1/accounts/a1/{what}", {"reason": "x"} | body, idempotency_key=key)
+
+    monkeypatch.setattr(accounts, "read", and_then)
+    out = await ask("payouts", "p1")  # 15.00, then 19.00 as it is looked at, 20.00 as it is done
+    assert (out.status_code, out.json()["balance"]) == (201, "0.00")
+    await harness.top_up("10.01")
+    assert (await ask("payouts", "p2")).status_code == 403  # of the day 10.00 are left
+    assert (await ask("closing", "c1", remainder="payout")).status_code == 201  # a day of its own
+    await harness.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "state": "active"}, if_match="*")
+    await harness.top_up("20.00")
+    assert (await ask("closing", "c2", remainder="write-off")).status_code == 403
+    assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
 
 
 async def test_of_two_roles_the_wider_limit_holds() -> None:

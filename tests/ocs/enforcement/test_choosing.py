@@ -52,6 +52,13 @@ def chosen(*kinds: str, of: Account | None = None, sessions: list[Session] = SES
     return {one.session.id: one.cause for one in found}
 
 
+def test_all_that_are_open_are_told_of_a_closing() -> None:
+    """Also those that hold nothing (section 16)."""
+    idle = [*SESSIONS, session("idle"), session("free", line(price=0))]
+    closed = account(SuspendReasons.CLOSED)
+    assert {*chosen("changed", of=closed, sessions=idle)} == {"poor", "rich", "last", "portal", "idle", "free"}
+
+
 def test_money_came_in_for_those_who_were_told_it_was_the_last() -> None:
     """`After a top-up, sessions with an FUI outstanding get RAR`: on the portal too, and open ones only."""
     assert chosen("final") == {"last": Cause.WAITS, "portal": Cause.WAITS}
