@@ -1,9 +1,10 @@
 -- charge: settle what was used, hold what is asked, debit events; once per request.
 -- KEYS  account due ledger once renumbered original
 -- ARGV  epoch charge context adopts limited
--- EXIT  ok again absent stale facts longer fenced full elsewhere other crowded untold
+-- EXIT  ok again absent stale facts longer fenced full elsewhere other crowded untold lapsed
 -- `elsewhere`: the account does not have the session; `other`: it was opened for another subscriber, who is the outcome.
 -- `longer`: use by time has no price from the instant on that is the outcome.
+-- `lapsed`: less is held than what is reported and asked for.
 -- Twin: balances/model/charge.py. Sessions pass three keys; events also the keys of their answers.
 -- `crowded`: as many sessions of its subscriber are open as may be. `untold`: it does not know yet that it pays no more.
 -- @use lib/session

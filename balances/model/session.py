@@ -158,6 +158,15 @@ def answer_repeat(decision: SessionDecision, session: Session) -> Reply | None:
     return None
 
 
+def is_covered(decision: SessionDecision) -> bool:
+    """What the only line reports and asks for is held."""
+    wanted_units = 0
+    for ask in decision.asks:
+        wanted_units += max(ask.asked, 0) + sum(max(report.money, 0) for report in ask.reports)
+    held = sum(line.granted for line in decision.session.lines if line.due_ms)
+    return decision.session.state == SessionState.OPEN and wanted_units <= held
+
+
 def begins_elsewhere(charge: Charge, *, is_new: bool) -> bool:
     """Of an account that does not pay any more: what is no repeat, and no report of what it began."""
     return is_new or (charge.phase in (Phase.START, Phase.RECORD) and not charge.course)
@@ -189,6 +198,8 @@ def find_session(decision: SessionDecision, stored: Session | None) -> Reply | N
     if facts != blob_of(charge.facts):
         return Reply("facts", blob_of(decision.session.facts))
     decision.session.facts = raw_of(facts)
+    if charge.covered and not is_covered(decision):
+        return Reply("lapsed")
     if decision.bygone is not None:
         decision.session.lines, decision.incarnation = decision.bygone.lines, decision.bygone.incarnation
     return None

@@ -33,7 +33,7 @@ SPECS: Final = {
     "charge": ScriptHeader(
         "account due ledger once renumbered original",
         "epoch charge context adopts limited",
-        "ok again absent stale facts longer fenced full elsewhere other crowded untold",
+        "ok again absent stale facts longer fenced full elsewhere other crowded untold lapsed",
     ),
     "post": ScriptHeader("account once due ledger", "epoch post", "ok again conflict refused absent fenced full"),
     "transfer": ScriptHeader(

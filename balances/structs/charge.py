@@ -330,6 +330,9 @@ class Charge(msgspec.Struct, array_like=True, gc=False):
     """Not 0: the account ceased to pay for the subscriber by this change of the master data. It answers what it knows,
     and settles what it began; for anything else nothing is done and the reply is `elsewhere`, or `untold` where the
     account does not know of the change yet: then a first request may still arrive there (charging.md section 19)."""
+    covered: bool = False
+    """UPDATE of a session with one line: where less is held than what it reports and asks for, nothing is done and the
+    reply is `lapsed` (charging.md section 17)."""
 
 
 class LineOutcome(msgspec.Struct, array_like=True, gc=False):

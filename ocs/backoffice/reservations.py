@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
 NUMBERS: Final = 1 << 32
+ENDED: Final = "it has ended: nothing is reserved any more"
 KEPT: Final = (SessionState.OPEN, SessionState.CLOSED, SessionState.ABANDONED)
 
 
@@ -112,7 +113,10 @@ async def confirm(backoffice: BackOffice, client: str, id_: str, number: int, am
     key, who = RequestKey(named(client, id_), number=number), (f"subscriber:{session.subscriber}",)
     lasts_s = max(-((backoffice.now_ms() - session.lines[0].due_ms) // 1_000), 1)
     lines = _lines(asked=left, used=amount)
-    await desk.charge(_request(client, key, Phase.UPDATE, who, session.service, lines, lasts_s))
+    wanted = _request(client, key, Phase.UPDATE, who, session.service, lines, lasts_s)
+    answer = await desk.charge(msgspec.structs.replace(wanted, covered=True))
+    if answer.result == Result.SESSION_UNKNOWN:  # released after it was looked at
+        raise Conflict(ENDED)
     if (
         not left
     ):  # where that leaves nothing held, it ends; a number of long ago, whose answer is forgotten, ends nothing
@@ -157,7 +161,7 @@ def _check(session: Session, number: int, amount: int, left: int) -> None:
     if number <= last:  # a repeat, if it is one: the store knows what it was answered
         return
     if session.state != SessionState.OPEN or not session.lines[0].due_ms:
-        raise Conflict("it has ended: nothing is reserved any more")
+        raise Conflict(ENDED)
     if number != last + 1:
         raise Conflict(f"number {last + 1} comes next")
     held = session.lines[0].granted

@@ -218,6 +218,7 @@ def to_charge(
         seek=request.settles(),
         origin_state=request.origin.restarts,
         identification=request.origin.identification,
+        covered=request.covered,
     )
     if request.sessions_max is not None:
         charge.sessions_max, charge.replaces = request.sessions_max, list(request.replaces)

@@ -347,6 +347,8 @@ async def _charge(
                 profile = _still_paid(profile, newer and newer.paid_for(request.inputs.service), request)
             case "crowded":  # nothing was written
                 return ChargingAnswer(Result.TOO_MANY_SESSIONS)
+            case "lapsed":  # nothing was written
+                return ChargingAnswer(Result.SESSION_UNKNOWN, reason="what was held is released")
             case "facts":  # the session told more than this worker knew: nothing was written
                 facts = merged(unpacked(reply.outcome), told)
             case "longer":  # use by time goes on where the ladder of its hold knows no price; nothing was written

@@ -180,6 +180,8 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """Sessions that do not count, and are told to end."""
     whole: bool = False
     """What is asked for is granted whole, or nothing of it."""
+    covered: bool = False
+    """Of an UPDATE: nothing is done where less is held than what it reports and asks for."""
 
 
 class FinalAction(Enum):

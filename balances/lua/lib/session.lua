@@ -70,6 +70,19 @@ local function answer_repeat(decision, session, stored)
   end
 end
 
+-- What the only line reports and asks for is held.
+local function is_covered(decision)
+  local wanted_units, held = 0, 0
+  for _, ask in ipairs(decision.asks) do
+    wanted_units = wanted_units + max(ask[ASK.asked], 0)
+    for _, report in ipairs(ask[ASK.reports]) do wanted_units = wanted_units + max(report[USAGEREPORT.money], 0) end
+  end
+  for _, line in ipairs(decision.session[SESSION.lines]) do
+    if line[LINE.due_ms] > 0 then held = held + line[LINE.granted] end
+  end
+  return decision.session[SESSION.state] == SESSIONSTATE.OPEN and wanted_units <= held
+end
+
 -- Of an account that does not pay any more: what is no repeat, and no report of what it began.
 local function begins_elsewhere(charge, is_new)
   local phase = charge[CHARGE.phase]
@@ -105,6 +118,7 @@ local function find_session(decision, stored)
   local facts = facts_merged(session[SESSION.facts], charge[CHARGE.told])
   if facts ~= charge[CHARGE.facts] then return { 'facts', session[SESSION.facts] } end
   session[SESSION.facts] = facts
+  if charge[CHARGE.covered] and not is_covered(decision) then return { 'lapsed' } end
   local bygone = decision.bygone
   if bygone then session[SESSION.lines], decision.incarnation = bygone[BYGONE.lines], bygone[BYGONE.incarnation] end
 end

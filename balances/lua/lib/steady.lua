@@ -11,7 +11,7 @@
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
--- @fields ACCOUNT 21 BUCKET 15 COUNTER 8 CHARGE 46 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 28
+-- @fields ACCOUNT 21 BUCKET 15 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 28
 -- @fields ENTRY 10 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
@@ -26,7 +26,7 @@ local pack, read, byte, sub, find = cmsgpack.pack, cmsgpack.unpack_limit, string
 local bor = bit.bor
 local EMPTY, LINES_MAX, SMALL_MAX = 0x90, 4, 15
 -- How a charge ends, and a session, that is not of a client which runs it by itself (charging.md 8).
-local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', '', 0, -1) .. '\144\0',
+local SAYS_NO_COURSE, NO_COURSE = pack(COURSE.NONE, '', 0, -1, '', '', 0, -1) .. '\144\0\194',
   pack('', 0, -1, 0, false) .. '\144' .. pack('')
 -- What a request says of a session that its client runs, by its phase; use that is recorded says one of the last two.
 local COURSES = { [PHASE.START] = COURSE.BEGINS, [PHASE.UPDATE] = COURSE.GOES_ON, [PHASE.STOP] = COURSE.ENDS }
@@ -428,15 +428,15 @@ local function steady_session(charge, packed, stored, adopted)
     refund_free, refund_until_ms, told, told_facts, seek, origin_state = read(charge, 18, asks_end)
   local remarks_end = read(charge, 3, remarks_at)
   if overrun_factor < 1 or (seek and is_start) then return nil end
-  local course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, moved_rev, is_stop
+  local course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, moved_rev, covered, is_stop
   if sub(charge, remarks_end + 1) == SAYS_NO_COURSE then
     if not countable or phase == PHASE.RECORD then return nil end
     is_stop = phase == PHASE.STOP
   else
     local _
-    _, course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, moved_rev =
-      read(charge, 10, remarks_end)
-    if countable or course == COURSE.NONE or replaces[1] or moved_rev > 0 then return nil end
+    _, course, token, began_ms, lasted_s, adopts, identification, restarted_ms, sessions_max, replaces, moved_rev, covered =
+      read(charge, 11, remarks_end)
+    if countable or course == COURSE.NONE or replaces[1] or moved_rev > 0 or covered then return nil end
     if COURSES[phase] and COURSES[phase] ~= course or course == COURSE.BEGINS and not is_start then return nil end
     is_stop = course == COURSE.ENDS
   end

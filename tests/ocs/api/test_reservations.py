@@ -104,6 +104,29 @@ async def test_what_is_reserved_is_nobody_elses_and_lapses_at_its_instant(shop: 
     await sound(shop)
 
 
+async def test_what_is_released_while_it_is_confirmed_is_not_charged(
+    shop: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its instant comes between the look at it and the call; what was confirmed before is answered all the same."""
+    await reserve(shop, "o1", "6.00", lasts_s=60)
+    assert (await confirm(shop, "o1", 1, "2.00", left="4.00")).status_code == 200
+    find = reservations._find
+
+    async def and_then(*given: Any) -> Any:
+        found = await find(*given)
+        shop.ahead_ms += 61_000
+        await shop.store.expire(Expire("a1", found[1].id, shop.now_ms())).wait()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reservations, "_find", and_then)
+        refused = await confirm(shop, "o1", 2, "3.00")
+    assert (kind(refused), refused.status_code) == ("conflict", 409)
+    assert await funds(shop) == ("8.00", "0.00")
+    assert (await confirm(shop, "o1", 1, "2.00", left="4.00")).json()["confirmed"] == "2.00"
+    await sound(shop)
+
+
 async def test_limits_count_it(shop: ApiHarness) -> None:
     made = await shop.call("PUT", "/v1/subscribers/s1/limits/daily", {"amount": "5.00", "period": "day"})
     assert made.status_code in (200, 201), made.text
