@@ -23,6 +23,8 @@ class FeePrice(NamedTuple):
     """Tax and exchange rate, as the ledger keeps them."""
     trace: tuple[tuple[str, Fraction], ...]
     """How it came about: name, amount after it."""
+    whole: Fraction = Fraction(0)
+    """What a whole period costs, not rounded, in currency units."""
 
 
 def applies(rule: FeeRule, tariff: Tariff, inputs: Inputs) -> bool:
@@ -55,7 +57,7 @@ def fee_price(
 
     exact: Fraction = rule.written.price.value(column)
     trace = [(f"{rule.name} as written", exact), *terms.trace(exact, fee=True)]
-    exact = trace[-1][1]
+    exact = whole = trace[-1][1]
     if part != 1:
         exact *= part
         trace.append((f"{part.numerator} of {part.denominator} parts of the period", exact))
@@ -66,4 +68,4 @@ def fee_price(
     micro = int(rounded * MICRO)
     if micro > EXACT_MAX:
         raise ValueError(f"expected at most 2^53 micro-units, not {phrases.amount(rounded)}")
-    return FeePrice(micro, str(terms), tuple(trace))
+    return FeePrice(micro, str(terms), tuple(trace), whole)

@@ -1,7 +1,8 @@
 """How much of what was paid a refund may still give back: an entry, or a session, never more than it cost.
 
-A refund is granted here before it is posted, one after the other for each account. What was granted and not posted
-counts all the same: its caller repeats it under the same key, and nobody else gets it.
+A refund is granted here before it is posted, one after the other for each account, and so is what the end of a
+recurring fee gives back. What was granted and not posted counts all the same: its caller repeats it under the same key,
+and nobody else gets it.
 """
 
 from __future__ import annotations
@@ -40,15 +41,19 @@ _OF_SESSION = """
     SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3
 """
 _OF_ENTRY = "SELECT COALESCE(sum(amount), 0)::bigint FROM refunds WHERE account = $1 AND seq = $2"
-# What the end of its assignment gave back of a period of a recurring fee, and what refunds did.
+# What the end of its assignment gives back of a period of a recurring fee, granted or posted, and what refunds did.
 _RETURNED = """
-    SELECT COALESCE(sum(amount), 0)::bigint FROM ledger_entries
-     WHERE account = $1 AND why = 'fee' AND kind = 0 AND amount > 0 AND starts_with(request_key, $2)
+    SELECT GREATEST((SELECT COALESCE(sum(amount), 0) FROM refunds WHERE account = $1 AND period = $2),
+        (SELECT COALESCE(sum(amount), 0) FROM ledger_entries
+          WHERE account = $1 AND why = 'fee' AND kind = 0 AND amount > 0 AND starts_with(request_key, $2)))::bigint
 """
 _OF_PERIOD = """
     SELECT COALESCE(sum(r.amount), 0)::bigint FROM refunds r JOIN ledger_entries e USING (account, seq)
      WHERE r.account = $1 AND e.why = 'fee' AND starts_with(e.request_key, $2)
 """
+
+
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('refund ' || $1, 0))"
 
 
 def _period(key: str) -> str:
@@ -61,6 +66,27 @@ async def refunded_of_fee(pool: Any, account: str, key: str) -> int:
     return int(await pool.fetchval(_OF_PERIOD, account, _period(key)))
 
 
+async def grant_end(pool: Any, account: str, chain: str, key: str, wanted: int) -> int:
+    """How much of what was paid of the period that this key is of the end of its fee gives back: of so much what no
+    refund gave or gives back. What was granted once is granted again, to the end of this fee only."""
+    async with pool.acquire() as pg, pg.transaction():
+        await pg.execute(_LOCK, account)
+        request, period = f"fee {chain}", _period(key)
+        known = await pg.fetchval("SELECT amount FROM refunds WHERE account = $1 AND request = $2", account, request)
+        if known is not None:
+            return min(int(known), wanted)
+        back = max(wanted - int(await pg.fetchval(_OF_PERIOD, account, period)), 0)
+        await pg.execute(
+            "INSERT INTO refunds (account, request, fingerprint, session, incarnation, amount, period)"
+            " VALUES ($1, $2, '', '', 0, $3, $4)",
+            account,
+            request,
+            back,
+            period,
+        )
+        return back
+
+
 async def grant(
     pool: Any, account: str, request: str, fingerprint: str, amount: int, *, seq: int | None, sessions: list[str]
 ) -> Source | None:
@@ -69,7 +95,7 @@ async def grant(
     sessions:  keys of the session that is meant, where no entry is
     """
     async with pool.acquire() as pg, pg.transaction():
-        await pg.execute("SELECT pg_advisory_xact_lock(hashtextextended('refund ' || $1, 0))", account)
+        await pg.execute(_LOCK, account)
         known = await pg.fetchrow(
             "SELECT session, incarnation, seq, fingerprint FROM refunds WHERE account = $1 AND request = $2",
             account,

@@ -153,7 +153,7 @@ local function take_period(mark)
     mark[FEEMARK.paid], mark[FEEMARK.given], mark[FEEMARK.short] = {}, false, false
   end
   local was_short, was_suspending = mark[FEEMARK.short], mark[FEEMARK.suspends]
-  mark[FEEMARK.day], mark[FEEMARK.from_day] = fee[FEE.from_day], fee[FEE.from_day]
+  mark[FEEMARK.day], mark[FEEMARK.from_day], mark[FEEMARK.price] = fee[FEE.from_day], fee[FEE.from_day], fee[FEE.price]
   if has_state(account, SUSPENDREASONS.CLOSED) then
     settle(mark, false)
     check_suspension(0)
@@ -217,7 +217,7 @@ local function end_fee(mark)
     expire_buckets(change)
   end
   mark[FEEMARK.paid], mark[FEEMARK.buckets], mark[FEEMARK.ended_ms] = {}, {}, max(change.now_ms, 1)
-  mark[FEEMARK.short], mark[FEEMARK.suspends] = false, false
+  mark[FEEMARK.short], mark[FEEMARK.suspends], mark[FEEMARK.price] = false, false, ''
   check_suspension(0)
   return RESULT.OK, true
 end

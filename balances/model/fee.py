@@ -197,6 +197,7 @@ def take_period(change: AccountChange, fee: Fee, mark: FeeMark) -> tuple[Result,
         mark.paid, mark.given, mark.short = [], False, False
     was_short, was_suspending = mark.short, mark.suspends
     mark.day = mark.from_day = fee.from_day
+    mark.price = fee.price
     if account.state & SuspendReasons.CLOSED:
         settle(fee, mark, suspends=False)
         check_suspension(change, 0)
@@ -257,5 +258,6 @@ def end_fee(change: AccountChange, fee: Fee, mark: FeeMark) -> tuple[Result, boo
         change.expire_buckets()
     mark.paid, mark.buckets, mark.ended_ms = [], [], max(change.now_ms, 1)
     mark.short = mark.suspends = False
+    mark.price = ""
     check_suspension(change, 0)
     return Result.OK, True

@@ -185,6 +185,8 @@ class FeeMark(msgspec.Struct, array_like=True, gc=False):
     """Included units that were given, the oldest first."""
     ended_ms: int = 0
     """When the assignment was settled for good; 0: it goes on."""
+    price: str = ""
+    """`Fee.price` of the period that `paid` is of, as it was tried last."""
 
 
 class Account(msgspec.Struct, array_like=True, gc=False):

@@ -187,6 +187,9 @@ class Fee(AccountOperation, array_like=True):
     """Tax and exchange rate."""
     clock: list[int] = []
     """Of the account, where units have hours."""
+    price: str = ""
+    """TAKE: what the whole period costs, and its terms, as whoever asks for the end will want to know it: kept with
+    what is paid."""
 
 
 class FeeOutcome(msgspec.Struct, array_like=True, gc=False):

@@ -31,7 +31,7 @@ class Warrant(Struct, frozen=True):
 WITHOUT_LIMIT: Final = Warrant()
 
 
-class Counted(NamedTuple):
+class CountedMoves(NamedTuple):
     """What was found to be within the caller's limits, and counted into its day."""
 
     movements: Sequence[DayMovement] = ()
@@ -41,7 +41,7 @@ class Counted(NamedTuple):
 
 async def allow(
     backoffice: BackOffice, warrant: Warrant, row: AccountRow, amounts: Mapping[int, int], key: str
-) -> Counted:
+) -> CountedMoves:
     """Raises Forbidden where an amount is beyond what the caller may move; counts them into the day.
 
     amounts: by kind, given (above zero) or taken
@@ -58,9 +58,9 @@ async def allow(
             if limits and moved:
                 movements += await _count(backoffice, warrant, (limits, unit, kind, moved), row.id, key)
     except Forbidden:
-        await take_back(backoffice, Counted(movements))
+        await take_back(backoffice, CountedMoves(movements))
         raise
-    return Counted(movements, moves_max if max(moves_max) >= 0 else ())
+    return CountedMoves(movements, moves_max if max(moves_max) >= 0 else ())
 
 
 async def _count(
@@ -85,7 +85,7 @@ async def _count(
     return (movement,)
 
 
-async def take_back(backoffice: BackOffice, counted: Counted) -> None:
+async def take_back(backoffice: BackOffice, counted: CountedMoves) -> None:
     """It was not moved."""
     for movement in counted.movements:
         await moved_by_day.take_back(backoffice.pool, movement)

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from balances.ledger.refunds import refunded_of_fee
 from ocs.backoffice.errors import Invalid, NotFound
 from ocs.fees import rows
 from ocs.fees.assignment import FeeAssignment, FeeProgress
-from ocs.fees.dry_run import ExpectedFee, expected
+from ocs.fees.dry_run import ExpectedFee, Refunded, expected, nothing
 from ocs.master import accounts
 from ocs.master import subscribers as known
 from tariffs.catalog import Assignment
@@ -103,10 +104,14 @@ async def due_page(backoffice: BackOffice, at_ms: int | None, after: str, limit:
     found: list[ExpectedFee] = []
     last = ""
     for one in await rows.page(backoffice.pool, at_ms, _cursor(after), limit):
-        found += (await expected(catalog, one, at_ms)).fees
+        found += (await expected(catalog, one, at_ms, _refunded(backoffice))).fees
         last = f"{one.due_ms}-{one.id}"
         limit -= 1
     return DuePage(found, last if limit == 0 else None)
+
+
+def _refunded(backoffice: BackOffice) -> Refunded:
+    return lambda fee: refunded_of_fee(backoffice.pool, fee.account, fee.key)
 
 
 def _cursor(after: str) -> tuple[int, int]:
@@ -137,7 +142,7 @@ async def of_subscriber(backoffice: BackOffice, subscriber: str) -> Sequence[Fee
     for one in await rows.of_subscriber(backoffice.pool, subscriber):
         ahead: dict[str, ExpectedFee] = {}
         for days in (0, 1, 7, 32, 370):
-            for fee in (await expected(catalog, one, now_ms + days * 86_400_000)).fees:
+            for fee in (await expected(catalog, one, now_ms + days * 86_400_000, _refunded(backoffice))).fees:
                 ahead.setdefault(fee.key.fee, fee)
             if ahead.keys() >= {name for name, each in one.progress.items() if not each.ended}:
                 break
@@ -212,6 +217,6 @@ async def quote(backoffice: BackOffice, tariff: str, wanted: WantedQuote) -> Fee
         attributes=attributes,
         assignments=assignments,
     )
-    found = await expected(catalog, of, until_ms)
+    found = await expected(catalog, of, until_ms, nothing)
     fees = found.fees[:QUOTED_MAX]
     return FeeQuote(version.tag, currency, version.parts.fees, version.currency, fees, found.why)

@@ -26,7 +26,7 @@ from balances.structs.posting import (
 from balances.structs.record import Entry
 from balances.structs.session import IdempotencyRecord
 from ocs.backoffice import accounts
-from ocs.backoffice.allowances import WITHOUT_LIMIT, Counted, Warrant, allow, take_back
+from ocs.backoffice.allowances import WITHOUT_LIMIT, CountedMoves, Warrant, allow, take_back
 from ocs.backoffice.amounts import KINDS
 from ocs.backoffice.errors import (
     AccountBarred,
@@ -356,7 +356,7 @@ async def _once(
     if check is not None:
         await check()
     if moved is None:
-        return await _call(backoffice, row, wanted, call, named, Counted())
+        return await _call(backoffice, row, wanted, call, named, CountedMoves())
     now = moved.amounts if callable(moved.amounts) else None
     amounts = moved.amounts if not callable(moved.amounts) else {}
     for tries in range(1, TRIES + 1):
@@ -379,7 +379,7 @@ async def _call(
     wanted: AccountOperation,
     call: Callable[[], Pending[Reply]],
     named: str,
-    counted: Counted,
+    counted: CountedMoves,
 ) -> PostingOutcome:
     """One call; what was counted for it is taken back where it is refused."""
     reply = await accounts.call(backoffice, row.id, call, wanted.key)

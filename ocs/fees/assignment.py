@@ -22,7 +22,7 @@ from tariffs.fee_price import FeePrice, applies, fee_price
 from tariffs.fees import FEE, FeeRule
 from tariffs.inputs import Inputs
 from tariffs.tariff import Tariff
-from tariffs.units import EXACT_MAX
+from tariffs.units import EXACT_MAX, MICRO
 from tariffs.week_hours import clock_of
 
 ACTOR: Final = "fees"
@@ -49,6 +49,9 @@ class FeeProgress(msgspec.Struct, omit_defaults=True):
     try_ms: int = 0
     """When it is tried again; 0: when it is due."""
     ended: bool = False
+    price: str = ""
+    """What the whole period of `from_day` cost when it was tried last, and its terms (`_written`); "": nobody noted
+    it."""
 
 
 Progress = dict[str, FeeProgress]
@@ -76,6 +79,8 @@ class FeeAssignment(NamedTuple):
     """All of the subscriber: promotions among them change fees."""
     waiting: bool = False
     due_ms: int = 0
+    hurry: bool = False
+    """It waited for money, and got some."""
 
 
 class TriedFee(NamedTuple):
@@ -89,7 +94,8 @@ class FeeProblem(Exception):
     """The store did not take a call, for now; the text says why."""
 
 
-Take = Callable[[Fee], Awaitable[TriedFee]]
+Take = Callable[[Fee, FeeProgress], Awaitable[TriedFee]]
+"""How far the fee is, before the call, comes with it."""
 
 
 class FeeLook(NamedTuple):
@@ -275,29 +281,31 @@ class FeeLooker:
         if of.ended_ms > self._now_ms:
             self._later(of.ended_ms)
             return
-        keeps, takes_back, terms = EXACT_MAX, False, ""
+        keeps, takes_back = EXACT_MAX, False
         if progress.from_day:
             from_ms = max(midnight_ms(course.calendar.zone, progress.from_day), progress.start_ms)
             tariff, _ = self._catalog.in_force(of.tariff, from_ms)
             rule = next((one for one in tariff.parts.fees if one.name == name), None) if tariff is not None else None
-            if rule is not None and tariff is not None:
+            if rule is not None:
                 takes_back = rule.every.is_once or end_cut(rule, course)
                 if end_cut(rule, course) and not rule.every.is_once:
-                    is_first = progress.from_day == day_of(course.calendar.zone, progress.start_ms)
-                    part = charged_part(rule, course, progress.from_day, is_first=is_first)
-                    try:
-                        price = self._price(rule, self._promoted(tariff, from_ms), from_ms, part)
-                    except ValueError as why:
-                        self._why = f"{name}: {why}"
-                        self._later(self._now_ms + UNPRICED_MS)
-                        return
-                    keeps, terms = price.micro, price.terms
+                    keeps = self._kept(rule, progress)
         day = progress.day or day_of(course.calendar.zone, progress.start_ms)
-        fee = self._fee(name, progress, progress.from_day or day, day, FeePrice(keeps, terms, ()))
+        fee = self._fee(name, progress, progress.from_day or day, day, FeePrice(keeps, _read(progress.price)[1], ()))
         fee.step, fee.takes_back, fee.event_ms = FeeStep.END, takes_back, of.ended_ms
         fee.reference = f"{of.tariff}:{name} ended"
         await self._call(fee, progress)
         progress.ended = True
+
+    def _kept(self, rule: FeeRule, progress: FeeProgress) -> int:
+        """Of what the period cost when it was taken, the days before the end."""
+        whole, _ = _read(progress.price)
+        is_first = progress.from_day == day_of(self.course.calendar.zone, progress.start_ms)
+        part = charged_part(rule, self.course, progress.from_day, is_first=is_first)
+        if whole is None:
+            goes_on = self.course._replace(ended_ms=0)
+            whole = Fraction(progress.paid, MICRO) / charged_part(rule, goes_on, progress.from_day, is_first=is_first)
+        return int(rule.rounded(whole * part) * MICRO)
 
     def _fee(self, name: str, progress: FeeProgress, from_day: int, until_day: int, price: FeePrice) -> Fee:
         of, self.price = self._of, price
@@ -318,17 +326,28 @@ class FeeLooker:
             until_day=until_day,
             amount=price.micro,
             terms=price.terms,
+            price=_written(price),
         )
 
     async def _call(self, fee: Fee, progress: FeeProgress) -> TriedFee:
-        tried = await self._take(fee)
+        tried = await self._take(fee, progress)
         mark = tried.mark
         if mark.day:
             progress.day, progress.from_day, progress.short = mark.day, mark.from_day, mark.short
-            progress.paid = sum(take.amount for take in mark.paid)
+            progress.paid, progress.price = sum(take.amount for take in mark.paid), mark.price
             progress.try_ms = 0
         progress.ended = progress.ended or mark.ended_ms > 0
         return tried
+
+
+def _written(price: FeePrice) -> str:
+    """What a whole period costs, with its terms: "21/2 tax=190000"."""
+    return f"{price.whole} {price.terms}"
+
+
+def _read(written: str) -> tuple[Fraction | None, str]:
+    whole, _, terms = written.partition(" ")
+    return Fraction(whole) if whole else None, terms
 
 
 def _until(day: int) -> str:
@@ -355,4 +374,5 @@ def assignment_of(row: Any) -> FeeAssignment:
         assignments=msgspec.json.decode(row["assignments"], type=tuple[Assignment, ...]),
         waiting=row["waiting"],
         due_ms=row["due_ms"] or 0,
+        hurry=row["hurry"],
     )

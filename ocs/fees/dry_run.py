@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -11,7 +11,7 @@ from balances.keys import FeeKey
 from balances.structs.account import MAIN, FeeMark, Take
 from balances.structs.charge import Result
 from balances.structs.posting import Fee, FeeStep
-from ocs.fees.assignment import FeeAssignment, FeeLooker, TriedFee
+from ocs.fees.assignment import FeeAssignment, FeeLooker, FeeProgress, TriedFee
 from tariffs.catalog import Catalog
 
 LOOKS_MAX: Final = 12
@@ -36,23 +36,35 @@ class ExpectedFees(NamedTuple):
     """One of them has no price, in words."""
 
 
-async def expected(catalog: Catalog, of: FeeAssignment, at_ms: int) -> ExpectedFees:
+Refunded = Callable[[Fee], Awaitable[int]]
+"""What refunds gave back of the period that a call is about, in micro-units."""
+
+
+async def nothing(_: Fee) -> int:
+    """Of what was never charged."""
+    return 0
+
+
+async def expected(catalog: Catalog, of: FeeAssignment, at_ms: int, refunded: Refunded) -> ExpectedFees:
     """Of one assignment, in order."""
     of = of._replace(progress=copy.deepcopy(of.progress))
     found: list[ExpectedFee] = []
     paid = {fee: progress.paid for fee, progress in of.progress.items()}
 
-    async def take(fee: Fee) -> TriedFee:
+    async def take(fee: Fee, known: FeeProgress) -> TriedFee:
         key = FeeKey.of(fee.key)
-        known = of.progress[key.fee]
         if fee.step == FeeStep.END:
-            back = max(known.paid - fee.amount, 0)
-            if back:
+            back = known.paid - fee.amount
+            if back > 0:
+                back -= await refunded(fee)
+            if back > 0:
                 found.append(ExpectedFee(of, fee, key, -back, looker.price.trace))
             return TriedFee(FeeMark(fee.chain, fee.until_day, ended_ms=max(fee.now_ms, 1)), Result.OK)
         before = paid.get(key.fee, 0) if known.short else 0
         found.append(ExpectedFee(of, fee, key, max(fee.amount - before, 0), looker.price.trace))
-        return TriedFee(FeeMark(fee.chain, fee.until_day, fee.from_day, paid=[Take(MAIN, fee.amount)]), Result.OK)
+        return TriedFee(
+            FeeMark(fee.chain, fee.until_day, fee.from_day, paid=[Take(MAIN, fee.amount)], price=fee.price), Result.OK
+        )
 
     looker = FeeLooker(catalog, of, at_ms, take, hurry=True)
     look = await looker.look()

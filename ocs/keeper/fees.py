@@ -1,8 +1,9 @@
 """The due run of recurring fees: settles what is due, the earliest first, at a pace that leaves charging its place.
 
-A batch is one transaction: its rows are locked, each fee is one call to the store, then what came of it is written. A
-keeper that is killed in between leaves them due, and the store knows which days are settled (charging.md section 21).
-Several keepers share the work; a lease keeps them from doing so without need.
+A batch is claimed for some seconds, each of its fees is one call to the store, then what came of it is written; no
+lock of PostgreSQL is held while the store answers. A keeper that is killed in between leaves them due, and the store
+knows which days are settled (charging.md section 21). Several keepers share the work; a lease keeps them from doing so
+without need.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from balances.ledger.refunds import refunded_of_fee
+from balances.ledger.refunds import grant_end
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
 from balances.structs.posting import Fee, FeeOutcome, FeeStep
 from ocs.fees import rows
-from ocs.fees.assignment import FeeAssignment, FeeLook, FeeLooker, FeeProblem, TriedFee
+from ocs.fees.assignment import FeeAssignment, FeeLook, FeeLooker, FeeProblem, FeeProgress, TriedFee
 from ocs.keeper.due import GradedCatalog
-from tariffs.units import EXACT_MAX
 
 LEASE: Final = "fees"
 AT_ONCE: Final = 200
-"""Assignments in one transaction."""
+"""Assignments that are claimed together."""
 ASKED_S: Final = 2.0
 """Longest time between two looks: something may have become due that was not."""
 PAUSED_S: Final = 1.0
@@ -85,17 +85,19 @@ class FeeRun:
         assert self._tariffs is not None
         loop = asyncio.get_running_loop()
         catalog, began_s = self._tariffs.catalog, loop.time()
+        if catalog is None:
+            return False
+        due = await rows.claim(self._pool, now_ms, self._tariffs.version, AT_ONCE)
+        if not due:
+            return False
+        by_account: dict[str, list[FeeAssignment]] = {}
+        for one in due:
+            by_account.setdefault(one.account, []).append(one)
+        looks = await asyncio.gather(*(self._of_account(catalog, each, now_ms) for each in by_account.values()))
+        came = [pair for pairs in looks for pair in pairs]
+        taken, short = sum(look.taken for _, look in came), sum(look.short for _, look in came)
         async with self._pool.acquire() as db, db.transaction():
-            due = await rows.due(db, now_ms, self._tariffs.version, AT_ONCE)
-            if not due or catalog is None:
-                return False
-            by_account: dict[str, list[FeeAssignment]] = {}
-            for one in due:
-                by_account.setdefault(one.account, []).append(one)
-            looks = await asyncio.gather(*(self._of_account(catalog, each, now_ms) for each in by_account.values()))
-            came = [pair for pairs in looks for pair in pairs]
             await rows.looked(db, came)
-            taken, short = sum(look.taken for _, look in came), sum(look.short for _, look in came)
             await db.execute(
                 "UPDATE fee_run SET moved_ms = $1::bigint,"
                 " looked = looked + $2, taken = taken + $3, short = short + $4,"
@@ -116,15 +118,16 @@ class FeeRun:
         return [(one, await self._look(catalog, one, now_ms)) for one in each]
 
     async def _look(self, catalog: Any, one: FeeAssignment, now_ms: int) -> FeeLook:
-        looker = FeeLooker(catalog, one, now_ms, self._take, hurry=one.due_ms == rows.HURRIED_MS)
+        looker = FeeLooker(catalog, one, now_ms, self._take, hurry=one.hurry)
         try:
             return await looker.look()
         except FeeProblem as why:
             return FeeLook(now_ms + AGAIN_MS, one.waiting, str(why), 0, 0)
 
-    async def _take(self, fee: Fee) -> TriedFee:
-        if fee.step == FeeStep.END and fee.amount < EXACT_MAX:  # what a refund gave back is not given back again
-            fee.amount = min(fee.amount + await refunded_of_fee(self._pool, fee.account, fee.key), EXACT_MAX)
+    async def _take(self, fee: Fee, progress: FeeProgress) -> TriedFee:
+        if fee.step == FeeStep.END and fee.amount < progress.paid:  # what a refund gave back is not given back again
+            wanted = progress.paid - fee.amount
+            fee.amount = progress.paid - await grant_end(self._pool, fee.account, fee.chain, fee.key, wanted)
         reply = await self._store.fee(fee).wait()
         if reply.status == "absent" and self._bring_in is not None:
             await self._bring_in(fee.account)

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from balances.ledger.refunds import grant_end
+from balances.structs.posting import Fee
+from ocs.fees import rows
+from ocs.fees.assignment import FeeLook
 from ocs.keeper.fees import FeeRun
 from ocs.master.bring_in import bring_in
 from tests.ocs.api_harness import FLAT, ApiHarness
@@ -186,6 +190,77 @@ async def test_a_refund_and_the_end_give_back_what_was_paid_once(desk: FeeDesk, 
     if not refunded_first:
         assert await refund("0.33") == 422
         assert await refund("0.32") == 201
+
+
+async def test_the_end_gives_back_of_what_was_paid_whatever_it_would_cost_today(desk: FeeDesk) -> None:
+    """Another attribute, and another promotion, since it was taken."""
+    harness = desk.harness
+    by_plan = MONTHLY.replace('price = "10"', 'price = "subscriber.fee"')
+    await harness.tariff(FLAT.replace('"flat"', '"plan"') + by_plan, "plan")
+    await harness.account("a2")
+    await harness.top_up("100.00", "a2")
+    wanted: dict[str, Any] = {"account": "a2", "tariffs": [{"tariff": "plan"}], "identities": ["msisdn:491700000009"]}
+
+    async def put(fee: str) -> None:
+        body = wanted | {"attributes": {"fee": fee}}
+        more = {} if fee == "31" else {"if_match": "*"}
+        assert (await harness.call("PUT", "/v1/subscribers/ann", body, **more)).status_code in (200, 201)
+
+    await put("31")
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 11, 9, tzinfo=UTC))
+    await put("3.10")
+    assert (await harness.call("DELETE", "/v1/subscribers/ann", if_match="*")).status_code == 204
+    due = (await harness.call("GET", "/v1/fees/due")).json()["items"]
+    assert [one["amount"] for one in due if one["subscriber"] == "ann"] == ["-21.00"]
+    await desk.settle()
+    assert (await harness.call("GET", "/v1/accounts/a2")).json()["balance"] == "90.00"
+
+
+async def test_a_refund_granted_while_the_end_is_on_its_way_gives_no_more(desk: FeeDesk) -> None:
+    """Whoever is granted first counts, posted or not; a keeper that was killed in between is granted the same."""
+    harness, pool = desk.harness, desk.harness.pool
+    await desk.settle()
+    await harness.sync()
+    entry = (await harness.call("GET", "/v1/accounts/a1/ledger")).json()["items"][1]
+    key = await pool.fetchval("SELECT request_key FROM ledger_entries WHERE account = 'a1' AND seq = 2")
+    assert (entry["why"], entry["seq"]) == ("fee", 2)
+    assert await grant_end(pool, "a1", "chain", key, 9_680_000) == 9_680_000
+    refused = await harness.call(
+        "POST", "/v1/accounts/a1/refunds", {"amount": "0.33", "reason": "x", "entry": 2}, idempotency_key="r1"
+    )
+    assert refused.status_code == 422, refused.text
+    granted = await harness.call(
+        "POST", "/v1/accounts/a1/refunds", {"amount": "0.32", "reason": "x", "entry": 2}, idempotency_key="r2"
+    )
+    assert granted.status_code == 201
+    assert await grant_end(pool, "a1", "chain", key, 9_680_000) == 9_680_000
+    assert await grant_end(pool, "a1", "another", key, 9_680_000) == 9_360_000
+
+
+async def test_no_lock_is_held_while_the_store_answers_and_what_changes_meanwhile_counts(desk: FeeDesk) -> None:
+    harness, pool, store = desk.harness, desk.harness.pool, desk.run._store
+
+    class Slow:
+        """Money comes in, and the assignment ends, while a fee is under way."""
+
+        def fee(self, fee: Fee) -> Any:
+            called.append(fee)
+            return store.fee(fee)
+
+    called: list[Fee] = []
+    await harness.newest()
+    desk.run._store = Slow()
+    version = FeeTariffs(harness).version
+    claimed = await rows.claim(pool, harness.now_ms(), version, 10)  # its keeper is killed
+    assert await rows.claim(pool, harness.now_ms(), version, 10) == []
+    await asyncio.wait_for(pool.execute("UPDATE fee_assignments SET due_ms = 1 WHERE waiting"), 10)
+    await desk.run.step()
+    assert len(called) == 1
+    assert await desk.balance() == "90.00"
+    async with pool.acquire() as db:
+        await rows.looked(db, [(one, FeeLook(None, False, "late", 0, 0)) for one in claimed])
+    assert await pool.fetchval("SELECT why FROM fee_assignments") == "", "it says nothing of what was looked at since"
 
 
 async def test_money_that_comes_in_pays_at_once(desk: FeeDesk) -> None:

@@ -19,7 +19,7 @@ from balances.packing import fresh_account
 from balances.structs.account import MAIN
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening, Fee, FeeOutcome, Post, Posting
-from ocs.fees.assignment import FeeAssignment, FeeLooker, TriedFee, read_progress, write_progress
+from ocs.fees.assignment import FeeAssignment, FeeLooker, FeeProgress, TriedFee, read_progress, write_progress
 from tariffs.catalog import Catalog
 from tariffs.load import compile_tariff
 from tariffs.units import Kind
@@ -51,7 +51,7 @@ class FeeWorld:
     async def look(self, now_ms: int, *, ended_ms: int, stale: bytes | None = None) -> None:
         """A keeper looks, and may be killed before or after any call, and before it has written what came of it."""
 
-        async def take(fee: Fee) -> TriedFee:
+        async def take(fee: Fee, _progress: FeeProgress) -> TriedFee:
             if self.rng.random() < 0.1:
                 raise Killed
             reply = self.model.fee(fee)
