@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from balances import keys
 from balances.ledger.restore import Quarantined, restore
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from balances.redis.store import Store
+
+
+GENERATIONS: Final = 1 << 20
+"""Of one account in one epoch there are fewer, and the largest of all stays below 2^53."""
 
 
 async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms: int) -> str | None:
@@ -38,6 +42,7 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         return (await store.open(account, first(row, projected, now_ms)).wait()).status
     # What was projected while the account was away was told to nobody: profiles older than that are stale.
     found.account.profile_rev = max(found.account.profile_rev, projected)
+    found.account.generation = generation_after(found.account.generation, int(epoch or 0))
     opening = AccountOpening(
         account=raw_of(pack(found.account)),
         sessions=[RestoredKey(session.id, raw_of(pack(session)), session.due_ms) for session in found.sessions],
@@ -54,6 +59,12 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
         await pipe.execute()
     check_epoch(store, epoch)
     return (await store.open(account, opening).wait()).status
+
+
+def generation_after(last: int, epoch: int) -> int:
+    """The generation of an account restored in this epoch. Calls that were lost may have raised it beyond the last one
+    that PostgreSQL knows, and jobs have those numbers: it goes on above all of them (durability.md 10)."""
+    return max(last, epoch * GENERATIONS)
 
 
 def check_epoch(store: Store, epoch: bytes | None) -> None:

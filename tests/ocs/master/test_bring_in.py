@@ -67,3 +67,10 @@ async def test_it_comes_in_in_the_epoch_it_was_looked_up_in(
         with pytest.raises(NotSent, match="opened anew"):
             await store.bring_in()
     assert store.opened == ["a"] * opens
+
+
+@pytest.mark.parametrize(("last", "after"), [(5, 7 << 20), ((7 << 20) + 3, (7 << 20) + 3)], ids=["lost", "of now"])
+def test_a_generation_that_a_lost_call_gave_is_not_given_again(last: int, after: int) -> None:
+    """durability.md rule 10: a job has the number, and would take what came later for its own cause."""
+    assert bringing.generation_after(last, 7) == after
+    assert (2**32) * bringing.GENERATIONS < 2**53, "of any second that an epoch can be"
