@@ -20,8 +20,10 @@ from balances.ledger.event_data import KIND_WORDS, AccountState
 from balances.ledger.event_filter import EventFilter
 from balances.ledger.in_words import money, quantity, time_of
 from balances.ledger.record import RecordedCall, fit
+from balances.packing import unpack_answer
 from balances.structs.account import MAIN, NEVER, REFUSING, Account, SuspendReasons
-from balances.structs.charge import Flag, Phase
+from balances.structs.blob import blob_of
+from balances.structs.charge import Flag, Outcome, Phase, Result
 from balances.structs.record import PAID_IN, CounterAccount, Record
 from balances.structs.session import Session, SessionState
 from balances.structs.thresholds import Crossing, CrossingKind, CrossingOf
@@ -50,6 +52,9 @@ _REASONS: Final[dict[SuspendReasons, event_data.SuspensionReason]] = {
     SuspendReasons.FEE: "fee",
 }
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
+_OUTCOME: Final = msgspec.msgpack.Decoder(Outcome)
+GOES_ON: Final = frozenset({Result.OK, Result.SESSION_UNKNOWN, Result.REMEMBERED})
+"""How an UPDATE is answered that does not end its session, or finds it ended."""
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
 _json: Final = msgspec.json.Encoder().encode
 
@@ -243,7 +248,7 @@ def _ends(call: RecordedCall, session: Session) -> bool:
         return False
     if record.phase == Phase.RECORD:
         return bool(session.reported_ms or session.met_begin)
-    if record.phase not in (Phase.UPDATE, Phase.STOP):
+    if record.phase not in (Phase.UPDATE, Phase.STOP) or _was_refused(session, record.key):
         return False
     low, high = Phase.STOP << 32, (Phase.STOP + 1) << 32
     stops = sum(
@@ -252,6 +257,16 @@ def _ends(call: RecordedCall, session: Session) -> bool:
         if low <= first < high
     )
     return stops <= 1
+
+
+def _was_refused(session: Session, key: str) -> bool:
+    """Whether an UPDATE before the request of this key was refused as a whole, which ended the session."""
+    for answer in map(unpack_answer, session.answers):
+        if answer.key == key or not answer.key.startswith(f"{int(Phase.UPDATE)}:"):
+            continue
+        if _OUTCOME.decode(blob_of(answer.outcome)).result not in GOES_ON:
+            return True
+    return False
 
 
 def _about(call: RecordedCall, session: Session) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from balances.ledger.event_filter import EventFilter
 from balances.ledger.events import happened
 from balances.ledger.record import RecordedCall, RecordId
 from balances.structs.charge import Phase
-from tests.balances.rules.account_harness import ask
+from tests.balances.rules.account_harness import Counterparts, ask, use
 from tests.balances.rules.conftest import Opened
 from tests.balances.rules.test_courses import Nas
 
@@ -15,9 +15,13 @@ ASKED = [EventFilter(("session.*",))]
 
 
 def told(nas: Nas) -> list[str]:
+    return told_of(nas.world, nas.session)
+
+
+def told_of(world: Counterparts, name: str) -> list[str]:
     """By the newest record."""
-    session = msgspec.msgpack.encode(nas.world.session(nas.session))
-    call = RecordedCall(RecordId(1, 1), nas.world.records[-1], b"", None, session, None, None, None)
+    session = msgspec.msgpack.encode(world.session(name))
+    call = RecordedCall(RecordId(1, 1), world.records[-1], b"", None, session, None, None, None)
     return [row.type for row in happened(0, call, ASKED)]
 
 
@@ -38,3 +42,18 @@ def test_use_that_is_recorded_without_a_session_ends_none(opened: Opened) -> Non
     nas = Nas(opened(1_000))
     nas.world.request(Phase.RECORD, [ask(used=10, asked=-1)], session=nas.session)
     assert told(nas) == []
+
+
+def test_a_session_that_a_refused_update_ended_ends_once(opened: Opened) -> None:
+    """A client without Multiple-Services-Credit-Control may say TERMINATION all the same, also of nothing."""
+    world = opened(100)
+    world.start(ask(asked=100), single=True)
+    world.update(ask(used=100), single=True)
+    assert told_of(world, "gw;1") == ["session.ended"]
+    for asks in ([], [use(0)], [use(5)]):
+        world.stop(*asks, single=True)
+        assert told_of(world, "gw;1") == []
+    world.start(ask(asked=0), session="gw;2")
+    world.update(ask(used=1, asked=-1), session="gw;2")
+    world.stop(session="gw;2")
+    assert told_of(world, "gw;2") == ["session.ended"]
