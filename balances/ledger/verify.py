@@ -2,6 +2,8 @@
 
 - entries of an account are numbered 1, 2, 3 ... and each says the balance that its amount leads to;
 - Redis = PostgreSQL = the sum of all entries, for every bucket;
+- what an account knows besides its balances (generation, thresholds and lines of services, use of limits) is what
+  PostgreSQL has of the same instant;
 - what a bucket or a counter holds is what the account's own sessions hold of it;
 - no answer was acknowledged that no store knows (those the processes remembered when the live store came back);
 - no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
@@ -31,7 +33,7 @@ from balances.packing import stored_account
 from balances.structs.account import Account
 from balances.structs.blob import NO_BLOB, blob_of
 from balances.structs.session import Session
-from tariffs.ladder import Counted, Ladder, tier_of
+from tariffs.ladder import LIMIT_MARK, Counted, Ladder, tier_of
 from tariffs.units import Kind
 
 AT_ONCE: Final = 500
@@ -211,18 +213,61 @@ async def _compare_patiently(
     while left:  # the same look at Redis, until PostgreSQL has come as far
         behind = await _compare(pool, left, report)
         if behind and waited_s >= patience_s:
-            for one, seq in behind:
-                at = f"Redis is at entry {one.account.seq}, PostgreSQL at {seq}"
-                report.found("behind", one.account.id, at)
+            for late in behind:
+                report.found(late.what, late.seen.account.id, late.detail)
             return
-        left = [one for one, _ in behind]
+        left = [late.seen for late in behind]
         if left:
             await asyncio.sleep(1)
             waited_s += 1
 
 
-async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> list[tuple[_Seen, int]]:
-    """Those PostgreSQL does not have all entries of yet, with the last it has."""
+class _Late(NamedTuple):
+    """What PostgreSQL has not, or may have yet."""
+
+    seen: _Seen
+    what: str
+    detail: str
+
+
+_LAST: Final = """
+SELECT at.account, last.account_state FROM unnest($1::text[]) AS at(account)
+ CROSS JOIN LATERAL (SELECT account_state FROM calls WHERE account = at.account AND account_state IS NOT NULL
+                      ORDER BY position DESC LIMIT 1) last
+"""
+
+
+def _besides(account: Account) -> dict[str, object]:
+    """What it knows besides its balances."""
+    limits = {one.key: one.used for one in account.counters if one.key.startswith(LIMIT_MARK)}
+    return {
+        "generation": account.generation,
+        "thresholds": account.thresholds,
+        "lines of services": account.services,
+        "use of limits": limits,
+    }
+
+
+async def _besides_late(pool: Pool, seen: dict[str, _Seen]) -> list[_Late]:
+    """Accounts that know other things than PostgreSQL has of them. Of one that moved since, nothing is of the same
+    instant."""
+    late = []
+    for account, packed in await pool.fetch(_LAST, list(seen)):
+        there, here = _ACCOUNT.decode(packed), seen[account].account
+        if (there.seq, there.clock_ms) != (here.seq, here.clock_ms):
+            continue
+        known = _besides(there)
+        others = [
+            f"{name} {value}, not {known[name]}" for name, value in _besides(here).items() if value != known[name]
+        ]
+        if others:
+            detail = f"Redis has {'; '.join(others)}, which PostgreSQL has"
+            late.append(_Late(seen[account], "state", detail))
+    return late
+
+
+async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> list[_Late]:
+    """Those PostgreSQL does not have all of yet."""
     seen = {fit(one.account.id): one for one in accounts}
     sums: dict[str, dict[int, int]] = {account: {} for account in seen}
     last = dict.fromkeys(seen, 0)
@@ -234,18 +279,20 @@ async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> l
     ):
         sums[account][bucket] = amount
         last[account] = max(last[account], seq)
-    behind = []
+    behind, whole = [], dict[str, _Seen]()
     for account, one in seen.items():
         if last[account] < one.account.seq:
-            behind.append((one, last[account]))
+            at = f"Redis is at entry {one.account.seq}, PostgreSQL at {last[account]}"
+            behind.append(_Late(one, "behind", at))
             continue
+        whole[account] = one
         amounts = {bucket.id: bucket.amount for bucket in one.account.buckets}
         for bucket in sorted(amounts.keys() | sums[account].keys()):
             here, there = amounts.get(bucket, 0), sums[account].get(bucket, 0)
             if here != there:
                 detail = f"bucket {bucket} has {here} in Redis, its entries make {there}"
                 report.found("amount", one.account.id, detail)
-    return behind
+    return behind + await _besides_late(pool, whole)
 
 
 async def _read(redis: Client, accounts: list[str]) -> list[_Seen]:

@@ -13,7 +13,8 @@ from balances.packing import ACCOUNT_FIELD
 from balances.structs.account import Account, Bucket, Counter
 from balances.structs.blob import raw_of
 from balances.structs.session import Session
-from tariffs.ladder import Count, Ladder, Step
+from balances.structs.thresholds import ServiceSuspension
+from tariffs.ladder import LIMIT_MARK, Count, Ladder, Step
 from tests.balances.ledger.books import LedgerStores, pack, session_of
 
 LADDER = Ladder((Step(price=1),), counts=(Count("month", 0), Count("spent", 1)))
@@ -98,6 +99,9 @@ async def test_a_fault_in_postgres(books: LedgerStores, sql: str, what: set[str]
         (lambda account: setattr(account, "counters", []), {"held"}),
         (lambda account: setattr(account, "seq", 3), {"behind"}),
         (lambda account: account.buckets.append(Bucket(9, 1, 5)), {"amount"}),
+        (lambda account: setattr(account, "generation", 1), {"state"}),
+        (lambda account: account.counters.append(Counter(f"{LIMIT_MARK}anna|day|2026-11-30", 7, 0)), {"state"}),
+        (lambda account: account.services.append(ServiceSuspension("voice", 0, 0)), {"state"}),
     ],
 )
 async def test_a_fault_in_redis(books: LedgerStores, how: Any, what: set[str]) -> None:
