@@ -21,7 +21,7 @@ T = TypeVar("T")
 EURO = 1_000_000
 
 
-class Caller:
+class PatientCaller:
     """Asks again, under the same key, until there is an answer. One process after the other works for it; the first
     is killed."""
 
@@ -55,7 +55,7 @@ async def test_a_closing(harness: ApiHarness) -> None:
     """It moves all that its caller may in a day, so what was counted for one that was killed is not counted twice."""
     limits = (AmountLimit("accounts.close", each="6.00", day="6.00"),)
     role = {"desk": CallerRole(("accounts.*",), limits=limits)}
-    caller = Caller(postings, accounts, allowances)
+    caller = PatientCaller(postings, accounts, allowances)
     for line in caller.each():
         name = f"c{line}"
         await harness.account(name)
@@ -84,7 +84,7 @@ async def test_a_reservation(harness: ApiHarness) -> None:
     await harness.top_up("1000.00")
     await harness.tariff()
     await harness.subscriber("s1", "a1", "msisdn:491700000001")
-    caller, backoffice = Caller(reservations, charging), harness.backoffice
+    caller, backoffice = PatientCaller(reservations, charging), harness.backoffice
     for line in caller.each():
         id_ = f"o{line}"
         wanted = WantedReservation(id_, ("subscriber:s1",), "data", 6 * EURO, 3_600)
