@@ -221,6 +221,11 @@ def transfer_return_key(transfer: str) -> str:
     return f"transfer-return {transfer}"
 
 
+def merge_key(transfer: str) -> str:
+    """Once key of the first leg of a merge: an account is closed, and all it has is on its way."""
+    return f"merge {transfer}"
+
+
 def reversal_key(seq: int) -> str:
     """Once key of what takes a posting back, by its first entry: of one posting there is one."""
     return f"reversal {seq}"

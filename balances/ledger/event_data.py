@@ -376,7 +376,7 @@ class AdjustmentPosted(Struct, frozen=True):
 
 
 class TransferReceived(Struct, frozen=True):
-    """Money came in from another account."""
+    """Money or units came in from another account, one event for each bucket."""
 
     account: str
     transfer: str
@@ -384,7 +384,7 @@ class TransferReceived(Struct, frozen=True):
     currency: str
     amount: str
     after: str
-    """Main balance."""
+    """Of its bucket."""
     actor: str
     reason: str
     reference: str
@@ -399,7 +399,19 @@ class TransferWasReturned(Struct, frozen=True):
     currency: str
     amount: str
     after: str
-    """Main balance."""
+    """Of its bucket."""
+    actor: str
+    reason: str
+    reference: str
+
+
+class AccountMerged(Struct, frozen=True):
+    """An account was closed, and all it has goes to another one."""
+
+    account: str
+    into: str
+    transfer: str
+    """By which it goes there."""
     actor: str
     reason: str
     reference: str

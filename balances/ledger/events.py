@@ -348,6 +348,9 @@ def _of_adjustment(call: RecordedCall, add: Adding) -> None:
 def _of_transfer(call: RecordedCall, add: Adding) -> None:
     """What leaves an account its owner has asked for; of what comes in, or comes back, he is told."""
     record = call.record
+    if record.transfer and record.kind == "close":
+        why = (record.actor, record.reason, record.reference)
+        add("account.merged", event_data.AccountMerged(record.account, record.counterpart, record.transfer, *why))
     if not record.transfer or not is_later_leg(record.key):
         return
     for entry in record.entries:

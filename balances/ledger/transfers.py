@@ -1,8 +1,12 @@
-"""Transfers between accounts: which legs of each are on record, and which one is next (charging.md section 17).
+"""Transfers between accounts, and merges, which transfer all that there is: which legs of each are on record, and which
+one is next (charging.md section 17).
 
 The first leg takes the amount from the account it leaves and is the intent: when its record is copied, the row is
 there. Only then is the second leg made, and only when the refusal of the second is copied is the amount returned. So
 whatever a store loses, each leg follows from a record that PostgreSQL has, and each is made once, by its key.
+
+The first leg of a merge closes the account. It waits until nothing of it is held, so the row is there before, written
+by the transaction that moves the subscribers.
 """
 
 from __future__ import annotations
@@ -10,15 +14,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from balances import keys
 from balances.packing import unpack_posted
-from balances.structs.account import MAIN, SuspendReasons
+from balances.redis.pending import Pending
+from balances.structs.account import MAIN, Bucket, SuspendReasons
 from balances.structs.blob import blob_of
-from balances.structs.posting import Post, Posting
+from balances.structs.charge import Reply
+from balances.structs.posting import AccountClosing, ClosingRest, Post, Posting
 from balances.structs.record import CounterAccount, Record
 from balances.structs.session import IdempotencyRecord
 from tariffs.units import Kind
@@ -26,12 +32,15 @@ from tariffs.units import Kind
 KEPT_MS: Final = 7 * 86_400_000
 """How long the live store remembers a second leg: longer than PostgreSQL may be behind."""
 
+_buckets: Final = msgspec.json.Decoder(list[Bucket]).decode
 _ONCE: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 
 
 class TransferState(IntEnum):
     """How far it is: a later state is higher."""
 
+    ORDERED = -1
+    """A merge: its subscribers have moved, and what it has stays until nothing of it is held."""
     SENT = 0
     """It has left its account."""
     REFUSED = 1
@@ -59,17 +68,17 @@ def leg_row(record: Record, account: str, counterpart: str, once: bytes | None) 
     if record.kind == "refuse":
         state = TransferState.REFUSED
     elif is_first:
-        state = TransferState.SENT
+        state = TransferState.SENT if record.left or record.kind != "close" else TransferState.RECEIVED
     else:
         is_return = record.key == keys.transfer_return_key(record.transfer)
         state = TransferState.RETURNED if is_return else TransferState.RECEIVED
-    leaves = state in (TransferState.SENT, TransferState.RETURNED)
+    leaves = is_first or state == TransferState.RETURNED
     legs = [entry for entry in record.entries if entry.counter_account == CounterAccount.TRANSIT]
     seq = legs[0].seq if legs else None
     return (
         record.transfer,
         *((account, counterpart) if leaves else (counterpart, account)),
-        abs(legs[0].amount) if legs else 0,
+        _money(record.left) if record.left else abs(legs[0].amount) if legs else 0,
         record.currency,
         state,
         record.at_ms if is_first else None,
@@ -80,15 +89,22 @@ def leg_row(record: Record, account: str, counterpart: str, once: bytes | None) 
         record.reason,
         record.reference,
         unpack_posted(blob_of(_ONCE.decode(once).outcome)).result if once and record.kind == "refuse" else None,
+        msgspec.json.encode(record.left).decode() if record.left else None,
     )
+
+
+def _money(buckets: Sequence[Bucket]) -> int:
+    return sum(bucket.amount for bucket in buckets if bucket.kind == Kind.MONEY)
 
 
 _WRITE: Final = """
     INSERT INTO transfers (id, source, target, amount, currency, state, sent_ms, ended_ms, sent_seq, ended_seq,
-        actor, reason, reference, refused)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        actor, reason, reference, refused, moved)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb)
     ON CONFLICT (id) DO UPDATE SET state = GREATEST(transfers.state, EXCLUDED.state),
-        amount = GREATEST(transfers.amount, EXCLUDED.amount),
+        amount = CASE WHEN EXCLUDED.moved IS NOT NULL THEN EXCLUDED.amount WHEN transfers.merges THEN transfers.amount
+            ELSE GREATEST(transfers.amount, EXCLUDED.amount) END,
+        moved = COALESCE(transfers.moved, EXCLUDED.moved),
         sent_ms = COALESCE(transfers.sent_ms, EXCLUDED.sent_ms),
         ended_ms = COALESCE(transfers.ended_ms, EXCLUDED.ended_ms),
         sent_seq = COALESCE(transfers.sent_seq, EXCLUDED.sent_seq),
@@ -101,6 +117,19 @@ async def write(pg: Any, legs: Sequence[tuple[Any, ...]]) -> None:
     """In the transaction that copies the legs; in the order of ids, so that two copiers wait for each other."""
     if legs:
         await pg.executemany(_WRITE, sorted(legs, key=lambda leg: leg[0]))
+
+
+async def order_merge(pg: Any, row: Sequence[Any]) -> bool:
+    """In the transaction that moves the subscribers; False: it is ordered already.
+
+    row: id, source, target, currency, when, actor, reason, reference
+    """
+    made = await pg.fetchval(
+        "INSERT INTO transfers (id, source, target, amount, currency, state, sent_ms, actor, reason, reference, merges)"
+        " VALUES ($1, $2, $3, 0, $4, -1, $5, $6, $7, $8, true) ON CONFLICT (id) DO NOTHING RETURNING id",
+        *row,
+    )
+    return made is not None
 
 
 async def read(pool: Any, id_: str) -> Mapping[str, Any] | None:
@@ -135,11 +164,26 @@ async def page(pool: Any, account: str, before_ms: int, before_id: str, limit: i
     return rows
 
 
-def next_leg(row: Mapping[str, Any], now_ms: int) -> Post:
-    """What is to be posted of one that is on its way. The key is made of its id, so it is posted once."""
+def next_leg(row: Mapping[str, Any], now_ms: int) -> Post | AccountClosing:
+    """What is to be done of one that is on its way. The key is made of its id, so it is done once."""
     is_return = row["state"] == TransferState.REFUSED
     id_: str = row["id"]
-    why = "transfer-return" if is_return else "transfer"
+    if row["state"] == TransferState.ORDERED:
+        return AccountClosing(
+            account=row["source"],
+            key=keys.merge_key(id_),
+            fingerprint=id_,
+            now_ms=now_ms,
+            remember_ms=KEPT_MS,
+            actor=row["actor"],
+            reason=row["reason"],
+            reference=row["reference"],
+            rest=ClosingRest.TRANSIT,
+            transfer=id_,
+            counterpart=row["target"],
+        )
+    why = ("merge" if row["merges"] else "transfer") + ("-return" if is_return else "")
+    moved = [Bucket(MAIN, Kind.MONEY, row["amount"])] if row["moved"] is None else _buckets(row["moved"])
     return Post(
         account=row["source"] if is_return else row["target"],
         key=keys.transfer_return_key(id_) if is_return else keys.transfer_key(id_),
@@ -149,9 +193,41 @@ def next_leg(row: Mapping[str, Any], now_ms: int) -> Post:
         actor=row["actor"],
         reason=row["reason"],
         reference=row["reference"],
-        postings=[Posting(MAIN, Kind.MONEY, row["amount"], CounterAccount.TRANSIT, why)],
+        postings=[_posting(bucket, why) for bucket in moved],
         denied_in=0 if is_return else SuspendReasons.CLOSED,
         final=not is_return,
         transfer=id_,
         counterpart=row["target"] if is_return else row["source"],
     )
+
+
+def _posting(bucket: Bucket, why: str) -> Posting:
+    """What comes in of a bucket that left: to the main one, or as a bucket of its own that is as it was."""
+    if bucket.id == MAIN:
+        return Posting(MAIN, Kind.MONEY, bucket.amount, CounterAccount.TRANSIT, why)
+    return Posting(
+        bucket=-1,
+        kind=bucket.kind,
+        amount=bucket.amount,
+        counter_account=CounterAccount.TRANSIT,
+        why=why,
+        priority=bucket.priority,
+        from_ms=bucket.from_ms,
+        until_ms=bucket.until_ms,
+        scope=bucket.scope,
+        name=bucket.name,
+        window_ms=bucket.window_ms,
+        bonus=bucket.bonus,
+        member=bucket.member,
+    )
+
+
+class LegStore(Protocol):
+    """The operations that legs are."""
+
+    def post(self, post: Post) -> Pending[Reply]: ...
+    def close(self, close: AccountClosing) -> Pending[Reply]: ...
+
+
+def make(store: LegStore, leg: Post | AccountClosing) -> Pending[Reply]:
+    return store.post(leg) if isinstance(leg, Post) else store.close(leg)

@@ -126,8 +126,10 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
     ):
         report.found("sum", f"{currency} {Kind(kind).name}", f"all legs together make {amount}, not 0")
     for kind, currency, book, amount, on_its_way in await pool.fetch(
-        "SELECT kind, currency, book, sum(amount)::bigint, CASE WHEN kind = 0 AND book = 'transit' THEN (SELECT"
-        " sum(t.amount)::bigint FROM transfers t WHERE t.state < 2 AND t.currency = l.currency) END"
+        "SELECT kind, currency, book, sum(amount)::bigint, CASE WHEN book = 'transit' THEN (SELECT sum("
+        " CASE WHEN t.moved IS NULL THEN CASE WHEN kind = 0 THEN t.amount END ELSE (SELECT sum((b->>2)::bigint)"
+        " FROM jsonb_array_elements(t.moved) b WHERE (b->>1)::int = l.kind) END)::bigint"
+        " FROM transfers t WHERE t.state IN (0, 1) AND t.currency = l.currency) END"
         " FROM ledger_legs l WHERE leg = 'counter' GROUP BY 1, 2, 3"
     ):
         name = currency if kind == Kind.MONEY else Kind(kind).name.lower()
@@ -137,7 +139,7 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
             detail = f"{amount} left one account and reached no other; {on_its_way or 0} is on its way"
             report.found("transit", currency, detail)
     for transfer, account, late_s in await pool.fetch(
-        "SELECT id, source, (extract(epoch FROM now()) - sent_ms / 1000)::bigint FROM transfers WHERE state < 2"
+        "SELECT id, source, (extract(epoch FROM now()) - sent_ms / 1000)::bigint FROM transfers WHERE state IN (0, 1)"
         " AND sent_ms < (extract(epoch FROM now())::bigint - $1::bigint) * 1000 ORDER BY sent_ms LIMIT 100",
         ON_ITS_WAY_S,
     ):

@@ -25,6 +25,12 @@ local function rest_of(bucket)
   return rest ~= CLOSINGREST.REFUSED and COUNTERACCOUNT.WRITE_OFF or nil
 end
 
+local function copy_of(bucket)
+  local copy = {}
+  for i, value in ipairs(bucket) do copy[i] = value end
+  return copy
+end
+
 -- Nothing is granted from here on, and only the main bucket is left.
 local function shut()
   local buckets = account[ACCOUNT.buckets]
@@ -43,9 +49,11 @@ end
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   if bucket[BUCKET.held] > 0 then return { 'held' } end
 end
+local left = {}
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   local goes_to = rest_of(bucket)
   if bucket[BUCKET.amount] ~= 0 and not goes_to then return { 'remains' } end
+  if goes_to == COUNTERACCOUNT.TRANSIT and bucket[BUCKET.amount] ~= 0 then left[#left + 1] = copy_of(bucket) end
   if goes_to then
     post_entry(change, bucket, -bucket[BUCKET.amount], goes_to, goes_to == COUNTERACCOUNT.TRANSIT and 'merge' or goes_to, -1)
   end
@@ -54,6 +62,9 @@ shut()
 local refused = end_posting(change, close, 'close',
   moves_too_much(change, close[ACCOUNTCLOSING.moves_max]) and RESULT.LIMITED or RESULT.OK)
 if refused then return refused end
+local record = change.record
+record[RECORD.transfer], record[RECORD.counterpart] = close[ACCOUNTCLOSING.transfer], close[ACCOUNTCLOSING.counterpart]
+record[RECORD.left] = left
 
 -- write
 return write_posting(KEYS, ARGV[1], close, change)

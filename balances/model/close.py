@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from balances.model.account import AccountChange
 from balances.model.kept import ModelStore
 from balances.model.posting import begin_posting, end_posting, moves_too_much
@@ -19,15 +21,19 @@ def close(store: ModelStore, close: AccountClosing) -> Reply:
     account = change.account
     if any(bucket.held for bucket in account.buckets):
         return Reply("held")
+    left: list[Bucket] = []
     for bucket in account.buckets:
         goes_to = rest_of(close, bucket)
         if bucket.amount and goes_to is None:
             return Reply("remains")
+        if goes_to == CounterAccount.TRANSIT and bucket.amount:
+            left.append(copy.copy(bucket))
         if goes_to is not None:
             change.post_entry(bucket, -bucket.amount, goes_to, "merge" if goes_to == "transit" else goes_to)
     shut(change)
     result = Result.LIMITED if moves_too_much(change, close.moves_max) else Result.OK
-    return end_posting(store, change, close, "close", result)
+    merged = {"transfer": close.transfer, "counterpart": close.counterpart, "left": left}
+    return end_posting(store, change, close, "close", result, **merged)
 
 
 def rest_of(close: AccountClosing, bucket: Bucket) -> str | None:

@@ -131,7 +131,7 @@ def fill(bucket: Bucket) -> None:
 
 
 def end_posting(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, result: Result, **named: str
+    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, result: Result, **named: object
 ) -> Reply:
     """What all that was moved comes to: kept, or refused.
 
@@ -170,7 +170,7 @@ def record_of(change: AccountChange, operation: AccountOperation, kind: str, **n
 
 
 def write_posting(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, packed: bytes, **named: str
+    store: ModelStore, change: AccountChange, operation: AccountOperation, kind: str, packed: bytes, **named: object
 ) -> Reply:
     answer = answer_of(operation, packed) if operation.key else None
     record = record_of(change, operation, kind, **named)
@@ -184,7 +184,7 @@ def write_posting(
 
 
 def write_refusal(
-    store: ModelStore, change: AccountChange, operation: AccountOperation, packed: bytes, **named: str
+    store: ModelStore, change: AccountChange, operation: AccountOperation, packed: bytes, **named: object
 ) -> Reply:
     """A refusal for good: on record and kept under the key, and the account stays as it was."""
     untouched: dict[str, object] = {"entries": [], "threshold_events": [], "reauthorize": [], "generation": 0}

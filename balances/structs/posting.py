@@ -116,6 +116,10 @@ class AccountClosing(AccountOperation, array_like=True):
     """See ClosingRest."""
     moves_max: list[int] = []
     """As of a Post."""
+    transfer: str = ""
+    """TRANSIT: id of the merge of which this is the first leg."""
+    counterpart: str = ""
+    """The account that gets it all."""
 
 
 class FeeStep(IntEnum):

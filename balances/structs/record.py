@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from balances.structs.account import CounterAmount
+from balances.structs.account import Bucket, CounterAmount
 from balances.structs.blob import NO_BLOB
 from balances.structs.charge import Suspense
 from balances.structs.thresholds import Crossing
@@ -148,3 +148,5 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     """Id of the transfer between accounts of which this is a leg ..."""
     counterpart: str = ""
     """... and the account at its other end."""
+    left: list[Bucket] = []
+    """Of an account that is merged: its buckets with what left in each, as they were."""

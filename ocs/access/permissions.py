@@ -14,6 +14,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "accounts.adjust": "Correct a balance up or down, and move amounts between buckets",
     "accounts.adjust-held": "Also take what is held",
     "accounts.transfer": "Move own money from one account to another one",
+    "accounts.merge": "Merge one account into another one",
     "accounts.pay-out": "Pay out own money",
     "accounts.write-off": "Write off a debt",
     "accounts.reverse": "Take back what was posted by hand",

@@ -10,11 +10,12 @@ from msgspec import Meta, Struct
 from balances.ledger.transfers import TransferState
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.routes_accounts import MOVES, order_of
-from ocs.api.schema_transfers import TransferOrder, TransferPage, TransferView
+from ocs.api.schema_transfers import Merging, TransferOrder, TransferPage, TransferView
 from ocs.api.texts import time_or_none
-from ocs.backoffice import transfers
+from ocs.backoffice import merges, transfers
 from ocs.backoffice.amounts import micro_of, money
 from ocs.backoffice.errors import Invalid
+from ocs.backoffice.merges import WantedMerge
 from ocs.backoffice.transfers import TransferRow, WantedTransferOut
 
 _BEFORE: Final = re.compile(r"(\d{1,16})-([0-9a-f]{24})")
@@ -38,6 +39,7 @@ def transfer_view(row: TransferRow) -> TransferView:
         ended=time_or_none(row["ended_ms"] or 0),
         sent_seq=row["sent_seq"],
         ended_seq=row["ended_seq"],
+        merge=row["merges"],
         actor=row["actor"],
         reason=row["reason"],
         reference=row["reference"],
@@ -55,6 +57,14 @@ async def send(call: ApiCall) -> ApiReply:
 def done_or_on_its_way(row: TransferRow) -> int:
     """The status of HTTP that says so."""
     return 201 if row["state"] == TransferState.RECEIVED else 202
+
+
+async def merge(call: ApiCall) -> ApiReply:
+    body: Merging = call.body
+    order = order_of(call, body.reason, body.reference)
+    row = await merges.merge(call.backoffice, WantedMerge(call.path["id"], body.into), order)
+    done = row["state"] == TransferState.RECEIVED
+    return ApiReply(transfer_view(row), 201 if done else 202, headers={"Location": f"/v1/transfers/{row['id']}"})
 
 
 async def get_transfer(call: ApiCall) -> ApiReply:
@@ -75,6 +85,24 @@ async def list_transfers(call: ApiCall) -> ApiReply:
 
 
 OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/accounts/{id}/merge",
+        merge,
+        "Merge an account into another one: subscribers, money, buckets; then it is closed",
+        "accounts.merge",
+        answer=TransferView,
+        status=201,
+        also=(202,),
+        body=Merging,
+        examples={"two contracts become one": {"into": "demo-family", "reason": "married"}},
+        keyed=True,
+        problems=(*MOVES, "account-closed", "transfer-returned"),
+        description="Its subscribers move at once, and its open sessions end with it. What it has follows when nothing"
+        " of it is held: 201 when all is there, 202 while it waits or is on its way; `GET /v1/transfers/{transfer}`"
+        " says so, and nobody is needed to go on. Limits that its subscribers share stay behind, those of a subscriber"
+        " go with it and begin anew.",
+    ),
     Operation(
         "POST",
         "/v1/transfers",

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from ocs.api import schema
 from ocs.api.texts import Money, MoneyAboveZero, Time
 
-TransferStateName = Literal["sent", "refused", "received", "returned"]
+TransferStateName = Literal["ordered", "sent", "refused", "received", "returned"]
 
 
 class TransferOrder(schema.Input, frozen=True):
@@ -23,6 +23,14 @@ class TransferOrder(schema.Input, frozen=True):
     reference: schema.Reference = ""
 
 
+class Merging(schema.Input, frozen=True):
+    """An account ends; another one of its currency gets its subscribers and all it has."""
+
+    into: schema.Id
+    reason: schema.Reason
+    reference: schema.Reference = ""
+
+
 class TransferView(Struct, frozen=True):
     id: str
     from_: str = msgspec.field(name="from")
@@ -31,7 +39,9 @@ class TransferView(Struct, frozen=True):
     currency: str
     state: TransferStateName
     """`sent` and `refused`: on its way, there or back. `received`: done. `returned`: the other account did not take
-    it."""
+    it. `ordered`: a merge that waits while something of the account is held."""
+    merge: bool
+    """All that the account had went, and the account was closed; `amount` is the money of it, below zero a debt."""
     sent: Time | None
     ended: Time | None
     sent_seq: int | None

@@ -93,7 +93,7 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
     )
     moved = Moved(order.warrant, {Kind.MONEY: -wanted.amount})
     posted = await postings.post(backoffice, payer, leg, check, moved)
-    return await _finish(backoffice, _sent(wanted, payer, id_, order, now_ms, posted.entries[-1].seq))
+    return await finish(backoffice, _sent(wanted, payer, id_, order, now_ms, posted.entries[-1].seq))
 
 
 async def _payee(backoffice: BackOffice, target: str) -> AccountRow:
@@ -128,13 +128,15 @@ def _sent(
         "sent_seq": seq,
         "ended_seq": None,
         "refused": None,
+        "merges": False,
+        "moved": None,
         "actor": order.actor,
         "reason": order.reason,
         "reference": order.reference,
     }
 
 
-async def _finish(backoffice: BackOffice, sent: dict[str, Any]) -> TransferRow:
+async def finish(backoffice: BackOffice, sent: TransferRow) -> TransferRow:
     """Make what legs are due, each when the one before is in PostgreSQL. What is not done in time is the keeper's."""
     deadline_s = asyncio.get_running_loop().time() + WAIT_S
     row: TransferRow = sent
@@ -160,7 +162,7 @@ async def _leg(backoffice: BackOffice, row: TransferRow) -> TransferRow | None:
     """The row once the other account has taken it; None where that has to be copied first."""
     now_ms = backoffice.now_ms()
     leg = transfers.next_leg(row, now_ms)
-    reply = await accounts.call(backoffice, leg.account, lambda: backoffice.store.post(leg), leg.key)
+    reply = await accounts.call(backoffice, leg.account, lambda: transfers.make(backoffice.store, leg), leg.key)
     if reply.status not in ("ok", "again"):
         return None
     posted = unpack_posted(reply.outcome)

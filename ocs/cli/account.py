@@ -12,6 +12,7 @@ from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 from ocs.cli.statement import balance, statement
 from ocs.cli.thresholds import service, services_table, threshold, thresholds_table
+from ocs.cli.transfer import transfer_table
 
 NAME = click.argument("name", metavar="ACCOUNT")
 STATES: Final = ("created", "active", "suspended", "grace", "closed")
@@ -360,6 +361,21 @@ def close(
     body = {"reason": reason, "reference": reference, "remainder": remainder}
     body = {field: value for field, value in body.items() if value is not None}
     show(server.post_once("accounts", name, "closing", body=body, key=key), as_json, posted_table)
+
+
+@account.command("merge")
+@NAME
+@click.option("--into", required=True, callback=given, metavar="ACCOUNT", help="Gets all of it.")
+@click.option("--reason", required=True)
+@click.option("--reference", default="", help="For your books; not a key.")
+@key_option
+@json_option
+@remote
+def merge(server: Remote, name: str, into: str, reason: str, reference: str, key: str | None, as_json: bool) -> None:
+    """Merge an account into another one: its subscribers move, what it has follows, and it is closed. What is held is
+    waited for: `ocs transfer show` says how far it is."""
+    body = {"into": into, "reason": reason, "reference": reference}
+    show(server.post_once("accounts", name, "merge", body=body, key=key), as_json, transfer_table)
 
 
 @account.command("refund")

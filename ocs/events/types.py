@@ -151,6 +151,7 @@ class EventKind(Struct, frozen=True):
 KINDS: Final[Sequence[EventKind]] = (
     EventKind("account.opened", event_data.AccountOpened, "account"),
     EventKind("account.activated", event_data.AccountActivated, "account"),
+    EventKind("account.merged", event_data.AccountMerged, "account"),
     EventKind("account.reopened", event_data.AccountReopened, "account"),
     EventKind("account.settings_changed", event_data.AccountSettingsChanged, "account"),
     EventKind("account.suspended", event_data.AccountSuspended, "account"),

@@ -19,7 +19,7 @@ from balances.ledger.writer import AWAY, Pool
 from balances.redis.libraries import drop_unused
 from balances.redis.pending import Pending
 from balances.structs.charge import Reply
-from balances.structs.posting import Post
+from balances.structs.posting import AccountClosing, Post
 from ocs.access import overdue
 from ocs.audit import chain, settling
 from ocs.config import Webhooks
@@ -92,6 +92,7 @@ class KeeperStore(EnforcementStore, FeeStore, Protocol):
     """The part of balances.redis.store.Store that is needed here."""
 
     def post(self, post: Post) -> Pending[Reply]: ...
+    def close(self, close: AccountClosing) -> Pending[Reply]: ...
     def remark(self, peer: str, mark: str) -> Pending[Any]: ...
 
 

@@ -6,18 +6,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from balances import keys
 from balances.ledger import transfers
+from balances.ledger.transfers import LegStore
 from balances.ledger.writer import Pool
-from balances.redis.pending import Pending
-from balances.structs.charge import Reply
-from balances.structs.posting import Post
 
 UNFINISHED_MS: Final = 5_000
 """One that is on its way for so long is nobody's: who took the order has answered."""
-
-
-class TransferringStore(Protocol):
-    def post(self, post: Post) -> Pending[Reply]: ...
 
 
 class TransferringLog(Protocol):
@@ -26,7 +21,7 @@ class TransferringLog(Protocol):
 
 async def finish_transfers(
     pool: Pool,
-    store: TransferringStore,
+    store: LegStore,
     log: TransferringLog,
     now_ms: int,
     bring_in: Callable[[str], Awaitable[object]] | None,
@@ -36,10 +31,10 @@ async def finish_transfers(
     after = (-1, "")
     while rows := await transfers.unfinished(pool, now_ms - UNFINISHED_MS, after):
         for row in rows:
-            leg = transfers.next_leg(row, now_ms)
-            reply = await store.post(leg).wait()
+            leg, due = transfers.next_leg(row, now_ms), keys.transfer_key(row["id"])
+            reply = await transfers.make(store, leg).wait()
             if reply.status == "absent" and bring_in is not None:
                 await bring_in(leg.account)
-            elif reply.status not in ("ok", "again") and not (reply.status == "refused" and leg.final):
+            elif reply.status not in ("ok", "again", "held") and not (reply.status == "refused" and leg.key == due):
                 log.warning("transfer.unfinished", transfer=row["id"], account=leg.account, why=reply.status)
         after = (rows[-1]["sent_ms"], rows[-1]["id"])

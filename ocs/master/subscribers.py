@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ocs.backoffice.errors import IdentityTaken, NotFound, Unresolved
+from ocs.backoffice.errors import IdentityTaken, Invalid, NotFound, Unresolved
 from ocs.master.changes import Expect, change
 from ocs.master.default_thresholds import members_changed
 from ocs.master.fee_assignments import follow_subscribers
@@ -154,42 +154,67 @@ async def put(pool: Pool, wanted: Subscriber, password: str | None, now_ms: int,
         if before is not None and password is None and _content(before) == _content(wanted):
             return Saved(before, before, changed=False)  # also a repeat whose answer was lost: RFC 9110 section 13.1.1
         expect(before.version if before else None)
-        await _check_references(db, wanted)
-        await db.execute(
-            "INSERT INTO subscribers (id, account, password, barred, change, attributes)"
-            " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $7)"
-            " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5, attributes = $7,"
-            " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END,"
-            " moved_ms = CASE WHEN subscribers.account = $2 THEN subscribers.moved_ms ELSE $6 END",
-            wanted.id,
-            wanted.account,
-            password,
-            wanted.barred,
-            number,
-            now_ms,
-            msgspec.json.encode(wanted.attributes).decode(),
-        )
-        if await _inherits(db, wanted.identities):  # sessions under that identity may still be another subscriber's
-            await db.execute("UPDATE subscribers SET moved_ms = $2 WHERE id = $1", wanted.id, now_ms)
-        await _set_identities(db, wanted.id, (*wanted.identities, f"subscriber:{wanted.id}"), number)
-        await db.execute("DELETE FROM assignments WHERE subscriber = $1", wanted.id)
-        await db.executemany(
-            f"INSERT INTO assignments ({', '.join(ASSIGNMENT_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)",
-            [assignment_record(wanted.id, place, one, now_ms) for place, one in enumerate(wanted.tariffs)],
-        )
-        await db.execute("DELETE FROM payers WHERE subscriber = $1", wanted.id)
-        await db.executemany(
-            "INSERT INTO payers (subscriber, service, account) VALUES ($1, $2, $3)",
-            [(wanted.id, service, account) for service, account in wanted.payers.items()],
-        )
-        await _touch(db, wanted.accounts | (before.accounts if before else set()), number)
-        await members_changed(db, _pairs(wanted) | (_pairs(before) if before else set()), number)
-        if before is not None:
-            await note_ceased(db, _ceased(before, wanted), number, now_ms)
-        await follow_subscribers(db, [wanted.id], now_ms)
-        now = await get(db, wanted.id)
-        assert now is not None
-        return Saved(now, before, changed=True)
+        return await _save(db, number, before, wanted, password, now_ms)
+
+
+async def _save(
+    db: Connection, number: int, before: Subscriber | None, wanted: Subscriber, password: str | None, now_ms: int
+) -> Saved:
+    await _check_references(db, wanted)
+    await db.execute(
+        "INSERT INTO subscribers (id, account, password, barred, change, attributes)"
+        " VALUES ($1, $2, NULLIF($3, ''), $4, $5, $7)"
+        " ON CONFLICT (id) DO UPDATE SET account = $2, barred = $4, change = $5, attributes = $7,"
+        " password = CASE WHEN $3::text IS NULL THEN subscribers.password ELSE NULLIF($3, '') END,"
+        " moved_ms = CASE WHEN subscribers.account = $2 THEN subscribers.moved_ms ELSE $6 END",
+        wanted.id,
+        wanted.account,
+        password,
+        wanted.barred,
+        number,
+        now_ms,
+        msgspec.json.encode(wanted.attributes).decode(),
+    )
+    if await _inherits(db, wanted.identities):  # sessions under that identity may still be another subscriber's
+        await db.execute("UPDATE subscribers SET moved_ms = $2 WHERE id = $1", wanted.id, now_ms)
+    await _set_identities(db, wanted.id, (*wanted.identities, f"subscriber:{wanted.id}"), number)
+    await db.execute("DELETE FROM assignments WHERE subscriber = $1", wanted.id)
+    await db.executemany(
+        f"INSERT INTO assignments ({', '.join(ASSIGNMENT_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)",
+        [assignment_record(wanted.id, place, one, now_ms) for place, one in enumerate(wanted.tariffs)],
+    )
+    await db.execute("DELETE FROM payers WHERE subscriber = $1", wanted.id)
+    await db.executemany(
+        "INSERT INTO payers (subscriber, service, account) VALUES ($1, $2, $3)",
+        [(wanted.id, service, account) for service, account in wanted.payers.items()],
+    )
+    await _touch(db, wanted.accounts | (before.accounts if before else set()), number)
+    await members_changed(db, _pairs(wanted) | (_pairs(before) if before else set()), number)
+    if before is not None:
+        await note_ceased(db, _ceased(before, wanted), number, now_ms)
+    await follow_subscribers(db, [wanted.id], now_ms)
+    now = await get(db, wanted.id)
+    assert now is not None
+    return Saved(now, before, changed=True)
+
+
+async def move_all(db: Connection, number: int, source: str, target: str, now_ms: int, most: int) -> int:
+    """All that one account pays for another one pays for from now on; returns of how many subscribers. Raises Invalid
+    where they are more than `most`. In a transaction of master data, with its number."""
+    rows = await db.fetch(
+        f"{FIND} WHERE s.id IN (SELECT subscriber FROM paying WHERE account = $1) ORDER BY s.id LIMIT $2",
+        source,
+        most + 1,
+    )
+    if len(rows) > most:
+        raise Invalid("into", f"at most {most} subscribers are moved by a merge: move some before")
+    for before in map(_subscriber, rows):
+        payers = {service: target if payer == source else payer for service, payer in before.payers.items()}
+        account = target if before.account == source else before.account
+        payers = {service: payer for service, payer in payers.items() if payer != account}
+        moved = msgspec.structs.replace(before, account=account, payers=payers)
+        await _save(db, number, before, moved, None, now_ms)
+    return len(rows)
 
 
 async def delete(pool: Pool, subscriber: str, now_ms: int, expect: Expect) -> Subscriber:

@@ -405,6 +405,7 @@ class RandomGateway:
         self.bundle_keys += 1
         rng = self.rng
         once = (rng.choice(("", f"k{self.bundle_keys}")), "0", self.now_ms, 10**9)
+        merge = (rng.choice(("", "m1")), rng.choice(("", "other")))
         return AccountClosing(
             ACCOUNT,
             *once,
@@ -413,6 +414,8 @@ class RandomGateway:
             "",
             rest=rng.choice([*ClosingRest]),
             moves_max=rng.choice(([], [200_000] * 4)),
+            transfer=merge[0],
+            counterpart=merge[1],
         )
 
     def fee(self) -> Fee:

@@ -1,5 +1,6 @@
-"""kill -9 of the API, the keeper and the live store while money is transferred between accounts: every transfer ends
-once, on one side; what was answered is so; nothing stays in transit (charging.md section 17).
+"""kill -9 of the API, the keeper and the live store while money is transferred between accounts and accounts are
+merged: every transfer ends once, on one side; what was answered is so; nothing stays in transit (charging.md section
+17).
 
 The witness is a client that repeats what was not answered under its key, as the documents say, and adds up by itself.
 """
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.serial
 
 ACCOUNTS = tuple(f"purse{number}" for number in range(6))
 OPENED_WITH = 100
+MERGES = 5
 
 
 def micro(text: str) -> int:
@@ -77,8 +79,27 @@ async def test_transfers_survive_whatever_is_killed() -> None:
                     moved[source] -= amount * 10_000
                     moved[target] += amount * 10_000
 
-            await asyncio.gather(kills(server), *(one(number) for number in range(60)))
+            async def merge(number: int) -> None:
+                """What has both kinds of money goes into an account that has one unit; no answer means anything."""
+                await asyncio.sleep(number * 1.5)
+                body: dict[str, object] = {"into": f"new{number}", "reason": "drill"}
+                await until_answered(api, ("v1", "accounts", f"old{number}", "merge"), body, f"m{number}")
+
+            for number in range(MERGES):
+                for account, amount, bonus in (("old", "7.00", False), ("old", "5.00", True), ("new", "1.00", False)):
+                    name = f"{account}{number}"
+                    await api.put("v1", "accounts", name, body={"currency": "EUR"})
+                    gift: dict[str, object] = {"amount": amount, "bonus": bonus}
+                    key = f"fund-{name}-{bonus}"
+                    assert await until_answered(api, ("v1", "accounts", name, "topups"), gift, key) == 201
+            merges = [merge(number) for number in range(MERGES)]
+            await asyncio.gather(kills(server), *(one(number) for number in range(60)), *merges)
             await until_ready(server)
+            for number in range(MERGES):
+                old, new = [await api.get("v1", "accounts", f"{one}{number}") for one in ("old", "new")]
+                assert (old["balance"], old["state"], new["balance"]) == ("0.00", "closed", "13.00")
+                (merged,) = (await api.get("v1", "accounts", f"new{number}", "transfers"))["items"]
+                assert (merged["state"], merged["from"]) == ("received", f"old{number}")
             found = {one: (await api.get("v1", "accounts", one))["balance"] for one in ACCOUNTS}
             assert {account: micro(balance) for account, balance in found.items()} == moved
             async with asyncio.timeout(30):  # the last second legs are copied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balances.structs.account import MAIN, SuspendReasons
+from balances.structs.account import MAIN, Bucket, SuspendReasons
 from balances.structs.charge import Action, Result
 from balances.structs.posting import ClosingRest, Posting
 from balances.structs.record import CounterAccount
@@ -159,6 +159,27 @@ def test_own_money_is_paid_out_and_gifts_are_written_off(opened: Opened) -> None
     assert (posted.balance, world.account.state) == (0, SuspendReasons.CLOSED)
     assert [(one.id, one.amount) for one in world.account.buckets] == [(MAIN, 0)]
     assert (world.records[-1].kind, world.records[-1].generation) == ("close", world.account.generation)
+
+
+def test_a_merge_says_what_left(opened: Opened) -> None:
+    """Each bucket as it was, a debt too, so that the other account gets the same; nothing is paid out or written off
+    (charging.md section 17). Empty ones are not named."""
+    world = opened(-40, credit_limit=1_000)
+    bonus = world.grant_bucket(Kind.MONEY, 20, bonus=True)
+    octets = world.grant_bucket(Kind.OCTETS, 50)
+    before = {one.id: one for one in world.account.buckets}
+    world.close(ClosingRest.TRANSIT)
+    assert sorted(legs(world)) == [(MAIN, 40, "transit"), (bonus, -20, "transit"), (octets, -50, "transit")]
+    assert {one.id: one for one in world.records[-1].left} == before
+    assert [(one.id, one.amount) for one in world.account.buckets] == [(MAIN, 0)]
+    world.close(ClosingRest.TRANSIT)
+    assert (world.status, world.records[-1].left) == ("ok", [])
+
+
+def test_a_merge_loses_no_field_of_a_bucket() -> None:
+    """What a bucket is goes into the posting that makes it anew (balances/ledger/transfers.py)."""
+    lost = {*Bucket.__struct_fields__} - {*Posting.__struct_fields__}
+    assert lost == {"id", "held", "filled"}
 
 
 def test_a_debt_is_never_paid_out(opened: Opened) -> None:

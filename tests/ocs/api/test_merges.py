@@ -1,0 +1,141 @@
+"""Merging two accounts: subscribers, money, bonus money, units; once, also when it has to wait or is cut anywhere."""
+
+from typing import Any
+
+import pytest
+
+from balances.ledger.verify import verify
+from ocs.charging.request import ChargingAnswer
+from ocs.keeper.transferring import finish_transfers
+from ocs.telemetry.log import logger
+from protocol.diameter.dictionary.credit_control import SubscriptionId
+from tests.ocs.api_harness import ApiHarness
+from tests.ocs.charging.wire import I, T, ccr, mscc
+
+MB = 1_048_576
+
+
+async def merged(harness: ApiHarness, into: str = "new", key: str = "k", **more: Any) -> Any:
+    body = {"into": into, "reason": "married"} | more
+    return await harness.call("POST", "/v1/accounts/old/merge", body, idempotency_key=key)
+
+
+@pytest.fixture
+async def two(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> ApiHarness:
+    """`old` with all kinds of buckets and a subscriber; `new` pays its data already. Answers wait for nobody."""
+    monkeypatch.setattr("ocs.backoffice.transfers.WAIT_S", 0.2)
+    await harness.tariff()
+    await harness.account("old")
+    await harness.account("new")
+    assert (await harness.subscriber("s1", "old", "msisdn:491", payers={"voice": "new"})).status_code == 201
+    assert (await harness.subscriber("s2", "new", "msisdn:492", payers={"data": "old"})).status_code == 201
+    await harness.top_up("10", "old")
+    await harness.top_up("2", "new")
+    await harness.top_up("3", "old", bonus=True, name="gift", priority=5, scope=["data"], member="s1")
+    await harness.top_up("500", "old", kind="octets", valid_for_s=60, name="week")
+    return harness
+
+
+async def keeper(harness: ApiHarness, rounds: int = 3) -> None:
+    """What a keeper does of it; the records are copied in between."""
+    for _ in range(rounds):
+        await harness.sync()
+        await finish_transfers(harness.pool, harness.store, logger(), harness.now_ms() + 10_000, None)
+    await harness.sync()
+
+
+async def sound(harness: ApiHarness) -> None:
+    await harness.sync()
+    report = await verify(harness.redis, harness.pool)
+    assert report.sound, report.lines()
+
+
+async def test_all_of_it_moves(two: ApiHarness) -> None:
+    ordered = await merged(two)
+    assert (ordered.status_code, ordered.json()["state"]) == (202, "ordered"), ordered.text
+    await keeper(two)
+    done = await merged(two)
+    assert (done.status_code, done.json()["state"], done.json()["merge"]) == (201, "received", True), done.text
+    assert done.json()["amount"] == "13.00"
+    old, new = [(await two.call("GET", f"/v1/accounts/{one}")).json() for one in ("old", "new")]
+    assert (old["state"], old["balance"], [b["id"] for b in old["buckets"]]) == ("closed", "0.00", [0])
+    main, gift, week = sorted(new["buckets"], key=lambda bucket: int(bucket["id"]))
+    assert main["amount"] == "12.00"
+    assert [gift[name] for name in ("amount", "name", "priority", "scope", "bonus", "member")] == [
+        *("3.00", "gift", 5, ["data"], True, "s1"),
+    ]
+    assert [week[name] for name in ("kind", "amount", "valid_for_s", "valid_until")] == ["octets", "500", 60, None]
+    s1, s2 = [(await two.call("GET", f"/v1/subscribers/{one}")).json() for one in ("s1", "s2")]
+    assert (s1["account"], s1["payers"], s2["account"], s2["payers"]) == ("new", {}, "new", {})
+    for account in ("old", "new"):  # its history is found from both
+        (listed,) = (await two.call("GET", f"/v1/accounts/{account}/transfers")).json()["items"]
+        assert (listed["from"], listed["to"], listed["merge"], listed["reason"]) == ("old", "new", True, "married")
+    entries = (await two.call("GET", "/v1/accounts/old/ledger?why=merge")).json()["items"]
+    assert sorted(entry["amount"] for entry in entries) == ["-10.00", "-3.00", "-500"]
+    await sound(two)
+
+
+async def test_a_debt_moves_too(two: ApiHarness) -> None:
+    body = {"amount": "-14", "reason": "r"}
+    await two.call("PUT", "/v1/accounts/old", {"currency": "EUR", "credit_limit": "20"}, if_match="*")
+    assert (await two.call("POST", "/v1/accounts/old/adjustments", body, idempotency_key="d")).status_code == 201
+    await merged(two)
+    await keeper(two)
+    assert (await merged(two)).json()["amount"] == "-1.00"
+    found = (await two.call("GET", "/v1/accounts/new")).json()
+    assert {bucket["name"]: bucket["amount"] for bucket in found["buckets"]} == {
+        "main": "-2.00",
+        "gift": "3.00",
+        "week": "500",
+    }
+    await sound(two)
+
+
+async def charged(harness: ApiHarness, kind: Any, number: int, **line: Any) -> ChargingAnswer:
+    who = (SubscriptionId(subscription_id_type=0, subscription_id_data="491"),)
+    lines: dict[str, Any] = {"multiple_services_indicator": 1, "multiple_services_credit_control": (mscc(10, **line),)}
+    return await harness.charge(ccr(kind, cc_request_number=number, subscription_id=who, **lines))
+
+
+async def test_a_session_ends_with_the_old_payer(two: ApiHarness) -> None:
+    """What it holds is waited for, whoever asks meanwhile; a verification finds nothing wrong."""
+    await two.projector.project()
+    await charged(two, I, 0, ask={"cc_total_octets": MB})
+    await merged(two)
+    await keeper(two)
+    assert (await merged(two)).json()["state"] == "ordered"
+    assert (await two.call("GET", "/v1/accounts/old")).json()["state"] == "active"
+    await sound(two)
+    await two.projector.project()
+    await charged(two, T, 1, used={"cc_total_octets": MB})
+    await keeper(two)
+    assert (await merged(two)).json()["state"] == "received"
+    found = (await two.call("GET", "/v1/accounts/new")).json()
+    assert found["balance"] == "14.99"
+    await sound(two)
+
+
+async def test_an_account_that_does_not_take_it_gives_it_back(two: ApiHarness) -> None:
+    await merged(two)
+    closing = {"reason": "gone", "remainder": "write-off"}
+    assert (await two.call("POST", "/v1/accounts/new/closing", closing, idempotency_key="c")).status_code == 201
+    await keeper(two, 4)
+    back = await merged(two)
+    assert (back.status_code, back.json().get("type")) == (409, "urn:ocs:problem:transfer-returned"), back.text
+    old = (await two.call("GET", "/v1/accounts/old")).json()
+    assert (old["state"], old["balance"]) == ("closed", "13.00")
+    assert sorted(bucket["amount"] for bucket in old["buckets"]) == ["10.00", "3.00", "500"]
+    await sound(two)
+
+
+async def test_what_is_refused(two: ApiHarness) -> None:
+    await two.account("dollars", currency="USD")
+    await two.account("shut", state="closed")
+    assert [(await merged(two, into)).status_code for into in ("old", "nobody", "dollars", "shut")] == [
+        *(422, 422, 422, 409),
+    ]
+    assert (await merged(two)).status_code == 202
+    other = await merged(two, "dollars")
+    assert other.status_code == 422
+    assert (await merged(two, reason="another")).json()["type"] == "urn:ocs:problem:key-reused"
+    assert (await two.call("GET", "/v1/subscribers/s1")).json()["account"] == "new"
