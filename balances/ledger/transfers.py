@@ -201,25 +201,16 @@ def next_leg(row: Mapping[str, Any], now_ms: int) -> Post | AccountClosing:
     )
 
 
+_KEPT: Final = tuple(name for name in Bucket.__struct_fields__ if name in Posting.__struct_fields__)
+"""What a bucket is, wherever it stands."""
+
+
 def _posting(bucket: Bucket, why: str) -> Posting:
     """What comes in of a bucket that left: to the main one, or as a bucket of its own that is as it was."""
     if bucket.id == MAIN:
         return Posting(MAIN, Kind.MONEY, bucket.amount, CounterAccount.TRANSIT, why)
-    return Posting(
-        bucket=-1,
-        kind=bucket.kind,
-        amount=bucket.amount,
-        counter_account=CounterAccount.TRANSIT,
-        why=why,
-        priority=bucket.priority,
-        from_ms=bucket.from_ms,
-        until_ms=bucket.until_ms,
-        scope=bucket.scope,
-        name=bucket.name,
-        window_ms=bucket.window_ms,
-        bonus=bucket.bonus,
-        member=bucket.member,
-    )
+    kept = {name: getattr(bucket, name) for name in _KEPT}
+    return Posting(bucket=-1, counter_account=CounterAccount.TRANSIT, why=why, **kept)
 
 
 class LegStore(Protocol):

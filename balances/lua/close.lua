@@ -25,12 +25,6 @@ local function rest_of(bucket)
   return rest ~= CLOSINGREST.REFUSED and COUNTERACCOUNT.WRITE_OFF or nil
 end
 
-local function copy_of(bucket)
-  local copy = {}
-  for i, value in ipairs(bucket) do copy[i] = value end
-  return copy
-end
-
 -- Nothing is granted from here on, and only the main bucket is left.
 local function shut()
   local buckets = account[ACCOUNT.buckets]
@@ -53,7 +47,7 @@ local left = {}
 for _, bucket in ipairs(account[ACCOUNT.buckets]) do
   local goes_to = rest_of(bucket)
   if bucket[BUCKET.amount] ~= 0 and not goes_to then return { 'remains' } end
-  if goes_to == COUNTERACCOUNT.TRANSIT and bucket[BUCKET.amount] ~= 0 then left[#left + 1] = copy_of(bucket) end
+  if goes_to == COUNTERACCOUNT.TRANSIT and bucket[BUCKET.amount] ~= 0 then left[#left + 1] = { unpack(bucket) } end
   if goes_to then
     post_entry(change, bucket, -bucket[BUCKET.amount], goes_to, goes_to == COUNTERACCOUNT.TRANSIT and 'merge' or goes_to, -1)
   end

@@ -25,6 +25,7 @@ from ocs.backoffice.errors import (
     Unavailable,
 )
 from ocs.backoffice.postings import REMEMBER_MS, Moved, Order
+from ocs.master.transfer_legs import next_leg
 from tariffs.calendar import CounterPeriod, zone
 from tariffs.ladder import Count, Counted
 from tariffs.units import Kind
@@ -161,7 +162,7 @@ async def finish(backoffice: BackOffice, sent: TransferRow) -> TransferRow:
 async def _leg(backoffice: BackOffice, row: TransferRow) -> TransferRow | None:
     """The row once the other account has taken it; None where that has to be copied first."""
     now_ms = backoffice.now_ms()
-    leg = transfers.next_leg(row, now_ms)
+    leg = await next_leg(backoffice.pool, row, now_ms)
     reply = await accounts.call(backoffice, leg.account, lambda: transfers.make(backoffice.store, leg), leg.key)
     if reply.status not in ("ok", "again"):
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -237,6 +238,28 @@ def _refusal(status: int, text: bytes) -> RequestRefused:
         )
 
 
+_FIELD: Final = re.compile(r"([a-z_]+)(?:\[(\d+)\])?(?:\.[a-z_]+)*: ")
+
+
+def as_typed(text: str, params: Sequence[click.Parameter]) -> str:
+    """What a server says of a field of a body, said of the option or argument that it was typed as: `identities[0]` is
+    the first --identity."""
+    found = _FIELD.match(text)
+    if found is None:
+        return text
+    field, place = found[1], found[2]
+    spelled = {f"--{field.replace('_', '-')}", f"--{field.removesuffix('_s').replace('_', '-')}"}
+    typed = [one for one in params if one.name == field] or [one for one in params if spelled & {*one.opts}]
+    if not typed:
+        name = field
+    elif isinstance(typed[0], click.Argument):
+        name = typed[0].human_readable_name
+    else:
+        name = max(typed[0].opts, key=len)
+    number = "" if place is None else f", number {int(place) + 1}"
+    return f"{name}{number}: {text[found.end() :]}"
+
+
 def remote(command: F) -> F:
     """Options that say which server; the command's first argument becomes the `Remote`."""
 
@@ -248,7 +271,11 @@ def remote(command: F) -> F:
         data: Path | None,
         **arguments: Any,
     ) -> Any:
-        return command(connect(url, config, data, token, token_file), **arguments)
+        try:
+            return command(connect(url, config, data, token, token_file), **arguments)
+        except RequestRefused as why:
+            typed = as_typed(why.message, click.get_current_context().command.params)
+            raise RequestRefused(typed, why.kind, why.unsure) from None
 
     connected.__doc__, connected.__name__ = command.__doc__, command.__name__
     # Options that were declared below this decorator.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -53,6 +54,15 @@ class Lazy(click.Group):
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as why:
+            if not re.fullmatch(r"-\d", why.option_name):
+                raise
+            what = f"{why.option_name} is read as an option: put -- before a number below zero, behind all options"
+            raise click.UsageError(what, why.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -10,6 +10,7 @@ from balances import keys
 from balances.ledger import transfers
 from balances.ledger.transfers import LegStore
 from balances.ledger.writer import Pool
+from ocs.master.transfer_legs import next_leg
 
 UNFINISHED_MS: Final = 5_000
 """One that is on its way for so long is nobody's: who took the order has answered."""
@@ -31,7 +32,7 @@ async def finish_transfers(
     after = (-1, "")
     while rows := await transfers.unfinished(pool, now_ms - UNFINISHED_MS, after):
         for row in rows:
-            leg, due = transfers.next_leg(row, now_ms), keys.transfer_key(row["id"])
+            leg, due = await next_leg(pool, row, now_ms), keys.transfer_key(row["id"])
             reply = await transfers.make(store, leg).wait()
             if reply.status == "absent" and bring_in is not None:
                 await bring_in(leg.account)

@@ -149,7 +149,8 @@ def _request(
     refund_token: bytes = b"",
 ) -> ChargingRequest:
     service = services.by_name.get(body.service)
-    if service is None and phase in (Phase.START, Phase.EVENT):  # what was used is settled by any name
+    reports = phase is Phase.STOP or (phase is Phase.UPDATE and any(line.used is not None for line in body.lines))
+    if service is None and not reports:  # what was used is settled by any name
         raise UnusableBody("service", f"expected one of {', '.join(services.by_name)}, found {body.service!r}")
     currency = None if body.currency is None else NUMBERS.get(body.currency, NO_CURRENCY)
     return ChargingRequest(

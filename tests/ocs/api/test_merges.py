@@ -32,7 +32,9 @@ async def two(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> ApiHarnes
     await harness.top_up("10", "old")
     await harness.top_up("2", "new")
     await harness.top_up("3", "old", bonus=True, name="gift", priority=5, scope=["data"], member="s1")
-    await harness.top_up("500", "old", kind="octets", valid_for_s=60, name="week")
+    await harness.top_up(
+        "500", "old", kind="octets", valid_for_s=60, name="week", hours="sat-sun 00:00-24:00", blocker=True
+    )
     return harness
 
 
@@ -64,7 +66,11 @@ async def test_all_of_it_moves(two: ApiHarness) -> None:
     assert [gift[name] for name in ("amount", "name", "priority", "scope", "bonus", "member")] == [
         *("3.00", "gift", 5, ["data"], True, "s1"),
     ]
-    assert [week[name] for name in ("kind", "amount", "valid_for_s", "valid_until")] == ["octets", "500", 60, None]
+    assert [week[name] for name in ("kind", "amount", "valid_for_s", "valid_until", "hours", "blocker")] == [
+        *("octets", "500", 60, None, "sat-sun 00:00-24:00", True),
+    ]
+    live = await two.backoffice.bounded(two.store.account("new").wait())
+    assert live.clock, "hours are read by the clock of the account"
     s1, s2 = [(await two.call("GET", f"/v1/subscribers/{one}")).json() for one in ("s1", "s2")]
     assert (s1["account"], s1["payers"], s2["account"], s2["payers"]) == ("new", {}, "new", {})
     for account in ("old", "new"):  # its history is found from both

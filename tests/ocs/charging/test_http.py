@@ -227,6 +227,7 @@ def test_reported_money_is_settled_however_odd_it_is() -> None:
         ("start", {"subscriber": "s1"}, "subscriber"),
         ("start", {"identity": "msisdn:+"}, "identity"),
         ("start", {"service": "beer"}, "service"),
+        ("update", {"service": "beer", "number": 1, "lines": [line(wanted=1)]}, "service"),
         ("start", {"time": "2026-02-30T00:00:00Z"}, "time"),
         ("start", {"lines": [line(wanted=1), line(wanted=2)]}, "lines"),
         ("start", {"lines": [{"requested": {"money": "0.0000001"}}]}, "lines[0].requested.money"),
