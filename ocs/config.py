@@ -21,7 +21,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ocs.access.permissions import can_wait, matching
 from ocs.access.roles import SHIPPED, CallerRole
 from ocs.charging.radius.h323 import ChargedLeg
-from ocs.charging.radius.vendor_profile import vendor_profiles
+from ocs.charging.radius.own_attributes import refused_of
+from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
 from ocs.events.types import unknown_types
@@ -294,6 +295,13 @@ class Radius(ConfigTable, frozen=True):
     def known(self) -> LoadedDictionary:
         """All attributes by name, with those of the files. Raises DictionaryFileError."""
         return load_dictionary(self.dictionaries, ATTRIBUTES) if self.dictionaries else LoadedDictionary(ATTRIBUTES, ())
+
+    @property
+    def vendors(self) -> dict[str, VendorProfile]:
+        """The vendor profiles of the clients, by name."""
+        used = {client.profile for client in self.clients}
+        known = vendor_profiles(self.profiles, table=self.known.attributes) if used else {}
+        return {name: one for name, one in known.items() if name in used}
 
     def _know_profiles(self) -> None:
         try:
@@ -713,6 +721,11 @@ class Config(ConfigTable, frozen=True):
                     key_of(one.reveal())
                 except ValueError as why:
                     raise ValueError(f"{name}[{number}] to be {why}") from None
+        told = [row for row in self.charging.table().rows if row.subscriber_defaults]
+        vendors = self.radius.vendors if told else {}
+        for row in told:
+            if (refused := refused_of(row.subscriber_defaults, vendors.values())) is not None:
+                raise ValueError(f"charging.services.{row.name}.subscriber_defaults.{refused[0]}: {refused[1]}")
         diameter = {"diameter.listen": self.diameter.listen, "diameter.tls_listen": self.diameter.tls_listen}
         listeners = {**diameter, "http.listen": self.http.listen, "metrics.listen": self.metrics.listen}
         taken: dict[str, str] = {}

@@ -19,6 +19,7 @@ from balances.structs.session import Session
 from ocs.access.token_book import TokenBook
 from ocs.backoffice.errors import Conflict, FateUnknown, Unavailable
 from ocs.backoffice.voucher_desk import VoucherDesk
+from ocs.charging.radius.own_attributes import refused_of
 from ocs.config import Access, Radius, Transfers, VoucherRules, Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
@@ -95,6 +96,7 @@ class BackOffice:
         self.access, self.roles = access, access.known_roles
         self.tokens = TokenBook(pool, self.roles, now_ms)
         self.passwords, self.radius = passwords, radius
+        self._vendors = radius.vendors
         self.pool: Any = pool
         """Of PostgreSQL; raises Away where that does not answer in time."""
         self.redis = redis
@@ -120,6 +122,10 @@ class BackOffice:
         context = await self.context()
         services = context.settings.services.by_name
         return [*services, *sorted(context.catalog.scopes - services.keys())]
+
+    def refused(self, attributes: Mapping[str, str]) -> tuple[str, str] | None:
+        """The first attribute of a subscriber that no NAS could be told, and why; None: there is none."""
+        return refused_of(attributes, self._vendors.values())
 
     @property
     def clients(self) -> Mapping[str, ClientProfile]:

@@ -22,5 +22,6 @@ def begun(backoffice: BackOffice) -> Import:
         backoffice.now_ms,
         restore=partial(restore, backoffice),
         scopes=backoffice.scopes,
+        refused=backoffice.refused,
         passwords=backoffice.passwords,
     )

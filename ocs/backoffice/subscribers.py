@@ -45,6 +45,8 @@ async def put(backoffice: BackOffice, wanted: Subscriber, password: str | None, 
     services = (await backoffice.context()).settings.services.by_name if wanted.payers else {}
     if unknown := [service for service in wanted.payers if service not in services]:
         raise Invalid("payers", f"expected services out of {', '.join(services)}, found {unknown[0]!r}")
+    if (refused := backoffice.refused(wanted.attributes)) is not None:
+        raise Invalid(f"attributes.{refused[0]}", refused[1])
     stored = password
     if password:  # a hash takes its time
         stored = await asyncio.to_thread(backoffice.passwords.stored, password, wanted.id)

@@ -120,6 +120,8 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     login_hours: str = ""
     """When subscribers may be logged in (RADIUS): `mon-fri 08:00-20:00, sat 10:00-14:00` on the clock of the account;
     "": always."""
+    subscriber_defaults: Annotated[dict[str, Annotated[str, Meta(max_length=255)]], Meta(max_length=32)] = {}
+    """What a NAS is told (RADIUS) of subscribers without an attribute of that name: a pool, an Idle-Timeout."""
     rating_group: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     """Taken for a line that names neither rating group nor service identifier; None: rated without."""
 

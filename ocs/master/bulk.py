@@ -111,10 +111,12 @@ class Import:
         *,
         restore: Callable[[str], Awaitable[None]],
         scopes: Callable[[], Awaitable[Collection[str]]],
+        refused: Callable[[Mapping[str, str]], tuple[str, str] | None],
         passwords: StoredPasswords,
     ) -> None:
         """restore: brings an account in of which PostgreSQL has records
-        scopes:  what a bucket may be said to pay, as of now"""
+        scopes:  what a bucket may be said to pay, as of now
+        refused: which attribute of a subscriber cannot be, and why"""
         self._pool: Any = pool
         self._redis: Any = redis
         self._store = store
@@ -122,6 +124,7 @@ class Import:
         self._now_ms = now_ms
         self._restore = restore
         self._scopes = scopes
+        self._refused = refused
         self._passwords = passwords
         self._context = copy_context()
         """Of who asked for it: its rows on the audit trail name the caller."""
@@ -222,6 +225,7 @@ class Import:
             try:
                 if isinstance(line.wanted, Objection):
                     raise line.wanted
+                self._look_at_attributes(line.wanted)
                 kept = self._kept(line.wanted) or stored.get(line.number)
                 judged = bulk_rows.judge(there, new, line.wanted, now_ms, scopes, self._passwords, kept)
             except Objection as why:
@@ -231,6 +235,12 @@ class Import:
             if judged.account is False and line.wanted.account is not None:
                 taken.known.append(there.accounts[line.wanted.account.id])
         return new, taken._replace(new=new.accounts)
+
+    def _look_at_attributes(self, wanted: WantedLine) -> None:
+        """Raises an Objection."""
+        refused = None if wanted.subscriber is None else self._refused(wanted.subscriber.attributes)
+        if refused is not None:
+            raise Objection("invalid", f"subscriber.attributes.{refused[0]}", refused[1])
 
     def _kept(self, wanted: WantedLine) -> str | None:
         """The password of a line that a server kept, if this one can use it; raises an Objection."""

@@ -14,6 +14,7 @@ from balances.ledger.event_filter import EventFilter
 from balances.structs.session import Session
 from ocs.charging.login_hours import hours_left_s
 from ocs.charging.profile import Profile
+from ocs.charging.radius.own_attributes import own_of
 from ocs.charging.radius.vendor_profile import VendorProfile
 from ocs.charging.services import UNKNOWN
 from ocs.clock import now_ms
@@ -79,12 +80,25 @@ def radius_executors(
         row = services.get(session.service, UNKNOWN)
         return None if profile is None else hours_left_s(profile, row.login_hours, now_ms())
 
+    async def subscriber(session: Session) -> Mapping[str, str]:
+        profile = (await profiles([session.subscriber])).get(session.subscriber)
+        attributes = {} if profile is None else profile.attributes
+        return own_of(attributes, services.get(session.service, UNKNOWN))
+
     def inside(session: Session) -> Mapping[str, int]:
         client = clients.of(session.via)
         return {} if client is None else client.profile.services
 
     change = ChangeExecutor(
-        authorizer.ask, route, services, grades.now, hard, inside=inside, hours_left=hours_left, now_ms=now_ms
+        authorizer.ask,
+        route,
+        services,
+        grades.now,
+        hard,
+        inside=inside,
+        hours_left=hours_left,
+        subscriber=subscriber,
+        now_ms=now_ms,
     )
     return change, DisconnectExecutor(authorizer.ask, route)
 

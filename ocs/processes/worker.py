@@ -142,6 +142,7 @@ async def serve_radius(
         homes=homes,
         mark=server.mark,
         silence=server.silence,
+        left_out=server.left_out,
     ).serve
     endpoints = []
     for key, code in RADIUS_PORTS.items():

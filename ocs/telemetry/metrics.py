@@ -70,6 +70,7 @@ PEER_REQUESTS  = _counter("ocs_peer_requests_total", "Requests answered on the c
 PEER_MARKS     = _counter("ocs_peer_marks_total", "Requests of a peer that something was unusual about", "peer", "mark")
 PEER_DROPPED   = _counter("ocs_peer_dropped_total", "Messages of a peer that were discarded", "peer", "why")
 RADIUS_LACKING = _counter("ocs_radius_lacking_total", "Access-Requests served although forgeable", "peer", "habit")
+RADIUS_LEFT_OUT = _counter("ocs_radius_left_out_total", "What an Accept could not say", "peer", "attribute", "why")
 HOME_REQUESTS  = _counter("ocs_radius_home_requests_total", "EAP logins passed on", "server", "result")
 HOME_UP        = _gauge("ocs_radius_home_up", "Workers that get answers from a home server", "server")
 HOME_OUTSTANDING = _gauge("ocs_radius_home_outstanding", "Requests on their way to a home server", "server")
@@ -127,7 +128,8 @@ BUILD          = _gauge("ocs_build_info", "Always 1", "version", "python", acros
 
 METRICS: tuple[Metric, ...] = (
     REQUESTS, REQUEST_TIME, IN_FLIGHT, ADMISSION, BY_TEMPLATE, SILENT, PEERS, CONNECTIONS, DISCONNECTS, DROPPED,
-    PEER_UP, PEER_REQUESTS, PEER_MARKS, PEER_DROPPED, RADIUS_LACKING, HOME_REQUESTS, HOME_UP, HOME_OUTSTANDING,
+    PEER_UP, PEER_REQUESTS, PEER_MARKS, PEER_DROPPED, RADIUS_LACKING, RADIUS_LEFT_OUT, HOME_REQUESTS, HOME_UP,
+    HOME_OUTSTANDING,
     LINES, FINAL_UNITS, VOUCHER_TRIES, SESSION_ASKED,
     JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE, STORE_TIME, STORE_LOST,

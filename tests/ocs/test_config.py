@@ -310,6 +310,15 @@ def test_a_vendor_profile_that_cannot_be_used_is_refused_at_the_start(setting: s
         load(overrides=[setting], environ={})
 
 
+def test_what_no_nas_could_be_told_of_a_subscriber_is_refused_at_the_start() -> None:
+    row = 'charging.services={data={subscriber_defaults={framed_ip_netmask="24"}}}'
+    client = 'radius.clients=[{address="10.0.0.1", secret="x"}]'
+    said = r"charging\.services\.data\.subscriber_defaults\.framed_ip_netmask: .*Framed-IP-Netmask"
+    with pytest.raises(ConfigError, match=said):
+        load(overrides=[row, client], environ={})
+    load(overrides=[row], environ={})
+
+
 def test_a_client_may_have_a_profile_of_the_operators_own() -> None:
     own = 'radius.profiles={bras={based_on="mikrotik"}}'
     client = 'radius.clients=[{address="10.0.0.1", secret="x", profile="bras", coa="10.0.0.2:1700"}]'

@@ -1,7 +1,8 @@
 """An attribute as a vendor profile writes it: `Mikrotik-Rate-Limit = {up_bps}/{down_bps}`.
 
 A name that the dictionary has, a tag behind a colon where the attribute takes one, and the value: text, with facts in
-braces. It becomes octets when the facts are known. An attribute with a fact that is not known is not sent.
+braces. It becomes octets when the facts are known. An attribute with a fact that is not known is not sent. What the
+master data says of a subscriber are facts too, by the names of its attributes: `{subscriber.framed_pool}`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ from typing import Any, Final
 
 from protocol.radius.attribute import MAX_TAG, AnyAttribute, folded
 from protocol.radius.attribute_table import AttributeTable
+from protocol.radius.dictionary.standard import (
+    CHAP_PASSWORD,
+    CLASS,
+    EAP_MESSAGE,
+    MESSAGE_AUTHENTICATOR,
+    PROXY_STATE,
+    STATE,
+)
+from tariffs.match import ATTRIBUTE
 
 FACTS: Final[dict[str, int | str]] = {
     "up_bps": 1_000_000,
@@ -35,6 +45,23 @@ FACTS: Final[dict[str, int | str]] = {
 HALVES: Final = ("octets_low", "octets_high")
 """Of which one may be 0."""
 
+OWN: Final = "subscriber."
+"""In front of a fact that is an attribute of the subscriber."""
+SAMPLES: Final = {
+    "ipv4addr": "192.0.2.1",
+    "combo-ip": "192.0.2.1",
+    "ipv4prefix": "192.0.2.0/24",
+    "ipv6addr": "2001:db8::1",
+    "ipv6prefix": "2001:db8::/56",
+    "ifid": "0:0:0:1",
+    "ether": "00:00:5e:00:53:01",
+}
+"""By type of an attribute, what such a fact may be; of all others 1."""
+UNSAID: Final = frozenset(
+    one.key for one in (STATE, CLASS, PROXY_STATE, EAP_MESSAGE, MESSAGE_AUTHENTICATOR, CHAP_PASSWORD)
+)
+"""What no profile may say: the protocol does, and believes it."""
+
 Facts = Mapping[str, int | str]
 
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z0-9_.-]+?)(?::(?P<tag>[0-9]+))?\s*=\s*(?P<value>.*)", re.DOTALL)
@@ -42,11 +69,14 @@ _FACT: Final = re.compile(r"\{([^{}]*)\}")
 
 
 class AttributeTemplate:
-    """One line of a profile. ValueError says what is wrong with it."""
+    """One line of a profile. ValueError says what is wrong with it.
+
+    own:  attributes of the subscriber are among its facts
+    """
 
     __slots__ = ("attribute", "facts", "line", "tag", "value")
 
-    def __init__(self, line: str, table: AttributeTable) -> None:
+    def __init__(self, line: str, table: AttributeTable, *, own: bool = False) -> None:
         found = _LINE.fullmatch(line.strip())
         if found is None:
             raise ValueError(f"{line!r}: expected `Attribute = value`")
@@ -55,17 +85,22 @@ class AttributeTemplate:
             raise ValueError(f"{line!r}: no attribute has the name {found['name']}")
         if attribute.encrypt:
             raise ValueError(f"{line!r}: {attribute.name} is sent encrypted and cannot be written in a profile")
+        if attribute.key in UNSAID:
+            raise ValueError(f"{line!r}: {attribute.name} is said by the server itself")
         self.line, self.attribute, self.value = line, attribute, found["value"].strip()
         self.tag = int(found["tag"] or 0)
         if self.tag > MAX_TAG or (self.tag and not attribute.tagged):
             raise ValueError(f"{line!r}: expected {'a tag of 1 to 31' if attribute.tagged else 'no tag'}")
         self.facts = tuple(_FACT.findall(self.value))
-        if unknown := sorted({*self.facts} - FACTS.keys()):
+        of_subscriber = {
+            fact for fact in self.facts if own and ATTRIBUTE.fullmatch(fact.removeprefix(OWN)) and OWN in fact
+        }
+        if unknown := sorted({*self.facts} - FACTS.keys() - of_subscriber):
             raise ValueError(f"{line!r}: no fact {', '.join(unknown)}; there are {', '.join(FACTS)}")
         if re.search(r"[{}]", _FACT.sub("", self.value)):
             raise ValueError(f"{line!r}: a brace without its other half")
         try:
-            octets = self._octets(FACTS)
+            octets = self._octets({**FACTS, **dict.fromkeys(of_subscriber, SAMPLES.get(attribute.type.name, "1"))})
         except ValueError as why:
             raise ValueError(f"{line!r}: {why}") from None
         if not octets:
@@ -76,12 +111,16 @@ class AttributeTemplate:
 
     def octets(self, facts: Facts) -> bytes:
         """The attribute as it is sent; nothing where a fact is missing, 0 or empty, or where it does not fit."""
-        if any((facts.get(name, "") in ("", 0) and name not in HALVES) or name not in facts for name in self.facts):
-            return b""
         try:
-            return self._octets(facts)
+            return self.exact(facts)
         except ValueError:
             return b""
+
+    def exact(self, facts: Facts) -> bytes:
+        """The same, but a ValueError says why it does not fit."""
+        if any((facts.get(name, "") in ("", 0) and name not in HALVES) or name not in facts for name in self.facts):
+            return b""
+        return self._octets(facts)
 
     def _octets(self, facts: Facts) -> bytes:
         text = _FACT.sub(lambda found: str(facts[found[1]]), self.value)

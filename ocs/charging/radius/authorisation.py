@@ -109,9 +109,9 @@ def accepted(
     grade: str,
     left: Affordable,
 ) -> bytes:
-    """Attributes of an Access-Accept.
+    """Attributes of an Access-Accept, but for those of the subscriber.
 
-    grade:  of its price, "" for none
+    grade:  it is served by, "" for none
     left:   what the account can pay for
     """
     body = CLASS.pack(reference.octets) + served(vendor, service, grade, left)

@@ -13,7 +13,7 @@ from protocol.radius.dictionary.standard import SESSION_TIMEOUT
 def served(vendor: VendorProfile, service: Service, grade: str, left: Affordable = ENDLESS) -> bytes:
     """Attributes of a session that may be used: speed of its grade, where the service says one, and its ends.
 
-    grade:  that of its price, "" for none
+    grade:  it is served by, "" for none
     left:   what may still be used
     """
     delivery = service.grades.get(grade, Delivery())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from ocs.charging.radius.authorisation import said
-from protocol.radius.dictionary.cisco import CISCO_AVPAIR
+from ocs.charging.radius.said_once import taken_apart, unsaid
 from protocol.radius.dictionary.standard import CLASS, EAP_MESSAGE, SESSION_TIMEOUT, USER_NAME
 from protocol.radius.packet import Packet
-from protocol.radius.vendor import Key, separate, tlvs
+from protocol.radius.vendor import separate
 
 EAP_FAILURE: Final = 4
 USER_MAX: Final = 100
@@ -55,10 +55,7 @@ class HomeProof(NamedTuple):
     def with_accept(self, body: bytes) -> bytes:
         """What we say counts before what the home server says, attribute by attribute; of two ends of the session the
         earlier one. Its Class is for accounting that it does not get."""
-        pairs = tlvs(body)
-        assert pairs is not None
-        ours = separate(pairs)
-        said_here = {_said_by(key, value) for key, value, _ in ours}
+        ours = taken_apart(body)
         ends_s = self._packet.get(SESSION_TIMEOUT)
         if ends_s is not None:
             earlier = SESSION_TIMEOUT.pack(ends_s)
@@ -66,12 +63,8 @@ class HomeProof(NamedTuple):
                 (key, value, min(octets, earlier) if key == SESSION_TIMEOUT.key else octets)
                 for key, value, octets in ours
             ]
-        theirs = [
-            octets
-            for key, value, octets in separate(self.attributes)
-            if key != CLASS.key and _said_by(key, value) not in said_here
-        ]
-        return b"".join((*(octets for _, _, octets in ours), *theirs))
+        theirs = [one for one in unsaid(ours, separate(self.attributes)) if one[0] != CLASS.key]
+        return b"".join(octets for _, _, octets in (*ours, *theirs))
 
     def with_reject(self, words: str) -> bytes:
         """The home server let the subscriber in, we do not: the conversation of EAP ends as the answer does (RFC 3579
@@ -80,8 +73,3 @@ class HomeProof(NamedTuple):
         if not said_last or len(said_last[0]) < 2:
             return said(words)
         return EAP_MESSAGE.pack(bytes((EAP_FAILURE, said_last[0][1], 0, 4)))
-
-
-def _said_by(key: Key, value: bytes) -> tuple[Key, bytes]:
-    """What it is that an attribute says: of a pair of Cisco's, the name in it."""
-    return key, value.partition(b"=")[0] if key == CISCO_AVPAIR.key else b""

@@ -24,6 +24,9 @@ Occasion: TypeAlias = Literal[
 ]
 """When a profile sends something of its own."""
 
+OwnOccasion: TypeAlias = Literal["login", "subscriber"]
+"""When it sends what the subscriber has of its own (ocs/charging/radius/own_attributes.py)."""
+
 GENERIC: Final = "generic"
 """The profile of a client that names none, and the base of each that names no other."""
 
@@ -48,6 +51,10 @@ class ProfileDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What takes the walled garden away again in a CoA; speed and limits are sent beside it."""
     service_ended: tuple[str, ...] | None = None
     """What ends one service inside a session, in a CoA: service, its name in `session_services`."""
+    login: tuple[str, ...] | None = None
+    """Attributes of the subscriber that only an Access-Accept says, such as its address: subscriber.NAME."""
+    subscriber: tuple[str, ...] | None = None
+    """Those that a CoA can also say, so that it restores them: subscriber.NAME."""
     change: tuple[str, ...] | None = None
     """What this maker wants in each CoA."""
     disconnect: tuple[str, ...] | None = None
@@ -81,6 +88,12 @@ class VendorProfile:
         for occasion in get_args(Occasion):
             try:
                 self._lines[occasion] = tuple(AttributeTemplate(line, table) for line in document[occasion])
+            except ValueError as why:
+                raise ValueError(f"{name}.{occasion}: {why}") from None
+        self.own: dict[OwnOccasion, tuple[AttributeTemplate, ...]] = {}
+        for occasion in get_args(OwnOccasion):
+            try:
+                self.own[occasion] = tuple(AttributeTemplate(line, table, own=True) for line in document[occasion])
             except ValueError as why:
                 raise ValueError(f"{name}.{occasion}: {why}") from None
         self.names_session: tuple[AnyAttribute, ...] = tuple(

@@ -13,6 +13,7 @@ from balances.structs.account import REFUSING, Account, SuspendReasons
 from balances.structs.session import Session, waits_for_money
 from ocs.charging.radius.affordable import ENDLESS, Affordable
 from ocs.charging.radius.delivery import out_of_the_garden, served, walled_garden
+from ocs.charging.radius.own_attributes import GRADE, own_seconds, told_of
 from ocs.charging.radius.vendor_profile import VendorProfile
 from ocs.charging.services import UNKNOWN, Service
 from ocs.enforcement.executors.disconnect import UNNAMED
@@ -37,6 +38,7 @@ class ChangeExecutor:
     fallback:     what is done where the session cannot be changed
     inside:       rating groups of the services that the client of a session reports by themselves, by name
     hours_left:   seconds until the subscriber of a session may not be logged in any more; None: no such end
+    subscriber:   what the subscriber of a session has of its own
     """
 
     protocol = RADIUS
@@ -54,10 +56,12 @@ class ChangeExecutor:
         *,
         inside: Callable[[Session], Mapping[str, int]] = lambda _session: {},
         hours_left: Callable[[Session], Awaitable[int | None]],
+        subscriber: Callable[[Session], Awaitable[Mapping[str, str]]],
         now_ms: Callable[[], int],
     ) -> None:
         self._ask, self._routes, self._services, self.fallback = ask, routes, services, fallback
         self._grade, self._inside, self._hours_left, self._now_ms = grade, inside, hours_left, now_ms
+        self._subscriber = subscriber
 
     async def send(self, account: Account, session: Session, cause: Cause) -> RequestReceipt:
         found = self._routes(session)
@@ -90,16 +94,20 @@ class ChangeExecutor:
         return garden and garden + vendor.sends("change", {})
 
     async def _served(self, account: Account, session: Session, vendor: VendorProfile) -> bytes:
-        service, grade = self._services.get(session.service, UNKNOWN), await self._grade(account, session)
-        left = await self._left(account, session) if vendor.can_extend else ENDLESS
+        service, own = self._services.get(session.service, UNKNOWN), await self._subscriber(session)
+        grade = await self._grade(account, session) or own.get(GRADE, "")
+        left = await self._left(account, session, own) if vendor.can_extend else ENDLESS
         if not vendor.limits_restart:
             left = over_the_session(left, session, self._now_ms())
         body = out_of_the_garden(vendor, service, grade) + served(vendor, service, grade, left)
+        body += told_of(vendor, own, body, "subscriber")
         return body and body + vendor.sends("change", {})
 
-    async def _left(self, account: Account, session: Session) -> Affordable:
-        left = left_of(deepcopy(account), deepcopy(session), self._services, self._now_ms())
-        return left.within(await self._hours_left(session))
+    async def _left(self, account: Account, session: Session, own: Mapping[str, str]) -> Affordable:
+        now_ms, lasts_s = self._now_ms(), own_seconds(own)
+        left = left_of(deepcopy(account), deepcopy(session), self._services, now_ms)
+        own_s = None if lasts_s is None else max(lasts_s - (now_ms - session.opened_ms) // 1_000, 0)
+        return left.within(await self._hours_left(session)).within(own_s)
 
     def judged(self, receipt: RequestReceipt, session: Session) -> JobEvent:
         return JobEvent.ACCEPTED if receipt.result == UNCHANGED else judged(receipt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
@@ -30,6 +30,7 @@ from ocs.charging.radius.calls import VOICE, call_name
 from ocs.charging.radius.credentials import LoginMethod, method_of
 from ocs.charging.radius.identities import identities_at
 from ocs.charging.radius.names import SessionReference, client_name, port_digest
+from ocs.charging.radius.own_attributes import GRADE, LeftOut, own_of, own_seconds, told_of
 from ocs.charging.radius.proofs import HomeProof, LoginProof, PasswordProof
 from ocs.charging.request import Busy, ChargingAnswer, ChargingRequest
 from ocs.charging.services import UNKNOWN, Service
@@ -85,6 +86,7 @@ class Authorisation:
     homes:    who authenticates EAP logins; None, or without servers: nobody
     mark:     counts what was unusual about a request of a client
     silence:  counts why there is no answer
+    left_out: counts what a client could not be told of a subscriber
     """
 
     def __init__(
@@ -97,8 +99,9 @@ class Authorisation:
         homes: HomePool | None = None,
         mark: Callable[[NasClient, int], None],
         silence: Callable[[str], None],
+        left_out: Callable[[NasClient, LeftOut], None],
     ) -> None:
-        self._homes = homes
+        self._homes, self._left_out = homes, left_out
         self._context, self._ports, self._passwords = context, ports, passwords
         self._command = store.link.command
         self._mark, self._silence = mark, silence
@@ -182,22 +185,25 @@ class Authorisation:
         reference = reference._replace(user=user)
         if not may_log_in_at(profile, client.profile.group):
             return refused_admittance(client, Admittance.WRONG_NAS, proof)
-        ends_s = hours_left_s(profile, self._service_of(client).login_hours, arrived.at_ms)
-        if ends_s == 0:
+        service = self._service_of(client)
+        hours_s = hours_left_s(profile, service.login_hours, arrived.at_ms)
+        if hours_s == 0:
             return refused_admittance(client, Admittance.OUTSIDE_HOURS, proof)
+        own = own_of(profile.attributes, service)
+        ends_s = min((one for one in (hours_s, own_seconds(own)) if one is not None), default=None)
         by, at_ms = (arrived.source[0], arrived.at_ms)
         if session:
             going_on = to_continue(packet, client.profile, session, reference, by, at_ms)
             answer, left = await self._held(going_on, at_ms, client)
             if answer is not None and answer.result is Result.OK:
-                return self._told(answer, left, ends_s, reference, client, proof)
+                return self._told(answer, left, ends_s, own, reference, client, proof)
         answer, left = await self._placed(packet, client, profile, reference, by, at_ms)
         if answer is None:
             return None
         if answer.result is Result.TOO_MANY_SESSIONS:
             return refused_admittance(client, Admittance.TOO_MANY_SESSIONS, proof)
         await self._ports.authorised(reference)
-        return self._told(answer, left, ends_s, reference, client, proof)
+        return self._told(answer, left, ends_s, own, reference, client, proof)
 
     async def _placed(
         self, packet: Packet, client: NasClient, profile: Profile, reference: SessionReference, by: str, at_ms: int
@@ -283,25 +289,33 @@ class Authorisation:
         answer: ChargingAnswer,
         left: Affordable,
         ends_s: int | None,
+        own: Mapping[str, str],
         reference: SessionReference,
         client: NasClient,
         proof: LoginProof,
     ) -> RadiusReply:
-        """ends_s: the session ends then, whatever can be paid for"""
+        """
+        ends_s:  the session ends then, whatever can be paid for
+        own:     what the subscriber has of its own
+        """
         why = refusal_of(answer)
         if why is not None:
             return refused(why, proof)
         to = (reference, client.profile, client.vendor, self._service_of(client))
         stays_s = stays_in_the_garden(answer)
         if stays_s is None:
-            grade = next((line.grade for line in answer.lines if line.grade), "")
-            return RadiusReply(
-                PacketCode.ACCESS_ACCEPT, "ok", proof.with_accept(accepted(*to, grade, left.within(ends_s)))
-            )
-        body = let_into_the_garden(*to, stays_s if ends_s is None else min(stays_s, ends_s))
-        if not body:
-            return refused(Result.CREDIT_LIMIT, proof)
-        return RadiusReply(PacketCode.ACCESS_ACCEPT, "walled-garden", proof.with_accept(body))
+            grade = next((line.grade for line in answer.lines if line.grade), own.get(GRADE, ""))
+            body, result = accepted(*to, grade, left.within(ends_s)), "ok"
+        else:
+            body = let_into_the_garden(*to, stays_s if ends_s is None else min(stays_s, ends_s))
+            if not body:
+                return refused(Result.CREDIT_LIMIT, proof)
+            result = "walled-garden"
+        left_out: list[LeftOut] = []
+        body += told_of(client.vendor, own, body, "login", "subscriber", left_out=left_out)
+        for one in left_out:
+            self._left_out(client, one)
+        return RadiusReply(PacketCode.ACCESS_ACCEPT, result, proof.with_accept(body))
 
 
 def refused(why: Result, proof: LoginProof) -> RadiusReply:

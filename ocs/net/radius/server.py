@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, cast
 
 from balances.structs.charge import Flag
 from ocs.charging.radius.habits import Habit
+from ocs.charging.radius.own_attributes import LeftOut
 from ocs.clock import monotonic_us, now_ms
 from ocs.net.admission import Admission
 from ocs.net.radius.clients import NasClient, NasClients
@@ -89,6 +90,7 @@ class RadiusServer:
         self._by_client = meter.counts(metrics.PEER_REQUESTS)
         self._by_client_dropped = meter.counts(metrics.PEER_DROPPED)
         self._lacking = meter.counts(metrics.RADIUS_LACKING)
+        self._left_out = meter.counts(metrics.RADIUS_LEFT_OUT)
         self._marks = meter.counts(metrics.PEER_MARKS)
         self._times = {code: meter.histogram(metrics.REQUEST_TIME, "radius", name) for code, name in NAMES.items()}
         meter.read(metrics.BY_TEMPLATE, "radius", by=lambda: templates.served)
@@ -226,6 +228,9 @@ class RadiusServer:
         if times:
             why = "answers to it can be forged (CVE-2024-3596): let it send Message-Authenticator"
             logger().warning("radius.unsigned", client=client.name, address=source[0], not_yet=lacks, why=why)
+
+    def left_out(self, client: NasClient, one: LeftOut) -> None:
+        self._left_out[client.name, one.attribute, one.why] += 1
 
     def silence(self, why: str) -> None:
         self._silent["radius", why] += 1

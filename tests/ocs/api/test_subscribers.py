@@ -14,6 +14,7 @@ from balances.structs.session import Line, Session, SessionState
 from ocs.charging.profile import Profile
 from ocs.master.subscribers import served
 from tariffs.catalog import Assignment
+from tests.ocs.api.imports import errors, imported
 from tests.ocs.api_harness import ApiHarness
 
 
@@ -253,3 +254,15 @@ def open_session(session: str, subscriber: str) -> Session:
             )
         ],
     )
+
+
+async def test_what_no_nas_could_be_told_is_refused_here_and_in_an_import(harness: ApiHarness) -> None:
+    body = {"account": "a1", "identities": [], "tariffs": [], "attributes": {"framed_ip_address": "192.0.2.300"}}
+    refused = await harness.call("PUT", "/v1/subscribers/s1", body)
+    assert refused.status_code == 422
+    assert "attributes.framed_ip_address" in str(refused.json())
+    assert "Framed-IP-Address" in str(refused.json())
+    answer = await imported(harness, [{"subscriber": {"id": "s1", **body}}])
+    assert [(one["field"], one["line"]) for one in errors(answer)] == [("subscriber.attributes.framed_ip_address", 1)]
+    body["attributes"] = {"framed_ip_address": "192.0.2.30", "segment": "gold"}
+    assert (await harness.call("PUT", "/v1/subscribers/s1", body)).status_code == 201

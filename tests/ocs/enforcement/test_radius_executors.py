@@ -63,6 +63,7 @@ class Nas:
         self.vendor, self.reply = vendor_profiles()[maker], reply
         self.asked: list[tuple[PacketCode, bytes]] = []
         self.hours_left: int | None = None
+        self.own: dict[str, str] = {}
 
     async def ask(self, code: PacketCode, body: bytes, nas: tuple[str, int], secret: bytes) -> NasReply:
         assert (nas, secret) == (("10.9.9.9", 3799), b"secret")
@@ -78,6 +79,9 @@ class Nas:
     async def hours(self, _session: Session) -> int | None:
         return self.hours_left
 
+    async def subscriber(self, _session: Session) -> dict[str, str]:
+        return self.own
+
     def change(self, **of_data: Any) -> ChangeExecutor:
         return ChangeExecutor(
             self.ask,
@@ -87,6 +91,7 @@ class Nas:
             HARD,
             inside=lambda _session: {"voip": 20, "iptv": 30},
             hours_left=self.hours,
+            subscriber=self.subscriber,
             now_ms=lambda: NOW_MS,
         )
 
@@ -115,6 +120,22 @@ async def test_without_money_it_is_led_into_the_walled_garden_and_out_of_it_agai
     assert nas.told("Mikrotik-Address-List") == ["night"]
     assert nas.told("Mikrotik-Rate-Limit") == ["10000000/50000000"]
     assert nas.told("Acct-Session-Id") == ["81/+=a"]
+
+
+async def test_what_the_walled_garden_took_of_the_subscriber_is_restored() -> None:
+    nas = Nas("generic")
+    nas.own = {"filter_id": "kids", "framed_ip_address": "192.0.2.77"}
+    executor = nas.change(**GARDEN)
+    await executor.send(account(SuspendReasons.CREDIT), session(), Cause.WAITS)
+    assert nas.told("Filter-Id") == ["garden"]
+    ungraded = session()
+    ungraded.lines = []
+    await executor.send(account(), ungraded, Cause.WAITS)
+    assert nas.told("Filter-Id") == ["kids"]
+    assert nas.told("Framed-IP-Address") == [], "no CoA changes an address"
+    nas.own["grade"] = "night"
+    await executor.send(account(), ungraded, Cause.WAITS)
+    assert {*nas.told("Filter-Id")} == {"night"}
 
 
 async def test_a_line_of_the_service_decides_for_its_own_sessions() -> None:

@@ -16,6 +16,7 @@ from balances.structs.posting import Expire
 from balances.structs.session import SessionState
 from ocs.charging.radius.names import hold_name, port_digest, reference_in
 from ocs.charging.radius.nas import NasProfile
+from ocs.charging.radius.own_attributes import LeftOut
 from ocs.charging.radius.vendor_profile import vendor_profiles
 from ocs.master.passwords import StoredPasswords
 from ocs.master.sealing import Sealing
@@ -39,6 +40,8 @@ from protocol.radius.dictionary.standard import (
     ACCT_INTERIM_INTERVAL,
     CLASS,
     FILTER_ID,
+    FRAMED_IP_ADDRESS,
+    FRAMED_POOL,
     REPLY_MESSAGE,
     SESSION_TIMEOUT,
 )
@@ -124,19 +127,26 @@ class Network:
         balance: int = 20 * EURO,
         maker: str = "generic",
         data: dict[str, Any] | None = None,
+        own: dict[str, str] | None = None,
         **profile: Any,
     ) -> None:
-        """data: of the row of the service"""
+        """
+        data:  of the row of the service
+        own:   attributes of the subscriber
+        """
         self.world = World(*documents, services={"data": data or {}})
         stored = PASSWORDS.stored("demo", "s1")
-        self.world.subscriber(f"username:{USER}", balance=balance, password=stored)
+        self.world.subscriber(f"username:{USER}", balance=balance, password=stored, attributes=own or {})
         self.client = NasClient("bras", SECRET, NasProfile("bras", **profile), {}, vendor_profiles()[maker])
         self.store = KeyStore(self.world)
         self.silent: list[str] = []
+        self.left_out: list[LeftOut] = []
         ports, link = Ports(self.store), self.store.link
         told: dict[str, Any] = {"mark": lambda *_: None, "silence": self.silent.append}
         context = self.world.context
-        self.authorisation = Authorisation(context, self.store, ports, PasswordCheck(PASSWORDS, lambda: 0.0), **told)
+        check = PasswordCheck(PASSWORDS, lambda: 0.0)
+        left_out = lambda _client, one: self.left_out.append(one)  # noqa: E731
+        self.authorisation = Authorisation(context, self.store, ports, check, left_out=left_out, **told)
         self.accounting = Accounting(context, NasRestarts(link), ports, InterimTemplates(context, 100), **told)
         self.identifier = 0
 
@@ -369,6 +379,32 @@ def test_who_has_none_is_refused_where_the_maker_has_no_words_for_it() -> None:
     reply = Network(GRADED, maker="freeswitch", data=GARDEN, balance=0).login()
     assert reply is not None
     assert (reply.code, reply.get(REPLY_MESSAGE)) == (PacketCode.ACCESS_REJECT, "the balance does not cover it")
+
+
+def test_what_is_the_subscriber_s_own_is_told_beside_what_the_balance_allows() -> None:
+    own = {"framed_ip_address": "192.0.2.77", "filter_id": "kids", "session_timeout": "3600", "grade": "night"}
+    reply = accepted(Network(TIME, maker="mikrotik", data=NIGHT, own=own).login())
+    assert str(reply.get(FRAMED_IP_ADDRESS)) == "192.0.2.77"
+    assert (reply.get(FILTER_ID), reply.get(MIKROTIK_RATE_LIMIT)) == ("kids", "10000000/50000000")
+    assert reply.get(SESSION_TIMEOUT) == 3_600, "the money would last longer"
+    assert accepted(Network(TIME, balance=EURO // 50, own=own).login()).get(SESSION_TIMEOUT) == 120, "it does not"
+    row = {"subscriber_defaults": {"framed_pool": "basic", "session_timeout": "60"}}
+    reply = accepted(Network(TIME, data=row, own={"session_timeout": "90"}).login())
+    assert (reply.get(FRAMED_POOL), reply.get(SESSION_TIMEOUT)) == ("basic", 90)
+
+
+def test_a_grade_of_the_price_and_the_walled_garden_count_before_it() -> None:
+    own = {"filter_id": "kids", "grade": "slow", "framed_pool": "gold"}
+    assert accepted(Network(GRADED, own=own).login()).get_all(FILTER_ID) == ["night"]
+    reply = accepted(Network(GRADED, data=GARDEN, balance=0, own=own).login())
+    assert (reply.get_all(FILTER_ID), reply.get(FRAMED_POOL)) == (["garden"], "gold")
+
+
+def test_what_is_no_address_is_left_out_and_counted() -> None:
+    network = Network(own={"framed_ip_address": "nonsense", "filter_id": "kids"})
+    reply = accepted(network.login())
+    assert (reply.get(FRAMED_IP_ADDRESS), reply.get(FILTER_ID)) == (None, "kids")
+    assert network.left_out == [LeftOut("Framed-IP-Address", "value")]
 
 
 def test_what_others_hold_is_no_part_of_the_time_that_is_left() -> None:
