@@ -90,7 +90,7 @@ class Line(msgspec.Struct, array_like=True, gc=False):
     suspension (charging.md section 5: whom RAR goes to)."""
     touched_ms: int = 0
     spent: int = 0
-    """Sum of the blocks that money paid, before a minimum or maximum charge..."""
+    """Sum of the blocks that money paid, less what is off, before rounding, a minimum or maximum charge..."""
     charged: int = 0
     """... and what was due for it, without the set-up fee."""
     change_ms: int = 0
