@@ -232,7 +232,7 @@ def top_up(
 @remote
 def set_bucket(server: Remote, name: str, bucket: int, blocker: bool, as_json: bool) -> None:
     """Let the bucket with this number block what is behind it, or lift its block."""
-    answer = server.put("accounts", name, "buckets", str(bucket), body={"blocker": blocker})
+    answer = server.ask("PUT", "accounts", name, "buckets", str(bucket), body={"blocker": blocker})[0]
     show(answer, as_json, lambda one: buckets_table([one]))
 
 

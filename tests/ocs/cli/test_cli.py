@@ -29,11 +29,13 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
         ("account", "set", "a1", "--currency", "EUR", "--credit-limit", "5"),
         ("account", "topup", "a1", "20", "--key", "k1"),
         ("account", "topup", "a1", "20", "--key", "k1"),
-        ("account", "topup", "a1", "1000", "--kind", "octets", "--scope", "data", "--name", "bundle"),
+        ("account", "topup", "a1", "1000", "--kind", "octets", "--scope", "data", "--name", "bundle", "--blocker"),
+        ("account", "bucket", "a1", "1", "--no-blocker"),
+        ("account", "topup", "a1", "1", "--kind", "seconds", "--hours", "sat-sun 10:00-24:00"),
         ("account", "adjust", "a1", "-1.50", "--reason", "mistake"),
         ("account", "topup", "a1", "2", "--name", "bonus"),
-        ("account", "transfer", "a1", "2", "--from", "2", "--reason", "asked", "--key", "k2"),
-        ("account", "transfer", "a1", "2", "--from", "2", "--reason", "asked", "--key", "k2"),
+        ("account", "transfer", "a1", "2", "--from", "3", "--reason", "asked", "--key", "k2"),
+        ("account", "transfer", "a1", "2", "--from", "3", "--reason", "asked", "--key", "k2"),
         ("account", "set", "a1", "--suspend-below", "1"),
         ("subscriber", "set", "s1", "--account", "a1", "--identity", "msisdn:+491701", "--tariff", "flat"),
         ("subscriber", "set", "s1", "--account", "a1", "--identity", "msisdn:491702", "--tariff", "flat"),
@@ -46,6 +48,7 @@ async def test_accounts_and_subscribers(ocs: Run, tmp_path: Path) -> None:
     table = (await ocs("account", "show", "a1")).stdout
     assert "20.50 EUR" in table
     assert "bundle" in table
+    assert "all at sat-sun 10:00-24:00" in table
     by_identity = await ocs("subscriber", "show", "msisdn:491702")
     assert "flat" in by_identity.stdout
     assert "491702" in (await ocs("subscriber", "list")).stdout
