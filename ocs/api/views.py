@@ -55,7 +55,7 @@ def account_ref(found: FoundAccount) -> schema.AccountRef:
 
 def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.AccountView:
     own = settled(account, now_ms)
-    anywhere = [bucket for bucket in own if not bucket.scope and not bucket.member]
+    anywhere = [bucket for bucket in own if not (bucket.scope or bucket.member or bucket.hours)]
     available = sum(bucket.amount - bucket.held for bucket in anywhere) + account.credit_limit
     return schema.AccountView(
         id=account.id,
