@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ocs.access.permissions import can_wait, matching
 from ocs.access.roles import SHIPPED, CallerRole
 from ocs.charging.radius.h323 import ChargedLeg
+from ocs.charging.radius.mapped_input import mapped_inputs
 from ocs.charging.radius.own_attributes import refused_of
 from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, service_table
@@ -280,9 +281,11 @@ class Radius(ConfigTable, frozen=True):
     """Files in the format of FreeRADIUS 3 with attributes that we do not know: profiles may name these then."""
     profiles: dict[str, dict[str, Any]] = {}
     """Vendor profiles of one's own, and lines that replace those of shipped ones (ocs/charging/radius/vendors)."""
+    inputs: dict[str, str] = {}
+    """Attributes of packets that tariffs may ask for, by the name they do it by: `network.pool`."""
 
     def __post_init__(self) -> None:
-        if self.clients or self.profiles or self.dictionaries:
+        if self.clients or self.profiles or self.dictionaries or self.inputs:
             self._know_profiles()
         if self.radsec_listen and not (self.tls_cert and self.tls_key and self.tls_ca):
             raise ValueError("tls_cert, tls_key and tls_ca beside radsec_listen")
@@ -305,11 +308,17 @@ class Radius(ConfigTable, frozen=True):
 
     def _know_profiles(self) -> None:
         try:
-            known = vendor_profiles(self.profiles, table=self.known.attributes)
+            table = self.known.attributes
         except DictionaryFileError as why:
             raise ValueError(f"dictionaries that can be read, but {why}") from None
+        try:
+            known = vendor_profiles(self.profiles, table=table)
         except ValueError as why:
             raise ValueError(f"profiles that can be used, but profiles.{why}") from None
+        try:
+            mapped_inputs(self.inputs, table)
+        except ValueError as why:
+            raise ValueError(f"inputs: {why}") from None
         for number, client in enumerate(self.clients):
             if client.profile not in known:
                 names = ", ".join(sorted(known))

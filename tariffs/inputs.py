@@ -38,6 +38,8 @@ class Inputs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """3GPP-MS-TimeZone, hexadecimal."""
     equipment: str = ""
     """IMEI(SV) or MAC."""
+    network: str = ""
+    """What it tells besides in attributes of its own, under configured names (network_facts.py)."""
     attributes: dict[str, str] = {}
     """What the master data says of the subscriber: segment, contract, entitlements."""
     time_zone: str = ""
@@ -48,7 +50,7 @@ class Inputs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 TOLD: Final = (
     "apn", "rat_type", "visited", "location", "calling", "called", "role", "event_type", "media",
-    "charging_characteristics", "node", "port_type", "user_time_zone", "equipment",
+    "charging_characteristics", "node", "port_type", "user_time_zone", "equipment", "network",
 )  # fmt: skip
 """Facts that requests tell, and that are remembered of a session when a later one does not (charging.md section 5), by
 number: sessions are stored with these numbers, so a new one is only ever added at the end. The others are told by every

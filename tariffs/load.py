@@ -188,7 +188,8 @@ class _Loading:
             if not NAME.fullmatch(name):
                 raise TariffError(source, at, 'expected a name of at most 64 characters, without "+" and ":"')
             known = set(Inputs.__struct_fields__) | {*LINE_FIELDS}
-            if counter.by and counter.by not in known - {"attributes"}:
+            known -= {"attributes", "network"}
+            if counter.by and counter.by not in known:
                 raise TariffError(source, f"{at}.by", f"expected one of {', '.join(sorted(known))}, not {counter.by!r}")
             if counter.when.time:
                 raise TariffError(source, f"{at}.when.time", "expected conditions that stay: a line is counted whole")

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from tariffs.destinations import DestinationRow, Numbers, PrefixTable
 from tariffs.inputs import Inputs
+from tariffs.network_facts import taken_apart
 from tariffs.notation import Column
 
 # An empty list is refused: taken for a condition that was not given, it would make the row price every line.
@@ -61,13 +62,17 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     port_type: Number = ()
     equipment: Text = ()
     user_time_zone: Text = ()
+    network: dict[str, str | tuple[str, ...] | Excluded[Texts]] = {}
+    """What the network tells under configured names, ..."""
     subscriber: dict[str, str | tuple[str, ...] | Excluded[Texts]] = {}
-    """Attributes of the subscriber; "*" holds for any value given, "" where none is."""
+    """... and attributes of the subscriber; "*" holds for any value given, "" where none is."""
     time: Text = ()
     """Bands of the tariff: any of them holds, or none of those excluded."""
 
 
 ATTRIBUTE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+PLACES: Final = ("subscriber", "network")
+"""Where facts have names that are not ours: "subscriber.segment"."""
 LINE_FIELDS: Final = ("rating_group", "service_id")
 NUMBERS: Final = (*LINE_FIELDS, "rat_type", "role", "port_type")
 """Facts that are numbers."""
@@ -120,8 +125,8 @@ def conditions(match: Match, tables: Mapping[str, PrefixTable]) -> tuple[Conditi
         wanted = getattr(match, field)
         if wanted == () or field == "time":
             continue
-        if field == "subscriber":
-            made += [_attribute(name, *several(values)) for name, values in wanted.items()]
+        if field in PLACES:
+            made += [_attribute(field, name, *several(values)) for name, values in wanted.items()]
         elif field in ("from_", "to"):
             made += _zones(field.rstrip("_"), *several(wanted), tables)
         else:
@@ -137,12 +142,12 @@ def several(written: Any) -> tuple[tuple[Any, ...], bool]:
     return (values if isinstance(values, tuple) else (values,)), excludes
 
 
-def _attribute(name: str, values: tuple[str, ...], excludes: bool) -> Condition:
+def _attribute(place: str, name: str, values: tuple[str, ...], excludes: bool) -> Condition:
     if not ATTRIBUTE.fullmatch(name):
-        raise ValueError(f"subscriber: expected an attribute named with letters, digits, '-' and '_', not {name!r}")
+        raise ValueError(f"{place}: expected an attribute named with letters, digits, '-' and '_', not {name!r}")
     if not values:
-        raise ValueError(f'subscriber: expected a value of {name}, "*" for any or "" for none')
-    return Condition(f"subscriber.{name}", values, excludes=excludes)
+        raise ValueError(f'{place}: expected a value of {name}, "*" for any or "" for none')
+    return Condition(f"{place}.{name}", values, excludes=excludes)
 
 
 def _zones(end: str, wanted: tuple[str, ...], excludes: bool, tables: Mapping[str, PrefixTable]) -> Iterator[Condition]:
@@ -222,7 +227,9 @@ def _getter(fact: str, tables: Mapping[str, PrefixTable], numbers: Numbers | Non
         return lambda inputs: find(*normal(getattr(inputs, field)))
     if fact in ENDS.values():
         return lambda inputs: normal(getattr(inputs, fact))[0]
-    _, is_attribute, name = fact.partition(".")
+    place, is_attribute, name = fact.partition(".")
+    if is_attribute and place == "network":
+        return lambda inputs: taken_apart(inputs.network).get(name, "")
     if is_attribute:
         return lambda inputs: inputs.attributes.get(name, "")
     return attrgetter(fact)

@@ -48,6 +48,8 @@ class EventQuery(Input, frozen=True, kw_only=True):
     port_type: Number | None = None
     user_time_zone: Fact = ""
     equipment: Fact = ""
+    network: Fact = ""
+    """What else the network tells, as tariffs name it: `name=value;name=value`."""
 
 
 class QuoteBody(Struct, frozen=True):

@@ -28,7 +28,7 @@ def _event(command: F) -> F:
             "--fact",
             multiple=True,
             metavar="NAME=VALUE",
-            help="What the network says of it: called=4930123, apn=internet, rating_group=10, visited=26201, ...",
+            help="What the network says of it: called=4930123, apn=internet, rating_group=10, network.pool=gold, ...",
         ),
     )):  # fmt: skip
         command = option(command)
@@ -51,13 +51,19 @@ def _asked(subscriber: str, service: str, amount: str, at: str | None, facts: It
         asked["unit"] = quantity.kind.name.lower()
     if at is not None:
         asked["at"] = at
+    told: list[str] = []
     for fact in facts:
         name, equals, value = fact.partition("=")
         if not equals:
             raise click.BadParameter(f"expected NAME=VALUE, not {fact!r}", param_hint="--fact")
         if name in NUMBERS and not (value.isascii() and value.isdecimal()):
             raise click.BadParameter(f"expected a number for {name}, not {value!r}", param_hint="--fact")
+        if name.startswith("network."):
+            told.append(f"{name.removeprefix('network.')}={value}")
+            continue
         asked[name] = int(value) if name in NUMBERS else value
+    if told:
+        asked["network"] = ";".join(told)
     return asked
 
 

@@ -227,7 +227,7 @@ def test_the_example_has_every_key_with_its_default(tmp_path: Path) -> None:
     assert [peer.origin_host for peer in with_examples.diameter.peers] == ["pgw1.example.net"]
     assert "tv" in with_examples.charging.table().by_name
     missing = [key for key in leaves(Config) if not re.search(rf"\b{key.rpartition('.')[2]} = ", text)]
-    assert missing == ["radius.profiles", "charging.services"], "tables that the operator names"
+    assert missing == ["radius.profiles", "radius.inputs", "charging.services"], "tables that the operator names"
 
 
 @pytest.mark.parametrize("key", ["redis.url", "postgres.dsn"])
@@ -298,6 +298,9 @@ def test_addresses_of_stores_as_people_write_them() -> None:
     ("setting", "said"),
     [
         pytest.param('radius.profiles={own={speed=["Nobody = 1"]}}', "profiles.own.speed: .*no attribute", id="line"),
+        pytest.param(
+            'radius.inputs={pool="Nobody"}', "radius.inputs: .*for pool, but none has the name Nobody", id="input"
+        ),
         pytest.param(
             'radius.clients=[{address="10.0.0.1", secret="x", profile="mikrotic"}]',
             r"clients\[0\].profile as one of .*mikrotik.*, not 'mikrotic'",

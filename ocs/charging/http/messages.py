@@ -93,6 +93,8 @@ class StatedFacts(StatedForm, frozen=True, kw_only=True):
     charging_characteristics: Fact = ""
     user_time_zone: Fact = ""
     equipment: Fact = ""
+    network: Fact = ""
+    """What else the network tells, as tariffs name it: `name=value;name=value`."""
 
 
 class StatedLine(StatedForm, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ocs.charging.identity import party
 from ocs.charging.networks import in_text
 from tariffs.inputs import TOLD, Inputs
+from tariffs.network_facts import in_one_text, taken_apart
 
 LOWER: Final = ("apn", "charging_characteristics", "user_time_zone", "equipment")
 
@@ -16,5 +17,6 @@ def inputs_of(service: str, told: Any, service_context: str = "") -> Inputs:
     given = {name: getattr(told, name) for name in TOLD}
     given |= {"calling": party(told.calling), "called": party(told.called)}
     given |= {name: given[name].lower() for name in LOWER}
+    given["network"] = in_one_text(taken_apart(told.network))
     given["visited"] = in_text(told.visited) or told.visited
     return Inputs(service, service_context=service_context, **given)

@@ -122,7 +122,7 @@ def to_charging(
         event_ms=event_ms_of(packet, arrival_ms),
         lines=lines,
         style=Style.LINES,
-        inputs=inputs_of(packet, nas.service),
+        inputs=inputs_of(packet, nas),
         course=course,
         held_s=PERIODS_HELD * nas.interim_s,
     )

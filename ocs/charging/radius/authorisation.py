@@ -57,7 +57,7 @@ def to_hold(
         event_ms=arrival_ms,
         lines=lines_of(nas),
         style=Style.LINES,
-        inputs=inputs_of(packet, nas.service),
+        inputs=inputs_of(packet, nas),
         held_s=ADOPTED_WITHIN_S,
         sessions_max=sessions_max,
         replaces=replaces,
@@ -76,7 +76,7 @@ def to_continue(
         event_ms=arrival_ms,
         lines=lines_of(nas),
         style=Style.LINES,
-        inputs=inputs_of(packet, nas.service),
+        inputs=inputs_of(packet, nas),
         course=SessionCourse(Course.GOES_ON),
         held_s=PERIODS_HELD * nas.interim_s,
     )

@@ -71,7 +71,7 @@ def to_call(
         event_ms=arrival_ms,
         lines=(AskedLine(None, None, Units(seconds=service.seconds.maximum)),),
         style=Style.LINES,
-        inputs=inputs_of(packet, nas.service),
+        inputs=inputs_of(packet, nas),
         course=SessionCourse(Course.BEGINS, reference.token) if name else None,
         held_s=RINGS_S,
     )
@@ -91,7 +91,7 @@ def to_leg(
     if event_ms is None or step is not Course.ENDS:
         event_ms = believed_ms_of(packet, arrival_ms, settings)
     connected_s = detail.connected_s if detail else connected_s_of(packet, step, event_ms)
-    identities, inputs = identities_at(packet, nas), inputs_of(packet, nas.service)
+    identities, inputs = identities_at(packet, nas), inputs_of(packet, nas)
     if detail is not None:
         identities = identities_named(detail.account, detail.calling)
         inputs = msgspec.structs.replace(inputs, calling=party(detail.calling), called=party(detail.called))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from ocs.charging.radius.class_mark import OURS
 from ocs.charging.radius.nas import NasProfile
 from protocol.radius.dictionary.standard import (
     ACCT_SESSION_ID,
@@ -19,8 +20,6 @@ from protocol.radius.dictionary.standard import (
 )
 from protocol.radius.packet import Packet
 
-OURS: Final = "ocs1."
-"""What every Class of ours begins with: a NAS also echoes those of others."""
 PARTS: Final = (3, 4)
 IDENTIFICATION_MAX: Final = 512
 """Octets kept with each session: what is longer cannot be told anything, and ends by its Session-Timeout."""

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ocs.charging.radius.h323 import ChargedLeg
+from ocs.charging.radius.mapped_input import MappedInput
 
 MBIT_OCTETS: Final = 125_000
 
@@ -31,6 +32,8 @@ class NasProfile(msgspec.Struct, frozen=True):
     """By name of a service inside sessions, the rating group of its line."""
     names_session: frozenset[int] = frozenset()
     """Types of the attributes by which it knows a session when it is told something of it."""
+    inputs: tuple[MappedInput, ...] = ()
+    """Attributes that tariffs may ask for besides the usual ones."""
     passwordless: bool = False
     """Who has no password proves none, and is also known by the port that the NAS says he is at."""
     charged_leg: ChargedLeg = "originate"

@@ -8,7 +8,9 @@ from typing import Any, Final
 from ocs.charging.identity import party
 from ocs.charging.networks import in_text
 from ocs.charging.radius.identities import is_mac
+from ocs.charging.radius.mapped_input import told_in
 from ocs.charging.radius.names import nas_name
+from ocs.charging.radius.nas import NasProfile
 from protocol.radius.dictionary.standard import CALLED_STATION_ID, CALLING_STATION_ID, NAS_PORT_ID, NAS_PORT_TYPE
 from protocol.radius.dictionary.tgpp import TGPP_LOCATION_INFO, TGPP_RAT_TYPE, TGPP_SGSN_MCC_MNC
 from protocol.radius.packet import Packet
@@ -17,7 +19,7 @@ from tariffs.inputs import Inputs
 _SEPARATORS: Final = re.compile(r"[:.-]")
 
 
-def inputs_of(packet: Packet, service: str) -> Inputs:
+def inputs_of(packet: Packet, nas: NasProfile) -> Inputs:
     """Called-Station-Id is an access point, a service name or a number, as the kind of network has it: it stands as a
     party and as an access point."""
     facts: dict[str, Any] = {}
@@ -42,4 +44,6 @@ def inputs_of(packet: Packet, service: str) -> Inputs:
         facts["rat_type"] = rat
     if visited := get(TGPP_SGSN_MCC_MNC):
         facts["visited"] = in_text(visited) or visited
-    return Inputs(service, **facts)
+    if nas.inputs and (told := told_in(packet, nas.inputs)):
+        facts["network"] = told
+    return Inputs(nas.service, **facts)

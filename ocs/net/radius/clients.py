@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from ocs.charging.radius.habits import Habit, SignaturePolicy
+from ocs.charging.radius.mapped_input import MappedInput, mapped_inputs
 from ocs.charging.radius.nas import NasProfile
 from ocs.charging.radius.vendor_profile import VendorProfile, vendor_profiles
 from ocs.config import Radius, RadiusClient
@@ -48,7 +49,9 @@ class NasClient(msgspec.Struct, frozen=True):
         return self.coa or (str(plain(source)), COA_PORT)
 
 
-def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasClient:
+def made_of(
+    config: RadiusClient, vendors: Mapping[str, VendorProfile], inputs: tuple[MappedInput, ...] = ()
+) -> NasClient:
     vendor = vendors[config.profile]
     profile = NasProfile(
         config.name,
@@ -60,6 +63,7 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
         config.output_group,
         config.session_services,
         frozenset(attribute.key for attribute in vendor.names_session if isinstance(attribute.key, int)),
+        inputs=inputs,
         passwordless=config.passwordless,
         charged_leg=config.charged_leg,
     )
@@ -74,9 +78,10 @@ def made_of(config: RadiusClient, vendors: Mapping[str, VendorProfile]) -> NasCl
 
 class NasClients:
     def __init__(self, config: Radius) -> None:
-        vendors = vendor_profiles(config.profiles, table=config.known.attributes)
+        table = config.known.attributes
+        vendors, inputs = vendor_profiles(config.profiles, table=table), mapped_inputs(config.inputs, table)
         found = [
-            (network, made_of(one, vendors), one.tls_subject.lower())
+            (network, made_of(one, vendors, inputs), one.tls_subject.lower())
             for one in config.clients
             for network in networks((one.address,))
         ]
