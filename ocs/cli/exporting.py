@@ -29,8 +29,7 @@ LINE_BYTES_MAX: Final = 1 << 20
 @click.option("--resume", is_flag=True, help="Go on after the last whole line of FILE, where it was cut.")
 @remote
 def export_file(server: Remote, file: Path, format_: str | None, passwords: bool, resume: bool) -> None:
-    """All accounts with what they have, and all subscribers, into a file that `ocs import` takes; - is the standard
-    output.
+    """All accounts and subscribers into a file that `ocs import` takes; - is the standard output.
 
     What sessions hold is in the balances. Vouchers, sessions, entries and counters are not in it.
     """

@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Find by what a caller says: a number in any spelling, an id, a customer, a tag.",
     ),
     "import": ("ocs.cli.importing:import_file", "Accounts and subscribers out of a file: CSV, NDJSON; any number."),
-    "export": ("ocs.cli.exporting:export_file", "All accounts and subscribers into a file that import takes."),
+    "export": ("ocs.cli.exporting:export_file", "All accounts and subscribers into a file: what import takes."),
     "tariff": ("ocs.cli.tariff:tariff", "Tariff documents: check, publish, show."),
     "fees": ("ocs.cli.fees:fees", "Recurring fees: what is due, what was taken, the run that settles them."),
     "session": ("ocs.cli.session:session", "Charging sessions: what is going on, report or end."),
