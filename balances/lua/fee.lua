@@ -233,8 +233,10 @@ if mark and (mark[FEEMARK.ended_ms] > 0 or (fee[FEE.step] == FEESTEP.TAKE and fe
 end
 if not mark then
   if change.now_ms - fee[FEE.now_ms] > FEE_STALE_MS then return { 'stale' } end
-  if fee[FEE.step] == FEESTEP.END then return told('again', RESULT.OK, {}) end
 end
+-- a failover has lost what the account said before: whoever asks goes back to the day that is not settled
+if (mark and mark[FEEMARK.day] or 0) < (fee[FEE.known_day] or 0) then return told('again', RESULT.OK, {}) end
+if not mark and fee[FEE.step] == FEESTEP.END then return told('again', RESULT.OK, {}) end
 drop_ended()
 if not mark then
   if #account[ACCOUNT.fees] >= FEES_MAX then return told('refused', RESULT.TOO_MUCH, {}) end

@@ -41,11 +41,12 @@ def fee(store: ModelStore, fee: Fee) -> Reply:
     takes = fee.step == FeeStep.TAKE
     if mark is not None and (mark.ended_ms or (takes and fee.from_day < mark.day)):
         return told(change, fee, mark, "again", Result.OK)
-    if mark is None:
-        if change.now_ms - fee.now_ms > FEE_STALE_MS:
-            return Reply("stale")
-        if not takes:
-            return told(change, fee, mark, "again", Result.OK)
+    if mark is None and change.now_ms - fee.now_ms > FEE_STALE_MS:
+        return Reply("stale")
+    if (mark.day if mark is not None else 0) < fee.known_day:  # lost by a failover: whoever asks goes back to that day
+        return told(change, fee, mark, "again", Result.OK)
+    if mark is None and not takes:
+        return told(change, fee, mark, "again", Result.OK)
     drop_ended(change)
     if mark is None:
         if len(account.fees) >= FEES_MAX:

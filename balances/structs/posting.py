@@ -194,6 +194,9 @@ class Fee(AccountOperation, array_like=True):
     price: str = ""
     """TAKE: what the whole period costs, and its terms, as whoever asks for the end will want to know it: kept with
     what is paid."""
+    known_day: int = 0
+    """First day that is not settled, as an account said before; 0: none did. One that says less now has lost what it
+    settled since, and nothing is done."""
 
 
 class FeeOutcome(msgspec.Struct, array_like=True, gc=False):

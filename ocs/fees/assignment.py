@@ -49,6 +49,8 @@ class FeeProgress(msgspec.Struct, omit_defaults=True):
     try_ms: int = 0
     """When it is tried again; 0: when it is due."""
     ended: bool = False
+    known_day: int = 0
+    """`day` as the account said it last. One that says less later has lost the rest."""
     price: str = ""
     """What the whole period of `from_day` cost when it was tried last, and its terms (`_written`); "": nobody noted
     it."""
@@ -295,7 +297,10 @@ class FeeLooker:
         fee.step, fee.takes_back, fee.event_ms = FeeStep.END, takes_back, of.ended_ms
         fee.reference = f"{of.tariff}:{name} ended"
         await self._call(fee, progress)
-        progress.ended = True
+        if progress.known_day < fee.known_day:
+            self._later(self._now_ms)
+        else:
+            progress.ended = True
 
     def _kept(self, rule: FeeRule, progress: FeeProgress) -> int:
         """Of what the period cost when it was taken, the days before the end."""
@@ -327,12 +332,16 @@ class FeeLooker:
             amount=price.micro,
             terms=price.terms,
             price=_written(price),
+            known_day=progress.known_day,
         )
 
     async def _call(self, fee: Fee, progress: FeeProgress) -> TriedFee:
+        """What the store made of it; `progress` is what it says. One that has lost what it settled says an earlier day:
+        there it goes on."""
         tried = await self._take(fee, progress)
         mark = tried.mark
-        if mark.day:
+        if mark.day or fee.known_day:
+            progress.known_day = mark.day
             progress.day, progress.from_day, progress.short = mark.day, mark.from_day, mark.short
             progress.paid, progress.price = sum(take.amount for take in mark.paid), mark.price
             progress.try_ms = 0

@@ -72,6 +72,19 @@ def test_no_day_is_taken_twice_and_periods_follow_each_other(opened: Opened) -> 
     assert world.money == (700, 0)
 
 
+def test_who_knows_of_more_than_the_account_is_told_where_it_stands_and_nothing_is_taken(opened: Opened) -> None:
+    """A failover has lost what the account settled."""
+    world = opened(1_000)
+    for step in (FeeStep.TAKE, FeeStep.END):
+        outcome = fee(world, 1, step=step, known_day=MONTH + DAYS)
+        assert (world.status, outcome.entries, outcome.mark.day) == ("again", [], 0)
+    fee(world)
+    outcome = fee(world, 2, known_day=MONTH + 2 * DAYS)
+    assert (world.status, outcome.entries, outcome.mark.day) == ("again", [], MONTH + DAYS)
+    assert fee(world, 1, known_day=MONTH + DAYS).entries
+    assert world.money == (800, 0)
+
+
 def test_nothing_is_taken_that_is_held(opened: Opened) -> None:
     world = opened(150)
     world.start(ask(asked=60))

@@ -142,3 +142,29 @@ def test_what_is_taken_is_what_the_rules_say(seed: int) -> None:
 
 def at(now_ms: int) -> datetime:
     return datetime.fromtimestamp(now_ms // 1_000, UTC)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])
+@pytest.mark.parametrize("kept", [0, 1], ids=["nothing kept", "one month kept"])
+def test_what_a_failover_has_lost_is_taken_again(kept: int, ends: bool) -> None:
+    """Months settled in a store that falls back: the next call says how far it was, and they are caught up."""
+    fee = {"name": "base", "price": "10.00", "every": "month", "due": "advance", "prorate": []}
+    catalog = Catalog([compile_tariff({"tariff": "t", "currency": "EUR", "fees": [fee]}, source="t")])
+    began_ms = ms(datetime(2026, 1, 1, tzinfo=UTC))
+    of = FeeAssignment(1, "acc", "sub", "t", began_ms, 0, False, False, 0, {}, "EUR", "UTC", 1, {}, ())
+    rng = Random(0)
+    rng.random = lambda: 1.0  # type: ignore[method-assign]  # nobody is killed
+    world = FeeWorld(rng, catalog, of)
+    copied = copy.deepcopy(world.model)
+    for month in (1, 2):
+        asyncio.run(world.look(ms(datetime(2026, month, 1, 1, tzinfo=UTC)), ended_ms=0))
+        copied = copy.deepcopy(world.model) if month == kept else copied
+    assert len(world.taken()) == 2
+    world.model = copied
+    ended_ms = ms(datetime(2026, 2, 20, tzinfo=UTC)) if ends else 0
+    for _ in range(3):
+        asyncio.run(world.look(ms(datetime(2026, 3, 1, 1, tzinfo=UTC)), ended_ms=ended_ms))
+    months = ("2026-01-01", "2026-02-01") if ends else ("2026-01-01", "2026-02-01", "2026-03-01")
+    assert {day: sum(each) for day, each in world.taken().items()} == dict.fromkeys(months, 10_000_000)
+    assert all(one.ended for one in read_progress(world.row).values()) == ends
+    check_entries(world.model, "acc")
