@@ -5,6 +5,7 @@
 -- EXIT  ok again conflict refused absent fenced full
 -- Twin: balances/model/post.py.
 -- @use lib/posting
+-- @use lib/reached
 local post = cmsgpack.unpack(ARGV[2])
 
 -- read
@@ -45,6 +46,8 @@ local function move(posting)
 end
 
 local result, before = refusal_of_post(change, post), #change.entries
+for _, extension in ipairs(post[POST.extends]) do extend_buckets(change, extension) end
+reset_limits(change, post[POST.resets])
 for _, posting in ipairs(post[POST.postings]) do
   if result == RESULT.OK then result = move(posting) end
 end

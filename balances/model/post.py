@@ -10,6 +10,7 @@ from balances.model.posting import (
     as_much_as_there_is,
     begin_posting,
     end_posting,
+    extend_buckets,
     fill,
     fills,
     is_up_to,
@@ -18,6 +19,7 @@ from balances.model.posting import (
     refusal_of_post,
     write_refusal,
 )
+from balances.model.reached import reset_limits
 from balances.structs.account import Bucket, SuspendReasons
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Post, Posting
@@ -29,6 +31,9 @@ def post(store: ModelStore, post: Post) -> Reply:
     if isinstance(change, Reply):
         return change
     result, before = refusal_of_post(change, post), len(change.entries)
+    for extension in post.extends:
+        extend_buckets(change, extension)
+    reset_limits(change, post.resets)
     for posting in post.postings:
         if result == Result.OK:
             result = move(change, post, posting)

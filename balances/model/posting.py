@@ -13,7 +13,7 @@ from balances.packing import pack
 from balances.structs.account import BUCKETS_MAX, MAIN, Bucket
 from balances.structs.blob import FORMAT, blob_of, raw_of
 from balances.structs.charge import Reply, Result
-from balances.structs.posting import AccountOperation, Post, PostingOutcome
+from balances.structs.posting import AccountOperation, BucketExtension, Post, PostingOutcome
 from balances.structs.record import CounterAccount, Record
 from balances.structs.session import IdempotencyRecord
 from tariffs.ladder import Counted
@@ -95,6 +95,15 @@ def is_up_to(post: Post) -> bool:
 
 def fills(counter_account: str) -> bool:
     return counter_account in (CounterAccount.TOP_UP, CounterAccount.VOUCHER, CounterAccount.TRANSIT)
+
+
+def extend_buckets(change: AccountChange, extension: BucketExtension) -> None:
+    """Buckets of a name end no sooner than an instant: no end comes nearer, none is made, none that has passed is
+    undone (charging.md 23)."""
+    for bucket in change.account.buckets:
+        if bucket.name == extension.name and bucket.until_ms > change.now_ms:
+            bucket.until_ms = max(bucket.until_ms, extension.until_ms)
+            change.look_at_end(bucket)
 
 
 def money_taken(post: Post) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from balances.model.account import AccountChange
 from balances.model.thresholds import note_crossing
 from balances.packing import unpack_ladder
-from balances.structs.account import Account
+from balances.structs.account import Account, Counter
 from balances.structs.blob import blob_of
 from balances.structs.charge import Ask
 from balances.structs.thresholds import CrossingKind, CrossingOf
@@ -40,12 +40,26 @@ def _check(change: AccountChange, count: Count, unit: int) -> None:
         note_crossing(change, CrossingKind.ROOM, *told)
 
 
+def make_room(change: AccountChange, counter: Counter) -> None:
+    """A limit that was reached has room again."""
+    counter.reached_ms = 0
+    note_crossing(change, CrossingKind.ROOM, CrossingOf.LIMIT, counter.key, 0, 0, Kind.MONEY, "")
+
+
+def reset_limits(change: AccountChange, keys: Iterable[str]) -> None:
+    """Limits begin anew in their period: what is held of them stays (charging.md 23)."""
+    for key in keys:
+        if counter := change.counter_of(key):
+            counter.used = 0
+            if counter.reached_ms:
+                make_room(change, counter)
+
+
 def end_limits(change: AccountChange) -> bool:
     """A period has ended in which a limit was reached: there is room again. Whether there was one."""
     ended = [one for one in change.account.counters if one.reached_ms and 0 < one.until_ms <= change.now_ms]
     for counter in ended:
-        counter.reached_ms = 0
-        note_crossing(change, CrossingKind.ROOM, CrossingOf.LIMIT, counter.key, 0, 0, Kind.MONEY, "")
+        make_room(change, counter)
     return bool(ended)
 
 

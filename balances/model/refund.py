@@ -72,7 +72,7 @@ def turn_back(
         back = fed.amount if everything else share(fed.amount, part, whole)
         counter = decision.change.counter_of(fed.key)
         if counter is not None and counter.until_ms == fed.until_ms:  # else of another time: nothing to turn back
-            counter.used -= back
+            counter.used = max(counter.used - back, 0)  # it may have begun anew since
         fed.amount -= back
     paid.units -= units
     paid.cost -= money

@@ -44,6 +44,14 @@ class Posting(msgspec.Struct, array_like=True, gc=False):
     """Of a new bucket; see Bucket."""
 
 
+class BucketExtension(msgspec.Struct, array_like=True, gc=False):
+    """Buckets that end no sooner than an instant (charging.md 23)."""
+
+    name: str
+    """Of all buckets of this name."""
+    until_ms: int
+
+
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):
     """What every operation of the back office says that moves amounts. Inputs of such operations inherit it, so these
     fields are the first of each, and the posting frame (lua/lib/posting.lua) reads them."""
@@ -85,6 +93,10 @@ class Post(AccountOperation, array_like=True):
     """By kind, how much of it may be moved, given and taken together (-1 any), else nothing is; []: any."""
     permits_debt: bool = False
     """With `keeps_held`: where nothing is held of the main bucket it may owe whatever is taken."""
+    extends: list[BucketExtension] = []
+    """Of buckets that are there before it."""
+    resets: list[str] = []
+    """Keys of counters of spending limits that begin anew."""
 
 
 class Transfer(AccountOperation, array_like=True):

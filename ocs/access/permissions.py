@@ -11,6 +11,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "accounts.write": "Open accounts, change their settings, suspend, close empty ones and open them again",
     "accounts.close": "Close accounts, and pay out or write off what they still have",
     "accounts.top-up": "Add money or units that were paid for",
+    "offers.read": "See top-up offers",
+    "offers.write": "Say what top-ups with an offer give besides the payment",
     "accounts.adjust": "Correct a balance up or down, and move amounts between buckets",
     "accounts.adjust-held": "Also take what is held",
     "accounts.transfer": "Move own money from one account to another one",

@@ -71,7 +71,7 @@ NOTHING: Final = AmountLimit("*", each="0")
 SHIPPED: Final[Mapping[str, CallerRole]] = {
     "admin": CallerRole(("*",)),
     "cashier": CallerRole(
-        ("accounts.read", "subscribers.read", "accounts.top-up", "accounts.adjust", "vouchers.redeem"),
+        ("accounts.read", "subscribers.read", "accounts.top-up", "accounts.adjust", "offers.read", "vouchers.redeem"),
         limits=(
             AmountLimit("accounts.top-up", each="500.00"),
             AmountLimit("accounts.adjust", each="20.00", day="200.00"),
@@ -81,7 +81,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
         (
             *("accounts.read", "accounts.write", "accounts.top-up", "accounts.adjust", "accounts.refund"),
             *("subscribers.*", "limits.*", "thresholds.*", "tariffs.read", "sessions.*", "events.read", "jobs.read"),
-            *("suspense.read", "vouchers.read", "vouchers.redeem"),
+            *("suspense.read", "offers.read", "vouchers.read", "vouchers.redeem"),
         ),
         limits=(
             AmountLimit("accounts.top-up", each="100.00"),
@@ -99,6 +99,7 @@ SHIPPED: Final[Mapping[str, CallerRole]] = {
                 "tariffs.*",
                 "suspense.*",
                 "vouchers.*",
+                "offers.*",
                 "sessions.read",
             ),
             *("events.read", "webhooks.read", "ledger.read", "ledger.verify", "approvals.*", "audit.read", "fees.*"),

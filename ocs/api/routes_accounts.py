@@ -14,7 +14,7 @@ from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import Time, hours_of, ms_of, time_of
 from ocs.api.views import account_view, bucket_view, posted_view
-from ocs.backoffice import accounts, buckets, postings
+from ocs.backoffice import accounts, buckets, offers, postings
 from ocs.backoffice.accounts import WantedAccount
 from ocs.backoffice.allowances import Warrant
 from ocs.backoffice.amounts import KIND_OF, KINDS, amount_of, micro_of, money, quantity
@@ -116,6 +116,11 @@ async def top_up(call: ApiCall) -> ApiReply:
         blocker=body.blocker,
         hours=hours_of(body.hours, "hours"),
     )
+    if body.offer is not None:
+        if not wanted.is_plain:
+            raise Invalid("offer", "of money for the main balance: none of the options of a bucket goes with it")
+        order = order_of(call, f"offer {body.offer}", body.reference)
+        return posted(call, *await offers.top_up(call.backoffice, call.path["id"], body.offer, wanted.amount, order))
     order = order_of(call, "top-up", body.reference)
     return posted(call, *await postings.top_up(call.backoffice, call.path["id"], wanted, order))
 
@@ -263,9 +268,10 @@ OPERATIONS: Final = (
         examples={
             "money": {"amount": "5.00", "reference": "counter 4"},
             "1 GB for a week": {"amount": "1073741824", "kind": "octets", "valid_for_s": 604800, "name": "week"},
+            "with an offer": {"amount": "10.00", "offer": "spring"},
         },
         keyed=True,
-        problems=(*MOVES, "account-closed"),
+        problems=(*MOVES, "unresolved", "account-closed"),
     ),
     Operation(
         "POST",

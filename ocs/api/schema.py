@@ -269,6 +269,8 @@ class TopUp(Input, frozen=True):
     hours: Hours | None = None
     """When it pays use, on the account's clock; left out: at any time."""
     reference: Reference = ""
+    offer: Id | None = None
+    """Of money for the main balance: what `/v1/top-up-offers/{id}` of this name gives comes with it."""
 
 
 class BucketPut(Input, frozen=True):

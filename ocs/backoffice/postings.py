@@ -95,6 +95,13 @@ class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
     blocker: bool = False
     hours: Sequence[WeekHours] = ()
 
+    @property
+    def is_plain(self) -> bool:
+        """Money for the main balance."""
+        timed = self.from_ms or self.until_ms or self.valid_for_s
+        special = timed or self.scope or self.name or self.bonus or self.member or self.blocker or self.hours
+        return self.kind == Kind.MONEY and not special and self.priority is None
+
 
 async def top_up(
     backoffice: BackOffice, account: str, wanted: WantedTopUp, order: Order
@@ -104,11 +111,8 @@ async def top_up(
         raise Invalid("valid_until", "after valid_from, both after 1970")
     if wanted.valid_for_s and wanted.until_ms:
         raise Invalid("valid_for_s", "not beside valid_until")
-    timed = wanted.from_ms or wanted.until_ms or wanted.valid_for_s
-    special = timed or wanted.scope or wanted.name or wanted.bonus or wanted.member or wanted.blocker or wanted.hours
-    plain = wanted.kind == Kind.MONEY and not special and wanted.priority is None
     posting = Posting(
-        bucket=MAIN if plain else -1,
+        bucket=MAIN if wanted.is_plain else -1,
         kind=wanted.kind,
         amount=wanted.amount,
         counter_account="top-up",

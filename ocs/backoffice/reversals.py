@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
     from ocs.master.accounts import AccountRow
 
-REVERSIBLE: Final = frozenset({"top-up", "adjustment", "payout", "write-off", "transfer", "refund"})
+REVERSIBLE: Final = frozenset({"top-up", "bonus", "adjustment", "payout", "write-off", "transfer", "refund"})
 """Why entries were made that may be taken back."""
 
 # All entries of the call that made one of them; what expired in the same call is no part of what was posted.

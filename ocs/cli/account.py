@@ -185,6 +185,7 @@ def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...],
 @click.option("--member", metavar="SUBSCRIBER", help="The only subscriber it pays for.")
 @click.option("--blocker", is_flag=True, help="What it may pay is paid by nothing behind it.")
 @click.option("--hours", metavar="HOURS", help='When it pays, on the account\'s clock: "mon-fri 22:00-06:00, sat".')
+@click.option("--offer", callback=given, help="What this offer gives comes with it (`ocs offer`).")
 @click.option("--reference", default="")
 @key_option
 @json_option
@@ -203,6 +204,7 @@ def top_up(
     member: str | None,
     blocker: bool,
     hours: str | None,
+    offer: str | None,
     reference: str,
     key: str | None,
     as_json: bool,
@@ -219,6 +221,7 @@ def top_up(
         "member": member,
         "blocker": blocker or None,
         "hours": hours,
+        "offer": offer,
     }
     body |= {field: value for field, value in optional.items() if value is not None}
     show(server.post_once("accounts", name, "topups", body=body, key=key), as_json, posted_table)

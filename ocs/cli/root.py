@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "radius": ("ocs.cli.radius:radius", "RADIUS clients: what they send, what is demanded of them."),
     "voucher": ("ocs.cli.voucher:voucher", "Vouchers: batches of codes, and their redemption."),
+    "offer": ("ocs.cli.offer:offer", "Top-up offers: what a payment gives besides itself."),
     "suspense": ("ocs.cli.suspense:suspense", "Use that was reported and not charged: charge it or write it off."),
     "event": ("ocs.cli.event:event", "Events: what was told to the world, and what is being told."),
     "webhook": ("ocs.cli.webhook:webhook", "Where events are delivered to, and what became of them."),

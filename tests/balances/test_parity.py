@@ -36,6 +36,7 @@ from balances.structs.charge import (
 from balances.structs.posting import (
     AccountClosing,
     AccountSettings,
+    BucketExtension,
     BucketSetting,
     ClosingRest,
     Expire,
@@ -392,6 +393,8 @@ class RandomGateway:
             clock=CLOCK,
             moves_max=rng.choice(([], [], [-1, 0, -1, -1], [90_000, 5_000, 0, 0])),
             permits_debt=rng.random() < 0.3,
+            extends=[BucketExtension("b", self.now_ms + rng.choice((-1, 60_000, 10**8)))] * (rng.random() < 0.3),
+            resets=rng.choice(([], [], ["=spent"], ["none", "=octets", "=spent"])),
         )
         for posting in postings:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3

@@ -122,10 +122,10 @@ MUTANTS: Final = (
         (
             _lua(
                 "lib/refund",
-                "counter[COUNTER.used] = counter[COUNTER.used] - back",
+                "counter[COUNTER.used] = max(counter[COUNTER.used] - back, 0)",
                 "counter[COUNTER.used] = counter[COUNTER.used] - 0",
             ),
-            _twin("refund", "counter.used -= back", "counter.used -= 0"),
+            _twin("refund", "max(counter.used - back, 0)", "counter.used"),
         ),
         _rules("events", "what_can_be_counted"),
     ),

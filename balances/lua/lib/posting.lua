@@ -81,6 +81,18 @@ local function fills(counter_account)
     or counter_account == COUNTERACCOUNT.TRANSIT
 end
 
+-- Buckets of a name end no sooner than an instant: no end comes nearer, none is made, none that has passed is undone
+-- (charging.md 23).
+local function extend_buckets(change, extension)
+  for _, bucket in ipairs(change.account[ACCOUNT.buckets]) do
+    local until_ms = bucket[BUCKET.until_ms]
+    if bucket[BUCKET.name] == extension[BUCKETEXTENSION.name] and until_ms > change.now_ms then
+      bucket[BUCKET.until_ms] = max(until_ms, extension[BUCKETEXTENSION.until_ms])
+      look_at_end(change, bucket)
+    end
+  end
+end
+
 -- Money that a post takes from its account.
 local function money_taken(post)
   local sum = 0

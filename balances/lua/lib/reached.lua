@@ -25,17 +25,37 @@ local function check_limits(change, asks)
   end
 end
 
--- A period has ended in which a limit was reached: there is room again. Returns whether there was one.
-local function end_limits(change)
-  local any = false
-  for _, counter in ipairs(change.account[ACCOUNT.counters]) do
-    local until_ms = counter[COUNTER.until_ms]
-    if (counter[COUNTER.reached_ms] or 0) > 0 and until_ms > 0 and until_ms <= change.now_ms then
-      counter[COUNTER.reached_ms], any = 0, true
-      note_crossing(change, CROSSINGKIND.ROOM, CROSSINGOF.LIMIT, counter[COUNTER.key], 0, 0, KIND.MONEY, '')
+local reset_limits, end_limits
+do -- a script has room for 200 local names
+  -- A limit that was reached has room again.
+  local function make_room(change, counter)
+    counter[COUNTER.reached_ms] = 0
+    note_crossing(change, CROSSINGKIND.ROOM, CROSSINGOF.LIMIT, counter[COUNTER.key], 0, 0, KIND.MONEY, '')
+  end
+
+  -- Limits begin anew in their period: what is held of them stays (charging.md 23).
+  function reset_limits(change, keys)
+    for _, key in ipairs(keys) do
+      local counter = counter_of(change.account, key)
+      if counter then
+        counter[COUNTER.used] = 0
+        if (counter[COUNTER.reached_ms] or 0) > 0 then make_room(change, counter) end
+      end
     end
   end
-  return any
+
+  -- A period has ended in which a limit was reached: there is room again. Returns whether there was one.
+  function end_limits(change)
+    local any = false
+    for _, counter in ipairs(change.account[ACCOUNT.counters]) do
+      local until_ms = counter[COUNTER.until_ms]
+      if (counter[COUNTER.reached_ms] or 0) > 0 and until_ms > 0 and until_ms <= change.now_ms then
+        make_room(change, counter)
+        any = true
+      end
+    end
+    return any
+  end
 end
 
 -- When the first of these periods ends; 0: there is none.

@@ -73,7 +73,7 @@ local function turn_back(decision, paid, units, money, all)
     local back = all and raised[COUNTERAMOUNT.amount] or share(raised[COUNTERAMOUNT.amount], part, whole)
     local counter = counter_of(decision.change.account, raised[COUNTERAMOUNT.key])
     if counter and counter[COUNTER.until_ms] == raised[COUNTERAMOUNT.until_ms] then -- else of another time
-      counter[COUNTER.used] = counter[COUNTER.used] - back
+      counter[COUNTER.used] = max(counter[COUNTER.used] - back, 0) -- it may have begun anew since
     end
     raised[COUNTERAMOUNT.amount] = raised[COUNTERAMOUNT.amount] - back
   end

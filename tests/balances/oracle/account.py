@@ -243,8 +243,11 @@ class NaiveAccount:
 
     # ------------------------------------------------------------ the back office
 
-    def post(self, postings: Sequence[Posting], now_ms: int, *, own_only: bool, keeps_held: bool) -> bool:
-        """All of them or none."""
+    def post(
+        self, postings: Sequence[Posting], now_ms: int, *, own_only: bool, keeps_held: bool, lasting_ms: int = 0
+    ) -> bool:
+        """All of them or none. Buckets that are there, and have an end to come, end no sooner than `lasting_ms`
+        (charging.md 23)."""
         after = {bucket.id: bucket.amount for bucket in self.buckets}
         for one in postings:
             if one.bucket == -1:
@@ -259,6 +262,9 @@ class NaiveAccount:
             elif keeps_held and one.amount < 0 and after[MAIN] + self.credit_limit < held:
                 return False
         self.lapse(now_ms)
+        for bucket in self.buckets:
+            if bucket.until_ms and not bucket.over(now_ms):
+                bucket.until_ms = max(bucket.until_ms, lasting_ms)
         for one in postings:
             of = one.bucket
             if of == -1:

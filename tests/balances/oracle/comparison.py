@@ -16,6 +16,7 @@ from balances.structs.charge import Action, Ask, Charge, NextPrice, Outcome, Pha
 from balances.structs.posting import (
     AccountOpening,
     AccountSettings,
+    BucketExtension,
     BucketSetting,
     Expire,
     Post,
@@ -157,7 +158,8 @@ class Comparison:
             case Repetition():
                 self._again(action)
             case PayIn():
-                self._post([Posting(MAIN, Kind.MONEY, action.amount, "top-up", "top-up")])
+                lasting = self.now_ms + action.lasts * MINUTE if action.lasts else 0
+                self._post([Posting(MAIN, Kind.MONEY, action.amount, "top-up", "top-up")], lasting_ms=lasting)
             case Bonus():
                 self._bonus(action)
             case Blocking():
@@ -321,10 +323,13 @@ class Comparison:
 
     # ------------------------------------------------------------ the back office and time
 
-    def _post(self, postings: list[Posting], *, own_only: bool = False, keeps_held: bool = False) -> None:
+    def _post(
+        self, postings: list[Posting], *, own_only: bool = False, keeps_held: bool = False, lasting_ms: int = 0
+    ) -> None:
+        """lasting_ms: no bucket that lasts until then ends sooner; 0: as they do"""
         self.posts += 1
         self.account.begin()
-        made = self.account.post(postings, self.now_ms, own_only=own_only, keeps_held=keeps_held)
+        made = self.account.post(postings, self.now_ms, own_only=own_only, keeps_held=keeps_held, lasting_ms=lasting_ms)
         post = Post(
             ACCOUNT,
             f"k{self.posts}",
@@ -339,6 +344,7 @@ class Comparison:
             keeps_held=keeps_held,
             clock=[0],
         )
+        post.extends = [BucketExtension("", lasting_ms)] if lasting_ms else []
         self.posted = post
         status, _ = self.twins.post(post)
         assert (status == "ok") == made, status

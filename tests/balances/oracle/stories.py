@@ -82,6 +82,8 @@ class PayIn:
     """Into the main bucket."""
 
     amount: int
+    lasts: int = 0
+    """Minutes that buckets last at least, from then on; 0: as long as they do."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,7 @@ def requests(draw: st.DrawFn, groups: tuple[int, ...], lines_max: int, ladder_co
 
 again = st.builds(Repetition, st.integers(0, 3), st.booleans(), st.booleans())
 refunds = st.builds(GiveBack, st.integers(0, 2), st.sampled_from((0, 0, 1, 30, 100)))
-top_ups = st.builds(PayIn, amounts)
+top_ups = st.builds(PayIn, amounts, st.sampled_from((0, 0, 1, 10, 100)))
 thresholds = st.sampled_from(((NEVER, NEVER), (NEVER, NEVER), (0, 0), (20, 100), (-50, 10)))
 waits = st.builds(
     Wait,
