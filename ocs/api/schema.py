@@ -389,7 +389,8 @@ class SubscriberPut(Input, frozen=True):
     barred: bool = False
     """Refused (4010), whatever its account has; what it used is still settled."""
     attributes: Annotated[dict[AttributeName, AttributeValue], Meta(max_length=32)] = {}
-    """What tariffs may ask of the subscriber: segment, contract, a price of its own. Left out: none."""
+    """What tariffs may ask of the subscriber (segment, contract, a price of its own), and what a NAS is told of it by
+    RADIUS (framed_ip_address, filter_id, session_timeout). Left out: none."""
     payers: Annotated[dict[Tag, Id], Meta(max_length=16)] = {}
     """By service, the account that pays for it in the place of `account`. Left out: none."""
 

@@ -92,7 +92,9 @@ def show_subscriber(server: Remote, name: str, as_json: bool) -> None:
 @click.option("--account")
 @click.option("--identity", "identities", multiple=True, metavar="KIND:IDENTITY", help="All it has: msisdn:4917...")
 @click.option("--tariff", "tariffs", multiple=True, help="In order: the first that has a price counts.")
-@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="For tariffs; NAME= removes it.")
+@click.option(
+    "--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="For tariffs and NASes; NAME= removes it."
+)
 @click.option(
     "--payer", "payers", multiple=True, metavar="SERVICE=ACCOUNT", help="Who pays for a service; SERVICE= ends it."
 )

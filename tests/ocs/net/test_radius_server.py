@@ -9,6 +9,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     running.stop()
 
 
-def balance(server: RunningServer, account: str = "demo-1") -> str:
+def api(server: RunningServer, path: str, body: dict[str, Any] | None = None, version: int = 0) -> Any:
+    """GET, or PUT of a body in the place of what has that version."""
     host, port = server.address("http")
     token = (server.data / "admin.token").read_text().strip()
-    request = urllib.request.Request(f"http://{host}:{port}/v1/accounts/{account}")
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{host}:{port}/v1/{path}", data, method="PUT" if data else "GET")
     request.add_header("Authorization", f"Bearer {token}")
+    if data:
+        request.add_header("Content-Type", "application/json")
+        request.add_header("If-Match", f'"{version}"')
     with urllib.request.urlopen(request) as answer:
-        return str(json.load(answer)["balance"])
+        return json.load(answer)
+
+
+def balance(server: RunningServer, account: str = "demo-1") -> str:
+    return str(api(server, f"accounts/{account}")["balance"])
 
 
 def radclient(server: RunningServer, kind: str, text: str, secret: str = "testing123") -> str:
@@ -148,3 +158,21 @@ def test_what_is_not_proven_gets_no_answer_and_harms_nothing(server: RunningServ
         nas.ask(good.octets)
     assert balance(server) == f"{float(before) - 0.01:.2f}"
     server.wait(lambda: 'ocs_messages_dropped_total{protocol="radius",why="authenticator"} 1' in server.metrics(), 30)
+
+
+@pytest.mark.skipif(RADCLIENT is None, reason="radclient is not installed")
+def test_who_logs_in_is_given_what_is_his_own(server: RunningServer) -> None:
+    path = "subscribers/demo-491700000001"
+    known = api(server, path)
+    kept = {name: known[name] for name in ("account", "identities", "tariffs")}
+    own = {"framed_ip_address": "192.0.2.77", "delegated_ipv6_prefix": "2001:db8:2::/56", "session_timeout": "3600"}
+    api(server, path, {**kept, "attributes": own}, known["version"])
+    asked = 'User-Name = "491700000001", User-Password = "demo", NAS-Identifier = "bras1", NAS-Port = 8'
+
+    def told() -> str:
+        return radclient(server, "auth", asked)
+
+    server.wait(lambda: "Framed-IP-Address = 192.0.2.77" in told(), 30)
+    answer = told()
+    assert "Delegated-IPv6-Prefix = 2001:db8:2::/56" in answer
+    assert "Session-Timeout = 3600" in answer
