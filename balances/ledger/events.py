@@ -18,6 +18,7 @@ from balances.keys import is_later_leg, is_nobody, transfer_key
 from balances.ledger import event_data, fee_events
 from balances.ledger.event_data import KIND_WORDS, AccountState
 from balances.ledger.event_filter import EventFilter
+from balances.ledger.heads import states
 from balances.ledger.in_words import money, quantity, time_of
 from balances.ledger.record import RecordedCall, fit
 from balances.packing import unpack_answer
@@ -486,12 +487,6 @@ async def _states_before(pg: Any, calls: Iterable[RecordedCall]) -> dict[int, in
         if call.account_state is not None:
             last[account] = call
     if unknown:
-        rows = await pg.fetch(
-            "SELECT w.account, c.account_state FROM unnest($1::text[]) AS w(account) CROSS JOIN LATERAL ("
-            " SELECT account_state FROM calls WHERE calls.account = w.account AND account_state IS NOT NULL"
-            " ORDER BY position DESC LIMIT 1) c",
-            list(unknown),
-        )
-        for account, packed in rows:
+        for account, packed in (await states(pg, unknown)).items():
             found[id(unknown[account])] = _ACCOUNT.decode(packed).state
     return found

@@ -198,15 +198,13 @@ _ORIGINALS: Final = """
 SELECT w.i, o.epoch, o.n
   FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w(shard, epoch, n, i)
   JOIN calls r ON r.shard = w.shard AND r.epoch = w.epoch AND r.n = w.n AND r.refund_of IS NOT NULL
- CROSS JOIN LATERAL (
-    SELECT epoch, n FROM calls o
-     WHERE o.account = r.account AND o.once_key = r.refund_of AND (o.epoch, o.n) < (r.epoch, r.n)
-     ORDER BY o.epoch DESC, o.n DESC LIMIT 1) o
+  JOIN once o ON o.account = r.account AND o.key = r.refund_of AND (o.epoch, o.n) < (r.epoch, r.n)
 """
 
 
 async def originals(pg: Any, calls: Sequence[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
-    """Which event a call gave back of: place in `calls` -> (epoch, n). Known for as long as calls are kept.
+    """Which event a call gave back of: place in `calls` -> (epoch, n). Known for as long as calls are kept,
+    of an event after which no other one had its key.
 
     calls:  (shard, epoch, n)
     """
@@ -239,20 +237,15 @@ async def corrected(pg: Any, accounts: Iterable[str]) -> dict[tuple[str, str], t
 
 
 _LIMITS: Final = """
-SELECT w.account, COALESCE(own.account_state, last.account_state), a.credit_limit
+SELECT w.account, h.state, a.credit_limit
   FROM unnest($1::text[]) AS w(account)
-  LEFT JOIN LATERAL (SELECT c.account_state FROM calls c
-                      WHERE c.account = w.account AND c.session = '' AND c.account_state IS NOT NULL
-                      ORDER BY c.position DESC LIMIT 1) own ON true
-  LEFT JOIN LATERAL (SELECT e.shard, e.epoch, e.n FROM ledger_entries e WHERE e.account = w.account
-                      ORDER BY e.seq DESC LIMIT 1) e ON true
-  LEFT JOIN calls last ON last.shard = e.shard AND last.epoch = e.epoch AND last.n = e.n
+  LEFT JOIN account_heads h ON h.account = w.account
   LEFT JOIN accounts a ON a.id = w.account
 """
 
 
 async def limits(pg: Any, accounts: Iterable[str]) -> dict[str, int]:
-    """Credit limits of today, micro-units: what changes one is a call of no session, so the last of those says it."""
+    """Credit limits of today, micro-units."""
     found: dict[str, int] = {}
     for account, packed, as_opened in await pg.fetch(_LIMITS, list(accounts)):
         found[account] = _ACCOUNT.decode(packed).credit_limit if packed is not None else as_opened or 0

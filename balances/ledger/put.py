@@ -9,6 +9,7 @@ from balances.ledger import (
     bucket_ends,
     events,
     fees_waiting,
+    heads,
     intents,
     standings,
     suspense,
@@ -28,6 +29,7 @@ async def put(
     after these but the commit (events.py). Returns the ends of buckets that were not known to be written."""
     happened = await events.events_of(pg, rows.copied)
     await pg.copy_records_to_table("calls", records=rows.calls, columns=CALL_COLUMNS)
+    await heads.write(pg, rows)
     ladders = {key: packed for key, packed in rows.ladders.items() if key not in known_ladders}
     if ladders:  # named by their content: rows that are there already are equal
         await pg.executemany(

@@ -17,11 +17,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances import keys
+from balances.ledger.heads import load_chains
 from balances.ledger.opening import forget
 from balances.ledger.put import put
 from balances.ledger.reader import Client, StreamReader
 from balances.ledger.record import (
     BROKEN,
+    SEQ,
+    Chain,
     RecordedCall,
     RecordId,
     Rows,
@@ -38,11 +41,8 @@ from balances.ledger.writer import (
     QUARANTINED_COLUMNS,
     RECOVERED,
     REFUSALS,
-    SEQ,
-    Chain,
     Pool,
     described,
-    load_chains,
     mark_refused,
     pack_raw,
     refusal,
@@ -167,12 +167,9 @@ async def _confirm(pg: Any, redis: Client, account: str, actor: str, reason: str
     rows = no_rows()
     recovered, agrees = 0, True
     for position, call in calls:
-        before = dict(chain)
         if (agrees or _continues(call, chain)) and not refusal(rows, position, shard, call, chains):
             agrees = True
             continue
-        chain.clear()
-        chain.update(before)  # some of its entries may have been counted before the one that does not continue
         recovered += 1
         stands_for, agrees = _stands_for(call, chain, actor, reason)
         why = refusal(rows, position, shard, stands_for, chains)

@@ -22,7 +22,7 @@ from balances.ledger.intents import intent_of, row_of
 from balances.ledger.transfers import leg_row
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT, NO_BLOB, blob_of
-from balances.structs.charge import Flag, Phase
+from balances.structs.charge import Flag
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
 from balances.structs.thresholds import Crossing, CrossingOf
@@ -282,8 +282,7 @@ def inputs_by_line(packed: bytes) -> Callable[[int, int], str]:
 CALL_COLUMNS: Final = (
     "shard", "epoch", "n", "position", "account", "session", "kind", "phase", "subscriber", "service", "request_key",
     "fingerprint", "end_to_end", "at_ms", "event_ms", "actor", "reason", "reference", "threshold_events",
-    "account_state", "session_state", "session_until_ms", "opens", "once_key", "once_state", "once_until_ms",
-    "refund_of", "refund_state", "incarnation", "generation",
+    "session_state", "once_key", "refund_of", "incarnation", "generation",
 )  # fmt: skip
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
@@ -297,6 +296,10 @@ ENTRY_COLUMNS: Final = (
 )  # fmt: skip
 
 Row = tuple[Any, ...]
+
+Chain = dict[int, int]
+"""Balance after the last entry by bucket, and the last seq under SEQ."""
+SEQ: Final = -1
 
 
 class Rows(NamedTuple):
@@ -321,6 +324,8 @@ class Rows(NamedTuple):
     """Columns of balances.ledger.intents."""
     legs: list[Row]
     """Parameters of balances.ledger.transfers."""
+    chains: dict[str, Chain]
+    """Where the entries of each account lead, for `account_heads`."""
 
     def lengths(self) -> tuple[int, ...]:
         """How many there are of each, but for ladders: one too many does no harm."""
@@ -334,7 +339,7 @@ class Rows(NamedTuple):
 
 def no_rows() -> Rows:
     """To begin with."""
-    return Rows([], [], [], {}, [], [], [], [], [], [], [])
+    return Rows([], [], [], {}, [], [], [], [], [], [], [], {})
 
 
 def without_usages(call: RecordedCall) -> RecordedCall:
@@ -366,23 +371,13 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
     account, session, key = fit(record.account), fit(record.session), fit(record.key)
     subscriber, service = fit(record.subscriber), fit(record.service)
     actor, reason, reference = fit(record.actor) or None, fit(record.reason) or None, fit(record.reference) or None
-    until_ms, opens = None, False
-    if call.session_state is not None:
-        head = call.session_after or session_head(call.session_state)
-        until_ms = head.forget_ms
-        # An INITIAL begins a session; so does whatever comes first when there was none.
-        opens = record.phase == Phase.START or head.opened_ms == record.at_ms
-    elif record.session:  # an event, or use of nobody known: no session is made of it, nothing keeps it from the purge
-        until_ms = max(record.at_ms, record.once_until_ms)
     keeps = call.once_state is not None
     refunds = call.refund_state is not None
     rows.calls.append((
         shard, epoch, n, position, account, session, record.kind, record.phase, subscriber, service, key,
         fit(record.fingerprint), record.end_to_end, record.at_ms, record.event_ms, actor, reason, reference,
-        crossings_json(record.threshold_events), call.account_state,
-        call.session_state, until_ms, opens, fit(record.once_key) if keeps else None, call.once_state,
-        record.once_until_ms if keeps else None, fit(record.refund_of) if refunds else None,
-        call.refund_state, record.incarnation, record.generation,
+        crossings_json(record.threshold_events), call.session_state, fit(record.once_key) if keeps else None,
+        fit(record.refund_of) if refunds else None, record.incarnation, record.generation,
     ))  # fmt: skip
     rows.copied.append((shard, call))
     intent = intent_of(shard, call.id, record, call.account_state)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from balances import keys
+from balances.ledger import heads
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
 from balances.model.courses import FoundIncarnation, incarnation_of
@@ -41,58 +42,30 @@ class Restored(NamedTuple):
     """(once key, answer, until when it is kept)."""
 
 
-# The account's distinct sessions by walking the index from one to the next; each is looked at in its last call only.
-# Calls of an account are in one shard, so `position` orders them.
-_STATES: Final = """
-WITH RECURSIVE walk(session) AS (
-    (SELECT session FROM calls WHERE account = $1 ORDER BY session LIMIT 1)
-  UNION ALL
-    SELECT (SELECT session FROM calls WHERE account = $1 AND session > walk.session ORDER BY session LIMIT 1)
-      FROM walk WHERE walk.session IS NOT NULL
-)
-SELECT last.position, last.account_state, state.session_state, state.session_until_ms
-  FROM walk
- CROSS JOIN LATERAL (SELECT position, account_state FROM calls
-                      WHERE account = $1 AND calls.session = walk.session AND account_state IS NOT NULL
-                      ORDER BY position DESC LIMIT 1) last
-  LEFT JOIN LATERAL (SELECT session_state, session_until_ms FROM calls
-                      WHERE account = $1 AND calls.session = walk.session AND session_state IS NOT NULL
-                        AND walk.session <> ''
-                      ORDER BY position DESC LIMIT 1) state ON true
- WHERE walk.session IS NOT NULL
-"""
-
-_ONCES: Final = """
-SELECT DISTINCT ON (key) key, state, until_ms FROM (
-    SELECT once_key AS key, once_state AS state, once_until_ms AS until_ms, position
-      FROM calls WHERE account = $1 AND once_key IS NOT NULL AND once_until_ms > $2
-  UNION ALL
-    SELECT refund_of, refund_state, once_until_ms, position
-      FROM calls WHERE account = $1 AND refund_of IS NOT NULL AND once_until_ms > $2
-) answers ORDER BY key, position DESC
-"""
-
-
 async def restore(pg: Any, account: str, *, now_ms: int) -> Restored | None:
     """What Redis gets back; None when PostgreSQL has no record of the account. Quarantined: nothing may come back."""
     async with pg.acquire() as one, one.transaction(isolation="repeatable_read", readonly=True):
         await sound(one, account)
-        rows = await one.fetch(_STATES, fit(account))
-        if not rows:
+        packed = (await heads.states(one, [account])).get(fit(account))
+        if packed is None:
             return None
-        answers = await one.fetch(_ONCES, fit(account), now_ms)
-    latest = max(rows, key=lambda row: row["position"])
-    state = _ACCOUNT.decode(latest["account_state"])
+        remembered = await one.fetch(
+            "SELECT state FROM session_heads WHERE account = $1 AND (until_ms = 0 OR until_ms > $2)",
+            fit(account),
+            now_ms,
+        )
+        answers = await one.fetch(
+            "SELECT key, state, until_ms FROM once WHERE account = $1 AND until_ms > $2", fit(account), now_ms
+        )
+    state = _ACCOUNT.decode(packed)
     for bucket in state.buckets:
         bucket.held = 0
     for counter in state.counters:
         counter.held = counter.sharers = 0
         counter.pool = []
     sessions = []
-    for row in rows:
-        if row["session_state"] is None or 0 < row["session_until_ms"] <= now_ms:
-            continue
-        session = _SESSION.decode(row["session_state"])
+    for row in remembered:
+        session = _SESSION.decode(row["state"])
         for line in session.lines:
             line.hold, line.granted, line.due_ms = [], 0, 0
         session.due_ms = session.forget_ms or max(session.due_ms, now_ms + GRACE_MS)
@@ -108,22 +81,12 @@ async def sound(pg: Any, account: str) -> None:
         raise Quarantined(account)
 
 
-_WALK: Final = """
-WITH RECURSIVE walk(account, nth) AS (
-    (SELECT account, 1 FROM calls WHERE account > $1 ORDER BY account LIMIT 1)
-  UNION ALL
-    SELECT (SELECT account FROM calls WHERE account > walk.account ORDER BY account LIMIT 1), nth + 1
-      FROM walk WHERE walk.account IS NOT NULL AND nth < $2
-)
-SELECT account FROM walk WHERE account IS NOT NULL
-"""
-
-
 async def known_accounts(pg: Any, at_once: int) -> AsyncIterator[list[str]]:
-    """Every account PostgreSQL can restore, in order, some at a time: a step from one to the next in the index."""
+    """Every account PostgreSQL can restore, in order, some at a time."""
     last = ""
-    while found := [row["account"] for row in await pg.fetch(_WALK, last, at_once)]:
-        yield [account for account in found if not keys.is_nobody(account)]
+    query = "SELECT account FROM account_heads WHERE account > $1 ORDER BY account LIMIT $2"
+    while found := [row["account"] for row in await pg.fetch(query, last, at_once)]:
+        yield found
         last = found[-1]
 
 
@@ -144,7 +107,7 @@ async def rebuild(
 async def find_session(pg: Any, session: str) -> tuple[str, str] | None:
     """(account, subscriber) of a session that Redis knows nothing of."""
     row = await pg.fetchrow(
-        "SELECT account, subscriber FROM calls WHERE session = $1 AND opens ORDER BY at_ms DESC LIMIT 1",
+        "SELECT account, subscriber FROM session_heads WHERE session = $1 ORDER BY opened_ms DESC LIMIT 1",
         fit(session),
     )
     return None if row is None else (row["account"], row["subscriber"])
@@ -177,8 +140,7 @@ async def find_request(pg: Any, charge: Charge) -> bytes | None:
 async def find_lines(pg: Any, charge: Charge) -> list[Line]:
     """The lines of a session when it was recorded last: how far its counters were counted (charging.md section 8)."""
     packed = await pg.fetchval(
-        "SELECT session_state FROM calls WHERE account = $1 AND session = $2 AND session_state IS NOT NULL"
-        " ORDER BY position DESC LIMIT 1",
+        "SELECT state FROM session_heads WHERE account = $1 AND session = $2",
         fit(charge.account),
         fit(charge.session),
     )
@@ -195,34 +157,22 @@ async def find_once(pg: Any, account: str, once_key: str) -> bytes | None:
     """The packed IdempotencyRecord of an event or posting, as long as PostgreSQL has it (30 days), refunds taken
     off. Quarantined: it may be among what is not known yet."""
     await sound(pg, account)
-    packed = await pg.fetchval(
-        "SELECT state FROM (SELECT once_state AS state, position FROM calls WHERE account = $1 AND once_key = $2"
-        " UNION ALL SELECT refund_state, position FROM calls WHERE account = $1 AND refund_of = $2) answers"
-        " ORDER BY position DESC LIMIT 1",
-        fit(account),
-        fit(once_key),
-    )
+    packed = await pg.fetchval("SELECT state FROM once WHERE account = $1 AND key = $2", fit(account), fit(once_key))
     return None if packed is None else bytes(packed)
 
 
+# '!' and ';' come after the blank and the ':' that may follow the name of an event.
 _REFUNDABLE: Final = """
-SELECT debit.key, (SELECT state FROM (
-           SELECT once_state AS state, position FROM calls WHERE account = $1 AND once_key = debit.key
-         UNION ALL
-           SELECT refund_state, position FROM calls WHERE account = $1 AND refund_of = debit.key) states
-        ORDER BY position DESC LIMIT 1)
-  FROM (SELECT once_key AS key, max(position) AS at FROM calls
-         WHERE account = $1 AND session = $2
-           AND (once_key = $3 OR starts_with(once_key, $3 || ':') OR starts_with(once_key, $3 || ' '))
-         GROUP BY once_key) debit
- ORDER BY debit.at DESC LIMIT 50
+SELECT key, state FROM once
+ WHERE account = $1 AND (key = $2 OR (key > $2 || ' ' AND key < $2 || '!') OR (key > $2 || ':' AND key < $2 || ';'))
+ ORDER BY position DESC LIMIT 50
 """
 
 
-async def find_refundable(pg: Any, account: str, session: str, event: str) -> tuple[str, bytes] | None:
-    """(key, packed IdempotencyRecord) of the newest event of a session that is not wholly refunded: a client that
-    uses numbers again has several under the key `event` (charging.md section 3, incarnations)."""
-    for key, state in await pg.fetch(_REFUNDABLE, fit(account), fit(session), fit(event)):
+async def find_refundable(pg: Any, account: str, event: str) -> tuple[str, bytes] | None:
+    """(key, packed IdempotencyRecord) of the newest event of that name that is not wholly refunded: a client that uses
+    numbers again has several under the key `event` (charging.md section 3, incarnations)."""
+    for key, state in await pg.fetch(_REFUNDABLE, fit(account), fit(event)):
         once = _ONCE.decode(state)
         if once.units > 0 or once.cost > 0:
             return key, bytes(state)
@@ -230,8 +180,8 @@ async def find_refundable(pg: Any, account: str, session: str, event: str) -> tu
 
 
 async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
-    """Delete calls older than their use: not the last of an account or of a session that is still known, and none
-    that a stream may still hold (an opening compares those one by one)."""
+    """Delete calls older than their use, but none that a stream may still hold (an opening compares those one by one),
+    and the heads of what is over for as long. Returns how many calls."""
     gone = 0
     for shard, epoch, n in await pool.fetch(
         "SELECT s.shard, c.epoch, c.n FROM shards s CROSS JOIN LATERAL (SELECT epoch, n FROM calls"
@@ -240,25 +190,8 @@ async def purge(pool: Any, *, before_ms: int, spare: int = 1_000) -> int:
         spare,
     ):
         done = await pool.execute(
-            "DELETE FROM calls old WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4"
-            " AND EXISTS (SELECT FROM calls WHERE account = old.account AND session = old.session"
-            " AND position > old.position)",
-            shard,
-            epoch,
-            n,
-            before_ms,
+            "DELETE FROM calls WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4", shard, epoch, n, before_ms
         )
         gone += int(done.split()[1])
-        # The last call of a session goes too when the session is forgotten and the account has a later call.
-        done = await pool.execute(
-            "DELETE FROM calls old WHERE shard = $1 AND (epoch, n) < ($2, $3) AND at_ms < $4"
-            " AND session_until_ms > 0 AND session_until_ms < $4"
-            " AND EXISTS (SELECT FROM calls WHERE account = old.account AND session <> old.session"
-            " AND position > old.position)",
-            shard,
-            epoch,
-            n,
-            before_ms,
-        )
-        gone += int(done.split()[1])
+    await heads.purge(pool, before_ms)
     return gone

@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from balances import keys
+from balances.ledger.heads import load_chains
 from balances.ledger.reader import Client
-from balances.ledger.record import RecordedCall, RecordId
-from balances.ledger.writer import RECOVERED, SEQ, Chain, load_chains
+from balances.ledger.record import SEQ, Chain, RecordedCall, RecordId
+from balances.ledger.writer import RECOVERED
 from balances.packing import stored_account
 from balances.structs.account import Account
 from balances.structs.blob import FORMAT

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from balances import keys
+from balances.ledger import heads
 from balances.ledger.record import RecordedCall, fit
 from balances.packing import unpack_account
 from balances.structs.account import Account
@@ -69,13 +70,6 @@ async def _write(pg: Any, standings: Sequence[Standing], on_conflict: str) -> No
         )
 
 
-_LAST: Final = """
-    SELECT last.account_state, last.at_ms FROM unnest($1::text[]) AS asked (account)
-    CROSS JOIN LATERAL (SELECT account_state, at_ms FROM calls c
-        WHERE c.account = asked.account AND account_state IS NOT NULL ORDER BY position DESC LIMIT 1) last
-"""
-
-
 async def fill(pool: Any) -> None:
     """Take in accounts that had records before standings were kept. What is copied meanwhile is newer, and stays."""
     while True:
@@ -87,8 +81,9 @@ async def fill(pool: Any) -> None:
             )
             if not missing:
                 return
-            states = await pg.fetch(_LAST, [fit(row["account"]) for row in missing])
-            await _write(pg, [standing_of(*row) for row in states], "DO NOTHING")
+            states = await heads.states(pg, [row["account"] for row in missing])
+            known = [standing_of(packed, unpack_account(packed).clock_ms) for packed in states.values()]
+            await _write(pg, known, "DO NOTHING")
 
 
 async def read(pool: Any, accounts: Sequence[str]) -> dict[str, Standing]:

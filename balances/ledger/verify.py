@@ -6,6 +6,7 @@
   PostgreSQL has of the same instant;
 - what a bucket or a counter holds is what the account's own sessions hold of it;
 - no answer was acknowledged that no store knows (those the processes remembered when the live store came back);
+- what accounts are restored from (`account_heads`) is where their entries lead;
 - no account is in quarantine, whose entries PostgreSQL does not have (those that are, are named once and not compared);
 - sums per currency are conserved, no event was charged twice under one key;
 - `transit` is what is on its way between accounts, and nothing is on its way for long.
@@ -43,6 +44,7 @@ ON_ITS_WAY_S: Final = 600
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 _SESSION: Final = msgspec.msgpack.Decoder(Session)
+_AFTERS: Final = msgspec.json.Decoder(dict[int, int])
 _LADDER: Final = msgspec.msgpack.Decoder(Ladder)
 
 
@@ -99,6 +101,7 @@ async def verify(redis: Client, pool: Pool, *, patience_s: int = 10) -> VerifyRe
     await _whole(pool, report)
     async for accounts in known_accounts(pool, AT_ONCE):
         await _entries(pool, accounts, report)
+        await _heads(pool, accounts, report)
         there = await redis.exists(*(keys.account(account) for account in accounts))
         report.absent += len(accounts) - int(there)
     async for accounts in _in_redis(redis):
@@ -144,12 +147,16 @@ async def _whole(pool: Pool, report: VerifyReport) -> None:
         ON_ITS_WAY_S,
     ):
         report.found("transit", account, f"transfer {transfer} is on its way for {late_s} s")
-    for account, key, times in await pool.fetch(
-        "SELECT account, once_key, count(*) FROM calls c WHERE once_key IS NOT NULL AND EXISTS (SELECT FROM"
-        " ledger_entries e WHERE e.account = c.account AND e.epoch = c.epoch AND e.n = c.n)"
-        " GROUP BY account, once_key, fingerprint HAVING count(*) > 1"
+    for account, key in await pool.fetch(
+        "SELECT account, key FROM once WHERE doubled ORDER BY account, key LIMIT $1", FINDINGS_MAX
     ):
-        report.found("double", account, f"{key} was charged {times} times")
+        report.found("double", account, f"{key} was charged more than once")
+    for (account,) in await pool.fetch(
+        "SELECT DISTINCT account FROM ledger_entries e"
+        " WHERE NOT EXISTS (SELECT FROM account_heads h WHERE h.account = e.account) LIMIT $1",
+        FINDINGS_MAX,
+    ):
+        report.found("head", account, "it has entries and no head: it cannot be restored")
 
 
 async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> None:
@@ -183,6 +190,29 @@ async def _entries(pool: Pool, accounts: list[str], report: VerifyReport) -> Non
     for account, many in Tally(one.rpartition(" ")[0] for one in currencies or ()).items():
         if many > 1:
             report.found("currency", account, f"its entries are in {many} currencies")
+
+
+_HEADS: Final = """
+SELECT h.account, h.seq, h.afters::text, h.state, COALESCE(l.seq, 0), COALESCE(l.afters, '{}')::text
+  FROM account_heads h
+ CROSS JOIN LATERAL (SELECT max(seq) AS seq, jsonb_object_agg(bucket, after) FILTER (WHERE after <> 0) AS afters
+                       FROM (SELECT DISTINCT ON (bucket) bucket, seq, after FROM ledger_entries
+                              WHERE account = h.account ORDER BY bucket, seq DESC) e) l
+ WHERE h.account = ANY($1)
+"""
+
+
+async def _heads(pool: Pool, accounts: list[str], report: VerifyReport) -> None:
+    """What an account is restored from is where its entries lead. One statement: it sees one instant."""
+    for account, seq, afters, packed, last, balances in await pool.fetch(_HEADS, accounts):
+        if (seq, _AFTERS.decode(afters)) != (last, _AFTERS.decode(balances)):
+            report.found("head", account, f"its head says entry {seq}, {afters}; its last is {last}, {balances}")
+        if packed is None:
+            continue
+        state = _ACCOUNT.decode(packed)
+        amounts = {bucket.id: bucket.amount for bucket in state.buckets if bucket.amount}
+        if (fit(state.id), state.seq, amounts) != (account, seq, _AFTERS.decode(afters)):
+            report.found("head", account, f"its state is that of entry {state.seq} of {state.id}: {amounts}")
 
 
 # --- Redis against PostgreSQL

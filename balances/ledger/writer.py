@@ -12,7 +12,7 @@ later ones, until a person decides (quarantine.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -21,9 +21,20 @@ import msgspec
 from balances.ledger import events, suspense
 from balances.ledger.bucket_ends import KNOWN_MAX, BucketEnds
 from balances.ledger.event_data import InvariantViolated, ShardStopped
+from balances.ledger.heads import load_chains
 from balances.ledger.put import put
-from balances.ledger.record import RecordedCall, RecordId, Row, Rows, add_rows, fit, no_rows, without_usages
-from balances.structs.account import Account
+from balances.ledger.record import (
+    SEQ,
+    Chain,
+    RecordedCall,
+    RecordId,
+    Row,
+    Rows,
+    add_rows,
+    fit,
+    no_rows,
+    without_usages,
+)
 from tariffs.units import EXACT_MAX
 
 RECOVERED: Final = "recovered"
@@ -100,11 +111,7 @@ _SAME_RECORD: Final = frozenset({"calls_pkey", "usage_records_pkey", "quarantine
 
 QUARANTINED_COLUMNS: Final = ("shard", "epoch", "n", "position", "account", "why", "entry")
 
-_ACCOUNT: Final = msgspec.msgpack.Decoder(Account)
 pack_raw: Final = msgspec.msgpack.Encoder().encode
-Chain = dict[int, int]
-"""Balance after the last entry by bucket, and the last seq under SEQ."""
-SEQ: Final = -1
 
 
 async def read_cursors(pg: Any) -> Cursors:
@@ -300,7 +307,7 @@ def refusal(rows: Rows, position: int, shard: int, call: RecordedCall, chains: d
     if call.broken:
         return call.broken
     before = rows.lengths()
-    why = _past_exact(call) or _refusal(rows, position, shard, call) or _extend(chains, call)
+    why = _past_exact(call) or _refusal(rows, position, shard, call) or _extend(rows, chains, call)
     if why:
         rows.cut(before)
     return why
@@ -325,20 +332,23 @@ def _past_exact(call: RecordedCall) -> str:
     return ""
 
 
-def _extend(chains: dict[str, Chain], call: RecordedCall) -> str:
-    """Account seq + 1, after = previous + amount; or what does not continue."""
+def _extend(rows: Rows, chains: dict[str, Chain], call: RecordedCall) -> str:
+    """Account seq + 1, after = previous + amount; or what does not continue, and nothing is changed."""
     if not call.record.entries:
         return ""
     chain = chains[call.record.account]
+    now = chain if len(call.record.entries) == 1 else chain.copy()
     recovered = call.record.kind == RECOVERED
     for entry in call.record.entries:
-        if entry.seq != chain[SEQ] + 1 and not (recovered and entry.seq > chain[SEQ]):
-            return f"entry {chain[SEQ]} of the account is followed by {entry.seq}"
-        before = chain.get(entry.bucket, 0)
+        if entry.seq != now[SEQ] + 1 and not (recovered and entry.seq > now[SEQ]):
+            return f"entry {now[SEQ]} of the account is followed by {entry.seq}"
+        before = now.get(entry.bucket, 0)
         if entry.after != before + entry.amount:
             return f"entry {entry.seq}, bucket {entry.bucket}: {before} + {entry.amount} is not {entry.after}"
-        chain[SEQ] = entry.seq
-        chain[entry.bucket] = entry.after
+        now[SEQ] = entry.seq
+        now[entry.bucket] = entry.after
+    chain.update(now)
+    rows.chains[fit(call.record.account)] = chain
     return ""
 
 
@@ -388,31 +398,3 @@ def is_duplicate(why: Exception) -> bool:
 def described(why: Exception) -> str:
     detail = getattr(why, "detail", None) or ""
     return f"{type(why).__name__}: {why} {detail}".strip()
-
-
-async def load_chains(pg: Any, accounts: Iterable[str]) -> dict[str, Chain]:
-    """Last seq and balances of accounts that have entries."""
-    by_fit = {fit(account): account for account in accounts}
-    rows = await pg.fetch(
-        "SELECT e.account, e.seq, c.account_state FROM unnest($1::text[]) AS want(account)"
-        " CROSS JOIN LATERAL (SELECT * FROM ledger_entries l WHERE l.account = want.account"
-        " ORDER BY l.seq DESC LIMIT 1) e"
-        " LEFT JOIN calls c ON c.shard = e.shard AND c.epoch = e.epoch AND c.n = e.n",
-        list(by_fit),
-    )
-    chains: dict[str, Chain] = {}
-    for account, seq, packed in rows:
-        state = _ACCOUNT.decode(packed) if packed is not None else None
-        if state is not None and state.seq == seq:
-            chain = {bucket.id: bucket.amount for bucket in state.buckets}
-        else:  # that call has been purged
-            chain = dict(
-                await pg.fetch(
-                    "SELECT DISTINCT ON (bucket) bucket, after FROM ledger_entries WHERE account = $1"
-                    " ORDER BY bucket, seq DESC",
-                    account,
-                )
-            )
-        chain[SEQ] = seq
-        chains[by_fit[account]] = chain
-    return chains

@@ -29,8 +29,8 @@ async def settle(pool: Any) -> int:
     written = 0
     for row in rows:
         entries = await pool.fetch(
-            "SELECT e.seq, e.bucket, e.amount, e.after FROM calls c JOIN ledger_entries e"
-            " ON e.account = c.account AND e.epoch = c.epoch AND e.n = c.n WHERE c.account = $1 AND c.once_key = $2"
+            "SELECT e.seq, e.bucket, e.amount, e.after FROM once o JOIN ledger_entries e"
+            " ON e.account = o.account AND e.epoch = o.epoch AND e.n = o.n WHERE o.account = $1 AND o.key = $2"
             " ORDER BY e.seq",
             row["account"],
             row["key"],

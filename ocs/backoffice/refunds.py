@@ -136,7 +136,7 @@ async def _original(backoffice: BackOffice, row: AccountRow, event: ChargedEvent
         once = await postings.recall(backoffice, row.id, key)
         if once is not None and (once.units > 0 or once.cost > 0):
             return session, key, pack(once)
-        found = await find_refundable(backoffice.pool, row.id, session, key)
+        found = await find_refundable(backoffice.pool, row.id, key)
         if found is not None:
             return session, *found
         if once is not None:

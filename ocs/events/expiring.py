@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from balances.ledger.event_data import KIND_WORDS
+from balances.ledger.heads import states
 from balances.ledger.in_words import quantity, time_of
 from balances.structs.account import Account
 from ocs.events.outbox import emit
@@ -31,13 +32,8 @@ async def tell_expiring(pool: Any, now_ms: int, soon_ms: int) -> int:
         )
         if not due:
             return 0
-        states = await pg.fetch(
-            "SELECT w.account, c.account_state FROM unnest($1::text[]) AS w(account) CROSS JOIN LATERAL ("
-            " SELECT account_state FROM calls WHERE calls.account = w.account AND account_state IS NOT NULL"
-            " ORDER BY position DESC LIMIT 1) c",
-            sorted({row["account"] for row in due}),
-        )
-        accounts = {row["account"]: _ACCOUNT.decode(row["account_state"]) for row in states}
+        packed = await states(pg, [row["account"] for row in due])
+        accounts = {account: _ACCOUNT.decode(state) for account, state in packed.items()}
         for row in due:
             account = accounts.get(row["account"])
             if account is not None and row["until_ms"] > now_ms:

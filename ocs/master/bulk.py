@@ -53,7 +53,7 @@ OPENED_AT_ONCE: Final = 128
 
 RECORDED: Final = """
     SELECT asked.account FROM unnest($1::text[]) AS asked (account)
-    WHERE EXISTS (SELECT FROM calls c WHERE c.account = asked.account)
+    WHERE EXISTS (SELECT FROM account_heads h WHERE h.account = asked.account)
         OR EXISTS (SELECT FROM quarantined q WHERE q.account = asked.account AND q.settled_at IS NULL)
 """
 

@@ -52,7 +52,7 @@ class SlowPaths:
 
     def refundable(self, charge: Charge) -> Pending[tuple[str, bytes] | None]:
         """The newest event of its session that is not wholly refunded: once key and packed IdempotencyRecord."""
-        return SlowPath(self._asked(find_refundable(self._pool, charge.account, charge.session, charge.refund_of)))
+        return SlowPath(self._asked(find_refundable(self._pool, charge.account, charge.refund_of)))
 
     def request_known(self, charge: Charge) -> Pending[bytes | None]:
         """The stored answer to a request of a session that Redis no longer has."""

@@ -361,7 +361,7 @@ async def test_postgres_restored_from_a_backup_older_than_the_last_trim(books: L
 
 async def tables(books: LedgerStores, old: dict[str, list[Any]] | None = None) -> dict[str, list[Any]]:
     """All rows of the ledger; put back when given."""
-    names = ("shards", "calls", "usage_records", "ledger_entries")
+    names = ("shards", "calls", "usage_records", "ledger_entries", "account_heads", "session_heads", "once")
     if old is not None:
         for name in names:
             await books.pool.execute(f"TRUNCATE {name}")

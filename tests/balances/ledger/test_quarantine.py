@@ -154,10 +154,10 @@ async def test_verify_names_it_once_and_goes_on(books: LedgerStores) -> None:
 
 
 async def test_replayed_when_the_cause_is_mended(books: LedgerStores) -> None:
-    """The cause: PostgreSQL lacked an entry."""
+    """The cause: a head that said something else than the ledger."""
     await opened(books)
-    await books.pool.execute("UPDATE ledger_entries SET after = 1001 WHERE account = $1", BROKEN)
-    await books.pool.execute("UPDATE calls SET account_state = NULL")
+    damage = "UPDATE account_heads SET afters = jsonb_build_object(0, $2::bigint) WHERE account = $1"
+    await books.pool.execute(damage, BROKEN, 1_001)
     await books.move(BROKEN, -7, session=session_of("s;1", held=50))
     await books.move(BROKEN, -3)
     fresh = Sync(books.redis, books.pool, alarm=books.alarms.append)
@@ -165,7 +165,7 @@ async def test_replayed_when_the_cause_is_mended(books: LedgerStores) -> None:
     with pytest.raises(NotSettled, match=r"1001 \+ -7 is not 993"):
         await replay(books.pool, BROKEN, **BY)
     assert (await held(books.pool))[0].records == 2  # all or none
-    await books.pool.execute("UPDATE ledger_entries SET after = 1000 WHERE account = $1", BROKEN)
+    await books.pool.execute(damage, BROKEN, 1_000)
     assert await replay(books.pool, BROKEN, **BY) == QuarantineOutcome(2, 0, dropped=False)
     assert await held(books.pool) == []
     assert await books.balance(BROKEN) == 990

@@ -170,15 +170,15 @@ async def test_a_refund_by_session_is_of_the_newest_event_with_something_left(bo
     for key in others:
         await books.move("alice", -1, once=(key, IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"), cost=1)))
     await copied(books)
-    found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))
+    found = await find_refundable(books.pool, "alice", keys.event_key("sms;1", 0))
     assert found is not None
     assert found[0] == second
     await books.pool.execute(
-        "UPDATE calls SET once_state = $1 WHERE once_key = $2",
+        "UPDATE once SET state = $1 WHERE key = $2",
         msgspec.msgpack.encode(IdempotencyRecord(1, "f", 3, True, msgspec.Raw(b"\xa2ok"))),
         second,
     )
-    found = await find_refundable(books.pool, "alice", "sms;1", keys.event_key("sms;1", 0))
+    found = await find_refundable(books.pool, "alice", keys.event_key("sms;1", 0))
     assert found is not None
     assert found[0] == first
-    assert await find_refundable(books.pool, "alice", "sms;3", keys.event_key("sms;3", 0)) is None
+    assert await find_refundable(books.pool, "alice", keys.event_key("sms;3", 0)) is None

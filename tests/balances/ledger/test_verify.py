@@ -75,9 +75,12 @@ async def test_accounts_in_postgres_alone_are_sound_and_can_be_rebuilt(books: Le
         ("UPDATE ledger_entries SET amount = 999 WHERE account = 'alice' AND seq = 1", {"balance", "amount"}),
         ("UPDATE ledger_entries SET currency = 'USD' WHERE account = 'alice' AND seq = 1", {"currency"}),
         ("UPDATE ledger_entries SET counter_account = 'transit' WHERE account = 'alice' AND seq = 1", {"transit"}),
-        ("DELETE FROM ledger_entries WHERE account = 'alice' AND seq = 2", {"behind"}),
+        ("DELETE FROM ledger_entries WHERE account = 'alice' AND seq = 2", {"behind", "head"}),
         ("UPDATE shards SET stopped = 'why' WHERE shard = 7", {"stopped"}),
-        ("UPDATE calls SET once_key = 'e 1' WHERE account = 'alice'", {"double"}),
+        ("UPDATE account_heads SET seq = 3 WHERE account = 'alice'", {"head"}),
+        ("UPDATE account_heads SET afters = '{}' WHERE account = 'alice'", {"head"}),
+        ("UPDATE account_heads a SET state = b.state FROM account_heads b WHERE b.account = 'bob'", {"head"}),
+        ("DELETE FROM account_heads WHERE account = 'alice'", {"head"}),
     ],
 )
 async def test_a_fault_in_postgres(books: LedgerStores, sql: str, what: set[str]) -> None:

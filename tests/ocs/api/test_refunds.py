@@ -75,7 +75,7 @@ async def test_a_repeat_after_its_key_is_forgotten_gives_nothing(charged: ApiHar
     assert (await refund(charged, "k1", "0.03", entry=2)).status_code == 201
     await charged.sync()
     await charged.redis.delete(keys.once("a1", keys.request_key("admin", "k1")))
-    await charged.pool.execute("DELETE FROM calls")
+    await charged.pool.execute("DELETE FROM once")
     assert (await refund(charged, "k1", "0.03", entry=2)).json()["type"] == "urn:ocs:problem:key-reused"
     assert await balance(charged) == "1.00"
 

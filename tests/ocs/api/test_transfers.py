@@ -224,7 +224,7 @@ async def test_a_key_that_is_forgotten_is_not_used_again(two: ApiHarness) -> Non
     async with copying(two):
         assert (await send(two, "k1", "3.00")).status_code == 201
     await two.redis.delete(keys.once("a1", keys.request_key("admin", "k1")))
-    await two.pool.execute("DELETE FROM calls")
+    await two.pool.execute("DELETE FROM once")
     async with copying(two):
         two.ahead_ms = 31 * 86_400_000
         assert (await send(two, "k1", "3.00")).json()["type"] == "urn:ocs:problem:key-reused"

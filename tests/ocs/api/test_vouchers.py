@@ -343,7 +343,7 @@ async def test_a_repeat_after_its_key_is_forgotten_credits_nothing(harness: ApiH
     first = await redeem(harness, code, "k1")
     await harness.sync()
     await harness.redis.delete(keys.once("a1", keys.voucher_key("b1", 1)))
-    await harness.pool.execute("DELETE FROM calls")
+    await harness.pool.execute("DELETE FROM once")
     assert await balance(harness) == "10.00"
     again = await redeem(harness, code, "k1")
     assert (again.status_code, again.json()) == (201, first.json())

@@ -86,6 +86,7 @@ async def test_cursors_that_a_person_moved_have_all_looked_at_again(servers: Ser
         await both.books.pool.execute("DELETE FROM calls WHERE shard = $1 AND account = 'alice'", shard)
         await both.books.pool.execute("DELETE FROM usage_records WHERE shard = $1", shard)
         await both.books.pool.execute("DELETE FROM ledger_entries WHERE shard = $1", shard)
+        await both.books.pool.execute("DELETE FROM account_heads WHERE shard = $1", shard)
         await both.books.pool.execute("UPDATE shards SET cursor_n = cursor_n - 1 WHERE shard = $1", shard)
         await both.until(lambda: both.keeper.stats.copied == 2, 30.0)
         assert await both.books.balance("alice") == 1
