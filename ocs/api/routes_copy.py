@@ -8,7 +8,7 @@ from balances.ledger.quarantine import Held, QuarantinedRecord, QuarantineOutcom
 from ocs.api import schema_ledger as schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import time_of, time_or_none
-from ocs.backoffice import ledger, quarantine
+from ocs.backoffice import ledger, quarantine, recovery
 from ocs.backoffice.amounts import money, quantity
 
 
@@ -54,6 +54,30 @@ async def list_lost(call: ApiCall) -> ApiReply:
 async def accept_lost_answers(call: ApiCall) -> ApiReply:
     count = await ledger.accept_lost(call.backoffice, actor=call.caller, reason=call.body.reason)
     return ApiReply(schema.Accepted(count))
+
+
+async def recover_ledger(call: ApiCall) -> ApiReply:
+    body = call.body
+    done = await recovery.recover(call.backoffice, actor=call.caller, reason=body.reason, dry_run=body.dry_run)
+    found = done.master
+    return ApiReply(
+        schema.LedgerRecovery(
+            dry_run=done.dry_run,
+            changes=done.changes,
+            copied=done.copied,
+            gaps=done.gaps,
+            orphaned=done.orphaned,
+            answers=done.answers,
+            voucher_claims=done.claims,
+            refund_grants=done.grants,
+            accounts=found.accounts,
+            subscribers=found.subscribers,
+            tariffs=found.tariffs,
+            rates=found.rates,
+            without_profile=found.without_profile,
+            fees_stopped=found.fees_stopped,
+        )
+    )
 
 
 async def list_quarantine(call: ApiCall) -> ApiReply:
@@ -113,6 +137,17 @@ OPERATIONS: Final = (
         body=schema.Resume,
         answer=schema.Resumed,
         problems=("not-found", "conflict"),
+    ),
+    Operation(
+        "POST",
+        "/v1/ledger/recovery",
+        recover_ledger,
+        "PostgreSQL was put back from a backup: bring back what the live store still has",
+        "ledger.repair",
+        body=schema.RecoverLedger,
+        answer=schema.LedgerRecovery,
+        problems=("conflict",),
+        description="Requests are refused for a moment, until every shard is opened anew. It may be repeated.",
     ),
     Operation(
         "GET",

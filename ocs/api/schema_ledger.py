@@ -49,6 +49,42 @@ class LedgerStatus(Struct, frozen=True):
     """Acknowledged, and in no store since the live one came back: see /v1/ledger/lost."""
 
 
+class RecoverLedger(Input, frozen=True):
+    reason: Reason
+    dry_run: bool = False
+    """Only say what would be brought back."""
+
+
+class LedgerRecovery(Struct, frozen=True):
+    """What was brought back into PostgreSQL from the live store."""
+
+    dry_run: bool
+    """Nothing was written; what the streams have is not known yet."""
+    changes: int
+    """Of master data, by which the live store was ahead."""
+    copied: int
+    """Records that the streams still had."""
+    gaps: int
+    """Shards whose streams lack records: what those did to each balance is posted as `recovered`."""
+    orphaned: int
+    """Records that were taken back, because their accounts had gone another way."""
+    answers: int
+    """Of events and postings, by their keys."""
+    voucher_claims: int
+    refund_grants: int
+    accounts: int
+    """Of which only the ledger knew. What is not in the live store is gone: customer, tags, billing day."""
+    subscribers: int
+    """With identities, tariffs, payers, limits and passwords."""
+    tariffs: int
+    """Versions."""
+    rates: int
+    without_profile: list[str]
+    """Identities, at most 20, that the live store does not have: deleted after the backup. They are served again."""
+    fees_stopped: list[str]
+    """Subscribers, at most 20, whose recurring fees wait: no entry says from when on they are settled."""
+
+
 class LostAnswer(Struct, frozen=True):
     """It was acknowledged, and no store knows it any more."""
 

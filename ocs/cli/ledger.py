@@ -6,11 +6,9 @@ from typing import Any, Final
 
 import click
 
-from ocs.cli.ledger_copy import lost, quarantine, resume, status
+from ocs.cli.ledger_copy import LONG_S, lost, quarantine, recover, resume, status
 from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
-
-LONG_S = 3_600
 
 ENTRY: Final = (
     *("seq", "time", "bucket", "amount", "tax", "balance_after", "why"),
@@ -25,6 +23,7 @@ def ledger() -> None:
 
 ledger.add_command(status)
 ledger.add_command(resume)
+ledger.add_command(recover)
 ledger.add_command(lost)
 ledger.add_command(quarantine)
 

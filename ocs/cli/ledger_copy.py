@@ -10,6 +10,7 @@ from ocs.cli.output import json_option, rows, say, show
 from ocs.cli.remote import Remote, remote
 
 REASON = click.option("--reason", required=True, help="Why, in words that stand beside it for ever.")
+LONG_S: Final = 3_600
 HELD: Final = ("account", "shard", "records", "first", "since", "why")
 
 
@@ -46,6 +47,42 @@ def resume(server: Remote, shard: int, account: str | None, reason: str, as_json
     body = {"reason": reason, **({"account": account} if account is not None else {})}
     done = server.post("ledger", "shards", str(shard), "resume", body=body)
     show(done, as_json, lambda answer: say(f"shard {answer['shard']} is copied again"))
+
+
+@click.command("recover")
+@REASON
+@click.option("--dry-run", is_flag=True, help="Only say what would be brought back.")
+@json_option
+@remote
+def recover(server: Remote, reason: str, dry_run: bool, as_json: bool) -> None:
+    """PostgreSQL was put back from a backup: bring back what the live store still has. See docs/backup.md."""
+
+    def text(done: Any) -> None:
+        if done["dry_run"]:
+            say("dry run: nothing is written")
+        else:
+            say(f"{done['copied']} records were copied from the streams, every shard is opened anew")
+        if done["gaps"]:
+            say(f"{done['gaps']} shards lack records: differences are posted as `recovered` (single entries are gone)")
+        if done["orphaned"]:
+            say(f"{done['orphaned']} records were taken back: their accounts had gone another way (table orphaned)")
+        say(
+            f"master data ahead by {done['changes']} changes: {done['accounts']} accounts,"
+            f" {done['subscribers']} subscribers, {done['tariffs']} versions of tariffs, {done['rates']} rates"
+        )
+        say(
+            f"{done['answers']} answers of events and postings, {done['voucher_claims']} claims of vouchers,"
+            f" {done['refund_grants']} grants of refunds"
+        )
+        for name, what in (
+            ("without_profile", "deleted after the backup, served again: delete again those that are to go"),
+            ("fees_stopped", "recurring fees wait: no entry says from when on they are settled"),
+        ):
+            if done[name]:
+                say(f"{what}: {', '.join(done[name])}")
+
+    done = server.post("ledger", "recovery", body={"reason": reason, "dry_run": dry_run}, wait_s=LONG_S)
+    show(done, as_json, text)
 
 
 @click.command("lost")

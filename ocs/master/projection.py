@@ -88,6 +88,10 @@ class NotTold(Exception):
     """An account could not be told; the next run tries again."""
 
 
+class PostgresOlder(Exception):
+    """PostgreSQL was put back from a backup, and lacks master data that the live store has."""
+
+
 class Overtaken(Exception):
     """Another run began, so what this one has read may be old."""
 
@@ -137,10 +141,12 @@ class _Run:
         newest: int = await self.db.fetchval("SELECT change FROM master")
         projected, told = await self.redis.mget(keys.PROJECTED, TOLD)
         done = min(int(projected or 0), int(told or 0))
-        if done > newest:
-            newest = await self._start_anew(done)
-            done = 0
-        elif done == newest and projected is not None:
+        if done > newest:  # nothing is written over what only the live store knows
+            raise PostgresOlder(
+                f"the live store has {done - newest} changes of master data that PostgreSQL lacks: it was put back from"
+                " a backup. Charging goes on, nothing is projected: run `ocs ledger recover` (docs/backup.md)"
+            )
+        if done == newest and projected is not None:
             return done
         await self._profiles(done)
         await self._catalog(done)
@@ -197,17 +203,6 @@ class _Run:
             await asyncio.gather(*(self.tell(row["id"], row["members_change"], _limited(row)) for row in told))
             after = rows[-1]["members_change"], rows[-1]["id"]
 
-    async def _start_anew(self, done: int) -> int:
-        """Redis knows changes that PostgreSQL has never heard of (a backup was restored): nothing in it can be trusted.
-
-        Numbers go on above the highest one ever told to an account.
-        """
-        newest = await self.db.fetchval("UPDATE master SET change = $1 RETURNING change", done + 1)
-        await self._write(gone=[keys.PROJECTED, TOLD])
-        async for found in _batches(self.redis.scan_iter(match=keys.profile("*"), count=BATCH)):
-            await self._write(gone=found)
-        return int(newest)
-
 
 def _profile(row: Record) -> bytes:
     return msgspec.msgpack.encode(
@@ -232,14 +227,3 @@ def _profile(row: Record) -> bytes:
 def _limited(row: Record) -> list[str]:
     named: list[str] = row["limited"]
     return named if len(named) <= LIMITED_MAX else [""]
-
-
-async def _batches(found: Any) -> Any:
-    batch: list[bytes] = []
-    async for key in found:
-        batch.append(key)
-        if len(batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

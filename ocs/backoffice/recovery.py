@@ -1,0 +1,66 @@
+"""After PostgreSQL was put back from a backup: what the live store still has is brought back, by a person's word
+(durability.md rule 12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from balances.ledger import recovery
+from balances.ledger.event_data import InvariantViolated
+from balances.ledger.opening import Opened
+from ocs.events.outbox import emit
+from ocs.master import recovery as master
+from ocs.master.recovery import MasterRecovery
+from ocs.telemetry.log import logger
+
+if TYPE_CHECKING:
+    from ocs.backoffice.backoffice import BackOffice
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What was brought back; of a dry run what would be, as far as it can be known before the streams are copied."""
+
+    dry_run: bool
+    changes: int
+    """Of master data, by which the live store was ahead of PostgreSQL."""
+    copied: int
+    """Records that the streams still had."""
+    gaps: int
+    """Shards of which the streams lack records: each account's difference is posted as `recovered`."""
+    orphaned: int
+    """Records of accounts that had gone another way than PostgreSQL, which were taken back."""
+    answers: int
+    """Of events and postings, that only the live store had."""
+    claims: int
+    """Of vouchers."""
+    grants: int
+    """Of refunds."""
+    master: MasterRecovery
+
+
+async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: bool) -> Recovered:
+    """Void all passes, open every shard anew, bring back what the live store has. It may be repeated."""
+    alarms: list[str] = []
+    async with backoffice.alone():
+        pool, redis, now_ms = backoffice.pool.patient, backoffice.redis, backoffice.now_ms()
+        changes = await master.ahead(pool, redis)
+        opened = Opened(0, "", 0, frozenset(), 0, 0)
+        if not dry_run:
+            logger().warning("ledger.recovery", by=actor, reason=reason, changes=changes)
+            opened = await recovery.open_anew(redis, pool, lambda: backoffice.now_ms() // 1_000, alarms.append)
+        answers = await recovery.bring_back_answers(redis, pool, now_ms, dry_run=dry_run)
+        found = await master.bring_back(pool, redis, now_ms, dry_run=dry_run)
+        claims = 0 if dry_run else await recovery.bring_back_claims(pool)
+        grants = 0 if dry_run else await recovery.bring_back_grants(pool)
+    if not dry_run:
+        await backoffice.publish()
+    for what in alarms:
+        logger().error("ledger.recovery_alarm", what=what)
+    if opened.recovered or opened.orphaned:
+        what = f"{opened.recovered} shards had a gap, {opened.orphaned} records were taken back"
+        told = InvariantViolated("PostgreSQL was put back from a backup", what)
+        async with backoffice.pool.acquire() as pg:
+            await emit(pg, "invariant.violated", told, at_ms=now_ms, key=f"recovery/{now_ms}", subject="ledger")
+    return Recovered(dry_run, changes, opened.copied, opened.recovered, opened.orphaned, answers, claims, grants, found)
