@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
 
-class Recovered(msgspec.Struct, frozen=True):
+class RecoveryOutcome(msgspec.Struct, frozen=True):
     """What was brought back; of a dry run what would be, as far as it can be known before the streams are copied."""
 
     dry_run: bool
@@ -40,7 +40,7 @@ class Recovered(msgspec.Struct, frozen=True):
     master: MasterRecovery
 
 
-async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: bool) -> Recovered:
+async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: bool) -> RecoveryOutcome:
     """Void all passes, open every shard anew, bring back what the live store has. It may be repeated."""
     alarms: list[str] = []
     async with backoffice.alone():
@@ -63,4 +63,4 @@ async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: b
         told = InvariantViolated("PostgreSQL was put back from a backup", what)
         async with backoffice.pool.acquire() as pg:
             await emit(pg, "invariant.violated", told, at_ms=now_ms, key=f"recovery/{now_ms}", subject="ledger")
-    return Recovered(dry_run, changes, opened.copied, opened.recovered, opened.orphaned, answers, claims, grants, found)
+    return RecoveryOutcome(dry_run, changes, opened.copied, opened.recovered, opened.orphaned, answers, claims, grants, found)
