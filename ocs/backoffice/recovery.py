@@ -63,4 +63,6 @@ async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: b
         told = InvariantViolated("PostgreSQL was put back from a backup", what)
         async with backoffice.pool.acquire() as pg:
             await emit(pg, "invariant.violated", told, at_ms=now_ms, key=f"recovery/{now_ms}", subject="ledger")
-    return RecoveryOutcome(dry_run, changes, opened.copied, opened.recovered, opened.orphaned, answers, claims, grants, found)
+    return RecoveryOutcome(
+        dry_run, changes, opened.copied, opened.recovered, opened.orphaned, answers, claims, grants, found
+    )

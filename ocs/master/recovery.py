@@ -134,7 +134,7 @@ async def _put(pg: Connection, identity: str, profile: Profile, now_ms: int) -> 
     """The identity, and the subscriber with all its profile says; whether it was not brought back before."""
     for account, currency, time_zone in [
         (profile.account, profile.currency, profile.time_zone),
-        *((one.account, one.currency, one.time_zone) for one in profile.payers),
+        *((one.account, one.currency, one.time_zone) for one in (*profile.payers, *profile.former)),
     ]:
         await pg.execute(
             "INSERT INTO accounts AS a (id, currency, time_zone, credit_limit, change, members_change, opened_by)"
@@ -165,6 +165,11 @@ async def _put(pg: Connection, identity: str, profile: Profile, now_ms: int) -> 
         identity,
         profile.subscriber,
         profile.rev,
+    )
+    await pg.executemany(
+        "INSERT INTO former_payers (identity, account, change, until_ms) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (identity, account) DO NOTHING",
+        [(identity, one.account, one.change, one.until_ms) for one in profile.former],
     )
     if not new:
         return False
