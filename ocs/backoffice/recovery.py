@@ -9,7 +9,10 @@ import msgspec
 
 from balances.ledger import recovery
 from balances.ledger.event_data import InvariantViolated
-from balances.ledger.opening import Opened
+from balances.ledger.opening import Opened, OpeningRefused
+from balances.ledger.sync import NotOpen
+from balances.ledger.writer import CursorMoved
+from ocs.backoffice.errors import Conflict, Unavailable
 from ocs.events.outbox import emit
 from ocs.master import recovery as master
 from ocs.master.recovery import MasterRecovery
@@ -49,7 +52,7 @@ async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: b
         opened = Opened(0, "", 0, frozenset(), 0, 0)
         if not dry_run:
             logger().warning("ledger.recovery", by=actor, reason=reason, changes=changes)
-            opened = await recovery.open_anew(redis, pool, lambda: backoffice.now_ms() // 1_000, alarms.append)
+            opened = await _open_anew(backoffice, alarms)
         answers = await recovery.bring_back_answers(redis, pool, now_ms, dry_run=dry_run)
         found = await master.bring_back(pool, redis, now_ms, dry_run=dry_run)
         claims = 0 if dry_run else await recovery.bring_back_claims(pool)
@@ -66,3 +69,14 @@ async def recover(backoffice: BackOffice, *, actor: str, reason: str, dry_run: b
     return RecoveryOutcome(
         dry_run, changes, opened.copied, opened.recovered, opened.orphaned, answers, claims, grants, found
     )
+
+
+async def _open_anew(backoffice: BackOffice, alarms: list[str]) -> Opened:
+    try:
+        return await recovery.open_anew(
+            backoffice.redis, backoffice.pool.patient, lambda: backoffice.now_ms() // 1_000, alarms.append
+        )
+    except OpeningRefused as why:
+        raise Conflict(f"the live store may not be opened: {why}") from None
+    except (NotOpen, CursorMoved):
+        raise Unavailable("the live store does not come to rest: somebody still writes to it; try again") from None
