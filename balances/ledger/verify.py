@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from balances import keys
+from balances.ledger import heads
 from balances.ledger.quarantine import held
 from balances.ledger.reader import Client
 from balances.ledger.record import fit
@@ -262,13 +263,6 @@ class _Late(NamedTuple):
     detail: str
 
 
-_LAST: Final = """
-SELECT at.account, last.account_state FROM unnest($1::text[]) AS at(account)
- CROSS JOIN LATERAL (SELECT account_state FROM calls WHERE account = at.account AND account_state IS NOT NULL
-                      ORDER BY position DESC LIMIT 1) last
-"""
-
-
 def _besides(account: Account) -> dict[str, object]:
     """What it knows besides its balances."""
     limits = {one.key: one.used for one in account.counters if one.key.startswith(LIMIT_MARK)}
@@ -284,7 +278,7 @@ async def _besides_late(pool: Pool, seen: dict[str, _Seen]) -> list[_Late]:
     """Accounts that know other things than PostgreSQL has of them. Of one that moved since, nothing is of the same
     instant."""
     late = []
-    for account, packed in await pool.fetch(_LAST, list(seen)):
+    for account, packed in (await heads.states(pool, seen)).items():
         there, here = _ACCOUNT.decode(packed), seen[account].account
         if (there.seq, there.clock_ms) != (here.seq, here.clock_ms):
             continue
