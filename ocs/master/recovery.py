@@ -134,7 +134,8 @@ async def _put(pg: Connection, identity: str, profile: Profile, now_ms: int) -> 
     """The identity, and the subscriber with all its profile says; whether it was not brought back before."""
     for account, currency, time_zone in [
         (profile.account, profile.currency, profile.time_zone),
-        *((one.account, one.currency, one.time_zone) for one in (*profile.payers, *profile.former)),
+        *((one.account, one.currency, one.time_zone) for one in profile.payers),
+        *((one.account, one.currency, one.time_zone) for one in profile.former),
     ]:
         await pg.execute(
             "INSERT INTO accounts AS a (id, currency, time_zone, credit_limit, change, members_change, opened_by)"
