@@ -1,4 +1,4 @@
-"""A database of before `036_heads.sql`, after it: accounts come back as they were, chains go on, answers are known."""
+"""A database of before `037_heads.sql`, after it: accounts come back as they were, chains go on, answers are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tariffs.units import Kind
 from tests.balances.ledger.books import NOW_MS, pack, session_of
 from tests.balances.rules.account_harness import charge_of, use
 
-STEP = "036_heads.sql"
+STEP = "037_heads.sql"
 
 CALL = (
     "INSERT INTO calls (shard, epoch, n, position, account, session, kind, phase, subscriber, service, request_key,"
