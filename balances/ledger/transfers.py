@@ -132,6 +132,18 @@ async def order_merge(pg: Any, row: Sequence[Any]) -> bool:
     return made is not None
 
 
+async def merging(pg: Any, id_: str, source: str, target: str) -> Mapping[str, Any] | None:
+    """Another merge on its way from one of the two, or into the first: what it has would go to a closed account, or
+    stay with one."""
+    row: Mapping[str, Any] | None = await pg.fetchrow(
+        "SELECT * FROM transfers WHERE merges AND state < 2 AND id <> $1 AND (source IN ($2, $3) OR target = $2) LIMIT 1",
+        id_,
+        source,
+        target,
+    )
+    return row
+
+
 async def read(pool: Any, id_: str) -> Mapping[str, Any] | None:
     row: Mapping[str, Any] | None = await pool.fetchrow("SELECT * FROM transfers WHERE id = $1", id_)
     return row

@@ -97,11 +97,11 @@ OPERATIONS: Final = (
         body=Merging,
         examples={"two contracts become one": {"into": "demo-family", "reason": "married"}},
         keyed=True,
-        problems=(*MOVES, "account-closed", "transfer-returned"),
+        problems=(*MOVES, "account-closed", "conflict", "transfer-returned"),
         description="Its subscribers move at once, and its open sessions end with it. What it has follows when nothing"
-        " of it is held: 201 when all is there, 202 while it waits or is on its way; `GET /v1/transfers/{transfer}`"
-        " says so, and nobody is needed to go on. Limits that its subscribers share stay behind, those of a subscriber"
-        " go with it and begin anew.",
+        " of it is held and the fees that end with it are settled: 201 when all is there, 202 while it waits or is on"
+        " its way; `GET /v1/transfers/{transfer}` says so, and nobody is needed to go on. Limits that its subscribers"
+        " share stay behind, those of a subscriber go with it and begin anew. One on its way is waited for: 409.",
     ),
     Operation(
         "POST",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from balances.ledger import transfers as legs
 from balances.structs.account import SuspendReasons
 from ocs.backoffice import accounts, transfers
-from ocs.backoffice.errors import AccountClosed, Invalid, KeyReused, NotFound
+from ocs.backoffice.errors import AccountClosed, Conflict, Invalid, KeyReused, NotFound
 from ocs.backoffice.postings import Order, closed
 from ocs.backoffice.transfers import TransferRow
 from ocs.master import subscribers
@@ -62,6 +62,9 @@ async def _order(backoffice: BackOffice, id_: str, row: AccountRow, target: str,
     async with change(backoffice.pool) as (db, number):
         said = (id_, row.id, target, row.currency, now_ms, order.actor, order.reason, order.reference)
         if await legs.order_merge(db, said):
+            other = await legs.merging(db, id_, row.id, target)
+            if other is not None:
+                raise Conflict(f"{other['source']} is being merged into {other['target']}: wait for that")
             await subscribers.move_all(db, number, row.id, target, now_ms, SUBSCRIBERS_MAX)
     await backoffice.publish()
     found = await legs.read(backoffice.pool, id_)

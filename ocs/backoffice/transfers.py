@@ -160,9 +160,11 @@ async def finish(backoffice: BackOffice, sent: TransferRow) -> TransferRow:
 
 
 async def _leg(backoffice: BackOffice, row: TransferRow) -> TransferRow | None:
-    """The row once the other account has taken it; None where that has to be copied first."""
+    """The row once the other account has taken it; None where that has to be copied first, or waits."""
     now_ms = backoffice.now_ms()
     leg = await next_leg(backoffice.pool, row, now_ms)
+    if leg is None:
+        return None
     reply = await accounts.call(backoffice, leg.account, lambda: transfers.make(backoffice.store, leg), leg.key)
     if reply.status not in ("ok", "again"):
         return None

@@ -33,6 +33,8 @@ async def finish_transfers(
     while rows := await transfers.unfinished(pool, now_ms - UNFINISHED_MS, after):
         for row in rows:
             leg, due = await next_leg(pool, row, now_ms), keys.transfer_key(row["id"])
+            if leg is None:
+                continue
             reply = await transfers.make(store, leg).wait()
             if reply.status == "absent" and bring_in is not None:
                 await bring_in(leg.account)

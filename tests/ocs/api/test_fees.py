@@ -13,7 +13,9 @@ from balances.structs.posting import Fee
 from ocs.fees import rows
 from ocs.fees.assignment import FeeLook
 from ocs.keeper.fees import FeeRun
+from ocs.keeper.transferring import finish_transfers
 from ocs.master.bring_in import bring_in
+from ocs.telemetry.log import logger
 from tests.ocs.api_harness import FLAT, ApiHarness
 
 MONTHLY = """
@@ -190,6 +192,25 @@ async def test_a_refund_and_the_end_give_back_what_was_paid_once(desk: FeeDesk, 
     if not refunded_first:
         assert await refund("0.33") == 422
         assert await refund("0.32") == 201
+
+
+async def test_a_merge_takes_what_the_end_gives_back_along(desk: FeeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The month is paid once: what the old account paid ahead goes with it, and what it included lapses."""
+    monkeypatch.setattr("ocs.backoffice.transfers.WAIT_S", 0.2)
+    harness = desk.harness
+    await harness.account("a2")
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 11, 15, tzinfo=UTC))
+    body = {"into": "a2", "reason": "married"}
+    assert (await harness.call("POST", "/v1/accounts/a1/merge", body, idempotency_key="m")).json()["state"] == "ordered"
+    await desk.settle()
+    for _ in range(3):
+        await harness.sync()
+        await finish_transfers(harness.pool, harness.store, logger(), harness.now_ms() + 10_000, None)
+    await desk.settle()
+    found = (await harness.call("GET", "/v1/accounts/a2")).json()
+    assert found["balance"] == "90.00", "ten days by the old account, twenty-one by the new one"
+    assert [one["amount"] for one in found["buckets"] if not one["main"]] == [str(-(-(2**30) * 21 // 31))]
 
 
 async def test_the_end_gives_back_of_what_was_paid_whatever_it_would_cost_today(desk: FeeDesk) -> None:

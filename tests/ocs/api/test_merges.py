@@ -145,3 +145,19 @@ async def test_what_is_refused(two: ApiHarness) -> None:
     assert other.status_code == 422
     assert (await merged(two, reason="another")).json()["type"] == "urn:ocs:problem:key-reused"
     assert (await two.call("GET", "/v1/subscribers/s1")).json()["account"] == "new"
+
+
+async def test_a_merge_on_its_way_is_waited_for(two: ApiHarness) -> None:
+    """A second one would leave what the first has at a closed account."""
+    await two.account("third")
+    assert (await merged(two)).json()["state"] == "ordered"
+    chain = {"into": "third", "reason": "r"}
+    on = await two.call("POST", "/v1/accounts/new/merge", chain, idempotency_key="n")
+    twice = await merged(two, "third", key="k2")
+    body = {"into": "old", "reason": "r"}
+    back = await two.call("POST", "/v1/accounts/third/merge", body, idempotency_key="b")
+    assert on.json()["type"] == "urn:ocs:problem:conflict", on.text
+    assert [one.status_code for one in (on, twice, back)] == [409, 409, 409]
+    await keeper(two)
+    done = await two.call("POST", "/v1/accounts/new/merge", chain, idempotency_key="n")
+    assert done.status_code == 202, done.text
