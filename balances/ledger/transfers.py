@@ -136,7 +136,8 @@ async def merging(pg: Any, id_: str, source: str, target: str) -> Mapping[str, A
     """Another merge on its way from one of the two, or into the first: what it has would go to a closed account, or
     stay with one."""
     row: Mapping[str, Any] | None = await pg.fetchrow(
-        "SELECT * FROM transfers WHERE merges AND state < 2 AND id <> $1 AND (source IN ($2, $3) OR target = $2) LIMIT 1",
+        "SELECT * FROM transfers WHERE merges AND state < 2 AND id <> $1 AND (source IN ($2, $3) OR target = $2)"
+        " LIMIT 1",
         id_,
         source,
         target,
