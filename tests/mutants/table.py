@@ -329,4 +329,30 @@ MUTANTS: Final = (
         ),
         _rules("crowd"),
     ),
+    Mutant(
+        "extended-nearer",
+        "A top-up brings the end of a bucket nearer.",
+        (
+            _lua(
+                "lib/posting",
+                "max(until_ms, extension[BUCKETEXTENSION.until_ms])",
+                "extension[BUCKETEXTENSION.until_ms]",
+            ),
+            _twin("posting", "max(bucket.until_ms, extension.until_ms)", "extension.until_ms"),
+        ),
+        _rules("offers"),
+    ),
+    Mutant(
+        "reset-frees-what-is-held",
+        "A limit that begins anew forgets what is held of it.",
+        (
+            _lua(
+                "lib/reached",
+                "      counter[COUNTER.used] = 0\n",
+                "      counter[COUNTER.used], counter[COUNTER.held] = 0, 0\n",
+            ),
+            _twin("reached", "            counter.used = 0\n", "            counter.used = counter.held = 0\n"),
+        ),
+        _rules("offers"),
+    ),
 )
