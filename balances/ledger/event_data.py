@@ -388,6 +388,9 @@ class TransferReceived(Struct, frozen=True):
     actor: str
     reason: str
     reference: str
+    bucket: int
+    """0: the main one."""
+    kind: AmountKind
 
 
 class TransferWasReturned(Struct, frozen=True):
@@ -403,6 +406,9 @@ class TransferWasReturned(Struct, frozen=True):
     actor: str
     reason: str
     reference: str
+    bucket: int
+    """0: the main one."""
+    kind: AmountKind
 
 
 class AccountMerged(Struct, frozen=True):

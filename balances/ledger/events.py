@@ -359,10 +359,11 @@ def _of_transfer(call: RecordedCall, add: Adding) -> None:
             of = (record.account, record.transfer, record.counterpart, record.currency)
             amounts = (quantity(entry.kind, entry.amount), quantity(entry.kind, entry.after))
             why = (record.actor, record.reason, record.reference)
+            what = (entry.bucket, KIND_WORDS[entry.kind])
             if record.key == transfer_key(record.transfer):
-                add("transfer.received", event_data.TransferReceived(*of, *amounts, *why))
+                add("transfer.received", event_data.TransferReceived(*of, *amounts, *why, *what))
             else:
-                add("transfer.returned", event_data.TransferWasReturned(*of, *amounts, *why))
+                add("transfer.returned", event_data.TransferWasReturned(*of, *amounts, *why, *what))
 
 
 # --- state

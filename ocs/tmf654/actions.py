@@ -52,6 +52,7 @@ def adjustment_action(row: Row) -> TmfAdjustBalance:
 
 
 STATUS: Final[dict[TransferState, ActionStatus]] = {
+    TransferState.ORDERED: "created",
     TransferState.SENT: "created",
     TransferState.REFUSED: "created",
     TransferState.RECEIVED: "completed",
@@ -60,13 +61,15 @@ STATUS: Final[dict[TransferState, ActionStatus]] = {
 
 
 def transfer_action(row: Row) -> TmfTransferBalance:
+    """Money, as the table of transfers has it, where the row has no `kind`."""
+    kind = row.get("kind", Kind.MONEY)
     return TmfTransferBalance(
         id=row["id"],
         href=f"{BASE}/transferBalance/{row['id']}",
         status=STATUS[TransferState(row["state"])],
-        amount=TmfQuantity(number_of(Kind.MONEY, row["amount"]), row["currency"]),
+        amount=TmfQuantity(number_of(kind, row["amount"]), units_of(kind, row["currency"])),
         bucket=bucket_ref(NamedBucket(row["source"], MAIN)),
-        usage_type="monetary",
+        usage_type=usage_of(kind),
         description=row["reference"] or None,
         reason=row["reason"] or None,
         requested_date=time_of(row["sent_ms"]) if row["sent_ms"] else None,
@@ -74,6 +77,6 @@ def transfer_action(row: Row) -> TmfTransferBalance:
         requestor=TmfRef(row["actor"], role="requestor", referred_type="Individual"),
         party_account=TmfRef(row["source"], referred_type="PartyAccount"),
         receiver_bucket=bucket_ref(NamedBucket(row["target"], MAIN)),
-        receiver_bucket_usage_type="monetary",
+        receiver_bucket_usage_type=usage_of(kind),
         type="TransferBalance",
     )

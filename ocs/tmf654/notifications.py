@@ -89,12 +89,15 @@ def _returned(row: EventRow, told: Told) -> TmfAction:
 
 
 def _transfer(row: EventRow, told: Told, source: str, target: str, state: TransferState) -> TmfAction:
+    """A merge moves units too, and a debt, which is below zero."""
+    kind = KINDS[told.get("kind", "money")]  # of one that an older version has written
     return transfer_action(
         {
             "id": told["transfer"],
             "source": source,
             "target": target,
-            "amount": abs(_amount(told["amount"], Kind.MONEY)),
+            "amount": _amount(told["amount"], kind),
+            "kind": kind,
             "currency": told["currency"],
             "state": state,
             "sent_ms": None,

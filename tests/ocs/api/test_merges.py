@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from balances.ledger.verify import verify
 from ocs.charging.request import ChargingAnswer
 from ocs.keeper.transferring import finish_transfers
 from ocs.telemetry.log import logger
+from ocs.tmf654.words import BASE
 from protocol.diameter.dictionary.credit_control import SubscriptionId
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import I, T, ccr, mscc
@@ -55,6 +57,8 @@ async def sound(harness: ApiHarness) -> None:
 async def test_all_of_it_moves(two: ApiHarness) -> None:
     ordered = await merged(two)
     assert (ordered.status_code, ordered.json()["state"]) == (202, "ordered"), ordered.text
+    listed = (await two.call("GET", f"{BASE}/transferBalance?partyAccount.id=old")).json()
+    assert [one["status"] for one in listed] == ["created"]
     await keeper(two)
     done = await merged(two)
     assert (done.status_code, done.json()["state"], done.json()["merge"]) == (201, "received", True), done.text
@@ -78,6 +82,11 @@ async def test_all_of_it_moves(two: ApiHarness) -> None:
         assert (listed["from"], listed["to"], listed["merge"], listed["reason"]) == ("old", "new", True, "married")
     entries = (await two.call("GET", "/v1/accounts/old/ledger?why=merge")).json()["items"]
     assert sorted(entry["amount"] for entry in entries) == ["-10.00", "-3.00", "-500"]
+    told = await two.pool.fetch("SELECT data FROM events WHERE type = 'transfer.received' ORDER BY seq")
+    changes = [msgspec.json.decode(row["data"]) for row in told]
+    assert sorted((one["kind"], one["amount"], one["bucket"]) for one in changes) == [
+        *(("money", "10.00", 0), ("money", "3.00", int(gift["id"])), ("octets", "500", int(week["id"]))),
+    ]
     await sound(two)
 
 
