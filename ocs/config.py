@@ -678,6 +678,12 @@ class Ledger(ConfigTable, frozen=True):
     """What /readyz says while a shard is not copied until a person has looked; charging goes on."""
     alarm_s: Seconds = 60
     """How often an alarm about what lasts is repeated."""
+    sample_rate: Annotated[int, Meta(ge=0, le=1_000)] = 10
+    """Accounts a second that a keeper compares between the stores, all the time; 0: none."""
+    verify_at: Annotated[
+        str, looks(r"(([01]\d|2[0-3]):[0-5]\d)?", 'a time of day, such as "03:30", or "" for never')
+    ] = "03:30"
+    """When a keeper proves the whole ledger, in UTC."""
 
 
 class LogConfig(ConfigTable, frozen=True):

@@ -219,7 +219,9 @@ async def _heads(pool: Pool, accounts: list[str], report: VerifyReport) -> None:
 # --- Redis against PostgreSQL
 
 
-class _Seen(NamedTuple):
+class SeenAccount(NamedTuple):
+    """An account with its sessions, as of one instant of its own."""
+
     account: Account
     sessions: list[Session]
 
@@ -239,9 +241,9 @@ async def _compare_patiently(
     redis: Client, pool: Pool, accounts: list[str], report: VerifyReport, patience_s: int
 ) -> None:
     report.accounts += len(accounts)
-    left, waited_s = await _read(redis, accounts), 0
+    left, waited_s = await read_accounts(redis, accounts), 0
     for one in left:
-        _holds(one, report)
+        check_holds(one, report)
     left = [one for one in left if fit(one.account.id) not in report.quarantined]
     while left:  # the same look at Redis, until PostgreSQL has come as far
         behind = await _compare(pool, left, report)
@@ -258,7 +260,7 @@ async def _compare_patiently(
 class _Late(NamedTuple):
     """What PostgreSQL has not, or may have yet."""
 
-    seen: _Seen
+    seen: SeenAccount
     what: str
     detail: str
 
@@ -274,7 +276,7 @@ def _besides(account: Account) -> dict[str, object]:
     }
 
 
-async def _besides_late(pool: Pool, seen: dict[str, _Seen]) -> list[_Late]:
+async def _besides_late(pool: Pool, seen: dict[str, SeenAccount]) -> list[_Late]:
     """Accounts that know other things than PostgreSQL has of them. Of one that moved since, nothing is of the same
     instant."""
     late = []
@@ -292,7 +294,7 @@ async def _besides_late(pool: Pool, seen: dict[str, _Seen]) -> list[_Late]:
     return late
 
 
-async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> list[_Late]:
+async def _compare(pool: Pool, accounts: list[SeenAccount], report: VerifyReport) -> list[_Late]:
     """Those PostgreSQL does not have all of yet."""
     seen = {fit(one.account.id): one for one in accounts}
     sums: dict[str, dict[int, int]] = {account: {} for account in seen}
@@ -305,7 +307,7 @@ async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> l
     ):
         sums[account][bucket] = amount
         last[account] = max(last[account], seq)
-    behind, whole = [], dict[str, _Seen]()
+    behind, whole = [], dict[str, SeenAccount]()
     for account, one in seen.items():
         if last[account] < one.account.seq:
             at = f"Redis is at entry {one.account.seq}, PostgreSQL at {last[account]}"
@@ -321,19 +323,19 @@ async def _compare(pool: Pool, accounts: list[_Seen], report: VerifyReport) -> l
     return behind + await _besides_late(pool, whole)
 
 
-async def _read(redis: Client, accounts: list[str]) -> list[_Seen]:
+async def read_accounts(redis: Client, accounts: list[str]) -> list[SeenAccount]:
     """Each account with its sessions, as of one instant of its own."""
     pipe = redis.pipeline(transaction=False)
     for account in accounts:
         pipe.hgetall(keys.account(account))
     return [
-        _Seen(_ACCOUNT.decode(stored.account), [_SESSION.decode(one) for one in stored.sessions.values()])
+        SeenAccount(_ACCOUNT.decode(stored.account), [_SESSION.decode(one) for one in stored.sessions.values()])
         for stored in map(stored_account, await pipe.execute())
         if stored.account is not None
     ]
 
 
-def _holds(seen: _Seen, report: VerifyReport) -> None:
+def check_holds(seen: SeenAccount, report: VerifyReport) -> None:
     """`held` recomputed from the account's own sessions. Money of lines that share a tier is held by its counter."""
     account = seen.account
     buckets: Tally[int] = Tally()

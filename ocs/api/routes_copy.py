@@ -22,6 +22,11 @@ async def ledger_status(call: ApiCall) -> ApiReply:
             shards=[schema.Shard(*shard) for shard in status.shards],
             quarantined=[_held(one) for one in status.quarantined],
             lost_answers=status.lost_answers,
+            verified=None
+            if (one := status.verified) is None
+            else schema.LastProof(
+                time_of(one.began_ms), time_of(one.ended_ms), one.by, one.accounts, one.entries, one.findings, one.text
+            ),
         )
     )
 

@@ -11,7 +11,7 @@ from ocs.backoffice.amounts import money
 
 
 async def verify_ledger(call: ApiCall) -> ApiReply:
-    report = await ledger.verify(call.backoffice)
+    report = await ledger.verify(call.backoffice, call.caller)
     return ApiReply(
         schema.Proof(
             sound=report.sound,

@@ -36,6 +36,21 @@ class HeldAccount(Struct, frozen=True):
     since: Time
 
 
+class LastProof(Struct, frozen=True):
+    """The last proof of the whole ledger (`POST /v1/ledger/verify`, and the keeper's daily one)."""
+
+    began: Time
+    ended: Time
+    by: str
+    """A caller, or `keeper`."""
+    accounts: int
+    """Compared between the stores."""
+    entries: int
+    findings: int
+    text: str
+    """The first of them."""
+
+
 class LedgerStatus(Struct, frozen=True):
     lag_entries: int
     oldest: Time | None
@@ -47,6 +62,8 @@ class LedgerStatus(Struct, frozen=True):
     quarantined: list[HeldAccount]
     lost_answers: int
     """Acknowledged, and in no store since the live one came back: see /v1/ledger/lost."""
+    verified: LastProof | None
+    """Null: the ledger was never proved."""
 
 
 class RecoverLedger(Input, frozen=True):

@@ -4,45 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from balances import keys
 from balances.ledger import quarantine
 from balances.ledger import verify as proof
-from balances.ledger.event_data import InvariantViolated
 from balances.ledger.quarantine import Held
 from balances.ledger.reader import StreamReader
 from balances.ledger.restore import rebuild as rebuild_from
 from balances.ledger.verify import VerifyReport
 from balances.ledger.writer import read_cursors
 from ocs.audit import chain
-from ocs.events.outbox import emit
+from ocs.events.unsound import in_a_line, tell_unsound
 from ocs.master.bring_in import bring_in
-from ocs.stores import witness
+from ocs.stores import verifications, witness
+from ocs.stores.verifications import Verification
 from ocs.telemetry.log import logger
 
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
 
-TOLD_MAX: Final = 20
-"""Findings named in an event."""
-
-
-async def verify(backoffice: BackOffice) -> VerifyReport:
+async def verify(backoffice: BackOffice, caller: str) -> VerifyReport:
     """Verify every entry, balance and hold, and all sums, while traffic goes on."""
+    began_ms = backoffice.now_ms()
     async with backoffice.alone():
         report = await proof.verify(backoffice.redis, backoffice.pool.patient)
         while await chain.go_on(backoffice.pool.patient):
             pass
         for finding in (await chain.verify(backoffice.pool.patient)).findings:
             report.found("audit", "trail", finding)
+    await verifications.note(backoffice.pool, began_ms, backoffice.now_ms(), caller, report, in_a_line(report.findings))
     if not report.sound:
-        now_ms = backoffice.now_ms()
-        what = "; ".join(f"{found.what} {found.account}: {found.detail}" for found in report.findings[:TOLD_MAX])
-        told = InvariantViolated("the books do not agree", f"{len(report.findings)} findings: {what}")
-        async with backoffice.pool.acquire() as pg:
-            await emit(pg, "invariant.violated", told, at_ms=now_ms, key=f"verify/{now_ms}", subject="ledger")
+        await tell_unsound(backoffice.pool, "verify", report.findings, backoffice.now_ms())
     return report
 
 
@@ -74,6 +68,8 @@ class CopyStatus(NamedTuple):
     shards: Sequence[ShardCopy]
     quarantined: Sequence[Held]
     lost_answers: int
+    verified: Verification | None
+    """The last whole proof."""
 
 
 async def copy_status(backoffice: BackOffice) -> CopyStatus:
@@ -94,6 +90,7 @@ async def copy_status(backoffice: BackOffice) -> CopyStatus:
         shards,
         await quarantine.held(backoffice.pool),
         await backoffice.pool.fetchval("SELECT count(*) FROM lost_answers WHERE accepted_at IS NULL"),
+        await verifications.last(backoffice.pool),
     )
 
 

@@ -32,6 +32,9 @@ def status(server: Remote, every: bool, as_json: bool) -> None:
             held(found["quarantined"])
         if found["lost_answers"]:
             say(f"{found['lost_answers']} acknowledged answers are in no store: `ocs ledger lost`")
+        if (proof := found["verified"]) is not None:
+            sound = f"{proof['findings']} findings: {proof['text']}" if proof["findings"] else "sound"
+            say(f"last proved at {proof['ended']} by {proof['by']}: {sound}")
 
     show(server.get("ledger", "status"), as_json, table)
 

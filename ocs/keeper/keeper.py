@@ -59,6 +59,8 @@ from ocs.keeper.rounds import LATER, Rounds, Work, nothing
 from ocs.keeper.settling import finish
 from ocs.keeper.totals import Totals
 from ocs.keeper.transferring import finish_transfers
+from ocs.keeper.verifying import DAILY_S, SAMPLED_S, Verifying
+from ocs.keeper.verifying import LEASE as VERIFY
 from ocs.keeper.watch import LagWatch
 from ocs.master import voucher_tries
 from ocs.stores.guard import Guard
@@ -78,7 +80,7 @@ SELDOM_S: Final = 60.0
 DEFAULTS_S: Final = 3.0
 """What tariffs bring to accounts follows them within seconds (charging.md section 7)."""
 ASKED_TO_REPORT: Final = NetworkPolicy({}, lambda _origin_host: False)
-LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, FEES, *map(lease_of, range(GROUPS)))
+LEASES: Final = ("copy", "restarts", EVENTS, WEBHOOKS, FEES, VERIFY, *map(lease_of, range(GROUPS)))
 
 
 class Paces(NamedTuple):
@@ -112,6 +114,8 @@ class Keeper:
     ignores_origin_state:  of a host whose Origin-State-Id says nothing
     pump:      delivers events to a sink
     tries_s:   how long wrong codes of vouchers count
+    sample_rate: accounts a second that are compared between the stores; 0: none
+    verify_at: "03:30" in UTC, when the whole ledger is proved; "": never
     fees_rate: assignments whose recurring fees are looked at in a second, at most
     """
 
@@ -149,6 +153,8 @@ class Keeper:
         secrets: WebhookSecrets = WebhookSecrets(None),  # noqa: B008
         tries_s: int = 3_600,
         fees_rate: int = 1_000,
+        sample_rate: int = 10,
+        verify_at: str = "",
     ) -> None:
         self.stats = stats = KeeperStats()
         self._redis, self._pool, self._store, self._log = redis, pool, store, log
@@ -236,6 +242,18 @@ class Keeper:
             mine=lambda: not self.why and leases.has(FEES),
             rate=fees_rate,
         )
+        self.verifying = Verifying(
+            redis,
+            pool,
+            getattr(pool, "patient", pool),
+            now_ms=now_ms,
+            mine=lambda: not self.why and leases.has(VERIFY),
+            copied=lambda: self.watch.now.well,
+            counted=lambda: stats.copied,
+            alarm=rounds.alarm,
+            rate=sample_rate,
+            at=verify_at,
+        )
         self._caught_up_s, self._copied = 0.0, 0
         self._reauthorizer = Reauthorizer(sync, self._reader, leases, news, self.enforcer, self.totals, stats, log)
         self._copier = Copier(sync, leases, news, opener, self._reauthorizer, stats, alarm=rounds.alarm)
@@ -270,6 +288,8 @@ class Keeper:
             ("wishes", self._hear_wishes, 0.0),
             ("due", self.due.step, 0.0),
             ("fees", self.fees.step, 0.0),
+            ("sample", self.verifying.sample, SAMPLED_S),
+            ("daily proof", self.verifying.daily, DAILY_S),
             ("restarts", self._end_lost, 2.0),
             ("receipts", self._requester.listen, 0.0),
             ("measure", self._measure, 1.0),

@@ -22,6 +22,8 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
     risks, behind = meter.counts(metrics.STORE_RISKS), meter.counts(metrics.EVENTS_BEHIND)
     jobs, finished, ignored = (meter.counts(one) for one in (metrics.JOBS, metrics.JOBS_ENDED, metrics.RAR_IGNORED))
     late_ms, used, over = (meter.counts(one) for one in (metrics.JOBS_LATE, metrics.USED_AFTER, metrics.OVER_BOUND))
+    sampled, findings = meter.counts(metrics.SAMPLED), meter.counts(metrics.FINDINGS)
+    verified_ms = meter.counts(metrics.VERIFIED_AGE)
     due_late_ms = meter.counts(metrics.DUE_LATE)
     fees, fees_late_ms = meter.counts(metrics.FEES), meter.counts(metrics.FEES_LATE)
     it.job_times.to = lambda cause, hop, ms: meter.histogram(metrics.JOB_TIME, cause, hop).add(ms * 1_000)
@@ -45,6 +47,11 @@ def kept_counts(it: Keeper, meter: metrics.Meter) -> Callable[[], None]:
         risks.update(dict.fromkeys(risks, 0))
         risks.update({(risk.name,): 1 for risk in it.guard.found})
         alarms["keeper",] = it.stats.alarms
+        proofs = it.verifying
+        alarms.update({(name,): count for name, count in proofs.found.items()})
+        sampled[()] = proofs.sampled
+        if proofs.ended_ms:
+            findings[()], verified_ms[()] = proofs.findings, it.now_ms() - proofs.ended_ms
         debited.update(it.stats.debited)
         marked.update(it.stats.marked)
         posted.update(it.stats.posted)

@@ -171,6 +171,8 @@ async def keeper(config: Config, supervisor: SupervisorLink) -> None:
             secrets=WebhookSecrets(sealing_of(config)),
             tries_s=config.vouchers.window_s,
             fees_rate=config.fees.rate,
+            sample_rate=config.ledger.sample_rate,
+            verify_at=config.ledger.verify_at,
         )
         tell = kept_counts(it, supervisor.meter)
         await it.start()

@@ -117,6 +117,9 @@ HOOK_WAITING   = _gauge("ocs_webhook_waiting", "Deliveries that have not arrived
 HOOK_AGE       = _gauge("ocs_webhook_oldest_seconds", "Age of the oldest", "webhook", divisor=1_000, across=Across.MAX)
 HOOK_PAUSED    = _gauge("ocs_webhooks_paused", "Webhooks that nothing is delivered to", "why", across=Across.MAX)
 VIOLATIONS     = _counter("ocs_invariant_violations_total", "Proofs that failed; 0 is the only good value", "what")
+SAMPLED        = _counter("ocs_ledger_sampled_total", "Accounts compared between the stores beside traffic")
+FINDINGS       = _gauge("ocs_ledger_findings", "Of the last whole proof of the ledger", across=Across.MAX)
+VERIFIED_AGE   = _gauge("ocs_ledger_verified_seconds", "Age of that proof", divisor=1_000, across=Across.MAX)
 CPU            = _counter("ocs_cpu_seconds_total", "CPU time, user and system", "role", divisor=1_000_000)
 MEMORY         = _gauge("ocs_process_resident_memory_bytes", "Resident memory", "role")
 OPEN_FILES     = _gauge("ocs_process_open_fds", "Open file descriptors", "role")
@@ -136,7 +139,8 @@ METRICS: tuple[Metric, ...] = (
     LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,
-    FOLLOWERS_CUT, HOOK_ATTEMPTS, HOOK_DEAD, HOOK_WAITING, HOOK_AGE, HOOK_PAUSED, VIOLATIONS, CPU, MEMORY, OPEN_FILES,
+    FOLLOWERS_CUT, HOOK_ATTEMPTS, HOOK_DEAD, HOOK_WAITING, HOOK_AGE, HOOK_PAUSED, VIOLATIONS,
+    SAMPLED, FINDINGS, VERIFIED_AGE, CPU, MEMORY, OPEN_FILES,
     DISK_FREE, RESTARTS, PROCESSES, BUILD,
 )  # fmt: skip
 
