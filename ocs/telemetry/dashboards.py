@@ -94,6 +94,7 @@ DASHBOARDS: Final[tuple[Dashboard, ...]] = (
                 "Now",
                 (
                     _number("Proofs that failed", "short", "sum(ocs_invariant_violations_total)", alarm_above=0.5),
+                    _number("Accounts compared a second", "short", "sum(rate(ocs_ledger_sampled_total[$interval]))"),
                     _number(
                         "Processes not ready",
                         "short",
