@@ -250,6 +250,8 @@ def as_typed(text: str, params: Sequence[click.Parameter]) -> str:
     field, place = found[1], found[2]
     spelled = {f"--{field.replace('_', '-')}", f"--{field.removesuffix('_s').replace('_', '-')}"}
     typed = [one for one in params if one.name == field] or [one for one in params if spelled & {*one.opts}]
+    if not typed and place is None:  # the name of a file, or what one says
+        return text
     if not typed:
         name = field
     elif isinstance(typed[0], click.Argument):

@@ -16,7 +16,7 @@ from tests.ocs.cli.conftest import Run
 
 HEADER = "account,currency,balance,subscriber,msisdn,tariffs\n"
 GOOD = HEADER + "n1,EUR,20.00,n1,4915100000001,flat\nn2,EUR,5,n2,4915100000002,flat\n"
-BAD = GOOD + "n3,EUR,-5,n3,4915100000003,flat\nn4,EUR,1,n4,4915100000001,flat\n"
+BAD = GOOD + "n3,EUR,five,n3,4915100000003,flat\nn4,EUR,1,n4,4915100000001,flat\n"
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ async def test_what_is_wrong_is_told_by_line(harness: ApiHarness, ocs: Run, tmp_
     ]
     rejected = BAD.splitlines(keepends=True)
     assert (tmp_path / "rejected.csv").read_text() == rejected[0] + rejected[3] + rejected[4]
-    mended = (tmp_path / "rejected.csv").read_text().replace("-5", "5").replace("n4,4915100000001", "n4,4915100000004")
+    mended = (
+        (tmp_path / "rejected.csv").read_text().replace("five", "5").replace("n4,4915100000001", "n4,4915100000004")
+    )
     (tmp_path / "mended.csv").write_text(mended)
     assert (await ocs("import", "mended.csv")).exit_code == 0
 

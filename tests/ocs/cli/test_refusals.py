@@ -16,10 +16,12 @@ from ocs.cli.root import cli
         ("valid_for_s: at least 1", "--valid-for: at least 1"),
         ("amount: more than zero", "AMOUNT: more than zero"),
         ("codes[0]: not a code", "codes, number 1: not a code"),
+        ("flat.toml: is not TOML", "flat.toml: is not TOML"),
+        ("account.balance: money", "account.balance: money"),
         ("account a1: is closed", "account a1: is closed"),
         ("there is no account a1", "there is no account a1"),
     ],
-    ids=["list", "inside", "seconds", "argument", "of a file", "no field", "words"],
+    ids=["list", "inside", "seconds", "argument", "of a file", "a file", "in a file", "no field", "words"],
 )
 def test_a_refusal_names_what_was_typed(said: str, read: str) -> None:
     params = [
