@@ -28,6 +28,7 @@ from ocs.charging.services import QUOTAS, Amount, ServiceQuota, Services, servic
 from ocs.config_values import EMBEDDED, EMPTY, Listen, Secret, StoreRisk, key_of, misread_in, missing_in, networks
 from ocs.events.types import unknown_types
 from ocs.patterns import in_words, looks
+from ocs.tags import TAGS_MAX, TagKey
 from protocol.radius.dictionary import ATTRIBUTES
 from protocol.radius.dictionary_files import DictionaryFileError, LoadedDictionary, load_dictionary
 from tariffs import toml
@@ -684,6 +685,8 @@ class Ledger(ConfigTable, frozen=True):
         str, looks(r"(([01]\d|2[0-3]):[0-5]\d)?", 'a time of day, such as "03:30", or "" for never')
     ] = "03:30"
     """When a keeper proves the whole ledger, in UTC."""
+    tags: Annotated[tuple[TagKey, ...], Meta(max_length=TAGS_MAX)] = ()
+    """Keys of charging tags that postings may have."""
 
 
 class LogConfig(ConfigTable, frozen=True):

@@ -292,7 +292,7 @@ USAGE_COLUMNS: Final = (
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
     "at_ms", "request_key", "usage_line", "actor", "reason", "reference", "net", "tax", "currency_rate",
-    "original_account", "original_seq",
+    "original_account", "original_seq", "tags",
 )  # fmt: skip
 
 Row = tuple[Any, ...]
@@ -406,6 +406,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
                     subscriber, session, service, key, usage.rating_group, usage.service_id, usage.unit,
                     usage.suspense, record.currency, usage.set_aside, usage.at_ms, usage.at_ms, inputs,
                 ))  # fmt: skip
+    tags = record.tags or None
     for entry in record.entries:
         given = record.usages[entry.line].terms if 0 <= entry.line < len(record.usages) else entry.terms
         net = tax = rate = None
@@ -417,7 +418,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
             account, entry.seq, shard, epoch, n, entry.bucket, entry.kind, entry.amount, entry.after,
             record.currency, entry.counter_account, entry.why, record.at_ms, key,
             entry.line if entry.line >= 0 else None, actor, reason, reference, net, tax, rate,
-            account if entry.original else None, entry.original or None,
+            account if entry.original else None, entry.original or None, tags if entry.why != "expiry" else None,
         ))  # fmt: skip
     if record.kind == "post" and (settled := suspense_id(record.key)) is not None:
         rows.settled.extend(

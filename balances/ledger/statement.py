@@ -40,6 +40,8 @@ class ReasonSums(NamedTuple):
     amount: int
     net: int | None
     tax: int | None
+    tag: str | None = None
+    """What these entries say under the key that is grouped by; None: nothing."""
 
 
 class PeriodSums(NamedTuple):
@@ -74,17 +76,21 @@ _KINDS: Final = """
     FROM ledger_entries WHERE account = $1 AND at_ms < $3 GROUP BY kind ORDER BY kind
 """
 _REASONS: Final = """
-    SELECT kind, why, counter_account, count(*), sum(amount)::bigint, sum(net)::bigint, sum(tax)::bigint
+    SELECT kind, why, counter_account, count(*), sum(amount)::bigint, sum(net)::bigint, sum(tax)::bigint,
+        tags->>$4::text
     FROM ledger_entries WHERE account = $1 AND at_ms >= $2 AND at_ms < $3
-    GROUP BY kind, why, counter_account ORDER BY kind, why, counter_account
+    GROUP BY kind, why, counter_account, 8 ORDER BY kind, why, counter_account, 8
 """
 
 
-async def period(pg: Any, account: str, from_ms: int, until_ms: int) -> PeriodSums:
-    """A period by posting time: from the first instant on, before the second one."""
+async def period(pg: Any, account: str, from_ms: int, until_ms: int, group_by: str | None = None) -> PeriodSums:
+    """A period by posting time: from the first instant on, before the second one.
+
+    group_by: key of a charging tag, by which entries are told apart too
+    """
     of = (fit(account), from_ms, until_ms)
     async with pg.acquire() as one, one.transaction(isolation="repeatable_read", readonly=True):
         kinds = [KindSums(*row) for row in await one.fetch(_KINDS, *of)]
-        reasons = [ReasonSums(*row) for row in await one.fetch(_REASONS, *of)]
+        reasons = [ReasonSums(*row) for row in await one.fetch(_REASONS, *of, group_by)]
         last = await one.fetchval("SELECT COALESCE(max(seq), 0) FROM ledger_entries WHERE account = $1", fit(account))
     return PeriodSums(kinds, reasons, last)

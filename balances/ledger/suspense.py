@@ -152,6 +152,7 @@ def post_of(row: Mapping[str, Any], now_ms: int) -> Post:
         actor=row["decided_by"],
         reason=row["reason"],
         reference=f"suspense {row['id']}",
+        tags=row["tags"],
     )
 
 
@@ -179,13 +180,14 @@ async def decide(
     now_ms: int,
     request: str,
     fingerprint: str,
+    tags: str,
 ) -> Mapping[str, Any] | None:
     """Write down what becomes of an open row; None where it is not open any more, or not of that amount. KeyTaken:
     the request's key has settled another."""
     try:
         row: Mapping[str, Any] | None = await pool.fetchrow(
             "UPDATE suspense SET state = $2, payer = $3, charge = $4, decided_by = $5, reason = $6, decided_ms = $7,"
-            " request = $8, fingerprint = $9 WHERE id = $1 AND state = 'open' AND amount = $10 RETURNING *",
+            " request = $8, fingerprint = $9, tags = $10 WHERE id = $1 AND state = 'open' AND amount = $11 RETURNING *",
             id_,
             state,
             payer,
@@ -195,6 +197,7 @@ async def decide(
             now_ms,
             request,
             fingerprint,
+            tags,
             amount,
         )
     except asyncpg.UniqueViolationError:

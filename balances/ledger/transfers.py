@@ -90,6 +90,7 @@ def leg_row(record: Record, account: str, counterpart: str, once: bytes | None) 
         record.reference,
         unpack_posted(blob_of(_ONCE.decode(once).outcome)).result if once and record.kind == "refuse" else None,
         msgspec.json.encode(record.left).decode() if record.left else None,
+        record.tags,
     )
 
 
@@ -99,8 +100,8 @@ def _money(buckets: Sequence[Bucket]) -> int:
 
 _WRITE: Final = """
     INSERT INTO transfers (id, source, target, amount, currency, state, sent_ms, ended_ms, sent_seq, ended_seq,
-        actor, reason, reference, refused, moved)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb)
+        actor, reason, reference, refused, moved, tags)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16)
     ON CONFLICT (id) DO UPDATE SET state = GREATEST(transfers.state, EXCLUDED.state),
         amount = CASE WHEN EXCLUDED.moved IS NOT NULL THEN EXCLUDED.amount WHEN transfers.merges THEN transfers.amount
             ELSE GREATEST(transfers.amount, EXCLUDED.amount) END,
@@ -122,11 +123,12 @@ async def write(pg: Any, legs: Sequence[tuple[Any, ...]]) -> None:
 async def order_merge(pg: Any, row: Sequence[Any]) -> bool:
     """In the transaction that moves the subscribers; False: it is ordered already.
 
-    row: id, source, target, currency, when, actor, reason, reference
+    row: id, source, target, currency, when, actor, reason, reference, tags
     """
     made = await pg.fetchval(
-        "INSERT INTO transfers (id, source, target, amount, currency, state, sent_ms, actor, reason, reference, merges)"
-        " VALUES ($1, $2, $3, 0, $4, -1, $5, $6, $7, $8, true) ON CONFLICT (id) DO NOTHING RETURNING id",
+        "INSERT INTO transfers"
+        " (id, source, target, amount, currency, state, sent_ms, actor, reason, reference, tags, merges)"
+        " VALUES ($1, $2, $3, 0, $4, -1, $5, $6, $7, $8, $9, true) ON CONFLICT (id) DO NOTHING RETURNING id",
         *row,
     )
     return made is not None
@@ -194,6 +196,7 @@ def next_leg(row: Mapping[str, Any], now_ms: int) -> Post | AccountClosing:
             rest=ClosingRest.TRANSIT,
             transfer=id_,
             counterpart=row["target"],
+            tags=row["tags"],
         )
     why = ("merge" if row["merges"] else "transfer") + ("-return" if is_return else "")
     moved = [Bucket(MAIN, Kind.MONEY, row["amount"])] if row["moved"] is None else _buckets(row["moved"])
@@ -211,6 +214,7 @@ def next_leg(row: Mapping[str, Any], now_ms: int) -> Post | AccountClosing:
         final=not is_return,
         transfer=id_,
         counterpart=row["target"] if is_return else row["source"],
+        tags=row["tags"],
     )
 
 

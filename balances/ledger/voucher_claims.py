@@ -54,6 +54,7 @@ def post_of(claim: ClaimRow, now_ms: int) -> Post:
         actor=claim["claimed_by"],
         reason=f"voucher {claim['batch']} {claim['serial']}",
         reference=claim["reference"],
+        tags=claim["tags"],
     )
 
 

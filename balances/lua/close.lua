@@ -58,7 +58,7 @@ local refused = end_posting(change, close, 'close',
 if refused then return refused end
 local record = change.record
 record[RECORD.transfer], record[RECORD.counterpart] = close[ACCOUNTCLOSING.transfer], close[ACCOUNTCLOSING.counterpart]
-record[RECORD.left] = left
+record[RECORD.left], record[RECORD.tags] = left, close[ACCOUNTCLOSING.tags]
 
 -- write
 return write_posting(KEYS, ARGV[1], close, change)

@@ -58,5 +58,5 @@ if refused and (not post[POST.final] or post[POST.key] == '') then return refuse
 
 -- write
 if refused then return write_refusal(KEYS, ARGV[1], post, change, packed) end
-name_transfer(change, post)
+name_post(change, post)
 return write_posting(KEYS, ARGV[1], post, change)

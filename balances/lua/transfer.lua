@@ -33,6 +33,7 @@ end
 
 local refused = end_posting(change, transfer, 'transfer', move())
 if refused then return refused end
+change.record[RECORD.tags] = transfer[TRANSFER.tags]
 
 -- write
 return write_posting(KEYS, ARGV[1], transfer, change)

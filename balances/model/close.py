@@ -32,7 +32,7 @@ def close(store: ModelStore, close: AccountClosing) -> Reply:
             change.post_entry(bucket, -bucket.amount, goes_to, "merge" if goes_to == "transit" else goes_to)
     shut(change)
     result = Result.LIMITED if moves_too_much(change, close.moves_max) else Result.OK
-    merged = {"transfer": close.transfer, "counterpart": close.counterpart, "left": left}
+    merged = {"transfer": close.transfer, "counterpart": close.counterpart, "left": left, "tags": close.tags}
     return end_posting(store, change, close, "close", result, **merged)
 
 

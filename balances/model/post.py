@@ -41,7 +41,7 @@ def post(store: ModelStore, post: Post) -> Reply:
         result = Result.INVALID
     if result == Result.OK and moves_too_much(change, post.moves_max):
         result = Result.LIMITED
-    named = {"transfer": post.transfer, "counterpart": post.counterpart}
+    named = {"transfer": post.transfer, "counterpart": post.counterpart, "tags": post.tags}
     reply = end_posting(store, change, post, "post", result, **named)
     if reply.status == "refused" and post.final and post.key:
         return write_refusal(store, change, post, reply.outcome, **named)

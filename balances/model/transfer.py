@@ -14,7 +14,7 @@ def transfer(store: ModelStore, transfer: Transfer) -> Reply:
     change = begin_posting(store, transfer)
     if isinstance(change, Reply):
         return change
-    return end_posting(store, change, transfer, "transfer", move(change, transfer))
+    return end_posting(store, change, transfer, "transfer", move(change, transfer), tags=transfer.tags)
 
 
 def move(change: AccountChange, transfer: Transfer) -> Result:

@@ -97,6 +97,8 @@ class Post(AccountOperation, array_like=True):
     """Of buckets that are there before it."""
     resets: list[str] = []
     """Keys of counters of spending limits that begin anew."""
+    tags: str = ""
+    """See Record."""
 
 
 class Transfer(AccountOperation, array_like=True):
@@ -106,6 +108,8 @@ class Transfer(AccountOperation, array_like=True):
     target: int
     amount: int
     """Above zero, and free own money of the source: nothing held, no credit."""
+    tags: str = ""
+    """See Record."""
 
 
 class ClosingRest(IntEnum):
@@ -132,6 +136,8 @@ class AccountClosing(AccountOperation, array_like=True):
     """TRANSIT: id of the merge of which this is the first leg."""
     counterpart: str = ""
     """The account that gets it all."""
+    tags: str = ""
+    """See Record."""
 
 
 class FeeStep(IntEnum):

@@ -150,3 +150,5 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     """... and the account at its other end."""
     left: list[Bucket] = []
     """Of an account that is merged: its buckets with what left in each, as they were."""
+    tags: str = ""
+    """Charging tags of a posting, as JSON: {"channel":"web"}; "" for none."""

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from balances import keys
 from balances.structs.account import SuspendReasons
 from balances.structs.posting import BucketSetting, PostingOutcome
+from ocs import tags
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.texts import Time, hours_of, ms_of, time_of
@@ -22,6 +23,7 @@ from ocs.backoffice.errors import Invalid, NotFound
 from ocs.backoffice.postings import Order, WantedEntries, WantedTopUp
 from ocs.master.accounts import AccountRow
 from ocs.patterns import looks
+from ocs.tags import TagWanted
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 REASONS: Final = {
@@ -43,6 +45,7 @@ class LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
     kind: schema.Kind | None = None
     """Of the bucket."""
     why: Annotated[str, looks("[a-z-]{1,32}", "why entries were made, such as usage or top-up")] | None = None
+    tag: TagWanted | None = None
     limit: Limit = 100
 
 
@@ -160,9 +163,13 @@ async def close(call: ApiCall) -> ApiReply:
 
 
 def order_of(call: ApiCall, reason: str, reference: str) -> Order:
-    """The caller and the idempotency key of a posting."""
+    """The caller, the idempotency key and the tags of a posting."""
+    declared = call.backoffice.tags
+    for key in call.body.tags:
+        if key not in declared:
+            raise Invalid("tags", f"expected {', '.join(declared) or 'none'} (ledger.tags), found {key}")
     warrant = Warrant(call.authority, call.operation.permission)
-    return Order(call.caller, call.key, call.fingerprint, reason, reference, warrant)
+    return Order(call.caller, call.key, call.fingerprint, reason, reference, warrant, tags.written(call.body.tags))
 
 
 def posted(call: ApiCall, row: AccountRow, outcome: PostingOutcome) -> ApiReply:
@@ -183,6 +190,7 @@ async def list_ledger(call: ApiCall) -> ApiReply:
             until_ms=ms_of(query.until, "until"),
             kind=None if query.kind is None else KIND_OF[query.kind],
             why=query.why,
+            tag=tags.wanted(query.tag),
             newest_first=newest,
             limit=query.limit,
         ),
@@ -209,6 +217,7 @@ async def list_ledger(call: ApiCall) -> ApiReply:
             tax=None if entry["tax"] is None else money(entry["tax"]),
             exchange_rate="" if entry["currency_rate"] is None else str(entry["currency_rate"]),
             original_seq=entry["original_seq"] or None,
+            tags=tags.read(entry["tags"]),
         )
         for entry in found
     ]

@@ -29,7 +29,7 @@ Terms = Annotated[
 ]
 
 
-class CorrectionBody(schema.Input, frozen=True):
+class CorrectionBody(schema.TaggedInput, frozen=True):
     amount: MoneyNotZero
     """Above zero is given back to the main balance, below zero is taken from it, also where that makes debt."""
     reason: schema.Reason

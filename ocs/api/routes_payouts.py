@@ -14,19 +14,19 @@ from ocs.backoffice import payouts, reversals
 from ocs.backoffice.amounts import micro_of
 
 
-class Payout(schema.Input, frozen=True):
+class Payout(schema.TaggedInput, frozen=True):
     reason: schema.Reason
     amount: MoneyAboveZero | None = None
     """Left out: all own money that is not held."""
     reference: schema.Reference = ""
 
 
-class WriteOff(schema.Input, frozen=True):
+class WriteOff(schema.TaggedInput, frozen=True):
     reason: schema.Reason
     reference: schema.Reference = ""
 
 
-class Reversal(schema.Input, frozen=True):
+class Reversal(schema.TaggedInput, frozen=True):
     entry: Annotated[int, Meta(ge=1, le=2**53)]
     """Number of an entry of the posting; all its entries are taken back."""
     reason: schema.Reason

@@ -12,6 +12,7 @@ from ocs.api.routes_accounts import MOVES, order_of, posted
 from ocs.api.texts import MoneyAboveZero
 from ocs.backoffice import refunds
 from ocs.backoffice.amounts import micro_of
+from ocs.backoffice.errors import Invalid
 from ocs.backoffice.refunds import ChargedEvent, RefundSource
 
 SessionId = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -23,7 +24,7 @@ class OneTime(schema.Input, frozen=True):
     """CC-Request-Number."""
 
 
-class Refund(schema.Input, frozen=True):
+class Refund(schema.TaggedInput, frozen=True):
     """One of entry, session and event says what is given back; anything else is an adjustment."""
 
     amount: MoneyAboveZero
@@ -38,6 +39,8 @@ class Refund(schema.Input, frozen=True):
 
 async def refund(call: ApiCall) -> ApiReply:
     body: Refund = call.body
+    if body.tags and body.event is not None:
+        raise Invalid("tags", "not with event: what is given back of an event is a charge, which has none")
     event = ChargedEvent(body.event.session, body.event.number) if body.event is not None else None
     done = await refunds.refund(
         call.backoffice,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ocs import tags
 from ocs.api import schema
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.schema_statements import (
@@ -25,12 +26,13 @@ from ocs.api.texts import Time, ms_of, time_of
 from ocs.backoffice import accounts, statements
 from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.statements import Statement
+from ocs.tags import TagKey, TagWanted
 from tariffs.units import Kind
 
 CSV: Final = "text/csv"
 COLUMNS: Final = (
     *("seq", "posted", "happened", "kind", "bucket", "amount", "balance_after", "counter_account", "why", "net", "tax"),
-    *("currency", "subscriber", "service", "session", "reason", "reference"),
+    *("currency", "subscriber", "service", "session", "reason", "reference", "tags"),
 )
 
 
@@ -46,7 +48,15 @@ class PeriodQuery(Struct, frozen=True, forbid_unknown_fields=True):
     until: Annotated[Time, Meta(description="Posted before this instant")]
 
 
-class CustomerQuery(PeriodQuery, frozen=True, forbid_unknown_fields=True):
+class LinesQuery(PeriodQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    tag: TagWanted | None = None
+
+
+class StatementQuery(PeriodQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    group_by: Annotated[TagKey | None, Meta(description="Key of a charging tag: entries are summed by it too")] = None
+
+
+class CustomerQuery(StatementQuery, frozen=True, forbid_unknown_fields=True):
     customer: schema.Customer
 
 
@@ -71,12 +81,15 @@ def _period(query: PeriodQuery) -> tuple[int, int]:
 
 
 async def get_statement(call: ApiCall) -> ApiReply:
-    return ApiReply(_shown(await statements.of_account(call.backoffice, call.path["id"], *_period(call.query))))
+    query: StatementQuery = call.query
+    found = await statements.of_account(call.backoffice, call.path["id"], *_period(query), query.group_by)
+    return ApiReply(_shown(found))
 
 
 async def get_customer_statement(call: ApiCall) -> ApiReply:
     query: CustomerQuery = call.query
-    each, together = await statements.of_customer_accounts(call.backoffice, query.customer, *_period(query))
+    of = (*_period(query), query.group_by)
+    each, together = await statements.of_customer_accounts(call.backoffice, query.customer, *of)
     return ApiReply(
         CustomerStatement(
             customer=query.customer,
@@ -117,6 +130,7 @@ def _reasons(sums: Any) -> list[ReasonTotals]:
             quantity(one.kind, one.amount),
             None if one.net is None else money(one.net),
             None if one.tax is None else money(one.tax),
+            one.tag,
         )
         for one in sums.reasons
     ]
@@ -126,15 +140,17 @@ def _reasons(sums: Any) -> list[ReasonTotals]:
 
 
 async def get_lines(call: ApiCall) -> ApiReply:
-    from_ms, until_ms = _period(call.query)
+    query: LinesQuery = call.query
+    from_ms, until_ms = _period(query)
     statements.check_period(from_ms, until_ms)
     row = await accounts.find(call.backoffice, call.path["id"])
-    return ApiReply(_csv(call, row.id, row.currency, from_ms, until_ms), media_type=CSV)
+    entries = statements.lines(call.backoffice, row.id, from_ms, until_ms, tags.wanted(query.tag))
+    return ApiReply(_csv(entries, row.currency), media_type=CSV)
 
 
-async def _csv(call: ApiCall, account: str, currency: str, from_ms: int, until_ms: int) -> AsyncGenerator[bytes, None]:
+async def _csv(entries: AsyncIterator[Sequence[Any]], currency: str) -> AsyncGenerator[bytes, None]:
     yield _cells([COLUMNS])
-    async for page in statements.lines(call.backoffice, account, from_ms, until_ms):
+    async for page in entries:
         yield _cells([_line(entry, currency) for entry in page])
 
 
@@ -151,6 +167,7 @@ def _line(entry: Any, currency: str) -> tuple[Any, ...]:
         *(quantity(kind, entry["amount"]), quantity(kind, entry["after"]), entry["counter_account"], entry["why"]),
         *("" if entry[name] is None else money(entry[name]) for name in ("net", "tax")),
         *(currency, entry["subscriber"], entry["service"], entry["session"], entry["reason"], entry["reference"]),
+        ";".join(f"{key}={text}" for key, text in tags.read(entry["tags"]).items()),
     )
 
 
@@ -173,7 +190,7 @@ OPERATIONS: Final = (
         "A period of an account: opening, entries by reason, closing, tax",
         "accounts.read",
         answer=StatementView,
-        query=PeriodQuery,
+        query=StatementQuery,
         problems=("not-found",),
     ),
     Operation(
@@ -184,7 +201,7 @@ OPERATIONS: Final = (
         "accounts.read",
         answer=str,
         answer_media_type=CSV,
-        query=PeriodQuery,
+        query=LinesQuery,
         problems=("not-found",),
         description="Any number of entries, as they are read.",
     ),

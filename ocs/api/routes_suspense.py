@@ -33,7 +33,7 @@ class Query(Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "f
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-class Settlement(schema.Input, frozen=True):
+class Settlement(schema.TaggedInput, frozen=True):
     action: Literal["charge", "write-off"]
     reason: schema.Reason
     amount: Money | None = None

@@ -24,6 +24,7 @@ from ocs.backoffice.errors import Conflict, Invalid, NotFound
 from ocs.backoffice.postings import WantedTopUp
 from ocs.backoffice.transfers import WantedTransferOut
 from ocs.master.accounts import AccountRow
+from ocs.tags import ChargingTags
 from ocs.tmf654.actions import STATUS, adjustment_action, of_entry, top_up_action, transfer_action
 from ocs.tmf654.resources import (
     TmfAction,
@@ -73,6 +74,8 @@ class TmfWish(Struct, frozen=True, rename="camel", kw_only=True):
     reason: Reason | None = None
     logical_resource: Annotated[list[TmfRef], Meta(max_length=8)] = []
     """Of whom: refused unless it is somebody of the account."""
+    tags: ChargingTags = {}
+    """Beyond TMF654."""
 
 
 class TmfTopupBalanceCreate(TmfWish, frozen=True, rename="camel", kw_only=True):

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from balances.ledger.transfers import TransferState
+from ocs import tags
 from ocs.api.operation import ApiCall, ApiReply, Operation
 from ocs.api.routes_accounts import MOVES, order_of
 from ocs.api.schema_transfers import Merging, TransferOrder, TransferPage, TransferView
@@ -43,6 +44,7 @@ def transfer_view(row: TransferRow) -> TransferView:
         actor=row["actor"],
         reason=row["reason"],
         reference=row["reference"],
+        tags=tags.read(row["tags"]),
     )
 
 

@@ -21,6 +21,7 @@ from ocs.api.texts import (
 )
 from ocs.charging.identity import KINDS
 from ocs.patterns import looks
+from ocs.tags import ChargingTags
 
 ONE_LINE: Final = "a text without line breaks and other control characters"
 
@@ -95,6 +96,12 @@ Password = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, max_length=128)]
 
 class Input(Struct, frozen=True, forbid_unknown_fields=True):
     """A body; a field that is not known is refused, because it was meant to do something."""
+
+
+class TaggedInput(Input, frozen=True, kw_only=True):
+    """A posting."""
+
+    tags: ChargingTags = {}
 
 
 # --- accounts -----------------------------------------------------------------------------------------------------
@@ -248,7 +255,7 @@ class AccountPage(Struct, frozen=True):
 # --- postings -----------------------------------------------------------------------------------------------------
 
 
-class TopUp(Input, frozen=True):
+class TopUp(TaggedInput, frozen=True):
     amount: QuantityAboveZero
     kind: Kind = "money"
     valid_from: Time | None = None
@@ -280,7 +287,7 @@ class BucketPut(Input, frozen=True):
     """False lifts the block: what is behind it pays again."""
 
 
-class Adjustment(Input, frozen=True):
+class Adjustment(TaggedInput, frozen=True):
     amount: QuantityNotZero
     """Below zero to take away."""
     reason: Reason
@@ -291,7 +298,7 @@ class Adjustment(Input, frozen=True):
     """Take what is held too: needs the permission `accounts.adjust-held`."""
 
 
-class WantedTransfer(Input, frozen=True):
+class WantedTransfer(TaggedInput, frozen=True):
     amount: QuantityAboveZero
     to: Annotated[int, Meta(ge=0, le=2**31)]
     """A bucket of the same kind, that has not ended."""
@@ -322,7 +329,7 @@ class PostingView(Struct, frozen=True):
     state: AccountState
 
 
-class Closing(Input, frozen=True):
+class Closing(TaggedInput, frozen=True):
     """An account is closed, with all that it still has."""
 
     reason: Reason
@@ -359,6 +366,7 @@ class LedgerEntry(Struct, frozen=True):
     """By which a price in another currency came to `amount`; "" for none."""
     original_seq: int | None
     """The entry that this one corrects or refunds."""
+    tags: dict[str, str]
 
 
 class LedgerPage(Struct, frozen=True):

@@ -46,6 +46,8 @@ class ReasonTotals(Struct, frozen=True):
     net: Money | None
     tax: Money | None
     """Of `amount`; null where no tariff said anything of tax."""
+    tag: str | None
+    """With `group_by`: what these entries say under that key; null: nothing."""
 
 
 class StatementView(Struct, frozen=True, rename={"from_": "from"}):

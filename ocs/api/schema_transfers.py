@@ -13,7 +13,7 @@ from ocs.api.texts import Money, MoneyAboveZero, Time
 TransferStateName = Literal["ordered", "sent", "refused", "received", "returned"]
 
 
-class TransferOrder(schema.Input, frozen=True):
+class TransferOrder(schema.TaggedInput, frozen=True):
     """Own money of one account for another one of the same currency."""
 
     from_: schema.Id = msgspec.field(name="from")
@@ -23,7 +23,7 @@ class TransferOrder(schema.Input, frozen=True):
     reference: schema.Reference = ""
 
 
-class Merging(schema.Input, frozen=True):
+class Merging(schema.TaggedInput, frozen=True):
     """An account ends; another one of its currency gets its subscribers and all it has."""
 
     into: schema.Id
@@ -51,6 +51,7 @@ class TransferView(Struct, frozen=True):
     actor: str
     reason: str
     reference: str
+    tags: dict[str, str]
 
 
 class TransferPage(Struct, frozen=True):

@@ -17,6 +17,7 @@ from ocs.api.schema import (
     Priority,
     Reference,
     Scope,
+    TaggedInput,
     ValidFor,
 )
 from ocs.api.texts import Quantity, QuantityAboveZero, Time
@@ -141,7 +142,7 @@ class VoucherPage(Struct, frozen=True):
     next: int | None
 
 
-class Redemption(Input, frozen=True, kw_only=True):
+class Redemption(TaggedInput, frozen=True, kw_only=True):
     """Who it is for: an account, a subscriber by id, or by one of its identities."""
 
     code: Code

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from balances import keys
@@ -72,6 +72,7 @@ class BackOffice:
         store_ms_max: int = 3_000,
         access: Access = Access(),  # noqa: B008
         transfers: Transfers = Transfers(),  # noqa: B008
+        tags: Collection[str] = (),
         tail: EventTail | None = None,
         passwords: StoredPasswords = StoredPasswords(None),  # noqa: B008
         webhooks: Webhooks = Webhooks(),  # noqa: B008
@@ -87,12 +88,13 @@ class BackOffice:
         newest:       brings the tariffs of `context` up to what is published
         store_ms_max: longest wait for the live store
         tail:         the newest events; None: nobody follows them in this process
+        tags:         keys that charging tags may have
         charging:     where platforms charge over HTTP; None: not in this process
         """
         self.charging, self.vouchers = charging, vouchers
         self.tail = tail
         self.webhooks, self.secrets = webhooks, secrets
-        self.transfers = transfers
+        self.transfers, self.tags = transfers, tags
         self.access, self.roles = access, access.known_roles
         self.tokens = TokenBook(pool, self.roles, now_ms)
         self.passwords, self.radius = passwords, radius

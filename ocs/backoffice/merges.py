@@ -60,7 +60,7 @@ async def _order(backoffice: BackOffice, id_: str, row: AccountRow, target: str,
     """The subscribers move and the merge is on record, or neither."""
     now_ms = backoffice.now_ms()
     async with change(backoffice.pool) as (db, number):
-        said = (id_, row.id, target, row.currency, now_ms, order.actor, order.reason, order.reference)
+        said = (id_, row.id, target, row.currency, now_ms, order.actor, order.reason, order.reference, order.tags)
         if await legs.order_merge(db, said):
             other = await legs.merging(db, id_, row.id, target)
             if other is not None:

@@ -73,6 +73,8 @@ class Order(msgspec.Struct, frozen=True):
     reference: str = ""
     warrant: Warrant = WITHOUT_LIMIT
     """What it is allowed by."""
+    tags: str = ""
+    """Charging tags, as a record has them."""
 
 
 class WantedTopUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,6 +238,7 @@ async def transfer(
         source=source,
         target=target,
         amount=amount,
+        tags=order.tags,
     )
     named = f"{source} or {target}, or it has ended"
     moved = Moved(order.warrant, {kinds.get(source, Kind.MONEY): amount})
@@ -264,6 +267,7 @@ async def close(
         reason=order.reason,
         reference=order.reference,
         rest=RESTS[remainder],
+        tags=order.tags,
     )
 
     async def moved() -> Amounts:
@@ -326,6 +330,7 @@ async def post_one(
         keeps_held=keeps_held,
         denied_in=denied_in,
         clock=clock_of(row.time_zone or "UTC", backoffice.now_ms()) if posting.hours else [],
+        tags=order.tags,
     )
     return await post(backoffice, row, wanted, check, Moved(order.warrant, moved or {posting.kind: posting.amount}))
 
@@ -448,7 +453,7 @@ async def outcome_of(backoffice: BackOffice, row: AccountRow, seq: int) -> Posti
 
 LEDGER: Final = """
     SELECT e.seq, e.at_ms, e.bucket, e.kind, e.amount, e.after, e.counter_account, e.why,
-        e.actor, e.reason, e.reference, e.net, e.tax, e.currency_rate, e.original_seq,
+        e.actor, e.reason, e.reference, e.net, e.tax, e.currency_rate, e.original_seq, e.tags,
         COALESCE(c.session, u.session) AS session, COALESCE(c.service, u.service) AS service,
         COALESCE(c.subscriber, u.subscriber) AS subscriber, COALESCE(c.incarnation, u.incarnation) AS incarnation,
         LEAST(COALESCE(u.at_ms, e.at_ms), e.at_ms) AS event_ms
@@ -456,8 +461,8 @@ LEDGER: Final = """
         LEFT JOIN usage_records u ON u.account = e.account AND u.epoch = e.epoch AND u.n = e.n AND u.line = e.usage_line
     WHERE e.account = $1 AND e.seq > $2 AND e.seq < $3 AND ($4::bigint IS NULL OR e.at_ms >= $4)
         AND ($5::bigint IS NULL OR e.at_ms < $5) AND ($6::int IS NULL OR e.kind = $6)
-        AND ($7::text IS NULL OR e.why = $7)
-    ORDER BY e.seq {order} LIMIT $8
+        AND ($7::text IS NULL OR e.why = $7) AND ($8::text IS NULL OR e.tags @> $8::text::jsonb)
+    ORDER BY e.seq {order} LIMIT $9
 """
 
 
@@ -470,6 +475,8 @@ class WantedEntries(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int | None
     kind: int | None
     why: str | None
+    tag: str | None
+    """A charging tag, as JSON."""
     newest_first: bool
     limit: int
 
@@ -486,6 +493,7 @@ async def entries(backoffice: BackOffice, account: str, wanted: WantedEntries) -
         wanted.until_ms,
         wanted.kind,
         wanted.why,
+        wanted.tag,
         wanted.limit,
     )
     return found

@@ -65,6 +65,7 @@ async def reverse(
         own_only=not permit_debt,
         keeps_held=permit_debt,
         permits_debt=permit_debt,
+        tags=order.tags,
     )
     try:
         outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))

@@ -54,10 +54,15 @@ async def balance(
     return row, await balance_at(backoffice.pool, row.id, as_of, known)
 
 
-async def of_account(backoffice: BackOffice, account: str, from_ms: int, until_ms: int) -> Statement:
-    """A period by posting time."""
+async def of_account(
+    backoffice: BackOffice, account: str, from_ms: int, until_ms: int, group_by: str | None
+) -> Statement:
+    """A period by posting time.
+
+    group_by: key of a charging tag, by which entries are told apart too; None: by none
+    """
     check_period(from_ms, until_ms)
-    return await _of(backoffice, await accounts.find(backoffice, account), from_ms, until_ms)
+    return await _of(backoffice, await accounts.find(backoffice, account), from_ms, until_ms, group_by)
 
 
 def check_period(from_ms: int, until_ms: int) -> None:
@@ -65,16 +70,16 @@ def check_period(from_ms: int, until_ms: int) -> None:
         raise Invalid("until", "after from")
 
 
-async def _of(backoffice: BackOffice, row: AccountRow, from_ms: int, until_ms: int) -> Statement:
+async def _of(backoffice: BackOffice, row: AccountRow, from_ms: int, until_ms: int, group_by: str | None) -> Statement:
     # The live store is asked first: what was posted until then has to be among the entries.
     live, _ = await accounts.read(backoffice, row)
-    sums = await period(backoffice.pool, row.id, from_ms, until_ms)
+    sums = await period(backoffice.pool, row.id, from_ms, until_ms, group_by)
     is_over = until_ms <= backoffice.now_ms() - SETTLES_MS
     return Statement(row, from_ms, until_ms, sums, is_over and sums.last_seq >= live.seq)
 
 
 async def of_customer_accounts(
-    backoffice: BackOffice, customer: str, from_ms: int, until_ms: int
+    backoffice: BackOffice, customer: str, from_ms: int, until_ms: int, group_by: str | None
 ) -> tuple[list[Statement], list[CustomerSums]]:
     """Statements of all accounts of a customer, and their sums by currency."""
     check_period(from_ms, until_ms)
@@ -83,30 +88,40 @@ async def of_customer_accounts(
         raise NotFound(f"no account is of customer {customer}")
     if len(rows) > ACCOUNTS_MAX:
         raise Invalid("customer", f"it has more than {ACCOUNTS_MAX} accounts: ask for them one by one")
-    found = [await _of(backoffice, row, from_ms, until_ms) for row in rows]
+    found = [await _of(backoffice, row, from_ms, until_ms, group_by) for row in rows]
     currencies = sorted({one.row.currency for one in found})
     return found, [_together(name, [one.sums for one in found if one.row.currency == name]) for name in currencies]
 
 
 def _together(currency: str, sums: Sequence[PeriodSums]) -> CustomerSums:
     kinds: dict[int, KindSums] = {}
-    reasons: dict[tuple[int, str, str], ReasonSums] = {}
+    reasons: dict[tuple[int, str, str, str | None], ReasonSums] = {}
     for one in sums:
         for kind in one.kinds:
             before = kinds.get(kind.kind, KindSums(kind.kind, 0, 0))
             kinds[kind.kind] = KindSums(kind.kind, before.opening + kind.opening, before.closing + kind.closing)
         for reason in one.reasons:
-            place = reason.kind, reason.why, reason.counter_account
-            known = reasons.get(place, ReasonSums(*place, 0, 0, None, None))
-            reasons[place] = ReasonSums(
-                *place,
-                known.entries + reason.entries,
-                known.amount + reason.amount,
-                _plus(known.net, reason.net),
-                _plus(known.tax, reason.tax),
-            )
+            place = reason.kind, reason.why, reason.counter_account, reason.tag
+            known = reasons.get(place)
+            reasons[place] = reason if known is None else _sum(known, reason)
     return CustomerSums(
-        currency, [kinds[kind] for kind in sorted(kinds)], [reasons[place] for place in sorted(reasons)]
+        currency, [kinds[kind] for kind in sorted(kinds)], [reasons[place] for place in sorted(reasons, key=_order)]
+    )
+
+
+def _order(place: tuple[int, str, str, str | None]) -> tuple[int, str, str, bool, str]:
+    """As of one account: what has no tag comes last."""
+    kind, why, counter_account, tag = place
+    return kind, why, counter_account, tag is None, tag or ""
+
+
+def _sum(one: ReasonSums, other: ReasonSums) -> ReasonSums:
+    """Of the same entries of two accounts."""
+    return one._replace(
+        entries=one.entries + other.entries,
+        amount=one.amount + other.amount,
+        net=_plus(one.net, other.net),
+        tax=_plus(one.tax, other.tax),
     )
 
 
@@ -115,8 +130,13 @@ def _plus(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else one + other
 
 
-async def lines(backoffice: BackOffice, account: str, from_ms: int, until_ms: int) -> AsyncIterator[Sequence[Record]]:
-    """All entries of the period, in their order, some at a time."""
+async def lines(
+    backoffice: BackOffice, account: str, from_ms: int, until_ms: int, tag: str | None
+) -> AsyncIterator[Sequence[Record]]:
+    """All entries of the period, in their order, some at a time.
+
+    tag: only those with this charging tag, as JSON; None: all
+    """
     after = 0
     while True:
         page = await postings.entries(
@@ -129,6 +149,7 @@ async def lines(backoffice: BackOffice, account: str, from_ms: int, until_ms: in
                 until_ms=until_ms,
                 kind=None,
                 why=None,
+                tag=tag,
                 newest_first=False,
                 limit=AT_ONCE,
             ),

@@ -97,6 +97,8 @@ async def settle(backoffice: BackOffice, id_: str, wanted: WantedSettlement, ord
         raise Conflict(f"expected: its amount is {quantity(row['unit'], int(row['amount']))} now")
     if not wanted.charge and not (wanted.micro is None and wanted.account is None):
         raise Invalid("amount, account", "only with action: charge")
+    if not wanted.charge and order.tags:
+        raise Invalid("tags", "only with action: charge")
     price = await _price(backoffice, wanted, row) if wanted.charge else None
     try:
         decided = await suspense.decide(
@@ -111,6 +113,7 @@ async def settle(backoffice: BackOffice, id_: str, wanted: WantedSettlement, ord
             now_ms=backoffice.now_ms(),
             request=order.key,
             fingerprint=order.fingerprint,
+            tags=order.tags,
         )
     except suspense.KeyTaken:
         raise KeyReused from None

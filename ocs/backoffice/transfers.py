@@ -91,6 +91,7 @@ async def send(backoffice: BackOffice, wanted: WantedTransferOut, order: Order) 
         transfer=id_,
         counterpart=target,
         counts=_counts(payer, now_ms, rules.day_count, micro_of(rules.day_limit, "transfers.day_limit")),
+        tags=order.tags,
     )
     moved = Moved(order.warrant, {Kind.MONEY: -wanted.amount})
     posted = await postings.post(backoffice, payer, leg, check, moved)
@@ -134,6 +135,7 @@ def _sent(
         "actor": order.actor,
         "reason": order.reason,
         "reference": order.reference,
+        "tags": order.tags,
     }
 
 

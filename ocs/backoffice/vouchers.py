@@ -342,8 +342,9 @@ async def _insert(
     """The claim, if nobody has it and it is redeemable still; blocking waits for it, and it for a block."""
     made = await pg.fetchval(
         "INSERT INTO voucher_claims"
-        " (batch, serial, account, source, reference, claimed_ms, claimed_by, request, fingerprint)"
-        " SELECT v.batch, v.serial, $3, $4, $5, $6, $7, $8, $9 FROM vouchers v JOIN voucher_batches b ON b.id = v.batch"
+        " (batch, serial, account, source, reference, claimed_ms, claimed_by, request, fingerprint, tags)"
+        " SELECT v.batch, v.serial, $3, $4, $5, $6, $7, $8, $9, $10"
+        " FROM vouchers v JOIN voucher_batches b ON b.id = v.batch"
         " WHERE v.batch = $1 AND v.serial = $2 AND NOT v.blocked AND b.state = 'active'"
         " FOR SHARE ON CONFLICT DO NOTHING RETURNING serial",
         voucher["batch"],
@@ -355,6 +356,7 @@ async def _insert(
         order.actor,
         order.key,
         order.fingerprint,
+        order.tags,
     )
     return None if made is None else await voucher_claims.of_voucher(pg, voucher["batch"], voucher["serial"])
 

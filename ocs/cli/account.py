@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from ocs.cli.given import given, key_option
+from ocs.cli.given import given, key_option, tag_option
 from ocs.cli.limits import limit_group
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, RequestRefused, remote
@@ -187,6 +187,7 @@ def set_account(server: Remote, name: str, as_json: bool, tags: tuple[str, ...],
 @click.option("--hours", metavar="HOURS", help='When it pays, on the account\'s clock: "mon-fri 22:00-06:00, sat".')
 @click.option("--offer", callback=given, help="What this offer gives comes with it (`ocs offer`).")
 @click.option("--reference", default="")
+@tag_option
 @key_option
 @json_option
 @remote
@@ -206,11 +207,12 @@ def top_up(
     hours: str | None,
     offer: str | None,
     reference: str,
+    tags: dict[str, str],
     key: str | None,
     as_json: bool,
 ) -> None:
     """Add money, or a bundle that is limited in time or to some services."""
-    body: dict[str, Any] = {"amount": amount, "kind": kind, "reference": reference}
+    body: dict[str, Any] = {"amount": amount, "kind": kind, "reference": reference, "tags": tags}
     optional = {
         "valid_until": valid_until,
         "valid_for_s": valid_for,
@@ -246,6 +248,7 @@ def set_bucket(server: Remote, name: str, bucket: int, blocker: bool, as_json: b
 @click.option("--bucket", type=int, default=0, help="Default: the main balance.")
 @click.option("--force", is_flag=True, help="Take what is held too.")
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
@@ -257,11 +260,12 @@ def adjust(
     bucket: int,
     force: bool,
     reference: str,
+    tags: dict[str, str],
     key: str | None,
     as_json: bool,
 ) -> None:
     """Correct a balance, up or down."""
-    body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force, "reference": reference}
+    body = {"amount": amount, "reason": reason, "bucket": bucket, "force": force, "reference": reference, "tags": tags}
     show(server.post_once("accounts", name, "adjustments", body=body, key=key), as_json, posted_table)
 
 
@@ -270,14 +274,22 @@ def adjust(
 @click.argument("amount")
 @click.option("--reason", required=True)
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
 def pay_out(
-    server: Remote, name: str, amount: str, reason: str, reference: str, key: str | None, as_json: bool
+    server: Remote,
+    name: str,
+    amount: str,
+    reason: str,
+    reference: str,
+    tags: dict[str, str],
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Pay out AMOUNT of own money, or `all`: what is not held, no bonus and no credit."""
-    body: dict[str, Any] = {"reason": reason, "reference": reference}
+    body: dict[str, Any] = {"reason": reason, "reference": reference, "tags": tags}
     body |= {} if amount == "all" else {"amount": amount}
     show(server.post_once("accounts", name, "payouts", body=body, key=key), as_json, posted_table)
 
@@ -286,12 +298,21 @@ def pay_out(
 @NAME
 @click.option("--reason", required=True)
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
-def write_off(server: Remote, name: str, reason: str, reference: str, key: str | None, as_json: bool) -> None:
+def write_off(
+    server: Remote,
+    name: str,
+    reason: str,
+    reference: str,
+    tags: dict[str, str],
+    key: str | None,
+    as_json: bool,
+) -> None:
     """Write off what the account owes."""
-    body = {"reason": reason, "reference": reference}
+    body = {"reason": reason, "reference": reference, "tags": tags}
     show(server.post_once("accounts", name, "write-offs", body=body, key=key), as_json, posted_table)
 
 
@@ -301,6 +322,7 @@ def write_off(server: Remote, name: str, reason: str, reference: str, key: str |
 @click.option("--reason", required=True)
 @click.option("--permit-debt", is_flag=True, help="Also what was spent already.")
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
@@ -311,11 +333,12 @@ def reverse(
     reason: str,
     permit_debt: bool,
     reference: str,
+    tags: dict[str, str],
     key: str | None,
     as_json: bool,
 ) -> None:
     """Take back the posting with the entry SEQ, whole and once: a top-up, an adjustment, a payout ..."""
-    body = {"entry": entry, "reason": reason, "permit_debt": permit_debt, "reference": reference}
+    body = {"entry": entry, "reason": reason, "permit_debt": permit_debt, "reference": reference, "tags": tags}
     show(server.post_once("accounts", name, "reversals", body=body, key=key), as_json, posted_table)
 
 
@@ -326,6 +349,7 @@ def reverse(
 @click.option("--to", "target", type=int, default=0, help="Bucket that gets it, of the same kind. Default: main.")
 @click.option("--reason", required=True)
 @click.option("--reference", default="")
+@tag_option
 @key_option
 @json_option
 @remote
@@ -337,11 +361,12 @@ def transfer(
     target: int,
     reason: str,
     reference: str,
+    tags: dict[str, str],
     key: str | None,
     as_json: bool,
 ) -> None:
     """Move AMOUNT from one bucket to another one: what is not held, and no credit."""
-    body = {"amount": amount, "from": source, "to": target, "reason": reason, "reference": reference}
+    body = {"amount": amount, "from": source, "to": target, "reason": reason, "reference": reference, "tags": tags}
     show(server.post_once("accounts", name, "transfers", body=body, key=key), as_json, posted_table)
 
 
@@ -354,14 +379,22 @@ def transfer(
     help="What becomes of what is left; without it only an empty account is closed.",
 )
 @click.option("--reference", default="")
+@tag_option
 @key_option
 @json_option
 @remote
 def close(
-    server: Remote, name: str, reason: str, remainder: str | None, reference: str, key: str | None, as_json: bool
+    server: Remote,
+    name: str,
+    reason: str,
+    remainder: str | None,
+    reference: str,
+    tags: dict[str, str],
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Close an account that is not in use. payout: own money is paid out, the rest written off; write-off: all is."""
-    body = {"reason": reason, "reference": reference, "remainder": remainder}
+    body = {"reason": reason, "reference": reference, "tags": tags, "remainder": remainder}
     body = {field: value for field, value in body.items() if value is not None}
     show(server.post_once("accounts", name, "closing", body=body, key=key), as_json, posted_table)
 
@@ -371,13 +404,23 @@ def close(
 @click.option("--into", required=True, callback=given, metavar="ACCOUNT", help="Gets all of it.")
 @click.option("--reason", required=True)
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
-def merge(server: Remote, name: str, into: str, reason: str, reference: str, key: str | None, as_json: bool) -> None:
+def merge(
+    server: Remote,
+    name: str,
+    into: str,
+    reason: str,
+    reference: str,
+    tags: dict[str, str],
+    key: str | None,
+    as_json: bool,
+) -> None:
     """Merge an account into another one: its subscribers move, what it has follows, and it is closed. What is held is
     waited for: `ocs transfer show` says how far it is."""
-    body = {"into": into, "reason": reason, "reference": reference}
+    body = {"into": into, "reason": reason, "reference": reference, "tags": tags}
     show(server.post_once("accounts", name, "merge", body=body, key=key), as_json, transfer_table)
 
 
@@ -390,6 +433,7 @@ def merge(server: Remote, name: str, into: str, reason: str, reference: str, key
 @click.option("--event", metavar="SESSION-ID", help="Of the one-time event in this session.")
 @click.option("--number", type=int, metavar="N", help="CC-Request-Number of the event (default: 0).")
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
@@ -403,6 +447,7 @@ def refund(
     event: str | None,
     number: int | None,
     reference: str,
+    tags: dict[str, str],
     key: str | None,
     as_json: bool,
 ) -> None:
@@ -413,6 +458,6 @@ def refund(
         raise click.UsageError("--number: only with --event")
     of = {"session": event, "number": number or 0} if event is not None else None
     named = {"entry": entry, "session": session, "event": of}
-    body: dict[str, Any] = {"amount": amount, "reason": reason, "reference": reference}
+    body: dict[str, Any] = {"amount": amount, "reason": reason, "reference": reference, "tags": tags}
     body |= {field: value for field, value in named.items() if value is not None}
     show(server.post_once("accounts", name, "refunds", body=body, key=key), as_json, posted_table)

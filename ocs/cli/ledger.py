@@ -6,13 +6,14 @@ from typing import Any, Final
 
 import click
 
+from ocs.cli.given import tag_wanted
 from ocs.cli.ledger_copy import LONG_S, lost, quarantine, recover, resume, status
-from ocs.cli.output import json_option, rows, say, show
+from ocs.cli.output import json_option, rows, say, show, tags_text
 from ocs.cli.remote import Remote, RequestRefused, remote
 
 ENTRY: Final = (
     *("seq", "time", "bucket", "amount", "tax", "balance_after", "why"),
-    *("service", "session", "reference", "reason"),
+    *("service", "session", "reference", "reason", "tags"),
 )
 
 
@@ -72,6 +73,7 @@ def rebuild(server: Remote, as_json: bool) -> None:
 @click.option("--until", help="Before this instant.")
 @click.option("--kind", type=click.Choice(["money", "octets", "seconds", "units"]), help="Of the bucket.")
 @click.option("--why", help="usage, top-up, adjustment, ...")
+@click.option("--tag", metavar="KEY=TEXT", callback=tag_wanted, help="Only with this charging tag.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @json_option
 @remote
@@ -79,7 +81,8 @@ def show_ledger(server: Remote, account: str, newest: bool, as_json: bool, **wan
     """Every change of every bucket, oldest first."""
 
     def table(found: Any) -> None:
-        lines = [[entry[name] for name in ENTRY] for entry in found["items"]]
+        items = [entry | {"tags": tags_text(entry["tags"])} for entry in found["items"]]
+        lines = [[entry[name] for name in ENTRY] for entry in items]
         columns = [name.removeprefix("balance_") for name in ENTRY]
         rows(f"ledger of {account}", columns, lines, right=("seq", "amount", "tax", "after"))
         if found["next_after_seq"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -29,6 +29,11 @@ def show(answer: Any, as_json: bool, *tables: Callable[[Any], None]) -> None:
         return
     for table in tables:
         table(answer)
+
+
+def tags_text(tags: Mapping[str, str]) -> str:
+    """Charging tags on one line."""
+    return ", ".join(f"{key}={text}" for key, text in tags.items())
 
 
 def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:

@@ -12,9 +12,9 @@ from ocs.cli.remote import Remote, remote
 
 
 def _sums(title: str, found: Any) -> None:
-    columns = ("kind", "why", "counter-account", "entries", "amount", "net", "tax")
+    columns = ("kind", "why", "counter-account", "tag", "entries", "amount", "net", "tax")
     lines = [
-        (e["kind"], e["why"], e["counter_account"], e["entries"], e["amount"], e["net"], e["tax"])
+        (e["kind"], e["why"], e["counter_account"], e["tag"], e["entries"], e["amount"], e["net"], e["tax"])
         for e in found["entries"]
     ]
     for one in found["totals"]:
@@ -47,13 +47,22 @@ def _of_customer(found: Any) -> None:
 @click.option("--customer", callback=given, help="All accounts of this customer.")
 @click.option("--from", "since", required=True, metavar="TIME", help="RFC 3339: 2026-03-01T00:00:00+01:00")
 @click.option("--until", required=True, metavar="TIME", help="Before this instant.")
+@click.option("--group-by", metavar="KEY", callback=given, help="Sum by the charging tag of this key too.")
 @json_option
 @remote
-def statement(server: Remote, name: str | None, customer: str | None, since: str, until: str, as_json: bool) -> None:
+def statement(
+    server: Remote,
+    name: str | None,
+    customer: str | None,
+    since: str,
+    until: str,
+    group_by: str | None,
+    as_json: bool,
+) -> None:
     """A period: what there was, what came and went, what there is. Of an ACCOUNT, or of all of a customer."""
     if (name is None) == (customer is None):
         raise click.UsageError("either an ACCOUNT or --customer")
-    period = {"from": since, "until": until}
+    period = {"from": since, "until": until, "group_by": group_by}
     if customer is not None:
         show(server.get("statement", customer=customer, **period), as_json, _of_customer)
     else:

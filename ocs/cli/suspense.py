@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from ocs.cli.given import given, key_option
+from ocs.cli.given import given, key_option, tag_option
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Remote, remote
 
@@ -97,10 +97,11 @@ def show_suspense(server: Remote, name: str, as_json: bool) -> None:
 @WHY
 @click.option("--account", help="Who pays, where nobody is known to have used it.")
 @click.option("--expected", metavar="AMOUNT", help="Refuse if it is not of this amount any more.")
+@tag_option
 @key_option
 @json_option
 @remote
-def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: str | None) -> None:
+def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: Any) -> None:
     """Charge AMOUNT for all of it; without one by the tariff in force when it was used."""
     given = {field: value for field, value in body.items() if value is not None}
     show(server.post_once("suspense", name, "settle", body={"action": "charge"} | given, key=key), as_json, _table)
@@ -110,6 +111,7 @@ def charge(server: Remote, name: str, key: str | None, as_json: bool, **body: st
 @ID
 @WHY
 @click.option("--expected", metavar="AMOUNT", help="Refuse if it is not of this amount any more.")
+@tag_option
 @key_option
 @json_option
 @remote

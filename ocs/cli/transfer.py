@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ocs.cli.given import key_option
-from ocs.cli.output import facts, json_option, rows, show
+from ocs.cli.given import key_option, tag_option
+from ocs.cli.output import facts, json_option, rows, show, tags_text
 from ocs.cli.remote import Remote, remote
 
 
@@ -29,6 +29,7 @@ def transfer_table(found: Any) -> None:
             ("by", found["actor"]),
             ("reason", found["reason"]),
             ("reference", found["reference"]),
+            ("tags", tags_text(found["tags"])),
         ],
     )
 
@@ -39,14 +40,23 @@ def transfer_table(found: Any) -> None:
 @click.argument("amount")
 @click.option("--reason", required=True)
 @click.option("--reference", default="", help="For your books; not a key.")
+@tag_option
 @key_option
 @json_option
 @remote
 def send(
-    server: Remote, source: str, target: str, amount: str, reason: str, reference: str, key: str | None, as_json: bool
+    server: Remote,
+    source: str,
+    target: str,
+    amount: str,
+    reason: str,
+    reference: str,
+    tags: dict[str, str],
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Transfer own money: no bonus, no credit, nothing that is held."""
-    body = {"from": source, "to": target, "amount": amount, "reason": reason, "reference": reference}
+    body = {"from": source, "to": target, "amount": amount, "reason": reason, "reference": reference, "tags": tags}
     show(server.post_once("transfers", body=body, key=key), as_json, transfer_table)
 
 

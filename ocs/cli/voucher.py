@@ -8,7 +8,7 @@ from typing import Any, Final, TextIO
 import click
 
 from ocs.cli.account import posted_table
-from ocs.cli.given import given, key_option
+from ocs.cli.given import given, key_option, tag_option
 from ocs.cli.output import facts, json_option, rows, say, show
 from ocs.cli.remote import Remote, RequestRefused, remote
 
@@ -179,10 +179,11 @@ def unblock(server: Remote, batch: str, serial: int, as_json: bool) -> None:
 @click.option("--identity", callback=given, help="Such as msisdn:491700000001.")
 @click.option("--source", callback=given, help="Where the code was typed.")
 @click.option("--reference", default="")
+@tag_option
 @key_option
 @json_option
 @remote
-def redeem(server: Remote, key: str | None, as_json: bool, **said: str | None) -> None:
+def redeem(server: Remote, key: str | None, as_json: bool, **said: Any) -> None:
     """Redeem a voucher for an account, a subscriber or an identity."""
     body = {name: value for name, value in said.items() if value is not None}
     done = server.post_once("vouchers", "redeem", body=body, key=key)

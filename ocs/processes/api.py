@@ -61,6 +61,7 @@ async def api(config: Config, supervisor: SupervisorLink) -> None:
             store_ms_max=config.http.store_ms_max,
             access=config.access,
             transfers=config.transfers,
+            tags=config.ledger.tags,
             tail=EventTail(postgres, bell, config.events.followers_max),
             passwords=StoredPasswords(sealing),
             webhooks=config.webhooks,

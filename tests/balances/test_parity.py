@@ -58,6 +58,7 @@ from tests.balances.random_thresholds import begin, random_services, random_thre
 from tests.balances.twins import Twins, check_entries
 from tests.servers import LiveValkey
 
+TAGS = ("", '{"cashier":"7","channel":"web"}')
 COURSES = {Phase.START: Course.BEGINS, Phase.UPDATE: Course.GOES_ON, Phase.STOP: Course.ENDS}
 EDGES = (0, 1, 10**6, 10**14, 10**15 + 1)
 ACCOUNT = "acc"
@@ -395,6 +396,7 @@ class RandomGateway:
             permits_debt=rng.random() < 0.3,
             extends=[BucketExtension("b", self.now_ms + rng.choice((-1, 60_000, 10**8)))] * (rng.random() < 0.3),
             resets=rng.choice(([], [], ["=spent"], ["none", "=octets", "=spent"])),
+            tags=rng.choice(TAGS),
         )
         for posting in postings:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3
@@ -419,6 +421,7 @@ class RandomGateway:
             moves_max=rng.choice(([], [200_000] * 4)),
             transfer=merge[0],
             counterpart=merge[1],
+            tags=rng.choice(TAGS),
         )
 
     def fee(self) -> Fee:

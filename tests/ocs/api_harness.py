@@ -94,6 +94,7 @@ class ApiHarness:
             secrets=WebhookSecrets(Sealing([bytes(32)])),
             radius=Radius(clients=(RadiusClient("10.0.0.0/8", Secret("s"), group="bras"),)),
             tail=EventTail(pool, bell),
+            tags=("channel", "cashier"),
             vouchers=VoucherDesk(VoucherKeys([bytes(32)]), VoucherRules(), Meter()),
             charging=ChargingDesk(self.context, Admission(200, 200), self.now_ms, Meter()),
         )

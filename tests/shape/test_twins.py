@@ -67,7 +67,7 @@ OTHERWISE = {
     "lib/posting": {
         "read_posting": "begin_posting reads",
         "name_operation": "record_of",
-        "name_transfer": "fields given to record_of",
+        "name_post": "fields given to record_of",
     },
     "lib/thresholds": {"named": "dicts in set_thresholds and set_services"},
     "lib/spans": {

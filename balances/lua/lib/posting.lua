@@ -144,9 +144,11 @@ local function name_operation(change, operation)
   record[RECORD.reference] = operation[ACCOUNTOPERATION.reference]
 end
 
--- Of which transfer between accounts a post is a leg.
-local function name_transfer(change, post)
-  change.record[RECORD.transfer], change.record[RECORD.counterpart] = post[POST.transfer], post[POST.counterpart]
+-- Of which transfer between accounts a post is a leg, and its tags.
+local function name_post(change, post)
+  local record = change.record
+  record[RECORD.transfer], record[RECORD.counterpart] = post[POST.transfer], post[POST.counterpart]
+  record[RECORD.tags] = post[POST.tags]
 end
 
 -- What is to be written stands in the change then; or the reply of a refusal is returned, and nothing is to be written.
@@ -185,7 +187,7 @@ local function write_refusal(keys, epoch, operation, change, packed)
   change.answer = answer_of(change, operation)
   change.record = change_record(change, 'refuse', operation[ACCOUNTOPERATION.actor], operation[ACCOUNTOPERATION.reason])
   name_operation(change, operation)
-  name_transfer(change, operation)
+  name_post(change, operation)
   local failed = append(keys[4], epoch, change.record, 'a', packed, 'o', change.answer)
   if failed then return { failed } end
   redis.call('SET', keys[2], change.answer, 'PX', operation[ACCOUNTOPERATION.remember_ms])

@@ -11,7 +11,7 @@
 -- it is is copied as octets. How many fields a struct has is compared with its header: one that gets a field more is read
 -- here no more, and charge.lua decides. tests/balances/test_literals.py says which: bring what reads and writes it here up
 -- to it, then its number of fields, which stands only here (`FIELDS.TAKE` is 2, `HEAD.TAKE` what such an array begins with):
--- @fields ACCOUNT 21 BUCKET 15 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 29
+-- @fields ACCOUNT 21 BUCKET 15 COUNTER 8 CHARGE 47 ASK 25 USAGEREPORT 7 SESSION 28 LINE 25 TAKE 2 ANSWER 6 RECORD 30
 -- @fields ENTRY 10 USAGE 17 OUTCOME 7 LINEOUTCOME 13 IDEMPOTENCYRECORD 10 PAIDAMOUNT 3
 -- That nothing differs is told by every parity test, which makes each call with this path and without.
 -- @use lib/spans
@@ -384,7 +384,7 @@ local function record_of(id, currency, subscriber, session_id, service, phase, n
   return CHARGED .. pack(id, currency, subscriber, session_id, service, phase, now_ms, event_ms)
     .. request .. ARRAYS[entry_count] .. entries .. ARRAYS[usage_count] .. usages .. remarks .. '\144\144'
     .. (of_session and '\160\0\160' or pack(once_key, once_until_ms, refund_of)) .. (of_session or pack(incarnation))
-    .. '\144\0\160\160\144'
+    .. '\144\0\160\160\144\160'
 end
 
 local function outcome_of(count, lines, cost, debited, balance, resume_at)

@@ -9,7 +9,7 @@ import pytest
 
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Result
-from balances.structs.posting import ClosingRest, Posting, PostingOutcome
+from balances.structs.posting import AccountClosing, ClosingRest, Posting, PostingOutcome, Transfer
 from tariffs.ladder import Count, Counted
 from tariffs.units import Kind
 from tests.balances.rules.account_harness import Counterparts, ask, use
@@ -126,3 +126,21 @@ def test_debt_takes_nothing_that_is_held(opened: Opened) -> None:
     assert refusal(world, world.post(out(1), keeps_held=True)) == Result.CREDIT_LIMIT
     world.post(out(1_000), **by_debt)
     assert (world.status, world.money) == ("ok", (-1_020, 0))
+
+
+WEB = '{"channel":"web"}'
+
+
+def test_what_is_posted_says_its_tags(opened: Opened) -> None:
+    """Charging tags are on the record of a posting, refused for good or done, and on nothing that follows without."""
+    world = opened(100)
+    bucket = world.grant_bucket(Kind.MONEY, 10)
+    world.topup(50, tags=WEB)
+    world.post(out(500), own_only=True, final=True, tags=WEB)
+    assert world.status == "refused"
+    world.topup(1)
+    world.twins.transfer(Transfer("acc", "t", "", world.now_ms, 1, "me", "", "", MAIN, bucket, 5, tags=WEB))
+    closing = AccountClosing("acc", "c", "", world.now_ms, 1, "me", "", "", ClosingRest.WRITE_OFF, tags=WEB)
+    world.twins.close_account(closing)
+    said = [(one.record.kind, one.record.tags) for one in world.twins.model.ledger][-5:]
+    assert said == [("post", WEB), ("refuse", WEB), ("post", ""), ("transfer", WEB), ("close", WEB)]

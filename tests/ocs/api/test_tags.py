@@ -1,0 +1,121 @@
+"""Charging tags: on every entry of a posting, whoever makes it, and what reports say by them (charging.md 17 and
+20)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ocs.api.texts import time_of
+from tests.ocs.api_harness import ApiHarness
+
+WEB = {"channel": "web", "cashier": "7 ä"}
+
+
+async def post(harness: ApiHarness, path: str, key: str, **body: Any) -> Any:
+    answer = await harness.call("POST", f"/v1/{path}", body, idempotency_key=key)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def entries(harness: ApiHarness, account: str = "a1", **query: str) -> list[tuple[str, dict[str, str]]]:
+    await harness.sync()
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    answer = await harness.call("GET", f"/v1/accounts/{account}/ledger?{asked}")
+    assert answer.status_code == 200, answer.text
+    return [(one["why"], one["tags"]) for one in answer.json()["items"]]
+
+
+async def test_every_posting_takes_them(harness: ApiHarness) -> None:
+    await harness.account("a1")
+    await harness.account("b1")
+    await post(harness, "accounts/a1/topups", "1", amount="20.00", tags=WEB)
+    await post(harness, "accounts/a1/topups", "2", amount="1.00", name="gift", tags=WEB)
+    await post(harness, "accounts/a1/adjustments", "3", amount="-1.00", reason="r", tags=WEB)
+    await post(harness, "accounts/a1/transfers", "4", amount="1.00", to=1, reason="r", tags=WEB)
+    await post(harness, "accounts/a1/payouts", "5", amount="1.00", reason="r", tags=WEB)
+    await harness.sync()
+    await post(harness, "accounts/a1/reversals", "6", entry=3, reason="r", tags=WEB)
+    await post(harness, "accounts/a1/corrections", "7", amount="-0.10", reason="r", reference="usage 1-1/0", tags=WEB)
+    whys = [why for why, tags in await entries(harness) if tags == WEB]
+    assert whys == ["top-up", "top-up", "adjustment", "transfer", "transfer", "payout", "reversal", "rerate"]
+    await post(harness, "accounts/a1/closing", "8", reason="r", remainder="write-off", tags=WEB)
+    assert ("write-off", WEB) in await entries(harness)
+
+
+async def test_the_other_leg_of_a_transfer_has_them(harness: ApiHarness) -> None:
+    await harness.account("a1")
+    await harness.account("b1")
+    await harness.top_up("10.00")
+    body = {"from": "a1", "to": "b1", "amount": "4.00", "reason": "gift", "tags": WEB}
+    sent = (await harness.call("POST", "/v1/transfers", body, idempotency_key="t")).json()
+    for _ in range(2):  # a leg follows from the copied one before
+        await harness.sync()
+        again = await harness.call("POST", "/v1/transfers", body, idempotency_key="t")
+    assert again.status_code == 201, again.text
+    assert await entries(harness) == [("top-up", {}), ("transfer", WEB)]
+    assert await entries(harness, "b1") == [("transfer", WEB)]
+    assert (await harness.call("GET", f"/v1/transfers/{sent['id']}")).json()["tags"] == WEB
+
+
+async def test_reports_pick_and_sum_by_them(harness: ApiHarness) -> None:
+    begin = harness.now_ms() - 1
+    for account in ("a1", "b1"):
+        await harness.call("PUT", f"/v1/accounts/{account}", {"currency": "EUR", "customer": "c1"})
+    for number, (account, amount, tags) in enumerate(
+        [("a1", "1.00", {"channel": "web"}), ("a1", "2.00", {"channel": "shop", "cashier": "7"}), ("a1", "4.00", {}),
+         ("b1", "8.00", {"channel": "web"})]
+    ):  # fmt: skip
+        await post(harness, f"accounts/{account}/topups", str(number), amount=amount, tags=tags)
+    assert await entries(harness, tag="channel:web") == [("top-up", {"channel": "web"})]
+    assert await entries(harness, tag="cashier:8") == []
+    period = f"from={time_of(begin)}&until={time_of(harness.now_ms() + 1_000)}"
+
+    async def sums(path: str) -> list[tuple[str | None, int, Decimal]]:
+        found = (await harness.call("GET", f"/v1/{path}")).json()
+        found = found["currencies"][0] if "currencies" in found else found
+        assert sum(Decimal(one["amount"]) for one in found["entries"]) == Decimal(found["totals"][0]["closing"])
+        return [(one["tag"], one["entries"], Decimal(one["amount"])) for one in found["entries"]]
+
+    assert await sums(f"accounts/a1/statement?{period}") == [(None, 3, 7)]
+    assert await sums(f"accounts/a1/statement?{period}&group_by=channel") == [
+        ("shop", 1, 2),
+        ("web", 1, 1),
+        (None, 1, 4),
+    ]
+    together = await sums(f"statement?customer=c1&{by_channel}")
+    assert together == [("shop", 1, 2), ("web", 2, 9), (None, 1, 4)]
+    lines = (await harness.call("GET", f"/v1/accounts/a1/statement.csv?{period}&tag=channel:shop")).text.splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["tags", "cashier=7;channel=shop"]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"colour": "red"},
+        {"channel": ""},
+        {"channel": "x" * 65},
+        {"channel": "a\nb"},
+        {"Channel": "web"},
+        {"channel": 7},
+    ],
+    ids=["undeclared", "empty", "long", "lines", "spelling", "number"],
+)
+async def test_what_is_no_tag_is_refused(harness: ApiHarness, tags: dict[str, Any]) -> None:
+    await harness.account()
+    body = {"amount": "1.00", "tags": tags}
+    answer = await harness.call("POST", "/v1/accounts/a1/topups", body, idempotency_key="k")
+    assert (answer.status_code, "tags" in answer.json()["detail"]) in {(400, True), (422, True)}, answer.text
+    assert await entries(harness) == []
+
+
+async def test_other_tags_under_the_same_key_are_another_request(harness: ApiHarness) -> None:
+    await harness.account()
+    await post(harness, "accounts/a1/topups", "k", amount="1.00", tags=WEB)
+    await post(harness, "accounts/a1/topups", "k", amount="1.00", tags=WEB)
+    body = {"amount": "1.00", "tags": {"channel": "shop"}}
+    answer = await harness.call("POST", "/v1/accounts/a1/topups", body, idempotency_key="k")
+    assert answer.status_code in {409, 422}
+    assert await entries(harness) == [("top-up", WEB)]
