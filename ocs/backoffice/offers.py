@@ -165,6 +165,7 @@ async def top_up(
         reason=order.reason,
         reference=order.reference,
         postings=[Posting(MAIN, Kind.MONEY, paid, CounterAccount.TOP_UP, "top-up")],
+        tags=order.tags,
     )
 
     async def complete() -> None:

@@ -172,20 +172,28 @@ class Counterparts:
         assert self.status == "ok"
         return posted.entries[-1].bucket
 
-    def transfer(self, source: int, target: int, amount: int, *, key: str | None = None) -> PostingOutcome | None:
+    def transfer(
+        self, source: int, target: int, amount: int, *, key: str | None = None, tags: str = ""
+    ) -> PostingOutcome | None:
         self._posts += 1
         key = f"k{self._posts}" if key is None else key
         once = (key, f"{source} {target} {amount}", self.now_ms, HOUR, "me", "", "")
-        self.status, posted = self.twins.transfer(Transfer(ACCOUNT, *once, source, target, amount))
+        self.status, posted = self.twins.transfer(Transfer(ACCOUNT, *once, source, target, amount, tags))
         return posted
 
     def close(
-        self, rest: ClosingRest = ClosingRest.REFUSED, *, key: str | None = None, moves_max: Sequence[int] = ()
+        self,
+        rest: ClosingRest = ClosingRest.REFUSED,
+        *,
+        key: str | None = None,
+        moves_max: Sequence[int] = (),
+        tags: str = "",
     ) -> PostingOutcome | None:
         self._posts += 1
         key = f"k{self._posts}" if key is None else key
         once = (key, f"{int(rest)}", self.now_ms, HOUR, "me", "", "")
-        self.status, posted = self.twins.close_account(AccountClosing(ACCOUNT, *once, rest, list(moves_max)))
+        wanted = AccountClosing(ACCOUNT, *once, rest, list(moves_max), tags=tags)
+        self.status, posted = self.twins.close_account(wanted)
         return posted
 
     def settings(self, if_rev: int | None = None, **changes: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from balances.structs.account import MAIN, SuspendReasons
 from balances.structs.charge import Result
-from balances.structs.posting import AccountClosing, ClosingRest, Posting, PostingOutcome, Transfer
+from balances.structs.posting import ClosingRest, Posting, PostingOutcome
 from tariffs.ladder import Count, Counted
 from tariffs.units import Kind
 from tests.balances.rules.account_harness import Counterparts, ask, use
@@ -139,8 +139,7 @@ def test_what_is_posted_says_its_tags(opened: Opened) -> None:
     world.post(out(500), own_only=True, final=True, tags=WEB)
     assert world.status == "refused"
     world.topup(1)
-    world.twins.transfer(Transfer("acc", "t", "", world.now_ms, 1, "me", "", "", MAIN, bucket, 5, tags=WEB))
-    closing = AccountClosing("acc", "c", "", world.now_ms, 1, "me", "", "", ClosingRest.WRITE_OFF, tags=WEB)
-    world.twins.close_account(closing)
+    world.transfer(MAIN, bucket, 5, tags=WEB)
+    world.close(ClosingRest.WRITE_OFF, tags=WEB)
     said = [(one.record.kind, one.record.tags) for one in world.twins.model.ledger][-5:]
     assert said == [("post", WEB), ("refuse", WEB), ("post", ""), ("transfer", WEB), ("close", WEB)]

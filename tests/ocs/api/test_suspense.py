@@ -80,10 +80,11 @@ async def test_explain_and_the_session_tell_it(overrun: ApiHarness) -> None:
 
 async def test_it_is_charged_once_at_the_clerks_price(overrun: ApiHarness) -> None:
     (one,) = await listed(overrun)
-    done = await settle(overrun, one["id"], "k1", action="charge", amount="0.12", expected=one["amount"])
+    asked = {"amount": "0.12", "expected": one["amount"], "tags": {"cashier": "7"}}
+    done = await settle(overrun, one["id"], "k1", action="charge", **asked)
     assert done.status_code == 200, done.text
     assert (done.json()["state"], done.json()["settled"]["charged"]) == ("charged", "0.12")
-    again = await settle(overrun, one["id"], "k1", action="charge", amount="0.12", expected=one["amount"])
+    again = await settle(overrun, one["id"], "k1", action="charge", **asked)
     assert again.json() == done.json()
     assert (await settle(overrun, one["id"], "k1", action="charge", amount="9.00")).status_code == 409
     assert (await settle(overrun, one["id"], "k2", action="write-off")).status_code == 409
@@ -99,6 +100,7 @@ async def test_it_is_charged_once_at_the_clerks_price(overrun: ApiHarness) -> No
     ledger = (await overrun.call("GET", "/v1/accounts/a1/ledger")).json()["items"]
     entry = next(entry for entry in ledger if entry["seq"] == one["settled"]["seq"])
     assert (entry["amount"], entry["why"], entry["counter_account"]) == ("-0.12", "suspense", "revenue")
+    assert entry["tags"] == {"cashier": "7"}
     assert (await verify(overrun.redis, overrun.backoffice.pool)).sound
 
 
@@ -146,6 +148,7 @@ async def test_a_crash_beside_the_posting_charges_once(overrun: ApiHarness, post
         now_ms=now_ms,
         request="http:eve:1",
         fingerprint="f",
+        tags="",
     )
     assert decided is not None
     if posted:

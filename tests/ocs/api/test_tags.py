@@ -10,7 +10,9 @@ import pytest
 
 from ocs.api.texts import time_of
 from tests.ocs.api_harness import ApiHarness
+from tests.ocs.charging.wire import I, T, ccr, lines, mscc
 
+MB = 2**20
 WEB = {"channel": "web", "cashier": "7 ä"}
 
 
@@ -45,15 +47,30 @@ async def test_every_posting_takes_them(harness: ApiHarness) -> None:
     assert ("write-off", WEB) in await entries(harness)
 
 
+async def test_money_given_back_has_them_and_an_event_refuses_them(harness: ApiHarness) -> None:
+    await harness.tariff()
+    await harness.account()
+    await harness.subscriber("s1", "a1", "msisdn:491700000001")
+    await harness.top_up("20.00")
+    await harness.charge(ccr(I, **lines(mscc(10, ask={"cc_total_octets": MB}))))
+    await harness.charge(ccr(T, cc_request_number=1, **lines(mscc(10, used={"cc_total_octets": MB}))))
+    await harness.sync()
+    body = {"amount": "0.01", "reason": "r", "tags": WEB}
+    of_event = body | {"event": {"session": "s"}}
+    answer = await harness.call("POST", "/v1/accounts/a1/refunds", of_event, idempotency_key="e")
+    assert (answer.status_code, answer.json()["detail"].partition(":")[0]) == (422, "tags")
+    await post(harness, "accounts/a1/refunds", "r", entry=2, **body)
+    assert await entries(harness) == [("top-up", {}), ("usage", {}), ("refund", WEB)]
+
+
 async def test_the_other_leg_of_a_transfer_has_them(harness: ApiHarness) -> None:
     await harness.account("a1")
     await harness.account("b1")
     await harness.top_up("10.00")
     body = {"from": "a1", "to": "b1", "amount": "4.00", "reason": "gift", "tags": WEB}
     sent = (await harness.call("POST", "/v1/transfers", body, idempotency_key="t")).json()
-    for _ in range(2):  # a leg follows from the copied one before
-        await harness.sync()
-        again = await harness.call("POST", "/v1/transfers", body, idempotency_key="t")
+    await harness.sync()  # the second leg follows from the copied first one
+    again = await harness.call("POST", "/v1/transfers", body, idempotency_key="t")
     assert again.status_code == 201, again.text
     assert await entries(harness) == [("top-up", {}), ("transfer", WEB)]
     assert await entries(harness, "b1") == [("transfer", WEB)]
@@ -73,22 +90,20 @@ async def test_reports_pick_and_sum_by_them(harness: ApiHarness) -> None:
     assert await entries(harness, tag="cashier:8") == []
     period = f"from={time_of(begin)}&until={time_of(harness.now_ms() + 1_000)}"
 
-    async def sums(path: str) -> list[tuple[str | None, int, Decimal]]:
+    async def sums(path: str) -> list[tuple[str | None, int, str]]:
         found = (await harness.call("GET", f"/v1/{path}")).json()
         found = found["currencies"][0] if "currencies" in found else found
         assert sum(Decimal(one["amount"]) for one in found["entries"]) == Decimal(found["totals"][0]["closing"])
-        return [(one["tag"], one["entries"], Decimal(one["amount"])) for one in found["entries"]]
+        return [(one["tag"], one["entries"], one["amount"]) for one in found["entries"]]
 
-    assert await sums(f"accounts/a1/statement?{period}") == [(None, 3, 7)]
-    assert await sums(f"accounts/a1/statement?{period}&group_by=channel") == [
-        ("shop", 1, 2),
-        ("web", 1, 1),
-        (None, 1, 4),
-    ]
+    by_channel = f"{period}&group_by=channel"
+    assert await sums(f"accounts/a1/statement?{period}") == [(None, 3, "7.00")]
+    one = await sums(f"accounts/a1/statement?{by_channel}")
+    assert one == [("shop", 1, "2.00"), ("web", 1, "1.00"), (None, 1, "4.00")]
     together = await sums(f"statement?customer=c1&{by_channel}")
-    assert together == [("shop", 1, 2), ("web", 2, 9), (None, 1, 4)]
-    lines = (await harness.call("GET", f"/v1/accounts/a1/statement.csv?{period}&tag=channel:shop")).text.splitlines()
-    assert [line.rpartition(",")[2] for line in lines] == ["tags", "cashier=7;channel=shop"]
+    assert together == [("shop", 1, "2.00"), ("web", 2, "9.00"), (None, 1, "4.00")]
+    shown = (await harness.call("GET", f"/v1/accounts/a1/statement.csv?{period}&tag=channel:shop")).text.splitlines()
+    assert [line.rpartition(",")[2] for line in shown] == ["tags", "cashier=7;channel=shop"]
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,15 @@ async def test_from_the_making_to_the_ledger(harness: ApiHarness) -> None:
     assert not any(code.replace("-", "").encode() in row["digest"] for code in codes for row in stored)
     assert (await harness.call("POST", "/v1/voucher-batches/b1/export")).status_code == 410
     assert await harness.pool.fetchval("SELECT count(*) FROM voucher_codes") == 0
-    done = await redeem(harness, f" {codes[0].lower()} ", "k1", source="4917", reference="till 7")
+    done = await redeem(
+        harness, f" {codes[0].lower()} ", "k1", source="4917", reference="till 7", tags={"cashier": "7"}
+    )
     assert done.status_code == 201, done.text
     (entry,) = done.json()["posting"]["entries"]
     assert (entry["amount"], entry["why"], done.json()["posting"]["balance"]) == ("10.00", "voucher", "10.00")
     assert (await redeem(harness, codes[0], "k1")).json()["type"] == "urn:ocs:problem:key-reused"
     assert (
-        await redeem(harness, f" {codes[0].lower()} ", "k1", source="4917", reference="till 7")
+        await redeem(harness, f" {codes[0].lower()} ", "k1", source="4917", reference="till 7", tags={"cashier": "7"})
     ).json() == done.json()
     again = await redeem(harness, codes[0], "k2")
     assert (again.status_code, again.json()["state"]) == (409, "redeemed")
@@ -88,6 +90,8 @@ async def test_from_the_making_to_the_ledger(harness: ApiHarness) -> None:
     assert [batch[name] for name in told] == [5, 1, 1, 4, "10.00", "40.00"]
     (mine,) = (await harness.call("GET", "/v1/vouchers?account=a1")).json()["items"]
     assert (mine["serial"], mine["state"], mine["source"], mine["entry"]) == (1, "redeemed", "4917", 1)
+    (entry,) = (await harness.call("GET", "/v1/accounts/a1/ledger?tag=cashier:7")).json()["items"]
+    assert (entry["seq"], entry["reference"]) == (1, "till 7")
     await outbox.move(harness.pool)
     types = {row["type"] for row in await harness.pool.fetch("SELECT type FROM events")}
     assert {"voucher.redeemed", "voucher_batch.exported", "top_up.received"} <= types
