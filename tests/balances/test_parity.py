@@ -396,7 +396,7 @@ class RandomGateway:
             permits_debt=rng.random() < 0.3,
             extends=[BucketExtension("b", self.now_ms + rng.choice((-1, 60_000, 10**8)))] * (rng.random() < 0.3),
             resets=rng.choice(([], [], ["=spent"], ["none", "=octets", "=spent"])),
-            tags=rng.choice(TAGS),
+            tags=TAGS[self.bundle_keys % 2],
         )
         for posting in postings:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3
@@ -421,7 +421,7 @@ class RandomGateway:
             moves_max=rng.choice(([], [200_000] * 4)),
             transfer=merge[0],
             counterpart=merge[1],
-            tags=rng.choice(TAGS),
+            tags=TAGS[self.bundle_keys % 2],
         )
 
     def fee(self) -> Fee:
