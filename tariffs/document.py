@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -115,10 +115,19 @@ def convert(value: Any, kind: type[T], source: str, at: str) -> T:
         return msgspec.convert(value, kind, dec_hook=_read)
     except msgspec.ValidationError as bad:
         why, path = _parted(bad)
+        why = _choices(why, kind, path) or why[:1].lower() + why[1:]
         tokens = re.findall(r"\.\w+|\[.*?\]", path)
         places = islice(_places(value, tokens), PLACES_MAX) if UNNAMED in tokens else ()
         named = next((place for place, alone in places if _refused_at(alone, kind) == path), path)
-        raise TariffError(source, (at + named).lstrip("."), why[:1].lower() + why[1:]) from None
+        raise TariffError(source, (at + named).lstrip("."), why) from None
+
+
+def _choices(why: str, kind: Any, path: str) -> str:
+    """What a word may be, where msgspec says only that it is none of these; else nothing."""
+    wrong = re.fullmatch(r"Invalid enum value (.+)", why)
+    hints = get_type_hints(kind) if wrong and isinstance(kind, type) else {}
+    known = get_args(hints.get(path.removeprefix(".")))
+    return f"expected one of {', '.join(known)}, not {wrong[1]}" if wrong and known else ""
 
 
 def _parted(bad: msgspec.ValidationError) -> tuple[str, str]:

@@ -197,6 +197,8 @@ def happened(
                 add("bucket.expired", told, f"{record.account}/{entry.bucket}")
     if record.threshold_events or kind == "close" or (kind == "settings" and record.actor):
         _of_state(call, before, add)
+    if kind == "close":
+        _of_merge(call, add)
     return _numbered(made)
 
 
@@ -349,9 +351,6 @@ def _of_adjustment(call: RecordedCall, add: Adding) -> None:
 def _of_transfer(call: RecordedCall, add: Adding) -> None:
     """What leaves an account its owner has asked for; of what comes in, or comes back, he is told."""
     record = call.record
-    if record.transfer and record.kind == "close":
-        why = (record.actor, record.reason, record.reference)
-        add("account.merged", event_data.AccountMerged(record.account, record.counterpart, record.transfer, *why))
     if not record.transfer or not is_later_leg(record.key):
         return
     for entry in record.entries:
@@ -364,6 +363,13 @@ def _of_transfer(call: RecordedCall, add: Adding) -> None:
                 add("transfer.received", event_data.TransferReceived(*of, *amounts, *why, *what))
             else:
                 add("transfer.returned", event_data.TransferWasReturned(*of, *amounts, *why, *what))
+
+
+def _of_merge(call: RecordedCall, add: Adding) -> None:
+    record = call.record
+    if record.transfer:
+        why = (record.actor, record.reason, record.reference)
+        add("account.merged", event_data.AccountMerged(record.account, record.counterpart, record.transfer, *why))
 
 
 # --- state

@@ -172,9 +172,9 @@ class FeeUnits(msgspec.Struct, array_like=True, gc=False):
     carried_max: int = -1
     """So much of what earlier periods gave may be left beside it, the rest lapses, the oldest first; -1: any."""
     member: str = ""
+    """The only subscriber that they are for; "" for all of the account."""
     blocker: bool = False
     hours: list[WeekHours] = []
-    """The only subscriber that they are for; "" for all of the account."""
 
 
 class Fee(AccountOperation, array_like=True):

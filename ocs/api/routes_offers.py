@@ -13,6 +13,7 @@ from ocs.api.texts import time_of, time_or_none
 from ocs.backoffice import accounts, offers
 from ocs.backoffice.amounts import KIND_OF, KINDS, count_of, micro_of, money, quantity
 from ocs.backoffice.errors import Invalid
+from ocs.charging.currencies import NUMBERS
 from ocs.master.offers import PERCENT, OfferBand, OfferBonus, OfferExtension, OfferUnits, TopUpOffer
 from tariffs.ladder import limit_key_parts
 from tariffs.units import MICRO
@@ -25,6 +26,8 @@ class OffersQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def put_offer(call: ApiCall) -> ApiReply:
     body: schema.TopUpOfferPut = call.body
+    if body.currency not in NUMBERS:
+        raise Invalid("currency", f"expected an ISO 4217 code such as EUR, found {body.currency}")
     wanted = TopUpOffer(
         name=call.path["id"],
         currency=body.currency,

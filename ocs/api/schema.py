@@ -214,7 +214,7 @@ class AccountView(Struct, frozen=True):
     """Settled: holds not subtracted, credit limit not added."""
     held: Money
     available: Money
-    """What can still be granted: balance - held + credit limit, of buckets every service may use."""
+    """What can still be granted: balance - held + credit limit, of buckets every service may use, up to a blocker."""
     credit_limit: Money
     suspend_below: Money | None
     resume_at: Money | None

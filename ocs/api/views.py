@@ -23,7 +23,7 @@ from ocs.backoffice.amounts import KINDS, money, quantity
 from ocs.backoffice.search import FoundAccount
 from ocs.master.accounts import AccountRow
 from ocs.master.subscribers import Subscriber
-from tariffs.units import Kind
+from tariffs.units import EXACT_MAX, Kind
 
 STATES: dict[int, Literal["open", "closed", "refused", "abandoned", "unknown"]] = {
     SessionState.OPEN: "open",
@@ -56,7 +56,11 @@ def account_ref(found: FoundAccount) -> schema.AccountRef:
 def account_view(row: AccountRow, account: Account, now_ms: int) -> schema.AccountView:
     own = settled(account, now_ms)
     anywhere = [bucket for bucket in own if not (bucket.scope or bucket.member or bucket.hours)]
-    available = sum(bucket.amount - bucket.held for bucket in anywhere) + account.credit_limit
+    last = min((bucket.priority for bucket in anywhere if bucket.blocker), default=EXACT_MAX)  # nothing behind it pays
+    paying = [bucket for bucket in anywhere if bucket.priority <= last]
+    available = sum(bucket.amount - bucket.held for bucket in paying)
+    if any(bucket.id == MAIN for bucket in paying):
+        available += account.credit_limit
     return schema.AccountView(
         id=account.id,
         currency=account.currency,

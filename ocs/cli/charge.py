@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 from ocs.cli.given import given, key_option
 from ocs.cli.output import facts, json_option, rows, show
 from ocs.cli.remote import Remote, remote
+from tariffs.units import EXACT_MAX
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,22 +46,21 @@ def _body(
     line: dict[str, Any] = {} if group is None else {"rating_group": group}
     used = more.pop("used", None)
     if used is not None:
-        line["used"] = {unit: _amount(used, unit)}
+        line["used"] = {unit: _amount("--used", used, unit)}
     if want is not None:
-        line["requested"] = {unit: _amount(want, unit)}
+        line["requested"] = {unit: _amount("--want", want, unit)}
     body = {"service": service, "lines": [line], "facts": {"called": called} if called else {}} | more
     if who is not None:
         body["identity" if ":" in who else "subscriber"] = who
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _amount(text: str, unit: str) -> str | int:
+def _amount(option: str, text: str, unit: str) -> str | int:
     if unit == "money":
         return text
-    try:
-        return int(text)
-    except ValueError:
-        raise click.UsageError(f"{text!r}: expected a whole number of {unit}") from None
+    if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) > EXACT_MAX:
+        raise click.UsageError(f"{option}: expected a whole number of {unit}, from 0 to {EXACT_MAX}, not {text!r}")
+    return int(text)
 
 
 def _table(found: Any) -> None:

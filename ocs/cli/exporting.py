@@ -51,7 +51,11 @@ def _opened(file: Path, *, resume: bool) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with file.open("r+b" if resume and file.exists() else "wb") as out:
+    try:
+        out = file.open("r+b" if resume and file.exists() else "wb")
+    except OSError as why:
+        raise RequestRefused(f"{file}: {why.strerror}") from None
+    with out:
         yield out
 
 

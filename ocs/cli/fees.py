@@ -141,7 +141,7 @@ def history(server: Remote, account: str, units: bool, limit: int, as_json: bool
     def table(found: Any) -> None:
         columns = ("entry", "time", "why", "bucket", "amount", "after", "reference")
         lines = [
-            (one["seq"], one["time"], one["why"], one["bucket"], one["amount"], one["after"], one["reference"])
+            (one["seq"], one["time"], one["why"], one["bucket"], one["amount"], one["balance_after"], one["reference"])
             for one in found["items"]
         ]
         rows("fees", columns, lines, right=("entry", "amount", "after"))

@@ -238,19 +238,20 @@ def _refusal(status: int, text: bytes) -> RequestRefused:
         )
 
 
-_FIELD: Final = re.compile(r"([a-z_]+)(?:\[(\d+)\])?(?:\.[a-z_]+)*: ")
+_FIELD: Final = re.compile(r"(?:query: )?([a-z_]+)(?:\[(\d+)\])?((?:\.[a-z_]+(?:\[\d+\])?)*): ")
 
 
 def as_typed(text: str, params: Sequence[click.Parameter]) -> str:
-    """What a server says of a field of a body, said of the option or argument that it was typed as: `identities[0]` is
-    the first --identity."""
+    """What a server says of a field of a body, or a parameter of a query, said of the option or argument that it was
+    typed as: `identities[0]` is the first --identity. What is inside of something that came from a file keeps its
+    place."""
     found = _FIELD.match(text)
     if found is None:
         return text
     field, place = found[1], found[2]
     spelled = {f"--{field.replace('_', '-')}", f"--{field.removesuffix('_s').replace('_', '-')}"}
     typed = [one for one in params if one.name == field] or [one for one in params if spelled & {*one.opts}]
-    if not typed and place is None:  # the name of a file, or what one says
+    if not typed and (place is None or found[3]):  # the name of a file, or what one says
         return text
     if not typed:
         name = field

@@ -13,14 +13,14 @@ from ocs.cli.subscriber import subscribers_table
 
 
 @click.command()
-@click.argument("text")
+@click.argument("q", metavar="TEXT")
 @json_option
 @remote
-def search(server: Remote, text: str, as_json: bool) -> None:
+def search(server: Remote, q: str, as_json: bool) -> None:
     """Find by what a caller says: a number in any spelling, an id, a customer, a tag."""
 
     def table(found: Any) -> None:
         accounts_table(found["accounts"])
         subscribers_table({"items": found["subscribers"], "next": None})
 
-    show(server.get("search", q=text), as_json, table)
+    show(server.get("search", q=q), as_json, table)

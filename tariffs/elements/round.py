@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import ClassVar, Literal
 
 from tariffs.draft import SUM_ROUNDINGS, LadderDraft
@@ -29,5 +30,6 @@ class Round(TariffElement, frozen=True):
         draft.need_price()
         micro = self.to * MICRO
         if micro.denominator != 1 or not 0 < micro <= EXACT_MAX:
-            raise ValueError(f"expected `to` in whole micro-units, at least one, not {amount(self.to)}")
+            most = amount(Fraction(EXACT_MAX, MICRO))
+            raise ValueError(f"expected `to` in whole micro-units, at least one, at most {most}, not {amount(self.to)}")
         draft.round = int(micro), SUM_ROUNDINGS[self.rounding]

@@ -303,9 +303,9 @@ def test_what_is_rounded_and_in_which_order() -> None:
     )
 
 
-@pytest.mark.parametrize("to", ["0.0000001", "0"])
-def test_what_it_is_rounded_to_is_at_least_a_micro_unit(to: str) -> None:
-    with pytest.raises(ValueError, match=f"whole micro-units, at least one, not {to}"):
+@pytest.mark.parametrize("to", ["0.0000001", "0", "10000000000"])
+def test_what_it_is_rounded_to_is_a_micro_unit_to_2_53_of_them(to: str) -> None:
+    with pytest.raises(ValueError, match=f"whole micro-units, at least one, at most 9007199254.740991, not {to}"):
         ladder(f'flat = {{ price = "0.003", per = "1 s" }}\nround = "{to}"')
 
 

@@ -68,7 +68,11 @@ REFUSED = [
         "rows[1].flat",
         "expected an increment in seconds",
     ),
-    (HEAD + "[[rows]]\nflat = { price = '1', per = 1, rounding = 'off' }", "rows[1].flat.rounding", "invalid enum"),
+    (
+        HEAD + "[[rows]]\nflat = { price = '1', per = 1, rounding = 'off' }",
+        "rows[1].flat.rounding",
+        "expected one of up, down, half_up, not 'off'",
+    ),
     (HEAD + "[[rows]]\nflat = { price = '1', per = '1 octet' }", "rows[1].flat", "at most 0.008191 for 1 octet"),
     (HEAD + "[[rows]]\nflat = { price = '9999999999', per = 1 }", "rows[1].flat", "at most 8589.934591 for 1 unit"),
     (

@@ -318,3 +318,12 @@ async def test_what_curl_sends_without_a_content_type(harness: ApiHarness) -> No
     tariff = await harness.call("PUT", "/v1/tariffs/t", b"tariff = 't'", content_type=curl["content_type"])
     assert tariff.status_code == 415
     assert "-H 'Content-Type: application/toml'" in tariff.json()["detail"]
+
+
+async def test_what_stands_behind_a_blocker_is_not_available(harness: ApiHarness) -> None:
+    await harness.account(credit_limit="50.00")
+    await harness.top_up("20.00")
+    await harness.top_up("3.00", bonus=True)  # of the same priority: it is not behind
+    await harness.top_up("5.00", blocker=True)
+    shown = (await harness.call("GET", "/v1/accounts/a1")).json()
+    assert (shown["balance"], shown["available"]) == ("28.00", "8.00")

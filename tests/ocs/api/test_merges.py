@@ -80,6 +80,8 @@ async def test_all_of_it_moves(two: ApiHarness) -> None:
     for account in ("old", "new"):  # its history is found from both
         (listed,) = (await two.call("GET", f"/v1/accounts/{account}/transfers")).json()["items"]
         assert (listed["from"], listed["to"], listed["merge"], listed["reason"]) == ("old", "new", True, "married")
+    (told,) = (await two.call("GET", "/v1/events?type=account.merged")).json()["items"]
+    assert (told["subject"], told["data"]["into"], told["data"]["transfer"]) == ("old", "new", done.json()["id"])
     entries = (await two.call("GET", "/v1/accounts/old/ledger?why=merge")).json()["items"]
     assert sorted(entry["amount"] for entry in entries) == ["-10.00", "-3.00", "-500"]
     told = await two.pool.fetch("SELECT data FROM events WHERE type = 'transfer.received' ORDER BY seq")

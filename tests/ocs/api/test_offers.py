@@ -81,6 +81,11 @@ async def test_what_is_no_offer(harness: ApiHarness, bands: Any, why: str) -> No
     assert (refused.status_code, why in refused.json()["detail"]) == (422, True), refused.text
 
 
+async def test_an_offer_is_in_a_currency_that_there_is(harness: ApiHarness) -> None:
+    refused = await harness.call("PUT", OFFER, {"currency": "EUX", "bands": [{"minimum": "1"}]})
+    assert (refused.status_code, "ISO 4217" in refused.json()["detail"]) == (422, True), refused.text
+
+
 async def test_a_top_up_gives_what_the_quote_says_in_one_posting(offered: ApiHarness) -> None:
     await offered.call("PUT", "/v1/subscribers/kid/limits/pocket-money", {"amount": "0.05", "period": "month"})
     await offered.sync()

@@ -23,6 +23,8 @@ async def test_a_file_that_was_cut_goes_on(
     assert (done.exit_code, done.stderr) == (0, f"{5 if suffix == 'csv' else 4} lines\n"), done.output
     whole = await asyncio.to_thread(file.read_bytes)
     assert (await ocs("export", str(file))).exit_code == 2  # it is there already
+    nowhere = await ocs("export", f"none/out.{suffix}")
+    assert (nowhere.exit_code, nowhere.stderr) == (1, f"Error: none/out.{suffix}: No such file or directory\n")
     monkeypatch.setattr(exports, "AT_ONCE", 2)
     for cut in (0, 5, len(whole) // 2, len(whole) - 3, len(whole)):
         file.write_bytes(whole[:cut])
