@@ -144,7 +144,7 @@ local function climb_plain(step, line, units, ahead, grant, grade, most)
     return ahead, 0, grade
   end
   spent = spent + amount
-  local due = max(spent, charged)
+  local due = price > 0 and max(spent, charged) or charged -- what rounding left of another ladder is not due for nothing
   funds_take(KIND.MONEY, step[STEP.scope], due - charged, false)
   if price > 0 then
     line[LINE.rest], line[LINE.rest_price], line[LINE.rest_per], line[LINE.rest_rounding] = left, price, per, rounding

@@ -87,7 +87,7 @@ local function climb_price(price, units, total, ahead, rest, rest_price, rest_pe
   spent = spent + amount
   if spent > EXACT_MAX then return nil end
   if money > 0 then rest, rest_price, rest_per, rest_rounding = left, money, per, rounding end
-  local due = max(spent, charged)
+  local due = money > 0 and max(spent, charged) or charged
   return due - charged, total + units, at - units, rest, rest_price, rest_per, rest_rounding, true, spent, due
 end
 

@@ -111,6 +111,19 @@ def test_a_rounded_line_whose_end_is_not_reported_costs_a_multiple(opened: Opene
     assert world.money == (980, 0)
 
 
+@pytest.mark.parametrize("price", [0, 2], ids=["free", "priced"])
+def test_what_rounding_has_left_is_due_with_the_next_unit_that_costs(opened: Opened, price: int) -> None:
+    """`each time something is due of it`: 13 are 10 rounded down; then the line goes on under a price that rounds
+    nothing. Free units make nothing due."""
+    world = opened(1_000)
+    by, after = ladder(money(1), to=10, rounding=SumRounding.DOWN), ladder(money(price))
+    world.start(ask(asked=13, by=by))
+    world.update(ask(asked=5, used=13, by=after))
+    assert world.money[0] == 990
+    world.stop(use(5, by=after))
+    assert world.money == (990 - (13 - 10 + 5 * price if price else 0), 0)
+
+
 def test_units_of_a_started_block_are_paid_ahead(opened: Opened) -> None:
     """`New use first consumes paid_ahead`."""
     world = opened(1_000)
