@@ -377,6 +377,8 @@ def field_and_fault(why: msgspec.ValidationError) -> tuple[str, str]:
     what = what.replace("`", "")
     if unknown := re.fullmatch(r"Object contains unknown field (.+)", what):
         return ".".join(filter(None, (field, unknown[1]))), "there is no such field"
+    if missing := re.fullmatch(r"Object missing required field (.+)", what):
+        return ".".join(filter(None, (field, missing[1]))), "expected it to be given"
     return field, f"{what[0].lower()}{what[1:]}" if field else what
 
 

@@ -19,6 +19,7 @@ from ocs.cli.output import say
 from ocs.cli.remote import Remote, RequestRefused, remote
 
 PATHS: Final = {"csv": "export.csv", "ndjson": "export"}
+BEGINS: Final = {"csv": (b"account,currency,",), "ndjson": (b'{"account":', b'{"subscriber":')}
 LINE_BYTES_MAX: Final = 1 << 20
 
 
@@ -41,6 +42,8 @@ def export_file(server: Remote, file: Path, format_: str | None, passwords: bool
     if not resume and str(file) != "-" and file.exists():
         raise click.UsageError(f"{file} is there already: --resume goes on with it")
     with _opened(file, resume=resume) as out:
+        if resume and not _is_export(out, format_):
+            raise RequestRefused(f"{file}: is no {format_} that `ocs export` wrote: nothing was done")
         after = _last_of(out, format_) if resume else ""
         _export(server, out, PATHS[format_], after, passwords=passwords)
 
@@ -55,8 +58,19 @@ def _opened(file: Path, *, resume: bool) -> Iterator[IO[bytes]]:
         out = file.open("r+b" if resume and file.exists() else "wb")
     except OSError as why:
         raise RequestRefused(f"{file}: {why.strerror}") from None
-    with out:
-        yield out
+    try:
+        with out:
+            yield out
+    except RequestRefused:
+        if not file.stat().st_size:  # the next try finds nothing in its way
+            file.unlink()
+        raise
+
+
+def _is_export(out: IO[bytes], format_: str) -> bool:
+    """Whether it begins as one, as far as it goes."""
+    head = out.read(64)
+    return any(head[: len(begin)] == begin[: len(head)] for begin in BEGINS[format_])
 
 
 def _last_of(out: IO[bytes], format_: str) -> str:

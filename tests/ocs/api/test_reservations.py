@@ -158,6 +158,8 @@ async def test_what_reserves_nothing(shop: ApiHarness) -> None:
         "POST", "/v1/reservations", {"subscriber": "s1", "amount": "1.00", "colour": 1}, idempotency_key="k"
     )
     assert (odd.status_code, odd.json()["detail"]) == (422, "colour: there is no such field")
+    bare = await shop.call("POST", "/v1/reservations", {"subscriber": "s1"}, idempotency_key="bare")
+    assert (bare.status_code, bare.json()["detail"]) == (422, "amount: expected it to be given")
     assert await funds(shop) == ("10.00", "0.00")
 
 

@@ -23,6 +23,12 @@ async def test_a_file_that_was_cut_goes_on(
     assert (done.exit_code, done.stderr) == (0, f"{5 if suffix == 'csv' else 4} lines\n"), done.output
     whole = await asyncio.to_thread(file.read_bytes)
     assert (await ocs("export", str(file))).exit_code == 2  # it is there already
+    other = tmp_path / f"other.{suffix}"
+    other.write_bytes(b"mine")
+    refused = await ocs("export", str(other), "--resume")
+    assert (refused.exit_code, "is no" in refused.stderr, other.read_bytes()) == (1, True, b"mine"), refused.output
+    unknown = await ocs("export", f"new.{suffix}", "--token", "nobody's")
+    assert (unknown.exit_code, (tmp_path / f"new.{suffix}").exists()) == (1, False)
     nowhere = await ocs("export", f"none/out.{suffix}")
     assert (nowhere.exit_code, nowhere.stderr) == (1, f"Error: none/out.{suffix}: No such file or directory\n")
     monkeypatch.setattr(exports, "AT_ONCE", 2)
