@@ -55,7 +55,7 @@ def _opened(file: Path, *, resume: bool) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     try:
-        out = file.open("r+b" if resume and file.exists() else "wb")
+        out = file.open("r+b" if resume and file.exists() else "w+b")
     except OSError as why:
         raise RequestRefused(f"{file}: {why.strerror}") from None
     try:

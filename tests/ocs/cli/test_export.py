@@ -23,6 +23,8 @@ async def test_a_file_that_was_cut_goes_on(
     assert (done.exit_code, done.stderr) == (0, f"{5 if suffix == 'csv' else 4} lines\n"), done.output
     whole = await asyncio.to_thread(file.read_bytes)
     assert (await ocs("export", str(file))).exit_code == 2  # it is there already
+    begun = await ocs("export", f"begun.{suffix}", "--resume")  # of nothing: from the beginning
+    assert (begun.exit_code, (tmp_path / f"begun.{suffix}").read_bytes()) == (0, whole), begun.output
     other = tmp_path / f"other.{suffix}"
     other.write_bytes(b"mine")
     refused = await ocs("export", str(other), "--resume")
