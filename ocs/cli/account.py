@@ -288,7 +288,7 @@ def pay_out(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Pay out AMOUNT of own money, or `all`: what is not held, no bonus and no credit."""
+    """Pay out AMOUNT of own money, or `all`: of the main bucket, what is not held, no bonus and no credit."""
     body: dict[str, Any] = {"reason": reason, "reference": reference, "tags": tags}
     body |= {} if amount == "all" else {"amount": amount}
     show(server.post_once("accounts", name, "payouts", body=body, key=key), as_json, posted_table)
