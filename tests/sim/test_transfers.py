@@ -25,7 +25,7 @@ from tariffs.units import Kind
 
 COLUMNS = (
     *("id", "source", "target", "amount", "currency", "state", "sent_ms", "ended_ms", "sent_seq", "ended_seq"),
-    *("actor", "reason", "reference", "refused", "moved"),
+    *("actor", "reason", "reference", "refused", "moved", "tags"),
 )
 ACCOUNTS = ("a", "b", "c")
 WORTH = 100
@@ -67,7 +67,14 @@ class TransferWalk:
         source, target = self.random.sample(ACCOUNTS, 2)
         id_ = transfer_id(source, f"merge {len(self.rows)}")
         said = {"id": id_, "source": source, "target": target, "amount": 0, "currency": "EUR", "merges": True}
-        who = {"actor": "me", "reason": "married", "reference": "", "moved": None, "state": TransferState.ORDERED}
+        who = {
+            "actor": "me",
+            "reason": "married",
+            "reference": "",
+            "tags": "",
+            "moved": None,
+            "state": TransferState.ORDERED,
+        }
         self.rows.setdefault(id_, said | who)
 
     def bundle(self) -> None:

@@ -189,7 +189,7 @@ WRONG = [
     ({}, "invalid", "", "expected an account, a subscriber, or both"),
     ({"acount": ACCOUNT}, "invalid", "acount", "no such field"),
     (b'{"account":{"id":"a1","id":"a2","currency":"EUR"}}', "malformed", "", "given twice"),
-    ({"account": {"id": "a1"}}, "invalid", "account", "currency"),
+    ({"account": {"id": "a1"}}, "invalid", "account.currency", "given"),
     (account(id="a 1"), "invalid", "account.id", "an id of"),
     (account(currency="EURO"), "invalid", "account.currency", "three capital letters"),
     (account(currency="ZZZ"), "invalid", "account.currency", "ISO 4217"),

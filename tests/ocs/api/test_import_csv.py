@@ -98,8 +98,8 @@ ROWS = [
     ('a1,EUR,"1', "malformed", "", "not a line of CSV"),
     (",EUR,1,,", "invalid", "account", "id of an account"),
     ("a1,,,,", "invalid", "currency", "expected the currency"),
-    ("a1,,1,,", "invalid", "account", "currency"),
-    ("a1,,,,true", "invalid", "subscriber", "id"),
+    ("a1,,1,,", "invalid", "account.currency", "given"),
+    ("a1,,,,true", "invalid", "subscriber.id", "given"),
     ("a1,,,s1,yes", "invalid", "subscriber.barred", "true or false"),
     ("a1,EUR,1e3,,", "invalid", "account.balance", "digits"),
 ]
