@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tariffs import phrases
+from tariffs.counters import CounterRule
 from tariffs.draft import HALF, LadderDraft, RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import NOTHING_DUE, STEPS_MAX, Count, Counted, Ladder, Step, StepDues, check_ladder
@@ -82,7 +83,6 @@ class LadderBuild:
         self._tariff, self._facts, self._inputs, self._exchange = tariff, facts, inputs, exchange
         self._at_ms = at_ms
         self.segments = tariff.timeline(facts, inputs, at_ms, to_ms)
-        self._zone = tariff.schedule(inputs).zone
 
     def rated(self) -> Rated | None:
         now, *later = self.segments
@@ -160,10 +160,13 @@ class LadderBuild:
         counts, period_ms = [], 0
         for tally in self._tariff.parts.tallies.values():
             if tally.fed_by(self._facts, unit):
-                count = tally.count(self._facts, self._zone, self._at_ms)
+                count = self._count(tally)
                 counts.append(count)
                 period_ms = sooner(period_ms, count.until_ms)
         return tuple(counts), period_ms
+
+    def _count(self, tally: CounterRule) -> Count:
+        return tally.count(self._facts, self._tariff.counter_zone(tally, self._inputs), self._at_ms)
 
     def _steps(self, segment: Segment, drafts: Drafts, beside: bool, dues: list[StepDues]) -> list[Step]:
         """Of one band: its rows one after the other, and the end where the last of them has a limit too. What is due
@@ -177,7 +180,7 @@ class LadderBuild:
             return [msgspec.structs.replace(step, until_ms=until_ms, dues=due) for step in found]
         steps: list[Step] = []
         for place, (row, draft) in enumerate(zip(chain.rows, sold, strict=False)):
-            count = row.tally.count(self._facts, self._zone, self._at_ms) if row.tally else None
+            count = self._count(row.tally) if row.tally else None
             ends_ms = count.until_ms if count is not None and draft.per_period else 0
             limit = self._limit(row)
             due = _noted(dues, _due(sold[place:], rounding))

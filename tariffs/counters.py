@@ -26,6 +26,8 @@ class CounterDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period: CounterPeriod
     """day, week, month, year, "month from 15", ever; or so long from its first use: "48 h", "7 d once"."""
     when: Match = Match()
+    zone: str = ""
+    """On whose clock its periods begin: a name, "account" or "visited"; that of the tariff unless given."""
     by: str = ""
     """A fact, such as service_id: one counter for each of its values. "subscriber": one for each member."""
 
@@ -35,7 +37,7 @@ class CounterRule:
 
     def __init__(self, name: str, written: CounterDocument, conditions: Iterable[Condition]) -> None:
         self.name, self.kind, self.period, self.by = name, KINDS[written.counts], written.period, written.by
-        self.conditions = tuple(conditions)
+        self.conditions, self.zone = tuple(conditions), written.zone
         self.moves = self.period.at(zone("UTC"), 0)[2] > 0
         """Its key changes with the calendar."""
 

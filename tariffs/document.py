@@ -20,9 +20,9 @@ from tariffs.destinations import Numbers
 from tariffs.fee_periods import FeePeriod
 from tariffs.fees import FeeDocument
 from tariffs.notation import Amount, Blocks, Percent, Quantity, Share, WrittenPrice
-from tariffs.tariff import ACCOUNT_ZONE
 from tariffs.terms import Change, Tax
 from tariffs.thresholds import ThresholdDocument
+from tariffs.visited_zones import ACCOUNT_ZONE
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from typing import Final
 from tariffs.build_ladder import sooner
 from tariffs.catalog import Catalog
 from tariffs.inputs import Inputs
-from tariffs.tariff import ACCOUNT_ZONE, Tariff
+from tariffs.tariff import Tariff
+from tariffs.visited_zones import CLOCKS
 
 STRETCHES_MAX: Final = 1_000
 """Looked at for the next change of rows, most of them days: further away it is found later."""
@@ -30,8 +31,13 @@ def has_grades(catalog: Catalog, name: str) -> bool:
 
 
 def by_account_clock(catalog: Catalog, name: str) -> bool:
-    """Whether the clock of any of its versions is that of the account."""
-    return any(version.parts.zone == ACCOUNT_ZONE for version in catalog.tariffs.get(name, ()))
+    """Whether the clock of any of its versions is that of the account, as that of the visited country is where that is
+    not known. (Where it is, a grant ends at its changes; clients that are not granted anything name no country.)"""
+    return any(
+        clock in CLOCKS
+        for version in catalog.tariffs.get(name, ())
+        for clock in (version.parts.zone, *(tally.zone for tally in version.parts.tallies.values()))
+    )
 
 
 def next_grade_change(catalog: Catalog, name: str, zone: str, after_ms: int) -> int:
@@ -59,11 +65,11 @@ def next_grade_change(catalog: Catalog, name: str, zone: str, after_ms: int) -> 
 
 def _within(tariff: Tariff, zone: str, after_ms: int) -> int:
     """The first change within this version."""
-    schedule = tariff.schedule(Inputs("", time_zone=zone))
-    periods = {row.tally.period for row in tariff.rows if row.tally is not None and row.tally.moves}
+    nowhere = Inputs("", time_zone=zone)
+    schedule = tariff.schedule(nowhere)
     ends_ms = 0
-    for period in periods:
-        ends_ms = sooner(ends_ms, period.at(schedule.zone, after_ms)[2])
+    for tally in {row.tally for row in tariff.rows if row.tally is not None and row.tally.moves}:
+        ends_ms = sooner(ends_ms, tally.period.at(tariff.counter_zone(tally, nowhere), after_ms)[2])
     stretch = schedule.at(after_ms)
     rows = _rows(tariff, stretch.holds)
     for _ in range(STRETCHES_MAX):

@@ -21,9 +21,10 @@ from tariffs.ladder import LIMIT_MARK
 from tariffs.match import ENDS, LINE_FIELDS, Condition, Match, Text, conditions, several
 from tariffs.notation import Column, Quantity
 from tariffs.row import PriceRow, columns_of
-from tariffs.tariff import ACCOUNT_ZONE, Guarded, Parts, Tariff
+from tariffs.tariff import Guarded, Parts, Tariff
 from tariffs.terms import Terms
 from tariffs.thresholds import DEFAULTS_MAX, DefaultThreshold, once_each
+from tariffs.visited_zones import ACCOUNT_ZONE, CLOCKS
 
 NOT_OF_A_PROMOTION: Final = "expected none in a promotion: it changes prices of other tariffs"
 ROWS_MAX: Final = 10_000
@@ -61,13 +62,17 @@ def _check_head(head: TariffDocument, source: str) -> None:
         raise TariffError(source, "currency", f'expected three capital letters such as "EUR", not {head.currency!r}')
     if head.valid_from is not None and head.valid_from.tzinfo is None:
         raise TariffError(source, "valid_from", "expected a time with its zone: 2030-01-31T00:00:00+01:00")
-    if head.zone != ACCOUNT_ZONE:
-        try:
-            zone(head.zone)
-        except ValueError as bad:
-            raise TariffError(source, "zone", f'{bad}, or "{ACCOUNT_ZONE}"') from None
+    _check_zone(head.zone, source, "zone")
     if head.promotion and head.zone != ACCOUNT_ZONE:
         raise TariffError(source, "zone", NOT_OF_A_PROMOTION)
+
+
+def _check_zone(written: str, source: str, at: str) -> None:
+    if written not in CLOCKS:
+        try:
+            zone(written)
+        except ValueError as bad:
+            raise TariffError(source, at, f'{bad}, or "account" or "visited"') from None
 
 
 @lru_cache(64)
@@ -187,6 +192,8 @@ class _Loading:
                 raise TariffError(source, at, f'expected another name: "{LIMIT_MARK}" begins those of spending limits')
             if not NAME.fullmatch(name):
                 raise TariffError(source, at, 'expected a name of at most 64 characters, without "+" and ":"')
+            if counter.zone:
+                _check_zone(counter.zone, source, f"{at}.zone")
             known = set(Inputs.__struct_fields__) | {*LINE_FIELDS}
             known -= {"attributes", "network"}
             if counter.by and counter.by not in known:

@@ -14,6 +14,7 @@ from tariffs.destinations import DestinationRow, Numbers, PrefixTable
 from tariffs.inputs import Inputs
 from tariffs.network_facts import taken_apart
 from tariffs.notation import Column
+from tariffs.visited_zones import visited_zone
 
 # An empty list is refused: taken for a condition that was not given, it would make the row price every line.
 SOME: Final = Meta(min_length=1)
@@ -77,6 +78,8 @@ LINE_FIELDS: Final = ("rating_group", "service_id")
 NUMBERS: Final = (*LINE_FIELDS, "rat_type", "role", "port_type")
 """Facts that are numbers."""
 ENDS: Final = {"to": "called", "from": "calling"}
+VISITED_CLOCK: Final = "visited_zone"
+"""The zone of the country of the serving network, where a clock is that one's."""
 MANY_VALUED: Final = frozenset({"called", "calling", "location", "equipment"})
 """Facts with more values than can be remembered: what is remembered is which conditions on them hold."""
 
@@ -220,6 +223,8 @@ class View:
 
 
 def _getter(fact: str, tables: Mapping[str, PrefixTable], numbers: Numbers | None) -> Getter:
+    if fact == VISITED_CLOCK:
+        return lambda inputs: visited_zone(inputs.visited)
     normal = numbers.normal if numbers is not None else _as_it_comes
     place, is_zone, table_name = fact.partition(" ")
     if is_zone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -15,17 +16,16 @@ from tariffs.draft import RatingVerdict
 from tariffs.fees import FeeRule
 from tariffs.inputs import Inputs
 from tariffs.ladder import STEPS_MAX, Ladder
-from tariffs.match import Condition, View
+from tariffs.match import VISITED_CLOCK, Condition, View
 from tariffs.notation import Column
 from tariffs.row import PriceRow
 from tariffs.terms import Change, CurrencyExchange, Terms
 from tariffs.thresholds import DefaultThreshold
 from tariffs.units import Kind
+from tariffs.visited_zones import ACCOUNT_ZONE, CLOCKS, VISITED_ZONE, visited_zone, zone_name
 
 HORIZON_MS: Final = 6 * 3_600_000
 """How far a ladder of time knows the bands beyond their next change: no grant is used for longer."""
-
-ACCOUNT_ZONE: Final = "account"
 
 
 class Rated(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     from_ms: int = 0
     zone: str = ACCOUNT_ZONE
-    """A name, or ACCOUNT_ZONE."""
+    """A name, or one of CLOCKS."""
     bands: Mapping[str, TimeBand] = {}
     numbers: Numbers | None = None
     tables: Mapping[str, PrefixTable] = {}
@@ -127,15 +127,16 @@ class Tariff:
         named = {tally.by for tally in parts.tallies.values() if tally.by}
         columns = [column for row in self.rows for column in row.columns()]
         columns += [Column("subscriber", one.what.attribute) for _, one in parts.changes if one.what.attribute]
-        self._periods = [tally.period for tally in parts.tallies.values() if tally.moves]
-        self.moves = bool(parts.bands or self._periods)
+        self._moving = [tally for tally in parts.tallies.values() if tally.moves]
+        self.moves = bool(parts.bands or self._moving)
         """The clock has a say in its prices."""
-        if self.moves and parts.zone == ACCOUNT_ZONE:
-            named.add("time_zone")
+        clocks = ({parts.zone} if parts.bands else set()) | {tally.zone or parts.zone for tally in self._moving}
+        self._by_account, self._by_network = bool(clocks & {*CLOCKS}), VISITED_ZONE in clocks
+        named |= ({"time_zone"} if self._by_account else set()) | ({VISITED_CLOCK} if self._by_network else set())
         asked = (condition for each in guarded for condition in each.conditions)
         self.view = View(asked, columns, named, parts.tables, parts.numbers)
         self._schedules: dict[str, Schedule] = {}
-        self._epochs: dict[str, tuple[int, int]] = {}
+        self._epochs: dict[tuple[str, str], tuple[int, int]] = {}
         self.look = self.view.key()
         self.remembered: dict[Any, Rated | None] = {}
         """Of build_ladder.find."""
@@ -158,7 +159,7 @@ class Tariff:
     # --- when
 
     def schedule(self, inputs: Inputs) -> Schedule:
-        name = self.parts.zone if self.parts.zone != ACCOUNT_ZONE else inputs.time_zone or "UTC"
+        name = zone_name(self.parts.zone, inputs)
         found = self._schedules.get(name)
         if found is None:
             found = self._schedules[name] = Schedule(zone(name), tuple(self.parts.bands.values()))
@@ -168,18 +169,30 @@ class Tariff:
         """Since when bands and periods are what they are at this instant."""
         if not self.moves:
             return 0
-        name = inputs.time_zone if self.parts.zone == ACCOUNT_ZONE else ""
-        last = self._epochs.get(name)
+        clocks = self.clocks(inputs)
+        last = self._epochs.get(clocks)
         if last is not None and last[0] <= at_ms and (at_ms < last[1] or not last[1]):
             return last[0]
-        schedule = self.schedule(inputs)
-        from_ms, until_ms, _ = schedule.at(at_ms)
-        for period in self._periods:
-            _, period_from_ms, period_until_ms = period.at(schedule.zone, at_ms)
+        stretch = self._epochs[clocks] = self.stretch(inputs, at_ms)
+        return stretch[0]
+
+    def stretch(self, inputs: Inputs, at_ms: int) -> tuple[int, int]:
+        """Half open, around an instant: in it the clock changes no price and ends no period. Until 0: for good."""
+        from_ms, until_ms, _ = self.schedule(inputs).at(at_ms)
+        for tally in self._moving:
+            _, period_from_ms, period_until_ms = tally.period.at(self.counter_zone(tally, inputs), at_ms)
             from_ms = max(from_ms, period_from_ms)
             until_ms = min(until_ms or period_until_ms, period_until_ms or until_ms)
-        self._epochs[name] = from_ms, until_ms
-        return from_ms
+        return from_ms, until_ms
+
+    def clocks(self, inputs: Inputs) -> tuple[str, str]:
+        """What its clocks depend on: two requests that have the same read the same ones."""
+        visited = visited_zone(inputs.visited) if self._by_network else ""
+        return inputs.time_zone if self._by_account else "", visited
+
+    def counter_zone(self, tally: CounterRule, inputs: Inputs) -> ZoneInfo:
+        """On whose clock the periods of a counter begin."""
+        return zone(zone_name(tally.zone or self.parts.zone, inputs))
 
     # --- what
 

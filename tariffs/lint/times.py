@@ -4,15 +4,17 @@ middle of something, and band changes no grant can run over."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from tariffs.calendar import DAY_S, OtherTimes, TimeBand
+from tariffs.calendar import DAY_S, OtherTimes, TimeBand, zone
 from tariffs.draft import LadderDraft, RatingVerdict
 from tariffs.lint.atoms import listed
 from tariffs.lint.case import LintCase, LintFinding, Occurs, Rule, named_rows, price_text
 from tariffs.lint.regions import Region
+from tariffs.match import Condition
 from tariffs.row import PriceRow
 from tariffs.units import Kind
+from tariffs.visited_zones import CLOCKS, COUNTRIES, MCC_DIGITS, SPREAD, VISITED_ZONE
 
 PAIRS_MAX: Final = 1_000
 """Band changes that are rated on both sides."""
@@ -139,13 +141,48 @@ def beginnings(case: LintCase) -> Iterator[LintFinding]:
         text = f"{walk.when(from_ms)} is in the middle of {names}: prices change there, inside the band"
         yield LintFinding("note", "valid-from", "valid_from", text)
     for tally in case.parts.tallies.values():
-        _, begin_ms, until_ms = tally.period.at(walk.zone, from_ms)
+        if tally.zone in CLOCKS:
+            continue
+        _, begin_ms, until_ms = tally.period.at(zone(tally.zone) if tally.zone else walk.zone, from_ms)
         if until_ms and begin_ms < from_ms:
             text = (
                 f'is in the middle of a period of "{tally.name}" ({tally.period}: {walk.when(begin_ms)} to'
                 f" {walk.when(until_ms)}): its whole limit is there for what is left of it"
             )
             yield LintFinding("note", "valid-from", "valid_from", f"{walk.when(from_ms)} {text}")
+
+
+# --- the clock of the visited country
+
+
+def visited(case: LintCase) -> Iterator[LintFinding]:
+    """Networks whose days are not what one may think, and zones that say nothing."""
+    tallies = case.parts.tallies.values()
+    for tally in tallies:
+        if tally.zone and not tally.moves:
+            text = f"`zone` says nothing: a period of {tally.period} does not begin at a midnight"
+            yield LintFinding("note", "zone-idle", f'counter "{tally.name}"', text)
+    clocks = {case.parts.zone} if case.parts.bands else set()
+    if VISITED_ZONE not in clocks | {tally.zone or case.parts.zone for tally in tallies if tally.moves}:
+        return
+    guarded: list[Any] = [*case.tariff.rows, *tallies, *(one for _, one in case.parts.changes), *case.parts.taxes]
+    asked = [one for each in guarded for one in each.conditions if one.fact == "visited" and not one.excludes]
+    for code in dict.fromkeys(code for one in asked for code in _country_codes(one)):
+        where, (country, named) = f"visited {code}*", COUNTRIES.get(code, ("", ""))
+        if not country:
+            text = "is of no country whose clock is known: days and bands are those of the account's zone there"
+            yield LintFinding("warning", "visited-unknown", where, text)
+        elif country in SPREAD:
+            text = f"clocks of {country} show different times: days and bands are those of {named} in all of it"
+            yield LintFinding("note", "visited-spread", where, text)
+
+
+def _country_codes(condition: Condition) -> Iterator[str]:
+    """As far as its values name a country."""
+    for value in condition.wanted:
+        code = str(value)[:MCC_DIGITS]
+        if len(code) == MCC_DIGITS and code.isascii() and code.isdecimal():
+            yield code
 
 
 # --- grants over a band change
@@ -215,4 +252,4 @@ def _reasons(case: LintCase, region: Region, before: tuple[PriceRow, ...], after
     return reasons[:1] if "the answer" in reasons else reasons
 
 
-RULES: Final[tuple[Rule, ...]] = (bands, folds, beginnings, grants)
+RULES: Final[tuple[Rule, ...]] = (bands, folds, beginnings, visited, grants)

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from tariffs.calendar import DAY_S, DAYS, Schedule, Stretch, TimeBand, zone
 from tariffs.inputs import Inputs
-from tariffs.tariff import ACCOUNT_ZONE, Tariff
+from tariffs.tariff import Tariff
+from tariffs.visited_zones import CLOCKS
 
 DAY_MS: Final = DAY_S * 1_000
 LONG_MS: Final = 731 * DAY_MS
@@ -39,8 +40,8 @@ class ClockWalk:
         self.from_ms = min(max(from_ms, 0), LAST_MS)
         self.bands: Sequence[TimeBand] = tuple(tariff.parts.bands.values())
         self.names = tuple(tariff.parts.bands)
-        self.account = tariff.parts.zone == ACCOUNT_ZONE
-        """Its zone is the account's: walked as if that were UTC, where the clock is never moved."""
+        self.account = tariff.parts.zone in CLOCKS
+        """Its zone depends on who uses it, and where: walked as if that were UTC, where the clock is never moved."""
         self.schedule = tariff.schedule(Inputs(""))
         self.zone = self.schedule.zone
         self.spans = list(_merged(self._stretches(self.from_ms, self.from_ms + LONG_MS)))

@@ -17,7 +17,7 @@ from tariffs.catalog import Exchanges
 from tariffs.draft import RatingVerdict
 from tariffs.inputs import Inputs
 from tariffs.ladder import Count, Ladder
-from tariffs.tariff import ACCOUNT_ZONE, Rated, Tariff
+from tariffs.tariff import Rated, Tariff
 from tariffs.terms import CurrencyExchange
 from tariffs.units import Kind
 
@@ -148,7 +148,7 @@ class PriceList:
         self._pairs: dict[tuple[object, ...], Pair] = {}
         self._alike: dict[tuple[object, ...], Pair] = {}
         self._inputs: dict[str, Inputs | None] = {}
-        self._stretches: dict[tuple[Tariff, str], list[tuple[int, int]]] = {}
+        self._stretches: dict[tuple[Tariff, tuple[str, str]], list[tuple[int, int]]] = {}
 
     def price(self, currency: str, group: int, service_id: int, inputs: str | None, at_ms: int) -> Pair:
         """Of a line whose ladder is made at this instant.
@@ -262,29 +262,16 @@ class PriceList:
         read = self._read(inputs)
         if read is None:
             return 0
-        zone = read.time_zone if tariff.parts.zone == ACCOUNT_ZONE else ""
-        stretches = self._stretches.setdefault((tariff, zone), [])
+        stretches = self._stretches.setdefault((tariff, tariff.clocks(read)), [])
         place = bisect_right(stretches, (at_ms, at_ms)) - 1
         for from_ms, until_ms in stretches[max(place, 0) : place + 2]:
             if from_ms <= at_ms and (at_ms < until_ms or not until_ms):
                 return from_ms
-        from_ms, until_ms = stretch(tariff, read, at_ms)
+        from_ms, until_ms = tariff.stretch(read, at_ms)
         if len(stretches) >= REMEMBERED_MAX:
             stretches.clear()
         insort(stretches, (from_ms, until_ms))
         return from_ms
-
-
-def stretch(tariff: Tariff, inputs: Inputs, at_ms: int) -> tuple[int, int]:
-    """Half open, around an instant: in it the clock changes no price and ends no period. Until 0: for good."""
-    schedule = tariff.schedule(inputs)
-    from_ms, until_ms, _ = schedule.at(at_ms)
-    for tally in tariff.parts.tallies.values():
-        if tally.moves:
-            _, period_from_ms, period_until_ms = tally.period.at(schedule.zone, at_ms)
-            from_ms = max(from_ms, period_from_ms)
-            until_ms = min(until_ms or period_until_ms, period_until_ms or until_ms)
-    return from_ms, until_ms
 
 
 class Prices:

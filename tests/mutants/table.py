@@ -355,4 +355,16 @@ MUTANTS: Final = (
         ),
         _rules("offers"),
     ),
+    Mutant(
+        "midnight-at-home",
+        "A day of the visited country ends at the midnight of the account.",
+        (
+            PlantedText(
+                "tariffs/tariff.py",
+                "return zone(zone_name(tally.zone or self.parts.zone, inputs))",
+                "return zone(inputs.time_zone or 'UTC')",
+            ),
+        ),
+        ("tests/tariffs/test_visited_clock.py",),
+    ),
 )

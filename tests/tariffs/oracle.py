@@ -14,7 +14,16 @@ from typing import Any
 
 from tests.tariffs.oracle_account import Assigned, OracleAccount, OraclePiece
 from tests.tariffs.oracle_clock import is_window, length_ms, period_of
-from tests.tariffs.oracle_document import OracleFacts, OracleTariff, Row, as_fine_as_fits, increment, quantity, whole
+from tests.tariffs.oracle_document import (
+    OracleFacts,
+    OracleTariff,
+    Row,
+    as_fine_as_fits,
+    clock_of,
+    increment,
+    quantity,
+    whole,
+)
 
 MICRO = 1_000_000
 
@@ -253,7 +262,8 @@ class Oracle:
         value = str(self.facts.get(by)) if by else ""
         period = counter["period"]
         if not is_window(period):
-            return name, period_of(period, at_ms, self.facts.zone), value
+            clock = clock_of(counter["zone"], self.facts) if "zone" in counter else self.facts.zone
+            return name, period_of(period, at_ms, clock), value
         since_ms = self.account.windows.get((name, value))
         again = "once" not in period
         runs = since_ms is not None and (not again or at_ms < since_ms + length_ms(period))

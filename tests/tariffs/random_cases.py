@@ -57,6 +57,7 @@ class RandomCase:
     zone: str = "Europe/Berlin"
     attributes: dict[str, str] = field(default_factory=dict)
     called: str = ""
+    visited: str = ""
     beside: bool = False
     """It is the time that is charged besides."""
 
@@ -79,7 +80,9 @@ class RandomCase:
         """Ready for the session."""
         files = world("seconds" if self.beside else self.unit)
         read = [OracleTariff(text, files, at) for at, text in enumerate(self.texts, 1)]
-        facts = OracleFacts(self.service, None, None, self.zone, "s1", self.attributes, {"called": self.called})
+        facts = OracleFacts(
+            self.service, None, None, self.zone, "s1", self.attributes, {"called": self.called, "visited": self.visited}
+        )
         oracle = Oracle(read, self.assigned, self.account(), facts, self.unit, exchange=RATES, beside=self.beside)
         oracle.begin_with(self.counters, self.start_ms)
         return oracle
@@ -107,6 +110,7 @@ class RandomCase:
             subscriber="s1",
             attributes=self.attributes,
             called=self.called,
+            visited=self.visited,
         )
         chain = [Assignment(one.tariff, one.from_ms, one.until_ms) for one in self.assigned]
         harness = ChargingHarness(catalog, chain, inputs, self.account(), beside=self.beside)
@@ -190,5 +194,6 @@ def cases(
         zone=one_of(draw, ZONES),
         attributes=attributes,
         called=one_of(draw, ["+493012345", "017712345", "0013334445555", "110"]),
+        visited=one_of(draw, ["", "26201", "44010", "310410", "50501", "90112"]),
         beside=beside,
     )

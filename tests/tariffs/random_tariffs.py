@@ -243,11 +243,13 @@ def documents(
         if chance(draw, 4):
             counter["when"] = {"service": one_of(draw, ["voice", "other"])}
         if chance(draw, 4):
+            counter["zone"] = one_of(draw, ["visited", "account", "Asia/Kolkata"])
+        if chance(draw, 4):
             counter["by"] = one_of(draw, ["subscriber", "called"])
         counters[f"{letter}{at}"] = counter
     found: Table = {"tariff": name, "currency": one_of(draw, ["EUR", "EUR", "EUR", "USD"])}
     if chance(draw, 2):
-        found["zone"] = one_of(draw, ZONES)
+        found["zone"] = one_of(draw, [*ZONES, "visited", "visited"])
     found["calendars"] = {"feast": ["12-25", "2026-03-29", "2026-04-01"]}
     found |= {"numbers": {"country": "49"}, "tables": {"world": "world.csv"}, "bands": named, "counters": counters}
     found["surcharges"] = draw(changes(2, named, "s"))

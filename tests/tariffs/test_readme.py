@@ -28,8 +28,9 @@ def test_first_example() -> None:
 
 def test_examples_with_a_table() -> None:
     """By what prices, and by the oracle."""
-    calls, month, roaming, cents = re.findall(r"```toml\n([^`]*)```\n```text\n([^`]*)```", TEXT)
+    calls, month, roaming, visited, cents = re.findall(r"```toml\n([^`]*)```\n```text\n([^`]*)```", TEXT)
     Customer(calls[0]).check(calls[1])
     Customer(month[0], "data").in_turn(month[1])
     Customer(roaming[0], "data").check(roaming[1])
+    Customer(visited[0], "data").in_turn(visited[1])
     Customer(cents[0]).check(cents[1])
