@@ -20,9 +20,10 @@ SHARDS: Final = 256
 TAGS: Final = tuple(f"{{s{shard:03}}}" for shard in range(SHARDS))
 NUMBER_IN_TAG: Final = slice(2, 5)
 """Where a key that begins with a tag names its shard."""
+NUMBERS: Final = tuple(tag[NUMBER_IN_TAG] for tag in TAGS)
 
 PUBLISHED: Final = "published"
-"""`<replid> <epoch>`: which history of the server is open, mirrored from PostgreSQL."""
+"""What `published` of all shards was before each had its own; processes of that time still read it."""
 
 INSTALLATION: Final = "installation"
 """Id of the installation whose store this is, the same as in PostgreSQL."""
@@ -280,6 +281,11 @@ def due_parts(member: str) -> tuple[str, str]:
 
 def ledger(shard: int) -> str:
     return f"{TAGS[shard]}:ledger"
+
+
+def published(shard: int) -> str:
+    """`<replid> <epoch>`: which history of its primary is open, and since when; mirrored from PostgreSQL."""
+    return f"{TAGS[shard]}:published"
 
 
 def where(session: str) -> str:

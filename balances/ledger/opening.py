@@ -288,6 +288,7 @@ async def mirror(redis: Client, replid: str, epoch: int) -> bool:
                     return False
                 pipe.multi()
                 pipe.set(keys.PUBLISHED, f"{replid} {epoch}")
+                pipe.mset({keys.published(shard): f"{replid} {epoch}" for shard in range(keys.SHARDS)})
                 await pipe.execute()
                 return True
             except WatchError:

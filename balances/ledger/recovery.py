@@ -33,7 +33,7 @@ async def open_anew(redis: Client, pool: Pool, now_s: Callable[[], int], alarm: 
     """Void all passes and open every shard anew; requests get 3004 meanwhile. OpeningRefused, and NotOpen or
     CursorMoved when the store did not come to rest."""
     for tries_left in reversed(range(TRIES)):
-        await redis.delete(keys.PUBLISHED)
+        await redis.delete(keys.PUBLISHED, *map(keys.published, range(keys.SHARDS)))
         try:
             return await ShardOpening(redis, pool, Writer(pool, alarm=alarm), alarm=alarm).run(now_s(), anew=True)
         except (NotOpen, CursorMoved):

@@ -1,10 +1,10 @@
 """The pipelined connection of the hot path: hiredis, one write per loop turn, replies in order.
 
-A connection carries calls only while it holds a fence (durability.md rule 4): the server is a master, its
-replid is the one published as open, and our functions are loaded. It is checked on connect, whenever it is unverified,
-and every second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose reply was lost with
-the connection is sent once more, with the same key and the then current epoch, unless its deadline has passed: then it
-is `Lost`. A reply that is only late is still waited for: its sender may want it (charging.md 11).
+A connection carries calls of a shard only while its fence holds for it (fence.py): the server is a master, its
+replid is the one published as open for that shard, and our functions are loaded. It is checked on connect, whenever it
+is unverified, and every half second. Nothing is sent without it, so a refusal here is certain: `NotSent`. A call whose
+reply was lost with the connection is sent once more, with the same key and the then current epoch, unless its deadline
+has passed: then it is `Lost`. A reply that is only late is still waited for: its sender may want it (charging.md 11).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import math
 import ssl
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 
 from balances import keys
+from balances.redis.fence import INFO, TIME, Fence, Pass
 from balances.redis.libraries import LOOK_FOR, SAY_S, is_missing, is_there
 from balances.redis.news import NewsTeller
 from balances.redis.pending import Pending
@@ -31,9 +32,6 @@ CHECK_S: Final = 0.5
 that is published is in force (`ask_too`)."""
 
 Words = tuple[Any, ...]
-
-FENCE: Final = (("INFO", "replication"), ("GET", keys.PUBLISHED), ("TIME",))
-"""What a check asks: who it is, which history is open, what time it is there."""
 
 UNVERIFIED_S: Final = 0.05
 """How often while there is none."""
@@ -97,7 +95,10 @@ class RedisAddress:
 class RedisCall(Pending[Any]):
     """One command on its way. `pack(epoch)` writes it, again when it has to be sent again."""
 
-    __slots__ = ("again", "deadline", "decode", "pack", "repeatable", "script", "sent_ms", "wanted_until", "was_cut")
+    __slots__ = (
+        *("again", "deadline", "decode", "number", "pack"),
+        *("repeatable", "script", "sent_ms", "wanted_until", "was_cut"),
+    )
 
     def __init__(
         self,
@@ -106,6 +107,7 @@ class RedisCall(Pending[Any]):
         sent_ms: int,
         within_ms: int,
         script: str | None,
+        number: str,
         *,
         repeatable: bool = True,
     ) -> None:
@@ -118,10 +120,25 @@ class RedisCall(Pending[Any]):
         """Until then it may be sent again."""
         self.wanted_until = sent_ms + max(within_ms, LATE_MS)
         self.script = script
+        self.number = number
+        """Of its shard, as it stands in a tag; "": it is of none."""
         self.repeatable = repeatable
         self.again = not repeatable
         """It was sent again, or never is."""
         self.was_cut = False
+        """It was sent, and may have been executed."""
+
+
+def number_in(words: Words) -> str:
+    """The shard that a command is of, by its first key, as it stands in the tag; "": of none."""
+    key = words[1] if len(words) > 1 else ""
+    return key[keys.NUMBER_IN_TAG] if isinstance(key, str) and key.startswith("{s") else ""
+
+
+class FenceQuestion(RedisCall):
+    """A command of the check itself, which needs no fence; what it is refused with says something of the server."""
+
+    __slots__ = ()
 
 
 class RedisConnection(asyncio.Protocol):
@@ -136,16 +153,17 @@ class RedisConnection(asyncio.Protocol):
     ) -> None:
         self.address = RedisAddress(url)
         self._answer_ms = answer_ms_max
-        self.epoch: bytes | None = None
-        """Epoch of the fence held, None while there is none."""
-        self.why = "not connected yet"
+        self.openings = 0
+        """How often shards were found open under other epochs than before."""
+        self._proved: Mapping[str, bytes] = {}
+        self._fence = Fence(unfenced=unfenced)
+        self._take(Pass({}, None, "not connected yet"))
         self._asked_too: list[tuple[Sequence[tuple[str, ...]], Callable[[list[Any]], None]]] = []
         self.clock_offset_ms = 0
         """Redis TIME minus ours, measured at each check."""
         self.lost: Counter[str] = Counter()
         """Calls of unknown fate, by script."""
         self._now_ms = now_ms
-        self._unfenced = unfenced
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
@@ -161,6 +179,32 @@ class RedisConnection(asyncio.Protocol):
         self._named_s = -math.inf
         """When the server was told last which library we use."""
         self.news = NewsTeller(partial(self.command, "PUBLISH"), self._loop.call_later)
+
+    @property
+    def open_shards(self) -> int:
+        return len(self._epochs)
+
+    @property
+    def epochs(self) -> Mapping[str, bytes]:
+        """Of each open shard, by its number as it stands in a tag (keys.NUMBERS). Another object where anything of it
+        has changed."""
+        return self._epochs
+
+    def epoch_of(self, shard: int) -> bytes | None:
+        """Under which epoch a shard is open, None while it is not."""
+        return self._epochs.get(keys.NUMBERS[shard])
+
+    def _take(self, found: Pass) -> None:
+        """From here on calls are made as it allows."""
+        if found.newest is not None and found.epochs != self._proved:
+            self._proved = found.epochs
+            self.openings += 1
+        self._pass = found
+        self._epochs = found.epochs
+        self.epoch = found.newest
+        """The newest epoch of an open shard, None while none is open."""
+        self.why = found.why
+        """Why shards are not open, "" when all are."""
 
     async def start(self, timeout_s: float | None = None) -> None:
         """Begin to connect, and wait for a fence (at most `timeout_s`; then go on trying)."""
@@ -192,18 +236,33 @@ class RedisConnection(asyncio.Protocol):
     ) -> RedisCall:
         """FCALL with the epoch of the fence as its first argument; sent again after a cut only if `repeatable`."""
         names = tuple(names)
-        self.news.moved(names[0])
+        number = names[0][keys.NUMBER_IN_TAG]
         head: Words = ("FCALL", LIBRARY.functions[name], len(names), *names)
         pack = lambda epoch: pack_words((*head, epoch, *args))  # noqa: E731
-        return self._begin(
-            RedisCall(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, repeatable=repeatable)
-        )
+        call = RedisCall(pack, decode, self._now_monotonic_ms(), self._answer_ms, name, number, repeatable=repeatable)
+        epoch = self._epochs.get(number)
+        if epoch is None:
+            call.fail(NotSent(self.why))
+        else:
+            self.news.moved(number)
+            self._send(call, epoch)
+        return call
 
     def command(self, *words: str | bytes | int, decode: Callable[[Any], Any] | None = None) -> RedisCall:
-        """Any other command that a repeat does no harm to."""
-        return self._begin(
-            RedisCall(lambda epoch: pack_words(words), decode, self._now_monotonic_ms(), self._answer_ms, None)
+        """Any other command that a repeat does no harm to. What belongs to a shard names it in its first key."""
+        number = number_in(words)
+        call = RedisCall(
+            lambda _epoch: pack_words(words), decode, self._now_monotonic_ms(), self._answer_ms, None, number
         )
+        epoch = self._epoch_for(number)
+        if epoch is None:
+            call.fail(NotSent(self.why))
+        else:
+            self._send(call, epoch)
+        return call
+
+    def _epoch_for(self, number: str) -> bytes | None:
+        return self._epochs.get(number) if number else self.epoch
 
     def ask_too(self, commands: Sequence[tuple[str, ...]], heard: Callable[[list[Any]], None]) -> None:
         """With each check of the fence, in the same write: `heard` gets the replies while it holds."""
@@ -220,14 +279,6 @@ class RedisConnection(asyncio.Protocol):
 
     def _now_monotonic_ms(self) -> int:
         return int(self._loop.time() * 1_000)
-
-    def _begin(self, call: RedisCall) -> RedisCall:
-        epoch = self.epoch
-        if epoch is None:
-            call.fail(NotSent(self.why))
-        else:
-            self._send(call, epoch)
-        return call
 
     def _send(self, call: RedisCall, epoch: bytes) -> None:
         if not self._ticking:
@@ -270,7 +321,9 @@ class RedisConnection(asyncio.Protocol):
 
     def _refused(self, call: RedisCall, error: hiredis.ReplyError) -> None:
         words = str(error)
-        if call.script is not None and is_missing(error):
+        if type(call) is FenceQuestion:
+            call.fail(error)
+        elif call.script is not None and is_missing(error):
             # Usually a new server behind the same address: not executed, so it may wait for the next check.
             self._lose_fence("the server lost our functions")
             if call.repeatable:
@@ -296,6 +349,13 @@ class RedisConnection(asyncio.Protocol):
             self.lost[call.script or "command"] += 1
             call.fail(Lost(why))
 
+    def _give_up(self, call: RedisCall, why: str) -> None:
+        """It waited in vain for being sent again."""
+        if call.was_cut:
+            self._lose(call, why)
+        else:
+            call.fail(NotSent(self.why or why))
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._lose_fence("connection to Redis lost")
@@ -310,8 +370,7 @@ class RedisConnection(asyncio.Protocol):
         """No fence from here on; what had one is checked at once."""
         if self.epoch is not None or self._transport is None:
             self._stir.set()
-        self.epoch = None
-        self.why = why
+        self._take(Pass({}, None, why))
         self._checked.clear()
 
     def _drop(self, error: Exception) -> None:
@@ -327,7 +386,7 @@ class RedisConnection(asyncio.Protocol):
         while not self._closed:
             try:
                 await self._connect()
-                await self._check(first=True)
+                await self._check()
                 pause_ms = 20
                 while self._transport is not None:
                     try:
@@ -337,7 +396,7 @@ class RedisConnection(asyncio.Protocol):
                         pass
                     self._stir.clear()
                     if self._transport is not None:
-                        await self._check(first=self.epoch is None)
+                        await self._check()
             except (OSError, TimeoutError, hiredis.HiredisError) as error:
                 self._lose_fence(f"Redis cannot be reached: {error}")
                 if self._transport is not None:
@@ -358,45 +417,48 @@ class RedisConnection(asyncio.Protocol):
             await self._ask(*words)
 
     async def _ask(self, *words: str | bytes) -> Any:
-        """A command of the check itself, which needs no fence."""
         return (await self._ask_all([words]))[0]
 
-    async def _ask_all(self, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
-        """Several, in one write and one answer."""
+    async def _ask_all(self, commands: Sequence[Sequence[str | bytes]], *, must: int = 1) -> list[Any]:
+        """Several, in one write and one answer. What any but the first `must` are refused with stands in the answer."""
         if self._transport is None:
             raise ConnectionError("connection lost")
         sent_ms = self._now_monotonic_ms()
-        calls = [RedisCall(_as_it_is(tuple(words)), None, sent_ms, 5_000, None) for words in commands]
+        calls = [FenceQuestion(_as_it_is(tuple(words)), None, sent_ms, 5_000, None, "") for words in commands]
         for call in calls:
             self._put(call, b"")  # the time they have is looked at here
+        replies: list[Any] = []
         async with asyncio.timeout(5):
-            return [await call.wait() for call in calls]
+            for call in calls:
+                try:
+                    replies.append(await call.wait())
+                except hiredis.ReplyError as refused:
+                    if len(replies) < must:
+                        raise
+                    replies.append(refused)
+        return replies
 
-    async def _check(self, *, first: bool) -> None:
-        """Is this the open history? Take or give up the fence accordingly."""
+    async def _check(self) -> None:
+        """Which shards are open here? Take or give up the fence accordingly."""
         began_ms = self._now_ms()
-        asked_too = list(self._asked_too)
-        info, published, now, *more = await self._ask_all([*FENCE, *(words for some, _ in asked_too for words in some)])
+        asked_too, questions = list(self._asked_too), self._fence.questions
+        asked = [INFO, TIME, *questions, *(words for some, _ in asked_too for words in some)]
+        info, now, *replies = await self._ask_all(asked, must=2)
         self.clock_offset_ms = int(now[0]) * 1000 + int(now[1]) // 1000 - (began_ms + self._now_ms()) // 2
-        facts = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
-        replid, _, epoch = (published or b"").partition(b" ")
-        if facts.get(b"role") != b"master":
-            self._lose_fence("the server is not a master")
-        elif self._unfenced:
+        found = self._fence.judge(info, replies[: len(questions)])
+        if found.newest is None:
+            self._lose_fence(found.why)
+            return
+        if found is not self._pass:
             await self._load()
-            self.epoch = b"0"
-        elif replid != facts[b"master_replid"]:
-            self._lose_fence("the store is not open: PostgreSQL has to prove it first")
-        elif first or epoch != self.epoch:
-            await self._load()
-            self.epoch = epoch
-        if self.epoch is not None:
-            self._name_library(int(now[0]))
-            for commands, heard in asked_too:
-                heard(more[: len(commands)])
-                del more[: len(commands)]
-            self._checked.set()
-            self._send_again()
+            self._take(found)
+        self._name_library(int(now[0]))
+        more = replies[len(questions) :]
+        for commands, heard in asked_too:
+            heard(more[: len(commands)])
+            del more[: len(commands)]
+        self._checked.set()
+        self._send_again()
 
     async def _load(self) -> None:
         """Our library, if the server lacks it (libraries.py)."""
@@ -416,13 +478,16 @@ class RedisConnection(asyncio.Protocol):
             self.command("ZADD", keys.LIBRARIES, "GT", server_s * 1_000, LIBRARY.name)
 
     def _send_again(self) -> None:
-        epoch, now = self.epoch, self._now_monotonic_ms()
-        while self._unverified and epoch is not None:
-            call = self._unverified.popleft()
+        now, waiting = self._now_monotonic_ms(), self._unverified
+        self._unverified = deque()
+        for call in waiting:
+            epoch = self._epoch_for(call.number)
             if call.settled:
                 continue
-            if call.again or call.deadline < now:
-                self._lose(call, "reply lost")
+            if call.deadline < now or (call.again and call.was_cut):
+                self._give_up(call, "reply lost")
+            elif epoch is None:
+                self._unverified.append(call)
             else:
                 call.again = True
                 self._send(call, epoch)
@@ -439,7 +504,7 @@ class RedisConnection(asyncio.Protocol):
         now = self._now_monotonic_ms()
         for call in self._unverified:
             if call.deadline < now and not call.settled:
-                self._lose(call, "the connection was cut, and there was no other in time")
+                self._give_up(call, "the connection was cut, and there was no other in time")
         for call in self._flying:
             if call.wanted_until < now and not call.settled:
                 self._lose(call, "no reply in time")

@@ -28,15 +28,15 @@ class NewsTeller:
         self, publish: Callable[[str, bytes], object], later: Callable[[float, Callable[[], None]], object]
     ) -> None:
         self._publish, self._later = publish, later
-        self._tags: set[str] = set()
+        self._numbers: set[str] = set()
         self._waking = False
 
-    def moved(self, key: str) -> None:
-        """A call goes out to the shard of this key."""
-        tags = self._tags
-        if not tags:
+    def moved(self, number: str) -> None:
+        """A call goes out to the shard of this number, as it stands in a tag."""
+        numbers = self._numbers
+        if not numbers:
             self._later(NEWS_S, self._tell)
-        tags.add(key[keys.NUMBER_IN_TAG])
+        numbers.add(number)
 
     def wake(self) -> None:
         """A record was written that somebody acts on (Reply.urgent)."""
@@ -45,7 +45,7 @@ class NewsTeller:
             self._later(WAKE_S, self._wake)
 
     def _tell(self) -> None:
-        if self._tags:
+        if self._numbers:
             self._publish(keys.NEWS, self._taken())
 
     def _wake(self) -> None:
@@ -53,6 +53,6 @@ class NewsTeller:
         self._publish(keys.NEWS_NOW, self._taken())
 
     def _taken(self) -> bytes:
-        taken = bytes(sorted(map(int, self._tags)))
-        self._tags.clear()
+        taken = bytes(sorted(map(int, self._numbers)))
+        self._numbers.clear()
         return taken

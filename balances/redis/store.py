@@ -72,9 +72,9 @@ class Store:
         new = charge.phase == Phase.START or charge.phase == Phase.EVENT
         script = "charge" if new else "settle"  # what was used is settled although memory is full
         given = (pack(charge), context, *more_of(charge))
-        return self.link.script(script, names, given, self._reply_to(charge))
+        return self.link.script(script, names, given, self._reply_to(charge, of.shard))
 
-    def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:
+    def _reply_to(self, charge: Charge, shard: int) -> Callable[[list[Any]], Reply]:
         """What makes the reply of this charge."""
         return self._reply
 
@@ -183,7 +183,7 @@ class Store:
 
     @property
     def opened_ms(self) -> int:
-        """When the store was opened last: an epoch is no less than the second it began in."""
+        """When any shard was opened last: an epoch is no less than the second it began in."""
         return int(self.link.epoch or 0) * 1_000
 
     def where(self, session: str) -> Pending[tuple[str, str] | None]:

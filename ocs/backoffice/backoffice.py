@@ -24,6 +24,7 @@ from ocs.config import Access, Radius, Transfers, VoucherRules, Webhooks
 from ocs.events.webhooks.sealed_secrets import WebhookSecrets
 from ocs.master.passwords import StoredPasswords
 from ocs.stores.bounded_postgres import Away, BoundedPostgres, within
+from ocs.stores.shut_shards import shut_shards
 from ocs.telemetry.log import logger
 from ocs.telemetry.metrics import Meter
 
@@ -161,7 +162,8 @@ class BackOffice:
 
     async def checks(self) -> dict[str, str]:
         """State of each store and process, by name: `ok` or what is wrong."""
-        checks = {"redis": "ok" if self.store.link.epoch is not None else self.store.link.why}
+        link = self.store.link
+        checks = {"redis": (shut_shards(link) or "ok") if link.epoch is not None else link.why}
         try:
             await self.pool.fetchval("SELECT 1")
             checks["postgres"] = "ok"

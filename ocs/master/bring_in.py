@@ -27,8 +27,8 @@ GENERATIONS: Final = 1 << 20
 
 async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms: int) -> str | None:
     """`ok`, `exists` or why not, as open.lua says, or `quarantined`; None: PostgreSQL does not know the account.
-    NotSent where the store was opened anew meanwhile."""
-    epoch = store.link.epoch
+    NotSent where its shard was opened anew meanwhile."""
+    epoch = store.link.epoch_of(keys.shard_of(account))
     row = await accounts.get(pool, account)
     try:
         found = await restore(pool, account, now_ms=now_ms)
@@ -38,7 +38,7 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
     if found is None:
         if row is None:
             return None
-        check_epoch(store, epoch)
+        check_epoch(store, account, epoch)
         return (await store.open(account, first(row, projected, now_ms)).wait()).status
     # What was projected while the account was away was told to nobody: profiles older than that are stale.
     found.account.profile_rev = max(found.account.profile_rev, projected)
@@ -57,7 +57,7 @@ async def bring_in(pool: Pool, redis: Redis, store: Store, account: str, now_ms:
             if session.subscriber:
                 pipe.set(keys.where(session.id), keys.place(account, session.subscriber), nx=session.forget_ms > 0)
         await pipe.execute()
-    check_epoch(store, epoch)
+    check_epoch(store, account, epoch)
     return (await store.open(account, opening).wait()).status
 
 
@@ -67,10 +67,10 @@ def generation_after(last: int, epoch: int) -> int:
     return max(last, epoch * GENERATIONS)
 
 
-def check_epoch(store: Store, epoch: bytes | None) -> None:
+def check_epoch(store: Store, account: str, epoch: bytes | None) -> None:
     """What PostgreSQL said of an account holds for the epoch it was asked in: in one that began since then the account
     may have been opened, charged, copied and lost again, and would come back as it was before (durability.md 8)."""
-    if epoch is None or store.link.epoch != epoch:
+    if epoch is None or store.link.epoch_of(keys.shard_of(account)) != epoch:
         raise NotSent("the live store was opened anew meanwhile")
 
 

@@ -257,12 +257,12 @@ class Import:
     async def _open(self, taken: _TakenBatch) -> _TakenBatch:
         """Every account of the batch is in the live store, and its subscribers are known there."""
         try:
-            epoch = self._store.link.epoch
+            epochs = self._store.link.epochs
             made = {row.id for row in taken.new}
             known = {row.id: row for row in taken.known if row.id not in made}
             absent = [*taken.new, *[known[account] for account in await self._absent(known)]]
             recorded = await self._recorded(absent)
-            await self._open_new([row for row in absent if row.id not in recorded], epoch)
+            await self._open_new([row for row in absent if row.id not in recorded], epochs)
             for account in recorded:
                 await self._restore(account)
         except NotSent as why:
@@ -285,12 +285,13 @@ class Import:
         created."""
         return {row["account"] for row in await self._pool.fetch(RECORDED, [row.id for row in rows])}
 
-    async def _open_new(self, rows: Sequence[AccountRow], epoch: bytes | None) -> None:
-        """epoch: that of the store as PostgreSQL was asked for records of them"""
+    async def _open_new(self, rows: Sequence[AccountRow], epochs: Mapping[str, bytes]) -> None:
+        """epochs: those of the store as PostgreSQL was asked for records of them"""
         projected = int(await self._redis.get(keys.PROJECTED) or 0)
         for some in _some(rows):
             now_ms = self._now_ms()
-            check_epoch(self._store, epoch)
+            for row in some:
+                check_epoch(self._store, row.id, epochs.get(keys.NUMBERS[keys.shard_of(row.id)]))
             for pending in [self._store.open(row.id, first(row, projected, now_ms)) for row in some]:
                 status = (await pending.wait()).status
                 if status not in ("ok", "exists"):

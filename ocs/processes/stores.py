@@ -61,7 +61,7 @@ def _count_lost(supervisor: SupervisorLink, count: int) -> None:
 async def witnessed(store: MeteredStore, pool: Any, supervisor: SupervisorLink) -> AsyncIterator[None]:
     """While the block lasts: compare the last answers with PostgreSQL whenever the live store came back."""
     assert store.witness is not None
-    looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epoch, supervisor.beat))
+    looking = asyncio.ensure_future(witnessing(store.witness, pool, lambda: store.link.epochs, supervisor.beat))
     try:
         yield
     finally:

@@ -43,6 +43,7 @@ from ocs.processes.stores import TROUBLE, bounded_pool, live_store, not_ready, w
 from ocs.processes.supervisor_link import SupervisorLink, told_to_drain
 from ocs.stores.bounded_postgres import BoundedPostgres
 from ocs.stores.metered import MeteredStore
+from ocs.stores.shut_shards import shut_shards
 from protocol.diameter.peer import LocalPeer, Timers
 from protocol.diameter.types import HostAddress
 from protocol.radius.codes import PacketCode
@@ -98,7 +99,7 @@ async def worker(config: Config, supervisor: SupervisorLink) -> None:
                 node.dial(peer.connect.host, peer.connect.port, peer.origin_host, by)
         while not await told_to_drain(supervisor):
             why = not_ready(store.link) or catalog.why
-            supervisor.report(not why, why)
+            supervisor.report(not why, why or shut_shards(store.link))
         supervisor.report(False, "draining")
         await asyncio.gather(
             drain(node, config.diameter.drain_s, supervisor), drain_radius(radius, radsec, config, supervisor)

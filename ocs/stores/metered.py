@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from balances.keys import SHARDS, shard_of
 from balances.redis.connection import RedisCall, RedisConnection
 from balances.redis.pending import Pending
 from balances.redis.scripts import LIBRARY
@@ -26,12 +27,13 @@ class MeteredStore(Store):
         """Of charges."""
         for script in (*LIBRARY.functions, "command"):
             meter.read(metrics.STORE_LOST, script, by=partial(link.lost.__getitem__, script))
+        meter.read(metrics.SHARDS_SHUT, by=lambda: SHARDS - link.open_shards)
         self._charge_time = meter.histogram(metrics.STORE_TIME, "charge")
         self._sweep_time = meter.histogram(metrics.STORE_TIME, "sweep")
         self._fee_time = meter.histogram(metrics.STORE_TIME, "fee")
         self._post_time = meter.histogram(metrics.STORE_TIME, "post")
 
-    def _reply_to(self, charge: Charge) -> Callable[[list[Any]], Reply]:
+    def _reply_to(self, charge: Charge, shard: int) -> Callable[[list[Any]], Reply]:
         """Count a call and keep it for the witness, with one closure only, because this is the hot path."""
         began_us, reply_of, times, waits = monotonic_us(), self._reply, self._charge_time, self.waits
         witness = self.witness if charge.action < Action.CHECK and charge.key else None
@@ -43,7 +45,7 @@ class MeteredStore(Store):
             waits.waited_us += waited_us
             reply = reply_of(raw)
             if witness is not None and reply.status == "ok":
-                epoch = self.link.epoch or b"0"
+                epoch = self.link.epoch_of(shard) or b"0"
                 witness.answers.append(
                     Answered(epoch, charge.account, charge.session, charge.key, charge.now_ms, reply.outcome, False)
                 )
@@ -93,7 +95,7 @@ class MeteredStore(Store):
         def decoded(raw: Any) -> Reply:
             reply: Reply = decode(raw)
             if reply.status == "ok":
-                epoch = self.link.epoch or b"0"
+                epoch = self.link.epoch_of(shard_of(operation.account)) or b"0"
                 witness.answers.append(
                     Answered(epoch, operation.account, "", operation.key, operation.now_ms, reply.outcome, True)
                 )

@@ -9,12 +9,12 @@ for a person.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from balances.keys import shard_of
+from balances.keys import NUMBERS, shard_of
 from balances.ledger.record import fit
 from balances.ledger.writer import AWAY
 from balances.structs.charge import Outcome
@@ -65,23 +65,33 @@ class Witness:
         """lost: told how many were"""
         self.answers: deque[Answered] = deque(maxlen=answers_max)
         self._log, self._lost = log, lost
+        self._looked_at: Mapping[str, bytes] = {}
 
-    async def look(self, pool: Any, now: bytes | None) -> int:
-        """Compare what was answered before the open epoch, if PostgreSQL knows that epoch; returns how many are lost.
-        Raises what the pool raises when PostgreSQL cannot be asked; then nothing is forgotten here."""
-        epoch = int(now or 0)
-        if not self.answers or int(self.answers[0].epoch) >= epoch:
+    async def look(self, pool: Any, epochs: Mapping[str, bytes]) -> int:
+        """Compare what was answered before the epoch under which its shard is open, if PostgreSQL knows that one;
+        returns how many are lost. Raises what the pool raises when PostgreSQL cannot be asked; then nothing is
+        forgotten here. epochs: by the number of the shard (keys.NUMBERS); another object where they are others"""
+        if epochs is self._looked_at:
             return 0
-        if await pool.fetchval("SELECT min(opened_epoch) FROM shards") < epoch:
-            return 0  # opened without PostgreSQL: it is proved by the opening that follows
-        before = [answer for answer in self.answers if int(answer.epoch) < epoch]
+        older = [answer for answer in self.answers if int(answer.epoch) < _now(epochs, answer)]
+        before: list[Answered] = []
+        if older:
+            rows = await pool.fetch("SELECT shard, opened_epoch FROM shards")
+            opened = {row["shard"]: row["opened_epoch"] for row in rows}
+            # What was opened without PostgreSQL is proved by the opening that follows.
+            before = [answer for answer in older if opened[shard_of(answer.account)] >= _now(epochs, answer)]
         found: list[tuple[Answered, str]] = []
         for start in range(0, len(before), AT_ONCE):
             found += await _unknown(pool, before[start : start + AT_ONCE])
         if found:
             await self._tell(pool, found)
-        while self.answers and int(self.answers[0].epoch) < epoch:
-            self.answers.popleft()
+        seen = set(map(id, before))
+        for _ in range(len(self.answers)):
+            answer = self.answers.popleft()
+            if id(answer) not in seen:
+                self.answers.append(answer)
+        if len(before) == len(older):
+            self._looked_at = epochs
         return len(found)
 
     async def _tell(self, pool: Any, found: Sequence[tuple[Answered, str]]) -> None:
@@ -109,6 +119,11 @@ class Witness:
         )
 
 
+def _now(epochs: Mapping[str, bytes], answer: Answered) -> int:
+    """Under which epoch its shard is open now; 0 while it is not."""
+    return int(epochs.get(NUMBERS[shard_of(answer.account)], 0))
+
+
 async def _unknown(pool: Any, answers: Sequence[Answered]) -> list[tuple[Answered, str]]:
     """Those no table has, with the currency of the account."""
     rows = await pool.fetch(
@@ -131,13 +146,13 @@ def cost(answer: Answered) -> int:
 
 
 async def witnessing(
-    witness: Witness, pool: Any, epoch: Callable[[], bytes | None], beat: Callable[[], Awaitable[None]]
+    witness: Witness, pool: Any, epochs: Callable[[], Mapping[str, bytes]], beat: Callable[[], Awaitable[None]]
 ) -> None:
     """Look at each beat, for ever."""
     while True:
         await beat()
         try:
-            await witness.look(pool, epoch())
+            await witness.look(pool, epochs())
         except AWAY:
             pass  # PostgreSQL is away: what was answered is still in mind
 

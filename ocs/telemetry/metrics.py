@@ -97,6 +97,7 @@ FEES           = _counter("ocs_fees_total", "Recurring fees: looked at, taken, s
 FEES_LATE      = _gauge("ocs_fees_due_seconds", "Age of the oldest that is due", divisor=1_000, across=Across.MAX)
 STORE_TIME     = _histogram("ocs_store_call_duration_seconds", "One call to the live store, seen from here", "call")
 STORE_LOST     = _counter("ocs_store_calls_lost_total", "Calls to the live store of unknown fate", "call")
+SHARDS_SHUT    = _gauge("ocs_store_shards_shut", "Of 256, those that cannot be called, at worst", across=Across.MAX)
 LAG_ENTRIES    = _gauge("ocs_ledger_lag_entries", "Records in the live store that PostgreSQL does not have yet")
 LAG_SECONDS    = _gauge("ocs_ledger_lag_seconds", "Age of the oldest; 0.5 is usual", divisor=1_000, across=Across.MAX)
 STOPPED        = _gauge("ocs_ledger_stopped_shards", "Shards not copied to PostgreSQL until a person has looked")
@@ -136,6 +137,7 @@ METRICS: tuple[Metric, ...] = (
     LINES, FINAL_UNITS, VOUCHER_TRIES, SESSION_ASKED,
     JOBS, JOBS_ENDED, JOB_TIME, JOBS_LATE, DUE_LATE, RAR_IGNORED, USED_AFTER, OVER_BOUND,
     SESSIONS, HOLDS, HELD, DEBITED, POSTED, MARKED, SET_ASIDE, FEES, FEES_LATE, STORE_TIME, STORE_LOST,
+    SHARDS_SHUT,
     LAG_ENTRIES, LAG_SECONDS,
     STOPPED, QUARANTINED, STORE_RISKS, LOST_ANSWERS,
     STORE_MEMORY, STORE_LIMIT, STREAM_LENGTH, KEPT, SWEEP_LAG, EVENTS_BEHIND, FOLLOWERS,

@@ -341,15 +341,16 @@ async def test_a_server_that_restarts_loses_nothing_that_was_answered(
 # --- the pass and its epoch -----------------------------------------------------------------------------------
 
 
-async def publish(books: LedgerCopy, epoch: int, replid: str = "") -> None:
+async def publish(books: LedgerCopy, epoch: int, replid: str = "", shards: Iterable[int] = range(keys.SHARDS)) -> None:
     info: Any = await books.client.info("replication")
-    await books.client.set(keys.PUBLISHED, f"{replid or info['master_replid']} {epoch}")
+    said = f"{replid or info['master_replid']} {epoch}"
+    await books.client.mset({keys.published(shard): said for shard in shards})
 
 
 async def everything(books: LedgerCopy) -> dict[bytes, bytes]:
     """All keys but `published`, which is not of the calls."""
     names = sorted(await books.client.keys("*"))
-    return {name: await books.client.dump(name) for name in names if name != keys.PUBLISHED.encode()}
+    return {name: await books.client.dump(name) for name in names if not name.endswith(b":published")}
 
 
 async def test_without_a_pass_nothing_is_sent(books: LedgerCopy, worker: Worker) -> None:
@@ -366,6 +367,31 @@ async def test_a_pass_of_another_history_is_none(books: LedgerCopy, worker: Work
     await publish(books, 5, replid="f" * 40)
     store = await worker(unfenced=False, wait_s=0.3)
     assert await ended([store.charge(request(Phase.START, ask(asked=100)), b"")]) == ["NotSent"]
+
+
+async def test_one_shard_is_shut_and_the_others_charge_on(books: LedgerCopy, worker: Worker) -> None:
+    """`its replid is published for the shard`: each has a history and an epoch of its own."""
+    anna, bert = keys.shard_of("anna"), keys.shard_of("bert")
+    await publish(books, 5)
+    await publish(books, 6, shards=[bert])
+    store = await worker(unfenced=False)
+    assert (store.link.open_shards, store.link.why) == (keys.SHARDS, "")
+    await publish(books, 7, replid="f" * 40, shards=[anna])
+    async with asyncio.timeout(30):
+        while store.link.open_shards == keys.SHARDS:
+            await asyncio.sleep(0.005)
+    assert (store.link.epoch_of(anna), store.link.epoch_of(bert)) == (None, b"6")
+    assert (store.link.open_shards, store.link.epoch) == (keys.SHARDS - 1, b"6")
+    shut = request(Phase.START, ask(asked=100))
+    assert await ended([store.charge(shut, b""), store.account("anna")]) == ["NotSent", "NotSent"]
+    await send(store, request(Phase.START, ask(asked=100), session="gw;2", account="bert"))
+    assert [epoch for epoch, _ in await books.records("bert")] == ["6"]
+    await publish(books, 8, shards=[anna])
+    async with asyncio.timeout(30):
+        while store.link.epoch_of(anna) is None:
+            await asyncio.sleep(0.005)
+    await send(store, shut)
+    assert [epoch for epoch, _ in await books.records("anna")] == ["8"]
 
 
 async def test_records_bear_the_epoch_of_the_pass(books: LedgerCopy, worker: Worker) -> None:

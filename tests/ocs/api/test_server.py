@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from balances import keys
 from ocs.api.auth import Callers, EmptyToken, token_of
 from ocs.api.problems import PROBLEMS, Problem
 from ocs.api.server import OPERATIONS, application, serving
@@ -75,6 +76,24 @@ async def test_readyz_tells_what_is_wrong(harness: ApiHarness) -> None:
     assert (await harness.client.get("/healthz")).status_code == 200
     away = await harness.call("GET", "/v1/accounts")
     assert (away.status_code, away.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")
+
+
+async def test_a_part_of_the_store_that_is_shut_is_no_reason_to_take_us_away(harness: ApiHarness) -> None:
+    """Whoever is in the other shards is served on; a load balancer that took all processes away would shut them out."""
+    open_ones = await harness.redis.get(keys.published(7))
+    await harness.redis.set(keys.published(7), "f" * 40 + " 9")
+    async with asyncio.timeout(30):
+        while harness.link.open_shards == keys.SHARDS:
+            await asyncio.sleep(0.01)
+    partly = await harness.client.get("/readyz")
+    assert (partly.status_code, partly.json()["status"]) == (200, "degraded")
+    assert partly.json()["checks"]["redis"].startswith("degraded: 1 of 256 shards are shut: the store is not open")
+    await harness.redis.delete(*map(keys.published, range(keys.SHARDS)))
+    async with asyncio.timeout(30):
+        while harness.link.epoch is not None:
+            await asyncio.sleep(0.01)
+    assert (await harness.client.get("/readyz")).status_code == 503
+    await harness.redis.mset({keys.published(shard): open_ones for shard in range(keys.SHARDS)})
 
 
 async def test_the_token_is_for_its_owner(tmp_path: Path) -> None:

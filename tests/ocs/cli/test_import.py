@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -92,10 +93,10 @@ async def test_a_store_that_goes_away_stops_it_and_it_can_go_on(
     monkeypatch.setattr(import_file, "BATCH_LINES", 1)
     opened = bulk.Import._open_new
 
-    async def failing(self: bulk.Import, rows: list[AccountRow], epoch: bytes | None) -> None:
+    async def failing(self: bulk.Import, rows: list[AccountRow], epochs: Mapping[str, bytes]) -> None:
         if any(row.id == "n2" for row in rows):
             raise Unavailable("the live store is shut")
-        await opened(self, rows, epoch)
+        await opened(self, rows, epochs)
 
     monkeypatch.setattr(bulk.Import, "_open_new", failing)
     (tmp_path / "new.csv").write_text(GOOD)

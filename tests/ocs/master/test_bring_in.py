@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from balances import keys
 from balances.ledger.restore import Restored
 from balances.packing import fresh_account
 from balances.redis.connection import NotSent
@@ -21,14 +22,15 @@ class OneStore:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, found: Restored | None, epochs: tuple[bytes | None, ...]
     ) -> None:
-        self.link = SimpleNamespace(epoch=epochs[0])
+        self.epoch = epochs[0]
+        self.link = SimpleNamespace(epoch_of=lambda shard: self.epoch if shard == keys.shard_of("a") else b"1")
         self.opened: list[str] = []
 
         async def get(_pool: Any, account: str) -> AccountRow:
             return AccountRow(account, "EUR", "UTC", balance=5)
 
         async def restore(_pool: Any, _account: str, *, now_ms: int) -> Restored | None:
-            self.link.epoch = epochs[-1]
+            self.epoch = epochs[-1]
             return found
 
         monkeypatch.setattr(accounts, "get", get)
