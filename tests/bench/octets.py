@@ -15,9 +15,11 @@ import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+from balances.keys import NUMBERS
 from balances.model.store import Model
 from balances.packing import fresh_account, pack
 from balances.redis.connection import RedisConnection
+from balances.redis.fence import Pass
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening
 from ocs.charging.handle import ChargingContext
@@ -70,7 +72,8 @@ class Worker:
         self.answered: list[bytes] = []
         self.sent: list[bytes] = []
         self._store = RedisConnection("unix:///nowhere", now_ms=lambda: world.now_ms)
-        self._store.epoch, self._store._transport = b"7", self._transport(self.sent)
+        self._store._take(Pass.of(dict.fromkeys(NUMBERS, b"7"), ""))
+        self._store._transport = self._transport(self.sent)
         self.meter = Meter()
         node: Any = SimpleNamespace(
             local=LOCAL, meter=self.meter, message_bytes_max=65_536, has_output=lambda _link: None, peers=None

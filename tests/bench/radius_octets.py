@@ -69,7 +69,7 @@ class RadiusWorker:
         self.answered: list[bytes] = []
         self.sent: list[bytes] = []
         self._store = RedisConnection("unix:///nowhere", now_ms=lambda: world.now_ms)
-        self._store.epoch = b"7"
+        self._store._take(Pass.of(dict.fromkeys(NUMBERS, b"7"), ""))
         self._store._transport = cast(Any, SimpleNamespace(write=self.sent.append, get_write_buffer_size=lambda: 0))
         self.meter = Meter()
         context = ChargingContext(
