@@ -16,6 +16,7 @@ import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+from balances.keys import NUMBERS
 from balances.model.store import Model
 from balances.packing import fresh_account, pack
 from balances.redis.connection import RedisConnection
