@@ -20,6 +20,7 @@ from balances.keys import NUMBERS
 from balances.model.store import Model
 from balances.packing import fresh_account, pack
 from balances.redis.connection import RedisConnection
+from balances.redis.fence import Pass
 from balances.structs.blob import raw_of
 from balances.structs.posting import AccountOpening
 from ocs.charging.handle import ChargingContext
