@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -33,9 +34,9 @@ def migrations() -> list[Migration]:
         if path.name.endswith(".sql"):
             found.append(Migration(int(path.name[:3]), path.name, path.read_text(encoding="utf-8")))
     found.sort()
-    for expected, step in enumerate(found, start=1):
-        if step.number != expected:
-            raise MigrationError(f"migration {step.name}: expected number {expected:03d}")
+    for before, step in pairwise(found):
+        if step.number == before.number:
+            raise MigrationError(f"migrations {before.name} and {step.name} have one number")
     return found
 
 
@@ -55,13 +56,16 @@ async def _migrate(pg: Any, steps: list[Migration]) -> list[str]:
         " at timestamptz NOT NULL DEFAULT now())"
     )
     done = {row["number"]: row for row in await pg.fetch("SELECT number, name, digest FROM migrations")}
-    if done and max(done) > len(steps):
-        raise MigrationError(f"the database is at {done[max(done)]['name']}, which this version does not know")
-    for number, row in done.items():
-        if row["digest"] != steps[number - 1].digest:
+    known = {step.number: step for step in steps}
+    for number, row in sorted(done.items(), reverse=True):
+        if number not in known:
+            raise MigrationError(f"the database is at {row['name']}, which this version does not know")
+        if row["digest"] != known[number].digest:
             raise MigrationError(f"{row['name']} was changed after it was applied: add a new step instead")
     applied = []
-    for step in steps[len(done) :]:
+    for step in steps:
+        if step.number in done:
+            continue
         async with pg.transaction():
             await pg.execute(step.sql)
             await pg.execute(

@@ -17,36 +17,46 @@ class DayMovement(NamedTuple):
     day: date
     account: str
     key: str
-    """The same movement again counts once."""
+    """The same movement again counts once: of all attempts the largest amount."""
 
 
-async def add(pool: Any, movement: DayMovement, amount: int, most: int) -> int | None:
-    """Count an amount, where the day stays within `most`; else the sum that is there already, which leaves no room."""
+# What other movements of the day come to, and what attempts at this one have counted.
+_COUNTED: Final = """
+    SELECT coalesce(sum(most) FILTER (WHERE NOT this), 0)::bigint AS others,
+        coalesce(max(most) FILTER (WHERE this), 0)::bigint AS this
+    FROM (SELECT account = $5 AND key = $6 AS this, max(amount) AS most FROM moved_by_day
+        WHERE caller = $1 AND permission = $2 AND unit = $3 AND day = $4 GROUP BY account, key) AS movements
+"""
+
+
+async def add(pool: Any, movement: DayMovement, amount: int, most: int) -> tuple[int | None, int]:
+    """Count an amount, where the day stays within `most`: its attempt; else None, and the sum that is there already.
+
+    Requests under one key may be under way at once, and one of them may be refused and another one done: each has an
+    attempt of its own to take back.
+    """
     async with pool.acquire() as pg, pg.transaction():
         group = "|".join(str(part) for part in movement[:4])
         await pg.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", group)
-        there: int = await pg.fetchval(
-            "SELECT coalesce(sum(amount), 0)::bigint FROM moved_by_day WHERE caller = $1 AND permission = $2 AND"
-            " unit = $3 AND day = $4 AND NOT (account = $5 AND key = $6)",
-            *movement,
-        )
-        if there + amount > most:
-            return there
-        await pg.execute(
+        counted = await pg.fetchrow(_COUNTED, *movement)
+        if counted["others"] + max(counted["this"], amount) > most:
+            return None, counted["others"]
+        attempt = await pg.fetchval(
             "INSERT INTO moved_by_day (caller, permission, unit, day, account, key, amount)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING attempt",
             *movement,
             amount,
         )
-        return None
+        return int(attempt), counted["others"]
 
 
-async def take_back(pool: Any, movement: DayMovement) -> None:
+async def take_back(pool: Any, movement: DayMovement, attempt: int) -> None:
     """It was refused."""
     await pool.execute(
         "DELETE FROM moved_by_day WHERE caller = $1 AND permission = $2 AND unit = $3 AND day = $4 AND account = $5"
-        " AND key = $6",
+        " AND key = $6 AND attempt = $7",
         *movement,
+        attempt,
     )
 
 

@@ -71,6 +71,7 @@ MOVE_AMOUNTS: Final = frozenset(
     {
         *("accounts.top-up", "accounts.adjust", "accounts.transfer", "accounts.refund", "accounts.correct"),
         *("accounts.pay-out", "accounts.write-off", "accounts.reverse", "accounts.close"),
+        "accounts.merge",
     }
 )
 """What a role may have limits of amounts for."""

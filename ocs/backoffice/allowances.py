@@ -34,7 +34,8 @@ WITHOUT_LIMIT: Final = Warrant()
 class CountedMoves(NamedTuple):
     """What was found to be within the caller's limits, and counted into its day."""
 
-    movements: Sequence[DayMovement] = ()
+    movements: Sequence[tuple[DayMovement, int]] = ()
+    """Each with its attempt."""
     moves_max: Sequence[int] = ()
     """By kind, what it was found for: no more may be moved by it; -1: no limit. (): nothing is limited."""
 
@@ -48,7 +49,7 @@ async def allow(
     key:     the same again counts once
     Returns what was counted, to be taken back if it is not moved after all.
     """
-    movements, moves_max = list[DayMovement](), list[int]()
+    movements, moves_max = list[tuple[DayMovement, int]](), list[int]()
     try:
         for kind in Kind:
             unit = row.currency if kind == Kind.MONEY else KINDS[kind]
@@ -65,7 +66,7 @@ async def allow(
 
 async def _count(
     backoffice: BackOffice, warrant: Warrant, wanted: tuple[list[AmountLimit], str, Kind, int], account: str, key: str
-) -> Sequence[DayMovement]:
+) -> Sequence[tuple[DayMovement, int]]:
     limits, unit, kind, moved = wanted
     who = warrant.authority.caller
     at_once = max(_most(one.each, kind) for one in limits)
@@ -76,19 +77,19 @@ async def _count(
         return ()
     today = datetime.fromtimestamp(backoffice.now_ms() / 1_000, UTC).date()
     movement = DayMovement(who, warrant.permission, unit, today, account, key)
-    there = await moved_by_day.add(backoffice.pool, movement, moved, most)
-    if there is not None:
+    attempt, there = await moved_by_day.add(backoffice.pool, movement, moved, most)
+    if attempt is None:
         raise Forbidden(
             f"{who} moves at most {quantity(kind, most)} {unit} a day by {warrant.permission}, and has moved"
             f" {quantity(kind, there)} today"
         )
-    return (movement,)
+    return ((movement, attempt),)
 
 
 async def take_back(backoffice: BackOffice, counted: CountedMoves) -> None:
     """It was not moved."""
-    for movement in counted.movements:
-        await moved_by_day.take_back(backoffice.pool, movement)
+    for movement, attempt in counted.movements:
+        await moved_by_day.take_back(backoffice.pool, movement, attempt)
 
 
 def _most(text: str | None, kind: int) -> int:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from balances.ledger import transfers as legs
 from balances.structs.account import SuspendReasons
-from ocs.backoffice import accounts, transfers
+from ocs.backoffice import accounts, postings, transfers
+from ocs.backoffice.allowances import allow, take_back
 from ocs.backoffice.errors import AccountClosed, Conflict, Invalid, KeyReused, NotFound
 from ocs.backoffice.postings import Order, closed
 from ocs.backoffice.transfers import TransferRow
@@ -43,7 +44,7 @@ async def merge(backoffice: BackOffice, wanted: WantedMerge, order: Order) -> Tr
         for one in (row, into):
             if (await accounts.read(backoffice, one))[0].state & SuspendReasons.CLOSED:
                 raise AccountClosed(closed(one.id))
-        known = await _order(backoffice, id_, row, target, order)
+        known = await _allowed(backoffice, id_, row, target, order)
     if known["target"] != target or known["reason"] != order.reason:
         raise KeyReused
     return await transfers.finish(backoffice, known)
@@ -54,6 +55,16 @@ async def _target(backoffice: BackOffice, target: str) -> AccountRow:
         return await accounts.find(backoffice, target)
     except NotFound:
         raise Invalid("into", f"there is no account {target}") from None
+
+
+async def _allowed(backoffice: BackOffice, id_: str, row: AccountRow, target: str, order: Order) -> TransferRow:
+    """What the account has now is compared with what the caller may move; what comes in until then goes along."""
+    counted = await allow(backoffice, order.warrant, row, await postings.at_rest(backoffice, row), order.key)
+    try:
+        return await _order(backoffice, id_, row, target, order)
+    except (Conflict, Invalid):  # in the transaction, so nothing was ordered
+        await take_back(backoffice, counted)
+        raise
 
 
 async def _order(backoffice: BackOffice, id_: str, row: AccountRow, target: str, order: Order) -> TransferRow:

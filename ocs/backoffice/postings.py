@@ -270,16 +270,18 @@ async def close(
         tags=order.tags,
     )
 
-    async def moved() -> Amounts:
-        now, _ = await accounts.read(backoffice, row)
-        amounts: dict[int, int] = dict.fromkeys(Kind, 0)
-        for bucket in now.buckets:
-            if not 0 < bucket.until_ms <= backoffice.now_ms():  # else it lapses by itself
-                amounts[bucket.kind] += abs(bucket.amount)
-        return amounts
-
-    by = Moved(order.warrant, moved)
+    by = Moved(order.warrant, lambda: at_rest(backoffice, row))
     return row, await _once(backoffice, row, wanted, lambda: backoffice.store.close(wanted), None, "", by)
+
+
+async def at_rest(backoffice: BackOffice, row: AccountRow) -> Amounts:
+    """What an account has and owes now, by kind: what its closing moves."""
+    now, _ = await accounts.read(backoffice, row)
+    amounts: dict[int, int] = dict.fromkeys(Kind, 0)
+    for bucket in now.buckets:
+        if not 0 < bucket.until_ms <= backoffice.now_ms():  # else it lapses by itself
+            amounts[bucket.kind] += abs(bucket.amount)
+    return amounts
 
 
 # --- once for a key
@@ -392,10 +394,10 @@ async def _call(
 ) -> PostingOutcome:
     """One call; what was counted for it is taken back where it is refused."""
     reply = await accounts.call(backoffice, row.id, call, wanted.key)
+    if reply.status in ("conflict", "refused", "held", "remains"):
+        await take_back(backoffice, counted)
     if reply.status == "conflict":
         raise KeyReused
-    if reply.status in ("refused", "held", "remains"):
-        await take_back(backoffice, counted)
     accounts.check_closed(row, reply.status)
     return _posted(reply.outcome, wanted, named)
 

@@ -101,7 +101,11 @@ async def _of_event(
             reference=order.reference,
         )
         counted = await allow(backoffice, order.warrant, row, {Kind.MONEY: amount}, order.key)
-        packed = await _charge(backoffice, row, charge)
+        try:
+            packed = await _charge(backoffice, row, charge)
+        except KeyReused:
+            await take_back(backoffice, counted)
+            raise
         if not _given_back(packed):
             await take_back(backoffice, counted)
     else:

@@ -83,6 +83,6 @@ def test_make_help_lists_what_the_readme_promises() -> None:
         assert f"make {target}" in shown
 
 
-def test_migrations_are_numbered_without_gap() -> None:
-    """Two landed beside each other may have taken one number."""
+def test_each_migration_has_a_number_of_its_own() -> None:
+    """Two landed beside each other may have taken one."""
     assert len(migrations()) == len(list((ROOT / "balances/migrations").glob("*.sql")))

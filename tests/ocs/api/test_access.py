@@ -11,9 +11,10 @@ from ocs.access.permissions import ALONE, OPEN, PERMISSIONS, can_wait
 from ocs.access.roles import SHIPPED, AmountLimit, CallerRole
 from ocs.access.token_book import FRESH_MS
 from ocs.api.server import OPERATIONS
-from ocs.backoffice import accounts
+from ocs.backoffice import accounts, allowances
 from ocs.config import Access
 from ocs.tmf654.words import BASE
+from tariffs.units import Kind
 from tests.ocs.api_harness import ApiHarness
 
 
@@ -205,6 +206,58 @@ async def test_a_day_has_a_limit_that_repeats_refusals_and_two_at_once_do_not_mo
     assert (await anna.adjust("k9", "20.00")).status_code == 201
 
 
+async def test_of_two_contents_under_one_key_the_day_counts_what_was_moved(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small amount that is counted first hides no large one that is done."""
+    limits = (AmountLimit("accounts.adjust", "EUR", each="20.00", day="20.00"),)
+    configured(harness, roles={"cashier": CallerRole(("accounts.*",), limits=limits)})
+    await harness.account()
+    anna, allow = await person(harness, "anna", "cashier"), allowances.allow
+    counted, large = asyncio.Event(), asyncio.Event()
+
+    async def and_wait(backoffice: Any, warrant: Any, row: Any, amounts: Any, key: str) -> Any:
+        small = amounts[Kind.MONEY] == 1_000_000
+        if key.endswith(" k") and not small:
+            await counted.wait()
+        found = await allow(backoffice, warrant, row, amounts, key)
+        if key.endswith(" k") and small:
+            counted.set()
+            await large.wait()
+        return found
+
+    async def second() -> httpx.Response:
+        answer = await anna.adjust("k", "20.00")
+        large.set()
+        return answer
+
+    monkeypatch.setattr("ocs.backoffice.postings.allow", and_wait)
+    both = await asyncio.gather(anna.adjust("k", "1.00"), second())
+    assert [one.status_code for one in both] == [409, 201]
+    assert (await anna.adjust("k2", "0.01")).status_code == 403
+
+
+async def test_of_two_repeats_the_one_that_is_refused_takes_back_its_own(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = (AmountLimit("accounts.adjust", "EUR", each="20.00", day="20.00"),)
+    configured(harness, roles={"cashier": CallerRole(("accounts.*",), limits=limits)})
+    await harness.account()
+    anna, take_back, done = await person(harness, "anna", "cashier"), allowances.take_back, asyncio.Event()
+
+    async def and_then(*given: Any) -> None:
+        await harness.top_up("20.00")
+        assert (await anna.adjust("k", "-20.00")).status_code == 201
+        done.set()
+        await take_back(*given)
+
+    monkeypatch.setattr("ocs.backoffice.postings.take_back", and_then)
+    assert (await anna.adjust("k", "-20.00")).status_code == 409  # nothing there yet
+    assert done.is_set()
+    assert (await anna.adjust("k2", "0.01")).status_code == 403
+    assert (await anna.adjust("k", "-20.00")).status_code == 201  # the same again
+
+
 async def test_a_limit_is_of_what_is_really_moved(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Money that comes in between the look at a balance and the call goes out beyond no limit (charging.md 17)."""
     limits = tuple(AmountLimit(f"accounts.{each}", "EUR", each="20.00", day="30.00") for each in ("pay-out", "close"))
@@ -232,6 +285,51 @@ async def test_a_limit_is_of_what_is_really_moved(harness: ApiHarness, monkeypat
     await harness.top_up("20.00")
     assert (await ask("closing", "c2", remainder="write-off")).status_code == 403
     assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+
+
+async def test_a_merge_is_within_the_limits_of_who_orders_it(harness: ApiHarness) -> None:
+    limits = tuple(AmountLimit("accounts.merge", unit, each="20", day="30") for unit in ("EUR", "octets"))
+    configured(harness, roles={"desk": CallerRole(("accounts.*",), limits=limits)})
+    desk = await person(harness, "anna", "desk")
+    await harness.account("heir")
+    for name, money, octets in (("rich", "20.01", 0), ("big", "1", 21), ("one", "20", 20), ("two", "11", 0)):
+        await harness.account(name)
+        await harness.top_up(money, name)
+        if octets:
+            await harness.top_up(str(octets), name, kind="octets")
+
+    async def merged(name: str) -> httpx.Response:
+        body = {"into": "heir", "reason": "married"}
+        return await desk.call("POST", f"/v1/accounts/{name}/merge", body, idempotency_key="m")
+
+    assert [(await merged(name)).status_code for name in ("rich", "big", "one", "one", "two")] == [
+        *(403, 403, 202, 202, 403)
+    ]
+    moved = await harness.pool.fetch("SELECT account FROM moved_by_day")
+    assert {row["account"] for row in moved} == {"one"}
+
+
+async def test_a_merge_waits_for_a_second_person(harness: ApiHarness) -> None:
+    configured(harness, four_eyes=("accounts.merge",))
+    for name in ("old", "new"):
+        await harness.account(name)
+    await harness.top_up("10.00", "old")
+    anna, otto = await person(harness, "anna", "billing"), await person(harness, "otto", "billing")
+    body = {"into": "new", "reason": "married"}
+
+    async def merged() -> httpx.Response:
+        return await anna.call("POST", "/v1/accounts/old/merge", body, idempotency_key="m")
+
+    waits = await merged()
+    assert (waits.status_code, waits.json()["state"]) == (202, "pending")
+    assert await harness.pool.fetch("SELECT FROM transfers") == []
+    path = f"/v1/approvals/{waits.json()['approval']}/approve"
+    assert (await anna.call("POST", path, {})).status_code == 403
+    done = (await otto.call("POST", path, {})).json()
+    assert (done["state"], done["status"], done["answer"]["state"]) == ("done", 202, "ordered")
+    again = await merged()
+    assert (again.status_code, again.json()["id"], again.json()["actor"]) == (202, done["answer"]["id"], "anna")
+    assert len(await harness.pool.fetch("SELECT FROM transfers")) == 1
 
 
 async def test_of_two_roles_the_wider_limit_holds() -> None:
