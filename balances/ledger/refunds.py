@@ -87,6 +87,11 @@ async def grant_end(pool: Any, account: str, chain: str, key: str, wanted: int) 
         return back
 
 
+async def end_gave_nothing(pool: Any, account: str, chain: str) -> None:
+    """The account was closed: what was granted to the end of this fee was not given, and a refund may give it."""
+    await pool.execute("UPDATE refunds SET amount = 0 WHERE account = $1 AND request = $2", account, f"fee {chain}")
+
+
 async def grant(
     pool: Any, account: str, request: str, fingerprint: str, amount: int, *, seq: int | None, sessions: list[str]
 ) -> Source | None:

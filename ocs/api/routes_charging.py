@@ -54,7 +54,7 @@ async def _charged(call: ApiCall, to_request: ToRequest) -> ApiReply:
     reply = translate.reply_of(translate.id_of(call.body, platform), request, answer)
     row = OUTCOMES[answer.result]
     if row.http >= HTTPStatus.BAD_REQUEST:
-        raise Problem(f"{CHARGING}{reply.result}", answer.reason or row.words, **msgspec.structs.asdict(reply))
+        raise Problem(f"{CHARGING}{reply.result}", translate.why_not(request, answer), **msgspec.structs.asdict(reply))
     return ApiReply(reply)
 
 

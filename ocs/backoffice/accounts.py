@@ -22,7 +22,7 @@ from ocs.backoffice import life
 from ocs.backoffice.amounts import money, quantity
 from ocs.backoffice.errors import BalanceRemains, Invalid, NotFound, StillHeld, Unavailable, VersionConflict
 from ocs.charging.currencies import NUMBERS
-from ocs.master import accounts
+from ocs.master import accounts, clocks
 from ocs.master.accounts import AccountRow, check_currency
 from ocs.master.bring_in import bring_in
 from ocs.stores.bounded_postgres import Away
@@ -272,6 +272,8 @@ async def _update(
             clock = clock_of(zone, backoffice.now_ms())
             await _change(backoffice, row, AccountSettings(row.id, backoffice.now_ms(), None, clock=clock))
         await accounts.set_time_zone(backoffice.pool, row.id, zone, backoffice.now_ms())
+        now, _ = await read(backoffice, row)
+        await clocks.keep_clock(backoffice.pool, backoffice.store, row.id, now.clock, backoffice.now_ms())
         await backoffice.publish()
         row = await find(backoffice, row.id)
     return row

@@ -12,9 +12,9 @@ from ocs.backoffice.errors import NotFound
 if TYPE_CHECKING:
     from ocs.backoffice.backoffice import BackOffice
 
-TOP_UPS: Final = ("top-up", "voucher")
+TOP_UPS: Final = ("top-up", "bonus", "voucher")
 ADJUSTMENTS: Final = ("adjustment",)
-TRANSFERS: Final = ("transfer", "transfer-return")
+TRANSFERS: Final = ("transfer", "transfer-return", "merge", "merge-return")
 ACTIONS: Final = (*TOP_UPS, *ADJUSTMENTS, *TRANSFERS)
 """Why an entry was made, of those that are made by hand."""
 COUNTED_MAX: Final = 10_000

@@ -59,7 +59,8 @@ async def _target(backoffice: BackOffice, target: str) -> AccountRow:
 
 async def _allowed(backoffice: BackOffice, id_: str, row: AccountRow, target: str, order: Order) -> TransferRow:
     """What the account has now is compared with what the caller may move; what comes in until then goes along."""
-    counted = await allow(backoffice, order.warrant, row, await postings.at_rest(backoffice, row), order.key)
+    amounts = await postings.at_rest(backoffice, row, backoffice.now_ms())
+    counted = await allow(backoffice, order.warrant, row, amounts, order.key)
     try:
         return await _order(backoffice, id_, row, target, order)
     except (Conflict, Invalid):  # in the transaction, so nothing was ordered

@@ -40,7 +40,7 @@ from ocs.backoffice.errors import (
     NotFound,
     Unresolved,
 )
-from ocs.master import subscribers
+from ocs.master import clocks, subscribers
 from tariffs.units import Kind
 from tariffs.week_hours import clock_of
 
@@ -270,16 +270,16 @@ async def close(
         tags=order.tags,
     )
 
-    by = Moved(order.warrant, lambda: at_rest(backoffice, row))
+    by = Moved(order.warrant, lambda: at_rest(backoffice, row, wanted.now_ms))
     return row, await _once(backoffice, row, wanted, lambda: backoffice.store.close(wanted), None, "", by)
 
 
-async def at_rest(backoffice: BackOffice, row: AccountRow) -> Amounts:
-    """What an account has and owes now, by kind: what its closing moves."""
+async def at_rest(backoffice: BackOffice, row: AccountRow, now_ms: int) -> Amounts:
+    """What an account has and owes, by kind: what its closing moves. now_ms: of that closing"""
     now, _ = await accounts.read(backoffice, row)
     amounts: dict[int, int] = dict.fromkeys(Kind, 0)
     for bucket in now.buckets:
-        if not 0 < bucket.until_ms <= backoffice.now_ms():  # else it lapses by itself
+        if not 0 < bucket.until_ms <= now_ms:  # else it lapses by itself
             amounts[bucket.kind] += abs(bucket.amount)
     return amounts
 
@@ -398,6 +398,8 @@ async def _call(
         await take_back(backoffice, counted)
     if reply.status == "conflict":
         raise KeyReused
+    if reply.status == "ok" and isinstance(wanted, Post):
+        await clocks.keep_clock(backoffice.pool, backoffice.store, row.id, wanted.clock, backoffice.now_ms())
     accounts.check_closed(row, reply.status)
     return _posted(reply.outcome, wanted, named)
 

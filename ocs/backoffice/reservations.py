@@ -136,7 +136,8 @@ async def finish(backoffice: BackOffice, client: str, id_: str, amount: int | No
         done = await confirm(backoffice, client, id_, _last(session) + 1, wanted, 0)
         as_wanted = done.confirmed == now.confirmed + wanted
     else:
-        done, as_wanted = now, bool(now.confirmed) if amount is None else now.confirmed == amount
+        whole = bool(now.confirmed) and now.state != SessionState.ABANDONED  # else the rest has lapsed
+        done, as_wanted = now, whole if amount is None else now.confirmed == amount
     if not as_wanted or done.state == SessionState.OPEN:
         raise Conflict(f"it has ended in another way: {money(done.confirmed)} was debited")
     return done

@@ -25,6 +25,7 @@ from ocs.backoffice.errors import (
     Unavailable,
 )
 from ocs.backoffice.postings import REMEMBER_MS, Moved, Order
+from ocs.master.clocks import keep_clock
 from ocs.master.transfer_legs import next_leg
 from tariffs.calendar import CounterPeriod, zone
 from tariffs.ladder import Count, Counted
@@ -170,6 +171,8 @@ async def _leg(backoffice: BackOffice, row: TransferRow) -> TransferRow | None:
     reply = await accounts.call(backoffice, leg.account, lambda: transfers.make(backoffice.store, leg), leg.key)
     if reply.status not in ("ok", "again"):
         return None
+    if isinstance(leg, Post):
+        await keep_clock(backoffice.pool, backoffice.store, leg.account, leg.clock, now_ms)
     posted = unpack_posted(reply.outcome)
     if posted.result != Result.OK or row["state"] != TransferState.SENT:
         return None

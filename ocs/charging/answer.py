@@ -129,6 +129,7 @@ def _line(line: LineOutcome, beside: LineOutcome | None, reason: Reason, service
         holding_s,
         delivery,
         line.grade if line.granted > 0 else "",
+        (line.unit,) if beside is None else (line.unit, beside.unit),
     )
 
 

@@ -254,6 +254,8 @@ def _ask(
     phase = request.phase
     event = phase is Phase.EVENT
     refusal = Result.OK if is_money else REFUSALS[rated.verdict]
+    if request.exact_units and requested is not None and refusal is Result.OK and not _fits(requested, unit, rated):
+        refusal = Result.RATING_FAILED
     if profile.barred and not rated.emergency:
         refusal = Result.DENIED
     ladder, money_until_ms = rated.packed, 0
@@ -406,6 +408,12 @@ def _is_money_used(line: AskedLine) -> bool:
 
 def _names_unit(units: Units) -> bool:
     return (units.money, units.octets, units.seconds, units.units) != (None, None, None, None)
+
+
+def _fits(requested: Units, unit: Kind, rated: Rated) -> bool:
+    """Whether a wish without an amount, or with one in a unit that its price counts."""
+    units = [unit] if rated.beside is None or rated.beside.unit is None else [unit, rated.beside.unit]
+    return not _names_unit(requested) or any(_named(requested, one) is not None for one in units)
 
 
 def _unit_named(requested: Units, otherwise: Kind) -> Kind:

@@ -180,6 +180,8 @@ class ChargingRequest(msgspec.Struct, frozen=True, gc=False):
     """Sessions that do not count, and are told to end."""
     whole: bool = False
     """What is asked for is granted whole, or nothing of it."""
+    exact_units: bool = False
+    """A wish that names only other units than its price counts is refused; else its amount says nothing."""
     covered: bool = False
     """Of an UPDATE: nothing is done where less is held than what it reports and asks for."""
 
@@ -236,6 +238,8 @@ class GrantedLine(msgspec.Struct, frozen=True, gc=False):
     delivery: Delivery | None = None
     grade: str = ""
     """Of its price; a row of services may say more of it (`delivery`)."""
+    counts: tuple[int, ...] = ()
+    """Units that it counts (Kind)."""
 
 
 class Fault(Enum):

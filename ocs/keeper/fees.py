@@ -14,13 +14,15 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from balances.ledger.refunds import grant_end
+from balances.ledger.refunds import end_gave_nothing, grant_end
 from balances.redis.pending import Pending
+from balances.structs.account import SuspendReasons
 from balances.structs.charge import Reply
 from balances.structs.posting import Fee, FeeOutcome, FeeStep
 from ocs.fees import rows
 from ocs.fees.assignment import FeeAssignment, FeeLook, FeeLooker, FeeProblem, FeeProgress, TriedFee
 from ocs.keeper.due import GradedCatalog
+from ocs.master.clocks import ClockStore, keep_clock
 
 LEASE: Final = "fees"
 AT_ONCE: Final = 200
@@ -33,7 +35,7 @@ AGAIN_MS: Final = 10_000
 _outcome: Final = msgspec.msgpack.Decoder(FeeOutcome).decode
 
 
-class FeeStore(Protocol):
+class FeeStore(ClockStore, Protocol):
     def fee(self, fee: Fee) -> Pending[Reply]: ...
 
 
@@ -134,5 +136,9 @@ class FeeRun:
             reply = await self._store.fee(fee).wait()
         if reply.status in ("ok", "again", "refused"):
             outcome = _outcome(reply.outcome)
+            if reply.status == "ok":
+                await keep_clock(self._pool, self._store, fee.account, fee.clock, self._now_ms())
+            if fee.step == FeeStep.END and reply.status == "ok" and outcome.state & SuspendReasons.CLOSED:
+                await end_gave_nothing(self._pool, fee.account, fee.chain)
             return TriedFee(outcome.mark, outcome.result)
         raise FeeProblem(f"the live store says {reply.status}")

@@ -10,6 +10,9 @@ from balances import keys
 from balances.ledger import transfers
 from balances.ledger.transfers import LegStore
 from balances.ledger.writer import Pool
+from balances.structs.posting import Post
+from ocs.master.clocks import ClockStore, keep_clock
+from ocs.master.late_money import order_late_money
 from ocs.master.transfer_legs import next_leg
 
 UNFINISHED_MS: Final = 5_000
@@ -20,15 +23,21 @@ class TransferringLog(Protocol):
     def warning(self, event: str, **fields: object) -> object: ...
 
 
+class KeeperLegStore(LegStore, ClockStore, Protocol):
+    """What legs, and the clocks that they bring, need of the store."""
+
+
 async def finish_transfers(
     pool: Pool,
-    store: LegStore,
+    store: KeeperLegStore,
     log: TransferringLog,
     now_ms: int,
     bring_in: Callable[[str], Awaitable[object]] | None,
 ) -> None:
-    """Make the next leg of each. Keys are made of their ids, so each is posted once, whoever else does it. One that
-    cannot be done now keeps none that are younger from it."""
+    """Order what came into merged accounts late to where they went, and make the next leg of each. Keys are made of
+    their ids, so each is posted once, whoever else does it. One that cannot be done now keeps none that are younger
+    from it."""
+    await order_late_money(pool, now_ms)
     after = (-1, "")
     while rows := await transfers.unfinished(pool, now_ms - UNFINISHED_MS, after):
         for row in rows:
@@ -38,6 +47,8 @@ async def finish_transfers(
             reply = await transfers.make(store, leg).wait()
             if reply.status == "absent" and bring_in is not None:
                 await bring_in(leg.account)
+            elif reply.status == "ok" and isinstance(leg, Post):
+                await keep_clock(pool, store, leg.account, leg.clock, now_ms)
             elif reply.status not in ("ok", "again", "held") and not (reply.status == "refused" and leg.key == due):
                 log.warning("transfer.unfinished", transfer=row["id"], account=leg.account, why=reply.status)
         after = (rows[-1]["sent_ms"], rows[-1]["id"])

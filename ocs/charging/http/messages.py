@@ -204,6 +204,8 @@ class ChargedLine(Struct, frozen=True):
     """The grant ends there, because what follows costs otherwise."""
     grade: str
     """By which it is delivered, where its price has grades."""
+    set_aside: bool
+    """What it reported was not charged, because its price counts other units: `/v1/suspense` has it."""
 
 
 class ChargingReply(Struct, frozen=True):

@@ -16,6 +16,7 @@ from balances.keys import part
 from balances.ledger.in_words import EPOCH, money, time_of
 from balances.structs.charge import Action, Phase, Result
 from ocs.charging.currencies import CODES, NUMBERS
+from ocs.charging.decide import has_use
 from ocs.charging.http.messages import (
     ChargedLine,
     ChargingEvent,
@@ -31,6 +32,7 @@ from ocs.charging.http.messages import (
 )
 from ocs.charging.http.rating_inputs import inputs_of
 from ocs.charging.identity import canonical, number_in
+from ocs.charging.outcomes import OUTCOMES
 from ocs.charging.request import (
     AskedLine,
     ChargingAnswer,
@@ -166,6 +168,7 @@ def _request(
         currency=currency,
         refund_token=refund_token,
         wants_cost=True,
+        exact_units=action is not Action.REFUND,
     )
 
 
@@ -264,7 +267,7 @@ def reply_of(named: str, request: ChargingRequest, answer: ChargingAnswer) -> Ch
         named,
         part(request.key.session),
         word(answer.result),
-        [_answered(line) for line in answer.lines],
+        [_answered(*each) for each in zip(answer.lines, _aside(request, answer), strict=True)],
         None if cost is None else money(cost),
         None if balance is None else money(balance),
         None if answer.currency is None else CODES.get(answer.currency),
@@ -275,7 +278,32 @@ def reply_of(named: str, request: ChargingRequest, answer: ChargingAnswer) -> Ch
     )
 
 
-def _answered(line: GrantedLine) -> ChargedLine:
+def why_not(request: ChargingRequest, answer: ChargingAnswer) -> str:
+    """Why all of it was refused, and what became of what it reported."""
+    why = answer.reason or OUTCOMES[answer.result].words
+    if answer.result is Result.RATING_FAILED and any(line.requested is not None for line in request.lines):
+        return f"{why}, at least not in the units that are asked for"
+    if answer.result is not Result.SESSION_UNKNOWN or not has_use(request):
+        return why
+    aside = any(_aside(request, answer)) or answer.cost_micro is None
+    return f"{why}; what it reports is " + ("set aside (see /v1/suspense)" if aside else "charged all the same, once")
+
+
+def _aside(request: ChargingRequest, answer: ChargingAnswer) -> list[bool]:
+    """Of each line of the answer, whether what it reports is in none of the units that it counts."""
+    if len(answer.lines) != len(request.lines):  # the stored answer to a request that looked otherwise
+        return [False] * len(answer.lines)
+    return [_is_aside(asked, line) for asked, line in zip(request.lines, answer.lines, strict=True)]
+
+
+def _is_aside(asked: AskedLine, line: GrantedLine) -> bool:
+    reported = [(used.units.money, used.units.octets, used.units.seconds, used.units.units) for used in asked.used]
+    used = [any(amounts) for amounts in reported]
+    counted = [any(amounts[unit] is not None for unit in line.counts) for amounts in reported]
+    return bool(line.counts) and any(one and not other for one, other in zip(used, counted, strict=True))
+
+
+def _answered(line: GrantedLine, set_aside: bool) -> ChargedLine:
     granted = line.granted
     return ChargedLine(
         line.rating_group,
@@ -288,6 +316,7 @@ def _answered(line: GrantedLine) -> ChargedLine:
         line.holding_s,
         None if line.change_ms is None else time_of(line.change_ms),
         line.grade,
+        set_aside,
     )
 
 

@@ -1,6 +1,7 @@
 """Who may do what: tokens, roles, limits of amounts, a second person (docs/access.md)."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -285,6 +286,27 @@ async def test_a_limit_is_of_what_is_really_moved(harness: ApiHarness, monkeypat
     await harness.top_up("20.00")
     assert (await ask("closing", "c2", remainder="write-off")).status_code == 403
     assert (await harness.call("GET", "/v1/accounts/a1")).json()["balance"] == "20.00"
+
+
+async def test_what_lapses_while_an_account_is_closed_refuses_nothing(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that ends between the order and the look at it is closed as it was at the order."""
+    limits = (AmountLimit("accounts.close", each="20.00"), AmountLimit("accounts.close", "octets", each="20"))
+    configured(harness, roles={"desk": CallerRole(("accounts.*",), limits=limits)})
+    desk, read = await person(harness, "anna", "desk"), accounts.read
+    await harness.account()
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    await harness.top_up("5", kind="octets", valid_until=until.isoformat())
+
+    async def and_wait(*given: Any) -> Any:
+        harness.ahead_ms += 120_000
+        return await read(*given)
+
+    monkeypatch.setattr(accounts, "read", and_wait)
+    body = {"reason": "x", "remainder": "write-off"}
+    done = await desk.call("POST", "/v1/accounts/a1/closing", body, idempotency_key="c")
+    assert done.status_code == 201, done.text
 
 
 async def test_a_merge_is_within_the_limits_of_who_orders_it(harness: ApiHarness) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from balances.structs.charge import Result
+from ocs.backoffice import accounts
+from tariffs.week_hours import clock_of
 from tests.ocs.api_harness import ApiHarness
 from tests.ocs.charging.wire import I, U, ccr, lines, mscc
 
@@ -89,6 +92,34 @@ async def test_hours_are_those_of_the_zone_of_the_account(one: ApiHarness) -> No
     changed = await one.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "time_zone": "Asia/Tokyo"}, if_match="*")
     assert changed.status_code == 200
     assert await granted(one, "2") == (True, "0.01")
+
+
+@pytest.mark.parametrize("zone_within", [True, False], ids=["zone within", "bucket within"])
+async def test_a_zone_that_is_set_while_a_bucket_is_made_counts(
+    one: ApiHarness, monkeypatch: pytest.MonkeyPatch, *, zone_within: bool
+) -> None:
+    """Either the top-up is done between the look at the account and the change of its zone, or the zone is changed
+    between the look at the account and the top-up."""
+    read, meanwhile = accounts.read, iter([True])
+
+    async def zone() -> httpx.Response:
+        return await one.call("PUT", "/v1/accounts/a1", {"currency": "EUR", "time_zone": "Asia/Tokyo"}, if_match="*")
+
+    async def package() -> httpx.Response:
+        return await one.top_up("1", kind="octets", hours="sat-sun")
+
+    first, second = (package, zone) if zone_within else (zone, package)
+
+    async def and_then(*given: Any) -> Any:
+        found = await read(*given)
+        if next(meanwhile, False):
+            assert (await second()).is_success
+        return found
+
+    monkeypatch.setattr(accounts, "read", and_then)
+    assert (await first()).is_success
+    live = await one.backoffice.bounded(one.store.account("a1").wait())
+    assert live.clock == clock_of("Asia/Tokyo", one.now_ms())
 
 
 async def test_an_account_is_imported_with_a_bucket_that_has_hours(harness: ApiHarness) -> None:

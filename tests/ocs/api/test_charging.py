@@ -118,3 +118,43 @@ async def test_a_process_that_has_no_tariffs_yet_charges_nothing(harness: ApiHar
     harness.backoffice.charging = desk
     refused = await ask(harness, "events", who, "k1")
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:ocs:problem:store-unavailable")
+
+
+async def test_what_its_price_does_not_count_is_refused_or_told(harness: ApiHarness) -> None:
+    """Octets of a channel that is sold by the second: nothing is granted or sold for them, and no report of them passes
+    for one that was charged."""
+    who = await viewer(harness)
+
+    def line(**what: Any) -> dict[str, Any]:
+        return who | {"lines": [{"rating_group": 20} | what]}
+
+    octets, refused = {"octets": 600}, "urn:ocs:problem:charging-rating-failed"
+    for path, key in (("sessions", "k1"), ("events", "k2")):
+        answer = await ask(harness, path, line(requested=octets), key)
+        assert (answer.status_code, answer.json()["type"]) == (422, refused), answer.text
+        assert "not in the units that are asked for" in answer.json()["detail"]
+    price = await ask(harness, "events", line(requested=octets) | {"action": "price"}, "k3")
+    assert price.status_code == 422
+    assert (await ask(harness, "sessions", line(requested={}) | {"id": "box-1"}, "k4")).status_code == 201
+    told = await ask(harness, "sessions/box-1/update", line(used=octets, requested={"seconds": 9}) | {"number": 1})
+    (one,) = told.json()["lines"]
+    assert (told.status_code, one["set_aside"], one["granted"], told.json()["cost"]) == (
+        *(200, True, {"seconds": 9}, "0.00"),
+    )
+    told = await ask(harness, "sessions/box-1/update", line(used={"seconds": 9}, requested=octets) | {"number": 2})
+    (one,) = told.json()["lines"]
+    assert (one["result"], one["granted"], one["set_aside"], told.json()["cost"]) == (
+        *("rating-failed", None, False, "0.009"),
+    )
+    assert (await ask(harness, "sessions/box-1/stop", line() | {"number": 3})).status_code == 200
+    late = await ask(harness, "sessions/box-1/update", line(used={"seconds": 1}) | {"number": 4})
+    assert (late.status_code, late.json()["cost"]) == (404, "0.01")
+    assert late.json()["detail"] == "no such session is open; what it reports is charged all the same, once"
+    late = await ask(harness, "sessions/box-1/update", line(used=octets) | {"number": 5})
+    assert late.json()["detail"] == "no such session is open; what it reports is set aside (see /v1/suspense)"
+    nobody = {"service": "data", "number": 1, "lines": [{"rating_group": 20, "used": {"seconds": 1}}]}
+    late = await ask(harness, "sessions/gone/update", nobody)
+    assert late.json()["detail"] == "no such session is open; what it reports is set aside (see /v1/suspense)"
+    assert (await ask(harness, "sessions/box-1/update", line(requested={}) | {"number": 6})).json()["detail"] == (
+        "no such session is open"
+    )

@@ -194,6 +194,26 @@ async def test_a_refund_and_the_end_give_back_what_was_paid_once(desk: FeeDesk, 
         assert await refund("0.32") == 201
 
 
+async def test_what_the_end_does_not_give_to_a_closed_account_may_be_refunded(desk: FeeDesk) -> None:
+    harness = desk.harness
+    await desk.settle()
+    desk.wait_until(datetime(2031, 1, 2, 9, tzinfo=UTC))
+    closing = {"reason": "moved", "remainder": "payout"}
+    shut = await harness.call("POST", "/v1/accounts/a1/closing", closing, idempotency_key="c")
+    assert shut.status_code == 201, shut.text
+    assert (await harness.call("DELETE", "/v1/subscribers/kid", if_match="*")).status_code == 204
+    await desk.settle()
+    assert await desk.balance() == "0.00"
+    await harness.sync()
+    body = {"reason": "sorry", "entry": 2}
+    for amount, status in (("10.01", 422), ("10.00", 201), ("0.01", 422)):
+        done = await harness.call(
+            "POST", "/v1/accounts/a1/refunds", body | {"amount": amount}, idempotency_key=f"r{amount}"
+        )
+        assert done.status_code == status, done.text
+    assert await desk.balance() == "10.00"
+
+
 async def test_a_merge_takes_what_the_end_gives_back_along(desk: FeeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The month is paid once: what the old account paid ahead goes with it, and what it included lapses."""
     monkeypatch.setattr("ocs.backoffice.transfers.WAIT_S", 0.2)

@@ -132,6 +132,74 @@ async def test_a_session_ends_with_the_old_payer(two: ApiHarness) -> None:
     await sound(two)
 
 
+async def refunded(harness: ApiHarness, amount: str, key: str) -> None:
+    """Of what a session of `old` cost."""
+    body = {"amount": amount, "reason": "sorry", "session": "gw.example.net;1700000000;1"}
+    done = await harness.call("POST", "/v1/accounts/old/refunds", body, idempotency_key=key)
+    assert done.status_code == 201, done.text
+
+
+async def balances(harness: ApiHarness, *accounts: str) -> list[str]:
+    return [(await harness.call("GET", f"/v1/accounts/{one}")).json()["balance"] for one in accounts]
+
+
+async def later(harness: ApiHarness) -> None:
+    for _ in range(3):
+        harness.ahead_ms += 10_000
+        await keeper(harness, 1)
+
+
+async def used_and_merged(harness: ApiHarness) -> None:
+    """0.02 of `old` are used, then it goes into `new`."""
+    await harness.projector.project()
+    await charged(harness, I, 0, ask={"cc_total_octets": 2 * MB})
+    await charged(harness, T, 1, used={"cc_total_octets": 2 * MB})
+    await merged(harness)
+    await keeper(harness)
+
+
+async def test_what_comes_in_after_it_follows(two: ApiHarness) -> None:
+    """Refunds of what the old account paid, once each, by whatever merges went on since."""
+    await used_and_merged(two)
+    assert await balances(two, "old", "new") == ["0.00", "14.98"]
+    await refunded(two, "0.01", "r1")
+    assert await balances(two, "old", "new") == ["0.01", "14.98"]
+    await later(two)
+    assert await balances(two, "old", "new") == ["0.00", "14.99"]
+    late = (await two.call("GET", "/v1/accounts/old/transfers")).json()["items"]
+    assert [(one["to"], one["amount"], one["merge"], one["state"]) for one in late] == [
+        ("new", "0.01", True, "received"),
+        ("new", "12.98", True, "received"),
+    ]
+    await two.account("last")
+    again = await two.call("POST", "/v1/accounts/new/merge", {"into": "last", "reason": "x"}, idempotency_key="m2")
+    assert again.status_code == 202
+    await later(two)
+    await refunded(two, "0.01", "r2")
+    await later(two)
+    assert await balances(two, "old", "new", "last") == ["0.00", "0.00", "15.00"]
+    await sound(two)
+
+
+async def test_what_comes_in_stays_where_nobody_would_take_it(two: ApiHarness) -> None:
+    """The other account is closed, or this one was opened again: what it has may be somebody else's."""
+    await used_and_merged(two)
+    shut = {"reason": "gone", "remainder": "write-off"}
+    assert (await two.call("POST", "/v1/accounts/new/closing", shut, idempotency_key="c")).status_code == 201
+    await refunded(two, "0.01", "r1")
+    await later(two)
+    assert await balances(two, "old", "new") == ["0.01", "0.00"]
+    open_, closed = {"currency": "EUR", "state": "active"}, {"reason": "gone", "remainder": "payout"}
+    for account in ("old", "new"):
+        await two.call("PUT", f"/v1/accounts/{account}", open_, if_match="*")
+    await two.top_up("1.00", "old")
+    assert (await two.call("POST", "/v1/accounts/old/closing", closed, idempotency_key="c2")).status_code == 201
+    await refunded(two, "0.01", "r2")
+    await later(two)
+    assert await balances(two, "old", "new") == ["0.01", "0.00"]
+    await sound(two)
+
+
 async def test_an_account_that_does_not_take_it_gives_it_back(two: ApiHarness) -> None:
     await merged(two)
     closing = {"reason": "gone", "remainder": "write-off"}

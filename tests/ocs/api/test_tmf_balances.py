@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from balances.structs.posting import Expire
 from ocs.tmf654.words import BASE
 from tests.ocs.api.test_transfers import copying
 from tests.ocs.api_harness import ApiHarness
@@ -221,6 +222,18 @@ async def test_a_reservation_is_debited_or_released_once(two: ApiHarness) -> Non
     assert (await get(two, "reserveBalance/none")).status_code == 404
     for wrong in (wish(1, bucket="a1:1"), wish(1, logicalResource=[{"id": BOB}]), wish(0)):
         assert (await post(two, "reserveBalance", wrong)).status_code == 400, wrong
+
+
+async def test_what_lapsed_after_a_part_was_confirmed_is_not_completed(two: ApiHarness) -> None:
+    made = await post(two, "reserveBalance", wish(4))
+    assert made.status_code == 201
+    part, id_ = {"number": 1, "amount": "1.00", "left": "3.00"}, made.json()["id"]
+    assert (await two.call("POST", f"/v1/reservations/{id_}/confirm", part)).status_code == 200
+    two.ahead_ms += 10 * 86_400_000
+    session = (await two.call("GET", f"/v1/reservations/{id_}")).json()["session"]
+    await two.store.expire(Expire("a1", session, two.now_ms())).wait()
+    done = await two.call("PATCH", made.headers["location"], {"status": "completed"})
+    assert (done.status_code, done.json()["code"]) == (409, "conflict"), done.text
 
 
 async def test_the_history_has_all_of_it_and_nothing_is_changed_afterwards(two: ApiHarness) -> None:

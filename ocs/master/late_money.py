@@ -1,0 +1,69 @@
+"""What comes into an account after its merge follows to where it went: a refund, a transfer that came back (charging.md
+section 17)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from balances.ledger import transfers
+from balances.ledger.transfers import TransferState
+from balances.structs.account import SuspendReasons
+from ocs.master.account_search import WantedStandings, standing
+
+if TYPE_CHECKING:
+    from asyncpg import Pool, Record
+
+AT_ONCE: Final = 100
+CHAIN_MAX: Final = 32
+"""So many merges, one after the other, are followed."""
+
+_MERGED: Final = """
+    SELECT t.*, h.seq, EXISTS (SELECT FROM ledger_entries e WHERE e.account = t.source AND e.seq > t.sent_seq
+            AND e.why IN ('top-up', 'voucher', 'transfer')) AS reopened
+    FROM transfers t JOIN account_heads h ON h.account = t.source
+    WHERE t.source = $1 AND t.merges ORDER BY t.sent_ms DESC, t.id DESC LIMIT 1
+"""
+_STATE: Final = "SELECT state FROM standings WHERE account = $1"
+
+
+async def order_late_money(pool: Pool, now_ms: int) -> None:
+    """Order the merge of what is there now: one for each state of an account, whoever orders it."""
+    after = (0, "")
+    while found := await standing(pool, WantedStandings(state="closed", free_from=1), after, AT_ONCE):
+        for one in found:
+            await _order(pool, one.account, now_ms)
+        after = (found[-1].free, found[-1].account)
+
+
+async def _merged(pool: Pool, account: str) -> Record | None:
+    """Its last merge, if the other account took all of it, and nobody has put money into this one by hand since: then
+    it was opened again, and what comes in may be somebody else's."""
+    row = await pool.fetchrow(_MERGED, account)
+    return row if row is not None and row["state"] == TransferState.RECEIVED and not row["reopened"] else None
+
+
+async def _order(pool: Pool, account: str, now_ms: int) -> None:
+    merged = await _merged(pool, account)
+    if merged is None:
+        return
+    heir = await _heir(pool, merged["target"])
+    if heir is None:
+        return
+    id_ = transfers.transfer_id(account, f"late {merged['seq']}")
+    said = (merged["currency"], now_ms, merged["actor"], merged["reason"], merged["reference"], merged["tags"])
+    async with pool.acquire() as db, db.transaction():
+        if await transfers.merging(db, id_, account, heir) is None:
+            await transfers.order_merge(db, (id_, account, heir, *said))
+
+
+async def _heir(pool: Pool, account: str) -> str | None:
+    """Where it went in the end; None where that is closed too, or on its way elsewhere: what comes would come back."""
+    for _ in range(CHAIN_MAX):
+        state = await pool.fetchval(_STATE, account)
+        if state is None or not state & SuspendReasons.CLOSED:
+            return account
+        merged = await _merged(pool, account)
+        if merged is None:
+            return None
+        account = merged["target"]
+    return None
