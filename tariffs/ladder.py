@@ -177,3 +177,11 @@ def without_limits(packed: bytes) -> bytes:
     ladder = msgspec.msgpack.decode(packed, type=Ladder)
     counts = tuple(count for count in ladder.counts if count.limit < 0)
     return msgspec.msgpack.encode(msgspec.structs.replace(ladder, counts=counts))
+
+
+@lru_cache(4_096)
+def limits_of(packed: bytes) -> tuple[Count, ...]:
+    """What `without_limits` takes out."""
+    if LIMIT_MARK.encode() not in packed:
+        return ()
+    return tuple(count for count in msgspec.msgpack.decode(packed, type=Ladder).counts if count.limit >= 0)

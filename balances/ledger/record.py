@@ -26,7 +26,7 @@ from balances.structs.charge import Flag
 from balances.structs.record import Record, Usage
 from balances.structs.session import IdempotencyRecord
 from balances.structs.thresholds import Crossing, CrossingOf
-from tariffs.ladder import without_limits
+from tariffs.ladder import limits_of, without_limits
 from tariffs.units import Kind
 
 
@@ -287,7 +287,7 @@ CALL_COLUMNS: Final = (
 USAGE_COLUMNS: Final = (
     "account", "epoch", "n", "line", "shard", "currency", "subscriber", "session", "service", "request_key", "phase",
     "at_ms", "rating_group", "service_id", "unit", "used", "suspense", "total", "cost", "granted", "result", "flags",
-    "tag", "inputs", "secondary", "terms", "ladder", "counters", "set_aside", "incarnation",
+    "tag", "inputs", "secondary", "terms", "ladder", "counters", "set_aside", "incarnation", "limits",
 )  # fmt: skip
 ENTRY_COLUMNS: Final = (
     "account", "seq", "shard", "epoch", "n", "bucket", "kind", "amount", "after", "currency", "counter_account", "why",
@@ -389,7 +389,8 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
         inputs_of = inputs_by_line(call.inputs) if call.inputs is not None else None
         for line, usage in enumerate(record.usages):
             inputs = inputs_of(usage.rating_group, usage.service_id) if inputs_of is not None else None
-            packed = without_limits(blob_of(usage.ladder))
+            whole = blob_of(usage.ladder)
+            packed, limits = without_limits(whole), limits_of(whole)
             ladder = ladder_hash(packed) if packed else None
             if ladder is not None:
                 rows.ladders[ladder] = packed
@@ -399,6 +400,7 @@ def add_rows(rows: Rows, shard: int, position: int, call: RecordedCall) -> None:
                 usage.at_ms, usage.rating_group, usage.service_id, usage.unit, usage.used, usage.suspense, usage.total,
                 usage.cost, usage.granted, usage.result, usage.flags, usage.tag, inputs, usage.secondary,
                 usage.terms or None, ladder, counters, usage.set_aside, _incarnation(record, usage),
+                _as_jsonb(limits) if limits else None,
             ))  # fmt: skip
             if usage.set_aside:
                 (rows.shown if usage.flags & _COUNTER else rows.suspense).append((

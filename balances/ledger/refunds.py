@@ -7,9 +7,14 @@ and nobody else gets it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from balances.ledger.record import fit
+from balances.ledger.turned_back import Turning, turned_by
+from balances.structs.posting import CounterReturn
 
 
 class RefundRefused(Exception):
@@ -22,6 +27,17 @@ class Source(NamedTuple):
     session: str = ""
     incarnation: int = 0
     seq: int | None = None
+
+
+class Granted(NamedTuple):
+    """What may be posted."""
+
+    source: Source
+    returns: Sequence[CounterReturn]
+    """What the use had counted that is turned back with it."""
+
+
+_returns: Final = msgspec.json.Decoder(list[CounterReturn]).decode
 
 
 _ENTRY = """
@@ -94,7 +110,7 @@ async def end_gave_nothing(pool: Any, account: str, chain: str) -> None:
 
 async def grant(
     pool: Any, account: str, request: str, fingerprint: str, amount: int, *, seq: int | None, sessions: list[str]
-) -> Source | None:
+) -> Granted | None:
     """What may be posted now; None: the request was granted before, with another content. Refused: why not.
 
     sessions:  keys of the session that is meant, where no entry is
@@ -102,26 +118,30 @@ async def grant(
     async with pool.acquire() as pg, pg.transaction():
         await pg.execute(_LOCK, account)
         known = await pg.fetchrow(
-            "SELECT session, incarnation, seq, fingerprint FROM refunds WHERE account = $1 AND request = $2",
+            "SELECT session, incarnation, seq, fingerprint, turned FROM refunds WHERE account = $1 AND request = $2",
             account,
             request,
         )
         if known is not None:
-            same = known["fingerprint"] == fingerprint
-            return Source(known["session"], known["incarnation"], known["seq"]) if same else None
-        source = (
-            await _entry(pg, account, seq, amount) if seq is not None else await _session(pg, account, sessions, amount)
-        )
+            if known["fingerprint"] != fingerprint:
+                return None
+            source = Source(known["session"], known["incarnation"], known["seq"])
+            return Granted(source, _returns(known["turned"] or "[]"))
+        found = _entry(pg, account, seq, amount) if seq is not None else _session(pg, account, sessions, amount)
+        source, left = await found
+        turning = Turning(account, source.session, source.incarnation, source.seq, amount, left)
+        returns = await turned_by(pg, turning) if source.session else []
         await pg.execute(
-            "INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO refunds (account, request, fingerprint, session, incarnation, seq, amount, turned)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)",
             account,
             request,
             fingerprint,
             *source,
             amount,
+            msgspec.json.encode(returns).decode() if returns else None,
         )
-        return source
+        return Granted(source, returns)
 
 
 async def is_posted(pool: Any, account: str, request: str) -> bool:
@@ -132,10 +152,19 @@ async def is_posted(pool: Any, account: str, request: str) -> bool:
 
 async def taken_back(pool: Any, account: str, request: str) -> None:
     """A refund was reversed: what it gave may be given back again."""
-    await pool.execute("UPDATE refunds SET amount = 0 WHERE account = $1 AND request = $2", account, fit(request))
+    await pool.execute(
+        "UPDATE refunds SET amount = 0, turned = NULL WHERE account = $1 AND request = $2", account, fit(request)
+    )
 
 
-async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
+async def turned(pool: Any, account: str, request: str) -> Sequence[CounterReturn]:
+    """What a refund turned back of counters."""
+    query = "SELECT turned FROM refunds WHERE account = $1 AND request = $2"
+    return _returns(await pool.fetchval(query, account, fit(request)) or "[]")
+
+
+async def _entry(pg: Any, account: str, seq: int, amount: int) -> tuple[Source, int]:
+    """With what is left of it to give back."""
     row = await pg.fetchrow(_ENTRY, account, seq)
     if row is None:
         raise RefundRefused(f"entry: account {account} has no entry {seq}")
@@ -152,11 +181,11 @@ async def _entry(pg: Any, account: str, seq: int, amount: int) -> Source:
         left = min(left, await _left(pg, account, source.session, source.incarnation))
     if amount > left:
         raise RefundRefused(f"amount: no more than {_money(left)} is left to give back of entry {seq}")
-    return source
+    return source, left
 
 
-async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> Source:
-    """The newest incarnation that is not wholly refunded (charging.md section 3)."""
+async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> tuple[Source, int]:
+    """The newest incarnation that is not wholly refunded (charging.md section 3), with what is left of it."""
     for session in map(fit, sessions):
         paid = await pg.fetch(_PAID, account, session)
         for incarnation, cost in paid:
@@ -164,7 +193,7 @@ async def _session(pg: Any, account: str, sessions: list[str], amount: int) -> S
             if left > 0:
                 if amount > left:
                     raise RefundRefused(f"amount: no more than {_money(left)} is left to give back of the session")
-                return Source(session, incarnation)
+                return Source(session, incarnation), int(left)
         if paid:
             raise RefundRefused("session: all it cost is given back")
     raise RefundRefused(f"session: account {account} was charged for no such session")

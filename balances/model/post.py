@@ -19,7 +19,7 @@ from balances.model.posting import (
     refusal_of_post,
     write_refusal,
 )
-from balances.model.reached import reset_limits
+from balances.model.reached import reset_limits, turn_back_counters
 from balances.structs.account import Bucket, SuspendReasons
 from balances.structs.charge import Reply, Result
 from balances.structs.posting import Post, Posting
@@ -34,6 +34,7 @@ def post(store: ModelStore, post: Post) -> Reply:
     for extension in post.extends:
         extend_buckets(change, extension)
     reset_limits(change, post.resets)
+    turn_back_counters(change, post.returns)
     for posting in post.postings:
         if result == Result.OK:
             result = move(change, post, posting)

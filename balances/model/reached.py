@@ -10,9 +10,10 @@ from balances.packing import unpack_ladder
 from balances.structs.account import Account, Counter
 from balances.structs.blob import blob_of
 from balances.structs.charge import Ask
+from balances.structs.posting import CounterReturn
 from balances.structs.thresholds import CrossingKind, CrossingOf
 from tariffs.ladder import Count, Counted
-from tariffs.units import Kind
+from tariffs.units import EXACT_MAX, Kind
 
 
 def check_limits(change: AccountChange, asks: Iterable[Ask]) -> None:
@@ -53,6 +54,23 @@ def reset_limits(change: AccountChange, keys: Iterable[str]) -> None:
             counter.used = 0
             if counter.reached_ms:
                 make_room(change, counter)
+
+
+def turn_back_counters(change: AccountChange, returns: Iterable[CounterReturn]) -> None:
+    """What a refund gives back was not used, in the same period only (charging.md 9)."""
+    for one in returns:
+        counter = change.counter_of(one.key)
+        if counter is None or not _is_of(counter, one):
+            continue
+        counter.used = min(max(counter.used - one.amount, 0), EXACT_MAX)
+        if counter.reached_ms and one.amount > 0 and counter.used < one.limit:
+            make_room(change, counter)
+
+
+def _is_of(counter: Counter, returned: CounterReturn) -> bool:
+    if returned.window_ms:
+        return counter.until_ms - returned.window_ms <= returned.used_ms < counter.until_ms
+    return counter.until_ms == returned.until_ms
 
 
 def end_limits(change: AccountChange) -> bool:

@@ -52,6 +52,22 @@ class BucketExtension(msgspec.Struct, array_like=True, gc=False):
     until_ms: int
 
 
+class CounterReturn(msgspec.Struct, array_like=True, gc=False):
+    """What use had raised a counter by, and a refund turns back (charging.md section 9)."""
+
+    key: str
+    amount: int
+    """Below zero: it counts again, because the refund was reversed."""
+    until_ms: int = 0
+    """When its period ends: of another one nothing is turned back; 0: never, or see `window_ms`."""
+    window_ms: int = 0
+    """Its period lasts so long from its first use; 0: not so."""
+    used_ms: int = 0
+    """When it was used last, of such a period."""
+    limit: int = -1
+    """Of spending, as it was then: one that was reached has room again below it; -1: it is no limit."""
+
+
 class AccountOperation(msgspec.Struct, array_like=True, gc=False):
     """What every operation of the back office says that moves amounts. Inputs of such operations inherit it, so these
     fields are the first of each, and the posting frame (lua/lib/posting.lua) reads them."""
@@ -99,6 +115,8 @@ class Post(AccountOperation, array_like=True):
     """Keys of counters of spending limits that begin anew."""
     tags: str = ""
     """See Record."""
+    returns: list[CounterReturn] = []
+    """Of counters that a refund turns back."""
 
 
 class Transfer(AccountOperation, array_like=True):

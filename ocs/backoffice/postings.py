@@ -18,6 +18,7 @@ from balances.structs.posting import (
     AccountClosing,
     AccountOperation,
     ClosingRest,
+    CounterReturn,
     Post,
     Posting,
     PostingOutcome,
@@ -313,10 +314,12 @@ async def post_one(
     own_only: bool = False,
     denied_in: int = 0,
     moved: Callable[[], Awaitable[Amounts]] | None = None,
+    returns: Sequence[CounterReturn] = (),
 ) -> PostingOutcome:
     """Make one posting, once per key of the order, and return its outcome.
 
-    moved:  how much it would be now, where the posting does not say it
+    moved:    how much it would be now, where the posting does not say it
+    returns:  what is turned back of counters
     """
     wanted = Post(
         account=row.id,
@@ -333,6 +336,7 @@ async def post_one(
         denied_in=denied_in,
         clock=clock_of(row.time_zone or "UTC", backoffice.now_ms()) if posting.hours else [],
         tags=order.tags,
+        returns=[*returns],
     )
     return await post(backoffice, row, wanted, check, Moved(order.warrant, moved or {posting.kind: posting.amount}))
 

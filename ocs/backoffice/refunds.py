@@ -72,8 +72,8 @@ async def refund(
         raise Unresolved(str(why)) from None
     if granted is None:
         raise KeyReused
-    posting = Posting(MAIN, Kind.MONEY, amount, "revenue", "refund", original=granted.seq or 0)
-    return row, await postings.post_one(backoffice, row, posting, order)
+    posting = Posting(MAIN, Kind.MONEY, amount, "revenue", "refund", original=granted.source.seq or 0)
+    return row, await postings.post_one(backoffice, row, posting, order, returns=granted.returns)
 
 
 async def _of_event(

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from balances import keys
 from balances.ledger import refunds
 from balances.structs.account import MAIN
-from balances.structs.posting import Post, Posting, PostingOutcome
+from balances.structs.posting import CounterReturn, Post, Posting, PostingOutcome
 from balances.structs.record import CounterAccount
 from ocs.backoffice import accounts, postings
 from ocs.backoffice.errors import Conflict, KeyReused, Unresolved
@@ -66,6 +68,7 @@ async def reverse(
         keeps_held=permit_debt,
         permits_debt=permit_debt,
         tags=order.tags,
+        returns=await _counted_again(backoffice, row.id, posted),
     )
     try:
         outcome = await postings.post(backoffice, row, wanted, check, _moved(posted, order))
@@ -75,6 +78,13 @@ async def reverse(
         if entry["why"] == "refund":
             await refunds.taken_back(backoffice.pool, row.id, entry["request_key"])
     return row, outcome
+
+
+async def _counted_again(backoffice: BackOffice, account: str, posted: Sequence[Any]) -> list[CounterReturn]:
+    """What refunds turned back of counters counts again."""
+    requests = [entry["request_key"] for entry in posted if entry["why"] == "refund"]
+    turned = [one for request in requests for one in await refunds.turned(backoffice.pool, account, request)]
+    return [msgspec.structs.replace(one, amount=-one.amount) for one in turned]
 
 
 def _check(account: str, seq: int, posted: Sequence[Any]) -> None:

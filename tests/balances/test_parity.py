@@ -39,6 +39,7 @@ from balances.structs.posting import (
     BucketExtension,
     BucketSetting,
     ClosingRest,
+    CounterReturn,
     Expire,
     Fee,
     FeeFunds,
@@ -397,6 +398,7 @@ class RandomGateway:
             extends=[BucketExtension("b", self.now_ms + rng.choice((-1, 60_000, 10**8)))] * (rng.random() < 0.3),
             resets=rng.choice(([], [], ["=spent"], ["none", "=octets", "=spent"])),
             tags=TAGS[self.bundle_keys % 2],
+            returns=self.returns(),
         )
         for posting in postings:
             posting.blocker = posting.bucket < 0 and rng.random() < 0.3
@@ -405,6 +407,15 @@ class RandomGateway:
             posting.original = rng.choice((0, 0, 1))
         self.posts.append(post)
         return post
+
+    def returns(self) -> list[CounterReturn]:
+        """Of counters that may be there, in their period and in another one."""
+        rng, found = self.rng, []
+        for key in rng.choice(([], [], ["=spent"], ["none", "=octets", "=spent"])):
+            until_ms = rng.choice((0, 0, self.now_ms + 60_000, self.now_ms + 10**9))
+            window_ms, amount = rng.choice((0, 0, 10**9)), rng.choice((-50, 1, 100, 10**6))
+            found.append(CounterReturn(key, amount, until_ms, window_ms, self.now_ms, rng.choice((-1, 0, 90, 10**8))))
+        return found
 
     def close(self) -> AccountClosing:
         self.bundle_keys += 1

@@ -178,7 +178,7 @@ class Fill:
             "phase": phase, "at_ms": at_ms, "rating_group": self._group() or -1, "unit": unit, "used": used,
             "total": total, "cost": cost, "granted": granted, "result": 0, "tag": ladder.tag, "terms": ladder.terms,
             "inputs": msgspec.json.encode(self.inputs).decode(), "ladder": key,
-            "counters": msgspec.json.encode(counters).decode() if counters else None,
+            "counters": msgspec.json.encode(counters).decode() if counters else None, "limits": None,
         }  # fmt: skip
         self.usages.append(tuple(row[name] for name in USAGE_COLUMNS))
         if cost:

@@ -46,6 +46,15 @@ ALWAYS: Final = (
 
 MUTANTS: Final = (
     Mutant(
+        "refund-of-another-period",
+        "A refund turns back what was counted in a period that is over from the one that runs.",
+        (
+            _lua("lib/reached", "return until_ms == returned[COUNTERRETURN.until_ms]", "return true"),
+            _twin("reached", "return counter.until_ms == returned.until_ms", "return True"),
+        ),
+        _rules("refunds_turn_back"),
+    ),
+    Mutant(
         "repeat-charged",
         "A request of a session that was charged is charged again when it is repeated later.",
         (

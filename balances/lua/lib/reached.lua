@@ -25,7 +25,7 @@ local function check_limits(change, asks)
   end
 end
 
-local reset_limits, end_limits
+local reset_limits, end_limits, turn_back_counters
 do -- a script has room for 200 local names
   -- A limit that was reached has room again.
   local function make_room(change, counter)
@@ -40,6 +40,28 @@ do -- a script has room for 200 local names
       if counter then
         counter[COUNTER.used] = 0
         if (counter[COUNTER.reached_ms] or 0) > 0 then make_room(change, counter) end
+      end
+    end
+  end
+
+  local function is_of(counter, returned)
+    local until_ms, window_ms = counter[COUNTER.until_ms], returned[COUNTERRETURN.window_ms]
+    if window_ms > 0 then
+      local used_ms = returned[COUNTERRETURN.used_ms]
+      return until_ms - window_ms <= used_ms and used_ms < until_ms
+    end
+    return until_ms == returned[COUNTERRETURN.until_ms]
+  end
+
+  -- What a refund gives back was not used, in the same period only (charging.md 9).
+  function turn_back_counters(change, returns)
+    for _, one in ipairs(returns) do
+      local counter, amount = counter_of(change.account, one[COUNTERRETURN.key]), one[COUNTERRETURN.amount]
+      if counter and is_of(counter, one) then
+        counter[COUNTER.used] = min(max(counter[COUNTER.used] - amount, 0), EXACT_MAX)
+        if (counter[COUNTER.reached_ms] or 0) > 0 and amount > 0 and counter[COUNTER.used] < one[COUNTERRETURN.limit] then
+          make_room(change, counter)
+        end
       end
     end
   end

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from balances.ledger.refunds import grant_end
-from balances.structs.posting import Fee
+from balances.structs.posting import AccountSettings, Fee
 from ocs.fees import rows
 from ocs.fees.assignment import FeeLook
 from ocs.keeper.fees import FeeRun
@@ -288,6 +288,9 @@ async def test_no_lock_is_held_while_the_store_answers_and_what_changes_meanwhil
         def fee(self, fee: Fee) -> Any:
             called.append(fee)
             return store.fee(fee)
+
+        def settings(self, settings: AccountSettings) -> Any:
+            return store.settings(settings)
 
     called: list[Fee] = []
     await harness.newest()

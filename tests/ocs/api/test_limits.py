@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -201,3 +202,127 @@ async def test_the_world_is_told_that_it_is_reached(family: ApiHarness) -> None:
         "value": "0.05",
     }
     assert (data[1]["subscriber"], data[1]["limit"]) == ("kid", "monthly")
+
+
+async def given_back(family: ApiHarness, key: str, amount: str, **of: Any) -> str:
+    """A refund; which entry it is."""
+    await family.sync()
+    body = {"amount": amount, "reason": "outage"} | of
+    done = await family.call("POST", "/v1/accounts/a1/refunds", body, idempotency_key=key)
+    assert done.status_code == 201, done.text
+    await family.sync()
+    return str(done.json()["entries"][0]["seq"])
+
+
+async def counted(family: ApiHarness) -> list[str]:
+    """What is used of the limits of the child, by their names."""
+    return [one["used"] for one in sorted(await listed(family), key=lambda one: str(one["name"]))]
+
+
+@pytest.mark.parametrize("by", ["session", "entry"])
+async def test_a_refund_turns_back_what_the_use_counted(family: ApiHarness, by: str) -> None:
+    """Money with each part, octets with the last one; its reversal counts it again."""
+    await limit(family)
+    await limit(family, name="octets", amount=str(9 * MB), kind="octets")
+    assert await granted(family, I, 5) == 5
+    assert await ask(family, T, 0, 5, number=1) == (Result.NO_GRANT, None)
+    assert (await ask(family, I, 1, session="gw;2"))[0] == Result.CREDIT_LIMIT
+    assert await counted(family) == ["0.05", str(5 * MB)]
+    of: dict[str, Any] = {"session": "gw;1"} if by == "session" else {"entry": 2}
+    await given_back(family, "r1", "0.03", **of)
+    assert await counted(family) == ["0.02", str(5 * MB)]
+    told = await family.pool.fetch("SELECT type FROM events WHERE type LIKE 'limit.%' ORDER BY seq")
+    assert [row["type"] for row in told] == ["limit.reached", "limit.cleared"]
+    assert await granted(family, I, 9, session="gw;3") == 3
+    assert await ask(family, T, 0, 1, number=1, session="gw;3") == (Result.NO_GRANT, None)
+    last = await given_back(family, "r2", "0.02", **of)
+    assert await counted(family) == ["0.01", str(MB)]
+    back = {"entry": int(last), "reason": "mistake"}
+    done = await family.call("POST", "/v1/accounts/a1/reversals", back, idempotency_key="v1")
+    assert done.status_code == 201, done.text
+    assert await counted(family) == ["0.03", str(6 * MB)]
+    await given_back(family, "r3", "0.02", **of)
+    assert await counted(family) == ["0.01", str(MB)]
+    assert (await verify(family.redis, family.backoffice.pool)).sound
+
+
+async def test_an_entry_and_its_session_turn_back_what_is_left(family: ApiHarness) -> None:
+    await limit(family, amount="1.00")
+    assert await granted(family, I, 3) == 3
+    assert await granted(family, U, 3, 3, number=1) == 3
+    await ask(family, T, 0, 2, number=2)
+    assert await counted(family) == ["0.05"]
+    await given_back(family, "r1", "0.04", session="gw;1")
+    await given_back(family, "r2", "0.01", entry=2)
+    assert await counted(family) == ["0.00"]
+    assert await granted(family, I, 2, session="gw;2") == 2
+    await ask(family, T, 0, 2, number=1, session="gw;2")
+    assert await counted(family) == ["0.02"]
+
+
+async def test_a_bundle_that_paid_a_part_keeps_its_units_counted(family: ApiHarness) -> None:
+    bundle = """
+        tariff = "flat"
+        currency = "EUR"
+
+        [[rows]]
+        when = { service = "data" }
+        bundle = { per = "1 MB" }
+
+        [[rows]]
+        name = "beyond"
+        when = { service = "data" }
+        flat = { price = "0.01", per = "1 MB" }
+    """
+    await family.tariff(bundle)
+    await family.top_up(str(2 * MB), kind="octets")
+    await limit(family)
+    await limit(family, name="octets", amount=str(9 * MB), kind="octets")
+    assert await granted(family, I, 5) == 5
+    await ask(family, T, 0, 5, number=1)
+    assert await counted(family) == ["0.03", str(5 * MB)]
+    await given_back(family, "r1", "0.03", session="gw;1")
+    assert await counted(family) == ["0.00", str(5 * MB)]
+
+
+async def test_a_refund_turns_back_the_volume_of_the_month(family: ApiHarness) -> None:
+    """The first two megabytes of a month cost 0.02 each: those that were given back are cheap to nobody."""
+    dearer = """
+        tariff = "flat"
+        currency = "EUR"
+
+        [counters.monthly]
+        counts = "octets"
+        period = "month"
+        when = { service = "data" }
+
+        [[rows]]
+        name = "first"
+        when = { service = "data" }
+        below = { monthly = "2 MB" }
+        flat = { price = "0.02", per = "1 MB" }
+
+        [[rows]]
+        name = "beyond"
+        when = { service = "data" }
+        flat = { price = "0.01", per = "1 MB" }
+    """
+    await family.tariff(dearer)
+
+    async def used(session: str) -> str:
+        before = (await family.call("GET", "/v1/accounts/a1")).json()["balance"]
+        assert await granted(family, I, 3, session=session) == 3
+        await ask(family, T, 0, 3, number=1, session=session)
+        after = (await family.call("GET", "/v1/accounts/a1")).json()["balance"]
+        return f"{Decimal(before) - Decimal(after)}"
+
+    assert await used("gw;1") == "0.05"
+    assert await used("gw;2") == "0.03"
+    await given_back(family, "r1", "0.03", session="gw;2")
+    assert await used("gw;3") == "0.03"
+    await given_back(family, "r2", "0.03", session="gw;3")
+    await given_back(family, "r3", "0.04", session="gw;1")
+    assert await used("gw;4") == "0.03", "of the part units are not turned back"
+    await given_back(family, "r4", "0.03", session="gw;4")
+    await given_back(family, "r5", "0.01", session="gw;1")
+    assert await used("gw;5") == "0.05"

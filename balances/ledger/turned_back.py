@@ -1,0 +1,96 @@
+"""What the use of a session had counted that a refund of it turns back: limits of spending, and counters that prices
+depend on (charging.md section 9).
+
+Money is turned back in proportion to what is given back of what is left; units with the last part, where nothing but
+money paid them. What earlier refunds turned back is never turned back again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from balances.packing import unpack_ladder
+from balances.structs.posting import CounterReturn
+from tariffs.ladder import Count, Counted
+from tariffs.units import share
+
+
+class Turning(NamedTuple):
+    """A refund that is being granted."""
+
+    account: str
+    session: str
+    incarnation: int
+    seq: int | None
+    """The entry that is given back; None: of all the session cost."""
+    amount: int
+    left: int
+    """What there was to be given back before it."""
+
+
+# By the ladder that priced it, of use that cost something: what it cost, and units that money alone paid. Of one entry
+# what that one paid, and the units where it alone did.
+_COUNTED: Final = """
+    SELECT l.packed, u.limits::text AS limits, max(u.at_ms) AS used_ms,
+        sum(CASE WHEN $4::bigint IS NULL THEN u.cost ELSE paid.named END)::bigint AS cost,
+        COALESCE(sum(u.used) FILTER (WHERE paid.alone), 0)::bigint AS used
+    FROM usage_records u JOIN ladders l ON l.hash = u.ladder CROSS JOIN LATERAL (
+        SELECT COALESCE(-sum(e.amount) FILTER (WHERE e.seq = $4), 0) AS named,
+            bool_and(e.kind = 0 AND ($4::bigint IS NULL OR e.seq = $4)) AS alone
+        FROM ledger_entries e
+        WHERE e.account = u.account AND e.epoch = u.epoch AND e.n = u.n AND e.usage_line = u.line) paid
+    WHERE u.account = $1 AND u.session = $2 AND u.incarnation = $3 AND u.phase <> 4 AND u.cost > 0
+        AND ($4::bigint IS NULL OR paid.named > 0)
+    GROUP BY l.hash, l.packed, u.limits ORDER BY l.hash, u.limits
+"""
+_TURNED: Final = """
+    SELECT turned FROM refunds WHERE account = $1 AND session = $2 AND incarnation = $3 AND turned IS NOT NULL
+        AND ($4::bigint IS NULL OR seq = $4)
+"""
+_limits: Final = msgspec.json.Decoder(tuple[Count, ...]).decode
+_returns: Final = msgspec.json.Decoder(list[CounterReturn]).decode
+
+
+async def turned_by(pg: Any, turning: Turning) -> list[CounterReturn]:
+    """In the transaction that grants it, under the account's lock."""
+    of = (turning.account, turning.session, turning.incarnation)
+    left = await _left(pg, *of, turning.seq)
+    if turning.seq is not None:  # refunds of the session have turned back some of it too
+        of_session = await _left(pg, *of, None)
+        left = {key: (count, min(amount, of_session[key][1]), ms) for key, (count, amount, ms) in left.items()}
+    everything = turning.amount == turning.left
+    returns = []
+    for count, amount, used_ms in left.values():
+        if count.what == Counted.MONEY:
+            back = min(share(amount, turning.amount, turning.left), turning.amount)  # a correction may have left less
+        else:
+            back = amount if everything else 0
+        if back > 0:
+            returns.append(CounterReturn(count.key, back, count.until_ms, count.window_ms, used_ms, count.limit))
+    return returns
+
+
+async def _left(
+    pg: Any, account: str, session: str, incarnation: int, seq: int | None
+) -> dict[tuple[str, int], tuple[Count, int, int]]:
+    """What was counted and not turned back, with when it was used last; by counter and period."""
+    found: dict[tuple[str, int], tuple[Count, int, int]] = {}
+    for row in await pg.fetch(_COUNTED, account, session, incarnation, seq):
+        for count in (*unpack_ladder(row["packed"]).counts, *_limits(row["limits"] or "[]")):
+            amount = row["cost"] if count.what == Counted.MONEY else row["used"]
+            _, before, used_ms = found.get((count.key, count.until_ms), (count, 0, 0))
+            found[count.key, count.until_ms] = count, before + amount, max(used_ms, row["used_ms"])
+    rows = await pg.fetch(_TURNED, account, session, incarnation, seq)
+    turned = _sums(one for row in rows for one in _returns(row["turned"]))
+    return {key: (count, max(amount - turned[key], 0), ms) for key, (count, amount, ms) in found.items()}
+
+
+def _sums(returns: Iterable[CounterReturn]) -> dict[tuple[str, int], int]:
+    sums: dict[tuple[str, int], int] = defaultdict(int)
+    for one in returns:
+        sums[one.key, one.until_ms] += one.amount
+    return sums

@@ -1,0 +1,83 @@
+"""What a refund turns back of counters, and its reversal counts again (charging.md section 9). Numbers are worked out
+from the text by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from balances.structs.account import MAIN
+from balances.structs.posting import CounterReturn, Posting
+from balances.structs.record import CounterAccount
+from balances.structs.thresholds import CrossingKind
+from tariffs.ladder import Count, Counted
+from tariffs.units import Kind
+from tests.balances.rules.account_harness import HOUR, Counterparts, ask, ladder, money, use
+from tests.balances.rules.conftest import Opened
+
+KEY = "limit=kid|monthly|2027-01"
+WINDOW = "pass|kid"
+
+
+def refunded(world: Counterparts, amount: int, *returns: CounterReturn) -> list[CrossingKind]:
+    """The crossings that it made."""
+    posting = Posting(MAIN, Kind.MONEY, amount, CounterAccount.REVENUE, "refund")
+    world.post(posting, returns=list(returns))
+    return [CrossingKind(one.kind) for one in world.records[-1].threshold_events]
+
+
+def used(world: Counterparts, amount: int, *counts: Count) -> None:
+    by = ladder(money(1), counts=list(counts))
+    world.start(ask(asked=amount, by=by))
+    world.stop(use(amount, by=by))
+
+
+def test_a_limit_that_was_reached_has_room_again_once(opened: Opened) -> None:
+    world = opened(1_000)
+    used(world, 100, Count(KEY, Counted.MONEY, limit=100))
+    back = CounterReturn(KEY, 30, limit=100)
+    assert refunded(world, 30, back) == [CrossingKind.ROOM]
+    assert world.counter(KEY) == (70, 0)
+    assert refunded(world, 30, back) == []
+    assert (world.counter(KEY), world.money) == ((40, 0), (960, 0))
+    world.audit()
+
+
+def test_what_is_still_at_its_limit_has_no_room(opened: Opened) -> None:
+    world = opened(1_000)
+    used(world, 100, Count(KEY, Counted.MONEY, limit=100))
+    assert refunded(world, 30, CounterReturn(KEY, 30, limit=70)) == []
+    assert world.counter(KEY) == (70, 0)
+
+
+def test_a_counter_never_falls_below_nothing_and_a_reversal_counts_again(opened: Opened) -> None:
+    world = opened(1_000)
+    used(world, 50, Count(KEY, Counted.UNITS))
+    refunded(world, 50, CounterReturn(KEY, 80), CounterReturn("none", 5))
+    assert world.counter(KEY) == (0, 0)
+    refunded(world, -50, CounterReturn(KEY, -50))
+    assert world.counter(KEY) == (0, 0), "a counter that says nothing is gone"
+    used(world, 20, Count(KEY, Counted.UNITS))
+    refunded(world, -50, CounterReturn(KEY, -50))
+    assert world.counter(KEY) == (70, 0)
+
+
+@pytest.mark.parametrize(("later", "left"), [(0, 20), (1, 50)], ids=["its period", "another one"])
+def test_only_its_own_period_is_turned_back(opened: Opened, later: int, left: int) -> None:
+    world = opened(1_000)
+    until_ms = world.now_ms + HOUR
+    used(world, 50, Count(KEY, Counted.MONEY, until_ms=until_ms))
+    refunded(world, 30, CounterReturn(KEY, 30, until_ms + later))
+    assert world.counter(KEY) == (left, 0)
+
+
+def test_a_window_is_the_one_it_was_used_in(opened: Opened) -> None:
+    world = opened(1_000)
+    first_ms = world.now_ms
+    used(world, 50, Count(WINDOW, Counted.UNITS, window_ms=HOUR))
+    world.wait(HOUR)
+    used(world, 40, Count(WINDOW, Counted.UNITS, window_ms=HOUR))
+    assert world.counter(WINDOW) == (40, 0)
+    refunded(world, 30, CounterReturn(WINDOW, 30, 0, HOUR, first_ms))
+    assert world.counter(WINDOW) == (40, 0)
+    refunded(world, 30, CounterReturn(WINDOW, 30, 0, HOUR, world.now_ms))
+    assert world.counter(WINDOW) == (10, 0)
