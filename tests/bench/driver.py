@@ -31,15 +31,23 @@ def compiler() -> str | None:
     return shutil.which("cc")
 
 
+def build(home: Path) -> Path:
+    """The program, compiled into this directory."""
+    if (cc := compiler()) is None:
+        raise SystemExit("there is no C compiler here")
+    program = home / "rocc"
+    subprocess.run([cc, "-O2", "-w", "-o", program, SOURCE], check=True)
+    return program
+
+
 async def driven(
     server: BenchServer, subscribers: int, seconds: float, *, in_flight: int = 64, rate: int = 0
 ) -> Driven | None:
     """So many requests outstanding, or `rate` a second; None where there is no compiler. Sessions are ended."""
-    if (cc := compiler()) is None:
+    if compiler() is None:
         return None
     with tempfile.TemporaryDirectory(prefix="ocs-rocc-") as home:
-        program = Path(home) / "rocc"
-        subprocess.run([cc, "-O2", "-w", "-o", program, SOURCE], check=True)
+        program = build(Path(home))
         text = await _run(program, arguments(server.diameter_port, subscribers, seconds, in_flight, rate))
     return read(text)
 

@@ -29,17 +29,26 @@ async def measure(seconds: float, *settings: str) -> dict[str, float]:
 def cpu_ns(root: int) -> dict[str, int]:
     """Nanoseconds on a CPU so far, by role."""
     spent: defaultdict[str, int] = defaultdict(int)
-    children = 0
-    for pid in [root, *sorted(processes.below(root))]:
+    for pid, role in roles(root).items():
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
             tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
         except OSError:
             continue  # it ended meanwhile
-        role = "supervisor"
-        if b"ocs.processes" in command:
-            role, children = CHILDREN[children] if children < len(CHILDREN) else "worker", children + 1
-        elif pid != root:
-            role = "postgres" if b"postgres" in command else "redis"
         spent[role] += sum(int(text.split()[0]) for text in tasks)
     return spent
+
+
+def roles(root: int) -> dict[int, str]:
+    """What each process of a server does, by pid."""
+    found = {root: "supervisor"}
+    children = 0
+    for pid in sorted(processes.below(root)):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"ocs.processes" in command:
+            found[pid], children = CHILDREN[children] if children < len(CHILDREN) else "worker", children + 1
+        else:
+            found[pid] = "postgres" if b"postgres" in command else "redis"
+    return found

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from tests.bench import processes, results
 from tests.bench.driver import Driven, arguments, read
+from tests.bench.tail import Paths, follow, spent
+from tests.bench.trace import Socket, Trace
 from tests.bench.whole import Latency, Whole, Yard
 from tests.bench.yardsticks import echo
 
@@ -67,3 +69,56 @@ def test_what_the_client_in_c_says_is_read() -> None:
     assert read(said) == Driven(4000.5, 12.5, 31.25, 7)
     assert " ".join(arguments(3868, 1_000, 2.0, 64, 0)).endswith("-n 64 -s 500 -S 999 -i 0010199 -W 8 -I 1 -G 10")
     assert "-r 500" in " ".join(arguments(3868, 1_000, 2.0, 64, 500))
+
+
+def test_a_request_is_followed_through_what_the_kernel_saw() -> None:
+    client, worker, store, keeper = 1, 2, 3, 4
+
+    def call(at_us: int, pid: int, name: str, descriptor: int, result: int = 9) -> list[str]:
+        at = f"0.{at_us * 1_000:09}"
+        return [
+            f" {pid} [000] {at}: syscalls:sys_enter_{name}: fd: 0x{descriptor:08x}, buf: 0x0",
+            f" {pid} [000] {at}: syscalls:sys_exit_{name}: 0x{result & (1 << 64) - 1:x}",
+        ]
+
+    def switch(at_us: int, before: int, state: str, after: int) -> str:
+        tasks = f"prev_comm=a prev_pid={before} prev_prio=120 prev_state={state} ==> next_comm=b next_pid={after}"
+        return f" {before} [000] 0.{at_us * 1_000:09}: sched:sched_switch: {tasks} next_prio=120"
+
+    def wakeup(at_us: int, pid: int) -> str:
+        return f" 9 [001] 0.{at_us * 1_000:09}: sched:sched_wakeup: comm=a pid={pid} prio=120 target_cpu=000"
+
+    found = Trace([client, worker, store, keeper])
+    for line in (
+        switch(0, 0, "R", client),
+        *call(10, client, "sendto", 5),
+        wakeup(10, worker),
+        switch(20, client, "S", keeper),
+        switch(120, keeper, "R+", worker),  # for so long the worker waited
+        *call(130, worker, "read", 7),
+        *call(150, worker, "write", 8),
+        wakeup(150, store),
+        switch(160, worker, "S", store),
+        *call(165, store, "read", 11, -11),  # nothing was there yet
+        *call(170, store, "read", 11),
+        switch(200, store, "D", 0),
+        switch(260, 0, "R", store),
+        *call(270, store, "write", 11),
+        switch(280, store, "S", worker),
+        *call(290, worker, "read", 8),
+        *call(300, worker, "write", 7),
+        switch(310, worker, "S", client),
+    ):
+        found.line(line)
+    role = {client: "client", worker: "worker", store: "redis", keeper: "keeper"}
+    ends = {worker: Socket(store, 11)}
+    paths = Paths(client, store, {5: Socket(worker, 7)}, ends, {worker: 8}, role, {11: "worker"})
+    one = follow(found, paths, 5, 0, 320_000)
+    assert one is not None
+    assert follow(found, paths, 5, 20_000, 320_000) is None  # it was not sent after that
+    micros = {what: ns // 1_000 for what, ns in spent(found, paths, one).items()}
+    assert sum(micros.values()) == 320
+    assert micros["worker waits for a CPU, which runs: keeper"] == 100
+    assert micros["store runs for: worker"] == 30 + 10
+    assert micros["store waits for the disk"] == 60
+    assert found.of[store].goes(0, 320_000) == [40_000, 20_000]
