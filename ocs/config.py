@@ -685,6 +685,8 @@ class Ledger(ConfigTable, frozen=True):
         str, looks(r"(([01]\d|2[0-3]):[0-5]\d)?", 'a time of day, such as "03:30", or "" for never')
     ] = "03:30"
     """When a keeper proves the whole ledger, in UTC."""
+    nice: Annotated[int, Meta(ge=0, le=19)] = 5
+    """By how much the keeper and the embedded PostgreSQL give way to processes that answer requests (nice(2))."""
     tags: Annotated[tuple[TagKey, ...], Meta(max_length=TAGS_MAX)] = ()
     """Keys of charging tags that postings may have."""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from balances import keys
 from balances.ledger.quarantine import held
-from balances.ledger.reader import Client, StreamReader
+from balances.ledger.reader import SHARDS_AT_ONCE, Client, StreamReader
 from balances.ledger.record import RecordId
 from balances.ledger.writer import AWAY, Pool, read_cursors
 from ocs.telemetry.standing_alarms import NAMES_MAX, StandingAlarms
@@ -80,7 +80,10 @@ class LagWatch:
             away = why
         if self._cursors is None:
             self._cursors = _unpacked(await self._redis.get(CURSORS))
-        _, self.heads = await self._reader.heads(range(keys.SHARDS))
+        heads: dict[int, RecordId] = {}
+        for first in range(0, keys.SHARDS, SHARDS_AT_ONCE):
+            heads |= (await self._reader.heads(range(first, first + SHARDS_AT_ONCE)))[1]
+        self.heads = heads
         if self._cursors is not None:
             lag = await self._reader.lag(self._cursors, self.heads)
             self.now.lag_entries = lag.entries

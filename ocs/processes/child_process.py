@@ -53,6 +53,7 @@ class Child:
         ended: Callable[[Child], None],
         listener: socket.socket | None = None,
         worker_sockets: Mapping[str, socket.socket] = {},
+        nice: int = 0,
     ) -> None:
         self.role, self.number = role, number
         self.incarnation = 0
@@ -68,6 +69,7 @@ class Child:
         self.gone.set()
         self._config, self._received, self._ended, self._listener = config, received, ended, listener
         self._worker_sockets = worker_sockets
+        self._nice = nice
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._started_ms = 0
@@ -96,7 +98,7 @@ class Child:
         with theirs:
             command = [sys.executable, "-m", "ocs.processes.entry", str(theirs.fileno())]
             self._process = subprocess.Popen(
-                wrap(command, "self", signal.SIGTERM),
+                wrap(command, "self", signal.SIGTERM, self._nice),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

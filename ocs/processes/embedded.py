@@ -52,8 +52,10 @@ class EmbeddedServer(ABC):
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
 
-    def __init__(self, data_dir: Path | str) -> None:
+    def __init__(self, data_dir: Path | str, nice: int = 0) -> None:
+        """nice: by how much it gives way to other processes"""
         self.home = Path(data_dir).absolute() / self.name
+        self.nice = nice
         self._child: subprocess.Popen[bytes] | None = None
         self._short_dir: Path | None = None
 
@@ -109,7 +111,7 @@ class EmbeddedServer(ABC):
         with self._open_log() as log:
             log_from = log.tell()
             self._child = subprocess.Popen(
-                wrap(command, who, self.stop_signal),
+                wrap(command, who, self.stop_signal, self.nice),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -247,9 +249,14 @@ class EmbeddedPostgres(EmbeddedServer):
     stop_signal = signal.SIGINT  # "fast": end sessions, write a checkpoint, exit
 
     def __init__(
-        self, data_dir: Path | str, *, bin_dir: Path | None = None, settings: Mapping[str, str] | None = None
+        self,
+        data_dir: Path | str,
+        *,
+        bin_dir: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        nice: int = 0,
     ) -> None:
-        super().__init__(data_dir)
+        super().__init__(data_dir, nice)
         self._bin_dir = bin_dir
         self._sockets = self.home
         self._settings = {

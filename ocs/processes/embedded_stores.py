@@ -51,7 +51,7 @@ class EmbeddedStores:
             self._stores.append(valkey)
             starting["redis"] = loop.run_in_executor(self._threads, valkey.start)
         if config.postgres.embedded:
-            postgres = EmbeddedPostgres(config.data)
+            postgres = EmbeddedPostgres(config.data, nice=config.ledger.nice)
             self._stores.append(postgres)
             starting["postgres"] = loop.run_in_executor(self._threads, postgres.start)
         await asyncio.wait(starting.values()) if starting else None

@@ -1,12 +1,14 @@
 """A child process that dies with us and need not be root: what stands between fork and exec of an embedded server.
 
-`wrap(command, ...)` runs this file as a script first. It asks for its death signal and changes its user, then becomes
-the command under the same pid. After exec and not in a preexec_fn, because Python code between fork and exec may
-deadlock in a process with threads, and newer Pythons warn of it. It imports nothing of ours: Python runs it with -I -S.
+`wrap(command, ...)` runs this file as a script first. It asks for its death signal, lowers its priority and changes its
+user, then becomes the command under the same pid. After exec and not in a preexec_fn, because Python code between fork
+and exec may deadlock in a process with threads, and newer Pythons warn of it. It imports nothing of ours: Python runs
+it with -I -S.
 
 `who` is one of  self | namespace:UID:GID (as ourselves, but seen under another uid) | user:UID:GID.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -20,9 +22,10 @@ PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 
 
-def wrap(command: list[str], who: str, death_signal: signal.Signals) -> list[str]:
-    """`command`, to be started so that it gets `death_signal` when the thread that starts it ends."""
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal)), who, *command]
+def wrap(command: list[str], who: str, death_signal: signal.Signals, nice: int = 0) -> list[str]:
+    """`command`, to be started so that it gets `death_signal` when the thread that starts it ends. nice: by how much it
+    gives way to our other processes."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal)), str(nice), who, *command]
 
 
 def works(who: str, script: str, *arguments: str) -> bool:
@@ -46,7 +49,8 @@ def other_user() -> pwd.struct_passwd:
 
 
 def _become() -> NoReturn:
-    parent, death_signal, who, *command = sys.argv[1:]
+    parent, death_signal, nice, who, *command = sys.argv[1:]
+    _give_way(int(nice))
     match who.split(":"):
         case ["namespace", uid, gid]:
             _enter_namespace(int(uid), int(gid))
@@ -65,6 +69,15 @@ def _become() -> NoReturn:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o077)
     os.execv(command[0], command)
+
+
+def _give_way(nice: int) -> None:
+    """For good, with all children. Where Linux weighs sessions and not processes (autogroup, a default of kernels for
+    what stands in no group of a service manager) the session says it too; sessions that the command begins do not."""
+    if nice:
+        os.nice(nice)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice))
 
 
 def _enter_namespace(uid: int, gid: int) -> None:

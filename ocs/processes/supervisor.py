@@ -170,7 +170,7 @@ class Supervisor:
         self._meter.read(metrics.MEMORY, "supervisor", by=resident_bytes)
         self._meter.read(metrics.OPEN_FILES, "supervisor", by=open_files)
         self._meter.read(metrics.DISK_FREE, by=lambda: disk_free_bytes(self._config.data))
-        self._new("keeper", 0)
+        self._new("keeper", 0, nice=self._config.ledger.nice)
         for number in range(self._config.http.processes if HTTP in self._shared else 1):
             self._new("api", number, self._shared[HTTP][number] if HTTP in self._shared else None)
         for number in range(self._config.workers):
@@ -200,9 +200,17 @@ class Supervisor:
         number: int,
         listener: socket.socket | None = None,
         worker_sockets: Mapping[str, socket.socket] = {},
+        nice: int = 0,
     ) -> Child:
         child = Child(
-            role, number, lambda: encode_config(self._config), self._received, self._ended, listener, worker_sockets
+            role,
+            number,
+            lambda: encode_config(self._config),
+            self._received,
+            self._ended,
+            listener,
+            worker_sockets,
+            nice,
         )
         self._children.append(child)
         return child

@@ -186,6 +186,24 @@ def established(pid: int, port: int) -> list[str]:
     return found
 
 
+def test_what_no_request_waits_for_gives_way(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path, "ledger.nice=7", "workers=1")
+    try:
+        server.ready()
+        lower = os.getpriority(os.PRIO_PROCESS, 0) + 7
+        keeper, api, worker = sorted(server.workers())
+        assert os.getpriority(os.PRIO_PROCESS, keeper) == lower
+        for pid in (api, worker):
+            assert os.getpriority(os.PRIO_PROCESS, pid) == lower - 7
+        stores = {b"postgres": lower, b"valkey": lower - 7}
+        for pid in server.descendants():
+            with contextlib.suppress(ProcessLookupError):  # a process of PostgreSQL that ended meanwhile
+                nice, command = os.getpriority(os.PRIO_PROCESS, pid), cmdline(pid)
+                assert all(nice == expected for name, expected in stores.items() if name in command), command
+    finally:
+        server.stop()
+
+
 def test_nothing_survives_kill_minus_nine(tmp_path: Path) -> None:
     server = RunningServer(tmp_path).ready()
     children = server.descendants()
