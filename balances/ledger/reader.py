@@ -27,6 +27,8 @@ STORE_AWAY: Final[tuple[type[Exception], ...]] = (RedisError, OSError)
 """Redis cannot be asked now; later it can."""
 
 
+SHARDS_AT_ONCE: Final = 64
+"""Of one look. The store answers nobody else meanwhile: all of 256 shards took it 1 to 4 ms."""
 ANSWER_S: Final = 10.0
 """For all replies to one write."""
 
@@ -105,9 +107,21 @@ class StreamReader:
         return Pulse(server, _appended(counts))
 
     async def after(self, cursors: Mapping[int, RecordId], count: int) -> Look:
-        """Up to `count` entries of each shard that come after its cursor."""
+        """Up to `count` entries of each shard that come after its cursor; none, where not all looks saw one server."""
         if not cursors:
             return Look(await self.server(), {})
+        wanted, entries = list(cursors.items()), dict[int, list[Any]]()
+        server: ServerIdentity | None = None
+        for at in range(0, len(wanted), SHARDS_AT_ONCE):
+            look = await self._after(dict(wanted[at : at + SHARDS_AT_ONCE]), count)
+            if server not in (None, look.server):
+                return Look(look.server, {})
+            server = look.server
+            entries |= look.entries
+        assert server is not None
+        return Look(server, entries)
+
+    async def _after(self, cursors: Mapping[int, RecordId], count: int) -> Look:
         shards = {keys.ledger(shard).encode(): shard for shard in cursors}
         streams = list(shards)
         server, replies = await self._look(
@@ -152,7 +166,9 @@ class StreamReader:
         for shard in other:
             commands.append([b"XLEN", keys.ledger(shard)])
             commands.append([b"XRANGE", keys.ledger(shard), b"-", str(behind[shard])])
-        replies = await self._send(commands) if commands else []
+        replies = list[Any]()
+        for at in range(0, len(commands), SHARDS_AT_ONCE):
+            replies += await self._send(commands[at : at + SHARDS_AT_ONCE])
         counted = replies[len(behind) :]
         entries = sum(heads[shard].n - cursor.n for shard, cursor in behind.items() if shard not in other)
         entries += sum(length - len(kept) for length, kept in zip(counted[::2], counted[1::2], strict=True))
