@@ -12,6 +12,9 @@ from typing import Final
 EXACT_MAX: Final = 2**53 - 1
 """Largest amount any field may hold; Lua doubles are exact up to here."""
 
+SECONDS_MAX: Final = 2**32 - 1
+"""Most seconds that one request names, as of CC-Time (RFC 8506 8.21): their milliseconds are exact as well."""
+
 MICRO: Final = 1_000_000
 """Micro-units in one unit of a currency."""
 

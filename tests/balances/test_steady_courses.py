@@ -17,7 +17,7 @@ from balances.structs.blob import raw_of
 from balances.structs.charge import Ask, Course, Cumulative, Phase, UsageReport
 from balances.structs.session import SessionState
 from tariffs.ladder import Ladder, Step
-from tariffs.units import EXACT_MAX, Kind
+from tariffs.units import EXACT_MAX, SECONDS_MAX, Kind
 from tests.balances.test_steady import ACCOUNT, DATA, FREE, ODD, START_MS, VOICE, Network
 from tests.balances.test_steady_edges import LARGE, SMALL
 
@@ -313,7 +313,8 @@ class Courses:
                 more = odd(rng.choice((0, 1, rng.randint(0, most))), -rng.randint(1, 600), 10**7, EXACT_MAX // 3)
                 value = max(shown + more, 0)
                 wraps_at = line.counter.get("wraps_at", 0)
-                line.shown[place] = min(value % wraps_at if wraps_at else value, EXACT_MAX)
+                can_show = SECONDS_MAX if line.unit == Kind.SECONDS else EXACT_MAX
+                line.shown[place] = min(value % wraps_at if wraps_at else value, can_show)
             if rng.random() < self.oddness:
                 line.shown[rng.choice((1, 2, 5))] = rng.randrange(100)
 

@@ -16,7 +16,7 @@ from balances.structs.blob import NO_BLOB, raw_of
 from balances.structs.charge import Ask, Flag, Phase
 from balances.structs.session import WHOLE
 from tariffs.ladder import Ladder, Step
-from tariffs.units import EXACT_MAX, Kind, Rounding
+from tariffs.units import EXACT_MAX, SECONDS_MAX, Kind, Rounding
 from tests.balances.random_thresholds import begin, random_services, random_thresholds
 from tests.balances.rules.account_harness import ask
 from tests.balances.test_steady import ACCOUNT, START_MS, Network
@@ -40,8 +40,6 @@ LARGE = tuple(
     )
 )
 UNITS = {10: Kind.OCTETS, 11: Kind.OCTETS, 4_294_967_295: Kind.SECONDS, 0: Kind.UNITS, 50: Kind.MONEY}
-SECONDS_MAX = 2**32 - 1
-"""More cannot be said."""
 FACTS = [raw_of(facts.pack([(WHOLE, WHOLE, 1, value)])) for value in ("262", "\0\n\x96", "")]
 
 

@@ -48,7 +48,7 @@ from ocs.charging.request import (
     Used,
 )
 from ocs.charging.services import Service, Services
-from tariffs.units import EXACT_MAX, MICRO, Rounding
+from tariffs.units import EXACT_MAX, MICRO, SECONDS_MAX, Rounding
 
 CLIENT: Final = "http:"
 """What the name of a platform begins with as a client; no DiameterIdentity does."""
@@ -224,10 +224,14 @@ def _line(stated: StatedLine, reading: AmountReading, where: str) -> AskedLine:
 
 def _units(stated: StatedUnits, reading: AmountReading, where: str, *, used: bool) -> tuple[Units, MoneyAmount | None]:
     """More than can be counted is a large wish; of an event it would be another amount, so that is refused."""
-    counts = [stated.octets, stated.seconds, stated.units]
-    if reading.phase is Phase.EVENT and any(count is not None and count > EXACT_MAX for count in counts):
-        raise UnusableBody(where, "less than 2^53")
-    octets, seconds, units = (None if count is None else min(count, EXACT_MAX) for count in counts)
+    stated_of = {"octets": stated.octets, "seconds": stated.seconds, "units": stated.units}
+    counts: dict[str, int | None] = {}
+    for name, count in stated_of.items():
+        most = SECONDS_MAX if name == "seconds" else EXACT_MAX
+        if count is not None and count > most and reading.phase is Phase.EVENT:
+            raise UnusableBody(f"{where}.{name}", f"at most {most}")
+        counts[name] = None if count is None else min(count, most)
+    octets, seconds, units = counts["octets"], counts["seconds"], counts["units"]
     if stated.money is None:
         return Units(None, octets, seconds, units), None
     micro, odd = _micro(stated.money, reading, where, used=used)
