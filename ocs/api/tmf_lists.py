@@ -10,18 +10,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ocs.api.operation import ApiCall, ApiReply
+from ocs.api.schema import ONE_LINE
 from ocs.api.texts import Time
 from ocs.backoffice import accounts, subscribers
 from ocs.backoffice.balance_actions import COUNTED_MAX
 from ocs.backoffice.errors import Invalid, NotFound
 from ocs.master.accounts import AccountRow
+from ocs.patterns import looks
 from ocs.tmf654.words import UsageType, bucket_named, identities_of
 
 ACCOUNTS_MAX: Final = 1_000
 """Whose balances or actions one list may be about."""
 ALWAYS: Final = ("id", "href")
 
-Some = Annotated[str, Meta(min_length=1, max_length=255)]
+Some = Annotated[str, looks(r"[^\x00-\x1f]*", ONE_LINE, min_length=1, max_length=255)]
 Fields = Annotated[
     str, Meta(max_length=1_000, description="Names of attributes, with commas between; id and href always")
 ]

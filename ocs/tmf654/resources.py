@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ocs.patterns import looks
 from ocs.tmf654.words import ActionStatus, BucketStatus, UsageType
 
 Number = Annotated[Decimal, Meta(description="Exact, as it is written: read it as a decimal number")]
@@ -23,7 +24,9 @@ class TmfQuantity(Struct, frozen=True):
 class TmfRef(Struct, frozen=True, omit_defaults=True):
     """A reference to something, by its id."""
 
-    id: Annotated[str, Meta(examples=["demo-1:0"])]
+    id: Annotated[
+        str, looks(r"[^\x00-\x1f]*", "a text without line breaks and other control characters", examples=["demo-1:0"])
+    ]
     href: str | None = None
     name: str | None = None
     role: str | None = None

@@ -224,6 +224,18 @@ async def test_a_reservation_is_debited_or_released_once(two: ApiHarness) -> Non
         assert (await post(two, "reserveBalance", wrong)).status_code == 400, wrong
 
 
+async def test_a_name_that_no_store_can_keep_is_refused(two: ApiHarness) -> None:
+    """PostgreSQL has no NUL."""
+    for filter_ in ("logicalResource.id", "partyAccount.id", "relatedParty.id", "bucket.id"):
+        refused = await get(two, f"balanceActionHistory?{filter_}=%00t")
+        assert refused.status_code == 400, refused.text
+    for field in ("partyAccount", "bucket"):
+        refused = await post(two, "reserveBalance", wish(1) | {field: {"id": "a\x00"}})
+        assert refused.status_code == 400, refused.text
+    refused = await post(two, "reserveBalance", wish(1, logicalResource=[{"id": "msisdn:\x00"}]))
+    assert refused.status_code == 400, refused.text
+
+
 async def test_what_lapsed_after_a_part_was_confirmed_is_not_completed(two: ApiHarness) -> None:
     made = await post(two, "reserveBalance", wish(4))
     assert made.status_code == 201
